@@ -20,15 +20,15 @@ from csms.telemetry import store as rows
 from csms.telemetry.rules import StoredRecord, read_delivery
 from csms.telemetry.seal import open_seal
 from v2g.battery import detectors, health
-from v2g.battery.cell import CELLS, CURVES, Pack
+from v2g.battery.cell import CELLS, CURVES, PackModel
 from v2g.battery.sample import Sample
 from v2g.io.runtime.clock import Clock
 from v2g.telemetry.delivery import MAX_BATCH, encode_delivery
 from v2g.telemetry.signals import SCHEMA_4, Record, encode_record
 
 ABOUT = "detectors and estimators of a battery: a sample, a year of a fleet, memory, beside the ingest"
-PACK = Pack("nmc", 150.0, 96)
-SETTINGS = detectors.Settings(health=health.Settings(pack=PACK))
+PACK = PackModel("nmc", 150.0, 96)
+SETTINGS = detectors.DetectorSettings(health=health.HealthSettings(pack=PACK))
 
 
 VEHICLES: Final = 1000
@@ -62,7 +62,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     """Yield the time of a sample for each place, and the size of a state."""
     calls = 500 if quick else 20_000
     for place, which in (("back end", detectors.BACK_END), ("edge", detectors.EDGE)):
-        state, feed = detectors.State(), samples()
+        state, feed = detectors.DetectorState(), samples()
 
         def take(which: frozenset[str] = which, feed: Iterator[Sample] = feed) -> None:
             nonlocal state
@@ -91,7 +91,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 def _memory_kb(document: bytes, count: int = 200) -> float:
     """Return what a state takes in memory, kB."""
     tracemalloc.start()
-    states = [msgspec.json.decode(document, type=detectors.State) for _ in range(count)]
+    states = [msgspec.json.decode(document, type=detectors.DetectorState) for _ in range(count)]
     used = tracemalloc.get_traced_memory()[0] / len(states) / 1000
     tracemalloc.stop()
     return used
@@ -99,7 +99,7 @@ def _memory_kb(document: bytes, count: int = 200) -> float:
 
 def _year(count: int) -> Figure:
     """Return the time of a fleet's simulated year, from `count` quarter hours of one vehicle."""
-    state, begin = detectors.State(), time.process_time()
+    state, begin = detectors.DetectorState(), time.process_time()
     for sample in itertools.islice(samples(900), count):
         state, _ = detectors.step(SETTINGS, state, sample)
     spent_s = (time.process_time() - begin) * YEAR / count

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.figures import Figure, median, microseconds, percentile
 from tests.slac.conftest import Line, Station
-from v2g.io.capture.pcapng import Reader, interface, packet, section
+from v2g.io.capture.pcapng import PcapngReader, interface, packet, section
 from v2g.io.plc.datalink import ChargerLink, VehicleLink
 from v2g.io.plc.impairment import Impairment, ImpairmentConfig
 from v2g.io.plc.link import PlcConfig
@@ -90,7 +90,7 @@ def _serial() -> None:
 
 
 def _captured() -> None:
-    reader = Reader()
+    reader = PcapngReader()
     reader.feed(section() + interface("plc"))
     for frame in FRAMES:
         reader.feed(packet(0, 1 << 60, frame, outbound=True))

@@ -23,12 +23,12 @@ from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.schemas import XMLDSIG
 from v2g.pki.certificates import load_certificate
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import load_private_key, verify_signature
 from v2g.pki.ocsp import make_response
 from v2g.pki.paths import signature_matches
 from v2g.pki.profiles import KeyKind, Role
-from v2g.pki.revocation import Evidence, RevocationPolicy, decide_revocation
+from v2g.pki.revocation import RevocationEvidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import verify_chain
 
 ABOUT = "certificate chains with OCSP, signatures of Plug & Charge, CPU of mutual TLS handshakes"
@@ -65,7 +65,7 @@ def _chains(pki: PkiTree, kind: KeyKind, now: datetime, times: int) -> Iterator[
     def judge(shown: Chain) -> None:
         chain, staple = shown
         verified = verify_chain(chain[0], chain[1:], roots, role=Role.SECC, at=now)
-        evidence = Evidence(ocsp={0: (staple,)})
+        evidence = RevocationEvidence(ocsp={0: (staple,)})
         decide_revocation(verified, evidence, at=now, policy=RevocationPolicy()).require()
 
     cold = _spans((own for _ in range(times)), judge, before=_forget)
@@ -122,7 +122,7 @@ def _strangers(pki: PkiTree, now: datetime, count: int) -> list[Chain]:
     assert ca.certificate is not None
     found: list[Chain] = []
     for serial in range(2**64, 2**64 + count):
-        request = Request(
+        request = IssueRequest(
             role=Role.SECC,
             subject=Subject(common_name=f"DEV2GS{serial:033}", organization="Benchmark"),
             public_key=pki.key("secc").public_key,

@@ -22,14 +22,14 @@ from tests.telemetry.brokers import access, source
 from tests.telemetry.nothing_lost import Field
 from v2g.io.http.client import HttpSession, request
 from v2g.io.mqtt.config import MqttConfig
-from v2g.io.storage.outbox import Entry, Outbox
+from v2g.io.storage.outbox import Outbox, OutboxEntry
 from v2g.observe import Observe
 from v2g.telemetry.columns import encode_compact
 from v2g.telemetry.delivery import TOPIC_PREFIX, Mark, encode_delivery
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import TAGGED_SCHEMA, Record, encode_record
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
-from v2g_gateway.delivery import Delivery
+from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.uplink import MqttUplink
 
 ABOUT = "bytes on the wire beside HTTP, records by HTTPS, and a full outbox that drains"
@@ -183,7 +183,7 @@ async def _by_mqtt(place: Path, pki: PkiTree, broker: Broker, updates: int, *, t
         delivery, uplink, task = _delivering(box, access(broker, pki, EV), port)
         for first in range(1, updates + 1, together):
             seqs = range(first, first + together)
-            await box.put_all([Entry(seq, update(box.boot, seq)) for seq in seqs])
+            await box.put_all([OutboxEntry(seq, update(box.boot, seq)) for seq in seqs])
             delivery.wake()
             while await box.waiting():
                 await asyncio.sleep(0.005)
@@ -195,7 +195,7 @@ async def _by_mqtt(place: Path, pki: PkiTree, broker: Broker, updates: int, *, t
     return octets / updates
 
 
-class _Timed(Delivery):
+class _Timed(UplinkDelivery):
     """Notes when marks cover records."""
 
     covered: dict[int, float]
@@ -227,7 +227,7 @@ async def _drain(place: Path, pki: PkiTree, broker: Broker, megabytes: int) -> l
     octets, seq = 0, 0
     while octets < megabytes * 1e6:
         entries = [
-            Entry(each, update(box.boot, each), Priority.LIVE, each) for each in range(seq + 1, seq + 1 + _GROUP)
+            OutboxEntry(each, update(box.boot, each), Priority.LIVE, each) for each in range(seq + 1, seq + 1 + _GROUP)
         ]
         octets += sum(len(each.body) for each in entries)
         seq += _GROUP

@@ -20,7 +20,7 @@ from csms.alerts.rules import ESCALATE_MS, MOST_WAIT_MS, Address, Recipient, Rul
 from csms.grid.rules import PriceBounds, SiteLimits
 from csms.telemetry.aggregates import AGGREGATES
 from csms.tokens.rules import Group, Terms
-from v2g.battery.detectors import Settings
+from v2g.battery.detectors import DetectorSettings
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.grid_signal import ALL, ConnectionPoint, parse_grid_signal
 from v2g.energy.price_feeds import Markup, parse_feed
@@ -835,7 +835,7 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Processes that store telemetry."""
     telemetry: TelemetryConfig = TelemetryConfig()
     """What happens to stored telemetry."""
-    battery: Settings = Settings()
+    battery: DetectorSettings = DetectorSettings()
     """What the detectors find in the telemetry of batteries."""
     provisioning: Provisioning | None = None
     """Contracts for vehicles; none by default."""

@@ -27,10 +27,10 @@ from v2g.errors import CodecError, ConfigError, RefusedError, StoreError, V2GErr
 from v2g.io.advisories import (
     LONGEST,
     Advisory,
+    AdvisorySource,
     Affected,
     Database,
     Package,
-    Source,
     affects,
     compact,
     fixes,
@@ -97,8 +97,8 @@ class Report(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     unknown: tuple[Component, ...]
     components: int
-    sources: tuple[Source, ...]
-    old: tuple[Source, ...]
+    sources: tuple[AdvisorySource, ...]
+    old: tuple[AdvisorySource, ...]
 
 
 def audit(components: Iterable[Component], database: Database, waivers: Waivers, today: date) -> Report:
@@ -278,7 +278,7 @@ def renewed(database: Database, archive: IO[bytes], ecosystem: str, names: Itera
     except ValueError:
         raise CodecError(f"{url} has no advisory with a date") from None
     others = tuple(each for each in database.sources if each.ecosystem != ecosystem)
-    source = Source(ecosystem, url, "CC-BY-4.0, and those of each advisory's own source", as_of, packages)
+    source = AdvisorySource(ecosystem, url, "CC-BY-4.0, and those of each advisory's own source", as_of, packages)
     return Database((*others, source), tuple(kept))
 
 

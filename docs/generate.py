@@ -376,12 +376,12 @@ def board_fields() -> str:
     from v2g.hardware.board import protocol as board
 
     rows = []
-    for kind in (board.Hello, board.Set, board.Status, board.Refused):
+    for kind in (board.Hello, board.Set, board.BoardStatus, board.RefusedLine):
         fields = ", ".join(f"`{field.encode_name}`" for field in msgspec.structs.fields(kind))
         rows.append((f"`{kind.__struct_config__.tag}`", " ".join((kind.__doc__ or "").split()), fields))
     rows += (
         ("`TEMP`", " ".join((board.Temperatures.__doc__ or "").split()), "one field a sensor, `none` if broken"),
-        ("`TELL`", " ".join((board.Tell.__doc__ or "").split()), "`n`, `what`, and those of the table below"),
+        ("`TELL`", " ".join((board.StatusQuery.__doc__ or "").split()), "`n`, `what`, and those of the table below"),
     )
     return table(("Line", "Meaning", "Fields"), rows)
 

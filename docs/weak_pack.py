@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from v2g.battery import health
-from v2g.battery.cell import CELLS, Electrodes, Pack
+from v2g.battery.cell import CELLS, Electrodes, PackModel
 from v2g.battery.sample import Sample
 from v2g_cli.csms.vehicle_plot import battery_rows, chart
 
-_CELL, _PACK = CELLS["nmc"], Pack("nmc", 150.0, 96)
+_CELL, _PACK = CELLS["nmc"], PackModel("nmc", 150.0, 96)
 _DAYS: Final = 100
 """Until the model was fitted three times, and a forecast is known."""
 _STEP_S: Final = 900
@@ -55,7 +55,7 @@ def samples(first_ms: int) -> Iterator[tuple[Sample, dict[str, float]]]:
 
 def picture() -> str:
     """Return the last day as SVG."""
-    settings, state = health.Settings(pack=_PACK), health.State()
+    settings, state = health.HealthSettings(pack=_PACK), health.HealthState()
     shown, first_ms = [], 1_790_000_000_000 // 86_400_000 * 86_400_000
     for sample, values in samples(first_ms):
         state, _ = health.step(settings, state, sample)

@@ -22,7 +22,7 @@ from evcc.hardware.cells import CellSensors
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, PackHealth
-from evcc.hardware.pack import Pack
+from evcc.hardware.pack import SensedPack
 from evcc.hardware.rails import RailPilot
 from evcc.hardware.safety import SafetyChannel
 from evcc.hardware.vehicle import BREAK_ANYWAY_S, BenchLine, BenchPilot, Converter, SimulatedVehicle
@@ -38,7 +38,7 @@ from evcc.session.settings import BasicConfig
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
 from v2g.hardware.interfaces import EmergencyOutput
-from v2g.io.capture.recorder import Recorder
+from v2g.io.capture.recorder import FrameRecorder
 from v2g.io.capture.tcp_recorder import ConnectionRecorder
 from v2g.io.capture.tls_recorder import recorded
 from v2g.io.hardware.emergency import OUTPUT, Emergency, SimulatedEmergencyOutput, open_gpio
@@ -215,7 +215,7 @@ async def assemble(
         if config.hardware.can is not None:
             ecu = Supervisor(observe)
             stack.push_async_callback(ecu.close)
-            pack = Pack(config.hardware.pack, ambient_c=config.battery.ambient_c)
+            pack = SensedPack(config.hardware.pack, ambient_c=config.battery.ambient_c)
 
             def state() -> BatterySnapshot:
                 closed = simulated.contactor_closed
@@ -321,7 +321,7 @@ class Vehicle:
             plain_tcp.permit(PROFILES[self.config.security_profile], self.observe, editions=self.config.editions)
         config, basic, pilot = self.config.link, self.config.basic, self.wires.pilot
         async with contextlib.AsyncExitStack() as stack:
-            recorder = Recorder(config.record, application="v2g evcc") if config.record is not None else None
+            recorder = FrameRecorder(config.record, application="v2g evcc") if config.record is not None else None
             if recorder is not None:
                 stack.callback(recorder.close)
                 endpoint = recorded(endpoint, recorder)
@@ -371,7 +371,7 @@ class Vehicle:
             unsubscribe()
             self.hardware.part()
 
-    async def _converse(self, endpoint: Endpoint, recorder: Recorder | None, wrap: Wrap) -> str:
+    async def _converse(self, endpoint: Endpoint, recorder: FrameRecorder | None, wrap: Wrap) -> str:
         """Match, connect and run one session of ISO 15118-20, in several parts if it pauses."""
         config = self.config.link
         connections = ConnectionRecorder(recorder) if recorder is not None else None
@@ -552,7 +552,7 @@ def tls_endpoint(vehicle: EvccConfig, observe: Callable[[Observe], None]) -> End
 def snapshot(
     config: BatteryConfig,
     battery: BatteryState,
-    pack: Pack,
+    pack: SensedPack,
     converter: Converter | None = None,
     *,
     contactor_closed: bool | None = None,

@@ -28,7 +28,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread, disk_threads
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
-from v2g.io.runtime.processor_heat import THROTTLED, ProcessorWatch, Reading
+from v2g.io.runtime.processor_heat import THROTTLED, HeatReading, ProcessorWatch
 from v2g.io.runtime.program import run
 from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.runtime.trace import open_trace
@@ -116,7 +116,7 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
         yield charger
 
 
-def _processor_changed(charger: Charger, observe: EventLog, _: Reading, hot: bool, _late_s: float) -> None:
+def _processor_changed(charger: Charger, observe: EventLog, _: HeatReading, hot: bool, _late_s: float) -> None:
     """Report a hot processor, and leave out what only informs: control goes first."""
     observe.brief = hot
     charger.controllers[0].hardware.fault(THROTTLED, active=hot)

@@ -13,12 +13,12 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import ConfigError, StoreError, V2GError
 from v2g.io.keys.quotes import quote_registers
-from v2g.io.runtime.attestation import Attestation, Difference, measure
+from v2g.io.runtime.attestation import Attestation, FileDifference, measure
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Observe
 from v2g.pki.keys import load_public_key
-from v2g.pki.quote import Evidence, binding
+from v2g.pki.quote import QuoteEvidence, binding
 from v2g.pki.reference import KeyReference
 from v2g.text import printable
 
@@ -124,7 +124,7 @@ class SelfAttestation:
         first = report.differences[:MOST_DIFFERENCES]
         data = msgspec.json.encode(msgspec.structs.replace(report, differences=first))
         quoted = quote_registers(config.quote.key, config.quote.registers, binding(nonce, data))
-        made = Evidence(
+        made = QuoteEvidence(
             report=data.decode(), registers=quoted.registers, quote=quoted.quote, signature=quoted.signature
         )
         found: dict[str, object] = msgspec.to_builtins(made, str_keys=True)
@@ -140,12 +140,12 @@ class SelfAttestation:
             self._observe(Observe("program", "changed", {"difference": found.kind, "file": printable(found.path)}))
             self._lock(f"{found.kind}: {printable(found.path)}")
 
-    def _first(self, pause: Callable[[int], None]) -> Difference | None:
+    def _first(self, pause: Callable[[int], None]) -> FileDifference | None:
         """Return the first difference; without any the version counts as seen."""
         for difference in self._attestation.differences(self._least, pause):
             return difference
         manifest = self._attestation.manifest()
-        if isinstance(manifest, Difference):
+        if isinstance(manifest, FileDifference):
             return manifest
         if manifest.version > self._least:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,8 @@ from secc.station.settings import evse_layout
 from secc.station.station import ChargerStation, MeterSample, StationConfig
 from v2g.energy.limits import SITE
 from v2g.errors import ConfigError
-from v2g.io.capture.recorder import RecordConfig, Recorder
-from v2g.io.network.interface_supervisor import Presence
+from v2g.io.capture.recorder import FrameRecorder, RecordConfig
+from v2g.io.network.interface_supervisor import InterfaceSupervisor
 from v2g.io.network.neighbours import mac_of
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -49,7 +49,7 @@ from v2g_station.kernel.kernel import StationCommand
 
 if TYPE_CHECKING:
     from secc.energy_manager.managers import EnergyManager
-    from v2g.hardware.energy_manager.commands import EvseState
+    from v2g.hardware.energy_manager.commands import ManagedEvse
 
 SHARE_S = 0.5
 """Interval of looking at the shares of EVSEs."""
@@ -78,7 +78,7 @@ class Charger:
         self._nonce = b""
         """What evidence is due for."""
         self._attesting: asyncio.Task[None] | None = None
-        self._recorders: dict[RecordConfig, Recorder] = {}
+        self._recorders: dict[RecordConfig, FrameRecorder] = {}
         unbalance_a, rating = self.config.site.unbalance_a, self.controllers[0].config.charger.ac_rating
         self._shares = FeederShares(rating.nominal_voltage_v, None if unbalance_a is None else unbalance_a * 1000)
         self._sharing = len(self.controllers) > 1 or unbalance_a is not None
@@ -339,7 +339,7 @@ class Charger:
                 return listeners
 
             interfaces = {name: None for controller in self.controllers for name in controller.config.link.interfaces}
-            presence = Presence(tuple(interfaces), on_interface, observe=self.observe)
+            presence = InterfaceSupervisor(tuple(interfaces), on_interface, observe=self.observe)
             stack.push_async_callback(self._leave, presence)
             supervisor = Supervisor(self.observe)
             stack.push_async_callback(supervisor.close)
@@ -400,17 +400,17 @@ class Charger:
             return
         await self._at(found).vehicle(stream, wrap)
 
-    def _recorder(self, controller: EvseController, stack: contextlib.AsyncExitStack) -> Recorder | None:
+    def _recorder(self, controller: EvseController, stack: contextlib.AsyncExitStack) -> FrameRecorder | None:
         """Return the recorder of this EVSE; EVSEs with the same file share it."""
         config = controller.config.link.record
         if config is None:
             return None
         if config not in self._recorders:
-            self._recorders[config] = recorder = Recorder(config, application="v2g secc")
+            self._recorders[config] = recorder = FrameRecorder(config, application="v2g secc")
             stack.callback(recorder.close)
         return self._recorders[config]
 
-    async def _leave(self, presence: Presence) -> None:
+    async def _leave(self, presence: InterfaceSupervisor) -> None:
         """End the running sessions, then all connections, then the data links."""
         for controller in self.controllers:
             await controller.abort()
@@ -428,14 +428,14 @@ async def _forget(_sessions: Sequence[str]) -> None:
     """Ignore: nothing is stored."""
 
 
-def _energy_state(controller: EvseController) -> "EvseState":
+def _energy_state(controller: EvseController) -> "ManagedEvse":
     """Return an EVSE's state for an energy manager."""
-    from v2g.hardware.energy_manager.commands import EvseState
+    from v2g.hardware.energy_manager.commands import ManagedEvse
 
     reading = controller.meter.read(0)
     charge, discharge = controller.rating
     wish = controller.grid.setpoint
-    return EvseState(
+    return ManagedEvse(
         evse=controller.number,
         status="Unavailable" if not controller.in_service else controller.status or "Unavailable",
         charging=controller.hardware.contactors_closed,

@@ -21,7 +21,7 @@ import msgspec
 from secc.config import SHORTEST_TOKEN, StatusPageConfig
 from secc.status import ChargerStatus, EvseShown, LineShown, SessionShown, summary
 from v2g.errors import ConfigError, TransportError
-from v2g.io.http.server import BoundedServer, Handler
+from v2g.io.http.server import BoundedServer, HttpHandler
 from v2g.io.runtime.supervision import new_thread
 from v2g.io.tls.files import show
 from v2g.look import LOOK, document
@@ -126,7 +126,7 @@ def _given(header: str) -> bytes:
     return b""
 
 
-class _Page(Handler):
+class _Page(HttpHandler):
     timeout = PATIENCE_S
     server: PageServer
 

@@ -95,14 +95,16 @@ def quote(
     from v2g.io.keys.quotes import quote_registers
     from v2g.io.runtime.attestation import measure
     from v2g.pki.keys import load_public_key
-    from v2g.pki.quote import Evidence, binding
+    from v2g.pki.quote import QuoteEvidence, binding
     from v2g_cli.pki.keys import reference_of
 
     number = _nonce(nonce)
     report = msgspec.json.encode(measure(manifest, load_public_key(public_key), pid))
     quoted = quote_registers(reference_of(key), register or range(8), binding(number, report))
     print_json(
-        Evidence(report=report.decode(), registers=quoted.registers, quote=quoted.quote, signature=quoted.signature)
+        QuoteEvidence(
+            report=report.decode(), registers=quoted.registers, quote=quoted.quote, signature=quoted.signature
+        )
     )
 
 

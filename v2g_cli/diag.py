@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from v2g.errors import ConfigError, FrameError, V2GError
-from v2g.io.network.tcp_info import Connection
+from v2g.io.network.tcp_info import TcpConnection
 from v2g_cli.plc.options import (
     BaudOption,
     DeviceOption,
@@ -223,7 +223,7 @@ def net(
         raise typer.Exit(1)
 
 
-def _tcp_row(found: Connection) -> tuple[str, ...]:
+def _tcp_row(found: TcpConnection) -> tuple[str, ...]:
     return (
         f"{found.local} {found.local_port}",
         f"{found.remote} {found.remote_port}",

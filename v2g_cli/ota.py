@@ -145,13 +145,13 @@ def add(
     import msgspec
 
     from v2g import typed_json
-    from v2g.ota.release import NAME, Facts
+    from v2g.ota.release import NAME, TargetFacts
 
     name = name or image.name
     if re.fullmatch(NAME, name) is None:
         raise ConfigError(f"{name!r} is no name for an image", hint="letters, digits, and . _ + - in between")
     try:
-        facts = typed_json.convert({"number": number, "hardware": hardware}, Facts)
+        facts = typed_json.convert({"number": number, "hardware": hardware}, TargetFacts)
     except msgspec.ValidationError as error:
         raise ConfigError(str(error), hint="hardware is a word, such as dc30") from None
     repository = _open(folder)

@@ -20,7 +20,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.emergency_log import EmergencyLog, EmergencyRecord
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Scalar
-from v2g.telemetry.cells import WINDOW_MS, Around, CellRecorder
+from v2g.telemetry.cells import WINDOW_MS, CellRecorder, CellSummary
 from v2g.telemetry.local_events import LocalEvent, reported
 from v2g.telemetry.signals import CELL_VOLTAGE, MAX_CELLS, CellSamples
 
@@ -53,17 +53,17 @@ class BatteryWatch:
 
     def __init__(
         self,
-        settings: detectors.Settings,
+        settings: detectors.DetectorSettings,
         path: Path,
         log: EmergencyLog,
         disk: DiskThread,
         cells: Sequence[str] = (),
-        around: Around = Around(),  # noqa: B008 - it is immutable
+        around: CellSummary = CellSummary(),  # noqa: B008 - it is immutable
     ) -> None:
         """`cells`: names of single cells, which findings number in this order from 1."""
         self._settings, self._path, self._log, self._disk = settings, path, log, disk
         self._emergencies: list[EmergencyRecord] = []
-        self._state = detectors.State()
+        self._state = detectors.DetectorState()
         self._held: dict[str, float] = {}
         self._rounds = Rounds(cells)
         self._compared_ms: int | None = None
@@ -76,7 +76,7 @@ class BatteryWatch:
         Returns what a person has ended meanwhile.
         """
         try:
-            self._state = typed_json.decode(await self._disk.ask(self._path.read_bytes), detectors.State)
+            self._state = typed_json.decode(await self._disk.ask(self._path.read_bytes), detectors.DetectorState)
         except (OSError, msgspec.DecodeError):
             return ()
         last, latched_ms = (self._log.entries or (None,))[-1], self._state.runaway.latched_ms

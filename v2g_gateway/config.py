@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from v2g.battery.detectors import Settings
+from v2g.battery.detectors import DetectorSettings
 from v2g.config import Flaw, faults, parse_config
 from v2g.errors import CertificateError, ConfigError
 from v2g.io.can import CanConfig
@@ -20,7 +20,7 @@ from v2g.io.runtime.processor_heat import ProcessorConfig
 from v2g.io.storage.growing_file import LogFiles
 from v2g.pki.certificates import chain_from_pem, common_name, load_certificate
 from v2g.telemetry.batch import KEYFRAME_S, Bands
-from v2g.telemetry.cells import Around
+from v2g.telemetry.cells import CellSummary
 from v2g.telemetry.delivery import TOPIC_PREFIX
 from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.privacy import VIN, WITHOUT_CONSENT
@@ -91,8 +91,10 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     outbox_sealed: Annotated[bool, Meta(description="seal records in the outbox (AES-256-GCM)")] = True
-    battery: Annotated[Settings, Meta(description="what detectors beside the cells look for")] = Settings()
-    cells_around: Annotated[Around, Meta(description="samples of single cells around a finding")] = Around()
+    battery: Annotated[DetectorSettings, Meta(description="what detectors beside the cells look for")] = (
+        DetectorSettings()
+    )
+    cells_around: Annotated[CellSummary, Meta(description="samples of single cells around a finding")] = CellSummary()
     processor: Annotated[ProcessorConfig, Meta(description="when the processor is hot, and records become fewer")] = (
         ProcessorConfig()
     )

@@ -16,11 +16,11 @@ from msgspec import UNSET
 
 from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.supervision import Backoff, child
-from v2g.io.storage.outbox import BEGINNING, END, BootName, Outbox, Position, Row
+from v2g.io.storage.outbox import BEGINNING, END, BootName, Outbox, OutboxRow, Position
 from v2g.observe import Observe
 from v2g.rates import Bucket, spend, take
 from v2g.telemetry.batch import BURST, PROMPT_S
-from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice, encode_delivery, encode_notice
+from v2g.telemetry.delivery import MAX_BATCH, DeliveryNotice, Mark, encode_delivery, encode_notice
 from v2g.telemetry.priority import LOW_RATE, Priority
 from v2g.telemetry.signals import decode_key, decode_record, encode_record
 from v2g_gateway.uplink import READY_S, Uplink
@@ -60,7 +60,7 @@ Encode = Callable[[Sequence[bytes]], bytes]
 """Returns records and notices as one delivery."""
 
 
-class Pace:
+class UplinkPace:
     """Size of backfill deliveries: grows while they take no longer than the fastest one and 0.1 s, else halves.
 
     Like the congestion control of background transfers (LEDBAT, RFC 6817), it judges by delay, not by loss.
@@ -148,7 +148,7 @@ class _Flight:
     def __contains__(self, position: Position) -> bool:
         return position in self._sent
 
-    def add(self, rows: Iterable[Row], now: float) -> None:
+    def add(self, rows: Iterable[OutboxRow], now: float) -> None:
         """Count records as sent."""
         if not self._sent:
             self.progress_at = now
@@ -171,10 +171,10 @@ class _Flight:
 
 def _naming(ev: str, name: BootName) -> bytes:
     """Return the notice that says whose boot it is: a query, unless records follow."""
-    return encode_notice(Notice(ev, name.number, boot_id=name.boot_id))
+    return encode_notice(DeliveryNotice(ev, name.number, boot_id=name.boot_id))
 
 
-def _named(row: Row, name: BootName) -> bytes:
+def _named(row: OutboxRow, name: BootName) -> bytes:
     """Return a record under the number that its boot has at the back end."""
     if row.boot == name.number:
         return row.body
@@ -186,7 +186,7 @@ def _named(row: Row, name: BootName) -> bytes:
     return encode_record(msgspec.structs.replace(record, boot=name.number))
 
 
-class Delivery:
+class UplinkDelivery:
     """Sends the outbox to the back end, following its high-water marks (R98).
 
     It asks which records have arrived, sends the others, and deletes those covered by a mark; a broker's
@@ -430,7 +430,7 @@ class _Sending:
         self._important, self._new, self._old = BEGINNING, newest, BEGINNING
         self._important_left, self._old_left = True, not uplink.low_rate
         self._flight, self._backfill = _Flight(), _Flight()
-        self._pace, self._window, self._halved_at = Pace(uplink.max_bytes), FIRST_WINDOW, -math.inf
+        self._pace, self._window, self._halved_at = UplinkPace(uplink.max_bytes), FIRST_WINDOW, -math.inf
         self._tasks: dict[asyncio.Task[None], float] = {}
         self._old_tasks: set[asyncio.Task[None]] = set()
         self._announced: dict[int, int] = {}
@@ -546,7 +546,7 @@ class _Sending:
         mark = self._marks.get(boot)
         return 1 if mark is None else mark.contiguous + 1
 
-    def _send(self, rows: Sequence[Row], most: int, flight: _Flight, expected: int | None) -> Position:
+    def _send(self, rows: Sequence[OutboxRow], most: int, flight: _Flight, expected: int | None) -> Position:
         """Send records of one boot, with notices of missing numbers from `expected` on; return the position reached.
 
         Numbers that are not in the outbox are missing, unless the back end has them, which it knows. A notice stands
@@ -555,13 +555,13 @@ class _Sending:
         name = self._outbox.name(rows[0].boot)
         elements: list[bytes] = [_naming(self._ev, name)] if name.boot_id else []
         heads = len(elements)
-        sent: list[Row] = []
+        sent: list[OutboxRow] = []
         size = sum(map(len, elements)) + heads
 
         def skip_to(seq: int) -> None:
             nonlocal size
             if expected is not None and seq > expected:
-                elements.append(encode_notice(Notice(self._ev, name.number, ((expected, seq - 1),))))
+                elements.append(encode_notice(DeliveryNotice(self._ev, name.number, ((expected, seq - 1),))))
                 size += len(elements[-1]) + 1
 
         last = rows[0]
@@ -594,20 +594,20 @@ class _Sending:
 
     async def _announce(self) -> bool:
         """Report boots of which nothing is left, but not all has arrived; return whether there were any."""
-        gone: list[Notice] = []
+        gone: list[DeliveryNotice] = []
         for each in await self._outbox.waiting():
             mark = self._marks.get(each.boot)
             first = 1 if mark is None else mark.contiguous + 1
             if each.first is None and first <= each.last and each.boot not in self._announced:
                 name = self._outbox.name(each.boot)
-                gone.append(Notice(self._ev, name.number, ((first, each.last),), name.boot_id))
+                gone.append(DeliveryNotice(self._ev, name.number, ((first, each.last),), name.boot_id))
                 self._announced[each.boot] = each.last
         for start in range(0, len(gone), MAX_BATCH):
             self._start(encode_delivery(map(encode_notice, gone[start : start + MAX_BATCH])), old=False)
             self._announced_at = self._now()
         return bool(gone)
 
-    def _readable(self, row: Row) -> bool:
+    def _readable(self, row: OutboxRow) -> bool:
         """Return whether a record is as it was put into the outbox: a damaged one must not spoil a delivery."""
         with contextlib.suppress(CodecError):
             key = decode_key(row.body)

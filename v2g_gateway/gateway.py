@@ -50,15 +50,15 @@ from v2g_gateway.battery import event as event_of
 from v2g_gateway.battery import facts as facts_of
 from v2g_gateway.config import FallbackConfig, GatewayConfig
 from v2g_gateway.consent import ConsentSource
-from v2g_gateway.delivery import Delivery
+from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.local_source import LocalSource, TakenCheckpoints
-from v2g_gateway.recorder import Recorder
+from v2g_gateway.recorder import OutboxRecorder
 from v2g_gateway.replay import Replay
 from v2g_gateway.uplink import HttpsUplink, MqttUplink, Observer, OnMarks, Uplink
 
 if TYPE_CHECKING:  # loaded only if configured
     from v2g.io.ota.follower import Follower
-    from v2g_gateway.metrics import Reading
+    from v2g_gateway.metrics import GatewayReading
 
 GATHER_S: Final = 0.005
 """Frames of a busy bus are decoded together at this interval: waking the event loop for each costs more than it."""
@@ -164,7 +164,7 @@ class Gateway:
             awaits_context=self._mapping.has_context,
         )
         encode = encode_compact if config.encoding == "columns" else encode_delivery
-        self._delivery = Delivery(
+        self._delivery = UplinkDelivery(
             config.ev, outbox, observe, encode=encode, interval_s=config.uplink_interval, burst=config.rates.burst
         )
         self._taken = taken
@@ -180,7 +180,7 @@ class Gateway:
         """Reports of local programs. A program whose reports find no room is read later: it keeps its checkpoints."""
         self._room = asyncio.Event()
         prioritiser = Prioritiser(config.summary_s)
-        self._recorder = Recorder(outbox, prioritiser, on_stored=self._stored, on_boot=self._batcher.begin)
+        self._recorder = OutboxRecorder(outbox, prioritiser, on_stored=self._stored, on_boot=self._batcher.begin)
         self._processor = ProcessorWatch(config.processor, self._processor_changed)
         self._consent = ConsentSource(config.consent, config.consent_file, observe)
         self._blur = PositionBlur(config.position_noise_m, places)
@@ -434,10 +434,10 @@ class Gateway:
                     self._recorder.add(self._batcher.event(event, self._clock.utc_ms()), gap)
             await asyncio.sleep(GAPS_S)
 
-    def _read(self) -> "Reading":
-        from v2g_gateway.metrics import Reading
+    def _read(self) -> "GatewayReading":
+        from v2g_gateway.metrics import GatewayReading
 
-        return Reading(
+        return GatewayReading(
             utc_ms=self._clock.utc_ms(),
             stored=self._delivery.stored,
             dropped=self._outbox.dropped,

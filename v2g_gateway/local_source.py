@@ -28,7 +28,7 @@ OnLocal = Callable[[LocalEvent | Copy], Awaitable[None]]
 """Takes what a program reports, in order; it may wait while there is no room."""
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _SocketLine(msgspec.Struct, frozen=True):
     """An event as `EventLog` writes it, or a checkpoint."""
 
     utc_ms: int = 0
@@ -39,7 +39,7 @@ class _Line(msgspec.Struct, frozen=True):
     checkpoint: Copy | UnsetType = UNSET
 
 
-_decoder = typed_json.decoder(_Line)
+_decoder = typed_json.decoder(_SocketLine)
 
 
 class LocalSource:

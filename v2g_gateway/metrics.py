@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 INTERVAL_S: Final = 15.0
 
 
-class Reading(msgspec.Struct, frozen=True):
+class GatewayReading(msgspec.Struct, frozen=True):
     """What a gateway says of itself: counts since its start, and the state of outbox (bytes) and uplink."""
 
     utc_ms: int
@@ -37,7 +37,7 @@ class Reading(msgspec.Struct, frozen=True):
 class MetricsFile:
     """Writes `path` every 15 s while it runs, and removes it at the end. A disk that fails costs metrics only."""
 
-    def __init__(self, path: Path, read: Callable[[], Reading], disk: Path) -> None:
+    def __init__(self, path: Path, read: Callable[[], GatewayReading], disk: Path) -> None:
         """`disk`: a folder of the disk whose free space is reported."""
         self._path, self._read, self._disk = path, read, disk
         self._part = path.with_name(f".{path.name}.part")
@@ -56,7 +56,7 @@ class MetricsFile:
                 with contextlib.suppress(OSError):
                     each.unlink()
 
-    def _write(self, now: Reading) -> None:
+    def _write(self, now: GatewayReading) -> None:
         self._part.write_bytes(
             exposition(
                 (

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from v2g.io.storage.outbox import Entry, Gap, Outbox
+from v2g.io.storage.outbox import Gap, Outbox, OutboxEntry
 from v2g.telemetry.batch import PROMPT_S
 from v2g.telemetry.priority import Prioritiser, Priority
 from v2g.telemetry.signals import Record, encode_record
@@ -17,7 +17,7 @@ MOST_HELD: Final = 1000
 """Records that may wait for a disk that fails."""
 
 
-class Recorder:
+class OutboxRecorder:
     """Runs as a task beside the one that makes records. A failed commit is tried again with the same records."""
 
     def __init__(
@@ -31,7 +31,7 @@ class Recorder:
         """`on_stored(records, dropped, prompt)` is called after each commit, `on_boot` with a new boot's number."""
         self._outbox, self._prioritiser = outbox, prioritiser
         self._on_stored, self._on_boot = on_stored, on_boot
-        self._held: deque[tuple[Record, Entry]] = deque()
+        self._held: deque[tuple[Record, OutboxEntry]] = deque()
         self._urgent = self._prompt = False
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
@@ -42,7 +42,9 @@ class Recorder:
         """Take a record, of which the outbox must have all earlier ones; perhaps it reports a gap. A `prompt` one does
         not wait for others."""
         priority = self._prioritiser.priority(record)
-        entry = Entry(record.seq, encode_record(record), priority, record.utc_ms, boot=record.boot, reports=reports)
+        entry = OutboxEntry(
+            record.seq, encode_record(record), priority, record.utc_ms, boot=record.boot, reports=reports
+        )
         self._held.append((record, entry))
         self._urgent |= priority <= Priority.SAFETY
         self._prompt |= prompt

@@ -17,8 +17,8 @@ from v2g.observe import Observe
 from v2g.telemetry.columns import COMPACT_TYPE, is_compact
 from v2g.telemetry.delivery import (
     MAX_DELIVERY_BYTES,
+    DeliveryStatus,
     Mark,
-    Status,
     decode_marks,
     encode_status,
     marks_topic,
@@ -107,7 +107,7 @@ class MqttUplink:
         self._prefix, self._ev, self._on_marks, self.low_rate = prefix, ev, on_marks, low_rate
         self._slots, self._slot_failed, self._slots_refused = 0, False, False
         self._status = status_topic(prefix, ev)
-        self._online, self._offline = (encode_status(Status(online, boot)) for online in (True, False))
+        self._online, self._offline = (encode_status(DeliveryStatus(online, boot)) for online in (True, False))
         self._client = MqttClient(
             config,
             client_id=ev,
@@ -192,7 +192,7 @@ class MqttUplink:
         await self._client.close(last=(self._status, self._offline))
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _UplinkAnswer(msgspec.Struct, frozen=True):
     """The parts of the response to POST /telemetry that a gateway uses."""
 
     high_water: tuple[Mark, ...]
@@ -245,7 +245,7 @@ class HttpsUplink:
             answer = await self._session.request("POST", delivery, self._headers | content_type)
             if not answer.ok:
                 raise TransportError(f"HTTP status {answer.status}")
-            marks = typed_json.decode(answer.body, _Answer).high_water
+            marks = typed_json.decode(answer.body, _UplinkAnswer).high_water
         except (TransportError, msgspec.DecodeError) as error:
             raise TransportError(f"{redacted(self._url)}: {error}") from None
         self._on_marks(marks)

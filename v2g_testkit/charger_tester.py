@@ -86,13 +86,13 @@ class Memory:
         self._left = MOST_KEPT
 
     def write(self, line: Line) -> None:
-        """See `v2g.io.runtime.trace.Lines`."""
+        """See `v2g.io.runtime.trace.TraceLines`."""
         self._left -= _LINE + len(line.exi)
         if self._left >= 0:
             self.lines.append(line)
 
     def close(self) -> None:
-        """See `v2g.io.runtime.trace.Lines`."""
+        """See `v2g.io.runtime.trace.TraceLines`."""
 
 
 class SeccTester:

@@ -13,16 +13,16 @@ from typing import Final
 
 import msgspec
 
-from evcc.hardware.pack import Pack, PackConfig
+from evcc.hardware.pack import PackConfig, SensedPack
 from evcc.policy.battery import Battery, BatteryConfig
 from v2g.errors import TransportError
-from v2g.io.storage.outbox import Entry, Outbox
+from v2g.io.storage.outbox import Outbox, OutboxEntry
 from v2g.telemetry.batch import Band, Bands, Batcher
 from v2g.telemetry.cells import with_imbalance
 from v2g.telemetry.mapping import normalised
 from v2g.telemetry.priority import Prioritiser
 from v2g.telemetry.signals import Record, encode_record
-from v2g_gateway.delivery import Delivery
+from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.uplink import OnMarks, Uplink
 
 HOUR_MS: Final = 3_600_000
@@ -62,7 +62,7 @@ class Commuter:
             temperature_c=ambient + 5,
         )  # fmt: skip
         self._config, self._battery = config, Battery(config, at_ms=begin_ms)
-        self._pack = Pack(PackConfig(seed=seed, health_percent=chance.uniform(88, 99)), ambient_c=ambient)
+        self._pack = SensedPack(PackConfig(seed=seed, health_percent=chance.uniform(88, 99)), ambient_c=ambient)
 
     def lost(self, at_ms: int) -> bool:
         """Return whether the vehicle has no connection: on the way home, and half an hour after."""
@@ -223,7 +223,7 @@ class Commuters:
         box = await Outbox.open(config.folder / f"{ev}.sqlite3", ev, self._begin_ms // 1000)
         stack.push_async_callback(box.close)
         vehicle = Commuter(config.seed * 1_000_003 + number, self._begin_ms)
-        delivery = Delivery(ev, box, lambda _event: None)
+        delivery = UplinkDelivery(ev, box, lambda _event: None)
         uplink = Reception(
             self._uplink(delivery.on_marks),
             lambda: self.progress.at_ms < config.end_ms and vehicle.lost(self.progress.at_ms),
@@ -238,7 +238,7 @@ class _Sender:
     """A vehicle whose records go to its outbox."""
 
     def __init__(
-        self, ev: str, vehicle: Commuter, box: Outbox, delivery: Delivery, begin_ms: int, step_s: float
+        self, ev: str, vehicle: Commuter, box: Outbox, delivery: UplinkDelivery, begin_ms: int, step_s: float
     ) -> None:
         self.delivery = delivery
         self._vehicle, self._box, self._at_ms, self._step_ms = vehicle, box, begin_ms, round(step_s * 1000)
@@ -247,7 +247,7 @@ class _Sender:
     async def advance(self, until_ms: int) -> int:
         """Go on to a time, and return how many records were made. Raises StoreError."""
         made = [
-            Entry(each.seq, encode_record(each), self._priorities.priority(each), each.utc_ms)
+            OutboxEntry(each.seq, encode_record(each), self._priorities.priority(each), each.utc_ms)
             for each in self._records(until_ms)
         ]
         if made:

@@ -29,7 +29,7 @@ class Battery(msgspec.Struct, frozen=True):
     seq: int = 0
     changes: int = 0
     held: dict[str, float] = {}
-    state: detectors.State = detectors.State()
+    state: detectors.DetectorState = detectors.DetectorState()
 
 
 class Advanced(msgspec.Struct, frozen=True):
@@ -118,21 +118,21 @@ _MOST_PERCENT: Final = 130
 _document = typed_json.decoder(_Document).decode
 
 
-def advance(settings: detectors.Settings, battery: Battery, records: Sequence[StoredRecord]) -> Advanced:
+def advance(settings: detectors.DetectorSettings, battery: Battery, records: Sequence[StoredRecord]) -> Advanced:
     """Let the detectors take a vehicle's next records, by (boot, seq); those up to the battery's change nothing.
 
     So do those that come after later ones, except that what the vehicle itself found counts whenever it comes.
     """
     place, held, state = (battery.boot, battery.seq), battery.held, battery.state
     reports: list[Report] = []
-    ends: dict[int, detectors.State] = {}
+    ends: dict[int, detectors.DetectorState] = {}
     for each in records:
         document = _document(each.document)
         if document.event is not None:
             theirs = found_by_vehicle(each.ev, document.event, each.values)
             reports += theirs
             if any(_resets(state, one) for one in theirs):
-                state = msgspec.structs.replace(state, runaway=runaway.State())
+                state = msgspec.structs.replace(state, runaway=runaway.RunawayState())
         if (each.boot, each.seq) <= place:
             continue
         place = each.boot, each.seq
@@ -147,7 +147,7 @@ def advance(settings: detectors.Settings, battery: Battery, records: Sequence[St
     return Advanced(Battery(*place, battery.changes, held, state), tuple(reports), known)
 
 
-def _resets(state: detectors.State, theirs: Report) -> bool:
+def _resets(state: detectors.DetectorState, theirs: Report) -> bool:
     """Return whether a person has ended a runaway at the vehicle, which then ends here, too."""
     latched_ms = state.runaway.latched_ms
     ended = theirs.kind == runaway.KIND and not theirs.raised
@@ -155,7 +155,7 @@ def _resets(state: detectors.State, theirs: Report) -> bool:
 
 
 def referenced(
-    settings: detectors.Settings, battery: Battery, check: BatteryCheck, deviation: float
+    settings: detectors.DetectorSettings, battery: Battery, check: BatteryCheck, deviation: float
 ) -> tuple[Battery, BatteryCheck, tuple[Report, ...]]:
     """Compare a battery's estimate with a measured capacity, whose relative standard deviation is `deviation`.
 
@@ -203,7 +203,7 @@ def reset(battery: Battery, check: BatteryCheck, *, alerted: bool) -> tuple[Batt
     """
     if battery.state.runaway.latched_ms is None and not alerted:
         raise RefusedError("there is no thermal runaway to reset", reason="not_latched")
-    state = msgspec.structs.replace(battery.state, runaway=runaway.State())
+    state = msgspec.structs.replace(battery.state, runaway=runaway.RunawayState())
     changed = msgspec.structs.replace(battery, changes=battery.changes + 1, state=state)
     ended = Report("vehicle", check.ev, runaway.KIND, "error", check.at_ms, raised=False)
     return changed, check, (ended,)

@@ -15,7 +15,7 @@ from csms.batteries.rules import Advanced, Battery, advance
 from csms.db.store import Store
 from csms.ocpp.base import Services
 from csms.telemetry.rules import StoredRecord
-from v2g.battery.detectors import Settings
+from v2g.battery.detectors import DetectorSettings
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 
@@ -56,7 +56,7 @@ BATTERIES: Final = "battery detectors"
 class BatterySink:
     """`on_change` is called after an alert has changed."""
 
-    def __init__(self, store: Store, clock: Clock, settings: Settings, on_change: Callable[[], None]) -> None:
+    def __init__(self, store: Store, clock: Clock, settings: DetectorSettings, on_change: Callable[[], None]) -> None:
         self._store, self._clock, self._settings, self._on_change = store, clock, settings, on_change
 
     async def write(self, records: Sequence[StoredRecord]) -> None:

@@ -23,7 +23,7 @@ from v2g.pki.crl import RevocationList, check_serial, is_listed, load_crl
 from v2g.pki.ocsp import check_ocsp, responder_url
 from v2g.pki.profile import KeyKind
 from v2g.pki.profiles import Generation, Role, generation_of
-from v2g.pki.revocation import Evidence, RevocationPolicy, decide_revocation
+from v2g.pki.revocation import RevocationEvidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import NOTHING_SEEN, Serials, VerifiedChain, verify_chain
 
 _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
@@ -117,7 +117,7 @@ def conclude(
             for place, question in enumerate(verdict.questions)
             if (answer := answers.get(question.request))
         }
-        evidence = Evidence(ocsp=given, crls=anchors.crls)
+        evidence = RevocationEvidence(ocsp=given, crls=anchors.crls)
         leaf, *authorities = decide_revocation(verdict.path, evidence, at=at, policy=RevocationPolicy()).findings
         for finding in (leaf, *authorities):
             if finding.reason == "revoked":

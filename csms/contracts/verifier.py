@@ -11,7 +11,7 @@ from csms.trust.certificate_status import CertificateStatus
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.base import OCSPRequestData
-from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocation
+from v2g.pki.revocation import Fail, RevocationEvidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import VerifiedChain
 
 _MAX_SEEN: Final = 65_536
@@ -66,7 +66,7 @@ class ContractVerifier:
         answers = await asyncio.gather(*(self._status.ask(question) for question in questions))
         given = {place: (answer,) for place, answer in enumerate(answers) if answer}
         policy = RevocationPolicy(leaf=Fail.SOFT if self._accept_unknown else Fail.HARD)
-        found = decide_revocation(path, Evidence(ocsp=given, crls=anchors.crls), at=at, policy=policy)
+        found = decide_revocation(path, RevocationEvidence(ocsp=given, crls=anchors.crls), at=at, policy=policy)
         found.require()
         leaf = found.findings[0]
         if leaf.reason is not None:

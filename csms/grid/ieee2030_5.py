@@ -19,7 +19,7 @@ from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.ocpp.base import Services
 from v2g.errors import CodecError, ConfigError, TransportError
-from v2g.ieee2030_5.controls import Demanded, ProgramState, Response, demanded, responses
+from v2g.ieee2030_5.controls import ControlResponse, Demanded, ProgramState, demanded, responses
 from v2g.ieee2030_5.resources import (
     Control,
     ControlBase,
@@ -56,8 +56,8 @@ class DerClient:
         self._poll_s = poll_s
         self._setpoints = SetpointFollower(services, IEEE_2030_5)
         self._programs: tuple[ProgramState, ...] = ()
-        self._states: dict[str, Response] = {}
-        self._unsent: list[tuple[Control, Response, int]] = []
+        self._states: dict[str, ControlResponse] = {}
+        self._unsent: list[tuple[Control, ControlResponse, int]] = []
         self._answered_ms: int | None = None
         self._loss = ""
         self._poll_ms = 0

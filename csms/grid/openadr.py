@@ -21,7 +21,7 @@ from csms.ocpp.base import Services
 from csms.transactions import store as transactions
 from v2g.energy.grid_signal import SignalSlot
 from v2g.errors import CodecError, StoreError, TransportError
-from v2g.openadr.demands import EMERGENCIES, Alert, Demands, demands
+from v2g.openadr.demands import EMERGENCIES, Demands, GridAlert, demands
 from v2g.openadr.objects import Event, Program
 from v2g.openadr.reports import report_name, usage_report, wanted_report
 from v2g.pki.keys import read_secret
@@ -51,7 +51,7 @@ class Ven:
         self._answered_ms: int | None = None
         self._loss = ""
         self._reported: frozenset[str] = frozenset()
-        self._alerts: frozenset[Alert] = frozenset()
+        self._alerts: frozenset[GridAlert] = frozenset()
         self._poll_ms = 0
         self._reports_done: set[str] = set()
         self._unreported: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from csms.settlements import store as records
 from csms.smart_charging.charging_plans import VOLTAGE
 from v2g.energy.conductors import LINES
 from v2g.energy.limits import MOST_W
-from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState
+from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 
@@ -137,7 +137,7 @@ class ScadaRegisters:
         limits = () if signal is None else signal.limits_at(now_ms)
         point = self._services.config.grid.connection_point
         import_w, export_w = (least_w(limits, each, point) if limits else 0 for each in ("import", "export"))
-        state = EvseState(
+        state = ManagedEvse(
             evse=0,
             status="",
             power_w=flowing.watts,
@@ -145,7 +145,7 @@ class ScadaRegisters:
             discharge_limit_w=export_w,
         )
         timeout_s = round(self._config.dead_man_s)
-        self.link.notify(StationState(heard=self._live is True, timeout_s=timeout_s, evses=(state,)))
+        self.link.notify(ManagedStation(heard=self._live is True, timeout_s=timeout_s, evses=(state,)))
 
 
 def _watts(power_w: float | None, line_ma: int | None) -> int | None:

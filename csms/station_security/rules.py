@@ -12,7 +12,7 @@ from v2g.errors import CertificateError
 from v2g.ocpp.messages.base import CertificateHashData
 from v2g.pki.certificates import chain_to_pem, key_kind, load_certificate
 from v2g.pki.csr import load_csr, requested_key
-from v2g.pki.issue import CertifiedKey, Issuer, Request, Subject, issue
+from v2g.pki.issue import CertifiedKey, Issuer, IssueRequest, Subject, issue
 from v2g.pki.ocsp import ocsp_request_data
 from v2g.pki.profiles import Generation, KeyKind, Role
 
@@ -74,7 +74,7 @@ def sign(asked: SigningRequest, authority: Authority, serial: int, at: datetime)
     days = authority.days
     not_after = None if days is None else min(at + timedelta(days=days), end)
     return issue(
-        Request(
+        IssueRequest(
             role=authority.role,
             subject=Subject(common_name=asked.common_name, organization=authority.organization),
             public_key=asked.key,

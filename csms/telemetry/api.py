@@ -12,7 +12,7 @@ from csms.http.problems import ApiError
 from csms.telemetry import seal as seal_keys
 from csms.telemetry import store as rows
 from csms.telemetry.rules import HighWater, read_delivery
-from v2g.telemetry.delivery import Notice
+from v2g.telemetry.delivery import DeliveryNotice
 from v2g.telemetry.signals import Record
 
 Ev = Annotated[str, msgspec.Meta(description="The vehicle's pseudonym.", examples=["EV-1"])]
@@ -126,7 +126,7 @@ EXAMPLE = [
 ]
 
 
-@post("/telemetry", Permission.WRITE_TELEMETRY, audited=False, takes=ArrayOf((Record, Notice)), example=EXAMPLE)
+@post("/telemetry", Permission.WRITE_TELEMETRY, audited=False, takes=ArrayOf((Record, DeliveryNotice)), example=EXAMPLE)
 async def post_telemetry(call: Call, body: bytes) -> Receipt:
     """Store records, each once.
 

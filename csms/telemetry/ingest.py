@@ -29,7 +29,7 @@ from v2g.errors import StoreError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe, Scalar
-from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
+from v2g.telemetry.delivery import DeliveryNotice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record
 
 _log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class Ingest:
         outcome = DeliveryOutcome()
         for ev in sorted({ev for ev, _ in delivery.boots}):
             part = [each for each in delivery.elements if boot_of(each)[0] == ev]
-            payload = encode_delivery(encode_notice(e) if isinstance(e, Notice) else e.sent for e in part)
+            payload = encode_delivery(encode_notice(e) if isinstance(e, DeliveryNotice) else e.sent for e in part)
             done = (await self._let_work(ev, payload, len(part))).outcome
             assert done is not None
             outcome.add(done)

@@ -13,7 +13,7 @@ from msgspec import structs
 from v2g import typed_json
 from v2g.errors import CodecError
 from v2g.telemetry.columns import decode_compact, is_compact
-from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice, decode_notice
+from v2g.telemetry.delivery import MAX_BATCH, DeliveryNotice, Mark, decode_notice
 from v2g.telemetry.signals import Key, Record, decode_key, decode_record, encode_record
 from v2g.text import printable
 
@@ -57,7 +57,7 @@ class Unreadable(msgspec.Struct, frozen=True):
         return self.name.ev, self.name.boot, self.name.seq
 
 
-Element = Prepared | Unreadable | Notice
+Element = Prepared | Unreadable | DeliveryNotice
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -88,18 +88,18 @@ class Delivery(msgspec.Struct, frozen=True):
     @property
     def asks(self) -> bool:
         """Whether the gateway expects an answer at once."""
-        notices = [each for each in self.elements if isinstance(each, Notice)]
+        notices = [each for each in self.elements if isinstance(each, DeliveryNotice)]
         return len(notices) == len(self.elements) or any(each.missing for each in notices)
 
 
 def boot_of(element: Element) -> Boot:
     """Return vehicle and boot of an element."""
-    return (element.ev, element.boot) if isinstance(element, Notice) else element.key[:2]
+    return (element.ev, element.boot) if isinstance(element, DeliveryNotice) else element.key[:2]
 
 
 def key_of(element: Element) -> RecordKey:
     """Return the key of an element; that of a notice has seq 0."""
-    return (element.ev, element.boot, 0) if isinstance(element, Notice) else element.key
+    return (element.ev, element.boot, 0) if isinstance(element, DeliveryNotice) else element.key
 
 
 def digest_of(document: bytes) -> bytes:
@@ -163,7 +163,7 @@ def read_delivery(body: bytes) -> Delivery:
     for index, raw in enumerate(found):
         try:
             element = _read_element(bytes(raw))
-            named = element.boot_id if isinstance(element, Notice) else ""
+            named = element.boot_id if isinstance(element, DeliveryNotice) else ""
             if named and boot_ids.setdefault(boot_of(element), named) != named:
                 raise CodecError("notice: two ids of one boot in a delivery")
             elements.append(element)
@@ -393,7 +393,7 @@ def suspects(delivery: Delivery, progress: Mapping[Boot, BootProgress]) -> list[
     return [
         each.key
         for each in delivery.elements
-        if not isinstance(each, Notice) and progress[boot_of(each)].has(each.key[2])
+        if not isinstance(each, DeliveryNotice) and progress[boot_of(each)].has(each.key[2])
     ]
 
 
@@ -440,7 +440,7 @@ def judge(
         if (ev, boot) in foreign:
             continue
         here = progress[ev, boot]
-        if isinstance(each, Notice):
+        if isinstance(each, DeliveryNotice):
             gone = [lost for first, last in each.missing for lost in here.give_up(first, last)]
             outcome.missing += [(ev, boot, first, last) for first, last in gone]
         elif here.has(each.key[2]):

@@ -72,7 +72,7 @@ from csms.vehicles.store import numbers_in, within_run
 from v2g import typed_json
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.errors import CodecError
-from v2g.telemetry.delivery import Notice
+from v2g.telemetry.delivery import DeliveryNotice
 from v2g.telemetry.signals import decode_record
 from v2g.text import printable
 
@@ -173,7 +173,7 @@ def store_each(connection: Connection, arrival: Arrival) -> DeliveryOutcome:
             outcome.refused.append((key, _reason(error)))
             if seq:  # not that of a notice
                 with contextlib.suppress(*LASTING):
-                    given_up = _store_one(connection, Notice(ev, boot, ((seq, seq),)), arrival)
+                    given_up = _store_one(connection, DeliveryNotice(ev, boot, ((seq, seq),)), arrival)
                     outcome.add(msgspec.structs.replace(given_up, missing=[]))  # reported as refused
     return outcome
 
@@ -281,7 +281,7 @@ def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict
         boot_of(each)
         for arrival in arrivals
         for each in arrival.delivery.elements
-        if (not isinstance(each, Notice) or each.missing) and boot_of(each) not in arrival.delivery.boot_ids
+        if (not isinstance(each, DeliveryNotice) or each.missing) and boot_of(each) not in arrival.delivery.boot_ids
     }
     new = begun | {boot: BootProgress() for boot in without_id - progress.keys()}
     if new:

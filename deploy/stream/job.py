@@ -24,7 +24,7 @@ from pyflink.datastream.connectors.file_system import FileSink, FileSource, Roll
 from pyflink.datastream.state import ValueStateDescriptor
 
 from deploy.stream.keyed import Stream, due_ms, is_record, offered, passed, record_of
-from v2g.battery.detectors import Settings
+from v2g.battery.detectors import DetectorSettings
 
 _decode = msgspec.json.Decoder(Stream).decode
 _encode = msgspec.json.Encoder().encode
@@ -61,7 +61,7 @@ class Detect(KeyedProcessFunction):  # type: ignore[misc]
 
     def open(self, context: RuntimeContext) -> None:
         """See KeyedProcessFunction."""
-        self._settings = msgspec.json.decode(self._json, type=Settings)
+        self._settings = msgspec.json.decode(self._json, type=DetectorSettings)
         self._stream = context.get_state(ValueStateDescriptor("battery", Types.PICKLED_BYTE_ARRAY()))
 
     def process_element(self, value: str, context: Any) -> Iterator[str]:
@@ -88,7 +88,7 @@ def main() -> None:
     options.add_argument("--checkpoint-s", type=float, default=10.0, help="interval of checkpoints")
     given = options.parse_args()
     settings = given.settings.read_bytes() if given.settings else b"{}"
-    msgspec.json.decode(settings, type=Settings)  # wrong ones are an error here, not in a worker
+    msgspec.json.decode(settings, type=DetectorSettings)  # wrong ones are an error here, not in a worker
     env = StreamExecutionEnvironment.get_execution_environment()
     env.enable_checkpointing(round(given.checkpoint_s * 1000), CheckpointingMode.EXACTLY_ONCE)
     times = WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(given.lateness_s))

@@ -12,7 +12,7 @@ import msgspec
 from csms.batteries.rules import Battery, advance
 from csms.telemetry.rules import StoredRecord
 from v2g import typed_json
-from v2g.battery.detectors import Settings
+from v2g.battery.detectors import DetectorSettings
 
 STEP_MS: Final = 1000
 """Records wait for the next multiple of it: a timer for each would cost more than the detectors."""
@@ -64,7 +64,7 @@ def offered(stream: Stream, record: StoredRecord) -> Stream:
     return Stream(stream.battery, (*stream.waiting, record))
 
 
-def passed(settings: Settings, stream: Stream, watermark_ms: int) -> tuple[Stream, Sequence[bytes]]:
+def passed(settings: DetectorSettings, stream: Stream, watermark_ms: int) -> tuple[Stream, Sequence[bytes]]:
     """Take the records that the watermark has passed; return what was found as JSON."""
     due = sorted((each for each in stream.waiting if due_ms(each.at_ms) <= watermark_ms), key=_place)
     if not due:

@@ -38,7 +38,7 @@ class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     seed: Annotated[int, Meta(ge=0, description="the same seed makes the same cells")] = 1
 
 
-class Measured(msgspec.Struct, frozen=True):
+class PackMeasurement(msgspec.Struct, frozen=True):
     """What the control unit of the pack measures: V by cell, degrees C by sensor, module and of the coolant, health in
     %, full cycles since it was new, kPa in its housing, l/min of coolant."""
 
@@ -52,7 +52,7 @@ class Measured(msgspec.Struct, frozen=True):
     pressure_kpa: float
 
 
-class Pack:
+class SensedPack:
     """Distributes the battery's voltage and heat over cells and sensors."""
 
     def __init__(self, config: PackConfig, *, ambient_c: float) -> None:
@@ -65,7 +65,7 @@ class Pack:
         self._ohm_share = [chance.uniform(0.9, 1.1) for _ in raw]
         self._warmth = [chance.uniform(0.85, 1.15) for _ in range(config.modules * config.temperatures)]
 
-    def measure(self, battery: BatteryState, resistance_ohm: float) -> Measured:
+    def measure(self, battery: BatteryState, resistance_ohm: float) -> PackMeasurement:
         """Return the measurements for a state of the battery; its resistance makes cells differ under load."""
         count = len(self._offsets)
         drop = battery.current_ma / 1000 * resistance_ohm / count
@@ -76,7 +76,7 @@ class Pack:
         health = max(0.0, self._config.health_percent - 20 * cycles / CYCLES_TO_80_PERCENT)
         sensors = self._config.temperatures
         heats = tuple(self._ambient_c + above * each for each in self._warmth)
-        return Measured(
+        return PackMeasurement(
             tuple(
                 mean + offset + drop * (share - shares)
                 for offset, share in zip(self._offsets, self._ohm_share, strict=True)

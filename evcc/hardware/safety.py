@@ -63,7 +63,7 @@ class SafetyChannel:
         observe: Callable[[Observe], None],
         *,
         watchdog: Watchdog | None = None,
-        limits: runaway.Settings | None = None,
+        limits: runaway.RunawaySettings | None = None,
         emergency: Emergency | None = None,
     ) -> None:
         """`limits` of a thermal runaway; `emergency` is the output for it, None without one."""
@@ -77,7 +77,11 @@ class SafetyChannel:
         self._drawn_w = 0
         self._last: Verdict | None = None
         self._tasks: set[asyncio.Task[object]] = set()
-        self._limits, self._heat, self._emergency = limits or runaway.Settings(), runaway.State(), emergency
+        self._limits, self._heat, self._emergency = (
+            limits or runaway.RunawaySettings(),
+            runaway.RunawayState(),
+            emergency,
+        )
         self._checked_at = float("-inf")
         if emergency is not None and emergency.cause:
             self._ask_monitor(lambda now: self._monitor.isolate(emergency.cause, now))

@@ -80,7 +80,7 @@ class BatteryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("battery.min_voltage_v must be below battery.max_voltage_v")
 
 
-class Line:
+class OcvLine:
     """A curve prepared for queries: linear between points and constant beyond the ends."""
 
     def __init__(self, curve: Curve) -> None:
@@ -116,7 +116,7 @@ class Battery:
         self._current_a = 0.0
         self._charged_wh = 0.0
         self._discharged_wh = 0.0
-        self._ocv = Line(config.ocv)
+        self._ocv = OcvLine(config.ocv)
         self._state: BatteryState | None = None
         self._wh_per_volt_percent = config.capacity_wh / self._ocv.area(100.0)
         self._capacity_ah = self._wh_per_volt_percent * 100

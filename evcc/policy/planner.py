@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Final
 
-from evcc.policy.plans import W_MS_PER_WH, Block, ChargePlan, Market, Storage, full_power, goal_wh, merged
-from evcc.session.store import Store
+from evcc.policy.plans import W_MS_PER_WH, ChargePlan, Market, PlanBlock, Storage, full_power, goal_wh, merged
+from evcc.session.store import EnergyStore
 from v2g.iso15118.d20.prices import W_MS_PER_KWH, Algorithm, Flow, cost
 
 MOST_WORK: Final = 200_000
@@ -41,10 +41,10 @@ def make_plan(markets: Sequence[Market], storage: Storage) -> ChargePlan:
     return best[1]
 
 
-def at_once(market: Market, storage: Storage) -> tuple[Block, ...]:
+def at_once(market: Market, storage: Storage) -> tuple[PlanBlock, ...]:
     """Return charging at full power from the beginning until the target is reached."""
     left = max(0, goal_wh(market, storage) - storage.energy_wh) * W_MS_PER_WH
-    blocks: list[Block] = []
+    blocks: list[PlanBlock] = []
     for slot in market.slots:
         taken = min(left, slot.charge_w * slot.ms)
         left -= taken
@@ -52,7 +52,7 @@ def at_once(market: Market, storage: Storage) -> tuple[Block, ...]:
     return merged(blocks)
 
 
-def total_cost(market: Market, blocks: Iterable[Block]) -> Fraction | None:
+def total_cost(market: Market, blocks: Iterable[PlanBlock]) -> Fraction | None:
     """Return the cost of a profile, both directions together; None if a direction in use has no price."""
     blocks = list(blocks)
     if market.charge is None or (market.discharge is None and any(block.power_w < 0 for block in blocks)):
@@ -66,13 +66,13 @@ def total_cost(market: Market, blocks: Iterable[Block]) -> Fraction | None:
 # -- candidates ---------------------------------------------------------------------------------------------------
 
 
-def _candidates(market: Market, storage: Storage, work: int) -> Iterable[tuple[Block, ...]]:
+def _candidates(market: Market, storage: Storage, work: int) -> Iterable[tuple[PlanBlock, ...]]:
     """Yield candidate profiles: at once, and the plans for every power range."""
     yield at_once(market, storage)
     for cap in _caps(market):
-        yield Store(market, storage, cap).solve(work, give=False)
+        yield EnergyStore(market, storage, cap).solve(work, give=False)
         if any(slot.discharge_w for slot in market.slots):
-            yield Store(market, storage, cap).solve(work, give=True)
+            yield EnergyStore(market, storage, cap).solve(work, give=True)
 
 
 def _caps(market: Market) -> list[int]:
@@ -85,7 +85,7 @@ def _caps(market: Market) -> list[int]:
     return sorted(caps, reverse=True)[:MOST_CAPS]
 
 
-def _relative(market: Market, blocks: tuple[Block, ...]) -> Fraction:
+def _relative(market: Market, blocks: tuple[PlanBlock, ...]) -> Fraction:
     """Return the cost of a profile in levels, or, without prices, a measure of its delay."""
     total = Fraction(0)
     for block in blocks:

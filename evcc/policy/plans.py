@@ -57,7 +57,7 @@ class Storage(msgspec.Struct, frozen=True):
     wear: float = 0.0
 
 
-class Block(msgspec.Struct, frozen=True):
+class PlanBlock(msgspec.Struct, frozen=True):
     """A constant power during `[start_ms, end_ms)`, signed."""
 
     start_ms: int
@@ -69,7 +69,7 @@ class ChargePlan(msgspec.Struct, frozen=True):
     """The selected tuple and the power over time. `cost` is exact, None if no absolute price is known."""
 
     tuple_id: int
-    blocks: tuple[Block, ...]
+    blocks: tuple[PlanBlock, ...]
     energy_wh: int
     """Energy in the battery at the end."""
     cost: Fraction | None
@@ -90,21 +90,21 @@ def goal_wh(market: Market, storage: Storage) -> int:
     return goal if market.available_wh is None else min(goal, storage.energy_wh + market.available_wh)
 
 
-def full_power(slot: Slot, energy: int) -> list[Block]:
+def full_power(slot: Slot, energy: int) -> list[PlanBlock]:
     """Return full power until this energy has flowed, to the next whole second, and none after that."""
     if not energy or not slot.charge_w:
-        return [Block(slot.start_ms, slot.end_ms, 0)]
+        return [PlanBlock(slot.start_ms, slot.end_ms, 0)]
     ms = -(-energy // slot.charge_w)
     end_ms = min(slot.end_ms, slot.start_ms + -(-ms // 1000) * 1000)
-    first = Block(slot.start_ms, end_ms, slot.charge_w)
-    return [first, Block(end_ms, slot.end_ms, 0)] if end_ms < slot.end_ms else [first]
+    first = PlanBlock(slot.start_ms, end_ms, slot.charge_w)
+    return [first, PlanBlock(end_ms, slot.end_ms, 0)] if end_ms < slot.end_ms else [first]
 
 
-def merged(blocks: Iterable[Block]) -> tuple[Block, ...]:
-    found: list[Block] = []
+def merged(blocks: Iterable[PlanBlock]) -> tuple[PlanBlock, ...]:
+    found: list[PlanBlock] = []
     for block in blocks:
         if found and found[-1].power_w == block.power_w:
-            found[-1] = Block(found[-1].start_ms, block.end_ms, block.power_w)
+            found[-1] = PlanBlock(found[-1].start_ms, block.end_ms, block.power_w)
         else:
             found.append(block)
     return tuple(found)

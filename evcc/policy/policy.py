@@ -44,7 +44,7 @@ class Compensation(msgspec.Struct, frozen=True):
         return Decimal(self.micro_per_kwh).scaleb(-6)
 
 
-class Terms(msgspec.Struct, frozen=True):
+class DischargeTerms(msgspec.Struct, frozen=True):
     """The parts of an offer needed for the decision. `max_discharge_w` is never negative."""
 
     currency: str
@@ -69,7 +69,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     permitted_w: int
     battery: BatteryState
-    terms: Terms | None
+    terms: DischargeTerms | None
     utc_ms: int
     departure_ms: int
     fed_back_wh: float
@@ -79,7 +79,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 OwnPolicy = Callable[[Situation], Permit]
 
 
-class Owner(msgspec.Struct, frozen=True, kw_only=True):
+class OwnerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The owner's say: consent in this session (asked for if `discharge.consent` is "ask"), the energy fed back since
     the vehicle was plugged in, and a policy of the owner's own."""
 
@@ -90,13 +90,13 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(
     config: DischargeConfig,
-    terms: Terms,
+    terms: DischargeTerms,
     battery: BatteryState,
     *,
     utc_ms: int,
     departure_ms: int,
     charges_first: bool,
-    owner: Owner = Owner(),  # noqa: B008 - immutable
+    owner: OwnerSettings = OwnerSettings(),  # noqa: B008 - immutable
 ) -> Permit:
     """Answer an offer: the maximum discharge under it, or the reason for refusing it.
 
@@ -131,12 +131,12 @@ def judge(
 
 def permit(
     config: DischargeConfig,
-    terms: Terms | None,
+    terms: DischargeTerms | None,
     battery: BatteryState,
     *,
     utc_ms: int,
     departure_ms: int,
-    owner: Owner = Owner(),  # noqa: B008 - immutable
+    owner: OwnerSettings = OwnerSettings(),  # noqa: B008 - immutable
 ) -> Permit:
     """Return the permitted discharge at present. Without terms (plain standard) no price is required."""
     if reason := _always(config, battery, owner):
@@ -163,7 +163,7 @@ def permit(
     return _asked(owner, situation)
 
 
-def pays_later(config: DischargeConfig, terms: Terms, *, utc_ms: int, departure_ms: int) -> bool:
+def pays_later(config: DischargeConfig, terms: DischargeTerms, *, utc_ms: int, departure_ms: int) -> bool:
     """Return whether the terms include a time before departure with sufficient compensation."""
     return _pays(config, terms, utc_ms, min(departure_ms - config.departure_reserve_s * 1000, terms.valid_until_ms))
 
@@ -177,7 +177,7 @@ def recharge_ms(config: DischargeConfig, battery: BatteryState) -> int:
     return int(missing_wh / max(1, battery.max_charge_w) * 3_600_000)
 
 
-def _asked(owner: Owner, situation: Situation) -> Permit:
+def _asked(owner: OwnerSettings, situation: Situation) -> Permit:
     """Return the permit after the owner's own policy, which can only lower it."""
     if situation.permitted_w <= 0:
         return Permit(0, NO_POWER)
@@ -188,7 +188,7 @@ def _asked(owner: Owner, situation: Situation) -> Permit:
     return Permit(power) if power > 0 else Permit(0, answer.reason or OWN_POLICY)
 
 
-def _always(config: DischargeConfig, battery: BatteryState, owner: Owner) -> str:
+def _always(config: DischargeConfig, battery: BatteryState, owner: OwnerSettings) -> str:
     """Return the reason why the vehicle does not discharge at all, whatever the terms."""
     if not config.enabled:
         return DISABLED
@@ -205,7 +205,7 @@ def _always(config: DischargeConfig, battery: BatteryState, owner: Owner) -> str
     return ""
 
 
-def _pays(config: DischargeConfig, terms: Terms, start_ms: int, end_ms: int) -> bool:
+def _pays(config: DischargeConfig, terms: DischargeTerms, start_ms: int, end_ms: int) -> bool:
     """Return whether any slot that overlaps [start_ms, end_ms) pays enough."""
     least = config.minimum_compensation_micro
     return any(

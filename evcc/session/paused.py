@@ -2,13 +2,13 @@
 
 import msgspec
 
-from evcc.session.program import Progress
+from evcc.session.program import ProgramProgress
 from v2g.asn1.discharge import DischargeCheckpoint
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 
 
-class Choice(msgspec.Struct, frozen=True):
+class PausedChoice(msgspec.Struct, frozen=True):
     """The selected services. `signed_set` is the parameter set of the signed-discharge service, if selected."""
 
     service_id: int
@@ -46,7 +46,7 @@ class PausedSession(msgspec.Struct, frozen=True):
     session_id: bytes
     mode: str
     contract: bool
-    progress: Progress | None = None
+    progress: ProgramProgress | None = None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -56,9 +56,9 @@ class Resume(msgspec.Struct, frozen=True):
     """
 
     session_id: bytes
-    choice: Choice
+    choice: PausedChoice
     charger: bytes
-    progress: Progress | None = None
+    progress: ProgramProgress | None = None
     """Where the vehicle's program continues; None if it had not begun."""
     checkpoint: DischargeCheckpoint | None = None
     """The last one that this vehicle countersigned."""

@@ -26,7 +26,7 @@ NOISE_MA: Final = 5_000
 """How far a sensor without voltage or current may show a negative value."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Implausible(msgspec.Struct, frozen=True):
     """A report that cannot be right: the cause of the session's end, the field, and its value in the small unit.
 
     `ev_error` is the DC_EVErrorCode that the vehicle then sends, where its edition has one.
@@ -44,7 +44,7 @@ class Finding(msgspec.Struct, frozen=True):
         )
 
 
-def limits(values: Mapping[str, int]) -> Finding | None:
+def limits(values: Mapping[str, int]) -> Implausible | None:
     """Judge limits by the names of their fields, `evse_minimum_...` beside `evse_maximum_...`.
 
     A maximum of 0 A or 0 W is a pause, a voltage of 0 is none. Limits of discharge count by magnitude: sources disagree
@@ -52,19 +52,19 @@ def limits(values: Mapping[str, int]) -> Finding | None:
     """
     for name, value in values.items():
         if value < 0 and "discharge" not in name:
-            return Finding("evse_limit_negative", name, value)
+            return Implausible("evse_limit_negative", name, value)
         if value == 0 and "voltage" in name and "minimum" not in name:
-            return Finding("evse_limits_contradict", name, value, WRONG_VOLTAGE)
+            return Implausible("evse_limits_contradict", name, value, WRONG_VOLTAGE)
     for name, most in values.items():
         least = name.replace("maximum", "minimum")
         if most and abs(values.get(least, 0)) > abs(most):
-            return Finding("evse_limits_contradict", least, values[least])
+            return Implausible("evse_limits_contradict", least, values[least])
     return None
 
 
 def present(
     *, voltage: tuple[str, int], current: tuple[str, int] | None = None, max_voltage_mv: int | None = None
-) -> Finding | None:
+) -> Implausible | None:
     """Judge the present output, each by its field's name and mV or mA; `max_voltage_mv` is that of a battery whose
     contactor is closed: before that an output falls slowly from the voltage of the cable check, and the vehicle waits.
 
@@ -73,7 +73,7 @@ def present(
     name, voltage_mv = voltage
     above = max_voltage_mv is not None and voltage_mv > max_voltage_mv * OVER_VOLTAGE_PERCENT // 100
     if voltage_mv < -NOISE_MV or above:
-        return Finding("evse_voltage_out_of_range", name, voltage_mv, WRONG_VOLTAGE)
+        return Implausible("evse_voltage_out_of_range", name, voltage_mv, WRONG_VOLTAGE)
     if current is not None and current[1] < -NOISE_MA:
-        return Finding("evse_current_out_of_range", *current, WRONG_CURRENT)
+        return Implausible("evse_current_out_of_range", *current, WRONG_CURRENT)
     return None

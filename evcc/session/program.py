@@ -13,7 +13,7 @@ from evcc.session.ports import BatteryState
 from evcc.session.settings import ProgramStep
 
 
-class Progress(msgspec.Struct, frozen=True):
+class ProgramProgress(msgspec.Struct, frozen=True):
     """Position in the program: step `index` began at `since_ms` with these counters. `ended`: why it is over."""
 
     index: int
@@ -36,7 +36,7 @@ class PowerRequest(msgspec.Struct, frozen=True):
 IDLE = PowerRequest(0, 0)
 
 
-class Planned(msgspec.Struct, frozen=True):
+class PlannedProgram(msgspec.Struct, frozen=True):
     """Present output of a plan by prices: power (signed W), and whether all its energy has flowed.
 
     None if nothing is planned: then a step `plan` charges.
@@ -46,25 +46,25 @@ class Planned(msgspec.Struct, frozen=True):
     over: bool | None = None
 
 
-NOTHING_PLANNED: Final = Planned()
+NOTHING_PLANNED: Final = PlannedProgram()
 
 
-def begin(battery: BatteryState, utc_ms: int, *, index: int = 0) -> Progress:
+def begin(battery: BatteryState, utc_ms: int, *, index: int = 0) -> ProgramProgress:
     """Return the progress of a program at the start of step `index`."""
-    return Progress(index, utc_ms, battery.charged_mwh, battery.discharged_mwh)
+    return ProgramProgress(index, utc_ms, battery.charged_mwh, battery.discharged_mwh)
 
 
 def advance(
     program: tuple[ProgramStep, ...],
-    progress: Progress,
+    progress: ProgramProgress,
     battery: BatteryState,
     discharge: Permit,
     *,
     utc_ms: int,
     departure_ms: int,
     pays_later: bool,
-    planned: Planned = NOTHING_PLANNED,
-) -> Progress:
+    planned: PlannedProgram = NOTHING_PLANNED,
+) -> ProgramProgress:
     """Return the progress after leaving every step whose end is reached.
 
     `discharge` is the policy's present permit and `pays_later` whether a time with sufficient compensation is still to
@@ -88,7 +88,13 @@ def advance(
 
 
 def _is_over(
-    step: ProgramStep, progress: Progress, battery: BatteryState, discharge: Permit, *, utc_ms: int, pays_later: bool
+    step: ProgramStep,
+    progress: ProgramProgress,
+    battery: BatteryState,
+    discharge: Permit,
+    *,
+    utc_ms: int,
+    pays_later: bool,
 ) -> bool:
     if step.for_s is not None and utc_ms - progress.since_ms >= step.for_s * 1000:
         return True
@@ -112,12 +118,12 @@ def _is_over(
 
 def power_request(
     program: tuple[ProgramStep, ...],
-    progress: Progress,
+    progress: ProgramProgress,
     battery: BatteryState,
     discharge: Permit,
     *,
     charge_w: int,
-    planned: Planned = NOTHING_PLANNED,
+    planned: PlannedProgram = NOTHING_PLANNED,
 ) -> PowerRequest:
     """Return the power of the running step, limited by `charge_w` and by the policy's permit."""
     if progress.ended or progress.index >= len(program) or battery.fault:
@@ -138,7 +144,7 @@ def power_request(
     return IDLE
 
 
-def charges_before_discharge(program: tuple[ProgramStep, ...], progress: Progress) -> bool:
+def charges_before_discharge(program: tuple[ProgramStep, ...], progress: ProgramProgress) -> bool:
     """Return whether the program charges, now or later, before its next discharge step."""
     for step in program[progress.index :]:
         if step.do == "discharge":

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from evcc.policy.plans import W_MS_PER_WH, Block, Market, Slot, Storage, full_power, goal_wh, merged
+from evcc.policy.plans import W_MS_PER_WH, Market, PlanBlock, Slot, Storage, full_power, goal_wh, merged
 from v2g.iso15118.d20.prices import Algorithm, Flow, Prices, during, fee_rate
 
 MOST_SLOTS: Final = 192
@@ -14,7 +14,7 @@ MOST_SLOTS: Final = 192
 _WORTHWHILE: Final = 1e-9
 
 
-class Step(msgspec.Struct):
+class StoreStep(msgspec.Struct):
     """A price and the energy available at it: ascending for charging, descending for discharging."""
 
     price: float
@@ -22,7 +22,7 @@ class Step(msgspec.Struct):
     used: int = 0
 
 
-class Store:
+class EnergyStore:
     """A plan in progress: energy of each slot in steps of price, and the level of the battery after each slot."""
 
     def __init__(self, market: Market, storage: Storage, cap_w: int) -> None:
@@ -33,7 +33,7 @@ class Store:
         if market.available_wh is not None:
             self._high = min(self._high, (storage.energy_wh + market.available_wh) * W_MS_PER_WH)
         self._charge = [self._charging(slot, cap_w, level) for slot, level in zip(self._slots, levels, strict=True)]
-        self._give: list[list[Step]] = [[] for _ in self._slots]
+        self._give: list[list[StoreStep]] = [[] for _ in self._slots]
         self._level = [storage.energy_wh * W_MS_PER_WH] * len(self._slots)
         # the minimum level after each slot: the minimum charge as soon as possible, the target at the end
         minimum = min(self._storage.minimum_wh * W_MS_PER_WH, self._high)
@@ -45,7 +45,7 @@ class Store:
             low[-1] = min(goal_wh(self._market, self._storage) * W_MS_PER_WH, reach)
         self._low = low
 
-    def solve(self, work: int, *, give: bool) -> tuple[Block, ...]:
+    def solve(self, work: int, *, give: bool) -> tuple[PlanBlock, ...]:
         """Return the profile: needs first, then profitable energy; with `give` also by discharging."""
         if give and self._market.available_wh is None:
             self._give = [self._giving(slot) for slot in self._slots]
@@ -60,26 +60,26 @@ class Store:
 
     # -- prices and bounds
 
-    def _charging(self, slot: Slot, cap_w: int, level: int) -> list[Step]:
+    def _charging(self, slot: Slot, cap_w: int, level: int) -> list[StoreStep]:
         power = min(slot.charge_w, cap_w)
         prices = self._market.charge
         if prices is None:
-            return [Step(float(level), power * slot.ms)]
+            return [StoreStep(float(level), power * slot.ms)]
         tax = 1 + sum(float(each.rate) for each in prices.taxes if each.energy and not each.included)
         stack, *further = list(during(prices.stacks, Flow(slot.start_ms, slot.end_ms, power))) or prices.stacks[-1:]
         fees = [float(rule.fee) * tax for rule in stack.rules]
         if further or prices.algorithm is not Algorithm.STACKED_ENERGY or fees != sorted(fees):
             # if the price changes within the slot, or falls with power, only the mean price is linear
-            return [Step(_mean(prices, slot, power) * tax, power * slot.ms)]
+            return [StoreStep(_mean(prices, slot, power) * tax, power * slot.ms)]
         edges = [0, *(min(power, int(rule.start_w)) for rule in stack.rules[1:]), power]
-        return [Step(fee, (edges[i + 1] - edges[i]) * slot.ms) for i, fee in enumerate(fees)]
+        return [StoreStep(fee, (edges[i + 1] - edges[i]) * slot.ms) for i, fee in enumerate(fees)]
 
-    def _giving(self, slot: Slot) -> list[Step]:
+    def _giving(self, slot: Slot) -> list[StoreStep]:
         prices = self._market.discharge
         if prices is None or prices.at(slot.start_ms) is None or not slot.discharge_w:
             return []
         gain = _mean(prices, slot, -slot.discharge_w)
-        return [Step(gain - self._storage.wear, slot.discharge_w * slot.ms)]
+        return [StoreStep(gain - self._storage.wear, slot.discharge_w * slot.ms)]
 
     # -- moving energy
 
@@ -180,14 +180,14 @@ class Store:
 
     # -- the profile
 
-    def _blocks(self) -> tuple[Block, ...]:
-        blocks: list[Block] = []
+    def _blocks(self) -> tuple[PlanBlock, ...]:
+        blocks: list[PlanBlock] = []
         for slot, charge, give in zip(self._slots, self._charge, self._give, strict=True):
             taken, given = sum(step.used for step in charge), sum(step.used for step in give)
             if given:
-                blocks.append(Block(slot.start_ms, slot.end_ms, -(given // slot.ms)))
+                blocks.append(PlanBlock(slot.start_ms, slot.end_ms, -(given // slot.ms)))
             elif self._stacked:
-                blocks.append(Block(slot.start_ms, slot.end_ms, -(-taken // slot.ms)))
+                blocks.append(PlanBlock(slot.start_ms, slot.end_ms, -(-taken // slot.ms)))
             else:
                 most = sum(step.room for step in charge) // slot.ms
                 blocks += full_power(Slot(slot.start_ms, slot.end_ms, most), taken)

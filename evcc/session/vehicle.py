@@ -23,7 +23,7 @@ from evcc.session.ports import (
     SetPowerLimits,
     StopRequested,
 )
-from evcc.session.program import Progress
+from evcc.session.program import ProgramProgress
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Ended, Negotiating, Stage, StageKinds, Step
 from evcc.session.watch import LOOK_S, Watch
@@ -97,7 +97,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         self._pending: Element | None = None  # the request that waits for its response
         self._last: Element | None = None  # the latest request, for repetitions
         self._asked_at = 0.0
-        self._progress: Progress | None = None
+        self._progress: ProgramProgress | None = None
         self._then: tuple[Command, ...] = ()
         self._ac_w = 0
         self._dry_since: float | None = None

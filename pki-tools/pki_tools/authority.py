@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from pki_tools import ocsp_wire
-from pki_tools.index import REASONS, Entry, Index, Settings, key_of
+from pki_tools.index import REASONS, Index, IndexEntry, TreeSettings, key_of
 from pki_tools.layout import crl_path, revocation_path
 from v2g.errors import ConfigError, KeyAccessError
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.crl import Revoked, make_crl
-from v2g.pki.issue import CertifiedKey, Issuer, Request, Subject, cross_certify, issue
+from v2g.pki.issue import CertifiedKey, Issuer, IssueRequest, Subject, cross_certify, issue
 from v2g.pki.keys import PrivateKey, load_private_key, new_ed448_contract_key
 from v2g.pki.profiles import (
     COMMON_NAME,
@@ -82,7 +82,7 @@ def key_to_pem(key: PrivateKey) -> bytes:
     )
 
 
-def load_issuer(directory: Path, entry: Entry, keys: Keys | None = None) -> Issuer:
+def load_issuer(directory: Path, entry: IndexEntry, keys: Keys | None = None) -> Issuer:
     """Return an authority's certificate and key. Raises ConfigError, KeyAccessError."""
     path = directory / entry.file
     certificate = load_pem(path)
@@ -99,7 +99,7 @@ def load_issuer(directory: Path, entry: Entry, keys: Keys | None = None) -> Issu
     return Issuer(certificate, key)
 
 
-def chain_above(directory: Path, index: Index, entry: Entry) -> tuple[x509.Certificate, ...]:
+def chain_above(directory: Path, index: Index, entry: IndexEntry) -> tuple[x509.Certificate, ...]:
     """Return the certificates above `entry`, without the root, nearest first. Raises ConfigError."""
     found: list[x509.Certificate] = []
     above = index.authority(entry.issuer)
@@ -127,7 +127,7 @@ def subject_of(certificate: x509.Certificate) -> Subject:
 
 
 def sign_certificate(
-    settings: Settings,
+    settings: TreeSettings,
     authority: str,
     issuer: Issuer,
     *,
@@ -151,7 +151,7 @@ def sign_certificate(
         # A responder's own certificate is not checked by OCSP: its CRL covers it (RFC 6960 4.2.2.2.1).
         if role is not Role.OCSP_RESPONDER:
             ocsp_url = f"{settings.url}/{revocation_path(authority)}"
-    request = Request(
+    request = IssueRequest(
         role=role,
         subject=subject,
         public_key=public_key,
@@ -168,11 +168,11 @@ def sign_certificate(
 
 
 def cross_certificate(
-    settings: Settings, authority: str, issuer: Issuer, root: x509.Certificate, *, at: datetime
+    settings: TreeSettings, authority: str, issuer: Issuer, root: x509.Certificate, *, at: datetime
 ) -> x509.Certificate:
     """Return a certificate for the name and key of `root` by another root, or by its own former or later key."""
     assert issuer.certificate is not None
-    request = Request(
+    request = IssueRequest(
         role=Role.CROSS,
         subject=Subject(common_name=""),
         public_key=root.public_key(),  # type: ignore[arg-type]  # roots have keys of the kinds that are issued
@@ -190,7 +190,7 @@ def cross_certificate(
     return cross_certify(root, request, issuer)
 
 
-def generation_of(settings: Settings, role: Role) -> Generation:
+def generation_of(settings: TreeSettings, role: Role) -> Generation:
     """Return the generation of a certificate's profile: -2 has no vehicle certificate."""
     return Generation.ISO15118_20 if role is Role.VEHICLE else settings.generation
 
@@ -203,7 +203,7 @@ def host_of(text: str) -> str | IPv4Address | IPv6Address:
         return text
 
 
-def sign_crl(index: Index, entry: Entry, issuer: Issuer, *, at: datetime) -> bytes:
+def sign_crl(index: Index, entry: IndexEntry, issuer: Issuer, *, at: datetime) -> bytes:
     """Return the current revocation list of the authority `entry`, DER."""
     revoked = [
         Revoked(int(each.serial, 16), each.revoked_at, REASONS.get(each.reason, x509.ReasonFlags.unspecified))
@@ -244,10 +244,10 @@ def find_responder(directory: Path, index: Index, key: str, *, at: datetime) -> 
 
 
 def status_of(
-    entry: Entry | None, certificate: ocsp_wire.CertId, *, at: datetime, validity: timedelta
-) -> ocsp_wire.Status:
+    entry: IndexEntry | None, certificate: ocsp_wire.CertId, *, at: datetime, validity: timedelta
+) -> ocsp_wire.SerialStatus:
     """Return the index's status of a certificate; None: unknown."""
-    return ocsp_wire.Status(
+    return ocsp_wire.SerialStatus(
         certificate=certificate,
         known=entry is not None,
         revoked_at=entry.revoked_at if entry else None,
@@ -257,7 +257,7 @@ def status_of(
     )
 
 
-def sign_staple(directory: Path, index: Index, entry: Entry, *, at: datetime, revoked: bool = False) -> bytes:
+def sign_staple(directory: Path, index: Index, entry: IndexEntry, *, at: datetime, revoked: bool = False) -> bytes:
     """Return an OCSP answer about `entry`, valid for a week (V2G20-1021); `revoked` overrides the index.
 
     It also covers earlier valid certificates of the same name: a program that still uses one of them

@@ -28,7 +28,7 @@ from pki_tools.authority import (
     to_pem,
 )
 from pki_tools.files import locked
-from pki_tools.index import Entry, Index, load_index, save_index
+from pki_tools.index import Index, IndexEntry, load_index, save_index
 from pki_tools.layout import ANSWERED
 from v2g.errors import ConfigError
 from v2g.pki.certificates import key_kind
@@ -83,7 +83,7 @@ class CaSession:
         save_index(self.directory, index)
         self.index = index
 
-    def issuer(self, name: str) -> tuple[Entry, Issuer]:
+    def issuer(self, name: str) -> tuple[IndexEntry, Issuer]:
         """Return an authority that may sign now. Raises ConfigError, KeyAccessError."""
         entry = self.index.find(name)
         if not entry.is_authority or entry.role is Role.CROSS:
@@ -148,7 +148,7 @@ class CaSession:
             end = issuer.not_valid_after_utc
         return self.at - BACKDATED, end
 
-    def files(self, entry: Entry, made: Made) -> dict[str, bytes]:
+    def files(self, entry: IndexEntry, made: Made) -> dict[str, bytes]:
         """Return the files of a certificate by name in its folder; all change atomically.
 
         The certificate must be in the index already.
@@ -166,7 +166,7 @@ class CaSession:
                 files["ocsp.der"] = sign_staple(self.directory, self.index, entry, at=self.at)
         return files
 
-    def certificate(self, entry: Entry) -> x509.Certificate:
+    def certificate(self, entry: IndexEntry) -> x509.Certificate:
         """Return a certificate of the index. Raises ConfigError."""
         return load_pem(self.directory / entry.file)
 

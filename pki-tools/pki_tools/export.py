@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from pki_tools.authority import chain_above, load_pem, to_pem
 from pki_tools.files import write_whole
-from pki_tools.index import Entry, Index
+from pki_tools.index import Index, IndexEntry
 from v2g.errors import ConfigError
 from v2g.pki.keys import PrivateKey, load_private_key
 from v2g.pki.profiles import KeyKind
@@ -41,17 +41,17 @@ _JOSEV_PASSWORDS: Final = {
 _JOSEV_CHAINS: Final = {"secc": "cpoCertChain.pem", "oem": "oemCertChain.pem"}
 
 
-def export_pem(directory: Path, index: Index, entry: Entry) -> bytes:
+def export_pem(directory: Path, index: Index, entry: IndexEntry) -> bytes:
     """Return the certificate and those above it, without the root, as PEM."""
     return to_pem(load_pem(directory / entry.file), *_above(directory, index, entry))
 
 
-def export_der(directory: Path, entry: Entry) -> bytes:
+def export_der(directory: Path, entry: IndexEntry) -> bytes:
     """Return the certificate alone as DER, which has no chains."""
     return load_pem(directory / entry.file).public_bytes(serialization.Encoding.DER)
 
 
-def export_pkcs12(directory: Path, index: Index, entry: Entry, password: bytes) -> bytes:
+def export_pkcs12(directory: Path, index: Index, entry: IndexEntry, password: bytes) -> bytes:
     """Return key, certificate and chain as PKCS #12, encrypted with AES-256 (PBES2, PBKDF2 of 600,000 rounds).
 
     Raises ConfigError for an empty password, or a key that is not in the tree.
@@ -78,7 +78,7 @@ def _key(path: Path) -> PrivateKey:
     return load_private_key(key_file)
 
 
-def _above(directory: Path, index: Index, entry: Entry) -> tuple[x509.Certificate, ...]:
+def _above(directory: Path, index: Index, entry: IndexEntry) -> tuple[x509.Certificate, ...]:
     return () if entry.is_root else chain_above(directory, index, entry)
 
 

@@ -32,7 +32,7 @@ REASONS: Final = {
 """Reasons of revocation (RFC 5280 5.3.1). `unspecified` is omitted in lists and answers, as required there."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TreeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a tree, also for later certificates."""
 
     url: str  # base of OCSP and CRL addresses in certificates
@@ -43,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     generation: Generation = Generation.ISO15118_20  # generation of the profiles
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class IndexEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One certificate. Key identifiers are 20 bytes of SHA-1 (RFC 5280 4.2.1.2), as is `serial`, in hexadecimal."""
 
     name: str  # what commands call it: `secc`, `cpo/sub2`
@@ -73,11 +73,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a tree and all issued certificates, oldest first."""
 
-    settings: Settings
-    entries: tuple[Entry, ...] = ()
+    settings: TreeSettings
+    entries: tuple[IndexEntry, ...] = ()
     version: int = 1
 
-    def find(self, name: str) -> Entry:
+    def find(self, name: str) -> IndexEntry:
         """Return the current certificate called `name`. Raises ConfigError."""
         for entry in reversed(self.entries):
             if entry.name == name and not entry.replaced:
@@ -85,7 +85,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         names = sorted({entry.name for entry in self.entries})
         raise ConfigError(f"no certificate named {name!r}", hint=f"there are: {', '.join(names)}")
 
-    def find_serial(self, serial: str, issuer: str = "") -> Entry:
+    def find_serial(self, serial: str, issuer: str = "") -> IndexEntry:
         """Return the certificate with a hexadecimal serial number. Raises ConfigError when there is none, or two."""
         wanted = serial.lower().replace(":", "").lstrip("0x") or "0"
         found = [each for each in self.entries if each.serial == wanted and issuer in ("", each.issuer)]
@@ -93,20 +93,20 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ConfigError(f"{len(found) or 'no'} certificates have the serial number {serial}")
         return found[0]
 
-    def authority(self, key: str) -> Entry | None:
+    def authority(self, key: str) -> IndexEntry | None:
         """Return the certificate of the authority with a key identifier; preferably not a cross certificate."""
         found = [each for each in self.entries if each.key == key and each.is_authority]
         return next((each for each in found if each.is_root), found[-1] if found else None)
 
-    def issued_by(self, key: str) -> tuple[Entry, ...]:
+    def issued_by(self, key: str) -> tuple[IndexEntry, ...]:
         """Return the certificates signed by the authority with a key identifier, except itself."""
         return tuple(each for each in self.entries if each.issuer == key and not each.is_root)
 
-    def with_entry(self, entry: Entry) -> "Index":
+    def with_entry(self, entry: IndexEntry) -> "Index":
         """Return the index with one more certificate."""
         return msgspec.structs.replace(self, entries=(*self.entries, entry))
 
-    def changed(self, old: Entry, new: Entry) -> "Index":
+    def changed(self, old: IndexEntry, new: IndexEntry) -> "Index":
         """Return the index with `new` replacing `old`."""
         return msgspec.structs.replace(
             self, entries=tuple(new if each is old or each == old else each for each in self.entries)
@@ -118,9 +118,11 @@ def key_of(certificate: x509.Certificate) -> str:
     return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest.hex()
 
 
-def entry_of(certificate: x509.Certificate, *, name: str, role: Role, file: str, issuer: x509.Certificate) -> Entry:
+def entry_of(
+    certificate: x509.Certificate, *, name: str, role: Role, file: str, issuer: x509.Certificate
+) -> IndexEntry:
     """Return the index entry of a certificate."""
-    return Entry(
+    return IndexEntry(
         name=name,
         role=role,
         file=file,

@@ -10,7 +10,7 @@ from cryptography import x509
 from pki_tools.authority import Keys
 from pki_tools.ca_session import CaSession, CertificateSpec, opened
 from pki_tools.files import write_whole
-from pki_tools.index import Entry, entry_of
+from pki_tools.index import IndexEntry, entry_of
 from pki_tools.layout import SIGNERS, responder_name
 from v2g.errors import ConfigError
 from v2g.pki.issue import Subject
@@ -22,7 +22,7 @@ SERVERS: Final = frozenset({Role.CSMS_SERVER, Role.BROKER})
 ROOTS: Final = frozenset(role for role, above in SIGNERS.items() if above is None)
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class CertificateOrder(msgspec.Struct, frozen=True, kw_only=True):
     """An order of a certificate of `role` called `name`; None leaves the choice to tree and profile."""
 
     role: Role
@@ -40,13 +40,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 class Issued(msgspec.Struct, frozen=True, kw_only=True):
     """An issued certificate: its index entry, its files, and the file of its predecessor."""
 
-    entry: Entry
+    entry: IndexEntry
     certificate: x509.Certificate
     files: tuple[str, ...]
     former: str = ""
 
 
-def issue_certificate(directory: Path, order: Order, *, at: datetime, keys: Keys | None = None) -> tuple[Issued, ...]:
+def issue_certificate(
+    directory: Path, order: CertificateOrder, *, at: datetime, keys: Keys | None = None
+) -> tuple[Issued, ...]:
     """Issue a certificate; for an authority also its CRL and its OCSP responder, which comes second.
 
     Raises ConfigError for an existing name or an authority that cannot sign, CertificateError for a key or subject
@@ -56,7 +58,7 @@ def issue_certificate(directory: Path, order: Order, *, at: datetime, keys: Keys
         return issue_in(session, order)
 
 
-def issue_in(session: CaSession, order: Order) -> tuple[Issued, ...]:
+def issue_in(session: CaSession, order: CertificateOrder) -> tuple[Issued, ...]:
     """Do so as `issue_certificate`, in an open tree."""
     role = order.role
     path = Path(order.name)
@@ -108,9 +110,9 @@ def issue_in(session: CaSession, order: Order) -> tuple[Issued, ...]:
     return (issued,)
 
 
-def responder_order(authority: str) -> Order:
+def responder_order(authority: str) -> CertificateOrder:
     """Return the order for the OCSP responder of an authority."""
-    return Order(
+    return CertificateOrder(
         role=Role.OCSP_RESPONDER,
         name=responder_name(authority),
         common_name=f"V2G Engine {authority.upper().replace('/', ' ')} OCSP",

@@ -12,7 +12,7 @@ from v2g.pki.certificates import chain_from_pem
 from v2g.pki.crl import load_crl
 from v2g.pki.ocsp import check_ocsp
 from v2g.pki.profiles import Generation, Role
-from v2g.pki.revocation import Evidence, Fail, Finding, RevocationPolicy, decide_revocation
+from v2g.pki.revocation import Fail, RevocationEvidence, RevocationFinding, RevocationPolicy, decide_revocation
 from v2g.pki.verify import verify_chain
 
 
@@ -22,10 +22,10 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     path: tuple[str, ...]
     not_after: datetime  # the earliest end
-    findings: tuple[Finding, ...]
+    findings: tuple[RevocationFinding, ...]
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True):
+class ChainCase(msgspec.Struct, frozen=True, kw_only=True):
     """Input of a verification. `chain` is DER, leaf first; `crls` and `ocsp` (about the leaf) are DER or PEM, DER."""
 
     chain: Sequence[bytes]
@@ -38,7 +38,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     generation: Generation = Generation.ISO15118_20
 
 
-def judge(case: Case, *, at: datetime) -> Judgement:
+def judge(case: ChainCase, *, at: datetime) -> Judgement:
     """Return the verified chain. Raises CertificateError or RevocationError, whose `reason` is the rule's code.
 
     Given evidence must be valid; without any, revocation is not checked.
@@ -53,7 +53,7 @@ def judge(case: Case, *, at: datetime) -> Judgement:
         generation=case.generation,
         crosses=case.crosses,
     )
-    evidence = Evidence(
+    evidence = RevocationEvidence(
         ocsp={0: (case.ocsp,)} if case.ocsp is not None else {}, crls=tuple(load_crl(crl) for crl in case.crls)
     )
     # A list that covers no certificate of the chain proves nothing.

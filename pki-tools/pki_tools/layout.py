@@ -8,7 +8,7 @@ import msgspec
 from v2g.pki.profiles import Generation, KeyKind, Role
 
 
-class Authority(msgspec.Struct, frozen=True):
+class TreeAuthority(msgspec.Struct, frozen=True):
     """An authority of `v2g pki make`: its name is its file, `above` the name of its issuer (None: itself)."""
 
     name: str
@@ -18,18 +18,18 @@ class Authority(msgspec.Struct, frozen=True):
 
 
 AUTHORITIES: Final = (
-    Authority("v2g/root", Role.V2G_ROOT, None, "V2G"),
-    Authority("cpo/sub1", Role.CPO_SUB1, "v2g/root", "V2G"),
-    Authority("cpo/sub2", Role.CPO_SUB2, "cpo/sub1", "V2G"),
-    Authority("cps/sub1", Role.CPS_SUB1, "v2g/root", "CPS"),
-    Authority("cps/sub2", Role.CPS_SUB2, "cps/sub1", "CPS"),
-    Authority("oem/root", Role.OEM_ROOT, None, "OEM"),
-    Authority("oem/sub1", Role.OEM_SUB1, "oem/root", "OEM"),
-    Authority("oem/sub2", Role.OEM_SUB2, "oem/sub1", "OEM"),
-    Authority("mo/root", Role.MO_ROOT, None, "MO"),
-    Authority("mo/sub1", Role.MO_SUB1, "mo/root", "MO"),
-    Authority("mo/sub2", Role.MO_SUB2, "mo/sub1", "MO"),
-    Authority("csms/root", Role.CSMS_ROOT, None, None),
+    TreeAuthority("v2g/root", Role.V2G_ROOT, None, "V2G"),
+    TreeAuthority("cpo/sub1", Role.CPO_SUB1, "v2g/root", "V2G"),
+    TreeAuthority("cpo/sub2", Role.CPO_SUB2, "cpo/sub1", "V2G"),
+    TreeAuthority("cps/sub1", Role.CPS_SUB1, "v2g/root", "CPS"),
+    TreeAuthority("cps/sub2", Role.CPS_SUB2, "cps/sub1", "CPS"),
+    TreeAuthority("oem/root", Role.OEM_ROOT, None, "OEM"),
+    TreeAuthority("oem/sub1", Role.OEM_SUB1, "oem/root", "OEM"),
+    TreeAuthority("oem/sub2", Role.OEM_SUB2, "oem/sub1", "OEM"),
+    TreeAuthority("mo/root", Role.MO_ROOT, None, "MO"),
+    TreeAuthority("mo/sub1", Role.MO_SUB1, "mo/root", "MO"),
+    TreeAuthority("mo/sub2", Role.MO_SUB2, "mo/sub1", "MO"),
+    TreeAuthority("csms/root", Role.CSMS_ROOT, None, None),
 )
 """Authorities above their subordinates."""
 
@@ -85,7 +85,7 @@ def crl_path(authority: str, key: str) -> str:
 # -- Options of a tree, and deliberate faults ------------------------------------------------------------------------
 
 
-class Fault(enum.Enum):
+class TreeFault(enum.Enum):
     """A deliberate fault of a leaf."""
 
     NONE = "none"
@@ -113,10 +113,10 @@ class PkiOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     key_kind: KeyKind = KeyKind.SECP521R1  # of everything that ISO 15118 rules; secp256r1 for interop peers
     generation: Generation = Generation.ISO15118_20  # whose profiles; iso15118-2 needs secp256r1
     annex_b_critical: bool = False
-    secc: Fault = Fault.NONE
-    vehicle: Fault = Fault.NONE
-    contract: Fault = Fault.NONE
-    cps: Fault = Fault.NONE
+    secc: TreeFault = TreeFault.NONE
+    vehicle: TreeFault = TreeFault.NONE
+    contract: TreeFault = TreeFault.NONE
+    cps: TreeFault = TreeFault.NONE
 
 
 DEFAULTS = PkiOptions()

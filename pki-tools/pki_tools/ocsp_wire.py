@@ -61,7 +61,7 @@ class OcspRequest(msgspec.Struct, frozen=True):
     nonce: bytes | None = None
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
+class SerialStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A responder's status of one certificate, valid from `this_update` to `next_update` (aware UTC, whole seconds)."""
 
     certificate: CertId
@@ -72,7 +72,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     next_update: datetime
 
 
-class _Reader:
+class _DerReader:
     """Reads DER values one after the other."""
 
     def __init__(self, data: bytes) -> None:
@@ -131,24 +131,24 @@ def read_request(der: bytes) -> OcspRequest:
     """
     if len(der) > MAX_REQUEST_BYTES:
         raise _malformed(f"{len(der)} octets")
-    outer = _Reader(der)
-    inner = _Reader(outer.take(_SEQUENCE))
+    outer = _DerReader(der)
+    inner = _DerReader(outer.take(_SEQUENCE))
     outer.end()
-    body = _Reader(inner.take(_SEQUENCE))
+    body = _DerReader(inner.take(_SEQUENCE))
     inner.optional(0xA0)  # optionalSignature
     inner.end()
     version = body.optional(0xA0)
     if version not in (None, b"\x02\x01\x00"):
         raise _malformed("its version is not 1")
     body.optional(0xA1)  # requestorName
-    requests = _Reader(body.take(_SEQUENCE))
+    requests = _DerReader(body.take(_SEQUENCE))
     extensions = body.optional(0xA2)
     body.end()
     certificates: list[CertId] = []
     while requests:
         if len(certificates) == MAX_CERTIFICATES:
             raise _malformed(f"more than {MAX_CERTIFICATES} certificates")
-        request = _Reader(requests.take(_SEQUENCE))
+        request = _DerReader(requests.take(_SEQUENCE))
         certificates.append(_read_id(*request.take_raw(_SEQUENCE)))
         _read_extensions(request.optional(0xA0))
         request.end()
@@ -161,15 +161,15 @@ def read_request(der: bytes) -> OcspRequest:
 
 
 def _nonce(value: bytes) -> bytes:
-    reader = _Reader(value)
+    reader = _DerReader(value)
     nonce = reader.take(_OCTETS)
     reader.end()
     return nonce
 
 
 def _read_id(der: bytes, contents: bytes) -> CertId:
-    reader = _Reader(contents)
-    algorithm = _Reader(reader.take(_SEQUENCE))
+    reader = _DerReader(contents)
+    algorithm = _DerReader(reader.take(_SEQUENCE))
     oid, parameters = algorithm.oid(), algorithm.optional(_NULL)
     algorithm.end()
     name_hash, key_hash, serial = reader.take(_OCTETS), reader.take(_OCTETS), reader.take(_INTEGER)
@@ -188,11 +188,11 @@ def _read_extensions(explicit: bytes | None) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     if explicit is None:
         return found
-    outer = _Reader(explicit)
-    items = _Reader(outer.take(_SEQUENCE))
+    outer = _DerReader(explicit)
+    items = _DerReader(outer.take(_SEQUENCE))
     outer.end()
     while items:
-        item = _Reader(items.take(_SEQUENCE))
+        item = _DerReader(items.take(_SEQUENCE))
         oid, critical, value = item.oid(), item.optional(_BOOLEAN), item.take(_OCTETS)
         item.end()
         if critical not in (None, b"\xff"):  # FALSE is the default, and not written
@@ -231,7 +231,7 @@ def _key_bits(certificate: x509.Certificate) -> bytes:
     info = certificate.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    reader = _Reader(_Reader(info).take(_SEQUENCE))
+    reader = _DerReader(_DerReader(info).take(_SEQUENCE))
     reader.take(_SEQUENCE)
     return reader.take(_BITS)[1:]
 
@@ -261,7 +261,7 @@ def write_refusal(status: int) -> bytes:
 
 
 def write_answer(
-    statuses: Sequence[Status], responder: Issuer, *, at: datetime, delegated: bool, nonce: bytes | None = None
+    statuses: Sequence[SerialStatus], responder: Issuer, *, at: datetime, delegated: bool, nonce: bytes | None = None
 ) -> bytes:
     """Return an OCSPResponse with `statuses`, produced `at` and signed by `responder`.
 
@@ -289,7 +289,7 @@ def write_answer(
     return _wrap(_SEQUENCE, _wrap(_ENUMERATED, b"\x00"), _wrap(0xA0, envelope))
 
 
-def _write_status(status: Status) -> bytes:
+def _write_status(status: SerialStatus) -> bytes:
     if not status.known:
         word = _wrap(0x82)
     elif status.revoked_at is None:

@@ -10,7 +10,7 @@ from cryptography import x509
 from pki_tools.authority import Keys, chain_above, cross_certificate, load_issuer, subject_of, to_pem
 from pki_tools.ca_session import CaSession, CertificateSpec, Made, opened
 from pki_tools.files import stage
-from pki_tools.index import Entry, Index, entry_of
+from pki_tools.index import Index, IndexEntry, entry_of
 from pki_tools.issuing import Issued, issue_in, responder_order
 from pki_tools.layout import responder_name
 from v2g.errors import ConfigError
@@ -61,7 +61,7 @@ def _renew(session: CaSession, name: str, renewal: Renewal) -> Iterator[Issued]:
             yield from _renew(session, each.name, Renewal(below=True))
 
 
-def _wish(session: CaSession, old: Entry, renewal: Renewal) -> CertificateSpec:
+def _wish(session: CaSession, old: IndexEntry, renewal: Renewal) -> CertificateSpec:
     certificate = session.certificate(old)
     above = None if old.is_root else session.index.authority(old.issuer)
     if above is None and not old.is_root:
@@ -95,7 +95,7 @@ def _hosts(certificate: x509.Certificate) -> Iterator[str]:
         yield str(name.value)
 
 
-def _replace(session: CaSession, old: Entry, entry: Entry, made: Made) -> Issued:
+def _replace(session: CaSession, old: IndexEntry, entry: IndexEntry, made: Made) -> Issued:
     """Replace an old certificate with a new one: index first, then all its files atomically."""
     folder, place = session.directory / Path(old.file).parent, Path(old.file)
     crosses = []
@@ -114,11 +114,11 @@ def _replace(session: CaSession, old: Entry, entry: Entry, made: Made) -> Issued
     return Issued(entry=entry, certificate=made.certificate, files=written, former=former)
 
 
-def _exchanged(index: Index, old: Entry, entry: Entry, file: str) -> Index:
+def _exchanged(index: Index, old: IndexEntry, entry: IndexEntry, file: str) -> Index:
     return index.changed(old, msgspec.structs.replace(old, replaced=True, file=file)).with_entry(entry)
 
 
-def _crosses(session: CaSession, old: Entry, entry: Entry, made: Made) -> Iterator[tuple[Entry, bytes]]:
+def _crosses(session: CaSession, old: IndexEntry, entry: IndexEntry, made: Made) -> Iterator[tuple[IndexEntry, bytes]]:
     """Yield the certificates between a root's former and new key (RFC 4210 4.4: new with old, old with new)."""
     former = load_issuer(session.directory, old, session.keys)
     settings, name = session.index.settings, entry.name
@@ -136,7 +136,7 @@ def _crosses(session: CaSession, old: Entry, entry: Entry, made: Made) -> Iterat
         )
 
 
-def _rechain(session: CaSession, authority: Entry) -> Iterator[Issued]:
+def _rechain(session: CaSession, authority: IndexEntry) -> Iterator[Issued]:
     """Update the chains of leaves below an authority whose key has a new certificate."""
     for entry in session.index.entries:
         leaf = session.directory / entry.file
@@ -155,7 +155,7 @@ def _rechain(session: CaSession, authority: Entry) -> Iterator[Issued]:
         yield Issued(entry=entry, certificate=certificate, files=(name,))
 
 
-def _below(index: Index, name: str) -> Iterator[Entry]:
+def _below(index: Index, name: str) -> Iterator[IndexEntry]:
     """Yield certificates in use of an authority's former key, except revoked ones and foreign keys."""
     current = index.find(name).key
     former = {each.key for each in index.entries if each.name == name and each.key != current}

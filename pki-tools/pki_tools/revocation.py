@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from pki_tools.authority import Keys, load_issuer, sign_crl, sign_staple
 from pki_tools.ca_session import CaSession, opened
 from pki_tools.files import write_whole
-from pki_tools.index import REASONS, Entry
+from pki_tools.index import REASONS, IndexEntry
 from pki_tools.layout import ANSWERED
 from v2g.errors import ConfigError, KeyAccessError
 from v2g.pki.crl import load_crl
@@ -19,7 +19,7 @@ from v2g.pki.crl import load_crl
 class Revocation(msgspec.Struct, frozen=True, kw_only=True):
     """The result: the index entry, written files, and an authority whose CRL could not be signed."""
 
-    entry: Entry
+    entry: IndexEntry
     files: tuple[str, ...]
     waiting: str = ""
 
@@ -55,7 +55,7 @@ def revoke_certificate(
         return _publish(session, revoked)
 
 
-def _publish(session: CaSession, entry: Entry) -> Revocation:
+def _publish(session: CaSession, entry: IndexEntry) -> Revocation:
     files, waiting = [], ""
     authority = session.index.authority(entry.issuer)
     assert authority is not None

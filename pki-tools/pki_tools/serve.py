@@ -23,7 +23,7 @@ from cryptography import x509
 
 from pki_tools import ocsp_wire
 from pki_tools.authority import CRL_DAYS, find_responder, load_issuer, load_pem, sign_crl, status_of
-from pki_tools.index import FILE, Entry, Index, load_index
+from pki_tools.index import FILE, Index, IndexEntry, load_index
 from pki_tools.layout import crl_path
 from pki_tools.ocsp_wire import MAX_REQUEST_BYTES
 from v2g.errors import KeyAccessError, RevocationError, TransportError, V2GError
@@ -48,7 +48,7 @@ UNAUTHORIZED: Final = ocsp_wire.write_refusal(6)
 _MAX_KEPT: Final = 20_000
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ResponderAnswer(msgspec.Struct, frozen=True):
     """DER for a client. `this_update` and `next_update` are None for an uncacheable answer, such as an error."""
 
     body: bytes
@@ -60,10 +60,10 @@ class Answer(msgspec.Struct, frozen=True):
 class _Served(msgspec.Struct, frozen=True):
     """A served authority, and its certificates by serial number."""
 
-    entry: Entry
+    entry: IndexEntry
     responder: Issuer
     delegated: bool
-    known: dict[int, Entry]
+    known: dict[int, IndexEntry]
 
 
 class Responder:
@@ -74,17 +74,17 @@ class Responder:
         self._directory = directory
         self._index = index
         self._validity = validity
-        self._answers: dict[bytes, Answer] = {}
-        self._lists: dict[str, Answer] = {}
+        self._answers: dict[bytes, ResponderAnswer] = {}
+        self._lists: dict[str, ResponderAnswer] = {}
         self._served: dict[tuple[str, bytes, bytes], _Served] = {}
-        self._authorities: dict[str, Entry] = {}
+        self._authorities: dict[str, IndexEntry] = {}
         self.silent: list[str] = []
         """Names of authorities without a usable key."""
         for entry in index.entries:
             if entry.is_authority and index.authority(entry.key) == entry:
                 self._serve(entry, at)
 
-    def _serve(self, entry: Entry, at: datetime) -> None:
+    def _serve(self, entry: IndexEntry, at: datetime) -> None:
         self._authorities[crl_path(entry.name, entry.key)] = entry
         try:
             responder, delegated = find_responder(self._directory, self._index, entry.key, at=at)
@@ -98,15 +98,15 @@ class Responder:
         for hashes in ocsp_wire.issuer_hashes(load_pem(self._directory / entry.file)):
             self._served[hashes] = served
 
-    def answer(self, request: bytes, *, at: datetime) -> Answer:
+    def answer(self, request: bytes, *, at: datetime) -> ResponderAnswer:
         """Return the answer to a DER OCSPRequest, whatever the bytes. `at` is aware UTC."""
         try:
             asked = ocsp_wire.read_request(request)
         except RevocationError:
-            return Answer(MALFORMED, "malformed")
+            return ResponderAnswer(MALFORMED, "malformed")
         first = self._find(asked.certificates[0])
         if first is None:
-            return Answer(UNAUTHORIZED, "unauthorized")
+            return ResponderAnswer(UNAUTHORIZED, "unauthorized")
         at = at.replace(microsecond=0)
         key = b"".join(each.der for each in asked.certificates)
         cached = self._answers.get(key) if asked.nonce is None else None
@@ -119,8 +119,8 @@ class Responder:
         else:
             outcome = "good" if all(status.known for status in statuses) else "unknown"
         if asked.nonce is not None:
-            return Answer(body, outcome)
-        answer = Answer(body, outcome, at, at + self._validity)
+            return ResponderAnswer(body, outcome)
+        answer = ResponderAnswer(body, outcome, at, at + self._validity)
         # Only answers about known certificates are cached: unknown ones are unlimited.
         if len(statuses) == 1 and statuses[0].known and len(self._answers) < _MAX_KEPT:
             self._answers[key] = answer
@@ -129,11 +129,11 @@ class Responder:
     def _find(self, certificate: ocsp_wire.CertId) -> _Served | None:
         return self._served.get((certificate.algorithm or "", certificate.name_hash, certificate.key_hash))
 
-    def _status(self, certificate: ocsp_wire.CertId, first: _Served, at: datetime) -> ocsp_wire.Status:
+    def _status(self, certificate: ocsp_wire.CertId, first: _Served, at: datetime) -> ocsp_wire.SerialStatus:
         entry = first.known.get(certificate.serial) if self._find(certificate) is first else None
         return status_of(entry, certificate, at=at, validity=self._validity)
 
-    def crl(self, path: str, *, at: datetime) -> Answer | None:
+    def crl(self, path: str, *, at: datetime) -> ResponderAnswer | None:
         """Return the list at the path of a distribution point, such as `cpo/3f2a9b1c.crl`; None without one.
 
         A list whose authority's key is in the tree is renewed at half its validity; otherwise the file in the tree is
@@ -150,7 +150,7 @@ class Responder:
                 self._lists[path] = cached
         return cached
 
-    def _new_list(self, entry: Entry, at: datetime) -> Answer | None:
+    def _new_list(self, entry: IndexEntry, at: datetime) -> ResponderAnswer | None:
         try:
             body = sign_crl(self._index, entry, load_issuer(self._directory, entry), at=at)
         except KeyAccessError:
@@ -163,10 +163,10 @@ class Responder:
             crl = x509.load_der_x509_crl(body)
         except ValueError:
             return None
-        return Answer(body, "crl", crl.last_update_utc, crl.next_update_utc or at + timedelta(days=CRL_DAYS))
+        return ResponderAnswer(body, "crl", crl.last_update_utc, crl.next_update_utc or at + timedelta(days=CRL_DAYS))
 
 
-def _fresh(answer: Answer, at: datetime) -> bool:
+def _fresh(answer: ResponderAnswer, at: datetime) -> bool:
     assert answer.this_update is not None
     assert answer.next_update is not None
     return at < answer.this_update + (answer.next_update - answer.this_update) / 2
@@ -306,14 +306,14 @@ class Server:
         try:
             der = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
-            return self._answered(Answer(MALFORMED, "malformed"), request)
+            return self._answered(ResponderAnswer(MALFORMED, "malformed"), request)
         return self._answered(self._current().answer(der, at=self._now()), request)
 
-    def _answered(self, answer: Answer, request: web.Request) -> web.Response:
+    def _answered(self, answer: ResponderAnswer, request: web.Request) -> web.Response:
         self._observe(Observe("pki", "answered", {"outcome": answer.outcome, "peer": request.remote}))
         return self._reply(answer, request, OCSP_RESPONSE)
 
-    def _reply(self, answer: Answer, request: web.Request, content_type: str) -> web.Response:
+    def _reply(self, answer: ResponderAnswer, request: web.Request, content_type: str) -> web.Response:
         """Return an answer with caching headers (RFC 5019 6.2)."""
         if answer.this_update is None or answer.next_update is None:
             headers = {"Cache-Control": "no-store"}

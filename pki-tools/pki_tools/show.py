@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509 import ocsp
 
-from pki_tools.index import Entry, Index
+from pki_tools.index import Index, IndexEntry
 from pki_tools.layout import ANSWERED
 from v2g.errors import CertificateError, RevocationError
 from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
@@ -100,7 +100,7 @@ SOON: Final = 1 / 6
 """Fraction of the lifetime in which renewal is due: ten days of a charger's sixty, four months of two years."""
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class TreeLine(msgspec.Struct, frozen=True, kw_only=True):
     """One certificate and its place: `depth` 0 is a root. `days` are left, negative once it has expired.
 
     `state`: valid, due (renew it now), expired, not_yet_valid, revoked, replaced (by a later one, and still valid).
@@ -124,7 +124,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     ocsp_until: datetime | None
 
 
-def overview(directory: Path, index: Index, *, at: datetime, everything: bool = False) -> tuple[Line, ...]:
+def overview(directory: Path, index: Index, *, at: datetime, everything: bool = False) -> tuple[TreeLine, ...]:
     """Return the certificates of a tree, each below its issuer.
 
     Expired replaced ones are omitted, and replaced revoked ones, unless `everything` is set.
@@ -132,11 +132,11 @@ def overview(directory: Path, index: Index, *, at: datetime, everything: bool = 
     return tuple(_lines(directory, index, at, everything=everything))
 
 
-def _lines(directory: Path, index: Index, at: datetime, *, everything: bool) -> Iterator[Line]:
-    def below(entry: Entry, depth: int) -> Iterator[Line]:
+def _lines(directory: Path, index: Index, at: datetime, *, everything: bool) -> Iterator[TreeLine]:
+    def below(entry: IndexEntry, depth: int) -> Iterator[TreeLine]:
         path = directory / entry.file
         common_name = next((p[3:] for p in reversed(entry.subject.split(",")) if p.startswith("CN=")), entry.subject)
-        yield Line(
+        yield TreeLine(
             depth=depth,
             name=entry.name,
             role=entry.role,
@@ -162,11 +162,11 @@ def _lines(directory: Path, index: Index, at: datetime, *, everything: bool) -> 
             yield from below(root, 0)
 
 
-def _matters(entry: Entry, at: datetime) -> bool:
+def _matters(entry: IndexEntry, at: datetime) -> bool:
     return not entry.replaced or (entry.revoked_at is None and entry.not_after >= at)
 
 
-def _entry_state(entry: Entry, at: datetime) -> str:
+def _entry_state(entry: IndexEntry, at: datetime) -> str:
     if entry.revoked_at is not None:
         return "revoked"
     if at > entry.not_after:

@@ -24,7 +24,7 @@ from pki_tools.authority import (
     to_pem,
 )
 from pki_tools.files import VERSIONS, write_whole
-from pki_tools.index import FILE, Index, Settings, entry_of, load_index, save_index
+from pki_tools.index import FILE, Index, TreeSettings, entry_of, load_index, save_index
 from pki_tools.layout import (
     ANSWERED,
     AUTHORITIES,
@@ -32,8 +32,8 @@ from pki_tools.layout import (
     CROSS_SIGNER,
     DEFAULTS,
     SIGNERS,
-    Fault,
     PkiOptions,
+    TreeFault,
     cross_name,
     responder_name,
 )
@@ -49,7 +49,7 @@ FOREIGN: Final = "foreign/"
 """Folder of untrusted test authorities."""
 
 
-class Maker:
+class TreeMaker:
     """Writes one tree. Only the index is synchronised, at the end: an incomplete tree is created again."""
 
     def __init__(self, directory: Path, now: datetime, options: PkiOptions) -> None:
@@ -57,7 +57,7 @@ class Maker:
         self._now = now
         self._options = options
         self._issuers: dict[str, Issuer] = {}
-        settings = Settings(
+        settings = TreeSettings(
             url=options.url.rstrip("/"),
             operator=options.operator,
             country=options.country,
@@ -72,7 +72,7 @@ class Maker:
         o = self._options
         _clear(self._directory)
         self._authorities("")
-        if Fault.FOREIGN_ROOT in (o.secc, o.vehicle, o.contract, o.cps):
+        if TreeFault.FOREIGN_ROOT in (o.secc, o.vehicle, o.contract, o.cps):
             self._authorities(FOREIGN)
         for root in CROSS:
             # let the V2G root certify another root's key
@@ -137,13 +137,13 @@ class Maker:
         role: Role,
         common_name: str,
         *,
-        fault: Fault = Fault.NONE,
+        fault: TreeFault = TreeFault.NONE,
         kind: KeyKind | None = None,
         hosts: tuple[str, ...] = (),
     ) -> None:
         above = SIGNERS[role]
         assert above is not None
-        above = FOREIGN + above if fault is Fault.FOREIGN_ROOT else above
+        above = FOREIGN + above if fault is TreeFault.FOREIGN_ROOT else above
         country = None if role is Role.VEHICLE else self._options.country  # V2G20-2598: CN and O only
         subject = Subject(common_name=common_name, organization=self._options.operator, country=country)
         kind = kind or self._options.key_kind
@@ -166,7 +166,7 @@ class Maker:
         *,
         file: str,
         kind: KeyKind,
-        fault: Fault = Fault.NONE,
+        fault: TreeFault = TreeFault.NONE,
         hosts: tuple[str, ...] = (),
     ) -> x509.Certificate:
         """Make a certificate and its key, signed by `above`; None: self-signed."""
@@ -186,7 +186,7 @@ class Maker:
         self._write(file, to_pem(certificate))
         save_key((self._directory / file).with_suffix(".key"), key)
         signer = self._certificate(above) if above else certificate
-        self._record(certificate, name, role, file, signer, revoked=fault is Fault.REVOKED)
+        self._record(certificate, name, role, file, signer, revoked=fault is TreeFault.REVOKED)
         return certificate
 
     def _record(
@@ -210,12 +210,12 @@ class Maker:
         path.unlink(missing_ok=True)
         path.write_bytes(data)
 
-    def _validity(self, role: Role, fault: Fault) -> tuple[datetime, datetime]:
+    def _validity(self, role: Role, fault: TreeFault) -> tuple[datetime, datetime]:
         span = timedelta(days=profile_of(role, generation_of(self._index.settings, role)).days)
         match fault:
-            case Fault.EXPIRED:
+            case TreeFault.EXPIRED:
                 return self._now - span, self._now - timedelta(days=1)
-            case Fault.NOT_YET_VALID:
+            case TreeFault.NOT_YET_VALID:
                 return self._now + timedelta(days=1), self._now + span
             case _:
                 return self._now - BACKDATED, self._now + span
@@ -237,7 +237,7 @@ def _clear(directory: Path) -> None:
     (directory / FILE).unlink()
 
 
-__all__ = ["DEFAULTS", "Fault", "PkiOptions", "PkiTree", "make_pki", "refresh_staple"]
+__all__ = ["DEFAULTS", "PkiOptions", "PkiTree", "TreeFault", "make_pki", "refresh_staple"]
 
 
 class PkiTree(msgspec.Struct, frozen=True):
@@ -286,7 +286,7 @@ def make_pki(directory: Path, *, now: datetime, options: PkiOptions = DEFAULTS) 
 
     `now` (aware, UTC) is the start of all validity, except for faults in `options`.
     """
-    Maker(directory, now.replace(microsecond=0), options).make()
+    TreeMaker(directory, now.replace(microsecond=0), options).make()
     return PkiTree(directory)
 
 

@@ -9,9 +9,9 @@ from secc.energy_manager.facts import EnergyManagerWatch
 from v2g.hardware.energy_manager.commands import (
     EnergyCommand,
     EnergyManagerLink,
-    EvseState,
+    ManagedEvse,
+    ManagedStation,
     Refused,
-    StationState,
     Take,
 )
 from v2g.io.runtime.clock import Clock
@@ -50,7 +50,7 @@ class EnergyManager:
         *,
         clock: Clock,
         notify: Callable[[Fact], None],
-        states: Callable[[], tuple[EvseState, ...]],
+        states: Callable[[], tuple[ManagedEvse, ...]],
         observe: Callable[[Observe], None],
     ) -> None:
         self._config, self._clock, self._tell, self._states, self._observe = config, clock, notify, states, observe
@@ -80,7 +80,7 @@ class EnergyManager:
     async def _tell_forever(self) -> None:
         while True:
             timeout_s = round(self._config.timeout_s)
-            self.link.notify(StationState(heard=self._watch.alive, timeout_s=timeout_s, evses=self._states()))
+            self.link.notify(ManagedStation(heard=self._watch.alive, timeout_s=timeout_s, evses=self._states()))
             await asyncio.sleep(self._config.state_s)
 
     def _take(self, evse_id: int, word: EnergyCommand) -> None:

@@ -40,7 +40,7 @@ from v2g.energy.limits import EVSE, Limit
 from v2g.energy.settlement.ocmf import signed_meter_data
 from v2g.errors import ConfigError, V2GError
 from v2g.hardware.interfaces import ChargerPilot
-from v2g.io.capture.recorder import Recorder
+from v2g.io.capture.recorder import FrameRecorder
 from v2g.io.plc.datalink import ChargerLink
 from v2g.io.plc.link import PlcLink
 from v2g.io.plc.opening import open_link
@@ -374,7 +374,7 @@ class EvseController:
 
     # -- life
 
-    def open_port(self, recorder: Recorder | None) -> None:
+    def open_port(self, recorder: FrameRecorder | None) -> None:
         """Open the powerline port."""
         config = self.config.link
         if self.wires is not None and config.slac is not None:

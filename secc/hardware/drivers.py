@@ -16,7 +16,7 @@ from v2g.config import Flaw, Table, without_flaw
 from v2g.errors import TransportError, V2GError
 from v2g.extras import extras_named
 from v2g.hardware.interfaces import BoardParts, CardReader, DriverDisplay, EmergencyOutput, EnergyMeter, StageParts
-from v2g.io.entry_points import Offer, choose, offers, said
+from v2g.io.entry_points import EntryPointOffer, choose, offers, said
 from v2g.io.hardware.driver import GROUP, Driver, DriverContext, Kind, OnFailure, OpenSide, PowerKind, SideKind
 from v2g.version import VERSION
 
@@ -60,7 +60,7 @@ CLOSE_S: Final = 5.0
 
 
 @dataclass(frozen=True)
-class InstalledDriver(Offer[Driver]):
+class InstalledDriver(EntryPointOffer[Driver]):
     """A driver that a configuration may name."""
 
     @property

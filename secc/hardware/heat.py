@@ -88,10 +88,10 @@ class HeatWatch:
     """Looks for a runaway at each sensor by itself, by the signs of a battery's (`v2g.battery.runaway`)."""
 
     def __init__(self, limits: HeatLimits) -> None:
-        self._settings = runaway.Settings(
+        self._settings = runaway.RunawaySettings(
             gradient=limits.gradient, gradient_s=limits.gradient_s, temperature_c=limits.temperature_c
         )
-        self._states: dict[str, runaway.State] = {}
+        self._states: dict[str, runaway.RunawayState] = {}
 
     def look(self, temperatures: Mapping[str, float | None], now: float) -> Mapping[str, float | None]:
         """Take what sensors measure (degrees C; None: nothing) at a time (s, monotonic). Return all of it where a part
@@ -99,7 +99,7 @@ class HeatWatch:
         found = False
         for name, celsius in list(temperatures.items())[:MOST_SENSORS]:
             sample = Sample(round(now * 1000), {runaway.HOTTEST: math.nan if celsius is None else celsius})
-            state, findings = runaway.step(self._settings, self._states.get(name, runaway.State()), sample)
+            state, findings = runaway.step(self._settings, self._states.get(name, runaway.RunawayState()), sample)
             self._states[name] = state
             found = found or bool(findings)
         return dict(temperatures) if found else {}

@@ -8,7 +8,7 @@ import msgspec
 
 from secc.config import ProgramConfig
 from v2g.errors import TlsError
-from v2g.io.capture.recorder import Recorder
+from v2g.io.capture.recorder import FrameRecorder
 from v2g.io.capture.tcp_recorder import ConnectionRecorder
 from v2g.io.capture.tls_recorder import recorded
 from v2g.io.network import plain_tcp as plain
@@ -78,7 +78,7 @@ async def listen(
     handler: Callable[[Stream], Awaitable[None]],
     observe: Callable[[Observe], None],
     evse_ids: Sequence[str],
-    recorder: Recorder | None = None,
+    recorder: FrameRecorder | None = None,
 ) -> Listening:
     """Listen at `address` of `interface` for vehicles of these EVSEs; with `endpoint` None without TLS.
 

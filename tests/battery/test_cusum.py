@@ -12,14 +12,14 @@ from v2g.battery.sample import Sample
 
 DAY_MS = 86_400_000
 SPREAD = "battery.cell_voltage.imbalance"
-PLAIN = cusum.Settings(watched=(cusum.Watched(SPREAD, least=0.001),))
+PLAIN = cusum.CusumSettings(watched=(cusum.Watched(SPREAD, least=0.001),))
 
 
 def days(
-    settings: cusum.Settings, value: Callable[[int], float], number: int, signal: str = SPREAD
-) -> tuple[cusum.State, list[Finding]]:
+    settings: cusum.CusumSettings, value: Callable[[int], float], number: int, signal: str = SPREAD
+) -> tuple[cusum.CusumState, list[Finding]]:
     """Return what follows from two samples a day of a signal."""
-    state, found = cusum.State(), []
+    state, found = cusum.CusumState(), []
     for day in range(number):
         for hour in (8, 17):
             state, new = cusum.step(settings, state, Sample(day * DAY_MS + hour * 3_600_000, {signal: value(day)}))
@@ -67,13 +67,13 @@ def test_without_drift_the_run_length_is_the_square_of_the_limit() -> None:
 @pytest.mark.parametrize(
     ("settings", "signal", "sign", "per_year", "least", "kind"),
     [
-        (cusum.Settings(), SPREAD, 1, 0.0, 0.001, "drift_cell_voltage_imbalance"),
-        (cusum.Settings(), "battery.soh", -1, -3.0, 0.25, "drift_soh"),
-        (cusum.Settings(watched=(cusum.Watched(SPREAD),)), SPREAD, 1, 0.0, 0.001, "drift_cell_voltage_imbalance"),
+        (cusum.CusumSettings(), SPREAD, 1, 0.0, 0.001, "drift_cell_voltage_imbalance"),
+        (cusum.CusumSettings(), "battery.soh", -1, -3.0, 0.25, "drift_soh"),
+        (cusum.CusumSettings(watched=(cusum.Watched(SPREAD),)), SPREAD, 1, 0.0, 0.001, "drift_cell_voltage_imbalance"),
     ],
 )
 def test_the_sum_is_that_of_page_over_daily_means(
-    settings: cusum.Settings, signal: str, sign: int, per_year: float, least: float, kind: str
+    settings: cusum.CusumSettings, signal: str, sign: int, per_year: float, least: float, kind: str
 ) -> None:
     """Mean and standard deviation of 30 days by numpy; slack 0.5 and twice the mean's own deviation; limits 8 and 4.
 
@@ -93,7 +93,7 @@ def test_the_sum_is_that_of_page_over_daily_means(
                 active = not active
                 expected.append((day + 1, active, level, detrended[day]))
         assert len(expected) == 2
-        state, found = cusum.State(), []
+        state, found = cusum.CusumState(), []
         for day, three in enumerate(values.tolist(), 1000):
             for each, ms in zip(three, (0, 43_200_000, DAY_MS - 1), strict=True):
                 state, new = cusum.step(settings, state, Sample(day * DAY_MS + ms, {signal: each}))
@@ -110,8 +110,8 @@ def test_the_sum_is_that_of_page_over_daily_means(
 
 
 def test_a_day_in_a_hundred_years_is_false_with_the_default_limit() -> None:
-    assert cusum.run_length(0.0, cusum.Settings().slack, cusum.Settings().limit) > 30 * 365
-    assert cusum.run_length(1.0, cusum.Settings().slack, cusum.Settings().limit) < 20
+    assert cusum.run_length(0.0, cusum.CusumSettings().slack, cusum.CusumSettings().limit) > 30 * 365
+    assert cusum.run_length(1.0, cusum.CusumSettings().slack, cusum.CusumSettings().limit) < 20
 
 
 @pytest.mark.requirement("R119")
@@ -138,7 +138,7 @@ def test_a_drift_that_ends_is_no_finding_any_more() -> None:
 
 
 def test_the_fading_that_is_expected_is_no_drift_and_twice_of_it_is() -> None:
-    settings = cusum.Settings()
+    settings = cusum.CusumSettings()
     for per_year, kinds in ((-2.5, []), (-6.0, ["drift_soh"])):
         _, found = days(settings, lambda day, fade=per_year: 98 + fade * day / 365, 700, "battery.soh")
         assert [each.kind for each in found] == kinds

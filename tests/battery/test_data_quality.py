@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from tests.battery.truth import drive
 from v2g.battery import data_quality, detectors, health
-from v2g.battery.cell import Pack
+from v2g.battery.cell import PackModel
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 from v2g.telemetry.signals import SIGNALS
 
 NAN = float("nan")
-SETTINGS = detectors.Settings(health=health.Settings(pack=Pack("nmc", 5.1532 * 30, 96)))
+SETTINGS = detectors.DetectorSettings(health=health.HealthSettings(pack=PackModel("nmc", 5.1532 * 30, 96)))
 
 
 def healthy(seconds: int) -> list[dict[str, float]]:
@@ -40,9 +40,9 @@ def healthy(seconds: int) -> list[dict[str, float]]:
 SOUND = healthy(3600)
 
 
-def play(values: list[dict[str, float]], gap_ms: int = 10_000) -> tuple[detectors.State, list[Finding]]:
+def play(values: list[dict[str, float]], gap_ms: int = 10_000) -> tuple[detectors.DetectorState, list[Finding]]:
     """Return what all detectors say to samples in a row."""
-    state, found = detectors.State(), []
+    state, found = detectors.DetectorState(), []
     for number, each in enumerate(values):
         state, new = detectors.step(SETTINGS, state, Sample(number * gap_ms, each))
         found += new
@@ -57,7 +57,7 @@ def test_a_sound_battery_has_no_findings() -> None:
     state, found = play(SOUND)
     assert not found
     assert detectors.estimates(state)["soc_percent"] == pytest.approx(100 * drive("nmc")[359].soc, abs=3)
-    assert msgspec.json.decode(msgspec.json.encode(state), type=detectors.State) == state
+    assert msgspec.json.decode(msgspec.json.encode(state), type=detectors.DetectorState) == state
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_silence_is_a_finding_while_a_current_flowed_and_none_while_parked() -> 
     flowing = SOUND[5] | {"battery.current": -50.0}
     parked = SOUND[5] | {"battery.current": 0.0}
     for before, kinds in ((flowing, [("data_silent", True), ("data_silent", False)]), (parked, [])):
-        state, found = detectors.State(), []
+        state, found = detectors.DetectorState(), []
         for at_s in (0, 10, 20, 800, 810):
             state, new = detectors.step(SETTINGS, state, Sample(at_s * 1000, before))
             found += new
@@ -119,7 +119,9 @@ def test_a_clock_that_was_set_back_is_no_silence() -> None:
 
 
 def test_signals_that_the_registry_does_not_know_pass() -> None:
-    state, found = data_quality.step(data_quality.Settings(), data_quality.State(), Sample(0, {"x": 1e9}))
+    state, found = data_quality.step(
+        data_quality.DataQualitySettings(), data_quality.DataQualityState(), Sample(0, {"x": 1e9})
+    )
     assert not found
     assert data_quality.trusted(state, Sample(0, {"x": 1e9})).values == {"x": 1e9}
 
@@ -149,7 +151,7 @@ def test_single_broken_values_are_never_findings_about_the_battery(wrong: dict[i
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(SIGNALS)), st.floats(), max_size=8), max_size=20))
 def test_anything_is_survived_and_the_state_travels(values: list[dict[str, float]]) -> None:
     state, found = play(values)
-    copy = msgspec.json.decode(msgspec.json.encode(state), type=detectors.State)
+    copy = msgspec.json.decode(msgspec.json.encode(state), type=detectors.DetectorState)
     assert msgspec.json.encode(copy) == msgspec.json.encode(state)
     assert all(isinstance(each, Finding) for each in found)
 
@@ -159,9 +161,9 @@ HOT = "battery.temperature.max"
 
 def judged(*samples: tuple[int, dict[str, float]]) -> list[tuple[int, str, bool]]:
     """Return what is wrong with samples (ms, values) as data: time, kind, whether it begins."""
-    state, found = data_quality.State(), []
+    state, found = data_quality.DataQualityState(), []
     for at_ms, values in samples:
-        state, new = data_quality.step(data_quality.Settings(), state, Sample(at_ms, values))
+        state, new = data_quality.step(data_quality.DataQualitySettings(), state, Sample(at_ms, values))
         found += new
     return [(each.at_ms, each.kind, each.raised) for each in found]
 
@@ -210,7 +212,7 @@ def test_steps_of_samples_that_jump_say_nothing_of_the_sign() -> None:
 
 
 def test_while_a_sign_is_wrong_current_and_power_are_not_trusted() -> None:
-    state = data_quality.State(wrong={"data_sign": True}, jumped={HOT: (140.0, 0)})
+    state = data_quality.DataQualityState(wrong={"data_sign": True}, jumped={HOT: (140.0, 0)})
     values = pair(1.0, 350.0, **{"battery.power": 350.0, HOT: 140.0, "battery.soc": 50.0})
     assert data_quality.trusted(state, Sample(0, values)).values == {"battery.voltage": 350.0, "battery.soc": 50.0}
     wrong = {"x": NAN, HOT: 150.1, "battery.soc": -0.1}
@@ -252,9 +254,11 @@ def test_a_jump_counts_after_300_ms_at_one_value(course: tuple[tuple[int, float]
 
 
 def test_evidence_of_a_jump_is_what_jumped_and_of_a_number_all_others() -> None:
-    state, _ = data_quality.step(data_quality.Settings(), data_quality.State(), Sample(0, {HOT: 25.0}))
+    state, _ = data_quality.step(
+        data_quality.DataQualitySettings(), data_quality.DataQualityState(), Sample(0, {HOT: 25.0})
+    )
     values = {HOT: 140.0, "battery.soc": 50.0, "battery.voltage": NAN}
-    _, found = data_quality.step(data_quality.Settings(), state, Sample(100, values))
+    _, found = data_quality.step(data_quality.DataQualitySettings(), state, Sample(100, values))
     assert [(each.kind, dict(each.evidence)) for each in found] == [
         ("data_number", {HOT: 140.0, "battery.soc": 50.0}),
         ("data_jump", {HOT: 140.0}),

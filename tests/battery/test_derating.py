@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.battery.derating import CHARGE, DISCHARGE, Settings, share
+from v2g.battery.derating import CHARGE, DISCHARGE, DeratingSettings, share
 
 
 @pytest.mark.requirement("R128")
@@ -70,13 +70,13 @@ def test_beyond_the_window_power_only_falls(temperature_c: float, further: float
 @pytest.mark.parametrize("name", ["charge", "discharge"])
 def test_curves_that_are_none_are_rejected(name: str, curve: tuple[tuple[float, float], ...]) -> None:
     with pytest.raises(ValueError, match=f"^{name}: "):
-        Settings(**{name: curve})
+        DeratingSettings(**{name: curve})
 
 
 def test_a_curve_may_be_level_on_its_way_up_and_down() -> None:
     level = ((0.0, 0.0), (5.0, 0.5), (10.0, 0.5), (20.0, 1.0), (30.0, 0.5), (35.0, 0.5), (40.0, 0.0))
-    assert share(Settings(charge=level).charge, 7.0, 8.0) == 0.5
+    assert share(DeratingSettings(charge=level).charge, 7.0, 8.0) == 0.5
 
 
 def test_a_window_of_ones_own_may_have_a_top_of_any_height() -> None:
-    assert Settings(charge=((0.0, 0.0), (20.0, 0.5), (40.0, 0.5), (50.0, 0.0))).charge[1] == (20.0, 0.5)
+    assert DeratingSettings(charge=((0.0, 0.0), (20.0, 0.5), (40.0, 0.5), (50.0, 0.0))).charge[1] == (20.0, 0.5)

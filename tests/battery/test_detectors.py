@@ -6,15 +6,15 @@ import pytest
 
 from csms.alerts.rules import Alert, Evidence, Report, follow
 from v2g.battery import detectors, health
-from v2g.battery.cell import Pack
+from v2g.battery.cell import PackModel
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
 HOT = "battery.temperature.max"
 
 
-def play(*samples: Sample, settings: detectors.Settings = detectors.Settings()) -> list[Finding]:  # noqa: B008
-    state, found = detectors.State(), list[Finding]()
+def play(*samples: Sample, settings: detectors.DetectorSettings = detectors.DetectorSettings()) -> list[Finding]:  # noqa: B008
+    state, found = detectors.DetectorState(), list[Finding]()
     for each in samples:
         state, new = detectors.step(settings, state, each)
         found += new
@@ -53,8 +53,8 @@ def test_the_twin_trusts_a_capacity_that_measurements_confirm_and_heat_without_a
             for second in range(0, 4000, 10)
         ]
 
-    settings = detectors.Settings(health=health.Settings(pack=Pack("nmc", 300.0, 96)))
-    own = detectors.Settings(twin=settings.twin)
+    settings = detectors.DetectorSettings(health=health.HealthSettings(pack=PackModel("nmc", 300.0, 96)))
+    own = detectors.DetectorSettings(twin=settings.twin)
     driven = samples(-225.0, 3.35, 22.5)
     assert not play(*driven, settings=settings)
     assert {each.kind for each in play(*driven, settings=own)} == {"twin_voltage", "twin_temperature"}
@@ -62,19 +62,21 @@ def test_the_twin_trusts_a_capacity_that_measurements_confirm_and_heat_without_a
 
 
 CELLS = {f"battery.cell_voltage.{number}": 3.7 for number in range(1, 13)}
-PACK = detectors.Settings(health=health.Settings(pack=Pack("nmc", 150.0, 96)))
+PACK = detectors.DetectorSettings(health=health.HealthSettings(pack=PackModel("nmc", 150.0, 96)))
 MEASURED = {"battery.current": 0.0, "battery.voltage": 355.2, HOT: 25.0, "battery.temperature.coolant": 25.0}
 
 
 @pytest.mark.requirement("R117", "R120", "R126")
 def test_a_gateway_runs_those_that_need_the_cells_and_a_back_end_all() -> None:
     for which, kept in ((detectors.EDGE, ()), (detectors.BACK_END, ("health", "twin", "drift"))):
-        state = detectors.State()
+        state = detectors.DetectorState()
         for at_ms in (0, 10_000):
             values = CELLS | MEASURED | {"battery.soh": 99.0}
             state, found = detectors.step(PACK, state, Sample(at_ms, values), which)
             assert not found
-        changed = {name for name in state.__struct_fields__ if getattr(state, name) != getattr(detectors.State(), name)}
+        changed = {
+            name for name in state.__struct_fields__ if getattr(state, name) != getattr(detectors.DetectorState(), name)
+        }
         assert changed == {"data", "limits", "runaway", "imbalance", *kept}
         names = {"soc_percent", "soc_deviation_percent", "cycles", "twin_residual_v", "twin_residual_c"}
         assert detectors.estimates(state).keys() == (names if kept else set())
@@ -82,7 +84,7 @@ def test_a_gateway_runs_those_that_need_the_cells_and_a_back_end_all() -> None:
 
 @pytest.mark.requirement("R126")
 def test_a_runaway_does_not_wait_whether_a_jump_stays_and_limits_do() -> None:
-    state, sound = detectors.State(), MEASURED | {"battery.pressure": 101.3}
+    state, sound = detectors.DetectorState(), MEASURED | {"battery.pressure": 101.3}
     for at_ms in range(0, 20_000, 100):
         state, found = detectors.step(PACK, state, Sample(at_ms, sound))
         assert not found

@@ -11,17 +11,17 @@ import pytest
 
 from tests.battery.truth import AgedCell, aged
 from v2g.battery import ageing, health
-from v2g.battery.cell import CELLS, Electrodes, Pack
+from v2g.battery.cell import CELLS, Electrodes, PackModel
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
 NMC = CELLS["nmc"]
-PACK = Pack("nmc", 150.0, 96)
-SETTINGS = health.Settings(pack=PACK)
+PACK = PackModel("nmc", 150.0, 96)
+SETTINGS = health.HealthSettings(pack=PACK)
 DAY_MS = 86_400_000
 
 
-def size_of(state: health.State) -> ageing.CapacityState:
+def size_of(state: health.HealthState) -> ageing.CapacityState:
     """Return what is known of the capacity."""
     assert state.capacity is not None
     return state.capacity
@@ -42,8 +42,8 @@ def test_capacity_of_cells_that_age_is_within_3_percent(number: int, offset: flo
     """One day a month is seen, in windows that differ; the last cell is used most deeply. Measured: 1.2, 1.0 and 0.7 %,
     and with an offset of C/500 and charging alone 2.1, 2.1 and 1.7 %."""
     cell, chance = aged()[number], random.Random(number)
-    settings = health.Settings(pack=Pack("nmc", cell.fresh_ah, 1))
-    state, errors = health.State(), []
+    settings = health.HealthSettings(pack=PackModel("nmc", cell.fresh_ah, 1))
+    state, errors = health.HealthState(), []
     for month, truth_ah in enumerate(cell.capacity_ah):
         for sample in samples(cell, month, chance, offset):
             state, found = health.step(settings, state, sample)
@@ -78,8 +78,12 @@ def course(electrodes: Electrodes, day: int) -> Iterator[Sample]:
 
 
 def days(
-    electrodes: Electrodes, number: int, state: health.State, begin: int = 0, settings: health.Settings = SETTINGS
-) -> tuple[health.State, list[Finding]]:
+    electrodes: Electrodes,
+    number: int,
+    state: health.HealthState,
+    begin: int = 0,
+    settings: health.HealthSettings = SETTINGS,
+) -> tuple[health.HealthState, list[Finding]]:
     """Return what follows from so many days."""
     found: list[Finding] = []
     for day in range(begin, begin + number):
@@ -97,7 +101,7 @@ def lost(share: float) -> Electrodes:
 
 @pytest.mark.requirement("R121")
 def test_one_finding_below_80_percent_and_none_around_it() -> None:
-    state, found = days(lost(0.05), 60, health.State())
+    state, found = days(lost(0.05), 60, health.HealthState())
     assert not found
     assert size_of(state).capacity == pytest.approx(NMC.capacity(lost(0.05)), abs=0.01)
     state, found = days(lost(0.26), 150, state, 60)
@@ -116,15 +120,15 @@ def test_one_finding_below_80_percent_and_none_around_it() -> None:
 def test_a_capacity_that_is_wrong_in_the_settings_is_a_finding_about_the_data() -> None:
     """A pack of 75 Ah that is described as one of 150 Ah, and one of 150 Ah as one of 100 Ah."""
     half = Electrodes(*(each / 2 for each in msgspec.structs.astuple(NMC.fresh)))
-    for wrong in (health.Settings(pack=PACK), health.Settings(pack=Pack("nmc", 100.0, 96))):
+    for wrong in (health.HealthSettings(pack=PACK), health.HealthSettings(pack=PackModel("nmc", 100.0, 96))):
         real = half if wrong.pack == PACK else NMC.fresh
-        _, found = days(real, 120, health.State(), settings=wrong)
+        _, found = days(real, 120, health.HealthState(), settings=wrong)
         assert [(each.kind, each.raised) for each in found] == [("data_capacity", True)]
 
 
 @pytest.mark.requirement("R116")
 def test_the_model_is_fitted_each_month_and_each_50_cycles() -> None:
-    state, _ = days(lost(0.1), 29, health.State())
+    state, _ = days(lost(0.1), 29, health.HealthState())
     assert state.model is not None
     assert (state.model.fits, state.model.capacity_ah) == (0, 150.0)
     state, _ = days(lost(0.1), 2, state, 29)
@@ -132,8 +136,8 @@ def test_the_model_is_fitted_each_month_and_each_50_cycles() -> None:
     assert state.model.fits == 1
     assert state.model.capacity_ah == pytest.approx(150 * size_of(state).capacity, rel=0.01)
     assert state.model.curve != health.CURVES["nmc"]
-    often = health.Settings(pack=PACK, cycles=5.0)
-    state, _ = days(lost(0.1), 20, health.State(), settings=often)
+    often = health.HealthSettings(pack=PACK, cycles=5.0)
+    state, _ = days(lost(0.1), 20, health.HealthState(), settings=often)
     assert state.model is not None
     assert state.model.fits == 2  # 0.6 cycles a day
     assert state.model.cycles >= 10.0
@@ -141,7 +145,7 @@ def test_the_model_is_fitted_each_month_and_each_50_cycles() -> None:
 
 @pytest.mark.requirement("R124")
 def test_a_reference_discharge_checks_the_estimate_and_corrects_it() -> None:
-    state, _ = days(lost(0.1), 60, health.State())
+    state, _ = days(lost(0.1), 60, health.HealthState())
     estimate_ah = 150 * size_of(state).capacity
     _, found = health.reference(SETTINGS, state, 1, estimate_ah * 1.02)
     assert not found
@@ -153,18 +157,21 @@ def test_a_reference_discharge_checks_the_estimate_and_corrects_it() -> None:
         found += new
     assert [each.raised for each in found] == [True, False]
     assert 150 * size_of(state).capacity == pytest.approx(estimate_ah * 0.95, rel=0.025)
-    assert health.reference(SETTINGS, health.State(), 1, 100.0) == (health.State(), ())
+    assert health.reference(SETTINGS, health.HealthState(), 1, 100.0) == (health.HealthState(), ())
 
 
 def test_an_unknown_battery_and_missing_signals_are_not_estimated() -> None:
     sample = Sample(0, {"battery.current": 1.0, "battery.voltage": 350.0})
-    assert health.step(health.Settings(), health.State(), sample) == (health.State(), ())
-    assert health.step(SETTINGS, health.State(), Sample(0, {"battery.current": 1.0})) == (health.State(), ())
-    assert health.estimates(health.State()) == {}
+    assert health.step(health.HealthSettings(), health.HealthState(), sample) == (health.HealthState(), ())
+    assert health.step(SETTINGS, health.HealthState(), Sample(0, {"battery.current": 1.0})) == (
+        health.HealthState(),
+        (),
+    )
+    assert health.estimates(health.HealthState()) == {}
 
 
 def test_repeats_and_late_samples_change_nothing_and_a_clock_set_back_goes_on() -> None:
-    state, _ = days(lost(0.0), 2, health.State())
+    state, _ = days(lost(0.0), 2, health.HealthState())
     assert state.soc is not None
     at_ms = state.soc.last.at_ms
     values = {"battery.current": 50.0, "battery.voltage": 350.0}
@@ -178,8 +185,8 @@ def test_repeats_and_late_samples_change_nothing_and_a_clock_set_back_goes_on() 
 
 
 def test_the_state_travels_as_json() -> None:
-    state, _ = days(lost(0.1), 40, health.State())
-    copy = msgspec.json.decode(msgspec.json.encode(state), type=health.State)
+    state, _ = days(lost(0.1), 40, health.HealthState())
+    copy = msgspec.json.decode(msgspec.json.encode(state), type=health.HealthState)
     assert copy == state
     assert len(msgspec.json.encode(state)) < 8000
     assert days(lost(0.1), 2, copy, 40) == days(lost(0.1), 2, state, 40)
@@ -209,18 +216,20 @@ def test_noise_that_is_larger_than_expected_is_believed_less() -> None:
     assert wild.deviation > calm.deviation
 
 
-def known(**changes: float) -> health.State:
+def known(**changes: float) -> health.HealthState:
     """Return what is known of a pack after 40 days, with changes of its capacity."""
     state, _ = after_40_days()
     return msgspec.structs.replace(state, capacity=msgspec.structs.replace(size_of(state), **changes))
 
 
 @cache
-def after_40_days() -> tuple[health.State, list[Finding]]:
-    return days(lost(0.1), 40, health.State())
+def after_40_days() -> tuple[health.HealthState, list[Finding]]:
+    return days(lost(0.1), 40, health.HealthState())
 
 
-def after(state: health.State, seconds: float = 10.0, current_a: float = 15.0) -> tuple[health.State, list[Finding]]:
+def after(
+    state: health.HealthState, seconds: float = 10.0, current_a: float = 15.0
+) -> tuple[health.HealthState, list[Finding]]:
     """Return what follows from a sample during a charge, from which no capacity is measured."""
     assert state.soc is not None
     values = {"battery.current": current_a, "battery.voltage": 96 * 3.7}
@@ -269,8 +278,8 @@ def test_an_implausible_capacity_is_a_finding_about_the_data_with_hysteresis(
     assert state.implausible is stays
     assert health.sized(SETTINGS, known(measured=20))
     assert not health.sized(SETTINGS, known(measured=19))
-    assert not health.sized(SETTINGS, health.State())
-    assert health.sized(health.Settings(), health.State())
+    assert not health.sized(SETTINGS, health.HealthState())
+    assert health.sized(health.HealthSettings(), health.HealthState())
 
 
 def test_evidence_and_estimates_are_what_is_known() -> None:
@@ -301,8 +310,8 @@ def test_evidence_and_estimates_are_what_is_known() -> None:
 @pytest.mark.requirement("R116", "R122")
 def test_each_fit_is_a_point_of_the_forecast() -> None:
     """Fitted each 2 cycles; then the clock is set back by ten years, to before the first reading."""
-    often = health.Settings(pack=PACK, cycles=2.0)
-    state, expected, fits, deviations = health.State(), ageing.ForecastState(), 0, set()
+    often = health.HealthSettings(pack=PACK, cycles=2.0)
+    state, expected, fits, deviations = health.HealthState(), ageing.ForecastState(), 0, set()
     for sample in (each for day in (*range(5000, 5060), *range(1000, 1020)) for each in course(lost(0.1), day)):
         state, _ = health.step(often, state, sample)
         assert state.model is not None
@@ -331,7 +340,7 @@ def test_a_model_holds_for_50_cycles_or_30_days() -> None:
     assert not health.refit_due(SETTINGS, model, 56.9, 1000 + 30 * DAY_MS - 1)
     assert health.refit_due(SETTINGS, model, 57.0, 1000)
     assert health.refit_due(SETTINGS, model, 7.0, 1000 + 30 * DAY_MS)
-    state, _ = after(days(lost(0.0), 1, health.State())[0])
+    state, _ = after(days(lost(0.0), 1, health.HealthState())[0])
     assert state.model is not None
     assert (state.model.cycles, state.model.at_ms) == (0.0, 0)
 
@@ -356,4 +365,4 @@ def test_a_reference_is_a_warning_and_an_end_of_low_below_its_begin_is_rejected(
     assert [(each.kind, each.severity) for each in found] == [("soh_reference", "warning")]
     for low_clear in (0.79, 0.8):
         with pytest.raises(ValueError, match="low_clear must be above low"):
-            health.Settings(low_clear=low_clear)
+            health.HealthSettings(low_clear=low_clear)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tests.battery.warm_days import REFERENCE, days
-from v2g.battery.heat_profiles import Settings, find
+from v2g.battery.heat_profiles import HeatProfileSettings, find
 from v2g.errors import ConfigError
 
 
@@ -38,6 +38,6 @@ def test_false_alarms_stay_below_their_bound_and_shifts_are_found(capsys: pytest
 
 def test_too_few_days_are_an_error() -> None:
     with pytest.raises(ConfigError, match="28 days with temperatures, 63 are needed"):
-        find(days(1), Settings(least_days=60))
+        find(days(1), HeatProfileSettings(least_days=60))
     with pytest.raises(ConfigError, match="0 days"):
         find({0: {"battery.current": 1.0}, 1: {"battery.temperature.max": math.nan}})

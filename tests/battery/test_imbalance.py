@@ -13,7 +13,7 @@ from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
 CELLS_IN_PACK = 24
-SETTINGS = imbalance.Settings()
+SETTINGS = imbalance.ImbalanceSettings()
 
 
 def pack(chance: random.Random, charge: float = 0.0, resistance: float = 1.0) -> list[tuple[float, float]]:
@@ -26,7 +26,7 @@ def pack(chance: random.Random, charge: float = 0.0, resistance: float = 1.0) ->
 def findings(chance: random.Random, cells: list[tuple[float, float]], chemistry: str = "nmc") -> list[Finding]:
     """Return what is found in a drive of an hour and a half, with noise of 2 mV."""
     cell, curve = CELLS[chemistry], CURVES[chemistry]  # type: ignore[index]
-    state, found = imbalance.State(), []
+    state, found = imbalance.ImbalanceState(), []
     for number, step in enumerate(drive(chemistry)[:540]):
         rate = step.reading.current_a / CAPACITY_AH[chemistry]
         mean_v = step.reading.cell_v
@@ -70,7 +70,7 @@ def sound(number: int, **others: float) -> Sample:
 
 
 def test_a_finding_names_the_cell_with_its_difference_and_ends() -> None:
-    state, found = imbalance.State(), []
+    state, found = imbalance.ImbalanceState(), []
     for number in range(400):
         state, new = imbalance.step(SETTINGS, state, sound(number, c5=3.66 if 100 <= number < 200 else 3.701))
         found += new
@@ -92,7 +92,7 @@ def seven(at_ms: int, worst_v: float) -> Sample:
 @pytest.mark.requirement("R117")
 def test_a_finding_begins_beyond_a_score_of_6_and_ends_at_4_and_a_half() -> None:
     """Iglewicz and Hoaglin: 0.6745 (x - median) / MAD; 2 mV / 0.6745 is 2.965 mV."""
-    state, found = imbalance.State(), []
+    state, found = imbalance.ImbalanceState(), []
     scores = (6.05, 6.05, 4.55, 4.45, 5.95, -6.05)
     for day, score in enumerate(scores):
         sample = seven(day * 86_400_000, score * 2e-3 / 0.6745)
@@ -131,7 +131,7 @@ def test_scores_are_those_of_scipy_and_small_spreads_are_not_believed() -> None:
 
 def test_spreads_below_1_and_a_half_millivolts_are_not_believed() -> None:
     for millivolts, raised in ((8.9, False), (9.1, True)):
-        state, found = imbalance.State(), ()  # type: imbalance.State, tuple[Finding, ...]
+        state, found = imbalance.ImbalanceState(), ()  # type: imbalance.State, tuple[Finding, ...]
         for at_ms in (0, 300_000):
             others = {f"battery.cell_voltage.{number}": 3.7 for number in range(2, 9)}
             worst = {"battery.cell_voltage.1": 3.7 - millivolts / 1000}
@@ -142,7 +142,7 @@ def test_spreads_below_1_and_a_half_millivolts_are_not_believed() -> None:
 
 
 def test_differences_are_smoothed_exponentially_over_5_minutes() -> None:
-    state, _ = imbalance.step(SETTINGS, imbalance.State(), seven(60_000, 0.0))
+    state, _ = imbalance.step(SETTINGS, imbalance.ImbalanceState(), seven(60_000, 0.0))
     assert (state.at_ms, state.since_ms) == (60_000, 60_000)
     state, _ = imbalance.step(SETTINGS, state, seven(90_000, 0.1))
     assert (state.at_ms, state.since_ms) == (90_000, 60_000)
@@ -152,7 +152,7 @@ def test_differences_are_smoothed_exponentially_over_5_minutes() -> None:
 
 
 def test_a_finding_comes_after_just_one_time_constant() -> None:
-    state, found = imbalance.State(), []
+    state, found = imbalance.ImbalanceState(), []
     for at_ms in (5_000, 304_999, 305_000):
         state, new = imbalance.step(SETTINGS, state, seven(at_ms, 0.1))
         found += new
@@ -162,7 +162,7 @@ def test_a_finding_comes_after_just_one_time_constant() -> None:
 def test_cells_that_come_later_with_the_same_time_count() -> None:
     sample = seven(1000, 0.0)
     first = Sample(1000, {name: each for name, each in sample.values.items() if not name.endswith(".14")})
-    state, _ = imbalance.step(SETTINGS, imbalance.State(), first)
+    state, _ = imbalance.step(SETTINGS, imbalance.ImbalanceState(), first)
     state, _ = imbalance.step(SETTINGS, state, sample)
     assert state.differences.keys() == {str(each) for each in range(8, 15)}
 
@@ -170,19 +170,19 @@ def test_cells_that_come_later_with_the_same_time_count() -> None:
 @pytest.mark.parametrize(("cells", "counts"), [(5, False), (6, True), (2000, True), (2001, False)])
 def test_packs_of_6_to_2000_cells_are_compared(cells: int, counts: bool) -> None:
     sample = Sample(0, {f"battery.cell_voltage.{number}": 3.7 for number in range(cells)})
-    state, _ = imbalance.step(SETTINGS, imbalance.State(), sample)
+    state, _ = imbalance.step(SETTINGS, imbalance.ImbalanceState(), sample)
     assert len(state.differences) == (cells if counts else 0)
 
 
 def test_a_moment_is_no_imbalance() -> None:
-    state = imbalance.State()
+    state = imbalance.ImbalanceState()
     for number in range(100):
         state, found = imbalance.step(SETTINGS, state, sound(number, c5=3.5 if number == 60 else 3.7))
         assert not found
 
 
 def test_nothing_is_found_before_the_time_constant_or_in_few_cells() -> None:
-    state = imbalance.State()
+    state = imbalance.ImbalanceState()
     for number in range(30):
         state, found = imbalance.step(SETTINGS, state, sound(number, c5=3.0))
         assert not found
@@ -192,17 +192,17 @@ def test_nothing_is_found_before_the_time_constant_or_in_few_cells() -> None:
 
 def test_aggregates_are_no_cells() -> None:
     values = {f"battery.cell_voltage.{name}": 1.0 for name in ("min", "max", "mean", "imbalance", "spread", "x1")}
-    assert imbalance.step(SETTINGS, imbalance.State(), Sample(0, values)) == (imbalance.State(), ())
+    assert imbalance.step(SETTINGS, imbalance.ImbalanceState(), Sample(0, values)) == (imbalance.ImbalanceState(), ())
 
 
 def test_late_samples_change_nothing_and_the_state_travels() -> None:
-    state = imbalance.State()
+    state = imbalance.ImbalanceState()
     for number in range(10):
         state, _ = imbalance.step(SETTINGS, state, sound(number))
     assert imbalance.step(SETTINGS, state, sound(3, c1=9.0)) == (state, ())
-    assert msgspec.json.decode(msgspec.json.encode(state), type=imbalance.State) == state
+    assert msgspec.json.decode(msgspec.json.encode(state), type=imbalance.ImbalanceState) == state
 
 
 def test_limits_without_hysteresis_are_rejected() -> None:
     with pytest.raises(ValueError, match="z_clear"):
-        imbalance.Settings(z=3.0, z_clear=3.0)
+        imbalance.ImbalanceSettings(z=3.0, z_clear=3.0)

@@ -12,11 +12,11 @@ from v2g.battery import detectors, limits
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
-SETTINGS = limits.Settings()
+SETTINGS = limits.CellLimitSettings()
 
 
 def run(values: list[dict[str, float]], every_ms: int = 100) -> list[Finding]:
-    state, found = limits.State(), []
+    state, found = limits.CellLimitState(), []
     for place, each in enumerate(values):
         state, new = limits.step(SETTINGS, state, Sample(place * every_ms, each))
         found += new
@@ -58,12 +58,12 @@ def test_a_sudden_drop_of_voltage_is_found_at_its_sample_and_a_discharge_is_none
 
 @given(st.lists(st.floats(allow_nan=True), max_size=30))
 def test_findings_begin_and_end_in_turn_whatever_the_values(values: list[float]) -> None:
-    state, found = detectors.State(), []
+    state, found = detectors.DetectorState(), []
     for at_ms, each in enumerate(values):
         sample = Sample(at_ms, dict.fromkeys(("battery.voltage", "battery.temperature.max"), each))
-        state, new = detectors.step(detectors.Settings(), state, sample)
+        state, new = detectors.step(detectors.DetectorSettings(), state, sample)
         found += new
-        assert msgspec.json.decode(msgspec.json.encode(state), type=detectors.State) == state
+        assert msgspec.json.decode(msgspec.json.encode(state), type=detectors.DetectorState) == state
     for kind in {each.kind for each in found}:
         turns = [each.raised for each in found if each.kind == kind]
         assert turns[0]
@@ -71,7 +71,7 @@ def test_findings_begin_and_end_in_turn_whatever_the_values(values: list[float])
 
 
 def test_the_mean_of_the_voltage_is_exponential_over_10_s_and_stays_when_the_clock_is_set_back() -> None:
-    state, _ = limits.step(SETTINGS, limits.State(), Sample(60_000, {"battery.voltage": 400.0}))
+    state, _ = limits.step(SETTINGS, limits.CellLimitState(), Sample(60_000, {"battery.voltage": 400.0}))
     assert (state.mean_v, state.at_ms) == (400.0, 60_000)
     state, _ = limits.step(SETTINGS, state, Sample(65_000, {"battery.voltage": 390.0}))
     mean_v = 390 + 10 * math.exp(-0.5)
@@ -93,4 +93,4 @@ def test_a_voltage_of_0_is_no_mean_to_compare_with_and_of_one_volt_is() -> None:
 def test_settings_without_hysteresis_are_rejected(name: str) -> None:
     limit = getattr(SETTINGS, name.replace("_clear", ""))
     with pytest.raises(msgspec.ValidationError, match=f"^{name} must"):
-        msgspec.convert({name: limit}, limits.Settings)
+        msgspec.convert({name: limit}, limits.CellLimitSettings)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.battery.truth import CAPACITY_AH, aged, drive
 from v2g.battery import ageing
-from v2g.battery.cell import CELLS, Reading
+from v2g.battery.cell import CELLS, CellReading
 
 SETTINGS = ageing.ResistanceSettings()
 
@@ -15,7 +15,7 @@ def run(values: list[tuple[float, float]], capacity_ah: float = 1.0, gap_ms: int
     """Return the estimate from currents (A) and voltages."""
     state, before = ageing.ResistanceState(), None
     for number, (current_a, cell_v) in enumerate(values):
-        now = Reading(number * gap_ms, current_a, cell_v)
+        now = CellReading(number * gap_ms, current_a, cell_v)
         if before is not None:
             state = ageing.update_resistance(SETTINGS, state, before, now, capacity_ah)
         before = now
@@ -46,7 +46,7 @@ def test_films_of_aged_cells_raise_it() -> None:
         for day in (cell.days[0], cell.days[-1]):
             state, before = ageing.ResistanceState(), None
             for second, milliamperes, volts in day:
-                now = Reading(second * 1000, milliamperes / 1000, volts / 10_000)
+                now = CellReading(second * 1000, milliamperes / 1000, volts / 10_000)
                 if before is not None:
                     state = ageing.update_resistance(SETTINGS, state, before, now, cell.nominal_ah)
                 before = now

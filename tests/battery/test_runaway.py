@@ -11,7 +11,7 @@ from v2g.battery import runaway
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
-SETTINGS = runaway.Settings()
+SETTINGS = runaway.RunawaySettings()
 SOUND = {
     "battery.temperature.max": 30.0,
     "battery.cell_voltage.min": 3.70,
@@ -21,10 +21,12 @@ SOUND = {
 
 
 def play(
-    *samples: tuple[float, dict[str, float]], state: runaway.State | None = None, settings: runaway.Settings = SETTINGS
-) -> tuple[runaway.State, list[Finding]]:
+    *samples: tuple[float, dict[str, float]],
+    state: runaway.RunawayState | None = None,
+    settings: runaway.RunawaySettings = SETTINGS,
+) -> tuple[runaway.RunawayState, list[Finding]]:
     """Return what follows from samples at times in s."""
-    state, found = state or runaway.State(), list[Finding]()
+    state, found = state or runaway.RunawayState(), list[Finding]()
     for at_s, values in samples:
         state, new = runaway.step(settings, state, Sample(round(at_s * 1000), {**SOUND, **values}))
         found += new
@@ -219,12 +221,12 @@ def test_two_signs_of_the_past_need_one_of_the_present() -> None:
 
 
 def test_the_default_limits() -> None:
-    assert runaway.Settings() == runaway.Settings(
+    assert runaway.RunawaySettings() == runaway.RunawaySettings(
         gradient=1.0, gradient_s=3.0, temperature_c=65.0, voltage=0.25, pressure_kpa=2.0, pressure_s=10.0,
         together_s=60.0, hold_s=0.3,
     )  # fmt: skip
     _, found = play(*held({**HOT, **COLLAPSED}, 0.0))
-    ended = runaway.reset(runaway.State(latched_ms=1), 7)[1]
+    ended = runaway.reset(runaway.RunawayState(latched_ms=1), 7)[1]
     assert [(each.severity, each.value, each.limit) for each in (*found, *ended)] == [
         ("error", 2.0, 1.0),
         ("error", 0.0, 1.0),
@@ -280,16 +282,16 @@ def test_the_finding_comes_once_and_stays_until_it_is_reset_by_hand() -> None:
     state, found = play(*((n, {}) for n in range(1, 500)), *held(both, 500.0), state=state)
     assert not found
     assert state.latched_ms == 400
-    state = msgspec.json.decode(msgspec.json.encode(state), type=runaway.State)  # also over a restart
+    state = msgspec.json.decode(msgspec.json.encode(state), type=runaway.RunawayState)  # also over a restart
     assert state.latched_ms == 400
     state, ended = runaway.reset(state, 600_000)
     assert [(each.kind, each.raised, each.at_ms) for each in ended] == [("thermal_runaway", False, 600_000)]
-    assert state == runaway.State()
+    assert state == runaway.RunawayState()
     assert runaway.reset(state, 700_000) == (state, ())
 
 
 def test_without_signals_nothing_is_found() -> None:
-    state = runaway.State()
+    state = runaway.RunawayState()
     for at_ms in range(0, 10_000, 100):
         state, none = runaway.step(SETTINGS, state, Sample(at_ms, {}))
         assert not none
@@ -305,7 +307,7 @@ def test_a_clock_that_goes_back_starts_the_rise_and_the_pressure_again() -> None
 
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.floats(-40, 64.9), st.floats(3.0, 4.2)), max_size=60))
 def test_no_single_signal_alone_is_a_runaway(samples: list[tuple[int, float, float]]) -> None:
-    state, at_ms = runaway.State(), 0
+    state, at_ms = runaway.RunawayState(), 0
     for gap_ms, hottest_c, mean_v in samples:
         at_ms += gap_ms
         values = {

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from tests.battery.truth import CAPACITY_AH, START, drive
 from v2g.battery import soc
-from v2g.battery.cell import CELLS, CURVES, Chemistry, Reading
+from v2g.battery.cell import CELLS, CURVES, CellReading, Chemistry
 
-SETTINGS = soc.Settings()
+SETTINGS = soc.SocSettings()
 SETTLED = 360
 """Steps of an hour."""
 
 
-def begin(chemistry: Chemistry, first: Reading, charge: float | None = None) -> soc.State:
+def begin(chemistry: Chemistry, first: CellReading, charge: float | None = None) -> soc.SocState:
     return soc.begin(SETTINGS, CELLS[chemistry], CURVES[chemistry], first, CAPACITY_AH[chemistry], charge)
 
 
-def update(chemistry: Chemistry, state: soc.State, now: Reading) -> soc.State:
+def update(chemistry: Chemistry, state: soc.SocState, now: CellReading) -> soc.SocState:
     return soc.update(SETTINGS, CELLS[chemistry], CURVES[chemistry], state, now, now.current_a, CAPACITY_AH[chemistry])
 
 
@@ -87,7 +87,7 @@ def test_ten_samples_a_second_say_no_more_than_one_in_ten_seconds() -> None:
             fast = update(
                 "nmc",
                 fast,
-                Reading(
+                CellReading(
                     start.at_ms + tenth * 1000,
                     step.reading.current_a,
                     start.cell_v + share * (step.reading.cell_v - start.cell_v),
@@ -98,10 +98,10 @@ def test_ten_samples_a_second_say_no_more_than_one_in_ten_seconds() -> None:
 
 
 def test_repeated_and_late_readings_change_nothing() -> None:
-    first = Reading(10_000, 1.0, 3.8)
-    state = update("nmc", begin("nmc", Reading(0, 1.0, 3.8)), first)
+    first = CellReading(10_000, 1.0, 3.8)
+    state = update("nmc", begin("nmc", CellReading(0, 1.0, 3.8)), first)
     assert update("nmc", state, first) == state
-    assert update("nmc", state, Reading(5_000, 9.0, 3.0)) == state
+    assert update("nmc", state, CellReading(5_000, 9.0, 3.0)) == state
 
 
 @given(
@@ -111,11 +111,11 @@ def test_repeated_and_late_readings_change_nothing() -> None:
 def test_any_readings_leave_an_estimate_that_is_a_number_and_travels(
     chemistry: Chemistry, readings: list[tuple[int, float, float]]
 ) -> None:
-    state, at_ms = begin(chemistry, Reading(0, 0.0, 3.3)), 0
+    state, at_ms = begin(chemistry, CellReading(0, 0.0, 3.3)), 0
     for gap_ms, current_a, cell_v in readings:
         at_ms += gap_ms
-        state = update(chemistry, state, Reading(at_ms, current_a, cell_v))
+        state = update(chemistry, state, CellReading(at_ms, current_a, cell_v))
         assert -0.05 <= state.soc <= 1.05
         assert math.isfinite(state.deviation)
         assert all(map(math.isfinite, state.covariance))
-    assert msgspec.json.decode(msgspec.json.encode(state), type=soc.State) == state
+    assert msgspec.json.decode(msgspec.json.encode(state), type=soc.SocState) == state

@@ -7,11 +7,11 @@ import pytest
 
 from tests.battery.truth import CAPACITY_AH, drive
 from v2g.battery import twin
-from v2g.battery.cell import CELLS, CURVES, Pack, Reading, mean_a
+from v2g.battery.cell import CELLS, CURVES, CellReading, PackModel, mean_a
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
-SETTINGS = twin.Settings(pack=Pack("nmc", CAPACITY_AH["nmc"], 1), heat_s=800.0, rise_c=15.0)
+SETTINGS = twin.TwinSettings(pack=PackModel("nmc", CAPACITY_AH["nmc"], 1), heat_s=800.0, rise_c=15.0)
 
 
 def play(
@@ -20,11 +20,11 @@ def play(
     higher_v: float = 0.0,
     heat_c: float = 0.0,
     ohm: float = 0.0,
-    state: twin.State | None = None,
-) -> tuple[twin.State, list[Finding], list[twin.State]]:
+    state: twin.TwinState | None = None,
+) -> tuple[twin.TwinState, list[Finding], list[twin.TwinState]]:
     """Return what the twin says of a day with offsets of sensors; from the second hour on with a cell that heats
     itself and more resistance."""
-    state, found, states = state or twin.State(), [], []
+    state, found, states = state or twin.TwinState(), [], []
     begin_ms = 0 if state.last is None else state.last.at_ms
     for number, step in enumerate(drive("nmc")):
         bad = number >= 360
@@ -98,21 +98,21 @@ def test_after_ten_minutes_of_silence_and_a_clock_set_back_it_begins_anew() -> N
 
 def test_without_pack_current_or_voltage_there_is_no_twin() -> None:
     sample = Sample(0, {"battery.current": 1.0, "battery.voltage": 3.7})
-    assert twin.step(twin.Settings(), twin.State(), sample) == (twin.State(), ())
-    assert twin.step(SETTINGS, twin.State(), Sample(0, {"battery.voltage": 3.7})) == (twin.State(), ())
-    assert twin.estimates(twin.State()) == {}
+    assert twin.step(twin.TwinSettings(), twin.TwinState(), sample) == (twin.TwinState(), ())
+    assert twin.step(SETTINGS, twin.TwinState(), Sample(0, {"battery.voltage": 3.7})) == (twin.TwinState(), ())
+    assert twin.estimates(twin.TwinState()) == {}
 
 
 def test_the_state_travels_and_says_its_residuals() -> None:
     state, _, _ = play()
-    assert msgspec.json.decode(msgspec.json.encode(state), type=twin.State) == state
+    assert msgspec.json.decode(msgspec.json.encode(state), type=twin.TwinState) == state
     assert set(twin.estimates(state)) == {"twin_residual_v", "twin_residual_c"}
     assert all(map(math.isfinite, twin.estimates(state).values()))
 
 
 def test_limits_without_hysteresis_are_rejected() -> None:
     with pytest.raises(ValueError, match="residual"):
-        twin.Settings(voltage_v=0.1, voltage_clear_v=0.1)
+        twin.TwinSettings(voltage_v=0.1, voltage_clear_v=0.1)
 
 
 COURSE: tuple[tuple[float, float, float, float | None, float | None, float | None], ...] = (
@@ -135,10 +135,10 @@ def test_the_twin_is_the_solution_of_its_equations(chemistry: str) -> None:
     from scipy.integrate import solve_ivp  # no worker without this test loads it
 
     cell, curve = CELLS[chemistry], CURVES[chemistry]  # type: ignore[index]
-    settings = twin.Settings(pack=Pack(chemistry, 150.0, 96))  # type: ignore[arg-type]
+    settings = twin.TwinSettings(pack=PackModel(chemistry, 150.0, 96))  # type: ignore[arg-type]
     offset_v, offset_c = 0.004, 1.5
-    state = twin.State(offset_v=offset_v, offset_c=offset_c)
-    before: Reading | None = None
+    state = twin.TwinState(offset_v=offset_v, offset_c=offset_c)
+    before: CellReading | None = None
     soc = v1 = v2 = residual_v = residual_c = 0.0
     heat: float | None = None
     at_ms = 1000
@@ -149,7 +149,7 @@ def test_the_twin_is_the_solution_of_its_equations(chemistry: str) -> None:
         values |= {} if air_c is None else {"ambient.temperature": air_c}
         values |= {"battery.current": current_a, "battery.voltage": 96 * cell_v}
         state, _ = twin.step(settings, state, Sample(at_ms, values))
-        now, around_c = Reading(at_ms, current_a, cell_v), air_c if coolant_c is None else coolant_c
+        now, around_c = CellReading(at_ms, current_a, cell_v), air_c if coolant_c is None else coolant_c
         if before is None or seconds > 600:
             rate = current_a / 150
             soc = curve.soc_at(cell_v - offset_v - rate * (cell.r0 + cell.r1 + cell.r2))
@@ -189,12 +189,12 @@ def judged(
     *, celsius: float = 0.0, volts: float = 0.0, active: bool = False, warm_c: float = 25.0, sized: bool = True
 ) -> list[tuple[str, bool]]:
     """Return what is found at residuals, by a sample that changes none of them."""
-    state = twin.State(
-        last=Reading(5000, 0.0, 3.7), soc=0.5, temperature_c=warm_c, residual_c=celsius, residual_v=volts,
+    state = twin.TwinState(
+        last=CellReading(5000, 0.0, 3.7), soc=0.5, temperature_c=warm_c, residual_c=celsius, residual_v=volts,
         deviates_c=active, deviates_v=active,
     )  # fmt: skip
     values = {"battery.current": 0.0, "battery.voltage": 3.7, "battery.temperature.coolant": 25.0}
-    _, found = twin.step(twin.Settings(pack=Pack("nmc", 5.0, 1)), state, Sample(5000, values), sized=sized)
+    _, found = twin.step(twin.TwinSettings(pack=PackModel("nmc", 5.0, 1)), state, Sample(5000, values), sized=sized)
     for each in found:
         assert each.severity == "warning"
         assert dict(each.evidence) == values | {
@@ -220,4 +220,4 @@ def test_without_a_confirmed_capacity_only_heat_of_a_pack_that_no_current_has_wa
 def test_residuals_end_below_their_limits(limits: tuple[float, float, float, float]) -> None:
     names = ("temperature_c", "temperature_clear_c", "voltage_v", "voltage_clear_v")
     with pytest.raises(ValueError, match="a residual must end below its limit"):
-        twin.Settings(**dict(zip(names, limits, strict=True)))  # type: ignore[arg-type]
+        twin.TwinSettings(**dict(zip(names, limits, strict=True)))  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ def wrong(vehicle: int) -> int | None:
 def year(vehicle: int) -> tuple[int, list[str], float]:
     """Return a vehicle, what was found in its year by what began, and the processor time (s)."""
     begun, fault, found = time.process_time(), wrong(vehicle), list[str]()
-    state = detectors.State()
+    state = detectors.DetectorState()
     for hour, sample in enumerate(islice(samples(3600), HOURS)):
         values = dict(sample.values)
         values["battery.soh"] = 100 - 3 * hour / HOURS
@@ -34,7 +34,7 @@ def year(vehicle: int) -> tuple[int, list[str], float]:
             values["battery.cell_voltage.imbalance"] = 0.09
         if fault == FADING:
             values["battery.soh"] -= max(0, hour - 4000) * 0.002
-        state, new = detectors.step(detectors.Settings(), state, Sample(sample.at_ms, values))
+        state, new = detectors.step(detectors.DetectorSettings(), state, Sample(sample.at_ms, values))
         found += (each.kind for each in new if each.raised and not each.kind.startswith("data_"))
     return vehicle, sorted(set(found)), time.process_time() - begun
 

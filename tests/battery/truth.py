@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.battery.cell import Reading
+from v2g.battery.cell import CellReading
 
 VECTORS: Final = Path(__file__).resolve().parent.parent / "vectors" / "battery"
 STEP_S: Final = 10
@@ -18,7 +18,7 @@ CAPACITY_AH: Final = {"nmc": 5.15320, "lfp": 2.30345}
 class Step(msgspec.Struct, frozen=True):
     """A reading, and what only the simulation knows: the state of charge."""
 
-    reading: Reading
+    reading: CellReading
     temperature_c: float
     soc: float
 
@@ -41,7 +41,7 @@ def drive(chemistry: str) -> list[Step]:
         for number, row in enumerate(csv.DictReader(file)):
             current_a = int(row["current_ma"]) / 1000
             soc += current_a * STEP_S / 3600 / CAPACITY_AH[chemistry]
-            reading = Reading((number + 1) * STEP_S * 1000, current_a, int(row["voltage_01mv"]) / 10_000)
+            reading = CellReading((number + 1) * STEP_S * 1000, current_a, int(row["voltage_01mv"]) / 10_000)
             steps.append(Step(reading, int(row["temperature_cc"]) / 100, soc))
     return steps
 

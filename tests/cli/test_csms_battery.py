@@ -12,13 +12,13 @@ from csms.batteries.work import last_month
 from tests.cli.csms import Cli
 from tests.csms.conftest import Start, start
 from v2g.battery import detectors, health
-from v2g.battery.cell import CELLS, Electrodes, Pack
+from v2g.battery.cell import CELLS, Electrodes, PackModel
 from v2g.io.runtime.clock import Clock
 
 __all__ = ["start"]
 
-NMC, PACK = CELLS["nmc"], Pack("nmc", 150.0, 96)
-SETTINGS = detectors.Settings(health=health.Settings(pack=PACK))
+NMC, PACK = CELLS["nmc"], PackModel("nmc", 150.0, 96)
+SETTINGS = detectors.DetectorSettings(health=health.HealthSettings(pack=PACK))
 HOUR_MS = 3_600_000
 T0 = 1_750_000_000_000
 

@@ -20,7 +20,7 @@ from pki_tools.tree import PkiTree
 from tests.cli.conftest import Run
 from tests.io.can import LINK
 from tests.io.tls.support import other_pki, serving
-from v2g.io.network.tcp_info import Connection
+from v2g.io.network.tcp_info import TcpConnection
 from v2g_cli.diag import spelled
 from v2g_cli.diagnosis.log import explain
 from v2g_cli.diagnosis.net import handshake, judge
@@ -264,7 +264,7 @@ def test_this_machine_is_checked(v2g: Run) -> None:
     assert v2g("diag", "prereq").output.startswith("Linux\t")
 
 
-LINE = Connection(
+LINE = TcpConnection(
     local="10.0.0.1", local_port=40000, remote="10.0.0.2", remote_port=8883, mss=1448, rtt_us=50_000,
     least_rtt_us=40_000,
     congestion_window=1_000_000, peer_window=1_000_000, receive_window=1_000_000, unacked=0, retransmitted=0,

@@ -18,7 +18,7 @@ from tests.cli.conftest import Run
 from tests.io.conftest import until, veth  # noqa: F401 - fixtures
 from v2g.io.capture import pcapng, recorder
 from v2g.io.plc.raw import RawLink
-from v2g.io.simulation.medium import Channel
+from v2g.io.simulation.medium import MediumChannel
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.slac import mme
 from v2g.slac.mme import MmeFrame
@@ -247,7 +247,7 @@ async def test_a_simulated_line_is_listened_to_and_recorded(tmp_path: Path, unti
     )
     await until(lambda: medium.peers)
     for _, frame in _conversation()[:-1]:
-        medium.send(Channel.PLC, frame)
+        medium.send(MediumChannel.PLC, frame)
     output, errors = await process.communicate()
     assert process.returncode == 0, errors
     records = [json.loads(line) for line in output.splitlines()]

@@ -4,7 +4,7 @@ import pytest
 
 from v2g.errors import ConfigError
 from v2g.hardware.zvt import commands as zvt
-from v2g.hardware.zvt.commands import Command
+from v2g.hardware.zvt.commands import ZvtCommand
 from v2g.io.hardware.zvt_terminal import ZvtSimulator
 from v2g_cli.terminal import obey
 
@@ -15,10 +15,10 @@ async def test_cards_are_held_there_when_one_is_wanted() -> None:
     terminal = simulator.terminal
     terminal.registered = True
     for word in ("card", "bad"):
-        terminal.receive(Command(zvt.RESERVATION, zvt.field(zvt.AMOUNT, zvt.bcd(5_000, 6))).encode())
+        terminal.receive(ZvtCommand(zvt.RESERVATION, zvt.field(zvt.AMOUNT, zvt.bcd(5_000, 6))).encode())
         assert obey(simulator, f"{word} 4771") == ""
         for _ in range(5):
-            terminal.receive(Command(zvt.ACK).encode())
+            terminal.receive(ZvtCommand(zvt.ACK).encode())
     assert obey(simulator, "show") == "0001 reserved 5000 0\n"
     assert obey(simulator, "") == ""
 

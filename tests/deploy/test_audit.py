@@ -31,7 +31,17 @@ from deploy.audit import (
 )
 from deploy.debian import ROOT, SYSTEM
 from v2g.errors import CodecError, ConfigError, RefusedError
-from v2g.io.advisories import Advisory, Affected, Database, Event, Package, Range, Source, read_database, write_database
+from v2g.io.advisories import (
+    Advisory,
+    AdvisorySource,
+    Affected,
+    Database,
+    Package,
+    Range,
+    VersionEvent,
+    read_database,
+    write_database,
+)
 
 DATABASE = read_database(ADVISORIES.read_bytes())
 TODAY = max(source.as_of for source in DATABASE.sources)
@@ -40,7 +50,7 @@ MSGPACK = Component("PyPI", "msgpack", "1.2.0")
 
 def advisory(name: str, *aliases: str, package: str = "x", fixed: str = "2.0", summary: str = "") -> Advisory:
     """Return an advisory about all versions of a package before `fixed`."""
-    borders = Range("ECOSYSTEM", (Event(introduced="0"), Event(fixed=fixed)))
+    borders = Range("ECOSYSTEM", (VersionEvent(introduced="0"), VersionEvent(fixed=fixed)))
     return Advisory(
         name, "2026-01-02T03:04:05Z", summary, aliases, None, (Affected(Package("PyPI", package), (borders,)),)
     )
@@ -48,7 +58,7 @@ def advisory(name: str, *aliases: str, package: str = "x", fixed: str = "2.0", s
 
 def database(*advisories: Advisory, packages: tuple[str, ...] = ("x",)) -> Database:
     """Return a database of these advisories."""
-    return Database((Source("PyPI", "https://example.org", "CC0-1.0", TODAY, packages),), advisories)
+    return Database((AdvisorySource("PyPI", "https://example.org", "CC0-1.0", TODAY, packages),), advisories)
 
 
 def sbom(path: Path, *components: dict[str, object]) -> Path:

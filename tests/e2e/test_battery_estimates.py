@@ -23,13 +23,13 @@ from tests.gateway.gateway import EV, snapshot
 from tests.gateway.program import supervised
 from tests.telemetry.brokers import files, source
 from v2g.battery import data_quality, detectors, health
-from v2g.battery.cell import CELLS, Electrodes, Pack
+from v2g.battery.cell import CELLS, Electrodes, PackModel
 from v2g.io.can import CanConfig
 from v2g_cli.demo.broker import Broker
 
 pytestmark = pytest.mark.e2e
 
-PACK = Pack("nmc", 150.0, 96)
+PACK = PackModel("nmc", 150.0, 96)
 NMC = CELLS["nmc"]
 DAY_S = 86_400
 T0_S = (int(time.time()) // DAY_S - 1_800) * DAY_S
@@ -88,7 +88,7 @@ class Bench:
     """A back end that knows the pack, and what a vehicle has left in it."""
 
     def __init__(
-        self, folder: Path, pki: PkiTree, broker: Broker, database: Path, settings: detectors.Settings
+        self, folder: Path, pki: PkiTree, broker: Broker, database: Path, settings: detectors.DetectorSettings
     ) -> None:
         self._folder, self._pki, self._broker = folder, pki, broker
         given = make_config(
@@ -129,17 +129,17 @@ class Bench:
 @pytest.fixture
 def benches(
     tmp_path: Path, pki: PkiTree, broker: Broker, empty_database: Path
-) -> Callable[[detectors.Settings], Bench]:
+) -> Callable[[detectors.DetectorSettings], Bench]:
     return partial(Bench, tmp_path, pki, broker, empty_database)
 
 
-SELDOM = data_quality.Settings(silent_s=DAY_S)
+SELDOM = data_quality.DataQualitySettings(silent_s=DAY_S)
 """For a vehicle that is not seen for days."""
 
 
 @pytest.fixture
-def bench(benches: Callable[[detectors.Settings], Bench]) -> Bench:
-    return benches(detectors.Settings(health=health.Settings(pack=PACK), data=SELDOM))
+def bench(benches: Callable[[detectors.DetectorSettings], Bench]) -> Bench:
+    return benches(detectors.DetectorSettings(health=health.HealthSettings(pack=PACK), data=SELDOM))
 
 
 @pytest.mark.long
@@ -253,7 +253,7 @@ JUMPS = (
 @pytest.mark.long
 @pytest.mark.requirement("R114", "R120")
 async def test_wrong_data_are_alerts_about_the_data_and_none_about_the_battery(
-    benches: Callable[[detectors.Settings], Bench],
+    benches: Callable[[detectors.DetectorSettings], Bench],
 ) -> None:
     """Temperature and voltage jump and go back, the current's sign is swapped for a quarter of an hour, and ten minutes
     are missing while a current flows."""
@@ -271,7 +271,7 @@ async def test_wrong_data_are_alerts_about_the_data_and_none_about_the_battery(
             values = {"temperature_max": celsius, "voltage_v": volts or 96 * cell_v}
             moments.append(at(number * STEP_S + after_s, current_a, cell_v, **values))
     moments.append(at(1450 * STEP_S, 0.0, moments[-1][1].cell_voltage_mean))
-    bench = benches(detectors.Settings(health=health.Settings(pack=PACK)))
+    bench = benches(detectors.DetectorSettings(health=health.HealthSettings(pack=PACK)))
     _, alerts = await bench.after(moments)
     assert {each["kind"] for each in alerts} == {"data_jump", "data_sign", "data_silent"}
     assert all(each["cleared_ms"] is not None for each in alerts)
@@ -284,8 +284,8 @@ async def test_wrong_data_are_alerts_about_the_data_and_none_about_the_battery(
 @pytest.mark.long
 @pytest.mark.requirement("R115")
 async def test_a_capacity_that_is_wrong_in_the_settings_is_an_alert_about_the_data(
-    benches: Callable[[detectors.Settings], Bench],
+    benches: Callable[[detectors.DetectorSettings], Bench],
 ) -> None:
-    described = health.Settings(pack=msgspec.structs.replace(PACK, capacity_ah=100.0))
-    _, alerts = await benches(detectors.Settings(health=described, data=SELDOM)).after([*worn(0.0, 0, 100)])
+    described = health.HealthSettings(pack=msgspec.structs.replace(PACK, capacity_ah=100.0))
+    _, alerts = await benches(detectors.DetectorSettings(health=described, data=SELDOM)).after([*worn(0.0, 0, 100)])
     assert [(each["kind"], each["count"]) for each in alerts] == [("data_capacity", 1)]

@@ -6,19 +6,19 @@ import pytest
 from msgspec.structs import replace
 
 from evcc.pauses import PauseFile
-from evcc.session.paused import Choice, Paused, PausedSession, Resume
-from evcc.session.program import Progress
+from evcc.session.paused import Paused, PausedChoice, PausedSession, Resume
+from evcc.session.program import ProgramProgress
 from tests.evcc.session.vehicle_bench import VehicleBench
 from tests.later import later
 from tests.sealing import Keys
 
-PROGRESS = Progress(index=1, since_ms=5, charged_mwh=100, discharged_mwh=10)
+PROGRESS = ProgramProgress(index=1, since_ms=5, charged_mwh=100, discharged_mwh=10)
 
 
 @pytest.mark.parametrize(
     "paused",
     [
-        Resume(b"12345678", Choice(2, 1, bpt=False, dynamic=True), b"charger", PROGRESS),
+        Resume(b"12345678", PausedChoice(2, 1, bpt=False, dynamic=True), b"charger", PROGRESS),
         PausedSession(b"12345678", "DC_extended", contract=True, progress=PROGRESS),
     ],
 )

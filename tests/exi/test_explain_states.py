@@ -16,7 +16,7 @@ from v2g.exi.explain_html import to_html
 from v2g.exi.explain_source import readable_source
 from v2g.exi.explain_states import grammar_of
 from v2g.exi.model import model_of
-from v2g.exi.source import Source
+from v2g.exi.source import SourceText
 from v2g.iso15118.select import NAMESPACES
 
 
@@ -46,7 +46,7 @@ def test_states_lead_to_states_and_codes_fit_their_bits(kind: type[Element]) -> 
 def test_readable_source_is_the_generated_source(kind: type[Element]) -> None:
     lines = []
     for write in (write_decoder, write_encoder):
-        source = Source()
+        source = SourceText()
         write(model_of(kind), source)
         lines += source.lines
     assert ast.dump(ast.parse(readable_source(kind))) == ast.dump(ast.parse("\n".join(lines)))

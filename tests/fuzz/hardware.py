@@ -9,7 +9,7 @@ import msgspec
 from v2g.errors import CodecError, FrameError
 from v2g.hardware.board.firmware import BoardFirmware
 from v2g.hardware.board.host import BoardHost
-from v2g.hardware.board.protocol import Line, Set, Status, Temperatures, encode
+from v2g.hardware.board.protocol import BoardLine, BoardStatus, Set, Temperatures, encode
 from v2g.hardware.energy_manager.commands import EnergyCommand, read_command
 from v2g.hardware.energy_manager.modbus_server import ModbusConversation
 from v2g.hardware.energy_manager.registers import EnergyRegisters
@@ -36,11 +36,11 @@ def board(data: bytes) -> None:
 
 def board_seeds() -> list[bytes]:
     """Return real exchanges."""
-    hello = encode(Line(0, BoardFirmware().hello))
+    hello = encode(BoardLine(0, BoardFirmware().hello))
     lines = [
-        hello + encode(Line(1, Status(set=0, cp="B", high=9_000, low=-12_000, duty=500, pp=220))),
-        hello + encode(Line(1, Set(duty=500, contactor=True))) + encode(Line(2, Set(pilot="F"))),
-        hello + encode(Line(1, Temperatures({"plug": 300, "board": None}))),
+        hello + encode(BoardLine(1, BoardStatus(set=0, cp="B", high=9_000, low=-12_000, duty=500, pp=220))),
+        hello + encode(BoardLine(1, Set(duty=500, contactor=True))) + encode(BoardLine(2, Set(pilot="F"))),
+        hello + encode(BoardLine(1, Temperatures({"plug": 300, "board": None}))),
     ]
     return [bytes((at * 13,)) + line for at, line in enumerate(lines)]
 

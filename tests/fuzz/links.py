@@ -4,7 +4,7 @@ import msgspec
 
 from v2g.errors import FrameError
 from v2g.io.capture import pcapng
-from v2g.io.capture.pcapng import MAX_BLOCK, Packet, Reader
+from v2g.io.capture.pcapng import MAX_BLOCK, Packet, PcapngReader
 from v2g.io.capture.tcp_recorder import Socket, TcpFrames
 from v2g.io.plc.tap import without_keys
 from v2g.iso15118.d20 import sdp_wireless
@@ -27,7 +27,7 @@ def capture(data: bytes) -> None:
 
 
 def _records(data: bytes, pieces: int) -> tuple[list[pcapng.Record], str]:
-    reader, found = Reader(), []
+    reader, found = PcapngReader(), []
     try:
         for at in range(0, len(data), pieces):
             found += reader.feed(data[at : at + pieces])

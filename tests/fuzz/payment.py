@@ -2,9 +2,9 @@
 
 from v2g.errors import FrameError
 from v2g.hardware.zvt import commands as zvt
-from v2g.hardware.zvt.commands import Command
+from v2g.hardware.zvt.commands import ZvtCommand
 from v2g.hardware.zvt.terminal_sim import SimulatedZvtTerminal
-from v2g.hardware.zvt.till import ReadCard, Register, Reserve, Settle, Till, TillConfig
+from v2g.hardware.zvt.till import ReadCard, RegisterJob, ReserveJob, Settle, Till, TillConfig
 
 
 def zvt_stream(data: bytes) -> None:
@@ -14,7 +14,7 @@ def zvt_stream(data: bytes) -> None:
         return
     till, terminal, size = Till(TillConfig()), SimulatedZvtTerminal(), data[0] + 1
     till.opened(0.0)
-    for job in (Reserve(100), Settle("0001", 100, 50), ReadCard()):
+    for job in (ReserveJob(100), Settle("0001", 100, 50), ReadCard()):
         till.do(job, 0.0)
     for at in range(1, len(data), size):
         part = data[at : at + size]
@@ -29,23 +29,23 @@ def zvt_stream(data: bytes) -> None:
             assert not said
     assert not terminal.payments
     for event in till.events():
-        assert event.job == Register() or till.registered
+        assert event.job == RegisterJob() or till.registered
 
 
 def zvt_seeds() -> list[bytes]:
     """Return real answers: a registration and a reservation, a refusal, a receipt."""
-    done = Command(
+    done = ZvtCommand(
         zvt.COMPLETION, zvt.field(zvt.STATUS_BYTE, b"\0") + zvt.field(zvt.TERMINAL_ID, zvt.bcd(29_001_234, 4))
     )
     fields = zvt.field(zvt.RESULT, b"\0") + zvt.field(zvt.AMOUNT, zvt.bcd(100, 6)) + zvt.field(zvt.RECEIPT, b"\0\1")
     fields += zvt.field(zvt.PAN, b"\xee" * 8) + bytes([zvt.TLV, 4, 0x1F, 0x12, 1, 2])
-    ack = Command(zvt.ACK)
-    register = Command(zvt.REGISTRATION, bytes.fromhex("0000003809780300"))
+    ack = ZvtCommand(zvt.ACK)
+    register = ZvtCommand(zvt.REGISTRATION, bytes.fromhex("0000003809780300"))
     reported = [
-        [ack, done, ack, Command(zvt.STATUS, fields), Command(zvt.COMPLETION)],
-        [ack, Command(zvt.ABORTED, b"\x6c")],
-        [register, Command(zvt.RESERVATION, zvt.field(zvt.AMOUNT, zvt.bcd(5, 6)))],
-        [ack, Command(zvt.PRINT_TEXT, bytes(300)), Command(0x849C)],
+        [ack, done, ack, ZvtCommand(zvt.STATUS, fields), ZvtCommand(zvt.COMPLETION)],
+        [ack, ZvtCommand(zvt.ABORTED, b"\x6c")],
+        [register, ZvtCommand(zvt.RESERVATION, zvt.field(zvt.AMOUNT, zvt.bcd(5, 6)))],
+        [ack, ZvtCommand(zvt.PRINT_TEXT, bytes(300)), ZvtCommand(0x849C)],
     ]
     return [bytes([at * 5]) + b"".join(each.encode() for each in commands) for at, commands in enumerate(reported)]
 

@@ -4,11 +4,11 @@ from tests.slac.benches import EV, EVSE, Bench, EvBench, EvseBench
 from v2g.errors import FrameError
 from v2g.slac import mme, vendor
 from v2g.slac.ev import EvState
-from v2g.slac.evse import EvseState
+from v2g.slac.evse import EvseSlacState
 from v2g.slac.inspection import describe
 from v2g.slac.modem import AttenuationConfig, SimulatedModem
 
-_STATES = (*EvState, *EvseState)
+_STATES = (*EvState, *EvseSlacState)
 _CORES = 8  # one in so many inputs goes through a core; reaching its state costs more than all the rest
 
 
@@ -38,7 +38,7 @@ def _read(octets: bytes) -> None:
     assert len(set(key)) < 3 or key.hex() not in shown
 
 
-def _hear(state: EvState | EvseState, octets: bytes) -> None:
+def _hear(state: EvState | EvseSlacState, octets: bytes) -> None:
     bench: Bench = EvBench().reach(state) if isinstance(state, EvState) else EvseBench().reach(state)
     bench.core.receive(octets, bench.now)
     bench.take()

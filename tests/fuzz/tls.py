@@ -10,7 +10,7 @@ from v2g.io.tls.endpoint import ISO15118_2, ISO15118_20
 from v2g.io.tls.hello import (
     VERSIONS,
     ClientHello,
-    Entry,
+    HelloEntry,
     PeerPreferences,
     RootForm,
     TrustedRoot,
@@ -30,10 +30,10 @@ def hello(data: bytes) -> None:
     if wishes is not None:
         for write in (client_hello, certificate_request):
             assert read_preferences(write(wishes.authorities, wishes.signature_algorithms, wishes.roots)) == wishes
-    entries: tuple[Entry, ...] | None = _read(read_certificates, data)
+    entries: tuple[HelloEntry, ...] | None = _read(read_certificates, data)
     if entries is not None:
         assert read_certificates(certificate(entries)) == entries
-    shown: tuple[Entry, ...] | None = _read(lambda each: read_certificates(each, "TLSv1.2"), data)
+    shown: tuple[HelloEntry, ...] | None = _read(lambda each: read_certificates(each, "TLSv1.2"), data)
     if shown is not None:
         assert read_certificates(certificate_2([each.der for each in shown]), "TLSv1.2") == shown
     answer: bytes | None = _read(read_status, data)
@@ -62,7 +62,7 @@ def _read(read: Callable[[bytes], Any], data: bytes) -> Any:
 def hello_seeds() -> list[bytes]:
     """Return one message of each kind."""
     names, codes = (b"0\x10a name of a root", b"0\x00"), (0x0603, 0x0808)
-    shown = (Entry(b"a leaf", b"its OCSP answer"), Entry(b"a sub-CA"))
+    shown = (HelloEntry(b"a leaf", b"its OCSP answer"), HelloEntry(b"a sub-CA"))
     roots = (TrustedRoot(RootForm.CERT_SHA1, bytes(20)), TrustedRoot(RootForm.X509_NAME, b"0"))
     of_2 = [client_hello((), codes, roots), certificate_2([b"a leaf", b"a sub-CA"]), status(b"answer"), server_hello()]
     whole = [client_hello(names, codes), certificate_request(names, codes), client_hello((), ()), certificate(shown)]

@@ -40,12 +40,12 @@ from v2g.iso15118.engine.contracts import Answer, Contract, Service
 from v2g.pki.certificates import chain_from_pem, chain_to_pem
 from v2g.pki.crl import Revoked, check_crl, load_crl, make_crl
 from v2g.pki.csr import load_csr, requested_key
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import PrivateKey, SoftwareKey, new_ed448_contract_key
 from v2g.pki.ocsp import check_ocsp, ocsp_request_data, responder_url
 from v2g.pki.ocsp import make_response as make_answer
 from v2g.pki.profiles import Role
-from v2g.pki.revocation import Evidence, RevocationPolicy, decide_revocation
+from v2g.pki.revocation import RevocationEvidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import verify_chain
 
 AT: Final = datetime(2026, 11, 20, tzinfo=UTC)
@@ -104,8 +104,8 @@ def leaf(role: Role) -> tuple[x509.Certificate, PrivateKey]:
     return issue(_request(role, name, key, serial=99), authority(_FAMILIES[role][1])), key
 
 
-def _request(role: Role, name: str, key: PrivateKey, *, serial: int) -> Request:
-    return Request(
+def _request(role: Role, name: str, key: PrivateKey, *, serial: int) -> IssueRequest:
+    return IssueRequest(
         role=role,
         subject=Subject(common_name=name, organization="Fuzz"),
         public_key=key.public_key(),
@@ -167,7 +167,7 @@ def certificate(data: bytes) -> bool:
         assert len(chain_from_pem(chain_to_pem(verified.der).encode())) == 2
         if role is Role.CONTRACT:
             assert verified.emaid
-        decide_revocation(verified, Evidence(crls=[_crl()]), at=AT, policy=RevocationPolicy())
+        decide_revocation(verified, RevocationEvidence(crls=[_crl()]), at=AT, policy=RevocationPolicy())
     return taken
 
 

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
-from evcc.hardware.pack import Pack, PackConfig
+from evcc.hardware.pack import PackConfig, SensedPack
 from evcc.policy.battery import Battery, BatteryConfig
 from tests.gateway.gateway import NOBODY, data_of, gateway, snapshot
 from v2g.battery import detectors, imbalance
 from v2g.io.can import CanConfig, CanPort
-from v2g.telemetry.batch import Mirror
+from v2g.telemetry.batch import BatchMirror
 from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import CellSamples, Record, decode_record
@@ -59,7 +59,7 @@ async def test_a_finding_is_stored_as_safety_with_its_sample_and_ends_once(tmp_p
     (_, raised), (_, ended) = found
     assert (raised.signals["battery.temperature.max"], ended.signals["battery.temperature.max"]) == (55.5, 50.0)
     assert raised.signals.keys() >= {"battery.voltage", "battery.cell_voltage.min"}
-    mirror = Mirror()
+    mirror = BatchMirror()
     for _, each in kept(tmp_path):
         mirror.apply(each)
     assert mirror.complete
@@ -109,8 +109,8 @@ async def test_nothing_is_found_in_what_may_not_leave_the_vehicle(tmp_path: Path
 
 @pytest.mark.requirement("R117")
 async def test_a_weak_cell_is_named(tmp_path: Path) -> None:
-    settings = detectors.Settings(imbalance=imbalance.Settings(smooth_s=0.2))
-    pack = Pack(PackConfig(weak_mv=60.0), ambient_c=20.0)
+    settings = detectors.DetectorSettings(imbalance=imbalance.ImbalanceSettings(smooth_s=0.2))
+    pack = SensedPack(PackConfig(weak_mv=60.0), ambient_c=20.0)
     cells_v = pack.measure(Battery(BatteryConfig(), at_ms=0).state, 0.05).cells_v
     state = msgspec.structs.replace(snapshot(50.0), cells_v=cells_v)
     async with gateway(tmp_path, NOBODY, drain=0.0, battery=settings) as (can, port, events):

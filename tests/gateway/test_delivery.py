@@ -25,13 +25,13 @@ from csms.telemetry.rules import (
 )
 from csms.telemetry.rules import Delivery as Judged
 from v2g.errors import TransportError
-from v2g.io.storage.outbox import Entry, Outbox
+from v2g.io.storage.outbox import Outbox, OutboxEntry
 from v2g.telemetry.batch import Batcher
-from v2g.telemetry.delivery import Mark, Notice, encode_delivery, encode_notice
+from v2g.telemetry.delivery import DeliveryNotice, Mark, encode_delivery, encode_notice
 from v2g.telemetry.local_events import LocalEvent
 from v2g.telemetry.priority import LOW_RATE, Priority
 from v2g.telemetry.signals import Record, encode_record
-from v2g_gateway.delivery import Delivery, Pace, Timeout
+from v2g_gateway.delivery import Timeout, UplinkDelivery, UplinkPace
 
 EV = "EV-1"
 
@@ -55,7 +55,7 @@ class BackEnd:
         self.stored: dict[RecordKey, StoredContent] = {}
         self.order: list[RecordKey] = []
         self.duplicates = 0
-        self.delivery: Delivery | None = None
+        self.delivery: UplinkDelivery | None = None
         self.fails, self._chance = fails, random.Random(seed)
         self.bytes_per_s = 0.0
         self._free_at = 0.0
@@ -117,9 +117,9 @@ class BackEnd:
 
 
 @contextlib.asynccontextmanager
-async def delivering(box: Outbox, back_end: BackEnd, timeout: Timeout | None = None) -> AsyncIterator[Delivery]:
+async def delivering(box: Outbox, back_end: BackEnd, timeout: Timeout | None = None) -> AsyncIterator[UplinkDelivery]:
     """Deliver meanwhile."""
-    delivery = back_end.delivery = Delivery(EV, box, lambda _: None, timeout=timeout)
+    delivery = back_end.delivery = UplinkDelivery(EV, box, lambda _: None, timeout=timeout)
     task = asyncio.create_task(delivery.run(back_end))
     yield delivery
     task.cancel()
@@ -128,10 +128,10 @@ async def delivering(box: Outbox, back_end: BackEnd, timeout: Timeout | None = N
 
 async def fill(box: Outbox, priorities: list[Priority], first: int = 1) -> None:
     """Add records of these priorities, changing the boot as a gateway does."""
-    waiting: list[Entry] = []
+    waiting: list[OutboxEntry] = []
     seq = first
     for priority in priorities:
-        waiting.append(Entry(seq, record(box.boot, seq), priority, seq))
+        waiting.append(OutboxEntry(seq, record(box.boot, seq), priority, seq))
         seq += 1
         if len(waiting) == 20:
             await box.put_all(waiting)
@@ -147,7 +147,7 @@ def is_whole(back_end: BackEnd) -> bool:
     return all(each.arrived.contiguous == each.arrived.highest for each in back_end.progress.values())
 
 
-async def emptied(box: Outbox, delivery: Delivery) -> None:
+async def emptied(box: Outbox, delivery: UplinkDelivery) -> None:
     async with asyncio.timeout(60):
         while await box.waiting():
             with contextlib.suppress(TimeoutError):
@@ -204,7 +204,7 @@ async def test_two_devices_of_one_identity_take_nothing_from_each_other(tmp_path
         shutil.copy(tmp_path / "image.db", tmp_path / name)
         boxes.append(await Outbox.open(tmp_path / name, EV, 1_900_000_000))
     for box in boxes:
-        await box.put_all([Entry(seq, record(box.boot, seq), Priority.LIVE, seq) for seq in range(1, 51)])
+        await box.put_all([OutboxEntry(seq, record(box.boot, seq), Priority.LIVE, seq) for seq in range(1, 51)])
     for box in boxes:
         async with delivering(box, back_end) as delivery:
             await emptied(box, delivery)
@@ -240,10 +240,10 @@ async def test_records_go_on_after_an_outage_that_left_many_gaps_at_the_back_end
 ) -> None:
     """An earlier connection brought every other one of 200 records; more come once the backlog is gone."""
     box = await Outbox.open(tmp_path / "o.db", EV, 1)
-    await box.put_all([Entry(seq, record(box.boot, seq), Priority.SUMMARY, seq) for seq in range(1, 201)])
+    await box.put_all([OutboxEntry(seq, record(box.boot, seq), Priority.SUMMARY, seq) for seq in range(1, 201)])
     back_end = BackEnd(low_rate=low_rate)
     name = box.name(box.boot)
-    named = encode_notice(Notice(EV, name.number, boot_id=name.boot_id))
+    named = encode_notice(DeliveryNotice(EV, name.number, boot_id=name.boot_id))
     back_end.judge(read_delivery(encode_delivery([named, *(record(box.boot, seq) for seq in range(2, 201, 2))])))
     async with delivering(box, back_end) as delivery, asyncio.timeout(10):
         while await box.count():
@@ -438,7 +438,7 @@ async def test_the_route_of_an_hour_without_a_link_is_complete_afterwards(tmp_pa
             second, (latitude, longitude) = next(positions)
             signals: dict[str, float | int | str] = {"location.latitude": latitude, "location.longitude": longitude}
             body = encode_record(Record(EV, box.boot, seq, 1000 * second, "highway", False, signals))  # noqa: FBT003
-            entries.append(Entry(seq, body, Priority.LIVE, 1000 * second))
+            entries.append(OutboxEntry(seq, body, Priority.LIVE, 1000 * second))
         await box.put_all(entries)
         if box.boot == 1:
             await box.close()
@@ -524,7 +524,7 @@ def test_the_timeout_follows_the_round_trip_within_its_bounds() -> None:
 
 
 def test_backfill_grows_until_it_delays_and_then_gives_way() -> None:
-    pace = Pace(256_000)
+    pace = UplinkPace(256_000)
     for _ in range(10):
         pace.took(0.6)  # a satellite's round trip is no congestion
     assert pace.size == 256_000
@@ -533,4 +533,4 @@ def test_backfill_grows_until_it_delays_and_then_gives_way() -> None:
     for _ in range(20):
         pace.took(0.9)
     assert pace.size == 4096
-    assert Pace(1000).size == 1000
+    assert UplinkPace(1000).size == 1000

@@ -13,7 +13,7 @@ import pytest
 from tests.gateway.gateway import data_of
 from tests.gateway.replays import BEGAN_S, replayed
 from tests.telemetry.makes import MAKES
-from v2g.telemetry.batch import Bands, Mirror
+from v2g.telemetry.batch import Bands, BatchMirror
 from v2g.telemetry.privacy import GROUPS
 
 DBC = """VERSION ""
@@ -85,7 +85,7 @@ async def test_each_value_of_a_frame_is_in_a_record_within_half_a_step(tmp_path:
     ]
     recording, dbc = record(tmp_path, DBC, frames)
     records, _ = await replayed(tmp_path, recording, dbc=dbc, signals=SIGNALS)
-    mirror, at = Mirror(), dict[int, dict[str, float]]()
+    mirror, at = BatchMirror(), dict[int, dict[str, float]]()
     for each in records:
         mirror.apply(each)
         at[(each.utc_ms - int(BEGAN_S * 1000)) // 1000] = dict(mirror.state)

@@ -26,13 +26,13 @@ from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.outbox import BootName, Outbox, Waiting
 from v2g.observe import Observe
-from v2g.telemetry.batch import Mirror
+from v2g.telemetry.batch import BatchMirror
 from v2g.telemetry.delivery import decode_marks
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import Record, decode_record, encode_record
 from v2g_cli.demo.broker import Broker
 from v2g_gateway.config import CanSource, GatewayConfig
-from v2g_gateway.delivery import Delivery
+from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.gateway import Gateway
 
 DRIVE_CYCLE = 512
@@ -50,7 +50,7 @@ async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
         send_frames(can, port, *range(50, 40, -1))
         port.send(0x7DF, b"\x02\x01\x0c")  # somebody's diagnosis request: counted, not fatal
         await back_end.has(1)
-    mirror = Mirror()
+    mirror = BatchMirror()
     for _, element in sorted(back_end.records.items()):
         mirror.apply(decode_record(json.dumps(element).encode()))
     assert mirror.complete
@@ -182,7 +182,7 @@ class Loopback:
         self.back_end, self.max_bytes = back_end, max_bytes
         self.refusal = ""
         self.sizes: list[int] = []
-        self.delivery: Delivery | None = None
+        self.delivery: UplinkDelivery | None = None
 
     def start(self) -> None:
         pass
@@ -209,7 +209,7 @@ def record(boot: int, seq: int) -> bytes:
 async def delivering(box: Outbox, uplink: Loopback) -> AsyncIterator[list[Observe]]:
     """Deliver an outbox until it is empty."""
     events: list[Observe] = []
-    delivery = uplink.delivery = Delivery(EV, box, events.append)
+    delivery = uplink.delivery = UplinkDelivery(EV, box, events.append)
     task = asyncio.create_task(delivery.run(uplink))
     async with asyncio.timeout(30):
         yield events
@@ -253,7 +253,7 @@ async def test_new_records_go_out_together_once_an_interval_and_safety_at_once(t
     box = await filled(tmp_path, 0)
     back_end, times = ReferenceBackEnd(), list[float]()
     uplink = Loopback(back_end)
-    delivery = uplink.delivery = Delivery(EV, box, lambda _: None, interval_s=0.2)
+    delivery = uplink.delivery = UplinkDelivery(EV, box, lambda _: None, interval_s=0.2)
     task = asyncio.create_task(delivery.run(uplink))
     now = asyncio.get_running_loop().time
     async with asyncio.timeout(30):
@@ -366,7 +366,7 @@ def test_pauses_between_attempts_grow_and_end_with_progress() -> None:
             raise TransportError("nobody is there")
 
     async def deliver() -> None:
-        delivery = Delivery(EV, Waits(), lambda _: None)  # type: ignore[arg-type]
+        delivery = UplinkDelivery(EV, Waits(), lambda _: None)  # type: ignore[arg-type]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(600):
                 await delivery.run(Refuses(ReferenceBackEnd()))
@@ -398,7 +398,7 @@ def test_patience_with_an_uplink_is_that_of_waiting_records_and_its_failures_kee
         nonlocal begun
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        delivery = Delivery(EV, Later(), lambda _: None)  # type: ignore[arg-type]
+        delivery = UplinkDelivery(EV, Later(), lambda _: None)  # type: ignore[arg-type]
         loop.call_later(3601, delivery.wake)
         await delivery.run(Refuses(ReferenceBackEnd()), patience_s=60.0)
         return loop.time() - begun

@@ -11,11 +11,11 @@ import pytest
 from tests.virtual_time import VirtualLoop
 from v2g.errors import StoreError
 from v2g.io.storage.outbox import MAX_ISLANDS, Gap, Outbox
-from v2g.telemetry.batch import Batcher, Mirror
+from v2g.telemetry.batch import Batcher, BatchMirror
 from v2g.telemetry.local_events import DROPPED, LocalEvent
 from v2g.telemetry.priority import Prioritiser, Priority
 from v2g.telemetry.signals import Record, Value, decode_record
-from v2g_gateway.recorder import COMMIT_S, Recorder
+from v2g_gateway.recorder import COMMIT_S, OutboxRecorder
 
 EV = "EV-1"
 
@@ -34,7 +34,7 @@ class Made:
     def __init__(self, box: Outbox, begin: Batcher) -> None:
         self.stored: list[int] = []
         self.boots: list[int] = []
-        self.recorder = Recorder(box, Prioritiser(), on_stored=self._stored, on_boot=self._boot)
+        self.recorder = OutboxRecorder(box, Prioritiser(), on_stored=self._stored, on_boot=self._boot)
         self._batcher = begin
 
     async def _stored(self, records: list[Record], _dropped: int, _prompt: bool) -> None:
@@ -121,7 +121,7 @@ async def test_a_crowded_boot_ends_and_the_next_begins_with_a_keyframe(tmp_path:
     ]
     begins = next(each for each in found if each.boot == 2)
     assert (begins.seq, begins.keyframe, set(begins.signals)) == (1, True, {"battery.soc", "vehicle.contactor"})
-    mirror = Mirror()
+    mirror = BatchMirror()
     for each in found:
         mirror.apply(each)
     assert mirror.complete
@@ -191,7 +191,7 @@ def test_a_recorder_waits_for_room_while_the_disk_fails() -> None:
         async def stored(_records: list[Record], _dropped: int, _prompt: bool) -> None:
             pytest.fail("nothing is stored")
 
-        recorder = Recorder(Fails(), Prioritiser(), on_stored=stored, on_boot=lambda _: None)  # type: ignore[arg-type]
+        recorder = OutboxRecorder(Fails(), Prioritiser(), on_stored=stored, on_boot=lambda _: None)  # type: ignore[arg-type]
         for seq in range(1, 1001):
             await asyncio.wait_for(recorder.room(), 1)
             recorder.add(live(seq))

@@ -13,7 +13,7 @@ from tests.gateway.gateway import EV, data_of
 from tests.gateway.replays import BEGAN_S, content, drive, kept, replayed
 from tests.virtual_time import VirtualLoop
 from v2g.errors import ConfigError, TransportError, V2GError
-from v2g.telemetry.batch import Mirror
+from v2g.telemetry.batch import BatchMirror
 from v2g_gateway.replay import Replay
 
 FORMATS = ("log", "blf", "asc")
@@ -55,7 +55,7 @@ async def test_the_program_makes_the_same_records_of_each_format(tmp_path: Path)
     assert (records[0].utc_ms, records[-1].utc_ms) == (1_700_000_000_000, 1_700_000_019_800)
     assert {each.context for each in records} == {"discharging"}
     assert 30 <= len(records) <= 41, "the rate of the mode, by the recording's time"
-    mirror = Mirror()
+    mirror = BatchMirror()
     for record in records:
         mirror.apply(record)
     assert mirror.complete

@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.hardware.interfaces import OFF, Demand
-from v2g.hardware.simulation import FaultScript, FaultStep, Load, StageConfig, StageModel, ThermalModel
+from v2g.hardware.simulation import FaultScript, FaultStep, StageConfig, StageLoad, StageModel, ThermalModel
 
-BATTERY = Load(400_000, contactor_closed=True, max_charge_ma=200_000, max_discharge_ma=100_000)
+BATTERY = StageLoad(400_000, contactor_closed=True, max_charge_ma=200_000, max_discharge_ma=100_000)
 Demands = st.builds(Demand, st.integers(0, 920_000), st.integers(-300_000, 300_000), st.integers(0, 150_000))
 Loads = st.none() | st.builds(
-    Load, st.integers(1, 920_000), st.booleans(), st.integers(0, 300_000), st.integers(0, 300_000)
+    StageLoad, st.integers(1, 920_000), st.booleans(), st.integers(0, 300_000), st.integers(0, 300_000)
 )
 
 
 @given(st.lists(st.tuples(Demands, Loads, st.booleans(), st.floats(0, 2)), max_size=25))
 def test_never_more_than_demanded_nor_than_the_load_lets_pass(
-    steps: list[tuple[Demand, Load | None, bool, float]],
+    steps: list[tuple[Demand, StageLoad | None, bool, float]],
 ) -> None:
     model = StageModel(StageConfig())
     for demand, load, connected, seconds in steps:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from v2g.iec61851.pilot import (
     ONE_LEVEL_S,
     VEHICLE_OHM,
-    PeakWindow,
+    LevelWindow,
     PilotState,
     pilot_high_mv,
     pilot_low_mv,
@@ -17,8 +17,8 @@ from v2g.iec61851.pilot import (
 )
 
 
-def window(*, oscillates: bool) -> PeakWindow:
-    found = PeakWindow()
+def window(*, oscillates: bool) -> LevelWindow:
+    found = LevelWindow()
     found.restart(oscillates=oscillates)
     return found
 

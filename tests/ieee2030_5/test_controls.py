@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.ieee2030_5.controls import FOREVER, Demanded, ProgramState, Response, demanded, responses
+from v2g.ieee2030_5.controls import FOREVER, ControlResponse, Demanded, ProgramState, demanded, responses
 from v2g.ieee2030_5.resources import Control, ControlBase, Program
 
 START_S = 1_000_000
@@ -28,7 +28,7 @@ def program(*controls: Control, primacy: int = 1, default: ControlBase | None = 
     return ProgramState(program=about, controls=controls, default=default or ControlBase())
 
 
-def at(second: int, *programs: ProgramState, known: Mapping[str, Response] | None = None) -> Demanded:
+def at(second: int, *programs: ProgramState, known: Mapping[str, ControlResponse] | None = None) -> Demanded:
     """Return what is in force so many seconds after the start."""
     return demanded(programs, START_S + second, device="me", known=known or {})
 
@@ -36,15 +36,15 @@ def at(second: int, *programs: ProgramState, known: Mapping[str, Response] | Non
 def test_an_event_applies_in_its_time_and_the_default_outside_of_it() -> None:
     """And the next change is known."""
     one = program(control("A"), default=ControlBase(export_limit_w=1500, import_limit_w=7000))
-    before, during, after = at(-10, one), at(0, one), at(600, one, known={"A": Response.STARTED})
+    before, during, after = at(-10, one), at(0, one), at(600, one, known={"A": ControlResponse.STARTED})
     assert [each.base.export_limit_w for each in (before, during, after)] == [1500, 1000, 1500]
     assert [each.until_s for each in (before, during, after)] == [START_S, START_S + 600, FOREVER]
     assert during.base.import_limit_w == 7000, "the event says nothing of it"
     assert during.events == {"export_limit_w": "A"}
     assert [each.states["A"] for each in (before, during, after)] == [
-        Response.RECEIVED,
-        Response.STARTED,
-        Response.COMPLETED,
+        ControlResponse.RECEIVED,
+        ControlResponse.STARTED,
+        ControlResponse.COMPLETED,
     ]
 
 
@@ -54,7 +54,7 @@ def test_the_lowest_primacy_comes_first_then_the_last_created() -> None:
     high = program(control("B", 10, creation_s=1), control("C", 20, creation_s=2), primacy=2)
     found = at(5, low, high)
     assert (found.base.export_limit_w, found.base.import_limit_w) == (20, 2)
-    assert found.states == {"A": Response.STARTED, "B": Response.SUPERSEDED, "C": Response.STARTED}
+    assert found.states == {"A": ControlResponse.STARTED, "B": ControlResponse.SUPERSEDED, "C": ControlResponse.STARTED}
 
 
 def test_a_superseded_event_does_not_return() -> None:
@@ -62,16 +62,18 @@ def test_a_superseded_event_does_not_return() -> None:
     long, short = control("A", 1), control("B", 2, creation_s=2, start_s=START_S + 60, duration_s=60)
     default = ControlBase(export_limit_w=9)
     assert at(30, program(long, short, default=default)).base.export_limit_w == 1
-    found = at(60, program(long, short, default=default), known={"A": Response.STARTED, "B": Response.RECEIVED})
-    assert (found.base.export_limit_w, found.states["A"]) == (2, Response.SUPERSEDED)
+    found = at(
+        60, program(long, short, default=default), known={"A": ControlResponse.STARTED, "B": ControlResponse.RECEIVED}
+    )
+    assert (found.base.export_limit_w, found.states["A"]) == (2, ControlResponse.SUPERSEDED)
     later = at(130, program(long, default=default), known=found.states)
-    assert (later.base.export_limit_w, later.states["A"]) == (9, Response.SUPERSEDED)
+    assert (later.base.export_limit_w, later.states["A"]) == (9, ControlResponse.SUPERSEDED)
 
 
-@pytest.mark.parametrize(("status", "state"), [(2, Response.CANCELLED), (4, Response.SUPERSEDED)])
-def test_what_the_server_ends_ends_at_once(status: int, state: Response) -> None:
+@pytest.mark.parametrize(("status", "state"), [(2, ControlResponse.CANCELLED), (4, ControlResponse.SUPERSEDED)])
+def test_what_the_server_ends_ends_at_once(status: int, state: ControlResponse) -> None:
     """And stays over."""
-    found = at(5, program(control("A", status=status)), known={"A": Response.STARTED})
+    found = at(5, program(control("A", status=status)), known={"A": ControlResponse.STARTED})
     assert (found.base.export_limit_w, found.states["A"]) == (None, state)
     again = at(6, program(control("A", status=1)), known=found.states)
     assert again.base.export_limit_w is None
@@ -80,14 +82,14 @@ def test_what_the_server_ends_ends_at_once(status: int, state: Response) -> None
 def test_a_random_cancellation_ends_within_its_time() -> None:
     """The larger of both random times."""
     one = control("A", status=3, status_s=START_S + 100, randomize_duration_s=50)
-    states = [at(second, program(one), known={"A": Response.STARTED}).states["A"] for second in (100, 150)]
-    assert states == [Response.STARTED, Response.CANCELLED]
+    states = [at(second, program(one), known={"A": ControlResponse.STARTED}).states["A"] for second in (100, 150)]
+    assert states == [ControlResponse.STARTED, ControlResponse.CANCELLED]
 
 
 def test_an_event_that_was_over_when_it_was_first_seen_is_expired() -> None:
     """It never applies."""
     found = at(600, program(control("A")))
-    assert (found.states["A"], found.base.export_limit_w) == (Response.EXPIRED, None)
+    assert (found.states["A"], found.base.export_limit_w) == (ControlResponse.EXPIRED, None)
 
 
 @given(st.integers(-3600, 3600), st.integers(-3600, 3600), st.text("0123456789ABCDEF", min_size=1, max_size=8))
@@ -104,13 +106,13 @@ def test_random_shifts_stay_in_their_bounds_and_are_the_same_on_every_node(start
 def test_responses_follow_the_life_of_an_event() -> None:
     """By the bits of `responseRequired`."""
     one = control("A")
-    lives = [None, Response.RECEIVED, Response.STARTED, Response.COMPLETED]
+    lives = [None, ControlResponse.RECEIVED, ControlResponse.STARTED, ControlResponse.COMPLETED]
     said = [tuple(responses(one, before, after)) for before, after in itertools.pairwise(lives) if after]
-    assert said == [(Response.RECEIVED,), (Response.STARTED,), (Response.COMPLETED,)]
-    assert tuple(responses(one, None, Response.STARTED)) == (Response.RECEIVED, Response.STARTED)
-    assert tuple(responses(one, Response.RECEIVED, Response.CANCELLED)) == (Response.CANCELLED,)
-    assert tuple(responses(one, None, Response.EXPIRED)) == (Response.EXPIRED,)
-    assert tuple(responses(one, Response.STARTED, Response.STARTED)) == ()
+    assert said == [(ControlResponse.RECEIVED,), (ControlResponse.STARTED,), (ControlResponse.COMPLETED,)]
+    assert tuple(responses(one, None, ControlResponse.STARTED)) == (ControlResponse.RECEIVED, ControlResponse.STARTED)
+    assert tuple(responses(one, ControlResponse.RECEIVED, ControlResponse.CANCELLED)) == (ControlResponse.CANCELLED,)
+    assert tuple(responses(one, None, ControlResponse.EXPIRED)) == (ControlResponse.EXPIRED,)
+    assert tuple(responses(one, ControlResponse.STARTED, ControlResponse.STARTED)) == ()
     only = msgspec.structs.replace(one, response_required=1)
-    assert tuple(responses(only, None, Response.STARTED)) == (Response.RECEIVED,)
-    assert tuple(responses(msgspec.structs.replace(one, reply_to=""), None, Response.STARTED)) == ()
+    assert tuple(responses(only, None, ControlResponse.STARTED)) == (ControlResponse.RECEIVED,)
+    assert tuple(responses(msgspec.structs.replace(one, reply_to=""), None, ControlResponse.STARTED)) == ()

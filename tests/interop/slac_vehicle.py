@@ -16,9 +16,9 @@ from v2g.io.plc.link import OnFrame, OnPort
 from v2g.io.plc.raw import RawLink
 from v2g.io.plc.runner import SlacRunner
 from v2g.observe import Observe
-from v2g.slac.actions import Action, Failed, Matched
+from v2g.slac.actions import Action, Matched, MatchingFailed
 from v2g.slac.ev import EvSlac, EvSlacConfig
-from v2g.slac.modem import AttenuationConfig, Delivery, SimulatedModem
+from v2g.slac.modem import AttenuationConfig, FrameDelivery, SimulatedModem
 from v2g.slac.timing import STANDARD
 
 EV = bytes.fromhex("020000000201")
@@ -53,14 +53,14 @@ class TwoModems:
     def close(self) -> None:
         self._cable.close()
 
-    def _from_own(self, deliveries: list[Delivery]) -> None:
+    def _from_own(self, deliveries: list[FrameDelivery]) -> None:
         for delivery in deliveries:
             if delivery.to == "line":
                 self._from_other(self._other.from_line(delivery.frame))
             elif self._callback is not None:
                 self._callback(delivery.frame)
 
-    def _from_other(self, deliveries: list[Delivery]) -> None:
+    def _from_other(self, deliveries: list[FrameDelivery]) -> None:
         for delivery in deliveries:
             if delivery.to == "line":
                 self._from_own(self._own.from_line(delivery.frame))
@@ -77,7 +77,7 @@ async def main(interface: str, charger: str) -> None:
     over = asyncio.Event()
 
     def reported(action: Action) -> None:
-        what = msgspec.to_builtins(action) if isinstance(action, Observe | Failed) else {}
+        what = msgspec.to_builtins(action) if isinstance(action, Observe | MatchingFailed) else {}
         if isinstance(action, Matched):
             what = {
                 "nid": action.nid.hex(),
@@ -86,7 +86,7 @@ async def main(interface: str, charger: str) -> None:
                 "attenuation_db": action.attenuation_db,
             }
         tell(type(action).__name__, **what)
-        if isinstance(action, Matched | Failed):
+        if isinstance(action, Matched | MatchingFailed):
             over.set()
 
     port = TwoModems(RawLink(interface), bytes.fromhex(charger))

@@ -13,12 +13,12 @@ from v2g.errors import CodecError
 from v2g.io.advisories import (
     LONGEST,
     Advisory,
+    AdvisorySource,
     Affected,
     Database,
-    Event,
     Package,
     Range,
-    Source,
+    VersionEvent,
     affects,
     compact,
     fixes,
@@ -32,7 +32,7 @@ SHIPPED = {each.id: each for each in read_database(ADVISORIES.read_bytes()).advi
 
 def of(name: str, *events: dict[str, str], versions: tuple[str, ...] = (), ecosystem: str = "PyPI") -> Affected:
     """Return a package's versions: a range of these events."""
-    borders = tuple(Event(**event) for event in events)
+    borders = tuple(VersionEvent(**event) for event in events)
     return Affected(Package(ecosystem, name), (Range("ECOSYSTEM", borders),) if events else (), versions)
 
 
@@ -96,7 +96,7 @@ def test_the_order_of_events_does_not_matter() -> None:
         of("x", {"introduced": "0"}, {"fixed": "no version"}),
         of("x", {}),  # an event of a kind that is unknown
         of("x"),  # nothing at all
-        Affected(Package("PyPI", "x"), (Range("GIT", (Event(introduced="0"), Event(fixed="ab12"))),)),
+        Affected(Package("PyPI", "x"), (Range("GIT", (VersionEvent(introduced="0"), VersionEvent(fixed="ab12"))),)),
     ],
 )
 def test_what_cannot_be_read_excludes_no_version(one: Affected) -> None:
@@ -120,7 +120,7 @@ def test_the_nearest_correction_is_named_first() -> None:
 
 def test_a_compact_advisory_says_the_same() -> None:
     versions = tuple(f"1.{minor}" for minor in range(9))
-    git = Range("GIT", (Event(introduced="0"),))
+    git = Range("GIT", (VersionEvent(introduced="0"),))
     kept = of("x", {"introduced": "1.2"}, {"fixed": "1.5"}, versions=versions[2:5] + versions[7:8])
     whole = Affected(kept.package, (git, *kept.ranges), kept.versions)
     other = of("y", {"introduced": "0"})
@@ -145,7 +145,7 @@ def test_a_withdrawn_advisory_is_left_out() -> None:
 
 
 def test_the_file_is_what_was_written() -> None:
-    source = Source("PyPI", "https://example.org", "CC0-1.0", date(2026, 1, 2), ("x",))
+    source = AdvisorySource("PyPI", "https://example.org", "CC0-1.0", date(2026, 1, 2), ("x",))
     database = Database((source,), (Advisory("A-1", "2026-01-01T00:00:00Z", affected=(of("x", {"introduced": "0"}),)),))
     assert read_database(write_database(database)) == database
 

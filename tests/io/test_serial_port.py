@@ -12,7 +12,7 @@ from v2g.errors import TransportError
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.serial_port import SerialPort
-from v2g.io.simulation.medium import Channel, Room
+from v2g.io.simulation.medium import MediumChannel, Room
 
 
 async def test_a_port_that_goes_while_it_is_opened_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ async def test_resistances_that_nothing_has_are_not_taken(nonsense: list[object]
     room = Room()
     charger, vehicle = room.attach("charger"), room.attach("vehicle")
     pilot = SimulatedChargerPilot(charger)
-    vehicle.send(Channel.CP, b"\x01S" + msgspec.msgpack.encode(nonsense))
+    vehicle.send(MediumChannel.CP, b"\x01S" + msgspec.msgpack.encode(nonsense))
     await asyncio.sleep(0)
     assert pilot.state is PilotState.A
     SimulatedVehiclePilot(vehicle).plug()

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from v2g.errors import InstallError
-from v2g.ota.release import NAME, Facts, Origin, Release, RepositoryConfig, check_release, patch_name, read_release
+from v2g.ota.release import (
+    NAME,
+    Origin,
+    Release,
+    RepositoryConfig,
+    TargetFacts,
+    check_release,
+    patch_name,
+    read_release,
+)
 
 DIGEST = "ab" * 32
 CUSTOM = {"number": 3, "hardware": ["dc30"]}
@@ -16,14 +25,14 @@ pytestmark = pytest.mark.requirement("R139", "R140")
 
 
 def release(number: int = 3, hardware: tuple[str, ...] = ("dc30",), origin: Origin | None = None) -> Release:
-    facts = Facts(number=number, hardware=hardware, patch_of=origin)
+    facts = TargetFacts(number=number, hardware=hardware, patch_of=origin)
     return Release(name="x.img", length=5, digest=bytes(32), facts=facts)
 
 
 def test_a_whole_target_is_read() -> None:
     found = read_release("x.img", 5, {"sha256": DIGEST}, CUSTOM)
     assert found == Release(
-        name="x.img", length=5, digest=bytes.fromhex(DIGEST), facts=Facts(number=3, hardware=("dc30",))
+        name="x.img", length=5, digest=bytes.fromhex(DIGEST), facts=TargetFacts(number=3, hardware=("dc30",))
     )
 
 

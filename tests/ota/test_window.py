@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.ota.window import DAY_MS, Window, offset_of, parse_window
+from v2g.ota.window import DAY_MS, UpdateWindow, offset_of, parse_window
 
-NIGHT = Window(22 * 60, 6 * 60)
+NIGHT = UpdateWindow(22 * 60, 6 * 60)
 MINUTE_MS = 60_000
 ZONES = (
     "Europe/Berlin",
@@ -29,7 +29,7 @@ def utc(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-def by_the_wall_clock(window: Window, utc_ms: int, zone: ZoneInfo) -> bool:
+def by_the_wall_clock(window: UpdateWindow, utc_ms: int, zone: ZoneInfo) -> bool:
     """Say whether a clock on the wall is in the window: the minutes that it shows, one by one."""
     clock = datetime.fromtimestamp(utc_ms / 1000, UTC).astimezone(zone)
     minute, shown = window.from_minute, set()
@@ -79,7 +79,7 @@ def test_a_window_that_a_day_does_not_have_and_one_that_it_has_twice() -> None:
     st.integers(utc("2025-01-01T00:00+00:00"), utc("2028-01-01T00:00+00:00")),
 )
 def test_the_next_time_is_in_the_window_and_none_before_is(name: str, first: int, last: int, now_ms: int) -> None:
-    zone, window = ZoneInfo(name), Window(first, last)
+    zone, window = ZoneInfo(name), UpdateWindow(first, last)
     found = window.next_open(now_ms, offset_of(zone))
     assert now_ms <= found <= now_ms + 2 * DAY_MS
     assert by_the_wall_clock(window, found, zone)
@@ -103,7 +103,7 @@ def changes_of(name: str) -> list[int]:
 @pytest.mark.requirement("R138")
 @given(st.sampled_from(ZONES), st.integers(0, 1439), st.integers(0, 1439), st.integers(0, 3), st.integers(-90, 90))
 def test_around_every_change_of_a_clock(name: str, first: int, last: int, number: int, minutes: int) -> None:
-    zone, window = ZoneInfo(name), Window(first, last)
+    zone, window = ZoneInfo(name), UpdateWindow(first, last)
     offset, changes = offset_of(zone), changes_of(name)
     now_ms = (changes[number % len(changes)] if changes else utc("2026-03-01T00:00+00:00")) + minutes * MINUTE_MS
     found = window.next_open(now_ms, offset)
@@ -120,8 +120,8 @@ def test_a_window_of_equal_times_is_always_open() -> None:
 
 def test_a_window_as_text() -> None:
     assert parse_window("22:00-06:00") == NIGHT
-    assert parse_window("00:05-23:59") == Window(5, 23 * 60 + 59)
-    assert (NIGHT.length_ms, Window(0, 1).length_ms) == (8 * 3_600_000, MINUTE_MS)
+    assert parse_window("00:05-23:59") == UpdateWindow(5, 23 * 60 + 59)
+    assert (NIGHT.length_ms, UpdateWindow(0, 1).length_ms) == (8 * 3_600_000, MINUTE_MS)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pki_tools.tree import PkiTree
 from tests.pki.forge import NOW
 from v2g.errors import CertificateError
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import load_private_key
 from v2g.pki.profiles import Role
 from v2g.pki.verify import verify_chain
@@ -61,5 +61,5 @@ def own_contract(tree: PkiTree, **change: Any) -> tuple[bytes, ...]:
         "not_before": NOW - timedelta(days=1),
         "ocsp_url": "http://ocsp.invalid",
     } | change
-    leaf = issue(Request(**request), issuer_of(tree, "mo/sub2"))
+    leaf = issue(IssueRequest(**request), issuer_of(tree, "mo/sub2"))
     return (der(leaf), *tree.chain("contract")[1:])

@@ -8,7 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from v2g.pki.quote import Evidence, MeasuredReport, binding
+from v2g.pki.quote import MeasuredReport, QuoteEvidence, binding
 
 VALUES = {0: "00" * 32, 7: "11" * 32, 10: "22" * 32}
 """Registers of a whole charger."""
@@ -34,7 +34,7 @@ def attest(
 
 def evidence(
     key: ec.EllipticCurvePrivateKey, report: MeasuredReport, nonce: bytes, values: Mapping[int, str] = VALUES
-) -> Evidence:
+) -> QuoteEvidence:
     """Return what a charger with this TPM sends."""
     text = msgspec.json.encode(report)
     return signed(key, report, attest(binding(nonce, text), values), values)
@@ -42,9 +42,9 @@ def evidence(
 
 def signed(
     key: ec.EllipticCurvePrivateKey, report: MeasuredReport, quote: bytes, values: Mapping[int, str] = VALUES
-) -> Evidence:
+) -> QuoteEvidence:
     """Return evidence with a quote of one's own."""
     text = msgspec.json.encode(report).decode()
-    return Evidence(
+    return QuoteEvidence(
         report=text, registers=dict(values), quote=quote, signature=key.sign(quote, ec.ECDSA(hashes.SHA256()))
     )

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.x509.oid import NameOID
 
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.profiles import Generation, Role
 from v2g.pki.verify import NOTHING_SEEN, Serials
 
@@ -121,7 +121,7 @@ class Forge:
         name = _NAMES.get(
             role, f"{role.value} {level}" if level != "leaf" else "DEV2GS00000000000000000000000000000042X"
         )
-        request = Request(
+        request = IssueRequest(
             role=role,
             subject=Subject(
                 common_name=name,

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from msgspec.structs import replace
 
 from tests.pki.forge import CN, COUNTRY, DAY, DC, NOW, ORG, Forge, Made, Party, name
-from v2g.pki.issue import Issuer, Request, Subject, cross_certify
+from v2g.pki.issue import Issuer, IssueRequest, Subject, cross_certify
 from v2g.pki.profiles import Generation, Role
 
 Make = Callable[[Forge], Made]
@@ -182,7 +182,7 @@ def root_sent_along(forge: Forge) -> Made:
 
 def cross(root: Party, by: Party, generation: Generation = Generation.ISO15118_20) -> bytes:
     """Return what lets those who trust `by` believe what `root` has issued."""
-    request = Request(
+    request = IssueRequest(
         role=Role.CROSS,
         subject=Subject(common_name="unused"),
         public_key=root.certificate.public_key(),  # type: ignore[arg-type]

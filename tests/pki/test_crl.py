@@ -29,7 +29,7 @@ from v2g.pki.crl import (
     make_crl,
     series_of,
 )
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import load_private_key
 from v2g.pki.profiles import KeyKind, Role
 
@@ -390,7 +390,7 @@ def own_points(certificate: x509.Certificate) -> x509.CRLDistributionPoints:
 
 def test_a_list_of_the_certificates_own_distribution_point_counts(pki: PkiTree) -> None:
     key, url = issuer_of(pki, "cpo/sub2"), "http://crl.invalid/cpo"
-    request = Request(
+    request = IssueRequest(
         role=Role.SECC,
         subject=Subject(common_name="DEV2GS1", organization="CPO"),
         public_key=key.key.public_key(),

@@ -18,7 +18,7 @@ from tests.pki.chains import der, issuer_of
 from tests.pki.forge import NOW, name
 from v2g.errors import CertificateError
 from v2g.pki.csr import load_csr, requested_key
-from v2g.pki.issue import Request, Subject, issue
+from v2g.pki.issue import IssueRequest, Subject, issue
 from v2g.pki.profiles import PROFILES, PROFILES_2, Generation, Role
 from v2g.pki.verify import verify_chain
 
@@ -47,7 +47,7 @@ def test_an_rsa_gateway_is_taken_at_the_broker_and_nowhere_else(pki: PkiTree, fi
     for role in PROFILES:
         if role is not Role.GATEWAY:
             assert refusal(field_csr, role) == "wrong_curve"
-    request = Request(
+    request = IssueRequest(
         role=Role.GATEWAY,
         subject=Subject(common_name="WMIV2GENGINE0000001X", organization="Fleet"),
         public_key=requested_key(csr, Role.GATEWAY),

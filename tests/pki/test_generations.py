@@ -11,7 +11,7 @@ from tests.together import together
 from v2g.errors import CertificateError
 from v2g.pki.certificates import load_certificate
 from v2g.pki.conformity import check_profile
-from v2g.pki.issue import CertifiedKey, Issuer, Request, Subject, issue
+from v2g.pki.issue import CertifiedKey, Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import PrivateKey
 from v2g.pki.profiles import PROFILES, PROFILES_2, Generation, KeyKind, Role, profile_of
 from v2g.pki.verify import VerifiedChain, verify_chain
@@ -32,7 +32,7 @@ def new_key(kind: KeyKind) -> PrivateKey:
 def certificate(
     role: Role, key: CertifiedKey, issuer: Issuer, generation: Generation, *, critical: bool = False
 ) -> x509.Certificate:
-    request = Request(
+    request = IssueRequest(
         role=role,
         subject=Subject(common_name=LONGEST.get(role, role.value), organization="Operator of Chargers", country="DE"),
         public_key=key,

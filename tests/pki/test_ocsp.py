@@ -22,7 +22,7 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.pki.forge import Forge, usage
 from tests.pki.ocsp import signer
 from v2g.errors import RevocationError
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.ocsp import check_ocsp, make_response, ocsp_request_data, responder_url
 from v2g.pki.profiles import KeyKind, Role
 
@@ -117,7 +117,7 @@ def test_only_the_issuer_and_whom_it_delegated_are_believed(pki: PkiTree) -> Non
 
 def test_a_responder_whose_certificate_ran_out_is_not_believed(pki: PkiTree) -> None:
     key = ec.generate_private_key(ec.SECP521R1())
-    request = Request(
+    request = IssueRequest(
         role=Role.OCSP_RESPONDER,
         subject=Subject(common_name="late", organization="CPO"),
         public_key=key.public_key(),

@@ -15,7 +15,7 @@ from tests.pki.forge import CN, DAY, ISO, NOW, ORG, Forge, Made, Party, name, re
 from tests.pki.forge_chains import cross
 from v2g.errors import CertificateError
 from v2g.pki import paths
-from v2g.pki.issue import Issuer, Request, Subject, cross_certify
+from v2g.pki.issue import Issuer, IssueRequest, Subject, cross_certify
 from v2g.pki.paths import PathSearch
 from v2g.pki.profiles import Role
 from v2g.pki.verify import VerifiedChain, verify_chain
@@ -83,7 +83,7 @@ def test_a_root_that_changes_its_key_keeps_its_name() -> None:
 def test_a_cross_certificate_is_judged_like_everything_else(role: Role) -> None:
     forge = Forge(role)
     new, old = forge.good(), forge.parties(root={"subject": OLD})
-    request = Request(
+    request = IssueRequest(
         role=Role.CROSS,
         subject=Subject(common_name="unused"),
         public_key=new["root"].certificate.public_key(),  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from v2g.errors import SignatureError, VerificationError
 from v2g.pki.attestation import Manifest
 from v2g.pki.quote import (
     MOST_BYTES,
-    Evidence,
     MeasuredReport,
+    QuoteEvidence,
     binding,
     deviations,
     parse_evidence,
@@ -34,7 +34,7 @@ REPORT = MeasuredReport(
 )
 
 
-def evidence(quote: bytes | None = None, report: MeasuredReport = REPORT) -> Evidence:
+def evidence(quote: bytes | None = None, report: MeasuredReport = REPORT) -> QuoteEvidence:
     return fake_tpm.evidence(KEY, report, NONCE) if quote is None else fake_tpm.signed(KEY, report, quote)
 
 
@@ -62,7 +62,7 @@ NO_QUOTE = "quote: not a quote of registers of SHA-256"
         ),
     ],
 )
-def test_anything_else_is_not(change: Callable[[Evidence], Evidence], reason: str) -> None:
+def test_anything_else_is_not(change: Callable[[QuoteEvidence], QuoteEvidence], reason: str) -> None:
     with pytest.raises(VerificationError, match=f"^{reason}"):
         verify_evidence(change(evidence()), NONCE, KEY.public_key())
 
@@ -88,8 +88,8 @@ def test_evidence_is_bounded() -> None:
         parse_evidence(data[:-1])
 
 
-def evidence_of(data: bytes) -> Evidence:
-    return msgspec.json.decode(data, type=Evidence)
+def evidence_of(data: bytes) -> QuoteEvidence:
+    return msgspec.json.decode(data, type=QuoteEvidence)
 
 
 def test_neither_is_what_another_key_has_signed_or_for_another_nonce() -> None:

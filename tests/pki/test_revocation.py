@@ -19,7 +19,7 @@ from v2g.pki.crl import Revoked, load_crl, make_crl
 from v2g.pki.issue import Issuer
 from v2g.pki.ocsp import make_response
 from v2g.pki.profiles import Role
-from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocation, refuse_revoked
+from v2g.pki.revocation import Fail, RevocationEvidence, RevocationPolicy, decide_revocation, refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 SIGNERS = ("mo/sub2", "mo/sub1", "mo/root")
@@ -60,7 +60,7 @@ def crl(pki: PkiTree, place: int, *serials: int, at: timedelta = timedelta()) ->
     return make_crl(issuer_of(pki, SIGNERS[place]), revoked, number=1, at=NOW - at, validity=timedelta(days=7))
 
 
-def decided(chain: VerifiedChain, policy: RevocationPolicy, evidence: Evidence) -> str:
+def decided(chain: VerifiedChain, policy: RevocationPolicy, evidence: RevocationEvidence) -> str:
     decision = decide_revocation(chain, evidence, at=NOW, policy=policy)
     try:
         decision.require()
@@ -85,7 +85,7 @@ FORGIVEN = {"expired", "missing", "refused"}
 def test_every_combination_is_decided_by_the_worst_that_the_policy_minds(
     chain: VerifiedChain, answers: dict[tuple[str, int], bytes], said: tuple[str, ...], policy: RevocationPolicy
 ) -> None:
-    evidence = Evidence(ocsp={place: (answers[word, place],) for place, word in enumerate(said)})
+    evidence = RevocationEvidence(ocsp={place: (answers[word, place],) for place, word in enumerate(said)})
     decision = decided(chain, policy, evidence)
     words = [WORDS[word] for word in said]
     if "revoked" in words:
@@ -97,28 +97,28 @@ def test_every_combination_is_decided_by_the_worst_that_the_policy_minds(
 
 
 def test_without_evidence_the_policy_decides_and_says_what_is_unproven(chain: VerifiedChain) -> None:
-    assert decided(chain, HARD, Evidence()) == "missing"
-    assert decided(chain, SOFT, Evidence()) == ""
-    decision = decide_revocation(chain, Evidence(), at=NOW, policy=SOFT)
+    assert decided(chain, HARD, RevocationEvidence()) == "missing"
+    assert decided(chain, SOFT, RevocationEvidence()) == ""
+    decision = decide_revocation(chain, RevocationEvidence(), at=NOW, policy=SOFT)
     assert [each.certificate for each in decision.unproven] == list(chain.certificates)
 
 
 def test_lists_of_all_cas_are_as_good_as_answers(pki: PkiTree, chain: VerifiedChain) -> None:
-    whole = Evidence(crls=[load_crl(crl(pki, place)) for place in range(3)])
+    whole = RevocationEvidence(crls=[load_crl(crl(pki, place)) for place in range(3)])
     assert decided(chain, HARD, whole) == ""
     assert [each.source for each in decide_revocation(chain, whole, at=NOW, policy=HARD).findings] == ["crl"] * 3
     for place, certificate in enumerate(chain.certificates):
         lists = [load_crl(crl(pki, p, *((certificate.serial_number,) if p == place else ()))) for p in range(3)]
-        assert decided(chain, SOFT, Evidence(crls=lists)) == "revoked"
+        assert decided(chain, SOFT, RevocationEvidence(crls=lists)) == "revoked"
 
 
 def test_one_bad_word_outweighs_a_good_one_of_another_source(
     pki: PkiTree, chain: VerifiedChain, answers: dict[tuple[str, int], bytes]
 ) -> None:
     serial = chain.leaf.serial_number
-    evidence = Evidence(ocsp={0: (answers["good", 0],)}, crls=[load_crl(crl(pki, 0, serial, at=OLD))])
+    evidence = RevocationEvidence(ocsp={0: (answers["good", 0],)}, crls=[load_crl(crl(pki, 0, serial, at=OLD))])
     assert decided(chain, SOFT, evidence) == "revoked"
-    both = Evidence(ocsp={0: (answers["good", 0], answers["revoked", 0])})
+    both = RevocationEvidence(ocsp={0: (answers["good", 0], answers["revoked", 0])})
     assert decided(chain, SOFT, both) == "revoked"
 
 
@@ -127,8 +127,11 @@ def test_one_good_word_outweighs_old_and_strange_ones(
 ) -> None:
     lists = [load_crl(crl(pki, 0, at=OLD)), load_crl(crl(pki, 2))]
     leaf_only = RevocationPolicy(leaf=Fail.HARD, authorities=Fail.SOFT)
-    assert decided(chain, leaf_only, Evidence(ocsp={0: (answers["stale", 0],)}, crls=lists)) == "expired"
-    assert decided(chain, leaf_only, Evidence(ocsp={0: (answers["stale", 0], answers["good", 0])}, crls=lists)) == ""
+    assert decided(chain, leaf_only, RevocationEvidence(ocsp={0: (answers["stale", 0],)}, crls=lists)) == "expired"
+    assert (
+        decided(chain, leaf_only, RevocationEvidence(ocsp={0: (answers["stale", 0], answers["good", 0])}, crls=lists))
+        == ""
+    )
 
 
 def test_a_wrong_list_is_no_evidence_and_one_of_another_issuer_is_none_at_all(
@@ -138,10 +141,10 @@ def test_a_wrong_list_is_no_evidence_and_one_of_another_issuer_is_none_at_all(
     own, stranger = issuer_of(pki, SIGNERS[0]), issuer_of(pki, "cpo/sub2")
     named = [Revoked(chain.leaf.serial_number, NOW)]
     forged = load_crl(make_crl(Issuer(own.certificate, stranger.key), named, number=1, at=NOW, validity=OLD))
-    assert decided(chain, HARD, Evidence(crls=[forged])) == "bad_signature"
-    assert decided(chain, SOFT, Evidence(crls=[forged])) == ""
-    assert decided(chain, SOFT, Evidence(ocsp={0: (answers["forged", 0],)})) == "bad_signature"
-    assert decided(chain, HARD, Evidence(crls=[load_crl(crl(pki, 1))])) == "missing"
+    assert decided(chain, HARD, RevocationEvidence(crls=[forged])) == "bad_signature"
+    assert decided(chain, SOFT, RevocationEvidence(crls=[forged])) == ""
+    assert decided(chain, SOFT, RevocationEvidence(ocsp={0: (answers["forged", 0],)})) == "bad_signature"
+    assert decided(chain, HARD, RevocationEvidence(crls=[load_crl(crl(pki, 1))])) == "missing"
     refuse_revoked(chain, [forged, load_crl(crl(pki, 0)), load_crl(crl(pki, 1))], at=NOW)
     for place, certificate in enumerate(chain.certificates):
         with pytest.raises(RevocationError, match="was revoked") as error:
@@ -153,11 +156,11 @@ def test_a_finding_says_where_it_comes_from(
     pki: PkiTree, chain: VerifiedChain, answers: dict[tuple[str, int], bytes]
 ) -> None:
     for evidence, source, reason in (
-        (Evidence(ocsp={0: (answers["good", 0],)}), "ocsp", None),
-        (Evidence(ocsp={0: (answers["stale", 0],)}), "ocsp", "expired"),
-        (Evidence(crls=[load_crl(crl(pki, 0))]), "crl", None),
-        (Evidence(crls=[load_crl(crl(pki, 0, at=OLD))]), "crl", "expired"),
-        (Evidence(), "", "missing"),
+        (RevocationEvidence(ocsp={0: (answers["good", 0],)}), "ocsp", None),
+        (RevocationEvidence(ocsp={0: (answers["stale", 0],)}), "ocsp", "expired"),
+        (RevocationEvidence(crls=[load_crl(crl(pki, 0))]), "crl", None),
+        (RevocationEvidence(crls=[load_crl(crl(pki, 0, at=OLD))]), "crl", "expired"),
+        (RevocationEvidence(), "", "missing"),
     ):
         found = decide_revocation(chain, evidence, at=NOW, policy=SOFT).findings[0]
         assert (found.source, found.reason, bool(found.message)) == (source, reason, reason is not None)

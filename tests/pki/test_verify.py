@@ -17,7 +17,7 @@ from tests.pki.chains import LEAVES, ROLES, ROOTS, der, issuer_of, own_contract,
 from tests.pki.forge import DAY, NOW, Forge, Made
 from v2g.errors import CERTIFICATE_REASONS, CertificateError, CertificateReason
 from v2g.io.tls.peer_verifier import VERIFY_CODES
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.profiles import KeyKind, Role
 from v2g.pki.verify import verify_chain
 
@@ -88,11 +88,11 @@ def test_a_contract_may_hang_below_the_v2g_root_and_below_one_sub_ca(pki: PkiTre
     root = issuer_of(pki, "v2g/root")
     subject = Subject(common_name="MO sub", organization="MO")
     begin = NOW - timedelta(days=1)
-    request = Request(role=Role.MO_SUB2, subject=subject, public_key=key.public_key(), serial=5, not_before=begin)
+    request = IssueRequest(role=Role.MO_SUB2, subject=subject, public_key=key.public_key(), serial=5, not_before=begin)
     sub = issue(request, root)
     contract = ec.generate_private_key(ec.SECP521R1())
     leaf = issue(
-        Request(
+        IssueRequest(
             role=Role.CONTRACT,
             subject=Subject(common_name="DEV2GC00000009", organization="MO"),
             public_key=contract.public_key(),

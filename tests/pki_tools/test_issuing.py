@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pki_tools.issuing import Order, issue_certificate
+from pki_tools.issuing import CertificateOrder, issue_certificate
 from pki_tools.requests import make_request, read_request
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.packages import need
@@ -34,7 +34,7 @@ LEAVES = [
 
 
 def issue(tree: PkiTree, role: Role, name: str, common_name: str, **more: object) -> PkiTree:
-    order = Order(role=role, name=name, common_name=common_name, **more)  # type: ignore[arg-type]
+    order = CertificateOrder(role=role, name=name, common_name=common_name, **more)  # type: ignore[arg-type]
     issue_certificate(tree.directory, order, at=NOW)
     return tree
 
@@ -85,7 +85,7 @@ def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
 ) -> None:
     before = tree.index()
     with pytest.raises(ConfigError, match=words):
-        issue_certificate(tree.directory, Order(**({"common_name": "CN"} | options)), at=NOW)  # type: ignore[arg-type]
+        issue_certificate(tree.directory, CertificateOrder(**({"common_name": "CN"} | options)), at=NOW)  # type: ignore[arg-type]
     assert tree.index() == before
 
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from pki_tools.judge import Case, judge, read_lists, tree_anchors, tree_lists
+from pki_tools.judge import ChainCase, judge, read_lists, tree_anchors, tree_lists
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.revocation import revoke_certificate
-from pki_tools.show import Line, overview
+from pki_tools.show import TreeLine, overview
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.pki_tools.conftest import NOW
 from v2g.errors import CertificateError, RevocationError
@@ -15,11 +15,11 @@ from v2g.pki.certificates import chain_from_pem
 from v2g.pki.profiles import Role
 
 
-def lines(tree: PkiTree, *, days: float = 0, everything: bool = False) -> list[Line]:
+def lines(tree: PkiTree, *, days: float = 0, everything: bool = False) -> list[TreeLine]:
     return list(overview(tree.directory, tree.index(), at=NOW + timedelta(days=days), everything=everything))
 
 
-def one(tree: PkiTree, name: str, *, days: float = 0) -> Line:
+def one(tree: PkiTree, name: str, *, days: float = 0) -> TreeLine:
     (line,) = (line for line in lines(tree, days=days) if line.name == name)
     return line
 
@@ -65,10 +65,10 @@ def test_what_was_replaced_shows_while_it_is_good_and_what_was_revoked_says_why(
     assert not one(tree, "vehicle").key
 
 
-def case(tree: PkiTree, leaf: str, role: Role, **more: object) -> Case:
+def case(tree: PkiTree, leaf: str, role: Role, **more: object) -> ChainCase:
     index = tree.index()
     options = {"anchors": tree_anchors(tree.directory, index)} | more
-    return Case(chain=tree.chain(leaf), role=role, **options)  # type: ignore[arg-type]
+    return ChainCase(chain=tree.chain(leaf), role=role, **options)  # type: ignore[arg-type]
 
 
 def test_a_chain_is_believed_with_all_evidence_at_hand(pki: PkiTree) -> None:

@@ -21,9 +21,9 @@ from pymodbus.framer import FramerRTU
 
 from tests.hardware.power_modules.bank_sim import ModuleBank
 from v2g.hardware.board.firmware import BoardFirmware
-from v2g.hardware.board.protocol import VERSION, Hello, Line, Reader, Status, encode
+from v2g.hardware.board.protocol import VERSION, BoardLine, BoardStatus, Hello, LineReader, encode
 from v2g.hardware.power_modules.bank import ModulesConfig, load_database
-from v2g.hardware.simulation import Load
+from v2g.hardware.simulation import StageLoad
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator
 from v2g.io.simulation.lines import ChargerAcLine, ChargerDcLine, VehicleDcLine
@@ -95,20 +95,20 @@ class Board(BoardFirmware):
     def __init__(self, *, lost_s: float) -> None:
         super().__init__(lost_s=lost_s)
         self.stale: Literal["", "lines", "readings"] = ""
-        self._lines, self._last_status = Reader(), Line(0, Hello(version=VERSION))
+        self._lines, self._last_status = LineReader(), BoardLine(0, Hello(version=VERSION))
 
     def output(self) -> bytes:
         """See BoardFirmware."""
         return b"".join(encode(self._passed(line)) for line in self._lines.feed(super().output()))
 
-    def _passed(self, line: Line) -> Line:
+    def _passed(self, line: BoardLine) -> BoardLine:
         if self.stale == "lines":
             return self._last_status
-        if not isinstance(line.message, Status):
+        if not isinstance(line.message, BoardStatus):
             return line
         if not self.stale:
             self._last_status = line
-        return Line(line.seq, self._last_status.message)
+        return BoardLine(line.seq, self._last_status.message)
 
 
 class Outside(Record, abc.ABC):
@@ -193,7 +193,7 @@ class OutsideDc(Outside):
         for frame_id, data in self._frames():
             self._bank.receive(frame_id, data, now)
         closed, vehicle = self.closed, self._line.vehicle
-        self._bank.load = vehicle and Load(
+        self._bank.load = vehicle and StageLoad(
             vehicle.voltage_mv,
             vehicle.contactor_closed and closed,
             vehicle.max_charge_ma,

@@ -6,10 +6,10 @@ from typing import Any
 
 from v2g.iec61851.pilot import PilotState
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Matched, Send
+from v2g.slac.actions import Matched, SendFrame
 from v2g.slac.control import ModemConfig
 from v2g.slac.ev import EvSlac, EvSlacConfig, EvState
-from v2g.slac.evse import EvseSlac, EvseSlacConfig, EvseState
+from v2g.slac.evse import EvseSlac, EvseSlacConfig, EvseSlacState
 from v2g.slac.host import Host
 from v2g.slac.layout import Mme
 from v2g.slac.mme import MmeFrame
@@ -40,7 +40,7 @@ class Bench:
         """Return the messages sent since, and keep the other actions."""
         messages = []
         for action in self.core.actions():
-            if isinstance(action, Send):
+            if isinstance(action, SendFrame):
                 messages.append(mme.decode(action.frame).message)
             else:
                 self.others.append(action)
@@ -190,19 +190,19 @@ class EvseBench(Bench):
                 self.now += STANDARD.toggle_state_s
                 self.core.pilot(state, self.now)
 
-    def reach(self, state: EvseState) -> "EvseBench":
+    def reach(self, state: EvseSlacState) -> "EvseBench":
         """Go to a state by the shortest way."""
-        if state is EvseState.UNMATCHED:
+        if state is EvseSlacState.UNMATCHED:
             self.core.disconnect(self.now)
-        elif state is not EvseState.MATCHING:
+        elif state is not EvseSlacState.MATCHING:
             self.characterize()
             assert self.match()
-            if state is not EvseState.JOINING:
+            if state is not EvseSlacState.JOINING:
                 self.link(up=True)
                 assert isinstance(self.others[-1], Matched)
-            if state in (EvseState.PAUSED, EvseState.RESUMING):
+            if state in (EvseSlacState.PAUSED, EvseSlacState.RESUMING):
                 self.core.pause(self.now)
-            if state is EvseState.RESUMING:
+            if state is EvseSlacState.RESUMING:
                 self.core.wake_up(self.now)
                 self.wait(STANDARD.step_x1_s)
         self.take()

@@ -10,12 +10,12 @@ import pytest
 
 from v2g.iec61851.pilot import PilotState, toggles
 from v2g.slac import mme
-from v2g.slac.actions import Action, OscillatorOn, RestartPilot, Send, TogglePilot
+from v2g.slac.actions import Action, OscillatorOn, RestartPilot, SendFrame, TogglePilot
 from v2g.slac.ev import EvSlac, EvSlacConfig
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.host import Host
 from v2g.slac.layout import Mme
-from v2g.slac.modem import AttenuationConfig, Delivery, SimulatedModem
+from v2g.slac.modem import AttenuationConfig, FrameDelivery, SimulatedModem
 
 
 def entropy_of(seed: bytes) -> Callable[[int], bytes]:
@@ -132,7 +132,7 @@ class Line:
     def _do(self, station: Station, action: Action) -> None:
         other = self.cables.get(id(station))
         match action:
-            case Send():
+            case SendFrame():
                 self._from_host(station, action.frame)
                 return
             case TogglePilot() if other is not None:
@@ -161,7 +161,7 @@ class Line:
             return
         self._deliver(station, station.modem.from_host(frame))
 
-    def _deliver(self, station: Station, deliveries: list[Delivery]) -> None:
+    def _deliver(self, station: Station, deliveries: list[FrameDelivery]) -> None:
         for delivery in deliveries:
             if delivery.to == "host":
                 station.core.receive(delivery.frame, self.now)

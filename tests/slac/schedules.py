@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from tests.slac.conftest import Line, Station
 from v2g.observe import Observe
-from v2g.slac.actions import FAILURES, Failed, Matched
+from v2g.slac.actions import FAILURES, Matched, MatchingFailed
 from v2g.slac.control import ModemConfig
 from v2g.slac.ev import EvSlac, EvSlacConfig, EvState
-from v2g.slac.evse import EvseSlac, EvseSlacConfig, EvseState
+from v2g.slac.evse import EvseSlac, EvseSlacConfig, EvseSlacState
 from v2g.slac.modem import AttenuationConfig
 from v2g.slac.timing import EV_SIGNAL_DIRECT_DB, EV_SIGNAL_INDIRECT_DB
 
@@ -149,16 +149,16 @@ class Schedule:
         for ev, evse in self.pairs:
             assert isinstance(ev.core, EvSlac)
             assert isinstance(evse.core, EvseSlac)
-            failed = ev.of(Failed)
+            failed = ev.of(MatchingFailed)
             assert all(failure.reason in FAILURES for failure in failed)
             assert ev.core.state is not EvState.UNMATCHED or failed or ev.of(Matched), self._story(ev, evse)
             assert ev.core.state is EvState.UNMATCHED or ev.core.deadline() is not None
-            assert evse.core.state is not EvseState.UNMATCHED
+            assert evse.core.state is not EvseSlacState.UNMATCHED
 
     def _matched(self, ev: Station, evse: Station) -> bool:
         return (
             ev.core.state is EvState.MATCHED
-            and evse.core.state is EvseState.MATCHED
+            and evse.core.state is EvseSlacState.MATCHED
             and ev.of(Matched)[-1] == evse.of(Matched)[-1]
         )
 

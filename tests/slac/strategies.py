@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from v2g.slac import mme
-from v2g.slac.layout import Items, Layout, Mme, Sized, codec_of
+from v2g.slac.layout import Items, Mme, MmeLayout, Sized, codec_of
 
 MESSAGES = [codec.message for codec in mme.CODECS.values()]
 
@@ -20,7 +20,7 @@ def _ended(text: bytes) -> bytes:
     return text + b"\0"
 
 
-def _of_layout(layout: Layout) -> st.SearchStrategy[Any]:
+def _of_layout(layout: MmeLayout) -> st.SearchStrategy[Any]:
     if layout.fixed is not None:
         return st.just(layout.fixed)
     if layout.shown == "text":
@@ -35,7 +35,7 @@ def structs(draw: st.DrawFn, message: type[msgspec.Struct]) -> Any:
     """Draw a message or record; the fields that announce a length tell the truth."""
     hints = get_type_hints(message, include_extras=True)
     layouts = {field.name: codec_of(message).layout(field.name) for field in msgspec.structs.fields(message)}
-    values = {name: draw(_of_layout(layout)) for name, layout in layouts.items() if isinstance(layout, Layout)}
+    values = {name: draw(_of_layout(layout)) for name, layout in layouts.items() if isinstance(layout, MmeLayout)}
     for name, layout in layouts.items():
         if isinstance(layout, Items):
             record = get_args(get_args(hints[name])[0])[0]

@@ -7,7 +7,7 @@ from tests.slac.conftest import Line
 from v2g.slac import mme
 from v2g.slac.actions import Matched
 from v2g.slac.ev import EvSlacConfig, EvState
-from v2g.slac.evse import EvseSlacConfig, EvseState
+from v2g.slac.evse import EvseSlacConfig, EvseSlacState
 from v2g.slac.timing import STANDARD
 
 CARRIERS = 1155
@@ -31,7 +31,7 @@ def test_a_map_without_an_answer_is_repeated_and_then_done_without(role) -> None
     if role == "ev":
         bench = EvBench(EvSlacConfig(amplitude_map_carriers=4, modem=QUALCOMM)).reach(EvState.JOINING)
     else:
-        bench = EvseBench(EvseSlacConfig(amplitude_map_carriers=4, modem=QUALCOMM)).reach(EvseState.JOINING)
+        bench = EvseBench(EvseSlacConfig(amplitude_map_carriers=4, modem=QUALCOMM)).reach(EvseSlacState.JOINING)
     (request,) = bench.link(up=True)
     assert request == mme.CmAmpMapReq(amlen=4, amplitudes=b"\xff\xff")
     bench.link(up=True)  # asked again meanwhile: nothing new

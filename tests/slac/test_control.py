@@ -7,10 +7,10 @@ import pytest
 from tests.slac.benches import EV, EVSE, EVSE_MODEM, STRANGER, EvBench, EvseBench
 from tests.slac.conftest import Line, Station
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Failed, LinkLost, Matched, RestartPilot
-from v2g.slac.control import ModemConfig, Vendor
+from v2g.slac.actions import LinkLost, Matched, MatchingFailed, RestartPilot
+from v2g.slac.control import ModemConfig, ModemVendor
 from v2g.slac.ev import EvSlacConfig, EvState
-from v2g.slac.evse import EvseSlacConfig, EvseState
+from v2g.slac.evse import EvseSlacConfig, EvseSlacState
 from v2g.slac.host import nid_of
 from v2g.slac.layout import Mme
 from v2g.slac.modem import SimulatedModem
@@ -23,7 +23,7 @@ def _keys(messages: list[Mme]) -> list[bytes]:
 
 def test_a_second_key_waits_for_the_answer_to_the_first() -> None:
     """A modem that gets two at once takes neither for sure."""
-    bench = EvseBench().reach(EvseState.JOINING)
+    bench = EvseBench().reach(EvseSlacState.JOINING)
     bench.core.disconnect(bench.now)
     (first,) = _keys(bench.take())
     bench.core.connect(bench.now)
@@ -40,7 +40,7 @@ def test_a_second_key_waits_for_the_answer_to_the_first() -> None:
 
 
 def test_only_the_last_of_several_waiting_keys_is_given() -> None:
-    bench = EvseBench().reach(EvseState.MATCHED)
+    bench = EvseBench().reach(EvseSlacState.MATCHED)
     for _ in range(3):
         bench.core.error("again", bench.now)
     assert len(_keys(bench.take())) == 1
@@ -110,15 +110,15 @@ def test_a_modem_that_does_not_come_back_is_silent() -> None:
 @pytest.mark.parametrize(
     ("answers", "found"),
     [
-        ({vendor.VsOpAttributesReq}, Vendor.QUALCOMM),
-        ({vendor.NscmGetVersionReq}, Vendor.LUMISSIL),
-        (set(), Vendor.UNKNOWN),
+        ({vendor.VsOpAttributesReq}, ModemVendor.QUALCOMM),
+        ({vendor.NscmGetVersionReq}, ModemVendor.LUMISSIL),
+        (set(), ModemVendor.UNKNOWN),
     ],
 )
 def test_the_make_is_found_out_by_who_answers(answers, found) -> None:
     bench = EvBench()
     modem = SimulatedModem(
-        host_mac=EV, mac=bench.modem, measures=None, make="lumissil" if found is Vendor.LUMISSIL else "qualcomm"
+        host_mac=EV, mac=bench.modem, measures=None, make="lumissil" if found is ModemVendor.LUMISSIL else "qualcomm"
     )
     bench.core.leave(bench.now)
     bench.core.prepare(bench.now)
@@ -132,7 +132,7 @@ def test_the_make_is_found_out_by_who_answers(answers, found) -> None:
                 bench.core.receive(delivery.frame, bench.now)
         waiting += bench.take() + bench.wait(STANDARD.detection_s)
     assert bench.core._modem.vendor is found
-    assert asked == [vendor.VsOpAttributesReq, vendor.NscmGetVersionReq][: 1 if found is Vendor.QUALCOMM else 2]
+    assert asked == [vendor.VsOpAttributesReq, vendor.NscmGetVersionReq][: 1 if found is ModemVendor.QUALCOMM else 2]
     assert bench.core.deadline() is None
 
 
@@ -201,14 +201,14 @@ def test_an_answer_about_another_network_is_no_link() -> None:
     bench.choose()
     bench.confirm()
     assert bench.key_taken() == [vendor.VsNwInfoReq()]
-    station = vendor.Station(mac=STRANGER, tei=2, bda=EVSE, tx=1, rx=1)
+    station = vendor.PlcStation(mac=STRANGER, tei=2, bda=EVSE, tx=1, rx=1)
     for nid, stations in ((b"another", (station,)), (b"network", ())):
-        network = vendor.Network(
+        network = vendor.PlcNetwork(
             nid=nid, snid=1, tei=1, role=0, cco_mac=STRANGER, cco_tei=1, num_stas=len(stations), stations=stations
         )
         bench.tell(vendor.VsNwInfoCnf(num_avlns=1, networks=(network,)), source=bench.modem)
         assert bench.core.state is EvState.JOINING
-    right = vendor.Network(
+    right = vendor.PlcNetwork(
         nid=b"network", snid=1, tei=1, role=0, cco_mac=STRANGER, cco_tei=1, num_stas=1, stations=(station,)
     )
     bench.tell(vendor.VsNwInfoCnf(num_avlns=1, networks=(right,)), source=bench.modem)
@@ -253,10 +253,10 @@ def test_the_network_that_is_left_cannot_be_returned_to(line: Line) -> None:
 
 
 def test_a_modem_that_never_answers_a_key_is_a_named_failure_of_the_charger() -> None:
-    bench = EvseBench().reach(EvseState.JOINING)
+    bench = EvseBench().reach(EvseSlacState.JOINING)
     bench.core.disconnect(bench.now)
     assert len(_keys(bench.take())) == 1
     assert len(_keys(bench.wait(10.0))) == STANDARD.match_retries
-    assert bench.others[-1] == Failed("modem_silent")
+    assert bench.others[-1] == MatchingFailed("modem_silent")
     bench.core.connect(bench.now)
     assert len(_keys(bench.take())) == 1, "tried again with the next vehicle"

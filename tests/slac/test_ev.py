@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.memory import held
 from tests.slac.benches import EV, EV_MODEM, EVSE, FLAT, EvBench
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Failed, Matched
+from v2g.slac.actions import Matched, MatchingFailed
 from v2g.slac.ev import EvState
 from v2g.slac.timing import EV_CANDIDATES, STANDARD
 
@@ -105,7 +105,7 @@ def test_no_link_in_twelve_seconds_fails_and_leaves_the_network(bench: EvBench) 
     bench.confirm()
     bench.tell(mme.CmSetKeyCnf(result=1), source=EV_MODEM)
     messages = bench.wait(STANDARD.match_join_s)
-    assert bench.others[-1] == Failed("no_link")
+    assert bench.others[-1] == MatchingFailed("no_link")
     assert isinstance(messages[-1], mme.CmSetKeyReq)
 
 

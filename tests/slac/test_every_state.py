@@ -11,8 +11,8 @@ from tests.slac.benches import EV, EVSE, FLAT, STRANGER, Bench, EvBench, EvseBen
 from v2g.slac import mme, vendor
 from v2g.slac.control import ModemControl
 from v2g.slac.ev import EvState
-from v2g.slac.evse import EvseState, RunState
-from v2g.slac.layout import Layout, Mme, Sized, codec_of
+from v2g.slac.evse import EvseSlacState, RunState
+from v2g.slac.layout import Mme, MmeLayout, Sized, codec_of
 
 MESSAGES = [codec.message for codec in mme.CODECS.values()]
 
@@ -44,7 +44,7 @@ def _right(message: type[Mme], bench: Bench, **changes: Any) -> Mme:
             values[field.name] = known[field.name]
         elif field.default is msgspec.NODEFAULT:
             layout = codec_of(message).layout(field.name)
-            is_bytes = isinstance(layout, Layout) and layout.code.endswith("s")
+            is_bytes = isinstance(layout, MmeLayout) and layout.code.endswith("s")
             values[field.name] = bytes(layout.size) if is_bytes else b"" if isinstance(layout, Sized) else 0
     if message is mme.CmSetKeyCnf:
         values["result"] = 1
@@ -146,19 +146,19 @@ def _still_matches_as_vehicle(bench: EvBench) -> None:
 
 # -- charger ------------------------------------------------------------------------------------------------------
 
-EVSE_STEPS: dict[tuple[EvseState | RunState, type[Mme]], EvseState | RunState | None] = {
-    (EvseState.MATCHING, mme.CmSlacParmReq): RunState.START,
+EVSE_STEPS: dict[tuple[EvseSlacState | RunState, type[Mme]], EvseSlacState | RunState | None] = {
+    (EvseSlacState.MATCHING, mme.CmSlacParmReq): RunState.START,
     (RunState.START, mme.CmStartAttenCharInd): RunState.SOUNDS,
     (RunState.RESPONSE, mme.CmAttenCharRsp): RunState.DECISION,
     (RunState.RESPONSE, mme.CmSlacMatchReq): None,
     (RunState.DECISION, mme.CmValidateReq): RunState.TOGGLE,
     (RunState.DECISION, mme.CmSlacMatchReq): None,
-    (EvseState.JOINING, mme.CmSlacParmReq): RunState.START,
-    (EvseState.JOINING, vendor.VsPlLinkStatusCnf): EvseState.MATCHED,
-    (EvseState.JOINING, vendor.NscmGetDLinkStatusCnf): EvseState.MATCHED,
-    (EvseState.RESUMING, vendor.VsPlLinkStatusCnf): EvseState.MATCHED,
-    (EvseState.RESUMING, vendor.NscmGetDLinkStatusCnf): EvseState.MATCHED,
-    (EvseState.MATCHED, mme.CmNwStatsCnf): EvseState.MATCHING,  # of no station: the link is gone
+    (EvseSlacState.JOINING, mme.CmSlacParmReq): RunState.START,
+    (EvseSlacState.JOINING, vendor.VsPlLinkStatusCnf): EvseSlacState.MATCHED,
+    (EvseSlacState.JOINING, vendor.NscmGetDLinkStatusCnf): EvseSlacState.MATCHED,
+    (EvseSlacState.RESUMING, vendor.VsPlLinkStatusCnf): EvseSlacState.MATCHED,
+    (EvseSlacState.RESUMING, vendor.NscmGetDLinkStatusCnf): EvseSlacState.MATCHED,
+    (EvseSlacState.MATCHED, mme.CmNwStatsCnf): EvseSlacState.MATCHING,  # of no station: the link is gone
     **{(state, mme.CmSlacParmReq): RunState.START for state in RunState},
 }
 """All that one message, as it should be, may change: of the run, or where there is none, of the charger."""
@@ -188,34 +188,34 @@ def _run(state: RunState) -> EvseBench:
     return bench
 
 
-def _state(bench: EvseBench) -> EvseState | RunState:
+def _state(bench: EvseBench) -> EvseSlacState | RunState:
     runs = list(bench.core._runs.values())
     return runs[0].state if runs else bench.core.state
 
 
-def _benches() -> Iterator[tuple[EvseState | RunState, Any]]:
-    for state in EvseState:
+def _benches() -> Iterator[tuple[EvseSlacState | RunState, Any]]:
+    for state in EvseSlacState:
         yield state, lambda state=state: EvseBench().reach(state)
     for run in RUN_STATES:
         yield run, lambda run=run: _run(run)
 
 
 @pytest.mark.parametrize(("state", "make"), list(_benches()))
-def test_charger(state: EvseState | RunState, make: Any) -> None:
+def test_charger(state: EvseSlacState | RunState, make: Any) -> None:
     for message in MESSAGES:
         bench = make()
         source = bench.modem if _from_modem(message) else EV
         bench.tell(_right(message, bench), source=source)
         expected = EVSE_STEPS.get((state, message), state)
         if expected is None:
-            expected = EvseState.JOINING
+            expected = EvseSlacState.JOINING
         assert _state(bench) is expected, message
         _alive(bench)
         _still_matches_as_charger(bench)
 
 
 @pytest.mark.parametrize(("state", "make"), list(_benches()))
-def test_charger_with_something_wrong(state: EvseState | RunState, make: Any) -> None:
+def test_charger_with_something_wrong(state: EvseSlacState | RunState, make: Any) -> None:
     for message in MESSAGES:
         bench = make()
         for wrong, addresses in _wrong(message, bench):
@@ -225,7 +225,7 @@ def test_charger_with_something_wrong(state: EvseState | RunState, make: Any) ->
             answers = bench.tell(wrong, **({"source": source} | addresses))
             validating = state in (RunState.TOGGLE, RunState.WINDOW) and isinstance(wrong, mme.CmValidateReq)
             if validating and wrong.signal_type:
-                assert _state(bench) is EvseState.MATCHING, "broken off"
+                assert _state(bench) is EvseSlacState.MATCHING, "broken off"
                 break
             assert _state(bench) is state, wrong
             assert message is mme.CmAmpMapReq or answers == [], wrong

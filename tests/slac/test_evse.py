@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from tests.slac.benches import EV, EVSE, EVSE_MODEM, FLAT, QUALCOMM, RUN, EvseBench
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Failed, Matched, RestartPilot
-from v2g.slac.evse import EvseSlacConfig, EvseState
+from v2g.slac.actions import Matched, MatchingFailed, RestartPilot
+from v2g.slac.evse import EvseSlacConfig, EvseSlacState
 from v2g.slac.host import nid_of
 from v2g.slac.timing import STANDARD
 
@@ -117,11 +117,11 @@ def test_a_match_is_confirmed_again_when_asked_again_and_never_to_others(bench: 
     assert confirmation.nid == nid_of(confirmation.nmk)
     assert bench.match() == [confirmation]
     bench.tell(vendor.VsPlLinkStatusCnf(link_status=0), source=EVSE_MODEM)
-    assert bench.core.state is EvseState.JOINING
+    assert bench.core.state is EvseSlacState.JOINING
     bench.tell(vendor.VsPlLinkStatusCnf(link_status=1, mstatus=1), source=EVSE_MODEM)
-    assert bench.core.state is EvseState.JOINING
+    assert bench.core.state is EvseSlacState.JOINING
     bench.tell(vendor.VsPlLinkStatusCnf(link_status=1), source=EVSE_MODEM)
-    assert bench.core.state is EvseState.MATCHED
+    assert bench.core.state is EvseSlacState.MATCHED
     assert isinstance(bench.others[-1], Matched)
     assert bench.others[-1].attenuation_db == 10
     assert bench.match() == [confirmation]
@@ -134,7 +134,7 @@ def test_while_joining_only_the_same_vehicle_may_start_over(bench: EvseBench) ->
     bench.match()
     assert bench.tell(mme.CmSlacParmReq(run_id=b"x" * 8), source=b"\x02\0\0\0\x02\x09") == []
     bench.start(run_id=b"RUN-0002")
-    assert bench.core.state is EvseState.MATCHING
+    assert bench.core.state is EvseSlacState.MATCHING
 
 
 def test_amplitude_maps_are_answered_but_not_empty_ones(bench: EvseBench) -> None:
@@ -147,7 +147,7 @@ def test_a_silent_vehicle_is_woken_twice_then_given_up_but_still_answered(bench:
     assert bench.others[-1] == RestartPilot("vehicle_silent")
     bench.wait(47.0)
     bench.wait(47.0)
-    assert bench.others[-2:] == [RestartPilot("vehicle_silent"), Failed("vehicle_silent")]
+    assert bench.others[-2:] == [RestartPilot("vehicle_silent"), MatchingFailed("vehicle_silent")]
     assert bench.core.deadline() is None
     bench.characterize()
     assert bench.match()

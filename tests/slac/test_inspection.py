@@ -4,7 +4,7 @@ import pytest
 
 from v2g.errors import FrameError
 from v2g.slac import mme, pib, vendor
-from v2g.slac.control import Vendor
+from v2g.slac.control import ModemVendor
 from v2g.slac.inspection import ModemInspector, ModemReport
 from v2g.slac.mme import MmeFrame
 from v2g.slac.modem import AttenuationConfig, SimulatedModem
@@ -42,7 +42,7 @@ def _send(modem: SimulatedModem, message) -> list[mme.MmeFrame]:
 
 def test_a_charger_s_modem_in_good_order() -> None:
     report = _inspect(_modem())
-    assert (report.vendor, report.modem, report.chip) == (Vendor.QUALCOMM, _MODEM.hex(":"), "QCA7000")
+    assert (report.vendor, report.modem, report.chip) == (ModemVendor.QUALCOMM, _MODEM.hex(":"), "QCA7000")
     assert report.firmware.startswith("MAC-QCA7000")
     assert (report.link, report.name, report.problems) == (False, "EVSE", ())
     assert {each.name for each in report.settings} == {each.name for each in pib.SETTINGS}
@@ -73,10 +73,10 @@ def test_the_setting_can_be_written_and_is_checked() -> None:
 
 def test_other_makes_tell_what_they_can() -> None:
     lumissil = _inspect(_modem("lumissil"))
-    assert (lumissil.vendor, lumissil.firmware, lumissil.link) == (Vendor.LUMISSIL, "1.0.0.1", False)
+    assert (lumissil.vendor, lumissil.firmware, lumissil.link) == (ModemVendor.LUMISSIL, "1.0.0.1", False)
     assert lumissil.settings == ()
     other = _inspect(_modem("other"))
-    assert (other.vendor, other.answered, other.link) == (Vendor.UNKNOWN, True, False)
+    assert (other.vendor, other.answered, other.link) == (ModemVendor.UNKNOWN, True, False)
 
 
 def test_no_modem_is_no_answer() -> None:

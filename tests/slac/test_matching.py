@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Failed, LinkLost, Matched, RestartPilot, TogglePilot
+from v2g.slac.actions import LinkLost, Matched, MatchingFailed, RestartPilot, TogglePilot
 from v2g.slac.control import ModemConfig
 from v2g.slac.ev import EvSlacConfig, EvState
-from v2g.slac.evse import EvseSlacConfig, EvseState
+from v2g.slac.evse import EvseSlacConfig, EvseSlacState
 from v2g.slac.host import nid_of
 from v2g.slac.modem import AttenuationConfig
 from v2g.slac.timing import FAST, STANDARD
@@ -120,17 +120,17 @@ def test_any_pattern_of_loss_ends_in_a_match_or_a_named_failure(line, pattern: l
     ev.start(0.0)
     line.run(40.0)
     if ev.state is EvState.MATCHED:
-        assert evse.state is EvseState.MATCHED
+        assert evse.state is EvseSlacState.MATCHED
         assert ev_station.of(Matched) == evse_station.of(Matched)
     else:
-        assert isinstance(ev_station.of(Failed)[0], Failed)
+        assert isinstance(ev_station.of(MatchingFailed)[0], MatchingFailed)
 
 
 def test_nobody_answers_three_requests_an_attempt_until_the_repetition_time_is_over(line) -> None:
     station, ev = line.ev()
     ev.start(0.0)
     line.run(30.0)
-    assert station.of(Failed) == [Failed("no_charger_answers")]
+    assert station.of(MatchingFailed) == [MatchingFailed("no_charger_answers")]
     assert ev.state is EvState.UNMATCHED
     assert line.count(mme.CmSlacParmReq) == 3 * ev.attempts
     run_ids = {f.message.run_id for _, f in line.sent if isinstance(f.message, mme.CmSlacParmReq)}
@@ -150,7 +150,7 @@ def test_no_profile_no_receipt_and_no_confirmation_fail_by_their_names(line) -> 
         evse.connect(0.0)
         ev.start(0.0)
         line.run(15.0)
-        assert station.of(Failed) == [Failed(reason)]
+        assert station.of(MatchingFailed) == [MatchingFailed(reason)]
 
 
 def test_a_vehicle_takes_the_nearer_of_two_chargers_and_acknowledges_both(line) -> None:
@@ -165,7 +165,7 @@ def test_a_vehicle_takes_the_nearer_of_two_chargers_and_acknowledges_both(line) 
     assert near_station.of(Matched)
     assert not far_station.of(Matched)
     assert line.count(mme.CmAttenCharRsp) == 2
-    assert far.state is EvseState.MATCHING
+    assert far.state is EvseSlacState.MATCHING
 
 
 def test_two_vehicles_at_two_chargers_with_cross_talk_each_find_their_own(line) -> None:
@@ -192,7 +192,7 @@ def test_a_charger_out_of_reach_is_not_taken(line) -> None:
     evse.connect(0.0)
     ev.start(0.0)
     line.run(30.0)
-    assert station.of(Failed) == [Failed("too_weak")]
+    assert station.of(MatchingFailed) == [MatchingFailed("too_weak")]
     assert line.count(mme.CmSlacMatchReq) == 0
 
 
@@ -219,7 +219,7 @@ def test_unplugged_chargers_and_matched_chargers_do_not_answer(line) -> None:
     assert line.count(mme.CmSlacParmCnf) == 0
     evse.connect(line.now)
     line.run(5.0)
-    assert evse.state is EvseState.MATCHED
+    assert evse.state is EvseSlacState.MATCHED
     before = line.count(mme.CmSlacParmCnf)
     _, second = line.ev(2)
     second.start(line.now)
@@ -237,7 +237,7 @@ def test_leaving_takes_a_new_key_and_the_other_side_sees_the_link_go(line) -> No
     ev.leave(line.now)
     line.run(line.now + 2.0)
     assert evse_station.of(LinkLost, RestartPilot) == [LinkLost(), RestartPilot("link_lost")]
-    assert evse.state is EvseState.MATCHING, "ready for the vehicle that starts over"
+    assert evse.state is EvseSlacState.MATCHING, "ready for the vehicle that starts over"
     ev.start(line.now)
     line.run(line.now + 5.0)
     new = evse_station.of(Matched)[1]
@@ -269,11 +269,11 @@ def test_a_silent_modem_is_a_named_failure_on_either_side(line) -> None:
     evse.connect(0.0)
     ev.start(0.0)
     line.run(20.0)
-    assert ev_station.of(Failed) == [Failed("modem_silent")]
+    assert ev_station.of(MatchingFailed) == [MatchingFailed("modem_silent")]
     evse_station.modem_answers = False
     evse.disconnect(line.now)
     line.run(30.0)
-    assert Failed("modem_silent") in evse_station.of(Failed)
+    assert MatchingFailed("modem_silent") in evse_station.of(MatchingFailed)
 
 
 def test_no_link_after_the_match_starts_the_charger_over(line) -> None:
@@ -283,7 +283,7 @@ def test_no_link_after_the_match_starts_the_charger_over(line) -> None:
     evse.connect(0.0)
     ev.start(0.0)
     line.run(14.0)
-    assert ev_station.of(Failed) == [Failed("no_link")]
+    assert ev_station.of(MatchingFailed) == [MatchingFailed("no_link")]
     assert evse_station.of(RestartPilot) == [RestartPilot("no_link")]
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from v2g.slac import mme
 from v2g.slac.mme import MmeFrame
-from v2g.slac.modem import AttenuationConfig, Delivery, SimulatedModem
+from v2g.slac.modem import AttenuationConfig, FrameDelivery, SimulatedModem
 
 _HOST, _MODEM, _PEV = bytes.fromhex("020000000101"), bytes.fromhex("060000000101"), bytes.fromhex("020000000201")
 
@@ -47,9 +47,9 @@ def test_frames_for_others_stay_on_the_line_and_other_traffic_passes() -> None:
     modem = _modem()
     assert modem.from_line(b"\x02\0\0\0\0\x77" + bytes(60)) == []
     ethernet = _HOST + _PEV + b"\x86\xdd" + bytes(50)
-    assert modem.from_line(ethernet) == [Delivery("host", ethernet)]
+    assert modem.from_line(ethernet) == [FrameDelivery("host", ethernet)]
     solicitation = bytes.fromhex("3333ff000101") + ethernet[6:]
-    assert modem.from_line(solicitation) == [Delivery("host", solicitation)]
+    assert modem.from_line(solicitation) == [FrameDelivery("host", solicitation)]
     assert modem.from_host(mme.LOCAL_MODEM + bytes(60)) == []
 
 
@@ -69,7 +69,7 @@ def test_a_link_is_two_modems_in_one_network_and_goes_with_the_key() -> None:
     assert a.link_up
     assert b.link_up
     ethernet = _HOST + _PEV + b"\x86\xdd" + bytes(50)
-    assert b.from_host(ethernet) == [Delivery("line", ethernet)]
+    assert b.from_host(ethernet) == [FrameDelivery("line", ethernet)]
     key(b, a, _PEV, b"another")
     assert b.from_host(ethernet) == [], "IP travels inside a network only"
     assert not a.link_up

@@ -6,9 +6,9 @@ from tests.slac.benches import EvBench, EvseBench
 from tests.slac.conftest import Line, Station
 from v2g.iec61851.pilot import PilotState
 from v2g.slac import mme
-from v2g.slac.actions import Failed, LinkLost, Matched, OscillatorOff, OscillatorOn, RestartPilot, TogglePilot
+from v2g.slac.actions import LinkLost, Matched, MatchingFailed, OscillatorOff, OscillatorOn, RestartPilot, TogglePilot
 from v2g.slac.ev import EvSlacConfig, EvState
-from v2g.slac.evse import EvseState
+from v2g.slac.evse import EvseSlacState
 from v2g.slac.timing import STANDARD, SlacTiming
 
 
@@ -29,7 +29,7 @@ def test_in_a_pause_nobody_asks_and_nobody_loses(line: Line) -> None:
     line.sent.clear()
     line.run(line.now + 3600)
     assert line.sent == []
-    assert ev_station.of(LinkLost, Failed) == evse_station.of(LinkLost, RestartPilot, Failed) == []
+    assert ev_station.of(LinkLost, MatchingFailed) == evse_station.of(LinkLost, RestartPilot, MatchingFailed) == []
 
 
 def test_the_vehicle_wakes_the_charger_by_a_toggle_and_both_go_on_in_the_same_network(line: Line) -> None:
@@ -81,13 +81,13 @@ def test_a_charger_that_does_not_go_on_is_a_named_failure_and_left() -> None:
     bench.core.wake_up(bench.now)
     (key,) = bench.wait(STANDARD.conn_resume_s)
     assert isinstance(key, mme.CmSetKeyReq)
-    assert bench.others[-1] == Failed("not_resumed")
+    assert bench.others[-1] == MatchingFailed("not_resumed")
     assert bench.core.state is EvState.UNMATCHED
 
 
 @pytest.mark.parametrize("length_s", [0.1, 0.6])
 def test_a_pulse_that_is_no_toggle_wakes_nobody(length_s: float) -> None:
-    bench = EvseBench().reach(EvseState.PAUSED)
+    bench = EvseBench().reach(EvseSlacState.PAUSED)
     bench.now += 10
     bench.core.pilot(PilotState.C, bench.now)
     bench.now += length_s
@@ -95,13 +95,13 @@ def test_a_pulse_that_is_no_toggle_wakes_nobody(length_s: float) -> None:
     assert bench.core.deadline() is None
 
 
-@pytest.mark.parametrize("state", [EvseState.PAUSED, EvseState.RESUMING])
-def test_an_unplugged_cable_ends_a_pause_and_the_network(state: EvseState) -> None:
+@pytest.mark.parametrize("state", [EvseSlacState.PAUSED, EvseSlacState.RESUMING])
+def test_an_unplugged_cable_ends_a_pause_and_the_network(state: EvseSlacState) -> None:
     bench = EvseBench().reach(state)
     bench.core.disconnect(bench.now)
     (key,) = bench.take()
     assert isinstance(key, mme.CmSetKeyReq)
-    assert bench.core.state is EvseState.UNMATCHED
+    assert bench.core.state is EvseSlacState.UNMATCHED
 
 
 def test_only_a_matched_link_can_pause_and_only_a_paused_one_wake() -> None:
@@ -117,28 +117,28 @@ def test_only_a_matched_link_can_pause_and_only_a_paused_one_wake() -> None:
         if state not in (EvState.PAUSED, EvState.WAKING):
             bench.core.resume(bench.now)
             assert bench.core.state is state
-    for state in EvseState:
+    for state in EvseSlacState:
         charger = EvseBench().reach(state)
-        if state is not EvseState.MATCHED:
+        if state is not EvseSlacState.MATCHED:
             charger.core.pause(charger.now)
             assert charger.core.state is state
-        if state is not EvseState.PAUSED:
+        if state is not EvseSlacState.PAUSED:
             charger.core.wake_up(charger.now)
             charger.wait(0.05)
             assert charger.core.state is state
 
 
-@pytest.mark.parametrize("state", EvseState)
-def test_an_error_leaves_and_lets_the_vehicle_start_over(state: EvseState) -> None:
+@pytest.mark.parametrize("state", EvseSlacState)
+def test_an_error_leaves_and_lets_the_vehicle_start_over(state: EvseSlacState) -> None:
     bench = EvseBench().reach(state)
     bench.core.error("session_failed", bench.now)
     messages = bench.take()
-    if state is EvseState.UNMATCHED:
+    if state is EvseSlacState.UNMATCHED:
         assert messages == []
         return
     assert [type(m) for m in messages] == [mme.CmSetKeyReq]
     assert bench.others[-1] == RestartPilot("session_failed")
-    assert bench.core.state is EvseState.MATCHING
+    assert bench.core.state is EvseSlacState.MATCHING
     bench.key_taken()
     bench.characterize()
     assert bench.match()
@@ -164,7 +164,7 @@ def test_a_vehicle_may_be_configured_to_match_again_by_itself(line: Line) -> Non
     ev_station, ev = line.ev(config=EvSlacConfig(timing=timing))
     ev.start(0.0)
     line.run(12.0)
-    assert ev_station.of(Failed) == [Failed("no_charger_answers")]
+    assert ev_station.of(MatchingFailed) == [MatchingFailed("no_charger_answers")]
     evse.connect(line.now)
     line.run(line.now + timing.connection_pause_s)
     assert ev_station.of(Matched) == evse_station.of(Matched) != []

@@ -10,7 +10,7 @@ from benchmarks.battery import samples
 from csms.batteries.rules import Battery, advance
 from csms.telemetry.rules import StoredRecord
 from deploy.stream.keyed import record_of
-from v2g.battery.detectors import Settings
+from v2g.battery.detectors import DetectorSettings
 from v2g.telemetry.signals import SCHEMA_4, Record, encode_record
 
 LATE_MS = 4000
@@ -45,5 +45,5 @@ def embedded(lines: Sequence[bytes]) -> list[bytes]:
         known.setdefault(record.ev, {})[record.boot, record.seq] = record
     found = []
     for records in known.values():
-        found += advance(Settings(), Battery(), [records[place] for place in sorted(records)]).reports
+        found += advance(DetectorSettings(), Battery(), [records[place] for place in sorted(records)]).reports
     return sorted(msgspec.json.encode(each, order="deterministic") for each in found)

@@ -6,7 +6,7 @@ import pytest
 
 from deploy.stream.keyed import Stream, is_record, offered, passed, record_of
 from tests.stream.fleet import LATE_MS, embedded, fleet
-from v2g.battery.detectors import Settings
+from v2g.battery.detectors import DetectorSettings
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -20,10 +20,10 @@ def test_records_out_of_order_and_repeated_give_the_same_findings(seed: int) -> 
         streams[record.ev] = offered(streams.get(record.ev, Stream()), record)
         newest_ms = max(newest_ms, record.at_ms)
         if scatter.random() < 0.1:
-            streams[record.ev], new = passed(Settings(), streams[record.ev], newest_ms - LATE_MS - 10)
+            streams[record.ev], new = passed(DetectorSettings(), streams[record.ev], newest_ms - LATE_MS - 10)
             found += new
     for stream in streams.values():
-        found += passed(Settings(), stream, 2**62)[1]
+        found += passed(DetectorSettings(), stream, 2**62)[1]
     expected = embedded(lines)
     assert sorted(found) == expected
     assert len(expected) > 3
@@ -46,6 +46,6 @@ def test_numbers_of_any_size_are_records_or_not() -> None:
 
 def test_what_the_watermark_has_not_passed_waits() -> None:
     stream = offered(Stream(), record_of(fleet(1, 1)[0]))
-    same, found = passed(Settings(), stream, 999)
+    same, found = passed(DetectorSettings(), stream, 999)
     assert (same, found) == (stream, ())
-    assert passed(Settings(), stream, 1000)[0].battery.seq == 1
+    assert passed(DetectorSettings(), stream, 1000)[0].battery.seq == 1

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from csms.config import MqttSource
-from pki_tools.issuing import Order, issue_certificate
+from pki_tools.issuing import CertificateOrder, issue_certificate
 from pki_tools.tree import PkiTree
 from tests.packages import need
 from v2g.io.mqtt.config import MqttConfig
@@ -16,7 +16,7 @@ def leaf(pki: PkiTree, common_name: str) -> str:
     """Return the name of the certificate of this common name, issued when it is not there."""
     name = f"csms/{common_name}"
     if not pki.path(f"{name}/chain.pem").exists():
-        order = Order(role=Role.GATEWAY, name=name, common_name=common_name)
+        order = CertificateOrder(role=Role.GATEWAY, name=name, common_name=common_name)
         issue_certificate(pki.directory, order, at=datetime.now(UTC))
     return name
 

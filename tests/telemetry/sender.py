@@ -27,7 +27,7 @@ from v2g.telemetry.columns import encode_compact
 from v2g.telemetry.delivery import TOPIC_PREFIX, encode_delivery
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import Record, encode_record
-from v2g_gateway.delivery import Delivery
+from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.uplink import MqttUplink
 
 PRIORITIES: Final = {7: Priority.SETTLEMENT, 13: Priority.SAFETY, 17: Priority.DIAGNOSTIC}
@@ -81,7 +81,7 @@ async def send(order: Order) -> None:
         sys.stderr.write(f"{order.ev} {event.name} {event.data}\n")
         sys.stderr.flush()
 
-    delivery = Delivery(order.ev, box, observe, encode=encode_compact if order.compact else encode_delivery)
+    delivery = UplinkDelivery(order.ev, box, observe, encode=encode_compact if order.compact else encode_delivery)
     uplink = MqttUplink(order.mqtt, TOPIC_PREFIX, order.ev, delivery.on_marks, boot=box.boot)
     uplink.start()
     tasks = Supervisor(observe)

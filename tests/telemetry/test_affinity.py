@@ -26,7 +26,7 @@ from v2g.telemetry.columns import decode_compact, encode_compact, is_compact
 from v2g.telemetry.delivery import TOPIC_PREFIX, decode_marks, encode_delivery, marks_topic, records_topic
 from v2g.telemetry.signals import Record, encode_record
 from v2g_cli.demo.broker import Broker
-from v2g_gateway.delivery import Delivery
+from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.uplink import MqttUplink
 
 VEHICLES = [f"EV-{number}" for number in range(1, 9)]
@@ -54,7 +54,7 @@ class Vehicle:
 
     def __init__(self, ev: str, box: Outbox, mqtt: MqttConfig) -> None:
         self.ev, self.box, self.seq = ev, box, 0
-        self.delivery = Delivery(ev, box, lambda _: None, encode=encode_compact)
+        self.delivery = UplinkDelivery(ev, box, lambda _: None, encode=encode_compact)
         self.uplink = Uplink(mqtt, TOPIC_PREFIX, ev, self.delivery.on_marks, boot=box.boot)
 
     async def make(self, records: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.telemetry.batch import CONTEXT_S, PROMPT_S, Band, Bands, Batcher, Mirror
+from v2g.telemetry.batch import CONTEXT_S, PROMPT_S, Band, Bands, Batcher, BatchMirror
 from v2g.telemetry.mapping import normalised
 from v2g.telemetry.priority import Prioritiser, Priority
 from v2g.telemetry.signals import CONTEXTS, LATITUDE, LONGITUDE, SIGNALS, Record, decode_record, encode_record
@@ -46,7 +46,7 @@ UNBOUNDED = Bands(parked=FREE, driving=FREE, charging=FREE, fast_charging=FREE)
 @pytest.mark.requirement("R66")
 @given(STEPS, st.floats(0.1, 10))
 def test_a_receiver_rebuilds_the_exact_state(steps: list[tuple[float, dict[str, float]]], keyframe_s: float) -> None:
-    mirror, truth = Mirror(), {}
+    mirror, truth = BatchMirror(), {}
     for _, record in run(steps, Batcher("EV", 1, keyframe_s=keyframe_s)):
         mirror.apply(record)
     for _, values in steps:
@@ -58,7 +58,7 @@ def test_a_receiver_rebuilds_the_exact_state(steps: list[tuple[float, dict[str, 
 @pytest.mark.requirement("R66")
 @given(STEPS, st.sets(st.integers(1, 40)))
 def test_a_receiver_knows_whether_it_is_complete(steps: list[tuple[float, dict[str, float]]], lost: set[int]) -> None:
-    mirror, whole = Mirror(), Mirror()
+    mirror, whole = BatchMirror(), BatchMirror()
     for _, record in run(steps, Batcher("EV", 1, keyframe_s=1.0, bands=UNBOUNDED)):
         whole.apply(record)
         if record.seq not in lost:
@@ -74,7 +74,7 @@ def test_a_lost_record_heals_within_a_keyframe_even_if_nothing_changes(
     steps: list[tuple[float, dict[str, float]]], lost: set[int], context: str
 ) -> None:
     """However many records are lost: once one interval of keyframes comes through, the state is exact."""
-    batcher, mirror, truth, now = Batcher("EV", 1, keyframe_s=2.0), Mirror(), dict[str, float](), 0.0
+    batcher, mirror, truth, now = Batcher("EV", 1, keyframe_s=2.0), BatchMirror(), dict[str, float](), 0.0
 
     def sample(values: dict[str, float], without: set[int]) -> None:
         batcher.offer(values, now, int(now * 1000), context)
@@ -98,7 +98,7 @@ def test_a_lost_record_heals_within_a_keyframe_even_if_nothing_changes(
 @pytest.mark.requirement("R87")
 @given(STEPS, st.sampled_from(["city", "highway", "charging", "discharging"]))
 def test_no_change_waits_longer_than_half_a_second(steps: list[tuple[float, dict[str, float]]], context: str) -> None:
-    batcher, mirror, truth, now = Batcher("EV", 1), Mirror(), dict[str, float](), 0.0
+    batcher, mirror, truth, now = Batcher("EV", 1), BatchMirror(), dict[str, float](), 0.0
     batcher.offer({}, 0.0, 0, context)
     for pause, values in steps:
         now += pause

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from v2g.telemetry.batch import Batcher
-from v2g.telemetry.cells import Around, CellRecorder, CellStatistics, CellWindows, HeatGradient
+from v2g.telemetry.cells import CellRecorder, CellStatistics, CellSummary, CellWindows, HeatGradient
 from v2g.telemetry.signals import CellSamples, encode_record
 
 
@@ -94,7 +94,7 @@ def volts(at_ms: int, cells: int = 96) -> dict[int, float]:
 
 
 def test_samples_around_a_finding_are_those_that_came_and_each_is_sent_once() -> None:
-    recorder = CellRecorder(Around(before_s=5, after_s=3), 96)
+    recorder = CellRecorder(CellSummary(before_s=5, after_s=3), 96)
     parts: list[CellSamples] = []
     for at_ms in range(0, 20_001, 100):
         parts += recorder.add(volts(at_ms), at_ms)
@@ -112,7 +112,7 @@ def test_samples_around_a_finding_are_those_that_came_and_each_is_sent_once() ->
 
 @pytest.mark.parametrize(("cells", "hertz"), [(96, 1000), (2000, 50), (12, 10)])
 def test_samples_around_a_finding_are_bounded_in_number_and_in_octets(cells: int, hertz: int) -> None:
-    recorder = CellRecorder(Around(), cells)
+    recorder = CellRecorder(CellSummary(), cells)
     everything = dict.fromkeys(range(1, cells + 1), 4.9999)
     parts: list[CellSamples] = []
     for number in range(25 * hertz):
@@ -126,9 +126,9 @@ def test_samples_around_a_finding_are_bounded_in_number_and_in_octets(cells: int
 
 
 def test_no_samples_are_sent_where_none_are_wanted_and_a_clock_that_was_set_back_begins_anew() -> None:
-    off = CellRecorder(Around(before_s=0, after_s=0), 3)
+    off = CellRecorder(CellSummary(before_s=0, after_s=0), 3)
     assert off.add(volts(0, 3), 0) == off.found(0) == ()
-    recorder = CellRecorder(Around(), 3)
+    recorder = CellRecorder(CellSummary(), 3)
     assert recorder.add(volts(0, 3), 90_000) == recorder.add(volts(0, 3), 1000) == ()
     assert recorder.add(volts(0, 3), 2000) == ()
     (part,) = recorder.found(2000)

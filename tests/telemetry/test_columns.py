@@ -14,7 +14,7 @@ from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import CodecError
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.columns import NAMES, decode_compact, encode_compact, is_compact
-from v2g.telemetry.delivery import MAX_BATCH, Notice, encode_delivery, encode_notice
+from v2g.telemetry.delivery import MAX_BATCH, DeliveryNotice, encode_delivery, encode_notice
 from v2g.telemetry.local_events import LocalEvent
 from v2g.telemetry.signals import CellSamples, Record, encode_record
 
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.requirement("R95")
 COPY = Copy(session_id="00" * 8, number=1, checkpoint=b"c", receipt=b"r")
 OTHERS = st.sampled_from(
     [
-        encode_notice(Notice("EV-1", 1, ((1, 2),))),
-        encode_notice(Notice("EV-1", 1, boot_id="00112233445566ff")),
+        encode_notice(DeliveryNotice("EV-1", 1, ((1, 2),))),
+        encode_notice(DeliveryNotice("EV-1", 1, boot_id="00112233445566ff")),
         encode_record(Record("EV-1", 1, 5, 5, "parked", keyframe=False, signals={"battery.soc": 50.0})),
         encode_record(
             Record("EV-1", 1, 6, 5, "parked", keyframe=False, signals={}, schema="v2g-telemetry/2", checkpoint=COPY)
@@ -127,7 +127,7 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, object]) -> No
 
 def test_the_id_of_the_boot_takes_ten_octets_before_its_records() -> None:
     """The form of earlier gateways, without it, is read, too."""
-    named = encode_notice(Notice("EV-1", 1, boot_id="00112233445566ff"))
+    named = encode_notice(DeliveryNotice("EV-1", 1, boot_id="00112233445566ff"))
     records = decode_compact(columns(form=3))
     assert decode_compact(columns(form=2, boot_id=bytes.fromhex("00112233445566ff"))) == [
         named,

@@ -17,7 +17,7 @@ from v2g.config import Table
 from v2g.hardware.board.firmware import BoardFirmware
 from v2g.hardware.power_modules.bank import ModulesConfig
 from v2g.hardware.power_modules.infypower import InfypowerConfig
-from v2g.hardware.simulation import Load
+from v2g.hardware.simulation import StageLoad
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
 from v2g.iec61851.proximity import SEATED_OHM
 from v2g.io.hardware import linux_board
@@ -107,7 +107,7 @@ async def test_the_board_of_a_computers_own_parts_passes(tmp_path: Path, monkeyp
 async def test_power_modules_pass(load_mv: int | None, passes: int) -> None:
     config = ModulesConfig(interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, isolation_s=0.05)
     modules = Modules(config)
-    modules.bank.load = None if load_mv is None else Load(load_mv, *(True,), 200_000, 200_000)
+    modules.bank.load = None if load_mv is None else StageLoad(load_mv, *(True,), 200_000, 200_000)
     bench = Bench(energised=True, discharge=True, voltage_mv=420_000, load_mv=load_mv)
     wrong, passed = await failures("stage", "can", config, bench)
     await modules.close()
@@ -123,7 +123,7 @@ async def test_infypower_modules_pass(load_mv: int | None, passes: int) -> None:
         interface="virtual", channel=uuid.uuid4().hex, bitrate=500_000, modules=(0, 1), send_s=0.05, isolation_s=0.05
     )
     modules = Modules(config)
-    modules.bank.load = None if load_mv is None else Load(load_mv, *(True,), 200_000, 200_000)
+    modules.bank.load = None if load_mv is None else StageLoad(load_mv, *(True,), 200_000, 200_000)
     bench = Bench(energised=True, discharge=False, voltage_mv=420_000, load_mv=load_mv)
     wrong, passed = await failures("stage", "infypower", config, bench)
     await modules.close()

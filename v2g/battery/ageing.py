@@ -20,7 +20,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.battery.cell import Cell, Electrodes, Reading
+from v2g.battery.cell import Cell, CellReading, Electrodes
 
 _N: Final = range(3)
 _MONTH_S: Final = 30 * 86_400.0
@@ -80,7 +80,7 @@ def update_capacity(
     settings: CapacitySettings,
     cell: Cell,
     state: CapacityState,
-    now: Reading,
+    now: CellReading,
     rate: float,
     now_rate: float,
     seconds: float,
@@ -288,7 +288,7 @@ class ResistanceState(msgspec.Struct, frozen=True):
 
 
 def update_resistance(
-    settings: ResistanceSettings, state: ResistanceState, before: Reading, now: Reading, capacity_ah: float
+    settings: ResistanceSettings, state: ResistanceState, before: CellReading, now: CellReading, capacity_ah: float
 ) -> ResistanceState:
     """Return the estimate after two readings, the same one where they are no step."""
     rate = (now.current_a - before.current_a) / capacity_ah

@@ -120,7 +120,7 @@ CURVES: Final = {name: cell.curve(cell.fresh) for name, cell in CELLS.items()}
 """Open-circuit voltage of new cells."""
 
 
-class Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PackModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The battery of a vehicle as its maker describes it."""
 
     chemistry: Annotated[Chemistry, Meta(description="chemistry of the cells")] = "nmc"
@@ -133,7 +133,7 @@ class Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return CELLS[self.chemistry]
 
 
-class Reading(msgspec.Struct, frozen=True):
+class CellReading(msgspec.Struct, frozen=True):
     """Current (A, positive while charging) and voltage (V) of a pack at the same time."""
 
     at_ms: int
@@ -142,19 +142,19 @@ class Reading(msgspec.Struct, frozen=True):
     """The mean cell's voltage."""
 
 
-def reading(pack: Pack, sample: Sample) -> Reading | None:
+def reading(pack: PackModel, sample: Sample) -> CellReading | None:
     """Return what a sample says of the pack, or None where current or voltage are missing."""
     current_a, voltage_v = sample.values.get("battery.current"), sample.values.get("battery.voltage")
     if current_a is None or voltage_v is None:
         return None
-    return Reading(sample.at_ms, current_a, voltage_v / pack.cells)
+    return CellReading(sample.at_ms, current_a, voltage_v / pack.cells)
 
 
 HELD_MS: Final = 2_000
 """Readings further apart: gateways make a record each second while something changes."""
 
 
-def mean_a(before: Reading, now: Reading) -> float:
+def mean_a(before: CellReading, now: CellReading) -> float:
     """Return the mean current (A) between two readings: of both, or the earlier one where they are further
     apart, as a vehicle that sends changes only would have sent another."""
     return (before.current_a + now.current_a) / 2 if now.at_ms - before.at_ms <= HELD_MS else before.current_a

@@ -28,7 +28,7 @@ class Watched(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     least: Annotated[float, Meta(gt=0, description="smallest standard deviation that is believed, in its unit")] = 1e-3
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CusumSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is watched, and how patiently."""
 
     watched: tuple[Watched, ...] = (
@@ -56,13 +56,13 @@ class Track(msgspec.Struct, frozen=True):
     drifts: bool = False
 
 
-class State(msgspec.Struct, frozen=True):
+class CusumState(msgspec.Struct, frozen=True):
     """Tracks by signal."""
 
     tracks: dict[str, Track] = {}
 
 
-def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
+def step(settings: CusumSettings, state: CusumState, sample: Sample) -> tuple[CusumState, tuple[Finding, ...]]:
     """Add a sample to its day; a day is compared when a sample of a later one comes."""
     tracks, found = dict(state.tracks), ()  # type: dict[str, Track], tuple[Finding, ...]
     day = sample.at_ms // _DAY_MS
@@ -78,10 +78,12 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
             samples = track.samples + 1
             mean = track.mean + (value - track.mean) / samples
             tracks[each.signal] = msgspec.structs.replace(track, mean=mean, samples=samples)
-    return State(tracks), found
+    return CusumState(tracks), found
 
 
-def _ended(settings: Settings, watched: Watched, track: Track, sample: Sample) -> tuple[Track, tuple[Finding, ...]]:
+def _ended(
+    settings: CusumSettings, watched: Watched, track: Track, sample: Sample
+) -> tuple[Track, tuple[Finding, ...]]:
     value = track.mean - watched.per_year * (track.day - track.first) / 365.25
     days = track.days + 1
     if days <= settings.reference:  # Welford's mean and sum of squares

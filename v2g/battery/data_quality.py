@@ -25,7 +25,7 @@ _JUMPS: Final = {name: each.jump for name, each in SIGNALS.items() if each.jump}
 _WARNING: Final[Severity] = "warning"
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DataQualitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When data are wrong."""
 
     stays_ms: Annotated[int, Meta(ge=0, le=60_000, description="a jump that stays so long is a step, ms")] = 300
@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: Annotated[int, Meta(ge=5, le=1000, description="steps before a sign is judged")] = 20
 
 
-class State(msgspec.Struct, frozen=True):
+class DataQualityState(msgspec.Struct, frozen=True):
     """The last trusted values by signal, jumps that have not stayed yet (value, since ms), and what was found."""
 
     at_ms: int | None = None
@@ -53,7 +53,9 @@ class State(msgspec.Struct, frozen=True):
     """Current and voltage of the last sample."""
 
 
-def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
+def step(
+    settings: DataQualitySettings, state: DataQualityState, sample: Sample
+) -> tuple[DataQualityState, tuple[Finding, ...]]:
     """Look at a sample as it came; its values may be no numbers."""
     numbers = {name: value for name, value in sample.values.items() if math.isfinite(value)}
     ranged = {name: value for name, value in numbers.items() if _in_range(name, value)}
@@ -80,7 +82,7 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
         shown = {name: each for name, (each, _) in jumped.items()} if kind == "data_jump" else numbers
         wrong[kind], new = judge(kind, _WARNING, wrong.get(kind, False), value, limit, clear, sample, shown)
         found += new
-    return State(sample.at_ms, values, jumped, wrong, agrees, steps, now or state.before), found
+    return DataQualityState(sample.at_ms, values, jumped, wrong, agrees, steps, now or state.before), found
 
 
 def plausible(sample: Sample) -> Sample:
@@ -89,7 +91,7 @@ def plausible(sample: Sample) -> Sample:
     return Sample(sample.at_ms, values)
 
 
-def trusted(state: State, sample: Sample) -> Sample:
+def trusted(state: DataQualityState, sample: Sample) -> Sample:
     """Return a plausible sample that `step` has just taken, without what jumped or has the wrong sign."""
     wrong = {*state.jumped, *(_BY_CURRENT if state.wrong.get("data_sign") else ())}
     return Sample(sample.at_ms, {name: each for name, each in sample.values.items() if name not in wrong})
@@ -101,7 +103,7 @@ def _in_range(name: str, value: float) -> bool:
 
 
 def _jumps(
-    settings: Settings, state: State, values: dict[str, float], at_ms: int, passed_s: float
+    settings: DataQualitySettings, state: DataQualityState, values: dict[str, float], at_ms: int, passed_s: float
 ) -> tuple[dict[str, float], dict[str, tuple[float, int]]]:
     """Return the newest trusted values, and those that have jumped and may go back."""
     known, jumped = dict(state.values), {}

@@ -19,7 +19,7 @@ CHARGE: Final = ((-10.0, 0.0), (0.0, 0.1), (10.0, 0.4), (20.0, 1.0), (40.0, 1.0)
 DISCHARGE: Final = ((-30.0, 0.0), (-20.0, 0.2), (0.0, 0.6), (20.0, 1.0), (40.0, 1.0), (50.0, 0.5), (60.0, 0.0))
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DeratingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Curves of (degrees C, share of the power): linear between the points, and no power beyond them."""
 
     charge: Annotated[Curve, Meta(description="pairs of degrees C and share of the charging power")] = CHARGE

@@ -1,7 +1,7 @@
 """All detectors: their settings, their states as one document, and one step of those that a place runs.
 
-A detector is a module here with `Settings`, `State` (frozen, serialisable) and `step`. Adding one is a field in
-`Settings` and `State`, and its `step` in `_STEPS`; that of an estimator has `estimates(state)` in `_ESTIMATES`, too.
+A detector is a module here with `DetectorSettings`, `DetectorState` (frozen, serialisable) and `step`. Adding one is a field in
+`DetectorSettings` and `DetectorState`, and its `step` in `_STEPS`; that of an estimator has `estimates(state)` in `_ESTIMATES`, too.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -43,16 +43,16 @@ EDGE: Final = frozenset({"limits", "runaway", "imbalance"})
 BACK_END: Final = frozenset(_STEPS)
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DetectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of all detectors."""
 
-    data: _data.Settings = _data.Settings()
-    limits: _limits.Settings = _limits.Settings()
-    runaway: _runaway.Settings = _runaway.Settings()
-    imbalance: _imbalance.Settings = _imbalance.Settings()
-    drift: _cusum.Settings = _cusum.Settings()
-    health: _health.Settings = _health.Settings()
-    twin: _twin.Settings = _twin.Settings()
+    data: _data.DataQualitySettings = _data.DataQualitySettings()
+    limits: _limits.CellLimitSettings = _limits.CellLimitSettings()
+    runaway: _runaway.RunawaySettings = _runaway.RunawaySettings()
+    imbalance: _imbalance.ImbalanceSettings = _imbalance.ImbalanceSettings()
+    drift: _cusum.CusumSettings = _cusum.CusumSettings()
+    health: _health.HealthSettings = _health.HealthSettings()
+    twin: _twin.TwinSettings = _twin.TwinSettings()
 
     def __post_init__(self) -> None:
         """Let the twin be one of the battery that `health` describes, if it has no description of its own."""
@@ -60,21 +60,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             msgspec.structs.force_setattr(self, "twin", msgspec.structs.replace(self.twin, pack=self.health.pack))
 
 
-class State(msgspec.Struct, frozen=True):
+class DetectorState(msgspec.Struct, frozen=True):
     """States of all detectors of one battery."""
 
-    data: _data.State = _data.State()
-    limits: _limits.State = _limits.State()
-    runaway: _runaway.State = _runaway.State()
-    imbalance: _imbalance.State = _imbalance.State()
-    drift: _cusum.State = _cusum.State()
-    health: _health.State = _health.State()
-    twin: _twin.State = _twin.State()
+    data: _data.DataQualityState = _data.DataQualityState()
+    limits: _limits.CellLimitState = _limits.CellLimitState()
+    runaway: _runaway.RunawayState = _runaway.RunawayState()
+    imbalance: _imbalance.ImbalanceState = _imbalance.ImbalanceState()
+    drift: _cusum.CusumState = _cusum.CusumState()
+    health: _health.HealthState = _health.HealthState()
+    twin: _twin.TwinState = _twin.TwinState()
 
 
 def step(
-    settings: Settings, state: State, sample: Sample, which: Collection[str] = BACK_END
-) -> tuple[State, tuple[Finding, ...]]:
+    settings: DetectorSettings, state: DetectorState, sample: Sample, which: Collection[str] = BACK_END
+) -> tuple[DetectorState, tuple[Finding, ...]]:
     """Let detectors take a sample; return their states and what they found, in a fixed order.
 
     Values that are wrong as data are findings of their own, and detectors do not see them. What a second sample of the
@@ -95,6 +95,6 @@ def step(
     return msgspec.structs.replace(state, **states), tuple(found)
 
 
-def estimates(state: State) -> dict[str, float]:
+def estimates(state: DetectorState) -> dict[str, float]:
     """Return what all estimators know, by name; what they do not know yet is not there."""
     return {name: value for key, each in _ESTIMATES.items() for name, value in each(getattr(state, key)).items()}

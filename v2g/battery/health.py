@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from v2g.battery import ageing as _ageing
 from v2g.battery import soc as _soc
-from v2g.battery.cell import CURVES, Curve, Pack, mean_a, reading
+from v2g.battery.cell import CURVES, Curve, PackModel, mean_a, reading
 from v2g.battery.finding import Finding, judge
 from v2g.battery.sample import Sample
 
@@ -23,12 +23,12 @@ _SET_BACK_S: Final = 60.0
 """A reading that is older than the last one by more comes from a clock that was set back: time goes on from there."""
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is estimated how, and when it is a finding."""
 
-    pack: Pack | None = None
+    pack: PackModel | None = None
     """Nothing is estimated of an unknown battery."""
-    soc: _soc.Settings = _soc.Settings()
+    soc: _soc.SocSettings = _soc.SocSettings()
     capacity: _ageing.CapacitySettings = _ageing.CapacitySettings()
     resistance: _ageing.ResistanceSettings = _ageing.ResistanceSettings()
     low: Annotated[float, Meta(gt=0, lt=1, description="state of health below is a finding")] = 0.8
@@ -57,10 +57,10 @@ class Model(msgspec.Struct, frozen=True):
     fits: int = 0
 
 
-class State(msgspec.Struct, frozen=True):
+class HealthState(msgspec.Struct, frozen=True):
     """Estimates of one battery; None before its first reading."""
 
-    soc: _soc.State | None = None
+    soc: _soc.SocState | None = None
     capacity: _ageing.CapacityState | None = None
     resistance: _ageing.ResistanceState = _ageing.ResistanceState()
     cycles: _ageing.CycleState = _ageing.CycleState()
@@ -73,7 +73,7 @@ class State(msgspec.Struct, frozen=True):
     apart: bool = False
 
 
-def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
+def step(settings: HealthSettings, state: HealthState, sample: Sample) -> tuple[HealthState, tuple[Finding, ...]]:
     """Take a sample; one without current or voltage, or of a time before the last, changes nothing."""
     pack = settings.pack
     now = None if pack is None else reading(pack, sample)
@@ -125,24 +125,24 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
     return msgspec.structs.replace(state, low=low, implausible=implausible), about + found
 
 
-def _years(state: State, at_ms: int) -> float:
+def _years(state: HealthState, at_ms: int) -> float:
     return (at_ms - state.first_ms) / _DAY_MS / 365.25
 
 
-def refit_due(settings: Settings, model: Model, cycles: float, now_ms: int) -> bool:
+def refit_due(settings: HealthSettings, model: Model, cycles: float, now_ms: int) -> bool:
     """Return whether the model is to be fitted anew: after so many cycles or days (R116)."""
     return cycles - model.cycles >= settings.cycles or now_ms - model.at_ms >= settings.days * _DAY_MS
 
 
-def sized(settings: Settings, state: State) -> bool:
+def sized(settings: HealthSettings, state: HealthState) -> bool:
     """Return whether measurements confirm the described capacity; True where none is described."""
     known = state.capacity is not None and state.capacity.measured >= settings.measured
     return settings.pack is None or (known and not state.implausible)
 
 
 def reference(
-    settings: Settings, state: State, at_ms: int, capacity_ah: float, relative: float = 0.002
-) -> tuple[State, tuple[Finding, ...]]:
+    settings: HealthSettings, state: HealthState, at_ms: int, capacity_ah: float, relative: float = 0.002
+) -> tuple[HealthState, tuple[Finding, ...]]:
     """Compare the estimate with a measured capacity, such as that of a full discharge, and correct it by that (R124).
 
     A difference beyond `apart` is a finding, which the next reference within it ends.
@@ -161,7 +161,7 @@ def reference(
     return msgspec.structs.replace(state, capacity=size, apart=apart), found
 
 
-def _facts(state: State, pack: Pack) -> dict[str, float]:
+def _facts(state: HealthState, pack: PackModel) -> dict[str, float]:
     assert state.capacity is not None
     return {
         "capacity_ah": state.capacity.capacity * pack.capacity_ah,
@@ -173,7 +173,7 @@ def _facts(state: State, pack: Pack) -> dict[str, float]:
     }
 
 
-def estimates(state: State) -> dict[str, float]:
+def estimates(state: HealthState) -> dict[str, float]:
     """Return what is known: charge and health (%) with their standard deviations, also half a year after the last fit,
     cycles, and resistance (1: as new)."""
     found: dict[str, float] = {}

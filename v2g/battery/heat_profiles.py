@@ -41,7 +41,7 @@ SIGNALS: Final = (
 Row = tuple[float, ...]
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HeatProfileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a shift is found."""
 
     days: Annotated[int, Meta(ge=1, le=30, description="days in a row that make a shift")] = 3
@@ -80,7 +80,7 @@ def features(means: Mapping[str, float], before: Mapping[str, float]) -> dict[st
     return found | {f"module {each}": value - middle for each, value in modules.items()}
 
 
-def find(intervals: Mapping[int, Mapping[str, float]], settings: Settings = Settings()) -> Shift:  # noqa: B008 - it is immutable
+def find(intervals: Mapping[int, Mapping[str, float]], settings: HeatProfileSettings = HeatProfileSettings()) -> Shift:  # noqa: B008 - it is immutable
     """Compare the last days with those before; `intervals` are mean values by signal at their begin (UTC, ms).
 
     Raises ConfigError where there are too few days.
@@ -107,7 +107,10 @@ def find(intervals: Mapping[int, Mapping[str, float]], settings: Settings = Sett
 
 
 def _compared(
-    reference: Sequence[Sequence[Row]], last: Sequence[Sequence[Row]], names: Sequence[str], settings: Settings
+    reference: Sequence[Sequence[Row]],
+    last: Sequence[Sequence[Row]],
+    names: Sequence[str],
+    settings: HeatProfileSettings,
 ) -> Shift:
     from sklearn.preprocessing import StandardScaler
 

@@ -24,7 +24,7 @@ _NORMAL: Final = 0.6745
 """Median absolute deviation of a normal distribution."""
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ImbalanceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a cell is an outlier."""
 
     z: Annotated[float, Meta(gt=0, le=100, description="robust z-score that is a finding")] = 6.0
@@ -40,7 +40,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("z_clear must be below z")
 
 
-class State(msgspec.Struct, frozen=True):
+class ImbalanceState(msgspec.Struct, frozen=True):
     """Smoothed differences (V) from the median, by cell."""
 
     at_ms: int = 0
@@ -49,7 +49,9 @@ class State(msgspec.Struct, frozen=True):
     out: bool = False
 
 
-def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
+def step(
+    settings: ImbalanceSettings, state: ImbalanceState, sample: Sample
+) -> tuple[ImbalanceState, tuple[Finding, ...]]:
     """Compare all cells of a sample (`battery.cell_voltage.N`); the finding's evidence names the worst one."""
     named = ((name.removeprefix(f"{CELL_VOLTAGE}."), value) for name, value in sample.values.items())
     cells = {number: value for number, value in named if number.isdigit()}
@@ -63,7 +65,7 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
         for cell, value in cells.items()
     }
     since_ms = sample.at_ms if state.since_ms is None else state.since_ms
-    state = State(sample.at_ms, since_ms, differences, state.out)
+    state = ImbalanceState(sample.at_ms, since_ms, differences, state.out)
     if sample.at_ms - since_ms < settings.smooth_s * 1000:
         return state, ()
     worst, score, spread_v = outlier(differences, settings.floor_v)

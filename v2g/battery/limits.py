@@ -16,7 +16,7 @@ _HOTTEST: Final = "battery.temperature.max"
 _VOLTAGE: Final = "battery.voltage"
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CellLimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits; a finding ends at the value with `_clear`."""
 
     spread_v: Annotated[float, Meta(gt=0, le=5, description="cells further apart are out of balance, V")] = 0.05
@@ -43,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} must be on the good side of its limit")
 
 
-class State(msgspec.Struct, frozen=True):
+class CellLimitState(msgspec.Struct, frozen=True):
     """What was found, and the mean voltage (V) with its time."""
 
     apart: bool = False
@@ -54,7 +54,9 @@ class State(msgspec.Struct, frozen=True):
     at_ms: int = 0
 
 
-def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
+def step(
+    settings: CellLimitSettings, state: CellLimitState, sample: Sample
+) -> tuple[CellLimitState, tuple[Finding, ...]]:
     """Compare a sample with the limits; what it does not have stays as it was."""
     found: list[Finding] = []
     values, changed = sample.values, {}
@@ -70,7 +72,9 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
     return msgspec.structs.replace(_dropped(settings, state, sample, found), **changed), tuple(found)
 
 
-def _dropped(settings: Settings, state: State, sample: Sample, found: list[Finding]) -> State:
+def _dropped(
+    settings: CellLimitSettings, state: CellLimitState, sample: Sample, found: list[Finding]
+) -> CellLimitState:
     """Follow the voltage's mean, which a sudden drop is compared with."""
     voltage = sample.values.get(_VOLTAGE)
     if voltage is None:

@@ -35,7 +35,7 @@ _NONE_LASTS: Final = (Excess(),) * 3
 SIGNS: Final = ("gradient", "temperature", "voltage", "pressure")
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunawaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of the signs."""
 
     gradient: Annotated[float, Meta(gt=0, le=50, description="fast rise of temperature, K/s")] = 1.0
@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.3
 
 
-class State(msgspec.Struct, frozen=True):
+class RunawayState(msgspec.Struct, frozen=True):
     """When each sign was last seen (ms), and what they are measured from."""
 
     seen_ms: tuple[int, int, int, int] = (_NEVER,) * 4
@@ -72,8 +72,8 @@ class State(msgspec.Struct, frozen=True):
     """When a runaway was found."""
 
 
-def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
-    """Look for signs; the finding comes once, and `State.latched_ms` stays until `reset`."""
+def step(settings: RunawaySettings, state: RunawayState, sample: Sample) -> tuple[RunawayState, tuple[Finding, ...]]:
+    """Look for signs; the finding comes once, and `RunawayState.latched_ms` stays until `reset`."""
     state, signs = _signs(settings, state, sample)
     if not any(signs):
         return state, ()
@@ -90,14 +90,16 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
     return msgspec.structs.replace(state, latched_ms=sample.at_ms), (found,)
 
 
-def reset(state: State, at_ms: int) -> tuple[State, tuple[Finding, ...]]:
+def reset(state: RunawayState, at_ms: int) -> tuple[RunawayState, tuple[Finding, ...]]:
     """Forget a runaway: by hand, once a person has seen to the battery."""
     if state.latched_ms is None:
         return state, ()
-    return State(), (Finding(KIND, "error", at_ms, False, 0.0, 1.0),)  # noqa: FBT003
+    return RunawayState(), (Finding(KIND, "error", at_ms, False, 0.0, 1.0),)  # noqa: FBT003
 
 
-def _signs(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[bool, bool, bool, bool]]:
+def _signs(
+    settings: RunawaySettings, state: RunawayState, sample: Sample
+) -> tuple[RunawayState, tuple[bool, bool, bool, bool]]:
     find, at_ms, gradient, swollen = sample.values.get, sample.at_ms, False, None
     hottest_c, lowest_v = _number(find(HOTTEST)), _number(find(LOWEST))
     mean_v, pressure_kpa = _number(find(MEAN)), _number(find(PRESSURE))
@@ -128,7 +130,7 @@ def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _marked(settings: Settings, state: State, hottest_c: float, at_ms: int) -> State:
+def _marked(settings: RunawaySettings, state: RunawayState, hottest_c: float, at_ms: int) -> RunawayState:
     """Return the state with the rise of the last second, once it is over."""
     passed_ms = at_ms - state.mark_ms
     if state.mark_c is None or passed_ms < 0:
@@ -148,7 +150,9 @@ def _marked(settings: Settings, state: State, hottest_c: float, at_ms: int) -> S
     return state if rises else msgspec.structs.replace(state, rising_c=hottest_c, rising_ms=at_ms)
 
 
-def _swollen(settings: Settings, state: State, pressure_kpa: float, at_ms: int) -> tuple[State, bool]:
+def _swollen(
+    settings: RunawaySettings, state: RunawayState, pressure_kpa: float, at_ms: int
+) -> tuple[RunawayState, bool]:
     """Return whether the pressure is above its slow mean, and the state with that mean."""
     if state.pressure_kpa is None or at_ms < state.pressure_ms:
         state = msgspec.structs.replace(state, pressure_kpa=pressure_kpa, pressure_ms=at_ms)

@@ -17,12 +17,12 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.battery.cell import Cell, Curve, Reading
+from v2g.battery.cell import Cell, CellReading, Curve
 
 _N: Final = range(4)
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SocSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far current, voltage and model are believed."""
 
     gain: Annotated[float, Meta(ge=0, le=0.2, description="error of the current in proportion")] = 0.01
@@ -35,10 +35,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lasts_s: Annotated[float, Meta(gt=0, le=36_000, description="how long an error lasts, s")] = 300.0
 
 
-class State(msgspec.Struct, frozen=True):
+class SocState(msgspec.Struct, frozen=True):
     """Estimate at a reading, and its covariance by rows."""
 
-    last: Reading
+    last: CellReading
     soc: float
     v1: float
     v2: float
@@ -55,8 +55,8 @@ class State(msgspec.Struct, frozen=True):
 
 
 def begin(
-    settings: Settings, cell: Cell, curve: Curve, first: Reading, capacity_ah: float, soc: float | None = None
-) -> State:
+    settings: SocSettings, cell: Cell, curve: Curve, first: CellReading, capacity_ah: float, soc: float | None = None
+) -> SocState:
     """Return the estimate from a first reading: by its voltage where the charge is unknown."""
     rate = first.current_a / capacity_ah
     guess = curve.soc_at(first.cell_v - rate * (cell.r0 + cell.r1 + cell.r2)) if soc is None else soc
@@ -64,12 +64,18 @@ def begin(
     covariance = [0.0] * 16
     for n in _N:
         covariance[5 * n] = spread[n]
-    return State(first, guess, 0.0, 0.0, 0.0, tuple(covariance))
+    return SocState(first, guess, 0.0, 0.0, 0.0, tuple(covariance))
 
 
 def update(
-    settings: Settings, cell: Cell, curve: Curve, state: State, now: Reading, current_a: float, capacity_ah: float
-) -> State:
+    settings: SocSettings,
+    cell: Cell,
+    curve: Curve,
+    state: SocState,
+    now: CellReading,
+    current_a: float,
+    capacity_ah: float,
+) -> SocState:
     """Return the estimate after a mean current (A) since the last reading; an earlier reading changes nothing."""
     seconds = (now.at_ms - state.last.at_ms) / 1000
     if seconds <= 0:
@@ -96,7 +102,7 @@ def update(
     total = sum(slope[n] * ph[n] for n in _N) + variance
     gain = [each / total for each in ph]
     covariance = tuple(p[4 * n + k] - gain[n] * ph[k] for n in _N for k in _N)
-    return State(
+    return SocState(
         now,
         min(1.05, max(-0.05, soc + gain[0] * innovation)),
         v1 + gain[1] * innovation,

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.battery.cell import CURVES, Pack, Reading, mean_a, reading
+from v2g.battery.cell import CURVES, CellReading, PackModel, mean_a, reading
 from v2g.battery.finding import Finding, judge
 from v2g.battery.sample import Sample
 
@@ -26,10 +26,10 @@ _LONGEST_S: Final = 600.0
 """After a longer silence the twin begins anew from what is measured."""
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TwinSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The model, and how far the battery may be from it."""
 
-    pack: Pack | None = None
+    pack: PackModel | None = None
     heat_s: Annotated[float, Meta(gt=0, description="time constant of cooling, s")] = 3000.0
     rise_c: Annotated[float, Meta(gt=0, le=500, description="settled rise above the coolant at a rate of 1/h, K")] = (
         10.0
@@ -46,10 +46,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("a residual must end below its limit")
 
 
-class State(msgspec.Struct, frozen=True):
+class TwinState(msgspec.Struct, frozen=True):
     """The twin, its smoothed residuals (measured less expected), and their calibration."""
 
-    last: Reading | None = None
+    last: CellReading | None = None
     soc: float = 0.0
     v1: float = 0.0
     v2: float = 0.0
@@ -62,7 +62,9 @@ class State(msgspec.Struct, frozen=True):
     deviates_c: bool = False
 
 
-def step(settings: Settings, state: State, sample: Sample, *, sized: bool = True) -> tuple[State, tuple[Finding, ...]]:
+def step(
+    settings: TwinSettings, state: TwinState, sample: Sample, *, sized: bool = True
+) -> tuple[TwinState, tuple[Finding, ...]]:
     """Let the twin follow a sample, and compare it.
 
     While the described capacity has not been confirmed (`sized`), findings begin and end only by a temperature that no
@@ -115,7 +117,7 @@ def step(settings: Settings, state: State, sample: Sample, *, sized: bool = True
     ), found_v + found_c  # fmt: skip
 
 
-def calibrated(state: State) -> State:
+def calibrated(state: TwinState) -> TwinState:
     """Return the twin with its present residuals as offsets of the sensors: a person, or a workshop, says that it is
     sound now."""
     return msgspec.structs.replace(
@@ -127,7 +129,7 @@ def calibrated(state: State) -> State:
     )
 
 
-def estimates(state: State) -> dict[str, float]:
+def estimates(state: TwinState) -> dict[str, float]:
     """Return the residuals."""
     if state.last is None:
         return {}

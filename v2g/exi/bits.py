@@ -23,10 +23,10 @@ __all__ = [
     "FLUSH_BITS",
     "GUARANTEED_BITS",
     "MAX_INTEGER_BITS",
+    "BitOutput",
+    "BitReader",
+    "DecodeRefusal",
     "Deviation",
-    "Output",
-    "Reader",
-    "Refusal",
     "TolerantReader",
     "finish",
     "flush",
@@ -59,7 +59,7 @@ MOST_BEYOND: Final = 2**32 - 1
 """Magnitude up to which a number beyond its type is still read."""
 
 
-class Refusal(Exception):
+class DecodeRefusal(Exception):
     """Why a stream or a value is rejected."""
 
 
@@ -105,7 +105,7 @@ def labelled_path(frames: Iterable[tuple[FrameType, int]]) -> str:
     return path
 
 
-class Reader:
+class BitReader:
     """Unread bits of one stream. `loose` reads full lists as cbexigen writes them; `full` is set once one was read."""
 
     __slots__ = ("_data", "_end", "_names", "_next", "_schema", "depth", "full", "loose", "n", "w")
@@ -142,7 +142,7 @@ class Reader:
     def more(self) -> int:
         """Refill the window and return the number of unread bits in it."""
         if self._next > self._end + _WINDOW:
-            raise Refusal("the stream ends too early")
+            raise DecodeRefusal("the stream ends too early")
         data = self._data[self._next : self._next + _WINDOW]
         self.w = (self.w & ((1 << self.n) - 1)) << 8 * _WINDOW | int.from_bytes(data)
         self._next += _WINDOW
@@ -157,7 +157,7 @@ class Reader:
     def refuse(self, n: int, why: str) -> NoReturn:
         """Report what is just before the last `n` bits of the window."""
         self.n = n
-        raise Refusal(why)
+        raise DecodeRefusal(why)
 
     def outside(self, n: int, value: int, low: int | None, high: int | None) -> None:
         """Report an integer outside the range of its type; one that returns accepts it."""
@@ -170,7 +170,7 @@ class Reader:
     def measured(self, size: int, shortest: int, longest: int | None, what: str) -> None:
         """Report a length (of "characters" or "octets") outside the limits of its type; one that returns accepts it."""
         if size < shortest or (longest is not None and size > longest):
-            raise Refusal(f"{size or 'no'} {what} where {_span(shortest, longest)} are allowed")
+            raise DecodeRefusal(f"{size or 'no'} {what} where {_span(shortest, longest)} are allowed")
 
     def unforeseen(self, n: int) -> NoReturn:
         """Report an event code that is not used, or escapes to deviations from the schema."""
@@ -200,16 +200,16 @@ class Reader:
                 break
             shift += 7
             if shift > bits:
-                raise Refusal(f"an integer of more than {bits} bits")
+                raise DecodeRefusal(f"an integer of more than {bits} bits")
         if value >> bits:
-            raise Refusal(f"an integer of more than {bits} bits")
+            raise DecodeRefusal(f"an integer of more than {bits} bits")
         return value
 
     def octets(self, size: int) -> bytes:
         """Read `size` octets at any position of the stream."""
         position = self.position
         if position + 8 * size > 8 * self._end:
-            raise Refusal(f"{size} octets are announced, {max(0, self.left) // 8} are left")
+            raise DecodeRefusal(f"{size} octets are announced, {max(0, self.left) // 8} are left")
         first, offset = divmod(position, 8)
         value = self._data[first : first + size]
         if offset:
@@ -230,7 +230,7 @@ class Reader:
         """Read a string that is a miss in the value tables, which are empty in V2G (EXI 7.3.3)."""
         size = self.varint(32) - 2
         if size < 0:
-            raise Refusal("a hit in a string table that has no entries")
+            raise DecodeRefusal("a hit in a string table that has no entries")
         self.measured(size, shortest, longest, "characters")
         return self.characters(size)
 
@@ -238,7 +238,7 @@ class Reader:
         """Read `size` code points (EXI 7.1.10)."""
         position = self.position
         if position + 8 * size > 8 * self._end:
-            raise Refusal(f"{size} characters are announced, at most {max(0, self.left) // 8} are left")
+            raise DecodeRefusal(f"{size} characters are announced, at most {max(0, self.left) // 8} are left")
         value = self.octets(size)
         if value.isascii():
             return value.decode("ascii")
@@ -251,7 +251,7 @@ class Reader:
     def _character(self) -> str:
         code = self.varint(21)
         if code > _MAX_CODE_POINT or 0xD800 <= code <= 0xDFFF:
-            raise Refusal(f"{code:#x} is not a character")
+            raise DecodeRefusal(f"{code:#x} is not a character")
         return chr(code)
 
     def string_element(self, shortest: int, longest: int | None) -> str:
@@ -288,15 +288,15 @@ class Reader:
         Java codecs write it for a value of length zero, where cbexigen writes the length.
         """
         if self.take(3):
-            raise Refusal("xsi:type, xsi:nil, an undeclared attribute or element, or an untyped value")
+            raise DecodeRefusal("xsi:type, xsi:nil, an undeclared attribute or element, or an untyped value")
 
     def end(self) -> None:
         """Read the end of an element, where nothing else is allowed."""
         if self.take(1):
-            raise Refusal("content that the schema does not foresee")
+            raise DecodeRefusal("content that the schema does not foresee")
 
 
-class TolerantReader(Reader):
+class TolerantReader(BitReader):
     """Accepts what the bits allow beyond the schema, and notes it in `deviations`.
 
     Numbers up to `MOST_BEYOND` in magnitude, lengths up to four times the limit and 64 at least, codes without a value.
@@ -346,7 +346,7 @@ def _span(shortest: int, longest: int | None) -> str:
     return str(longest) if shortest == longest else f"{shortest} to {longest}"
 
 
-class Output(bytearray):
+class BitOutput(bytearray):
     """An encoder's completed octets, and the string tables of its stream.
 
     `loose` ends full lists as cbexigen does.
@@ -378,7 +378,7 @@ def put_string(acc: int, value: str, longest: int | None, shortest: int = 0) -> 
     """Append a string with its length; `longest` and `shortest` are in characters."""
     size = len(value)
     if size < shortest or (longest is not None and size > longest):
-        raise Refusal(f"{size} characters where {_span(shortest, longest)} are allowed")
+        raise DecodeRefusal(f"{size} characters where {_span(shortest, longest)} are allowed")
     acc = put_varint(acc, size + 2)
     if value.isascii():
         return acc << 8 * size | int.from_bytes(value.encode("ascii"))
@@ -391,7 +391,7 @@ def put_characters(acc: int, value: str) -> int:
     for character in value:
         code = ord(character)
         if 0xD800 <= code <= 0xDFFF:
-            raise Refusal(f"{code:#x} is half a character")
+            raise DecodeRefusal(f"{code:#x} is half a character")
         while code > 127:
             octets.append(128 | code & 127)
             code >>= 7
@@ -403,7 +403,7 @@ def put_binary(acc: int, value: bytes, shortest: int, longest: int | None) -> in
     """Append octets with their number."""
     size = len(value)
     if size < shortest or (longest is not None and size > longest):
-        raise Refusal(f"{size} octets where {_span(shortest, longest)} are allowed")
+        raise DecodeRefusal(f"{size} octets where {_span(shortest, longest)} are allowed")
     acc = acc << 8 | size if size < 128 else put_varint(acc, size)
     return acc << 8 * size | int.from_bytes(value)
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import bits
-from v2g.exi.bits import FILE, Deviation, Output, Reader, Refusal, TolerantReader, labelled_path
+from v2g.exi.bits import FILE, BitOutput, BitReader, DecodeRefusal, Deviation, TolerantReader, labelled_path
 from v2g.exi.cbexigen import Dialect, swapped, unspeakable
 from v2g.exi.declare import Element, Schema, schema_of
 from v2g.exi.decoder import write_decoder
@@ -15,7 +15,7 @@ from v2g.exi.encoder import write_encoder
 from v2g.exi.free import FreePlan
 from v2g.exi.grammar import Roots, document, fragment
 from v2g.exi.model import Model, QName, Simple, model_of
-from v2g.exi.source import Source
+from v2g.exi.source import SourceText
 from v2g.exi.validate import find_fault
 
 __all__ = ["decode", "decode_fragment", "encode", "encode_fragment"]
@@ -94,7 +94,7 @@ def _encode(
     fragment_end: int | None = None,
     loose: bool = False,
 ) -> bytes:
-    out = Output(schema, loose=loose)
+    out = BitOutput(schema, loose=loose)
     try:
         acc = (256 | HEADER) << roots.width | code
         if roots.relaxed and name in roots.relaxed:
@@ -104,7 +104,7 @@ def _encode(
         if fragment_end is not None:
             acc = acc << roots.width | fragment_end
         return bits.finish(acc, out)
-    except (Refusal, TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError) as error:
+    except (DecodeRefusal, TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError) as error:
         path, why = find_fault(element, name.local) or (name.local, str(error) or "cannot be encoded")
         raise ExiEncodeError(why, path=path) from error
 
@@ -119,7 +119,7 @@ def _decode(
     deviations: list[Deviation] | None = None,
 ) -> Element:
     data = bytes(data)
-    new_reader = Reader if deviations is None else TolerantReader
+    new_reader = BitReader if deviations is None else TolerantReader
     reader = new_reader(data, schema, loose=dialect is not Dialect.EXI)
     try:
         element = _read(reader, data, roots, dialect, is_fragment=is_fragment)
@@ -138,15 +138,15 @@ def _decode(
     return element
 
 
-def _read(reader: Reader, data: bytes, roots: Roots, dialect: Dialect, *, is_fragment: bool) -> Element:
+def _read(reader: BitReader, data: bytes, roots: Roots, dialect: Dialect, *, is_fragment: bool) -> Element:
     path = ""
     try:
         if data[:1] != bytes((HEADER,)):
-            raise Refusal("not the EXI header of V2G (0x80)")
+            raise DecodeRefusal("not the EXI header of V2G (0x80)")
         reader.take(_HEADER_BITS)
         code = reader.take(roots.width)
         if code >= len(roots.names):
-            raise Refusal("the stream begins with no declared element")
+            raise DecodeRefusal("the stream begins with no declared element")
         name = roots.names[code]
         if dialect is not Dialect.EXI and not is_fragment:
             name = swapped(name)
@@ -156,11 +156,13 @@ def _read(reader: Reader, data: bytes, roots: Roots, dialect: Dialect, *, is_fra
             function = roots.readers[name] = _reader_of(roots, name)
         element = function(reader)
         if is_fragment and reader.take(roots.width) != roots.end:
-            raise Refusal("data follows the element of the fragment")
+            raise DecodeRefusal("data follows the element of the fragment")
         if not 0 <= reader.left < _HEADER_BITS:
-            raise Refusal("the stream ends too early" if reader.left < 0 else "octets after the end of the message")
+            raise DecodeRefusal(
+                "the stream ends too early" if reader.left < 0 else "octets after the end of the message"
+            )
         return element
-    except Refusal as error:
+    except DecodeRefusal as error:
         path += labelled_path(traceback.walk_tb(error.__traceback__))
         position = min(reader.position, 8 * len(data))
         # Past its end a stream reads as zeros, which may be rejected for any reason.
@@ -168,18 +170,18 @@ def _read(reader: Reader, data: bytes, roots: Roots, dialect: Dialect, *, is_fra
         raise ExiDecodeError(why, bit_position=position, path=path) from None
 
 
-def _reader_of(roots: Roots, name: QName) -> Callable[[Reader], Element]:
+def _reader_of(roots: Roots, name: QName) -> Callable[[BitReader], Element]:
     """Return the function that reads an element after its start. Raises Refusal."""
     if name in roots.relaxed:
         return roots.relaxed[name].decode
     declaration = roots.type_of(name)
     if declaration is None or isinstance(declaration, Simple):
-        raise Refusal("the element is abstract, or not a structure")
+        raise DecodeRefusal("the element is abstract, or not a structure")
     return _decoders().function((declaration, "d"))
 
 
-_Decoder = Callable[[Reader], Element]
-_Encoder = Callable[[int, Element, Output], int]
+_Decoder = Callable[[BitReader], Element]
+_Encoder = Callable[[int, Element, BitOutput], int]
 _Key = tuple[type[Element], str]
 """Identifies a function: type and prefix."""
 
@@ -190,7 +192,7 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 class _Library(Generic[_Function]):
     """Generated functions by type and prefix; they share the functions of their types."""
 
-    def __init__(self, writers: dict[str, Callable[[Model, Source], None]], names: dict[str, object]) -> None:
+    def __init__(self, writers: dict[str, Callable[[Model, SourceText], None]], names: dict[str, object]) -> None:
         self._writers = writers
         self._names = names
         self._functions: dict[_Key, _Function] = {}
@@ -203,7 +205,7 @@ class _Library(Generic[_Function]):
 
     def _generate(self, key: _Key) -> None:
         """Generate a function, and those that it always calls."""
-        source = Source()
+        source = SourceText()
         wanted = [key]
         for declaration, prefix in wanted:  # grows while it is walked
             self._writers[prefix](model_of(declaration), source)
@@ -240,7 +242,7 @@ class _Library(Generic[_Function]):
 @cache
 def _decoders() -> _Library[_Decoder]:
     with_start = partial(write_decoder, with_start=True)
-    return _Library({"d": write_decoder, "z": with_start}, {"Refusal": Refusal})
+    return _Library({"d": write_decoder, "z": with_start}, {"Refusal": DecodeRefusal})
 
 
 @cache

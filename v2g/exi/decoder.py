@@ -10,7 +10,7 @@ from typing import Final
 from v2g.exi.bits import GUARANTEED_BITS, MAX_INTEGER_BITS
 from v2g.exi.cbexigen import is_looped
 from v2g.exi.model import Event, Kind, Model, Particle, Simple
-from v2g.exi.source import Ordinals, Source
+from v2g.exi.source import Ordinals, SourceText
 
 __all__ = ["write_decoder"]
 
@@ -18,7 +18,7 @@ _INLINE_VARINT: Final = 2**21
 """Magnitudes below this need at most three octets and are read without a call."""
 
 
-def write_decoder(model: Model, source: Source, *, with_start: bool = False) -> None:
+def write_decoder(model: Model, source: SourceText, *, with_start: bool = False) -> None:
     """Append `def d_<name>(r)`, which reads one element of the type after its start and returns the struct.
 
     `with_start` appends `def z_<name>(r)` instead. It also reads the start, if only that is possible: one zero bit.
@@ -27,7 +27,7 @@ def write_decoder(model: Model, source: Source, *, with_start: bool = False) -> 
 
 
 class _Decoder:
-    def __init__(self, model: Model, source: Source, *, with_start: bool) -> None:
+    def __init__(self, model: Model, source: SourceText, *, with_start: bool) -> None:
         self.model = model
         self.source = source
         self.with_start = with_start

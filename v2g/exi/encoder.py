@@ -7,18 +7,18 @@ An encoder checks its input; a value that violates its declaration raises any ex
 from v2g.exi.bits import FLUSH_BITS
 from v2g.exi.cbexigen import is_looped
 from v2g.exi.model import Event, Kind, Model, Particle, Simple
-from v2g.exi.source import Ordinals, Source
+from v2g.exi.source import Ordinals, SourceText
 
 __all__ = ["write_encoder"]
 
 
-def write_encoder(model: Model, source: Source) -> None:
+def write_encoder(model: Model, source: SourceText) -> None:
     """Append `def <name>(a, o, out)`, which appends struct `o` to the accumulator `a` and returns it."""
     _Encoder(model, source).write()
 
 
 class _Encoder:
-    def __init__(self, model: Model, source: Source) -> None:
+    def __init__(self, model: Model, source: SourceText) -> None:
         self.model = model
         self.source = source
         self.ordinals = Ordinals(model.particles)

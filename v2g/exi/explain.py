@@ -13,13 +13,13 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from v2g.errors import ExiDecodeError
-from v2g.exi.bits import MAX_INTEGER_BITS, Deviation, Reader, Refusal, TolerantReader
+from v2g.exi.bits import MAX_INTEGER_BITS, BitReader, DecodeRefusal, Deviation, TolerantReader
 from v2g.exi.cbexigen import Dialect, swapped
 from v2g.exi.codec import HEADER, decode, decode_fragment
 from v2g.exi.declare import Element, Schema
 from v2g.exi.explain_states import (
+    GrammarState,
     Production,
-    State,
     grammar_of,
     only_text,
     relaxed_states,
@@ -32,14 +32,14 @@ from v2g.exi.grammar import document, fragment
 from v2g.exi.model import Kind, Simple
 from v2g.exi.relaxed import RelaxedPlan
 
-__all__ = ["Explanation", "Piece", "Recorder", "Step", "StepKind", "explain"]
+__all__ = ["BitPiece", "BitRecorder", "ExplainStep", "Explanation", "StepKind", "explain"]
 
 # -- A recording variant of the codec's reader of bits
 
 _T = TypeVar("_T")
 
 
-class Piece(msgspec.Struct):
+class BitPiece(msgspec.Struct):
     """Bits read in one step."""
 
     start: int
@@ -49,18 +49,18 @@ class Piece(msgspec.Struct):
     note: str = ""
 
 
-class Recorder(TolerantReader):
+class BitRecorder(TolerantReader):
     """The codec's reader, recording what is read at which position."""
 
     def __init__(self, data: bytes, schema: Schema, *, loose: bool) -> None:
         super().__init__(data, schema, loose=loose)
         self._inside = False
-        self._pieces: list[Piece] = []
+        self._pieces: list[BitPiece] = []
 
     def _deviates(self, kind: Literal["number", "length", "enumeration"], value: int, allowed: str) -> None:
         """The codec names what is beyond the schema, with its path."""
 
-    def drain(self) -> list[Piece]:
+    def drain(self) -> list[BitPiece]:
         """Return the bits read since the last call."""
         pieces, self._pieces = self._pieces, []
         return pieces
@@ -73,23 +73,23 @@ class Recorder(TolerantReader):
             piece.note = what
 
     def take(self, width: int) -> int:
-        return self._record("bits", lambda: super(Recorder, self).take(width))
+        return self._record("bits", lambda: super(BitRecorder, self).take(width))
 
     def varint(self, bits: int = 64) -> int:
-        return self._record("number", lambda: super(Recorder, self).varint(bits))
+        return self._record("number", lambda: super(BitRecorder, self).varint(bits))
 
     def octets(self, size: int) -> bytes:
-        return self._record("octets", lambda: super(Recorder, self).octets(size))
+        return self._record("octets", lambda: super(BitRecorder, self).octets(size))
 
     def characters(self, size: int) -> str:
-        return self._record("characters", lambda: super(Recorder, self).characters(size))
+        return self._record("characters", lambda: super(BitRecorder, self).characters(size))
 
     def _record(self, kind: Literal["bits", "number", "octets", "characters"], read: Callable[[], _T]) -> _T:
         """Read and record, unless it is part of a larger value."""
         if self._inside:
             return read()
         self._inside = True
-        piece = Piece(self.position, 0, kind)
+        piece = BitPiece(self.position, 0, kind)
         try:
             value = read()
             piece.value = value
@@ -106,7 +106,7 @@ _LONGEST_SHOWN: Final = 120
 """Maximum number of characters shown of a value."""
 
 
-def read_value(reader: Reader, simple: Simple) -> object:
+def read_value(reader: BitReader, simple: Simple) -> object:
     """Read a value like the codec."""
     match simple.kind:
         case "string":
@@ -169,7 +169,7 @@ _ENDS_AT_ONCE: Final = "second level: ends at once"
 """Text of mixed content."""
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ExplainStep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Some neighbouring bits and their meaning."""
 
     start: int
@@ -202,7 +202,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
     schema: Schema
     is_fragment: bool
-    steps: tuple[Step, ...]
+    steps: tuple[ExplainStep, ...]
     element: Element | None = None
     beyond: tuple[Deviation, ...] = ()
     """Values that the bits allow and the schema does not; they are read all the same."""
@@ -224,10 +224,10 @@ def explain(data: bytes, schema: Schema, *, is_fragment: bool = False, dialect: 
     except ExiDecodeError as caught:
         error = caught
     loose = dialect is not Dialect.EXI
-    walk = _Walk(data, schema, swap=loose, loose=loose)
+    walk = _ExplainWalk(data, schema, swap=loose, loose=loose)
     refusal = walk.run(is_fragment=is_fragment)
     if refusal is not None and walk.reader.full:
-        other = _Walk(data, schema, swap=loose, loose=not loose)
+        other = _ExplainWalk(data, schema, swap=loose, loose=not loose)
         if other.run(is_fragment=is_fragment) is None:
             walk, refusal = other, None
     if error is None and refusal is not None:  # never observed; the codec and its explanation are tested to agree
@@ -240,7 +240,7 @@ def explain(data: bytes, schema: Schema, *, is_fragment: bool = False, dialect: 
     if at < size:
         kind: StepKind = "unread" if error is not None else "padding"
         value = "not read" if error is not None else "fills the last octet"
-        found.append(Step(start=at, bits=_bits_of(data, at, size - at), kind=kind, value=value))
+        found.append(ExplainStep(start=at, bits=_bits_of(data, at, size - at), kind=kind, value=value))
     steps = tuple(found)
     return Explanation(
         data=data,
@@ -263,25 +263,25 @@ def _bits_of(data: bytes, start: int, width: int) -> str:
     return text[start - 8 * first : stop - 8 * first]
 
 
-class _Walk:
+class _ExplainWalk:
     """Follows the grammars through one stream."""
 
     def __init__(self, data: bytes, schema: Schema, *, swap: bool, loose: bool) -> None:
         self._swap = swap
         self.data = data
         self.schema = schema
-        self.reader = Recorder(data, schema, loose=loose)
-        self.steps: list[Step] = []
+        self.reader = BitRecorder(data, schema, loose=loose)
+        self.steps: list[ExplainStep] = []
         self._nodes = 0
         self._open: list[tuple[int, str]] = [(0, "")]
         """Numbers and paths of the current elements and attribute."""
 
-    def run(self, *, is_fragment: bool) -> Refusal | None:
+    def run(self, *, is_fragment: bool) -> DecodeRefusal | None:
         """Walk; return why it ended early, if so."""
         try:
             reader = self.reader
             if self.data[:1] != bytes((HEADER,)):
-                raise Refusal("not the EXI header of V2G (0x80)")
+                raise DecodeRefusal("not the EXI header of V2G (0x80)")
             for width, meaning in ((2, "distinguishing bits of EXI"), (1, "no options follow"), (5, "final version 1")):
                 reader.take(width)
                 self._add(reader.drain()[0], "header", value=meaning)
@@ -290,7 +290,7 @@ class _Walk:
             code = reader.take(state.width)
             if code >= len(roots.names):
                 self._event(state, code)
-                raise Refusal("the stream begins with no declared element")
+                raise DecodeRefusal("the stream begins with no declared element")
             name = swapped(roots.names[code]) if self._swap and not is_fragment else roots.names[code]
             declaration = roots.type_of(name)
             with self._enter(name.local):
@@ -298,17 +298,17 @@ class _Walk:
                 if name in roots.relaxed:
                     self._relaxed(name.local, roots.relaxed[name])
                 elif declaration is None or isinstance(declaration, Simple):
-                    raise Refusal("the element is abstract, or not a structure")
+                    raise DecodeRefusal("the element is abstract, or not a structure")
                 else:
                     self._complex(declaration)
             if is_fragment:
                 code = reader.take(state.width)
                 self._event(state, code)
                 if code != roots.end:
-                    raise Refusal("data follows the element of the fragment")
+                    raise DecodeRefusal("data follows the element of the fragment")
             if not 0 <= reader.left < 8:
-                raise Refusal("the stream ends too early, or data follows the message")
-        except Refusal as refusal:
+                raise DecodeRefusal("the stream ends too early, or data follows the message")
+        except DecodeRefusal as refusal:
             for piece in self.reader.drain():
                 self._add(piece, "value", value="ends too early")
             return refusal
@@ -332,7 +332,7 @@ class _Walk:
             production = self._production(state, code)
             is_item = grammar.is_item(production, key)
             if leave and is_item:
-                raise Refusal("more items than are allowed")
+                raise DecodeRefusal("more items than are allowed")
             count = count + 1 if is_item else 1
             if production.event == "EE":
                 self._event(state, production.code)
@@ -354,7 +354,7 @@ class _Walk:
                 with self._enter(mark + event.qname.local + (f"[{count}]" if production.repeats else "")):
                     self._event(state, production.code)
                     if event.type is None:
-                        raise Refusal("the head of a substitution group, which is abstract")
+                        raise DecodeRefusal("the head of a substitution group, which is abstract")
                     if not isinstance(event.type, Simple):
                         self._complex(event.type)
                     elif event.kind is Kind.ATTRIBUTE:
@@ -392,7 +392,7 @@ class _Walk:
         if first.value:
             self.steps[-1] = msgspec.structs.replace(self.steps[-1], raw=value)
 
-    def _end_at_once(self, state: State, text: Simple) -> None:
+    def _end_at_once(self, state: GrammarState, text: Simple) -> None:
         """Walk the end of an element where its text may begin; the escape to the second level has been read."""
         self._event(state, len(state.productions))
         read = self.reader.empty_string if text.kind == "string" else self.reader.empty_binary
@@ -442,14 +442,14 @@ class _Walk:
 
     # Notes
 
-    def _choose(self, state: State) -> Production:
+    def _choose(self, state: GrammarState) -> Production:
         """Read an event code and return its production; the code itself is noted by `_event`."""
         return self._production(state, self.reader.take(state.width))
 
-    def _production(self, state: State, code: int) -> Production:
+    def _production(self, state: GrammarState, code: int) -> Production:
         if code >= len(state.productions):
             self._event(state, code)
-            raise Refusal("an event that the schema does not foresee, or a deviation that is not supported")
+            raise DecodeRefusal("an event that the schema does not foresee, or a deviation that is not supported")
         return state.productions[code]
 
     @contextmanager
@@ -461,7 +461,7 @@ class _Walk:
         yield  # not closed after a refusal, so that the last bits are noted in the right place
         self._open.pop()
 
-    def _event(self, state: State, code: int | None, *, piece: Piece | None = None) -> None:
+    def _event(self, state: GrammarState, code: int | None, *, piece: BitPiece | None = None) -> None:
         """Note an event code, by default all bits read since the last note."""
         piece = piece or self.reader.drain()[0]
         known = code is not None and code < len(state.productions)
@@ -476,7 +476,7 @@ class _Walk:
             choices=choices,
         )
 
-    def _pieces(self, pieces: list[Piece], simple: Simple, value: object) -> None:
+    def _pieces(self, pieces: list[BitPiece], simple: Simple, value: object) -> None:
         """Note the parts of a value."""
         measured = simple.kind in ("string", "binary")
         size = len(self.steps)
@@ -490,7 +490,7 @@ class _Walk:
         if value is not None and self.steps and (measured or len(self.steps) > size or not pieces[-1].width):
             self.steps[-1] = msgspec.structs.replace(self.steps[-1], raw=value)
 
-    def _add(self, piece: Piece, kind: StepKind, **about: Any) -> None:
+    def _add(self, piece: BitPiece, kind: StepKind, **about: Any) -> None:
         bits = _bits_of(self.data, piece.start, piece.width)
         if not bits:
             return
@@ -500,5 +500,5 @@ class _Walk:
         code = piece.value if kind == "event" else None
         depth = max(0, len(self._open) - 2)
         self.steps.append(
-            Step(start=piece.start, bits=bits, kind=kind, node=node, depth=depth, path=path, code=code, **about)
+            ExplainStep(start=piece.start, bits=bits, kind=kind, node=node, depth=depth, path=path, code=code, **about)
         )

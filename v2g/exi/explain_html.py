@@ -10,7 +10,7 @@ from html import escape
 from itertools import groupby
 from typing import Final
 
-from v2g.exi.explain import Explanation, Step
+from v2g.exi.explain import ExplainStep, Explanation
 from v2g.look import document
 
 __all__ = ["SCRIPT", "to_html"]
@@ -191,7 +191,7 @@ def _ruler(explanation: Explanation) -> str:
     return "".join(cells)
 
 
-def _cut(steps: tuple[Step, ...], size: int) -> list[list[str]]:
+def _cut(steps: tuple[ExplainStep, ...], size: int) -> list[list[str]]:
     """Return the pieces of steps in each octet."""
     octets: list[list[str]] = [[] for _ in range(size)]
     for index, step in enumerate(steps):
@@ -206,7 +206,7 @@ def _cut(steps: tuple[Step, ...], size: int) -> list[list[str]]:
     return octets
 
 
-def _long_runs(steps: tuple[Step, ...]) -> Iterator[tuple[int, tuple[int, int]]]:
+def _long_runs(steps: tuple[ExplainStep, ...]) -> Iterator[tuple[int, tuple[int, int]]]:
     """Return the omitted octets: first one, and the one after the last, with the number of their step."""
     for index, step in enumerate(steps):
         first, stop = -(-step.start // 8), (step.start + len(step.bits)) // 8
@@ -232,7 +232,7 @@ def _tree(explanation: Explanation) -> str:
     return "".join(rows)
 
 
-def _number(steps: tuple[Step, ...], index: int) -> str:
+def _number(steps: tuple[ExplainStep, ...], index: int) -> str:
     """Return the value of an element with exponent and mantissa; its first step is given."""
     inside = f"{steps[index].path}/"
     near = steps[index + 1 : index + 12]
@@ -242,7 +242,7 @@ def _number(steps: tuple[Step, ...], index: int) -> str:
     return f": {parts['Value']} \u00d7 10^{parts['Exponent']}"
 
 
-def _node(steps: list[tuple[int, Step]], *, first: bool, kind: str) -> str:
+def _node(steps: list[tuple[int, ExplainStep]], *, first: bool, kind: str) -> str:
     """Return neighbouring steps of one element: a line, and a table of the steps that can be expanded.
 
     `kind` is the type of an element with content, if this is its start.
@@ -266,20 +266,20 @@ def _node(steps: list[tuple[int, Step]], *, first: bool, kind: str) -> str:
     )
 
 
-def _said(steps: list[tuple[int, Step]]) -> str:
+def _said(steps: list[tuple[int, ExplainStep]]) -> str:
     """Return the value of an element, or the part that was read."""
     values = [step for _, step in steps if step.kind not in ("event", "length")]
     whole = [step.value for step in values if step.raw is not None]
     return whole[-1] if whole else ", ".join(step.value for step in values)
 
 
-def _chip(index: int, step: Step) -> str:
+def _chip(index: int, step: ExplainStep) -> str:
     bits = step.bits if len(step.bits) <= _CHIP else f"{len(step.bits)} bits"
     hint = f"{step.event} " if step.event else ""
     return f'<span class="chip {step.kind}" data-step="{index}" title="{escape(hint + step.value)}">{bits}</span>'
 
 
-def _line(index: int, step: Step) -> str:
+def _line(index: int, step: ExplainStep) -> str:
     bits = step.bits if len(step.bits) <= 128 else f"{step.bits[:96]}… {len(step.bits)} bits"
     where = f"{step.start // 8}.{step.start % 8}"
     if step.kind == "event":
@@ -292,7 +292,7 @@ def _line(index: int, step: Step) -> str:
     )
 
 
-def _choices(step: Step) -> str:
+def _choices(step: ExplainStep) -> str:
     """Return the alternatives in this state."""
     if len(step.choices) < 2:
         return ""

@@ -6,7 +6,7 @@ from v2g.exi.declare import Element
 from v2g.exi.decoder import write_decoder
 from v2g.exi.encoder import write_encoder
 from v2g.exi.model import model_of
-from v2g.exi.source import Source
+from v2g.exi.source import SourceText
 
 __all__ = ["readable_source"]
 
@@ -25,13 +25,13 @@ def readable_source(declaration: type[Element]) -> str:
     model = model_of(declaration)
     parts = []
     for title, write in (("decoder", write_decoder), ("encoder", write_encoder)):
-        source = Source()
+        source = SourceText()
         write(model, source)
         parts.append(f"# {declaration.__name__}: {title}\n{_readable(source)}")
     return "\n\n".join(parts)
 
 
-def _readable(source: Source) -> str:
+def _readable(source: SourceText) -> str:
     lines: list[str] = []
     label = ""
     for line, about in zip(source.lines, source.labels, strict=True):

@@ -19,9 +19,9 @@ from v2g.exi.source import Ordinals
 
 __all__ = [
     "Grammar",
+    "GrammarState",
     "Key",
     "Production",
-    "State",
     "describe",
     "grammar_of",
     "only_text",
@@ -58,7 +58,7 @@ class Production(msgspec.Struct, frozen=True):
     most: int | None = 1
 
 
-class State(msgspec.Struct, frozen=True):
+class GrammarState(msgspec.Struct, frozen=True):
     """A state and its productions. The event code after the last one escapes to deviations."""
 
     name: str
@@ -81,7 +81,7 @@ class Grammar:
         content = model.content
         self._automaton = states_of(content.model, mixed=content.mixed) if content is not None else []
 
-    def state(self, key: Key) -> State:
+    def state(self, key: Key) -> GrammarState:
         """Return the state at a position."""
         return self._particle_state(*key) if self.model.content is None else self._free_state(*key)
 
@@ -106,9 +106,9 @@ class Grammar:
             return production.next[0], _MISSING
         return (production.next[0] + 1, _NEW) if count == production.most and not loose else production.next
 
-    def states(self) -> list[tuple[Key, State]]:
+    def states(self) -> list[tuple[Key, GrammarState]]:
         """Return every reachable state, in the order of the stream."""
-        found: dict[Key, State] = {}
+        found: dict[Key, GrammarState] = {}
         queue: list[Key | None] = [self.first]
         for key in queue:  # grows while it is walked
             if key is None or key in found:
@@ -137,7 +137,7 @@ class Grammar:
             return f"{name}.{key[0]}{('', '+', '!')[key[1]]}"
         return f"{name}.{key[0] + key[1]}"
 
-    def _particle_state(self, index: int, come: int) -> State:
+    def _particle_state(self, index: int, come: int) -> GrammarState:
         _, count = self._ordinals.state(index, again=come == _AGAIN)
         events = [(at, event) for at in range(index, len(self.model.particles)) for event in self._events(at)]
         productions = []
@@ -147,12 +147,12 @@ class Grammar:
             productions.append(_production(code, event, following, particle))
         if len(productions) < count:
             productions.append(Production(len(productions), "EE"))
-        return State(self.name((index, come)), tuple(productions))
+        return GrammarState(self.name((index, come)), tuple(productions))
 
     def _events(self, at: int) -> tuple[Event, ...]:
         return self.model.particles[at].events
 
-    def _free_state(self, passed: int, at: int) -> State:
+    def _free_state(self, passed: int, at: int) -> GrammarState:
         ahead = []
         for particle in self.model.particles[passed:]:
             ahead.append(particle)
@@ -177,7 +177,7 @@ class Grammar:
             if state.mixed:
                 found.append(Production(code + len(found), "CH", "string", next=(end, at)))
             productions += found
-        return State(self.name((passed, at)), tuple(productions))
+        return GrammarState(self.name((passed, at)), tuple(productions))
 
 
 @cache
@@ -186,10 +186,10 @@ def grammar_of(declaration: type[Element]) -> Grammar:
     return Grammar(model_of(declaration))
 
 
-def simple_states(name: str, simple: Simple) -> tuple[State, State]:
+def simple_states(name: str, simple: Simple) -> tuple[GrammarState, GrammarState]:
     """Return the states of an element of a simple type: before its value and before its end."""
     value = Production(0, "CH", describe(simple), next=(1, 0))
-    return State(f"{name}.0", (value,)), State(f"{name}.1", (Production(0, "EE"),))
+    return GrammarState(f"{name}.0", (value,)), GrammarState(f"{name}.1", (Production(0, "EE"),))
 
 
 def only_text(model: Model) -> Simple | None:
@@ -198,7 +198,7 @@ def only_text(model: Model) -> Simple | None:
     return event.type if event is not None and event.kind is Kind.TEXT and isinstance(event.type, Simple) else None
 
 
-def text_of(state: State) -> Simple | None:
+def text_of(state: GrammarState) -> Simple | None:
     """Return the type of the string or octets that may begin in a state where the element may also end."""
     event = state.productions[-1].target
     found = event.type if event is not None and event.kind is Kind.TEXT else None
@@ -206,14 +206,14 @@ def text_of(state: State) -> Simple | None:
 
 
 @cache
-def root_state(schema: Schema, *, is_fragment: bool) -> State:
+def root_state(schema: Schema, *, is_fragment: bool) -> GrammarState:
     """Return the start state of a document or a fragment."""
     roots = fragment(schema) if is_fragment else document(schema)
     productions = [Production(code, f"SE({name.local})", name.uri) for code, name in enumerate(roots.names)]
     productions.append(Production(len(productions), "SE(*)"))
     if is_fragment:
         productions.append(Production(len(productions), "ED"))
-    return State("FragmentContent" if is_fragment else "DocContent", tuple(productions))
+    return GrammarState("FragmentContent" if is_fragment else "DocContent", tuple(productions))
 
 
 def relaxed_names(schema: Schema) -> list[str]:
@@ -222,15 +222,15 @@ def relaxed_names(schema: Schema) -> list[str]:
 
 
 @cache
-def relaxed_states(schema: Schema, name: str) -> tuple[State, State]:
+def relaxed_states(schema: Schema, name: str) -> tuple[GrammarState, GrammarState]:
     """Return the states of an element whose name has several types in fragments: at its start, and after text."""
     start = [f"AT({each.local})" for each in attribute_names(schema)] + ["AT(*)"]
     content = [f"SE({each.local})" for each in fragment(schema).names] + ["SE(*)", "EE", "CH"]
     return _listed(f"{name}.0", start + content), _listed(f"{name}.1", content)
 
 
-def _listed(name: str, events: list[str]) -> State:
-    return State(name, tuple(Production(code, event) for code, event in enumerate(events)))
+def _listed(name: str, events: list[str]) -> GrammarState:
+    return GrammarState(name, tuple(Production(code, event) for code, event in enumerate(events)))
 
 
 def _production(code: int, event: Event, following: Key, particle: Particle | None) -> Production:

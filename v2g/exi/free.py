@@ -9,12 +9,12 @@ from typing import Final
 
 import msgspec
 
-from v2g.exi.bits import FLUSH_BITS, Output, Reader, Refusal, flush, put_characters, put_string, put_varint
+from v2g.exi.bits import FLUSH_BITS, BitOutput, BitReader, DecodeRefusal, flush, put_characters, put_string, put_varint
 from v2g.exi.declare import Alt, AnyAttribute, AnyElement, Element, Many, Maybe, Part, Seq, Wildcard
 from v2g.exi.model import Model, Particle, QName
 from v2g.exi.names import XSD_ANY_TYPE, XSI_TYPE, Names
 
-__all__ = ["FreePlan", "State", "states_of"]
+__all__ = ["FreePlan", "FreeState", "states_of"]
 
 MAX_DEPTH: Final = 16
 """Maximum nesting of undeclared elements."""
@@ -35,7 +35,7 @@ _ANY_TYPE_CONTENT: Final = (_ELEMENT, _END, _TEXT)
 """Event codes of xsd:anyType before and after the first content."""
 
 
-class State(msgspec.Struct):
+class FreeState(msgspec.Struct):
     """A position in a content model and its successors."""
 
     elements: list[tuple[type[Element], int]]
@@ -51,7 +51,7 @@ class State(msgspec.Struct):
         return len(self.elements) + (self.wildcard is not None) + self.can_end + self.mixed
 
 
-class _Walk:
+class _FreeWalk:
     """Positions of a content model (Glushkov): possible first and last ones, and the successors of each."""
 
     def __init__(self) -> None:
@@ -94,12 +94,12 @@ class _Walk:
             self.follow[end] += [each for each in begins if each not in self.follow[end]]
 
 
-def states_of(model: Part, *, mixed: bool) -> list[State]:
+def states_of(model: Part, *, mixed: bool) -> list[FreeState]:
     """Return the automaton; state 0 is the start, state p + 1 the one after position p."""
-    walk = _Walk()
+    walk = _FreeWalk()
     first, last, absent = walk.visit(model)
 
-    def state(positions: list[int], *, can_end: bool) -> State:
+    def state(positions: list[int], *, can_end: bool) -> FreeState:
         elements: dict[type[Element], int] = {}
         wildcard = None
         for position in sorted(positions):
@@ -108,7 +108,7 @@ def states_of(model: Part, *, mixed: bool) -> list[State]:
                 wildcard = position + 1 if wildcard is None else wildcard
             else:
                 elements.setdefault(leaf, position + 1)
-        return State(list(elements.items()), wildcard, can_end, mixed)
+        return FreeState(list(elements.items()), wildcard, can_end, mixed)
 
     after = [state(walk.follow[p], can_end=p in last) for p in range(len(walk.leaves))]
     return [state(first, can_end=absent), *after]
@@ -125,10 +125,10 @@ class FreePlan:
         self.field: Final = model.content_field
         self.attributes: Final = model.particles
         self.states: Final = states_of(model.content.model, mixed=model.content.mixed)
-        self.decoders: dict[type[Element], Callable[[Reader], Element]] = {}
-        self.encoders: dict[type[Element], Callable[[int, Element, Output], int]] = {}
+        self.decoders: dict[type[Element], Callable[[BitReader], Element]] = {}
+        self.encoders: dict[type[Element], Callable[[int, Element, BitOutput], int]] = {}
 
-    def decode(self, reader: Reader) -> Element:
+    def decode(self, reader: BitReader) -> Element:
         """Read the attributes and content of an element after its start."""
         fields: dict[str, object] = {each.events[0].field: None for each in self.attributes}
         at = 0
@@ -139,7 +139,9 @@ class FreePlan:
             count = len(ahead) + (state.size if whole else 0)
             code = reader.take(count.bit_length())
             if code >= count:
-                raise Refusal("an attribute that the schema does not foresee, or a deviation that is not supported")
+                raise DecodeRefusal(
+                    "an attribute that the schema does not foresee, or a deviation that is not supported"
+                )
             if code >= len(ahead):
                 fields[self.field] = self._content(reader, code - len(ahead))
                 return self.type(**fields)
@@ -158,7 +160,7 @@ class FreePlan:
                 break
         return ahead
 
-    def _content(self, reader: Reader, code: int | None) -> tuple[str | Element, ...]:
+    def _content(self, reader: BitReader, code: int | None) -> tuple[str | Element, ...]:
         """Read content up to the end of the element; `code` is the first event if it has been read already."""
         state = self.states[0]
         found: list[str | Element] = []
@@ -182,17 +184,17 @@ class FreePlan:
                     return tuple(found)
                 code -= 1
             if not (state.mixed and code == 0):
-                raise Refusal("content that the schema does not foresee, or a deviation that is not supported")
+                raise DecodeRefusal("content that the schema does not foresee, or a deviation that is not supported")
             found.append(reader.string(0, None))
             code = None
 
-    def encode(self, acc: int, element: Element, out: Output) -> int:
+    def encode(self, acc: int, element: Element, out: BitOutput) -> int:
         """Append the attributes and content of an element, and its end."""
         if element.__class__ is not self.type:
-            raise Refusal(f"{type(element).__name__} where {self.type.__name__} is declared")
+            raise DecodeRefusal(f"{type(element).__name__} where {self.type.__name__} is declared")
         content = getattr(element, self.field)
         if content.__class__ is not tuple:
-            raise Refusal(f"{type(content).__name__} where a tuple is declared")
+            raise DecodeRefusal(f"{type(content).__name__} where a tuple is declared")
         base = 0
         for index, each in enumerate(self.attributes):
             value = getattr(element, each.events[0].field)
@@ -218,27 +220,27 @@ class FreePlan:
                 acc = flush(acc, out)
             state, skipped = (state if after is None else self.states[after]), 0
         if not state.can_end:
-            raise Refusal("the content is not complete")
+            raise DecodeRefusal("the content is not complete")
         code = len(state.elements) + (state.wildcard is not None)
         return acc << (skipped + state.size).bit_length() | skipped + code
 
-    def _code(self, state: State, item: str | Element) -> tuple[int, int | None]:
+    def _code(self, state: FreeState, item: str | Element) -> tuple[int, int | None]:
         """Return the event code of an item and the state after it (None: the same)."""
         if isinstance(item, str):
             if not state.mixed:
-                raise Refusal("text between elements that allow none")
+                raise DecodeRefusal("text between elements that allow none")
             return state.size - 1, None
         if isinstance(item, AnyElement):
             if state.wildcard is None:
-                raise Refusal(f"{item.name} where undeclared elements are not allowed")
+                raise DecodeRefusal(f"{item.name} where undeclared elements are not allowed")
             return len(state.elements), state.wildcard
         for code, (member, after) in enumerate(state.elements):
             if item.__class__ is member:
                 return code, after
-        raise Refusal(f"{type(item).__name__} is not expected here")
+        raise DecodeRefusal(f"{type(item).__name__} is not expected here")
 
 
-def read_any(reader: Reader) -> AnyElement:
+def read_any(reader: BitReader) -> AnyElement:
     """Read an undeclared element after SE(*).
 
     Its start is in the built-in element grammar without learning (EXI 8.4.3). V2G allows no built-in grammars, so an
@@ -246,11 +248,11 @@ def read_any(reader: Reader) -> AnyElement:
     """
     reader.depth += 1
     if reader.depth > MAX_DEPTH:
-        raise Refusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
+        raise DecodeRefusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
     # read the name of an undeclared element, which is in no schema's namespace
     name = _read_name(reader)
     if reader.names.is_closed(name.uri):
-        raise Refusal(f"{name.local} is in {name.uri}, where only undeclared elements are supported")
+        raise DecodeRefusal(f"{name.local} is in {name.uri}, where only undeclared elements are supported")
     attributes: list[AnyAttribute] = []
     content: list[str | AnyElement] = []
     is_typed = False
@@ -260,12 +262,12 @@ def read_any(reader: Reader) -> AnyElement:
             attribute = XSI_TYPE if event is _TYPE else _read_name(reader)
             if attribute == XSI_TYPE:
                 if is_typed or attributes or _read_name(reader) != XSD_ANY_TYPE:
-                    raise Refusal("a type of an undeclared element that is not supported")
+                    raise DecodeRefusal("a type of an undeclared element that is not supported")
                 is_typed = True
                 reader.names.typed.add(name)
                 continue
             if reader.names.is_closed(attribute.uri):
-                raise Refusal(f"attribute {attribute.local} is in {attribute.uri}, which is not supported")
+                raise DecodeRefusal(f"attribute {attribute.local} is in {attribute.uri}, which is not supported")
             value = reader.string(0, None)
             reader.note("value of the attribute")
             attributes.append(AnyAttribute(namespace=attribute.uri, name=attribute.local, value=value))
@@ -277,13 +279,13 @@ def read_any(reader: Reader) -> AnyElement:
     return AnyElement(namespace=name.uri, name=name.local, attributes=tuple(attributes), content=tuple(content))
 
 
-def _next_event(reader: Reader, name: QName, *, is_start: bool, is_typed: bool) -> str:
+def _next_event(reader: BitReader, name: QName, *, is_start: bool, is_typed: bool) -> str:
     """Read the next event in an undeclared element."""
     if is_typed:
         events: tuple[str, ...] = _ANY_TYPE_START if is_start else _ANY_TYPE_CONTENT
         code = reader.take(len(events).bit_length())
         if code >= len(events):
-            raise Refusal("a deviation that is not supported")
+            raise DecodeRefusal("a deviation that is not supported")
         return events[code]
     if is_start:
         if name in reader.names.typed and not reader.take(1):
@@ -292,15 +294,15 @@ def _next_event(reader: Reader, name: QName, *, is_start: bool, is_typed: bool) 
     return (_ELEMENT, _TEXT)[reader.take(1)] if reader.take(1) else _END
 
 
-def _read_name(reader: Reader) -> QName:
+def _read_name(reader: BitReader) -> QName:
     names = reader.names
     index = reader.take(len(names.uris.entries).bit_length())
     if index > len(names.uris.entries):
-        raise Refusal("a namespace that is in no table")
+        raise DecodeRefusal("a namespace that is in no table")
     if index == 0:
         uri = reader.characters(reader.varint(32))
         if uri in names.locals:
-            raise Refusal("a namespace that is in the table is spelled out")
+            raise DecodeRefusal("a namespace that is in the table is spelled out")
         names.add_uri(uri)
     else:
         uri = names.uris.entries[index - 1]
@@ -309,27 +311,27 @@ def _read_name(reader: Reader) -> QName:
     size = reader.varint(32)
     if size == 0:
         if not known:
-            raise Refusal(f"a declared name of {uri} where only undeclared ones are supported")
+            raise DecodeRefusal(f"a declared name of {uri} where only undeclared ones are supported")
         index = reader.take((len(known) - 1).bit_length())
         if index >= len(known):
-            raise Refusal("a name that is in no table")
+            raise DecodeRefusal("a name that is in no table")
         reader.note(f"name {known[index]}")
         return QName(known[index], uri)
     name = reader.characters(size - 1)
     if not _XML_NAME.fullmatch(name):
-        raise Refusal(f"{name!r} is not a name")
+        raise DecodeRefusal(f"{name!r} is not a name")
     names.add_local(uri, name)
     reader.note(f"name {name}")
     return QName(name, uri)
 
 
-def put_any(acc: int, element: AnyElement, out: Output, depth: int) -> int:
+def put_any(acc: int, element: AnyElement, out: BitOutput, depth: int) -> int:
     """Append an undeclared element after its event code, as xsd:anyType."""
     names = out.names
     if depth >= MAX_DEPTH:
-        raise Refusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
+        raise DecodeRefusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
     if names.is_closed(element.namespace):
-        raise Refusal(f"{element.name} is in {element.namespace}, where only undeclared elements are supported")
+        raise DecodeRefusal(f"{element.name} is in {element.namespace}, where only undeclared elements are supported")
     name = QName(element.name, element.namespace)
     acc = _put_name(acc, name, names)
     if name in names.typed:
@@ -340,7 +342,7 @@ def put_any(acc: int, element: AnyElement, out: Output, depth: int) -> int:
     events: tuple[str, ...] = _ANY_TYPE_START
     for attribute in element.attributes:
         if names.is_closed(attribute.namespace):
-            raise Refusal(f"attribute {attribute.name} is in {attribute.namespace}, which is not supported")
+            raise DecodeRefusal(f"attribute {attribute.name} is in {attribute.namespace}, which is not supported")
         acc = acc << len(events).bit_length() | events.index(_ATTRIBUTE)
         acc = _put_name(acc, QName(attribute.name, attribute.namespace), names)
         acc = put_string(acc, attribute.value, None)
@@ -359,7 +361,7 @@ def put_any(acc: int, element: AnyElement, out: Output, depth: int) -> int:
 def _put_name(acc: int, qname: QName, names: Names) -> int:
     name, uri = qname
     if not _XML_NAME.fullmatch(name):
-        raise Refusal(f"{name!r} is not a name")
+        raise DecodeRefusal(f"{name!r} is not a name")
     width = len(names.uris.entries).bit_length()
     if uri in names.locals:
         acc = acc << width | names.uris.place(uri) + 1

@@ -5,7 +5,7 @@ from functools import cache, cached_property
 from typing import Final, cast
 
 from v2g.errors import ExiEncodeError
-from v2g.exi.bits import Reader
+from v2g.exi.bits import BitReader
 from v2g.exi.declare import Element, Schema, namespace_of
 from v2g.exi.model import Kind, QName, Simple, leaves, model_of, qname_of, simple_of
 from v2g.exi.relaxed import RelaxedPlan, fits
@@ -27,7 +27,7 @@ class Roots:
         """Width of an event code, bits."""
         self.end: Final = len(self.names) + 1
         """Code of the end of a fragment."""
-        self.readers: Final[dict[QName, Callable[[Reader], Element]]] = {}
+        self.readers: Final[dict[QName, Callable[[BitReader], Element]]] = {}
         """Functions that read an element after its start, by its name; the codec adds them at their first use."""
         self._chosen: dict[tuple[type[Element], str | None], QName] = {}
         self._by_type: dict[_Type, list[QName]] = {}

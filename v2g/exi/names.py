@@ -27,7 +27,7 @@ _BUILT_IN: Final = {
 """Initial entries of the string tables (EXI appendix D)."""
 
 
-class Table:
+class NameTable:
     """Entries in the order of their addition, and their positions."""
 
     __slots__ = ("_places", "entries")
@@ -60,10 +60,10 @@ class Names:
 
     def __init__(self, schema: Schema) -> None:
         uris = [*_BUILT_IN, *sorted(each.uri for each in schema.closure())]
-        self.uris: Final = Table(uris)
+        self.uris: Final = NameTable(uris)
         self._closed: Final = frozenset(uris[1:])
-        self.locals: Final = {uri: Table(_BUILT_IN.get(uri, "").split()) for uri in uris}
-        self.locals[""] = Table(_names_without_namespace(schema))
+        self.locals: Final = {uri: NameTable(_BUILT_IN.get(uri, "").split()) for uri in uris}
+        self.locals[""] = NameTable(_names_without_namespace(schema))
         self.typed: Final[set[QName]] = set()
         """Undeclared elements that have had an xsi:type: their built-in grammars have learned it (EXI 8.4.3)."""
 
@@ -74,7 +74,7 @@ class Names:
     def add_uri(self, uri: str) -> None:
         """Add a namespace."""
         self.uris.add(uri)
-        self.locals[uri] = Table()
+        self.locals[uri] = NameTable()
 
     def add_local(self, uri: str, name: str) -> None:
         """Add a local name."""

@@ -24,7 +24,7 @@ _HERE: Final = "v2g.exi.declare"
 
 def to_python(element: Element) -> str:
     """Return import statements and one expression that is equal to the element."""
-    writer = _Writer()
+    writer = _PythonWriter()
     expression = writer.value(element, 0)
     lines = [
         f"from {kind.__module__} import {kind.__name__}{'' if name == kind.__name__ else f' as {name}'}"
@@ -33,7 +33,7 @@ def to_python(element: Element) -> str:
     return "\n".join([*sorted(lines), "", expression])
 
 
-class _Writer:
+class _PythonWriter:
     def __init__(self) -> None:
         self.names: dict[type, str] = {}
         """Classes in use, with their names."""
@@ -94,7 +94,7 @@ def from_python(text: str, schemas: Iterable[Schema]) -> Element:
         raise ExiEncodeError(f"not Python: {error}") from None
     known = [each for schema in schemas for each in schema.closure()]
     modules = [name for each in known for name in (*each.modules, *(kind.__module__ for kind in each.enumerations()))]
-    reader = _Reader(dict.fromkeys(modules))
+    reader = _PythonReader(dict.fromkeys(modules))
     for statement in body[:-1]:
         reader.import_(statement)
     last = body[-1] if body else None
@@ -113,7 +113,7 @@ def _refuse(node: ast.AST, why: str) -> ExiEncodeError:
     return ExiEncodeError(f"line {getattr(node, 'lineno', 1)}: {why}")
 
 
-class _Reader:
+class _PythonReader:
     def __init__(self, modules: Iterable[str]) -> None:
         self._modules: Final = [*modules, _HERE]
         self._names: dict[str, type] = {}

@@ -8,7 +8,7 @@ from v2g.exi.declare import Element, is_shared, schema_of
 from v2g.exi.free import FreePlan
 from v2g.exi.model import Model, Particle
 
-__all__ = ["Ordinals", "Source"]
+__all__ = ["Ordinals", "SourceText"]
 
 
 class Ordinals:
@@ -44,7 +44,7 @@ class Ordinals:
         return self.state(index)[1] == 1
 
 
-class Source:
+class SourceText:
     """Lines of Python for a set of types, and the constants that they use."""
 
     def __init__(self) -> None:

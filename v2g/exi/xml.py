@@ -26,14 +26,14 @@ def to_xml(element: Element, *, schema: Schema | None = None, name: str | None =
     """
     schema = schema or schema_of(type(element))
     root = root_name(type(element), schema, name)
-    writer = _Writer(schema)
+    writer = _XmlWriter(schema)
     lines = writer.element(root, element, "")
     declared = "".join(f" xmlns:{prefix}={_quote(uri)}" for uri, prefix in sorted(writer.prefixes.items()))
     head = f"<{writer.tag(root)}"
     return head + declared + lines.removeprefix(head)
 
 
-class _Writer:
+class _XmlWriter:
     def __init__(self, schema: Schema) -> None:
         self._known = {each.uri: each.prefix for each in schema.closure()}
         self.prefixes: dict[str, str] = {}

@@ -32,7 +32,7 @@ class CoilPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Resistance of the loaded secondary circuit, seen in the primary one at `best_coupling`."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class CoilPlace(msgspec.Struct, frozen=True):
     """Position of the secondary coil relative to the primary: ahead, sideways, and the ground clearance (mm)."""
 
     x_mm: int = 0
@@ -45,26 +45,26 @@ class Place(msgspec.Struct, frozen=True):
         return math.hypot(self.x_mm, self.y_mm)
 
 
-def coupling(pair: CoilPair, place: Place) -> float:
+def coupling(pair: CoilPair, place: CoilPlace) -> float:
     """Return the coupling factor, from 0 to 1."""
     across = math.exp(-((place.offset_mm / pair.offset_mm) ** 2))
     further = max(0.0, place.clearance_mm - pair.nominal_clearance_mm)
     return pair.best_coupling * across * math.exp(-further / pair.clearance_mm)
 
 
-def efficiency(pair: CoilPair, place: Place) -> float:
+def efficiency(pair: CoilPair, place: CoilPlace) -> float:
     """Return the efficiency from the primary device's input to the secondary device's output, from 0 to 1."""
     merit = (coupling(pair, place) * pair.quality) ** 2
     return CONVERTERS * merit / (1 + math.sqrt(1 + merit)) ** 2
 
 
-def power_w(pair: CoilPair, place: Place, coil_ma: int) -> int:
+def power_w(pair: CoilPair, place: CoilPlace, coil_ma: int) -> int:
     """Return the power of this coil current into a loaded secondary circuit."""
     reflected = pair.reflected_ohm * (coupling(pair, place) / pair.best_coupling) ** 2
     return int((coil_ma / 1000) ** 2 * reflected)
 
 
-def current_ma(pair: CoilPair, place: Place, power: int) -> int:
+def current_ma(pair: CoilPair, place: CoilPlace, power: int) -> int:
     """Return the coil current for this power; the inverse of `power_w`, unbounded."""
     reflected = pair.reflected_ohm * (coupling(pair, place) / pair.best_coupling) ** 2
     return math.ceil(1000 * math.sqrt(power / reflected)) if power > 0 and reflected > 0 else 0

@@ -112,7 +112,7 @@ class FaultScript:
         return min((at for at in times if at > now), default=None)
 
 
-class Load(msgspec.Struct, frozen=True):
+class StageLoad(msgspec.Struct, frozen=True):
     """The load at the output: its voltage (mV), whether its own contactor is closed, and its maximum currents (mA)
     each way."""
 
@@ -163,7 +163,7 @@ class StageModel:
         """Current at the output, signed."""
         return int(self._current_ma)
 
-    def advance(self, seconds: float, load: Load | None, *, connected: bool) -> None:
+    def advance(self, seconds: float, load: StageLoad | None, *, connected: bool) -> None:
         """Advance by `seconds` with this load; `connected` through both contactors. Reductions apply at once."""
         if load is not None and connected and load.voltage_mv > 0:
             self._voltage_mv = float(load.voltage_mv) * (1.5 if self.overshoots else 1.0)
@@ -185,7 +185,7 @@ class StageModel:
             self._current_ma = 0.0
             self._ramp_voltage(seconds, 0 if self.tripped else self.demand.voltage_mv)
 
-    def _target_ma(self, load: Load) -> int:
+    def _target_ma(self, load: StageLoad) -> int:
         """Return the steady-state current: the lowest of all limits."""
         demand = self.demand
         if self.strays_ma is not None:

@@ -188,7 +188,7 @@ Levels = tuple[int, int | None]
 """The high level, and the low one; None while the oscillator is off."""
 
 
-class PeakWindow:
+class LevelWindow:
     """Collects samples until both levels are found."""
 
     def __init__(self) -> None:

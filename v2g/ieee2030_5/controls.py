@@ -21,7 +21,7 @@ FOREVER: Final = 2**41
 """A time (s) after everything that a server may name."""
 
 
-class Response(IntEnum):
+class ControlResponse(IntEnum):
     """Status of an event at this device, as reported to the server (table 27)."""
 
     RECEIVED = 1
@@ -50,10 +50,10 @@ class Demanded(msgspec.Struct, frozen=True, kw_only=True):
     until_s: int
     fixed_until_s: int
     events: Mapping[str, str]
-    states: Mapping[str, Response]
+    states: Mapping[str, ControlResponse]
 
 
-class _Event(msgspec.Struct, frozen=True):
+class _ControlEvent(msgspec.Struct, frozen=True):
     program: Program
     control: Control
     start_s: int
@@ -67,7 +67,9 @@ class _Event(msgspec.Struct, frozen=True):
         return self.start_s <= at_s < self.end_s
 
 
-def demanded(programs: Sequence[ProgramState], at_s: int, *, device: str, known: Mapping[str, Response]) -> Demanded:
+def demanded(
+    programs: Sequence[ProgramState], at_s: int, *, device: str, known: Mapping[str, ControlResponse]
+) -> Demanded:
     """Return what is in force at a time (s). `known`: the states of events that were returned before.
 
     `device` varies random shifts: the same for one event and device, on every node.
@@ -75,7 +77,7 @@ def demanded(programs: Sequence[ProgramState], at_s: int, *, device: str, known:
     events = [_placed(state.program, control, device) for state in programs for control in state.controls]
     states = {each.control.mrid: _state(each, events, at_s, known) for each in events}
     active = sorted(
-        (each for each in events if states[each.control.mrid] is Response.STARTED), key=lambda each: each.rank
+        (each for each in events if states[each.control.mrid] is ControlResponse.STARTED), key=lambda each: each.rank
     )
     values: dict[str, int | bool] = {}
     sources: dict[str, str] = {}
@@ -97,35 +99,42 @@ def demanded(programs: Sequence[ProgramState], at_s: int, *, device: str, known:
     )
 
 
-def responses(control: Control, before: Response | None, after: Response) -> Iterator[Response]:
+def responses(control: Control, before: ControlResponse | None, after: ControlResponse) -> Iterator[ControlResponse]:
     """Yield the responses that a control wants when its state changes; none if it wants none."""
     if not control.reply_to or before is after:
         return
-    if before is None and after is not Response.EXPIRED and control.response_required & _RECEIVED_BIT:
-        yield Response.RECEIVED
-    if control.response_required & _SPECIFIC_BIT and after is not Response.RECEIVED:
-        if after is Response.COMPLETED and before in (None, Response.RECEIVED):
-            yield Response.STARTED
+    if before is None and after is not ControlResponse.EXPIRED and control.response_required & _RECEIVED_BIT:
+        yield ControlResponse.RECEIVED
+    if control.response_required & _SPECIFIC_BIT and after is not ControlResponse.RECEIVED:
+        if after is ControlResponse.COMPLETED and before in (None, ControlResponse.RECEIVED):
+            yield ControlResponse.STARTED
         yield after
 
 
-def _state(event: _Event, events: Sequence[_Event], at_s: int, known: Mapping[str, Response]) -> Response:
+def _state(
+    event: _ControlEvent, events: Sequence[_ControlEvent], at_s: int, known: Mapping[str, ControlResponse]
+) -> ControlResponse:
     control = event.control
     before = known.get(control.mrid)
-    if before in (Response.COMPLETED, Response.CANCELLED, Response.SUPERSEDED, Response.EXPIRED):
+    if before in (
+        ControlResponse.COMPLETED,
+        ControlResponse.CANCELLED,
+        ControlResponse.SUPERSEDED,
+        ControlResponse.EXPIRED,
+    ):
         return before  # over is over
     if before is None and at_s >= control.start_s + control.duration_s and control.status not in (2, 3, 4):
-        return Response.EXPIRED
+        return ControlResponse.EXPIRED
     if control.status == _CANCELLED or (control.status == _CANCELLED_RANDOMLY and at_s >= event.end_s):
-        return Response.CANCELLED
+        return ControlResponse.CANCELLED
     if control.status == _SUPERSEDED or any(_supersedes(other, event, at_s) for other in events):
-        return Response.SUPERSEDED
+        return ControlResponse.SUPERSEDED
     if at_s >= event.end_s:
-        return Response.COMPLETED
-    return Response.STARTED if event.active(at_s) else Response.RECEIVED
+        return ControlResponse.COMPLETED
+    return ControlResponse.STARTED if event.active(at_s) else ControlResponse.RECEIVED
 
 
-def _supersedes(other: _Event, event: _Event, at_s: int) -> bool:
+def _supersedes(other: _ControlEvent, event: _ControlEvent, at_s: int) -> bool:
     """Return whether another event takes over at or before a time, in the time of this one, with all its demands."""
     return (
         other.rank < event.rank
@@ -138,7 +147,7 @@ def _supersedes(other: _Event, event: _Event, at_s: int) -> bool:
     )
 
 
-def _placed(program: Program, control: Control, device: str) -> _Event:
+def _placed(program: Program, control: Control, device: str) -> _ControlEvent:
     """Return when an event applies, with its random shifts; a random cancellation ends it."""
     start_s = control.start_s + _random(control.randomize_start_s, f"start/{control.mrid}/{device}")
     length_s = control.duration_s + _random(control.randomize_duration_s, f"duration/{control.mrid}/{device}")
@@ -146,7 +155,7 @@ def _placed(program: Program, control: Control, device: str) -> _Event:
     if control.status == _CANCELLED_RANDOMLY:
         most_s = max(abs(control.randomize_start_s), abs(control.randomize_duration_s))
         end_s = min(end_s, control.status_s + _random(most_s, f"cancel/{control.mrid}/{device}"))
-    return _Event(program, control, start_s, end_s)
+    return _ControlEvent(program, control, start_s, end_s)
 
 
 def _random(most_s: int, seed: str) -> int:

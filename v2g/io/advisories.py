@@ -26,7 +26,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=1 << 20)]
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+class VersionEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """A border of a range: a version from which the flaw exists, or no longer exists, or the last one that has it."""
 
     introduced: Name | None = None
@@ -38,7 +38,7 @@ class Range(msgspec.Struct, frozen=True):
     """Versions between borders; `type` GIT counts commits, which say nothing about a version."""
 
     type: Name
-    events: Annotated[tuple[Event, ...], msgspec.Meta(max_length=10_000)]
+    events: Annotated[tuple[VersionEvent, ...], msgspec.Meta(max_length=10_000)]
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class Advisory(msgspec.Struct, frozen=True, omit_defaults=True):
     affected: Annotated[tuple[Affected, ...], msgspec.Meta(max_length=10_000)] = ()
 
 
-class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+class AdvisorySource(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where advisories come from. `as_of`: whatever was published later is missing."""
 
     ecosystem: Name
@@ -87,13 +87,13 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
 class Sources(msgspec.Struct, frozen=True):
     """The first line of the file."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[AdvisorySource, ...]
 
 
 class Database(msgspec.Struct, frozen=True):
     """Sources and their advisories."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[AdvisorySource, ...]
     advisories: tuple[Advisory, ...]
 
 
@@ -211,7 +211,7 @@ def in_range(version: str, range_: Range, order: Order) -> bool:
     return inside
 
 
-def _borders(events: Iterable[Event], order: Order) -> list[tuple[tuple[bool, Any], Event]]:
+def _borders(events: Iterable[VersionEvent], order: Order) -> list[tuple[tuple[bool, Any], VersionEvent]]:
     """Return each event with its place: 0 comes before all versions."""
     found = []
     for event in events:

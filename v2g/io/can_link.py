@@ -57,7 +57,7 @@ class _Statistics(msgspec.Struct, frozen=True):
     bus_off: int | None = None
 
 
-class _Info(msgspec.Struct, frozen=True):
+class _LinkInfo(msgspec.Struct, frozen=True):
     info_kind: str = ""
     info_data: _Data = _Data()
     info_xstats: _Statistics = _Statistics()
@@ -75,7 +75,7 @@ class _Link(msgspec.Struct, frozen=True):
     ifname: str
     link_type: str = ""
     flags: tuple[str, ...] = ()
-    linkinfo: _Info = _Info()
+    linkinfo: _LinkInfo = _LinkInfo()
     stats64: _Packets = _Packets()
 
 

@@ -13,7 +13,7 @@ Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
-class Offer(Generic[Part]):
+class EntryPointOffer(Generic[Part]):
     """What a configuration may name. `part` is None if it cannot be used because of `error`."""
 
     name: str
@@ -23,7 +23,7 @@ class Offer(Generic[Part]):
     error: str = ""
 
 
-def offers(group: str, kind: type[Part], noun: str, *, name: str | None = None) -> Iterator[Offer[Part]]:
+def offers(group: str, kind: type[Part], noun: str, *, name: str | None = None) -> Iterator[EntryPointOffer[Part]]:
     """Yield what the entry points of a group have, by this name or any: a `kind`, or a tuple of them."""
     from importlib.metadata import entry_points  # only programs whose configuration names one need it
 
@@ -33,14 +33,14 @@ def offers(group: str, kind: type[Part], noun: str, *, name: str | None = None) 
         try:
             loaded = entry.load()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - code of others
-            yield Offer(*about, error=f"cannot be imported: {said(error)}")
+            yield EntryPointOffer(*about, error=f"cannot be imported: {said(error)}")
             continue
         for each in loaded if isinstance(loaded, tuple) else (loaded,):
             part = each if isinstance(each, kind) else None
-            yield Offer(*about, part, "" if part is not None else f"is not {noun}: {entry.value}")
+            yield EntryPointOffer(*about, part, "" if part is not None else f"is not {noun}: {entry.value}")
 
 
-def choose(noun: str, name: str, named: Sequence[Offer[Part]], known: Callable[[], Iterable[str]]) -> Part:
+def choose(noun: str, name: str, named: Sequence[EntryPointOffer[Part]], known: Callable[[], Iterable[str]]) -> Part:
     """Return the only usable part of this name; `known` returns the names that there are.
 
     Raises ConfigError if there is none, or several, or it cannot be used.

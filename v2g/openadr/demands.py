@@ -16,7 +16,7 @@ from v2g.asn1.discharge import PriceSlot
 from v2g.energy.limits import MOST_W
 from v2g.errors import CodecError
 from v2g.openadr.objects import Event, EventPayloadDescriptor, Program
-from v2g.openadr.timing import FOREVER, MAX_SEGMENTS, Segment, parse_time, segments
+from v2g.openadr.timing import FOREVER, MAX_SEGMENTS, TimedSegment, parse_time, segments
 
 PRICE, EXPORT_PRICE = "PRICE", "EXPORT_PRICE"
 IMPORT_LIMIT, EXPORT_LIMIT = "IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT"
@@ -32,7 +32,7 @@ _MOST_SLOTS: Final = 3000  # of a grid signal
 _MOST_PRICE: Final = 2**53 - 1
 
 
-class Alert(msgspec.Struct, frozen=True):
+class GridAlert(msgspec.Struct, frozen=True):
     """An alert in force."""
 
     type: str
@@ -58,7 +58,7 @@ class Demands(msgspec.Struct, frozen=True, kw_only=True):
     export_until_ms: int
     setpoint_w: int | None
     setpoint_until_ms: int
-    alerts: tuple[Alert, ...] = ()
+    alerts: tuple[GridAlert, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -70,7 +70,7 @@ def demands(
     Prices start at whole hours, so that the same events give the same prices within an hour. Events of other programs
     than `programs` are ignored.
     """
-    reader = _Reader(programs, events, at_ms, horizon_ms, ven_name)
+    reader = _EventReading(programs, events, at_ms, horizon_ms, ven_name)
     import_limit, import_until = reader.least(IMPORT_LIMIT)
     export_limit, export_until = reader.least(EXPORT_LIMIT)
     setpoint, setpoint_until = reader.foremost(SETPOINT)
@@ -92,7 +92,7 @@ def demands(
     )
 
 
-class _Reader:
+class _EventReading:
     def __init__(
         self, programs: Sequence[Program], events: Iterable[Event], at_ms: int, horizon_ms: int, ven_name: str
     ) -> None:
@@ -155,18 +155,18 @@ class _Reader:
             slots.append(PriceSlot(start, end - start, buy, sell or 0))
         return next(iter(currencies), None), tuple(slots[:_MOST_SLOTS])
 
-    def alerts(self) -> tuple[Alert, ...]:
+    def alerts(self) -> tuple[GridAlert, ...]:
         """Return the alerts in force."""
         return tuple(
-            Alert(kind, str(each.value)[:256], each.event.id, each.end_ms)
+            GridAlert(kind, str(each.value)[:256], each.event.id, each.end_ms)
             for kind in ALERTS
             for each in self._segments(kind)
             if self._in_force(each)
         )
 
-    def _segments(self, kind: str, *, unusable: float | None = None) -> list[Segment]:
+    def _segments(self, kind: str, *, unusable: float | None = None) -> list[TimedSegment]:
         """Return the values of one type that have not ended; `unusable` replaces those of unreadable events."""
-        found: list[Segment] = []
+        found: list[TimedSegment] = []
         for event in self._events:
             if not any(payload.type == kind for interval in event.intervals for payload in interval.payloads):
                 continue
@@ -180,17 +180,17 @@ class _Reader:
                 self.problems.append(f"event {event.id}: {error}")
                 del found[MAX_SEGMENTS:]
                 if unusable is not None:
-                    found.append(Segment(self._at_ms, FOREVER, unusable, event))
+                    found.append(TimedSegment(self._at_ms, FOREVER, unusable, event))
         return found
 
-    def _in_force(self, segment: Segment) -> bool:
+    def _in_force(self, segment: TimedSegment) -> bool:
         return segment.start_ms <= self._at_ms < segment.end_ms
 
-    def _next_change(self, found: Sequence[Segment]) -> int:
+    def _next_change(self, found: Sequence[TimedSegment]) -> int:
         edges = [edge for each in found for edge in (each.start_ms, each.end_ms)]
         return min((edge for edge in edges if edge > self._at_ms), default=FOREVER)
 
-    def _laid_out(self, found: Sequence[Segment], kind: str, cuts: Sequence[int]) -> list[int | None]:
+    def _laid_out(self, found: Sequence[TimedSegment], kind: str, cuts: Sequence[int]) -> list[int | None]:
         """Return the price from each cut on; of several events the first-ranked one applies."""
         prices: list[int | None] = [None] * len(cuts)
         for segment in sorted(found, key=_rank, reverse=True):
@@ -200,13 +200,13 @@ class _Reader:
                 prices[place] = [round(value)] * len(prices[place])
         return prices
 
-    def _watts(self, segment: Segment, kind: str) -> int | None:
+    def _watts(self, segment: TimedSegment, kind: str) -> int | None:
         value = self._scaled(segment, kind, _WATTS, default="KW")
         if value is None:
             return 0 if kind == EXPORT_LIMIT else None
         return round(max(-MOST_W, min(MOST_W, value)))
 
-    def _scaled(self, segment: Segment, kind: str, factors: dict[str, float], *, default: str) -> float | None:
+    def _scaled(self, segment: TimedSegment, kind: str, factors: dict[str, float], *, default: str) -> float | None:
         units = self._descriptor(segment.event, kind).units or default
         factor = factors.get(units.upper())
         if factor is None or isinstance(segment.value, bool | str) or not math.isfinite(segment.value):
@@ -225,7 +225,7 @@ class _Reader:
         return EventPayloadDescriptor(payload_type=kind)
 
 
-def _rank(segment: Segment) -> tuple[float, int, str]:
+def _rank(segment: TimedSegment) -> tuple[float, int, str]:
     """Return the sort key: the event that applies comes first."""
     event = segment.event
     priority = math.inf if event.priority is None else event.priority

@@ -21,7 +21,7 @@ USAGE: Final = "USAGE"
 _AGGREGATED: Final = "AGGREGATED_REPORT"
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class RequestedReport(msgspec.Struct, frozen=True):
     """A report of energy by interval (id, start, end in UTC ms) that is due when the last of them is over."""
 
     event_id: str
@@ -34,7 +34,7 @@ class Wanted(msgspec.Struct, frozen=True):
         return max(end for _, _, end in self.intervals)
 
 
-def wanted_report(event: Event, *, ven_name: str) -> Wanted | None:
+def wanted_report(event: Event, *, ven_name: str) -> RequestedReport | None:
     """Return the report requested by an event, or None. Raises CodecError for unsupported ones.
 
     Supported is the default of a descriptor: measured energy of all intervals, once, at the end of the last one.
@@ -57,15 +57,15 @@ def wanted_report(event: Event, *, ven_name: str) -> Wanted | None:
     intervals = interval_times(event, ven_name=ven_name)
     if not intervals or any(end >= FOREVER for _, _, end in intervals):
         raise CodecError(f"event {event.id} requests a report of intervals that never end")
-    return Wanted(event.id, asked.aggregate, intervals)
+    return RequestedReport(event.id, asked.aggregate, intervals)
 
 
-def report_name(wanted: Wanted, ven_name: str) -> str:
+def report_name(wanted: RequestedReport, ven_name: str) -> str:
     """Return the name of the report, by which a VTN is asked whether it already has the report."""
     return f"{USAGE} of {wanted.event_id} by {ven_name}"
 
 
-def usage_report(wanted: Wanted, kwh: Sequence[float], *, ven_name: str) -> ReportRequest:
+def usage_report(wanted: RequestedReport, kwh: Sequence[float], *, ven_name: str) -> ReportRequest:
     """Return a report of the energy of each interval, kWh, negative if more was fed back than drawn."""
     intervals = tuple(
         Interval(id=interval_id, payloads=(ValuesMap(USAGE, (energy,)),))

@@ -30,7 +30,7 @@ _BEGINNING: Final = "0001-01-01"
 """A start that means now, or the end of the previous interval."""
 
 
-class Segment(msgspec.Struct, frozen=True):
+class TimedSegment(msgspec.Struct, frozen=True):
     """One value, and the time in which it applies: `[start_ms, end_ms)`."""
 
     start_ms: int
@@ -79,7 +79,9 @@ def parse_time(text: str) -> int | None:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
-def segments(event: Event, payload_type: str, from_ms: int, until_ms: int, *, ven_name: str) -> tuple[Segment, ...]:
+def segments(
+    event: Event, payload_type: str, from_ms: int, until_ms: int, *, ven_name: str
+) -> tuple[TimedSegment, ...]:
     """Return the values of one type that apply at some time in `[from_ms, until_ms)`, in order of time.
 
     Several values of an interval share its time evenly. The event's duration truncates or repeats the intervals.
@@ -96,7 +98,7 @@ def segments(event: Event, payload_type: str, from_ms: int, until_ms: int, *, ve
     turns = range(1)
     if limit > last and span > 0:
         turns = range(max(0, (from_ms - first) // span), max(1, -(-(min(limit, until_ms) - first) // span)))
-    found: list[Segment] = []
+    found: list[TimedSegment] = []
     for turn in turns:
         for start, end, interval in placed:
             for piece in _split(event, interval, payload_type, start + turn * span, min(end + turn * span, FOREVER)):
@@ -148,7 +150,7 @@ def _placed(event: Event, ven_name: str) -> Iterator[tuple[int, int, Interval]]:
         yield start, previous_end, interval
 
 
-def _split(event: Event, interval: Interval, payload_type: str, start: int, end: int) -> Iterator[Segment]:
+def _split(event: Event, interval: Interval, payload_type: str, start: int, end: int) -> Iterator[TimedSegment]:
     for payload in interval.payloads:
         if payload.type != payload_type or not payload.values:
             continue
@@ -157,7 +159,7 @@ def _split(event: Event, interval: Interval, payload_type: str, start: int, end:
         for number in range(count):
             value = payload.values[number]
             if isinstance(value, float | str | bool):
-                yield Segment(cuts[number], cuts[number + 1], value, event)
+                yield TimedSegment(cuts[number], cuts[number + 1], value, event)
 
 
 def _shift(randomize: str, event_id: str, interval_id: int, ven_name: str) -> int:

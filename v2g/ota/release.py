@@ -1,7 +1,7 @@
 """What signed metadata say about an image, and whether a device may install it (R139, R140).
 
 An image is a target of The Update Framework (TUF). Its metadata give length and SHA-256; `custom` has the fields of
-`Facts`. Metadata cannot go back once a device has seen newer ones; `number` says the same of images: an operator goes
+`TargetFacts`. Metadata cannot go back once a device has seen newer ones; `number` says the same of images: an operator goes
 back to an older one by releasing it again under a higher number.
 """
 
@@ -38,7 +38,7 @@ class RepositoryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Number of the release that this firmware is; lower ones are refused."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The field `custom` of a target."""
 
     number: Number
@@ -63,7 +63,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     length: int
     digest: bytes
-    facts: Facts
+    facts: TargetFacts
 
 
 def patch_name(name: str, number: int) -> str:
@@ -79,7 +79,7 @@ def components_name(name: str) -> str:
 def read_release(name: str, length: int, hashes: dict[str, str], custom: object) -> Release:
     """Return what a target says. Raises InstallError if something is missing."""
     try:
-        facts, digest = typed_json.convert(custom, Facts), bytes.fromhex(hashes.get("sha256", ""))
+        facts, digest = typed_json.convert(custom, TargetFacts), bytes.fromhex(hashes.get("sha256", ""))
     except (msgspec.ValidationError, ValueError) as error:
         raise InstallError(f"the release {printable(name)} is incomplete: {error}", verification=True) from None
     if len(digest) != 32:

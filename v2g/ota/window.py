@@ -19,7 +19,7 @@ Offset = Callable[[int], int]
 """Returns how far local time is ahead of UTC (ms) at a time (UTC, ms)."""
 
 
-class Window(msgspec.Struct, frozen=True):
+class UpdateWindow(msgspec.Struct, frozen=True):
     """Minutes after local midnight (0 to 1439): from the first until before the last, over midnight if it is not later.
 
     With both equal it is always open. An installation may begin in the window; it may end after it.
@@ -53,13 +53,13 @@ class Window(msgspec.Struct, frozen=True):
         return (local_ms - self.from_minute * _MINUTE_MS) % DAY_MS
 
 
-def parse_window(text: str) -> Window:
+def parse_window(text: str) -> UpdateWindow:
     """Return the window of a text such as `22:00-06:00`. Raises ValueError."""
     found = _TEXT.fullmatch(text)
     if found is None:
         raise ValueError(f"{text[:40]!r} is not a window such as 22:00-06:00")
     from_h, from_min, until_h, until_min = map(int, found.groups())
-    return Window(from_h * 60 + from_min, until_h * 60 + until_min)
+    return UpdateWindow(from_h * 60 + from_min, until_h * 60 + until_min)
 
 
 def offset_of(zone: tzinfo) -> Offset:

@@ -125,7 +125,7 @@ def load_crl(data: bytes) -> RevocationList:
     return RevocationList(crl, entries)
 
 
-class Series(NamedTuple):
+class CrlSeries(NamedTuple):
     """Lists that replace one another: of one issuer's key, about the same certificates (RFC 5280 5.2.3)."""
 
     issuer: x509.Name
@@ -133,11 +133,11 @@ class Series(NamedTuple):
     scope: x509.IssuingDistributionPoint | None
 
 
-def series_of(revoked: RevocationList) -> Series:
+def series_of(revoked: RevocationList) -> CrlSeries:
     """Return the series of a list, by its own data."""
     key = _said(revoked.crl, x509.AuthorityKeyIdentifier)
     scope = _said(revoked.crl, x509.IssuingDistributionPoint)
-    return Series(revoked.crl.issuer, key.key_identifier if key is not None else None, scope)
+    return CrlSeries(revoked.crl.issuer, key.key_identifier if key is not None else None, scope)
 
 
 def is_older(revoked: RevocationList, other: RevocationList) -> bool:

@@ -21,7 +21,7 @@ _AES_256_GCM: Final = 2  # identifier, section 7.3
 _KEY, _NONCE = 32, 12
 
 
-class _Suite(NamedTuple):
+class _HpkeSuite(NamedTuple):
     """KEM and KDF of a curve: their identifiers (sections 7.1 and 7.2), hash, and length of a point in octets."""
 
     kem: int
@@ -50,7 +50,10 @@ class _Suite(NamedTuple):
         return HKDFExpand(self.hash, length, labelled).derive(secret)
 
 
-_SUITES: Final = {"secp256r1": _Suite(0x10, 1, hashes.SHA256(), 65), "secp521r1": _Suite(0x12, 3, hashes.SHA512(), 133)}
+_SUITES: Final = {
+    "secp256r1": _HpkeSuite(0x10, 1, hashes.SHA256(), 65),
+    "secp521r1": _HpkeSuite(0x12, 3, hashes.SHA512(), 133),
+}
 
 
 def seal_for(owner: PublicKey, secret: bytes, info: bytes) -> bytes:
@@ -80,7 +83,7 @@ def open_sealed(key: AgreementKey, sealed: bytes, info: bytes) -> bytes:
         raise KeyAccessError("it does not open: sealed for another key, or altered") from None
 
 
-def _suite(key: PublicKey) -> tuple[_Suite, ec.EllipticCurvePublicKey]:
+def _suite(key: PublicKey) -> tuple[_HpkeSuite, ec.EllipticCurvePublicKey]:
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _SUITES:
         raise KeyAccessError("this kind of key cannot seal", hint="a key on secp256r1 or secp521r1")
     return _SUITES[key.curve.name], key
@@ -91,7 +94,7 @@ def _point(key: ec.EllipticCurvePublicKey) -> bytes:
 
 
 def _schedule(
-    suite: _Suite, agreed: bytes, encapsulated: bytes, owner: ec.EllipticCurvePublicKey, info: bytes
+    suite: _HpkeSuite, agreed: bytes, encapsulated: bytes, owner: ec.EllipticCurvePublicKey, info: bytes
 ) -> tuple[bytes, bytes]:
     """Return key and nonce of one message: `ExtractAndExpand` (4.1), then `KeySchedule` in mode base (5.1)."""
     prk = suite.extract(suite.kem_name, b"", b"eae_prk", agreed)

@@ -36,7 +36,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     domain: str | None = None  # DC
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class IssueRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request for a certificate of `role` for `public_key`.
 
     `not_after` defaults to the profile's days after `not_before`; `serial` is 1 to 2^159-1. `hosts` become the
@@ -82,7 +82,7 @@ def key_identifier(key: CertifiedKey, length: int = 20) -> bytes:
     return x509.SubjectKeyIdentifier.from_public_key(key).digest[:length]
 
 
-def issue(request: Request, issuer: Issuer) -> x509.Certificate:
+def issue(request: IssueRequest, issuer: Issuer) -> x509.Certificate:
     """Return the signed certificate. Raises ValueError for a subject or time that X.509 cannot express."""
     profile = profile_of(request.role, request.generation)
     # the subject in the order CN, O, C, DC; a DC required by the profile is added
@@ -117,7 +117,7 @@ def issue(request: Request, issuer: Issuer) -> x509.Certificate:
     return builder.sign(issuer.key, signature_hash(issuer.key))
 
 
-def cross_certify(root: x509.Certificate, request: Request, issuer: Issuer) -> x509.Certificate:
+def cross_certify(root: x509.Certificate, request: IssueRequest, issuer: Issuer) -> x509.Certificate:
     """Return a cross certificate: trust in `issuer` then extends to certificates issued by `root`.
 
     Name, key and key identifier are the root's; `request` (role CROSS) has the rest. Between an old and a new key of
@@ -141,7 +141,7 @@ def cross_certify(root: x509.Certificate, request: Request, issuer: Issuer) -> x
     return builder.sign(issuer.key, signature_hash(issuer.key))
 
 
-def _extensions(request: Request, profile: Profile, issuer: Issuer) -> list[tuple[x509.ExtensionType, bool]]:
+def _extensions(request: IssueRequest, profile: Profile, issuer: Issuer) -> list[tuple[x509.ExtensionType, bool]]:
     critical = request.annex_b_critical
     identifier = key_identifier(request.public_key, profile.subject_key_id_bytes)
     extensions: list[tuple[x509.ExtensionType, bool]] = [
@@ -167,7 +167,7 @@ def _extensions(request: Request, profile: Profile, issuer: Issuer) -> list[tupl
     return extensions
 
 
-def _authority_key_identifier(request: Request, profile: Profile, issuer: Issuer) -> x509.AuthorityKeyIdentifier:
+def _authority_key_identifier(request: IssueRequest, profile: Profile, issuer: Issuer) -> x509.AuthorityKeyIdentifier:
     if issuer.certificate is None:
         identifier = key_identifier(request.public_key, profile.subject_key_id_bytes)
     else:

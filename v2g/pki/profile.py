@@ -62,7 +62,7 @@ class KeyKind(enum.Enum):
     RSA_2048 = "rsa-2048"  # of at least 2048 bit, and less than 4096; shorter ones have no kind
 
 
-class Usage(enum.Enum):
+class KeyUsageBit(enum.Enum):
     """Key usage bits of RFC 5280 4.2.1.3, named as `cryptography` names its arguments."""
 
     DIGITAL_SIGNATURE = "digital_signature"
@@ -76,7 +76,7 @@ class Usage(enum.Enum):
     DECIPHER_ONLY = "decipher_only"
 
 
-class Presence(enum.Enum):
+class FieldPresence(enum.Enum):
     """Whether a part may, must or must not be present."""
 
     REQUIRED = "required"
@@ -86,7 +86,7 @@ class Presence(enum.Enum):
 class SubjectPart(msgspec.Struct, frozen=True):
     """One attribute of a subject: whether it is required, and its only allowed value (any if None)."""
 
-    presence: Presence
+    presence: FieldPresence
     value: str | None = None
 
 
@@ -95,9 +95,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: dict[str, SubjectPart]  # by dotted attribute OID; others are rejected, unless `other_parts`
     other_parts: bool = False
-    usages: frozenset[Usage]  # set when issuing, required when verifying
-    allowed_usages: frozenset[Usage] = frozenset()  # accepted besides `usages`
-    issued_usages: frozenset[Usage] = frozenset()  # of `allowed_usages`, those set when issuing
+    usages: frozenset[KeyUsageBit]  # set when issuing, required when verifying
+    allowed_usages: frozenset[KeyUsageBit] = frozenset()  # accepted besides `usages`
+    issued_usages: frozenset[KeyUsageBit] = frozenset()  # of `allowed_usages`, those set when issuing
     extended_usage: str | None = None  # dotted OID set when issuing
     extended_usage_required: bool = False
     extended_usage_allowed: bool = True  # False: the extension itself is rejected
@@ -123,15 +123,15 @@ UNIT: Final = NameOID.ORGANIZATIONAL_UNIT_NAME.dotted_string
 COUNTRY: Final = NameOID.COUNTRY_NAME.dotted_string
 DOMAIN: Final = NameOID.DOMAIN_COMPONENT.dotted_string
 
-REQUIRED: Final = SubjectPart(Presence.REQUIRED)
-OPTIONAL: Final = SubjectPart(Presence.OPTIONAL)
+REQUIRED: Final = SubjectPart(FieldPresence.REQUIRED)
+OPTIONAL: Final = SubjectPart(FieldPresence.OPTIONAL)
 
-SIGN: Final = frozenset({Usage.DIGITAL_SIGNATURE})
-SIGN_AND_AGREE: Final = frozenset({Usage.DIGITAL_SIGNATURE, Usage.KEY_AGREEMENT})
-CERTIFY: Final = frozenset({Usage.KEY_CERT_SIGN, Usage.CRL_SIGN})
-LEAF_EXTRA: Final = frozenset({Usage.CONTENT_COMMITMENT, Usage.KEY_ENCIPHERMENT, Usage.KEY_AGREEMENT})
+SIGN: Final = frozenset({KeyUsageBit.DIGITAL_SIGNATURE})
+SIGN_AND_AGREE: Final = frozenset({KeyUsageBit.DIGITAL_SIGNATURE, KeyUsageBit.KEY_AGREEMENT})
+CERTIFY: Final = frozenset({KeyUsageBit.KEY_CERT_SIGN, KeyUsageBit.CRL_SIGN})
+LEAF_EXTRA: Final = frozenset({KeyUsageBit.CONTENT_COMMITMENT, KeyUsageBit.KEY_ENCIPHERMENT, KeyUsageBit.KEY_AGREEMENT})
 
 
-def domain(value: str, presence: Presence = Presence.OPTIONAL) -> SubjectPart:
+def domain(value: str, presence: FieldPresence = FieldPresence.OPTIONAL) -> SubjectPart:
     """Return a DC that, if present, has one value."""
     return SubjectPart(presence, value)

@@ -22,11 +22,9 @@ from v2g.pki.profile import (
     UNIT,
     Generation,
     KeyKind,
-    Presence,
     Profile,
     Role,
     SubjectPart,
-    Usage,
 )
 from v2g.pki.profiles_iso15118 import ISO15118_2, ISO15118_20, MAX_CERTIFICATE_BYTES
 
@@ -42,13 +40,13 @@ __all__ = [
     "PROFILES_2",
     "STAPLE_DAYS",
     "UNIT",
+    "FieldPresence",
     "Generation",
     "KeyKind",
-    "Presence",
+    "KeyUsageBit",
     "Profile",
     "Role",
     "SubjectPart",
-    "Usage",
     "generation_of",
     "profile_of",
 ]

@@ -22,11 +22,11 @@ from v2g.pki.profile import (
     SIGN,
     SIGN_AND_AGREE,
     UNIT,
+    FieldPresence,
     KeyKind,
-    Presence,
+    KeyUsageBit,
     Profile,
     Role,
-    Usage,
     domain,
 )
 
@@ -36,7 +36,7 @@ MAX_CERTIFICATE_BYTES: Final = 1600
 _MAX_BYTES_2: Final = 800
 _KEYS_20: Final = frozenset({KeyKind.SECP521R1, KeyKind.ED448})  # V2G20-2674, V2G20-2319
 _HASHES_20: Final = frozenset({"sha512"})
-_COMMIT: Final = frozenset({Usage.CONTENT_COMMITMENT})
+_COMMIT: Final = frozenset({KeyUsageBit.CONTENT_COMMITMENT})
 _YEARS_12: Final = 12 * 365
 
 _CONTRACT_EXTENSIONS: Final = frozenset(
@@ -86,7 +86,7 @@ ISO15118_20: Final[dict[Role, Profile]] = {
             COMMON_NAME: REQUIRED,
             ORGANIZATION: REQUIRED,
             COUNTRY: OPTIONAL,
-            DOMAIN: domain("CPO", Presence.REQUIRED),
+            DOMAIN: domain("CPO", FieldPresence.REQUIRED),
         },
         usages=SIGN,
         allowed_usages=SIGN_AND_AGREE,
@@ -152,7 +152,7 @@ ISO15118_20: Final[dict[Role, Profile]] = {
             COMMON_NAME: REQUIRED,
             ORGANIZATION: REQUIRED,
             COUNTRY: OPTIONAL,
-            DOMAIN: domain("CPS", Presence.REQUIRED),
+            DOMAIN: domain("CPS", FieldPresence.REQUIRED),
         },
         usages=SIGN,
         allowed_usages=_COMMIT,

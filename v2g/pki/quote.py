@@ -45,7 +45,7 @@ class MeasuredReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     mapped: dict[str, Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]]
 
 
-class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class QuoteEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a charger sends: `report` is JSON as it was measured, `registers` their values (SHA-256 bank), `quote` the
     TPM's TPMS_ATTEST, `signature` that of its key, ECDSA with SHA-256 in DER."""
 
@@ -94,17 +94,17 @@ def parse_quote(data: bytes) -> Quote:
     return Quote(extra, registers, digest)
 
 
-def parse_evidence(data: bytes) -> Evidence:
+def parse_evidence(data: bytes) -> QuoteEvidence:
     """Return what a charger has sent. Raises VerificationError."""
     if len(data) > MOST_BYTES:
         raise VerificationError(f"larger than {MOST_BYTES} octets", where="evidence")
     try:
-        return typed_json.decode(data, Evidence)
+        return typed_json.decode(data, QuoteEvidence)
     except msgspec.DecodeError as error:
         raise VerificationError(f"malformed: {error}", where="evidence") from None
 
 
-def verify_evidence(evidence: Evidence, nonce: bytes, key: PublicKey) -> MeasuredReport:
+def verify_evidence(evidence: QuoteEvidence, nonce: bytes, key: PublicKey) -> MeasuredReport:
     """Return the report once the quote is that of the TPM with this key, for this nonce.
 
     Raises SignatureError for another signature, VerificationError for another nonce, report or register.

@@ -34,14 +34,14 @@ class RevocationPolicy(msgspec.Struct, frozen=True, kw_only=True):
     authorities: Fail = Fail.SOFT
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class RevocationEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence: DER OCSP answers by position in the chain (0 is the leaf), and CRLs of any issuer."""
 
     ocsp: Mapping[int, Sequence[bytes]] = MappingProxyType({})
     crls: Sequence[RevocationList] = ()
 
 
-class Finding(msgspec.Struct, frozen=True):
+class RevocationFinding(msgspec.Struct, frozen=True):
     """Result for one certificate: good if `reason` is None, else why not. `source`: ocsp, crl or empty."""
 
     certificate: x509.Certificate
@@ -53,8 +53,8 @@ class Finding(msgspec.Struct, frozen=True):
 class Revocation(msgspec.Struct, frozen=True):
     """The decision. `refusal` is None if the chain is accepted; `findings` are in the chain's order."""
 
-    findings: tuple[Finding, ...]
-    refusal: Finding | None
+    findings: tuple[RevocationFinding, ...]
+    refusal: RevocationFinding | None
 
     def require(self) -> None:
         """Raise RevocationError unless the chain is accepted."""
@@ -63,13 +63,13 @@ class Revocation(msgspec.Struct, frozen=True):
             raise RevocationError(what, reason=self.refusal.reason)
 
     @property
-    def unproven(self) -> tuple[Finding, ...]:
+    def unproven(self) -> tuple[RevocationFinding, ...]:
         """The certificates with unknown status, accepted only by policy."""
         return tuple(each for each in self.findings if each.reason is not None)
 
 
 def decide_revocation(
-    chain: VerifiedChain, evidence: Evidence, *, at: datetime, policy: RevocationPolicy
+    chain: VerifiedChain, evidence: RevocationEvidence, *, at: datetime, policy: RevocationPolicy
 ) -> Revocation:
     """Decide about every certificate of a chain but its root. Any revocation counts first, then any good status."""
     path = (*chain.certificates, chain.anchor)
@@ -93,10 +93,10 @@ def refuse_revoked(chain: VerifiedChain, crls: Sequence[RevocationList], *, at: 
     Certificates not covered by a list are left to OCSP.
     """
     lenient = RevocationPolicy(leaf=Fail.SOFT, authorities=Fail.SOFT)
-    decide_revocation(chain, Evidence(crls=crls), at=at, policy=lenient).require()
+    decide_revocation(chain, RevocationEvidence(crls=crls), at=at, policy=lenient).require()
 
 
-def _is_tolerable(finding: Finding, fail: Fail) -> bool:
+def _is_tolerable(finding: RevocationFinding, fail: Fail) -> bool:
     if finding.reason is None or fail is Fail.HARD:
         return finding.reason is None
     return finding.reason in ABSENT or (finding.source == "crl" and finding.reason != "revoked")
@@ -108,25 +108,25 @@ def _find(
     answers: Iterable[bytes],
     crls: Iterable[RevocationList],
     at: datetime,
-) -> Finding:
-    found: list[Finding] = []
+) -> RevocationFinding:
+    found: list[RevocationFinding] = []
     for answer in answers:
         try:
             check_ocsp(answer, certificate, issuer, at)
         except RevocationError as error:
-            found.append(Finding(certificate, error.reason, "ocsp", str(error)))
+            found.append(RevocationFinding(certificate, error.reason, "ocsp", str(error)))
         else:
-            found.append(Finding(certificate, None, "ocsp"))
+            found.append(RevocationFinding(certificate, None, "ocsp"))
     for crl in crls:
         try:
             check_crl(crl, certificate, issuer, at)
         except RevocationError as error:
             if error.reason != "wrong_certificate":  # a list of another issuer is not evidence
-                found.append(Finding(certificate, error.reason, "crl", str(error)))
+                found.append(RevocationFinding(certificate, error.reason, "crl", str(error)))
         else:
-            found.append(Finding(certificate, None, "crl"))
+            found.append(RevocationFinding(certificate, None, "crl"))
     for wanted in ("revoked", None):
         for finding in found:
             if finding.reason == wanted:
                 return finding
-    return found[0] if found else Finding(certificate, "missing", "", "its revocation status is unknown")
+    return found[0] if found else RevocationFinding(certificate, "missing", "", "its revocation status is unknown")

@@ -5,7 +5,7 @@ import msgspec
 from v2g.observe import Observe
 
 
-class Send(msgspec.Struct, frozen=True):
+class SendFrame(msgspec.Struct, frozen=True):
     """Put this Ethernet frame on the link."""
 
     frame: bytes
@@ -30,7 +30,7 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Failed(msgspec.Struct, frozen=True):
+class MatchingFailed(msgspec.Struct, frozen=True):
     """Matching failed until the next trigger. `reason` is one of FAILURES."""
 
     reason: str
@@ -65,7 +65,17 @@ class OscillatorOn(msgspec.Struct, frozen=True):
     """Charger: 5 % again (X1 to X2), the session resumes: the vehicle toggled the pilot, or the charger requests it."""
 
 
-Action = Send | Matched | Failed | LinkLost | RestartPilot | TogglePilot | OscillatorOff | OscillatorOn | Observe
+Action = (
+    SendFrame
+    | Matched
+    | MatchingFailed
+    | LinkLost
+    | RestartPilot
+    | TogglePilot
+    | OscillatorOff
+    | OscillatorOn
+    | Observe
+)
 
 FAILURES = {
     "no_charger_answers": "no charger answered CM_SLAC_PARM.REQ",

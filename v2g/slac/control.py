@@ -15,7 +15,7 @@ from v2g.slac.layout import Mme
 from v2g.slac.timing import SlacTiming
 
 
-class Vendor(Enum):
+class ModemVendor(Enum):
     """The modem's vendor, as far as relevant."""
 
     UNKNOWN = "unknown"
@@ -38,10 +38,10 @@ class Traits(msgspec.Struct, frozen=True):
 
 
 TRAITS: Final = {
-    Vendor.QUALCOMM: Traits(1, vendor.VsSwVerReq(), vendor.VsPlLinkStatusReq(), vendor.VsRsDevReq()),
-    Vendor.LUMISSIL: Traits(None, vendor.NscmGetVersionReq(), vendor.NscmGetDLinkStatusReq(),
+    ModemVendor.QUALCOMM: Traits(1, vendor.VsSwVerReq(), vendor.VsPlLinkStatusReq(), vendor.VsRsDevReq()),
+    ModemVendor.LUMISSIL: Traits(None, vendor.NscmGetVersionReq(), vendor.NscmGetDLinkStatusReq(),
                             vendor.NscmResetDeviceReq()),
-    Vendor.OTHER: Traits(None, None, mme.CmNwStatsReq()),
+    ModemVendor.OTHER: Traits(None, None, mme.CmNwStatsReq()),
 }  # fmt: skip
 
 _LINK_QUESTIONS: Final = tuple(traits.link for traits in TRAITS.values())
@@ -67,7 +67,7 @@ class ModemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Restart the modem after each new key, which some firmware of the QCA7000 needs and which takes seconds."""
 
 
-class Listener:
+class ControlListener:
     """Receives the modem's answers."""
 
     def on_key_set(self, now: float) -> None:
@@ -111,9 +111,9 @@ class ModemControl:
         *,
         timers: dict[str, float],
         send: Callable[[bytes, Mme], None],
-        listener: Listener,
+        listener: ControlListener,
     ) -> None:
-        self.vendor = Vendor.UNKNOWN if config.vendor == "auto" else Vendor(config.vendor)
+        self.vendor = ModemVendor.UNKNOWN if config.vendor == "auto" else ModemVendor(config.vendor)
         self.key: tuple[bytes, bytes] = (b"", b"")  # (nid, nmk) that the modem has or is being given
         self.keyed = False
         self._config = config
@@ -202,12 +202,12 @@ class ModemControl:
 
     def detect(self, now: float) -> None:
         """Detect the modem's vendor, unless known."""
-        if self.vendor is Vendor.UNKNOWN and "detect" not in self._timers:
+        if self.vendor is ModemVendor.UNKNOWN and "detect" not in self._timers:
             self._versions = 0
             self._detect(now)
 
     def _detect(self, now: float) -> None:
-        if self.vendor is Vendor.UNKNOWN and self._versions < len(_VERSION_QUESTIONS):
+        if self.vendor is ModemVendor.UNKNOWN and self._versions < len(_VERSION_QUESTIONS):
             self._timers["detect"] = now + self._timing.detection_s
             self._send(mme.LOCAL_MODEM, _VERSION_QUESTIONS[self._versions])
             self._versions += 1
@@ -271,8 +271,8 @@ class ModemControl:
             return True
         if message.MMTYPE & 3 != 1 or not (message.OUI or isinstance(message, mme.CmNwStatsCnf)):
             return False
-        if self.vendor is Vendor.UNKNOWN and message.OUI in (vendor.QUALCOMM, vendor.LUMISSIL):
-            self.vendor = Vendor.QUALCOMM if message.OUI == vendor.QUALCOMM else Vendor.LUMISSIL
+        if self.vendor is ModemVendor.UNKNOWN and message.OUI in (vendor.QUALCOMM, vendor.LUMISSIL):
+            self.vendor = ModemVendor.QUALCOMM if message.OUI == vendor.QUALCOMM else ModemVendor.LUMISSIL
             self._timers.pop("detect", None)
         self._learn_version(message)
         if isinstance(message, vendor.VsSwVerCnf | vendor.NscmGetVersionCnf):

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from v2g.slac import mme
-from v2g.slac.actions import Failed, LinkLost, Matched, TogglePilot
+from v2g.slac.actions import LinkLost, Matched, MatchingFailed, TogglePilot
 from v2g.slac.host import Entropy, Host, HostConfig
 from v2g.slac.layout import Mme
 from v2g.slac.timing import (
@@ -33,7 +33,7 @@ from v2g.slac.timing import (
 # time. So the number is random, and repeated (`rounds`) if other vehicles are received.
 
 
-class Step(msgspec.Struct, frozen=True):
+class EvStep(msgspec.Struct, frozen=True):
     """Next step: send `request` to the present charger, toggle the pilot, and report its `verdict`.
 
     `over` ends the validation; `Validation.found` and `unvalidated` have the result.
@@ -53,7 +53,7 @@ class Asking(Enum):
     COUNT = "the answer to step 2"
 
 
-_NOTHING = Step()
+_NOTHING = EvStep()
 
 
 class EvValidation:
@@ -83,11 +83,11 @@ class EvValidation:
         """The present charger."""
         return self._asked
 
-    def begin(self, now: float) -> Step:
+    def begin(self, now: float) -> EvStep:
         """Ask the nearest."""
         return self._next(now)
 
-    def on_confirmation(self, source: bytes, message: mme.CmValidateCnf, now: float) -> Step:
+    def on_confirmation(self, source: bytes, message: mme.CmValidateCnf, now: float) -> EvStep:
         """Process an answer; those of others, and unexpected ones, are ignored."""
         if source != self._asked or message.signal_type != 0:
             return _NOTHING
@@ -95,14 +95,14 @@ class EvValidation:
             match message.result:
                 case mme.VALIDATE_READY if self._tries <= self._timing.match_retries:
                     self._tries += 1  # it has not received step 2
-                    return Step(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
+                    return EvStep(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
                 case mme.VALIDATE_SUCCESS if message.toggle_num == self._toggles:
                     self._won += 1
                     if self._won < self._rounds:
                         self._tries = self._pauses = 0
                         return self._ask(now)
                     self.found = self._asked
-                    return Step(verdict="validated", over=True)
+                    return EvStep(verdict="validated", over=True)
                 case mme.VALIDATE_SUCCESS:
                     return self._next(now, verdict="miscounted")
                 case mme.VALIDATE_FAILURE | mme.VALIDATE_NOT_READY:
@@ -125,7 +125,7 @@ class EvValidation:
                 return self._pass_over("not_required", now)
         return _NOTHING
 
-    def on_timer(self, now: float) -> Step:
+    def on_timer(self, now: float) -> EvStep:
         """Repeat an unanswered request, C_EV_match_retry times."""
         if self.state is Asking.PAUSE:
             self._tries = 0
@@ -137,39 +137,39 @@ class EvValidation:
         # It promised to count and did not answer: not a reason to select it.
         return self._next(now, verdict="no_count")
 
-    def _next(self, now: float, *, verdict: str = "") -> Step:
+    def _next(self, now: float, *, verdict: str = "") -> EvStep:
         if not self._left:
-            return Step(verdict=verdict, over=True)
+            return EvStep(verdict=verdict, over=True)
         self._asked, *self._left = self._left
         self._tries = self._pauses = self._won = 0
         request = self._ask(now).request
-        return Step(request=request, verdict=verdict)
+        return EvStep(request=request, verdict=verdict)
 
-    def _ask(self, now: float) -> Step:
+    def _ask(self, now: float) -> EvStep:
         self._tries += 1
         self.state, self.deadline = Asking.READY, now + self._timing.match_response_s
-        return Step(request=mme.CmValidateReq())
+        return EvStep(request=mme.CmValidateReq())
 
-    def _pass_over(self, verdict: str, now: float) -> Step:
+    def _pass_over(self, verdict: str, now: float) -> EvStep:
         self.unvalidated.append(self._asked)
         return self._next(now, verdict=verdict)
 
-    def _toggle(self, now: float) -> Step:
+    def _toggle(self, now: float) -> EvStep:
         """Begin step 2."""
         self._toggles, self._tries = 1 + self._entropy(1)[0] % self._timing.max_toggles, 0
         self.state = Asking.COUNT
         message = self._announce(now, self._window_s + self._timing.validation_extra_s + self._timing.match_response_s)
-        return Step(request=message.request, toggle=TogglePilot(self._toggles, self._timing.toggle_state_s))
+        return EvStep(request=message.request, toggle=TogglePilot(self._toggles, self._timing.toggle_state_s))
 
     @property
     def _window_s(self) -> float:
         """Return the window, a multiple of 100 ms: each toggle has three parts, B, C and B."""
         return min(math.ceil(self._toggles * 30 * self._timing.toggle_state_s - 1e-9) / 10, MAX_VALIDATION_S)
 
-    def _announce(self, now: float, wait_s: float) -> Step:
+    def _announce(self, now: float, wait_s: float) -> EvStep:
         self._tries += 1
         self.deadline = now + wait_s
-        return Step(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
+        return EvStep(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
 
 
 class EvState(Enum):
@@ -370,7 +370,7 @@ class EvSlac(Host):
         self.state, self._chosen, self._tries = EvState.CHOOSING, evse, 0
         self._ask_match(now)
 
-    def _step(self, step: Step, now: float) -> None:
+    def _step(self, step: EvStep, now: float) -> None:
         """Execute the next step of validation."""
         validation = self._validation
         assert validation is not None
@@ -426,7 +426,7 @@ class EvSlac(Host):
             self.state = EvState.PAUSING
             self._timers["pause"] = now + self._timing.matching_rate_s
         else:
-            self._actions.append(Failed(reason))
+            self._actions.append(MatchingFailed(reason))
             self._connect_again(now)
 
     def _connect_again(self, now: float) -> None:
@@ -459,7 +459,7 @@ class EvSlac(Host):
                 self._step(self._validation.on_timer(now), now)
             case "resume":
                 self._leave(now)
-                self._actions.append(Failed("not_resumed"))
+                self._actions.append(MatchingFailed("not_resumed"))
                 self._connect_again(now)
             case "connection":
                 self._matching(now)

@@ -11,7 +11,7 @@ import msgspec
 
 from v2g.iec61851.pilot import BcbCounter, PilotState
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Failed, LinkLost, Matched, OscillatorOff, OscillatorOn, RestartPilot
+from v2g.slac.actions import LinkLost, Matched, MatchingFailed, OscillatorOff, OscillatorOn, RestartPilot
 from v2g.slac.host import Entropy, Host, HostConfig
 from v2g.slac.layout import Mme
 from v2g.slac.timing import MAX_VALIDATION_S, SlacTiming
@@ -34,14 +34,14 @@ class RunState(Enum):
     OVER = "nothing: the run failed"
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class MatchingOutcome(msgspec.Struct, frozen=True):
     """Result of a step: a message for the vehicle, or None; and a report, or an empty string."""
 
     reply: Mme | None = None
     report: str = ""
 
 
-_NOTHING = Outcome()
+_NOTHING = MatchingOutcome()
 
 ValidationPolicy = Literal["supported", "not_required", "failure"]
 
@@ -83,7 +83,7 @@ class EvseRun:
         if self.state is RunState.START and usable and message.forwarding_sta == self.pev_mac:
             self.state, self.deadline = RunState.SOUNDS, now + self._timing.sounding_s
 
-    def on_sound(self, now: float) -> Outcome:
+    def on_sound(self, now: float) -> MatchingOutcome:
         """Count a sound; after the last one only the modem's profiles are missing."""
         if self.state is not RunState.SOUNDS:
             return _NOTHING
@@ -96,7 +96,7 @@ class EvseRun:
             self.deadline = min(window_end, now + self._timing.profile_grace_s)
         return _NOTHING
 
-    def on_profile(self, aag: bytes, now: float) -> Outcome:
+    def on_profile(self, aag: bytes, now: float) -> MatchingOutcome:
         """Add the modem's measurement of one sound, dB for each of the 58 groups."""
         if self.state not in (RunState.SOUNDS, RunState.PROFILES):
             return _NOTHING
@@ -107,7 +107,7 @@ class EvseRun:
             return self._characterize(now)
         return _NOTHING
 
-    def on_response(self, message: mme.CmAttenCharRsp, now: float) -> Outcome:
+    def on_response(self, message: mme.CmAttenCharRsp, now: float) -> MatchingOutcome:
         """Process the vehicle's receipt for the profile."""
         if self.state is not RunState.RESPONSE or message.source_address != self.pev_mac:
             return _NOTHING
@@ -116,7 +116,9 @@ class EvseRun:
         self._await_decision(now, self._timing.evse_match_session_s)
         return _NOTHING
 
-    def on_validate(self, message: mme.CmValidateReq, now: float, *, policy: ValidationPolicy, free: bool) -> Outcome:
+    def on_validate(
+        self, message: mme.CmValidateReq, now: float, *, policy: ValidationPolicy, free: bool
+    ) -> MatchingOutcome:
         """Answer either step; `free` is whether the pilot is at rest in B and not watched by another run."""
         if message.result != mme.VALIDATE_READY or message.signal_type != 0:
             return self._fail("validation_broken_off") if self.validating else _NOTHING
@@ -125,14 +127,14 @@ class EvseRun:
             self.state, self.deadline = RunState.WINDOW, now + window_s + self._timing.validation_extra_s
             return _NOTHING
         if message.timer and self.state is RunState.DECISION and self._counted is not None:
-            return Outcome(self._counted)  # it has not received the result
+            return MatchingOutcome(self._counted)  # it has not received the result
         if self.state not in (RunState.DECISION, RunState.TOGGLE) or message.timer:
             return _NOTHING
         if policy != "supported":
             result = mme.VALIDATE_NOT_REQUIRED if policy == "not_required" else mme.VALIDATE_FAILURE
-            return Outcome(mme.CmValidateCnf(result=result))
+            return MatchingOutcome(mme.CmValidateCnf(result=result))
         if not free:
-            return Outcome(mme.CmValidateCnf(result=mme.VALIDATE_NOT_READY))
+            return MatchingOutcome(mme.CmValidateCnf(result=mme.VALIDATE_NOT_READY))
         if self.state is RunState.DECISION:
             self._toggles, self._counted = BcbCounter(), None
             self.on_pilot(PilotState.B, now)
@@ -144,7 +146,7 @@ class EvseRun:
         self._toggles.on_state(state, now)
         self._pilot = state
 
-    def on_timer(self, now: float) -> Outcome:
+    def on_timer(self, now: float) -> MatchingOutcome:
         """Let the deadline expire."""
         if self.state in (RunState.SOUNDS, RunState.PROFILES):
             return self._characterize(now)
@@ -157,18 +159,18 @@ class EvseRun:
             # A pilot that is not back in B is toggled by a vehicle with another timing: not this one.
             result = mme.VALIDATE_SUCCESS if self._pilot is PilotState.B else mme.VALIDATE_FAILURE
             self._counted = mme.CmValidateCnf(toggle_num=min(self._toggles.count, 255), result=result)
-            return Outcome(self._counted, "validation_counted")
+            return MatchingOutcome(self._counted, "validation_counted")
         return self._fail(f"no {self.state.value}")
 
     def _await_decision(self, now: float, wait_s: float) -> None:
         self.state, self.deadline = RunState.DECISION, now + wait_s
 
-    def _ready(self, now: float) -> Outcome:
+    def _ready(self, now: float) -> MatchingOutcome:
         self._tries += 1
         self.deadline = now + self._timing.match_sequence_s
-        return Outcome(mme.CmValidateCnf(result=mme.VALIDATE_READY))
+        return MatchingOutcome(mme.CmValidateCnf(result=mme.VALIDATE_READY))
 
-    def _characterize(self, now: float) -> Outcome:
+    def _characterize(self, now: float) -> MatchingOutcome:
         """Average per group. Even without a profile the standard requires an answer; vehicles ignore 0 sounds."""
         count = self._profiles
         averages = [total // count if count else 1 for total in self._sums]
@@ -179,19 +181,19 @@ class EvseRun:
         )
         self.state = RunState.RESPONSE
         sent = self._send_result(now)
-        return Outcome(sent.reply, "attenuation_measured")
+        return MatchingOutcome(sent.reply, "attenuation_measured")
 
-    def _send_result(self, now: float) -> Outcome:
+    def _send_result(self, now: float) -> MatchingOutcome:
         self._tries += 1
         self.deadline = now + self._timing.match_response_s
-        return Outcome(self._result)
+        return MatchingOutcome(self._result)
 
-    def _fail(self, why: str) -> Outcome:
+    def _fail(self, why: str) -> MatchingOutcome:
         self.state, self.deadline = RunState.OVER, None
-        return Outcome(report=why)
+        return MatchingOutcome(report=why)
 
 
-class EvseState(Enum):
+class EvseSlacState(Enum):
     """State of the charger's data link."""
 
     UNMATCHED = "unmatched"  # no vehicle: CM_SLAC_PARM.REQ is not answered
@@ -226,7 +228,7 @@ class EvseSlac(Host):
 
     def __init__(self, config: EvseSlacConfig, *, mac: bytes, entropy: Entropy) -> None:
         super().__init__(config, mac=mac, entropy=entropy)
-        self.state = EvseState.UNMATCHED
+        self.state = EvseSlacState.UNMATCHED
         self._config = config
         self._runs: dict[tuple[bytes, bytes], EvseRun] = {}
         self._matched: EvseRun | None = None
@@ -242,7 +244,7 @@ class EvseSlac(Host):
 
     def connect(self, now: float) -> None:
         """A vehicle is plugged in (pilot B, C or D): be ready to match."""
-        if self.state is not EvseState.UNMATCHED:
+        if self.state is not EvseSlacState.UNMATCHED:
             return
         if not self._modem.keyed and not self._modem.busy:
             self._fresh_key(now)  # the modem did not respond before
@@ -253,19 +255,19 @@ class EvseSlac(Host):
         """The vehicle is unplugged, the pilot is at E or F, or the session ended (D-LINK_TERMINATE): leave the network,
         discard everything, including a paused session (TP_match_leave, V2G3-M09-19)."""
         self._reset()
-        self.state = EvseState.UNMATCHED
+        self.state = EvseSlacState.UNMATCHED
         if self._key_used:
             self._fresh_key(now)
 
     def error(self, reason: str, now: float) -> None:
         """D-LINK_ERROR: leave the network, and let the vehicle start over (V2G3-M07-04 to -12)."""
-        if self.state is not EvseState.UNMATCHED:
+        if self.state is not EvseSlacState.UNMATCHED:
             self._start_over(reason, now)
 
     def pause(self, now: float) -> None:
         """D-LINK_PAUSE: oscillator off, the network stays, unmonitored until the session resumes."""
-        if self.state is EvseState.MATCHED:
-            self.state = EvseState.PAUSED
+        if self.state is EvseSlacState.MATCHED:
+            self.state = EvseSlacState.PAUSED
             self._modem.stop_polling()
             self._toggles = BcbCounter()
             self._toggles.on_state(self._pilot, now)
@@ -274,7 +276,7 @@ class EvseSlac(Host):
 
     def wake_up(self, now: float) -> None:
         """The charger resumes after a pause: oscillator on, not earlier than T_step_X1 after it was switched off."""
-        if self.state is EvseState.PAUSED:
+        if self.state is EvseSlacState.PAUSED:
             self._timers.setdefault("oscillator", max(now, self._oscillator_from))
 
     def pilot(self, state: PilotState, now: float) -> None:
@@ -284,7 +286,7 @@ class EvseSlac(Host):
         for run in self._runs.values():
             if run.validating:
                 run.on_pilot(state, now)
-        if self.state is EvseState.PAUSED:
+        if self.state is EvseSlacState.PAUSED:
             self._toggles.on_state(state, now)
             if self._toggles.count:
                 self.wake_up(now)
@@ -322,13 +324,13 @@ class EvseSlac(Host):
         match message:
             case mme.CmStartAttenCharInd():
                 run.on_start(message, now)
-                if self.state is EvseState.JOINING and run.state is RunState.SOUNDS:
+                if self.state is EvseSlacState.JOINING and run.state is RunState.SOUNDS:
                     # the vehicle has started over: its key is replaced with the next match
                     self._matched = None
                     self._timers.pop("join", None)
                     self._drop_map()
                     self._modem.stop_polling()
-                    self.state = EvseState.MATCHING
+                    self.state = EvseSlacState.MATCHING
             case mme.CmMnbcSoundInd():
                 self._apply(run, run.on_sound(now))
             case mme.CmAttenCharRsp():
@@ -344,8 +346,8 @@ class EvseSlac(Host):
 
         It has done so when it sounds again; a late copy of an earlier request changes nothing.
         """
-        joining = self.state is EvseState.JOINING and self._matched is not None and self._matched.pev_mac == source
-        if self.state is not EvseState.MATCHING and not joining:
+        joining = self.state is EvseSlacState.JOINING and self._matched is not None and self._matched.pev_mac == source
+        if self.state is not EvseSlacState.MATCHING and not joining:
             return
         self._runs.pop((source, run_id), None)
         of_one = [key for key in self._runs if key[0] == source]
@@ -371,14 +373,14 @@ class EvseSlac(Host):
             return
         run = self._runs.get((source, message.run_id))
         # A receipt may be lost, but a vehicle that requests the match has received the profile.
-        if self.state is not EvseState.MATCHING or run is None:
+        if self.state is not EvseSlacState.MATCHING or run is None:
             return
         if run.state not in (RunState.DECISION, RunState.RESPONSE):
             return
         self._runs = {}
         self._timers.pop("runs", None)
         self._matched, self._key_used = run, True
-        self.state = EvseState.JOINING
+        self.state = EvseSlacState.JOINING
         self._confirm(run)
         self._timers["join"] = now + self._timing.match_join_s
         self._modem.start_polling(self._timing.join_poll_s, now)
@@ -389,7 +391,7 @@ class EvseSlac(Host):
             run.pev_mac, mme.CmSlacMatchCnf(pev_mac=run.pev_mac, evse_mac=self.mac, run_id=run.run_id, nid=nid, nmk=nmk)
         )
 
-    def _apply(self, run: EvseRun, outcome: Outcome) -> None:
+    def _apply(self, run: EvseRun, outcome: MatchingOutcome) -> None:
         if outcome.reply is not None:
             self._send(run.pev_mac, outcome.reply)
         if run.state is RunState.OVER:
@@ -405,7 +407,7 @@ class EvseSlac(Host):
             self._timers["runs"] = min(due)
             return
         self._timers.pop("runs", None)
-        if self.state is EvseState.MATCHING and not self._runs:
+        if self.state is EvseSlacState.MATCHING and not self._runs:
             self._timers.setdefault("slac_init", now + self._timing.evse_slac_init_s)
 
     # -- timers, key, link ------------------------------------------------------------------------------------
@@ -418,7 +420,7 @@ class EvseSlac(Host):
         elif name == "slac_init":
             # wake the vehicle up to C_sequ_retry times, then report failure but keep listening: some start late
             if self._restarts >= self._timing.sequence_retries:
-                self._actions.append(Failed("vehicle_silent"))
+                self._actions.append(MatchingFailed("vehicle_silent"))
                 return
             self._restarts += 1
             self._actions.append(RestartPilot("vehicle_silent"))
@@ -426,7 +428,7 @@ class EvseSlac(Host):
             self._timers["slac_init"] = now + restart_s + self._timing.evse_slac_init_s
         elif name == "oscillator":
             # resume after a pause. A vehicle that does not is asked to start over, as after a failure
-            self.state = EvseState.RESUMING
+            self.state = EvseSlacState.RESUMING
             self._actions.append(OscillatorOn())
             self._timers["resume"] = now + self._timing.conn_max_comm_s
             self._modem.start_polling(self._timing.join_poll_s, now)
@@ -442,7 +444,7 @@ class EvseSlac(Host):
         self._listen(now)
 
     def _listen(self, now: float) -> None:
-        self.state = EvseState.MATCHING
+        self.state = EvseSlacState.MATCHING
         self._timers["slac_init"] = now + self._timing.evse_slac_init_s
 
     def _reset(self) -> None:
@@ -463,22 +465,22 @@ class EvseSlac(Host):
 
     def on_modem_silent(self, now: float) -> None:
         """See Listener."""
-        self._actions.append(Failed("modem_silent"))
+        self._actions.append(MatchingFailed("modem_silent"))
 
     def on_link(self, up: bool, now: float) -> None:
         """See Listener."""
-        if up and self.state is EvseState.JOINING and self._matched is not None:
+        if up and self.state is EvseSlacState.JOINING and self._matched is not None:
             self._link_up(self._matched.pev_mac, now)
-        elif up and self.state is EvseState.RESUMING:
+        elif up and self.state is EvseSlacState.RESUMING:
             self._on_ready(now)
-        elif not up and self.state is EvseState.MATCHED:
+        elif not up and self.state is EvseSlacState.MATCHED:
             self._actions.append(LinkLost())
             self._start_over("link_lost", now)
 
     def _on_ready(self, now: float) -> None:
         matched = self._matched
         assert matched is not None
-        self.state, self._runs = EvseState.MATCHED, {}
+        self.state, self._runs = EvseSlacState.MATCHED, {}
         for name in ("join", "resume", "runs"):
             self._timers.pop(name, None)
         nid, nmk = self._modem.key

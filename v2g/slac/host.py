@@ -9,8 +9,8 @@ import msgspec
 from v2g.errors import FrameError
 from v2g.observe import Observe, Scalar
 from v2g.slac import mme
-from v2g.slac.actions import Action, Send
-from v2g.slac.control import Listener, ModemConfig, ModemControl
+from v2g.slac.actions import Action, SendFrame
+from v2g.slac.control import ControlListener, ModemConfig, ModemControl
 from v2g.slac.layout import Mme
 from v2g.slac.timing import STANDARD, SlacTiming
 
@@ -55,7 +55,7 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The amplitude for each carrier of the map; the meaning of the values is not public."""
 
 
-class Host(Listener):
+class Host(ControlListener):
     """Base of the EV and EVSE core: `receive`, `tick`, `deadline`, `actions`.
 
     Feed every frame of the link to `receive`, call `tick` at `deadline()`, and execute `actions()` after each call.
@@ -140,7 +140,7 @@ class Host(Listener):
     # -- helpers ----------------------------------------------------------------------------------------------
 
     def _send(self, destination: bytes, message: Mme) -> None:
-        self._actions.append(Send(mme.encode(mme.MmeFrame(destination, self.mac, message))))
+        self._actions.append(SendFrame(mme.encode(mme.MmeFrame(destination, self.mac, message))))
 
     def _observe(self, name: str, **data: Scalar) -> None:
         self._actions.append(Observe("link", name, data))

@@ -10,8 +10,8 @@ import msgspec
 
 from v2g.errors import FrameError
 from v2g.slac import mme, pib, vendor
-from v2g.slac.actions import Action, Send
-from v2g.slac.control import Vendor, version_of
+from v2g.slac.actions import Action, SendFrame
+from v2g.slac.control import ModemVendor, version_of
 from v2g.slac.host import Host
 from v2g.slac.layout import Mme, codec_of
 
@@ -21,7 +21,7 @@ _QUALCOMM: Final[tuple[Mme, ...]] = (vendor.VsSwVerReq(), vendor.VsPlLinkStatusR
 _LUMISSIL: Final[tuple[Mme, ...]] = (vendor.NscmGetDLinkStatusReq(),)
 
 
-class Neighbour(msgspec.Struct, frozen=True):
+class PlcNeighbour(msgspec.Struct, frozen=True):
     """A station of the modem's network: addresses of modem and of the host behind it, rates in Mbit/s."""
 
     modem: str
@@ -33,15 +33,15 @@ class Neighbour(msgspec.Struct, frozen=True):
 class ModemReport(msgspec.Struct, frozen=True, kw_only=True):
     """A modem's report. Empty texts and None were not reported; `settings` are those that determine its role."""
 
-    vendor: Vendor = Vendor.UNKNOWN
+    vendor: ModemVendor = ModemVendor.UNKNOWN
     modem: str = ""
     chip: str = ""
     firmware: str = ""
     link: bool | None = None
     network: str = ""
-    neighbours: tuple[Neighbour, ...] = ()
+    neighbours: tuple[PlcNeighbour, ...] = ()
     name: str = ""
-    settings: tuple[pib.Finding, ...] = ()
+    settings: tuple[pib.PibFinding, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
@@ -63,7 +63,7 @@ class ModemInspector:
         self._parts: dict[int, bytes] = {}
         self._waiting: Mme | None = None
         self._until: float | None = None
-        self._actions: list[Send] = []
+        self._actions: list[SendFrame] = []
         self._ask(now)
 
     def receive(self, frame: bytes, now: float) -> None:
@@ -88,7 +88,7 @@ class ModemInspector:
         """Return when `tick` must be called, or None."""
         return self._until
 
-    def actions(self) -> list[Send]:
+    def actions(self) -> list[SendFrame]:
         """Return the actions since the last call."""
         actions, self._actions = self._actions, []
         return actions
@@ -99,10 +99,10 @@ class ModemInspector:
             return
         self._waiting = self._left.pop(0)
         self._until = now + self._wait_s
-        self._actions.append(Send(mme.encode(mme.MmeFrame(mme.LOCAL_MODEM, self._mac, self._waiting))))
+        self._actions.append(SendFrame(mme.encode(mme.MmeFrame(mme.LOCAL_MODEM, self._mac, self._waiting))))
 
-    def _is(self, found: Vendor, questions: tuple[Mme, ...]) -> None:
-        if self.report.vendor is Vendor.UNKNOWN:
+    def _is(self, found: ModemVendor, questions: tuple[Mme, ...]) -> None:
+        if self.report.vendor is ModemVendor.UNKNOWN:
             self._change(vendor=found)
             self._left = [each for each in self._left if not isinstance(each, vendor.NscmGetVersionReq)]
             self._left += questions
@@ -116,17 +116,17 @@ class ModemInspector:
                 chip, firmware = version_of(message) or ("", "")
                 self._change(chip=chip or self.report.chip, firmware=firmware or self.report.firmware)
                 if isinstance(message, vendor.VsOpAttributesCnf):
-                    self._is(Vendor.QUALCOMM, _QUALCOMM)
+                    self._is(ModemVendor.QUALCOMM, _QUALCOMM)
                 elif isinstance(message, vendor.NscmGetVersionCnf):
-                    self._is(Vendor.LUMISSIL, _LUMISSIL)
+                    self._is(ModemVendor.LUMISSIL, _LUMISSIL)
             case vendor.VsPlLinkStatusCnf() | vendor.NscmGetDLinkStatusCnf():
                 self._change(link=message.link_status == 1)
             case mme.CmNwStatsCnf():
-                stations = tuple(Neighbour(each.mac.hex(":"), "", each.tx, each.rx) for each in message.stations)
+                stations = tuple(PlcNeighbour(each.mac.hex(":"), "", each.tx, each.rx) for each in message.stations)
                 self._change(neighbours=stations, link=bool(stations))
             case vendor.VsNwInfoCnf() if message.networks:
                 network = message.networks[0]
-                stations = (Neighbour(s.mac.hex(":"), s.bda.hex(":"), s.tx, s.rx) for s in network.stations)
+                stations = (PlcNeighbour(s.mac.hex(":"), s.bda.hex(":"), s.tx, s.rx) for s in network.stations)
                 self._change(network=network.nid.hex(), neighbours=tuple(stations))
             case vendor.VsRdModCnf():
                 try:

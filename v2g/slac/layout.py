@@ -19,7 +19,7 @@ M = TypeVar("M", bound=msgspec.Struct)
 Shown = Literal["auto", "mac", "text", "secret"]
 
 
-class Layout(msgspec.Struct, frozen=True):
+class MmeLayout(msgspec.Struct, frozen=True):
     """Encoding of one field, little endian.
 
     `code` is a format of the `struct` module for one value. `pad` reserved bytes follow, sent as zero and
@@ -53,11 +53,11 @@ class Items(msgspec.Struct, frozen=True):
     by: str
 
 
-U8 = Annotated[int, Layout("B")]
-U16 = Annotated[int, Layout("H")]
-U32 = Annotated[int, Layout("I")]
-Zero = Annotated[int, Layout("B", fixed=0)]
-Mac = Annotated[bytes, Layout("6s", shown="mac")]
+U8 = Annotated[int, MmeLayout("B")]
+U16 = Annotated[int, MmeLayout("H")]
+U32 = Annotated[int, MmeLayout("I")]
+Zero = Annotated[int, MmeLayout("B", fixed=0)]
+Mac = Annotated[bytes, MmeLayout("6s", shown="mac")]
 
 HIDDEN: Final = "(secret)"
 
@@ -80,7 +80,7 @@ class Mme(msgspec.Struct, frozen=True, kw_only=True):
         return f"{'_'.join(words)}.{mode}".upper()
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class RecordType(msgspec.Struct, frozen=True, kw_only=True):
     """A repeated part of a message."""
 
 
@@ -96,7 +96,7 @@ class Codec(Generic[M]):
 
     def __init__(self, message: type[M]) -> None:
         self.message = message
-        self._layouts: dict[str, Layout | Sized | Items] = {}
+        self._layouts: dict[str, MmeLayout | Sized | Items] = {}
         self._records: dict[str, Codec[Any]] = {}
         self._parts: list[_Fixed | str] = []  # a name is that of a field of variable size
         self._sizes: dict[str, int] = {}
@@ -104,7 +104,7 @@ class Codec(Generic[M]):
         for field in msgspec.structs.fields(message):
             declared, layout = get_args(field.type)
             self._layouts[field.name] = layout
-            if isinstance(layout, Layout):
+            if isinstance(layout, MmeLayout):
                 names.append(field.name)
                 if layout.code.endswith("s"):
                     self._sizes[field.name] = struct.calcsize(layout.code)
@@ -118,16 +118,18 @@ class Codec(Generic[M]):
         self._fixed = {
             name: layout.fixed
             for name, layout in self._layouts.items()
-            if isinstance(layout, Layout) and layout.fixed is not None
+            if isinstance(layout, MmeLayout) and layout.fixed is not None
         }
 
     def _close(self, names: list[str]) -> None:
         if names:
             layouts = [self._layouts[name] for name in names]
-            code = "".join(each.code + f"{each.pad}x" * bool(each.pad) for each in layouts if isinstance(each, Layout))
+            code = "".join(
+                each.code + f"{each.pad}x" * bool(each.pad) for each in layouts if isinstance(each, MmeLayout)
+            )
             self._parts.append(_Fixed(struct.Struct("<" + code), tuple(names)))
 
-    def layout(self, field: str) -> "Layout | Sized | Items":
+    def layout(self, field: str) -> "MmeLayout | Sized | Items":
         """Return the encoding of a field."""
         return self._layouts[field]
 
@@ -220,15 +222,15 @@ class Codec(Generic[M]):
                 yield name, _text(value, layout, secrets=secrets)
 
     @staticmethod
-    def _count(layout: Layout | Sized | Items, values: Any) -> int:
-        assert not isinstance(layout, Layout)
+    def _count(layout: MmeLayout | Sized | Items, values: Any) -> int:
+        assert not isinstance(layout, MmeLayout)
         count: int = values[layout.by] if isinstance(values, dict) else getattr(values, layout.by)
         return (count + 1) // 2 if isinstance(layout, Sized) and layout.nibbles else count
 
 
-def _text(value: Any, layout: Layout | Sized, *, secrets: bool) -> str:
+def _text(value: Any, layout: MmeLayout | Sized, *, secrets: bool) -> str:
     if isinstance(value, int):
-        words = layout.words if isinstance(layout, Layout) else ()
+        words = layout.words if isinstance(layout, MmeLayout) else ()
         return f"{value} ({words[value]})" if value < len(words) and words[value] else str(value)
     if layout.shown == "secret" and not secrets:
         return HIDDEN

@@ -10,7 +10,7 @@ import msgspec
 
 from v2g.errors import FrameError
 from v2g.slac import vendor
-from v2g.slac.layout import U8, U16, Codec, Items, Layout, Mac, Mme, Record, Sized, Zero, codec_of
+from v2g.slac.layout import U8, U16, Codec, Items, Mac, Mme, MmeLayout, RecordType, Sized, Zero, codec_of
 
 ETHERTYPE: Final = 0x88E1
 BROADCAST: Final = b"\xff" * 6
@@ -28,18 +28,18 @@ NUM_SOUNDS: Final = 10
 TIME_OUT: Final = 6  # x 100 ms
 RESP_TYPE_GP_STATION: Final = 1
 
-RunId = Annotated[bytes, Layout("8s")]
-PaddedRunId = Annotated[bytes, Layout("8s", pad=8)]
-Id17 = Annotated[bytes, Layout("17s")]
-Nonce = Annotated[bytes, Layout("4s")]
-Aag = Annotated[bytes, Layout(f"{GROUPS}s")]
-NumGroups = Annotated[int, Layout("B", fixed=GROUPS)]
-PaddedNumGroups = Annotated[int, Layout("B", pad=1, fixed=GROUPS)]
-Nid = Annotated[bytes, Layout("7s")]
-PaddedNid = Annotated[bytes, Layout("7s", pad=1)]
-Nmk = Annotated[bytes, Layout("16s", shown="secret")]
+RunId = Annotated[bytes, MmeLayout("8s")]
+PaddedRunId = Annotated[bytes, MmeLayout("8s", pad=8)]
+Id17 = Annotated[bytes, MmeLayout("17s")]
+Nonce = Annotated[bytes, MmeLayout("4s")]
+Aag = Annotated[bytes, MmeLayout(f"{GROUPS}s")]
+NumGroups = Annotated[int, MmeLayout("B", fixed=GROUPS)]
+PaddedNumGroups = Annotated[int, MmeLayout("B", pad=1, fixed=GROUPS)]
+Nid = Annotated[bytes, MmeLayout("7s")]
+PaddedNid = Annotated[bytes, MmeLayout("7s", pad=1)]
+Nmk = Annotated[bytes, MmeLayout("16s", shown="secret")]
 
-Validation = Annotated[int, Layout("B", words=("not ready", "ready", "success", "failure", "not required"))]
+Validation = Annotated[int, MmeLayout("B", words=("not ready", "ready", "success", "failure", "not required"))]
 
 _ZERO_ID = bytes(17)
 
@@ -89,7 +89,7 @@ class CmMnbcSoundInd(Mme, frozen=True, kw_only=True):
     sender_id: Id17 = _ZERO_ID
     cnt: U8
     run_id: PaddedRunId
-    rnd: Annotated[bytes, Layout("16s")]
+    rnd: Annotated[bytes, MmeLayout("16s")]
 
 
 class CmAttenProfileInd(Mme, frozen=True, kw_only=True):
@@ -268,7 +268,7 @@ class CmNwStatsReq(Mme, frozen=True, kw_only=True):
     MMV = 2
 
 
-class NwStation(Record, frozen=True, kw_only=True):
+class NwStation(RecordType, frozen=True, kw_only=True):
     """A station of the network; average rates in Mbit/s."""
 
     mac: Mac
@@ -335,7 +335,7 @@ _PAYLOAD_AT = {0: 17, 1: 19, 2: 19}  # MMV to the payload's offset
 _VENDOR_TYPES = 0xA000
 
 
-class Header(msgspec.Struct, frozen=True):
+class MmeHeader(msgspec.Struct, frozen=True):
     """Header of a management message. `oui` is empty below 0xA000; `payload_at` is a frame offset."""
 
     version: int
@@ -357,7 +357,7 @@ def encode(frame: MmeFrame) -> bytes:
     return data.ljust(MIN_FRAME, b"\0")
 
 
-def read_header(data: bytes) -> Header:
+def read_header(data: bytes) -> MmeHeader:
     """Return the header of a management message.
 
     Raises FrameError for another EtherType, an unknown version, a fragment, or a frame too short or too long.
@@ -373,8 +373,8 @@ def read_header(data: bytes) -> Header:
     if version and data[17:19].strip(b"\0"):
         raise FrameError(f"message type {mmtype:#06x} is fragmented")
     if mmtype < _VENDOR_TYPES:
-        return Header(version, mmtype, b"", start)
-    return Header(version, mmtype, data[start : start + 3], start + 3)
+        return MmeHeader(version, mmtype, b"", start)
+    return MmeHeader(version, mmtype, data[start : start + 3], start + 3)
 
 
 def decode(data: bytes) -> MmeFrame:

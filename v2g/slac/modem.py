@@ -49,7 +49,7 @@ class Measures(Protocol):
         """Return one byte of dB per carrier group for sounds of `pev_mac`."""
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class FrameDelivery(msgspec.Struct, frozen=True):
     """A frame that leaves the modem."""
 
     to: Literal["host", "line"]
@@ -96,7 +96,7 @@ class SimulatedModem:
     def _members(self) -> dict[bytes, _Peer]:
         return {mac: peer for mac, peer in self._peers.items() if peer.nid == self.nid}
 
-    def from_host(self, frame: bytes) -> list[Delivery]:
+    def from_host(self, frame: bytes) -> list[FrameDelivery]:
         """Process a frame from the host: answer it, or send it on the line."""
         message = _message(frame) if (frame[:6] in (mme.LOCAL_MODEM, mme.BROADCAST)) else None
         if isinstance(message, mme.CmSetKeyReq):
@@ -112,9 +112,9 @@ class SimulatedModem:
             answers += self._seek()
         if frame[:6] == mme.LOCAL_MODEM or (frame[12:14] != _HOMEPLUG and not self.link_up):
             return answers  # other frames are transmitted inside a network only
-        return [*answers, Delivery("line", frame)]
+        return [*answers, FrameDelivery("line", frame)]
 
-    def from_line(self, frame: bytes) -> list[Delivery]:
+    def from_line(self, frame: bytes) -> list[FrameDelivery]:
         """Process a frame from the line: deliver the host's frames, and measure sounds."""
         destination, source = frame[:6], frame[6:12]
         # broadcast, or multicast as IPv6 uses it
@@ -129,10 +129,10 @@ class SimulatedModem:
             return [self._beacon(message.modem, ask=False)] if message.ask and self.nid is not None else []
         if isinstance(message, vendor.VsSwVerReq) and destination == mme.BROADCAST:
             answer = self._answer(message) if any(peer.host == source for peer in self._members.values()) else None
-            return [] if answer is None else [Delivery("line", self._frame(source, answer))]
+            return [] if answer is None else [FrameDelivery("line", self._frame(source, answer))]
         if destination == self.mac:
             return []
-        out = [Delivery("host", frame)]
+        out = [FrameDelivery("host", frame)]
         if self._measures is not None and isinstance(message, mme.CmMnbcSoundInd):
             out.append(self._to_host(mme.CmAttenProfileInd(pev_mac=source, aag=self._measures.profile(source))))
         return out
@@ -196,11 +196,11 @@ class SimulatedModem:
         if self.nid is None:
             return vendor.VsNwInfoCnf(num_avlns=0, networks=())
         stations = tuple(
-            vendor.Station(mac=mac, tei=tei, bda=peer.host, tx=_RATE, rx=_RATE)
+            vendor.PlcStation(mac=mac, tei=tei, bda=peer.host, tx=_RATE, rx=_RATE)
             for tei, (mac, peer) in enumerate(self._members.items(), 2)
         )
         coordinator = self._measures is not None
-        network = vendor.Network(
+        network = vendor.PlcNetwork(
             nid=self.nid,
             snid=1,
             tei=1,
@@ -253,7 +253,7 @@ class SimulatedModem:
 
     # -- the other modems -------------------------------------------------------------------------------------
 
-    def _seek(self) -> list[Delivery]:
+    def _seek(self) -> list[FrameDelivery]:
         """Query the others of the network, or all; drop those that never answer."""
         for mac, peer in list(self._peers.items()):
             peer.misses += 1
@@ -263,13 +263,13 @@ class SimulatedModem:
             return []
         return [self._beacon(mac) for mac in self._members] or [self._beacon(mme.BROADCAST)]
 
-    def _beacon(self, destination: bytes, *, ask: bool = True) -> Delivery:
+    def _beacon(self, destination: bytes, *, ask: bool = True) -> FrameDelivery:
         assert self.nid is not None
         message = vendor.SimBeaconInd(modem=self.mac, host=self._host, nid=self.nid, ask=int(ask))
-        return Delivery("line", self._frame(destination, message))
+        return FrameDelivery("line", self._frame(destination, message))
 
-    def _to_host(self, message: Mme) -> Delivery:
-        return Delivery("host", self._frame(self._host, message))
+    def _to_host(self, message: Mme) -> FrameDelivery:
+        return FrameDelivery("host", self._frame(self._host, message))
 
     def _frame(self, destination: bytes, message: Mme) -> bytes:
         frame = mme.encode(mme.MmeFrame(destination, self.mac, message))

@@ -51,7 +51,7 @@ _LENGTH_AT: Final = 4
 _CHECKSUM_AT: Final = 8
 
 
-class Finding(msgspec.Struct, frozen=True):
+class PibFinding(msgspec.Struct, frozen=True):
     """A setting's present value, and whether it suits the role."""
 
     name: str
@@ -84,14 +84,14 @@ def part_of(answer: vendor.VsRdModCnf | vendor.VsModuleOperationCnf) -> tuple[in
     return answer.offset, answer.data
 
 
-def findings(parts: dict[int, bytes], role: Role) -> tuple[Finding, ...]:
+def findings(parts: dict[int, bytes], role: Role) -> tuple[PibFinding, ...]:
     """Return the settings in the parts (offset to content) for `role`; missing ones are skipped."""
     found = []
     for setting in SETTINGS:
         value = _read(parts, setting.offset, setting.size)
         if value is not None:
             number, wanted = int.from_bytes(value, "little"), setting.wanted(role)
-            found.append(Finding(setting.name, setting.text(number), setting.text(wanted), number == wanted))
+            found.append(PibFinding(setting.name, setting.text(number), setting.text(wanted), number == wanted))
     return tuple(found)
 
 

@@ -6,7 +6,7 @@ modems exchange in place of beacons.
 
 from typing import Annotated, Final
 
-from v2g.slac.layout import U8, U16, U32, Items, Layout, Mac, Mme, Record, Sized
+from v2g.slac.layout import U8, U16, U32, Items, Mac, Mme, MmeLayout, RecordType, Sized
 
 QUALCOMM: Final = bytes.fromhex("00b052")
 SIMULATED: Final = bytes.fromhex("027632")
@@ -20,13 +20,13 @@ MODULE_PARAMETERS: Final = 0x7002
 BLOCK: Final = 1024
 """Maximum bytes of a module in one message."""
 
-Status8 = Annotated[int, Layout("B", words=("success",))]
-Status16 = Annotated[int, Layout("H", words=("success",))]
-Nid = Annotated[bytes, Layout("7s")]
-Role = Annotated[int, Layout("B", words=("station", "proxy coordinator", "central coordinator"))]
-Text8 = Annotated[bytes, Layout("8s", shown="text")]
-Text12 = Annotated[bytes, Layout("12s", shown="text")]
-Text16 = Annotated[bytes, Layout("16s", shown="text")]
+Status8 = Annotated[int, MmeLayout("B", words=("success",))]
+Status16 = Annotated[int, MmeLayout("H", words=("success",))]
+Nid = Annotated[bytes, MmeLayout("7s")]
+Role = Annotated[int, MmeLayout("B", words=("station", "proxy coordinator", "central coordinator"))]
+Text8 = Annotated[bytes, MmeLayout("8s", shown="text")]
+Text12 = Annotated[bytes, MmeLayout("12s", shown="text")]
+Text16 = Annotated[bytes, MmeLayout("16s", shown="text")]
 
 
 class Vs(Mme, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class VsWrModReq(Vs, frozen=True, kw_only=True):
     """Write a part of a module (firmware or PIB) into the modem's memory; VS_MOD_NVM keeps it."""
 
     MMTYPE = 0xA020
-    module_id: Annotated[int, Layout("B", pad=1)] = MODULE_PIB
+    module_id: Annotated[int, MmeLayout("B", pad=1)] = MODULE_PIB
     length: U16
     offset: U32
     checksum: U32
@@ -82,7 +82,7 @@ class VsWrModCnf(Vs, frozen=True, kw_only=True):
 
     MMTYPE = 0xA021
     mstatus: Status8 = 0
-    module_id: Annotated[int, Layout("B", pad=1)] = MODULE_PIB
+    module_id: Annotated[int, MmeLayout("B", pad=1)] = MODULE_PIB
     length: U16
     offset: U32
 
@@ -95,15 +95,15 @@ class VsRdModReq(Vs, frozen=True, kw_only=True):
     access: U8 = 0
     length: U16
     offset: U32
-    secret: Annotated[bytes, Layout("16s", shown="secret")] = bytes(16)
+    secret: Annotated[bytes, MmeLayout("16s", shown="secret")] = bytes(16)
 
 
 class VsRdModCnf(Vs, frozen=True, kw_only=True):
     """The part. A PIB contains keys, so it is not displayed."""
 
     MMTYPE = 0xA025
-    mstatus: Annotated[int, Layout("B", pad=3, words=("success",))] = 0
-    module_id: Annotated[int, Layout("B", pad=1)] = MODULE_PIB
+    mstatus: Annotated[int, MmeLayout("B", pad=3, words=("success",))] = 0
+    module_id: Annotated[int, MmeLayout("B", pad=1)] = MODULE_PIB
     length: U16
     offset: U32
     checksum: U32
@@ -131,7 +131,7 @@ class VsNwInfoReq(Vs, frozen=True, kw_only=True):
     MMTYPE = 0xA038
 
 
-class Station(Record, frozen=True, kw_only=True):
+class PlcStation(RecordType, frozen=True, kw_only=True):
     """Another modem of a network: `bda` is an address behind it, rates are averages in Mbit/s."""
 
     mac: Mac
@@ -141,7 +141,7 @@ class Station(Record, frozen=True, kw_only=True):
     rx: U8
 
 
-class Network(Record, frozen=True, kw_only=True):
+class PlcNetwork(RecordType, frozen=True, kw_only=True):
     """A network that the modem is in."""
 
     nid: Nid
@@ -151,7 +151,7 @@ class Network(Record, frozen=True, kw_only=True):
     cco_mac: Mac
     cco_tei: U8
     num_stas: U8
-    stations: Annotated[tuple[Station, ...], Items("num_stas")]
+    stations: Annotated[tuple[PlcStation, ...], Items("num_stas")]
 
 
 class VsNwInfoCnf(Vs, frozen=True, kw_only=True):
@@ -159,7 +159,7 @@ class VsNwInfoCnf(Vs, frozen=True, kw_only=True):
 
     MMTYPE = 0xA039
     num_avlns: U8
-    networks: Annotated[tuple[Network, ...], Items("num_avlns")]
+    networks: Annotated[tuple[PlcNetwork, ...], Items("num_avlns")]
 
 
 class VsNwInfoV1Req(Vs, frozen=True, kw_only=True):
@@ -169,27 +169,27 @@ class VsNwInfoV1Req(Vs, frozen=True, kw_only=True):
     MMV = 1
 
 
-class StationV1(Record, frozen=True, kw_only=True):
+class StationV1(RecordType, frozen=True, kw_only=True):
     """Another modem of a network; see Station."""
 
     mac: Mac
-    tei: Annotated[int, Layout("B", pad=3)]
+    tei: Annotated[int, MmeLayout("B", pad=3)]
     bda: Mac
     tx: U16
-    coupling: Annotated[int, Layout("B", pad=1)] = 0
-    rx: Annotated[int, Layout("H", pad=2)]
+    coupling: Annotated[int, MmeLayout("B", pad=1)] = 0
+    rx: Annotated[int, MmeLayout("H", pad=2)]
 
 
-class NetworkV1(Record, frozen=True, kw_only=True):
+class NetworkV1(RecordType, frozen=True, kw_only=True):
     """A network that the modem is in."""
 
-    nid: Annotated[bytes, Layout("7s", pad=2)]
+    nid: Annotated[bytes, MmeLayout("7s", pad=2)]
     snid: U8
-    tei: Annotated[int, Layout("B", pad=4)]
+    tei: Annotated[int, MmeLayout("B", pad=4)]
     role: Role
     cco_mac: Mac
-    cco_tei: Annotated[int, Layout("B", pad=3)]
-    num_stas: Annotated[int, Layout("B", pad=5)]
+    cco_tei: Annotated[int, MmeLayout("B", pad=3)]
+    num_stas: Annotated[int, MmeLayout("B", pad=5)]
     stations: Annotated[tuple[StationV1, ...], Items("num_stas")]
 
 
@@ -198,8 +198,8 @@ class VsNwInfoV1Cnf(Vs, frozen=True, kw_only=True):
 
     MMTYPE = 0xA039
     MMV = 1
-    sub_version: Annotated[int, Layout("B", pad=1)] = 0
-    data_len: Annotated[int, Layout("H", pad=1)]
+    sub_version: Annotated[int, MmeLayout("B", pad=1)] = 0
+    data_len: Annotated[int, MmeLayout("H", pad=1)]
     num_avlns: U8
     networks: Annotated[tuple[NetworkV1, ...], Items("num_avlns")]
 
@@ -209,10 +209,10 @@ class VsSetKeyReq(Vs, frozen=True, kw_only=True):
 
     MMTYPE = 0xA050
     eks: U8
-    nmk: Annotated[bytes, Layout("16s", shown="secret")]
+    nmk: Annotated[bytes, MmeLayout("16s", shown="secret")]
     peks: U8
     rda: Mac
-    dak: Annotated[bytes, Layout("16s", shown="secret")]
+    dak: Annotated[bytes, MmeLayout("16s", shown="secret")]
 
 
 class VsSetKeyCnf(Vs, frozen=True, kw_only=True):
@@ -254,8 +254,8 @@ class VsOpAttributesCnf(Vs, frozen=True, kw_only=True):
     build: U32
     date: Text8
     release: Text12
-    dram_type: Annotated[int, Layout("B", pad=1)] = 0
-    line_frequency: Annotated[int, Layout("B", words=("unknown", "50 Hz", "60 Hz"))] = 0
+    dram_type: Annotated[int, MmeLayout("B", pad=1)] = 0
+    line_frequency: Annotated[int, MmeLayout("B", words=("unknown", "50 Hz", "60 Hz"))] = 0
 
 
 class VsFacDefaultsReq(Vs, frozen=True, kw_only=True):
@@ -278,7 +278,7 @@ class VsModuleOperationReq(Vs, frozen=True, kw_only=True):
     reserved: U32 = 0
     num_op_data: U8 = 1
     operation: U16 = 0
-    op_length: Annotated[int, Layout("H", pad=4)] = 18
+    op_length: Annotated[int, MmeLayout("H", pad=4)] = 18
     module_id: U16 = MODULE_PARAMETERS
     module_sub_id: U16 = 0
     length: U16
@@ -290,10 +290,10 @@ class VsModuleOperationCnf(Vs, frozen=True, kw_only=True):
 
     MMTYPE = 0xA0B1
     mstatus: Status16 = 0
-    error: Annotated[int, Layout("H", pad=4)] = 0
+    error: Annotated[int, MmeLayout("H", pad=4)] = 0
     num_op_data: U8 = 1
     operation: U16 = 0
-    op_length: Annotated[int, Layout("H", pad=4)] = 18
+    op_length: Annotated[int, MmeLayout("H", pad=4)] = 18
     module_id: U16 = MODULE_PARAMETERS
     module_sub_id: U16 = 0
     length: U16
@@ -312,7 +312,7 @@ class VsPlLinkStatusCnf(Vs, frozen=True, kw_only=True):
 
     MMTYPE = 0xA0B9
     mstatus: Status8 = 0
-    link_status: Annotated[int, Layout("B", words=("down", "up"))]
+    link_status: Annotated[int, MmeLayout("B", words=("down", "up"))]
 
 
 class VsAttenuationCharacteristicsInd(Vs, frozen=True, kw_only=True):
@@ -321,7 +321,7 @@ class VsAttenuationCharacteristicsInd(Vs, frozen=True, kw_only=True):
     MMTYPE = 0xA14E
     pev_mac: Mac
     num_groups: U8
-    carriers_per_group: Annotated[int, Layout("B", pad=7)] = 0
+    carriers_per_group: Annotated[int, MmeLayout("B", pad=7)] = 0
     aag: Annotated[bytes, Sized("num_groups")]
 
 
@@ -380,8 +380,8 @@ class Nscm(Mme, frozen=True, kw_only=True):
 
     MMV = 0
     OUI = LUMISSIL
-    version: Annotated[int, Layout("H", pad=4)] = 0
-    request_id: Annotated[int, Layout("B", pad=12)] = 0
+    version: Annotated[int, MmeLayout("H", pad=4)] = 0
+    request_id: Annotated[int, MmeLayout("B", pad=12)] = 0
 
 
 class NscmGetVersionReq(Nscm, frozen=True, kw_only=True):
@@ -417,7 +417,7 @@ class NscmGetDLinkStatusCnf(Nscm, frozen=True, kw_only=True):
     """`link_status` 1 is up."""
 
     MMTYPE = 0xAC9D
-    link_status: Annotated[int, Layout("B", words=("down", "up"))]
+    link_status: Annotated[int, MmeLayout("B", words=("down", "up"))]
 
 
 LUMISSIL_MESSAGES: Final[tuple[type[Mme], ...]] = (

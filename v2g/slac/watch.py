@@ -23,7 +23,7 @@ CHARGERS: Final = 16
 """Limit of stored chargers of one matching."""
 
 
-class Measured(msgspec.Struct, frozen=True):
+class ReportedAttenuation(msgspec.Struct, frozen=True):
     """A charger's report to a vehicle, or its modem's to the charger: dB per carrier group, averaged over `sounds`."""
 
     evse: str
@@ -36,7 +36,7 @@ class Measured(msgspec.Struct, frozen=True):
         return round(sum(self.groups) / len(self.groups), 1) if self.groups else 0.0
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class WatchedMatching(msgspec.Struct, frozen=True, kw_only=True):
     """One matching of one vehicle. `steps` are stages and when they were reached, ms after `time_ns`."""
 
     pev: str
@@ -47,7 +47,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
     sounds: int = 0
     chargers: tuple[str, ...] = ()
-    measured: tuple[Measured, ...] = ()
+    measured: tuple[ReportedAttenuation, ...] = ()
     chosen: str = ""
     nid: str = ""
 
@@ -59,15 +59,15 @@ class SlacWatch:
     """Feed every frame to `take`; `conversations` are all matchings seen, oldest first."""
 
     def __init__(self) -> None:
-        self._found: OrderedDict[tuple[str, str], Conversation] = OrderedDict()
+        self._found: OrderedDict[tuple[str, str], WatchedMatching] = OrderedDict()
         self._latest: dict[str, tuple[str, str]] = {}  # vehicle -> its matching now
 
     @property
-    def conversations(self) -> list[Conversation]:
+    def conversations(self) -> list[WatchedMatching]:
         """All stored matchings, oldest first."""
         return list(self._found.values())
 
-    def take(self, frame: bytes, time_ns: int) -> Conversation | None:
+    def take(self, frame: bytes, time_ns: int) -> WatchedMatching | None:
         """Process an Ethernet frame seen at `time_ns`; return the matching that it changed."""
         try:
             received = mme.decode(frame)
@@ -91,7 +91,7 @@ class SlacWatch:
             case _:
                 return self._chosen(source, destination, message, time_ns)
 
-    def _chosen(self, source: str, destination: str, message: Mme, time_ns: int) -> Conversation | None:
+    def _chosen(self, source: str, destination: str, message: Mme, time_ns: int) -> WatchedMatching | None:
         match message:
             case mme.CmValidateReq():
                 known = self._found.get(self._latest.get(source, ("", "")))
@@ -105,12 +105,12 @@ class SlacWatch:
             case _:
                 return None
 
-    def _asked(self, pev: str, run_id: str, time_ns: int) -> Conversation:
+    def _asked(self, pev: str, run_id: str, time_ns: int) -> WatchedMatching:
         key = pev, run_id
         known = self._found.get(key)
         if known is None or known.stage != "asking":  # a restarted run is another matching
             self._found.pop(key, None)
-            known = Conversation(pev=pev, run_id=run_id, time_ns=time_ns, steps=(("asking", 0.0),))
+            known = WatchedMatching(pev=pev, run_id=run_id, time_ns=time_ns, steps=(("asking", 0.0),))
             if len(self._found) >= CONVERSATIONS:
                 self._found.popitem(last=False)
             self._latest = {who: where for who, where in self._latest.items() if where in self._found}
@@ -118,22 +118,24 @@ class SlacWatch:
         self._found[key] = msgspec.structs.replace(known, requests=known.requests + 1)
         return self._found[key]
 
-    def _of(self, pev: str, run_id: bytes) -> Conversation | None:
+    def _of(self, pev: str, run_id: bytes) -> WatchedMatching | None:
         return self._found.get((pev, run_id.hex()))
 
-    def _measured(self, known: Conversation, evse: str, message: mme.CmAttenCharInd, time_ns: int) -> Conversation:
+    def _measured(
+        self, known: WatchedMatching, evse: str, message: mme.CmAttenCharInd, time_ns: int
+    ) -> WatchedMatching:
         others = tuple(each for each in known.measured if each.evse != evse)
         if len(others) >= CHARGERS:
             return known
-        new = Measured(evse, message.num_sounds, tuple(message.aag))
+        new = ReportedAttenuation(evse, message.num_sounds, tuple(message.aag))
         return self._go(known, "measured", time_ns, measured=(*others, new), chargers=_with(known.chargers, evse))
 
-    def _go(self, known: Conversation, stage: Stage, time_ns: int, **changes: object) -> Conversation:
+    def _go(self, known: WatchedMatching, stage: Stage, time_ns: int, **changes: object) -> WatchedMatching:
         """Change a matching; its stage only advances, also with late frames."""
         if STAGES.index(stage) > STAGES.index(known.stage):
             after_ms = round((time_ns - known.time_ns) / 1e6, 3)
             changes |= {"stage": stage, "steps": (*known.steps, (stage, after_ms))}
-        changed: Conversation = msgspec.structs.replace(known, **changes)
+        changed: WatchedMatching = msgspec.structs.replace(known, **changes)
         self._found[known.pev, known.run_id] = changed
         return changed
 

@@ -263,7 +263,7 @@ class Batcher:
         )
 
 
-class Mirror:
+class BatchMirror:
     """Rebuilds a vehicle's state from records; `complete` is False between a gap and the next keyframe (R66)."""
 
     def __init__(self) -> None:

@@ -88,7 +88,7 @@ def with_imbalance(values: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-class Around(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CellSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Samples of single cells that are sent around a finding, at most 2,000 of them: faster ones are thinned out."""
 
     before_s: Annotated[float, Meta(ge=0, le=60, description="from so long before it, s")] = 10.0
@@ -104,7 +104,7 @@ class CellRecorder:
     Memory and parts are bounded: samples stand apart by the span over their greatest number.
     """
 
-    def __init__(self, around: Around, cells: int) -> None:
+    def __init__(self, around: CellSummary, cells: int) -> None:
         self._around, self._cells = around, cells
         span_ms = (around.before_s + around.after_s) * 1000
         self._apart_ms = span_ms / max(1, min(MOST_SAMPLES, MOST_VOLTAGES // max(1, cells)))

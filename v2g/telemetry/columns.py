@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from v2g.errors import CodecError
-from v2g.telemetry.delivery import MAX_BATCH, MAX_DELIVERY_BYTES, Notice, decode_notice, encode_notice
+from v2g.telemetry.delivery import MAX_BATCH, MAX_DELIVERY_BYTES, DeliveryNotice, decode_notice, encode_notice
 from v2g.telemetry.signals import (
     MAX_RECORD_BYTES,
     SCHEMA_4,
@@ -171,7 +171,7 @@ def decode_compact(delivery: bytes) -> list[bytes]:
 
 
 def _naming(ev: str, boot: int, boot_id: bytes) -> bytes:
-    return encode_notice(Notice(ev, boot, boot_id=boot_id.hex()))
+    return encode_notice(DeliveryNotice(ev, boot, boot_id=boot_id.hex()))
 
 
 def _boot_id(elements: Sequence[bytes]) -> bytes | None:

@@ -31,7 +31,7 @@ BootId = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?\Z")]
 """Random id of a boot, 16 hexadecimal digits: starts with the same number differ in it. Older gateways have none."""
 
 
-class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DeliveryNotice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Element among records: says whose boot it is that has this number, and lists numbers that the gateway no longer
     has. One that lists some, or is beside no record, requests the mark of `boot`."""
 
@@ -63,7 +63,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
         return seq <= self.contiguous or any(first <= seq <= last for first, last in self.beyond)
 
 
-class Status(msgspec.Struct, frozen=True):
+class DeliveryStatus(msgspec.Struct, frozen=True):
     """Whether a gateway is connected, and its boot; retained by the broker."""
 
     online: bool
@@ -72,15 +72,15 @@ class Status(msgspec.Struct, frozen=True):
 
 _encoder = msgspec.json.Encoder()
 _marks = typed_json.decoder(tuple[Mark, ...])
-_notice = typed_json.decoder(Notice)
+_notice = typed_json.decoder(DeliveryNotice)
 
 
-def encode_notice(notice: Notice) -> bytes:
+def encode_notice(notice: DeliveryNotice) -> bytes:
     """Return a notice as an element of a delivery."""
     return _encoder.encode(notice)
 
 
-def decode_notice(data: bytes) -> Notice:
+def decode_notice(data: bytes) -> DeliveryNotice:
     """Return the notice in `data`. Raises CodecError."""
     try:
         notice = _notice.decode(data)
@@ -96,7 +96,7 @@ def encode_delivery(elements: Iterable[bytes]) -> bytes:
     return b"[" + b",".join(elements) + b"]"
 
 
-def encode_status(status: Status) -> bytes:
+def encode_status(status: DeliveryStatus) -> bytes:
     """Return a status encoded for readers."""
     return _encoder.encode(status)
 

@@ -130,7 +130,7 @@ def profile(
         query = {"signal": signal, "width_s": profiles.WIDTH_S, "from_ms": begin_ms, "to_ms": end_ms}
         for each in client.pages(f"/vehicles/{part(ev)}/aggregates", most + 1, **query):
             intervals.setdefault(each["at_ms"], {})[signal] = each["mean"]
-    found = profiles.find(intervals, profiles.Settings(days=days))
+    found = profiles.find(intervals, profiles.HeatProfileSettings(days=days))
     show_one(msgspec.to_builtins(found) | {"ev": ev}, json=json)
     if found.shifted:
         raise typer.Exit(1)

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from csms.contracts.pool import ContractPool
-from pki_tools.issuing import Order, issue_certificate
+from pki_tools.issuing import CertificateOrder, issue_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.pki.profile import Generation
@@ -159,8 +159,8 @@ class RunFolder:
         for number in self.evses[1:]:
             kind = KeyKind.SECP256R1
             for order in (
-                Order(role=Role.VEHICLE, name=f"vehicle-{number}", common_name=evcc_id(number)),
-                Order(role=Role.METER, name=f"meter-{number}", common_name=f"METER-{number:04}", kind=kind),
+                CertificateOrder(role=Role.VEHICLE, name=f"vehicle-{number}", common_name=evcc_id(number)),
+                CertificateOrder(role=Role.METER, name=f"meter-{number}", common_name=f"METER-{number:04}", kind=kind),
             ):
                 issue_certificate(self.pki.directory, order, at=datetime.now(UTC))
         (self.path / "medium").mkdir(mode=0o700)

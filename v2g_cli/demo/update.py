@@ -30,7 +30,7 @@ from cryptography.x509.oid import NameOID
 from pki_tools.tree import PkiTree, make_pki
 from v2g.errors import TimeoutExpired, V2GError
 from v2g.io.runtime.supervision import new_thread
-from v2g.ota.release import Facts
+from v2g.ota.release import TargetFacts
 from v2g.pki.keys import SoftwareKey
 from v2g.text import numbered
 from v2g_cli.csms.client import Access, CsmsClient
@@ -87,7 +87,7 @@ class Maker:
         """List an image, signed by three of five, and publish."""
         file = self._folder / name
         file.write_bytes(image)
-        facts = Facts(number=number, hardware=hardware or (HARDWARE,))
+        facts = TargetFacts(number=number, hardware=hardware or (HARDWARE,))
         self.repository.add(file, name, facts, datetime.now(UTC))
         for person in PEOPLE[:3]:
             self.repository.sign(self._keys[person])

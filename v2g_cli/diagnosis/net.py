@@ -9,7 +9,7 @@ import msgspec
 from evcc.app import tls_endpoint
 from evcc.config import load_config
 from v2g.errors import TlsError, TransportError
-from v2g.io.network.tcp_info import Connection
+from v2g.io.network.tcp_info import TcpConnection
 from v2g.io.runtime.program import read_config
 from v2g.io.tls.client import connect
 
@@ -20,12 +20,12 @@ LOSS_PERCENT = 1.0
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """A connection, the octets that the line holds (bandwidth times round trip), and what is wrong."""
 
-    connection: Connection
+    connection: TcpConnection
     product: int
     complaints: tuple[str, ...]
 
 
-def judge(connection: Connection, mbit_s: float) -> Judged:
+def judge(connection: TcpConnection, mbit_s: float) -> Judged:
     """Return what limits a connection on a line of this bandwidth (Mbit/s)."""
     product = round(mbit_s * connection.rtt_us / 8)
     found = []
@@ -41,7 +41,7 @@ def judge(connection: Connection, mbit_s: float) -> Judged:
     return Judged(connection=connection, product=product, complaints=tuple(found))
 
 
-def chosen(found: Iterable[Connection], port: int | None) -> list[Connection]:
+def chosen(found: Iterable[TcpConnection], port: int | None) -> list[TcpConnection]:
     """Return the connections with this port at one end; all without one."""
     return [each for each in found if port is None or port in (each.local_port, each.remote_port)]
 

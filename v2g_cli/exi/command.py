@@ -16,8 +16,8 @@ from rich.text import Text
 from v2g.errors import ConfigError
 from v2g.exi import Dialect
 from v2g.exi.declare import Element, Schema
-from v2g.exi.explain import Explanation, Step
-from v2g.exi.explain_states import State, grammar_of, relaxed_names, relaxed_states, root_state
+from v2g.exi.explain import ExplainStep, Explanation
+from v2g.exi.explain_states import GrammarState, grammar_of, relaxed_names, relaxed_states, root_state
 from v2g.exi.grammar import fragment
 from v2g_cli.exi.batch import decode_lines, encode_lines, record
 from v2g_cli.exi.guess import How, Message, decode_stream, encode_text, nearest_schema, schema_named, schemas
@@ -56,21 +56,21 @@ def print_explanation(explanation: Explanation) -> None:
     terminal().print(table)
 
 
-def _place(step: Step) -> str:
+def _place(step: ExplainStep) -> str:
     return f"{step.start // 8}.{step.start % 8}"
 
 
-def _said(step: Step) -> str:
+def _said(step: ExplainStep) -> str:
     if step.kind == "event":
         return f"{step.event} {step.value}".rstrip()
     return step.value if step.kind == "value" else f"{step.kind}: {step.value}"
 
 
-def _opens(step: Step) -> bool:
+def _opens(step: ExplainStep) -> bool:
     return step.event.startswith(("SE", "AT"))
 
 
-def print_states(title: str, states: Iterable[tuple[State, Sequence[str]]]) -> None:
+def print_states(title: str, states: Iterable[tuple[GrammarState, Sequence[str]]]) -> None:
     """Print a line per production: state, event code in bits and as a number, event, type, and the state after it.
 
     Each state comes with the names of the states after its productions.
@@ -341,7 +341,9 @@ def grammar(
         _print({"state": state.name, "bits": state.width, "productions": events})
 
 
-def _states(name: str | None, schema: Schema | None, *, is_fragment: bool) -> tuple[str, list[tuple[State, list[str]]]]:
+def _states(
+    name: str | None, schema: Schema | None, *, is_fragment: bool
+) -> tuple[str, list[tuple[GrammarState, list[str]]]]:
     """Return a title, and states with the names of those after each production."""
     if name is None and schema is None:
         raise ConfigError("no name and no namespace given", hint="v2g exi grammar DC_ChargeLoopReq, or -n dc")

@@ -111,7 +111,7 @@ def issue(
     """
     from pki_tools.export import export_pem
     from pki_tools.index import load_index
-    from pki_tools.issuing import Order, issue_certificate
+    from pki_tools.issuing import CertificateOrder, issue_certificate
     from pki_tools.judge import read_file
     from pki_tools.requests import read_request
 
@@ -120,7 +120,7 @@ def issue(
     common_name = cn or (request.common_name if request else "")
     if not common_name:
         raise ConfigError("the certificate needs a common name", hint="--cn NAME")
-    order = Order(
+    order = CertificateOrder(
         role=wanted,
         name=name or _folder(wanted.value, common_name),
         common_name=common_name,

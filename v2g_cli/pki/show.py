@@ -14,8 +14,8 @@ from v2g_cli.output import print_json, print_table, say, say_row, terminal
 from v2g_cli.pki.common import JsonFlag, generation_of, now, role_of, when
 
 if TYPE_CHECKING:
-    from pki_tools.show import Line
-    from v2g.pki.revocation import Finding
+    from pki_tools.show import TreeLine
+    from v2g.pki.revocation import RevocationFinding
 
 _COLOURS = {"valid": "green", "due": "yellow", "replaced": "cyan", "not_yet_valid": "yellow"}
 
@@ -51,7 +51,7 @@ def show(
         _show_file(file, role, json=json)
 
 
-def _words(line: "Line") -> tuple[str, ...]:
+def _words(line: "TreeLine") -> tuple[str, ...]:
     """Return name, common name, expiry and state of a certificate, and its related files."""
     end = f"until {line.not_after:%Y-%m-%d}, {line.days} days" if line.days >= 0 else f"ended {line.not_after:%Y-%m-%d}"
     state = line.state.replace("_", " ")
@@ -66,7 +66,7 @@ def _words(line: "Line") -> tuple[str, ...]:
     return line.name, line.common_name, end, state, *beside
 
 
-def _drawn(title: str, lines: "Sequence[Line]") -> RichTree:
+def _drawn(title: str, lines: "Sequence[TreeLine]") -> RichTree:
     root = RichTree(Text(title, style="bold"))
     branches = [root]
     for line in lines:
@@ -131,7 +131,7 @@ def verify(
     Exit code 4 if invalid: the message begins with the rule's code (`expired`, `unknown_root`, `revoked`, ...).
     """
     from pki_tools.index import load_index
-    from pki_tools.judge import Case, judge, read_certificates, read_file, read_lists, tree_anchors, tree_lists
+    from pki_tools.judge import ChainCase, judge, read_certificates, read_file, read_lists, tree_anchors, tree_lists
 
     wanted, profiles = role_of(role), generation_of(generation)
     anchors = [der for path in root or () for der in read_certificates(path)]
@@ -143,7 +143,7 @@ def verify(
     if not anchors:
         raise ConfigError("no root to trust", hint="--root FILE or --tree DIR")
     try:
-        case = Case(
+        case = ChainCase(
             chain=read_certificates(file),
             anchors=anchors,
             role=wanted,
@@ -178,5 +178,5 @@ def _print_refusal(file: Path, role: str, error: CertificateError | RevocationEr
         say(f"  {error.hint}", err=True)
 
 
-def _revocation(found: "Finding") -> str:
+def _revocation(found: "RevocationFinding") -> str:
     return f"revocation, {found.source}: {found.reason or 'good'}" if found.source else "revocation not checked"

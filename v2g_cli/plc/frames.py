@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from v2g.errors import ConfigError, FrameError, V2GError
-from v2g.io.capture.recorder import RecordConfig, Recorder
+from v2g.io.capture.recorder import FrameRecorder, RecordConfig
 from v2g.io.plc.tap import without_keys
 from v2g.observe import Observe
-from v2g.slac.actions import Send
+from v2g.slac.actions import SendFrame
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.inspection import describe, replay
 from v2g_cli.output import print_json, raise_all, say_row
@@ -94,7 +94,7 @@ async def listen_to(
     source: Source, printer: "Printer", *, seconds: float | None, count: int | None, record: Path | None
 ) -> None:
     """Print, and optionally record, received frames."""
-    recorder = Recorder(RecordConfig(file=record), application="v2g plc listen") if record else None
+    recorder = FrameRecorder(RecordConfig(file=record), application="v2g plc listen") if record else None
     number = recorder.interface(source.name, "powerline port, listened to") if recorder else 0
     left = count
     try:
@@ -130,7 +130,7 @@ def into_charger(file: Path, printer: "Printer") -> None:
     core.connect(0.0)
     for at, action in replay(core, [((each.time_ns - start) / 1e9, each.data) for each in received]):
         time_ns = start + int(at * 1e9)
-        if isinstance(action, Send):
+        if isinstance(action, SendFrame):
             printer.frame(Seen(time_ns=time_ns, port="replay", data=action.frame, outbound=True))
         elif isinstance(action, Observe):
             printer.line(time_ns, "event", action.name, dict(action.data))

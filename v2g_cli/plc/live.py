@@ -17,7 +17,7 @@ from v2g.io.plc.runner import SlacRunner
 from v2g.look import document
 from v2g.slac.inspection import ModemInspector, ModemReport
 from v2g.slac.pib import Role
-from v2g.slac.watch import Conversation, Measured, SlacWatch
+from v2g.slac.watch import ReportedAttenuation, SlacWatch, WatchedMatching
 from v2g_cli.output import print_json, say_row, terminal
 from v2g_cli.plc import view as plc_view
 from v2g_cli.plc.source import Seen, Source
@@ -34,7 +34,7 @@ text{font:11px system-ui,sans-serif;fill:var(--dim)}line{stroke:var(--line)}
 """
 
 
-def page(title: str, report: ModemReport | None, conversations: list[Conversation]) -> str:
+def page(title: str, report: ModemReport | None, conversations: list[WatchedMatching]) -> str:
     """Return the page."""
     parts = [f"<h1>{escape(title)}</h1>"]
     if report is not None:
@@ -51,7 +51,7 @@ def _pairs(rows: list[tuple[str, str]]) -> str:
     return f'<dl class="pairs">{cells}</dl>'
 
 
-def _conversation(conversation: Conversation) -> list[str]:
+def _conversation(conversation: WatchedMatching) -> list[str]:
     begun = datetime.fromtimestamp(conversation.time_ns // 1_000_000_000, UTC)
     rows = [
         ("vehicle", conversation.pev),
@@ -71,7 +71,7 @@ def _conversation(conversation: Conversation) -> list[str]:
     return parts
 
 
-def chart(measured: Measured) -> str:
+def chart(measured: ReportedAttenuation) -> str:
     """Return the attenuation per carrier group as an SVG element."""
     top = top_of((*measured.groups, INDIRECT_DB))
     width = (_WIDTH - _LEFT) / max(1, len(measured.groups))

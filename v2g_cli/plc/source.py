@@ -114,9 +114,9 @@ def recorded(path: Path, errors: list[V2GError]) -> Iterator[Seen]:
 
 async def followed(path: Path, *, seconds: float | None = None) -> AsyncIterator[Seen]:
     """Yield the frames of a capture, and those appended to it."""
-    from v2g.io.capture.pcapng import Reader
+    from v2g.io.capture.pcapng import PcapngReader
 
-    loop, reader = asyncio.get_running_loop(), Reader()
+    loop, reader = asyncio.get_running_loop(), PcapngReader()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)

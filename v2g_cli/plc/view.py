@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from v2g.slac.inspection import ModemReport
-from v2g.slac.watch import STAGES, Conversation, Measured
+from v2g.slac.watch import STAGES, ReportedAttenuation, WatchedMatching
 
 ROWS: Final = 8
 """Lines of a picture, in eighths."""
@@ -44,7 +44,7 @@ def top_of(groups: Iterable[int]) -> int:
     return max(10, -(-max(groups, default=0) // 10) * 10)
 
 
-def picture(measured: Measured, *, chosen: bool) -> RenderableType:
+def picture(measured: ReportedAttenuation, *, chosen: bool) -> RenderableType:
     """Return the profile of one charger: dB upwards, carrier groups to the right (low to high frequency)."""
     top = top_of(measured.groups)
     grid = Table.grid(padding=(0, 1))
@@ -59,7 +59,7 @@ def picture(measured: Measured, *, chosen: bool) -> RenderableType:
     return Group(title + Text("  chosen", style="bold") if chosen else title, grid)
 
 
-def steps(conversation: Conversation) -> Text:
+def steps(conversation: WatchedMatching) -> Text:
     """Return the stages in a line, with times for those reached."""
     reached = dict(conversation.steps)
     text = Text()
@@ -71,7 +71,7 @@ def steps(conversation: Conversation) -> Text:
     return text
 
 
-def panel(conversation: Conversation) -> RenderableType:
+def panel(conversation: WatchedMatching) -> RenderableType:
     """Return one matching."""
     pictures = [picture(each, chosen=each.evse == conversation.chosen) for each in conversation.measured]
     facts = f"requests {conversation.requests}, responses {len(conversation.chargers)}, sounds {conversation.sounds}"
@@ -117,7 +117,7 @@ def modem_rows(report: ModemReport) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
-def everything(report: ModemReport | None, conversations: list[Conversation], frames: int) -> RenderableType:
+def everything(report: ModemReport | None, conversations: list[WatchedMatching], frames: int) -> RenderableType:
     """Return the complete view."""
     parts: list[RenderableType] = [modem_panel(report)] if report is not None else []
     parts += [panel(each) for each in conversations[-4:]]
@@ -126,7 +126,7 @@ def everything(report: ModemReport | None, conversations: list[Conversation], fr
     return Group(*parts, Text(f"{frames} frames, {len(conversations)} matchings", style="dim"))
 
 
-def plain(report: ModemReport | None, conversations: list[Conversation]) -> list[tuple[str, ...]]:
+def plain(report: ModemReport | None, conversations: list[WatchedMatching]) -> list[tuple[str, ...]]:
     """Return the same as rows, for pipes."""
     rows: list[tuple[str, ...]] = []
     if report is not None:

@@ -9,7 +9,7 @@ from v2g.errors import CodecError, ConfigError, V2GError
 from v2g.exi.bits import Deviation
 from v2g.exi.declare import Schema
 from v2g.io.capture import pcap, pcapng, recorder
-from v2g.io.capture.tcp_segments import ACK, SYN, Direction, Segment, segment_of
+from v2g.io.capture.tcp_segments import ACK, SYN, Direction, TcpSegment, segment_of
 from v2g.io.capture.tls_decryption import OpenedConnection, key_log
 from v2g.io.runtime import trace
 from v2g.iso15118 import trace as lines
@@ -76,7 +76,7 @@ class _Conversation:
         """The messages that have been read."""
         self._beyond: list[Deviation] = []
 
-    def take(self, segment: Segment, time_ns: int) -> Iterator[Line]:
+    def take(self, segment: TcpSegment, time_ns: int) -> Iterator[Line]:
         """Process a segment; an answer shows what its recording lacks."""
         if segment.data:
             missing = self.directions[segment.destination].answered(segment.acknowledged)

@@ -24,7 +24,7 @@ from v2g.ocpp.messages.firmware import (
     UpdateFirmwareResponse,
 )
 from v2g.ocpp.times import parse_time
-from v2g.ota.window import Window
+from v2g.ota.window import UpdateWindow
 from v2g_station.blocks.availability import CloseStation
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.security.certificate_store import CertificateStore, parse_chain
@@ -119,7 +119,7 @@ class FirmwareUpdates:
         version: str,
         busy: Callable[[], bool],
         promised: Callable[[], bool],
-        window: Window | None,
+        window: UpdateWindow | None,
         close: CloseStation,
         security_event: Callable[[str, str], None],
     ) -> None:

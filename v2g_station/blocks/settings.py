@@ -12,7 +12,7 @@ from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
-from v2g.ota.window import Window
+from v2g.ota.window import UpdateWindow
 from v2g_station.blocks.connection.outbox import MAX_EVENTS
 from v2g_station.blocks.security.certificate_store import StoredCertificate
 from v2g_station.kernel.layout import StationLayout
@@ -83,7 +83,7 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     frequency_response: FrequencyCurve | None = None
     """The station's own response to the frequency, at each EVSE."""
 
-    update_window: Window | None = None
+    update_window: UpdateWindow | None = None
     """Local time at which updates are installed that the CSMS gives no time for; None: at any (R138)."""
 
     values: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from v2g.io.http.server import BoundedServer, Handler
+from v2g.io.http.server import BoundedServer, HttpHandler
 
 PATIENCE_S: Final = 30.0
 """Time limit of a client for a request, or for each block."""
@@ -28,7 +28,7 @@ class FirmwareServer(BoundedServer):
             self._fetching(checksum, count)
 
 
-class _FirmwareHandler(Handler):
+class _FirmwareHandler(HttpHandler):
     timeout = PATIENCE_S
     server: FirmwareServer
 

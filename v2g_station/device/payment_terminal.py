@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from v2g.hardware.zvt.till import Ended, Job, ReadCard, Register, Reserve
+from v2g.hardware.zvt.till import JobEnded, ReadCard, RegisterJob, ReserveJob, TillJob
 from v2g.io.hardware.zvt_terminal import ZvtTerminal
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
@@ -55,17 +55,17 @@ class PaymentTerminal:
         found = self._translator.job(command)
         if found is None:
             return False
-        if isinstance(found, Job):
+        if isinstance(found, TillJob):
             self._terminal.do(found)
         else:
             asyncio.get_running_loop().call_soon(self._notify, found)
         return True
 
-    def _ended(self, ended: Ended) -> None:
-        if isinstance(ended.job, Register):
+    def _ended(self, ended: JobEnded) -> None:
+        if isinstance(ended.job, RegisterJob):
             self._seen(connected=ended.done)
-        elif ended.done or isinstance(ended.job, Reserve):
-            rest_s = self._rest_s if isinstance(ended.job, Reserve) else min(self._rest_s, READ_REST_S)
+        elif ended.done or isinstance(ended.job, ReserveJob):
+            rest_s = self._rest_s if isinstance(ended.job, ReserveJob) else min(self._rest_s, READ_REST_S)
             self._rest_until = self._clock.monotonic() + rest_s
         for fact in self._translator.facts(ended, self._clock.utc_ms()):
             asyncio.get_running_loop().call_soon(self._notify, fact)

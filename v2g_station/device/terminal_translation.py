@@ -13,7 +13,7 @@ from typing import Final
 
 from v2g.errors import FrameError
 from v2g.hardware.zvt import commands as zvt
-from v2g.hardware.zvt.till import Ended, Job, ReadCard, Register, Release, Reserve, Settle
+from v2g.hardware.zvt.till import JobEnded, ReadCard, RegisterJob, ReleaseJob, ReserveJob, Settle, TillJob
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.payment import terminal
 from v2g_station.kernel.kernel import StationCommand
@@ -43,15 +43,15 @@ class TerminalTranslator:
         self._evse_id, self._digits, self._secret = evse_id, digits, secret
         self._asking: tuple[int | None, str] | None = None
         """EVSE and card of the pending reservation."""
-        self._ending: dict[Job, str] = {}
+        self._ending: dict[TillJob, str] = {}
         """References of payments being settled or released."""
 
-    def job(self, command: StationCommand) -> Job | Fact | None:
+    def job(self, command: StationCommand) -> TillJob | Fact | None:
         """Return the terminal's job, or the immediate result; None for other commands."""
         match command:
             case terminal.AuthorizeCard():
                 self._asking = command.evse_id, command.card
-                return Reserve(self._units(command.amount))
+                return ReserveJob(self._units(command.amount))
             case terminal.IncreaseAuthorization(psp_ref=psp_ref):
                 return terminal.AuthorizationIncreased(psp_ref=psp_ref, approved=False)  # not possible in ZVT
             case terminal.SettlePayment(psp_ref=psp_ref, amount=amount):
@@ -62,29 +62,29 @@ class TerminalTranslator:
             case terminal.CancelPayment(psp_ref=psp_ref):
                 if (found := _REFERENCE.fullmatch(psp_ref)) is None:
                     return terminal.PaymentReleased(psp_ref=psp_ref, done=False)
-                return self._end(Release(found[2]), psp_ref)
+                return self._end(ReleaseJob(found[2]), psp_ref)
         return None
 
-    def _end(self, job: Job, psp_ref: str) -> Job:
+    def _end(self, job: TillJob, psp_ref: str) -> TillJob:
         self._ending[job] = psp_ref
         return job
 
-    def facts(self, ended: Ended, utc_ms: int) -> Iterator[Fact]:
+    def facts(self, ended: JobEnded, utc_ms: int) -> Iterator[Fact]:
         """Yield the facts that follow from a finished job."""
         job = ended.job
         match job:
-            case Register():
+            case RegisterJob():
                 yield terminal.TerminalState(connected=ended.done, problem=not ended.done)
             case ReadCard() if ended.done:
                 yield terminal.CardPresented(evse_id=self._evse_id, card=self._card(ended.fields))
-            case Reserve():
+            case ReserveJob():
                 yield self._reserved(job, ended, utc_ms)
             case Settle() if job in self._ending:
                 yield self._settled(self._ending.pop(job), job, ended)
-            case Release() if job in self._ending:
+            case ReleaseJob() if job in self._ending:
                 yield terminal.PaymentReleased(psp_ref=self._ending.pop(job), done=ended.done)
 
-    def _reserved(self, job: Reserve, ended: Ended, utc_ms: int) -> Fact:
+    def _reserved(self, job: ReserveJob, ended: JobEnded, utc_ms: int) -> Fact:
         evse_id, card = self._asking or (self._evse_id, "")
         self._asking = None
         receipt = ended.fields.get(zvt.RECEIPT, b"")
@@ -99,7 +99,7 @@ class TerminalTranslator:
             details=tuple(_details(ended.fields)),
         )
 
-    def _settled(self, psp_ref: str, job: Settle, ended: Ended) -> Fact:
+    def _settled(self, psp_ref: str, job: Settle, ended: JobEnded) -> Fact:
         if not ended.done:
             refused = ended.code is not None
             return terminal.PaymentSettled(
@@ -121,7 +121,7 @@ class TerminalTranslator:
         return int((amount * 10**self._digits).to_integral_value(ROUND_HALF_UP))
 
 
-def _reason(ended: Ended) -> str:
+def _reason(ended: JobEnded) -> str:
     return "no answer" if ended.code is None else f"result code {ended.code:02X}"
 
 

@@ -15,7 +15,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import PrivateKey
 from v2g.pki.profiles import Role
 
@@ -57,7 +57,7 @@ def variants(good: Credentials, role: Role, now: datetime, ca_key: PrivateKey | 
 def _again(good: Credentials, role: Role, issuer: Issuer, first: datetime, last: datetime) -> bytes:
     """Return the leaf with another validity."""
     leaf = load_certificate(good.chain[0])
-    request = Request(
+    request = IssueRequest(
         role=role,
         subject=_subject(leaf),
         public_key=good.private_key.public_key(),
@@ -91,7 +91,7 @@ def _under_nobody(good: Credentials, role: Role, now: datetime) -> Credentials:
     key, begin = good.private_key, (now - _DAY).replace(microsecond=0)
     above: x509.Certificate | None = None
     for n, (each, domain) in enumerate(reversed(_ABOVE[role])):
-        request = Request(
+        request = IssueRequest(
             role=each,
             subject=Subject(common_name=f"Nobody {n}", organization="Nobody", domain=domain),
             public_key=key.public_key(),

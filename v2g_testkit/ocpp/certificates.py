@@ -21,7 +21,7 @@ from v2g.io.websocket.client import server_context
 from v2g.ocpp.times import parse_time
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
-from v2g.pki.issue import CertifiedKey, Issuer, Request, Subject, issue
+from v2g.pki.issue import CertifiedKey, Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import PrivateKey, load_private_key, private_pem, save_secret
 from v2g.pki.ocsp import make_response, ocsp_request_data
 from v2g.pki.profiles import Generation, Role
@@ -113,7 +113,7 @@ class Authority(Root):
         responder: str | None = None,
     ) -> x509.Certificate:
         last = self._now + last_day * _DAY
-        request = Request(
+        request = IssueRequest(
             role=role,
             subject=name,
             public_key=key,

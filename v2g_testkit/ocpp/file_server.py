@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.io.http.server import BoundedServer, Handler
+from v2g.io.http.server import BoundedServer, HttpHandler
 from v2g.io.runtime.supervision import new_thread
 
 LONGEST_HOLD_S: Final = 120.0
@@ -96,7 +96,7 @@ class _Server(BoundedServer):
         super().__init__(host, port, _FileHandler, most_clients=16, tls=tls)
 
 
-class _FileHandler(Handler):
+class _FileHandler(HttpHandler):
     timeout = 30.0
     server: _Server
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from evcc.policy import policy
-from evcc.policy.policy import Compensation, Terms
+from evcc.policy.policy import Compensation, DischargeTerms
 from evcc.session import program
 from evcc.session.contracts import Contract
 from evcc.session.d20.request_context import Agreement, RequestContext
@@ -69,7 +69,7 @@ class Discharge:
         self._held: bytes | None = None
         self.awaits_final = False
         """Whether the charger's last checkpoint is still to come."""
-        self.terms: Terms | None = None
+        self.terms: DischargeTerms | None = None
 
     @property
     def agreement(self) -> Agreement:
@@ -315,9 +315,9 @@ def _is_final(payload: bytes) -> bool:
     return isinstance(content, DischargeCheckpoint) and content.final
 
 
-def terms_of(offer: DischargeOffer, max_discharge_w: int) -> Terms:
+def terms_of(offer: DischargeOffer, max_discharge_w: int) -> DischargeTerms:
     """Return an offer's terms for the policy."""
-    return Terms(
+    return DischargeTerms(
         currency=offer.currency,
         compensation=tuple(Compensation(slot.start_ms, slot.end_ms, slot.export_compensation) for slot in offer.prices),
         max_discharge_w=max_discharge_w,

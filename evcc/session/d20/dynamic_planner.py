@@ -15,7 +15,7 @@ from evcc.policy.plans import W_MS_PER_WH, ChargePlan
 from evcc.session.d20.offers import dynamic_market
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
 from evcc.session.planning import storage
-from evcc.session.program import Planned
+from evcc.session.program import PlannedProgram
 
 SHORT_PERCENT: Final = 0.1
 """Tolerated lack of charge at the end of a plan, %."""
@@ -37,14 +37,14 @@ def made_of(plan: Plan) -> ChargePlan | None:
     return plan.outlook.plan if plan.outlook is not None else None
 
 
-def planned(plan: Plan, context: RequestContext, *, awaits_offer: bool = False) -> Planned:
+def planned(plan: Plan, context: RequestContext, *, awaits_offer: bool = False) -> PlannedProgram:
     """Return the present output of the plan by prices; without one a step `plan` charges until the target is reached.
 
     It is not over while an offer is awaited, after which a vehicle in Dynamic mode plans again.
     """
     made, needs = made_of(plan), context.config.needs
     if made is None:
-        return Planned(over=context.battery.soc >= needs.target_soc)
+        return PlannedProgram(over=context.battery.soc >= needs.target_soc)
     over = context.utc_ms >= made.until_ms and not falls_short(plan, context)
     if not made.until_ms and context.battery.soc < needs.target_soc - SHORT_PERCENT:
         over = False  # no plan was possible: the charger may make a better offer
@@ -56,7 +56,7 @@ def planned(plan: Plan, context: RequestContext, *, awaits_offer: bool = False) 
         not outlook.probed or (outlook.allowed_w is not None and power_w >= outlook.allowed_w and not over)
     ):
         power_w = max(power_w, context.max_charge_w)  # required for finding out what the charger permits
-    return Planned(power_w, over=over)
+    return PlannedProgram(power_w, over=over)
 
 
 def falls_short(plan: Plan, context: RequestContext) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.policy import policy
-from evcc.policy.policy import NOT_BIDIRECTIONAL, Permit, Terms
+from evcc.policy.policy import NOT_BIDIRECTIONAL, DischargeTerms, Permit
 from evcc.session import program, steps
 from evcc.session.context import EvseLimits
 from evcc.session.d20 import dynamic_planner
@@ -30,9 +30,9 @@ from evcc.session.d20.stages import (
     fail,
 )
 from evcc.session.d20.stop import ask_nothing, still_flowing, still_looping, stop
-from evcc.session.paused import Choice
+from evcc.session.paused import PausedChoice
 from evcc.session.ports import SetPowerLimits
-from evcc.session.program import PowerRequest, Progress
+from evcc.session.program import PowerRequest, ProgramProgress
 from evcc.session.steps import seen
 from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
@@ -152,7 +152,7 @@ def ask_loop(stage: Looping, context: RequestContext) -> Step:
     )
 
 
-def _waits_on(progress: Progress, context: RequestContext) -> bool:
+def _waits_on(progress: ProgramProgress, context: RequestContext) -> bool:
     """Return whether the vehicle was woken from this very pause: it waits for the rest of the time in the loop."""
     before = context.resume.progress if context.resume is not None and context.joined else None
     return before is not None and before.index == progress.index
@@ -215,7 +215,7 @@ def permitted(stage: Looping, context: RequestContext) -> tuple[Permit, bool]:
     return _within_schedule(stage.plan, permit, context), later
 
 
-def _permit(terms: Terms | None, context: RequestContext) -> Permit:
+def _permit(terms: DischargeTerms | None, context: RequestContext) -> Permit:
     return policy.permit(
         context.config.discharge,
         terms,
@@ -310,7 +310,7 @@ def following(stage: Looping, response: ChargeLoopRes, context: RequestContext) 
     return pause
 
 
-def wanted_end(status: EVSEStatus, choice: Choice) -> Ending | None:
+def wanted_end(status: EVSEStatus, choice: PausedChoice) -> Ending | None:
     """Return the end of session requested by the charger, None for other notifications."""
     match status.evse_notification:
         case EvseNotification.Terminate:

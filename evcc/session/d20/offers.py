@@ -13,12 +13,12 @@ import msgspec
 from msgspec.structs import replace
 
 from evcc.policy.plans import Market, Slot
-from evcc.policy.policy import Terms
+from evcc.policy.policy import DischargeTerms
 from evcc.session.context import EvseLimits
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import Agreement, Outlook, RequestContext
 from evcc.session.d20.requests import discharge_capability_w
-from evcc.session.paused import Choice
+from evcc.session.paused import PausedChoice
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.messages.schedules import (
     AbsolutePriceSchedule,
@@ -42,7 +42,7 @@ class _Span(msgspec.Struct, frozen=True):
 
 
 def markets(
-    tuples: tuple[ScheduleTuple, ...], choice: Choice, limits: EvseLimits, context: RequestContext
+    tuples: tuple[ScheduleTuple, ...], choice: PausedChoice, limits: EvseLimits, context: RequestContext
 ) -> tuple[Market, ...]:
     """Return each tuple from now until departure, within the limits of vehicle and charger.
 
@@ -52,7 +52,7 @@ def markets(
     return tuple(_scheduled(each, choice, limits, context) for each in tuples)
 
 
-def dynamic_market(outlook: Outlook, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:
+def dynamic_market(outlook: Outlook, choice: PausedChoice, limits: EvseLimits, context: RequestContext) -> Market:
     """Return the time from now until departure in Dynamic mode, within the charger's limits so far.
 
     Discharge is included only if agreed terms compensate it, by the driver's rules.
@@ -75,7 +75,7 @@ def dynamic_market(outlook: Outlook, choice: Choice, limits: EvseLimits, context
     )
 
 
-def _scheduled(offered: ScheduleTuple, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:
+def _scheduled(offered: ScheduleTuple, choice: PausedChoice, limits: EvseLimits, context: RequestContext) -> Market:
     now_ms, departure_ms = _bounds(context)
     charging, back = offered.charging_schedule, offered.discharging_schedule if choice.bpt else None
     available, lines = charging.power_schedule.available_energy, context.config.on_board_charger.phases
@@ -113,7 +113,7 @@ class _Offer(msgspec.Struct, frozen=True):
     available_wh: int | None = None
 
 
-def _market(offer: _Offer, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:
+def _market(offer: _Offer, choice: PausedChoice, limits: EvseLimits, context: RequestContext) -> Market:
     now_ms, departure_ms = _bounds(context)
     charge, give, levels, prices, paid = offer.charge, offer.give, offer.levels, offer.prices, offer.paid
     if prices is not None and prices.end_ms < departure_ms:  # the last known price is assumed to continue
@@ -146,7 +146,7 @@ def _market(offer: _Offer, choice: Choice, limits: EvseLimits, context: RequestC
     )
 
 
-def _compensation(terms: Terms) -> Prices | None:
+def _compensation(terms: DischargeTerms) -> Prices | None:
     """Return the compensation of the terms as prices: positive fees are paid to the vehicle."""
     stacks = tuple(
         Stack(slot.start_ms, slot.end_ms, (Rule(Fraction(0), Fraction(slot.micro_per_kwh, MICRO)),))
@@ -159,7 +159,7 @@ def _latest_discharge_ms(context: RequestContext) -> int:
     return (context.departure_ms - context.config.discharge.departure_reserve_s * 1000) // 1000 * 1000
 
 
-def _gives(paid: Prices | None, start_ms: int, choice: Choice, context: RequestContext) -> bool:
+def _gives(paid: Prices | None, start_ms: int, choice: PausedChoice, context: RequestContext) -> bool:
     """Return whether the driver's rules permit discharging in the interval that begins here."""
     config = context.config.discharge
     if paid is None or not config.enabled or (choice.signed_set is None and config.require_signed):

@@ -25,7 +25,7 @@ from evcc.session.d20.stages import (
 )
 from evcc.session.d20.starting import begin_cable_check
 from evcc.session.d20.stop import leave_place, session_stop, stop
-from evcc.session.paused import Choice
+from evcc.session.paused import PausedChoice
 from evcc.session.ports import DriveIn, DroveIn, ObserveDevice, SetPowerLimits, TransmitId
 from evcc.session.steps import seen
 from v2g.exi.declare import Element
@@ -69,7 +69,7 @@ PATIENCE_S: Final = 60.0
 """How long the vehicle requests to leave before it ends the session anyway."""
 
 
-def ask_check_in(choice: Choice, context: RequestContext) -> Step:
+def ask_check_in(choice: PausedChoice, context: RequestContext) -> Step:
     """Announce the vehicle to the charger."""
     return Step(stage=CheckingIn(choice), request=_check_in(EvCheckInStatus.CheckIn, None, context))
 
@@ -134,7 +134,7 @@ _ARRIVES: Final = 2
 """A vehicle is aligned if it receives at least one part in so many of the power sent."""
 
 
-def proceed(choice: Choice, context: RequestContext) -> Step:
+def proceed(choice: PausedChoice, context: RequestContext) -> Step:
     """Return the step after the selection of services: positioning, if there is no plug, then the next."""
     if choice.family is Family.WPT:
         return Step(stage=FindingPlace(choice), request=ask.setup(context))
@@ -143,7 +143,7 @@ def proceed(choice: Choice, context: RequestContext) -> Step:
     return in_place(choice, context)
 
 
-def in_place(choice: Choice, context: RequestContext) -> Step:
+def in_place(choice: PausedChoice, context: RequestContext) -> Step:
     """Return the step once the vehicle is in its charging position."""
     return ask_check_in(choice, context) if choice.parking else ask.charge_parameters(choice, context)
 

@@ -5,10 +5,10 @@ import enum
 import msgspec
 
 from evcc.policy.plans import ChargePlan
-from evcc.policy.policy import Owner, Terms
+from evcc.policy.policy import DischargeTerms, OwnerSettings
 from evcc.session.context import Context, EvseLimits
 from evcc.session.contracts import Contract, Provisioning
-from evcc.session.paused import Choice, Resume
+from evcc.session.paused import PausedChoice, Resume
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PowerSchedule, PriceLevelSchedule
@@ -45,8 +45,8 @@ class RequestContext(Context, frozen=True):
     price_signers: tuple[bytes, ...] = ()
     """Certificates (DER) of permitted signers of price schedules, beside the CAs of our contracts."""
     agreement: Agreement = Agreement.NONE
-    terms: Terms | None = None
-    owner: Owner = Owner()
+    terms: DischargeTerms | None = None
+    owner: OwnerSettings = OwnerSettings()
 
     @property
     def max_charge_w(self) -> int:
@@ -106,7 +106,7 @@ class Outlook(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """Agreements before energy flows: in Scheduled mode the `schedule`, in Dynamic mode possibly an `outlook`."""
 
-    choice: Choice
+    choice: PausedChoice
     limits: EvseLimits
     schedule: Schedule | None = None
     outlook: Outlook | None = None

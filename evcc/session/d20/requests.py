@@ -10,7 +10,7 @@ from evcc.session.d20.offers import entry_w
 from evcc.session.d20.quantities import milli, whole
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext, Schedule
 from evcc.session.d20.stages import CheckingOut, Discovering, Ending, Looping, Parametrizing, Scheduling, Starting, Step
-from evcc.session.paused import Choice
+from evcc.session.paused import PausedChoice
 from evcc.session.ports import BatteryState
 from evcc.session.program import PowerRequest
 from evcc.session.settings import ServiceConfig
@@ -178,7 +178,7 @@ def _result(known: bool) -> WPT_EVResult:
 # -- The requests of alternating current: the on-board charger's limits and its present power ------------------------
 
 
-def ac_charge_parameters(choice: Choice, context: RequestContext) -> AC_ChargeParameterDiscoveryReq:
+def ac_charge_parameters(choice: PausedChoice, context: RequestContext) -> AC_ChargeParameterDiscoveryReq:
     """Send the limits of on-board charger and battery."""
     charger = context.config.on_board_charger
     phases = charger.phases
@@ -347,7 +347,7 @@ def _entries(schedule: Schedule, context: RequestContext) -> tuple[PowerSchedule
     )
 
 
-def energy_offer(choice: Choice, context: RequestContext) -> EVEnergyOffer | None:
+def energy_offer(choice: PausedChoice, context: RequestContext) -> EVEnergyOffer | None:
     """Return the offer of discharge until departure and its price, if the driver permits offers."""
     config = context.config.discharge
     power_w = discharge_capability_w(context)
@@ -411,7 +411,7 @@ def discover(context: RequestContext) -> Step:
     return Step(stage=Discovering(), request=ServiceDiscoveryReq(header=context.header()))
 
 
-def charge_parameters(choice: Choice, context: RequestContext) -> Step:
+def charge_parameters(choice: PausedChoice, context: RequestContext) -> Step:
     """Send the battery's limits."""
     request: ChargeParameterDiscoveryReq
     if choice.family is Family.AC:
@@ -425,7 +425,7 @@ def charge_parameters(choice: Choice, context: RequestContext) -> Step:
     return Step(stage=Parametrizing(choice), request=request)
 
 
-def _limits(choice: Choice, context: RequestContext) -> DC_CPDReqEnergyTransferMode:
+def _limits(choice: PausedChoice, context: RequestContext) -> DC_CPDReqEnergyTransferMode:
     battery = context.battery
     zero = whole(0)
     target = round(context.config.needs.target_soc)
@@ -454,7 +454,7 @@ def _limits(choice: Choice, context: RequestContext) -> DC_CPDReqEnergyTransferM
     )
 
 
-def exchange(choice: Choice, limits: EvseLimits, context: RequestContext) -> Step:
+def exchange(choice: PausedChoice, limits: EvseLimits, context: RequestContext) -> Step:
     """Request a schedule, now that both sides know their limits."""
     observed = seen(
         "parameters",
@@ -468,7 +468,7 @@ def exchange(choice: Choice, limits: EvseLimits, context: RequestContext) -> Ste
     return Step(stage=Scheduling(Plan(choice, limits)), request=schedule(choice, context), observed=(observed,))
 
 
-def schedule(choice: Choice, context: RequestContext) -> ScheduleExchangeReq:
+def schedule(choice: PausedChoice, context: RequestContext) -> ScheduleExchangeReq:
     """Send the driver's needs, in the selected control mode (V2G20-1600)."""
     needs = context.config.needs
     target, most, least = energy_requests(context)

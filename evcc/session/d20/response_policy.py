@@ -13,7 +13,7 @@ from typing import Any, Final
 from evcc.session import plausibility
 from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.plausibility import Finding
+from evcc.session.plausibility import Implausible
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.ac import AC_ChargeParameterDiscoveryRes
 from v2g.iso15118.d20.messages.common_types import ChargeLoopRes, ResponseCode
@@ -86,7 +86,7 @@ _IN_LOOP: Final = ("evse_maximum_", "evse_minimum_voltage")
 _BOTH_WAYS: Final = (BPT_Dynamic_DC_CLResControlMode, BPT_Scheduled_DC_CLResControlMode)
 
 
-def judge(response: Element, context: RequestContext) -> Finding | None:
+def judge(response: Element, context: RequestContext) -> Implausible | None:
     """Return what is wrong with a response."""
     match response:
         case DC_ChargeParameterDiscoveryRes(dc_cpd_res_energy_transfer_mode=mode):
@@ -111,7 +111,7 @@ def _limits(mode: Element, *names: str) -> dict[str, int]:
 
 def _present(
     response: DC_PreChargeRes | DC_ChargeLoopRes, current_ma: int | None, context: RequestContext
-) -> Finding | None:
+) -> Implausible | None:
     return plausibility.present(
         voltage=("evse_present_voltage", to_milli(response.evse_present_voltage)),
         current=None if current_ma is None else ("evse_present_current", current_ma),

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from evcc.policy.planner import make_plan
 from evcc.session.d20 import dynamic_planner, offers
 from evcc.session.d20.request_context import Outlook, Plan, RequestContext, Schedule
-from evcc.session.paused import Choice
+from evcc.session.paused import PausedChoice
 from evcc.session.planning import storage, wants_plan
 from evcc.session.ports import NeedsChanged
 from evcc.session.steps import seen
@@ -104,7 +104,7 @@ def _choose(
     return schedule, (planned_event(replace(plan, schedule=schedule), context),)
 
 
-def pick_schedule(tuples: tuple[ScheduleTuple, ...], choice: Choice, *, utc_ms: int) -> Schedule:
+def pick_schedule(tuples: tuple[ScheduleTuple, ...], choice: PausedChoice, *, utc_ms: int) -> Schedule:
     """Return the first tuple that offers what was selected: with discharging if energy may flow back."""
     suiting = [each for each in tuples if each.discharging_schedule is not None] if choice.bpt else []
     return _schedule((suiting or list(tuples))[0], utc_ms)

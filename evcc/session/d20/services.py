@@ -11,7 +11,7 @@ from evcc.session.d20 import positioning
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.stages import Detailing, Discovering, Ending, Selecting, Step, fail
 from evcc.session.d20.stop import stop
-from evcc.session.paused import Choice
+from evcc.session.paused import PausedChoice
 from evcc.session.settings import ServiceConfig
 from evcc.session.steps import seen
 from v2g.iso15118.d20.messages.common_messages import (
@@ -94,7 +94,7 @@ def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDeta
     return stop(stage, context, Ending("no_usable_parameter_set", failed=True))
 
 
-def _next(stage: Detailing, choice: Choice, context: RequestContext) -> Step:
+def _next(stage: Detailing, choice: PausedChoice, context: RequestContext) -> Step:
     """Examine the next value-added service, or select everything."""
     if not stage.further:
         energy = SelectedService(service_id=choice.service_id, parameter_set_id=choice.parameter_set_id)
@@ -112,7 +112,9 @@ def _next(stage: Detailing, choice: Choice, context: RequestContext) -> Step:
     return _detail(msgspec.structs.replace(stage, asked=asked, choice=choice, further=tuple(further)), context)
 
 
-def _with_added(choice: Choice, service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig) -> Choice:
+def _with_added(
+    choice: PausedChoice, service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig
+) -> PausedChoice:
     """Return the choice with a set of a value-added service, if one is suitable."""
     if service_id == config.signed_discharge_id:
         version, chosen = signed_set(sets, checkpoints=config.checkpoints)
@@ -144,7 +146,7 @@ def on_selected(
 
 def choose(
     service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig, *, renegotiable: bool = False
-) -> Choice | None:
+) -> PausedChoice | None:
     """Return the choice of the first suitable set, in the order of the preferred control modes, or None."""
     bpt = ENERGY_TRANSFER[service_id].bidirectional
     known = [(each.parameter_set_id, integers(each)) for each in sets]
@@ -157,7 +159,7 @@ def choose(
                 and values.get("Pricing", 0) == pricing
             )
             if fits and _suits(values, bpt=bpt) and not (needs == "secc" and mode == "scheduled"):  # V2G20-2663
-                return Choice(
+                return PausedChoice(
                     service_id,
                     set_id,
                     bpt,

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.policy.policy import Owner, OwnPolicy
+from evcc.policy.policy import OwnerSettings, OwnPolicy
 from evcc.session.contracts import Contract, Provisioning, ranked
 from evcc.session.d20 import positioning, setup
 from evcc.session.d20 import requests as ask
@@ -36,7 +36,7 @@ from evcc.session.d20.stages import (
 )
 from evcc.session.d20.stop import stop
 from evcc.session.edition import Connection
-from evcc.session.paused import Choice, Resume
+from evcc.session.paused import PausedChoice, Resume
 from evcc.session.ports import (
     BatteryState,
     CheckpointStored,
@@ -192,7 +192,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         self._discharged_before_mwh = battery.discharged_mwh if discharged_before_mwh is None else discharged_before_mwh
         self._contract: Contract | None = None
         self._resume = resume if resume is not None and setup.same_charger(resume, secc_certificate) else None
-        self._choice: Choice | None = None
+        self._choice: PausedChoice | None = None
         self._replan = False
         self._parked = False
         self._joined = False
@@ -306,7 +306,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             tls=bool(self._secc_certificate),
             agreement=self._discharge.agreement,
             terms=self._discharge.terms,
-            owner=Owner(
+            owner=OwnerSettings(
                 consents=self._consents,
                 fed_back_wh=(self._watch.battery.discharged_mwh - self._discharged_before_mwh) / 1000,
                 policy=self._own_policy,
@@ -396,7 +396,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             **dict.fromkeys(("positioning", "pairing", "alignment", "connection", "disconnection"), timers.ongoing),
         }
 
-    def _select(self, choice: Choice) -> None:
+    def _select(self, choice: PausedChoice) -> None:
         self._choice = choice
         if choice.signed_set is not None and self._contract is not None:
             self._discharge.begin(

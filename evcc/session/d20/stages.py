@@ -8,9 +8,9 @@ import msgspec
 from evcc.session import steps
 from evcc.session.contracts import Contract
 from evcc.session.d20.request_context import Plan
-from evcc.session.paused import Choice
+from evcc.session.paused import PausedChoice
 from evcc.session.ports import NeedsChanged, StoreContract
-from evcc.session.program import IDLE, PowerRequest, Progress
+from evcc.session.program import IDLE, PowerRequest, ProgramProgress
 from evcc.session.steps import Ended, LeavingLoop, Stage, StageKinds
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
@@ -87,7 +87,7 @@ class Detailing(Stage, frozen=True):
     candidates: tuple[int, ...]
     signed_offered: bool
     renegotiable: bool
-    choice: Choice | None = None
+    choice: PausedChoice | None = None
     further: tuple[int, ...] = ()
     """Value-added services still to be examined."""
 
@@ -95,14 +95,14 @@ class Detailing(Stage, frozen=True):
 class Selecting(Stage, frozen=True):
     """ServiceSelectionRes."""
 
-    choice: Choice
+    choice: PausedChoice
 
 
 class FindingPlace(Stage, frozen=True):
     """WPT_FinePositioningSetupRes, WPT_FinePositioningRes or ACDP_VehiclePositioningRes, or the end of driving."""
 
     chain: ClassVar[str] = "positioning"
-    choice: Choice
+    choice: PausedChoice
     in_place: bool = False
     methods: tuple[str, str] = ("", "")
     """Methods of positioning and pairing of a wireless vehicle; empty until agreed."""
@@ -114,7 +114,7 @@ class Pairing(Stage, frozen=True):
     """WPT_PairingRes, or an observation. `method` is the agreed one; `done` once the vehicle's part is complete."""
 
     chain: ClassVar[str] = "pairing"
-    choice: Choice
+    choice: PausedChoice
     method: str
     observed: int | None = None
     done: bool = False
@@ -147,7 +147,7 @@ class CheckingIn(Stage, frozen=True):
     """VehicleCheckInRes, or the end of driving in."""
 
     chain: ClassVar[str] = "check_in"
-    choice: Choice
+    choice: PausedChoice
     in_place: bool = False
 
 
@@ -161,7 +161,7 @@ class CheckingOut(Stage, frozen=True):
 class Parametrizing(Stage, frozen=True):
     """AC_ or DC_ChargeParameterDiscoveryRes."""
 
-    choice: Choice
+    choice: PausedChoice
 
 
 class Standby(enum.Enum):
@@ -176,7 +176,7 @@ class Looping(Stage, frozen=True):
     """AC_ or DC_ChargeLoopRes, or the pause before the next request. The loop began at `since` (s)."""
 
     plan: Plan
-    progress: Progress
+    progress: ProgramProgress
     since: float
     power_request: PowerRequest = IDLE
     meter: MeterInfo | None = None
@@ -326,7 +326,7 @@ class Step(steps.Step, frozen=True, kw_only=True):
     beside: tuple[tuple[PayloadType, Element], ...] = ()
     """Additional requests for side streams."""
     discharge_w: int | None = None
-    choice: Choice | None = None
+    choice: PausedChoice | None = None
     joined: bool = False
     replan: bool = False
     """Plan again on the side stream."""

@@ -6,7 +6,7 @@ from evcc.session.context import Context, EvseLimits
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import PausedSession
 from evcc.session.plausibility import NO_ERROR
-from evcc.session.program import Progress
+from evcc.session.program import ProgramProgress
 from evcc.session.v2g_message.stages import Choice, Ending, Plan
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.quirks import Quirk
@@ -76,7 +76,7 @@ class MessageContext(Context, frozen=True, kw_only=True):
     vocabulary: Vocabulary
     choice: Choice | None = None
     plan: Plan | None = None
-    progress: Progress | None = None
+    progress: ProgramProgress | None = None
     signature: Signature | None = None
     resume: PausedSession | None = None
     joined: bool = False

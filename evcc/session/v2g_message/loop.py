@@ -6,7 +6,7 @@ from evcc.policy.plans import ChargePlan
 from evcc.policy.policy import NOT_BIDIRECTIONAL, Permit
 from evcc.session import program
 from evcc.session.ports import SetPowerLimits
-from evcc.session.program import Planned
+from evcc.session.program import PlannedProgram
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.schedule import allowed_w
@@ -75,11 +75,11 @@ def ask_loop(stage: Looping, context: MessageContext) -> Step:
     )
 
 
-def planned_now(made: ChargePlan | None, context: MessageContext) -> Planned:
+def planned_now(made: ChargePlan | None, context: MessageContext) -> PlannedProgram:
     """Return the present output of a plan by prices; without one a step `plan` charges until the target is reached."""
     if made is None:
-        return Planned(over=context.battery.soc >= context.config.needs.target_soc)
-    return Planned(made.power_at(context.utc_ms), over=context.utc_ms >= made.until_ms)
+        return PlannedProgram(over=context.battery.soc >= context.config.needs.target_soc)
+    return PlannedProgram(made.power_at(context.utc_ms), over=context.utc_ms >= made.until_ms)
 
 
 def on_loop(stage: Looping, request: Element, response: CurrentDemandRes, context: MessageContext) -> Step:

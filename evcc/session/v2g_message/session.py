@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Protocol
 from msgspec.structs import replace
 
 from evcc.session import plausibility
-from evcc.session.plausibility import NO_ERROR, Finding
+from evcc.session.plausibility import NO_ERROR, Implausible
 from evcc.session.ports import SAFE, BatteryState, Reported, StopRequested
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Stage
@@ -66,7 +66,7 @@ _READERS: Final[Mapping[str, Callable[[PhysicalNumber], int]]] = MappingProxyTyp
 _LIMITS: Final = ("evse_maximum_", "evse_minimum_voltage", "evse_max_current", "evse_nominal_voltage")
 """Beginnings of the names of limits; a minimum of current decides nothing."""
 
-Judgement = tuple[Finding | None, tuple[Quirk, ...]]
+Judgement = tuple[Implausible | None, tuple[Quirk, ...]]
 
 
 def judge(response: Element, context: MessageContext) -> Judgement:
@@ -85,15 +85,15 @@ def judge(response: Element, context: MessageContext) -> Judgement:
         code = status.evse_status_code
         isolation, checked = status.evse_isolation_status, name in _CHECKED
         if isolation is not None and (isolation.value == FAULT or (checked and not is_sound(status))):
-            found, quirks = Finding("insulation_fault", "evse_isolation_status", isolation.value, NO_ERROR), ()
+            found, quirks = Implausible("insulation_fault", "evse_isolation_status", isolation.value, NO_ERROR), ()
         elif code.value.startswith("Reserved"):
-            found, quirks = Finding("evse_status_unknown", "evse_status_code", code.value), ()
+            found, quirks = Implausible("evse_status_unknown", "evse_status_code", code.value), ()
         elif not checked or code.value != "EVSE_NotReady":
             found, quirks = None, ()
         else:
             current = getattr(response, "evse_present_current", None)
             if current is not None and milliamperes(current) >= NO_CURRENT_MA:
-                found, quirks = Finding("evse_not_ready", "evse_status_code", code.value, NO_ERROR), ()
+                found, quirks = Implausible("evse_not_ready", "evse_status_code", code.value, NO_ERROR), ()
             else:
                 found, quirks = None, (NOT_READY_AFTER_CHECK,)
     parameter = getattr(response, "evse_charge_parameter", response)
@@ -120,7 +120,7 @@ def _limits(parameter: Element, context: MessageContext) -> dict[str, int]:
     return values
 
 
-def _present(response: Any, context: MessageContext) -> Finding | None:
+def _present(response: Any, context: MessageContext) -> Implausible | None:
     current = getattr(response, "evse_present_current", None)
     return plausibility.present(
         voltage=("evse_present_voltage", millivolts(response.evse_present_voltage)),
@@ -134,10 +134,10 @@ def _identity(response: Any, context: MessageContext) -> Judgement:
     begun, present = evse_id.plain(context.evse_id), evse_id.plain(response.evse_id)
     quirks = (EVSEID_NOT_REPEATED,) if bool(begun) != bool(present) else ()
     if begun and present and begun != present:
-        return Finding("evse_id_changed", "evse_id", response.evse_id), quirks
+        return Implausible("evse_id_changed", "evse_id", response.evse_id), quirks
     schedule = context.plan.schedule if context.plan is not None else None
     if schedule is not None and response.sa_schedule_tuple_id != schedule.tuple_id:
-        return Finding("schedule_changed", "sa_schedule_tuple_id", response.sa_schedule_tuple_id), quirks
+        return Implausible("schedule_changed", "sa_schedule_tuple_id", response.sa_schedule_tuple_id), quirks
     return None, quirks
 
 
@@ -247,7 +247,7 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
             if finding is None:
                 return self.handlers.on_response[type(stage)](stage, request, body, context)
         except Iso15118Error as error:
-            finding = Finding("invalid_value", "PhysicalValue", str(error))
+            finding = Implausible("invalid_value", "PhysicalValue", str(error))
             if isinstance(stage, RampingDown):
                 return stop(stage, context, stage.ending)
             if isinstance(stage, self.kinds.ending):

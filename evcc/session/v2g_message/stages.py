@@ -9,7 +9,7 @@ from evcc.session import steps
 from evcc.session.context import EvseLimits
 from evcc.session.plausibility import NO_ERROR
 from evcc.session.ports import StoreContract
-from evcc.session.program import IDLE, PowerRequest, Progress
+from evcc.session.program import IDLE, PowerRequest, ProgramProgress
 from evcc.session.steps import Ended, LeavingLoop, Stage, StageKinds
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import Quirk
@@ -91,7 +91,7 @@ class Looping(Stage, frozen=True):
     """The charge loop's response, or the pause before the next request."""
 
     plan: Plan
-    progress: Progress
+    progress: ProgramProgress
     power_request: PowerRequest = IDLE
 
 

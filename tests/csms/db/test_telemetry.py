@@ -21,7 +21,7 @@ from tests.csms.db.telemetry import kept, record, take
 from tests.csms.sealed_store import store
 from v2g.errors import UnstorableError
 from v2g.telemetry import signals
-from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
+from v2g.telemetry.delivery import DeliveryNotice, encode_delivery, encode_notice
 
 __all__ = ["store"]
 
@@ -51,7 +51,10 @@ ONE, OTHER = "00" * 8, "ff" * 8
 
 def under(boot_id: str, boot: int, *seqs: int) -> list[bytes]:
     """A delivery of somebody's boot."""
-    return [encode_notice(Notice("EV-1", boot, boot_id=boot_id)), *(record(seq, seq, boot=boot) for seq in seqs)]
+    return [
+        encode_notice(DeliveryNotice("EV-1", boot, boot_id=boot_id)),
+        *(record(seq, seq, boot=boot) for seq in seqs),
+    ]
 
 
 def test_a_boot_belongs_to_whose_it_was_first(store: Store) -> None:
@@ -70,11 +73,11 @@ def test_a_boot_belongs_to_whose_it_was_first(store: Store) -> None:
 def test_a_new_boot_is_above_all_others_whatever_the_clock_says(store: Store) -> None:
     """Of boots that have waited together all are refused, so that they keep their order."""
     take(store, *under(ONE, 1900, 1))
-    waiting = [encode_notice(Notice("EV-1", boot, boot_id=OTHER)) for boot in (100, 101, 2000)]
+    waiting = [encode_notice(DeliveryNotice("EV-1", boot, boot_id=OTHER)) for boot in (100, 101, 2000)]
     refused = take(store, *waiting)
     assert [(each.boot, each.next_boot) for each in refused.marks] == [(100, 1901), (101, 1901), (2000, 1901)]
     assert {each["boot"] for each in store.do(rows.marks, "EV-1", 10, None)} == {1900}
-    raised = [encode_notice(Notice("EV-1", boot, boot_id=OTHER)) for boot in (1901, 1902, 1903)]
+    raised = [encode_notice(DeliveryNotice("EV-1", boot, boot_id=OTHER)) for boot in (1901, 1902, 1903)]
     assert {each.next_boot for each in take(store, *raised).marks} == {0}
     assert {each["boot"] for each in store.do(rows.marks, "EV-1", 10, None)} == {1900, 1901, 1902, 1903}
     assert len(take(store, *under(ONE, 1900, 2), *under(OTHER, 1902, 1)).fresh) == 2
@@ -108,7 +111,7 @@ def own(owner_url: str) -> Iterator[Store]:
 def test_a_record_that_the_database_rejects_goes_into_quarantine_and_the_others_are_stored(own: Store) -> None:
     poison(own, "telemetry", 2)
     sent = b" " + record(2)
-    notice = encode_notice(Notice("EV-1", 1, ((4, 5),)))
+    notice = encode_notice(DeliveryNotice("EV-1", 1, ((4, 5),)))
     with pytest.raises(UnstorableError):
         take(own, record(1), sent)
     arrival = rows.Arrival(read_delivery(encode_delivery([record(1), sent, record(3), notice, b"{}", record(6)])), 7)
@@ -197,7 +200,7 @@ def test_many_vehicles_share_a_transaction(store: Store) -> None:
 
 
 def test_a_question_about_a_boot_makes_nothing(store: Store) -> None:
-    outcome = take(store, encode_notice(Notice("EV-1", 9)))
+    outcome = take(store, encode_notice(DeliveryNotice("EV-1", 9)))
     assert (outcome.marks[0].boot, outcome.marks[0].contiguous) == (9, 0)
     assert store.do(rows.marks, "EV-1", 10, None) == []
 
@@ -205,7 +208,7 @@ def test_a_question_about_a_boot_makes_nothing(store: Store) -> None:
 @pytest.mark.requirement("R103")
 def test_what_is_given_up_is_counted(store: Store) -> None:
     take(store, record(1), record(9))
-    take(store, encode_notice(Notice("EV-1", 1, ((2, 7),))))
+    take(store, encode_notice(DeliveryNotice("EV-1", 1, ((2, 7),))))
     (mark,) = store.do(rows.marks, "EV-1", 10, None)
     assert (mark["contiguous"], mark["highest"], mark["missing"]) == (7, 9, 6)
     take(store, record(8), record(3))
@@ -334,7 +337,7 @@ def test_what_is_stored_agrees_with_the_marks(store: Store, data: st.DataObject)
     element = st.one_of(
         st.builds(record, st.integers(1, 12)),
         st.builds(later, st.integers(1, 12)),
-        st.builds(lambda n: encode_notice(Notice("EV-1", 1, ((n, n + 2),))), st.integers(1, 12)),
+        st.builds(lambda n: encode_notice(DeliveryNotice("EV-1", 1, ((n, n + 2),))), st.integers(1, 12)),
     )
     for elements in data.draw(st.lists(st.lists(element, min_size=1, max_size=8), max_size=5)):
         take(store, *elements)

@@ -33,7 +33,7 @@ from v2g.energy.settlement.records import (
 from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import SoftwareKey, load_private_key
 from v2g.pki.profiles import Role
 
@@ -104,7 +104,7 @@ def charger_named(pki: PkiTree, common_name: str, not_before: datetime | None = 
     chain = pki.chain("secc")
     authority, like = load_certificate(chain[1]), load_certificate(chain[0])
     key = ec.generate_private_key(ec.SECP521R1())
-    request = Request(
+    request = IssueRequest(
         role=Role.SECC,
         subject=Subject(common_name=common_name, organization="V2G Engine Operator", country="DE", domain="CPO"),
         public_key=key.public_key(),

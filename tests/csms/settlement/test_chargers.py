@@ -15,7 +15,7 @@ from csms.accounts.rules import Role as Caller
 from csms.config import StationEntry
 from csms.db.store import open_store
 from csms.station_security import store as security
-from pki_tools.issuing import Order, issue_certificate
+from pki_tools.issuing import CertificateOrder, issue_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.settlement.liar import Station, begin_after, decided, options
@@ -88,7 +88,7 @@ async def stations(start: Start, pki: PkiTree, tmp_path: Path) -> AsyncIterator[
     """Two stations that have taken prices."""
     more = PkiTree(tmp_path / "pki")
     shutil.copytree(pki.directory, more.directory)
-    order = Order(role=Role.STATION, name="csms/station-2", common_name=OTHER)
+    order = CertificateOrder(role=Role.STATION, name="csms/station-2", common_name=OTHER)
     issue_certificate(more.directory, order, at=load_certificate(pki.chain("secc")[0]).not_valid_before_utc)
     leaves = {STATION: "csms/station", OTHER: "csms/station-2"}
     entries = tuple(StationEntry(id=each) for each in leaves)

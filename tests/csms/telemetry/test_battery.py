@@ -36,7 +36,7 @@ async def leads(_work: str, _every_s: float) -> bool:
 
 
 def sink_of(store: Store, woken: list[int] | None = None) -> BatterySink:
-    return BatterySink(store, Clock(), detectors.Settings(), lambda: (woken or []).append(1))
+    return BatterySink(store, Clock(), detectors.DetectorSettings(), lambda: (woken or []).append(1))
 
 
 def feeder(store: Store, sink: BatterySink | None = None, metrics: Metrics | None = None) -> SinkFeeder:
@@ -114,7 +114,7 @@ async def test_boots_in_any_order_have_the_same_result(
     while await feeder(store).feed():
         pass
     in_order = advance(
-        detectors.Settings(), Battery(), [stored(msgspec.structs.replace(each, ev=ev)) for each in BOOTS]
+        detectors.DetectorSettings(), Battery(), [stored(msgspec.structs.replace(each, ev=ev)) for each in BOOTS]
     )
     assert store.do(batteries.batteries, [ev])[ev] == in_order.battery
     assert shown(store, ev) == [("cell_spread", T0 + 4000, T0 + 9000, 1), ("over_temperature", T0 + 10_000, None, 1)]
@@ -169,7 +169,7 @@ async def test_a_battery_that_another_node_advanced_meanwhile_is_read_again(stor
     put(store, HEAT, sinks=(BATTERIES,))
     batch = store.do(pending.next_batch, BATTERIES, 10)
     assert batch is not None
-    advanced = advance(detectors.Settings(), Battery(), batch.records)
+    advanced = advance(detectors.DetectorSettings(), Battery(), batch.records)
     assert store.do(batteries.save, {}, {"EV-1": advanced}, T0) is True
     assert store.do(batteries.save, {}, {"EV-1": advanced}, T0) is None
 
@@ -182,7 +182,7 @@ async def test_a_battery_that_another_node_advanced_meanwhile_is_read_again(stor
             return T0
 
     with pytest.raises(StoreError, match="changed meanwhile"):
-        await BatterySink(store, Meanwhile(), detectors.Settings(), lambda: None).write(batch.records)
+        await BatterySink(store, Meanwhile(), detectors.DetectorSettings(), lambda: None).write(batch.records)
     assert store.do(batteries.batteries, ["EV-1"])["EV-1"].seq == 99
 
 
@@ -194,12 +194,12 @@ def stored(record: Record) -> StoredRecord:
 
 @pytest.mark.requirement("R120")
 def test_the_back_end_finds_in_records_what_a_gateway_finds_in_the_same_samples() -> None:
-    state, edge, held = detectors.State(), [], dict[str, float]()
+    state, edge, held = detectors.DetectorState(), [], dict[str, float]()
     for each in HEAT:
         held = {**held, **{name: float(value) for name, value in each.signals.items()}}
-        state, found = detectors.step(detectors.Settings(), state, Sample(each.utc_ms, held), detectors.EDGE)
+        state, found = detectors.step(detectors.DetectorSettings(), state, Sample(each.utc_ms, held), detectors.EDGE)
         edge += [(one.kind, one.raised, one.at_ms, one.value, dict(one.evidence)) for one in found]
-    back_end = advance(detectors.Settings(), Battery(), [stored(each) for each in HEAT]).reports
+    back_end = advance(detectors.DetectorSettings(), Battery(), [stored(each) for each in HEAT]).reports
     assert [(one.kind, one.raised, one.at_ms, one.evidence.value, dict(one.evidence.facts)) for one in back_end] == edge
     assert len(edge) == 3
 
@@ -217,7 +217,7 @@ def test_a_finding_that_is_not_understood_is_none(data: dict[str, Any]) -> None:
     event = reported("gateway", "telemetry", "battery_finding", T0, data)
     assert event is not None
     record = Record("EV-1", 1, 1, T0, "parked", False, {}, TAGGED_SCHEMA, event=event)  # noqa: FBT003
-    assert advance(detectors.Settings(), Battery(), [stored(record)]).reports == ()
+    assert advance(detectors.DetectorSettings(), Battery(), [stored(record)]).reports == ()
 
 
 @pytest.mark.requirement("R178")

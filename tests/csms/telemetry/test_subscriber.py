@@ -27,14 +27,14 @@ from tests.csms.support import TOKENS, Running
 from tests.telemetry.brokers import access, mosquitto, source
 from v2g.io.http.client import HttpSession
 from v2g.io.mqtt.client import MqttClient
-from v2g.io.storage.outbox import Entry, Outbox
+from v2g.io.storage.outbox import Outbox, OutboxEntry
 from v2g.io.tls.files import keep_renewed
 from v2g.observe import Observe
 from v2g.telemetry.columns import encode_compact
-from v2g.telemetry.delivery import TOPIC_PREFIX, Notice, encode_delivery, encode_notice
+from v2g.telemetry.delivery import TOPIC_PREFIX, DeliveryNotice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record, encode_record
 from v2g_cli.demo.broker import Broker
-from v2g_gateway.delivery import Delivery
+from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.uplink import MqttUplink
 
 EV = "EV-1"
@@ -89,7 +89,7 @@ async def test_records_are_stored_once_whatever_comes_twice_or_is_none(
     """A question is answered at once; what is repeated, contradicts or is nonsense does no harm."""
     async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
         await csms.event("subscribed")
-        await car.deliver(encode_notice(Notice(EV, 1)))
+        await car.deliver(encode_notice(DeliveryNotice(EV, 1)))
         await car.reaches(0)
         await car.deliver(record(1), record(2))
         await car.reaches(2)
@@ -108,7 +108,7 @@ async def test_nothing_is_acknowledged_to_a_vehicle_while_the_back_end_is_away(
         assert not await car._client.publish(RECORDS, encode_delivery([record(1)]))
         async with start(mqtt=source(broker, pki)) as csms:
             await csms.event("subscribed")
-            await car.deliver(encode_notice(Notice(EV, 1)))
+            await car.deliver(encode_notice(DeliveryNotice(EV, 1)))
             await car.reaches(0)
             await car.deliver(record(1))
             await car.reaches(1)
@@ -403,8 +403,8 @@ async def deliver_all(broker: Broker, pki: PkiTree, path: Path, utc_s: int, coun
     box = await Outbox.open(path, EV, utc_s)
     first = Record(EV, box.boot, 1, T0, "parked", keyframe=True, signals={"battery.soc": soc})
     records = [msgspec.structs.replace(first, seq=seq) for seq in range(1, count + 1)]
-    await box.put_all([Entry(each.seq, encode_record(each)) for each in records])
-    delivery = Delivery(EV, box, events.append, encode=encode_compact)
+    await box.put_all([OutboxEntry(each.seq, encode_record(each)) for each in records])
+    delivery = UplinkDelivery(EV, box, events.append, encode=encode_compact)
     uplink = MqttUplink(access(broker, pki, EV), TOPIC_PREFIX, EV, delivery.on_marks, boot=box.boot)
     uplink.start()
     task = asyncio.create_task(delivery.run(uplink))

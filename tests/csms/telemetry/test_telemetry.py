@@ -23,7 +23,7 @@ from csms.telemetry.rules import (
     timely,
 )
 from v2g.errors import CodecError
-from v2g.telemetry.delivery import MAX_BATCH, Notice, decode_marks, encode_delivery, encode_marks, encode_notice
+from v2g.telemetry.delivery import MAX_BATCH, DeliveryNotice, decode_marks, encode_delivery, encode_marks, encode_notice
 from v2g.telemetry.signals import MAX_UTC_MS, Record, encode_record
 
 
@@ -88,7 +88,9 @@ class Memory:
 RECORDS = st.builds(record, st.integers(1, 8), st.sampled_from([1.0, 2.0]), boot=st.integers(1, 2)).map(encode_record)
 UNKNOWN = st.builds(of_version, st.integers(2, 3), st.integers(1, 8), st.integers(0, 1))
 NOTICES = st.builds(
-    lambda first, more: encode_notice(Notice("EV-1", 1, ((first, first + more),))), st.integers(1, 8), st.integers(0, 4)
+    lambda first, more: encode_notice(DeliveryNotice("EV-1", 1, ((first, first + more),))),
+    st.integers(1, 8),
+    st.integers(0, 4),
 )
 
 
@@ -146,13 +148,13 @@ def test_a_gap_stops_the_mark_until_it_is_filled_or_given_up() -> None:
     memory = Memory()
     assert memory.take(*(encode_record(record(n)) for n in (1, 2, 5, 9))).marks[0].contiguous == 2
     assert memory.take(encode_record(record(3)), encode_record(record(4))).marks[0].contiguous == 5
-    given_up = memory.take(encode_notice(Notice("EV-1", 1, ((4, 8),))))
+    given_up = memory.take(encode_notice(DeliveryNotice("EV-1", 1, ((4, 8),))))
     assert given_up.missing == [("EV-1", 1, 6, 8)]  # what has arrived is not missing
     assert (given_up.marks[0].contiguous, given_up.marks[0].highest) == (9, 9)
     late = memory.take(encode_record(record(7)))  # it was on its way
     assert [each.key[2] for each in late.fresh] == [7]
     assert memory.progress["EV-1", 1].missing.ranges == ((6, 6), (8, 8))
-    assert memory.take(encode_notice(Notice("EV-1", 1))).marks == late.marks  # a question changes nothing
+    assert memory.take(encode_notice(DeliveryNotice("EV-1", 1))).marks == late.marks  # a question changes nothing
 
 
 def test_what_was_deleted_for_its_age_is_known_all_the_same() -> None:
@@ -170,11 +172,11 @@ def test_too_many_gaps_are_not_remembered_and_what_lies_beyond_waits() -> None:
     filled = memory.take(*(encode_record(record(n)) for n in (1, 3, 5)))
     assert filled.marks[0].contiguous == 6
     assert memory.take(*(encode_record(record(seq)) for _, _, seq in outcome.deferred[:2])).deferred == []
-    beyond = memory.take(encode_notice(Notice("EV-1", 1, ((9000, 9000), (7, 7)))))
+    beyond = memory.take(encode_notice(DeliveryNotice("EV-1", 1, ((9000, 9000), (7, 7)))))
     assert beyond.missing == [("EV-1", 1, 7, 7)]
     assert decode_marks(encode_marks([beyond.marks[0].mark])) == (beyond.marks[0].mark,)
     hostile = Memory()
-    hostile.take(encode_notice(Notice("EV-1", 1, ((1, 2**53 - 1),))))
+    hostile.take(encode_notice(DeliveryNotice("EV-1", 1, ((1, 2**53 - 1),))))
     taken = hostile.take(*(encode_record(record(3 * n)) for n in range(1, MAX_RANGES + 11)))
     assert len(hostile.progress["EV-1", 1].missing.ranges) == MAX_RANGES
     assert len(taken.deferred) == 11

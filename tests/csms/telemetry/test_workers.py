@@ -37,7 +37,7 @@ from tests.csms.support import make_config
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.supervision import Supervisor
-from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
+from v2g.telemetry.delivery import DeliveryNotice, encode_delivery, encode_notice
 from v2g.telemetry.signals import EV_PATTERN, encode_record
 
 VEHICLES = [f"EV-{number}" for number in range(2000)]
@@ -243,7 +243,7 @@ async def test_a_delivery_of_several_vehicles_is_shared_out(ingesting: Ingesting
         for ev in ("EV-1", "EV-2", "EV-3")
         for seq in (1, 2)
     ]
-    body = encode_delivery([*parts, encode_notice(Notice("EV-2", 1, ((3, 7),))), parts[0]])
+    body = encode_delivery([*parts, encode_notice(DeliveryNotice("EV-2", 1, ((3, 7),))), parts[0]])
     outcome = await ingesting.ingest.store(read_delivery(body))
     assert (len(outcome.fresh), outcome.duplicates, outcome.missing) == (6, 1, [("EV-2", 1, 3, 7)])
     assert [(each.ev, each.contiguous) for each in outcome.marks] == [("EV-1", 2), ("EV-2", 7), ("EV-3", 2)]

@@ -151,7 +151,7 @@ class Place:
         rating: VehicleRating | None = None,
         cause: str | None = None,
         phase: Phase = Phase.POWER,
-        limits: runaway.Settings | None = None,
+        limits: runaway.RunawaySettings | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.failures: list[dict[str, Any]] = []
@@ -588,7 +588,7 @@ async def test_a_vehicle_that_draws_nothing_need_not_be_cut(place: Place) -> Non
 # -- heat, hangs and the end
 
 
-@at(Place, limits=runaway.Settings(temperature_c=120, voltage=0.9))
+@at(Place, limits=runaway.RunawaySettings(temperature_c=120, voltage=0.9))
 async def test_the_limits_of_a_runaway_are_the_makers(place: Place) -> None:
     place.join()
     await place.go_on(2.0, hottest_c=90.0, lowest_cell_mv=1_000.0, mean_cell_mv=3_700.0)

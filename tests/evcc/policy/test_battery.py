@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evcc.policy.battery import Battery, BatteryConfig, Line
+from evcc.policy.battery import Battery, BatteryConfig, OcvLine
 
 T0 = 1_700_000_000_000
 
@@ -138,6 +138,6 @@ def test_voltage_limits_that_cross_are_refused() -> None:
 
 
 def test_interpolation_is_flat_beyond_its_ends() -> None:
-    line = Line(((0, 1), (10, 2), (20, 2)))
+    line = OcvLine(((0, 1), (10, 2), (20, 2)))
     assert [line.at(x) for x in (-5, 0, 5, 10, 15, 25)] == [1, 1, 1.5, 2, 2, 2]
     assert [line.area(x) for x in (0, 10, 15, 20)] == [0, 15, 25, 35]

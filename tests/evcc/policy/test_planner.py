@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evcc.policy.planner import at_once, make_plan, total_cost
-from evcc.policy.plans import Block, Market, Slot, Storage
+from evcc.policy.plans import Market, PlanBlock, Slot, Storage
 from v2g.iso15118.d20.prices import Algorithm, Overstay, Prices, Rule, Stack
 
 pytestmark = pytest.mark.requirement("R50")
@@ -41,7 +41,7 @@ def market(
     return Market(1, slots, charge, discharge, **options)
 
 
-def hourly(blocks: Sequence[Block], hours: int) -> list[int]:
+def hourly(blocks: Sequence[PlanBlock], hours: int) -> list[int]:
     """Return the Wh of each hour."""
     energy = [0] * hours
     for block in blocks:
@@ -206,7 +206,7 @@ def test_every_plan_stays_within_its_tuple_and_the_battery(offered: list[Market]
             assert level >= battery.reserve_wh * HOUR
 
 
-def _fits(taken: Market, blocks: Sequence[Block]) -> bool:
+def _fits(taken: Market, blocks: Sequence[PlanBlock]) -> bool:
     return all(
         -slot.discharge_w <= block.power_w <= slot.charge_w
         for block in blocks

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evcc.policy import policy
 from evcc.policy.battery import Battery, BatteryConfig
-from evcc.policy.policy import Compensation, Owner, Permit, Situation, Terms
+from evcc.policy.policy import Compensation, DischargeTerms, OwnerSettings, Permit, Situation
 from evcc.session.ports import BatteryState
 from evcc.session.settings import DischargeConfig
 
@@ -18,7 +18,7 @@ NOW = 1_700_000_000_000
 HOUR = 3_600_000
 DEPARTURE = NOW + 8 * HOUR
 CONFIG = DischargeConfig(minimum_soc=40, minimum_compensation=Decimal("0.20"), max_power_w=9_000)
-TERMS = Terms(
+TERMS = DischargeTerms(
     currency="EUR",
     compensation=(
         Compensation(NOW - HOUR, NOW + HOUR, 150_000),
@@ -35,7 +35,7 @@ def at(hours: float) -> int:
 
 
 def judge(
-    terms: Terms = TERMS, battery: BatteryState = BATTERY, config: DischargeConfig = CONFIG, **more: object
+    terms: DischargeTerms = TERMS, battery: BatteryState = BATTERY, config: DischargeConfig = CONFIG, **more: object
 ) -> Permit:
     facts = {"utc_ms": NOW, "departure_ms": DEPARTURE, "charges_first": False, **more}
     return policy.judge(config, terms, battery, **facts)  # type: ignore[arg-type]
@@ -127,13 +127,13 @@ def test_a_paying_slot_still_to_come_is_seen() -> None:
 @pytest.mark.parametrize(
     ("reason", "config", "owner"),
     [
-        (policy.NO_CONSENT, {"consent": "ask"}, Owner()),
-        (policy.CYCLES_SPENT, {"cycle_budget": 0.5}, Owner(fed_back_wh=30_000)),
-        (policy.OWN_POLICY, {}, Owner(policy=lambda _: Permit(0))),
-        ("guests", {}, Owner(policy=lambda _: Permit(0, "guests"))),
+        (policy.NO_CONSENT, {"consent": "ask"}, OwnerSettings()),
+        (policy.CYCLES_SPENT, {"cycle_budget": 0.5}, OwnerSettings(fed_back_wh=30_000)),
+        (policy.OWN_POLICY, {}, OwnerSettings(policy=lambda _: Permit(0))),
+        ("guests", {}, OwnerSettings(policy=lambda _: Permit(0, "guests"))),
     ],
 )
-def test_the_owner_refuses_with_a_reason(reason: str, config: dict[str, object], owner: Owner) -> None:
+def test_the_owner_refuses_with_a_reason(reason: str, config: dict[str, object], owner: OwnerSettings) -> None:
     settings = changed(CONFIG, **config)
     assert judge(config=settings, owner=owner) == Permit(0, reason)  # type: ignore[arg-type]
     assert policy.permit(settings, TERMS, BATTERY, utc_ms=at(1.5), departure_ms=DEPARTURE, owner=owner) == Permit(  # type: ignore[arg-type]
@@ -143,7 +143,7 @@ def test_the_owner_refuses_with_a_reason(reason: str, config: dict[str, object],
 
 def test_the_owners_consent_and_cycles_left_permit_discharge() -> None:
     settings = changed(CONFIG, consent="ask", cycle_budget=0.5)
-    owner = Owner(consents=True, fed_back_wh=29_999)
+    owner = OwnerSettings(consents=True, fed_back_wh=29_999)
     assert judge(config=settings, owner=owner) == Permit(7_000)  # type: ignore[arg-type]
 
 
@@ -163,7 +163,7 @@ def test_no_policy_of_ones_own_discharges_below_the_floor_or_outside_the_tempera
 
     battery = changed(BATTERY, soc=soc, temperature_c=temperature)
     config = changed(CONFIG, minimum_soc=floor)
-    owner = Owner(policy=decide)
+    owner = OwnerSettings(policy=decide)
     found = policy.permit(config, None, battery, utc_ms=at(hours), departure_ms=DEPARTURE, owner=owner)  # type: ignore[arg-type]
     without = policy.permit(config, None, battery, utc_ms=at(hours), departure_ms=DEPARTURE)  # type: ignore[arg-type]
     assert found.power_w == max(0, min(without.power_w, answer if asked else 0))

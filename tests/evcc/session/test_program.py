@@ -8,7 +8,7 @@ from evcc.policy.battery import Battery, BatteryConfig
 from evcc.policy.policy import AT_MINIMUM_SOC, COMPENSATION, Permit
 from evcc.session import program
 from evcc.session.ports import BatteryState
-from evcc.session.program import IDLE, PowerRequest, Progress
+from evcc.session.program import IDLE, PowerRequest, ProgramProgress
 from evcc.session.settings import ProgramStep
 
 NOW = 1_700_000_000_000
@@ -28,13 +28,13 @@ def battery(**changes: object) -> BatteryState:
 
 def move(
     steps: tuple[ProgramStep, ...],
-    progress: Progress,
+    progress: ProgramProgress,
     state: BatteryState = BATTERY,
     permit: Permit = YES,
     *,
     utc_ms: int = NOW,
     pays_later: bool = True,
-) -> Progress:
+) -> ProgramProgress:
     return program.advance(steps, progress, state, permit, utc_ms=utc_ms, departure_ms=LATER, pays_later=pays_later)
 
 

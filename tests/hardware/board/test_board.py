@@ -19,12 +19,12 @@ from v2g.hardware.board.protocol import (
     LOST_S,
     MAX_LINE,
     OFF,
+    BoardLine,
+    BoardStatus,
     Hello,
-    Line,
+    LineReader,
     Message,
-    Reader,
     Set,
-    Status,
     Temperatures,
     checksum,
     decode,
@@ -47,7 +47,7 @@ messages = st.one_of(
         light=st.sampled_from(("available", "red_flash")),
     ),
     st.builds(
-        Status,
+        BoardStatus,
         set=st.integers(0, 65_535),
         cp=st.sampled_from("ABCDEF"),
         high=levels,
@@ -71,15 +71,15 @@ def test_the_checksum_is_the_published_one() -> None:
 
 @given(st.integers(0, 65_535), messages)
 def test_what_is_written_is_read(seq: int, message: Message) -> None:
-    line = encode(Line(seq, message))
+    line = encode(BoardLine(seq, message))
     assert len(line) <= MAX_LINE or isinstance(message, Temperatures)
     assert line.isascii()
-    assert decode(line[:-1]) == Line(seq, message)
+    assert decode(line[:-1]) == BoardLine(seq, message)
 
 
 @given(messages, st.data())
 def test_a_line_with_a_flipped_bit_is_none(message: Message, data: st.DataObject) -> None:
-    line = bytearray(encode(Line(7, message))[:-1])
+    line = bytearray(encode(BoardLine(7, message))[:-1])
     bit = data.draw(st.integers(0, 8 * len(line) - 1))
     line[bit // 8] ^= 1 << bit % 8
     with pytest.raises(FrameError):
@@ -117,21 +117,24 @@ def test_a_field_outside_its_range_is_refused(body: bytes) -> None:
 
 
 def test_fields_and_kinds_of_a_later_version_are_passed_over() -> None:
-    assert decode(sealed(b"SET 1 duty=500 sparkle=7")) == Line(1, Set(duty=500))
+    assert decode(sealed(b"SET 1 duty=500 sparkle=7")) == BoardLine(1, Set(duty=500))
     assert decode(sealed(b"DANCE 1 tempo=120")) is None
 
 
-MOST = held(Reader()) + MAX_LINE * 9 // 8 + 16
+MOST = held(LineReader()) + MAX_LINE * 9 // 8 + 16
 """Octets of a reader with a line: a bytearray keeps an eighth in reserve."""
 
 
 @pytest.mark.long
-@given(st.lists(st.one_of(st.binary(max_size=400), messages.map(lambda m: encode(Line(1, m)))), max_size=12), st.data())
+@given(
+    st.lists(st.one_of(st.binary(max_size=400), messages.map(lambda m: encode(BoardLine(1, m)))), max_size=12),
+    st.data(),
+)
 def test_whatever_a_reader_is_fed_whole_lines_come_out_and_nothing_grows(
     parts: list[bytes], data: st.DataObject
 ) -> None:
     stream = b"\n".join(parts)
-    whole, bytewise = Reader(), Reader()
+    whole, bytewise = LineReader(), LineReader()
     expected = list(whole.feed(stream))
     cut = data.draw(st.integers(1, 7))
     assert [line for at in range(0, len(stream), cut) for line in bytewise.feed(stream[at : at + cut])] == expected
@@ -139,11 +142,11 @@ def test_whatever_a_reader_is_fed_whole_lines_come_out_and_nothing_grows(
 
 
 def test_a_flood_without_a_newline_is_held_in_bounds_and_the_next_line_is_read() -> None:
-    reader, good = Reader(), encode(Line(3, Set(duty=500)))
+    reader, good = LineReader(), encode(BoardLine(3, Set(duty=500)))
     for _ in range(5_000):
         assert list(reader.feed(b"\xff" * 997)) == []
         assert held(reader) < MOST
-    assert list(reader.feed(b"\n" + good)) == [Line(3, Set(duty=500))]
+    assert list(reader.feed(b"\n" + good)) == [BoardLine(3, Set(duty=500))]
     assert reader.broken == 1
 
 
@@ -184,8 +187,8 @@ class Desk:
         self.exchange()
 
     @property
-    def status(self) -> Status:
-        return next(event for _, event in reversed(self.events) if isinstance(event, Status))
+    def status(self) -> BoardStatus:
+        return next(event for _, event in reversed(self.events) if isinstance(event, BoardStatus))
 
     def of(self, kind: type) -> list[tuple[float, Event]]:
         return [(at, event) for at, event in self.events if isinstance(event, kind)]
@@ -342,7 +345,7 @@ def test_garbage_between_lines_never_kills_a_board_that_lives(garbage: list[byte
 
 
 def test_a_flood_of_old_status_lines_moves_nothing(desk: Desk) -> None:
-    old = encode(Line(1, Status(set=0, cp="C", high=6_000)))
+    old = encode(BoardLine(1, BoardStatus(set=0, cp="C", high=6_000)))
     before = desk.status
     count = len(desk.events)
     desk.run(1.0)
@@ -382,7 +385,7 @@ def test_no_sequence_of_events_leaves_a_boards_contactor_closed_where_it_must_no
 ) -> None:
     """Whatever vehicle, controller and emergency stop do: soon after C or D, or the controller, is gone, it is open."""
     board, now, seq, wanted = BoardFirmware(), 0.0, 0, False
-    board.receive(encode(Line(0, Hello(version=1))), now)
+    board.receive(encode(BoardLine(0, Hello(version=1))), now)
     forbidden_at = closed_at = now
     for resistance, diode, estop, close, controlled, seconds in steps:
         board.wire(msgspec.structs.replace(board.inputs, resistance_ohm=resistance, diode=diode, estop=estop), now)
@@ -391,8 +394,8 @@ def test_no_sequence_of_events_leaves_a_boards_contactor_closed_where_it_must_no
             if controlled and now >= next_set:
                 seq, next_set = seq % 60_000 + 1, now + 0.025
                 if not board.controlled:
-                    board.receive(encode(Line(0, Hello(version=1))), now)
-                board.receive(encode(Line(seq, Set(duty=500, contactor=close))), now)
+                    board.receive(encode(BoardLine(0, Hello(version=1))), now)
+                board.receive(encode(BoardLine(seq, Set(duty=500, contactor=close))), now)
                 heard_at, wanted = now, close
             now = min(end, max(now + 0.001, min(board.deadline(), next_set if controlled else end)))
             board.tick(now)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.hardware import energy, energy_seeds, energy_word
 from v2g.errors import CodecError, FrameError
-from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState, Step, read_command
+from v2g.hardware.energy_manager.commands import CommandStep, EnergyCommand, ManagedEvse, ManagedStation, read_command
 from v2g.hardware.energy_manager.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusConversation, ModbusRefused
 from v2g.hardware.energy_manager.registers import NOTHING, READ, STRIDE, WRITTEN, EnergyRegisters
 
@@ -19,7 +19,7 @@ def test_a_word_says_what_is_wanted_and_nothing_else() -> None:
     wanted = EnergyCommand(limit_w=11_000, discharge_w=0, setpoint_w=-3000.5, generation_w=4_000, valid_s=90)
     assert read_command(said) == wanted
     assert read_command(b"{}") == EnergyCommand()
-    steps = (Step(start_s=0, limit_w=5_000), Step(start_s=900, setpoint_w=-1))
+    steps = (CommandStep(start_s=0, limit_w=5_000), CommandStep(start_s=900, setpoint_w=-1))
     assert read_command(
         b'{"schedule": [{"start_s": 0, "limit_w": 5000}, {"start_s": 900, "setpoint_w": -1}]}'
     ) == EnergyCommand(schedule=steps)
@@ -114,11 +114,11 @@ def test_half_values_and_nonsense_are_refused_and_change_nothing(address: int, v
 
 def test_the_state_is_read_where_the_map_says() -> None:
     registers = EnergyRegisters(2)
-    one = EvseState(
+    one = ManagedEvse(
         evse=1, status="Occupied", power_w=-7_000, import_wh=2**40, charge_limit_w=11_000, setpoint_w=-7_000
     )
-    two = EvseState(evse=2, status="Faulted", power_w=3_000, import_wh=5, export_wh=6, discharge_limit_w=9)
-    registers.notify(StationState(heard=True, timeout_s=60, evses=(one, two)))
+    two = ManagedEvse(evse=2, status="Faulted", power_w=3_000, import_wh=5, export_wh=6, discharge_limit_w=9)
+    registers.notify(ManagedStation(heard=True, timeout_s=60, evses=(one, two)))
 
     def read(place: int, name: str) -> int:
         field = READ[name]
@@ -130,8 +130,8 @@ def test_the_state_is_read_where_the_map_says() -> None:
     assert [read(2, name) for name in ("status", "setpoint_w")] == [4, NOTHING["i"]]
     names = ("version", "status", "power_w", "export_wh", "charge_limit_w", "evses", "timeout_s")
     assert [read(0, name) for name in names] == [1, 1, -4_000, 6, 11_000, 2, 60]
-    unmeasured = EvseState(evse=2, status="Faulted", power_w=None)
-    registers.notify(StationState(evses=(one, unmeasured)))
+    unmeasured = ManagedEvse(evse=2, status="Faulted", power_w=None)
+    registers.notify(ManagedStation(evses=(one, unmeasured)))
     assert [read(place, "power_w") for place in range(3)] == [NOTHING["i"], -7_000, NOTHING["i"]]
 
 

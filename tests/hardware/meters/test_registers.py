@@ -19,7 +19,7 @@ from v2g.hardware.meters.iec62056 import values_of_codes
 from v2g.hardware.meters.registers import (
     Kind,
     LineRegisters,
-    Register,
+    MeterRegister,
     RegisterMap,
     load_map,
     meter_values,
@@ -31,7 +31,7 @@ from v2g.hardware.meters.registers import (
 
 QUANTITIES = ("import_wh", "export_wh", "voltage", "power", "frequency")
 REGISTERS = st.builds(
-    Register,
+    MeterRegister,
     address=st.integers(0, 400),
     kind=st.sampled_from(get_args(Kind)),
     table=st.sampled_from(("input", "holding")),
@@ -76,7 +76,9 @@ def test_requests_read_what_is_needed_and_no_gap_that_is_too_wide(registers: Reg
 def test_a_value_is_never_split_between_two_requests() -> None:
     """Both halves are of one moment; else a carry between them reads as a jump."""
     parts = RegisterMap(
-        import_wh=Register(address=0, kind="uint64"), export_wh=Register(address=4, kind="uint64"), most_read=6
+        import_wh=MeterRegister(address=0, kind="uint64"),
+        export_wh=MeterRegister(address=4, kind="uint64"),
+        most_read=6,
     )
     assert parts.requests() == (("input", 0, 4), ("input", 4, 4))
 
@@ -189,7 +191,7 @@ def generic(**changes: int) -> MeterValues:
 
 def test_what_a_meter_does_not_measure_is_left_out_and_energy_and_power_are_not() -> None:
     def one(kind: Kind, words: list[int], absent: int, quantity: str) -> MeterValues:
-        register = Register(address=4, kind=kind, absent=absent, table="holding")
+        register = MeterRegister(address=4, kind=kind, absent=absent, table="holding")
         registers = msgspec.structs.replace(
             shipped_map("generic"), **{"power": None, "voltage": None, quantity: register}
         )
@@ -208,7 +210,7 @@ def test_what_a_meter_does_not_measure_is_left_out_and_energy_and_power_are_not(
 
 @given(st.integers(0, 0xFFFF))
 def test_an_exponent_of_no_scale_factor_is_refused(exponent: int) -> None:
-    register = Register(address=0, kind="uint16", exponent=1)
+    register = MeterRegister(address=0, kind="uint16", exponent=1)
     signed = exponent - 0x10000 if exponent >= 0x8000 else exponent
     if -10 <= signed <= 10:
         assert register.read([3], exponent) == pytest.approx(3 * 10.0**signed)
@@ -220,7 +222,7 @@ def test_an_exponent_of_no_scale_factor_is_refused(exponent: int) -> None:
 @given(st.sampled_from(get_args(Kind)), st.binary(min_size=8, max_size=8), st.booleans(), st.booleans())
 def test_orders_of_words_and_octets_are_those_of_struct(kind: Kind, data: bytes, low: bool, little: bool) -> None:
     """The value in an order is that of the octets put into network order beforehand."""
-    register = Register(
+    register = MeterRegister(
         address=0, kind=kind, words="low_first" if low else "high_first", octets="low_first" if little else "high_first"
     )
     data = data[: 2 * register.count]
@@ -243,8 +245,11 @@ def line_map(**changes: Any) -> RegisterMap:
         f"line_{name}": LineRegisters(address=10 * place + 1, step=1, kind="int16", absent=0x8000)
         for place, name in enumerate(("current", "power", "voltage"), 1)
     }
-    energies = {"import_wh": Register(address=0, kind="int16"), "export_wh": Register(address=1, kind="int16")}
-    return RegisterMap(**energies, power=Register(address=2, kind="int16"), **registers | changes)
+    energies = {
+        "import_wh": MeterRegister(address=0, kind="int16"),
+        "export_wh": MeterRegister(address=1, kind="int16"),
+    }
+    return RegisterMap(**energies, power=MeterRegister(address=2, kind="int16"), **registers | changes)
 
 
 def polled(registers: RegisterMap, words: dict[int, int]) -> MeterValues:

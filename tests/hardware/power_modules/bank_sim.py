@@ -6,7 +6,7 @@ import msgspec
 
 from v2g.hardware.interfaces import Demand
 from v2g.hardware.power_modules.bank import HOLDS_S, Frame, ModulesConfig
-from v2g.hardware.simulation import Load, StageConfig, StageModel
+from v2g.hardware.simulation import StageConfig, StageLoad, StageModel
 
 if TYPE_CHECKING:
     from cantools.database.can import Database
@@ -28,7 +28,7 @@ class Unit(msgspec.Struct):
     counter: int = 0
     last: bytes = b""
 
-    def advance(self, seconds: float, load: Load | None, *, silent: bool) -> None:
+    def advance(self, seconds: float, load: StageLoad | None, *, silent: bool) -> None:
         """Advance; `silent`: no command has arrived for too long."""
         if self.dead or self.tripped or not self.enabled or silent:
             self.model.demand = Demand(0)
@@ -69,7 +69,7 @@ class ModuleBank:
         self._command = database.get_message_by_name(config.command)
         self._status = database.get_message_by_name(config.status)
         self.units = {address: Unit(StageModel(stage or StageConfig())) for address in config.modules}
-        self.load: Load | None = None
+        self.load: StageLoad | None = None
         self.monitor = SimulatedIsolationMonitor(database, config.isolation)
 
     @property

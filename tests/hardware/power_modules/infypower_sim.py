@@ -16,10 +16,10 @@ from v2g.hardware.power_modules.infypower import (
     STATE,
     SWITCH,
     InfypowerConfig,
-    State,
+    ModuleState,
     frame_id,
 )
-from v2g.hardware.simulation import Load, StageConfig, StageModel
+from v2g.hardware.simulation import StageConfig, StageLoad, StageModel
 
 if TYPE_CHECKING:
     from cantools.database.can import Database
@@ -40,7 +40,7 @@ class InfypowerBank:
     def __init__(self, config: InfypowerConfig, database: "Database", stage: StageConfig | None = None) -> None:
         self.units = {address: Unit(StageModel(stage or StageConfig())) for address in config.modules}
         self.monitor = SimulatedIsolationMonitor(database, config.isolation)
-        self.load: Load | None = None
+        self.load: StageLoad | None = None
         self._demands = {address: Demand(0) for address in config.modules}
         self._answers: list[Frame] = []
         self._now = 0.0
@@ -89,5 +89,7 @@ class InfypowerBank:
             return struct.pack(">HHI", model.voltage_mv // 100, round(MOST_A * 10), 0)
         if command != STATE:
             return bytes(8)
-        state = (0 if unit.enabled and not unit.tripped else State.OFF) | (State.FAULT if unit.tripped else 0)
+        state = (0 if unit.enabled and not unit.tripped else ModuleState.OFF) | (
+            ModuleState.FAULT if unit.tripped else 0
+        )
         return struct.pack(">4xb", round(unit.temperature_c)) + state.to_bytes(3)

@@ -15,14 +15,14 @@ from tests.hardware.power_modules.module_bus import ModuleBus
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.hardware.power_modules.bank import ModuleGroup, ModulesConfig, ModuleSignals, dbc_group, load_database
-from v2g.hardware.simulation import Load, StageConfig
+from v2g.hardware.simulation import StageConfig, StageLoad
 
 DBC = Path("v2g/hardware/power_modules/power_modules.dbc")
 PEER = cantools.database.load_file(str(DBC))
 DATABASE = load_database(None)
 AT_ONCE = StageConfig(voltage_v_per_s=0, current_a_per_s=0, discharge_tau_s=0)
 THREE = ModulesConfig(modules=(1, 2, 3), max_current_a=100)
-BATTERY = Load(400_000, contactor_closed=True, max_charge_ma=1_000_000, max_discharge_ma=1_000_000)
+BATTERY = StageLoad(400_000, contactor_closed=True, max_charge_ma=1_000_000, max_discharge_ma=1_000_000)
 
 
 class Bus(ModuleBus):

@@ -12,11 +12,11 @@ from tests.hardware.power_modules.module_bus import ModuleBus
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.hardware.power_modules.bank import ModuleReading, load_database
 from v2g.hardware.power_modules.infypower import InfypowerConfig, InfypowerModules, infypower_group
-from v2g.hardware.simulation import Load, StageConfig
+from v2g.hardware.simulation import StageConfig, StageLoad
 
 DATABASE = load_database(None)
 AT_ONCE = StageConfig(voltage_v_per_s=0, current_a_per_s=0, discharge_tau_s=0)
-BATTERY = Load(400_000, contactor_closed=True, max_charge_ma=1_000_000, max_discharge_ma=1_000_000)
+BATTERY = StageLoad(400_000, contactor_closed=True, max_charge_ma=1_000_000, max_discharge_ma=1_000_000)
 
 OUTPUT = bytes.fromhex("43FA0000 40600000")  # 500 V, 3.5 A (B)
 STATE = bytes.fromhex("00000200 1B004000")  # group 2, 27 degrees, walk-in (B and C)

@@ -10,20 +10,20 @@ from tests.fuzz.payment import zvt_seeds, zvt_stream
 from tests.hardware.zvt.zvt import Pair
 from v2g.errors import FrameError
 from v2g.hardware.zvt import commands as zvt
-from v2g.hardware.zvt.commands import Command
-from v2g.hardware.zvt.terminal_sim import Card, Payment
+from v2g.hardware.zvt.commands import ZvtCommand
+from v2g.hardware.zvt.terminal_sim import Card, SimulatedPayment
 from v2g.hardware.zvt.till import (
     ACK_S,
     BUSY_S,
     COMPLETION_S,
-    Job,
     ReadCard,
-    Register,
-    Release,
-    Reserve,
+    RegisterJob,
+    ReleaseJob,
+    ReserveJob,
     Settle,
     Till,
     TillConfig,
+    TillJob,
 )
 
 # -- octets
@@ -31,7 +31,7 @@ from v2g.hardware.zvt.till import (
 
 @pytest.mark.parametrize("size", [0, 1, 254, 255, 256, 5000])
 def test_lengths_of_commands_have_one_octet_or_three(size: int) -> None:
-    command = Command(zvt.PRINT_TEXT, bytes(size))
+    command = ZvtCommand(zvt.PRINT_TEXT, bytes(size))
     octets = command.encode()
     assert len(octets) == size + (3 if size < 255 else 5)
     assert octets[2] == min(size, 255)
@@ -102,16 +102,16 @@ def test_what_the_fuzzer_begins_with_is_taken(seed: bytes) -> None:
 def test_a_till_registers_before_anything_else() -> None:
     pair = Pair()
     assert (pair.till.registered, pair.terminal.registered) == (True, True)
-    assert pair.sent[0] == Command(zvt.REGISTRATION, bytes.fromhex("000000380978030006 00".replace(" ", "")))
+    assert pair.sent[0] == ZvtCommand(zvt.REGISTRATION, bytes.fromhex("000000380978030006 00".replace(" ", "")))
     stranger = Pair(TillConfig(password="123456"))
     assert (stranger.till.registered, stranger.till.refused) == (False, True)
-    assert [(event.job, event.done, event.code) for event in stranger.events] == [(Register(), False, 0x83)]
+    assert [(event.job, event.done, event.code) for event in stranger.events] == [(RegisterJob(), False, 0x83)]
 
 
 @pytest.mark.parametrize("booked", [False, True])
 def test_money_is_reserved_taken_in_part_and_the_rest_given_back(booked: bool) -> None:
     pair = Pair(TillConfig(reverses_booked=booked), reverses_booked=booked)
-    reserved = pair.do(Reserve(5_000), Card())
+    reserved = pair.do(ReserveJob(5_000), Card())
     assert reserved is not None
     assert reserved.done
     assert reserved.fields[zvt.RECEIPT].hex() == "0001"
@@ -125,31 +125,31 @@ def test_money_is_reserved_taken_in_part_and_the_rest_given_back(booked: bool) -
 
 def test_what_a_terminal_refuses_is_reported_with_its_code() -> None:
     pair = Pair()
-    declined = pair.do(Reserve(5_000), Card(good=False))
+    declined = pair.do(ReserveJob(5_000), Card(good=False))
     assert declined is not None
     assert (declined.done, declined.code) == (False, 0x05)
-    unknown = pair.do(Release("0007"))
+    unknown = pair.do(ReleaseJob("0007"))
     assert unknown is not None
     assert (unknown.done, unknown.code) == (False, 0xB8)
 
 
 def test_a_card_that_is_waited_for_gives_way_to_what_is_to_be_done() -> None:
     pair = Pair()
-    pair.do(Reserve(5_000), Card())
+    pair.do(ReserveJob(5_000), Card())
     pair.do(ReadCard())
     assert pair.terminal.waits_for_card
-    assert pair.do(Release("0001")) is not None
+    assert pair.do(ReleaseJob("0001")) is not None
     assert pair.terminal.payments["0001"].state == "released"
-    assert Command(zvt.ABORT) in pair.sent
+    assert ZvtCommand(zvt.ABORT) in pair.sent
     assert [event.done for event in pair.events if event.job == ReadCard()] == [False]
 
 
-@pytest.mark.parametrize("ending", [Settle("0001", 5_000, 1_234), Release("0001")])
-def test_wherever_the_wire_breaks_money_is_taken_or_released_once(ending: Job) -> None:
+@pytest.mark.parametrize("ending", [Settle("0001", 5_000, 1_234), ReleaseJob("0001")])
+def test_wherever_the_wire_breaks_money_is_taken_or_released_once(ending: TillJob) -> None:
     """And the till learns so in the end, however often it is cut off."""
     for after in range(1, 14):
         pair = Pair()
-        pair.do(Reserve(5_000), Card())
+        pair.do(ReserveJob(5_000), Card())
         pair.left = iter(range(after))
         pair.do(ending)
         for again in (after % 3, 30):
@@ -164,7 +164,7 @@ def test_wherever_the_wire_breaks_money_is_taken_or_released_once(ending: Job) -
 
 def busy_once(pair: Pair) -> None:
     """Register at a terminal at which somebody does something himself, and ask again later."""
-    pair.terminal.asked = Command(zvt.READ_CARD)
+    pair.terminal.asked = ZvtCommand(zvt.READ_CARD)
     pair.connect()
     assert pair.till.due == pair.now + BUSY_S
     assert not pair.till.idle
@@ -174,29 +174,29 @@ def busy_once(pair: Pair) -> None:
     pair.pump()
 
 
-@pytest.mark.parametrize("ending", [Settle("0001", 5_000, 1_234), Release("0001")])
-def test_what_was_done_before_the_wire_broke_is_not_sent_again_to_a_terminal_that_was_busy(ending: Job) -> None:
+@pytest.mark.parametrize("ending", [Settle("0001", 5_000, 1_234), ReleaseJob("0001")])
+def test_what_was_done_before_the_wire_broke_is_not_sent_again_to_a_terminal_that_was_busy(ending: TillJob) -> None:
     pair = Pair()
-    pair.do(Reserve(5_000), Card())
+    pair.do(ReserveJob(5_000), Card())
     pair.left = iter(range(4))  # sent and done, but not received
     pair.do(ending)
     assert not pair.till.registered
     assert pair.terminal.payments["0001"].state != "reserved"
     busy_once(pair)
-    assert [(event.job, event.done) for event in pair.events if event.job not in (Register(), Reserve(5_000))] == [
-        (ending, True)
-    ]
+    assert [
+        (event.job, event.done) for event in pair.events if event.job not in (RegisterJob(), ReserveJob(5_000))
+    ] == [(ending, True)]
     assert pair.till.idle
 
 
 def test_money_that_is_reserved_under_no_receipt_is_released() -> None:
     """Nobody could settle it."""
     pair = Pair()
-    pair.do(Reserve(5_000))
-    pair.terminal.payments["0001"] = Payment(reserved=5_000)
-    pair.till.receive(Command(zvt.STATUS, zvt.field(zvt.RESULT, b"\0")).encode(), pair.now)
+    pair.do(ReserveJob(5_000))
+    pair.terminal.payments["0001"] = SimulatedPayment(reserved=5_000)
+    pair.till.receive(ZvtCommand(zvt.STATUS, zvt.field(zvt.RESULT, b"\0")).encode(), pair.now)
     pair.terminal.asked = None
-    pair.till.receive(Command(zvt.COMPLETION).encode(), pair.now)
+    pair.till.receive(ZvtCommand(zvt.COMPLETION).encode(), pair.now)
     pair.pump()
     assert pair.terminal.payments["0001"].state == "released"
 
@@ -204,10 +204,10 @@ def test_money_that_is_reserved_under_no_receipt_is_released() -> None:
 @pytest.mark.parametrize("after", range(1, 12))
 def test_a_reservation_whose_answer_was_lost_is_released(after: int) -> None:
     pair = Pair()
-    pair.do(Reserve(1_000), Card())
+    pair.do(ReserveJob(1_000), Card())
     pair.do(Settle("0001", 1_000, 1_000))
     pair.left = iter(range(after))
-    received = pair.do(Reserve(5_000), Card())
+    received = pair.do(ReserveJob(5_000), Card())
     if not pair.till.registered:
         pair.connect()
     assert received is not None
@@ -224,17 +224,17 @@ def test_a_terminal_that_says_nothing_is_given_up() -> None:
         till.tick(ACK_S)
     till.closed()
     till.opened(10.0)
-    till.receive(Command(zvt.ACK).encode(), 11.0)
+    till.receive(ZvtCommand(zvt.ACK).encode(), 11.0)
     assert till.due == 11.0 + COMPLETION_S
-    till.receive(Command(0x06E0).encode(), 11.0)
-    assert till.output().endswith(Command(0x8483).encode()), "a command that a till does not know"
+    till.receive(ZvtCommand(0x06E0).encode(), 11.0)
+    assert till.output().endswith(ZvtCommand(0x8483).encode()), "a command that a till does not know"
 
 
 def test_a_busy_terminal_is_asked_again() -> None:
     pair = Pair()
-    pair.do(Reserve(5_000), Card())
-    pair.terminal.asked = Command(zvt.READ_CARD)  # somebody does something at the terminal itself
-    assert pair.do(Release("0001")) is None
+    pair.do(ReserveJob(5_000), Card())
+    pair.terminal.asked = ZvtCommand(zvt.READ_CARD)  # somebody does something at the terminal itself
+    assert pair.do(ReleaseJob("0001")) is None
     pair.terminal.asked = None
     pair.now = BUSY_S
     pair.till.tick(pair.now)
@@ -244,8 +244,8 @@ def test_a_busy_terminal_is_asked_again() -> None:
 
 def test_the_same_job_twice_is_once() -> None:
     pair = Pair()
-    pair.till.do(Reserve(5_000), 0.0)
-    pair.till.do(Reserve(5_000), 0.0)
+    pair.till.do(ReserveJob(5_000), 0.0)
+    pair.till.do(ReserveJob(5_000), 0.0)
     pair.pump()
     pair.terminal.present(Card())
     pair.pump()

@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Iterator
 
 from v2g.hardware.zvt import commands as zvt
-from v2g.hardware.zvt.commands import Command
+from v2g.hardware.zvt.commands import ZvtCommand
 from v2g.hardware.zvt.terminal_sim import Card, SimulatedZvtTerminal
-from v2g.hardware.zvt.till import Ended, Job, Till, TillConfig
+from v2g.hardware.zvt.till import JobEnded, Till, TillConfig, TillJob
 
 
 class Pair:
@@ -18,8 +18,8 @@ class Pair:
         self.now = 0.0
         self.left: Iterator[int] = itertools.count()
         """How many messages go through; it ends where the wire breaks."""
-        self.events: list[Ended] = []
-        self.sent: list[Command] = []
+        self.events: list[JobEnded] = []
+        self.sent: list[ZvtCommand] = []
         self.connect()
 
     def connect(self) -> None:
@@ -48,14 +48,14 @@ class Pair:
             if quiet:
                 return
 
-    def _to_terminal(self, command: Command) -> None:
+    def _to_terminal(self, command: ZvtCommand) -> None:
         self.sent.append(command)
         self.terminal.receive(command.encode())
 
-    def _to_till(self, command: Command) -> None:
+    def _to_till(self, command: ZvtCommand) -> None:
         self.till.receive(command.encode(), self.now)
 
-    def do(self, job: Job, card: Card | None = None) -> Ended | None:
+    def do(self, job: TillJob, card: Card | None = None) -> JobEnded | None:
         """Let the terminal do something; return how it ended."""
         self.till.do(job, self.now)
         self.pump()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from v2g.errors import FrameError
 from v2g.io.capture import recorder as capture
-from v2g.io.capture.pcap import MAX_PACKET, Reader
+from v2g.io.capture.pcap import MAX_PACKET, PcapReader
 
 PACKETS = ((1_700_000_000, 123_456, b"one"), (1_700_000_001, 0, b""), (1_700_000_002, 999_999, b"three" * 20))
 
@@ -26,7 +26,7 @@ def written(order: str = "<", magic: int = 0xA1B2C3D4, link_type: int = 113) -> 
 def test_both_byte_orders_and_units_are_read_in_any_split(order: str, magic: int, unit_ns: int) -> None:
     wire = written(order, magic)
     for size in (1, 7, len(wire)):
-        reader = Reader()
+        reader = PcapReader()
         found = [each for at in range(0, len(wire), size) for each in reader.feed(wire[at : at + size])]
         times = [(each.time_ns, each.data, each.length) for each in found]
         assert times == [(s * 1_000_000_000 + part * unit_ns, data, len(data) + 1) for s, part, data in PACKETS]
@@ -49,14 +49,14 @@ def test_a_file_is_read_by_its_first_bytes_also_when_it_is_cut_short(tmp_path: P
 )
 def test_other_files_are_refused(wrong: bytes) -> None:
     with pytest.raises(FrameError):
-        Reader().feed(wrong)
+        PcapReader().feed(wrong)
 
 
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_are_packets_or_one_error(data: bytes, begins: bool) -> None:
     wire = written()[:24] + data if begins else data
     try:
-        found = Reader().feed(wire)
+        found = PcapReader().feed(wire)
     except FrameError:
         return
     assert sum(map(len, (each.data for each in found))) <= len(wire)

@@ -15,8 +15,8 @@ from tests.packages import need
 from v2g.errors import FrameError, TransportError
 from v2g.io.capture import pcapng
 from v2g.io.capture import recorder as capture
-from v2g.io.capture.pcapng import Interface, Packet, Reader, Secrets
-from v2g.io.capture.recorder import RecordConfig, Recorder
+from v2g.io.capture.pcapng import Interface, Packet, PcapngReader, Secrets
+from v2g.io.capture.recorder import FrameRecorder, RecordConfig
 from v2g.io.capture.tcp_recorder import MAX_SEGMENT, Socket, TcpFrames
 
 FRAME = bytes.fromhex("ffffffffffff020000000001 88e1 01 6460 0000 0000") + bytes(range(8)) + bytes(31)
@@ -57,7 +57,7 @@ def test_what_is_written_is_read_in_any_split(
                 comment=comment,
             )
         )
-    reader, found, at = Reader(), [], 0
+    reader, found, at = PcapngReader(), [], 0
     for index in range(len(wire)):
         size = sizes[index % len(sizes)]
         found += reader.feed(wire[at : at + size])
@@ -69,7 +69,7 @@ def test_what_is_written_is_read_in_any_split(
 @given(st.binary(max_size=300))
 def test_any_bytes_are_records_or_an_error(data: bytes) -> None:
     for start in (b"", pcapng.section(), pcapng.section() + pcapng.interface("x")):
-        reader = Reader()
+        reader = PcapngReader()
         try:
             reader.feed(start + data)
         except FrameError:
@@ -91,7 +91,7 @@ def test_any_bytes_are_records_or_an_error(data: bytes) -> None:
 )
 def test_what_is_no_capture_is_refused_in_words(data: bytes, words: str) -> None:
     with pytest.raises(FrameError, match=words):
-        Reader().feed(data)
+        PcapngReader().feed(data)
 
 
 def test_stamps_count_in_the_unit_of_their_interface() -> None:
@@ -101,7 +101,7 @@ def test_stamps_count_in_the_unit_of_their_interface() -> None:
 
 def _record(path: Path, *, stamps: int = 1_700_000_000_123_456_789) -> None:
     clock = iter(range(stamps, stamps + 1_000_000_000, 1_000_000))
-    recorder = Recorder(RecordConfig(file=path), application="v2g", now_ns=lambda: next(clock))
+    recorder = FrameRecorder(RecordConfig(file=path), application="v2g", now_ns=lambda: next(clock))
     line, ip = recorder.interface("plc0", "powerline"), recorder.interface("tls", "TCP of the session")
     recorder.packet(line, FRAME, outbound=True, comment="our first: “é”")
     recorder.packet(line, FRAME, outbound=False)
@@ -219,7 +219,7 @@ def test_a_full_recording_makes_room_and_a_full_disk_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "one.pcapng"
-    recorder = Recorder(RecordConfig(file=path, max_mib=1), application="v2g")
+    recorder = FrameRecorder(RecordConfig(file=path, max_mib=1), application="v2g")
     number = recorder.interface("plc0", "powerline")
     for _ in range(1000):
         recorder.packet(number, bytes(1518))
@@ -235,14 +235,14 @@ def test_a_full_recording_makes_room_and_a_full_disk_ends_it(
 def test_a_recording_does_not_write_over_other_files(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("precious, and longer than a block's head")
     with pytest.raises(TransportError, match="in the way"):
-        Recorder(RecordConfig(file=tmp_path / "book.txt"), application="v2g")
+        FrameRecorder(RecordConfig(file=tmp_path / "book.txt"), application="v2g")
     assert (tmp_path / "book.txt").read_text().startswith("precious")
-    first = Recorder(RecordConfig(file=tmp_path / "one.pcapng"), application="v2g")
+    first = FrameRecorder(RecordConfig(file=tmp_path / "one.pcapng"), application="v2g")
     with pytest.raises(TransportError, match="another program"):
-        Recorder(RecordConfig(file=tmp_path / "one.pcapng"), application="v2g")
+        FrameRecorder(RecordConfig(file=tmp_path / "one.pcapng"), application="v2g")
     first.close()
     with pytest.raises(TransportError, match="No such file"):
-        Recorder(RecordConfig(file=tmp_path / "missing" / "one.pcapng"), application="v2g")
+        FrameRecorder(RecordConfig(file=tmp_path / "missing" / "one.pcapng"), application="v2g")
 
 
 @given(st.lists(st.tuples(st.booleans(), st.binary(min_size=1, max_size=4000)), max_size=5))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.io.capture.pcapng import tshark
-from v2g.io.capture.recorder import RecordConfig, Recorder
+from v2g.io.capture.recorder import FrameRecorder, RecordConfig
 from v2g.io.capture.tcp_recorder import ConnectionRecorder
 from v2g.io.network import plain_tcp
 from v2g.iso15118.engine.sdp import TCP_PORTS
@@ -20,7 +20,7 @@ SESSION = Path(__file__).parents[2] / "vectors" / "din70121" / "2022-12-13_compl
 
 @contextlib.contextmanager
 def recorder(path: Path):  # type: ignore[no-untyped-def]
-    opened = Recorder(RecordConfig(file=path), application="v2g test")
+    opened = FrameRecorder(RecordConfig(file=path), application="v2g test")
     with contextlib.closing(opened):
         yield ConnectionRecorder(opened)
 

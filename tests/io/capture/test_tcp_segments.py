@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from v2g.io.capture.pcapng import Interface, Packet
 from v2g.io.capture.tcp_recorder import Socket, TcpFrames
-from v2g.io.capture.tcp_segments import ACK, MAX_HELD, SYN, Direction, Segment, segment_of
+from v2g.io.capture.tcp_segments import ACK, MAX_HELD, SYN, Direction, TcpSegment, segment_of
 
 CLIENT, SERVER = Socket("fe80::1", 50000), Socket("fe80::2", 61341)
 WORD = 0x1_0000_0000
@@ -18,8 +18,8 @@ def packet(data: bytes, link_type: int = 1) -> Packet:
     return Packet(time_ns=1, interface=Interface(link_type=link_type), data=data, length=len(data))
 
 
-def piece(sequence: int, data: bytes, flags: int = ACK) -> Segment:
-    return Segment(b"a", b"b", sequence % WORD, 0, flags, data)
+def piece(sequence: int, data: bytes, flags: int = ACK) -> TcpSegment:
+    return TcpSegment(b"a", b"b", sequence % WORD, 0, flags, data)
 
 
 def frame() -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pki_tools.tree import PkiTree
 from tests.io.tls.support import echo, evcc, serving
-from v2g.io.capture.recorder import RecordConfig, Recorder
+from v2g.io.capture.recorder import FrameRecorder, RecordConfig
 from v2g.io.capture.tls_recorder import recorded
 from v2g.io.tls.client import connect
 from v2g.iso15118.engine import v2gtp
@@ -29,7 +29,7 @@ async def _converse(
 ) -> list[bytes]:
     """Exchange MESSAGE and its echo; the charger or the vehicle records. Return the lines of the key log."""
     lines: list[bytes] = []
-    recorder = Recorder(RecordConfig(file=path), application="v2g test")
+    recorder = FrameRecorder(RecordConfig(file=path), application="v2g test")
     options = {"key_log": lines.append} if key_log else {}
     server_options = dict(secc_options)
     if who == "secc":

@@ -8,9 +8,9 @@ from tests.hardware.power_modules.bank_sim import ModuleBank
 from tests.hardware.power_modules.infypower_sim import InfypowerBank
 from v2g.hardware.power_modules.bank import ModulesConfig, load_database
 from v2g.hardware.power_modules.infypower import InfypowerConfig
-from v2g.hardware.simulation import Load
+from v2g.hardware.simulation import StageLoad
 
-BATTERY = Load(400_000, contactor_closed=True, max_charge_ma=200_000, max_discharge_ma=200_000)
+BATTERY = StageLoad(400_000, contactor_closed=True, max_charge_ma=200_000, max_discharge_ma=200_000)
 
 
 class Modules:

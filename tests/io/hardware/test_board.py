@@ -11,7 +11,18 @@ import pytest
 from tests.virtual_time import VirtualLoop
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.board import inputs
-from v2g.hardware.board.protocol import OFF, VERSION, Hello, Line, Reader, Set, Status, Tell, Temperatures, encode
+from v2g.hardware.board.protocol import (
+    OFF,
+    VERSION,
+    BoardLine,
+    BoardStatus,
+    Hello,
+    LineReader,
+    Set,
+    StatusQuery,
+    Temperatures,
+    encode,
+)
 from v2g.iec61851.pilot import NOMINAL_MV, PilotState
 from v2g.iec61851.proximity import Proximity
 from v2g.io.hardware import board as module
@@ -31,7 +42,7 @@ class Far:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.hello: Hello | None = HELLO
-        self.shows: Callable[[Status], Status | None] = lambda status: status
+        self.shows: Callable[[BoardStatus], BoardStatus | None] = lambda status: status
         self.vehicle = "A"
         self.dead_man = True
         self.opened: list[tuple[str, int, int]] = []
@@ -40,7 +51,7 @@ class Far:
         self.missing = self.full = self.holds = False
         self.looks = 0
         self.port: Far | None = None
-        self._reader, self._seq = Reader(), 0
+        self._reader, self._seq = LineReader(), 0
         self._unread = b""
         self._timer: asyncio.TimerHandle | None = None
 
@@ -70,7 +81,7 @@ class Far:
 
     # -- the board
 
-    def _take(self, line: Line) -> None:
+    def _take(self, line: BoardLine) -> None:
         match line.message:
             case Hello():
                 if self.hello is not None:
@@ -81,7 +92,7 @@ class Far:
                 runs = wanted.pilot == "run" and wanted.duty != OFF
                 self.send(
                     self.shows(
-                        Status(
+                        BoardStatus(
                             set=line.seq,
                             cp=pilot,  # type: ignore[arg-type]
                             high=NOMINAL_MV[PilotState(pilot)],
@@ -98,18 +109,18 @@ class Far:
                     self._timer.cancel()
                 if self.dead_man:
                     self._timer = self.loop.call_later(DEAD_MAN_S, self._alone, line.seq)
-            case Tell(input=what) if self.hello is not None:
+            case StatusQuery(input=what) if self.hello is not None:
                 self.tells.append(what)
 
     def _alone(self, seq: int) -> None:
-        self.send(self.shows(Status(set=seq, cp="F", high=-12_000)))
+        self.send(self.shows(BoardStatus(set=seq, cp="F", high=-12_000)))
         self._timer = self.loop.call_later(0.02, self._alone, seq)
 
     def send(self, message: Any) -> None:
         if message is None:
             return
         self._seq += 1
-        data = encode(Line(self._seq, message))
+        data = encode(BoardLine(self._seq, message))
         if self.holds:
             self._unread += data
         else:
@@ -587,7 +598,7 @@ def test_a_board_that_was_never_there_fails_its_test(scenes: Any) -> None:
     scenes(scene, found=False, hello=None)
 
 
-FAILURES: list[tuple[dict[str, Any], Callable[[Status], bool], str]] = [
+FAILURES: list[tuple[dict[str, Any], Callable[[BoardStatus], bool], str]] = [
     ({"contactor": True}, lambda _: True, "-12000 and None mV, duty cycle 10000 for F with duty cycle 10000"),
     ({"cp": "A"}, lambda each: each.cp == "F", "for F with duty cycle 10000"),
     ({"high": -10_899}, lambda each: each.cp == "F", "the board shows -10899 and None mV"),
@@ -605,7 +616,7 @@ FAILURES: list[tuple[dict[str, Any], Callable[[Status], bool], str]] = [
 
 @pytest.mark.parametrize(("wrong", "when", "said"), FAILURES)
 def test_what_a_board_does_not_show_within_a_second_is_found(
-    scenes: Any, wrong: dict[str, Any], when: Callable[[Status], bool], said: str
+    scenes: Any, wrong: dict[str, Any], when: Callable[[BoardStatus], bool], said: str
 ) -> None:
     async def scene(place: Place) -> None:
         place.far.shows = lambda status: msgspec.structs.replace(status, **wrong) if when(status) else status
@@ -625,7 +636,7 @@ def test_a_duty_cycle_counts_only_while_the_pilot_runs(scenes: Any) -> None:
 
 
 def test_levels_within_their_tolerance_pass(scenes: Any) -> None:
-    def shows(status: Status) -> Status:
+    def shows(status: BoardStatus) -> BoardStatus:
         low = None if status.low is None else -10_900
         return msgspec.structs.replace(status, high=-10_900 if status.cp == "F" else 13_100, low=low)
 
@@ -650,7 +661,7 @@ def test_a_board_that_does_not_return_after_its_dead_man_is_found(scenes: Any) -
     async def scene(place: Place) -> None:
         acted: list[bool] = []
 
-        def shows(status: Status) -> Status:
+        def shows(status: BoardStatus) -> BoardStatus:
             acted.extend([True] * (status.cp == "F" and place.board.duty_percent == 5.0))
             return msgspec.structs.replace(status, cp="F") if acted else status
 
@@ -664,7 +675,7 @@ def test_a_board_that_does_not_return_after_its_dead_man_is_found(scenes: Any) -
 
 def test_a_board_that_is_lost_after_its_dead_man_has_acted_does_not_return(scenes: Any) -> None:
     async def scene(place: Place) -> None:
-        def shows(status: Status) -> Status:
+        def shows(status: BoardStatus) -> BoardStatus:
             if status.cp == "F" and place.board.duty_percent == 5.0:
                 place.loop.call_later(0.01, place.far.stop)
             return status

@@ -12,7 +12,7 @@ import pytest_asyncio
 from pymodbus.client import AsyncModbusTcpClient
 
 from v2g.errors import TransportError
-from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState
+from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 from v2g.io.hardware.energy_mqtt import MqttEnergyManager
@@ -20,7 +20,7 @@ from v2g.io.mqtt.config import MqttConfig
 from v2g_cli.demo.broker import Broker, find_mosquitto, launch
 from v2g_cli.demo.processes import free_port
 
-STATE = StationState(heard=True, timeout_s=60, evses=(EvseState(evse=1, status="Occupied", power_w=-2_000),))
+STATE = ManagedStation(heard=True, timeout_s=60, evses=(ManagedEvse(evse=1, status="Occupied", power_w=-2_000),))
 
 
 class Incoming:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
-from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState
+from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 
@@ -96,7 +96,7 @@ def play(scene: Callable[[Charger], Coroutine[Any, Any, None]]) -> None:
 
 def test_registers_are_written_and_read_in_order() -> None:
     async def scene(charger: Charger) -> None:
-        charger.link.notify(StationState(evses=(EvseState(evse=2, status="Occupied", power_w=-2_000),)))
+        charger.link.notify(ManagedStation(evses=(ManagedEvse(evse=2, status="Occupied", power_w=-2_000),)))
         peer = await charger.peer()
         assert await peer.ask(write(202, 0, 11_000)[:7], 0) == b""
         assert await peer.ask(write(202, 0, 11_000)[7:] + READ_VERSION, 64) == written(202, 2) + VERSION_1

@@ -10,7 +10,7 @@ import pytest
 
 from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
-from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState
+from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.hardware.energy_mqtt import MOST_REFUSALS, MqttEnergyManager
 from v2g.io.mqtt.client import MqttClient
@@ -88,8 +88,8 @@ class Charger:
         self.taken.append((evse_id, command))
 
     def state(self, *powers_w: int) -> None:
-        evses = (EvseState(evse=n, status="Occupied", power_w=each) for n, each in enumerate(powers_w, 1))
-        self.link.notify(StationState(evses=tuple(evses)))
+        evses = (ManagedEvse(evse=n, status="Occupied", power_w=each) for n, each in enumerate(powers_w, 1))
+        self.link.notify(ManagedStation(evses=tuple(evses)))
 
     async def passes(self, seconds: float = 60.0) -> list[tuple[str, Any, bool]]:
         await asyncio.sleep(seconds)
@@ -192,8 +192,8 @@ def test_only_what_has_changed_is_published() -> None:
     async def scene(charger: Charger) -> None:
         charger.state(5, 7)
         assert await charger.passes() == [
-            ("site/evse/1/state", msgspec.to_builtins(EvseState(evse=1, status="Occupied", power_w=5)), True),
-            ("site/evse/2/state", msgspec.to_builtins(EvseState(evse=2, status="Occupied", power_w=7)), True),
+            ("site/evse/1/state", msgspec.to_builtins(ManagedEvse(evse=1, status="Occupied", power_w=5)), True),
+            ("site/evse/2/state", msgspec.to_builtins(ManagedEvse(evse=2, status="Occupied", power_w=7)), True),
             ("site/state", {"online": True, "heard": False, "timeout_s": 0, "evses": 2}, True),
         ]
         charger.state(5, 8)

@@ -9,14 +9,14 @@ import pytest
 
 from tests.secc.hardware.bare import run
 from v2g.hardware.zvt import commands as zvt
-from v2g.hardware.zvt.commands import Command
+from v2g.hardware.zvt.commands import ZvtCommand
 from v2g.hardware.zvt.terminal_sim import Card
-from v2g.hardware.zvt.till import BUSY, Ended, ReadCard, Register, Release, Reserve, Settle
+from v2g.hardware.zvt.till import BUSY, JobEnded, ReadCard, RegisterJob, ReleaseJob, ReserveJob, Settle
 from v2g.io.hardware.zvt_config import ZvtConfig
 from v2g.io.hardware.zvt_terminal import ZvtSimulator, ZvtTerminal
 from v2g.io.runtime.clock import Clock
 
-ACK = Command(zvt.ACK).encode()
+ACK = ZvtCommand(zvt.ACK).encode()
 
 
 class End:
@@ -55,7 +55,7 @@ class Line:
         self.tills: list[End] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.takes_s = 0.0
-        self.ended: list[tuple[float, Ended]] = []
+        self.ended: list[tuple[float, JobEnded]] = []
         self.idle: list[float] = []
         self.terminal = ZvtTerminal(
             ZvtConfig(host="terminal", **config),
@@ -141,17 +141,17 @@ def test_a_till_registers_reads_cards_and_pays(monkeypatch: pytest.MonkeyPatch) 
         assert not line.terminal.idle
         await line.until(1.0)
         assert line.connects == [(0.0, "terminal", 20_007)]
-        assert (line.results, line.idle, line.terminal.idle) == ([(0.0, Register(), True)], [0.0], True)
+        assert (line.results, line.idle, line.terminal.idle) == ([(0.0, RegisterJob(), True)], [0.0], True)
         line.terminal.do(ReadCard())
         assert not line.terminal.idle
         await line.until(3.0)
-        line.terminal.do(Reserve(5_000))
+        line.terminal.do(ReserveJob(5_000))
         await line.until(5.0)
         line.terminal.do(Settle("0001", 5_000, 1_200))
         await line.until(400.0)
         assert line.results[1:] == [
             (2.0, ReadCard(), True),
-            (4.0, Reserve(5_000), True),
+            (4.0, ReserveJob(5_000), True),
             (5.0, Settle("0001", 5_000, 1_200), True),
         ]
         assert line.idle == [0.0, 2.0, 4.0, 5.0]
@@ -184,11 +184,11 @@ def test_a_terminal_that_cannot_be_reached_is_tried_again(
     async def scene(line: Line) -> None:
         line.takes_s = takes_s
         await line.until(16.0 if takes_s else 12.0)
-        assert line.results == [(each, Register(), False) for each in times]
+        assert line.results == [(each, RegisterJob(), False) for each in times]
         line.takes_s = 0.0
         await ZvtSimulator().open()
         await line.until(26.0)
-        assert line.results[-1][1:] == (Register(), True)
+        assert line.results[-1][1:] == (RegisterJob(), True)
 
     play(monkeypatch, scene)
 
@@ -201,16 +201,16 @@ def test_what_waits_for_a_card_ends_with_the_connection_and_a_payment_is_settled
         simulator.cut()  # nobody is connected yet
         await simulator.open()
         await line.until(1.0)
-        line.terminal.do(Reserve(5_000))
+        line.terminal.do(ReserveJob(5_000))
         await line.until(2.0)
         simulator.cut()
         await line.until(3.0)
-        assert line.results[1:] == [(2.0, Reserve(5_000), False)]
+        assert line.results[1:] == [(2.0, ReserveJob(5_000), False)]
         assert (line.tills[0].closed, line.terminal.idle) == (True, False)
-        line.terminal.do(Release("0001"))
+        line.terminal.do(ReleaseJob("0001"))
         await line.until(8.0)
         assert line.connects[1:] == [(7.0, "terminal", 20_007)]
-        assert [each[:2] for each in line.results[2:]] == [(7.0, Register()), (7.0, Release("0001"))]
+        assert [each[:2] for each in line.results[2:]] == [(7.0, RegisterJob()), (7.0, ReleaseJob("0001"))]
 
     play(monkeypatch, scene)
 
@@ -219,7 +219,7 @@ def test_a_terminal_that_does_not_answer_is_disconnected_after_five_seconds(monk
     async def scene(line: Line) -> None:
         line.answers(lambda _: b"")
         await line.until(16.0)
-        assert line.results == [(5.0, Register(), False), (15.0, Register(), False)]
+        assert line.results == [(5.0, RegisterJob(), False), (15.0, RegisterJob(), False)]
         assert [each.closed for each in line.tills] == [True, True]
 
     play(monkeypatch, scene)
@@ -241,7 +241,7 @@ def test_a_terminal_that_sends_garbage_is_disconnected(monkeypatch: pytest.Monke
         line.answers(lambda _: b"\x06\x0f\xff\xff\xff")
         await line.until(6.0)
         assert [each[0] for each in line.connects] == [0.0, 5.0]
-        assert line.results == [(0.0, Register(), False), (5.0, Register(), False)]
+        assert line.results == [(0.0, RegisterJob(), False), (5.0, RegisterJob(), False)]
 
     play(monkeypatch, scene)
 
@@ -252,15 +252,15 @@ def test_a_busy_terminal_is_asked_again_after_two_seconds(monkeypatch: pytest.Mo
 
         def answer(data: bytes) -> bytes:
             if data[:2] == b"\x06\x00":
-                return ACK + Command(zvt.COMPLETION).encode()
+                return ACK + ZvtCommand(zvt.COMPLETION).encode()
             if data != ACK:
                 asked.append(line.now)
-                return Command(zvt.NACK << 8 | BUSY).encode()
+                return ZvtCommand(zvt.NACK << 8 | BUSY).encode()
             return b""
 
         line.answers(answer)
         await line.until(1.0)
-        line.terminal.do(Reserve(5_000))
+        line.terminal.do(ReserveJob(5_000))
         await line.until(6.0)
         assert asked == [1.0, 3.0, 5.0]
 
@@ -281,7 +281,7 @@ def test_a_simulated_terminal_listens_on_this_machine_for_one_till(monkeypatch: 
         assert (second.closed, line.tills[0].closed) == (True, False)
         line.terminal.do(ReadCard())
         await line.until(10.0)
-        assert [each.job for _, each in line.ended] == [Register()]  # no card comes by itself
+        assert [each.job for _, each in line.ended] == [RegisterJob()]  # no card comes by itself
         simulator.present(Card(last4="4771"))
         await line.until(10.1)
         assert line.results[-1] == (10.0, ReadCard(), True)
@@ -297,12 +297,12 @@ def test_each_request_gets_its_card_after_its_time(monkeypatch: pytest.MonkeyPat
         await ZvtSimulator(host="::1", port=7, card=Card(), card_s=3.0).open()
         assert line.listens == [("::1", 7)]
         await line.until(1.0)
-        line.terminal.do(Reserve(1))
-        line.terminal.do(Reserve(2))
+        line.terminal.do(ReserveJob(1))
+        line.terminal.do(ReserveJob(2))
         await line.until(2.0)
         line.tills[0].write(ACK)  # again: it has none left to wait for
         await line.until(20.0)
-        assert line.results[1:] == [(4.0, Reserve(1), True), (7.0, Reserve(2), True)]
+        assert line.results[1:] == [(4.0, ReserveJob(1), True), (7.0, ReserveJob(2), True)]
 
     play(monkeypatch, scene)
 
@@ -313,6 +313,6 @@ def test_a_simulated_terminal_ends_with_garbage_and_serves_the_next_till(monkeyp
         await line.until(1.0)
         line.tills[0].write(b"\x06\x00\xff\xff\xff")
         await line.until(7.0)
-        assert line.results == [(0.0, Register(), True), (6.0, Register(), True)]
+        assert line.results == [(0.0, RegisterJob(), True), (6.0, RegisterJob(), True)]
 
     play(monkeypatch, scene)

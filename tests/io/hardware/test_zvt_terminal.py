@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from v2g.errors import TransportError
 from v2g.hardware.zvt.terminal_sim import Card
-from v2g.hardware.zvt.till import Ended, Register, Reserve, Settle
+from v2g.hardware.zvt.till import JobEnded, RegisterJob, ReserveJob, Settle
 from v2g.io.hardware.zvt_config import ZvtConfig
 from v2g.io.hardware.zvt_terminal import ZvtSimulator, ZvtTerminal
 from v2g.io.runtime.clock import Clock
@@ -20,7 +20,7 @@ class Counter:
     """A till at the simulator's port."""
 
     def __init__(self, port: int) -> None:
-        self.on_ended: list[Ended] = []
+        self.on_ended: list[JobEnded] = []
         config = ZvtConfig(host="127.0.0.1", port=port, retry_s=0.01)
         self.terminal = ZvtTerminal(config, Clock(), on_ended=self.on_ended.append, idle=lambda: None)
         self.running = asyncio.create_task(self.terminal.run())
@@ -40,7 +40,7 @@ async def simulator() -> AsyncIterator[ZvtSimulator]:
 
 async def test_a_payment_over_the_wire_and_over_a_break(simulator: ZvtSimulator, until: Callable[..., Any]) -> None:
     counter = Counter(simulator.port)
-    counter.terminal.do(Reserve(5_000))  # before the connection stands
+    counter.terminal.do(ReserveJob(5_000))  # before the connection stands
     await until(lambda: [each.done for each in counter.on_ended] == [True, True])
     simulator.cut()
     await until(lambda: not counter.terminal.idle)
@@ -54,7 +54,7 @@ async def test_a_terminal_that_is_not_there_is_reported_and_found_later(until: C
     port = free_port()
     counter = Counter(port)
     await until(lambda: bool(counter.on_ended))
-    assert (counter.on_ended[0].job, counter.on_ended[0].done) == (Register(), False)
+    assert (counter.on_ended[0].job, counter.on_ended[0].done) == (RegisterJob(), False)
     simulator = ZvtSimulator(port=port)
     await simulator.open()
     with pytest.raises(TransportError):

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import serialization
 
 from pki_tools.tree import PkiTree
 from tests.pki.chains import issuer_of
-from v2g.pki.issue import Request, Subject, issue
+from v2g.pki.issue import IssueRequest, Subject, issue
 from v2g.pki.keys import LeafKey
 from v2g.pki.profiles import Role
 
@@ -15,7 +15,7 @@ from v2g.pki.profiles import Role
 def certified(key: LeafKey, pki: PkiTree, role: Role, name: str, issuer: str) -> tuple[bytes, ...]:
     """Return a chain for a key, issued by a CA of the tree."""
     now = datetime.now(UTC).replace(microsecond=0)
-    request = Request(
+    request = IssueRequest(
         role=role,
         subject=Subject(common_name=name, organization="Test", domain="VEHICLE" if role is Role.VEHICLE else None),
         public_key=key.public_key,

@@ -14,7 +14,7 @@ import pytest
 
 from v2g.errors import TimeoutExpired, TransportError
 from v2g.io.network import interfaces
-from v2g.io.network.interface_supervisor import Presence
+from v2g.io.network.interface_supervisor import InterfaceSupervisor
 from v2g.io.network.interfaces import InterfaceWatch, Usable, usable, wait_usable
 from v2g.io.network.sdp import LOOPBACK, SdpServer, discover, tls_answer
 from v2g.iso15118.engine import sdp
@@ -134,7 +134,7 @@ async def test_a_charger_is_found_again_on_an_interface_that_was_deleted(
     async def serve(interface: str, address: IPv6Address) -> _Sdp:
         return _Sdp(interface, address, port)
 
-    presence = Presence([one, LOOPBACK], serve, observe=events.append)
+    presence = InterfaceSupervisor([one, LOOPBACK], serve, observe=events.append)
     await presence.ready()
     await until(lambda: ("served", one) in _named(events))
     await wait_usable(two, timeout=5)
@@ -175,12 +175,12 @@ async def test_what_cannot_be_served_at_first_is_an_error_and_later_is_tried_aga
     async def refuse(_: str, __: IPv6Address) -> _Sdp:
         raise TransportError("the port is taken")
 
-    presence = Presence([LOOPBACK], refuse, observe=events.append)
+    presence = InterfaceSupervisor([LOOPBACK], refuse, observe=events.append)
     with pytest.raises(TransportError, match="taken"):
         await presence.ready()
     await presence.close()
     with pytest.raises(TransportError, match="no such interface"):
-        Presence(["not-there"], refuse, observe=events.append)
+        InterfaceSupervisor(["not-there"], refuse, observe=events.append)
 
 
 async def test_a_flood_is_answered_in_part_and_a_vehicle_beside_it_is_served(until: Callable) -> None:

@@ -11,7 +11,7 @@ from tuf.api.metadata import Metadata
 
 from v2g.io.ota.repository import KeySigner, Repository, RoleName
 from v2g.io.ota.trusted import TrustedReleases
-from v2g.ota.release import Facts
+from v2g.ota.release import TargetFacts
 from v2g.pki.keys import SoftwareKey
 
 HARDWARE = "dc30"
@@ -48,7 +48,7 @@ class Maker:
         """Release an image, signed by some."""
         file = self.folder / name
         file.write_bytes(image)
-        self.repository.add(file, name, Facts(number=number, hardware=hardware or (HARDWARE,)), self.now)
+        self.repository.add(file, name, TargetFacts(number=number, hardware=hardware or (HARDWARE,)), self.now)
         self.publish(by)
 
     def publish(self, by: str = "abc", after: timedelta = timedelta()) -> None:

@@ -22,7 +22,7 @@ from v2g.errors import InstallError, StoreError, TransferError, V2GError
 from v2g.io.ota import trusted
 from v2g.io.ota.repository import KeySigner
 from v2g.io.ota.trusted import METADATA_S, TrustedReleases
-from v2g.ota.release import Facts, check_release
+from v2g.ota.release import TargetFacts, check_release
 
 pytestmark = pytest.mark.requirement("R139", "R140")
 
@@ -38,7 +38,7 @@ def maker(tmp_path: Path) -> Maker:
 
 def test_what_three_of_five_have_signed_is_believed(maker: Maker) -> None:
     release = maker.device().find("one.img")
-    assert (release.length, release.facts) == (5, Facts(number=1, hardware=(HARDWARE,)))
+    assert (release.length, release.facts) == (5, TargetFacts(number=1, hardware=(HARDWARE,)))
     check_release(release, HARDWARE, 1)
 
 

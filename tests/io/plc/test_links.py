@@ -16,7 +16,7 @@ from v2g.io.plc.impairment import ImpairmentConfig
 from v2g.io.plc.link import PlcConfig, PlcLink, parse_mac
 from v2g.io.plc.opening import open_link
 from v2g.io.plc.raw import RawLink
-from v2g.io.simulation.medium import Channel, Medium, Neighbourhood, Pair, Room
+from v2g.io.simulation.medium import Medium, MediumChannel, Neighbourhood, Pair, Room
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.observe import Observe
 from v2g.slac import mme, vendor
@@ -417,9 +417,9 @@ async def test_a_room_has_each_name_once_and_reports_who_comes_and_goes(until: C
     second.close()
     await until(lambda: seen == [("two", True), ("two", False)])
     with pytest.raises(TransportError, match="left the room"):
-        second.send(Channel.PLC, b"x")
+        second.send(MediumChannel.PLC, b"x")
     with pytest.raises(TransportError, match="do not fit"):
-        first.send(Channel.PLC, bytes(17000))
+        first.send(MediumChannel.PLC, bytes(17000))
     first.close()
 
 
@@ -431,9 +431,9 @@ async def test_noise_on_the_medium_is_for_the_modem_to_drop(
     frames: list[bytes] = []
     link.on_frame(frames.append)
     for payload in (b"", b"x", b"\x02" + os.urandom(199), _frame(mme.BROADCAST, b"\x02" * 6)):
-        vehicle_medium.send(Channel.PLC, payload)
+        vehicle_medium.send(MediumChannel.PLC, payload)
     await until(lambda: frames)
     assert frames == [_frame(mme.BROADCAST, b"\x02" * 6)]
     link.close()
-    vehicle_medium.send(Channel.PLC, _frame(mme.BROADCAST, b"\x02" * 6))
+    vehicle_medium.send(MediumChannel.PLC, _frame(mme.BROADCAST, b"\x02" * 6))
     await asyncio.sleep(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.io.capture.pcapng import tshark
 from tests.io.conftest import PtyPair
 from v2g.io.capture import recorder as capture
-from v2g.io.capture.recorder import RecordConfig, Recorder
+from v2g.io.capture.recorder import FrameRecorder, RecordConfig
 from v2g.io.plc.datalink import ChargerLink, VehicleLink
 from v2g.io.plc.link import PlcConfig, PlcLink
 from v2g.io.plc.opening import open_link
@@ -15,7 +15,7 @@ from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.plc.tap import BLANKED, without_keys
 from v2g.io.simulation.medium import Room
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Matched, Send
+from v2g.slac.actions import Matched, SendFrame
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.inspection import replay
@@ -37,7 +37,7 @@ async def _matched(tmp_path: Path, until: Callable, *, keys: bool, ports: list[P
     room = Room()
     mediums = [room.attach("secc"), room.attach("evcc")]
     configs = ports or [PlcConfig(mac=EVSE.hex(":")), PlcConfig(mac=PEV.hex(":"))]
-    recorder = Recorder(RecordConfig(file=path, network_keys=keys), application="v2g test")
+    recorder = FrameRecorder(RecordConfig(file=path, network_keys=keys), application="v2g test")
     links: list[PlcLink] = [
         open_link(configs[0], role="evse", medium=mediums[0], recorder=recorder),
         open_link(configs[1], role="ev", medium=mediums[1]),
@@ -62,7 +62,7 @@ async def test_a_recording_makes_the_core_say_the_same_again(tmp_path: Path, unt
     core.prepare(0.0)
     core.connect(0.0)
     done = [action for _, action in replay(core, received)]
-    said = [action.frame for action in done if isinstance(action, Send)]
+    said = [action.frame for action in done if isinstance(action, SendFrame)]
 
     def matching(frames: list[bytes]) -> list[bytes]:
         kinds = (mme.CmSlacParmCnf, mme.CmAttenCharInd, mme.CmSlacMatchCnf)

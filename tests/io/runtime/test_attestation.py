@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tests.io.runtime.attestation import KEY, SYSTEM, everything, flip, program, sign, write
 from v2g.errors import ConfigError
-from v2g.io.runtime.attestation import Attestation, Difference, loaded_files, make_manifest
+from v2g.io.runtime.attestation import Attestation, FileDifference, loaded_files, make_manifest
 from v2g.pki.keys import SoftwareKey
 
 __all__ = ["program"]
@@ -93,7 +93,7 @@ def test_a_module_that_is_loaded_later_from_elsewhere_is_found(program: Path, tm
     sys.modules["stranger_here"] = importlib.util.module_from_spec(spec)
     try:
         for _ in range(2):
-            assert list(attestation.loaded(manifest)) == [Difference("extra", str(stranger))]
+            assert list(attestation.loaded(manifest)) == [FileDifference("extra", str(stranger))]
         listed = replace(manifest, files={**manifest.files, str(stranger.resolve()): "00"})
         assert list(attestation.loaded(listed)) == []
     finally:
@@ -120,8 +120,8 @@ def test_a_link_of_the_system_is_of_the_system_wherever_it_leads(program: Path, 
     attestation = Attestation(write(tmp_path / "manifest.json", manifest), KEY.public_key)
     for name, extra in (
         (system / "sitecustomize.py", []),
-        (program / "own.py", [Difference("extra", str(program / "own.py"))]),
-        (winding, [Difference("extra", str(winding))]),
+        (program / "own.py", [FileDifference("extra", str(program / "own.py"))]),
+        (winding, [FileDifference("extra", str(winding))]),
     ):
         sys.modules["sitecustomize_here"] = module = ModuleType("sitecustomize_here")
         module.__file__ = str(name)

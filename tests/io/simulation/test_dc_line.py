@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from v2g.errors import TransportError
 from v2g.io.simulation.lines import ChargerDc, ChargerDcLine, VehicleDc, VehicleDcLine
-from v2g.io.simulation.medium import Channel, Medium
+from v2g.io.simulation.medium import Medium, MediumChannel
 from v2g.io.simulation.medium_folder import FolderMedium
 
 
@@ -64,6 +64,6 @@ async def test_connectors_and_second_vehicles_are_kept_apart(tmp_path: Path, cha
 async def test_garbage_on_the_wire_is_ignored(charger_medium: Medium, payloads: list[bytes]) -> None:
     line = ChargerDcLine(charger_medium)
     for payload in payloads:
-        for callback in charger_medium._subscribers[Channel.DC]:
+        for callback in charger_medium._subscribers[MediumChannel.DC]:
             callback("somebody", b"\x01S" + payload)
     assert line.vehicle is None or isinstance(line.vehicle, VehicleDc)

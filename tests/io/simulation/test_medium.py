@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from v2g.errors import TransportError
-from v2g.io.simulation.medium import MAX_PAYLOAD, Channel
+from v2g.io.simulation.medium import MAX_PAYLOAD, MediumChannel
 from v2g.io.simulation.medium_folder import FolderMedium
 
 _CHILD = """
@@ -42,11 +42,11 @@ async def test_another_process_receives_and_its_death_is_noticed(tmp_path: Path,
     medium = await FolderMedium.attach(tmp_path, "parent")
     received: list[tuple[str, bytes]] = []
     seen: list[tuple[str, bool]] = []
-    medium.subscribe(Channel.PLC, lambda *datagram: received.append(datagram))
+    medium.subscribe(MediumChannel.PLC, lambda *datagram: received.append(datagram))
     medium.on_peer(lambda *change: seen.append(change))
     process = await _child(tmp_path)
     await until(lambda: seen == [("child", True)])
-    medium.send(Channel.PLC, b"frame")
+    medium.send(MediumChannel.PLC, b"frame")
     await until(lambda: received == [("child", b"echo frame")])
     process.send_signal(signal.SIGKILL)
     await process.wait()
@@ -64,13 +64,13 @@ async def test_all_others_hear_in_order_and_only_on_the_channel(tmp_path: Path, 
     a, b, c = [await FolderMedium.attach(tmp_path, name) for name in "abc"]
     received: dict[str, list[bytes]] = {"a": [], "b": [], "c": []}
     for medium in (a, b, c):
-        medium.subscribe(Channel.CP, lambda _, data, name=medium.name: received[name].append(data))
+        medium.subscribe(MediumChannel.CP, lambda _, data, name=medium.name: received[name].append(data))
     await until(lambda: a.peers == {"b", "c"})
     for number in range(500):  # more than any kernel queue holds
-        a.send(Channel.CP, bytes((number & 0xFF,)))
-    a.send(Channel.DC, b"not for cp")
-    b.send(Channel.CP, b"to a only", to="a")
-    b.send(Channel.CP, b"to nobody", to="z")
+        a.send(MediumChannel.CP, bytes((number & 0xFF,)))
+    a.send(MediumChannel.DC, b"not for cp")
+    b.send(MediumChannel.CP, b"to a only", to="a")
+    b.send(MediumChannel.CP, b"to nobody", to="z")
     expected = [bytes((n & 0xFF,)) for n in range(500)]
     await until(lambda: received == {"a": [b"to a only"], "b": expected, "c": expected})
     for medium in (a, b, c):
@@ -86,7 +86,7 @@ async def test_leaving_is_reported_at_once_and_the_socket_removed(tmp_path: Path
     await until(lambda: not a.peers)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.sock"]
     with pytest.raises(TransportError, match="detached"):
-        b.send(Channel.CP, b"")
+        b.send(MediumChannel.CP, b"")
     a.close()
 
 
@@ -109,8 +109,8 @@ async def test_a_folder_deeper_than_a_socket_path_may_be_works(tmp_path: Path, u
     deep = tmp_path / ("x" * 100) / ("y" * 100)
     a, b = await FolderMedium.attach(deep, "a"), await FolderMedium.attach(deep, "b")
     received: list[tuple[str, bytes]] = []
-    a.subscribe(Channel.DC, lambda *datagram: received.append(datagram))
-    b.send(Channel.DC, b"hello")
+    a.subscribe(MediumChannel.DC, lambda *datagram: received.append(datagram))
+    b.send(MediumChannel.DC, b"hello")
     await until(lambda: received == [("b", b"hello")])
     b.close()
     a.close()
@@ -132,14 +132,14 @@ async def test_a_peer_restarted_under_its_name_is_reported_as_leaving_and_coming
 async def test_garbage_and_strangers_are_ignored(tmp_path: Path, until) -> None:
     a, b = await FolderMedium.attach(tmp_path, "a"), await FolderMedium.attach(tmp_path, "b")
     received: list[bytes] = []
-    a.subscribe(Channel.PLC, lambda _, data: received.append(data))
+    a.subscribe(MediumChannel.PLC, lambda _, data: received.append(data))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nameless:
         nameless.sendto(b"\x01nameless", str(tmp_path / "a.sock"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
         stranger.bind(str(tmp_path / "stranger.sock"))
         for datagram in (b"\x01never greeted", b"\x00", b"\xff" * 20, b"\xf2bye", b""):
             stranger.sendto(datagram, str(tmp_path / "a.sock"))
-    b.send(Channel.PLC, b"known")
+    b.send(MediumChannel.PLC, b"known")
     await until(lambda: received)
     assert received == [b"known"]
     a.close()
@@ -165,7 +165,7 @@ async def test_a_folder_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> 
 async def test_a_datagram_too_long_is_refused(tmp_path: Path) -> None:
     a = await FolderMedium.attach(tmp_path, "a")
     with pytest.raises(TransportError, match="do not fit"):
-        a.send(Channel.DC, bytes(MAX_PAYLOAD + 1))
+        a.send(MediumChannel.DC, bytes(MAX_PAYLOAD + 1))
     a.close()
 
 
@@ -180,12 +180,12 @@ async def test_a_peer_that_does_not_read_loses_what_is_too_much_and_hinders_nobo
     medium = await FolderMedium.attach(tmp_path, "parent")
     other = await FolderMedium.attach(tmp_path, "other")
     received: list[bytes] = []
-    other.subscribe(Channel.PLC, lambda peer, data: received.append(data) if peer == "parent" else None)
+    other.subscribe(MediumChannel.PLC, lambda peer, data: received.append(data) if peer == "parent" else None)
     await until(lambda: medium.peers == {"child", "other"})
     process.send_signal(signal.SIGSTOP)
     try:
         for number in range(1200):
-            medium.send(Channel.PLC, number.to_bytes(2, "big"))
+            medium.send(MediumChannel.PLC, number.to_bytes(2, "big"))
             if number % 8 == 0:
                 await until(lambda number=number: len(received) == number + 1)
         await until(lambda: len(received) == 1200)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from v2g.io.storage.outbox import Entry, Outbox, Position
+from v2g.io.storage.outbox import Outbox, OutboxEntry, Position
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe
 from v2g.telemetry.priority import Priority
@@ -37,7 +37,7 @@ async def made(folder: Path, keys: RecordKeys | None) -> dict[Position, bytes]:
     for part in (1, 2):
         box = await Outbox.open(folder / "o.db", EV, 5, keys=keys)
         for first in range(1, RECORDS // 2, 5):
-            entries = [Entry(seq, body(box.boot, seq), Priority(seq % 5), seq) for seq in range(first, first + 5)]
+            entries = [OutboxEntry(seq, body(box.boot, seq), Priority(seq % 5), seq) for seq in range(first, first + 5)]
             await box.put_all(entries)
             put |= {(box.boot, each.seq): each.body for each in entries}
         if part == 1:
@@ -130,7 +130,7 @@ async def test_a_file_that_is_damaged_while_it_is_open_is_set_aside(tmp_path: Pa
     """The record that found it out is stored all the same."""
     events: list[Observe] = []
     box = await Outbox.open(tmp_path / "o.db", EV, 5, observe=events.append)
-    await box.put_all([Entry(seq, body(box.boot, seq)) for seq in range(1, 41)])
+    await box.put_all([OutboxEntry(seq, body(box.boot, seq)) for seq in range(1, 41)])
     await box.confirm(box.boot, 10)
     other = sqlite3.connect(tmp_path / "o.db", isolation_level=None)
     other.execute("PRAGMA writable_schema = ON")
@@ -149,7 +149,7 @@ async def test_an_exchange_that_was_cut_goes_on(tmp_path: Path) -> None:
     """The new file is complete: it counts, whatever the former one and its log say."""
     for name, count in (("o.db", 3), ("other.db", 2)):
         box = await Outbox.open(tmp_path / name, EV, 5)
-        await box.put_all([Entry(seq, body(box.boot, seq)) for seq in range(1, count + 1)])
+        await box.put_all([OutboxEntry(seq, body(box.boot, seq)) for seq in range(1, count + 1)])
         await box.close()
     (tmp_path / "other.db").rename(tmp_path / "o.db.new")
     (tmp_path / "o.db-wal").write_bytes(b"")

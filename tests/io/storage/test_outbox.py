@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from v2g.errors import ConfigError, KeyAccessError, StoreError
 from v2g.io.storage import outbox_file
-from v2g.io.storage.outbox import MAX_ISLANDS, BootName, Entry, Gap, Outbox, Waiting
+from v2g.io.storage.outbox import MAX_ISLANDS, BootName, Gap, Outbox, OutboxEntry, Waiting
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe
 from v2g.telemetry.priority import Priority
@@ -62,10 +62,10 @@ async def test_records_come_back_in_order_until_they_are_confirmed(tmp_path: Pat
 async def test_a_record_that_is_put_again_after_its_delivery_does_not_return(tmp_path: Path) -> None:
     """Who is cancelled while the disk works does not know that his records were stored, and puts them once more."""
     box = await opened(tmp_path)
-    entries = [Entry(1, b"a"), Entry(2, b"b")]
+    entries = [OutboxEntry(1, b"a"), OutboxEntry(2, b"b")]
     await box.put_all(entries)
     assert await box.confirm(box.boot, 1) == 1
-    await box.put_all([*entries, Entry(3, b"c")])
+    await box.put_all([*entries, OutboxEntry(3, b"c")])
     assert (await numbers(box), box.size) == ([(1, 2), (1, 3)], 2)
     await box.close()
 
@@ -215,7 +215,7 @@ async def test_a_gap_ends_with_the_record_that_reports_it_and_grows_until_then(t
     await put(box, 6, Priority.DIAGNOSTIC)  # while the report is being made
     await box.close()
     box = await opened(tmp_path, max_bytes=2 * SIZE)  # a gap outlives the process
-    await box.put_all([Entry(1, b"report", Priority.SETTLEMENT, reports=gap)])
+    await box.put_all([OutboxEntry(1, b"report", Priority.SETTLEMENT, reports=gap)])
     assert await box.gaps() == [Gap(Priority.DIAGNOSTIC, 2, 3000, 5000)]  # of the last, one went for the report
     await box.close()
 
@@ -237,7 +237,7 @@ async def test_the_size_is_right_after_any_end(tmp_path: Path) -> None:
 async def test_an_important_record_is_found_among_many_others(tmp_path: Path) -> None:
     box = await opened(tmp_path)
     priorities = {3: Priority.SETTLEMENT, 8: Priority.SUMMARY, 9: Priority.SAFETY}
-    await box.put_all([Entry(seq, b"x" * 9, priorities.get(seq, Priority.LIVE)) for seq in range(1, 20)])
+    await box.put_all([OutboxEntry(seq, b"x" * 9, priorities.get(seq, Priority.LIVE)) for seq in range(1, 20)])
     assert [row.seq for row in await box.pending(least=Priority.SUMMARY)] == [3, 8, 9]
     assert [row.seq for row in await box.pending(least=Priority.SUMMARY, limit=2)] == [3, 8]
     assert [row.seq for row in await box.pending((1, 3), least=Priority.SAFETY)] == [9]
@@ -253,7 +253,7 @@ async def test_a_boot_with_many_important_records_gives_way_to_the_next(tmp_path
     box = await opened(tmp_path)
     for number in range(MAX_ISLANDS):
         assert not box.crowded
-        await box.put_all([Entry(3 * number + 1, b"a"), Entry(3 * number + 2, b"b", Priority.SETTLEMENT)])
+        await box.put_all([OutboxEntry(3 * number + 1, b"a"), OutboxEntry(3 * number + 2, b"b", Priority.SETTLEMENT)])
         await put(box, 3 * number + 3, Priority.SAFETY)  # beside the last one
     assert box.crowded
     assert (await box.next_boot(), box.boot, box.crowded) == (2, 2, False)
@@ -295,7 +295,7 @@ async def test_an_outbox_to_which_a_later_version_has_added_goes_on(tmp_path: Pa
         CREATE TABLE places (name TEXT PRIMARY KEY);
         INSERT INTO places VALUES ('later');
     """)
-    state = msgspec.msgpack.decode(newer.execute("SELECT body FROM state").fetchone()[0], type=outbox_file.State)
+    state = msgspec.msgpack.decode(newer.execute("SELECT body FROM state").fetchone()[0], type=outbox_file.OutboxState)
     state.schema = outbox_file.schema_of(newer)
     outbox_file.save_state(newer, state)
     newer.commit()

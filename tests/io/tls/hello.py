@@ -9,7 +9,7 @@ from v2g.io.tls.hello import (
     CERTIFICATE_STATUS,
     CLIENT_HELLO,
     SERVER_HELLO,
-    Entry,
+    HelloEntry,
     RootForm,
     TrustedRoot,
 )
@@ -54,8 +54,8 @@ def certificate_request(
     return message(CERTIFICATE_REQUEST, vector(1, b"") + extensions(authorities, algorithms, roots))
 
 
-def certificate(entries: Sequence[Entry]) -> bytes:
-    def one(entry: Entry) -> bytes:
+def certificate(entries: Sequence[HelloEntry]) -> bytes:
+    def one(entry: HelloEntry) -> bytes:
         status = extension(5, b"\x01" + vector(3, entry.staple)) if entry.staple else b""
         return vector(3, entry.der) + vector(2, status)
 

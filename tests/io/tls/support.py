@@ -11,7 +11,7 @@ import pytest
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import ConfigError, TlsError
 from v2g.io.tls.client import connect
-from v2g.io.tls.endpoint import ISO15118_2, Backend, Channel, Endpoint, Staple, TlsIdentity
+from v2g.io.tls.endpoint import ISO15118_2, Backend, Endpoint, Staple, TlsChannel, TlsIdentity
 from v2g.io.tls.server import TlsServer, serve
 from v2g.io.tls.stream import TlsStream
 from v2g.pki.credentials import Credentials
@@ -98,7 +98,7 @@ def only_2(tree: PkiTree) -> dict[str, Any]:
     return {"identities": (), "profile": ISO15118_2, "anchors": tree.anchors("v2g")}
 
 
-def shake(client: Channel, server: Channel, *, size: int = 1 << 20) -> None:
+def shake(client: TlsChannel, server: TlsChannel, *, size: int = 1 << 20) -> None:
     """Run a handshake in memory, at most `size` bytes at a time. Raises TlsError."""
     done = [False, False]
     for _ in range(8):

@@ -14,7 +14,7 @@ from tests.io.tls.support import evcc, only_2, secc
 from tests.pki.bad_certificates import CASES, CASES_2, Case, cases_for
 from tests.pki.forge import NOW, Forge, Made
 from v2g.errors import CERTIFICATE_REASONS, CertificateReason, TlsError
-from v2g.io.tls.endpoint import Channel, open_channel
+from v2g.io.tls.endpoint import TlsChannel, open_channel
 from v2g.pki.profiles import Generation, Role
 
 pytestmark = pytest.mark.requirement("R2")
@@ -82,7 +82,7 @@ def handshake(pki: PkiTree, role: Role, made: Made, rogue: Rogue | None = None) 
     meet(open_channel(end), rogue or Rogue(made, server=role is Role.SECC))
 
 
-def meet(channel: Channel, rogue: Rogue) -> None:
+def meet(channel: TlsChannel, rogue: Rogue) -> None:
     """Run a handshake. Raises TlsError, once the rogue has the alert."""
     try:
         for _ in range(5):

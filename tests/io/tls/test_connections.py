@@ -18,7 +18,7 @@ from tests.io.tls.support import Make, Serving, echo, evcc, join, secc, serving
 from v2g.errors import TlsError, TransportError
 from v2g.io.tls import server as tls_server
 from v2g.io.tls.client import connect
-from v2g.io.tls.endpoint import ISO15118_20, Channel, open_channel
+from v2g.io.tls.endpoint import ISO15118_20, TlsChannel, open_channel
 from v2g.io.tls.server import ADDRESS_BURST, serve
 from v2g.io.tls.stream import TlsStream
 from v2g.iso15118.engine.sdp import TCP_PORTS
@@ -331,7 +331,7 @@ async def test_closing_the_server_ends_open_connections(tree: PkiTree) -> None:
 # --- garbage ---------------------------------------------------------------------------------------------------
 
 
-def _exchange(tree: PkiTree, flip: Callable[[bytes], bytes]) -> tuple[Channel, Channel]:
+def _exchange(tree: PkiTree, flip: Callable[[bytes], bytes]) -> tuple[TlsChannel, TlsChannel]:
     """Run a handshake in memory; `flip` may change what the server gets. Raises TlsError."""
     client, server = open_channel(evcc(tree)), open_channel(secc(tree))
     for _ in range(4):

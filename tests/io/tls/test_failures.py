@@ -22,7 +22,7 @@ from tests.io.tls.support import Serving, echo, evcc, join, secc, serving
 from v2g.errors import TlsError
 from v2g.io.tls import stream as tls_stream
 from v2g.io.tls.client import connect
-from v2g.io.tls.endpoint import ISO15118_20, Channel, open_channel
+from v2g.io.tls.endpoint import ISO15118_20, TlsChannel, open_channel
 from v2g.io.tls.server import serve
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream
 from v2g.pki.crl import Revoked, load_crl, make_crl
@@ -342,7 +342,7 @@ async def test_a_flood_from_one_address_pushes_out_its_own_first(tree: PkiTree) 
                 while len(result.server._handshakes) < 32:
                     await asyncio.sleep(0.001)
 
-                async def opener(_first: bytes) -> Channel:
+                async def opener(_first: bytes) -> TlsChannel:
                     return vehicle
 
                 until = asyncio.get_running_loop().time() + 4

@@ -33,7 +33,7 @@ from v2g.io.tls.hello import (
     MAX_AUTHORITIES,
     MAX_CERTIFICATES,
     MAX_MESSAGE_BYTES,
-    Entry,
+    HelloEntry,
     PeerPreferences,
     RootForm,
     TrustedRoot,
@@ -48,7 +48,7 @@ from v2g.io.tls.hello import (
 
 names = st.lists(st.binary(min_size=1, max_size=200), max_size=8)
 codes = st.lists(st.integers(0, 0xFFFF), max_size=20)
-shown = st.lists(st.builds(Entry, st.binary(min_size=1, max_size=300), st.binary(max_size=300)), max_size=5)
+shown = st.lists(st.builds(HelloEntry, st.binary(min_size=1, max_size=300), st.binary(max_size=300)), max_size=5)
 
 
 @given(names, codes)
@@ -80,7 +80,7 @@ def test_the_roots_of_trusted_ca_keys_are_read(
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.binary(min_size=1, max_size=300))
 def test_the_messages_of_tls_12_are_read(chain: list[bytes], answer: bytes) -> None:
-    assert read_certificates(certificate_2(chain), "TLSv1.2") == tuple(map(Entry, chain))
+    assert read_certificates(certificate_2(chain), "TLSv1.2") == tuple(map(HelloEntry, chain))
     assert read_status(status(answer)) == answer
     assert read_version(server_hello()) == 0x0303
     assert read_version(server_hello(0x0304)) == 0x0304
@@ -98,7 +98,7 @@ def test_the_first_message_is_found_however_it_is_cut_into_records(body: bytes, 
 
 
 @given(shown)
-def test_every_certificate_is_read_with_the_answer_beside_it(entries: list[Entry]) -> None:
+def test_every_certificate_is_read_with_the_answer_beside_it(entries: list[HelloEntry]) -> None:
     assert read_certificates(certificate(entries)) == tuple(entries)
 
 
@@ -136,7 +136,7 @@ def test_what_is_too_long_or_of_another_kind_is_refused() -> None:
     ):
         with pytest.raises(FrameError):
             read_preferences(bad)
-    for bad in (certificate([Entry(b"x")] * (MAX_CERTIFICATES + 1)), client_hello([], [])):
+    for bad in (certificate([HelloEntry(b"x")] * (MAX_CERTIFICATES + 1)), client_hello([], [])):
         with pytest.raises(FrameError):
             read_certificates(bad)
 
@@ -174,19 +174,19 @@ async def test_the_roots_and_algorithms_of_an_openssl_client_are_read(pki: PkiTr
 def test_the_messages_of_a_whole_handshake_are_read(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each side learns whom the other trusts and what it shows; the messages are OpenSSL's."""
     received: dict[int, bytes] = {}
-    hear = peer_verifier.Verdict.on_message
+    hear = peer_verifier.PeerVerdict.on_message
 
-    def note(self: peer_verifier.Verdict, data: bytes) -> None:
+    def note(self: peer_verifier.PeerVerdict, data: bytes) -> None:
         received[data[0] + 100 * self._endpoint.server] = data
         hear(self, data)
 
-    monkeypatch.setattr(peer_verifier.Verdict, "on_message", note)
+    monkeypatch.setattr(peer_verifier.PeerVerdict, "on_message", note)
     shake(open_channel(evcc(pki)), open_channel(secc(pki)))
     subjects = tuple(x509.load_der_x509_certificate(each).subject.public_bytes() for each in pki.anchors("v2g", "oem"))
     assert read_preferences(received[CERTIFICATE_REQUEST]) == PeerPreferences(subjects, (0x0603, 0x0808))
     assert read_certificates(received[CERTIFICATE]) == (
-        Entry(pki.chain("secc")[0], pki.staple()),
-        *map(Entry, pki.chain("secc")[1:]),
+        HelloEntry(pki.chain("secc")[0], pki.staple()),
+        *map(HelloEntry, pki.chain("secc")[1:]),
     )
-    assert read_certificates(received[100 + CERTIFICATE]) == tuple(map(Entry, pki.chain("vehicle")))
+    assert read_certificates(received[100 + CERTIFICATE]) == tuple(map(HelloEntry, pki.chain("vehicle")))
     assert read_preferences(received[100 + CLIENT_HELLO]).signature_algorithms == (0x0603, 0x0808)

@@ -19,8 +19,8 @@ from tests.io.tls.support import evcc, join, refused, secc, serving
 from v2g.errors import RevocationError
 from v2g.io.tls import ocsp
 from v2g.io.tls.endpoint import ISO15118_20
-from v2g.io.tls.hello import Entry
-from v2g.io.tls.peer_verifier import Verdict
+from v2g.io.tls.hello import HelloEntry
+from v2g.io.tls.peer_verifier import PeerVerdict
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import make_response
@@ -65,10 +65,12 @@ async def test_soft_goes_on_where_nobody_has_said_anything_and_hard_does_not(
         await stream.close()
 
 
-def verdict(tree: PkiTree, *staples: bytes, **options: Any) -> Verdict:
+def verdict(tree: PkiTree, *staples: bytes, **options: Any) -> PeerVerdict:
     """Return the verdict of a vehicle that was shown the charger's chain with an answer beside each certificate."""
-    made = Verdict(evcc(tree, **options))
-    made.on_message(certificate([Entry(der, staple) for der, staple in zip(tree.chain("secc"), staples, strict=True)]))
+    made = PeerVerdict(evcc(tree, **options))
+    made.on_message(
+        certificate([HelloEntry(der, staple) for der, staple in zip(tree.chain("secc"), staples, strict=True)])
+    )
     return made
 
 
@@ -100,11 +102,11 @@ def test_a_sub_ca_that_is_revoked_or_answered_for_wrongly_is_refused(pki: PkiTre
 
 
 def test_a_certificate_message_that_cannot_be_read_is_no_chain(pki: PkiTree) -> None:
-    judged = Verdict(evcc(pki))
-    judged.on_message(certificate([Entry(b"x")])[:-1])
+    judged = PeerVerdict(evcc(pki))
+    judged.on_message(certificate([HelloEntry(b"x")])[:-1])
     assert judged.judge() != 0
     assert judged.name([], evcc(pki).current()[0]).reason == "peer_certificate_malformed"
-    assert not Verdict(evcc(pki)).staples_good()
+    assert not PeerVerdict(evcc(pki)).staples_good()
 
 
 # --- asking a responder ----------------------------------------------------------------------------------------
@@ -209,8 +211,8 @@ async def test_a_url_that_is_none_is_no_answer() -> None:
 
 def test_what_a_vehicle_staples_is_not_asked_for_and_does_not_count(pki: PkiTree) -> None:
     """V2G20-2407; and a library that forgot to ask about the staples would find nobody believed."""
-    judged = Verdict(secc(pki))
-    judged.on_message(certificate([Entry(der, b"rubbish") for der in pki.chain("vehicle")]))
+    judged = PeerVerdict(secc(pki))
+    judged.on_message(certificate([HelloEntry(der, b"rubbish") for der in pki.chain("vehicle")]))
     assert judged.judge() == 0
     assert judged.peer is not None
     judged = verdict(pki, b"rubbish", b"", b"")

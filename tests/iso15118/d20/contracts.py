@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pki_tools.tree import PkiTree
 from v2g.iso15118.engine.contracts import Contract, Service
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import PrivateKey, load_private_key, new_ed448_contract_key
 from v2g.pki.profiles import Role
 
@@ -42,7 +42,7 @@ def new_contract(tree: PkiTree, emaid: str, *, ed448: bool = False, start: int =
         "ocsp_url": "http://ocsp.invalid",
     } | change
     issuer = Issuer(x509.load_pem_x509_certificate(above.read_bytes()), load_private_key(above.with_suffix(".key")))
-    leaf = issue(Request(**request), issuer).public_bytes(serialization.Encoding.DER)
+    leaf = issue(IssueRequest(**request), issuer).public_bytes(serialization.Encoding.DER)
     return Contract((leaf, *tree.chain("contract")[1:]), key)
 
 

@@ -5,7 +5,7 @@ import pytest
 from secc.energy_manager.facts import STATION, EnergyManagerWatch
 from tests.station.bench import Bench
 from tests.station.vehicles import charging, own
-from v2g.hardware.energy_manager.commands import EnergyCommand, Step
+from v2g.hardware.energy_manager.commands import CommandStep, EnergyCommand
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.local_control import UpstreamLoad
@@ -141,7 +141,9 @@ def test_a_later_word_at_a_place_says_anew_how_long_it_stands_alone() -> None:
 
 def test_a_schedule_that_is_said_again_goes_on() -> None:
     site = Site(charging())
-    word = EnergyCommand(schedule=(Step(start_s=0, limit_w=8_000), Step(start_s=300, limit_w=3_000)), valid_s=600)
+    word = EnergyCommand(
+        schedule=(CommandStep(start_s=0, limit_w=8_000), CommandStep(start_s=300, limit_w=3_000)), valid_s=600
+    )
     site.say(word)
     assert site.allowed[0] == 8_000
     site.wait(200)
@@ -213,7 +215,7 @@ def test_currents_bound_each_conductor_of_an_outlet() -> None:
     site.say(EnergyCommand(limit_ma=16_000, discharge_ma=10_000))
     assert each_a() == (16.0, 10.0)
     assert site.allowed == (11_040, 6_900, None)
-    site.say(EnergyCommand(schedule=(Step(start_s=0, limit_ma=13_000), Step(start_s=60, limit_ma=6_000))))
+    site.say(EnergyCommand(schedule=(CommandStep(start_s=0, limit_ma=13_000), CommandStep(start_s=60, limit_ma=6_000))))
     assert each_a() == (13.0, None)
     site.wait(61)
     assert each_a() == pytest.approx((4_200 / 690, 0)), "silent for a minute: the fall-back"

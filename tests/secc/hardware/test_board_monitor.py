@@ -15,7 +15,7 @@ from v2g.hardware.board import inputs
 from v2g.hardware.board.firmware import BoardFirmware
 from v2g.hardware.board.host import BoardDown, BoardHost, BoardUp
 from v2g.hardware.board.inputs import Input
-from v2g.hardware.board.protocol import LOST_S, MAX_LINE, Line, Set, Tell, decode, encode
+from v2g.hardware.board.protocol import LOST_S, MAX_LINE, BoardLine, Set, StatusQuery, decode, encode
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
 from v2g.io.hardware.board import BoardConfig, SerialBoard
 from v2g.io.runtime.clock import Clock
@@ -44,7 +44,7 @@ class Disobedient:
         self.events: list[Any] = []
         self.again: list[Callable[[], None]] = []
         self.flow: tuple[int, int] | None = (400_000, 50_000)
-        self.sent: list[Line] = []
+        self.sent: list[BoardLine] = []
         self.monitor.forward_to(self)
         self.board.wire(msgspec.structs.replace(self.board.inputs, resistance_ohm=VEHICLE_OHM[PilotState.C]), self.now)
         self.run(0.2)
@@ -193,7 +193,7 @@ def test_lost_lines_are_repeated_and_each_input_is_taken_once_in_order() -> None
     for watts in range(5_000, 15_000, 100):
         rig.monitor.limit("site", rig.now, charge_w=watts + 20_000)
         rig.run(0.05)
-    told = {line.message.n: line.message.input for line in rig.sent[first:] if isinstance(line.message, Tell)}
+    told = {line.message.n: line.message.input for line in rig.sent[first:] if isinstance(line.message, StatusQuery)}
     assert taken == list(told.values())[: len(taken)]
     assert len(taken) >= len(told) - 3
     assert rig.board.contactor_closed
@@ -226,7 +226,7 @@ def test_a_board_that_comes_back_knows_rating_limits_and_faults() -> None:
     rig.sent.clear()
     rig.host.lost("pulled out", rig.now)
     rig.run(1.0)
-    told = [line.message.input for line in rig.sent if isinstance(line.message, Tell)]
+    told = [line.message.input for line in rig.sent if isinstance(line.message, StatusQuery)]
     rating, limit, fault = (each for each in told if not isinstance(each, inputs.Measured))
     assert isinstance(rating, inputs.BoardRating)
     assert (rating.charge_w, rating.grace_ms, rating.stop_ms) == (50_000, 250, 65_000)
@@ -251,9 +251,9 @@ def test_the_longest_lines_are_within_the_bound() -> None:
     )
     rating = inputs.BoardRating(**dict.fromkeys(bounded, most), **{f"{each}_ms": forever for each in times})
     for each in (request, limit, rating, drawn):
-        line = encode(Line(65_535, Tell(65_535, each)))
+        line = encode(BoardLine(65_535, StatusQuery(65_535, each)))
         assert len(line) <= MAX_LINE
-        assert decode(line[:-1]) == Line(65_535, Tell(65_535, each))
+        assert decode(line[:-1]) == BoardLine(65_535, StatusQuery(65_535, each))
 
 
 async def test_over_a_serial_port_the_board_says_why_it_opened() -> None:

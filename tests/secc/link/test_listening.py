@@ -14,7 +14,7 @@ from secc.link.transport import VehicleTransport
 from tests.io.tls.support import evcc, only_2, pki_2
 from tests.secc.link.transport import config
 from v2g.errors import ConfigError, TlsError
-from v2g.io.capture.recorder import RecordConfig, Recorder, packets
+from v2g.io.capture.recorder import FrameRecorder, RecordConfig, packets
 from v2g.io.network import plain_tcp
 from v2g.io.network.sdp import discover
 from v2g.io.tls.client import connect
@@ -67,7 +67,7 @@ class Charger:
 
 @contextlib.asynccontextmanager
 async def charger(
-    folder: Path, tree: PkiTree, editions: str, more: str = "", *, plain: bool, recorder: Recorder | None = None
+    folder: Path, tree: PkiTree, editions: str, more: str = "", *, plain: bool, recorder: FrameRecorder | None = None
 ) -> AsyncIterator[Charger]:
     """Run the listeners of a charger; `more` stands in its TLS section."""
     top = f"charger = {{ editions = {editions} }}\nsdp = {{ port = 0, without_tls = {str(plain).lower()} }}\n"
@@ -92,7 +92,7 @@ async def charger(
 
 async def test_connections_with_and_without_tls_are_recorded(tmp_path: Path, pki: PkiTree, pki_2: PkiTree) -> None:
     path = tmp_path / "secc.pcapng"
-    recorder = Recorder(RecordConfig(file=path), application="v2g test")
+    recorder = FrameRecorder(RecordConfig(file=path), application="v2g test")
     async with charger(tmp_path, pki, ALL, second(pki_2), plain=True, recorder=recorder) as found:
         for endpoint in (None, evcc(pki)):
             _, port = await found.answer(TLS if endpoint else NONE)

@@ -26,7 +26,7 @@ from v2g.energy.curves import FrequencyCurve
 from v2g.energy.feeder import Feeder, FeederNode
 from v2g.energy.frequency_trace import FrequencyTrace, load_trace
 from v2g.hardware.interfaces import OFF, Demand
-from v2g.hardware.simulation import Load, StageConfig, StageModel
+from v2g.hardware.simulation import StageConfig, StageLoad, StageModel
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.sequence import State
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE, Respond
@@ -64,7 +64,7 @@ class DcStage:
     def advance(self, seconds: float) -> None:
         self._model.advance(
             seconds,
-            Load(400_000, contactor_closed=True, max_charge_ma=200_000, max_discharge_ma=200_000),
+            StageLoad(400_000, contactor_closed=True, max_charge_ma=200_000, max_discharge_ma=200_000),
             connected=True,
         )
 

@@ -12,7 +12,7 @@ from tests.station.blocks.transactions.managed_payment import end
 from tests.station.blocks.transactions.managed_resumption import begin
 from v2g.hardware.zvt import commands as zvt
 from v2g.hardware.zvt.terminal_sim import Card
-from v2g.hardware.zvt.till import Ended, Job, ReadCard, Release, Reserve, Settle
+from v2g.hardware.zvt.till import JobEnded, ReadCard, ReleaseJob, ReserveJob, Settle, TillJob
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.payment.terminal import (
     AuthorizationIncreased,
@@ -55,7 +55,7 @@ class Site:
             if self.done < len(self.station.commands):
                 found = self.desk.job(self.station.commands[self.done])
                 self.done += 1
-                if isinstance(found, Job):
+                if isinstance(found, TillJob):
                     self.pair.do(found)
                 elif found is not None:
                     self.station.fact(found)
@@ -108,7 +108,7 @@ def test_a_terminal_that_cannot_be_reached_lets_nobody_begin() -> None:
     site = Site(cost=1.0)
     assert site.station.get("PaymentCtrlr", "Connected")["attributeValue"] == "true"
     site.pair.cut()
-    site.pair.events.append(Ended(job=site.pair.events[0].job, done=False))
+    site.pair.events.append(JobEnded(job=site.pair.events[0].job, done=False))
     site.work()
     assert site.station.get("PaymentCtrlr", "Connected")["attributeValue"] == "false"
     assert site.station.get("PaymentCtrlr", "Problem")["attributeValue"] == "true"
@@ -119,8 +119,8 @@ def test_a_terminal_that_cannot_be_reached_lets_nobody_begin() -> None:
 
 def reserved(found: TerminalTranslator, fields: dict[int, bytes], *, done: bool = True) -> Fact:
     job = found.job(AuthorizeCard(evse_id=2, card="c", amount=Decimal("49.995")))
-    assert job == Reserve(5_000)
-    (fact,) = found.facts(Ended(job=job, done=done, fields=fields, code=0x05), 17)  # type: ignore[arg-type]
+    assert job == ReserveJob(5_000)
+    (fact,) = found.facts(JobEnded(job=job, done=done, fields=fields, code=0x05), 17)  # type: ignore[arg-type]
     return fact
 
 
@@ -131,10 +131,10 @@ def test_a_reference_holds_what_ends_the_payment_also_after_a_restart() -> None:
     again = desk()
     settle = again.job(SettlePayment(psp_ref=fact.psp_ref, amount=Decimal("12.34")))
     assert settle == Settle("0470", 5_000, 1_234)
-    (reported,) = again.facts(Ended(job=settle, done=True), 0)
+    (reported,) = again.facts(JobEnded(job=settle, done=True), 0)
     assert reported == PaymentSettled(psp_ref=fact.psp_ref, status="Settled", receipt_id="0470")
-    assert again.job(CancelPayment(psp_ref=fact.psp_ref)) == Release("0470")
-    (reported,) = again.facts(Ended(job=Release("0470"), done=True), 0)
+    assert again.job(CancelPayment(psp_ref=fact.psp_ref)) == ReleaseJob("0470")
+    (reported,) = again.facts(JobEnded(job=ReleaseJob("0470"), done=True), 0)
     assert reported == PaymentReleased(psp_ref=fact.psp_ref)
 
 
@@ -143,7 +143,7 @@ def test_a_settlement_that_did_not_come_about_says_why(code: int | None, status:
     found = desk()
     job = found.job(SettlePayment(psp_ref="28004869-0470-5000-17", amount=Decimal(60)))
     assert job == Settle("0470", 5_000, 5_000), "never more than was reserved"
-    (reported,) = found.facts(Ended(job=job, done=False, code=code), 0)  # type: ignore[arg-type]
+    (reported,) = found.facts(JobEnded(job=job, done=False, code=code), 0)  # type: ignore[arg-type]
     assert isinstance(reported, PaymentSettled)
     assert reported.status == status
     assert reported.info
@@ -166,12 +166,12 @@ def test_cards_are_told_apart_without_their_numbers() -> None:
 
     def seen(**more: bytes) -> str:
         changed = {**fields, **{getattr(zvt, name): value for name, value in more.items()}}
-        (fact,) = found.facts(Ended(job=ReadCard(), done=True, fields=changed), 0)
+        (fact,) = found.facts(JobEnded(job=ReadCard(), done=True, fields=changed), 0)
         return fact.card  # type: ignore[attr-defined,no-any-return]
 
     several = [seen(), seen(EXPIRY=b"\x31\x01"), seen(PAN=b"\x47" * 8), seen(CARD_NAME=b"Visa\0")]
     assert all(one != other for one, other in itertools.combinations(several, 2))
     assert seen() == several[0]
     assert "4771" not in several[0]
-    (fact,) = found.facts(Ended(job=ReadCard(), done=True, fields={}), 0)
+    (fact,) = found.facts(JobEnded(job=ReadCard(), done=True, fields={}), 0)
     assert fact.card == ""  # type: ignore[attr-defined]

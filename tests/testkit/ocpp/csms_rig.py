@@ -40,7 +40,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import load_private_key, private_pem, save_secret
 from v2g.pki.profiles import Generation
 from v2g.pki.profiles import Role as CertificateRole
@@ -267,7 +267,7 @@ async def _started(
 def _v2g_authority(folder: Path) -> StationAuthority:
     """Return an authority for certificates of ISO 15118-2."""
     key = ec.generate_private_key(ec.SECP256R1())
-    root = Request(
+    root = IssueRequest(
         role=CertificateRole.V2G_ROOT,
         subject=Subject(common_name="V2G root", organization="Operator", country="DE", domain="V2G"),
         public_key=key.public_key(),
@@ -331,7 +331,7 @@ class Secured:
     def rsa(self) -> dict[str, Path]:
         """Return the back end's second certificate and its key."""
         root, key = x509.load_pem_x509_certificate(self._root[0].read_bytes()), rsa_key(2048)
-        request = Request(
+        request = IssueRequest(
             role=CertificateRole.CSMS_SERVER,
             subject=Subject(common_name="localhost", organization="Operator", country="DE"),
             public_key=key.public_key(),

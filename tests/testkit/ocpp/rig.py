@@ -23,7 +23,7 @@ from tests.virtual_time import VirtualLoop, threads_counted
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context
 from v2g.ocpp.routes import Version
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import private_pem, save_secret
 from v2g.pki.profiles import Generation, Role
 from v2g_station.simulator.behaviour import QUIET, Behaviour, TerminalFaults
@@ -280,7 +280,7 @@ def contract_files(folder: Path) -> tuple[Path, Path]:
     issuer: Issuer | None = None
     for serial, role in enumerate((Role.MO_ROOT, Role.MO_SUB1, Role.MO_SUB2, Role.CONTRACT), 1):
         key = ec.generate_private_key(ec.SECP256R1())
-        request = Request(
+        request = IssueRequest(
             role=role,
             subject=Subject(
                 common_name="DEV2GC00000001" if role is Role.CONTRACT else role.value, organization="V2G", country="DE"

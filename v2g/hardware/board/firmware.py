@@ -15,13 +15,13 @@ from v2g.hardware.board.protocol import (
     SEQUENCES,
     STATUS_S,
     VERSION,
+    BoardLine,
+    BoardStatus,
     Hello,
-    Line,
-    Reader,
-    Refused,
+    LineReader,
+    RefusedLine,
     Set,
-    Status,
-    Tell,
+    StatusQuery,
     Temperatures,
     encode,
 )
@@ -89,7 +89,7 @@ class BoardFirmware:
         )
         self.inputs = BoardInputs()
         self.silent = False
-        self._reader = Reader()
+        self._reader = LineReader()
         self._out: list[bytes] = []
         self._set = Set()
         self._greeted = False
@@ -102,7 +102,7 @@ class BoardFirmware:
         self._reading: PilotReading | None = None
         self._reread_at: float | None = None
         self._status_at = self._temperature_at = 0.0
-        self._reported: Status | None = None
+        self._reported: BoardStatus | None = None
 
     @property
     def signal(self) -> tuple[float | None, Literal["E", "F"] | None]:
@@ -140,12 +140,12 @@ class BoardFirmware:
                 case Hello(version=version):
                     self._greeted, self._temperature_at = version == VERSION, now
                     self._begin_telling()
-                    self._say(self.hello if self._greeted else Refused(reason="version"))
+                    self._say(self.hello if self._greeted else RefusedLine(reason="version"))
                     if not self._greeted:
                         self._say(self.hello)
-                case Set() | Tell() if not self._greeted:
-                    self._say(Refused(reason="hello_first"))
-                case Tell(n=n, input=what):
+                case Set() | StatusQuery() if not self._greeted:
+                    self._say(RefusedLine(reason="hello_first"))
+                case StatusQuery(n=n, input=what):
                     if self._monitor is not None and n == self._told % (SEQUENCES - 1) + 1:
                         self._told = n
                         self._monitor.take(what, now)
@@ -203,7 +203,7 @@ class BoardFirmware:
             if self._monitor is not None:
                 self._monitor.feedback(now, closed=close)
         high, low = self._levels()
-        status = Status(
+        status = BoardStatus(
             set=self._obeyed,
             cp=self._filter.state.value,
             high=high,
@@ -243,6 +243,6 @@ class BoardFirmware:
             self._monitor.switch(now, closed=wanted)
         return wanted and not self._monitor.reason
 
-    def _say(self, message: Hello | Status | Temperatures | Refused) -> None:
+    def _say(self, message: Hello | BoardStatus | Temperatures | RefusedLine) -> None:
         self._seq = (self._seq + 1) % SEQUENCES
-        self._out.append(encode(Line(self._seq, message)))
+        self._out.append(encode(BoardLine(self._seq, message)))

@@ -13,13 +13,13 @@ from v2g.hardware.board.protocol import (
     SEQUENCES,
     SET_S,
     VERSION,
+    BoardLine,
+    BoardStatus,
     Hello,
-    Line,
-    Reader,
-    Refused,
+    LineReader,
+    RefusedLine,
     Set,
-    Status,
-    Tell,
+    StatusQuery,
     Temperatures,
     encode,
 )
@@ -43,7 +43,7 @@ class BoardDown(msgspec.Struct, frozen=True):
     why: str
 
 
-Event = BoardUp | BoardDown | Status | Temperatures
+Event = BoardUp | BoardDown | BoardStatus | Temperatures
 
 
 class BoardHost:
@@ -51,7 +51,7 @@ class BoardHost:
 
     def __init__(self, lost_s: float = LOST_S) -> None:
         self._lost_s = lost_s
-        self._reader = Reader()
+        self._reader = LineReader()
         self._events: list[Event] = []
         self._out: list[bytes] = []
         self._wanted = Set()
@@ -106,7 +106,7 @@ class BoardHost:
         if self._hello is not None and self._hello.monitor and now >= self._silent_until:
             self._told = self._told % (SEQUENCES - 1) + 1
             self._untaken[self._told] = (what, now, now)
-            self._out.append(encode(Line(self._count(), Tell(self._told, what))))
+            self._out.append(encode(BoardLine(self._count(), StatusQuery(self._told, what))))
             if len(self._untaken) > _PENDING:
                 self._lose("board_lost", "does not take inputs of its monitor", now)
 
@@ -117,11 +117,11 @@ class BoardHost:
             match message:
                 case Hello():
                     self._greeted(message, now)
-                case Status() if self.up:
+                case BoardStatus() if self.up:
                     self._status(line.seq, message, now)
                 case Temperatures() if self.up:
                     self._events.append(message)
-                case Refused() if self.up:
+                case RefusedLine() if self.up:
                     self._lose("board_lost", f"rejected: {message.reason}", now)
 
     def lost(self, why: str, now: float) -> None:
@@ -142,10 +142,10 @@ class BoardHost:
             for n, (what, since, sent) in self._untaken.items():
                 if now - sent >= SET_S:
                     self._untaken[n] = (what, since, now)
-                    self._out.append(encode(Line(self._count(), Tell(n, what))))
+                    self._out.append(encode(BoardLine(self._count(), StatusQuery(n, what))))
             self._send_set(now)
         else:
-            self._out.append(encode(Line(0, Hello(version=VERSION))))
+            self._out.append(encode(BoardLine(0, Hello(version=VERSION))))
             self._next = now + GREET_S
 
     def deadline(self) -> float:
@@ -183,7 +183,7 @@ class BoardHost:
             self._events.append(BoardUp(hello))
             self._send_set(now)
 
-    def _status(self, seq: int, status: Status, now: float) -> None:
+    def _status(self, seq: int, status: BoardStatus, now: float) -> None:
         if self._board_seq is not None:
             ahead = (seq - self._board_seq) % SEQUENCES
             if ahead == 0 or ahead > SEQUENCES // 2:
@@ -220,7 +220,7 @@ class BoardHost:
         if now < self._silent_until:
             return
         self._count()
-        self._out.append(encode(Line(self._seq, msgspec.structs.replace(self._wanted, told=self._told))))
+        self._out.append(encode(BoardLine(self._seq, msgspec.structs.replace(self._wanted, told=self._told))))
         if len(self._unobeyed) < _PENDING:
             self._unobeyed[self._seq] = now
 

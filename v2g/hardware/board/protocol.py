@@ -70,7 +70,7 @@ class Set(msgspec.Struct, frozen=True, tag="SET", kw_only=True):
     told: Annotated[int, Meta(ge=0, lt=SEQUENCES)] = 0
 
 
-class Status(msgspec.Struct, frozen=True, tag="STATUS", kw_only=True):
+class BoardStatus(msgspec.Struct, frozen=True, tag="STATUS", kw_only=True):
     """Board to controller: the present state. `set` is the sequence number of the last executed SET, `cp` the filtered
     pilot state, `high` and `low` its levels (mV; no `low` while the oscillator is off), `pp` the proximity contact
     (ohm; none is open), `contactor` and `latch` their auxiliary contacts, `fan` rpm. `told` is the number of
@@ -96,7 +96,7 @@ class Temperatures(msgspec.Struct, frozen=True, tag="TEMP"):
     sensors: dict[str, int | None]
 
 
-class Tell(msgspec.Struct, frozen=True, tag="TELL"):
+class StatusQuery(msgspec.Struct, frozen=True, tag="TELL"):
     """Controller to a board with a monitor: input `n` of it (1 follows 0 and 65535), with the fields of `what`. The
     board takes inputs in order, each once; the controller repeats those that STATUS has not acknowledged (`told`)."""
 
@@ -104,16 +104,16 @@ class Tell(msgspec.Struct, frozen=True, tag="TELL"):
     input: Input
 
 
-class Refused(msgspec.Struct, frozen=True, tag="NAK", kw_only=True):
+class RefusedLine(msgspec.Struct, frozen=True, tag="NAK", kw_only=True):
     """Either way: the last HELLO was of another version, or a SET came before any HELLO."""
 
     reason: ShortText = ""
 
 
-Message = Hello | Set | Status | Temperatures | Tell | Refused
+Message = Hello | Set | BoardStatus | Temperatures | StatusQuery | RefusedLine
 
-_KINDS: Final[dict[str, type[Hello | Set | Status | Refused]]] = {
-    str(kind.__struct_config__.tag): kind for kind in (Hello, Set, Status, Refused)
+_KINDS: Final[dict[str, type[Hello | Set | BoardStatus | RefusedLine]]] = {
+    str(kind.__struct_config__.tag): kind for kind in (Hello, Set, BoardStatus, RefusedLine)
 }
 _LINE: Final = re.compile(
     rb"(?P<kind>[A-Z]{1,8}) (?P<seq>[0-9]{1,5})(?P<fields>(?: [a-z_]{1,16}=[A-Za-z0-9_.:+-]{0,32}){0,16})"
@@ -121,7 +121,7 @@ _LINE: Final = re.compile(
 )
 
 
-class Line(msgspec.Struct, frozen=True):
+class BoardLine(msgspec.Struct, frozen=True):
     """One line: its number and its message."""
 
     seq: int
@@ -133,13 +133,13 @@ def checksum(body: bytes) -> int:
     return binascii.crc_hqx(body, 0xFFFF)
 
 
-def encode(line: Line) -> bytes:
+def encode(line: BoardLine) -> bytes:
     """Return the line with its checksum and newline."""
     message = line.message
     match message:
         case Temperatures(sensors=sensors):
             fields = {name: "none" if value is None else str(value) for name, value in sensors.items()}
-        case Tell(n=n, input=told):
+        case StatusQuery(n=n, input=told):
             fields = {"n": str(n), "what": str(told.__struct_config__.tag), **_fields(told)}
         case _:
             fields = _fields(message)
@@ -156,7 +156,7 @@ def _fields(struct: msgspec.Struct) -> dict[str, str]:
     }
 
 
-def decode(line: bytes) -> Line | None:
+def decode(line: bytes) -> BoardLine | None:
     """Return the message of a line without its newline, None for an unknown kind of a newer version.
 
     Raises FrameError for an invalid line, a wrong checksum, or a field outside its range.
@@ -172,15 +172,15 @@ def decode(line: bytes) -> Line | None:
     pairs = [field.split("=", 1) for field in found["fields"].decode("ascii").split()]
     kind = found["kind"].decode("ascii")
     if kind == Temperatures.__struct_config__.tag:
-        return Line(seq, _temperatures(pairs))
+        return BoardLine(seq, _temperatures(pairs))
     fields: dict[str, Any] = dict(pairs)
     struct: Any = _KINDS.get(kind)
-    if kind == Tell.__struct_config__.tag:
-        struct, fields = Tell, {"n": fields.get("n"), "input": fields}
+    if kind == StatusQuery.__struct_config__.tag:
+        struct, fields = StatusQuery, {"n": fields.get("n"), "input": fields}
     if struct is None:
         return None
     try:
-        return Line(seq, typed_json.convert(fields, struct, strict=False))
+        return BoardLine(seq, typed_json.convert(fields, struct, strict=False))
     except msgspec.ValidationError as error:
         raise FrameError(f"{kind}: {error}") from None
 
@@ -196,7 +196,7 @@ def _temperatures(pairs: list[list[str]]) -> Temperatures:
     return Temperatures(converted)
 
 
-class Reader:
+class LineReader:
     """Splits a stream into lines: invalid data is counted and discarded, and the buffer is bounded."""
 
     def __init__(self) -> None:
@@ -205,7 +205,7 @@ class Reader:
         self.broken = 0
         """Number of invalid lines."""
 
-    def feed(self, data: bytes) -> Iterator[Line]:
+    def feed(self, data: bytes) -> Iterator[BoardLine]:
         """Yield the complete lines; unknown kinds are skipped."""
         for part in data.splitlines(keepends=True):
             ended = part.endswith((b"\n", b"\r"))

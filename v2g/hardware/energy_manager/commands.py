@@ -44,7 +44,7 @@ class FlowBounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return self.limit_ma is not None or self.discharge_ma is not None
 
 
-class Step(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CommandStep(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Values from `start_s` on, s after the command arrived."""
 
     start_s: Annotated[int, Meta(ge=0, le=604_800)]
@@ -58,7 +58,7 @@ class EnergyCommand(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only
     unless renewed.
     """
 
-    schedule: Annotated[tuple[Step, ...], Meta(max_length=1024)] = ()
+    schedule: Annotated[tuple[CommandStep, ...], Meta(max_length=1024)] = ()
     generation_w: Watts | None = None
     load_w: SignedWatts | None = None
     grid_critical: bool | None = None
@@ -97,7 +97,7 @@ def command_of(said: Mapping[str, object]) -> EnergyCommand:
 _DECODER: Final = typed_json.decoder(EnergyCommand)
 
 
-class EvseState(msgspec.Struct, frozen=True, kw_only=True):
+class ManagedEvse(msgspec.Struct, frozen=True, kw_only=True):
     """One EVSE for an energy manager: `status` is OCPP's, power in W (signed, None if not measured), total energies in
     Wh, limits and set point (W) in force, None without a set point."""
 
@@ -112,13 +112,13 @@ class EvseState(msgspec.Struct, frozen=True, kw_only=True):
     setpoint_w: int | None = None
 
 
-class StationState(msgspec.Struct, frozen=True, kw_only=True):
+class ManagedStation(msgspec.Struct, frozen=True, kw_only=True):
     """A charger's state for an energy manager. `heard`: the manager's commands apply, not the fallback."""
 
     online: bool = True
     heard: bool = False
     timeout_s: int = 0
-    evses: tuple[EvseState, ...] = ()
+    evses: tuple[ManagedEvse, ...] = ()
 
 
 Take = Callable[[int, EnergyCommand], None]
@@ -134,7 +134,7 @@ class EnergyManagerLink(Protocol):
     async def open(self) -> None:
         """Connect to the energy manager. Raises TransportError."""
 
-    def notify(self, state: StationState) -> None:
+    def notify(self, state: ManagedStation) -> None:
         """Publish the current state."""
 
     async def close(self) -> None:

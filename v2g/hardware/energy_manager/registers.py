@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from v2g.errors import CodecError
-from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState, command_of
+from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation, command_of
 from v2g.hardware.energy_manager.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusRefused, Table
 
 STRIDE: Final = 100
@@ -20,7 +20,7 @@ Kind = str
 """A format of `struct`: H, I or i."""
 
 
-class Field(NamedTuple):
+class RegisterField(NamedTuple):
     """A value: its first register, and its kind."""
 
     at: int
@@ -36,30 +36,30 @@ NOTHING: Final = {"H": 0xFFFF, "I": 0xFFFF_FFFF, "i": -0x8000_0000}
 """"Not implemented", by type."""
 
 WRITTEN: Final = {
-    "heartbeat": Field(0, "H"),
-    "valid_s": Field(1, "H"),
-    "limit_w": Field(2, "I"),
-    "discharge_w": Field(4, "I"),
-    "setpoint_w": Field(6, "i"),
-    "generation_w": Field(8, "I"),
-    "load_w": Field(10, "i"),
-    "grid_critical": Field(12, "H"),
-    "limit_ma": Field(13, "I"),
-    "discharge_ma": Field(15, "I"),
+    "heartbeat": RegisterField(0, "H"),
+    "valid_s": RegisterField(1, "H"),
+    "limit_w": RegisterField(2, "I"),
+    "discharge_w": RegisterField(4, "I"),
+    "setpoint_w": RegisterField(6, "i"),
+    "generation_w": RegisterField(8, "I"),
+    "load_w": RegisterField(10, "i"),
+    "grid_critical": RegisterField(12, "H"),
+    "limit_ma": RegisterField(13, "I"),
+    "discharge_ma": RegisterField(15, "I"),
 }
 """Holding registers by EnergyCommand field. A heartbeat of any value keeps the written values in force."""
 
 READ: Final = {
-    "version": Field(0, "H"),
-    "status": Field(1, "H"),
-    "power_w": Field(2, "i"),
-    "import_wh": Field(4, "Q"),
-    "export_wh": Field(8, "Q"),
-    "charge_limit_w": Field(12, "I"),
-    "discharge_limit_w": Field(14, "I"),
-    "setpoint_w": Field(16, "i"),
-    "evses": Field(18, "H"),
-    "timeout_s": Field(19, "H"),
+    "version": RegisterField(0, "H"),
+    "status": RegisterField(1, "H"),
+    "power_w": RegisterField(2, "i"),
+    "import_wh": RegisterField(4, "Q"),
+    "export_wh": RegisterField(8, "Q"),
+    "charge_limit_w": RegisterField(12, "I"),
+    "discharge_limit_w": RegisterField(14, "I"),
+    "setpoint_w": RegisterField(16, "i"),
+    "evses": RegisterField(18, "H"),
+    "timeout_s": RegisterField(19, "H"),
 }
 """Input registers. The station's values are the sums of its EVSEs'; its status is 1 while a manager is active."""
 
@@ -79,9 +79,9 @@ class EnergyRegisters:
         self._held = dict.fromkeys(range(evses + 1), blank)
         self._spoken = set[int]()
         """The EVSEs (0: station) that were written, except heartbeats."""
-        self._state = StationState()
+        self._state = ManagedStation()
 
-    def notify(self, state: StationState) -> None:
+    def notify(self, state: ManagedStation) -> None:
         """Set the values to be read."""
         self._state = state
 
@@ -140,7 +140,7 @@ class EnergyRegisters:
         return _registers(data)
 
 
-def _status(evses: Sequence[EvseState]) -> int:
+def _status(evses: Sequence[ManagedEvse]) -> int:
     found = evses[0].status if evses else ""
     return STATUSES.index(found) if found in STATUSES else NOTHING["H"]
 

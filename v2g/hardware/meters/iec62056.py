@@ -224,7 +224,7 @@ UNIT_NAMES: Final[Mapping[int, str]] = MappingProxyType({27: "W", 30: "Wh", 33: 
 """Units of DLMS (IEC 62056-62)."""
 
 
-class Entry(NamedTuple):
+class SmlEntry(NamedTuple):
     """One value of a list: its OBIS code (groups C, D, E), `unit` of DLMS, and the value with its power of ten."""
 
     code: str
@@ -233,7 +233,7 @@ class Entry(NamedTuple):
     value: int
 
 
-def entries(payload: bytes) -> list[Entry]:
+def entries(payload: bytes) -> list[SmlEntry]:
     """Return all numbers of the lists in a file. Raises FrameError for octets that are no messages of SML."""
     return [entry for body in list_bodies(payload) for entry in _list_entries(body[4])]
 
@@ -257,7 +257,7 @@ def sml_codes(payload: bytes) -> dict[str, float]:
     return found
 
 
-def _list_entries(rows: Value) -> Iterator[Entry]:
+def _list_entries(rows: Value) -> Iterator[SmlEntry]:
     assert isinstance(rows, list), "checked by list_bodies"
     for row in rows:
         match row:
@@ -269,4 +269,4 @@ def _list_entries(rows: Value) -> Iterator[Entry]:
             continue  # a text, such as the meter's number
         if not isinstance(unit, int | None) or not isinstance(scaler, int | None) or abs(scaler or 0) > 18:
             raise FrameError("a value of SML has a wrong unit or power of ten")
-        yield Entry(f"{name[2]}.{name[3]}.{name[4]}", unit, scaler or 0, value)
+        yield SmlEntry(f"{name[2]}.{name[3]}.{name[4]}", unit, scaler or 0, value)

@@ -62,7 +62,7 @@ Words = Mapping[tuple[Table, int], int]
 """What was read: table and address -> register, 0 to 65535."""
 
 
-class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MeterRegister(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One value of a meter: the number in its registers times `scale`, in `unit`."""
 
     address: Annotated[int, Meta(ge=0, le=65_535)]
@@ -106,7 +106,7 @@ class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return value
 
 
-class LineRegisters(Register, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class LineRegisters(MeterRegister, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A value of each line: `address` has that of L1."""
 
     step: Annotated[int, Meta(ge=1, le=1000)] = 2
@@ -118,15 +118,15 @@ class LineRegisters(Register, frozen=True, forbid_unknown_fields=True, kw_only=T
 class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One kind of meter."""
 
-    import_wh: Register
+    import_wh: MeterRegister
     """Energy towards the vehicle, never falling."""
-    export_wh: Register
+    export_wh: MeterRegister
     """Energy from the vehicle, never falling."""
-    voltage: Register | None = None
+    voltage: MeterRegister | None = None
     """Voltage between phase and neutral, or of direct current, V, if available."""
-    power: Register | None = None
+    power: MeterRegister | None = None
     """Power of all phases, signed, W, if available."""
-    frequency: Register | None = None
+    frequency: MeterRegister | None = None
     """The grid's frequency, Hz, if available."""
     line_current: LineRegisters | None = None
     """Currents of L1 to L3, A; without sign each has that of its line's power, or of the power of all."""
@@ -154,7 +154,7 @@ class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             if register.address + register.count > 0x10000:
                 raise ValueError(f"{quantity}: {register.kind} at {register.address} ends beyond register 65535")
 
-    def registers(self) -> Iterator[tuple[str, Register]]:
+    def registers(self) -> Iterator[tuple[str, MeterRegister]]:
         """Yield every quantity that the meter has, those of lines by their number, and its register."""
         for quantity in _UNITS:
             register = getattr(self, quantity)

@@ -153,7 +153,7 @@ class ModuleProtocol(Protocol):
         """Return address and state of a module if this frame completes it; None for other and for invalid frames."""
 
 
-class Module(msgspec.Struct):
+class PowerModule(msgspec.Struct):
     """The last received state of one module. `commanded`: its last command was on. `driven`: it may give power, at
     most `share_ma`."""
 
@@ -311,7 +311,7 @@ class ModuleGroup:
         self, config: ModuleBusConfig, protocol: ModuleProtocol, isolation: IsolationReceiver | None, now: float
     ) -> None:
         self._config, self._protocol, self._isolation = config, protocol, isolation
-        self._modules = {address: Module(address, now) for address in config.modules}
+        self._modules = {address: PowerModule(address, now) for address in config.modules}
         self._demand = OFF
         self._next = now
         self._counter = 0
@@ -327,12 +327,12 @@ class ModuleGroup:
         return self._isolation
 
     @property
-    def modules(self) -> tuple[Module, ...]:
+    def modules(self) -> tuple[PowerModule, ...]:
         """Every configured module."""
         return tuple(self._modules.values())
 
     @property
-    def working(self) -> tuple[Module, ...]:
+    def working(self) -> tuple[PowerModule, ...]:
         """Modules that share the load."""
         return tuple(module for module in self.modules if module.working)
 

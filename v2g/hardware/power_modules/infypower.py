@@ -15,7 +15,7 @@ D  a bench tool in Python for modules with such identifiers (presets 0x029A3FF0,
   controller is 0xF0; a response has source and destination exchanged | A B C D |
 | up to 60 modules, from address 0 | A, and the broadcast address 0x3F in B C D |
 | command 0x03: voltage V and current A, two floats | A B C |
-| 0x04: octets 5, 6, 7 are states 2, 1, 0, with the bits of `State` | A C, D for octet 6; B exchanges 5 and 6, against
+| 0x04: octets 5, 6, 7 are states 2, 1, 0, with the bits of `ModuleState` | A C, D for octet 6; B exchanges 5 and 6, against
   the document's example that it quotes |
 | 0x0A: highest and lowest voltage V, highest current 0.1 A, rated power 10 W, 16 bits each | A B |
 | 0x0C: voltage behind the output diode 0.1 V, available current 0.1 A, 16 bits each | A B |
@@ -69,7 +69,7 @@ MOST_LOAD: Final = 0.7
 """Share of the bus that may be taken: stuff bits and commands in between need the rest."""
 
 
-class State:
+class ModuleState:
     """Bits of octets 5, 6 and 7 of a state, as one number."""
 
     OFF: Final = 1 << 8
@@ -178,8 +178,8 @@ class InfypowerModules:
             reading = ModuleReading(
                 decivolts * 100,
                 round(amperes * 1000),
-                tripped=bool(state & State.TRIPPED) or address in self._refused,
-                off=bool(state & State.OFF),
+                tripped=bool(state & ModuleState.TRIPPED) or address in self._refused,
+                off=bool(state & ModuleState.OFF),
             )
         answers.clear()
         return None if reading is None else (address, reading)

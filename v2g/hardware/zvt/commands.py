@@ -65,7 +65,7 @@ LENGTHS: Final[Mapping[int, int]] = MappingProxyType(
 """Lengths of the fields (BMPs) in bytes."""
 
 
-class Command(NamedTuple):
+class ZvtCommand(NamedTuple):
     """One command, or an answer."""
 
     code: int
@@ -78,7 +78,7 @@ class Command(NamedTuple):
         return self.code.to_bytes(2, "big") + length + self.data
 
 
-def cut(buffer: bytearray) -> Iterator[Command]:
+def cut(buffer: bytearray) -> Iterator[ZvtCommand]:
     """Remove and return complete commands at the front of `buffer`. Raises FrameError for one that is too long."""
     while len(buffer) >= 3:
         start, size = 3, buffer[2]
@@ -90,7 +90,7 @@ def cut(buffer: bytearray) -> Iterator[Command]:
             raise FrameError(f"a command of {size} octets")
         if len(buffer) < start + size:
             return
-        command = Command(int.from_bytes(buffer[:2], "big"), bytes(buffer[start : start + size]))
+        command = ZvtCommand(int.from_bytes(buffer[:2], "big"), bytes(buffer[start : start + size]))
         del buffer[: start + size]
         yield command
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from v2g.hardware.zvt import commands as zvt
-from v2g.hardware.zvt.commands import Command
+from v2g.hardware.zvt.commands import ZvtCommand
 
 TERMINAL_ID: Final = 29_001_234
 NO_CARD: Final = 0x6C
@@ -32,7 +32,7 @@ class Card(msgspec.Struct, frozen=True):
     good: bool = True
 
 
-class Payment(msgspec.Struct, kw_only=True):
+class SimulatedPayment(msgspec.Struct, kw_only=True):
     """A payment at the provider, in the currency's smallest unit."""
 
     reserved: int
@@ -46,15 +46,15 @@ class SimulatedZvtTerminal:
     def __init__(self, *, password: str = "000000", reverses_booked: bool = False) -> None:  # noqa: S107
         self._password, self._reverses_booked = password, reverses_booked
         self._buffer = bytearray()
-        self._outgoing: deque[Command] = deque()
+        self._outgoing: deque[ZvtCommand] = deque()
         self._sent = False
         """Whether an acknowledgement is awaited."""
-        self.asked: Command | None = None
+        self.asked: ZvtCommand | None = None
         """A request that waits for a card, or for a person at the terminal."""
         """A request that waits for a card."""
         self._output: list[bytes] = []
         self.registered = False
-        self.payments: dict[str, Payment] = {}
+        self.payments: dict[str, SimulatedPayment] = {}
         """By receipt number."""
         self.waits_for_card = False
 
@@ -91,18 +91,18 @@ class SimulatedZvtTerminal:
             + bytes([zvt.TLV, 4, 0x1F, 0x12, 1, 2])
         )
         if asked.code == zvt.READ_CARD:
-            self._say(Command(zvt.STATUS, zvt.field(zvt.RESULT, b"\0") + shown), Command(zvt.COMPLETION))
+            self._say(ZvtCommand(zvt.STATUS, zvt.field(zvt.RESULT, b"\0") + shown), ZvtCommand(zvt.COMPLETION))
         elif not card.good:
             self._fail(DECLINED)
         else:
             amount = zvt.number(zvt.fields(asked.data)[zvt.AMOUNT])
             receipt = f"{len(self.payments) + 1:04d}"
-            self.payments[receipt] = Payment(reserved=amount)
+            self.payments[receipt] = SimulatedPayment(reserved=amount)
             self._succeed(receipt, amount, shown)
 
     # -- inside
 
-    def _received(self, command: Command) -> None:
+    def _received(self, command: ZvtCommand) -> None:
         if command.code >> 8 in (0x80, zvt.NACK):
             self._sent = False
             self._send()
@@ -112,29 +112,29 @@ class SimulatedZvtTerminal:
             self._answer()
             self.registered = fine
             tid = zvt.field(zvt.TERMINAL_ID, zvt.bcd(TERMINAL_ID, 4))
-            self._say(Command(zvt.COMPLETION, zvt.field(zvt.STATUS_BYTE, b"\0") + tid) if fine else _aborted(0x83))
+            self._say(ZvtCommand(zvt.COMPLETION, zvt.field(zvt.STATUS_BYTE, b"\0") + tid) if fine else _aborted(0x83))
         elif command.code == zvt.ABORT:
             self._answer()
             if self.asked is not None:
                 self.asked, self.waits_for_card = None, False
                 self._say(_aborted(NO_CARD))
         elif not self.registered:
-            self._output.append(Command(zvt.NACK << 8 | 0x6B).encode())
+            self._output.append(ZvtCommand(zvt.NACK << 8 | 0x6B).encode())
         elif self.asked is not None or self._outgoing:
-            self._output.append(Command(zvt.NACK << 8 | 0x9C).encode())
+            self._output.append(ZvtCommand(zvt.NACK << 8 | 0x9C).encode())
         else:
             match command.code:
                 case zvt.READ_CARD | zvt.RESERVATION:
                     self._answer()
                     self.asked, self.waits_for_card = command, True
-                    self._say(Command(zvt.INTERMEDIATE, b"\x0a"))
+                    self._say(ZvtCommand(zvt.INTERMEDIATE, b"\x0a"))
                 case zvt.PARTIAL_REVERSAL | zvt.RESERVATION_REVERSAL:
                     self._answer()
                     self._close(command)
                 case _:
-                    self._output.append(Command(zvt.NACK << 8 | 0x83).encode())
+                    self._output.append(ZvtCommand(zvt.NACK << 8 | 0x83).encode())
 
-    def _close(self, command: Command) -> None:
+    def _close(self, command: ZvtCommand) -> None:
         """Charge a reservation, or release it."""
         known = zvt.fields(command.data)
         receipt = known.get(zvt.RECEIPT, b"").hex().upper()
@@ -160,16 +160,16 @@ class SimulatedZvtTerminal:
         fields = zvt.field(zvt.RESULT, b"\0") + zvt.field(zvt.AMOUNT, zvt.bcd(amount, 6))
         fields += zvt.field(zvt.RECEIPT, bytes.fromhex(receipt)) + zvt.field(zvt.TRACE, bytes.fromhex(f"00{receipt}"))
         fields += zvt.field(zvt.TERMINAL_ID, zvt.bcd(TERMINAL_ID, 4)) + more
-        line = Command(zvt.PRINT_LINE, b"\0" + f"Receipt {receipt}".encode())
-        self._say(Command(zvt.STATUS, fields), line, Command(zvt.COMPLETION))
+        line = ZvtCommand(zvt.PRINT_LINE, b"\0" + f"Receipt {receipt}".encode())
+        self._say(ZvtCommand(zvt.STATUS, fields), line, ZvtCommand(zvt.COMPLETION))
 
     def _fail(self, code: int) -> None:
-        self._say(Command(zvt.STATUS, zvt.field(zvt.RESULT, bytes([code]))), _aborted(code))
+        self._say(ZvtCommand(zvt.STATUS, zvt.field(zvt.RESULT, bytes([code]))), _aborted(code))
 
     def _answer(self) -> None:
-        self._output.append(Command(zvt.ACK).encode())
+        self._output.append(ZvtCommand(zvt.ACK).encode())
 
-    def _say(self, *commands: Command) -> None:
+    def _say(self, *commands: ZvtCommand) -> None:
         self._outgoing.extend(commands)
         self._send()
 
@@ -179,5 +179,5 @@ class SimulatedZvtTerminal:
             self._output.append(self._outgoing.popleft().encode())
 
 
-def _aborted(code: int, receipt: str = "") -> Command:
-    return Command(zvt.ABORTED, bytes([code]) + (zvt.field(zvt.RECEIPT, bytes.fromhex(receipt)) if receipt else b""))
+def _aborted(code: int, receipt: str = "") -> ZvtCommand:
+    return ZvtCommand(zvt.ABORTED, bytes([code]) + (zvt.field(zvt.RECEIPT, bytes.fromhex(receipt)) if receipt else b""))

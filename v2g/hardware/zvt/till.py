@@ -12,7 +12,7 @@ import msgspec
 
 from v2g.errors import FrameError
 from v2g.hardware.zvt import commands as zvt
-from v2g.hardware.zvt.commands import Command
+from v2g.hardware.zvt.commands import ZvtCommand
 
 ACK_S: Final = 5.0
 """Time-out for the acknowledgement of a command (T3)."""
@@ -28,25 +28,25 @@ NOT_POSSIBLE: Final = 0x8483
 """The answer to an unknown command."""
 
 
-class Job(msgspec.Struct, frozen=True):
+class TillJob(msgspec.Struct, frozen=True):
     """Base of a terminal's jobs."""
 
 
-class Register(Job, frozen=True):
+class RegisterJob(TillJob, frozen=True):
     """Register this till."""
 
 
-class ReadCard(Job, frozen=True):
+class ReadCard(TillJob, frozen=True):
     """Wait for a card."""
 
 
-class Reserve(Job, frozen=True):
+class ReserveJob(TillJob, frozen=True):
     """Reserve an amount, in the currency's smallest unit, on a presented card."""
 
     amount: int
 
 
-class Settle(Job, frozen=True):
+class Settle(TillJob, frozen=True):
     """Charge `amount` of what was `reserved` under a receipt number, and release the rest."""
 
     receipt: str
@@ -54,20 +54,20 @@ class Settle(Job, frozen=True):
     amount: int
 
 
-class Release(Job, frozen=True):
+class ReleaseJob(TillJob, frozen=True):
     """Release the reservation."""
 
     receipt: str
 
 
-class Enquire(Job, frozen=True):
+class Enquire(TillJob, frozen=True):
     """Query open reservations."""
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
+class JobEnded(msgspec.Struct, frozen=True, kw_only=True):
     """Result of a job. `code` is the terminal's reason (a result or rejection code), None without one."""
 
-    job: Job
+    job: TillJob
     done: bool
     fields: dict[int, bytes] = msgspec.field(default_factory=dict)
     code: int | None = None
@@ -91,8 +91,8 @@ class Till:
     def __init__(self, config: TillConfig) -> None:
         self._config = config
         self._buffer = bytearray()
-        self._jobs: deque[Job] = deque()
-        self._current: Job | None = None
+        self._jobs: deque[TillJob] = deque()
+        self._current: TillJob | None = None
         self._status: dict[int, bytes] = {}
         self._stopping = False
         self._unsure = False
@@ -101,7 +101,7 @@ class Till:
         """Whether the terminal may hold an unknown reservation."""
         self._known: set[str] = set()
         self._output: list[bytes] = []
-        self._events: list[Ended] = []
+        self._events: list[JobEnded] = []
         self.due: float | None = None
         """When `tick` must be called."""
         self.registered = self.refused = False
@@ -113,20 +113,20 @@ class Till:
         """The connection is open: register."""
         self._buffer.clear()
         self._output.clear()
-        self._begin(Register(), now)
+        self._begin(RegisterJob(), now)
 
     def closed(self) -> None:
         """The connection is lost."""
         self.registered = self.refused = False
         job, self._current, self.due = self._current, None, None
         match job:
-            case Settle() | Release():
+            case Settle() | ReleaseJob():
                 self._jobs.appendleft(job)
                 self._unsure = True
-            case Reserve():
+            case ReserveJob():
                 self._orphan = True
                 self._notify(job, done=False)
-            case Register() | ReadCard():
+            case RegisterJob() | ReadCard():
                 self._notify(job, done=False)
 
     def receive(self, data: bytes, now: float) -> None:
@@ -153,13 +153,13 @@ class Till:
                 self._status.update(zvt.fields(command.data[1:]))
                 self._end(done=False, code=command.data[0] if command.data else None, now=now)
             else:
-                self._output.append(Command(NOT_POSSIBLE).encode())
+                self._output.append(ZvtCommand(NOT_POSSIBLE).encode())
 
-    def do(self, job: Job, now: float) -> None:
+    def do(self, job: TillJob, now: float) -> None:
         """Queue a job; an equal one is not repeated."""
         if job == self._current or job in self._jobs:
             return
-        if isinstance(job, Settle | Release):
+        if isinstance(job, Settle | ReleaseJob):
             self._known.add(job.receipt)
         self._jobs.append(job)
         self._go_on(now)
@@ -184,7 +184,7 @@ class Till:
         self._output.clear()
         return data
 
-    def events(self) -> Iterator[Ended]:
+    def events(self) -> Iterator[JobEnded]:
         """Return the events."""
         while self._events:
             yield self._events.pop(0)
@@ -195,45 +195,45 @@ class Till:
         if not self.registered or self.due is not None:
             if isinstance(self._current, ReadCard) and self._jobs and not self._stopping:
                 self._stopping = True
-                self._output.append(Command(zvt.ABORT).encode())
+                self._output.append(ZvtCommand(zvt.ABORT).encode())
             return
         if self._orphan or (self._unsure and self._jobs):
             self._begin(Enquire(), now)
         elif self._jobs:
             self._begin(self._jobs.popleft(), now)
 
-    def _begin(self, job: Job, now: float) -> None:
+    def _begin(self, job: TillJob, now: float) -> None:
         self._current, self._status, self._stopping = job, {}, False
         self._output.append(self._command(job).encode())
         self.due = now + ACK_S
 
-    def _command(self, job: Job) -> Command:
+    def _command(self, job: TillJob) -> ZvtCommand:
         config, field = self._config, zvt.field
         currency = zvt.bcd(config.currency, 2)
         coin = field(zvt.CURRENCY, currency)
         match job:
-            case Register():
+            case RegisterJob():
                 head = bytes.fromhex(config.password) + bytes([config.config_byte])
-                return Command(zvt.REGISTRATION, head + currency + bytes([0x03, 0, zvt.TLV, 0]))
+                return ZvtCommand(zvt.REGISTRATION, head + currency + bytes([0x03, 0, zvt.TLV, 0]))
             case ReadCard():
-                return Command(zvt.READ_CARD, bytes([config.read_s]))
-            case Reserve(amount=amount):
-                return Command(zvt.RESERVATION, field(zvt.AMOUNT, zvt.bcd(amount, 6)) + coin)
+                return ZvtCommand(zvt.READ_CARD, bytes([config.read_s]))
+            case ReserveJob(amount=amount):
+                return ZvtCommand(zvt.RESERVATION, field(zvt.AMOUNT, zvt.bcd(amount, 6)) + coin)
             case Settle():
                 booked_amount = job.amount if config.reverses_booked else job.reserved - job.amount
                 receipt = field(zvt.RECEIPT, bytes.fromhex(job.receipt))
-                return Command(zvt.PARTIAL_REVERSAL, receipt + field(zvt.AMOUNT, zvt.bcd(booked_amount, 6)) + coin)
-            case Release(receipt=receipt_no):
+                return ZvtCommand(zvt.PARTIAL_REVERSAL, receipt + field(zvt.AMOUNT, zvt.bcd(booked_amount, 6)) + coin)
+            case ReleaseJob(receipt=receipt_no):
                 receipt = field(zvt.RECEIPT, bytes.fromhex(receipt_no))
-                return Command(zvt.RESERVATION_REVERSAL, receipt + coin)
+                return ZvtCommand(zvt.RESERVATION_REVERSAL, receipt + coin)
             case Enquire():
-                return Command(zvt.PARTIAL_REVERSAL, field(zvt.RECEIPT, bytes.fromhex(zvt.NO_RECEIPT)))
+                return ZvtCommand(zvt.PARTIAL_REVERSAL, field(zvt.RECEIPT, bytes.fromhex(zvt.NO_RECEIPT)))
         raise AssertionError(job)
 
     # -- messages of the terminal
 
     def _acknowledge(self) -> None:
-        self._output.append(Command(zvt.ACK).encode())
+        self._output.append(ZvtCommand(zvt.ACK).encode())
 
     def _wait(self, now: float) -> None:
         if self._current is not None:
@@ -244,7 +244,7 @@ class Till:
         job = self._current
         if self._stopping or job is None:
             return  # of the abort: the card is read to its end
-        if reason == BUSY and not isinstance(job, Register | ReadCard):
+        if reason == BUSY and not isinstance(job, RegisterJob | ReadCard):
             self._current = None
             if not isinstance(job, Enquire):  # which is repeated as long as there are reservations
                 self._jobs.appendleft(job)
@@ -256,12 +256,12 @@ class Till:
         job, self._current, self.due = self._current, None, None
         if job is None:
             return
-        if isinstance(job, Register):
+        if isinstance(job, RegisterJob):
             self.registered, self.refused = done, not done
         if isinstance(job, Enquire):
             self._found(self._status.get(zvt.RECEIPT, b"").hex().upper())
         else:
-            if isinstance(job, Reserve) and done:
+            if isinstance(job, ReserveJob) and done:
                 if zvt.RECEIPT in self._status:
                     self._known.add(self._status[zvt.RECEIPT].hex().upper())
                 else:
@@ -275,14 +275,14 @@ class Till:
         if self._orphan:
             self._orphan = False
             if receipt not in ("", zvt.NO_RECEIPT) and receipt not in self._known:
-                self._jobs.appendleft(Release(receipt))
+                self._jobs.appendleft(ReleaseJob(receipt))
                 return
         if self._unsure:
             self._unsure = False
             if receipt == zvt.NO_RECEIPT:
                 self._notify(self._jobs.popleft(), done=True)
 
-    def _notify(self, job: Job, *, done: bool, code: int | None = None) -> None:
-        if isinstance(job, Settle | Release) and done:
+    def _notify(self, job: TillJob, *, done: bool, code: int | None = None) -> None:
+        if isinstance(job, Settle | ReleaseJob) and done:
             self._known.discard(job.receipt)
-        self._events.append(Ended(job=job, done=done, fields=self._status, code=code))
+        self._events.append(JobEnded(job=job, done=done, fields=self._status, code=code))

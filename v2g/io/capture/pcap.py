@@ -20,7 +20,7 @@ MAGICS: Final = {
 _HEADER, _PACKET = 24, 16
 
 
-class Reader:
+class PcapReader:
     """Takes a capture in pieces of any size and returns its packets; holds one unfinished packet."""
 
     def __init__(self) -> None:

@@ -106,7 +106,7 @@ def secrets(data: bytes, kind: int = TLS_KEY_LOG) -> bytes:
     return block(_SECRETS, struct.pack("<II", kind, len(data)) + _padded(data))
 
 
-class Reader:
+class PcapngReader:
     """Takes a capture in pieces of any size and returns its records; holds one unfinished block, at most MAX_BLOCK."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_mib: Annotated[int, Meta(ge=1, le=4096, description="size of a full file, MiB")] = 64
 
 
-class Recorder:
+class FrameRecorder:
     """One file. A full disk ends the recording, never the program."""
 
     def __init__(self, config: RecordConfig, *, application: str, now_ns: Callable[[], int] = wall_ns) -> None:
@@ -109,7 +109,7 @@ class Recorder:
 
 def _whole(fd: int, path: Path) -> int:
     """Return the length of the complete blocks. Raises TransportError unless the file is a recording."""
-    reader = pcapng.Reader()
+    reader = pcapng.PcapngReader()
     try:
         while data := os.read(fd, _CHUNK):
             reader.feed(data)
@@ -128,7 +128,7 @@ def read(path: Path, errors: list[V2GError] | None = None) -> Iterator[Record]:
     size = 0
     try:
         with path.open("rb") as file:
-            reader = pcap.Reader() if file.read(4) in pcap.MAGICS else pcapng.Reader()
+            reader = pcap.PcapReader() if file.read(4) in pcap.MAGICS else pcapng.PcapngReader()
             file.seek(0)
             while data := file.read(_CHUNK):
                 size += len(data)
@@ -151,4 +151,4 @@ def packets(path: Path, errors: list[V2GError] | None = None) -> Iterator[Packet
     return (record for record in read(path, errors) if isinstance(record, Packet))
 
 
-__all__ = ["Packet", "RecordConfig", "Recorder", "Secrets", "packets", "read"]
+__all__ = ["FrameRecorder", "Packet", "RecordConfig", "Secrets", "packets", "read"]

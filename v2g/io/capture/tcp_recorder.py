@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.io.capture.recorder import Recorder
+from v2g.io.capture.recorder import FrameRecorder
 
 # -- A TCP connection as Ethernet frames, generated from the bytes of each side: pure. The kernel does not show the
 # real frames; these carry the same bytes in the same order with complete headers, so that Wireshark shows the capture
@@ -42,7 +42,7 @@ class Socket(msgspec.Struct, frozen=True):
         return b"\x02\x54" + self.port.to_bytes(2, "big") + self.address[-2:]
 
 
-class _Way:
+class _TcpWay:
     """What all frames of one direction share."""
 
     def __init__(self, source: Socket, destination: Socket) -> None:
@@ -55,7 +55,7 @@ class TcpFrames:
     """Frames of one connection. Every method returns the frames of an event, in order."""
 
     def __init__(self, client: Socket, server: Socket) -> None:
-        self._ways = (_Way(client, server), _Way(server, client))
+        self._ways = (_TcpWay(client, server), _TcpWay(server, client))
         self._sent = [0, 0]  # sequence numbers, that of the client first
 
     def open(self) -> list[bytes]:
@@ -99,7 +99,9 @@ class ConnectionRecorder:
     Their frames are not recorded at the port as well: each byte appears once.
     """
 
-    def __init__(self, recorder: Recorder, description: str = "bytes of the TCP connection, in synthetic TCP") -> None:
+    def __init__(
+        self, recorder: FrameRecorder, description: str = "bytes of the TCP connection, in synthetic TCP"
+    ) -> None:
         number = recorder.interface("tcp", description)
         recorder.has_connections = True
         self._packet = partial(recorder.packet, number)

@@ -26,7 +26,7 @@ _EXTENSIONS: Final = frozenset({0, 43, _FRAGMENT, _AUTHENTICATION, 60, 135, 139,
 _WORD: Final = 0x1_0000_0000
 
 
-class Segment(msgspec.Struct, frozen=True):
+class TcpSegment(msgspec.Struct, frozen=True):
     """A TCP segment: its ends are address and port; `data` is less than was sent if the recording truncates frames."""
 
     source: bytes
@@ -37,7 +37,7 @@ class Segment(msgspec.Struct, frozen=True):
     data: bytes
 
 
-def segment_of(packet: Packet) -> Segment | None:
+def segment_of(packet: Packet) -> TcpSegment | None:
     """Return the TCP segment in a captured frame, None for anything else."""
     frame = packet.data
     ip = _ip_packet(packet.interface.link_type, frame)
@@ -49,7 +49,7 @@ def segment_of(packet: Packet) -> Segment | None:
     source, destination, tcp, length = found
     if len(tcp) < 20 or not 20 <= (offset := (tcp[12] >> 4) * 4) <= min(length, len(tcp)):
         return None
-    return Segment(
+    return TcpSegment(
         source=source + tcp[:2],
         destination=destination + tcp[2:4],
         sequence=int.from_bytes(tcp[4:8], "big"),
@@ -104,9 +104,9 @@ class Direction:
     def __init__(self) -> None:
         self._begin: int | None = None
         self._next: int | None = None
-        self._held: dict[int, Segment] = {}
+        self._held: dict[int, TcpSegment] = {}
 
-    def take(self, segment: Segment) -> Iterator[tuple[bytes, bool]]:
+    def take(self, segment: TcpSegment) -> Iterator[tuple[bytes, bool]]:
         """Yield the bytes that are in order now, each with whether some before them are missing.
 
         Without the connection's beginning they count from the first segment that is seen.
@@ -127,7 +127,7 @@ class Direction:
             if len(self._held) > MAX_HELD:
                 yield from self._skip()
 
-    def begins_anew(self, segment: Segment) -> bool:
+    def begins_anew(self, segment: TcpSegment) -> bool:
         """Return whether a segment of this end opens another connection between the same ends."""
         return bool(segment.flags & SYN) and self._next is not None and self._begin != (segment.sequence + 1) % _WORD
 
@@ -148,7 +148,7 @@ class Direction:
         self._next = first
         yield from self._pass_on(self._held.pop(first), 0, gap=True)
 
-    def _pass_on(self, segment: Segment, known: int, *, gap: bool) -> Iterator[tuple[bytes, bool]]:
+    def _pass_on(self, segment: TcpSegment, known: int, *, gap: bool) -> Iterator[tuple[bytes, bool]]:
         while True:
             assert self._next is not None
             fresh = segment.data[known:]

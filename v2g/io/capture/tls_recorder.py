@@ -6,14 +6,14 @@ from functools import partial
 
 import msgspec
 
-from v2g.io.capture.recorder import Recorder
+from v2g.io.capture.recorder import FrameRecorder
 from v2g.io.capture.tcp_recorder import ConnectionRecorder, RecordedConnection
-from v2g.io.tls.endpoint import Channel, Endpoint
+from v2g.io.tls.endpoint import Endpoint, TlsChannel
 from v2g.pki.credentials import Credentials
 from v2g.pki.verify import VerifiedChain
 
 
-def recorded(endpoint: Endpoint, recorder: Recorder) -> Endpoint:
+def recorded(endpoint: Endpoint, recorder: FrameRecorder) -> Endpoint:
     """Return `endpoint` with its connections written into `recorder`; their secrets, too, if it keeps a key log.
 
     Frames recorded at the port would come before the secrets, too early for readers that do not look ahead.
@@ -27,14 +27,14 @@ def recorded(endpoint: Endpoint, recorder: Recorder) -> Endpoint:
     )
 
 
-def _log_key(recorder: Recorder, key_log: Callable[[bytes], None], line: bytes) -> None:
+def _log_key(recorder: FrameRecorder, key_log: Callable[[bytes], None], line: bytes) -> None:
     key_log(line)
     recorder.secrets(line.rstrip(b"\n") + b"\n")
 
 
 def _record(
-    connections: ConnectionRecorder, channel: Channel, writer: asyncio.StreamWriter, *, server: bool
-) -> Channel:
+    connections: ConnectionRecorder, channel: TlsChannel, writer: asyncio.StreamWriter, *, server: bool
+) -> TlsChannel:
     recording = connections.open(writer, server=server)
     return channel if recording is None else RecordedChannel(channel, recording)
 
@@ -42,7 +42,7 @@ def _record(
 class RecordedChannel:
     """A Channel whose connection is recorded."""
 
-    def __init__(self, channel: Channel, recording: RecordedConnection) -> None:
+    def __init__(self, channel: TlsChannel, recording: RecordedConnection) -> None:
         self._channel, self._recording = channel, recording
         self._fed = bytearray()
         self._ending = False

@@ -11,7 +11,7 @@ from msgspec import Meta
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.board.host import BoardDown, BoardHost, BoardUp
 from v2g.hardware.board.inputs import Input
-from v2g.hardware.board.protocol import BAUD_RATE, LOST_S, OFF, Set, Status, Temperatures
+from v2g.hardware.board.protocol import BAUD_RATE, LOST_S, OFF, BoardStatus, Set, Temperatures
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import BoardParts, OnFault
 from v2g.hardware.pilot import ReportingPilot
@@ -60,7 +60,7 @@ class SerialBoard(ReportingPilot):
         self._config, self._clock, self._observe_to = config, clock, observe
         self._loop = asyncio.get_running_loop()
         self._host = BoardHost(config.lost_s)
-        self._status: Status | None = None
+        self._status: BoardStatus | None = None
         self._status_at = clock.monotonic()
         self._temperatures: dict[str, float | None] = {}
         self._down = "board_lost"
@@ -297,7 +297,7 @@ class SerialBoard(ReportingPilot):
                         self._report_fault(fault, active=True)
                     self._report_contactor(closed=False)
                     self._report_wire(PilotState.F, "", self._proximity)
-                case Status():
+                case BoardStatus():
                     self._take(event)
                 case Temperatures():
                     self._temperatures = {n: None if t is None else t / 10 for n, t in event.sensors.items()}
@@ -310,7 +310,7 @@ class SerialBoard(ReportingPilot):
         if not self._closed:
             self._timer = self._loop.call_later(self._host.deadline() - self._clock.monotonic(), self._tick)
 
-    def _take(self, status: Status) -> None:
+    def _take(self, status: BoardStatus) -> None:
         before, self._status = self._status, status
         self._status_at = self._clock.monotonic()
         if before is None:

@@ -14,7 +14,7 @@ import msgspec
 from v2g.errors import StoreError, TransportError
 from v2g.hardware.interfaces import EmergencyOutput
 from v2g.io.hardware.driver import Driver, DriverContext
-from v2g.io.hardware.gpio import GpiodLines, GpioLine, Lines
+from v2g.io.hardware.gpio import GpiodLines, GpioLine, GpioLines
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import run_all
 from v2g.io.storage.emergency_log import EmergencyLog, EmergencyRecord
@@ -39,7 +39,7 @@ class GpioEmergencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 class GpioEmergencyOutput:
     """See EmergencyOutput."""
 
-    def __init__(self, lines: Lines, *, feedback: bool) -> None:
+    def __init__(self, lines: GpioLines, *, feedback: bool) -> None:
         self._lines, self._feedback, self._commanded = lines, feedback, False
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from v2g.errors import FrameError, TransportError
-from v2g.hardware.energy_manager.commands import Refused, StationState, Take
+from v2g.hardware.energy_manager.commands import ManagedStation, Refused, Take
 from v2g.hardware.energy_manager.modbus_server import ModbusConversation, ModbusRefused
 from v2g.hardware.energy_manager.registers import EnergyRegisters
 from v2g.io.hardware.energy_config import EnergyModbusConfig
@@ -47,7 +47,7 @@ class ModbusEnergyManager:
                 hint="host must be an address of this machine; ports below 1024 need the right to use them",
             ) from None
 
-    def notify(self, state: StationState) -> None:
+    def notify(self, state: ManagedStation) -> None:
         """See EnergyManagerLink."""
         self._registers.notify(state)
 

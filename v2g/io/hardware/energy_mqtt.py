@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from v2g.errors import CodecError, TransportError
-from v2g.hardware.energy_manager.commands import Refused, StationState, Take, read_command
+from v2g.hardware.energy_manager.commands import ManagedStation, Refused, Take, read_command
 from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.mqtt.client import MqttClient
 from v2g.io.runtime.supervision import spawn
@@ -43,7 +43,7 @@ class MqttEnergyManager:
         )
         for topic in self._places:
             self._client.subscribe(topic)
-        self._state: StationState | None = None
+        self._state: ManagedStation | None = None
         self._published: dict[str, bytes] = {}
         self._refusals: list[bytes] = []
         self._news = asyncio.Event()
@@ -55,7 +55,7 @@ class MqttEnergyManager:
         self._client.start()
         self._telling = spawn(self._publish_loop(), name="energy manager")
 
-    def notify(self, state: StationState) -> None:
+    def notify(self, state: ManagedStation) -> None:
         """See EnergyManagerLink."""
         self._state = state
         self._news.set()

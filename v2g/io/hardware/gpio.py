@@ -29,7 +29,7 @@ class GpioLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Resistor of the chip at an input."""
 
 
-class Lines(Protocol):
+class GpioLines(Protocol):
     """Lines by the names that their user gives them. Threads may call it at the same time."""
 
     def read(self) -> dict[str, bool]:

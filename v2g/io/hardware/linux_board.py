@@ -28,7 +28,7 @@ from v2g.iec61851.pilot import (
     ONE_LEVEL_S,
     TOLERANCE_MV,
     Levels,
-    PeakWindow,
+    LevelWindow,
     PilotFault,
     PilotFilter,
     PilotState,
@@ -37,7 +37,7 @@ from v2g.iec61851.pilot import (
 )
 from v2g.iec61851.proximity import Coding, Proximity, read_proximity
 from v2g.io.hardware.driver import Driver, DriverContext
-from v2g.io.hardware.gpio import GpiodLines, GpioLine, Lines
+from v2g.io.hardware.gpio import GpiodLines, GpioLine, GpioLines
 from v2g.io.hardware.sysfs import AdcInput, PwmOutput
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import new_thread
@@ -222,7 +222,7 @@ class PilotLevels:
 
     def __init__(self, high: Callable[[], int], low: Callable[[], int] | None, now: Callable[[], float]) -> None:
         self._high, self._low, self._now = high, low, now
-        self._window = PeakWindow()
+        self._window = LevelWindow()
         self._oscillates = self._followed = False
         self._began = float("-inf")
 
@@ -334,7 +334,7 @@ class LinuxBoard(ReportingPilot):
         self,
         config: LinuxBoardConfig,
         clock: Clock,
-        lines: Lines,
+        lines: GpioLines,
         oscillator: Oscillator,
         levels: PilotLevels,
         plug: Callable[[], Proximity] | None,
@@ -753,7 +753,7 @@ def plug_at(mv: int, config: PlugConfig) -> Proximity:
 
 @contextlib.asynccontextmanager
 async def open_board(
-    config: LinuxBoardConfig, context: DriverContext, take: Callable[..., Lines] | None = None
+    config: LinuxBoardConfig, context: DriverContext, take: Callable[..., GpioLines] | None = None
 ) -> AsyncIterator[BoardParts]:
     """Open the board; `take` opens the lines, else `GpiodLines`. Raises TransportError."""
     with contextlib.ExitStack() as stack:

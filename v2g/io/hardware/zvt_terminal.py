@@ -6,7 +6,7 @@ from typing import Final
 
 from v2g.errors import FrameError, TransportError
 from v2g.hardware.zvt.terminal_sim import Card, SimulatedZvtTerminal
-from v2g.hardware.zvt.till import Ended, Job, Register, Till, TillConfig
+from v2g.hardware.zvt.till import JobEnded, RegisterJob, Till, TillConfig, TillJob
 from v2g.io.hardware.zvt_config import ZvtConfig
 from v2g.io.network.tcp_listener import start_server
 from v2g.io.runtime.clock import Clock
@@ -18,7 +18,7 @@ class ZvtTerminal:
     """One terminal. `on_ended` is called with every completed job; `idle` when the terminal has nothing to do."""
 
     def __init__(
-        self, config: ZvtConfig, clock: Clock, *, on_ended: Callable[[Ended], None], idle: Callable[[], None]
+        self, config: ZvtConfig, clock: Clock, *, on_ended: Callable[[JobEnded], None], idle: Callable[[], None]
     ) -> None:
         self._config, self._clock, self._on_ended, self._idle = config, clock, on_ended, idle
         self._till = Till(
@@ -33,7 +33,7 @@ class ZvtTerminal:
         self._writer: asyncio.StreamWriter | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def do(self, job: Job) -> None:
+    def do(self, job: TillJob) -> None:
         """Queue a job for when the terminal can be reached."""
         self._till.do(job, self._clock.monotonic())
         self._act()
@@ -52,7 +52,7 @@ class ZvtTerminal:
                 await self._talk(reader)
             except (OSError, TimeoutError, FrameError):
                 if self._writer is None:
-                    self._on_ended(Ended(job=Register(), done=False))
+                    self._on_ended(JobEnded(job=RegisterJob(), done=False))
             finally:
                 writer, self._writer = self._writer, None
                 if writer is not None:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from v2g.errors import TransferError
 
 
-class Connection(Protocol):
+class CancellableConnection(Protocol):
     """What can be cancelled."""
 
     def shut(self) -> None:
@@ -23,7 +23,7 @@ class Cancel:
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._connection: Connection | None = None
+        self._connection: CancellableConnection | None = None
         self._cancelled = False
 
     @property
@@ -39,7 +39,7 @@ class Cancel:
                 self._connection.shut()
 
     @contextlib.contextmanager
-    def watching(self, connection: Connection, most_s: float | None = None) -> Iterator[None]:
+    def watching(self, connection: CancellableConnection, most_s: float | None = None) -> Iterator[None]:
         """Register the connection to cancel, at the latest after `most_s`; a server may be arbitrarily slow."""
         with self._lock:
             self._connection = connection
@@ -57,7 +57,7 @@ class Cancel:
                 self._connection = None
             connection.close()
 
-    def _end(self, connection: Connection) -> None:
+    def _end(self, connection: CancellableConnection) -> None:
         with self._lock:
             if self._connection is connection:
                 connection.shut()

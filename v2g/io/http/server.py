@@ -34,7 +34,7 @@ class BoundedServer(ThreadingHTTPServer):
         self,
         address: str,
         port: int,
-        handler: "type[Handler]",
+        handler: "type[HttpHandler]",
         *,
         most_clients: int,
         per_s: float = 0.0,
@@ -113,7 +113,7 @@ class _Head:
         self._stream.close()
 
 
-class Handler(BaseHTTPRequestHandler):
+class HttpHandler(BaseHTTPRequestHandler):
     """One request of a BoundedServer. `timeout` (s) limits each wait for the client, and the whole of a response."""
 
     timeout = 30.0

@@ -19,7 +19,7 @@ def as_private_key(key: LeafKey) -> PrivateKey:
     return _StoredEd448(key) if key.algorithm is Algorithm.ED448 else _StoredEc(key)
 
 
-class _Stored:
+class _StoredPrivateKey:
     """Shared by both kinds."""
 
     def __init__(self, key: LeafKey) -> None:
@@ -41,7 +41,7 @@ class _Stored:
         return self
 
 
-class _StoredEc(_Stored, ec.EllipticCurvePrivateKey):
+class _StoredEc(_StoredPrivateKey, ec.EllipticCurvePrivateKey):
     @property
     def curve(self) -> ec.EllipticCurve:
         public = self._key.public_key
@@ -67,7 +67,7 @@ class _StoredEc(_Stored, ec.EllipticCurvePrivateKey):
         self._refuse()
 
 
-class _StoredEd448(_Stored, ed448.Ed448PrivateKey):
+class _StoredEd448(_StoredPrivateKey, ed448.Ed448PrivateKey):
     def sign(self, data: Any) -> bytes:
         return self._key.sign(bytes(data))
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from v2g.errors import KeyAccessError
 from v2g.io.keys.pkcs11_abi import KDF_NULL, Attribute, KeyType, Mechanism, ObjectClass
-from v2g.io.keys.pkcs11_module import DEFAULT, Module, Session, Token, load_module
+from v2g.io.keys.pkcs11_module import DEFAULT, Pkcs11Module, Pkcs11Session, Pkcs11Token, load_module
 from v2g.io.keys.stores import read_pin, same_curve
 from v2g.pki.keys import AgreementPeer, Algorithm, PublicKey, algorithm_of, check_agreement
 from v2g.pki.reference import KeyReference
@@ -24,7 +24,7 @@ _ED448: Final = (bytes.fromhex("06032b6571"), b"\x13\x0aedwards448")
 
 
 class _Opened(msgspec.Struct, frozen=True):
-    session: Session
+    session: Pkcs11Session
     key: int
     public: PublicKey
     pin: bytes | None
@@ -224,7 +224,7 @@ def open_fitting(reference: KeyReference, public: PublicKey) -> Pkcs11Key:
     return Pkcs11Key(reference)
 
 
-def find_token(module: Module, reference: KeyReference) -> Token:
+def find_token(module: Pkcs11Module, reference: KeyReference) -> Pkcs11Token:
     """Return the one token that matches `reference`. Raises KeyAccessError."""
     fields = {"token": "label", "serial": "serial", "manufacturer": "manufacturer", "model": "model"}
     wanted = {fields[name]: value for name, value in reference.pkcs11.items() if name in fields}
@@ -242,7 +242,7 @@ def _name(reference: KeyReference) -> dict[Attribute, bytes]:
     return {attribute: reference.pkcs11[name] for name, attribute in names if name in reference.pkcs11}
 
 
-def _public_half(session: Session, key: int, name: object) -> PublicKey:
+def _public_half(session: Pkcs11Session, key: int, name: object) -> PublicKey:
     """Return the public half, which is stored beside the private one or in an object with the same id."""
     holders = [key]
     if (number := session.read(key, Attribute.ID)) is not None:

@@ -117,7 +117,7 @@ class Flag(enum.IntFlag):
     USER_PIN_LOCKED = 0x40000
 
 
-class User(enum.IntEnum):
+class Pkcs11User(enum.IntEnum):
     """User types (CKU_)."""
 
     USER = 1

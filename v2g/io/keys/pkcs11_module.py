@@ -24,7 +24,7 @@ from v2g.io.keys.pkcs11_abi import (
     Attribute,
     Flag,
     Mechanism,
-    User,
+    Pkcs11User,
 )
 
 DEFAULT: Final = "libp11-kit.so.0"
@@ -37,7 +37,7 @@ _MAX_SLOTS: Final = 256
 _MAX_VALUE_BYTES: Final = 64 * 1024
 
 
-class Token(msgspec.Struct, frozen=True):
+class Pkcs11Token(msgspec.Struct, frozen=True):
     """A token's description of itself."""
 
     slot: int
@@ -48,7 +48,7 @@ class Token(msgspec.Struct, frozen=True):
     flags: int
 
 
-class Module:
+class Pkcs11Module:
     """A loaded library; made by `load_module`."""
 
     def __init__(self, path: str) -> None:
@@ -82,10 +82,10 @@ class Module:
         result = int(getattr(self.functions, name)(*arguments))
         if result and result not in fine:
             words = ERRORS.get(result, f"PKCS#11 error 0x{result:x}")
-            raise KeyAccessError(f"{what or self.path}: {words}") from Return(result)
+            raise KeyAccessError(f"{what or self.path}: {words}") from Pkcs11Return(result)
         return result
 
-    def tokens(self) -> list[Token]:
+    def tokens(self) -> list[Pkcs11Token]:
         """Return the tokens present."""
         ffi = self.ffi
         count = ffi.new("CK_ULONG *", _MAX_SLOTS)
@@ -97,10 +97,10 @@ class Module:
             if self.functions.GetTokenInfo(slot, info) == 0:
                 texts = (info.label, info.serial, info.manufacturer, info.model)
                 label, serial, manufacturer, model = (bytes(ffi.buffer(each)).rstrip(b" \0") for each in texts)
-                found.append(Token(slot, label, serial, manufacturer, model, info.flags))
+                found.append(Pkcs11Token(slot, label, serial, manufacturer, model, info.flags))
         return found
 
-    def open(self, token: Token, *, pin: bytes | None, write: bool = False) -> "Session":
+    def open(self, token: Pkcs11Token, *, pin: bytes | None, write: bool = False) -> "Pkcs11Session":
         """Return a session with a token, logged in if there is a PIN. Raises KeyAccessError.
 
         A wrong PIN is not tried again by this process, and a token's last attempt is never used.
@@ -109,7 +109,7 @@ class Module:
         flags = Flag.SERIAL_SESSION | (Flag.RW_SESSION if write else 0)
         name = token.label.decode("utf-8", "replace")
         self.call("OpenSession", token.slot, flags, self.ffi.NULL, self.ffi.NULL, session, what=f"token {name}")
-        opened = Session(self, session[0], f"token {name}")
+        opened = Pkcs11Session(self, session[0], f"token {name}")
         try:
             if pin is not None:
                 self._login(opened, token, pin)
@@ -118,7 +118,7 @@ class Module:
             raise
         return opened
 
-    def _login(self, session: "Session", token: Token, pin: bytes) -> None:
+    def _login(self, session: "Pkcs11Session", token: Pkcs11Token, pin: bytes) -> None:
         if token.serial in self._refused:
             raise KeyAccessError(f"{session.name}: the PIN was wrong before", hint="correct it and start again")
         if token.flags & Flag.USER_PIN_LOCKED:
@@ -129,19 +129,19 @@ class Module:
                 hint="log in once by hand: pkcs11-tool --login --test",
             )
         try:
-            self.login(session, User.USER, pin)
+            self.login(session, Pkcs11User.USER, pin)
         except KeyAccessError as error:
-            if isinstance(error.__cause__, Return) and error.__cause__.code == PIN_INCORRECT:
+            if isinstance(error.__cause__, Pkcs11Return) and error.__cause__.code == PIN_INCORRECT:
                 self._refused.add(token.serial)
                 raise KeyAccessError(str(error), hint="correct the PIN in pin-source") from error.__cause__
             raise
 
-    def login(self, session: "Session", user: User, pin: bytes) -> None:
+    def login(self, session: "Pkcs11Session", user: Pkcs11User, pin: bytes) -> None:
         """Send the PIN to the token, once. Raises KeyAccessError."""
         self.call("Login", session.number, user, pin, len(pin), fine=(ALREADY_LOGGED_IN,), what=session.name)
 
 
-class Return(Exception):
+class Pkcs11Return(Exception):
     """Return value of a PKCS#11 function; the cause of a KeyAccessError."""
 
     def __init__(self, code: int) -> None:
@@ -149,10 +149,10 @@ class Return(Exception):
         self.code: Final = code
 
 
-class Session:
+class Pkcs11Session:
     """An open session with a token. Objects are numbers, valid within the session."""
 
-    def __init__(self, module: Module, number: int, name: str) -> None:
+    def __init__(self, module: Pkcs11Module, number: int, name: str) -> None:
         self.module = module
         self.number = number
         self.name = name
@@ -192,7 +192,7 @@ class Session:
         how = _mechanism(ffi, mechanism, parameter)
         self._call("SignInit", how, key)
         if pin is not None:
-            self.module.login(self, User.CONTEXT_SPECIFIC, pin)
+            self.module.login(self, Pkcs11User.CONTEXT_SPECIFIC, pin)
         length = ffi.new("CK_ULONG *", 512)
         signature = ffi.new("unsigned char[]", 512)
         self._call("Sign", data, len(data), signature, length)
@@ -262,6 +262,6 @@ def _mechanism(ffi: Any, mechanism: Mechanism, parameter: Any) -> Any:
 
 
 @functools.cache
-def load_module(path: str = DEFAULT) -> Module:
+def load_module(path: str = DEFAULT) -> Pkcs11Module:
     """Return a library, loaded once. Raises ConfigError when that fails."""
-    return Module(path)
+    return Pkcs11Module(path)

@@ -14,14 +14,14 @@ from v2g.observe import Observe
 _PAUSE_S: Final = 1.0
 
 
-class Service(Protocol):
+class InterfaceService(Protocol):
     """A listener on one interface."""
 
     async def close(self) -> None:
         """Stop listening."""
 
 
-class Presence:
+class InterfaceSupervisor:
     """Serves each of `interfaces` whenever it has a usable link-local address.
 
     `serve(interface, address)` begins to listen there. It is closed when the interface or its address disappears, and
@@ -31,7 +31,7 @@ class Presence:
     def __init__(
         self,
         interfaces: Collection[str],
-        serve: Callable[[str, IPv6Address], Awaitable[Service]],
+        serve: Callable[[str, IPv6Address], Awaitable[InterfaceService]],
         *,
         observe: Callable[[Observe], None],
     ) -> None:

@@ -50,7 +50,7 @@ class Recording(Protocol):
         """The end; idempotent."""
 
 
-class Recorder(Protocol):
+class StreamRecorder(Protocol):
     """What begins a recording: `v2g.io.capture.tcp_recorder.ConnectionRecorder`."""
 
     def open(self, writer: asyncio.StreamWriter, *, server: bool) -> Recording | None:
@@ -107,7 +107,7 @@ class PlainStream:
 class PlainServer:
     """A listening server; made by `serve`."""
 
-    def __init__(self, handler: Callable[[PlainStream], Awaitable[None]], recorder: Recorder | None) -> None:
+    def __init__(self, handler: Callable[[PlainStream], Awaitable[None]], recorder: StreamRecorder | None) -> None:
         self._handler, self._recorder = handler, recorder
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -154,7 +154,11 @@ class PlainServer:
 
 
 async def serve(
-    host: str, ports: range, handler: Callable[[PlainStream], Awaitable[None]], *, recorder: Recorder | None = None
+    host: str,
+    ports: range,
+    handler: Callable[[PlainStream], Awaitable[None]],
+    *,
+    recorder: StreamRecorder | None = None,
 ) -> PlainServer:
     """Listen at a free one of `ports` and run `handler` for every client. Raises TransportError."""
     server = PlainServer(handler, recorder)
@@ -162,7 +166,7 @@ async def serve(
     return server
 
 
-async def connect(host: str, port: int, *, timeout: float, recorder: Recorder | None = None) -> PlainStream:
+async def connect(host: str, port: int, *, timeout: float, recorder: StreamRecorder | None = None) -> PlainStream:
     """Connect within `timeout` s. Raises TransportError."""
     try:
         async with asyncio.timeout(timeout):

@@ -20,7 +20,7 @@ _WORDS: Final = struct.Struct("=8x24I")
 _SENT_BYTES, _SEND_WINDOW, _RECEIVE_WINDOW = 200, 228, 232
 
 
-class Connection(msgspec.Struct, frozen=True, kw_only=True):
+class TcpConnection(msgspec.Struct, frozen=True, kw_only=True):
     """An established connection: sizes in octets, times in µs. Windows that an older kernel does not tell are None."""
 
     local: str
@@ -50,9 +50,9 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         return self.congestion_window if self.peer_window is None else min(self.congestion_window, self.peer_window)
 
 
-def connections() -> list[Connection]:
+def connections() -> list[TcpConnection]:
     """Return all established TCP connections of this network namespace. Raises TransportError."""
-    found: list[Connection] = []
+    found: list[TcpConnection] = []
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as netlink:
             netlink.settimeout(5)
@@ -68,7 +68,7 @@ def connections() -> list[Connection]:
     return found
 
 
-def _take(data: bytes, found: list[Connection]) -> bool:
+def _take(data: bytes, found: list[TcpConnection]) -> bool:
     """Add the connections of a netlink datagram; return whether it was the last."""
     while len(data) >= _HEADER.size:
         size, kind, *_ = _HEADER.unpack_from(data)
@@ -79,7 +79,7 @@ def _take(data: bytes, found: list[Connection]) -> bool:
     return False
 
 
-def read_connection(message: bytes) -> Iterator[Connection]:
+def read_connection(message: bytes) -> Iterator[TcpConnection]:
     """Yield the connection of an inet_diag_msg with its attributes; none if it has no TCP_INFO."""
     if len(message) < _MESSAGE:
         return
@@ -95,7 +95,7 @@ def read_connection(message: bytes) -> Iterator[Connection]:
         if kind == _INFO and len(info) >= _WORDS.size:
             words = _WORDS.unpack_from(info)
             mss, rtt_us, segments = words[2], words[15], words[18]
-            yield Connection(
+            yield TcpConnection(
                 local=local, local_port=local_port, remote=remote, remote_port=remote_port, mss=mss, rtt_us=rtt_us,
                 least_rtt_us=_word(info, 148), congestion_window=segments * mss,
                 peer_window=_word(info, _SEND_WINDOW),

@@ -13,7 +13,7 @@ import msgspec
 from v2g import typed_json
 from v2g.config import Table, without_flaw
 from v2g.errors import InstallError
-from v2g.io.entry_points import Offer, choose, offers, said
+from v2g.io.entry_points import EntryPointOffer, choose, offers, said
 from v2g.io.ota.installer import Argv, Installer
 
 GROUP: Final = "v2g.installers"
@@ -37,7 +37,7 @@ def find(name: str) -> OwnInstaller:
     return choose("installer", name, list(_offers(name)), lambda: (each.name for each in _offers()))
 
 
-def _offers(name: str | None = None) -> Iterator[Offer[OwnInstaller]]:
+def _offers(name: str | None = None) -> Iterator[EntryPointOffer[OwnInstaller]]:
     return offers(GROUP, OwnInstaller, "an installer", name=name)
 
 

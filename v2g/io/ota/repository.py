@@ -28,7 +28,7 @@ from tuf.api.serialization import DeserializationError
 
 from v2g.errors import ConfigError
 from v2g.io.storage.journal_file import write_files
-from v2g.ota.release import Facts, Origin, Release, components_name, patch_name, read_release
+from v2g.ota.release import Origin, Release, TargetFacts, components_name, patch_name, read_release
 from v2g.pki.keys import PublicKey, SigningKey
 from v2g.text import printable
 
@@ -45,7 +45,7 @@ MAX_METADATA: Final = 5_000_000
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 
 
-class Progress(msgspec.Struct, frozen=True):
+class RepositoryProgress(msgspec.Struct, frozen=True):
     """Signatures of a draft: of `threshold` that are needed, these keys have signed, and these could yet."""
 
     role: str
@@ -118,7 +118,7 @@ class Repository:
         _assign(root.signed, keys, thresholds)
         self._draft(root)
 
-    def add(self, image: Path, name: str, facts: Facts, now: datetime, components: bytes | None = None) -> None:
+    def add(self, image: Path, name: str, facts: TargetFacts, now: datetime, components: bytes | None = None) -> None:
         """Draft a list of images with this one, too, and copy it to `targets`, with the list of its components."""
         targets = self._next(Targets, "targets", now)
         highest = max((each.facts.number for each in _releases(targets)), default=0)
@@ -161,7 +161,7 @@ class Repository:
             raise ConfigError(f"{printable(name)} is not released", hint="v2g ota show lists what is")
         self._draft(targets)
 
-    def sign(self, key: SigningKey) -> list[Progress]:
+    def sign(self, key: SigningKey) -> list[RepositoryProgress]:
         """Sign the drafts whose role has this key; return how far they are."""
         signer, signed = KeySigner(key), []
         for draft in self.drafts():
@@ -171,7 +171,7 @@ class Repository:
                 signed.append(self.progress(draft))
         return signed
 
-    def join(self, draft: Path) -> Progress:
+    def join(self, draft: Path) -> RepositoryProgress:
         """Take over the signatures of a copy of a draft."""
         theirs = _read(draft)
         ours = self._drafted(theirs.signed.type)
@@ -181,7 +181,7 @@ class Repository:
         self._draft(ours)
         return self.progress(ours)
 
-    def progress(self, metadata: "Metadata[Any]") -> Progress:
+    def progress(self, metadata: "Metadata[Any]") -> RepositoryProgress:
         """Return how far the signatures of root or targets are."""
         role, root = metadata.signed.type, self._root_for(metadata)
         if role == "root":
@@ -193,7 +193,7 @@ class Repository:
         else:
             found = root.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
             threshold = found.threshold
-        return Progress(
+        return RepositoryProgress(
             role, metadata.signed.version, threshold, tuple(found.signed), tuple(found.unsigned), found.verified
         )
 
@@ -322,7 +322,7 @@ class Repository:
         versions = [int(each.name.split(".")[0]) for each in self._metadata.glob(f"[0-9]*.{role}.json")]
         return _read(self._metadata / f"{max(versions)}.{role}.json", role) if versions else None
 
-    def _list(self, targets: "Metadata[Targets]", name: str, data: bytes, facts: Facts) -> None:
+    def _list(self, targets: "Metadata[Targets]", name: str, data: bytes, facts: TargetFacts) -> None:
         """Draft a list with this file, too, and write it."""
         hashes, custom = {"sha256": hashlib.sha256(data).hexdigest()}, msgspec.to_builtins(facts)
         targets.signed.targets[name] = TargetFile(len(data), hashes, name, {"custom": custom})

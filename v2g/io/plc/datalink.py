@@ -24,13 +24,13 @@ from v2g.observe import Observe, Scalar
 from v2g.slac.actions import (
     FAILURES,
     Action,
-    Failed,
     LinkLost,
     Matched,
+    MatchingFailed,
     OscillatorOff,
     OscillatorOn,
     RestartPilot,
-    Send,
+    SendFrame,
     TogglePilot,
 )
 from v2g.slac.ev import EvSlac, EvSlacConfig
@@ -40,7 +40,7 @@ from v2g.slac.host import Entropy
 # -- Timed sequences of the charger's pilot: restarts, wake-ups and the transition to basic charging
 
 
-class Show(msgspec.Struct, frozen=True):
+class ShowState(msgspec.Struct, frozen=True):
     """Set a duty cycle (percent, None is X1) or force E or F, for a time (s)."""
 
     duty: float | None
@@ -48,9 +48,9 @@ class Show(msgspec.Struct, frozen=True):
     forced: PilotState | None = None
 
 
-def start_over(step_x1_s: float, step_ef_s: float) -> tuple[Show, ...]:
+def start_over(step_x1_s: float, step_ef_s: float) -> tuple[ShowState, ...]:
     """X1, then F, then 5 % again: the vehicle starts over (V2G3-M07-04 to -12)."""
-    return (Show(None, step_x1_s), Show(None, step_ef_s, PilotState.F), Show(HLC_DUTY))
+    return (ShowState(None, step_x1_s), ShowState(None, step_ef_s, PilotState.F), ShowState(HLC_DUTY))
 
 
 class PilotSteps:
@@ -66,7 +66,7 @@ class PilotSteps:
         """Whether steps are running."""
         return self._timer is not None
 
-    def play(self, steps: Sequence[Show]) -> None:
+    def play(self, steps: Sequence[ShowState]) -> None:
         """Begin, replacing running steps; the last step stays."""
         self.cancel()
         self._play(list(steps))
@@ -77,7 +77,7 @@ class PilotSteps:
             self._timer.cancel()
             self._timer = None
 
-    def _play(self, steps: list[Show]) -> None:
+    def _play(self, steps: list[ShowState]) -> None:
         step, *rest = steps
         # armed first: callbacks of the pilot within are also to be ignored
         self._timer = self._loop.call_later(step.seconds, self._play, rest) if rest else self._timer
@@ -152,9 +152,9 @@ class _DataLink:
                     callback(action)
             case LinkLost():
                 self._down("link_lost")
-            case Failed():
+            case MatchingFailed():
                 self._down(action.reason, failed=True)
-            case Send():
+            case SendFrame():
                 raise AssertionError("frames are the runner's")
             case _:
                 self._move_pilot(action)

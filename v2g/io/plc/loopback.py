@@ -4,7 +4,7 @@ from typing import Final
 
 from v2g.errors import ConfigError
 from v2g.io.plc.link import OnFrame, OnPort, PlcConfig, PlcLink, own_mac
-from v2g.io.simulation.medium import Channel, Medium
+from v2g.io.simulation.medium import Medium, MediumChannel
 from v2g.slac.modem import Measures
 
 _STATIONS: Final = 256  # limit of stored addresses
@@ -19,7 +19,7 @@ class LoopbackLink:
         self._mac = mac
         self._callback: OnFrame | None = None
         self._attenuations: dict[bytes, int] = {}
-        medium.subscribe(Channel.PLC, self._received)
+        medium.subscribe(MediumChannel.PLC, self._received)
 
     @property
     def mac(self) -> bytes:
@@ -35,7 +35,7 @@ class LoopbackLink:
 
     def send(self, frame: bytes) -> None:
         """See PlcLink."""
-        self._medium.send(Channel.PLC, frame)
+        self._medium.send(MediumChannel.PLC, frame)
 
     def close(self) -> None:
         """Stop listening. The medium belongs to the caller."""

@@ -16,14 +16,14 @@ from typing import Final, Literal
 import msgspec
 
 from v2g.errors import ConfigError, TransportError
-from v2g.io.capture.recorder import Recorder
+from v2g.io.capture.recorder import FrameRecorder
 from v2g.io.plc.impairment import DelayLine, Impairment, ImpairmentConfig
 from v2g.io.plc.link import OnFrame, OnPort, PlcConfig, PlcLink, own_mac, random_mac
 from v2g.io.plc.loopback import LoopbackLink, MeasuresAcross
 from v2g.io.plc.tap import RecordedLink, TapLink, WrappedLink
 from v2g.io.simulation.medium import Medium
 from v2g.observe import Observe
-from v2g.slac.modem import Delivery, Measures, SimulatedModem
+from v2g.slac.modem import FrameDelivery, Measures, SimulatedModem
 
 # -- A port that is reopened after a loss: a USB modem unplugged, an interface deleted. Users of the port continue:
 # frames sent meanwhile are lost, and the port is reopened with growing pauses between the attempts.
@@ -195,7 +195,7 @@ class SimulatedModemLink(WrappedLink):
         """See PlcLink. The modem's own answers arrive before this returns."""
         self._deliver(self.modem.from_host(frame))
 
-    def _deliver(self, deliveries: list[Delivery]) -> None:
+    def _deliver(self, deliveries: list[FrameDelivery]) -> None:
         for delivery in deliveries:
             if delivery.to == "line":
                 self._link.send(delivery.frame)
@@ -219,7 +219,7 @@ def open_link(
     role: Literal["ev", "evse"],
     medium: Medium | None = None,
     observe: Callable[[Observe], None] = lambda _: None,
-    recorder: Recorder | None = None,
+    recorder: FrameRecorder | None = None,
 ) -> PlcLink:
     """Open the configured port, in the running loop, with everything that `config` adds.
 

@@ -15,8 +15,8 @@ from v2g.hardware.pilot import ReportingPilot
 from v2g.iec61851.duty import DutyReading, read_duty
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotReading, PilotState, pilot_high_mv, pilot_low_mv, read_levels
 from v2g.iec61851.proximity import SEATED_OHM, read_proximity
-from v2g.io.simulation.medium import Channel, Medium
-from v2g.io.simulation.wire import Wire
+from v2g.io.simulation.medium import Medium, MediumChannel
+from v2g.io.simulation.wire import SimulatedWire
 
 
 class VehiclePilot(Protocol):
@@ -54,13 +54,13 @@ class VehicleSignal(msgspec.Struct, frozen=True, tag="vehicle", array_like=True,
     proximity_ohm: Ohm | None = None
 
 
-class SimulatedChargerPilot(ReportingPilot, Wire[ChargerSignal, VehicleSignal]):
+class SimulatedChargerPilot(ReportingPilot, SimulatedWire[ChargerSignal, VehicleSignal]):
     """The charger's end over the medium; see ChargerPilot."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
         ReportingPilot.__init__(self, PilotState.A)
         self._signal = ChargerSignal()
-        Wire.__init__(self, medium, Channel.CP, VehicleSignal, connector=connector)
+        SimulatedWire.__init__(self, medium, MediumChannel.CP, VehicleSignal, connector=connector)
         self.on_change(lambda _: self._read())
         self.hold(self._signal)
 
@@ -93,14 +93,14 @@ class SimulatedChargerPilot(ReportingPilot, Wire[ChargerSignal, VehicleSignal]):
         self._report_wire(state, fault, read_proximity(seen.proximity_ohm))
 
 
-class SimulatedVehiclePilot(Wire[VehicleSignal, ChargerSignal]):
+class SimulatedVehiclePilot(SimulatedWire[VehicleSignal, ChargerSignal]):
     """The vehicle's end over the medium; see VehiclePilot."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
         self._signal = VehicleSignal()
         self._duty = DutyReading("no_charging")
         self._on_duty: list[Callable[[DutyReading], None]] = []
-        super().__init__(medium, Channel.CP, ChargerSignal, connector=connector)
+        super().__init__(medium, MediumChannel.CP, ChargerSignal, connector=connector)
         self.on_change(lambda _: self._read())
 
     @property

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from v2g.io.plc.link import PlcLink
-from v2g.slac.actions import Action, Send
+from v2g.slac.actions import Action, SendFrame
 
 
-class Core(Protocol):
+class SlacCore(Protocol):
     """A core: matching of either role, or the inspection of a modem."""
 
     def receive(self, frame: bytes, now: float) -> None:
@@ -25,9 +25,9 @@ class Core(Protocol):
 
 
 class SlacRunner:
-    """Executes `Send` itself and passes every other action to `on_action`, in order."""
+    """Executes `SendFrame` itself and passes every other action to `on_action`, in order."""
 
-    def __init__(self, core: Core, link: PlcLink, on_action: Callable[[Action], None]) -> None:
+    def __init__(self, core: SlacCore, link: PlcLink, on_action: Callable[[Action], None]) -> None:
         self._core = core
         self._link = link
         self._on_action = on_action
@@ -50,7 +50,7 @@ class SlacRunner:
         try:
             while actions := self._core.actions():
                 for action in actions:
-                    if isinstance(action, Send):
+                    if isinstance(action, SendFrame):
                         self._link.send(action.frame)
                     else:
                         self._on_action(action)

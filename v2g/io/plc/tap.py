@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from v2g.errors import ConfigError, FrameError, TransportError
-from v2g.io.capture.recorder import Recorder
+from v2g.io.capture.recorder import FrameRecorder
 from v2g.io.plc.link import ETHERTYPE, OnFrame, OnPort, PlcLink
 from v2g.observe import Observe
 from v2g.slac import mme
@@ -173,7 +173,7 @@ BLANKED: Final = "network key blanked"
 class RecordedLink(WrappedLink):
     """A PlcLink that writes every frame into a Recorder, which belongs to the caller."""
 
-    def __init__(self, link: PlcLink, recorder: Recorder, name: str) -> None:
+    def __init__(self, link: PlcLink, recorder: FrameRecorder, name: str) -> None:
         super().__init__(link)
         self._recorder = recorder
         self._number = recorder.interface(name, "powerline port: host to modem and back")

@@ -37,7 +37,7 @@ Pause = Callable[[int], None]
 Kind = Literal["changed", "missing", "extra", "unsigned", "older"]
 
 
-class Difference(msgspec.Struct, frozen=True):
+class FileDifference(msgspec.Struct, frozen=True):
     """How a file differs from the manifest; `unsigned` and `older` are the manifest itself."""
 
     kind: Kind
@@ -92,19 +92,19 @@ class Attestation:
         self._accepted: set[str] = set()
         """Loaded files that were found to be listed, or of the system."""
 
-    def differences(self, least: int, pause: Pause) -> Iterator[Difference]:
+    def differences(self, least: int, pause: Pause) -> Iterator[FileDifference]:
         """Yield how the disk and the loaded modules differ; `least` is the lowest acceptable version."""
         manifest = self.manifest()
-        if isinstance(manifest, Difference):
+        if isinstance(manifest, FileDifference):
             yield manifest
             return
         if manifest.version < least:
-            yield Difference("older", str(self._path))
+            yield FileDifference("older", str(self._path))
         strange = set(self.loaded(manifest))
         yield from sorted(strange, key=lambda each: each.path)
         for folder in manifest.folders:
             yield from (
-                Difference("extra", str(path)) for path in _below(Path(folder)) if str(path) not in manifest.files
+                FileDifference("extra", str(path)) for path in _below(Path(folder)) if str(path) not in manifest.files
             )
             pause(0)
         read = 0
@@ -117,25 +117,25 @@ class Attestation:
         for name, expected in manifest.files.items():
             found = _content(Path(name), count)
             if found != expected:
-                yield Difference("missing" if found is None else "changed", name)
+                yield FileDifference("missing" if found is None else "changed", name)
             if read >= OFTEN:
                 read = 0
                 yield from (new := set(self.loaded(manifest)) - strange)
                 strange |= new
 
-    def manifest(self) -> Manifest | Difference:
+    def manifest(self) -> Manifest | FileDifference:
         """Return the manifest, or what is wrong with it."""
         try:
             data = _bounded(self._path)
             signature = _bounded(self._path.with_name(self._path.name + SIGNATURE))
             return parse_manifest(data, signature, self._key)
         except OSError:
-            return Difference("missing", str(self._path))
+            return FileDifference("missing", str(self._path))
         except V2GError as error:
             kind: Kind = "unsigned" if isinstance(error, SignatureError) else "changed"
-            return Difference(kind, str(self._path))
+            return FileDifference(kind, str(self._path))
 
-    def loaded(self, manifest: Manifest) -> Iterator[Difference]:
+    def loaded(self, manifest: Manifest) -> Iterator[FileDifference]:
         """Yield modules and shared libraries of this process that are neither listed nor of the system."""
         real = functools.cache(os.path.realpath)  # of folders: most files have one of few
         for name in loaded_files() - self._accepted:
@@ -146,7 +146,7 @@ class Attestation:
             if path in manifest.files or (not ours and any(_is_of(each, manifest.system) for each in (path, link))):
                 self._accepted.add(name)
             else:
-                yield Difference("extra", name)
+                yield FileDifference("extra", name)
 
 
 def loaded_files() -> set[str]:

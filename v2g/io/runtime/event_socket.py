@@ -43,10 +43,10 @@ class EventSocketConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     group: Annotated[bool, Meta(description="also its group may read (mode 0660 instead of 0600)")] = False
 
 
-class _Reader(asyncio.Protocol):
+class _EventReader(asyncio.Protocol):
     """One reader: gets kept lines first, then events."""
 
-    def __init__(self, readers: "set[_Reader]", on_made: "Callable[[_Reader], None]") -> None:
+    def __init__(self, readers: "set[_EventReader]", on_made: "Callable[[_EventReader], None]") -> None:
         self._readers, self._on_made = readers, on_made
         self._lines: deque[bytes] = deque()
         self._kept: Iterator[bytes] = iter(())
@@ -113,7 +113,7 @@ class EventSocket:
 
     def __init__(self, config: EventSocketConfig, kept: Callable[[], Iterable[bytes]] = tuple) -> None:
         self._config, self._kept = config, kept
-        self._readers: set[_Reader] = set()
+        self._readers: set[_EventReader] = set()
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
@@ -141,15 +141,17 @@ class EventSocket:
         except BaseException:
             bound.close()
             raise
-        self._server = await self._loop.create_unix_server(lambda: _Reader(self._readers, self._read_kept), sock=bound)
+        self._server = await self._loop.create_unix_server(
+            lambda: _EventReader(self._readers, self._read_kept), sock=bound
+        )
 
-    def _read_kept(self, reader: _Reader) -> None:
+    def _read_kept(self, reader: _EventReader) -> None:
         assert self._loop is not None
         self._loop.run_in_executor(None, lambda: list(self._kept())).add_done_callback(
             lambda done: self._offer(reader, done)
         )
 
-    def _offer(self, reader: _Reader, done: "asyncio.Future[list[bytes]]") -> None:
+    def _offer(self, reader: _EventReader, done: "asyncio.Future[list[bytes]]") -> None:
         if done.cancelled():
             return
         if error := done.exception():

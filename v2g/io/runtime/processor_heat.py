@@ -39,20 +39,20 @@ class ProcessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise ValueError("cool_c is not below hot_c")
 
 
-class Reading(msgspec.Struct, frozen=True):
+class HeatReading(msgspec.Struct, frozen=True):
     """The hottest zone of the processor, degrees C (None: unknown), and whether its frequency is lowered."""
 
     celsius: float | None = None
     throttled: bool = False
 
 
-def read_processor(folder: Path) -> Reading:
+def read_processor(folder: Path) -> HeatReading:
     """Return what a folder of thermal zones says; what cannot be read is unknown."""
     zones = {kind: celsius for each in sorted(folder.glob("thermal_zone*")) for kind, celsius in _zone(each)}
     own = [celsius for kind, celsius in zones.items() if any(word in kind.lower() for word in _PROCESSORS)]
     cooling = [each for each in folder.glob("cooling_device*") if _text(each / "type").startswith(_COOLING)]
     throttled = any(_text(each / "cur_state") not in ("", "0") for each in cooling)
-    return Reading(max(own or zones.values(), default=None), throttled)
+    return HeatReading(max(own or zones.values(), default=None), throttled)
 
 
 def _zone(folder: Path) -> list[tuple[str, float]]:
@@ -76,13 +76,13 @@ class ProcessorWatch:
     def __init__(
         self,
         config: ProcessorConfig,
-        changed: Callable[[Reading, bool, float], None],
-        read: Callable[[Path], Reading] = read_processor,
+        changed: Callable[[HeatReading, bool, float], None],
+        read: Callable[[Path], HeatReading] = read_processor,
     ) -> None:
         self._config, self._changed, self._read = config, changed, read
         self.hot = False
 
-    def look(self, reading: Reading, late_s: float) -> None:
+    def look(self, reading: HeatReading, late_s: float) -> None:
         """Take a reading. Without a temperature only throttling counts."""
         limit = self._config.cool_c if self.hot else self._config.hot_c
         hot = reading.throttled or (reading.celsius is not None and reading.celsius > limit)

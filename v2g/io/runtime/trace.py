@@ -66,7 +66,7 @@ class TraceFile:
         self._file.close()
 
 
-class Lines(Protocol):
+class TraceLines(Protocol):
     """Destination of lines: a `TraceFile`, or the memory of a tester."""
 
     def write(self, line: Line) -> None:
@@ -82,19 +82,19 @@ class Trace:
     A program with several EVSEs has several at a time: each EVSE is a place, whose id is in its events.
     """
 
-    def __init__(self, process: str, clock: Clock, file: Lines, *, process_run: str = "") -> None:
+    def __init__(self, process: str, clock: Clock, file: TraceLines, *, process_run: str = "") -> None:
         """`process_run` identifies this run of the process; random when empty."""
         self._process = process
         self._clock = clock
         self._file = file
         self._process_run = process_run or os.urandom(4).hex()
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, TracePlace] = {}
         self._count = 0
 
-    def place(self, evse_id: str = "") -> "Place":
+    def place(self, evse_id: str = "") -> "TracePlace":
         """Return one of several EVSEs; the empty one stands for the whole program."""
         if evse_id not in self._places:
-            self._places[evse_id] = Place(self, evse_id)
+            self._places[evse_id] = TracePlace(self, evse_id)
         return self._places[evse_id]
 
     def event(self, event: Observe) -> None:
@@ -122,7 +122,7 @@ class Trace:
         self._file.close()
 
 
-class Place:
+class TracePlace:
     """A place of conversations, one after the other."""
 
     def __init__(self, trace: Trace, evse_id: str) -> None:
@@ -201,7 +201,7 @@ class Place:
 class TracedCore:
     """A traced core; see `v2g.io.runtime.runner.Core`."""
 
-    def __init__(self, core: Conversation, place: Place) -> None:
+    def __init__(self, core: Conversation, place: TracePlace) -> None:
         self._core = core
         self._place = place
         self._frame = bytearray()

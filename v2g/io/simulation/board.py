@@ -17,8 +17,8 @@ from v2g.errors import ConfigError
 from v2g.hardware.board.firmware import BoardFirmware
 from v2g.io.plc.pilot import ChargerSignal, VehicleSignal
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.medium import Channel, Medium
-from v2g.io.simulation.wire import Wire
+from v2g.io.simulation.medium import Medium, MediumChannel
+from v2g.io.simulation.wire import SimulatedWire
 
 _READ_SIZE = 4096
 
@@ -36,9 +36,9 @@ class BoardSimulator:
         os.set_blocking(self._master, False)
         self.device = os.ttyname(self._slave)
         self._timer: asyncio.TimerHandle | None = None
-        self._wire: Wire[ChargerSignal, VehicleSignal] | None = None
+        self._wire: SimulatedWire[ChargerSignal, VehicleSignal] | None = None
         if medium is not None:
-            self._wire = Wire(medium, Channel.CP, VehicleSignal)
+            self._wire = SimulatedWire(medium, MediumChannel.CP, VehicleSignal)
             self._wire.on_change(self._vehicle_changed)
         self._loop.add_reader(self._master, self._readable)
         self._act()

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.hardware import coils
-from v2g.hardware.coils import CoilPair, Place
+from v2g.hardware.coils import CoilPair, CoilPlace
 from v2g.hardware.interfaces import Contactor, OnFault, PrimaryReport
 from v2g.hardware.simulation import SimulatedFault
 from v2g.io.simulation.lines import ChargerCoil, ChargerCoilLine, VehicleCoil
@@ -136,7 +136,7 @@ class SimulatedPrimary:
     def _act(self) -> None:
         """Publish the field, and report the result."""
         vehicle, config = self._line.seen, self._config
-        place = Place(vehicle.x_mm, vehicle.y_mm, vehicle.clearance_mm) if vehicle is not None else None
+        place = CoilPlace(vehicle.x_mm, vehicle.y_mm, vehicle.clearance_mm) if vehicle is not None else None
         coil_ma, power_w = self._field(place)
         share = coils.efficiency(config.pair, place) if place is not None else 0.0
         self._line.hold(ChargerCoil(self._device_id, self._method, coil_ma, power_w, round(share, 4)))
@@ -159,7 +159,7 @@ class SimulatedPrimary:
             for callback in self._on_report:
                 callback(report)
 
-    def _field(self, place: Place | None) -> tuple[int, int]:
+    def _field(self, place: CoilPlace | None) -> tuple[int, int]:
         """Return the coil current and its maximum power for a vehicle at this place."""
         if not self._contactor.closed:
             return 0, 0

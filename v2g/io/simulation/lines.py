@@ -3,8 +3,8 @@
 import msgspec
 
 from v2g.energy.conductors import Currents
-from v2g.io.simulation.medium import Channel, Medium
-from v2g.io.simulation.wire import Wire
+from v2g.io.simulation.medium import Medium, MediumChannel
+from v2g.io.simulation.wire import SimulatedWire
 
 # -- The simulated DC line between a charger's power stage and a vehicle's battery. The charger's end publishes its
 # output, the vehicle's end its battery. Units are integer mV and mA; current is positive from charger to vehicle (as
@@ -29,11 +29,11 @@ class VehicleDc(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, for
     max_discharge_ma: int
 
 
-class ChargerDcLine(Wire[ChargerDc, VehicleDc]):
+class ChargerDcLine(SimulatedWire[ChargerDc, VehicleDc]):
     """The charger's end: `publish` its output, `seen` is the vehicle's last VehicleDc or None."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
-        super().__init__(medium, Channel.DC, VehicleDc, connector=connector)
+        super().__init__(medium, MediumChannel.DC, VehicleDc, connector=connector)
 
     def publish(self, voltage_mv: int, current_ma: int, *, contactor_closed: bool) -> None:
         """Publish this output."""
@@ -45,11 +45,11 @@ class ChargerDcLine(Wire[ChargerDc, VehicleDc]):
         return self.seen
 
 
-class VehicleDcLine(Wire[VehicleDc, ChargerDc]):
+class VehicleDcLine(SimulatedWire[VehicleDc, ChargerDc]):
     """The vehicle's end: `publish` the battery, `seen` is the charger's last ChargerDc or None."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
-        super().__init__(medium, Channel.DC, ChargerDc, connector=connector)
+        super().__init__(medium, MediumChannel.DC, ChargerDc, connector=connector)
 
     def publish(
         self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
@@ -84,22 +84,22 @@ class VehicleAc(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, for
     currents: Currents
 
 
-class ChargerAcLine(Wire[ChargerAc, VehicleAc]):
+class ChargerAcLine(SimulatedWire[ChargerAc, VehicleAc]):
     """The charge point's end: `publish` its output; `seen` is the vehicle's last VehicleAc or None."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
-        super().__init__(medium, Channel.AC, VehicleAc, connector=connector)
+        super().__init__(medium, MediumChannel.AC, VehicleAc, connector=connector)
 
     def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: int = 50) -> None:
         """Publish this output."""
         self.hold(ChargerAc(voltage_mv, phases, contactor_closed, frequency_hz))
 
 
-class VehicleAcLine(Wire[VehicleAc, ChargerAc]):
+class VehicleAcLine(SimulatedWire[VehicleAc, ChargerAc]):
     """The vehicle's end: `publish` its draw; `seen` is the charge point's last ChargerAc or None."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
-        super().__init__(medium, Channel.AC, ChargerAc, connector=connector)
+        super().__init__(medium, MediumChannel.AC, ChargerAc, connector=connector)
 
     def publish(self, currents: Currents) -> None:
         """Publish this draw."""
@@ -132,18 +132,18 @@ class VehicleCoil(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, f
     device_id: int | None = None
 
 
-class ChargerCoilLine(Wire[ChargerCoil, VehicleCoil]):
+class ChargerCoilLine(SimulatedWire[ChargerCoil, VehicleCoil]):
     """The charger's end; `seen` is the vehicle's last VehicleCoil, None where none is near."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
-        super().__init__(medium, Channel.COIL, VehicleCoil, connector=connector)
+        super().__init__(medium, MediumChannel.COIL, VehicleCoil, connector=connector)
 
 
-class VehicleCoilLine(Wire[VehicleCoil, ChargerCoil]):
+class VehicleCoilLine(SimulatedWire[VehicleCoil, ChargerCoil]):
     """The vehicle's end; `seen` is the charger's last ChargerCoil, None where there is none."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
-        super().__init__(medium, Channel.COIL, ChargerCoil, connector=connector)
+        super().__init__(medium, MediumChannel.COIL, ChargerCoil, connector=connector)
 
 
 # -- The simulated contacts between a charger's connection device and the rails on a vehicle's roof. The charger's end
@@ -167,15 +167,15 @@ class VehicleContact(msgspec.Struct, frozen=True, tag="vehicle", array_like=True
     roof_mm: int
 
 
-class ChargerContactLine(Wire[ChargerContact, VehicleContact]):
+class ChargerContactLine(SimulatedWire[ChargerContact, VehicleContact]):
     """The charger's end; `seen` is the vehicle's last VehicleContact, None where none is near."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
-        super().__init__(medium, Channel.CONTACT, VehicleContact, connector=connector)
+        super().__init__(medium, MediumChannel.CONTACT, VehicleContact, connector=connector)
 
 
-class VehicleContactLine(Wire[VehicleContact, ChargerContact]):
+class VehicleContactLine(SimulatedWire[VehicleContact, ChargerContact]):
     """The vehicle's end; `seen` is the charger's last ChargerContact, None where there is none."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
-        super().__init__(medium, Channel.CONTACT, ChargerContact, connector=connector)
+        super().__init__(medium, MediumChannel.CONTACT, ChargerContact, connector=connector)

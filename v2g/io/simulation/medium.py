@@ -19,7 +19,7 @@ MAX_PAYLOAD: Final = 16 * 1024
 """Bytes of one datagram; an Ethernet frame has 1518."""
 
 
-class Channel(IntEnum):
+class MediumChannel(IntEnum):
     """Channel of a datagram: its first byte."""
 
     PLC = 1
@@ -68,7 +68,7 @@ class Medium:
     def __init__(self, name: str, neighbourhood: Neighbourhood) -> None:
         self.name = name
         self._neighbourhood = neighbourhood
-        self._subscribers: dict[Channel, list[OnDatagram]] = {channel: [] for channel in Channel}
+        self._subscribers: dict[MediumChannel, list[OnDatagram]] = {channel: [] for channel in MediumChannel}
         self._on_peer: list[OnPeer] = []
 
     @property
@@ -76,7 +76,7 @@ class Medium:
         """Names of the others."""
         raise NotImplementedError
 
-    def subscribe(self, channel: Channel, callback: OnDatagram) -> None:
+    def subscribe(self, channel: MediumChannel, callback: OnDatagram) -> None:
         """Call `callback` for each datagram of `channel` from others."""
         self._subscribers[channel].append(callback)
 
@@ -89,7 +89,7 @@ class Medium:
         db = self._neighbourhood.between(self.name, peer)
         return db if db < self._neighbourhood.inaudible_db else None
 
-    def send(self, channel: Channel, payload: bytes, *, to: str | None = None) -> None:
+    def send(self, channel: MediumChannel, payload: bytes, *, to: str | None = None) -> None:
         """Send `payload` (at most 16 KiB) to all others, or to the one named `to`.
 
         Data that a peer does not read in time is dropped, as on a congested line. Raises TransportError when closed or
@@ -141,7 +141,7 @@ class RoomMedium(Medium):
     def _attached(self) -> bool:
         return self._room.stations.get(self.name) is self
 
-    def send(self, channel: Channel, payload: bytes, *, to: str | None = None) -> None:
+    def send(self, channel: MediumChannel, payload: bytes, *, to: str | None = None) -> None:
         """See Medium."""
         if not self._attached:
             raise TransportError(f"{self.name} has left the room")
@@ -158,7 +158,7 @@ class RoomMedium(Medium):
             for other in self._room.stations.values():
                 other.notify(self.name, present=False)
 
-    def take(self, peer: str, channel: Channel, payload: bytes) -> None:
+    def take(self, peer: str, channel: MediumChannel, payload: bytes) -> None:
         """Deliver a datagram of `peer`; one after either end has left is dropped."""
         if self._attached and peer in self._room.stations:
             for callback in self._subscribers[channel]:

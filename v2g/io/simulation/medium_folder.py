@@ -17,7 +17,7 @@ from typing import Final
 
 from v2g.config import parse_config
 from v2g.errors import TransportError, V2GError
-from v2g.io.simulation.medium import MAX_PAYLOAD, Channel, Medium, Neighbourhood
+from v2g.io.simulation.medium import MAX_PAYLOAD, Medium, MediumChannel, Neighbourhood
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class FolderMedium(Medium):
         """Names of the others that were alive at the last message or probe, at most 0.2 s ago."""
         return frozenset(self._peers)
 
-    def send(self, channel: Channel, payload: bytes, *, to: str | None = None) -> None:
+    def send(self, channel: MediumChannel, payload: bytes, *, to: str | None = None) -> None:
         """See Medium. Up to 1024 datagrams are queued for a slow peer."""
         if self._closed:
             raise TransportError(f"{self.name} is detached from {self.directory}")
@@ -218,7 +218,7 @@ class FolderMedium(Medium):
                 self._notify(peer, present=True)
             return
         try:
-            channel = Channel(word)
+            channel = MediumChannel(word)
         except ValueError:
             return
         if peer in self._peers:

@@ -16,10 +16,10 @@ from v2g.hardware.interfaces import OFF, REPORT_S, Contactor, Demand, OnFault, S
 from v2g.hardware.simulation import (
     FaultScript,
     FaultStep,
-    Load,
     Moment,
     SimulatedFault,
     StageConfig,
+    StageLoad,
     StageModel,
     ThermalModel,
 )
@@ -316,7 +316,9 @@ class SimulatedStage:
         vehicle, closed, demand = self._line.vehicle, self._contactor.closed, self._model.demand
         load = None
         if vehicle is not None:
-            load = Load(vehicle.voltage_mv, vehicle.contactor_closed, vehicle.max_charge_ma, vehicle.max_discharge_ma)
+            load = StageLoad(
+                vehicle.voltage_mv, vehicle.contactor_closed, vehicle.max_charge_ma, vehicle.max_discharge_ma
+            )
         connected = closed and load is not None and load.contactor_closed
         self._model.advance(seconds, load, connected=connected)
         report = StageReport(self._model.voltage_mv, self._model.current_ma)

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from v2g.errors import TransportError
-from v2g.io.simulation.medium import Channel, Medium
+from v2g.io.simulation.medium import Medium, MediumChannel
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _HEADER = 2  # connector, kind
 _STATE, _ASK = b"S", b"?"
 
 
-class Wire(Generic[Mine, Theirs]):
+class SimulatedWire(Generic[Mine, Theirs]):
     """One end. `seen` is the far end's state, or None without one.
 
     `connector` (0..255) distinguishes the wires of one folder. The first peer at the far end keeps it until it
@@ -30,7 +30,7 @@ class Wire(Generic[Mine, Theirs]):
     (tagged), so that two chargers in one folder are not confused with vehicles.
     """
 
-    def __init__(self, medium: Medium, channel: Channel, theirs: type[Theirs], *, connector: int = 1) -> None:
+    def __init__(self, medium: Medium, channel: MediumChannel, theirs: type[Theirs], *, connector: int = 1) -> None:
         if not 0 <= connector <= 255:
             raise TransportError(f"connector {connector} is outside 0..255")
         self._medium = medium

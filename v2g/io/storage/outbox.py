@@ -26,7 +26,7 @@ import msgspec
 
 from v2g.errors import StoreError
 from v2g.io.storage import outbox_file
-from v2g.io.storage.outbox_file import Boot, Damage, State, is_damage, is_intact, record_sum
+from v2g.io.storage.outbox_file import Damage, OutboxBoot, OutboxState, is_damage, is_intact, record_sum
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.storage.sqlite_pages import read_log
 from v2g.observe import Observe, Scalar
@@ -66,7 +66,7 @@ class Gap(msgspec.Struct, frozen=True):
     last_ms: int
 
 
-class Entry(msgspec.Struct, frozen=True):
+class OutboxEntry(msgspec.Struct, frozen=True):
     """A record for the outbox: its number, its priority, its time, its boot (None: the current one), and the gap that
     ends because it `reports` it."""
 
@@ -78,7 +78,7 @@ class Entry(msgspec.Struct, frozen=True):
     reports: Gap | None = None
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True):
+class OutboxRow(msgspec.Struct, frozen=True, array_like=True):
     """A stored record."""
 
     boot: int
@@ -181,7 +181,7 @@ class Outbox:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    def _opened(self, log: bytes = b"", damaged: State | None = None) -> tuple[sqlite3.Connection, State]:
+    def _opened(self, log: bytes = b"", damaged: OutboxState | None = None) -> tuple[sqlite3.Connection, OutboxState]:
         """Open the file; one of which the state is known, and the log, is `damaged`. Raises StoreError."""
         try:
             if damaged is None:
@@ -213,7 +213,7 @@ class Outbox:
             raise
         return database
 
-    def _loaded(self, log: bytes) -> tuple[sqlite3.Connection, State]:
+    def _loaded(self, log: bytes) -> tuple[sqlite3.Connection, OutboxState]:
         self._path.touch(mode=0o600)
         database = self._connect(self._path)
         try:
@@ -257,7 +257,7 @@ class Outbox:
         if not self._keys.has(key):
             raise self._keys.missing(key)
 
-    def _change(self, work: Callable[[State], R]) -> R:
+    def _change(self, work: Callable[[OutboxState], R]) -> R:
         """Change records and state in one transaction. Raises StoreError."""
 
         def change() -> R:
@@ -271,16 +271,16 @@ class Outbox:
 
         return self._safely(change)
 
-    async def _changed(self, work: Callable[[State], R]) -> R:
+    async def _changed(self, work: Callable[[OutboxState], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._change(work))
 
-    def _begin(self, state: State, boot: int, keep: Sequence[int]) -> None:
+    def _begin(self, state: OutboxState, boot: int, keep: Sequence[int]) -> None:
         """Begin a boot, and forget those of which the back end has everything."""
         for each, found in list(state.boots.items()):
             there = "SELECT 1 FROM outbox WHERE boot = ? LIMIT 1"
             if each not in keep and found.confirmed >= found.last and not self._db.execute(there, (each,)).fetchone():
                 del state.boots[each]
-        state.boots[boot], state.highest = Boot(boot, secrets.token_hex(8)), boot
+        state.boots[boot], state.highest = OutboxBoot(boot, secrets.token_hex(8)), boot
 
     @property
     def dropped(self) -> int:
@@ -300,7 +300,7 @@ class Outbox:
     async def next_boot(self) -> int:
         """Begin another boot; return its number."""
 
-        def begin(state: State) -> int:
+        def begin(state: OutboxState) -> int:
             boot = state.highest + 1
             self._begin(state, boot, (self.boot,))  # of which records may still come
             return boot
@@ -322,7 +322,7 @@ class Outbox:
     async def renumber(self, boots: Iterable[int], first: int) -> None:
         """Give boots other numbers at the back end, in their order, from `first` on; later boots have higher ones."""
 
-        def change(state: State) -> None:
+        def change(state: OutboxState) -> None:
             for number, boot in enumerate(sorted(boots), max(first, state.highest + 1)):
                 each = state.boots[boot]
                 each.number, each.boot_id, state.highest = number, each.boot_id or secrets.token_hex(8), number
@@ -331,9 +331,9 @@ class Outbox:
 
     async def put(self, seq: int, body: bytes, priority: Priority = Priority.LIVE, utc_ms: int = 0) -> int:
         """Store one record of this boot; see `put_all`."""
-        return await self.put_all((Entry(seq, body, priority, utc_ms),))
+        return await self.put_all((OutboxEntry(seq, body, priority, utc_ms),))
 
-    async def put_all(self, entries: Sequence[Entry]) -> int:
+    async def put_all(self, entries: Sequence[OutboxEntry]) -> int:
         """Store records durably, in rising order and one commit; return how many were dropped for them.
 
         Idempotent: one that was stored before, as by a call whose caller was cancelled, does not return after the back
@@ -347,10 +347,10 @@ class Outbox:
             self._on_island = important
         return gone
 
-    def _put(self, state: State, entries: Sequence[Entry]) -> int:
+    def _put(self, state: OutboxState, entries: Sequence[OutboxEntry]) -> int:
         for each in entries:
             boot = self.boot if each.boot is None else each.boot
-            of = state.boots.setdefault(boot, Boot(boot, ""))
+            of = state.boots.setdefault(boot, OutboxBoot(boot, ""))
             if each.seq <= of.last:
                 continue
             key, body = self._keys.seal(each.body, self._name(boot, each.seq)) if self._keys else (0, each.body)
@@ -391,7 +391,7 @@ class Outbox:
             if self._keys is None or not self._keys.renew():
                 return False
 
-            def seal(state: State) -> None:
+            def seal(state: OutboxState) -> None:
                 state.owner = self._owner()
 
             self._change(seal)
@@ -402,7 +402,7 @@ class Outbox:
     def _name(self, boot: int, seq: int) -> bytes:
         return f"{self._ev}/{boot}/{seq}".encode()
 
-    def _delete(self, state: State, row: Sequence[Any]) -> None:
+    def _delete(self, state: OutboxState, row: Sequence[Any]) -> None:
         if self._db.execute("DELETE FROM outbox WHERE boot = ? AND seq = ?", row[:2]).rowcount != 1:
             raise Damage("a record is not at its place")
         state.bytes -= len(row[2]) if isinstance(row[2], bytes | str) else 0
@@ -419,7 +419,7 @@ class Outbox:
         *,
         through: Position = END,
         least: Priority | None = None,
-    ) -> list[Row]:
+    ) -> list[OutboxRow]:
         """Return up to `limit` records after a position, oldest first: of one boot, and no more than `max_bytes`.
 
         Each counts with one more byte for a separator. The first is returned however large it is. `through` is the last
@@ -430,7 +430,7 @@ class Outbox:
 
     def _pending(
         self, after: Position, limit: int, max_bytes: int, through: Position, least: Priority | None
-    ) -> list[Row]:
+    ) -> list[OutboxRow]:
         if least is None:
             return self._read(None, after, limit, max_bytes, through)
         each = (self._read(priority, after, limit, max_bytes, through) for priority in Priority if priority <= least)
@@ -439,14 +439,14 @@ class Outbox:
 
     def _read(
         self, priority: Priority | None, after: Position, limit: int, max_bytes: int, through: Position
-    ) -> list[Row]:
+    ) -> list[OutboxRow]:
         query = f"SELECT {_STORED} FROM outbox WHERE (boot, seq) > (?, ?) AND (boot, seq) <= (?, ?)"  # noqa: S608
         values: list[int] = [*after, *through]
         if priority is not None:
             query += " AND priority = ?"
             values.append(priority)
         while True:
-            rows: list[Row] = []
+            rows: list[OutboxRow] = []
             damaged: list[Sequence[Any]] = []
             size = 0
             for found in self._db.execute(f"{query} ORDER BY boot, seq LIMIT ?", (*values, limit)):
@@ -454,7 +454,7 @@ class Outbox:
                 if body is None:
                     damaged.append(found)
                     continue
-                row = Row(found[0], found[1], body)
+                row = OutboxRow(found[0], found[1], body)
                 size += len(row.body) + 1
                 if rows and (row.boot != rows[0].boot or size > max_bytes):
                     break
@@ -479,7 +479,7 @@ class Outbox:
             return None
 
     def _give_up(self, damaged: Sequence[Sequence[Any]]) -> None:
-        def delete(state: State) -> None:
+        def delete(state: OutboxState) -> None:
             for row in damaged:
                 self._delete(state, row)
 
@@ -521,7 +521,7 @@ class Outbox:
     def _confirm(self, boot: int, through: int, ranges: Sequence[tuple[int, int]]) -> int:
         there = "boot = ? AND seq BETWEEN ? AND ?"
 
-        def delete(state: State) -> int:
+        def delete(state: OutboxState) -> int:
             forgotten = 0
             for first, last in ranges:
                 query = f"SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE {there}"  # noqa: S608
@@ -552,9 +552,9 @@ _SEALED: Final = "sealed/"
 _OWNER: Final = b"owner"
 
 
-def _within(rows: Sequence[Row], max_bytes: int) -> list[Row]:
+def _within(rows: Sequence[OutboxRow], max_bytes: int) -> list[OutboxRow]:
     """Return the first rows up to a size, at least one."""
-    size, found = 0, list[Row]()
+    size, found = 0, list[OutboxRow]()
     for row in rows:
         size += len(row.body) + 1
         if found and size > max_bytes:

@@ -63,7 +63,7 @@ class Damage(Exception):
     """The content of the file is wrong."""
 
 
-class Boot(msgspec.Struct):
+class OutboxBoot(msgspec.Struct):
     """A start: its `number` at the back end, its random id (empty: of an earlier version), the `last` number that a
     record got, and up to which the back end has `confirmed` them."""
 
@@ -73,7 +73,7 @@ class Boot(msgspec.Struct):
     confirmed: int = 0
 
 
-class State(msgspec.Struct):
+class OutboxState(msgspec.Struct):
     """All but the records. `owner`: the sender, perhaps sealed; `highest`: the highest boot, or number of one;
     `gaps`: count, first and last time of dropped records by priority; `bytes` of the records; how many were `dropped`;
     `unchecked`: records up to this boot have no checksum; `schema`: digest of the tables."""
@@ -81,7 +81,7 @@ class State(msgspec.Struct):
     owner: str
     version: int = 0
     highest: int = 0
-    boots: dict[int, Boot] = {}
+    boots: dict[int, OutboxBoot] = {}
     gaps: dict[int, tuple[int, int, int]] = {}
     bytes: int = 0
     dropped: int = 0
@@ -90,7 +90,7 @@ class State(msgspec.Struct):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = typed_json.packed(State)
+_decode = typed_json.packed(OutboxState)
 
 
 def record_sum(ev: str, boot: int, seq: int, priority: int, utc_ms: int, key: int, body: bytes) -> bytes:
@@ -99,7 +99,7 @@ def record_sum(ev: str, boot: int, seq: int, priority: int, utc_ms: int, key: in
     return hashlib.blake2b(name + body, digest_size=8).digest()
 
 
-def is_intact(ev: str, state: State, values: Sequence[Any]) -> bool:
+def is_intact(ev: str, state: OutboxState, values: Sequence[Any]) -> bool:
     """Return whether boot, seq, body, priority, utc_ms, key and sum of a record are as they were written."""
     boot, seq, body, priority, utc_ms, key, checked = values
     if boot not in state.boots or not isinstance(seq, int) or not 0 < seq <= state.boots[boot].last:
@@ -109,12 +109,12 @@ def is_intact(ev: str, state: State, values: Sequence[Any]) -> bool:
     return isinstance(body, bytes) and checked == record_sum(ev, boot, seq, priority, utc_ms, key, body)
 
 
-def copy_of(state: State) -> State:
+def copy_of(state: OutboxState) -> OutboxState:
     """Return a copy."""
     return _decode(_encode(state))
 
 
-def save_state(database: sqlite3.Connection, state: State) -> None:
+def save_state(database: sqlite3.Connection, state: OutboxState) -> None:
     """Write the state, in a transaction."""
     state.version += 1
     body = _encode(state)
@@ -127,14 +127,14 @@ def _state_sum(body: bytes) -> bytes:
     return hashlib.blake2b(b"state/" + body, digest_size=8).digest()
 
 
-def _state_of(body: Any, checked: Any) -> State | None:
+def _state_of(body: Any, checked: Any) -> OutboxState | None:
     """Return the state in a row, None if it is damaged, or something else."""
     if not isinstance(body, bytes) or checked != _state_sum(body):
         return None
     return _decode(body)
 
 
-def load(database: sqlite3.Connection, path: Path, log: bytes) -> State | None:
+def load(database: sqlite3.Connection, path: Path, log: bytes) -> OutboxState | None:
     """Return the state in a database, None in a new one; an earlier version's is taken over in a transaction.
 
     `log`: its write-ahead log as it was before, of which SQLite skips all from a damaged page on. Raises Damage,
@@ -145,7 +145,7 @@ def load(database: sqlite3.Connection, path: Path, log: bytes) -> State | None:
     if not tables:
         if path.stat().st_size > _EMPTY:
             raise Damage("no tables")
-        state: State | None = None
+        state: OutboxState | None = None
     elif "meta" in tables:
         state = _taken_over(database, tables)
     else:
@@ -161,7 +161,7 @@ def load(database: sqlite3.Connection, path: Path, log: bytes) -> State | None:
     return state
 
 
-def create(database: sqlite3.Connection, owner: str) -> State:
+def create(database: sqlite3.Connection, owner: str) -> OutboxState:
     """Create the tables, in a transaction; return the state."""
     for statement in (_BASE + _REST).split(";")[:-1]:
         database.execute(statement)
@@ -170,7 +170,7 @@ def create(database: sqlite3.Connection, owner: str) -> State:
             for name, kind in _COLUMNS.items():
                 if name not in known:
                     database.execute(f"ALTER TABLE outbox ADD COLUMN {name} {kind}")
-    return State(owner, schema=schema_of(database))
+    return OutboxState(owner, schema=schema_of(database))
 
 
 def schema_of(database: sqlite3.Connection) -> str:
@@ -179,7 +179,7 @@ def schema_of(database: sqlite3.Connection) -> str:
     return hashlib.blake2b(repr(rows).encode(), digest_size=8).hexdigest()
 
 
-def _taken_over(database: sqlite3.Connection, tables: set[str]) -> State:
+def _taken_over(database: sqlite3.Connection, tables: set[str]) -> OutboxState:
     """Return the state of an outbox of an earlier version, which had a table for each part of it."""
 
     def number(key: str) -> int:
@@ -196,11 +196,11 @@ def _taken_over(database: sqlite3.Connection, tables: set[str]) -> State:
         database.execute(f"DROP TABLE {table}")
     create(database, "")
     (size,) = database.execute("SELECT coalesce(sum(length(body)), 0) FROM outbox").fetchone()
-    boots: dict[int, Boot] = {}
+    boots: dict[int, OutboxBoot] = {}
     for boot, last in lasts:
-        found = boots.setdefault(boot, Boot(boot, ""))
+        found = boots.setdefault(boot, OutboxBoot(boot, ""))
         found.last = max(found.last, last)
-    return State(
+    return OutboxState(
         "" if owner is None else str(owner[0]),
         highest=highest,
         boots=boots,
@@ -224,7 +224,7 @@ def is_damage(error: Exception, path: Path) -> bool:
 
 
 def salvage(
-    path: Path, log: bytes, ev: str, known: State | None, connect: Callable[[Path], sqlite3.Connection]
+    path: Path, log: bytes, ev: str, known: OutboxState | None, connect: Callable[[Path], sqlite3.Connection]
 ) -> int | None:
     """Set a damaged outbox aside, and put what its pages have of `ev` into a new one; return how many records.
 
@@ -241,7 +241,7 @@ def salvage(
         database.execute("BEGIN IMMEDIATE")
         schema = create(database, "").schema
         lost = state is None
-        state = State("") if state is None else copy_of(state)
+        state = OutboxState("") if state is None else copy_of(state)
         state.schema, state.bytes = schema, 0
         for row in rows(path, log):
             values = _record_in(row)
@@ -249,7 +249,7 @@ def salvage(
                 continue
             boot, seq, body = values[:3]
             if lost and _is_of(ev, values):
-                of = state.boots.setdefault(boot, Boot(boot, ""))
+                of = state.boots.setdefault(boot, OutboxBoot(boot, ""))
                 of.last, state.highest = max(of.last, seq), max(state.highest, boot)
                 state.unchecked = state.highest
             if is_intact(ev, state, values) and seq > state.boots[boot].confirmed:
@@ -291,7 +291,7 @@ def finish_exchange(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def _state_in(row: Sequence[Value]) -> State | None:
+def _state_in(row: Sequence[Value]) -> OutboxState | None:
     return _state_of(*row[1:]) if len(row) == 3 and row[0] is None else None
 
 

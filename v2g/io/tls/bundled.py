@@ -26,7 +26,7 @@ def open_bundled(endpoint: Endpoint) -> "BundledChannel":
 
 
 class BundledChannel(JudgedChannel):
-    """One connection over memory BIOs; see `v2g.io.tls.endpoint.Channel`."""
+    """One connection over memory BIOs; see `v2g.io.tls.endpoint.TlsChannel`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)

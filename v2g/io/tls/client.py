@@ -8,7 +8,7 @@ import asyncio
 from cryptography import x509
 
 from v2g.errors import RevocationError, TlsError, TransportError
-from v2g.io.tls.endpoint import Channel, Endpoint, open_channel, record_channel
+from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
 from v2g.io.tls.ocsp import Ask, ask, question
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 from v2g.pki.ocsp import check_ocsp, responder_url
@@ -76,7 +76,7 @@ async def connect(host: str, port: int, endpoint: Endpoint, *, timeout: float = 
     try:
         recorded = record_channel(endpoint, channel, writer)
 
-        async def opener(_first: bytes) -> Channel:
+        async def opener(_first: bytes) -> TlsChannel:
             return recorded
 
         stream = await handshake(opener, reader, writer, until=until)

@@ -121,7 +121,7 @@ ISO15118_2: Final = TlsProfile(
 PROFILES: Final = {profile.name: profile for profile in (ISO15118_20, INTEROP)}
 
 
-class Offer(msgspec.Struct, frozen=True):
+class TlsOffer(msgspec.Struct, frozen=True):
     """What a library is set to, for one profile or two; versions by their numbers."""
 
     lowest: int
@@ -135,11 +135,11 @@ class Offer(msgspec.Struct, frozen=True):
 _NUMBERS: Final[dict[Version, int]] = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
-def offer_of(profiles: Sequence[TlsProfile]) -> Offer:
+def offer_of(profiles: Sequence[TlsProfile]) -> TlsOffer:
     """Return the offer of all `profiles`, the first one preferred."""
     versions = [_NUMBERS[each.version] for each in profiles]
     highest = _NUMBERS["TLSv1.3"] if any(each.marks_downgrade for each in profiles) else max(versions)
-    return Offer(
+    return TlsOffer(
         min(versions),
         highest,
         tuple(cipher for each in profiles if each.version == "TLSv1.3" for cipher in each.ciphers),
@@ -194,7 +194,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Returns the revocation lists for the peer's chain."""
     key_log: Callable[[bytes], None] | None = None
     """Called with each line of the NSS key log, with which the connection can be decrypted."""
-    record: "Callable[[Channel, asyncio.StreamWriter], Channel] | None" = None
+    record: "Callable[[TlsChannel, asyncio.StreamWriter], TlsChannel] | None" = None
     """Wraps the channel of each new connection with a recorder: see v2g.io.capture.tls_recorder."""
     now: Callable[[], datetime] = utc_now
 
@@ -217,11 +217,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return self.identities() if callable(self.identities) else self.identities
 
 
-class Channel(Protocol):
+class TlsChannel(Protocol):
     """One connection in memory. `feed` received bytes, `take` bytes to send; both around every other call.
 
     No resumption, no renegotiation, no early data; the peer's certificate is always required, except a client's in
-    TLS 1.2. A backend passes the peer's messages to `v2g.io.tls.peer_verifier.Verdict`, which verifies the chain and
+    TLS 1.2. A backend passes the peer's messages to `v2g.io.tls.peer_verifier.PeerVerdict`, which verifies the chain and
     names failures, and lets `v2g.io.tls.hello.choose` choose among the own chains.
     """
 
@@ -300,7 +300,7 @@ def _system_has_openssl() -> bool:
     return True
 
 
-def open_channel(endpoint: Endpoint) -> Channel:
+def open_channel(endpoint: Endpoint) -> TlsChannel:
     """Return a new connection of `endpoint`, before its first byte. A server's has `profile`, not `older`: see
     `v2g.io.tls.selection`.
 
@@ -308,10 +308,10 @@ def open_channel(endpoint: Endpoint) -> Channel:
     KeyAccessError when the backend cannot use a key, and ConfigError when this machine lacks the backend.
     """
     module, function = BACKENDS[backend_of(endpoint)]
-    opener: Callable[[Endpoint], Channel] = getattr(importlib.import_module(module), function)
+    opener: Callable[[Endpoint], TlsChannel] = getattr(importlib.import_module(module), function)
     return opener(endpoint)
 
 
-def record_channel(endpoint: Endpoint, channel: Channel, writer: asyncio.StreamWriter) -> Channel:
+def record_channel(endpoint: Endpoint, channel: TlsChannel, writer: asyncio.StreamWriter) -> TlsChannel:
     """Return `channel`, wrapped by a recorder if `endpoint` has one."""
     return channel if endpoint.record is None else endpoint.record(channel, writer)

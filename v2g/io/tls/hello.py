@@ -84,7 +84,7 @@ class PeerPreferences(msgspec.Struct, frozen=True):
     """Roots from trusted_ca_keys, which only clients of TLS 1.2 send."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class HelloEntry(msgspec.Struct, frozen=True):
     """One certificate of a peer (CertificateEntry)."""
 
     der: bytes
@@ -97,7 +97,7 @@ def first_message(data: bytes) -> bytes | None:
 
     Raises FrameError for anything but records of a handshake.
     """
-    reader, message = _Reader(data), bytearray()
+    reader, message = _HelloReader(data), bytearray()
     while reader.left:
         if reader.number(1) != _HANDSHAKE_RECORD:
             raise FrameError("not a record of a TLS handshake")
@@ -179,7 +179,7 @@ def trusted_ca_keys(roots: Sequence[bytes]) -> bytes:
     return len(entries).to_bytes(2, "big") + entries
 
 
-def read_certificates(message: bytes, version: Version = "TLSv1.3") -> tuple[Entry, ...]:
+def read_certificates(message: bytes, version: Version = "TLSv1.3") -> tuple[HelloEntry, ...]:
     """Return the entries of a complete Certificate message, with its 4-byte header, in order.
 
     In TLS 1.2 the OCSP answer is a message of its own: see `read_status`. Raises FrameError for any other or
@@ -190,15 +190,15 @@ def read_certificates(message: bytes, version: Version = "TLSv1.3") -> tuple[Ent
         raise FrameError(f"handshake message of type {kind}")
     if version == "TLSv1.3":
         body.vector(1)  # certificate_request_context
-    shown = _Reader(body.vector(3))
+    shown = _HelloReader(body.vector(3))
     body.end()
-    entries: list[Entry] = []
+    entries: list[HelloEntry] = []
     while shown.left:
         if len(entries) == MAX_CERTIFICATES:
             raise FrameError(f"more than {MAX_CERTIFICATES} certificates")
         der = shown.vector(3)
         status = _extensions(shown).get(_STATUS_REQUEST) if version == "TLSv1.3" else None
-        entries.append(Entry(der, _ocsp_response(status) if status is not None else b""))
+        entries.append(HelloEntry(der, _ocsp_response(status) if status is not None else b""))
     return tuple(entries)
 
 
@@ -251,7 +251,7 @@ def _is_trusted(identity: TlsIdentity, trusted: Sequence[TrustedRoot], roots: Se
     return not forms.isdisjoint(trusted)
 
 
-def _root(entries: "_Reader") -> TrustedRoot:
+def _root(entries: "_HelloReader") -> TrustedRoot:
     number = entries.number(1)
     try:
         form = RootForm(number)
@@ -268,37 +268,37 @@ def _root(entries: "_Reader") -> TrustedRoot:
 
 def _numbers(data: bytes) -> tuple[int, ...]:
     """Return the numbers of two bytes in `data`. Raises FrameError for an odd length."""
-    reader = _Reader(data)
+    reader = _HelloReader(data)
     found: list[int] = []
     while reader.left:
         found.append(reader.number(2))
     return tuple(found)
 
 
-def _open(message: bytes) -> "tuple[int, _Reader]":
+def _open(message: bytes) -> "tuple[int, _HelloReader]":
     """Return the type of a handshake message and its body."""
     if len(message) > MAX_MESSAGE_BYTES:
         raise FrameError(f"handshake message of {len(message)} bytes")
-    reader = _Reader(message)
+    reader = _HelloReader(message)
     kind, body = reader.number(1), reader.vector(3)
     reader.end()
-    return kind, _Reader(body)
+    return kind, _HelloReader(body)
 
 
-def _extensions(reader: "_Reader") -> dict[int, "_Reader"]:
-    extensions = _Reader(reader.vector(2))
-    found: dict[int, _Reader] = {}
+def _extensions(reader: "_HelloReader") -> dict[int, "_HelloReader"]:
+    extensions = _HelloReader(reader.vector(2))
+    found: dict[int, _HelloReader] = {}
     while extensions.left:
         number = extensions.number(2)
-        found[number] = _Reader(extensions.vector(2))
+        found[number] = _HelloReader(extensions.vector(2))
     return found
 
 
-def _list(value: "_Reader | None", most: int, item: "Callable[[_Reader], T]") -> tuple[T, ...]:
+def _list(value: "_HelloReader | None", most: int, item: "Callable[[_HelloReader], T]") -> tuple[T, ...]:
     """Return the items of an extension that is a list with a length of two bytes."""
     if value is None:
         return ()
-    items = _Reader(value.vector(2))
+    items = _HelloReader(value.vector(2))
     value.end()
     found: list[T] = []
     while items.left:
@@ -308,7 +308,7 @@ def _list(value: "_Reader | None", most: int, item: "Callable[[_Reader], T]") ->
     return tuple(found)
 
 
-def _ocsp_response(status: "_Reader") -> bytes:
+def _ocsp_response(status: "_HelloReader") -> bytes:
     """Return the answer in a CertificateStatus (RFC 6066, 8); b"" for a kind that is not OCSP."""
     if status.number(1) != 1:
         return b""
@@ -317,7 +317,7 @@ def _ocsp_response(status: "_Reader") -> bytes:
     return response
 
 
-class _Reader:
+class _HelloReader:
     """Parses big-endian numbers and length-prefixed vectors of a message."""
 
     def __init__(self, data: bytes) -> None:

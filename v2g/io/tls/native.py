@@ -41,7 +41,7 @@ def open_native(endpoint: Endpoint) -> "NativeChannel":
 
 
 class NativeChannel(JudgedChannel):
-    """One connection over memory BIOs; see `v2g.io.tls.endpoint.Channel`."""
+    """One connection over memory BIOs; see `v2g.io.tls.endpoint.TlsChannel`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)

@@ -37,7 +37,7 @@ _KINDS: Final = {  # algorithm: (OpenSSL's name, its name of the group, bits, se
 }
 
 
-class Held:
+class HeldKey:
     """A key or operation behind OpenSSL's handles."""
 
     def __init__(self, public: PublicKey | None, key: SigningKey | None = None) -> None:
@@ -65,7 +65,7 @@ class Held:
 class AdoptedKey:
     """One of our keys as OpenSSL sees it: `pointer`, an owned EVP_PKEY."""
 
-    def __init__(self, pointer: Pointer, held: Held) -> None:
+    def __init__(self, pointer: Pointer, held: HeldKey) -> None:
         self.pointer = pointer
         self._held = held  # which must not refer back: C stands between, and the collector does not see the circle
 
@@ -81,7 +81,7 @@ class KeyProvider:
     def __init__(self, lib: OpenSsl) -> None:
         self._lib = lib
         self._alive: dict[int, Pointer] = {}  # by address: handles that C holds
-        self._wanted: dict[int, Held] = {}
+        self._wanted: dict[int, HeldKey] = {}
         self._keep: list[Any] = []  # read by C as long as the process lives
         ffi, crypto = lib.ffi, lib.crypto
         self.context: Pointer = lib.own(crypto.OSSL_LIB_CTX_new(), crypto.OSSL_LIB_CTX_free)
@@ -108,7 +108,7 @@ class KeyProvider:
     def adopt(self, key: SigningKey) -> AdoptedKey:
         """Return `key` in a form that libssl accepts. Raises KeyAccessError."""
         lib, ffi, crypto = self._lib, self._lib.ffi, self._lib.crypto
-        held = Held(key.public_key, key)
+        held = HeldKey(key.public_key, key)
         self._wanted[id(held)] = held
         kind = _KINDS[key.algorithm][0]
         made = ffi.new("EVP_PKEY **")
@@ -130,9 +130,9 @@ class KeyProvider:
     # Called by OpenSSL. Keys and operations are handles of Held, alive until C frees them.
 
     def _new(self, _provider: Pointer) -> Pointer:
-        return self._hand_out(Held(None))
+        return self._hand_out(HeldKey(None))
 
-    def _hand_out(self, held: Held) -> Pointer:
+    def _hand_out(self, held: HeldKey) -> Pointer:
         # A list, since the object behind a handle of a new key is known only when it is imported.
         handle = self._lib.ffi.new_handle([held])
         self._alive[self._address(handle)] = handle
@@ -144,8 +144,8 @@ class KeyProvider:
     def _address(self, pointer: Pointer) -> int:
         return int(self._lib.ffi.cast("uintptr_t", pointer))
 
-    def _held(self, handle: Pointer) -> Held:
-        found: Held = self._lib.ffi.from_handle(handle)[0]
+    def _held(self, handle: Pointer) -> HeldKey:
+        found: HeldKey = self._lib.ffi.from_handle(handle)[0]
         return found
 
     def _has(self, handle: Pointer, selection: int) -> int:
@@ -262,7 +262,7 @@ class KeyProvider:
     def _signature(self, _name: bytes) -> Pointer:
         return self._dispatch(
             {
-                _SIGNATURE_NEWCTX: ("void *(*)(void *, const char *)", lambda *_: self._hand_out(Held(None))),
+                _SIGNATURE_NEWCTX: ("void *(*)(void *, const char *)", lambda *_: self._hand_out(HeldKey(None))),
                 _SIGNATURE_FREECTX: ("void (*)(void *)", self._free),
                 _SIGNATURE_DIGEST_SIGN_INIT: (
                     "int (*)(void *, const char *, void *, const OSSL_PARAM *)",

@@ -1,7 +1,7 @@
 """Verification of the peer in the handshake, and the name of every failure.
 
 Verification is ours, not the TLS library's, which would reject the extensions that Annex B of
-ISO 15118-20 marks critical and accept keys that -20 forbids. Every backend uses a `Verdict`.
+ISO 15118-20 marks critical and accept keys that -20 forbids. Every backend uses a `PeerVerdict`.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from v2g.io.tls.hello import (
     CLIENT_HELLO,
     SERVER_HELLO,
     VERSIONS,
-    Entry,
+    HelloEntry,
     PeerPreferences,
     read_certificates,
     read_client_hello,
@@ -33,7 +33,7 @@ from v2g.io.tls.selection import select
 from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.conformity import label
 from v2g.pki.credentials import Credentials
-from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocation
+from v2g.pki.revocation import Fail, RevocationEvidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 RECEIVED: Final = {
@@ -108,7 +108,7 @@ VERIFY_CODES: Final[dict[CertificateReason, int]] = {
 """X.509 verify codes that make OpenSSL send the matching alert about the peer's certificate."""
 
 
-class Verdict:
+class PeerVerdict:
     """The result of one handshake's verification."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -122,7 +122,7 @@ class Verdict:
         self.profile = endpoint.profile
         """The profile in use; on a client with two, from the ServerHello on."""
         self._endpoint = endpoint
-        self._shown: tuple[Entry, ...] = ()
+        self._shown: tuple[HelloEntry, ...] = ()
         self._chain: VerifiedChain | None = None  # in TLS 1.2, before its revocation is judged
         self._refusal: TlsError | None = None
 
@@ -221,7 +221,7 @@ class Verdict:
         lenient = endpoint.server or endpoint.ask_responder
         revocation = decide_revocation(
             peer,
-            Evidence(ocsp=answers, crls=endpoint.crls()),
+            RevocationEvidence(ocsp=answers, crls=endpoint.crls()),
             at=endpoint.now(),
             policy=RevocationPolicy(leaf=Fail.SOFT if lenient else self.profile.revocation),
         )
@@ -263,11 +263,11 @@ class Verdict:
 
 
 class JudgedChannel:
-    """The peer and own certificates of a channel, for all backends: see `v2g.io.tls.endpoint.Channel`."""
+    """The peer and own certificates of a channel, for all backends: see `v2g.io.tls.endpoint.TlsChannel`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._verdict = Verdict(endpoint)
+        self._verdict = PeerVerdict(endpoint)
         # the identities for the profile, all of them if there is none; a client in TLS 1.2 shows none
         if not endpoint.server and not endpoint.profile.mutual:
             self._identities = ()

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from v2g.errors import FrameError, TlsError
-from v2g.io.tls.endpoint import Channel, Endpoint, TlsProfile, Version, open_channel
+from v2g.io.tls.endpoint import Endpoint, TlsChannel, TlsProfile, Version, open_channel
 from v2g.io.tls.hello import VERSIONS, ClientHello, first_message, read_client_hello
 
 GROUPS: Final = {"prime256v1": 23, "secp384r1": 24, "secp521r1": 25, "X25519": 29, "X448": 30}
@@ -85,7 +85,7 @@ def _unsupported(offered: set[Version], served: Sequence[Version]) -> TlsError:
     return TlsError(f"the peer offers {what}, we support {' and '.join(served)}", reason="protocol_version", hint=hint)
 
 
-def open_for(endpoint: Endpoint, received: bytes) -> Channel | None:
+def open_for(endpoint: Endpoint, received: bytes) -> TlsChannel | None:
     """Return a server's channel by the bytes that have been received, None until they suffice.
 
     Raises as `open_channel`. A ClientHello that gets no profile is left to a channel that refuses it by name.

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from v2g.errors import TlsError, TransportError, V2GError
 from v2g.io.network.tcp_listener import start_server
 from v2g.io.runtime.supervision import spawn
-from v2g.io.tls.endpoint import Channel, Endpoint, open_channel, record_channel
+from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
 from v2g.io.tls.selection import open_for
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 from v2g.rates import Buckets
@@ -137,7 +137,7 @@ class TlsServer:
         self._tasks.discard(task)
         self._handshakes.pop(task, None)
 
-    def _open(self, writer: asyncio.StreamWriter, first: bytes) -> Channel | None:
+    def _open(self, writer: asyncio.StreamWriter, first: bytes) -> TlsChannel | None:
         """Return the channel by the client's first bytes; unusable own credentials cost this connection only."""
         try:
             channel = open_for(self._endpoint, first)
@@ -153,7 +153,7 @@ class TlsServer:
         address = _address(writer)
         begun = False
 
-        async def opener(first: bytes) -> Channel | None:
+        async def opener(first: bytes) -> TlsChannel | None:
             nonlocal begun
             if first and not begun:
                 begun = True

@@ -42,7 +42,7 @@ def retry_after(failures: int, *, urgent: bool) -> timedelta:
     return min(FIRST_RETRY * (1 << doublings), URGENT_RETRY if urgent else LAST_RETRY)
 
 
-class _Cached(msgspec.Struct, kw_only=True):
+class _CachedAnswer(msgspec.Struct, kw_only=True):
     """State of one certificate."""
 
     response: bytes = b""
@@ -74,7 +74,7 @@ class Stapler:
         self._observe = observe
         self._ask = ask
         self._now = now
-        self._cached: dict[bytes, _Cached] = {}
+        self._cached: dict[bytes, _CachedAnswer] = {}
 
     def answer(self, credentials: Credentials) -> bytes:
         """Return the answer to staple for a chain, or b""."""
@@ -123,7 +123,7 @@ class Stapler:
         data = {"certificate": common_name(leaf), "responder": url, "until": f"{cached.until:%Y-%m-%dT%H:%M:%SZ}"}
         self._observe(Observe("tls", "staple_refreshed", dict(data)))
 
-    def _take(self, cached: _Cached, response: bytes, leaf: x509.Certificate, issuer: x509.Certificate) -> None:
+    def _take(self, cached: _CachedAnswer, response: bytes, leaf: x509.Certificate, issuer: x509.Certificate) -> None:
         """Store an answer that a vehicle would accept. Raises RevocationError for any other."""
         now = self._now()
         check_ocsp(response, leaf, issuer, now)
@@ -135,11 +135,11 @@ class Stapler:
         half = mine.this_update_utc + (mine.next_update_utc - mine.this_update_utc) / 2
         cached.due = max(half, now + FIRST_RETRY)
 
-    def _state(self, credentials: Credentials) -> _Cached:
+    def _state(self, credentials: Credentials) -> _CachedAnswer:
         """Return the state of a chain; the first time, from the cache."""
         cached = self._cached.get(credentials.leaf)
         if cached is None:
-            cached = self._cached[credentials.leaf] = _Cached()
+            cached = self._cached[credentials.leaf] = _CachedAnswer()
             with contextlib.suppress(OSError, RevocationError):
                 response = self._file(credentials).read_bytes()
                 self._take(cached, response, load_certificate(credentials.leaf), self._issuer(credentials))

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from v2g.errors import TlsError, TransportError
-from v2g.io.tls.endpoint import Channel
+from v2g.io.tls.endpoint import TlsChannel
 from v2g.pki.credentials import Credentials
 from v2g.pki.verify import VerifiedChain
 
@@ -24,7 +24,7 @@ _CHUNK: Final = 64 * 1024
 class TlsStream:
     """A connection after its handshake. One reader and one writer at a time."""
 
-    def __init__(self, channel: Channel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, channel: TlsChannel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._channel = channel
         self._reader = reader
         self._writer = writer
@@ -115,7 +115,7 @@ class TlsStream:
 
 
 async def handshake(
-    opener: Callable[[bytes], Awaitable[Channel | None]],
+    opener: Callable[[bytes], Awaitable[TlsChannel | None]],
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     *,

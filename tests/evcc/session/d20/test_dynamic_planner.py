@@ -6,14 +6,14 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evcc.policy.policy import Compensation, Terms
+from evcc.policy.policy import Compensation, DischargeTerms
 from evcc.session import program
 from evcc.session.context import EvseLimits
 from evcc.session.d20 import dynamic_planner, loop
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
 from evcc.session.d20.requests import energy_requests, v2x_requests
 from evcc.session.d20.stages import Looping
-from evcc.session.paused import Choice
+from evcc.session.paused import PausedChoice
 from evcc.session.ports import BatteryState, PresentVoltage
 from evcc.session.settings import (
     DischargeConfig,
@@ -60,15 +60,17 @@ def fees(*each_hour: int) -> AbsolutePriceSchedule:
     )
 
 
-def terms(*cents: int, currency: str = "EUR") -> Terms:
+def terms(*cents: int, currency: str = "EUR") -> DischargeTerms:
     slots = tuple(Compensation(NOW + n * HOUR, NOW + (n + 1) * HOUR, each * 10_000) for n, each in enumerate(cents))
-    return Terms(currency, slots, 10_000, NOW + 24 * HOUR)
+    return DischargeTerms(currency, slots, 10_000, NOW + 24 * HOUR)
 
 
 class Drive:
     """A vehicle in the loop of a charger that holds it down to `allowed(hour)` W, minute by minute until departure."""
 
-    def __init__(self, energy_wh: int, target_soc: float, prices: tuple[int, ...], offer: Terms | None = None) -> None:
+    def __init__(
+        self, energy_wh: int, target_soc: float, prices: tuple[int, ...], offer: DischargeTerms | None = None
+    ) -> None:
         self.energy_wh, self.ms, self.hours = float(energy_wh), 0, len(prices)
         config = SessionConfig(
             program=(ProgramStep(do="plan"),),
@@ -83,7 +85,7 @@ class Drive:
             departure_ms=NOW + self.hours * HOUR, terms=offer,
             agreement=Agreement.AGREED if offer is not None else Agreement.NONE,
         )  # fmt: skip
-        plan = Plan(Choice(6, 1, bpt=True, dynamic=True, signed_set=1 if offer is not None else None), LIMITS)
+        plan = Plan(PausedChoice(6, 1, bpt=True, dynamic=True, signed_set=1 if offer is not None else None), LIMITS)
         plan = dynamic_planner.foresee(plan, Outlook(fees(*prices)), self.context)
         self.stage = Looping(plan, program.begin(self.context.battery, NOW), since=0)
         self.hourly = [0.0] * self.hours
@@ -197,7 +199,7 @@ offers = st.none() | st.lists(st.integers(0, 80), min_size=6, max_size=6).map(la
 @settings(max_examples=40, deadline=None)
 @given(st.integers(6_000, 54_000), st.integers(10, 100), hours, offers, st.integers(0, 22).map(lambda kw: kw * 500))
 def test_the_target_is_reached_whenever_it_can_be_and_no_limit_is_exceeded(
-    energy_wh: int, target_soc: int, prices: tuple[int, ...], offer: Terms | None, allowed_w: int
+    energy_wh: int, target_soc: int, prices: tuple[int, ...], offer: DischargeTerms | None, allowed_w: int
 ) -> None:
     drive = Drive(energy_wh, target_soc, prices, offer)
     config, floor_wh = drive.context.config.discharge, CAPACITY * 0.2
