@@ -33,7 +33,7 @@ from evcc.session.settings import (
     VehicleConfig,
     WirelessConfig,
 )
-from v2g.battery.runaway import Settings as Runaway
+from v2g.battery.runaway import RunawaySettings as Runaway
 from v2g.config import Flaw, Tree, fault, faults, parse_config, parse_tree
 from v2g.errors import ConfigError
 from v2g.io.can import CanConfig

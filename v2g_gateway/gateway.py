@@ -26,7 +26,7 @@ from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.processor_heat import THROTTLED, ProcessorWatch
-from v2g.io.runtime.processor_heat import Reading as ProcessorReading
+from v2g.io.runtime.processor_heat import HeatReading as ProcessorReading
 from v2g.io.runtime.supervision import Backoff, Supervisor, child
 from v2g.io.storage.emergency_log import EmergencyLog
 from v2g.io.storage.outbox import Outbox

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from evcc.session.ports import BatteryState
-from v2g.battery.derating import Settings as Derating
+from v2g.battery.derating import DeratingSettings as Derating
 from v2g.battery.derating import share
 from v2g.errors import ConfigError
 

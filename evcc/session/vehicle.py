@@ -134,22 +134,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
     def _on_start(self) -> None:
         self._departure_ms = self._time.utc_ms + self._config.needs.departure_after_s * 1000
         self._arm(_SETUP, max(0.0, self._timers.evcc_communication_setup - self._connected_for))
-        # enter the next stage
-        stage = Negotiating()
-        if stage.chain or self.stage.chain:
-            # run the timer of a chain of stages; those that poll count from the first Ongoing
-            seconds = self._chains(stage)
-            length = seconds.get(stage.chain)
-            same_customer = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
-            for chain in seconds:
-                if chain != stage.chain or length is None or not same_customer:
-                    self._disarm(chain)
-            if length is not None and stage.chain not in self._time.timers:
-                self._arm(stage.chain, length)
-        if self.kinds.is_powered(stage) and not self.kinds.is_powered(self.stage):
-            self._watch.begin(self._time.now)
-            self._arm(_WATCH, LOOK_S)
-        self.stage = stage
+        self._enter(Negotiating())
         self._ask(SupportedAppProtocolReq(app_protocol=self._protocols))
 
     def _on_broken(self, error: CodecError) -> None:
@@ -190,15 +175,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             case StopRequested():
                 self._request_end(self._ending(fact))
             case NeedsChanged():
-                # set new needs of the driver
-                needs = self._config.needs
-                target = needs.target_soc if fact.target_soc is None else fact.target_soc
-                minimum = needs.minimum_soc if fact.minimum_soc is None else fact.minimum_soc
-                changed = replace(needs, target_soc=target, minimum_soc=min(minimum, target))  # V2G20-1640
-                self._config = replace(self._config, needs=changed)
-                if fact.departure_ms is not None:
-                    self._departure_ms = fact.departure_ms
-                self._observe("schedule", "needs_changed", target_soc=target, minimum_soc=changed.minimum_soc)
+                self._take_needs(fact)
             case ContactorState(closed=closed):
                 self._watch.take_contactor(fact)
                 self._look()
@@ -265,6 +242,26 @@ class Vehicle(Session, Generic[StepT, EndingT]):
 
     # -- steps --------------------------------------------------------------------------------------------------
 
+    def _enter(self, stage: Stage) -> None:
+        """Enter the next stage."""
+        if stage.chain or self.stage.chain:
+            self._time_chain(stage)
+        if self.kinds.is_powered(stage) and not self.kinds.is_powered(self.stage):
+            self._watch.begin(self._time.now)
+            self._arm(_WATCH, LOOK_S)
+        self.stage = stage
+
+    def _time_chain(self, stage: Stage) -> None:
+        """Run the timer of a chain of stages; those that poll count from the first Ongoing."""
+        seconds = self._chains(stage)
+        length = seconds.get(stage.chain)
+        same_customer = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
+        for chain in seconds:
+            if chain != stage.chain or length is None or not same_customer:
+                self._disarm(chain)
+        if length is not None and stage.chain not in self._time.timers:
+            self._arm(stage.chain, length)
+
     def _proceed(self, step: Step) -> None:
         """End the session, send the request of a step, or wait; its stage is entered, its commands are given."""
         if step.failure:
@@ -302,6 +299,23 @@ class Vehicle(Session, Generic[StepT, EndingT]):
                     self._command(SetAcPower(within_w))
             self._watch.command(command, self._time.now)
             super()._command(command)
+
+    def _resume_pause(self, step: StepT) -> None:
+        """Carry out a step now if the session only pauses before its next request."""
+        if self._pending is None and PACE in self._time.timers:
+            self._disarm(PACE)
+            self._apply(step)
+
+    def _take_needs(self, fact: NeedsChanged) -> None:
+        """Set new needs of the driver."""
+        needs = self._config.needs
+        target = needs.target_soc if fact.target_soc is None else fact.target_soc
+        minimum = needs.minimum_soc if fact.minimum_soc is None else fact.minimum_soc
+        changed = replace(needs, target_soc=target, minimum_soc=min(minimum, target))  # V2G20-1640
+        self._config = replace(self._config, needs=changed)
+        if fact.departure_ms is not None:
+            self._departure_ms = fact.departure_ms
+        self._observe("schedule", "needs_changed", target_soc=target, minimum_soc=changed.minimum_soc)
 
     # -- monitoring ---------------------------------------------------------------------------------------------
 
@@ -352,13 +366,16 @@ class Vehicle(Session, Generic[StepT, EndingT]):
     def _check_overdraw(self) -> None:
         """Stop if more leaves the vehicle than was agreed, beyond measurement error and reaction time."""
         watch, config, now = self._watch, self._config.discharge, self._time.now
-        # the power that may leave the vehicle, W
-        allowed_w = self._watch.limits.discharge_w
+        allowed_w = self._discharge_allowed_w()
         gate = watch.inlet if self._is_ac() else watch.battery
         leaving_w = -gate.voltage_mv * gate.current_ma // 1_000_000
         tolerance_w, seconds = config.overdraw_tolerance_w, config.overdraw_tolerance_s
         if watch.overdrawn(leaving_w, allowed_w, tolerance_w, seconds=seconds, now=now):
             self._fail("more_discharged_than_agreed", leaving_w=leaving_w, allowed_w=allowed_w)
+
+    def _discharge_allowed_w(self) -> int:
+        """Return the power that may leave the vehicle, W."""
+        return self._watch.limits.discharge_w
 
     @abstractmethod
     def _is_ac(self) -> bool:
@@ -371,11 +388,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         if isinstance(self.stage, self.kinds.ending) or self._requested_end is not None:
             return
         self._requested_end = ending
-        # carry out a step now if the session only pauses before its next request
-        step = self._staying()
-        if self._pending is None and PACE in self._time.timers:
-            self._disarm(PACE)
-            self._apply(step)
+        self._resume_pause(self._staying())
 
     @abstractmethod
     def _staying(self) -> StepT:

@@ -1,7 +1,8 @@
 """All detectors: their settings, their states as one document, and one step of those that a place runs.
 
-A detector is a module here with `DetectorSettings`, `DetectorState` (frozen, serialisable) and `step`. Adding one is a field in
-`DetectorSettings` and `DetectorState`, and its `step` in `_STEPS`; that of an estimator has `estimates(state)` in `_ESTIMATES`, too.
+A detector is a module here with settings, a frozen and serialisable state, and `step`. Adding one is a field in
+`DetectorSettings` and `DetectorState`, and its `step` in `_STEPS`; that of an estimator has `estimates(state)` in
+`_ESTIMATES`, too.
 """
 
 from collections.abc import Callable, Collection, Mapping

@@ -233,20 +233,18 @@ def explain(data: bytes, schema: Schema, *, is_fragment: bool = False, dialect: 
     if error is None and refusal is not None:  # never observed; the codec and its explanation are tested to agree
         error = ExiDecodeError(str(refusal), bit_position=walk.reader.position)
     # drop steps after an error and add the unread bits
-    steps = walk.steps
     size = 8 * len(data)
-    found = [each for each in steps if each.bits and (error is None or each.start < error.bit_position)]
+    found = [each for each in walk.steps if each.bits and (error is None or each.start < error.bit_position)]
     at = found[-1].start + len(found[-1].bits) if found else 0
     if at < size:
         kind: StepKind = "unread" if error is not None else "padding"
         value = "not read" if error is not None else "fills the last octet"
         found.append(ExplainStep(start=at, bits=_bits_of(data, at, size - at), kind=kind, value=value))
-    steps = tuple(found)
     return Explanation(
         data=data,
         schema=schema,
         is_fragment=is_fragment,
-        steps=steps,
+        steps=tuple(found),
         element=element,
         beyond=tuple(beyond),
         error=error,

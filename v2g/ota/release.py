@@ -1,8 +1,8 @@
 """What signed metadata say about an image, and whether a device may install it (R139, R140).
 
 An image is a target of The Update Framework (TUF). Its metadata give length and SHA-256; `custom` has the fields of
-`TargetFacts`. Metadata cannot go back once a device has seen newer ones; `number` says the same of images: an operator goes
-back to an older one by releasing it again under a higher number.
+`TargetFacts`. Metadata cannot go back once a device has seen newer ones; `number` says the same of images: an operator
+goes back to an older one by releasing it again under a higher number.
 """
 
 from pathlib import Path

@@ -11,7 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from v2g.errors import CertificateError, CertificateReason
 from v2g.pki.certificates import common_name, describe_key, emaid_of, key_kind
-from v2g.pki.profiles import DOMAIN, Generation, Presence, Profile, Role, Usage, profile_of
+from v2g.pki.profiles import DOMAIN, FieldPresence, Generation, KeyUsageBit, Profile, Role, profile_of
 
 T = TypeVar("T", bound=x509.ExtensionType)
 
@@ -144,11 +144,11 @@ def _check_usage(certificate: x509.Certificate, profile: Profile, *, interop: bo
         raise refusal(certificate, f"{'lacks' if missing else 'must not have'} key usage {words}", "key_usage")
 
 
-def _usages(usage: x509.KeyUsage) -> set[Usage]:
-    only_with_agreement = {Usage.ENCIPHER_ONLY, Usage.DECIPHER_ONLY}
+def _usages(usage: x509.KeyUsage) -> set[KeyUsageBit]:
+    only_with_agreement = {KeyUsageBit.ENCIPHER_ONLY, KeyUsageBit.DECIPHER_ONLY}
     return {
         each
-        for each in Usage
+        for each in KeyUsageBit
         if (usage.key_agreement or each not in only_with_agreement) and getattr(usage, each.value)
     }
 
@@ -196,5 +196,5 @@ def _check_subject(certificate: x509.Certificate, profile: Profile, *, interop: 
         if part is not None and part.value is not None and values != [part.value]:
             raise wrong(f"has DC {', '.join(values)} instead of {part.value}", oid)
     for oid, part in profile.subject.items():
-        if part.presence is Presence.REQUIRED and oid not in present:
+        if part.presence is FieldPresence.REQUIRED and oid not in present:
             raise wrong(f"lacks the attribute {oid}", oid)

@@ -15,11 +15,11 @@ from v2g.pki.profiles import (
     COUNTRY,
     DOMAIN,
     ORGANIZATION,
+    FieldPresence,
     Generation,
-    Presence,
+    KeyUsageBit,
     Profile,
     Role,
-    Usage,
     profile_of,
 )
 
@@ -89,7 +89,7 @@ def issue(request: IssueRequest, issuer: Issuer) -> x509.Certificate:
     subject = request.subject
     domain = subject.domain
     part = profile.subject.get(DOMAIN)
-    if domain is None and part is not None and part.presence is Presence.REQUIRED:
+    if domain is None and part is not None and part.presence is FieldPresence.REQUIRED:
         domain = part.value
     values = (
         (COMMON_NAME, subject.common_name),
@@ -146,7 +146,10 @@ def _extensions(request: IssueRequest, profile: Profile, issuer: Issuer) -> list
     identifier = key_identifier(request.public_key, profile.subject_key_id_bytes)
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=profile.ca, path_length=profile.path_length), True),
-        (x509.KeyUsage(**{usage.value: usage in profile.usages | profile.issued_usages for usage in Usage}), True),
+        (
+            x509.KeyUsage(**{usage.value: usage in profile.usages | profile.issued_usages for usage in KeyUsageBit}),
+            True,
+        ),
         (x509.SubjectKeyIdentifier(identifier), critical),
         (_authority_key_identifier(request, profile, issuer), critical),
     ]

@@ -492,16 +492,19 @@ class EvSlac(Host):
         if up and self.state is EvState.JOINING:
             self._link_up(self._chosen, now)
         elif up and self.state is EvState.RESUMING:
-            self.state = EvState.MATCHED
-            for name in ("join", "resume"):
-                self._timers.pop(name, None)
-            nid, nmk = self._modem.key
-            attenuation_db = round(self._attenuation[self._chosen], 1)
-            self._actions.append(
-                Matched(nid=nid, nmk=nmk, evse_mac=self._chosen, pev_mac=self.mac, attenuation_db=attenuation_db)
-            )
-            self._modem.keep_polling(now)
+            self._on_ready(now)
         elif not up and self.state is EvState.MATCHED:
             self._leave(now)
             self._actions.append(LinkLost())
             self._connect_again(now)
+
+    def _on_ready(self, now: float) -> None:
+        self.state = EvState.MATCHED
+        for name in ("join", "resume"):
+            self._timers.pop(name, None)
+        nid, nmk = self._modem.key
+        attenuation_db = round(self._attenuation[self._chosen], 1)
+        self._actions.append(
+            Matched(nid=nid, nmk=nmk, evse_mac=self._chosen, pev_mac=self.mac, attenuation_db=attenuation_db)
+        )
+        self._modem.keep_polling(now)

@@ -171,6 +171,9 @@ class Host(ControlListener):
 
     def _map_over(self, now: float, *, answer: str) -> None:
         self._observe("amplitude_map_sent", answer=answer)
+        self._drop_map()
+        self._on_ready(now)
+
+    def _drop_map(self) -> None:
         self._map_to = None
         self._timers.pop("map", None)
-        self._on_ready(now)

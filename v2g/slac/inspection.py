@@ -126,8 +126,8 @@ class ModemInspector:
                 self._change(neighbours=stations, link=bool(stations))
             case vendor.VsNwInfoCnf() if message.networks:
                 network = message.networks[0]
-                stations = (PlcNeighbour(s.mac.hex(":"), s.bda.hex(":"), s.tx, s.rx) for s in network.stations)
-                self._change(network=network.nid.hex(), neighbours=tuple(stations))
+                near = (PlcNeighbour(s.mac.hex(":"), s.bda.hex(":"), s.tx, s.rx) for s in network.stations)
+                self._change(network=network.nid.hex(), neighbours=tuple(near))
             case vendor.VsRdModCnf():
                 try:
                     offset, data = pib.part_of(message)

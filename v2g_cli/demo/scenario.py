@@ -6,7 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from csms.fleets.rules import Fleet
-from pki_tools.tree import Fault as CertificateFault
+from pki_tools.tree import TreeFault as CertificateFault
 from v2g.iso15118.select import EditionName
 from v2g.pki.profile import Generation
 from v2g_cli.demo.faults import Fault

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from pki_tools.tree import Fault as CertificateFault
+from pki_tools.tree import TreeFault as CertificateFault
 from v2g_cli.demo.faults import Fault
 from v2g_cli.demo.scenario import Expected, Scenario
 

@@ -51,7 +51,7 @@ from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.engine.v2g_message import Header, MessageSession, is_same_session
 from v2g.iso15118.engine.xmldsig import Signature
-from v2g.iso15118.v2g_message import ChargeParameterDiscoveryRes, CurrentDemandRes, DC_EVSEStatus
+from v2g.iso15118.v2g_message import ChargeParameterDiscoveryRes, CurrentDemandRes, DC_EVSEStatus, EVSEStatus
 
 # -- Whether a response of ISO 15118-2 or DIN 70121 can be right, from the charge parameters to the end of the loop.
 # The insulation, the status, limits, present values, and whether EVSE and schedule are still those of the session.
@@ -77,25 +77,7 @@ def judge(response: Element, context: MessageContext) -> Judgement:
     name, status = type(response).__name__, status_of(response)
     if status is None or wanted_end(status) is not None:
         return None, ()
-    # judge a DC_EVSEStatus by the phase: before the insulation test only a fault counts, NotReady only in the loop
-    # and beside a current that ought to stop
-    if not isinstance(status, DC_EVSEStatus):  # alternating current
-        found, quirks = None, ()
-    else:
-        code = status.evse_status_code
-        isolation, checked = status.evse_isolation_status, name in _CHECKED
-        if isolation is not None and (isolation.value == FAULT or (checked and not is_sound(status))):
-            found, quirks = Implausible("insulation_fault", "evse_isolation_status", isolation.value, NO_ERROR), ()
-        elif code.value.startswith("Reserved"):
-            found, quirks = Implausible("evse_status_unknown", "evse_status_code", code.value), ()
-        elif not checked or code.value != "EVSE_NotReady":
-            found, quirks = None, ()
-        else:
-            current = getattr(response, "evse_present_current", None)
-            if current is not None and milliamperes(current) >= NO_CURRENT_MA:
-                found, quirks = Implausible("evse_not_ready", "evse_status_code", code.value, NO_ERROR), ()
-            else:
-                found, quirks = None, (NOT_READY_AFTER_CHECK,)
+    found, quirks = _status(name, status, response)
     parameter = getattr(response, "evse_charge_parameter", response)
     if not isinstance(response, ChargeParameterDiscoveryRes) or response.evse_processing.value == "Finished":
         found = found or plausibility.limits(_limits(parameter, context))
@@ -105,6 +87,26 @@ def judge(response: Element, context: MessageContext) -> Judgement:
         found, more = _identity(response, context)
         quirks += more
     return found, quirks
+
+
+def _status(name: str, status: EVSEStatus, response: Any) -> Judgement:
+    """Judge a DC_EVSEStatus by the phase: before the insulation test only a fault counts, NotReady only in the loop and
+    beside a current that ought to stop.
+    """
+    if not isinstance(status, DC_EVSEStatus):  # alternating current
+        return None, ()
+    code = status.evse_status_code
+    isolation, checked = status.evse_isolation_status, name in _CHECKED
+    if isolation is not None and (isolation.value == FAULT or (checked and not is_sound(status))):
+        return Implausible("insulation_fault", "evse_isolation_status", isolation.value, NO_ERROR), ()
+    if code.value.startswith("Reserved"):
+        return Implausible("evse_status_unknown", "evse_status_code", code.value), ()
+    if not checked or code.value != "EVSE_NotReady":
+        return None, ()
+    current = getattr(response, "evse_present_current", None)
+    if current is not None and milliamperes(current) >= NO_CURRENT_MA:
+        return Implausible("evse_not_ready", "evse_status_code", code.value, NO_ERROR), ()
+    return None, (NOT_READY_AFTER_CHECK,)
 
 
 def _limits(parameter: Element, context: MessageContext) -> dict[str, int]:
@@ -324,8 +326,7 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
 
     def _chains(self, stage: Stage) -> Mapping[str, float | None]:
         timers = self._phases
-        # how long the charger may send Ongoing
-        ongoing_s = self._phases.evcc_ongoing if getattr(stage, "polls", 0) else None
+        ongoing_s = self._ongoing_s(stage)
         return {
             "authorization": ongoing_s,
             "parameters": ongoing_s,
@@ -333,6 +334,10 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
             "pre_charge": timers.evcc_pre_charge,
             "contactor": self._config.timing.contactor_s,
         }
+
+    def _ongoing_s(self, stage: Stage) -> float | None:
+        """Return how long the charger may send Ongoing."""
+        return self._phases.evcc_ongoing if getattr(stage, "polls", 0) else None
 
     def _is_ac(self) -> bool:
         return False

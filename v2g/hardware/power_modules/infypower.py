@@ -15,8 +15,8 @@ D  a bench tool in Python for modules with such identifiers (presets 0x029A3FF0,
   controller is 0xF0; a response has source and destination exchanged | A B C D |
 | up to 60 modules, from address 0 | A, and the broadcast address 0x3F in B C D |
 | command 0x03: voltage V and current A, two floats | A B C |
-| 0x04: octets 5, 6, 7 are states 2, 1, 0, with the bits of `ModuleState` | A C, D for octet 6; B exchanges 5 and 6, against
-  the document's example that it quotes |
+| 0x04: octets 5, 6, 7 are states 2, 1, 0, with the bits of `ModuleState` | A C, D for octet 6; B exchanges 5 and 6,
+  against the document's example that it quotes |
 | 0x0A: highest and lowest voltage V, highest current 0.1 A, rated power 10 W, 16 bits each | A B |
 | 0x0C: voltage behind the output diode 0.1 V, available current 0.1 A, 16 bits each | A B |
 | 0x1A: first octet 0 on, 1 off | A C D |

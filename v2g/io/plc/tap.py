@@ -53,6 +53,11 @@ class WrappedLink:
         """See PlcLink."""
         self._link.close()
 
+    def _pass_on(self, frame: bytes) -> None:
+        """Pass a frame to the callback."""
+        if self._callback is not None:
+            self._callback(frame)
+
 
 _DEVICE: Final = "/dev/net/tun"
 _TUNSETIFF, _TAP, _NO_HEADER = 0x400454CA, 0x0002, 0x1000  # linux/if_tun.h
@@ -117,9 +122,7 @@ class TapLink(WrappedLink):
 
     def _received(self, frame: bytes) -> None:
         if frame[12:14] == _HOMEPLUG:
-            # pass a frame to the callback
-            if self._callback is not None:
-                self._callback(frame)
+            self._pass_on(frame)
         elif self._fd >= 0:
             try:
                 os.write(self._fd, frame)

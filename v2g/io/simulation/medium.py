@@ -101,6 +101,10 @@ class Medium:
         """Leave and notify the others. Idempotent."""
         raise NotImplementedError
 
+    def _deliver(self, peer: str, channel: MediumChannel, payload: bytes) -> None:
+        for callback in self._subscribers[channel]:
+            callback(peer, payload)
+
     def _notify(self, peer: str, *, present: bool) -> None:
         for callback in self._on_peer:
             callback(peer, present)
@@ -161,8 +165,7 @@ class RoomMedium(Medium):
     def take(self, peer: str, channel: MediumChannel, payload: bytes) -> None:
         """Deliver a datagram of `peer`; one after either end has left is dropped."""
         if self._attached and peer in self._room.stations:
-            for callback in self._subscribers[channel]:
-                callback(peer, payload)
+            self._deliver(peer, channel, payload)
 
     def notify(self, peer: str, *, present: bool) -> None:
         """Report, in the loop's next iteration, that a peer joined or left; not after leaving."""

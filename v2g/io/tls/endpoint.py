@@ -221,8 +221,8 @@ class TlsChannel(Protocol):
     """One connection in memory. `feed` received bytes, `take` bytes to send; both around every other call.
 
     No resumption, no renegotiation, no early data; the peer's certificate is always required, except a client's in
-    TLS 1.2. A backend passes the peer's messages to `v2g.io.tls.peer_verifier.PeerVerdict`, which verifies the chain and
-    names failures, and lets `v2g.io.tls.hello.choose` choose among the own chains.
+    TLS 1.2. A backend passes the peer's messages to `v2g.io.tls.peer_verifier.PeerVerdict`, which verifies the chain
+    and names failures, and lets `v2g.io.tls.hello.choose` choose among the own chains.
     """
 
     @property

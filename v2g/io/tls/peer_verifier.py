@@ -270,7 +270,7 @@ class JudgedChannel:
         self._verdict = PeerVerdict(endpoint)
         # the identities for the profile, all of them if there is none; a client in TLS 1.2 shows none
         if not endpoint.server and not endpoint.profile.mutual:
-            self._identities = ()
+            self._identities: tuple[TlsIdentity, ...] = ()
         else:
             present = endpoint.current()
             suited = (each for each in present if signs_with(load_certificate(each.credentials.leaf), endpoint.profile))
