@@ -45,7 +45,22 @@ def _renew(session: CaSession, name: str, renewal: Renewal) -> Iterator[Issued]:
         raise ConfigError(f"{name} is a cross certificate", hint="it is reissued when one of its roots is renewed")
     made = session.make(_wish(session, old, renewal), name)
     entry = entry_of(made.certificate, name=name, role=old.role, file=old.file, issuer=made.issuer)
-    yield _replace(session, old, entry, made)
+    # replace an old certificate with a new one: index first, then all its files atomically
+    folder, place = session.directory / Path(old.file).parent, Path(old.file)
+    crosses = []
+    if entry.is_root and entry.key != old.key:
+        crosses = [*_crosses(session, old, entry, made)]
+    session.index = _exchanged(session.index, old, entry, old.file)
+    for cross, _ in crosses:
+        session.index = session.index.with_entry(cross)
+    files = session.files(entry, made) | {Path(cross.file).name: data for cross, data in crosses}
+    staged = stage(folder, place.stem, files)
+    former = str((staged.old / place.name).relative_to(session.directory))
+    listed = next(each for each in session.index.entries if each.serial == old.serial and each.issuer == old.issuer)
+    session.record(session.index.changed(listed, msgspec.structs.replace(listed, file=former)))
+    staged.commit()
+    written = tuple(str(place.parent / name) for name in files)
+    yield Issued(entry=entry, certificate=made.certificate, files=written, former=former)
     if not entry.is_authority:
         return
     if entry.key == old.key:
@@ -93,25 +108,6 @@ def _hosts(certificate: x509.Certificate) -> Iterator[str]:
         return
     for name in names:
         yield str(name.value)
-
-
-def _replace(session: CaSession, old: IndexEntry, entry: IndexEntry, made: Made) -> Issued:
-    """Replace an old certificate with a new one: index first, then all its files atomically."""
-    folder, place = session.directory / Path(old.file).parent, Path(old.file)
-    crosses = []
-    if entry.is_root and entry.key != old.key:
-        crosses = [*_crosses(session, old, entry, made)]
-    session.index = _exchanged(session.index, old, entry, old.file)
-    for cross, _ in crosses:
-        session.index = session.index.with_entry(cross)
-    files = session.files(entry, made) | {Path(cross.file).name: data for cross, data in crosses}
-    staged = stage(folder, place.stem, files)
-    former = str((staged.old / place.name).relative_to(session.directory))
-    listed = next(each for each in session.index.entries if each.serial == old.serial and each.issuer == old.issuer)
-    session.record(session.index.changed(listed, msgspec.structs.replace(listed, file=former)))
-    staged.commit()
-    written = tuple(str(place.parent / name) for name in files)
-    return Issued(entry=entry, certificate=made.certificate, files=written, former=former)
 
 
 def _exchanged(index: Index, old: IndexEntry, entry: IndexEntry, file: str) -> Index:

@@ -87,7 +87,11 @@ def update(
     soc = state.soc + rate * hours
     v1, v2 = a1 * state.v1 + b1 * rate, a2 * state.v2 + b2 * rate
     stays = math.exp(-hours / settings.stays_h)
-    p = _spread(state.covariance, (1.0, a1, a2, stays), (-hours, -b1, -b2, 0.0))
+    # F P F' of a step that keeps a share of each state, and in which the offset adds to the others
+    keep = (1.0, a1, a2, stays)
+    add = (-hours, -b1, -b2, 0.0)
+    rows = [[keep[n] * state.covariance[4 * n + k] + add[n] * state.covariance[12 + k] for k in _N] for n in _N]
+    p = [rows[n][k] * keep[k] + rows[n][3] * add[k] for n in _N for k in _N]
     p[0] += (settings.gain * rate) ** 2 * hours
     p[5] += (0.1 * b1 * rate) ** 2
     p[10] += (0.1 * b2 * rate) ** 2
@@ -111,9 +115,3 @@ def update(
         covariance,
         load_v,
     )
-
-
-def _spread(p: tuple[float, ...], keep: tuple[float, ...], add: tuple[float, ...]) -> list[float]:
-    """Return F P F' of a step that keeps a share of each state, and in which the offset adds to the others."""
-    rows = [[keep[n] * p[4 * n + k] + add[n] * p[12 + k] for k in _N] for n in _N]
-    return [rows[n][k] * keep[k] + rows[n][3] * add[k] for n in _N for k in _N]

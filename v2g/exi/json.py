@@ -29,7 +29,7 @@ from v2g import typed_json
 from v2g.errors import ExiEncodeError
 from v2g.exi.declare import AnyElement, Element, Schema, schema_of
 from v2g.exi.grammar import root_name, root_type_of_local
-from v2g.exi.model import Event, Kind, Model, Particle, Simple, leaves, model_of, qname_of
+from v2g.exi.model import Event, Kind, Particle, Simple, leaves, model_of, qname_of
 
 __all__ = ["from_json", "from_object", "to_json", "to_object"]
 
@@ -208,15 +208,11 @@ def _read(value: object, declaration: type[Element], path: str) -> Element:
         fields[model.content_field] = tuple(found)
     if left:
         raise ExiEncodeError("is not declared here", path=f"{path}/{next(iter(left))}")
-    _check_presence(model, fields, path)
-    return declaration(**fields)
-
-
-def _check_presence(model: Model, fields: dict[str, object], path: str) -> None:
     for particle in model.particles:
         if particle.least and not any(event.field in fields for event in particle.events):
             names = " or ".join(event.qname.local or _TEXT for event in particle.events if event.type is not None)
             raise ExiEncodeError(f"{names} is missing", path=path)
+    return declaration(**fields)
 
 
 def _read_list(particle: Particle, left: dict[str, object], fields: dict[str, object], path: str) -> None:

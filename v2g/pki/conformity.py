@@ -136,21 +136,17 @@ def _check_usage(certificate: x509.Certificate, profile: Profile, *, interop: bo
         return
     if not interop and not usage.critical:
         raise refusal(certificate, "has a key usage that is not critical", "key_usage")
-    present = _usages(usage.value)
+    only_with_agreement = {KeyUsageBit.ENCIPHER_ONLY, KeyUsageBit.DECIPHER_ONLY}
+    present = {
+        each
+        for each in KeyUsageBit
+        if (usage.value.key_agreement or each not in only_with_agreement) and getattr(usage.value, each.value)
+    }
     missing = profile.usages - present
     surplus = present - profile.usages - profile.allowed_usages
     if missing or (surplus and not interop):
         words = ", ".join(sorted(each.value for each in missing or surplus))
         raise refusal(certificate, f"{'lacks' if missing else 'must not have'} key usage {words}", "key_usage")
-
-
-def _usages(usage: x509.KeyUsage) -> set[KeyUsageBit]:
-    only_with_agreement = {KeyUsageBit.ENCIPHER_ONLY, KeyUsageBit.DECIPHER_ONLY}
-    return {
-        each
-        for each in KeyUsageBit
-        if (usage.key_agreement or each not in only_with_agreement) and getattr(usage, each.value)
-    }
 
 
 def _check_extended_usage(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:

@@ -1,6 +1,5 @@
 """The choice of payment and charge service in ISO 15118-2."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from msgspec.structs import replace
@@ -67,7 +66,16 @@ def _select(stage: Detailing, context: MessageContext) -> Step:
     """Select payment and services, or end the session without a common charge service."""
     response, fetch = stage.services, stage.fetch
     service = response.charge_service
-    mode = _mode(service.supported_energy_transfer_mode.energy_transfer_mode, context)
+    # the vehicle's best mode on offer; after a pause the earlier one [V2G2-740]
+    there = set(service.supported_energy_transfer_mode.energy_transfer_mode)
+    if context.joined and context.resume is not None:
+        before = EnergyTransferMode(context.resume.mode)
+        mode: EnergyTransferMode | None = before if before in there else None
+    else:
+        wanted = [mode for name in context.config.services.energy for mode in _ENERGY.get(name, ())]
+        if context.config.on_board_charger.phases == 1 and _AC[1] in there:
+            wanted = [mode for mode in wanted if mode is not _AC[0]]
+        mode = next((mode for mode in wanted if mode in there), None)
     if mode is None:
         return stop(stage, context, Ending("no_energy_service", failed=True))
     # whether a contract pays, False for external payment, None if no means are left. A contract is presented only
@@ -111,18 +119,6 @@ def on_selected(
     if choice is None or not choice.contract:
         return setup.on_selected(stage, request, response, context)
     return contract.present(context) if choice.fetch is None else installation.fetch(choice.fetch, context)
-
-
-def _mode(offered: Iterable[EnergyTransferMode], context: MessageContext) -> EnergyTransferMode | None:
-    """Return the vehicle's best mode on offer; after a pause the earlier one [V2G2-740]."""
-    there = set(offered)
-    if context.joined and context.resume is not None:
-        before = EnergyTransferMode(context.resume.mode)
-        return before if before in there else None
-    wanted = [mode for name in context.config.services.energy for mode in _ENERGY.get(name, ())]
-    if context.config.on_board_charger.phases == 1 and _AC[1] in there:
-        wanted = [mode for mode in wanted if mode is not _AC[0]]
-    return next((mode for mode in wanted if mode in there), None)
 
 
 def phases_of(mode: EnergyTransferMode, on_board: OnBoardChargerConfig) -> int:

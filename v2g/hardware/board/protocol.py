@@ -172,7 +172,14 @@ def decode(line: bytes) -> BoardLine | None:
     pairs = [field.split("=", 1) for field in found["fields"].decode("ascii").split()]
     kind = found["kind"].decode("ascii")
     if kind == Temperatures.__struct_config__.tag:
-        return BoardLine(seq, _temperatures(pairs))
+        sensors: dict[str, str | None] = {name: None if text == "none" else text for name, text in pairs}
+        try:
+            converted = typed_json.convert(
+                sensors, dict[str, Annotated[int, Meta(ge=-2_731, le=20_000)] | None], strict=False
+            )
+        except msgspec.ValidationError as error:
+            raise FrameError(f"TEMP: {error}") from None
+        return BoardLine(seq, Temperatures(converted))
     fields: dict[str, Any] = dict(pairs)
     struct: Any = _KINDS.get(kind)
     if kind == StatusQuery.__struct_config__.tag:
@@ -183,17 +190,6 @@ def decode(line: bytes) -> BoardLine | None:
         return BoardLine(seq, typed_json.convert(fields, struct, strict=False))
     except msgspec.ValidationError as error:
         raise FrameError(f"{kind}: {error}") from None
-
-
-def _temperatures(pairs: list[list[str]]) -> Temperatures:
-    sensors: dict[str, str | None] = {name: None if text == "none" else text for name, text in pairs}
-    try:
-        converted = typed_json.convert(
-            sensors, dict[str, Annotated[int, Meta(ge=-2_731, le=20_000)] | None], strict=False
-        )
-    except msgspec.ValidationError as error:
-        raise FrameError(f"TEMP: {error}") from None
-    return Temperatures(converted)
 
 
 class LineReader:

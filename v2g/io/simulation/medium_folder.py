@@ -77,7 +77,27 @@ class FolderMedium(Medium):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             prefix = _short_prefix(directory, directory_fd, name)
-            _bind(sock, directory, name, prefix)
+            # bind `sock` under `name`, replacing a killed process's socket but not a live one's
+            address = f"{prefix}{name}{_SUFFIX}"
+            path = directory / (name + _SUFFIX)
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISSOCK(path.lstat().st_mode):
+                    raise TransportError(f"{path} is in the way and not a socket", hint="use a separate folder")
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
+                    try:
+                        probe.connect(address)
+                    except ConnectionRefusedError:
+                        path.unlink()
+                    else:
+                        raise TransportError(
+                            f"another process is attached to {directory} as {name!r}", hint="use another folder or name"
+                        )
+            try:
+                sock.bind(address)
+            except OSError as error:
+                raise TransportError(
+                    f"{path}: {error.strerror}", hint="choose a folder that this user may write"
+                ) from None
             medium = cls(directory, name, sock, prefix, directory_fd)
         except BaseException:
             sock.close()
@@ -258,28 +278,6 @@ def _short_prefix(directory: Path, directory_fd: int, name: str) -> str:
             hint="choose a run folder with a shorter path",
         )
     return f"{through}/"
-
-
-def _bind(sock: socket.socket, directory: Path, name: str, prefix: str) -> None:
-    """Bind `sock` under `name`, replacing a killed process's socket but not a live one's."""
-    address = f"{prefix}{name}{_SUFFIX}"
-    path = directory / (name + _SUFFIX)
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise TransportError(f"{path} is in the way and not a socket", hint="use a separate folder")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
-            try:
-                probe.connect(address)
-            except ConnectionRefusedError:
-                path.unlink()
-            else:
-                raise TransportError(
-                    f"another process is attached to {directory} as {name!r}", hint="use another folder or name"
-                )
-    try:
-        sock.bind(address)
-    except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}", hint="choose a folder that this user may write") from None
 
 
 def _version(directory: Path) -> int:

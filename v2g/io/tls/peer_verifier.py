@@ -143,19 +143,16 @@ class PeerVerdict:
             if kind == (CLIENT_HELLO if self._endpoint.server else CERTIFICATE_REQUEST):
                 self.wishes = read_preferences(message)
             if kind == CLIENT_HELLO and self._endpoint.server:
-                self._select(message)
+                # name what the ClientHello lacks; the library only knows that nothing is in common
+                try:
+                    select(read_client_hello(message), self._endpoint.profiles, falls_back=self._endpoint.falls_back)
+                except TlsError as error:
+                    self._refusal = error
             elif kind == SERVER_HELLO:
                 version = VERSIONS.get(read_version(message))
                 self.profile = next((each for each in self._endpoint.profiles if each.version == version), self.profile)
             elif kind == CERTIFICATE_STATUS and self._shown:
                 self._shown = (msgspec.structs.replace(self._shown[0], staple=read_status(message)), *self._shown[1:])
-
-    def _select(self, message: bytes) -> None:
-        """Name what the ClientHello lacks; the library only knows that nothing is in common."""
-        try:
-            select(read_client_hello(message), self._endpoint.profiles, falls_back=self._endpoint.falls_back)
-        except TlsError as error:
-            self._refusal = error
 
     def check_end(self, version: str, group: str) -> None:
         """Check the outcome of a complete handshake. Raises TlsError."""

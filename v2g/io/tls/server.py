@@ -121,17 +121,14 @@ class TlsServer:
         self._tasks.add(task)
         self._handshakes[task] = _address(writer)
         if len(self._handshakes) > MAX_HANDSHAKES:
-            self._make_room()
+            strangers = [address for address in self._handshakes.values() if not self._budget.knows(address)]
+            busiest, _count = Counter(strangers or self._handshakes.values()).most_common(1)[0]
+            oldest = next(task for task, address in self._handshakes.items() if address == busiest)
+            del self._handshakes[oldest]
+            oldest.cancel()
         # However the task ends, even cancelled before its first step, the socket must be closed.
         task.add_done_callback(lambda _: writer.transport.abort())
         task.add_done_callback(self._done)
-
-    def _make_room(self) -> None:
-        strangers = [address for address in self._handshakes.values() if not self._budget.knows(address)]
-        busiest, _count = Counter(strangers or self._handshakes.values()).most_common(1)[0]
-        oldest = next(task for task, address in self._handshakes.items() if address == busiest)
-        del self._handshakes[oldest]
-        oldest.cancel()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
