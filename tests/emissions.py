@@ -193,7 +193,7 @@ class _File:
     def _maker(self, call: ast.Call, shared: Mapping[str, _Maker]) -> _Maker | None:
         called = _called(call)
         found = self._basis.get(called, self._makers.get(called))
-        if called == "Outcome" and "slac" in self._path.parts:
+        if called == "MatchingOutcome" and "slac" in self._path.parts:
             found = _OUTCOME
         if found is None:
             inherited = INHERITED.get(called, {})

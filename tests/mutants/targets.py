@@ -476,11 +476,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "BatteryEcu._data: self._encoded[message.name] = (signals, data) -> pass": _SPARED,
     },
     "pack": {
-        "Pack.measure: mean + offset + drop * (share - shares) -> mean + offset - drop * (share - shares)": (
+        "SensedPack.measure: mean + offset + drop * (share - shares) -> mean + offset - drop * (share - shares)": (
             "a cell has more of the resistance by chance, or as much less"
         ),
-        "Pack.measure: 1000 -> 1001": "a thousandth of what chance spreads",
-        "Pack.measure: True -> False": _EACH,
+        "SensedPack.measure: 1000 -> 1001": "a thousandth of what chance spreads",
+        "SensedPack.measure: True -> False": _EACH,
     },
     "vehicle_channel": {
         "module: 'Answer' -> 'Answer?'": "a name for people",
@@ -617,17 +617,17 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "module: -(1 << 62) -> 1 << 62": _NEVER,
         "module: 1 -> 2": _NEVER,
         "module: 62 -> 63": _NEVER,
-        "State: 0.0 -> 1.0": _FIRST,
-        "State: 0 -> 1": _FIRST,
-        "State: 0 -> 1 #2": _FIRST,
-        "State: 0 -> 1 #3": _FIRST,
-        "State: 0 -> 1 #4": _FIRST,
+        "RunawayState: 0.0 -> 1.0": _FIRST,
+        "RunawayState: 0 -> 1": _FIRST,
+        "RunawayState: 0 -> 1 #2": _FIRST,
+        "RunawayState: 0 -> 1 #3": _FIRST,
+        "RunawayState: 0 -> 1 #4": _FIRST,
         "step: True -> False": _EACH,
         "step: True -> False #2": _EACH,
         "_signs: True -> False": _EACH,
         "_signs: True -> False #2": _EACH,
     },
-    "battery_limits": {"State: 0 -> 1": _FIRST},
+    "battery_limits": {"CellLimitState: 0 -> 1": _FIRST},
     "cusum": {
         "Track: 0.0 -> 1.0": _FIRST,
         "Track: 0.0 -> 1.0 #2": _FIRST,
@@ -647,7 +647,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_jumps: at_ms < held[1] -> at_ms <= held[1]": "it is held from then on in either case",
     },
     "health": {
-        "State: 0 -> 1": _FIRST,
+        "HealthState: 0 -> 1": _FIRST,
         "step: pack is None or now is None -> now is None": _UNDESCRIBED,
         "step: state.soc is None or state.capacity is None or state.model is None -> state.soc is None and "
         "state.capacity is None and (state.model is None)": _ALL_THREE,
@@ -663,7 +663,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         ),
     },
     "twin": {
-        "State: 0.0 -> 1.0": _FIRST,
+        "TwinState: 0.0 -> 1.0": _FIRST,
         "step: pack is None or now is None -> now is None": _UNDESCRIBED,
         "step: before is None or not 0 <= seconds <= _LONGEST_S -> not 0 <= seconds <= _LONGEST_S": (
             "without a sample before, its time is infinite"
@@ -932,8 +932,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "LimitBook.effective: '' -> '?'": "no source has either name",
     },
     "ocsp": {
-        "_parse: _ = (response.certificates, response.responder_key_hash, response.responder_name) -> pass": _READ,
-        "_parse: _ = answer.revocation_time_utc -> pass": _READ,
+        "check_ocsp: _ = (response.certificates, response.responder_key_hash, response.responder_name) -> pass": _READ,
+        "check_ocsp: _ = answer.revocation_time_utc -> pass": _READ,
         "_is_about: return False -> return None": _TRUTH,
     },
     "paths": {
@@ -978,7 +978,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "conformity": {
         "module: 'T' -> 'T?'": _NAMED,
         "_check_subject.wrong: '' -> '?'": "neither is a domain component",
-        "_check_constraints: not interop and constraints is not None and (not constraints.critical) "
+        "check_profile: not interop and constraints is not None and (not constraints.critical) "
         "-> not interop and (not constraints.critical)": "without them it has been refused above",
     },
     "tariff_cost": {

@@ -8,7 +8,7 @@ from pki_tools.judge import ChainCase, judge, read_lists, tree_anchors, tree_lis
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.revocation import revoke_certificate
 from pki_tools.show import TreeLine, overview
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.pki_tools.conftest import NOW
 from v2g.errors import CertificateError, RevocationError
 from v2g.pki.certificates import chain_from_pem
@@ -95,13 +95,13 @@ def test_cross_certificates_lead_to_the_v2g_root(pki: PkiTree) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (Fault.EXPIRED, "expired"),
-        (Fault.NOT_YET_VALID, "not_yet_valid"),
-        (Fault.FOREIGN_ROOT, "unknown_root"),
-        (Fault.REVOKED, "revoked"),
+        (TreeFault.EXPIRED, "expired"),
+        (TreeFault.NOT_YET_VALID, "not_yet_valid"),
+        (TreeFault.FOREIGN_ROOT, "unknown_root"),
+        (TreeFault.REVOKED, "revoked"),
     ],
 )
-def test_the_rule_that_broke_is_named(tmp_path_factory: pytest.TempPathFactory, fault: Fault, reason: str) -> None:
+def test_the_rule_that_broke_is_named(tmp_path_factory: pytest.TempPathFactory, fault: TreeFault, reason: str) -> None:
     tree = make_pki(tmp_path_factory.mktemp("bad"), now=NOW, options=PkiOptions(secc=fault))
     with pytest.raises((CertificateError, RevocationError)) as error:
         judge(case(tree, "secc", Role.SECC, crls=tree_lists(tree.directory, tree.index())), at=NOW)

@@ -9,7 +9,7 @@ from cryptography.x509 import ocsp
 
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.revocation import refresh_crls, revoke_certificate
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki, refresh_staple
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki, refresh_staple
 from tests.pki_tools.conftest import NOW, Openssl
 from v2g.errors import ConfigError, RevocationError
 from v2g.pki.crl import check_crl, load_crl
@@ -111,7 +111,7 @@ def test_a_list_whose_key_is_elsewhere_waits_for_it_and_answers_do_not(tree: Pki
 
 
 def test_a_tree_made_with_a_revoked_leaf_says_so_everywhere(tmp_path_factory: pytest.TempPathFactory) -> None:
-    options = PkiOptions(secc=Fault.REVOKED)
+    options = PkiOptions(secc=TreeFault.REVOKED)
     tree = make_pki(tmp_path_factory.mktemp("revoked"), now=NOW, options=options)
     assert crl_reason(tree, "cpo/sub2.crl", "secc") == "revoked"
     refresh_staple(tree, now=NOW)

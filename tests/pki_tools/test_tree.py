@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from pki_tools.renewal import Renewal, renew_certificate
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki, refresh_staple
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki, refresh_staple
 from v2g.errors import ConfigError, RevocationError
 from v2g.pki.ocsp import check_ocsp
 from v2g.pki.profiles import KeyKind, Role
@@ -93,10 +93,10 @@ def test_an_interop_tree_is_on_p256(tmp_path: Path) -> None:
     assert certificate.signature_hash_algorithm.name == "sha256"
 
 
-@pytest.mark.parametrize("fault", list(Fault))
-def test_every_fault_can_be_made(tmp_path: Path, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", list(TreeFault))
+def test_every_fault_can_be_made(tmp_path: Path, fault: TreeFault) -> None:
     tree = make_pki(tmp_path, now=NOW, options=PkiOptions(secc=fault, vehicle=fault, contract=fault))
-    assert (tree.directory / "foreign").exists() == (fault is Fault.FOREIGN_ROOT)
+    assert (tree.directory / "foreign").exists() == (fault is TreeFault.FOREIGN_ROOT)
     assert len(tree.chain("secc")) == 3
 
 

@@ -26,7 +26,7 @@ from tests.safety.judged.vehicle_rig import settings, vehicle_rig
 from tests.safety.vehicle_places import Kind
 from tests.station.bench import FIXED, Bench
 from tests.virtual_time import VirtualLoop
-from v2g.battery.derating import Settings as Derating
+from v2g.battery.derating import DeratingSettings as Derating
 from v2g.energy.conductors import Currents
 from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g.iso15118.d20.messages.common_types import RationalNumber

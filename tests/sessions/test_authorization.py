@@ -10,7 +10,7 @@ import pytest
 
 from evcc.session.contracts import Contract
 from evcc.session.settings import AuthorizationConfig, InstallationConfig, ProgramStep, SessionConfig
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from secc.session import ports as se
 from secc.session.config import SeccConfig
 from tests.iso15118.d20.contracts import new_contract
@@ -151,7 +151,7 @@ def test_a_customer_who_never_comes_ends_it_after_three_minutes(join: Join) -> N
 
 
 def test_an_expired_contract_is_named_as_such_and_a_card_pays(join: Join, tmp_path: Path) -> None:
-    old = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(contract=Fault.EXPIRED))
+    old = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(contract=TreeFault.EXPIRED))
     joined = Joined(
         old, time.time_ns() // 1_000_000, vehicle=CARD, charger=BOTH, authorized=AuthorizationStatus.ACCEPTED
     )

@@ -15,7 +15,7 @@ from evcc.session import ports as ev
 from evcc.session.contracts import Provisioning, emaid
 from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import InstallationConfig, ProgramStep, SessionConfig
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from secc.session import ports as se
 from secc.session.config import SeccConfig
 from tests.iso15118.d20.contracts import PCID, drawn, new_contract, own_contract, service
@@ -232,8 +232,8 @@ def test_where_it_is_not_offered_the_vehicle_does_not_ask(pki: PkiTree) -> None:
     assert not joined.answers
 
 
-@pytest.mark.parametrize("fault", [Fault.EXPIRED, Fault.NOT_YET_VALID, Fault.FOREIGN_ROOT])
-def test_a_service_with_a_bad_certificate_installs_nothing(tmp_path: Any, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [TreeFault.EXPIRED, TreeFault.NOT_YET_VALID, TreeFault.FOREIGN_ROOT])
+def test_a_service_with_a_bad_certificate_installs_nothing(tmp_path: Any, fault: TreeFault) -> None:
     options = PkiOptions(cps=fault, key_kind=KeyKind.ED448)
     tree = make_pki(tmp_path, now=datetime.now(UTC), options=options)
     joined = Fetching(tree, (own_contract(tree),))

@@ -67,15 +67,15 @@ def _select(stage: Detailing, context: MessageContext) -> Step:
     response, fetch = stage.services, stage.fetch
     service = response.charge_service
     # the vehicle's best mode on offer; after a pause the earlier one [V2G2-740]
-    there = set(service.supported_energy_transfer_mode.energy_transfer_mode)
+    offered = set(service.supported_energy_transfer_mode.energy_transfer_mode)
     if context.joined and context.resume is not None:
         before = EnergyTransferMode(context.resume.mode)
-        mode: EnergyTransferMode | None = before if before in there else None
+        mode: EnergyTransferMode | None = before if before in offered else None
     else:
         wanted = [mode for name in context.config.services.energy for mode in _ENERGY.get(name, ())]
-        if context.config.on_board_charger.phases == 1 and _AC[1] in there:
+        if context.config.on_board_charger.phases == 1 and _AC[1] in offered:
             wanted = [mode for mode in wanted if mode is not _AC[0]]
-        mode = next((mode for mode in wanted if mode in there), None)
+        mode = next((mode for mode in wanted if mode in offered), None)
     if mode is None:
         return stop(stage, context, Ending("no_energy_service", failed=True))
     # whether a contract pays, False for external payment, None if no means are left. A contract is presented only

@@ -17,7 +17,6 @@ from evcc.policy.policy import DischargeTerms
 from evcc.session.context import EvseLimits
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import Agreement, Outlook, RequestContext
-from evcc.session.d20.requests import discharge_capability_w
 from evcc.session.paused import PausedChoice
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.messages.schedules import (
@@ -130,7 +129,7 @@ def _market(offer: _Offer, choice: PausedChoice, limits: EvseLimits, context: Re
             start,
             end,
             max(0, min(_at(charge, start), limits.charge_w, context.max_charge_w)),
-            max(0, min(_at(give, start), limits.discharge_w, discharge_capability_w(context)))
+            max(0, min(_at(give, start), limits.discharge_w, context.discharge_capability_w))
             if _gives(paid, start, choice, context)
             else 0,
         )

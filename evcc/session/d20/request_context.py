@@ -64,6 +64,12 @@ class RequestContext(Context, frozen=True):
             return 0
         return min(most, self.config.on_board_charger.max_discharge_w) if self.family is Family.AC else most
 
+    @property
+    def discharge_capability_w(self) -> int:
+        """The possible discharge, W, regardless of the request."""
+        config = self.config.discharge
+        return min(config.max_power_w, self.max_discharge_w) if config.enabled else 0
+
     def with_contract(self, contract: Contract) -> "RequestContext":
         """Return the context with an additional contract."""
         return msgspec.structs.replace(self, contracts=(*self.contracts, contract))

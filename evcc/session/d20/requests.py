@@ -187,7 +187,7 @@ def ac_charge_parameters(choice: PausedChoice, context: RequestContext) -> AC_Ch
         **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, context.max_charge_w), phases),
     }
     if choice.bpt:
-        fields |= each_phase("ev_maximum_discharge_power", discharge_capability_w(context), phases)
+        fields |= each_phase("ev_maximum_discharge_power", context.discharge_capability_w, phases)
         fields |= each_phase("ev_minimum_discharge_power", 0, phases)
     mode = (BPT_AC_CPDReqEnergyTransferMode if choice.bpt else AC_CPDReqEnergyTransferMode)(**fields)
     return AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
@@ -280,19 +280,13 @@ def _up_to(soc: float, context: RequestContext) -> int:
     return max(0, energy_up_to(soc, context))
 
 
-def discharge_capability_w(context: RequestContext) -> int:
-    """Return the possible discharge, W, regardless of the request."""
-    config = context.config.discharge
-    return min(config.max_power_w, context.max_discharge_w) if config.enabled else 0
-
-
 def discharge_limit_w(plan: Plan, context: RequestContext, power_request: PowerRequest) -> int:
     """Return the vehicle's limit of discharge.
 
     If discharge requires signed commands it is the battery's capability, so that offers can be made at
     any time; by the plain standard the charger may use it at once, so it is the present request.
     """
-    return power_request.discharge_w if plan.choice.signed_set is None else discharge_capability_w(context)
+    return power_request.discharge_w if plan.choice.signed_set is None else context.discharge_capability_w
 
 
 def display(context: RequestContext) -> DisplayParameters:
@@ -350,7 +344,7 @@ def _entries(schedule: Schedule, context: RequestContext) -> tuple[PowerSchedule
 def energy_offer(choice: PausedChoice, context: RequestContext) -> EVEnergyOffer | None:
     """Return the offer of discharge until departure and its price, if the driver permits offers."""
     config = context.config.discharge
-    power_w = discharge_capability_w(context)
+    power_w = context.discharge_capability_w
     seconds = departure_s(context) - config.departure_reserve_s
     if not (config.offer_energy and choice.bpt and power_w and seconds > 0):
         return None
@@ -447,9 +441,9 @@ def _limits(choice: PausedChoice, context: RequestContext) -> DC_CPDReqEnergyTra
         ev_maximum_voltage=milli(battery.max_voltage_mv),
         ev_minimum_voltage=milli(battery.min_voltage_mv),
         target_soc=target,
-        ev_maximum_discharge_power=whole(discharge_capability_w(context)),
+        ev_maximum_discharge_power=whole(context.discharge_capability_w),
         ev_minimum_discharge_power=zero,
-        ev_maximum_discharge_current=milli(battery.max_discharge_ma if discharge_capability_w(context) else 0),
+        ev_maximum_discharge_current=milli(battery.max_discharge_ma if context.discharge_capability_w else 0),
         ev_minimum_discharge_current=zero,
     )
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from csms.config import Trust
 from csms.tokens.rules import ChainVerdict, Known, Token, Where, answer_contract, answer_known, normalise
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import TreeFault, PkiOptions, PkiTree, make_pki
 from tests.csms.support import contract_judge
 from tests.csms.trust.contracts import hash_data, responder
 from tests.io.tls.support import pki_2
@@ -55,12 +55,12 @@ async def test_a_good_chain_is_valid_however_its_emaid_is_written(pki: PkiTree, 
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (Fault.EXPIRED, ChainVerdict.EXPIRED),
-        (Fault.NOT_YET_VALID, ChainVerdict.BROKEN),
-        (Fault.FOREIGN_ROOT, ChainVerdict.BROKEN),
+        (TreeFault.EXPIRED, ChainVerdict.EXPIRED),
+        (TreeFault.NOT_YET_VALID, ChainVerdict.BROKEN),
+        (TreeFault.FOREIGN_ROOT, ChainVerdict.BROKEN),
     ],
 )
-async def test_a_wrong_chain_is_called_by_its_fault(tmp_path: Path, fault: Fault, expected: ChainVerdict) -> None:
+async def test_a_wrong_chain_is_called_by_its_fault(tmp_path: Path, fault: TreeFault, expected: ChainVerdict) -> None:
     tree = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(contract=fault))
     assert await judge(trust(tree), pem_of(tree)) is expected
 

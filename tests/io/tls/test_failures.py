@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 from msgspec.structs import replace
 
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.io.tls.peer import needs_openssl, s_server
 from tests.io.tls.support import Serving, echo, evcc, join, secc, serving
 from v2g.errors import TlsError
@@ -41,11 +41,11 @@ def tree(pki: PkiTree) -> PkiTree:
 
 
 @pytest.fixture(scope="session")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Fault], PkiTree]:
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, TreeFault], PkiTree]:
     """Return a maker of trees with one fault, each made once."""
-    made: dict[tuple[str, Fault], PkiTree] = {}
+    made: dict[tuple[str, TreeFault], PkiTree] = {}
 
-    def make(leaf: str, fault: Fault) -> PkiTree:
+    def make(leaf: str, fault: TreeFault) -> PkiTree:
         if (leaf, fault) not in made:
             options = PkiOptions(**{leaf: fault})
             made[leaf, fault] = make_pki(tmp_path_factory.mktemp("faulty"), now=datetime.now(UTC), options=options)
@@ -94,13 +94,13 @@ async def test_nothing_in_common_has_a_name_at_both_ends(tree: PkiTree, ed448_pk
 
 
 FAULTS = {
-    ("secc", Fault.EXPIRED): ("own_certificate_expired", "peer_certificate_expired"),
-    ("secc", Fault.NOT_YET_VALID): ("own_certificate_refused", "peer_certificate_not_yet_valid"),
-    ("secc", Fault.FOREIGN_ROOT): ("own_certificate_unknown_ca", "unknown_ca"),
-    ("secc", Fault.REVOKED): ("own_certificate_revoked", "ocsp_revoked"),
-    ("vehicle", Fault.EXPIRED): ("peer_certificate_expired", "own_certificate_expired"),
-    ("vehicle", Fault.NOT_YET_VALID): ("peer_certificate_not_yet_valid", "own_certificate_refused"),
-    ("vehicle", Fault.FOREIGN_ROOT): ("unknown_ca", "own_certificate_unknown_ca"),
+    ("secc", TreeFault.EXPIRED): ("own_certificate_expired", "peer_certificate_expired"),
+    ("secc", TreeFault.NOT_YET_VALID): ("own_certificate_refused", "peer_certificate_not_yet_valid"),
+    ("secc", TreeFault.FOREIGN_ROOT): ("own_certificate_unknown_ca", "unknown_ca"),
+    ("secc", TreeFault.REVOKED): ("own_certificate_revoked", "ocsp_revoked"),
+    ("vehicle", TreeFault.EXPIRED): ("peer_certificate_expired", "own_certificate_expired"),
+    ("vehicle", TreeFault.NOT_YET_VALID): ("peer_certificate_not_yet_valid", "own_certificate_refused"),
+    ("vehicle", TreeFault.FOREIGN_ROOT): ("unknown_ca", "own_certificate_unknown_ca"),
 }
 
 
@@ -108,7 +108,7 @@ FAULTS = {
 @pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("leaf", "fault"), FAULTS)
 async def test_a_certificate_at_fault_has_a_name_at_both_ends(
-    faulty: Callable[[str, Fault], PkiTree], leaf: str, fault: Fault
+    faulty: Callable[[str, TreeFault], PkiTree], leaf: str, fault: TreeFault
 ) -> None:
     assert await both(faulty(leaf, fault), {}, {}) == FAULTS[leaf, fault]
 

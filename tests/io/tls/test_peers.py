@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.io.tls.peer import needs_openssl, openssl, s_client, s_server
 from tests.io.tls.support import Make, evcc, serving
 from v2g.errors import TlsError
@@ -87,7 +87,7 @@ async def test_openssl_without_certificate_is_refused(tree: PkiTree) -> None:
 
 @needs_openssl
 async def test_openssl_with_an_expired_certificate_reads_the_right_alert(wrong: Make) -> None:
-    tree = wrong(vehicle=Fault.EXPIRED)
+    tree = wrong(vehicle=TreeFault.EXPIRED)
     async with serving(tree) as server:
         _code, output = await openssl(*s_client(server, tree, "-tls1_3"), until=b"alert")
         assert "alert certificate expired" in output

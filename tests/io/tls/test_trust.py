@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from msgspec.structs import replace
 
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki, refresh_staple
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki, refresh_staple
 from tests.io.tls.support import Make, join, refused, serving
 from v2g.errors import TlsError
 from v2g.io.tls.endpoint import INTEROP
@@ -33,9 +33,9 @@ def wrong(tmp_path: Path) -> Make:
 # --- no trust --------------------------------------------------------------------------------------------------
 
 FAULTS = [
-    (Fault.EXPIRED, "peer_certificate_expired", "own_certificate_expired"),
-    (Fault.NOT_YET_VALID, "peer_certificate_not_yet_valid", "own_certificate_refused"),
-    (Fault.FOREIGN_ROOT, "unknown_ca", "own_certificate_unknown_ca"),
+    (TreeFault.EXPIRED, "peer_certificate_expired", "own_certificate_expired"),
+    (TreeFault.NOT_YET_VALID, "peer_certificate_not_yet_valid", "own_certificate_refused"),
+    (TreeFault.FOREIGN_ROOT, "unknown_ca", "own_certificate_unknown_ca"),
 ]
 
 
@@ -43,7 +43,7 @@ FAULTS = [
 @pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("fault", "seen", "reported"), FAULTS)
 async def test_the_vehicle_refuses_a_wrong_secc_and_says_why(
-    wrong: Make, fault: Fault, seen: str, reported: str
+    wrong: Make, fault: TreeFault, seen: str, reported: str
 ) -> None:
     tree = wrong(secc=fault)
     async with serving(tree) as server:
@@ -55,7 +55,7 @@ async def test_the_vehicle_refuses_a_wrong_secc_and_says_why(
 @pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("fault", "seen", "reported"), FAULTS)
 async def test_the_secc_refuses_a_wrong_vehicle_and_says_why(
-    wrong: Make, fault: Fault, seen: str, reported: str
+    wrong: Make, fault: TreeFault, seen: str, reported: str
 ) -> None:
     tree = wrong(vehicle=fault)
     async with serving(tree) as server:
@@ -102,7 +102,7 @@ async def test_a_secc_without_staple_is_refused_by_the_standard_and_not_for_inte
 
 
 async def test_a_revoked_secc_is_refused(wrong: Make) -> None:
-    tree = wrong(secc=Fault.REVOKED)
+    tree = wrong(secc=TreeFault.REVOKED)
     async with serving(tree) as server:
         assert await refused(server, tree) == "ocsp_revoked"
         assert await refused(server, tree, profile=INTEROP) == "ocsp_revoked"

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pki_tools.tree import Fault, PkiTree
+from pki_tools.tree import PkiTree, TreeFault
 from tests.io.tls.hello import extension, message, vector
 from tests.io.tls.peer import needs_openssl, openssl
 from tests.io.tls.support import (
@@ -197,7 +197,7 @@ async def test_a_charger_without_a_good_answer_is_left(
     pki_2: PkiTree, tmp_path_factory: pytest.TempPathFactory, staple: Any, reasons: set[str]
 ) -> None:
     """V2G2-873."""
-    tree = tree_2(tmp_path_factory, secc=Fault.REVOKED) if staple == "revoked" else pki_2
+    tree = tree_2(tmp_path_factory, secc=TreeFault.REVOKED) if staple == "revoked" else pki_2
     staple = tree.staple() if staple == "revoked" else staple
     async with serving(tree, profile=ISO15118_2, identities=(TlsIdentity(tree.credentials("secc"), staple),)) as server:
         with pytest.raises(TlsError) as error:

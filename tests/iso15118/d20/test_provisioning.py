@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.iso15118.d20.contracts import NOW, PCID, drawn, new_contract, new_key, own_contract, service
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, EnvelopeError, RevocationError, SignatureError
@@ -281,9 +281,13 @@ class TestVehicle:
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
-        [(Fault.EXPIRED, "expired"), (Fault.NOT_YET_VALID, "not_yet_valid"), (Fault.FOREIGN_ROOT, "unknown_root")],
+        [
+            (TreeFault.EXPIRED, "expired"),
+            (TreeFault.NOT_YET_VALID, "not_yet_valid"),
+            (TreeFault.FOREIGN_ROOT, "unknown_root"),
+        ],
     )
-    def test_a_service_with_a_bad_chain(self, tmp_path: Any, fault: Fault, reason: str) -> None:
+    def test_a_service_with_a_bad_chain(self, tmp_path: Any, fault: TreeFault, reason: str) -> None:
         tree = make_pki(tmp_path, now=NOW, options=PkiOptions(cps=fault, key_kind=KeyKind.ED448))
         response = read(serve(make_service(tree), ask(tree), (own_contract(tree),)))
         with pytest.raises(CertificateError) as error:

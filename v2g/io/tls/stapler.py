@@ -120,8 +120,8 @@ class Stapler:
             self._observe(Observe("tls", "staple_failed", dict(data)))
             return
         self._save(credentials, response)
-        data = {"certificate": common_name(leaf), "responder": url, "until": f"{cached.until:%Y-%m-%dT%H:%M:%SZ}"}
-        self._observe(Observe("tls", "staple_refreshed", dict(data)))
+        fresh = {"certificate": common_name(leaf), "responder": url, "until": f"{cached.until:%Y-%m-%dT%H:%M:%SZ}"}
+        self._observe(Observe("tls", "staple_refreshed", dict(fresh)))
 
     def _take(self, cached: _CachedAnswer, response: bytes, leaf: x509.Certificate, issuer: x509.Certificate) -> None:
         """Store an answer that a vehicle would accept. Raises RevocationError for any other."""

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from evcc.session.contracts import Contract, Provisioning, emaid, ranked, usable
 from evcc.session.ports import StopRequested, StoreContract
 from evcc.session.settings import AuthorizationConfig, InstallationConfig, TimingConfig
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.evcc.session.bench import SHORT, T0, Bench, Identities
 from tests.iso15118.d20.contracts import PCID, drawn, new_contract, service
 from tests.pki.chains import issuer_of
@@ -376,7 +376,7 @@ class TestDisbelieved:
         assert self.rejected(make(pool, provisioning=own(tree, v2g_roots=edwards.anchors("v2g")))) == "unknown_root"
 
     def test_a_service_whose_certificate_has_expired(self, make: Maker, tmp_path: Any) -> None:
-        tree = make_pki(tmp_path, now=BEGIN, options=PkiOptions(cps=Fault.EXPIRED, key_kind=KeyKind.ED448))
+        tree = make_pki(tmp_path, now=BEGIN, options=PkiOptions(cps=TreeFault.EXPIRED, key_kind=KeyKind.ED448))
         pool = Pool(tree, contract(tree, "DEV2GC00000001"))
         assert self.rejected(make(pool, provisioning=own(tree))) == "expired"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.d20.authorization import MOST_REFUSALS
@@ -122,25 +122,25 @@ def test_what_is_no_certificate_is_a_validation_error(asking: Bench) -> None:
 
 
 @pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[Fault, PkiTree]:
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[TreeFault, PkiTree]:
     """Return trees whose contract is wrong on purpose."""
     base: Path = tmp_path_factory.mktemp("faulty")
     return {
         fault: make_pki(base / fault.value, now=datetime.now(UTC), options=PkiOptions(contract=fault))
-        for fault in (Fault.EXPIRED, Fault.NOT_YET_VALID, Fault.FOREIGN_ROOT)
+        for fault in (TreeFault.EXPIRED, TreeFault.NOT_YET_VALID, TreeFault.FOREIGN_ROOT)
     }
 
 
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
-        (Fault.EXPIRED, "WARNING_CertificateExpired"),
-        (Fault.NOT_YET_VALID, "WARNING_CertificateNotYetValid"),
-        (Fault.FOREIGN_ROOT, "WARNING_eMSPUnknown"),
+        (TreeFault.EXPIRED, "WARNING_CertificateExpired"),
+        (TreeFault.NOT_YET_VALID, "WARNING_CertificateNotYetValid"),
+        (TreeFault.FOREIGN_ROOT, "WARNING_eMSPUnknown"),
     ],
 )
 def test_each_fault_of_a_chain_has_its_own_word(
-    make_bench: MakeBench, faulty: dict[Fault, PkiTree], fault: Fault, code: str
+    make_bench: MakeBench, faulty: dict[TreeFault, PkiTree], fault: TreeFault, code: str
 ) -> None:
     bench = make_bench(pki=faulty[fault]).reach(State.AUTHORIZATION)
     response = bench.go("AuthorizationReq")

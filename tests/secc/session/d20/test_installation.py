@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.ports import ContractAnswered
@@ -387,7 +387,7 @@ def test_a_refused_vehicle_may_be_authorised_by_what_it_has(asking: Bench) -> No
 
 def test_a_bad_contract_in_the_tree_is_no_matter_of_the_chargers(make_bench: MakeBench, tmp_path: Path) -> None:
     """A service under an unknown root is for the vehicle to refuse: the charger passes it on."""
-    options = PkiOptions(cps=Fault.FOREIGN_ROOT, key_kind=KeyKind.ED448)
+    options = PkiOptions(cps=TreeFault.FOREIGN_ROOT, key_kind=KeyKind.ED448)
     tree = make_pki(tmp_path, now=NOW - timedelta(minutes=1), options=options)
     bench = make_bench(OFFERING, can_install=True, pki=tree).reach(State.AUTHORIZATION)
     bench.post(bench.ask(NAME))
