@@ -25,8 +25,8 @@ __all__ = [
     "MAX_INTEGER_BITS",
     "BitOutput",
     "BitReader",
-    "DecodeRefusal",
     "Deviation",
+    "ExiRefusal",
     "TolerantReader",
     "finish",
     "flush",
@@ -59,7 +59,7 @@ MOST_BEYOND: Final = 2**32 - 1
 """Magnitude up to which a number beyond its type is still read."""
 
 
-class DecodeRefusal(Exception):
+class ExiRefusal(Exception):
     """Why a stream or a value is rejected."""
 
 
@@ -142,7 +142,7 @@ class BitReader:
     def more(self) -> int:
         """Refill the window and return the number of unread bits in it."""
         if self._next > self._end + _WINDOW:
-            raise DecodeRefusal("the stream ends too early")
+            raise ExiRefusal("the stream ends too early")
         data = self._data[self._next : self._next + _WINDOW]
         self.w = (self.w & ((1 << self.n) - 1)) << 8 * _WINDOW | int.from_bytes(data)
         self._next += _WINDOW
@@ -157,7 +157,7 @@ class BitReader:
     def refuse(self, n: int, why: str) -> NoReturn:
         """Report what is just before the last `n` bits of the window."""
         self.n = n
-        raise DecodeRefusal(why)
+        raise ExiRefusal(why)
 
     def outside(self, n: int, value: int, low: int | None, high: int | None) -> None:
         """Report an integer outside the range of its type; one that returns accepts it."""
@@ -170,7 +170,7 @@ class BitReader:
     def measured(self, size: int, shortest: int, longest: int | None, what: str) -> None:
         """Report a length (of "characters" or "octets") outside the limits of its type; one that returns accepts it."""
         if size < shortest or (longest is not None and size > longest):
-            raise DecodeRefusal(f"{size or 'no'} {what} where {_span(shortest, longest)} are allowed")
+            raise ExiRefusal(f"{size or 'no'} {what} where {_span(shortest, longest)} are allowed")
 
     def unforeseen(self, n: int) -> NoReturn:
         """Report an event code that is not used, or escapes to deviations from the schema."""
@@ -200,16 +200,16 @@ class BitReader:
                 break
             shift += 7
             if shift > bits:
-                raise DecodeRefusal(f"an integer of more than {bits} bits")
+                raise ExiRefusal(f"an integer of more than {bits} bits")
         if value >> bits:
-            raise DecodeRefusal(f"an integer of more than {bits} bits")
+            raise ExiRefusal(f"an integer of more than {bits} bits")
         return value
 
     def octets(self, size: int) -> bytes:
         """Read `size` octets at any position of the stream."""
         position = self.position
         if position + 8 * size > 8 * self._end:
-            raise DecodeRefusal(f"{size} octets are announced, {max(0, self.left) // 8} are left")
+            raise ExiRefusal(f"{size} octets are announced, {max(0, self.left) // 8} are left")
         first, offset = divmod(position, 8)
         value = self._data[first : first + size]
         if offset:
@@ -230,7 +230,7 @@ class BitReader:
         """Read a string that is a miss in the value tables, which are empty in V2G (EXI 7.3.3)."""
         size = self.varint(32) - 2
         if size < 0:
-            raise DecodeRefusal("a hit in a string table that has no entries")
+            raise ExiRefusal("a hit in a string table that has no entries")
         self.measured(size, shortest, longest, "characters")
         return self.characters(size)
 
@@ -238,7 +238,7 @@ class BitReader:
         """Read `size` code points (EXI 7.1.10)."""
         position = self.position
         if position + 8 * size > 8 * self._end:
-            raise DecodeRefusal(f"{size} characters are announced, at most {max(0, self.left) // 8} are left")
+            raise ExiRefusal(f"{size} characters are announced, at most {max(0, self.left) // 8} are left")
         value = self.octets(size)
         if value.isascii():
             return value.decode("ascii")
@@ -251,7 +251,7 @@ class BitReader:
     def _character(self) -> str:
         code = self.varint(21)
         if code > _MAX_CODE_POINT or 0xD800 <= code <= 0xDFFF:
-            raise DecodeRefusal(f"{code:#x} is not a character")
+            raise ExiRefusal(f"{code:#x} is not a character")
         return chr(code)
 
     def string_element(self, shortest: int, longest: int | None) -> str:
@@ -288,12 +288,12 @@ class BitReader:
         Java codecs write it for a value of length zero, where cbexigen writes the length.
         """
         if self.take(3):
-            raise DecodeRefusal("xsi:type, xsi:nil, an undeclared attribute or element, or an untyped value")
+            raise ExiRefusal("xsi:type, xsi:nil, an undeclared attribute or element, or an untyped value")
 
     def end(self) -> None:
         """Read the end of an element, where nothing else is allowed."""
         if self.take(1):
-            raise DecodeRefusal("content that the schema does not foresee")
+            raise ExiRefusal("content that the schema does not foresee")
 
 
 class TolerantReader(BitReader):
@@ -309,18 +309,18 @@ class TolerantReader(BitReader):
         self.deviations: list[Deviation] = []
 
     def outside(self, n: int, value: int, low: int | None, high: int | None) -> None:
-        """See Reader."""
+        """See BitReader."""
         if abs(value) > MOST_BEYOND:
             super().outside(n, value, low, high)
         self._deviates("number", value, _range(low, high))
 
     def unlisted(self, n: int, code: int, members: tuple[Enum, ...]) -> Enum:
-        """See Reader."""
+        """See BitReader."""
         self._deviates("enumeration", code, f"at most {len(members) - 1}")
         return _unlisted(type(members[0]), code)
 
     def measured(self, size: int, shortest: int, longest: int | None, what: str) -> None:
-        """See Reader."""
+        """See BitReader."""
         if longest is not None and size > max(64, 4 * longest):
             super().measured(size, shortest, longest, what)
         if size < shortest or (longest is not None and size > longest):
@@ -378,7 +378,7 @@ def put_string(acc: int, value: str, longest: int | None, shortest: int = 0) -> 
     """Append a string with its length; `longest` and `shortest` are in characters."""
     size = len(value)
     if size < shortest or (longest is not None and size > longest):
-        raise DecodeRefusal(f"{size} characters where {_span(shortest, longest)} are allowed")
+        raise ExiRefusal(f"{size} characters where {_span(shortest, longest)} are allowed")
     acc = put_varint(acc, size + 2)
     if value.isascii():
         return acc << 8 * size | int.from_bytes(value.encode("ascii"))
@@ -391,7 +391,7 @@ def put_characters(acc: int, value: str) -> int:
     for character in value:
         code = ord(character)
         if 0xD800 <= code <= 0xDFFF:
-            raise DecodeRefusal(f"{code:#x} is half a character")
+            raise ExiRefusal(f"{code:#x} is half a character")
         while code > 127:
             octets.append(128 | code & 127)
             code >>= 7
@@ -403,7 +403,7 @@ def put_binary(acc: int, value: bytes, shortest: int, longest: int | None) -> in
     """Append octets with their number."""
     size = len(value)
     if size < shortest or (longest is not None and size > longest):
-        raise DecodeRefusal(f"{size} octets where {_span(shortest, longest)} are allowed")
+        raise ExiRefusal(f"{size} octets where {_span(shortest, longest)} are allowed")
     acc = acc << 8 | size if size < 128 else put_varint(acc, size)
     return acc << 8 * size | int.from_bytes(value)
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import bits
-from v2g.exi.bits import FILE, BitOutput, BitReader, DecodeRefusal, Deviation, TolerantReader, labelled_path
+from v2g.exi.bits import FILE, BitOutput, BitReader, Deviation, ExiRefusal, TolerantReader, labelled_path
 from v2g.exi.cbexigen import Dialect, swapped, unspeakable
 from v2g.exi.declare import Element, Schema, schema_of
 from v2g.exi.decoder import write_decoder
@@ -104,7 +104,7 @@ def _encode(
         if fragment_end is not None:
             acc = acc << roots.width | fragment_end
         return bits.finish(acc, out)
-    except (DecodeRefusal, TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError) as error:
+    except (ExiRefusal, TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError) as error:
         path, why = find_fault(element, name.local) or (name.local, str(error) or "cannot be encoded")
         raise ExiEncodeError(why, path=path) from error
 
@@ -142,11 +142,11 @@ def _read(reader: BitReader, data: bytes, roots: Roots, dialect: Dialect, *, is_
     path = ""
     try:
         if data[:1] != bytes((HEADER,)):
-            raise DecodeRefusal("not the EXI header of V2G (0x80)")
+            raise ExiRefusal("not the EXI header of V2G (0x80)")
         reader.take(_HEADER_BITS)
         code = reader.take(roots.width)
         if code >= len(roots.names):
-            raise DecodeRefusal("the stream begins with no declared element")
+            raise ExiRefusal("the stream begins with no declared element")
         name = roots.names[code]
         if dialect is not Dialect.EXI and not is_fragment:
             name = swapped(name)
@@ -156,13 +156,11 @@ def _read(reader: BitReader, data: bytes, roots: Roots, dialect: Dialect, *, is_
             function = roots.readers[name] = _reader_of(roots, name)
         element = function(reader)
         if is_fragment and reader.take(roots.width) != roots.end:
-            raise DecodeRefusal("data follows the element of the fragment")
+            raise ExiRefusal("data follows the element of the fragment")
         if not 0 <= reader.left < _HEADER_BITS:
-            raise DecodeRefusal(
-                "the stream ends too early" if reader.left < 0 else "octets after the end of the message"
-            )
+            raise ExiRefusal("the stream ends too early" if reader.left < 0 else "octets after the end of the message")
         return element
-    except DecodeRefusal as error:
+    except ExiRefusal as error:
         path += labelled_path(traceback.walk_tb(error.__traceback__))
         position = min(reader.position, 8 * len(data))
         # Past its end a stream reads as zeros, which may be rejected for any reason.
@@ -171,12 +169,12 @@ def _read(reader: BitReader, data: bytes, roots: Roots, dialect: Dialect, *, is_
 
 
 def _reader_of(roots: Roots, name: QName) -> Callable[[BitReader], Element]:
-    """Return the function that reads an element after its start. Raises Refusal."""
+    """Return the function that reads an element after its start. Raises ExiRefusal."""
     if name in roots.relaxed:
         return roots.relaxed[name].decode
     declaration = roots.type_of(name)
     if declaration is None or isinstance(declaration, Simple):
-        raise DecodeRefusal("the element is abstract, or not a structure")
+        raise ExiRefusal("the element is abstract, or not a structure")
     return _decoders().function((declaration, "d"))
 
 
@@ -242,10 +240,10 @@ class _Library(Generic[_Function]):
 @cache
 def _decoders() -> _Library[_Decoder]:
     with_start = partial(write_decoder, with_start=True)
-    return _Library({"d": write_decoder, "z": with_start}, {"Refusal": DecodeRefusal})
+    return _Library({"d": write_decoder, "z": with_start}, {"ExiRefusal": ExiRefusal})
 
 
 @cache
 def _encoders() -> _Library[_Encoder]:
-    names = ("Refusal", "MAX_INTEGER_BITS", "flush", "put_binary", "put_string", "put_varint")
+    names = ("ExiRefusal", "MAX_INTEGER_BITS", "flush", "put_binary", "put_string", "put_varint")
     return _Library({"e": write_encoder}, {name: getattr(bits, name) for name in names})

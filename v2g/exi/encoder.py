@@ -33,7 +33,7 @@ class _Encoder:
             if model.content is not None:
                 source.line(f"return {source.plan(model)}.encode(a, o, out)")
                 return
-            source.line(f"if o.__class__ is not {source.constant(model.type)}: raise Refusal")
+            source.line(f"if o.__class__ is not {source.constant(model.type)}: raise ExiRefusal")
             for index, particle in enumerate(model.particles):
                 if particle.repeated:
                     self._list(index, particle)
@@ -83,7 +83,7 @@ class _Encoder:
         fields = [event.field for event in particle.events]
         unset = " + ".join(f"(o.{field} is None)" for field in fields)
         allowed = f"!= {len(fields) - 1}" if particle.least else f"< {len(fields) - 1}"
-        source.line(f"if {unset} {allowed}: raise Refusal")
+        source.line(f"if {unset} {allowed}: raise ExiRefusal")
         for offset, event in enumerate(particle.events):
             source.line(f"x = o.{event.field}")
             with source.block("if x is not None:"):
@@ -103,7 +103,7 @@ class _Encoder:
         most = "" if particle.most is None else f" or len(items) > {particle.most}"
         least = particle.least
         few = f" or len(items) < {least}" if least > 1 else " or not items" if least else ""
-        source.line(f"if items.__class__ is not tuple{few}{most}: raise Refusal")
+        source.line(f"if items.__class__ is not tuple{few}{most}: raise ExiRefusal")
         with source.block("for i, x in enumerate(items, 1):" if least > 1 else "for x in items:"):
             self._present(index, particle)
             self._flush()
@@ -136,7 +136,7 @@ class _Encoder:
                 self._flush()
                 self.source.line(f"a = {self.source.call(member, 'e')}(a, x, out)")
         self.pieces = []
-        self.source.line("else: raise Refusal")
+        self.source.line("else: raise ExiRefusal")
 
     def _event(self, event: Event, *, always: bool = False) -> None:
         """Append the value `x` of an event whose code has been appended."""
@@ -158,7 +158,7 @@ class _Encoder:
                 self._flush()
                 source.line(f"a = put_binary(a, x, {simple.shortest}, {simple.longest})")
             case "boolean":
-                source.line("if x is not True and x is not False: raise Refusal")
+                source.line("if x is not True and x is not False: raise ExiRefusal")
                 self._keep(1, "x")
             case "enumeration":
                 assert simple.members is not None
@@ -166,7 +166,7 @@ class _Encoder:
                 source.line(f"x = {source.constant(codes, simple.members)}[x]")
                 self._keep(simple.width, "x")
             case "bits":
-                source.line(f"if not {simple.low} <= x <= {simple.high}: raise Refusal")
+                source.line(f"if not {simple.low} <= x <= {simple.high}: raise ExiRefusal")
                 offset = f" - {simple.low}" if (simple.low or 0) > 0 else f" + {-(simple.low or 0)}"
                 self._keep(simple.width, f"x{offset}" if simple.low else "x")
             case _:
@@ -186,13 +186,13 @@ class _Encoder:
         low = f"{simple.low} <= " if simple.low is not None else ""
         high = f" <= {simple.high}" if simple.high is not None else ""
         if low or high:
-            source.line(f"if not {low}x{high}: raise Refusal")
+            source.line(f"if not {low}x{high}: raise ExiRefusal")
         self._flush()
         if signed:
             source.line("if x < 0: a = a << 1 | 1; x = ~x")
             source.line("else: a <<= 1")
         if not (low and high):
-            source.line("if x >> MAX_INTEGER_BITS: raise Refusal")
+            source.line("if x >> MAX_INTEGER_BITS: raise ExiRefusal")
         source.line("if x < 128: a = a << 8 | x")
         source.line("elif x < 16384: a = a << 16 | (x & 127 | 128) << 8 | x >> 7")
         source.line("else: a = put_varint(a, x)")

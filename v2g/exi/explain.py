@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from v2g.errors import ExiDecodeError
-from v2g.exi.bits import MAX_INTEGER_BITS, BitReader, DecodeRefusal, Deviation, TolerantReader
+from v2g.exi.bits import MAX_INTEGER_BITS, BitReader, Deviation, ExiRefusal, TolerantReader
 from v2g.exi.cbexigen import Dialect, swapped
 from v2g.exi.codec import HEADER, decode, decode_fragment
 from v2g.exi.declare import Element, Schema
@@ -274,12 +274,12 @@ class _ExplainWalk:
         self._open: list[tuple[int, str]] = [(0, "")]
         """Numbers and paths of the current elements and attribute."""
 
-    def run(self, *, is_fragment: bool) -> DecodeRefusal | None:
+    def run(self, *, is_fragment: bool) -> ExiRefusal | None:
         """Walk; return why it ended early, if so."""
         try:
             reader = self.reader
             if self.data[:1] != bytes((HEADER,)):
-                raise DecodeRefusal("not the EXI header of V2G (0x80)")
+                raise ExiRefusal("not the EXI header of V2G (0x80)")
             for width, meaning in ((2, "distinguishing bits of EXI"), (1, "no options follow"), (5, "final version 1")):
                 reader.take(width)
                 self._add(reader.drain()[0], "header", value=meaning)
@@ -288,7 +288,7 @@ class _ExplainWalk:
             code = reader.take(state.width)
             if code >= len(roots.names):
                 self._event(state, code)
-                raise DecodeRefusal("the stream begins with no declared element")
+                raise ExiRefusal("the stream begins with no declared element")
             name = swapped(roots.names[code]) if self._swap and not is_fragment else roots.names[code]
             declaration = roots.type_of(name)
             with self._enter(name.local):
@@ -296,17 +296,17 @@ class _ExplainWalk:
                 if name in roots.relaxed:
                     self._relaxed(name.local, roots.relaxed[name])
                 elif declaration is None or isinstance(declaration, Simple):
-                    raise DecodeRefusal("the element is abstract, or not a structure")
+                    raise ExiRefusal("the element is abstract, or not a structure")
                 else:
                     self._complex(declaration)
             if is_fragment:
                 code = reader.take(state.width)
                 self._event(state, code)
                 if code != roots.end:
-                    raise DecodeRefusal("data follows the element of the fragment")
+                    raise ExiRefusal("data follows the element of the fragment")
             if not 0 <= reader.left < 8:
-                raise DecodeRefusal("the stream ends too early, or data follows the message")
-        except DecodeRefusal as refusal:
+                raise ExiRefusal("the stream ends too early, or data follows the message")
+        except ExiRefusal as refusal:
             for piece in self.reader.drain():
                 self._add(piece, "value", value="ends too early")
             return refusal
@@ -330,7 +330,7 @@ class _ExplainWalk:
             production = self._production(state, code)
             is_item = grammar.is_item(production, key)
             if leave and is_item:
-                raise DecodeRefusal("more items than are allowed")
+                raise ExiRefusal("more items than are allowed")
             count = count + 1 if is_item else 1
             if production.event == "EE":
                 self._event(state, production.code)
@@ -352,7 +352,7 @@ class _ExplainWalk:
                 with self._enter(mark + event.qname.local + (f"[{count}]" if production.repeats else "")):
                     self._event(state, production.code)
                     if event.type is None:
-                        raise DecodeRefusal("the head of a substitution group, which is abstract")
+                        raise ExiRefusal("the head of a substitution group, which is abstract")
                     if not isinstance(event.type, Simple):
                         self._complex(event.type)
                     elif event.kind is Kind.ATTRIBUTE:
@@ -447,7 +447,7 @@ class _ExplainWalk:
     def _production(self, state: GrammarState, code: int) -> Production:
         if code >= len(state.productions):
             self._event(state, code)
-            raise DecodeRefusal("an event that the schema does not foresee, or a deviation that is not supported")
+            raise ExiRefusal("an event that the schema does not foresee, or a deviation that is not supported")
         return state.productions[code]
 
     @contextmanager

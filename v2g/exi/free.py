@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.exi.bits import FLUSH_BITS, BitOutput, BitReader, DecodeRefusal, flush, put_characters, put_string, put_varint
+from v2g.exi.bits import FLUSH_BITS, BitOutput, BitReader, ExiRefusal, flush, put_characters, put_string, put_varint
 from v2g.exi.declare import Alt, AnyAttribute, AnyElement, Element, Many, Maybe, Part, Seq, Wildcard
 from v2g.exi.model import Model, Particle, QName
 from v2g.exi.names import XSD_ANY_TYPE, XSI_TYPE, Names
@@ -139,9 +139,7 @@ class FreePlan:
             count = len(ahead) + (state.size if whole else 0)
             code = reader.take(count.bit_length())
             if code >= count:
-                raise DecodeRefusal(
-                    "an attribute that the schema does not foresee, or a deviation that is not supported"
-                )
+                raise ExiRefusal("an attribute that the schema does not foresee, or a deviation that is not supported")
             if code >= len(ahead):
                 fields[self.field] = self._content(reader, code - len(ahead))
                 return self.type(**fields)
@@ -184,17 +182,17 @@ class FreePlan:
                     return tuple(found)
                 code -= 1
             if not (state.mixed and code == 0):
-                raise DecodeRefusal("content that the schema does not foresee, or a deviation that is not supported")
+                raise ExiRefusal("content that the schema does not foresee, or a deviation that is not supported")
             found.append(reader.string(0, None))
             code = None
 
     def encode(self, acc: int, element: Element, out: BitOutput) -> int:
         """Append the attributes and content of an element, and its end."""
         if element.__class__ is not self.type:
-            raise DecodeRefusal(f"{type(element).__name__} where {self.type.__name__} is declared")
+            raise ExiRefusal(f"{type(element).__name__} where {self.type.__name__} is declared")
         content = getattr(element, self.field)
         if content.__class__ is not tuple:
-            raise DecodeRefusal(f"{type(content).__name__} where a tuple is declared")
+            raise ExiRefusal(f"{type(content).__name__} where a tuple is declared")
         base = 0
         for index, each in enumerate(self.attributes):
             value = getattr(element, each.events[0].field)
@@ -220,7 +218,7 @@ class FreePlan:
                 acc = flush(acc, out)
             state, skipped = (state if after is None else self.states[after]), 0
         if not state.can_end:
-            raise DecodeRefusal("the content is not complete")
+            raise ExiRefusal("the content is not complete")
         code = len(state.elements) + (state.wildcard is not None)
         return acc << (skipped + state.size).bit_length() | skipped + code
 
@@ -228,16 +226,16 @@ class FreePlan:
         """Return the event code of an item and the state after it (None: the same)."""
         if isinstance(item, str):
             if not state.mixed:
-                raise DecodeRefusal("text between elements that allow none")
+                raise ExiRefusal("text between elements that allow none")
             return state.size - 1, None
         if isinstance(item, AnyElement):
             if state.wildcard is None:
-                raise DecodeRefusal(f"{item.name} where undeclared elements are not allowed")
+                raise ExiRefusal(f"{item.name} where undeclared elements are not allowed")
             return len(state.elements), state.wildcard
         for code, (member, after) in enumerate(state.elements):
             if item.__class__ is member:
                 return code, after
-        raise DecodeRefusal(f"{type(item).__name__} is not expected here")
+        raise ExiRefusal(f"{type(item).__name__} is not expected here")
 
 
 def read_any(reader: BitReader) -> AnyElement:
@@ -248,11 +246,11 @@ def read_any(reader: BitReader) -> AnyElement:
     """
     reader.depth += 1
     if reader.depth > MAX_DEPTH:
-        raise DecodeRefusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
+        raise ExiRefusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
     # read the name of an undeclared element, which is in no schema's namespace
     name = _read_name(reader)
     if reader.names.is_closed(name.uri):
-        raise DecodeRefusal(f"{name.local} is in {name.uri}, where only undeclared elements are supported")
+        raise ExiRefusal(f"{name.local} is in {name.uri}, where only undeclared elements are supported")
     attributes: list[AnyAttribute] = []
     content: list[str | AnyElement] = []
     is_typed = False
@@ -262,12 +260,12 @@ def read_any(reader: BitReader) -> AnyElement:
             attribute = XSI_TYPE if event is _TYPE else _read_name(reader)
             if attribute == XSI_TYPE:
                 if is_typed or attributes or _read_name(reader) != XSD_ANY_TYPE:
-                    raise DecodeRefusal("a type of an undeclared element that is not supported")
+                    raise ExiRefusal("a type of an undeclared element that is not supported")
                 is_typed = True
                 reader.names.typed.add(name)
                 continue
             if reader.names.is_closed(attribute.uri):
-                raise DecodeRefusal(f"attribute {attribute.local} is in {attribute.uri}, which is not supported")
+                raise ExiRefusal(f"attribute {attribute.local} is in {attribute.uri}, which is not supported")
             value = reader.string(0, None)
             reader.note("value of the attribute")
             attributes.append(AnyAttribute(namespace=attribute.uri, name=attribute.local, value=value))
@@ -285,7 +283,7 @@ def _next_event(reader: BitReader, name: QName, *, is_start: bool, is_typed: boo
         events: tuple[str, ...] = _ANY_TYPE_START if is_start else _ANY_TYPE_CONTENT
         code = reader.take(len(events).bit_length())
         if code >= len(events):
-            raise DecodeRefusal("a deviation that is not supported")
+            raise ExiRefusal("a deviation that is not supported")
         return events[code]
     if is_start:
         if name in reader.names.typed and not reader.take(1):
@@ -298,11 +296,11 @@ def _read_name(reader: BitReader) -> QName:
     names = reader.names
     index = reader.take(len(names.uris.entries).bit_length())
     if index > len(names.uris.entries):
-        raise DecodeRefusal("a namespace that is in no table")
+        raise ExiRefusal("a namespace that is in no table")
     if index == 0:
         uri = reader.characters(reader.varint(32))
         if uri in names.locals:
-            raise DecodeRefusal("a namespace that is in the table is spelled out")
+            raise ExiRefusal("a namespace that is in the table is spelled out")
         names.add_uri(uri)
     else:
         uri = names.uris.entries[index - 1]
@@ -311,15 +309,15 @@ def _read_name(reader: BitReader) -> QName:
     size = reader.varint(32)
     if size == 0:
         if not known:
-            raise DecodeRefusal(f"a declared name of {uri} where only undeclared ones are supported")
+            raise ExiRefusal(f"a declared name of {uri} where only undeclared ones are supported")
         index = reader.take((len(known) - 1).bit_length())
         if index >= len(known):
-            raise DecodeRefusal("a name that is in no table")
+            raise ExiRefusal("a name that is in no table")
         reader.note(f"name {known[index]}")
         return QName(known[index], uri)
     name = reader.characters(size - 1)
     if not _XML_NAME.fullmatch(name):
-        raise DecodeRefusal(f"{name!r} is not a name")
+        raise ExiRefusal(f"{name!r} is not a name")
     names.add_local(uri, name)
     reader.note(f"name {name}")
     return QName(name, uri)
@@ -329,9 +327,9 @@ def put_any(acc: int, element: AnyElement, out: BitOutput, depth: int) -> int:
     """Append an undeclared element after its event code, as xsd:anyType."""
     names = out.names
     if depth >= MAX_DEPTH:
-        raise DecodeRefusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
+        raise ExiRefusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
     if names.is_closed(element.namespace):
-        raise DecodeRefusal(f"{element.name} is in {element.namespace}, where only undeclared elements are supported")
+        raise ExiRefusal(f"{element.name} is in {element.namespace}, where only undeclared elements are supported")
     name = QName(element.name, element.namespace)
     acc = _put_name(acc, name, names)
     if name in names.typed:
@@ -342,7 +340,7 @@ def put_any(acc: int, element: AnyElement, out: BitOutput, depth: int) -> int:
     events: tuple[str, ...] = _ANY_TYPE_START
     for attribute in element.attributes:
         if names.is_closed(attribute.namespace):
-            raise DecodeRefusal(f"attribute {attribute.name} is in {attribute.namespace}, which is not supported")
+            raise ExiRefusal(f"attribute {attribute.name} is in {attribute.namespace}, which is not supported")
         acc = acc << len(events).bit_length() | events.index(_ATTRIBUTE)
         acc = _put_name(acc, QName(attribute.name, attribute.namespace), names)
         acc = put_string(acc, attribute.value, None)
@@ -361,7 +359,7 @@ def put_any(acc: int, element: AnyElement, out: BitOutput, depth: int) -> int:
 def _put_name(acc: int, qname: QName, names: Names) -> int:
     name, uri = qname
     if not _XML_NAME.fullmatch(name):
-        raise DecodeRefusal(f"{name!r} is not a name")
+        raise ExiRefusal(f"{name!r} is not a name")
     width = len(names.uris.entries).bit_length()
     if uri in names.locals:
         acc = acc << width | names.uris.place(uri) + 1

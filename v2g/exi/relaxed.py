@@ -8,7 +8,7 @@ elements with attributes and text are supported here.
 from functools import cache
 from typing import Final
 
-from v2g.exi.bits import BitReader, DecodeRefusal, put_string
+from v2g.exi.bits import BitReader, ExiRefusal, put_string
 from v2g.exi.declare import Element, Schema
 from v2g.exi.model import Kind, QName, Simple, model_of
 
@@ -56,7 +56,7 @@ class RelaxedPlan:
             code = reader.take((before + self._content).bit_length())
             if code < before:
                 if code not in self._attributes or code <= last:
-                    raise DecodeRefusal(_UNSUPPORTED)
+                    raise ExiRefusal(_UNSUPPORTED)
                 field, simple, _ = self._attributes[code]
                 fields[field] = reader.string(simple.shortest, simple.longest)
                 last = code
@@ -64,18 +64,18 @@ class RelaxedPlan:
                 if self._field not in fields and not self._text.shortest:
                     fields[self._field] = ""
                 if len(fields) < len(self.type.__struct_fields__):
-                    raise DecodeRefusal(f"an element that is not {self.type.__name__}, the structure of this name")
+                    raise ExiRefusal(f"an element that is not {self.type.__name__}, the structure of this name")
                 return self.type(**fields)
             elif code - before == self._content - 1 and self._field not in fields:
                 fields[self._field] = reader.string(self._text.shortest, self._text.longest)
                 before = 0
             else:
-                raise DecodeRefusal(_UNSUPPORTED)
+                raise ExiRefusal(_UNSUPPORTED)
 
     def encode(self, acc: int, element: object) -> int:
         """Append an element after its start."""
         if element.__class__ is not self.type:
-            raise DecodeRefusal(f"{type(element).__name__} where {self.type.__name__} is declared")
+            raise ExiRefusal(f"{type(element).__name__} where {self.type.__name__} is declared")
         width = (self._before + self._content).bit_length()
         for code, (field, simple, least) in sorted(self._attributes.items()):
             value = getattr(element, field)
