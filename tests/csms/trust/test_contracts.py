@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from csms.config import Trust
 from csms.tokens.rules import ChainVerdict, Known, Token, Where, answer_contract, answer_known, normalise
-from pki_tools.tree import TreeFault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.csms.support import contract_judge
 from tests.csms.trust.contracts import hash_data, responder
 from tests.io.tls.support import pki_2
