@@ -33,7 +33,7 @@ from evcc.session.settings import (
     VehicleConfig,
     WirelessConfig,
 )
-from v2g.battery.runaway import RunawaySettings as Runaway
+from v2g.battery.runaway import RunawaySettings
 from v2g.config import Flaw, Tree, fault, faults, parse_config, parse_tree
 from v2g.errors import ConfigError
 from v2g.io.can import CanConfig
@@ -225,7 +225,7 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="if the program hangs for so long, its watchdog opens the contactor and shows state B, s",
         ),
     ] = HUNG_S
-    runaway: Annotated[Runaway, Meta(description="signs of a thermal runaway")] = Runaway()
+    runaway: Annotated[RunawaySettings, Meta(description="signs of a thermal runaway")] = RunawaySettings()
     heat: Annotated[HeatConfig | None, Meta(description="what happens to the simulated cells; none: nothing")] = None
     emergency: Annotated[
         EmergencyConfig | None,

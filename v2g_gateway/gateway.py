@@ -25,8 +25,7 @@ from v2g.io.can_link import complaints, read_link
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.runtime.processor_heat import THROTTLED, ProcessorWatch
-from v2g.io.runtime.processor_heat import HeatReading as ProcessorReading
+from v2g.io.runtime.processor_heat import THROTTLED, HeatReading, ProcessorWatch
 from v2g.io.runtime.supervision import Backoff, Supervisor, child
 from v2g.io.storage.emergency_log import EmergencyLog
 from v2g.io.storage.outbox import Outbox
@@ -344,7 +343,7 @@ class Gateway:
         self._observe(Observe("telemetry", "battery_finding", facts))
         self._recorder.add(self._batcher.finding(event_of(found), now))
 
-    def _processor_changed(self, reading: ProcessorReading, hot: bool, late_s: float) -> None:
+    def _processor_changed(self, reading: HeatReading, hot: bool, late_s: float) -> None:
         """Make few records while the processor is hot: what it has left is for control, and for what is found."""
         self._batcher.least_s = self._config.hot_interval_s if hot else 0.0
         self._offered.set()

@@ -13,8 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from evcc.session.ports import BatteryState
-from v2g.battery.derating import DeratingSettings as Derating
-from v2g.battery.derating import share
+from v2g.battery.derating import DeratingSettings, share
 from v2g.errors import ConfigError
 
 Curve = tuple[tuple[float, float], ...]
@@ -66,7 +65,7 @@ class BatteryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_temperature_c: Annotated[
         float, Meta(ge=-60, le=100, description="temperature above which the battery accepts no current")
     ] = 55.0
-    derating: Derating = Derating()
+    derating: DeratingSettings = DeratingSettings()
 
     def __post_init__(self) -> None:
         """Reject an invalid curve."""

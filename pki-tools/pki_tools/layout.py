@@ -98,7 +98,6 @@ class TreeFault(enum.Enum):
 class PkiOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Options of the tree. Identifiers follow ISO 15118-20 Annex C; their check digits are not computed."""
 
-    secc_id: str = "DEV2GS00000000000000000000000000000001X"
     evcc_id: str = "WMIV2GENGINE0000001X"
     pcid: str = "WMIV2GENGINE00001X"
     emaid: str = "DEV2GC00000001"

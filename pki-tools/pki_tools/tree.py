@@ -82,7 +82,7 @@ class TreeMaker:
             name = cross_name(root)
             self._write(f"{name}.pem", to_pem(cross))
             self._record(cross, name, Role.CROSS, f"{name}.pem", signer.certificate)
-        self._leaf("secc", Role.SECC, o.secc_id, fault=o.secc)
+        self._leaf("secc", Role.SECC, "DEV2GS00000000000000000000000000000001X", fault=o.secc)
         self._leaf("vehicle", Role.VEHICLE, o.evcc_id, fault=o.vehicle)
         self._leaf("provisioning", Role.OEM_PROVISIONING, o.pcid)
         self._leaf("contract", Role.CONTRACT, o.emaid, fault=o.contract)

@@ -25,7 +25,7 @@ from v2g.energy.settlement.records import (
 )
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials
-from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import SoftwareKey, load_private_key
 from v2g.pki.profiles import Role
 
@@ -107,7 +107,7 @@ def contract_named(pki: PkiTree, emaid: str, at: datetime) -> Credentials:
     """Return a contract's new key, and its chain to the trusted root."""
     chain = pki.chain("contract")
     key = ec.generate_private_key(ec.SECP521R1())
-    request = Request(
+    request = IssueRequest(
         role=Role.CONTRACT,
         subject=Subject(common_name=emaid, organization="V2G Engine MO", country="DE", domain="MO"),
         public_key=key.public_key(),

@@ -671,8 +671,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_pull: slope_v < 0.2 -> slope_v <= 0.2": "no curve has just that slope",
     },
     "session_metrics": {
-        "Track: 0.0 -> 1.0": _FIRST,
-        "Track: 0.0 -> 1.0 #3": _FIRST,
+        "FigureTrack: 0.0 -> 1.0": _FIRST,
+        "FigureTrack: 0.0 -> 1.0 #3": _FIRST,
         "apart: name is None or track.sessions < KNOWN or len(known) < KNOWN -> track.sessions < KNOWN or "
         "len(known) < KNOWN": "of a figure without a name nothing is known of others",
         "apart: far > worst.value -> far >= worst.value": "of two that are as far either says so",

@@ -19,6 +19,7 @@ from typing import IO, Final
 
 import msgspec
 
+from v2g import typed_json
 from v2g.config import parse_tree
 from v2g.errors import V2GError
 from v2g.io.http.client import request
@@ -219,7 +220,7 @@ def _flaws(program: str, path: Path) -> Iterator[str]:
 def _scrubbed(line: str, scrubber: Scrubber) -> str:
     """Return a line without what has to go: of JSON an object, any other one as text."""
     try:
-        return json.dumps(scrubber.value(msgspec.json.decode(line, type=dict[str, object])), ensure_ascii=False)
+        return json.dumps(scrubber.value(typed_json.decode(line, dict[str, object])), ensure_ascii=False)
     except (msgspec.DecodeError, RecursionError):
         return scrubber.text(line)
 

@@ -12,7 +12,7 @@ from sqlalchemy import select, text, update
 from csms.db.store import Store
 from csms.telemetry import aggregate_store as telemetry_aggregates
 from csms.telemetry import store as records
-from csms.telemetry.rules import read_delivery
+from csms.telemetry.rules import DeliveryOutcome, read_delivery
 from csms.telemetry.tables import telemetry
 from csms.vehicles import store as rows
 from csms.vehicles.rules import VehicleState, readings_of
@@ -44,7 +44,7 @@ def made(seq: int, **more: float) -> Record:
     return Record("EV-1", 1, seq, seq * 1000, "city", keyframe=True, signals=signals)
 
 
-def put(store: Store, *found: Record) -> records.Outcome:
+def put(store: Store, *found: Record) -> DeliveryOutcome:
     arrival = records.Arrival(read_delivery(encode_delivery(map(encode_record, found))), 7)
     return store.do(records.store, [arrival])[0]
 

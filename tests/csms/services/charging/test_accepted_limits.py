@@ -6,7 +6,7 @@ import pytest
 
 from csms.booking import held
 from csms.smart_charging.work import SmartCharging
-from csms.stations.store import Boot, save_boots
+from csms.stations.store import StationBoot, save_boots
 from csms.stations.work import doubt
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
@@ -81,6 +81,6 @@ async def test_what_is_not_known_for_sure_holds_nothing(csms: Backend, case: str
             request = SetChargingProfileRequest(evse_id=0, charging_profile=limit(csms, 100_000.0))
             await doubt(csms.services, station.id, request)
         elif case == "boot":
-            await csms.services.store.run(save_boots, [Boot(station.id, {}, csms.clock.utc_ms())])
+            await csms.services.store.run(save_boots, [StationBoot(station.id, {}, csms.clock.utc_ms())])
 
     assert await taken(csms, station, 40_000, change) is None
