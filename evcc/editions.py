@@ -3,19 +3,16 @@
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from types import MappingProxyType
 from typing import Final
 
 from evcc.session.edition import Edition
 from v2g.iso15118.select import EditionName
 
-_CLASSES: Final[Mapping[EditionName, tuple[str, str]]] = MappingProxyType(
-    {
-        "20": ("evcc.session.d20.session", "Iso20"),
-        "2": ("evcc.session.d2.session", "Iso2"),
-        "din": ("evcc.session.din.session", "Din"),
-    }
-)
+_CLASSES: Final[Mapping[EditionName, tuple[str, str]]] = {
+    "20": ("evcc.session.d20.session", "Iso20"),
+    "2": ("evcc.session.d2.session", "Iso2"),
+    "din": ("evcc.session.din.session", "Din"),
+}
 
 
 @cache

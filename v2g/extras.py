@@ -4,7 +4,6 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from v2g.errors import ConfigError
@@ -47,12 +46,10 @@ HOME: Final = Path("/usr/lib/v2g-engine")
 DRIVERS: Final = HOME / "drivers"
 """Drivers of a charger's maker: `v2g hardware install`."""
 
-PACKAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "v2g-engine": ("gateway", "gpio", "ota"),
-        "v2g-engine-full": ("gateway", "gpio", "ota", "csms", "accounts", "planning", "postgres"),
-    }
-)
+PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "v2g-engine": ("gateway", "gpio", "ota"),
+    "v2g-engine-full": ("gateway", "gpio", "ota", "csms", "accounts", "planning", "postgres"),
+}
 """Debian's packages, the smallest first, and the extras that they have."""
 
 

@@ -3,8 +3,6 @@
 import re
 from typing import Final
 
-__all__ = ["numbered", "printable", "redacted"]
-
 _BASIC: Final = 0xFFFF
 
 

@@ -7,7 +7,6 @@ a journal or an invoice.
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
-from types import MappingProxyType
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -66,7 +65,7 @@ def to_rational(number: Decimal | int) -> tuple[int, int]:
 _WHOLE: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THOUSANDTHS: Final = "BHD IQD JOD KWD LYD OMR TND"
 _TEN_THOUSANDTHS: Final = "CLF UYW"
-_DIGITS: Final[Mapping[str, int]] = MappingProxyType(
+_DIGITS: Final[Mapping[str, int]] = (
     dict.fromkeys(_WHOLE.split(), 0)
     | dict.fromkeys(_THOUSANDTHS.split(), 3)
     | dict.fromkeys(_TEN_THOUSANDTHS.split(), 4)

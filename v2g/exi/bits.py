@@ -19,24 +19,6 @@ import msgspec
 from v2g.exi.declare import Schema
 from v2g.exi.names import Names
 
-__all__ = [
-    "FLUSH_BITS",
-    "GUARANTEED_BITS",
-    "MAX_INTEGER_BITS",
-    "BitOutput",
-    "BitReader",
-    "Deviation",
-    "ExiRefusal",
-    "TolerantReader",
-    "finish",
-    "flush",
-    "is_listed",
-    "put_binary",
-    "put_characters",
-    "put_string",
-    "put_varint",
-]
-
 GUARANTEED_BITS: Final = 192
 """Minimum number of bits in the window after a refill."""
 

@@ -13,8 +13,6 @@ from typing import Final
 from v2g.exi.declare import Element, schema_of
 from v2g.exi.model import Particle, QName, model_of
 
-__all__ = ["Dialect", "is_looped", "swapped", "unspeakable"]
-
 _ACDP: Final = "urn:iso:std:iso:15118:-20:ACDP"
 
 
@@ -34,27 +32,25 @@ _TWINS: Final = MappingProxyType(
     }
 )
 
-_CAPACITY: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
-    {
-        "urn:iso:15118:2:2010:AppProtocol": {"AppProtocol": 5},
-        "http://www.w3.org/2000/09/xmldsig#": {"Transform": 1, "Reference": 4},
-        "urn:iso:std:iso:15118:-20:CommonMessages": {"ParameterSet": 4, "Parameter": 8, "PriceRuleStack": 64},
-        "urn:iso:15118:2:2013:MsgDataTypes": {
-            "PMaxScheduleEntry": 12,
-            "SalesTariffEntry": 12,
-            "ParameterSet": 5,
-            "RootCertificateID": 5,
-        },
-        "urn:din:70121:2012:MsgDataTypes": {
-            **dict.fromkeys(("Certificate", "Service", "Parameter", "ConsumptionCost", "Cost"), 1),
-            **dict.fromkeys(("PMaxScheduleEntry", "SalesTariffEntry", "SAScheduleTuple"), 5),
-            **dict.fromkeys(("ParameterSet", "RootCertificateID"), 5),
-            "PaymentOption": 2,
-            "SelectedService": 16,
-            "ProfileEntry": 24,
-        },
-    }
-)
+_CAPACITY: Final[Mapping[str, Mapping[str, int]]] = {
+    "urn:iso:15118:2:2010:AppProtocol": {"AppProtocol": 5},
+    "http://www.w3.org/2000/09/xmldsig#": {"Transform": 1, "Reference": 4},
+    "urn:iso:std:iso:15118:-20:CommonMessages": {"ParameterSet": 4, "Parameter": 8, "PriceRuleStack": 64},
+    "urn:iso:15118:2:2013:MsgDataTypes": {
+        "PMaxScheduleEntry": 12,
+        "SalesTariffEntry": 12,
+        "ParameterSet": 5,
+        "RootCertificateID": 5,
+    },
+    "urn:din:70121:2012:MsgDataTypes": {
+        **dict.fromkeys(("Certificate", "Service", "Parameter", "ConsumptionCost", "Cost"), 1),
+        **dict.fromkeys(("PMaxScheduleEntry", "SalesTariffEntry", "SAScheduleTuple"), 5),
+        **dict.fromkeys(("ParameterSet", "RootCertificateID"), 5),
+        "PaymentOption": 2,
+        "SelectedService": 16,
+        "ProfileEntry": 24,
+    },
+}
 """Lists for which it allocates less memory than the schema allows: items by namespace and name."""
 
 

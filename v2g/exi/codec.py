@@ -18,8 +18,6 @@ from v2g.exi.model import Model, QName, Simple, model_of
 from v2g.exi.source import SourceText
 from v2g.exi.validate import find_fault
 
-__all__ = ["decode", "decode_fragment", "encode", "encode_fragment"]
-
 HEADER: Final = 0x80
 """Distinguishing bits, no options, final version 1 (EXI 5): the only header of V2G streams."""
 

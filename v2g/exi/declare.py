@@ -33,39 +33,6 @@ from typing import Annotated, Final, TypeAlias, cast
 import msgspec
 from msgspec import Meta
 
-__all__ = [
-    "ANY",
-    "ATTRIBUTE",
-    "HEX",
-    "OTHER",
-    "TEXT",
-    "Alt",
-    "AnyAttribute",
-    "AnyElement",
-    "Byte",
-    "Choice",
-    "Content",
-    "Element",
-    "Int",
-    "Long",
-    "Many",
-    "Maximum",
-    "Maybe",
-    "Ref",
-    "Schema",
-    "Seq",
-    "Short",
-    "UnsignedByte",
-    "UnsignedInt",
-    "UnsignedLong",
-    "UnsignedShort",
-    "global_elements",
-    "is_shared",
-    "namespace_of",
-    "schema_of",
-]
-
-
 _ACRONYMS: Final = frozenset(
     {
         *("bssid", "cl", "cp", "cpd", "cps", "dc", "der", "dh"),

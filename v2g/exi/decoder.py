@@ -12,8 +12,6 @@ from v2g.exi.cbexigen import is_looped
 from v2g.exi.model import Event, Kind, Model, Particle, Simple
 from v2g.exi.source import Ordinals, SourceText
 
-__all__ = ["write_decoder"]
-
 _INLINE_VARINT: Final = 2**21
 """Magnitudes below this need at most three octets and are read without a call."""
 

@@ -9,8 +9,6 @@ from v2g.exi.cbexigen import is_looped
 from v2g.exi.model import Event, Kind, Model, Particle, Simple
 from v2g.exi.source import Ordinals, SourceText
 
-__all__ = ["write_encoder"]
-
 
 def write_encoder(model: Model, source: SourceText) -> None:
     """Append `def <name>(a, o, out)`, which appends struct `o` to the accumulator `a` and returns it."""

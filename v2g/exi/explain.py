@@ -32,8 +32,6 @@ from v2g.exi.grammar import document, fragment
 from v2g.exi.model import Kind, Simple
 from v2g.exi.relaxed import RelaxedPlan
 
-__all__ = ["BitPiece", "BitRecorder", "ExplainStep", "Explanation", "StepKind", "explain"]
-
 # -- A recording variant of the codec's reader of bits
 
 _T = TypeVar("_T")

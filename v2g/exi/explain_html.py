@@ -13,8 +13,6 @@ from typing import Final
 from v2g.exi.explain import ExplainStep, Explanation
 from v2g.look import document
 
-__all__ = ["SCRIPT", "to_html"]
-
 # -- Style and script of the page that explains a stream; the page loads no external resources
 
 STYLE: Final = """

@@ -8,8 +8,6 @@ from v2g.exi.encoder import write_encoder
 from v2g.exi.model import model_of
 from v2g.exi.source import SourceText
 
-__all__ = ["readable_source"]
-
 _INDENT: Final = "    "
 _WIDTH: Final = 100
 

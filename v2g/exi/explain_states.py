@@ -17,21 +17,6 @@ from v2g.exi.model import Event, Kind, Model, Particle, QName, Simple, model_of
 from v2g.exi.relaxed import attribute_names
 from v2g.exi.source import Ordinals
 
-__all__ = [
-    "Grammar",
-    "GrammarState",
-    "Key",
-    "Production",
-    "describe",
-    "grammar_of",
-    "only_text",
-    "relaxed_names",
-    "relaxed_states",
-    "root_state",
-    "simple_states",
-    "text_of",
-]
-
 Key = tuple[int, int]
 """A position in a grammar. Particles: index and occurrences. Free content: number of attributes passed, automaton."""
 

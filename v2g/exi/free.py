@@ -14,8 +14,6 @@ from v2g.exi.declare import Alt, AnyAttribute, AnyElement, Element, Many, Maybe,
 from v2g.exi.model import Model, Particle, QName
 from v2g.exi.names import XSD_ANY_TYPE, XSI_TYPE, Names
 
-__all__ = ["FreePlan", "FreeState", "states_of"]
-
 MAX_DEPTH: Final = 16
 """Maximum nesting of undeclared elements."""
 

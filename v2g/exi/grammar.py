@@ -10,8 +10,6 @@ from v2g.exi.declare import Element, Schema, namespace_of
 from v2g.exi.model import Kind, QName, Simple, leaves, model_of, qname_of, simple_of
 from v2g.exi.relaxed import RelaxedPlan, fits
 
-__all__ = ["Roots", "document", "fragment", "root_name", "root_type", "root_type_of_local"]
-
 _Type = Simple | type[Element] | None
 
 

@@ -31,8 +31,6 @@ from v2g.exi.declare import AnyElement, Element, Schema, schema_of
 from v2g.exi.grammar import root_name, root_type_of_local
 from v2g.exi.model import Event, Kind, Particle, Simple, leaves, model_of, qname_of
 
-__all__ = ["from_json", "from_object", "to_json", "to_object"]
-
 _TEXT: Final = "value"
 _CONTENT: Final = "content"
 _UNDECLARED: Final = "*"

@@ -24,8 +24,6 @@ from v2g.exi.declare import (
     namespace_of,
 )
 
-__all__ = ["Event", "Kind", "Model", "Particle", "QName", "Simple", "leaves", "model_of", "qname_of", "simple_of"]
-
 SMALL_RANGE: Final = 4096
 """Integers of at most this many values are n-bit integers (EXI 7.1.9)."""
 

@@ -7,8 +7,6 @@ from typing import Final
 from v2g.exi.declare import Schema
 from v2g.exi.model import Kind, QName, model_of
 
-__all__ = ["XSD_ANY_TYPE", "XSI_TYPE", "Names"]
-
 _XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 _XSD: Final = "http://www.w3.org/2001/XMLSchema"
 

@@ -14,8 +14,6 @@ from typing import Final
 from v2g.errors import ExiEncodeError
 from v2g.exi.declare import AnyAttribute, AnyElement, Element, Schema
 
-__all__ = ["from_python", "to_python"]
-
 _WIDTH: Final = 100
 """Longer calls are split into several lines."""
 

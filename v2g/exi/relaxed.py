@@ -12,8 +12,6 @@ from v2g.exi.bits import BitReader, ExiRefusal, put_string
 from v2g.exi.declare import Element, Schema
 from v2g.exi.model import Kind, QName, Simple, model_of
 
-__all__ = ["RelaxedPlan", "attribute_names", "fits"]
-
 _UNSUPPORTED: Final = "an event that the type does not foresee, or a deviation that is not supported"
 
 

@@ -8,8 +8,6 @@ from v2g.exi.declare import Element, is_shared, schema_of
 from v2g.exi.free import FreePlan
 from v2g.exi.model import Model, Particle
 
-__all__ = ["Ordinals", "SourceText"]
-
 
 class Ordinals:
     """Numbers for the events of a type in schema order, the end of the element last.

@@ -8,8 +8,6 @@ from v2g.exi.declare import AnyElement, Element
 from v2g.exi.free import states_of
 from v2g.exi.model import Event, Kind, Model, Particle, Simple, model_of
 
-__all__ = ["find_fault"]
-
 
 def find_fault(element: Element, path: str) -> tuple[str, str] | None:
     """Return the path of the first field that violates its declaration, and why; None if there is none."""

@@ -12,8 +12,6 @@ from v2g.exi.declare import AnyAttribute, AnyElement, Element, Schema, schema_of
 from v2g.exi.grammar import root_name, root_type
 from v2g.exi.model import Event, Kind, Particle, QName, Simple, leaves, model_of, qname_of
 
-__all__ = ["from_xml", "to_xml"]
-
 _INDENT: Final = "  "
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

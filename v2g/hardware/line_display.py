@@ -7,14 +7,18 @@ import html
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 CodeTable = Literal["cp437", "cp850", "cp852", "cp858", "cp866", "cp1252"]
 
-CODE_TABLES: Final[Mapping[CodeTable, int]] = MappingProxyType(
-    {"cp437": 0, "cp850": 2, "cp1252": 16, "cp866": 17, "cp852": 18, "cp858": 19}
-)
+CODE_TABLES: Final[Mapping[CodeTable, int]] = {
+    "cp437": 0,
+    "cp850": 2,
+    "cp1252": 16,
+    "cp866": 17,
+    "cp852": 18,
+    "cp858": 19,
+}
 """Character code table -> its number (ESC t)."""
 
 CLEAR: Final = b"\x0c"

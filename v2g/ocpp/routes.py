@@ -7,58 +7,53 @@ does not load them.
 import importlib
 from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
 from typing import Final, Literal
 
 from v2g.ocpp.messages.base import Message
 
 Version = Literal["2.0.1", "2.1"]
 
-SUBPROTOCOLS: Final[Mapping[str, Version]] = MappingProxyType({"ocpp2.1": "2.1", "ocpp2.0.1": "2.0.1"})
+SUBPROTOCOLS: Final[Mapping[str, Version]] = {"ocpp2.1": "2.1", "ocpp2.0.1": "2.0.1"}
 """WebSocket subprotocol -> version, in order of preference (OCPP-J 3.1.2)."""
 
-_IN_201: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "authorization": "Authorize ClearCache",
-        "availability": "ChangeAvailability Heartbeat StatusNotification",
-        "certificates": "DeleteCertificate Get15118EVCertificate GetCertificateStatus GetInstalledCertificateIds "
-        "InstallCertificate",
-        "data_transfer": "DataTransfer",
-        "diagnostics": "CustomerInformation GetLog LogStatusNotification NotifyCustomerInformation NotifyEvent",
-        "display": "ClearDisplayMessage GetDisplayMessages NotifyDisplayMessages SetDisplayMessage",
-        "ev_charging": "NotifyEVChargingNeeds NotifyEVChargingSchedule",
-        "firmware": "FirmwareStatusNotification PublishFirmware PublishFirmwareStatusNotification UnpublishFirmware "
-        "UpdateFirmware",
-        "local_list": "GetLocalListVersion SendLocalList",
-        "metering": "MeterValues",
-        "monitoring": "ClearVariableMonitoring GetMonitoringReport NotifyMonitoringReport SetMonitoringBase "
-        "SetMonitoringLevel SetVariableMonitoring",
-        "network_profile": "SetNetworkProfile",
-        "provisioning": "BootNotification GetBaseReport GetReport GetVariables NotifyReport Reset SetVariables",
-        "remote_control": "RequestStartTransaction RequestStopTransaction TriggerMessage UnlockConnector",
-        "reservation": "CancelReservation ReservationStatusUpdate ReserveNow",
-        "security": "CertificateSigned SecurityEventNotification SignCertificate",
-        "smart_charging": "ClearChargingProfile ClearedChargingLimit GetChargingProfiles GetCompositeSchedule "
-        "NotifyChargingLimit ReportChargingProfiles SetChargingProfile",
-        "tariff_cost": "CostUpdated",
-        "transactions": "GetTransactionStatus TransactionEvent",
-    }
-)
+_IN_201: Final[Mapping[str, str]] = {
+    "authorization": "Authorize ClearCache",
+    "availability": "ChangeAvailability Heartbeat StatusNotification",
+    "certificates": "DeleteCertificate Get15118EVCertificate GetCertificateStatus GetInstalledCertificateIds "
+    "InstallCertificate",
+    "data_transfer": "DataTransfer",
+    "diagnostics": "CustomerInformation GetLog LogStatusNotification NotifyCustomerInformation NotifyEvent",
+    "display": "ClearDisplayMessage GetDisplayMessages NotifyDisplayMessages SetDisplayMessage",
+    "ev_charging": "NotifyEVChargingNeeds NotifyEVChargingSchedule",
+    "firmware": "FirmwareStatusNotification PublishFirmware PublishFirmwareStatusNotification UnpublishFirmware "
+    "UpdateFirmware",
+    "local_list": "GetLocalListVersion SendLocalList",
+    "metering": "MeterValues",
+    "monitoring": "ClearVariableMonitoring GetMonitoringReport NotifyMonitoringReport SetMonitoringBase "
+    "SetMonitoringLevel SetVariableMonitoring",
+    "network_profile": "SetNetworkProfile",
+    "provisioning": "BootNotification GetBaseReport GetReport GetVariables NotifyReport Reset SetVariables",
+    "remote_control": "RequestStartTransaction RequestStopTransaction TriggerMessage UnlockConnector",
+    "reservation": "CancelReservation ReservationStatusUpdate ReserveNow",
+    "security": "CertificateSigned SecurityEventNotification SignCertificate",
+    "smart_charging": "ClearChargingProfile ClearedChargingLimit GetChargingProfiles GetCompositeSchedule "
+    "NotifyChargingLimit ReportChargingProfiles SetChargingProfile",
+    "tariff_cost": "CostUpdated",
+    "transactions": "GetTransactionStatus TransactionEvent",
+}
 """Module of declarations -> the actions of both versions."""
 
-_NEW_IN_21: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "battery_swap": "BatterySwap RequestBatterySwap",
-        "bidirectional": "AFRRSignal NotifyAllowedEnergyTransfer",
-        "certificates": "GetCertificateChainStatus",
-        "der_control": "ClearDERControl GetDERControl NotifyDERAlarm NotifyDERStartStop ReportDERControl SetDERControl",
-        "event_streams": "AdjustPeriodicEventStream ClosePeriodicEventStream GetPeriodicEventStream "
-        "NotifyPeriodicEventStream OpenPeriodicEventStream",
-        "payment": "NotifySettlement NotifyWebPaymentStarted VatNumberValidation",
-        "smart_charging": "NotifyPriorityCharging PullDynamicScheduleUpdate UpdateDynamicSchedule UsePriorityCharging",
-        "tariff_cost": "ChangeTransactionTariff ClearTariffs GetTariffs SetDefaultTariff",
-    }
-)
+_NEW_IN_21: Final[Mapping[str, str]] = {
+    "battery_swap": "BatterySwap RequestBatterySwap",
+    "bidirectional": "AFRRSignal NotifyAllowedEnergyTransfer",
+    "certificates": "GetCertificateChainStatus",
+    "der_control": "ClearDERControl GetDERControl NotifyDERAlarm NotifyDERStartStop ReportDERControl SetDERControl",
+    "event_streams": "AdjustPeriodicEventStream ClosePeriodicEventStream GetPeriodicEventStream "
+    "NotifyPeriodicEventStream OpenPeriodicEventStream",
+    "payment": "NotifySettlement NotifyWebPaymentStarted VatNumberValidation",
+    "smart_charging": "NotifyPriorityCharging PullDynamicScheduleUpdate UpdateDynamicSchedule UsePriorityCharging",
+    "tariff_cost": "ChangeTransactionTariff ClearTariffs GetTariffs SetDefaultTariff",
+}
 """Module of declarations -> the actions of 2.1 only."""
 
 UNCONFIRMED: Final[frozenset[str]] = frozenset(["NotifyPeriodicEventStream"])
@@ -69,10 +64,8 @@ def _modules(actions: Mapping[str, str]) -> dict[str, str]:
     return {action: module for module, names in actions.items() for action in names.split()}
 
 
-_DECLARED: Final[Mapping[str, str]] = MappingProxyType(_modules(_IN_201) | _modules(_NEW_IN_21))
-_KNOWN: Final[Mapping[Version, frozenset[str]]] = MappingProxyType(
-    {"2.0.1": frozenset(_modules(_IN_201)), "2.1": frozenset(_DECLARED)}
-)
+_DECLARED: Final[Mapping[str, str]] = _modules(_IN_201) | _modules(_NEW_IN_21)
+_KNOWN: Final[Mapping[Version, frozenset[str]]] = {"2.0.1": frozenset(_modules(_IN_201)), "2.1": frozenset(_DECLARED)}
 
 DECLARED: Final[frozenset[str]] = frozenset(_DECLARED)
 """Every action of either version."""

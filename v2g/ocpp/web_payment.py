@@ -6,7 +6,6 @@ import hmac
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -20,9 +19,7 @@ VERSION: Final = "v1"
 """The only algorithm that OCPP 2.1 defines."""
 
 PLACES: Final = ("chargingstationid", "evse", "roamingevseid", "totp", "version")
-LIMITS: Final[Mapping[str, str]] = MappingProxyType(
-    {"maxenergy": "max_energy", "maxtime": "max_time", "maxcost": "max_cost"}
-)
+LIMITS: Final[Mapping[str, str]] = {"maxenergy": "max_energy", "maxtime": "max_time", "maxcost": "max_cost"}
 """Query parameter -> limit of a transaction chosen by the driver (C25.FR.56 to .58)."""
 
 

@@ -7,7 +7,6 @@ Generic validators reject chains by Annex B of ISO 15118-20 (critical key identi
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -24,7 +23,7 @@ from v2g.pki.profiles import MAX_INTERMEDIATES, Generation, Profile, Role, profi
 Serials = Mapping[tuple[bytes, int], bytes]
 """Seen certificates: (issuer's name and key identifier, serial number) -> SHA-256 of the certificate."""
 
-NOTHING_SEEN: Final[Serials] = MappingProxyType({})
+NOTHING_SEEN: Final[Serials] = {}
 
 
 class VerifiedChain(msgspec.Struct, frozen=True):

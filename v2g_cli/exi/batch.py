@@ -10,8 +10,6 @@ from v2g.exi.json import to_object
 from v2g_cli.exi.guess import How, Message, decode_stream, encode_text, schema_named
 from v2g_cli.exi.input import Notation, stream_of
 
-__all__ = ["decode_lines", "encode_lines", "record"]
-
 _ENCODE: Final = ("xml", "json", "python")
 
 

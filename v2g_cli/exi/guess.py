@@ -20,8 +20,6 @@ from v2g.exi.xml import from_xml
 from v2g.iso15118.select import NAMESPACES
 from v2g_cli.exi.input import Stream
 
-__all__ = ["Encoded", "How", "Message", "decode_stream", "encode_text", "nearest_schema", "schema_named", "schemas"]
-
 _T = TypeVar("_T")
 
 

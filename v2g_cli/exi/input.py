@@ -13,8 +13,6 @@ import msgspec
 from v2g.errors import ConfigError, ExiDecodeError, FrameError
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, HEADER_SIZE, VERSION, read_header
 
-__all__ = ["Notation", "Stream", "read_stream", "read_text", "stream_of"]
-
 _HEX: Final = re.compile(r"(0[xX])?([0-9A-Fa-f]{2}[\s:,]*)+")
 _SEPARATORS: Final = re.compile(r"0[xX]|[\s:,]")
 _EXI_HEADER: Final = 0x80

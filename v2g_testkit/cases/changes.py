@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -282,48 +281,46 @@ def _services_anew(request: Element, made: Requests) -> Element:
     return replace(request, charging_session=cm.ChargingSession.ServiceRenegotiation)
 
 
-CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
-    {
-        "": lambda request, made: request,
-        "other session": _other_session,
-        "new session": _new_session,
-        "unknown protocol": _unknown_protocol,
-        "other major version": _other_major,
-        "other minor version": _other_minor,
-        "unknown protocol first": _unknown_first,
-        "best priority last": _best_rank_last,
-        "twenty protocols": _twenty,
-        "wrong challenge": _wrong_challenge,
-        "challenge of an earlier session": _old_challenge,
-        "broken signature": _broken_signature,
-        "no signature": _no_signature,
-        "expired provisioning": partial(_provisioning, "expired"),
-        "future provisioning": partial(_provisioning, "not-yet-valid"),
-        "unknown maker": partial(_provisioning, "unknown-root"),
-        "forged provisioning": partial(_provisioning, "forged"),
-        "other key": _other_key,
-        "changed chain": _changed_chain,
-        "no sub-CAs": _no_sub_cas,
-        "one contract": _one_contract,
-        "other reading": _other_reading,
-        "method not offered": _method_not_offered,
-        "unknown service": _unknown_service,
-        "unknown selection": _unknown_selection,
-        "unknown parameter set": _unknown_set,
-        "unknown added service": _unknown_added,
-        "other direction": _other_direction,
-        "least above most": _least_above_most,
-        "voltage out of reach": _voltage_out_of_reach,
-        "other control mode": _other_control_mode,
-        "other loop mode": _other_loop_mode,
-        "unknown schedule": _unknown_tuple,
-        "profile above the schedule": _profile_above,
-        "no voltage": _no_voltage,
-        "voltage above all": _voltage_above_all,
-        "still detecting": _still_detecting,
-        "pause": _pause,
-        "renegotiate services": _renegotiate_services,
-        "services anew": _services_anew,
-    }
-)
+CHANGES: Final[Mapping[str, Change]] = {
+    "": lambda request, made: request,
+    "other session": _other_session,
+    "new session": _new_session,
+    "unknown protocol": _unknown_protocol,
+    "other major version": _other_major,
+    "other minor version": _other_minor,
+    "unknown protocol first": _unknown_first,
+    "best priority last": _best_rank_last,
+    "twenty protocols": _twenty,
+    "wrong challenge": _wrong_challenge,
+    "challenge of an earlier session": _old_challenge,
+    "broken signature": _broken_signature,
+    "no signature": _no_signature,
+    "expired provisioning": partial(_provisioning, "expired"),
+    "future provisioning": partial(_provisioning, "not-yet-valid"),
+    "unknown maker": partial(_provisioning, "unknown-root"),
+    "forged provisioning": partial(_provisioning, "forged"),
+    "other key": _other_key,
+    "changed chain": _changed_chain,
+    "no sub-CAs": _no_sub_cas,
+    "one contract": _one_contract,
+    "other reading": _other_reading,
+    "method not offered": _method_not_offered,
+    "unknown service": _unknown_service,
+    "unknown selection": _unknown_selection,
+    "unknown parameter set": _unknown_set,
+    "unknown added service": _unknown_added,
+    "other direction": _other_direction,
+    "least above most": _least_above_most,
+    "voltage out of reach": _voltage_out_of_reach,
+    "other control mode": _other_control_mode,
+    "other loop mode": _other_loop_mode,
+    "unknown schedule": _unknown_tuple,
+    "profile above the schedule": _profile_above,
+    "no voltage": _no_voltage,
+    "voltage above all": _voltage_above_all,
+    "still detecting": _still_detecting,
+    "pause": _pause,
+    "renegotiate services": _renegotiate_services,
+    "services anew": _services_anew,
+}
 """Name of a change -> function that applies it to a request. Raises RefusedError with a reason if impossible here."""

@@ -1,7 +1,6 @@
 """Faults in the fields of positive responses of ISO 15118-20."""
 
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from v2g.exi.declare import Element
@@ -26,16 +25,14 @@ _SOON_S: Final = 3600
 _SIGNED: Final = ("present_current", "present_active_power", "target_active_power", "reactive", "ramp")
 """Numbers that are negative where energy flows back, or down."""
 
-_PARAMETERS: Final[Mapping[str, range]] = MappingProxyType(
-    {
-        "Connector": range(1, 8),
-        "ControlMode": range(1, 3),
-        "MobilityNeedsMode": range(1, 3),
-        "Pricing": range(3),
-        "BPTChannel": range(1, 3),
-        "GeneratorMode": range(1, 3),
-    }
-)
+_PARAMETERS: Final[Mapping[str, range]] = {
+    "Connector": range(1, 8),
+    "ControlMode": range(1, 3),
+    "MobilityNeedsMode": range(1, 3),
+    "Pricing": range(3),
+    "BPTChannel": range(1, 3),
+    "GeneratorMode": range(1, 3),
+}
 """Parameter of an energy service -> its values (Tables 205 to 207)."""
 
 
@@ -177,18 +174,16 @@ def _ac_loop(request: ac.AC_ChargeLoopReq, response: ac.AC_ChargeLoopRes, known:
             yield f"a target of {amount(target):g} W, the vehicle feeds nothing back"
 
 
-_CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = MappingProxyType(
-    {
-        "SessionSetupRes": _session,
-        "ServiceDiscoveryRes": _discovery,
-        "ServiceDetailRes": _detail,
-        "AC_ChargeParameterDiscoveryRes": _parameters,
-        "DC_ChargeParameterDiscoveryRes": _parameters,
-        "ScheduleExchangeRes": _schedules,
-        "AC_ChargeLoopRes": _ac_loop,
-        "DC_ChargeLoopRes": _dc_loop,
-    }
-)
+_CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
+    "SessionSetupRes": _session,
+    "ServiceDiscoveryRes": _discovery,
+    "ServiceDetailRes": _detail,
+    "AC_ChargeParameterDiscoveryRes": _parameters,
+    "DC_ChargeParameterDiscoveryRes": _parameters,
+    "ScheduleExchangeRes": _schedules,
+    "AC_ChargeLoopRes": _ac_loop,
+    "DC_ChargeLoopRes": _dc_loop,
+}
 
 
 def faults(request: Element, response: Element, known: Known, kit: Kit) -> list[str]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -55,48 +54,42 @@ class ChargerTest(msgspec.Struct, frozen=True, kw_only=True):
     vehicle: type[ScriptedVehicle]
 
 
-CHARGERS: Final[Mapping[Edition, ChargerTest]] = MappingProxyType(
-    {
-        Edition.ISO20: ChargerTest(
-            title="ISO 15118-20",
-            families=tuple(Family),
-            cases=secc_cases_20.secc_cases,
-            known=Known,
-            vehicle=ReferenceVehicle,
-        ),
-        Edition.ISO2: ChargerTest(
-            title="ISO 15118-2",
-            families=(Family.AC, Family.DC),
-            cases=partial(secc_cases.secc_cases, secc_cases.EDITION_2),
-            known=MessageKnown,
-            vehicle=Vehicle2,
-        ),
-        Edition.DIN: ChargerTest(
-            title="DIN 70121",
-            families=(Family.DC,),
-            cases=partial(secc_cases.secc_cases, secc_cases.EDITION_DIN),
-            known=MessageKnown,
-            vehicle=VehicleDin,
-        ),
-    }
-)
+CHARGERS: Final[Mapping[Edition, ChargerTest]] = {
+    Edition.ISO20: ChargerTest(
+        title="ISO 15118-20",
+        families=tuple(Family),
+        cases=secc_cases_20.secc_cases,
+        known=Known,
+        vehicle=ReferenceVehicle,
+    ),
+    Edition.ISO2: ChargerTest(
+        title="ISO 15118-2",
+        families=(Family.AC, Family.DC),
+        cases=partial(secc_cases.secc_cases, secc_cases.EDITION_2),
+        known=MessageKnown,
+        vehicle=Vehicle2,
+    ),
+    Edition.DIN: ChargerTest(
+        title="DIN 70121",
+        families=(Family.DC,),
+        cases=partial(secc_cases.secc_cases, secc_cases.EDITION_DIN),
+        known=MessageKnown,
+        vehicle=VehicleDin,
+    ),
+}
 
-VEHICLES: Final[Mapping[Edition, VehicleTest]] = MappingProxyType(
-    {
-        Edition.ISO20: VehicleTest(
-            title="ISO 15118-20", families=FAMILIES, cases=evcc_cases_20, charger=ReferenceCharger
-        ),
-        Edition.ISO2: VehicleTest(
-            title="ISO 15118-2",
-            families=(Family.AC, Family.DC),
-            cases=partial(evcc_cases.evcc_cases, evcc_cases.EDITION_2),
-            charger=Charger2,
-        ),
-        Edition.DIN: VehicleTest(
-            title="DIN 70121",
-            families=(Family.DC,),
-            cases=partial(evcc_cases.evcc_cases, evcc_cases.EDITION_DIN),
-            charger=ChargerDin,
-        ),
-    }
-)
+VEHICLES: Final[Mapping[Edition, VehicleTest]] = {
+    Edition.ISO20: VehicleTest(title="ISO 15118-20", families=FAMILIES, cases=evcc_cases_20, charger=ReferenceCharger),
+    Edition.ISO2: VehicleTest(
+        title="ISO 15118-2",
+        families=(Family.AC, Family.DC),
+        cases=partial(evcc_cases.evcc_cases, evcc_cases.EDITION_2),
+        charger=Charger2,
+    ),
+    Edition.DIN: VehicleTest(
+        title="DIN 70121",
+        families=(Family.DC,),
+        cases=partial(evcc_cases.evcc_cases, evcc_cases.EDITION_DIN),
+        charger=ChargerDin,
+    ),
+}

@@ -6,7 +6,6 @@ No new keys are generated: the invalid ones certify the keys of the valid ones.
 import contextlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
@@ -21,9 +20,11 @@ from v2g.pki.profiles import Role
 
 _DAY: Final = timedelta(days=1)
 
-_VALIDITY: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
-    {"expired": (-30, -1), "not-yet-valid": (1, 30), "expires-soon": (-30, 7)}
-)
+_VALIDITY: Final[Mapping[str, tuple[int, int]]] = {
+    "expired": (-30, -1),
+    "not-yet-valid": (1, 30),
+    "expires-soon": (-30, 7),
+}
 """Name -> first and last day, relative to now."""
 
 _ABOVE: Final = {

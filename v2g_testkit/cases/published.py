@@ -5,7 +5,6 @@ ISO 15118-2, whose cases have them in `v2g_testkit.cases.v2g_message.secc_cases`
 """
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -111,35 +110,33 @@ LEFT: Final = (
 _MESSAGES: Final = {"PaymentServiceSelection": "ServiceSelection"}
 """Message of ISO 15118-2 -> that of ISO 15118-20, if not of the same name."""
 
-_REPEATED: Final[Mapping[str, tuple[tuple[str, int], ...]]] = MappingProxyType(
-    {
-        "SDP-tls": (("CMN_VTB_V2GTPSDP", 1), ("CMN_VTB_SDP", 2), ("CMN_VTB_SDP", 3)),
-        "SDP-type": (("CMN_VTB_V2GTPSDP", 3),),
-        "SDP-version": (("CMN_VTB_V2GTPSDP", 4),),
-        "SAP-*-known": (("CMN_VTB_SupportedAppProtocol", 1),),
-        "SAP-*-unknown": (("CMN_VTB_SupportedAppProtocol", 2),),
-        "SAP-*-minor": (("CMN_VTB_SupportedAppProtocol", 6),),
-        "SIL-*-supported_app_protocol": (("CMN_VTB_SupportedAppProtocol", 3),),
-        "SES-*-new": (("CMN_VTB_SessionSetup", 1),),
-        "SVC-*-detail": (("CMN_VTB_ServiceDetail", 7),),
-        "SVC-*-added": (("CMN_VTB_PaymentServiceSelection", 6),),
-        "INS-*-contract": (("CMN_VTB_CertificateInstallation", 1),),
-        "INS-*-other-session": (("CMN_VTB_CertificateInstallation", 3),),
-        "INS-*-silence": (("CMN_VTB_CertificateInstallation", 4),),
-        "INS-*-other-key": (("CMN_VTB_CertificateInstallation", 5),),
-        "INS-*-changed-chain": (("CMN_VTB_CertificateInstallation", 6),),
-        "INS-*-expired-provisioning": (("CMN_VTB_CertificateInstallation", 7),),
-        "AUT-*-contract": (("CMN_VTB_Authorization", 2),),
-        "AUT-*-challenge": (("CMN_VTB_Authorization", 7),),
-        "AUT-*-expired": (("CMN_VTB_PaymentDetails", 7),),
-        "END-AC-pause-same": (("AC_VTB_SessionSetup", 1),),
-        "END-DC-pause-same": (("DC_VTB_SessionSetup", 1),),
-        "PAR-AC-profile": (("AC_VTB_PowerDelivery", 10),),
-        "PAR-DC-profile": (("DC_VTB_PowerDelivery", 7),),
-        "PAR-AC-schedule": (("AC_VTB_PowerDelivery", 11),),
-        "PAR-DC-schedule": (("DC_VTB_PowerDelivery", 8),),
-    }
-)
+_REPEATED: Final[Mapping[str, tuple[tuple[str, int], ...]]] = {
+    "SDP-tls": (("CMN_VTB_V2GTPSDP", 1), ("CMN_VTB_SDP", 2), ("CMN_VTB_SDP", 3)),
+    "SDP-type": (("CMN_VTB_V2GTPSDP", 3),),
+    "SDP-version": (("CMN_VTB_V2GTPSDP", 4),),
+    "SAP-*-known": (("CMN_VTB_SupportedAppProtocol", 1),),
+    "SAP-*-unknown": (("CMN_VTB_SupportedAppProtocol", 2),),
+    "SAP-*-minor": (("CMN_VTB_SupportedAppProtocol", 6),),
+    "SIL-*-supported_app_protocol": (("CMN_VTB_SupportedAppProtocol", 3),),
+    "SES-*-new": (("CMN_VTB_SessionSetup", 1),),
+    "SVC-*-detail": (("CMN_VTB_ServiceDetail", 7),),
+    "SVC-*-added": (("CMN_VTB_PaymentServiceSelection", 6),),
+    "INS-*-contract": (("CMN_VTB_CertificateInstallation", 1),),
+    "INS-*-other-session": (("CMN_VTB_CertificateInstallation", 3),),
+    "INS-*-silence": (("CMN_VTB_CertificateInstallation", 4),),
+    "INS-*-other-key": (("CMN_VTB_CertificateInstallation", 5),),
+    "INS-*-changed-chain": (("CMN_VTB_CertificateInstallation", 6),),
+    "INS-*-expired-provisioning": (("CMN_VTB_CertificateInstallation", 7),),
+    "AUT-*-contract": (("CMN_VTB_Authorization", 2),),
+    "AUT-*-challenge": (("CMN_VTB_Authorization", 7),),
+    "AUT-*-expired": (("CMN_VTB_PaymentDetails", 7),),
+    "END-AC-pause-same": (("AC_VTB_SessionSetup", 1),),
+    "END-DC-pause-same": (("DC_VTB_SessionSetup", 1),),
+    "PAR-AC-profile": (("AC_VTB_PowerDelivery", 10),),
+    "PAR-DC-profile": (("DC_VTB_PowerDelivery", 7),),
+    "PAR-AC-schedule": (("AC_VTB_PowerDelivery", 11),),
+    "PAR-DC-schedule": (("DC_VTB_PowerDelivery", 8),),
+}
 """Case of ISO 15118-20, without its role, with * for the message set -> groups and numbers of ISO 15118-4."""
 
 

@@ -29,19 +29,20 @@ from v2g.iso15118.engine.sequence import Asks, Says
 from v2g_testkit.cases.known import NEAR_V, Kit, Known, Payer, number
 from v2g_testkit.cases.quantities import amount
 
-NAMESPACES: Final[Mapping[Family, str]] = MappingProxyType(
-    {Family.AC: AC.uri, Family.DC: DC.uri, Family.WPT: WPT.uri, Family.ACDP: ACDP.uri}
-)
+NAMESPACES: Final[Mapping[Family, str]] = {
+    Family.AC: AC.uri,
+    Family.DC: DC.uri,
+    Family.WPT: WPT.uri,
+    Family.ACDP: ACDP.uri,
+}
 """Namespaces of the message sets in the handshake."""
 
-REQUESTS: Final[Mapping[str, type[Element]]] = MappingProxyType(
-    {
-        each.__name__: each
-        for module in (cm, ac, dc, wpt, acdp, app)
-        for each in module.ELEMENTS.values()
-        if each.__name__.endswith("Req")
-    }
-)
+REQUESTS: Final[Mapping[str, type[Element]]] = {
+    each.__name__: each
+    for module in (cm, ac, dc, wpt, acdp, app)
+    for each in module.ELEMENTS.values()
+    if each.__name__.endswith("Req")
+}
 """All requests of ISO 15118-20, by class name."""
 
 DISPLAYED: Final = DisplayParameters(

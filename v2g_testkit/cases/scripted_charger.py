@@ -6,7 +6,6 @@ observation in `seen`.
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import ClassVar, Final
 
 from v2g.errors import CodecError, V2GError
@@ -370,12 +369,10 @@ def _joined(form: Form) -> Callable[[bytes], bytes]:
     return lambda data: b"".join(form(data))
 
 
-SPOILT: Final[Mapping[str, Callable[[bytes], bytes]]] = MappingProxyType(
-    {
-        "wrong version": lambda data: b"\x02\xfd" + data[2:],
-        "EXI of no message": lambda data: data[:4] + (17).to_bytes(4, "big") + b"\x80" + b"\xff" * 16,
-        "reserved payload type": lambda data: data[:2] + b"\x80\x07" + data[4:],
-        **{name: _joined(form) for name, form in HEADERS.items()},
-    }
-)
+SPOILT: Final[Mapping[str, Callable[[bytes], bytes]]] = {
+    "wrong version": lambda data: b"\x02\xfd" + data[2:],
+    "EXI of no message": lambda data: data[:4] + (17).to_bytes(4, "big") + b"\x80" + b"\xff" * 16,
+    "reserved payload type": lambda data: data[:2] + b"\x80\x07" + data[4:],
+    **{name: _joined(form) for name, form in HEADERS.items()},
+}
 """Name -> modification of the frame of a response."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Final
 
 from v2g.errors import FrameError
@@ -15,26 +14,24 @@ from v2g_testkit.cases.case import Case, probe_case
 _GOOD: Final = sdp.encode_request(SdpRequest())
 _PLAIN: Final = sdp.encode_request(SdpRequest(Security.NONE))
 
-DATAGRAMS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
-    {
-        "tls": (_GOOD,),
-        "without-tls": (_PLAIN,),
-        "repeated": (_GOOD,) * 4,
-        "udp": (sdp.encode_request(SdpRequest(transport=Transport.UDP)),),
-        "security-reserved": (frame(PayloadType.SDP_REQ, b"\x42\x00"),),
-        "version": (b"\x02\xfd" + _GOOD[2:],),
-        "type": (frame(PayloadType.SDP_RES, _GOOD[8:]),),
-        "short": (_GOOD[:9],),
-        "long": (frame(PayloadType.SDP_REQ, _GOOD[8:] + b"\x00\x00"),),
-        "length": (_GOOD[:4] + b"\x00\x00\x00\x20" + _GOOD[8:],),
-        "empty": (b"",),
-        "length-0": (_GOOD[:4] + bytes(4) + _GOOD[8:],),
-        "type-7000": (frame(0x7000, _GOOD[8:]),),
-        "version-ff": (b"\xff" + _GOOD[1:],),
-        "inverse-ff": (_GOOD[:1] + b"\xff" + _GOOD[2:],),
-        "garbage-then-good": (b"\xff" * 64, _GOOD),
-    }
-)
+DATAGRAMS: Final[Mapping[str, tuple[bytes, ...]]] = {
+    "tls": (_GOOD,),
+    "without-tls": (_PLAIN,),
+    "repeated": (_GOOD,) * 4,
+    "udp": (sdp.encode_request(SdpRequest(transport=Transport.UDP)),),
+    "security-reserved": (frame(PayloadType.SDP_REQ, b"\x42\x00"),),
+    "version": (b"\x02\xfd" + _GOOD[2:],),
+    "type": (frame(PayloadType.SDP_RES, _GOOD[8:]),),
+    "short": (_GOOD[:9],),
+    "long": (frame(PayloadType.SDP_REQ, _GOOD[8:] + b"\x00\x00"),),
+    "length": (_GOOD[:4] + b"\x00\x00\x00\x20" + _GOOD[8:],),
+    "empty": (b"",),
+    "length-0": (_GOOD[:4] + bytes(4) + _GOOD[8:],),
+    "type-7000": (frame(0x7000, _GOOD[8:]),),
+    "version-ff": (b"\xff" + _GOOD[1:],),
+    "inverse-ff": (_GOOD[:1] + b"\xff" + _GOOD[2:],),
+    "garbage-then-good": (b"\xff" * 64, _GOOD),
+}
 """Name -> the datagrams of an SDP probe, sent at intervals of RETRY_S."""
 
 TLS: Final = (

@@ -1,7 +1,6 @@
 """From the charge parameters to the closed circuit: limits, schedule, cable check, pre-charge, start."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import replace
@@ -201,14 +200,12 @@ def on_started(stage: Starting, request: PowerDeliveryReq, response: PowerDelive
 
 # Alternating current: the vehicle's own charger follows the charge point's targets, within the vehicle's request.
 
-_RESPONSES: Final[Mapping[tuple[bool, bool], type]] = MappingProxyType(
-    {
-        (True, True): BPT_Dynamic_AC_CLResControlMode,
-        (True, False): BPT_Scheduled_AC_CLResControlMode,
-        (False, True): Dynamic_AC_CLResControlMode,
-        (False, False): Scheduled_AC_CLResControlMode,
-    }
-)
+_RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
+    (True, True): BPT_Dynamic_AC_CLResControlMode,
+    (True, False): BPT_Scheduled_AC_CLResControlMode,
+    (False, True): Dynamic_AC_CLResControlMode,
+    (False, False): Scheduled_AC_CLResControlMode,
+}
 """(bidirectional, dynamic) -> the control mode required in the charger's response (V2G20-1600)."""
 
 

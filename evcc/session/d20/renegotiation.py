@@ -1,7 +1,6 @@
 """The vehicle's side streams during its charge loop: signing readings, and planning again."""
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -101,14 +100,12 @@ def _unchanged(code: str) -> Turn:
     return Turn(observed=(seen("schedule", "old_schedule_kept", code=code),), unchanged=True)
 
 
-ANSWERS: Final[Mapping[str, OnAnswer]] = MappingProxyType(
-    {
-        "MeteringConfirmationReq": on_confirmed,
-        "ScheduleExchangeReq": on_schedule,
-        "PowerDeliveryReq": on_power,
-        "ACDP_SystemStatusReq": on_status,
-    }
-)
+ANSWERS: Final[Mapping[str, OnAnswer]] = {
+    "MeteringConfirmationReq": on_confirmed,
+    "ScheduleExchangeReq": on_schedule,
+    "PowerDeliveryReq": on_power,
+    "ACDP_SystemStatusReq": on_status,
+}
 """Request on a side stream -> handler of its answer."""
 
 

@@ -1,7 +1,6 @@
 """The vehicle's requests, built from the present state. They contain no decisions."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from evcc.policy import policy
@@ -374,9 +373,7 @@ MOST_POINTS: Final = 1024
 """Maximum number of schedule entries that the vehicle supports."""
 
 
-_NAMESPACES: Final[Mapping[Family, Schema]] = MappingProxyType(
-    {Family.AC: AC, Family.DC: DC, Family.WPT: WPT, Family.ACDP: ACDP}
-)
+_NAMESPACES: Final[Mapping[Family, Schema]] = {Family.AC: AC, Family.DC: DC, Family.WPT: WPT, Family.ACDP: ACDP}
 
 
 def protocols(config: ServiceConfig) -> tuple[AppProtocol, ...]:

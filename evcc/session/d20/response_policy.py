@@ -7,7 +7,6 @@ are tolerated: OK continues, a warning is reported, a failure ends the session (
 import enum
 from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
 from typing import Any, Final
 
 from evcc.session import plausibility
@@ -39,25 +38,21 @@ class Reaction(enum.Enum):
 
 _WARNINGS: Final = tuple(code for code in ResponseCode if code.name.startswith("WARNING"))
 
-REACTIONS: Final[Mapping[str, Mapping[ResponseCode, Reaction]]] = MappingProxyType(
-    {
-        # Table 224: with any warning the vehicle is not authorised
-        "AuthorizationRes": MappingProxyType(dict.fromkeys(_WARNINGS, Reaction.TRY_ANOTHER)),
-        "CertificateInstallationRes": MappingProxyType(dict.fromkeys(_WARNINGS, Reaction.TRY_ANOTHER)),
-        # with any warning the charger has returned to its previous state (see the charts)
-        "ScheduleExchangeRes": MappingProxyType(dict.fromkeys(_WARNINGS, Reaction.KEEP)),
-        "PowerDeliveryRes": MappingProxyType(
-            {
-                **dict.fromkeys(_WARNINGS, Reaction.STOP),
-                ResponseCode.WARNING_PowerToleranceNotConfirmed: Reaction.NOTE,
-                ResponseCode.WARNING_ScheduleRenegotiationFailed: Reaction.KEEP,
-                ResponseCode.WARNING_StandbyNotAllowed: Reaction.KEEP,
-                ResponseCode.WARNING_EVPowerProfileViolation: Reaction.NOTE,
-                ResponseCode.WARNING_WPT: Reaction.NOTE,
-            }
-        ),
-    }
-)
+REACTIONS: Final[Mapping[str, Mapping[ResponseCode, Reaction]]] = {
+    # Table 224: with any warning the vehicle is not authorised
+    "AuthorizationRes": dict.fromkeys(_WARNINGS, Reaction.TRY_ANOTHER),
+    "CertificateInstallationRes": dict.fromkeys(_WARNINGS, Reaction.TRY_ANOTHER),
+    # with any warning the charger has returned to its previous state (see the charts)
+    "ScheduleExchangeRes": dict.fromkeys(_WARNINGS, Reaction.KEEP),
+    "PowerDeliveryRes": {
+        **dict.fromkeys(_WARNINGS, Reaction.STOP),
+        ResponseCode.WARNING_PowerToleranceNotConfirmed: Reaction.NOTE,
+        ResponseCode.WARNING_ScheduleRenegotiationFailed: Reaction.KEEP,
+        ResponseCode.WARNING_StandbyNotAllowed: Reaction.KEEP,
+        ResponseCode.WARNING_EVPowerProfileViolation: Reaction.NOTE,
+        ResponseCode.WARNING_WPT: Reaction.NOTE,
+    },
+}
 """Name of the response -> code -> reaction, if the kind of the code does not determine it."""
 
 

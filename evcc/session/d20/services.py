@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -28,11 +27,11 @@ from v2g.iso15118.d20.messages.common_messages import (
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.v2gtp import PayloadType
 
-_NEEDS: Final[Mapping[str, int]] = MappingProxyType({"evcc": 1, "secc": 2})
+_NEEDS: Final[Mapping[str, int]] = {"evcc": 1, "secc": 2}
 _PRICINGS: Final = (1, 2, 0)
 """Pricing (Tables 205 to 207), best first: prices, levels, none."""
 
-_CONTROL_MODES: Final[Mapping[str, int]] = MappingProxyType({"scheduled": 1, "dynamic": 2})
+_CONTROL_MODES: Final[Mapping[str, int]] = {"scheduled": 1, "dynamic": 2}
 _UNIFIED_CHANNEL: Final = 1
 _GRID_FOLLOWING: Final = 1
 _CHECK_IN: Final = 1

@@ -1,7 +1,6 @@
 """The vehicle's session of DIN 70121."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from evcc.session.din.vocabulary import VOCABULARY
@@ -45,18 +44,16 @@ _USUAL_ID: Final = 1
 
 _OFFERS, _REQUESTS = EVSESupportedEnergyTransferType, EVRequestedEnergyTransferType
 
-MODES: Final[Mapping[EVSESupportedEnergyTransferType, EVRequestedEnergyTransferType]] = MappingProxyType(
-    {
-        _OFFERS.DC_core: _REQUESTS.DC_core,
-        _OFFERS.DC_extended: _REQUESTS.DC_extended,
-        _OFFERS.DC_combo_core: _REQUESTS.DC_combo_core,
-        _OFFERS.DC_dual: _REQUESTS.DC_extended,
-        _OFFERS.AC_core1p_DC_extended: _REQUESTS.DC_extended,
-        _OFFERS.AC_single_DC_core: _REQUESTS.DC_core,
-        _OFFERS.AC_single_phase_three_phase_core_DC_extended: _REQUESTS.DC_extended,
-        _OFFERS.AC_core3p_DC_extended: _REQUESTS.DC_extended,
-    }
-)
+MODES: Final[Mapping[EVSESupportedEnergyTransferType, EVRequestedEnergyTransferType]] = {
+    _OFFERS.DC_core: _REQUESTS.DC_core,
+    _OFFERS.DC_extended: _REQUESTS.DC_extended,
+    _OFFERS.DC_combo_core: _REQUESTS.DC_combo_core,
+    _OFFERS.DC_dual: _REQUESTS.DC_extended,
+    _OFFERS.AC_core1p_DC_extended: _REQUESTS.DC_extended,
+    _OFFERS.AC_single_DC_core: _REQUESTS.DC_core,
+    _OFFERS.AC_single_phase_three_phase_core_DC_extended: _REQUESTS.DC_extended,
+    _OFFERS.AC_core3p_DC_extended: _REQUESTS.DC_extended,
+}
 """Type on offer -> the vehicle's request; types without direct current are missing."""
 
 

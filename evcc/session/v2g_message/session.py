@@ -1,7 +1,6 @@
 """The vehicle's session of ISO 15118-2 and DIN 70121; an edition adds its handlers, vocabulary and timers."""
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar, Final, Protocol
 
 from msgspec.structs import replace
@@ -59,9 +58,11 @@ from v2g.iso15118.v2g_message import ChargeParameterDiscoveryRes, CurrentDemandR
 _CHECKED: Final = frozenset({"PreChargeRes", "PowerDeliveryRes", "CurrentDemandRes", "MeteringReceiptRes"})
 """Responses after the insulation test."""
 
-_READERS: Final[Mapping[str, Callable[[PhysicalNumber], int]]] = MappingProxyType(
-    {"voltage": millivolts, "current": milliamperes, "power": watts}
-)
+_READERS: Final[Mapping[str, Callable[[PhysicalNumber], int]]] = {
+    "voltage": millivolts,
+    "current": milliamperes,
+    "power": watts,
+}
 
 _LIMITS: Final = ("evse_maximum_", "evse_minimum_voltage", "evse_max_current", "evse_nominal_voltage")
 """Beginnings of the names of limits; a minimum of current decides nothing."""

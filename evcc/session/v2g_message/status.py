@@ -1,7 +1,6 @@
 """What the charger demands by its status, and its limits."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import replace
@@ -16,13 +15,11 @@ from v2g.iso15118.engine.quirks import MISSING_FIELDS, Quirk
 from v2g.iso15118.v2g_message import DC_EVSEChargeParameter, DC_EVSEStatus, EVSEStatus
 from v2g.safety.output import UNBOUNDED
 
-_CAUSES: Final[Mapping[str, Ending]] = MappingProxyType(
-    {
-        "EVSE_EmergencyShutdown": Ending("evse_emergency_shutdown", failed=True),
-        "EVSE_Malfunction": Ending("evse_malfunction", failed=True),
-        "EVSE_UtilityInterruptEvent": Ending("evse_utility_interrupt"),
-    }
-)
+_CAUSES: Final[Mapping[str, Ending]] = {
+    "EVSE_EmergencyShutdown": Ending("evse_emergency_shutdown", failed=True),
+    "EVSE_Malfunction": Ending("evse_malfunction", failed=True),
+    "EVSE_UtilityInterruptEvent": Ending("evse_utility_interrupt"),
+}
 """EVSEStatusCode -> the end that it leads to."""
 
 _TERMINATED: Final = Ending("evse_terminated")

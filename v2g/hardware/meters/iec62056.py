@@ -8,7 +8,6 @@ Source: IEC 62056-21:2002, clauses 5 (characters), 6.3 (messages), 6.4 (modes), 
 import math
 import re
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from v2g.errors import FrameError
@@ -33,7 +32,7 @@ LINE_POWERS_IN: Final = ("21.7.0", "41.7.0", "61.7.0")
 LINE_POWERS_OUT: Final = ("22.7.0", "42.7.0", "62.7.0")
 """Of L1, L2 and L3."""
 
-UNITS: Final[Mapping[str, str]] = MappingProxyType(
+UNITS: Final[Mapping[str, str]] = (
     {IMPORT: "Wh", EXPORT: "Wh", POWER: "W", POWER_IN: "W", POWER_OUT: "W", FREQUENCY: "Hz"}
     | dict.fromkeys(LINE_CURRENTS, "A")
     | dict.fromkeys(LINE_VOLTAGES, "V")
@@ -81,28 +80,24 @@ MOST_LINES: Final = 512
 
 REQUEST: Final = b"/?!\r\n"
 """Request of any meter on the line."""
-BAUD_RATES: Final[Mapping[str, int]] = MappingProxyType(
-    {"0": 300, "1": 600, "2": 1_200, "3": 2_400, "4": 4_800, "5": 9_600, "6": 19_200}
-)
+BAUD_RATES: Final[Mapping[str, int]] = {"0": 300, "1": 600, "2": 1_200, "3": 2_400, "4": 4_800, "5": 9_600, "6": 19_200}
 """Identification of a speed in mode C -> bit/s."""
 
 _STX, _LF, _SLASH = 0x02, 0x0A, 0x2F
 _LINE: Final = re.compile(
     r"(?:\d{1,3}-\d{1,3}:)?(\d{1,3}\.\d{1,3}\.\d{1,3})(?:\*\d{1,3})?\(([^()*]{1,32})\*([A-Za-z]{1,8})\)"
 )
-_FACTORS: Final[Mapping[str, tuple[str, float]]] = MappingProxyType(
-    {
-        "Wh": ("Wh", 1),
-        "kWh": ("Wh", 1e3),
-        "MWh": ("Wh", 1e6),
-        "W": ("W", 1),
-        "kW": ("W", 1e3),
-        "V": ("V", 1),
-        "A": ("A", 1),
-        "mA": ("A", 1e-3),
-        "Hz": ("Hz", 1),
-    }
-)
+_FACTORS: Final[Mapping[str, tuple[str, float]]] = {
+    "Wh": ("Wh", 1),
+    "kWh": ("Wh", 1e3),
+    "MWh": ("Wh", 1e6),
+    "W": ("W", 1),
+    "kW": ("W", 1e3),
+    "V": ("V", 1),
+    "A": ("A", 1),
+    "mA": ("A", 1e-3),
+    "Hz": ("Hz", 1),
+}
 
 
 def with_parity(text: bytes) -> bytes:
@@ -220,7 +215,7 @@ def _crc_arc(data: bytes) -> int:
 
 # -- What German meters send by their optical interface (D0) in SML, once to four times in 4 s. Pure -----------------
 
-UNIT_NAMES: Final[Mapping[int, str]] = MappingProxyType({27: "W", 30: "Wh", 33: "A", 35: "V", 44: "Hz"})
+UNIT_NAMES: Final[Mapping[int, str]] = {27: "W", 30: "Wh", 33: "A", 35: "V", 44: "Hz"}
 """Units of DLMS (IEC 62056-62)."""
 
 

@@ -5,7 +5,6 @@ import math
 import struct
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -21,33 +20,39 @@ Kind = Literal["float32", "float64", "uint16", "int16", "uint32", "int32", "uint
 Order = Literal["high_first", "low_first"]
 Unit = Literal["Wh", "kWh", "MWh", "V", "mV", "W", "kW", "A", "mA", "Hz", "mHz"]
 
-_FORMATS: Final[Mapping[Kind, str]] = MappingProxyType(
-    {
-        "float32": ">f",
-        "float64": ">d",
-        "uint16": ">H",
-        "int16": ">h",
-        "uint32": ">I",
-        "int32": ">i",
-        "uint64": ">Q",
-        "int64": ">q",
-    }
-)
-_FACTORS: Final[Mapping[Unit, float]] = MappingProxyType(
-    {"Wh": 1, "kWh": 1e3, "MWh": 1e6, "V": 1, "mV": 1e-3, "W": 1, "kW": 1e3, "A": 1, "mA": 1e-3, "Hz": 1, "mHz": 1e-3}
-)
-_UNITS: Final[Mapping[str, tuple[Unit, ...]]] = MappingProxyType(
-    {
-        "import_wh": ("Wh", "kWh", "MWh"),
-        "export_wh": ("Wh", "kWh", "MWh"),
-        "voltage": ("V", "mV"),
-        "power": ("W", "kW"),
-        "frequency": ("Hz", "mHz"),
-        "line_current": ("A", "mA"),
-        "line_power": ("W", "kW"),
-        "line_voltage": ("V", "mV"),
-    }
-)
+_FORMATS: Final[Mapping[Kind, str]] = {
+    "float32": ">f",
+    "float64": ">d",
+    "uint16": ">H",
+    "int16": ">h",
+    "uint32": ">I",
+    "int32": ">i",
+    "uint64": ">Q",
+    "int64": ">q",
+}
+_FACTORS: Final[Mapping[Unit, float]] = {
+    "Wh": 1,
+    "kWh": 1e3,
+    "MWh": 1e6,
+    "V": 1,
+    "mV": 1e-3,
+    "W": 1,
+    "kW": 1e3,
+    "A": 1,
+    "mA": 1e-3,
+    "Hz": 1,
+    "mHz": 1e-3,
+}
+_UNITS: Final[Mapping[str, tuple[Unit, ...]]] = {
+    "import_wh": ("Wh", "kWh", "MWh"),
+    "export_wh": ("Wh", "kWh", "MWh"),
+    "voltage": ("V", "mV"),
+    "power": ("W", "kW"),
+    "frequency": ("Hz", "mHz"),
+    "line_current": ("A", "mA"),
+    "line_power": ("W", "kW"),
+    "line_voltage": ("V", "mV"),
+}
 """Quantity of a map -> its units."""
 _NEEDED: Final = ("import_wh", "export_wh", "power")
 """Quantities that a charger cannot do without; power keeps it within its limits."""

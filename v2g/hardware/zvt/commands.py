@@ -5,7 +5,6 @@ A command is two bytes, the length of its data, and the data. TCP adds no framin
 """
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from v2g.errors import FrameError
@@ -52,16 +51,14 @@ LL: Final = -2
 LLL: Final = -3
 """Lengths before the value, as decimal digits in the lower halves of bytes."""
 
-LENGTHS: Final[Mapping[int, int]] = MappingProxyType(
-    {
+LENGTHS: Final[Mapping[int, int]] = {
         0x01: 1, 0x02: 1, 0x03: 1, AMOUNT: 6, 0x05: 1, TRACE: 3, 0x0C: 3, 0x0D: 2, EXPIRY: 2, SEQUENCE: 2,
         STATUS_BYTE: 1, PAN: LL, 0x23: LL, 0x24: LLL, RESULT: 1, TERMINAL_ID: 4, 0x2A: 15, 0x2D: LL, 0x2E: LLL,
         0x37: 3, 0x3A: 2, 0x3B: 8, TEXT: LLL, 0x3D: 3, CURRENCY: 2, 0x60: LLL, RECEIPT: 2, 0x88: 3, CARD_TYPE: 1,
         CARD_NAME: LL, 0x8C: 1, 0x9A: LLL, 0xA0: 1, 0xA7: LL, 0xAA: 3, 0xAF: LLL, 0xBA: 5, 0xD0: 1, 0xD1: LL, 0xD2: 1,
         0xD3: 1, 0xE0: 1, **dict.fromkeys(range(0xE1, 0xE9), LL), 0xE9: 1, 0xEA: 1, 0xEB: 8, 0xF0: 1,
         **dict.fromkeys(range(0xF1, 0xF9), LL), 0xF9: 1, 0xFA: 1, 0xFB: 1, 0xFC: 1,
-    }
-)  # fmt: skip
+    }  # fmt: skip
 """Lengths of the fields (BMPs) in bytes."""
 
 

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from v2g.errors import TransportError
@@ -18,12 +17,10 @@ EXPORT_S: Final = 1.0
 """Time for an exported PWM to appear, and for udev to set its permissions."""
 
 
-_HINTS: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        errno.EACCES: "a udev rule has to give the service's user write access",
-        errno.EROFS: "`systemctl edit v2g-secc`: ProtectKernelTunables=no",
-    }
-)
+_HINTS: Final[Mapping[int, str]] = {
+    errno.EACCES: "a udev rule has to give the service's user write access",
+    errno.EROFS: "`systemctl edit v2g-secc`: ProtectKernelTunables=no",
+}
 
 
 class PwmOutput:

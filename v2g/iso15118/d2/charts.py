@@ -10,7 +10,6 @@ as public implementations cite it.
 
 from collections.abc import Mapping
 from enum import Enum
-from types import MappingProxyType
 from typing import Final
 
 from v2g.exi.declare import Element
@@ -130,7 +129,7 @@ def _dc() -> Chart:
     }
 
 
-STRICT: Final[Mapping[Family, Chart]] = MappingProxyType({Family.AC: _ac(), Family.DC: _dc()})
+STRICT: Final[Mapping[Family, Chart]] = {Family.AC: _ac(), Family.DC: _dc()}
 """Set of messages -> state -> name of the request -> edges, in the order in which they are tried."""
 
 
@@ -143,12 +142,10 @@ def _tolerant(chart: Chart, after: State) -> Chart:
     }
 
 
-CHARTS: Final[Mapping[Family, Chart]] = MappingProxyType(
-    {
-        Family.AC: _tolerant(STRICT[Family.AC], State.SESSION_STOP),
-        Family.DC: _tolerant(STRICT[Family.DC], State.DC_WELDING_DETECTION),
-    }
-)
+CHARTS: Final[Mapping[Family, Chart]] = {
+    Family.AC: _tolerant(STRICT[Family.AC], State.SESSION_STOP),
+    Family.DC: _tolerant(STRICT[Family.DC], State.DC_WELDING_DETECTION),
+}
 """The same with early stops: what charger and vehicle use."""
 
 REQUESTS: Final = frozenset(name for chart in CHARTS.values() for ways in chart.values() for name in ways)

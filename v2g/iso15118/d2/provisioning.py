@@ -6,7 +6,6 @@ one contract in a session, the one that is valid longest; an update only a later
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, Final, cast
 
 import msgspec
@@ -49,15 +48,13 @@ SCHEMA_VERSION: Final = ISO2.uri
 
 _EMPTY: Final = b"\0"
 
-NO_CONTRACT: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "sa_provisioning_certificate_chain": CertificateChain(certificate=_EMPTY),
-        "contract_signature_cert_chain": CertificateChain(certificate=_EMPTY),
-        "contract_signature_encrypted_private_key": ContractSignatureEncryptedPrivateKey(value=_EMPTY, id="id1"),
-        "dh_public_key": DiffieHellmanPublickey(value=_EMPTY, id="id2"),
-        "emaid": EMAID(value="0" * 14, id="id3"),
-    }
-)
+NO_CONTRACT: Final[Mapping[str, Any]] = {
+    "sa_provisioning_certificate_chain": CertificateChain(certificate=_EMPTY),
+    "contract_signature_cert_chain": CertificateChain(certificate=_EMPTY),
+    "contract_signature_encrypted_private_key": ContractSignatureEncryptedPrivateKey(value=_EMPTY, id="id1"),
+    "dh_public_key": DiffieHellmanPublickey(value=_EMPTY, id="id2"),
+    "emaid": EMAID(value="0" * 14, id="id3"),
+}
 """What the schema requires in a response without a contract."""
 
 Request = CertificateInstallationReq | CertificateUpdateReq

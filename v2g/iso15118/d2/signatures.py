@@ -5,7 +5,6 @@ grammar of XML Signature. Peers that use the grammar of the messages, DER, or no
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from v2g.errors import CodecError, SignatureError
@@ -29,20 +28,18 @@ from v2g.iso15118.engine.v2g_message import decode_message
 from v2g.iso15118.engine.xmldsig import Signature
 from v2g.pki.keys import PublicKey, SigningKey
 
-NAMES: Final[Names] = MappingProxyType({CertificateChain: "ContractSignatureCertChain"})
+NAMES: Final[Names] = {CertificateChain: "ContractSignatureCertChain"}
 """The one signed type with two names."""
 
-KEYS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "AuthorizationReq": "contract",
-        "MeteringReceiptReq": "contract",
-        "CertificateInstallationReq": "OEM provisioning certificate",
-        "CertificateUpdateReq": "contract that is replaced",
-        "CertificateInstallationRes": "provisioning service (CPS)",
-        "CertificateUpdateRes": "provisioning service (CPS)",
-        "ChargeParameterDiscoveryRes": "MO sub-CA 2, for each SalesTariff",
-    }
-)
+KEYS: Final[Mapping[str, str]] = {
+    "AuthorizationReq": "contract",
+    "MeteringReceiptReq": "contract",
+    "CertificateInstallationReq": "OEM provisioning certificate",
+    "CertificateUpdateReq": "contract that is replaced",
+    "CertificateInstallationRes": "provisioning service (CPS)",
+    "CertificateUpdateRes": "provisioning service (CPS)",
+    "ChargeParameterDiscoveryRes": "MO sub-CA 2, for each SalesTariff",
+}
 """Message -> owner of the key; AuthorizationReq with external payment and repeated ones are not signed."""
 
 

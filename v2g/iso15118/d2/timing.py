@@ -5,7 +5,6 @@ implementation; a peer that misses one deviates but is not disconnected.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming
@@ -13,29 +12,27 @@ from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming
 _NORMAL: Final = MessageTiming(2.0, 1.5)
 _SLOW: Final = MessageTiming(5.0, 4.5)
 
-MESSAGES: Final[Mapping[str, MessageTiming]] = MappingProxyType(
-    {
-        "SupportedAppProtocolReq": _NORMAL,
-        "SessionSetupReq": _NORMAL,
-        "ServiceDiscoveryReq": _NORMAL,
-        "ServiceDetailReq": _SLOW,
-        "PaymentServiceSelectionReq": _NORMAL,
-        "CertificateInstallationReq": _SLOW,
-        "CertificateUpdateReq": _SLOW,
-        # sources say 5 s and 2 s: the vehicle waits for the longer, the charger answers within the shorter
-        "PaymentDetailsReq": MessageTiming(5.0, 1.5),
-        "AuthorizationReq": _NORMAL,
-        "ChargeParameterDiscoveryReq": _NORMAL,
-        "CableCheckReq": _NORMAL,
-        "PreChargeReq": _NORMAL,
-        "PowerDeliveryReq": _SLOW,
-        "ChargingStatusReq": _NORMAL,
-        "CurrentDemandReq": MessageTiming(0.25, 0.025),
-        "MeteringReceiptReq": _NORMAL,
-        "WeldingDetectionReq": _NORMAL,
-        "SessionStopReq": _NORMAL,
-    }
-)
+MESSAGES: Final[Mapping[str, MessageTiming]] = {
+    "SupportedAppProtocolReq": _NORMAL,
+    "SessionSetupReq": _NORMAL,
+    "ServiceDiscoveryReq": _NORMAL,
+    "ServiceDetailReq": _SLOW,
+    "PaymentServiceSelectionReq": _NORMAL,
+    "CertificateInstallationReq": _SLOW,
+    "CertificateUpdateReq": _SLOW,
+    # sources say 5 s and 2 s: the vehicle waits for the longer, the charger answers within the shorter
+    "PaymentDetailsReq": MessageTiming(5.0, 1.5),
+    "AuthorizationReq": _NORMAL,
+    "ChargeParameterDiscoveryReq": _NORMAL,
+    "CableCheckReq": _NORMAL,
+    "PreChargeReq": _NORMAL,
+    "PowerDeliveryReq": _SLOW,
+    "ChargingStatusReq": _NORMAL,
+    "CurrentDemandReq": MessageTiming(0.25, 0.025),
+    "MeteringReceiptReq": _NORMAL,
+    "WeldingDetectionReq": _NORMAL,
+    "SessionStopReq": _NORMAL,
+}
 """Name of the request -> its timing."""
 
 

@@ -19,9 +19,7 @@ from v2g.iso15118.engine.sdp import Security, Transport
 NOT_APPLICABLE: Final = 0xFF
 """Coupling type of a vehicle that does not state one."""
 
-COUPLINGS: Final[Mapping[Family, tuple[int, ...]]] = MappingProxyType(
-    {Family.WPT: (0x10,), Family.ACDP: tuple(range(0x06))}
-)
+COUPLINGS: Final[Mapping[Family, tuple[int, ...]]] = {Family.WPT: (0x10,), Family.ACDP: tuple(range(0x06))}
 """Coupling types of the services without a plug; a vehicle requests the first by default."""
 
 _WAYS: Final = MappingProxyType(

@@ -12,7 +12,6 @@ since only there it can receive ExitStandby; VehicleCheckIn precedes charge para
 
 from collections.abc import Mapping
 from enum import Enum
-from types import MappingProxyType
 from typing import Final
 
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Edges, Says, State
@@ -287,9 +286,7 @@ def _acdp() -> Chart:
     }
 
 
-CHARTS: Final[Mapping[Family, Chart]] = MappingProxyType(
-    {Family.AC: _ac(), Family.DC: _dc(), Family.WPT: _wpt(), Family.ACDP: _acdp()}
-)
+CHARTS: Final[Mapping[Family, Chart]] = {Family.AC: _ac(), Family.DC: _dc(), Family.WPT: _wpt(), Family.ACDP: _acdp()}
 """Message set -> state -> name of the request -> edges, in the order in which they are tried."""
 
 REQUESTS: Final = frozenset(name for chart in CHARTS.values() for edges in chart.values() for name in edges)
@@ -340,14 +337,12 @@ def _single(*requests: str) -> Chart:
     return {State.SIDE_IDLE: {name: (_go(State.SIDE_IDLE),) for name in requests}}
 
 
-SIDE_CHARTS: Final[Mapping[PayloadType, Chart]] = MappingProxyType(
-    {
-        PayloadType.SCHEDULE_RENEGOTIATION: _renegotiation(),
-        PayloadType.METERING_CONFIRMATION: _single("MeteringConfirmationReq"),
-        PayloadType.ACDP_SYSTEM_STATUS: _single("ACDP_SystemStatusReq"),
-        PayloadType.PARKING_STATUS: _single("VehicleCheckInReq", "VehicleCheckOutReq"),
-    }
-)
+SIDE_CHARTS: Final[Mapping[PayloadType, Chart]] = {
+    PayloadType.SCHEDULE_RENEGOTIATION: _renegotiation(),
+    PayloadType.METERING_CONFIRMATION: _single("MeteringConfirmationReq"),
+    PayloadType.ACDP_SYSTEM_STATUS: _single("ACDP_SystemStatusReq"),
+    PayloadType.PARKING_STATUS: _single("VehicleCheckInReq", "VehicleCheckOutReq"),
+}
 """Payload type of a side stream -> its chart; every one starts in SIDE_IDLE."""
 
 _SETTING_UP: Final = frozenset(

@@ -6,7 +6,6 @@ minutes the service stores which contracts a session still has to receive, but n
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Final, cast
 
 import msgspec
@@ -41,12 +40,10 @@ MOST_SESSIONS: Final = 4096
 MOST_BYTES: Final = 17_000 // 4 * 3
 """Limit of a response in OCPP 2.1, bytes before base64."""
 
-BY_REASON: Final[Mapping[str, ResponseCode]] = MappingProxyType(
-    {
-        "expired": ResponseCode.WARNING_CertificateExpired,  # V2G20-2203
-        "not_yet_valid": ResponseCode.WARNING_CertificateNotYetValid,  # V2G20-2204
-    }
-)
+BY_REASON: Final[Mapping[str, ResponseCode]] = {
+    "expired": ResponseCode.WARNING_CertificateExpired,  # V2G20-2203
+    "not_yet_valid": ResponseCode.WARNING_CertificateNotYetValid,  # V2G20-2204
+}
 """CertificateError.reason of a provisioning chain -> response code; any other is a validation error."""
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from enum import IntEnum
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -35,17 +34,15 @@ class EnergyTransfer(msgspec.Struct, frozen=True):
     bidirectional: bool = False
 
 
-ENERGY_TRANSFER: Final[Mapping[int, EnergyTransfer]] = MappingProxyType(
-    {
-        ServiceId.AC: EnergyTransfer(Family.AC),
-        ServiceId.AC_BPT: EnergyTransfer(Family.AC, bidirectional=True),
-        ServiceId.DC: EnergyTransfer(Family.DC),
-        ServiceId.DC_BPT: EnergyTransfer(Family.DC, bidirectional=True),
-        ServiceId.MCS: EnergyTransfer(Family.DC),
-        ServiceId.MCS_BPT: EnergyTransfer(Family.DC, bidirectional=True),
-        ServiceId.WPT: EnergyTransfer(Family.WPT),
-        ServiceId.DC_ACDP: EnergyTransfer(Family.ACDP),
-        ServiceId.DC_ACDP_BPT: EnergyTransfer(Family.ACDP, bidirectional=True),
-    }
-)
+ENERGY_TRANSFER: Final[Mapping[int, EnergyTransfer]] = {
+    ServiceId.AC: EnergyTransfer(Family.AC),
+    ServiceId.AC_BPT: EnergyTransfer(Family.AC, bidirectional=True),
+    ServiceId.DC: EnergyTransfer(Family.DC),
+    ServiceId.DC_BPT: EnergyTransfer(Family.DC, bidirectional=True),
+    ServiceId.MCS: EnergyTransfer(Family.DC),
+    ServiceId.MCS_BPT: EnergyTransfer(Family.DC, bidirectional=True),
+    ServiceId.WPT: EnergyTransfer(Family.WPT),
+    ServiceId.DC_ACDP: EnergyTransfer(Family.ACDP),
+    ServiceId.DC_ACDP_BPT: EnergyTransfer(Family.ACDP, bidirectional=True),
+}
 """Supported energy services, by id."""

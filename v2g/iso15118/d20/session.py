@@ -4,7 +4,6 @@ The two roles subclass `Session20`.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from v2g.errors import CodecError, FrameError
@@ -19,24 +18,20 @@ from v2g.iso15118.engine.session import Session, decode_padded
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.iso15118.engine.xmldsig import Signature
 
-SCHEMAS: Final[Mapping[int, Schema]] = MappingProxyType(
-    {
-        PayloadType.SAP: APP_PROTOCOL,
-        PayloadType.COMMON: COMMON_MESSAGES,
-        PayloadType.AC: AC,
-        PayloadType.DC: DC,
-        PayloadType.WPT: WPT,
-        PayloadType.ACDP: ACDP,
-        PayloadType.METERING_CONFIRMATION: COMMON_MESSAGES,
-        PayloadType.ACDP_SYSTEM_STATUS: ACDP,
-        PayloadType.PARKING_STATUS: COMMON_MESSAGES,
-    }
-)
+SCHEMAS: Final[Mapping[int, Schema]] = {
+    PayloadType.SAP: APP_PROTOCOL,
+    PayloadType.COMMON: COMMON_MESSAGES,
+    PayloadType.AC: AC,
+    PayloadType.DC: DC,
+    PayloadType.WPT: WPT,
+    PayloadType.ACDP: ACDP,
+    PayloadType.METERING_CONFIRMATION: COMMON_MESSAGES,
+    PayloadType.ACDP_SYSTEM_STATUS: ACDP,
+    PayloadType.PARKING_STATUS: COMMON_MESSAGES,
+}
 """V2GTP payload type -> schema of its EXI. 0x8101 has two: see `decode_payload`."""
 
-_PARAMETERS: Final[Mapping[Family, Schema]] = MappingProxyType(
-    {Family.AC: AC, Family.DC: DC, Family.ACDP: DC, Family.WPT: WPT}
-)
+_PARAMETERS: Final[Mapping[Family, Schema]] = {Family.AC: AC, Family.DC: DC, Family.ACDP: DC, Family.WPT: WPT}
 """Set of messages -> schema of its charge parameters."""
 
 

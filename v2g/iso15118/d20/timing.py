@@ -5,7 +5,6 @@ implementation; a peer that misses one deviates but is not disconnected.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -16,41 +15,39 @@ _NORMAL: Final = MessageTiming(2.0, 1.5)
 _SLOW: Final = MessageTiming(5.0, 4.5)
 _LOOP: Final = MessageTiming(0.5, 0.25)
 
-MESSAGES: Final[Mapping[str, MessageTiming]] = MappingProxyType(
-    {
-        "SupportedAppProtocolReq": _NORMAL,
-        "SessionSetupReq": _NORMAL,
-        "AuthorizationSetupReq": _NORMAL,
-        "AuthorizationReq": _NORMAL,
-        "CertificateInstallationReq": _SLOW,
-        "ServiceDiscoveryReq": _NORMAL,
-        "ServiceDetailReq": _SLOW,
-        "ServiceSelectionReq": _NORMAL,
-        "AC_ChargeParameterDiscoveryReq": _NORMAL,
-        "DC_ChargeParameterDiscoveryReq": _NORMAL,
-        "WPT_ChargeParameterDiscoveryReq": _NORMAL,
-        "WPT_FinePositioningSetupReq": _NORMAL,
-        "WPT_FinePositioningReq": _NORMAL,
-        "WPT_PairingReq": _NORMAL,
-        "WPT_AlignmentCheckReq": _NORMAL,
-        "ACDP_VehiclePositioningReq": _NORMAL,
-        "ACDP_ConnectReq": _NORMAL,
-        "ACDP_DisconnectReq": _NORMAL,
-        "ACDP_SystemStatusReq": _NORMAL,
-        "ScheduleExchangeReq": _NORMAL,
-        "DC_CableCheckReq": _NORMAL,
-        "DC_PreChargeReq": _NORMAL,
-        "PowerDeliveryReq": _NORMAL,
-        "AC_ChargeLoopReq": _LOOP,
-        "DC_ChargeLoopReq": _LOOP,
-        "WPT_ChargeLoopReq": _LOOP,
-        "MeteringConfirmationReq": _NORMAL,
-        "DC_WeldingDetectionReq": _NORMAL,
-        "SessionStopReq": _NORMAL,
-        "VehicleCheckInReq": _NORMAL,
-        "VehicleCheckOutReq": _NORMAL,
-    }
-)
+MESSAGES: Final[Mapping[str, MessageTiming]] = {
+    "SupportedAppProtocolReq": _NORMAL,
+    "SessionSetupReq": _NORMAL,
+    "AuthorizationSetupReq": _NORMAL,
+    "AuthorizationReq": _NORMAL,
+    "CertificateInstallationReq": _SLOW,
+    "ServiceDiscoveryReq": _NORMAL,
+    "ServiceDetailReq": _SLOW,
+    "ServiceSelectionReq": _NORMAL,
+    "AC_ChargeParameterDiscoveryReq": _NORMAL,
+    "DC_ChargeParameterDiscoveryReq": _NORMAL,
+    "WPT_ChargeParameterDiscoveryReq": _NORMAL,
+    "WPT_FinePositioningSetupReq": _NORMAL,
+    "WPT_FinePositioningReq": _NORMAL,
+    "WPT_PairingReq": _NORMAL,
+    "WPT_AlignmentCheckReq": _NORMAL,
+    "ACDP_VehiclePositioningReq": _NORMAL,
+    "ACDP_ConnectReq": _NORMAL,
+    "ACDP_DisconnectReq": _NORMAL,
+    "ACDP_SystemStatusReq": _NORMAL,
+    "ScheduleExchangeReq": _NORMAL,
+    "DC_CableCheckReq": _NORMAL,
+    "DC_PreChargeReq": _NORMAL,
+    "PowerDeliveryReq": _NORMAL,
+    "AC_ChargeLoopReq": _LOOP,
+    "DC_ChargeLoopReq": _LOOP,
+    "WPT_ChargeLoopReq": _LOOP,
+    "MeteringConfirmationReq": _NORMAL,
+    "DC_WeldingDetectionReq": _NORMAL,
+    "SessionStopReq": _NORMAL,
+    "VehicleCheckInReq": _NORMAL,
+    "VehicleCheckOutReq": _NORMAL,
+}
 """Name of the request -> its timing."""
 
 

@@ -5,29 +5,26 @@ implementation; a peer that misses one deviates but is not disconnected.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming
 
 _NORMAL: Final = MessageTiming(2.0, 1.5)
 
-MESSAGES: Final[Mapping[str, MessageTiming]] = MappingProxyType(
-    {
-        "SupportedAppProtocolReq": _NORMAL,
-        "SessionSetupReq": _NORMAL,
-        "ServiceDiscoveryReq": _NORMAL,
-        "ServicePaymentSelectionReq": _NORMAL,
-        "ContractAuthenticationReq": _NORMAL,
-        "ChargeParameterDiscoveryReq": _NORMAL,
-        "CableCheckReq": _NORMAL,
-        "PreChargeReq": _NORMAL,
-        "PowerDeliveryReq": _NORMAL,
-        "CurrentDemandReq": MessageTiming(0.25, 0.025),
-        "WeldingDetectionReq": _NORMAL,
-        "SessionStopReq": _NORMAL,
-    }
-)
+MESSAGES: Final[Mapping[str, MessageTiming]] = {
+    "SupportedAppProtocolReq": _NORMAL,
+    "SessionSetupReq": _NORMAL,
+    "ServiceDiscoveryReq": _NORMAL,
+    "ServicePaymentSelectionReq": _NORMAL,
+    "ContractAuthenticationReq": _NORMAL,
+    "ChargeParameterDiscoveryReq": _NORMAL,
+    "CableCheckReq": _NORMAL,
+    "PreChargeReq": _NORMAL,
+    "PowerDeliveryReq": _NORMAL,
+    "CurrentDemandReq": MessageTiming(0.25, 0.025),
+    "WeldingDetectionReq": _NORMAL,
+    "SessionStopReq": _NORMAL,
+}
 """Name of the request -> its timing."""
 
 

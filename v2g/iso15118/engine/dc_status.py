@@ -5,7 +5,6 @@ Codes are named alike in both editions; each makes its own DC_EVSEStatus of them
 
 from collections.abc import Mapping
 from enum import Enum
-from types import MappingProxyType
 from typing import Final, Protocol
 
 import msgspec
@@ -33,26 +32,22 @@ class Stop(Enum):
 
 READY: Final = "EVSE_Ready"
 
-PHASES: Final[Mapping[Phase, str]] = MappingProxyType(
-    {
-        Phase.PARAMETERS: READY,
-        Phase.CABLE_CHECK: "EVSE_IsolationMonitoringActive",
-        Phase.CHECKED: READY,
-        Phase.PRE_CHARGE: READY,
-        Phase.ENERGY: READY,
-        Phase.STOPPED: "EVSE_Shutdown",  # IEC 61851-23:2023, CC.7.5.19; older chargers stay Ready or NotReady
-    }
-)
+PHASES: Final[Mapping[Phase, str]] = {
+    Phase.PARAMETERS: READY,
+    Phase.CABLE_CHECK: "EVSE_IsolationMonitoringActive",
+    Phase.CHECKED: READY,
+    Phase.PRE_CHARGE: READY,
+    Phase.ENERGY: READY,
+    Phase.STOPPED: "EVSE_Shutdown",  # IEC 61851-23:2023, CC.7.5.19; older chargers stay Ready or NotReady
+}
 """Phase -> EVSEStatusCode without a reason to stop."""
 
-STOPS: Final[Mapping[Stop, str]] = MappingProxyType(
-    {
-        Stop.REQUESTED: "EVSE_Shutdown",
-        Stop.UTILITY: "EVSE_UtilityInterruptEvent",
-        Stop.EMERGENCY: "EVSE_EmergencyShutdown",
-        Stop.MALFUNCTION: "EVSE_Malfunction",
-    }
-)
+STOPS: Final[Mapping[Stop, str]] = {
+    Stop.REQUESTED: "EVSE_Shutdown",
+    Stop.UTILITY: "EVSE_UtilityInterruptEvent",
+    Stop.EMERGENCY: "EVSE_EmergencyShutdown",
+    Stop.MALFUNCTION: "EVSE_Malfunction",
+}
 """Reason to stop -> EVSEStatusCode."""
 
 NO_CURRENT_MA: Final = 1_000

@@ -1,7 +1,6 @@
 """How long a request may wait for its answer, and the timers that ISO 15118-2 and DIN 70121 share."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import ClassVar, Final
 
 import msgspec
@@ -15,9 +14,11 @@ class MessageTiming(msgspec.Struct, frozen=True):
     performance: float
 
 
-SLOW_IN_THE_FIELD: Final[Mapping[str, float]] = MappingProxyType(
-    {"ChargeParameterDiscoveryReq": 6.0, "PowerDeliveryReq": 6.0, "CurrentDemandReq": 5.0}
-)
+SLOW_IN_THE_FIELD: Final[Mapping[str, float]] = {
+    "ChargeParameterDiscoveryReq": 6.0,
+    "PowerDeliveryReq": 6.0,
+    "CurrentDemandReq": 5.0,
+}
 """Request -> how long, s, a vehicle waits that tolerates old chargers (`v2g.iso15118.engine.quirks`)."""
 
 SLOW_PRE_CHARGE_S: Final = 20.0

@@ -8,7 +8,6 @@ Received values are clamped to plausible magnitudes. Negative ones stay negative
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Final, Generic, Protocol, TypeVar
 
 from v2g.errors import Iso15118Error
@@ -84,15 +83,13 @@ def percent(received: int) -> int:
 
 # -- reading ----------------------------------------------------------------------------------------------------------
 
-_UNITS: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
-    {
-        "voltage": {"V": 1},
-        "current": {"A": 1},
-        "power": {"W": 1, "VA": 1},
-        "energy": {"Wh": 1},
-        "time": {"s": 1, "m": 60, "h": 3600},
-    }
-)
+_UNITS: Final[Mapping[str, Mapping[str, int]]] = {
+    "voltage": {"V": 1},
+    "current": {"A": 1},
+    "power": {"W": 1, "VA": 1},
+    "energy": {"Wh": 1},
+    "time": {"s": 1, "m": 60, "h": 3600},
+}
 """Quantity -> unit -> factor."""
 
 

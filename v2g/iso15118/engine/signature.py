@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -45,7 +44,7 @@ EDITION_2: Final = frozenset({Algorithm.ECDSA_SHA256})
 
 Names = Mapping[type[Element], str]
 
-NAMES: Final[Names] = MappingProxyType({})
+NAMES: Final[Names] = {}
 """In -20 every signed element has its own type."""
 
 
@@ -65,19 +64,17 @@ class _Suite(msgspec.Struct, frozen=True):
     digest: str
 
 
-_SUITES: Final[Mapping[Algorithm, _Suite]] = MappingProxyType(
-    {
-        Algorithm.ECDSA_SHA512: _Suite(
-            "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha512", "http://www.w3.org/2001/04/xmlenc#sha512"
-        ),
-        Algorithm.ED448: _Suite(  # V2G20-2473 to -2476
-            "urn:iso:std:iso:15118:-20:Security:xmldsig#Ed448", "urn:iso:std:iso:15118:-20:Security:xmlenc#SHAKE256"
-        ),
-        Algorithm.ECDSA_SHA256: _Suite(
-            "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256", "http://www.w3.org/2001/04/xmlenc#sha256"
-        ),
-    }
-)
+_SUITES: Final[Mapping[Algorithm, _Suite]] = {
+    Algorithm.ECDSA_SHA512: _Suite(
+        "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha512", "http://www.w3.org/2001/04/xmlenc#sha512"
+    ),
+    Algorithm.ED448: _Suite(  # V2G20-2473 to -2476
+        "urn:iso:std:iso:15118:-20:Security:xmldsig#Ed448", "urn:iso:std:iso:15118:-20:Security:xmlenc#SHAKE256"
+    ),
+    Algorithm.ECDSA_SHA256: _Suite(
+        "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256", "http://www.w3.org/2001/04/xmlenc#sha256"
+    ),
+}
 
 
 def sign(

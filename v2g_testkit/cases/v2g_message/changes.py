@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -215,43 +214,41 @@ ERRORS: Final = (
 )
 """EVErrorCodes of the cases about a stop, in their order."""
 
-CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
-    {
-        "": lambda request, made: request,
-        "other session": partial(_with_id, _STRANGER),
-        "new session": partial(_with_id, NO_SESSION),
-        "unknown protocol": _unknown_protocol,
-        "other minor version": _other_minor,
-        "best priority last": _best_rank_last,
-        "unknown service": partial(_service, _UNKNOWN),
-        "internet": partial(_service, INTERNET),
-        "added service": _added_service,
-        "with added services": _with_added,
-        "service not offered": _not_offered,
-        "no charge service": _no_charge_service,
-        "contract not offered": partial(_payment, "Contract"),
-        "external payment not offered": partial(_payment, "ExternalPayment"),
-        "wrong challenge": _wrong_challenge,
-        "wrong key": _wrong_key,
-        "changed after signing": _changed_after_signing,
-        "expired provisioning": partial(_provisioning, "expired"),
-        "sub-CAs inverted": _inverted,
-        "foreign leaf": partial(_foreign, 0),
-        "foreign sub-CA 2": partial(_foreign, 1),
-        "foreign sub-CA 1": partial(_foreign, 2),
-        "another eMAID": partial(_emaid, "DEV2GC99999999"),
-        "malformed eMAID": partial(_emaid, "?" * 14),
-        "mode not offered": _mode_not_offered,
-        "negative current": _negative_current,
-        "departure": partial(_schedules, departs=True),
-        "limited entries": partial(_schedules, limited=True),
-        "departure and limited entries": partial(_schedules, departs=True, limited=True),
-        "renegotiate": partial(_progress, "Renegotiate"),
-        "stop": _stop,
-        "profile above PMax": _profile_above,
-        "unknown schedule": _unknown_tuple,
-        "pause": _pause,
-        **{f"stop with {each}": partial(_stop_with, each) for each in ERRORS},
-    }
-)
+CHANGES: Final[Mapping[str, Change]] = {
+    "": lambda request, made: request,
+    "other session": partial(_with_id, _STRANGER),
+    "new session": partial(_with_id, NO_SESSION),
+    "unknown protocol": _unknown_protocol,
+    "other minor version": _other_minor,
+    "best priority last": _best_rank_last,
+    "unknown service": partial(_service, _UNKNOWN),
+    "internet": partial(_service, INTERNET),
+    "added service": _added_service,
+    "with added services": _with_added,
+    "service not offered": _not_offered,
+    "no charge service": _no_charge_service,
+    "contract not offered": partial(_payment, "Contract"),
+    "external payment not offered": partial(_payment, "ExternalPayment"),
+    "wrong challenge": _wrong_challenge,
+    "wrong key": _wrong_key,
+    "changed after signing": _changed_after_signing,
+    "expired provisioning": partial(_provisioning, "expired"),
+    "sub-CAs inverted": _inverted,
+    "foreign leaf": partial(_foreign, 0),
+    "foreign sub-CA 2": partial(_foreign, 1),
+    "foreign sub-CA 1": partial(_foreign, 2),
+    "another eMAID": partial(_emaid, "DEV2GC99999999"),
+    "malformed eMAID": partial(_emaid, "?" * 14),
+    "mode not offered": _mode_not_offered,
+    "negative current": _negative_current,
+    "departure": partial(_schedules, departs=True),
+    "limited entries": partial(_schedules, limited=True),
+    "departure and limited entries": partial(_schedules, departs=True, limited=True),
+    "renegotiate": partial(_progress, "Renegotiate"),
+    "stop": _stop,
+    "profile above PMax": _profile_above,
+    "unknown schedule": _unknown_tuple,
+    "pause": _pause,
+    **{f"stop with {each}": partial(_stop_with, each) for each in ERRORS},
+}
 """Name -> modification of a request that is valid in the session."""

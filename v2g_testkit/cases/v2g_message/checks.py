@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, Final
 
 from v2g.exi.declare import Element
@@ -191,17 +190,15 @@ def _demand(request: CurrentDemandReq, response: CurrentDemandRes, made: Message
         yield f"{volts:g} V at the output, the limit is {voltage:g} V"
 
 
-_CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = MappingProxyType(
-    {
-        "SessionSetupRes": _session,
-        "ServiceDiscoveryRes": _discovery,
-        "ServiceDetailRes": _detail,
-        "PaymentDetailsRes": _payment,
-        "ChargeParameterDiscoveryRes": _parameters,
-        "ChargingStatusRes": _loop,
-        "CurrentDemandRes": _demand,
-    }
-)
+_CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
+    "SessionSetupRes": _session,
+    "ServiceDiscoveryRes": _discovery,
+    "ServiceDetailRes": _detail,
+    "PaymentDetailsRes": _payment,
+    "ChargeParameterDiscoveryRes": _parameters,
+    "ChargingStatusRes": _loop,
+    "CurrentDemandRes": _demand,
+}
 
 
 def faults(request: Element, response: Element, made: MessageRequests) -> list[str]:

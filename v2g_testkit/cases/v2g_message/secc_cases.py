@@ -7,7 +7,6 @@ which ISO 15118-4 does not cover, is tested by the same rows under names of our 
 """
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -289,28 +288,26 @@ ROWS: Final[tuple[Row, ...]] = (*_placed(), *_SERVICES, *_contracts(), *_of_fami
 
 # -- cases --------------------------------------------------------------------------------------------------------
 
-_ALLOWED: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
-    {
-        ("CMN", "ServiceDiscovery"): "V2G2-543",
-        ("CMN", "ServiceDetail"): "V2G2-545",
-        ("CMN", "PaymentServiceSelection"): "V2G2-545",
-        ("CMN", "CertificateInstallation"): "V2G2-551",
-        ("CMN", "CertificateUpdate"): "V2G2-551",
-        ("CMN", "PaymentDetails"): "V2G2-551",
-        ("CMN", "Authorization"): "V2G2-551",
-        ("AC", "ChargeParameterDiscovery"): "V2G2-573",
-        ("DC", "ChargeParameterDiscovery"): "V2G2-573",
-        ("DC", "CableCheck"): "V2G2-582",
-        ("DC", "PreCharge"): "V2G2-584",
-        ("AC", "PowerDelivery"): "V2G2-565",
-        ("DC", "PowerDelivery"): "V2G2-587",
-        ("AC", "ChargingStatus"): "V2G2-576",
-        ("DC", "CurrentDemand"): "V2G2-590",
-        ("DC", "WeldingDetection"): "V2G2-601",
-        ("AC", "SessionStop"): "V2G2-568",
-        ("DC", "SessionStop"): "V2G2-601",
-    }
-)
+_ALLOWED: Final[Mapping[tuple[str, str], str]] = {
+    ("CMN", "ServiceDiscovery"): "V2G2-543",
+    ("CMN", "ServiceDetail"): "V2G2-545",
+    ("CMN", "PaymentServiceSelection"): "V2G2-545",
+    ("CMN", "CertificateInstallation"): "V2G2-551",
+    ("CMN", "CertificateUpdate"): "V2G2-551",
+    ("CMN", "PaymentDetails"): "V2G2-551",
+    ("CMN", "Authorization"): "V2G2-551",
+    ("AC", "ChargeParameterDiscovery"): "V2G2-573",
+    ("DC", "ChargeParameterDiscovery"): "V2G2-573",
+    ("DC", "CableCheck"): "V2G2-582",
+    ("DC", "PreCharge"): "V2G2-584",
+    ("AC", "PowerDelivery"): "V2G2-565",
+    ("DC", "PowerDelivery"): "V2G2-587",
+    ("AC", "ChargingStatus"): "V2G2-576",
+    ("DC", "CurrentDemand"): "V2G2-590",
+    ("DC", "WeldingDetection"): "V2G2-601",
+    ("AC", "SessionStop"): "V2G2-568",
+    ("DC", "SessionStop"): "V2G2-601",
+}
 """Scope and message -> the requirement by which it may follow the response before."""
 
 
@@ -360,19 +357,17 @@ def cases_of(words: Words, family: Family) -> Iterator[Case]:
         )
 
 
-_NEEDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "CertificateInstallation": "certificate_installation",
-        "CertificateUpdate": "certificate_update",
-        "WeldingDetection": "welding_detection",
-        "added service": "value_added_services",
-        "with added services": "value_added_services",
-        "internet": "internet_access",
-        "renegotiate": "renegotiation",
-        "sends MeterInfo": "meter_info",
-        "sends MeterReading": "meter_reading",
-    }
-)
+_NEEDS: Final[Mapping[str, str]] = {
+    "CertificateInstallation": "certificate_installation",
+    "CertificateUpdate": "certificate_update",
+    "WeldingDetection": "welding_detection",
+    "added service": "value_added_services",
+    "with added services": "value_added_services",
+    "internet": "internet_access",
+    "renegotiate": "renegotiation",
+    "sends MeterInfo": "meter_info",
+    "sends MeterReading": "meter_reading",
+}
 """Message, change or fact of a row -> the feature that ISO 15118-4 makes its condition."""
 
 
@@ -452,9 +447,13 @@ def _word(row: Row) -> str:
 
 # -- whole sessions, their times, and the first bytes -------------------------------------------------------------
 
-HEADERS: Final[Mapping[str, str]] = MappingProxyType(
-    {"001": "", "002": "length 0", "003": "payload type 7001", "004": "version FF", "005": "inverse version FF"}
-)
+HEADERS: Final[Mapping[str, str]] = {
+    "001": "",
+    "002": "length 0",
+    "003": "payload type 7001",
+    "004": "version FF",
+    "005": "inverse version FF",
+}
 """Number of the case about the V2GTP header of SessionSetupReq -> name of its fault."""
 
 
