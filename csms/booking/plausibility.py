@@ -553,7 +553,7 @@ def judge_limits(
     `permitted` are W from a time on; before the first one the EVSE's rating counts.
     """
     limits = [(at_ms, power_w) for at_ms, power_w in permitted if power_w < rating_w]
-    if not limits:
+    if not limits or not points:
         return
     slack = (LEAST_MWH + resolution_mwh) * 360_000 + rating_w * _PERCENT * _RENEWED_MS
     steps = [(min(points[0][0], permitted[0][0]), rating_w), *((at, min(each, rating_w)) for at, each in permitted)]

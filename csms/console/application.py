@@ -27,9 +27,10 @@ from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit
 from csms.features import modules
 from csms.http.application import Application, RouteHandler
 from csms.http.application import application as api_application
+from csms.http.authenticator import Authenticator
 from csms.http.backend import Backend
 from csms.http.operations import declared
-from csms.http.pipeline import Answer, Authenticator, HttpRequest, RequestPipeline
+from csms.http.pipeline import Answer, HttpRequest, RequestPipeline
 from csms.http.problems import ApiError, describe
 from csms.http.site_limits import refusal
 from csms.settlements.pages import read_files

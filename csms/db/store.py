@@ -1,7 +1,7 @@
 """The database: opened, migrated, and used in threads, so that the event loop never waits for a disk.
 
 SQLite in WAL mode with full synchronisation, or PostgreSQL: data acknowledged to a station or gateway survives
-kill -9 and a power cut. An operation is a function, usually of `csms.db.queries`, that takes a Connection.
+kill -9 and a power cut. An operation is a function, usually of a feature's `store`, that takes a Connection.
 """
 
 import asyncio

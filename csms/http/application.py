@@ -12,12 +12,12 @@ from litestar.plugins import PluginProtocol
 from litestar.types import ASGIApp, AsyncAnyCallable, Receive, Scope, Send
 from litestar.utils.signature import ParsedSignature
 
+from csms.http.authenticator import Authenticator
 from csms.http.backend import Backend
 from csms.http.operations import Operation
 from csms.http.pipeline import (
     Answer,
     Authentication,
-    Authenticator,
     HttpRequest,
     RequestPipeline,
     measured,

@@ -74,7 +74,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.services.clock.utc_ms()
 
     async def run(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a function of `csms.db.queries`, beside the store's writer where the route only reads. Raises
+        """Run a function of a feature's `store`, beside the store's writer where the route only reads. Raises
         StoreError."""
         store = self.services.store
         return await (store.read if self.only_reads else store.run)(work, *args, **kwargs)

@@ -193,7 +193,7 @@ def page_of(call: Call, found: Iterable[T], paged: Paged, key: Callable[[T], K])
 
 
 def shown(found: Any, kind: type[R]) -> R:
-    """Return results of `csms.db.queries`, dicts and lists, as the type of the answer."""
+    """Return results of a feature's `store`, dicts and lists, as the type of the answer."""
     return typed_json.convert(_plain(found), kind)
 
 

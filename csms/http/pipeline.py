@@ -1,7 +1,4 @@
-"""The request pipeline: authentication, permission, throttling, decoding, idempotency, audit, answers.
-
-A caller has a bearer token of the configuration or the store, or a client certificate.
-"""
+"""The request pipeline: authentication, permission, throttling, decoding, idempotency, audit, answers."""
 
 import asyncio
 import contextlib
@@ -25,61 +22,19 @@ from litestar.response import Stream
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from csms.accounts import store as access
-from csms.accounts.rules import Permission, Principal, allowed, bearer_digest, find_bearer, find_certificate
+from csms.accounts.rules import Permission, Principal, allowed
 from csms.cluster.frames import presentable, without_tokens
-from csms.config import ApiListener
+from csms.http.authenticator import Authenticator
 from csms.http.backend import Backend
 from csms.http.call import AuditContext, Call, encode, etag, matches, part
 from csms.http.operations import Download, Operation, Page, Reply
 from csms.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
 from csms.http.site_limits import carry_out, may_ask, refusal
-from csms.ocpp.base import Services
 from csms.requests.rules import unknown_action
-from csms.trust.certificate_status import RevocationLists
 from v2g import typed_json
-from v2g.errors import CertificateError, RevocationError
-from v2g.io.tls.peer_chain import PeerJudge
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.versions import without_nul
-from v2g.pki.profiles import Role as CertificateRole
 from v2g.rates import Buckets, caller_at
-
-
-class Authenticator:
-    """Authenticates requests. The constructor raises ConfigError for unreadable roots and revocation lists."""
-
-    def __init__(self, config: ApiListener, services: Services) -> None:
-        self._config = config
-        self._services = services
-        self.crls: Final = RevocationLists(config.crls, services.clock, services.observe, key="api.crls")
-        self._judge = PeerJudge(config.client_roots, CertificateRole.API_CLIENT, services.clock, crls=self.crls.current)
-
-    async def identify(self, authorization: bytes | None, transport: asyncio.BaseTransport | None) -> Principal | None:
-        """Return the principal of this Authorization header or of the connection's certificate; None: unknown."""
-        if authorization is not None:  # a wrong token is rejected even with a valid certificate
-            digest = bearer_digest(authorization)
-            if digest is None:
-                return None
-            configured = find_bearer(digest, ((t.name, t.role, t.sha256, t.evs) for t in self._config.tokens))
-            if configured is not None:
-                return configured
-            now_ms = self._services.clock.utc_ms()
-            return await self._services.store.read(access.find_principal, digest, now_ms)
-        if transport is None or not transport.get_extra_info("peercert"):
-            return None
-        try:
-            name = self._judge.judge(transport).subject_cn
-        except (CertificateError, RevocationError) as error:
-            address: Any = transport.get_extra_info("peername")
-            data: dict[str, Scalar] = {
-                "peer": str(address[0]) if address else "",
-                "reason": error.reason,
-                "detail": str(error),
-            }
-            self._services.observe(Observe("ocpp", "http_client_refused", data))
-            return None
-        return find_certificate(name, ((c.common_name, c.role, c.evs) for c in self._config.clients))
-
 
 _MAX_AUDITED: Final = 8192
 _NUL: Final = "U+0000 is not allowed: not every database can store it"

@@ -67,7 +67,7 @@ def test_a_station_whose_task_fails_ends_with_the_code_of_a_defect_and_hides_its
 
 
 def test_a_defect_within_a_station_is_reported(v2g: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("v2g_station.station.ChargingStation.start", fail)
+    monkeypatch.setattr("v2g_station.station.StationCore.start", fail)
     assert "TypeError: on" in report_of(v2g("station", "--url", NOBODY, "--duration", "0.2"))
 
 

@@ -108,7 +108,7 @@ class Shelf(Archive):
 
 
 class Desk:
-    """The back end: somebody identifies when the test wants it. See secc.evse.backend.Backend."""
+    """The back end: somebody identifies when the test wants it. See secc.evse.backend.EvseBackend."""
 
     def __init__(self, *, says: AuthorizationStatus | None = None) -> None:
         """`says` is answered to everybody at once."""

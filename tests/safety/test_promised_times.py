@@ -241,7 +241,7 @@ async def measure_basic(what: str, pki: PkiTree, folder: Path, later_s: float) -
     hardware = replace(config.hardware, simulated=replace(config.hardware.simulated, report_s=0.25))
     phases: Literal[1, 3] = 1 if what.startswith("one conductor") else 3
     async with controllers(pki, folder, replace(config, hardware=hardware), phases=phases) as (found,):
-        played, car, most_w, shown_w = PilotPlay(found, "bare"), found.car, float(ENERGY_W), 0.0
+        played, car, most_w, shown_w = PilotPlay((found,), "bare"), found.car, float(ENERGY_W), 0.0
         for step in (*STATES["charging"], ("wait", later_s)):
             await played.do(step)
         margins = LITTLE if what.endswith("little") else MUCH

@@ -12,8 +12,8 @@ from litestar.types import ASGIApp
 from csms.accounts.rules import Role
 from csms.alerts.work import Alerts
 from csms.http.application import application
+from csms.http.authenticator import Authenticator
 from csms.http.backend import Backend, make_backend
-from csms.http.pipeline import Authenticator
 from tests.csms.backend import Backend as MemoryBackend
 from tests.csms.support import TOKENS
 

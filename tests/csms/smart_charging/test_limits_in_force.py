@@ -112,6 +112,7 @@ def test_a_register_that_rises_by_more_is_named_with_the_limit() -> None:
         "up to 10000 W permitted"
     )
     assert list(judge_limits(points, [], RATED_W)) == []
+    assert list(judge_limits([], [(0, 1)], RATED_W)) == [], "a transaction without readings"
     assert list(judge_limits(points, permitted([held(41_000)], 1, "t", SPAN), RATED_W)) == []
 
 

@@ -16,12 +16,12 @@ from v2g.io.simulation.medium_folder import FolderMedium
 _CHILD = """
 import asyncio, sys
 from pathlib import Path
-from v2g.io.simulation.medium import Channel
+from v2g.io.simulation.medium import MediumChannel
 from v2g.io.simulation.medium_folder import FolderMedium
 
 async def main():
     medium = await FolderMedium.attach(Path(sys.argv[1]), "child")
-    medium.subscribe(Channel.PLC, lambda peer, data: medium.send(Channel.PLC, b"echo " + data))
+    medium.subscribe(MediumChannel.PLC, lambda peer, data: medium.send(MediumChannel.PLC, b"echo " + data))
     print("ready", flush=True)
     await asyncio.Event().wait()
 

@@ -21,7 +21,7 @@ OF_20 = {
     *("incompatible_clearance", "wrong_control_mode", "installation_endless", "evse_asked_to_pause"),
     "evse_asked_for_other_service",
 }
-ENDS = {"Finding": 0, "Ending": 0, "_fail": 0, "fail": 1}
+ENDS = {"Implausible": 0, "Ending": 0, "_fail": 0, "fail": 1}
 """Calls that end a session, and which argument is the reason."""
 
 

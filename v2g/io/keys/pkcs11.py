@@ -128,7 +128,7 @@ class Pkcs11Key:
 
 
 def open_pkcs11(reference: KeyReference) -> Pkcs11Key:
-    """Return the key in a token. Raises as `v2g.io.keys.open_key`."""
+    """Return the key in a token. Raises as `v2g.io.keys.stores.open_key`."""
     return Pkcs11Key(reference)
 
 

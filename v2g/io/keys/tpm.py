@@ -259,7 +259,7 @@ _FOUND: "Final[weakref.WeakValueDictionary[str, Tpm]]" = weakref.WeakValueDictio
 
 
 def open_tpm(reference: KeyReference) -> TpmKey:
-    """Return a persistent key, or one in a TPM's key file. Raises as `v2g.io.keys.open_key`."""
+    """Return a persistent key, or one in a TPM's key file. Raises as `v2g.io.keys.stores.open_key`."""
     return TpmKey(reference)
 
 

@@ -10,7 +10,6 @@ import fcntl
 import socket
 import ssl
 import struct
-import termios
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -78,6 +77,8 @@ def system_context(own: tuple[Path, Path] | None) -> ssl.SSLContext:
     return context
 
 
+_SIOCOUTQNSD: Final = 0x894B
+"""Octets of a TCP connection that are not sent yet (tcp(7), Linux)."""
 _NO_CHECK_TIME: Final = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which `ssl` does not define."""
 
@@ -196,10 +197,13 @@ class OcppSocket:
         return frame if isinstance(frame, str) else ""
 
     def drop_unread(self) -> bool:
-        """End the connection at once, without what the peer's TCP has not acknowledged; False if that is nothing."""
+        """End the connection at once, without what could not be sent yet as the peer does not read; False if that is
+        nothing."""
         transport: Any = self.transport
         tcp = None if transport is None or transport.is_closing() else transport.get_extra_info("socket")
-        if tcp is None or not any(fcntl.ioctl(tcp.fileno(), termios.TIOCOUTQ, bytes(4))):
+        if tcp is None or not (
+            transport.get_write_buffer_size() or any(fcntl.ioctl(tcp.fileno(), _SIOCOUTQNSD, bytes(4)))
+        ):
             return False
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
