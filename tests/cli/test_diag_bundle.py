@@ -101,6 +101,7 @@ ADDRESSES = st.ip_addresses().map(str).filter(lambda each: len(each) > 6)
 @given(st.one_of(VINS, CONTRACTS, PLACES, ADDRESSES, TAGS.filter(lambda each: each.lower() not in WORDS)))
 @example("12345678")
 @example("DE-8AA-C12345678-9")
+@example("64:ff9b::")
 @pytest.mark.parametrize("before", ["", "id_token=", "[", "/var/lib/", "wss://x@", '{"a": "'])
 def test_no_identity_is_kept_wherever_it_stands(before: str, identity: str) -> None:
     scrubber = Scrubber(WORDS)

@@ -4,7 +4,6 @@ Everything is denied by default. Numbers, true, false and words that occur in th
 other text becomes a placeholder, `<1>`, the same one wherever it recurs, so that a reader can still follow it.
 """
 
-import json
 import re
 import shutil
 import ssl
@@ -98,7 +97,9 @@ class Scrubber:
         if "/" in token:
             return "/".join(map(self._token, token.split("/")))
         bare = token.rstrip(".:!?*-")
-        if not bare or self._is_plain(bare):
+        if "::" in token or (bare.count(":") > 1 and not _TIME.fullmatch(bare)):  # an address, whatever its pieces are
+            bare = token
+        elif not bare or self._is_plain(bare):
             return token
         if _NUMBER.fullmatch(bare):
             return f"{float(bare.rstrip('%')):.1f}{token[len(bare) :]}"  # no position by its decimals
@@ -169,12 +170,10 @@ def write(
         members[f"{program}.config.json"] = _json(scrubber.value(document))
         members[f"{program}.files.json"] = _json(dict(files_in(document, path.parent)))
         members[f"{program}.check.txt"] = "".join(f"{scrubber.text(each)}\n" for each in _flaws(program, path))
-        match document:
-            case {"log": {"events": str(events)}}:
-                written.append((f"{program}.events.jsonl", path.parent / events))
-        match document:
-            case {"log": {"file": str(log)}}:
-                written.append((f"{program}.log", path.parent / log))
+        for key, name in (("events", f"{program}.events.jsonl"), ("file", f"{program}.log")):
+            match document:
+                case {"log": dict(log)} if isinstance(file := log.get(key), str):
+                    written.append((name, path.parent / file))
     for name, path in written:
         members[name] = "".join(f"{_scrubbed(line, scrubber)}\n" for line in _last(path))
     members |= {name: f"{_scrubbed(answer, scrubber)}\n" for name, answer in answers.items()}
@@ -220,7 +219,7 @@ def _flaws(program: str, path: Path) -> Iterator[str]:
 def _scrubbed(line: str, scrubber: Scrubber) -> str:
     """Return a line without what has to go: of JSON an object, any other one as text."""
     try:
-        return json.dumps(scrubber.value(typed_json.decode(line, dict[str, object])), ensure_ascii=False)
+        return msgspec.json.encode(scrubber.value(typed_json.decode(line, dict[str, object]))).decode()
     except (msgspec.DecodeError, RecursionError):
         return scrubber.text(line)
 
