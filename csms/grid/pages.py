@@ -191,9 +191,7 @@ async def one_fleet(visit: Visit) -> Answer:
         plan=plan,
         chart=None if plan is None else _planned_chart(plan["plan"]),
         happens=happens,
-        planned={}
-        if plan is None
-        else {name: powers[0] for name, powers in [(each["id"], each["power_w"]) for each in plan["plan"]["vehicles"]]},
+        planned={each["id"]: each["power_w"][0] for each in plan["plan"]["vehicles"]} if plan is not None else {},
         past=_course(past, "The plan of the last day, and what happened", _PAST),
         points=past[-_MOST_BACK:],
         more=max(0, len(stations) - _MOST_SHOWN),
