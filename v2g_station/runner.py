@@ -17,7 +17,7 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.transactions.transactions import MeterSample
-from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendFrame, StationCommand
+from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendToCsms, StationCommand
 from v2g_station.station import StationCore
 
 
@@ -164,7 +164,7 @@ class StationRunner:
                 problem = error if _is_saved_first(changes) else None
         for action in actions:
             match action:
-                case SendFrame(text=text):
+                case SendToCsms(text=text):
                     self._tap("sent", text)
                     self._outgoing.append((text, saving))
                     self._flush.set()

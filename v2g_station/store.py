@@ -23,7 +23,7 @@ from v2g.errors import SealedError, StoreError, VerificationError
 from v2g.io.storage.journal_file import sync_directory
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.storage.sealed_lines import is_sealed, open_line, seal_line
-from v2g_station.blocks.connection.outbox import OutboxEntry, RefusedMessage
+from v2g_station.blocks.connection.outbox import QueuedMessage, RefusedMessage
 from v2g_station.kernel.kernel import Keep
 
 # -- Migrates a station's store from the first format, which had a table for each kind of document. Open transactions,
@@ -41,10 +41,10 @@ def migrated(db: sqlite3.Connection) -> Iterator[Row]:
     for reference, record in db.execute("SELECT reference, record FROM transactions"):
         yield "managed", reference, record
     for number, group, body, attempts in db.execute("SELECT id, transaction_id, body, attempts FROM events"):
-        entry = OutboxEntry(action="TransactionEvent", body=body, group=group, attempts=attempts)
+        entry = QueuedMessage(action="TransactionEvent", body=body, group=group, attempts=attempts)
         yield "outbox", f"{number:012d}", msgspec.json.encode(entry)
     for number, group, body, reason in db.execute("SELECT id, transaction_id, body, reason FROM refused"):
-        entry = OutboxEntry(action="TransactionEvent", body=body, group=group)
+        entry = QueuedMessage(action="TransactionEvent", body=body, group=group)
         yield "refused", f"{number:012d}", msgspec.json.encode(RefusedMessage(entry=entry, reason=reason))
     for (body,) in db.execute("SELECT body FROM profiles"):
         identifier = msgspec.json.decode(body)["profile"]["id"]

@@ -119,8 +119,8 @@ def flow_of(powers: Sequence[Decimal | None]) -> PowerFlow:
 def powers(connection: Connection, only: frozenset[str] | None = None, since_ms: int = 0) -> list[RunningPower]:
     """Return the last power of each running transaction, or only of these stations.
 
-    That of one not heard since a time (UTC ms) is unknown, as is more than its EVSE can have: one meter's error or lie
-    changes no sum (R194).
+    That of one without a message since a time (UTC ms) is unknown, as is more than its EVSE can have: one meter's error
+    or lie changes no sum (R194).
     """
     running = transactions.c.ended_ms.is_(None) & transactions.c.active.is_(True)  # the first has an index
     query = select(transactions.c.document, transactions.c.heard_ms).where(running)

@@ -99,7 +99,7 @@ def save_boots(connection: Connection, boots: Sequence[StationBoot]) -> list[boo
         for each in newest
     ]
     update_rows(connection, stations, rows)
-    # Whether a station has kept its limits is unknown since it was last heard before.
+    # Whether a station has kept its limits is unknown since its last message before.
     away = select(func.coalesce(stations.c.away_ms, 0)).where(stations.c.station_id == limits_in_force.c.station_id)
     known = limits_in_force.c.station_id.in_([each.station_id for each in newest]) & limits_in_force.c.to_ms.is_(None)
     connection.execute(update(limits_in_force).where(known).values(to_ms=away.scalar_subquery()))

@@ -54,7 +54,7 @@ LIES: Final[dict[str, tuple[frozenset[Reason], frozenset[Reason]]]] = {
 
 
 @dataclass(frozen=True)
-class Told:
+class StationReport:
     """A session as its station reports it: by OCPP, and by a journal if it has one.
 
     `kind` is that of a lie, `truth` the true session that it is about; `reported`: by OCPP, too.
@@ -94,13 +94,13 @@ class World:
 
     begin_ms: int
     end_ms: int
-    told: dict[str, list[Told]]
+    reports: dict[str, list[StationReport]]
     exchanges: list[Exchange]
     prices: list[tuple[int, Tariff]]
 
-    def all(self) -> list[Told]:
+    def all(self) -> list[StationReport]:
         """Return every session."""
-        return [each for station in self.told.values() for each in station]
+        return [each for station in self.reports.values() for each in station]
 
 
 def contract_named(pki: PkiTree, emaid: str, at: datetime) -> Credentials:
@@ -155,7 +155,7 @@ class Days:
         self._free = {(station, evse): self._begin_ms for station in self._stations for evse in EVSES}
         self._registers = dict.fromkeys(self._free, (20_000_000, 500_000))
         self._drivers = dict.fromkeys(self._contracts, self._begin_ms)
-        self._told: dict[str, list[Told]] = {}
+        self._reports: dict[str, list[StationReport]] = {}
         self._exchanges: list[Exchange] = []
         euros, francs = (self._tariff(currency, version) for version, currency in enumerate(("EUR", "CHF"), 1))
         self._prices = [(self._begin_ms, euros), (change_ms, francs)]
@@ -166,7 +166,7 @@ class Days:
         for _ in range(count):
             self._next()
         end_ms = max(self._free.values()) + DAY
-        self.world = World(self._begin_ms, end_ms, self._told, self._exchanges, self._prices)
+        self.world = World(self._begin_ms, end_ms, self._reports, self._exchanges, self._prices)
 
     def _tariff(self, currency: str, version: int) -> Tariff:
         slots = tuple(
@@ -177,8 +177,8 @@ class Days:
     def _in_force(self, at_ms: int) -> Tariff:
         return next(tariff for from_ms, tariff in reversed(self._prices) if from_ms <= at_ms)
 
-    def _tell(self, told: Told) -> None:
-        self._told.setdefault(told.station, []).append(told)
+    def _report(self, report: StationReport) -> None:
+        self._reports.setdefault(report.station, []).append(report)
 
     def _next(self) -> None:
         """Add a true session, and perhaps a lie beside it."""
@@ -198,13 +198,13 @@ class Days:
         true = self._session(name, place, contract, begin_ms, minutes * MINUTE, power_w, feeds_back=feeds_back)
         if plain:
             true = replace(true, story=None, session="")
-        self._tell(true)
+        self._report(true)
         last = true.readings[-1]
         self._free[place] = self._drivers[contract] = last.utc_ms
         self._registers[place] = last.import_mwh, last.export_mwh
         if kind:
             lie = self._lie(kind, true, self._registers[place])
-            self._tell(lie)
+            self._report(lie)
             if (lie.station, lie.evse) == place and lie.readings[-1].utc_ms > last.utc_ms and kind != "ahead":
                 self._free[place] = lie.readings[-1].utc_ms + HOUR  # no vehicle was there meanwhile
 
@@ -218,7 +218,7 @@ class Days:
         power_w: int,
         *,
         feeds_back: bool = False,
-    ) -> Told:
+    ) -> StationReport:
         """Return what a vehicle and a charger sign together; prices may change in its middle."""
         station, evse = place
         session_id = bytes.fromhex(f"{name:0>16}")
@@ -239,9 +239,9 @@ class Days:
             made.flow(-9_000, MINUTE)
         made.end()
         story = delivered(made)
-        return Told(name, station, evse, contract, story.readings, story, session_id.hex())
+        return StationReport(name, station, evse, contract, story.readings, story, session_id.hex())
 
-    def _lie(self, kind: str, true: Told, left: tuple[int, int]) -> Told:
+    def _lie(self, kind: str, true: StationReport, left: tuple[int, int]) -> StationReport:
         """Return what a station says beside a true session, after which its meter stood at `left`."""
         place, lasts_ms = (true.station, true.evse), true.readings[-1].utc_ms - true.readings[0].utc_ms
         self._number += 1
@@ -283,7 +283,7 @@ class Days:
         story = rewritten(true.story, moved, true.readings[-1].utc_ms + by_ms)
         return replace(false, readings=readings, story=story, session=session)
 
-    def _false_journal(self, kind: str, false: Told) -> Told:
+    def _false_journal(self, kind: str, false: StationReport) -> StationReport:
         """Return a lying journal beside a transaction that is true: without its contract, or at prices of before."""
         place = false.station, false.evse
         begin, end = false.readings[0], false.readings[-1]

@@ -35,7 +35,7 @@ from csms.stations.store import touch
 from csms.tokens import store as tokens
 from csms.tokens.rules import Terms, Token
 from pki_tools.tree import PkiTree
-from tests.csms.days import HOUR, LIES, Days, Told, World
+from tests.csms.days import HOUR, LIES, Days, StationReport, World
 from tests.csms.db.books import KEY
 from tests.csms.killable import BackendProcess, no_survivors
 from tests.csms.settlement.journals import booted, delivery
@@ -61,10 +61,10 @@ def _no_survivors() -> Iterator[None]:
         yield
 
 
-def transaction_of(told: Told) -> Iterator[Message]:
+def transaction_of(report: StationReport) -> Iterator[Message]:
     """Yield the events of a session's transaction, as of a station that was offline."""
-    last = len(told.readings) - 1
-    chosen = [each for place, each in enumerate(told.readings) if place % 2 == 0 or place == last]
+    last = len(report.readings) - 1
+    chosen = [each for place, each in enumerate(report.readings) if place % 2 == 0 or place == last]
     for number, reading in enumerate(chosen):
         at = format_time(reading.utc_ms)
         registers = (("Import", reading.import_mwh), ("Export", reading.export_mwh))
@@ -75,25 +75,25 @@ def transaction_of(told: Told) -> Iterator[Message]:
             "triggerReason": "MeterValuePeriodic",
             "seqNo": number,
             "offline": True,
-            "transactionInfo": {"transactionId": told.name},
-            "evse": {"id": told.evse, "connectorId": 1},
+            "transactionInfo": {"transactionId": report.name},
+            "evse": {"id": report.evse, "connectorId": 1},
             "meterValue": [{"timestamp": at, "sampledValue": values}],
         }
         if number == 0:
-            payload["idToken"] = {"idToken": told.contract, "type": "eMAID"}
+            payload["idToken"] = {"idToken": report.contract, "type": "eMAID"}
         yield "TransactionEvent", payload
 
 
-def journal_of(told: Told, pieces: int) -> Iterator[Message]:
+def journal_of(report: StationReport, pieces: int) -> Iterator[Message]:
     """Yield the certificates of a session's journal, and its lines in pieces."""
-    assert told.story is not None
-    named = {"stationId": told.station, "sessionId": told.session}
-    chains = {"charger": told.story.charger, "contract": told.story.contract}
+    assert report.story is not None
+    named = {"stationId": report.station, "sessionId": report.session}
+    chains = {"charger": report.story.charger, "contract": report.story.contract}
     coded = {name: [base64.b64encode(each).decode() for each in chain] for name, chain in chains.items()}
     yield _transfer("JournalCertificates", named | coded)
-    for begin in range(0, len(told.story.lines), pieces):
-        lines = list(told.story.lines[begin : begin + pieces])
-        yield _transfer("JournalEntries", delivery(lines, told.session, told.station))
+    for begin in range(0, len(report.story.lines), pieces):
+        lines = list(report.story.lines[begin : begin + pieces])
+        yield _transfer("JournalEntries", delivery(lines, report.session, report.station))
 
 
 def _transfer(message: str, data: dict[str, Any]) -> Message:
@@ -107,13 +107,18 @@ class TellingStation:
     """
 
     def __init__(
-        self, name: str, told: Sequence[Told], ports: Sequence[int], chance: random.Random, filed: Sequence[Told] = ()
+        self,
+        name: str,
+        report: Sequence[StationReport],
+        ports: Sequence[int],
+        chance: random.Random,
+        filed: Sequence[StationReport] = (),
     ) -> None:
         self.name = name
         self.answered = 0
         self._ports, self._chance = ports, chance
         self._messages: list[Message] = []
-        for each in told:
+        for each in report:
             parts = [list(transaction_of(each))] if each.reported else []
             if each.story is not None:
                 certificates, *lines = journal_of(each, chance.choice((3, 1_000)))
@@ -148,7 +153,7 @@ class TellingStation:
 
 def prepare(store: Store, world: World) -> None:
     """Let the back end know stations, contracts, prices that it has sent, and exchanges of meters that were noted."""
-    for station in world.told:
+    for station in world.reports:
         store.do(touch, station, "ocpp2.1", world.begin_ms)
         for at_ms, tariff in world.prices:
             entry = Entry(sequence=0, utc_ms=at_ms, previous="", data=TariffSet(tariff=tariff), hash="")
@@ -171,40 +176,43 @@ def check(store: Store, world: World) -> Counter[str]:
     lies = {(each.station, each.name) for each in world.all() if each.kind}
     claimed = {each.truth for each in world.all() if each.kind == "elsewhere"}
     true_mwh, owed = Counter[str](), Counter[str]()
-    for told in world.all():
-        disputed = told.name in claimed and told.story is None
-        if told.reported:
-            found = store.do(held.find, told.station, told.name)
-            key = told.station, "transaction", told.name
+    for report in world.all():
+        disputed = report.name in claimed and report.story is None
+        if report.reported:
+            found = store.do(held.find, report.station, report.name)
+            key = report.station, "transaction", report.name
             other = store.do(ledger.contradicted, [key]).get(key)
-            if not told.kind and not disputed:
-                assert found is None, (told, found)
-                true_mwh[told.station] += told.import_mwh
+            if not report.kind and not disputed:
+                assert found is None, (report, found)
+                true_mwh[report.station] += report.import_mwh
             else:
-                assert found is not None, told
+                assert found is not None, report
                 assert found["state"] == "quarantined"
                 assert found["detail"]
-                assert found["reason"] in (LIES[told.kind][0] if told.kind else {"elsewhere"}), (
-                    told,
+                assert found["reason"] in (LIES[report.kind][0] if report.kind else {"elsewhere"}), (
+                    report,
                     found["reason"],
                     found["detail"],
                 )
-                if told.kind not in ALONE and (told.kind, found["reason"]) != ("overlap", "clock"):
-                    assert other is not None, (told, found["reason"], found["detail"])
-                    assert (other.station_id, other.transaction_id) in true | lies if disputed else true, (told, other)
-        if told.story is not None:
-            review = store.do(reviews.get, told.station, told.session)
-            assert review is not None, told
-            posted = store.do(books.of_session, told.station, told.session)
-            if told.kind:
-                assert review.state == "quarantined", (told.kind, review)
-                assert review.reason in LIES[told.kind][1], (told, review)
+                if report.kind not in ALONE and (report.kind, found["reason"]) != ("overlap", "clock"):
+                    assert other is not None, (report, found["reason"], found["detail"])
+                    assert (other.station_id, other.transaction_id) in true | lies if disputed else true, (
+                        report,
+                        other,
+                    )
+        if report.story is not None:
+            review = store.do(reviews.get, report.station, report.session)
+            assert review is not None, report
+            posted = store.do(books.of_session, report.station, report.session)
+            if report.kind:
+                assert review.state == "quarantined", (report.kind, review)
+                assert review.reason in LIES[report.kind][1], (report, review)
                 assert review.detail
                 assert posted == []
             else:
-                assert review.state == "booked", (told, review)
+                assert review.state == "booked", (report, review)
                 ((_, _, posting),) = posted
-                right = settle_journal(b"".join(told.story.lines), told.session).posting
+                right = settle_journal(b"".join(report.story.lines), report.session).posting
                 assert sorted(posting.entries, key=repr) == sorted(right.entries, key=repr)
                 owed.update(_owed(posting))
     counted = Counter[str]()
@@ -214,7 +222,7 @@ def check(store: Store, world: World) -> Counter[str]:
     booked = {each.unit: each.amount for each in store.do(books.sums).entries if each.account == "driver"}
     assert booked == dict(owed)
     assert store.do(ledger.booked_contradictions, None, 10) == []
-    return Counter(told.kind or "true" for told in world.all())
+    return Counter(report.kind or "true" for report in world.all())
 
 
 def _owed(posting: Posting) -> dict[str, int]:
@@ -225,12 +233,12 @@ def _owed(posting: Posting) -> dict[str, int]:
     return dict(found)
 
 
-def correct(store: Store, told: Told, now_ms: int) -> None:
+def correct(store: Store, report: StationReport, now_ms: int) -> None:
     """Correct a price of a booked session, as its operator would."""
-    lines = store.do(records.journal_lines, told.station, told.session)
-    document = json.loads(settle_journal(b"".join(lines), told.session).document)
+    lines = store.do(records.journal_lines, report.station, report.session)
+    document = json.loads(settle_journal(b"".join(lines), report.session).document)
     record = LineCorrected(line=document["lines"][0]["id"], price=1_000, reason="agreed", by="operator")
-    made = correct_journal(told.station, told.session, lines, record, now_ms, KEY)
+    made = correct_journal(report.station, report.session, lines, record, now_ms, KEY)
     stored = made.row, made.before, made.lines, made.settled.posting, made.settled.document
     store.do(books.save_corrected, *stored, now_ms, UTC, made.receipt)
 
@@ -258,8 +266,8 @@ async def test_what_is_booked_is_what_happened_though_nodes_are_killed(
             next(each for each in world.all() if each.session and bool(each.kind) == lies) for lies in (False, True)
         ]
         stations = [
-            TellingStation(name, told, ports, random.Random(f"{seed} {name}"), filed)
-            for name, told in world.told.items()
+            TellingStation(name, report, ports, random.Random(f"{seed} {name}"), filed)
+            for name, report in world.reports.items()
         ]
         running = [asyncio.create_task(each.run()) for each in stations]
         for _ in range(kills):
@@ -291,7 +299,7 @@ async def test_what_is_booked_is_what_happened_though_nodes_are_killed(
         (true, false) = filed
         correct(store, true, world.end_ms)
         corrected = store.do(books.sums)
-        for told in (true, false):
-            await TellingStation(told.station, [told], ports, chance).run()
+        for report in (true, false):
+            await TellingStation(report.station, [report], ports, chance).run()
         assert store.do(books.sums) == corrected
         assert len(store.do(books.of_session, true.station, true.session)) == 3

@@ -19,7 +19,7 @@ from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.evse import AllowPower, Bay, Indicate, Lock, Plug, Power, Restart, TokenPresented
 from v2g_station.blocks.settings import StationSettings
 from v2g_station.blocks.transactions.transactions import MeterSample
-from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendFrame, StationCommand
+from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendToCsms, StationCommand
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout, TerminalLayout
 from v2g_station.station import StationCore
 
@@ -363,7 +363,7 @@ class Bench:
         self.writes += any(action.durable for action in kept)
         for action in actions:
             match action:
-                case SendFrame(text=text):
+                case SendToCsms(text=text):
                     if self.connected:
                         self._receive(text)
                 case Connect():

@@ -12,7 +12,7 @@ from tests.later import later
 from tests.station.bench import SOCKET, Bench, Refused, at
 from tests.station.profiles import limit, put
 from tests.station.tariffs import assigned, station, tariff
-from v2g_station.blocks.connection.outbox import OutboxEntry
+from v2g_station.blocks.connection.outbox import QueuedMessage
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
 STEPS = (
@@ -218,7 +218,7 @@ def test_what_was_given_up_is_kept_although_the_program_starts_again() -> None:
 def test_a_whole_queue_that_cannot_be_read_is_set_aside() -> None:
     """As after a firmware that wrote it otherwise: what comes next is sent, what was there is kept for a human."""
     found = Bench(evses=(SOCKET,))
-    entry = msgspec.json.encode(OutboxEntry(action="TransactionEvent", body=b"{}", group="t"))
+    entry = msgspec.json.encode(QueuedMessage(action="TransactionEvent", body=b"{}", group="t"))
     found.saved["outbox"] = {f"{number:012d}": entry for number in range(1, 3001)}
     found.power_loss()
     found.plug()

@@ -45,7 +45,7 @@ class Keep(msgspec.Struct, frozen=True):
     durable: bool = True
 
 
-class SendFrame(msgspec.Struct, frozen=True):
+class SendToCsms(msgspec.Struct, frozen=True):
     """Send this text frame to the CSMS."""
 
     text: str
@@ -75,7 +75,7 @@ class StationCommand(Fact, frozen=True, kw_only=True):
     """Base of commands to the hardware, which are facts for the charger's own cores."""
 
 
-Action = Keep | SendFrame | Connect | Disconnect | StationCommand | Observe
+Action = Keep | SendToCsms | Connect | Disconnect | StationCommand | Observe
 
 Answer = Message | V2GError
 Then = Callable[[Answer], None]
@@ -293,7 +293,7 @@ class Kernel:
 
     # -- commands and observation
 
-    def do(self, command: StationCommand | Connect | Disconnect | SendFrame) -> None:
+    def do(self, command: StationCommand | Connect | Disconnect | SendToCsms) -> None:
         """Add an action."""
         self.actions.append(command)
 

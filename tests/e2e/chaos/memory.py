@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from v2g.ocpp.messages.transactions import TransactionEventRequest
-from v2g_station.blocks.connection.outbox import OutboxEntry
+from v2g_station.blocks.connection.outbox import QueuedMessage
 from v2g_station.kernel.kernel import Keep
 from v2g_station.store import StationStore
 
@@ -62,7 +62,7 @@ class MortalMemory:
         self._floating.clear()
         for each in kept:
             if each.collection == "outbox" and each.body is not None:
-                entry = msgspec.json.decode(each.body, type=OutboxEntry)
+                entry = msgspec.json.decode(each.body, type=QueuedMessage)
                 if entry.action == "TransactionEvent" and entry.attempts == 0:
                     self._noted(msgspec.json.decode(entry.body, type=TransactionEventRequest))
 

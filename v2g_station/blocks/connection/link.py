@@ -24,7 +24,7 @@ from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer
 from v2g.ocpp.rpc import Send as RpcSend
 from v2g.ocpp.times import parse_time
-from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Kernel, SendFrame, Then
+from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Kernel, SendToCsms, Then
 
 BOOT_WAIT: Final = 30.0
 """Seconds between boot notifications if the CSMS leaves the interval to the station (B02.FR.07, B03.FR.05)."""
@@ -372,7 +372,7 @@ class CsmsLink:
             for action in actions:
                 match action:
                     case RpcSend(text=text):
-                        self._k.do(SendFrame(text))
+                        self._k.do(SendToCsms(text))
                     case Called():
                         self._serve(peer, action)
                     case Answered(id=identifier, request=request, response=response):
@@ -414,7 +414,7 @@ class CsmsLink:
         peer.answer(called.id, answer)
         for action in peer.actions():
             if isinstance(action, RpcSend):
-                self._k.do(SendFrame(action.text))
+                self._k.do(SendToCsms(action.text))
             elif isinstance(action, Observe):
                 self._k.actions.append(action)
 

@@ -30,7 +30,7 @@ OTHER_ATTEMPTS: Final = 3
 Kind = Literal["event", "other"]
 
 
-class OutboxEntry(msgspec.Struct, frozen=True, kw_only=True):
+class QueuedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A queued message. `group` is its transaction; `spare` marks a reading, which may be dropped, `updated` an event
     that neither begins nor ends a transaction."""
 
@@ -45,7 +45,7 @@ class OutboxEntry(msgspec.Struct, frozen=True, kw_only=True):
 class RefusedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """An undeliverable message, and the CSMS's last answer."""
 
-    entry: OutboxEntry
+    entry: QueuedMessage
     reason: str
 
 
@@ -55,7 +55,7 @@ class CsmsOutbox:
     def __init__(self, kernel: Kernel, *, limit: int = MAX_EVENTS) -> None:
         self._k = kernel
         self._limit = limit
-        self._entries: dict[str, OutboxEntry] = dict(sorted(kernel.stored("outbox", OutboxEntry).items()))
+        self._entries: dict[str, QueuedMessage] = dict(sorted(kernel.stored("outbox", QueuedMessage).items()))
         self._refused = list(kernel.stored("refused", RefusedMessage))
         self._next = int(max((*self._entries, *self._refused), default="0")) + 1  # keys are never reused
         self._old = max(self._entries, default="")
@@ -83,7 +83,7 @@ class CsmsOutbox:
         self._next += 1
         body = msgspec.json.encode(request)
         updated = isinstance(request, TransactionEventRequest) and request.event_type == "Updated"
-        entry = OutboxEntry(action=action_of(request), body=body, group=group, spare=spare, updated=updated)
+        entry = QueuedMessage(action=action_of(request), body=body, group=group, spare=spare, updated=updated)
         self._entries[key] = entry
         self._k.keep("outbox", key, entry)
         if len(self._entries) > self._limit:
@@ -114,7 +114,7 @@ class CsmsOutbox:
         self._rested()
         self._old = max(self._entries, default=self._old)
 
-    def _read(self, entry: OutboxEntry, *, offline: bool) -> Message | None:
+    def _read(self, entry: QueuedMessage, *, offline: bool) -> Message | None:
         """Return a message as defined by the negotiated version."""
         try:
             request = typed_json.decode_kept(entry.body, request_type(entry.action))
@@ -165,7 +165,7 @@ class CsmsOutbox:
     def _rested(self) -> None:
         self._resting = False
 
-    def _set_aside(self, key: str, entry: OutboxEntry, reason: str) -> None:
+    def _set_aside(self, key: str, entry: QueuedMessage, reason: str) -> None:
         """Stop delivering a transaction event; it stays on disk for manual settlement."""
         if entry.action == "TransactionEvent":
             self._refused.append(key)

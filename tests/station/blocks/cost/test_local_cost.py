@@ -36,7 +36,7 @@ from v2g_station.blocks.cost.tariffs import ShowTariff
 from v2g_station.blocks.evse import Power
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
-from v2g_station.kernel.kernel import Keep, SendFrame
+from v2g_station.kernel.kernel import Keep, SendToCsms
 
 START = datetime.fromtimestamp(START_MS / 1000, UTC)
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -277,7 +277,7 @@ def test_no_cost_is_sent_that_is_not_kept_first() -> None:
     found._carry_out = lambda actions: (batches.append(actions), carry_out(actions))[1]  # type: ignore[method-assign]
     begin(found)
     for actions in batches:
-        sent = [each for each in actions if isinstance(each, SendFrame) and '"TransactionEvent"' in each.text]
+        sent = [each for each in actions if isinstance(each, SendToCsms) and '"TransactionEvent"' in each.text]
         kept = {each.collection for each in actions if isinstance(each, Keep)}
         if sent and "outbox" in kept:
             assert "costs" in kept
