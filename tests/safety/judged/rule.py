@@ -244,8 +244,8 @@ class Judge:
             follow_s += LITTLE_S
         many, little = charge_w * 1.05 + 550, discharge_w * 1.05 + 550
         over = self._since.over
-        if stuck and self._mains:
-            power_w, line_ma = 0, ()  # nothing is left but to tell the vehicle
+        if stuck and (self._mains or self.strays):
+            power_w, line_ma = 0, ()  # no contactor, no stage: nothing is left but to tell the vehicle
         self._blame(over("charge", power_w > many, follow_s, now), f"{power_w} W into it, {charge_w:.0f} allowed")
         self._blame(over("back", -power_w > little, follow_s, now), f"{-power_w} W back, {discharge_w:.0f} allowed")
         lag_s = 5.5 if self._mains else POWER_S + LOWERED_S

@@ -737,7 +737,7 @@ class Play(VehicleRig):
 
     @property
     def _closes_soon(self) -> bool:
-        return self.station.label.startswith("DC_PreCharge")
+        return self.station.label.startswith(("DC_PreCharge", "PreCharge"))
 
     async def do_unplug(self) -> None:
         """Pull the plug, and the pilot is what shows it to the vehicle, and its data link; or lift the device off the
