@@ -242,7 +242,7 @@ class GridChanged(Fact, frozen=True):
 
 
 class SetpointChanged(Fact, frozen=True):
-    """The back end requests a power; None withdraws the request."""
+    """The back end requests a power, which calls a vehicle out of standby; None withdraws the request."""
 
     setpoint: Setpoint | None
 
@@ -267,14 +267,6 @@ class StopRequested(Fact, frozen=True):
 
 class PauseRequested(Fact, frozen=True):
     """Operator or grid request a pause: energy comes later, the session stays."""
-
-
-class ServiceRenegotiationRequested(Fact, frozen=True):
-    """The vehicle is to select services again."""
-
-
-class StandbyEnded(Fact, frozen=True):
-    """A vehicle in standby may charge or discharge again."""
 
 
 class MeteringConfirmationRequested(Fact, frozen=True):

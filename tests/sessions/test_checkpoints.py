@@ -27,6 +27,7 @@ from v2g.energy.settlement.report import Report
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.signed_meter import sign_meter
 from v2g.errors import VerificationError
+from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.d20.signed_requests import read_confirmation
 from v2g.iso15118.engine.v2gtp import HEADER_SIZE, PayloadType
 
@@ -263,7 +264,7 @@ def test_services_that_are_selected_again_continue_the_numbers(pki: PkiTree) -> 
     joined = make(pki)
     joined.run(lambda: joined.exported_mwh() > 100_000)
     interval(joined)
-    joined.secc.fact(se.ServiceRenegotiationRequested(), joined.now, joined.utc_ms)
+    joined.secc.fact(se.EnergyTransferAllowed(frozenset({ServiceId.DC_BPT})), joined.now, joined.utc_ms)
     joined.settle()
     joined.run()
     assert joined.evcc_reason == "finished"

@@ -12,6 +12,7 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
 from tests.sessions.joined import Joined, make_tariff
+from v2g.energy.limits import Setpoint
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import ServiceChanged, TariffSet
 from v2g.iso15118.d20.services import ServiceId
@@ -151,7 +152,7 @@ def test_a_vehicle_that_may_not_rest_waits_in_the_loop(join: Join) -> None:
 def test_the_charger_calls_a_resting_vehicle_and_it_comes(join: Join) -> None:
     joined = join(vehicle=vehicle(CHARGE, REST, CHARGE))
     joined.run(lambda: bool(joined.charger_saw("power", "standby")))
-    tell_charger(joined, se.StandbyEnded())
+    tell_charger(joined, se.SetpointChanged(Setpoint(power_w=10_000, source="csms")))
     joined.run(lambda: bool(joined.charger_saw("power", "standby_left")))
     joined.run()
     assert joined.evcc_reason == "finished"
@@ -176,8 +177,8 @@ def test_services_are_selected_anew_and_the_session_goes_on(join: Join, asks: st
     joined.run(charging(joined))
     if asks == "vehicle":
         tell_vehicle(joined, ev.StopRequested("driver", reselect=True))
-    else:
-        tell_charger(joined, se.ServiceRenegotiationRequested())
+    else:  # what the vehicle has is still allowed, another service no more
+        tell_charger(joined, se.EnergyTransferAllowed(frozenset({ServiceId.DC_BPT})))
     joined.run()
     assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
     assert len(joined.vehicle_saw("service", "selected")) == 2
@@ -240,7 +241,7 @@ def test_what_is_allowed_holds_beyond_a_pause(join: Join) -> None:
     first.run()
     second = join(before=first)
     second.run(charging(second))
-    tell_charger(second, se.ServiceRenegotiationRequested())
+    tell_vehicle(second, ev.StopRequested("driver", reselect=True))
     second.run()
     assert [each["services"] for each in second.charger_saw("service", "offered")] == ["2"]
 

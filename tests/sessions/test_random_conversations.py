@@ -31,6 +31,7 @@ from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.session import Command, Fact
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
@@ -162,9 +163,9 @@ class Conversations(RuleBasedStateMachine):
             (
                 se.RenegotiationRequested(),
                 se.MeteringConfirmationRequested(),
-                se.ServiceRenegotiationRequested(),
+                se.EnergyTransferAllowed(frozenset({ServiceId.AC, ServiceId.DC})),
+                se.EnergyTransferAllowed(frozenset(ServiceId)),
                 se.PauseRequested(),
-                se.StandbyEnded(),
                 se.StopRequested("remote"),
                 se.SetpointChanged(None),
                 se.SetpointChanged(Setpoint(power_w=-4_000, source="csms")),

@@ -301,10 +301,11 @@ class SeccSession(ChargerSession, Session20):
             case ports.PauseRequested():
                 if self._config.pause:
                     self._ask_pause()
-            case ports.ServiceRenegotiationRequested():
-                self._reselect()
-            case ports.StandbyEnded():
-                if isinstance(self._stage, Charging) and self._stage.standby:
+            case ports.SetpointChanged():
+                called = bool(fact.setpoint and fact.setpoint.power_w)
+                rested = not (self._limits.setpoint and self._limits.setpoint.power_w)
+                super()._take(fact, before)
+                if called and rested and isinstance(self._stage, Charging) and self._stage.standby:
                     self._notify("ExitStandby")
             case _:
                 super()._take(fact, before)

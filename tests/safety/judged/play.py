@@ -403,9 +403,7 @@ def _framed(payload: bytes) -> bytes:
 
 SIMPLE: Final[Mapping[str, Callable[[], Any]]] = {
     "PauseRequested": ports.PauseRequested,
-    "StandbyEnded": ports.StandbyEnded,
     "RenegotiationRequested": ports.RenegotiationRequested,
-    "ServiceRenegotiationRequested": ports.ServiceRenegotiationRequested,
     "MeteringConfirmationRequested": ports.MeteringConfirmationRequested,
     "HardwareFault": lambda: ports.HardwareFault("stage_tripped"),
 }

@@ -231,12 +231,19 @@ def test_standby_is_not_granted_where_it_is_not_configured_or_nothing_was_starte
     assert power(bench, cm.ChargeProgress.Standby).response_code.name == "WARNING_StandbyNotAllowed"
 
 
-def test_the_charger_calls_a_vehicle_out_of_standby(make_bench: Make) -> None:
+def requested(power_w: int | None) -> ports.SetpointChanged:
+    return ports.SetpointChanged(None if power_w is None else Setpoint(power_w=power_w, source="csms"))
+
+
+def test_a_requested_power_calls_a_vehicle_out_of_standby(make_bench: Make) -> None:
     bench = make_bench().reach(State.DC_CHARGE_LOOP)
-    bench.fact(ports.StandbyEnded())
+    bench.fact(requested(-5_000))
     assert bench.go("DC_ChargeLoopReq").evse_status is None  # it is not in standby
     power(bench, cm.ChargeProgress.Standby)
-    bench.fact(ports.StandbyEnded())
+    for fact in (requested(-4_000), requested(0), requested(None)):
+        bench.fact(fact)
+        assert bench.go("DC_ChargeLoopReq").evse_status is None  # it rests by its own wish, or no power is requested
+    bench.fact(requested(-4_000))
     assert bench.go("DC_ChargeLoopReq").evse_status.evse_notification is EvseNotification.ExitStandby
     power(bench, cm.ChargeProgress.Start)
     assert bench.go("DC_ChargeLoopReq").evse_status is None
@@ -303,7 +310,7 @@ def test_before_authorization_there_is_nothing_to_go_back_to(make_bench: Make, s
 
 def test_the_charger_asks_for_other_services(make_bench: Make) -> None:
     bench = make_bench().reach(State.DC_CHARGE_LOOP)
-    bench.fact(ports.ServiceRenegotiationRequested())
+    bench.fact(ports.EnergyTransferAllowed(frozenset({DC})))
     status = bench.go("DC_ChargeLoopReq").evse_status
     assert status.evse_notification is EvseNotification.ServiceRenegotiation
     power(bench, cm.ChargeProgress.Stop)

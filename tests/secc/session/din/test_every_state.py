@@ -173,7 +173,7 @@ def test_facts_that_come_at_any_time_do_no_harm(din: DinBench, state: State) -> 
         ports.SetpointChanged(None),
         ports.MeteringConfirmationRequested(),
         ports.RenegotiationRequested(),
-        ports.ServiceRenegotiationRequested(),
+        ports.EnergyTransferAllowed(frozenset({2})),
         ports.PauseRequested(),
         ports.StopRequested("remote"),
     )
