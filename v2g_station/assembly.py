@@ -111,9 +111,7 @@ class Blocks:
         priced = stored_prices(kernel)
         self.tariffs = StationTariffs(kernel, evses, self.cache, self.monitors, priced)
         reserved = self.reservations.made_ms
-        self.local_costs = LocalCosts(
-            kernel, evses, sessions, self.tariffs, priced, read, reserved=reserved, managed=managed
-        )
+        self.local_costs = LocalCosts(kernel, sessions, self.tariffs, priced, read, reserved=reserved, managed=managed)
         self.tariff_cost = TariffCost(kernel, sessions, self.local_costs)
         self.data_collector = DataCollector(kernel, evses, read)
         self.diagnostics = Diagnostics(

@@ -16,7 +16,6 @@ from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.times import format_time
 from v2g_station.assembly import Blocks
 from v2g_station.blocks.connection.link import CsmsLink
-from v2g_station.blocks.cost.local_cost import TariffRefused
 from v2g_station.blocks.der.der import GridEvent
 from v2g_station.blocks.diagnostics.diagnostics import LogProgress, problem_event
 from v2g_station.blocks.evse import (
@@ -67,7 +66,6 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
         MeterSigns: blocks.sessions.signature,
         ExternalLimit: blocks.external_limits.take,
         GridEvent: blocks.der.grid_event,
-        TariffRefused: blocks.local_costs.refused,
         UpstreamLoad: blocks.load_balancing.measured,
         PriorityChargingRequested: blocks.priority.requested,
         DriverLimit: blocks.transaction_limits.driver,

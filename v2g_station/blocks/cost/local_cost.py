@@ -5,14 +5,13 @@ cost, some carry it. In between the meter is polled every `Interval[Tariff]` sec
 event, in one step, so that a power failure loses neither.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
 
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import OcppError, RefusedError
-from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.tariff_cost import (
@@ -47,12 +46,6 @@ class ShowCost(StationCommand, frozen=True, kw_only=True):
     text: str = ""
 
 
-class TariffRefused(Fact, frozen=True, kw_only=True):
-    """The driver rejects the displayed tariff (I07.FR.30, .31, I08.FR.20, .21)."""
-
-    evse_id: int
-
-
 class LocalCosts:
     """Prices the transactions of one station, which are `priced`. `read` returns an EVSE's meter sample; if the charger
     manages the transactions (`managed`), it comes with each event. `reserved` returns when a reservation was made."""
@@ -60,7 +53,6 @@ class LocalCosts:
     def __init__(
         self,
         kernel: Kernel,
-        evses: Mapping[int, Evse],
         sessions: EvseSessions,
         tariffs: StationTariffs,
         priced: dict[str, Priced],
@@ -70,7 +62,6 @@ class LocalCosts:
         managed: bool,
     ) -> None:
         self._k = kernel
-        self._evses = evses
         self._sessions = sessions
         self._tariffs = tariffs
         self._read = read
@@ -79,8 +70,7 @@ class LocalCosts:
         self._reserved = reserved
         self._all = priced
         self._unpriced = set(kernel.stored_text("unpriced"))
-        """Transactions that have no tariff here until they end: their drivers have rejected it, or the CSMS prices
-        them."""
+        """Transactions that have no tariff here until they end: the CSMS prices them."""
         self.answers: dict[str, Handler] = {"ChangeTransactionTariff": self._change}
         sessions.on_event.append(self.event)
         sessions.on_ended.append(self._ended)
@@ -139,7 +129,7 @@ class LocalCosts:
         id_token = self._payer(evse, record)
         if id_token is None or not self._tariffs.enabled or self._k.version == "2.0.1":
             return None
-        if record.transaction_id in self._unpriced:  # a charger's transaction goes on until its session has ended
+        if record.transaction_id in self._unpriced:
             return None
         driver = self._tariffs.driver(id_token)
         if driver is not None and driver.tariff is None:
@@ -268,16 +258,6 @@ class LocalCosts:
             self._k.keep("terms", name, found.terms)
         self._show_tariff(evse, tariff)
         self._sessions.update(evse, "TariffChanged")
-
-    def refused(self, fact: TariffRefused) -> None:
-        """Handle a rejected tariff: no tariff, no cost, no energy."""
-        evse = self._evses[fact.evse_id]
-        if evse.authorization is None and not self._managed:
-            return
-        if evse.record is not None:
-            self._forget(evse.record.transaction_id)
-            self._mark_unpriced(evse.record.transaction_id)
-        self._sessions.end_authorization(evse, "TariffNotAccepted", "DeAuthorized")
 
     # -- time and meter
 

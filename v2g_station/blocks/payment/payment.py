@@ -93,9 +93,6 @@ class CardPayments:
                 self._show(fact.evse_id, "rejected")
             case terminal.AuthorizationIncreased():
                 self._increased(fact)
-            case terminal.PaymentStopped():
-                if (payment := self._book.all.get(fact.psp_ref)) is not None:
-                    self._stop(payment)
             case terminal.PaymentSettled():
                 self._book.settled(fact)
             case terminal.PaymentReleased():
@@ -114,7 +111,10 @@ class CardPayments:
         mine = [p for p in self._book.all.values() if fact.card and p.card == fact.card and _open(p)]
         running = next((p for p in mine if fact.evse_id in (None, p.evse_id)), None)
         if running is not None:
-            self._stop(running)
+            if running.phase == "asked":  # C19, C20: the driver ends the wait for the CSMS, or the charging
+                self._book.cancel(running, notify=True)
+            else:
+                self._authorizer.let_go(running.id_token)
             return
         if not self._can_begin(fact.evse_id):
             self._show(fact.evse_id, "rejected")
@@ -125,13 +125,6 @@ class CardPayments:
         self._reading[fact.evse_id or 0] = amount
         self._k.after(f"payment.card.{fact.evse_id or 0}", ANSWER_S, partial(self._unread, fact.evse_id))
         self._k.do(terminal.AuthorizeCard(evse_id=fact.evse_id, card=fact.card, amount=amount))
-
-    def _stop(self, payment: CardPayment) -> None:
-        """End the charging, or the wait for the CSMS, at the driver's request (C19, C20)."""
-        if payment.phase == "asked":
-            self._book.cancel(payment, notify=True)
-        else:
-            self._authorizer.let_go(payment.id_token)
 
     def _can_begin(self, evse_id: int | None) -> bool:
         model = self._k.model

@@ -50,12 +50,6 @@ class AuthorizationIncreased(Fact, frozen=True, kw_only=True):
     approved: bool
 
 
-class PaymentStopped(Fact, frozen=True, kw_only=True):
-    """The driver ends or cancels a payment's charging at the terminal (C19, C20)."""
-
-    psp_ref: str
-
-
 class PaymentSettled(Fact, frozen=True, kw_only=True):
     """The outcome of a settlement (C21, C22). `info` is the reason of a failure; receipts are the terminal's."""
 

@@ -394,8 +394,6 @@ class ManagedSessions(EvseSessions):
         """Have the charger end what the CSMS, or a card or button at the charger, ends."""
         del id_token
         if evse.record is not None:
-            if trigger == "TariffNotAccepted":  # the end of a session has another trigger (I07.FR.30)
-                self.update(evse, trigger)
             self._stop(evse.record, CAUSES.get(reason, "remote"), trigger, reason)
         elif evse.authorization is not None:
             self._withdraw(evse)

@@ -54,7 +54,6 @@ _TRIGGERS_201: Final[Mapping[TriggerReason, TriggerReason]] = MappingProxyType(
         "RunningCost": "MeterValueClock",
         "SoCLimitReached": "EnergyLimitReached",
         "TariffChanged": "ChargingStateChanged",
-        "TariffNotAccepted": "ChargingStateChanged",
         "TxResumed": "ChargingStateChanged",
     }
 )

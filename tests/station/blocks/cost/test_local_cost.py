@@ -31,7 +31,7 @@ from tests.station.tariffs import (
     total,
 )
 from v2g.ocpp.messages.authorization import AuthorizeRequest, IdToken
-from v2g_station.blocks.cost.local_cost import ShowCost, TariffRefused
+from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.cost.tariffs import ShowTariff
 from v2g_station.blocks.evse import Power
 from v2g_station.blocks.transactions.managed import ManagedSessions
@@ -499,50 +499,11 @@ def test_a_cost_that_cannot_be_worked_out_is_a_problem_until_one_could() -> None
     assert [value for value, _ in problems()] == ["true", "false"]
 
 
-def test_a_tariff_that_is_refused_at_a_charger_ends_its_session() -> None:
-    charger = Charger()
-    charger.bench.ask("SetDefaultTariff", evseId=0, tariff=tariff("T1", 0.5))
-    charger.start(0)
-    charger.bench.fact(TariffRefused(evse_id=1))
-    assert (
-        "tariffId" not in charger.bench.expect("TransactionEvent", triggerReason="TariffNotAccepted")["transactionInfo"]
-    )
-    charger.update(500, charging_state="SuspendedEV")  # until the session has ended
-    assert "costDetails" not in charger.end(1000)
-    charger.start(1000)
-    assert charger.bench.all("TransactionEvent")[-1]["transactionInfo"]["tariffId"] == "T1"
-
-
-def test_a_tariff_that_was_refused_stays_so_when_the_program_starts_again() -> None:
-    charger = Charger()
-    charger.bench.ask("SetDefaultTariff", evseId=0, tariff=tariff("T1", 0.5))
-    charger.start(0)
-    charger.bench.fact(TariffRefused(evse_id=1))
-    again = Charger(charger.bench.saved)
-    again.update(500, charging_state="Charging")
-    assert "tariffId" not in again.bench.all("TransactionEvent")[-1]["transactionInfo"]
-    once_more = Charger(again.bench.saved)
-    assert "costDetails" not in once_more.end(1000)
-    assert not once_more.bench.saved["unpriced"]
-    once_more.start(1000)
-    assert once_more.bench.all("TransactionEvent")[-1]["transactionInfo"]["tariffId"] == "T1"
-
-
-def test_a_refused_tariff_takes_the_authorization_away() -> None:
-    found = station(tariff())
-    begin(found)
-    found.fact(TariffRefused(evse_id=1))
-    event = found.expect("TransactionEvent", triggerReason="TariffNotAccepted")
-    assert event["transactionInfo"]["stoppedReason"] == "DeAuthorized"
-
-
 def test_what_is_unpriced_is_forgotten_with_a_transaction_that_a_restart_ends() -> None:
-    found = station(tariff("T0"), variables={"TxCtrlr.TxStopPoint": "EVConnected"})
-    found.plug()
-    found.present()
-    found.fact(TariffRefused(evse_id=1))
+    found = station(tariff("T0"), variables={FAILED: "CentralCost", MAX: "3"})
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted"}, "tariff": many(4)}
+    begin(found)
     assert len(found.saved["unpriced"]) == 1
-    found.expect("TransactionEvent", triggerReason="TariffNotAccepted")
     found.saved["unpriced"]["of a transaction that is lost"] = b""
     found.power_loss()
     assert not found.saved["unpriced"]
@@ -722,16 +683,6 @@ def test_a_change_is_for_who_was_authorized_after_the_start() -> None:
     found.present()
     assert change(found, tariff("T2"))["status"] == "Accepted"
     assert [each["idTokens"] for each in assigned(found)] == [["TAG-1"]]
-
-
-def test_a_tariff_that_is_refused_where_nobody_is_authorized_changes_nothing() -> None:
-    found = station(tariff(), start="EVConnected")
-    found.plug()
-    found.clear()
-    found.fact(TariffRefused(evse_id=1))
-    found.nothing("TransactionEvent")
-    found.present()
-    assert found.expect("TransactionEvent", triggerReason="Authorized")["transactionInfo"]["tariffId"] == "T1"
 
 
 def test_the_tariff_is_shown_in_the_driver_s_language() -> None:

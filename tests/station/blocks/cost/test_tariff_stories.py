@@ -27,7 +27,7 @@ from tests.station.tariffs import (
     tariff_of,
     total,
 )
-from v2g_station.blocks.cost.local_cost import ShowCost, TariffRefused
+from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.cost.tariffs import ShowTariff
 
 CONDITIONS = "TariffCostCtrlr.ConditionsSupported[Tariff]"
@@ -238,21 +238,6 @@ def test_a_cached_driver_has_his_tariff_again() -> None:
     found.present()
     found.back()
     assert tariff_of(found.expect("TransactionEvent", eventType="Started")) == "MSP"  # I08.FR.05
-
-
-def test_a_driver_who_refuses_pays_nothing_and_gets_nothing() -> None:
-    found = station(tariff())
-    begin(found)
-    found.fact(TariffRefused(evse_id=1))
-    event = found.expect("TransactionEvent", triggerReason="TariffNotAccepted")
-    assert (event["eventType"], event["transactionInfo"]["stoppedReason"]) == ("Ended", "DeAuthorized")
-    assert "costDetails" not in event
-    assert not found.allowed()
-    before = station(tariff())
-    before.present()
-    before.fact(TariffRefused(evse_id=1))  # I08.FR.21: no transaction yet
-    before.plug()
-    before.nothing("TransactionEvent")
 
 
 def test_a_driver_reads_what_he_will_pay_before_he_plugs_in() -> None:

@@ -12,7 +12,6 @@ from tests.station.till import PAID, Till
 from tests.station.web_payments import PAID as PAID_ON_WEB
 from tests.station.web_payments import code_of, start, web
 from v2g.ocpp.messages.transactions import TransactionLimit
-from v2g_station.blocks.cost.local_cost import TariffRefused
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested
 
 LED: dict[str, Any] = {"evses": (FIXED,), "managed": True}
@@ -131,13 +130,3 @@ def test_a_limit_of_zero_is_no_limit_that_nobody_set() -> None:
     found.wait(600)
     assert found.station.transaction_limits._limits.get(1, TransactionLimit()) == TransactionLimit()
     assert last(found, RemoteStopRequested) is None
-
-
-def test_a_driver_who_refuses_the_tariff_is_deauthorized() -> None:
-    """I07.FR.30."""
-    found = Bench("2.1", **LED)
-    start(found)
-    begin(found, "a", emaid="")
-    found.fact(TariffRefused(evse_id=1))
-    found.expect("TransactionEvent", eventType="Updated", triggerReason="TariffNotAccepted")
-    assert last(found, RemoteStopRequested) == RemoteStopRequested(reference="a", cause="deauthorized")
