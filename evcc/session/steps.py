@@ -5,8 +5,9 @@ response (or the wake-up) and a context, and returns a `Step`. No handler has st
 be tested against every message.
 """
 
-from collections.abc import Callable
-from typing import ClassVar, Concatenate, Final, Generic, ParamSpec, Self, TypeVar
+from collections import ChainMap
+from collections.abc import Callable, Hashable, MutableMapping
+from typing import Any, ClassVar, Final, Generic, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -17,7 +18,6 @@ from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe, Scalar
 
 L = TypeVar("L")
-P = ParamSpec("P")
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -78,13 +78,72 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 StageT = TypeVar("StageT", bound=Stage)
 StepT = TypeVar("StepT", bound=Step)
+ContextT = TypeVar("ContextT", bound=Context)
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+HandlerT = TypeVar("HandlerT")
+
+OnResponse: TypeAlias = Callable[[StageT, RequestT, ResponseT, ContextT], StepT]
+OnWake: TypeAlias = Callable[[StageT, RequestT, ContextT], StepT]
+OnContactor: TypeAlias = Callable[[StageT, ContextT], StepT]
 
 
-def at(
-    stage: type[StageT], handler: Callable[Concatenate[StageT, P], StepT]
-) -> tuple[type[Stage], Callable[..., StepT]]:
-    """Return the entry of a table of handlers: a stage, and what handles an event at it."""
-    return stage, handler
+def _at(table: MutableMapping[Hashable, HandlerT], *keys: Hashable) -> Callable[[Any], Any]:
+    def register(handler: HandlerT) -> HandlerT:
+        table.update(dict.fromkeys(keys, handler))
+        return handler
+
+    return register
+
+
+class Handlers(Generic[ContextT, StepT]):
+    """A vehicle's whole behaviour: each handler registers itself, beside its code. An edition's own handlers precede
+    the `common` ones."""
+
+    def __init__(self, common: Self | None = None) -> None:
+        self._responses: ChainMap[Hashable, OnResponse[Any, Any, Any, ContextT, StepT]] = ChainMap()
+        self._wakes: ChainMap[Hashable, OnWake[Any, Any, ContextT, StepT]] = ChainMap()
+        self._contactor: ChainMap[Hashable, OnContactor[Any, ContextT, StepT]] = ChainMap()
+        if common is not None:
+            self._responses.maps.append(common._responses)
+            self._wakes.maps.append(common._wakes)
+            self._contactor.maps.append(common._contactor)
+
+    def on_response(
+        self, stage: type[StageT], response: type[Element] | None = None
+    ) -> Callable[
+        [OnResponse[StageT, RequestT, ResponseT, ContextT, StepT]],
+        OnResponse[StageT, RequestT, ResponseT, ContextT, StepT],
+    ]:
+        """Register what handles the response that a stage awaits; where there are several, that of this type."""
+        return _at(self._responses, (stage, response))
+
+    def on_wake(
+        self, *stages: type[StageT]
+    ) -> Callable[[OnWake[StageT, RequestT, ContextT, StepT]], OnWake[StageT, RequestT, ContextT, StepT]]:
+        """Register what repeats the request after the pause of a stage."""
+        return _at(self._wakes, *stages)
+
+    def on_contactor(
+        self, stage: type[StageT], *, closed: bool
+    ) -> Callable[[OnContactor[StageT, ContextT, StepT]], OnContactor[StageT, ContextT, StepT]]:
+        """Register what follows once the contactor that a stage awaits has closed, or opened."""
+        return _at(self._contactor, (stage, closed))
+
+    def response(self, stage: Stage, request: Element, response: Element, context: ContextT) -> StepT:
+        """Return the step that follows from a response to the stage's request."""
+        kind = type(stage)
+        handle = self._responses.get((kind, type(response))) or self._responses[kind, None]
+        return handle(stage, request, response, context)
+
+    def wake(self, stage: Stage, request: Element | None, context: ContextT) -> StepT:
+        """Return the step after the pause of a stage; `request` is the last one."""
+        return self._wakes[type(stage)](stage, request, context)
+
+    def contactor(self, stage: Stage, context: ContextT, *, closed: bool) -> StepT | None:
+        """Return the step once the contactor has moved, None at a stage that does not await it."""
+        handle = self._contactor.get((type(stage), closed))
+        return None if handle is None else handle(stage, context)
 
 
 def seen(stage: str, name: str, **data: Scalar) -> Observe:

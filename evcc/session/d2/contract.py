@@ -3,7 +3,7 @@
 from typing import Final
 
 from evcc.session.contracts import emaid
-from evcc.session.d2.stages import PresentingContract
+from evcc.session.d2.stages import HANDLERS, PresentingContract
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Authorizing, Step
@@ -23,6 +23,7 @@ def present(context: MessageContext) -> Step:
     return Step(stage=PresentingContract(), request=request)
 
 
+@HANDLERS.on_response(PresentingContract)
 def on_details(
     stage: PresentingContract, request: PaymentDetailsReq, response: PaymentDetailsRes, context: MessageContext
 ) -> Step:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from evcc.session.contracts import Contract, Provisioning, emaid, rejection, usable
 from evcc.session.d2.contract import SIGNED_ID, present
-from evcc.session.d2.stages import FetchingContract
+from evcc.session.d2.stages import HANDLERS, FetchingContract
 from evcc.session.ports import StoreContract
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
@@ -104,6 +104,7 @@ def fetch(parameter_set: int, context: MessageContext) -> Step:
     return Step(stage=FetchingContract(), request=request, signature=signatures.sign(request, key), observed=(asked,))
 
 
+@HANDLERS.on_response(FetchingContract)
 def on_contract(
     stage: FetchingContract,
     request: Element,

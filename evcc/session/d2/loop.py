@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from evcc.session import program, steps
 from evcc.session.d2.contract import SIGNED_ID
-from evcc.session.d2.stages import Confirming, Disconnecting, Lowering, Renegotiating
+from evcc.session.d2.stages import HANDLERS, Confirming, Disconnecting, Lowering, Renegotiating
 from evcc.session.d2.vocabulary import VOCABULARY, tuple_id
 from evcc.session.ports import OpenContactor, SetCpState
 from evcc.session.steps import seen
@@ -15,7 +15,7 @@ from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.schedule import is_over
 from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, RampingDown, Step
 from evcc.session.v2g_message.status import status_of, wanted_end
-from evcc.session.v2g_message.stop import ask_nothing, ramping_down, still_flowing, stop
+from evcc.session.v2g_message.stop import ask_nothing, ramping_down, repeat_nothing, still_flowing, stop
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages.charging import ChargingStatusReq, ChargingStatusRes, CurrentDemandReq, CurrentDemandRes
@@ -28,12 +28,14 @@ SOONEST_MS: Final = 60_000
 """A schedule that ends sooner is followed for so long before the vehicle asks for another one."""
 
 
+@HANDLERS.on_response(Looping)
 def on_dc_loop(stage: Looping, request: CurrentDemandReq, response: CurrentDemandRes, context: MessageContext) -> Step:
     """Follow limits and status, and the charger's requests for a receipt and for other parameters."""
     step = loop.on_loop(stage, request, response, context)
     return _following(stage, step, response.dc_evse_status, response, context)
 
 
+@HANDLERS.on_response(Looping, ChargingStatusRes)
 def on_ac_loop(
     stage: Looping, request: ChargingStatusReq, response: ChargingStatusRes, context: MessageContext
 ) -> Step:
@@ -77,6 +79,7 @@ def _to_confirm(response: CurrentDemandRes | ChargingStatusRes, context: Message
     return response.meter_info if response.receipt_required and context.contract else None
 
 
+@HANDLERS.on_response(RampingDown)
 def on_ramping_down(
     stage: RampingDown, request: Element, response: CurrentDemandRes | ChargingStatusRes, context: MessageContext
 ) -> Step:
@@ -87,6 +90,7 @@ def on_ramping_down(
     return _confirm(stage, reading, context, stage.ending)
 
 
+@HANDLERS.on_wake(Looping)
 def repeat_loop(stage: Looping, request: Element | None, context: MessageContext) -> Step:
     """The pause is over: ask for other parameters if needs have changed or the schedule has ended, pause, or go on."""
     schedule = stage.plan.schedule
@@ -114,6 +118,10 @@ def renegotiate(stage: Looping, context: MessageContext) -> Step:
     return replace(ask_nothing(lowered, context), observed=(seen("schedule", "renegotiating"),))
 
 
+HANDLERS.on_wake(Lowering)(repeat_nothing)
+
+
+@HANDLERS.on_response(Lowering)
 def on_lowering(
     stage: Lowering, request: Element, response: CurrentDemandRes | ChargingStatusRes, context: MessageContext
 ) -> Step:
@@ -125,6 +133,7 @@ def on_lowering(
     return still_flowing(stage, response, context) or asked
 
 
+@HANDLERS.on_response(Renegotiating)
 def on_renegotiating(
     stage: Renegotiating, request: PowerDeliveryReq, response: PowerDeliveryRes, context: MessageContext
 ) -> Step:
@@ -136,11 +145,12 @@ def on_renegotiating(
     if ending is not None:
         return stop(stage, context, ending)
     if context.choice is not None and context.choice.phases:
-        return on_disconnected(stage, context)
+        return on_disconnected(Disconnecting(), context)
     return Step(stage=Disconnecting(), commands=(SetCpState(PilotState.B), OpenContactor()))
 
 
-def on_disconnected(stage: Renegotiating | Disconnecting, context: MessageContext) -> Step:
+@HANDLERS.on_contactor(Disconnecting, closed=False)
+def on_disconnected(stage: Disconnecting, context: MessageContext) -> Step:
     """Send the parameters."""
     return Step(stage=Parametrizing(again=True), request=VOCABULARY.parameters(context))
 
@@ -159,6 +169,7 @@ def _confirm(
     return Step(stage=Confirming(stage, ending), request=receipt, signature=sign(receipt, context.contract.key))
 
 
+@HANDLERS.on_response(Confirming)
 def on_confirmed(
     stage: Confirming, request: MeteringReceiptReq, response: MeteringReceiptRes, context: MessageContext
 ) -> Step:

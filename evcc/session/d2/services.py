@@ -5,7 +5,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.session.d2 import contract, installation
-from evcc.session.d2.stages import Detailing
+from evcc.session.d2.stages import HANDLERS, Detailing
 from evcc.session.settings import OnBoardChargerConfig
 from evcc.session.steps import seen
 from evcc.session.v2g_message import setup
@@ -30,6 +30,7 @@ _ENERGY: Final = {"DC": _DC, "DC_BPT": _DC, "AC": _AC, "AC_BPT": _AC}
 """Service of the vehicle's configuration -> energy transfer modes, best first."""
 
 
+@HANDLERS.on_response(Discovering)
 def on_services(
     stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, context: MessageContext
 ) -> Step:
@@ -43,6 +44,7 @@ def on_services(
     return _next(Detailing(response, asked), context)
 
 
+@HANDLERS.on_response(Detailing)
 def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDetailRes, context: MessageContext) -> Step:
     """Choose a parameter set of a service, the first of Internet access; then examine the next one."""
     if response.service_id == request.service_id == CONTRACT_SERVICE:
@@ -111,6 +113,7 @@ def _select(stage: Detailing, context: MessageContext) -> Step:
     )
 
 
+@HANDLERS.on_response(Selecting)
 def on_selected(
     stage: Selecting, request: PaymentServiceSelectionReq, response: PaymentServiceSelectionRes, context: MessageContext
 ) -> Step:

@@ -6,31 +6,21 @@ from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits
 from evcc.session.contracts import Contract, Provisioning, ranked
-from evcc.session.d2 import contract, installation, loop, services
-from evcc.session.d2.stages import (
-    KINDS,
-    Confirming,
-    Detailing,
-    Disconnecting,
-    FetchingContract,
-    Lowering,
-    PresentingContract,
-    Renegotiating,
-)
+from evcc.session.d2 import contract, installation, loop, services  # noqa: F401 - handlers register themselves
+from evcc.session.d2.stages import HANDLERS, KINDS, Lowering
 from evcc.session.d2.vocabulary import VOCABULARY
 from evcc.session.edition import Connection
 from evcc.session.paused import PausedSession
 from evcc.session.ports import BatteryState, NeedsChanged, SetCpState, StopRequested
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Stage, seen
-from evcc.session.v2g_message import energy, handlers, stages
+from evcc.session.v2g_message import energy
 from evcc.session.v2g_message.context import MessageContext
-from evcc.session.v2g_message.handlers import Handlers, OnResponse
 from evcc.session.v2g_message.safety import V2gMessages
 from evcc.session.v2g_message.session import MessageVehicle
 from evcc.session.v2g_message.stages import Authorizing, Ending, Looping, Parametrizing, Starting, Step, fail
 from evcc.session.v2g_message.status import wanted_end
-from evcc.session.v2g_message.stop import repeat_nothing, stop
+from evcc.session.v2g_message.stop import stop
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.charts import Family
@@ -49,6 +39,7 @@ from v2g.safety.output import UNBOUNDED
 # -- The charge parameters of ISO 15118-2: with alternating current energy begins at once after them
 
 
+@HANDLERS.on_response(Parametrizing)
 def on_parameters(
     stage: Parametrizing,
     request: ChargeParameterDiscoveryReq,
@@ -93,13 +84,6 @@ PROTOCOL: Final = AppProtocol(
 """The edition in the handshake, where it is the only one."""
 
 
-def _by_current(stage: Stage, request: Element, response: Element, context: MessageContext) -> Step:
-    """Handle the response of the loop by the kind of current."""
-    ac = context.choice is not None and context.choice.phases
-    handle: OnResponse = loop.on_ac_loop if ac else loop.on_dc_loop
-    return handle(stage, request, response, context)
-
-
 class Vehicle2(MessageVehicle, Session2):
     """See MessageVehicle; its timers are those of `config.timers_2`.
 
@@ -111,24 +95,7 @@ class Vehicle2(MessageVehicle, Session2):
     kinds = KINDS
     timing = MESSAGES
     vocabulary = VOCABULARY
-    handlers = Handlers(
-        {
-            **handlers.ON_RESPONSE,
-            stages.Discovering: services.on_services,
-            Detailing: services.on_detail,
-            stages.Selecting: services.on_selected,
-            FetchingContract: installation.on_contract,
-            PresentingContract: contract.on_details,
-            stages.Parametrizing: on_parameters,
-            stages.Looping: _by_current,
-            stages.RampingDown: loop.on_ramping_down,
-            Lowering: loop.on_lowering,
-            Renegotiating: loop.on_renegotiating,
-            Confirming: loop.on_confirmed,
-        },
-        {**handlers.ON_WAKE, stages.Looping: loop.repeat_loop, Lowering: repeat_nothing},
-        {**handlers.ON_FACT, (Disconnecting, False): loop.on_disconnected},
-    )
+    handlers = HANDLERS
 
     def __init__(
         self,

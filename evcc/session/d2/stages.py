@@ -2,8 +2,9 @@
 
 from typing import ClassVar, Final
 
-from evcc.session.steps import LeavingLoop, Stage, StageKinds
+from evcc.session.steps import Handlers, LeavingLoop, Stage, StageKinds
 from evcc.session.v2g_message import stages
+from evcc.session.v2g_message.context import COMMON
 from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, RampingDown
 from v2g.iso15118.d2.messages.common import ServiceDiscoveryRes
 from v2g.iso15118.d2.messages.data_types import SelectedService
@@ -60,3 +61,5 @@ def _is_powered(stage: Stage) -> bool:
 
 
 KINDS: Final = StageKinds(stages.ENDING, stages.CLOSING, _is_powered)
+
+HANDLERS: Final = Handlers(COMMON)

@@ -25,6 +25,9 @@ from evcc.session.d20.stages import (
     Starting,
     Step,
     fail,
+    on_contactor,
+    on_response,
+    on_wake,
 )
 from evcc.session.d20.starting import begin
 from evcc.session.d20.stop import stop
@@ -62,6 +65,7 @@ from v2g.iso15118.d20.messages.dc import (
 from v2g.iso15118.d20.quantities import PHASES, on_lines
 
 
+@on_response(Parametrizing)
 def on_parameters(
     stage: Parametrizing,
     request: DC_ChargeParameterDiscoveryReq,
@@ -92,6 +96,7 @@ def on_parameters(
     return exchanged
 
 
+@on_response(Scheduling)
 def on_schedule(
     stage: Scheduling, request: ScheduleExchangeReq, response: ScheduleExchangeRes, context: RequestContext
 ) -> Step:
@@ -125,6 +130,7 @@ def on_schedule(
     return replace(step, observed=(*noted, *step.observed), needs=agreed.needs)
 
 
+@on_wake(Scheduling)
 def repeat_schedule(stage: Scheduling, request: ScheduleExchangeReq, context: RequestContext) -> Step:
     """Request the plan again."""
     return Step(stage=stage, request=ask.schedule(stage.plan.choice, context))
@@ -135,11 +141,13 @@ def ask_cable_check(stage: CableChecking, context: RequestContext) -> Step:
     return Step(stage=stage, request=DC_CableCheckReq(header=context.header()))
 
 
+@on_wake(CableChecking)
 def repeat_cable_check(stage: CableChecking, request: DC_CableCheckReq, context: RequestContext) -> Step:
     """Request the state of the insulation test."""
     return ask_cable_check(stage, context)
 
 
+@on_response(CableChecking)
 def on_cable_check(
     stage: CableChecking, request: DC_CableCheckReq, response: DC_CableCheckRes, context: RequestContext
 ) -> Step:
@@ -163,6 +171,7 @@ def ask_pre_charge(stage: PreCharging, context: RequestContext) -> Step:
     )
 
 
+@on_wake(PreCharging)
 def repeat_pre_charge(stage: PreCharging, request: DC_PreChargeReq, context: RequestContext) -> Step:
     """Check whether the voltage is reached; it has been measured at the inlet meanwhile."""
     if matched(context):
@@ -170,6 +179,7 @@ def repeat_pre_charge(stage: PreCharging, request: DC_PreChargeReq, context: Req
     return ask_pre_charge(stage, context)
 
 
+@on_response(PreCharging)
 def on_pre_charge(
     stage: PreCharging, request: DC_PreChargeReq, response: DC_PreChargeRes, context: RequestContext
 ) -> Step:
@@ -182,6 +192,7 @@ def on_pre_charge(
     return Step(stage=stage, commands=(reported,), wait=context.config.timing.poll_pause_s)
 
 
+@on_contactor(ClosingContactor, closed=True)
 def on_closed(stage: ClosingContactor, context: RequestContext) -> Step:
     """The battery is connected: send Finished once."""
     step = ask_pre_charge(PreCharging(stage.plan, connected=True), context)
@@ -189,6 +200,7 @@ def on_closed(stage: ClosingContactor, context: RequestContext) -> Step:
     return replace(step, observed=(observed,))
 
 
+@on_response(Starting)
 def on_started(stage: Starting, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext) -> Step:
     """Energy may flow."""
     if reaction(response) not in (Reaction.GO_ON, Reaction.NOTE):
@@ -209,6 +221,7 @@ _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
 """(bidirectional, dynamic) -> the control mode required in the charger's response (V2G20-1600)."""
 
 
+@on_response(Parametrizing, AC_ChargeParameterDiscoveryRes)
 def on_ac_parameters(
     stage: Parametrizing,
     request: AC_ChargeParameterDiscoveryReq,
@@ -227,6 +240,7 @@ def on_ac_parameters(
     return ask.exchange(stage.choice, limits, context)
 
 
+@on_response(Looping, AC_ChargeLoopRes)
 def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRes, context: RequestContext) -> Step:
     """Draw or feed back the charge point's target, never more than the vehicle requests (V2G20-1600)."""
     choice, mode = stage.plan.choice, response.cl_res_control_mode

@@ -13,7 +13,7 @@ from evcc.session.d20 import requests as ask
 from evcc.session.d20.payment import pay
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.response_policy import Reaction, reaction
-from evcc.session.d20.stages import Ending, FetchingContracts, Step
+from evcc.session.d20.stages import Ending, FetchingContracts, Step, on_response, on_wake
 from evcc.session.d20.stop import stop
 from evcc.session.ports import StoreContract
 from evcc.session.steps import Stage, seen
@@ -68,12 +68,14 @@ def _ask(stage: FetchingContracts, context: RequestContext, *observed: Observe) 
     return Step(stage=msgspec.structs.replace(stage, polls=0), request=request, observed=(*observed, asked))
 
 
+@on_wake(FetchingContracts)
 def repeat_installation(stage: FetchingContracts, request: CertificateInstallationReq, context: RequestContext) -> Step:
     """Send the same request again (V2G20-1972)."""
     header = context.header(request.header.signature)
     return Step(stage=stage, request=msgspec.structs.replace(request, header=header))
 
 
+@on_response(FetchingContracts)
 def on_installation(
     stage: FetchingContracts,
     request: CertificateInstallationReq,

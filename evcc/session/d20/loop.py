@@ -28,6 +28,8 @@ from evcc.session.d20.stages import (
     Standby,
     Step,
     fail,
+    on_response,
+    on_wake,
 )
 from evcc.session.d20.stop import ask_nothing, still_flowing, still_looping, stop
 from evcc.session.paused import PausedChoice
@@ -97,6 +99,7 @@ def resume_loop(stage: Looping, context: RequestContext) -> Step:
     return ask_loop(replace(stage, standby=Standby.OFF) if stage.standby is Standby.ON else stage, context)
 
 
+@on_wake(Looping)
 def repeat_loop(stage: Looping, request: ChargeLoopReq, context: RequestContext) -> Step:
     """The pause is over."""
     return ask_loop(stage, context)
@@ -167,6 +170,7 @@ def _standby(stage: Looping, context: RequestContext, *, wanted: bool) -> Step |
     return None
 
 
+@on_response(EnteringStandby)
 def on_standby(
     stage: EnteringStandby, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
 ) -> Step:
@@ -259,6 +263,7 @@ def power_at(schedule: PowerSchedule, left_ms: int, lines: int = 3) -> int:
     return 0
 
 
+@on_response(Looping)
 def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRes, context: RequestContext) -> Step:
     """Report flow and meter, and follow the charger's notification."""
     choice = stage.plan.choice
@@ -363,6 +368,7 @@ def _confirm(stage: Looping, meter: MeterInfo, response: ChargeLoopRes, context:
     return Step(stage=stage, wait=context.config.timing.loop_pause_s, beside=beside)
 
 
+@on_response(Confirming)
 def on_confirmed(
     stage: Confirming, request: MeteringConfirmationReq, response: MeteringConfirmationRes, context: RequestContext
 ) -> Step:
@@ -389,6 +395,7 @@ def leave(stage: Looping, progress: ChargeProgress, context: RequestContext) -> 
     return ask_nothing(Lowering(stage, steps.until(context), progress), context)
 
 
+@on_response(Lowering)
 def on_lowering(stage: Lowering, request: ChargeLoopReq, response: ChargeLoopRes, context: RequestContext) -> Step:
     """Leave the loop once no current flows, unless the charger wants to end the session."""
     stage = still_looping(stage, response)
@@ -408,6 +415,7 @@ def on_lowering(stage: Lowering, request: ChargeLoopReq, response: ChargeLoopRes
     )
 
 
+@on_response(Renegotiating)
 def on_renegotiating(
     stage: Renegotiating, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
 ) -> Step:

@@ -22,6 +22,8 @@ from evcc.session.d20.stages import (
     Pairing,
     Parametrizing,
     Step,
+    on_response,
+    on_wake,
 )
 from evcc.session.d20.starting import begin_cable_check
 from evcc.session.d20.stop import leave_place, session_stop, stop
@@ -74,6 +76,7 @@ def ask_check_in(choice: PausedChoice, context: RequestContext) -> Step:
     return Step(stage=CheckingIn(choice), request=_check_in(EvCheckInStatus.CheckIn, None, context))
 
 
+@on_response(CheckingIn)
 def on_check_in(
     stage: CheckingIn, request: VehicleCheckInReq, response: VehicleCheckInRes, context: RequestContext
 ) -> Step:
@@ -91,6 +94,7 @@ def on_check_in(
     return Step(stage=stage, commands=(DriveIn(response.target_distance),), observed=(guided,), wait=again)
 
 
+@on_wake(CheckingIn)
 def repeat_check_in(stage: CheckingIn, request: VehicleCheckInReq, context: RequestContext) -> Step:
     """Report that the vehicle is still on its way."""
     return Step(stage=stage, request=_check_in(EvCheckInStatus.Processing, request.vehicle_travel, context))
@@ -103,11 +107,13 @@ def on_check_in_drove(stage: CheckingIn, fact: DroveIn, context: RequestContext)
     return Step(stage=replace(stage, in_place=fact.in_place), request=request)
 
 
+@on_wake(CheckingOut)
 def repeat_check_out(stage: CheckingOut, request: VehicleCheckOutReq, context: RequestContext) -> Step:
     """Repeat the request."""
     return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Processing, context))
 
 
+@on_response(CheckingOut)
 def on_check_out(
     stage: CheckingOut, request: VehicleCheckOutReq, response: VehicleCheckOutRes, context: RequestContext
 ) -> Step:
@@ -151,6 +157,7 @@ def in_place(choice: PausedChoice, context: RequestContext) -> Step:
 # -- above a coil -------------------------------------------------------------------------------------------------
 
 
+@on_response(FindingPlace)
 def on_place(
     stage: FindingPlace,
     request: Element,
@@ -206,6 +213,7 @@ def on_drove(stage: FindingPlace, fact: DroveIn, context: RequestContext) -> Ste
     return Step(stage=there, request=request)
 
 
+@on_wake(FindingPlace)
 def repeat_place(stage: FindingPlace, request: Element, context: RequestContext) -> Step:
     """Repeat the request."""
     is_wireless = stage.choice.family is Family.WPT
@@ -231,6 +239,7 @@ def on_observed(stage: Pairing, device_id: int, context: RequestContext) -> Step
     return Step(stage=reported, request=ask.pair(context, device_id, done=True))
 
 
+@on_response(Pairing)
 def on_pairing(stage: Pairing, request: WPT_PairingReq, response: WPT_PairingRes, context: RequestContext) -> Step:
     """Continue once paired; end the session above another charger's device."""
     if response.alternative_secc_list is not None:
@@ -247,12 +256,14 @@ def on_pairing(stage: Pairing, request: WPT_PairingReq, response: WPT_PairingRes
     return Step(stage=stage, wait=context.config.timing.poll_pause_s)
 
 
+@on_wake(Pairing)
 def repeat_pairing(stage: Pairing, request: WPT_PairingReq, context: RequestContext) -> Step:
     """Repeat the request."""
     observed = stage.observed if stage.method in OBSERVED_BY_VEHICLE else None
     return Step(stage=stage, request=ask.pair(context, observed, done=stage.done))
 
 
+@on_response(Parametrizing, WPT_ChargeParameterDiscoveryRes)
 def on_parameters(
     stage: Parametrizing,
     request: WPT_ChargeParameterDiscoveryReq,
@@ -270,6 +281,7 @@ def on_parameters(
     return ask.exchange(stage.choice, limits, context)
 
 
+@on_response(Aligning)
 def on_alignment(
     stage: Aligning, request: WPT_AlignmentCheckReq, response: WPT_AlignmentCheckRes, context: RequestContext
 ) -> Step:
@@ -292,11 +304,13 @@ def _start(stage: Aligning, context: RequestContext) -> Step:
     return replace(ask.power_start(stage.plan, context), commands=(SetPowerLimits(0, 0),))
 
 
+@on_wake(Aligning)
 def repeat_alignment(stage: Aligning, request: WPT_AlignmentCheckReq, context: RequestContext) -> Step:
     """Repeat the request."""
     return Step(stage=stage, request=ask.align(context, aligned=stage.aligned))
 
 
+@on_response(Looping, WPT_ChargeLoopRes)
 def on_loop(stage: Looping, request: WPT_ChargeLoopReq, response: WPT_ChargeLoopRes, context: RequestContext) -> Step:
     """Receive power; a fault at the primary device stops it automatically (WARNING_WPT)."""
     meter = response.meter_info or stage.meter
@@ -325,6 +339,7 @@ def _below(context: RequestContext, *, moving: bool) -> ACDP_VehiclePositioningR
     return ACDP_VehiclePositioningReq(header=context.header(), ev_mobility_status=moving, ev_positioning_support=True)
 
 
+@on_response(ConnectingDevice)
 def on_connection(
     stage: ConnectingDevice, request: ACDP_ConnectReq, response: ACDP_ConnectRes, context: RequestContext
 ) -> Step:
@@ -335,11 +350,13 @@ def on_connection(
     return replace(step, observed=(seen("place", "connected", departure_s=departure_s(context)), *step.observed))
 
 
+@on_wake(ConnectingDevice)
 def repeat_connection(stage: ConnectingDevice, request: ACDP_ConnectReq, context: RequestContext) -> Step:
     """Repeat the request."""
     return Step(stage=stage, request=replace(request, header=context.header()))
 
 
+@on_response(DisconnectingDevice)
 def on_disconnection(
     stage: DisconnectingDevice, request: ACDP_DisconnectReq, response: ACDP_DisconnectRes, context: RequestContext
 ) -> Step:
@@ -349,6 +366,7 @@ def on_disconnection(
     return leave_place(context, stage.ending)
 
 
+@on_wake(DisconnectingDevice)
 def repeat_disconnection(stage: DisconnectingDevice, request: ACDP_DisconnectReq, context: RequestContext) -> Step:
     """Repeat the request."""
     return Step(stage=stage, request=replace(request, header=context.header()))

@@ -8,7 +8,7 @@ import msgspec
 
 from evcc.session.d20 import positioning
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.d20.stages import Detailing, Discovering, Ending, Selecting, Step, fail
+from evcc.session.d20.stages import Detailing, Discovering, Ending, Selecting, Step, fail, on_response
 from evcc.session.d20.stop import stop
 from evcc.session.paused import PausedChoice
 from evcc.session.settings import ServiceConfig
@@ -42,6 +42,7 @@ ENDS_VERSION: Final = 3
 """First version in which the vehicle signs the end of the session."""
 
 
+@on_response(Discovering)
 def on_services(
     stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, context: RequestContext
 ) -> Step:
@@ -74,6 +75,7 @@ def _detail(stage: Detailing, context: RequestContext) -> Step:
     return Step(stage=stage, request=ServiceDetailReq(header=context.header(), service_id=stage.asked))
 
 
+@on_response(Detailing)
 def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDetailRes, context: RequestContext) -> Step:
     """Choose a parameter set, and examine the signed-discharge service if energy may flow back."""
     if response.service_id != stage.asked:
@@ -127,6 +129,7 @@ def _with_added(
     return choice
 
 
+@on_response(Selecting)
 def on_selected(
     stage: Selecting, request: ServiceSelectionReq, response: ServiceSelectionRes, context: RequestContext
 ) -> Step:

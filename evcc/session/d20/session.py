@@ -12,10 +12,9 @@ from msgspec.structs import replace
 
 from evcc.policy.policy import OwnerSettings, OwnPolicy
 from evcc.session.contracts import Contract, Provisioning, ranked
-from evcc.session.d20 import positioning, setup
+from evcc.session.d20 import energy, positioning, services, setup  # noqa: F401 - handlers register themselves
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.discharge import Discharge
-from evcc.session.d20.handlers import ON_FACT, ON_RESPONSE, ON_WAKE
 from evcc.session.d20.loop import renegotiate, wanted_end
 from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.renegotiation import ANSWERS, Turn, plan_anew
@@ -23,6 +22,7 @@ from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.response_policy import Reaction, judge, reaction
 from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.stages import (
+    HANDLERS,
     KINDS,
     Authorizing,
     CheckingIn,
@@ -242,7 +242,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         context = self._request_context()
         finding = None if isinstance(self.stage, self.kinds.ending) else judge(message, context)
         if finding is None:
-            self._apply(ON_RESPONSE[type(self.stage)](self.stage, request, message, context))
+            self._apply(HANDLERS.response(self.stage, request, message, context))
         else:
             self._actions.append(finding.event(name))
             self._apply(stop(self.stage, context, Ending(finding.cause, failed=True)))
@@ -282,7 +282,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             super()._on_timer(name)
 
     def _wake(self) -> None:
-        self._apply(ON_WAKE[type(self.stage)](self.stage, self._last, self._request_context()))
+        self._apply(HANDLERS.wake(self.stage, self._last, self._request_context()))
 
     @property
     def _looping(self) -> Looping | None:
@@ -471,9 +471,9 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
                 super()._on_fact(fact)
 
     def _contactor_moved(self, *, closed: bool) -> None:
-        step = ON_FACT.get((type(self.stage), closed))
+        step = HANDLERS.contactor(self.stage, self._request_context(), closed=closed)
         if step is not None:
-            self._apply(step(self.stage, self._request_context()))
+            self._apply(step)
 
     def _ending(self, cause: str | StopRequested) -> Ending:
         if isinstance(cause, str):

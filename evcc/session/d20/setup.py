@@ -7,7 +7,16 @@ from evcc.session.d20 import requests as ask
 from evcc.session.d20.payment import another, pay
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.response_policy import Reaction, reaction
-from evcc.session.d20.stages import AskingAuthorization, Authorizing, Ending, SettingUp, Step, fail
+from evcc.session.d20.stages import (
+    AskingAuthorization,
+    Authorizing,
+    Ending,
+    SettingUp,
+    Step,
+    fail,
+    on_response,
+    on_wake,
+)
 from evcc.session.d20.stop import stop
 from evcc.session.paused import Resume
 from evcc.session.steps import Negotiating, seen
@@ -26,6 +35,7 @@ from v2g.iso15118.engine.pause import binding
 from v2g.iso15118.engine.session import NO_SESSION
 
 
+@on_response(Negotiating)
 def on_protocol(
     stage: Negotiating, request: SupportedAppProtocolReq, response: SupportedAppProtocolRes, context: RequestContext
 ) -> Step:
@@ -46,6 +56,7 @@ def on_protocol(
     return Step(stage=SettingUp(), request=setup, family=family)
 
 
+@on_response(SettingUp)
 def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetupRes, context: RequestContext) -> Step:
     """Set the session id; a joined session continues with its old services (V2G20-1032)."""
     session_id = response.header.session_id
@@ -74,6 +85,7 @@ def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetu
     )
 
 
+@on_response(AskingAuthorization)
 def on_authorization_setup(
     stage: AskingAuthorization, request: AuthorizationSetupReq, response: AuthorizationSetupRes, context: RequestContext
 ) -> Step:
@@ -83,6 +95,7 @@ def on_authorization_setup(
     return pay(stage, response, context)
 
 
+@on_response(Authorizing)
 def on_authorization(
     stage: Authorizing, request: AuthorizationReq, response: AuthorizationRes, context: RequestContext
 ) -> Step:
@@ -114,6 +127,7 @@ def on_authorization(
     return msgspec.structs.replace(step, observed=(granted, *step.observed))
 
 
+@on_wake(Authorizing)
 def repeat_authorization(stage: Authorizing, request: AuthorizationReq, context: RequestContext) -> Step:
     """Send the same request again; only the time stamp may differ (V2G20-1582)."""
     header = context.header(request.header.signature)

@@ -7,11 +7,11 @@ import msgspec
 
 from evcc.session import steps
 from evcc.session.contracts import Contract
-from evcc.session.d20.request_context import Plan
+from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.paused import PausedChoice
 from evcc.session.ports import NeedsChanged, StoreContract
 from evcc.session.program import IDLE, PowerRequest, ProgramProgress
-from evcc.session.steps import Ended, LeavingLoop, Stage, StageKinds
+from evcc.session.steps import Ended, Handlers, LeavingLoop, Stage, StageKinds
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargeProgress, ChargingSession
@@ -338,3 +338,6 @@ class Step(steps.Step, frozen=True, kw_only=True):
 
 
 fail = Step.failing
+
+HANDLERS: Final = Handlers[RequestContext, Step]()
+on_response, on_wake, on_contactor = HANDLERS.on_response, HANDLERS.on_wake, HANDLERS.on_contactor

@@ -20,6 +20,9 @@ from evcc.session.d20.stages import (
     Stopping,
     Welding,
     fail,
+    on_contactor,
+    on_response,
+    on_wake,
 )
 from evcc.session.ports import SAFE, SAFE_MV, OpenContactor, SetCpState, SetPowerLimits
 from evcc.session.program import IDLE
@@ -79,11 +82,13 @@ def ask_nothing(stage: LeavingLoop[Looping], context: RequestContext) -> Step:
     return Step(stage=stage, request=request, commands=(SetPowerLimits(0, 0),), discharge_w=0)
 
 
+@on_wake(Lowering, RampingDown)
 def repeat_nothing(stage: LeavingLoop[Looping], request: ChargeLoopReq, context: RequestContext) -> Step:
     """The pause is over."""
     return Step(stage=stage, request=ask.charge_loop(stage.looping.plan, context, IDLE))
 
 
+@on_response(RampingDown)
 def on_ramping_down(
     stage: RampingDown, request: ChargeLoopReq, response: ChargeLoopRes, context: RequestContext
 ) -> Step:
@@ -153,6 +158,7 @@ def leave_place(context: RequestContext, ending: Ending) -> Step:
     return session_stop(context, ending)
 
 
+@on_response(PowerStopping)
 def on_power_stopped(
     stage: PowerStopping, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
 ) -> Step:
@@ -164,6 +170,7 @@ def on_power_stopped(
     )
 
 
+@on_contactor(OpeningContactor, closed=False)
 def on_opened(stage: OpeningContactor, context: RequestContext) -> Step:
     """The contactor is open: with direct current verify that it is open (and the charger's)."""
     if context.state is State.SESSION_STOP:
@@ -178,11 +185,13 @@ def ask_welding(stage: Welding, context: RequestContext) -> Step:
     return Step(stage=stage, request=DC_WeldingDetectionReq(header=context.header(), ev_processing=processing))
 
 
+@on_wake(Welding)
 def repeat_welding(stage: Welding, request: DC_WeldingDetectionReq, context: RequestContext) -> Step:
     """Check the voltage again."""
     return ask_welding(stage, context)
 
 
+@on_response(Welding)
 def on_welding(
     stage: Welding, request: DC_WeldingDetectionReq, response: DC_WeldingDetectionRes, context: RequestContext
 ) -> Step:
@@ -198,6 +207,7 @@ def on_welding(
     return Step(stage=stage, wait=context.config.timing.poll_pause_s)
 
 
+@on_response(Stopping)
 def on_session_stopped(
     stage: Stopping, request: SessionStopReq, response: SessionStopRes, context: RequestContext
 ) -> Step:

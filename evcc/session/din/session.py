@@ -7,10 +7,8 @@ from evcc.session.din.vocabulary import VOCABULARY
 from evcc.session.edition import Connection
 from evcc.session.ports import BatteryState
 from evcc.session.settings import SessionConfig
-from evcc.session.steps import seen
-from evcc.session.v2g_message import handlers, stages
-from evcc.session.v2g_message.context import MessageContext
-from evcc.session.v2g_message.handlers import Handlers
+from evcc.session.steps import Handlers, seen
+from evcc.session.v2g_message.context import COMMON, MessageContext
 from evcc.session.v2g_message.safety import V2gMessages
 from evcc.session.v2g_message.session import MessageVehicle
 from evcc.session.v2g_message.stages import Choice, Discovering, Ending, Selecting, Step
@@ -56,7 +54,10 @@ MODES: Final[Mapping[EVSESupportedEnergyTransferType, EVRequestedEnergyTransferT
 }
 """Type on offer -> the vehicle's request; types without direct current are missing."""
 
+HANDLERS: Final = Handlers(COMMON)
 
+
+@HANDLERS.on_response(Discovering)
 def on_services(
     stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, context: MessageContext
 ) -> Step:
@@ -93,7 +94,7 @@ class DinVehicle(MessageVehicle, SessionDin):
 
     timing = MESSAGES
     vocabulary = VOCABULARY
-    handlers = Handlers({**handlers.ON_RESPONSE, stages.Discovering: on_services}, handlers.ON_WAKE, handlers.ON_FACT)
+    handlers = HANDLERS
 
     paused: None = None
 

@@ -1,13 +1,14 @@
 """What handlers of ISO 15118-2 and DIN 70121 know beside their stage, and what their edition provides."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from evcc.session.context import Context, EvseLimits
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import PausedSession
 from evcc.session.plausibility import NO_ERROR
 from evcc.session.program import ProgramProgress
-from evcc.session.v2g_message.stages import Choice, Ending, Plan
+from evcc.session.steps import Handlers
+from evcc.session.v2g_message.stages import Choice, Ending, Plan, Step
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.quirks import Quirk
 from v2g.iso15118.engine.xmldsig import Signature
@@ -95,3 +96,7 @@ class MessageContext(Context, frozen=True, kw_only=True):
         most = self.battery.max_charge_w
         lines = 0 if self.choice is None else self.choice.phases
         return min(most, self.config.on_board_charger.most_w(lines)) if lines else most
+
+
+COMMON: Final = Handlers[MessageContext, Step]()
+"""What both editions do alike."""

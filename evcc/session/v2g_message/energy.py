@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from evcc.session.context import departure_s, matched
 from evcc.session.ports import CloseContactor, Reported, SetCpState
 from evcc.session.steps import seen
-from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.context import COMMON, MessageContext
 from evcc.session.v2g_message.loop import enter_loop
 from evcc.session.v2g_message.stages import (
     CableChecking,
@@ -41,6 +41,7 @@ MOVED_MV: Final = 1_000
 """Least change of an output that is on its way, which may lead away from the battery's voltage first."""
 
 
+@COMMON.on_response(Parametrizing)
 def on_parameters(
     stage: Parametrizing, request: Element, response: ChargeParameterDiscoveryRes, context: MessageContext
 ) -> Step:
@@ -78,6 +79,7 @@ def agreed_event(plan: Plan, context: MessageContext) -> Observe:
     return seen("schedule", "agreed", tuple_id=tuple_id, departure_s=departure_s(context))
 
 
+@COMMON.on_wake(Parametrizing)
 def repeat_parameters(stage: Parametrizing, request: Element, context: MessageContext) -> Step:
     """Ask for limits and schedule again."""
     return Step(stage=stage, request=context.vocabulary.parameters(context))
@@ -94,11 +96,13 @@ def _ask_cable_check(stage: CableChecking, context: MessageContext) -> Step:
     return Step(stage=stage, request=context.vocabulary.cable_check(context))
 
 
+@COMMON.on_wake(CableChecking)
 def repeat_cable_check(stage: CableChecking, request: Element, context: MessageContext) -> Step:
     """Request the state of the insulation test."""
     return _ask_cable_check(stage, context)
 
 
+@COMMON.on_response(CableChecking)
 def on_cable_check(stage: CableChecking, request: Element, response: CableCheckRes, context: MessageContext) -> Step:
     """Wait for the insulation test, then request the battery's voltage."""
     ending = wanted_end(response.dc_evse_status)
@@ -117,11 +121,13 @@ def _ask_pre_charge(stage: PreCharging, context: MessageContext) -> Step:
     return Step(stage=stage, request=context.vocabulary.pre_charge(stage.plan, context))
 
 
+@COMMON.on_wake(PreCharging)
 def repeat_pre_charge(stage: PreCharging, request: Element, context: MessageContext) -> Step:
     """Check whether the voltage is reached; it has been measured at the inlet meanwhile."""
     return _close(stage) if matched(context) else _ask_pre_charge(stage, context)
 
 
+@COMMON.on_response(PreCharging)
 def on_pre_charge(stage: PreCharging, request: Element, response: PreChargeRes, context: MessageContext) -> Step:
     """Close the contactor once the voltages match."""
     ending = wanted_end(response.dc_evse_status)
@@ -139,6 +145,7 @@ def _close(stage: PreCharging) -> Step:
     return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
 
 
+@COMMON.on_contactor(ClosingContactor, closed=True)
 def on_closed(stage: ClosingContactor, context: MessageContext) -> Step:
     """The battery is connected: start the transfer of energy."""
     observed = seen("power", "connected", inlet_mv=context.inlet.voltage_mv, battery_mv=context.battery.voltage_mv)
@@ -147,6 +154,7 @@ def on_closed(stage: ClosingContactor, context: MessageContext) -> Step:
     )
 
 
+@COMMON.on_response(Starting)
 def on_started(stage: Starting, request: Element, response: PowerDeliveryRes, context: MessageContext) -> Step:
     """Energy may flow, unless the charger already wants to stop."""
     ending = wanted_end(response.evse_status)

@@ -8,7 +8,7 @@ from evcc.session import program
 from evcc.session.ports import SetPowerLimits
 from evcc.session.program import PlannedProgram
 from evcc.session.steps import seen
-from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.context import COMMON, MessageContext
 from evcc.session.v2g_message.schedule import allowed_w
 from evcc.session.v2g_message.stages import Ending, Looping, Plan, Step
 from evcc.session.v2g_message.status import followed, wanted_end
@@ -29,6 +29,7 @@ def enter_loop(plan: Plan, context: MessageContext) -> Step:
     return replace(step, observed=(started, *step.observed))
 
 
+@COMMON.on_wake(Looping)
 def repeat_loop(stage: Looping, request: Element | None, context: MessageContext) -> Step:
     """The pause is over."""
     return ask_loop(stage, context)
@@ -82,6 +83,7 @@ def planned_now(made: ChargePlan | None, context: MessageContext) -> PlannedProg
     return PlannedProgram(made.power_at(context.utc_ms), over=context.utc_ms >= made.until_ms)
 
 
+@COMMON.on_response(Looping)
 def on_loop(stage: Looping, request: Element, response: CurrentDemandRes, context: MessageContext) -> Step:
     """Follow the charger's limits, and its status."""
     voltage_mv, current_ma = millivolts(response.evse_present_voltage), milliamperes(response.evse_present_current)

@@ -9,9 +9,9 @@ from evcc.session import plausibility
 from evcc.session.plausibility import NO_ERROR, Implausible
 from evcc.session.ports import SAFE, BatteryState, Reported, StopRequested
 from evcc.session.settings import SessionConfig
-from evcc.session.steps import Stage
+from evcc.session.steps import Handlers, Stage
+from evcc.session.v2g_message import energy, loop, setup  # noqa: F401 - their handlers register themselves
 from evcc.session.v2g_message.context import MessageContext, Vocabulary
-from evcc.session.v2g_message.handlers import Handlers
 from evcc.session.v2g_message.stages import (
     KINDS,
     Choice,
@@ -178,7 +178,7 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
 
     kinds = KINDS
     vocabulary: ClassVar[Vocabulary]
-    handlers: ClassVar[Handlers]
+    handlers: ClassVar[Handlers[MessageContext, Step]]
 
     def __init__(
         self,
@@ -248,7 +248,7 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
                 for quirk in quirks:
                     self._tolerate(quirk)
             if finding is None:
-                return self.handlers.on_response[type(stage)](stage, request, body, context)
+                return self.handlers.response(stage, request, body, context)
         except Iso15118Error as error:
             finding = Implausible("invalid_value", "PhysicalValue", str(error))
             if isinstance(stage, RampingDown):
@@ -315,12 +315,12 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
 
     def _wake(self) -> None:
         context = self._context()
-        self._apply(self.handlers.on_wake[type(self.stage)](self.stage, self._last, context))
+        self._apply(self.handlers.wake(self.stage, self._last, context))
 
     def _contactor_moved(self, *, closed: bool) -> None:
-        handler = self.handlers.on_fact.get((type(self.stage), closed))
-        if handler is not None:
-            self._apply(handler(self.stage, self._context()))
+        step = self.handlers.contactor(self.stage, self._context(), closed=closed)
+        if step is not None:
+            self._apply(step)
 
     def _staying(self) -> Step:
         return Step(stage=self.stage)

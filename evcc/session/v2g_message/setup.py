@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from evcc.session.steps import Negotiating, seen
-from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.context import COMMON, MessageContext
 from evcc.session.v2g_message.stages import Authorizing, Discovering, Parametrizing, Selecting, SettingUp, Step, fail
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
@@ -12,6 +12,7 @@ from v2g.iso15118.engine.v2g_message import SESSION_ID_BYTES, asks_for_new_sessi
 from v2g.iso15118.v2g_message import AuthorizationRes, SessionSetupRes
 
 
+@COMMON.on_response(Negotiating)
 def on_protocol(
     stage: Negotiating, request: SupportedAppProtocolReq, response: SupportedAppProtocolRes, context: MessageContext
 ) -> Step:
@@ -23,6 +24,7 @@ def on_protocol(
     return Step(stage=SettingUp(), request=context.vocabulary.session_setup(context))
 
 
+@COMMON.on_response(SettingUp)
 def on_session(stage: SettingUp, request: Element, response: SessionSetupRes, context: MessageContext) -> Step:
     """Note the session's id, and request its services."""
     session_id = context.session_id
@@ -52,11 +54,13 @@ def on_session(stage: SettingUp, request: Element, response: SessionSetupRes, co
     )
 
 
+@COMMON.on_response(Selecting)
 def on_selected(stage: Selecting, request: Element, response: Element, context: MessageContext) -> Step:
     """Request authorisation by external means."""
     return Step(stage=Authorizing(), request=context.vocabulary.authorize(context))
 
 
+@COMMON.on_response(Authorizing)
 def on_authorization(stage: Authorizing, request: Element, response: AuthorizationRes, context: MessageContext) -> Step:
     """Continue once authorised."""
     if response.evse_processing.value != "Finished":
@@ -71,6 +75,7 @@ def on_authorization(stage: Authorizing, request: Element, response: Authorizati
     )
 
 
+@COMMON.on_wake(Authorizing)
 def repeat_authorization(stage: Authorizing, request: Element, context: MessageContext) -> Step:
     """Ask again whether the vehicle is authorised."""
     return Step(stage=stage, request=context.vocabulary.authorize(context))

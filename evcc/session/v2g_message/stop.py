@@ -8,7 +8,7 @@ from evcc.session import steps
 from evcc.session.ports import SAFE, SAFE_MV, OpenContactor, SetCpState, SetPowerLimits
 from evcc.session.program import IDLE
 from evcc.session.steps import Ended, LeavingLoop, Stage, seen
-from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.context import COMMON, MessageContext
 from evcc.session.v2g_message.stages import (
     Ending,
     Looping,
@@ -78,6 +78,10 @@ def repeat_nothing(stage: LeavingLoop[Looping], request: Element, context: Messa
     return replace(ask_nothing(stage, context), commands=())
 
 
+COMMON.on_wake(RampingDown)(repeat_nothing)
+
+
+@COMMON.on_response(RampingDown)
 def ramping_down(stage: RampingDown, request: Element, response: Element, context: MessageContext) -> Step:
     """Stop power once no current flows, or in any case after the time for it."""
     return still_flowing(stage, response, context) or _power_stop(context, stage.ending)
@@ -96,6 +100,7 @@ def _session_stop(context: MessageContext, ending: Ending) -> Step:
     return Step(stage=Stopping(ending), request=context.vocabulary.session_stop(ending))
 
 
+@COMMON.on_response(PowerStopping)
 def on_power_stopped(stage: PowerStopping, request: Element, response: Element, context: MessageContext) -> Step:
     """The charger has switched off: leave state C and open the contactor."""
     return Step(
@@ -105,6 +110,7 @@ def on_power_stopped(stage: PowerStopping, request: Element, response: Element, 
     )
 
 
+@COMMON.on_contactor(OpeningContactor, closed=False)
 def on_opened(stage: OpeningContactor, context: MessageContext) -> Step:
     """The contactor is open: with direct current verify that it is open (and the charger's)."""
     if context.state is State.SESSION_STOP:
@@ -116,11 +122,13 @@ def _ask_welding(stage: Welding, context: MessageContext) -> Step:
     return Step(stage=stage, request=context.vocabulary.welding_detection(context))
 
 
+@COMMON.on_wake(Welding)
 def repeat_welding(stage: Welding, request: Element, context: MessageContext) -> Step:
     """Check the voltage again."""
     return _ask_welding(stage, context)
 
 
+@COMMON.on_response(Welding)
 def on_welding(stage: Welding, request: Element, response: WeldingDetectionRes, context: MessageContext) -> Step:
     """Repeat until the voltage is gone; a remaining voltage is reported, and ends the session anyway."""
     voltage_mv = max(millivolts(response.evse_present_voltage), context.inlet.voltage_mv)
@@ -132,6 +140,7 @@ def on_welding(stage: Welding, request: Element, response: WeldingDetectionRes, 
     return replace(_session_stop(context, stage.ending), observed=(suspected,))
 
 
+@COMMON.on_response(Stopping)
 def on_session_stopped(stage: Stopping, request: Element, response: Element, context: MessageContext) -> Step:
     """The charger confirms: close."""
     ending = stage.ending
