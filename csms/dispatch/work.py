@@ -52,8 +52,11 @@ from v2g.ocpp.messages.der_control import (
 from v2g.ocpp.times import format_time, parse_time
 
 _BOOTED: Final = "boot_accepted"
+_UNSURE: Final = "setpoint_unsure"
+"""Kind of the feed's event that a station has lost its set-points, or that vehicles, named in its data, may have
+received one after that which replaces it."""
 _LOSSES: Final = frozenset({
-    _BOOTED, GRID_SHARES, GRID_SIGNAL, "charging_profiles_gone", "station_connected", "transaction_closed",
+    _BOOTED, _UNSURE, GRID_SHARES, GRID_SIGNAL, "charging_profiles_gone", "station_connected", "transaction_closed",
     "transaction_ended", "transaction_resumed",
 })  # fmt: skip
 """Events after which a vehicle may no longer follow its set-point, or not as much of it."""
@@ -169,19 +172,16 @@ class Dispatch:
     async def run(self) -> None:
         """Split set-points again when vehicles or stations are lost, for ever, also those from before a restart."""
         services = self._services
-        await self.resume()
         with services.feed.subscribe(_LOSSES) as losses:
             while True:
                 events = await losses.batch(services.config.balancing.settle_s)
                 await self._forget_restarted(events)
                 stations = {each.station_id for each in events}
-                for order in services.orders.touched(stations, services.clock.utc_ms()):
-                    await self._carry_out(order, keep_up=False)
-
-    async def resume(self) -> None:
-        """Take over this node's set-points from before its start: they stay in force until they expire."""
-        for order in await self._services.store.read(charging.orders, self._services.feed.node):
-            self._services.orders.put(order)
+                unsure = {tuple(key) for each in events if each.kind == _UNSURE for key in each.data["vehicles"]}
+                for order in await in_force(services):
+                    services.orders.unsure |= {key for key in unsure if order.concerns(key[0])}
+                    if any(name is None or order.concerns(name) for name in stations):
+                        await self._carry_out(order, keep_up=False)
 
     async def _forget_restarted(self, events: Sequence[FeedEvent]) -> None:
         """Handle a restarted station: it has lost its dynamic profiles until they are set again."""
@@ -193,15 +193,18 @@ class Dispatch:
         for station_id in dispatched:
             if station_id in booted and station_id in services.connections.connected_here():
                 await services.store.run(charging.forget_dispatch, station_id, services.clock.utc_ms())
+                services.feed.publish(_UNSURE, station_id, {"vehicles": []})  # another node may have looked too early
 
     async def _carry_out(self, order: Order, *, keep_up: bool, new: bool = False) -> list[Dispatched]:
-        with self._services.precedence.command():
+        services = self._services
+        with services.precedence.command():
             if new:
-                services = self._services
-                services.orders.put(order)
-                in_force = services.orders.touched((None,), services.clock.utc_ms())
-                await services.store.run(charging.save_orders, services.feed.node, in_force)
-            return await self._distribute(order, keep_up=keep_up)
+                await services.store.run(charging.put_order, services.feed.node, order, services.clock.utc_ms())
+            results = await self._distribute(order, keep_up=keep_up)
+        if order not in await in_force(services):  # some may have received it after what replaces it
+            vehicles = [(each.station_id, each.transaction_id) for each in results]
+            services.feed.publish(_UNSURE, None, {"vehicles": vehicles})
+        return results
 
     async def _distribute(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
         """Split a set-point; `keep_up`: send it also to those that have it. The rejected part is split again."""
@@ -220,6 +223,8 @@ class Dispatch:
         reported: dict[str, Dispatched] = {}
         unsure = services.orders.unsure
         for _ in range(_ATTEMPTS):
+            if order not in await in_force(services):
+                break
             ranges, at_sites = await self._within_sites(list(free.values()), sharers, parts)
             if parts is not None:
                 shares = {name: able.most_w - able.most_out_w for name, able in ranges.items()}  # one of them is 0
@@ -451,6 +456,12 @@ class Dispatch:
         return (await self._charging.set_priced(station_id, evse_id, profile)).status
 
 
+async def in_force(services: Services) -> list[Order]:
+    """Return the set-points that this node keeps up: its own, and those of nodes that are gone. Raises StoreError."""
+    living = services.feed.nodes()
+    return await services.store.read(charging.orders, services.feed.node, living, services.clock.utc_ms())
+
+
 _MINUTE_MS: Final = 60_000
 
 
@@ -458,26 +469,26 @@ async def note(services: Services) -> None:
     """Store this minute's points, unless they are stored, or no set-point is in force. Raises StoreError."""
     now_ms, orders = services.clock.utc_ms(), services.orders
     at_ms = now_ms // _MINUTE_MS * _MINUTE_MS
-    if at_ms == orders.noted_ms or not (in_force := orders.touched((None,), now_ms)):
+    if at_ms == orders.noted_ms or not (standing := await in_force(services)):
         return
     orders.noted_ms = at_ms
     followed = {
         key: watts
         for key, watts in (await services.store.read(charging.following, now_ms)).items()
-        if any(each.concerns(key[0]) for each in in_force)
+        if any(each.concerns(key[0]) for each in standing)
     }
     stations = frozenset(station for station, _ in followed)
     running = await services.store.read(overview.powers, stations, now_ms - overview.FRESH_MS)
     powers = {(each.station_id, each.transaction_id): each.watts for each in running}
     point = charging.CoursePoint(
         at_ms=at_ms,
-        asked_w=sum(each.setpoint_w for each in in_force),
+        asked_w=sum(each.setpoint_w for each in standing),
         accepted_w=sum(followed.values()),
         delivered_w=overview.flow_of([powers.get(key) for key in followed]).watts,
         vehicles=len(followed),
     )
     await services.store.run(charging.note_course, services.feed.node, point)
-    for order in {each.fleet: each for each in in_force if each.fleet}.values():
+    for order in {each.fleet: each for each in standing if each.fleet}.values():
         of_fleet = [key for key in followed if vehicle_id(*key) in (order.parts or {})]
         of_plan = fleets.FleetPoint(
             at_ms=at_ms,

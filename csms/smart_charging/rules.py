@@ -7,7 +7,7 @@ does not limit has no limit in a profile, and no profile where that leaves nothi
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -473,32 +473,21 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether it applies to a station."""
         return self.stations is None or station_id in self.stations
 
+    def meets(self, other: "Order") -> bool:
+        """Return whether both may be for the same vehicle: the later one counts."""
+        if self.evses is not None and other.evses is not None:
+            return bool(self.evses & other.evses)
+        return self.stations is None or other.stations is None or bool(self.stations & other.stations)
+
 
 class Orders:
-    """The latest set-points of this node: for each station the later one counts."""
+    """What this node knows of the vehicles that it has sent set-points. The set-points in force are in the store."""
 
     def __init__(self) -> None:
-        self._orders: list[Order] = []
         self.unsure: set[tuple[str, str]] = set()
         """Stations and transactions whose answer was lost: unknown whether they received their part."""
         self.noted_ms = 0
         """The minute (UTC) up to which their course is stored."""
-
-    def put(self, order: Order) -> None:
-        """Add a set-point, replacing those for the same stations."""
-        self._orders = [each for each in self._orders if not _meet(each, order)]
-        self._orders.append(order)
-
-    def touched(self, stations: Collection[str | None], now_ms: int) -> list[Order]:
-        """Return those in force for any of some stations (None: any), discarding expired ones."""
-        self._orders = [each for each in self._orders if each.until_ms > now_ms]
-        return [each for each in self._orders if any(name is None or each.concerns(name) for name in stations)]
-
-
-def _meet(one: Order, other: Order) -> bool:
-    if one.evses is not None and other.evses is not None:
-        return bool(one.evses & other.evses)
-    return one.stations is None or other.stations is None or bool(one.stations & other.stations)
 
 
 class StationAbilities:

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, select, true, tuple_, update
 
 from csms.db.bulk import delete_rows, insert_rows, upsert_rows
+from csms.db.leases import lock
 from csms.device_model.store import phases_of_evses
 from csms.diagnostics import store as diagnostics
 from csms.overview import store as overview
@@ -37,6 +38,9 @@ from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate, NotifyCharg
 
 CSO = "CSO"
 """The source of this back end's limits (ChargingLimitSource)."""
+
+_ORDERS: Final = "dispatch orders"
+"""Name of a lock; no station has it, as there is a blank in it."""
 
 _LONGEST_MS: Final = 86_400_000
 """The longest validity of a dispatch set-point (`balancing.dispatch_duration_s`)."""
@@ -352,16 +356,32 @@ def note_course(connection: Connection, node: str, point: CoursePoint) -> None:
     upsert_rows(connection, dispatch_course, [{"node": node} | msgspec.structs.asdict(point)])
 
 
-def save_orders(connection: Connection, node: str, orders: Sequence[Order]) -> None:
-    """Store a node's set-points in force, replacing those before."""
-    upsert_rows(connection, dispatch_orders, [{"node": node, "document": msgspec.json.encode(orders).decode()}])
+def put_order(connection: Connection, node: str, order: Order, now_ms: int) -> None:
+    """Put a set-point of a node in force, in place of all nodes' set-points for the same vehicles, so that the one that
+    is stored last counts (Q04)."""
+    lock(connection, (_ORDERS,))
+    before = _orders(connection)
+    left = {
+        name: [each for each in found if each.until_ms > now_ms and not each.meets(order)]
+        for name, found in before.items()
+    }
+    left[node] = [*left.get(node, ()), order]
+    changed = [name for name, found in left.items() if found != before.get(name)]
+    rows = [{"node": name, "document": msgspec.json.encode(left[name]).decode()} for name in changed]
+    upsert_rows(connection, dispatch_orders, rows)
 
 
-def orders(connection: Connection, node: str) -> list[Order]:
-    """Return a node's set-points in force when they were stored."""
-    query = select(dispatch_orders.c.document).where(dispatch_orders.c.node == node)
-    document = connection.execute(query).scalar()
-    return [] if document is None else typed_json.decode(document, list[Order])
+def orders(connection: Connection, node: str, living: Collection[str], now_ms: int) -> list[Order]:
+    """Return the set-points in force of a node; the first of those that are `living` has also those of the others."""
+    first = node == min(living, default=node)
+    found = sorted(_orders(connection).items())
+    mine = (each for name, each in found if name == node or (first and name not in living))
+    return [order for each in mine for order in each if order.until_ms > now_ms]
+
+
+def _orders(connection: Connection) -> dict[str, list[Order]]:
+    rows = connection.execute(select(dispatch_orders))
+    return {row.node: typed_json.decode(row.document, list[Order]) for row in rows}
 
 
 def course(connection: Connection, from_ms: int) -> list[CoursePoint]:

@@ -14,7 +14,7 @@ from csms.fleets.rules import vehicle_id
 from csms.sites.rules import Place, Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as charging
-from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order, Orders
+from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order
 from csms.smart_charging.work import SmartCharging
 from csms.stations import store as stations
 from csms.transactions import store as transactions
@@ -457,17 +457,27 @@ async def test_what_is_lost_is_dispatched_again_at_once(backend: Start) -> None:
         work.cancel()
 
 
-def test_of_two_set_points_that_meet_the_later_one_counts() -> None:
-    orders = Orders()
+async def test_of_two_set_points_that_meet_the_later_one_counts(csms: Backend) -> None:
+    run, living = csms.services.store.run, {"b", "c"}
 
-    def order(setpoint_w: int, *stations: str, until_ms: int = 100) -> Order:
+    def order(setpoint_w: int, *stations: str, until_ms: int = 100, evses: frozenset[str] | None = None) -> Order:
         names = frozenset(stations) if stations else None
-        return Order(setpoint_w=setpoint_w, stations=names, frequency=False, pull_s=None, until_ms=until_ms)
+        return Order(
+            setpoint_w=setpoint_w, stations=names, frequency=False, pull_s=None, until_ms=until_ms, evses=evses
+        )
 
-    for each in (order(1, "A"), order(2, "B", "C"), order(3, "C", "D")):
-        orders.put(each)
-    assert [each.setpoint_w for each in orders.touched({"A", "B", "D"}, 0)] == [1, 3]
-    assert [each.setpoint_w for each in orders.touched({None}, 0)] == [1, 3], "which station was lost is not known"
-    orders.put(order(4, until_ms=50))
-    assert [each.setpoint_w for each in orders.touched({"A"}, 49)] == [4]
-    assert orders.touched({"A"}, 50) == []
+    async def of(node: str, now_ms: int = 0) -> list[int]:
+        return [each.setpoint_w for each in await run(charging.orders, node, living, now_ms)]
+
+    one, two = frozenset({"B/1"}), frozenset({"B/2"})
+    for node, each in (
+        ("b", order(1, "A")), ("c", order(2, "B", "C")), ("b", order(3, "C", "D")), ("b", order(4, "B", evses=one)),
+        ("c", order(5, "B", evses=two)), ("a", order(6, "E")),
+    ):  # fmt: skip
+        await run(charging.put_order, node, each, 0)
+    assert await of("b") == [6, 1, 3, 4], "also that of a node that is gone"
+    assert await of("c") == [5]
+    await run(charging.put_order, "c", order(7, until_ms=50), 0)
+    assert (await of("b"), await of("c", 49), await of("c", 50)) == ([], [7], [])
+    await run(charging.put_order, "b", order(8, "A"), 50)
+    assert await run(charging.orders, "c", living, 0) == [], "what has expired is not kept"

@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any, Protocol
 
-from csms.config import TokenEntry
+from csms.cluster.bus import LocalBus, LocalHub
+from csms.config import StationEntry, TokenEntry
 from csms.smart_charging.rules import DISPATCH_PROFILE
-from tests.csms.backend import Backend, TestClock
+from pki_tools.tree import PkiTree
+from tests.csms.backend import Backend, TestClock, running_backend
 from tests.csms.charging import VALID, Charging
 from tests.csms.scripted_station import Payload, ScriptedStation
-from tests.csms.support import grid_signal
+from tests.csms.support import grid_signal, make_config
 from v2g.energy.grid_signal import SignalSlot
 from v2g.ocpp.routes import Version
 
@@ -116,6 +119,32 @@ class Service(Protocol):
     def run(self) -> Coroutine[Any, Any, None]:
         """Do so."""
         ...
+
+
+@contextlib.asynccontextmanager
+async def node(name: str, hub: LocalHub, tmp_path: Path, pki: PkiTree, empty_database: Path) -> AsyncIterator[Backend]:
+    """One of the nodes of a back end, at a full hour."""
+    key = tmp_path / "store.key"
+    key.touch(mode=0o600)
+    key.write_text("ab" * 32)
+    config = make_config(
+        tmp_path, pki, tokens=TOKENS, stations=tuple(StationEntry(id=each) for each in NAMES), node=name,
+        store_key=key, store_url=f"sqlite:///{tmp_path}/shared.sqlite", data_dir=tmp_path / name,
+    )  # fmt: skip
+    async with running_backend(config, empty_database, HOUR_MS * 500_000, LocalBus(name, hub)) as csms:
+        next_hour(csms.clock)
+        yield csms
+
+
+@contextlib.asynccontextmanager
+async def two_nodes(tmp_path: Path, pki: PkiTree, empty_database: Path) -> AsyncIterator[tuple[Backend, Backend]]:
+    """Two nodes of one back end."""
+    hub = LocalHub()
+    async with (
+        node("a", hub, tmp_path, pki, empty_database) as here,
+        node("b", hub, tmp_path, pki, empty_database) as there,
+    ):
+        yield here, there
 
 
 @contextlib.asynccontextmanager

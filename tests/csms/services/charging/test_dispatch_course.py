@@ -65,16 +65,14 @@ async def test_what_was_asked_for_is_known_after_a_restart(csms: Backend) -> Non
     await Dispatch(csms.services).set_point(-6_000)
     await Dispatch(csms.services).set_point(-5_000, [NAMES[0]])
     restarted = msgspec.structs.replace(csms.services, orders=Orders())
-    dispatch = Dispatch(restarted)
-    await dispatch.resume()
     await dispatch_course.note(restarted)
     (point,) = await course(csms)
     assert (point.asked_w, point.accepted_w, point.vehicles) == (-5_000, -5_000, 1)
-    (order,) = restarted.orders.touched((None,), csms.clock.utc_ms())
+    (order,) = await dispatch_course.in_force(restarted)
     assert order.stations == frozenset({NAMES[0]})
     await charge.event("Ended", "EVCommunicationLost")
     csms.clock.advance(csms.services.config.balancing.dispatch_duration_s)
-    assert restarted.orders.touched((None,), csms.clock.utc_ms()) == [], "it has expired"
+    assert await dispatch_course.in_force(restarted) == [], "it has expired"
 
 
 @pytest.mark.requirement("R48")

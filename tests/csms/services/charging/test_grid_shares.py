@@ -9,8 +9,6 @@ import pytest
 
 from csms.alerts import store as alerts
 from csms.alerts.work import AlertWatch
-from csms.cluster.bus import LocalBus, LocalHub
-from csms.config import StationEntry
 from csms.dispatch.work import Dispatch
 from csms.grid import store as grid_shares
 from csms.grid.store import GONE_MS
@@ -20,24 +18,22 @@ from csms.sites.work import Balancer
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import SHARE_PROFILE, SITE_PROFILE
 from pki_tools.tree import PkiTree
-from tests.csms.backend import BOOT, Backend, running_backend
+from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import Charging
 from tests.csms.scripted_station import Payload, ScriptedStation
 from tests.csms.services.charging.support import (
     ACCEPTED,
-    HOUR_MS,
     NAMES,
     REJECTED,
     TOKENS,
     booted,
     limit_ma,
-    next_hour,
     offer,
     running,
     settled,
+    two_nodes,
     vehicle,
 )
-from tests.csms.support import make_config
 from v2g.energy.balancing import Node
 from v2g.energy.grid_signal import ConnectionPoint, GridLimit
 from v2g.errors import RefusedError
@@ -277,23 +273,9 @@ async def test_without_limits_there_are_no_shares(csms: Backend) -> None:
 
 @pytest.mark.requirement("R193")
 async def test_two_nodes_share_one_limit(tmp_path: Path, pki: PkiTree, empty_database: Path) -> None:
-    hub, key = LocalHub(), tmp_path / "store.key"
-    key.write_text("ab" * 32)
-    key.chmod(0o600)
-    async with contextlib.AsyncExitStack() as stack:
-        nodes = []
-        for name in ("a", "b"):
-            config = make_config(
-                tmp_path, pki, tokens=TOKENS, stations=tuple(StationEntry(id=each) for each in NAMES), node=name,
-                store_key=key, store_url=f"sqlite:///{tmp_path}/shared.sqlite", data_dir=tmp_path / name,
-            )  # fmt: skip
-            nodes.append(await stack.enter_async_context(
-                running_backend(config, empty_database, HOUR_MS * 500_000, LocalBus(name, hub))
-            ))  # fmt: skip
-            next_hour(nodes[-1].clock)
-        here, there = nodes
+    async with two_nodes(tmp_path, pki, empty_database) as (here, there):
         stations = [await booted(here, NAMES[0]), await booted(there, NAMES[1]), await booted(there, NAMES[2])]
-        async with sharing(*nodes):
+        async with sharing(here, there):
             await limit(here, 60_000)
             await there.services.grid.take_newest()
             await at_peace()
