@@ -20,6 +20,7 @@ _FEED_ONLY: Final = (
     "grid_signal",
     "ocpp_frame",
     "prequalification_changed",
+    "setpoint_unsure",
     "site_changed",
     "token_group_put",
     "token_put",

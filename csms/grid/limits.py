@@ -160,6 +160,7 @@ class Bearer(msgspec.Struct, frozen=True, kw_only=True):
 
     `granted`: what it is to have at most, None for a new one; `held`: what it has last accepted, None: nothing yet;
     `drawn`: its power by a reading since; `needed`: what its vehicles can use, of which `asked` is by set-points.
+    `late`: it has not accepted less in time.
     """
 
     id: str
@@ -170,6 +171,7 @@ class Bearer(msgspec.Struct, frozen=True, kw_only=True):
     needed: int = 0
     asked: int = 0
     reachable: bool = True
+    late: bool = False
 
     @property
     def may(self) -> int:
@@ -177,28 +179,38 @@ class Bearer(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.granted or 0, self.held or 0)
 
     @property
+    def due(self) -> int:
+        """What it is to be within now."""
+        return (self.granted or 0) if self.late else self.may
+
+    @property
     def beyond(self) -> int:
         """By how much it does not obey; 0 within what its meter may be wrong."""
-        return self.drawn - self.may if self.drawn > self.may + self.may // 50 + 100 else 0
+        return self.drawn - self.due if self.drawn > self.due + self.due // 50 + 100 else 0
 
 
-def share_out(nodes: Sequence[Node], bearers: Sequence[Bearer], *, anew: bool) -> dict[str, int]:
+def share_out(nodes: Sequence[Node], bearers: Sequence[Bearer], *, limits_changed: bool) -> dict[str, int]:
     """Return what to grant to each bearer now, W: within every node's limit together with what others still may have.
 
     Max-min fair: at first what set-points ask for, then what vehicles can use, then the rest evenly. It is lowered at
     once, and raised only into what those have given back that were lowered. An unreachable station keeps what it may
-    have; what one draws beyond that is taken from others. While all have what they need, at least half of their fair
-    share, and none exceeds a limit, nothing changes, except `anew`: where the limits have changed.
+    have, and so does one that does not accept less in time; what one draws beyond that is taken from others. While all
+    have what they need, at least half of their fair share, and none exceeds a limit, nothing changes, unless
+    `limits_changed`.
     """
-    beyond = {each.id: each.may + each.beyond for each in bearers if each.beyond}
-    fixed = {each.id: each.may for each in bearers if not each.reachable} | beyond
+    apart = {each.id for each in bearers if each.beyond or each.late}
+    fixed = {
+        each.id: max(each.may, each.drawn if each.beyond else 0)
+        for each in bearers
+        if not each.reachable or each.id in apart
+    }
     wanted = _wanted(nodes, bearers, fixed)
-    if beyond:  # their own share is as if they obeyed
-        fair = _wanted(nodes, bearers, {name: may for name, may in fixed.items() if name not in beyond})
+    if apart:  # their own share is as if they obeyed
+        fair = _wanted(nodes, bearers, {name: may for name, may in fixed.items() if name not in apart})
         wanted |= {
             each.id: min(each.drawn if each.granted is None else each.may, fair[each.id])
             for each in bearers
-            if each.id in beyond
+            if each.id in apart
         }
     wanted |= {each.id: each.granted or 0 for each in bearers if not each.reachable}
     loads = [_load(each, fixed=fixed.get(each.id, each.may)) for each in bearers]
@@ -208,7 +220,7 @@ def share_out(nodes: Sequence[Node], bearers: Sequence[Bearer], *, anew: bool) -
         or (each.granted is not None and each.granted >= min(wanted[each.id], max(each.needed, wanted[each.id] // 2)))
         for each in bearers
     )
-    if within and served and not anew:
+    if within and served and not limits_changed:
         return {each.id: each.granted or 0 for each in bearers}
     rising = {each.id for each in bearers if each.id not in fixed and wanted[each.id] > each.may}
     raised = {}
@@ -270,7 +282,7 @@ class EvseUse(msgspec.Struct, frozen=True, kw_only=True):
     evse_id: int
     power_w: int | None = 0
     rated_w: tuple[int, int] = (0, 0)
-    heard_ms: int = 0
+    received_ms: int = 0
     import_w: int = 0
     export_w: int = 0
     setpoint_w: int | None = None
@@ -280,6 +292,7 @@ class StationShare(msgspec.Struct, frozen=True, kw_only=True):
     """What a station's EVSEs at one node, of a site if any, are to draw and feed back at most, W.
 
     `held_import_w`, `held_export_w`: what it last accepted, at `since_ms` (UTC); None: nothing yet, since it has one.
+    `lowered_ms`: since when it is to accept less.
     """
 
     station_id: str
@@ -290,6 +303,17 @@ class StationShare(msgspec.Struct, frozen=True, kw_only=True):
     held_import_w: int | None = None
     held_export_w: int | None = None
     since_ms: int = 0
+    lowered_ms: int = 0
+
+    @property
+    def lowered(self) -> bool:
+        """Whether it has not accepted yet that it is to have less."""
+        return (self.held_import_w or 0) > self.import_w or (self.held_export_w or 0) > self.export_w
+
+    def granted(self, import_w: int, export_w: int, now_ms: int) -> "StationShare":
+        """Return it with what it is to have now."""
+        found = msgspec.structs.replace(self, import_w=import_w, export_w=export_w)
+        return msgspec.structs.replace(found, lowered_ms=now_ms) if found.lowered and not self.lowered else found
 
 
 def share_stations(
@@ -300,13 +324,13 @@ def share_stations(
     connected: Collection[str],
     followed_ms: int = FOLLOWED_MS,
     *,
-    anew: bool,
-    gone: Collection[str] = (),
+    limits_changed: bool,
+    absent: Collection[str] = (),
     suspects: Mapping[str, int] = MappingProxyType({}),
     now_ms: int = 0,
 ) -> tuple[list[StationShare], dict[str, int]]:
     """Return the shares of all stations that are connected, run a transaction, or had a share; and by how much (W)
-    stations are beyond what they may have. `anew`: limits or sites have changed. `gone`: stations that have none.
+    stations are beyond what they may have. `limits_changed`: or sites have. `absent`: stations that have no share.
     `suspects`: those that were beyond, and by how much: they are until a reading says otherwise."""
     before = chains(sites)
     trees: dict[Direction, list[Node]] = {
@@ -320,7 +344,7 @@ def share_stations(
         node = next(str(each) for each in reversed(points) if str(each) in names)
         return station_id, node, points[1].site if points[1:] else ""
 
-    homes = {home(*known_evse) for known_evse in before if known_evse[0] not in gone} | {
+    homes = {home(*known_evse) for known_evse in before if known_evse[0] not in absent} | {
         home(each.station_id, each.evse_id) for each in use
     }
     had = {(each.station_id, each.node): each for each in known}
@@ -357,12 +381,12 @@ def share_stations(
                 msgspec.structs.replace(bearer, drawn=0) if each.site in obeying else bearer
                 for bearer, each in zip(bearers, shares, strict=True)
             ]
-        granted[direction] = share_out(nodes, bearers, anew=anew)
+        granted[direction] = share_out(nodes, bearers, limits_changed=limits_changed)
         for bearer, each in zip(bearers, shares, strict=True):
             if bearer.beyond and bearer.held is not None:
                 beyond[each.station_id] = max(beyond.get(each.station_id, 0), bearer.beyond)
     return [
-        msgspec.structs.replace(each, import_w=import_w, export_w=export_w)
+        each.granted(import_w, export_w, now_ms)
         for each, import_w, export_w in zip(shares, granted["import"].values(), granted["export"].values(), strict=True)
     ], beyond
 
@@ -371,9 +395,9 @@ def _sites_within(bearers: Iterable[Bearer], sites: Iterable[str]) -> set[str]:
     """Return the sites whose stations together draw no more than they may together."""
     sums: dict[str, tuple[int, int]] = {}
     for each, site in zip(bearers, sites, strict=True):
-        may, drawn = sums.get(site, (0, 0))
-        sums[site] = may + each.may, drawn + each.drawn
-    return {site for site, (may, drawn) in sums.items() if site and drawn <= may}
+        due, drawn = sums.get(site, (0, 0))
+        sums[site] = due + each.due, drawn + each.drawn
+    return {site for site, (due, drawn) in sums.items() if site and drawn <= due}
 
 
 def _bearer(
@@ -399,7 +423,7 @@ def _bearer(
     for each in use:
         if each.power_w is None:
             unknown.append(each.rated_w[way])
-        elif held is None or excess_w or each.heard_ms >= share.since_ms + followed_ms:
+        elif held is None or excess_w or each.received_ms >= share.since_ms + followed_ms:
             drawn += max(0, sign * each.power_w)
     if unknown and held is not None:
         drawn = max(drawn, max(granted, held) + excess_w)
@@ -418,6 +442,7 @@ def _bearer(
         ),
         asked=sum(max(0, each) for each in asked),
         reachable=reachable,
+        late=granted < (held or 0) and now_ms >= share.lowered_ms + followed_ms,
     )
 
 

@@ -80,7 +80,7 @@ class GridShares:
                     await self.share()
 
     async def of(self, station_id: str) -> Share:
-        """Return the share of a station, after sharing anew where it has none by the limits in force."""
+        """Return the share of a station, after sharing the limits in force where it has none of them."""
         signal = self._grid.current
         limits = self._limits()
         if not limits:

@@ -24,7 +24,7 @@ from v2g.energy.conductors import LINES, line_power_w
 from v2g.energy.grid_signal import GridLimit
 from v2g.energy.limits import MOST_W
 
-GONE_MS: Final = 900_000
+ABSENT_MS: Final = 900_000
 """A station without connection and transaction keeps its share so long."""
 
 _LOCK: Final = "grid shares"
@@ -95,7 +95,7 @@ def states_of(
     powers = []
     for each in overview.powers(connection, since_ms=since_ms):
         power_w, share = None if (watts := each.watts) is None else round(watts), left.get(each.station_id)
-        followed = share is None or each.heard_ms >= share[2] + followed_ms or each.station_id in suspects
+        followed = share is None or each.received_ms >= share[2] + followed_ms or each.station_id in suspects
         if power_w is not None and share is not None and not followed:
             way = 0 if power_w >= 0 else 1
             if share[way] is not None:
@@ -130,19 +130,19 @@ def share_all(
     refused = select(admissions.c.station_id).where(admissions.c.boot == "Rejected")
     connection.execute(delete(grid_shares).where(grid_shares.c.station_id.in_(refused)))
     use = _use(connection, now_ms)
-    gone = _gone(connection, {*connected, *(each.station_id for each in use)}, now_ms)
-    connection.execute(update(grid_shares).where(grid_shares.c.station_id.in_(gone)).values(shared=""))
-    rows = connection.execute(select(grid_shares).where(grid_shares.c.station_id.not_in(gone))).all()
+    absent = _absent(connection, {*connected, *(each.station_id for each in use)}, now_ms)
+    connection.execute(update(grid_shares).where(grid_shares.c.station_id.in_(absent)).values(shared=""))
+    rows = connection.execute(select(grid_shares).where(grid_shares.c.station_id.not_in(absent))).all()
     known = {
         (row.station_id, row.node): StationShare(
             **{name: getattr(row, name) for name in StationShare.__struct_fields__}
         )
         for row in rows
     }
-    anew = any(row.shared != shared for row in rows)
+    limits_changed = any(row.shared != shared for row in rows)
     found, beyond = share_stations(
-        limits, sites, known.values(), use, connected, followed_ms, anew=anew, gone=gone, suspects=suspects,
-        now_ms=now_ms,
+        limits, sites, known.values(), use, connected, followed_ms, limits_changed=limits_changed, absent=absent,
+        suspects=suspects, now_ms=now_ms,
     )  # fmt: skip
     changed, sites_changed = set(), set()
     for each in found:
@@ -153,15 +153,15 @@ def share_all(
     for station_id, node in known:
         there = grid_shares.c
         connection.execute(delete(grid_shares).where(there.station_id == station_id, there.node == node))
-    if anew or changed or known:
+    if limits_changed or changed or known:
         upsert_rows(connection, grid_shares, [{**msgspec.structs.asdict(each), "shared": shared} for each in found])
     return changed | {each.station_id for each in found if each.site and each.site in sites_changed}, beyond, shared
 
 
-def _gone(connection: Connection, here: Collection[str], now_ms: int) -> list[str]:
+def _absent(connection: Connection, here: Collection[str], now_ms: int) -> list[str]:
     """Return stations that were last seen so long ago that others get their shares; they count again once they are
     back."""
-    seen = stations.c.last_seen_ms < now_ms - GONE_MS
+    seen = stations.c.last_seen_ms < now_ms - ABSENT_MS
     query = select(stations.c.station_id).join(grid_shares, grid_shares.c.station_id == stations.c.station_id)
     return [each for each in connection.execute(query.where(seen).distinct()).scalars() if each not in here]
 
@@ -189,7 +189,7 @@ def _use(connection: Connection, now_ms: int) -> list[EvseUse]:
                 evse_id=each.evse_id or 0,
                 power_w=None if (watts := each.watts) is None else round(watts),
                 rated_w=(rating.import_w, rating.export_w if can is not None and can.bidirectional else 0),
-                heard_ms=each.heard_ms,
+                received_ms=each.received_ms,
                 import_w=import_w,
                 export_w=export_w,
                 setpoint_w=asked.get(key),

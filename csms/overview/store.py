@@ -34,7 +34,7 @@ often."""
 
 class RunningPower(msgspec.Struct, frozen=True):
     """What the last events of a running transaction say: power, W, negative out of the vehicle, charge, %, its state,
-    and the EVSE's phases in use; the last was received at `heard_ms` (UTC)."""
+    and the EVSE's phases in use; the last was received at `received_ms` (UTC)."""
 
     station_id: str
     transaction_id: str
@@ -43,7 +43,7 @@ class RunningPower(msgspec.Struct, frozen=True):
     soc: Dated | None = None
     charging_state: Dated | None = None
     lines: str = ""
-    heard_ms: int = 0
+    received_ms: int = 0
 
     @property
     def watts(self) -> Decimal | None:
@@ -127,10 +127,10 @@ def powers(connection: Connection, only: frozenset[str] | None = None, since_ms:
     if only is not None and len(only) <= _FEW:
         query = query.where(transactions.c.station_id.in_(only))
     decoded = (
-        msgspec.structs.replace(_decode(row.document), heard_ms=row.heard_ms) for row in connection.execute(query)
+        msgspec.structs.replace(_decode(row.document), received_ms=row.heard_ms) for row in connection.execute(query)
     )
     found = [
-        each if each.heard_ms >= since_ms or each.rests else each.without_power()
+        each if each.received_ms >= since_ms or each.rests else each.without_power()
         for each in decoded
         if only is None or each.station_id in only
     ]

@@ -120,9 +120,10 @@ grid_shares: Final = Table(
     Column("held_export_w", BigInteger),
     Column("since_ms", BigInteger, nullable=False),
     Column("shared", String(64), nullable=False),
+    Column("lowered_ms", BigInteger, nullable=False, server_default="0"),
 )
 """What each station is to draw and feed back at most, by its EVSEs at a node of the tree of connection points, what it
-has last accepted, since when, and by which limits: their hash."""
+has last accepted, since when, by which limits: their hash; and since when it is to accept less."""
 
 price_deliveries: Final = Table(
     "price_deliveries",

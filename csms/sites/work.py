@@ -93,6 +93,7 @@ class Balancer:
 
         What a station does not lower is taken from the others. An overload that then remains is reported.
         """
+        own = site  # without the limits of the grid, which are no fuse's
         site, part_w = await self._services.shares.limited(site)
         known, given = await look_at(self._services, site)
         self._services.shares.name(
@@ -129,6 +130,8 @@ class Balancer:
             taken = await for_each(lower, send)
             for change, took in zip(lower, taken, strict=True):
                 name, line = change.load, chosen.get(change.load)
+                if took:  # its power was read before
+                    known[name] = msgspec.structs.replace(known[name], drawn_w=0)
                 if took and line is not None:
                     known[name] = msgspec.structs.replace(known[name], phase_to_use=line + 1)
                 elif line is not None and known[name].phase_to_use != line + 1:  # once more, without a phase
@@ -141,9 +144,10 @@ class Balancer:
         if all(since[name].dispatch_w == about.dispatch_w for name, about in known.items()):
             await for_each(raises, send)  # else a vehicle was dispatched meanwhile; start again
         drawn = {load.id: given[load.id] if load.fixed is None else load.fixed for load in loads}
-        found = overload(site.nodes, loads, drawn)
-        self._report_overload(site.id, found)
-        if found is None:
+        homes = {place.id: place.node for place in own.places}
+        of_fuses = [msgspec.structs.replace(load, node=homes[load.id]) for load in loads]
+        self._report_overload(site.id, overload(own.nodes, of_fuses, drawn))
+        if overload(site.nodes, loads, drawn) is None:
             await self._services.shares.site_within(site.id, part_w)
         return given
 

@@ -248,7 +248,7 @@ def _drawn(connection: Connection, station_id: str) -> dict[int, int]:
         share.evse_id: max(0, round(watts))
         for each in overview.powers(connection, frozenset({station_id}))
         if (share := shares.get(each.transaction_id))
-        and each.heard_ms >= share.updated_ms + FOLLOWED_MS
+        and each.received_ms >= share.updated_ms + FOLLOWED_MS
         and (watts := each.watts) is not None
     }
 

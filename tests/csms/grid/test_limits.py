@@ -171,8 +171,8 @@ def bearer(name: str, needed: int = 0, **more: int | bool | None) -> Bearer:
     return Bearer(id=name, node="all", needed=needed, **more)  # type: ignore[arg-type]
 
 
-def shares(*bearers: Bearer, anew: bool = False) -> list[int]:
-    return list(share_out(ROOT, bearers, anew=anew).values())
+def shares(*bearers: Bearer, limits_changed: bool = False) -> list[int]:
+    return list(share_out(ROOT, bearers, limits_changed=limits_changed).values())
 
 
 def test_vehicles_come_first_and_the_rest_is_even() -> None:
@@ -203,7 +203,7 @@ def test_nothing_changes_while_all_have_what_they_need_but_for_new_limits() -> N
     of_a, of_b = {"granted": 40_000, "held": 40_000}, {"granted": 16_000, "held": 16_000}
     both = bearer("a", 11_000, **of_a), bearer("b", 11_000, **of_b)
     assert shares(*both) == [40_000, 16_000]
-    assert shares(*both, anew=True) == [30_000, 20_000]
+    assert shares(*both, limits_changed=True) == [30_000, 20_000]
     assert shares(both[0], bearer("b", 11_000, granted=14_000, held=14_000)) == [30_000, 20_000]  # not half of its due
 
 
@@ -245,16 +245,16 @@ def accept(share: StationShare, now_ms: int) -> StationShare:
 def test_a_sites_stations_are_beyond_only_together_in_import_and_each_in_export() -> None:
     """Its balancer moves power between them."""
     sites, limits = [yard("row", "row")], [limit(20_000), limit(20_000, direction="export")]
-    found, _ = share_stations(limits, sites, [], [], {"A", "B"}, anew=True)
+    found, _ = share_stations(limits, sites, [], [], {"A", "B"}, limits_changed=True)
     held = [accept(each, 0) for each in found]
     assert [(each.node, each.site, each.import_w) for each in held] == [("feeder yard/row", "yard", 10_000)] * 2
 
-    def beyond(first_w: int, second_w: int, heard_ms: int = FOLLOWED_MS) -> Mapping[str, int]:
+    def beyond(first_w: int, second_w: int, received_ms: int = FOLLOWED_MS) -> Mapping[str, int]:
         use = [
-            EvseUse(station_id=name, evse_id=1, power_w=power_w, heard_ms=heard_ms)
+            EvseUse(station_id=name, evse_id=1, power_w=power_w, received_ms=received_ms)
             for name, power_w in (("A", first_w), ("B", second_w))
         ]
-        return share_stations(limits, sites, held, use, {"A", "B"}, anew=False)[1]
+        return share_stations(limits, sites, held, use, {"A", "B"}, limits_changed=False)[1]
 
     assert beyond(19_000, 1_000) == {}
     assert beyond(19_000, 5_000) == {"A": 9_000}
@@ -269,7 +269,7 @@ def judged(use: EvseUse, *, held: bool = True, suspects: Mapping[str, int] | Non
     known = [accept(of_a, 5_000) if held else of_a, of_b]
     limits = [limit(60_000), limit(6_000, direction="export")]
     found, beyond = share_stations(
-        limits, [], known, [use], {"A", "B"}, anew=False, suspects=suspects or {}, now_ms=now_ms
+        limits, [], known, [use], {"A", "B"}, limits_changed=False, suspects=suspects or {}, now_ms=now_ms
     )
     return [(each.import_w, each.export_w) for each in found], beyond
 
@@ -288,7 +288,7 @@ def test_an_unknown_power_is_what_was_permitted_else_all_that_the_evse_can() -> 
 @pytest.mark.requirement("R193")
 def test_one_that_did_not_obey_does_not_until_a_reading_says_otherwise() -> None:
     """What it has accepted since does not make it obey; for any other one a reading of before says nothing."""
-    before = EvseUse(station_id="A", evse_id=1, power_w=45_000, heard_ms=5_000, import_w=30_000)
+    before = EvseUse(station_id="A", evse_id=1, power_w=45_000, received_ms=5_000, import_w=30_000)
     assert judged(before)[1] == {}
     assert judged(before, suspects={"A": 1}) == ([(30_000, 3_000), (15_000, 3_000)], {"A": 15_000})
     obeys = msgspec.structs.replace(before, power_w=29_000)
@@ -302,7 +302,7 @@ def test_a_set_point_is_what_a_vehicle_needs_in_its_direction_only() -> None:
         EvseUse(station_id="C", evse_id=1, import_w=50_000, export_w=9_000, setpoint_w=7_000),
     ]
     limits = [limit(40_000), limit(10_000, direction="export")]
-    found, _ = share_stations(limits, [], [], use, set("ABC"), anew=True)
+    found, _ = share_stations(limits, [], [], use, set("ABC"), limits_changed=True)
     assert [(each.import_w, each.export_w) for each in found] == [(0, 4_000), (33_000, 6_000), (7_000, 0)]
 
 
@@ -355,20 +355,20 @@ def test_sums_are_within_every_limit_fair_and_lowered_before_raised(
     sites, limits, names = world
     watts = st.integers(0, 50_000)
     shares: list[StationShare] = []
-    now_ms, anew = 0, True
+    now_ms, limits_changed = 0, True
     for turn in range(8):
         now_ms += 10_000
         if turn == 4:  # the limits of the same points change
             limits = [msgspec.structs.replace(each, limit_w=data.draw(watts)) for each in limits]
-            anew = True
+            limits_changed = True
         if turn in (0, 2, 4):
             needs = {name: (data.draw(watts), data.draw(watts)) for name in names}
         calm = turn >= 5
         use = [EvseUse(station_id=name, evse_id=1, import_w=needs[name][0], export_w=needs[name][1]) for name in names]
         here = set(names) if calm else set(data.draw(st.lists(st.sampled_from(names), min_size=1)))
         old = {each.station_id: each for each in shares}
-        shares, _ = share_stations(limits, sites, shares, use, here, anew=anew)
-        anew = False
+        shares, _ = share_stations(limits, sites, shares, use, here, limits_changed=limits_changed, now_ms=now_ms)
+        limits_changed = False
         assert {each.station_id for each in shares} == set(names)
         for direction in ("import", "export"):
             nodes = tree(limits, sites, direction)

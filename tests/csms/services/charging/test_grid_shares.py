@@ -11,7 +11,7 @@ from csms.alerts import store as alerts
 from csms.alerts.work import AlertWatch
 from csms.dispatch.work import Dispatch
 from csms.grid import store as grid_shares
-from csms.grid.store import GONE_MS
+from csms.grid.store import ABSENT_MS
 from csms.http.backend import make_backend
 from csms.sites.rules import Place, Site
 from csms.sites.work import Balancer
@@ -193,6 +193,36 @@ async def test_one_that_refuses_what_bounds_export_has_accepted_its_import(csms:
         assert [most_w(each) for each in stations] == [30_000, 20_000]
 
 
+@pytest.mark.requirement("R193")
+async def test_what_one_that_refuses_less_than_it_has_may_draw_is_taken_from_the_others(csms: Backend) -> None:
+    stations = [await booted(csms, name) for name in NAMES[:3]]
+    charges = [await vehicle(csms, each, maxChargePower=50_000.0) for each in stations]
+    watch = AlertWatch(csms.services, make_backend(csms.services).alerts)
+
+    async def active() -> set[str]:
+        await watch.look()
+        return (await csms.services.store.read(alerts.active_by_rules))["limit_not_obeyed"]
+
+    async with sharing(csms):
+        await limit(csms, 60_000)
+        for each in charges:
+            await draws(each, 20_000)
+        stations[0].answers["SetChargingProfile"] = REJECTED
+        await limit(csms, 30_000, 2)
+        csms.clock.advance(5)
+        await at_peace()
+        assert [most_w(each) for each in stations] == [10_000, 5_000, 5_000]
+        assert await active() == {NAMES[0]}
+        await draws(charges[0], 4_000)
+        csms.clock.advance(5)
+        await at_peace()
+        assert [most_w(each) for each in stations[1:]] == [5_000, 5_000], "it may draw more at any moment"
+        assert await active() == set()
+        stations[0].answers["SetChargingProfile"] = ACCEPTED
+        await limit(csms, 36_000, 3)
+        assert [most_w(each) for each in stations] == [12_000] * 3
+
+
 def yard(row_ma: int = 63_000) -> Site:
     nodes = (Node(id="main", limits=(200_000,) * 3), Node(id="row", parent="main", limits=(row_ma,) * 3))
     homes = ("row", "row", "main")
@@ -233,6 +263,30 @@ async def test_limits_of_site_feeder_and_evse_hold_over_the_stations_behind_them
             await Dispatch(csms.services).set_point(1, connection_point=ConnectionPoint(site="yard", feeder="attic"))
 
 
+async def test_a_part_of_the_grid_that_is_exceeded_is_no_fuse_that_is(csms: Backend) -> None:
+    """A station refuses less: its site draws more than its part, and another outside gets no more."""
+    await csms.services.store.run(charging.save_site, yard(), 0)
+    stations = [await booted(csms, name) for name in NAMES[:4]]
+    charges = [await vehicle(csms, each, maxChargePower=22_000.0) for each in stations]
+    async with sharing(csms), running(Balancer(csms.services)):
+        await limit(csms, 60_000)
+        assert [shares_ma(each) for each in stations[:3]] == [21_700] * 3
+        for each in charges[:3]:
+            await draws(each, 15_000)
+        stations[0].answers["SetChargingProfile"] = REJECTED
+        await limit(csms, 12_000, 2)
+        assert [shares_ma(each) for each in stations[1:3]] == [0, 0]
+        await draws(charges[0], 15_000)
+        csms.clock.advance(5)
+        await at_peace()
+        assert most_w(stations[3]) == 0, "what the first draws is taken from all others"
+        await AlertWatch(csms.services, make_backend(csms.services).alerts).look()
+    active = await csms.services.store.read(alerts.active_by_rules)
+    assert active["grid_limit_exceeded"] == {"import"}
+    assert active["fuse_overloaded"] == set()
+    assert not csms.events.named("site_overloaded")
+
+
 async def test_a_limit_without_its_connection_point_is_refused_and_an_ambiguous_one_is_named(csms: Backend) -> None:
     with pytest.raises(RefusedError, match="unbound: no site has site yard"):
         await offer(csms, PRICE, connection_point=YARD)
@@ -254,7 +308,7 @@ async def test_a_station_that_is_away_keeps_its_share_for_a_while(csms: Backend)
         await vehicle(csms, second, maxChargePower=50_000.0)
         await at_peace()
         assert most_w(second) == 30_000
-        csms.clock.advance(GONE_MS / 1000 + 60)
+        csms.clock.advance(ABSENT_MS / 1000 + 60)
         await at_peace()
         assert most_w(second) == 60_000, "the other is not there"
         first = await booted(csms, NAMES[0])
