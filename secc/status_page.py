@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from html import escape
 from typing import Final
 
@@ -68,7 +69,7 @@ class StatusPage:
             ) from None
         scheme, host = "http" if config.chain is None else "https", config.host
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.server_port}/"
-        thread = new_thread(target=server.serve_forever, args=(0.1,), name="status page")
+        thread = new_thread(target=partial(server.serve_forever, 0.1), name="status page")
         thread.start()
         self._observe(Observe("program", "status_page", {"url": url}))
         try:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -134,7 +135,9 @@ def run_live(main: Callable[[Path, Path | None], int], config: Path, events: Pat
         for _ in new.read():  # events of an earlier run
             pass
         over = threading.Event()
-        shown = new_thread(target=_follow, args=(new, view, lambda: over.wait(_POLL_S)), name="live view", daemon=False)
+        shown = new_thread(
+            target=partial(_follow, new, view, lambda: over.wait(_POLL_S)), name="live view", daemon=False
+        )
         if terminal:
             logging.disable(logging.INFO)
             logging.getLogger("v2g.io.runtime.events").disabled = True  # they are in the panel

@@ -478,7 +478,7 @@ class SafetyChannel:
 
     def _cut(self) -> None:
         """Called by the watchdog's thread when the event loop hangs: remove power, and report it later."""
-        cutting = [new_thread(target=run_all, args=((part.cut,),), name="cut") for _, part in self._parts]
+        cutting = [new_thread(target=partial(run_all, (part.cut,)), name="cut") for _, part in self._parts]
         for each in cutting:
             each.start()
         for each in cutting:

@@ -6,7 +6,6 @@ from typing import Final
 from msgspec.structs import replace
 
 from secc.session.ports import (
-    CableCheckFinished,
     CloseContactors,
     ContactorState,
     OpenContactors,
@@ -57,11 +56,6 @@ def cable_check(
         raise refuse("FAILED", "the cable check failed", reason="cable_check_failed")
     done = Observe("power", "cable_check_passed", {"seconds": round(context.now - stage.since, 4)})
     return Step(respond("Finished"), PreCharging(planned=stage.planned), (done,))
-
-
-def on_cable_check(fact: CableCheckFinished, stage: CableChecking) -> CableChecking:
-    """Return the stage with the outcome of the insulation test."""
-    return replace(stage, passed=fact.passed)
 
 
 def pre_charge(

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.ports import ContractAnswered, RequestContract
+from secc.session.ports import RequestContract
 from secc.session.request_context import RequestContext, Wait
 from secc.session.stages import AfterSetup, Stage
 from v2g.observe import Observe
@@ -44,10 +44,3 @@ def forward(
     waiting = Installing(before=replace(stage, opened=opened), since=context.now, asked=asked)
     event = Observe("installation", "asked", {"attempt": opened.fetches, "bytes": len(request.exi)})
     return Wait(waiting, seconds, (event, command))
-
-
-def on_installed(fact: ContractAnswered, stage: Installing) -> Installing:
-    """Return the stage with the back end's answer, unless it belongs to an earlier request."""
-    if fact.attempt != stage.before.opened.fetches or stage.outcome is not None:
-        return stage
-    return replace(stage, outcome=fact.answer)

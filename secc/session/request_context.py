@@ -5,7 +5,7 @@ A handler gets a request, the stage of the session (`secc.session.stages`) and t
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypedDict, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from v2g.energy.limits import EffectiveLimits, Limit, Setpoint
 from v2g.errors import Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 
@@ -138,27 +138,28 @@ class Wait(msgspec.Struct, frozen=True):
 RequestT = TypeVar("RequestT", bound=Element)
 StageT = TypeVar("StageT", bound=Stage)
 ContextT = TypeVar("ContextT", bound=RequestContext)
-FactT = TypeVar("FactT", bound=Fact)
+OutcomeT = TypeVar("OutcomeT", bound=Step | Wait)
 
-Handler = Callable[[Any, Any, Any], Step | Wait]
+Handler: TypeAlias = Callable[[RequestT, StageT, ContextT], OutcomeT]
 """(request, stage, the edition's RequestContext) -> result. The chart lets no request in at another stage."""
 
-OnFact = Callable[..., Stage]
-"""(fact, stage) -> stage."""
 
+class Handlers(dict[str, Handler[Any, Any, ContextT, Step | Wait]], Generic[ContextT]):
+    """Name of the request -> its handler, which registers itself, beside its code. A request of the chart without
+    handler is out of order."""
 
-def handled(
-    request: type[RequestT], handler: Callable[[RequestT, StageT, ContextT], Step | Wait]
-) -> tuple[str, Handler]:
-    """Return the entry of a table of handlers: the request's name, and its handler."""
-    return request.__name__, handler
+    def on_request(
+        self, *requests: type[RequestT]
+    ) -> Callable[[Handler[RequestT, StageT, ContextT, OutcomeT]], Handler[RequestT, StageT, ContextT, OutcomeT]]:
+        """Register the handler of requests."""
 
+        def register(
+            handler: Handler[RequestT, StageT, ContextT, OutcomeT],
+        ) -> Handler[RequestT, StageT, ContextT, OutcomeT]:
+            self.update(dict.fromkeys((request.__name__ for request in requests), handler))
+            return handler
 
-def awaited(
-    fact: type[FactT], stage: type[StageT], handler: Callable[[FactT, StageT], Stage]
-) -> tuple[type[Fact], tuple[type[Stage], OnFact]]:
-    """Return the entry of a table of facts: one that a stage waits for, that stage, and the handler."""
-    return fact, (stage, handler)
+        return register
 
 
 def refuse(code: str, why: str, *, reason: str = "") -> Iso15118Error:

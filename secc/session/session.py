@@ -9,7 +9,7 @@ An edition's session adds its messages, sequence and refusals. Collaborators hol
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
 
@@ -19,13 +19,14 @@ from secc.session.config import ControlMode, SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.guard import OutputGuard, OutputUse
 from secc.session.identity import Connection, Contract
+from secc.session.installation import Installing
 from secc.session.limits import SessionLimits
 from secc.session.needs import ReportedNeeds
 from secc.session.notices import NOTICE_S, Notices
 from secc.session.pacing import Pacing, RequestPace
 from secc.session.ports import Paused
 from secc.session.power import DIRECTION_CHANGE, apply_output, direction
-from secc.session.request_context import ChargerTiming, CommonContext, Handler, OnFact, RequestContext, Step
+from secc.session.request_context import ChargerTiming, CommonContext, Handlers, RequestContext, Step
 from secc.session.supply import Supply, withheld_by
 from secc.session.turnaround import Turnaround
 from v2g.asn1.discharge import DischargeLimits
@@ -69,11 +70,7 @@ class ChargerSession(Session):
     the monotonic clock.
     """
 
-    handlers: ClassVar[Mapping[str, Handler]]
-    """Name of the request -> its handler. A request of the chart without handler is out of order."""
-
-    on_facts: ClassVar[Mapping[type[Fact], tuple[type[stages.Stage], OnFact]]]
-    """Facts that a stage waits for, and their handlers."""
+    handlers: ClassVar[Handlers[Any]]
 
     parameters: ClassVar[frozenset[str]]
     """The requests with the vehicle's limits, beside those of charge loops."""
@@ -368,11 +365,17 @@ class ChargerSession(Session):
         if isinstance(self._stage, stages.Finished):
             return
         before, self._facts = self._facts, self._facts.updated(fact)
-        awaited = self.on_facts.get(type(fact))
-        if awaited is not None and isinstance(self._stage, awaited[0]):
-            self._stage = awaited[1](fact, self._stage)
-        else:
-            self._take(fact, before)
+        match fact, self._stage:  # an answer to an earlier attempt, and a second one, do not count
+            case ports.AuthorizationDecided() as decided, stages.Authorizing() as stage:
+                if decided.attempt == stage.attempt and stage.status is None:
+                    self._stage = replace(stage, status=decided.status)
+            case ports.ContractAnswered() as answered, Installing() as stage:
+                if answered.attempt == stage.before.opened.fetches and stage.outcome is None:
+                    self._stage = replace(stage, outcome=answered.answer)
+            case ports.CableCheckFinished(passed), stages.CableChecking() as stage:
+                self._stage = replace(stage, passed=passed)
+            case _:
+                self._take(fact, before)
         if self._pending is not None and not self._closed:
             self._answer(self._pending, waited=False)
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from secc.session.config import ControlMode, EnergyService
 from secc.session.identity import Contract
 from secc.session.offers import OfferedTuple
-from secc.session.ports import AuthorizationDecided, Output, Paused
+from secc.session.ports import Output, Paused
 from v2g.energy.limits import EffectiveLimits
 from v2g.energy.settlement.authorization import challenge_of
 from v2g.energy.settlement.records import SessionStarted
@@ -347,10 +347,3 @@ class Finished(Stage, frozen=True):
 
 EXPIRES_SOON: Final = timedelta(days=14)  # V2G20-2218
 """A contract that ends within this is accepted with a hint."""
-
-
-def on_decided(fact: AuthorizationDecided, stage: Authorizing) -> Authorizing:
-    """Return the stage with the CSMS's answer, unless it belongs to an earlier attempt."""
-    if fact.attempt != stage.attempt or stage.status is not None:
-        return stage
-    return replace(stage, status=fact.status)

@@ -6,7 +6,8 @@ A detector is a module here with settings, a frozen and serialisable state, and 
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
@@ -20,7 +21,7 @@ from v2g.battery import twin as _twin
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
-_STEPS: Final[Mapping[str, Callable[..., tuple[object, tuple[Finding, ...]]]]] = {
+_STEPS: Final[Mapping[str, Callable[[Any, Any, Sample], tuple[object, tuple[Finding, ...]]]]] = {
     "limits": _limits.step,
     "runaway": _runaway.step,
     "imbalance": _imbalance.step,
@@ -29,7 +30,7 @@ _STEPS: Final[Mapping[str, Callable[..., tuple[object, tuple[Finding, ...]]]]] =
     "twin": _twin.step,
 }
 
-_ESTIMATES: Final[Mapping[str, Callable[..., Mapping[str, float]]]] = {
+_ESTIMATES: Final[Mapping[str, Callable[[Any], Mapping[str, float]]]] = {
     "health": _health.estimates,
     "twin": _twin.estimates,
 }
@@ -87,9 +88,10 @@ def step(
     trusted = _data.trusted(data, plausible)
     for name, each in _STEPS.items():
         if name in which:
-            taken = plausible if name in UNFILTERED else trusted
-            facts = {"sized": _health.sized(settings.health, state.health)} if name == "twin" else {}
-            states[name], new = each(getattr(settings, name), getattr(state, name), taken, **facts)
+            seen = plausible if name in UNFILTERED else trusted
+            if name == "twin":
+                each = partial(_twin.step, sized=_health.sized(settings.health, state.health))
+            states[name], new = each(getattr(settings, name), getattr(state, name), seen)
             found += new
     if sample.at_ms == state.data.at_ms:
         found = [msgspec.structs.replace(each, at_ms=sample.at_ms + 1) for each in found]

@@ -182,7 +182,7 @@ _Key = tuple[type[Element], str]
 """Identifies a function: type and prefix."""
 
 
-_Function = TypeVar("_Function", bound=Callable[..., object])
+_Function = TypeVar("_Function")
 
 
 class _Library(Generic[_Function]):

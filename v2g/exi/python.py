@@ -6,7 +6,7 @@ syntax tree, and everything else is rejected.
 
 import ast
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from importlib import import_module
 from typing import Final
@@ -138,7 +138,7 @@ class _PythonReader:
             case ast.Attribute(value=ast.Name()) | ast.Call(func=ast.Name(), args=[_], keywords=[]):
                 return self._member(node)
             case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
-                kind: Callable[..., object] = self._class(node, name)
+                kind = self._class(node, name)
                 if not (isinstance(kind, type) and issubclass(kind, Element)):
                     raise _refuse(node, f"{name} is not a structure")
                 if any(each.arg is None for each in keywords):

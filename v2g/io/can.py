@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from v2g.errors import TransportError
 from v2g.hardware.power_modules.can_errors import AGAIN_S, SLOW_HINT, BusHealth, CanFault
-from v2g.io.runtime.supervision import new_thread
+from v2g.io.runtime.supervision import ArgumentTs, new_thread
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class CanPort:
         self._given += len(messages)
         self._in_loop(self._deliver, messages)
 
-    def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:
+    def _in_loop(self, function: Callable[[*ArgumentTs], None], *arguments: *ArgumentTs) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the program has ended
             self._loop.call_soon_threadsafe(function, *arguments)
 

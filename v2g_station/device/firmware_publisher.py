@@ -161,7 +161,7 @@ class Publisher:
 
             config = self._config
             self._server = FirmwareServer(config.address, config.port, config.most_clients, fetching)
-            self._thread = new_thread(target=self._server.serve_forever, args=(0.2,), name="firmware server")
+            self._thread = new_thread(target=partial(self._server.serve_forever, 0.2), name="firmware server")
             self._thread.start()
         return self._server
 

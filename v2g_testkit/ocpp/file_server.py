@@ -3,6 +3,7 @@
 import http
 import ssl
 import threading
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -52,7 +53,7 @@ class FileServer:
         """Listen, if that has not begun; return the port. Raises OSError."""
         if self._server is None:
             self._server = _Server(self.host, self._port, self, self._tls)
-            new_thread(target=self._server.serve_forever, args=(0.05,), name="files").start()
+            new_thread(target=partial(self._server.serve_forever, 0.05), name="files").start()
         return self._server.server_port
 
     def stop(self) -> None:

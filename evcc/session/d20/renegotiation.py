@@ -1,7 +1,7 @@
 """The vehicle's side streams during its charge loop: signing readings, and planning again."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -38,10 +38,6 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: bool = False
     observed: tuple[Observe, ...] = ()
     failure: str = ""
-
-
-OnAnswer = Callable[..., Turn]
-"""(request, its response, the interrupted or running loop, context) -> Turn."""
 
 
 def on_confirmed(
@@ -100,7 +96,7 @@ def _unchanged(code: str) -> Turn:
     return Turn(observed=(seen("schedule", "old_schedule_kept", code=code),), unchanged=True)
 
 
-ANSWERS: Final[Mapping[str, OnAnswer]] = {
+ANSWERS: Final[Mapping[str, Callable[[Any, Any, Looping | None, RequestContext], Turn]]] = {
     "MeteringConfirmationReq": on_confirmed,
     "ScheduleExchangeReq": on_schedule,
     "PowerDeliveryReq": on_power,

@@ -14,6 +14,7 @@ from secc.session.request_context import Wait, refuse
 from secc.session.v2g_message import delivery, loop, parameters, setup
 from secc.session.v2g_message.delivery import check_profile, dc_evse_status
 from secc.session.v2g_message.request_context import (
+    ISO2_HANDLERS,
     Authorizing,
     Challenged,
     Paying,
@@ -23,7 +24,13 @@ from secc.session.v2g_message.request_context import (
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import schedules, signatures
-from v2g.iso15118.d2.messages.charging import CableCheckReq, ChargingStatusReq, CurrentDemandReq, PreChargeReq
+from v2g.iso15118.d2.messages.charging import (
+    CableCheckReq,
+    ChargingStatusReq,
+    CurrentDemandReq,
+    PreChargeReq,
+    WeldingDetectionReq,
+)
 from v2g.iso15118.d2.messages.common import (
     AuthorizationReq,
     ChargeParameterDiscoveryReq,
@@ -47,6 +54,7 @@ from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 
 
+@ISO2_HANDLERS.on_request(AuthorizationReq)
 def authorize(
     request: AuthorizationReq, stage: Paying | Challenged | Authorizing, context: RequestContext
 ) -> Step | Wait:
@@ -68,6 +76,7 @@ def authorize(
     )
 
 
+@ISO2_HANDLERS.on_request(ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
     request: ChargeParameterDiscoveryReq,
     stage: stages.Authorized | stages.Awaiting | stages.Charging,
@@ -110,6 +119,7 @@ def charge_parameter_discovery(
     )
 
 
+@ISO2_HANDLERS.on_request(CableCheckReq)
 def cable_check(
     request: CableCheckReq, stage: stages.Planned | stages.CableChecking | stages.Charging, context: RequestContext
 ) -> CommonStep | Wait:
@@ -119,6 +129,7 @@ def cable_check(
     return delivery.cable_check(request, stage, context)
 
 
+@ISO2_HANDLERS.on_request(PreChargeReq)
 def pre_charge(
     request: PreChargeReq, stage: stages.PreCharging | stages.Charging, context: RequestContext
 ) -> CommonStep | Wait:
@@ -128,6 +139,7 @@ def pre_charge(
     return delivery.pre_charge(request, stage, context)
 
 
+@ISO2_HANDLERS.on_request(PowerDeliveryReq)
 def power_delivery(request: PowerDeliveryReq, stage: stages.Stage, context: RequestContext) -> CommonStep | Wait:
     """Start, stop or renegotiate the transfer of energy."""
     if request.charge_progress is ChargeProgress.Stop:
@@ -182,12 +194,14 @@ def _chosen(
     return bounding, quirks
 
 
+@ISO2_HANDLERS.on_request(CurrentDemandReq)
 def current_demand(request: CurrentDemandReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Follow the vehicle's targets within all limits, and report the present output and the meter."""
     stage, fields = loop_fields(stage, context)
     return loop.current_demand(request, stage, context, **fields)
 
 
+@ISO2_HANDLERS.on_request(ChargingStatusReq)
 def charging_status(request: ChargingStatusReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Report the present maximum current and the meter."""
     stage, fields = loop_fields(stage, context)
@@ -214,6 +228,7 @@ def loop_fields(stage: stages.Charging, context: RequestContext) -> tuple[stages
     return metering.remember(stage, reading) if required else stage, fields
 
 
+@ISO2_HANDLERS.on_request(MeteringReceiptReq)
 def metering_receipt(request: MeteringReceiptReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Handle the vehicle's signature of a reading that was sent in this session [V2G2-903], [V2G2-904]."""
     contract = stage.selected.contract
@@ -286,3 +301,6 @@ def _discovery_response(
             dc_evse_status=dc_evse_status(Phase.PARAMETERS, context), **parameters.dc_limits(context)
         ),
     )
+
+
+ISO2_HANDLERS.on_request(WeldingDetectionReq)(delivery.welding_detection)

@@ -13,7 +13,14 @@ from secc.session.identity import Contract
 from secc.session.ports import AuthorizeContract
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import EXPIRES_SOON
-from secc.session.v2g_message.request_context import Authorizing, Challenged, Presenting, RequestContext, Step
+from secc.session.v2g_message.request_context import (
+    ISO2_HANDLERS,
+    Authorizing,
+    Challenged,
+    Presenting,
+    RequestContext,
+    Step,
+)
 from v2g.energy.settlement.authorization import CHALLENGE_BYTES
 from v2g.errors import CertificateError, Iso15118Error, RevocationError, SignatureError
 from v2g.iso15118.d2 import signatures
@@ -29,6 +36,7 @@ from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 
+@ISO2_HANDLERS.on_request(PaymentDetailsReq)
 def payment_details(request: PaymentDetailsReq, stage: Presenting, context: RequestContext) -> Step:
     """Check the contract's chain, and send a challenge [V2G2-697], [V2G2-698]."""
     chain, trust = request.contract_signature_cert_chain, context.connection.trust

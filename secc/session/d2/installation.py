@@ -7,7 +7,7 @@ within the time of the message.
 from secc.session.d2 import contract
 from secc.session.installation import FOR_OTHERS, Installing, forward
 from secc.session.request_context import Wait, refuse
-from secc.session.v2g_message.request_context import Presenting, RequestContext, Step
+from secc.session.v2g_message.request_context import ISO2_HANDLERS, Presenting, RequestContext, Step
 from v2g.errors import CertificateError, CodecError, Iso15118Error, RevocationError, SignatureError
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.emaid import is_same_contract
@@ -43,6 +43,10 @@ def certificate(request: Request, stage: Presenting | Installing, context: Reque
     _check(request, context)
     update = isinstance(request, CertificateUpdateReq)
     return forward(stage, context, seconds, ContractRequest(schema=ISO2.uri, exi=context.exi, update=update))
+
+
+ISO2_HANDLERS.on_request(CertificateInstallationReq)(certificate)
+ISO2_HANDLERS.on_request(CertificateUpdateReq)(certificate)
 
 
 def _check(request: Request, context: RequestContext) -> None:

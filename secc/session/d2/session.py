@@ -6,13 +6,12 @@ from typing import ClassVar, Final
 
 from secc.session import ports
 from secc.session.config import Iso2Config, SeccConfig
-from secc.session.d2 import plans, setup
+from secc.session.d2 import installation, plans, setup, stop  # noqa: F401 - their handlers register themselves
 from secc.session.d2.charging import is_unsigned
-from secc.session.d2.handlers import HANDLERS, ON_FACT
 from secc.session.d2.refusal import refusal
 from secc.session.delivery import charging_state
 from secc.session.stages import AfterPlan, Charging, Planned
-from secc.session.v2g_message.request_context import MessageSet
+from secc.session.v2g_message.request_context import ISO2_HANDLERS, MessageSet
 from secc.session.v2g_message.safety import V2gMessageRequests
 from secc.session.v2g_message.session import V2gMessageSession
 from v2g.exi.declare import Element
@@ -50,8 +49,7 @@ _RENEGOTIATING: Final = frozenset(
 class Iso2Session(V2gMessageSession, Session2):
     """One session of a charge point: see `ChargerSession`."""
 
-    handlers = HANDLERS
-    on_facts = ON_FACT
+    handlers = ISO2_HANDLERS
     messages = MESSAGES
     notifications: ClassVar = frozenset({"Terminate", "ScheduleRenegotiation", "MeteringConfirmation"})
 

@@ -4,12 +4,13 @@ from secc.session.ports import Paused, SaveSession, TransactionUpdated
 from secc.session.request_context import Wait
 from secc.session.stages import Finished, Stage, Stopped
 from secc.session.v2g_message import delivery
-from secc.session.v2g_message.request_context import RequestContext, Step
+from secc.session.v2g_message.request_context import ISO2_HANDLERS, RequestContext, Step
 from v2g.iso15118.d2.messages.common import SessionStopReq
 from v2g.iso15118.d2.messages.data_types import ChargingSession
 from v2g.observe import Observe
 
 
+@ISO2_HANDLERS.on_request(SessionStopReq)
 def session_stop(request: SessionStopReq, stage: Stage, context: RequestContext) -> Step | Wait:
     """End the session, or store it: a pause counts after power was stopped only [V2G2-739]."""
     step = delivery.session_stop(request, stage, context)

@@ -10,7 +10,7 @@ from secc.session.config import ControlMode
 from secc.session.d20.loop import displayed, needed, report_costs, report_meter, status
 from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
-from secc.session.d20.stages import RequestContext, Step, refuse
+from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
 from secc.session.power import apply_output, loop_event, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle
@@ -34,6 +34,7 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], tuple[type[RequestMode], type[Re
 """(control mode, both directions) -> control modes of request and response in the loop (V2G20-1600)."""
 
 
+@HANDLERS.on_request(iso.AC_ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
     request: iso.AC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
@@ -80,6 +81,7 @@ def rating_mode(
     )
 
 
+@HANDLERS.on_request(iso.AC_ChargeLoopReq)
 def charge_loop(request: iso.AC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Store the vehicle's limits and measured power, and send the target power."""
     selected = stage.selected

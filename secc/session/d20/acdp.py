@@ -7,12 +7,13 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from secc.session.d20.stages import Connecting, Disconnecting, RequestContext, Step, refuse
+from secc.session.d20.stages import HANDLERS, SIDE_HANDLERS, Connecting, Disconnecting, RequestContext, Step, refuse
 from secc.session.ports import Device, MoveDevice, StartPositioning
 from secc.session.request_context import Wait
 from secc.session.stages import Planned, Selected, Stage, Stopped
 from v2g.iso15118.d20.messages import acdp as iso
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
 _METHOD: Final = "acdp"
@@ -20,6 +21,7 @@ _METHOD: Final = "acdp"
 Moved = TypeVar("Moved", iso.ACDP_ConnectRes, iso.ACDP_DisconnectRes)
 
 
+@HANDLERS.on_request(iso.ACDP_VehiclePositioningReq)
 def vehicle_positioning(
     request: iso.ACDP_VehiclePositioningReq, stage: Selected, context: RequestContext
 ) -> Step | Wait:
@@ -46,6 +48,7 @@ def vehicle_positioning(
     return Step(response, stage, (event,))
 
 
+@HANDLERS.on_request(iso.ACDP_ConnectReq)
 def connect(request: iso.ACDP_ConnectReq, stage: Planned | Connecting, context: RequestContext) -> Step | Wait:
     """Move the device to the vehicle; finished once it is there and all contacts have closed."""
     if isinstance(stage, Planned):
@@ -65,6 +68,7 @@ def connect(request: iso.ACDP_ConnectReq, stage: Planned | Connecting, context: 
     return Step(_connection(iso.ACDP_ConnectRes, Processing.Finished, context), stage.planned, (done,))
 
 
+@HANDLERS.on_request(iso.ACDP_DisconnectReq)
 def disconnect(request: iso.ACDP_DisconnectReq, stage: Stopped | Disconnecting, context: RequestContext) -> Step | Wait:
     """Move the device home, unconditionally once there is no voltage."""
     if isinstance(stage, Stopped):
@@ -81,6 +85,7 @@ def disconnect(request: iso.ACDP_DisconnectReq, stage: Stopped | Disconnecting, 
     return Step(response, Stopped(planned=stage.planned), (done,))
 
 
+@SIDE_HANDLERS[PayloadType.ACDP_SYSTEM_STATUS].on_request(iso.ACDP_SystemStatusReq)
 def system_status(request: iso.ACDP_SystemStatusReq, stage: Stage, context: RequestContext) -> Step:
     """Exchange states in parallel; a vehicle that is not ready, or reports an emergency, gets no power."""
     vehicle_status = request.ev_technical_status

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.stages import Authorizing, Offered, RequestContext, Step, refuse
+from secc.session.d20.stages import HANDLERS, Authorizing, Offered, RequestContext, Step, refuse
 from secc.session.identity import Contract
 from secc.session.ports import AuthorizeContract, AuthorizeExternally, TransactionStarted
 from secc.session.request_context import Wait
@@ -56,6 +56,7 @@ _BY_STATUS: Final = {
 }
 
 
+@HANDLERS.on_request(AuthorizationReq)
 def authorization(request: AuthorizationReq, stage: Offered | Authorizing, context: RequestContext) -> Step | Wait:
     """Handle a new request, or answer the repetition of one that is pending (V2G20-1582)."""
     if isinstance(stage, Authorizing):

@@ -9,7 +9,7 @@ from secc.session.config import EvseRating
 from secc.session.d20.loop import account
 from secc.session.d20.quantities import milli, to_milli
 from secc.session.d20.scheduling.schedules import choose_tuple
-from secc.session.d20.stages import RequestContext, Step, refuse
+from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.delivery import READY
 from secc.session.ports import CheckAlignment
 from secc.session.power import apply_output
@@ -31,6 +31,7 @@ from v2g.iso15118.d20.messages.schedules import PowerToleranceAcceptance
 from v2g.observe import Observe
 
 
+@HANDLERS.on_request(DC_CableCheckReq)
 def cable_check(
     request: DC_CableCheckReq, stage: Planned | CableChecking, context: RequestContext
 ) -> CommonStep | Wait:
@@ -39,6 +40,7 @@ def cable_check(
     return delivery.cable_check(stage, context, respond, pilot_s=context.timing.contactor)
 
 
+@HANDLERS.on_request(DC_PreChargeReq)
 def pre_charge(request: DC_PreChargeReq, stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
     """Bring the output to the vehicle's voltage. The response may wait a little for it; it reports the present one."""
     target_mv = wanted_mv(request, context.config.rating, interop=context.connection.trust.interop)
@@ -56,6 +58,7 @@ def wanted_mv(request: DC_PreChargeReq, rating: EvseRating, *, interop: bool) ->
 PowerContext = Planned | PreCharging | Starting | Charging | Stopping
 
 
+@HANDLERS.on_request(PowerDeliveryReq)
 def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: RequestContext) -> CommonStep | Wait:
     """Start, stop or re-plan the transfer of energy."""
     match request.charge_progress:
@@ -77,6 +80,7 @@ def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: Requ
             return Step(_delivery_response(context), resting, (*commands, *updates))
 
 
+@HANDLERS.on_request(DC_WeldingDetectionReq)
 def welding_detection(request: DC_WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step:
     """Report the residual voltage at the output."""
     response = DC_WeldingDetectionRes(

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.stages import Offered, RequestContext, Step, refuse
+from secc.session.d20.stages import HANDLERS, Offered, RequestContext, Step, refuse
 from secc.session.installation import FOR_OTHERS, Installing, forward
 from secc.session.request_context import Wait
 from secc.session.stages import AfterSetup, Authorized
@@ -30,6 +30,7 @@ Before = Offered | Authorized
 """Contracts are fetched before authorization, or after one that expires soon."""
 
 
+@HANDLERS.on_request(CertificateInstallationReq)
 def certificate_installation(
     request: CertificateInstallationReq, stage: Before | Installing, context: RequestContext
 ) -> Step | Wait:

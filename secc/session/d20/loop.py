@@ -12,7 +12,7 @@ from secc.session.config import ControlMode, EvseRating
 from secc.session.d20.parameters import discharge_sign
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
 from secc.session.d20.scheduling import receipts
-from secc.session.d20.stages import RequestContext, Step, refuse
+from secc.session.d20.stages import HANDLERS, SIDE_HANDLERS, RequestContext, Step, refuse
 from secc.session.facts import SessionFacts
 from secc.session.ports import Reported, SetOutput
 from secc.session.power import apply_output, loop_event, power
@@ -33,6 +33,7 @@ from v2g.iso15118.d20.messages.common_types import (
 )
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.pki.certificates import load_certificate
 
 RequestMode = (
@@ -59,6 +60,7 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], type[RequestMode]]] = MappingPro
 """(control mode, both directions) -> control mode of requests in the loop."""
 
 
+@HANDLERS.on_request(dc.DC_ChargeLoopReq)
 def charge_loop(request: dc.DC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Store the vehicle's limits or targets, set the output, and report the present power (V2G20-2183 to -2188)."""
     selected = stage.selected
@@ -110,6 +112,8 @@ def displayed(request: ChargeLoopReq) -> dict[str, int]:
     return found
 
 
+@SIDE_HANDLERS[PayloadType.METERING_CONFIRMATION].on_request(MeteringConfirmationReq)
+@HANDLERS.on_request(MeteringConfirmationReq)
 def metering_confirmation(
     request: MeteringConfirmationReq, stage: Charging | Stopping, context: RequestContext
 ) -> Step:

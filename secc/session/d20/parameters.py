@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from secc.session.config import EvseRating
 from secc.session.d20.quantities import to_milli, to_w, watts
-from secc.session.d20.stages import RequestContext, Step, refuse
+from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.stages import Parametrised, Selected, Vehicle
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.messages.dc import (
@@ -18,6 +18,7 @@ from v2g.iso15118.d20.messages.dc import (
 from v2g.observe import Observe
 
 
+@HANDLERS.on_request(DC_ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
     request: DC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.stages import RequestContext, Step, refuse
+from secc.session.d20.stages import HANDLERS, SIDE_HANDLERS, RequestContext, Step, refuse
 from secc.session.stages import Stage, selected_of
 from v2g.iso15118.d20.messages.common_messages import (
     EvCheckInStatus,
@@ -21,12 +21,15 @@ from v2g.iso15118.d20.messages.common_messages import (
 )
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.services import ServiceId
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
 _IN: Final = tuple(EvCheckInStatus)
 _OUT: Final = tuple(EvCheckOutStatus)
 
 
+@SIDE_HANDLERS[PayloadType.PARKING_STATUS].on_request(VehicleCheckInReq)
+@HANDLERS.on_request(VehicleCheckInReq)
 def check_in(request: VehicleCheckInReq, stage: Stage, context: RequestContext) -> Step:
     """Send the vehicle its target and the remaining distance."""
     _require(stage, context)
@@ -51,6 +54,8 @@ def check_in(request: VehicleCheckInReq, stage: Stage, context: RequestContext) 
     return Step(response, stage, (event,), parking=replace(context.parking, check_in=status))
 
 
+@SIDE_HANDLERS[PayloadType.PARKING_STATUS].on_request(VehicleCheckOutReq)
+@HANDLERS.on_request(VehicleCheckOutReq)
 def check_out(request: VehicleCheckOutReq, stage: Stage, context: RequestContext) -> Step:
     """Let the vehicle leave once its time has come and there is no voltage at the output."""
     _require(stage, context)

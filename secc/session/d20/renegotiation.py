@@ -4,8 +4,7 @@ The result takes effect with the vehicle's PowerDeliveryReq, all of it at once.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -14,38 +13,43 @@ from secc.session.d20.loop import account
 from secc.session.d20.refusal import refusal
 from secc.session.d20.scheduling import exchange
 from secc.session.d20.scheduling.schedules import choose_tuple
-from secc.session.d20.stages import RequestContext, Step, refuse
+from secc.session.d20.stages import HANDLERS, SIDE_HANDLERS, RequestContext, Step, refuse
 from secc.session.power import apply_output
 from secc.session.request_context import Handler, Wait
-from secc.session.stages import Awaiting, Charging, Parametrised, Planned, Stopping
+from secc.session.stages import Awaiting, Charging, Parametrised, Planned, Selected, Stopping
 from v2g.errors import Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.ac import AC_ChargeParameterDiscoveryReq
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, PowerDeliveryRes, ScheduleExchangeReq
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.messages.dc import DC_ChargeParameterDiscoveryReq
+from v2g.iso15118.d20.messages.wpt import WPT_ChargeParameterDiscoveryReq
 from v2g.iso15118.engine.session import Command
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
-_BY_FAMILY: Final[Mapping[Family, Handler]] = MappingProxyType(
-    {
-        Family.AC: ac.charge_parameter_discovery,
-        Family.DC: parameters.charge_parameter_discovery,
-        Family.ACDP: parameters.charge_parameter_discovery,
-        Family.WPT: wpt.charge_parameter_discovery,
-    }
+_BY_FAMILY: Final[Mapping[Family, Handler[Any, Selected, RequestContext, Step]]] = {
+    Family.AC: ac.charge_parameter_discovery,
+    Family.DC: parameters.charge_parameter_discovery,
+    Family.ACDP: parameters.charge_parameter_discovery,
+    Family.WPT: wpt.charge_parameter_discovery,
+}
+
+
+@SIDE_HANDLERS[PayloadType.SCHEDULE_RENEGOTIATION].on_request(
+    AC_ChargeParameterDiscoveryReq, DC_ChargeParameterDiscoveryReq, WPT_ChargeParameterDiscoveryReq
 )
-
-
 def charge_parameters(request: Element, stage: Charging | Stopping, context: RequestContext) -> Step:
     """Accept new limits of the vehicle; they apply together with the new schedule."""
     if isinstance(stage, Stopping):
         return _too_late(request, stage, context)
     selected = stage.selected
     step = _BY_FAMILY[selected.family](request, selected, context)
-    assert isinstance(step, Step)
     return replace(step, stage=replace(stage, beside=step.stage))
 
 
+@SIDE_HANDLERS[PayloadType.SCHEDULE_RENEGOTIATION].on_request(ScheduleExchangeReq)
 def schedule_exchange(request: ScheduleExchangeReq, stage: Charging | Stopping, context: RequestContext) -> Step:
     """Make a new plan from the present state."""
     if isinstance(stage, Stopping):
@@ -60,6 +64,7 @@ def schedule_exchange(request: ScheduleExchangeReq, stage: Charging | Stopping, 
     return replace(step, stage=replace(stage, beside=step.stage), commands=(needs, *step.commands))
 
 
+@HANDLERS.on_request(ScheduleExchangeReq)
 def renegotiated(
     request: ScheduleExchangeReq, stage: Parametrised | Awaiting | Charging, context: RequestContext
 ) -> Step | Wait:
@@ -81,6 +86,7 @@ def continued(stage: Charging, context: RequestContext, error: Iso15118Error) ->
     return Step(exchange.unchanged(stage.planned, context), stage, (event,), followed="ScheduleRenegotiation")
 
 
+@SIDE_HANDLERS[PayloadType.SCHEDULE_RENEGOTIATION].on_request(PowerDeliveryReq)
 def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, context: RequestContext) -> Step:
     """Change to the new schedule, after checking the vehicle's profile against it."""
     if isinstance(stage, Stopping):

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from secc.session.books import change_services, discharge_rule, open_books
 from secc.session.config import ControlMode, EnergyService, SeccConfig, offered
 from secc.session.d20.scheduling.pricing import pricings
-from secc.session.d20.stages import Discovered, RequestContext, Step, Variant, refuse
+from secc.session.d20.stages import HANDLERS, Discovered, RequestContext, Step, Variant, refuse
 from secc.session.ports import Journal
 from secc.session.stages import Authorized, Selected
 from v2g.iso15118.d20.charts import Family
@@ -31,6 +31,7 @@ _SINGLE_PHASE: Final = 1
 _ISLANDING: Final = {"active": 1, "passive": 2}
 
 
+@HANDLERS.on_request(iso.ServiceDiscoveryReq)
 def service_discovery(
     request: iso.ServiceDiscoveryReq, stage: Authorized | Discovered, context: RequestContext
 ) -> Step:
@@ -61,6 +62,7 @@ def service_discovery(
     return Step(response, Discovered(authorized=authorized, services=frozenset(services)), (event,))
 
 
+@HANDLERS.on_request(iso.ServiceDetailReq)
 def service_detail(request: iso.ServiceDetailReq, stage: Discovered, context: RequestContext) -> Step:
     """Return the parameter sets of a listed service."""
     service_id = request.service_id
@@ -78,6 +80,7 @@ def service_detail(request: iso.ServiceDetailReq, stage: Discovered, context: Re
     return Step(response, replace(stage, details=seen, variants=shown))
 
 
+@HANDLERS.on_request(iso.ServiceSelectionReq)
 def service_selection(request: iso.ServiceSelectionReq, stage: Discovered, context: RequestContext) -> Step:
     """Accept the selection if each of its services was detailed with that parameter set (V2G20-433, -467)."""
     config = context.config

@@ -3,15 +3,14 @@
 Its own are side streams, signed discharge, the selection of services, connection devices and coils.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import ClassVar, Final
+from collections.abc import Callable
+from typing import ClassVar
 
 from msgspec.structs import replace
 
 from secc.session import needs, ports
 from secc.session.config import EnergyService, SeccConfig, offered
-from secc.session.d20 import (
+from secc.session.d20 import (  # noqa: F401 - their handlers register themselves
     ac,
     acdp,
     authorization,
@@ -31,35 +30,26 @@ from secc.session.d20.refusal import brings_power, fault_code, is_request, refus
 from secc.session.d20.safety import Iso20Requests
 from secc.session.d20.scheduling import exchange
 from secc.session.d20.side_streams import SideStreams
-from secc.session.d20.stages import Authorizing, Discovered, Fresh, Parking, RequestContext, Step
-from secc.session.delivery import on_cable_check
+from secc.session.d20.stages import HANDLERS, Discovered, Fresh, Parking, RequestContext, Step
 from secc.session.discharge import SignedDischarge
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
-from secc.session.installation import Installing, on_installed
 from secc.session.limits import SessionLimits
 from secc.session.notices import NOTICES
 from secc.session.pacing import RequestPace
 from secc.session.ports import Paused
-from secc.session.request_context import Handler, OnFact, awaited, handled
 from secc.session.request_context import Step as CommonStep
 from secc.session.session import ChargerSession
-from secc.session.stages import CableChecking, Charging, Finished, Planned, Stage, Stopped, Stopping, on_decided
+from secc.session.stages import Charging, Finished, Planned, Stopped, Stopping
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import JournalHead
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family
-from v2g.iso15118.d20.messages import ac as alternating
-from v2g.iso15118.d20.messages import acdp as contacts
-from v2g.iso15118.d20.messages import common_messages as cm
-from v2g.iso15118.d20.messages import dc as direct
-from v2g.iso15118.d20.messages import wpt as wireless
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing, V2GRequest
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
-from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.sequence import Chart, State
@@ -68,63 +58,11 @@ from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 from v2g.safety import Request
 
-# -- The handler of each request on the main stream of a charge point
-
-HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
-    dict(
-        [
-            handled(app.SupportedAppProtocolReq, setup.supported_app_protocol),
-            handled(cm.SessionSetupReq, setup.session_setup),
-            handled(cm.AuthorizationSetupReq, setup.authorization_setup),
-            handled(cm.AuthorizationReq, authorization.authorization),
-            handled(cm.CertificateInstallationReq, installation.certificate_installation),
-            handled(cm.ServiceDiscoveryReq, service.service_discovery),
-            handled(cm.ServiceDetailReq, service.service_detail),
-            handled(cm.ServiceSelectionReq, service.service_selection),
-            handled(direct.DC_ChargeParameterDiscoveryReq, parameters.charge_parameter_discovery),
-            handled(alternating.AC_ChargeParameterDiscoveryReq, ac.charge_parameter_discovery),
-            handled(wireless.WPT_FinePositioningSetupReq, wpt.fine_positioning_setup),
-            handled(wireless.WPT_FinePositioningReq, wpt.fine_positioning),
-            handled(wireless.WPT_PairingReq, wpt.pairing),
-            handled(wireless.WPT_ChargeParameterDiscoveryReq, wpt.charge_parameter_discovery),
-            handled(wireless.WPT_AlignmentCheckReq, wpt.alignment_check),
-            handled(contacts.ACDP_VehiclePositioningReq, acdp.vehicle_positioning),
-            handled(contacts.ACDP_ConnectReq, acdp.connect),
-            handled(contacts.ACDP_DisconnectReq, acdp.disconnect),
-            handled(cm.ScheduleExchangeReq, renegotiation.renegotiated),
-            handled(direct.DC_CableCheckReq, delivery.cable_check),
-            handled(direct.DC_PreChargeReq, delivery.pre_charge),
-            handled(cm.PowerDeliveryReq, delivery.power_delivery),
-            handled(alternating.AC_ChargeLoopReq, ac.charge_loop),
-            handled(direct.DC_ChargeLoopReq, loop.charge_loop),
-            handled(wireless.WPT_ChargeLoopReq, wpt.charge_loop),
-            handled(cm.MeteringConfirmationReq, loop.metering_confirmation),
-            handled(direct.DC_WeldingDetectionReq, delivery.welding_detection),
-            handled(cm.SessionStopReq, stop.session_stop),
-            handled(cm.VehicleCheckInReq, parking.check_in),
-            handled(cm.VehicleCheckOutReq, parking.check_out),
-        ]
-    )
-)
-"""Name of the request -> its handler. A request of the chart without handler is out of order."""
-
-ON_FACT: Final[Mapping[type[Fact], tuple[type[Stage], OnFact]]] = MappingProxyType(
-    dict(
-        [
-            awaited(ports.AuthorizationDecided, Authorizing, on_decided),
-            awaited(ports.ContractAnswered, Installing, on_installed),
-            awaited(ports.CableCheckFinished, CableChecking, on_cable_check),
-        ]
-    )
-)
-"""Facts that a stage waits for, and their handlers."""
-
 
 class SeccSession(ChargerSession, Session20):
     """One session of a charge point: see `ChargerSession`."""
 
     handlers = HANDLERS
-    on_facts = ON_FACT
     parameters = frozenset(f"{kind}_ChargeParameterDiscoveryReq" for kind in ("AC", "DC", "WPT"))
     notifications: ClassVar = frozenset(NOTICES)
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from secc.session.books import discharge_rule, journal_opening, resume_books
 from secc.session.config import SeccConfig
-from secc.session.d20.stages import Fresh, Offered, RequestContext, Step, refuse, selected_again
+from secc.session.d20.stages import HANDLERS, Fresh, Offered, RequestContext, Step, refuse, selected_again
 from secc.session.installation import is_offered
 from secc.session.ports import ForgetSession, JoinSession, Paused
 from secc.session.stages import Opened
@@ -39,6 +39,7 @@ def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
     return major and family is not None and bool(config.offers(family))
 
 
+@HANDLERS.on_request(app.SupportedAppProtocolReq)
 def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
     """Select the vehicle's best-ranked protocol among those served (V2G20-167, -169)."""
     namespaces = " ".join(each.protocol_namespace for each in request.app_protocol)
@@ -61,6 +62,7 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, c
     return Step(response, Fresh(family=family), (offered, picked))
 
 
+@HANDLERS.on_request(iso.SessionSetupReq)
 def session_setup(request: iso.SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
     """Open a session, or join the paused one of this vehicle; any other old id gets a new session (V2G20-2626)."""
     paused = context.paused
@@ -114,6 +116,7 @@ def new_session_id(entropy: Entropy) -> bytes:
     return session_id
 
 
+@HANDLERS.on_request(iso.AuthorizationSetupReq)
 def authorization_setup(request: iso.AuthorizationSetupReq, stage: Opened, context: RequestContext) -> Step:
     """Offer Plug & Charge, external means or both; with a challenge if Plug & Charge is among them."""
     services = context.authorization

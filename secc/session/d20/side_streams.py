@@ -3,43 +3,16 @@
 State, timers and pending request of the main stream stay unchanged.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final
+from typing import Any
 
-from secc.session.d20 import acdp, loop, parking, renegotiation
-from secc.session.request_context import Handler, handled
+from secc.session.d20.stages import SIDE_HANDLERS, RequestContext
+from secc.session.request_context import Handler, Step, Wait
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import SIDE_CHARTS, side_stream_runs
-from v2g.iso15118.d20.messages import ac as alternating
-from v2g.iso15118.d20.messages import acdp as contacts
-from v2g.iso15118.d20.messages import common_messages as cm
-from v2g.iso15118.d20.messages import dc as direct
-from v2g.iso15118.d20.messages import wpt as wireless
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType
-
-SIDE_HANDLERS: Final[Mapping[int, Mapping[str, Handler]]] = MappingProxyType(
-    {
-        PayloadType.SCHEDULE_RENEGOTIATION: dict(
-            [
-                handled(alternating.AC_ChargeParameterDiscoveryReq, renegotiation.charge_parameters),
-                handled(direct.DC_ChargeParameterDiscoveryReq, renegotiation.charge_parameters),
-                handled(wireless.WPT_ChargeParameterDiscoveryReq, renegotiation.charge_parameters),
-                handled(cm.ScheduleExchangeReq, renegotiation.schedule_exchange),
-                handled(cm.PowerDeliveryReq, renegotiation.power_delivery),
-            ]
-        ),
-        PayloadType.METERING_CONFIRMATION: dict([handled(cm.MeteringConfirmationReq, loop.metering_confirmation)]),
-        PayloadType.ACDP_SYSTEM_STATUS: dict([handled(contacts.ACDP_SystemStatusReq, acdp.system_status)]),
-        PayloadType.PARKING_STATUS: dict(
-            [handled(cm.VehicleCheckInReq, parking.check_in), handled(cm.VehicleCheckOutReq, parking.check_out)]
-        ),
-    }
-)
-"""Payload type of a side stream -> name of the request -> its handler."""
 
 
 class SideStreams:
@@ -57,7 +30,7 @@ class SideStreams:
         in_order = side_stream_runs(stream, main) and sequence.accepts(self.state(stream), request, SIDE_CHARTS[stream])
         return in_order and type(request).__name__ in SIDE_HANDLERS.get(stream, {})
 
-    def handler(self, request: Element, stream: PayloadType) -> Handler:
+    def handler(self, request: Element, stream: PayloadType) -> Handler[Any, Any, RequestContext, Step | Wait]:
         """Return the handler of an accepted request."""
         return SIDE_HANDLERS[stream][type(request).__name__]
 

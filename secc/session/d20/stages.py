@@ -1,10 +1,13 @@
 """The stages of ISO 15118-20 beside those of all editions (`secc.session.stages`)."""
 
+from typing import Final
+
 import msgspec
 
 from secc.session import request_context, stages
 from secc.session.config import ControlMode
 from secc.session.ports import Paused
+from secc.session.request_context import Handlers
 from secc.session.stages import (
     AfterPlan,
     AfterSetup,
@@ -16,7 +19,7 @@ from secc.session.stages import (
     selected_of,
 )
 from v2g.errors import Iso15118Error
-from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages.common_messages import Authorization, EvCheckInStatus, EvCheckOutStatus
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
 
@@ -133,3 +136,8 @@ def selected_again(paused: Paused) -> Selected:
         needs_by_secc=paused.needs_by_secc,
         pricing=paused.pricing,
     )
+
+
+HANDLERS: Final = Handlers[RequestContext]()
+SIDE_HANDLERS: Final = {stream: Handlers[RequestContext]() for stream in SIDE_CHARTS}
+"""By the payload type of a side stream."""

@@ -1,6 +1,6 @@
 """The end of a session, or of its first part."""
 
-from secc.session.d20.stages import RequestContext, Step, authorized_of, refuse
+from secc.session.d20.stages import HANDLERS, RequestContext, Step, authorized_of, refuse
 from secc.session.ports import EmergencyOff, Paused, RecordMeter, SaveSession, TransactionUpdated
 from secc.session.stages import Authorized, Finished, Stage, selected_of
 from v2g.iso15118.d20.messages.common_messages import ChargingSession, SessionStopReq, SessionStopRes
@@ -10,6 +10,7 @@ from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 
+@HANDLERS.on_request(SessionStopReq)
 def session_stop(request: SessionStopReq, stage: Stage, context: RequestContext) -> Step:
     """End the session, pause it, or return to service selection."""
     event = Observe(

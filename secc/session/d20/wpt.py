@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from secc.session.d20.loop import displayed, report_costs, report_meter, status
 from secc.session.d20.parameters import limits_event
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
-from secc.session.d20.stages import RequestContext, Step, refuse
+from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.ports import CheckAlignment, RecordMeter, SetWptOutput, StartPairing, StartPositioning
 from secc.session.power import apply_output, loop_event, power
 from secc.session.request_context import Wait
@@ -42,6 +42,7 @@ TROUBLES: Final = MappingProxyType(
 """Fault of the primary device, as sent to vehicles -> reason code for ending a session if it persists."""
 
 
+@HANDLERS.on_request(iso.WPT_FinePositioningSetupReq)
 def fine_positioning_setup(request: iso.WPT_FinePositioningSetupReq, stage: Selected, context: RequestContext) -> Step:
     """Agree on methods: the first of the charger's that the vehicle supports as well."""
     rating = context.config.wpt
@@ -68,6 +69,7 @@ def fine_positioning_setup(request: iso.WPT_FinePositioningSetupReq, stage: Sele
     return Step(response, selected, (event, StartPositioning(methods[0])))
 
 
+@HANDLERS.on_request(iso.WPT_FinePositioningReq)
 def fine_positioning(request: iso.WPT_FinePositioningReq, stage: Selected, context: RequestContext) -> Step:
     """Finished once the vehicle is above the device."""
     _not_failed(request.ev_result_code)
@@ -81,6 +83,7 @@ def fine_positioning(request: iso.WPT_FinePositioningReq, stage: Selected, conte
     return Step(response, stage, commands)
 
 
+@HANDLERS.on_request(iso.WPT_PairingReq)
 def pairing(request: iso.WPT_PairingReq, stage: Selected, context: RequestContext) -> Step:
     """Verify that vehicle and device belong together; a vehicle above another device gets that one's address."""
     _not_failed(request.ev_result_code)
@@ -112,6 +115,7 @@ def pairing(request: iso.WPT_PairingReq, stage: Selected, context: RequestContex
     return Step(response, stage, (event,))
 
 
+@HANDLERS.on_request(iso.WPT_ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
     request: iso.WPT_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
@@ -140,6 +144,7 @@ def charge_parameter_discovery(
     return Step(response, parametrised, (limits_event(stage, vehicle, context),))
 
 
+@HANDLERS.on_request(iso.WPT_AlignmentCheckReq)
 def alignment_check(request: iso.WPT_AlignmentCheckReq, stage: Planned, context: RequestContext) -> Step | Wait:
     """Send a little power and report it, until both sides know whether it is received."""
     _not_failed(request.ev_result_code)
@@ -179,6 +184,7 @@ def aligned(stage: Planned, context: RequestContext) -> tuple[Planned, tuple[Com
     return stage, (check,) if context.powered else (begin, check)
 
 
+@HANDLERS.on_request(iso.WPT_ChargeLoopReq)
 def charge_loop(request: iso.WPT_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Send the requested power, within all limits; a fault of either device stops power with a warning."""
     ill = request.evpc_charge_diagnostics is not iso.WPT_EVPCChargeDiagnostics.EVPCNoIssue

@@ -12,11 +12,16 @@ from secc.session.request_context import Wait, refuse
 from secc.session.stages import AfterPlan, Authorized, Awaiting, Charging, Parametrised, Plan, Planned, Stage
 from secc.session.v2g_message import delivery, loop, parameters, setup
 from secc.session.v2g_message.delivery import check_profile, dc_evse_status
-from secc.session.v2g_message.request_context import Authorizing, Paying, RequestContext, Step
+from secc.session.v2g_message.request_context import DIN_HANDLERS, Authorizing, Paying, RequestContext, Step
 from v2g.exi.declare import Element
 from v2g.iso15118.din import schedules
-from v2g.iso15118.din.messages.charging import CurrentDemandReq
-from v2g.iso15118.din.messages.common import ChargeParameterDiscoveryReq, ContractAuthenticationReq, PowerDeliveryReq
+from v2g.iso15118.din.messages.charging import CableCheckReq, CurrentDemandReq, PreChargeReq, WeldingDetectionReq
+from v2g.iso15118.din.messages.common import (
+    ChargeParameterDiscoveryReq,
+    ContractAuthenticationReq,
+    PowerDeliveryReq,
+    SessionStopReq,
+)
 from v2g.iso15118.din.messages.parameters import (
     DC_EVChargeParameter,
     DC_EVPowerDeliveryParameter,
@@ -28,6 +33,7 @@ from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import CHARGING_PROFILE, Quirk
 
 
+@DIN_HANDLERS.on_request(ContractAuthenticationReq)
 def contract_authentication(
     request: ContractAuthenticationReq, stage: Paying | Authorizing, context: RequestContext
 ) -> Step | Wait:
@@ -38,6 +44,7 @@ def contract_authentication(
     )
 
 
+@DIN_HANDLERS.on_request(ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
     request: ChargeParameterDiscoveryReq, stage: Authorized | Awaiting, context: RequestContext
 ) -> Step | Wait:
@@ -61,6 +68,7 @@ def charge_parameter_discovery(
     )
 
 
+@DIN_HANDLERS.on_request(PowerDeliveryReq)
 def power_delivery(request: PowerDeliveryReq, stage: Stage, context: RequestContext) -> CommonStep | Wait:
     """Start or stop the transfer of energy."""
     if request.ready_to_charge_state:
@@ -76,6 +84,7 @@ def power_delivery(request: PowerDeliveryReq, stage: Stage, context: RequestCont
     return delivery.stop(stage, context, delivery.NO_ERROR, respond)
 
 
+@DIN_HANDLERS.on_request(CurrentDemandReq)
 def current_demand(request: CurrentDemandReq, stage: Charging, context: RequestContext) -> Step:
     """Follow the vehicle's targets within all limits, and report the present output."""
     return loop.current_demand(request, stage, context)
@@ -111,3 +120,9 @@ def _discovery_response(context: RequestContext, processing: str, plan: Plan) ->
             dc_evse_status=dc_evse_status(Phase.PARAMETERS, context), **parameters.dc_limits(context)
         ),
     )
+
+
+DIN_HANDLERS.on_request(CableCheckReq)(delivery.cable_check)
+DIN_HANDLERS.on_request(PreChargeReq)(delivery.pre_charge)
+DIN_HANDLERS.on_request(WeldingDetectionReq)(delivery.welding_detection)
+DIN_HANDLERS.on_request(SessionStopReq)(delivery.session_stop)

@@ -5,15 +5,15 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 from secc.session.config import DinConfig, SeccConfig
-from secc.session.din import setup
-from secc.session.din.handlers import HANDLERS, ON_FACT
-from secc.session.v2g_message.request_context import MessageSet
+from secc.session.din import charging, setup  # noqa: F401 - their handlers register themselves
+from secc.session.v2g_message.request_context import DIN_HANDLERS, MessageSet
 from secc.session.v2g_message.safety import V2gMessageRequests
 from secc.session.v2g_message.session import V2gMessageSession, negative_response
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.charts import STRICT
-from v2g.iso15118.din.messages import charging, common
+from v2g.iso15118.din.messages import charging as energy
+from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages import parameters as limits
 from v2g.iso15118.din.messages.data_types import EVSEProcessing, ResponseCode
@@ -38,7 +38,7 @@ from v2g.safety import Request
 
 # -- Negative responses of DIN 70121: each request's own response type, with placeholders for mandatory fields
 
-_ELEMENTS: Final[Mapping[str, type[Element]]] = MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS})
+_ELEMENTS: Final[Mapping[str, type[Element]]] = MappingProxyType({**common.ELEMENTS, **energy.ELEMENTS})
 
 _VOLTS, _AMPERES = VALUES.voltage(0, Rounding.DOWN), VALUES.current(0, Rounding.DOWN)
 _STATUS: Final = dc_evse_status(status(Phase.STOPPED, isolation="Invalid"))
@@ -103,7 +103,7 @@ def refusal(request: Element, code: str, *, evse_id: str) -> Element:
 
 MESSAGES: Final = MessageSet(
     protocol="DIN 70121",
-    responses=MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS}),
+    responses=MappingProxyType({**common.ELEMENTS, **energy.ELEMENTS}),
     codes=ResponseCode,
     processing=EVSEProcessing,
     values=VALUES,
@@ -115,8 +115,7 @@ MESSAGES: Final = MessageSet(
 class DinSession(V2gMessageSession, SessionDin):
     """One session of a charge point: see `ChargerSession`."""
 
-    handlers = HANDLERS
-    on_facts = ON_FACT
+    handlers = DIN_HANDLERS
     messages = MESSAGES
     notifications: ClassVar = frozenset({"Terminate"})
     scheduled = False

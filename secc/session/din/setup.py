@@ -6,7 +6,7 @@ from secc.session.config import SeccConfig
 from secc.session.request_context import refuse
 from secc.session.stages import Fresh, Opened
 from secc.session.v2g_message import setup
-from secc.session.v2g_message.request_context import Discovered, Paying, RequestContext, Step
+from secc.session.v2g_message.request_context import DIN_HANDLERS, Discovered, Paying, RequestContext, Step
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.din.messages.common import ServiceDiscoveryReq, ServicePaymentSelectionReq, SessionSetupReq
@@ -50,12 +50,14 @@ def is_offered(requested: EVRequestedEnergyTransferType, config: SeccConfig) -> 
     return requested.value == transfer_type(config)
 
 
+@DIN_HANDLERS.on_request(app.SupportedAppProtocolReq)
 def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
     """Accept DIN 70121."""
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
     return setup.supported_app_protocol(request, best, context.messages.protocol, DIN.uri)
 
 
+@DIN_HANDLERS.on_request(SessionSetupReq)
 def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
     """Open a new session: there are no pauses."""
     begun, commands = setup.opened(request.evcc_id, context, resumed=not asks_for_new_session(context.asked_session))
@@ -68,6 +70,7 @@ def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContex
     return Step(response, begun, commands, quirks=() if evcc_ids.is_regular(request.evcc_id) else (EVCCID_LENGTH,))
 
 
+@DIN_HANDLERS.on_request(ServiceDiscoveryReq)
 def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: RequestContext) -> Step:
     """Offer the charge service; scope and category select among services that there are not (V2G-DC-628, -629)."""
     response = context.messages.response(
@@ -82,6 +85,7 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
     return Step(response, Discovered(stage, frozenset({CHARGE_SERVICE})))
 
 
+@DIN_HANDLERS.on_request(ServicePaymentSelectionReq)
 def service_payment_selection(request: ServicePaymentSelectionReq, stage: Discovered, context: RequestContext) -> Step:
     """Accept external payment (V2G-DC-252, -395) for the charge service (V2G-DC-396)."""
     if request.selected_payment_option is not PaymentOption.ExternalPayment:

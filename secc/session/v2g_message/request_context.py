@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from secc.session import request_context, stages
 from secc.session.identity import Contract
 from secc.session.ports import Paused
+from secc.session.request_context import Handlers
 from secc.session.stages import AfterSetup, JournalOpening, Opened
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import DcStatus, Stop
@@ -107,3 +108,8 @@ class Authorizing(stages.Authorizing, frozen=True, kw_only=True):
     """An external decision is pending."""
 
     opened: Opened
+
+
+ISO2_HANDLERS: Final = Handlers[RequestContext]()
+DIN_HANDLERS: Final = Handlers[RequestContext]()
+"""Requests of contracts and alternating current are out of order in DIN 70121."""

@@ -26,7 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from v2g.errors import TransportError, V2GError
 from v2g.io.mqtt.config import MqttConfig
-from v2g.io.runtime.supervision import Backoff, spawn
+from v2g.io.runtime.supervision import ArgumentTs, Backoff, spawn
 from v2g.io.tls.files import RenewedContext, client_context
 from v2g.observe import Observe
 
@@ -332,7 +332,7 @@ class MqttClient:
         if message.qos > 0 or self._slots.acquire(blocking=False):  # QoS 0 is not limited by Receive Maximum
             self._call(self._deliver, client, message, self._connection)
 
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+    def _call(self, function: Callable[[*ArgumentTs], None], *arguments: *ArgumentTs) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 from v2g.errors import V2GError
 from v2g.extras import extras_named
@@ -23,6 +23,7 @@ LONGEST_PAUSE_S: Final = 30.0
 
 
 T = TypeVar("T")
+ArgumentTs = TypeVarTuple("ArgumentTs")
 
 _running: Final[set[asyncio.Task[Any]]] = set()
 """The event loop itself does not keep tasks from being deleted."""
@@ -48,11 +49,9 @@ def _ended(task: asyncio.Task[object]) -> None:
         task.get_loop().call_exception_handler(context)
 
 
-def new_thread(
-    target: Callable[..., object], *, name: str, args: tuple[object, ...] = (), daemon: bool = True
-) -> threading.Thread:
+def new_thread(target: Callable[[], object], *, name: str, daemon: bool = True) -> threading.Thread:
     """Return a thread, to be started; an exception in it goes to `threading.excepthook`."""
-    return threading.Thread(target=target, args=args, name=name, daemon=daemon)
+    return threading.Thread(target=target, name=name, daemon=daemon)
 
 
 @contextlib.contextmanager
