@@ -15,12 +15,14 @@ from csms.booking.facts import Fact, evse_key, held_by, of_session
 from csms.booking.plausibility import (
     Conflict,
     Finding,
+    HeldBefore,
     JudgedUsage,
     Point,
     RatedPower,
     ReceivedEvent,
     TransactionContext,
     judge_usage,
+    last_shown,
     rating_of,
 )
 from csms.db.bulk import delete_rows
@@ -30,7 +32,7 @@ from csms.smart_charging.tables import limits_in_force
 from csms.tariffs import plans
 from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import CONTRACT, normalise
-from csms.transactions.rules import Transaction, missing
+from csms.transactions.rules import Transaction, missing, readings
 from csms.transactions.signed_values import JudgedSamples
 from csms.transactions.tables import held_transactions, transaction_events, transaction_faults, transactions
 from v2g import typed_json
@@ -222,7 +224,7 @@ def _context(connection: Connection, transaction: Transaction, events: Sequence[
     running = [plan for _, plan in plans.plans_of(connection, transaction)]
     first_ms = min((each.received_ms for each in events), default=0)
     begin_ms = min((each.at_ms for each in events), default=0)
-    before, idle = ledger.last_at(connection, *place, transaction.transaction_id, first_ms, begin_ms)
+    before, since = ledger.last_at(connection, *place, transaction.transaction_id, first_ms, begin_ms)
     fault = transaction_faults.c
     conflicts = connection.execute(
         select(fault.seq_no, fault.found_ms, fault.detail)
@@ -239,7 +241,7 @@ def _context(connection: Connection, transaction: Transaction, events: Sequence[
         permitted=permitted_power(connection, transaction, (min(times, default=0), max(times, default=0))),
         free_ms=None if before is None else before.to_ms,
         left_mwh=(None, None) if before is None else (_left(before.imports), _left(before.exports)),
-        idle=idle and _is_alone(connection, transaction, first_ms),
+        since=_since(connection, transaction, since, first_ms) if before is not None else None,
         conflicts=tuple(Conflict(*row) for row in conflicts),
         gaps=tuple(missing(transaction, (each.seq_no for each in events))),
         by_time=_by_time(running),
@@ -274,6 +276,28 @@ def permitted_power(connection: Connection, transaction: Transaction, span: tupl
 def _left(register: tuple[int, int] | None) -> int | None:
     """Return a register at the end of a transaction; None without one, and of a meter that counted from 0."""
     return register[1] if register is not None and register[0] > 0 else None
+
+
+def _since(
+    connection: Connection, transaction: Transaction, facts: Sequence[Fact], first_ms: int
+) -> list[HeldBefore] | None:
+    """Return the transactions of these facts, None if it is not known what was at their EVSE meanwhile.
+
+    Another one was going on when `transaction` was first heard of, the meter was exchanged, or one is stored no more.
+    """
+    if not _is_alone(connection, transaction, first_ms):
+        return None
+    found, its = [], transactions.c
+    for each in facts:
+        key = each.station_id, each.source_id
+        query = select(its.document).where((its.station_id == key[0]) & (its.transaction_id == key[1]))
+        document = connection.execute(query).scalar() if each.source == "transaction" else None
+        if document is None:
+            return None
+        series = readings(sample for event in events_of(connection, *key) for sample in event.samples)
+        shown = last_shown(series[0], each.imports), last_shown(series[1], each.exports)
+        found.append(HeldBefore(each.name, each.from_ms, _decode(document).ended_ms, shown))
+    return found
 
 
 def _is_alone(connection: Connection, transaction: Transaction, first_ms: int) -> bool:

@@ -99,16 +99,16 @@ def decide(connection: Connection, station_id: str, source: Source, source_id: s
 
 def last_at(
     connection: Connection, station_id: str, evse_id: int | None, transaction_id: str, first_ms: int, begin_ms: int
-) -> tuple[Fact | None, bool]:
+) -> tuple[Fact | None, list[Fact]]:
     """Return the last transaction's fact of an EVSE that stood at `first_ms`, when another one was first heard of.
 
-    Or a meter's exchange, if the other one says that it began (`begin_ms`) after that. Also whether no other
-    transaction was there since: of those that do not stand only what began before it.
+    Or a meter's exchange, if the other one says that it began (`begin_ms`) after that. Also what was there since, the
+    latest first: of those that do not stand only what began before it.
     """
     values = evse_key(station_id, evse_id or 0), transaction_id, first_ms, begin_ms
     rows = connection.exec_driver_sql(_LAST.format(value=MARKS[connection.dialect.name]), values).all()
     place = next((at for at, row in enumerate(rows) if row.state in STANDING and row.landed_ms <= first_ms), None)
-    return (None, False) if place is None else (_fact(rows[place]), place == 0)
+    return (None, []) if place is None else (_fact(rows[place]), [_fact(each) for each in rows[:place]])
 
 
 def doubt(connection: Connection, key: Key) -> list[tuple[str, str]]:

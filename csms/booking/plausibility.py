@@ -165,11 +165,24 @@ Point = tuple[int, int]
 """Time (UTC ms) and value: mWh of a register, W of a limit."""
 
 
+class HeldBefore(msgspec.Struct, frozen=True):
+    """A transaction before another one at its EVSE that does not stand. Times are its station's (UTC ms).
+
+    `ended_ms` is None if its end is not known; `shown`: the last readings of import and export.
+    """
+
+    name: str
+    begin_ms: int
+    ended_ms: int | None
+    shown: tuple[Point | None, Point | None]
+
+
 class TransactionContext(msgspec.Struct, frozen=True, kw_only=True):
     """What this back end knows beside a transaction's events.
 
     `free_ms`: when the last transaction before it at its EVSE that is not held ended; `left_mwh`: the registers of
-    import and export then, None where that meter counts each transaction from 0; `idle`: no other one was there since.
+    import and export then, None where that meter counts each transaction from 0; `since`: all others that were there
+    meanwhile, None where it is not known.
     `by_time`: its price depends on times, so each event counts. `gaps`: ranges of numbers that have not arrived.
     `permitted`: the most power into the vehicle by the limits in force, W from a time (UTC ms) on.
     """
@@ -178,7 +191,7 @@ class TransactionContext(msgspec.Struct, frozen=True, kw_only=True):
     permitted: Sequence[Point] = ()
     free_ms: int | None = None
     left_mwh: tuple[int | None, int | None] = (None, None)
-    idle: bool = False
+    since: Sequence[HeldBefore] | None = None
     conflicts: tuple[Conflict, ...] = ()
     gaps: tuple[tuple[int, int], ...] = ()
     by_time: bool = False
@@ -251,17 +264,12 @@ def judge_usage(
         findings += _of_ends(transaction, events, series, (start_ms, end_ms))
     points: list[list[Point]] = []
     stood: list[tuple[int, int] | None] = []
-    idle_ms = max(0, start_ms - about.free_ms) if about.idle and about.free_ms is not None else None
-    for name, samples, rating_w, left_mwh in zip(
-        ("import", "export"), series, (about.rating.import_w, about.rating.export_w), about.left_mwh, strict=True
+    for way, (name, samples, rating_w) in enumerate(
+        zip(("import", "export"), series, (about.rating.import_w, about.rating.export_w), strict=True)
     ):
         found = [(each.at_ms, _mwh(each)) for each in samples]
         resolution_mwh = _resolution_mwh(samples)
-        if (
-            left_mwh is not None
-            and len(found) > 1
-            and (other := _other_than(name, found, left_mwh, idle_ms, resolution_mwh))
-        ):
+        if len(found) > 1 and (other := _other_than(name, found, about, way, start_ms, rating_w, resolution_mwh)):
             findings.append(other)
             if other.reason == "rise":
                 found = found[1:]
@@ -487,18 +495,31 @@ def _of_ends(
 
 
 def _other_than(
-    name: str, points: Sequence[Point], left: int, idle_ms: int | None, resolution_mwh: int
-) -> Finding | None:
-    """Return what is wrong with a first reading, of a meter that stood at `left` when the transaction before ended.
+    name: str, points: Sequence[Point], about: TransactionContext, way: int, start_ms: int, rating_w: int,
+    resolution_mwh: int,
+) -> Finding | None:  # fmt: skip
+    """Return what is wrong with a first reading, by what the register was when the transaction before ended.
 
-    A lower one is of before that; a higher one says that energy flowed in the `idle_ms` between, without a transaction.
+    A lower one is of before that. A higher one than could be by now says that energy flowed without a transaction: the
+    electronics may take some, and one that is held may have gone on after its last reading.
     """
-    begin = points[0][1]
-    stood = f"it begins at {wh(begin)} Wh, the {name} register of its EVSE stood at {wh(left)} Wh before it"
+    begin, left = points[0][1], about.left_mwh[way]
+    if left is None:
+        return None
+    stood = f"it begins at {wh(begin)} Wh, the {name} register of its EVSE stood at"
     if begin + LEAST_MWH < left <= max(value for _, value in points):
-        return Finding("rise", stood)
-    if idle_ms is not None and begin > left + LEAST_MWH + resolution_mwh + _STANDBY_W * idle_ms // 3600:
-        return Finding("begin", stood)
+        return Finding("rise", f"{stood} {wh(left)} Wh before it")
+    if about.since is None or about.free_ms is None:
+        return None
+    most, when, unread_ms = left, "before it", 0
+    for each in about.since:
+        at_ms, value = each.shown[way] or (each.begin_ms, 0)
+        unread_ms += max(0, (start_ms if each.ended_ms is None else each.ended_ms) - at_ms)
+        if value > most:
+            most, when = value, f"after {each.name}"
+    flowed = _STANDBY_W * max(0, start_ms - about.free_ms) // 3600 + rating_w * _PERCENT * unread_ms // 360_000
+    if begin > most + LEAST_MWH + resolution_mwh + flowed:
+        return Finding("begin", f"{stood} {wh(most)} Wh {when}")
     return None
 
 
@@ -626,6 +647,13 @@ def _resolution_mwh(samples: Iterable[Sample]) -> int:
     exponents = [Decimal(each.value).as_tuple().exponent for each in samples if each.unit == "kWh"]
     least = min((each for each in exponents if isinstance(each, int)), default=-6)
     return int(Decimal(1_000_000).scaleb(min(0, max(-6, least)))) if exponents else 0
+
+
+def last_shown(register: Iterable[Sample], span: tuple[int, int] | None) -> Point | None:
+    """Return when a register last showed the last of the two values that count (mWh), and that."""
+    if span is None:
+        return None
+    return max(((each.at_ms, span[1]) for each in register if _mwh(each) == span[1]), default=None)
 
 
 def _mwh(sample: Sample) -> int:

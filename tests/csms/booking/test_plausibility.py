@@ -255,7 +255,7 @@ def check(name: str, case: Case) -> None:
     offline = case.events[0].offline
     for by_time in (False, True):
         about = msgspec.structs.replace(
-            ABOUT, gaps=tuple(gaps), by_time=by_time, left_mwh=case.left_mwh, free_ms=START - HOUR, idle=True
+            ABOUT, gaps=tuple(gaps), by_time=by_time, left_mwh=case.left_mwh, free_ms=START - HOUR, since=()
         )
         found = judged(*case.events, about=about, **closed)
         if name in ("none", "late", "repeated", "phases swapped"):
@@ -518,7 +518,7 @@ def test_a_stale_begin_is_left_out() -> None:
 
 
 def test_a_single_reading_is_no_begin() -> None:
-    about = msgspec.structs.replace(ABOUT, left_mwh=(10_000, None), free_ms=START, idle=True)
+    about = msgspec.structs.replace(ABOUT, left_mwh=(10_000, None), free_ms=START, since=())
     lone = heard(0, "Started", START), heard(1, "Ended", START + MINUTE, reading(START + MINUTE, 5000))
     assert reasons(judged(*lone, about=about)) == ["unpriced"]
 
@@ -532,14 +532,16 @@ def test_a_begin_above_the_end_before_needs_another_transaction_between() -> Non
         (1_000_000, True, []),
         (None, True, []),
     ):
-        about = msgspec.structs.replace(ABOUT, left_mwh=(left_mwh, None), free_ms=START - HOUR, idle=idle)
+        about = msgspec.structs.replace(
+            ABOUT, left_mwh=(left_mwh, None), free_ms=START - HOUR, since=() if idle else None
+        )
         judgement = judged(*course(1000, 1100, 1200), about=about)
         assert (reasons(judgement), judgement.import_mwh) == (found, 200_000)
     begin = reading(START, 5, unit="kWh", context="Transaction.Begin")
     last = reading(START + MINUTE, 5, unit="kWh", context="Transaction.End")
     coarse = heard(0, "Started", START, begin), heard(1, "Ended", START + MINUTE, last)
     for left_mwh, found in ((4_000_000, []), (3_900_000, ["begin"])):
-        about = msgspec.structs.replace(ABOUT, left_mwh=(left_mwh, None), free_ms=START, idle=True)
+        about = msgspec.structs.replace(ABOUT, left_mwh=(left_mwh, None), free_ms=START, since=())
         assert reasons(judged(*coarse, about=about)) == found, "its resolution is 1 kWh"
 
 

@@ -153,7 +153,7 @@ def test_a_meter_that_has_counted_meanwhile_is_held_only_if_no_other_transaction
     """Unless the context says so, one may have been."""
     about = TransactionContext(rating=RatedPower(22_000, 22_000), free_ms=START - MINUTE, left_mwh=(100_000, None))
     assert reasons(judged(*course(), about=about)) == []
-    assert reasons(judged(*course(), about=msgspec.structs.replace(about, idle=True))) == ["begin"]
+    assert reasons(judged(*course(), about=msgspec.structs.replace(about, since=()))) == ["begin"]
 
 
 def test_the_cost_of_a_station_may_be_for_10_wh_more() -> None:

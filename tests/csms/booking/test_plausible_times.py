@@ -8,12 +8,14 @@ import pytest
 from csms.booking.plausibility import (
     Conflict,
     Finding,
+    HeldBefore,
     JudgedUsage,
     RatedPower,
     ReceivedEvent,
     TransactionContext,
     earliest_ms,
     judge_usage,
+    last_shown,
 )
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample, merge
 from v2g.energy.settlement.costing import Usage
@@ -297,13 +299,62 @@ def test_eight_findings_of_one_kind_are_shown() -> None:
 def test_an_evse_is_not_idle_unless_that_is_known() -> None:
     about = TransactionContext(free_ms=START, left_mwh=(900_000, None))
     assert details(judged(begun(), ended(), about=about)) == []
-    assert details(judged(begun(), ended(), about=msgspec.structs.replace(about, idle=True))) == [
+    assert details(judged(begun(), ended(), about=msgspec.structs.replace(about, since=()))) == [
         ("begin", "it begins at 1000 Wh, the import register of its EVSE stood at 900 Wh before it")
     ]
 
 
 def test_without_a_transaction_before_nothing_is_known_of_between() -> None:
-    assert details(judged(begun(), ended(), about=knowing(left_mwh=(900_000, None), idle=True))) == []
+    assert details(judged(begun(), ended(), about=knowing(left_mwh=(900_000, None), since=()))) == []
+
+
+@pytest.mark.parametrize(
+    ("ended_ms", "shown", "most_wh", "when"),
+    [
+        (START - HOUR, (START - HOUR, 950_000), 991, "950 Wh after tx-2"),  # 40 Wh of 2 h at 20 W, 1 Wh is rounded
+        (START - HOUR, (START - 90 * MINUTE, 950_000), 13_091, "950 Wh after tx-2"),  # half an hour at 24.2 kW
+        (None, (START - 90 * MINUTE, 950_000), 37_291, "950 Wh after tx-2"),  # an hour and a half
+        (START - HOUR, None, 13_041, "900 Wh before it"),  # as long as it was there
+        (START - 2 * HOUR, (START - HOUR, 700_000), 941, "900 Wh before it"),  # a liar's register shows less
+    ],
+)
+def test_after_one_that_is_held_a_begin_is_at_most_what_may_have_flowed(
+    ended_ms: int | None, shown: tuple[int, int] | None, most_wh: int, when: str
+) -> None:
+    """Its last reading is evidence; behind that its EVSE may have delivered all that it can."""
+    held = HeldBefore("tx-2", START - 90 * MINUTE, ended_ms, (shown, None))
+    about = knowing(left_mwh=(900_000, 0), free_ms=START - 2 * HOUR, since=(held,))
+    for begin_wh, found in (
+        (most_wh, []),
+        (
+            most_wh + 0.001,
+            [("begin", f"it begins at {most_wh}.001 Wh, the import register of its EVSE stood at {when}")],
+        ),
+    ):
+        assert details(judged(begun(value=begin_wh), ended(value=begin_wh + 10), about=about)) == found
+
+
+def test_of_several_that_are_held_the_highest_register_counts_and_all_that_is_unread() -> None:
+    held = [
+        HeldBefore("tx-3", START - 20 * MINUTE, START - 20 * MINUTE, (None, (START - 30 * MINUTE, 6_000_000))),
+        HeldBefore("tx-2", START - HOUR, START - 57 * MINUTE, (None, (START - HOUR, 7_000_000))),
+    ]
+    about = knowing(left_mwh=(None, 5_000_000), free_ms=START, since=held)
+    for begin_wh, found in (  # 13 minutes at 24.2 kW
+        (12_244.333, []),
+        (12_244.334, ["it begins at 12244.334 Wh, the export register of its EVSE stood at 7000 Wh after tx-2"]),
+    ):
+        first = heard(0, "Started", START, reading(START, begin_wh, EXPORT_REGISTER, "Transaction.Begin"))
+        last = reading(START + HOUR, begin_wh + 1, EXPORT_REGISTER, "Transaction.End")
+        whole = judged(first, heard(1, "Ended", START + HOUR, last), about=about)
+        assert [detail for reason, detail in details(whole) if reason == "begin"] == found
+
+
+def test_the_last_reading_of_those_that_count_is_the_latest_of_its_value() -> None:
+    values = [reading(START, 5), reading(START + MINUTE, 7), reading(START + 2 * MINUTE, 7), reading(START + HOUR, 9)]
+    assert last_shown(values, (5_000, 7_000)) == (START + 2 * MINUTE, 7_000)
+    assert last_shown(values, (5_000, 8_000)) is None, "it was added up"
+    assert last_shown(values, None) is None
 
 
 def test_a_begin_before_the_end_before_it_is_as_at_that_time() -> None:
@@ -312,7 +363,7 @@ def test_a_begin_before_the_end_before_it_is_as_at_that_time() -> None:
         (999_000, []),
         (998_999, [("begin", "it begins at 1000 Wh, the import register of its EVSE stood at 998.999 Wh before it")]),
     ):
-        about = knowing(left_mwh=(left_mwh, None), idle=True, free_ms=START + 60_000)
+        about = knowing(left_mwh=(left_mwh, None), since=(), free_ms=START + 60_000)
         assert details(judged(begun(), ended(), about=about)) == found
 
 
@@ -326,7 +377,7 @@ def test_a_reading_of_before_the_transaction_before_is_left_out() -> None:
 
 
 def test_a_higher_begin_is_told_and_stays() -> None:
-    about = knowing(left_mwh=(900_000, None), idle=True, free_ms=START)
+    about = knowing(left_mwh=(900_000, None), since=(), free_ms=START)
     assert judged(begun(), ended(), about=about).import_mwh == 100_000
 
 

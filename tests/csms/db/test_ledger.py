@@ -141,29 +141,29 @@ def test_the_last_one_at_an_evse(store: Store) -> None:
     def work(connection: Connection) -> None:
         def last(
             first_ms: int, evse_id: int = 1, mine: str = "mine", begin_ms: int = NOON + 9 * HOUR
-        ) -> tuple[str | None, bool]:
-            found, alone = ledger.last_at(connection, "CS-1", evse_id, mine, first_ms, begin_ms)
-            return (None if found is None else found.source_id), alone
+        ) -> tuple[str | None, list[str]]:
+            found, since = ledger.last_at(connection, "CS-1", evse_id, mine, first_ms, begin_ms)
+            return (None if found is None else found.source_id), [each.source_id for each in since]
 
-        assert last(NOON) == (None, False)
+        assert last(NOON) == (None, [])
         land(connection, at(1), at(2), at(3, "CS-2"))
         land(connection, at(2, source="journal", source_id="aa"))
-        assert last(NOON + 9 * HOUR) == ("tx-2", True)
-        assert last(NOON + 9 * HOUR, 2) == (None, False)
-        assert last(NOON + 9 * HOUR, mine="tx-2") == ("tx-1", True), "it is not before itself"
-        assert last(NOON + 5 * HOUR) == ("tx-2", True)
-        assert last(NOON + 5 * HOUR - 1) == ("tx-1", False), "the other one was there, and had not landed"
-        assert last(NOON + 4 * HOUR - 1) == ("tx-1", True), "it was not there yet"
+        assert last(NOON + 9 * HOUR) == ("tx-2", [])
+        assert last(NOON + 9 * HOUR, 2) == (None, [])
+        assert last(NOON + 9 * HOUR, mine="tx-2") == ("tx-1", []), "it is not before itself"
+        assert last(NOON + 5 * HOUR) == ("tx-2", [])
+        assert last(NOON + 5 * HOUR - 1) == ("tx-1", ["tx-2"]), "the other one was there, and had not landed"
+        assert last(NOON + 4 * HOUR - 1) == ("tx-1", []), "it was not there yet"
         land(connection, at(3), state="held")
-        assert last(NOON + 9 * HOUR) == ("tx-2", False)
-        assert last(NOON + 9 * HOUR, begin_ms=NOON + 6 * HOUR - 1) == ("tx-2", True), "that was not before it"
+        assert last(NOON + 9 * HOUR) == ("tx-2", ["tx-3"])
+        assert last(NOON + 9 * HOUR, begin_ms=NOON + 6 * HOUR - 1) == ("tx-2", []), "that was not before it"
         ledger.decide(connection, "CS-1", "transaction", "tx-3", "released")
-        assert last(NOON + 9 * HOUR) == ("tx-3", True)
+        assert last(NOON + 9 * HOUR) == ("tx-3", [])
         exchange = at(4, source="exchange", source_id="tx-4", to_ms=NOON + 8 * HOUR)
         land(connection, exchange)
-        assert last(NOON + 9 * HOUR, mine="tx-4") == ("tx-4", True)
-        assert last(NOON + 9 * HOUR, begin_ms=NOON + 8 * HOUR) == ("tx-4", True)
-        assert last(NOON + 9 * HOUR, begin_ms=NOON + 8 * HOUR - 1) == ("tx-3", True), "it came late, with the old meter"
+        assert last(NOON + 9 * HOUR, mine="tx-4") == ("tx-4", [])
+        assert last(NOON + 9 * HOUR, begin_ms=NOON + 8 * HOUR) == ("tx-4", [])
+        assert last(NOON + 9 * HOUR, begin_ms=NOON + 8 * HOUR - 1) == ("tx-3", []), "it came late, with the old meter"
 
     store.do(work)
 

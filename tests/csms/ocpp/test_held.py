@@ -379,6 +379,30 @@ async def test_a_stale_begin_of_before_the_transaction_before_is_held(station: S
     assert "its EVSE stood at 1002000 Wh" in found["detail"]
 
 
+@pytest.mark.parametrize("its_end", ["told", "lost"])
+@pytest.mark.parametrize(("begin_kwh", "held_too"), [(1003, False), (1010, False), (1012, True)])
+async def test_after_one_that_is_held_a_jump_of_the_registers_is_held(
+    station: Station, its_end: str, begin_kwh: int, held_too: bool
+) -> None:
+    """Its last reading is evidence: in the minute behind that 400 kW and 10 % of them are 7.3 kWh."""
+    await station.runs(1_000_000, 1_001_000, 1_002_000)
+    station.id, station.seq_no = "tx-held", -1
+    await station.event("Started", wh(1_002_000, "Transaction.Begin"), state="Charging")
+    await station.event("Updated", wh(1_003_000))
+    if its_end == "told":
+        await station.event("Ended", state="Idle")
+        assert (await station.review())["reason"] == "end"
+        station.csms.clock.advance(7200)
+    station.id, station.seq_no = "tx-next", -1
+    await station.event("Started", wh(begin_kwh * 1000, "Transaction.Begin"), state="Charging")
+    if its_end == "lost":  # it ends as this one has begun
+        await TransactionWatch(station.csms.services).look(station.point.id)
+    await station.event("Ended", wh(begin_kwh * 1000 + 1000, "Transaction.End"), state="Idle")
+    found = await station.csms.services.store.run(held.find, station.point.id, station.id)
+    assert (found and found["reason"]) == ("begin" if held_too else None)
+    assert found is None or "stood at 1003000 Wh after transaction tx-held of " in found["detail"]
+
+
 async def test_books_say_how_many_are_held(station: Station) -> None:
     """Of a month, of a contract, and beside the costs."""
     contract = "DEAAAC12345678"
