@@ -248,8 +248,10 @@ def _context(connection: Connection, transaction: Transaction, events: Sequence[
     )
 
 
-def permitted_power(connection: Connection, transaction: Transaction, span: tuple[int, int]) -> Sequence[Point]:
-    """Return the most power into a transaction's vehicle by the limits that its station had accepted, as steps."""
+def permitted_power(
+    connection: Connection, transaction: Transaction, span: tuple[int, int]
+) -> tuple[Sequence[Point], Sequence[Point]]:
+    """Return the most power of a transaction by the limits that its station had accepted: into its vehicle, and out."""
     there, (begin_ms, end_ms) = limits_in_force.c, span
     rows = connection.execute(
         select(limits_in_force).where(
@@ -270,7 +272,7 @@ def permitted_power(connection: Connection, transaction: Transaction, span: tupl
         )
         for row in rows
     ]
-    return permitted(found, transaction.evse_id or 0, transaction.transaction_id, span) if found else ()
+    return permitted(found, transaction.evse_id or 0, transaction.transaction_id, span) if found else ((), ())
 
 
 def _left(register: tuple[int, int] | None) -> int | None:

@@ -184,11 +184,11 @@ class TransactionContext(msgspec.Struct, frozen=True, kw_only=True):
     import and export then, None where that meter counts each transaction from 0; `since`: all others that were there
     meanwhile, None where it is not known.
     `by_time`: its price depends on times, so each event counts. `gaps`: ranges of numbers that have not arrived.
-    `permitted`: the most power into the vehicle by the limits in force, W from a time (UTC ms) on.
+    `permitted`: the most power into the vehicle and out of it by the limits in force, W from a time (UTC ms) on.
     """
 
     rating: RatedPower = RatedPower()
-    permitted: Sequence[Point] = ()
+    permitted: tuple[Sequence[Point], Sequence[Point]] = ((), ())
     free_ms: int | None = None
     left_mwh: tuple[int | None, int | None] = (None, None)
     since: Sequence[HeldBefore] | None = None
@@ -278,8 +278,7 @@ def judge_usage(
         last = next((value for at, value in reversed(found) if at == clean[-1][0]), 0)
         stood.append((clean[0][1], last) if clean else None)
         findings += of_register
-        if name == "import":
-            findings += judge_limits(clean, about.permitted, rating_w, resolution_mwh)
+        findings += judge_limits(name, clean, about.permitted[way], rating_w, resolution_mwh)
     charging: list[tuple[int, bool]] = []
     for each in events:
         if each.charging is not None and (not charging or charging[-1][1] != each.charging):
@@ -567,9 +566,9 @@ def judge_register(
 
 
 def judge_limits(
-    points: Sequence[Point], permitted: Sequence[Point], rating_w: int, resolution_mwh: int = 0
+    name: str, points: Sequence[Point], permitted: Sequence[Point], rating_w: int, resolution_mwh: int = 0
 ) -> Iterator[Finding]:
-    """Yield where an import register rises by more than the limits in force permitted: the part that exceeds them most.
+    """Yield where a register rises by more than the limits in force permitted: the part that exceeds them most.
 
     `permitted` are W from a time on; before the first one the EVSE's rating counts.
     """
@@ -593,7 +592,7 @@ def judge_limits(
         worst = max(worst, (total, begin, after), key=lambda each: each[0])
     excess, first, last = worst
     if excess > slack:
-        rise = f"the import register rises from {wh(first[1])} to {wh(last[1])} Wh in {(last[0] - first[0]) / 1000:g} s"
+        rise = f"the {name} register rises from {wh(first[1])} to {wh(last[1])} Wh in {(last[0] - first[0]) / 1000:g} s"
         most_w = max(each for at, each in steps if at < last[0] and each < rating_w)
         detail = f"{rise}, at {last[0]} ms: {wh(excess // 360_000)} Wh more than limits of up to {most_w} W permitted"
         yield Finding("limits", detail)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from csms.booking.plausibility import REGISTER_MWH, RatedPower, judge_limits, judge_register
+from csms.booking.plausibility import REGISTER_MWH, Point, RatedPower, judge_limits, judge_register
 from csms.booking.plausibility import Finding as Finding
 from csms.booking.plausibility import Reason as Reason
 from csms.prequalifications.rules import Prequalification, permit
@@ -68,7 +68,7 @@ class SeenTransaction(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     readings: tuple[Reading, ...]
     rating: RatedPower = RatedPower()
-    permitted: Sequence[tuple[int, int]] = ()
+    permitted: tuple[Sequence[Point], Sequence[Point]] = ((), ())
 
 
 class PriceDelivery(msgspec.Struct, frozen=True):
@@ -263,17 +263,14 @@ def _registers(case: _Case, seen: SeenTransaction) -> Finding | None:
     readings = readings_of(case.entries)
     imports = [(each.at_ms, each.import_mwh) for each in seen.readings if each.import_mwh is not None]
     exports = [(each.at_ms, each.export_mwh) for each in seen.readings if each.export_mwh is not None]
-    for name, journal, values in (
-        ("import", [(each.utc_ms, each.import_mwh) for each in readings], imports),
-        ("export", [(each.utc_ms, each.export_mwh) for each in readings], exports),
+    rating, permitted = seen.rating, seen.permitted
+    for name, journal, values, watts, most in (
+        ("import", [(each.utc_ms, each.import_mwh) for each in readings], imports, rating.import_w, permitted[0]),
+        ("export", [(each.utc_ms, each.export_mwh) for each in readings], exports, rating.export_w, permitted[1]),
     ):
         if not values and seen.readings and journal[-1][1] == journal[0][1]:
             continue  # a register that the station does not report, and that has not moved
-        watts = seen.rating.import_w if name == "import" else seen.rating.export_w
-        impossible = judge_register(name, journal, watts)[1]
-        if name == "import":
-            impossible += judge_limits(journal, seen.permitted, watts)
-        if impossible:
+        if impossible := [*judge_register(name, journal, watts)[1], *judge_limits(name, journal, most, watts)]:
             return Finding(impossible[0].reason, "; ".join(each.detail for each in impossible))
         finding = _compare(
             name, journal, values, over=seen.over, jumped=jumped, rollover_mwh=0 if rollover is UNSET else rollover

@@ -17,6 +17,7 @@ from csms.grid.store import Share
 from csms.ocpp.base import Services
 from csms.prequalifications.rules import OPEN, ExportPermit, bare_signal, permitted
 from csms.smart_charging import store as charging
+from csms.smart_charging.limits_in_force import UNKNOWN, PermittedPower
 from csms.smart_charging.rules import (
     SITE_PROFILE,
     Needs,
@@ -386,10 +387,14 @@ class Pusher:
         tariff, run, now_ms = tariff_digest(signal.tariff()), self._services.store.run, self._services.clock.utc_ms
         await run(price_deliveries.begin, self._station_id, tariff, now_ms())
         response = await self._call(request, DataTransferResponse)
-        if isinstance(response, DataTransferResponse) and response.status == "Accepted":
+        accepted = isinstance(response, DataTransferResponse) and response.status == "Accepted"
+        if accepted:
             await run(price_deliveries.accept, self._station_id, tariff, now_ms())
         elif response is not None:
             await run(price_deliveries.refuse, self._station_id, tariff)
+        if self._caller.version == "2.0.1" and (accepted or response is None):  # without an answer it is unknown
+            steps = PermittedPower(0, None, signal.export_limit_w), PermittedPower(signal.valid_until_ms, None, 0)
+            await run(charging.note_signal, self._station_id, steps if accepted else UNKNOWN, now_ms())
         if isinstance(response, DataTransferResponse) and response.status != "Accepted":
             if response.status == "UnknownVendorId":
                 self._services.abilities.lack(self._station_id, _DATA)

@@ -1,4 +1,4 @@
-"""What profiles permitted a transaction over time: the limits that its station has accepted, and held since. Pure.
+"""What permitted a transaction power over time: the limits that its station has accepted, and held since. Pure.
 
 A station obeys a profile of each kind, whichever of them it believes the highest: no more than the largest is known.
 """
@@ -6,13 +6,18 @@ A station obeys a profile of each kind, whichever of them it believes the highes
 import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from csms.smart_charging.charging_plans import watts
 from v2g.energy.limits import MOST_W
-from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose
+from v2g.ocpp.messages.charging_profiles import (
+    ChargingProfile,
+    ChargingProfilePurpose,
+    ChargingSchedule,
+    ChargingSchedulePeriod,
+)
 from v2g.ocpp.times import parse_time
 
 MARGIN_MS: Final = 120_000
@@ -22,13 +27,35 @@ answers take up to a minute, and power follows."""
 _VOLTAGE_PERCENT: Final = 110
 """Of 230 V, the highest voltage (EN 50160)."""
 
-_STATION: Final[frozenset[ChargingProfilePurpose]] = frozenset({"ChargingStationMaxProfile"})
-_TRANSACTION: Final[frozenset[ChargingProfilePurpose]] = frozenset({"TxProfile", "TxDefaultProfile"})
-_RAISING: Final[frozenset[ChargingProfilePurpose]] = frozenset({"PriorityCharging", "LocalGeneration"})
+LimitSource = ChargingProfilePurpose | Literal["GridSignal"]
+"""What limits: a profile, or the grid signal as a station of OCPP 2.0.1 has it, whose profiles do not limit export."""
+
+GRID_SIGNAL: Final = "GridSignal"
+_STATION: Final[frozenset[LimitSource]] = frozenset({"ChargingStationMaxProfile"})
+_TRANSACTION: Final[frozenset[LimitSource]] = frozenset({"TxProfile", "TxDefaultProfile"})
+_TOGETHER: Final = _STATION, _TRANSACTION, frozenset[LimitSource]({GRID_SIGNAL})
+"""The lowest of these counts, and of each the highest."""
+_RAISING: Final[frozenset[LimitSource]] = frozenset({"PriorityCharging", "LocalGeneration"})
 """They permit more than the others."""
 
-Steps = tuple[tuple[int, int | None], ...]
-"""Power (W) from a time (UTC ms) until the next step; None: nothing is said then, `MOST_W`: no limit is known."""
+
+class PermittedPower(NamedTuple):
+    """The most power (W) into a vehicle and out of it from a time (UTC ms) until the next one.
+
+    None: nothing is said then, `MOST_W`: no limit is known.
+    """
+
+    at_ms: int
+    import_w: int | None
+    export_w: int | None = MOST_W
+
+
+Steps = tuple[PermittedPower, ...]
+
+UNKNOWN: Final[Steps] = (PermittedPower(0, MOST_W, MOST_W),)
+
+Course = tuple[tuple[int, int], ...]
+"""The most power (W) from a time (UTC ms) on."""
 
 
 class LimitInForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +65,7 @@ class LimitInForce(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     evse_id: int
-    purpose: ChargingProfilePurpose
+    purpose: LimitSource
     transaction_id: str | None
     from_ms: int
     to_ms: int | None
@@ -59,51 +86,62 @@ def steps_of(profile: ChargingProfile) -> Steps:
         and not profile.invalid_after_offline_duration
     )
     if not sure or schedule.start_schedule is None:
-        return ((0, MOST_W),)
+        return UNKNOWN
     start_ms, end_ms = parse_time(schedule.start_schedule), None
     if schedule.duration is not None:
         end_ms = start_ms + schedule.duration * 1000
     if profile.valid_to is not None:
         end_ms = min(parse_time(profile.valid_to), end_ms or parse_time(profile.valid_to))
     first_ms = start_ms if profile.valid_from is None else max(start_ms, parse_time(profile.valid_from))
-    found: list[tuple[int, int | None]] = []
+    found: list[PermittedPower] = []
     for each in schedule.charging_schedule_period:
-        power_w = MOST_W
-        if each.limit is not None and each.limit_l2 is None and each.limit_l3 is None:
-            percent = 100 if schedule.charging_rate_unit == "W" else _VOLTAGE_PERCENT
-            most = max(0.0, watts(each.limit, schedule.charging_rate_unit, each.number_phases))
-            power_w = min(MOST_W, round(most * percent / 100))
+        import_w = _watts((each.limit, each.limit_l2, each.limit_l3), 1, schedule, each)
+        discharges = each.discharge_limit, each.discharge_limit_l2, each.discharge_limit_l3
+        export_w = _watts(discharges, -1, schedule, each)
+        if each.operation_mode in ("ChargingOnly", "Idle") and profile.charging_profile_purpose in _TRANSACTION:
+            export_w = 0
         at_ms = max(first_ms, start_ms + each.start_period * 1000)
-        if found and found[-1][0] == at_ms:
+        if found and found[-1].at_ms == at_ms:
             found.pop()
-        found.append((at_ms, power_w))
+        found.append(PermittedPower(at_ms, import_w, export_w))
     if end_ms is not None:
-        found = [*(each for each in found if each[0] < end_ms), (end_ms, None)]
+        found = [*(each for each in found if each.at_ms < end_ms), PermittedPower(end_ms, None, None)]
     return tuple(found)
+
+
+def _watts(
+    limits: tuple[float | None, ...], sign: int, schedule: ChargingSchedule, period: ChargingSchedulePeriod
+) -> int:
+    """Return a limit at the highest voltage, W; `MOST_W` where there is none, or phases have their own."""
+    if limits[0] is None or limits[1:] != (None, None):
+        return MOST_W
+    percent = 100 if schedule.charging_rate_unit == "W" else _VOLTAGE_PERCENT
+    most = max(0.0, sign * watts(limits[0], schedule.charging_rate_unit, period.number_phases))
+    return min(MOST_W, round(most * percent / 100))
 
 
 def permitted(
     held: Iterable[LimitInForce], evse_id: int, transaction_id: str, span: tuple[int, int]
-) -> tuple[tuple[int, int], ...]:
-    """Return the most power (W) that an EVSE's transaction was permitted in a span (UTC ms), as steps.
+) -> tuple[Course, Course]:
+    """Return the most power (W) that an EVSE's transaction was permitted in a span (UTC ms): into the vehicle, out.
 
     Each is the highest in force up to `MARGIN_MS` before and after it; `MOST_W` where no limit is known.
     """
     here = [
         each
         for each in held
-        if each.purpose in _STATION | _RAISING
+        if each.purpose in _STATION | _RAISING | {GRID_SIGNAL}
         or (each.purpose in _TRANSACTION and each.evse_id in (0, evse_id)
             and each.transaction_id in (None, transaction_id))
     ]  # fmt: skip
     first_ms, last_ms = span[0] - 2 * MARGIN_MS, span[1] + 2 * MARGIN_MS
     cuts = {first_ms}
     for each in here:
-        cuts |= {each.from_ms, last_ms if each.to_ms is None else each.to_ms, *(at_ms for at_ms, _ in each.steps)}
+        cuts |= {each.from_ms, last_ms if each.to_ms is None else each.to_ms, *(step.at_ms for step in each.steps)}
     times = sorted(at_ms for at_ms in cuts if first_ms <= at_ms < last_ms)
     coming = sorted(here, key=lambda each: each.from_ms, reverse=True)
     active: list[LimitInForce] = []
-    powers: list[int] = []
+    powers: list[tuple[int, int]] = []
     for at_ms in times:
         active = [each for each in active if each.to_ms is None or each.to_ms > at_ms]
         while coming and coming[-1].from_ms <= at_ms:
@@ -111,28 +149,30 @@ def permitted(
                 active.append(each)
         powers.append(_permitted_at(active, at_ms))
     moments = sorted({first_ms, *(at + shift for at in times for shift in (-MARGIN_MS, MARGIN_MS))})
-    found: list[tuple[int, int]] = []
+    found: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
     for at_ms, next_ms in itertools.pairwise([*moments, last_ms]):
         if next_ms > at_ms:
             begins = max(0, bisect_right(times, at_ms - MARGIN_MS) - 1)
-            most_w = max(powers[begins : max(begins + 1, bisect_left(times, next_ms + MARGIN_MS))])
-            if not found or found[-1][1] != most_w:
-                found.append((at_ms, most_w))
-    return tuple(found)
+            around = powers[begins : max(begins + 1, bisect_left(times, next_ms + MARGIN_MS))]
+            for course, each_w in zip(found, zip(*around, strict=True), strict=True):
+                if not course or course[-1][1] != max(each_w):
+                    course.append((at_ms, max(each_w)))
+    return tuple(found[0]), tuple(found[1])
 
 
-def _permitted_at(active: Sequence[LimitInForce], at_ms: int) -> int:
+def _permitted_at(active: Sequence[LimitInForce], at_ms: int) -> tuple[int, int]:
     if any(each.purpose in _RAISING for each in active):
-        return MOST_W
-    found = MOST_W
-    for purposes in (_STATION, _TRANSACTION):
-        there = [(power_w, each.whole) for each in active if each.purpose in purposes
-                 and (power_w := _at(each.steps, at_ms)) is not None]  # fmt: skip
+        return MOST_W, MOST_W
+    import_w = export_w = MOST_W
+    for purposes in _TOGETHER:
+        there = [(step, each.whole) for each in active if each.purpose in purposes
+                 and (step := _at(each.steps, at_ms)) is not None]  # fmt: skip
         if there and all(whole for _, whole in there):
-            found = min(found, max(power_w for power_w, _ in there))
-    return found
+            import_w = min(import_w, max((s.import_w for s, _ in there if s.import_w is not None), default=MOST_W))
+            export_w = min(export_w, max((s.export_w for s, _ in there if s.export_w is not None), default=MOST_W))
+    return import_w, export_w
 
 
-def _at(steps: Steps, at_ms: int) -> int | None:
-    place = bisect_right(steps, at_ms, key=lambda each: each[0])
-    return steps[place - 1][1] if place else None
+def _at(steps: Steps, at_ms: int) -> PermittedPower | None:
+    place = bisect_right(steps, at_ms, key=lambda each: each.at_ms)
+    return steps[place - 1] if place else None

@@ -336,6 +336,8 @@ DEFAULT_PROFILE: Final = FIRST_ID + 2
 """The grid signal's limits, for each transaction without its own."""
 WAITING_PROFILE: Final = FIRST_ID + 3
 """The limit of a balanced site, for each transaction without a share."""
+SIGNAL_EXPORT: Final = FIRST_ID + 4
+"""The grid signal's export limit at a station of OCPP 2.0.1, which has it in no profile."""
 TRANSACTION_PROFILE: Final = FIRST_ID + 100_000
 """Plus the EVSE: the grid signal's limits or the prices of a transaction."""
 SHARE_PROFILE: Final = FIRST_ID + 200_000

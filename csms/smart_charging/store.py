@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, select, true, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, select, tuple_, update
 
 from csms.db.bulk import delete_rows, insert_rows, upsert_rows
 from csms.db.leases import lock
@@ -14,8 +14,15 @@ from csms.overview import store as overview
 from csms.sites.rules import Known, Site, external_limit_w
 from csms.smart_charging.binding import Bound, LimitPoint, evse_limits
 from csms.smart_charging.charging_plans import FOLLOWED_MS, ProfileTemplate, milliampere
-from csms.smart_charging.limits_in_force import Steps, steps_of
-from csms.smart_charging.rules import DISPATCH_PROFILE, SHARE_PROFILE, WAITING_PROFILE, Order
+from csms.smart_charging.limits_in_force import GRID_SIGNAL, Steps, steps_of
+from csms.smart_charging.rules import (
+    DISPATCH_PROFILE,
+    SHARE_PROFILE,
+    SIGNAL_EXPORT,
+    SIGNAL_LEVEL,
+    WAITING_PROFILE,
+    Order,
+)
 from csms.smart_charging.tables import (
     charging_limits,
     charging_profiles,
@@ -87,15 +94,28 @@ def note_limit(
     transaction_id: str | None = None, *, whole: bool = False,
 ) -> None:  # fmt: skip
     """Note what a profile permits from now on, in the place of what it has replaced."""
-    there = limits_in_force.c
     values = {
         "evse_id": evse_id, "purpose": profile.charging_profile_purpose, "stack_level": profile.stack_level,
         "transaction_id": transaction_id,
     }  # fmt: skip
-    same_place = and_(*(there[name].is_not_distinct_from(value) for name, value in values.items()))
-    _end_limits(connection, station_id, now_ms, same_place | (there.profile_id == profile.id))
-    row = {"station_id": station_id, "profile_id": profile.id, "from_ms": now_ms, "to_ms": None, "whole": whole}
-    insert_rows(connection, limits_in_force, [row | values | {"steps": msgspec.json.encode(steps).decode()}])
+    _note_limit(connection, station_id, profile.id, values, now_ms, steps, whole=whole)
+
+
+def note_signal(connection: Connection, station_id: str, steps: Steps, now_ms: int) -> None:
+    """Note what the grid signal permits a station of OCPP 2.0.1 to export, in the place of the one before."""
+    values = {"evse_id": 0, "purpose": GRID_SIGNAL, "stack_level": SIGNAL_LEVEL, "transaction_id": None}
+    _note_limit(connection, station_id, SIGNAL_EXPORT, values, now_ms, steps, whole=True)
+
+
+def _note_limit(
+    connection: Connection, station_id: str, profile_id: int, place: Mapping[str, Any], now_ms: int, steps: Steps,
+    *, whole: bool,
+) -> None:  # fmt: skip
+    there = limits_in_force.c
+    same_place = and_(*(there[name].is_not_distinct_from(value) for name, value in place.items()))
+    _end_limits(connection, station_id, now_ms, same_place | (there.profile_id == profile_id))
+    row = {"station_id": station_id, "profile_id": profile_id, "from_ms": now_ms, "to_ms": None, "whole": whole}
+    insert_rows(connection, limits_in_force, [{**row, **place, "steps": msgspec.json.encode(steps).decode()}])
 
 
 def _end_limits(connection: Connection, station_id: str, at_ms: int, which: ColumnElement[bool]) -> None:
@@ -141,9 +161,9 @@ def clear_profiles(
     wanted = {"profile_id": profile_id, "evse_id": evse_id, "purpose": purpose, "stack_level": stack_level}
     given = {name: value for name, value in wanted.items() if value is not None}
     key = [columns[name] == value for name, value in given.items()]
-    _end_limits(
-        connection, station_id, now_ms, and_(true(), *(limits_in_force.c[name] == each for name, each in given.items()))
-    )
+    there = limits_in_force.c
+    cleared = [there[name] == value for name, value in given.items()]
+    _end_limits(connection, station_id, now_ms, and_(there.purpose != GRID_SIGNAL, *cleared))
     external = columns.purpose == "ChargingStationExternalConstraints"  # K10.FR.06: cannot be cleared
     return connection.execute(
         delete(charging_profiles).where(columns.station_id == station_id, *key, ~external)

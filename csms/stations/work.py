@@ -17,10 +17,10 @@ from csms.ocpp.base import Services
 from csms.remote_control import store as commands
 from csms.requests import store as requests
 from csms.smart_charging import store as charging
+from csms.smart_charging.limits_in_force import UNKNOWN
 from csms.tokens.rules import apply, read_entries, write_entries
 from csms.transactions import store as transactions
 from v2g import typed_json
-from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.der_control import (
@@ -97,7 +97,7 @@ async def doubt(services: Services, station_id: str, request: Message) -> None:
     """Note that it is unknown whether a station has accepted a limit: its answer was lost."""
     if isinstance(request, SetChargingProfileRequest):
         profile, now_ms = request.charging_profile, services.clock.utc_ms()
-        about = station_id, request.evse_id, profile, now_ms, ((0, MOST_W),), profile.transaction_id
+        about = station_id, request.evse_id, profile, now_ms, UNKNOWN, profile.transaction_id
         await services.store.run(charging.note_limit, *about)
 
 

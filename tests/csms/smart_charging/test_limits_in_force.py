@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.booking.plausibility import judge_limits
-from csms.smart_charging.limits_in_force import MARGIN_MS, LimitInForce, permitted, steps_of
+from csms.smart_charging.limits_in_force import MARGIN_MS, LimitInForce, PermittedPower, permitted, steps_of
 from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
@@ -39,30 +39,31 @@ def profile(*limits: tuple[int, float | None], start_ms: int = NOON, **more: Any
 
 
 def held(
-    limit_w: int | None, from_ms: int = NOON - HOUR, to_ms: int | None = None, purpose: Any = "TxProfile", **more: Any
-) -> LimitInForce:
+    limit_w: int | None, from_ms: int = NOON - HOUR, to_ms: int | None = None, purpose: Any = "TxProfile",
+    export_w: int | None = MOST_W, **more: Any,
+) -> LimitInForce:  # fmt: skip
     known = LimitInForce(
         evse_id=1, purpose=purpose, transaction_id="t" if purpose == "TxProfile" else None, from_ms=from_ms,
-        to_ms=to_ms, whole=True, steps=((0, limit_w),),
+        to_ms=to_ms, whole=True, steps=(PermittedPower(0, limit_w, export_w),),
     )  # fmt: skip
     return msgspec.structs.replace(known, **more)
 
 
-def at(limits: list[LimitInForce], at_ms: int) -> int:
-    return [power_w for since_ms, power_w in permitted(limits, 1, "t", SPAN) if since_ms <= at_ms][-1]
+def at(limits: list[LimitInForce], at_ms: int, way: int = 0) -> int:
+    return [power_w for since_ms, power_w in permitted(limits, 1, "t", SPAN)[way] if since_ms <= at_ms][-1]
 
 
 def test_what_a_profile_permits_over_time() -> None:
-    assert steps_of(profile((0, 11_000.0), (60, 7_000.0))) == ((NOON, 11_000), (NOON + MINUTE, 7_000))
+    assert steps_of(profile((0, 11_000.0), (60, 7_000.0))) == ((NOON, 11_000, MOST_W), (NOON + MINUTE, 7_000, MOST_W))
     ends = profile((0, 11_000.0), (60, 7_000.0), duration=30)
-    assert steps_of(ends) == ((NOON, 11_000), (NOON + 30_000, None))
+    assert steps_of(ends) == ((NOON, 11_000, MOST_W), (NOON + 30_000, None, None))
     valid = profile(
         (0, 11_000.0), (60, 7_000.0), valid_from=format_time(NOON + MINUTE), valid_to=format_time(NOON + HOUR)
     )
-    assert steps_of(valid) == ((NOON + MINUTE, 7_000), (NOON + HOUR, None))
+    assert steps_of(valid) == ((NOON + MINUTE, 7_000, MOST_W), (NOON + HOUR, None, None))
     amperes = profile((0, 10.0), charging_rate_unit="A")
-    assert steps_of(amperes) == ((NOON, 7_590),), "at 253 V on three phases"
-    assert steps_of(profile((0, None))) == ((NOON, MOST_W),)
+    assert steps_of(amperes) == ((NOON, 7_590, MOST_W),), "at 253 V on three phases"
+    assert steps_of(profile((0, None))) == ((NOON, MOST_W, MOST_W),)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,64 @@ def test_what_a_profile_permits_over_time() -> None:
     ],
 )  # fmt: skip
 def test_what_depends_on_more_than_time_is_no_limit(more: dict[str, Any]) -> None:
-    assert steps_of(profile((0, 5_000.0), **more)) == ((0, MOST_W),)
+    assert steps_of(profile((0, 5_000.0), **more)) == ((0, MOST_W, MOST_W),)
+
+
+@pytest.mark.parametrize(
+    ("period", "purpose", "most_w"),
+    [
+        ({"discharge_limit": -8_000.0, "operation_mode": "ExternalSetpoint"}, "TxProfile", 8_000),
+        ({"discharge_limit": -8_000.0}, "ChargingStationMaxProfile", 8_000),
+        ({"discharge_limit": 0.0, "operation_mode": "ExternalLimits"}, "TxDefaultProfile", 0),
+        ({"limit": 11_000.0, "operation_mode": "ChargingOnly"}, "TxProfile", 0),
+        ({"limit": 0.0, "operation_mode": "Idle"}, "TxDefaultProfile", 0),
+        ({"limit": 11_000.0, "operation_mode": "ChargingOnly"}, "ChargingStationMaxProfile", MOST_W),
+        ({"limit": 11_000.0}, "TxProfile", MOST_W),  # in 2.0.1 that says nothing of discharging
+        ({"discharge_limit": -4_000.0, "discharge_limit_l2": -2_000.0}, "TxProfile", MOST_W),
+    ],
+)
+def test_what_a_profile_permits_to_export(period: dict[str, Any], purpose: Any, most_w: int) -> None:
+    schedule = ChargingSchedule(
+        id=1, start_schedule=format_time(NOON), charging_rate_unit="W",
+        charging_schedule_period=(ChargingSchedulePeriod(start_period=0, **period),),
+    )  # fmt: skip
+    (step,) = steps_of(profile((0, 0.0), charging_profile_purpose=purpose, charging_schedule=(schedule,)))
+    assert (step.import_w, step.export_w) == (round(period.get("limit", MOST_W)), most_w)
+
+
+def test_export_in_amperes_is_at_the_highest_voltage() -> None:
+    schedule = ChargingSchedule(
+        id=1, start_schedule=format_time(NOON), charging_rate_unit="A",
+        charging_schedule_period=(ChargingSchedulePeriod(start_period=0, discharge_limit=-10.0, number_phases=1),),
+    )  # fmt: skip
+    assert steps_of(profile((0, 0.0), charging_schedule=(schedule,))) == ((NOON, MOST_W, 2_530),)
+
+
+def test_of_export_the_lowest_of_signal_station_and_transaction_counts() -> None:
+    station = held(9_000, purpose="ChargingStationMaxProfile", evse_id=0, export_w=7_000)
+    signal = held(None, purpose="GridSignal", evse_id=0, export_w=6_000)
+    assert [at([station, signal, held(11_000, export_w=8_000)], NOON, way) for way in (0, 1)] == [9_000, 6_000]
+    assert [at([station, signal, held(11_000, export_w=0)], NOON, way) for way in (0, 1)] == [9_000, 0]
+    assert at([signal, held(4_000), held(4_000, export_w=0, purpose="TxDefaultProfile")], NOON, 1) == 6_000
+    assert at([signal, held(4_000, purpose="PriorityCharging")], NOON, 1) == MOST_W
+    assert at([held(4_000, export_w=0, whole=False)], NOON, 1) == MOST_W
+    ends = msgspec.structs.replace(signal, steps=(PermittedPower(0, None, 6_000), PermittedPower(NOON + HOUR, None, 0)))
+    assert [at([ends], NOON + HOUR + shift_ms, 1) for shift_ms in (MARGIN_MS - 1, MARGIN_MS)] == [6_000, 0]
+
+
+def test_an_export_register_that_rises_by_more_is_named_with_the_limit() -> None:
+    _, limits = permitted([held(None, purpose="GridSignal", export_w=4_000)], 1, "t", SPAN)
+    points = [(NOON, 0), (NOON + HOUR, 4_400_000), (NOON + 2 * HOUR, 8_900_000)]
+    (found,) = judge_limits("export", points, limits, RATED_W)
+    assert found.reason == "limits"
+    assert found.detail == (
+        f"the export register rises from 4400 to 8900 Wh in 3600 s, at {NOON + 2 * HOUR} ms: 100 Wh more than limits of"
+        " up to 4000 W permitted"
+    )
+    slack_mwh = 1_000 + 76_388  # what is rounded, and 5 s of 50 kW and 10 %
+    for more_mwh, count in ((0, 0), (1, 1)):
+        points = [(NOON, 0), (NOON + HOUR, 4_400_000 + slack_mwh + more_mwh)]
+        assert len(list(judge_limits("export", points, limits, RATED_W))) == count
 
 
 def test_the_lowest_of_station_and_transaction_counts_and_the_highest_level_of_each() -> None:
@@ -103,23 +161,26 @@ def test_a_limit_counts_a_while_before_and_after() -> None:
 
 
 def test_a_register_that_rises_by_more_is_named_with_the_limit() -> None:
-    limits = permitted([held(10_000)], 1, "t", SPAN)
+    limits, open_ = permitted([held(10_000)], 1, "t", SPAN)
     points = [(NOON, 0), (NOON + 30 * MINUTE, 5_000_000), (NOON + HOUR, 25_000_000), (NOON + 2 * HOUR, 30_000_000)]
-    (found,) = judge_limits(points, limits, RATED_W)
+    (found,) = judge_limits("import", points, limits, RATED_W)
     assert (found.reason, found.missing) == ("limits", False)
     assert found.detail == (
         f"the import register rises from 5000 to 25000 Wh in 1800 s, at {NOON + HOUR} ms: 14500 Wh more than limits of "
         "up to 10000 W permitted"
     )
-    assert list(judge_limits(points, [], RATED_W)) == []
-    assert list(judge_limits([], [(0, 1)], RATED_W)) == [], "a transaction without readings"
-    assert list(judge_limits(points, permitted([held(41_000)], 1, "t", SPAN), RATED_W)) == []
+    assert list(judge_limits("import", points, [], RATED_W)) == []
+    assert list(judge_limits("import", [], [(0, 1)], RATED_W)) == [], "a transaction without readings"
+    assert list(judge_limits("import", points, permitted([held(41_000)], 1, "t", SPAN)[0], RATED_W)) == []
+    assert list(judge_limits("export", points, open_, RATED_W)) == [], "nothing limits that"
 
 
+TOGETHER = ("ChargingStationMaxProfile",), ("TxProfile", "TxDefaultProfile"), ("GridSignal",)
+POWER = st.sampled_from([0, 5_000, RATED_W, MOST_W])
 LIMITS = st.lists(
     st.tuples(
-        st.sampled_from(["ChargingStationMaxProfile", "TxDefaultProfile", "TxProfile"]), st.integers(0, 1),
-        st.integers(0, 60), st.sampled_from([0, 5_000, RATED_W]), st.none() | st.integers(1, 60),
+        st.sampled_from([name for names in TOGETHER for name in names]), st.integers(0, 1), st.integers(0, 60),
+        st.tuples(POWER, POWER), st.none() | st.integers(1, 60),
     ),
     min_size=1, max_size=8,
 )  # fmt: skip
@@ -127,14 +188,16 @@ LIMITS = st.lists(
 
 @given(
     LIMITS,
-    st.lists(st.tuples(st.integers(1, 30), st.sampled_from([1.0, 1.0, 0.5, 0.0])), min_size=20, max_size=60),
+    st.lists(
+        st.tuples(st.integers(1, 30), st.sampled_from([1.0, 1.0, 0.5, 0.0, -0.5, -1.0])), min_size=20, max_size=60
+    ),
     st.integers(-60, 60),
     st.integers(0, 30),
     st.integers(0, 60),
     st.sampled_from([RATED_W, RATED_W, 20_000]),
 )
 def test_nothing_that_a_truth_teller_says_exceeds_them(
-    changes: list[tuple[str, int, int, int, int | None]],
+    changes: list[tuple[str, int, int, tuple[int, int], int | None]],
     course: list[tuple[int, float]],
     clock_s: int,
     early_s: int,
@@ -142,24 +205,26 @@ def test_nothing_that_a_truth_teller_says_exceeds_them(
     local_w: int,
 ) -> None:
     """Its limits change, at two levels of each purpose; it takes each a little before or after that is known, goes by
-    the highest level, its own limit and its clock, and the vehicle draws any part of what it may."""
+    the highest level, its own limit and its clock, and the vehicle draws or gives any part of what it may."""
     spans: list[LimitInForce] = []
-    real: list[tuple[str, int, int, int, int | None]] = []
-    for purpose, level, minute, limit_w, lasts in sorted(changes, key=lambda each: each[2]):
+    real: list[tuple[str, int, int, tuple[int, int], int | None]] = []
+    for purpose, level, minute, limits_w, lasts in sorted(changes, key=lambda each: each[2]):
         from_ms = NOON + minute * MINUTE
         to_ms = None if lasts is None else from_ms + lasts * MINUTE
+        level = 0 if purpose == "GridSignal" else level
         for place, (other, span) in enumerate(zip(real, spans, strict=True)):
             if other[:2] == (purpose, level) and (span.to_ms is None or span.to_ms > from_ms):
                 spans[place] = msgspec.structs.replace(span, to_ms=from_ms)
                 real[place] = (*other[:3], other[3], from_ms)
-        spans.append(held(limit_w, from_ms, to_ms, purpose))
-        real.append((purpose, level, from_ms, limit_w, to_ms))
+        import_w = None if purpose == "GridSignal" else limits_w[0]
+        spans.append(held(import_w, from_ms, to_ms, purpose, limits_w[1]))
+        real.append((purpose, level, from_ms, limits_w, to_ms))
 
-    def most_w(at_ms: int) -> int:
+    def most_w(at_ms: int, way: int) -> int:
         found = [RATED_W, local_w]
-        for purposes in (("ChargingStationMaxProfile",), ("TxProfile", "TxDefaultProfile")):
+        for purposes in TOGETHER[: 2 if way == 0 else 3]:
             for purpose in purposes:
-                there = [(level, limit_w) for name, level, from_ms, limit_w, to_ms in real if name == purpose
+                there = [(level, limits_w[way]) for name, level, from_ms, limits_w, to_ms in real if name == purpose
                          and from_ms + shift_ms <= at_ms and (to_ms is None or at_ms < to_ms + shift_ms)]  # fmt: skip
                 if there:
                     found.append(max(there)[1])
@@ -167,11 +232,14 @@ def test_nothing_that_a_truth_teller_says_exceeds_them(
         return min(found)
 
     shift_ms = (late_s - early_s) * 1000
-    now_ms, energy, points = NOON, 0, [(NOON + clock_s * 1000, 0)]
+    now_ms, energies, points = NOON, [0, 0], [(NOON + clock_s * 1000, 0, 0)]
     for ten_seconds, part in course:
         for _ in range(ten_seconds):
-            energy += round(most_w(now_ms) * part * 10_000 / 3600)
+            way = int(part < 0)
+            energies[way] += round(most_w(now_ms, way) * abs(part) * 10_000 / 3600)
             now_ms += 10_000
-        points.append((now_ms + clock_s * 1000, energy))
+        points.append((now_ms + clock_s * 1000, *energies))
     limits = permitted(spans, 1, "t", (points[0][0], points[-1][0]))
-    assert list(judge_limits(points, limits, RATED_W)) == []
+    for way, name in enumerate(("import", "export")):
+        register = [(at_ms, values[way]) for at_ms, *values in points]
+        assert list(judge_limits(name, register, limits[way], RATED_W)) == []

@@ -5,15 +5,17 @@ from typing import Any
 import pytest
 
 from csms.booking import held
+from csms.smart_charging import store as charging
 from csms.smart_charging.work import SmartCharging
 from csms.stations.store import StationBoot, save_boots
 from csms.stations.work import doubt
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
 from tests.csms.scripted_station import Refused, ScriptedStation
-from tests.csms.services.charging.support import booted
+from tests.csms.services.charging.support import ACCEPTED, REJECTED, booted, offer, until
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
+from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 
 pytestmark = pytest.mark.requirement("R195")
@@ -84,3 +86,73 @@ async def test_what_is_not_known_for_sure_holds_nothing(csms: Backend, case: str
             await csms.services.store.run(save_boots, [StationBoot(station.id, {}, csms.clock.utc_ms())])
 
     assert await taken(csms, station, 40_000, change) is None
+
+
+async def signalled(csms: Backend, export_w: int, version: int = 1, until_then: str = "grid_signal_pushed") -> None:
+    """Send a station a grid signal that limits export."""
+    csms.services.grid.on_change = lambda _: csms.server.signal_changed()
+    before = len(csms.events.named(until_then))
+    await offer(csms, (300_000, 200_000), version=version, export_limit_w=export_w)
+    await until(lambda: len(csms.events.named(until_then)) > before)
+
+
+async def fed_back(
+    csms: Backend, station: ScriptedStation, wh: int, between: Any = None, *, begin: int = 1000
+) -> dict[str, Any] | None:
+    """Let a vehicle feed back so much in an hour; return why it is held, if it is."""
+    charge = Charging(csms, station)
+
+    def registers(export_wh: int, context: str) -> dict[str, Any]:
+        samples = [
+            {"value": each, "measurand": f"Energy.Active.{way}.Register", "context": context}
+            for way, each in (("Import", 5000), ("Export", export_wh))
+        ]
+        return {"meterValue": [{"timestamp": charge.now(), "sampledValue": samples}]}
+
+    csms.clock.advance(60)
+    await charge.event(
+        "Started", "Authorized", state="Charging", token=VALID, extra=registers(begin, "Transaction.Begin")
+    )
+    csms.clock.advance(HOUR_S / 2)
+    if between is not None:
+        await between()
+    csms.clock.advance(HOUR_S / 2)
+    extra = registers(begin + wh, "Transaction.End")
+    await charge.event("Ended", "EVDeparted", state="Idle", stopped="EVDisconnected", extra=extra)
+    return await csms.services.store.read(held.find, station.id, charge.id)
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_energy_fed_back_beyond_what_a_station_accepted_is_held_with_the_limit(
+    csms: Backend, version: Version
+) -> None:
+    """In 2.1 a profile has the limit of a grid signal, in 2.0.1 the signal itself."""
+    station = await booted(csms, version=version)
+    await signalled(csms, 4_000)
+    csms.clock.advance(600)
+    assert await fed_back(csms, station, 4_000) is None
+    found = await fed_back(csms, station, 10_000, begin=5_000)
+    assert found is not None
+    assert (found["state"], found["reason"]) == ("quarantined", "limits")
+    assert "the export register rises from 5000 to 15000 Wh" in found["detail"]
+    assert "more than limits of up to 4000 W permitted" in found["detail"]
+
+
+@pytest.mark.parametrize("case", ["refused", "raised", "unanswered", "boot", "cleared"])
+async def test_a_signal_of_2_0_1_counts_until_another_may_have_been_taken(csms: Backend, case: str) -> None:
+    station = await booted(csms, version="2.0.1")
+    await signalled(csms, 4_000)
+    csms.clock.advance(600)
+
+    async def change() -> None:
+        if case == "boot":
+            await csms.services.store.run(save_boots, [StationBoot(station.id, {}, csms.clock.utc_ms())])
+        elif case == "cleared":
+            await csms.services.store.run(charging.clear_profiles, station.id, csms.clock.utc_ms())
+        else:
+            station.answers["DataTransfer"] = {"refused": REJECTED, "raised": ACCEPTED, "unanswered": None}[case]
+            event = "grid_signal_push_failed" if case == "unanswered" else "grid_signal_pushed"
+            await signalled(csms, 40_000, 2, event)
+
+    found = await fed_back(csms, station, 12_000, change)
+    assert (found is not None) == (case in ("refused", "cleared")), found
