@@ -19,6 +19,7 @@ from csms.prequalifications.rules import OPEN, ExportPermit, bare_signal, permit
 from csms.smart_charging import store as charging
 from csms.smart_charging.limits_in_force import UNKNOWN, PermittedPower
 from csms.smart_charging.rules import (
+    SIGNAL_EXPORT,
     SITE_PROFILE,
     Needs,
     is_of_signal,
@@ -393,8 +394,9 @@ class Pusher:
         elif response is not None:
             await run(price_deliveries.refuse, self._station_id, tariff)
         if self._caller.version == "2.0.1" and (accepted or response is None):  # without an answer it is unknown
-            steps = PermittedPower(0, None, signal.export_limit_w), PermittedPower(signal.valid_until_ms, None, 0)
-            await run(charging.note_signal, self._station_id, steps if accepted else UNKNOWN, now_ms())
+            most = PermittedPower(0, None, signal.export_limit_w), PermittedPower(signal.valid_until_ms, None, 0)
+            steps = most if accepted else UNKNOWN
+            await run(charging.note_beside, self._station_id, SIGNAL_EXPORT, steps, now_ms())
         if isinstance(response, DataTransferResponse) and response.status != "Accepted":
             if response.status == "UnknownVendorId":
                 self._services.abilities.lack(self._station_id, _DATA)

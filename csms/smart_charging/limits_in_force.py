@@ -27,13 +27,13 @@ answers take up to a minute, and power follows."""
 _VOLTAGE_PERCENT: Final = 110
 """Of 230 V, the highest voltage (EN 50160)."""
 
-LimitSource = ChargingProfilePurpose | Literal["GridSignal"]
+LimitSource = ChargingProfilePurpose | Literal["ExportSignal"]
 """What limits: a profile, or the grid signal as a station of OCPP 2.0.1 has it, whose profiles do not limit export."""
 
-GRID_SIGNAL: Final = "GridSignal"
+EXPORT_SIGNAL: Final = "ExportSignal"
 _STATION: Final[frozenset[LimitSource]] = frozenset({"ChargingStationMaxProfile"})
 _TRANSACTION: Final[frozenset[LimitSource]] = frozenset({"TxProfile", "TxDefaultProfile"})
-_TOGETHER: Final = _STATION, _TRANSACTION, frozenset[LimitSource]({GRID_SIGNAL})
+_TOGETHER: Final = _STATION, _TRANSACTION, frozenset[LimitSource]({EXPORT_SIGNAL})
 """The lowest of these counts, and of each the highest."""
 _RAISING: Final[frozenset[LimitSource]] = frozenset({"PriorityCharging", "LocalGeneration"})
 """They permit more than the others."""
@@ -130,7 +130,7 @@ def permitted(
     here = [
         each
         for each in held
-        if each.purpose in _STATION | _RAISING | {GRID_SIGNAL}
+        if each.purpose in _STATION | _RAISING | {EXPORT_SIGNAL}
         or (each.purpose in _TRANSACTION and each.evse_id in (0, evse_id)
             and each.transaction_id in (None, transaction_id))
     ]  # fmt: skip

@@ -338,6 +338,8 @@ WAITING_PROFILE: Final = FIRST_ID + 3
 """The limit of a balanced site, for each transaction without a share."""
 SIGNAL_EXPORT: Final = FIRST_ID + 4
 """The grid signal's export limit at a station of OCPP 2.0.1, which has it in no profile."""
+GENERATED: Final = FIRST_ID + 5
+"""What sources at a station generate themselves, in no profile of this back end."""
 TRANSACTION_PROFILE: Final = FIRST_ID + 100_000
 """Plus the EVSE: the grid signal's limits or the prices of a transaction."""
 SHARE_PROFILE: Final = FIRST_ID + 200_000

@@ -130,7 +130,8 @@ async def answer_cleared_limit(
 ) -> ClearedChargingLimitResponse:
     """Delete an external limit (K13)."""
     evse_id, source = small(request.evse_id or 0), request.charging_limit_source
-    known = await context.services.store.run(charging.clear_limit, context.station_id, evse_id, source)
+    about = context.station_id, evse_id, source, context.services.clock.utc_ms()
+    known = await context.services.store.run(charging.clear_limit, *about)
     context.observe("ocpp", "charging_limit_cleared", evse=evse_id, source=source, known=known)
     return ClearedChargingLimitResponse()
 

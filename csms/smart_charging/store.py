@@ -14,9 +14,10 @@ from csms.overview import store as overview
 from csms.sites.rules import Known, Site, external_limit_w
 from csms.smart_charging.binding import Bound, LimitPoint, evse_limits
 from csms.smart_charging.charging_plans import FOLLOWED_MS, ProfileTemplate, milliampere
-from csms.smart_charging.limits_in_force import GRID_SIGNAL, Steps, steps_of
+from csms.smart_charging.limits_in_force import EXPORT_SIGNAL, UNKNOWN, Steps, steps_of
 from csms.smart_charging.rules import (
     DISPATCH_PROFILE,
+    GENERATED,
     SHARE_PROFILE,
     SIGNAL_EXPORT,
     SIGNAL_LEVEL,
@@ -48,6 +49,9 @@ CSO = "CSO"
 
 _ORDERS: Final = "dispatch orders"
 """Name of a lock; no station has it, as there is a blank in it."""
+
+_BESIDE: Final = {SIGNAL_EXPORT: EXPORT_SIGNAL, GENERATED: "LocalGeneration"}
+"""What limits beside the profiles of this back end, by what stands for their ids."""
 
 _LONGEST_MS: Final = 86_400_000
 """The longest validity of a dispatch set-point (`balancing.dispatch_duration_s`)."""
@@ -101,10 +105,10 @@ def note_limit(
     _note_limit(connection, station_id, profile.id, values, now_ms, steps, whole=whole)
 
 
-def note_signal(connection: Connection, station_id: str, steps: Steps, now_ms: int) -> None:
-    """Note what the grid signal permits a station of OCPP 2.0.1 to export, in the place of the one before."""
-    values = {"evse_id": 0, "purpose": GRID_SIGNAL, "stack_level": SIGNAL_LEVEL, "transaction_id": None}
-    _note_limit(connection, station_id, SIGNAL_EXPORT, values, now_ms, steps, whole=True)
+def note_beside(connection: Connection, station_id: str, number: int, steps: Steps, now_ms: int) -> None:
+    """Note what `_BESIDE` profiles permits from now on, in the place of what it has replaced."""
+    place = {"evse_id": 0, "purpose": _BESIDE[number], "stack_level": SIGNAL_LEVEL, "transaction_id": None}
+    _note_limit(connection, station_id, number, place, now_ms, steps, whole=True)
 
 
 def _note_limit(
@@ -116,6 +120,30 @@ def _note_limit(
     _end_limits(connection, station_id, now_ms, same_place | (there.profile_id == profile_id))
     row = {"station_id": station_id, "profile_id": profile_id, "from_ms": now_ms, "to_ms": None, "whole": whole}
     insert_rows(connection, limits_in_force, [{**row, **place, "steps": msgspec.json.encode(steps).decode()}])
+
+
+def confirm_limits(
+    connection: Connection, station_id: str, reported: Collection[int], asked_ms: int, now_ms: int
+) -> None:
+    """Note that a station has reported all profiles of this back end: their limits are all that is in force from now
+    on, beside local generation. What was set after it was asked may be missing from the report.
+    """
+    there = limits_in_force.c
+    unreported = (there.from_ms < asked_ms) & there.profile_id.not_in(reported)
+    _end_limits(connection, station_id, now_ms, unreported & there.profile_id.not_in(_BESIDE))
+    here = (there.station_id == station_id) & there.to_ms.is_(None) & ~there.whole
+    rows = [dict(row._mapping) for row in connection.execute(select(limits_in_force).where(here))]
+    _end_limits(connection, station_id, now_ms, ~there.whole)
+    for row in rows:
+        del row["id"]
+    insert_rows(connection, limits_in_force, [{**row, "from_ms": now_ms, "whole": True} for row in rows])
+    if _generates(connection, station_id):
+        note_beside(connection, station_id, GENERATED, UNKNOWN, now_ms)
+
+
+def _generates(connection: Connection, station_id: str) -> bool:
+    """Return whether a station may take more than its profiles permit: what sources there generate (K27)."""
+    return any(each.charging_limit.is_local_generation for _, _, each in limits(connection, station_id))
 
 
 def _end_limits(connection: Connection, station_id: str, at_ms: int, which: ColumnElement[bool]) -> None:
@@ -163,7 +191,7 @@ def clear_profiles(
     key = [columns[name] == value for name, value in given.items()]
     there = limits_in_force.c
     cleared = [there[name] == value for name, value in given.items()]
-    _end_limits(connection, station_id, now_ms, and_(there.purpose != GRID_SIGNAL, *cleared))
+    _end_limits(connection, station_id, now_ms, and_(there.profile_id.not_in(_BESIDE), *cleared))
     external = columns.purpose == "ChargingStationExternalConstraints"  # K10.FR.06: cannot be cleared
     return connection.execute(
         delete(charging_profiles).where(columns.station_id == station_id, *key, ~external)
@@ -446,11 +474,17 @@ def save_limit(connection: Connection, station_id: str, request: NotifyChargingL
     }
     row = key | {"at_ms": now_ms, "document": msgspec.json.encode(request).decode()}
     upsert_rows(connection, charging_limits, [row])
+    if request.charging_limit.is_local_generation:
+        note_beside(connection, station_id, GENERATED, UNKNOWN, now_ms)
 
 
-def clear_limit(connection: Connection, station_id: str, evse_id: int, source: str) -> bool:
+def clear_limit(connection: Connection, station_id: str, evse_id: int, source: str, now_ms: int) -> bool:
     """Delete an external limit (K13); False when there was none."""
-    return delete_rows(connection, charging_limits, station_id=station_id, evse_id=evse_id, source=source)
+    generated = _generates(connection, station_id)
+    known = delete_rows(connection, charging_limits, station_id=station_id, evse_id=evse_id, source=source)
+    if generated and not _generates(connection, station_id):
+        _end_limits(connection, station_id, now_ms, limits_in_force.c.profile_id == GENERATED)
+    return known
 
 
 def limits(connection: Connection, station_id: str) -> list[tuple[int, int, NotifyChargingLimitRequest]]:

@@ -200,12 +200,12 @@ def _clear_profiles(
 
 async def drop_unreported_profiles(services: Services, station_id: str, request_id: int) -> None:
     """After the last part of a profile report (K09): profiles missing from a complete one are deleted."""
-    gone = await services.store.run(_drop_unreported, station_id, request_id)
+    gone = await services.store.run(_drop_unreported, station_id, request_id, services.clock.utc_ms())
     if gone:
         services.report("ocpp", GONE, station_id, {"profiles": len(gone)})
 
 
-def _drop_unreported(connection: Connection, station_id: str, request_id: int) -> list[int]:
+def _drop_unreported(connection: Connection, station_id: str, request_id: int, now_ms: int) -> list[int]:
     asked = requests.find(connection, request_id)
     if asked is None or (asked["station_id"], asked["action"]) != (station_id, "GetChargingProfiles"):
         return []
@@ -214,4 +214,8 @@ def _drop_unreported(connection: Connection, station_id: str, request_id: int) -
         return []
     parts = [typed_json.decode(each, ReportChargingProfilesRequest) for each in requests.parts(connection, request_id)]
     reported = {profile.id for part in parts for profile in part.charging_profile}
-    return charging.forget_unreported(connection, station_id, wanted.evse_id, reported, asked["created_ms"])
+    asked_ms = asked["created_ms"]
+    gone = charging.forget_unreported(connection, station_id, wanted.evse_id, reported, asked_ms)
+    if wanted.evse_id is None:
+        charging.confirm_limits(connection, station_id, reported, asked_ms, now_ms)
+    return gone

@@ -35,6 +35,8 @@ TARGETS: Final[Mapping[str, Target]] = {
             "tests/csms/booking/test_plausibility.py",
             "tests/csms/booking/test_plausible_series.py",
             "tests/csms/booking/test_plausible_times.py",
+            "tests/csms/booking/test_facts.py",
+            "tests/csms/smart_charging/test_limits_in_force.py",
         ),
     ),
     "grid_limits": Target("csms/grid/limits.py", ("tests/csms/grid/test_limits.py",)),
@@ -387,7 +389,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_unsure: continue -> pass": "an event that is not offline is its own earliest and latest time",
         "_of_events: reused and conflict.seq_no == transaction.started_seq -> conflict.seq_no == "
         "transaction.started_seq": "the second condition implies the first",
-        "judge_usage: 0 -> 1": "1 ms of idle time permits no mWh, either",
+        "_other_than: 0 -> 1 #5": "1 ms of idle time permits no mWh, either",
         "judge_usage: True -> False": "all have two items by their types",
         "_series: each.phase and each.unit in ENERGY_UNITS and (each.location in ('', OUTLET)) -> "
         "each.unit in ENERGY_UNITS and each.location in ('', OUTLET)": "those without a phase are kept anyway",

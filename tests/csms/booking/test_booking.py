@@ -9,6 +9,7 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from csms.booking.plausibility import RatedPower
 from csms.booking.rules import (
     BookingJudgement,
     Certificates,
@@ -611,3 +612,25 @@ def test_meter_values_may_be_above_the_journal_by_whole_rollovers(shift: int, fi
     story = metered(rollover_mwh=100 * KWH)
     assert (compared(story, values((0, 0), (15, 1.5), (40, 4), shift=shift)) is None) is fits
     assert (compared(metered(), values((0, 0), (40, 4), shift=shift)) is None) is (shift == 0)
+
+
+@pytest.mark.requirement("R195")
+@pytest.mark.parametrize(("way", "name"), [(0, "import"), (1, "export")])
+def test_a_journal_beyond_the_limits_that_its_station_had_accepted_is_held(honest: Story, way: int, name: str) -> None:
+    """Each direction has its own."""
+    registers = readings_of(honest.entries)
+    flowed_mwh = [
+        getattr(registers[-1], f"{each}_mwh") - getattr(registers[0], f"{each}_mwh") for each in ("import", "export")
+    ]
+    assert min(flowed_mwh) > 0
+    span_ms = registers[-1].utc_ms - registers[0].utc_ms
+    least_w = [each * 3600 // span_ms for each in flowed_mwh]
+    rating = RatedPower(22_000, 22_000)
+    limits: list[tuple[tuple[int, int], ...]] = [((BEGIN_MS - 1, 21_999),), ((BEGIN_MS - 1, 21_999),)]
+    seen = transaction(honest, rating=rating, permitted=(limits[0], limits[1]))
+    assert judged(honest, evidence(honest, seen)).finding is None
+    limits[way] = ((BEGIN_MS - 1, least_w[way] // 2),)
+    finding = found(honest, evidence(honest, replace(seen, permitted=(limits[0], limits[1]))))
+    assert (finding.reason, finding.missing) == ("limits", False)
+    assert f"the {name} register rises" in finding.detail
+    assert f"limits of up to {least_w[way] // 2} W permitted" in finding.detail

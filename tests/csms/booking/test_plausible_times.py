@@ -376,6 +376,10 @@ def test_a_reading_of_before_the_transaction_before_is_left_out() -> None:
     assert (found.import_mwh, times(found)) == (100_000, [START + MINUTE, START + HOUR])
 
 
+def test_what_a_meter_showed_first_and_last_is_kept() -> None:
+    assert (judged(begun(), ended()).imports, judged(begun(), ended()).exports) == ((1_000_000, 1_100_000), None)
+
+
 def test_a_higher_begin_is_told_and_stays() -> None:
     about = knowing(left_mwh=(900_000, None), since=(), free_ms=START)
     assert judged(begun(), ended(), about=about).import_mwh == 100_000

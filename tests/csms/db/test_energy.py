@@ -119,8 +119,8 @@ def test_profiles_replace_each_other_as_at_the_station(store: Store) -> None:
         seen = charging.look(connection, "CS", START)
         assert seen.shares == {1: 9_000}
         assert (seen.known[1].priority, seen.known[1].external_w) == (2, None)
-        assert charging.clear_limit(connection, "CS", 0, "EMS")
-        assert not charging.clear_limit(connection, "CS", 0, "EMS")
+        assert charging.clear_limit(connection, "CS", 0, "EMS", 5)
+        assert not charging.clear_limit(connection, "CS", 0, "EMS", 5)
         arrive(connection, event(1, "Ended"))
         assert held(connection) == [4]  # the transaction took its profiles with it
 

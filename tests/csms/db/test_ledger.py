@@ -116,6 +116,9 @@ def test_what_contradicts_a_held_session_is_kept_with_it(store: Store) -> None:
         assert ledger.contradicted(connection, keys) == {keys[0]: at(1, exports=(1, 2))[0]}
         assert ledger.contradicted(connection, [("CS-2", "transaction", "again")]) == {}
         assert ledger.contradicted(connection, []) == {}
+        assert ledger.booked_contradictions(connection, None, 9) == []
+        ledger.decide(connection, *keys[0], "released")
+        assert [each.source_id for each in ledger.booked_contradictions(connection, None, 9)] == ["again"]
 
     store.do(work)
 

@@ -110,7 +110,7 @@ def test_export_in_amperes_is_at_the_highest_voltage() -> None:
 
 def test_of_export_the_lowest_of_signal_station_and_transaction_counts() -> None:
     station = held(9_000, purpose="ChargingStationMaxProfile", evse_id=0, export_w=7_000)
-    signal = held(None, purpose="GridSignal", evse_id=0, export_w=6_000)
+    signal = held(None, purpose="ExportSignal", evse_id=0, export_w=6_000)
     assert [at([station, signal, held(11_000, export_w=8_000)], NOON, way) for way in (0, 1)] == [9_000, 6_000]
     assert [at([station, signal, held(11_000, export_w=0)], NOON, way) for way in (0, 1)] == [9_000, 0]
     assert at([signal, held(4_000), held(4_000, export_w=0, purpose="TxDefaultProfile")], NOON, 1) == 6_000
@@ -121,7 +121,7 @@ def test_of_export_the_lowest_of_signal_station_and_transaction_counts() -> None
 
 
 def test_an_export_register_that_rises_by_more_is_named_with_the_limit() -> None:
-    _, limits = permitted([held(None, purpose="GridSignal", export_w=4_000)], 1, "t", SPAN)
+    _, limits = permitted([held(None, purpose="ExportSignal", export_w=4_000)], 1, "t", SPAN)
     points = [(NOON, 0), (NOON + HOUR, 4_400_000), (NOON + 2 * HOUR, 8_900_000)]
     (found,) = judge_limits("export", points, limits, RATED_W)
     assert found.reason == "limits"
@@ -175,7 +175,7 @@ def test_a_register_that_rises_by_more_is_named_with_the_limit() -> None:
     assert list(judge_limits("export", points, open_, RATED_W)) == [], "nothing limits that"
 
 
-TOGETHER = ("ChargingStationMaxProfile",), ("TxProfile", "TxDefaultProfile"), ("GridSignal",)
+TOGETHER = ("ChargingStationMaxProfile",), ("TxProfile", "TxDefaultProfile"), ("ExportSignal",)
 POWER = st.sampled_from([0, 5_000, RATED_W, MOST_W])
 LIMITS = st.lists(
     st.tuples(
@@ -211,12 +211,12 @@ def test_nothing_that_a_truth_teller_says_exceeds_them(
     for purpose, level, minute, limits_w, lasts in sorted(changes, key=lambda each: each[2]):
         from_ms = NOON + minute * MINUTE
         to_ms = None if lasts is None else from_ms + lasts * MINUTE
-        level = 0 if purpose == "GridSignal" else level
+        level = 0 if purpose == "ExportSignal" else level
         for place, (other, span) in enumerate(zip(real, spans, strict=True)):
             if other[:2] == (purpose, level) and (span.to_ms is None or span.to_ms > from_ms):
                 spans[place] = msgspec.structs.replace(span, to_ms=from_ms)
                 real[place] = (*other[:3], other[3], from_ms)
-        import_w = None if purpose == "GridSignal" else limits_w[0]
+        import_w = None if purpose == "ExportSignal" else limits_w[0]
         spans.append(held(import_w, from_ms, to_ms, purpose, limits_w[1]))
         real.append((purpose, level, from_ms, limits_w, to_ms))
 

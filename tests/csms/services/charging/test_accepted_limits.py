@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from csms.booking import held
@@ -14,7 +15,7 @@ from tests.csms.charging import VALID, Charging
 from tests.csms.scripted_station import Refused, ScriptedStation
 from tests.csms.services.charging.support import ACCEPTED, REJECTED, booted, offer, until
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
-from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
+from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, SetChargingProfileRequest
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 
@@ -156,3 +157,64 @@ async def test_a_signal_of_2_0_1_counts_until_another_may_have_been_taken(csms: 
 
     found = await fed_back(csms, station, 12_000, change)
     assert (found is not None) == (case in ("refused", "cleared")), found
+
+
+async def reports(csms: Backend, station: ScriptedStation, *held_: ChargingProfile) -> None:
+    """Have a station report all profiles of this back end."""
+    station.answers["GetChargingProfiles"] = ACCEPTED if held_ else {"status": "NoProfiles"}
+    criterion = ChargingProfileCriterion(charging_limit_source=("CSO",))
+    asked = await SmartCharging(csms.services).get_profiles(station.id, criterion)
+    for number, each in enumerate(held_, 1):
+        part = {
+            "requestId": asked.request_id, "chargingLimitSource": "CSO", "evseId": 0, "tbc": number < len(held_),
+            "chargingProfile": [msgspec.to_builtins(each)],
+        }  # fmt: skip
+        await station.call("ReportChargingProfiles", part)
+
+
+@pytest.mark.parametrize(
+    ("case", "is_held"),
+    [("kept", True), ("not asked", False), ("another", False), ("lost", False), ("generated", False),
+     ("generated no more", True)],
+)  # fmt: skip
+async def test_a_profile_that_a_station_kept_through_a_boot_counts_from_its_report_on(
+    csms: Backend, case: str, is_held: bool
+) -> None:
+    """Also one of an operator; what the station generates itself may be taken beside it (K27)."""
+    station = await booted(csms)
+    mine = msgspec.structs.replace(limit(csms, 10_000.0), id=7)
+    await SmartCharging(csms.services).set_profile(station.id, 0, mine)
+    await csms.services.store.run(save_boots, [StationBoot(station.id, {}, csms.clock.utc_ms())])
+    source = {"chargingLimitSource": "EMS"}
+    if case.startswith("generated"):
+        await station.call("NotifyChargingLimit", {"chargingLimit": {**source, "isLocalGeneration": True}})
+    if case == "generated no more":
+        await station.call("ClearedChargingLimit", source)
+    others = {"another": [msgspec.structs.replace(limit(csms, 100_000.0), id=8, stack_level=1)], "lost": []}
+    if case != "not asked":
+        await reports(csms, station, *([] if case == "lost" else [mine]), *others.get(case, []))
+    csms.clock.advance(600)
+    found = await taken(csms, station, 40_000)
+    assert (found and found["reason"]) == ("limits" if is_held else None)
+
+
+async def test_before_a_report_nothing_is_known_of_a_station_that_booted(csms: Backend) -> None:
+    station = await booted(csms)
+    mine = msgspec.structs.replace(limit(csms, 10_000.0), id=7)
+
+    async def late() -> None:
+        await SmartCharging(csms.services).set_profile(station.id, 0, mine)
+        await reports(csms, station, mine)
+
+    assert await taken(csms, station, 25_000, late) is None, "20 kWh of them before"
+
+
+async def test_clearing_profiles_leaves_what_the_station_generates(csms: Backend) -> None:
+    """Its limit of power stays unknown until that ends; here one of its EVSE remains."""
+    station = await booted(csms)
+    await limited(csms, station, 10_000.0)
+    notice = {"chargingLimit": {"chargingLimitSource": "EMS", "isLocalGeneration": True}}
+    await station.call("NotifyChargingLimit", notice)
+    await SmartCharging(csms.services).clear(station.id, purpose="LocalGeneration")
+    csms.clock.advance(600)
+    assert await taken(csms, station, 40_000) is None
