@@ -225,10 +225,8 @@ def account(stage: Charging, context: RequestContext) -> Charging:
     running = receipts.begin(
         chosen.charge_prices if chosen is not None else plan.prices,
         chosen.discharge_prices if chosen is not None else None,
-        utc_ms=meter.utc_ms,
-        import_mwh=meter.import_mwh,
-        export_mwh=meter.export_mwh,
-        before=_counted(stage, context),
+        meter,
+        _counted(stage, context),
     )
     return replace(stage, running=running)
 
@@ -253,7 +251,7 @@ def _counted(stage: Charging, context: RequestContext) -> receipts.Running | Non
     meter, running = context.facts.meter, stage.running
     if meter is None or not isinstance(running, receipts.Running):
         return None
-    return receipts.advance(running, utc_ms=meter.utc_ms, import_mwh=meter.import_mwh, export_mwh=meter.export_mwh)
+    return receipts.advance(running, meter)
 
 
 @lru_cache(maxsize=512)  # most limits are equal to the previous ones

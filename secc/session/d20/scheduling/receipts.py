@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from secc.session.ports import MeterRead
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.messages.common_types import DetailedCost, DetailedTax, Receipt
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
@@ -18,14 +19,9 @@ _W_MS_PER_MWH: Final = 3600
 
 
 class Running(msgspec.Struct, frozen=True):
-    """Accounts of both directions up to `utc_ms`, with the registers (mWh) at that time.
+    """Accounts of both directions up to a reading of the meter. `sent_ms` is the time of the last receipt."""
 
-    `sent_ms` is the time of the last receipt.
-    """
-
-    utc_ms: int
-    import_mwh: int
-    export_mwh: int
+    meter: MeterRead
     charge: Prices | None
     discharge: Prices | None
     charged: Account = Account()
@@ -36,23 +32,15 @@ class Running(msgspec.Struct, frozen=True):
 PriceList = AbsolutePriceSchedule | PriceLevelSchedule | None
 
 
-def begin(
-    charge: PriceList,
-    discharge: PriceList,
-    *,
-    utc_ms: int,
-    import_mwh: int,
-    export_mwh: int,
-    before: Running | None = None,
-) -> Running | None:
-    """Return the accounts from now on; None if there are no prices.
+def begin(charge: PriceList, discharge: PriceList, meter: MeterRead, before: Running | None = None) -> Running | None:
+    """Return the accounts from this reading on; None if there are no prices.
 
     Accounts of an earlier schedule continue: limits, taxes and services are those of the latest one, peaks restart.
     """
     prices = [_readable(each) for each in (charge, discharge)]
     if prices == [None, None]:
         return None
-    running = Running(utc_ms, import_mwh, export_mwh, prices[0], prices[1])
+    running = Running(meter, prices[0], prices[1])
     if before is None:
         return running
     return replace(
@@ -63,21 +51,20 @@ def begin(
     )
 
 
-def advance(running: Running, *, utc_ms: int, import_mwh: int, export_mwh: int) -> Running:
+def advance(running: Running, meter: MeterRead) -> Running:
     """Return the accounts after a reading of the meter."""
-    if utc_ms < running.utc_ms + STEP_MS:
+    before = running.meter
+    span = meter.utc_ms - before.utc_ms
+    if span < STEP_MS:
         return running
-    span = utc_ms - running.utc_ms
     charged, discharged = running.charged, running.discharged
     if running.charge is not None:
-        power = Fraction((import_mwh - running.import_mwh) * _W_MS_PER_MWH, span)
-        charged = add(running.charge, charged, Flow(running.utc_ms, utc_ms, power))
+        power = Fraction((meter.import_mwh - before.import_mwh) * _W_MS_PER_MWH, span)
+        charged = add(running.charge, charged, Flow(before.utc_ms, meter.utc_ms, power))
     if running.discharge is not None:
-        power = Fraction((export_mwh - running.export_mwh) * _W_MS_PER_MWH, span)
-        discharged = add(running.discharge, discharged, Flow(running.utc_ms, utc_ms, -power))
-    return replace(
-        running, utc_ms=utc_ms, import_mwh=import_mwh, export_mwh=export_mwh, charged=charged, discharged=discharged
-    )
+        power = Fraction((meter.export_mwh - before.export_mwh) * _W_MS_PER_MWH, span)
+        discharged = add(running.discharge, discharged, Flow(before.utc_ms, meter.utc_ms, -power))
+    return replace(running, meter=meter, charged=charged, discharged=discharged)
 
 
 def receipt(running: Running) -> Receipt | None:
@@ -96,7 +83,7 @@ def receipt(running: Running) -> Receipt | None:
     kwh = (running.charged.energy_w_ms + running.discharged.energy_w_ms) / 3_600_000_000
     own = running.charged.energy + running.discharged.energy
     return Receipt(
-        time_anchor=running.utc_ms // 1000,
+        time_anchor=running.meter.utc_ms // 1000,
         energy_costs=_line(energy, own / kwh if kwh else ZERO),
         occupancy_costs=_optional(sum((each.parking for each in costs), ZERO)),
         additional_services_costs=_optional(sum((each.services for each in costs), ZERO)),
