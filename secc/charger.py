@@ -25,7 +25,7 @@ from secc.retention import BundleRetention
 from secc.session import ports
 from secc.station.device import Premises
 from secc.station.settings import evse_layout
-from secc.station.station import ChargerStation, MeterSample, StationConfig
+from secc.station.station import ChargerStation, MeterSample
 from v2g.energy.limits import SITE
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import FrameRecorder, RecordConfig
@@ -126,8 +126,13 @@ class Charger:
     def connect_station(self) -> Callable[[], Coroutine[object, object, None]]:
         """Start the charging station, close what a killed process left open; return what shuts it down gracefully."""
         assert self.config.station is not None
+        config, evses = self.config.station, len(self.controllers)
+        if config.evses not in (1, evses):
+            raise ConfigError(
+                f"station.evses is {config.evses}, but {evses} are configured", hint="remove station.evses"
+            )
         self.station = station = ChargerStation(
-            _of_evses(self.config.station, len(self.controllers)),
+            replace(config, evses=evses),
             clock=self.clock,
             entropy=os.urandom,
             observe=self.observe,
@@ -475,12 +480,6 @@ def check_places(places: Sequence[ProgramConfig]) -> None:
                     f"EVSEs {number} and {other} share an SDP port, but not charger.editions",
                     hint="give each an SDP port of its own, or both the same editions",
                 )
-
-
-def _of_evses(config: StationConfig, evses: int) -> StationConfig:
-    if config.evses not in (1, evses):
-        raise ConfigError(f"station.evses is {config.evses}, but {evses} are configured", hint="remove station.evses")
-    return replace(config, evses=evses)
 
 
 def _boot_id() -> str:

@@ -343,7 +343,11 @@ class Evse(abc.ABC):
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=True))
             case ports.TransactionEnded() | ports.SaveSession():
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
-                self._end_figures()
+                figures, self._figures = self._figures, SessionFigures(0, 0)
+                if self._measures:  # otherwise both are the meter's
+                    figures.end(*self._energies())
+                for on_session in self._on_session if figures.values else ():
+                    on_session(self._session_id, figures.values)
             case ports.EmergencyOff():
                 self._offs += 1
                 try:
@@ -601,13 +605,6 @@ class Evse(abc.ABC):
         reading = self._parts.meter.read(self._clock.utc_ms())
         metered = reading.import_mwh + reading.export_mwh
         return (sum(self.flowed_mwh) if self._measures else metered), metered
-
-    def _end_figures(self) -> None:
-        figures, self._figures = self._figures, SessionFigures(0, 0)
-        if self._measures:  # otherwise both are the meter's
-            figures.end(*self._energies())
-        for on_session in self._on_session if figures.values else ():
-            on_session(self._session_id, figures.values)
 
     def _drain(self) -> None:
         """Execute the interlock's actions, each regardless of exceptions; immediate reactions may add more."""

@@ -255,18 +255,15 @@ class DischargeGate:
             case DischargeCommand():
                 return self._on_command(content, payload, utc_ms)
             case CheckpointReceipt():
-                return self._on_receipt(content, payload)
+                reason, detail = self._check_receipt(content)
+                if reason is not None:
+                    return Rejected(reason=reason, detail=detail, sequence=0, payload=payload, reply=None)
+                self._answered = content.number
+                if content.status is ReceiptStatus.COUNTERSIGNED:
+                    self._countersigned = content.number
+                return Receipted(receipt=content, payload=payload)
         name = type(content).__name__
         return self._reject(ResultStatus.MALFORMED, f"{name} is not a vehicle's message", 0, payload, utc_ms)
-
-    def _on_receipt(self, receipt: CheckpointReceipt, payload: bytes) -> Receipted | Rejected:
-        reason, detail = self._check_receipt(receipt)
-        if reason is not None:
-            return Rejected(reason=reason, detail=detail, sequence=0, payload=payload, reply=None)
-        self._answered = receipt.number
-        if receipt.status is ReceiptStatus.COUNTERSIGNED:
-            self._countersigned = receipt.number
-        return Receipted(receipt=receipt, payload=payload)
 
     def _check_receipt(self, receipt: CheckpointReceipt) -> tuple[ResultStatus | None, str]:
         if receipt.session_id != self._session_id:

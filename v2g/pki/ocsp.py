@@ -136,7 +136,19 @@ def check_ocsp(response_der: bytes, certificate: x509.Certificate, issuer: x509.
     answers = list(response.responses)
     for answer in answers:
         if _is_about(answer, certificate, issuer):
-            _check_answer(answer, at)
+            if answer.certificate_status is ocsp.OCSPCertStatus.REVOKED:
+                raise RevocationError(f"certificate was revoked at {answer.revocation_time_utc}", reason="revoked")
+            if answer.certificate_status is not ocsp.OCSPCertStatus.GOOD:
+                raise RevocationError("the OCSP responder does not know the certificate", reason="unknown")
+            if answer.this_update_utc > at + CLOCK_SKEW:
+                raise RevocationError(f"OCSP answer is from {answer.this_update_utc}", reason="not_yet_valid")
+            until = answer.next_update_utc
+            if until is None or until - answer.this_update_utc > timedelta(days=STAPLE_DAYS):
+                raise RevocationError(f"OCSP answer is valid for more than {STAPLE_DAYS} days", reason="malformed")
+            if until < at:
+                raise RevocationError(
+                    f"OCSP answer expired at {until}", reason="expired", hint="fetch a new answer from the responder"
+                )
             return
     raise RevocationError("the OCSP answer covers another certificate", reason="wrong_certificate")
 
@@ -214,19 +226,3 @@ def _is_about(answer: ocsp.OCSPSingleResponse, certificate: x509.Certificate, is
     return answer.issuer_name_hash == digest.finalize() and answer.issuer_key_hash == _key_hash(
         issuer, answer.hash_algorithm
     )
-
-
-def _check_answer(answer: ocsp.OCSPSingleResponse, at: datetime) -> None:
-    if answer.certificate_status is ocsp.OCSPCertStatus.REVOKED:
-        raise RevocationError(f"certificate was revoked at {answer.revocation_time_utc}", reason="revoked")
-    if answer.certificate_status is not ocsp.OCSPCertStatus.GOOD:
-        raise RevocationError("the OCSP responder does not know the certificate", reason="unknown")
-    if answer.this_update_utc > at + CLOCK_SKEW:
-        raise RevocationError(f"OCSP answer is from {answer.this_update_utc}", reason="not_yet_valid")
-    until = answer.next_update_utc
-    if until is None or until - answer.this_update_utc > timedelta(days=STAPLE_DAYS):
-        raise RevocationError(f"OCSP answer is valid for more than {STAPLE_DAYS} days", reason="malformed")
-    if until < at:
-        raise RevocationError(
-            f"OCSP answer expired at {until}", reason="expired", hint="fetch a new answer from the responder"
-        )

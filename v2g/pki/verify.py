@@ -131,7 +131,10 @@ def verify_chain(
 def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Serials) -> None:
     """Check everything about a path except its signatures."""
     leaf, anchor = path[0], path[-1]
-    if _domains(anchor) & rules.profile.foreign_domains:
+    domains = frozenset(
+        str(attribute.value) for attribute in anchor.subject.get_attributes_for_oid(x509.NameOID.DOMAIN_COMPONENT)
+    )
+    if domains & rules.profile.foreign_domains:
         name = anchor.subject.rfc4514_string()
         raise refusal(leaf, f"leads to a root of another family, {name}", "wrong_root")
     places = [sent.index(each) for each in path[1:-1] if each in sent]
@@ -179,12 +182,6 @@ def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Se
         else:
             check_profile(authority, rules.authority(authority, place), generation=rules.generation)
     check_profile(leaf, rules.role, interop=rules.interop, generation=rules.generation)
-
-
-def _domains(certificate: x509.Certificate) -> frozenset[str]:
-    return frozenset(
-        str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(x509.NameOID.DOMAIN_COMPONENT)
-    )
 
 
 def _serials(certificates: Iterable[x509.Certificate]) -> dict[tuple[bytes, int], bytes]:

@@ -286,7 +286,17 @@ def _unacceptable(variable: Variable, value: str) -> StatusInfo | None:
     """Return why a text is not a valid value of a variable (B05.FR.07, .08), or None."""
     match variable.data_type:
         case "integer" | "decimal":
-            return _unacceptable_number(variable, value)
+            whole, _, fraction = value.removeprefix("-").partition(".")
+            digits = (
+                value.isascii() and len(value) <= 15 and whole.isdecimal() and (not fraction or fraction.isdecimal())
+            )
+            if not digits or value.endswith(".") or (variable.data_type == "integer" and "." in value):
+                return StatusInfo(reason_code="InvalidValue")
+            number = float(value)
+            low, high = variable.low, variable.high
+            if (low is not None and number < low) or (high is not None and number > high):
+                return StatusInfo(reason_code="ValueOutOfRange")
+            return None
         case "boolean":
             fine = value in ("true", "false")
         case "OptionList":
@@ -300,18 +310,6 @@ def _unacceptable(variable: Variable, value: str) -> StatusInfo | None:
         case _:
             fine = (variable.low or 0) <= len(value) <= (2500 if variable.high is None else variable.high)
     return None if fine else StatusInfo(reason_code="InvalidValue")
-
-
-def _unacceptable_number(variable: Variable, value: str) -> StatusInfo | None:
-    whole, _, fraction = value.removeprefix("-").partition(".")
-    digits = value.isascii() and len(value) <= 15 and whole.isdecimal() and (not fraction or fraction.isdecimal())
-    if not digits or value.endswith(".") or (variable.data_type == "integer" and "." in value):
-        return StatusInfo(reason_code="InvalidValue")
-    number = float(value)
-    low, high = variable.low, variable.high
-    if (low is not None and number < low) or (high is not None and number > high):
-        return StatusInfo(reason_code="ValueOutOfRange")
-    return None
 
 
 def _is_time(value: str) -> bool:

@@ -170,7 +170,11 @@ class Discharge:
                 )
             ]
         if not isinstance(outcome, Answered):
-            return [self._result_event(outcome.result.status, outcome.result.sequence, outcome.result.effective_w)]
+            sequence, status, effective_w = outcome.result.sequence, outcome.result.status, outcome.result.effective_w
+            accepted = status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED)
+            self._rejections = 0 if accepted else self._rejections + 1
+            name = "command_accepted" if accepted else "command_rejected"
+            return [seen("power", name, sequence=sequence, status=status.value, effective_w=effective_w)]
         decision_ms = (self._stopwatch() - started) * 1000 if self._stopwatch else None
         return self._answered(outcome, context, decision_ms)
 
@@ -246,12 +250,6 @@ class Discharge:
                 soc=context.battery.soc,
             ),
         ]
-
-    def _result_event(self, status: ResultStatus, sequence: int, effective_w: int) -> Observe:
-        accepted = status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED)
-        self._rejections = 0 if accepted else self._rejections + 1
-        name = "command_accepted" if accepted else "command_rejected"
-        return seen("power", name, sequence=sequence, status=status.value, effective_w=effective_w)
 
     def command(self, power_w: int, context: RequestContext) -> list[Observe]:
         """Ensure that a valid command requests `power_w` W (0 ends the discharge)."""

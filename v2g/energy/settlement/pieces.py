@@ -76,19 +76,15 @@ class Piece(msgspec.Struct, frozen=True):
 def zone_of(name: str) -> tzinfo:
     """Return a time zone by its IANA name or its fixed offset (`+01:00`). Raises ValueError for others."""
     if name[:1] in ("+", "-"):
-        return _fixed(name)
+        offset = datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo  # ValueError if it is not an offset
+        assert offset is not None
+        return offset
     from zoneinfo import ZoneInfo  # slow to load
 
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(f"unknown time zone {name!r}") from None
-
-
-def _fixed(name: str) -> tzinfo:
-    found = datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo  # ValueError if it is not an offset
-    assert found is not None
-    return found
 
 
 def begin(usage: Usage) -> Progress:

@@ -106,13 +106,29 @@ class _Checker:
         where = f"{self._name}:{number}"
         match entry.data:
             case TermsOffered(payload=payload):
-                self._offered(payload, where)
+                offer = self._open(payload, self._charger, where)
+                if not isinstance(offer, DischargeOffer):
+                    raise VerificationError("no offer", where=where)
+                limits = offer.limits
+                if limits.max_discharge_w > min(limits.ev_w, limits.evse_w, limits.site_w, limits.operator_w):
+                    raise VerificationError("the offer is higher than the smallest of its limits", where=where)
+                self._standing = _Standing(offer=offer, hash=terms_hash(payload))
+                self.counts["offers"] += 1
             case TermsDecided():
                 self._decided(entry.data, entry.utc_ms, where)
             case CommandAccepted():
                 self._accepted(entry.data, entry.utc_ms, where)
             case CommandRejected():
-                self._rejected(entry.data, where)
+                record = entry.data
+                if record.payload and (record.size, record.sha256) != (len(record.payload), sha256_hex(record.payload)):
+                    raise VerificationError("the entry belongs to another message", where=where)
+                if record.result is not None:
+                    try:
+                        status = ResultStatus(record.reason)
+                    except ValueError:
+                        raise VerificationError(f"{record.reason} is not a valid reason", where=where) from None
+                    self._check_result(record.result, record.sequence, (status, 0), where)
+                self.counts["rejections"] += 1
             case CheckpointIssued():
                 self._checkpoints.issued(entry.data, number - 1, where)
             case CheckpointAnswered():
@@ -144,16 +160,6 @@ class _Checker:
         if content.session_id != self._session_id:
             raise VerificationError("the message belongs to another session", where=where)
         return content
-
-    def _offered(self, payload: bytes, where: str) -> None:
-        offer = self._open(payload, self._charger, where)
-        if not isinstance(offer, DischargeOffer):
-            raise VerificationError("no offer", where=where)
-        limits = offer.limits
-        if limits.max_discharge_w > min(limits.ev_w, limits.evse_w, limits.site_w, limits.operator_w):
-            raise VerificationError("the offer is higher than the smallest of its limits", where=where)
-        self._standing = _Standing(offer=offer, hash=terms_hash(payload))
-        self.counts["offers"] += 1
 
     def _decided(self, record: TermsDecided, utc_ms: int, where: str) -> None:
         decision = self._open(record.payload, self._vehicle, where)
@@ -204,17 +210,6 @@ class _Checker:
         self.end(utc_ms)
         self._live = _Allowed(utc_ms, until, ceiling)
         self.counts["commands"] += 1
-
-    def _rejected(self, record: CommandRejected, where: str) -> None:
-        if record.payload and (record.size, record.sha256) != (len(record.payload), sha256_hex(record.payload)):
-            raise VerificationError("the entry belongs to another message", where=where)
-        if record.result is not None:
-            try:
-                status = ResultStatus(record.reason)
-            except ValueError:
-                raise VerificationError(f"{record.reason} is not a valid reason", where=where) from None
-            self._check_result(record.result, record.sequence, (status, 0), where)
-        self.counts["rejections"] += 1
 
     def _check_result(self, payload: bytes, sequence: int, expected: tuple[ResultStatus, int], where: str) -> None:
         result = self._open(payload, self._charger, where)

@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,7 +23,7 @@ from v2g.errors import ConfigError, KeyAccessError
 from v2g.io.keys.stores import read_pin, same_curve
 from v2g.io.tls import openssl
 from v2g.io.tls.openssl import UTF8_STRING, OpenSsl, Pointer
-from v2g.pki.keys import AgreementPeer, Algorithm, PublicKey, algorithm_of, check_agreement, save_secret
+from v2g.pki.keys import AgreementPeer, Algorithm, algorithm_of, check_agreement, save_secret
 from v2g.pki.reference import KeyReference
 
 _TPM: Final = b"?provider=tpm2"
@@ -173,7 +173,14 @@ class TpmKey:
         self._over = ""
         """Why this key must not be used any more."""
         tpm, key = self._open()
-        self.public_key = _public_half(tpm.lib.der(tpm.lib.crypto.i2d_PUBKEY, key), self)
+        der = tpm.lib.der(tpm.lib.crypto.i2d_PUBKEY, key)
+        try:
+            public = load_der_public_key(der)
+        except (ValueError, UnsupportedAlgorithm):
+            public = None
+        if not isinstance(public, ec.EllipticCurvePublicKey):
+            raise KeyAccessError(f"{self} is not an EC key")
+        self.public_key = public
         self.algorithm = algorithm_of(self.public_key)
         self.sign(b"v2g: does this key sign?")  # a TPM compares the PIN only when the key is used
 
@@ -284,16 +291,6 @@ def make_tpm(reference: KeyReference, algorithm: Algorithm) -> TpmKey:
         raise KeyAccessError(f"the TPM cannot create a {algorithm.value} key: {reasons}", hint=hint)
     save_secret(reference.path, pem)
     return TpmKey(reference)
-
-
-def _public_half(der: bytes, name: Any) -> PublicKey:
-    try:
-        public = load_der_public_key(der)
-    except (ValueError, UnsupportedAlgorithm):
-        public = None
-    if not isinstance(public, ec.EllipticCurvePublicKey):
-        raise KeyAccessError(f"{name} is not an EC key")
-    return public
 
 
 @contextlib.contextmanager

@@ -33,7 +33,18 @@ class SimulatedBoardMonitor:
         """See BoardMonitor."""
         self._input_at = now
         if isinstance(what, inputs.BoardRating):
-            self._monitor = self._make(_rating(what))
+            rating = ChargerRating(
+                charge_w=what.charge_w,
+                discharge_w=what.discharge_w,
+                follow_s=_seconds(what.follow_ms),
+                excess_s=_seconds(what.excess_ms),
+                open_s=_seconds(what.open_ms),
+                close_s=_seconds(what.close_ms),
+                grace_s=_seconds(what.grace_ms),
+                stop_s=_seconds(what.stop_ms),
+                voltage_s=_seconds(what.voltage_ms),
+            )
+            self._monitor = self._make(rating)
             self._monitor.feedback(now, closed=self._closed)
         elif self._monitor is not None:
             _pass_on(self._monitor, what, now)
@@ -116,20 +127,6 @@ def _pass_on(monitor: Monitor, what: Input, now: float) -> None:
             monitor.measured(voltage_mv, current_ma, now)
         case inputs.Drawn(power_w=power_w):
             monitor.drawn(power_w, now, what.line_ma)
-
-
-def _rating(what: inputs.BoardRating) -> ChargerRating:
-    return ChargerRating(
-        charge_w=what.charge_w,
-        discharge_w=what.discharge_w,
-        follow_s=_seconds(what.follow_ms),
-        excess_s=_seconds(what.excess_ms),
-        open_s=_seconds(what.open_ms),
-        close_s=_seconds(what.close_ms),
-        grace_s=_seconds(what.grace_ms),
-        stop_s=_seconds(what.stop_ms),
-        voltage_s=_seconds(what.voltage_ms),
-    )
 
 
 def _output(what: inputs.Bears | inputs.Drive) -> Output:

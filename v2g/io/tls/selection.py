@@ -46,7 +46,14 @@ def select(hello: ClientHello, profiles: Sequence[TlsProfile], *, falls_back: bo
     elif older is not None and "TLSv1.2" in offered:
         older = replace(older, marks_downgrade=newer is not None)
     else:
-        raise _unsupported(offered, [*known])
+        served = [*known]
+        what = " and ".join(sorted(offered)) or "a version before TLS 1.2"
+        hint = "offer " + " or ".join(served)
+        if served == ["TLSv1.3"] and "TLSv1.2" in offered:
+            hint = 'ISO 15118-20 needs TLS 1.3; for vehicles of ISO 15118-2 add "2" to charger.editions'
+        raise TlsError(
+            f"the peer offers {what}, we support {' and '.join(served)}", reason="protocol_version", hint=hint
+        )
     # check that TLS 1.2 is possible. Raises TlsError
     if not any(CIPHERS[each] in hello.ciphers for each in older.ciphers):
         if STATIC_ECDH in hello.ciphers:
@@ -75,14 +82,6 @@ def _offered(hello: ClientHello) -> set[Version]:
 
 def _has_group(hello: ClientHello, profile: TlsProfile) -> bool:
     return not hello.groups or any(GROUPS[each] in hello.groups for each in profile.groups)
-
-
-def _unsupported(offered: set[Version], served: Sequence[Version]) -> TlsError:
-    what = " and ".join(sorted(offered)) or "a version before TLS 1.2"
-    hint = "offer " + " or ".join(served)
-    if served == ["TLSv1.3"] and "TLSv1.2" in offered:
-        hint = 'ISO 15118-20 needs TLS 1.3; for vehicles of ISO 15118-2 add "2" to charger.editions'
-    return TlsError(f"the peer offers {what}, we support {' and '.join(served)}", reason="protocol_version", hint=hint)
 
 
 def open_for(endpoint: Endpoint, received: bytes) -> TlsChannel | None:

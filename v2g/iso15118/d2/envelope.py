@@ -47,7 +47,8 @@ def derive_key(secret: bytes) -> bytes:
 
 def seal(key: PrivateKey, recipient: PublicKey, *, entropy: Entropy) -> Envelope:
     """Return a contract's private key, sealed for the owner of `recipient`. Raises EnvelopeError for other curves."""
-    own, curve = _on_p256(key), ec.SECP256R1()
+    own = key if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1) else None
+    curve = ec.SECP256R1()
     if own is None or not _is_p256(recipient):
         raise EnvelopeError("contracts of ISO 15118-2 are sealed on secp256r1 only", reason="not_supported")
     assert isinstance(recipient, ec.EllipticCurvePublicKey)
@@ -96,7 +97,3 @@ def unseal(envelope: Envelope, key: AgreementKey, *, contract: PublicKey) -> ec.
 
 def _is_p256(key: PublicKey) -> bool:
     return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
-
-
-def _on_p256(key: PrivateKey) -> ec.EllipticCurvePrivateKey | None:
-    return key if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1) else None

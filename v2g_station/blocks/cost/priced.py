@@ -111,7 +111,18 @@ class Priced:
             max(last.export_mwh, sample.export_mwh) if sample is not None else last.export_mwh,
         )
         if here != last:
-            self._extend(last, here)
+            usage = _replace(
+                self.terms.usage(last.utc_ms, here.utc_ms),
+                readings=(last, here),
+                charging=((last.utc_ms, self.state.charging),),
+                currents=((last.utc_ms, self.state.current_a),),
+            )
+            try:
+                tally = extend(self.state.tally, self.terms.plans, usage, most_periods=MAX_PERIODS)
+            except (ValueError, OverflowError, OSError) as error:  # a clock beyond the calendar, a removed zone
+                self.state = _replace(self.state, failure=str(error)[:200])
+            else:
+                self.state = _replace(self.state, tally=tally)
         if dark:
             self._continue_from(_replace(here, utc_ms=max(now, moment.utc_ms)))
         self.state = _replace(self.state, current_a=current_a)
@@ -121,20 +132,6 @@ class Priced:
         """Continue from these registers."""
         tally = self.state.tally
         self.state = _replace(self.state, tally=_replace(tally, progress=_replace(tally.progress, last=here)))
-
-    def _extend(self, last: Registers, here: Registers) -> None:
-        usage = _replace(
-            self.terms.usage(last.utc_ms, here.utc_ms),
-            readings=(last, here),
-            charging=((last.utc_ms, self.state.charging),),
-            currents=((last.utc_ms, self.state.current_a),),
-        )
-        try:
-            tally = extend(self.state.tally, self.terms.plans, usage, most_periods=MAX_PERIODS)
-        except (ValueError, OverflowError, OSError) as error:  # a clock beyond the calendar, a removed zone
-            self.state = _replace(self.state, failure=str(error)[:200])
-        else:
-            self.state = _replace(self.state, tally=tally)
 
     def _first_reading(self, sample: MeterSample) -> None:
         """Start counting energy here: there was no earlier reading."""
