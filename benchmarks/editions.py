@@ -8,7 +8,6 @@ complete session is `v2g demo --scenario iso2-pnc`; the peer charges with the sa
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from benchmarks import charging, session
@@ -19,13 +18,11 @@ from v2g.iso15118.select import EditionName
 
 ABOUT = "vehicles of all editions at one charger process, and a session of ISO 15118-2 compared with the peer's"
 
-LOOPS: Final[Mapping[EditionName, tuple[str, str]]] = MappingProxyType(
-    {
-        "20": ("ISO 15118-20", "DC_ChargeLoopReq"),
-        "2": ("ISO 15118-2", "CurrentDemandReq 2"),
-        "din": ("DIN 70121", "CurrentDemandReq din"),
-    }
-)
+LOOPS: Final[Mapping[EditionName, tuple[str, str]]] = {
+    "20": ("ISO 15118-20", "DC_ChargeLoopReq"),
+    "2": ("ISO 15118-2", "CurrentDemandReq 2"),
+    "din": ("DIN 70121", "CurrentDemandReq din"),
+}
 """Edition -> its name, and its charge loop in a report."""
 
 

@@ -10,7 +10,6 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 HERE: Final = Path(__file__).parent
@@ -18,7 +17,7 @@ ROOT: Final = HERE.parent
 GROUPS: Final = ("gateway", "csms", "planning")
 """Extras that an image may have."""
 
-BUILDROOT_NAMES: Final[Mapping[str, str]] = MappingProxyType({"pyserial": "python-serial"})
+BUILDROOT_NAMES: Final[Mapping[str, str]] = {"pyserial": "python-serial"}
 """Packages of Buildroot with another name than `python-NAME`."""
 
 _REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)(\[[^\]]*\])?")

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -253,9 +252,7 @@ class EvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     hardware: Annotated[HardwareConfig | None, Meta(description="its own power electronics")] = None
 
 
-KIND_OF: Final[Mapping[Family, Kind]] = MappingProxyType(
-    {Family.AC: "ac", Family.DC: "dc", Family.WPT: "wpt", Family.ACDP: "acdp"}
-)
+KIND_OF: Final[Mapping[Family, Kind]] = {Family.AC: "ac", Family.DC: "dc", Family.WPT: "wpt", Family.ACDP: "acdp"}
 """Kind of hardware that a message set needs."""
 
 

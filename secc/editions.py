@@ -3,20 +3,17 @@
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from types import MappingProxyType
 from typing import Final
 
 from secc.session.config import SeccConfig
 from secc.session.edition import Edition
 from v2g.iso15118.select import EditionName
 
-_CLASSES: Final[Mapping[EditionName, tuple[str, str]]] = MappingProxyType(
-    {
-        "20": ("secc.session.d20.session", "Iso20"),
-        "2": ("secc.session.d2.session", "Iso2"),
-        "din": ("secc.session.din.session", "Din"),
-    }
-)
+_CLASSES: Final[Mapping[EditionName, tuple[str, str]]] = {
+    "20": ("secc.session.d20.session", "Iso20"),
+    "2": ("secc.session.d2.session", "Iso2"),
+    "din": ("secc.session.din.session", "Din"),
+}
 
 
 @cache

@@ -6,7 +6,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
@@ -37,14 +36,12 @@ CONTRACT_SUFFIX: Final = ".contract.pem"
 RECEIPT_SUFFIX: Final = ".receipt.json"
 COUNTER: Final = "pagination"
 
-END_REASONS: Final[Mapping[str, EndReason]] = MappingProxyType(
-    {
-        **dict.fromkeys(("vehicle", "local", "master_pass", "unplugged"), "L"),
-        **dict.fromkeys(("remote", "deauthorized", "reset"), "R"),
-        **dict.fromkeys(("cost_limit", "energy_limit", "time_limit", "soc_limit"), "E"),
-        "aborted": "P",
-    }
-)
+END_REASONS: Final[Mapping[str, EndReason]] = {
+    **dict.fromkeys(("vehicle", "local", "master_pass", "unplugged"), "L"),
+    **dict.fromkeys(("remote", "deauthorized", "reset"), "R"),
+    **dict.fromkeys(("cost_limit", "energy_limit", "time_limit", "soc_limit"), "E"),
+    "aborted": "P",
+}
 """Reason of a session's end -> OCMF's (table 7); anything else is an abort by an error."""
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from enum import Enum
-from types import MappingProxyType
 from typing import Final
 
 
@@ -33,23 +32,21 @@ class LinkAvailability(Enum):
 Chart = Mapping[Enum, Mapping[str, Enum]]
 """State -> what happens there -> the next state; anything else leaves the state as it is."""
 
-CHARTS: Final[Mapping[str, Chart]] = MappingProxyType(
-    {
-        "service": {
-            EvseService.FREE: {"vehicle connects": EvseService.SESSION, "ISO 15118 is not possible": EvseService.BASIC},
-            EvseService.SESSION: {"session ends": EvseService.FREE},
-            EvseService.BASIC: {"session ends": EvseService.FREE},
-        },
-        "pause": {
-            Pause.NONE: {"vehicle pauses": Pause.SAVING, "found at start": Pause.KEPT},
-            Pause.SAVING: {"saved": Pause.KEPT, "cannot return": Pause.UNWANTED, "not saved": Pause.NONE},
-            Pause.UNWANTED: {"saved": Pause.NONE, "not saved": Pause.NONE},
-            Pause.KEPT: {"vehicle resumes": Pause.NONE, "cannot return": Pause.NONE},
-        },
-        "availability": {
-            LinkAvailability.AVAILABLE: {"fault, or out of service": LinkAvailability.UNAVAILABLE},
-            LinkAvailability.UNAVAILABLE: {"available again": LinkAvailability.AVAILABLE},
-        },
-    }
-)
+CHARTS: Final[Mapping[str, Chart]] = {
+    "service": {
+        EvseService.FREE: {"vehicle connects": EvseService.SESSION, "ISO 15118 is not possible": EvseService.BASIC},
+        EvseService.SESSION: {"session ends": EvseService.FREE},
+        EvseService.BASIC: {"session ends": EvseService.FREE},
+    },
+    "pause": {
+        Pause.NONE: {"vehicle pauses": Pause.SAVING, "found at start": Pause.KEPT},
+        Pause.SAVING: {"saved": Pause.KEPT, "cannot return": Pause.UNWANTED, "not saved": Pause.NONE},
+        Pause.UNWANTED: {"saved": Pause.NONE, "not saved": Pause.NONE},
+        Pause.KEPT: {"vehicle resumes": Pause.NONE, "cannot return": Pause.NONE},
+    },
+    "availability": {
+        LinkAvailability.AVAILABLE: {"fault, or out of service": LinkAvailability.UNAVAILABLE},
+        LinkAvailability.UNAVAILABLE: {"available again": LinkAvailability.AVAILABLE},
+    },
+}
 """The states of an EVSE: one of each chart at a time."""

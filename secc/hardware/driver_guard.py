@@ -9,7 +9,7 @@ import enum
 import inspect
 from collections.abc import Mapping
 from functools import cache, partial
-from types import MappingProxyType, NoneType
+from types import NoneType
 from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
@@ -22,7 +22,7 @@ from v2g.text import printable
 
 Part = TypeVar("Part")
 
-LONGEST_S: Final[Mapping[str, float]] = MappingProxyType({"measure": 30.0, "refresh": 5.0, "show": 10.0})
+LONGEST_S: Final[Mapping[str, float]] = {"measure": 30.0, "refresh": 5.0, "show": 10.0}
 """Time for methods that a driver may take time for."""
 
 

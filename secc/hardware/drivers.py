@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any, Final, get_args
 
 import msgspec
@@ -24,34 +23,35 @@ _log = logging.getLogger(__name__)
 
 OURS: Final = "v2g-engine"
 
-BUILT_IN: Final[Mapping[tuple[Kind, str], str]] = MappingProxyType(
-    {
-        ("pilot", "simulated"): "secc.hardware.simulated_drivers:PILOT",
-        ("pilot", "board"): "v2g.io.hardware.board:DRIVER",
-        ("pilot", "linux"): "v2g.io.hardware.linux_board:DRIVER",
-        ("stage", "simulated"): "secc.hardware.simulated_drivers:STAGE",
-        ("stage", "can"): "v2g.io.hardware.modules:DRIVER",
-        ("stage", "infypower"): "v2g.io.hardware.modules:INFYPOWER",
-        ("meter", "simulated"): "secc.hardware.simulated_drivers:METER",
-        ("meter", "modbus"): "v2g.io.hardware.modbus:DRIVER",
-        ("meter", "d0"): "v2g.io.hardware.d0:DRIVER",
-        ("emergency", "simulated"): "secc.hardware.simulated_drivers:EMERGENCY",
-        ("emergency", "gpio"): "v2g.io.hardware.emergency:DRIVER",
-        ("card_reader", "pn532"): "v2g.io.hardware.pn532:DRIVER",
-        ("display", "escpos"): "v2g.io.hardware.line_display:DRIVER",
-    }
-)
+BUILT_IN: Final[Mapping[tuple[Kind, str], str]] = {
+    ("pilot", "simulated"): "secc.hardware.simulated_drivers:PILOT",
+    ("pilot", "board"): "v2g.io.hardware.board:DRIVER",
+    ("pilot", "linux"): "v2g.io.hardware.linux_board:DRIVER",
+    ("stage", "simulated"): "secc.hardware.simulated_drivers:STAGE",
+    ("stage", "can"): "v2g.io.hardware.modules:DRIVER",
+    ("stage", "infypower"): "v2g.io.hardware.modules:INFYPOWER",
+    ("meter", "simulated"): "secc.hardware.simulated_drivers:METER",
+    ("meter", "modbus"): "v2g.io.hardware.modbus:DRIVER",
+    ("meter", "d0"): "v2g.io.hardware.d0:DRIVER",
+    ("emergency", "simulated"): "secc.hardware.simulated_drivers:EMERGENCY",
+    ("emergency", "gpio"): "v2g.io.hardware.emergency:DRIVER",
+    ("card_reader", "pn532"): "v2g.io.hardware.pn532:DRIVER",
+    ("display", "escpos"): "v2g.io.hardware.line_display:DRIVER",
+}
 """Kind and name -> the driver. Another one needs a line here; its table is `[hardware.drivers.NAME]`."""
 
 POWER_KINDS: Final[tuple[PowerKind, ...]] = get_args(PowerKind)
 KINDS: Final[tuple[Kind, ...]] = (*POWER_KINDS, *get_args(SideKind))
 
-INTERFACES: Final[Mapping[Kind, Any]] = MappingProxyType(
-    {"meter": EnergyMeter, "emergency": EmergencyOutput, "card_reader": CardReader, "display": DriverDisplay}
-)
+INTERFACES: Final[Mapping[Kind, Any]] = {
+    "meter": EnergyMeter,
+    "emergency": EmergencyOutput,
+    "card_reader": CardReader,
+    "display": DriverDisplay,
+}
 """What a driver opens, if it is one part."""
 
-_OPENED: Final[Mapping[Kind, type]] = MappingProxyType({"pilot": BoardParts, "stage": StageParts})
+_OPENED: Final[Mapping[Kind, type]] = {"pilot": BoardParts, "stage": StageParts}
 """What a driver opens; the guard checks the others."""
 
 OPEN_S: Final = 30.0

@@ -6,7 +6,6 @@ contactor. The safety channel is in between: no power may flow. See `v2g hardwar
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 import msgspec
@@ -188,6 +187,9 @@ class Maintenance:
             await self._hold()
 
 
-_EXERCISES: Final[Mapping[str, Callable[[Maintenance], AsyncIterator[str]]]] = MappingProxyType(
-    {"contactor": Maintenance._contactor, "lock": Maintenance._lock, "fan": Maintenance._fan, "lamp": Maintenance._lamp}
-)
+_EXERCISES: Final[Mapping[str, Callable[[Maintenance], AsyncIterator[str]]]] = {
+    "contactor": Maintenance._contactor,
+    "lock": Maintenance._lock,
+    "fan": Maintenance._fan,
+    "lamp": Maintenance._lamp,
+}

@@ -7,7 +7,6 @@ nominal duty cycle, and the transaction is recorded in the same journal as one o
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from types import MappingProxyType
 from typing import Final, Literal
 
 from secc.session import ports
@@ -47,13 +46,11 @@ not, F signals that the charger restarts (V2G3-M06-05, -08)."""
 _X1: Final = ports.SetPilot()
 _F: Final = ports.SetPilot(forced=PilotState.F)
 
-WAYS: Final[Mapping[Way, Callable[[PilotTiming], tuple[tuple[ports.SetPilot, float], ...]]]] = MappingProxyType(
-    {
-        "at_once": lambda _: ((_X1, 0.0),),
-        "x1": lambda times: ((_X1, times.step_x1_s),),
-        "f": lambda times: ((_F, times.step_ef_s), (_X1, times.after_ef_s)),
-    }
-)
+WAYS: Final[Mapping[Way, Callable[[PilotTiming], tuple[tuple[ports.SetPilot, float], ...]]]] = {
+    "at_once": lambda _: ((_X1, 0.0),),
+    "x1": lambda times: ((_X1, times.step_x1_s),),
+    "f": lambda times: ((_F, times.step_ef_s), (_X1, times.after_ef_s)),
+}
 """Pilot states before the nominal duty cycle, and their durations."""
 
 

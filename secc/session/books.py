@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Final, Literal
 
 from msgspec import UNSET
@@ -31,34 +30,32 @@ from v2g.energy.settlement.records import (
 from v2g.iso15118.engine.session import Command
 from v2g.units import MICRO
 
-STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "vehicle": "Local",
-        "unplugged": "EVDisconnected",
-        "pilot_lost": "EVDisconnected",
-        "pre_charge_timeout": "Timeout",
-        "connection_lost": "EVDisconnected",
-        "link_lost": "EVDisconnected",
-        "sequence_timeout": "Timeout",
-        "ongoing_timeout": "Timeout",
-        "communication_setup_timeout": "Timeout",
-        "no_energy": "Timeout",
-        "remote": "Remote",
-        "local": "Local",
-        "master_pass": "MasterPass",
-        "deauthorized": "DeAuthorized",
-        "reset": "ImmediateReset",
-        "cost_limit": "LocalOutOfCredit",  # 2.1 has no newer one: its trigger says CostLimitReached (E16.FR.06)
-        "energy_limit": "EnergyLimitReached",
-        "time_limit": "TimeLimitReached",
-        "soc_limit": "SOCLimitReached",
-        "emergency_stop": "EmergencyStop",
-        "isolation_low": "GroundFault",
-        "cable_check_failed": "GroundFault",
-        "over_current": "OvercurrentFault",
-        "energy_transfer_rejected": "ReqEnergyTransferRejected",
-    }
-)
+STOPPED_REASONS: Final[Mapping[str, str]] = {
+    "vehicle": "Local",
+    "unplugged": "EVDisconnected",
+    "pilot_lost": "EVDisconnected",
+    "pre_charge_timeout": "Timeout",
+    "connection_lost": "EVDisconnected",
+    "link_lost": "EVDisconnected",
+    "sequence_timeout": "Timeout",
+    "ongoing_timeout": "Timeout",
+    "communication_setup_timeout": "Timeout",
+    "no_energy": "Timeout",
+    "remote": "Remote",
+    "local": "Local",
+    "master_pass": "MasterPass",
+    "deauthorized": "DeAuthorized",
+    "reset": "ImmediateReset",
+    "cost_limit": "LocalOutOfCredit",  # 2.1 has no newer one: its trigger says CostLimitReached (E16.FR.06)
+    "energy_limit": "EnergyLimitReached",
+    "time_limit": "TimeLimitReached",
+    "soc_limit": "SOCLimitReached",
+    "emergency_stop": "EmergencyStop",
+    "isolation_low": "GroundFault",
+    "cable_check_failed": "GroundFault",
+    "over_current": "OvercurrentFault",
+    "energy_transfer_rejected": "ReqEnergyTransferRejected",
+}
 """Reason of the end of a session -> OCPP's ReasonEnum; all others are Other."""
 
 

@@ -2,7 +2,6 @@
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
@@ -56,19 +55,17 @@ class EnergyService(enum.IntEnum):
         return ENERGY_TRANSFER[self].bidirectional
 
 
-SERVICES: Final[Mapping[str, frozenset[EnergyService]]] = MappingProxyType(
-    {
-        "AC_single_phase": frozenset({EnergyService.AC}),
-        "AC_two_phase": frozenset({EnergyService.AC}),
-        "AC_three_phase": frozenset({EnergyService.AC}),
-        "AC_BPT": frozenset({EnergyService.AC_BPT}),
-        "DC": frozenset({EnergyService.DC, EnergyService.MCS}),
-        "DC_BPT": frozenset({EnergyService.DC_BPT, EnergyService.MCS_BPT}),
-        "DC_ACDP": frozenset({EnergyService.DC_ACDP}),
-        "DC_ACDP_BPT": frozenset({EnergyService.DC_ACDP_BPT}),
-        "WPT": frozenset({EnergyService.WPT}),
-    }
-)
+SERVICES: Final[Mapping[str, frozenset[EnergyService]]] = {
+    "AC_single_phase": frozenset({EnergyService.AC}),
+    "AC_two_phase": frozenset({EnergyService.AC}),
+    "AC_three_phase": frozenset({EnergyService.AC}),
+    "AC_BPT": frozenset({EnergyService.AC_BPT}),
+    "DC": frozenset({EnergyService.DC, EnergyService.MCS}),
+    "DC_BPT": frozenset({EnergyService.DC_BPT, EnergyService.MCS_BPT}),
+    "DC_ACDP": frozenset({EnergyService.DC_ACDP}),
+    "DC_ACDP_BPT": frozenset({EnergyService.DC_ACDP_BPT}),
+    "WPT": frozenset({EnergyService.WPT}),
+}
 """OCPP's energy transfer mode -> services of ISO 15118-20; megawatt charging counts as direct current there."""
 
 

@@ -8,7 +8,6 @@ An edition's session adds its messages, sequence and refusals. Collaborators hol
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
@@ -49,14 +48,12 @@ _HOLDING: Final = frozenset({PilotState.B, PilotState.C, PilotState.D})
 _DIRECT: Final = (Family.DC, Family.ACDP)
 
 _WRONG_MODE: Final = "FAILED_WrongEnergyTransferMode"
-DECIDING: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "RequestedEnergyTransferMode": _WRONG_MODE,
-        "EVRequestedEnergyTransferType": _WRONG_MODE,
-        **dict.fromkeys(("ChargeProgress", "ChargingSession", "EVProcessing", "EVResultCode"), "FAILED"),
-        **dict.fromkeys(("EVCheckInStatus", "EVCheckOutStatus", "ParkingMethod"), "FAILED"),
-    }
-)
+DECIDING: Final[Mapping[str, str]] = {
+    "RequestedEnergyTransferMode": _WRONG_MODE,
+    "EVRequestedEnergyTransferType": _WRONG_MODE,
+    **dict.fromkeys(("ChargeProgress", "ChargingSession", "EVProcessing", "EVResultCode"), "FAILED"),
+    **dict.fromkeys(("EVCheckInStatus", "EVCheckOutStatus", "ParkingMethod"), "FAILED"),
+}
 """Enumeration in a request that decides what happens -> the code by which a value without a name is refused."""
 CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
 """Faults of the contactor."""

@@ -4,7 +4,6 @@ import enum
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -37,7 +36,7 @@ class RevocationPolicy(msgspec.Struct, frozen=True, kw_only=True):
 class RevocationEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence: DER OCSP answers by position in the chain (0 is the leaf), and CRLs of any issuer."""
 
-    ocsp: Mapping[int, Sequence[bytes]] = MappingProxyType({})
+    ocsp: Mapping[int, Sequence[bytes]] = {}
     crls: Sequence[RevocationList] = ()
 
 

@@ -1,7 +1,6 @@
 """The settings of a station, and the actions that depend on its hardware."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -100,8 +99,7 @@ def with_der(settings: StationSettings) -> StationLayout:
     return msgspec.structs.replace(layout, optional=(*layout.optional, *controllers))
 
 
-NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
+NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
         "logs": ("GetLog",),
         "firmware": ("UpdateFirmware",),
         "publish": ("PublishFirmware", "UnpublishFirmware"),
@@ -112,15 +110,12 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "der": ("SetDERControl", "GetDERControl", "ClearDERControl"),
         "display": ("SetDisplayMessage", "GetDisplayMessages", "ClearDisplayMessage"),
         "web_payments": ("NotifyWebPaymentStarted",),
-    }
-)  # fmt: skip
+    }  # fmt: skip
 """Actions available only with the ability of hardware or shell."""
 
-TRIGGERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "logs": ("LogStatusNotification",),
-        "firmware": ("FirmwareStatusNotification",),
-        "publish": ("PublishFirmwareStatusNotification",),
-        "certificates": ("SignChargingStationCertificate", "SignV2GCertificate", "SignCombinedCertificate"),
-    }
-)
+TRIGGERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "logs": ("LogStatusNotification",),
+    "firmware": ("FirmwareStatusNotification",),
+    "publish": ("PublishFirmwareStatusNotification",),
+    "certificates": ("SignChargingStationCertificate", "SignV2GCertificate", "SignCombinedCertificate"),
+}

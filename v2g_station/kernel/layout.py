@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from types import MappingProxyType
 from typing import Final, cast, get_args
 
 import msgspec
@@ -212,7 +211,7 @@ QRCodeQuality OptionList rw Medium - Low,Medium,Quartile,High 21,o
 """
 
 
-_ACCESS: Final[Mapping[str, Mutability]] = MappingProxyType({"r": "ReadOnly", "w": "WriteOnly", "rw": "ReadWrite"})
+_ACCESS: Final[Mapping[str, Mutability]] = {"r": "ReadOnly", "w": "WriteOnly", "rw": "ReadWrite"}
 _PER_EVSE: Final = frozenset(
     {
         "EVSE",

@@ -1,7 +1,6 @@
 """Negative responses of ISO 15118-2: each request's own type, with placeholders for mandatory fields [V2G2-736]."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from secc.session.v2g_message.session import negative_response
@@ -16,7 +15,7 @@ from v2g.iso15118.engine import evse_id as evse_ids
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding
 
-_ELEMENTS: Final[Mapping[str, type[Element]]] = MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS})
+_ELEMENTS: Final[Mapping[str, type[Element]]] = {**common.ELEMENTS, **charging.ELEMENTS}
 
 _VOLTS, _AMPERES = VALUES.voltage(0, Rounding.DOWN), VALUES.current(0, Rounding.DOWN)
 
@@ -37,37 +36,33 @@ _AC_LIMITS: Final = limits.AC_EVSEChargeParameter(
     ac_evse_status=_AC_STATUS, evse_nominal_voltage=_VOLTS, evse_max_current=_AMPERES
 )
 
-_BY_FAMILY: Final[Mapping[Family, Mapping[str, object]]] = MappingProxyType(
-    {
-        Family.AC: {"evse_status": _AC_STATUS, "evse_charge_parameter": _AC_LIMITS},
-        Family.DC: {"evse_status": _DC_STATUS, "evse_charge_parameter": _DC_LIMITS},
-    }
-)
+_BY_FAMILY: Final[Mapping[Family, Mapping[str, object]]] = {
+    Family.AC: {"evse_status": _AC_STATUS, "evse_charge_parameter": _AC_LIMITS},
+    Family.DC: {"evse_status": _DC_STATUS, "evse_charge_parameter": _DC_LIMITS},
+}
 
-_PLACEHOLDERS: Final[Mapping[str, object]] = MappingProxyType(
-    {
-        "payment_option_list": types.PaymentOptionList(payment_option=(types.PaymentOption.ExternalPayment,)),
-        "charge_service": types.ChargeService(
-            service_id=1,
-            service_category=types.ServiceCategory.EVCharging,
-            free_service=False,
-            supported_energy_transfer_mode=types.SupportedEnergyTransferMode(
-                energy_transfer_mode=(types.EnergyTransferMode.DC_extended,)
-            ),
+_PLACEHOLDERS: Final[Mapping[str, object]] = {
+    "payment_option_list": types.PaymentOptionList(payment_option=(types.PaymentOption.ExternalPayment,)),
+    "charge_service": types.ChargeService(
+        service_id=1,
+        service_category=types.ServiceCategory.EVCharging,
+        free_service=False,
+        supported_energy_transfer_mode=types.SupportedEnergyTransferMode(
+            energy_transfer_mode=(types.EnergyTransferMode.DC_extended,)
         ),
-        "evse_time_stamp": 0,
-        "evse_processing": types.EVSEProcessing.Finished,
-        "dc_evse_status": _DC_STATUS,
-        "ac_evse_status": _AC_STATUS,
-        "evse_present_voltage": _VOLTS,
-        "evse_present_current": _AMPERES,
-        "evse_current_limit_achieved": False,
-        "evse_voltage_limit_achieved": False,
-        "evse_power_limit_achieved": False,
-        "sa_schedule_tuple_id": 1,
-        **NO_CONTRACT,
-    }
-)
+    ),
+    "evse_time_stamp": 0,
+    "evse_processing": types.EVSEProcessing.Finished,
+    "dc_evse_status": _DC_STATUS,
+    "ac_evse_status": _AC_STATUS,
+    "evse_present_voltage": _VOLTS,
+    "evse_present_current": _AMPERES,
+    "evse_current_limit_achieved": False,
+    "evse_voltage_limit_achieved": False,
+    "evse_power_limit_achieved": False,
+    "sa_schedule_tuple_id": 1,
+    **NO_CONTRACT,
+}
 """Mandatory field of a response -> its value in a negative one."""
 
 

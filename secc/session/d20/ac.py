@@ -1,7 +1,6 @@
 """Alternating current: the vehicle's own charger controls the power, the charge point sets targets and monitors."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -23,14 +22,12 @@ from v2g.iso15118.d20.quantities import PHASES, each_phase
 RequestMode = iso.Dynamic_AC_CLReqControlMode | iso.Scheduled_AC_CLReqControlMode
 ResponseMode = iso.Dynamic_AC_CLResControlMode | iso.Scheduled_AC_CLResControlMode
 
-_MODES: Final[Mapping[tuple[ControlMode, bool], tuple[type[RequestMode], type[ResponseMode]]]] = MappingProxyType(
-    {
-        (ControlMode.DYNAMIC, True): (iso.BPT_Dynamic_AC_CLReqControlMode, iso.BPT_Dynamic_AC_CLResControlMode),
-        (ControlMode.DYNAMIC, False): (iso.Dynamic_AC_CLReqControlMode, iso.Dynamic_AC_CLResControlMode),
-        (ControlMode.SCHEDULED, True): (iso.BPT_Scheduled_AC_CLReqControlMode, iso.BPT_Scheduled_AC_CLResControlMode),
-        (ControlMode.SCHEDULED, False): (iso.Scheduled_AC_CLReqControlMode, iso.Scheduled_AC_CLResControlMode),
-    }
-)
+_MODES: Final[Mapping[tuple[ControlMode, bool], tuple[type[RequestMode], type[ResponseMode]]]] = {
+    (ControlMode.DYNAMIC, True): (iso.BPT_Dynamic_AC_CLReqControlMode, iso.BPT_Dynamic_AC_CLResControlMode),
+    (ControlMode.DYNAMIC, False): (iso.Dynamic_AC_CLReqControlMode, iso.Dynamic_AC_CLResControlMode),
+    (ControlMode.SCHEDULED, True): (iso.BPT_Scheduled_AC_CLReqControlMode, iso.BPT_Scheduled_AC_CLResControlMode),
+    (ControlMode.SCHEDULED, False): (iso.Scheduled_AC_CLReqControlMode, iso.Scheduled_AC_CLResControlMode),
+}
 """(control mode, both directions) -> control modes of request and response in the loop (V2G20-1600)."""
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -49,14 +48,12 @@ ResponseMode = (
     | dc.Scheduled_DC_CLResControlMode
 )
 
-_MODES: Final[Mapping[tuple[ControlMode, bool], type[RequestMode]]] = MappingProxyType(
-    {
-        (ControlMode.DYNAMIC, True): dc.BPT_Dynamic_DC_CLReqControlMode,
-        (ControlMode.DYNAMIC, False): dc.Dynamic_DC_CLReqControlMode,
-        (ControlMode.SCHEDULED, True): dc.BPT_Scheduled_DC_CLReqControlMode,
-        (ControlMode.SCHEDULED, False): dc.Scheduled_DC_CLReqControlMode,
-    }
-)
+_MODES: Final[Mapping[tuple[ControlMode, bool], type[RequestMode]]] = {
+    (ControlMode.DYNAMIC, True): dc.BPT_Dynamic_DC_CLReqControlMode,
+    (ControlMode.DYNAMIC, False): dc.Dynamic_DC_CLReqControlMode,
+    (ControlMode.SCHEDULED, True): dc.BPT_Scheduled_DC_CLReqControlMode,
+    (ControlMode.SCHEDULED, False): dc.Scheduled_DC_CLReqControlMode,
+}
 """(control mode, both directions) -> control mode of requests in the loop."""
 
 

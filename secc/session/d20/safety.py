@@ -5,7 +5,6 @@ Nothing is shared with the handlers: the vehicle's limits and requests are read 
 
 from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -22,15 +21,13 @@ from v2g.safety import Output, Phase, Request
 
 MOST: Final = 1_000_000_000
 _PHASES: Final = ("", "_l2", "_l3")
-_FIELDS: Final[Mapping[str, tuple[str, int]]] = MappingProxyType(
-    {
-        "charge_w": ("ev_maximum_charge_power", 0),
-        "discharge_w": ("ev_maximum_discharge_power", 0),
-        "charge_ma": ("ev_maximum_charge_current", 3),
-        "discharge_ma": ("ev_maximum_discharge_current", 3),
-        "voltage_mv": ("ev_maximum_voltage", 3),
-    }
-)
+_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
+    "charge_w": ("ev_maximum_charge_power", 0),
+    "discharge_w": ("ev_maximum_discharge_power", 0),
+    "charge_ma": ("ev_maximum_charge_current", 3),
+    "discharge_ma": ("ev_maximum_discharge_current", 3),
+    "voltage_mv": ("ev_maximum_voltage", 3),
+}
 """Limit of an output -> the field of the vehicle's limits that contains it, and the power of ten of its unit."""
 
 LEAVING_S: Final = 4.0

@@ -2,7 +2,6 @@
 
 import hmac
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import replace
@@ -26,9 +25,12 @@ from v2g.observe import Observe, Scalar
 VERSION: Final = (1, 0)
 """Major and minor version of the supported -20 namespaces."""
 
-NAMESPACES: Final[Mapping[str, Family]] = MappingProxyType(
-    {AC.uri: Family.AC, DC.uri: Family.DC, WPT.uri: Family.WPT, ACDP.uri: Family.ACDP}
-)
+NAMESPACES: Final[Mapping[str, Family]] = {
+    AC.uri: Family.AC,
+    DC.uri: Family.DC,
+    WPT.uri: Family.WPT,
+    ACDP.uri: Family.ACDP,
+}
 """Namespace of a protocol -> its set of messages."""
 
 

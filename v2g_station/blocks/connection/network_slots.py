@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -17,18 +16,16 @@ COMPONENT: Final = "NetworkConfiguration"
 IDENTITY: Final = re.compile(r"[A-Za-z0-9*\-_=+|@.]{1,48}")
 """An identifierString without a colon, which would end the user name (A00.FR.204)."""
 
-_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "OcppCsmsUrl": "ocpp_csms_url",
-        "OcppInterface": "ocpp_interface",
-        "OcppTransport": "ocpp_transport",
-        "OcppVersion": "ocpp_version",
-        "MessageTimeout": "message_timeout",
-        "SecurityProfile": "security_profile",
-        "Identity": "identity",
-        "BasicAuthPassword": "basic_auth_password",
-    }
-)
+_FIELDS: Final[Mapping[str, str]] = {
+    "OcppCsmsUrl": "ocpp_csms_url",
+    "OcppInterface": "ocpp_interface",
+    "OcppTransport": "ocpp_transport",
+    "OcppVersion": "ocpp_version",
+    "MessageTimeout": "message_timeout",
+    "SecurityProfile": "security_profile",
+    "Identity": "identity",
+    "BasicAuthPassword": "basic_auth_password",
+}
 """Variable of NetworkConfiguration -> field of NetworkConnectionProfile."""
 
 

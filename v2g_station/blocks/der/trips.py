@@ -6,7 +6,6 @@ EnterService applies. Times are s of grid time, which a simulation may speed up.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -26,19 +25,17 @@ class TripCurve(msgspec.Struct, frozen=True, kw_only=True):
     yields_to: DERControl | None = None
 
 
-CURVES: Final[Mapping[DERControl, TripCurve]] = MappingProxyType(
-    {
-        "HFMustTrip": TripCurve(of="hz", high=True, trips=True, fault="OverFrequency"),
-        "HFMayTrip": TripCurve(of="hz", high=True, trips=True, fault="OverFrequency", yields_to="HFMustTrip"),
-        "LFMustTrip": TripCurve(of="hz", high=False, trips=True, fault="UnderFrequency"),
-        "HVMustTrip": TripCurve(of="v", high=True, trips=True, fault="OverVoltage"),
-        "HVMayTrip": TripCurve(of="v", high=True, trips=True, fault="OverVoltage", yields_to="HVMustTrip"),
-        "HVMomCess": TripCurve(of="v", high=True, trips=False, fault="OverVoltage"),
-        "LVMustTrip": TripCurve(of="v", high=False, trips=True, fault="UnderVoltage"),
-        "LVMayTrip": TripCurve(of="v", high=False, trips=True, fault="UnderVoltage", yields_to="LVMustTrip"),
-        "LVMomCess": TripCurve(of="v", high=False, trips=False, fault="UnderVoltage"),
-    }
-)
+CURVES: Final[Mapping[DERControl, TripCurve]] = {
+    "HFMustTrip": TripCurve(of="hz", high=True, trips=True, fault="OverFrequency"),
+    "HFMayTrip": TripCurve(of="hz", high=True, trips=True, fault="OverFrequency", yields_to="HFMustTrip"),
+    "LFMustTrip": TripCurve(of="hz", high=False, trips=True, fault="UnderFrequency"),
+    "HVMustTrip": TripCurve(of="v", high=True, trips=True, fault="OverVoltage"),
+    "HVMayTrip": TripCurve(of="v", high=True, trips=True, fault="OverVoltage", yields_to="HVMustTrip"),
+    "HVMomCess": TripCurve(of="v", high=True, trips=False, fault="OverVoltage"),
+    "LVMustTrip": TripCurve(of="v", high=False, trips=True, fault="UnderVoltage"),
+    "LVMayTrip": TripCurve(of="v", high=False, trips=True, fault="UnderVoltage", yields_to="LVMustTrip"),
+    "LVMomCess": TripCurve(of="v", high=False, trips=False, fault="UnderVoltage"),
+}
 
 
 class Acting(msgspec.Struct, frozen=True):

@@ -26,9 +26,11 @@ ROOTS: Final[tuple[ocpp.InstallCertificateUse, ...]] = (
     "ManufacturerRootCertificate",
 )
 MAX_CERTIFICATES: Final = 50
-_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = MappingProxyType(
-    {"SHA256": hashes.SHA256(), "SHA384": hashes.SHA384(), "SHA512": hashes.SHA512()}
-)
+_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
+    "SHA256": hashes.SHA256(),
+    "SHA384": hashes.SHA384(),
+    "SHA512": hashes.SHA512(),
+}
 
 
 class StoredCertificate(msgspec.Struct, frozen=True, kw_only=True):

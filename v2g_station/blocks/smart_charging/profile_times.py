@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -22,7 +21,7 @@ from v2g_station.blocks.evse import Evse
 from v2g_station.kernel.kernel import Kernel, status_info
 from v2g_station.kernel.local_time import ZULU, LocalTime, known_zone, local_time, naive, parse_offset
 
-_RECURRENCE: Final[Mapping[str, int]] = MappingProxyType({"Daily": 86_400_000, "Weekly": 7 * 86_400_000})
+_RECURRENCE: Final[Mapping[str, int]] = {"Daily": 86_400_000, "Weekly": 7 * 86_400_000}
 _FOR_EVER: Final = float("inf")
 
 

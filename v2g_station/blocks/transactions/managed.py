@@ -7,7 +7,6 @@ whose next session continues it if the same contract pays.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
@@ -46,19 +45,19 @@ StopCause = Literal[
     "remote", "local", "master_pass", "deauthorized", "cost_limit", "energy_limit", "time_limit", "soc_limit"
 ]
 
-LIMITS: Final[Mapping[TriggerReason, StopCause]] = MappingProxyType(
-    {
-        "CostLimitReached": "cost_limit",
-        "EnergyLimitReached": "energy_limit",
-        "TimeLimitReached": "time_limit",
-        "SoCLimitReached": "soc_limit",
-    }
-)
+LIMITS: Final[Mapping[TriggerReason, StopCause]] = {
+    "CostLimitReached": "cost_limit",
+    "EnergyLimitReached": "energy_limit",
+    "TimeLimitReached": "time_limit",
+    "SoCLimitReached": "soc_limit",
+}
 
 
-CAUSES: Final[Mapping[Reason, StopCause]] = MappingProxyType(
-    {"Local": "local", "MasterPass": "master_pass", "DeAuthorized": "deauthorized"}
-)
+CAUSES: Final[Mapping[Reason, StopCause]] = {
+    "Local": "local",
+    "MasterPass": "master_pass",
+    "DeAuthorized": "deauthorized",
+}
 """Ends of an authorization that no back end has asked for."""
 
 

@@ -7,7 +7,6 @@ repetitions.
 
 import base64
 from collections.abc import Collection, Iterator, Mapping
-from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -42,21 +41,21 @@ Register = Literal["import", "export"]
 IMPORT: Final[Measurand] = "Energy.Active.Import.Register"
 EXPORT: Final[Measurand] = "Energy.Active.Export.Register"
 
-_CONTEXTS: Final[Mapping[TriggerReason, ReadingContext]] = MappingProxyType(
-    {"MeterValuePeriodic": "Sample.Periodic", "MeterValueClock": "Sample.Clock", "Trigger": "Trigger"}
-)
+_CONTEXTS: Final[Mapping[TriggerReason, ReadingContext]] = {
+    "MeterValuePeriodic": "Sample.Periodic",
+    "MeterValueClock": "Sample.Clock",
+    "Trigger": "Trigger",
+}
 
-_TRIGGERS_201: Final[Mapping[TriggerReason, TriggerReason]] = MappingProxyType(
-    {
-        "CostLimitReached": "ChargingStateChanged",
-        "LimitSet": "ChargingRateChanged",
-        "OperationModeChanged": "ChargingRateChanged",
-        "RunningCost": "MeterValueClock",
-        "SoCLimitReached": "EnergyLimitReached",
-        "TariffChanged": "ChargingStateChanged",
-        "TxResumed": "ChargingStateChanged",
-    }
-)
+_TRIGGERS_201: Final[Mapping[TriggerReason, TriggerReason]] = {
+    "CostLimitReached": "ChargingStateChanged",
+    "LimitSet": "ChargingRateChanged",
+    "OperationModeChanged": "ChargingRateChanged",
+    "RunningCost": "MeterValueClock",
+    "SoCLimitReached": "EnergyLimitReached",
+    "TariffChanged": "ChargingStateChanged",
+    "TxResumed": "ChargingStateChanged",
+}
 """Trigger reasons that only 2.1 has -> the nearest of 2.0.1."""
 
 
