@@ -13,9 +13,9 @@ from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
 from evcc.hardware.pack import PackConfig, SensedPack
 from evcc.policy.battery import Battery, BatteryConfig
 from tests.gateway.gateway import NOBODY, data_of, gateway, snapshot
+from tests.telemetry.mirror import BatchMirror
 from v2g.battery import detectors, imbalance
 from v2g.io.can import CanConfig, CanPort
-from v2g.telemetry.batch import BatchMirror
 from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import CellSamples, Record, decode_record

@@ -13,7 +13,8 @@ import pytest
 from tests.gateway.gateway import data_of
 from tests.gateway.replays import BEGAN_S, replayed
 from tests.telemetry.makes import MAKES
-from v2g.telemetry.batch import Bands, BatchMirror
+from tests.telemetry.mirror import BatchMirror
+from v2g.telemetry.batch import Bands
 from v2g.telemetry.privacy import GROUPS
 
 DBC = """VERSION ""

@@ -20,13 +20,13 @@ from evcc.hardware.ecu import BatteryEcu
 from pki_tools.tree import PkiTree
 from tests.gateway.gateway import AT_ONCE, EV, NOBODY, data_of, gateway, send_frames, snapshot, until
 from tests.telemetry.brokers import access, mosquitto
+from tests.telemetry.mirror import BatchMirror
 from tests.telemetry.reference import ReferenceBackEnd
 from tests.virtual_time import VirtualLoop
 from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.outbox import BootName, Outbox, Waiting
 from v2g.observe import Observe
-from v2g.telemetry.batch import BatchMirror
 from v2g.telemetry.delivery import decode_marks
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import Record, decode_record, encode_record

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.telemetry.mirror import BatchMirror
 from tests.virtual_time import VirtualLoop
 from v2g.errors import StoreError
 from v2g.io.storage.outbox import MAX_ISLANDS, Gap, Outbox
-from v2g.telemetry.batch import Batcher, BatchMirror
+from v2g.telemetry.batch import Batcher
 from v2g.telemetry.local_events import DROPPED, LocalEvent
 from v2g.telemetry.priority import Prioritiser, Priority
 from v2g.telemetry.signals import Record, Value, decode_record

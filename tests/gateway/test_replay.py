@@ -11,9 +11,9 @@ import pytest
 
 from tests.gateway.gateway import EV, data_of
 from tests.gateway.replays import BEGAN_S, content, drive, kept, replayed
+from tests.telemetry.mirror import BatchMirror
 from tests.virtual_time import VirtualLoop
 from v2g.errors import ConfigError, TransportError, V2GError
-from v2g.telemetry.batch import BatchMirror
 from v2g_gateway.replay import Replay
 
 FORMATS = ("log", "blf", "asc")

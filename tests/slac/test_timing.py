@@ -6,7 +6,21 @@ import pytest
 from tests.slac.conftest import Line
 from v2g.slac import mme
 from v2g.slac.actions import Matched
-from v2g.slac.timing import FAST, MAX_VALIDATION_S, PARAMETERS, PERFORMANCE, STANDARD, SlacTiming
+from v2g.slac.timing import FAST, MAX_VALIDATION_S, PARAMETERS, STANDARD, SlacTiming, TimingParameter
+
+PERFORMANCE = (
+    TimingParameter("TP_EV_SLAC_init", "ev", 0, 10, "MS RN; TSe 15"),
+    TimingParameter("TP_match_response", "both", 0, 0.1, "MS TS"),
+    TimingParameter("TP_match_sequence", "ev", 0, 0.1, "TS PP"),
+    TimingParameter("TP_EV_match_session", "ev", 0, 0.5, "MS TSe"),
+    TimingParameter("TP_match_leave", "both", 0, 1, "TS RN"),
+    TimingParameter("TP_link_ready_notification", "both", 0, 1, "MS TSe: 0.2-1 s"),
+    TimingParameter("TP_amp_map_exchange", "both", 0, 0.2, "MS TSe 0.1, RN 0.2"),
+    TimingParameter("TP_EV_vald_toggle", "ev", 0.6, 3.5, "TSe"),
+    TimingParameter("TT_EVSE_vald_toggle", "evse", 0, 3.5, "EV TSe"),
+    TimingParameter("T_conn_init_HLC", "both", 0.2, 0.2, "TSe; meaning unknown, not used"),
+)
+"""Limits for actions that are immediate here, so there is nothing to configure."""
 
 REFERENCE = {
     "TT_EVSE_SLAC_init": (20, 50),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.telemetry.batch import CONTEXT_S, PROMPT_S, Band, Bands, Batcher, BatchMirror
+from tests.telemetry.mirror import BatchMirror
+from v2g.telemetry.batch import CONTEXT_S, PROMPT_S, Band, Bands, Batcher
 from v2g.telemetry.mapping import normalised
 from v2g.telemetry.priority import Prioritiser, Priority
 from v2g.telemetry.signals import CONTEXTS, LATITUDE, LONGITUDE, SIGNALS, Record, decode_record, encode_record

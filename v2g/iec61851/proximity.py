@@ -21,10 +21,6 @@ Coding = Literal["type2", "type1"]
 SEATED_OHM: Final = 1_500
 """A CCS2 vehicle connector for DC."""
 
-TYPE1_SEATED_OHM: Final = 150
-TYPE1_PRESSED_OHM: Final = 480
-"""Plug latched; or with the release button pressed, which adds 330 ohm."""
-
 CABLES: Final = ((80, 140, 63), (164, 308, 32), (400, 936, 20), (1_100, 2_460, 13))
 """Type 2: minimum and maximum ohm, and the ampacity (A). 63 A three-phase also means 70 A single-phase."""
 

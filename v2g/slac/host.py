@@ -19,9 +19,6 @@ from v2g.slac.timing import STANDARD, SlacTiming
 NMK_SIZE: Final = 16
 """Bytes of a network membership key. A charger generates one for every session."""
 
-NID_SIZE: Final = 7
-"""Bytes of a network identifier."""
-
 _ROUNDS = 5
 
 

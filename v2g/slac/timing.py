@@ -125,20 +125,6 @@ PARAMETERS: Final[dict[str, TimingParameter]] = {
 }
 """Field of SlacTiming -> its values in the standard and the sources."""
 
-PERFORMANCE: Final = (
-    TimingParameter("TP_EV_SLAC_init", "ev", 0, 10, "MS RN; TSe 15"),
-    TimingParameter("TP_match_response", "both", 0, 0.1, "MS TS"),
-    TimingParameter("TP_match_sequence", "ev", 0, 0.1, "TS PP"),
-    TimingParameter("TP_EV_match_session", "ev", 0, 0.5, "MS TSe"),
-    TimingParameter("TP_match_leave", "both", 0, 1, "TS RN"),
-    TimingParameter("TP_link_ready_notification", "both", 0, 1, "MS TSe: 0.2-1 s"),
-    TimingParameter("TP_amp_map_exchange", "both", 0, 0.2, "MS TSe 0.1, RN 0.2"),
-    TimingParameter("TP_EV_vald_toggle", "ev", 0.6, 3.5, "TSe"),
-    TimingParameter("TT_EVSE_vald_toggle", "evse", 0, 3.5, "EV TSe"),
-    TimingParameter("T_conn_init_HLC", "both", 0.2, 0.2, "TSe; meaning unknown, not used"),
-)
-"""Limits for actions that are immediate here, so there is nothing to configure. Tests check the bounds."""
-
 MAX_VALIDATION_S: Final = 3.5
 """TT_EVSE_vald_toggle: the longest window in which a vehicle toggles and a charger counts."""
 

@@ -12,7 +12,6 @@ QUALCOMM: Final = bytes.fromhex("00b052")
 SIMULATED: Final = bytes.fromhex("027632")
 """OUIs. The last is locally administered: no vendor has it."""
 
-MODULE_FIRMWARE: Final = 1
 MODULE_PIB: Final = 2
 MODULE_PARAMETERS: Final = 0x7002
 """The parameter block (PIB) in VS_RD_MOD and VS_WR_MOD, and in VS_MODULE_OPERATION."""

@@ -13,7 +13,7 @@ from evcc.session.d20 import requests as ask
 from evcc.session.d20.payment import pay
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.response_policy import Reaction, reaction
-from evcc.session.d20.stages import Ending, FetchingContracts, Step, on_response, on_wake
+from evcc.session.d20.stages import Ending, FetchingContracts, Step, on_response
 from evcc.session.d20.stop import stop
 from evcc.session.ports import StoreContract
 from evcc.session.steps import Stage, seen
@@ -66,13 +66,6 @@ def _ask(stage: FetchingContracts, context: RequestContext, *observed: Observe) 
     request = make_request(context.header(), own.chain, own.key, wanted)
     asked = seen("installation", "requested", pcid=own.pcid, maximum=wanted.maximum)
     return Step(stage=msgspec.structs.replace(stage, polls=0), request=request, observed=(*observed, asked))
-
-
-@on_wake(FetchingContracts)
-def repeat_installation(stage: FetchingContracts, request: CertificateInstallationReq, context: RequestContext) -> Step:
-    """Send the same request again (V2G20-1972)."""
-    header = context.header(request.header.signature)
-    return Step(stage=stage, request=msgspec.structs.replace(request, header=header))
 
 
 @on_response(FetchingContracts)

@@ -29,7 +29,7 @@ from evcc.session.d20.starting import begin_cable_check
 from evcc.session.d20.stop import leave_place, session_stop, stop
 from evcc.session.paused import PausedChoice
 from evcc.session.ports import DriveIn, DroveIn, ObserveDevice, SetPowerLimits, TransmitId
-from evcc.session.steps import seen
+from evcc.session.steps import Stage, seen
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.acdp import (
@@ -350,8 +350,8 @@ def on_connection(
     return replace(step, observed=(seen("place", "connected", departure_s=departure_s(context)), *step.observed))
 
 
-@on_wake(ConnectingDevice)
-def repeat_connection(stage: ConnectingDevice, request: ACDP_ConnectReq, context: RequestContext) -> Step:
+@on_wake(ConnectingDevice, DisconnectingDevice)
+def repeat_device(stage: Stage, request: ACDP_ConnectReq | ACDP_DisconnectReq, context: RequestContext) -> Step:
     """Repeat the request."""
     return Step(stage=stage, request=replace(request, header=context.header()))
 
@@ -364,9 +364,3 @@ def on_disconnection(
     if response.evse_processing is not Processing.Finished:
         return Step(stage=stage, wait=context.config.timing.poll_pause_s)
     return leave_place(context, stage.ending)
-
-
-@on_wake(DisconnectingDevice)
-def repeat_disconnection(stage: DisconnectingDevice, request: ACDP_DisconnectReq, context: RequestContext) -> Step:
-    """Repeat the request."""
-    return Step(stage=stage, request=replace(request, header=context.header()))

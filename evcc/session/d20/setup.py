@@ -11,6 +11,7 @@ from evcc.session.d20.stages import (
     AskingAuthorization,
     Authorizing,
     Ending,
+    FetchingContracts,
     SettingUp,
     Step,
     fail,
@@ -19,13 +20,14 @@ from evcc.session.d20.stages import (
 )
 from evcc.session.d20.stop import stop
 from evcc.session.paused import Resume
-from evcc.session.steps import Negotiating, seen
+from evcc.session.steps import Negotiating, Stage, seen
 from v2g.iso15118.d20.messages.common_messages import (
     Authorization,
     AuthorizationReq,
     AuthorizationRes,
     AuthorizationSetupReq,
     AuthorizationSetupRes,
+    CertificateInstallationReq,
     SessionSetupReq,
     SessionSetupRes,
 )
@@ -127,9 +129,11 @@ def on_authorization(
     return msgspec.structs.replace(step, observed=(granted, *step.observed))
 
 
-@on_wake(Authorizing)
-def repeat_authorization(stage: Authorizing, request: AuthorizationReq, context: RequestContext) -> Step:
-    """Send the same request again; only the time stamp may differ (V2G20-1582)."""
+@on_wake(Authorizing, FetchingContracts)
+def repeat_signed(
+    stage: Stage, request: AuthorizationReq | CertificateInstallationReq, context: RequestContext
+) -> Step:
+    """Send the same request again; only the time stamp may differ (V2G20-1582, V2G20-1972)."""
     header = context.header(request.header.signature)
     return Step(stage=stage, request=msgspec.structs.replace(request, header=header))
 

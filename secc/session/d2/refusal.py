@@ -15,7 +15,7 @@ from v2g.iso15118.engine import evse_id as evse_ids
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding
 
-_ELEMENTS: Final[Mapping[str, type[Element]]] = {**common.ELEMENTS, **charging.ELEMENTS}
+ELEMENTS: Final[Mapping[str, type[Element]]] = {**common.ELEMENTS, **charging.ELEMENTS}
 
 _VOLTS, _AMPERES = VALUES.voltage(0, Rounding.DOWN), VALUES.current(0, Rounding.DOWN)
 
@@ -76,6 +76,6 @@ def refusal(request: Element, code: str, *, evse_id: str, family: Family, challe
         request,
         code,
         codes=types.ResponseCode,
-        elements=_ELEMENTS,
+        elements=ELEMENTS,
         values={**_PLACEHOLDERS, **_BY_FAMILY[family], **own},
     )

@@ -1,14 +1,13 @@
 """The charge point's side of an ISO 15118-2 session."""
 
 from collections.abc import Callable
-from types import MappingProxyType
 from typing import ClassVar, Final
 
 from secc.session import ports
 from secc.session.config import Iso2Config, SeccConfig
 from secc.session.d2 import installation, plans, setup, stop  # noqa: F401 - their handlers register themselves
 from secc.session.d2.charging import is_unsigned
-from secc.session.d2.refusal import refusal
+from secc.session.d2.refusal import ELEMENTS, refusal
 from secc.session.delivery import charging_state
 from secc.session.stages import AfterPlan, Charging, Planned
 from secc.session.v2g_message.request_context import ISO2_HANDLERS, MessageSet
@@ -18,7 +17,8 @@ from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2 import charts
 from v2g.iso15118.d2.charts import STRICT, has_wrong_progress
-from v2g.iso15118.d2.messages import charging, common
+from v2g.iso15118.d2.messages import charging as energy
+from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages.data_types import ChargeProgress, EVSEProcessing, ResponseCode
 from v2g.iso15118.d2.quantities import VALUES, dc_evse_status
 from v2g.iso15118.d2.schedules import planned
@@ -33,7 +33,7 @@ from v2g.safety import Request
 
 MESSAGES: Final = MessageSet(
     protocol="ISO 15118-2",
-    responses=MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS}),
+    responses=ELEMENTS,
     codes=ResponseCode,
     processing=EVSEProcessing,
     values=VALUES,
@@ -73,7 +73,7 @@ class Iso2Session(V2gMessageSession, Session2):
             alternating = body.requested_energy_transfer_mode.value.startswith("AC")
             self.family = charts.Family.AC if alternating else charts.Family.DC
             self._rate()
-        elif isinstance(body, charging.CurrentDemandReq) and body.charging_complete and not self._completed:
+        elif isinstance(body, energy.CurrentDemandReq) and body.charging_complete and not self._completed:
             self._completed = True
             self._sign_last()
         super()._on_body(body, header)

@@ -1,7 +1,6 @@
 """The charge point's side of a DIN 70121 session."""
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import ClassVar, Final
 
 from secc.session.config import DinConfig, SeccConfig
@@ -101,7 +100,7 @@ def refusal(request: Element, code: str, *, evse_id: str) -> Element:
 
 MESSAGES: Final = MessageSet(
     protocol="DIN 70121",
-    responses=MappingProxyType({**common.ELEMENTS, **energy.ELEMENTS}),
+    responses=_ELEMENTS,
     codes=ResponseCode,
     processing=EVSEProcessing,
     values=VALUES,
