@@ -6,10 +6,13 @@ wait, and the processor time of its process; what it was kept from running does 
 hangs, and a test that is merely slow is not one that fails.
 
 What other processes do is not known to it: time in which they are waited for passes as usual.
+`python -m tests.patient PROGRAM ...` runs a program with it.
 """
 
 import asyncio
+import runpy
 import selectors
+import sys
 import time
 import warnings
 
@@ -61,3 +64,12 @@ def install() -> None:
         warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.14 on
         asyncio.set_event_loop_policy(_Policy())
     clock.monotonic = _monotonic
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    install()
+    uvloop.new_event_loop = PatientLoop  # type: ignore[assignment]
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

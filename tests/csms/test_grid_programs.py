@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from csms.config import AlertsConfig, StationEntry, TokenEntry
+from csms.smart_charging.charging_plans import FOLLOWED_MS
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
 from tests.csms.program import Program, write_config
@@ -35,18 +36,18 @@ class World:
         self._fleets: dict[str, asyncio.subprocess.Process] = {}
         self._version = 0
 
-    async def node(self, name: str, empty: Path | None = None, **changes: Any) -> None:
+    async def node(self, name: str, empty: Path | None = None, *, patient: bool = False, **changes: Any) -> None:
         folder = self._folder / name
         folder.mkdir()
+        token = TokenEntry(id_token="CA4D0001", type="ISO14443")
+        given: dict[str, Any] = {"clock": ClockConfig(scale=SPEED), "alerts": AlertsConfig(poll_interval_s=0.5)}
         config = make_config(
-            folder, self._pki, node=name, clock=ClockConfig(scale=SPEED), ocpp={"security_profile": 1},
-            alerts=AlertsConfig(poll_interval_s=0.5), tokens=(TokenEntry(id_token="CA4D0001", type="ISO14443"),),
-            **changes,
-        )  # fmt: skip
+            folder, self._pki, node=name, ocpp={"security_profile": 1}, tokens=(token,), **(given | changes)
+        )
         if empty is not None:
             provide(empty, config)
-        path = write_config(self._folder / f"{name}.yaml", config)
-        self.nodes.append(await Program.start(path, self._folder / f"{name}.events", self._pki, quiet=True))
+        path, events = write_config(self._folder / f"{name}.yaml", config), self._folder / f"{name}.events"
+        self.nodes.append(await Program.start(path, events, self._pki, quiet=True, patient=patient))
 
     async def fleet(self, prefix: str, count: int, node: int = 0, **about: Any) -> None:
         """Start stations, each with a vehicle that takes and gives 50 kW, or by `kw`."""
@@ -101,8 +102,9 @@ class World:
     async def limit(self, import_w: int, export_w: int, limits: Limits | None = None) -> None:
         """Put a signal in force that limits all stations together."""
         self._version += 1
+        now_ms = self.nodes[0].events()[-1]["utc_ms"]
         signal = {
-            "version": self._version, "issued_at_ms": 1, "source": "dso", "currency": "EUR", "slots": [],
+            "version": self._version, "issued_at_ms": now_ms, "source": "dso", "currency": "EUR", "slots": [],
             "site_import_limit_w": import_w, "export_limit_w": export_w, "valid_until_ms": 4_000_000_000_000,
             "limits": limits or [],
         }  # fmt: skip
@@ -125,6 +127,21 @@ class World:
                 if (each["kind"], each["subject"]) == (kind, subject):
                     return dict(each)
             await asyncio.sleep(0.1)
+
+    async def shown(self, limit_w: int, flow_w: int) -> None:
+        """Wait until metrics and console show a limit of import, what flows, and the difference."""
+        back_end = self.nodes[0]
+        sample = 'v2g_grid_{}_watts{{connection_point="all"{}}} {:.1f}'.format
+        direction = ',direction="import"'
+        samples = {
+            sample("limit", direction, limit_w), sample("flow", "", flow_w), sample("left", direction, limit_w - flow_w)
+        }  # fmt: skip
+        while not samples <= set((await back_end.request("GET", "/metrics"))[1].splitlines()):
+            await asyncio.sleep(0.1)
+        overview, limits = await back_end.console_pages("/console", "/console/v2g")
+        limit, flow, left = (f"{each / 1000:.1f} kW" for each in (limit_w, flow_w, limit_w - flow_w))
+        assert f"Import limit {limit}, {left} left exceeded" in overview
+        assert f"all stations import {limit} {flow} {left} exceeded" in limits
 
 
 @pytest.fixture
@@ -155,6 +172,67 @@ async def test_what_one_that_ignores_its_limit_draws_is_taken_from_the_others(
         await world.steady(lambda: 99_000 <= world.flows() <= 100_000 and world.now("DC")["DC3"] == 50_000)
         await world.until_alert("limit_not_obeyed", "DC3")
         assert 49_000 <= world.flows(["DC1", "DC2"]) <= 50_000
+
+
+BROKEN_S: Final = 10.0
+"""So soon after the reading that shows it a broken limit is an alert."""
+
+
+@pytest.mark.long
+@pytest.mark.e2e
+@pytest.mark.requirement("R125")
+@pytest.mark.requirement("R193")
+async def test_a_broken_limit_is_an_alert_within_10_s_and_shown_by_metric_and_console(
+    world: World, empty_database: Path
+) -> None:
+    """By the times that the back end records, with the alerts' configuration that it begins with: first a limit is
+    lowered below what one draws that ignores it, then another one that ignores limits comes."""
+    names = ["DC1", "DC2", "DC3", "IG1"]
+    async with asyncio.timeout(120):
+        await world.node("a", stations=entries(*names), empty=empty_database, patient=True, alerts=AlertsConfig())
+        (back_end,) = world.nodes
+        await world.limit(100_000, 6_000)
+        await world.fleet("DC", 3, ignores_limits=["DC3"])
+        await world.connected(3)
+        await world.metered(names[:3])
+        await world.steady(lambda: world.flows() <= 100_000 and world.now("DC")["DC3"] == 50_000)
+
+        def said(what: str) -> list[float]:
+            """When the back end announced that alerts about the limit began or were over, s."""
+            found = back_end.events(what)
+            return [each["t"] for each in found if each["data"]["kind"] == "grid_limit_exceeded"]
+
+        def read(station: str, since_s: float) -> float:
+            """When it received the first reading of a station after a time, s."""
+            found = [each for each in back_end.events("transaction_updated") if each["data"]["station"] == station]
+            times = [each["t"] for each in found if each["data"]["trigger"] == "MeterValuePeriodic"]
+            return float(min(each for each in times if each >= since_s))
+
+        async def over() -> int:
+            """Wait until no alert is left; return how many there were."""
+            while len(said("alert_raised")) != len(said("alert_cleared")):
+                await asyncio.sleep(0.1)
+            return len(said("alert_raised"))
+
+        before = await over()  # while the one that ignores it began, and others were not lowered yet
+        await world.limit(30_000, 6_000)
+        await world.until_alert("grid_limit_exceeded", "import")
+        in_force_s = back_end.events("grid_signal_received")[-1]["t"]
+        await world.steady(lambda: len(said("alert_raised")) > before and world.flows() == 50_000)
+        assert 0 < said("alert_raised")[before] - read("DC3", in_force_s + FOLLOWED_MS / 1000) <= BROKEN_S
+        await world.shown(30_000, 50_000)
+
+        await world.limit(90_000, 6_000)
+        before = await over()
+        await world.steady(lambda: 85_000 <= world.flows() <= 90_000)
+        await world.fleet("IG", 1, ignores_limits=["IG1"])
+        while world.now("IG").get("IG1") != 50_000:
+            await asyncio.sleep(0.01)
+        broken_s = time.monotonic()
+        await world.metered(["IG1"])
+        await world.steady(lambda: len(said("alert_raised")) > before and world.flows() == 100_000)
+        assert said("alert_raised")[before] - read("IG1", broken_s) <= BROKEN_S
+        await world.shown(90_000, 100_000)
 
 
 AC: Final = ("AC1", "AC2", "AC3", "AC4")
