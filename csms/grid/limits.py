@@ -28,7 +28,7 @@ AHEAD_MS: Final = 10_000
 def to_share(signal: GridSignal, now_ms: int) -> list[GridLimit]:
     """Return the limits that stations have to share now or soon. The end of export is in their profiles: its limit
     stays."""
-    own = msgspec.structs.replace(signal, limits=()).limits_at(min(now_ms, signal.valid_until_ms - 1))
+    own = msgspec.structs.replace(signal, limits=()).limits_at(signal.valid_until_ms - 1)
     return [*own, *(each for each in signal.limits if each.from_ms - AHEAD_MS <= now_ms < each.until_ms)]
 
 
@@ -165,13 +165,13 @@ class Bearer(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     node: str
-    granted: int | None = None
-    held: int | None = None
-    drawn: int = 0
-    needed: int = 0
-    asked: int = 0
-    reachable: bool = True
-    late: bool = False
+    granted: int | None
+    held: int | None
+    drawn: int
+    needed: int
+    asked: int
+    reachable: bool
+    late: bool
 
     @property
     def may(self) -> int:
@@ -213,8 +213,8 @@ def share_out(nodes: Sequence[Node], bearers: Sequence[Bearer], *, limits_change
             if each.id in apart
         }
     wanted |= {each.id: each.granted or 0 for each in bearers if not each.reachable}
-    loads = [_load(each, fixed=fixed.get(each.id, each.may)) for each in bearers]
-    within = overload(nodes, loads, {load.id: load.fixed or 0 for load in loads}) is None
+    now = {each.id: fixed.get(each.id, each.may) for each in bearers}
+    within = overload(nodes, [_load(each, fixed=now[each.id]) for each in bearers], now) is None
     served = all(
         each.id in fixed
         or (each.granted is not None and each.granted >= min(wanted[each.id], max(each.needed, wanted[each.id] // 2)))
@@ -228,9 +228,9 @@ def share_out(nodes: Sequence[Node], bearers: Sequence[Bearer], *, limits_change
         raised = share(
             nodes,
             [
-                _load(each, least=each.may, most=wanted[each.id], running=True)
+                _load(each, least=each.may, most=wanted[each.id])
                 if each.id in rising
-                else _load(each, fixed=fixed.get(each.id, each.may))
+                else _load(each, fixed=now[each.id])
                 for each in bearers
             ],
         )
@@ -248,7 +248,7 @@ def _wanted(nodes: Sequence[Node], bearers: Sequence[Bearer], fixed: Mapping[str
             [
                 _load(each, fixed=fixed[each.id])
                 if each.id in fixed
-                else _load(each, least=each.asked if asked_first else 0, needed=each.needed, running=each.asked > 0)
+                else _load(each, least=each.asked if asked_first else 0, needed=each.needed)
                 for each in bearers
             ],
         )
@@ -259,18 +259,8 @@ def _wanted(nodes: Sequence[Node], bearers: Sequence[Bearer], fixed: Mapping[str
     return found
 
 
-def _load(
-    each: Bearer,
-    *,
-    least: int = 0,
-    most: int = MOST_W,
-    needed: int = 0,
-    running: bool = False,
-    fixed: int | None = None,
-) -> Load:
-    return Load(
-        id=each.id, node=each.node, phases=(0,), least=least, most=most, needed=needed, running=running, fixed=fixed
-    )
+def _load(each: Bearer, *, least: int = 0, most: int = MOST_W, needed: int = 0, fixed: int | None = None) -> Load:
+    return Load(id=each.id, node=each.node, phases=(0,), least=least, most=most, needed=needed, fixed=fixed)
 
 
 class EvseUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,12 +270,12 @@ class EvseUse(msgspec.Struct, frozen=True, kw_only=True):
 
     station_id: str
     evse_id: int
-    power_w: int | None = 0
-    rated_w: tuple[int, int] = (0, 0)
-    received_ms: int = 0
-    import_w: int = 0
-    export_w: int = 0
-    setpoint_w: int | None = None
+    power_w: int | None
+    rated_w: tuple[int, int]
+    received_ms: int
+    import_w: int
+    export_w: int
+    setpoint_w: int | None
 
 
 class StationShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -327,7 +317,7 @@ def share_stations(
     limits_changed: bool,
     absent: Collection[str] = (),
     suspects: Mapping[str, int] = MappingProxyType({}),
-    now_ms: int = 0,
+    now_ms: int,
 ) -> tuple[list[StationShare], dict[str, int]]:
     """Return the shares of all stations that are connected, run a transaction, or had a share; and by how much (W)
     stations are beyond what they may have. `limits_changed`: or sites have. `absent`: stations that have no share.
@@ -427,7 +417,7 @@ def _bearer(
             drawn += max(0, sign * each.power_w)
     if unknown and held is not None:
         drawn = max(drawn, max(granted, held) + excess_w)
-    elif unknown and now_ms >= share.since_ms + followed_ms:
+    elif now_ms >= share.since_ms + followed_ms:
         drawn += sum(unknown)
     asked = [sign * each.setpoint_w for each in use if each.setpoint_w is not None]
     return Bearer(

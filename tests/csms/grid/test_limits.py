@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.grid.limits import (
-    AHEAD_MS,
     Bearer,
     EvseUse,
     PointPower,
@@ -85,13 +84,15 @@ def test_todays_signal_has_limits_of_all_stations_and_ends_export_with_itself() 
             (ALL, "export", export_w, "dso"),
         }
     assert [each.limit_w for each in to_share(signal, end_ms + 1)] == [11_000, 5_000]  # profiles have the end
+    soon = grid_signal(1, issued_at_ms=0, valid_until_ms=1)
+    assert [each.limit_w for each in to_share(soon, 0)] == [11_000, 5_000]
 
 
 def test_a_limit_is_shared_a_little_before_it_begins_and_until_it_ends() -> None:
     named = limit(1_000, YARD, from_ms=1_000_000, until_ms=2_000_000)
     signal = grid_signal(1, limits=(named,), connection_point=ROW)
     named = msgspec.structs.replace(named, source="dso")
-    for now_ms, there in ((999_999 - AHEAD_MS, 0), (1_000_000 - AHEAD_MS, 1), (1_999_999, 1), (2_000_000, 0)):
+    for now_ms, there in ((989_999, 0), (990_000, 1), (1_999_999, 1), (2_000_000, 0)):
         assert to_share(signal, now_ms).count(msgspec.structs.replace(named, source="")) == there
     assert [named in signal.limits_at(at_ms) for at_ms in (999_999, 1_000_000, 1_999_999, 2_000_000)] == [
         False, True, True, False,
@@ -139,14 +140,26 @@ def test_limits_lower_what_nodes_carry_each_way_and_evses_get_a_node() -> None:
 def test_a_site_without_limits_stays_and_its_part_is_one() -> None:
     assert limited(yard(), [limit(5), limit(5, ConnectionPoint(site="other"))], MOST_W) is not None
     assert limited(yard(), [limit(5)], MOST_W) == yard()
-    assert limited(yard(), [], 6_900).nodes[0].limits == (10_000,) * 3
+    top = limited(yard(), [], 6_900).nodes[0]
+    assert (top.limits, top.feed_back) == ((10_000,) * 3, (MOST_MA,) * 3)
+
+
+def test_a_limit_of_an_evse_alone_is_in_the_tree_which_stays_as_it_was() -> None:
+    site = yard()
+    site = msgspec.structs.replace(
+        site, nodes=(site.nodes[0], msgspec.structs.replace(site.nodes[1], feed_back=(7, 8, 9)))
+    )
+    found = limited(site, [limit(0, EVSE)])
+    nodes = {each.id: each for each in found.nodes}
+    assert nodes["EVSE A/1"].limits == (0, 0, 0)
+    assert (nodes["row"].parent, nodes["row"].feed_back) == ("main", (7, 8, 9))
 
 
 # -- over all stations
 
 
-def carried(limits: Sequence[GridLimit], direction: Direction = "import") -> dict[str, int]:
-    return {each.id: each.limits[0] for each in tree(limits, [yard()], direction)}
+def carried(limits: Sequence[GridLimit], direction: Direction = "import", site: Site | None = None) -> dict[str, int]:
+    return {each.id: each.limits[0] for each in tree(limits, [site or yard()], direction)}
 
 
 def test_the_tree_carries_the_least_of_fuses_and_limits_in_each_direction() -> None:
@@ -156,6 +169,22 @@ def test_the_tree_carries_the_least_of_fuses_and_limits_in_each_direction() -> N
     found = carried(limits, "export")
     assert (found["site yard"], found["feeder yard/row"], found["EVSE A/1"]) == (9_000, 43_470, 700)
     assert found["all"] > 1000 * MOST_W < carried([limit(MOST_W)])["all"]
+
+
+def test_the_tree_is_the_sites_and_of_several_limits_the_lowest_counts_each_way() -> None:
+    site = yard()
+    back = msgspec.structs.replace(site.nodes[0], feed_back=(10_000,) * 3)
+    site = msgspec.structs.replace(site, nodes=(back, site.nodes[1]))
+    found = tree([limit(700, EVSE)], [site], "import")
+    assert {each.id: each.parent for each in found} == {
+        "all": None, "site yard": "all", "feeder yard/main": "site yard", "feeder yard/row": "feeder yard/main",
+        "EVSE A/1": "feeder yard/row",
+    }  # fmt: skip
+    lowest = [limit(8_000, ROW), limit(9_000, ROW)]
+    assert carried(lowest, site=site)["feeder yard/row"] == 8_000
+    assert carried(lowest, site=site)["feeder yard/main"] == 69_000
+    assert carried(lowest, "export", site)["feeder yard/main"] == 6_900
+    assert carried(lowest, "export", site)["feeder yard/row"] == 43_470, "it feeds back what it carries"
 
 
 def test_of_phases_all_are_for_import_and_the_weakest_for_export() -> None:
@@ -168,7 +197,8 @@ ROOT = (Node(id="all", limits=(60_000,) * 3),)
 
 
 def bearer(name: str, needed: int = 0, **more: int | bool | None) -> Bearer:
-    return Bearer(id=name, node="all", needed=needed, **more)  # type: ignore[arg-type]
+    rest = {"granted": None, "held": None, "drawn": 0, "asked": 0, "reachable": True, "late": False}
+    return Bearer(id=name, node="all", needed=needed, **rest | more)  # type: ignore[arg-type]
 
 
 def shares(*bearers: Bearer, limits_changed: bool = False) -> list[int]:
@@ -205,6 +235,42 @@ def test_nothing_changes_while_all_have_what_they_need_but_for_new_limits() -> N
     assert shares(*both) == [40_000, 16_000]
     assert shares(*both, limits_changed=True) == [30_000, 20_000]
     assert shares(both[0], bearer("b", 11_000, granted=14_000, held=14_000)) == [30_000, 20_000]  # not half of its due
+    assert shares(both[0], bearer("b", 11_000, granted=15_000, held=15_000)) == [40_000, 15_000]  # just half of it
+
+
+def test_nothing_changes_for_what_cannot_be_had_or_is_away() -> None:
+    """A vehicle behind a full feeder, and a station that is away, need more than they have."""
+    nodes = (Node(id="all", limits=(66_000,) * 3), Node(id="row", parent="all", limits=(10_000,) * 3))
+    full = msgspec.structs.replace(bearer("a", 50_000, granted=10_000, held=10_000), node="row")
+    uneven = bearer("b", 5_000, granted=40_000, held=40_000), bearer("c", 5_000, granted=16_000, held=16_000)
+    assert list(share_out(nodes, [full, *uneven], limits_changed=False).values()) == [10_000, 40_000, 16_000]
+    of_a, of_b = {"granted": 40_000, "held": 40_000}, {"granted": 16_000, "held": 16_000}
+    away = bearer("c", 50_000, reachable=False)
+    assert shares(bearer("a", 11_000, **of_a), bearer("b", 11_000, **of_b), away) == [40_000, 16_000, 0]
+
+
+def test_while_others_have_not_accepted_less_all_keep_what_they_have() -> None:
+    lowered = bearer("a", 50_000, granted=30_000, held=61_000)
+    assert shares(lowered, bearer("b", 50_000, granted=5_000, held=5_000), bearer("c")) == [30_000, 5_000, 0]
+    drawing = bearer("c", 50_000, drawn=10_000)
+    assert shares(lowered, bearer("b", 50_000, granted=5_000, held=5_000), drawing) == [25_000, 5_000, 10_000]
+
+
+def test_one_that_has_not_accepted_less_yet_may_have_it_again() -> None:
+    held = bearer("a", 30_000, granted=20_000, held=30_000)
+    assert shares(held, bearer("b", 30_000, granted=40_000, held=40_000)) == [30_000, 30_000]
+
+
+def test_one_that_does_not_accept_less_in_time_keeps_it_from_the_others() -> None:
+    """It is named while it draws more than it is to have; its own share is as if it obeyed."""
+    late = {"granted": 20_000, "held": 50_000, "late": True}
+    other = bearer("b", 50_000, granted=40_000, held=40_000)
+    assert shares(bearer("a", 50_000, **late), other) == [30_000, 10_000]
+    assert [bearer("a", drawn=drawn, **late).beyond for drawn in (20_500, 20_501, 50_000)] == [0, 501, 30_000]
+    assert shares(bearer("a", 50_000, drawn=55_000, **late), other) == [30_000, 5_000]
+    assert shares(bearer("a", 50_000, drawn=45_000, **late), other) == [30_000, 10_000]
+    away = bearer("a", reachable=False, **late)
+    assert shares(away, other) == [20_000, 10_000]
 
 
 def test_what_a_station_draws_beyond_its_share_is_taken_from_the_others() -> None:
@@ -238,6 +304,12 @@ def test_an_unreachable_station_keeps_what_it_may_have() -> None:
 # -- stations
 
 
+def used(station_id: str, power_w: int | None = 0, **more: Any) -> EvseUse:
+    """The use of a station's first EVSE."""
+    rest = {"rated_w": (0, 0), "received_ms": 0, "import_w": 0, "export_w": 0, "setpoint_w": None, "evse_id": 1}
+    return EvseUse(station_id=station_id, power_w=power_w, **rest | more)
+
+
 def accept(share: StationShare, now_ms: int) -> StationShare:
     return msgspec.structs.replace(share, held_import_w=share.import_w, held_export_w=share.export_w, since_ms=now_ms)
 
@@ -245,21 +317,83 @@ def accept(share: StationShare, now_ms: int) -> StationShare:
 def test_a_sites_stations_are_beyond_only_together_in_import_and_each_in_export() -> None:
     """Its balancer moves power between them."""
     sites, limits = [yard("row", "row")], [limit(20_000), limit(20_000, direction="export")]
-    found, _ = share_stations(limits, sites, [], [], {"A", "B"}, limits_changed=True)
+    found, _ = share_stations(limits, sites, [], [], {"A", "B"}, limits_changed=True, now_ms=0)
     held = [accept(each, 0) for each in found]
     assert [(each.node, each.site, each.import_w) for each in held] == [("feeder yard/row", "yard", 10_000)] * 2
 
     def beyond(first_w: int, second_w: int, received_ms: int = FOLLOWED_MS) -> Mapping[str, int]:
-        use = [
-            EvseUse(station_id=name, evse_id=1, power_w=power_w, received_ms=received_ms)
-            for name, power_w in (("A", first_w), ("B", second_w))
-        ]
-        return share_stations(limits, sites, held, use, {"A", "B"}, limits_changed=False)[1]
+        use = [used(name, power_w, received_ms=received_ms) for name, power_w in (("A", first_w), ("B", second_w))]
+        return share_stations(limits, sites, held, use, {"A", "B"}, limits_changed=False, now_ms=0)[1]
 
     assert beyond(19_000, 1_000) == {}
+    assert beyond(19_000, 1_001) == {"A": 9_000}
     assert beyond(19_000, 5_000) == {"A": 9_000}
     assert beyond(-19_000, -1_000) == {"A": 9_000}
     assert beyond(19_000, 5_000, FOLLOWED_MS - 1) == {}
+
+
+def test_a_station_outside_sites_has_a_share_of_its_own_and_is_new_once() -> None:
+    found, _ = share_stations([limit(60_000)], [], [], [], {"A", "B"}, limits_changed=False, now_ms=7)
+    assert found == [
+        StationShare(station_id=name, node="all", site="", import_w=30_000, export_w=found[0].export_w, since_ms=7)
+        for name in "AB"
+    ]
+    held = [msgspec.structs.replace(accept(each, 8), import_w=power_w, held_import_w=power_w)
+            for each, power_w in zip(found, (35_000, 20_000), strict=True)]  # fmt: skip
+    again, _ = share_stations([limit(60_000)], [], held, [], {"A", "B"}, limits_changed=False, now_ms=9)
+    assert [each.import_w for each in again] == [35_000, 20_000]
+
+
+def test_a_share_that_is_lowered_is_late_when_it_was_not_accepted_in_time() -> None:
+    """From when on it was lowered first, in either direction; others get what it gives back, else not."""
+    both = [limit(60_000), limit(6_000, direction="export")]
+    found, _ = share_stations(both, [], [], [], {"A", "B"}, limits_changed=True, now_ms=0)
+    held = [accept(each, 0) for each in found]
+    lower = [limit(30_000), limit(6_000, direction="export")]
+    found, _ = share_stations(lower, [], held, [], {"A", "B"}, limits_changed=True, now_ms=10_000)
+    assert [(each.import_w, each.lowered_ms) for each in found] == [(15_000, 10_000)] * 2
+    known = [found[0], accept(found[1], 10_001)]
+    use = [used("A", 20_000, received_ms=9_000)]
+
+    def after(now_ms: int, followed_ms: int = FOLLOWED_MS) -> tuple[list[tuple[int, int]], Mapping[str, int]]:
+        shares, beyond = share_stations(
+            lower, [], known, use, {"A", "B"}, followed_ms, limits_changed=False, now_ms=now_ms
+        )
+        return [(each.import_w, each.lowered_ms) for each in shares], beyond
+
+    assert after(10_000 + FOLLOWED_MS - 1) == ([(15_000, 10_000)] * 2, {})
+    assert after(10_000 + FOLLOWED_MS) == ([(15_000, 10_000), (0, 10_000 + FOLLOWED_MS)], {"A": 5_000})
+    assert after(10_000 + FOLLOWED_MS, FOLLOWED_MS + 1)[1] == {}
+    lower = [limit(30_000), limit(2_000, direction="export")]
+    shares, _ = share_stations(lower, [], known, [], {"A", "B"}, limits_changed=True, now_ms=11_000)
+    assert [(each.export_w, each.lowered_ms) for each in shares] == [(1_000, 10_000), (1_000, 11_000)]
+
+
+def test_a_station_is_beyond_by_the_worst_of_its_evses() -> None:
+    """They stand at two feeders; what one feeds back is not what the other draws."""
+    second = Place(station_id="A", evse_id=2, node="main", most_ma=32_000)
+    site = yard("row")
+    sites = [msgspec.structs.replace(site, places=(*site.places, second))]
+    limits = [limit(20_000), limit(8_000, direction="export")]
+    found, _ = share_stations(limits, sites, [], [], {"A"}, limits_changed=True, now_ms=0)
+    held = [accept(each, 0) for each in found]
+    assert [(each.node, each.export_w) for each in held] == [("feeder yard/main", 4_000), ("feeder yard/row", 4_000)]
+
+    def beyond(row_w: int, main_w: int) -> Mapping[str, int]:
+        use = [used("A", row_w, received_ms=FOLLOWED_MS), used("A", main_w, evse_id=2, received_ms=FOLLOWED_MS)]
+        return share_stations(limits, sites, held, use, {"A"}, limits_changed=False, now_ms=0)[1]
+
+    assert (beyond(-7_000, -9_000), beyond(-9_000, -7_000)) == ({"A": 5_000}, {"A": 5_000})
+    assert beyond(-7_000, 3_000) == {"A": 3_000}
+
+
+def test_set_points_come_first_among_stations_too() -> None:
+    use = [used("A", import_w=50_000, setpoint_w=40_000), used("B", import_w=50_000)]
+    found, _ = share_stations([limit(60_000)], [], [], use, {"A", "B"}, limits_changed=True, now_ms=0)
+    assert [each.import_w for each in found] == [40_000, 20_000]
+    both = [used("A", import_w=50_000, setpoint_w=40_000), used("A", evse_id=2, import_w=50_000, setpoint_w=-10_000)]
+    found, _ = share_stations([limit(60_000)], [], [], [*both, use[1]], {"A", "B"}, limits_changed=True, now_ms=0)
+    assert [each.import_w for each in found] == [40_000, 20_000], "one feeds back, for which the other needs no less"
 
 
 def judged(use: EvseUse, *, held: bool = True, suspects: Mapping[str, int] | None = None, now_ms: int = 10_000) -> Any:
@@ -276,7 +410,7 @@ def judged(use: EvseUse, *, held: bool = True, suspects: Mapping[str, int] | Non
 
 @pytest.mark.requirement("R193")
 def test_an_unknown_power_is_what_was_permitted_else_all_that_the_evse_can() -> None:
-    unknown = EvseUse(station_id="A", evse_id=1, power_w=None, rated_w=(50_000, 5_000), import_w=30_000)
+    unknown = used("A", None, rated_w=(50_000, 5_000), import_w=30_000)
     calm = [(30_000, 3_000)] * 2, {}
     assert judged(unknown) == calm
     before = 5_000 + FOLLOWED_MS - 1
@@ -285,10 +419,29 @@ def test_an_unknown_power_is_what_was_permitted_else_all_that_the_evse_can() -> 
     assert judged(unknown, suspects={"A": 9_000}) == ([(30_000, 3_000), (21_000, 0)], {"A": 9_000}), "nor obeys it now"
 
 
+def test_two_evses_of_a_station_are_added_up_and_the_unknown_one_is_within_what_was_permitted() -> None:
+    def drawn(*use: EvseUse, **share: int | None) -> Any:
+        of_a = accept(StationShare(station_id="A", node="all", import_w=30_000, export_w=3_000), 0)
+        known = [msgspec.structs.replace(of_a, **share)]
+        return share_stations([limit(30_000)], [], known, use, {"A"}, limits_changed=False, now_ms=FOLLOWED_MS)[1]
+
+    recent = {"received_ms": FOLLOWED_MS}
+    assert drawn(used("A", 45_000, **recent), used("A", -9_000, evse_id=2, **recent)) == {"A": 15_000}
+    assert drawn(used("A", 45_000, **recent), used("A", None, evse_id=2)) == {"A": 15_000}
+    assert drawn(used("A", None), held_import_w=25_000) == {}
+    assert drawn(used("A", None), import_w=25_000, lowered_ms=FOLLOWED_MS) == {}
+
+
+@pytest.mark.requirement("R193")
+def test_what_one_draws_counts_at_once_while_it_has_accepted_nothing() -> None:
+    before = used("A", 45_000, received_ms=5_000, import_w=30_000)
+    assert judged(before, held=False) == ([(30_000, 3_000), (15_000, 3_000)], {})
+
+
 @pytest.mark.requirement("R193")
 def test_one_that_did_not_obey_does_not_until_a_reading_says_otherwise() -> None:
     """What it has accepted since does not make it obey; for any other one a reading of before says nothing."""
-    before = EvseUse(station_id="A", evse_id=1, power_w=45_000, received_ms=5_000, import_w=30_000)
+    before = used("A", 45_000, received_ms=5_000, import_w=30_000)
     assert judged(before)[1] == {}
     assert judged(before, suspects={"A": 1}) == ([(30_000, 3_000), (15_000, 3_000)], {"A": 15_000})
     obeys = msgspec.structs.replace(before, power_w=29_000)
@@ -297,12 +450,12 @@ def test_one_that_did_not_obey_does_not_until_a_reading_says_otherwise() -> None
 
 def test_a_set_point_is_what_a_vehicle_needs_in_its_direction_only() -> None:
     use = [
-        EvseUse(station_id="A", evse_id=1, import_w=50_000, export_w=9_000, setpoint_w=-4_000),
-        EvseUse(station_id="B", evse_id=1, import_w=50_000, export_w=9_000),
-        EvseUse(station_id="C", evse_id=1, import_w=50_000, export_w=9_000, setpoint_w=7_000),
+        used("A", import_w=50_000, export_w=9_000, setpoint_w=-4_000),
+        used("B", import_w=50_000, export_w=9_000),
+        used("C", import_w=50_000, export_w=9_000, setpoint_w=7_000),
     ]
     limits = [limit(40_000), limit(10_000, direction="export")]
-    found, _ = share_stations(limits, [], [], use, set("ABC"), limits_changed=True)
+    found, _ = share_stations(limits, [], [], use, set("ABC"), limits_changed=True, now_ms=0)
     assert [(each.import_w, each.export_w) for each in found] == [(0, 4_000), (33_000, 6_000), (7_000, 0)]
 
 
@@ -364,7 +517,7 @@ def test_sums_are_within_every_limit_fair_and_lowered_before_raised(
         if turn in (0, 2, 4):
             needs = {name: (data.draw(watts), data.draw(watts)) for name in names}
         calm = turn >= 5
-        use = [EvseUse(station_id=name, evse_id=1, import_w=needs[name][0], export_w=needs[name][1]) for name in names]
+        use = [used(name, import_w=needs[name][0], export_w=needs[name][1]) for name in names]
         here = set(names) if calm else set(data.draw(st.lists(st.sampled_from(names), min_size=1)))
         old = {each.station_id: each for each in shares}
         shares, _ = share_stations(limits, sites, shares, use, here, limits_changed=limits_changed, now_ms=now_ms)
@@ -443,6 +596,10 @@ def test_by_phase_the_worst_one_counts_and_each_is_the_sites_own() -> None:
     by_phase = limit(None, ROW, phases_ma=(10_000, 10_000, 10_000))
     (found,) = states([by_phase], [site], [PointPower("A", 1, 2_300, "1")])
     assert (found.left_w, found.phases_ma) == (0, (10_000,) * 3)
+    (found,) = states([by_phase], [site], [PointPower("A", 1, 4_600, "13")])
+    assert found.left_w == 0  # of the site L2 and L1
+    (found,) = states([by_phase], [site], [])
+    assert (found.left_w, found.flow_w, found.unknown) == (2_300, 0, 0)
     first = msgspec.structs.replace(by_phase, phases_ma=(1_000, 10_000, 20_000))
     (found,) = states([first], [site], [PointPower("A", 1, 2_300, "1"), PointPower("A", None, 9_000)])
     assert found.left_w == 0  # all on L2
