@@ -200,7 +200,7 @@ def share_out(nodes: Sequence[Node], bearers: Sequence[Bearer], *, limits_change
     """
     apart = {each.id for each in bearers if each.beyond or each.late}
     fixed = {
-        each.id: max(each.may, each.drawn if each.beyond else 0)
+        each.id: max(each.may, each.drawn) if each.beyond else each.may
         for each in bearers
         if not each.reachable or each.id in apart
     }

@@ -371,6 +371,9 @@ _COUNT = "a count is whole"
 _ALL_THREE = "charge, capacity and model are set together"
 _UNDESCRIBED = "of an undescribed battery nothing is read"
 _EACH = "there is one of them for each of the others"
+_IN_W = "a limit without currents has a power"
+_WATT = "a watt, which no share and no excess depends on"
+_NEW_SHARE = "of a new share nothing is read before it is given"
 _WHOLE = "a reference is configured and read, or neither"
 _PATIENCE = "how long a thread waits or is waited for is the machine's time, which no test measures"
 _STARTED = "a journal begins with the registers of its start"
@@ -929,6 +932,34 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "signed_meter": {
         "ends: 'E' -> 'E?'": _READINGS,
         "data_sets: 'E' -> 'E?'": _READINGS,
+    },
+    "grid_limits": {
+        "module: 1000000 -> 1000001": "more than all limits together",
+        "_lowered: each.limit_w or 0 -> each.limit_w": _IN_W,
+        "_lowered: 3 -> 4": "compared with three",
+        "tree: 0 -> 1": _IN_W,
+        "states: limit.limit_w or 0 -> limit.limit_w": _IN_W,
+        "states: 0 -> 1 #7": _IN_W,
+        "states: each.evse_id or 0 -> each.evse_id": "no place has either",
+        "_load: 0 -> 1": _WATT,
+        "_load: 0 -> 1 #2": _WATT,
+        "_load: 0 -> 1 #3": "a node carries the same on each phase",
+        "_wanted.shared: 0 -> 1": _WATT,
+        "share_stations: 0 -> 1 #3": _WATT,
+        "share_stations: 0 -> 1 #4": "one is beyond by more than 100 W",
+        "StationShare: '' -> '?'": "each is given its site",
+        "StationShare: 0 -> 1": _NEW_SHARE,
+        "StationShare: 0 -> 1 #2": _NEW_SHARE,
+        "StationShare: 0 -> 1 #3": "each new one is given the time",
+        "StationShare: 0 -> 1 #4": _NEW_SHARE,
+        "Bearer.due: self.granted or 0 -> self.granted": "one that is late has a share",
+        "Bearer.due: 0 -> 1": "one that is late has a share",
+        "share_stations.home: 1 -> 2": "the point below a site's is one of its feeders",
+        "share_stations.home: 1 -> 2 #2": "each EVSE of a site has a feeder",
+        "share_stations: True -> False": _EACH,
+        "share_stations: True -> False #2": _EACH,
+        "share_stations: True -> False #3": _EACH,
+        "_sites_within: True -> False": _EACH,
     },
     "limits": {
         "LimitBook.effective: '' -> '?'": "no source has either name",

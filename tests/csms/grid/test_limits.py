@@ -252,6 +252,7 @@ def test_nothing_changes_for_what_cannot_be_had_or_is_away() -> None:
 def test_while_others_have_not_accepted_less_all_keep_what_they_have() -> None:
     lowered = bearer("a", 50_000, granted=30_000, held=61_000)
     assert shares(lowered, bearer("b", 50_000, granted=5_000, held=5_000), bearer("c")) == [30_000, 5_000, 0]
+    assert shares(lowered, bearer("b", 50_000, granted=5_000, held=5_000), bearer("c", 50_000)) == [20_000, 5_000, 0]
     drawing = bearer("c", 50_000, drawn=10_000)
     assert shares(lowered, bearer("b", 50_000, granted=5_000, held=5_000), drawing) == [25_000, 5_000, 10_000]
 
@@ -342,6 +343,16 @@ def test_a_station_outside_sites_has_a_share_of_its_own_and_is_new_once() -> Non
             for each, power_w in zip(found, (35_000, 20_000), strict=True)]  # fmt: skip
     again, _ = share_stations([limit(60_000)], [], held, [], {"A", "B"}, limits_changed=False, now_ms=9)
     assert [each.import_w for each in again] == [35_000, 20_000]
+    found, _ = share_stations([limit(60_000)], [], [], [used("A")], {"A", "B"}, limits_changed=False, now_ms=7)
+    assert [(each.station_id, each.site) for each in found] == [("A", ""), ("B", "")]
+    assert not StationShare(station_id="A", node="all").lowered, "nothing is less than nothing"
+
+
+def test_a_station_that_is_absent_has_no_share() -> None:
+    found, _ = share_stations(
+        [limit(60_000)], [yard("row", "row")], [], [], {"A"}, limits_changed=True, absent={"B"}, now_ms=0
+    )
+    assert [(each.station_id, each.import_w) for each in found] == [("A", 43_470)]
 
 
 def test_a_share_that_is_lowered_is_late_when_it_was_not_accepted_in_time() -> None:
@@ -391,6 +402,12 @@ def test_set_points_come_first_among_stations_too() -> None:
     use = [used("A", import_w=50_000, setpoint_w=40_000), used("B", import_w=50_000)]
     found, _ = share_stations([limit(60_000)], [], [], use, {"A", "B"}, limits_changed=True, now_ms=0)
     assert [each.import_w for each in found] == [40_000, 20_000]
+    more = [used("A", import_w=50_000, setpoint_w=70_000), use[1]]
+    found, _ = share_stations([limit(60_000)], [], [], more, {"A", "B"}, limits_changed=True, now_ms=0)
+    assert [each.import_w for each in found] == [30_000, 30_000], "what does not fit is no more than another need"
+    back = [used("A", import_w=50_000), used("A", evse_id=2, setpoint_w=-10_000), used("B", import_w=80_000)]
+    found, _ = share_stations([limit(120_000)], [], [], back, {"A", "B"}, limits_changed=True, now_ms=0)
+    assert [each.import_w for each in found] == [50_000, 70_000], "what one feeds back the other does not need less"
     both = [used("A", import_w=50_000, setpoint_w=40_000), used("A", evse_id=2, import_w=50_000, setpoint_w=-10_000)]
     found, _ = share_stations([limit(60_000)], [], [], [*both, use[1]], {"A", "B"}, limits_changed=True, now_ms=0)
     assert [each.import_w for each in found] == [40_000, 20_000], "one feeds back, for which the other needs no less"
@@ -430,6 +447,11 @@ def test_two_evses_of_a_station_are_added_up_and_the_unknown_one_is_within_what_
     assert drawn(used("A", 45_000, **recent), used("A", None, evse_id=2)) == {"A": 15_000}
     assert drawn(used("A", None), held_import_w=25_000) == {}
     assert drawn(used("A", None), import_w=25_000, lowered_ms=FOLLOWED_MS) == {}
+    assert drawn(used("A", None), import_w=20_000) == {"A": 10_000}, "it was to accept less, and may draw what it had"
+    assert judged(used("A", None), suspects={"A": 9_000})[1] == {"A": 9_000}
+    of_a = StationShare(station_id="A", node="all", import_w=30_000, export_w=0, held_import_w=25_000)
+    about = [limit(30_000)], [], [of_a], [used("A", None)], {"A"}
+    assert share_stations(*about, limits_changed=False, suspects={"A": 9_000}, now_ms=0)[1] == {"A": 9_000}
 
 
 @pytest.mark.requirement("R193")
@@ -598,6 +620,8 @@ def test_by_phase_the_worst_one_counts_and_each_is_the_sites_own() -> None:
     assert (found.left_w, found.phases_ma) == (0, (10_000,) * 3)
     (found,) = states([by_phase], [site], [PointPower("A", 1, 4_600, "13")])
     assert found.left_w == 0  # of the site L2 and L1
+    (found,) = states([by_phase], [site], [PointPower("A", 1, 2_300, "2")])
+    assert found.left_w == 0
     (found,) = states([by_phase], [site], [])
     assert (found.left_w, found.flow_w, found.unknown) == (2_300, 0, 0)
     first = msgspec.structs.replace(by_phase, phases_ma=(1_000, 10_000, 20_000))
