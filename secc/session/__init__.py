@@ -1,6 +1,6 @@
 """The charger's side of a session: what all editions share, and a folder for each edition. Pure.
 
-Which request is refused: `session.py`, on side streams `side_streams.py` of `d20`, by the charts of the edition.
+Which request is refused: `session.py`, on side streams that of `d20`, by the charts of the edition.
 How much power may flow, and what limits it: `power.py`, from `limits.py` and `v2g/energy/limits.py`; the dead time
 between directions: `turnaround.py`.
 When a session without energy ends: `supply.py`; a session without messages: `basic_charging.py`.

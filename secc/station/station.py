@@ -37,12 +37,12 @@ from v2g_station.blocks.security.certificate_store import RootsChanged, stored_c
 from v2g_station.blocks.smart_charging.high_level import VehicleKnown
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister, TransactionRecord, public_key_text
+from v2g_station.device.certificates import CsmsTls
 from v2g_station.journal_uploader import STRANGER, JournalUploader
 from v2g_station.kernel.kernel import Moment, StationCommand
 from v2g_station.runner import ChargerPort, Saving, StationRunner
 from v2g_station.station import StationCore
 from v2g_station.store import StationStore
-from v2g_station.tls import CsmsTls
 
 __all__ = ["AuthorizeOutcome", "ChargerStation", "MeterSample", "SignedRegister", "StationConfig"]
 

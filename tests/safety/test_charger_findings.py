@@ -18,7 +18,7 @@ from secc.hardware import ac, dc
 from secc.hardware.config import Kind
 from secc.session import delivery, ports, power
 from secc.session.d20 import ac as d20_ac
-from secc.session.d20 import loop, renegotiation, session, side_streams, wpt
+from secc.session.d20 import loop, renegotiation, session, wpt
 from secc.session.session import ChargerSession
 from secc.session.stages import Planned
 from tests.safety.charger_findings import Undo, any_voltage_matches, forgets_stops, keeps_power, silence_is_borne
@@ -447,9 +447,9 @@ def takes_old_limits(patch: pytest.MonkeyPatch) -> None:
             stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
         return known(request, stage, context)
 
-    handlers = {name: dict(each) for name, each in side_streams.SIDE_HANDLERS.items()}
+    handlers = {name: dict(each) for name, each in session.SIDE_HANDLERS.items()}
     handlers[PayloadType.SCHEDULE_RENEGOTIATION]["PowerDeliveryReq"] = old
-    patch.setattr(side_streams, "SIDE_HANDLERS", handlers)
+    patch.setattr(session, "SIDE_HANDLERS", handlers)
 
 
 @case(takes_old_limits)

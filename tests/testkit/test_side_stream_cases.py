@@ -137,7 +137,7 @@ def test_a_charger_with_one_thing_wrong_fails_in_it_alone(
 
 
 def test_a_charger_that_takes_any_order_fails_there(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secc.session.d20.side_streams.sequence.accepts", lambda *_: True)
+    monkeypatch.setattr("secc.session.d20.session.sequence.accepts", lambda *_: True)
     verdicts, _ = found(pki)
     assert {name for name, each in verdicts.items() if each is Verdict.FAIL} >= {"order-parameters"}
 

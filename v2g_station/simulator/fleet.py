@@ -8,17 +8,19 @@ import random
 import ssl
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Meta
 
 from v2g.energy.frequency_trace import load_grid_trace
 from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_readings
-from v2g.errors import KeyAccessError
+from v2g.errors import CertificateError, KeyAccessError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.supervision import spawn
 from v2g.iso15118.engine.session import Fact
@@ -28,8 +30,13 @@ from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
 from v2g.ota.window import parse_window
+from v2g.pki.certificates import chain_from_pem, emaid_of, load_certificate
+from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SoftwareKey
+from v2g.pki.profiles import Role
+from v2g.pki.verify import verify_chain
 from v2g.text import numbered
+from v2g_station.blocks.authorization.contracts import describe_chain
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.evse import ContractPresented, Restart
 from v2g_station.blocks.payment.web_payment import ShowQrCode
@@ -43,7 +50,6 @@ from v2g_station.kernel.kernel import Connect, Keep, Moment, StationCommand
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout
 from v2g_station.runner import StationMemory, StationRunner
 from v2g_station.simulator.behaviour import LINE_VOLTS, Behaviour, Departing, SimulatedSite
-from v2g_station.simulator.contract import load_contract, validity
 from v2g_station.simulator.device import IN_MEMORY, SimulatedMachine
 from v2g_station.simulator.grid import SimulatedGrid
 from v2g_station.simulator.sessions import PlannedSession
@@ -619,3 +625,25 @@ class Simulator:
             "kept_out": dict(self.tally.kept_out.most_common(MOST_REASONS)),
             "calls": {name[5:]: count for name, count in sorted(events.items()) if name.startswith("call ")},
         }
+
+
+# -- The contract of simulated vehicles, and its validation in place of the charger's
+
+
+def load_contract(path: Path) -> ContractPresented:
+    """Return the contract of a chain, PEM, leaf first, at no EVSE yet. Raises CertificateError."""
+    chain = load_chain(path)
+    pem, hashes = describe_chain(chain)
+    return ContractPresented(evse_id=0, emaid=emaid_of(load_certificate(chain[0])), chain_pem=pem, hashes=hashes)
+
+
+def validity(contract: ContractPresented, roots: Iterable[x509.Certificate], utc_ms: int) -> bool | None:
+    """Return whether a chain is valid by these roots, None without its root (C07.FR.06)."""
+    leaf, *above = chain_from_pem(contract.chain_pem.encode())
+    anchors = [each.public_bytes(Encoding.DER) for each in roots]
+    at = datetime.fromtimestamp(utc_ms / 1000, UTC)
+    try:
+        verify_chain(leaf, above, anchors, role=Role.CONTRACT, at=at, interop=True)
+    except CertificateError as error:
+        return None if error.reason == "unknown_root" else False
+    return True

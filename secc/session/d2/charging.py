@@ -1,4 +1,4 @@
-"""From authorisation to the charge loop in ISO 15118-2; direct current is mostly alike in DIN 70121."""
+"""From authorisation to the end of the session in ISO 15118-2; direct current is mostly alike in DIN 70121."""
 
 from functools import partial
 
@@ -8,9 +8,11 @@ from secc.session import metering, stages
 from secc.session.d2 import ac, contract, plans
 from secc.session.d2.setup import transfer_modes
 from secc.session.offers import OfferedTuple
+from secc.session.ports import Paused, SaveSession, TransactionUpdated
 from secc.session.power import apply_output
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
+from secc.session.stages import Finished, Stage, Stopped
 from secc.session.v2g_message import delivery, loop, parameters, setup
 from secc.session.v2g_message.delivery import check_profile, dc_evse_status
 from secc.session.v2g_message.request_context import (
@@ -36,8 +38,9 @@ from v2g.iso15118.d2.messages.common import (
     ChargeParameterDiscoveryReq,
     MeteringReceiptReq,
     PowerDeliveryReq,
+    SessionStopReq,
 )
-from v2g.iso15118.d2.messages.data_types import ChargeProgress, MeterInfo
+from v2g.iso15118.d2.messages.data_types import ChargeProgress, ChargingSession, MeterInfo
 from v2g.iso15118.d2.messages.parameters import (
     AC_EVChargeParameter,
     DC_EVChargeParameter,
@@ -304,3 +307,36 @@ def _discovery_response(
 
 
 ISO2_HANDLERS.on_request(WeldingDetectionReq)(delivery.welding_detection)
+
+
+# -- The end of an ISO 15118-2 session, or its pause
+
+
+@ISO2_HANDLERS.on_request(SessionStopReq)
+def session_stop(request: SessionStopReq, stage: Stage, context: RequestContext) -> Step | Wait:
+    """End the session, or store it: a pause counts after power was stopped only [V2G2-739]."""
+    step = delivery.session_stop(request, stage, context)
+    pauses = request.charging_session is ChargingSession.Pause and isinstance(stage, Stopped) and not context.stopping
+    if isinstance(step, Wait) or not pauses or not context.config.pause:
+        return step
+    assert isinstance(stage, Stopped)
+    selected = stage.selected
+    paused = Paused(
+        session_id=selected.session_id,
+        vehicle=b"",  # the SessionID alone is compared [V2G2-753]
+        evcc_id=selected.authorized.opened.evcc_id,
+        contract=selected.contract,
+        service=selected.service,
+        control_mode=selected.control_mode,
+        signed_discharge=False,
+        meter_begin=context.facts.meter_begin,
+        allowed=context.facts.allowed,
+    )
+    commands = (
+        SaveSession(paused),
+        TransactionUpdated(
+            selected.session_id.hex(), "ChargingStateChanged", "SuspendedEV", power_w=0, soc=stage.vehicle.soc
+        ),
+        Observe("stop", "session_stop", {"session": "Pause"}),
+    )
+    return Step(step.response, Finished(paused=paused), commands, followed="Pause")

@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 
 from secc.session import ports
 from secc.session.config import Iso2Config, SeccConfig
-from secc.session.d2 import installation, plans, setup, stop  # noqa: F401 - their handlers register themselves
+from secc.session.d2 import installation, plans, setup  # noqa: F401 - their handlers register themselves
 from secc.session.d2.charging import is_unsigned
 from secc.session.d2.refusal import ELEMENTS, refusal
 from secc.session.delivery import charging_state

@@ -4,7 +4,7 @@ Its own are side streams, signed discharge, the selection of services, connectio
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
@@ -29,8 +29,7 @@ from secc.session.d20.loop import is_unsigned
 from secc.session.d20.refusal import brings_power, fault_code, is_request, refusal
 from secc.session.d20.safety import Iso20Requests
 from secc.session.d20.scheduling import exchange
-from secc.session.d20.side_streams import SideStreams
-from secc.session.d20.stages import HANDLERS, Discovered, Fresh, Parking, RequestContext, Step
+from secc.session.d20.stages import HANDLERS, SIDE_HANDLERS, Discovered, Fresh, Parking, RequestContext, Step
 from secc.session.discharge import SignedDischarge
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
@@ -38,6 +37,7 @@ from secc.session.limits import SessionLimits
 from secc.session.notices import NOTICES
 from secc.session.pacing import RequestPace
 from secc.session.ports import Paused
+from secc.session.request_context import Handler, Wait
 from secc.session.request_context import Step as CommonStep
 from secc.session.session import ChargerSession
 from secc.session.stages import Charging, Finished, Planned, Stopped, Stopping
@@ -45,7 +45,7 @@ from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import JournalHead
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
-from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family
+from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family, side_stream_runs
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing, V2GRequest
 from v2g.iso15118.d20.session import Session20
@@ -54,9 +54,51 @@ from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import Command, Fact, OnMessage, ignored
+from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 from v2g.safety import Request
+
+# -- Message exchanges on side streams of a charge point's session, each with its own payload type
+#
+# State, timers and pending request of the main stream stay unchanged.
+
+
+class SideStreams:
+    """The state of each side stream. The timer of an open exchange is `side:` with its payload type.
+
+    `patience_s` is how long the vehicle may take to continue an exchange, s.
+    """
+
+    def __init__(self, time: SessionTime, patience_s: float) -> None:
+        self._time, self._patience_s = time, patience_s
+        self._states: dict[int, State] = {}
+
+    def accepts(self, request: Element, stream: PayloadType, main: State) -> bool:
+        """Return whether the request is in order on its stream, given the state of the main stream."""
+        in_order = side_stream_runs(stream, main) and sequence.accepts(self.state(stream), request, SIDE_CHARTS[stream])
+        return in_order and type(request).__name__ in SIDE_HANDLERS.get(stream, {})
+
+    def handler(self, request: Element, stream: PayloadType) -> Handler[Any, Any, RequestContext, CommonStep | Wait]:
+        """Return the handler of an accepted request."""
+        return SIDE_HANDLERS[stream][type(request).__name__]
+
+    def advance(self, request: Element, response: Element, stream: PayloadType) -> None:
+        """Advance the state, and wait for the next request unless the exchange is complete."""
+        state = sequence.advance(self.state(stream), request, response, SIDE_CHARTS[stream])
+        self._states[stream] = state
+        if state is State.SIDE_IDLE:
+            self._time.disarm(f"side:{stream}")
+        else:
+            self._time.arm(f"side:{stream}", self._patience_s)
+
+    def drop(self, stream: PayloadType) -> None:
+        """Reset this stream."""
+        self._states.pop(stream, None)
+
+    def state(self, stream: PayloadType) -> State:
+        """Return the state of the exchange."""
+        return self._states.get(stream, State.SIDE_IDLE)
 
 
 class SeccSession(ChargerSession, Session20):
