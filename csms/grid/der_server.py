@@ -41,17 +41,14 @@ class DerServer:
 
     async def post(self, path: str, body: bytes) -> None:
         """Create a resource."""
-        await self._send("POST", path, body)
+        await self._exchange("POST", path, body)
 
     async def put(self, path: str, body: bytes) -> None:
         """Replace a resource."""
-        await self._send("PUT", path, body)
+        await self._exchange("PUT", path, body)
 
     async def _get(self, path: str) -> bytes:
         return (await self._exchange("GET", path, None)).body
-
-    async def _send(self, method: str, path: str, body: bytes) -> None:
-        await self._exchange(method, path, body)
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> HttpAnswer:
         headers = {"Accept": CONTENT_TYPE} | ({"Content-Type": CONTENT_TYPE} if body is not None else {})

@@ -268,15 +268,12 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
                 dispatch_w=_dispatched(connection, station_id, each, now_ms),
             )
     stored = profiles(connection, station_id)
-    shares = {
-        evse_id: milliampere(held)
-        for evse_id, _, held in stored
-        if held.id == SHARE_PROFILE + evse_id and evse_id > 0 and _is_of(held, known.get(evse_id))
-    }
-    for evse_id, _, held in stored:
-        if evse_id in known and evse_id in shares and held.id == SHARE_PROFILE + evse_id:
-            phase = held.charging_schedule[0].charging_schedule_period[0].phase_to_use
-            known[evse_id] = msgspec.structs.replace(known[evse_id], phase_to_use=phase)
+    running = {name: each.transaction.transaction_id for name, each in known.items() if each.transaction is not None}
+    own = {evse: held for evse, _, held in stored if evse in running and held.id == SHARE_PROFILE + evse}
+    shares = {evse: milliampere(held) for evse, held in own.items() if held.transaction_id == running[evse]}
+    for evse_id in shares:
+        phase = own[evse_id].charging_schedule[0].charging_schedule_period[0].phase_to_use
+        known[evse_id] = msgspec.structs.replace(known[evse_id], phase_to_use=phase)
     for evse_id, (rotation, selects) in (phases_of_evses(connection, station_id, known) if known else {}).items():
         known[evse_id] = msgspec.structs.replace(known[evse_id], rotation=rotation, selects_phase=selects)
     for evse_id, drawn_w in (_drawn(connection, station_id) if shares else {}).items():
@@ -455,14 +452,6 @@ def forget_dispatch(connection: Connection, station_id: str, now_ms: int) -> Non
         if held.id == DISPATCH_PROFILE + evse_id and held.charging_profile_kind == "Dynamic":
             clear_profiles(connection, station_id, now_ms, profile_id=held.id)
             put_back(connection, station_id, held.id, None)
-
-
-def _is_of(held: ChargingProfile, about: Known | None) -> bool:
-    return (
-        about is not None
-        and about.transaction is not None
-        and (about.transaction.transaction_id == held.transaction_id)
-    )
 
 
 def save_limit(connection: Connection, station_id: str, request: NotifyChargingLimitRequest, now_ms: int) -> None:
