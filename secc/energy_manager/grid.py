@@ -186,7 +186,7 @@ class SiteGrid:
         if replace(self._now(), version=before.version) == before:
             return ()
         self._site_version += 1
-        return (*self._foresee(), ports.GridChanged((self._now(),)))
+        return (ports.GridChanged((self._now(),), foreseen=self._foresee()),)
 
     def signal(self, signal: PriceSignal) -> Sequence[Fact]:
         """Set a grid signal with its limits; return the facts for a running session."""
@@ -194,7 +194,7 @@ class SiteGrid:
             return ()
         self._signal, self.tariff = signal, signal.tariff()
         self._site_version += 1
-        return (*self._foresee(), ports.GridChanged(self.limits, self.tariff))
+        return (ports.GridChanged(self.limits, self.tariff, self._foresee()),)
 
     def suspend(self, suspended: bool) -> Sequence[Fact]:
         """Block or unblock energy of the present token (E05); return the facts for a running session."""
@@ -212,15 +212,16 @@ class SiteGrid:
         self._site_version += 1
         wish = limits.setpoint_w
         self._wish = None if wish is None else Setpoint(power_w=round(wish), source=CSMS, version=self._site_version)
-        return (*self._foresee(), ports.GridChanged((self._now(),)), ports.SetpointChanged(self.setpoint))
+        changed = ports.GridChanged((self._now(),), foreseen=self._foresee())
+        return changed, ports.SetpointChanged(self.setpoint)
 
     def prices(self, announced: AnnouncePrices) -> Sequence[Fact]:
         """Set the prices in charging profiles; return the facts for a running session."""
         self.csms_prices = announced.prices
         return (announced,)
 
-    def _foresee(self) -> Sequence[Fact]:
-        """Compute future limits; return the facts for a running session."""
+    def _foresee(self) -> tuple[Limit, ...] | None:
+        """Compute future limits; return them if they have changed."""
         before = self.foreseen
         later = self._profiles.later
         self.foreseen = tuple(self._site(each, self._share, each.from_ms) for each in later)
@@ -229,7 +230,7 @@ class SiteGrid:
                 setpoint_limit(None if each.setpoint_w is None else round(each.setpoint_w), each.from_ms)
                 for each in later
             )
-        return (ports.LimitsForeseen(self.foreseen),) if self.foreseen != before else ()
+        return self.foreseen if self.foreseen != before else None
 
     def _now(self) -> Limit:
         return self._site(self._profiles, self._share)

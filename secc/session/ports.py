@@ -215,12 +215,6 @@ class ChargingNeedsAnswered(Fact, frozen=True):
     status: str
 
 
-class LimitsForeseen(Fact, frozen=True):
-    """Future limits of sources (`valid_from_ms` in the future); they replace the earlier ones."""
-
-    limits: tuple[Limit, ...]
-
-
 class InstallationAvailable(Fact, frozen=True):
     """The back end that issues contracts has become reachable or unreachable."""
 
@@ -235,10 +229,12 @@ class PausedSessionChanged(Fact, frozen=True):
 
 class GridChanged(Fact, frozen=True):
     """Sources (site, operator, CSMS) have raised or lowered their limits, which are obeyed at once. Prices that belong
-    to them come along, for one offer to the vehicle; without a tariff prices stay."""
+    to them come along, for one offer to the vehicle; without a tariff prices stay. So do limits of later times
+    (`valid_from_ms` in the future) without new `foreseen` ones."""
 
     limits: tuple[Limit, ...] = ()
     tariff: Tariff | None = None
+    foreseen: tuple[Limit, ...] | None = None
 
 
 class SetpointChanged(Fact, frozen=True):

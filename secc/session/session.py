@@ -407,10 +407,10 @@ class ChargerSession(Session):
             self._stage = replace(self._stage, status=needs.PROFILE_SET)  # the awaited limits or profile
         match fact:
             case ports.GridChanged():
+                if fact.foreseen is not None:
+                    self._limits.foresee(fact.foreseen)
+                    self._replan()
                 self._take_grid(fact.limits, fact.tariff)
-            case ports.LimitsForeseen():
-                self._limits.foresee(fact.limits)
-                self._replan()
             case AnnouncePrices():
                 self._replan()
             case ports.SetpointChanged():

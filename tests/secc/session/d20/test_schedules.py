@@ -99,8 +99,10 @@ def test_limits_that_are_known_ahead_make_entries(make_bench: MakeBench) -> None
     until = Limit(source=OPERATOR, charge_w=40_000, discharge_w=10_000, version=2, valid_until_ms=begin + HOUR)
     bench.fact(ports.GridChanged((until,)))
     bench.fact(
-        ports.LimitsForeseen(
-            (Limit(source=SITE, charge_w=5_000, discharge_w=9_000, version=1, valid_from_ms=begin + HOUR // 2),)
+        ports.GridChanged(
+            foreseen=(
+                Limit(source=SITE, charge_w=5_000, discharge_w=9_000, version=1, valid_from_ms=begin + HOUR // 2),
+            )
         )
     )
     first, *_ = exchange(bench)
@@ -215,7 +217,7 @@ def step_limits(bench: Bench, late_w: int) -> Bench:
     """Let the site have less from half an hour on."""
     begin = bench.utc_ms // 1000 * 1000
     late = Limit(source=SITE, charge_w=late_w, discharge_w=0, version=1, valid_from_ms=begin + HOUR // 2)
-    bench.fact(ports.LimitsForeseen((late,)))
+    bench.fact(ports.GridChanged(foreseen=(late,)))
     bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq")
     return bench
 

@@ -303,7 +303,9 @@ def test_missing_fields_get_defaults(din: DinBench) -> None:
 def test_known_later_limits_are_in_the_schedule(make_din: MakeDin) -> None:
     din = make_din()
     now = din.utc_ms
-    din.fact(ports.LimitsForeseen((Limit(source=SITE, charge_w=10_000, discharge_w=0, valid_from_ms=now + 3_600_000),)))
+    din.fact(
+        ports.GridChanged(foreseen=(Limit(source=SITE, charge_w=10_000, discharge_w=0, valid_from_ms=now + 3_600_000),))
+    )
     din.reach(State.CHARGE_PARAMETER_DISCOVERY)
     (schedule,) = power_schedules(din.go("ChargeParameterDiscoveryReq").sa_schedules).values()
     assert schedule.power_at(0) == 32_767
