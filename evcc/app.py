@@ -600,6 +600,6 @@ def snapshot(
     )
 
 
-async def _cancel(task: "asyncio.Task[Any]") -> None:
+async def _cancel(task: "asyncio.Task[object]") -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -103,7 +103,7 @@ class StationRunner:
         self._connection: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
         """Includes those that are closing."""
-        self._final_frames: dict[asyncio.Task[Any], tuple[tuple[str, Saving | None], ...]] = {}
+        self._final_frames: dict[asyncio.Task[object], tuple[tuple[str, Saving | None], ...]] = {}
         self._failure: asyncio.Future[None] | None = None
         self._socket: OcppSocket | None = None
         self.online = asyncio.Event()

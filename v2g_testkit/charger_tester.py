@@ -67,7 +67,7 @@ Pilot = Callable[[PilotState], Awaitable[None]]
 """Sets the control pilot, or waits until the operator has set it."""
 
 
-Stop = Callable[[], Coroutine[Any, Any, None]]
+Stop = Callable[[], Coroutine[object, object, None]]
 """Ends the session at the charger, as by its operator."""
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 import msgspec
 
@@ -41,7 +41,7 @@ CONNECTION_S: Final = 120.0
 """Validity of a remote start before its vehicle arrives, real seconds: TxCtrlr.EVConnectionTimeOut."""
 
 
-Outcome = Coroutine[Any, Any, Fact | None] | asyncio.Future[None] | None
+Outcome = Coroutine[object, object, Fact | None] | asyncio.Future[None] | None
 """A pending answer or stored record: nothing may follow without it."""
 
 

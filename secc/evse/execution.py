@@ -165,7 +165,7 @@ class Execution:
 
     # -- follow-up work
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def _later(self, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":
         """Run the follow-up work of a session; the next vehicle and the program's end wait for it."""
         task = child(work, name="ending")
         self._endings.add(task)

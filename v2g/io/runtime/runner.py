@@ -31,7 +31,7 @@ MAX_UNSENT: Final = 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
-Outcome = Coroutine[Any, Any, Fact | None] | asyncio.Future[Any]
+Outcome = Coroutine[object, object, Fact | None] | asyncio.Future[Any]
 Execute = Callable[[Command], Outcome | None]
 """Executes a command: immediately, returning None; concurrently, by a coroutine; or blocking later actions, by a
 future. The result of either is a fact or None.

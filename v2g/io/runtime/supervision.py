@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any, Final, TypeVar, TypeVarTuple
+from typing import Final, TypeVar, TypeVarTuple
 
 from v2g.errors import V2GError
 from v2g.extras import extras_named
@@ -25,7 +25,7 @@ LONGEST_PAUSE_S: Final = 30.0
 T = TypeVar("T")
 ArgumentTs = TypeVarTuple("ArgumentTs")
 
-_running: Final[set[asyncio.Task[Any]]] = set()
+_running: Final[set[asyncio.Task[object]]] = set()
 """The event loop itself does not keep tasks from being deleted."""
 
 
@@ -34,7 +34,7 @@ def child(work: Coroutine[object, object, T], *, name: str | None = None) -> asy
     return asyncio.create_task(work, name=name or getattr(work, "__qualname__", None))
 
 
-def spawn(work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
+def spawn(work: Coroutine[object, object, T], *, name: str | None = None) -> asyncio.Task[T]:
     """Run something that nothing awaits; an exception goes to the event loop's handler at once."""
     task = child(work, name=name)
     _running.add(task)
