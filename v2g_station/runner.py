@@ -5,7 +5,7 @@ import contextlib
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from v2g.errors import StoreError, TimeoutExpired, TlsError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
@@ -373,7 +373,7 @@ class StationRunner:
         self.step(lambda moment: self.core.call(request, on_answer, moment))
         try:
             async with asyncio.timeout(timeout):
-                answer: Any = await answered
+                answer: object = await answered
         except TimeoutError:
             raise TimeoutExpired(f"{type(request).__name__} answer", timeout or 0.0) from None
         if isinstance(answer, V2GError):

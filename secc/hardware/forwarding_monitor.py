@@ -20,7 +20,7 @@ class ForwardingMonitor(ChargerMonitor):
         super().__init__(rating)
         self._clock = clock
         self._board: BoardMonitor | None = None
-        self._sent_limits: dict[str, dict[str, Any]] = {}
+        self._sent_limits: dict[str, dict[str, object]] = {}
         self._measured_at = float("-inf")
 
     def forward_to(self, board: BoardMonitor) -> None:

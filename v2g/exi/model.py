@@ -213,7 +213,7 @@ def _take_apart(annotation: Any) -> _Declared:
     return _Declared(annotation, optional, tuple(marks))
 
 
-def simple_of(annotation: Any) -> Simple:
+def simple_of(annotation: object) -> Simple:
     """Read an annotated value type, such as that of a global element without structure."""
     return _simple(_take_apart(annotation))
 

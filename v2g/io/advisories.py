@@ -125,7 +125,7 @@ def read_database(data: bytes) -> Database:
 
 def write_database(database: Database) -> bytes:
     """Return the file: advisories sorted, so that a renewal changes few lines."""
-    lines: list[Any] = [Sources(database.sources), *sorted(database.advisories, key=lambda each: each.id)]
+    lines: list[object] = [Sources(database.sources), *sorted(database.advisories, key=lambda each: each.id)]
     return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
 
 

@@ -141,7 +141,7 @@ class CanPort:
                 if self._gather_s:
                     self._closed.wait(self._gather_s)
 
-    def _offer(self, messages: list[Any]) -> None:
+    def _offer(self, messages: list[object]) -> None:
         """Give messages to the loop unless too many wait for it."""
         if self._given - self._taken + len(messages) > MOST_WAITING:
             self._lost += len(messages)

@@ -188,7 +188,7 @@ class _Fault:
         lists = [container[key] for container, key in there if isinstance(container[key], list)]
         return [(each, index) for each in lists for index in range(len(each))]
 
-    def change(self, change: Callable[[Any], Any]) -> bool:
+    def change(self, change: Callable[[object], object]) -> bool:
         """Replace what stands there; `change` returns the new value, or the same."""
         found = [(container, key, change(container[key])) for container, key in self.places()]
         found = [each for each in found if each[2] is not each[0][each[1]]]
@@ -196,7 +196,7 @@ class _Fault:
             container[key] = value
         return bool(found)
 
-    def leave_out(self, what: Callable[[Any], bool]) -> bool:
+    def leave_out(self, what: Callable[[object], bool]) -> bool:
         """Remove what stands there."""
         found = [(container, key) for container, key in self.places() if what(container[key])]
         for container, key in reversed(found):
@@ -204,7 +204,7 @@ class _Fault:
         return bool(found)
 
 
-def _elements(found: list[Any]) -> list[Any]:
+def _elements(found: list[object]) -> list[Any]:
     return [item for each in found for item in (_elements(each) if isinstance(each, list) else [each])]
 
 

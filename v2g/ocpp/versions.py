@@ -68,7 +68,7 @@ def read_call(text: str, action: str, version: Version) -> tuple[str, Message] |
 
 @cache
 def _call_decoder(action: str) -> msgspec.json.Decoder[Any]:
-    frame: Any = tuple[Literal[2], MessageId, Literal[action], request_type(action)]  # type: ignore[misc,valid-type]
+    frame: object = tuple[Literal[2], MessageId, Literal[action], request_type(action)]  # type: ignore[misc,valid-type]
     return typed_json.decoder(frame)
 
 

@@ -222,7 +222,7 @@ class Codec(Generic[M]):
                 yield name, _text(value, layout, secrets=secrets)
 
     @staticmethod
-    def _count(layout: MmeLayout | Sized | Items, values: Any) -> int:
+    def _count(layout: MmeLayout | Sized | Items, values: object) -> int:
         assert not isinstance(layout, MmeLayout)
         count: int = values[layout.by] if isinstance(values, dict) else getattr(values, layout.by)
         return (count + 1) // 2 if isinstance(layout, Sized) and layout.nibbles else count

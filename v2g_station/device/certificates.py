@@ -11,7 +11,7 @@ import ssl
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from cryptography import x509
@@ -284,7 +284,7 @@ class CsmsTls:
         """The file with the roots for the CSMS's certificate."""
         return self._roots if self._roots.exists() and self._roots.stat().st_size else self._files.ca
 
-    def context(self, _wanted: Any = None) -> ssl.SSLContext:
+    def context(self, _wanted: object = None) -> ssl.SSLContext:
         """Return the context for a new connection; if the files are unusable, the previous one."""
         if self._watched.changed():
             try:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -56,9 +56,9 @@ class DisplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class _Newest:
     """Gives what is shown to a slow receiver: the newest next."""
 
-    def __init__(self, give: Callable[[Mapping[str, Any]], Awaitable[None]], failed: OnFailure) -> None:
+    def __init__(self, give: Callable[[Mapping[str, object]], Awaitable[None]], failed: OnFailure) -> None:
         self._give, self._failed = give, failed
-        self._waiting: Mapping[str, Any] | None = None
+        self._waiting: Mapping[str, object] | None = None
         self._running: asyncio.Task[None] | None = None
 
     def put(self, shown: Mapping[str, object]) -> None:
@@ -94,9 +94,9 @@ class StationDisplay:
         self._to_command = _Newest(partial(_give, config.command or ()), self._failed)
         self._turn: asyncio.TimerHandle | None = None
         self._order: itertools.cycle[MessageInfo] = itertools.cycle(())
-        self._shown: dict[str, Any] = {}
-        self._codes: dict[int, dict[str, Any]] = {}
-        self._notice: dict[str, Any] | None = None
+        self._shown: dict[str, object] = {}
+        self._codes: dict[int, dict[str, object]] = {}
+        self._notice: dict[str, object] | None = None
         self._fading: asyncio.TimerHandle | None = None
 
     def start(self) -> None:

@@ -556,7 +556,7 @@ class Simulator:
         """
         self.fleet = fleet
         self.tally = FleetTally()
-        self._ended: dict[str, Any] | None = None
+        self._ended: dict[str, object] | None = None
         self._clock = clock or Clock(ClockConfig(scale=fleet.speed))
         plan = fleet.behaviour.grid
         trace = load_grid_trace(Path(plan.trace)) if plan is not None and plan.trace is not None else None

@@ -113,7 +113,7 @@ def _json_lines(file: Any) -> Iterator[tuple[int, Any]]:
             yield line, text
 
 
-def _row(path: Path, line: int, record: Any) -> SessionRow:
+def _row(path: Path, line: int, record: object) -> SessionRow:
     try:
         row = (
             typed_json.decode(record, SessionRow)

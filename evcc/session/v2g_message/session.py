@@ -90,7 +90,7 @@ def judge(response: Element, context: MessageContext) -> Judgement:
     return found, quirks
 
 
-def _status(name: str, status: EVSEStatus, response: Any) -> Judgement:
+def _status(name: str, status: EVSEStatus, response: object) -> Judgement:
     """Judge a DC_EVSEStatus by the phase: before the insulation test only a fault counts, NotReady only in the loop and
     beside a current that ought to stop.
     """

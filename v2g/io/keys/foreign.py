@@ -31,13 +31,13 @@ class _StoredPrivateKey:
     def public_key(self) -> Any:
         return self._key.public_key
 
-    def private_bytes(self, *_: Any) -> NoReturn:
+    def private_bytes(self, *_: object) -> NoReturn:
         self._refuse()
 
     def __copy__(self) -> Any:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Any:
+    def __deepcopy__(self, memo: object) -> Any:
         return self
 
 

@@ -70,7 +70,7 @@ class KeySigner(Signer):
         return self._public
 
     @classmethod
-    def from_priv_key_uri(cls, priv_key_uri: str, public_key: Key, secrets_handler: Any = None) -> "KeySigner":
+    def from_priv_key_uri(cls, priv_key_uri: str, public_key: Key, secrets_handler: object = None) -> "KeySigner":
         """See Signer; keys are opened by `v2g.io.keys`."""
         raise NotImplementedError
 

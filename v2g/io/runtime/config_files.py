@@ -168,7 +168,7 @@ def file_faults(
     return [fault(text, name, *each) for each in flaws]
 
 
-def expired(config: Any) -> list[str]:
+def expired(config: object) -> list[str]:
     """Return, in a sentence each, which own certificates are not valid now."""
     own = [(where, value) for where, value, _ in values_in(config) if where[-1] in _OWN and isinstance(value, Path)]
     found = []
@@ -191,7 +191,7 @@ def opened(where: tuple[str, ...], opener: Callable[[], object]) -> Iterator[Fla
         yield where, "is not UTF-8 text", ""
 
 
-def _flaws(config: Any, serves: Collection[str]) -> Iterator[Flaw]:
+def _flaws(config: object, serves: Collection[str]) -> Iterator[Flaw]:
     for where, value, section in values_in(config):
         files = [each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, Path)]
         if where[-1] in _OWN:
@@ -217,7 +217,7 @@ def _opener(where: tuple[str, ...]) -> Opener | None:
     return _OPENERS.get(named) or _OPENERS.get(where[-1])
 
 
-def _addresses(config: Any) -> Iterator[Flaw]:
+def _addresses(config: object) -> Iterator[Flaw]:
     """Yield addresses that no server can have."""
     for where, value, _ in values_in(config):
         if where[-1] not in _ADDRESSES:
@@ -238,7 +238,7 @@ def _addresses(config: Any) -> Iterator[Flaw]:
                 )
 
 
-def _rootless(config: Any, roots: Roots) -> Iterator[Flaw]:
+def _rootless(config: object, roots: Roots) -> Iterator[Flaw]:
     """Yield own chains that do not lead to one of the roots that the configuration names for them."""
     for where, chain, _ in values_in(config):
         named, anchors, between = roots.get(_section(where), ("", (), ()))
@@ -258,7 +258,7 @@ def _section(where: tuple[str, ...]) -> str:
     return ".".join(each for each in where[:-1] if not each.isdigit())
 
 
-def _one_log(config: Any) -> Iterator[Flaw]:
+def _one_log(config: object) -> Iterator[Flaw]:
     """Yield keys of the section `log` that name the file of another."""
     seen: dict[Path, str] = {}
     for where, value, _ in values_in(config):

@@ -68,12 +68,12 @@ class Runner:
         self._out = bytearray()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self._tasks: set[asyncio.Future[object]] = set()
         self._failure: BaseException | None = None
         self._steps: deque[Callable[[float, int], None]] = deque()
         self._stepping = False
         self._actions: deque[Action] = deque()
-        self._held: asyncio.Future[Any] | None = None
+        self._held: asyncio.Future[object] | None = None
         self._armed = 0.0
         self._patience: asyncio.Timeout | None = None
 

@@ -193,7 +193,7 @@ class TracePlace:
         if self._over:
             self._run, self._over, self._session = "", False, ""
 
-    def _write(self, at: Moment, way: Way, name: str, **fields: Any) -> None:
+    def _write(self, at: Moment, way: Way, name: str, **fields: object) -> None:
         self._run = self._run or self._trace.next_run()
         self._trace.write(at, way, name, run=self._run, session=self._session, evse=self._evse_id, **fields)
 

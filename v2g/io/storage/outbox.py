@@ -402,7 +402,7 @@ class Outbox:
     def _name(self, boot: int, seq: int) -> bytes:
         return f"{self._ev}/{boot}/{seq}".encode()
 
-    def _delete(self, state: OutboxState, row: Sequence[Any]) -> None:
+    def _delete(self, state: OutboxState, row: Sequence[object]) -> None:
         if self._db.execute("DELETE FROM outbox WHERE boot = ? AND seq = ?", row[:2]).rowcount != 1:
             raise Damage("a record is not at its place")
         state.bytes -= len(row[2]) if isinstance(row[2], bytes | str) else 0
@@ -447,7 +447,7 @@ class Outbox:
             values.append(priority)
         while True:
             rows: list[OutboxRow] = []
-            damaged: list[Sequence[Any]] = []
+            damaged: list[Sequence[object]] = []
             size = 0
             for found in self._db.execute(f"{query} ORDER BY boot, seq LIMIT ?", (*values, limit)):
                 body = self._body(found)

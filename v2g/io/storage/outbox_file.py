@@ -127,7 +127,7 @@ def _state_sum(body: bytes) -> bytes:
     return hashlib.blake2b(b"state/" + body, digest_size=8).digest()
 
 
-def _state_of(body: Any, checked: Any) -> OutboxState | None:
+def _state_of(body: object, checked: object) -> OutboxState | None:
     """Return the state in a row, None if it is damaged, or something else."""
     if not isinstance(body, bytes) or checked != _state_sum(body):
         return None

@@ -7,7 +7,7 @@ mechanism, are removed in 4.0. The numbers below are those of its headers.
 
 import functools
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -82,7 +82,7 @@ class KeyProvider:
         self._lib = lib
         self._alive: dict[int, Pointer] = {}  # by address: handles that C holds
         self._wanted: dict[int, HeldKey] = {}
-        self._keep: list[Any] = []  # read by C as long as the process lives
+        self._keep: list[object] = []  # read by C as long as the process lives
         ffi, crypto = lib.ffi, lib.crypto
         self.context: Pointer = lib.own(crypto.OSSL_LIB_CTX_new(), crypto.OSSL_LIB_CTX_free)
         tables = self._tables()
@@ -275,7 +275,7 @@ class KeyProvider:
             }
         )
 
-    def _dispatch(self, functions: dict[int, tuple[str, Callable[..., Any]]]) -> Pointer:
+    def _dispatch(self, functions: dict[int, tuple[str, Callable[..., object]]]) -> Pointer:
         ffi = self._lib.ffi
         table = ffi.new("OSSL_DISPATCH[]", len(functions) + 1)
         for entry, (number, (signature, function)) in zip(table, functions.items(), strict=False):
@@ -284,7 +284,7 @@ class KeyProvider:
         self._keep.append(table)
         return table
 
-    def _callback(self, signature: str, function: Callable[..., Any]) -> Pointer:
+    def _callback(self, signature: str, function: Callable[..., object]) -> Pointer:
         made = self._lib.ffi.callback(signature, function)  # after an exception it returns 0 or NULL
         self._keep.append(made)
         return made
