@@ -260,16 +260,9 @@ def permitted_power(
             & (there.to_ms.is_(None) | (there.to_ms >= begin_ms - 2 * MARGIN_MS))
         )
     )
+    columns = [name for name in LimitInForce.__struct_fields__ if name != "steps"]
     found = [
-        LimitInForce(
-            evse_id=row.evse_id,
-            purpose=row.purpose,
-            transaction_id=row.transaction_id,
-            from_ms=row.from_ms,
-            to_ms=row.to_ms,
-            whole=row.whole,
-            steps=typed_json.decode(row.steps, Steps),
-        )
+        LimitInForce(**{name: getattr(row, name) for name in columns}, steps=typed_json.decode(row.steps, Steps))
         for row in rows
     ]
     return permitted(found, transaction.evse_id or 0, transaction.transaction_id, span) if found else ((), ())

@@ -34,8 +34,9 @@ from v2g.energy.settlement.signed_prices import other_terms, tariff_digest
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, VerificationError
 
-_OF_ANOTHER: Final[tuple[Reason, ...]] = ("times", "evse", "token", "contract")
-"""Where a journal does not fit the transaction of another EVSE; at one whose name is known only the first two."""
+_OF_ANOTHER: Final[tuple[Reason, ...]] = ("times", "evse", "token", "contract", "registers")
+"""Where a journal does not fit another transaction: one whose end is not known, or, all but the last, one at another
+EVSE; of an EVSE whose name is known the first two."""
 _SLACK_MS: Final = 2_000
 """By so much the time of a meter value may differ from the journal's, ms: a clock may be set by less than a second."""
 
@@ -200,8 +201,11 @@ def _of_transactions(case: _Case) -> BookingJudgement:
             return BookingJudgement(each.transaction_id, None)
         if failed[1].reason == "repeated":  # with what it contradicts, the ledger says
             failed = failed[0], None
-        elif failed[1].reason in _OF_ANOTHER[: 2 if each.evse_id else 4]:  # its own may not have arrived
-            failed = failed[0], msgspec.structs.replace(failed[1], missing=True)
+        elif (
+            failed[1].reason
+            in _OF_ANOTHER[: None if each.ended_ms is None or not each.over else 2 if each.evse_id else 4]
+        ):
+            failed = failed[0], msgspec.structs.replace(failed[1], missing=True)  # its own may not have arrived
         if best is None or failed[0] > best[0]:
             best = failed[0], BookingJudgement(each.transaction_id, failed[1])
     if best is not None:

@@ -517,7 +517,7 @@ def values(*given: tuple[float, float], over: bool = True, export: int | None = 
     return SeenTransaction(
         transaction_id="tx-1",
         started_ms=BEGIN_MS,
-        ended_ms=None,
+        ended_ms=BEGIN_MS + 100_000 if over else None,
         over=over,
         evse=1,
         evse_id="",
@@ -634,3 +634,40 @@ def test_a_journal_beyond_the_limits_that_its_station_had_accepted_is_held(hones
     assert (finding.reason, finding.missing) == ("limits", False)
     assert f"the {name} register rises" in finding.detail
     assert f"limits of up to {least_w[way] // 2} W permitted" in finding.detail
+
+
+@pytest.mark.requirement("R195")
+@pytest.mark.parametrize("ended_ms", [None, BEGIN_MS + 86_400_000])
+@pytest.mark.parametrize("over", [False, True])
+@pytest.mark.parametrize("reason", ["token", "registers"])
+def test_beside_a_transaction_whose_end_is_not_known_a_journal_waits_for_its_own(
+    honest: Story, reason: str, over: bool, ended_ms: int | None
+) -> None:
+    """One before it began with other registers, and perhaps with another contract; it goes on, or its end was lost."""
+    before = transaction(honest, evse_id=EVSE_ID, ended_ms=ended_ms, over=over, started_ms=BEGIN_MS - 7_200_000)
+    if reason == "token":
+        before = replace(before, id_token="DEV2GC00000002")
+    first = honest.readings[0]
+    before = replace(before, readings=(Reading(BEGIN_MS - 3_600_000, first.import_mwh + 70_000_000, 0),))
+    finding = found(honest, evidence(honest, before))
+    assert (finding.reason, finding.missing) == (reason, not over or ended_ms is None)
+    assert judged(honest, evidence(honest, before, transaction(honest))) == BookingJudgement("tx-1", None)
+
+
+@pytest.mark.requirement("R195")
+@pytest.mark.parametrize(
+    ("name", "changes", "reason", "missing"),
+    [
+        (EVSE_ID, {"started_ms": BEGIN_MS + 3_600_000}, "times", True),
+        ("DE*V2G*E2", {}, "evse", True),
+        (EVSE_ID, {"id_token": "DEV2GC00000002"}, "token", False),
+        ("", {"id_token": "DEV2GC00000002"}, "token", True),
+        ("", {"readings": (Reading(BEGIN_MS, 1, 0),)}, "registers", False),
+    ],
+)
+def test_beside_one_that_has_ended_it_waits_for_its_own_if_that_may_be_at_another_evse(
+    honest: Story, name: str, changes: dict[str, Any], reason: str, missing: bool
+) -> None:
+    other = replace(transaction(honest, evse_id=name, ended_ms=BEGIN_MS + 86_400_000), **changes)
+    finding = found(honest, evidence(honest, other))
+    assert (finding.reason, finding.missing) == (reason, missing)
