@@ -1,6 +1,7 @@
 """Days of sessions by several stations, true ones and lies of every kind, with the signed journals of some."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -49,15 +50,22 @@ LIES: Final[dict[str, tuple[frozenset[Reason], frozenset[Reason]]]] = {
     "falls": (_TWICE | {"fall"}, _MOVED),
     "swap": (frozenset({"begin", "fall"}), _MOVED),
     "currency": (frozenset(), frozenset({"superseded", "prices", "times", "registers"})),
+    "jump": (frozenset({"begin"}), frozenset()),
+    "cut": (frozenset({"end"}), frozenset()),
 }
-"""Why the transaction of each kind of lie is held, and its journal; none: it is true."""
+"""Why the transaction of each kind of lie is held, and its journal; none: it is true.
+
+A `jump` follows another lie that is held. Of one that is `cut` the end is lost, though energy flowed: that is no lie of
+its station, but nobody knows what to book.
+"""
 
 
 @dataclass(frozen=True)
 class StationReport:
     """A session as its station reports it: by OCPP, and by a journal if it has one.
 
-    `kind` is that of a lie, `truth` the true session that it is about; `reported`: by OCPP, too.
+    `kind` is that of a lie, `truth` the true session that it is about; `reported`: by OCPP, too. `bundle`: what its
+    charger makes of its journal for others.
     """
 
     name: str
@@ -67,6 +75,7 @@ class StationReport:
     readings: tuple[Registers, ...] = field(repr=False)
     story: Story | None = field(default=None, repr=False)
     session: str = ""
+    bundle: Mapping[str, bytes] | None = field(default=None, repr=False)
     kind: str = ""
     truth: str = ""
     reported: bool = True
@@ -193,6 +202,10 @@ class Days:
         self._number += 1
         name = f"{self._number:04x}"
         kind = self._kinds.pop() if chance.random() < 0.7 else ""
+        if kind == "cut":
+            begin_ms, kind = self._cut(name, place, contract, begin_ms), ""
+            self._number += 1
+            name = f"{self._number:04x}"
         plain = kind in ("omits", "currency") or chance.randrange(100) >= self._journals
         power_w, feeds_back = chance.randrange(2_000, 11_000), not plain and chance.random() < 0.3
         true = self._session(name, place, contract, begin_ms, minutes * MINUTE, power_w, feeds_back=feeds_back)
@@ -202,11 +215,19 @@ class Days:
         last = true.readings[-1]
         self._free[place] = self._drivers[contract] = last.utc_ms
         self._registers[place] = last.import_mwh, last.export_mwh
-        if kind:
-            lie = self._lie(kind, true, self._registers[place])
+        for each in ("power", "jump") if kind == "jump" else (kind,) if kind else ():
+            lie = self._lie(each, true, self._registers[place])
             self._report(lie)
             if (lie.station, lie.evse) == place and lie.readings[-1].utc_ms > last.utc_ms and kind != "ahead":
                 self._free[place] = lie.readings[-1].utc_ms + HOUR  # no vehicle was there meanwhile
+
+    def _cut(self, name: str, place: tuple[str, int], contract: str, begin_ms: int) -> int:
+        """Add a session of which the second half is never told; return when the next one begins."""
+        whole = self._session(name, place, contract, begin_ms, HOUR, 7_000)
+        self._report(replace(whole, story=None, session="", kind="cut", truth=name))
+        last = whole.readings[-1]
+        self._registers[place] = last.import_mwh, last.export_mwh
+        return last.utc_ms + self._chance.randrange(2, 90) * MINUTE
 
     def _session(
         self,
@@ -239,7 +260,7 @@ class Days:
             made.flow(-9_000, MINUTE)
         made.end()
         story = delivered(made)
-        return StationReport(name, station, evse, contract, story.readings, story, session_id.hex())
+        return StationReport(name, station, evse, contract, story.readings, story, session_id.hex(), made.bundle())
 
     def _lie(self, kind: str, true: StationReport, left: tuple[int, int]) -> StationReport:
         """Return what a station says beside a true session, after which its meter stood at `left`."""
@@ -254,6 +275,12 @@ class Days:
             return replace(
                 self._session(name, place, true.contract, begin_ms, 6 * MINUTE, 3_000_000), kind=kind, truth=true.name
             )
+        if kind == "jump":
+            self._registers[place] = left[0] + 400_000_000, left[1]
+            begin_ms = true.readings[-1].utc_ms + 5 * HOUR
+            jump = self._session(name, place, true.contract, begin_ms, HOUR, 7_000)
+            self._registers[place] = left
+            return replace(jump, story=None, session="", kind=kind, truth=true.name)
         by_ms = {"ahead": 400 * DAY, "overlap": lasts_ms // 2, "again": 0, "elsewhere": 0}.get(
             kind, lasts_ms + 2 * HOUR
         )

@@ -1,26 +1,39 @@
-"""Back ends in processes of their own that can be killed: services, store and sessions, on plain WebSocket.
+"""Back ends in processes of their own that can be killed: services, store and sessions alone, or the whole program.
 
-They are forked from a server that has imported everything, so that one starts in a few milliseconds.
+The former are on plain WebSocket, and forked from a server that has imported everything, so that one starts in a few
+milliseconds. The latter is `v2g csms` with its configuration, on TLS, where stations have passwords.
 """
 
 import asyncio
 import contextlib
+import json
 import multiprocessing
+import ssl
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+import websockets
+from websockets.typing import Subprotocol
 
 from csms.app import open_services
 from csms.background import background
-from csms.config import ApiListener, CsmsConfig, OcppListener, SettlementRules, Trust
+from csms.config import ApiListener, CsmsConfig, OcppListener, SettlementRules, StationEntry, Trust
 from csms.ocpp.server import StationServer
+from pki_tools.tree import PkiTree
+from tests.csms.network import basic
+from tests.csms.program import write_config
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.websocket.server import serve
 
+PASSWORD: Final = "password of a station"
+_PROGRAMS: Final[list[subprocess.Popen[bytes]]] = []
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([__name__])
 
@@ -78,6 +91,69 @@ class BackendProcess:
         self._process.kill()
         self._process.join()
 
+    @staticmethod
+    def connect(port: int, station: str, _pki: PkiTree) -> websockets.connect:
+        """Connect as a station."""
+        url = f"ws://127.0.0.1:{port}/ocpp/{station}"
+        return websockets.connect(url, subprotocols=[Subprotocol("ocpp2.1")], close_timeout=0.1)
+
+
+class BackendProgram:
+    """`v2g csms` as a process, in place of a `BackendProcess`; it knows some stations by their passwords."""
+
+    def __init__(
+        self, folder: Path, store_url: str, root: Path, bus_url: str = "", port: int = 0, *, pki: PkiTree,
+        stations: tuple[str, ...], **changes: Any,
+    ) -> None:  # fmt: skip
+        server = {"certificate": pki.path("csms/server/chain.pem"), "key": pki.path("csms/server/leaf.key")}
+        config = msgspec.structs.replace(
+            config_of(folder, store_url, root, bus_url),
+            ocpp=OcppListener(port=port, security_profile=2, call_timeout_s=5.0, **server),
+            api=ApiListener(port=0, **server),
+            stations=tuple(StationEntry(id=each, password=PASSWORD) for each in stations),
+            **changes,
+        )
+        folder.mkdir(exist_ok=True)
+        events, self._log = folder / "events.jsonl", folder / "log"
+        events.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "v2g_cli", "csms", "--config", str(write_config(folder / "csms.yaml", config))]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen([*command, "--events", str(events)], stdout=log, stderr=log)
+        _PROGRAMS.append(self._process)
+        self.port: int = self._wait_for(events, "ready")["ocpp_port"]
+
+    def _wait_for(self, events: Path, name: str) -> dict[str, Any]:
+        until = time.monotonic() + 600
+        while time.monotonic() < until:
+            self._check()
+            for line in events.read_bytes().split(b"\n")[:-1] if events.exists() else ():
+                if (found := json.loads(line))["name"] == name:
+                    data: dict[str, Any] = found["data"]
+                    return data
+            time.sleep(0.01)
+        raise AssertionError(f"no event {name}")
+
+    def _check(self) -> None:
+        ended = self._process.poll()
+        assert ended is None, f"the back end has ended by itself: {ended}\n{self._log.read_text()[-4000:]}"
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._check()
+        self._process.kill()
+        self._process.wait()
+
+    @staticmethod
+    def connect(port: int, station: str, pki: PkiTree) -> websockets.connect:
+        """Connect as a station."""
+        return websockets.connect(
+            f"wss://127.0.0.1:{port}/ocpp/{station}",
+            subprotocols=[Subprotocol("ocpp2.1")],
+            ssl=ssl.create_default_context(cafile=str(pki.path("csms/root.pem"))),
+            additional_headers=basic(station, PASSWORD),
+            close_timeout=0.1,
+        )
+
 
 @contextlib.contextmanager
 def no_survivors() -> Iterator[None]:
@@ -88,3 +164,7 @@ def no_survivors() -> Iterator[None]:
         for process in multiprocessing.active_children():
             process.kill()
             process.join()
+        while _PROGRAMS:
+            program = _PROGRAMS.pop()
+            program.kill()
+            program.wait()

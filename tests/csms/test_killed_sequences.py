@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from typing import Any
 import msgspec
 import pytest
 import websockets
-from websockets.typing import Subprotocol
 
 from csms.booking import held, ledger
 from csms.booking import store as reviews
@@ -35,12 +34,15 @@ from csms.stations.store import touch
 from csms.tokens import store as tokens
 from csms.tokens.rules import Terms, Token
 from pki_tools.tree import PkiTree
+from tests.csms.databases import Databases
 from tests.csms.days import HOUR, LIES, Days, StationReport, World
 from tests.csms.db.books import KEY
-from tests.csms.killable import BackendProcess, no_survivors
+from tests.csms.killable import BackendProcess, BackendProgram, no_survivors
 from tests.csms.settlement.journals import booted, delivery
 from tests.csms.settlement.witness import send
-from v2g.energy.settlement.bookkeeping import Posting
+from tests.kills import MANY
+from v2g.energy.settlement.bookkeeping import Posting, posting_of
+from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import LineCorrected, TariffSet
 from v2g.io.runtime.clock import ClockConfig
@@ -49,7 +51,7 @@ from v2g.pki.keys import save_secret
 
 pytestmark = pytest.mark.requirement("R195")
 
-ALONE = ("power", "ahead", "swap")
+ALONE = ("power", "ahead", "swap", "jump", "cut")
 """Lies that show by themselves."""
 ROOTS = "mo/root.pem", "v2g/root.pem"
 Message = tuple[str, dict[str, Any]]
@@ -65,7 +67,8 @@ def transaction_of(report: StationReport) -> Iterator[Message]:
     """Yield the events of a session's transaction, as of a station that was offline."""
     last = len(report.readings) - 1
     chosen = [each for place, each in enumerate(report.readings) if place % 2 == 0 or place == last]
-    for number, reading in enumerate(chosen):
+    told = chosen[: 1 + len(chosen) // 2] if report.kind == "cut" else chosen
+    for number, reading in enumerate(told):
         at = format_time(reading.utc_ms)
         registers = (("Import", reading.import_mwh), ("Export", reading.export_mwh))
         values = [{"value": mwh / 1000, "measurand": f"Energy.Active.{way}.Register"} for way, mwh in registers]
@@ -110,13 +113,13 @@ class TellingStation:
         self,
         name: str,
         report: Sequence[StationReport],
-        ports: Sequence[int],
+        connect: Callable[[str], websockets.connect],
         chance: random.Random,
         filed: Sequence[StationReport] = (),
     ) -> None:
         self.name = name
         self.answered = 0
-        self._ports, self._chance = ports, chance
+        self._connect, self._chance = connect, chance
         self._messages: list[Message] = []
         for each in report:
             parts = [list(transaction_of(each))] if each.reported else []
@@ -130,9 +133,8 @@ class TellingStation:
     async def run(self) -> None:
         """Tell all."""
         while self.answered < len(self._messages):
-            url = f"ws://127.0.0.1:{self._chance.choice(self._ports)}/ocpp/{self.name}"
             with contextlib.suppress(OSError, websockets.WebSocketException):
-                async with websockets.connect(url, subprotocols=[Subprotocol("ocpp2.1")], close_timeout=0.1) as socket:
+                async with self._connect(self.name) as socket:
                     await booted(socket)
                     for number in range(self.answered, len(self._messages)):
                         await self._ask(socket, str(number), *self._messages[number])
@@ -169,7 +171,7 @@ def prepare(store: Store, world: World) -> None:
         assert store.do(ledger.exchange, fact, each.at_ms) is None
 
 
-def check(store: Store, world: World) -> Counter[str]:
+def check(store: Store, world: World, anchors: Sequence[bytes]) -> Counter[str]:
     """Compare what is booked with what was delivered; return how many sessions of each kind there were."""
     true = {(each.station, each.name) for each in world.all() if not each.kind}
     true |= {(each.station, "") for each in world.exchanges}
@@ -214,6 +216,11 @@ def check(store: Store, world: World) -> Counter[str]:
                 ((_, _, posting),) = posted
                 right = settle_journal(b"".join(report.story.lines), report.session).posting
                 assert sorted(posting.entries, key=repr) == sorted(right.entries, key=repr)
+                assert report.bundle is not None
+                proved = verify_bundle(report.bundle, anchors=anchors)
+                assert posting_of(proved.settlement).entries == right.entries, "its bundle says what is booked"
+                lines = store.do(records.journal_lines, report.station, report.session)
+                assert report.bundle[JOURNAL] == b"".join(lines)
                 owed.update(_owed(posting))
     counted = Counter[str]()
     for each in store.do(reports.sums, "station", UTC):
@@ -244,19 +251,31 @@ def correct(store: Store, report: StationReport, now_ms: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "count", "kills"),
-    [(1, 8, 2), *(pytest.param(each, 40, 12, marks=pytest.mark.long) for each in range(2, 42))],
+    ("seed", "count", "kills", "backend", "database"),
+    [
+        (1, 8, 2, BackendProcess, "postgresql"),
+        *(
+            pytest.param(
+                each, 40, 12, BackendProgram, "sqlite" if each % 4 == 3 else "postgresql", marks=pytest.mark.long
+            )
+            for each in range(2, 2 + MANY // 25)
+        ),
+    ],
 )
 async def test_what_is_booked_is_what_happened_though_nodes_are_killed(
-    postgresql_databases: Any, redis_url: str, tmp_path: Path, pki: PkiTree, seed: int, count: int, kills: int
-) -> None:
-    chance, store_url = random.Random(seed), postgresql_databases.create()
+    request: pytest.FixtureRequest, redis_url: str, tmp_path: Path, pki: PkiTree, seed: int, count: int, kills: int,
+    backend: type[BackendProcess | BackendProgram], database: str,
+) -> None:  # fmt: skip
+    """The long ones, one for each 25 of `V2G_KILLS`, run the programs: in every fourth two on one file of SQLite."""
+    databases: Databases = request.getfixturevalue(f"{database}_databases")
+    chance, store_url = random.Random(seed), databases.create()
     world = Days(pki, seed, count).world
     save_secret(tmp_path / "store.key", b"7" * 64)
     clock = ClockConfig(origin_monotonic=time.monotonic(), origin_utc_ms=world.end_ms)
     start = partial(
-        BackendProcess, store_url=store_url, root=pki.path("mo/root.pem"), bus_url=redis_url, clock=clock,
+        backend, store_url=store_url, root=pki.path("mo/root.pem"), bus_url=redis_url, clock=clock,
         settlement=SettlementRules(unsigned_feed_in=True), trust=Trust(roots=tuple(map(pki.path, ROOTS))),
+        **({} if backend is BackendProcess else {"pki": pki, "stations": tuple(world.reports)}),
     )  # fmt: skip
     with contextlib.closing(Store(store_url)) as store:
         prepare(store, world)
@@ -265,9 +284,13 @@ async def test_what_is_booked_is_what_happened_though_nodes_are_killed(
         filed = [
             next(each for each in world.all() if each.session and bool(each.kind) == lies) for lies in (False, True)
         ]
+
+        def connect(name: str) -> websockets.connect:
+            return backend.connect(chances[name].choice(ports), name, pki)
+
+        chances = {name: random.Random(f"{seed} {name}") for name in world.reports}
         stations = [
-            TellingStation(name, report, ports, random.Random(f"{seed} {name}"), filed)
-            for name, report in world.reports.items()
+            TellingStation(name, report, connect, chances[name], filed) for name, report in world.reports.items()
         ]
         running = [asyncio.create_task(each.run()) for each in stations]
         for _ in range(kills):
@@ -286,20 +309,25 @@ async def test_what_is_booked_is_what_happened_though_nodes_are_killed(
             path = tmp_path / "0/data/journals" / each.station / f"{each.session}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"".join(each.story.lines))
+        nodes = [await asyncio.to_thread(start, tmp_path / "0", port=ports[0])]
+        while not all(store.do(reviews.get, each.station, each.session) for each in filed):
+            await asyncio.sleep(0.01)
+        nodes[0].kill()
         clock = msgspec.structs.replace(clock, origin_utc_ms=world.end_ms + 2 * HOUR)  # no more is waited for
         nodes = [
             await asyncio.to_thread(start, tmp_path / str(n), port=port, clock=clock) for n, port in enumerate(ports)
         ]
         for station in stations:
             await station.repeat()
+        cut = [(each.station, each.name) for each in world.all() if each.kind == "cut"]  # the next one ends it
         async with asyncio.timeout(300):
-            while store.do(reviews.waiting):
+            while store.do(reviews.waiting) or any(store.do(held.find, *each) is None for each in cut):
                 await asyncio.sleep(0.1)
-        assert check(store, world)["true"] == count
+        assert check(store, world, pki.anchors("v2g", "mo"))["true"] == count
         (true, false) = filed
         correct(store, true, world.end_ms)
         corrected = store.do(books.sums)
         for report in (true, false):
-            await TellingStation(report.station, [report], ports, chance).run()
+            await TellingStation(report.station, [report], connect, chance).run()
         assert store.do(books.sums) == corrected
         assert len(store.do(books.of_session, true.station, true.session)) == 3
