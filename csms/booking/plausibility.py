@@ -576,7 +576,7 @@ def judge_limits(
     if not limits or not points:
         return
     slack = (LEAST_MWH + resolution_mwh) * 360_000 + rating_w * _PERCENT * _RENEWED_MS
-    steps = [(min(points[0][0], permitted[0][0]), rating_w), *((at, min(each, rating_w)) for at, each in permitted)]
+    steps = [(0, rating_w), *((at, min(each, rating_w)) for at, each in permitted)]
     worst, total, begin = (0, points[0], points[0]), 0, points[0]
     place = 0
     for before, after in itertools.pairwise(points):

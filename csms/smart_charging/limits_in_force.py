@@ -78,7 +78,6 @@ def steps_of(profile: ChargingProfile) -> Steps:
     schedule = profile.charging_schedule[0]
     sure = (
         profile.charging_profile_kind == "Absolute"
-        and schedule.start_schedule is not None
         and len(profile.charging_schedule) == 1
         and not schedule.use_local_time
         and not schedule.randomized_delay

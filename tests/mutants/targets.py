@@ -392,7 +392,12 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_unsure: continue -> pass": "an event that is not offline is its own earliest and latest time",
         "_of_events: reused and conflict.seq_no == transaction.started_seq -> conflict.seq_no == "
         "transaction.started_seq": "the second condition implies the first",
+        "_other_than: 0 -> 1 #3": "no register that counts on stood below 1 mWh",
         "_other_than: 0 -> 1 #5": "1 ms of idle time permits no mWh, either",
+        "judge_usage: 0 -> 1 #2": "the last time is one of theirs",
+        "judge_limits: 0 -> 1 #2": "it counts up to the first limit, whenever it begins",
+        "judge_limits: 0 -> 1 #3": "1/360,000 of a mWh is less than the slack",
+        "judge_limits: 0 -> 1 #16": "1/360,000 of a mWh is as none",
         "judge_usage: True -> False": "all have two items by their types",
         "_series: each.phase and each.unit in ENERGY_UNITS and (each.location in ('', OUTLET)) -> "
         "each.unit in ENERGY_UNITS and each.location in ('', OUTLET)": "those without a phase are kept anyway",

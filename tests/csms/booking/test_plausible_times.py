@@ -316,6 +316,7 @@ def test_without_a_transaction_before_nothing_is_known_of_between() -> None:
         (None, (START - 90 * MINUTE, 950_000), 37_291, "950 Wh after tx-2"),  # an hour and a half
         (START - HOUR, None, 13_041, "900 Wh before it"),  # as long as it was there
         (START - 2 * HOUR, (START - HOUR, 700_000), 941, "900 Wh before it"),  # a liar's register shows less
+        (START - HOUR, (START - HOUR, 900_000), 941, "900 Wh before it"),
     ],
 )
 def test_after_one_that_is_held_a_begin_is_at_most_what_may_have_flowed(
@@ -378,6 +379,20 @@ def test_a_reading_of_before_the_transaction_before_is_left_out() -> None:
 
 def test_what_a_meter_showed_first_and_last_is_kept() -> None:
     assert (judged(begun(), ended()).imports, judged(begun(), ended()).exports) == ((1_000_000, 1_100_000), None)
+
+
+def test_each_register_is_held_to_the_limits_of_its_direction() -> None:
+    """Of 22 kW 5 s and 10 % are 33.6 Wh, and 1 Wh is rounded."""
+    for way, name, measurand in ((0, "import", IMPORT_REGISTER), (1, "export", EXPORT_REGISTER)):
+        first = reading(START, 1000, measurand, "Transaction.Begin")
+        for limit_w, taken_wh, found in ((10_000, 11_034.6, []), (10_000, 11_034.7, [name]), (None, 22_000, [])):
+            limits: list[tuple[tuple[int, int], ...]] = [(), ()]
+            limits[way] = () if limit_w is None else ((START - 1, limit_w),)
+            about = knowing(permitted=(limits[0], limits[1]))
+            last = reading(START + HOUR, 1000 + taken_wh, measurand, "Transaction.End")
+            whole = judged(heard(0, "Started", START, first), heard(1, "Ended", START + HOUR, last), about=about)
+            told = [detail for reason, detail in details(whole) if reason == "limits"]
+            assert [each.split()[1] for each in told] == found, (name, limit_w, taken_wh)
 
 
 def test_a_higher_begin_is_told_and_stays() -> None:

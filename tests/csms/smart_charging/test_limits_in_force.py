@@ -63,6 +63,13 @@ def test_what_a_profile_permits_over_time() -> None:
     assert steps_of(valid) == ((NOON + MINUTE, 7_000, MOST_W), (NOON + HOUR, None, None))
     amperes = profile((0, 10.0), charging_rate_unit="A")
     assert steps_of(amperes) == ((NOON, 7_590, MOST_W),), "at 253 V on three phases"
+    until = {"duration": 60, "valid_to": format_time(NOON + HOUR), "valid_from": format_time(NOON - HOUR)}
+    assert steps_of(profile((0, 11_000.0), (60, 7_000.0), **until)) == (
+        (NOON, 11_000, MOST_W), (NOON + MINUTE, None, None)
+    )  # fmt: skip
+    ends = profile((0, 11_000.0), duration=7200, valid_to=format_time(NOON + HOUR))
+    assert steps_of(ends)[-1] == (NOON + HOUR, None, None)
+    assert steps_of(profile((0, -5.0), (60, 2e7))) == ((NOON, 0, MOST_W), (NOON + MINUTE, MOST_W, MOST_W))
     assert steps_of(profile((0, None))) == ((NOON, MOST_W, MOST_W),)
 
 
@@ -76,6 +83,13 @@ def test_what_a_profile_permits_over_time() -> None:
 )  # fmt: skip
 def test_what_depends_on_more_than_time_is_no_limit(more: dict[str, Any]) -> None:
     assert steps_of(profile((0, 5_000.0), **more)) == ((0, MOST_W, MOST_W),)
+
+
+def test_a_profile_of_several_schedules_or_without_a_begin_is_no_limit() -> None:
+    """The vehicle chooses one of them; it begins as its transaction does."""
+    (schedule,) = profile((0, 5_000.0)).charging_schedule
+    for schedules in ((schedule, schedule), (msgspec.structs.replace(schedule, start_schedule=None),)):
+        assert steps_of(profile((0, 5_000.0), charging_schedule=schedules)) == ((0, MOST_W, MOST_W),)
 
 
 @pytest.mark.parametrize(
@@ -147,12 +161,15 @@ def test_the_lowest_of_station_and_transaction_counts_and_the_highest_level_of_e
 
 def test_where_something_is_unknown_there_is_no_limit() -> None:
     assert at([held(4_000, whole=False)], NOON) == MOST_W
-    assert at([held(4_000), held(5_000, purpose="PriorityCharging")], NOON) == MOST_W
+    assert at([held(4_000, whole=False), held(3_000, purpose="TxDefaultProfile")], NOON) == MOST_W
+    for raising in ("PriorityCharging", "LocalGeneration"):
+        assert at([held(4_000), held(5_000, purpose=raising)], NOON) == MOST_W
     assert at([held(4_000), held(MOST_W)], NOON) == MOST_W
     assert at([held(4_000), held(None)], NOON) == 4_000, "the other one is over"
 
 
 def test_a_limit_counts_a_while_before_and_after() -> None:
+    assert MARGIN_MS == 120_000
     limits = [held(30_000, to_ms=NOON + HOUR), held(4_000, NOON + HOUR, NOON + 80 * MINUTE)]
     lower_ms, open_ms = NOON + HOUR + MARGIN_MS, NOON + 80 * MINUTE - MARGIN_MS
     for at_ms, most_w in ((NOON, 30_000), (lower_ms - 1, 30_000), (lower_ms, 4_000), (open_ms - 1, 4_000),
@@ -170,9 +187,62 @@ def test_a_register_that_rises_by_more_is_named_with_the_limit() -> None:
         "up to 10000 W permitted"
     )
     assert list(judge_limits("import", points, [], RATED_W)) == []
-    assert list(judge_limits("import", [], [(0, 1)], RATED_W)) == [], "a transaction without readings"
+    for too_few in ([], points[:1]):
+        assert list(judge_limits("import", too_few, [(0, 1)], RATED_W)) == [], "a transaction without two readings"
     assert list(judge_limits("import", points, permitted([held(41_000)], 1, "t", SPAN)[0], RATED_W)) == []
     assert list(judge_limits("export", points, open_, RATED_W)) == [], "nothing limits that"
+
+
+@pytest.mark.parametrize(
+    ("limits", "most_mwh"),
+    [
+        # 10 kW for half an hour, then 4 kW: 7 kWh, and 10 % of them; a coarse register may show 1 kWh less at first
+        ([(NOON - HOUR, 10_000), (NOON + HOUR // 2, 4_000)], 7_700_000),
+        ([(NOON - HOUR, 4_000), (NOON - HOUR // 2, 10_000), (NOON + HOUR // 2, 4_000)], 7_700_000),
+        ([(NOON - HOUR, 4_000), (NOON + HOUR, 10_000)], 4_400_000),
+        ([(NOON, 4_000), (NOON + HOUR, 30_000)], 4_400_000),
+        ([(NOON - HOUR, 4_000), (NOON + 2 * HOUR, 10_000)], 4_400_000),
+        ([(NOON + HOUR // 2, 4_000)], 29_700_000),  # as much as it can before the first one
+        ([(NOON - HOUR, 4_000), (NOON + HOUR // 2, MOST_W)], 29_700_000),  # or after the last one
+    ],
+)
+@pytest.mark.parametrize("resolution_mwh", [0, 1_000_000])
+def test_between_two_readings_all_limits_count_by_their_time(
+    limits: list[tuple[int, int]], most_mwh: int, resolution_mwh: int
+) -> None:
+    slack_mwh = 1_000 + resolution_mwh + 76_388  # rounded, and 5 s of 50 kW and 10 %
+    for begin_mwh, more_mwh, count in ((0, 0, 0), (0, 1, 1), (7_000_000, 0, 0), (7_000_000, 1, 1)):
+        points = [(NOON, begin_mwh), (NOON + HOUR, begin_mwh + most_mwh + slack_mwh + more_mwh)]
+        found = list(judge_limits("import", points, limits, RATED_W, resolution_mwh))
+        assert len(found) == count, (more_mwh, found)
+        for each in found:
+            assert f"up to {max(w for at_ms, w in limits if at_ms < NOON + HOUR and w < RATED_W)} W" in each.detail
+
+
+def test_the_part_that_exceeds_limits_most_is_named() -> None:
+    """One that exceeds them a little and one more; what is drawn less afterwards does not make up for it."""
+    limits, kwh = [(NOON - HOUR, 10_000)], 1_000_000
+    values = [0, 12 * kwh, 12 * kwh, 26 * kwh, 41 * kwh, 41 * kwh, 53 * kwh, 53 * kwh]
+    points = [(NOON + number * HOUR, each) for number, each in enumerate(values)]
+    (found,) = judge_limits("import", points, limits, RATED_W)
+    assert found.detail == (
+        f"the import register rises from 12000 to 41000 Wh in 7200 s, at {NOON + 4 * HOUR} ms: 7000 Wh more than limits"
+        " of up to 10000 W permitted"
+    )
+
+
+def test_the_slack_itself_is_permitted() -> None:
+    for more_mwh, count in ((0, 0), (1, 1)):
+        points = [(NOON, 0), (NOON + HOUR, 4_400_000 + 1_000 + 55_000 + more_mwh)]  # 5 s of 36 kW and 10 %
+        assert len(list(judge_limits("import", points, [(NOON, 4_000)], 36_000))) == count
+
+
+def test_a_limit_of_all_that_an_evse_can_is_none() -> None:
+    """More than its rating is another finding."""
+    points = [(NOON, 0), (NOON + HOUR, 90_000_000)]
+    assert list(judge_limits("import", points, [(NOON, RATED_W)], RATED_W)) == []
+    (found,) = judge_limits("import", points, [(NOON, RATED_W - 1)], RATED_W)
+    assert "up to 49999 W" in found.detail
 
 
 TOGETHER = ("ChargingStationMaxProfile",), ("TxProfile", "TxDefaultProfile"), ("ExportSignal",)
