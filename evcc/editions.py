@@ -19,5 +19,5 @@ _CLASSES: Final[Mapping[EditionName, tuple[str, str]]] = {
 def edition(name: EditionName) -> Edition:
     """Return an edition; the messages of the others need not be loaded."""
     module, kind = _CLASSES[name]
-    found: Edition = getattr(import_module(module), kind)()
-    return found
+    loaded: Edition = getattr(import_module(module), kind)()
+    return loaded

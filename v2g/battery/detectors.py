@@ -83,21 +83,21 @@ def step(
     same time shows is dated a millisecond later: an end follows its beginning.
     """
     data, new = _data.step(settings.data, state.data, sample)
-    found, states = list(new), {"data": data}  # type: list[Finding], dict[str, object]
+    findings, states = list(new), {"data": data}  # type: list[Finding], dict[str, object]
     plausible = _data.plausible(sample)
     trusted = _data.trusted(data, plausible)
-    for name, each in _STEPS.items():
+    for name, detect in _STEPS.items():
         if name in which:
             seen = plausible if name in UNFILTERED else trusted
             if name == "twin":
-                each = partial(_twin.step, sized=_health.sized(settings.health, state.health))
-            states[name], new = each(getattr(settings, name), getattr(state, name), seen)
-            found += new
+                detect = partial(_twin.step, sized=_health.sized(settings.health, state.health))
+            states[name], new = detect(getattr(settings, name), getattr(state, name), seen)
+            findings += new
     if sample.at_ms == state.data.at_ms:
-        found = [msgspec.structs.replace(each, at_ms=sample.at_ms + 1) for each in found]
-    return msgspec.structs.replace(state, **states), tuple(found)
+        findings = [msgspec.structs.replace(each, at_ms=sample.at_ms + 1) for each in findings]
+    return msgspec.structs.replace(state, **states), tuple(findings)
 
 
 def estimates(state: DetectorState) -> dict[str, float]:
     """Return what all estimators know, by name; what they do not know yet is not there."""
-    return {name: value for key, each in _ESTIMATES.items() for name, value in each(getattr(state, key)).items()}
+    return {name: value for key, known in _ESTIMATES.items() for name, value in known(getattr(state, key)).items()}
