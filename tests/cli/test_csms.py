@@ -26,7 +26,6 @@ from csms.fleets.store import FleetPoint
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Needs
 from csms.transactions import store as transactions
-from tests.battery.warm_days import DAY_MS, days
 from tests.cli.csms import Cli, boot, cli, run
 from tests.csms.api_support import T0 as TODAY
 from tests.csms.conftest import Start, start
@@ -36,11 +35,7 @@ from v2g.energy.grid_signal import SignalSlot
 from v2g.energy.settlement.records import SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.errors import ConfigError, RefusedError
-from v2g.io.runtime.clock import Clock
 from v2g.telemetry import signals
-from v2g.telemetry.delivery import encode_delivery
-from v2g.telemetry.mapping import normalised
-from v2g.telemetry.signals import Record, encode_record
 from v2g_cli.csms.client import LOST, Access, CsmsClient, find_access
 from v2g_cli.passwords import parse_passwords, read_passwords
 
@@ -670,35 +665,6 @@ async def test_vehicles_are_listed_exported_and_erased(cli: Cli, tmp_path: Path)
     assert (await cli("export", "EV-1", str(tmp_path / "day.txt")))[0] != 0
     assert (await cli("erase", "EV-1", "--yes", role=Role.DRIVER))[0] == 0
     assert await cli.records("vehicles") == []
-
-
-@pytest.mark.long
-@pytest.mark.requirement("R118")
-async def test_a_shifted_temperature_profile_is_named_by_exit_code(cli: Cli) -> None:
-    begin_ms = Clock().utc_ms() // DAY_MS * DAY_MS - 23 * DAY_MS
-    for ev, warm_module_k in (("EV-2", 0.0), ("EV-1", 6.0)):
-        simulated = days(1, reference=20, warm_module_k=warm_module_k).items()
-        found = [
-            Record(
-                ev, 1, seq, begin_ms + at_ms, "parked", keyframe=True, signals=normalised(values),
-                schema="v2g-telemetry/4", trip="1-0", ambient_c=None, charging_w=None,
-            )
-            for seq, (at_ms, values) in enumerate(simulated, 1)
-        ]  # fmt: skip
-        for first in range(0, len(found), 300):
-            body = encode_delivery(encode_record(each) for each in found[first : first + 300])
-            await cli.records("request", "POST", "/telemetry", body.decode())
-    code = 2
-    async with cli.csms.watching():
-        while code > 1:  # until aggregated
-            await asyncio.sleep(0.5)
-            code, output, _ = await cli("profile", "EV-1", "--reference", "20", "--json", role=Role.FLEET)
-    assert (code, json.loads(output)["feature"]) == (1, "module 3")
-    (sound,) = await cli.records("profile", "EV-2", "--reference", "20")
-    assert (sound["shifted"], sound["ev"]) == (False, "EV-2")
-    code, _, errors = await cli("profile", "EV-2", "--reference", "20", "--days", "9")
-    assert code > 1
-    assert "days with temperatures" in errors
 
 
 @pytest.mark.requirement("R125")

@@ -4,7 +4,7 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,18 @@ from csms.config import AlertsConfig
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
 from pki_tools.tree import PkiTree
 from tests.battery.truth import CAPACITY_AH, STEP_S, aged, drive
+from tests.battery.worn import PACK, worn
 from tests.csms.program import Program, write_config
 from tests.csms.support import make_config, provide
 from tests.gateway.gateway import EV, snapshot
 from tests.gateway.program import supervised
 from tests.telemetry.brokers import files, source
 from v2g.battery import data_quality, detectors, health
-from v2g.battery.cell import CELLS, Electrodes, PackModel
 from v2g.io.can import CanConfig
 from v2g_cli.demo.broker import Broker
 
 pytestmark = pytest.mark.e2e
 
-PACK = PackModel("nmc", 150.0, 96)
-NMC = CELLS["nmc"]
 DAY_S = 86_400
 T0_S = (int(time.time()) // DAY_S - 1_800) * DAY_S
 """When what is replayed begins: all of it is past."""
@@ -186,28 +184,10 @@ async def test_health_of_a_pack_that_ages_and_its_forecast_are_within_3_percent(
     assert "soh_low" not in {each["kind"] for each in alerts}
 
 
-def worn(lost: float, first: int, days: int) -> Iterator[Moment]:
-    """Days of a pack that has lost so much lithium: charged and discharged each day."""
-    fresh = NMC.fresh
-    electrodes = Electrodes(fresh.positive, fresh.negative, fresh.lithium - lost)
-    empty, full = NMC.range(electrodes)
-    size_ah = electrodes.negative * (full - empty) * PACK.capacity_ah
-    for day in range(first, first + days):
-        for hour, rate, soc in (
-            *((each / 6, 0.0, 0.2) for each in range(12)),
-            *((2 + each / 6, 0.2, 0.2 + each / 30) for each in range(18)),
-            *((5 + each / 6, 0.0, 0.8) for each in range(12)),
-            *((7 + each / 6, -0.2, 0.8 - each / 30) for each in range(18)),
-            *((10 + each / 6, 0.0, 0.2) for each in range(12)),
-        ):
-            cell_v = NMC.voltage(electrodes, empty + soc * (full - empty)) + rate * NMC.r0
-            yield at(day * DAY_S + hour * 3600, rate * size_ah, cell_v)
-
-
 @pytest.mark.long
 @pytest.mark.requirement("R121")
 async def test_a_battery_below_80_percent_is_one_alert(bench: Bench) -> None:
-    rows, alerts = await bench.after([*worn(0.05, 0, 40), *worn(0.26, 40, 110)])
+    rows, alerts = await bench.after([at(*each) for each in (*worn(0.05, 0, 40), *worn(0.26, 40, 110))])
     assert [(each["kind"], each["count"], each["limit"]) for each in alerts] == [("soh_low", 1, 0.8)]
     assert 0.7 < alerts[0]["value"] < 0.8
     assert [*rows.values()][-1]["soh_percent"] < 80
@@ -287,5 +267,7 @@ async def test_a_capacity_that_is_wrong_in_the_settings_is_an_alert_about_the_da
     benches: Callable[[detectors.DetectorSettings], Bench],
 ) -> None:
     described = health.HealthSettings(pack=msgspec.structs.replace(PACK, capacity_ah=100.0))
-    _, alerts = await benches(detectors.DetectorSettings(health=described, data=SELDOM)).after([*worn(0.0, 0, 100)])
+    _, alerts = await benches(detectors.DetectorSettings(health=described, data=SELDOM)).after(
+        [at(*each) for each in worn(0.0, 0, 100)]
+    )
     assert [(each["kind"], each["count"]) for each in alerts] == [("data_capacity", 1)]

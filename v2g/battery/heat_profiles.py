@@ -23,6 +23,7 @@ from v2g.telemetry.signals import MODULE_TEMPERATURE, MODULES
 
 if TYPE_CHECKING:  # loading it takes more than a second
     from sklearn.mixture import GaussianMixture
+    from sklearn.preprocessing import StandardScaler
 
 DAY_MS: Final = 86_400_000
 WIDTH_S: Final = 900
@@ -100,10 +101,11 @@ def find(intervals: Mapping[int, Mapping[str, float]], settings: HeatProfileSett
     if len(reference) < settings.least_days:
         wanted = settings.least_days + settings.days
         raise ConfigError(f"{len(days)} days with temperatures, {wanted} are needed", hint="choose a longer time")
+    from sklearn.preprocessing import StandardScaler  # first: only libraries that are loaded are limited
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # matrices are small: threads would wait for each other most of the time
-        return _compared(reference, last, names, settings)
+        return _compared(reference, last, names, settings, StandardScaler())
 
 
 def _compared(
@@ -111,10 +113,9 @@ def _compared(
     last: Sequence[Sequence[Row]],
     names: Sequence[str],
     settings: HeatProfileSettings,
+    scale: "StandardScaler",
 ) -> Shift:
-    from sklearn.preprocessing import StandardScaler
-
-    scale = StandardScaler().fit([row for day in reference for row in day])
+    scale.fit([row for day in reference for row in day])
     everything = scale.transform([row for day in reference for row in day])
     sound, recent = ([scale.transform(day) for day in each] for each in (reference, last))
     mixtures = [_mixture(everything, number) for number in range(1, settings.components + 1)]
