@@ -315,11 +315,11 @@ def _redis_spans(place: Path, state: bytes, calls: int) -> list[float]:
 
 
 @contextlib.contextmanager
-def _broker(place: Path) -> Iterator[int]:
-    """Run a mosquitto without TLS and access control, as only a benchmark may."""
+def plain_broker(place: Path, more: str = "") -> Iterator[int]:
+    """Run a mosquitto without TLS and access control, as only a benchmark may; `more` lines of its settings."""
     port = free_port()
     config = place / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n")
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n{more}")
 
     def allow_connections() -> None:
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -338,7 +338,7 @@ def _broker(place: Path) -> Iterator[int]:
 async def _fleet(place: Path, vehicles: int, rounds: int) -> list[Figure]:
     """Return how a fleet's records arrive, over a broker, with connections of their own."""
     records = 10
-    with tempfile.TemporaryDirectory(dir=place) as folder, _broker(Path(folder)) as port:
+    with tempfile.TemporaryDirectory(dir=place) as folder, plain_broker(Path(folder)) as port:
         mqtt = MqttSource(host="127.0.0.1", port=port, without_tls=True, stream=False)
         async with _back_end(place, mqtt=mqtt, ingestion_worker=IngestionWorker()) as (_csms, _pki):
             before = time.process_time()

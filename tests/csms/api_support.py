@@ -7,7 +7,8 @@ from typing import Any
 
 import aiohttp
 
-from tests.csms.support import Running
+from csms.accounts.rules import Role
+from tests.csms.support import TOKENS, Running
 from v2g.telemetry.signals import Record, encode_record
 
 T0 = time.time_ns() // 1_000_000 - 3_600_000
@@ -32,6 +33,13 @@ async def ask(
         session.request(method, url, data=body, ssl=csms.context(leaf)) as response,
     ):
         yield response
+
+
+async def read(csms: Running, path: str) -> Any:
+    """Return what the administrator reads there."""
+    async with ask(csms, "GET", path, token=TOKENS[Role.ADMIN]) as answer:
+        assert answer.ok, await answer.text()
+        return await answer.json()
 
 
 def record(seq: int, **changes: Any) -> Record:

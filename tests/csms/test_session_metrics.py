@@ -11,9 +11,11 @@ import pytest
 from csms.accounts.rules import Role
 from csms.config import AlertsConfig
 from pki_tools.tree import PkiTree
-from tests.cli.csms import run
+from tests.cli.csms import Cli
+from tests.csms.api_support import read
+from tests.csms.conftest import Start
 from tests.csms.program import Program, write_config
-from tests.csms.support import STATION, TOKENS, make_config, provide
+from tests.csms.support import STATION, Running, make_config, provide
 
 
 async def call(station: Any, action: str, body: dict[str, Any], key: str) -> dict[str, Any]:
@@ -91,46 +93,41 @@ async def test_a_station_whose_contactor_becomes_slow_is_an_alert_until_it_is_re
     await program.stop()
 
 
-@pytest.mark.long
 @pytest.mark.requirement("R38", "R179")
-async def test_after_a_repair_a_station_begins_anew_by_command(
-    tmp_path: Path, pki: PkiTree, empty_database: Path
-) -> None:
-    given = make_config(tmp_path, pki, alerts=AlertsConfig(poll_interval_s=0.1))
-    provide(empty_database, given)
-    program = await Program.start(write_config(tmp_path / "csms.yaml", given), tmp_path / "events", pki)
-    access, sessions = tmp_path / "access.toml", Sessions()
-    access.touch(mode=0o600)
+async def test_after_a_repair_a_station_begins_anew_by_command(start: Start, tmp_path: Path) -> None:
+    async with start(alerts=AlertsConfig(poll_interval_s=0.1)) as csms, csms.watching():
+        await wears_and_is_repaired(csms, Cli(csms, tmp_path))
 
-    async def command(*words: str, role: Role = Role.OPERATOR) -> tuple[int, str, str]:
-        url = f"https://localhost:{program.ports['api']}"
-        access.write_text(f'url = "{url}"\ntoken = "{TOKENS[role]}"\nca = "{pki.path("csms/root.pem")}"\n')
-        return await asyncio.to_thread(run, "csms", "--access", str(access), "session-metrics", *words)
 
-    reset = ("reset", STATION, "--reason", "contactor replaced")
-    assert "session of that station" in (await command(*reset))[2]
-    async with program.connect() as station:
+async def wears_and_is_repaired(csms: Running, command: Cli) -> None:
+    sessions = Sessions()
+
+    async def active(number: int) -> None:
+        while len(await read(csms, "/alerts?active=true")) != number:
+            await asyncio.sleep(0.05)
+
+    reset = ("session-metrics", "reset", STATION, "--reason", "contactor replaced")
+    assert "session of that station" in (await command(*reset, role=Role.OPERATOR))[2]
+    async with csms.connect() as station:
         await call(station, "BootNotification", BOOT, "boot")
         await sessions.send(station, 32, 0.030)
         await sessions.send(station, 8, 0.060)
-        await alerts(program, 1)
-        (shown,) = map(json.loads, (await command("list", "--json", role=Role.VIEWER))[1].splitlines())
+        await active(1)
+        (shown,) = await command.records("session-metrics", "list", role=Role.VIEWER)
         assert (shown["station_id"], shown["drift"] > 10) == (STATION, True)
         efficiency, opening = sorted(shown["figures"], key=lambda each: each["moved"])
         assert (opening["figure"], opening["evse_id"], opening["sessions"]) == ("contactor_open_s", 1, 40)
         assert (opening["first"], efficiency["first"]) == pytest.approx((0.030, 0.95), rel=0.05)
         assert opening["recent"] > 1.2 * opening["first"]
-        code, table, _ = await command("list")
+        code, table, _ = await command("session-metrics", "list", role=Role.OPERATOR)
         assert (code, "contactor_open_s" in table, "efficiency" in table) == (0, True, False)
 
         assert (await command(*reset, role=Role.VIEWER))[0] != 0
-        code, done, errors = await command(*reset, "--json")
-        assert code == 0, errors
-        assert json.loads(done) == {**shown, "changed_ms": json.loads(done)["changed_ms"], "drift": 0.0, "figures": []}
-        await alerts(program, 0)
-        (entry,) = (await program.request("GET", "/audit?operation=reset_session_metrics"))[1]
+        (done,) = await command.records(*reset, role=Role.OPERATOR)
+        assert done == {**shown, "changed_ms": done["changed_ms"], "drift": 0.0, "figures": []}
+        await active(0)
+        (entry,) = await read(csms, "/audit?operation=reset_session_metrics")
         assert entry["request"] == {"reason": "contactor replaced"}
-        assert (await command("list"))[0] == 0, "a station without a figure"
+        assert (await command("session-metrics", "list"))[0] == 0, "a station without a figure"
         await sessions.send(station, 34, 0.060)
-        assert await alerts(program, 0) == [], "that is how it is now"
-    await program.stop()
+        await active(0)  # that is how it is now

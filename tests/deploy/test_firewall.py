@@ -13,6 +13,7 @@ from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, cable, in
 from tests.packages import need
 
 RULES = UNITS.parent / "nftables.conf"
+PYTHON = (sys.executable, "-I", "-S", "-c")
 CHARGER, OPERATOR = "10.88.0.1", "10.88.0.2"
 
 LISTEN = """
@@ -79,7 +80,7 @@ def network() -> Iterator[Cable]:
 
 def reached(namespace: str, host: str, interface: str, *ports: str) -> set[str]:
     """Return which of `tcp/22`, `udp/15118` and so on answer."""
-    command = inside(namespace, sys.executable, "-c", PROBE, host, interface, *ports)
+    command = inside(namespace, *PYTHON, PROBE, host, interface, *ports)
     return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
 
@@ -89,7 +90,6 @@ def link_local(namespace: str, interface: str) -> str:
     return shown.split("inet6 ")[1].split("/")[0]
 
 
-@pytest.mark.long
 @pytest.mark.requirement("R161")
 @pytest.mark.xdist_group("cable")
 def test_only_what_a_charger_needs_passes(network: Cable, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_only_what_a_charger_needs_passes(network: Cable, tmp_path: Path) -> Non
     rules.write_text(RULES.read_text().replace('"eth0"', '"uplink"').replace('"eth1"', f'"{SECC_INTERFACE}"'))
     ports = (22, 80, 443, 8443, 8883, 15118, 50000)
     listeners = [
-        subprocess.Popen(inside(namespace, sys.executable, "-c", LISTEN, *map(str, ports)), stdout=subprocess.PIPE)
+        subprocess.Popen(inside(namespace, *PYTHON, LISTEN, *map(str, ports)), stdout=subprocess.PIPE)
         for namespace in (network.secc, operator)
     ]
     every = [f"{kind}/{port}" for kind in ("tcp", "udp") for port in ports]

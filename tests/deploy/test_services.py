@@ -134,7 +134,6 @@ def test_logrotate_accepts_its_rules() -> None:
     assert "error" not in output("/usr/sbin/logrotate", "--debug", DEPLOY / "logrotate.conf").lower()
 
 
-@pytest.mark.long
 @pytest.mark.requirement("R162")
 def test_fail2ban_accepts_the_jail(tmp_path: Path) -> None:
     need("fail2ban")

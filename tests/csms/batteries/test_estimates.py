@@ -19,7 +19,7 @@ from tests.battery.truth import CAPACITY_AH, aged, drive
 from tests.battery.warm_days import days
 from tests.battery.worn import NMC, PACK, electrodes, worn
 from tests.cli.csms import Cli
-from tests.csms.api_support import ask
+from tests.csms.api_support import ask, read
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running, make_config, provide
 from v2g.battery import data_quality, detectors, health
@@ -111,12 +111,6 @@ async def deliver(csms: Running, records: Iterable[Record]) -> None:
     body = encode_delivery(map(encode_record, records))
     async with ask(csms, "POST", "/telemetry", token=TOKENS[Role.ADMIN], body=body) as answer:
         assert answer.ok, await answer.text()
-
-
-async def read(csms: Running, path: str) -> list[dict[str, Any]]:
-    async with ask(csms, "GET", path, token=TOKENS[Role.ADMIN]) as answer:
-        rows: list[dict[str, Any]] = await answer.json()
-    return rows
 
 
 async def tell(csms: Running) -> Told:

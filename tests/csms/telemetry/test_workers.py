@@ -150,8 +150,9 @@ def delivery(ev: str, first: int, number: int) -> bytes:
 
 
 @pytest.mark.requirement("R97", "R171")
-async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: Ingesting) -> None:
-    """Killed again and again while vehicles deliver."""
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.long)])
+async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: Ingesting, kills: int) -> None:
+    """Killed while vehicles deliver."""
     evs = VEHICLES[:20]
 
     async def drive(ev: str) -> None:
@@ -161,7 +162,7 @@ async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: In
             assert reception.outcome.marks[0].contiguous == first + 9
 
     async def kill() -> None:
-        for _ in range(3):
+        for _ in range(kills):
             while len(ingesting.workers.running) < 2:
                 await asyncio.sleep(0.01)
             victim = sorted(ingesting.workers.running)[0]
