@@ -148,3 +148,44 @@ def programs() -> dict[str, tuple[str, ...]]:
                 for row in rows:
                     found.setdefault(row, []).append(f"{path.relative_to(ROOT)}::{name}")
     return {row: tuple(names) for row, names in found.items()}
+
+
+SELDOM: Final = frozenset({"long", "hours"})
+"""Marks of what `make test` leaves out."""
+
+
+def _is_seldom(node: ast.expr) -> bool:
+    """Say whether a decorator, or one of those in `pytestmark`, is such a mark."""
+    marks = node.elts if isinstance(node, ast.List | ast.Tuple) else [node]
+    return any(isinstance(each, ast.Attribute) and each.attr in SELDOM for each in marks)
+
+
+def seldom(tree: ast.Module) -> frozenset[str]:
+    """Return the tests of a module, functions and classes, that `make test` leaves out as a whole; a benchmark is."""
+    found, everything = {CONSTANT}, False
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="pytestmark")], value=value):
+                everything = _is_seldom(value)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if any(map(_is_seldom, node.decorator_list)):
+                found.add(node.name)
+            case ast.ClassDef():
+                tests = [each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+                tests = [each for each in tests if each.name.startswith("test_")]
+                of_all = any(map(_is_seldom, node.decorator_list))
+                if of_all or all(any(map(_is_seldom, each.decorator_list)) for each in tests):
+                    found.add(node.name)
+    names = (getattr(node, "name", "") for node in tree.body)
+    return frozenset(found.union(names) if everything else found)
+
+
+@cache
+def always() -> dict[str, tuple[str, ...]]:
+    """Return of `programs` the tests that `make test` runs, if only some of their cases."""
+    left_out = {
+        f"{name}::{test}"
+        for name in {each.partition("::")[0] for names in programs().values() for each in names}
+        for test in seldom(ast.parse((ROOT / name).read_text()))
+    }
+    found = {row: tuple(each for each in names if each not in left_out) for row, names in programs().items()}
+    return {row: names for row, names in found.items() if names}

@@ -19,6 +19,8 @@ class Proxy:
         self.cutting = False
         """Whether connections end with the next piece, half of which still arrives."""
         self.connections = 0
+        self.octets = 0
+        """What came, of both ways."""
         self._target = target
         self._chance = chance or random.Random(0)
         self._deaf: set[Way] = set()
@@ -104,6 +106,7 @@ class Proxy:
                 data = await reader.read(self._chance.choice((7, 64, MOST)))
             except OSError:
                 data = b""
+            self.octets += len(data)
             while way in self._deaf:
                 await self._hearing.wait()
             await under_way.put((asyncio.get_running_loop().time() + self.late_s, data))

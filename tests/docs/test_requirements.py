@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from docs import requirements
-from tests.evidence import programs, runs_a_program
+from tests.evidence import always, programs, runs_a_program, seldom
 
 pytestmark = pytest.mark.xdist_group("pages")  # what pages are made of takes seconds, and is kept for all of them
 
@@ -28,6 +28,28 @@ def test_what_is_claimed_is_shown_and_what_is_shown_is_claimed() -> None:
 def test_what_is_done_is_shown_through_a_program() -> None:
     """A library that no program uses would show it as well."""
     assert {row for row, each in ROWS.items() if each.state == "done"} - set(programs()) == set()
+
+
+def test_what_is_done_is_shown_through_a_program_by_what_runs_always() -> None:
+    """If only by one small case: `make test` would not notice where a row is lost in what it leaves out."""
+    assert {row for row, each in ROWS.items() if each.state == "done"} - set(always()) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "left_out"),
+    [
+        ("@pytest.mark.long\ndef test_it(): ...\ndef test_other(): ...", {"test_it"}),
+        ("@pytest.mark.hours\n@mark.requirement('R1')\nasync def test_it(): ...", {"test_it"}),
+        ("pytestmark = [mark.e2e, mark.long]\ndef test_it(): ...\nclass TestIt: ...", {"test_it", "TestIt"}),
+        ("pytestmark = mark.e2e\ndef test_it(): ...", set()),
+        ("@mark.parametrize('n', [1, param(3, marks=mark.long)])\ndef test_it(): ...", set()),
+        ("@mark.some(1)\ndef test_it(): ...", set()),
+        ("@mark.long\nclass TestIt:\n    def test_it(self): ...", {"TestIt"}),
+        ("class TestIt:\n    @mark.long\n    def test_a(self): ...\n    def test_b(self): ...", set()),
+    ],
+)
+def test_tests_that_are_left_out_are_known_by_their_source(source: str, left_out: set[str]) -> None:
+    assert seldom(ast.parse(source)) - {requirements.CONSTANT} - {""} == left_out
 
 
 def test_what_is_not_whole_says_what_is_missing() -> None:

@@ -11,12 +11,13 @@ from typing import Literal
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
 from secc.evse.archive import Archive, ChargerOwner
 from secc.hardware.meter import SimulatedMeter
+from tests.cli.csms import run
 from tests.sealing import Keys, new_keys
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.bundle import RECEIPT, verify_bundle
@@ -382,7 +383,6 @@ class Power:
 
 
 @pytest.mark.requirement("R31")
-@settings(max_examples=40)
 @given(
     parts=st.lists(
         st.tuples(st.integers(60, 1800), st.integers(20_000, 125_000) | st.integers(-125_000, -20_000)),
@@ -411,3 +411,18 @@ def test_a_session_cut_by_a_power_failure_settles_within_half_a_percent_of_what_
         assert -1e-6 <= lost <= 400_000 * 125_000 * Power.STORED_MS / PER_MWH + 1
     total = sum(power.flowed.values()) / PER_MWH
     assert sum(settled.values()) == pytest.approx(total, rel=0.005)
+
+
+@pytest.mark.requirement("R31")
+def test_the_command_shows_what_flowed_before_a_power_failure(pki: PkiTree, tmp_path: Path) -> None:
+    """Registers, intervals and lines are equal to the mWh."""
+    power = Power(tmp_path, pki)
+    power.run([(1800, 125_000), (1500, -60_000)], 48 * 60_000 + 123, b"{")
+    code, output, errors = run("settle", "verify", str(tmp_path / "settlements" / SESSION), "--json")
+    assert (code, errors) == (10, ""), "verified, without prices"
+    shown = json.loads(output)["report"]["settlement"]
+    for direction, flowed in power.flowed.items():
+        settled = sum(each["energy_mwh"] for each in shown["lines"] if each["direction"] == direction)
+        assert settled == shown["end"][f"{direction}_mwh"] - shown["begin"][f"{direction}_mwh"]
+        steps = (each[f"{direction}_end_mwh"] - each[f"{direction}_begin_mwh"] for each in shown["intervals"])
+        assert settled == sum(steps) == pytest.approx(flowed / PER_MWH, rel=0.005)
