@@ -304,8 +304,12 @@ async def test_limits_hold_over_two_nodes_whatever_is_asked_and_when_one_is_kill
         await world.steady(lambda: full(100_000))
         await world.ask("POST", "/dispatch/setpoint", {"setpoint_w": -300_000})
         await world.steady(lambda: -6_000 <= world.flows(set(STATIONS) - {"DA3", "OF1"}) <= -3_000)
-        await world.ask("POST", "/dispatch/setpoint", {"setpoint_w": 300_000})
+        await world.ask("POST", "/dispatch/setpoint", {"setpoint_w": 300_000}, node=1)  # the last one counts
         await world.steady(lambda: full(100_000))
+        before = time.monotonic()
+        while time.monotonic() < before + 10:  # one station comes and goes meanwhile
+            assert world.flows(set(STATIONS) - {"DA3", "OF1"}) > 0
+            await asyncio.sleep(0.05)
 
         await world.limit(30_000, 6_000, ROW)  # less than the one draws that ignores it
         await world.until_alert("grid_limit_exceeded", "import", node=1)
