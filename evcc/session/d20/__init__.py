@@ -1,4 +1,5 @@
 """ISO 15118-20 in the vehicle: its requests, its reactions to responses, and the session.
 
-The reaction to each response code: `response_policy.py`.
+The reaction to each response code: `response_policy.py`. To add a handler, write it below `@on_response(its stage)` in
+a module that `session.py` imports.
 """
