@@ -1,7 +1,7 @@
 """Days of sessions by several stations, true ones and lies of every kind, with the signed journals of some."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -64,8 +64,8 @@ its station, but nobody knows what to book.
 class StationReport:
     """A session as its station reports it: by OCPP, and by a journal if it has one.
 
-    `kind` is that of a lie, `truth` the true session that it is about; `reported`: by OCPP, too. `bundle`: what its
-    charger makes of its journal for others.
+    `kind` is that of a lie, `truth` the true session that it is about; `reported`: by OCPP, too. `bundle` makes
+    what its charger gives others.
     """
 
     name: str
@@ -75,7 +75,7 @@ class StationReport:
     readings: tuple[Registers, ...] = field(repr=False)
     story: Story | None = field(default=None, repr=False)
     session: str = ""
-    bundle: Mapping[str, bytes] | None = field(default=None, repr=False)
+    bundle: Callable[[], Mapping[str, bytes]] | None = field(default=None, repr=False)
     kind: str = ""
     truth: str = ""
     reported: bool = True
@@ -260,7 +260,7 @@ class Days:
             made.flow(-9_000, MINUTE)
         made.end()
         story = delivered(made)
-        return StationReport(name, station, evse, contract, story.readings, story, session_id.hex(), made.bundle())
+        return StationReport(name, station, evse, contract, story.readings, story, session_id.hex(), made.bundle)
 
     def _lie(self, kind: str, true: StationReport, left: tuple[int, int]) -> StationReport:
         """Return what a station says beside a true session, after which its meter stood at `left`."""
