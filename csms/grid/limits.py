@@ -22,7 +22,7 @@ _ROOT: Final = "all"
 _UNBOUNDED_W: Final = 1_000_000 * MOST_W
 
 AHEAD_MS: Final = 10_000
-"""So long before a limit begins it is shared: stations need time to follow."""
+"""How long before it begins a limit is shared: stations need time to follow."""
 
 
 def to_share(signal: GridSignal, now_ms: int) -> list[GridLimit]:
@@ -180,7 +180,7 @@ class Bearer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def due(self) -> int:
-        """What it is to be within now."""
+        """The most that it is to draw now."""
         return (self.granted or 0) if self.late else self.may
 
     @property

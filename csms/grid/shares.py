@@ -118,7 +118,7 @@ class GridShares:
 
     @property
     def followed_ms(self) -> int:
-        """So long after a limit was sent, readings may be of the time before."""
+        """Readings that come in this time after a limit was sent may be from before, ms."""
         return round(FOLLOWED_MS * self._clock.scale)
 
     @property
@@ -143,7 +143,7 @@ class GridShares:
         self._beyond[site] = dict(beyond)
 
     async def accepted(self, station_id: str, import_w: int | None, export_w: int | None) -> None:
-        """Note what a station has accepted of its share, None: not that. What it gave back is soon for others."""
+        """Note what a station has accepted of its share, None: not that. The next sharing gives others the rest."""
         await self._store.run(grid_shares.accept, station_id, import_w, export_w, self._clock.utc_ms())
 
     async def site_within(self, site_id: str, part_w: int | None) -> None:

@@ -149,7 +149,7 @@ class Pusher:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._limited.wait(), _LIMITED_S)
 
-    def share_anew(self) -> None:
+    def transactions_changed(self) -> None:
         """A transaction has begun or ended: the parts of the export limit may change."""
         if self._caller.version == "2.1" and self._delivered is not None:
             self._turnover = True

@@ -159,7 +159,7 @@ def share_all(
 
 
 def _absent(connection: Connection, here: Collection[str], now_ms: int) -> list[str]:
-    """Return stations that were last seen so long ago that others get their shares; they count again once they are
+    """Return stations whose shares others get, as they were last seen long ago; they have one again once they are
     back."""
     seen = stations.c.last_seen_ms < now_ms - ABSENT_MS
     query = select(stations.c.station_id).join(grid_shares, grid_shares.c.station_id == stations.c.station_id)

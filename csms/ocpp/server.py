@@ -110,7 +110,7 @@ class StationSession:
         )
         self._pusher = Pusher(services, self.station_id, self._connection)
         self._context = HandlerContext(
-            services, self.station_id, socket.version, self._pusher.add_needs, self._pusher.share_anew
+            services, self.station_id, socket.version, self._pusher.add_needs, self._pusher.transactions_changed
         )
 
     async def run(self) -> None:
