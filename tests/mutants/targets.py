@@ -279,7 +279,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "der": Target("csms/dispatch/der.py", ("tests/csms/ocpp/test_der.py",)),
     "balancing": Target("csms/sites/work.py", ("tests/csms/services/charging/test_balancing.py",)),
     "fleets": Target("csms/fleets/work.py", ("tests/csms/services/charging/test_fleets.py",)),
-    "dispatch": Target("csms/dispatch/work.py", ("tests/csms/services/charging/test_dispatch.py",)),
+    "dispatch": Target(
+        "csms/dispatch/work.py",
+        tuple(f"tests/csms/services/charging/test_{each}.py" for each in ("dispatch", "dispatch_nodes")),
+    ),
     "qr_payment": Target("csms/payments/rules.py", ("tests/csms/payments/test_qr_payment.py",)),
     "alerts": Target("csms/alerts/rules.py", ("tests/csms/alerts/test_alerts.py",)),
     "alert_rules": Target("csms/alerts/rules.py", ("tests/csms/alerts/test_alert_rules.py",)),
@@ -956,7 +959,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "StationShare: 0 -> 1": _NEW_SHARE,
         "StationShare: 0 -> 1 #2": _NEW_SHARE,
         "StationShare: 0 -> 1 #3": "each new one is given the time",
-        "StationShare: 0 -> 1 #4": _NEW_SHARE,
         "Bearer.due: self.granted or 0 -> self.granted": "one that is late has a share",
         "Bearer.due: 0 -> 1": "one that is late has a share",
         "share_stations.home: 1 -> 2": "the point below a site's is one of its feeders",
@@ -965,6 +967,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "share_stations: True -> False #2": _EACH,
         "share_stations: True -> False #3": _EACH,
         "_sites_within: True -> False": _EACH,
+        "states: True -> False": _EACH,
     },
     "limits": {
         "LimitBook.effective: '' -> '?'": "no source has either name",
