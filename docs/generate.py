@@ -679,6 +679,7 @@ LONG: Final[Mapping[str, str]] = {
     "events": "",
     "hazards": "`docs/hazards.toml` is their source",
     "injected-faults": "",
+    "injected-faults-covered": "",
     "messages": "`v2g exi explain` shows the fields of a message",
     "reaction-times": "`docs/reaction-times.toml` has the figures",
     "requirements": "",

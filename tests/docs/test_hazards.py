@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from docs import hazards
-from tests.safety.injected import FAILURES, ROLES, Failure, Role, coverage, inputs, outcomes
+from tests.safety.injected import FAILURES, ROLES, Failure, Role, inputs, outcomes
 from v2g.safety import ChargerMonitor, VehicleMonitor
 
 pytestmark = pytest.mark.xdist_group("pages")  # what pages are made of takes seconds, and is kept for all of them
@@ -39,23 +39,24 @@ def test_a_sound_session_gives_a_monitor_nothing_to_say(role: Role) -> None:
         assert monitor.verdicts() == [], event
 
 
+def unnoticed(role: Role, method: str, argument: str) -> list[tuple[str, Failure]]:
+    """Return the faults of an input that in at least one moment no verdict follows, with the input's name."""
+    name = f"{method}.{argument}" if argument else method
+    found = {failure: outcomes(role, method, argument, failure) for failure in FAILURES}
+    return [(name, failure) for failure, each in found.items() if not all(outcome.said for outcome in each)]
+
+
+@pytest.mark.some(8)
+@pytest.mark.parametrize(("role", "method", "argument"), [(role, *each) for role in ROLES for each in inputs(role)])
+def test_each_fault_is_noticed_or_has_its_reason(role: Role, method: str, argument: str) -> None:
+    assert [each for each in unnoticed(role, method, argument) if hazards.reason(role, *each) is None] == []
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("role", ROLES)
-def test_each_fault_is_noticed_or_has_its_reason_and_each_reason_is_needed(role: Role) -> None:
-    needed, missing = set(), []
-    reasons = hazards.read().unnoticed[role]
-    for (method, argument), failures in coverage(role).items():
-        name = f"{method}.{argument}" if argument else method
-        for failure in FAILURES:
-            if all(each.said for each in failures.get(failure, ())):
-                continue
-            found = hazards.reason(role, name, failure)
-            if found is None:
-                missing.append(f"{name} {failure}")
-            else:
-                needed.add(found[0])
-    assert missing == []
-    assert reasons.keys() - needed == set()
+def test_each_reason_is_needed(role: Role) -> None:
+    found = [hazards.reason(role, *each) for given in inputs(role) for each in unnoticed(role, *given)]
+    assert hazards.read().unnoticed[role].keys() - {each[0] for each in found if each is not None} == set()
 
 
 def test_the_monitors_notice_what_they_are_for() -> None:

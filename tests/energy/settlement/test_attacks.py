@@ -29,9 +29,9 @@ Results = Mapping[str, Mapping[Keys, Mapping[str, Outcome]]]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Scene, Results]]:
-    """Every fourth alteration; in each mode those that are not refused without an option, and every 24th of those that
+    """Every sixth alteration; in each mode those that are not refused without an option, and every 96th of those that
     are."""
-    made = scenes(tmp_path_factory.mktemp("attacks"), every=24, share=4)
+    made = scenes(tmp_path_factory.mktemp("attacks"), every=96, share=6)
     return {title: (scene, results(scene, stranger)) for title, scene, stranger in made}
 
 
