@@ -17,7 +17,6 @@ import pytest
 from csms.accounts import work as users
 from csms.accounts.rules import Permission, Role
 from csms.console.application import ROUTES, application
-from csms.http.application import application as api_alone
 from csms.http.operations import Operation
 from csms.http.routes import OPERATIONS
 from csms.http.site_limits import rule_of
@@ -43,11 +42,9 @@ def world(tmp_path: Path, pki: PkiTree, empty_database: Path) -> World:
     """Start a back end with these sites, and a token of an administrator of the first one."""
 
     @contextlib.asynccontextmanager
-    async def begin(
-        *sites: str, answering: Any = api_alone
-    ) -> AsyncIterator[tuple[ApiClient, str, dict[str, ScriptedStation]]]:
+    async def begin(*sites: str) -> AsyncIterator[tuple[ApiClient, str, dict[str, ScriptedStation]]]:
         config = make_config(tmp_path / "-".join(sites), pki)
-        async with running_backend(config, empty_database, BEGIN_MS) as csms, serving(csms, answering) as ask:
+        async with running_backend(config, empty_database, BEGIN_MS) as csms, serving(csms, application) as ask:
             peers = {site: await build(ask, site) for site in sites}
             made = await ask("POST", "/access/tokens", {"name": "t", "role": "admin", "sites": [NORTH]})
             yield ask, made.json["secret"], peers
@@ -73,13 +70,17 @@ async def answer(ask: ApiClient, path: str, token: str | None = None) -> tuple[i
 
 
 @pytest.mark.requirement("R151")
-async def test_what_a_role_of_a_site_reads_does_not_depend_on_another_site(world: World) -> None:
+async def test_what_a_role_of_a_site_reads_and_its_pages_do_not_depend_on_another_site(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users, "_hasher", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     limited = [each for each in OPERATIONS if reads(each) and rule_of(each) != "refused"]
     souths = [(each, path) for each in limited for path in asked(each, SOUTH)]
     async with world(NORTH) as (ask, token, _):
         alone = [await answer(ask, path, token) for _, path in readings()]
         none = [await answer(ask, path) for _, path in souths]
-    async with world(NORTH, SOUTH) as (ask, token, _):
+        await compare_pages(ask, shown_alone := dict[str, str]())
+    async with world(NORTH, SOUTH) as (ask, token, peers):
         shown = set()
         for (each, path), before in zip(readings(), alone, strict=True):
             after = await answer(ask, path, token)
@@ -90,13 +91,17 @@ async def test_what_a_role_of_a_site_reads_does_not_depend_on_another_site(world
                 assert before[0] >= 400, (each.name, path)
                 assert named(after[2], SOUTH) <= named(path, SOUTH), (path, after)
         has = {each for (each, path), before in zip(souths, none, strict=True) if await answer(ask, path) != before}
+        called = list(peers[SOUTH].calls)
+        await compare_pages(ask, shown_alone)
+        assert peers[SOUTH].calls == called
     assert {each.name for each in limited} - {each.name for each in shown} == set()
     assert {each.name for each in limited} - {each.name for each in has} == _OF_ALL
 
 
-async def test_a_role_of_a_site_changes_nothing_of_another_site(world: World) -> None:
+async def test_a_role_of_a_site_changes_nothing_of_another_site_and_its_streams_show_nothing(world: World) -> None:
     """Whatever a request names of the other site, in path, query or body; and nothing is sent to a station there."""
     async with world(NORTH, SOUTH) as (ask, token, peers):
+        await watch_streams(ask, peers, token)
         before = await ask.backend.services.store.read(rows_of, SOUTH)
         assert {table for table, rows in before.items() if not rows} == set()
         sent = 0
@@ -114,10 +119,9 @@ async def test_a_role_of_a_site_changes_nothing_of_another_site(world: World) ->
         assert peers[SOUTH].calls == []
 
 
-async def test_streams_show_a_role_of_a_site_nothing_of_another_site(world: World) -> None:
-    streams = [(each, path) for each in OPERATIONS if each.streams for path in asked(each, NORTH, SOUTH)]
-    async with world(NORTH, SOUTH) as (ask, token, peers):
-        for operation, path in streams:
+async def watch_streams(ask: ApiClient, peers: dict[str, ScriptedStation], token: str) -> None:
+    for operation in (each for each in OPERATIONS if each.streams):
+        for path in asked(operation, NORTH, SOUTH):
             status, text = await streamed(ask, peers, path, token)
             if named(path, SOUTH) or rule_of(operation) == "refused":
                 assert status == 403
@@ -155,30 +159,24 @@ async def streamed(ask: ApiClient, peers: dict[str, ScriptedStation], path: str,
     return sent[0]["status"], text()
 
 
-async def test_pages_show_a_role_of_a_site_nothing_of_another_site(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every page, and every action with an empty form; what a page shows does not depend on the other site.
+async def compare_pages(ask: ApiClient, alone: dict[str, str]) -> None:
+    """Ask for every page, and for every action with an empty form; what a page shows is as in `alone`, where it is
+    known.
 
     Except one's own account, and the health of the back end, which is public.
     """
-    monkeypatch.setattr(users, "_hasher", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    alone: dict[str, str] = {}
-    for sites in ((NORTH,), (NORTH, SOUTH)):
-        async with world(*sites, answering=application) as (ask, _, peers):
-            ada = await employ(ask, "ada", Role.ADMIN, PASSWORD, NORTH)
-            for route in ROUTES:
-                if route.public or route.path.startswith("/logout") or route.path.endswith(_STREAMED):
-                    continue
-                for path in mixed("/console" + route.path, dict.fromkeys(NAME.findall(route.path), True), NORTH, SOUTH):
-                    found = await (ada.get(path) if route.method == "GET" else ada.send(path))
-                    text = found.body.decode(errors="replace").replace(ada.csrf, "")
-                    assert found.status != 500, path
-                    if found.status == 200 and not route.path.startswith(("/account", "/health")):
-                        assert text == alone.setdefault(path, text), path
-                    else:
-                        assert named(text, SOUTH) <= named(path, SOUTH), path
-        assert peers[sites[-1]].calls == [] or len(sites) == 1
+    ada = await employ(ask, "ada", Role.ADMIN, PASSWORD, NORTH)
+    for route in ROUTES:
+        if route.public or route.path.startswith("/logout") or route.path.endswith(_STREAMED):
+            continue
+        for path in mixed("/console" + route.path, dict.fromkeys(NAME.findall(route.path), True), NORTH, SOUTH):
+            found = await (ada.get(path) if route.method == "GET" else ada.send(path))
+            text = found.body.decode(errors="replace").replace(ada.csrf, "")
+            assert found.status != 500, path
+            if found.status == 200 and not route.path.startswith(("/account", "/health")):
+                assert text == alone.setdefault(path, text), path
+            else:
+                assert named(text, SOUTH) <= named(path, SOUTH), path
 
 
 NAME = re.compile(r"\{(\w+)\}")
