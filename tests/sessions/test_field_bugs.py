@@ -152,13 +152,13 @@ def test_no_plug_and_charge_is_offered_without_tls(charger: Make) -> None:
     assert bench.setup.pnc_as_res_authorization_mode is None
 
 
-def test_no_contract_is_shown_without_tls_even_when_it_is_asked_for(join: Join) -> None:
+def test_no_contract_is_shown_without_tls_even_when_it_is_asked_for(join: Join, pki: PkiTree) -> None:
     joined = join(tls=False)
     joined.secc._connection = replace(joined.secc._connection, tls=True)  # a charger with that bug
     joined.secc._config = replace(joined.secc._config, authorization=(Authorization.PnC, Authorization.EIM))
     joined.run()
     assert joined.evcc_reason == "finished"
-    contract = joined.evcc._contracts[0].chain[0]
+    contract = pki.chain("contract")[0]
     assert not any(contract in each.data for each in joined.evcc_actions if isinstance(each, Send))
 
 

@@ -188,7 +188,7 @@ def test_an_answer_that_comes_late_is_an_event(charger: Callable[..., Bench]) ->
     bench = charger(Family.DC).reach(State.POWER_DELIVERY)
     del bench.auto[se.CloseContactors]
     bench.post(bench.ask("PowerDeliveryReq"))
-    bench._move(bench.now + 1.9)  # the clock runs on while this process does not: nobody ticked
+    bench.move(bench.now + 1.9)  # the clock runs on while this process does not: nobody ticked
     bench.fact(se.ContactorState(closed=True))
     assert bench.responses[-1].response_code.name == "OK"
     assert bench.events("late_response") == [{"request": "PowerDeliveryReq", "seconds": 1.9}]

@@ -99,13 +99,14 @@ class Bench:
         self.reset_at_once = True
         for key, value in (variables or {}).items():
             self.saved.setdefault("variables", {})[key] = value.encode()
-        self.station = self._make("PowerUp", same_boot=False)
+        self.station = self.make("PowerUp", same_boot=False)
         if power:
             self.power_up()
 
     # -- power
 
-    def _make(self, reason: BootReason, *, same_boot: bool) -> StationCore:
+    def make(self, reason: BootReason, *, same_boot: bool) -> StationCore:
+        """Return a station that starts with what the one before has stored."""
         settings = {
             "identity": "CS-1",
             "network": first_profile("ws://csms.example/ocpp", security_profile=1, message_timeout=30),
@@ -132,7 +133,7 @@ class Bench:
         """Take the power away and give it back; what was kept is there again."""
         self.connected = False
         self.advance_clock(away_s)
-        self.station = self._make("PowerUp", same_boot=same_boot)
+        self.station = self.make("PowerUp", same_boot=same_boot)
         self.power_up()
 
     @property
@@ -391,7 +392,7 @@ class Bench:
         self.restarts += 1
         self.connected = False
         self._coming.clear()
-        self.station = self._make("PowerUp", same_boot=True)
+        self.station = self.make("PowerUp", same_boot=True)
         self._coming.append(lambda: self.station.start(self.moment))
 
     # -- variables

@@ -84,14 +84,15 @@ class Shell:
         """Let time pass, with a tick at every deadline on the way."""
         end = self.now + seconds
         while (deadline := self.session.deadline()) is not None and deadline <= end:
-            self._move(max(deadline, self.now))
+            self.move(max(deadline, self.now))
             self.session.tick(self.now, self.utc_ms)
             self.pump()
-        self._move(end)
+        self.move(end)
         self.session.tick(self.now, self.utc_ms)
         self.pump()
 
-    def _move(self, now: float) -> None:
+    def move(self, now: float) -> None:
+        """Let time pass in which nothing happens."""
         self.utc_ms += round((now - self.now) * 1000 * self.time_scale)
         self.now = now
 

@@ -205,7 +205,7 @@ class Charger:
     def __init__(self, saved: dict[str, dict[str, bytes]] | None = None) -> None:
         self.bench = Bench("2.1", managed=True, power=False, able=frozenset())
         self.bench.saved = saved or {}
-        self.bench.station = self.station = self.bench._make("PowerUp", same_boot=True)
+        self.bench.station = self.station = self.bench.make("PowerUp", same_boot=True)
         self.bench.power_up()
         assert isinstance(self.station.sessions, ManagedSessions)
         self.sessions: ManagedSessions = self.station.sessions
