@@ -16,7 +16,7 @@ from secc.session.config import EvseRating
 from tests.secc.hardware.meter import full
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.simulation.lines import ChargerDc, ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.lines import ChargerDc, ChargerDcLine, VehicleDc, VehicleDcLine
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 
@@ -28,8 +28,10 @@ AT_ONCE = StageConfig(voltage_v_per_s=0, current_a_per_s=0, discharge_tau_s=0)
 class Stand:
     """A simulated charger, and the far end of its line."""
 
-    def __init__(self, evse: SimulatedEvse, meter: SimulatedMeter, vehicle: VehicleDcLine) -> None:
-        self.evse, self.meter, self.vehicle = evse, meter, vehicle
+    def __init__(self, evse: SimulatedEvse, meter: SimulatedMeter, line: ChargerDcLine, medium: FolderMedium) -> None:
+        """`line` is the charger's end; `medium`, the vehicle's."""
+        self.evse, self.meter, self.line, self.medium = evse, meter, line, medium
+        self.vehicle = VehicleDcLine(medium)
         self.facts: list[Fact] = []
         evse.subscribe(self.facts.append)
 
@@ -41,7 +43,7 @@ class Stand:
     async def show(self, voltage_mv: int, *, closed: bool = True, charge: int = 200_000, back: int = 200_000) -> None:
         """Let the vehicle show this, and wait until the charger has seen it."""
         self.vehicle.publish(voltage_mv, contactor_closed=closed, max_charge_ma=charge, max_discharge_ma=back)
-        await self.until(lambda: self.evse._simulated._line.vehicle == self.vehicle._mine)
+        await self.until(lambda: self.line.vehicle == VehicleDc(voltage_mv, closed, charge, back))
 
     async def do(self, command: Any) -> Any:
         """Carry a command out and return its outcome."""
@@ -61,8 +63,9 @@ async def make_stand(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         charger, vehicle = await FolderMedium.attach(tmp_path, "secc"), await FolderMedium.attach(tmp_path, "evcc")
         clock = Clock(ClockConfig(scale=1000.0))
         meter = SimulatedMeter("M", tmp_path / "meter.bin", now_ms=clock.elapsed_ms)
+        line = ChargerDcLine(charger)
         evse = SimulatedEvse(
-            ChargerDcLine(charger),
+            line,
             meter,
             clock,
             SimulatedEvseConfig(**{"stage": AT_ONCE, **config}),
@@ -71,7 +74,7 @@ async def make_stand(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         )
         evse.execute(AUTHORISED)
         made.extend((evse, charger, vehicle, meter))
-        return Stand(evse, meter, VehicleDcLine(vehicle))
+        return Stand(evse, meter, line, vehicle)
 
     yield make
     for each in made:
@@ -149,8 +152,8 @@ async def test_no_current_flows_into_an_open_contactor_or_a_vehicle_that_is_gone
     assert stand.present()[1] == 0
     await stand.show(400_000)
     assert stand.present()[1] == 50_000
-    stand.vehicle._medium.close()
-    await stand.until(lambda: stand.evse._simulated._line.vehicle is None)
+    stand.medium.close()
+    await stand.until(lambda: stand.line.vehicle is None)
     assert stand.present()[1] == 0
 
 
@@ -192,7 +195,7 @@ async def test_who_unsubscribes_receives_no_more(stand: Stand) -> None:
     assert stand.facts[-1] == ports.Measured(400_000, 50_000)
 
 
-async def test_the_meter_counts_what_flows(make_stand: Any) -> None:
+async def test_the_meter_counts_what_flows(make_stand: Any, tmp_path: Path) -> None:
     stand = await make_stand(report_s=0.01)
     await stand.do(ports.StartCableCheck(450_000))
     await stand.show(400_000)
@@ -202,7 +205,7 @@ async def test_the_meter_counts_what_flows(make_stand: Any) -> None:
     )
     readings = [each for each in stand.facts if isinstance(each, ports.MeterRead)]
     assert readings[0].import_mwh == readings[-1].import_mwh == 0
-    assert SimulatedMeter("M", stand.meter._path, now_ms=lambda: 0).read(0).export_mwh > 0  # already in the file
+    assert SimulatedMeter("M", tmp_path / "meter.bin", now_ms=lambda: 0).read(0).export_mwh > 0  # already in the file
 
 
 async def test_a_meter_that_cannot_be_written_is_a_fault_of_the_charger(

@@ -68,9 +68,12 @@ class Slots(FolderInstaller):
 class Device:
     """A charger with two slots: the station's core and the machine's part, over restarts. `kill_at` counts points."""
 
-    def __init__(self, folder: Path, server: FileServer, *, kill_at: int = -1, accepts: bool = True) -> None:
+    def __init__(
+        self, folder: Path, server: FileServer, *, kill_at: int = -1, accepts: bool = True, **config: Any
+    ) -> None:
         server.files["/fw.bin"] = IMAGE
         self.folder, self.accepts = folder, accepts
+        self.config = UpdateConfig(slots=folder / "slots", confirm_s=300.0 if accepts else 0.001, **config)
         self.kill_at, self.points = kill_at, itertools.count()
         self.boots = 0
         self.waits: list[float] = []
@@ -80,6 +83,11 @@ class Device:
         self.firmware = self._start()
         assert update(self.bench, location=f"{server.url}/fw.bin", signature=None) == "Rejected"
         self.want = lambda **more: update(self.bench, location=f"{server.url}/fw.bin", **more)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an update is kept that has not ended."""
+        return bool(self.bench.saved.get("firmware"))
 
     def point(self) -> None:
         """A place where the power may fail."""
@@ -93,7 +101,7 @@ class Device:
         if self.accepts:
             accepted.set()
         made = FirmwareDevice(
-            UpdateConfig(slots=self.folder / "slots", confirm_s=0.001 if not self.accepts else 300.0),
+            self.config,
             lambda: self.folder,
             self.slots,
             notify=self.notify,
@@ -133,7 +141,7 @@ class Device:
             wanted = [each for each in self.bench.commands if isinstance(each, WORK)]
             self.bench.commands.clear()
             if not wanted:
-                if self.bench.station.firmware._job is None:
+                if not self.busy:
                     break
                 self.restart()
                 continue
@@ -188,7 +196,7 @@ async def test_a_kill_at_any_step_ends_in_what_is_true(server: FileServer, tmp_p
         ended = [status for status in reported if status in FINAL]
         assert len(ended) == 1, (kill_at, reported)
         assert (ended == ["Installed"]) is (found.starts_next == IMAGE), (kill_at, reported)
-        assert found.bench.station.firmware._job is None
+        assert not found.busy
         if next(found.points) <= kill_at:
             break  # there was no such point any more
     assert kill_at > 15
@@ -262,9 +270,8 @@ async def test_an_image_that_is_not_there_is_asked_for_again(server: FileServer,
 
 
 async def test_an_image_without_end_is_not_taken(server: FileServer, tmp_path: Path) -> None:
-    found = Device(tmp_path, server)
+    found = Device(tmp_path, server, most_mib=1)
     server.files["/fw.bin"] = bytes(1024 * 1024 + 1)
-    found.firmware._config = UpdateConfig(slots=tmp_path, most_mib=1)
     found.want()
     assert (await found.live())[-1] == "DownloadFailed"
     assert not [path for path in tmp_path.iterdir() if "image" in path.name]
@@ -377,4 +384,4 @@ async def test_what_runs_is_confirmed_at_each_start_but_on_trial(server: FileSer
     found.slots.fails = ("confirm",)
     found.firmware.start()
     await found.firmware.finished()
-    assert found.bench.station.firmware._job is None
+    assert not found.busy
