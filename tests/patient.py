@@ -15,6 +15,7 @@ import selectors
 import sys
 import time
 import warnings
+from pathlib import Path
 
 from v2g.io.runtime import clock
 
@@ -56,6 +57,11 @@ def _monotonic() -> float:
         return asyncio.get_running_loop().time()
     except RuntimeError:
         return time.monotonic()
+
+
+def kept_waiting_s(pid: int) -> float:
+    """Return for how long (s) a process's first thread could have run, and others ran."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def install() -> None:

@@ -1,10 +1,13 @@
 """The event loop of the tests: what a process is kept from running does not count, what it waits for does."""
 
 import asyncio
+import subprocess
+import sys
 import time
 
 import pytest
 
+from tests.patient import kept_waiting_s
 from v2g.io.runtime.clock import Clock
 
 
@@ -32,3 +35,20 @@ async def test_time_that_is_worked_for_passes() -> None:
     while time.process_time() - worked < 0.02:
         sum(range(1000))
     assert clock() - before >= 0.02
+
+
+def test_what_another_process_was_kept_from_running_is_known() -> None:
+    """Two that want the same core for a tenth of a second each: one of them waits for about as long."""
+    work = "import os, time; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); input()\n"
+    work += "while time.process_time() < 0.15: pass\nprint('done', flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    both = [subprocess.Popen([sys.executable, "-I", "-S", "-c", work], **pipes) for _ in range(2)]  # type: ignore[call-overload]
+    for each in both:
+        each.stdin.write(b"\n")
+        each.stdin.flush()
+    for each in both:
+        assert each.stdout.readline() == b"done\n"
+    waited = [kept_waiting_s(each.pid) for each in both]
+    for each in both:
+        each.communicate(b"\n")
+    assert max(waited) > 0.05

@@ -63,7 +63,7 @@ class Supervised:
 
 @contextlib.asynccontextmanager
 async def supervised(
-    folder: Path, *command: str, config: str = CONFIG, most_s: float = 60.0
+    folder: Path, *command: str, config: str = CONFIG, most_s: float = 300.0
 ) -> AsyncIterator[Supervised]:
     file = folder / "gateway.toml"
     file.touch(mode=0o600)
