@@ -91,7 +91,7 @@ def steps_of(profile: ChargingProfile) -> Steps:
         end_ms = start_ms + schedule.duration * 1000
     if profile.valid_to is not None:
         end_ms = min(parse_time(profile.valid_to), end_ms or parse_time(profile.valid_to))
-    first_ms = start_ms if profile.valid_from is None else max(start_ms, parse_time(profile.valid_from))
+    first_ms = start_ms if profile.valid_from is None else parse_time(profile.valid_from)
     found: list[PermittedPower] = []
     for each in schedule.charging_schedule_period:
         import_w = _watts((each.limit, each.limit_l2, each.limit_l3), 1, schedule, each)
@@ -152,7 +152,7 @@ def permitted(
     for at_ms, next_ms in itertools.pairwise([*moments, last_ms]):
         if next_ms > at_ms:
             begins = max(0, bisect_right(times, at_ms - MARGIN_MS) - 1)
-            around = powers[begins : max(begins + 1, bisect_left(times, next_ms + MARGIN_MS))]
+            around = powers[begins : bisect_left(times, next_ms + MARGIN_MS)]
             for course, each_w in zip(found, zip(*around, strict=True), strict=True):
                 if not course or course[-1][1] != max(each_w):
                     course.append((at_ms, max(each_w)))
@@ -166,7 +166,7 @@ def _permitted_at(active: Sequence[LimitInForce], at_ms: int) -> tuple[int, int]
     for purposes in _TOGETHER:
         there = [(step, each.whole) for each in active if each.purpose in purposes
                  and (step := _at(each.steps, at_ms)) is not None]  # fmt: skip
-        if there and all(whole for _, whole in there):
+        if all(whole for _, whole in there):
             import_w = min(import_w, max((s.import_w for s, _ in there if s.import_w is not None), default=MOST_W))
             export_w = min(export_w, max((s.export_w for s, _ in there if s.export_w is not None), default=MOST_W))
     return import_w, export_w

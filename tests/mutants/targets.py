@@ -39,6 +39,9 @@ TARGETS: Final[Mapping[str, Target]] = {
             "tests/csms/smart_charging/test_limits_in_force.py",
         ),
     ),
+    "limits_in_force": Target(
+        "csms/smart_charging/limits_in_force.py", ("tests/csms/smart_charging/test_limits_in_force.py",)
+    ),
     "grid_limits": Target("csms/grid/limits.py", ("tests/csms/grid/test_limits.py",)),
     "split": Target("v2g/energy/dispatch/split.py", ("tests/energy/dispatch/test_split.py",)),
     "twin": Target("v2g/battery/twin.py", ("tests/battery/test_twin.py",)),
@@ -390,6 +393,18 @@ _PROTOCOL: Final = "whoever implements it has defaults of its own"
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "facts": {
         "of_journal: 0 -> 1 #2": "the time of the first reading is not asked of what a meter shows",
+    },
+    "limits_in_force": {
+        "steps_of: 1 -> 0 #4": "only the first period can be overtaken by the next",
+        "permitted: each.purpose in _TRANSACTION and each.evse_id in (0, evse_id) and (each.transaction_id in (None, "
+        "... -> each.evse_id in (0, evse_id) and each.transaction_id in (None, transaction_id)": "the others limit "
+        "nothing",
+        "permitted: 2 -> 3 #2": "nobody asks for what is so long after",
+        "permitted: first_ms <= at_ms < last_ms -> first_ms <= at_ms <= last_ms": "nobody asks for so late a time",
+        "permitted: at + shift -> at - shift": "both shifts are there with either sign",
+        "permitted: next_ms > at_ms -> next_ms >= at_ms": "nobody asks for so late a time",
+        "permitted: True -> False #2": "all have two items",
+        "permitted: True -> False #3": "all have two items",
     },
     "plausible_amounts": {
         "_unsure: continue -> pass": "an event that is not offline is its own earliest and latest time",

@@ -177,6 +177,25 @@ def test_a_limit_counts_a_while_before_and_after() -> None:
         assert at(limits, at_ms) == most_w, at_ms
 
 
+def test_what_was_in_force_shortly_before_and_after_a_transaction_counts() -> None:
+    raised = [held(30_000, to_ms=NOON - MINUTE), held(4_000, NOON - MINUTE)]
+    assert [at(raised, NOON + shift_ms) for shift_ms in (0, MINUTE)] == [30_000, 4_000]
+    later = [held(4_000, to_ms=SPAN[1] + MINUTE), held(30_000, SPAN[1] + MINUTE)]
+    assert [at(later, SPAN[1] - shift_ms) for shift_ms in (MINUTE + 1, MINUTE)] == [4_000, 30_000]
+
+
+def test_a_limit_counts_as_long_as_it_is_in_force() -> None:
+    """Also while another one begins; one that was replaced at once never was."""
+    default = held(30_000, NOON - HOUR, NOON + HOUR, "TxDefaultProfile")
+    assert at([default, held(4_000, NOON)], NOON + 30 * MINUTE) == 30_000
+    meanwhile = held(30_000, NOON + 30 * MINUTE, NOON + 40 * MINUTE)
+    limits = [held(4_000), held(4_000, NOON + 40 * MINUTE), meanwhile]
+    steps = (NOON - 3 * MARGIN_MS, 4_000), (NOON + 28 * MINUTE, 30_000), (NOON + 42 * MINUTE, 4_000)
+    assert permitted(limits, 1, "t", SPAN)[0] == steps
+    at_once = held(30_000, NOON + 30 * MINUTE, NOON + 30 * MINUTE)
+    assert at([held(4_000), at_once], NOON + 30 * MINUTE) == 4_000
+
+
 def test_a_register_that_rises_by_more_is_named_with_the_limit() -> None:
     limits, open_ = permitted([held(10_000)], 1, "t", SPAN)
     points = [(NOON, 0), (NOON + 30 * MINUTE, 5_000_000), (NOON + HOUR, 25_000_000), (NOON + 2 * HOUR, 30_000_000)]
