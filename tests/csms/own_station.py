@@ -12,7 +12,7 @@ from csms.db.store import open_store
 from csms.tariffs import store as tariffs
 from pki_tools.tree import PkiTree
 from secc.station.station import ChargerStation, MeterSample, StationConfig
-from tests.csms.settlement.journals import SESSION, journal, seen
+from tests.csms.settlement.journals import SESSION, T0, journal, seen
 from tests.csms.support import EMAID, STATION, Running, grid_signal
 from tests.station.no_charger import NoCharger
 from v2g.energy.grid_signal import ExportSignal, PriceSignal
@@ -112,7 +112,8 @@ def sample(import_wh: int, export_wh: int) -> MeterSample:
 
 async def whole_session(csms: Running, tmp_path: Path, versions: tuple[Version, ...]) -> None:
     """Play a session from the contract to its settlement, and expect everything to be stored."""
-    await csms.csms.grid.offer(grid_signal(1), "test")
+    valid: dict[str, Any] = {"valid_until_ms": T0 + 86_400_000}  # while the journal feeds back with 6 kW
+    await csms.csms.grid.offer(grid_signal(1, **valid), "test")
     energy, back = (Charge(rates=(Rate(price=price),)) for price in ("0.42", "0.10"))
     plan = PricePlan(id="city", currency="EUR", energy=energy, export=back)
     store = open_store(csms.config.store_url, csms.config.data_dir)
@@ -129,9 +130,9 @@ async def whole_session(csms: Running, tmp_path: Path, versions: tuple[Version, 
         if versions == ("2.1",):
             assert await station.requests.charging_needs(NEEDS) == "Accepted"
             await found.until(5_000)
-            await csms.csms.grid.offer(grid_signal(2, export_limit_w=1_200), "test")
+            await csms.csms.grid.offer(grid_signal(2, export_limit_w=6_200, **valid), "test")
             signal = "2"
-            await found.until(1_200)
+            await found.until(6_200)
             station.updated("ref", trigger="ChargingRateChanged", sample=sample(1500, 500))
             rules = [each.price_rule for each in found.prices[-1].price_rule_stacks.price_rule_stack]
             assert [[(fraction(r.energy_fee), r.power_range_start.value >= 0) for r in each] for each in rules] == [
