@@ -93,7 +93,7 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     5280 and OCPP allow, such as RSA keys of 2048 bit."""
     organization: str = ""
     """Required O of stations' certificates (A00.FR.404); empty does not check."""
-    subprotocols: tuple[Literal["ocpp2.1", "ocpp2.0.1"], ...] = ("ocpp2.1", "ocpp2.0.1")
+    subprotocols: tuple[Literal["ocpp2.1", "ocpp2.0.1", "ocpp1.6"], ...] = ("ocpp2.1", "ocpp2.0.1", "ocpp1.6")
     """OCPP versions in order of preference; a single one forces it."""
     heartbeat_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
     """Heartbeat interval in BootNotification responses."""
@@ -341,6 +341,9 @@ class StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Initial password, for security profiles 1 and 2; used until it is changed."""
     boot: Literal["Accepted", "Pending", "Rejected"] = "Accepted"
     """Status in BootNotification responses."""
+    without_password: bool = False
+    """Admit it by its identity alone where it speaks OCPP 1.6 and shows no password (security profile 0), at the
+    listener of profile 1: whoever knows the identity can be this station."""
 
 
 class TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -928,7 +931,7 @@ def _check_emaid(emaid: str) -> None:
 def look(config: CsmsConfig) -> Iterator[Flaw]:
     """Yield contradictions in a configuration."""
     if not config.ocpp.subprotocols:
-        yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1"] offers both'
+        yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1", "ocpp1.6"] offers all'
     yield from installer_flaws(config.update, ("update",))
     yield from _look_at_grid(config.grid)
     yield from _doubled(("stations",), "id", [each.id for each in config.stations])

@@ -552,7 +552,7 @@ def connection_faults() -> str:
         faults.wrong_path("/elsewhere", "/ocpp", 3),
         faults.unknown_station("CS-1"),
         faults.refused_station("CS-1"),
-        faults.no_version(("ocpp1.6",), ("ocpp2.1", "ocpp2.0.1")),
+        faults.no_version(("ocpp1.5",), ("ocpp2.1", "ocpp2.0.1", "ocpp1.6")),
         faults.no_password(),
         faults.wrong_user("CS-2"),
         faults.wrong_password(),

@@ -35,6 +35,7 @@ PROGRAMS: Final = {
     "v2g/io/tls/files.py": "csms evcc gateway secc",
     "v2g/io/tls/stapler.py": "secc",
     "v2g/io/tls/warnings.py": "evcc secc",
+    "v2g/io/websocket/bridged.py": "csms",
     "v2g/io/websocket/rpc.py": "csms secc",
     "v2g/iso15118/engine": "evcc secc",
     "v2g/ocpp/rpc.py": "csms secc",

@@ -25,8 +25,10 @@ FROM_ELSEWHERE = {
             "call_result_error",
             "frame_refused",
             "message_type_ignored",
+            "report_refused",
             "send_dropped",
             "send_ignored",
+            "transaction_message_refused",
         )
     },
 }

@@ -565,6 +565,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("ocpp.quirk_tolerated", "quirk message station", feed=True),
         Event("ocpp.ready", "ocpp_port:int api_port:int"),
         Event("ocpp.remote_start_matched", "remote_start transaction known:bool station", feed=True),
+        Event("ocpp.report_refused", "reason station", "warning"),
         Event("ocpp.reservation", "reservation state known:bool station", feed=True),
         Event("ocpp.scada_active", "dead_man_s", feed=True),
         Event("ocpp.scada_lost", "dead_man_s", "warning", feed=True),
@@ -602,6 +603,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
             "transaction seq_no:int trigger import_wh:text export_wh:text station",
             feed=True,
         ),
+        Event("ocpp.transaction_message_refused", "action reason station", "warning"),
         Event(
             "ocpp.transaction_started",
             "transaction seq_no:int trigger import_wh:text export_wh:text station",

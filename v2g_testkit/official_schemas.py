@@ -11,7 +11,7 @@ import jsonschema_rs
 from v2g import typed_json
 from v2g.ocpp.routes import Version
 
-_FOLDERS: Final = {"2.0.1": "v201", "2.1": "v21"}
+_FOLDERS: Final = {"1.6": "v16", "2.0.1": "v201", "2.1": "v21"}
 _CALLS: Final = {2: "Request", 6: ""}  # CALL, and SEND of 2.1, whose schemas have the name of the message alone
 _MOST_OPEN: Final = 1000
 """Maximum number of stored requests of one side without a response."""
@@ -79,7 +79,7 @@ class FrameJudge:
                 case [int() as kind, str() as number, str() as action, dict() as payload] if kind in _CALLS:
                     if kind == 2 and len(self._open) < _MOST_OPEN:
                         self._open[from_station, number] = action
-                    return self._fault(f"{action}{_CALLS[kind]}", payload)
+                    return self._fault(action if self._version == "1.6" else f"{action}{_CALLS[kind]}", payload)
                 case [3, str() as number, dict() as payload]:
                     action = self._open.pop((not from_station, number), "")
                     return self._fault(f"{action}Response", payload) if action else None

@@ -103,7 +103,7 @@ FaultKind = Literal[
 ]
 SecurityProfile = Literal[1, 2, 3]
 
-_OLD_VERSIONS: Final = frozenset({"ocpp1.2", "ocpp1.5", "ocpp1.6", "ocpp2.0"})
+_OLD_VERSIONS: Final = frozenset({"ocpp1.2", "ocpp1.5", "ocpp2.0"})
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -146,7 +146,7 @@ def no_version(offered: Sequence[str], spoken: Sequence[str]) -> Fault:
     seen = f"the station offers {', '.join(offered)[:200]}" if offered else "the station offers no subprotocol"
     hint = f"let the station speak one of {', '.join(spoken)}"
     if _OLD_VERSIONS & set(offered):
-        hint += "; it needs firmware with OCPP 2.0.1 or newer, or the setting that turns it on"
+        hint += "; it needs firmware with OCPP 1.6 or newer, or the setting that turns it on"
     return Fault("subprotocol", seen, hint, 101)
 
 

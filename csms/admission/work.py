@@ -88,6 +88,7 @@ class StationAdmissions:
         self._observe = observe
         self._feed = feed
         self._configured = {entry.id: entry.boot for entry in config.stations}
+        self._without_password = frozenset(entry.id for entry in config.stations if entry.without_password)
         self._first_passwords = {entry.id: entry.password for entry in config.stations if entry.password}
         self._marks = marks
         self._hashing = asyncio.Semaphore(_HASHING)
@@ -201,7 +202,7 @@ class StationAdmissions:
                 await self._event(identity, "InvalidChargingStationCertificate", fault.detail)  # A00.FR.408
             if fault is not None and not expired:
                 return fault
-        elif fault := self._judge_user(shown, identity):
+        elif not self._needs_none(shown, profile) and (fault := self._judge_user(shown, identity)):
             return fault
         admission = _held(self._admit(identity, known), "", expired=expired)
         if admission is None:
@@ -210,7 +211,7 @@ class StationAdmissions:
             await self._visit(shown, identity, profile)
             return faults.unknown_station(identity)
         known = known or Known()
-        if profile != 3:
+        if profile != 3 and not self._needs_none(shown, profile):
             password = await self._judge_password(shown, identity, known)
             if isinstance(password, Fault):
                 return password
@@ -225,6 +226,11 @@ class StationAdmissions:
             del self._let_in[next(iter(self._let_in))]
         self._let_in[id(shown.transport)] = seen, admission
         return None
+
+    def _needs_none(self, shown: Handshake, profile: SecurityProfile) -> bool:
+        """Return whether a station of 1.6 is one that shows no password: security profile 0."""
+        of_16 = profile == 1 and shown.version == "1.6" and shown.credentials is None
+        return of_16 and shown.identity in self._without_password
 
     def _admit(self, identity: str, known: Known | None) -> Admission | None:
         decision: Decision = known.decision if known is not None else ""

@@ -16,11 +16,14 @@ from csms.grid.signal_delivery import Pusher
 from csms.ocpp.answers import HANDLES, answer, take_unanswered
 from csms.ocpp.base import HandlerContext, Services
 from csms.ocpp.handlers import QUICK
+from csms.ocpp16.work import StationFacts
 from csms.stations import store as stations
 from v2g.errors import ConfigError, OcppError, RefusedError, TimeoutExpired, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.io.tls.files import RenewedContext
 from v2g.io.tls.peer_chain import PeerJudge
+from v2g.io.websocket.bridged import HANDLES as HANDLES_16
+from v2g.io.websocket.bridged import BridgedConnection
 from v2g.io.websocket.client import OcppSocket, server_context
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import OcppServer, serve, watch_handshakes
@@ -38,6 +41,7 @@ from v2g.ocpp.quirks import STRICT, StationQuirks, make_in_boot, quirks_of, read
 from v2g.ocpp.routes import SUBPROTOCOLS, Version, action_of
 from v2g.ocpp.rpc import RpcPeer
 from v2g.ocpp.times import format_time
+from v2g.ocpp.v16.tolerance import read_softly
 from v2g.pki.profiles import Role as CertificateRole
 
 M = TypeVar("M", bound=Message)
@@ -91,31 +95,49 @@ class StationSession:
         self._quirks_seen: frozenset[str] = frozenset()
         self._ready_at = 0.0
         self.station_id = socket.identity
+        of_16 = socket.version == "1.6"
         peer = RpcPeer(
             socket.version,
-            handles=HANDLES,
+            handles=HANDLES_16 if of_16 else HANDLES,
             entropy=os.urandom,
             timeout=config.call_timeout_s,
-            mend=self._read_tolerantly,
+            mend=self._read_softly if of_16 else self._read_tolerantly,
         )
-        self._connection = RpcConnection(
-            socket,
-            peer,
-            handle=self._handle,
-            clock=services.clock,
-            observe=self._observe,
-            on_send=self._take,
-            quick=self._answer_quickly,
-            tap=partial(services.frames.show, self.station_id),
-        )
+        tap = partial(services.frames.show, self.station_id)
+        self._connection: RpcConnection | BridgedConnection
+        if of_16:
+            self._connection = BridgedConnection(
+                socket,
+                peer,
+                handle=self._handle_any,
+                find=StationFacts(services.store, services.clock, self.station_id).find,
+                clock=services.clock,
+                observe=self._observe,
+                tap=tap,
+            )
+        else:
+            self._connection = RpcConnection(
+                socket,
+                peer,
+                handle=self._handle,
+                clock=services.clock,
+                observe=self._observe,
+                on_send=self._take,
+                quick=self._answer_quickly,
+                tap=tap,
+            )
         self._pusher = Pusher(services, self.station_id, self._connection)
         self._context = HandlerContext(
-            services, self.station_id, socket.version, self._pusher.add_needs, self._pusher.transactions_changed
+            services,
+            self.station_id,
+            self._connection.version,
+            self._pusher.add_needs,
+            self._pusher.transactions_changed,
         )
 
     async def run(self) -> None:
         """Serve the station until the connection ends."""
-        version = self._connection.version
+        version = self._connection.socket.version
         now_ms = self._services.clock.utc_ms()
         contact = stations.StationContact(self.station_id, f"ocpp{version}", now_ms)
         known = await self._services.store.gather(stations.touch_all, contact)
@@ -238,6 +260,9 @@ class StationSession:
             raise OcppError("BootNotification has not been accepted", answer="SecurityError")
         self._begin()
 
+    async def _handle_any(self, action: str, request: Message) -> Message:
+        return self._answer_quickly(action, request) or await self._handle(action, request)
+
     async def _handle(self, action: str, request: Message) -> Message:
         if isinstance(request, BootNotificationRequest):
             return await self._boot(request)
@@ -325,10 +350,19 @@ class StationSession:
         if type_ is BootNotificationRequest:  # it says what the station is now
             quirks = quirks_of(*make_in_boot(payload), self._own_quirks)
         message, shown = read_tolerantly(payload, type_, self.version, quirks.tolerates)
+        self._tolerated(shown, type_)
+        return message
+
+    def _read_softly(self, payload: bytes, type_: type[Message]) -> Message:
+        """Read a refused payload of 1.6, of which every soft violation is tolerated. Raises OcppError."""
+        message, shown = read_softly(payload, type_)
+        self._tolerated(shown, type_)
+        return message
+
+    def _tolerated(self, shown: frozenset[str], type_: type[Message]) -> None:
         for name in sorted(shown - self._quirks_seen):
             self._report("quirk_tolerated", quirk=name, message=type_.__name__)
         self._quirks_seen |= shown
-        return message
 
     def _after(self, work: Coroutine[object, object, None]) -> None:
         """Run something after the answer to the boot was sent."""

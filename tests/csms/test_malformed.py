@@ -123,7 +123,7 @@ async def test_either_version_can_be_forced(start: Start, version: str) -> None:
 
 
 async def test_a_version_that_nobody_speaks_ends_the_connection_after_the_handshake(csms: Running) -> None:
-    async with csms.connect(versions=("ocpp1.6",)) as websocket:
+    async with csms.connect(versions=("ocpp1.5",)) as websocket:
         assert websocket.subprotocol is None
         await websocket.wait_closed()
 

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from v2g.ocpp import routes
 from v2g.ocpp.messages.base import DateTime, Message
 from v2g.ocpp.routes import Version
+from v2g.ocpp.v16.messages import Location16
 from v2g_testkit.official_schemas import known_messages, official_schema, official_validator
 
-VERSIONS: tuple[Version, ...] = ("2.0.1", "2.1")
+VERSIONS: tuple[Version, ...] = ("1.6", "2.0.1", "2.1")
 ALPHABET = string.ascii_letters + string.digits + " -_äß€"
 TIMES = ("2026-01-31T23:59:59Z", "2026-06-01T12:00:00.250+02:00")
 
@@ -48,11 +49,11 @@ def actions(version: Version) -> frozenset[str]:
     return frozenset(name.removesuffix("Request").removesuffix("Response") for name in message_names(version))
 
 
-def message_type(name: str) -> type[Message]:
+def message_type(name: str, version: Version = "2.1") -> type[Message]:
     """Return our class for a message."""
     if name.endswith("Response"):
-        return routes.response_type(name.removesuffix("Response"))
-    return routes.request_type(name.removesuffix("Request"))
+        return routes.response_type(name.removesuffix("Response"), version)
+    return routes.request_type(name.removesuffix("Request"), version)
 
 
 # -- values that our declarations allow
@@ -64,6 +65,8 @@ def instances(type_: Any, version: Version) -> st.SearchStrategy[Any]:
 
 
 def _instances(hint: Any, version: Version, limits: dict[str, Any]) -> st.SearchStrategy[Any]:
+    if hint == Location16:
+        return st.just("https://example.org/a")
     if hint == DateTime:
         return st.sampled_from(TIMES)
     origin = get_origin(hint)
@@ -103,6 +106,8 @@ def _plain(hint: Any, version: Version, limits: dict[str, Any]) -> st.SearchStra
         return st.booleans()
     if hint is int:
         return st.integers(limits.get("least", limits.get("ge", -(2**31))), limits.get("le", 2**31 - 1))
+    if hint is float and limits.get("tenths"):
+        return st.integers(-(10**6), 10**6).map(lambda number: number / 10)
     if hint is float:
         return st.floats(limits.get("ge", -1e6), limits.get("le", 1e6))
     assert hint is str, hint
@@ -143,10 +148,12 @@ def maximal(part: dict[str, Any], root: dict[str, Any]) -> Any:
         return part["enum"][-1]
     match part.get("type"):
         case "object":
-            return {name: maximal(inner, root) for name, inner in part["properties"].items()}
+            return {name: maximal(inner, root) for name, inner in part.get("properties", {}).items()}
         case "array":
             return [maximal(part["items"], root)] * min(3, part.get("maxItems", 3))
         case "string":
+            if part.get("format") == "uri":
+                return "ftp://user:secret@example.org/logs?of=a%20station"
             return TIMES[1] if part.get("format") == "date-time" else "x" * min(part.get("maxLength", 50), 20_000)
         case "integer":
             return int(part.get("maximum", part.get("minimum", 1)))  # 2.1 bounds what 2.0.1 leaves open: 1 suits both

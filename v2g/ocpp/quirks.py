@@ -153,7 +153,7 @@ _MOST_MENDED: Final = 30
 
 _AT: Final = re.compile(r" - at `\$(.*)`\Z", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+?)`(?: - at `\$(.*)`)?\Z", re.DOTALL)
-_ABSENT: Final = re.compile(r"2\.0\.1 has no \$(.*)\Z", re.DOTALL)
+_ABSENT: Final = re.compile(r"[12][.\d]+ has no \$(.*)\Z", re.DOTALL)
 _STEP: Final = re.compile(r"\[[^]]*\]|[^.\[]+")
 _LONGEST: Final = re.compile(r"Expected `str` of length <= (\d+)")
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:([+-]\d\d):?(\d\d)?)?\Z")

@@ -31,9 +31,17 @@ MAX_QUEUED: Final = 1_048_576
 """Limit of queued requests of the peer, characters; one at a time is allowed (OCPP-J 4.1.1),
 and peers send more. Beyond half of it only those of transactions are accepted."""
 
-_PRECIOUS: Final = frozenset({"TransactionEvent"})
+_PRECIOUS: Final = frozenset({"TransactionEvent", "StartTransaction", "StopTransaction"})
 _EACH: Final = 500  # characters added for each
 
+
+_CODES_16: Final = {
+    "FormatViolation": "FormationViolation",
+    "OccurrenceConstraintViolation": "OccurenceConstraintViolation",
+    "RpcFrameworkError": "ProtocolError",
+    "MessageTypeNotSupported": "ProtocolError",
+}
+"""Codes of errors that 1.6 spells otherwise, or lacks."""
 
 _REMEMBERED: Final = 4
 """Number of own answers with a stored action, should the peer complain."""
@@ -326,7 +334,7 @@ class RpcPeer:
                 raise OcppError(f"{action[:50]!r} is not an action of OCPP {self.version}", answer="NotImplemented")
             if action not in self._handles or action in routes.UNCONFIRMED:
                 raise OcppError(f"{action} is not supported", answer="NotSupported")
-            request = self._read(payload, routes.request_type(action))
+            request = self._read(payload, routes.request_type(action, self.version))
             self._take(identifier, action, request, size + _EACH)
         except OcppError as error:
             self._send_error(CALLERROR, identifier, error, action=action)
@@ -386,7 +394,7 @@ class RpcPeer:
         try:
             if len(frame) != 3:
                 raise OcppError(f"CALLRESULT has {len(frame)} elements instead of 3", answer="RpcFrameworkError")
-            type_ = routes.response_type(routes.action_of(call.request))
+            type_ = routes.response_type(routes.action_of(call.request), self.version)
             response = self._read(frame[2], type_)
         except OcppError as error:
             if self.version == "2.1":
@@ -415,8 +423,9 @@ class RpcPeer:
     def _send_error(self, kind: int, identifier: str, error: OcppError, *, action: str = "") -> None:
         refused = {"action": action[:MAX_ID], "id": identifier[:MAX_ID]}
         self._observe("frame_refused", code=error.answer, reason=str(error)[:255], **refused)
+        code = _CODES_16.get(error.answer, error.answer) if self.version == "1.6" else error.answer
         description = str(error)[:255]
-        self._actions.append(Send(f"[{kind},{_json(identifier)},{_json(error.answer)},{_json(description)},{{}}]"))
+        self._actions.append(Send(f"[{kind},{_json(identifier)},{_json(code)},{_json(description)},{{}}]"))
 
     def _observe(self, name: str, **data: str) -> None:
         self._actions.append(Observe("ocpp", name, {**data}))

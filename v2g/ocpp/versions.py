@@ -5,6 +5,7 @@ Constructors of message Structs do not validate, so sent messages are validated 
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from functools import cache
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypedDict, TypeVar, get_args, get_origin
@@ -57,7 +58,7 @@ def read_call(text: str, action: str, version: Version) -> tuple[str, Message] |
     if "null" in text or "\\u0000" in text:
         return None
     try:
-        _, identifier, _, request = _call_decoder(action).decode(text)
+        _, identifier, _, request = _call_decoder(action, version).decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
     type_: type[msgspec.Struct] = type(request)
@@ -67,8 +68,9 @@ def read_call(text: str, action: str, version: Version) -> tuple[str, Message] |
 
 
 @cache
-def _call_decoder(action: str) -> msgspec.json.Decoder[Any]:
-    frame: object = tuple[Literal[2], MessageId, Literal[action], request_type(action)]  # type: ignore[misc,valid-type]
+def _call_decoder(action: str, version: Version) -> msgspec.json.Decoder[Any]:
+    request = request_type(action, version)
+    frame: object = tuple[Literal[2], MessageId, Literal[action], request]  # type: ignore[misc,valid-type]
     return typed_json.decoder(frame)
 
 
@@ -142,6 +144,7 @@ class _Rule(TypedDict, total=False):
     absent: bool
     required: bool
     integer: bool
+    tenths: bool
     least: int
     max_length: int
     values: tuple[str, ...]
@@ -255,11 +258,21 @@ def _is_plain(value: msgspec.Struct, plan: _Plan) -> bool:
 def _is_allowed(value: Any, rule: _Rule) -> bool:
     if "integer" in rule and value % 1:
         return False
+    if "tenths" in rule and not _is_tenths(value):
+        return False
     if "max_length" in rule and len(value) > rule["max_length"]:
         return False
     if "least" in rule and value < rule["least"]:
         return False
     return value not in rule.get("without", ()) and ("values" not in rule or value in rule["values"])
+
+
+def _is_tenths(value: float) -> bool:
+    """Return whether a number as it is written has at most one digit after the point; binary fractions say nothing."""
+    return not Decimal(repr(value)) % _TENTH
+
+
+_TENTH: Final = Decimal("0.1")
 
 
 def _check(value: msgspec.Struct, version: Version, path: str) -> None:
@@ -280,6 +293,8 @@ def _check(value: msgspec.Struct, version: Version, path: str) -> None:
 def _check_value(value: Any, rule: _Rule, path: str) -> None:
     if rule.get("integer") and value % 1:
         raise OcppError(f"2.0.1 requires an integer - at `{path}`", answer="TypeConstraintViolation")
+    if "tenths" in rule and not _is_tenths(value):
+        raise OcppError(f"Expected a multiple of 0.1 - at `{path}`", answer="PropertyConstraintViolation")
     if "least" in rule and value < rule["least"]:
         least = rule["least"]
         raise OcppError(f"Expected `int` >= {least} - at `{path}`", answer="PropertyConstraintViolation")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeVar
 
 import msgspec
 import typer
@@ -155,7 +155,7 @@ def play(
 def versions_of(names: list[str] | None) -> tuple[Version, ...]:
     """Return the versions of an option. Raises ConfigError."""
     try:
-        return tuple(typed_json.convert(each, Version) for each in names or ["2.0.1"])
+        return tuple(typed_json.convert(each, Literal["2.0.1", "2.1"]) for each in names or ["2.0.1"])
     except msgspec.ValidationError:
         raise ConfigError(f"--ocpp {' '.join(names or ())}: no cases for this version", hint="2.0.1 or 2.1") from None
 

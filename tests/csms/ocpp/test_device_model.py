@@ -196,15 +196,15 @@ async def test_a_network_profile_that_failed_is_not_stored(csms: Backend) -> Non
 async def test_subprotocols_that_this_back_end_does_not_speak_are_noted(backend: Start) -> None:
     async with backend(ocpp={"security_profile": 1}) as csms, listening(csms) as (port,):
         password = await csms.services.admissions.set_password(CS)
-        offered = ("ocpp1.6", "ocpp2.0.1", "ocpp0.1")
+        offered = ("ocpp1.5", "ocpp2.0.1", "ocpp0.1")
         async with knocking(port, CS, password=password, versions=offered) as station:
             assert station.version == "2.0.1"
             await boots(station)
-        async with knocking(port, CS, password=password, versions=("ocpp1.6",)) as station:
+        async with knocking(port, CS, password=password, versions=("ocpp1.5",)) as station:
             code, reason = await station.ended()
             assert (code, "ocpp2.0.1" in reason) == (1002, True)
         (fault,) = await csms.services.admissions.faults(CS)
-        assert (fault["kind"], "ocpp1.6" in fault["detail"]) == ("subprotocol", True)
+        assert (fault["kind"], "ocpp1.5" in fault["detail"]) == ("subprotocol", True)
 
 
 # -- OCPP 2.1

@@ -236,9 +236,14 @@ def read_credentials(lines: Sequence[str]) -> Credentials | None:
     if scheme.lower() != "basic":
         return None
     try:
-        username, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        name, colon, octets = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        username = name.decode()
     except ValueError:  # not base64, not ASCII, or not UTF-8 inside
         return None
+    try:
+        password = octets.decode()
+    except UnicodeDecodeError:  # OCPP 1.6 sends the octets whose hexadecimal digits are its AuthorizationKey
+        password = octets.hex()
     return Credentials(username, Secret(password)) if colon else None
 
 

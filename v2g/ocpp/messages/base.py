@@ -3,7 +3,7 @@
 Every message is declared once, in the form of OCPP 2.1, which is a superset of 2.0.1. What 2.0.1 lacks, or limits
 more, is beside the field as `Meta(extra={"2.0.1": rule})` and enforced by `v2g.ocpp.versions`. A rule is
 `absent` (2.1 only), `required`, `integer`, `least`, `max_length`, `values` (the only ones), or `without` (2.1-only
-values).
+values). The messages of 1.6 are others (`v2g.ocpp.v16`), with the same bases.
 Fields required by 2.1 and absent in 2.0.1 are declared as optional and marked `{"2.1": {"required": True}}`.
 Bounds of numbers (no negative EVSE, at most three phases), which only the schemas of 2.1 have, apply to both unless
 they are a rule.
@@ -113,7 +113,7 @@ class CustomData(Struct, frozen=True, kw_only=True, rename="camel"):
 class Datatype(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
     """Base of everything inside a message: snake_case here, camelCase on the wire, unknown properties rejected."""
 
-    custom_data: CustomData | None = None
+    custom_data: Annotated[CustomData | None, Meta(extra={"1.6": {"absent": True}})] = None
 
 
 class Message(Datatype, frozen=True, kw_only=True):

@@ -1,0 +1,84 @@
+"""Numbers of transactions of 1.6, which no other transaction of any station ever has, and what is known of each."""
+
+import hashlib
+from typing import Final
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, UniqueConstraint, insert, select
+
+from csms.db.base import metadata
+from csms.db.leases import lock
+from csms.tokens.rules import CONTRACT, normalise
+from csms.tokens.tables import tokens
+from csms.transactions import store as transactions
+from csms.transactions.rules import Transaction
+from csms.transactions.tables import transactions as transactions_
+from v2g.ocpp.messages.transactions import ChargingState
+from v2g.ocpp.v16.bridge import Numbered, NumberOf
+
+numbers: Final = Table(
+    "ocpp16_transactions",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("connector_id", Integer, nullable=False),
+    Column("start", String(64), nullable=False),  # SHA-256 of what the station said of it
+    Column("since_ms", BigInteger, nullable=False),
+    UniqueConstraint("station_id", "start"),
+    Index(None, "station_id", "connector_id"),
+    sqlite_autoincrement=True,
+)
+
+
+def number_of(connection: Connection, station_id: str, start: NumberOf, now_ms: int) -> Numbered:
+    """Return the number of the transaction of a start: a new one, or the old one of a start that is sent again."""
+    lock(connection, (station_id,))
+    digest = hashlib.sha256(msgspec.json.encode(start)).hexdigest()
+    known = (numbers.c.station_id == station_id) & (numbers.c.start == digest)
+    row = connection.execute(select(numbers.c.number).where(known)).first()
+    if row is None:
+        values = {"station_id": station_id, "connector_id": start.connector_id, "start": digest, "since_ms": now_ms}
+        row = connection.execute(insert(numbers).values(values).returning(numbers.c.number)).one()
+    return _known(connection, station_id, row.number, start.connector_id)
+
+
+def find(connection: Connection, station_id: str, number: int) -> Numbered | None:
+    """Return a transaction of this station by its number: that of another station is none of its own."""
+    own = (numbers.c.station_id == station_id) & (numbers.c.number == number)
+    row = connection.execute(select(numbers.c.connector_id).where(own)).first()
+    return None if row is None else _known(connection, station_id, number, row.connector_id)
+
+
+def _known(connection: Connection, station_id: str, number: int, connector_id: int) -> Numbered:
+    return _numbered(transactions.get(connection, station_id, str(number)), number, connector_id)
+
+
+def _numbered(found: Transaction | None, number: int, connector_id: int) -> Numbered:
+    if found is None:
+        return Numbered(number=number, connector_id=connector_id)
+    state: ChargingState | None = found.charging_state.value if found.charging_state else None  # type: ignore[assignment]
+    return Numbered(
+        number=number,
+        connector_id=connector_id,
+        next_seq=found.last_seq + 1,
+        active=found.active,
+        charging_state=state or "EVConnected",
+    )
+
+
+def ongoing(connection: Connection, station_id: str, at_ms: int) -> tuple[Numbered, ...]:
+    """Return the transactions of 1.6 that had begun at a time and have not ended."""
+    there = transactions_.c
+    begun = (there.station_id == station_id) & there.active & (there.started_ms <= at_ms)
+    found = connection.execute(select(there.transaction_id).where(begun).order_by(there.started_ms)).scalars()
+    known = (find(connection, station_id, int(each)) for each in found if each.isdecimal())
+    return tuple(each for each in known if each is not None)
+
+
+def type_of(connection: Connection, id_tag: str) -> str:
+    """Return the type under which a token is known; 1.6 does not tell types. Cards are most frequent."""
+    wanted = {normalise("", id_tag), normalise(CONTRACT, id_tag)}
+    found = connection.execute(
+        select(tokens.c.token_type).where(tokens.c.id_token.in_(wanted)).order_by(tokens.c.token_type)
+    ).scalars()
+    return next(iter(found), "ISO14443")

@@ -1,0 +1,25 @@
+"""Answers the questions of the bridge between a station of 1.6 and this back end."""
+
+from csms.db.store import Store
+from csms.ocpp16 import store as numbers
+from v2g.io.runtime.clock import Clock
+from v2g.ocpp.v16.bridge import Numbered, NumberOf, OngoingAt, Question, TransactionOf, TypeOf
+
+
+class StationFacts:
+    """What the store knows of one station of 1.6."""
+
+    def __init__(self, store: Store, clock: Clock, station_id: str) -> None:
+        self._store, self._clock, self._station_id = store, clock, station_id
+
+    async def find(self, question: Question) -> Numbered | tuple[Numbered, ...] | str | None:
+        """Answer a question. Raises StoreError."""
+        match question:
+            case NumberOf():
+                return await self._store.run(numbers.number_of, self._station_id, question, self._clock.utc_ms())
+            case TransactionOf(number=number):
+                return await self._store.read(numbers.find, self._station_id, number)
+            case OngoingAt(at_ms=at_ms):
+                return await self._store.read(numbers.ongoing, self._station_id, at_ms)
+            case TypeOf(id_tag=id_tag):
+                return await self._store.read(numbers.type_of, id_tag)

@@ -1,0 +1,260 @@
+"""A station of OCPP 1.6, of the independent package `ocpp`, against the whole CSMS (R198)."""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import msgspec
+import ocpp.v16
+import pytest
+import websockets
+from ocpp.routing import on
+from ocpp.v16 import call, call_result
+from websockets.typing import Subprotocol
+
+from csms.accounts.rules import Role
+from csms.config import StationEntry, TokenEntry
+from tests.csms.conftest import Start
+from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
+
+pytestmark = pytest.mark.requirement("R198")
+
+CARD = "04A2B3C4D5"
+
+
+class Station16(ocpp.v16.ChargePoint):  # type: ignore[misc]  # published without types
+    """A station that accepts what it is asked for, and keeps it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.frames: list[Any] = []
+
+    async def route_message(self, raw_msg: str) -> None:
+        self.frames.append(json.loads(raw_msg))
+        await super().route_message(raw_msg)
+
+    @on("SetChargingProfile")
+    async def set_profile(self, **said: Any) -> Any:
+        self.asked.append(("SetChargingProfile", said))
+        return call_result.SetChargingProfile(status="Accepted")
+
+    @on("DataTransfer")
+    async def transfer(self, **said: Any) -> Any:
+        self.asked.append(("DataTransfer", said))
+        return call_result.DataTransfer(status="UnknownVendorId")
+
+    @on("RemoteStartTransaction")
+    async def remote_start(self, **said: Any) -> Any:
+        self.asked.append(("RemoteStartTransaction", said))
+        return call_result.RemoteStartTransaction(status="Accepted")
+
+    @on("RemoteStopTransaction")
+    async def remote_stop(self, **said: Any) -> Any:
+        self.asked.append(("RemoteStopTransaction", said))
+        return call_result.RemoteStopTransaction(status="Accepted")
+
+    @on("Reset")
+    async def reset(self, **said: Any) -> Any:
+        self.asked.append(("Reset", said))
+        return call_result.Reset(status="Accepted")
+
+    @on("GetConfiguration")
+    async def configuration(self, key: list[str] | None = None, **_: Any) -> Any:
+        self.asked.append(("GetConfiguration", {"key": key}))
+        known = {
+            "NumberOfConnectors": ("2", True),
+            "HeartbeatInterval": ("300", False),
+            "ChargingScheduleAllowedChargingRateUnit": ("Current, Power", True),
+            "LightIntensity": ("70", False),
+        }
+        wanted = key or list(known)
+        return call_result.GetConfiguration(
+            configuration_key=[
+                {"key": each, "value": known[each][0], "readonly": known[each][1]} for each in wanted if each in known
+            ],
+            unknown_key=[each for each in wanted if each not in known],
+        )
+
+    async def wait_for(self, action: str, count: int = 1) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            while len(found := [said for name, said in self.asked if name == action]) < count:
+                await asyncio.sleep(0.005)
+        return found[count - 1]
+
+
+@contextlib.asynccontextmanager
+async def station(csms: Running) -> AsyncIterator[Station16]:
+    """Connect a station, run it, and boot."""
+    async with csms.connect(STATION, ("ocpp1.6",)) as websocket:
+        assert websocket.subprotocol == "ocpp1.6"
+        point = Station16(STATION, websocket)
+        task = asyncio.create_task(point.start())
+        try:
+            booted = await point.call(
+                call.BootNotification(charge_point_vendor="Independent", charge_point_model="Wall-16"), suppress=False
+            )
+            assert booted.status == "Accepted"
+            yield point
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+async def api(csms: Running, method: str, path: str, body: Any = None) -> Any:
+    """Use the API as an administrator; return the JSON of its answer."""
+    url = f"https://127.0.0.1:{csms.csms.ports['api']}{path}"
+    headers = {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.request(method, url, json=body, ssl=csms.context(None)) as response,
+    ):
+        assert response.status < 300, await response.text()
+        return await response.json()
+
+
+def now(seconds: float = 0) -> str:
+    """Return a time as stations write it."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def values(begin: str, import_wh: int, export_kwh: str) -> list[dict[str, Any]]:
+    """Return both registers, of which one is in the decimal writing of some stations."""
+    return [
+        {
+            "timestamp": begin,
+            "sampled_value": [
+                {"value": str(import_wh)},
+                {"value": export_kwh, "measurand": "Energy.Active.Export.Register", "unit": "kWh"},
+                {"value": "31", "measurand": "Temperature", "unit": "Celcius"},
+            ],
+        }
+    ]
+
+
+async def test_a_session_is_a_transaction_with_both_registers(start: Start) -> None:
+    async with start(tokens=(TokenEntry(id_token=CARD, type="ISO14443"),)) as csms, station(csms) as point:
+        assert (await point.call(call.Authorize(id_tag=CARD.lower()))).id_tag_info["status"] == "Accepted"
+        assert (await point.call(call.Authorize(id_tag="stranger"))).id_tag_info["status"] == "Invalid"
+        await point.call(call.StatusNotification(connector_id=1, error_code="NoError", status="Preparing"))
+        begun = now()
+        first = call.StartTransaction(connector_id=1, id_tag=CARD, meter_start=1000, timestamp=begun)
+        answer = await point.call(first)
+        assert answer.id_tag_info["status"] == "Accepted"
+        number = answer.transaction_id
+        assert (await point.call(first)).transaction_id == number  # its answer was lost
+        await point.call(call.StatusNotification(connector_id=1, error_code="NoError", status="Charging"))
+        await point.call(
+            call.MeterValues(connector_id=1, transaction_id=number, meter_value=values(now(), 5000, " 0,5 "))
+        )
+        running = await api(csms, "GET", f"/transactions/{number}")
+        assert (running["active"], running["charging_state"]) == (True, "Charging")
+        await point.call(
+            call.StopTransaction(meter_stop=9000, timestamp=now(), transaction_id=number, reason="EVDisconnected")
+        )
+        again = await point.call(
+            call.StopTransaction(meter_stop=9000, timestamp=now(), transaction_id=number, reason="EVDisconnected")
+        )
+        assert again.id_tag_info is None
+        ended = await api(csms, "GET", f"/transactions/{number}")
+        (known,) = await api(csms, "GET", "/stations")
+    assert (ended["active"], ended["complete"], len(ended["events"])) == (False, True, 4)
+    assert (ended["import_start_wh"], ended["import_wh"], ended["export_wh"]) == ("1000", "9000", "500")
+    assert (ended["id_token"], ended["stopped_reason"]) == (CARD, "EVDisconnected")
+    assert (known["protocol"], known["vendor"], known["connectors"][0]["status"]) == (
+        "ocpp1.6",
+        "Independent",
+        "Occupied",
+    )
+    assert not [each for each in point.frames if each[0] == 4]
+
+
+async def test_a_start_by_the_operator_is_found_again_and_stopped(start: Start) -> None:
+    async with start() as csms, station(csms) as point:
+        asked = {"id_token": {"idToken": EMAID, "type": "eMAID"}, "evse_id": 2}
+        started = asyncio.create_task(api(csms, "POST", f"/stations/{STATION}/transactions", asked))
+        assert await point.wait_for("RemoteStartTransaction") == {"connector_id": 2, "id_tag": EMAID}
+        await started
+        answer = await point.call(call.StartTransaction(connector_id=2, id_tag=EMAID, meter_start=0, timestamp=now()))
+        assert answer.id_tag_info["status"] == "Accepted"
+        found = await api(csms, "GET", f"/transactions/{answer.transaction_id}")
+        assert found["events"][0]["trigger"] == "RemoteStart"
+        await api(csms, "POST", f"/transactions/{answer.transaction_id}/stop")
+        assert await point.wait_for("RemoteStopTransaction") == {"transaction_id": answer.transaction_id}
+
+
+async def test_a_grid_signal_is_a_profile_of_tenths_of_a_watt(start: Start) -> None:
+    async with start() as csms, station(csms) as point:
+        await api(csms, "PUT", "/grid/signal", msgspec.to_builtins(grid_signal(site_import_limit_w=11_000)))
+        said = await point.wait_for("SetChargingProfile")
+        await csms.event("grid_signal_pushed")
+    profile = said["cs_charging_profiles"]
+    assert (said["connector_id"], profile["charging_profile_purpose"]) == (0, "ChargePointMaxProfile")
+    assert {each["limit"] for each in profile["charging_schedule"]["charging_schedule_period"]} == {11_000}
+
+
+async def test_what_a_station_has_configured_is_in_the_device_model(start: Start) -> None:
+    async with start(ocpp={"read_device_model": True}) as csms, station(csms):
+        await csms.event("device_report")
+        found = await api(csms, "GET", f"/stations/{STATION}/variables")
+    known = {(each["component"], each["variable"]): each for each in found}
+    assert known["SmartChargingCtrlr", "RateUnit"]["value"] == "A,W"
+    assert known["OCPP16Ctrlr", "LightIntensity"]["value"] == "70"
+
+
+BROKEN = {
+    "a time of the wrong kind": {"transactionId": 1, "meterStop": 5, "timestamp": "yesterday"},
+    "a reason that nobody knows": {
+        "transactionId": 1,
+        "meterStop": 5,
+        "timestamp": "2026-01-01T00:00:00",
+        "reason": "X",
+    },
+    "an unknown transaction": {"transactionId": 77, "meterStop": 5, "timestamp": "2026-01-01T00:00:00Z"},
+    "none": {"transactionId": -1, "meterStop": 5.0, "timestamp": "2026-01-01T00:00:00+03", "idTag": "", "more": None},
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+async def test_a_message_of_a_transaction_is_never_answered_with_an_error(start: Start, what: str) -> None:
+    async with start() as csms, station(csms) as point:
+        await point._connection.send(json.dumps([2, "broken", "StopTransaction", BROKEN[what]]))
+        async with asyncio.timeout(10):
+            while not (answers := [each for each in point.frames if each[1] == "broken"]):
+                await asyncio.sleep(0.005)
+    assert answers == [[3, "broken", {}]]
+
+
+def plain(csms: Running, identity: str, password: bytes | None = None, version: str = "ocpp1.6") -> Any:
+    """Open a websocket without TLS, with a password of any octets."""
+    shown = b"" if password is None else base64.b64encode(identity.encode() + b":" + password)
+    return websockets.connect(
+        f"ws://127.0.0.1:{csms.csms.ports['ocpp']}/ocpp/{identity}",
+        subprotocols=[Subprotocol(version)],
+        additional_headers={} if password is None else {"Authorization": f"Basic {shown.decode()}"},
+    )
+
+
+async def test_a_station_shows_its_authorization_key_as_octets(start: Start) -> None:
+    key = "9f" * 20
+    async with start(ocpp={"security_profile": 1}, stations=(StationEntry(id=STATION, password=key),)) as csms:
+        async with plain(csms, STATION, bytes.fromhex(key)) as websocket:
+            assert websocket.subprotocol == "ocpp1.6"
+        with pytest.raises(websockets.InvalidStatus):
+            await plain(csms, STATION, bytes.fromhex("9e" * 20))
+
+
+async def test_only_a_station_that_was_named_may_come_without_a_password(start: Start) -> None:
+    entries = (StationEntry(id=STATION, without_password=True), StationEntry(id="CS-OTHER"))
+    async with start(ocpp={"security_profile": 1}, stations=entries) as csms:
+        async with plain(csms, STATION) as websocket:
+            assert websocket.subprotocol == "ocpp1.6"
+        for identity, version in (("CS-OTHER", "ocpp1.6"), (STATION, "ocpp2.0.1")):
+            with pytest.raises(websockets.InvalidStatus):
+                await plain(csms, identity, version=version)

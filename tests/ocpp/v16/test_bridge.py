@@ -1,0 +1,333 @@
+"""The bridge between OCPP 1.6 and 2.0.1, by messages that the official schemas allow (R198)."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.ocpp.official import instances, validator
+from tests.together import together
+from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.display import GetDisplayMessagesRequest
+from v2g.ocpp.messages.firmware import Firmware, UpdateFirmwareRequest
+from v2g.ocpp.messages.provisioning import (
+    GetBaseReportRequest,
+    SetVariableData,
+    SetVariablesRequest,
+    SetVariablesResponse,
+)
+from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest, RequestStartTransactionResponse
+from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
+from v2g.ocpp.routes import action_of, known, response_type
+from v2g.ocpp.v16 import from_station, to_station
+from v2g.ocpp.v16 import messages as v16
+from v2g.ocpp.v16.bridge import FROM_STATION, TO_STATION, Bridge, Numbered, NumberOf, OngoingAt, Steps, TransactionOf
+from v2g.ocpp.v16.configuration import key_of, variable_of
+from v2g.ocpp.v16.tolerance import read_softly
+from v2g.ocpp.versions import read_payload, write_payload
+
+pytestmark = pytest.mark.requirement("R198")
+
+NOW_MS = 1_800_000_000_000
+AT = "2027-01-15T08:00:00Z"
+_REGISTERED = from_station.boot, to_station.start
+
+
+def facts(question: Any) -> Any:
+    """Answer a question of the bridge as a store would that knows one transaction."""
+    match question:
+        case NumberOf(connector_id=connector):
+            return Numbered(number=7, connector_id=connector)
+        case TransactionOf(number=number):
+            return Numbered(number=7, connector_id=1, next_seq=3) if number == 7 else None
+        case OngoingAt():
+            return (Numbered(number=7, connector_id=1, next_seq=3),)
+    return "ISO14443"
+
+
+class Run:
+    """A translation that is carried out: `asked` is what it yields; `answers` are given in turn, else drawn."""
+
+    def __init__(self, steps: Steps[Any], answer: Any) -> None:
+        self.asked: list[Message] = []
+        sent: Any = None
+        thrown: OcppError | None = None
+        while True:
+            try:
+                step = steps.send(sent) if thrown is None else steps.throw(thrown)
+            except StopIteration as end:
+                self.result: Any = end.value
+                return
+            thrown = None
+            if not isinstance(step, Message):
+                sent = facts(step)
+                continue
+            self.asked.append(step)
+            sent = answer(step)
+            if isinstance(sent, OcppError):
+                thrown = sent
+
+
+def in_turn(*answers: Any) -> Any:
+    """Give these answers."""
+    left = list(answers)
+    return lambda _: left.pop(0)
+
+
+def drawn(data: st.DataObject, version: Any) -> Any:
+    """Give any answer that the schema allows."""
+
+    def answer(step: Message) -> Message | OcppError:
+        if version == "1.6":
+            try:
+                write_payload(step, version)
+            except OcppError as error:  # a number or a text that 1.6 cannot carry: it is not sent
+                return error
+        kind = response_type(action_of(step), version)
+        return read_payload(msgspec.json.encode(data.draw(instances(kind, version))), kind, version)
+
+    return answer
+
+
+@together("kind", sorted(FROM_STATION, key=lambda each: each.__name__), ids=lambda each: each.__name__)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_a_station_sends_is_valid_in_2_0_1_and_its_answer_in_1_6(kind: Any, data: st.DataObject) -> None:
+    request = read_payload(msgspec.json.encode(data.draw(instances(kind, "1.6"))), kind, "1.6")
+    bridge = Bridge(NOW_MS)
+    run = Run(bridge.upward(request, NOW_MS), drawn(data, "2.0.1"))
+    for step in run.asked:
+        name = f"{action_of(step)}Request"
+        validator(name, "2.0.1").validate(msgspec.json.decode(write_payload(step, "2.0.1")))
+    answered = msgspec.json.decode(write_payload(run.result, "1.6"))
+    validator(f"{action_of(request)}Response", "1.6").validate(answered)
+
+
+@together("kind", sorted(TO_STATION, key=lambda each: each.__name__), ids=lambda each: each.__name__)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_a_back_end_asks_is_valid_in_1_6_or_refused(kind: Any, data: st.DataObject) -> None:
+    request = read_payload(msgspec.json.encode(data.draw(instances(kind, "2.0.1"))), kind, "2.0.1")
+    bridge = Bridge(NOW_MS)
+    try:
+        run = Run(bridge.downward(request, NOW_MS), drawn(data, "1.6"))
+    except OcppError:
+        return
+    for step in run.asked:
+        try:
+            written = msgspec.json.decode(write_payload(step, "1.6"))
+        except OcppError:
+            continue
+        tenths = {"SetChargingProfile", "RemoteStartTransaction"}  # the validator counts tenths in binary
+        if action_of(step) not in tenths:
+            validator(action_of(step), "1.6").validate(written)
+    write_payload(run.result, "2.0.1")
+    for report in bridge.reports:
+        write_payload(report, "2.0.1")
+
+
+def test_every_request_of_2_x_that_1_6_has_not_is_refused_by_name() -> None:
+    with pytest.raises(OcppError) as caught:
+        Bridge(NOW_MS).downward(GetDisplayMessagesRequest(request_id=1), NOW_MS)
+    assert (caught.value.answer, "GetDisplayMessages" in str(caught.value)) == ("NotSupported", True)
+    from_it = {each.__name__.removesuffix("Req") for each in FROM_STATION}
+    to_it = {"GetConfiguration", "ChangeConfiguration", "GetDiagnostics", "RemoteStartTransaction"}
+    assert from_it | to_it < known("1.6")
+
+
+def test_a_start_that_the_operator_asked_for_carries_its_number() -> None:
+    bridge = Bridge(NOW_MS)
+    token = IdToken(id_token="Card-1", type="Central")
+    asked = RequestStartTransactionRequest(id_token=token, remote_start_id=99, evse_id=2)
+    run = Run(bridge.downward(asked, NOW_MS), in_turn(v16.RemoteStartTransactionConf(status="Accepted")))
+    assert run.asked == [v16.RemoteStartTransactionReq(connector_id=2, id_tag="Card-1")]
+    assert run.result == RequestStartTransactionResponse(status="Accepted")
+    start = v16.StartTransactionReq(connector_id=2, id_tag="CARD-1", meter_start=5, timestamp=AT)
+    (event,) = Run(bridge.upward(start, NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert (event.trigger_reason, event.transaction_info.remote_start_id, event.id_token) == ("RemoteStart", 99, token)
+    (event,) = Run(bridge.upward(start, NOW_MS), in_turn(TransactionEventResponse())).asked[:1]
+    assert not isinstance(event, TransactionEventRequest), "a start that is sent again is not another event"
+
+
+def test_an_event_that_is_refused_leaves_its_number_to_the_next() -> None:
+    bridge = Bridge(NOW_MS)
+    start = v16.StartTransactionReq(connector_id=1, id_tag="A", meter_start=5, timestamp=AT)
+    with pytest.raises(OcppError):
+        Run(bridge.upward(start, NOW_MS), in_turn(OcppError("no", answer="InternalError")))
+    (event,) = Run(bridge.upward(start, NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert (event.event_type, event.seq_no) == ("Started", 0)
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_stop_without_a_number_ends_the_only_transaction_that_ran_then(number: int) -> None:
+    stop = v16.StopTransactionReq(transaction_id=number, meter_stop=9, timestamp=AT)
+    (event,) = Run(Bridge(NOW_MS).upward(stop, NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert (event.transaction_info.transaction_id, event.seq_no, event.event_type) == ("7", 3, "Ended")
+
+
+def test_a_stop_of_a_transaction_that_nobody_knows_is_kept_as_one_without_a_beginning() -> None:
+    stop = v16.StopTransactionReq(transaction_id=555, meter_stop=9, timestamp=AT)
+    (event,) = Run(Bridge(NOW_MS).upward(stop, NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert event.transaction_info.transaction_id.startswith("unknown 555 ")
+    assert event.meter_value[0].sampled_value[0].value == 9
+
+
+def test_values_after_the_end_do_not_revive_a_transaction() -> None:
+    bridge = Bridge(NOW_MS)
+    stop = v16.StopTransactionReq(transaction_id=7, meter_stop=9, timestamp=AT)
+    Run(bridge.upward(stop, NOW_MS), in_turn(TransactionEventResponse()))
+    values = (v16.MeterValue16(timestamp=AT, sampled_value=(v16.SampledValue16(value="9"),)),)
+    late = v16.MeterValuesReq(connector_id=1, transaction_id=7, meter_value=values)
+    (said,) = Run(bridge.upward(late, NOW_MS), in_turn(None)).asked
+    assert action_of(said) == "MeterValues"
+
+
+def test_a_limit_is_rounded_down_to_a_tenth_and_discharge_is_refused() -> None:
+    def asked(**limits: Any) -> SetChargingProfileRequest:
+        period = ChargingSchedulePeriod(start_period=0, **limits)
+        schedule = ChargingSchedule(id=1, charging_rate_unit="A", charging_schedule_period=(period,))
+        return SetChargingProfileRequest(
+            evse_id=1,
+            charging_profile=ChargingProfile(
+                id=1,
+                stack_level=0,
+                charging_profile_purpose="TxDefaultProfile",
+                charging_profile_kind="Absolute",
+                charging_schedule=(schedule,),
+            ),
+        )
+
+    answer = in_turn(v16.SetChargingProfileConf(status="Accepted"))
+    (said,) = Run(Bridge(NOW_MS).downward(asked(limit=15.99), NOW_MS), answer).asked
+    assert isinstance(said, v16.SetChargingProfileReq)
+    assert said.cs_charging_profiles.charging_schedule.charging_schedule_period[0].limit == 15.9
+    with pytest.raises(OcppError, match="discharge"):
+        Run(Bridge(NOW_MS).downward(asked(limit=-5.0), NOW_MS), in_turn())
+
+
+def test_a_password_is_set_as_text_else_as_hexadecimal_digits() -> None:
+    component, variable = variable_of("AuthorizationKey")
+    assert key_of(component, variable) == "AuthorizationKey"
+    data = SetVariableData(attribute_value="sixteen-letters-", component=component, variable=variable)
+    answers = in_turn(v16.ChangeConfigurationConf(status="Rejected"), v16.ChangeConfigurationConf(status="Accepted"))
+    run = Run(Bridge(NOW_MS).downward(SetVariablesRequest(set_variable_data=(data,)), NOW_MS), answers)
+    assert [each.value for each in run.asked if isinstance(each, v16.ChangeConfigurationReq)] == [
+        "sixteen-letters-",
+        b"sixteen-letters-".hex(),
+    ]
+    assert isinstance(run.result, SetVariablesResponse)
+    assert run.result.set_variable_result[0].attribute_status == "Accepted"
+
+
+def test_a_signed_image_is_never_sent_as_one_without_a_signature() -> None:
+    image = Firmware(location="https://a/b", retrieve_date_time=AT, signing_certificate="PEM", signature="AA==")
+    asked = UpdateFirmwareRequest(request_id=1, firmware=image)
+    with pytest.raises(OcppError):
+        Run(Bridge(NOW_MS).downward(asked, NOW_MS), in_turn(OcppError("no", answer="NotImplemented")))
+
+
+def test_a_station_without_the_whitepaper_sends_its_log_as_diagnostics() -> None:
+    from v2g.ocpp.messages.diagnostics import GetLogRequest, LogParameters, LogStatusNotificationRequest
+
+    bridge = Bridge(NOW_MS)
+    asked = GetLogRequest(request_id=5, log_type="DiagnosticsLog", log=LogParameters(remote_location="ftp://a/b"))
+    answers = (OcppError("no", answer="NotImplemented"), v16.GetDiagnosticsConf(file_name="a.log"))
+    run = Run(bridge.downward(asked, NOW_MS), in_turn(*answers))
+    assert (run.result.status, run.result.filename) == ("Accepted", "a.log")
+    report = v16.DiagnosticsStatusNotificationReq(status="UploadFailed")
+    assert Run(bridge.upward(report, NOW_MS), in_turn(None)).asked == [
+        LogStatusNotificationRequest(status="UploadFailure", request_id=5)
+    ]
+    run = Run(bridge.downward(asked, NOW_MS), in_turn(v16.GetDiagnosticsConf()))
+    assert run.result.status == "Rejected", "there is nothing to upload"
+
+
+def test_plug_and_charge_travels_as_a_message_of_2_0_1_in_a_text() -> None:
+    inner = {"iso15118SchemaVersion": "urn:iso:15118:2:2013:MsgDef", "action": "Install", "exiRequest": "AAAA"}
+    asked = v16.DataTransferReq(
+        vendor_id="org.openchargealliance.iso15118pnc",
+        message_id="Get15118EVCertificate",
+        data=msgspec.json.encode(inner).decode(),
+    )
+    kind = response_type("Get15118EVCertificate")
+    answer = read_payload(b'{"status":"Accepted","exiResponse":"BBBB"}', kind, "2.0.1")
+    run = Run(Bridge(NOW_MS).upward(asked, NOW_MS), in_turn(answer))
+    assert action_of(run.asked[0]) == "Get15118EVCertificate"
+    assert (run.result.status, msgspec.json.decode(run.result.data)["exiResponse"]) == ("Accepted", "BBBB")
+    other = v16.DataTransferReq(vendor_id="com.example", data="x")
+    run = Run(Bridge(NOW_MS).upward(other, NOW_MS), in_turn(DataTransferResponse(status="Accepted", data={"a": 1})))
+    assert run.asked == [DataTransferRequest(vendor_id="com.example", data="x")]
+    assert run.result.data == '{"a":1}'
+
+
+def test_a_report_has_every_key_and_an_evse_for_each_connector() -> None:
+    bridge = Bridge(NOW_MS)
+    keys = tuple(
+        v16.ConfigurationKey(key=name, readonly=True, value=value)
+        for name, value in (("NumberOfConnectors", "2"), ("heartbeatinterval", "60"), ("Own", None))
+    )
+    Run(
+        bridge.downward(GetBaseReportRequest(request_id=1, report_base="FullInventory"), NOW_MS),
+        in_turn(v16.GetConfigurationConf(configuration_key=keys)),
+    )
+    (report,) = bridge.reports
+    said = [(each.component.name, each.variable.name) for each in report.report_data]
+    assert said.count(("EVSE", "Available")) == 2
+    assert ("OCPPCommCtrlr", "HeartbeatInterval") in said
+    assert key_of(Component(name="OCPP16Ctrlr"), Variable(name="Own")) == "Own"
+
+
+SIGNED = "OCMF|{}|{}"
+
+
+def test_a_signed_text_stays_with_the_register_that_it_signs() -> None:
+    values = (
+        v16.TransactionValue(value="12,5", unit="kWh", context="Transaction.End"),
+        v16.TransactionValue(value=SIGNED, format="SignedData", context="Transaction.End"),
+        v16.TransactionValue(value="no number", measurand="SoC"),
+    )
+    data = (v16.TransactionData(timestamp=AT, sampled_value=values),)
+    stop = v16.StopTransactionReq(transaction_id=7, meter_stop=12500, timestamp=AT, transaction_data=data)
+    (event,) = Run(Bridge(NOW_MS).upward(stop, NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    ((sample,),) = [each.sampled_value for each in event.meter_value]
+    assert (sample.value, sample.unit_of_measure and sample.unit_of_measure.unit) == (12.5, "kWh")
+    assert sample.signed_meter_value is not None
+
+
+SOFT = {
+    "an unknown field": b'{"connectorId":1,"errorCode":"NoError","status":"Available","more":1}',
+    "another case": b'{"connectorId":1,"errorCode":"noerror","status":"AVAILABLE"}',
+    "an optional field that says nothing": b'{"connectorId":1,"errorCode":"NoError","status":"Available","info":null}',
+    "a time with hours alone": b'{"connectorId":1,"errorCode":"NoError","status":"Available",'
+    b'"timestamp":"2026-01-01T00:00:00+03"}',
+    "a field of the wrong kind": b'{"connectorId":1,"errorCode":"NoError","status":"Available","vendorId":7}',
+}
+
+
+@pytest.mark.parametrize("what", SOFT)
+def test_soft_violations_are_mended_and_named(what: str) -> None:
+    with pytest.raises(OcppError):
+        read_payload(SOFT[what], v16.StatusNotificationReq, "1.6")
+    message, shown = read_softly(SOFT[what], v16.StatusNotificationReq)
+    assert (message.status, message.error_code, len(shown)) == ("Available", "NoError", 1)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"{}", b"[]", b"7", b'{"connectorId":"x","errorCode":"NoError","status":"Available"}']
+)
+def test_hard_violations_are_refused(payload: bytes) -> None:
+    with pytest.raises(OcppError):
+        read_softly(payload, v16.StatusNotificationReq)

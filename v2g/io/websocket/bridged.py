@@ -1,0 +1,147 @@
+"""A station of OCPP 1.6 on a socket, for a back end that speaks 2.0.1: runs a pure `v2g.ocpp.v16.bridge.Bridge`."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, TypeVar
+
+from v2g.errors import OcppError, V2GError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
+from v2g.io.websocket.client import OcppSocket
+from v2g.io.websocket.rpc import RpcConnection
+from v2g.observe import Observe
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.routes import Version, action_of
+from v2g.ocpp.rpc import RpcPeer
+from v2g.ocpp.v16 import to_station as _to_station  # noqa: F401 - registers its translations
+from v2g.ocpp.v16.bridge import FROM_STATION, Bridge, Numbered, Question, Steps
+from v2g.ocpp.v16.from_station import number_of
+from v2g.ocpp.v16.messages import (
+    IdTagInfo,
+    MeterValuesConf,
+    MeterValuesReq,
+    StartTransactionConf,
+    StartTransactionReq,
+    StopTransactionConf,
+    StopTransactionReq,
+)
+
+M = TypeVar("M", bound=Message)
+
+HANDLES: Final = frozenset(each.__name__.removesuffix("Req") for each in FROM_STATION)
+"""The actions that stations of 1.6 may send."""
+
+
+class BridgedConnection:
+    """A connection whose station speaks 1.6 and whose caller 2.0.1: see RpcConnection, which it stands for.
+
+    `handle` answers requests of 2.0.1, `find` the questions of the bridge. A message of a transaction is never answered
+    with a CALLERROR, which makes some stations boot or repeat it for ever: one that is refused is reported as
+    `transaction_message_refused`, and answered as if it were not. Where it could not be stored the connection ends: the
+    station sends it again on the next one.
+    """
+
+    __slots__ = ("_bridge", "_clock", "_connection", "_find", "_handle", "_observe", "socket")
+
+    def __init__(
+        self,
+        socket: OcppSocket,
+        peer: RpcPeer,
+        *,
+        handle: Callable[[str, Message], Awaitable[Message]],
+        find: Callable[[Question], Awaitable[Any]],
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        tap: Callable[[Literal["received", "sent"], str], None] = lambda _direction, _text: None,
+    ) -> None:
+        self.socket: Final = socket
+        self._handle, self._find, self._clock, self._observe = handle, find, clock, observe
+        self._bridge = Bridge(clock.utc_ms())
+        self._connection = RpcConnection(socket, peer, handle=self._answer, clock=clock, observe=observe, tap=tap)
+
+    @property
+    def version(self) -> Version:
+        """The version that the caller speaks."""
+        return "2.0.1"
+
+    @property
+    def received_at(self) -> float:
+        """See RpcConnection."""
+        return self._connection.received_at
+
+    async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
+        """Send a request, as the requests of 1.6 that it takes: see RpcConnection. Raises OcppError (`NotSupported`)
+        for what 1.6 has not."""
+
+        async def ask(step: Message) -> Message:
+            return await self._connection.call(step, Message, timeout=timeout)
+
+        answer = await self._run(self._bridge.downward(request, self._clock.utc_ms()), ask)
+        while self._bridge.reports:
+            spawn(self._report(self._bridge.reports.pop(0)))
+        assert isinstance(answer, response)
+        return answer
+
+    async def _report(self, request: Message) -> None:
+        try:
+            await self._handle(action_of(request), request)
+        except V2GError as error:
+            self._observe(Observe("ocpp", "report_refused", {"reason": str(error)[:200]}))
+
+    async def _run(self, steps: Steps[Any], ask: Callable[[Message], Awaitable[Message]]) -> Message:
+        """Carry out a translation: send what it yields, and pass it the answers."""
+        answer: Any = None
+        error: OcppError | None = None
+        while True:
+            try:
+                step = steps.send(answer) if error is None else steps.throw(error)
+            except StopIteration as end:
+                result: Message = end.value
+                return result
+            error = None
+            try:
+                answer = await (ask(step) if isinstance(step, Message) else self._find(step))
+            except OcppError as refused:
+                error = refused
+
+    async def _answer(self, action: str, request: Message) -> Message:
+        """Answer a request of the station."""
+
+        async def ask(step: Message) -> Message:
+            return await self._handle(action_of(step), step)
+
+        try:
+            return await self._run(self._bridge.upward(request, self._clock.utc_ms()), ask)
+        except OcppError as error:
+            answer = None if error.answer == "SecurityError" else await self._answer_anyway(request)
+            if answer is None:
+                raise
+            self._observe(
+                Observe("ocpp", "transaction_message_refused", {"action": action, "reason": str(error)[:200]})
+            )
+            return answer
+        except V2GError:
+            if isinstance(request, _OF_TRANSACTIONS):
+                await self.close("not stored")
+            raise
+
+    async def _answer_anyway(self, request: Message) -> Message | None:
+        match request:
+            case StartTransactionReq():
+                found: Numbered = await self._find(number_of(request))
+                return StartTransactionConf(transaction_id=found.number, id_tag_info=IdTagInfo(status="Invalid"))
+            case StopTransactionReq():
+                return StopTransactionConf()
+            case MeterValuesReq():
+                return MeterValuesConf()
+        return None
+
+    async def run(self) -> None:
+        """See RpcConnection."""
+        await self._connection.run()
+
+    async def close(self, reason: str = "") -> None:
+        """See RpcConnection."""
+        await self._connection.close(reason)
+
+
+_OF_TRANSACTIONS: Final = (StartTransactionReq, StopTransactionReq, MeterValuesReq)

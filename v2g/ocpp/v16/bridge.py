@@ -1,0 +1,197 @@
+"""The bridge between a station of 1.6 and a back end of 2.0.1 (R198): what each says, in the words of the other.
+
+Pure. A translation is a generator: it yields requests, gets their answers, and returns its own. From the station it
+yields requests of 2.0.1 (and questions of `Question`, which the store of its program answers); to the station it yields
+requests of 1.6. A CALLERROR is thrown into it as OcppError. Each translation registers itself by the request that it
+takes (`from_station`, `to_station`).
+
+What 1.6 does not have is refused as NotSupported. The bridge remembers, for one connection, what names things there:
+transactions by number and connector, starts that the back end has asked for, requests whose reports carry no number.
+"""
+
+import inspect
+from collections.abc import Callable, Generator
+from typing import Any, Final, TypeAlias, TypeVar
+
+import msgspec
+
+from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.provisioning import NotifyReportRequest
+from v2g.ocpp.messages.transactions import ChargingState
+from v2g.ocpp.routes import action_of
+from v2g.ocpp.times import parse_time
+from v2g.ocpp.v16.messages import IdTagInfo, IdTagStatus
+
+SUBPROTOCOL: Final = "ocpp1.6"
+
+
+class NumberOf(msgspec.Struct, frozen=True, kw_only=True):
+    """What is the number of the transaction that this start is of, the same whenever it is sent again? The answer is
+    Numbered."""
+
+    connector_id: int
+    id_tag: str
+    meter_start: int
+    timestamp: str
+
+
+class Numbered(msgspec.Struct, kw_only=True):
+    """A transaction of the station, by the number that its back end gave it. `next_seq` 0: its start is not stored."""
+
+    number: int
+    connector_id: int
+    next_seq: int = 0
+    active: bool = True
+    charging_state: ChargingState = "EVConnected"
+    latest: bytes = b""
+    """The last message with values, which stations repeat."""
+
+
+class TransactionOf(msgspec.Struct, frozen=True):
+    """Which transaction of the station has this number? The answer is Numbered or None."""
+
+    number: int
+
+
+class OngoingAt(msgspec.Struct, frozen=True):
+    """Which transactions of the station had begun at this time, and not ended? The answer is a tuple of Numbered."""
+
+    at_ms: int
+
+
+class TypeOf(msgspec.Struct, frozen=True):
+    """Of which type is this idTag? The answer is a type of 2.x."""
+
+    id_tag: str
+
+
+Question = NumberOf | TransactionOf | OngoingAt | TypeOf
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[Message | Question, Any, T]
+"""A translation, or a part of one: what it yields is answered by who carries it out."""
+Request = TypeVar("Request", bound=Message)
+Answer = TypeVar("Answer", bound=Message)
+Translation: TypeAlias = Callable[..., Steps[Message]]
+
+FROM_STATION: Final[dict[type[Message], Translation]] = {}
+TO_STATION: Final[dict[type[Message], Translation]] = {}
+
+
+def from_station(
+    translation: Callable[["Bridge", Request], Steps[Answer]],
+) -> Callable[["Bridge", Request], Steps[Answer]]:
+    """Register the translation of a station's request."""
+    FROM_STATION[_request_of(translation)] = translation
+    return translation
+
+
+def to_station(
+    translation: Callable[["Bridge", Request], Steps[Answer]],
+) -> Callable[["Bridge", Request], Steps[Answer]]:
+    """Register the translation of a request to a station."""
+    TO_STATION[_request_of(translation)] = translation
+    return translation
+
+
+def _request_of(translation: Callable[..., object]) -> type[Message]:
+    _, request, *_ = inspect.get_annotations(translation).values()
+    assert isinstance(request, type)
+    return request
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """A start that the back end has asked for."""
+
+    token: IdToken
+    remote_start_id: int
+    connector_id: int | None
+
+
+class Bridge:
+    """One connection of a station. `connected_ms`: when it began."""
+
+    def __init__(self, connected_ms: int) -> None:
+        self.connected_ms: Final = connected_ms
+        self.now_ms = connected_ms
+        self.transactions: Final[dict[int, Numbered]] = {}
+        self.remotes: Final[dict[str, Remote]] = {}
+        self.types: Final[dict[str, str]] = {}
+        """idTag, in one case -> type that 2.x gives it."""
+        self.log_request: int | None = None
+        self.firmware_request: int | None = None
+        self.reports: Final[list[NotifyReportRequest]] = []
+        """Reports that follow the answer to a request for them."""
+        self.lacks: Final[set[str]] = set()
+        """Actions of the security whitepaper that the station has not."""
+
+    def upward(self, request: Message, now_ms: int) -> Steps[Message]:
+        """Translate a station's request, and what the back end answers. Raises OcppError."""
+        self.now_ms = now_ms
+        return FROM_STATION[type(request)](self, request)
+
+    def downward(self, request: Message, now_ms: int) -> Steps[Message]:
+        """Translate a request of the back end, and what the station answers. Raises OcppError."""
+        self.now_ms = now_ms
+        translation = TO_STATION.get(type(request))
+        if translation is None:
+            raise OcppError(f"OCPP 1.6, which this station speaks, has no {action_of(request)}", answer="NotSupported")
+        return translation(self, request)
+
+    # -- shared by translations
+
+    def time(self, text: str | None) -> str | None:
+        """Return a station's time, None where it has none that can be meant: its clock was never set."""
+        if text is None:
+            return None
+        try:
+            return text if parse_time(text) >= _EARLIEST_MS else None
+        except OcppError:
+            return None
+
+    def offline(self, at: str) -> bool:
+        """Return whether something happened before this connection."""
+        return parse_time(at) < self.connected_ms
+
+    def ongoing(self, connector_id: int) -> Numbered | None:
+        """Return the last transaction that is known to run at a connector."""
+        found = [each for each in self.transactions.values() if each.active and each.connector_id == connector_id]
+        return found[-1] if found else None
+
+    def token(self, id_tag: str) -> Steps[IdToken]:
+        """Find out what an idTag is in 2.x: its type is the one that the back end knows."""
+        key = id_tag.casefold()
+        if key not in self.types:
+            self.types[key] = yield TypeOf(id_tag)
+        return IdToken(id_token=id_tag, type=self.types[key])
+
+    def id_tag(self, token: IdToken) -> str:
+        """Return a token as an idTag, and remember its type. Raises OcppError for one that is too long."""
+        if len(token.id_token) > LONGEST_ID_TAG:
+            raise OcppError(
+                f"an idTag of OCPP 1.6 has at most {LONGEST_ID_TAG} characters", answer="PropertyConstraintViolation"
+            )
+        self.types[token.id_token.casefold()] = token.type
+        return token.id_token
+
+
+LONGEST_ID_TAG: Final = 20
+_EARLIEST_MS: Final = 1_262_304_000_000
+"""2010-01-01: OCPP 1.6 is of 2015."""
+
+_STATUS: Final[dict[str, IdTagStatus]] = {
+    each: each for each in ("Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx")
+}
+
+
+def id_tag_info(info: IdTokenInfo | None) -> IdTagInfo:
+    """Return what a back end says of a token; each reason that 1.6 does not have is Invalid there."""
+    if info is None:
+        return IdTagInfo(status="Accepted")
+    group = info.group_id_token
+    parent = group.id_token if group is not None and len(group.id_token) <= LONGEST_ID_TAG else None
+    return IdTagInfo(
+        status=_STATUS.get(info.status, "Invalid"), expiry_date=info.cache_expiry_date_time, parent_id_tag=parent
+    )

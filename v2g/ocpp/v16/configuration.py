@@ -1,0 +1,119 @@
+"""Configuration keys of 1.6 and the variables of 2.x that mean the same, as data.
+
+A key without such a variable is one of the component OCPP16Ctrlr, with its own name; values are texts in both.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from v2g.ocpp.messages.base import EVSE
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.provisioning import ReportData, VariableAttribute, VariableCharacteristics
+from v2g.ocpp.v16.messages import ConfigurationKey
+
+OTHER: Final = "OCPP16Ctrlr"
+
+_TABLE: Final = """
+AdditionalRootCertificateCheck SecurityCtrlr.AdditionalRootCertificateCheck
+AllowOfflineTxForUnknownId AuthCtrlr.OfflineTxForUnknownIdEnabled
+AuthorizationCacheEnabled AuthCacheCtrlr.Enabled
+AuthorizationKey SecurityCtrlr.BasicAuthPassword
+AuthorizeRemoteTxRequests AuthCtrlr.AuthorizeRemoteStart
+CentralContractValidationAllowed ISO15118Ctrlr.CentralContractValidationAllowed
+CertificateSignedMaxChainSize SecurityCtrlr.MaxCertificateChainSize
+CertificateStoreMaxLength SecurityCtrlr.CertificateEntries
+CertSigningRepeatTimes SecurityCtrlr.CertSigningRepeatTimes
+CertSigningWaitMinimum SecurityCtrlr.CertSigningWaitMinimum
+ChargeProfileMaxStackLevel SmartChargingCtrlr.ProfileStackLevel
+ChargingScheduleAllowedChargingRateUnit SmartChargingCtrlr.RateUnit
+ChargingScheduleMaxPeriods SmartChargingCtrlr.PeriodsPerSchedule
+ClockAlignedDataInterval AlignedDataCtrlr.Interval
+ConnectionTimeOut TxCtrlr.EVConnectionTimeOut
+ConnectorSwitch3to1PhaseSupported SmartChargingCtrlr.Phases3to1
+ContractValidationOffline ISO15118Ctrlr.ContractValidationOffline
+CpoName SecurityCtrlr.OrganizationName
+GetConfigurationMaxKeys DeviceDataCtrlr.ItemsPerMessage.GetVariables
+HeartbeatInterval OCPPCommCtrlr.HeartbeatInterval
+ISO15118PnCEnabled ISO15118Ctrlr.PnCEnabled
+LocalAuthListEnabled LocalAuthListCtrlr.Enabled
+LocalAuthorizeOffline AuthCtrlr.LocalAuthorizeOffline
+LocalPreAuthorize AuthCtrlr.LocalPreAuthorize
+MaxChargingProfilesInstalled SmartChargingCtrlr.Entries.ChargingProfiles
+MaxEnergyOnInvalidId TxCtrlr.MaxEnergyOnInvalidId
+MeterValuesAlignedData AlignedDataCtrlr.Measurands
+MeterValuesSampledData SampledDataCtrlr.TxUpdatedMeasurands
+MeterValueSampleInterval SampledDataCtrlr.TxUpdatedInterval
+ResetRetries OCPPCommCtrlr.ResetRetries
+ReserveConnectorZeroSupported ReservationCtrlr.NonEvseSpecific
+SecurityProfile SecurityCtrlr.SecurityProfile
+SendLocalListMaxLength LocalAuthListCtrlr.ItemsPerMessage
+StopTransactionOnEVSideDisconnect TxCtrlr.StopTxOnEVSideDisconnect
+StopTransactionOnInvalidId TxCtrlr.StopTxOnInvalidId
+StopTxnAlignedData AlignedDataCtrlr.TxEndedMeasurands
+StopTxnSampledData SampledDataCtrlr.TxEndedMeasurands
+SupportedFileTransferProtocols OCPPCommCtrlr.FileTransferProtocols
+TransactionMessageAttempts OCPPCommCtrlr.MessageAttempts.TransactionEvent
+TransactionMessageRetryInterval OCPPCommCtrlr.MessageAttemptInterval.TransactionEvent
+UnlockConnectorOnEVSideDisconnect OCPPCommCtrlr.UnlockOnEVSideDisconnect
+WebSocketPingInterval OCPPCommCtrlr.WebSocketPingInterval
+"""
+"""A line for each key: component, variable and, with some, the variable's instance."""
+
+_VARIABLES: Final[Mapping[str, str]] = dict(line.split() for line in _TABLE.splitlines() if line)
+
+_KEYS: Final = {place.casefold(): key for key, place in _VARIABLES.items()}
+WRITE_ONLY: Final = "authorizationkey"
+_UNITS: Final = {"current": "A", "power": "W", "a": "A", "w": "W"}
+MOST_CONNECTORS: Final = 100
+
+
+def key_of(component: Component, variable: Variable) -> str | None:
+    """Return the key of a variable, None where 1.6 has none."""
+    if component.name.casefold() == OTHER.casefold():
+        return variable.name
+    place = ".".join(filter(None, (component.name, variable.name, variable.instance)))
+    return _KEYS.get(place.casefold()) if component.evse is None and component.instance is None else None
+
+
+def variable_of(key: str) -> tuple[Component, Variable]:
+    """Return the variable of a key, in whatever case a station writes it."""
+    found = next((each for each in _VARIABLES if each.casefold() == key.casefold()), None)
+    if found is None:
+        return Component(name=OTHER), Variable(name=key)
+    component, name, *instance = _VARIABLES[found].split(".")
+    return Component(name=component), Variable(name=name, instance=instance[0] if instance else None)
+
+
+def value_in_2x(key: str, value: str) -> str:
+    """Return a value as 2.x writes it: units of rates are A and W there, in the station's order."""
+    if key.casefold() != "chargingscheduleallowedchargingrateunit":
+        return value
+    words = (each.strip().casefold() for each in value.split(","))
+    return ",".join(dict.fromkeys(_UNITS[each] for each in words if each in _UNITS)) or value
+
+
+def report(keys: tuple[ConfigurationKey, ...]) -> Iterator[ReportData]:
+    """Yield what a station has configured as variables, and an EVSE for each of its connectors."""
+    for each in keys:
+        component, variable = variable_of(each.key)
+        secret = each.key.casefold() == WRITE_ONLY
+        yield ReportData(
+            component=component,
+            variable=variable,
+            variable_attribute=(
+                VariableAttribute(
+                    type="Actual",
+                    value=None if secret or each.value is None else value_in_2x(each.key, each.value),
+                    mutability="WriteOnly" if secret else "ReadOnly" if each.readonly else "ReadWrite",
+                ),
+            ),
+            variable_characteristics=VariableCharacteristics(data_type="string", supports_monitoring=False),
+        )
+        if each.key.casefold() == "numberofconnectors" and (each.value or "").strip().isdecimal():
+            for number in range(1, min(int(each.value or 0), MOST_CONNECTORS) + 1):
+                yield ReportData(
+                    component=Component(name="EVSE", evse=EVSE(id=number)),
+                    variable=Variable(name="Available"),
+                    variable_attribute=(VariableAttribute(type="Actual", value="true", mutability="ReadOnly"),),
+                    variable_characteristics=VariableCharacteristics(data_type="boolean", supports_monitoring=False),
+                )

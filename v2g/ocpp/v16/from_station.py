@@ -1,0 +1,391 @@
+"""What a station of 1.6 says, in the words of 2.0.1."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
+from v2g.ocpp.messages.availability import (
+    ConnectorStatus,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    StatusNotificationRequest,
+)
+from v2g.ocpp.messages.base import EVSE, Message
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.diagnostics import EventData, LogStatusNotificationRequest, NotifyEventRequest, UploadLogStatus
+from v2g.ocpp.messages.firmware import FirmwareStatusNotificationRequest
+from v2g.ocpp.messages.metering import MeterValue, MeterValuesRequest
+from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotificationResponse, ChargingStation, Modem
+from v2g.ocpp.messages.security import SecurityEventNotificationRequest, SignCertificateRequest, SignCertificateResponse
+from v2g.ocpp.messages.transactions import (
+    ChargingState,
+    Reason,
+    Transaction,
+    TransactionEventRequest,
+    TransactionEventResponse,
+    TriggerReason,
+)
+from v2g.ocpp.routes import known, request_type
+from v2g.ocpp.times import format_time, parse_time
+from v2g.ocpp.v16 import messages as v16
+from v2g.ocpp.v16.bridge import (
+    Bridge,
+    Numbered,
+    NumberOf,
+    OngoingAt,
+    Steps,
+    TransactionOf,
+    from_station,
+    id_tag_info,
+)
+from v2g.ocpp.v16.readings import meter_values, register
+from v2g.ocpp.versions import read_payload, write_payload
+
+PLUG_AND_CHARGE: Final = "org.openchargealliance.iso15118pnc"
+"""Vendor of the DataTransfers that carry messages of 2.0.1 for Plug and Charge, as JSON in a text."""
+_OF_PLUG_AND_CHARGE: Final = frozenset(
+    {"Authorize", "Get15118EVCertificate", "GetCertificateStatus", "SignCertificate"}
+)
+
+_CONNECTORS: Final[Mapping[v16.ChargePointStatus, ConnectorStatus]] = {
+    "Available": "Available",
+    "Preparing": "Occupied",
+    "Charging": "Occupied",
+    "SuspendedEVSE": "Occupied",
+    "SuspendedEV": "Occupied",
+    "Finishing": "Occupied",
+    "Reserved": "Reserved",
+    "Unavailable": "Unavailable",
+    "Faulted": "Faulted",
+}
+_CHARGING: Final[Mapping[v16.ChargePointStatus, ChargingState]] = {
+    "Preparing": "EVConnected",
+    "Charging": "Charging",
+    "SuspendedEVSE": "SuspendedEVSE",
+    "SuspendedEV": "SuspendedEV",
+    "Finishing": "EVConnected",
+}
+_ENDS: Final[Mapping[v16.StopReason, tuple[Reason, TriggerReason]]] = {
+    "DeAuthorized": ("DeAuthorized", "Deauthorized"),
+    "EmergencyStop": ("EmergencyStop", "AbnormalCondition"),
+    "EVDisconnected": ("EVDisconnected", "EVCommunicationLost"),
+    "HardReset": ("ImmediateReset", "ResetCommand"),
+    "Local": ("Local", "StopAuthorized"),
+    "Other": ("Other", "AbnormalCondition"),
+    "PowerLoss": ("PowerLoss", "AbnormalCondition"),
+    "Reboot": ("Reboot", "ResetCommand"),
+    "Remote": ("Remote", "RemoteStop"),
+    "SoftReset": ("ImmediateReset", "ResetCommand"),
+    "UnlockCommand": ("Remote", "UnlockCommand"),
+}
+_UPLOADS: Final[Mapping[str, UploadLogStatus]] = {
+    "Idle": "Idle",
+    "Uploaded": "Uploaded",
+    "UploadFailed": "UploadFailure",
+    "Uploading": "Uploading",
+}
+
+
+@from_station
+def boot(bridge: Bridge, request: v16.BootNotificationReq) -> Steps[v16.BootNotificationConf]:
+    """Boot; 1.6 tells no reason."""
+    modem = Modem(iccid=request.iccid, imsi=request.imsi) if request.iccid or request.imsi else None
+    answer: BootNotificationResponse = yield BootNotificationRequest(
+        charging_station=ChargingStation(
+            vendor_name=request.charge_point_vendor,
+            model=request.charge_point_model,
+            serial_number=request.charge_point_serial_number or request.charge_box_serial_number,
+            firmware_version=request.firmware_version,
+            modem=modem,
+        ),
+        reason="Unknown",
+    )
+    return v16.BootNotificationConf(status=answer.status, current_time=answer.current_time, interval=answer.interval)
+
+
+@from_station
+def heartbeat(bridge: Bridge, request: v16.HeartbeatReq) -> Steps[v16.HeartbeatConf]:
+    """A sign of life."""
+    answer: HeartbeatResponse = yield HeartbeatRequest()
+    return v16.HeartbeatConf(current_time=answer.current_time)
+
+
+@from_station
+def authorize(bridge: Bridge, request: v16.AuthorizeReq) -> Steps[v16.AuthorizeConf]:
+    """Ask for an idTag."""
+    answer: AuthorizeResponse = yield AuthorizeRequest(id_token=(yield from bridge.token(request.id_tag)))
+    return v16.AuthorizeConf(id_tag_info=id_tag_info(answer.id_token_info))
+
+
+# -- transactions
+
+
+def number_of(request: v16.StartTransactionReq) -> NumberOf:
+    """Return the question of which transaction a start is."""
+    return NumberOf(
+        connector_id=request.connector_id,
+        id_tag=request.id_tag,
+        meter_start=request.meter_start,
+        timestamp=request.timestamp,
+    )
+
+
+@from_station
+def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps[v16.StartTransactionConf]:
+    """Begin a transaction, or say again what was said of it."""
+    found: Numbered = yield number_of(request)
+    found = bridge.transactions.setdefault(found.number, found)
+    remote = bridge.remotes.get(request.id_tag.casefold())
+    if remote is not None and remote.connector_id in (None, request.connector_id):
+        del bridge.remotes[request.id_tag.casefold()]
+    else:
+        remote = None
+    token = remote.token if remote is not None else (yield from bridge.token(request.id_tag))
+    if found.next_seq:  # it was stored, and the answer was lost
+        known_as: AuthorizeResponse = yield AuthorizeRequest(id_token=token)
+        return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(known_as.id_token_info))
+    at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
+    event = _event(bridge, found, "Started", "Authorized" if remote is None else "RemoteStart", at)
+    info = event.transaction_info
+    event = replace(
+        event,
+        meter_value=(register(request.meter_start, at, "Transaction.Begin"),),
+        id_token=token,
+        reservation_id=None if (reserved := request.reservation_id) is None or reserved < 0 else reserved,
+        transaction_info=info if remote is None else replace(info, remote_start_id=remote.remote_start_id),
+    )
+    answer: TransactionEventResponse = yield from _tell(found, event)
+    return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(answer.id_token_info))
+
+
+def _event(
+    bridge: Bridge, found: Numbered, kind: Literal["Started", "Updated", "Ended"], trigger: TriggerReason, at: str
+) -> TransactionEventRequest:
+    """Return the next event of a transaction."""
+    number = found.next_seq
+    found.next_seq += 1
+    return TransactionEventRequest(
+        event_type=kind,
+        timestamp=at,
+        trigger_reason=trigger,
+        seq_no=number,
+        offline=bridge.offline(at),
+        transaction_info=Transaction(transaction_id=str(found.number), charging_state=found.charging_state),
+        evse=EVSE(id=max(0, found.connector_id), connector_id=1),
+    )
+
+
+def _tell(found: Numbered, event: TransactionEventRequest) -> Steps[TransactionEventResponse]:
+    """Send an event; one that is refused leaves its number to the next."""
+    try:
+        answer: TransactionEventResponse = yield event
+    except OcppError:
+        found.next_seq = event.seq_no
+        raise
+    return answer
+
+
+def _find(bridge: Bridge, number: int | None) -> Steps[Numbered | None]:
+    """Find a transaction by its number."""
+    if number is None or number <= 0:
+        return None
+    if number not in bridge.transactions:
+        found: Numbered | None = yield TransactionOf(number)
+        if found is None:
+            return None
+        bridge.transactions[number] = found
+    return bridge.transactions[number]
+
+
+@from_station
+def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v16.StopTransactionConf]:
+    """End a transaction. One that is named 0 or -1, as some stations do that began it offline, is the only one that ran
+    at its time; where that is not so, it becomes one of its own, whose beginning is missing."""
+    at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
+    found: Numbered | None = yield from _find(bridge, request.transaction_id)
+    if found is None and request.transaction_id <= 0:
+        ongoing: tuple[Numbered, ...] = yield OngoingAt(parse_time(at))
+        if len(ongoing) == 1:
+            found = bridge.transactions.setdefault(ongoing[0].number, ongoing[0])
+    if found is not None and not found.active:
+        return v16.StopTransactionConf()  # it has ended: this is said again
+    token: IdToken | None = None
+    if request.id_tag:
+        token = yield from bridge.token(request.id_tag)
+    reason, trigger = _ENDS[request.reason or "Local"]
+    ends = found or Numbered(number=request.transaction_id, connector_id=0)
+    event = _event(bridge, ends, "Ended", trigger, at)
+    if found is None:
+        stray = Transaction(transaction_id=f"unknown {request.transaction_id} {parse_time(at)}")
+        event = replace(event, transaction_info=stray, evse=None)
+    values = (*meter_values(request.transaction_data), register(request.meter_stop, at, "Transaction.End"))
+    event = replace(
+        event,
+        meter_value=_each_once(values),
+        id_token=token,
+        transaction_info=replace(event.transaction_info, charging_state="EVConnected", stopped_reason=reason),
+    )
+    answer: TransactionEventResponse = yield from _tell(ends, event)
+    ends.active = False
+    info = answer.id_token_info
+    return v16.StopTransactionConf(id_tag_info=id_tag_info(info) if info is not None and token is not None else None)
+
+
+def _each_once(values: tuple[MeterValue, ...]) -> tuple[MeterValue, ...]:
+    """Return values without the one that `meterStop` repeats: it is there with more digits, or signed."""
+    *others, stop = values
+    (last,) = stop.sampled_value
+    for each in others:
+        for sample in each.sampled_value:
+            if sample.context == "Transaction.End" and (sample.measurand or last.measurand) == last.measurand:
+                return tuple(others)
+    return values
+
+
+@from_station
+def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.MeterValuesConf]:
+    """Report values: of a transaction that runs, else of the connector."""
+    values = tuple(_at_a_time(bridge, each) for each in meter_values(request.meter_value))
+    found: Numbered | None = yield from _find(bridge, request.transaction_id)
+    if found is None and request.transaction_id is not None and request.transaction_id <= 0:
+        found = bridge.ongoing(request.connector_id)
+    said = msgspec.json.encode(request.meter_value)
+    if not values or (found is not None and found.latest == said):
+        return v16.MeterValuesConf()
+    if found is None or not found.active:  # what comes after the end does not revive a transaction
+        yield MeterValuesRequest(evse_id=max(0, request.connector_id), meter_value=values)
+        return v16.MeterValuesConf()
+    clock = any(sample.context == "Sample.Clock" for each in values for sample in each.sampled_value)
+    trigger: TriggerReason = "MeterValueClock" if clock else "MeterValuePeriodic"
+    event = replace(_event(bridge, found, "Updated", trigger, values[-1].timestamp), meter_value=values)
+    yield from _tell(found, event)
+    found.latest = said
+    return v16.MeterValuesConf()
+
+
+def _at_a_time(bridge: Bridge, value: MeterValue) -> MeterValue:
+    at = bridge.time(value.timestamp)
+    return value if at is not None else replace(value, timestamp=format_time(bridge.now_ms))
+
+
+@from_station
+def report_status(bridge: Bridge, request: v16.StatusNotificationReq) -> Steps[v16.StatusNotificationConf]:
+    """Report a connector: its availability, the state of what charges there, and errors as events."""
+    at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
+    if request.connector_id > 0:
+        yield StatusNotificationRequest(
+            timestamp=at,
+            connector_status=_CONNECTORS[request.status],
+            evse_id=request.connector_id,
+            connector_id=1,
+        )
+        found = bridge.ongoing(request.connector_id)
+        state = _CHARGING.get(request.status)
+        if found is not None and found.next_seq and state is not None and state != found.charging_state:
+            found.charging_state = state
+            yield from _tell(found, _event(bridge, found, "Updated", "ChargingStateChanged", at))
+    if request.error_code != "NoError" or request.connector_id == 0:
+        evse = EVSE(id=request.connector_id, connector_id=1) if request.connector_id > 0 else None
+        broken = request.error_code != "NoError"
+        words = (request.vendor_id, request.vendor_error_code, request.info)
+        yield NotifyEventRequest(
+            generated_at=at,
+            seq_no=0,
+            event_data=(
+                EventData(
+                    event_id=0,
+                    timestamp=at,
+                    trigger="Alerting" if broken else "Delta",
+                    actual_value=request.error_code if broken else _CONNECTORS[request.status],
+                    tech_code=request.error_code if broken else None,
+                    tech_info=" ".join(filter(None, words))[:500] or None,
+                    event_notification_type="HardWiredNotification",
+                    component=Component(name="ChargingStation" if evse is None else "Connector", evse=evse),
+                    variable=Variable(name="Problem" if broken else "AvailabilityState"),
+                ),
+            ),
+        )
+    return v16.StatusNotificationConf()
+
+
+# -- what carries no number in 1.6, and the whitepaper
+
+
+@from_station
+def report_upload(
+    bridge: Bridge, request: v16.DiagnosticsStatusNotificationReq
+) -> Steps[v16.DiagnosticsStatusNotificationConf]:
+    """Report the upload of diagnostics, of the last request for them."""
+    yield LogStatusNotificationRequest(status=_UPLOADS[request.status], request_id=bridge.log_request)
+    return v16.DiagnosticsStatusNotificationConf()
+
+
+@from_station
+def report_log(bridge: Bridge, request: v16.LogStatusNotificationReq) -> Steps[v16.LogStatusNotificationConf]:
+    """Report the upload of a log."""
+    yield LogStatusNotificationRequest(status=request.status, request_id=request.request_id)
+    return v16.LogStatusNotificationConf()
+
+
+@from_station
+def report_update(
+    bridge: Bridge, request: v16.FirmwareStatusNotificationReq
+) -> Steps[v16.FirmwareStatusNotificationConf]:
+    """Report an update, of the last request for one."""
+    number = None if request.status == "Idle" else bridge.firmware_request
+    yield FirmwareStatusNotificationRequest(status=request.status, request_id=number)
+    return v16.FirmwareStatusNotificationConf()
+
+
+@from_station
+def report_signed_update(
+    bridge: Bridge, request: v16.SignedFirmwareStatusNotificationReq
+) -> Steps[v16.SignedFirmwareStatusNotificationConf]:
+    """Report an update with a signature."""
+    yield FirmwareStatusNotificationRequest(status=request.status, request_id=request.request_id)
+    return v16.SignedFirmwareStatusNotificationConf()
+
+
+@from_station
+def report_security(
+    bridge: Bridge, request: v16.SecurityEventNotificationReq
+) -> Steps[v16.SecurityEventNotificationConf]:
+    """Report a security event."""
+    at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
+    yield SecurityEventNotificationRequest(type=request.type, timestamp=at, tech_info=request.tech_info)
+    return v16.SecurityEventNotificationConf()
+
+
+@from_station
+def sign(bridge: Bridge, request: v16.SignCertificateReq) -> Steps[v16.SignCertificateConf]:
+    """Ask for a certificate."""
+    answer: SignCertificateResponse = yield SignCertificateRequest(
+        csr=request.csr, certificate_type="ChargingStationCertificate"
+    )
+    return v16.SignCertificateConf(status=answer.status)
+
+
+@from_station
+def transfer(bridge: Bridge, request: v16.DataTransferReq) -> Steps[v16.DataTransferConf]:
+    """Pass on a vendor's message; those for Plug and Charge are messages of 2.0.1."""
+    if request.vendor_id.casefold() != PLUG_AND_CHARGE:
+        answer: DataTransferResponse = yield DataTransferRequest(
+            vendor_id=request.vendor_id, message_id=request.message_id, data=request.data
+        )
+        data = answer.data
+        text = data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
+        return v16.DataTransferConf(status=answer.status, data=text)
+    action = request.message_id or ""
+    if action not in _OF_PLUG_AND_CHARGE or action not in known("2.0.1"):
+        return v16.DataTransferConf(status="UnknownMessageId")
+    try:
+        inner = read_payload((request.data or "").encode(), request_type(action), "2.0.1")
+        reply: Message = yield inner
+        return v16.DataTransferConf(status="Accepted", data=write_payload(reply, "2.0.1").decode())
+    except OcppError as error:
+        return v16.DataTransferConf(status="Rejected", data=str(error)[:255])

@@ -1,0 +1,104 @@
+"""Meter values of 1.6 as those of 2.x: texts become numbers, signed texts are kept beside the register they sign."""
+
+import base64
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from v2g.energy.meter_records.judge import read_record
+from v2g.errors import CodecError
+from v2g.ocpp.messages.metering import (
+    Measurand,
+    MeterValue,
+    ReadingContext,
+    SampledValue,
+    SignedMeterValue,
+    UnitOfMeasure,
+)
+from v2g.ocpp.v16.messages import MeterValue16, TransactionData, ValueAt
+
+IMPORT: Final = "Energy.Active.Import.Register"
+_EXPORT: Final = "Energy.Active.Export.Register"
+_LACKING: Final = frozenset({"Temperature", "RPM"})
+"""Measurands that 2.x does not have: they concern neither energy nor safety, and are left out."""
+_UNITS: Final = {"Celcius": "Celsius"}
+_MOST: Final = 1e15
+_ENCODED: Final = re.compile(r"[A-Za-z0-9+/]+=*")
+"""Base64 or hexadecimal digits, which need no further encoding."""
+
+
+def register(wh: int, at: str, context: ReadingContext) -> MeterValue:
+    """Return `meterStart` or `meterStop` as a reading of the import register."""
+    return MeterValue(timestamp=at, sampled_value=(SampledValue(value=float(wh), measurand=IMPORT, context=context),))
+
+
+def meter_values(values: Iterable[MeterValue16 | TransactionData]) -> tuple[MeterValue, ...]:
+    """Return what of these values 2.x has; an element of which nothing is left is left out."""
+    found = (MeterValue(timestamp=each.timestamp, sampled_value=_samples(each.sampled_value)) for each in values)
+    return tuple(each for each in found if each.sampled_value)
+
+
+def _samples(values: Sequence[ValueAt]) -> tuple[SampledValue, ...]:
+    plain = [each for each in values if each.format != "SignedData" and each.measurand not in _LACKING]
+    samples = [sample for each in plain if (sample := _sample(each)) is not None]
+    for each in values:
+        if each.format == "SignedData":
+            _attach(samples, each)
+    return tuple(samples)
+
+
+def _sample(value: ValueAt) -> SampledValue | None:
+    number = number_in(value.value)
+    return None if number is None else _sampled(value, number)
+
+
+def _sampled(value: ValueAt, number: float) -> SampledValue:
+    unit: str | None = getattr(value, "unit", None)
+    measurand: Measurand | None = value.measurand  # type: ignore[assignment] # those of _LACKING are gone
+    return SampledValue(
+        value=number,
+        measurand=measurand,
+        context=value.context,
+        phase=value.phase,
+        location=value.location,
+        unit_of_measure=None if unit in (None, "Wh") else UnitOfMeasure(unit=_UNITS.get(unit, unit)),
+    )
+
+
+def number_in(text: str) -> float | None:
+    """Return the number in a text, in which blanks and a decimal comma are tolerated; None for none."""
+    try:
+        number = float(text.strip().replace(",", "."))
+    except ValueError:
+        return None
+    return number if -_MOST <= number <= _MOST else None
+
+
+def _attach(samples: list[SampledValue], signed: ValueAt) -> None:
+    """Keep a signed text: at the reading of its register that it signs, else with the value within it."""
+    text = signed.value.strip()
+    encoded = text if _ENCODED.fullmatch(text) else base64.b64encode(text.encode()).decode()
+    kept = SignedMeterValue(signed_meter_data=encoded, signing_method="", encoding_method="", public_key="")
+    measurand = signed.measurand or IMPORT
+    for index, each in enumerate(samples):
+        same = (each.measurand or IMPORT) == measurand and each.context == signed.context and each.phase is None
+        if same and each.signed_meter_value is None:
+            samples[index] = replace(each, signed_meter_value=kept)
+            return
+    if (wh := _signed_wh(text, measurand, signed.context)) is not None:
+        alone = replace(signed, format=None, measurand=measurand, phase=None)
+        samples.append(replace(_sampled(alone, wh), unit_of_measure=None, signed_meter_value=kept))
+
+
+def _signed_wh(text: str, measurand: str, context: str | None) -> float | None:
+    """Return the register in a signed text, by its mark where it has several."""
+    direction = {IMPORT: "import", _EXPORT: "export"}.get(measurand)
+    mark = {"Transaction.Begin": "begin", "Transaction.End": "end"}.get(context or "", "")
+    try:
+        readings = [each for each in read_record(text.encode()).readings if each.direction == direction]
+    except CodecError:
+        return None
+    marked = [each for each in readings if each.mark == mark] or readings
+    return float(marked[0].wh) if len(marked) == 1 and marked[0].wh is not None else None

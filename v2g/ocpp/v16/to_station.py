@@ -1,0 +1,576 @@
+"""What a back end of 2.0.1 asks of a station of 1.6."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import ClearCacheRequest, ClearCacheResponse, IdTokenInfo
+from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
+from v2g.ocpp.messages.base import Message, StatusInfo
+from v2g.ocpp.messages.certificates import (
+    CertificateHashDataChain,
+    DeleteCertificateRequest,
+    DeleteCertificateResponse,
+    GetCertificateIdUse,
+    GetInstalledCertificateIdsRequest,
+    GetInstalledCertificateIdsResponse,
+    InstallCertificateRequest,
+    InstallCertificateResponse,
+)
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.diagnostics import GetLogRequest, GetLogResponse
+from v2g.ocpp.messages.firmware import UpdateFirmwareRequest, UpdateFirmwareResponse
+from v2g.ocpp.messages.local_list import (
+    GetLocalListVersionRequest,
+    GetLocalListVersionResponse,
+    SendLocalListRequest,
+    SendLocalListResponse,
+)
+from v2g.ocpp.messages.provisioning import (
+    GetBaseReportRequest,
+    GetBaseReportResponse,
+    GetVariableData,
+    GetVariableResult,
+    GetVariablesRequest,
+    GetVariablesResponse,
+    NotifyReportRequest,
+    ResetRequest,
+    ResetResponse,
+    SetVariableData,
+    SetVariableResult,
+    SetVariablesRequest,
+    SetVariablesResponse,
+)
+from v2g.ocpp.messages.remote_control import (
+    RequestStartTransactionRequest,
+    RequestStartTransactionResponse,
+    RequestStopTransactionRequest,
+    RequestStopTransactionResponse,
+    TriggerMessageRequest,
+    TriggerMessageResponse,
+    UnlockConnectorRequest,
+    UnlockConnectorResponse,
+)
+from v2g.ocpp.messages.reservation import (
+    CancelReservationRequest,
+    CancelReservationResponse,
+    ReserveNowRequest,
+    ReserveNowResponse,
+)
+from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSignedResponse
+from v2g.ocpp.messages.smart_charging import (
+    ClearChargingProfileRequest,
+    ClearChargingProfileResponse,
+    CompositeSchedule,
+    GetCompositeScheduleRequest,
+    GetCompositeScheduleResponse,
+    SetChargingProfileRequest,
+    SetChargingProfileResponse,
+)
+from v2g.ocpp.routes import action_of
+from v2g.ocpp.times import format_time
+from v2g.ocpp.v16 import messages as v16
+from v2g.ocpp.v16.bridge import Answer, Bridge, Remote, Steps, id_tag_info, to_station
+from v2g.ocpp.v16.configuration import WRITE_ONLY, key_of, report, value_in_2x
+from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
+from v2g.ocpp.versions import read_payload, write_payload
+
+_PURPOSES: Final[Mapping[str, v16.Purpose16]] = {
+    "ChargingStationMaxProfile": "ChargePointMaxProfile",
+    "TxDefaultProfile": "TxDefaultProfile",
+    "TxProfile": "TxProfile",
+}
+_TRIGGERS: Final[Mapping[str, v16.Trigger16]] = {
+    "BootNotification": "BootNotification",
+    "FirmwareStatusNotification": "FirmwareStatusNotification",
+    "Heartbeat": "Heartbeat",
+    "MeterValues": "MeterValues",
+    "StatusNotification": "StatusNotification",
+    "TransactionEvent": "MeterValues",
+}
+_EXTENDED: Final[Mapping[str, v16.ExtendedTrigger16]] = {
+    "LogStatusNotification": "LogStatusNotification",
+    "SignChargingStationCertificate": "SignChargePointCertificate",
+}
+_ROOTS: Final[Mapping[str, v16.CertificateUse16]] = {
+    "CSMSRootCertificate": "CentralSystemRootCertificate",
+    "ManufacturerRootCertificate": "ManufacturerRootCertificate",
+}
+_OWN: Final[tuple[GetCertificateIdUse, ...]] = ("CSMSRootCertificate", "ManufacturerRootCertificate")
+_ABSENT: Final = frozenset({"NotImplemented", "NotSupported"})
+_LONGEST_KEY: Final = 20
+"""Octets of an AuthorizationKey."""
+_PHASES: Final = (1, 2, 3)
+_REPORTED: Final = 40
+"""Variables in one NotifyReport: well below the longest frame."""
+
+
+def _lacks(what: str) -> OcppError:
+    return OcppError(f"OCPP 1.6, which this station speaks, has no {what}", answer="NotSupported")
+
+
+def _because(reason: str) -> StatusInfo:
+    return StatusInfo(reason_code="OCPP16", additional_info=reason)
+
+
+# -- remote control
+
+
+@to_station
+def start(bridge: Bridge, request: RequestStartTransactionRequest) -> Steps[RequestStartTransactionResponse]:
+    """Start a transaction: the next start by this idTag carries the number of this request."""
+    profile = request.charging_profile
+    asked = v16.RemoteStartTransactionReq(
+        connector_id=request.evse_id,
+        id_tag=bridge.id_tag(request.id_token),
+        charging_profile=None if profile is None else _profile(profile),
+    )
+    answer: v16.RemoteStartTransactionConf = yield asked
+    if answer.status == "Accepted":
+        bridge.remotes[asked.id_tag.casefold()] = Remote(request.id_token, request.remote_start_id, request.evse_id)
+    return RequestStartTransactionResponse(status=answer.status)
+
+
+@to_station
+def stop(bridge: Bridge, request: RequestStopTransactionRequest) -> Steps[RequestStopTransactionResponse]:
+    """Stop a transaction."""
+    number = _number(request.transaction_id)
+    if number is None:
+        return RequestStopTransactionResponse(status="Rejected", status_info=_because("no transaction of 1.6"))
+    answer: v16.RemoteStopTransactionConf = yield v16.RemoteStopTransactionReq(transaction_id=number)
+    return RequestStopTransactionResponse(status=answer.status)
+
+
+def _number(transaction_id: str) -> int | None:
+    """Return the number of a transaction; one that began again after a boot has more behind it."""
+    text = transaction_id.split("#", 1)[0]
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= len("2147483647") else None
+
+
+@to_station
+def reset(bridge: Bridge, request: ResetRequest) -> Steps[ResetResponse]:
+    """Restart the station; 1.6 cannot restart one EVSE."""
+    if request.evse_id:
+        raise _lacks("reset of one EVSE")
+    answer: v16.ResetConf = yield v16.ResetReq(type="Soft" if request.type == "OnIdle" else "Hard")
+    return ResetResponse(status=answer.status)
+
+
+@to_station
+def unlock(bridge: Bridge, request: UnlockConnectorRequest) -> Steps[UnlockConnectorResponse]:
+    """Unlock a connector."""
+    answer: v16.UnlockConnectorConf = yield v16.UnlockConnectorReq(connector_id=request.evse_id)
+    if answer.status == "NotSupported":
+        return UnlockConnectorResponse(status="UnlockFailed", status_info=_because("not supported by the station"))
+    return UnlockConnectorResponse(status=answer.status)
+
+
+@to_station
+def change_availability(bridge: Bridge, request: ChangeAvailabilityRequest) -> Steps[ChangeAvailabilityResponse]:
+    """Take a connector, or all, in or out of service."""
+    answer: v16.ChangeAvailabilityConf = yield v16.ChangeAvailabilityReq(
+        connector_id=0 if request.evse is None else request.evse.id, type=request.operational_status
+    )
+    return ChangeAvailabilityResponse(status=answer.status)
+
+
+@to_station
+def trigger(bridge: Bridge, request: TriggerMessageRequest) -> Steps[TriggerMessageResponse]:
+    """Trigger a message; values of a transaction are MeterValues in 1.6."""
+    connector = request.evse.id if request.evse is not None and request.evse.id else None
+    asked: Message
+    if (plain := _TRIGGERS.get(request.requested_message)) is not None:
+        asked = v16.TriggerMessageReq(requested_message=plain, connector_id=connector)
+    elif (extended := _EXTENDED.get(request.requested_message)) is not None:
+        asked = v16.ExtendedTriggerMessageReq(requested_message=extended, connector_id=connector)
+    else:
+        return TriggerMessageResponse(status="NotImplemented")
+    answer: v16.TriggerMessageConf | v16.ExtendedTriggerMessageConf = yield asked
+    return TriggerMessageResponse(status=answer.status)
+
+
+@to_station
+def transfer_to(bridge: Bridge, request: DataTransferRequest) -> Steps[DataTransferResponse]:
+    """Pass on a vendor's message, its data as text."""
+    data = request.data
+    text = data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
+    answer: v16.DataTransferConf = yield v16.DataTransferReq(
+        vendor_id=request.vendor_id, message_id=request.message_id, data=text
+    )
+    return DataTransferResponse(status=answer.status, data=answer.data)
+
+
+# -- authorization and reservations
+
+
+@to_station
+def clear_cache(bridge: Bridge, request: ClearCacheRequest) -> Steps[ClearCacheResponse]:
+    """Clear the authorization cache."""
+    answer: v16.ClearCacheConf = yield v16.ClearCacheReq()
+    return ClearCacheResponse(status=answer.status)
+
+
+@to_station
+def list_version(bridge: Bridge, request: GetLocalListVersionRequest) -> Steps[GetLocalListVersionResponse]:
+    """Ask for the version of the local list; none is 0 in 2.x."""
+    answer: v16.GetLocalListVersionConf = yield v16.GetLocalListVersionReq()
+    return GetLocalListVersionResponse(version_number=max(0, answer.list_version))
+
+
+@to_station
+def send_list(bridge: Bridge, request: SendLocalListRequest) -> Steps[SendLocalListResponse]:
+    """Replace or change the local list. Raises OcppError for a token that is too long for an idTag."""
+
+    def info(found: IdTokenInfo | None) -> v16.IdTagInfo | None:
+        return None if found is None else id_tag_info(found)
+
+    answer: v16.SendLocalListConf = yield v16.SendLocalListReq(
+        list_version=request.version_number,
+        update_type=request.update_type,
+        local_authorization_list=tuple(
+            v16.LocalListEntry(id_tag=bridge.id_tag(each.id_token), id_tag_info=info(each.id_token_info))
+            for each in request.local_authorization_list
+        ),
+    )
+    if answer.status == "NotSupported":
+        return SendLocalListResponse(status="Failed", status_info=_because("not supported by the station"))
+    return SendLocalListResponse(status=answer.status)
+
+
+@to_station
+def reserve(bridge: Bridge, request: ReserveNowRequest) -> Steps[ReserveNowResponse]:
+    """Reserve a connector, or any."""
+    group = request.group_id_token
+    answer: v16.ReserveNowConf = yield v16.ReserveNowReq(
+        connector_id=request.evse_id or 0,
+        expiry_date=request.expiry_date_time,
+        id_tag=bridge.id_tag(request.id_token),
+        parent_id_tag=None if group is None else bridge.id_tag(group),
+        reservation_id=request.id,
+    )
+    return ReserveNowResponse(status=answer.status)
+
+
+@to_station
+def cancel(bridge: Bridge, request: CancelReservationRequest) -> Steps[CancelReservationResponse]:
+    """Cancel a reservation."""
+    answer: v16.CancelReservationConf = yield v16.CancelReservationReq(reservation_id=request.reservation_id)
+    return CancelReservationResponse(status=answer.status)
+
+
+# -- smart charging
+
+
+def _profile(profile: ChargingProfile) -> v16.ChargingProfile16:
+    """Return a profile in 1.6: charging only, one schedule. Raises OcppError for one that asks for more."""
+    schedule, *others = profile.charging_schedule
+    purpose = _PURPOSES.get(profile.charging_profile_purpose)
+    if purpose is None or profile.charging_profile_kind == "Dynamic" or others:
+        raise _lacks(
+            f"{profile.charging_profile_purpose}, {profile.charging_profile_kind}, of {1 + len(others)} schedules"
+        )
+    return v16.ChargingProfile16(
+        charging_profile_id=profile.id,
+        transaction_id=None if profile.transaction_id is None else _number(profile.transaction_id),
+        stack_level=profile.stack_level,
+        charging_profile_purpose=purpose,
+        charging_profile_kind=profile.charging_profile_kind,
+        recurrency_kind=profile.recurrency_kind,
+        valid_from=profile.valid_from,
+        valid_to=profile.valid_to,
+        charging_schedule=v16.ChargingSchedule16(
+            duration=schedule.duration,
+            start_schedule=schedule.start_schedule,
+            charging_rate_unit=schedule.charging_rate_unit,
+            charging_schedule_period=tuple(_period(each) for each in schedule.charging_schedule_period),
+            min_charging_rate=None if schedule.min_charging_rate is None else _tenths(schedule.min_charging_rate),
+        ),
+    )
+
+
+def _period(period: ChargingSchedulePeriod) -> v16.SchedulePeriod16:
+    if period.limit is None or period.limit < 0 or period.discharge_limit or period.setpoint is not None:
+        raise _lacks("discharge, and no set-point")
+    return v16.SchedulePeriod16(
+        start_period=period.start_period, limit=_tenths(period.limit), number_phases=period.number_phases
+    )
+
+
+def _tenths(value: float) -> float:
+    """Return a limit with one digit after the point, never a higher one."""
+    return math.floor(round(value * 10, 6)) / 10
+
+
+@to_station
+def set_profile(bridge: Bridge, request: SetChargingProfileRequest) -> Steps[SetChargingProfileResponse]:
+    """Set a profile."""
+    answer: v16.SetChargingProfileConf = yield v16.SetChargingProfileReq(
+        connector_id=request.evse_id, cs_charging_profiles=_profile(request.charging_profile)
+    )
+    if answer.status == "NotSupported":
+        return SetChargingProfileResponse(status="Rejected", status_info=_because("not supported by the station"))
+    return SetChargingProfileResponse(status=answer.status)
+
+
+@to_station
+def clear_profile(bridge: Bridge, request: ClearChargingProfileRequest) -> Steps[ClearChargingProfileResponse]:
+    """Clear profiles."""
+    fits = request.charging_profile_criteria
+    purpose = None if fits is None or fits.charging_profile_purpose is None else fits.charging_profile_purpose
+    if purpose is not None and purpose not in _PURPOSES:
+        return ClearChargingProfileResponse(status="Unknown")
+    answer: v16.ClearChargingProfileConf = yield v16.ClearChargingProfileReq(
+        id=request.charging_profile_id,
+        connector_id=None if fits is None else fits.evse_id,
+        charging_profile_purpose=None if purpose is None else _PURPOSES[purpose],
+        stack_level=None if fits is None else fits.stack_level,
+    )
+    return ClearChargingProfileResponse(status=answer.status)
+
+
+@to_station
+def composite(bridge: Bridge, request: GetCompositeScheduleRequest) -> Steps[GetCompositeScheduleResponse]:
+    """Ask what results from all profiles."""
+    answer: v16.GetCompositeScheduleConf = yield v16.GetCompositeScheduleReq(
+        connector_id=request.evse_id, duration=request.duration, charging_rate_unit=request.charging_rate_unit
+    )
+    schedule = answer.charging_schedule
+    if answer.status == "Rejected" or schedule is None or not schedule.charging_schedule_period:
+        return GetCompositeScheduleResponse(status="Rejected")
+    return GetCompositeScheduleResponse(
+        status="Accepted",
+        schedule=CompositeSchedule(
+            evse_id=request.evse_id,
+            duration=schedule.duration or request.duration,
+            schedule_start=schedule.start_schedule or answer.schedule_start or format_time(bridge.now_ms),
+            charging_rate_unit=schedule.charging_rate_unit,
+            charging_schedule_period=tuple(
+                ChargingSchedulePeriod(
+                    start_period=each.start_period,
+                    limit=each.limit,
+                    number_phases=each.number_phases if each.number_phases in _PHASES else None,
+                )
+                for each in schedule.charging_schedule_period
+            ),
+        ),
+    )
+
+
+# -- variables
+
+
+@to_station
+def get_variables(bridge: Bridge, request: GetVariablesRequest) -> Steps[GetVariablesResponse]:
+    """Read variables as keys, one by one: some stations answer no more than that."""
+    results: list[GetVariableResult] = []
+    for each in request.get_variable_data:
+        results += [(yield from _read(each))]
+    return GetVariablesResponse(get_variable_result=tuple(results))
+
+
+def _read(wanted: GetVariableData) -> Steps[GetVariableResult]:
+    key = key_of(wanted.component, wanted.variable)
+    result = GetVariableResult(attribute_status="UnknownVariable", component=wanted.component, variable=wanted.variable)
+    if wanted.attribute_type not in (None, "Actual"):
+        return msgspec.structs.replace(
+            result, attribute_type=wanted.attribute_type, attribute_status="NotSupportedAttributeType"
+        )
+    if key is None:
+        return result
+    answer: v16.GetConfigurationConf = yield v16.GetConfigurationReq(key=(key,))
+    found = next((each for each in answer.configuration_key if each.key.casefold() == key.casefold()), None)
+    if found is None:
+        return result
+    if found.value is None:
+        return msgspec.structs.replace(result, attribute_status="Rejected")
+    return msgspec.structs.replace(result, attribute_status="Accepted", attribute_value=value_in_2x(key, found.value))
+
+
+@to_station
+def set_variables(bridge: Bridge, request: SetVariablesRequest) -> Steps[SetVariablesResponse]:
+    """Write variables as keys."""
+    results: list[SetVariableResult] = []
+    for each in request.set_variable_data:
+        results += [(yield from _write(each))]
+    return SetVariablesResponse(set_variable_result=tuple(results))
+
+
+def _write(wanted: SetVariableData) -> Steps[SetVariableResult]:
+    key = key_of(wanted.component, wanted.variable)
+    result = SetVariableResult(attribute_status="UnknownVariable", component=wanted.component, variable=wanted.variable)
+    if wanted.attribute_type not in (None, "Actual"):
+        return msgspec.structs.replace(
+            result, attribute_type=wanted.attribute_type, attribute_status="NotSupportedAttributeType"
+        )
+    if key is None:
+        return result
+    value = wanted.attribute_value
+    answer: v16.ChangeConfigurationConf = yield v16.ChangeConfigurationReq(key=key, value=value)
+    if answer.status == "Rejected" and key.casefold() == WRITE_ONLY and len(value) <= _LONGEST_KEY:
+        # before edition 3 of the whitepaper a password is hexadecimal digits; the header then carries what was set here
+        answer = yield v16.ChangeConfigurationReq(key=key, value=value.encode().hex())
+    status = "UnknownVariable" if answer.status == "NotSupported" else answer.status
+    return msgspec.structs.replace(result, attribute_status=status)
+
+
+@to_station
+def base_report(bridge: Bridge, request: GetBaseReportRequest) -> Steps[GetBaseReportResponse]:
+    """Read all keys; the report follows as NotifyReport, to the back end."""
+    if request.report_base == "SummaryInventory":
+        return GetBaseReportResponse(status="NotSupported")
+    answer: v16.GetConfigurationConf = yield v16.GetConfigurationReq()
+    data = tuple(report(answer.configuration_key))
+    if not data:
+        return GetBaseReportResponse(status="EmptyResultSet")
+    parts: Sequence[int] = range(0, len(data), _REPORTED)
+    for number, begin in enumerate(parts):
+        bridge.reports.append(
+            NotifyReportRequest(
+                request_id=request.request_id,
+                generated_at=format_time(bridge.now_ms),
+                report_data=data[begin : begin + _REPORTED],
+                tbc=number + 1 < len(parts),
+                seq_no=number,
+            )
+        )
+    return GetBaseReportResponse(status="Accepted")
+
+
+# -- logs, firmware, certificates
+
+
+@to_station
+def get_log(bridge: Bridge, request: GetLogRequest) -> Steps[GetLogResponse]:
+    """Have a log uploaded, as diagnostics where the station lacks the security whitepaper."""
+    log = request.log
+    if request.log_type == "DataCollectorLog":
+        raise _lacks("DataCollectorLog")
+    bridge.log_request = request.request_id
+    if "GetLog" not in bridge.lacks:
+        asked = v16.GetLogReq(
+            log=v16.LogParameters16(
+                remote_location=log.remote_location,
+                oldest_timestamp=log.oldest_timestamp,
+                latest_timestamp=log.latest_timestamp,
+            ),
+            log_type=request.log_type,
+            request_id=request.request_id,
+            retries=request.retries,
+            retry_interval=request.retry_interval,
+        )
+        try:
+            answer: v16.GetLogConf = yield asked
+        except OcppError as error:
+            if error.answer not in _ABSENT:
+                raise
+            bridge.lacks.add("GetLog")
+        else:
+            return GetLogResponse(status=answer.status, filename=answer.filename)
+    if request.log_type == "SecurityLog":
+        raise _lacks("security log without the security whitepaper")
+    older: v16.GetDiagnosticsConf = yield v16.GetDiagnosticsReq(
+        location=log.remote_location,
+        retries=request.retries,
+        retry_interval=request.retry_interval,
+        start_time=log.oldest_timestamp,
+        stop_time=log.latest_timestamp,
+    )
+    return GetLogResponse(status="Accepted" if older.file_name else "Rejected", filename=older.file_name)
+
+
+@to_station
+def update_firmware(bridge: Bridge, request: UpdateFirmwareRequest) -> Steps[UpdateFirmwareResponse]:
+    """Have firmware installed: a signed image is never sent as one without a signature."""
+    image = request.firmware
+    if image.signature is not None and image.signing_certificate is not None:
+        answer: v16.SignedUpdateFirmwareConf = yield v16.SignedUpdateFirmwareReq(
+            retries=request.retries,
+            retry_interval=request.retry_interval,
+            request_id=request.request_id,
+            firmware=v16.Firmware16(
+                location=image.location,
+                retrieve_date_time=image.retrieve_date_time,
+                install_date_time=image.install_date_time,
+                signing_certificate=image.signing_certificate,
+                signature=image.signature,
+            ),
+        )
+        return UpdateFirmwareResponse(status=answer.status)
+    bridge.firmware_request = request.request_id
+    yield v16.UpdateFirmwareReq(
+        location=image.location,
+        retries=request.retries,
+        retrieve_date=image.retrieve_date_time,
+        retry_interval=request.retry_interval,
+    )
+    return UpdateFirmwareResponse(status="Accepted")
+
+
+@to_station
+def certificate_signed(bridge: Bridge, request: CertificateSignedRequest) -> Steps[CertificateSignedResponse]:
+    """Deliver a certificate of the station; one of ISO 15118 travels in a DataTransfer."""
+    if request.certificate_type in (None, "ChargingStationCertificate"):
+        answer: v16.CertificateSignedConf = yield v16.CertificateSignedReq(certificate_chain=request.certificate_chain)
+        return CertificateSignedResponse(status=answer.status)
+    return (yield from _for_plug_and_charge(request, CertificateSignedResponse))
+
+
+@to_station
+def install(bridge: Bridge, request: InstallCertificateRequest) -> Steps[InstallCertificateResponse]:
+    """Install a root; those of ISO 15118 travel in a DataTransfer."""
+    if (use := _ROOTS.get(request.certificate_type)) is not None:
+        answer: v16.InstallCertificateConf = yield v16.InstallCertificateReq(
+            certificate_type=use, certificate=request.certificate
+        )
+        return InstallCertificateResponse(status=answer.status)
+    return (yield from _for_plug_and_charge(request, InstallCertificateResponse))
+
+
+@to_station
+def delete(bridge: Bridge, request: DeleteCertificateRequest) -> Steps[DeleteCertificateResponse]:
+    """Delete a certificate; one that the station's own store does not have may be of ISO 15118."""
+    answer: v16.DeleteCertificateConf = yield v16.DeleteCertificateReq(
+        certificate_hash_data=request.certificate_hash_data
+    )
+    if answer.status != "NotFound":
+        return DeleteCertificateResponse(status=answer.status)
+    try:
+        return (yield from _for_plug_and_charge(request, DeleteCertificateResponse))
+    except OcppError:
+        return DeleteCertificateResponse(status="NotFound")
+
+
+@to_station
+def installed(bridge: Bridge, request: GetInstalledCertificateIdsRequest) -> Steps[GetInstalledCertificateIdsResponse]:
+    """Ask for certificates, type by type: those of ISO 15118 in a DataTransfer."""
+    wanted: Sequence[GetCertificateIdUse] = request.certificate_type or _OWN
+    found: list[CertificateHashDataChain] = []
+    for use in wanted:
+        if use in _ROOTS:
+            answer: v16.GetInstalledCertificateIdsConf = yield v16.GetInstalledCertificateIdsReq(
+                certificate_type=_ROOTS[use]
+            )
+            hashes = answer.certificate_hash_data
+            found += [CertificateHashDataChain(certificate_hash_data=one, certificate_type=use) for one in hashes]
+    others = tuple(each for each in wanted if each not in _ROOTS)
+    if others:
+        asked = GetInstalledCertificateIdsRequest(certificate_type=others)
+        rest = yield from _for_plug_and_charge(asked, GetInstalledCertificateIdsResponse)
+        found += rest.certificate_hash_data_chain
+    return GetInstalledCertificateIdsResponse(
+        status="Accepted" if found else "NotFound", certificate_hash_data_chain=tuple(found)
+    )
+
+
+def _for_plug_and_charge(request: Message, response: type[Answer]) -> Steps[Answer]:
+    """Send a message of 2.0.1 in a DataTransfer. Raises OcppError where the station does not know it."""
+    answer: v16.DataTransferConf = yield v16.DataTransferReq(
+        vendor_id=PLUG_AND_CHARGE, message_id=action_of(request), data=write_payload(request, "2.0.1").decode()
+    )
+    if answer.status != "Accepted" or answer.data is None:
+        raise OcppError(f"the station has no Plug and Charge over OCPP 1.6: {answer.status}", answer="NotSupported")
+    return read_payload(answer.data.encode(), response, "2.0.1")
