@@ -1,13 +1,13 @@
 """The numbers of transactions of OCPP 1.6.
 
-Revision 0068.
+Revision 0069.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0068"
-down_revision = "0067"
+revision = "0069"
+down_revision = "0068"
 branch_labels = None
 depends_on = None
 
