@@ -20,7 +20,8 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.v16.messages import Location16
 from v2g_testkit.official_schemas import known_messages, official_schema, official_validator
 
-VERSIONS: tuple[Version, ...] = ("1.6", "2.0.1", "2.1")
+VERSIONS: tuple[Version, ...] = ("2.0.1", "2.1")
+WITH_16: tuple[Version, ...] = ("1.6", *VERSIONS)
 ALPHABET = string.ascii_letters + string.digits + " -_äß€"
 TIMES = ("2026-01-31T23:59:59Z", "2026-06-01T12:00:00.250+02:00")
 

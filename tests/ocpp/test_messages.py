@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.ocpp.official import (
-    VERSIONS,
+    WITH_16,
     actions,
     enumerations,
     instances,
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.requirement("R16")
 
 EVERY = together(
     ("name", "version"),
-    [(name, version) for version in VERSIONS for name in message_names(version)],
+    [(name, version) for version in WITH_16 for name in message_names(version)],
     by=lambda each: f"{each[1]}-{each[0][0]}",
 )
 

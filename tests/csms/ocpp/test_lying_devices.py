@@ -30,6 +30,7 @@ from v2g.ocpp.times import format_time
 
 pytestmark = pytest.mark.requirement("R194")
 
+DAY_S = 86_400
 HONEST, LIAR = "CS-V2G-0001", "CS-V2G-0002"
 LIES = (1e12, -1e12, 900_000, -900_000, 441_000)
 """Powers, W, that no EVSE without a stated rating has: 400 kW and 10 %."""
@@ -41,6 +42,7 @@ async def csms(backend: Start) -> AsyncIterator[Backend]:
     allowance = Allowance(period="day", energy_wh=5000)
     token = TokenEntry(id_token=VALID["idToken"], type=VALID["type"], terms=Terms(allowances=(allowance,)))
     async with backend(tokens=(token,)) as running:
+        running.clock.advance(DAY_S - running.clock.utc_ms() / 1000 % DAY_S)  # what follows is within one day
         yield running
 
 
