@@ -70,7 +70,7 @@ def read_call(text: str, action: str, version: Version) -> tuple[str, Message] |
 @cache
 def _call_decoder(action: str, version: Version) -> msgspec.json.Decoder[Any]:
     request = request_type(action, version)
-    frame: object = tuple[Literal[2], MessageId, Literal[action], request]  # type: ignore[misc,valid-type]
+    frame: object = tuple[Literal[2], MessageId, Literal[action], request]  # type: ignore[valid-type]
     return typed_json.decoder(frame)
 
 
