@@ -49,7 +49,7 @@ def test_it_runs_and_prints_its_figures(name: str) -> None:
     figures = figures_of(name)
     assert figures
     assert {figure.name for figure in figures} == {name}
-    assert all(figure.value > 0 and figure.unit for figure in figures)
+    assert all(figure.value >= 0 and figure.unit for figure in figures)  # records that are lost are none
     assert len({figure.figure for figure in figures}) == len(figures)
     for figure in figures:
         assert figure.peer_value is None or (figure.peer and figure.peer_value > 0)
