@@ -146,7 +146,7 @@ class Dispatch:
             connection_point=connection_point,
             evses=evses,
         )
-        return await self._carry_out(order, keep_up=True, new=True)
+        return await self._begin(order, keep_up=True)
 
     async def follow(
         self, parts: Mapping[str, int], *, keep_up: bool, fleet: str = "", planned_w: int = 0
@@ -167,7 +167,7 @@ class Dispatch:
             fleet=fleet,
             planned_w=planned_w,
         )
-        return await self._carry_out(order, keep_up=keep_up, new=True)
+        return await self._begin(order, keep_up=keep_up)
 
     async def run(self) -> None:
         """Split set-points again when vehicles or stations are lost, for ever, also those from before a restart."""
@@ -195,11 +195,15 @@ class Dispatch:
                 await services.store.run(charging.forget_dispatch, station_id, services.clock.utc_ms())
                 services.feed.publish(_UNSURE, station_id, {"vehicles": []})  # another node may have looked too early
 
-    async def _carry_out(self, order: Order, *, keep_up: bool, new: bool = False) -> list[Dispatched]:
+    async def _begin(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
+        services = self._services
+        with services.precedence.command():  # reports wait from now on
+            await services.store.run(charging.put_order, services.feed.node, order, services.clock.utc_ms())
+            return await self._carry_out(order, keep_up=keep_up)
+
+    async def _carry_out(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
         services = self._services
         with services.precedence.command():
-            if new:
-                await services.store.run(charging.put_order, services.feed.node, order, services.clock.utc_ms())
             results = await self._distribute(order, keep_up=keep_up)
         if order not in await in_force(services):  # some may have received it after what replaces it
             vehicles = [(each.station_id, each.transaction_id) for each in results]

@@ -284,7 +284,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "fleets": Target("csms/fleets/work.py", ("tests/csms/services/charging/test_fleets.py",)),
     "dispatch": Target(
         "csms/dispatch/work.py",
-        tuple(f"tests/csms/services/charging/test_{each}.py" for each in ("dispatch", "dispatch_nodes")),
+        tuple(
+            f"tests/csms/services/charging/test_{each}.py" for each in ("dispatch", "dispatch_nodes", "dispatch_course")
+        ),
     ),
     "qr_payment": Target("csms/payments/rules.py", ("tests/csms/payments/test_qr_payment.py",)),
     "alerts": Target("csms/alerts/rules.py", ("tests/csms/alerts/test_alerts.py",)),
@@ -1098,7 +1100,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "split: sign > 0 -> sign >= 0": "it is 1 or -1",
     },
     "dispatch": {
-        "Dispatch._distribute: break -> pass": "who has accepted is not sent it again",
+        "module: 'setpoint_unsure' -> 'setpoint_unsure?'": "a test of all declared events notices it",
+        "Dispatch._distribute: break -> pass #2": "who has accepted is not sent it again",
         "Dispatch._within_sites: continue -> pass": "a site of none of the vehicles bounds none of them",
         "Dispatch._send_all: True -> False": _EACH,
     },

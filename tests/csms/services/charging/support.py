@@ -122,14 +122,16 @@ class Service(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def node(name: str, hub: LocalHub, tmp_path: Path, pki: PkiTree, empty_database: Path) -> AsyncIterator[Backend]:
+async def node(
+    name: str, hub: LocalHub, tmp_path: Path, pki: PkiTree, empty_database: Path, **changes: Any
+) -> AsyncIterator[Backend]:
     """One of the nodes of a back end, at a full hour."""
     key = tmp_path / "store.key"
     key.touch(mode=0o600)
     key.write_text("ab" * 32)
     config = make_config(
         tmp_path, pki, tokens=TOKENS, stations=tuple(StationEntry(id=each) for each in NAMES), node=name,
-        store_key=key, store_url=f"sqlite:///{tmp_path}/shared.sqlite", data_dir=tmp_path / name,
+        store_key=key, store_url=f"sqlite:///{tmp_path}/shared.sqlite", data_dir=tmp_path / name, **changes,
     )  # fmt: skip
     async with running_backend(config, empty_database, HOUR_MS * 500_000, LocalBus(name, hub)) as csms:
         next_hour(csms.clock)

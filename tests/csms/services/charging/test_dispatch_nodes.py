@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from csms.cluster.bus import LocalHub
+from csms.config import Balancing
 from csms.dispatch import work as dispatch_course
 from csms.dispatch.work import Dispatch
 from csms.smart_charging import store as charging
@@ -77,11 +78,12 @@ async def test_a_vehicle_that_receives_a_set_point_after_the_one_that_replaces_i
         await vehicle(there, station)
         here.clock.now_ms = there.clock.now_ms
         async with running(Dispatch(here.services)), running(Dispatch(there.services)):
-            await Dispatch(there.services).set_point(1_000)
+            only = [NAMES[0]]
+            await Dispatch(there.services).set_point(1_000, only)
             del station.answers["GetChargingProfiles"]
-            earlier = asyncio.create_task(Dispatch(here.services).set_point(-6_000, frequency=True))
+            earlier = asyncio.create_task(Dispatch(here.services).set_point(-6_000, only, frequency=True))
             asked = await station.expect("GetChargingProfiles")  # of the other node: its profile comes after that
-            later = asyncio.create_task(Dispatch(there.services).set_point(8_000))
+            later = asyncio.create_task(Dispatch(there.services).set_point(8_000, only))
             await settled()
             asked.reply(Refused("NotSupported"))
             await asyncio.gather(earlier, later)
@@ -89,6 +91,24 @@ async def test_a_vehicle_that_receives_a_set_point_after_the_one_that_replaces_i
             await settled()
             await settled()
             assert commanded(station)[-1] == 8_000
+
+
+async def test_a_station_that_has_restarted_at_a_slower_node_gets_its_set_point_again(
+    tmp_path: Path, pki: PkiTree, empty_database: Path
+) -> None:
+    """The node of the set-point looks before that of the station has noted that it lost it."""
+    hub, slow = LocalHub(), Balancing(settle_s=3.0)
+    async with (
+        node("a", hub, tmp_path, pki, empty_database, balancing=slow) as here,
+        node("b", hub, tmp_path, pki, empty_database) as there,
+    ):
+        station = await booted(here, NAMES[0])
+        await vehicle(here, station)
+        there.clock.now_ms = here.clock.now_ms
+        async with running(Dispatch(here.services)), running(Dispatch(there.services)):
+            await Dispatch(there.services).set_point(8_000, [NAMES[0]])
+            await station.call("BootNotification", BOOT)
+            await until(lambda: commanded(station) == [8_000, 8_000])
 
 
 async def test_the_set_point_of_a_node_that_is_gone_is_split_again_by_another(
