@@ -331,3 +331,31 @@ def test_soft_violations_are_mended_and_named(what: str) -> None:
 def test_hard_violations_are_refused(payload: bytes) -> None:
     with pytest.raises(OcppError):
         read_softly(payload, v16.StatusNotificationReq)
+
+
+TEXTS = st.sampled_from(["", "NoError", "Available", AT, "x" * 300])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["sampledValue", "value"]), inner),
+    max_leaves=5,
+)
+
+
+@together("kind", sorted(FROM_STATION, key=lambda each: each.__name__), ids=lambda each: each.__name__)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_whatever_a_station_sends_is_read_or_refused(kind: Any, data: st.DataObject) -> None:
+    fields = [each.encode_name for each in msgspec.structs.fields(kind)]
+    sent = msgspec.json.encode(data.draw(st.dictionaries(st.sampled_from([*fields, "more"]), ANYTHING)))
+    try:
+        message, _ = read_softly(sent, kind)
+    except OcppError:
+        return
+    write_payload(message, "1.6")
+
+
+def test_what_is_remembered_of_a_connection_is_bounded() -> None:
+    bridge = Bridge(NOW_MS)
+    for number in range(3000):
+        bridge.remember(Numbered(number=number, connector_id=1, active=number % 2 == 0))
+    assert len(bridge.transactions) <= 1000

@@ -119,7 +119,7 @@ class Bridge:
         self.transactions: Final[dict[int, Numbered]] = {}
         self.remotes: Final[dict[str, Remote]] = {}
         self.types: Final[dict[str, str]] = {}
-        """idTag, in one case -> type that 2.x gives it."""
+        """idTag, in one case -> type under which the back end has named it here."""
         self.log_request: int | None = None
         self.firmware_request: int | None = None
         self.reports: Final[list[NotifyReportRequest]] = []
@@ -162,10 +162,17 @@ class Bridge:
 
     def token(self, id_tag: str) -> Steps[IdToken]:
         """Find out what an idTag is in 2.x: its type is the one that the back end knows."""
-        key = id_tag.casefold()
-        if key not in self.types:
-            self.types[key] = yield TypeOf(id_tag)
-        return IdToken(id_token=id_tag, type=self.types[key])
+        known = self.types.get(id_tag.casefold())
+        return IdToken(id_token=id_tag, type=(yield TypeOf(id_tag)) if known is None else known)
+
+    def remember(self, found: Numbered) -> Numbered:
+        """Return what is remembered of a transaction; those that ended longest ago are forgotten."""
+        if len(self.transactions) >= _MOST_TRANSACTIONS:
+            for number in [each.number for each in self.transactions.values() if not each.active] or [
+                *self.transactions
+            ]:
+                del self.transactions[number]
+        return self.transactions.setdefault(found.number, found)
 
     def id_tag(self, token: IdToken) -> str:
         """Return a token as an idTag, and remember its type. Raises OcppError for one that is too long."""
@@ -178,6 +185,8 @@ class Bridge:
 
 
 LONGEST_ID_TAG: Final = 20
+_MOST_TRANSACTIONS: Final = 1000
+"""Kept in mind for one connection; what is forgotten is asked for again."""
 _EARLIEST_MS: Final = 1_262_304_000_000
 """2010-01-01: OCPP 1.6 is of 2015."""
 

@@ -139,7 +139,7 @@ def number_of(request: v16.StartTransactionReq) -> NumberOf:
 def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps[v16.StartTransactionConf]:
     """Begin a transaction, or say again what was said of it."""
     found: Numbered = yield number_of(request)
-    found = bridge.transactions.setdefault(found.number, found)
+    found = bridge.remember(found)
     remote = bridge.remotes.get(request.id_tag.casefold())
     if remote is not None and remote.connector_id in (None, request.connector_id):
         del bridge.remotes[request.id_tag.casefold()]
@@ -198,7 +198,7 @@ def _find(bridge: Bridge, number: int | None) -> Steps[Numbered | None]:
         found: Numbered | None = yield TransactionOf(number)
         if found is None:
             return None
-        bridge.transactions[number] = found
+        return bridge.remember(found)
     return bridge.transactions[number]
 
 
@@ -211,7 +211,7 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
     if found is None and request.transaction_id <= 0:
         ongoing: tuple[Numbered, ...] = yield OngoingAt(parse_time(at))
         if len(ongoing) == 1:
-            found = bridge.transactions.setdefault(ongoing[0].number, ongoing[0])
+            found = bridge.remember(ongoing[0])
     if found is not None and not found.active:
         return v16.StopTransactionConf()  # it has ended: this is said again
     token: IdToken | None = None

@@ -4,6 +4,7 @@ Soft is what does not change the meaning of what else is there: unknown fields, 
 an optional field or an element of a list that cannot be read. What has to be there and is not is hard.
 """
 
+import math
 from typing import Final, TypeVar, get_args, get_origin
 
 import msgspec
@@ -52,7 +53,7 @@ def _readable(document: dict[str, object], type_: type[msgspec.Struct]) -> dict[
         if isinstance(value, list) and inner is not None:
             value = [_readable(each, inner) for each in value if isinstance(each, dict)]
             value = [each for each in value if _reads(each, inner)]
-        elif isinstance(value, float) and int in _parts(field.type):
+        elif isinstance(value, float) and math.isfinite(value) and int in _parts(field.type):
             value = round(value)
         if field.required and field.type is DateTime and not _reads(value, field.type):
             value = NEVER_SET
