@@ -12,6 +12,8 @@ from typing import Final, Literal
 from v2g.ocpp.messages.base import Message
 
 Version = Literal["1.6", "2.0.1", "2.1"]
+Version2 = Literal["2.0.1", "2.1"]
+"""What stations and cases of ours speak."""
 
 SUBPROTOCOLS: Final[Mapping[str, Version]] = {"ocpp2.1": "2.1", "ocpp2.0.1": "2.0.1", "ocpp1.6": "1.6"}
 """WebSocket subprotocol -> version, in order of preference (OCPP-J 3.1.2)."""

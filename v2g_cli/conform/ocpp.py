@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import msgspec
 import typer
@@ -13,7 +13,7 @@ import typer
 from v2g import typed_json
 from v2g.config import values_in
 from v2g.errors import ConfigError
-from v2g.ocpp.routes import Version
+from v2g.ocpp.routes import Version2
 from v2g_cli.conform.options import Reports, Selection
 
 if TYPE_CHECKING:  # slow to load: other commands do without
@@ -152,10 +152,10 @@ def play(
     raise typer.Exit(ending(results, cases, stuck=reporter.stuck))
 
 
-def versions_of(names: list[str] | None) -> tuple[Version, ...]:
+def versions_of(names: list[str] | None) -> tuple[Version2, ...]:
     """Return the versions of an option. Raises ConfigError."""
     try:
-        return tuple(typed_json.convert(each, Literal["2.0.1", "2.1"]) for each in names or ["2.0.1"])
+        return tuple(typed_json.convert(each, Version2) for each in names or ["2.0.1"])
     except msgspec.ValidationError:
         raise ConfigError(f"--ocpp {' '.join(names or ())}: no cases for this version", hint="2.0.1 or 2.1") from None
 
