@@ -4,7 +4,6 @@ Every call takes the `Moment` and returns the actions that follow, in order. `de
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from v2g.errors import OcppError
 from v2g.iso15118.engine.session import Fact
@@ -53,7 +52,7 @@ from v2g_station.kernel.kernel import Action, Answer, Moment, SavedDocuments
 # -- Which block handles which fact
 
 
-def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
+def takers(blocks: Blocks) -> dict[type[Fact], Callable[..., None]]:
     """Return the handlers of facts that concern one block alone."""
     return {
         TokenPresented: blocks.authorizer.token,

@@ -6,7 +6,7 @@ and value of the next one; it must be updated after that.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -39,7 +39,7 @@ class ClockMirror(msgspec.Struct, frozen=True):
     sources: tuple[str, ...]
 
 
-def mirror_of(rows: Iterable[Mapping[str, Any]]) -> ClockMirror:
+def mirror_of(rows: Iterable[Mapping[str, str]]) -> ClockMirror:
     """Return the state from the mirrored variables of ClockCtrlr; values for after a reboot count as set."""
     values: dict[tuple[str, str], str] = {}
     sources: tuple[str, ...] = ()

@@ -88,7 +88,7 @@ OnWake: TypeAlias = Callable[[StageT, RequestT, ContextT], StepT]
 OnContactor: TypeAlias = Callable[[StageT, ContextT], StepT]
 
 
-def _at(table: MutableMapping[Hashable, HandlerT], *keys: Hashable) -> Callable[[Any], Any]:
+def _at(table: MutableMapping[Hashable, HandlerT], *keys: Hashable) -> Callable[[HandlerT], HandlerT]:
     def register(handler: HandlerT) -> HandlerT:
         table.update(dict.fromkeys(keys, handler))
         return handler

@@ -178,6 +178,7 @@ def _rest(connection: Connection, site: str) -> None:
     given = {
         **values_of(site),
         "id": number,
+        "number": number,
         "subject_kind": "station",
         "severity": "error",
         "kind": "station_offline",

@@ -7,7 +7,7 @@ A detector is a module here with settings, a frozen and serialisable state, and 
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -21,7 +21,7 @@ from v2g.battery import twin as _twin
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
-_STEPS: Final[Mapping[str, Callable[[Any, Any, Sample], tuple[object, tuple[Finding, ...]]]]] = {
+_STEPS: Final[Mapping[str, Callable[..., tuple[object, tuple[Finding, ...]]]]] = {
     "limits": _limits.step,
     "runaway": _runaway.step,
     "imbalance": _imbalance.step,
@@ -30,7 +30,7 @@ _STEPS: Final[Mapping[str, Callable[[Any, Any, Sample], tuple[object, tuple[Find
     "twin": _twin.step,
 }
 
-_ESTIMATES: Final[Mapping[str, Callable[[Any], Mapping[str, float]]]] = {
+_ESTIMATES: Final[Mapping[str, Callable[..., Mapping[str, float]]]] = {
     "health": _health.estimates,
     "twin": _twin.estimates,
 }

@@ -8,7 +8,7 @@ ten of them in a row counts as lost.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -288,7 +288,7 @@ _LINK_QUESTIONS = (
     mme.CmNwStatsReq,
 )
 
-_ANSWERS: Final[dict[type[Mme], Callable[[SimulatedModem, Any], Mme]]] = {
+_ANSWERS: Final[dict[type[Mme], Callable[..., Mme]]] = {
     vendor.VsSwVerReq: SimulatedModem._sw_ver,
     vendor.VsRsDevReq: lambda modem, message: vendor.VsRsDevCnf(),
     vendor.VsOpAttributesReq: SimulatedModem._attributes,

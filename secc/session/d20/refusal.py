@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -25,7 +25,7 @@ ZERO: Final = RationalNumber(exponent=0, value=0)
 
 _MODULES: Final = MappingProxyType({each.__name__: each for each in (ac, dc)})
 
-Fill = Callable[[Any, SeccConfig], dict[str, object]]
+Fill = Callable[..., dict[str, object]]
 """(request, configuration) -> the mandatory fields of its response."""
 
 

@@ -54,6 +54,7 @@ _TRIGGERS_201: Final[Mapping[TriggerReason, TriggerReason]] = {
     "RunningCost": "MeterValueClock",
     "SoCLimitReached": "EnergyLimitReached",
     "TariffChanged": "ChargingStateChanged",
+    "TariffNotAccepted": "ChargingStateChanged",
     "TxResumed": "ChargingStateChanged",
 }
 """Trigger reasons that only 2.1 has -> the nearest of 2.0.1."""
