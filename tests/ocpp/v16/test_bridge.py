@@ -184,6 +184,18 @@ def test_a_stop_of_a_transaction_that_nobody_knows_is_kept_as_one_without_a_begi
     assert event.meter_value[0].sampled_value[0].value == 9
 
 
+def test_a_transaction_of_before_the_connection_goes_on() -> None:
+    status = v16.StatusNotificationReq(connector_id=1, error_code="NoError", status="Charging", timestamp=AT)
+    _, event = Run(Bridge(NOW_MS).upward(status, NOW_MS), in_turn(None, TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert (event.transaction_info.transaction_id, event.transaction_info.charging_state) == ("7", "Charging")
+    values = (v16.MeterValue16(timestamp=AT, sampled_value=(v16.SampledValue16(value="9"),)),)
+    said = v16.MeterValuesReq(connector_id=1, transaction_id=-1, meter_value=values)
+    (event,) = Run(Bridge(NOW_MS).upward(said, NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert (event.transaction_info.transaction_id, event.seq_no) == ("7", 3)
+
+
 def test_values_after_the_end_do_not_revive_a_transaction() -> None:
     bridge = Bridge(NOW_MS)
     stop = v16.StopTransactionReq(transaction_id=7, meter_stop=9, timestamp=AT)

@@ -24,8 +24,6 @@ from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.v16.messages import IdTagInfo, IdTagStatus
 
-SUBPROTOCOL: Final = "ocpp1.6"
-
 
 class NumberOf(msgspec.Struct, frozen=True, kw_only=True):
     """What is the number of the transaction that this start is of, the same whenever it is sent again? The answer is
@@ -155,9 +153,13 @@ class Bridge:
         """Return whether something happened before this connection."""
         return parse_time(at) < self.connected_ms
 
-    def ongoing(self, connector_id: int) -> Numbered | None:
-        """Return the last transaction that is known to run at a connector."""
-        found = [each for each in self.transactions.values() if each.active and each.connector_id == connector_id]
+    def ongoing(self, connector_id: int) -> Steps[Numbered | None]:
+        """Find the last transaction that runs at a connector, which may have begun before this connection."""
+        known = self.transactions.values()
+        found = [each for each in known if each.active and each.connector_id == connector_id]
+        if not found:
+            stored: tuple[Numbered, ...] = yield OngoingAt(self.now_ms)
+            found = [self.remember(each) for each in stored if each.connector_id == connector_id]
         return found[-1] if found else None
 
     def token(self, id_tag: str) -> Steps[IdToken]:

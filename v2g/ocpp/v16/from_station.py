@@ -253,7 +253,7 @@ def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.Mete
     values = tuple(_at_a_time(bridge, each) for each in meter_values(request.meter_value))
     found: Numbered | None = yield from _find(bridge, request.transaction_id)
     if found is None and request.transaction_id is not None and request.transaction_id <= 0:
-        found = bridge.ongoing(request.connector_id)
+        found = yield from bridge.ongoing(request.connector_id)
     said = msgspec.json.encode(request.meter_value)
     if not values or (found is not None and found.latest == said):
         return v16.MeterValuesConf()
@@ -284,8 +284,8 @@ def report_status(bridge: Bridge, request: v16.StatusNotificationReq) -> Steps[v
             evse_id=request.connector_id,
             connector_id=1,
         )
-        found = bridge.ongoing(request.connector_id)
         state = _CHARGING.get(request.status)
+        found = None if state is None else (yield from bridge.ongoing(request.connector_id))
         if found is not None and found.next_seq and state is not None and state != found.charging_state:
             found.charging_state = state
             yield from _tell(found, _event(bridge, found, "Updated", "ChargingStateChanged", at))
