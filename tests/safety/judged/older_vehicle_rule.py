@@ -25,6 +25,7 @@ class OlderVehicleJudge(VehicleJudge):
         """Another session."""
         super().begin(now)
         self._anew = False
+        self._next_w = 0.0
 
     def asked(self, request: Any, stream: int, now: float) -> None:
         """This has left the vehicle."""
@@ -45,7 +46,9 @@ class OlderVehicleJudge(VehicleJudge):
             elif self._asks == "power":
                 self._go("rest", now)
         elif name == "CurrentDemandReq":
-            self._states = (max(0.0, _number(request.ev_target_current) * _number(request.ev_target_voltage)), 0.0)
+            # until it is answered, or too late, a charger may not know it: waiting is part of the promise (safety.md)
+            self._next_w = max(0.0, _number(request.ev_target_current) * _number(request.ev_target_voltage))
+            self._states = (max(self._next_w, self._states[0]), 0.0)
             self._asks_no_more(_number(request.ev_target_current) * self._seen.battery_mv / 1000)
         elif name not in ("ChargingStatusReq", "MeteringReceiptReq") and not (
             name == "ChargeParameterDiscoveryReq" and self._anew and self._mains
@@ -63,6 +66,8 @@ class OlderVehicleJudge(VehicleJudge):
             return
         self._pending = None
         self._alive_until = now + NEXT_S
+        if name == "CurrentDemandRes":
+            self._states = self._next_w, 0.0
         parameter = getattr(response, "evse_charge_parameter", response)
         if name == "ChargeParameterDiscoveryRes" and response.evse_processing.name == "Finished" and not self._mains:
             self._go("soon", now)  # state C may be a moment ahead of the request
