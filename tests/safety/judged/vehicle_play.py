@@ -232,11 +232,15 @@ class Charger(Station):
             self._say_beside(payload_type)
         response = self._on_lines(response)
         for answer, seconds in self.ways[how](response) if how else [(response, ANSWER_S)]:
-            asyncio.get_running_loop().call_later(seconds, self._say, answer, response, payload_type)
+            asyncio.get_running_loop().call_later(seconds, self._say_on, self.answer, answer, response, payload_type)
         if self.gate is not None and self.label.endswith("ChargeLoopReq") and not self.wrongs:
             self._offer(self.gate)
         if self.awaited is not None and self.awaited[0] == label and not self.awaited[1].done():
             self.awaited[1].set_result(None)
+
+    def _say_on(self, way: Callable[[bytes], None], answer: Any, response: Any, payload_type: int) -> None:
+        if way is self.answer:  # else the connection is another one by now
+            self._say(answer, response, payload_type)
 
     def _say(self, answer: Any, response: Any, payload_type: int) -> None:
         if isinstance(answer, bytes):
@@ -730,7 +734,7 @@ class Play(VehicleRig):
                 self.judge.fault(now if active else None)
             case "stuck_closed" if active and not (self.joined or "no_close" in self.faults or self._closes_soon):
                 self.judge.parts("the contactor closes by itself", now)
-            case "drop" if active and self.joined and not self.faults & {"weld", "stuck_closed"}:
+            case "drop" if active and self.joined and not (self.faults & {"weld", "stuck_closed"} or self._opens_soon):
                 self.judge.parts("the contactor opens by itself", now)
         if active and name in ("stuck_closed", "drop"):
             await asyncio.sleep(1.5 * REPORTS_S)  # until it has moved
@@ -738,6 +742,10 @@ class Play(VehicleRig):
     @property
     def _closes_soon(self) -> bool:
         return self.station.label.startswith(("DC_PreCharge", "PreCharge"))
+
+    @property
+    def _opens_soon(self) -> bool:
+        return self.station.label.startswith(("PowerDeliveryReq Renegotiate", "ChargeParameterDiscoveryReq anew"))
 
     async def do_unplug(self) -> None:
         """Pull the plug, and the pilot is what shows it to the vehicle, and its data link; or lift the device off the
