@@ -4,14 +4,13 @@ import hashlib
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, UniqueConstraint, insert, select
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, UniqueConstraint, insert, select
 
 from csms.db.base import metadata
 from csms.db.leases import lock
 from csms.tokens.rules import CONTRACT, normalise
 from csms.tokens.tables import tokens
 from csms.transactions import store as transactions
-from csms.transactions.rules import Transaction
 from csms.transactions.tables import transactions as transactions_
 from v2g.ocpp.messages.transactions import ChargingState
 from v2g.ocpp.v16.bridge import Numbered, NumberOf
@@ -25,7 +24,6 @@ numbers: Final = Table(
     Column("start", String(64), nullable=False),  # SHA-256 of what the station said of it
     Column("since_ms", BigInteger, nullable=False),
     UniqueConstraint("station_id", "start"),
-    Index(None, "station_id", "connector_id"),
     sqlite_autoincrement=True,
 )
 
@@ -39,21 +37,18 @@ def number_of(connection: Connection, station_id: str, start: NumberOf, now_ms: 
     if row is None:
         values = {"station_id": station_id, "connector_id": start.connector_id, "start": digest, "since_ms": now_ms}
         row = connection.execute(insert(numbers).values(values).returning(numbers.c.number)).one()
-    return _known(connection, station_id, row.number, start.connector_id)
+    return _numbered(connection, station_id, row.number, start.connector_id)
 
 
 def find(connection: Connection, station_id: str, number: int) -> Numbered | None:
     """Return a transaction of this station by its number: that of another station is none of its own."""
     own = (numbers.c.station_id == station_id) & (numbers.c.number == number)
     row = connection.execute(select(numbers.c.connector_id).where(own)).first()
-    return None if row is None else _known(connection, station_id, number, row.connector_id)
+    return None if row is None else _numbered(connection, station_id, number, row.connector_id)
 
 
-def _known(connection: Connection, station_id: str, number: int, connector_id: int) -> Numbered:
-    return _numbered(transactions.get(connection, station_id, str(number)), number, connector_id)
-
-
-def _numbered(found: Transaction | None, number: int, connector_id: int) -> Numbered:
+def _numbered(connection: Connection, station_id: str, number: int, connector_id: int) -> Numbered:
+    found = transactions.get(connection, station_id, str(number))
     if found is None:
         return Numbered(number=number, connector_id=connector_id)
     state: ChargingState | None = found.charging_state.value if found.charging_state else None  # type: ignore[assignment]

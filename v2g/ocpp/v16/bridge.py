@@ -168,11 +168,10 @@ class Bridge:
         return IdToken(id_token=id_tag, type=(yield TypeOf(id_tag)) if known is None else known)
 
     def remember(self, found: Numbered) -> Numbered:
-        """Return what is remembered of a transaction; those that ended longest ago are forgotten."""
+        """Return what is remembered of a transaction; of too many those that ended are forgotten, else all."""
         if len(self.transactions) >= _MOST_TRANSACTIONS:
-            for number in [each.number for each in self.transactions.values() if not each.active] or [
-                *self.transactions
-            ]:
+            ended = [each.number for each in self.transactions.values() if not each.active]
+            for number in ended or list(self.transactions):
                 del self.transactions[number]
         return self.transactions.setdefault(found.number, found)
 

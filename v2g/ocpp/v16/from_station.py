@@ -167,13 +167,11 @@ def _event(
     bridge: Bridge, found: Numbered, kind: Literal["Started", "Updated", "Ended"], trigger: TriggerReason, at: str
 ) -> TransactionEventRequest:
     """Return the next event of a transaction."""
-    number = found.next_seq
-    found.next_seq += 1
     return TransactionEventRequest(
         event_type=kind,
         timestamp=at,
         trigger_reason=trigger,
-        seq_no=number,
+        seq_no=found.next_seq,
         offline=bridge.offline(at),
         transaction_info=Transaction(transaction_id=str(found.number), charging_state=found.charging_state),
         evse=EVSE(id=max(0, found.connector_id), connector_id=1),
@@ -182,11 +180,8 @@ def _event(
 
 def _tell(found: Numbered, event: TransactionEventRequest) -> Steps[TransactionEventResponse]:
     """Send an event; one that is refused leaves its number to the next."""
-    try:
-        answer: TransactionEventResponse = yield event
-    except OcppError:
-        found.next_seq = event.seq_no
-        raise
+    answer: TransactionEventResponse = yield event
+    found.next_seq += 1
     return answer
 
 

@@ -42,16 +42,11 @@ def meter_values(values: Iterable[MeterValue16 | TransactionData]) -> tuple[Mete
 
 def _samples(values: Sequence[ValueAt]) -> tuple[SampledValue, ...]:
     plain = [each for each in values if each.format != "SignedData" and each.measurand not in _LACKING]
-    samples = [sample for each in plain if (sample := _sample(each)) is not None]
+    samples = [_sampled(each, number) for each in plain if (number := number_in(each.value)) is not None]
     for each in values:
         if each.format == "SignedData":
             _attach(samples, each)
     return tuple(samples)
-
-
-def _sample(value: ValueAt) -> SampledValue | None:
-    number = number_in(value.value)
-    return None if number is None else _sampled(value, number)
 
 
 def _sampled(value: ValueAt, number: float) -> SampledValue:

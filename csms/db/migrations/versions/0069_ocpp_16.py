@@ -24,6 +24,3 @@ def upgrade() -> None:
         sa.UniqueConstraint("station_id", "start", name="uq_ocpp16_transactions_station_id_start"),
         sqlite_autoincrement=True,
     )
-    op.create_index(
-        "ix_ocpp16_transactions_station_id_connector_id", "ocpp16_transactions", ["station_id", "connector_id"]
-    )
