@@ -123,7 +123,7 @@ def _drawn(name: str, title: str) -> str:
 
 def evse_ways() -> charts.Ways:
     """Return the states of an EVSE with their ways."""
-    from secc.evse.states import CHARTS
+    from secc.evse.core import CHARTS
 
     return {
         state: tuple(charts.Way(event, "", to) for event, to in leads.items())

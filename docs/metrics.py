@@ -12,7 +12,7 @@ _ROOT: Final = Path(__file__).resolve().parents[1]
 _FILES: Final = {
     "csms": ("csms/metrics.py", "csms/overview/api.py"),
     "gateway": ("v2g_gateway/metrics.py",),
-    "secc": ("secc/metrics.py",),
+    "secc": ("secc/status_page.py",),
 }
 
 _ENDINGS: Final = {"counter": "_total", "_count": "_total", "gauge": "", "Gauge": "", "_seconds": "_seconds"}

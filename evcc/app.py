@@ -54,9 +54,8 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
-from v2g.io.runtime.null_stream import NullStream
 from v2g.io.runtime.program import OrderlyEnd, run
-from v2g.io.runtime.runner import ByteStream, Runner
+from v2g.io.runtime.runner import ByteStream, NullStream, Runner
 from v2g.io.runtime.supervision import Supervisor, child, defects_reported
 from v2g.io.runtime.trace import open_trace
 from v2g.io.runtime.watchdog import Watchdog
@@ -66,8 +65,8 @@ from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.storage.emergency_log import FILE, EmergencyLog
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.tls.client import connect
-from v2g.io.tls.crls import CrlFiles
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsIdentity, TlsProfile
+from v2g.io.tls.revocation import CrlFiles
 from v2g.io.tls.stream import TlsStream
 from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
 from v2g.iso15118.d20.charts import Family

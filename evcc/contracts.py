@@ -15,7 +15,7 @@ from evcc.session.ports import StoreContract
 from v2g.errors import ConfigError, StoreError, V2GError
 from v2g.io.keys.stores import load_credentials, read_pin
 from v2g.io.runtime.runner import Execute, Outcome
-from v2g.io.tls.crls import CrlFiles
+from v2g.io.tls.revocation import CrlFiles
 from v2g.iso15118.engine.contracts import pcid_of
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe

@@ -30,7 +30,7 @@ PROGRAMS: Final = {
     "v2g/io/runtime/runner.py": "evcc secc",
     "v2g/io/runtime/supervision.py": "csms evcc gateway pki secc",
     "v2g/io/storage/outbox.py": "gateway",
-    "v2g/io/tls/crls.py": "csms evcc secc",
+    "v2g/io/tls/revocation.py": "csms evcc secc",
     "v2g/io/tls/identity.py": "secc",
     "v2g/io/tls/files.py": "csms evcc gateway secc",
     "v2g/io/tls/stapler.py": "secc",

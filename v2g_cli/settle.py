@@ -758,7 +758,7 @@ async def _ask_responders(files: Mapping[str, bytes]) -> list["OcspAnswer"]:
     """Return what the responders named in a verified bundle's certificates answer about them now."""
     from v2g.energy.settlement.dispute import OcspAnswer, asked_certificates
     from v2g.errors import RevocationError
-    from v2g.io.tls.ocsp import ask, question
+    from v2g.io.tls.revocation import ask, question
     from v2g.pki.certificates import common_name
     from v2g.pki.ocsp import check_ocsp, responder_url
 

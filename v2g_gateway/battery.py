@@ -13,8 +13,7 @@ import msgspec
 
 from v2g import typed_json
 from v2g.battery import detectors, runaway
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.emergency_log import EmergencyLog, EmergencyRecord

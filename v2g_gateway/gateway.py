@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
-from v2g.battery.finding import Finding
+from v2g.battery.sample import Finding
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import ConfigError, StoreError, TransportError, V2GError
 from v2g.hardware.power_modules.can_errors import BusHealth, CanFault

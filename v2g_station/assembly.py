@@ -31,8 +31,8 @@ from v2g_station.blocks.provisioning import StationProvisioning
 from v2g_station.blocks.remote_control import RemoteControl
 from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.reservation_book import ReservationBook
-from v2g_station.blocks.security.certificate_status import CertificateStatuses
 from v2g_station.blocks.security.certificate_store import CertificateStore
+from v2g_station.blocks.security.certificates import CertificateStatuses
 from v2g_station.blocks.security.signing import Signing
 from v2g_station.blocks.settings import NEEDS, StationSettings, with_der
 from v2g_station.blocks.smart_charging.dynamic_profiles import DynamicProfiles

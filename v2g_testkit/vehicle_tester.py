@@ -14,8 +14,8 @@ import msgspec
 
 from v2g.errors import TlsError
 from v2g.io.network import plain_tcp
+from v2g.io.network.plain_tcp import start_server
 from v2g.io.network.sdp import SdpServer, link_local_address
-from v2g.io.network.tcp_listener import start_server
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Runner
 from v2g.io.runtime.trace import Trace

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from csms.accounts.rules import IDLE_MS, NAME, SESSION_MS, Permission, Principal, Role, Sites, is_over
 from csms.accounts.tables import api_tokens, audit, idempotency_keys, user_passkeys, user_sessions, users
-from csms.db.paging import newest
+from csms.db.base import newest
 from csms.smart_charging import store as charging
 from v2g import typed_json
 from v2g.errors import RefusedError

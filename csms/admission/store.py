@@ -23,8 +23,7 @@ from sqlalchemy import (
 )
 
 from csms.admission.rules import Decision, Fault, Known
-from csms.db.base import metadata, row_id
-from csms.db.paging import page
+from csms.db.base import metadata, page, row_id
 
 admissions: Final = Table(
     "admissions",

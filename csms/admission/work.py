@@ -39,8 +39,7 @@ from v2g.io.runtime.supervision import spawn
 from v2g.io.tls.peer_chain import PeerJudge
 from v2g.io.websocket.server import Handshake, Refusal, Welcome, peer_name
 from v2g.observe import Observe, Scalar
-from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import Component, Message, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse
 from v2g.rates import Buckets, caller_at
 

@@ -17,8 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from csms.accounts.rules import Permission, Principal, Role, allowed, evs_of, may_handle
-from v2g.battery.finding import judge
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Sample, judge
 from v2g.events import Severity
 from v2g.text import printable
 

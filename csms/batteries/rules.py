@@ -10,8 +10,7 @@ from csms.alerts.rules import Evidence, Kind, Report
 from csms.telemetry.rules import StoredRecord
 from v2g import typed_json
 from v2g.battery import detectors, health, runaway
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 from v2g.battery.twin import calibrated as calibrate
 from v2g.errors import RefusedError
 from v2g.events import Severity

@@ -1,11 +1,12 @@
-"""Shared by all tables: the metadata with its naming convention, and the type of row numbers.
+"""Shared by all tables: the metadata with its naming convention, the type of row numbers, and pages of lists.
 
 Times are ms since 1970 in UTC. Documents are stored as JSON text, exactly as they are answered.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import BigInteger, Integer, MetaData, String
+from sqlalchemy import BigInteger, ColumnElement, Integer, MetaData, Select, String, Table, select, tuple_
 
 metadata: Final = MetaData(
     naming_convention={
@@ -21,3 +22,21 @@ row_id: Final = BigInteger().with_variant(Integer(), "sqlite")
 
 transaction_key: Final = String(64).with_variant(String(36), "sqlite")
 """A transaction's id, with its begin if its station had used the id before. SQLite does not count characters."""
+
+
+S = TypeVar("S", bound=Select[Any])
+
+
+def page(query: S, falling: Sequence[ColumnElement[Any]], after: Sequence[Any] | None, limit: int) -> S:
+    """Return at most `limit` rows in the order of `falling` columns, unique together: those `after` a position."""
+    if after is not None:
+        query = query.where(tuple_(*falling) < tuple_(*after))
+    return query.order_by(*(column.desc() for column in falling)).limit(limit)
+
+
+def newest(table: Table, before: int | None, limit: int, *, key: str = "id", **wanted: object) -> Select[Any]:
+    """Select rows by falling numbers `key`, below `before`: those with these values; None is any."""
+    query = select(table).order_by(table.c[key].desc()).limit(limit)
+    if before is not None:
+        query = query.where(table.c[key] < before)
+    return query.where(*(table.c[name] == value for name, value in wanted.items() if value is not None))

@@ -1,20 +1,70 @@
-"""The key that seals secrets in the database: a file, the same for every node, which a key in a token may wrap."""
+"""Secrets in the database are sealed (AES-256-GCM) with a key that is not in it: a file, the same for every node, which
+a key in a token may wrap."""
 
+import base64
+import binascii
+import hashlib
 import hmac
 import secrets
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Connection, delete, insert, select
 
-from csms.db import sealing as rows
-from csms.db.sealing import KEY_BYTES, NONCE_BYTES, fingerprint, is_sealed, seal, unseal
+from csms.accounts.tables import store_keys
 from csms.db.store import Store
 from csms.payments import store as payments
 from csms.webhooks import store as webhooks
 from v2g.errors import ConfigError, StoreError
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.pki.keys import save_secret
+
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+
+_SEALED: Final = "sealed:1:"
+
+
+def seal(key: bytes, nonce: bytes, secret: str, purpose: str) -> str:
+    """Return a sealed secret. `nonce`: random; `purpose`: must be the same for opening."""
+    sealed = nonce + AESGCM(key).encrypt(nonce, secret.encode(), purpose.encode())
+    return _SEALED + base64.b64encode(sealed).decode()
+
+
+def unseal(key: bytes, sealed: str, purpose: str) -> str:
+    """Return a secret. Raises StoreError for another purpose or key, or damage."""
+    try:
+        octets = base64.b64decode(sealed.removeprefix(_SEALED), validate=True)
+        return AESGCM(key).decrypt(octets[:NONCE_BYTES], octets[NONCE_BYTES:], purpose.encode()).decode()
+    except (InvalidTag, binascii.Error, ValueError):
+        raise StoreError(
+            "a secret in the database cannot be opened", hint="is store_key the key that sealed it?"
+        ) from None
+
+
+def is_sealed(text: str) -> bool:
+    """Return whether a text was returned by `seal`; old databases have clear secrets."""
+    return text.startswith(_SEALED)
+
+
+def fingerprint(key: bytes) -> str:
+    """Return a fingerprint of a key, which reveals nothing about it."""
+    return hashlib.sha256(b"v2g csms store key\0" + key).hexdigest()[:32]
+
+
+def key_in_use(connection: Connection) -> str | None:
+    """Return the fingerprint of the key, None without one."""
+    found: str | None = connection.execute(select(store_keys.c.fingerprint)).scalar()
+    return found
+
+
+def use_key(connection: Connection, fingerprint: str) -> None:
+    """Store the fingerprint of the present key."""
+    connection.execute(delete(store_keys))
+    connection.execute(insert(store_keys).values(fingerprint=fingerprint))
+
 
 _FILE: Final = "store.key"
 
@@ -69,7 +119,7 @@ def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str]:
     Clear secrets are sealed. A node of a cluster with another key is rejected with StoreError; a single node
     has lost the old key, continues with the new one, and disables what only the old one opens.
     """
-    known = rows.key_in_use(connection)
+    known = key_in_use(connection)
     lost: list[str] = []
     if known not in (None, key.fingerprint):
         if not alone:
@@ -80,7 +130,7 @@ def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str]:
         lost = [each.webhook_id for each in webhooks.list_all(connection) if is_sealed(each.sealed_secret)]
         webhooks.disable(connection, lost)
     if known != key.fingerprint:
-        rows.use_key(connection, key.fingerprint)
+        use_key(connection, key.fingerprint)
     for webhook in webhooks.list_all(connection):
         here = webhook.webhook_id
         if not is_sealed(webhook.sealed_secret):

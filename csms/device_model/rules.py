@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from v2g.errors import RefusedError
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.diagnostics import EventData
 from v2g.ocpp.messages.provisioning import GetVariableResult, ReportData, SetVariableData, SetVariableResult
 

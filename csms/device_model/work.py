@@ -13,7 +13,7 @@ from csms.ocpp.handlers import answers
 from csms.requests import store as requests
 from csms.requests.work import Asked, ask, call
 from v2g.errors import OcppError, RefusedError, V2GError
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.diagnostics import NotifyEventRequest
 from v2g.ocpp.messages.network_profile import (
     NetworkConnectionProfile,

@@ -21,9 +21,8 @@ from sqlalchemy import (
     update,
 )
 
-from csms.db.base import metadata, row_id, transaction_key
+from csms.db.base import metadata, newest, page, row_id, transaction_key
 from csms.db.bulk import delete_rows
-from csms.db.paging import newest, page
 from csms.stations.tables import connectors
 from v2g import typed_json
 from v2g.ocpp.messages.diagnostics import EventData

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from csms.db.paging import newest
+from csms.db.base import newest
 from csms.smart_charging.tables import der_alarms, der_controls
 from v2g.ocpp.messages.der_control import NotifyDERAlarmRequest, SetDERControlRequest
 

@@ -34,12 +34,6 @@ from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
 from v2g.errors import RefusedError, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import EnergyTransferMode
-from v2g.ocpp.messages.bidirectional import (
-    AFRRSignalRequest,
-    AFRRSignalResponse,
-    NotifyAllowedEnergyTransferRequest,
-    NotifyAllowedEnergyTransferResponse,
-)
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.der_control import (
     NotifyDERAlarmRequest,
@@ -48,6 +42,12 @@ from v2g.ocpp.messages.der_control import (
     NotifyDERStartStopResponse,
     ReportDERControlRequest,
     ReportDERControlResponse,
+)
+from v2g.ocpp.messages.smart_charging import (
+    AFRRSignalRequest,
+    AFRRSignalResponse,
+    NotifyAllowedEnergyTransferRequest,
+    NotifyAllowedEnergyTransferResponse,
 )
 from v2g.ocpp.times import format_time, parse_time
 

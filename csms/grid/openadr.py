@@ -13,9 +13,8 @@ from sqlalchemy import Connection
 from csms.booking import held
 from csms.booking.plausibility import energy_between
 from csms.config import OpenAdr, openadr_source
-from csms.grid.polling import keep_polling, time_out
 from csms.grid.rules import SourceSignal
-from csms.grid.setpoints import SetpointFollower
+from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
 from csms.grid.vtn_client import VtnClient
 from csms.ocpp.base import Services
 from csms.transactions import store as transactions

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from csms.config import PriceFeed, price_source
-from csms.grid.polling import keep_polling
 from csms.grid.rules import SourceSignal
+from csms.grid.setpoints import keep_polling
 from csms.ocpp.base import Services
 from v2g.energy.grid_signal import MAX_SIGNAL_BYTES
 from v2g.energy.price_feeds import FeedData, Markup, most_bytes, parse_feed

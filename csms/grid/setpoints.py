@@ -1,8 +1,14 @@
-"""Set-points of grid sources: dispatched, kept up, and one source at a time."""
+"""Grid sources: how one is followed; its set-points are dispatched and kept up, of one source at a time."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, NoReturn
 
 from csms.dispatch.work import Dispatch
 from csms.ocpp.base import Services
-from v2g.errors import RefusedError, StoreError
+from v2g.errors import RefusedError, StoreError, TransportError
+from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
 
 _AGAIN_MS = 1000
@@ -59,3 +65,26 @@ class SetpointFollower:
             if each.setpoint_w is not None and now_ms < each.setpoint_until_ms:
                 return each.setpoint_until_ms
         return 0
+
+
+_LEAST_PAUSE_S: Final = 0.2
+
+
+async def keep_polling(step: Callable[[], Awaitable[int]], clock: Clock, longest_s: float) -> NoReturn:
+    """Call `step`, which returns when to do so again (UTC ms), for ever; at the latest after `longest_s`."""
+    while True:
+        pause_s = min((await step() - clock.utc_ms()) / 1000, longest_s) / clock.scale
+        await asyncio.sleep(max(_LEAST_PAUSE_S, pause_s))
+
+
+@contextlib.asynccontextmanager
+async def time_out(seconds: float) -> AsyncIterator[None]:
+    """Bound all requests of a poll together: each may be quick enough, and all of them take for ever.
+
+    Raises TransportError.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise TransportError(f"its answers take longer than {seconds:g} s") from None

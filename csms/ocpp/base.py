@@ -36,7 +36,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.device_model import Component
+from v2g.ocpp.messages.base import Component
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.routes import Version
 from v2g.pki.keys import PublicKey, SigningKey

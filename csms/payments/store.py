@@ -5,8 +5,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, Text, insert, select, update
 
-from csms.db.base import metadata, row_id, transaction_key
-from csms.db.paging import newest, page
+from csms.db.base import metadata, newest, page, row_id, transaction_key
 from csms.transactions.events import find_last
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest

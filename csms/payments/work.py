@@ -23,13 +23,13 @@ from csms.transactions.rules import Transaction
 from v2g import typed_json
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.battery_swap import (
     BatterySwapRequest,
     BatterySwapResponse,
     RequestBatterySwapRequest,
     RequestBatterySwapResponse,
 )
-from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.payment import (
     DIRECT_PAYMENT,
     NotifySettlementRequest,

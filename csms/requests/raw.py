@@ -22,12 +22,12 @@ from csms.reservations import work as reservations
 from csms.smart_charging.work import SmartCharging
 from csms.tariffs.work import TariffService
 from v2g.errors import RefusedError
+from v2g.ocpp.messages.authorization import SendLocalListRequest
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.der_control import SetDERControlRequest
 from v2g.ocpp.messages.diagnostics import CustomerInformationRequest
-from v2g.ocpp.messages.local_list import SendLocalListRequest
 from v2g.ocpp.messages.monitoring import SetVariableMonitoringRequest
 from v2g.ocpp.messages.network_profile import SetNetworkProfileRequest
 from v2g.ocpp.messages.payment import NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse

@@ -20,9 +20,8 @@ from sqlalchemy import (
 )
 
 from csms.cluster.frames import presentable
-from csms.db.base import metadata, row_id
+from csms.db.base import metadata, newest, row_id
 from csms.db.bulk import insert_numbered, update_rows
-from csms.db.paging import newest
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import action_of
 

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from csms.ocpp.base import Services
+from csms.ocpp.base import HandlerContext, Services, small
+from csms.ocpp.handlers import answers
 from csms.remote_control import store as commands
 from csms.requests.work import call, failure
 from csms.reservations.rules import Reservation, ReservationState, check, is_over
@@ -11,6 +12,8 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.reservation import (
     CancelReservationRequest,
     CancelReservationResponse,
+    ReservationStatusUpdateRequest,
+    ReservationStatusUpdateResponse,
     ReserveNowRequest,
     ReserveNowResponse,
 )
@@ -116,3 +119,18 @@ async def _save(services: Services, reservation: Reservation, state: Reservation
     if await services.store.run(commands.save_reservation, reservation.station_id, number, state, now_ms):
         services.report("ocpp", "reservation", reservation.station_id, {"reservation": number, "state": state})
     return msgspec.structs.replace(reservation, state=state, updated_ms=now_ms)
+
+
+@answers
+async def answer_reservation_status(
+    context: HandlerContext, request: ReservationStatusUpdateRequest
+) -> ReservationStatusUpdateResponse:
+    """Store that a reservation expired, was removed, or led to no transaction (H01.FR.15, H04.FR.01)."""
+    number, state, now_ms = (
+        small(request.reservation_id),
+        request.reservation_update_status,
+        context.services.clock.utc_ms(),
+    )
+    known = await context.services.store.run(commands.save_reservation, context.station_id, number, state, now_ms)
+    context.observe("ocpp", "reservation", reservation=number, state=state, known=known)
+    return ReservationStatusUpdateResponse()

@@ -7,8 +7,8 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
+from csms.db.base import newest
 from csms.db.leases import lock
-from csms.db.paging import newest
 from csms.grid.rules import SiteLimits, SourceSignal, combine
 from csms.settlements.rules import Decision
 from csms.settlements.tables import grid_signals, grid_sources, journal_reviews, journals, offer_decisions, settlements

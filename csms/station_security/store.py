@@ -6,8 +6,7 @@ from cryptography import x509
 from sqlalchemy import BigInteger, Column, Connection, Index, String, Table, Text, delete, func, insert, select, update
 
 from csms.booking.rules import Charger
-from csms.db.base import metadata, row_id
-from csms.db.paging import page
+from csms.db.base import metadata, page, row_id
 from csms.stations.tables import stations
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.errors import CertificateError

@@ -12,7 +12,7 @@ import msgspec
 
 from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import OcppError
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData
 from v2g.ocpp.times import format_time, parse_time
 

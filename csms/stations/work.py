@@ -21,6 +21,7 @@ from csms.smart_charging.limits_in_force import UNKNOWN
 from csms.tokens.rules import apply, read_entries, write_entries
 from csms.transactions import store as transactions
 from v2g import typed_json
+from v2g.ocpp.messages.authorization import SendLocalListRequest, SendLocalListResponse
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.der_control import (
@@ -36,7 +37,6 @@ from v2g.ocpp.messages.display import (
     SetDisplayMessageResponse,
 )
 from v2g.ocpp.messages.event_streams import AdjustPeriodicEventStreamRequest, AdjustPeriodicEventStreamResponse
-from v2g.ocpp.messages.local_list import SendLocalListRequest, SendLocalListResponse
 from v2g.ocpp.messages.monitoring import (
     ClearVariableMonitoringRequest,
     ClearVariableMonitoringResponse,

@@ -30,10 +30,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
+from csms.db.base import page
 from csms.db.bulk import append_rows
 from csms.db.group_commit import LASTING
 from csms.db.leases import lock
-from csms.db.paging import page
 from csms.telemetry.aggregates import AGGREGATES
 from csms.telemetry.rules import (
     Boot,

@@ -16,9 +16,8 @@ from csms.tokens import local_lists
 from csms.tokens import store as rows
 from csms.tokens import work as service
 from csms.tokens.rules import Group, Terms, Token, normalise
-from v2g.ocpp.messages.authorization import ClearCacheStatus
+from v2g.ocpp.messages.authorization import ClearCacheStatus, SendLocalListStatus
 from v2g.ocpp.messages.base import EnergyTransferMode
-from v2g.ocpp.messages.local_list import SendLocalListStatus
 
 TokenType = Annotated[str, msgspec.Meta(min_length=1, max_length=20, pattern=PRINTED, examples=["ISO14443"])]
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=PRINTED, examples=["04A1B2C3"])]

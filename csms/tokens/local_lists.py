@@ -25,11 +25,11 @@ from csms.tokens.rules import (
 )
 from csms.tokens.work import token_info
 from v2g.errors import V2GError
-from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.local_list import (
+from v2g.ocpp.messages.authorization import (
     AuthorizationData,
     GetLocalListVersionRequest,
     GetLocalListVersionResponse,
+    IdToken,
     SendLocalListRequest,
     SendLocalListResponse,
     SendLocalListStatus,

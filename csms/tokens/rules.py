@@ -9,8 +9,7 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcppError
-from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.local_list import AuthorizationData, SendLocalListRequest, UpdateType
+from v2g.ocpp.messages.authorization import AuthorizationData, IdToken, SendLocalListRequest, UpdateType
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload
 from v2g.units import PositiveDecimals, UtcMs, micro_of

@@ -27,8 +27,7 @@ from csms.contracts.rules import (
 from v2g.errors import CertificateError, ConfigError, RevocationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child
-from v2g.io.tls.crls import CrlFiles
-from v2g.io.tls.ocsp import ask, fetch_list
+from v2g.io.tls.revocation import CrlFiles, ask, fetch_list
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 from v2g.pki.credentials import load_chain

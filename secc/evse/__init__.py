@@ -1,6 +1,6 @@
 """One EVSE: its states, sessions one after the other, their records, restarts (`controller.py`).
 
-What an EVSE does, sessions, pauses, resets, basic charging: `core.py`, by the charts of `states.py`; paused sessions
+What an EVSE does, sessions, pauses, resets, basic charging: `core.py`, by its charts; paused sessions
 over a restart: `paused_session_store.py`.
 Only paused sessions survive a restart. A charger that restarts closes the journal of an active session with the meter's
 registers, settles it, and ends its OCPP transaction. With `TxCtrlr.ResumptionTimeout` the transaction waits for the

@@ -25,7 +25,6 @@ from secc.hardware.evse import EvseHardware
 from secc.hardware.meter import Meter
 from secc.hardware.safety import SafetyChannel
 from secc.link.listening import Stream
-from secc.link.modem_watch import ModemWatch
 from secc.link.pairing import MatchedPlug
 from secc.link.transport import VehicleTransport
 from secc.session import ports
@@ -39,15 +38,14 @@ from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.limits import EVSE, Limit
 from v2g.energy.settlement.ocmf import signed_meter_data
 from v2g.errors import ConfigError, V2GError
-from v2g.hardware.interfaces import ChargerPilot
+from v2g.hardware.interfaces import ChargerPilot, OnFault
 from v2g.io.capture.recorder import FrameRecorder
 from v2g.io.plc.datalink import ChargerLink
 from v2g.io.plc.link import PlcLink
 from v2g.io.plc.opening import open_link
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.runtime.null_stream import NullStream
-from v2g.io.runtime.runner import ByteStream, Runner
+from v2g.io.runtime.runner import ByteStream, NullStream, Runner
 from v2g.io.runtime.supervision import child, run_all
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.d20.charts import Family
@@ -66,6 +64,24 @@ from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, Pro
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, SuspendEnergy
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister
 from v2g_station.kernel.kernel import StationCommand as StationCommand
+
+
+class ModemWatch:
+    """Calls `on_fault` with `modem_lost` when the modem does not accept its key or its port is lost, and when it
+    recovers. Feed it every event of the data link and its port."""
+
+    def __init__(self, on_fault: OnFault) -> None:
+        self._on_fault = on_fault
+        self._lost = False
+
+    def saw(self, event: Observe) -> None:
+        """Process an event."""
+        silent = event.name == "down" and event.data.get("reason") == "modem_silent"
+        lost = silent or event.name == "port_lost" or (self._lost and event.name != "key_set")
+        if lost is not self._lost:
+            self._lost = lost
+            self._on_fault("modem_lost", lost)
+
 
 Wrap = Callable[[ByteStream], ByteStream]
 """Wraps the connection of a session; tests and scenarios use it to inject faults."""

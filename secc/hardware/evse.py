@@ -17,7 +17,6 @@ from secc.hardware.check_log import CheckLog, CheckName
 from secc.hardware.fault_file import FaultKeeper
 from secc.hardware.heat import Derating, DeratingLimits, HeatLimits
 from secc.hardware.meter import Meter
-from secc.hardware.session_figures import SessionFigures
 from secc.session import ports
 from v2g.errors import StoreError
 from v2g.hardware.faults import FAULTS, Light
@@ -40,9 +39,8 @@ from v2g.hardware.interlock import (
     ShowLight,
     StopOutput,
 )
-from v2g.hardware.meters.counter import EnergyCounter
-from v2g.hardware.meters.plausibility import MeterGuard
-from v2g.hardware.session_metrics import MetricName
+from v2g.hardware.meters.plausibility import EnergyCounter, MeterGuard
+from v2g.hardware.session_metrics import MetricName, SessionFigures
 from v2g.iec61851.duty import HLC_DUTY
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import STANDARD, PilotTiming

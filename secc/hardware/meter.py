@@ -18,7 +18,7 @@ import msgspec
 from secc.session.ports import MeterRead
 from v2g.errors import SealedError, StoreError, VerificationError
 from v2g.hardware.interfaces import MeterValues, OnFault
-from v2g.hardware.meters.counter import EnergyCounter
+from v2g.hardware.meters.plausibility import EnergyCounter
 from v2g.io.simulation.power import Faults
 from v2g.io.storage.journal_file import write_files
 from v2g.io.storage.record_keys import RecordKeys

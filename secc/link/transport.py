@@ -13,10 +13,10 @@ from v2g.errors import ConfigError, RevocationError, V2GError
 from v2g.io.keys.stores import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.runtime.file_watch import FileWatch
-from v2g.io.tls.crls import CrlFiles
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsProfile, utc_now
 from v2g.io.tls.identity import Answers, IdentityFiles, identities
 from v2g.io.tls.peer_verifier import check_own_key, signs_with
+from v2g.io.tls.revocation import CrlFiles
 from v2g.io.tls.stapler import Stapler
 from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
 from v2g.iso15118.select import EditionName

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from v2g.battery import cusum
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 
 DAY_MS = 86_400_000
 SPREAD = "battery.cell_voltage.imbalance"

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from tests.battery.truth import drive
 from v2g.battery import data_quality, detectors, health
 from v2g.battery.cell import PackModel
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 from v2g.telemetry.signals import SIGNALS
 
 NAN = float("nan")

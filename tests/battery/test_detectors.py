@@ -7,8 +7,7 @@ import pytest
 from csms.alerts.rules import Alert, Evidence, Report, follow
 from v2g.battery import detectors, health
 from v2g.battery.cell import PackModel
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 
 HOT = "battery.temperature.max"
 

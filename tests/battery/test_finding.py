@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from v2g.battery.finding import Finding, judge
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample, judge
 
 SAMPLE = Sample(7, {"battery.voltage": 400.0})
 

@@ -12,8 +12,7 @@ import pytest
 from tests.battery.truth import AgedCell, aged
 from v2g.battery import ageing, health
 from v2g.battery.cell import CELLS, Electrodes, PackModel
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 
 NMC = CELLS["nmc"]
 PACK = PackModel("nmc", 150.0, 96)

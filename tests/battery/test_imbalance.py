@@ -9,8 +9,7 @@ import pytest
 from tests.battery.truth import CAPACITY_AH, drive
 from v2g.battery import imbalance
 from v2g.battery.cell import CELLS, CURVES
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 
 CELLS_IN_PACK = 24
 SETTINGS = imbalance.ImbalanceSettings()

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.battery import detectors, limits
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 
 SETTINGS = limits.CellLimitSettings()
 

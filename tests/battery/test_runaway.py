@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.battery import runaway
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 
 SETTINGS = runaway.RunawaySettings()
 SOUND = {

@@ -8,8 +8,7 @@ import pytest
 from tests.battery.truth import CAPACITY_AH, drive
 from v2g.battery import twin
 from v2g.battery.cell import CELLS, CURVES, CellReading, PackModel, mean_a
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 
 SETTINGS = twin.TwinSettings(pack=PackModel("nmc", CAPACITY_AH["nmc"], 1), heat_s=800.0, rise_c=15.0)
 

@@ -507,7 +507,7 @@ def test_a_dispute_file_is_written_with_copies_and_answers_of_responders(
         assert url == responder_url(leaf)
         return answer
 
-    monkeypatch.setattr("v2g.io.tls.ocsp.ask", ask)
+    monkeypatch.setattr("v2g.io.tls.revocation.ask", ask)
     out = tmp_path / "dispute"
     words = ("settle", "dispute", str(bundle), "-o", str(out), "--csms", str(tmp_path / "csms.json"), "--ocsp")
     done = v2g(*words)

@@ -1,8 +1,7 @@
 """What the cases of block N are about: two components, two variables, and a station that takes monitors."""
 
 from tests.csms.scripted_station import Payload, ScriptedStation
-from v2g.ocpp.messages.base import EVSE
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import EVSE, Component, Variable
 
 NOW = "2026-01-01T00:00:00Z"
 EVSE_1 = Component(name="EVSE", evse=EVSE(id=1))

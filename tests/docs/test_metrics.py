@@ -6,8 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from csms.metrics import Metrics
 from docs.metrics import metrics
-from secc.metrics import metrics as charger_metrics
 from secc.status import ChargerStatus, EvseShown
+from secc.status_page import metrics as charger_metrics
 
 
 def named(program: str) -> set[str]:

@@ -12,7 +12,7 @@ import pytest
 from csms.http.routes import OPERATIONS
 from csms.sites.rules import Place, Site
 from docs import charts, configuration, generate
-from secc.evse.states import CHARTS
+from secc.evse.core import CHARTS
 from tests.browser.tutorial import SHOWN
 from tests.docs.documents import ROOT, File, pages, steps, words
 from tests.together import together

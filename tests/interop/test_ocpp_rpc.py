@@ -13,7 +13,7 @@ from csms.device_model import work as model
 from tests.csms.fixtures import Start, backend
 from tests.csms.network import listening
 from tests.interop.npm import installed
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.provisioning import GetVariableData
 from v2g.ocpp.routes import Version
 from v2g_station.simulator.behaviour import Behaviour

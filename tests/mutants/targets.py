@@ -28,7 +28,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "imbalance": Target("v2g/battery/imbalance.py", ("tests/battery/test_imbalance.py",)),
     "battery_limits": Target("v2g/battery/limits.py", ("tests/battery/test_limits.py",)),
     "cusum": Target("v2g/battery/cusum.py", ("tests/battery/test_cusum.py",)),
-    "finding": Target("v2g/battery/finding.py", ("tests/battery/test_finding.py",)),
+    "finding": Target("v2g/battery/sample.py", ("tests/battery/test_finding.py",)),
     "plausible_amounts": Target(
         "csms/booking/plausibility.py",
         (
@@ -102,7 +102,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/safety/flow.py",
         ("tests/safety/test_flow.py", "tests/safety/test_charger.py", "tests/safety/test_vehicle.py"),
     ),
-    "contact": Target("v2g/safety/contact.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")),
+    "contact": Target("v2g/safety/output.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")),
     "interlock": Target(
         "v2g/hardware/interlock.py",
         ("tests/hardware/test_interlock.py", "tests/hardware/test_interlock_details.py"),
@@ -114,7 +114,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         tuple(f"tests/secc/hardware/test_safety{each}.py" for each in ("", "_inputs", "_parts")),
     ),
     "ac": Target("secc/hardware/ac.py", ("tests/secc/hardware/test_ac_limits.py",)),
-    "counter": Target("v2g/hardware/meters/counter.py", ("tests/hardware/meters/test_counter.py",)),
+    "counter": Target("v2g/hardware/meters/plausibility.py", ("tests/hardware/meters/test_counter.py",)),
     "plausibility": Target("v2g/hardware/meters/plausibility.py", ("tests/hardware/meters/test_plausibility.py",)),
     "meter": Target("secc/hardware/meter.py", ("tests/secc/hardware/test_meter.py",)),
     "forwarding_monitor": Target(
@@ -298,7 +298,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "signed_prices": Target(
         "v2g/energy/settlement/signed_prices.py", ("tests/energy/settlement/test_signed_prices.py",)
     ),
-    "confirmation": Target("v2g/energy/settlement/confirmation.py", ("tests/energy/settlement/test_confirmation.py",)),
+    "confirmation": Target("v2g/energy/settlement/authorization.py", ("tests/energy/settlement/test_confirmation.py",)),
     "canonical": Target("v2g/energy/settlement/canonical.py", ("tests/energy/settlement/test_canonical.py",)),
     "records": Target(
         "v2g/energy/settlement/records.py",

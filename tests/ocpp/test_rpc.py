@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
 from v2g.observe import Observe
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse, StatusNotificationRequest
-from v2g.ocpp.messages.bidirectional import AFRRSignalRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.event_streams import NotifyPeriodicEventStream, StreamDataElement
 from v2g.ocpp.messages.provisioning import ResetRequest, ResetResponse
+from v2g.ocpp.messages.smart_charging import AFRRSignalRequest
 from v2g.ocpp.routes import Version
 from v2g.ocpp.rpc import MAX_FRAME, MAX_WAITING, Action, Answered, Called, Failed, RpcPeer, Send, SendReceived
 from v2g.ocpp.versions import without_nul

@@ -7,8 +7,7 @@ import pytest
 
 from tests.safety.charger import BEARS, FOREVER, FULL, RATING, T, charging, found, measured, powered
 from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request
-from v2g.safety.contact import Contact
-from v2g.safety.output import UNBOUNDED
+from v2g.safety.output import UNBOUNDED, Contact
 
 ALL = Output(100_000, 100_000, 500_000, 500_000, 1_000_000)
 

@@ -2,7 +2,6 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from secc.metrics import metrics
 from secc.status import (
     Board,
     ChargerStatus,
@@ -15,6 +14,7 @@ from secc.status import (
     Safety,
     StageShown,
 )
+from secc.status_page import metrics
 
 
 def read(status: ChargerStatus) -> dict[tuple[str, str], float]:

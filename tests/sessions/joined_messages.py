@@ -19,8 +19,7 @@ from secc.session.din.session import DinSession
 from tests.iso15118.d20.contracts import own_contract
 from tests.sessions.joined import Joined, counter
 from v2g.energy.limits import OPERATOR, SITE, Limit
-from v2g.energy.settlement.authorization import check_authorization
-from v2g.energy.settlement.confirmation import Confirmed, check_confirmations
+from v2g.energy.settlement.authorization import Confirmed, check_authorization, check_confirmations
 from v2g.energy.settlement.journal import verify_lines
 from v2g.iso15118.d2.provisioning import ProvisioningService
 from v2g.iso15118.d20.messages.common_messages import Authorization

@@ -13,8 +13,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.battery.finding import Finding, judge
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample, judge
 
 _DAY_MS: Final = 86_400_000
 

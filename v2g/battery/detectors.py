@@ -18,8 +18,7 @@ from v2g.battery import imbalance as _imbalance
 from v2g.battery import limits as _limits
 from v2g.battery import runaway as _runaway
 from v2g.battery import twin as _twin
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 
 _STEPS: Final[Mapping[str, Callable[..., tuple[object, tuple[Finding, ...]]]]] = {
     "limits": _limits.step,

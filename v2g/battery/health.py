@@ -13,8 +13,7 @@ from msgspec import Meta
 from v2g.battery import ageing as _ageing
 from v2g.battery import soc as _soc
 from v2g.battery.cell import CURVES, Curve, PackModel, mean_a, reading
-from v2g.battery.finding import Finding, judge
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample, judge
 
 _DAY_MS: Final = 86_400_000
 _LEAST: Final = 0.005

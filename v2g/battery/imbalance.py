@@ -14,8 +14,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.battery.finding import Finding, judge
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample, judge
 from v2g.telemetry.signals import CELL_VOLTAGE
 
 _LEAST_CELLS: Final = 6

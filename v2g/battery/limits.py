@@ -6,8 +6,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.battery.finding import Finding, judge
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample, judge
 from v2g.events import Severity
 
 _SPREAD: Final = "battery.cell_voltage.imbalance"

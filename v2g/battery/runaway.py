@@ -17,8 +17,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.battery.finding import Finding
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample
 from v2g.safety.excess import UNIT, Excess, microseconds
 
 KIND: Final = "thermal_runaway"

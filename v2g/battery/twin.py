@@ -15,8 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.battery.cell import CURVES, CellReading, PackModel, mean_a, reading
-from v2g.battery.finding import Finding, judge
-from v2g.battery.sample import Sample
+from v2g.battery.sample import Finding, Sample, judge
 
 _HOTTEST: Final = "battery.temperature.max"
 _AROUND: Final = ("battery.temperature.coolant", "ambient.temperature")

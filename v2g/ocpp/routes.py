@@ -19,7 +19,7 @@ SUBPROTOCOLS: Final[Mapping[str, Version]] = {"ocpp2.1": "2.1", "ocpp2.0.1": "2.
 """WebSocket subprotocol -> version, in order of preference (OCPP-J 3.1.2)."""
 
 _IN_201: Final[Mapping[str, str]] = {
-    "authorization": "Authorize ClearCache",
+    "authorization": "Authorize ClearCache GetLocalListVersion SendLocalList",
     "availability": "ChangeAvailability Heartbeat StatusNotification",
     "certificates": "DeleteCertificate Get15118EVCertificate GetCertificateStatus GetInstalledCertificateIds "
     "InstallCertificate",
@@ -29,7 +29,6 @@ _IN_201: Final[Mapping[str, str]] = {
     "ev_charging": "NotifyEVChargingNeeds NotifyEVChargingSchedule",
     "firmware": "FirmwareStatusNotification PublishFirmware PublishFirmwareStatusNotification UnpublishFirmware "
     "UpdateFirmware",
-    "local_list": "GetLocalListVersion SendLocalList",
     "metering": "MeterValues",
     "monitoring": "ClearVariableMonitoring GetMonitoringReport NotifyMonitoringReport SetMonitoringBase "
     "SetMonitoringLevel SetVariableMonitoring",
@@ -47,13 +46,13 @@ _IN_201: Final[Mapping[str, str]] = {
 
 _NEW_IN_21: Final[Mapping[str, str]] = {
     "battery_swap": "BatterySwap RequestBatterySwap",
-    "bidirectional": "AFRRSignal NotifyAllowedEnergyTransfer",
     "certificates": "GetCertificateChainStatus",
     "der_control": "ClearDERControl GetDERControl NotifyDERAlarm NotifyDERStartStop ReportDERControl SetDERControl",
     "event_streams": "AdjustPeriodicEventStream ClosePeriodicEventStream GetPeriodicEventStream "
     "NotifyPeriodicEventStream OpenPeriodicEventStream",
     "payment": "NotifySettlement NotifyWebPaymentStarted VatNumberValidation",
-    "smart_charging": "NotifyPriorityCharging PullDynamicScheduleUpdate UpdateDynamicSchedule UsePriorityCharging",
+    "smart_charging": "AFRRSignal NotifyAllowedEnergyTransfer NotifyPriorityCharging PullDynamicScheduleUpdate "
+    "UpdateDynamicSchedule UsePriorityCharging",
     "tariff_cost": "ChangeTransactionTariff ClearTariffs GetTariffs SetDefaultTariff",
 }
 """Module of declarations -> the actions of 2.1 only."""

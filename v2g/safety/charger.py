@@ -15,10 +15,9 @@ from typing import Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from v2g.safety.contact import Contact
 from v2g.safety.excess import Excesses, microseconds
 from v2g.safety.flow import ALTERNATING, DIRECT, LINE, Flow
-from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
+from v2g.safety.output import NOTHING, UNBOUNDED, Contact, Lower, Open, Output, Phase, Verdict
 
 Discharge = Literal["none", "signed", "standard"]
 """What permits feeding back: nothing, a valid command signed by the vehicle, or its limits alone."""

@@ -16,10 +16,9 @@ from typing import Final
 
 import msgspec
 
-from v2g.safety.contact import Contact
 from v2g.safety.excess import Excesses, microseconds
 from v2g.safety.flow import DIRECT, LINE, PACK, Flow
-from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
+from v2g.safety.output import NOTHING, UNBOUNDED, Contact, Lower, Open, Output, Phase, Verdict
 
 OVER_VOLTAGE_PERCENT: Final = 110
 OVER_VOLTAGE_S: Final = 0.4

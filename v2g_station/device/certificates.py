@@ -32,8 +32,8 @@ from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.keys import PrivateKey, PublicKey, save_secret
 from v2g.pki.reference import KeyReference
-from v2g_station.blocks.security.certificate_status import KeepStatus
 from v2g_station.blocks.security.certificate_store import RootsChanged, StoredCertificate
+from v2g_station.blocks.security.certificates import KeepStatus
 from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
 from v2g_station.device.own_keys import NewKeys, new_keys
 

@@ -13,9 +13,8 @@ import msgspec
 
 from v2g.errors import OcppError
 from v2g.ocpp.messages import provisioning as ocpp
-from v2g.ocpp.messages.base import StatusInfo
-from v2g.ocpp.messages.device_model import Component
-from v2g.ocpp.messages.device_model import Variable as VariableName
+from v2g.ocpp.messages.base import Component, StatusInfo
+from v2g.ocpp.messages.base import Variable as VariableName
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_station.kernel.layout import Variable, key_of

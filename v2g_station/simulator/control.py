@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.io.network.tcp_listener import start_server
+from v2g.io.network.plain_tcp import start_server
 from v2g_station.simulator.fleet import SimulatedStation
 
 MOST_LINE: Final = 200

@@ -62,11 +62,10 @@ from v2g.iso15118.d20.messages.common_messages import (
 )
 from v2g.iso15118.d20.messages.common_types import V2GResponse
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes
-from v2g.iso15118.d20.session import Session20
+from v2g.iso15118.d20.session import Session20, binding
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol
-from v2g.iso15118.engine.pause import binding
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Entropy, Fact
 from v2g.iso15118.engine.session_time import SessionTime

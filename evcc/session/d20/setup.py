@@ -32,8 +32,8 @@ from v2g.iso15118.d20.messages.common_messages import (
     SessionSetupRes,
 )
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.session import binding
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
-from v2g.iso15118.engine.pause import binding
 from v2g.iso15118.engine.session import NO_SESSION
 
 

@@ -16,8 +16,8 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
 from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
+from v2g.iso15118.d20.session import binding
 from v2g.iso15118.engine import app_protocol as app
-from v2g.iso15118.engine.pause import binding
 from v2g.iso15118.engine.session import NO_SESSION, Command, Entropy
 from v2g.iso15118.select import best_ranked
 from v2g.observe import Observe, Scalar

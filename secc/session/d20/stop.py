@@ -5,7 +5,7 @@ from secc.session.ports import EmergencyOff, Paused, RecordMeter, SaveSession, T
 from secc.session.stages import Authorized, Finished, Stage, selected_of
 from v2g.iso15118.d20.messages.common_messages import ChargingSession, SessionStopReq, SessionStopRes
 from v2g.iso15118.d20.messages.common_types import ResponseCode
-from v2g.iso15118.engine.pause import binding
+from v2g.iso15118.d20.session import binding
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 

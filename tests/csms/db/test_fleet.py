@@ -11,10 +11,9 @@ from csms.payments import store as payments
 from csms.remote_control import store as commands
 from csms.requests import store as requests
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import MessageContent
+from v2g.ocpp.messages.base import Component, MessageContent, Variable
 from v2g.ocpp.messages.battery_swap import BatteryData, BatterySwapRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
-from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.diagnostics import EventData, GetLogRequest, LogParameters
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.ocpp.messages.event_streams import (

@@ -15,8 +15,7 @@ from csms.tokens import store as tokens
 from csms.tokens.rules import Allowance, Group, Place, Terms, Token, Used
 from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import Event, Kind, Sample
-from v2g.ocpp.messages.base import EVSE
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import EVSE, Component, Variable
 from v2g.ocpp.messages.provisioning import ReportData, VariableAttribute, VariableCharacteristics
 
 CS = "CS-1"

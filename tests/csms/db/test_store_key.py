@@ -6,9 +6,8 @@ import pytest
 from sqlalchemy import Connection, select
 
 from csms.accounts.tables import webhooks
-from csms.db.sealing import is_sealed, seal, unseal
 from csms.db.store import Store
-from csms.db.store_key import adopt, load_store_key, purpose, qr_purpose
+from csms.db.store_key import adopt, is_sealed, load_store_key, purpose, qr_purpose, seal, unseal
 from csms.payments import store as payments
 from csms.webhooks import store as rows
 from csms.webhooks.store import Webhook

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from csms.device_model.rules import Limit, batches, check_distinct, noticed, read_values, reported, written_values
 from v2g.errors import RefusedError
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.provisioning import (
     GetVariableData,
     GetVariableResult,

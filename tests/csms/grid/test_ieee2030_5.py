@@ -10,8 +10,7 @@ import pytest
 from aiohttp import web
 
 from csms.config import Ieee2030
-from csms.grid.der_server import DerServer
-from csms.grid.ieee2030_5 import DerClient, lfdi_in, tls_of
+from csms.grid.ieee2030_5 import DerClient, DerServer, lfdi_in, tls_of
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, running_backend
 from tests.csms.grid.site import GridSite

@@ -20,7 +20,7 @@ from tests.csms.trust.contracts import responder
 from tests.csms.trust.provisioning import asking, provisioning
 from tests.iso15118.d20.contracts import PCID, own_contract
 from v2g.errors import RefusedError
-from v2g.io.tls.ocsp import ask
+from v2g.io.tls.revocation import ask
 from v2g.iso15118.d20.installation import SCHEMA_VERSION
 from v2g.ocpp.routes import Version
 from v2g.pki.ocsp import ocsp_request_data

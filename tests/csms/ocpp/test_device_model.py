@@ -14,7 +14,7 @@ from tests.csms.fixtures import Start
 from tests.csms.network import knocking, listening
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.errors import RefusedError
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 from v2g.ocpp.messages.provisioning import (
     GetVariableData,

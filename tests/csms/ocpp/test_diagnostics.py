@@ -12,7 +12,7 @@ from tests.csms.customers import CUSTOMER, VALID, accepted, device_event, parts_
 from tests.csms.monitors import EVSE_1, NOW, STATE, install
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.errors import RefusedError
-from v2g.ocpp.messages.device_model import Component
+from v2g.ocpp.messages.base import Component
 from v2g.ocpp.messages.monitoring import MonitoringCriterion, SetMonitoringData
 
 WIRE: dict[str, Payload] = {

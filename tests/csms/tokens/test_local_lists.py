@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.tokens.rules import Key, apply, difference, differential, entries_of, full, read_entries, write_entries
-from v2g.ocpp.messages.authorization import AuthorizationStatus, IdToken, IdTokenInfo
-from v2g.ocpp.messages.local_list import AuthorizationData
+from v2g.ocpp.messages.authorization import AuthorizationData, AuthorizationStatus, IdToken, IdTokenInfo
 
 
 def entry(number: int, status: AuthorizationStatus = "Accepted") -> AuthorizationData:

@@ -5,7 +5,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.energy.settlement.conftest import SESSION_ID, Session
-from v2g.energy.settlement.confirmation import check_confirmations
+from v2g.energy.settlement.authorization import check_confirmations
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import MeteringConfirmed
 from v2g.errors import CodecError, SignatureError, VerificationError

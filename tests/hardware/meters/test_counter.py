@@ -1,6 +1,6 @@
 """Energy of a flow, to the mV x mA x ms."""
 
-from v2g.hardware.meters.counter import PER_MWH, EnergyCounter
+from v2g.hardware.meters.plausibility import PER_MWH, EnergyCounter
 
 
 def test_what_flows_counts_from_when_it_is_known_in_its_direction() -> None:

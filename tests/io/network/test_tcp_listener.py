@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 
-from v2g.io.network.tcp_listener import start_server
+from v2g.io.network.plain_tcp import start_server
 
 
 def bound(port: int) -> int:

@@ -14,8 +14,8 @@ from tests.io.tls.support import evcc, join, secc, serving
 from v2g.errors import ConfigError, KeyAccessError, V2GError
 from v2g.io.runtime.file_watch import FileWatch
 from v2g.io.tls.client import connect
-from v2g.io.tls.crls import CrlFiles
 from v2g.io.tls.identity import IdentityFiles, identities
+from v2g.io.tls.revocation import CrlFiles
 from v2g.io.tls.server import serve
 from v2g.observe import Observe
 from v2g.pki.credentials import load_credentials

@@ -25,8 +25,7 @@ from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import Handshake, OcppServer, Refusal, serve
 from v2g.observe import Observe
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse
-from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import Component, Message, Variable
 from v2g.ocpp.messages.provisioning import (
     BootNotificationRequest,
     BootNotificationResponse,

@@ -11,10 +11,9 @@ from tests.ocpp.official import instances, validator
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.base import Component, Message, Variable
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
-from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.display import GetDisplayMessagesRequest
 from v2g.ocpp.messages.firmware import Firmware, UpdateFirmwareRequest
 from v2g.ocpp.messages.provisioning import (

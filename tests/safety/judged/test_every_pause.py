@@ -12,7 +12,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.evse import core as evse
-from secc.evse.states import Pause
+from secc.evse.core import Pause
 from secc.hardware.config import Kind
 from secc.session.d20 import delivery
 from tests.safety.judged.pause_play import AFTER, AWAY, ENDINGS, PausePlay, command, play, wander

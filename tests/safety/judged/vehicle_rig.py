@@ -46,8 +46,7 @@ from v2g.energy.conductors import Currents
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.runtime.null_stream import NullStream
-from v2g.io.runtime.runner import Runner
+from v2g.io.runtime.runner import NullStream, Runner
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.lines import (
     ChargerAc,

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.evse.core import EvseCore, EvseSettings
+from secc.evse.core import EvseCore, EvseService, EvseSettings, Pause
 from secc.evse.ports import (
     AbortSession,
     Action,
@@ -26,7 +26,6 @@ from secc.evse.ports import (
     VehicleConnected,
     VehicleServed,
 )
-from secc.evse.states import EvseService, Pause
 from secc.session import ports
 from secc.session.config import BasicChargingConfig, ControlMode, EnergyService
 from secc.session.ports import Paused

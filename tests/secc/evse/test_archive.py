@@ -28,7 +28,7 @@ from v2g.energy.settlement.records import ContractAuthorized, MeterReading, Sess
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement
 from v2g.errors import StoreError
-from v2g.hardware.meters.counter import PER_MWH
+from v2g.hardware.meters.plausibility import PER_MWH
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.storage.journal_file import JournalFile, read_files
 from v2g.io.storage.record_keys import RecordKeys

@@ -5,6 +5,7 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
+from secc.evse.core import Pause
 from secc.evse.ports import (
     AbortSession,
     BeginBasic,
@@ -27,7 +28,6 @@ from secc.evse.ports import (
     TellSession,
     VehicleConnected,
 )
-from secc.evse.states import Pause
 from secc.session import ports
 from secc.session.config import BasicChargingConfig, EnergyService
 from tests.secc.evse.bench import (

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
+from secc.evse.core import EvseService, LinkAvailability, Pause
 from secc.evse.ports import (
     ClosePaused,
     JoinPaused,
@@ -19,7 +20,6 @@ from secc.evse.ports import (
     ShutDown,
     SupplyChanged,
 )
-from secc.evse.states import EvseService, LinkAvailability, Pause
 from secc.session import ports
 from secc.session.config import BasicChargingConfig
 from tests.secc.evse.bench import SETTINGS, EvseBench, allow, paused

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
+from secc.evse.core import CHARTS, EvseService, LinkAvailability, Pause
 from secc.evse.ports import (
     EvseFault,
     LinkDown,
@@ -18,7 +19,6 @@ from secc.evse.ports import (
     ShutDown,
     SupplyChanged,
 )
-from secc.evse.states import CHARTS, EvseService, LinkAvailability, Pause
 from secc.session import ports
 from tests.secc.evse.bench import (
     ID,

@@ -10,7 +10,7 @@ from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import AcRating, EvseRating
 from v2g.energy.conductors import LINES, Currents, spread
-from v2g.hardware.meters.counter import PER_MWH
+from v2g.hardware.meters.plausibility import PER_MWH
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact

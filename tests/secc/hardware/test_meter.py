@@ -16,7 +16,7 @@ from tests.sealing import Keys, new_keys
 from tests.secc.hardware.meter import full
 from v2g.errors import SealedError, StoreError
 from v2g.hardware.interfaces import MeterValues
-from v2g.hardware.meters.counter import PER_MWH
+from v2g.hardware.meters.plausibility import PER_MWH
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.power import Faults
 

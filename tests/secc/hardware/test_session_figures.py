@@ -2,7 +2,7 @@
 
 import pytest
 
-from secc.hardware.session_figures import HEAT_S, SessionFigures
+from v2g.hardware.session_metrics import HEAT_S, SessionFigures
 
 
 def test_heat_is_the_rise_in_the_first_five_minutes_of_power_for_each_kilowatt() -> None:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from secc.link.modem_watch import ModemWatch
+from secc.evse.controller import ModemWatch
 from tests.io.conftest import PtyPair, until  # noqa: F401 - a fixture
 from v2g.hardware.faults import FAULTS
 from v2g.io.plc.datalink import ChargerLink

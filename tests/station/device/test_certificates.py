@@ -28,7 +28,7 @@ from v2g.io.websocket.client import TlsFiles, server_context
 from v2g.iso15118.engine.session import Fact
 from v2g.pki.credentials import load_chain, load_credentials
 from v2g.pki.reference import KeyReference
-from v2g_station.blocks.security.certificate_status import KeepStatus
+from v2g_station.blocks.security.certificates import KeepStatus
 from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
 from v2g_station.device.certificates import CertificateFiles, Own, status_file
 

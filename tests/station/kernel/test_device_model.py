@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ocpp.official import VERSIONS
-from v2g.ocpp.messages.base import EVSE
-from v2g.ocpp.messages.device_model import Component
-from v2g.ocpp.messages.device_model import Variable as Name
+from v2g.ocpp.messages.base import EVSE, Component
+from v2g.ocpp.messages.base import Variable as Name
 from v2g.ocpp.messages.provisioning import GetVariableData, GetVariablesResponse, NotifyReportRequest, SetVariableData
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload

@@ -28,10 +28,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import UNSET, Meta
 
 from v2g.energy.settlement import ocmf, signed_meter
-from v2g.energy.settlement.authorization import ReadAuthorization, check_authorization
+from v2g.energy.settlement.authorization import (
+    ReadAuthorization,
+    ReadConfirmation,
+    check_authorization,
+    check_confirmations,
+)
 from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_hex
 from v2g.energy.settlement.checkpoints import Checkpoints, Copy, check_copies
-from v2g.energy.settlement.confirmation import ReadConfirmation, check_confirmations
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.operator import MAX_RECEIPT_BYTES, JournalReceipt, check_seal, is_of
 from v2g.energy.settlement.pricing import Direction

@@ -9,7 +9,7 @@ from v2g.hardware.energy_manager.commands import ManagedStation, Refused, Take
 from v2g.hardware.energy_manager.modbus_server import ModbusConversation, ModbusRefused
 from v2g.hardware.energy_manager.registers import EnergyRegisters
 from v2g.io.hardware.energy_config import EnergyModbusConfig
-from v2g.io.network.tcp_listener import start_server
+from v2g.io.network.plain_tcp import start_server
 
 MOST_CONNECTIONS: Final = 8
 """Limit of connections: beyond it the oldest idle one is closed; if there is none, the new one."""

@@ -8,7 +8,7 @@ from v2g.errors import FrameError, TransportError
 from v2g.hardware.zvt.terminal_sim import Card, SimulatedZvtTerminal
 from v2g.hardware.zvt.till import JobEnded, RegisterJob, Till, TillConfig, TillJob
 from v2g.io.hardware.zvt_config import ZvtConfig
-from v2g.io.network.tcp_listener import start_server
+from v2g.io.network.plain_tcp import start_server
 from v2g.io.runtime.clock import Clock
 
 CONNECT_S: Final = 5.0

@@ -12,12 +12,34 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 from v2g.errors import ConfigError, TransportError
-from v2g.io.network.tcp_listener import start_server
 from v2g.io.runtime.supervision import spawn
 from v2g.io.tls.endpoint import TlsProfile
 from v2g.iso15118.select import TRANSPORTS, EditionName
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
+
+_LIMIT: Final = 2**16
+
+
+async def start_server(
+    accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
+    host: str,
+    port: int,
+    *,
+    limit: int = _LIMIT,
+) -> asyncio.Server:
+    """Do as `asyncio.start_server`, which leaves the port open when it is cancelled. Raises OSError.
+
+    `limit`: longest line that a reader takes, bytes.
+    """
+    server = await asyncio.start_server(accept, host, port, start_serving=False, limit=limit)
+    try:
+        await server.start_serving()
+    except BaseException:
+        server.close()
+        raise
+    return server
+
 
 MAX_CONNECTIONS: Final = 8
 """Limit of connections; further ones are closed at once. A charger serves one vehicle at each EVSE."""

@@ -310,3 +310,22 @@ def _urgent(action: Action) -> Command | None:
 
 def _go_on(_now: float, _utc_ms: int) -> None:
     """Take no step, but execute waiting actions."""
+
+
+class NullStream:
+    """See `v2g.io.runtime.runner.ByteStream`: reading ends when it is closed."""
+
+    def __init__(self) -> None:
+        self._closed = asyncio.Event()
+
+    async def read(self, n: int) -> bytes:
+        """Wait until it is closed."""
+        await self._closed.wait()
+        return b""
+
+    async def write(self, data: bytes) -> None:
+        """Discard."""
+
+    async def close(self) -> None:
+        """End reading."""
+        self._closed.set()

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from v2g.errors import RevocationError, TlsError, TransportError
 from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
-from v2g.io.tls.ocsp import Ask, ask, question
+from v2g.io.tls.revocation import Ask, ask, question
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 from v2g.pki.ocsp import check_ocsp, responder_url
 from v2g.pki.revocation import ABSENT, Fail

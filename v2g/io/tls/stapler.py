@@ -19,7 +19,7 @@ from cryptography.x509 import ocsp
 
 from v2g.errors import RevocationError
 from v2g.io.tls.endpoint import utc_now
-from v2g.io.tls.ocsp import Ask, ask, question
+from v2g.io.tls.revocation import Ask, ask, question
 from v2g.observe import Observe
 from v2g.pki.certificates import common_name, load_certificate
 from v2g.pki.credentials import Credentials

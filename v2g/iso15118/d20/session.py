@@ -3,6 +3,7 @@
 The two roles subclass `Session20`.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -79,3 +80,11 @@ class Session20(Session):
     def _header(self, signature: Signature | None = None) -> MessageHeader:
         """Return a header with this session's id and the time in whole seconds."""
         return MessageHeader(session_id=self.session_id, time_stamp=self._time.utc_ms // 1000, signature=signature)
+
+
+def binding(session_id: bytes, leaf: bytes) -> bytes:
+    """Return SHA-512(SessionID || SHA-512(leaf)), `leaf` being the other side's TLS certificate (DER).
+
+    The charger stores the vehicle's (V2G20-2545, -2550, -2630), the vehicle the charger's (V2G20-2539).
+    """
+    return hashlib.sha512(session_id + hashlib.sha512(leaf).digest()).digest()

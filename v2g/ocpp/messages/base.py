@@ -198,3 +198,18 @@ OperationMode = Literal[
     "LocalFrequency",
     "LocalLoadBalancing",
 ]
+
+
+class Component(Datatype, frozen=True, kw_only=True):
+    """A component of the station."""
+
+    evse: EVSE | None = None
+    name: String50
+    instance: String50 | None = None
+
+
+class Variable(Datatype, frozen=True, kw_only=True):
+    """A variable of a component."""
+
+    name: String50
+    instance: String50 | None = None

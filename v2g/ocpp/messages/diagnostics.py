@@ -6,6 +6,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import (
     V21,
     CertificateHashData,
+    Component,
     Datatype,
     DateTime,
     Identifier,
@@ -22,10 +23,10 @@ from v2g.ocpp.messages.base import (
     String500,
     String512,
     String2500,
+    Variable,
     since_21,
     text,
 )
-from v2g.ocpp.messages.device_model import Component, Variable
 
 EventNotification = Literal["HardWiredNotification", "HardWiredMonitor", "PreconfiguredMonitor", "CustomMonitor"]
 EventTrigger = Literal["Alerting", "Delta", "Periodic"]

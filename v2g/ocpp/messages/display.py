@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from v2g.ocpp.messages.base import (
     V21,
+    Component,
     Datatype,
     DateTime,
     Identifier,
@@ -17,7 +18,6 @@ from v2g.ocpp.messages.base import (
     String36,
     since_21,
 )
-from v2g.ocpp.messages.device_model import Component
 
 MessagePriority = Literal["AlwaysFront", "InFront", "NormalCycle"]
 MessageState = Annotated[

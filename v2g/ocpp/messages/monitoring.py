@@ -7,6 +7,7 @@ from msgspec import Meta
 from v2g.ocpp.messages.base import (
     NEW_REQUIRED_21,
     V21,
+    Component,
     Datatype,
     DateTime,
     Decimal,
@@ -17,9 +18,9 @@ from v2g.ocpp.messages.base import (
     NonNegative21,
     OneOrMore,
     StatusInfo,
+    Variable,
     since_21,
 )
-from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.diagnostics import EventNotification
 from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
 from v2g.ocpp.messages.provisioning import ComponentVariable, GenericDeviceModelStatus

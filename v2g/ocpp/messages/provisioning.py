@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from v2g.ocpp.messages.base import (
     V21,
+    Component,
     Datatype,
     DateTime,
     Decimal,
@@ -22,10 +23,10 @@ from v2g.ocpp.messages.base import (
     String50,
     String1000,
     String2500,
+    Variable,
     since_21,
     text,
 )
-from v2g.ocpp.messages.device_model import Component, Variable
 
 BootReason = Literal[
     "ApplicationReset",

@@ -1,4 +1,4 @@
-"""Charging profiles set, cleared and reported (functional block K)."""
+"""Charging profiles set, cleared and reported (functional block K), and discharging (block Q, 2.1 only)."""
 
 from typing import Annotated, Literal
 
@@ -9,6 +9,7 @@ from v2g.ocpp.messages.base import (
     Datatype,
     DateTime,
     Decimal,
+    EnergyTransferMode,
     GenericStatus,
     Identifier,
     Integer,
@@ -246,3 +247,34 @@ class NotifyPriorityChargingRequest(Message, frozen=True, kw_only=True):
 
 class NotifyPriorityChargingResponse(Message, frozen=True, kw_only=True):
     """Answer to NotifyPriorityCharging. 2.1 only."""
+
+
+class AFRRSignalRequest(Message, frozen=True, kw_only=True):
+    """CSMS forwards a frequency restoration signal, which the V2X signal-watt curve converts to W (Q07)."""
+
+    timestamp: DateTime
+    signal: Integer
+
+
+class AFRRSignalResponse(Message, frozen=True, kw_only=True):
+    """Answer to AFRRSignal."""
+
+    status: GenericStatus
+    status_info: StatusInfo | None = None
+
+
+class NotifyAllowedEnergyTransferRequest(Message, frozen=True, kw_only=True):
+    """CSMS sets the energy transfer modes allowed for a transaction (Q01, Q02)."""
+
+    transaction_id: String36
+    allowed_energy_transfer: OneOrMore[EnergyTransferMode]
+
+
+NotifyAllowedEnergyTransferStatus = Literal["Accepted", "Rejected"]
+
+
+class NotifyAllowedEnergyTransferResponse(Message, frozen=True, kw_only=True):
+    """Answer to NotifyAllowedEnergyTransfer."""
+
+    status: NotifyAllowedEnergyTransferStatus
+    status_info: StatusInfo | None = None

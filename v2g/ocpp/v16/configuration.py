@@ -6,8 +6,7 @@ A key without such a variable is one of the component OCPP16Ctrlr, with its own 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from v2g.ocpp.messages.base import EVSE
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import EVSE, Component, Variable
 from v2g.ocpp.messages.provisioning import ReportData, VariableAttribute, VariableCharacteristics
 from v2g.ocpp.v16.messages import ConfigurationKey
 

@@ -14,9 +14,8 @@ from v2g.ocpp.messages.availability import (
     HeartbeatResponse,
     StatusNotificationRequest,
 )
-from v2g.ocpp.messages.base import EVSE, Message
+from v2g.ocpp.messages.base import EVSE, Component, Message, Variable
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
-from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.diagnostics import EventData, LogStatusNotificationRequest, NotifyEventRequest, UploadLogStatus
 from v2g.ocpp.messages.firmware import FirmwareStatusNotificationRequest
 from v2g.ocpp.messages.metering import MeterValue, MeterValuesRequest

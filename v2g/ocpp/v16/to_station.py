@@ -7,7 +7,15 @@ from typing import Final
 import msgspec
 
 from v2g.errors import OcppError
-from v2g.ocpp.messages.authorization import ClearCacheRequest, ClearCacheResponse, IdTokenInfo
+from v2g.ocpp.messages.authorization import (
+    ClearCacheRequest,
+    ClearCacheResponse,
+    GetLocalListVersionRequest,
+    GetLocalListVersionResponse,
+    IdTokenInfo,
+    SendLocalListRequest,
+    SendLocalListResponse,
+)
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.certificates import (
@@ -24,12 +32,6 @@ from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedul
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.diagnostics import GetLogRequest, GetLogResponse
 from v2g.ocpp.messages.firmware import UpdateFirmwareRequest, UpdateFirmwareResponse
-from v2g.ocpp.messages.local_list import (
-    GetLocalListVersionRequest,
-    GetLocalListVersionResponse,
-    SendLocalListRequest,
-    SendLocalListResponse,
-)
 from v2g.ocpp.messages.provisioning import (
     GetBaseReportRequest,
     GetBaseReportResponse,

@@ -5,15 +5,15 @@ from typing import Final
 import msgspec
 
 from v2g.errors import OcppError
-from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.local_list import (
+from v2g.ocpp.messages.authorization import (
     AuthorizationData,
     GetLocalListVersionRequest,
     GetLocalListVersionResponse,
+    IdToken,
     SendLocalListRequest,
     SendLocalListResponse,
 )
+from v2g.ocpp.messages.base import Message
 from v2g_station.blocks.authorization.cache import CachedToken, known, name_of
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
 

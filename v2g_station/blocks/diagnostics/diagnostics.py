@@ -9,8 +9,7 @@ from v2g.hardware.faults import FAULTS
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages import diagnostics as ocpp
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import EVSE, Message
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.base import EVSE, Component, Message, Variable
 from v2g.ocpp.messages.provisioning import ReportData
 from v2g.ocpp.messages.security import SecurityEventNotificationRequest
 from v2g.ocpp.times import format_time, parse_time

@@ -7,9 +7,8 @@ import msgspec
 
 from v2g.errors import OcppError
 from v2g.ocpp.messages import monitoring as ocpp
-from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.device_model import Component
-from v2g.ocpp.messages.device_model import Variable as VariableName
+from v2g.ocpp.messages.base import Component, Message
+from v2g.ocpp.messages.base import Variable as VariableName
 from v2g.ocpp.messages.diagnostics import EventData, EventNotification, EventTrigger, NotifyEventRequest
 from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
 from v2g.ocpp.times import format_time

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.bidirectional import NotifyAllowedEnergyTransferRequest, NotifyAllowedEnergyTransferResponse
+from v2g.ocpp.messages.smart_charging import NotifyAllowedEnergyTransferRequest, NotifyAllowedEnergyTransferResponse
 from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 

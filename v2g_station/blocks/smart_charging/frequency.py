@@ -9,8 +9,8 @@ from msgspec import Meta
 from v2g.energy.curves import value_at
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.bidirectional import AFRRSignalRequest, AFRRSignalResponse
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
+from v2g.ocpp.messages.smart_charging import AFRRSignalRequest, AFRRSignalResponse
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.local_control import LocalControl

@@ -11,8 +11,7 @@ from csms.tokens.rules import Token, key_of
 from tests.csms.backend import Backend
 from tests.csms.customers import CUSTOMER, TOKENS, VALID, Start, accepted
 from tests.csms.scripted_station import Payload, ScriptedStation
-from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
-from v2g.ocpp.messages.local_list import AuthorizationData
+from v2g.ocpp.messages.authorization import AuthorizationData, IdToken, IdTokenInfo
 
 SECOND = TokenEntry(id_token="11223344", type="ISO14443", energy_transfer=())
 

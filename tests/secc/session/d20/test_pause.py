@@ -14,7 +14,7 @@ from v2g.energy.limits import Setpoint
 from v2g.energy.settlement.records import ServiceChanged
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import EvseNotification
-from v2g.iso15118.engine.pause import binding
+from v2g.iso15118.d20.session import binding
 from v2g.iso15118.engine.sequence import State
 
 Make = Callable[..., Bench]

@@ -12,8 +12,8 @@ from cryptography.x509.oid import NameOID
 from tests.station.bench import Bench
 from tests.station.certificates import ROOT, Authority, install, pem
 from tests.station.reports import PROFILE
-from v2g_station.blocks.security.certificate_status import KeepStatus
 from v2g_station.blocks.security.certificate_store import RootsChanged
+from v2g_station.blocks.security.certificates import KeepStatus
 from v2g_station.blocks.security.signing import MakeRequest, RequestMade
 
 
