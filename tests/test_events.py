@@ -25,6 +25,7 @@ FROM_ELSEWHERE = {
             "call_result_error",
             "frame_refused",
             "message_type_ignored",
+            "price_not_shown",
             "report_refused",
             "send_dropped",
             "send_ignored",

@@ -558,6 +558,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("ocpp.price_feed_read", "feed prices:int until_ms", feed=True),
         Event("ocpp.price_feed_recovered", "feed", feed=True),
         Event("ocpp.price_feed_stale", "feed reason age_s", "warning", feed=True),
+        Event("ocpp.price_not_shown", "reason station"),
         Event("ocpp.priority_charging", "transaction activated:bool known:bool station", feed=True),
         Event("ocpp.profile_report", "request:int evse:int profiles:int tbc:bool station", feed=True),
         Event("ocpp.publish_firmware_status", "request_id:int status location station", feed=True),

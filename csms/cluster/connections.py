@@ -17,7 +17,7 @@ from v2g import typed_json
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.routes import Version, action_of, request_type, response_type
+from v2g.ocpp.routes import Version, action_of, answer_to, is_of_16, request_type
 from v2g.ocpp.versions import read_payload, write_payload
 
 M = TypeVar("M", bound=Message)
@@ -44,6 +44,7 @@ class _Question(msgspec.Struct, frozen=True, tag="call"):
     action: str
     payload: msgspec.Raw
     timeout_s: float
+    of_16: bool = False
 
 
 class _Decided(msgspec.Struct, frozen=True, tag="decided"):
@@ -122,21 +123,23 @@ class ConnectionRegistry:
         TimeoutExpired (no answer within `timeout_s`), TransportError (the connection or the station's node was lost:
         it is unknown whether the station acted).
         """
-        request = named_by_station(request)
+        request = request if is_of_16(request) else named_by_station(request)
         line = self._lines.get(station_id)
         if line is not None:
-            return await line.call(request, response_type(action_of(request)), timeout=timeout_s)
+            return await line.call(request, answer_to(request), timeout=timeout_s)
         claim = self._bus.find(station_id)
         if claim is None or claim.node == self._bus.node:
             raise not_connected(station_id)
         wait_s = self._default_timeout_s if timeout_s is None else timeout_s
         action = action_of(request)
-        question = _Question(station_id, action, msgspec.Raw(write_payload(request, claim.version)), wait_s)
+        of_16 = is_of_16(request)
+        version: Version = "1.6" if of_16 else claim.version
+        question = _Question(station_id, action, msgspec.Raw(write_payload(request, version)), wait_s, of_16)
         reply = await self._bus.ask(claim.node, msgspec.json.encode(question), wait_s + _ON_THE_WAY_S)
         answer = typed_json.decode(reply, _Result | _Error)
         if isinstance(answer, _Error):
             raise _to_error(answer, action)
-        return read_payload(bytes(answer.payload), response_type(action), claim.version)
+        return read_payload(bytes(answer.payload), answer_to(request), version)
 
     async def expect(
         self, station_id: str, request: Message, response: type[M], *, timeout_s: float | None = None
@@ -185,9 +188,10 @@ class ConnectionRegistry:
             line = self._lines.get(asked.station_id)
             if line is None:
                 raise not_connected(asked.station_id)
-            request = read_payload(bytes(asked.payload), request_type(asked.action), line.version)
-            response = await line.call(request, response_type(asked.action), timeout=asked.timeout_s)
-            return msgspec.json.encode(_Result(msgspec.Raw(write_payload(response, line.version))))
+            version: Version = "1.6" if asked.of_16 else line.version
+            request = read_payload(bytes(asked.payload), request_type(asked.action, version), version)
+            response = await line.call(request, answer_to(request), timeout=asked.timeout_s)
+            return msgspec.json.encode(_Result(msgspec.Raw(write_payload(response, version))))
         except V2GError as error:
             return msgspec.json.encode(_from_error(error))
 

@@ -9,13 +9,14 @@ from v2g.ocpp.messages.data_transfer import VENDOR
 
 HIDDEN: Final = "***"
 
-_SECRET: Final = re.compile(r"password|secret|identity ?key|privatekey|vpn|apn", re.IGNORECASE)
+_SECRET: Final = re.compile(r"password|secret|identity ?key|privatekey|authorizationkey|vpn|apn", re.IGNORECASE)
 _SECRET_KEY: Final = re.compile(r"password|secret|^key\Z", re.IGNORECASE)
+_SECRET_NAME: Final = re.compile(r"password|secret|^(?:authorization)?key\Z", re.IGNORECASE)
 
 
-_TOKEN: Final = re.compile(r"id_?token|^emaid\Z", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"id_?(?:token|tag)|^emaid\Z", re.IGNORECASE)
 
-_MENTIONED: Final = ("token", "emaid", '"data"')
+_MENTIONED: Final = ("token", "idtag", "emaid", '"data"')
 """In lower case: searching for these is forty times as fast as for a pattern, which counts in long answers."""
 
 _USER: Final = re.compile(r'(://[^/@:\s"]+):[^/@\s"]+@')
@@ -74,12 +75,13 @@ def _hide(value: object) -> object:
     if not isinstance(value, dict):
         return value
     variable = value.get("variable")
-    named = variable.get("name") if isinstance(variable, dict) else None
-    secret = (
-        isinstance(named, str) and _SECRET_KEY.search(named) is not None
-    )  # SetVariables, GetVariables, NotifyReport
+    of_16 = "value" in value and isinstance(value.get("key"), str)  # ChangeConfiguration, and its answers
+    named = value["key"] if of_16 else variable.get("name") if isinstance(variable, dict) else None
+    secret = isinstance(named, str) and _SECRET_NAME.search(named) is not None  # SetVariables, NotifyReport and others
     return {
-        key: HIDDEN if _SECRET_KEY.search(key) or (secret and "value" in key.lower()) else _hide_in(each, secret=secret)
+        key: HIDDEN
+        if (_SECRET_KEY.search(key) and not of_16) or (secret and "value" in key.lower())
+        else _hide_in(each, secret=secret)
         for key, each in value.items()
     }
 

@@ -41,11 +41,15 @@ from v2g.ocpp.quirks import STRICT, StationQuirks, make_in_boot, quirks_of, read
 from v2g.ocpp.routes import SUBPROTOCOLS, Version, action_of
 from v2g.ocpp.rpc import RpcPeer
 from v2g.ocpp.times import format_time
+from v2g.ocpp.v16.messages import RemoteStartTransactionReq, RemoteStopTransactionReq
 from v2g.ocpp.v16.tolerance import read_softly
 from v2g.pki.profiles import Role as CertificateRole
 
 M = TypeVar("M", bound=Message)
 
+_STARTS_OR_STOPS: Final = (
+    RequestStartTransactionRequest, RequestStopTransactionRequest, RemoteStartTransactionReq, RemoteStopTransactionReq
+)  # fmt: skip
 _FRESH_S = 5.0  # validity of the handshake's data for the boot; later decisions are applied to the session
 SILENT_BEATS: Final = 3
 """Heartbeats after which a connected station that has sent nothing is asked whether it is alive."""
@@ -168,7 +172,7 @@ class StationSession:
         is rejected (B03.FR.03), starts and stops while it is pending (B02.FR.05).
         """
         if not self._accepted:
-            waits = isinstance(request, RequestStartTransactionRequest | RequestStopTransactionRequest)
+            waits = isinstance(request, _STARTS_OR_STOPS)
             pending = self._answered == "Pending" or self._admission.boot != "Accepted"
             if self._answered == "Rejected" or (waits and pending):
                 raise RefusedError(f"{self.station_id} is not accepted", reason="not_accepted", hint="admit it first")

@@ -1,6 +1,6 @@
 """Requests to stations: every action that OCPP lets a CSMS call, and outcomes that come later."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -16,8 +16,10 @@ from csms.requests import store as rows
 from csms.requests.rules import COMMANDS, permission_to_set
 from csms.stations import store as stations
 from v2g.errors import OcppError
+from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import SetVariablesRequest
-from v2g.ocpp.routes import known, request_type, response_type
+from v2g.ocpp.routes import DECLARED, Version, known, request_type, response_type
+from v2g.ocpp.v16.messages import ChangeConfigurationReq
 from v2g.ocpp.versions import read_payload
 
 
@@ -105,21 +107,46 @@ async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s:
         if await call.run(stations.find, station_id) is None:
             raise missing("station")
         raise conflict(f"{station_id} is not connected", "try again when it is back", code="not_connected")
-    if action not in known(version):
-        raise conflict(f"{station_id} uses OCPP {version}, which has no {action}", code="version")
-    try:
-        request = read_payload(body or b"{}", request_type(action), version)
-    except OcppError as error:
-        raise ApiError(400, f"payload: {error}", f"see {action}Request in /openapi.json", code=error.answer) from None
-    if isinstance(request, SetVariablesRequest):
-        call.require(permission_to_set(request.set_variable_data))
+    versions: tuple[Version, ...] = (version,)
+    if version == "2.0.1" and (row := await call.run(stations.find, station_id)) and row["protocol"] == "ocpp1.6":
+        versions = ("2.0.1", "1.6")
+    request = read_command(station_id, action, body or b"{}", versions)
+    match request:
+        case SetVariablesRequest(set_variable_data=data):
+            call.require(permission_to_set(data))
+        case ChangeConfigurationReq():
+            call.require(permission_to_set(raw_commands.variables_of(request)))
     return encode(await raw_commands.send(call.services, station_id, request, timeout_s))
+
+
+def read_command(station_id: str, action: str, body: bytes, versions: Sequence[Version]) -> Message:
+    """Return a request in the first of these versions in which it can be read. Raises ApiError."""
+    spoken = [each for each in versions if action in known(each)]
+    if not spoken:
+        raise conflict(f"{station_id} uses OCPP {versions[-1]}, which has no {action}", code="version")
+    for version in spoken:
+        try:
+            return read_payload(body, request_type(action, version), version)
+        except OcppError as error:
+            problem = error
+    hint = f"see {action}Request in /openapi.json" + "; or write it as in 2.0.1" * (len(spoken) > 1)
+    raise ApiError(400, f"payload: {problem}", hint, code=problem.answer)
 
 
 _TOKEN: Final = {"idToken": "04A1B2C3", "type": "ISO14443"}
 _EXAMPLES: Final[Mapping[str, Any]] = {
+    "GetDiagnostics": {"location": "https://files.example/logs"},
     "GetLog": {"logType": "SecurityLog", "requestId": 1, "log": {"remoteLocation": "https://files.example/logs"}},
     "RequestStartTransaction": {"idToken": _TOKEN, "remoteStartId": 1, "evseId": 1},
+    "SignedUpdateFirmware": {
+        "requestId": 1,
+        "firmware": {
+            "location": "https://files.example/image",
+            "retrieveDateTime": "2030-01-01T00:00:00Z",
+            "signingCertificate": "PEM",
+            "signature": "base64",
+        },
+    },
     "ReserveNow": {"id": 1, "expiryDateTime": "2030-01-01T00:00:00Z", "idToken": _TOKEN, "evseId": 1},
     "SetChargingProfile": {
         "evseId": 1,
@@ -150,10 +177,12 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
         },
     },
 }
-"""Actions whose minimal payload is valid only in 2.1; the others' examples follow from their schemas."""
+"""Actions whose minimal payload is valid only in 2.1, or not at all; the others' examples follow from their schemas."""
 
 
 def _command(action: str) -> Operation:
+    version: Version = "2.1" if action in DECLARED else "1.6"
+
     async def command(call: Call, parameters: Command, body: bytes) -> bytes:
         return await send(call, parameters.station_id, action, body, parameters.timeout_s)
 
@@ -161,10 +190,11 @@ def _command(action: str) -> Operation:
     return post(
         f"/stations/{{station_id}}/commands/{action}",
         COMMANDS[action],
-        about=f"Send {action} to a station and return its response unchanged.",
+        about=f"Send {action} to a station and return its response unchanged. A station of 1.6 takes it in the form of "
+        "1.6, too.",
         problems=(404, 501, 502, 504),
-        takes=Lazy(partial(request_type, action)),
-        answer=Lazy(partial(response_type, action)),
+        takes=Lazy(partial(request_type, action, version)),
+        answer=Lazy(partial(response_type, action, version)),
         body_required=False,
         example=_EXAMPLES.get(action),
         tag="commands",

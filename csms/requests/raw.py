@@ -31,16 +31,24 @@ from v2g.ocpp.messages.diagnostics import CustomerInformationRequest
 from v2g.ocpp.messages.monitoring import SetVariableMonitoringRequest
 from v2g.ocpp.messages.network_profile import SetNetworkProfileRequest
 from v2g.ocpp.messages.payment import NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse
-from v2g.ocpp.messages.provisioning import SetVariablesRequest
+from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest
 from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest
 from v2g.ocpp.messages.reservation import CancelReservationRequest, ReserveNowRequest
 from v2g.ocpp.messages.security import CertificateSignedRequest
 from v2g.ocpp.messages.smart_charging import UpdateDynamicScheduleRequest
 from v2g.ocpp.messages.tariff_cost import ChangeTransactionTariffRequest, ClearTariffsRequest, SetDefaultTariffRequest
-from v2g.ocpp.routes import action_of, response_type
+from v2g.ocpp.routes import action_of, answer_to, is_of_16
+from v2g.ocpp.v16.configuration import change_status, variable_of
+from v2g.ocpp.v16.messages import ChangeConfigurationConf, ChangeConfigurationReq
 
 _GREATEST: Final = 1_000_000_000
 """Greatest number that an operator may choose: the back end counts on from the greatest that there is."""
+
+
+_IN_2_0_1: Final = frozenset({
+    "ChangeAvailability", "ClearChargingProfile", "ReserveNow", "SendLocalList", "SetChargingProfile", "UpdateFirmware",
+})  # fmt: skip
+"""Actions of 1.6 that would change what is recorded here, and that stations of 1.6 take in the form of 2.0.1."""
 
 
 async def send(services: Services, station_id: str, request: Message, timeout_s: float) -> Message:
@@ -50,6 +58,10 @@ async def send(services: Services, station_id: str, request: Message, timeout_s:
     """
     await _check(services, station_id, request)
     match request:
+        case ChangeConfigurationReq():
+            wanted = SetVariablesRequest(set_variable_data=variables_of(request))
+            answer_2x = await device_model.send_variables(services, station_id, wanted, timeout_s)
+            return ChangeConfigurationConf(status=change_status(answer_2x.set_variable_result[0].attribute_status))
         case SetVariablesRequest():
             return await device_model.send_variables(services, station_id, request, timeout_s)
         case SetNetworkProfileRequest():
@@ -84,8 +96,8 @@ async def send(services: Services, station_id: str, request: Message, timeout_s:
         case NotifyWebPaymentStartedRequest(evse_id=evse_id, timeout=open_s):
             await payments.web_payment_started(services, station_id, evse_id, open_s, answer_s=timeout_s)
             return NotifyWebPaymentStartedResponse()
-    kind, request_id = response_type(action_of(request)), getattr(request, "request_id", None)
-    if not isinstance(request_id, int):
+    kind, request_id = answer_to(request), getattr(request, "request_id", None)
+    if not isinstance(request_id, int) or is_of_16(request):
         return await call(services, station_id, request, kind, timeout_s=timeout_s)
     _check_number("requestId", request_id, taken=await services.store.read(requests.find, request_id) is not None)
     await services.store.run(requests.open_numbered, station_id, request_id, request, services.clock.utc_ms())
@@ -96,6 +108,12 @@ async def send(services: Services, station_id: str, request: Message, timeout_s:
     return answer
 
 
+def variables_of(request: ChangeConfigurationReq) -> tuple[SetVariableData, ...]:
+    """Return the variable that a key of 1.6 is."""
+    component, variable = variable_of(request.key)
+    return (SetVariableData(component=component, variable=variable, attribute_value=request.value),)
+
+
 async def _check(services: Services, station_id: str, request: Message) -> None:
     """Raise RefusedError for a request that breaks a rule of the requests that the back end makes itself."""
     await SmartCharging(services).check_command(station_id, request)
@@ -103,6 +121,8 @@ async def _check(services: Services, station_id: str, request: Message) -> None:
         case SetVariablesRequest(set_variable_data=data):
             check_own_variables(data)
             await device_model.check_variables(services, station_id, data)
+        case ChangeConfigurationReq():
+            await device_model.check_variables(services, station_id, variables_of(request))
         case SetDERControlRequest():
             check_control(request)
         case SetVariableMonitoringRequest(set_monitoring_data=monitors):
@@ -117,6 +137,12 @@ async def _check(services: Services, station_id: str, request: Message) -> None:
                 )
         case DataTransferRequest(vendor_id=vendor_id):
             availability.check_vendor(vendor_id)
+    if is_of_16(request) and action_of(request) in _IN_2_0_1:
+        raise RefusedError(
+            f"the back end records {action_of(request)}, so it has to be in the form of OCPP 2.0.1",
+            reason="version",
+            hint="it is translated for the station; see /openapi.json",
+        )
 
 
 def _check_number(name: str, number: int, *, taken: bool) -> None:

@@ -13,7 +13,8 @@ _BY_PERMISSION: Final = {
     Permission.COMMAND_STATIONS: "ChangeAvailability CostUpdated DataTransfer "
     "GetBaseReport GetReport GetTransactionStatus GetVariables NotifyWebPaymentStarted RequestBatterySwap "
     "RequestStartTransaction RequestStopTransaction CancelReservation ReserveNow Reset SetVariables TriggerMessage "
-    "UnlockConnector GetLocalListVersion",
+    "UnlockConnector GetLocalListVersion ChangeConfiguration ExtendedTriggerMessage GetConfiguration "
+    "RemoteStartTransaction RemoteStopTransaction",
     Permission.ADMIT_STATIONS: "SetNetworkProfile",
     Permission.WRITE_TOKENS: "ClearCache SendLocalList",
     Permission.WRITE_TARIFFS: "ChangeTransactionTariff ClearTariffs GetTariffs SetDefaultTariff",
@@ -22,14 +23,15 @@ _BY_PERMISSION: Final = {
     "UsePriorityCharging",
     Permission.WRITE_MAINTENANCE: "AdjustPeriodicEventStream ClearDisplayMessage ClearVariableMonitoring "
     "CustomerInformation GetDisplayMessages GetLog GetMonitoringReport GetPeriodicEventStream PublishFirmware "
-    "SetDisplayMessage SetMonitoringBase SetMonitoringLevel SetVariableMonitoring UnpublishFirmware UpdateFirmware",
+    "SetDisplayMessage SetMonitoringBase SetMonitoringLevel SetVariableMonitoring UnpublishFirmware UpdateFirmware "
+    "GetDiagnostics SignedUpdateFirmware",
     Permission.WRITE_CERTIFICATES: "CertificateSigned DeleteCertificate GetInstalledCertificateIds InstallCertificate",
 }
 
 COMMANDS: Final[Mapping[str, Permission]] = MappingProxyType(
     dict(sorted((action, permission) for permission, actions in _BY_PERMISSION.items() for action in actions.split()))
 )
-"""Every action that a back end may call (of OCPP 2.0.1 and 2.1) -> the permission of its own route."""
+"""Every action that a back end may call (of OCPP 2.0.1, 2.1 and 1.6) -> the permission of its own route."""
 
 
 def unknown_action(action: str) -> tuple[str, str]:
@@ -41,6 +43,7 @@ RECORDS: Final[Mapping[str, str]] = MappingProxyType({
     "AdjustPeriodicEventStream": "rate of an event stream",
     "CancelReservation": "reservations",
     "CertificateSigned": "certificates of stations",
+    "ChangeConfiguration": "as SetVariables",
     "ChangeAvailability": "orders in and out of service",
     "ChangeTransactionTariff": "tariff of a transaction; refused unless a tariff here has these prices",
     "ClearChargingProfile": "charging profiles",

@@ -45,7 +45,8 @@ class CostAnnouncer:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._announced: dict[tuple[str, str], int] = {}
+        self._announced: dict[tuple[str, str], int | None] = {}
+        """Transaction -> the cost that was sent; None: its station shows none."""
 
     async def run(self) -> None:
         """Send costs at every interval, for ever."""
@@ -78,6 +79,8 @@ class CostAnnouncer:
         did not accept it."""
         services = self._services
         key = (station_id, transaction_id)
+        if self._announced.get(key, 0) is None:
+            return False
         known = await services.store.read(tariffs.cost, station_id, transaction_id)
         if known is not None and known["source"] == "station":
             return False  # the station calculates its cost
@@ -91,6 +94,8 @@ class CostAnnouncer:
         try:
             await services.connections.call(station_id, request)  # I02.FR.01
         except V2GError as error:
+            if isinstance(error, OcppError) and error.answer in _NOT_THERE:  # nor will the next one be shown
+                self._announced[key] = None
             data = {"transaction": transaction_id, "reason": str(error)[:200]}
             services.report("ocpp", "cost_update_failed", station_id, data)
             return False

@@ -19,6 +19,7 @@ from websockets.typing import Subprotocol
 
 from csms.accounts.rules import Role
 from csms.config import StationEntry, TokenEntry
+from csms.tokens.rules import Terms
 from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
 
@@ -34,6 +35,7 @@ class Station16(ocpp.v16.ChargePoint):  # type: ignore[misc]  # published withou
         super().__init__(*args, **kwargs)
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.frames: list[Any] = []
+        self.shows_prices = True
 
     async def route_message(self, raw_msg: str) -> None:
         self.frames.append(json.loads(raw_msg))
@@ -47,7 +49,8 @@ class Station16(ocpp.v16.ChargePoint):  # type: ignore[misc]  # published withou
     @on("DataTransfer")
     async def transfer(self, **said: Any) -> Any:
         self.asked.append(("DataTransfer", said))
-        return call_result.DataTransfer(status="UnknownVendorId")
+        known = said["vendor_id"] == "org.openchargealliance.costmsg" and self.shows_prices
+        return call_result.DataTransfer(status="Accepted" if known else "UnknownVendorId")
 
     @on("RemoteStartTransaction")
     async def remote_start(self, **said: Any) -> Any:
@@ -59,6 +62,11 @@ class Station16(ocpp.v16.ChargePoint):  # type: ignore[misc]  # published withou
         self.asked.append(("RemoteStopTransaction", said))
         return call_result.RemoteStopTransaction(status="Accepted")
 
+    @on("ChangeConfiguration")
+    async def change(self, **said: Any) -> Any:
+        self.asked.append(("ChangeConfiguration", said))
+        return call_result.ChangeConfiguration(status="Accepted")
+
     @on("Reset")
     async def reset(self, **said: Any) -> Any:
         self.asked.append(("Reset", said))
@@ -68,6 +76,7 @@ class Station16(ocpp.v16.ChargePoint):  # type: ignore[misc]  # published withou
     async def configuration(self, key: list[str] | None = None, **_: Any) -> Any:
         self.asked.append(("GetConfiguration", {"key": key}))
         known = {
+            "CustomDisplayCostAndPrice": (str(self.shows_prices).lower(), True),
             "NumberOfConnectors": ("2", True),
             "HeartbeatInterval": ("300", False),
             "ChargingScheduleAllowedChargingRateUnit": ("Current, Power", True),
@@ -187,6 +196,73 @@ async def test_a_start_by_the_operator_is_found_again_and_stopped(start: Start) 
         assert found["events"][0]["trigger"] == "RemoteStart"
         await api(csms, "POST", f"/transactions/{answer.transaction_id}/stop")
         assert await point.wait_for("RemoteStopTransaction") == {"transaction_id": answer.transaction_id}
+
+
+SENT: tuple[tuple[str, Any, Any], ...] = (
+    ("GetConfiguration", {"key": ["LightIntensity"]}, {"key": ["LightIntensity"]}),
+    ("ChangeConfiguration", {"key": "LightIntensity", "value": "9"}, {"key": "LightIntensity", "value": "9"}),
+    ("RemoteStopTransaction", {"transactionId": 5}, {"transaction_id": 5}),
+    ("Reset", {"type": "Soft"}, {"type": "Soft"}),
+    ("Reset", {"type": "Immediate"}, {"type": "Hard"}),
+)
+"""Actions with payloads of 1.6 and of 2.0.1, and what the station gets."""
+
+
+async def test_an_operator_sends_requests_of_1_6_by_name(start: Start) -> None:
+    async with start() as csms, station(csms) as point:
+        for action, payload, got in SENT:
+            answer = await api(csms, "POST", f"/stations/{STATION}/commands/{action}", payload)
+            assert point.asked[-1] == (action, got)
+            assert answer.get("status", "Accepted") == "Accepted"
+            assert ("configurationKey" in answer) == (action == "GetConfiguration")
+        (known,) = await api(csms, "GET", f"/stations/{STATION}/variables?component=OCPP16Ctrlr")
+        asked = len(point.asked)
+        for action, payload, problem in (
+            ("SetChargingProfile", {"connectorId": 1, "csChargingProfiles": {}}, "payload"),
+            ("ClearChargingProfile", {"id": 3}, "2.0.1"),
+            ("Reset", {"type": "Cold"}, "payload"),
+        ):
+            with pytest.raises(AssertionError, match=problem):
+                await api(csms, "POST", f"/stations/{STATION}/commands/{action}", payload)
+        with pytest.raises(AssertionError, match="password"):
+            await api(
+                csms,
+                "POST",
+                f"/stations/{STATION}/commands/ChangeConfiguration",
+                {"key": "AuthorizationKey", "value": "a"},
+            )
+    assert (known["variable"], known["value"]) == ("LightIntensity", "9")
+    assert len(point.asked) == asked
+
+
+async def test_costs_and_prices_are_shown_where_the_station_says_that_it_can(start: Start) -> None:
+    told = TokenEntry(id_token=CARD, type="ISO14443", terms=Terms(message="0.30 EUR/kWh"))
+    async with start(tokens=(told,)) as csms, station(csms) as point:
+        await point.call(call.Authorize(id_tag=CARD))
+        shown = await point.wait_for("DataTransfer")
+        begun = call.StartTransaction(connector_id=1, id_tag=CARD, meter_start=1000, timestamp=now())
+        number = (await point.call(begun)).transaction_id
+        cost = {"totalCost": 1.25, "transactionId": str(number)}
+        await api(csms, "POST", f"/stations/{STATION}/commands/CostUpdated", cost)
+        running = await point.wait_for("DataTransfer", 2)
+    assert (shown["message_id"], json.loads(shown["data"])) == (
+        "SetUserPrice",
+        {"idToken": CARD, "priceText": "0.30 EUR/kWh"},
+    )
+    data = json.loads(running["data"])
+    assert running["message_id"] == "RunningCost"
+    assert (data["transactionId"], data["meterValue"], data["cost"], data["state"]) == (number, 1000, 1.25, "Idle")
+
+
+async def test_a_station_that_shows_no_prices_is_asked_once(start: Start) -> None:
+    async with start() as csms, station(csms) as point:
+        point.shows_prices = False
+        begun = call.StartTransaction(connector_id=1, id_tag=EMAID, meter_start=1000, timestamp=now())
+        cost = {"totalCost": 1.25, "transactionId": str((await point.call(begun)).transaction_id)}
+        for _ in range(2):
+            with pytest.raises(AssertionError, match="shows no prices: its CustomDisplayCostAndPrice is not true"):
+                await api(csms, "POST", f"/stations/{STATION}/commands/CostUpdated", cost)
+    assert [name for name, _ in point.asked] == ["GetConfiguration"]
 
 
 async def test_a_grid_signal_is_a_profile_of_tenths_of_a_watt(start: Start) -> None:

@@ -115,6 +115,16 @@ def action_of(request: Message) -> str:
     return type(request).__name__.removesuffix("Request").removesuffix("Req")
 
 
+def is_of_16(request: Message) -> bool:
+    """Return whether a request is one of 1.6."""
+    return type(request).__name__.endswith("Req")
+
+
+def answer_to(request: Message) -> type[Message]:
+    """Return the class of the response to a request of any version."""
+    return response_type(action_of(request), "1.6" if is_of_16(request) else "2.1")
+
+
 def _message(action: str, suffix: str, version: Version) -> type[Message]:
     if version == "1.6":
         if action not in _KNOWN[version]:

@@ -244,9 +244,11 @@ def send(
 ) -> None:
     """Send a request to a station and print its answer.
 
-    The exit code is 3 if the station rejects the request.
+    A station of OCPP 1.6 takes actions of 2.0.1, which are translated, and those of 1.6 as they are. The exit code is 3
+    if the station rejects the request.
 
-    Example: `v2g csms send CS-V2G-0001 Reset '{"type": "OnIdle"}'`
+    Examples: `v2g csms send CS-V2G-0001 Reset '{"type": "OnIdle"}'`,
+    `v2g csms send CS-16 GetConfiguration '{"key": ["HeartbeatInterval"]}'`
     """
     try:
         body = json_.loads(payload)

@@ -19,8 +19,9 @@ from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g.ocpp.times import format_time
 
 STATELESS = frozenset({
-    "AFRRSignal", "ClearCache", "CostUpdated", "DeleteCertificate", "GetCompositeSchedule",
-    "GetInstalledCertificateIds",
+    "AFRRSignal", "ClearCache", "CostUpdated", "DeleteCertificate", "ExtendedTriggerMessage", "GetCompositeSchedule",
+    "GetConfiguration", "GetDiagnostics", "GetInstalledCertificateIds", "RemoteStartTransaction",
+    "RemoteStopTransaction", "SignedUpdateFirmware",
     "GetLocalListVersion", "GetPeriodicEventStream", "GetTariffs", "GetTransactionStatus", "InstallCertificate",
     "NotifyAllowedEnergyTransfer", "RequestStopTransaction", "Reset", "SetMonitoringLevel", "TriggerMessage",
     "UnlockConnector", "UnpublishFirmware", "UsePriorityCharging",

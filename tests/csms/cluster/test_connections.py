@@ -14,6 +14,7 @@ from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, 
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import Version
+from v2g.ocpp.v16.messages import ResetConf, ResetReq
 
 REQUEST = ChangeAvailabilityRequest(operational_status="Inoperative")
 RESPONSE = ChangeAvailabilityResponse(status="Rejected", status_info=StatusInfo(reason_code="NotNow"))
@@ -26,15 +27,15 @@ class StationLine:
         self.version: Version = "2.1"
         self.asked: list[tuple[Message, float | None]] = []
         self.closed: list[str] = []
-        self._answer = answer
+        self.answer = answer
 
     async def call(self, request: Message, response: type[Any], *, timeout: float | None = None) -> Any:
         self.asked.append((request, timeout))
-        if isinstance(self._answer, V2GError):
-            raise self._answer
-        if self._answer is None:
+        if isinstance(self.answer, V2GError):
+            raise self.answer
+        if self.answer is None:
             await asyncio.Event().wait()
-        return self._answer
+        return self.answer
 
     async def close(self, reason: str = "") -> None:
         self.closed.append(reason)
@@ -74,6 +75,10 @@ async def test_a_station_answers_whichever_node_asks(nodes: Nodes) -> None:
     assert line.asked == [(REQUEST, None), (REQUEST, 7.0)]
     assert nodes.a.connected() == nodes.b.connected() == nodes.b.connected_here() == {"CS-1"}
     assert nodes.a.connected_here() == frozenset()
+    raw = ResetReq(type="Soft")
+    line.answer = ResetConf(status="Accepted")
+    assert await nodes.a.call("CS-1", raw) == line.answer
+    assert line.asked[-1] == (raw, 1.0)
 
 
 @pytest.mark.parametrize(

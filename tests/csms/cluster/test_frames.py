@@ -22,6 +22,8 @@ PASSWORD = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicA
         {"connectionData": {"basicAuthPassword": SECRET, "ocppCsmsUrl": "wss://x"}},
         {"connectionData": {"apn": {"apn": "internet", "apnPassword": SECRET}}},
         {"connectionData": {"vpn": {"server": "x", "password": SECRET, "key": SECRET, "type": "IKEv2"}}},
+        {"key": "AuthorizationKey", "value": SECRET},
+        {"configurationKey": [{"key": "AuthorizationKey", "readonly": False, "value": SECRET}]},
     ],
 )
 def test_secrets_are_hidden(payload: dict[str, Any]) -> None:
@@ -50,6 +52,8 @@ def test_tokens_are_hidden_wherever_they_stand() -> None:
     frame = json.dumps([2, "1", "X", {"idToken": token, "list": [{"groupIdToken": token}]}])
     assert "04A1" not in without_tokens(frame)
     assert json.loads(without_tokens(frame))[3]["list"][0]["groupIdToken"]["type"] == "Central"
+    assert "04A1" not in without_tokens('[3,"1",{"idTagInfo":{"status":"Accepted","parentIdTag":"04A1"}}]')
+    assert "04A1" not in without_tokens('[2,"1","Authorize",{"idTag":"04A1"}]')
     assert without_tokens('[2, "1",  "Heartbeat", {} ]') == '[2, "1",  "Heartbeat", {} ]'
     assert "04A1" not in without_tokens('{"idToken": "04A1')
 

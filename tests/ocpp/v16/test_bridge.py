@@ -29,7 +29,7 @@ from v2g.ocpp.routes import action_of, known, response_type
 from v2g.ocpp.v16 import from_station, to_station
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import FROM_STATION, TO_STATION, Bridge, Numbered, NumberOf, OngoingAt, Steps, TransactionOf
-from v2g.ocpp.v16.configuration import key_of, variable_of
+from v2g.ocpp.v16.configuration import key_of, value_in_2x, value_in_16, variable_of
 from v2g.ocpp.v16.tolerance import read_softly
 from v2g.ocpp.versions import read_payload, write_payload
 
@@ -108,6 +108,29 @@ def test_whatever_a_station_sends_is_valid_in_2_0_1_and_its_answer_in_1_6(kind: 
         validator(name, "2.0.1").validate(msgspec.json.decode(write_payload(step, "2.0.1")))
     answered = msgspec.json.decode(write_payload(run.result, "1.6"))
     validator(f"{action_of(request)}Response", "1.6").validate(answered)
+
+
+def test_the_cost_of_a_transaction_is_shown_after_the_answer_to_its_stop() -> None:
+    bridge = Bridge(NOW_MS)
+    stop = v16.StopTransactionReq(transaction_id=7, meter_stop=5, timestamp=AT)
+    Run(bridge.upward(stop, NOW_MS), in_turn(TransactionEventResponse(total_cost=1.5)))
+    (shown,) = bridge.after
+    known = v16.ConfigurationKey(key="customdisplaycostandprice", readonly=True, value=" True")
+    run = Run(
+        shown, in_turn(v16.GetConfigurationConf(configuration_key=(known,)), v16.DataTransferConf(status="Accepted"))
+    )
+    transfer = run.asked[1]
+    assert isinstance(transfer, v16.DataTransferReq)
+    assert (transfer.vendor_id, transfer.message_id) == ("org.openchargealliance.costmsg", "FinalCost")
+    assert msgspec.json.decode(transfer.data or "") == {"transactionId": 7, "cost": 1.5, "priceText": "1.50"}
+
+
+@pytest.mark.parametrize(
+    ("station", "back_end"), [('{"priceText":"0.30 EUR"}', "0.30 EUR"), ("free", "free"), ('{"x":1}', '{"x":1}')]
+)
+def test_a_default_price_is_a_text_in_2_x(station: str, back_end: str) -> None:
+    assert value_in_2x("DefaultPrice", station) == back_end
+    assert value_in_2x("DefaultPrice", value_in_16("DefaultPrice", back_end)) == back_end
 
 
 @together("kind", sorted(TO_STATION, key=lambda each: each.__name__), ids=lambda each: each.__name__)

@@ -10,7 +10,7 @@ from v2g.io.websocket.client import OcppSocket
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.routes import Version, action_of
+from v2g.ocpp.routes import Version, action_of, is_of_16
 from v2g.ocpp.rpc import RpcPeer
 from v2g.ocpp.v16 import to_station as _to_station  # noqa: F401 - registers its translations
 from v2g.ocpp.v16.bridge import FROM_STATION, Bridge, Numbered, Question, Steps
@@ -69,12 +69,14 @@ class BridgedConnection:
         return self._connection.received_at
 
     async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
-        """Send a request, as the requests of 1.6 that it takes: see RpcConnection. Raises OcppError (`NotSupported`)
-        for what 1.6 has not."""
+        """Send a request of 2.0.1, as the requests of 1.6 that it takes, or one of 1.6 as it is: see RpcConnection.
+        Raises OcppError (`NotSupported`) for what 1.6 has not."""
 
         async def ask(step: Message) -> Message:
             return await self._connection.call(step, Message, timeout=timeout)
 
+        if is_of_16(request):
+            return await self._connection.call(request, response, timeout=timeout)
         answer = await self._run(self._bridge.downward(request, self._clock.utc_ms()), ask)
         while self._bridge.reports:
             spawn(self._report(self._bridge.reports.pop(0)))
@@ -86,6 +88,17 @@ class BridgedConnection:
             await self._handle(action_of(request), request)
         except V2GError as error:
             self._observe(Observe("ocpp", "report_refused", {"reason": str(error)[:200]}))
+
+    async def _follow(self, steps: Steps[Any]) -> None:
+        """Ask the station what follows its request, once that is answered."""
+
+        async def ask(step: Message) -> Message:
+            return await self._connection.call(step, Message)
+
+        try:
+            await self._run(steps, ask)
+        except V2GError as error:
+            self._observe(Observe("ocpp", "price_not_shown", {"reason": str(error)[:200]}))
 
     async def _run(self, steps: Steps[Any], ask: Callable[[Message], Awaitable[Message]]) -> Message:
         """Carry out a translation: send what it yields, and pass it the answers."""
@@ -110,7 +123,10 @@ class BridgedConnection:
             return await self._handle(action_of(step), step)
 
         try:
-            return await self._run(self._bridge.upward(request, self._clock.utc_ms()), ask)
+            answered = await self._run(self._bridge.upward(request, self._clock.utc_ms()), ask)
+            while self._bridge.after:
+                spawn(self._follow(self._bridge.after.pop(0)))
+            return answered
         except OcppError as error:
             answer = None if error.answer == "SecurityError" else await self._answer_anyway(request)
             if answer is None:

@@ -43,6 +43,8 @@ class Numbered(msgspec.Struct, kw_only=True):
     next_seq: int = 0
     active: bool = True
     charging_state: ChargingState = "EVConnected"
+    import_wh: int | None = None
+    """The last register of this connection, Wh."""
     latest: bytes = b""
     """The last message with values, which stations repeat."""
 
@@ -122,6 +124,10 @@ class Bridge:
         self.firmware_request: int | None = None
         self.reports: Final[list[NotifyReportRequest]] = []
         """Reports that follow the answer to a request for them."""
+        self.after: Final[list[Steps[Message]]] = []
+        """What the station is asked once its request is answered."""
+        self.shows_prices: bool | None = None
+        """Whether the station says that it shows prices, None before it was asked."""
         self.lacks: Final[set[str]] = set()
         """Actions of the security whitepaper that the station has not."""
 
@@ -153,6 +159,15 @@ class Bridge:
         """Return whether something happened before this connection."""
         return parse_time(at) < self.connected_ms
 
+    def find(self, number: int | None) -> Steps[Numbered | None]:
+        """Find a transaction by its number."""
+        if number is None or number <= 0:
+            return None
+        if number not in self.transactions:
+            found: Numbered | None = yield TransactionOf(number)
+            return None if found is None else self.remember(found)
+        return self.transactions[number]
+
     def ongoing(self, connector_id: int) -> Steps[Numbered | None]:
         """Find the last transaction that runs at a connector, which may have begun before this connection."""
         known = self.transactions.values()
@@ -183,6 +198,12 @@ class Bridge:
             )
         self.types[token.id_token.casefold()] = token.type
         return token.id_token
+
+
+def number_in(transaction_id: str) -> int | None:
+    """Return the number of a transaction; one that began again after a boot has more behind it."""
+    text = transaction_id.split("#", 1)[0]
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= len("2147483647") else None
 
 
 LONGEST_ID_TAG: Final = 20

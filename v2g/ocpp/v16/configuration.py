@@ -6,9 +6,12 @@ A key without such a variable is one of the component OCPP16Ctrlr, with its own 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+import msgspec
+
+from v2g import typed_json
 from v2g.ocpp.messages.base import EVSE, Component, Variable
 from v2g.ocpp.messages.provisioning import ReportData, VariableAttribute, VariableCharacteristics
-from v2g.ocpp.v16.messages import ConfigurationKey
+from v2g.ocpp.v16.messages import ConfigurationKey, ConfigurationStatus
 
 OTHER: Final = "OCPP16Ctrlr"
 
@@ -30,7 +33,9 @@ ClockAlignedDataInterval AlignedDataCtrlr.Interval
 ConnectionTimeOut TxCtrlr.EVConnectionTimeOut
 ConnectorSwitch3to1PhaseSupported SmartChargingCtrlr.Phases3to1
 ContractValidationOffline ISO15118Ctrlr.ContractValidationOffline
+CustomDisplayCostAndPrice TariffCostCtrlr.Available.Cost
 CpoName SecurityCtrlr.OrganizationName
+DefaultPrice TariffCostCtrlr.TariffFallbackMessage
 GetConfigurationMaxKeys DeviceDataCtrlr.ItemsPerMessage.GetVariables
 HeartbeatInterval OCPPCommCtrlr.HeartbeatInterval
 ISO15118PnCEnabled ISO15118Ctrlr.PnCEnabled
@@ -62,7 +67,7 @@ _VARIABLES: Final[Mapping[str, str]] = dict(line.split() for line in _TABLE.spli
 
 _KEYS: Final = {place.casefold(): key for key, place in _VARIABLES.items()}
 WRITE_ONLY: Final = "authorizationkey"
-_UNITS: Final = {"current": "A", "power": "W", "a": "A", "w": "W"}
+_UNITS: Final = {"c": "A", "a": "A", "p": "W", "w": "W"}
 MOST_CONNECTORS: Final = 100
 
 
@@ -84,11 +89,36 @@ def variable_of(key: str) -> tuple[Component, Variable]:
 
 
 def value_in_2x(key: str, value: str) -> str:
-    """Return a value as 2.x writes it: units of rates are A and W there, in the station's order."""
-    if key.casefold() != "chargingscheduleallowedchargingrateunit":
+    """Return a value as 2.x writes it: units of rates are A and W there, in the station's order, a price is a text."""
+    match key.casefold():
+        case "defaultprice":
+            try:
+                return typed_json.decode(value, _Price).price_text
+            except (msgspec.DecodeError, RecursionError):
+                return value
+        case "chargingscheduleallowedchargingrateunit":  # some write Power, Watt or W, or blanks between them
+            units = (_UNITS.get(each.strip()[:1].casefold()) for each in value.split(","))
+            return ",".join(dict.fromkeys(filter(None, units))) or value
+    return value
+
+
+def value_in_16(key: str, value: str) -> str:
+    """Return a value as 1.6 writes it."""
+    if key.casefold() != "defaultprice" or value.lstrip().startswith("{"):
         return value
-    words = (each.strip().casefold() for each in value.split(","))
-    return ",".join(dict.fromkeys(_UNITS[each] for each in words if each in _UNITS)) or value
+    return msgspec.json.encode(_Price(value)).decode()
+
+
+def change_status(status: str) -> ConfigurationStatus:
+    """Return the status of a changed variable as that of its key."""
+    match status:
+        case "Accepted" | "Rejected" | "RebootRequired":
+            return status
+    return "NotSupported"
+
+
+class _Price(msgspec.Struct, frozen=True, rename="camel"):
+    price_text: str
 
 
 def report(keys: tuple[ConfigurationKey, ...]) -> Iterator[ReportData]:

@@ -38,11 +38,11 @@ from v2g.ocpp.v16.bridge import (
     NumberOf,
     OngoingAt,
     Steps,
-    TransactionOf,
     from_station,
     id_tag_info,
 )
-from v2g.ocpp.v16.readings import meter_values, register
+from v2g.ocpp.v16.prices import show_cost, show_price
+from v2g.ocpp.v16.readings import last_register, meter_values, register
 from v2g.ocpp.versions import read_payload, write_payload
 
 PLUG_AND_CHARGE: Final = "org.openchargealliance.iso15118pnc"
@@ -118,6 +118,7 @@ def heartbeat(bridge: Bridge, request: v16.HeartbeatReq) -> Steps[v16.HeartbeatC
 def authorize(bridge: Bridge, request: v16.AuthorizeReq) -> Steps[v16.AuthorizeConf]:
     """Ask for an idTag."""
     answer: AuthorizeResponse = yield AuthorizeRequest(id_token=(yield from bridge.token(request.id_tag)))
+    show_price(bridge, request.id_tag, answer.id_token_info)
     return v16.AuthorizeConf(id_tag_info=id_tag_info(answer.id_token_info))
 
 
@@ -158,7 +159,9 @@ def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps
         reservation_id=None if (reserved := request.reservation_id) is None or reserved < 0 else reserved,
         transaction_info=info if remote is None else replace(info, remote_start_id=remote.remote_start_id),
     )
-    answer: TransactionEventResponse = yield from _tell(found, event)
+    answer: TransactionEventResponse = yield from _tell(bridge, found, event)
+    if remote is not None:  # it came without Authorize
+        show_price(bridge, request.id_tag, answer.id_token_info)
     return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(answer.id_token_info))
 
 
@@ -177,23 +180,14 @@ def _event(
     )
 
 
-def _tell(found: Numbered, event: TransactionEventRequest) -> Steps[TransactionEventResponse]:
+def _tell(bridge: Bridge, found: Numbered, event: TransactionEventRequest) -> Steps[TransactionEventResponse]:
     """Send an event; one that is refused leaves its number to the next."""
     answer: TransactionEventResponse = yield event
     found.next_seq += 1
+    found.active = event.event_type != "Ended"
+    found.import_wh = last_register(event.meter_value, found.import_wh)
+    show_cost(bridge, found, answer)
     return answer
-
-
-def _find(bridge: Bridge, number: int | None) -> Steps[Numbered | None]:
-    """Find a transaction by its number."""
-    if number is None or number <= 0:
-        return None
-    if number not in bridge.transactions:
-        found: Numbered | None = yield TransactionOf(number)
-        if found is None:
-            return None
-        return bridge.remember(found)
-    return bridge.transactions[number]
 
 
 @from_station
@@ -201,7 +195,7 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
     """End a transaction. One that is named 0 or -1, as some stations do that began it offline, is the only one that ran
     at its time; where that is not so, it becomes one of its own, whose beginning is missing."""
     at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
-    found: Numbered | None = yield from _find(bridge, request.transaction_id)
+    found: Numbered | None = yield from bridge.find(request.transaction_id)
     if found is None and request.transaction_id <= 0:
         ongoing: tuple[Numbered, ...] = yield OngoingAt(parse_time(at))
         if len(ongoing) == 1:
@@ -224,8 +218,7 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
         id_token=token,
         transaction_info=replace(event.transaction_info, charging_state="EVConnected", stopped_reason=reason),
     )
-    answer: TransactionEventResponse = yield from _tell(ends, event)
-    ends.active = False
+    answer: TransactionEventResponse = yield from _tell(bridge, ends, event)
     info = answer.id_token_info
     return v16.StopTransactionConf(id_tag_info=id_tag_info(info) if info is not None and token is not None else None)
 
@@ -245,7 +238,7 @@ def _each_once(values: tuple[MeterValue, ...]) -> tuple[MeterValue, ...]:
 def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.MeterValuesConf]:
     """Report values: of a transaction that runs, else of the connector."""
     values = tuple(_at_a_time(bridge, each) for each in meter_values(request.meter_value))
-    found: Numbered | None = yield from _find(bridge, request.transaction_id)
+    found: Numbered | None = yield from bridge.find(request.transaction_id)
     if found is None and request.transaction_id is not None and request.transaction_id <= 0:
         found = yield from bridge.ongoing(request.connector_id)
     said = msgspec.json.encode(request.meter_value)
@@ -257,7 +250,7 @@ def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.Mete
     clock = any(sample.context == "Sample.Clock" for each in values for sample in each.sampled_value)
     trigger: TriggerReason = "MeterValueClock" if clock else "MeterValuePeriodic"
     event = replace(_event(bridge, found, "Updated", trigger, values[-1].timestamp), meter_value=values)
-    yield from _tell(found, event)
+    yield from _tell(bridge, found, event)
     found.latest = said
     return v16.MeterValuesConf()
 
@@ -282,7 +275,7 @@ def report_status(bridge: Bridge, request: v16.StatusNotificationReq) -> Steps[v
         found = None if state is None else (yield from bridge.ongoing(request.connector_id))
         if found is not None and found.next_seq and state is not None and state != found.charging_state:
             found.charging_state = state
-            yield from _tell(found, _event(bridge, found, "Updated", "ChargingStateChanged", at))
+            yield from _tell(bridge, found, _event(bridge, found, "Updated", "ChargingStateChanged", at))
     if request.error_code != "NoError" or request.connector_id == 0:
         evse = EVSE(id=request.connector_id, connector_id=1) if request.connector_id > 0 else None
         broken = request.error_code != "NoError"

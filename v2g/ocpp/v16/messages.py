@@ -286,10 +286,13 @@ class ChangeConfigurationReq(Message, frozen=True, kw_only=True):
     value: String500
 
 
+ConfigurationStatus = Literal["Accepted", "Rejected", "RebootRequired", "NotSupported"]
+
+
 class ChangeConfigurationConf(Message, frozen=True, kw_only=True):
     """Answer to ChangeConfiguration."""
 
-    status: Literal["Accepted", "Rejected", "RebootRequired", "NotSupported"]
+    status: ConfigurationStatus
 
 
 class ClearCacheReq(Message, frozen=True, kw_only=True):

@@ -34,6 +34,16 @@ def register(wh: int, at: str, context: ReadingContext) -> MeterValue:
     return MeterValue(timestamp=at, sampled_value=(SampledValue(value=float(wh), measurand=IMPORT, context=context),))
 
 
+def last_register(values: Iterable[MeterValue], before: int | None) -> int | None:
+    """Return the import register in the last of these values, Wh, `before` where there is none."""
+    for value in values:
+        for each in value.sampled_value:
+            if (each.measurand or IMPORT) == IMPORT and each.phase is None:
+                kilo = each.unit_of_measure is not None and each.unit_of_measure.unit == "kWh"
+                before = round(each.value * (1000 if kilo else 1))
+    return before
+
+
 def meter_values(values: Iterable[MeterValue16 | TransactionData]) -> tuple[MeterValue, ...]:
     """Return what of these values 2.x has; an element of which nothing is left is left out."""
     found = (MeterValue(timestamp=each.timestamp, sampled_value=_samples(each.sampled_value)) for each in values)

@@ -76,8 +76,8 @@ from v2g.ocpp.messages.smart_charging import (
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Answer, Bridge, Remote, Steps, id_tag_info, to_station
-from v2g.ocpp.v16.configuration import WRITE_ONLY, key_of, report, value_in_2x
+from v2g.ocpp.v16.bridge import Answer, Bridge, Remote, Steps, id_tag_info, number_in, to_station
+from v2g.ocpp.v16.configuration import WRITE_ONLY, key_of, report, value_in_2x, value_in_16
 from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
 from v2g.ocpp.versions import read_payload, write_payload
 
@@ -140,17 +140,11 @@ def start(bridge: Bridge, request: RequestStartTransactionRequest) -> Steps[Requ
 @to_station
 def stop(bridge: Bridge, request: RequestStopTransactionRequest) -> Steps[RequestStopTransactionResponse]:
     """Stop a transaction."""
-    number = _number(request.transaction_id)
+    number = number_in(request.transaction_id)
     if number is None:
         return RequestStopTransactionResponse(status="Rejected", status_info=_because("no transaction of 1.6"))
     answer: v16.RemoteStopTransactionConf = yield v16.RemoteStopTransactionReq(transaction_id=number)
     return RequestStopTransactionResponse(status=answer.status)
-
-
-def _number(transaction_id: str) -> int | None:
-    """Return the number of a transaction; one that began again after a boot has more behind it."""
-    text = transaction_id.split("#", 1)[0]
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= len("2147483647") else None
 
 
 @to_station
@@ -277,7 +271,7 @@ def _profile(profile: ChargingProfile) -> v16.ChargingProfile16:
         )
     return v16.ChargingProfile16(
         charging_profile_id=profile.id,
-        transaction_id=None if profile.transaction_id is None else _number(profile.transaction_id),
+        transaction_id=None if profile.transaction_id is None else number_in(profile.transaction_id),
         stack_level=profile.stack_level,
         charging_profile_purpose=purpose,
         charging_profile_kind=profile.charging_profile_kind,
@@ -410,7 +404,7 @@ def _write(wanted: SetVariableData) -> Steps[SetVariableResult]:
         )
     if key is None:
         return result
-    value = wanted.attribute_value
+    value = value_in_16(key, wanted.attribute_value)
     answer: v16.ChangeConfigurationConf = yield v16.ChangeConfigurationReq(key=key, value=value)
     if answer.status == "Rejected" and key.casefold() == WRITE_ONLY and len(value) <= _LONGEST_KEY:
         # before edition 3 of the whitepaper a password is hexadecimal digits; the header then carries what was set here
