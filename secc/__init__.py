@@ -1,4 +1,4 @@
-"""The charger, `v2g charger`: one process with one or several EVSEs and an OCPP station.
+"""The charger, `v2g secc`: one process with one or several EVSEs and an OCPP station.
 
 Which edition serves a vehicle: the vehicle's priorities among `editions.py`: `session/edition.py`, by
 `v2g/iso15118/select.py`.

@@ -1,6 +1,7 @@
 """What is booked: each complete journal and ended transaction is judged, and what does not fit is held for a person.
 
 Called when journals are complete and transactions end; books, reports and payments count only what it lets pass.
-Whether a session is booked, waits or goes into quarantine: `rules.py`, with what `store.py` finds; whether a
-transaction's amounts are plausible: `plausibility.py`.
+Whether a journal is booked, waits or goes into quarantine: `rules.py`, with what `store.py` finds; whether a
+transaction's amounts are plausible: `plausibility.py`; whether it is held: `held.py`, by what contradicts it in
+`facts.py`, the ledger of registers, times and places.
 """

@@ -1,4 +1,4 @@
-"""Whether a session may be booked: its journal against what this back end itself has seen, sent and accepted.
+"""Whether a journal may be booked: it is held against what this back end itself has seen, sent and accepted.
 
 A station's word is not enough. A journal whose evidence has not arrived yet waits; one that contradicts the evidence is
 put into quarantine, until an operator decides.

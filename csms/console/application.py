@@ -32,7 +32,7 @@ from csms.http.backend import Backend
 from csms.http.operations import declared
 from csms.http.pipeline import Answer, HttpRequest, RequestPipeline
 from csms.http.problems import ApiError, describe
-from csms.http.site_limits import refusal
+from csms.http.site_access import refusal
 from csms.settlements.pages import read_files
 from v2g.look import LOOK
 from v2g.observe import Observe, Scalar

@@ -25,7 +25,7 @@ from csms.http.call import AuditContext, Call, encode
 from csms.http.operations import Download, Method, Operation, Page, Reply
 from csms.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, audited, may_see_tokens
 from csms.http.problems import ApiError, describe, details
-from csms.http.site_limits import carry_out, may_ask, refusal
+from csms.http.site_access import carry_out, may_ask, refusal
 from csms.ocpp.base import Services
 from v2g import typed_json
 

@@ -2,5 +2,5 @@
 
 `operations` declares routes, `pipeline` handles every request, `server` listens; operations are in the `api` of each
 feature. Only `server` is imported when a back end starts: Litestar and the features' APIs come after it listens.
-What a role that is limited to sites sees: `site_limits.py`.
+What a role that is limited to sites sees: `site_access.py`.
 """

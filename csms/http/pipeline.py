@@ -29,7 +29,7 @@ from csms.http.backend import Backend
 from csms.http.call import AuditContext, Call, encode, etag, matches, part
 from csms.http.operations import Download, Operation, Page, Reply
 from csms.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
-from csms.http.site_limits import carry_out, may_ask, refusal
+from csms.http.site_access import carry_out, may_ask, refusal
 from csms.requests.rules import unknown_action
 from v2g import typed_json
 from v2g.observe import Observe, Scalar

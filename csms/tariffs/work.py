@@ -13,8 +13,8 @@ from csms.ocpp.base import HandlerContext, Services
 from csms.ocpp.handlers import answers
 from csms.smart_charging.work import SmartCharging
 from csms.tariffs import store as tariffs
-from csms.tariffs.rules import vat_number_fits
 from csms.tariffs.store import Scope
+from csms.tariffs.vat_numbers import vat_number_fits
 from csms.tokens.rules import normalise
 from csms.transactions import store as transactions
 from csms.transactions.rules import Transaction

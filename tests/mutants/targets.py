@@ -66,7 +66,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "follower": Target("v2g/io/ota/follower.py", ("tests/io/ota/test_follower.py",)),
     "unreadable": Target("v2g/io/ota/unreadable.py", ("tests/io/ota/test_unreadable.py",)),
-    "site_limits": Target("csms/http/site_limits.py", ("tests/csms/api/test_site_rules.py",)),
+    "site_access": Target("csms/http/site_access.py", ("tests/csms/api/test_site_access.py",)),
     "passkeys": Target("csms/accounts/passkeys.py", ("tests/csms/console/test_passkeys.py",)),
     "users": Target(
         "csms/accounts/work.py",
@@ -291,7 +291,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "qr_payment": Target("csms/payments/rules.py", ("tests/csms/payments/test_qr_payment.py",)),
     "alerts": Target("csms/alerts/rules.py", ("tests/csms/alerts/test_alerts.py",)),
     "alert_rules": Target("csms/alerts/rules.py", ("tests/csms/alerts/test_alert_rules.py",)),
-    "vat": Target("csms/tariffs/rules.py", ("tests/csms/tariffs/test_vat.py",)),
+    "vat": Target("csms/tariffs/vat_numbers.py", ("tests/csms/tariffs/test_vat_numbers.py",)),
     "authorization": Target(
         "v2g/energy/settlement/authorization.py", ("tests/energy/settlement/test_authorization.py",)
     ),
@@ -425,7 +425,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_resolution_mwh: 6 -> 7": "without an exponent nothing is read",
         "_resolution_mwh: 6 -> 0": "without an exponent nothing is read",
     },
-    "site_limits": {"_read: return answer -> return None": "neither says whose it is"},
+    "site_access": {"_read: return answer -> return None": "neither says whose it is"},
     "users": {
         "module: 2 -> 3": "a limit as good as the next",
         "module: 64 -> 65": "a limit as good as the next",

@@ -1,1 +1,4 @@
-"""`v2g csms`: runs and administers the back end."""
+"""`v2g csms`: runs and administers the back end.
+
+Another command: `add(...)` in `declared.py`, then `make docs`.
+"""

@@ -1,4 +1,4 @@
-"""Cases for chargers, derived from the sequence charts, the performance times and the response codes.
+"""Cases for chargers of ISO 15118-20, derived from the sequence charts, the performance times and the response codes.
 
 Cases about the content of requests are in `secc_contents`, those before a session in `secc_probes`, those about
 unrequested power in `secc_safety`.

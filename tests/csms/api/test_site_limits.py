@@ -19,7 +19,7 @@ from csms.accounts.rules import Permission, Role
 from csms.console.application import ROUTES, application
 from csms.http.operations import Operation
 from csms.http.routes import OPERATIONS
-from csms.http.site_limits import rule_of
+from csms.http.site_access import rule_of
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import running_backend

@@ -1,4 +1,4 @@
-"""Open Charge Metering Format 1.2: one signed data set for each direction of a session.
+"""Writes and verifies Open Charge Metering Format 1.2: one signed data set for each direction of a session.
 
 `OCMF|<payload>|<signature>`, both parts JSON; ECDSA over SHA-256 of the payload's exact bytes, DER in hex. OBIS codes
 refer to the grid connection: `1-0:1.8.0` is energy taken from the grid (import), `1-0:2.8.0` energy fed back (export).

@@ -1,5 +1,5 @@
 """ISO 15118-20: messages, sequence charts, timing, services, prices, contract certificates.
 
-Which request is allowed in which state: `charts.py`, read by `v2g/iso15118/engine/sequence.py`; which contract a
-vehicle receives: `provisioning.py`.
+Which request is allowed in which state: `charts.py`, read by `v2g/iso15118/engine/sequence.py`; how long each side
+waits: `timing.py`; which contract a vehicle receives: `provisioning.py`.
 """

@@ -1,1 +1,4 @@
-"""OCPP 1.6: its messages, and the bridge that translates between a station of 1.6 and a back end of 2.0.1."""
+"""OCPP 1.6: its messages, and the bridge that translates between a station of 1.6 and a back end of 2.0.1.
+
+What a station says: `from_station.py`; what it is told: `to_station.py`; its keys: `configuration.py`.
+"""

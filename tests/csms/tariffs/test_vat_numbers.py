@@ -2,7 +2,7 @@
 
 import pytest
 
-from csms.tariffs.rules import vat_number_fits
+from csms.tariffs.vat_numbers import vat_number_fits
 
 NUMBERS = [
     "ATU12345678", "BE0123456789", "BE1123456789", "BG123456789", "BG1234567890", "CHE123456789",

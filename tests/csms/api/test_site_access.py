@@ -10,7 +10,7 @@ from csms.accounts.rules import Permission, Principal, Role, Sites
 from csms.http.call import Call
 from csms.http.operations import Operation, Page, Reply, delete, get, post, put
 from csms.http.problems import ApiError
-from csms.http.site_limits import carry_out, is_seen, may_ask, refusal, rule_of
+from csms.http.site_access import carry_out, is_seen, may_ask, refusal, rule_of
 from csms.sites.rules import Site
 
 SITES = Sites(frozenset({"north"}), frozenset({"CS-NORTH"}))
