@@ -1,5 +1,5 @@
 """What all blocks share: device model, layout, variables, local time.
 
-A variable: `variables.py`; one for each EVSE or connector, of parts of any hardware, or that only some stations have:
+A variable: `variables.txt`; one for each EVSE or connector, of parts of any hardware, or that only some stations have:
 `layout.py`; later values: `kernel.put` in a block.
 """

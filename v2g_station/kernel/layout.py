@@ -1,7 +1,8 @@
 """What a station consists of, and the standard variables that this implies (part 2, appendices 3)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from importlib.resources import files
 from typing import Final, cast, get_args
 
 import msgspec
@@ -9,7 +10,6 @@ import msgspec
 from v2g.ocpp.messages.base import EVSE, OperationMode
 from v2g.ocpp.messages.provisioning import AttributeType, DataType, Mutability
 from v2g.ocpp.routes import Version
-from v2g_station.kernel.variables import DECLARED, WORDS
 
 # -- Hardware that a station may have, and the variables of any hardware component (part 2, appendices 3)
 
@@ -25,191 +25,6 @@ PowerContactor RCD RCDRecloser RealTimeClock ShockSensor SpacesCountSignage Swit
 TiltSensor TokenReader UpstreamProtectionTrigger UIInput VehicleIdSensor
 """
 """Physical components, which may have any of the generic variables."""
-
-GENERIC: Final = """
-ACCurrent decimal A -
-Active boolean - -
-ACVoltage decimal V -
-AllowReset boolean - -
-Angle decimal Deg -
-Attempts integer - -
-Available boolean - -
-Certificate string - -
-Color string - -
-Complete boolean - -
-ConnectedTime decimal s -
-Count integer - -
-CurrentImbalance decimal Percent -
-DataText string - -
-DateTime dateTime - -
-DCCurrent decimal A -
-DCVoltage decimal V -
-ECVariant string - -
-Enabled boolean - -
-Energy decimal Wh -
-Entries integer - -
-Fallback boolean - -
-FanSpeed decimal RPM -
-FirmwareVersion string - -
-Force decimal N -
-Formats MemberList - -
-Frequency decimal Hz -
-FuseRating decimal A -
-Height decimal m -
-Humidity decimal RH -
-Hysteresis decimal Percent -
-ICCID string - -
-Impedance decimal Ohm -
-IMSI string - -
-Interval integer s -
-Length decimal m -
-Light decimal lx -
-Manufacturer string - -
-Message string - -
-MinimumStatusDuration integer s -
-Mode string - -
-Model string - -
-NetworkAddress string - -
-Operated boolean - -
-OperatingTimes string - -
-Overload boolean - -
-Percent decimal Percent -
-PhaseRotation OptionList - -
-PostChargingTime decimal s -
-Power decimal W -
-Problem boolean - -
-Protecting boolean - -
-SerialNumber string - -
-SignalStrength decimal dBm -
-State string - -
-StateOfCharge decimal Percent -
-Storage integer B -
-SupplyPhases integer - -
-Suspending boolean - -
-Suspension boolean - -
-Temperature decimal Celsius -
-Time dateTime - -
-Timeout decimal s -
-Tries integer - -
-Tripped boolean - -
-VendorName string - -
-VersionDate dateTime - -
-VersionNumber string - -
-VoltageImbalance decimal Percent -
-CommunicationParent string - 21
-ElectricalParent string - 21
-LogicalParent string - 21
-PhysicalParent string - 21
-Label string - 21
-"""
-"""Name, type, unit and flags of variables that any component may have."""
-
-
-# -- Components that a station has only if its layout or configuration says so, in the form of `variables`
-
-OPTIONAL: Final = """
-[CHAdeMOCtrlr]
-SelftestActive boolean r - - - o
-CHAdeMOProtocolNumber integer r - - - o
-VehicleStatus boolean r - - - o
-DynamicControl boolean r - - - o
-HighCurrentControl boolean r - - - o
-HighVoltageControl boolean r - - - o
-AutoManufacturerCode integer r - - - o
-[Controller]
-MaxMsgElements integer r - - - 201,o
-[CustomizationCtrlr]
-CustomImplementationEnabled[<vendorId>] boolean r - - - o
-[DistributionPanel]
-ChargingStation string r - - - 201,o
-DistributionPanel string r - - - 201,o
-Fuse[<n>] integer r - A - 201,o
-[LocalEnergyStorage]
-Capacity decimal r - Wh - o
-[FrequencySimulator]
-Enabled boolean rw false - - 21,o
-DateTime[Start] dateTime rw - - - 21,o
-DateTime[End] dateTime rw - - - 21,o
-FrequencySchedule string rw - - - 21,o
-[DataCollector]
-Enabled boolean rw false - - 21,o
-DateTime[Start] dateTime rw - - - 21,o
-DateTime[End] dateTime rw - - - 21,o
-SamplingInterval decimal rw 1 s - 21,o
-SampledMeasurands MemberList rw - - $MEASURANDS 21,o
-[DCDERCtrlr]
-Enabled boolean rw false - - 21,o
-MaxW decimal r - W - 21,o
-OverExcitedW decimal r - W - 21,o
-OverExcitedPF decimal r - - - 21,o
-UnderExcitedW decimal r - W - 21,o
-UnderExcitedPF decimal r - - - 21,o
-MaxVA decimal r - VA - 21,o
-MaxVar decimal r - Var - 21,o
-MaxVarNeg decimal r - Var - 21,o
-MaxChargeRateW decimal r - W - 21,o
-MaxChargeRateVA decimal r - VA - 21,o
-VNom decimal r - V - 21,o
-MaxV decimal r - V - 21,o
-MinV decimal r - V - 21,o
-ModesSupported MemberList r - - $DER 21,o
-InverterManufacturer string r - - - 21,o
-InverterModel string r - - - 21,o
-InverterSerialNumber string r - - - 21,o
-InverterSwVersion string r - - - 21,o
-InverterHwVersion string r - - - 21,o
-IslandingDetectionMethod OptionList r - - $ISLANDING 21,o
-IslandingDetectionTripTime decimal r - s - 21,o
-ReactiveSusceptance decimal r - s - 21,o
-[ACDERCtrlr]
-ModesSupported MemberList r - - $DER 21,o
-[BatterySwapCtrlr]
-TargetSoC integer r - Percent - 21,o
-MaxSoc integer r - Percent - 21,o
-IdToken string r - - - 21,o
-Timeout[In] integer r - s - 21,o
-Timeout[Out] integer r - s - 21,o
-[BatteryCartridge]
-SoC integer r - Percent - 21,o
-SoH integer r - Percent - 21,o
-WorkingMode OptionList r - - - 21,o
-[PaymentCtrlr]
-Enabled boolean rw true - - 21,o
-Problem boolean r false - - 21,o
-AuthorizeDirectPayment boolean rw false - - 21,o
-AuthorizationAmount decimal rw 50 - 0.. 21,o
-IncrementalAuthorizationAmount decimal rw 0 - 0.. 21,o
-IncrementalAuthorizationThreshold decimal rw - - 0.. 21,o
-PaymentDetails MemberList rw - - - 21,o
-SettlementByCSMS boolean rw false - - 21,o
-ReceiptServerUrl string rw - - ..2000 21,o
-ReceiptByCSMS boolean rw false - - 21,o
-Merchant[Id] string rw - - - 21,o
-Merchant[TaxId] string rw - - - 21,o
-Merchant[Name] string rw - - - 21,o
-Merchant[Address] string rw - - - 21,o
-Merchant[City] string rw - - - 21,o
-TerminalID string r - - - 21,o
-PaymentServiceProvider string r - - - 21,o
-VendorName string r - - - 21,o
-Model string r - - - 21,o
-SerialNumber string r - - - 21,o
-FirmwareVersion string r - - - 21,o
-IMSI string r - - - 21,o
-ICCID string r - - - 21,o
-Connected boolean r true - - 21,o
-[WebPaymentsCtrlr]
-Enabled boolean rw false - - 21,o
-URLTemplate string rw - - ..2000 21,o
-URLParameters MemberList r maxtime,maxenergy,maxcost - = 21,o
-TOTPVersion OptionList rw v1 - = 21,o
-RoamingEvseId string rw - - ..255 21,o
-ValidityTime integer rw 30 s 6..3600 21,o
-SharedSecret string w - - 1..255 21,o
-Length integer rw 8 - 6..64 21,o
-QRCodeQuality OptionList rw Medium - Low,Medium,Quartile,High 21,o
-"""
-
 
 _ACCESS: Final[Mapping[str, Mutability]] = {"r": "ReadOnly", "w": "WriteOnly", "rw": "ReadWrite"}
 _PER_EVSE: Final = frozenset(
@@ -327,19 +142,29 @@ def key_of(
 def catalog() -> tuple[Variable, ...]:
     """Return all variables that the standard defines for particular components, without places."""
     found: list[Variable] = []
+    lists: dict[str, str] = {}
     component = ""
-    for line in (DECLARED + OPTIONAL).split("\n"):
+    for line in _lines("variables.txt"):
         if line.startswith("["):
             component = line.strip("[]")
-        elif line:
-            found.append(_declared(component, line))
+        elif line.startswith("$"):
+            name, lists[name] = line.split()
+        else:
+            found.append(_declared(component, line, lists))
     return tuple(found)
+
+
+def _lines(name: str) -> Iterator[str]:
+    """Yield the lines of a table beside this module."""
+    for line in (files("v2g_station.kernel") / name).read_text("utf-8").splitlines():
+        if line and not line.startswith("#"):
+            yield line
 
 
 @cache
 def generic() -> Mapping[str, Variable]:
     """Return the variables that any physical component may have, by name."""
-    lines = (line.split() for line in GENERIC.strip().split("\n"))
+    lines = map(str.split, _lines("generic_variables.txt"))
     return {
         name: Variable(
             component="", name=name, data_type=cast("DataType", type_), unit=None if unit == "-" else unit,
@@ -352,13 +177,13 @@ def generic() -> Mapping[str, Variable]:
 PHYSICAL_COMPONENTS: Final = frozenset(PHYSICAL.split())
 
 
-def _declared(component: str, line: str) -> Variable:
+def _declared(component: str, line: str, lists: Mapping[str, str]) -> Variable:
     """Parse one line of the declaration."""
     name, type_, access, default, unit, bounds, flags = line.split()
     name, _, instance = name.rstrip("]").partition("[")
-    default = WORDS.get(default, default)
+    default = lists.get(default, default)
     default = "" if default == "-" else default
-    bounds = WORDS.get(bounds, bounds)
+    bounds = lists.get(bounds, bounds)
     low = high = values = None
     if ".." in bounds:
         low, high = (int(part) if part else None for part in bounds.split(".."))

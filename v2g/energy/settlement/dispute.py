@@ -28,7 +28,7 @@ from v2g.energy.settlement.bundle import CHARGER_CHAIN, CONTRACT_CHAIN, METER_CH
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pricing import NO_CURRENCY
-from v2g.energy.settlement.receipt import Language, proven
+from v2g.energy.settlement.receipt import Language, proven, words_of
 from v2g.energy.settlement.reconcile import Comparison
 from v2g.energy.settlement.records import Correction, LineCorrected, MeterReading, TariffSet, TermsOffered, WearPriced
 from v2g.energy.settlement.report import Report
@@ -108,7 +108,7 @@ def dispute_files(evidence: Evidence, *, language: Language = "en") -> dict[str,
             "tables": {each.name: [dict(zip(each.columns, row, strict=True)) for row in each.rows] for each in tables},
         }
     )
-    words = _LANGUAGES[language]
+    words = words_of(language, "dispute", _DisputeWords)
     body = "".join(_body(evidence, tables, words, language))
     files["index.html"] = document(words.title, body, style=_STYLE, language=language).encode()
     sums = "".join(f"{sha256_hex(data)}  {name}\n" for name, data in sorted(files.items()))
@@ -273,7 +273,7 @@ def asked_certificates(files: Mapping[str, bytes]) -> Iterator[tuple[str, x509.C
 # -- the page
 
 
-class _Words(msgspec.Struct, frozen=True, kw_only=True):
+class _DisputeWords(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     verified: str
     not_verified: str
@@ -287,94 +287,8 @@ class _Words(msgspec.Struct, frozen=True, kw_only=True):
     none: str
 
 
-_ENGLISH: Final = _Words(
-    title="Dispute file",
-    verified="The record is complete, unchanged and signed.",
-    not_verified="The record is NOT verified",
-    facts=("Session", "Charging station", "Charge point (EVSE)", "Contract", "Begin", "End", "Balance to pay"),
-    proven="What is proven",
-    open="What is not proven",
-    reasons={
-        "failed": "Nothing: verification failed. Tables show what the files say.",
-        "roots": "Whose certificates these are: the roots came with the record. Compare their SHA-256 with the "
-        "operator's.",
-        "revoked": "That no certificate was revoked: no responder was asked. Verification is offline.",
-        "revoked_part": "That no certificate was revoked: not every responder answered, see OCSP.",
-        "is_revoked": "A responder reports a revoked certificate, see OCSP.",
-        "today": "Responders answer for today; whether a certificate was revoked during the session follows only from "
-        "a date in the answer.",
-        "standard": "That the vehicle permitted each kWh fed back: the plain standard has no signed commands.",
-        "after": "What flowed after the vehicle's last countersignature: {taken} kWh taken and {fed_back} kWh fed back "
-        "are stated by charger and meter alone.",
-        "meter": "That the meter measures correctly, only what it signed.",
-        "tariff": "That tariffs were fair, or the operator's, unless the vehicle accepted them in an offer.",
-        "corrected": "That corrections are right: the operator's statement. They follow the charger's signed record.",
-        "copy": "The back end's settlement differs from the charger's.",
-        "before": "What happened before the first and after the last entry.",
-    },
-    tables={
-        "reconciliation": "Charger, back end and vehicle",
-        "lines": "Priced lines",
-        "corrections": "Corrections",
-        "prices": "Price schedules",
-        "readings": "Meter readings",
-        "messages": "Signed messages and answers",
-        "certificates": "Certificates",
-        "ocsp": "OCSP answers",
-        "files": "Files of the bundle",
-    },
-    all_rows="The first {shown} of {count} rows; all are in {file}.",
-    use="Verify it yourself: v2g settle verify bundle. SHA256SUMS lists all files.",
-    none="none",
-)
-
-_GERMAN: Final = _Words(
-    title="Streitakte",
-    verified="Die Aufzeichnung ist vollständig, unverändert und unterschrieben.",
-    not_verified="Die Aufzeichnung ist NICHT bestätigt",
-    facts=("Vorgang", "Ladestation", "Ladepunkt (EVSE)", "Vertrag", "Beginn", "Ende", "Zu zahlen"),
-    proven="Was bewiesen ist",
-    open="Was nicht bewiesen ist",
-    reasons={
-        "failed": "Nichts: Die Prüfung ist fehlgeschlagen. Die Tabellen zeigen, was in den Dateien steht.",
-        "roots": "Wessen Zertifikate es sind: Die Wurzeln lagen bei. Vergleichen Sie deren SHA-256 mit denen des "
-        "Betreibers.",
-        "revoked": "Dass kein Zertifikat gesperrt war: Kein OCSP-Dienst wurde gefragt, die Prüfung ist offline.",
-        "revoked_part": "Dass kein Zertifikat gesperrt war: Nicht jeder OCSP-Dienst hat geantwortet, siehe OCSP.",
-        "is_revoked": "Ein OCSP-Dienst meldet ein gesperrtes Zertifikat, siehe OCSP.",
-        "today": "OCSP-Dienste antworten für heute; ob ein Zertifikat während des Vorgangs gesperrt war, folgt nur aus "
-        "einem Datum in der Antwort.",
-        "standard": "Dass das Fahrzeug jede zurückgespeiste kWh erlaubt hat: Im einfachen Standard gibt es keine "
-        "unterschriebenen Befehle.",
-        "after": "Was nach der letzten Gegenzeichnung des Fahrzeugs floss: {taken} kWh bezogen und {fed_back} kWh "
-        "zurückgespeist sind nur Angaben von Ladestation und Zähler.",
-        "meter": "Dass der Zähler richtig misst, nur, was er unterschrieben hat.",
-        "tariff": "Dass Tarife angemessen oder die des Betreibers waren, außer das Fahrzeug hat sie angenommen.",
-        "corrected": "Dass die Korrekturen richtig sind: eine Angabe des Betreibers. Sie folgen auf die "
-        "unterschriebene Aufzeichnung der Ladestation.",
-        "copy": "Die Abrechnung der Zentrale weicht von der der Ladestation ab.",
-        "before": "Was vor dem ersten und nach dem letzten Eintrag geschah.",
-    },
-    tables={
-        "reconciliation": "Ladestation, Zentrale und Fahrzeug",
-        "lines": "Posten",
-        "corrections": "Korrekturen",
-        "prices": "Preise",
-        "readings": "Zählerstände",
-        "messages": "Unterschriebene Nachrichten und Antworten",
-        "certificates": "Zertifikate",
-        "ocsp": "OCSP-Antworten",
-        "files": "Dateien der Aufzeichnung",
-    },
-    all_rows="Die ersten {shown} von {count} Zeilen; alle stehen in {file}.",
-    use="Selbst prüfen: v2g settle verify bundle. SHA256SUMS nennt alle Dateien.",
-    none="keiner",
-)
-_LANGUAGES: Final[dict[Language, _Words]] = {"en": _ENGLISH, "de": _GERMAN}
-
-
 def _open_questions(evidence: Evidence, language: Language) -> list[str]:
-    reasons, report = _LANGUAGES[language].reasons, evidence.report
+    reasons, report = words_of(language, "dispute", _DisputeWords).reasons, evidence.report
     if report is None:
         return [reasons["failed"]]
     found = [] if report.own_anchors else ["roots"]
@@ -407,7 +321,7 @@ a{color:inherit}}
 """
 
 
-def _body(evidence: Evidence, tables: Sequence[Table], words: _Words, language: Language) -> Iterator[str]:
+def _body(evidence: Evidence, tables: Sequence[Table], words: _DisputeWords, language: Language) -> Iterator[str]:
     settlement, report = evidence.settlement, evidence.report
     yield f"<h1>{words.title}</h1>\n"
     if report is None:
@@ -439,7 +353,7 @@ def _body(evidence: Evidence, tables: Sequence[Table], words: _Words, language: 
     yield f'<p class="note">{words.use}</p>'
 
 
-def _shown(table: Table, words: _Words) -> Iterator[str]:
+def _shown(table: Table, words: _DisputeWords) -> Iterator[str]:
     file = f"{table.name}.csv"
     yield f'<h2>{words.tables[table.name]} (<a href="{file}">{file}</a>)</h2>\n<div class="scroll"><table><thead><tr>'
     places = [place for place, name in enumerate(table.columns) if name not in _NOT_SHOWN]

@@ -4,14 +4,17 @@ The page loads nothing, runs no script, follows the reader's light or dark schem
 that comes from vehicle, charger or configuration is escaped.
 """
 
+import tomllib
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
+from functools import cache
 from html import escape
+from importlib.resources import files
 from itertools import accumulate, groupby, pairwise
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +34,8 @@ from v2g.units import MICRO, currency_digits, payable
 
 Language = Literal["en", "de"]
 
+Words = TypeVar("Words", bound=msgspec.Struct)
+
 _STEPS: Final = 240
 """Most steps of the picture."""
 
@@ -42,8 +47,8 @@ _END_OF_CALENDAR_MS: Final = 253_370_764_800_000
 """9999-01-01."""
 
 
-class _Words(msgspec.Struct, frozen=True, kw_only=True):
-    """The words of a language; `decimal` and `thousands` separate digits."""
+class _ReceiptWords(msgspec.Struct, frozen=True, kw_only=True):
+    """The words of a language."""
 
     decimal: str
     thousands: str
@@ -107,153 +112,12 @@ class _Words(msgspec.Struct, frozen=True, kw_only=True):
     exact: str
 
 
-_ENGLISH: Final = _Words(
-    decimal=".",
-    thousands=",",
-    clock="%Y-%m-%d %H:%M:%S",
-    receipt="Receipt for charging and discharging",
-    preliminary="The session is not over: this is its state so far.",
-    to_pay="To pay",
-    to_receive="You receive",
-    unpriced="No price",
-    begin="Begin",
-    end="End",
-    session="Session",
-    station="Charging station",
-    evse="Charge point (EVSE)",
-    contract="Contract",
-    no_contract="none",
-    ended_by="Ended by",
-    reasons={
-        "vehicle": "the vehicle",
-        "operator": "the operator",
-        "fault": "a fault",
-        "aborted": "an abort of the connection",
-    },
-    course="Course of the session",
-    course_note="Power above the line flows into the vehicle, below it back into the grid.",
-    power="power, kW",
-    price="price per kWh",
-    balance="to pay so far",
-    charge_state="state of charge, %",
-    charging="charging",
-    discharging="feeding back",
-    idle="Idle",
-    prices="Prices",
-    direction="Energy",
-    taken="taken from the grid",
-    fed_back="fed back into the grid",
-    wear="wear of the battery",
-    energy="kWh",
-    amount="Amount",
-    sum="Sum",
-    net="Net",
-    vat="VAT",
-    vat_on="of",
-    gross="Total with VAT",
-    rounded="Amounts are rounded for display; what is paid is the exact sum, rounded once.",
-    corrected="A price was corrected after the session; the table has the corrected one.",
-    energy_and_time="Energy and time",
-    registers="meter {begin} to {end} kWh",
-    plugged_in="Plugged in",
-    battery="Energy through the battery",
-    battery_of="{cycles} full cycles of {capacity} kWh",
-    statuses={
-        "missing": "From {first} in {count} intervals: the meter did not answer, its registers are interpolated.",
-        "reset": "From {first} in {count} intervals: a register fell or jumped, no energy counts across it.",
-        "rollover": "From {first} in {count} intervals: a register started again at 0, energy counts over it.",
-        "time_jump": "From {first} in {count} intervals: the clock jumped; energy is exact, its time is not.",
-    },
-    proven="What is proven",
-    chain="The charger's record of {count} entries is complete and unchanged.",
-    meter="The meter ({meter}) signed its readings at begin and end, for both directions.",
-    commands="Every kWh fed back was allowed by a command that the vehicle signed: {count} commands.",
-    standard="Energy was fed back by the plain standard, which has no signed commands.",
-    no_export="No energy was fed back.",
-    countersigned="The vehicle countersigned the first {part} of {count} entries, with the meter's registers.",
-    confirmations="The vehicle signed {count} meter readings.",
-    rejections="{count} messages without a valid signature or permission were rejected.",
-    certificates="The certificates of charger ({charger}), meter and contract are valid.",
-    own_roots="They lead to roots that the verifier chose.",
-    bundle_roots="They lead to roots that came with the record.",
-    copy="Made from the operator's copy of the record, without its signatures. The charger's bundle has them.",
-    exact="Time zone {zone}. Prices per kWh are those in force when the energy flowed.",
-)
+@cache
+def words_of(language: Language, page: str, kind: type[Words]) -> Words:
+    """Return the words of a page, from `texts`."""
+    text = (files("v2g.energy.settlement") / "texts" / f"{language}.toml").read_text("utf-8")
+    return msgspec.convert(tomllib.loads(text)[page], kind)
 
-_GERMAN: Final = _Words(
-    decimal=",",
-    thousands=".",
-    clock="%d.%m.%Y %H:%M:%S",
-    receipt="Beleg über Laden und Entladen",
-    preliminary="Der Vorgang ist nicht beendet: Dies ist der bisherige Stand.",
-    to_pay="Zu zahlen",
-    to_receive="Sie erhalten",
-    unpriced="Ohne Preis",
-    begin="Beginn",
-    end="Ende",
-    session="Vorgang",
-    station="Ladestation",
-    evse="Ladepunkt (EVSE)",
-    contract="Vertrag",
-    no_contract="keiner",
-    ended_by="Beendet durch",
-    reasons={
-        "vehicle": "das Fahrzeug",
-        "operator": "den Betreiber",
-        "fault": "eine Störung",
-        "aborted": "Abbruch der Verbindung",
-    },
-    course="Verlauf",
-    course_note="Leistung über der Linie fließt in das Fahrzeug, unter ihr zurück ins Netz.",
-    power="Leistung, kW",
-    price="Preis je kWh",
-    balance="bisher zu zahlen",
-    charge_state="Ladezustand, %",
-    charging="Laden",
-    discharging="Einspeisen",
-    idle="Ruhe",
-    prices="Preise",
-    direction="Energie",
-    taken="aus dem Netz bezogen",
-    fed_back="ins Netz eingespeist",
-    wear="Abnutzung der Batterie",
-    energy="kWh",
-    amount="Betrag",
-    sum="Summe",
-    net="Netto",
-    vat="USt.",
-    vat_on="auf",
-    gross="Gesamt mit USt.",
-    rounded="Beträge sind für die Anzeige gerundet; gezahlt wird die genaue Summe, einmal gerundet.",
-    corrected="Ein Preis wurde nachträglich berichtigt; die Tabelle enthält den berichtigten.",
-    energy_and_time="Energie und Zeit",
-    registers="Zähler {begin} bis {end} kWh",
-    plugged_in="Angesteckt",
-    battery="Energie durch die Batterie",
-    battery_of="{cycles} Vollzyklen von {capacity} kWh",
-    statuses={
-        "missing": "Ab {first} in {count} Zeitabschnitten: Der Zähler schwieg, seine Stände sind interpoliert.",
-        "reset": "Ab {first} in {count} Zeitabschnitten: Ein Zählwerk fiel oder sprang, darüber zählt keine Energie.",
-        "rollover": "Ab {first} in {count} Zeitabschnitten: Ein Zählwerk begann wieder bei 0, Energie zählt darüber.",
-        "time_jump": "Ab {first} in {count} Zeitabschnitten: Die Uhr sprang; Energie ist genau, ihre Zeit nicht.",
-    },
-    proven="Was nachgewiesen ist",
-    chain="Die Aufzeichnung der Ladestation mit {count} Einträgen ist vollständig und unverändert.",
-    meter="Der Zähler ({meter}) hat seine Stände zu Beginn und Ende signiert, für beide Richtungen.",
-    commands="Jede eingespeiste kWh war durch ein vom Fahrzeug signiertes Kommando erlaubt: {count} Kommandos.",
-    standard="Eingespeist wurde nach dem einfachen Standard, der keine signierten Kommandos kennt.",
-    no_export="Es wurde nichts eingespeist.",
-    countersigned="Das Fahrzeug hat die ersten {part} von {count} Einträgen samt Zählerständen gegengezeichnet.",
-    confirmations="Das Fahrzeug hat {count} Zählerstände signiert.",
-    rejections="{count} Nachrichten ohne gültige Signatur oder Erlaubnis wurden abgewiesen.",
-    certificates="Die Zertifikate von Ladestation ({charger}), Zähler und Vertrag sind gültig.",
-    own_roots="Sie führen zu Wurzeln, die der Prüfer gewählt hat.",
-    bundle_roots="Sie führen zu Wurzeln, die der Aufzeichnung beilagen.",
-    copy="Erstellt aus der Kopie des Betreibers, ohne Signaturen. Diese enthält das Bündel der Ladestation.",
-    exact="Zeitzone {zone}. Es gelten die Preise je kWh zu der Zeit, zu der die Energie floss.",
-)
-
-_LANGUAGES: Final[dict[Language, _Words]] = {"en": _ENGLISH, "de": _GERMAN}
 
 _STYLE: Final = """
 .sheet{max-width:42rem}h1{font-size:1.35rem;margin:0}h2{margin-top:1.6rem;border-bottom:1px solid var(--line)}
@@ -285,7 +149,7 @@ def receipt(
     """
     if settlement.end.utc_ms >= _END_OF_CALENDAR_MS:
         raise VerificationError(f"{settlement.end.utc_ms} ms is beyond the calendar", where="journal.jsonl")
-    words = _LANGUAGES[language]
+    words = words_of(language, "receipt", _ReceiptWords)
     body = "".join(_Receipt(entries, settlement, report, words, zone, taxes).body())
     return document(words.receipt, body, style=_STYLE, language=language)
 
@@ -297,10 +161,10 @@ def _text(text: str) -> str:
 
 def proven(report: Report, language: Language) -> Iterator[str]:
     """Yield what a verified bundle proves, a sentence (HTML) each."""
-    return _proven(_LANGUAGES[language], report)
+    return _proven(words_of(language, "receipt", _ReceiptWords), report)
 
 
-def _proven(words: _Words, report: Report) -> Iterator[str]:
+def _proven(words: _ReceiptWords, report: Report) -> Iterator[str]:
     yield words.chain.format(count=report.settlement.journal_entries)
     yield words.meter.format(meter=_text(report.meter))
     proof = report.discharge
@@ -325,7 +189,7 @@ class _Receipt:
         entries: Sequence[Entry],
         settlement: Settlement,
         report: Report | None,
-        words: _Words,
+        words: _ReceiptWords,
         zone: tzinfo,
         taxes: Sequence[Tax],
     ) -> None:
