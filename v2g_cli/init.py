@@ -8,6 +8,7 @@ import socket
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -35,140 +36,7 @@ EMAID: Final = "DEV2GC00000001"
 STATION: Final = "CS-V2G-0001"
 STATUS_PORT: Final = 8018
 
-_CSMS: Final = """\
-# A back end: v2g csms --config {file}. All keys: docs/reference/configuration.md.
-data_dir = {data}
-
-[ocpp]                                  # stations connect here: wss://HOST:{port}/ocpp/IDENTITY
-host = "0.0.0.0"                        # "::" for IPv6
-port = {port}
-certificate = {server_chain}
-key = {server_key}
-client_roots = [{operator_root}]        # security profile 3: each station has a certificate of this root
-
-[api]                                   # HTTPS of operators and programs
-host = "0.0.0.0"                        # "::" for IPv6
-port = {api_port}
-certificate = {server_chain}
-key = {server_key}
-client_roots = [{operator_root}]        # of programs with certificates
-
-[[api.tokens]]                          # the first administrator; `v2g csms token` makes others
-name = "admin"
-role = "admin"
-sha256 = "{sha256}"
-
-[[api.clients]]                         # a vehicle's telemetry gateway: `ev` is the common name of its certificate
-common_name = {gateway}
-
-[api.first_admin]                       # of the console, https://HOST:{api_port}/; `v2g csms users` adds others
-name = "admin"
-password_hash = {password_hash}
-
-[trust]                                 # contracts are valid under these roots, unless revoked
-roots = [{mo_roots}, {v2g_root}]
-crls = [{mo_crls}]
-
-[[stations]]                            # admitted stations; `v2g csms admit` admits others
-id = {station}
-
-[[tokens]]                              # who may charge; `v2g csms allow` adds others
-id_token = {contract}
-"""
-
-_CLIENT: Final = """\
-# Access of `v2g csms` to the back end: --access {file}, or as ~/.config/v2g-engine/csms-client.toml
-url = {url}
-token = {token}
-ca = {ca}
-"""
-
-_SECC: Final = """\
-# A charger: v2g secc --config {file}. All keys: docs/reference/configuration.md.
-data_dir = {data}
-journal_keys = {journal_keys}             # seals what data_dir holds: keep a copy elsewhere
-
-[charger]
-evse_id = {evse_id}
-editions = [{editions}]
-{services}
-[link]
-{link}
-[link.slac]                             # vehicles are matched by SLAC
-{plc}
-[sdp]
-without_tls = {without_tls}
-
-[tls]
-chain = {chain}
-key = {key}
-ocsp = {ocsp}
-v2g_roots = [{v2g_root}]
-oem_roots = [{oem_root}]
-mo_roots = [{mo_roots}]
-{older}
-[meter]                                 # signs readings (OCMF)
-chain = {meter_chain}
-key = {meter_key}
-
-[hardware]                              # simulated; docs/how-to shows how to connect
-kind = "{kind}"                             # pilot = "board", stage = "can", meter = "modbus"
-
-[site]
-charge_w = {charge_w}
-discharge_w = 0                         # until the grid operator permits feeding back
-{alone}
-[status_page]                           # http://127.0.0.1:{status_port}/, to look at; the password is the token
-port = {status_port}
-token_file = {token_file}
-"""
-
-_CHAIN_2: Final = """
-[[tls.other_chains]]                    # secp256r1, for vehicles of ISO 15118-2
-chain = {chain}
-key = {key}
-ocsp = {ocsp}
-"""
 _CHAIN_FILES: Final = {"chain": "chain.pem", "key": "leaf.key", "ocsp": "ocsp.der"}
-
-_STATION: Final = """
-[station]
-url = {url}
-identity = {station}
-store = {store}
-
-[station.tls]
-ca = {ca}
-chain = {chain}
-key = {key}
-"""
-
-_EVCC: Final = """\
-# A simulated vehicle: v2g evcc --config {file}. All keys: docs/reference/configuration.md.
-[vehicle]
-evcc_id = "WMIV2GENGINE0000001X"
-
-[link]
-medium = {medium}
-
-[link.slac]
-
-[tls]
-chain = {chain}
-key = {key}
-anchors = [{v2g_root}]
-
-[contract]
-chain = {contract_chain}
-key = {contract_key}
-
-[battery]
-soc = 55.0
-
-[[program]]                             # what it does; `do = "discharge"` feeds back
-do = "charge"
-for_s = 10
-"""
 
 
 def csms_init(
@@ -203,11 +71,12 @@ def csms_init(
         config, client = made.new("csms.toml"), made.new("csms-client.toml")
         made.use_pki(pki, station=station, contract=contract, hosts=(*names, "localhost", "127.0.0.1", "::1"))
         path = _paths(made)
-        access = _CLIENT.format(file=client, url=_text(url), token=_text(token), ca=path("csms/root.pem"))
+        access = _filled("csms-client", file=client, url=_text(url), token=_text(token), ca=path("csms/root.pem"))
         made.write(client, access, owned=False)
         made.write(
             config,
-            _CSMS.format(
+            _filled(
+                "csms",
                 file=config,
                 data=_text(made.folder_for(data, "csms")),
                 port=port,
@@ -286,7 +155,8 @@ def secc_init(
         made.use_pki(pki, station=station or STATION, contract=contract or EMAID, hosts=hosts)
         path = _paths(made)
         data_dir = made.folder_for(data, "secc")
-        written = _SECC.format(
+        written = _filled(
+            "secc",
             file=config,
             data=_text(data_dir),
             journal_keys=_text(keys.name),
@@ -302,9 +172,7 @@ def secc_init(
             v2g_root=path("v2g/root.pem"),
             oem_root=path("oem/root.pem"),
             mo_roots=", ".join(path(name) for name in made.both("mo/root.pem")),
-            older=_CHAIN_2.format(**{name: path(f"{OLDER}/secc/{file}") for name, file in _CHAIN_FILES.items()})
-            if "2" in editions
-            else "",
+            older=_other_chain(path) if "2" in editions else "",
             meter_chain=path("meter/chain.pem"),
             meter_key=path("meter/leaf.key"),
             kind=kind,
@@ -314,7 +182,8 @@ def secc_init(
             token_file=_text(token.name),
         )
         if url:
-            written += _STATION.format(
+            written += _filled(
+                "secc-station",
                 url=_text(url),
                 station=_text(station),
                 store=_text(f"{data_dir}/station.sqlite3"),
@@ -350,7 +219,8 @@ def evcc_init(
         path = _paths(made)
         made.write(
             config,
-            _EVCC.format(
+            _filled(
+                "evcc",
                 file=config,
                 medium=_text(medium.absolute()),
                 chain=path("vehicle/chain.pem"),
@@ -407,5 +277,17 @@ def _text(value: object) -> str:
     return json.dumps(str(value), ensure_ascii=False)
 
 
+def _other_chain(path: Callable[[str], str]) -> str:
+    """Return the charger's chain for vehicles of ISO 15118-2."""
+    files_of = {name: path(f"{OLDER}/secc/{file}") for name, file in _CHAIN_FILES.items()}
+    return _filled("secc-other-chain", **files_of)
+
+
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def _filled(template: str, /, **values: object) -> str:
+    """Return a part of a configuration, from `templates`."""
+    text = (files("v2g_cli") / "templates" / f"{template}.toml.in").read_text("utf-8")
+    return text.format(**values)

@@ -129,8 +129,8 @@ class Conductor:
 
     def _put_fleet(self) -> None:
         """Have vehicles planned that arrive about now."""
-        if self.scenario.fleet is not None:
-            self.fleet = self.scenario.fleet(self.folder.utc_ms())
+        self.fleet = self.scenario.begun_fleet(self.folder.utc_ms())
+        if self.fleet is not None:
             self._operator.put_fleet(self.fleet)
 
     def _start_evcc(self) -> None:

@@ -1,11 +1,11 @@
 """Declaration of a scenario of `v2g demo`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
 
-from csms.fleets.rules import Fleet
+from csms.fleets.rules import Fleet, Peak
 from pki_tools.tree import TreeFault as CertificateFault
 from v2g.iso15118.select import EditionName
 from v2g.pki.profile import Generation
@@ -18,39 +18,8 @@ charged at once, each with its own bill. `stopped`: power stopped safely during 
 ended gracefully before completion. `refused`: authorised, but no energy could flow, for a reported reason.
 `no_session`: no energy at all. `no_export`: charged, but no discharging beyond signed commands."""
 
-PROGRAM: Final = """
-[[program]]
-do = "charge"
-for_s = 1200
-
-[[program]]
-do = "discharge"
-for_s = 2100
-"""
-PAUSING: Final = """
-[[program]]
-do = "charge"
-for_s = 1200
-
-[[program]]
-do = "wait"
-for_s = 1200
-pause = true
-
-[[program]]
-do = "discharge"
-for_s = 1200
-"""
-PLAN: Final = """
-[[program]]
-do = "plan"
-"""
-CHARGE: Final = """
-[[program]]
-do = "charge"
-for_s = 2100
-"""
-
+_DAY_MIN: Final = 1440
+DEPOT_PEAK_W: Final = 12_000
 
 Expected = tuple[str, str, str, dict[str, str]]
 """(process, stage, name, {field: value}) of an event."""
@@ -95,8 +64,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """The bill shows that the vehicle bought at low and sold at high prices."""
     neighbours: tuple[str, ...] = ()
     """Tables (TOML) of more vehicles, each at an EVSE of its own in the same charger."""
-    fleet: Callable[[int], Fleet] | None = None
-    """The fleet to which the vehicles belong, from the time of the start (UTC ms): the back end plans them."""
+    fleet: Literal["depot", "market"] | None = None
+    """The fleet to which the vehicles belong: the back end plans them."""
     vtn: bool = False
     """An OpenADR VTN steers the back end."""
     prices: str = ""
@@ -134,7 +103,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     secc_tables: str = ""
     evcc_tables: str = ""
     """More tables of either configuration, TOML."""
-    program: str = PROGRAM
+    program: str
     """The vehicle's program, TOML."""
     ocpp: tuple[str, ...] = ("ocpp2.1", "ocpp2.0.1")
 
@@ -148,3 +117,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         """Whose certificates charger and vehicle have."""
         older = "2" in self.serves and not self.without_tls
         return (Generation.ISO15118_20, Generation.ISO15118_2) if older else (Generation.ISO15118_20,)
+
+    def begun_fleet(self, begin_ms: int) -> Fleet | None:
+        """Return its fleet at a start (UTC ms); a depot has a peak from 40 to 80 minutes after it."""
+        if self.fleet == "market":
+            return Fleet(id="market", zone="Europe/Berlin", charge_efficiency=0.98, discharge_efficiency=0.98)
+        if self.fleet is None:
+            return None
+        begin = begin_ms // 60_000 + 40
+        until = (begin + 40) % _DAY_MIN or _DAY_MIN
+        return Fleet(
+            id="depot", peak=Peak(from_minute=begin % _DAY_MIN, until_minute=until, import_limit_w=DEPOT_PEAK_W)
+        )

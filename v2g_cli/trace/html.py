@@ -2,45 +2,14 @@
 
 import json
 from html import escape
+from importlib.resources import files
 from typing import Final
 
 from v2g.iso15118.trace_read import Entry, leaves, runs, summary, times, word
 from v2g.look import document
 from v2g_cli.trace.picture import opening, picture
 
-_STYLE: Final = """
-h3{font-weight:400;color:var(--dim)}svg{width:100%;min-width:60em;height:auto}
-svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .axis{stroke:var(--line)}svg .power{fill:none;
-stroke:var(--plum);stroke-width:1.5}svg .answer{fill:var(--in)}svg .late{fill:var(--bad)}svg .limit{stroke:var(--bad);
-stroke-dasharray:4 3}svg .vehicle{stroke:var(--out)}svg .charger{stroke:var(--in)}svg .fact{stroke:var(--dim)}
-#search{width:min(30em,100%)}details{border-bottom:1px solid var(--line)}
-summary{padding:.15em 0;list-style:none;display:flex;align-items:baseline;font-weight:400}
-summary:hover{background:var(--dull-bg)}
-.n,.t,.a,.f{color:var(--dim)}.n{flex:0 0 3em}.t,.a{flex:0 0 6em}.f{flex:1;min-width:0;overflow:hidden;
-white-space:nowrap;text-overflow:ellipsis}details[open] .f{white-space:normal}.vehicle b{color:var(--out)}
-.charger b{color:var(--in)}.name{flex:0 0 20em}.next{flex:none;padding-left:.6em;color:var(--warn)}
-.FAILED,.late .a{color:var(--bad)}.WARNING{color:var(--warn)}
-ul{margin:.1em 0 .3em 1.2em;padding:0;list-style:none}li span{color:var(--dim)}
-.tree{padding:.3em 0 .8em 3em;overflow-wrap:anywhere}td,th{padding:.2em 1.2em .2em 0;text-align:right}
-td:first-child,th:first-child{text-align:left}
-@media (max-width:60em){summary{flex-wrap:wrap}.name{flex:1 0 14em}.f{flex:1 0 100%;white-space:normal;
-overflow-wrap:anywhere}.n{flex-basis:2.4em}.t,.a{flex-basis:5em}.next{padding-left:0}.tree{padding-left:0}}
-"""
-
-_SCRIPT: Final = """
-const box=document.querySelector('#search'),count=document.querySelector('#count');
-const rows=[...document.querySelectorAll('details')];
-function look(){const words=box.value.toLowerCase().split(/\\s+/).filter(Boolean);let n=0;
-for(const row of rows){const found=words.every(w=>row.dataset.text.includes(w));row.hidden=!found;n+=found}
-count.textContent=words.length?n+' of '+rows.length:''}
-box.addEventListener('input',look);
-document.querySelector('#all').addEventListener('click',()=>{const shown=rows.filter(r=>!r.hidden);
-const open=!shown.every(r=>r.open);for(const r of shown)r.open=open});
-for(const mark of document.querySelectorAll('svg [data-n]'))mark.addEventListener('click',()=>{
-const row=document.querySelector('#m'+mark.dataset.n);row.hidden=false;row.open=true;
-row.scrollIntoView({block:'center'})});
-"""
-
+_STYLE, _SCRIPT = ((files("v2g_cli.trace") / name).read_text("utf-8") for name in ("trace.css", "trace.js"))
 
 _SEARCH: Final = (
     '<p><input id="search" type="search" placeholder="Search: names, fields, values, states" '
