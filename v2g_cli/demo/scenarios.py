@@ -4,8 +4,7 @@ import tomllib
 from importlib.resources import files
 from typing import Any, Final
 
-import msgspec
-
+from v2g import typed_json
 from v2g.hardware import faults
 from v2g_cli.demo.scenario import Expected, Scenario
 
@@ -15,7 +14,7 @@ _PROGRAMS: Final[dict[str, str]] = _DATA["programs"]
 
 def _scenario(fields: dict[str, Any]) -> Scenario:
     program = fields.get("program", "there_and_back")
-    return msgspec.convert({**fields, "program": _PROGRAMS.get(program, program)}, Scenario)
+    return typed_json.convert({**fields, "program": _PROGRAMS.get(program, program)}, Scenario)
 
 
 def _broken(name: str, fault: str, step: str, *, ends: str = "", flows: bool = True) -> Scenario:

@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeVar
 
 import msgspec
 
+from v2g import typed_json
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Direction, Total, standing_lines
@@ -116,7 +117,7 @@ class _ReceiptWords(msgspec.Struct, frozen=True, kw_only=True):
 def words_of(language: Language, page: str, kind: type[Words]) -> Words:
     """Return the words of a page, from `texts`."""
     text = (files("v2g.energy.settlement") / "texts" / f"{language}.toml").read_text("utf-8")
-    return msgspec.convert(tomllib.loads(text)[page], kind)
+    return typed_json.convert(tomllib.loads(text)[page], kind)
 
 
 _STYLE: Final = """
