@@ -92,6 +92,9 @@ _COST_MWH: Final = 10_000
 """By so much, or 1 %, the energy of a station's own calculation may differ from its register."""
 _STANDBY_W: Final = 20
 """An EVSE without a vehicle may take so much: the electronics of some are behind its meter."""
+_REST_W: Final = 100
+"""A vehicle may take or give so much beside a limit of 0: its electronics, and by what its power differs from a
+set-point."""
 _AHEAD: Final = 16
 """So many runs of readings are looked through for the one that continues an earlier one."""
 _REGISTERS: Final = (IMPORT_REGISTER, EXPORT_REGISTER)
@@ -585,7 +588,7 @@ def judge_limits(
             while place + 1 < len(steps) and steps[place + 1][0] <= at_ms:
                 place += 1
             until_ms = after[0] if place + 1 == len(steps) else min(after[0], steps[place + 1][0])
-            allowed, at_ms = allowed + steps[place][1] * (until_ms - at_ms), until_ms
+            allowed, at_ms = allowed + max(_REST_W, steps[place][1]) * (until_ms - at_ms), until_ms
         if total <= 0:
             total, begin = 0, before
         total += (after[1] - before[1]) * 360_000 - allowed * _PERCENT

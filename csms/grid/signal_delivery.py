@@ -17,7 +17,7 @@ from csms.grid.store import Share
 from csms.ocpp.base import Services
 from csms.prequalifications.rules import OPEN, ExportPermit, bare_signal, permitted
 from csms.smart_charging import store as charging
-from csms.smart_charging.limits_in_force import UNKNOWN, PermittedPower
+from csms.smart_charging.limits_in_force import PermittedPower
 from csms.smart_charging.rules import (
     SIGNAL_EXPORT,
     SITE_PROFILE,
@@ -387,16 +387,21 @@ class Pusher:
         request = DataTransferRequest(vendor_id=VENDOR, message_id="GridSignal", data=data)
         tariff, run, now_ms = tariff_digest(signal.tariff()), self._services.store.run, self._services.clock.utc_ms
         await run(price_deliveries.begin, self._station_id, tariff, now_ms())
+        most = PermittedPower(0, None, signal.export_limit_w), PermittedPower(signal.valid_until_ms, None, 0)
+        limit, notes = (self._station_id, SIGNAL_EXPORT, most), []
+        if limits := self._caller.version == "2.0.1":
+            doubts = await self._services.store.read(charging.raised_beside, *limit, now_ms())
+            notes = await run(charging.note_doubts, self._station_id, doubts, now_ms()) if doubts else []
         response = await self._call(request, DataTransferResponse)
         accepted = isinstance(response, DataTransferResponse) and response.status == "Accepted"
         if accepted:
             await run(price_deliveries.accept, self._station_id, tariff, now_ms())
         elif response is not None:
             await run(price_deliveries.refuse, self._station_id, tariff)
-        if self._caller.version == "2.0.1" and (accepted or response is None):  # without an answer it is unknown
-            most = PermittedPower(0, None, signal.export_limit_w), PermittedPower(signal.valid_until_ms, None, 0)
-            steps = most if accepted else UNKNOWN
-            await run(charging.note_beside, self._station_id, SIGNAL_EXPORT, steps, now_ms())
+        if limits and accepted:
+            await run(charging.note_beside, *limit, now_ms())
+        if notes and response is not None:
+            await run(charging.end_doubts, notes)
         if isinstance(response, DataTransferResponse) and response.status != "Accepted":
             if response.status == "UnknownVendorId":
                 self._services.abilities.lack(self._station_id, _DATA)

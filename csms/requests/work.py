@@ -8,7 +8,7 @@ import msgspec
 
 from csms.ocpp.base import Services
 from csms.requests import store as requests
-from csms.stations.work import adopt, doubt
+from csms.stations.work import adopt, doubt, end_doubt
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import action_of
@@ -42,14 +42,15 @@ async def call(
 
     Raises V2GError as `ConnectionRegistry.call` does.
     """
+    notes = await doubt(services, station_id, request)
     try:
         answer = await services.connections.expect(station_id, request, response, timeout_s=timeout_s)
     except V2GError as error:
-        if (status := failure(error)) == UNANSWERED:
-            await doubt(services, station_id, request)
+        if (status := failure(error)) != UNANSWERED:
+            await end_doubt(services, request, notes)
         _report(services, station_id, request, status, str(error))
         raise
-    await adopt(services, station_id, request, answer)
+    await adopt(services, station_id, request, answer, notes)
     _report(services, station_id, request, str(getattr(answer, "status", "")), detail_of(answer))
     return answer
 

@@ -73,39 +73,72 @@ class LimitInForce(msgspec.Struct, frozen=True, kw_only=True):
     steps: Steps
 
 
-def steps_of(profile: ChargingProfile) -> Steps:
-    """Return what a profile permits over time; where that depends on more than time, no limit is known."""
-    schedule = profile.charging_schedule[0]
-    sure = (
-        profile.charging_profile_kind == "Absolute"
-        and len(profile.charging_schedule) == 1
-        and not schedule.use_local_time
-        and not schedule.randomized_delay
-        and not profile.max_offline_duration
-        and not profile.invalid_after_offline_duration
-    )
-    if not sure or schedule.start_schedule is None:
+def steps_of(profile: ChargingProfile, now_ms: int) -> Steps:
+    """Return what a profile permits over time, accepted now (UTC ms); where it may lapse unseen, no limit is known.
+
+    That whose periods begin with its transaction, or again and again, permits the highest of them at any time, and so
+    do several schedules, of which the vehicle chooses one.
+    """
+    schedules, kind = profile.charging_schedule, profile.charging_profile_kind
+    fixed = kind in ("Absolute", "Dynamic") and len(schedules) == 1
+    if (
+        profile.max_offline_duration
+        or profile.invalid_after_offline_duration
+        or any(each.use_local_time or each.randomized_delay for each in schedules)
+        or not (fixed or all(each.duration is None for each in schedules))
+        or (kind == "Absolute" and any(each.start_schedule is None for each in schedules))
+    ):
         return UNKNOWN
-    start_ms, end_ms = parse_time(schedule.start_schedule), None
-    if schedule.duration is not None:
-        end_ms = start_ms + schedule.duration * 1000
+    starts = [parse_time(each.start_schedule) for each in schedules if each.start_schedule is not None]
+    start_ms, end_ms = now_ms if kind == "Dynamic" else max(starts, default=0), None
+    if schedules[0].duration is not None:
+        end_ms = start_ms + schedules[0].duration * 1000
     if profile.valid_to is not None:
         end_ms = min(parse_time(profile.valid_to), end_ms or parse_time(profile.valid_to))
     first_ms = start_ms if profile.valid_from is None else parse_time(profile.valid_from)
-    found: list[PermittedPower] = []
-    for each in schedule.charging_schedule_period:
-        import_w = _watts((each.limit, each.limit_l2, each.limit_l3), 1, schedule, each)
-        discharges = each.discharge_limit, each.discharge_limit_l2, each.discharge_limit_l3
-        export_w = _watts(discharges, -1, schedule, each)
-        if each.operation_mode in ("ChargingOnly", "Idle") and profile.charging_profile_purpose in _TRANSACTION:
-            export_w = 0
-        at_ms = max(first_ms, start_ms + each.start_period * 1000)
-        if found and found[-1].at_ms == at_ms:
-            found.pop()
-        found.append(PermittedPower(at_ms, import_w, export_w))
-    if end_ms is not None:
-        found = [*(each for each in found if each.at_ms < end_ms), PermittedPower(end_ms, None, None)]
-    return tuple(found)
+    found: dict[int, tuple[int, int]] = {}
+    for schedule in schedules:
+        for each in schedule.charging_schedule_period:
+            powers = _powers(schedule, each, of_transaction=profile.charging_profile_purpose in _TRANSACTION)
+            at_ms = max(first_ms, start_ms + each.start_period * 1000 * fixed)
+            before = None if fixed else found.get(at_ms)
+            found[at_ms] = powers if before is None else (max(powers[0], before[0]), max(powers[1], before[1]))
+    if end_ms is None:
+        return tuple(PermittedPower(at_ms, *powers) for at_ms, powers in found.items())
+    pulled = MOST_W if profile.dyn_update_interval else None  # the station may have asked for its values again
+    steps = (PermittedPower(at_ms, *powers) for at_ms, powers in found.items() if at_ms < end_ms)
+    return *steps, PermittedPower(end_ms, pulled, pulled)
+
+
+def rises(held: Sequence[Steps], wanted: Steps, now_ms: int) -> bool:
+    """Return whether limits in the place of others may permit more than these at any time from now (UTC ms) on."""
+    for at_ms in {now_ms, *(max(now_ms, each.at_ms) for steps in (*held, wanted) for each in steps)}:
+        after, before = _said(wanted, at_ms), [_said(each, at_ms) for each in held]
+        if any(after[way] > max(each[way] for each in before) for way in (0, 1)):
+            return True
+    return False
+
+
+def _said(steps: Steps, at_ms: int) -> tuple[int, int]:
+    """Return what is permitted, W; `MOST_W` where nothing is said."""
+    found = _at(steps, at_ms) or PermittedPower(at_ms, None, None)
+    return MOST_W if found.import_w is None else found.import_w, MOST_W if found.export_w is None else found.export_w
+
+
+def _powers(schedule: ChargingSchedule, period: ChargingSchedulePeriod, *, of_transaction: bool) -> tuple[int, int]:
+    """Return what a period permits into the vehicle and out of it, W."""
+    mode, export_w = period.operation_mode, MOST_W
+    if mode == "ExternalLimits":  # an external system replaces them (Q05)
+        return MOST_W, MOST_W
+    if mode in ("CentralSetpoint", "CentralFrequency"):
+        target = period.setpoint, period.setpoint_l2, period.setpoint_l3
+        return _watts(target, 1, schedule, period), _watts(target, -1, schedule, period)
+    if mode in ("ChargingOnly", "Idle") and of_transaction:
+        export_w = 0
+    else:
+        discharges = period.discharge_limit, period.discharge_limit_l2, period.discharge_limit_l3
+        export_w = _watts(discharges, -1, schedule, period)
+    return _watts((period.limit, period.limit_l2, period.limit_l3), 1, schedule, period), export_w
 
 
 def _watts(

@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import asdict
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, select, tuple_, update
 
-from csms.db.bulk import delete_rows, insert_rows, upsert_rows
+from csms.db.bulk import delete_rows, insert_numbered, insert_rows, upsert_rows
 from csms.db.leases import lock
 from csms.device_model.store import phases_of_evses
 from csms.diagnostics import store as diagnostics
@@ -14,7 +15,7 @@ from csms.overview import store as overview
 from csms.sites.rules import Known, Site, external_limit_w
 from csms.smart_charging.binding import Bound, LimitPoint, evse_limits
 from csms.smart_charging.charging_plans import FOLLOWED_MS, ProfileTemplate, milliampere
-from csms.smart_charging.limits_in_force import EXPORT_SIGNAL, UNKNOWN, Steps, steps_of
+from csms.smart_charging.limits_in_force import EXPORT_SIGNAL, UNKNOWN, Steps, rises, steps_of
 from csms.smart_charging.rules import (
     DISPATCH_PROFILE,
     GENERATED,
@@ -43,6 +44,7 @@ from csms.transactions.tables import transactions as transactions_table
 from v2g import typed_json
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate, NotifyChargingLimitRequest
+from v2g.ocpp.times import format_time
 
 CSO = "CSO"
 """The source of this back end's limits (ChargingLimitSource)."""
@@ -90,25 +92,57 @@ def save_profile(
         "document": msgspec.json.encode(named_by_station(profile)).decode(),
     }
     upsert_rows(connection, charging_profiles, [{"station_id": station_id, "profile_id": profile.id} | values])
-    note_limit(connection, station_id, evse_id, profile, now_ms, steps_of(profile), transaction_id, whole=whole)
+    place = _place(evse_id, profile, transaction_id)
+    _note_limit(connection, station_id, profile.id, place, now_ms, steps_of(profile, now_ms), whole=whole)
 
 
-def note_limit(
-    connection: Connection, station_id: str, evse_id: int, profile: ChargingProfile, now_ms: int, steps: Steps,
-    transaction_id: str | None = None, *, whole: bool = False,
+def update_profile(
+    connection: Connection, station_id: str, profile_id: int, values: ChargingScheduleUpdate | None, now_ms: int,
+    *, whole: bool,
 ) -> None:  # fmt: skip
-    """Note what a profile permits from now on, in the place of what it has replaced."""
-    values = {
-        "evse_id": evse_id, "purpose": profile.charging_profile_purpose, "stack_level": profile.stack_level,
-        "transaction_id": transaction_id,
-    }  # fmt: skip
-    _note_limit(connection, station_id, profile.id, values, now_ms, steps, whole=whole)
+    """Store that a dynamic profile has new values (K28). None: its station has refused them, so that it may have lost
+    the profile, or has pulled them before."""
+    row = _stored(connection, station_id, profile_id)
+    if row is not None and values is None:
+        _note_limit(connection, station_id, profile_id, _place_of(row), now_ms, UNKNOWN, whole=whole)
+    elif row is not None and values is not None:
+        changed = _updated(row, values, now_ms)
+        document = msgspec.json.encode(named_by_station(changed)).decode()
+        key = (charging_profiles.c.station_id == station_id) & (charging_profiles.c.profile_id == profile_id)
+        connection.execute(update(charging_profiles).where(key).values(updated_ms=now_ms, document=document))
+        _note_limit(connection, station_id, profile_id, _place_of(row), now_ms, steps_of(changed, now_ms), whole=whole)
+
+
+def _updated(row: Row[Any], values: ChargingScheduleUpdate, now_ms: int) -> ChargingProfile:
+    profile = _profile(row)
+    schedule = profile.charging_schedule[0]
+    new = {name: value for name, value in asdict(values).items() if value is not None and name != "custom_data"}
+    period = msgspec.structs.replace(schedule.charging_schedule_period[0], **new)
+    schedule = msgspec.structs.replace(schedule, charging_schedule_period=(period,))
+    return msgspec.structs.replace(profile, charging_schedule=(schedule,), dyn_update_time=format_time(now_ms))
 
 
 def note_beside(connection: Connection, station_id: str, number: int, steps: Steps, now_ms: int) -> None:
     """Note what `_BESIDE` profiles permits from now on, in the place of what it has replaced."""
-    place = {"evse_id": 0, "purpose": _BESIDE[number], "stack_level": SIGNAL_LEVEL, "transaction_id": None}
-    _note_limit(connection, station_id, number, place, now_ms, steps, whole=True)
+    _note_limit(connection, station_id, number, _place_beside(number), now_ms, steps, whole=True)
+
+
+_PLACE: Final = ("evse_id", "purpose", "stack_level", "transaction_id")
+"""Columns that two limits in the same place have in common: the later one counts."""
+
+
+def _place_of(row: Row[Any]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _PLACE}
+
+
+def _place(evse_id: int, profile: ChargingProfile, transaction_id: str | None) -> dict[str, Any]:
+    return dict(
+        zip(_PLACE, (evse_id, profile.charging_profile_purpose, profile.stack_level, transaction_id), strict=True)
+    )
+
+
+def _place_beside(number: int) -> dict[str, Any]:
+    return dict(zip(_PLACE, (0, _BESIDE[number], SIGNAL_LEVEL, None), strict=True))
 
 
 def _note_limit(
@@ -120,6 +154,74 @@ def _note_limit(
     _end_limits(connection, station_id, now_ms, same_place | (there.profile_id == profile_id))
     row = {"station_id": station_id, "profile_id": profile_id, "from_ms": now_ms, "to_ms": None, "whole": whole}
     insert_rows(connection, limits_in_force, [{**row, **place, "steps": msgspec.json.encode(steps).decode()}])
+
+
+# -- before a station is asked: what it may have taken when nobody lives to note its answer
+
+Doubt = Mapping[str, Any]
+"""A profile's number and place, where a limit may soon be higher."""
+
+
+def raised(connection: Connection, station_id: str, evse_id: int, profile: ChargingProfile, now_ms: int) -> list[Doubt]:
+    """Return the doubts about a profile that a station is going to be asked for: none where it only lowers."""
+    place, wanted = _place(evse_id, profile, profile.transaction_id), steps_of(profile, now_ms)
+    return _raised(connection, station_id, profile.id, place, wanted, now_ms)
+
+
+def raised_by_update(
+    connection: Connection, station_id: str, profile_id: int, values: ChargingScheduleUpdate, now_ms: int
+) -> list[Doubt]:
+    """Return the doubts about new values of a dynamic profile."""
+    if (row := _stored(connection, station_id, profile_id)) is None:
+        return []
+    wanted = steps_of(_updated(row, values, now_ms), now_ms)
+    return _raised(connection, station_id, profile_id, _place_of(row), wanted, now_ms)
+
+
+def raised_beside(connection: Connection, station_id: str, number: int, steps: Steps, now_ms: int) -> list[Doubt]:
+    """Return the doubts about what limits beside profiles."""
+    return _raised(connection, station_id, number, _place_beside(number), steps, now_ms)
+
+
+def raised_by_clearing(connection: Connection, station_id: str, given: Mapping[str, Any], now_ms: int) -> list[Doubt]:
+    """Return the doubts about profiles that are going to be cleared: all that have these values in their columns."""
+    return [
+        {"profile_id": row.profile_id, **_place_of(row)}
+        for row in _open_limits(connection, station_id)
+        if row.profile_id not in _BESIDE
+        and all(getattr(row, name) == value for name, value in given.items())
+        and rises([typed_json.decode(row.steps, Steps)], (), now_ms)
+    ]
+
+
+def _raised(
+    connection: Connection, station_id: str, profile_id: int, place: Mapping[str, Any], wanted: Steps, now_ms: int
+) -> list[Doubt]:
+    known = _open_limits(connection, station_id)
+    here = [row for row in known if row.profile_id == profile_id or _place_of(row) == place]
+    held = [typed_json.decode(row.steps, Steps) for row in here]
+    higher = rises(held, wanted, now_ms) if here else bool(known)
+    return [{"profile_id": profile_id, **place}] if higher else []
+
+
+def note_doubts(connection: Connection, station_id: str, doubts: Sequence[Doubt], now_ms: int) -> list[int]:
+    """Note that from now on it is unknown what is permitted there; return the numbers of the notes."""
+    values = {
+        "station_id": station_id, "from_ms": now_ms, "whole": True, "steps": msgspec.json.encode(UNKNOWN).decode(),
+    }  # fmt: skip
+    return [insert_numbered(connection, limits_in_force, None, {**values, **each}) for each in doubts]
+
+
+def end_doubts(connection: Connection, notes: Collection[int]) -> None:
+    """Delete notes: the station has answered."""
+    if notes:
+        connection.execute(delete(limits_in_force).where(limits_in_force.c.id.in_(notes)))
+
+
+def _open_limits(connection: Connection, station_id: str) -> Sequence[Row[Any]]:
+    there = limits_in_force.c
+    here = (there.station_id == station_id) & there.to_ms.is_(None)
+    return connection.execute(select(limits_in_force).where(here)).all()
 
 
 def confirm_limits(
@@ -142,8 +244,15 @@ def confirm_limits(
 
 
 def _generates(connection: Connection, station_id: str) -> bool:
-    """Return whether a station may take more than its profiles permit: what sources there generate (K27)."""
-    return any(each.charging_limit.is_local_generation for _, _, each in limits(connection, station_id))
+    """Return whether a station may take more than its profiles permit."""
+    return any(_exceeds(each) for _, _, each in limits(connection, station_id))
+
+
+def _exceeds(limit: NotifyChargingLimitRequest) -> bool:
+    """Return whether an external limit is what sources there generate (K27), or may have other set-points (Q06)."""
+    schedules = limit.charging_schedule
+    others = any(each.setpoint is not None for schedule in schedules for each in schedule.charging_schedule_period)
+    return bool(limit.charging_limit.is_local_generation) or not schedules or others
 
 
 def _end_limits(connection: Connection, station_id: str, at_ms: int, which: ColumnElement[bool]) -> None:
@@ -213,10 +322,14 @@ def profiles(
 
 def profile(connection: Connection, station_id: str, profile_id: int) -> ChargingProfile | None:
     """Return a profile by its id."""
+    row = _stored(connection, station_id, profile_id)
+    return None if row is None else _profile(row)
+
+
+def _stored(connection: Connection, station_id: str, profile_id: int) -> Row[Any] | None:
     columns = charging_profiles.c
     here = (columns.station_id == station_id) & (columns.profile_id == profile_id)
-    row = connection.execute(select(charging_profiles).where(here)).first()
-    return None if row is None else _profile(row)
+    return connection.execute(select(charging_profiles).where(here)).first()
 
 
 def save_reported(
@@ -463,7 +576,7 @@ def save_limit(connection: Connection, station_id: str, request: NotifyChargingL
     }
     row = key | {"at_ms": now_ms, "document": msgspec.json.encode(request).decode()}
     upsert_rows(connection, charging_limits, [row])
-    if request.charging_limit.is_local_generation:
+    if _exceeds(request):
         note_beside(connection, station_id, GENERATED, UNKNOWN, now_ms)
 
 

@@ -363,7 +363,6 @@ class SmartCharging:
             and has_prices(held) == has_prices(dynamic)
             and (await self.update_dynamic(station_id, profile.id, values)).status == "Accepted"
         ):
-            await services.store.run(charging.save_profile, station_id, evse_id, dynamic, charging.CSO, now_ms)
             return "Accepted"
         await services.store.gather(charging.save_dynamic, charging.Dynamic(station_id, profile.id, values, now_ms))
         return (await self.set_profile(station_id, evse_id, dynamic)).status

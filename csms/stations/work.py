@@ -4,7 +4,8 @@
 orders, reports) are stored before they are sent, by their own services.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection
@@ -17,7 +18,6 @@ from csms.ocpp.base import Services
 from csms.remote_control import store as commands
 from csms.requests import store as requests
 from csms.smart_charging import store as charging
-from csms.smart_charging.limits_in_force import UNKNOWN
 from csms.tokens.rules import apply, read_entries, write_entries
 from csms.transactions import store as transactions
 from v2g import typed_json
@@ -63,6 +63,8 @@ from v2g.ocpp.messages.smart_charging import (
     ReportChargingProfilesRequest,
     SetChargingProfileRequest,
     SetChargingProfileResponse,
+    UpdateDynamicScheduleRequest,
+    UpdateDynamicScheduleResponse,
 )
 
 GONE: Final = "charging_profiles_gone"
@@ -76,38 +78,59 @@ _RECORDED: Final = frozenset({
     AdjustPeriodicEventStreamRequest, ClearChargingProfileRequest, ClearDERControlRequest, ClearDisplayMessageRequest,
     ClearVariableMonitoringRequest, GetVariablesRequest, RequestStartTransactionRequest, SendLocalListRequest,
     SetChargingProfileRequest, SetDERControlRequest, SetDisplayMessageRequest, SetMonitoringBaseRequest,
-    SetNetworkProfileRequest, SetVariableMonitoringRequest, SetVariablesRequest,
+    SetNetworkProfileRequest, SetVariableMonitoringRequest, SetVariablesRequest, UpdateDynamicScheduleRequest,
 })  # fmt: skip
 
 
-async def adopt(services: Services, station_id: str, request: Message, answer: Message) -> None:
-    """Record what a station has accepted, or what it no longer has."""
+async def doubt(services: Services, station_id: str, request: Message) -> Sequence[int]:
+    """Note that a station may have accepted more power than it is known to, before it is asked: this node may not live
+    to see its answer. Return the notes, for `adopt` or `end_doubt`; less power does not wait for them."""
+    read, now_ms = services.store.read, services.clock.utc_ms()
+    match request:
+        case SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile):
+            doubts = await read(charging.raised, station_id, evse_id, profile, now_ms)
+        case RequestStartTransactionRequest(evse_id=evse, charging_profile=ChargingProfile() as profile):
+            doubts = await read(charging.raised, station_id, evse or 0, profile, now_ms)
+        case UpdateDynamicScheduleRequest(charging_profile_id=number, schedule_update=values):
+            doubts = await read(charging.raised_by_update, station_id, number, values, now_ms)
+        case ClearChargingProfileRequest():
+            doubts = await read(charging.raised_by_clearing, station_id, _given(request), now_ms)
+        case _:
+            return ()
+    return await services.store.run(charging.note_doubts, station_id, doubts, now_ms) if doubts else ()
+
+
+async def end_doubt(services: Services, request: Message, notes: Sequence[int]) -> None:
+    """Delete the notes: a station has not accepted the request. But it may have pulled values of a dynamic profile."""
+    if notes and not isinstance(request, UpdateDynamicScheduleRequest):
+        await services.store.run(charging.end_doubts, notes)
+
+
+async def adopt(
+    services: Services, station_id: str, request: Message, answer: Message, notes: Sequence[int] = ()
+) -> None:
+    """Record what a station has accepted, or what it no longer has. `notes`: those of `doubt`."""
     match request, answer:
         case GetChargingProfilesRequest(request_id=number), GetChargingProfilesResponse(status="NoProfiles"):
             await drop_unreported_profiles(services, station_id, number)
     if type(request) not in _RECORDED:
         return
     whole = services.abilities.is_whole(station_id)
-    gone = await services.store.run(_record, station_id, request, answer, services.clock.utc_ms(), whole=whole)
+    now_ms = services.clock.utc_ms()
+    gone = await services.store.run(_record, station_id, request, answer, now_ms, notes, whole=whole)
     if gone:
         services.report("ocpp", GONE, station_id, {"profiles": gone})
 
 
-async def doubt(services: Services, station_id: str, request: Message) -> None:
-    """Note that it is unknown whether a station has accepted a limit: its answer was lost."""
-    if isinstance(request, SetChargingProfileRequest):
-        profile, now_ms = request.charging_profile, services.clock.utc_ms()
-        about = station_id, request.evse_id, profile, now_ms, UNKNOWN, profile.transaction_id
-        await services.store.run(charging.note_limit, *about)
-
-
 def _record(
-    connection: Connection, station_id: str, request: Message, answer: Message, now_ms: int, *, whole: bool
-) -> int:
+    connection: Connection, station_id: str, request: Message, answer: Message, now_ms: int, notes: Sequence[int],
+    *, whole: bool,
+) -> int:  # fmt: skip
     """Store the change; return how many charging profiles the station no longer has.
 
     `whole`: all profiles of the station are known.
     """
+    charging.end_doubts(connection, notes)
     match request, answer:
         case SetVariablesRequest(set_variable_data=data), SetVariablesResponse(set_variable_result=results):
             device_model.save(connection, station_id, list(written_values(data, results, now_ms)))
@@ -122,6 +145,11 @@ def _record(
             status="Accepted"
         ):
             charging.save_profile(connection, station_id, evse_id, profile, charging.CSO, now_ms, whole=whole)
+        case UpdateDynamicScheduleRequest(charging_profile_id=number, schedule_update=values), (
+            UpdateDynamicScheduleResponse(status=status)
+        ):
+            taken = values if status == "Accepted" else None
+            charging.update_profile(connection, station_id, number, taken, now_ms, whole=whole)
         case RequestStartTransactionRequest(charging_profile=ChargingProfile() as profile) as wanted, (
             RequestStartTransactionResponse(status="Accepted", transaction_id=running)
         ):
@@ -187,15 +215,18 @@ def _clear_profiles(
     connection: Connection, station_id: str, request: ClearChargingProfileRequest, now_ms: int, *, accepted: bool
 ) -> int:
     """Delete one profile by its id, also when its station does not know it, or those that meet all criteria."""
-    if request.charging_profile_id is not None:
-        return charging.clear_profiles(connection, station_id, now_ms, profile_id=request.charging_profile_id)
-    if not accepted:
+    if request.charging_profile_id is None and not accepted:
         return 0
+    return charging.clear_profiles(connection, station_id, now_ms, **_given(request))
+
+
+def _given(request: ClearChargingProfileRequest) -> dict[str, Any]:
+    """Return what profiles have in their columns that a request clears (K10.FR.03, FR.04)."""
+    if request.charging_profile_id is not None:
+        return {"profile_id": request.charging_profile_id}
     which = request.charging_profile_criteria or ClearChargingProfile()
-    return charging.clear_profiles(
-        connection, station_id, now_ms, evse_id=which.evse_id, purpose=which.charging_profile_purpose,
-        stack_level=which.stack_level,
-    )  # fmt: skip
+    found = {"evse_id": which.evse_id, "purpose": which.charging_profile_purpose, "stack_level": which.stack_level}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 async def drop_unreported_profiles(services: Services, station_id: str, request_id: int) -> None:

@@ -39,11 +39,15 @@ _MOVED: Final[frozenset[Reason]] = frozenset(
     {"signatures", "prices", "superseded", "transaction", "times", "token", "registers"}
 )
 _TWICE: Final[frozenset[Reason]] = frozenset({"repeated", "rise", "clock"})
+LIMIT_W: Final = 50_000
+"""What all stations have accepted."""
+
 LIES: Final[dict[str, tuple[frozenset[Reason], frozenset[Reason]]]] = {
     "again": (_TWICE, frozenset({"signatures", "repeated"})),
     "later": (_TWICE, _MOVED),
     "elsewhere": (frozenset({"elsewhere"}), _MOVED | {"charger"}),
     "power": (frozenset({"rise"}), frozenset({"rise"})),
+    "beyond": (frozenset({"limits"}), frozenset({"limits"})),
     "ahead": (frozenset({"clock"}), _MOVED),
     "overlap": (_TWICE, _MOVED | {"repeated"}),
     "omits": (frozenset(), frozenset({"contract", "times"})),
@@ -270,11 +274,10 @@ class Days:
         false = replace(true, name=name, kind=kind, truth=true.name)
         if kind in ("omits", "currency"):
             return self._false_journal(kind, false)
-        if kind == "power":
+        if kind in ("power", "beyond"):
             begin_ms = true.readings[-1].utc_ms + 2 * HOUR
-            return replace(
-                self._session(name, place, true.contract, begin_ms, 6 * MINUTE, 3_000_000), kind=kind, truth=true.name
-            )
+            flow = (6 * MINUTE, 3_000_000) if kind == "power" else (HOUR, 2 * LIMIT_W)
+            return replace(self._session(name, place, true.contract, begin_ms, *flow), kind=kind, truth=true.name)
         if kind == "jump":
             self._registers[place] = left[0] + 400_000_000, left[1]
             begin_ms = true.readings[-1].utc_ms + 5 * HOUR

@@ -30,12 +30,13 @@ from csms.config import SettlementRules, Trust
 from csms.db.store import Store
 from csms.settlements import store as records
 from csms.settlements.work import correct_journal, settle_journal
+from csms.smart_charging import store as charging
 from csms.stations.store import touch
 from csms.tokens import store as tokens
 from csms.tokens.rules import Terms, Token
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
-from tests.csms.days import HOUR, LIES, Days, StationReport, World
+from tests.csms.days import HOUR, LIES, LIMIT_W, Days, StationReport, World
 from tests.csms.db.books import KEY
 from tests.csms.killable import BackendProcess, BackendProgram, no_survivors
 from tests.csms.settlement.journals import booted, delivery
@@ -46,12 +47,13 @@ from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import LineCorrected, TariffSet
 from v2g.io.runtime.clock import ClockConfig
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
 from v2g.pki.keys import save_secret
 
 pytestmark = pytest.mark.requirement("R195")
 
-ALONE = ("power", "ahead", "swap", "jump", "cut")
+ALONE = ("power", "beyond", "ahead", "swap", "jump", "cut")
 """Lies that show by themselves."""
 ROOTS = "mo/root.pem", "v2g/root.pem"
 Message = tuple[str, dict[str, Any]]
@@ -154,9 +156,12 @@ class TellingStation:
 
 
 def prepare(store: Store, world: World) -> None:
-    """Let the back end know stations, contracts, prices that it has sent, and exchanges of meters that were noted."""
-    for station in world.reports:
+    """Let the back end know stations, their limits, contracts, prices that it has sent, and exchanges of meters."""
+    for number, station in enumerate(world.reports):
         store.do(touch, station, "ocpp2.1", world.begin_ms)
+        about = station, 0, limited(dynamic=number % 2 == 0), charging.CSO, world.begin_ms - HOUR
+        store.do(partial(charging.save_profile, whole=True), *about)
+        store.do(charging.clear_profiles, station, world.end_ms)
         for at_ms, tariff in world.prices:
             entry = Entry(sequence=0, utc_ms=at_ms, previous="", data=TariffSet(tariff=tariff), hash="")
             store.do(send, station, entry, 11_000)
@@ -169,6 +174,18 @@ def prepare(store: Store, world: World) -> None:
             from_ms=each.at_ms, to_ms=each.at_ms, imports=(each.old_mwh, each.new_mwh),
         )  # fmt: skip
         assert store.do(ledger.exchange, fact, each.at_ms) is None
+
+
+def limited(*, dynamic: bool) -> ChargingProfile:
+    """What no vehicle exceeds."""
+    schedule = ChargingSchedule(
+        id=1, start_schedule=None if dynamic else "2026-01-01T00:00:00Z", charging_rate_unit="W",
+        charging_schedule_period=(ChargingSchedulePeriod(start_period=0, limit=LIMIT_W),),
+    )  # fmt: skip
+    return ChargingProfile(
+        id=1, stack_level=0, charging_profile_purpose="TxDefaultProfile",
+        charging_profile_kind="Dynamic" if dynamic else "Absolute", charging_schedule=(schedule,),
+    )  # fmt: skip
 
 
 def check(store: Store, world: World, anchors: Sequence[bytes]) -> Counter[str]:

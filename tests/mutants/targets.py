@@ -397,7 +397,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "of_journal: 0 -> 1 #2": "the time of the first reading is not asked of what a meter shows",
     },
     "limits_in_force": {
-        "steps_of: 1 -> 0 #4": "only the first period can be overtaken by the next",
         "permitted: each.purpose in _TRANSACTION and each.evse_id in (0, evse_id) and (each.transaction_id in (None, "
         "... -> each.evse_id in (0, evse_id) and each.transaction_id in (None, transaction_id)": "the others limit "
         "nothing",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.booking.plausibility import judge_limits
-from csms.smart_charging.limits_in_force import MARGIN_MS, LimitInForce, PermittedPower, permitted, steps_of
+from csms.smart_charging.limits_in_force import MARGIN_MS, LimitInForce, PermittedPower, permitted, rises, steps_of
 from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
@@ -18,16 +18,17 @@ pytestmark = pytest.mark.requirement("R195")
 NOON = 1_795_000_000_000
 MINUTE = 60_000
 HOUR = 60 * MINUTE
+NOW = NOON - MINUTE
 RATED_W = 50_000
 SPAN = NOON, NOON + 2 * HOUR
 
 
-def profile(*limits: tuple[int, float | None], start_ms: int = NOON, **more: Any) -> ChargingProfile:
+def profile(*limits: tuple[int, float | None], start_ms: int | None = NOON, **more: Any) -> ChargingProfile:
     """A profile with limits (W) from so many seconds after its start on."""
     names = ("duration", "charging_rate_unit", "use_local_time", "randomized_delay")
     about = {name: more.pop(name) for name in names if name in more}
     schedule = ChargingSchedule(
-        id=1, start_schedule=format_time(start_ms),
+        id=1, start_schedule=None if start_ms is None else format_time(start_ms),
         charging_schedule_period=tuple(ChargingSchedulePeriod(start_period=at_s, limit=each) for at_s, each in limits),
         **({"charging_rate_unit": "W"} | about),
     )  # fmt: skip
@@ -54,42 +55,119 @@ def at(limits: list[LimitInForce], at_ms: int, way: int = 0) -> int:
 
 
 def test_what_a_profile_permits_over_time() -> None:
-    assert steps_of(profile((0, 11_000.0), (60, 7_000.0))) == ((NOON, 11_000, MOST_W), (NOON + MINUTE, 7_000, MOST_W))
+    assert steps_of(profile((0, 11_000.0), (60, 7_000.0)), NOW) == (
+        (NOON, 11_000, MOST_W),
+        (NOON + MINUTE, 7_000, MOST_W),
+    )
     ends = profile((0, 11_000.0), (60, 7_000.0), duration=30)
-    assert steps_of(ends) == ((NOON, 11_000, MOST_W), (NOON + 30_000, None, None))
+    assert steps_of(ends, NOW) == ((NOON, 11_000, MOST_W), (NOON + 30_000, None, None))
     valid = profile(
         (0, 11_000.0), (60, 7_000.0), valid_from=format_time(NOON + MINUTE), valid_to=format_time(NOON + HOUR)
     )
-    assert steps_of(valid) == ((NOON + MINUTE, 7_000, MOST_W), (NOON + HOUR, None, None))
+    assert steps_of(valid, NOW) == ((NOON + MINUTE, 7_000, MOST_W), (NOON + HOUR, None, None))
     amperes = profile((0, 10.0), charging_rate_unit="A")
-    assert steps_of(amperes) == ((NOON, 7_590, MOST_W),), "at 253 V on three phases"
-    until = {"duration": 60, "valid_to": format_time(NOON + HOUR), "valid_from": format_time(NOON - HOUR)}
-    assert steps_of(profile((0, 11_000.0), (60, 7_000.0), **until)) == (
+    assert steps_of(amperes, NOW) == ((NOON, 7_590, MOST_W),), "at 253 V on three phases"
+    until: dict[str, Any] = {
+        "duration": 60,
+        "valid_to": format_time(NOON + HOUR),
+        "valid_from": format_time(NOON - HOUR),
+    }
+    assert steps_of(profile((0, 11_000.0), (60, 7_000.0), **until), NOW) == (
         (NOON, 11_000, MOST_W), (NOON + MINUTE, None, None)
     )  # fmt: skip
     ends = profile((0, 11_000.0), duration=7200, valid_to=format_time(NOON + HOUR))
-    assert steps_of(ends)[-1] == (NOON + HOUR, None, None)
-    assert steps_of(profile((0, -5.0), (60, 2e7))) == ((NOON, 0, MOST_W), (NOON + MINUTE, MOST_W, MOST_W))
-    assert steps_of(profile((0, None))) == ((NOON, MOST_W, MOST_W),)
+    assert steps_of(ends, NOW)[-1] == (NOON + HOUR, None, None)
+    assert steps_of(profile((0, -5.0), (60, 2e7)), NOW) == ((NOON, 0, MOST_W), (NOON + MINUTE, MOST_W, MOST_W))
+    assert steps_of(profile((0, None)), NOW) == ((NOON, MOST_W, MOST_W),)
 
 
 @pytest.mark.parametrize(
     "more",
     [
-        {"charging_profile_kind": "Recurring"}, {"charging_profile_kind": "Relative"}, {"use_local_time": True},
-        {"charging_profile_kind": "Dynamic"}, {"randomized_delay": 60}, {"max_offline_duration": 60},
-        {"invalid_after_offline_duration": True},
+        {"use_local_time": True}, {"randomized_delay": 60}, {"max_offline_duration": 60},
+        {"invalid_after_offline_duration": True}, {"charging_profile_kind": "Recurring", "duration": 60},
+        {"charging_profile_kind": "Relative", "duration": 60}, {"start_ms": None},
     ],
 )  # fmt: skip
-def test_what_depends_on_more_than_time_is_no_limit(more: dict[str, Any]) -> None:
-    assert steps_of(profile((0, 5_000.0), **more)) == ((0, MOST_W, MOST_W),)
+def test_what_may_lapse_unseen_is_no_limit(more: dict[str, Any]) -> None:
+    assert steps_of(profile((0, 5_000.0), **more), NOW) == ((0, MOST_W, MOST_W),)
 
 
-def test_a_profile_of_several_schedules_or_without_a_begin_is_no_limit() -> None:
-    """The vehicle chooses one of them; it begins as its transaction does."""
-    (schedule,) = profile((0, 5_000.0)).charging_schedule
-    for schedules in ((schedule, schedule), (msgspec.structs.replace(schedule, start_schedule=None),)):
-        assert steps_of(profile((0, 5_000.0), charging_schedule=schedules)) == ((0, MOST_W, MOST_W),)
+def test_what_begins_with_the_transaction_or_again_permits_the_highest_of_its_periods() -> None:
+    """And several schedules do: the vehicle chooses one of them."""
+    limits = (0, 5_000.0), (60, 9_000.0), (120, 7_000.0)
+    assert steps_of(profile(*limits, charging_profile_kind="Recurring"), NOW) == ((NOON, 9_000, MOST_W),)
+    relative = profile(*limits, charging_profile_kind="Relative", start_ms=None)
+    assert steps_of(relative, NOW) == ((0, 9_000, MOST_W),)
+    until = profile(*limits, charging_profile_kind="Relative", start_ms=None, valid_to=format_time(NOON))
+    assert steps_of(until, NOW) == ((0, 9_000, MOST_W), (NOON, None, None))
+    one, other = (profile((0, each), start_ms=NOON + shift).charging_schedule[0]
+                  for each, shift in ((4_000.0, 0), (3_000.0, MINUTE)))  # fmt: skip
+    local = msgspec.structs.replace(other, use_local_time=True)
+    assert steps_of(profile((0, 0.0), charging_schedule=(one, local)), NOW) == ((0, MOST_W, MOST_W),)
+    for schedules in ((one, other), (other, one)):
+        assert steps_of(profile((0, 0.0), charging_schedule=schedules), NOW) == ((NOON + MINUTE, 4_000, MOST_W),)
+    ends = msgspec.structs.replace(other, duration=60)
+    assert steps_of(profile((0, 0.0), charging_schedule=(one, ends)), NOW) == ((0, MOST_W, MOST_W),)
+    timeless = msgspec.structs.replace(other, start_schedule=None)
+    assert steps_of(profile((0, 0.0), charging_schedule=(one, timeless)), NOW) == ((0, MOST_W, MOST_W),)
+
+
+def test_of_what_begins_with_the_transaction_the_highest_export_counts() -> None:
+    periods = tuple(
+        ChargingSchedulePeriod(start_period=at_s, discharge_limit=each, operation_mode="ExternalSetpoint")
+        for at_s, each in ((0, -2_000.0), (60, -3_000.0), (120, -1_000.0))
+    )
+    schedule = ChargingSchedule(id=1, charging_rate_unit="W", charging_schedule_period=periods)
+    relative = profile((0, 0.0), charging_profile_kind="Relative", charging_schedule=(schedule,))
+    assert steps_of(relative, NOW) == ((0, MOST_W, 3_000),)
+
+
+def test_a_dynamic_profile_counts_from_its_last_update_on() -> None:
+    """What its station has asked for its values since may go on after that; how long is unknown."""
+    dynamic = profile((0, 5_000.0), charging_profile_kind="Dynamic", start_ms=None)
+    assert steps_of(dynamic, NOW) == ((NOW, 5_000, MOST_W),)
+    lasts = profile((0, 5_000.0), charging_profile_kind="Dynamic", start_ms=None, duration=60)
+    assert steps_of(lasts, NOW) == ((NOW, 5_000, MOST_W), (NOW + MINUTE, None, None))
+    pulled = msgspec.structs.replace(lasts, dyn_update_interval=10)
+    assert steps_of(pulled, NOW) == ((NOW, 5_000, MOST_W), (NOW + MINUTE, MOST_W, MOST_W))
+
+
+@pytest.mark.parametrize("mode", ["CentralSetpoint", "CentralFrequency"])
+@pytest.mark.parametrize(
+    ("setpoint", "permits"), [(7_000.0, (7_000, 0)), (-6_000.0, (0, 6_000)), (0.0, (0, 0)), (None, (MOST_W, MOST_W))]
+)
+def test_a_set_point_permits_its_own_direction(mode: Any, setpoint: float | None, permits: tuple[int, int]) -> None:
+    period = ChargingSchedulePeriod(start_period=0, setpoint=setpoint, operation_mode=mode)
+    schedule = ChargingSchedule(id=1, charging_rate_unit="W", charging_schedule_period=(period,))
+    dynamic = profile((0, 0.0), charging_profile_kind="Dynamic", charging_schedule=(schedule,))
+    assert steps_of(dynamic, NOW) == ((NOW, *permits),)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_higher"),
+    [
+        ([(NOW, 5_000, 0)], [(NOW, 5_000, 0)], False),
+        ([(NOW, 5_000, 0)], [(NOW, 5_001, 0)], True),
+        ([(NOW, 5_000, 0)], [(NOW, 0, 1)], True),
+        ([(NOW, 5_000, 0)], [], True),
+        ([(NOW, 5_000, 0), (NOON, None, None)], [(NOW, 5_000, 0)], False),
+        ([(NOW, 5_000, 0)], [(NOW, 5_000, 0), (NOON, None, 0)], True),
+        ([(NOW, 5_000, 0)], [(NOW, 5_000, 0), (NOON, 0, None)], True),
+        ([(NOW, 5_000, 0)], [(NOON, 5_000, 0)], True),  # nothing is said until noon
+        ([(0, 5_000, 0), (NOW, 4_000, 0)], [(0, 5_000, 0), (NOW, 4_000, 0)], False),
+        ([(0, 5_000, 0), (NOW, 4_000, 0)], [(0, 4_000, 0), (NOW, 4_500, 0)], True),
+        ([(0, 5_000, 0), (NOON, 4_000, 0)], [(0, 4_500, 0)], True),
+        ([(0, 5_000, 0), (NOW - 1, 4_000, 0)], [(0, 4_500, 0)], True),
+        ([(0, 4_000, 0), (NOW - 1, 5_000, 0)], [(0, 4_500, 0)], False),  # what was before now does not count
+        ([(0, MOST_W, MOST_W)], [], False),
+    ],
+)
+def test_whether_limits_rise(before: list[Any], after: list[Any], *, is_higher: bool) -> None:
+    held_, wanted = (tuple(PermittedPower(*each) for each in steps) for steps in (before, after))
+    assert rises([held_], wanted, NOW) == is_higher
+    other = (PermittedPower(0, MOST_W, MOST_W),)
+    assert not rises([held_, other], wanted, NOW), "the highest of those in its place counts"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +175,8 @@ def test_a_profile_of_several_schedules_or_without_a_begin_is_no_limit() -> None
     [
         ({"discharge_limit": -8_000.0, "operation_mode": "ExternalSetpoint"}, "TxProfile", 8_000),
         ({"discharge_limit": -8_000.0}, "ChargingStationMaxProfile", 8_000),
-        ({"discharge_limit": 0.0, "operation_mode": "ExternalLimits"}, "TxDefaultProfile", 0),
+        ({"discharge_limit": 0.0, "operation_mode": "ExternalSetpoint"}, "TxDefaultProfile", 0),
+        ({"discharge_limit": 0.0, "operation_mode": "ExternalLimits"}, "TxDefaultProfile", MOST_W),
         ({"limit": 11_000.0, "operation_mode": "ChargingOnly"}, "TxProfile", 0),
         ({"limit": 0.0, "operation_mode": "Idle"}, "TxDefaultProfile", 0),
         ({"limit": 11_000.0, "operation_mode": "ChargingOnly"}, "ChargingStationMaxProfile", MOST_W),
@@ -110,7 +189,7 @@ def test_what_a_profile_permits_to_export(period: dict[str, Any], purpose: Any, 
         id=1, start_schedule=format_time(NOON), charging_rate_unit="W",
         charging_schedule_period=(ChargingSchedulePeriod(start_period=0, **period),),
     )  # fmt: skip
-    (step,) = steps_of(profile((0, 0.0), charging_profile_purpose=purpose, charging_schedule=(schedule,)))
+    (step,) = steps_of(profile((0, 0.0), charging_profile_purpose=purpose, charging_schedule=(schedule,)), NOW)
     assert (step.import_w, step.export_w) == (round(period.get("limit", MOST_W)), most_w)
 
 
@@ -119,7 +198,7 @@ def test_export_in_amperes_is_at_the_highest_voltage() -> None:
         id=1, start_schedule=format_time(NOON), charging_rate_unit="A",
         charging_schedule_period=(ChargingSchedulePeriod(start_period=0, discharge_limit=-10.0, number_phases=1),),
     )  # fmt: skip
-    assert steps_of(profile((0, 0.0), charging_schedule=(schedule,))) == ((NOON, MOST_W, 2_530),)
+    assert steps_of(profile((0, 0.0), charging_schedule=(schedule,)), NOW) == ((NOON, MOST_W, 2_530),)
 
 
 def test_of_export_the_lowest_of_signal_station_and_transaction_counts() -> None:
@@ -256,6 +335,13 @@ def test_the_slack_itself_is_permitted() -> None:
         assert len(list(judge_limits("import", points, [(NOON, 4_000)], 36_000))) == count
 
 
+def test_electronics_may_take_a_little_where_nothing_is_permitted() -> None:
+    slack_mwh = 1_000 + 76_388  # as above
+    for more_mwh, count in ((0, 0), (1, 1)):
+        points = [(NOON, 0), (NOON + HOUR, 110_000 + slack_mwh + more_mwh)]
+        assert len(list(judge_limits("import", points, [(NOON, 0)], RATED_W))) == count
+
+
 def test_a_limit_of_all_that_an_evse_can_is_none() -> None:
     """More than its rating is another finding."""
     points = [(NOON, 0), (NOON + HOUR, 90_000_000)]
@@ -321,13 +407,13 @@ def test_nothing_that_a_truth_teller_says_exceeds_them(
         return min(found)
 
     shift_ms = (late_s - early_s) * 1000
-    now_ms, energies, points = NOON, [0, 0], [(NOON + clock_s * 1000, 0, 0)]
+    now_ms, energies, points = NOON, [0, 0], [[NOON + clock_s * 1000, 0, 0]]
     for ten_seconds, part in course:
         for _ in range(ten_seconds):
             way = int(part < 0)
             energies[way] += round(most_w(now_ms, way) * abs(part) * 10_000 / 3600)
             now_ms += 10_000
-        points.append((now_ms + clock_s * 1000, *energies))
+        points.append([now_ms + clock_s * 1000, *energies])
     limits = permitted(spans, 1, "t", (points[0][0], points[-1][0]))
     for way, name in enumerate(("import", "export")):
         register = [(at_ms, values[way]) for at_ms, *values in points]

@@ -1,21 +1,31 @@
 """Energy beyond the limits that a station had accepted is held, with the limit; where nothing is known, none is."""
 
+import asyncio
+import json
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import Connection, select
 
 from csms.booking import held
+from csms.dispatch.work import Dispatch
+from csms.requests.work import call
 from csms.smart_charging import store as charging
+from csms.smart_charging.tables import limits_in_force
 from csms.smart_charging.work import SmartCharging
 from csms.stations.store import StationBoot, save_boots
-from csms.stations.work import doubt
+from csms.transactions import store as transactions
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
-from tests.csms.scripted_station import Refused, ScriptedStation
-from tests.csms.services.charging.support import ACCEPTED, REJECTED, booted, offer, until
+from tests.csms.scripted_station import Payload, Refused, ScriptedStation
+from tests.csms.services.charging.support import ACCEPTED, REJECTED, booted, offer, until, vehicle
+from v2g.energy.limits import MOST_W
+from v2g.errors import V2GError
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
-from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, SetChargingProfileRequest
+from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest, RequestStartTransactionResponse
+from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ChargingScheduleUpdate
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 
@@ -81,12 +91,173 @@ async def test_what_is_not_known_for_sure_holds_nothing(csms: Backend, case: str
         if case == "raised":
             await limited(csms, station, 100_000.0)
         elif case == "unanswered":
-            request = SetChargingProfileRequest(evse_id=0, charging_profile=limit(csms, 100_000.0))
-            await doubt(csms.services, station.id, request)
+            station.answers["SetChargingProfile"] = None  # type: ignore[assignment]
+            with pytest.raises(V2GError):
+                await limited(csms, station, 100_000.0)
         elif case == "boot":
             await csms.services.store.run(save_boots, [StationBoot(station.id, {}, csms.clock.utc_ms())])
 
     assert await taken(csms, station, 40_000, change) is None
+
+
+WAYS = {
+    "set": "SetChargingProfile", "updated": "UpdateDynamicSchedule", "cleared": "ClearChargingProfile",
+    "started remotely": "RequestStartTransaction",
+}  # fmt: skip
+
+
+def default(limit_w: float) -> ChargingProfile:
+    """A limit of each transaction, whose value can be changed."""
+    schedule = ChargingSchedule(
+        id=1, charging_rate_unit="W",
+        charging_schedule_period=(ChargingSchedulePeriod(start_period=0, limit=limit_w),),
+    )  # fmt: skip
+    return ChargingProfile(
+        id=7, stack_level=0, charging_profile_purpose="TxDefaultProfile", charging_profile_kind="Dynamic",
+        charging_schedule=(schedule,),
+    )  # fmt: skip
+
+
+async def changed(csms: Backend, station: ScriptedStation, way: str, limit_w: float) -> None:
+    """Change it in one of the ways."""
+    services = SmartCharging(csms.services)
+    if way == "set":
+        await services.set_profile(station.id, 0, default(limit_w))
+    elif way == "updated":
+        await services.update_dynamic(station.id, 7, ChargingScheduleUpdate(limit=limit_w))
+    elif way == "cleared":
+        await services.clear(station.id, purpose="TxDefaultProfile")
+    else:
+        own = msgspec.structs.replace(default(limit_w), id=8, charging_profile_purpose="TxProfile")
+        request = RequestStartTransactionRequest(
+            remote_start_id=1, id_token=IdToken(id_token=VALID["idToken"], type=VALID["type"]), evse_id=1,
+            charging_profile=own,
+        )  # fmt: skip
+        await call(csms.services, station.id, request, RequestStartTransactionResponse)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("outcome", ["accepted", "killed", "unanswered", "refused", "not supported"])
+async def test_what_may_have_been_raised_holds_nothing_though_the_answer_is_noted_by_nobody(
+    csms: Backend, way: str, outcome: str
+) -> None:
+    """The node may be killed once its station has accepted more. What is refused leaves the limit in force; but a
+    station may have asked for values of a dynamic profile before it refused them."""
+    station = await booted(csms)
+    await SmartCharging(csms.services).read_held(station.id)
+    await changed(csms, station, "set", 10_000.0)
+    csms.clock.advance(600)
+
+    async def change() -> None:
+        asking = asyncio.create_task(changed(csms, station, way, 100_000.0))
+
+        def killed(_: Payload) -> None:
+            asking.cancel()  # and nobody is left for the answer
+
+        refused = {"status": "Unknown"} if way == "cleared" else REJECTED
+        (running,) = await csms.services.store.read(transactions.active, station.id)
+        accepted = {**ACCEPTED, "transactionId": running.transaction_id} if way == "started remotely" else ACCEPTED
+        answers = {"accepted": accepted, "killed": killed, "refused": refused, "not supported": Refused("NotSupported")}
+        station.answers[WAYS[way]] = answers.get(outcome)  # type: ignore[assignment]
+        await asyncio.wait((asking,))
+        assert asking.cancelled() == (outcome == "killed")
+        assert asking.cancelled() or bool(asking.exception()) == (outcome in ("unanswered", "not supported"))
+        csms.clock.advance(600)
+
+    found = await taken(csms, station, 40_000, change)
+    kept = outcome in ("refused", "not supported") and way != "updated"
+    assert (found and found["reason"]) == ("limits" if kept else None)
+
+
+@pytest.mark.parametrize(("way", "limit_w"), [("set", 10_000.0), ("set", 4_000.0), ("updated", 4_000.0)])
+async def test_less_power_does_not_wait_for_a_note(csms: Backend, way: str, limit_w: float) -> None:
+    station = await booted(csms)
+    await SmartCharging(csms.services).read_held(station.id)
+    await changed(csms, station, "set", 10_000.0)
+    noted = []
+    station.answers[WAYS[way]] = lambda _: noted.append(csms.services.store.do(in_force)) or ACCEPTED  # type: ignore[func-returns-value]
+    before = csms.services.store.do(in_force)
+    await changed(csms, station, way, limit_w)
+    assert noted == [before]
+    assert csms.services.store.do(in_force) == [limit_w]
+
+
+def in_force(connection: Connection) -> list[int]:
+    """The limits on record, W."""
+    there = limits_in_force.c
+    rows = connection.execute(select(there.steps).where(there.to_ms.is_(None)).order_by(there.id)).scalars()
+    return [json.loads(each)[0][1] for each in rows]
+
+
+async def test_nothing_is_noted_before_the_first_limit_of_a_station(csms: Backend) -> None:
+    """None is known, so none can be raised."""
+    station = await booted(csms)
+    noted = []
+    station.answers["SetChargingProfile"] = lambda _: noted.append(csms.services.store.do(in_force)) or ACCEPTED  # type: ignore[func-returns-value]
+    for each in (default(10_000.0), msgspec.structs.replace(default(9_000.0), id=9, stack_level=1)):
+        await SmartCharging(csms.services).set_profile(station.id, 0, each)
+    assert noted == [[], [10_000, MOST_W]]
+    assert csms.services.store.do(in_force) == [10_000, 9_000]
+
+
+async def dispatched(csms: Backend, station: ScriptedStation, setpoint_w: int, wh: int, **more: Any) -> str | None:
+    """Let a vehicle follow a set-point, renewed every two minutes, and take (or give) so much (Wh) in each of them;
+    return why it is held, if it is. `after` is called once it has begun."""
+    charge, dispatch = await vehicle(csms, station, maxChargePower=50_000.0), Dispatch(csms.services)
+    registers = {"Import": charge.wh, "Export": 0}
+
+    def shown(context: str = "Sample.Periodic") -> dict[str, Any]:
+        samples = [
+            {"value": each, "measurand": f"Energy.Active.{way}.Register", "context": context}
+            for way, each in registers.items()
+        ]
+        return {"meterValue": [{"timestamp": charge.now(), "sampledValue": samples}]}
+
+    for number in range(12):
+        await dispatch.set_point(setpoint_w, [station.id])
+        if number == 1 and "after" in more:
+            await more["after"](charge)
+        await charge.event("Updated", "MeterValuePeriodic", state="Charging", extra=shown())
+        csms.clock.advance(60)
+        registers["Export" if wh < 0 else "Import"] += abs(wh)
+    extra = shown("Transaction.End")
+    await charge.event("Ended", "EVDeparted", state="Idle", stopped="EVDisconnected", extra=extra)
+    found = await csms.services.store.read(held.find, station.id, charge.id)
+    return None if found is None else found["detail"]
+
+
+@pytest.mark.parametrize(
+    ("setpoint_w", "wh", "most"),
+    [(5_000, 160, None), (5_000, 1_500, "5000 W"), (-5_000, -160, None), (-5_000, -1_500, "5000 W"),
+     (-5_000, 1_500, "0 W"), (40_000, 1_500, None)],
+)  # fmt: skip
+async def test_energy_beyond_a_set_point_is_held(csms: Backend, setpoint_w: int, wh: int, most: str | None) -> None:
+    found = await dispatched(csms, await booted(csms), setpoint_w, wh)
+    assert (found is not None) == (most is not None), found
+    assert most is None or f"more than limits of up to {most} permitted" in str(found)
+
+
+@pytest.mark.parametrize("case", ["lost", "other set-points", "unknown limit", "raised", "limit"])
+async def test_a_set_point_counts_only_while_it_is_what_the_station_follows(csms: Backend, case: str) -> None:
+    """It refuses later ones, or an external system's count; a limit of that alone only lowers."""
+    station = await booted(csms)
+
+    async def after(charge: Charging) -> None:
+        if case == "lost":
+            station.answers |= {"UpdateDynamicSchedule": REJECTED, "SetChargingProfile": REJECTED}
+        elif case == "raised":
+            profile = msgspec.structs.replace(default(40_000.0), charging_profile_purpose="TxProfile")
+            profile = msgspec.structs.replace(profile, transaction_id=charge.id)
+            await SmartCharging(csms.services).set_profile(station.id, 1, profile)
+        else:
+            period = {"startPeriod": 0, **({"limit": 9_000.0} if case == "limit" else {"setpoint": 9_000.0})}
+            schedule = {"id": 1, "chargingRateUnit": "W", "chargingSchedulePeriod": [period]}
+            notice: Payload = {"evseId": 1, "chargingLimit": {"chargingLimitSource": "EMS"}}
+            notice |= {} if case == "unknown limit" else {"chargingSchedule": [schedule]}
+            await station.call("NotifyChargingLimit", notice)
+
+    found = await dispatched(csms, station, 5_000, 1_000, after=after)
+    assert (found is not None) == (case == "limit"), found
 
 
 async def signalled(csms: Backend, export_w: int, version: int = 1, until_then: str = "grid_signal_pushed") -> None:
@@ -151,8 +322,8 @@ async def test_a_signal_of_2_0_1_counts_until_another_may_have_been_taken(csms: 
         elif case == "cleared":
             await csms.services.store.run(charging.clear_profiles, station.id, csms.clock.utc_ms())
         else:
-            station.answers["DataTransfer"] = {"refused": REJECTED, "raised": ACCEPTED, "unanswered": None}[case]
-            event = "grid_signal_push_failed" if case == "unanswered" else "grid_signal_pushed"
+            station.answers["DataTransfer"] = {"refused": REJECTED, "raised": ACCEPTED, "unanswered": None}.get(case)  # type: ignore[assignment]
+            event = "grid_signal_pushed" if case in ("refused", "raised") else "grid_signal_push_failed"
             await signalled(csms, 40_000, 2, event)
 
     found = await fed_back(csms, station, 12_000, change)
