@@ -143,16 +143,9 @@ class DERCurve(Element, frozen=True, kw_only=True):
     curve_data_points_l3: CurveDataPointsList | None = None
 
 
-class VoltVar(Element, frozen=True, kw_only=True):
+class VoltVar(DERCurve, frozen=True, kw_only=True):
     """Reactive power by voltage."""
 
-    enable: bool
-    priority: UnsignedShort | None = None
-    x_unit: DerUnit = field(name="xUnit")
-    y_unit: DerUnit = field(name="yUnit")
-    curve_data_points: CurveDataPointsList
-    curve_data_points_l2: CurveDataPointsList | None = None
-    curve_data_points_l3: CurveDataPointsList | None = None
     open_loop_response_time: RationalNumber
     time_constant_pt1: UnsignedInt | None = None
     reference_voltage: RationalNumber
@@ -160,30 +153,16 @@ class VoltVar(Element, frozen=True, kw_only=True):
     reference_voltage_adjustment_time_constant: UnsignedInt
 
 
-class WattVar(Element, frozen=True, kw_only=True):
+class WattVar(DERCurve, frozen=True, kw_only=True):
     """Reactive power by active power."""
 
-    enable: bool
-    priority: UnsignedShort | None = None
-    x_unit: DerUnit = field(name="xUnit")
-    y_unit: DerUnit = field(name="yUnit")
-    curve_data_points: CurveDataPointsList
-    curve_data_points_l2: CurveDataPointsList | None = None
-    curve_data_points_l3: CurveDataPointsList | None = None
     open_loop_response_time: RationalNumber | None = None
     time_constant_pt1: UnsignedInt | None = None
 
 
-class VoltWatt(Element, frozen=True, kw_only=True):
+class VoltWatt(DERCurve, frozen=True, kw_only=True):
     """Active power by voltage."""
 
-    enable: bool
-    priority: UnsignedShort | None = None
-    x_unit: DerUnit = field(name="xUnit")
-    y_unit: DerUnit = field(name="yUnit")
-    curve_data_points: CurveDataPointsList
-    curve_data_points_l2: CurveDataPointsList | None = None
-    curve_data_points_l3: CurveDataPointsList | None = None
     open_loop_response_time: RationalNumber
     time_constant_pt1: UnsignedInt | None = None
 
@@ -375,53 +354,8 @@ class EVApparentPowerLimits(Element, frozen=True, kw_only=True):
     ev_maximum_apparent_power_during_discharging_and_var_injection_l3: RationalNumber | None = None
 
 
-class EVApparentPower(Element, frozen=True, kw_only=True):
+class EVApparentPower(EVApparentPowerLimits, frozen=True, kw_only=True):
     """Present apparent power limits of the vehicle."""
-
-    ev_maximum_apparent_power_during_charging_and_var_absorption: RationalNumber
-    ev_maximum_apparent_power_during_charging_and_var_absorption_l2: RationalNumber | None = None
-    ev_maximum_apparent_power_during_charging_and_var_absorption_l3: RationalNumber | None = None
-    ev_maximum_apparent_power_during_charging_and_var_injection: RationalNumber
-    ev_maximum_apparent_power_during_charging_and_var_injection_l2: RationalNumber | None = None
-    ev_maximum_apparent_power_during_charging_and_var_injection_l3: RationalNumber | None = None
-    ev_maximum_apparent_power_during_discharging_and_var_absorption: RationalNumber
-    ev_maximum_apparent_power_during_discharging_and_var_absorption_l2: RationalNumber | None = None
-    ev_maximum_apparent_power_during_discharging_and_var_absorption_l3: RationalNumber | None = None
-    ev_maximum_apparent_power_during_discharging_and_var_injection: RationalNumber
-    ev_maximum_apparent_power_during_discharging_and_var_injection_l2: RationalNumber | None = None
-    ev_maximum_apparent_power_during_discharging_and_var_injection_l3: RationalNumber | None = None
-
-
-class EVReactivePowerLimits(Element, frozen=True, kw_only=True):
-    """Reactive power that the vehicle can absorb or inject."""
-
-    ev_maximum_var_absorption_during_charging: RationalNumber
-    ev_maximum_var_absorption_during_charging_l2: RationalNumber | None = None
-    ev_maximum_var_absorption_during_charging_l3: RationalNumber | None = None
-    ev_minimum_var_absorption_during_charging: RationalNumber | None = None
-    ev_minimum_var_absorption_during_charging_l2: RationalNumber | None = None
-    ev_minimum_var_absorption_during_charging_l3: RationalNumber | None = None
-    ev_maximum_var_injection_during_charging: RationalNumber
-    ev_maximum_var_injection_during_charging_l2: RationalNumber | None = None
-    ev_maximum_var_injection_during_charging_l3: RationalNumber | None = None
-    ev_minimum_var_injection_during_charging: RationalNumber | None = None
-    ev_minimum_var_injection_during_charging_l2: RationalNumber | None = None
-    ev_minimum_var_injection_during_charging_l3: RationalNumber | None = None
-    ev_maximum_var_absorption_during_discharging: RationalNumber
-    ev_maximum_var_absorption_during_discharging_l2: RationalNumber | None = None
-    ev_maximum_var_absorption_during_discharging_l3: RationalNumber | None = None
-    ev_minimum_var_absorption_during_discharging: RationalNumber | None = None
-    ev_minimum_var_absorption_during_discharging_l2: RationalNumber | None = None
-    ev_minimum_var_absorption_during_discharging_l3: RationalNumber | None = None
-    ev_maximum_var_injection_during_discharging: RationalNumber
-    ev_maximum_var_injection_during_discharging_l2: RationalNumber | None = None
-    ev_maximum_var_injection_during_discharging_l3: RationalNumber | None = None
-    ev_minimum_var_injection_during_discharging: RationalNumber | None = None
-    ev_minimum_var_injection_during_discharging_l2: RationalNumber | None = None
-    ev_minimum_var_injection_during_discharging_l3: RationalNumber | None = None
-    ev_reactive_susceptance: RationalNumber
-    ev_reactive_susceptance_l2: RationalNumber | None = None
-    ev_reactive_susceptance_l3: RationalNumber | None = None
 
 
 class EVReactivePower(Element, frozen=True, kw_only=True):
@@ -451,6 +385,14 @@ class EVReactivePower(Element, frozen=True, kw_only=True):
     ev_minimum_var_injection_during_discharging: RationalNumber | None = None
     ev_minimum_var_injection_during_discharging_l2: RationalNumber | None = None
     ev_minimum_var_injection_during_discharging_l3: RationalNumber | None = None
+
+
+class EVReactivePowerLimits(EVReactivePower, frozen=True, kw_only=True):
+    """Reactive power that the vehicle can absorb or inject."""
+
+    ev_reactive_susceptance: RationalNumber
+    ev_reactive_susceptance_l2: RationalNumber | None = None
+    ev_reactive_susceptance_l3: RationalNumber | None = None
 
 
 class EVExcitationLimits(Element, frozen=True, kw_only=True):
