@@ -49,7 +49,7 @@ M = TypeVar("M", bound=Message)
 FLUSH_S = 2.0
 """Seconds that a closing connection may take to send its queued frames."""
 
-SAVED_FIRST = frozenset({"outbox", "transactions", "managed"})
+SAVED_FIRST = frozenset({"outbox", "transactions", "managed", "numbers"})
 """Collections that must be saved before anything is sent."""
 
 

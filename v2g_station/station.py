@@ -4,6 +4,7 @@ Every call takes the `Moment` and returns the actions that follow, in order. `de
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from v2g.errors import OcppError
 from v2g.iso15118.engine.session import Fact
@@ -48,6 +49,9 @@ from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.blocks.transactions.transaction_limits import DriverLimit
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Action, Answer, Moment, SavedDocuments
+
+if TYPE_CHECKING:
+    from v2g_station.blocks.connection.mirror import StationMirror
 
 # -- Which block handles which fact
 
@@ -108,12 +112,20 @@ class StationCore(Blocks):
             security_event=self.diagnostics.security_event,
             boot_reason=self._boot_reason(),
             message_timeout=settings.message_timeout,
+            mirror=self._mirror() if "1.6" in settings.versions else None,
         )
         self._takers = takers(self)
         self._join()
         self._restore()
 
     # -- assembly
+
+    def _mirror(self) -> "StationMirror":
+        """Prepare for a back end of 1.6."""
+        from v2g_station.blocks.connection.mirror import StationMirror
+
+        self.kernel.registers = True
+        return StationMirror(self.kernel, self.evses, self.sessions, self.networks)
 
     def _join(self) -> None:
         """Connect blocks with each other."""
@@ -213,8 +225,9 @@ class StationCore(Blocks):
 
     @property
     def version(self) -> Version:
-        """The negotiated OCPP version, or the one to be offered first."""
-        return self.kernel.version if self.kernel.reachable else self.settings.versions[0]
+        """The negotiated OCPP version, or the one to be offered first; 2.0.1 in place of 1.6."""
+        first = self.settings.versions[0]
+        return self.kernel.version if self.kernel.reachable else "2.0.1" if first == "1.6" else first
 
     def call(self, request: Message, then: Callable[[Answer], None], moment: Moment) -> list[Action]:
         """Send a request of the charger; `then` gets the answer or the error, at once if there is no connection."""

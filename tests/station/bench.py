@@ -202,7 +202,7 @@ class Bench:
         if frame[0] == CALL:
             _, identifier, action, payload = frame
             assert 0 < len(identifier) <= 36
-            validator(f"{action}Request", self.version).validate(payload)
+            validator(action if self.version == "1.6" else f"{action}Request", self.version).validate(payload)
             self.log.append((action, payload))
             self.unread.append((action, payload))
             self._answer(identifier, action, payload)

@@ -144,6 +144,11 @@ class Kernel:
         self.entropy: Final = entropy
         self.now, self.utc_ms = moment
         self.version: Version = "2.1"
+        """The version that the blocks speak: 2.0.1 over 1.6."""
+        self.bridged = False
+        """Whether the connection, or the last one, is of 1.6."""
+        self.registers = False
+        """Whether the beginning and the end of a transaction report its register in any case, as 1.6 needs it."""
         self.registration: Registration = "Unknown"
         self.offline_since = self.now
         """When the CSMS became unreachable, on the clock of `now`; -inf once it has accepted another boot."""

@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.ocpp.official import instances, validator
+from tests.ocpp.v16.drawing import Run as Translation
+from tests.ocpp.v16.drawing import drawn, in_turn
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
@@ -52,48 +54,9 @@ def facts(question: Any) -> Any:
     return "ISO14443"
 
 
-class Run:
-    """A translation that is carried out: `asked` is what it yields; `answers` are given in turn, else drawn."""
-
-    def __init__(self, steps: Steps[Any], answer: Any) -> None:
-        self.asked: list[Message] = []
-        sent: Any = None
-        thrown: OcppError | None = None
-        while True:
-            try:
-                step = steps.send(sent) if thrown is None else steps.throw(thrown)
-            except StopIteration as end:
-                self.result: Any = end.value
-                return
-            thrown = None
-            if not isinstance(step, Message):
-                sent = facts(step)
-                continue
-            self.asked.append(step)
-            sent = answer(step)
-            if isinstance(sent, OcppError):
-                thrown = sent
-
-
-def in_turn(*answers: Any) -> Any:
-    """Give these answers."""
-    left = list(answers)
-    return lambda _: left.pop(0)
-
-
-def drawn(data: st.DataObject, version: Any) -> Any:
-    """Give any answer that the schema allows."""
-
-    def answer(step: Message) -> Message | OcppError:
-        if version == "1.6":
-            try:
-                write_payload(step, version)
-            except OcppError as error:  # a number or a text that 1.6 cannot carry: it is not sent
-                return error
-        kind = response_type(action_of(step), version)
-        return read_payload(msgspec.json.encode(data.draw(instances(kind, version))), kind, version)
-
-    return answer
+def Run(steps: Steps[Any], answer: Any) -> Translation:
+    """Carry out a translation with these facts."""
+    return Translation(steps, answer, facts)
 
 
 @together("kind", sorted(FROM_STATION, key=lambda each: each.__name__), ids=lambda each: each.__name__)

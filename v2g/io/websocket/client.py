@@ -321,5 +321,6 @@ def tls_error(where: str, error: ssl.SSLError) -> TlsError:
 
 
 def basic_authorization(username: str, password: str) -> str:
-    """Return the header with a station's password (A00.FR.203 to .205)."""
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+    """Return the header with a station's password (A00.FR.203 to .205); octets that are no text, as in 1.6, are escaped
+    in it as surrogates."""
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode(errors="surrogateescape")).decode()

@@ -84,7 +84,7 @@ def from_station(
     translation: Callable[["Bridge", Request], Steps[Answer]],
 ) -> Callable[["Bridge", Request], Steps[Answer]]:
     """Register the translation of a station's request."""
-    FROM_STATION[_request_of(translation)] = translation
+    FROM_STATION[request_of(translation)] = translation
     return translation
 
 
@@ -92,11 +92,11 @@ def to_station(
     translation: Callable[["Bridge", Request], Steps[Answer]],
 ) -> Callable[["Bridge", Request], Steps[Answer]]:
     """Register the translation of a request to a station."""
-    TO_STATION[_request_of(translation)] = translation
+    TO_STATION[request_of(translation)] = translation
     return translation
 
 
-def _request_of(translation: Callable[..., object]) -> type[Message]:
+def request_of(translation: Callable[..., object]) -> type[Message]:
     _, request, *_ = inspect.get_annotations(translation).values()
     assert isinstance(request, type)
     return request

@@ -69,6 +69,25 @@ _KEYS: Final = {place.casefold(): key for key, place in _VARIABLES.items()}
 WRITE_ONLY: Final = "authorizationkey"
 _UNITS: Final = {"c": "A", "a": "A", "p": "W", "w": "W"}
 MOST_CONNECTORS: Final = 100
+FEATURES: Final = "Core,FirmwareManagement,LocalAuthListManagement,Reservation,SmartCharging,RemoteTrigger"
+"""SupportedFeatureProfiles of a station of 2.x."""
+READ_ONLY: Final = frozenset(
+    {
+        "AdditionalRootCertificateCheck", "CertificateSignedMaxChainSize", "CertificateStoreMaxLength",
+        "ChargeProfileMaxStackLevel", "ChargingScheduleAllowedChargingRateUnit", "ChargingScheduleMaxPeriods",
+        "ConnectorPhaseRotation", "ConnectorSwitch3to1PhaseSupported", "CustomDisplayCostAndPrice",
+        "GetConfigurationMaxKeys", "LocalAuthListMaxLength", "MaxChargingProfilesInstalled", "NumberOfConnectors",
+        "ReserveConnectorZeroSupported", "SendLocalListMaxLength", "SupportedFeatureProfiles",
+        "SupportedFileTransferProtocols",
+    }
+)  # fmt: skip
+"""The keys that a back end cannot set."""
+MOST: Final[Mapping[str, str]] = {
+    "CertificateStoreMaxLength": "SecurityCtrlr.CertificateEntries",
+    "LocalAuthListMaxLength": "LocalAuthListCtrlr.Entries",
+    "MaxChargingProfilesInstalled": "SmartChargingCtrlr.Entries[ChargingProfiles]",
+}
+"""Key -> the variable of 2.x whose greatest value it is."""
 
 
 def key_of(component: Component, variable: Variable) -> str | None:
@@ -119,6 +138,26 @@ def change_status(status: str) -> ConfigurationStatus:
 
 class _Price(msgspec.Struct, frozen=True, rename="camel"):
     price_text: str
+
+
+def value_in_16(key: str, value: str) -> str:
+    """Return a value as 1.6 writes it."""
+    if key == "ChargingScheduleAllowedChargingRateUnit":
+        return ",".join(_RATES[each] for each in value.split(",") if each in _RATES)
+    return value if len(value) <= 500 else value[:500].rpartition(",")[0]
+
+
+_RATES: Final = {"A": "Current", "W": "Power"}
+
+
+def named(key: str) -> str | None:
+    """Return a key of a station of 2.x as the standard writes it, None for one that it does not have."""
+    return _NAMES.get(key.casefold())
+
+
+_NAMES: Final = {each.casefold(): each for each in (*_VARIABLES, *READ_ONLY)}
+KEYS: Final = tuple(sorted(_NAMES.values()))
+"""All keys of a station of 2.x."""
 
 
 def report(keys: tuple[ConfigurationKey, ...]) -> Iterator[ReportData]:

@@ -47,9 +47,7 @@ from v2g.ocpp.versions import read_payload, write_payload
 
 PLUG_AND_CHARGE: Final = "org.openchargealliance.iso15118pnc"
 """Vendor of the DataTransfers that carry messages of 2.0.1 for Plug and Charge, as JSON in a text."""
-_OF_PLUG_AND_CHARGE: Final = frozenset(
-    {"Authorize", "Get15118EVCertificate", "GetCertificateStatus", "SignCertificate"}
-)
+OF_PLUG_AND_CHARGE: Final = frozenset({"Authorize", "Get15118EVCertificate", "GetCertificateStatus", "SignCertificate"})
 
 _CONNECTORS: Final[Mapping[v16.ChargePointStatus, ConnectorStatus]] = {
     "Available": "Available",
@@ -62,14 +60,14 @@ _CONNECTORS: Final[Mapping[v16.ChargePointStatus, ConnectorStatus]] = {
     "Unavailable": "Unavailable",
     "Faulted": "Faulted",
 }
-_CHARGING: Final[Mapping[v16.ChargePointStatus, ChargingState]] = {
+CHARGING: Final[dict[v16.ChargePointStatus, ChargingState]] = {
     "Preparing": "EVConnected",
     "Charging": "Charging",
     "SuspendedEVSE": "SuspendedEVSE",
     "SuspendedEV": "SuspendedEV",
     "Finishing": "EVConnected",
 }
-_ENDS: Final[Mapping[v16.StopReason, tuple[Reason, TriggerReason]]] = {
+ENDS: Final[dict[v16.StopReason, tuple[Reason, TriggerReason]]] = {
     "DeAuthorized": ("DeAuthorized", "Deauthorized"),
     "EmergencyStop": ("EmergencyStop", "AbnormalCondition"),
     "EVDisconnected": ("EVDisconnected", "EVCommunicationLost"),
@@ -82,7 +80,7 @@ _ENDS: Final[Mapping[v16.StopReason, tuple[Reason, TriggerReason]]] = {
     "SoftReset": ("ImmediateReset", "ResetCommand"),
     "UnlockCommand": ("Remote", "UnlockCommand"),
 }
-_UPLOADS: Final[Mapping[str, UploadLogStatus]] = {
+UPLOADS: Final[Mapping[str, UploadLogStatus]] = {
     "Idle": "Idle",
     "Uploaded": "Uploaded",
     "UploadFailed": "UploadFailure",
@@ -205,7 +203,7 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
     token: IdToken | None = None
     if request.id_tag:
         token = yield from bridge.token(request.id_tag)
-    reason, trigger = _ENDS[request.reason or "Local"]
+    reason, trigger = ENDS[request.reason or "Local"]
     ends = found or Numbered(number=request.transaction_id, connector_id=0)
     event = _event(bridge, ends, "Ended", trigger, at)
     if found is None:
@@ -271,7 +269,7 @@ def report_status(bridge: Bridge, request: v16.StatusNotificationReq) -> Steps[v
             evse_id=request.connector_id,
             connector_id=1,
         )
-        state = _CHARGING.get(request.status)
+        state = CHARGING.get(request.status)
         found = None if state is None else (yield from bridge.ongoing(request.connector_id))
         if found is not None and found.next_seq and state is not None and state != found.charging_state:
             found.charging_state = state
@@ -308,7 +306,7 @@ def report_upload(
     bridge: Bridge, request: v16.DiagnosticsStatusNotificationReq
 ) -> Steps[v16.DiagnosticsStatusNotificationConf]:
     """Report the upload of diagnostics, of the last request for them."""
-    yield LogStatusNotificationRequest(status=_UPLOADS[request.status], request_id=bridge.log_request)
+    yield LogStatusNotificationRequest(status=UPLOADS[request.status], request_id=bridge.log_request)
     return v16.DiagnosticsStatusNotificationConf()
 
 
@@ -368,7 +366,7 @@ def transfer(bridge: Bridge, request: v16.DataTransferReq) -> Steps[v16.DataTran
         text = data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
         return v16.DataTransferConf(status=answer.status, data=text)
     action = request.message_id or ""
-    if action not in _OF_PLUG_AND_CHARGE or action not in known("2.0.1"):
+    if action not in OF_PLUG_AND_CHARGE or action not in known("2.0.1"):
         return v16.DataTransferConf(status="UnknownMessageId")
     try:
         inner = read_payload((request.data or "").encode(), request_type(action), "2.0.1")

@@ -1,10 +1,12 @@
 """Meter values of 1.6 as those of 2.x: texts become numbers, signed texts are kept beside the register they sign."""
 
 import base64
+import binascii
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar, get_args
 
+import msgspec
 from msgspec.structs import replace
 
 from v2g.energy.meter_records.judge import read_record
@@ -17,7 +19,15 @@ from v2g.ocpp.messages.metering import (
     SignedMeterValue,
     UnitOfMeasure,
 )
-from v2g.ocpp.v16.messages import MeterValue16, TransactionData, ValueAt
+from v2g.ocpp.v16.messages import (
+    Measurand16,
+    MeterValue16,
+    SampledValue16,
+    TransactionData,
+    TransactionValue,
+    Unit16,
+    ValueAt,
+)
 
 IMPORT: Final = "Energy.Active.Import.Register"
 _EXPORT: Final = "Energy.Active.Export.Register"
@@ -39,8 +49,7 @@ def last_register(values: Iterable[MeterValue], before: int | None) -> int | Non
     for value in values:
         for each in value.sampled_value:
             if (each.measurand or IMPORT) == IMPORT and each.phase is None:
-                kilo = each.unit_of_measure is not None and each.unit_of_measure.unit == "kWh"
-                before = round(each.value * (1000 if kilo else 1))
+                before = round(_in_wh(each))
     return before
 
 
@@ -107,3 +116,64 @@ def _signed_wh(text: str, measurand: str, context: str | None) -> float | None:
         return None
     marked = [each for each in readings if each.mark == mark] or readings
     return float(marked[0].wh) if len(marked) == 1 and marked[0].wh is not None else None
+
+
+# -- and back
+
+
+def values_in_16(values: Iterable[MeterValue]) -> tuple[MeterValue16, ...]:
+    """Return what of these values 1.6 has, for MeterValues; an element of which nothing is left is left out."""
+    found = ((each.timestamp, _written(each.sampled_value, SampledValue16, _WORDS)) for each in values)
+    return tuple(MeterValue16(timestamp=at, sampled_value=samples) for at, samples in found if samples)
+
+
+def transaction_data(values: Iterable[MeterValue]) -> tuple[TransactionData, ...]:
+    """Return what of these values 1.6 has, for StopTransaction, which has no Hertz."""
+    found = ((each.timestamp, _written(each.sampled_value, TransactionValue, _WORDS - {"Hertz"})) for each in values)
+    return tuple(TransactionData(timestamp=at, sampled_value=samples) for at, samples in found if samples)
+
+
+S = TypeVar("S", SampledValue16, TransactionValue)
+_WORDS: Final = frozenset((*get_args(Unit16), "Hertz"))
+_MEASURANDS: Final = frozenset(get_args(Measurand16))
+
+
+def _written(values: Iterable[SampledValue], type_: type[S], units: frozenset[str]) -> tuple[S, ...]:
+    """Return values as texts, each followed by the signed one, which is the record of the meter itself."""
+    found: list[S] = []
+    for each in values:
+        unit = "Wh" if each.unit_of_measure is None else each.unit_of_measure.unit
+        unit = "Hertz" if unit == "Hz" else unit
+        if (each.measurand or IMPORT) not in _MEASURANDS or each.location == "Upstream":
+            continue
+        exponent = 0 if each.unit_of_measure is None else each.unit_of_measure.multiplier
+        value = msgspec.convert(
+            {
+                "value": f"{each.value * 10.0**exponent:.3f}".rstrip("0").rstrip("."),
+                "context": each.context,
+                "measurand": each.measurand,
+                "phase": each.phase,
+                "location": each.location,
+                "unit": unit if unit in units and unit != "Wh" else None,
+            },
+            type_,
+        )
+        found.append(value)
+        if each.signed_meter_value is not None:
+            text = _decoded(each.signed_meter_value.signed_meter_data)
+            found.append(replace(value, value=text, format="SignedData", unit=None))
+    return tuple(found)
+
+
+def _decoded(encoded: str) -> str:
+    """Return a signed record as the text that it is; one that is none stays encoded."""
+    try:
+        text = base64.b64decode(encoded, validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        return encoded
+    return text if text.isprintable() else encoded
+
+
+def _in_wh(value: SampledValue) -> float:
+    unit = value.unit_of_measure or UnitOfMeasure()
+    return value.value * 10.0**unit.multiplier * (1000 if unit.unit == "kWh" else 1)

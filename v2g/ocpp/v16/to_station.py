@@ -81,12 +81,12 @@ from v2g.ocpp.v16.configuration import WRITE_ONLY, key_of, report, value_in_2x, 
 from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
 from v2g.ocpp.versions import read_payload, write_payload
 
-_PURPOSES: Final[Mapping[str, v16.Purpose16]] = {
+PURPOSES: Final[Mapping[str, v16.Purpose16]] = {
     "ChargingStationMaxProfile": "ChargePointMaxProfile",
     "TxDefaultProfile": "TxDefaultProfile",
     "TxProfile": "TxProfile",
 }
-_TRIGGERS: Final[Mapping[str, v16.Trigger16]] = {
+TRIGGERS: Final[Mapping[str, v16.Trigger16]] = {
     "BootNotification": "BootNotification",
     "FirmwareStatusNotification": "FirmwareStatusNotification",
     "Heartbeat": "Heartbeat",
@@ -94,11 +94,11 @@ _TRIGGERS: Final[Mapping[str, v16.Trigger16]] = {
     "StatusNotification": "StatusNotification",
     "TransactionEvent": "MeterValues",
 }
-_EXTENDED: Final[Mapping[str, v16.ExtendedTrigger16]] = {
+EXTENDED: Final[Mapping[str, v16.ExtendedTrigger16]] = {
     "LogStatusNotification": "LogStatusNotification",
     "SignChargingStationCertificate": "SignChargePointCertificate",
 }
-_ROOTS: Final[Mapping[str, v16.CertificateUse16]] = {
+ROOTS: Final[Mapping[str, v16.CertificateUse16]] = {
     "CSMSRootCertificate": "CentralSystemRootCertificate",
     "ManufacturerRootCertificate": "ManufacturerRootCertificate",
 }
@@ -179,9 +179,9 @@ def trigger(bridge: Bridge, request: TriggerMessageRequest) -> Steps[TriggerMess
     """Trigger a message; values of a transaction are MeterValues in 1.6."""
     connector = request.evse.id if request.evse is not None and request.evse.id else None
     asked: Message
-    if (plain := _TRIGGERS.get(request.requested_message)) is not None:
+    if (plain := TRIGGERS.get(request.requested_message)) is not None:
         asked = v16.TriggerMessageReq(requested_message=plain, connector_id=connector)
-    elif (extended := _EXTENDED.get(request.requested_message)) is not None:
+    elif (extended := EXTENDED.get(request.requested_message)) is not None:
         asked = v16.ExtendedTriggerMessageReq(requested_message=extended, connector_id=connector)
     else:
         return TriggerMessageResponse(status="NotImplemented")
@@ -264,7 +264,7 @@ def cancel(bridge: Bridge, request: CancelReservationRequest) -> Steps[CancelRes
 def _profile(profile: ChargingProfile) -> v16.ChargingProfile16:
     """Return a profile in 1.6: charging only, one schedule. Raises OcppError for one that asks for more."""
     schedule, *others = profile.charging_schedule
-    purpose = _PURPOSES.get(profile.charging_profile_purpose)
+    purpose = PURPOSES.get(profile.charging_profile_purpose)
     if purpose is None or profile.charging_profile_kind == "Dynamic" or others:
         raise _lacks(
             f"{profile.charging_profile_purpose}, {profile.charging_profile_kind}, of {1 + len(others)} schedules"
@@ -317,12 +317,12 @@ def clear_profile(bridge: Bridge, request: ClearChargingProfileRequest) -> Steps
     """Clear profiles."""
     fits = request.charging_profile_criteria
     purpose = None if fits is None or fits.charging_profile_purpose is None else fits.charging_profile_purpose
-    if purpose is not None and purpose not in _PURPOSES:
+    if purpose is not None and purpose not in PURPOSES:
         return ClearChargingProfileResponse(status="Unknown")
     answer: v16.ClearChargingProfileConf = yield v16.ClearChargingProfileReq(
         id=request.charging_profile_id,
         connector_id=None if fits is None else fits.evse_id,
-        charging_profile_purpose=None if purpose is None else _PURPOSES[purpose],
+        charging_profile_purpose=None if purpose is None else PURPOSES[purpose],
         stack_level=None if fits is None else fits.stack_level,
     )
     return ClearChargingProfileResponse(status=answer.status)
@@ -518,7 +518,7 @@ def certificate_signed(bridge: Bridge, request: CertificateSignedRequest) -> Ste
 @to_station
 def install(bridge: Bridge, request: InstallCertificateRequest) -> Steps[InstallCertificateResponse]:
     """Install a root; those of ISO 15118 travel in a DataTransfer."""
-    if (use := _ROOTS.get(request.certificate_type)) is not None:
+    if (use := ROOTS.get(request.certificate_type)) is not None:
         answer: v16.InstallCertificateConf = yield v16.InstallCertificateReq(
             certificate_type=use, certificate=request.certificate
         )
@@ -546,13 +546,13 @@ def installed(bridge: Bridge, request: GetInstalledCertificateIdsRequest) -> Ste
     wanted: Sequence[GetCertificateIdUse] = request.certificate_type or _OWN
     found: list[CertificateHashDataChain] = []
     for use in wanted:
-        if use in _ROOTS:
+        if use in ROOTS:
             answer: v16.GetInstalledCertificateIdsConf = yield v16.GetInstalledCertificateIdsReq(
-                certificate_type=_ROOTS[use]
+                certificate_type=ROOTS[use]
             )
             hashes = answer.certificate_hash_data
             found += [CertificateHashDataChain(certificate_hash_data=one, certificate_type=use) for one in hashes]
-    others = tuple(each for each in wanted if each not in _ROOTS)
+    others = tuple(each for each in wanted if each not in ROOTS)
     if others:
         asked = GetInstalledCertificateIdsRequest(certificate_type=others)
         rest = yield from _for_plug_and_charge(asked, GetInstalledCertificateIdsResponse)

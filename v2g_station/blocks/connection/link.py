@@ -5,7 +5,7 @@ the outbox.
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -25,6 +25,10 @@ from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer
 from v2g.ocpp.rpc import Send as RpcSend
 from v2g.ocpp.times import parse_time
 from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Kernel, SendToCsms, Then
+
+if TYPE_CHECKING:
+    from v2g.ocpp.v16.mirrored import MirroredPeer
+    from v2g_station.blocks.connection.mirror import StationMirror
 
 BOOT_WAIT: Final = 30.0
 """Seconds between boot notifications if the CSMS leaves the interval to the station (B02.FR.07, B03.FR.05)."""
@@ -77,7 +81,8 @@ class Networks(Protocol):
 
 
 class CsmsLink:
-    """The Connection of one station. `amend` sees every answer first and returns the answer to apply."""
+    """The Connection of one station. `amend` sees every answer first and returns the answer to apply; `mirror` is there
+    if the station also speaks 1.6."""
 
     def __init__(
         self,
@@ -92,8 +97,10 @@ class CsmsLink:
         security_event: Callable[[str, str], None],
         boot_reason: BootReason,
         message_timeout: float | None = None,
+        mirror: "StationMirror | None" = None,
     ) -> None:
         self._k = kernel
+        self._mirror = mirror
         self._networks = networks
         self._versions = versions
         self._handles = handles
@@ -105,7 +112,8 @@ class CsmsLink:
         self.on_opened: list[Callable[[], None]] = []
         self.on_registered: list[Callable[[], None]] = []
         self.on_lost: list[Callable[[], None]] = []
-        self._peer: RpcPeer | None = None
+        self._peer: RpcPeer | MirroredPeer | None = None
+        self._draining = False
         self._then: dict[str, Then] = {}
         self._failures = 0
         self._booted_slot: int | None = None
@@ -141,7 +149,7 @@ class CsmsLink:
             Connect(
                 slot=slot,
                 url=profile.ocpp_csms_url,
-                versions=self._versions,
+                versions=("1.6",) if self._mirror and profile.ocpp_version == "OCPP16" else self._versions,
                 security_profile=profile.security_profile,
                 timeout_s=CONNECT_TIMEOUT,
                 ping_interval_s=model.number("OCPPCommCtrlr.WebSocketPingInterval"),
@@ -155,7 +163,8 @@ class CsmsLink:
         self._lose("replaced")
         slot, profile = self._networks.current()
         self._k.note("csms_connected", version=version, slot=slot)
-        self._k.version = version
+        self._k.bridged = version == "1.6"
+        self._k.version = "2.0.1" if version == "1.6" else version
         for listener in self.on_opened:
             listener()
         self._tls_reported = ""
@@ -164,7 +173,10 @@ class CsmsLink:
         timeout = (
             self._timeout or profile.message_timeout or self._k.model.number("OCPPCommCtrlr.MessageTimeout[Default]")
         )
-        self._peer = RpcPeer(version, handles=self._handles, entropy=self._k.entropy, timeout=float(timeout))
+        if version == "1.6" and self._mirror is not None:
+            self._peer = self._mirror.peer(self._handles, float(timeout))
+        else:
+            self._peer = RpcPeer(version, handles=self._handles, entropy=self._k.entropy, timeout=float(timeout))
         if self._k.registration == "Accepted" and slot == self._booted_slot:
             self._registered()  # the CSMS has accepted this boot (OCPP-J 5.3)
         else:
@@ -367,7 +379,17 @@ class CsmsLink:
             if not any(outlet.pump() for outlet in self._outlets):
                 return
 
-    def _drain(self, peer: RpcPeer) -> None:
+    def _drain(self, peer: "RpcPeer | MirroredPeer") -> None:
+        """Carry out what a peer wants done; what follows from that is done by the outermost call."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            self._carry_out(peer)
+        finally:
+            self._draining = False
+
+    def _carry_out(self, peer: "RpcPeer | MirroredPeer") -> None:
         while actions := peer.actions():
             for action in actions:
                 match action:
@@ -395,7 +417,7 @@ class CsmsLink:
         then = self._then.pop(identifier, _ignore)
         self._k.contain(f"answer to {action_of(request)}", lambda: then(answer))
 
-    def _serve(self, peer: RpcPeer, called: Called) -> None:
+    def _serve(self, peer: "RpcPeer | MirroredPeer", called: Called) -> None:
         try:
             answer: Message | OcppError = self._answer(called.request)
         except OcppError as error:
@@ -408,15 +430,11 @@ class CsmsLink:
             return
         self._reply(peer, called, answer)
 
-    def _reply(self, peer: RpcPeer, called: Called, answer: Message | OcppError) -> None:
+    def _reply(self, peer: "RpcPeer | MirroredPeer", called: Called, answer: Message | OcppError) -> None:
         status = answer.answer if isinstance(answer, OcppError) else str(getattr(answer, "status", ""))
         self._k.note("csms_request", action=called.action, status=status)
         peer.answer(called.id, answer)
-        for action in peer.actions():
-            if isinstance(action, RpcSend):
-                self._k.do(SendToCsms(action.text))
-            elif isinstance(action, Observe):
-                self._k.actions.append(action)
+        self._drain(peer)
 
     def _forgotten(self, error: Exception) -> None:
         """Register again if the CSMS reports that it does not know this station (B01.FR.10)."""

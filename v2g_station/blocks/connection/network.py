@@ -3,6 +3,7 @@
 Profiles set by the CSMS, by SetNetworkProfile or SetVariables, are checked here (B09).
 """
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -23,6 +24,8 @@ _IDENTITY: Final = "SecurityCtrlr.Identity"
 _PASSWORD: Final = "SecurityCtrlr.BasicAuthPassword"  # noqa: S105  # a variable's name
 _DOWNGRADE: Final = "SecurityCtrlr.AllowSecurityProfileDowngrade"
 
+_DIGITS: Final = re.compile(r"[0-9A-Fa-f]{40}")
+
 Verdict = StatusInfo | SetVariableStatus | None
 
 
@@ -40,8 +43,11 @@ class NetworkProfiles:
     ) -> None:
         self._k = kernel
         texts = kernel.stored_text("network_state")
-        self._level = int(texts.get("security", "0"))
-        """The last security profile that worked."""
+        self._level = int(texts.get("security", "-1"))
+        """The last security profile that worked, -1 for none yet."""
+        self._octets = "octets" in texts
+        """Whether the password was set over 1.6, as 40 hexadecimal digits: 20 octets are sent, or if they are refused
+        the digits, as edition 3 of its security whitepaper has it."""
         self._slots = Slots(kernel, first, lowest=self._level)
         self._successful = int(texts.get("successful", "1"))
         if self._successful not in self._slots.configured():
@@ -80,8 +86,17 @@ class NetworkProfiles:
         return self.current()[1].identity or self._identity
 
     def password(self) -> str | None:
-        """Return the station's password at the CSMS of the current profile."""
-        return self.current()[1].basic_auth_password or self._k.model.text(_PASSWORD) or None
+        """Return the station's password at the CSMS of the current profile; profile 0, of 1.6, has none."""
+        profile = self.current()[1]
+        found = profile.basic_auth_password or self._k.model.text(_PASSWORD)
+        if self._octets and _DIGITS.fullmatch(found) and self._attempts % 2 == 0:
+            found = bytes.fromhex(found).decode(errors="surrogateescape")
+        return found or None if profile.security_profile else None
+
+    def spare(self) -> int:
+        """Return a slot that is not in use: the last one, unless it is."""
+        used = {self.current()[0], *self._order}
+        return next((slot for slot in reversed(SLOTS) if slot not in used), SLOTS[-1])
 
     def failed(self) -> None:
         """Count a failed attempt; after enough of them try the next entry, finally the working one (B10.FR.03, .07)."""
@@ -108,7 +123,7 @@ class NetworkProfiles:
 
     def _secured(self, level: int) -> None:
         """Handle a working security profile: if it is a higher one, remove lower ones for good (A05.FR.05, .06)."""
-        if 0 < self._level < level:
+        if 0 <= self._level < level:
             self._security_event("ReconfigurationOfSecurityParameters", f"security profile {level}")
             for slot in self._slots.configured():
                 if self._slots.profile(slot).security_profile < level:
@@ -130,9 +145,14 @@ class NetworkProfiles:
 
     # -- for the CSMS
 
-    def _password_set(self, _: str) -> None:
+    def _password_set(self, value: str) -> None:
         """Use SecurityCtrlr.BasicAuthPassword from now on instead of the active profile's own (B09.FR.27)."""
         self._k.note("password_changed")  # A01.FR.11, .12: log the change, not the password
+        self._octets = self._k.bridged and _DIGITS.fullmatch(value) is not None
+        if self._octets:
+            self._k.keep_text("network_state", "octets", "yes")
+        else:
+            self._k.forget("network_state", "octets")
         self._slots.clear(self.current()[0], "BasicAuthPassword")
         self._k.after("password", 0, self._k.connection.reconnect)
 
@@ -198,9 +218,9 @@ def _check_identity(value: str) -> Verdict:
 
 
 def first_profile(url: str, *, security_profile: int, message_timeout: float) -> NetworkConnectionProfile:
-    """Return slot 1 from the station's own configuration."""
+    """Return slot 1 from the station's own configuration; security profile 0 is one of 1.6 only."""
     return NetworkConnectionProfile(
-        ocpp_version="OCPP20",
+        ocpp_version="OCPP20" if security_profile else "OCPP16",
         ocpp_interface="Wired0",
         ocpp_transport="JSON",
         message_timeout=max(1, round(message_timeout)),

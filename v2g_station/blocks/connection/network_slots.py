@@ -106,8 +106,9 @@ def slot_of(variable: Variable) -> int:
 
 def flaw(profile: NetworkConnectionProfile) -> StatusInfo | None:
     """Return why a profile cannot be used (B09.FR.02), or None."""
-    scheme = "ws://" if profile.security_profile == 1 else "wss://"
-    if not 1 <= profile.security_profile <= 3 or profile.ocpp_transport != "JSON":
+    scheme = "ws://" if profile.security_profile <= 1 else "wss://"
+    least = 0 if profile.ocpp_version == "OCPP16" else 1
+    if not least <= profile.security_profile <= 3 or profile.ocpp_transport != "JSON":
         return status_info("InvalidNetworkConf", "transport must be JSON and the security profile 1 to 3")
     if not profile.ocpp_csms_url.startswith(scheme):
         return status_info("InvalidURL", "the URL scheme does not match the security profile")

@@ -147,7 +147,8 @@ class TransactionEvents:
         mode = record.operation_mode if record is not None else None
         more = f"V2XChargingCtrlr.{name}[{mode}]"
         known = controller == "SampledDataCtrlr" and mode is not None and model.has(more)
-        return (*model.members(variable), *(model.members(more) if known else ()))
+        register = (transactions.IMPORT,) if self._k.registers and name != "TxUpdatedMeasurands" else ()
+        return (*model.members(variable), *(model.members(more) if known else ()), *register)
 
     def collect(self, evse: Evse, value: MeterValue) -> None:
         """Collect a reading for the Ended event; intermediate ones are dropped first (J02.FR.20)."""

@@ -1,0 +1,648 @@
+"""What a back end of 1.6 asks of a station, in the words of 2.0.1."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from v2g import typed_json
+from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import ClearCacheRequest, ClearCacheResponse
+from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
+from v2g.ocpp.messages.base import EVSE, Message, MessageContent
+from v2g.ocpp.messages.certificates import (
+    DeleteCertificateRequest,
+    DeleteCertificateResponse,
+    GetInstalledCertificateIdsRequest,
+    GetInstalledCertificateIdsResponse,
+    InstallCertificateRequest,
+    InstallCertificateResponse,
+)
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.diagnostics import GetLogRequest, GetLogResponse, LogParameters
+from v2g.ocpp.messages.display import MessageInfo, SetDisplayMessageRequest, SetDisplayMessageResponse
+from v2g.ocpp.messages.firmware import (
+    Firmware,
+    FirmwareStatusNotificationRequest,
+    UpdateFirmwareRequest,
+    UpdateFirmwareResponse,
+)
+from v2g.ocpp.messages.local_list import (
+    AuthorizationData,
+    GetLocalListVersionRequest,
+    GetLocalListVersionResponse,
+    SendLocalListRequest,
+    SendLocalListResponse,
+)
+from v2g.ocpp.messages.network_profile import SetNetworkProfileRequest, SetNetworkProfileResponse
+from v2g.ocpp.messages.provisioning import (
+    GetVariableData,
+    GetVariablesRequest,
+    GetVariablesResponse,
+    ResetRequest,
+    ResetResponse,
+    SetVariableData,
+    SetVariablesRequest,
+    SetVariablesResponse,
+)
+from v2g.ocpp.messages.remote_control import (
+    RequestStartTransactionRequest,
+    RequestStartTransactionResponse,
+    RequestStopTransactionRequest,
+    RequestStopTransactionResponse,
+    TriggerMessageRequest,
+    TriggerMessageResponse,
+    UnlockConnectorRequest,
+    UnlockConnectorResponse,
+)
+from v2g.ocpp.messages.reservation import (
+    CancelReservationRequest,
+    CancelReservationResponse,
+    ReserveNowRequest,
+    ReserveNowResponse,
+)
+from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSignedResponse
+from v2g.ocpp.messages.smart_charging import (
+    ClearChargingProfile,
+    ClearChargingProfileRequest,
+    ClearChargingProfileResponse,
+    GetCompositeScheduleRequest,
+    GetCompositeScheduleResponse,
+    SetChargingProfileRequest,
+    SetChargingProfileResponse,
+)
+from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest
+from v2g.ocpp.routes import request_type
+from v2g.ocpp.times import format_time
+from v2g.ocpp.v16 import messages as v16
+from v2g.ocpp.v16.configuration import FEATURES, KEYS, MOST, READ_ONLY, WRITE_ONLY, named, value_in_16, variable_of
+from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
+from v2g.ocpp.v16.mirror import Mirror, MirrorSteps, NetworkInUse, NetworkNow, as_text, from_back_end, from_text
+from v2g.ocpp.v16.to_back_end import report_update
+from v2g.ocpp.v16.to_station import EXTENDED, PURPOSES, ROOTS, TRIGGERS
+
+_PURPOSES: Final = {code: purpose for purpose, code in PURPOSES.items()}
+_ROOTS: Final = {code: use for use, code in ROOTS.items()}
+_TRIGGERS: Final[Mapping[str, str]] = {
+    code: name for name, code in (*TRIGGERS.items(), *EXTENDED.items()) if name != "TransactionEvent"
+}
+_TO_STATION: Final = frozenset(
+    {"CertificateSigned", "InstallCertificate", "DeleteCertificate", "GetInstalledCertificateIds", "TriggerMessage"}
+)
+"""Messages of 2.0.1 for Plug and Charge that go to stations."""
+PRICES: Final = "org.openchargealliance.costmsg"
+"""Vendor of the DataTransfers with prices for drivers (California)."""
+_SHOWN_MS: Final = 60_000
+"""How long a price is displayed."""
+_OF_PRICE: Final = 16_000_000
+"""Numbers of display messages with prices begin here; the connector's follows."""
+_AT_ONCE: Final = 40
+"""Variables in one request."""
+
+
+# -- remote control
+
+
+@from_back_end
+def start(mirror: Mirror, request: v16.RemoteStartTransactionReq) -> MirrorSteps[v16.RemoteStartTransactionConf]:
+    """Start a transaction."""
+    connector, profile = request.connector_id, request.charging_profile
+    if connector is not None and connector <= 0:
+        return v16.RemoteStartTransactionConf(status="Rejected")
+    answer: RequestStartTransactionResponse = yield RequestStartTransactionRequest(
+        evse_id=connector,
+        id_token=mirror.token(request.id_tag),
+        remote_start_id=-mirror.request_id(),
+        charging_profile=None if profile is None else _profile(mirror, profile, None),
+    )
+    return v16.RemoteStartTransactionConf(status=answer.status)
+
+
+@from_back_end
+def stop(mirror: Mirror, request: v16.RemoteStopTransactionReq) -> MirrorSteps[v16.RemoteStopTransactionConf]:
+    """Stop a transaction."""
+    name = mirror.named(request.transaction_id)
+    if name is None:
+        return v16.RemoteStopTransactionConf(status="Rejected")
+    answer: RequestStopTransactionResponse = yield RequestStopTransactionRequest(transaction_id=name)
+    return v16.RemoteStopTransactionConf(status=answer.status)
+
+
+@from_back_end
+def reset(mirror: Mirror, request: v16.ResetReq) -> MirrorSteps[v16.ResetConf]:
+    """Restart the station: transactions end in both cases."""
+    mirror.soft_reset = request.type == "Soft"
+    answer: ResetResponse = yield ResetRequest(type="Immediate")
+    return v16.ResetConf(status="Rejected" if answer.status == "Rejected" else "Accepted")
+
+
+@from_back_end
+def unlock(mirror: Mirror, request: v16.UnlockConnectorReq) -> MirrorSteps[v16.UnlockConnectorConf]:
+    """Unlock a connector: a transaction there ends first."""
+    running = mirror.at(request.connector_id)
+    if not 0 < request.connector_id <= mirror.connectors:
+        return v16.UnlockConnectorConf(status="NotSupported")
+    if running is not None:
+        yield RequestStopTransactionRequest(transaction_id=running[0])
+    answer: UnlockConnectorResponse = yield UnlockConnectorRequest(evse_id=request.connector_id, connector_id=1)
+    return v16.UnlockConnectorConf(status="Unlocked" if answer.status == "Unlocked" else "UnlockFailed")
+
+
+@from_back_end
+def availability(mirror: Mirror, request: v16.ChangeAvailabilityReq) -> MirrorSteps[v16.ChangeAvailabilityConf]:
+    """Take a connector, or all, in or out of service."""
+    answer: ChangeAvailabilityResponse = yield ChangeAvailabilityRequest(
+        evse=EVSE(id=request.connector_id) if request.connector_id else None, operational_status=request.type
+    )
+    return v16.ChangeAvailabilityConf(status=answer.status)
+
+
+@from_back_end
+def trigger(mirror: Mirror, request: v16.TriggerMessageReq) -> MirrorSteps[v16.TriggerMessageConf]:
+    """Trigger a message."""
+    mirror.signed_updates = False
+    diagnostics = request.requested_message == "DiagnosticsStatusNotification"
+    name = "LogStatusNotification" if diagnostics else request.requested_message
+    status = yield from _trigger(mirror, name, request.connector_id)
+    return v16.TriggerMessageConf(status=status)
+
+
+@from_back_end
+def trigger_extended(
+    mirror: Mirror, request: v16.ExtendedTriggerMessageReq
+) -> MirrorSteps[v16.ExtendedTriggerMessageConf]:
+    """Trigger a message, of the security whitepaper too."""
+    mirror.signed_updates = True
+    status = yield from _trigger(mirror, request.requested_message, request.connector_id)
+    return v16.ExtendedTriggerMessageConf(status=status)
+
+
+def _trigger(mirror: Mirror, message: str, connector_id: int | None) -> MirrorSteps[v16.TriggerStatus16]:
+    if connector_id is not None and not 0 <= connector_id <= mirror.connectors:
+        return "Rejected"
+    asked: dict[str, Any] = {"requestedMessage": _TRIGGERS.get(message, message)}
+    if connector_id:
+        asked["evse"] = {"id": connector_id}
+    answer: TriggerMessageResponse = yield msgspec.convert(asked, TriggerMessageRequest)
+    return answer.status
+
+
+# -- authorization and reservations
+
+
+@from_back_end
+def clear_cache(mirror: Mirror, request: v16.ClearCacheReq) -> MirrorSteps[v16.ClearCacheConf]:
+    """Clear the authorization cache."""
+    answer: ClearCacheResponse = yield ClearCacheRequest()
+    return v16.ClearCacheConf(status=answer.status)
+
+
+@from_back_end
+def list_version(mirror: Mirror, request: v16.GetLocalListVersionReq) -> MirrorSteps[v16.GetLocalListVersionConf]:
+    """Ask for the version of the local list."""
+    answer: GetLocalListVersionResponse = yield GetLocalListVersionRequest()
+    return v16.GetLocalListVersionConf(list_version=answer.version_number)
+
+
+@from_back_end
+def send_list(mirror: Mirror, request: v16.SendLocalListReq) -> MirrorSteps[v16.SendLocalListConf]:
+    """Replace or change the local list."""
+    try:
+        answer: SendLocalListResponse = yield SendLocalListRequest(
+            version_number=request.list_version,
+            update_type=request.update_type,
+            local_authorization_list=tuple(
+                AuthorizationData(
+                    id_token=mirror.token(each.id_tag),
+                    id_token_info=None if each.id_tag_info is None else mirror.token_info(each.id_tag_info),
+                )
+                for each in request.local_authorization_list
+            ),
+        )
+    except OcppError:
+        return v16.SendLocalListConf(status="Failed")
+    return v16.SendLocalListConf(status=answer.status)
+
+
+@from_back_end
+def reserve(mirror: Mirror, request: v16.ReserveNowReq) -> MirrorSteps[v16.ReserveNowConf]:
+    """Reserve a connector, or any."""
+    group = request.parent_id_tag
+    answer: ReserveNowResponse = yield ReserveNowRequest(
+        id=request.reservation_id,
+        expiry_date_time=request.expiry_date,
+        id_token=mirror.token(request.id_tag),
+        evse_id=request.connector_id or None,
+        group_id_token=None if group is None else mirror.token(group),
+    )
+    return v16.ReserveNowConf(status=answer.status)
+
+
+@from_back_end
+def cancel(mirror: Mirror, request: v16.CancelReservationReq) -> MirrorSteps[v16.CancelReservationConf]:
+    """Cancel a reservation."""
+    answer: CancelReservationResponse = yield CancelReservationRequest(reservation_id=request.reservation_id)
+    return v16.CancelReservationConf(status=answer.status)
+
+
+# -- smart charging
+
+
+def _profile(mirror: Mirror, profile: v16.ChargingProfile16, transaction_id: str | None) -> ChargingProfile:
+    """Return a profile in 2.x. A schedule without a start begins with its transaction: without one, now."""
+    schedule, kind = profile.charging_schedule, profile.charging_profile_kind
+    begin = schedule.start_schedule
+    if kind != "Relative" and begin is None:
+        begin = mirror.now
+        if profile.charging_profile_purpose != "ChargePointMaxProfile" and kind == "Absolute":
+            kind, begin = "Relative", None
+    return ChargingProfile(
+        id=profile.charging_profile_id,
+        stack_level=profile.stack_level,
+        charging_profile_purpose=_PURPOSES[profile.charging_profile_purpose],  # type: ignore[arg-type]
+        charging_profile_kind=kind,
+        recurrency_kind=profile.recurrency_kind,
+        valid_from=profile.valid_from,
+        valid_to=profile.valid_to,
+        transaction_id=transaction_id,
+        charging_schedule=(
+            ChargingSchedule(
+                id=profile.charging_profile_id,
+                start_schedule=None if kind == "Relative" else begin,
+                duration=schedule.duration,
+                charging_rate_unit=schedule.charging_rate_unit,
+                min_charging_rate=schedule.min_charging_rate,
+                charging_schedule_period=tuple(
+                    ChargingSchedulePeriod(
+                        start_period=each.start_period, limit=each.limit, number_phases=each.number_phases
+                    )
+                    for each in schedule.charging_schedule_period
+                ),
+            ),
+        ),
+    )
+
+
+@from_back_end
+def set_profile(mirror: Mirror, request: v16.SetChargingProfileReq) -> MirrorSteps[v16.SetChargingProfileConf]:
+    """Set a profile, in place of the one of the same purpose and level. A TxProfile is of the transaction that runs."""
+    asked, connector = request.cs_charging_profiles, request.connector_id
+    name: str | None = None
+    if asked.charging_profile_purpose == "TxProfile":
+        running = mirror.at(connector)
+        name = None if running is None else running[0]
+        if running is None or asked.transaction_id not in (None, running[1].number):
+            return v16.SetChargingProfileConf(status="Rejected")
+    profile = _profile(mirror, asked, name)
+    set_it = SetChargingProfileRequest(evse_id=connector, charging_profile=profile)
+    answer: SetChargingProfileResponse = yield set_it
+    why = answer.status_info
+    if answer.status == "Rejected" and why is not None and why.reason_code == "DuplicateProfile":
+        yield ClearChargingProfileRequest(
+            charging_profile_criteria=ClearChargingProfile(
+                evse_id=connector,
+                charging_profile_purpose=profile.charging_profile_purpose,
+                stack_level=profile.stack_level,
+            )
+        )
+        answer = yield set_it
+    return v16.SetChargingProfileConf(status=answer.status)
+
+
+@from_back_end
+def clear_profile(mirror: Mirror, request: v16.ClearChargingProfileReq) -> MirrorSteps[v16.ClearChargingProfileConf]:
+    """Clear profiles: one, or all that fit."""
+    fits = ClearChargingProfile(
+        evse_id=request.connector_id,
+        charging_profile_purpose=(
+            None if request.charging_profile_purpose is None else _PURPOSES[request.charging_profile_purpose]  # type: ignore[arg-type]
+        ),
+        stack_level=request.stack_level,
+    )
+    answer: ClearChargingProfileResponse = yield ClearChargingProfileRequest(
+        charging_profile_id=request.id,
+        charging_profile_criteria=None if request.id is not None or fits == ClearChargingProfile() else fits,
+    )
+    return v16.ClearChargingProfileConf(status=answer.status)
+
+
+@from_back_end
+def composite(mirror: Mirror, request: v16.GetCompositeScheduleReq) -> MirrorSteps[v16.GetCompositeScheduleConf]:
+    """Ask what results from all profiles."""
+    try:
+        answer: GetCompositeScheduleResponse = yield GetCompositeScheduleRequest(
+            evse_id=request.connector_id,
+            duration=request.duration,
+            charging_rate_unit=request.charging_rate_unit,
+        )
+    except OcppError:
+        return v16.GetCompositeScheduleConf(status="Rejected")
+    schedule = answer.schedule
+    if answer.status == "Rejected" or schedule is None:
+        return v16.GetCompositeScheduleConf(status="Rejected")
+    return v16.GetCompositeScheduleConf(
+        status="Accepted",
+        connector_id=request.connector_id,
+        schedule_start=schedule.schedule_start,
+        charging_schedule=v16.ChargingSchedule16(
+            duration=schedule.duration,
+            start_schedule=schedule.schedule_start,
+            charging_rate_unit=schedule.charging_rate_unit,
+            charging_schedule_period=tuple(
+                v16.SchedulePeriod16(
+                    start_period=each.start_period,
+                    limit=round(max(0.0, each.limit or 0.0), 1),
+                    number_phases=each.number_phases,
+                )
+                for each in schedule.charging_schedule_period
+            ),
+        ),
+    )
+
+
+# -- configuration
+
+
+@from_back_end
+def get_configuration(mirror: Mirror, request: v16.GetConfigurationReq) -> MirrorSteps[v16.GetConfigurationConf]:
+    """Read keys, or all."""
+    asked = request.key or KEYS
+    values: Mapping[str, str | None] = yield from _read(mirror, tuple(filter(None, map(named, asked))))
+    return v16.GetConfigurationConf(
+        configuration_key=tuple(
+            v16.ConfigurationKey(key=key, readonly=key in READ_ONLY, value=value) for key, value in values.items()
+        ),
+        unknown_key=tuple(each for each in request.key if named(each) not in values),
+    )
+
+
+def _read(mirror: Mirror, keys: Iterable[str]) -> MirrorSteps[Mapping[str, str | None]]:
+    """Return the values of the keys that the station has; a secret has none."""
+    found: dict[str, str | None] = {
+        "NumberOfConnectors": str(mirror.connectors),
+        "SupportedFeatureProfiles": FEATURES,
+        "ConnectorPhaseRotation": "",
+        **{key: str(mirror.most[key]) for key in MOST if key in mirror.most},
+    }
+    found = {key: found[key] for key in keys if key in found}
+    wanted = [
+        (key, GetVariableData(component=component, variable=variable))
+        for key in dict.fromkeys(keys)
+        if key not in found
+        for component, variable in (variable_of(key),)
+    ]
+    if "ConnectorPhaseRotation" in found:
+        wanted += [
+            (
+                str(number),
+                GetVariableData(
+                    component=Component(name="EVSE", evse=EVSE(id=number)), variable=Variable(name="PhaseRotation")
+                ),
+            )
+            for number in range(1, mirror.connectors + 1)
+        ]
+    rotations: list[str] = []
+    for begin in range(0, len(wanted), _AT_ONCE):
+        part = wanted[begin : begin + _AT_ONCE]
+        answer: GetVariablesResponse = yield GetVariablesRequest(get_variable_data=tuple(data for _, data in part))
+        for (key, _), result in zip(part, answer.get_variable_result, strict=False):
+            if key.isdecimal():
+                rotations.append(f"{key}.{result.attribute_value or 'Unknown'}")
+            elif key.casefold() == WRITE_ONLY:
+                found[key] = None
+            elif result.attribute_status == "Accepted":
+                found[key] = value_in_16(key, result.attribute_value or "")
+    if rotations:
+        found["ConnectorPhaseRotation"] = value_in_16("", ",".join(rotations))
+    return found
+
+
+@from_back_end
+def change_configuration(
+    mirror: Mirror, request: v16.ChangeConfigurationReq
+) -> MirrorSteps[v16.ChangeConfigurationConf]:
+    """Write a key."""
+    key = named(request.key)
+    if key is None:
+        return v16.ChangeConfigurationConf(status="NotSupported")
+    if key in READ_ONLY:
+        return v16.ChangeConfigurationConf(status="Rejected")
+    if key == "SecurityProfile":
+        return (yield from _secure(request.value))
+    value = request.value.lower() if request.value.lower() in ("true", "false") else request.value
+    component, variable = variable_of(key)
+    status = yield from _write(component, variable, value)
+    return v16.ChangeConfigurationConf(status=status)
+
+
+def _write(component: Component, variable: Variable, value: str) -> MirrorSteps[Any]:
+    answer: SetVariablesResponse = yield SetVariablesRequest(
+        set_variable_data=(SetVariableData(component=component, variable=variable, attribute_value=value),)
+    )
+    (result,) = answer.set_variable_result
+    known = result.attribute_status in ("Accepted", "Rejected", "RebootRequired")
+    return result.attribute_status if known else "NotSupported"
+
+
+def _secure(value: str) -> MirrorSteps[v16.ChangeConfigurationConf]:
+    """Use a higher security profile after a restart, by a network profile before the present one, to which the station
+    goes back while the new one fails (A05)."""
+    using: NetworkInUse = yield NetworkNow()
+    old = using.profile
+    level = int(value) if value in ("0", "1", "2", "3") else -1
+    if level == old.security_profile:
+        return v16.ChangeConfigurationConf(status="Accepted")
+    if level < old.security_profile:
+        return v16.ChangeConfigurationConf(status="Rejected")
+    place = old.ocpp_csms_url.partition("://")[2]
+    url = f"{'wss' if level >= 2 else 'ws'}://{place}"
+    new = msgspec.structs.replace(old, security_profile=level, ocpp_csms_url=url)
+    answer: SetNetworkProfileResponse = yield SetNetworkProfileRequest(
+        configuration_slot=using.spare, connection_data=new
+    )
+    if answer.status != "Accepted":
+        return v16.ChangeConfigurationConf(status="Rejected")
+    status = yield from _write(
+        Component(name="OCPPCommCtrlr"),
+        Variable(name="NetworkConfigurationPriority"),
+        f"{using.spare},{using.slot}",
+    )
+    return v16.ChangeConfigurationConf(status="RebootRequired" if status == "Accepted" else status)
+
+
+# -- logs, firmware, certificates
+
+
+@from_back_end
+def get_diagnostics(mirror: Mirror, request: v16.GetDiagnosticsReq) -> MirrorSteps[v16.GetDiagnosticsConf]:
+    """Have diagnostics uploaded; their progress is known by the number below 0."""
+    answer: GetLogResponse = yield GetLogRequest(
+        log=LogParameters(
+            remote_location=request.location,
+            oldest_timestamp=request.start_time,
+            latest_timestamp=request.stop_time,
+        ),
+        log_type="DiagnosticsLog",
+        request_id=mirror.request_id(),
+        retries=request.retries,
+        retry_interval=request.retry_interval,
+    )
+    return v16.GetDiagnosticsConf(file_name=None if answer.status == "Rejected" else answer.filename)
+
+
+@from_back_end
+def get_log(mirror: Mirror, request: v16.GetLogReq) -> MirrorSteps[v16.GetLogConf]:
+    """Have a log uploaded."""
+    answer: GetLogResponse = yield GetLogRequest(
+        log=LogParameters(
+            remote_location=request.log.remote_location,
+            oldest_timestamp=request.log.oldest_timestamp,
+            latest_timestamp=request.log.latest_timestamp,
+        ),
+        log_type=request.log_type,
+        request_id=request.request_id,
+        retries=request.retries,
+        retry_interval=request.retry_interval,
+    )
+    return v16.GetLogConf(status=answer.status, filename=answer.filename)
+
+
+@from_back_end
+def update(mirror: Mirror, request: v16.UpdateFirmwareReq) -> MirrorSteps[v16.UpdateFirmwareConf]:
+    """Have firmware installed that is not signed. What the station answers can only be told by the progress."""
+    number = mirror.request_id()
+    answer: UpdateFirmwareResponse = yield UpdateFirmwareRequest(
+        retries=request.retries,
+        retry_interval=request.retry_interval,
+        request_id=number,
+        firmware=Firmware(location=request.location, retrieve_date_time=request.retrieve_date),
+    )
+    if answer.status not in ("Accepted", "AcceptedCanceled"):
+        failed = FirmwareStatusNotificationRequest(status="DownloadFailed", request_id=number)
+        mirror.after.append(report_update(mirror, failed))
+    return v16.UpdateFirmwareConf()
+
+
+@from_back_end
+def update_signed(mirror: Mirror, request: v16.SignedUpdateFirmwareReq) -> MirrorSteps[v16.SignedUpdateFirmwareConf]:
+    """Have signed firmware installed."""
+    image = request.firmware
+    answer: UpdateFirmwareResponse = yield UpdateFirmwareRequest(
+        retries=request.retries,
+        retry_interval=request.retry_interval,
+        request_id=request.request_id,
+        firmware=Firmware(
+            location=image.location,
+            retrieve_date_time=image.retrieve_date_time,
+            install_date_time=image.install_date_time,
+            signing_certificate=image.signing_certificate,
+            signature=image.signature,
+        ),
+    )
+    return v16.SignedUpdateFirmwareConf(status=answer.status)
+
+
+@from_back_end
+def certificate_signed(mirror: Mirror, request: v16.CertificateSignedReq) -> MirrorSteps[v16.CertificateSignedConf]:
+    """Take a certificate of the station."""
+    answer: CertificateSignedResponse = yield CertificateSignedRequest(
+        certificate_chain=request.certificate_chain, certificate_type="ChargingStationCertificate"
+    )
+    return v16.CertificateSignedConf(status=answer.status)
+
+
+@from_back_end
+def install(mirror: Mirror, request: v16.InstallCertificateReq) -> MirrorSteps[v16.InstallCertificateConf]:
+    """Install a root."""
+    answer: InstallCertificateResponse = yield InstallCertificateRequest(
+        certificate_type=_ROOTS[request.certificate_type],  # type: ignore[arg-type] # a key of ROOTS
+        certificate=request.certificate,
+    )
+    return v16.InstallCertificateConf(status=answer.status)
+
+
+@from_back_end
+def installed(
+    mirror: Mirror, request: v16.GetInstalledCertificateIdsReq
+) -> MirrorSteps[v16.GetInstalledCertificateIdsConf]:
+    """Ask for roots."""
+    answer: GetInstalledCertificateIdsResponse = yield GetInstalledCertificateIdsRequest(
+        certificate_type=(_ROOTS[request.certificate_type],)  # type: ignore[arg-type] # a key of ROOTS
+    )
+    hashes = tuple(each.certificate_hash_data for each in answer.certificate_hash_data_chain)
+    return v16.GetInstalledCertificateIdsConf(status="Accepted" if hashes else "NotFound", certificate_hash_data=hashes)
+
+
+@from_back_end
+def delete(mirror: Mirror, request: v16.DeleteCertificateReq) -> MirrorSteps[v16.DeleteCertificateConf]:
+    """Delete a certificate."""
+    answer: DeleteCertificateResponse = yield DeleteCertificateRequest(
+        certificate_hash_data=request.certificate_hash_data
+    )
+    return v16.DeleteCertificateConf(status=answer.status)
+
+
+# -- DataTransfer
+
+
+@from_back_end
+def transfer(mirror: Mirror, request: v16.DataTransferReq) -> MirrorSteps[v16.DataTransferConf]:
+    """Take a vendor's message: those for Plug and Charge are messages of 2.0.1, those with prices are displayed."""
+    vendor = request.vendor_id.casefold()
+    if vendor == PLUG_AND_CHARGE:
+        return (yield from _plug_and_charge(request))
+    if vendor == PRICES:
+        return (yield from _price(mirror, request))
+    answer: DataTransferResponse = yield DataTransferRequest(
+        vendor_id=request.vendor_id, message_id=request.message_id, data=request.data
+    )
+    data = answer.data
+    text = data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
+    return v16.DataTransferConf(status=answer.status, data=text)
+
+
+def _plug_and_charge(request: v16.DataTransferReq) -> MirrorSteps[v16.DataTransferConf]:
+    action = request.message_id or ""
+    if action not in _TO_STATION:
+        return v16.DataTransferConf(status="UnknownMessageId")
+    try:
+        reply: Message = yield from_text(request.data or "", request_type(action))
+        return v16.DataTransferConf(status="Accepted", data=as_text(reply))
+    except OcppError as error:
+        return v16.DataTransferConf(status="Rejected", data=str(error)[:255])
+
+
+class _Price(msgspec.Struct, rename="camel"):
+    """What is read of messages with prices; they have more."""
+
+    transaction_id: int | None = None
+    cost: float | None = None
+    price_text: str | None = None
+
+
+def _price(mirror: Mirror, request: v16.DataTransferReq) -> MirrorSteps[v16.DataTransferConf]:
+    """Display what a transaction costs until now, or in all, or what a driver's price is."""
+    if request.message_id not in ("SetUserPrice", "RunningCost", "FinalCost"):
+        return v16.DataTransferConf(status="UnknownMessageId")
+    try:
+        said = typed_json.decode((request.data or "").encode(), _Price)
+    except msgspec.MsgspecError:
+        return v16.DataTransferConf(status="Rejected")
+    name = None if said.transaction_id is None else mirror.named(said.transaction_id)
+    if request.message_id == "RunningCost":
+        if name is None or said.cost is None:
+            return v16.DataTransferConf(status="Rejected")
+        yield CostUpdatedRequest(total_cost=said.cost, transaction_id=name)
+        return v16.DataTransferConf(status="Accepted")
+    text = said.price_text or ("" if said.cost is None else f"{said.cost:.2f}")
+    answer: SetDisplayMessageResponse = yield SetDisplayMessageRequest(
+        message=MessageInfo(
+            id=_OF_PRICE + (0 if name is None else mirror.transactions[name].connector_id),
+            priority="InFront",
+            end_date_time=format_time(mirror.now_ms + _SHOWN_MS),
+            message=MessageContent(format="UTF8", content=text[:512]),
+        )
+    )
+    return v16.DataTransferConf(status="Accepted" if answer.status == "Accepted" else "Rejected")

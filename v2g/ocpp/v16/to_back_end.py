@@ -1,0 +1,375 @@
+"""What a station of 2.0.1 says, in the words of 1.6."""
+
+from collections.abc import Mapping
+from typing import Final, get_args
+
+import msgspec
+
+from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdTokenInfo
+from v2g.ocpp.messages.availability import (
+    HeartbeatRequest,
+    HeartbeatResponse,
+    StatusNotificationRequest,
+    StatusNotificationResponse,
+)
+from v2g.ocpp.messages.base import Message, StatusInfo
+from v2g.ocpp.messages.certificates import (
+    Get15118EVCertificateRequest,
+    Get15118EVCertificateResponse,
+    GetCertificateStatusRequest,
+    GetCertificateStatusResponse,
+)
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.diagnostics import (
+    LogStatusNotificationRequest,
+    LogStatusNotificationResponse,
+    NotifyEventRequest,
+    NotifyEventResponse,
+)
+from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest, NotifyEVChargingNeedsResponse
+from v2g.ocpp.messages.firmware import FirmwareStatusNotificationRequest, FirmwareStatusNotificationResponse
+from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
+from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotificationResponse
+from v2g.ocpp.messages.security import (
+    SecurityEventNotificationRequest,
+    SecurityEventNotificationResponse,
+    SignCertificateRequest,
+    SignCertificateResponse,
+)
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
+from v2g.ocpp.routes import action_of
+from v2g.ocpp.v16 import messages as v16
+from v2g.ocpp.v16.bridge import Answer
+from v2g.ocpp.v16.from_station import CHARGING, ENDS, PLUG_AND_CHARGE, UPLOADS
+from v2g.ocpp.v16.mirror import BegunAs, Mirror, MirrorSteps, NumberedHere, StateOf, as_text, from_text, to_back_end
+from v2g.ocpp.v16.readings import last_register, transaction_data, values_in_16
+
+_NINE: Final[Mapping[str, v16.ChargePointStatus]] = {
+    state: status for status, state in CHARGING.items() if state != "EVConnected"
+}
+"""Charging state -> status of an occupied connector."""
+_STOPS: Final = {reason: code for code, (reason, _) in reversed(ENDS.items())}
+_DIAGNOSTICS: Final = {status: code for code, status in UPLOADS.items()}
+_PLAIN: Final[Mapping[str, str]] = {
+    "InstallRebooting": "Installing",
+    "InstallVerificationFailed": "InstallationFailed",
+    "InvalidSignature": "InstallationFailed",
+}
+"""Progress of an update -> the nearest of the seven words for one without signature."""
+_ERRORS: Final[Mapping[str, v16.ChargePointErrorCode]] = {
+    "ConnectorPlugRetentionLock": "ConnectorLockFailure",
+    "Controller": "InternalError",
+    "CPPWMController": "EVCommunicationError",
+    "DataLink": "WeakSignal",
+    "FiscalMetering": "PowerMeterFailure",
+    "GroundIsolationProtection": "GroundFailure",
+    "OverCurrentProtection": "OverCurrentFailure",
+    "PlugRetentionLock": "ConnectorLockFailure",
+    "PowerContactor": "PowerSwitchFailure",
+    "RCD": "GroundFailure",
+    "TemperatureSensor": "HighTemperature",
+    "TokenReader": "ReaderFailure",
+}
+"""Component with a problem -> error code; others are OtherError."""
+_NONE: Final = -1
+"""The number of a transaction whose start the back end has refused."""
+
+
+@to_back_end
+def boot(mirror: Mirror, request: BootNotificationRequest) -> MirrorSteps[BootNotificationResponse]:
+    """Boot; the reason cannot be told."""
+    station = request.charging_station
+    answer: v16.BootNotificationConf = yield v16.BootNotificationReq(
+        charge_point_vendor=station.vendor_name[:20],
+        charge_point_model=station.model[:20],
+        charge_point_serial_number=station.serial_number,
+        firmware_version=station.firmware_version,
+        iccid=None if station.modem is None else station.modem.iccid,
+        imsi=None if station.modem is None else station.modem.imsi,
+    )
+    mirror.told.clear()
+    return BootNotificationResponse(status=answer.status, current_time=answer.current_time, interval=answer.interval)
+
+
+@to_back_end
+def heartbeat(mirror: Mirror, request: HeartbeatRequest) -> MirrorSteps[HeartbeatResponse]:
+    """A sign of life."""
+    answer: v16.HeartbeatConf = yield v16.HeartbeatReq()
+    return HeartbeatResponse(current_time=answer.current_time)
+
+
+@to_back_end
+def authorize(mirror: Mirror, request: AuthorizeRequest) -> MirrorSteps[AuthorizeResponse]:
+    """Ask for an idTag; for a contract with its certificates by DataTransfer. An identifier that is too long for an
+    idTag is not known at any back end of 1.6."""
+    if request.certificate is not None or request.iso15118_certificate_hash_data:
+        return (yield from _for_plug_and_charge(request, AuthorizeResponse))
+    tag = mirror.id_tag(request.id_token)
+    if tag != request.id_token.id_token:
+        return AuthorizeResponse(id_token_info=IdTokenInfo(status="Invalid"))
+    answer: v16.AuthorizeConf = yield v16.AuthorizeReq(id_tag=tag)
+    return AuthorizeResponse(id_token_info=mirror.token_info(answer.id_tag_info))
+
+
+# -- transactions
+
+
+@to_back_end
+def event(mirror: Mirror, request: TransactionEventRequest) -> MirrorSteps[TransactionEventResponse]:
+    """Report a transaction. Its start needs an idTag: until there is one, it waits."""
+    name = request.transaction_info.transaction_id
+    found = mirror.transactions.get(name)
+    if found is None:
+        found = NumberedHere(connector_id=max(1, request.evse.id if request.evse else 1), began=request.timestamp)
+        if request.event_type != "Started":  # it was reported to a back end of 2.x
+            begun: NumberedHere | None = yield BegunAs(name)
+            found = begun or found
+    if found.meter_start is None:
+        found.meter_start = last_register(request.meter_value[:1], None)
+    found.last_wh = last_register(request.meter_value, found.last_wh)
+    if request.id_token is not None and found.id_tag is None:
+        found.id_tag = mirror.id_tag(request.id_token)
+        found.reservation_id = request.reservation_id
+    answer = TransactionEventResponse()
+    if found.number is None and found.id_tag is not None:
+        if found.refused not in (None, request.seq_no):
+            found.number = _NONE
+        else:
+            answer = yield from _start(mirror, request, found)
+    if request.event_type == "Ended":
+        answer = yield from _stop(mirror, request, found, answer)
+        mirror.forget(name)
+        mirror.finishing.add(found.connector_id)
+    else:
+        mirror.keep(name, found)
+        values = values_in_16(request.meter_value)
+        said = request.event_type == "Started" and sum(len(each.sampled_value) for each in values) == 1
+        if values and not said and found.number is not None:
+            number = found.number if found.number > 0 else None
+            yield v16.MeterValuesReq(connector_id=found.connector_id, transaction_id=number, meter_value=values)
+    yield from _show(mirror, found.connector_id)
+    return answer
+
+
+def _start(
+    mirror: Mirror, request: TransactionEventRequest, found: NumberedHere
+) -> MirrorSteps[TransactionEventResponse]:
+    """Report the start, of which the back end makes the number."""
+    name = request.transaction_info.transaction_id
+    try:
+        answer: v16.StartTransactionConf = yield v16.StartTransactionReq(
+            connector_id=found.connector_id,
+            id_tag=found.id_tag or "",
+            meter_start=found.meter_start or 0,
+            timestamp=found.began,
+            reservation_id=found.reservation_id,
+        )
+    except OcppError as error:
+        if error.answer != "SecurityError":
+            found.refused = request.seq_no
+            mirror.keep(name, found)
+        raise
+    found.number = answer.transaction_id
+    mirror.keep(name, found)
+    return TransactionEventResponse(id_token_info=mirror.token_info(answer.id_tag_info))
+
+
+def _stop(
+    mirror: Mirror, request: TransactionEventRequest, found: NumberedHere, answer: TransactionEventResponse
+) -> MirrorSteps[TransactionEventResponse]:
+    """Report the end; one without an identifier never was a transaction of 1.6, and no energy flowed in it."""
+    if found.number is None and found.id_tag is None and not found.last_wh:
+        return answer
+    reason = _STOPS.get(request.transaction_info.stopped_reason or "Local", "Other")
+    said: v16.StopTransactionConf = yield v16.StopTransactionReq(
+        id_tag=None if request.id_token is None else mirror.id_tag(request.id_token),
+        meter_stop=found.last_wh or 0,
+        timestamp=request.timestamp,
+        transaction_id=_NONE if found.number is None else found.number,
+        reason="SoftReset" if reason == "HardReset" and mirror.soft_reset else reason,
+        transaction_data=transaction_data(request.meter_value),
+    )
+    if said.id_tag_info is None or request.id_token is None:
+        return answer
+    return TransactionEventResponse(id_token_info=mirror.token_info(said.id_tag_info))
+
+
+@to_back_end
+def report_values(mirror: Mirror, request: MeterValuesRequest) -> MirrorSteps[MeterValuesResponse]:
+    """Report values of a connector, and of its transaction."""
+    running = mirror.at(request.evse_id)
+    number = None if running is None else running[1].number
+    values = values_in_16(request.meter_value)
+    if values:
+        yield v16.MeterValuesReq(
+            connector_id=request.evse_id,
+            transaction_id=number if number is not None and number > 0 else None,
+            meter_value=values,
+        )
+    return MeterValuesResponse()
+
+
+# -- states
+
+
+@to_back_end
+def status(mirror: Mirror, request: StatusNotificationRequest) -> MirrorSteps[StatusNotificationResponse]:
+    """Report a connector; before the first one after a boot, the station."""
+    mirror.statuses[request.evse_id, request.connector_id] = request.connector_status
+    if request.connector_status in ("Available", "Reserved", "Unavailable"):
+        mirror.finishing.discard(request.evse_id)
+    if 0 not in mirror.told:
+        yield from _show(mirror, 0)
+    yield from _show(mirror, request.evse_id, request)
+    return StatusNotificationResponse()
+
+
+def _show(mirror: Mirror, connector_id: int, said: StatusNotificationRequest | None = None) -> MirrorSteps[None]:
+    """Report a state if it is `said`, or new."""
+    now: v16.ChargePointStatus | None = yield from _status(mirror, connector_id)
+    if now is None or (said is None and mirror.told.get(connector_id) == now):
+        return
+    fault: v16.ChargePointErrorCode = "OtherError" if now == "Faulted" else "NoError"
+    request = v16.StatusNotificationReq(
+        connector_id=connector_id,
+        error_code=mirror.errors.get(connector_id, fault),
+        status=now,
+        timestamp=mirror.now if said is None else said.timestamp,
+    )
+    try:
+        yield request
+    except OcppError:
+        if said is not None:
+            raise
+    mirror.told[connector_id] = now
+
+
+def _status(mirror: Mirror, connector_id: int) -> MirrorSteps[v16.ChargePointStatus | None]:
+    """Return the state of a connector, None where none is known; that of the station is one of three."""
+    state: str = yield StateOf(connector_id)
+    if connector_id == 0:
+        return "Faulted" if state == "Faulted" else "Unavailable" if state == "Unavailable" else "Available"
+    here = [found for (evse_id, _), found in mirror.statuses.items() if evse_id == connector_id]
+    if "Occupied" in here:
+        waits: v16.ChargePointStatus = "Finishing" if connector_id in mirror.finishing else "Preparing"
+        return _NINE.get(state, waits)
+    found = next(iter(here), None)
+    return None if found is None or found == "Occupied" else found
+
+
+@to_back_end
+def notify(mirror: Mirror, request: NotifyEventRequest) -> MirrorSteps[NotifyEventResponse]:
+    """Report problems of a connector, or of the station, by their error codes; 1.6 has no other events."""
+    for each in request.event_data:
+        if each.variable.name != "Problem" or each.actual_value not in ("true", "false"):
+            continue
+        place = each.component.evse.id if each.component.evse is not None else 0
+        broken = each.actual_value == "true"
+        code = _ERRORS.get(each.component.name, "OtherError")
+        if broken:
+            mirror.errors[place] = code
+        elif mirror.errors.get(place) == code:
+            del mirror.errors[place]
+        now: v16.ChargePointStatus | None = yield from _status(mirror, place)
+        yield v16.StatusNotificationReq(
+            connector_id=place,
+            error_code=mirror.errors.get(place, "NoError"),
+            status=now or "Available",
+            timestamp=each.timestamp,
+            info=(each.tech_info or "")[:50] or None,
+            vendor_error_code=each.tech_code,
+        )
+    return NotifyEventResponse()
+
+
+# -- security, logs, firmware
+
+
+@to_back_end
+def report_security(
+    mirror: Mirror, request: SecurityEventNotificationRequest
+) -> MirrorSteps[SecurityEventNotificationResponse]:
+    """Report a security event."""
+    yield v16.SecurityEventNotificationReq(type=request.type, timestamp=request.timestamp, tech_info=request.tech_info)
+    return SecurityEventNotificationResponse()
+
+
+@to_back_end
+def sign(mirror: Mirror, request: SignCertificateRequest) -> MirrorSteps[SignCertificateResponse]:
+    """Ask for a certificate of the station; one of ISO 15118 by DataTransfer."""
+    if request.certificate_type not in (None, "ChargingStationCertificate"):
+        return (yield from _for_plug_and_charge(request, SignCertificateResponse))
+    answer: v16.SignCertificateConf = yield v16.SignCertificateReq(csr=request.csr)
+    return SignCertificateResponse(status=answer.status)
+
+
+@to_back_end
+def report_upload(mirror: Mirror, request: LogStatusNotificationRequest) -> MirrorSteps[LogStatusNotificationResponse]:
+    """Report the upload of a log; of diagnostics where GetDiagnostics has asked for it."""
+    if request.request_id is None or request.request_id >= 0:
+        yield v16.LogStatusNotificationReq(status=request.status, request_id=request.request_id)
+    else:
+        code = _DIAGNOSTICS.get(request.status, "UploadFailed")
+        yield v16.DiagnosticsStatusNotificationReq(status=code)  # type: ignore[arg-type] # a key of UPLOADS
+    return LogStatusNotificationResponse()
+
+
+@to_back_end
+def report_update(
+    mirror: Mirror, request: FirmwareStatusNotificationRequest
+) -> MirrorSteps[FirmwareStatusNotificationResponse]:
+    """Report an update, as it was asked for."""
+    number, word = request.request_id, _PLAIN.get(request.status, request.status)
+    if (number is not None and number >= 0) or (number is None and mirror.signed_updates):
+        yield v16.SignedFirmwareStatusNotificationReq(status=request.status, request_id=number)
+    elif word in _SEVEN:
+        yield v16.FirmwareStatusNotificationReq(status=word)  # type: ignore[arg-type] # one of them
+    return FirmwareStatusNotificationResponse()
+
+
+_SEVEN: Final = frozenset(get_args(v16.FirmwareStatusNotificationReq.__annotations__["status"]))
+
+
+# -- what 1.6 carries in texts, or not at all
+
+
+@to_back_end
+def transfer(mirror: Mirror, request: DataTransferRequest) -> MirrorSteps[DataTransferResponse]:
+    """Pass on a vendor's message, its data as text."""
+    data = request.data
+    text = data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
+    answer: v16.DataTransferConf = yield v16.DataTransferReq(
+        vendor_id=request.vendor_id, message_id=request.message_id, data=text
+    )
+    return DataTransferResponse(status=answer.status, data=answer.data)
+
+
+@to_back_end
+def contract(mirror: Mirror, request: Get15118EVCertificateRequest) -> MirrorSteps[Get15118EVCertificateResponse]:
+    """Fetch a contract for a vehicle."""
+    return (yield from _for_plug_and_charge(request, Get15118EVCertificateResponse))
+
+
+@to_back_end
+def revocation(mirror: Mirror, request: GetCertificateStatusRequest) -> MirrorSteps[GetCertificateStatusResponse]:
+    """Ask whether a certificate is revoked."""
+    return (yield from _for_plug_and_charge(request, GetCertificateStatusResponse))
+
+
+@to_back_end
+def needs(mirror: Mirror, request: NotifyEVChargingNeedsRequest) -> MirrorSteps[NotifyEVChargingNeedsResponse]:
+    """A vehicle's needs, which cannot be sent: no schedule follows."""
+    why = StatusInfo(reason_code="OCPP16", additional_info="OCPP 1.6 has no charging needs")
+    yield from ()
+    return NotifyEVChargingNeedsResponse(status="Rejected", status_info=why)
+
+
+def _for_plug_and_charge(request: Message, response: type[Answer]) -> MirrorSteps[Answer]:
+    """Send a message in a DataTransfer. Raises OcppError where the back end does not know it."""
+    answer: v16.DataTransferConf = yield v16.DataTransferReq(
+        vendor_id=PLUG_AND_CHARGE, message_id=action_of(request), data=as_text(request)
+    )
+    if answer.status != "Accepted" or answer.data is None:
+        raise OcppError(f"the back end has no Plug and Charge over OCPP 1.6: {answer.status}", answer="NotSupported")
+    return from_text(answer.data, response)
