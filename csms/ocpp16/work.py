@@ -23,3 +23,4 @@ class StationFacts:
                 return await self._store.read(numbers.ongoing, self._station_id, at_ms)
             case TypeOf(id_tag=id_tag):
                 return await self._store.read(numbers.type_of, id_tag)
+        raise TypeError(question)

@@ -13,7 +13,7 @@ from tests.ocpp.v16.drawing import drawn, in_turn
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import Component, Message, Variable
+from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.display import GetDisplayMessagesRequest

@@ -25,7 +25,11 @@ from v2g.ocpp.times import parse_time
 from v2g.ocpp.v16.messages import IdTagInfo, IdTagStatus
 
 
-class NumberOf(msgspec.Struct, frozen=True, kw_only=True):
+class Question(msgspec.Struct, frozen=True):
+    """What a translation needs to know of whoever carries it out."""
+
+
+class NumberOf(Question, frozen=True, kw_only=True):
     """What is the number of the transaction that this start is of, the same whenever it is sent again? The answer is
     Numbered."""
 
@@ -49,25 +53,23 @@ class Numbered(msgspec.Struct, kw_only=True):
     """The last message with values, which stations repeat."""
 
 
-class TransactionOf(msgspec.Struct, frozen=True):
+class TransactionOf(Question, frozen=True):
     """Which transaction of the station has this number? The answer is Numbered or None."""
 
     number: int
 
 
-class OngoingAt(msgspec.Struct, frozen=True):
+class OngoingAt(Question, frozen=True):
     """Which transactions of the station had begun at this time, and not ended? The answer is a tuple of Numbered."""
 
     at_ms: int
 
 
-class TypeOf(msgspec.Struct, frozen=True):
+class TypeOf(Question, frozen=True):
     """Of which type is this idTag? The answer is a type of 2.x."""
 
     id_tag: str
 
-
-Question = NumberOf | TransactionOf | OngoingAt | TypeOf
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Message | Question, Any, T]

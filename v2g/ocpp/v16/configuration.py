@@ -123,9 +123,15 @@ def value_in_2x(key: str, value: str) -> str:
 
 def value_in_16(key: str, value: str) -> str:
     """Return a value as 1.6 writes it."""
+    if key.casefold() == "chargingscheduleallowedchargingrateunit":
+        return ",".join(_RATES.get(each, each) for each in value.split(","))
     if key.casefold() != "defaultprice" or value.lstrip().startswith("{"):
-        return value
+        return value if len(value) <= _LONGEST else value[:_LONGEST].rpartition(",")[0]
     return msgspec.json.encode(_Price(value)).decode()
+
+
+_RATES: Final = {"A": "Current", "W": "Power"}
+_LONGEST: Final = 500
 
 
 def change_status(status: str) -> ConfigurationStatus:
@@ -138,16 +144,6 @@ def change_status(status: str) -> ConfigurationStatus:
 
 class _Price(msgspec.Struct, frozen=True, rename="camel"):
     price_text: str
-
-
-def value_in_16(key: str, value: str) -> str:
-    """Return a value as 1.6 writes it."""
-    if key == "ChargingScheduleAllowedChargingRateUnit":
-        return ",".join(_RATES[each] for each in value.split(",") if each in _RATES)
-    return value if len(value) <= 500 else value[:500].rpartition(",")[0]
-
-
-_RATES: Final = {"A": "Current", "W": "Power"}
 
 
 def named(key: str) -> str | None:

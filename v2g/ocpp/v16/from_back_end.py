@@ -1,15 +1,23 @@
 """What a back end of 1.6 asks of a station, in the words of 2.0.1."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcppError
-from v2g.ocpp.messages.authorization import ClearCacheRequest, ClearCacheResponse
+from v2g.ocpp.messages.authorization import (
+    AuthorizationData,
+    ClearCacheRequest,
+    ClearCacheResponse,
+    GetLocalListVersionRequest,
+    GetLocalListVersionResponse,
+    SendLocalListRequest,
+    SendLocalListResponse,
+)
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
-from v2g.ocpp.messages.base import EVSE, Message, MessageContent
+from v2g.ocpp.messages.base import EVSE, Component, Message, MessageContent, Variable
 from v2g.ocpp.messages.certificates import (
     DeleteCertificateRequest,
     DeleteCertificateResponse,
@@ -20,7 +28,6 @@ from v2g.ocpp.messages.certificates import (
 )
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
-from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.diagnostics import GetLogRequest, GetLogResponse, LogParameters
 from v2g.ocpp.messages.display import MessageInfo, SetDisplayMessageRequest, SetDisplayMessageResponse
 from v2g.ocpp.messages.firmware import (
@@ -28,13 +35,6 @@ from v2g.ocpp.messages.firmware import (
     FirmwareStatusNotificationRequest,
     UpdateFirmwareRequest,
     UpdateFirmwareResponse,
-)
-from v2g.ocpp.messages.local_list import (
-    AuthorizationData,
-    GetLocalListVersionRequest,
-    GetLocalListVersionResponse,
-    SendLocalListRequest,
-    SendLocalListResponse,
 )
 from v2g.ocpp.messages.network_profile import SetNetworkProfileRequest, SetNetworkProfileResponse
 from v2g.ocpp.messages.provisioning import (
@@ -77,9 +77,22 @@ from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest
 from v2g.ocpp.routes import request_type
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.configuration import FEATURES, KEYS, MOST, READ_ONLY, WRITE_ONLY, named, value_in_16, variable_of
+from v2g.ocpp.v16.bridge import Steps
+from v2g.ocpp.v16.configuration import (
+    FEATURES,
+    KEYS,
+    MOST,
+    READ_ONLY,
+    WRITE_ONLY,
+    change_status,
+    named,
+    value_in_2x,
+    value_in_16,
+    variable_of,
+)
 from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
-from v2g.ocpp.v16.mirror import Mirror, MirrorSteps, NetworkInUse, NetworkNow, as_text, from_back_end, from_text
+from v2g.ocpp.v16.mirror import Mirror, NetworkInUse, NetworkNow, as_text, from_back_end, from_text
+from v2g.ocpp.v16.prices import COSTS
 from v2g.ocpp.v16.to_back_end import report_update
 from v2g.ocpp.v16.to_station import EXTENDED, PURPOSES, ROOTS, TRIGGERS
 
@@ -92,8 +105,6 @@ _TO_STATION: Final = frozenset(
     {"CertificateSigned", "InstallCertificate", "DeleteCertificate", "GetInstalledCertificateIds", "TriggerMessage"}
 )
 """Messages of 2.0.1 for Plug and Charge that go to stations."""
-PRICES: Final = "org.openchargealliance.costmsg"
-"""Vendor of the DataTransfers with prices for drivers (California)."""
 _SHOWN_MS: Final = 60_000
 """How long a price is displayed."""
 _OF_PRICE: Final = 16_000_000
@@ -106,7 +117,7 @@ _AT_ONCE: Final = 40
 
 
 @from_back_end
-def start(mirror: Mirror, request: v16.RemoteStartTransactionReq) -> MirrorSteps[v16.RemoteStartTransactionConf]:
+def start(mirror: Mirror, request: v16.RemoteStartTransactionReq) -> Steps[v16.RemoteStartTransactionConf]:
     """Start a transaction."""
     connector, profile = request.connector_id, request.charging_profile
     if connector is not None and connector <= 0:
@@ -121,7 +132,7 @@ def start(mirror: Mirror, request: v16.RemoteStartTransactionReq) -> MirrorSteps
 
 
 @from_back_end
-def stop(mirror: Mirror, request: v16.RemoteStopTransactionReq) -> MirrorSteps[v16.RemoteStopTransactionConf]:
+def stop(mirror: Mirror, request: v16.RemoteStopTransactionReq) -> Steps[v16.RemoteStopTransactionConf]:
     """Stop a transaction."""
     name = mirror.named(request.transaction_id)
     if name is None:
@@ -131,7 +142,7 @@ def stop(mirror: Mirror, request: v16.RemoteStopTransactionReq) -> MirrorSteps[v
 
 
 @from_back_end
-def reset(mirror: Mirror, request: v16.ResetReq) -> MirrorSteps[v16.ResetConf]:
+def reset(mirror: Mirror, request: v16.ResetReq) -> Steps[v16.ResetConf]:
     """Restart the station: transactions end in both cases."""
     mirror.soft_reset = request.type == "Soft"
     answer: ResetResponse = yield ResetRequest(type="Immediate")
@@ -139,7 +150,7 @@ def reset(mirror: Mirror, request: v16.ResetReq) -> MirrorSteps[v16.ResetConf]:
 
 
 @from_back_end
-def unlock(mirror: Mirror, request: v16.UnlockConnectorReq) -> MirrorSteps[v16.UnlockConnectorConf]:
+def unlock(mirror: Mirror, request: v16.UnlockConnectorReq) -> Steps[v16.UnlockConnectorConf]:
     """Unlock a connector: a transaction there ends first."""
     running = mirror.at(request.connector_id)
     if not 0 < request.connector_id <= mirror.connectors:
@@ -151,7 +162,7 @@ def unlock(mirror: Mirror, request: v16.UnlockConnectorReq) -> MirrorSteps[v16.U
 
 
 @from_back_end
-def availability(mirror: Mirror, request: v16.ChangeAvailabilityReq) -> MirrorSteps[v16.ChangeAvailabilityConf]:
+def availability(mirror: Mirror, request: v16.ChangeAvailabilityReq) -> Steps[v16.ChangeAvailabilityConf]:
     """Take a connector, or all, in or out of service."""
     answer: ChangeAvailabilityResponse = yield ChangeAvailabilityRequest(
         evse=EVSE(id=request.connector_id) if request.connector_id else None, operational_status=request.type
@@ -160,7 +171,7 @@ def availability(mirror: Mirror, request: v16.ChangeAvailabilityReq) -> MirrorSt
 
 
 @from_back_end
-def trigger(mirror: Mirror, request: v16.TriggerMessageReq) -> MirrorSteps[v16.TriggerMessageConf]:
+def trigger(mirror: Mirror, request: v16.TriggerMessageReq) -> Steps[v16.TriggerMessageConf]:
     """Trigger a message."""
     mirror.signed_updates = False
     diagnostics = request.requested_message == "DiagnosticsStatusNotification"
@@ -170,22 +181,20 @@ def trigger(mirror: Mirror, request: v16.TriggerMessageReq) -> MirrorSteps[v16.T
 
 
 @from_back_end
-def trigger_extended(
-    mirror: Mirror, request: v16.ExtendedTriggerMessageReq
-) -> MirrorSteps[v16.ExtendedTriggerMessageConf]:
+def trigger_extended(mirror: Mirror, request: v16.ExtendedTriggerMessageReq) -> Steps[v16.ExtendedTriggerMessageConf]:
     """Trigger a message, of the security whitepaper too."""
     mirror.signed_updates = True
     status = yield from _trigger(mirror, request.requested_message, request.connector_id)
     return v16.ExtendedTriggerMessageConf(status=status)
 
 
-def _trigger(mirror: Mirror, message: str, connector_id: int | None) -> MirrorSteps[v16.TriggerStatus16]:
+def _trigger(mirror: Mirror, message: str, connector_id: int | None) -> Steps[v16.TriggerStatus16]:
     if connector_id is not None and not 0 <= connector_id <= mirror.connectors:
         return "Rejected"
-    asked: dict[str, Any] = {"requestedMessage": _TRIGGERS.get(message, message)}
-    if connector_id:
-        asked["evse"] = {"id": connector_id}
-    answer: TriggerMessageResponse = yield msgspec.convert(asked, TriggerMessageRequest)
+    answer: TriggerMessageResponse = yield TriggerMessageRequest(
+        requested_message=_TRIGGERS.get(message, message),  # type: ignore[arg-type] # the others have the same name
+        evse=EVSE(id=connector_id) if connector_id else None,
+    )
     return answer.status
 
 
@@ -193,21 +202,21 @@ def _trigger(mirror: Mirror, message: str, connector_id: int | None) -> MirrorSt
 
 
 @from_back_end
-def clear_cache(mirror: Mirror, request: v16.ClearCacheReq) -> MirrorSteps[v16.ClearCacheConf]:
+def clear_cache(mirror: Mirror, request: v16.ClearCacheReq) -> Steps[v16.ClearCacheConf]:
     """Clear the authorization cache."""
     answer: ClearCacheResponse = yield ClearCacheRequest()
     return v16.ClearCacheConf(status=answer.status)
 
 
 @from_back_end
-def list_version(mirror: Mirror, request: v16.GetLocalListVersionReq) -> MirrorSteps[v16.GetLocalListVersionConf]:
+def list_version(mirror: Mirror, request: v16.GetLocalListVersionReq) -> Steps[v16.GetLocalListVersionConf]:
     """Ask for the version of the local list."""
     answer: GetLocalListVersionResponse = yield GetLocalListVersionRequest()
     return v16.GetLocalListVersionConf(list_version=answer.version_number)
 
 
 @from_back_end
-def send_list(mirror: Mirror, request: v16.SendLocalListReq) -> MirrorSteps[v16.SendLocalListConf]:
+def send_list(mirror: Mirror, request: v16.SendLocalListReq) -> Steps[v16.SendLocalListConf]:
     """Replace or change the local list."""
     try:
         answer: SendLocalListResponse = yield SendLocalListRequest(
@@ -227,7 +236,7 @@ def send_list(mirror: Mirror, request: v16.SendLocalListReq) -> MirrorSteps[v16.
 
 
 @from_back_end
-def reserve(mirror: Mirror, request: v16.ReserveNowReq) -> MirrorSteps[v16.ReserveNowConf]:
+def reserve(mirror: Mirror, request: v16.ReserveNowReq) -> Steps[v16.ReserveNowConf]:
     """Reserve a connector, or any."""
     group = request.parent_id_tag
     answer: ReserveNowResponse = yield ReserveNowRequest(
@@ -241,7 +250,7 @@ def reserve(mirror: Mirror, request: v16.ReserveNowReq) -> MirrorSteps[v16.Reser
 
 
 @from_back_end
-def cancel(mirror: Mirror, request: v16.CancelReservationReq) -> MirrorSteps[v16.CancelReservationConf]:
+def cancel(mirror: Mirror, request: v16.CancelReservationReq) -> Steps[v16.CancelReservationConf]:
     """Cancel a reservation."""
     answer: CancelReservationResponse = yield CancelReservationRequest(reservation_id=request.reservation_id)
     return v16.CancelReservationConf(status=answer.status)
@@ -286,7 +295,7 @@ def _profile(mirror: Mirror, profile: v16.ChargingProfile16, transaction_id: str
 
 
 @from_back_end
-def set_profile(mirror: Mirror, request: v16.SetChargingProfileReq) -> MirrorSteps[v16.SetChargingProfileConf]:
+def set_profile(mirror: Mirror, request: v16.SetChargingProfileReq) -> Steps[v16.SetChargingProfileConf]:
     """Set a profile, in place of the one of the same purpose and level. A TxProfile is of the transaction that runs."""
     asked, connector = request.cs_charging_profiles, request.connector_id
     name: str | None = None
@@ -312,7 +321,7 @@ def set_profile(mirror: Mirror, request: v16.SetChargingProfileReq) -> MirrorSte
 
 
 @from_back_end
-def clear_profile(mirror: Mirror, request: v16.ClearChargingProfileReq) -> MirrorSteps[v16.ClearChargingProfileConf]:
+def clear_profile(mirror: Mirror, request: v16.ClearChargingProfileReq) -> Steps[v16.ClearChargingProfileConf]:
     """Clear profiles: one, or all that fit."""
     fits = ClearChargingProfile(
         evse_id=request.connector_id,
@@ -329,7 +338,7 @@ def clear_profile(mirror: Mirror, request: v16.ClearChargingProfileReq) -> Mirro
 
 
 @from_back_end
-def composite(mirror: Mirror, request: v16.GetCompositeScheduleReq) -> MirrorSteps[v16.GetCompositeScheduleConf]:
+def composite(mirror: Mirror, request: v16.GetCompositeScheduleReq) -> Steps[v16.GetCompositeScheduleConf]:
     """Ask what results from all profiles."""
     try:
         answer: GetCompositeScheduleResponse = yield GetCompositeScheduleRequest(
@@ -366,7 +375,7 @@ def composite(mirror: Mirror, request: v16.GetCompositeScheduleReq) -> MirrorSte
 
 
 @from_back_end
-def get_configuration(mirror: Mirror, request: v16.GetConfigurationReq) -> MirrorSteps[v16.GetConfigurationConf]:
+def get_configuration(mirror: Mirror, request: v16.GetConfigurationReq) -> Steps[v16.GetConfigurationConf]:
     """Read keys, or all."""
     asked = request.key or KEYS
     values: Mapping[str, str | None] = yield from _read(mirror, tuple(filter(None, map(named, asked))))
@@ -378,7 +387,7 @@ def get_configuration(mirror: Mirror, request: v16.GetConfigurationReq) -> Mirro
     )
 
 
-def _read(mirror: Mirror, keys: Iterable[str]) -> MirrorSteps[Mapping[str, str | None]]:
+def _read(mirror: Mirror, keys: Iterable[str]) -> Steps[Mapping[str, str | None]]:
     """Return the values of the keys that the station has; a secret has none."""
     found: dict[str, str | None] = {
         "NumberOfConnectors": str(mirror.connectors),
@@ -420,9 +429,7 @@ def _read(mirror: Mirror, keys: Iterable[str]) -> MirrorSteps[Mapping[str, str |
 
 
 @from_back_end
-def change_configuration(
-    mirror: Mirror, request: v16.ChangeConfigurationReq
-) -> MirrorSteps[v16.ChangeConfigurationConf]:
+def change_configuration(mirror: Mirror, request: v16.ChangeConfigurationReq) -> Steps[v16.ChangeConfigurationConf]:
     """Write a key."""
     key = named(request.key)
     if key is None:
@@ -431,22 +438,21 @@ def change_configuration(
         return v16.ChangeConfigurationConf(status="Rejected")
     if key == "SecurityProfile":
         return (yield from _secure(request.value))
-    value = request.value.lower() if request.value.lower() in ("true", "false") else request.value
+    value = value_in_2x(key, request.value)
+    value = value.lower() if value.lower() in ("true", "false") else value
     component, variable = variable_of(key)
     status = yield from _write(component, variable, value)
     return v16.ChangeConfigurationConf(status=status)
 
 
-def _write(component: Component, variable: Variable, value: str) -> MirrorSteps[Any]:
+def _write(component: Component, variable: Variable, value: str) -> Steps[v16.ConfigurationStatus]:
     answer: SetVariablesResponse = yield SetVariablesRequest(
         set_variable_data=(SetVariableData(component=component, variable=variable, attribute_value=value),)
     )
-    (result,) = answer.set_variable_result
-    known = result.attribute_status in ("Accepted", "Rejected", "RebootRequired")
-    return result.attribute_status if known else "NotSupported"
+    return change_status(answer.set_variable_result[0].attribute_status)
 
 
-def _secure(value: str) -> MirrorSteps[v16.ChangeConfigurationConf]:
+def _secure(value: str) -> Steps[v16.ChangeConfigurationConf]:
     """Use a higher security profile after a restart, by a network profile before the present one, to which the station
     goes back while the new one fails (A05)."""
     using: NetworkInUse = yield NetworkNow()
@@ -476,7 +482,7 @@ def _secure(value: str) -> MirrorSteps[v16.ChangeConfigurationConf]:
 
 
 @from_back_end
-def get_diagnostics(mirror: Mirror, request: v16.GetDiagnosticsReq) -> MirrorSteps[v16.GetDiagnosticsConf]:
+def get_diagnostics(mirror: Mirror, request: v16.GetDiagnosticsReq) -> Steps[v16.GetDiagnosticsConf]:
     """Have diagnostics uploaded; their progress is known by the number below 0."""
     answer: GetLogResponse = yield GetLogRequest(
         log=LogParameters(
@@ -493,7 +499,7 @@ def get_diagnostics(mirror: Mirror, request: v16.GetDiagnosticsReq) -> MirrorSte
 
 
 @from_back_end
-def get_log(mirror: Mirror, request: v16.GetLogReq) -> MirrorSteps[v16.GetLogConf]:
+def get_log(mirror: Mirror, request: v16.GetLogReq) -> Steps[v16.GetLogConf]:
     """Have a log uploaded."""
     answer: GetLogResponse = yield GetLogRequest(
         log=LogParameters(
@@ -510,7 +516,7 @@ def get_log(mirror: Mirror, request: v16.GetLogReq) -> MirrorSteps[v16.GetLogCon
 
 
 @from_back_end
-def update(mirror: Mirror, request: v16.UpdateFirmwareReq) -> MirrorSteps[v16.UpdateFirmwareConf]:
+def update(mirror: Mirror, request: v16.UpdateFirmwareReq) -> Steps[v16.UpdateFirmwareConf]:
     """Have firmware installed that is not signed. What the station answers can only be told by the progress."""
     number = mirror.request_id()
     answer: UpdateFirmwareResponse = yield UpdateFirmwareRequest(
@@ -526,7 +532,7 @@ def update(mirror: Mirror, request: v16.UpdateFirmwareReq) -> MirrorSteps[v16.Up
 
 
 @from_back_end
-def update_signed(mirror: Mirror, request: v16.SignedUpdateFirmwareReq) -> MirrorSteps[v16.SignedUpdateFirmwareConf]:
+def update_signed(mirror: Mirror, request: v16.SignedUpdateFirmwareReq) -> Steps[v16.SignedUpdateFirmwareConf]:
     """Have signed firmware installed."""
     image = request.firmware
     answer: UpdateFirmwareResponse = yield UpdateFirmwareRequest(
@@ -545,7 +551,7 @@ def update_signed(mirror: Mirror, request: v16.SignedUpdateFirmwareReq) -> Mirro
 
 
 @from_back_end
-def certificate_signed(mirror: Mirror, request: v16.CertificateSignedReq) -> MirrorSteps[v16.CertificateSignedConf]:
+def certificate_signed(mirror: Mirror, request: v16.CertificateSignedReq) -> Steps[v16.CertificateSignedConf]:
     """Take a certificate of the station."""
     answer: CertificateSignedResponse = yield CertificateSignedRequest(
         certificate_chain=request.certificate_chain, certificate_type="ChargingStationCertificate"
@@ -554,7 +560,7 @@ def certificate_signed(mirror: Mirror, request: v16.CertificateSignedReq) -> Mir
 
 
 @from_back_end
-def install(mirror: Mirror, request: v16.InstallCertificateReq) -> MirrorSteps[v16.InstallCertificateConf]:
+def install(mirror: Mirror, request: v16.InstallCertificateReq) -> Steps[v16.InstallCertificateConf]:
     """Install a root."""
     answer: InstallCertificateResponse = yield InstallCertificateRequest(
         certificate_type=_ROOTS[request.certificate_type],  # type: ignore[arg-type] # a key of ROOTS
@@ -564,9 +570,7 @@ def install(mirror: Mirror, request: v16.InstallCertificateReq) -> MirrorSteps[v
 
 
 @from_back_end
-def installed(
-    mirror: Mirror, request: v16.GetInstalledCertificateIdsReq
-) -> MirrorSteps[v16.GetInstalledCertificateIdsConf]:
+def installed(mirror: Mirror, request: v16.GetInstalledCertificateIdsReq) -> Steps[v16.GetInstalledCertificateIdsConf]:
     """Ask for roots."""
     answer: GetInstalledCertificateIdsResponse = yield GetInstalledCertificateIdsRequest(
         certificate_type=(_ROOTS[request.certificate_type],)  # type: ignore[arg-type] # a key of ROOTS
@@ -576,7 +580,7 @@ def installed(
 
 
 @from_back_end
-def delete(mirror: Mirror, request: v16.DeleteCertificateReq) -> MirrorSteps[v16.DeleteCertificateConf]:
+def delete(mirror: Mirror, request: v16.DeleteCertificateReq) -> Steps[v16.DeleteCertificateConf]:
     """Delete a certificate."""
     answer: DeleteCertificateResponse = yield DeleteCertificateRequest(
         certificate_hash_data=request.certificate_hash_data
@@ -588,12 +592,12 @@ def delete(mirror: Mirror, request: v16.DeleteCertificateReq) -> MirrorSteps[v16
 
 
 @from_back_end
-def transfer(mirror: Mirror, request: v16.DataTransferReq) -> MirrorSteps[v16.DataTransferConf]:
+def transfer(mirror: Mirror, request: v16.DataTransferReq) -> Steps[v16.DataTransferConf]:
     """Take a vendor's message: those for Plug and Charge are messages of 2.0.1, those with prices are displayed."""
     vendor = request.vendor_id.casefold()
     if vendor == PLUG_AND_CHARGE:
         return (yield from _plug_and_charge(request))
-    if vendor == PRICES:
+    if vendor == COSTS:
         return (yield from _price(mirror, request))
     answer: DataTransferResponse = yield DataTransferRequest(
         vendor_id=request.vendor_id, message_id=request.message_id, data=request.data
@@ -603,7 +607,7 @@ def transfer(mirror: Mirror, request: v16.DataTransferReq) -> MirrorSteps[v16.Da
     return v16.DataTransferConf(status=answer.status, data=text)
 
 
-def _plug_and_charge(request: v16.DataTransferReq) -> MirrorSteps[v16.DataTransferConf]:
+def _plug_and_charge(request: v16.DataTransferReq) -> Steps[v16.DataTransferConf]:
     action = request.message_id or ""
     if action not in _TO_STATION:
         return v16.DataTransferConf(status="UnknownMessageId")
@@ -622,7 +626,7 @@ class _Price(msgspec.Struct, rename="camel"):
     price_text: str | None = None
 
 
-def _price(mirror: Mirror, request: v16.DataTransferReq) -> MirrorSteps[v16.DataTransferConf]:
+def _price(mirror: Mirror, request: v16.DataTransferReq) -> Steps[v16.DataTransferConf]:
     """Display what a transaction costs until now, or in all, or what a driver's price is."""
     if request.message_id not in ("SetUserPrice", "RunningCost", "FinalCost"):
         return v16.DataTransferConf(status="UnknownMessageId")

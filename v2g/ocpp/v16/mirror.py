@@ -6,8 +6,8 @@ the reason, and is not sent.
 """
 
 import re
-from collections.abc import Callable, Generator, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -18,24 +18,24 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import format_time
-from v2g.ocpp.v16.bridge import LONGEST_ID_TAG, Answer, Request, request_of
+from v2g.ocpp.v16.bridge import LONGEST_ID_TAG, Answer, Question, Request, Steps, Translation, request_of
 from v2g.ocpp.v16.messages import ChargePointErrorCode, ChargePointStatus, IdTagInfo
 from v2g.ocpp.versions import M, read_payload, write_payload
 
 
-class StateOf(msgspec.Struct, frozen=True):
+class StateOf(Question, frozen=True):
     """What is the charging state of this EVSE, and of the station (0) its availability? The answer is a text."""
 
     evse_id: int
 
 
-class BegunAs(msgspec.Struct, frozen=True):
+class BegunAs(Question, frozen=True):
     """How has this transaction begun, whose beginning was not reported over 1.6? The answer is NumberedHere or None."""
 
     transaction_id: str
 
 
-class NetworkNow(msgspec.Struct, frozen=True):
+class NetworkNow(Question, frozen=True):
     """Over which network profile is this connection? The answer is a NetworkInUse."""
 
 
@@ -62,26 +62,21 @@ class NumberedHere(msgspec.Struct, kw_only=True):
     """The last register, Wh."""
 
 
-StationQuestion = StateOf | BegunAs | NetworkNow
-T = TypeVar("T")
-MirrorSteps: TypeAlias = Generator[Message | StationQuestion, Any, T]
-"""A translation, or a part of one: what it yields is answered by who carries it out."""
-
-FROM_OUR_STATION: Final[dict[type[Message], Callable[..., MirrorSteps[Message]]]] = {}
-FROM_BACK_END: Final[dict[type[Message], Callable[..., MirrorSteps[Message]]]] = {}
+FROM_OUR_STATION: Final[dict[type[Message], Translation]] = {}
+FROM_BACK_END: Final[dict[type[Message], Translation]] = {}
 
 
 def to_back_end(
-    translation: Callable[["Mirror", Request], MirrorSteps[Answer]],
-) -> Callable[["Mirror", Request], MirrorSteps[Answer]]:
+    translation: Callable[["Mirror", Request], Steps[Answer]],
+) -> Callable[["Mirror", Request], Steps[Answer]]:
     """Register the translation of a station's request of 2.0.1."""
     FROM_OUR_STATION[request_of(translation)] = translation
     return translation
 
 
 def from_back_end(
-    translation: Callable[["Mirror", Request], MirrorSteps[Answer]],
-) -> Callable[["Mirror", Request], MirrorSteps[Answer]]:
+    translation: Callable[["Mirror", Request], Steps[Answer]],
+) -> Callable[["Mirror", Request], Steps[Answer]]:
     """Register the translation of a back end's request of 1.6."""
     FROM_BACK_END[request_of(translation)] = translation
     return translation
@@ -113,11 +108,11 @@ class Mirror:
         self.soft_reset = False
         self.signed_updates = False
         """Whether the back end has asked for the progress of updates by the security whitepaper."""
-        self.after: Final[list[MirrorSteps[Message]]] = []
+        self.after: Final[list[Steps[Message]]] = []
         """What follows the answer to the back end's request."""
         self._asked = 0
 
-    def upward(self, request: Message, now_ms: int) -> MirrorSteps[Message]:
+    def upward(self, request: Message, now_ms: int) -> Steps[Message]:
         """Translate a station's request, and the back end's answer. Raises OcppError (`NotSupported`) for what 1.6 has
         not."""
         self.now_ms = now_ms
@@ -126,7 +121,7 @@ class Mirror:
             raise OcppError(f"OCPP 1.6, which this back end speaks, has no {action_of(request)}", answer="NotSupported")
         return translation(self, request)
 
-    def downward(self, request: Message, now_ms: int) -> MirrorSteps[Message]:
+    def downward(self, request: Message, now_ms: int) -> Steps[Message]:
         """Translate a back end's request, and the station's answer. Raises OcppError."""
         self.now_ms = now_ms
         return FROM_BACK_END[type(request)](self, request)

@@ -1,15 +1,15 @@
 """An RpcPeer whose station speaks 2.0.1 and whose back end 1.6 (R199): runs the mirror's translations, without I/O."""
 
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Final
 
-from v2g.errors import OcppError, RefusedError, TransportError
-from v2g.observe import Observe
+from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version, action_of
-from v2g.ocpp.rpc import Action, Answered, Called, Failed, RpcPeer, Send
+from v2g.ocpp.rpc import Action, Answered, Called, Failed, RpcPeer
 from v2g.ocpp.v16 import from_back_end as _from_back_end  # noqa: F401 - registers its translations
-from v2g.ocpp.v16.mirror import FROM_BACK_END, Mirror, MirrorSteps, StationQuestion
+from v2g.ocpp.v16.bridge import Question, Steps
+from v2g.ocpp.v16.mirror import FROM_BACK_END, Mirror
 from v2g.ocpp.versions import write_payload
 
 _HANDLES: Final = frozenset(each.__name__.removesuffix("Req") for each in FROM_BACK_END)
@@ -20,7 +20,7 @@ class _Run:
 
     __slots__ = ("identifier", "request", "steps")
 
-    def __init__(self, identifier: str, request: Message, steps: MirrorSteps[Message]) -> None:
+    def __init__(self, identifier: str, request: Message, steps: Steps[Message]) -> None:
         self.identifier, self.request, self.steps = identifier, request, steps
 
 
@@ -33,7 +33,7 @@ class MirroredPeer:
         mirror: Mirror,
         *,
         handles: Collection[str],
-        find: Callable[[StationQuestion], object],
+        find: Callable[[Question], object],
         utc_ms: Callable[[], int],
         entropy: Callable[[int], bytes],
         timeout: float = 30.0,
@@ -108,7 +108,7 @@ class MirroredPeer:
                         self._ascend(self._up.pop(identifier), error)
                     case Failed(id=identifier, error=lost):
                         self._fail(self._up.pop(identifier), lost)
-                    case Send() | Observe():
+                    case _:
                         self._actions.append(action)
         drained, self._actions = self._actions, []
         return drained
@@ -127,8 +127,6 @@ class MirroredPeer:
             try:
                 self._up[self._peer.call(step, self._now)] = run
             except OcppError as error:
-                note = Observe("ocpp", "not_sent", {"action": action_of(step), "reason": str(error)[:200]})
-                self._actions.append(note)
                 answer = error
             except RefusedError as error:
                 self._fail(run, TransportError(str(error)))
@@ -136,7 +134,7 @@ class MirroredPeer:
             else:
                 return
 
-    def _fail(self, run: _Run, error: Any) -> None:
+    def _fail(self, run: _Run, error: OcppError | TimeoutExpired | TransportError) -> None:
         run.steps.close()
         self._actions.append(Failed(run.identifier, run.request, error))
 

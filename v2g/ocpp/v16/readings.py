@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar, get_args
 
-import msgspec
 from msgspec.structs import replace
 
+from v2g import typed_json
 from v2g.energy.meter_records.judge import read_record
 from v2g.errors import CodecError
 from v2g.ocpp.messages.metering import (
@@ -147,7 +147,7 @@ def _written(values: Iterable[SampledValue], type_: type[S], units: frozenset[st
         if (each.measurand or IMPORT) not in _MEASURANDS or each.location == "Upstream":
             continue
         exponent = 0 if each.unit_of_measure is None else each.unit_of_measure.multiplier
-        value = msgspec.convert(
+        value = typed_json.convert(
             {
                 "value": f"{each.value * 10.0**exponent:.3f}".rstrip("0").rstrip("."),
                 "context": each.context,

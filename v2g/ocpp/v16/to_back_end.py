@@ -40,9 +40,9 @@ from v2g.ocpp.messages.security import (
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Answer
+from v2g.ocpp.v16.bridge import Answer, Steps
 from v2g.ocpp.v16.from_station import CHARGING, ENDS, PLUG_AND_CHARGE, UPLOADS
-from v2g.ocpp.v16.mirror import BegunAs, Mirror, MirrorSteps, NumberedHere, StateOf, as_text, from_text, to_back_end
+from v2g.ocpp.v16.mirror import BegunAs, Mirror, NumberedHere, StateOf, as_text, from_text, to_back_end
 from v2g.ocpp.v16.readings import last_register, transaction_data, values_in_16
 
 _NINE: Final[Mapping[str, v16.ChargePointStatus]] = {
@@ -77,7 +77,7 @@ _NONE: Final = -1
 
 
 @to_back_end
-def boot(mirror: Mirror, request: BootNotificationRequest) -> MirrorSteps[BootNotificationResponse]:
+def boot(mirror: Mirror, request: BootNotificationRequest) -> Steps[BootNotificationResponse]:
     """Boot; the reason cannot be told."""
     station = request.charging_station
     answer: v16.BootNotificationConf = yield v16.BootNotificationReq(
@@ -93,14 +93,14 @@ def boot(mirror: Mirror, request: BootNotificationRequest) -> MirrorSteps[BootNo
 
 
 @to_back_end
-def heartbeat(mirror: Mirror, request: HeartbeatRequest) -> MirrorSteps[HeartbeatResponse]:
+def heartbeat(mirror: Mirror, request: HeartbeatRequest) -> Steps[HeartbeatResponse]:
     """A sign of life."""
     answer: v16.HeartbeatConf = yield v16.HeartbeatReq()
     return HeartbeatResponse(current_time=answer.current_time)
 
 
 @to_back_end
-def authorize(mirror: Mirror, request: AuthorizeRequest) -> MirrorSteps[AuthorizeResponse]:
+def authorize(mirror: Mirror, request: AuthorizeRequest) -> Steps[AuthorizeResponse]:
     """Ask for an idTag; for a contract with its certificates by DataTransfer. An identifier that is too long for an
     idTag is not known at any back end of 1.6."""
     if request.certificate is not None or request.iso15118_certificate_hash_data:
@@ -116,7 +116,7 @@ def authorize(mirror: Mirror, request: AuthorizeRequest) -> MirrorSteps[Authoriz
 
 
 @to_back_end
-def event(mirror: Mirror, request: TransactionEventRequest) -> MirrorSteps[TransactionEventResponse]:
+def event(mirror: Mirror, request: TransactionEventRequest) -> Steps[TransactionEventResponse]:
     """Report a transaction. Its start needs an idTag: until there is one, it waits."""
     name = request.transaction_info.transaction_id
     found = mirror.transactions.get(name)
@@ -152,9 +152,7 @@ def event(mirror: Mirror, request: TransactionEventRequest) -> MirrorSteps[Trans
     return answer
 
 
-def _start(
-    mirror: Mirror, request: TransactionEventRequest, found: NumberedHere
-) -> MirrorSteps[TransactionEventResponse]:
+def _start(mirror: Mirror, request: TransactionEventRequest, found: NumberedHere) -> Steps[TransactionEventResponse]:
     """Report the start, of which the back end makes the number."""
     name = request.transaction_info.transaction_id
     try:
@@ -177,7 +175,7 @@ def _start(
 
 def _stop(
     mirror: Mirror, request: TransactionEventRequest, found: NumberedHere, answer: TransactionEventResponse
-) -> MirrorSteps[TransactionEventResponse]:
+) -> Steps[TransactionEventResponse]:
     """Report the end; one without an identifier never was a transaction of 1.6, and no energy flowed in it."""
     if found.number is None and found.id_tag is None and not found.last_wh:
         return answer
@@ -196,7 +194,7 @@ def _stop(
 
 
 @to_back_end
-def report_values(mirror: Mirror, request: MeterValuesRequest) -> MirrorSteps[MeterValuesResponse]:
+def report_values(mirror: Mirror, request: MeterValuesRequest) -> Steps[MeterValuesResponse]:
     """Report values of a connector, and of its transaction."""
     running = mirror.at(request.evse_id)
     number = None if running is None else running[1].number
@@ -214,7 +212,7 @@ def report_values(mirror: Mirror, request: MeterValuesRequest) -> MirrorSteps[Me
 
 
 @to_back_end
-def status(mirror: Mirror, request: StatusNotificationRequest) -> MirrorSteps[StatusNotificationResponse]:
+def status(mirror: Mirror, request: StatusNotificationRequest) -> Steps[StatusNotificationResponse]:
     """Report a connector; before the first one after a boot, the station."""
     mirror.statuses[request.evse_id, request.connector_id] = request.connector_status
     if request.connector_status in ("Available", "Reserved", "Unavailable"):
@@ -225,7 +223,7 @@ def status(mirror: Mirror, request: StatusNotificationRequest) -> MirrorSteps[St
     return StatusNotificationResponse()
 
 
-def _show(mirror: Mirror, connector_id: int, said: StatusNotificationRequest | None = None) -> MirrorSteps[None]:
+def _show(mirror: Mirror, connector_id: int, said: StatusNotificationRequest | None = None) -> Steps[None]:
     """Report a state if it is `said`, or new."""
     now: v16.ChargePointStatus | None = yield from _status(mirror, connector_id)
     if now is None or (said is None and mirror.told.get(connector_id) == now):
@@ -245,7 +243,7 @@ def _show(mirror: Mirror, connector_id: int, said: StatusNotificationRequest | N
     mirror.told[connector_id] = now
 
 
-def _status(mirror: Mirror, connector_id: int) -> MirrorSteps[v16.ChargePointStatus | None]:
+def _status(mirror: Mirror, connector_id: int) -> Steps[v16.ChargePointStatus | None]:
     """Return the state of a connector, None where none is known; that of the station is one of three."""
     state: str = yield StateOf(connector_id)
     if connector_id == 0:
@@ -259,7 +257,7 @@ def _status(mirror: Mirror, connector_id: int) -> MirrorSteps[v16.ChargePointSta
 
 
 @to_back_end
-def notify(mirror: Mirror, request: NotifyEventRequest) -> MirrorSteps[NotifyEventResponse]:
+def notify(mirror: Mirror, request: NotifyEventRequest) -> Steps[NotifyEventResponse]:
     """Report problems of a connector, or of the station, by their error codes; 1.6 has no other events."""
     for each in request.event_data:
         if each.variable.name != "Problem" or each.actual_value not in ("true", "false"):
@@ -289,14 +287,14 @@ def notify(mirror: Mirror, request: NotifyEventRequest) -> MirrorSteps[NotifyEve
 @to_back_end
 def report_security(
     mirror: Mirror, request: SecurityEventNotificationRequest
-) -> MirrorSteps[SecurityEventNotificationResponse]:
+) -> Steps[SecurityEventNotificationResponse]:
     """Report a security event."""
     yield v16.SecurityEventNotificationReq(type=request.type, timestamp=request.timestamp, tech_info=request.tech_info)
     return SecurityEventNotificationResponse()
 
 
 @to_back_end
-def sign(mirror: Mirror, request: SignCertificateRequest) -> MirrorSteps[SignCertificateResponse]:
+def sign(mirror: Mirror, request: SignCertificateRequest) -> Steps[SignCertificateResponse]:
     """Ask for a certificate of the station; one of ISO 15118 by DataTransfer."""
     if request.certificate_type not in (None, "ChargingStationCertificate"):
         return (yield from _for_plug_and_charge(request, SignCertificateResponse))
@@ -305,7 +303,7 @@ def sign(mirror: Mirror, request: SignCertificateRequest) -> MirrorSteps[SignCer
 
 
 @to_back_end
-def report_upload(mirror: Mirror, request: LogStatusNotificationRequest) -> MirrorSteps[LogStatusNotificationResponse]:
+def report_upload(mirror: Mirror, request: LogStatusNotificationRequest) -> Steps[LogStatusNotificationResponse]:
     """Report the upload of a log; of diagnostics where GetDiagnostics has asked for it."""
     if request.request_id is None or request.request_id >= 0:
         yield v16.LogStatusNotificationReq(status=request.status, request_id=request.request_id)
@@ -318,7 +316,7 @@ def report_upload(mirror: Mirror, request: LogStatusNotificationRequest) -> Mirr
 @to_back_end
 def report_update(
     mirror: Mirror, request: FirmwareStatusNotificationRequest
-) -> MirrorSteps[FirmwareStatusNotificationResponse]:
+) -> Steps[FirmwareStatusNotificationResponse]:
     """Report an update, as it was asked for."""
     number, word = request.request_id, _PLAIN.get(request.status, request.status)
     if (number is not None and number >= 0) or (number is None and mirror.signed_updates):
@@ -335,7 +333,7 @@ _SEVEN: Final = frozenset(get_args(v16.FirmwareStatusNotificationReq.__annotatio
 
 
 @to_back_end
-def transfer(mirror: Mirror, request: DataTransferRequest) -> MirrorSteps[DataTransferResponse]:
+def transfer(mirror: Mirror, request: DataTransferRequest) -> Steps[DataTransferResponse]:
     """Pass on a vendor's message, its data as text."""
     data = request.data
     text = data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
@@ -346,26 +344,26 @@ def transfer(mirror: Mirror, request: DataTransferRequest) -> MirrorSteps[DataTr
 
 
 @to_back_end
-def contract(mirror: Mirror, request: Get15118EVCertificateRequest) -> MirrorSteps[Get15118EVCertificateResponse]:
+def contract(mirror: Mirror, request: Get15118EVCertificateRequest) -> Steps[Get15118EVCertificateResponse]:
     """Fetch a contract for a vehicle."""
     return (yield from _for_plug_and_charge(request, Get15118EVCertificateResponse))
 
 
 @to_back_end
-def revocation(mirror: Mirror, request: GetCertificateStatusRequest) -> MirrorSteps[GetCertificateStatusResponse]:
+def revocation(mirror: Mirror, request: GetCertificateStatusRequest) -> Steps[GetCertificateStatusResponse]:
     """Ask whether a certificate is revoked."""
     return (yield from _for_plug_and_charge(request, GetCertificateStatusResponse))
 
 
 @to_back_end
-def needs(mirror: Mirror, request: NotifyEVChargingNeedsRequest) -> MirrorSteps[NotifyEVChargingNeedsResponse]:
+def needs(mirror: Mirror, request: NotifyEVChargingNeedsRequest) -> Steps[NotifyEVChargingNeedsResponse]:
     """A vehicle's needs, which cannot be sent: no schedule follows."""
     why = StatusInfo(reason_code="OCPP16", additional_info="OCPP 1.6 has no charging needs")
     yield from ()
     return NotifyEVChargingNeedsResponse(status="Rejected", status_info=why)
 
 
-def _for_plug_and_charge(request: Message, response: type[Answer]) -> MirrorSteps[Answer]:
+def _for_plug_and_charge(request: Message, response: type[Answer]) -> Steps[Answer]:
     """Send a message in a DataTransfer. Raises OcppError where the back end does not know it."""
     answer: v16.DataTransferConf = yield v16.DataTransferReq(
         vendor_id=PLUG_AND_CHARGE, message_id=action_of(request), data=as_text(request)

@@ -4,16 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from v2g.ocpp.times import format_time
+from v2g.ocpp.v16.bridge import Question
 from v2g.ocpp.v16.configuration import MOST
-from v2g.ocpp.v16.mirror import (
-    BegunAs,
-    Mirror,
-    NetworkInUse,
-    NetworkNow,
-    NumberedHere,
-    StateOf,
-    StationQuestion,
-)
+from v2g.ocpp.v16.mirror import BegunAs, Mirror, NetworkInUse, NetworkNow, NumberedHere, StateOf
 from v2g.ocpp.v16.mirrored import MirroredPeer
 from v2g_station.blocks.connection.network import NetworkProfiles
 from v2g_station.blocks.evse import Evse
@@ -51,7 +44,7 @@ class StationMirror:
         else:
             self._k.keep(_NUMBERS, transaction_id, found)
 
-    def _find(self, question: StationQuestion) -> object:
+    def _find(self, question: Question) -> object:
         match question:
             case StateOf(evse_id=0):
                 return self._k.model.text("ChargingStation.AvailabilityState")
@@ -63,6 +56,7 @@ class StationMirror:
             case NetworkNow():
                 slot, profile = self._networks.current()
                 return NetworkInUse(slot, profile, self._networks.spare())
+        raise TypeError(question)
 
     def _begun(self, name: str) -> NumberedHere | None:
         evse = self._sessions.find(name)
