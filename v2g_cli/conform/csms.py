@@ -59,8 +59,8 @@ def csms(
 ) -> None:
     """Test a back end: the tester is a charging station, runs the cases, and judges every frame.
 
-    Requests of the back end are sent by --operator, or asked for with --prompt; without them such cases do not apply.
-    Exit code 1 if a case failed, 3 if none was conclusive. A pass is not a certificate.
+    Requests of the back end are sent by --operator, or asked for with --prompt; without them such cases are not
+    exercised. Exit code 1 if a case failed, 3 if none was conclusive. A pass is not a certificate.
 
     Examples:
 

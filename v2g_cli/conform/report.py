@@ -13,12 +13,18 @@ from v2g_testkit.cases.report import NOTICE, failures_first, junit, not_run, tot
 
 _STYLE: Final = """
 td:first-child{white-space:nowrap}#cases td:nth-child(2){min-width:12em}#cases td{overflow-wrap:anywhere}
-body:has(#open:checked) #cases tr:has(td.pass,td.not){display:none}
+body:has(#open:checked) #cases tr:has(td.pass,td.not-applicable){display:none}
 @media (max-width:45em){#cases thead{display:none}#cases tr{display:block;border-bottom:1px solid var(--line);
 padding:.4em 0}#cases td{display:block;border:0;padding:.1em 0}
 #cases td:nth-child(n+3)::before{content:attr(data-of) " ";color:var(--dim)}}
 """
-_TONES: Final = {Verdict.PASS: " good", Verdict.FAIL: " bad", Verdict.OPEN: " busy", Verdict.INCONCLUSIVE: " warn"}
+_TONES: Final = {
+    Verdict.PASS: " good",
+    Verdict.FAIL: " bad",
+    Verdict.OPEN: " busy",
+    Verdict.INCONCLUSIVE: " warn",
+    Verdict.NOT_EXERCISED: " warn",
+}
 
 _DEVICES: Final = {
     "secc": "a charger (SECC)",
@@ -98,7 +104,7 @@ def _index(
     counted = ", ".join(f"{n} {verdict.value}" for verdict, n in totals(results).items())
     rows = "\n".join(_row(cases[each.case], each, linked=each.case in linked) for each in failures_first(results))
     rows += "".join(
-        '\n<tr><td class="not"><span class="state">not run</span></td>'
+        '\n<tr><td><span class="state">not run</span></td>'
         f"<td>{escape(case.id)}<br/>{escape(case.title)}</td>"
         f'<td data-of="required">{escape(case.required)}</td><td></td></tr>'
         for case in not_run(cases.values(), results)
@@ -138,7 +144,7 @@ def _row(case: Described, result: Result, *, linked: bool) -> str:
     also = f"<br/><small>{escape(', '.join(others))}</small>" if others else ""
     why = f"<br/><small>open: {escape(case.open)}</small>" if case.open and result.verdict is Verdict.OPEN else ""
     return (
-        f'<tr><td class="{verdict.partition(" ")[0]}"><span class="state{tone}">{verdict}</span></td>'
+        f'<tr><td class="{verdict.replace(" ", "-")}"><span class="state{tone}">{verdict}</span></td>'
         f'<td>{shown}<br/>{escape(case.title)}{also}</td><td data-of="required">{escape(case.required)}{ids}</td>'
         f'<td data-of="seen">{escape(result.found)}{why}</td></tr>'
     )

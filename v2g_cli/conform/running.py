@@ -47,6 +47,7 @@ _COLOURS = {
     Verdict.FAIL: "bold red",
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.OPEN: "cyan",
+    Verdict.NOT_EXERCISED: "yellow",
     Verdict.NOT_APPLICABLE: "dim",
 }
 

@@ -60,8 +60,8 @@ def station(
     """Test a charging station: the tester is its back end, runs the cases, and judges every frame.
 
     The station connects to ws://HOST:PORT/ocpp/IDENTITY, or wss with --cert. Steps at the station are done by
-    --driver, or asked for with --prompt; without them such cases do not apply. Exit code 1 if a case failed, 3 if none
-    was conclusive. A pass is not a certificate.
+    --driver, or asked for with --prompt; without them such cases are not exercised. Exit code 1 if a case failed, 3 if
+    none was conclusive. A pass is not a certificate.
 
     Examples:
 

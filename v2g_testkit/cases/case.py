@@ -39,6 +39,8 @@ class Verdict(Enum):
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
     OPEN = "open"
+    NOT_EXERCISED = "not exercised"
+    """The device had no chance to show it."""
     NOT_APPLICABLE = "not applicable"
 
 

@@ -57,8 +57,8 @@ def exit_code(results: Sequence[Result]) -> int:
 
 
 def failures_first(results: Iterable[Result]) -> list[Result]:
-    """Return results in reading order: failures, inconclusive ones, the others."""
-    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.OPEN)
+    """Return results in reading order: failures, inconclusive ones, those not exercised, the others."""
+    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_EXERCISED, Verdict.OPEN)
     return sorted(results, key=lambda each: order.index(each.verdict) if each.verdict in order else len(order))
 
 

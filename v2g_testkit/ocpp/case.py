@@ -1,7 +1,8 @@
 """A case for a charging station or a back end: what is done, what is required, and how its verdict is found.
 
 A case is data and a short script. Ids and names are those of OCPP 2.0.1 part 6 where a case follows one of its
-tests; the scripts are our own. A script ends with a pass, or raises `Failed`, `Inconclusive` or `NotApplicable`.
+tests; the scripts are our own. A script ends with a pass, or raises `Failed`, `Inconclusive`, `NotExercised` or
+`NotApplicable`; one that has judged nothing is not exercised.
 """
 
 import contextlib
@@ -57,8 +58,14 @@ class Inconclusive(Ended):
     verdict = Verdict.INCONCLUSIVE
 
 
+class NotExercised(Ended):
+    """The device had no chance to show what the case is about."""
+
+    verdict = Verdict.NOT_EXERCISED
+
+
 class NotApplicable(Ended):
-    """The device, or the test bench, does not have what the case needs."""
+    """The device does not have what the case needs."""
 
     verdict = Verdict.NOT_APPLICABLE
 
@@ -77,10 +84,12 @@ class CaseTest:
 
     def __init__(self, clock: Clock, numbers: Iterator[int], stack: contextlib.AsyncExitStack) -> None:
         self._clock, self._numbers, self._stack = clock, numbers, stack
+        self.judged = 0
+        """How many duties the device has shown so far."""
 
-    @staticmethod
-    def check(holds: bool, requirement: str, found: str) -> None:
+    def check(self, holds: bool, requirement: str, found: str) -> None:
         """Raise Failed, with what was found instead, unless the requirement holds."""
+        self.judged += 1
         if not holds:
             raise Failed(found, requirement)
 

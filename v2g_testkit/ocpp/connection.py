@@ -10,10 +10,11 @@ import itertools
 import json
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from v2g import typed_json
 from v2g.errors import TransportError
@@ -64,6 +65,16 @@ class Frame(msgspec.Struct, frozen=True):
     station: str = ""
     connection: int = 0
     """Which of the tester's connections it belongs to."""
+    secret: bool = False
+    """Whether a password has been replaced in its text."""
+
+
+def without_secrets(frame: Frame, secrets: Iterable[str]) -> Frame:
+    """Return a frame whose text does not have these texts; shorter ones than 8 characters may stand there by chance."""
+    for each in secrets:
+        if len(each) >= 8 and each in frame.text:
+            frame = replace(frame, text=frame.text.replace(each, "***"), secret=True)
+    return frame
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -164,6 +175,8 @@ class Connection:
         self._log = log
         self._judge = FrameJudge(socket.version)
         self._number = next(_CONNECTIONS)
+        self._held: list[list[object]] | None = None
+        """Answers that are sent later, while answers are held."""
         self._asked: dict[str, tuple[str, asyncio.Future[Payload]]] = {}
         """Message id of each request that waits for its answer -> its action, and the answer."""
 
@@ -185,6 +198,22 @@ class Connection:
                 if not each.done():
                     each.set_exception(Failed("the connection ended before the answer"))
                     each.exception()  # marked as read: its caller may have timed out
+
+    @contextlib.asynccontextmanager
+    async def holding(self) -> AsyncIterator[None]:
+        """Send answers to the device after the body."""
+        self._held = []
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            for each in held or ():
+                await self._reply(each)
+
+    def impatient(self) -> tuple[bool, str, str]:
+        """Return for a check whether the device waits for a held answer."""
+        number = len(self._held or ())
+        return number < 2, "OCPP-J 4.1.1", f"sends {number} requests before it has the answer to the first one"
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the connection."""
@@ -262,6 +291,9 @@ class Connection:
             return CallError("FormatViolation", "the tester cannot read this request")
 
     async def _reply(self, frame: list[object]) -> None:
+        if self._held is not None:
+            self._held.append(frame)
+            return
         with contextlib.suppress(Failed):
             await self.send(frame)
 

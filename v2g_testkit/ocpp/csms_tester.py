@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +25,19 @@ from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Result
 from v2g_testkit.ocpp.attempts import Attempt, Network, declared_attempt, is_distrust, is_ours, is_refusal
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
-from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
+from v2g_testkit.ocpp.connection import (
+    MOST_FRAMES,
+    Answer,
+    CallError,
+    Connection,
+    Frame,
+    Inbox,
+    Received,
+    having,
+    without_secrets,
+)
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
-from v2g_testkit.ocpp.operator import FREE, REGISTRATION, RESTART, Operator, OperatorStep
+from v2g_testkit.ocpp.operator import FREE, REGISTRATION, RESTART, WEB_PAYMENT, Operator, OperatorStep
 from v2g_testkit.ocpp.verdict import verdict_of
 
 CLOCK_S: Final = 60.0
@@ -74,6 +84,7 @@ class CsmsTester:
         """Of the latest case."""
         self.asked: set[str] = set()
         """Actions that the operator has the back end send in it."""
+        self.numbers = itertools.count(1)
 
     async def reboot(self) -> bool:
         """Have the back end restarted; return whether that was possible."""
@@ -87,7 +98,7 @@ class CsmsTester:
         """Run a case, and end what it has begun."""
         self.frames, self.asked = [], set()
 
-        async def script() -> None:
+        async def script() -> int:
             if self.version not in case.versions:
                 raise NotApplicable(f"is not for OCPP {self.version}")
             for need in case.needs:
@@ -97,6 +108,7 @@ class CsmsTester:
                 test = CsmsTest(self, stack)
                 stack.push_async_callback(test.disconnect)
                 await case.script(test)
+            return test.judged
 
         return await verdict_of(case.id, script(), self.frames)
 
@@ -105,7 +117,7 @@ class CsmsTest(CaseTest):
     """What the script of a case gets: the station, which is not connected yet, and the operator."""
 
     def __init__(self, tester: CsmsTester, stack: contextlib.AsyncExitStack) -> None:
-        super().__init__(tester.clock, itertools.count(1), stack)
+        super().__init__(tester.clock, tester.numbers, stack)
         self._tester = tester
         self._inbox = Inbox()
         self._answers: dict[str, Answer] = {}
@@ -252,6 +264,7 @@ class CsmsTest(CaseTest):
         await self.connect()
 
     def _log(self, frame: Frame) -> None:
+        frame = without_secrets(frame, (self._station.password or "",))
         if "asicAuthPassword" in frame.text or "SharedSecret" in frame.text:
             frame = msgspec.structs.replace(frame, text=_PASSWORD.sub(r'\1"***"', frame.text))
         if len(self._tester.frames) < MOST_FRAMES:
@@ -273,6 +286,7 @@ class CsmsTest(CaseTest):
 
     async def refused(self, action: str, requirement: str, **payload: object) -> CallError:
         """Send a request that must be answered by a CALLERROR, and return it. Raises Failed."""
+        self.judged += 1
         try:
             answer = await self.call(action, **payload)
         except CallError as error:
@@ -288,6 +302,7 @@ class CsmsTest(CaseTest):
 
         `within`: how long it may take where that is longer than declared, s.
         """
+        self.judged += 1
         return await self._inbox.expect(action, fields, requirement, max(within, self.declared.seconds))
 
     def received(self, action: str) -> list[Payload]:
@@ -297,6 +312,19 @@ class CsmsTest(CaseTest):
     def forget(self, action: str) -> None:
         """Ignore the requests of an action so far."""
         self._inbox.messages[:] = [each for each in self._inbox.messages if each.action != action]
+
+    @contextlib.asynccontextmanager
+    async def holding(self) -> AsyncIterator[None]:
+        """Answer what the back end asks in the body after it only; its next request has to wait until then.
+
+        Raises Failed for a back end that does not wait.
+        """
+        if self._connection is None:
+            raise Inconclusive("the station is not connected")
+        async with self._connection.holding():
+            yield
+            await asyncio.sleep(1)
+            self.check(*self._connection.impatient())
 
     # -- the operator
 
@@ -342,7 +370,7 @@ class CsmsTest(CaseTest):
     async def _operate(self, action: str, payload: Payload, awaited: str) -> asyncio.Task[None]:
         """Return when the operator has done a step, or the back end waits for the station after the awaited request."""
         self.forget(awaited)
-        self._tester.asked |= {action, awaited}
+        self._tester.asked |= {action, awaited} | ({"RequestStartTransaction"} if action == WEB_PAYMENT else set())
         step = OperatorStep(self._station.identity, action, payload)
         doing = child(self._tester.operator.do(step))
         self._stack.callback(doing.cancel)

@@ -10,7 +10,7 @@ import msgspec
 
 from v2g.errors import ConfigError
 from v2g.text import printable
-from v2g_testkit.ocpp.case import Inconclusive, NotApplicable
+from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, NotExercised
 
 Action = Literal[
     "plug", "unplug", "pull", "suspend", "arrive", "depart", "present", "stop", "fault", "clear", "reboot",
@@ -91,7 +91,8 @@ class Driver(Protocol):
     """Carries out steps."""
 
     async def do(self, step: Step) -> None:
-        """Carry out a step. Raises NotApplicable if it cannot be done here, Inconclusive if it failed."""
+        """Carry out a step. Raises NotApplicable if it cannot be done here, NotExercised without a driver, Inconclusive
+        if it failed."""
 
 
 class NoDriver:
@@ -99,7 +100,7 @@ class NoDriver:
 
     async def do(self, step: Step) -> None:
         """See Driver."""
-        raise NotApplicable(f"needs a step at the station: {step.sentence} (--driver or --prompt)")
+        raise NotExercised(f"needs a step at the station: {step.sentence} (--driver or --prompt)")
 
 
 class PromptDriver:

@@ -21,7 +21,7 @@ from v2g.errors import ConfigError, TransferError
 from v2g.io.http.client import HttpAnswer, request
 from v2g.ocpp.times import parse_time
 from v2g.text import printable
-from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, Payload
+from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, NotExercised, Payload
 from v2g_testkit.ocpp.driver import NOT_POSSIBLE, exit_code
 
 REGISTRATION: Final = "Registration"
@@ -91,7 +91,7 @@ class NoOperator:
 
     async def do(self, step: OperatorStep) -> None:
         """See Operator."""
-        raise NotApplicable(f"needs an operator of the back end: {step.sentence} (--operator or --prompt)")
+        raise NotExercised(f"needs an operator of the back end: {step.sentence} (--operator or --prompt)")
 
 
 class PromptOperator:

@@ -1,7 +1,7 @@
 """What no case sees: rules that hold over a whole run, over all of its cases and connections. Pure.
 
-Each rule is a row of the report, beside the cases and after them. It fails the run unless the declaration waives it by
-name, with a reason.
+Each rule is a row of the report, after the cases; it also fails the case in which it is broken. The declaration may
+waive it by name, with a reason.
 """
 
 import itertools
@@ -21,6 +21,7 @@ from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.ocpp.case import Payload
 from v2g_testkit.ocpp.connection import Frame
 from v2g_testkit.ocpp.signed_readings import SignedReadings
+from v2g_testkit.ocpp.timeouts import Timeouts
 
 Device = Literal["station", "csms"]
 
@@ -32,6 +33,12 @@ CLOCK_STEP_MS: Final = 5000
 
 PATIENCE_S: Final = 10.0
 """An answer that comes later than this may be too late: the device may have given its request up."""
+
+ANSWER_S: Final = 60.0
+"""How long an answer may take, s; OCPP sets no limit, and a device under load is not at fault."""
+
+_PASSWORDS: Final = frozenset({"basicauthpassword", "authorizationkey"})
+"""Variables, and keys of OCPP 1.6, that can be written only."""
 
 ROUNDING_WH: Final = 0.9
 """By how much two readings of a register may differ that are rounded in other units."""
@@ -102,6 +109,28 @@ REPORTS: Final = RunRule("RUN-REPORTS", "Every report belongs to a request for i
 INVENTORY: Final = RunRule(
     "RUN-INVENTORY", "A full inventory has every variable that the station has a value of.", ("B07.FR.08",)
 )
+END_METER: Final = RunRule(
+    "RUN-END-METER", "A transaction whose energy is metered ends with a reading of its register.", ("E06.FR.11",)
+)
+TIMEOUTS: Final = RunRule(
+    "RUN-TIMEOUTS",
+    "Timeouts are kept, by the times of the frames: an answer comes in time; a station sends something in each "
+    "heartbeat interval, waits as long as its boot was answered, and gives up a driver who does not plug in.",
+    ("OCPP-J 4.1.1", "B02.FR.03", "B03.FR.02", "E03.FR.05", "G02.FR.01"),
+    devices=("station", "csms"),
+)
+SECRETS: Final = RunRule(
+    "RUN-SECRETS",
+    "No password can be read: neither from the device model nor from another message.",
+    ("BasicAuthPassword",),
+    devices=("station", "csms"),
+)
+REQUEST_IDS: Final = RunRule(
+    "RUN-REQUEST-IDS",
+    "No request that was accepted has the requestId or remoteStartId of an earlier one.",
+    ("RequestStartTransactionRequest", "GetBaseReportRequest"),
+    devices=("csms",),
+)
 UNASKED: Final = RunRule(
     "RUN-UNASKED",
     "The back end sends no request with an effect on drivers that its operator has not asked for.",
@@ -116,7 +145,7 @@ PROFILES: Final = RunRule(
 
 RULES: Final = (
     MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, SIGNED, CLOCK, REPORT_PARTS,
-    REPORTS, INVENTORY, UNASKED, PROFILES,
+    REPORTS, INVENTORY, END_METER, TIMEOUTS, SECRETS, REQUEST_IDS, UNASKED, PROFILES,
 )  # fmt: skip
 
 EFFECTS: Final = frozenset({
@@ -139,6 +168,9 @@ _REPORTS: Final[Mapping[str, frozenset[str]]] = {
 _NUMBERED: Final = frozenset({"NotifyReport", "NotifyMonitoringReport", "NotifyCustomerInformation"})
 """Reports whose parts have a seqNo."""
 
+_REPORTED_BY: Final = {request: report for report, requests in _REPORTS.items() for request in sorted(requests)}
+"""Request for a report -> the report, whose `requestId` must be that of one request."""
+
 _REGISTERS: Final = frozenset({
     "Energy.Active.Export.Register", "Energy.Active.Import.Register", "Energy.Apparent.Export",
     "Energy.Apparent.Import", "Energy.Reactive.Export.Register", "Energy.Reactive.Import.Register",
@@ -146,11 +178,11 @@ _REGISTERS: Final = frozenset({
 
 
 class _Finding(msgspec.Struct):
-    """Violations of one rule: how often, what the first was and in which case, the frames, and all cases."""
+    """Violations of one rule: what the first was, how often, what the first of each case was, and the frames."""
 
     first: str
     times: int = 0
-    cases: dict[str, None] = {}
+    cases: dict[str, str] = {}
     frames: list[Frame] = []
 
 
@@ -165,6 +197,8 @@ class _Transaction(msgspec.Struct):
     """The seqNo of its Ended."""
     registers: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
     """Values (Wh) with their time (UTC ms) of each register."""
+    settled: bool = False
+    """Whether all of it has been judged."""
 
 
 class RunJudge:
@@ -175,6 +209,7 @@ class RunJudge:
     """
 
     def __init__(self, device: Device, waived: Mapping[str, str]) -> None:
+        self._is_station = device == "station"
         self.rules: Final = tuple(rule for rule in RULES if device in rule.devices)
         known = [rule.id for rule in self.rules]
         if unknown := [each for each in waived if each not in known]:
@@ -196,7 +231,14 @@ class RunJudge:
         """Charging profiles that the station has accepted in this case: EVSE, purpose and level; from, until (UTC
         ms)."""
         self._asked: dict[int, dict[str, tuple[str, Payload]]] = {}
+        self._due: dict[int, dict[str, float]] = {}
+        """When requests to the device were sent that wait for its answer, by connection and id, s."""
         self._answered: set[tuple[int, str]] = set()
+        self._timeouts = Timeouts()
+        self._end_readings = True
+        """Whether the station is to read its meter at the end of a transaction."""
+        self._numbers: set[tuple[str, str, str, int]] = set()
+        """Of accepted requests of a back end: station, action, field and number."""
         self._reports_asked: dict[str, set[int]] = {}
         self._parts: dict[tuple[str, int], int] = {}
         self._unfinished: dict[tuple[str, int], tuple[str, Frame]] = {}
@@ -217,6 +259,7 @@ class RunJudge:
                 frame = json.loads(text, parse_float=typed_json.number)
             except (ValueError, RecursionError):
                 continue  # what is not JSON has failed the case
+            self._pass_time()
             match self._frame.way, frame:
                 case "received", [kind, str() as identifier, str() as action, dict() as payload] if kind in (
                     CALL,
@@ -229,29 +272,36 @@ class RunJudge:
                     match rest:
                         case [str() as action, dict() as payload]:
                             asked_for = action, payload
+                            self._due.setdefault(self._frame.connection, {})[identifier] = self._frame.at_s
+                            if "Trigger" in asked_for[0]:
+                                self._timeouts.triggered(self._frame.connection)
                         case _:
                             asked_for = "", {}
                     self._asked.setdefault(self._frame.connection, {})[identifier] = asked_for
                 case "sent", [kind, str() as identifier, *_] if kind in (CALLRESULT, CALLERROR):
                     self._answer_sent(identifier, frame[2] if kind == CALLRESULT and len(frame) == 3 else None)
+        self._settle(ended=True)
+
+    def fault(self, case: str) -> str:
+        """Return what a device did wrong in a case by a rule that is not waived, or nothing."""
+        wrong = (
+            (rule, each.cases[case])
+            for rule, each in self._found.items()
+            if case in each.cases and rule not in self._waived
+        )
+        return "; ".join(f"{rule}: {what}" for rule, what in wrong)
 
     def result(self, rule: RunRule) -> Result:
         """Return the result of a rule over all frames so far."""
-        if rule is SEQUENCE:
-            for identifier, each in self._transactions.items():
-                numbers = each.events.keys()
-                if numbers and (missing := set(range(min(numbers), max(numbers))) - numbers):
-                    self._find(SEQUENCE, f"transaction {identifier} lacks seqNo {min(missing)}")
-        elif rule is REPORT_PARTS:
+        self._settle(ended=False)
+        if rule is REPORT_PARTS:
             self._find_unfinished()
-        elif rule is METERS:
-            self._find_falling()
         elif rule is INVENTORY:
             self._find_missing()
         finding = self._found.get(rule.id)
         if finding is None:
             applied = rule.id in self._applied
-            verdict = Verdict.PASS if applied else Verdict.NOT_APPLICABLE
+            verdict = Verdict.PASS if applied else Verdict.NOT_EXERCISED
             return Result(case=rule.id, verdict=verdict, found="as required" if applied else "nothing to judge")
         others = list(finding.cases)[1:]
         where = f"; also in {', '.join(others[:5])}{' ...' if len(others) > 5 else ''}" if others else ""
@@ -268,7 +318,7 @@ class RunJudge:
     def _find(self, rule: RunRule, found: str, case: str = "", frame: Frame | None = None) -> None:
         finding = self._found.setdefault(rule.id, _Finding(printable(found)[:300]))
         finding.times += 1
-        finding.cases[case or self._case] = None
+        finding.cases.setdefault(case or self._case, printable(found)[:300])
         frame = frame or self._frame
         if frame is not None and len(finding.frames) < 100:
             finding.frames.append(msgspec.structs.replace(frame, fault=printable(found)[:300]))
@@ -277,6 +327,25 @@ class RunJudge:
         self._applied.add(rule.id)
         if not holds:
             self._find(rule, found)
+
+    # -- time
+
+    def _pass_time(self) -> None:
+        assert self._frame is not None
+        connection, now = self._frame.connection, self._frame.at_s
+        due = self._due.get(connection, {})
+        self._applied.add(TIMEOUTS.id)
+        if self._frame.way == "note":
+            if self._frame.text.startswith("connection ended"):
+                self._timeouts.lose(connection)
+                due.clear()
+            return
+        if self._is_station:
+            for wrong in self._timeouts.pass_time(connection, now, received=self._frame.way == "received"):
+                self._find(TIMEOUTS, wrong)
+        for identifier in [each for each, at in due.items() if now - at > ANSWER_S]:
+            at, action = due.pop(identifier), self._asked[connection][identifier][0]
+            self._find(TIMEOUTS, f"does not answer {action} within {now - at:.0f} s")
 
     # -- OCPP-J
 
@@ -297,7 +366,19 @@ class RunJudge:
         self._judge(
             UNASKED, action not in EFFECTS or action in self._allowed, f"sends {action}, which nobody asked for"
         )
+        writes = action in ("SetVariables", "SetNetworkProfile", "ChangeConfiguration")
+        self._judge(SECRETS, not self._frame.secret or writes, f"sends a password in {action}")
+        for field, number in () if self._is_station else _numbers(payload):
+            numbered = self._frame.station, _REPORTED_BY.get(action, action), field, number
+            self._judge(REQUEST_IDS, numbered not in self._numbers, f"{action} has the {field} {number} again")
         match action:
+            case "BootNotification":
+                for wrong in self._timeouts.boot(self._frame.connection, self._frame.at_s):
+                    self._find(TIMEOUTS, wrong)
+            case "StatusNotification":
+                place, status = payload.get("evseId"), payload.get("connectorStatus")
+                if isinstance(place, int) and isinstance(status, str):
+                    self._timeouts.cable(self._frame.station, place, status)
             case "TransactionEvent":
                 self._event(payload)
             case "MeterValues":
@@ -312,6 +393,11 @@ class RunJudge:
         if overtaken_by:
             self._find(ONE_CALL, f"sends {overtaken_by} before it has the answer to {action}")
         status = answer.get("status") if isinstance(answer, dict) else None
+        if action == "BootNotification" and isinstance(answer, dict):
+            self._timeouts.booted(self._frame.connection, self._frame.at_s, answer)
+        if isinstance(answer, dict) and str(answer.get("status", "Accepted")).startswith("Accepted"):
+            for field, number in _numbers(payload) if len(self._numbers) < MOST_STORED else ():
+                self._numbers.add((self._frame.station, _REPORTED_BY.get(action, action), field, number))
         if action == "SetChargingProfile" and status == "Accepted":
             self._profile(payload)
         elif action == "ClearChargingProfile" and status == "Accepted":
@@ -341,6 +427,8 @@ class RunJudge:
         asked = self._asked.get(connection, {}).get(identifier)
         if kind == CALLERROR and identifier == "-1":
             return
+        self._due.get(connection, {}).pop(identifier, None)
+        self._judge(SECRETS, not self._frame.secret, f"answers {asked[0] if asked else identifier!r} with a password")
         self._judge(ANSWERS, asked is not None, f"answers {identifier!r}, which was not asked on this connection")
         self._judge(ANSWERS, (connection, identifier) not in self._answered, f"answers {identifier!r} twice")
         if len(self._answered) < MOST_STORED:
@@ -355,10 +443,29 @@ class RunJudge:
             self._reports_asked.setdefault(action, set()).add(request)
             if action == "GetBaseReport" and payload.get("reportBase") == "FullInventory":
                 self._inventories[request] = set()
-        for each in answer.get("getVariableResult", ()) if isinstance(answer.get("getVariableResult"), list) else ():
-            if isinstance(each, dict) and each.get("attributeStatus") == "Accepted" and len(self._values) < MOST_STORED:
+        for each in _objects(answer.get("getVariableResult")):
+            if each.get("attributeStatus") == "Accepted" and len(self._values) < MOST_STORED:
                 assert self._frame is not None
                 self._values.setdefault(_variable(each), (self._case, self._frame))
+                self._learn(_variable(each)[4], each.get("attributeValue"))
+        if action == "SetVariables":
+            written = zip(
+                _objects(payload.get("setVariableData")), _objects(answer.get("setVariableResult")), strict=False
+            )
+            for wanted, each in written:
+                if each.get("attributeStatus") == "Accepted":
+                    self._timeouts.learn(_variable(wanted)[4], wanted.get("attributeValue"))
+                    self._note_end_readings(_variable(wanted)[4], wanted.get("attributeValue"))
+
+    def _learn(self, variable: str, value: object) -> None:
+        """The station tells the value of a variable."""
+        self._judge(SECRETS, variable not in _PASSWORDS or not value, f"lets {variable} be read")
+        self._timeouts.learn(variable, value)
+        self._note_end_readings(variable, value)
+
+    def _note_end_readings(self, variable: str, value: object) -> None:
+        if variable == "txendedmeasurands":
+            self._end_readings = "Energy.Active" in str(value)
 
     # -- reports
 
@@ -372,6 +479,10 @@ class RunJudge:
             for action_, sent in self._asked.get(self._frame.connection, {}).values()
         )
         self._judge(REPORTS, known, f"sends {action} with requestId {request}, which was not asked for")
+        for each in _objects(payload.get("reportData")):
+            for attribute in _objects(each.get("variableAttribute")):
+                if attribute.get("type", "Actual") == "Actual" and "value" in attribute:
+                    self._learn(_variable(each)[4], attribute["value"])
         key = action, request
         if action in _NUMBERED and isinstance(number, int):
             wanted = self._parts.get(key, 0)
@@ -383,8 +494,8 @@ class RunJudge:
             self._unfinished.pop(key, None)
             self._parts.pop(key, None)
         if action == "NotifyReport" and request in self._inventories:
-            for each in payload.get("reportData", ()) if isinstance(payload.get("reportData"), list) else ():
-                if isinstance(each, dict) and len(self._inventories[request]) < MOST_STORED:
+            for each in _objects(payload.get("reportData")):
+                if len(self._inventories[request]) < MOST_STORED:
                     self._inventories[request].add(_variable(each))
             if payload.get("tbc") is not True:
                 self._inventory = (self._inventory or set()) | self._inventories.pop(request)
@@ -422,6 +533,8 @@ class RunJudge:
         self._judge(TRANSACTION_IDS, not again, f"{about} is started a second time")
         if again:
             found = self._transactions[identifier] = _Transaction()
+        assert self._frame is not None
+        self._timeouts.event(self._frame.station, identifier, payload, self._frame.connection, self._frame.at_s)
         self._judge(SEQUENCE, number not in found.events, f"{about} has two events with seqNo {number}")
         before = number > 0 and not self._begun  # the run
         self._begun |= kind == "Started"
@@ -437,7 +550,10 @@ class RunJudge:
         if kind == "Ended":
             found.ended = number
         self._place(identifier, found, payload.get("evse"))
-        self._read(found, payload.get("meterValue"))
+        metered = bool(found.registers)
+        read = self._read(found, payload.get("meterValue"))
+        if kind == "Ended" and metered and self._end_readings:
+            self._judge(END_METER, read, f"{about} ends without a reading of its register")
         self._read_signed(identifier, found.evse[0] if found.evse is not None else 0, payload.get("meterValue"))
 
     def _place(self, identifier: str, found: _Transaction, evse: object) -> None:
@@ -455,7 +571,9 @@ class RunJudge:
                 self._judge(EVSE, not busy, f"transaction {identifier} begins at EVSE {place[0]} beside {other}")
         found.evse = place if found.evse is None or place[1] else found.evse
 
-    def _read(self, found: _Transaction, values: object) -> None:
+    def _read(self, found: _Transaction, values: object) -> bool:
+        """Note the registers of energy among values; return whether there is one."""
+        read = False
         for at, each in _samples(values):
             measurand = each.get("measurand", "Energy.Active.Import.Register")
             value, unit = each.get("value"), each.get("unitOfMeasure")
@@ -467,6 +585,8 @@ class RunJudge:
             scale *= 1000.0 if str(unit.get("unit")).startswith("k") else 1.0
             key = str(measurand), str(each.get("phase", "")), str(each.get("location", "Outlet"))
             found.registers.setdefault(key, []).append((at, value * scale))
+            read = True
+        return read
 
     def _read_signed(self, transaction: str, evse: object, values: object) -> None:
         place = evse if isinstance(evse, int) else 0
@@ -476,8 +596,15 @@ class RunJudge:
             if fault is not None:
                 self._judge(SIGNED, not fault, f"{about}: {fault}")
 
-    def _find_falling(self) -> None:
+    def _settle(self, *, ended: bool) -> None:
+        """Judge what a transaction is as a whole: those that have `ended`, or all."""
         for identifier, each in self._transactions.items():
+            if each.settled or (ended and each.ended is None):
+                continue
+            each.settled = True
+            numbers = each.events.keys()
+            if numbers and (missing := set(range(min(numbers), max(numbers))) - numbers):
+                self._find(SEQUENCE, f"transaction {identifier} lacks seqNo {min(missing)}")
             for (measurand, phase, location), values in each.registers.items():
                 self._applied.add(METERS.id)
                 ordered = sorted(values, key=lambda value: value[0])
@@ -523,6 +650,9 @@ class JudgedTester:
         result = await self._tester.run(case)
         self.frames = self._tester.frames
         self._take()
+        wrong = self._judge.fault(case.id)
+        if wrong and result.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.NOT_EXERCISED):
+            return msgspec.structs.replace(result, verdict=Verdict.FAIL, found=wrong)
         return result
 
     async def reboot(self) -> bool:
@@ -549,6 +679,20 @@ def _variable(data: Payload) -> tuple[str, ...]:
         variable.get("name"), variable.get("instance"),
     )  # fmt: skip
     return tuple("" if each is None else str(each).lower() for each in parts)
+
+
+def _objects(values: object) -> Iterator[Payload]:
+    """Yield the objects of a list, if it is one."""
+    for each in values if isinstance(values, list) else ():
+        if isinstance(each, dict):
+            yield each
+
+
+def _numbers(payload: Payload) -> Iterator[tuple[str, int]]:
+    """Yield the numbers by which a back end tells its requests apart."""
+    for field in ("requestId", "remoteStartId"):
+        if isinstance(payload.get(field), int):
+            yield field, payload[field]
 
 
 def _named(name: tuple[str, ...]) -> str:

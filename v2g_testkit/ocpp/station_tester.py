@@ -23,7 +23,17 @@ from v2g.text import printable
 from v2g_testkit.cases.case import Result
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, NotApplicable, OcppCase, Payload, precondition
 from v2g_testkit.ocpp.certificates import Authority
-from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
+from v2g_testkit.ocpp.connection import (
+    MOST_FRAMES,
+    Answer,
+    CallError,
+    Connection,
+    Frame,
+    Inbox,
+    Received,
+    having,
+    without_secrets,
+)
 from v2g_testkit.ocpp.declaration import Declaration, Token, evses_of, variables_of
 from v2g_testkit.ocpp.driver import Driver, Step
 from v2g_testkit.ocpp.file_server import FileServer
@@ -219,7 +229,7 @@ class StationTester:
         self.frames, self.attempts, self.hosts = [], [], []
         self.closed.clear()
 
-        async def script() -> None:
+        async def script() -> int:
             version = self.connection.version if self.connection is not None else None
             if version is not None and version not in case.versions:
                 raise NotApplicable(f"is not for OCPP {version}")
@@ -231,7 +241,9 @@ class StationTester:
             self.inbox.messages.clear()
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(self._settle)
-                await case.script(StationTest(self, stack))
+                test = StationTest(self, stack)
+                await case.script(test)
+            return test.judged
 
         return await verdict_of(case.id, script(), self.frames)
 
@@ -310,8 +322,7 @@ class StationTester:
         return CallError("NotImplemented", "the tester does not know this action")
 
     def _log(self, frame: Frame) -> None:
-        if self.hidden and self.hidden in frame.text:
-            frame = replace(frame, text=frame.text.replace(self.hidden, "***"))
+        frame = without_secrets(frame, (self.hidden, self.opening.password or ""))
         if len(self.frames) < MOST_FRAMES:
             self.frames.append(frame)
             self._record(frame)
@@ -387,6 +398,7 @@ class StationTest(CaseTest):
 
     async def refused(self, action: str, **payload: object) -> CallError:
         """Send a request that must be answered by a CALLERROR, and return it. Raises Failed."""
+        self.judged += 1
         try:
             answer = await self.ask(action, **payload)
         except CallError as error:
@@ -404,6 +416,7 @@ class StationTest(CaseTest):
 
         `skip`: forget what came before it.
         """
+        self.judged += 1
         return await self._tester.inbox.expect(action, fields, requirement, self._tester.within(within), skip=skip)
 
     async def find(
@@ -411,12 +424,25 @@ class StationTest(CaseTest):
     ) -> Payload | None:
         """Return the next request of the station that matches, or None. `keep`: leave it for what follows."""
         found = await self._tester.inbox.take(matches, self._tester.within(within), keep=keep)
+        self.judged += found is not None
         return None if found is None else found.payload
 
     async def nothing(self, action: str, requirement: str = "", *, within: float, **fields: object) -> None:
         """Raise Failed if the station sends such a request within some time."""
-        if await self._tester.inbox.take(having(action, fields), within):
-            raise Failed(f"sends {action}", requirement)
+        found = await self._tester.inbox.take(having(action, fields), within)
+        self.check(found is None, requirement, f"sends {action}")
+
+    @contextlib.asynccontextmanager
+    async def holding(self) -> AsyncIterator[None]:
+        """Answer what the station asks in the body after it only; its next request has to wait until then.
+
+        Raises Failed for a station that does not wait.
+        """
+        connection = await self._tester.online(self._tester.within(None))
+        async with connection.holding():
+            yield
+            await self.wait(PAUSE_S)
+            self.check(*connection.impatient())
 
     def forget(self) -> None:
         """Ignore what the station has sent so far."""

@@ -16,13 +16,17 @@ LONGEST_S: Final = 900.0
 """Longest time of one case."""
 
 
-async def verdict_of(case: str, script: Awaitable[None], frames: Sequence[Frame]) -> Result:
-    """Run the script of a case; return its result. An invalid frame of the device fails a case that would pass."""
+async def verdict_of(case: str, script: Awaitable[int], frames: Sequence[Frame]) -> Result:
+    """Run the script of a case, which returns how many duties it judged; return its result.
+
+    An invalid frame of the device fails a case that would pass.
+    """
     began = asyncio.get_running_loop().time()
     verdict, found = Verdict.PASS, ""
     try:
         async with asyncio.timeout(LONGEST_S):
-            await script
+            if not await script:
+                verdict, found = Verdict.NOT_EXERCISED, "nothing that the case judges has happened"
     except Ended as end:
         verdict, found = end.verdict, str(end)
     except TimeoutError:
@@ -34,7 +38,7 @@ async def verdict_of(case: str, script: Awaitable[None], frames: Sequence[Frame]
         _log.exception("%s", case)
         verdict, found = Verdict.INCONCLUSIVE, f"the tester failed: {type(error).__name__}: {error}"
     faults = [each for each in frames if each.fault]
-    if faults and verdict in (Verdict.PASS, Verdict.INCONCLUSIVE):
+    if faults and verdict in (Verdict.PASS, Verdict.NOT_EXERCISED, Verdict.INCONCLUSIVE):
         verdict, found = Verdict.FAIL, f"sends an invalid frame: {faults[0].fault}"
     seconds = asyncio.get_running_loop().time() - began
     return Result(case=case, verdict=verdict, found=found or "as required", seconds=seconds)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -170,14 +171,19 @@ class BackEnd(ChargePoint):  # type: ignore[misc]
 class BackEnds:
     """The network, and the operator, of a foreign back end."""
 
-    def __init__(self, declared: CsmsDeclaration, change: Change, now_ms: Callable[[], int]) -> None:
-        self._declared, self._change, self._now_ms = declared, change, now_ms
+    def __init__(
+        self, declared: CsmsDeclaration, change: Change, now_ms: Callable[[], int], *, waits: bool = True
+    ) -> None:
+        """`waits`: it sends a request when it has the answer to the one before."""
+        self._declared, self._change, self._now_ms, self._waits = declared, change, now_ms, waits
+        self._end: End | None = None
         self._latest: BackEnd | None = None
         self.running: list[asyncio.Task[None]] = []
 
     async def connect(self, attempt: Attempt, version: Version) -> OcppSocket:
         """See Network."""
         lab, device = pipe(self._change)
+        self._end = device
         self._latest = BackEnd(attempt.station.identity, device, self._declared, self._now_ms)
         self.running.append(asyncio.create_task(self._serve(self._latest)))
         return OcppSocket(lab, attempt.station.identity, version)
@@ -201,6 +207,9 @@ class BackEnds:
         kind = getattr(call, step.action, None)
         if kind is None or self._latest is None:
             raise NotApplicable(f"not possible: {step.sentence}")
+        if not self._waits and self._end is not None:
+            await self._end.send(json.dumps([2, str(uuid.uuid4()), step.action, step.payload]))
+            return
         request = kind(**camel_to_snake_case(step.payload))
         self.running.append(asyncio.create_task(self._ask(self._latest, request)))
 

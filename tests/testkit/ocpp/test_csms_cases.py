@@ -11,6 +11,7 @@ from tests.testkit.ocpp.csms_rig import CERTIFIED, SCHEDULED, SECURED, UNPRICED,
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
+from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
 
 SLOW = {"TC_H_07_CSMS"}
 """What waits until a reservation expires."""
@@ -21,13 +22,18 @@ SLOW = {"TC_H_07_CSMS"}
 async def test_our_back_end_passes(backend: Start, block: str, subtests: pytest.Subtests) -> None:
     """In 2.1; in 2.0.1 `test_csms_mutants` runs all cases anyway."""
     async with csms_under_test(backend, "2.1") as tester:
+        judge = RunJudge("csms", {})
+        judged = JudgedTester(tester, judge)
         for case in CSMS_CASES:
             if case.group != block or case.id in SLOW | SCHEDULED | UNPRICED | CERTIFIED:
                 continue
             with subtests.test(case.id):
-                result = await tester.run(case)
+                result = await judged.run(case)
                 absent = "2.1" not in case.versions or case.id in SECURED
                 assert result.verdict is (Verdict.NOT_APPLICABLE if absent else Verdict.PASS), result.found
+        for rule in judge.rules:
+            with subtests.test(rule.id):
+                assert judge.result(rule).verdict is not Verdict.FAIL, judge.result(rule).found
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])

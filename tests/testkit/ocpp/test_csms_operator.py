@@ -9,7 +9,7 @@ import pytest
 
 from v2g.errors import TransferError
 from v2g.io.http.client import HttpAnswer
-from v2g_testkit.ocpp.case import Inconclusive, NotApplicable
+from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, NotExercised
 from v2g_testkit.ocpp.operator import (
     CommandOperator,
     NoOperator,
@@ -128,8 +128,8 @@ async def test_a_person_is_asked() -> None:
     assert asked[0].startswith('Let the back end send Reset to CS 1: {"type": "OnIdle"}')
 
 
-async def test_without_an_operator_steps_do_not_apply() -> None:
-    with pytest.raises(NotApplicable):
+async def test_without_an_operator_steps_are_not_exercised() -> None:
+    with pytest.raises(NotExercised):
         await NoOperator().do(RESET)
 
 

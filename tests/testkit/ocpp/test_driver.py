@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from v2g.errors import ConfigError
-from v2g_testkit.ocpp.case import Inconclusive, NotApplicable
+from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, NotExercised
 from v2g_testkit.ocpp.driver import CommandDriver, NoDriver, PromptDriver, SocketDriver, Step, driver_of
 
 PLUG = Step("plug", 2)
@@ -36,8 +36,8 @@ def test_a_step_has_a_line_for_programs_and_a_sentence_for_people(step: Step, li
     assert step.sentence.startswith(sentence)
 
 
-def test_without_anybody_the_case_does_not_apply() -> None:
-    with pytest.raises(NotApplicable, match="Plug the vehicle in"):
+def test_without_anybody_the_case_is_not_exercised() -> None:
+    with pytest.raises(NotExercised, match="Plug the vehicle in"):
         asyncio.run(NoDriver().do(PLUG))
 
 

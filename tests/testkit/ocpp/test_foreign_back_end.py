@@ -105,6 +105,8 @@ FAULTS: Final[dict[str, Change]] = {
     "uses one message id": instead(2, "", lambda frame: [[2, "1", *frame[2:]]]),
     "has ids that are too long": instead(2, "", lambda frame: [[2, frame[1] + "-", *frame[2:]]]),
     "asks twice at a time": instead(2, "GetVariables", lambda frame: [frame, [2, f"x{frame[1][1:]}", *frame[2:]]]),
+    "has one id for all reports": asks("GetBaseReport", sets(requestId=1)),
+    "has one id for all starts": asks("RequestStartTransaction", sets(remoteStartId=1)),
     "resets every station that boots": instead(3, "BootNotification", resets_at_boot),
 }  # fmt: skip
 
@@ -117,12 +119,12 @@ CASES: Final = [
 ]
 
 
-def played(change: Change, *, until_fail: bool) -> list[Result]:
+def played(change: Change, *, until_fail: bool, waits: bool = True) -> list[Result]:
     """Return the results of the lab with a back end whose frames are changed."""
 
     async def run() -> list[Result]:
         clock = Clock()
-        network = BackEnds(DECLARED, change, clock.utc_ms)
+        network = BackEnds(DECLARED, change, clock.utc_ms, waits=waits)
         judge = RunJudge("csms", {})
         tester = JudgedTester(CsmsTester(DECLARED, network, network, clock, version="2.0.1"), judge)
         found = await results_of(tester, [*CASES, *judge.rules], until_fail=until_fail)
@@ -148,3 +150,9 @@ def test_a_back_end_of_the_package_passes() -> None:
 def test_every_fault_of_a_back_end_is_found(name: str) -> None:
     found = played(FAULTS[name], until_fail=True)
     assert found[-1].verdict is Verdict.FAIL
+
+
+def test_a_back_end_that_does_not_wait_for_answers_is_found() -> None:
+    found = played(as_it_is, until_fail=True, waits=False)
+    assert found[-1].case == "V2G-B-03-CSMS"
+    assert "2 requests before it has the answer to the first one" in found[-1].found

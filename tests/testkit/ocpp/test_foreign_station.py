@@ -81,6 +81,10 @@ FAULTS: Final[dict[str, Change]] = {
         "transactionInfo": p["transactionInfo"] | {"transactionId": "1"}}),
     "counts from one": asks("TransactionEvent", lambda p: p | {"seqNo": p["seqNo"] + 1}),
     "does not count": asks("TransactionEvent", sets(seqNo=0)),
+    "ends without its meter": of_events("Ended", meterValue=None),
+    "shows its password": answers("GetVariables", lambda p: p | {"getVariableResult": [
+        each | {"attributeStatus": "Accepted", "attributeValue": "geheim"}
+        if each["variable"]["name"] == "BasicAuthPassword" else each for each in p["getVariableResult"]]}),
     "has the clock of two hours ago at the end": of_events("Ended", timestamp=LATE),
     "has a meter that goes back": asks("TransactionEvent", lambda p: p | {"meterValue": [
         each | {"sampledValue": [{"value": 1e6 - one["value"]} for one in each["sampledValue"]]}
@@ -118,7 +122,10 @@ LACKS: Final = frozenset({
 CASES: Final = [
     case
     for case in STATION_CASES
-    if case.group in "BCEFGP" and "2.0.1" in case.versions and case.id not in LACKS and "Core" in case.profiles
+    if (case.group in "BCEFGP" or case.id == "V2G-A-01-CS")
+    and "2.0.1" in case.versions
+    and case.id not in LACKS
+    and "Core" in case.profiles
 ]
 
 

@@ -15,7 +15,7 @@ from tests.energy.meter_records.signed_records import KEY, PAYLOAD, READING, rec
 from tests.meter_keys import printed_public_key
 from v2g.errors import ConfigError
 from v2g_testkit.cases.case import Result, Verdict
-from v2g_testkit.ocpp.connection import Frame
+from v2g_testkit.ocpp.connection import Frame, without_secrets
 from v2g_testkit.ocpp.run_judge import RULES, Device, JudgedTester, RunJudge
 
 Message = tuple[str, list[Any]]
@@ -105,10 +105,28 @@ def profile(identifier: int, level: int, purpose: str = "TxDefaultProfile", evse
     return [("received", [2, name, "SetChargingProfile", payload]), ("sent", [3, name, {"status": "Accepted"}])]
 
 
+def asked_by(identifier: str, action: str, status: str = "Accepted", **payload: Any) -> list[Message]:
+    """Return a request of a back end, and its answer."""
+    return [("received", [2, identifier, action, payload]), ("sent", [3, identifier, {"status": status}])]
+
+
 CSMS: list[list[Message]] = [
     [("sent", [2, "b", "BootNotification", {}]), ("received", [3, "b", {"status": "Accepted"}])],
     profile(7, 0), profile(8, 1), profile(9, 0, evse=2),
+    asked_by("g1", "GetBaseReport", requestId=1), asked_by("g2", "GetLog", requestId=1),
+    asked_by("g3", "GetReport", "EmptyResultSet", requestId=2), asked_by("g4", "GetReport", requestId=2),
+    asked_by("s1", "RequestStartTransaction", remoteStartId=1),
 ]  # fmt: skip
+
+
+def told(name: str, value: Any) -> list[Message]:
+    """Return a variable that the station is asked for, and its value."""
+    wanted = {"component": {"name": "X"}, "variable": {"name": name}}
+    result = wanted | {"attributeStatus": "Accepted", "attributeValue": value}
+    return [
+        ("sent", [2, f"w{name}{value}", "GetVariables", {"getVariableData": [wanted]}]),
+        ("received", [3, f"w{name}{value}", {"getVariableResult": [result]}]),
+    ]
 
 
 def frames(steps: list[list[Message]], connection: int = 1) -> list[Frame]:
@@ -116,7 +134,9 @@ def frames(steps: list[list[Message]], connection: int = 1) -> list[Frame]:
     return [Frame(0.0, way, json.dumps(frame), connection=connection) for step in steps for way, frame in step]  # type: ignore[arg-type]
 
 
-def judged(device: Device, *cases: list[Frame], asked: tuple[str, ...] = ("SetChargingProfile",)) -> dict[str, Result]:
+def judged(
+    device: Device, *cases: list[Frame], asked: tuple[str, ...] = ("SetChargingProfile", "RequestStartTransaction")
+) -> dict[str, Result]:
     """Return the results of all rules over a run of cases."""
     judge = RunJudge(device, {})
     for number, each in enumerate(cases, 1):
@@ -204,6 +224,17 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     "a report lacks its first part": (without(1), "RUN-REPORT-PARTS"),
     "a report is not finished": (without(2), "RUN-REPORT-PARTS"),
     "a report nobody asked for": (plus(report(9, 0, "A")), "RUN-REPORTS"),
+    "the last event has no reading": (instead(7, event(4, "Ended", 3, 250.0, meterValue=[])), "RUN-END-METER"),
+    "its password is read": (plus(told("BasicAuthPassword", "geheim")), "RUN-SECRETS"),
+    "its password is in a report": (
+        instead(2, [
+            ("received", [2, "r1-1", "NotifyReport", {"requestId": 1, "seqNo": 1, "generatedAt": "x", "reportData": [
+                {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "B"},
+                 "variableAttribute": [{"value": "1"}]},
+                {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"},
+                 "variableAttribute": [{"value": "geheim"}]}]}]),
+            ("sent", [3, "r1-1", {}])]), "RUN-SECRETS",
+    ),
     "an inventory lacks a variable": (instead(2, report(1, 1)), "RUN-INVENTORY"),
 }  # fmt: skip
 
@@ -223,6 +254,10 @@ CSMS_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Message]]
     "an answer to nothing": (plus([("received", [3, "nobody", {}])]), "RUN-ANSWERS"),
     "two answers": (plus([("received", [3, "b", {}])]), "RUN-ANSWERS"),
     "the same place for another profile": (plus(profile(10, 0)), "RUN-PROFILES"),
+    "a request's id comes again": (plus(asked_by("g5", "GetReport", requestId=1)), "RUN-REQUEST-IDS"),
+    "a remote start's id comes again": (
+        plus(asked_by("s2", "RequestStartTransaction", remoteStartId=1)), "RUN-REQUEST-IDS",
+    ),
     "a reset by itself": (plus([("received", [2, "x", "Reset", {}]), ("sent", [3, "x", {}])]), "RUN-UNASKED"),
 }  # fmt: skip
 
@@ -233,9 +268,91 @@ def test_each_fault_of_a_back_end_breaks_its_rule(fault: str) -> None:
     assert broken(judged("csms", frames(change(CSMS)))) == {rule}
 
 
+BOOT: list[Message] = [
+    ("received", [2, "b1", "BootNotification", {}]),
+    ("sent", [3, "b1", {"status": "Accepted", "interval": 60, "currentTime": "x"}]),
+]
+REJECTED: list[Message] = [BOOT[0], ("sent", [3, "b1", {"status": "Rejected", "interval": 60}])]
+NO_CABLE: list[list[Message]] = [
+    told("EVConnectionTimeOut", "30"),
+    [
+        ("received", [2, "n", "StatusNotification", {"evseId": 1, "connectorStatus": "Available"}]),
+        ("sent", [3, "n", {}]),
+    ],
+    event(1, "Started", 0, 0.0, triggerReason="Authorized", transactionInfo={"transactionId": "t"}),
+]
+PLUGGED = event(2, "Updated", 1, 0.0, triggerReason="CablePluggedIn", transactionInfo={"transactionId": "t"})
+BEAT: list[Message] = [("received", [2, "h", "Heartbeat", {}]), ("sent", [3, "h", {}])]
+RESET: list[Message] = [("sent", [2, "r", "Reset", {"type": "OnIdle"}])]
+TRIGGER: list[Message] = [("sent", [2, "t", "TriggerMessage", {}]), ("received", [3, "t", {"status": "Accepted"}])]
+
+
+def at(*steps: tuple[float, list[Message]]) -> list[Frame]:
+    """Return the frames of steps, all of one at a time."""
+    return [msgspec.structs.replace(each, at_s=time) for time, step in steps for each in frames([step])]
+
+
+AGAIN: list[Message] = [("received", [2, "b2", "BootNotification", {}])]
+LATE: dict[str, tuple[Device, list[Frame], str]] = {
+    "no heartbeat": ("station", at((0, BOOT), (77, BEAT)), "sends nothing for 77 s"),
+    "no heartbeat in an interval that was set": (
+        "station", at((0, BOOT), (1, told("HeartbeatInterval", "10")), (23, BEAT)), "sends nothing for 22 s",
+    ),
+    "boots too early": ("station", at((0, REJECTED), (58, AGAIN)), "boots again after 58 s"),
+    "no answer": ("station", at((0, RESET), (61, BEAT)), "does not answer Reset within 61 s"),
+    "no answer of a back end": ("csms", at((0, [("sent", [2, "h", "Heartbeat", {}])]), (61, BEAT)), "Heartbeat within"),
+    "waits for a cable": (
+        "station", at(*((0.0, each) for each in NO_CABLE), (44, BEAT)), "transaction t waits for a cable for 44 s",
+    ),
+}  # fmt: skip
+IN_TIME: list[list[Frame]] = [
+    at((0, BOOT), (75, BEAT)),
+    at((0, REJECTED), (59.5, AGAIN)),
+    at((0, REJECTED), (5, TRIGGER), (6, AGAIN)),
+    at((0, RESET), (59, BEAT)),
+    at(*((0.0, each) for each in NO_CABLE), (42, BEAT)),
+    at(*((0.0, each) for each in NO_CABLE), (20, PLUGGED), (99, BEAT)),
+    [*at((0, BOOT)), Frame(1, "note", "connection ended: x", connection=1), *at((99, BEAT))],
+]
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_timeouts_are_judged_by_the_times_of_frames(name: str) -> None:
+    device, run, found = LATE[name]
+    result = judged(device, run)["RUN-TIMEOUTS"]
+    assert result.verdict is Verdict.FAIL
+    assert found in result.found
+
+
+@pytest.mark.parametrize("run", IN_TIME)
+def test_what_comes_in_time_is_no_fault(run: list[Frame]) -> None:
+    assert broken(judged("station", run)) == set()
+
+
+def test_a_password_in_a_frame_is_found() -> None:
+    secret = "a-secret-password"
+    shown = without_secrets(frames([[("received", [2, "1", "DataTransfer", {"data": secret}])]])[0], (secret, "", "er"))
+    assert secret not in shown.text
+    written = msgspec.structs.replace(shown, text=shown.text.replace("DataTransfer", "SetVariables"))
+    assert broken(judged("csms", [shown])) == {"RUN-SECRETS"}
+    assert broken(judged("csms", [written])) == set()
+
+
 def test_every_rule_has_a_fault() -> None:
     shown = {rule for _, rule in (*STATION_FAULTS.values(), *CSMS_FAULTS.values())}
-    assert shown == {rule.id for rule in RULES}
+    assert shown == {rule.id for rule in RULES} - {"RUN-TIMEOUTS"}
+
+
+async def test_a_case_in_which_a_rule_is_broken_fails() -> None:
+    inner = BetweenCases()
+    waived = JudgedTester(inner, RunJudge("station", {"RUN-MESSAGE-IDS": "known"}))
+    tester = JudgedTester(inner, RunJudge("station", {}))
+    assert (await tester.run(_Case("TC_1"))).verdict is Verdict.PASS
+    result = await tester.run(_Case("TC_2"))
+    assert result.verdict is Verdict.FAIL
+    assert "RUN-MESSAGE-IDS: NotifyReport has the message id 'r1-1' again" in result.found
+    await waived.run(_Case("TC_1"))
+    assert "RUN-MESSAGE-IDS" not in (await waived.run(_Case("TC_2"))).found
 
 
 def test_what_a_station_repeats_breaks_nothing() -> None:
@@ -256,7 +373,7 @@ def test_profiles_are_forgotten_with_the_case_and_when_cleared() -> None:
         ("received", [2, "c", "ClearChargingProfile", {"chargingProfileId": 7}]),
         ("sent", [3, "c", {"status": "Accepted"}]),
     ]
-    asked = ("SetChargingProfile", "ClearChargingProfile")
+    asked = ("SetChargingProfile", "ClearChargingProfile", "RequestStartTransaction")
     assert broken(judged("csms", frames([profile(7, 0)]), frames([profile(10, 0)]), asked=asked)) == set()
     assert broken(judged("csms", frames([profile(7, 0), cleared, profile(10, 0)]), asked=asked)) == set()
     rejected = [profile(10, 0)[0], ("sent", [3, "p10-0-1", {"status": "Rejected"}])]
@@ -284,8 +401,8 @@ def test_a_declaration_waives_a_rule_by_name() -> None:
         RunJudge("station", {"RUN-METER": "mistyped"})
 
 
-def test_a_rule_without_anything_to_judge_does_not_apply() -> None:
-    assert {each.verdict for each in judged("station").values()} == {Verdict.NOT_APPLICABLE}
+def test_a_rule_without_anything_to_judge_is_not_exercised() -> None:
+    assert {each.verdict for each in judged("station").values()} == {Verdict.NOT_EXERCISED}
 
 
 class BetweenCases:
@@ -340,12 +457,14 @@ PAYLOAD = st.fixed_dictionaries(
             }), max_size=2),
         }), max_size=2),
         "requestId": JSON | st.integers(0, 3), "tbc": JSON, "reportData": JSON | st.lists(JSON, max_size=2),
-        "chargingProfile": JSON, "chargingProfileId": JSON, "getVariableResult": JSON,
+        "chargingProfile": JSON, "chargingProfileId": JSON, "getVariableResult": JSON, "setVariableData": JSON,
+        "setVariableResult": JSON, "status": JSON, "interval": JSON, "evseId": JSON, "connectorStatus": JSON,
+        "remoteStartId": JSON, "triggerReason": JSON,
     },
 )  # fmt: skip
 ACTIONS = st.sampled_from([
     "TransactionEvent", "NotifyReport", "SetChargingProfile", "ClearChargingProfile", "GetChargingProfiles",
-    "GetBaseReport", "GetVariables", "MeterValues",
+    "GetBaseReport", "GetVariables", "SetVariables", "MeterValues", "BootNotification", "StatusNotification",
 ])  # fmt: skip
 IDS = st.sampled_from(["1", "2", "-1"])
 ANY_FRAME = st.one_of(

@@ -21,6 +21,7 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.case import Payload
+from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
 from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 
 BLOCKS = sorted({case.group for case in STATION_CASES})
@@ -37,11 +38,16 @@ TLS = ("A", "B", "M")
 def test_our_station_passes(block: str, security_profile: int, version: Version, subtests: pytest.Subtests) -> None:
     async def run() -> None:
         async with station_under_test(version, security_profile=security_profile) as tester:
+            judge = RunJudge("station", {})
+            judged = JudgedTester(tester, judge)
             for case in cases_of(block, security_profile):
                 with subtests.test(case.id):
-                    result = await tester.run(case)
+                    result = await judged.run(case)
                     absent = is_absent(case.id, security_profile) or version not in case.versions
                     assert result.verdict is (Verdict.NOT_APPLICABLE if absent else Verdict.PASS), result.found
+            for rule in judge.rules:
+                with subtests.test(rule.id):
+                    assert judge.result(rule).verdict is not Verdict.FAIL, judge.result(rule).found
 
     in_virtual_time(run())
 

@@ -1,7 +1,9 @@
 """Functional block B, provisioning: cases for back ends."""
 
+import asyncio
 from typing import Final
 
+from v2g.io.runtime.supervision import child
 from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
@@ -320,6 +322,23 @@ async def heartbeat(t: CsmsTest) -> None:
     """The back end answers Heartbeat with its current time."""
     await t.ready()
     t.is_now((await t.call("Heartbeat"))["currentTime"], "G02.FR.03")
+
+
+@B.case("V2G-B-03-CSMS", "An answer that takes its time", requirements=("OCPP-J 4.1.1",))
+async def slow_answer(t: CsmsTest) -> None:
+    """The back end sends its next request when it has the station's answer to the one before."""
+    await t.ready()
+    wanted = [variable_of("OCPPCommCtrlr", each) for each in ("OfflineThreshold", "HeartbeatInterval")]
+    async with t.holding():
+        doing = []
+        for each in wanted:
+            doing.append(child(t.operate("GetVariables", getVariableData=[each])))
+            await asyncio.wait(doing[-1:], timeout=min(3.0, t.declared.seconds / 3))
+            if doing[-1].done():
+                doing[-1].result()
+    await asyncio.gather(*doing)
+    with precondition():
+        await t.expect("GetVariables")
 
 
 # -- network profiles of OCPP 2.1

@@ -158,6 +158,15 @@ def kept(t: StationTest, *others: str) -> str:
     return before
 
 
+@A.case("V2G-A-01-CS", "The password cannot be read", requirements=("BasicAuthPassword",), quick=True)
+async def unreadable_password(t: StationTest) -> None:
+    """The station says no value of its password, which can be written only."""
+    result = await t.get(*VARIABLE)
+    if result["attributeStatus"] in ("UnknownComponent", "UnknownVariable"):
+        raise NotApplicable("it has no password")
+    t.check(not result.get("attributeValue"), "BasicAuthPassword", "shows its password")
+
+
 @A.case("TC_A_09_CS", "A new password")
 async def new_password(t: StationTest) -> None:
     """The station accepts the password, reconnects, and shows it."""

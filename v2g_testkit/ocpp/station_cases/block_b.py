@@ -648,3 +648,14 @@ async def back_off(t: StationTest) -> None:
     first, second = await t.attempts(2)
     t.check(first >= 5, "OCPP-J 5.3", f"connects again after {first:.1f} s")
     t.check(second >= 2 * 5, "OCPP-J 5.3", f"connects again after {second:.1f} s, the second time")
+
+
+@B.case("V2G-B-01-CS", "An answer that takes its time", requirements=("OCPP-J 4.1.1",), quick=True)
+async def slow_answer(t: StationTest) -> None:
+    """The station sends its next request when it has the answer to the one before."""
+    async with t.holding():
+        with precondition():
+            for _ in range(3):
+                answer = await t.ask("TriggerMessage", requestedMessage="Heartbeat")
+                t.needs(answer["status"] == "Accepted", "it sends no Heartbeat when it is asked")
+            await t.expect("Heartbeat")
