@@ -22,6 +22,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from csms.accounts.work import Users
 from csms.console import reference
+from csms.console.frame import AREAS
 from csms.console.present import environment
 from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
 from csms.features import modules
@@ -34,7 +35,6 @@ from csms.http.pipeline import Answer, HttpRequest, RequestPipeline
 from csms.http.problems import ApiError, describe
 from csms.http.site_access import refusal
 from csms.settlements.pages import read_files
-from v2g.look import LOOK
 from v2g.observe import Observe, Scalar
 
 ROUTES: Final = tuple(each for module in (*modules("pages"), reference) for each in declared(Route, module))
@@ -82,7 +82,9 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
 def _routes(zone: tzinfo) -> Application:
     """Return the router of pages, whose times are those of a zone; the console in the request's scope answers."""
     templates = environment(zone)
-    templates.globals |= {"root": ROOT, "asset": _url, "routes": {each.handler.__name__: each for each in ROUTES}}
+    routes = {each.handler.__name__: each for each in ROUTES}
+    paths = {name: each.path for name, each in routes.items()}
+    templates.globals |= {"root": ROOT, "asset": _url, "routes": routes, "paths": paths, "AREAS": AREAS}
     return Application(
         route_handlers=[
             *map(_route, ROUTES),
@@ -209,5 +211,4 @@ def _guarded(answer: Answer) -> Answer:
 def _assets() -> dict[str, bytes]:
     """Return all files that pages load, by name."""
     folder = importlib.resources.files("csms.console") / "static"
-    found = {each.name: each.read_bytes() for each in folder.iterdir() if each.name.rpartition(".")[2] in _TYPES}
-    return {"look.css": LOOK.encode(), **found}
+    return {each.name: each.read_bytes() for each in folder.iterdir() if each.name.rpartition(".")[2] in _TYPES}

@@ -19,34 +19,16 @@ DASH: Final = "\u2013"
 _MINUTE_MS: Final = 60_000
 
 STATUS: Final[Mapping[str, str]] = {
-    "Available": "good",
-    "Occupied": "busy",
-    "Reserved": "busy",
-    "Unavailable": "dull",
-    "Faulted": "bad",
-    "Charging": "busy",
-    "EVConnected": "busy",
-    "SuspendedEV": "dull",
-    "SuspendedEVSE": "dull",
-    "Idle": "dull",
-    "quarantined": "bad",
-    "waiting": "dull",
-    "released": "good",
-    "rejected": "dull",
-    "Accepted": "good",
-    "Blocked": "bad",
-    "Running": "busy",
-    "Working": "busy",
-    "Watched": "busy",
-    "Installed": "good",
-    "Finished": "good",
-    "Failed": "bad",
-    "Halted": "bad",
-    "Reverted": "bad",
-    "Absent": "dull",
-    "RollingBack": "bad",
+    **dict.fromkeys(("Available", "Idle"), "free"),
+    **dict.fromkeys(("Charging", "Running", "Working", "Watched"), "in"),
+    "Discharging": "out",
+    **dict.fromkeys(("Occupied", "Reserved", "EVConnected", "SuspendedEV", "SuspendedEVSE", "waiting"), "wait"),
+    **dict.fromkeys(("Unavailable", "Absent"), "out-of"),
+    **dict.fromkeys(("Faulted", "quarantined", "Failed", "Halted", "exceeded"), "fault"),
+    **dict.fromkeys(("Blocked", "Rejected", "rejected", "Reverted", "RollingBack", "Refused", "over"), "warn"),
+    **dict.fromkeys(("Accepted", "Installed", "Finished", "released"), "done"),
 }
-"""Colours of states; the word stands beside it."""
+"""Shapes of states; the word stands beside it."""
 
 
 BOUNDS: Final[Mapping[str, str]] = {
@@ -101,7 +83,7 @@ def environment(zone: tzinfo) -> Environment:
         "path": segment,
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
         "facts": facts,
-        "tone": lambda state: STATUS.get(state or "", "dull"),
+        "shape": lambda state: STATUS.get(state or "", ""),
     }
     made.globals |= {"BOUNDS": BOUNDS, "STEPS": STEPS}
     made.globals["zone"] = str(zone)

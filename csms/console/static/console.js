@@ -60,7 +60,7 @@ function draw(within) {
   for (const place of within.querySelectorAll("[data-chart]")) {
     const chart = JSON.parse(place.dataset.chart), style = getComputedStyle(document.documentElement);
     const ink = style.getPropertyValue("--dim"), line = style.getPropertyValue("--line");
-    const colours = ["--in", "--warn", "--out", "--bad", "--plum", "--dim"].map((name) => style.getPropertyValue(name));
+    const colours = ["--import", "--ink", "--export", "--crit", "--grid", "--dim"].map((name) => style.getPropertyValue(name));
     const units = [...new Set(chart.lines.map((each) => each.unit))];
     const plot = new uPlot({
       width: place.clientWidth || 600, height: 300,
@@ -105,7 +105,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   draw(document);
 });
 if (document.body.dataset.events) follow(document.body.dataset.events);
-if (document.body.classList.contains("in")) {
+if (document.body.classList.contains("known")) {
   setInterval(refresh, POLL_MS);
   document.addEventListener("visibilitychange", refresh);
 }

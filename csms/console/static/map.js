@@ -32,12 +32,12 @@ for (const canvas of document.querySelectorAll("[data-map]")) {
     if (!centre) return;
     const place = (latitude, longitude) => [width / 2 + (x(longitude) - centre[0]) * scale, height / 2 + (y(latitude) - centre[1]) * scale];
     grid(ink, place, width, height, colour);
-    ink.fillStyle = colour("--in");
+    ink.fillStyle = colour("--import");
     for (const [latitude, longitude] of vehicles.values()) {
       const [left, top] = place(latitude, longitude);
       ink.fillRect(left - 2, top - 2, 4, 4);
     }
-    ink.fillStyle = colour("--out");
+    ink.fillStyle = colour("--export");
     ink.font = "13px system-ui";
     for (const [name, latitude, longitude] of sites) {
       const [left, top] = place(latitude, longitude);

@@ -14,6 +14,7 @@ from jinja2 import nodes
 from csms.accounts.rules import Role
 from csms.booking.store import State
 from csms.books.reports import Grouping
+from csms.console.frame import AREAS
 from csms.console.languages import catalogues, language_of, texts_of
 from csms.console.present import BOUNDS, STEPS, environment, fact
 from csms.settlements.rules import SHOWN
@@ -40,8 +41,12 @@ def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
         for text in (texts_of(source) | expressed(source)) - catalogues()[language].keys()
     }
     assert {text: name for text, name in missing.items() if not CODE.fullmatch(text)} == {}
-    assert {*STEPS.values(), *BOUNDS.values(), *get_args(State), *words()} - catalogues()[language].keys() == set()
+    assert {*STEPS.values(), *BOUNDS.values(), *get_args(State), *words(), *AREA_NAMES} - catalogues()[
+        language
+    ].keys() == set()
 
+
+AREA_NAMES = {each.name for each in AREAS.values()} | {text for each in AREAS.values() for text in each.tabs.values()}
 
 SHOWS = {"send": (2, 4), "field": (1, 2)}
 """Arguments of macros that a page shows."""
@@ -158,7 +163,7 @@ async def test_pages_are_in_the_language_of_the_browser(ask: ApiClient) -> None:
     assert "Anmelden" in text_of(page)
     ada = await employ(ask, "ada", Role.ADMIN)
     overview = text_of(await ada.get("/console", accept_language="de"))
-    for word in ("Übersicht", "Ladevorgänge", "Verbundene Stationen", "Abmelden"):
+    for word in ("Heute", "Vorgänge", "Verbundene Stationen", "Abmelden"):
         assert word in overview
     assert "Stations connected" in text_of(await ada.get("/console"))
 
