@@ -269,7 +269,7 @@ async def _wires(config: EvccConfig, stack: contextlib.AsyncExitStack) -> Wires:
         pilot = BenchPilot()
         by_ac = all(each.startswith("AC") for each in config.services.energy)
         on_board = OnBoardCharger(pilot.mains, config.on_board_charger) if by_ac else None
-        return Wires(BenchLine(), pilot, converter=on_board)
+        return Wires(BenchLine(pre_charges=config.hardware.pre_charges), pilot, converter=on_board)
     if config.link.medium is None:
         raise ConfigError(
             "link.medium is missing", hint='set the folder of the simulated wires, or set hardware.backend = "bench"'

@@ -213,6 +213,12 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["simulated", "bench"],
         Meta(description="simulated: battery on the medium's DC line; bench: battery that trusts the charger's values"),
     ] = "simulated"
+    pre_charges: Annotated[
+        bool,
+        Meta(
+            description="bench: wait for the voltage that the charger reports; false: every pre-charge counts as done"
+        ),
+    ] = False
     step_s: Annotated[float, Meta(gt=0, le=0.25, description="step of the simulated battery, s of real time")] = 0.05
     contactor_delay_s: Annotated[
         float, Meta(ge=0, le=1, description="switching time of the simulated contactor, s of real time")

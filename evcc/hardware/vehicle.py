@@ -134,10 +134,12 @@ class Converter(Protocol):
 class BenchLine:
     """No line: for protocol tests against a charger without a power stage.
 
-    Every pre-charge counts as done, and the battery follows the current that the charger reports in its messages.
+    The battery follows the current that the charger reports in its messages, and with `pre_charges` the inlet the
+    voltage; else every pre-charge counts as done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, pre_charges: bool = False) -> None:
+        self._pre_charges, self._closed = pre_charges, False
         self._battery_mv = 0
         self._callbacks: list[Callable[[ChargerDc | None], None]] = []
 
@@ -145,13 +147,14 @@ class BenchLine:
         """Call `callback` with the charger's assumed output."""
         self._callbacks.append(callback)
 
-    def publish(self, voltage_mv: int, **_: object) -> None:
-        """Store the battery's voltage; the rest has no effect."""
-        self._battery_mv = voltage_mv
+    def publish(self, voltage_mv: int, *, contactor_closed: bool, **_: object) -> None:
+        """Store the battery's voltage, and whether it is connected; the rest has no effect."""
+        self._battery_mv, self._closed = voltage_mv, contactor_closed
 
-    def report(self, current_ma: int | None) -> None:
-        """Set the current that the charger reports; None when it has switched off."""
-        charger = None if current_ma is None else ChargerDc(self._battery_mv, current_ma, contactor_closed=True)
+    def report(self, current_ma: int | None, voltage_mv: int = 0) -> None:
+        """Set the current and the voltage that the charger reports; None when it has switched off."""
+        inlet_mv = voltage_mv if self._pre_charges and not self._closed else self._battery_mv
+        charger = None if current_ma is None else ChargerDc(inlet_mv, current_ma, contactor_closed=True)
         for callback in self._callbacks:
             callback(charger)
 
@@ -269,8 +272,8 @@ class SimulatedVehicle:
                 self._state = state
                 if state is PilotState.B and isinstance(self._line, BenchLine):
                     self._line.report(None)
-            case Reported(current_ma=current_ma) if isinstance(self._line, BenchLine):
-                self._line.report(current_ma)
+            case Reported() if isinstance(self._line, BenchLine):
+                self._line.report(command.current_ma, command.voltage_mv)
             case SetAcPower(power_w=power_w) if self._on_board is not None:
                 self._on_board.drive(power_w)
             case SetPowerLimits():

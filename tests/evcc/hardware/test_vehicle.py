@@ -203,6 +203,26 @@ async def test_on_a_bench_the_battery_believes_what_the_charger_reports() -> Non
     await vehicle.close()
 
 
+async def test_on_a_bench_that_pre_charges_the_inlet_has_the_reported_voltage() -> None:
+    vehicle = SimulatedVehicle(
+        BatteryConfig(soc=60), line=BenchLine(pre_charges=True), pilot=BenchPilot(), clock=Clock(), step_s=0.005
+    )
+    received: list[Fact] = []
+    vehicle.subscribe(received.append)
+    vehicle.execute(Reported(1_000, 0))
+    assert PresentVoltage(1_000) in received
+    too_early = vehicle.execute(CloseContactor())
+    assert too_early is not None
+    assert await too_early == HardwareFault("contactor_voltage_mismatch")
+    vehicle.execute(Reported(VOLTS, 0))
+    closed = vehicle.execute(CloseContactor())
+    assert closed is not None
+    assert await closed == ContactorState(closed=True)
+    vehicle.execute(Reported(1_000, 20_000))
+    assert PresentVoltage(1_000, 20_000) not in received
+    await vehicle.close()
+
+
 async def test_on_a_bench_mains_are_there_while_the_vehicle_asks_for_energy() -> None:
     pilot = BenchPilot()
     vehicle = SimulatedVehicle(
