@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
@@ -31,7 +31,9 @@ LEAST_REPORTS: Final = MAX_GROUP // 4
 LASTING: Final = (DataError, IntegrityError)
 """Errors by which a database rejects values: another attempt fails in the same way."""
 
-Work = Callable[[Connection], Any]
+R = TypeVar("R")
+T = TypeVar("T")
+Work = Callable[[Connection], object]
 Many = Callable[[Connection, list[Any]], list[Any]]
 
 
@@ -78,16 +80,16 @@ class GroupCommit:
         self._thread = new_thread(target=self._run, name="store")
         self._thread.start()
 
-    async def run(self, work: Work, *, report: bool = False) -> Any:
+    async def run(self, work: Callable[[Connection], R], *, report: bool = False) -> R:
         """Return the result of `work(connection)` once it is durable. Raises its exception, or StoreError.
 
         When another operation of the same commit fails, it runs again: it must have no effect outside the database.
         """
-        return await self._put(_Job(work, None, None), report)
+        return cast(R, await self._put(_Job(work, None, None), report))
 
-    async def gather(self, work: Many, item: Any, *, report: bool = False) -> Any:
+    async def gather(self, work: Callable[[Connection, list[T]], list[R]], item: T, *, report: bool = False) -> R:
         """As `run`, for an operation on many items at once, which returns a result for each in order."""
-        return await self._put(_Job(None, work, item), report)
+        return cast(R, await self._put(_Job(None, work, item), report))
 
     @property
     def waiting(self) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
@@ -99,39 +99,32 @@ class Store:
 
         An exception rolls it back. Operations share commits: one may run twice, with the first run rolled back.
         """
-        result: R = await self._writer.run(partial(_call, work, args, kwargs))
-        return result
+        return await self._writer.run(_bound(work, *args, **kwargs))
 
     async def gather(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:
         """As `run`, together with all items queued for the same `work`, which returns a result for each."""
-        result: R = await self._writer.gather(work, item)
-        return result
+        return await self._writer.gather(work, item)
 
     async def report(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """As `run`, for readings, which wait behind all else when the database is slower than what comes."""
-        result: R = await self._writer.run(partial(_call, work, args, kwargs), report=True)
-        return result
+        return await self._writer.run(_bound(work, *args, **kwargs), report=True)
 
     async def gather_reports(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:
         """As `gather`, for readings."""
-        result: R = await self._writer.gather(work, item, report=True)
-        return result
+        return await self._writer.gather(work, item, report=True)
 
     async def look_up(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:
         """As `gather`, for a read-only operation, beside the writer: it sees everything that `run` has answered."""
-        result: R = await self._looker.gather(work, item)
-        return result
+        return await self._looker.gather(work, item)
 
     async def read(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the read-only `work(connection, ...)` beside the writer: it sees everything that `run` has answered."""
-        call = partial(_do, self._reading, work, args, kwargs)
-        result: R = await asyncio.get_running_loop().run_in_executor(self._readers, call)
-        return result
+        call = partial(_do, self._reading, _bound(work, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
 
     def do(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """As `run`, synchronously in the calling thread: for start-up, readers and tests."""
-        result: R = _do(self.engine, work, args, kwargs)
-        return result
+        return _do(self.engine, _bound(work, *args, **kwargs))
 
     async def forget(self) -> None:
         """Let no file have what was deleted: empty SQLite's write-ahead log. Raises StoreError."""
@@ -148,14 +141,16 @@ class Store:
         self.engine.dispose()
 
 
-def _call(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], connection: Connection) -> Any:
-    return work(connection, *args, **kwargs)
+def _bound(
+    work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+) -> Callable[[Connection], R]:
+    return lambda connection: work(connection, *args, **kwargs)
 
 
-def _do(engine: Engine, work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _do(engine: Engine, work: Callable[[Connection], R]) -> R:
     try:
         with engine.begin() as connection:
-            return work(connection, *args, **kwargs)
+            return work(connection)
     except SQLAlchemyError as error:
         raise as_store_error(error) from error
 

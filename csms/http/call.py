@@ -93,7 +93,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return result
 
     def _change(
-        self, connection: Connection, read: Callable[[Connection], T | None], write: Callable[..., object]
+        self,
+        connection: Connection,
+        read: Callable[[Connection], T | None],
+        write: Callable[[Connection, T | None], object],
     ) -> tuple[T | None, T | None]:
         before = read(connection)
         self.require_match(before)

@@ -42,6 +42,6 @@ def takes(handler: Taker[Request]) -> Taker[Request]:
     return handler
 
 
-def _action(handler: Callable[..., object]) -> str:
+def _action(handler: Callable[[HandlerContext, Request], object]) -> str:
     _, message, *_ = inspect.get_annotations(handler).values()
     return str(message.__name__).removesuffix("Request")

@@ -6,7 +6,6 @@ Lists are read again when their files change, and reported before they expire; a
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -143,10 +142,9 @@ class CertificateStatus:
         contract for longer; but responders that do not cover CAs should not be asked each time.
         """
         body: bytes | None = None
-        judge = partial(read_answer, question=question)
         for url in self._places(question.places, "OCSP"):
             try:
-                body, found = await self._get(url, question.request, judge, also_failed=True)
+                body, found = await self._get(url, question, also_failed=True)
             except RevocationError:
                 continue
             if found.status != "Failed":
@@ -160,8 +158,7 @@ class CertificateStatus:
         """
         question = question_about(data, self.anchors)
         for url in self._places([data.responder_url], "OCSP"):
-            judge = partial(read_answer, question=question)
-            body, found = await self._get(url, question.request, judge)
+            body, found = await self._get(url, question)
             if found.status != "Failed":
                 return body
         raise RevocationError("no allowed responder answers", reason="refused")
@@ -175,9 +172,9 @@ class CertificateStatus:
         for url in self._places(urls, source):
             try:
                 if source == "OCSP":
-                    _, found = await self._get(url, question.request, partial(read_answer, question=question))
+                    _, found = await self._get(url, question)
                 else:
-                    _, found = await self._get(url, b"", partial(read_list, question=question))
+                    _, found = await self._get(url, question, by_list=True)
             except RevocationError:
                 continue
             if found.status != "Failed":
@@ -191,25 +188,26 @@ class CertificateStatus:
         return [*first, *named][:_MAX_PLACES]
 
     async def _get(
-        self, url: str, question: bytes, judge: Callable[..., StatusFinding], *, also_failed: bool = False
+        self, url: str, question: Question, *, by_list: bool = False, also_failed: bool = False
     ) -> tuple[bytes, StatusFinding]:
-        """Return an answer and its status; one that is still trusted is cached for an hour at most.
+        """Return a responder's answer, or a list, and the status in it; a trusted one is cached for an hour at most.
 
         `also_failed`: accept an untrusted one, if it is not older than a minute. Concurrent callers share
         one question.
         """
-        key, now = (url, question), self._clock.monotonic()
+        asked, read = (b"", read_list) if by_list else (question.request, read_answer)
+        key, now = (url, asked), self._clock.monotonic()
         cached = self._cache.get(key)
         if cached is not None and now < cached.until:
-            found = judge(cached.body, at=self._clock.now())
+            found = read(cached.body, question, self._clock.now())
             if found.status != "Failed" or (also_failed and not cached.trusted):
                 return cached.body, found
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = child(self._fetch(url, question))
+            task = self._asking[key] = child(self._fetch(url, asked))
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         body = await asyncio.shield(task)
-        found = judge(body, at=self._clock.now())
+        found = read(body, question, self._clock.now())
         trusted = found.status != "Failed"
         if len(self._cache) >= _MAX_CACHED:
             self._cache.clear()

@@ -6,7 +6,7 @@ be tested against every message.
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import Callable, Hashable
 from typing import Any, ClassVar, Final, Generic, Self, TypeAlias, TypeVar
 
 import msgspec
@@ -16,6 +16,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import NO_CURRENT_MA
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe, Scalar
+from v2g.registry import register
 
 L = TypeVar("L")
 
@@ -81,19 +82,10 @@ StepT = TypeVar("StepT", bound=Step)
 ContextT = TypeVar("ContextT", bound=Context)
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
-HandlerT = TypeVar("HandlerT")
 
 OnResponse: TypeAlias = Callable[[StageT, RequestT, ResponseT, ContextT], StepT]
 OnWake: TypeAlias = Callable[[StageT, RequestT, ContextT], StepT]
 OnContactor: TypeAlias = Callable[[StageT, ContextT], StepT]
-
-
-def _at(table: MutableMapping[Hashable, HandlerT], *keys: Hashable) -> Callable[[HandlerT], HandlerT]:
-    def register(handler: HandlerT) -> HandlerT:
-        table.update(dict.fromkeys(keys, handler))
-        return handler
-
-    return register
 
 
 class Handlers(Generic[ContextT, StepT]):
@@ -116,19 +108,19 @@ class Handlers(Generic[ContextT, StepT]):
         OnResponse[StageT, RequestT, ResponseT, ContextT, StepT],
     ]:
         """Register what handles the response that a stage awaits; where there are several, that of this type."""
-        return _at(self._responses, (stage, response))
+        return register(self._responses, (stage, response))
 
     def on_wake(
         self, *stages: type[StageT]
     ) -> Callable[[OnWake[StageT, RequestT, ContextT, StepT]], OnWake[StageT, RequestT, ContextT, StepT]]:
         """Register what repeats the request after the pause of a stage."""
-        return _at(self._wakes, *stages)
+        return register(self._wakes, *stages)
 
     def on_contactor(
         self, stage: type[StageT], *, closed: bool
     ) -> Callable[[OnContactor[StageT, ContextT, StepT]], OnContactor[StageT, ContextT, StepT]]:
         """Register what follows once the contactor that a stage awaits has closed, or opened."""
-        return _at(self._contactor, (stage, closed))
+        return register(self._contactor, (stage, closed))
 
     def response(self, stage: Stage, request: Element, response: Element, context: ContextT) -> StepT:
         """Return the step that follows from a response to the stage's request."""

@@ -2,5 +2,5 @@
 
 Whether a chain is valid: `verify.py`, by the profiles in `profiles.py`; whether a certificate is revoked:
 `revocation.py`, from OCSP answers, CRLs and policy. How long an answer is trusted: `profile.py`, while it is kept:
-`csms/trust`, `v2g_station/blocks/security/certificate_status.py`, `v2g/io/tls/stapler.py`.
+`csms/trust`, `v2g_station/blocks/security/certificates.py`, `v2g/io/tls/stapler.py`.
 """

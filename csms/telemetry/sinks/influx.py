@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final, TypeVarTuple, Unpack
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -73,6 +73,8 @@ class InfluxSink:
             raise TransportError(reason, hint="see org, bucket and token")
 
 
+Ts = TypeVarTuple("Ts")
+
 CLOSE_S: Final = 2.0
 """How long closing waits for a batch under way, before it is broken off."""
 
@@ -98,5 +100,5 @@ class DatabaseSink:
         await self._do(self._database.close)
         self._thread.shutdown()
 
-    async def _do(self, work: Callable[..., None], *arguments: Any) -> None:
+    async def _do(self, work: Callable[[Unpack[Ts]], None], *arguments: *Ts) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)

@@ -1,7 +1,7 @@
 """The vehicle's side streams during its charge loop: signing readings, and planning again."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -12,7 +12,7 @@ from evcc.session.d20.schedule import agree
 from evcc.session.d20.stages import Looping
 from evcc.session.steps import seen
 from v2g.exi.declare import Element
-from v2g.iso15118.d20.messages.acdp import ACDP_SystemStatusRes
+from v2g.iso15118.d20.messages.acdp import ACDP_SystemStatusReq, ACDP_SystemStatusRes
 from v2g.iso15118.d20.messages.common_messages import (
     MeteringConfirmationReq,
     PowerDeliveryReq,
@@ -23,6 +23,7 @@ from v2g.iso15118.d20.messages.common_messages import (
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
+from v2g.registry import register
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +41,20 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
 
 
+RequestT = TypeVar("RequestT", bound=Element)
+ResponseT = TypeVar("ResponseT", bound=Element)
+OnAnswer: TypeAlias = Callable[[RequestT, ResponseT, Looping | None, RequestContext], Turn]
+
+ANSWERS: Final[dict[str, OnAnswer[Any, Any]]] = {}
+"""Request on a side stream -> handler of its answer."""
+
+
+def on_answer(request: type[RequestT]) -> Callable[[OnAnswer[RequestT, ResponseT]], OnAnswer[RequestT, ResponseT]]:
+    """Register the handler of the answers to a request."""
+    return register(ANSWERS, request.__name__)
+
+
+@on_answer(MeteringConfirmationReq)
 def on_confirmed(
     request: MeteringConfirmationReq, response: Element, looping: Looping | None, context: RequestContext
 ) -> Turn:
@@ -57,6 +72,7 @@ def on_confirmed(
     )
 
 
+@on_answer(ScheduleExchangeReq)
 def on_schedule(
     request: ScheduleExchangeReq, response: ScheduleExchangeRes, looping: Looping | None, context: RequestContext
 ) -> Turn:
@@ -73,6 +89,7 @@ def on_schedule(
     return Turn(request=step.request, plan=plan, observed=agreed.observed)
 
 
+@on_answer(PowerDeliveryReq)
 def on_power(
     request: PowerDeliveryReq, response: PowerDeliveryRes, looping: Looping | None, context: RequestContext
 ) -> Turn:
@@ -82,8 +99,9 @@ def on_power(
     return Turn(observed=(seen("schedule", "renegotiated_beside"),))
 
 
+@on_answer(ACDP_SystemStatusReq)
 def on_status(
-    request: Element, response: ACDP_SystemStatusRes, looping: Looping | None, context: RequestContext
+    request: ACDP_SystemStatusReq, response: ACDP_SystemStatusRes, looping: Looping | None, context: RequestContext
 ) -> Turn:
     """End the session if the charger reports an emergency or a malfunction of its device."""
     if response.evse_emergency_shutdown or response.evse_malfunction:
@@ -94,15 +112,6 @@ def on_status(
 
 def _unchanged(code: str) -> Turn:
     return Turn(observed=(seen("schedule", "old_schedule_kept", code=code),), unchanged=True)
-
-
-ANSWERS: Final[Mapping[str, Callable[[Any, Any, Looping | None, RequestContext], Turn]]] = {
-    "MeteringConfirmationReq": on_confirmed,
-    "ScheduleExchangeReq": on_schedule,
-    "PowerDeliveryReq": on_power,
-    "ACDP_SystemStatusReq": on_status,
-}
-"""Request on a side stream -> handler of its answer."""
 
 
 def plan_anew(looping: Looping, context: RequestContext) -> tuple[tuple[PayloadType, Element], ...]:

@@ -6,7 +6,6 @@ and `PREFIX/evse/N/state`. Rejected commands are reported at `PREFIX/refused`.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -31,7 +30,7 @@ class MqttEnergyManager:
         evses: int,
         take: Take,
         refused: Refused,
-        client: Callable[..., MqttClient] = MqttClient,
+        client: type[MqttClient] = MqttClient,
     ) -> None:
         self._prefix = prefix = config.prefix
         self._places = {f"{prefix}/set": 0, **{f"{prefix}/evse/{n}/set": n for n in range(1, evses + 1)}}

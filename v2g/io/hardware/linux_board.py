@@ -753,7 +753,9 @@ def plug_at(mv: int, config: PlugConfig) -> Proximity:
 
 @contextlib.asynccontextmanager
 async def open_board(
-    config: LinuxBoardConfig, context: DriverContext, take: Callable[..., GpioLines] | None = None
+    config: LinuxBoardConfig,
+    context: DriverContext,
+    take: Callable[[dict[str, GpioLine], dict[str, GpioLine]], GpioLines] | None = None,
 ) -> AsyncIterator[BoardParts]:
     """Open the board; `take` opens the lines, else `GpiodLines`. Raises TransportError."""
     with contextlib.ExitStack() as stack:
