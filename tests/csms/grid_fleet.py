@@ -1,6 +1,7 @@
 """Simulated stations in a process of their own, with a bidirectional vehicle at each: what they really draw is written.
 
-Some have hardware that ignores limits although the station accepts them. `python -m tests.csms.grid_fleet FLEET.json`
+Some have hardware that ignores limits although the station accepts them, or refuse low ones.
+`python -m tests.csms.grid_fleet FLEET.json`
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages.smart_charging import SetChargingProfileResponse
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.kernel.kernel import StationCommand
 from v2g_station.simulator.behaviour import Behaviour, SimulatedSite
@@ -28,6 +30,20 @@ def ignore_limits(site: SimulatedSite) -> None:
         return iter(()) if isinstance(command, ProfileLimits) else obeying(command, now_ms)
 
     site.command = carry_out  # type: ignore[method-assign]
+
+
+def refuse_below(station: SimulatedStation, least_w: float) -> None:
+    """Let a station refuse limits below so much."""
+    table = station.runner.core.table
+    take = table["SetChargingProfile"]
+
+    def answer(request: Any) -> Any:
+        (period,) = request.charging_profile.charging_schedule[0].charging_schedule_period[:1]
+        if period.limit is not None and period.limit < least_w:
+            return SetChargingProfileResponse(status="Rejected")
+        return take(request)
+
+    table["SetChargingProfile"] = answer
 
 
 async def charge(station: SimulatedStation) -> None:
@@ -69,6 +85,8 @@ async def main(given: dict[str, Any]) -> None:
     for each in simulator.stations:
         if each.identity in given["ignores_limits"]:
             ignore_limits(each.site)
+        if each.identity in given["refuses_below"]:
+            refuse_below(each, given["refuses_below"][each.identity])
     async with asyncio.TaskGroup() as group:
         group.create_task(simulator.run(None))
         group.create_task(write(simulator, Path(given["powers"])))

@@ -1,6 +1,7 @@
 """Who may see and do what, through a program over HTTPS: roles of a site, guessed passwords, pages of other origins."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,15 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from csms.accounts.rules import Role
 from csms.config import StationEntry
 from pki_tools.tree import PkiTree
+from tests.csms.api.support import Answer
+from tests.csms.api_support import batch, record
+from tests.csms.console.authenticator import Authenticator, add, is_in
+from tests.csms.console.support import Person, employ, text_of
 from tests.csms.program import Program, write_config
-from tests.csms.support import Running, make_config, provide
+from tests.csms.support import TOKENS, Running, make_config, provide
 
 NORTH, SOUTH = "CS-NORTH", "CS-SOUTH"
 NODE = {"id": "main", "limits": [63_000] * 3}
@@ -82,7 +88,72 @@ async def test_a_role_of_a_site_reads_nothing_of_another_one_and_no_cache_keeps_
 
 
 @pytest.mark.e2e
-async def test_guesses_have_the_answer_of_the_right_password_and_other_origins_none(back_end: Program) -> None:
+async def test_times_of_telemetry_that_cannot_be_are_set_aside(back_end: Program) -> None:
+    """By when they came: others would be of 1970 or 2262, and alerts of centuries of silence."""
+    now_ms = time.time_ns() // 1_000_000
+    times = (now_ms, 0, 2**63 // 10**6, now_ms - 11 * 366 * 86_400_000, now_ms + 2 * 86_400_000)
+    sent = batch(*(record(seq, utc_ms=at_ms) for seq, at_ms in enumerate(times, 1)))
+    status, receipt = await back_end.request("POST", "/telemetry", sent)
+    assert (status, receipt["stored"], [each["seq"] for each in receipt["quarantined"]]) == (200, 1, [2, 3, 4, 5])
+    _, found = await back_end.request("GET", "/telemetry-quarantine")
+    assert {each["reason"].split(" s ")[1] for each in found} == {"before its receipt", "after its receipt"}
+
+
+@pytest_asyncio.fixture
+async def second(tmp_path: Path, pki: PkiTree, back_end: Program) -> AsyncIterator[Program]:
+    """Another node on the same database."""
+    first = tmp_path / "data"
+    config = make_config(
+        tmp_path / "second", pki, node="second", store_url=f"sqlite:///{first}/csms.sqlite3",
+        store_key=first / "store.key",
+    )  # fmt: skip
+    path = write_config(tmp_path / "second.yaml", config)
+    program = await Program.start(path, tmp_path / "second.events", pki, quiet=True)
+    try:
+        yield program
+    finally:
+        await program.stop()
+
+
+class Remote:
+    """Asks a program what a `Person` asks."""
+
+    def __init__(self, program: Program, session: aiohttp.ClientSession) -> None:
+        self._program, self._session = program, session
+
+    async def __call__(
+        self, method: str, path: str, body: Any = None, *, role: Role | None = Role.ADMIN, **headers: str
+    ) -> Answer:
+        """Send a request as `ApiClient` does."""
+        url = f"https://127.0.0.1:{self._program.ports['api']}{path}"
+        context = Running.context(self._program, None)  # type: ignore[arg-type]
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named |= {} if role is None else {"authorization": f"Bearer {TOKENS[role]}"}
+        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        async with self._session.request(
+            method, url, data=content, headers=named, ssl=context, allow_redirects=False
+        ) as answer:
+            return Answer(answer.status, answer.headers, await answer.read(), answer.headers.getall("set-cookie", []))
+
+
+@pytest.mark.e2e
+async def test_guesses_have_the_answer_of_the_right_password_and_origins_and_repetitions_none(
+    back_end: Program, second: Program
+) -> None:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        here, there = Remote(back_end, session), Remote(second, session)
+        bob, authenticator = await employ(here, "bob", Role.VIEWER), Authenticator()  # type: ignore[arg-type]
+        await add(bob, authenticator)
+        one, two = Person(here), Person(there)  # type: ignore[arg-type]
+        asked = (await one.send("/console/login/passkey/options")).json
+        authenticator.counter = -1  # it always says 0, so that only the challenge tells a repetition
+        fields = {"credential": authenticator.get(asked)}
+        two.cookies = dict(one.cookies)
+        await two.send("/console/login/passkey", fields)
+        assert is_in(two), "any node finishes it"
+        await one.send("/console/login/passkey", fields)
+        assert not is_in(one)
+        assert "this was used already" in text_of(await one.get("/console/login"))
     _, made = await back_end.request("POST", "/access/users", json.dumps({"name": "ada", "role": "viewer"}).encode())
     port = back_end.ports["api"]
 
@@ -101,5 +172,5 @@ async def test_guesses_have_the_answer_of_the_right_password_and_other_origins_n
         assert (await log_in(right, origin=f"https://127.0.0.1:{port}"))[0] == 303
         same = {"sec_fetch_site": "same-origin"}
         guesses = [await log_in(f"guess {number}", **same) for number in range(12)]
-        assert [status for status, _ in guesses] == [401] * 10 + [429] * 2
+        assert [status for status, _ in guesses] == [401] * 9 + [429] * 3, "the repetition was the first of them"
         assert await log_in(right, **same) == guesses[-1]

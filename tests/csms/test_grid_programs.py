@@ -54,7 +54,7 @@ class World:
         given = {
             "url": f"ws://127.0.0.1:{self.nodes[node].ports['ocpp']}/ocpp", "prefix": prefix, "count": count,
             "password": PASSWORD, "speed": SPEED, "powers": str(self._powers(prefix)), "kw": 50.0, "phases": 0,
-            "offline_per_day": 0.0, "ignores_limits": [],
+            "offline_per_day": 0.0, "ignores_limits": [], "refuses_below": {},
         }  # fmt: skip
         path = self._folder / f"{prefix}.json"
         path.write_text(json.dumps(given | about))
@@ -160,19 +160,23 @@ def entries(*names: str) -> tuple[StationEntry, ...]:
 
 @pytest.mark.e2e
 @pytest.mark.requirement("R193")
-async def test_what_one_that_ignores_its_limit_draws_is_taken_from_the_others(
+async def test_what_those_draw_that_ignore_a_limit_or_refuse_a_lower_one_is_taken_from_the_others(
     world: World, empty_database: Path
 ) -> None:
-    names = ["DC1", "DC2", "DC3"]
+    names = ["DC1", "DC2", "DC3", "DC4"]
     async with asyncio.timeout(120):
         await world.node("a", stations=entries(*names), empty=empty_database)
-        await world.limit(100_000, 6_000)
-        await world.fleet("DC", 3, ignores_limits=["DC3"])
-        await world.connected(3)
+        await world.limit(140_000, 6_000)
+        await world.fleet("DC", 4, ignores_limits=["DC3"], refuses_below={"DC4": 26_000.0})
+        await world.connected(4)
         await world.metered(names)
-        await world.steady(lambda: 99_000 <= world.flows() <= 100_000 and world.now("DC")["DC3"] == 50_000)
+        await world.steady(lambda: 139_000 <= world.flows() <= 140_000 and world.now("DC")["DC3"] == 50_000)
         await world.until_alert("limit_not_obeyed", "DC3")
-        assert 49_000 <= world.flows(["DC1", "DC2"]) <= 50_000
+        assert 89_000 <= world.flows(["DC1", "DC2", "DC4"]) <= 90_000
+        await world.limit(100_000, 6_000)
+        await world.until_alert("limit_not_obeyed", "DC4")
+        await world.steady(lambda: 99_000 <= world.flows() <= 100_000 and world.now("DC")["DC4"] == 30_000)
+        assert 19_000 <= world.flows(["DC1", "DC2"]) <= 20_000
 
 
 BROKEN_S: Final = 10.0
