@@ -29,7 +29,7 @@ from benchmarks.peers.peers import JOSEV
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import TransportError
 from v2g.iso15118.select import EditionName
-from v2g.pki.profiles import Generation, KeyKind
+from v2g.pki.profile import Generation, KeyKind
 from v2g_cli.demo.processes import Event, program, wait_for
 from v2g_cli.demo.tables import CHAIN_2
 

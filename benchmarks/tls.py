@@ -28,7 +28,7 @@ from v2g.io.tls.endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, Tls
 from v2g.io.tls.server import serve
 from v2g.io.tls.stream import TlsStream
 from v2g.pki.certificates import chain_to_pem
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g_cli.demo.processes import free_port
 
 ABOUT = "TLS 1.3 handshake, both sides with secp521r1 certificates, AES-256-GCM-SHA384"

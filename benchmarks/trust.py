@@ -27,7 +27,7 @@ from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import load_private_key, verify_signature
 from v2g.pki.ocsp import make_response
 from v2g.pki.paths import signature_matches
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 from v2g.pki.revocation import RevocationEvidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import verify_chain
 

@@ -76,7 +76,7 @@ from v2g.iso15118.select import carried
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SigningKey
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.revocation import Fail
 from v2g.safety import VehicleRating
 

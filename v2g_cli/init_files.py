@@ -89,7 +89,7 @@ class InitFiles:
 
         from pki_tools.layout import PkiOptions
         from pki_tools.tree import PkiTree, make_pki
-        from v2g.pki.profiles import Generation, KeyKind
+        from v2g.pki.profile import Generation, KeyKind
         from v2g_cli.pki.common import now
 
         self.pki = self._pki_now = given or self._folder / "pki"

@@ -25,7 +25,7 @@ from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.trace import Line
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g_testkit import sdp_and_tls_probes
 from v2g_testkit.cases.case import Case, Expect, Result, Script, Seen, judge
 from v2g_testkit.cases.declaration import ChargerDeclaration

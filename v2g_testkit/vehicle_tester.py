@@ -29,7 +29,7 @@ from v2g.iso15118.engine import sdp
 from v2g.iso15118.engine.sdp import SdpRequest, SdpResponse, Security, Transport
 from v2g.iso15118.trace import Line
 from v2g.pki.credentials import Credentials, save_bundle
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g_testkit.cases.case import Case, ChargerScript, Expect, Result, Seen, judge
 from v2g_testkit.cases.editions import VEHICLES, Edition
 from v2g_testkit.cases.evcc_probes import BREAKS, CONNECTS, REFUSES, STAYS_AWAY, TALKS, request_facts

@@ -36,7 +36,7 @@ from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.select import EditionName
 from v2g.observe import Observe
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 TOGETHER = 4
 """Concurrent handshakes: vehicles are plugged in one after the other."""

@@ -24,8 +24,8 @@ from csms.transactions.rules import (
     readings,
     watt_hours,
 )
-from v2g.energy.settlement.costing import Usage
 from v2g.energy.settlement.intervals import Registers, Timeline
+from v2g.energy.settlement.pieces import Usage
 
 Reason = Literal[
     "journal",

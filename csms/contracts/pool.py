@@ -18,7 +18,8 @@ from v2g.iso15118.engine.contracts import Contract, read_pcid
 from v2g.pki.certificates import emaid_of, key_kind, load_certificate
 from v2g.pki.credentials import load_bundle, save_bundle
 from v2g.pki.keys import PrivateKey
-from v2g.pki.profiles import Generation, Role, generation_of
+from v2g.pki.profile import Generation, Role
+from v2g.pki.profiles import generation_of
 from v2g.pki.reference import KeyReference
 from v2g.pki.verify import check_profile
 

@@ -25,7 +25,8 @@ from v2g.ocpp.messages.certificates import Get15118EVCertificateRequest, Get1511
 from v2g.ocpp.routes import Version
 from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.credentials import load_chain
-from v2g.pki.profiles import Generation, generation_of
+from v2g.pki.profile import Generation
+from v2g.pki.profiles import generation_of
 from v2g.pki.verify import VerifiedChain
 
 LONGEST: Final[Mapping[Version, int]] = {"2.0.1": 7500, "2.1": 17_000}

@@ -21,8 +21,8 @@ from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
 from v2g.pki.crl import RevocationList, check_serial, is_listed, load_crl
 from v2g.pki.ocsp import check_ocsp, responder_url
-from v2g.pki.profile import KeyKind
-from v2g.pki.profiles import Generation, Role, generation_of
+from v2g.pki.profile import Generation, KeyKind, Role
+from v2g.pki.profiles import generation_of
 from v2g.pki.revocation import RevocationEvidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import NOTHING_SEEN, Serials, VerifiedChain, verify_chain
 

@@ -14,7 +14,7 @@ from csms.trust.certificate_status import RevocationLists
 from v2g.errors import CertificateError, RevocationError
 from v2g.io.tls.peer_chain import PeerJudge
 from v2g.observe import Observe, Scalar
-from v2g.pki.profiles import Role as CertificateRole
+from v2g.pki.profile import Role as CertificateRole
 
 
 class Authenticator:

@@ -43,7 +43,7 @@ from v2g.ocpp.rpc import RpcPeer
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16.messages import RemoteStartTransactionReq, RemoteStopTransactionReq
 from v2g.ocpp.v16.tolerance import read_softly
-from v2g.pki.profiles import Role as CertificateRole
+from v2g.pki.profile import Role as CertificateRole
 
 M = TypeVar("M", bound=Message)
 

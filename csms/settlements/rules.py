@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from v2g import typed_json
-from v2g.energy.grid_signal import PriceSlot
+from v2g.asn1.discharge import PriceSlot
 from v2g.energy.settlement.canonical import parse_canonical
 from v2g.energy.settlement.journal import Entry, Journal
 from v2g.energy.settlement.records import (

@@ -31,7 +31,7 @@ from v2g.ocpp.messages.security import (
 from v2g.pki.certificates import chain_from_pem, load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.issue import Issuer
-from v2g.pki.profiles import ORGANIZATION, Role
+from v2g.pki.profile import ORGANIZATION, Role
 
 _TRIGGERS: Final = {
     "ChargingStationCertificate": "SignChargingStationCertificate",

@@ -14,7 +14,7 @@ from v2g.pki.certificates import chain_to_pem, key_kind, load_certificate
 from v2g.pki.csr import load_csr, requested_key
 from v2g.pki.issue import CertifiedKey, Issuer, IssueRequest, Subject, issue
 from v2g.pki.ocsp import ocsp_request_data
-from v2g.pki.profiles import Generation, KeyKind, Role
+from v2g.pki.profile import Generation, KeyKind, Role
 
 BACKDATED: Final = timedelta(minutes=5)
 """Backdating of certificates: a station's clock may lag (remark of A02.FR.06)."""

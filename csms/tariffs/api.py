@@ -15,8 +15,9 @@ from csms.tariffs.store import Scope
 from csms.tariffs.work import TariffService
 from csms.tokens.rules import normalise
 from v2g.energy.price_plan import ChargeKind, PricePlan
-from v2g.energy.settlement.costing import MINUTE_MS, UNITS, Usage, bill
+from v2g.energy.settlement.costing import MINUTE_MS, UNITS, bill
 from v2g.energy.settlement.intervals import Registers
+from v2g.energy.settlement.pieces import Usage
 from v2g.ocpp.messages.tariff_cost import ClearTariffsResponse, GetTariffsResponse
 from v2g.units import MICRO, Currency, Decimals, decimals_of
 

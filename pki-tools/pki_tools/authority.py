@@ -21,18 +21,8 @@ from v2g.pki.credentials import load_chain
 from v2g.pki.crl import Revoked, make_crl
 from v2g.pki.issue import CertifiedKey, Issuer, IssueRequest, Subject, cross_certify, issue
 from v2g.pki.keys import PrivateKey, load_private_key, new_ed448_contract_key
-from v2g.pki.profiles import (
-    COMMON_NAME,
-    COUNTRY,
-    DOMAIN,
-    ORGANIZATION,
-    PROFILES,
-    STAPLE_DAYS,
-    Generation,
-    KeyKind,
-    Role,
-    profile_of,
-)
+from v2g.pki.profile import COMMON_NAME, COUNTRY, DOMAIN, ORGANIZATION, STAPLE_DAYS, Generation, KeyKind, Role
+from v2g.pki.profiles import PROFILES, profile_of
 
 CRL_DAYS: Final = 7
 ROOT_CRL_DAYS: Final = 180

@@ -36,7 +36,8 @@ from v2g.pki.conformity import check_profile
 from v2g.pki.csr import requested_key
 from v2g.pki.issue import CertifiedKey, Issuer, Subject
 from v2g.pki.keys import PrivateKey
-from v2g.pki.profiles import KeyKind, Role, profile_of
+from v2g.pki.profile import KeyKind, Role
+from v2g.pki.profiles import profile_of
 
 
 class CertificateSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from pki_tools.files import write_whole
 from pki_tools.index import Index, IndexEntry
 from v2g.errors import ConfigError
 from v2g.pki.keys import PrivateKey, load_private_key
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 JOSEV_FOLDER: Final = "iso15118_2"
 """Its loader reads from there for every protocol."""

@@ -13,7 +13,8 @@ from cryptography import x509
 from pki_tools.files import write_whole
 from v2g import typed_json
 from v2g.errors import ConfigError
-from v2g.pki.profiles import PROFILES, Generation, KeyKind, Role
+from v2g.pki.profile import Generation, KeyKind, Role
+from v2g.pki.profiles import PROFILES
 
 FILE: Final = "index.json"
 _MAX_BYTES: Final = 64 * 1024 * 1024

@@ -14,7 +14,8 @@ from pki_tools.index import IndexEntry, entry_of
 from pki_tools.layout import SIGNERS, responder_name
 from v2g.errors import ConfigError
 from v2g.pki.issue import Subject
-from v2g.pki.profiles import COUNTRY, DOMAIN, PROFILES, KeyKind, Role
+from v2g.pki.profile import COUNTRY, DOMAIN, KeyKind, Role
+from v2g.pki.profiles import PROFILES
 
 SERVERS: Final = frozenset({Role.CSMS_SERVER, Role.BROKER})
 """Roles whose certificates carry names and addresses of hosts."""

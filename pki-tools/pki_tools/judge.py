@@ -11,7 +11,7 @@ from v2g.errors import ConfigError, RevocationError
 from v2g.pki.certificates import chain_from_pem
 from v2g.pki.crl import load_crl
 from v2g.pki.ocsp import check_ocsp
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 from v2g.pki.revocation import Fail, RevocationEvidence, RevocationFinding, RevocationPolicy, decide_revocation
 from v2g.pki.verify import verify_chain
 

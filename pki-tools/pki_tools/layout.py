@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.pki.profiles import Generation, KeyKind, Role
+from v2g.pki.profile import Generation, KeyKind, Role
 
 
 class TreeAuthority(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from pki_tools.issuing import Issued, issue_in, responder_order
 from pki_tools.layout import responder_name
 from v2g.errors import ConfigError
 from v2g.pki.certificates import key_kind
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 
 class Renewal(msgspec.Struct, frozen=True, kw_only=True):

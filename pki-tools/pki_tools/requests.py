@@ -12,7 +12,8 @@ from v2g.errors import ConfigError
 from v2g.pki.csr import load_csr
 from v2g.pki.issue import Subject, signature_hash
 from v2g.pki.keys import PrivateKey
-from v2g.pki.profiles import COMMON_NAME, COUNTRY, DOMAIN, ORGANIZATION, PROFILES, Role, profile_of
+from v2g.pki.profile import COMMON_NAME, COUNTRY, DOMAIN, ORGANIZATION, Role
+from v2g.pki.profiles import PROFILES, profile_of
 
 _NAMES = {COMMON_NAME: "common_name", ORGANIZATION: "organization", COUNTRY: "country", DOMAIN: "domain"}
 

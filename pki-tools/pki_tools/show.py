@@ -16,7 +16,7 @@ from v2g.errors import CertificateError, RevocationError
 from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
 from v2g.pki.crl import load_crl
 from v2g.pki.ocsp import responder_url
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import check_profile
 
 

@@ -41,7 +41,8 @@ from v2g.errors import ConfigError
 from v2g.pki.credentials import Credentials, load_chain, load_credentials
 from v2g.pki.issue import Issuer, Subject
 from v2g.pki.keys import SoftwareKey, load_key, save_key
-from v2g.pki.profiles import KeyKind, Role, profile_of
+from v2g.pki.profile import KeyKind, Role
+from v2g.pki.profiles import profile_of
 
 # -- Write a whole tree: every authority, its OCSP responder and CRL, and the leaves below ---------------------------
 

@@ -25,7 +25,7 @@ from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials, load_chain
 from v2g.pki.ocsp import check_ocsp
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g_station.device.certificates import root_file, status_file
 
 # -- Roots that the charger trusts for vehicles and contracts: configured, or changed by its CSMS

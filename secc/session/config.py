@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from secc.session.terms import PriceTerms, ScheduleRules, SeccNeeds
 from v2g.energy.conductors import line_rating_ma
-from v2g.energy.discharge import DischargeConfig
+from v2g.energy.discharge_gate import DischargeConfig
 from v2g.energy.limits import EVSE, Limit
 from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.d2.timing import Timing as Iso2Timing

@@ -6,7 +6,7 @@ from secc.session.config import SeccConfig
 from secc.session.identity import Contract, SessionTrust
 from secc.session.ports import Journal
 from v2g.asn1.discharge import DischargeLimits
-from v2g.energy.discharge import Accepted, Decided, DischargeGate, JournalHead, Receipted, Rejected
+from v2g.energy.discharge_gate import Accepted, Decided, DischargeGate, JournalHead, Receipted, Rejected
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.records import CheckpointIssued, TermsOffered, record_of
 from v2g.errors import RefusedError

@@ -9,7 +9,7 @@ import msgspec
 from secc.session.config import ControlMode, EnergyService
 from secc.session.identity import Contract
 from v2g.energy.conductors import Currents
-from v2g.energy.discharge import JournalHead
+from v2g.energy.discharge_gate import JournalHead
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import MOST_MA, GridResponse, Limit, Setpoint
 from v2g.energy.needs import EvNeeds

@@ -21,7 +21,7 @@ from v2g.config import reworded
 from v2g.io.keys.stores import open_key
 from v2g.pki.certificates import chain_to_pem
 from v2g.pki.keys import Algorithm
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 CHARGER = """data_dir = "secc"
 [tls]

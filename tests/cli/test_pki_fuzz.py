@@ -13,7 +13,7 @@ from tests.fuzz.mutations import mutated
 from v2g.errors import V2GError
 from v2g.pki.issue import Subject
 from v2g.pki.keys import load_private_key
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g_cli.main import app
 
 RUNS = 10

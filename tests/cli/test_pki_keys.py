@@ -18,7 +18,7 @@ from tests.io.keys import stores
 from tests.io.keys.stores import PIN, SOFTHSM
 from tests.packages import need
 from v2g.io.keys.stores import load_credentials
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.reference import KeyReference
 from v2g.pki.verify import verify_chain
 

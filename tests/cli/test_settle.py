@@ -36,7 +36,7 @@ from v2g.io.storage.journal_file import read_files, write_files
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.ocsp import make_response, responder_url
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 
 @pytest.fixture(scope="module")

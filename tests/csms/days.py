@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from csms.booking.plausibility import Reason
 from pki_tools.tree import PkiTree
 from tests.csms.settlement.lies import LyingSession, Story, charger_named, delivered, each_record, records, rewritten
-from v2g.energy.grid_signal import PriceSlot, Tariff
+from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.records import (
     AnyRecord,
@@ -28,7 +29,7 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import SoftwareKey, load_private_key
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE

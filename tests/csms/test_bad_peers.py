@@ -25,7 +25,7 @@ from v2g.errors import CertificateError
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.peer_chain import PeerJudge
 from v2g.pki.credentials import load_chain
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 
 STATION = "CS-V2G-0042"

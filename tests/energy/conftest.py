@@ -7,18 +7,11 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from v2g.asn1.discharge import DecisionReason, DischargeCommand, DischargeContent, DischargeLimits, PriceSlot
-from v2g.energy.discharge import (
-    Accepted,
-    Answered,
-    Decided,
-    DischargeConfig,
-    DischargeGate,
-    VehicleDischarge,
-    Verdict,
-)
+from v2g.energy.discharge_gate import Accepted, Decided, DischargeConfig, DischargeGate
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.signed import Party, open_signed, sign_content
+from v2g.energy.vehicle import Answered, VehicleDischarge, Verdict
 from v2g.pki.credentials import Credentials
 
 NOW = 1_800_000_000_000

@@ -11,7 +11,7 @@ import pytest
 from pki_tools.tree import PkiTree
 from tests.energy.conftest import NOW, Pair
 from v2g.asn1.discharge import DischargeCommand, ResultStatus
-from v2g.energy.discharge import Accepted, Rejected
+from v2g.energy.discharge_gate import Accepted, Rejected
 from v2g.energy.signed import Party, open_signed, sign_content
 
 EVERY = 64

@@ -22,21 +22,21 @@ from v2g.asn1.discharge import (
     ReceiptStatus,
     ResultStatus,
 )
-from v2g.energy.discharge import (
+from v2g.energy.discharge_gate import (
+    REMEMBERED_NONCES,
+    UNANSWERED,
     Accepted,
-    Answered,
     Decided,
     DischargeConfig,
     DischargeGate,
     JournalHead,
     Receipted,
     Rejected,
-    ResultReceived,
 )
-from v2g.energy.discharge_gate import REMEMBERED_NONCES, UNANSWERED
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.signed import Party, open_signed, sign_content
+from v2g.energy.vehicle import Answered, ResultReceived
 from v2g.errors import RefusedError
 
 pytestmark = pytest.mark.requirement("R25", "R26")

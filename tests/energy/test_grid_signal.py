@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import (
     QUARTER_MS,
     ExportSignal,
     PriceSignal,
-    PriceSlot,
     Tariff,
     TypedGridSignal,
     has_integer_prices,

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
 from tests.energy.conftest import NOW, TARIFF, Pair
-from v2g.asn1.discharge import DecisionReason, DischargeCommand, DischargeOffer, ResultStatus
-from v2g.energy.discharge import Answered, ResultReceived
-from v2g.energy.grid_signal import PriceSlot
+from v2g.asn1.discharge import DecisionReason, DischargeCommand, DischargeOffer, PriceSlot, ResultStatus
 from v2g.energy.signed import Party, open_signed, sign_content, terms_hash
+from v2g.energy.vehicle import Answered, ResultReceived
 from v2g.errors import RefusedError
 
 

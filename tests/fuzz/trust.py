@@ -44,7 +44,7 @@ from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import PrivateKey, SoftwareKey, new_ed448_contract_key
 from v2g.pki.ocsp import check_ocsp, ocsp_request_data, responder_url
 from v2g.pki.ocsp import make_response as make_answer
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.revocation import RevocationEvidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import verify_chain
 

@@ -11,7 +11,7 @@ import pytest
 from pki_tools.export import LEAVES, export_josev
 from pki_tools.tree import PkiOptions, make_pki
 from tests.interop import peer as peers
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
 

@@ -16,7 +16,7 @@ from tests.pki import forge_chains as chains
 from tests.pki.forge import CN, DAY, DC, EVERY, ISO, NOW, OPERATOR, ORG, Forge, Made, name, subject_of, usage
 from tests.together import Test, together
 from v2g.errors import CertificateReason
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 Make = Callable[[Forge], Made]
 

@@ -13,7 +13,7 @@ from tests.pki.forge import NOW
 from v2g.errors import CertificateError
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import load_private_key
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 
 LEAVES = [

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.x509.oid import NameOID
 
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 from v2g.pki.verify import NOTHING_SEEN, Serials
 
 NOW = datetime.now(UTC).replace(microsecond=0)

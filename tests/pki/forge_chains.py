@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from tests.pki.forge import CN, COUNTRY, DAY, DC, NOW, ORG, Forge, Made, Party, name
 from v2g.pki.issue import Issuer, IssueRequest, Subject, cross_certify
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 
 Make = Callable[[Forge], Made]
 

@@ -8,7 +8,7 @@ from tests.pki.bad_certificates import CASES, CASES_2, ISO_2, Case
 from tests.pki.forge import EVERY, NOW, Forge, Made
 from tests.together import together
 from v2g.errors import CertificateError, CertificateReason
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 from v2g.pki.verify import verify_chain
 
 NEVER_FORGIVEN = {

@@ -14,7 +14,8 @@ from cryptography.x509.oid import NameOID
 from tests.pki.forge import COUNTRY, UNIT, Forge, name, subject_of, usage
 from v2g.errors import CertificateError
 from v2g.pki.conformity import check_basics, check_profile
-from v2g.pki.profiles import Generation, Role, profile_of
+from v2g.pki.profile import Generation, Role
+from v2g.pki.profiles import profile_of
 
 _PLAIN = x509.BasicConstraints(ca=False, path_length=None)
 

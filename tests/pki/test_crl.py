@@ -31,7 +31,7 @@ from v2g.pki.crl import (
 )
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import load_private_key
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 
 DAY = timedelta(days=1)
 

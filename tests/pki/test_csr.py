@@ -19,7 +19,8 @@ from tests.pki.forge import NOW, name
 from v2g.errors import CertificateError
 from v2g.pki.csr import load_csr, requested_key
 from v2g.pki.issue import IssueRequest, Subject, issue
-from v2g.pki.profiles import PROFILES, PROFILES_2, Generation, Role
+from v2g.pki.profile import Generation, Role
+from v2g.pki.profiles import PROFILES, PROFILES_2
 from v2g.pki.verify import verify_chain
 
 

@@ -13,7 +13,8 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.conformity import check_profile
 from v2g.pki.issue import CertifiedKey, Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import PrivateKey
-from v2g.pki.profiles import PROFILES, PROFILES_2, Generation, KeyKind, Role, profile_of
+from v2g.pki.profile import Generation, KeyKind, Role
+from v2g.pki.profiles import PROFILES, PROFILES_2, profile_of
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 NEW, OLD = Generation.ISO15118_20, Generation.ISO15118_2

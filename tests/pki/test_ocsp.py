@@ -24,7 +24,7 @@ from tests.pki.ocsp import signer
 from v2g.errors import RevocationError
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.ocsp import check_ocsp, make_response, ocsp_request_data, responder_url
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")

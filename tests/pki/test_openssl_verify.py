@@ -12,7 +12,7 @@ from tests.pki.bad_certificates import CASES, Case
 from tests.pki.forge import EVERY, NOW, Forge, Made
 from tests.pki.forge_chains import cross, pem
 from tests.pki.openssl_verify import ALSO, KNOWN, OURS_ONLY
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 
 

@@ -17,7 +17,7 @@ from v2g.errors import CertificateError
 from v2g.pki import paths
 from v2g.pki.issue import Issuer, IssueRequest, Subject, cross_certify
 from v2g.pki.paths import PathSearch
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 OLD = name((CN, "old root"), (ORG, "Forge"))

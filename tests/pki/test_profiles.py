@@ -10,7 +10,7 @@ from tests.pki.chains import ROLES
 from tests.pki.forge import CN, COUNTRY, DC, NOW, ORG, UNIT, Forge, name, usage
 from v2g.errors import CertificateError
 from v2g.pki.conformity import check_profile
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 
 POINT = x509.DistributionPoint([x509.UniformResourceIdentifier("http://c")], None, None, None)

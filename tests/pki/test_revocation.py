@@ -18,7 +18,7 @@ from v2g.errors import RevocationError
 from v2g.pki.crl import Revoked, load_crl, make_crl
 from v2g.pki.issue import Issuer
 from v2g.pki.ocsp import make_response
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.revocation import Fail, RevocationEvidence, RevocationPolicy, decide_revocation, refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
 

@@ -18,7 +18,7 @@ from tests.pki.forge import DAY, NOW, Forge, Made
 from v2g.errors import CERTIFICATE_REASONS, CertificateError, CertificateReason
 from v2g.io.tls.peer_verifier import VERIFY_CODES
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 from v2g.pki.verify import verify_chain
 
 

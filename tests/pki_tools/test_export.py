@@ -10,7 +10,7 @@ from pki_tools.export import LEAVES, export_der, export_josev, export_pem, expor
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.pki_tools.conftest import NOW, Openssl
 from v2g.errors import ConfigError
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 
 def test_pem_is_the_chain_and_der_the_certificate(tree: PkiTree, openssl: Openssl, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.pki_tools.conftest import NOW, Openssl
 from v2g.errors import CertificateError, ConfigError, KeyAccessError
 from v2g.pki.issue import Subject
 from v2g.pki.keys import load_private_key
-from v2g.pki.profiles import Generation, KeyKind, Role
+from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.verify import verify_chain
 
 LEAVES = [

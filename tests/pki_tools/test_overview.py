@@ -12,7 +12,7 @@ from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.pki_tools.conftest import NOW
 from v2g.errors import CertificateError, RevocationError
 from v2g.pki.certificates import chain_from_pem
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 
 def lines(tree: PkiTree, *, days: float = 0, everything: bool = False) -> list[TreeLine]:

@@ -17,7 +17,7 @@ from v2g.pki.credentials import load_credentials
 from v2g.pki.issue import Subject
 from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import check_ocsp
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 
 LATER = NOW + timedelta(days=40)

@@ -20,7 +20,7 @@ from tests.fuzz.mutations import mutated
 from tests.pki_tools.conftest import NOW, Openssl
 from v2g.errors import KeyAccessError, RevocationError
 from v2g.pki.ocsp import check_ocsp
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 LEAVES = ["secc", "vehicle", "contract", "cps", "meter", "csms/server"]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pki_tools.show import describe
 from pki_tools.tree import PkiTree
 from v2g.errors import CertificateError
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 NOW = datetime.now(UTC)
 

@@ -11,7 +11,7 @@ from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki, refresh_staple
 from v2g.errors import ConfigError, RevocationError
 from v2g.pki.ocsp import check_ocsp
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")

@@ -23,7 +23,7 @@ from secc.session.config import EvseRating, SeccConfig, SignedDischargeConfig
 from secc.session.identity import Identity, SessionTrust
 from tests.charger_session import charger_session
 from v2g.asn1.discharge import PriceSlot
-from v2g.energy.discharge import DischargeConfig
+from v2g.energy.discharge_gate import DischargeConfig
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot

@@ -24,7 +24,7 @@ from v2g.iso15118.d20.provisioning import ProvisioningService
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.engine.contracts import Answer, Contract
 from v2g.iso15118.engine.session import Command, Fact, Send
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractStatus
 
 SHORT = SessionConfig(program=(ProgramStep(do="charge", energy_wh=50), ProgramStep(do="discharge", energy_wh=50)))

@@ -8,7 +8,7 @@ from pki_tools.issuing import CertificateOrder, issue_certificate
 from pki_tools.tree import PkiTree
 from tests.packages import need
 from v2g.io.mqtt.config import MqttConfig
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g_cli.demo.broker import Broker
 
 

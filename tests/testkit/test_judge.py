@@ -11,7 +11,7 @@ from v2g.errors import CertificateError
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sdp import SdpResponse, Security, encode_response
 from v2g.iso15118.engine.sequence import State
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 from v2g_cli.conform.kit import means_of_files, means_of_tree
 from v2g_testkit.cases.case import Ask, Case, Expect, Result, Script, Seen, Verdict, judge

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.ocpp.official import validator
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
-from v2g.energy.settlement.costing import Usage, bill
+from v2g.energy.settlement.costing import bill
 from v2g.energy.settlement.intervals import Registers
+from v2g.energy.settlement.pieces import Usage
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.tariff_cost import (
     Price,

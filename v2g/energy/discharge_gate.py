@@ -1,7 +1,12 @@
 """The charger's side of signed discharge: no power leaves the vehicle without a live command signed by it.
 
 `DischargeGate` makes offers, checks decisions and commands, and gives the allowed power (W) at any time. It does no
-I/O: payloads of V2GTP frames go in and out, time and entropy are arguments.
+I/O: payloads of V2GTP frames go in and out, time and entropy are arguments. The vehicle's side: `vehicle.py`.
+
+The rules of both: an offer is binding until it ends or is replaced; decision and commands refer to it by the hash of
+its signed bytes; a command is short-lived, its sequence number increases within a session and its nonce is new; no
+power without a live command; limits apply at once, whatever was signed. In version 2 the vehicle countersigns
+checkpoints of the charger's journal.
 """
 
 from collections import deque

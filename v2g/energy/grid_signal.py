@@ -26,27 +26,6 @@ MAX_SIGNAL_BYTES: Final = 1_000_000
 _DECIMALS: Final = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,6})?\Z", re.ASCII)
 """Decimal text, as in `v2g.units.Decimals`."""
 
-__all__ = [
-    "ALL",
-    "QUARTER_MS",
-    "ConnectionPoint",
-    "Direction",
-    "ExportSignal",
-    "GridLimit",
-    "GridSignal",
-    "PriceSignal",
-    "PriceSlot",
-    "SignalSlot",
-    "Tariff",
-    "TypedGridSignal",
-    "TypedPriceSlot",
-    "TypedSlot",
-    "TypedTariff",
-    "has_integer_prices",
-    "local_day",
-    "parse_grid_signal",
-]
-
 
 S = TypeVar("S", bound="PriceSignal")
 PhaseCurrent = Annotated[int, Meta(ge=0, le=10_000_000)]

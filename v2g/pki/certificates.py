@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from v2g.errors import CertificateError
 from v2g.pki.keys import has_low_order
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 MAX_PEM_BYTES: Final = 64 * 1024
 """Longest PEM text that is parsed."""

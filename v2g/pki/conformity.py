@@ -11,7 +11,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from v2g.errors import CertificateError, CertificateReason
 from v2g.pki.certificates import common_name, describe_key, emaid_of, key_kind
-from v2g.pki.profiles import DOMAIN, FieldPresence, Generation, KeyUsageBit, Profile, Role, profile_of
+from v2g.pki.profile import DOMAIN, FieldPresence, Generation, KeyUsageBit, Profile, Role
+from v2g.pki.profiles import profile_of
 
 T = TypeVar("T", bound=x509.ExtensionType)
 

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from v2g.errors import CertificateError
 from v2g.pki.certificates import key_kind
 from v2g.pki.issue import CertifiedKey
-from v2g.pki.profiles import Generation, KeyKind, Role, profile_of
+from v2g.pki.profile import Generation, KeyKind, Role
+from v2g.pki.profiles import profile_of
 
 _MAX_BYTES: Final = 16 * 1024
 _X509_ERRORS: Final = (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)

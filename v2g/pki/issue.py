@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from v2g.pki.keys import PrivateKey, PublicKey
-from v2g.pki.profiles import (
+from v2g.pki.profile import (
     COMMON_NAME,
     COUNTRY,
     DOMAIN,
@@ -20,8 +20,8 @@ from v2g.pki.profiles import (
     KeyUsageBit,
     Profile,
     Role,
-    profile_of,
 )
+from v2g.pki.profiles import profile_of
 
 CertifiedKey = PublicKey | rsa.RSAPublicKey
 """Keys in certificates. RSA keys only belong to gateways and sign nothing here."""

@@ -15,7 +15,7 @@ from v2g.errors import CertificateError, RevocationError
 from v2g.pki.conformity import check_profile
 from v2g.pki.issue import Issuer, signature_hash
 from v2g.pki.paths import signature_matches
-from v2g.pki.profiles import STAPLE_DAYS, Role
+from v2g.pki.profile import STAPLE_DAYS, Role
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """Tolerance for a responder's clock ahead of ours."""

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from v2g.errors import CertificateError
 from v2g.pki.conformity import extension, label
-from v2g.pki.profiles import MAX_INTERMEDIATES
+from v2g.pki.profile import MAX_INTERMEDIATES
 
 Path = tuple[x509.Certificate, ...]
 """Leaf first, root last."""

@@ -11,47 +11,18 @@ from v2g.pki.profile import (
     CERTIFY,
     COMMON_NAME,
     COUNTRY,
-    DOMAIN,
     LEAF_EXTRA,
-    MAX_INTERMEDIATES,
     OPTIONAL,
     ORGANIZATION,
     REQUIRED,
     SIGN,
-    STAPLE_DAYS,
     UNIT,
-    FieldPresence,
     Generation,
     KeyKind,
-    KeyUsageBit,
     Profile,
     Role,
-    SubjectPart,
 )
-from v2g.pki.profiles_iso15118 import ISO15118_2, ISO15118_20, MAX_CERTIFICATE_BYTES
-
-__all__ = [
-    "COMMON_NAME",
-    "COUNTRY",
-    "DOMAIN",
-    "MAX_CERTIFICATE_BYTES",
-    "MAX_INTERMEDIATES",
-    "OPERATOR",
-    "ORGANIZATION",
-    "PROFILES",
-    "PROFILES_2",
-    "STAPLE_DAYS",
-    "UNIT",
-    "FieldPresence",
-    "Generation",
-    "KeyKind",
-    "KeyUsageBit",
-    "Profile",
-    "Role",
-    "SubjectPart",
-    "generation_of",
-    "profile_of",
-]
+from v2g.pki.profiles_iso15118 import ISO15118_2, ISO15118_20
 
 # -- Profiles of the operator's own PKI, outside ISO 15118: OCPP, broker, HTTP API. Keys are elliptic. One exception:
 # gateways in the field have RSA keys of 4096 bit, made with `openssl req -new -newkey rsa:4096`, for their identity

@@ -18,7 +18,8 @@ from v2g.pki.certificates import common_name, emaid_of, load_certificate
 from v2g.pki.conformity import check_basics, check_key, check_profile, extension, is_authority, refusal
 from v2g.pki.constraints import check_name_constraints
 from v2g.pki.paths import Path, PathSearch, is_self_signed
-from v2g.pki.profiles import MAX_INTERMEDIATES, Generation, Profile, Role, profile_of
+from v2g.pki.profile import MAX_INTERMEDIATES, Generation, Profile, Role
+from v2g.pki.profiles import profile_of
 
 Serials = Mapping[tuple[bytes, int], bytes]
 """Seen certificates: (issuer's name and key identifier, serial number) -> SHA-256 of the certificate."""

@@ -12,7 +12,7 @@ from v2g.io.tls.endpoint import TlsIdentity
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials, load_chain, load_credentials
 from v2g.pki.keys import PrivateKey, load_private_key
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g_testkit.cases.identities import variants
 from v2g_testkit.cases.known import Payer
 

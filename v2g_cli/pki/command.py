@@ -153,7 +153,7 @@ def make(
     Keys get mode 0600. V2G, OEM, MO, CPS and operator families; the V2G root certifies OEM and MO roots, too.
     """
     from pki_tools.tree import PkiOptions, make_pki
-    from v2g.pki.profiles import Generation, KeyKind
+    from v2g.pki.profile import Generation, KeyKind
 
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())) and not force:
         raise ConfigError(f"{directory} is not empty", hint="--force replaces it")

@@ -17,7 +17,7 @@ from v2g_cli.output import terminal
 if TYPE_CHECKING:
     from pki_tools.ceremony import Sealed, ShareWords
     from v2g.pki.keys import PrivateKey
-    from v2g.pki.profiles import Generation, KeyKind, Role
+    from v2g.pki.profile import Generation, KeyKind, Role
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 Tree = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a PKI made by `v2g pki make`.")]
@@ -46,7 +46,7 @@ def when(text: str) -> datetime:
 
 def role_of(word: str) -> "Role":
     """Return a role by its name. Raises ConfigError."""
-    from v2g.pki.profiles import Role
+    from v2g.pki.profile import Role
 
     try:
         return Role(word.replace("-", "_"))
@@ -56,7 +56,7 @@ def role_of(word: str) -> "Role":
 
 def kind_of(word: str) -> "KeyKind | None":
     """Return a kind of key by its name, None for "". Raises ConfigError."""
-    from v2g.pki.profiles import KeyKind
+    from v2g.pki.profile import KeyKind
 
     try:
         return KeyKind(word) if word else None
@@ -67,7 +67,7 @@ def kind_of(word: str) -> "KeyKind | None":
 
 def generation_of(word: str) -> "Generation":
     """Return the generation of certificate profiles. Raises ConfigError."""
-    from v2g.pki.profiles import Generation
+    from v2g.pki.profile import Generation
 
     try:
         return Generation(word)

@@ -76,7 +76,7 @@ def make_key(reference: "KeyReference", kind: str, *, tpm: bool = False) -> "Lea
     from pki_tools.authority import new_key
     from v2g.io.keys.stores import read_pin
     from v2g.pki.keys import SoftwareKey, algorithm_of, save_key
-    from v2g.pki.profiles import Role
+    from v2g.pki.profile import Role
 
     wanted = kind_of(kind)
     if wanted is None:

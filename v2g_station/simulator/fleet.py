@@ -33,7 +33,7 @@ from v2g.ota.window import parse_window
 from v2g.pki.certificates import chain_from_pem, emaid_of, load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SoftwareKey
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 from v2g.text import numbered
 from v2g_station.blocks.authorization.contracts import describe_chain

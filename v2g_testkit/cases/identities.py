@@ -16,7 +16,7 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import PrivateKey
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 _DAY: Final = timedelta(days=1)
 

@@ -24,7 +24,7 @@ from v2g.pki.credentials import load_chain
 from v2g.pki.issue import CertifiedKey, Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import PrivateKey, load_private_key, private_pem, save_secret
 from v2g.pki.ocsp import make_response, ocsp_request_data
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 from v2g_testkit.ocpp.case import Payload
 
 _DAY: Final = timedelta(days=1)

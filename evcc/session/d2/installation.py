@@ -38,7 +38,7 @@ from v2g.iso15118.engine.contracts import issuer_serial
 from v2g.observe import Observe
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.keys import AgreementKey, PrivateKey, PublicKey, SoftwareKey
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import verify_chain
 

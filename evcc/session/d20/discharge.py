@@ -22,7 +22,7 @@ from v2g.asn1.discharge import (
     ResultStatus,
     signed_content,
 )
-from v2g.energy.discharge import Answered, Checkpointed, VehicleDischarge, VehicleDischargeConfig, Verdict
+from v2g.energy.vehicle import Answered, Checkpointed, VehicleDischarge, VehicleDischargeConfig, Verdict
 from v2g.errors import Asn1Error, RefusedError
 from v2g.iso15118.engine.session import Action, Entropy
 from v2g.observe import Observe

@@ -31,7 +31,7 @@ from v2g.iso15118.d2.signatures import sub_cas
 from v2g.iso15118.engine.quirks import EMAID_FORM, SIGNATURE_FORM
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
 

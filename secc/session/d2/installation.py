@@ -21,7 +21,7 @@ from v2g.iso15118.engine.sequence import code_of
 from v2g.iso15118.engine.v2g_message import body_of, decode_message, is_same_session
 from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import emaid_of, load_certificate
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 
 Request = CertificateInstallationReq | CertificateUpdateReq

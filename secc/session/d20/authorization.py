@@ -30,7 +30,7 @@ from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus

@@ -42,7 +42,7 @@ from secc.session.request_context import Step as CommonStep
 from secc.session.session import ChargerSession
 from secc.session.stages import Charging, Finished, Planned, Stopped, Stopping
 from v2g.asn1.discharge import DischargeLimits
-from v2g.energy.discharge import JournalHead
+from v2g.energy.discharge_gate import JournalHead
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family, side_stream_runs

@@ -19,8 +19,8 @@ from csms.booking.plausibility import (
     rating_of,
 )
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample, Transaction, merge
-from v2g.energy.settlement.costing import Usage
 from v2g.energy.settlement.intervals import Registers
+from v2g.energy.settlement.pieces import Usage
 
 pytestmark = pytest.mark.requirement("R194")
 

@@ -18,7 +18,7 @@ from csms.booking.plausibility import (
     last_shown,
 )
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample, merge
-from v2g.energy.settlement.costing import Usage
+from v2g.energy.settlement.pieces import Usage
 
 pytestmark = pytest.mark.requirement("R194")
 

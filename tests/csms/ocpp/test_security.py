@@ -28,7 +28,7 @@ from v2g.io.keys.stores import load_credentials
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 from v2g.pki.certificates import load_certificate
 from v2g.pki.issue import Issuer
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.reference import KeyReference
 from v2g.pki.verify import verify_chain
 

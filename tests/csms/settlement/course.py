@@ -1,7 +1,8 @@
 """A running session whose offers are answered: its journal, as the charger has sent it so far."""
 
 from tests.csms.settlement.journals import SESSION, started
-from v2g.energy.grid_signal import PriceSlot, Tariff
+from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.records import (
     CommandAccepted,
     CommandRejected,

@@ -6,7 +6,8 @@ from typing import Any
 from csms.db.store import open_store
 from tests.csms.settlement.witness import FINGERPRINT, witness
 from tests.csms.support import STATION, Running
-from v2g.energy.grid_signal import PriceSlot, Tariff
+from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.records import ContractAuthorized, MeterReading, SessionStarted, TariffSet
 from v2g.energy.settlement.session_journal import SessionJournal
 

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from csms.booking.rules import Reason
 from pki_tools.tree import PkiTree
 from tests.energy.settlement.conftest import EVSE_ID, SESSION_ID, Session, authorization_of
-from v2g.energy.grid_signal import GridSignal, PriceSlot, SignalSlot, Tariff
+from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import GridSignal, SignalSlot, Tariff
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines
 from v2g.energy.settlement.records import (
@@ -35,7 +36,7 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import SoftwareKey, load_private_key
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 STATION: Final = "CS-V2G-0001"
 EMAID: Final = "DEV2GC00000001"

@@ -23,7 +23,7 @@ from tests.csms.settlement.lies import MINUTE_MS, STATION, charger_named, delive
 from tests.csms.support import TOKENS, Running
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 OTHER = "CS-V2G-0002"
 SUBJECT = "DC=CPO,C=DE,O=V2G Engine Operator,CN="

@@ -21,7 +21,8 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 from v2g.ocpp.versions import write_payload
 from v2g_station.blocks.smart_charging.profile_rules import Abilities, refuse
-from v2g_station.blocks.smart_charging.profiles import InstalledProfile, OpenTransaction, ProfileSituation, limits_at
+from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, OpenTransaction, ProfileSituation
+from v2g_station.blocks.smart_charging.profiles import limits_at
 
 SIGNAL = grid_signal(3)
 NOW = SIGNAL.issued_at_ms

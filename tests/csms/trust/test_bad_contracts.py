@@ -7,7 +7,7 @@ from csms.tokens.rules import ChainVerdict, Where, answer_contract
 from tests.pki.bad_certificates import Case, cases_for
 from tests.pki.forge import NOW, Forge, Made
 from tests.pki.forge_chains import pem
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 
 EMAID = "DEV2GC00000042"

@@ -62,7 +62,7 @@ from v2g.energy.settlement.signed_prices import prices_in
 from v2g.errors import V2GError, VerificationError
 from v2g.iso15118.signed_requests import read_authorization
 from v2g.pki.keys import PublicKey, SoftwareKey
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 Records = list[tuple[AnyRecord, int]]
 """Entries of a journal: what they hold, and their times (UTC ms)."""

@@ -10,17 +10,9 @@ from msgspec import UNSET
 
 from pki_tools.tree import PkiTree
 from v2g import exi
-from v2g.asn1.discharge import DecisionReason
-from v2g.energy.discharge import (
-    Answered,
-    Checkpointed,
-    DischargeConfig,
-    DischargeGate,
-    Rejected,
-    VehicleDischarge,
-    Verdict,
-)
-from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
+from v2g.asn1.discharge import DecisionReason, PriceSlot
+from v2g.energy.discharge_gate import DischargeConfig, DischargeGate, Rejected
+from v2g.energy.grid_signal import QUARTER_MS, Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.authorization import challenge_of
@@ -43,6 +35,7 @@ from v2g.energy.settlement.records import (
 )
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.signed_meter import sign_meter
+from v2g.energy.vehicle import Answered, Checkpointed, VehicleDischarge, Verdict
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.d20.messages.common_messages import (
     Authorization,

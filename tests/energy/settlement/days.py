@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.energy.settlement.meter_classes import CLASS_05, CLASS_1, ErringMeter
+from v2g.asn1.discharge import PriceSlot
 from v2g.energy.frequency_trace import FrequencyTrace, load_trace
-from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
+from v2g.energy.grid_signal import QUARTER_MS, Tariff
 from v2g.energy.price_feeds import Markup, parse_feed
 from v2g.energy.settlement.records import (
     AnyRecord,

@@ -45,7 +45,7 @@ from v2g.energy.settlement.signed_meter import sign_meter
 from v2g.errors import VerificationError
 from v2g.pki.certificates import chain_to_pem, load_certificate
 from v2g.pki.keys import Algorithm
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 
 pytestmark = pytest.mark.requirement("R32", "R33")
 

@@ -13,7 +13,7 @@ from pki_tools.tree import PkiTree
 from tests.energy.settlement.conftest import SESSION_ID, Session
 from v2g.asn1.discharge import CheckpointReceipt, DischargeCheckpoint, ReceiptStatus, signed_content
 from v2g.asn1.published import check_signed
-from v2g.energy.discharge import JournalHead, Rejected
+from v2g.energy.discharge_gate import JournalHead, Rejected
 from v2g.energy.settlement.bundle import MANIFEST, SIGNATURE, Seal, verify_bundle
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.checkpoints import MAX_COPY_BYTES, Copy, check_copies, copies_of, encode_copy, read_copies

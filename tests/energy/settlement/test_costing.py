@@ -14,7 +14,6 @@ from v2g.energy.settlement.costing import (
     Bill,
     Period,
     Tally,
-    Usage,
     bill,
     energy_prices,
     extend,
@@ -23,6 +22,7 @@ from v2g.energy.settlement.costing import (
     with_taxes,
 )
 from v2g.energy.settlement.intervals import Registers
+from v2g.energy.settlement.pieces import Usage
 from v2g.units import decimals_of
 
 BERLIN = "Europe/Berlin"

@@ -13,7 +13,8 @@ import pytest
 from tests.energy.settlement.day import VEHICLES, vehicles
 from tests.energy.settlement.days import Vehicle, Visit, prices
 from tests.energy.settlement.meter_classes import CLASS_05, CLASS_1, ErringMeter, MeterClass
-from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff, local_day
+from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import QUARTER_MS, Tariff, local_day
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSet
 from v2g.energy.settlement.session_journal import SessionJournal

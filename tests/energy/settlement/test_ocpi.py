@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from tests.energy.settlement.conftest import Session
 from tests.energy.settlement.ocpi import SCHEMA
-from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
+from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import QUARTER_MS, Tariff
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.canonical import canonical

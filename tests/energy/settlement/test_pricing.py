@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.asn1.discharge import DischargeOffer
-from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
+from v2g.asn1.discharge import DischargeOffer, PriceSlot
+from v2g.energy.grid_signal import QUARTER_MS, Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement.intervals import Registers, Timeline, intervals_of
 from v2g.energy.settlement.pricing import (

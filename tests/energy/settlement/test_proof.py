@@ -20,7 +20,7 @@ from v2g.asn1.discharge import (
     ResultStatus,
     signed_content,
 )
-from v2g.energy.discharge import Accepted
+from v2g.energy.discharge_gate import Accepted
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.proof import _Allowed, _Integral, prove_discharge, signed_messages

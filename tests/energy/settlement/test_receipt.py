@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.energy.settlement.conftest import Session
-from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
+from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import QUARTER_MS, Tariff
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import Entry, verify_lines

@@ -3,7 +3,7 @@
 import pytest
 
 from v2g.asn1.discharge import ResultStatus
-from v2g.energy.discharge import Rejected
+from v2g.energy.discharge_gate import Rejected
 from v2g.energy.settlement.canonical import canonical, sha256_hex
 from v2g.energy.settlement.records import MOST_REACTION_MS, CommandRejected, MeterReading, record_of
 

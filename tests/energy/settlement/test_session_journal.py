@@ -5,7 +5,7 @@ from msgspec import UNSET
 
 from tests.journal_start import START
 from v2g.asn1.discharge import PriceSlot
-from v2g.energy.discharge import JournalHead
+from v2g.energy.discharge_gate import JournalHead
 from v2g.energy.grid_signal import QUARTER_MS, Tariff
 from v2g.energy.settlement.intervals import Registers, interval, next_quarter
 from v2g.energy.settlement.journal import Journal, verify_lines

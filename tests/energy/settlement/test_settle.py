@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from tests.energy.settlement.conftest import Session
+from v2g.asn1.discharge import PriceSlot
 from v2g.energy.dispatch.earnings import wear_micro_per_kwh
-from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
+from v2g.energy.grid_signal import QUARTER_MS, Tariff
 from v2g.energy.settlement.bookkeeping import is_balanced, posting_of
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.canonical import canonical, sha256_hex

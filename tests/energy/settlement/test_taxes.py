@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.csms.settlement.journals import T0, started
-from v2g.energy.grid_signal import PriceSlot, Tariff
+from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.bookkeeping import is_balanced, posting_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines

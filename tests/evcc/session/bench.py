@@ -25,7 +25,7 @@ from evcc.session.settings import ProgramStep, SessionConfig
 from tests.evcc.session.vehicle_bench import T0, VehicleBench
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
-from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
+from v2g.energy.discharge_gate import Accepted, Decided, DischargeGate, Rejected
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.iso15118.d20.messages import common_messages as cm

@@ -9,7 +9,7 @@ from pki_tools.tree import PkiTree
 from tests.pki.chains import issuer_of
 from v2g.pki.issue import IssueRequest, Subject, issue
 from v2g.pki.keys import LeafKey
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 
 def certified(key: LeafKey, pki: PkiTree, role: Role, name: str, issuer: str) -> tuple[bytes, ...]:

@@ -19,7 +19,7 @@ from v2g.io.tls.openssl_provider import provider
 from v2g.observe import Observe
 from v2g.pki.certificates import chain_to_pem
 from v2g.pki.keys import Algorithm
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 SECC = """
 data_dir = "data"

@@ -27,7 +27,7 @@ from v2g.iso15118.engine.signature import verify
 from v2g.pki.certificates import chain_to_pem
 from v2g.pki.credentials import Credentials
 from v2g.pki.keys import Algorithm, LeafKey, SoftwareKey
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 EC = (Algorithm.ECDSA_SHA512, Algorithm.ECDSA_SHA256)
 ALL = tuple(Algorithm)

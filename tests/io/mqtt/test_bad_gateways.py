@@ -13,7 +13,7 @@ from tests.pki.bad_certificates import CASES, Case
 from tests.pki.forge import Forge, Made
 from tests.pki.forge_chains import pem, rsa_key
 from tests.pki.openssl_verify import ALSO, KNOWN, OURS_ONLY
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 
 _FORGE = Forge(Role.GATEWAY)

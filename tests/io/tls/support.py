@@ -15,7 +15,7 @@ from v2g.io.tls.endpoint import ISO15118_2, Backend, Endpoint, Staple, TlsChanne
 from v2g.io.tls.server import TlsServer, serve
 from v2g.io.tls.stream import TlsStream
 from v2g.pki.credentials import Credentials
-from v2g.pki.profiles import Generation, KeyKind, Role
+from v2g.pki.profile import Generation, KeyKind, Role
 
 Make = Callable[..., PkiTree]
 """Makes a tree with the options of PkiOptions."""

@@ -15,7 +15,7 @@ from tests.pki.bad_certificates import CASES, CASES_2, Case, cases_for
 from tests.pki.forge import NOW, Forge, Made
 from v2g.errors import CERTIFICATE_REASONS, CertificateReason, TlsError
 from v2g.io.tls.endpoint import TlsChannel, open_channel
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 
 pytestmark = pytest.mark.requirement("R2")
 

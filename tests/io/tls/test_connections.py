@@ -22,7 +22,7 @@ from v2g.io.tls.endpoint import ISO15118_20, TlsChannel, open_channel
 from v2g.io.tls.server import ADDRESS_BURST, serve
 from v2g.io.tls.stream import TlsStream
 from v2g.iso15118.engine.sdp import TCP_PORTS
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 
 pytestmark = pytest.mark.usefixtures("backend")
 

@@ -17,7 +17,7 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.io.tls.hello import certificate
 from tests.io.tls.support import evcc, join, refused, secc, serving
 from v2g.errors import RevocationError
-from v2g.io.tls import ocsp
+from v2g.io.tls import revocation
 from v2g.io.tls.endpoint import ISO15118_20
 from v2g.io.tls.hello import HelloEntry
 from v2g.io.tls.peer_verifier import PeerVerdict
@@ -199,14 +199,14 @@ async def http(answer: bytes) -> AsyncIterator[str]:
 async def test_a_responder_that_misbehaves_is_no_answer(said: bytes, words: str) -> None:
     async with http(said) as url:
         with pytest.raises(RevocationError, match=words) as error:
-            await ocsp.ask(url, b"question", timeout_s=0.1)
+            await revocation.ask(url, b"question", timeout_s=0.1)
     assert error.value.reason == "refused"
 
 
 async def test_a_url_that_is_none_is_no_answer() -> None:
     for url in ("ldap://responder", "no url", "http://"):
         with pytest.raises(RevocationError):
-            await ocsp.ask(url, b"question", timeout_s=0.1)
+            await revocation.ask(url, b"question", timeout_s=0.1)
 
 
 def test_what_a_vehicle_staples_is_not_asked_for_and_does_not_count(pki: PkiTree) -> None:

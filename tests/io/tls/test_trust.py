@@ -15,7 +15,7 @@ from v2g.pki.credentials import Credentials
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import make_response
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 pytestmark = pytest.mark.usefixtures("backend")
 

@@ -17,7 +17,7 @@ from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.engine.contracts import Contract, issuer_serial
 from v2g.pki.keys import SigningKey
-from v2g.pki.profiles import Generation
+from v2g.pki.profile import Generation
 
 SESSION = bytes(range(1, 9))
 

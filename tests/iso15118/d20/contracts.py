@@ -13,7 +13,7 @@ from pki_tools.tree import PkiTree
 from v2g.iso15118.engine.contracts import Contract, Service
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import PrivateKey, load_private_key, new_ed448_contract_key
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PCID = "WMIV2GENGINE00001X"

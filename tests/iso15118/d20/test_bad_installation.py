@@ -25,7 +25,7 @@ from v2g.iso15118.d20.provisioning import ProvisioningService
 from v2g.iso15118.engine.contracts import Answer
 from v2g.pki.certificates import key_kind
 from v2g.pki.keys import SoftwareKey
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 
 UTC_MS = int(NOW.timestamp() * 1000)
 HEADER = MessageHeader(session_id=bytes(range(1, 9)), time_stamp=UTC_MS // 1000)

@@ -30,7 +30,7 @@ from v2g.iso15118.engine.contracts import Answer, Contract, pcid_of
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SoftwareKey, load_private_key
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 SESSION = bytes(range(1, 9))
 UTC_MS = int(NOW.timestamp() * 1000)

@@ -45,7 +45,7 @@ from tests.virtual_time import VirtualLoop
 from v2g import exi
 from v2g.asn1.discharge import DischargeCommand, PriceSlot, signed_content
 from v2g.energy.conductors import Currents
-from v2g.energy.discharge import Accepted, DischargeGate, Rejected
+from v2g.energy.discharge_gate import Accepted, DischargeGate, Rejected
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.errors import V2GError

@@ -24,7 +24,7 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import make_response
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 from v2g_station.device.certificates import status_file
 
 __all__ = ["ed448_pki"]

@@ -17,9 +17,9 @@ from tests.secc.session.shell import Shell, counter
 from tests.trees import known
 from v2g import exi
 from v2g.asn1.discharge import DecisionReason, PriceSlot
-from v2g.energy.discharge import VehicleDischarge, Verdict
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import OPERATOR, SITE, Limit
+from v2g.energy.vehicle import VehicleDischarge, Verdict
 from v2g.iso15118.d20 import installation
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm

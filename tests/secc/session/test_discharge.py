@@ -18,7 +18,7 @@ from v2g.asn1.discharge import (
     encode_signed,
     signed_content,
 )
-from v2g.energy.discharge import DischargeConfig
+from v2g.energy.discharge_gate import DischargeConfig
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.energy.settlement.records import CommandAccepted, CommandRejected, LimitChanged, TermsDecided, TermsOffered
 from v2g.energy.signed import sign_content

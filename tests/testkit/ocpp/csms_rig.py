@@ -42,8 +42,8 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import load_private_key, private_pem, save_secret
-from v2g.pki.profiles import Generation
-from v2g.pki.profiles import Role as CertificateRole
+from v2g.pki.profile import Generation
+from v2g.pki.profile import Role as CertificateRole
 from v2g.pki.reference import KeyReference
 from v2g_testkit.cases.case import Result
 from v2g_testkit.ocpp.attempts import Attempt, Sockets

@@ -25,7 +25,7 @@ from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context
 from v2g.ocpp.routes import Version
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import private_pem, save_secret
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 from v2g_station.simulator.behaviour import QUIET, Behaviour, TerminalFaults
 from v2g_station.simulator.control import StationControl
 from v2g_station.simulator.fleet import Simulator, StationFleet

@@ -48,7 +48,7 @@ from v2g.energy.signed import Party
 from v2g.errors import CertificateError, CodecError, SignatureError, VerificationError
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, key_kind, load_certificate, normalize_emaid
 from v2g.pki.keys import Algorithm, PublicKey, SigningKey, algorithm_of, verify_signature
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 JOURNAL: Final = "journal.jsonl"

@@ -21,21 +21,6 @@ from v2g.energy.settlement.pieces import Piece, Progress, Usage, begin, bounds, 
 from v2g.energy.settlement.pricing import amount_of
 from v2g.units import MWH_PER_KWH
 
-__all__ = [
-    "Bill",
-    "Line",
-    "Period",
-    "Plans",
-    "Tally",
-    "Usage",
-    "bill",
-    "energy_prices",
-    "extend",
-    "open_tally",
-    "total",
-    "with_taxes",
-]
-
 MINUTE_MS: Final = 60_000
 _MILLION: Final = 1_000_000
 

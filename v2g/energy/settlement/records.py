@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from v2g.asn1.discharge import DischargeLimits
-from v2g.energy.discharge import Accepted, Decided, Receipted, Rejected
+from v2g.energy.discharge_gate import Accepted, Decided, Receipted, Rejected
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.canonical import sha256_hex
 

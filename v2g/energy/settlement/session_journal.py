@@ -7,7 +7,7 @@ from typing import Final, Self
 import msgspec
 from msgspec import UNSET
 
-from v2g.energy.discharge import JournalHead
+from v2g.energy.discharge_gate import JournalHead
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.intervals import IntervalCloser, Registers
 from v2g.energy.settlement.journal import Entry, Journal, JournalState, verify_lines

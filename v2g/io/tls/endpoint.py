@@ -20,7 +20,7 @@ from v2g.errors import ConfigError
 from v2g.pki.credentials import Credentials
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import SoftwareKey
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 from v2g.pki.revocation import Fail
 from v2g.pki.verify import VerifiedChain
 

@@ -17,7 +17,7 @@ from v2g.errors import FrameError
 from v2g.io.tls.endpoint import TlsIdentity, Version
 from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.paths import signature_matches
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.crl import RevocationList, is_listed
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 

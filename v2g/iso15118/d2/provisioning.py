@@ -40,7 +40,7 @@ from v2g.iso15118.engine.v2g_message import body_of, decode_message
 from v2g.iso15118.engine.xmldsig import Signature
 from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.keys import PublicKey
-from v2g.pki.profiles import Generation, KeyKind, Role
+from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 SCHEMA_VERSION: Final = ISO2.uri

@@ -32,7 +32,7 @@ from v2g.iso15118.engine.contracts import Contract, Service, issuer_serial, pcid
 from v2g.pki.certificates import load_certificate
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import AgreementKey, PublicKey, SigningKey
-from v2g.pki.profiles import Role
+from v2g.pki.profile import Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, check_profile, verify_chain
 

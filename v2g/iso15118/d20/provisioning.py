@@ -28,7 +28,8 @@ from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.contracts import Answer, Contract, Service, pcid_of
 from v2g.pki.certificates import key_kind, load_certificate, normalize_emaid
 from v2g.pki.keys import PublicKey
-from v2g.pki.profiles import Generation, KeyKind, Role, generation_of
+from v2g.pki.profile import Generation, KeyKind, Role
+from v2g.pki.profiles import generation_of
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 PATIENCE_MS: Final = 300_000

@@ -5,8 +5,9 @@ from typing import Final, Literal
 import msgspec
 
 from v2g.energy.price_plan import PricePlan
-from v2g.energy.settlement.costing import Bill, Tally, Usage, extend, open_tally, total
+from v2g.energy.settlement.costing import Bill, Tally, extend, open_tally, total
 from v2g.energy.settlement.intervals import Registers
+from v2g.energy.settlement.pieces import Usage
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.tariff_cost import CostDetails
 from v2g.translate.details import cost_details

@@ -14,7 +14,7 @@ from v2g.ocpp.messages.smart_charging import (
     UpdateDynamicScheduleResponse,
 )
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.smart_charging.profiles import InstalledProfile
+from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 

@@ -18,8 +18,7 @@ from v2g.ocpp.messages.charging_profiles import (
 from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimitRequest, NotifyChargingLimitRequest
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.smart_charging.profile_times import period_at
-from v2g_station.blocks.smart_charging.profiles import InstalledProfile
+from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, period_at
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
 from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.kernel.kernel import Answer, Kernel

@@ -19,7 +19,7 @@ from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest, contract_answer
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
-from v2g_station.blocks.smart_charging.profiles import InstalledProfile
+from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
 from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.kernel.kernel import Answer, Kernel, StationCommand

@@ -20,22 +20,16 @@ from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices, read_csms_prices
 from v2g_station.blocks.smart_charging.profile_times import (
     InstalledProfile,
-    OpenTransaction,
     ProfileSituation,
     begun_ms,
     edges,
     is_over,
-    offline_end,
     period_at,
 )
 from v2g_station.kernel.kernel import StationCommand
 
 MAX_PERIODS: Final = 1024
 DAY_MS: Final = 86_400_000
-__all__ = [
-    "InstalledProfile", "OpenTransaction", "ProfileLimits", "ProfileSituation", "composite", "foreseen", "limits_at",
-    "offline_end",
-]  # fmt: skip
 
 
 class ProfileLimits(StationCommand, frozen=True, kw_only=True):

@@ -14,8 +14,13 @@ from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging import profile_rules, profiles
-from v2g_station.blocks.smart_charging.profile_times import ProfileContext
-from v2g_station.blocks.smart_charging.profiles import InstalledProfile, OpenTransaction, ProfileLimits
+from v2g_station.blocks.smart_charging.profile_times import (
+    InstalledProfile,
+    OpenTransaction,
+    ProfileContext,
+    offline_end,
+)
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
@@ -308,7 +313,7 @@ class ChargingProfiles:
         before = self._installed
         around = self.where.at(0)
         for item in self._installed:
-            limit = profiles.offline_end(item, around)
+            limit = offline_end(item, around)
             over = limit is not None and self._k.utc_ms >= limit and item.profile.invalid_after_offline_duration
             if over and not item.ended:
                 ended = msgspec.structs.replace(item, ended=True)

@@ -34,7 +34,7 @@ from v2g.iso15118.engine.xmldsig import Signature
 from v2g.iso15118.v2g_message import V2G_Message
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey, SoftwareKey
-from v2g.pki.profiles import Generation, Role
+from v2g.pki.profile import Generation, Role
 from v2g.pki.verify import verify_chain
 from v2g_testkit.cases.case import WRONG, Script
 from v2g_testkit.cases.known import Kit, Payer

@@ -38,7 +38,7 @@ from v2g.pki.credentials import Credentials, load_chain, load_credentials
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.ocsp import ocsp_request_data
 from v2g.pki.paths import is_self_signed
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 from v2g_testkit.ocpp.case import BOTH, Block, Failed, Inconclusive, NotApplicable, Payload, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest

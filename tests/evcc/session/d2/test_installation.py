@@ -26,7 +26,7 @@ from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import SoftwareKey
-from v2g.pki.profiles import Generation, KeyKind
+from v2g.pki.profile import Generation, KeyKind
 
 NOW = datetime.fromtimestamp(T0 / 1000, UTC)
 CONFIG = replace(DC, authorization=AuthorizationConfig())

@@ -11,7 +11,7 @@ from evcc.session.ports import ConsentChanged, SetPowerLimits
 from evcc.session.settings import DischargeConfig, NeedsConfig, ProgramStep, ServiceConfig, SessionConfig
 from tests.evcc.session.bench import T0, Bench, Identities
 from v2g.asn1.discharge import DischargeDecision, ResultStatus
-from v2g.energy.discharge import Accepted, Decided
+from v2g.energy.discharge_gate import Accepted, Decided
 from v2g.energy.signed import Party, open_signed
 from v2g.iso15118.d20.messages import dc
 from v2g.iso15118.engine.v2gtp import PayloadType, frame

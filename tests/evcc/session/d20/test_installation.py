@@ -29,7 +29,7 @@ from v2g.iso15118.engine.sequence import State
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.crl import Revoked, load_crl, make_crl
 from v2g.pki.keys import SoftwareKey
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 
 BEGIN = datetime.fromtimestamp(T0 / 1000, UTC)
 DAY = timedelta(days=1)

@@ -23,7 +23,7 @@ from v2g.iso15118.engine.xmldsig import SignatureValue
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.crl import Revoked, load_crl, make_crl
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 replace = msgspec.structs.replace

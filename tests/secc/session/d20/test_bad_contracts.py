@@ -14,7 +14,7 @@ from v2g.errors import ExiEncodeError
 from v2g.iso15118.engine.sequence import State
 from v2g.pki.certificates import key_kind
 from v2g.pki.keys import SoftwareKey
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profile import KeyKind, Role
 
 _CODES = {
     "expired": "WARNING_CertificateExpired",

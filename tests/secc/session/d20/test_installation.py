@@ -24,7 +24,7 @@ from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import PayloadType
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profile import KeyKind
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractStatus
 
 OFFERING = SeccConfig(certificate_installation=True)

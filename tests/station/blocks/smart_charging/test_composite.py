@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod, LimitAtSoC
 from v2g.ocpp.times import format_time, parse_time
-from v2g_station.blocks.smart_charging.profile_times import delay_s
-from v2g_station.blocks.smart_charging.profiles import (
-    InstalledProfile,
-    OpenTransaction,
-    ProfileSituation,
-    composite,
-    limits_at,
-)
+from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, OpenTransaction, ProfileSituation, delay_s
+from v2g_station.blocks.smart_charging.profiles import composite, limits_at
 from v2g_station.kernel.local_time import LocalTime
 
 NOW = 1_780_000_200_000

@@ -20,16 +20,8 @@ from v2g_station.blocks.smart_charging.profile_rules import (
     refuse,
     replace,
 )
-from v2g_station.blocks.smart_charging.profile_times import delay_s
-from v2g_station.blocks.smart_charging.profiles import (
-    InstalledProfile,
-    OpenTransaction,
-    ProfileLimits,
-    ProfileSituation,
-    composite,
-    foreseen,
-    limits_at,
-)
+from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, OpenTransaction, ProfileSituation, delay_s
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits, composite, foreseen, limits_at
 from v2g_station.kernel.local_time import LocalTime
 
 NOON = parse_time("2026-06-01T12:00:00Z")
