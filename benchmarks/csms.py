@@ -26,7 +26,7 @@ import uvloop
 
 from benchmarks.figures import Figure, percentile
 from benchmarks.load import csms_load
-from benchmarks.load.csms_load import BOOT, HEARTBEAT, STATUS, Load, Station
+from benchmarks.load.csms_load import BOOT, BOOT_16, HEARTBEAT, START_16, STATUS, Load, Station
 from pki_tools.tree import PkiTree, make_pki
 from tests.csms.cluster.buses import redis_server
 from tests.csms.databases import running_cluster
@@ -108,6 +108,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             sys.stderr.write(f"without PostgreSQL or Redis: {reason}\n")
         os.sched_setaffinity(0, {CORES[-1]})
         yield from _without_store(root, quick=quick)
+        yield from _of_16(root, quick=quick)
         yield from _durable("SQLite", root, quick=quick)
         if cluster is not None:
             yield from _durable("PostgreSQL", root, cluster.url(cluster.create()), quick=quick)
@@ -137,6 +138,43 @@ def _without_store(root: Path, *, quick: bool) -> Iterator[Figure]:
             note=f"{1e6 / runs[0].cpu_us:.0f}/s of one core ({1e6 / runs[0].us:.0f}/s elapsed), "
             f"peer {1e6 / runs[1].cpu_us:.0f}/s",
         )
+
+
+def _of_16(root: Path, *, quick: bool) -> Iterator[Figure]:
+    """Yield what stations of 1.6 cost: without store beside the `ocpp` library, and with it beside an event of 2.1."""
+    prefix = csms_load.OF_16.rstrip("-")
+    runs = []
+    for kind, requests in (("rpc", 60_000), ("ocpp", 2_000)):
+        with serving(kind, root) as server:
+            frames = _repeated(lambda name: iter([csms_load.values_16(name, 1)]), requests // (5000 if quick else 50))
+            runs.append(_run([server], 50, frames, prefix=prefix))
+    yield Figure(
+        name="csms",
+        figure="MeterValues of OCPP 1.6, bridged, answered, without store: CPU of the server (goal 25 times the peer)",
+        unit="µs",
+        value=runs[0].cpu_us,
+        target=runs[1].cpu_us / 25,
+        peer="ocpp 2.1 (v16), websockets, uvloop",
+        peer_value=runs[1].cpu_us,
+        note=f"{1e6 / runs[0].cpu_us:.0f}/s of one core, {runs[1].cpu_us / runs[0].cpu_us:.1f} times the peer",
+    )
+    stored = []
+    for of_16 in (True, False):
+        with serving("csms", root) as server:
+            frames = (
+                (lambda name: (csms_load.values_16(name, n) for n in range(3 if quick else 400)))
+                if of_16
+                else (lambda name: (csms_load.event(name, n) for n in range(3 if quick else 400)))
+            )
+            stored.append(_run([server], 80, frames, boot=True, prefix=prefix if of_16 else "CS"))
+    yield Figure(
+        name="csms",
+        figure="MeterValues of OCPP 1.6, durable in SQLite: CPU of the server (goal 1.15 times a TransactionEvent)",
+        unit="µs",
+        value=stored[0].cpu_us,
+        target=1.15 * stored[1].cpu_us,
+        note=f"{stored[0].cpu_us / stored[1].cpu_us:.2f} times the {stored[1].cpu_us:.0f} µs of a TransactionEvent",
+    )
 
 
 def _repeated(frames: FRAMES, times: int) -> FRAMES:
@@ -231,7 +269,8 @@ def _run(
 ) -> Run:
     async def work() -> Run:
         latencies: list[float] = []
-        first: FRAMES = (lambda _name: iter([BOOT])) if boot else frames
+        started = [BOOT_16, START_16] if prefix == csms_load.OF_16.rstrip("-") else [BOOT]
+        first: FRAMES = (lambda _name: iter(started)) if boot else frames
         names = [f"{prefix}-{number}" for number in range(count)]
         stations: list[Station] = []
         for place, server in enumerate(servers):

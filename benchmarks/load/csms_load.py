@@ -1,22 +1,35 @@
 """Load on a CSMS: thousands of stations per process; responses are counted, with their latency."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import msgspec
 
 from v2g.errors import TransportError
 from v2g_testkit.ocpp.minimal_client import MinimalClient, frame, upgrade
 
-__all__ = ["BOOT", "HEARTBEAT", "STATUS", "Load", "Station", "connect", "event", "frame", "run", "upgrade_of"]
+__all__ = [
+    "BOOT", "BOOT_16", "HEARTBEAT", "OF_16", "START_16", "STATUS", "Load", "Station", "connect", "event", "frame",
+    "run", "upgrade_of", "values_16",
+]  # fmt: skip
+
+_NUMBER: Final = re.compile(rb'"transactionId":(\d+)')
+TRANSACTIONS: Final[dict[str, int]] = {}
+"""Station of 1.6 -> the number of its transaction."""
 
 _TIME = "2026-01-01T00:00:00Z"
 
 
+OF_16 = "16-"
+"""How the names of stations of 1.6 begin."""
+
+
 def upgrade_of(name: str) -> bytes:
     """Return the request that opens a station's connection."""
-    return upgrade("ws://127.0.0.1/ocpp", name, "2.1")
+    return upgrade("ws://127.0.0.1/ocpp", name, "1.6" if name.startswith(OF_16) else "2.1")
 
 
 BOOT = frame('[2,"b","BootNotification",{"reason":"PowerUp","chargingStation":{"model":"M","vendorName":"V"}}]')
@@ -24,6 +37,29 @@ STATUS = frame(
     f'[2,"s","StatusNotification",{{"timestamp":"{_TIME}","connectorStatus":"Available","evseId":1,"connectorId":1}}]'
 )
 HEARTBEAT = frame('[2,"h","Heartbeat",{}]')
+
+
+BOOT_16 = frame('[2,"b","BootNotification",{"chargePointModel":"M","chargePointVendor":"V"}]')
+START_16 = frame(
+    f'[2,"t","StartTransaction",{{"connectorId":1,"idTag":"CARD","meterStart":1000,"timestamp":"{_TIME}"}}]'
+)
+
+
+def values_16(name: str, number: int) -> bytes:
+    """Return the frame of values of a transaction of 1.6: the same as in an event of 2.x, about 500 octets."""
+    values = ",".join(
+        f'{{"value":"{value}","context":"Sample.Periodic","measurand":"{measurand}","unit":"{unit}"}}'
+        for measurand, value, unit in (
+            ("Energy.Active.Import.Register", 1000 + number, "Wh"),
+            ("Power.Active.Import", 11000, "W"),
+            ("Current.Import", 16.1, "A"),
+            ("Voltage", 230.4, "V"),
+        )
+    )
+    return frame(
+        f'[2,"{number}","MeterValues",{{"connectorId":1,"transactionId":{TRANSACTIONS.get(name, 1)},'
+        f'"meterValue":[{{"timestamp":"{_TIME}","sampledValue":[{values}]}}]}}]'
+    )
 
 
 def event(name: str, seq_no: int) -> bytes:
@@ -76,6 +112,8 @@ class Station(MinimalClient):
             identifier = text[4:].partition(b'"')[0].decode()
             self.transport.write(frame(f'[3,"{identifier}",{{"status":"NotSupported"}}]'))
         elif head == b"[3,":
+            if self.name.startswith(OF_16) and (number := _NUMBER.search(text)):
+                TRANSACTIONS[self.name] = int(number.group(1))
             self.answered(time.perf_counter() - self._sent_at)
             self._next()
         elif head == b"[4,":

@@ -11,8 +11,11 @@ from csms.db.leases import lock
 from csms.tokens.rules import CONTRACT, normalise
 from csms.tokens.tables import tokens
 from csms.transactions import store as transactions
+from csms.transactions.tables import transaction_events
 from csms.transactions.tables import transactions as transactions_
-from v2g.ocpp.messages.transactions import ChargingState
+from v2g import typed_json
+from v2g.ocpp.messages.transactions import ChargingState, TransactionEventRequest
+from v2g.ocpp.times import parse_time
 from v2g.ocpp.v16.bridge import Numbered, NumberOf
 
 numbers: Final = Table(
@@ -68,6 +71,19 @@ def ongoing(connection: Connection, station_id: str, at_ms: int) -> tuple[Number
     found = connection.execute(select(there.transaction_id).where(begun).order_by(there.started_ms)).scalars()
     known = (find(connection, station_id, int(each)) for each in found if each.isdecimal())
     return tuple(each for each in known if each is not None)
+
+
+def is_stored(connection: Connection, station_id: str, event: TransactionEventRequest) -> bool:
+    """Return whether a station has sent these values of a transaction before."""
+    there = transaction_events.c
+    same = (
+        (there.station_id == station_id)
+        & (there.transaction_id == event.transaction_info.transaction_id)
+        & (there.at_ms == parse_time(event.timestamp))
+        & (there.trigger == event.trigger_reason)
+    )
+    documents = connection.execute(select(there.document).where(same)).scalars()
+    return any(typed_json.decode(each, TransactionEventRequest).meter_value == event.meter_value for each in documents)
 
 
 def type_of(connection: Connection, id_tag: str) -> str:

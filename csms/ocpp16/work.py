@@ -3,7 +3,7 @@
 from csms.db.store import Store
 from csms.ocpp16 import store as numbers
 from v2g.io.runtime.clock import Clock
-from v2g.ocpp.v16.bridge import Numbered, NumberOf, OngoingAt, Question, TransactionOf, TypeOf
+from v2g.ocpp.v16.bridge import IsStored, Numbered, NumberOf, OngoingAt, Question, TransactionOf, TypeOf
 
 
 class StationFacts:
@@ -12,7 +12,7 @@ class StationFacts:
     def __init__(self, store: Store, clock: Clock, station_id: str) -> None:
         self._store, self._clock, self._station_id = store, clock, station_id
 
-    async def find(self, question: Question) -> Numbered | tuple[Numbered, ...] | str | None:
+    async def find(self, question: Question) -> Numbered | tuple[Numbered, ...] | str | bool | None:
         """Answer a question. Raises StoreError."""
         match question:
             case NumberOf():
@@ -21,6 +21,8 @@ class StationFacts:
                 return await self._store.read(numbers.find, self._station_id, number)
             case OngoingAt(at_ms=at_ms):
                 return await self._store.read(numbers.ongoing, self._station_id, at_ms)
+            case IsStored(event=event):
+                return await self._store.read(numbers.is_stored, self._station_id, event)
             case TypeOf(id_tag=id_tag):
                 return await self._store.read(numbers.type_of, id_tag)
         raise TypeError(question)

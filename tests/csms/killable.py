@@ -58,7 +58,8 @@ async def _serve(config: CsmsConfig, port: int, started: Connection) -> None:
     async with contextlib.AsyncExitStack() as stack:
         services = await open_services(config, clock, EventLog("csms", clock), stack)
         await stack.enter_async_context(background(services))
-        server = await serve("127.0.0.1", port, StationServer(services).serve, context=None)
+        stations = StationServer(services)
+        server = await serve("127.0.0.1", port, stations.serve, context=None, versions=("2.1", "2.0.1", "1.6"))
         started.send(server.port)
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()

@@ -30,7 +30,17 @@ from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionE
 from v2g.ocpp.routes import action_of, known, response_type
 from v2g.ocpp.v16 import from_station, to_station
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import FROM_STATION, TO_STATION, Bridge, Numbered, NumberOf, OngoingAt, Steps, TransactionOf
+from v2g.ocpp.v16.bridge import (
+    FROM_STATION,
+    TO_STATION,
+    Bridge,
+    IsStored,
+    Numbered,
+    NumberOf,
+    OngoingAt,
+    Steps,
+    TransactionOf,
+)
 from v2g.ocpp.v16.configuration import key_of, value_in_2x, value_in_16, variable_of
 from v2g.ocpp.v16.tolerance import read_softly
 from v2g.ocpp.versions import read_payload, write_payload
@@ -51,6 +61,8 @@ def facts(question: Any) -> Any:
             return Numbered(number=7, connector_id=1, next_seq=3) if number == 7 else None
         case OngoingAt():
             return (Numbered(number=7, connector_id=1, next_seq=3),)
+        case IsStored():
+            return False
     return "ISO14443"
 
 

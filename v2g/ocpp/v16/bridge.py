@@ -19,7 +19,7 @@ from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import NotifyReportRequest
-from v2g.ocpp.messages.transactions import ChargingState
+from v2g.ocpp.messages.transactions import ChargingState, TransactionEventRequest
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.v16.messages import IdTagInfo, IdTagStatus
@@ -50,7 +50,7 @@ class Numbered(msgspec.Struct, kw_only=True):
     import_wh: int | None = None
     """The last register of this connection, Wh."""
     latest: bytes = b""
-    """The last message with values, which stations repeat."""
+    """The last message with values of this connection, which stations repeat."""
 
 
 class TransactionOf(Question, frozen=True):
@@ -63,6 +63,12 @@ class OngoingAt(Question, frozen=True):
     """Which transactions of the station had begun at this time, and not ended? The answer is a tuple of Numbered."""
 
     at_ms: int
+
+
+class IsStored(Question, frozen=True):
+    """Is there an event of this transaction with the same time, trigger and values? The answer is a bool."""
+
+    event: TransactionEventRequest
 
 
 class TypeOf(Question, frozen=True):

@@ -34,6 +34,7 @@ from v2g.ocpp.times import format_time, parse_time
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import (
     Bridge,
+    IsStored,
     Numbered,
     NumberOf,
     OngoingAt,
@@ -248,7 +249,9 @@ def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.Mete
     clock = any(sample.context == "Sample.Clock" for each in values for sample in each.sampled_value)
     trigger: TriggerReason = "MeterValueClock" if clock else "MeterValuePeriodic"
     event = replace(_event(bridge, found, "Updated", trigger, values[-1].timestamp), meter_value=values)
-    yield from _tell(bridge, found, event)
+    repeated: bool = not found.latest and (yield IsStored(event))  # its answer was lost with the last connection
+    if not repeated:
+        yield from _tell(bridge, found, event)
     found.latest = said
     return v16.MeterValuesConf()
 
