@@ -39,7 +39,9 @@ def station(
     count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="Number of stations.")] = 1,
     prefix: Annotated[str, typer.Option("--prefix", help="Identities are the prefix and a number.")] = "SIM",
     evses: Annotated[int, typer.Option("--evses", min=1, max=64, help="EVSEs per station.")] = 2,
-    version: Annotated[list[str] | None, typer.Option("--ocpp", help="OCPP version: 2.1 or 2.0.1; repeatable.")] = None,
+    version: Annotated[
+        list[str] | None, typer.Option("--ocpp", help="OCPP version: 2.1, 2.0.1 or 1.6; repeatable.")
+    ] = None,
     password: Annotated[
         str | None,
         typer.Option(

@@ -104,7 +104,7 @@ class StationScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     certificate: Path | None = None
     key: Path | None = None
     client_roots: tuple[Path, ...] = ()
-    subprotocols: tuple[Literal["ocpp2.1", "ocpp2.0.1"], ...] = ("ocpp2.1", "ocpp2.0.1")
+    subprotocols: tuple[Literal["ocpp2.1", "ocpp2.0.1", "ocpp1.6"], ...] = ("ocpp2.1", "ocpp2.0.1")
     default: Literal["accept", "reject", "silent", "not_supported"] = "accept"
     duration_s: Seconds | None = None
     call_timeout_s: Seconds = 30.0
@@ -169,22 +169,27 @@ def _answer_problems(answer: ScriptedAnswer, where: tuple[str, ...], versions: t
         yield _Wrong((*where, "do"), f"{answer.action} has no answer", "use silent or close")
     if answer.do not in ("accept", "reject", "answer") or answer.action not in _all(versions) - UNCONFIRMED:
         return
-    if answer.do == "reject" and response_payload(answer.action, {}, good=False, utc_ms=0) is None:
+    mine = [version for version in versions if answer.action in known(version)]
+    if answer.do == "reject" and all(
+        response_payload(answer.action, {}, good=False, utc_ms=0, version=version) is None for version in mine
+    ):
         hint = "use error for a CALLERROR, or accept with a changed payload"
         yield _Wrong((*where, "do"), f"the answer to {answer.action} cannot express a rejection", hint)
         return
-    for version in versions:
-        if answer.action in known(version) and not answer.unchecked:
-            payload = answer_payload(answer, answer.action, {}, 0)
-            type_ = response_type(answer.action)
+    for version in mine:
+        if not answer.unchecked:
+            payload = answer_payload(answer, answer.action, {}, 0, version)
+            type_ = response_type(answer.action, version)
             yield from _payload_problems(payload, type_, version, (*where, "payload"))
 
 
-def answer_payload(answer: ScriptedAnswer, action: str, request: dict[str, object], utc_ms: int) -> dict[str, object]:
+def answer_payload(
+    answer: ScriptedAnswer, action: str, request: dict[str, object], utc_ms: int, version: Version
+) -> dict[str, object]:
     """Return the payload of an answer to a request."""
     if answer.do == "answer":
         return answer.payload
-    standard = response_payload(action, request, good=answer.do == "accept", utc_ms=utc_ms)
+    standard = response_payload(action, request, good=answer.do == "accept", utc_ms=utc_ms, version=version)
     return fill(standard or {}, answer.payload)
 
 
@@ -208,7 +213,7 @@ def _call_problems(
     yield from wrong
     for version in () if wrong or call.unchecked else versions:
         if call.action in known(version):
-            yield from _payload_problems(call.payload, request_type(call.action), version, (*where, "payload"))
+            yield from _payload_problems(call.payload, request_type(call.action, version), version, (*where, "payload"))
 
 
 def _action_problems(action: str, where: tuple[str, ...], versions: tuple[Version, ...]) -> Iterator[_Wrong]:

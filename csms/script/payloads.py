@@ -5,6 +5,7 @@ A condition is `path: value`, or `path: {min: 3}` and the like. A path is keys j
 """
 
 import copy
+import zlib
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from v2g.config import nearest
-from v2g.ocpp.routes import response_type
+from v2g.ocpp.routes import Version, response_type
 from v2g.ocpp.times import format_time
 
 _NO: Final = ("Rejected", "Invalid", "Failed", "Unknown", "NotFound", "NoChargingProfile")
@@ -24,16 +25,18 @@ _INTERVAL_S: Final = 300
 
 
 def response_payload(
-    action: str, request: Mapping[str, object], *, good: bool, utc_ms: int
+    action: str, request: Mapping[str, object], *, good: bool, utc_ms: int, version: Version = "2.1"
 ) -> dict[str, object] | None:
     """Return the shortest payload that accepts or rejects a request; None if the response cannot reject."""
-    payload: dict[str, object] = copy.deepcopy(_least(action, good))
+    payload: dict[str, object] = copy.deepcopy(_least(action, good, version))
     if action == "TransactionEvent" and (not good or "idToken" in request):
         payload["idTokenInfo"] = {"status": "Accepted" if good else "Invalid"}
     elif not good and not _refuses(payload):
         return None
     if action == "BootNotification":
         payload["interval"] = _INTERVAL_S
+    if action == "StartTransaction":  # of a start that is sent again the same number
+        payload["transactionId"] = 1 + zlib.crc32(msgspec.json.encode(request)) % (2**31 - 1)
     for name in ("vatNumber", "evseId"):  # VatNumberValidation: those of the request (C18.FR.10)
         if name in request and action == "VatNumberValidation":
             payload[name] = request[name]
@@ -68,8 +71,8 @@ def _refuses(value: object) -> bool:
 
 
 @cache
-def _least(action: str, good: bool) -> dict[str, object]:
-    info = inspect.type_info(response_type(action))
+def _least(action: str, good: bool, version: Version) -> dict[str, object]:
+    info = inspect.type_info(response_type(action, version))
     assert isinstance(info, inspect.StructType)
     return _struct(info, good)
 
@@ -93,7 +96,7 @@ def _value(info: inspect.Type, good: bool) -> object:
         case inspect.BoolType():
             return False
         case inspect.IntType(ge=least) | inspect.FloatType(ge=least):
-            return least or 0
+            return max(0, least or 0)
         case inspect.UnionType(types=types):
             return _value(types[0], good)
     raise msgspec.ValidationError(f"no value for {info}")

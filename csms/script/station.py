@@ -213,7 +213,7 @@ class ScriptedLine:
                 raise OcppError(f"{action!r} is not an action of OCPP {self.version}", answer="NotImplemented")
             if (action in UNCONFIRMED) == answered:
                 raise OcppError(f"{action} has another message type", answer="RpcFrameworkError")
-            read_payload(msgspec.json.encode(payload), request_type(action), self.version)
+            read_payload(msgspec.json.encode(payload), request_type(action, self.version), self.version)
         except OcppError as error:
             self._wrong(f"{action}: {error}")
             if answered:
@@ -261,14 +261,17 @@ class ScriptedLine:
         return None
 
     def _content(self, answer: ScriptedAnswer, action: str, payload: dict[str, object]) -> dict[str, object]:
-        if answer.do == "reject" and response_payload(action, payload, good=False, utc_ms=self._utc_ms) is None:
-            return response_payload(action, payload, good=True, utc_ms=self._utc_ms) or {}  # cannot reject: `default`
-        return answer_payload(answer, action, payload, self._utc_ms)
+        if answer.do == "reject" and self._standard(action, payload, good=False) is None:
+            return self._standard(action, payload, good=True) or {}  # cannot reject: `default`
+        return answer_payload(answer, action, payload, self._utc_ms, self.version)
+
+    def _standard(self, action: str, payload: dict[str, object], *, good: bool) -> dict[str, object] | None:
+        return response_payload(action, payload, good=good, utc_ms=self._utc_ms, version=self.version)
 
     def _damage(
         self, identifier: str, action: str, payload: dict[str, object], answer: ScriptedAnswer, now: float
     ) -> None:
-        content = response_payload(action, payload, good=True, utc_ms=self._utc_ms) or {}
+        content = self._standard(action, payload, good=True) or {}
         frame: list[object] = [CALLRESULT, identifier, content]
         text = ""
         match answer.how:
@@ -355,7 +358,7 @@ class ScriptedLine:
         problem = ""
         if call.action and not call.unchecked:
             try:
-                read_payload(msgspec.json.encode(payload), response_type(call.action), self.version)
+                read_payload(msgspec.json.encode(payload), response_type(call.action, self.version), self.version)
             except OcppError as error:
                 problem = f"the answer violates the schema: {error}"
         if call.error:

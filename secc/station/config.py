@@ -17,7 +17,7 @@ from v2g.io.entry_points import settings_flaws
 from v2g.io.hardware.driver import SideKind
 from v2g.io.ota.opening import installer_flaws
 from v2g.io.websocket.client import TlsFiles
-from v2g.ocpp.routes import Version2
+from v2g.ocpp.routes import Version
 from v2g.pki.keys import read_secret
 from v2g.text import redacted
 from v2g.version import VERSION
@@ -74,8 +74,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     another one. Without it the environment variable V2G_STATION_PASSWORD is used, if set."""
     tls: TlsFiles | None = None
     """Roots to verify the CSMS, and the station's own certificate; unset for no TLS (profile 1)."""
-    versions: tuple[Version2, ...] = ("2.1", "2.0.1")
-    """OCPP versions to offer, best first."""
+    versions: tuple[Version, ...] = ("2.1", "2.0.1")
+    """OCPP versions to offer, best first: "2.1", "2.0.1", "1.6"."""
     vendor: Annotated[str, Meta(max_length=50)] = "v2g-engine"
     """VendorName of the boot notification."""
     model: Annotated[str, Meta(max_length=20)] = "DC_BPT"

@@ -53,7 +53,9 @@ def settings_of(
     return StationSettings(
         identity=config.identity,
         network=first_profile(
-            config.url, security_profile=config.security_profile, message_timeout=config.message_timeout
+            config.url,
+            security_profile=config.security_profile if password or config.tls or config.versions != ("1.6",) else 0,
+            message_timeout=config.message_timeout,
         ),
         layout=StationLayout(
             evses=evses,

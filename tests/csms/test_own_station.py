@@ -14,7 +14,7 @@ from tests.csms.support import EMAID, Running
 from v2g.ocpp.routes import Version
 
 
-@pytest.mark.parametrize("versions", [("2.1",), ("2.0.1",)])
+@pytest.mark.parametrize("versions", [("2.1",), ("2.0.1",), ("1.6",)])
 async def test_a_whole_session_of_our_own_station(csms: Running, tmp_path: Path, versions: tuple[Version, ...]) -> None:
     await whole_session(csms, tmp_path, versions)
 

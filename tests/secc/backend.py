@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import websockets
-from ocpp import v21, v201
+from ocpp import v16, v21, v201
 from ocpp.exceptions import InternalError
 from ocpp.routing import on
 from websockets.typing import Subprotocol
 
-MODULES = {"ocpp2.0.1": v201, "ocpp2.1": v21}
+MODULES = {"ocpp1.6": v16, "ocpp2.0.1": v201, "ocpp2.1": v21}
 """Imported before a charger runs in the same process: that takes seconds on a slow machine, and its watchdog would find
 a loop that hangs."""
 
@@ -29,6 +29,10 @@ class Backend:
         self.refuse: dict[str, int] = {}
         """Action -> how many of the next requests fail with an InternalError."""
         self.answers: dict[str, dict[str, Any]] = {}
+        self.transfers: dict[str, dict[str, Any]] = {}
+        """What DataTransfers of 1.6 are answered with, by message."""
+        self.numbers: dict[str, int] = {}
+        """The transactions of 1.6, by their StartTransaction."""
         self.silent: set[str] = set()
         self.versions = ["ocpp2.1", "ocpp2.0.1"]
         self.connections = 0
@@ -135,6 +139,8 @@ def _point(module: Any, backend: Backend) -> Any:
         await backend.note("Heartbeat", payload)
         return result.Heartbeat(current_time=_now())
 
+    if module is v16:
+        return type("Point", (base,), {each.__name__: each for each in _of_16(backend, boot, beat, simple, result)})
     accepted = {"id_token_info": {"status": "Accepted"}}
     handlers = [
         on("BootNotification")(boot),
@@ -159,6 +165,35 @@ def _point(module: Any, backend: Backend) -> Any:
         simple("Get15118EVCertificate", status="Accepted", exi_response=""),
     ]
     return type("Point", (base,), {handler.__name__: handler for handler in handlers})
+
+
+def _of_16(backend: Backend, boot: Any, beat: Any, simple: Any, result: Any) -> list[Any]:
+    accepted = {"id_tag_info": {"status": "Accepted"}}
+
+    async def transfer(_: Any, **payload: Any) -> Any:
+        await backend.note("DataTransfer", payload)
+        answer = backend.transfers.get(payload.get("message_id", ""))
+        if answer is None:
+            return result.DataTransfer(status="UnknownVendorId")
+        return result.DataTransfer(status="Accepted", data=json.dumps(answer))
+
+    async def begin(_: Any, **payload: Any) -> Any:
+        await backend.note("StartTransaction", payload)
+        number = backend.numbers.setdefault(json.dumps(payload, sort_keys=True), 71 + len(backend.numbers))
+        return result.StartTransaction(transaction_id=number, **accepted)
+
+    return [
+        on("BootNotification")(boot),
+        on("Heartbeat")(beat),
+        on("DataTransfer")(transfer),
+        on("StartTransaction")(begin),
+        simple("StatusNotification"),
+        simple("Authorize", **accepted),
+        simple("StopTransaction"),
+        simple("MeterValues"),
+        simple("SecurityEventNotification"),
+        simple("FirmwareStatusNotification"),
+    ]
 
 
 @contextlib.asynccontextmanager

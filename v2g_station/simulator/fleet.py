@@ -28,7 +28,7 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
-from v2g.ocpp.routes import Version2
+from v2g.ocpp.routes import Version
 from v2g.ota.window import parse_window
 from v2g.pki.certificates import chain_from_pem, emaid_of, load_certificate
 from v2g.pki.credentials import load_chain
@@ -107,7 +107,7 @@ class StationFleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     prefix: str = "SIM"
     evses: Annotated[int, Meta(ge=1, le=64)] = 2
     power_kw: Annotated[float, Meta(gt=0)] = 150.0
-    versions: tuple[Version2, ...] = ("2.1", "2.0.1")
+    versions: tuple[Version, ...] = ("2.1", "2.0.1")
     password: str | None = None
     passwords: Mapping[str, str] = {}
     """By identity, for stations with their own."""
@@ -135,7 +135,7 @@ class StationFleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def security_profile(self) -> int:
         """The security profile that results from URL and certificates (A00)."""
         if not self.url.startswith("wss:"):
-            return 1
+            return 0 if self.versions == ("1.6",) and not (self.password or self.passwords) else 1
         return 3 if self.certificate is not None else 2
 
     @property

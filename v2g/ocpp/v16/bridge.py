@@ -15,9 +15,11 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
 from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g.ocpp.messages.provisioning import NotifyReportRequest
 from v2g.ocpp.messages.transactions import ChargingState, TransactionEventRequest
 from v2g.ocpp.routes import action_of
@@ -219,6 +221,20 @@ _MOST_TRANSACTIONS: Final = 1000
 """Kept in mind for one connection; what is forgotten is asked for again."""
 _EARLIEST_MS: Final = 1_262_304_000_000
 """2010-01-01: OCPP 1.6 is of 2015."""
+
+
+def text_of(data: object) -> str | None:
+    """Return the data of a DataTransfer as the text that it is in 1.6."""
+    return data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
+
+
+def data_in(text: str | None, vendor_id: str) -> object:
+    """Return the data of a DataTransfer in 2.x: this project's own messages are objects there."""
+    try:
+        return text if text is None or vendor_id != VENDOR else typed_json.decode(text, object)
+    except (msgspec.DecodeError, RecursionError):
+        return text
+
 
 _STATUS: Final[dict[str, IdTagStatus]] = {
     each: each for each in ("Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx")

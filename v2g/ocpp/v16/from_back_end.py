@@ -77,7 +77,7 @@ from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest
 from v2g.ocpp.routes import request_type
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Steps
+from v2g.ocpp.v16.bridge import Steps, data_in, text_of
 from v2g.ocpp.v16.configuration import (
     FEATURES,
     KEYS,
@@ -600,11 +600,9 @@ def transfer(mirror: Mirror, request: v16.DataTransferReq) -> Steps[v16.DataTran
     if vendor == COSTS:
         return (yield from _price(mirror, request))
     answer: DataTransferResponse = yield DataTransferRequest(
-        vendor_id=request.vendor_id, message_id=request.message_id, data=request.data
+        vendor_id=request.vendor_id, message_id=request.message_id, data=data_in(request.data, request.vendor_id)
     )
-    data = answer.data
-    text = data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
-    return v16.DataTransferConf(status=answer.status, data=text)
+    return v16.DataTransferConf(status=answer.status, data=text_of(answer.data))
 
 
 def _plug_and_charge(request: v16.DataTransferReq) -> Steps[v16.DataTransferConf]:

@@ -39,8 +39,10 @@ from v2g.ocpp.v16.bridge import (
     NumberOf,
     OngoingAt,
     Steps,
+    data_in,
     from_station,
     id_tag_info,
+    text_of,
 )
 from v2g.ocpp.v16.prices import show_cost, show_price
 from v2g.ocpp.v16.readings import last_register, meter_values, register
@@ -363,11 +365,14 @@ def transfer(bridge: Bridge, request: v16.DataTransferReq) -> Steps[v16.DataTran
     """Pass on a vendor's message; those for Plug and Charge are messages of 2.0.1."""
     if request.vendor_id.casefold() != PLUG_AND_CHARGE:
         answer: DataTransferResponse = yield DataTransferRequest(
-            vendor_id=request.vendor_id, message_id=request.message_id, data=request.data
+            vendor_id=request.vendor_id,
+            message_id=request.message_id,
+            data=data_in(request.data, request.vendor_id),
         )
-        data = answer.data
-        text = data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
-        return v16.DataTransferConf(status=answer.status, data=text)
+        data: object = answer.data
+        if data is None and answer.status_info is not None:  # for which 1.6 has no place of its own
+            data = {"reasonCode": answer.status_info.reason_code}
+        return v16.DataTransferConf(status=answer.status, data=text_of(data))
     action = request.message_id or ""
     if action not in OF_PLUG_AND_CHARGE or action not in known("2.0.1"):
         return v16.DataTransferConf(status="UnknownMessageId")

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Final, get_args
 
-import msgspec
-
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdTokenInfo
 from v2g.ocpp.messages.availability import (
@@ -40,7 +38,7 @@ from v2g.ocpp.messages.security import (
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Answer, Steps
+from v2g.ocpp.v16.bridge import Answer, Steps, data_in, text_of
 from v2g.ocpp.v16.from_station import CHARGING, ENDS, PLUG_AND_CHARGE, UPLOADS
 from v2g.ocpp.v16.mirror import BegunAs, Mirror, NumberedHere, StateOf, as_text, from_text, to_back_end
 from v2g.ocpp.v16.readings import last_register, transaction_data, values_in_16
@@ -335,12 +333,13 @@ _SEVEN: Final = frozenset(get_args(v16.FirmwareStatusNotificationReq.__annotatio
 @to_back_end
 def transfer(mirror: Mirror, request: DataTransferRequest) -> Steps[DataTransferResponse]:
     """Pass on a vendor's message, its data as text."""
-    data = request.data
-    text = data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
     answer: v16.DataTransferConf = yield v16.DataTransferReq(
-        vendor_id=request.vendor_id, message_id=request.message_id, data=text
+        vendor_id=request.vendor_id, message_id=request.message_id, data=text_of(request.data)
     )
-    return DataTransferResponse(status=answer.status, data=answer.data)
+    data = data_in(answer.data, request.vendor_id)
+    code = data.get("reasonCode") if isinstance(data, dict) else None
+    why = StatusInfo(reason_code=code[:20]) if isinstance(code, str) else None
+    return DataTransferResponse(status=answer.status, data=data, status_info=why)
 
 
 @to_back_end

@@ -76,7 +76,7 @@ from v2g.ocpp.messages.smart_charging import (
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Answer, Bridge, Remote, Steps, id_tag_info, number_in, to_station
+from v2g.ocpp.v16.bridge import Answer, Bridge, Remote, Steps, data_in, id_tag_info, number_in, text_of, to_station
 from v2g.ocpp.v16.configuration import WRITE_ONLY, key_of, report, value_in_2x, value_in_16
 from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
 from v2g.ocpp.versions import read_payload, write_payload
@@ -192,12 +192,10 @@ def trigger(bridge: Bridge, request: TriggerMessageRequest) -> Steps[TriggerMess
 @to_station
 def transfer_to(bridge: Bridge, request: DataTransferRequest) -> Steps[DataTransferResponse]:
     """Pass on a vendor's message, its data as text."""
-    data = request.data
-    text = data if data is None or isinstance(data, str) else msgspec.json.encode(data).decode()
     answer: v16.DataTransferConf = yield v16.DataTransferReq(
-        vendor_id=request.vendor_id, message_id=request.message_id, data=text
+        vendor_id=request.vendor_id, message_id=request.message_id, data=text_of(request.data)
     )
-    return DataTransferResponse(status=answer.status, data=answer.data)
+    return DataTransferResponse(status=answer.status, data=data_in(answer.data, request.vendor_id))
 
 
 # -- authorization and reservations

@@ -163,6 +163,8 @@ class CsmsLink:
         self._lose("replaced")
         slot, profile = self._networks.current()
         self._k.note("csms_connected", version=version, slot=slot)
+        if self._k.bridged != (version == "1.6"):
+            self._booted_slot = None  # another world, which has not heard of this boot
         self._k.bridged = version == "1.6"
         self._k.version = "2.0.1" if version == "1.6" else version
         for listener in self.on_opened:
