@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 from types import ModuleType
 
-from tests.mutants.__main__ import _swap
+from tests.mutants.__main__ import swap
 from tests.mutants.operators import mutants
 from tests.mutants.targets import EQUIVALENT, TARGETS
 from tests.together import together
@@ -74,7 +74,7 @@ def test_what_a_decorator_keeps_is_changed_too() -> None:
     module = ModuleType("decorated")
     module.__file__ = "decorated"
     exec(compile(source, "decorated", "exec"), vars(module))
-    _swap(module, next(each for each in mutants(source) if each.name == "one: 7 -> 8"))
+    swap(module, next(each for each in mutants(source) if each.name == "one: 7 -> 8"))
     with module.KEPT() as value:
         assert value == 8
 

@@ -94,9 +94,9 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         self._connected_for = connected_for
         self._departure_ms = 0
         self._requested_end: EndingT | None = None
-        self._pending: Element | None = None  # the request that waits for its response
+        self.pending: Element | None = None  # the request that waits for its response
         self._last: Element | None = None  # the latest request, for repetitions
-        self._asked_at = 0.0
+        self.asked_at = 0.0
         self._progress: ProgramProgress | None = None
         self._then: tuple[Command, ...] = ()
         self._ac_w = 0
@@ -154,7 +154,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         elif name == _WATCH:
             self._look()
         elif name == MESSAGE:
-            self._fail("message_timeout", request=type(self._pending).__name__)
+            self._fail("message_timeout", request=type(self.pending).__name__)
         else:
             self._fail(f"{name}_timeout")
 
@@ -179,7 +179,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             case ContactorState(closed=closed):
                 self._watch.take_contactor(fact)
                 self._look()
-                if self._pending is None:
+                if self.pending is None:
                     self._contactor_moved(closed=closed)
 
     # -- requests and answers -----------------------------------------------------------------------------------
@@ -202,8 +202,8 @@ class Vehicle(Session, Generic[StepT, EndingT]):
 
     def _ask(self, request: Element) -> None:
         """Send a request."""
-        self._pending = self._last = request
-        self._asked_at = self._time.now
+        self.pending = self._last = request
+        self.asked_at = self._time.now
         self._disarm(PACE)
         self._watch.exchange(awaits=True)
         self._transmit(request)
@@ -211,7 +211,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
 
     def _awaiting(self, response: Element) -> Element | None:
         """Return the pending request if this is its response; any other ends the session."""
-        request, name = self._pending, type(response).__name__
+        request, name = self.pending, type(response).__name__
         if request is None:
             self._fail("unexpected_message", message=name)
         elif name != type(request).__name__.removesuffix("Req") + "Res":
@@ -226,11 +226,11 @@ class Vehicle(Session, Generic[StepT, EndingT]):
 
     def _answered(self) -> None:
         """The awaited answer has come: carry out what follows the request, and report a late answer."""
-        request, self._pending = type(self._pending).__name__, None
+        request, self.pending = type(self.pending).__name__, None
         self._watch.exchange(awaits=False)
         self._disarm(MESSAGE)
         self._follow_request()
-        seconds = self._time.now - self._asked_at
+        seconds = self._time.now - self.asked_at
         if seconds > self.timing[request].performance + MEASURING_S:
             self._observe("session", "late_answer", request=request, seconds=round(seconds, 4))
 
@@ -302,7 +302,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
 
     def _resume_pause(self, step: StepT) -> None:
         """Carry out a step now if the session only pauses before its next request."""
-        if self._pending is None and PACE in self._time.timers:
+        if self.pending is None and PACE in self._time.timers:
             self._disarm(PACE)
             self._apply(step)
 

@@ -113,7 +113,7 @@ class AcdpEvse(DcEvse):
                 self._arrived()
         if not self._down and report.mechanical == "Home":
             self.fault("contact_missing", active=False)
-        if self._interlock.commanded and not report.connected:  # no arcs, regardless of the pilot
+        if self.interlock.commanded and not report.connected:  # no arcs, regardless of the pilot
             self.fault("contact_missing", active=True)
         self._tell_device()
 

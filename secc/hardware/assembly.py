@@ -179,12 +179,12 @@ class Assembly:
     async def _open_parts(self) -> tuple[Meter, interfaces.BoardParts]:
         """Open what all kinds have."""
         config, safety = self.config, self._safety
-        self._faults = make_faults(config.simulated, self.clock)
-        self.stack.callback(self._faults.close)
+        self.faults = make_faults(config.simulated, self.clock)
+        self.stack.callback(self.faults.close)
         if config.kind == "wpt" and config.pilot != "simulated":
             raise ConfigError("a primary device has no control pilot", hint="remove hardware.pilot")
         self._simulation = Simulation(
-            faults=self._faults,
+            faults=self.faults,
             medium=await self._attach(),
             connector=self.connector,
             plug=config.kind != "wpt",
@@ -257,7 +257,7 @@ class Assembly:
         window = self.charger.acdp
         device = SimulatedConnection(
             ChargerContactLine(self._simulation.wires("the connection device"), connector=self.connector),
-            self._faults,
+            self.faults,
             self.clock,
             self.config.simulated.pantograph,
             window=(window.window_x, window.window_y),
@@ -273,7 +273,7 @@ class Assembly:
         device = SimulatedPrimary(
             ChargerCoilLine(self._simulation.wires("the air above the primary device"), connector=self.connector),
             parts.contactor,
-            self._faults,
+            self.faults,
             self.config.simulated.coil,
             max_coil_ma=rating.max_coil_current_a * 1000,
         )

@@ -99,7 +99,7 @@ class DcEvse(Evse):
 
     def _drive(self, demand: Demand) -> None:
         """Forward a command, if the interlock has let the contactor close: nothing else authorises an output."""
-        if not self._interlock.commanded:
+        if not self.interlock.commanded:
             demand = OFF
         self._highest_mv = max(self._highest_mv, demand.voltage_mv)
         self._demand = demand
@@ -125,7 +125,7 @@ class DcEvse(Evse):
     def _reported(self, report: StageReport) -> None:
         self._measured()
         self._watch_output()
-        self._tell_interlock(lambda now: self._interlock.output(report.voltage_mv, now))
+        self._tell_interlock(lambda now: self.interlock.output(report.voltage_mv, now))
 
     def _watch_output(self) -> None:
         present = self._stage.present

@@ -255,7 +255,7 @@ class Evse(abc.ABC):
         self._failures = 0  # reports of `charger_failed`, also while it is active
         self._test: asyncio.Task[None] | None = None
         self._retry, self._retries, self._retry_at = Backoff(RETRY_S, RETRY_LONGEST_S), 0, 0.0
-        self._interlock = Interlock(
+        self.interlock = Interlock(
             InterlockConfig(
                 pilot=parts.pilot is not None,
                 ventilation=watch.ventilation,
@@ -270,7 +270,7 @@ class Evse(abc.ABC):
         parts.meter.on_fault(self.fault)
         if parts.pilot is not None:
             self._watch_pilot(parts.pilot)
-        self._interlock.feedback(clock.monotonic(), closed=parts.contactor.closed)
+        self.interlock.feedback(clock.monotonic(), closed=parts.contactor.closed)
         self._drain()
         self._reporter = spawn(self._report_forever(), name="evse")
 
@@ -295,17 +295,17 @@ class Evse(abc.ABC):
     @property
     def faults(self) -> tuple[str, ...]:
         """See EvseHardware."""
-        return self._interlock.faults
+        return self.interlock.faults
 
     @property
     def blocked(self) -> str:
         """See EvseHardware."""
-        return self._interlock.blocked
+        return self.interlock.blocked
 
     @property
     def light(self) -> Light:
         """See EvseHardware."""
-        return self._interlock.light
+        return self.interlock.light
 
     def on_fault(self, callback: OnFault) -> None:
         """See EvseHardware."""
@@ -328,8 +328,8 @@ class Evse(abc.ABC):
         self._callbacks.append(callback)
         callback(self.present)
         callback(self._reading())
-        if self._interlock.serious:
-            callback(ports.HardwareFault(self._interlock.serious))
+        if self.interlock.serious:
+            callback(ports.HardwareFault(self.interlock.serious))
         return lambda: self._callbacks.remove(callback)
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
@@ -338,9 +338,9 @@ class Evse(abc.ABC):
             case ports.TransactionStarted() | ports.JoinSession():
                 self._session_id = command.session_id
                 self._figures = SessionFigures(*self._energies())
-                self._tell_interlock(lambda now: self._interlock.permit(now, allowed=True))
+                self._tell_interlock(lambda now: self.interlock.permit(now, allowed=True))
             case ports.TransactionEnded() | ports.SaveSession():
-                self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
+                self._tell_interlock(lambda now: self.interlock.permit(now, allowed=False))
                 figures, self._figures = self._figures, SessionFigures(0, 0)
                 if self._measures:  # otherwise both are the meter's
                     figures.end(*self._energies())
@@ -351,7 +351,7 @@ class Evse(abc.ABC):
                 try:
                     self._off()
                 finally:  # the contactor opens even if a part fails here
-                    self._tell_interlock(lambda now: self._interlock.ask(now, close=False))
+                    self._tell_interlock(lambda now: self.interlock.ask(now, close=False))
             case ports.LowerOutput(output=output):
                 self._lower(output)
             case ports.Ventilate(on=on):
@@ -389,7 +389,7 @@ class Evse(abc.ABC):
 
     async def unlock(self) -> bool:
         """See EvseHardware."""
-        lock, tried = self._interlock, []
+        lock, tried = self.interlock, []
         self._tell_interlock(lambda now: tried.append(lock.release(now)))
         await self._until(lambda: not lock.unlocking)
         return tried == [True] and not lock.locked
@@ -398,7 +398,7 @@ class Evse(abc.ABC):
         """Leave everything safe and stop reporting."""
         self._offs += 1
         run_all((self._off,))
-        self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
+        self._tell_interlock(lambda now: self.interlock.permit(now, allowed=False))
         tasks = [self._reporter] if self._test is None else [self._reporter, self._test]
         for task in tasks:
             task.cancel()
@@ -412,14 +412,14 @@ class Evse(abc.ABC):
 
     async def power_up(self) -> None:
         """Test the hardware before anybody uses it. A failure is a fault, and the test is repeated."""
-        lock = self._interlock
+        lock = self.interlock
         await self._within(MOVE_S, lambda: lock.pilot_state is not PilotState.F)  # a board begins with it
         if lock.vacant:
             await self._self_test()
 
     def _recover(self) -> None:
         """Repeat the self-test after a failure, while nobody is plugged in."""
-        now, lock = self._clock.monotonic(), self._interlock
+        now, lock = self._clock.monotonic(), self.interlock
         if not lock.untested:
             if now - self._retry_at >= SOUND_S:
                 self._retry.reset()
@@ -433,7 +433,7 @@ class Evse(abc.ABC):
     async def _self_test(self) -> None:
         """Command everything off, which also ends what a watchdog has cut; test it, and end the faults that a test
         ends."""
-        began, lock = self._clock.monotonic(), self._interlock
+        began, lock = self._clock.monotonic(), self.interlock
         failed = await self._tested()
         now = self._clock.monotonic()
         self._retry_at = now + self._retry.pause_s()
@@ -530,12 +530,12 @@ class Evse(abc.ABC):
     def fault(self, word: str, active: bool) -> None:
         """See EvseHardware."""
         self._failures += word == "charger_failed" and active
-        if self._interlock.stands(word) is active:
+        if self.interlock.stands(word) is active:
             return  # as in most reports
-        self._tell_interlock(lambda now: self._interlock.fault(word, now, active=active))
+        self._tell_interlock(lambda now: self.interlock.fault(word, now, active=active))
 
     async def _close_contactors(self, offs: int) -> Fact:
-        lock = self._interlock
+        lock = self.interlock
         await self._until(lambda: lock.commanded or not self.contactors_closed or bool(lock.serious))
         if offs == self._offs:
             self._tell_interlock(lambda now: lock.ask(now, close=True))
@@ -546,7 +546,7 @@ class Evse(abc.ABC):
         """Open; the result is None if the contactor was closed again meanwhile."""
         self._off()
         await self._calm()  # no contactor is opened under current
-        lock = self._interlock
+        lock = self.interlock
         if offs == self._offs:
             self._tell_interlock(lambda now: lock.ask(now, close=False))
         await self._until(lambda: not self.contactors_closed or lock.commanded or lock.stands("contactor_welded"))
@@ -570,7 +570,7 @@ class Evse(abc.ABC):
     # -- inside
 
     def _watch_pilot(self, pilot: ChargerPilot) -> None:
-        lock = self._interlock
+        lock = self.interlock
         pilot.on_proximity(lambda proximity: self._tell_interlock(lambda now: lock.plug(proximity, now)))
         pilot.on_state(lambda state: self._tell_interlock(lambda now: lock.pilot(state, now, pilot.fault)))
         pilot.on_oscillator(lambda on: self._tell_interlock(lambda now: lock.oscillator(now, on=on)))
@@ -578,7 +578,7 @@ class Evse(abc.ABC):
         lock.pilot(pilot.state, self._clock.monotonic(), pilot.fault)
 
     def _latched(self, now: float, locked: bool) -> None:
-        self._interlock.latch(now, locked=locked)
+        self.interlock.latch(now, locked=locked)
 
     def _contactor_moved(self, closed: bool) -> None:
         if not closed:
@@ -586,8 +586,8 @@ class Evse(abc.ABC):
         elif self._closing_since is not None:
             self._figures.take("contactor_close_s", self._clock.monotonic() - self._closing_since)
         self._closing_since = None
-        self._tell_interlock(lambda now: self._interlock.feedback(now, closed=closed))
-        if not closed or self._interlock.commanded:  # while opening it reports when it is open
+        self._tell_interlock(lambda now: self.interlock.feedback(now, closed=closed))
+        if not closed or self.interlock.commanded:  # while opening it reports when it is open
             self._tell(ports.ContactorState(closed, "" if closed else self._opened_by))
 
     def _note_opening(self, failed: str) -> None:
@@ -610,16 +610,16 @@ class Evse(abc.ABC):
             return
         self._draining = True
         done = True
-        while actions := self._interlock.actions():
+        while actions := self.interlock.actions():
             done &= run_all(partial(self._carry_out, action) for action in actions)
         self._draining = False
         self._wake()
         if self._timer is not None:
             self._timer.cancel()
-        deadline = self._interlock.deadline()
+        deadline = self.interlock.deadline()
         if deadline is not None:
             delay = deadline - self._clock.monotonic()
-            self._timer = self._loop.call_later(delay, self._tell_interlock, self._interlock.tick)
+            self._timer = self._loop.call_later(delay, self._tell_interlock, self.interlock.tick)
         if not done:
             self.fault("charger_failed", active=True)
 

@@ -109,14 +109,14 @@ class WptEvse(Evse):
     def _drive(self) -> None:
         """Forward the command, if the interlock has let the contactor close and no object is detected."""
         self._excited = (0, 0)
-        free = self._interlock.commanded and not self._troubles
+        free = self.interlock.commanded and not self._troubles
         self._device.send(self._wanted_w or 0 if free else 0)
 
     async def _check(self, current_ma: int, power_w: int, offs: int) -> Fact | None:
         """Supply the device and excite its coil; the result is reported as DeviceChanged."""
         state = await self._close_contactors(offs)
         if state != ports.ContactorState(closed=True) or offs != self._offs:
-            return ports.HardwareFault(self._interlock.serious or "contactor_stuck_open")
+            return ports.HardwareFault(self.interlock.serious or "contactor_stuck_open")
         self._wanted_w = None
         self._excite(current_ma, power_w)
         return None

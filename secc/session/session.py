@@ -158,7 +158,7 @@ class ChargerSession(Session):
         """The kind of energy transfer; DC before it is known."""
 
     @abstractmethod
-    def _request_context(self, *, waited: bool) -> RequestContext:
+    def request_context(self, *, waited: bool) -> RequestContext:
         """Return the context of a request."""
 
     @abstractmethod
@@ -277,7 +277,7 @@ class ChargerSession(Session):
             return
         while True:
             try:
-                outcome = handler(request, self._stage, self._request_context(waited=waited))
+                outcome = handler(request, self._stage, self.request_context(waited=waited))
             except Iso15118Error as error:
                 self._fail(request, error.answer, str(error), error.reason)
                 return
@@ -682,7 +682,7 @@ class ChargerSession(Session):
         stage = self._stage
         if not isinstance(stage, stages.Charging) or stage.output is None:
             return ()
-        self._stage, commands = apply_output(stage, self._request_context(waited=False))
+        self._stage, commands = apply_output(stage, self.request_context(waited=False))
         self._await_turn()
         return commands
 

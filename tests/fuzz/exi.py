@@ -67,15 +67,15 @@ def instrument_module(module: Any, atheris: Any) -> None:
 
 def instrument_generated(atheris: Any) -> None:
     """Count the branches of functions that are generated while fuzzing, too."""
-    for library in (codec._decoders(), codec._encoders()):
+    for library in (codec.decoders(), codec.encoders()):
 
-        def generate(declaration: Any, library: Any = library, plain: Any = library._generate) -> None:
-            before = set(library._functions)
+        def generate(declaration: Any, library: Any = library, plain: Any = library.generate) -> None:
+            before = set(library.functions)
             plain(declaration)
-            for each in library._functions.keys() - before:
-                atheris.instrument_func(library._functions[each])
+            for each in library.functions.keys() - before:
+                atheris.instrument_func(library.functions[each])
 
-        library._generate = generate
+        library.generate = generate
 
 
 def unguided(name: str, seconds: int, seed: int) -> int:

@@ -169,7 +169,7 @@ class Session:
 
         def job() -> int:
             _impatient()
-            _swap(module, mutant)
+            swap(module, mutant)
             for item in chosen:
                 try:
                     item.config.hook.pytest_runtest_protocol(item=item, nextitem=between)
@@ -210,7 +210,7 @@ def _impatient() -> None:
         vars(found)["THREAD_S"] = THREAD_S
 
 
-def _swap(module: ModuleType, mutant: Mutant) -> None:
+def swap(module: ModuleType, mutant: Mutant) -> None:
     """Give a function of a module the code that it has in the mutant."""
     file = module.__file__ or ""
     code = next(_codes(compile(mutant.tree, file, "exec"), mutant.function))

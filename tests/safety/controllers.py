@@ -345,7 +345,7 @@ async def _one(
     controller.connect_wires()
     stack.push_async_callback(controller.settled)
     stack.push_async_callback(controller.abort)
-    on_rig = OnRig(controller, car, desk, disk, assembly._faults)
+    on_rig = OnRig(controller, car, desk, disk, assembly.faults)
     on_rig.events = events
     return on_rig
 

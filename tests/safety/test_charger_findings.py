@@ -188,7 +188,7 @@ async def _a_weld_while_the_vehicle_interrupts(found: Rig) -> None:
     assert "contactor_welded" in found.evse.faults
     found.car.pilot.set_state(PilotState.C)
     await asyncio.sleep(1.0)
-    assert not found.evse._interlock.commanded
+    assert not found.evse.interlock.commanded
 
 
 @case(overlooks_welds, "dc", "ac", "wpt")
@@ -541,7 +541,7 @@ async def _more_voltage_than_the_vehicle_bears_does_not_stay(found: Rig) -> None
 
 
 def readiness_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    known = session.SeccSession._request_context
+    known = session.SeccSession.request_context
     patch.setattr(
         session.SeccSession, "_request_context", lambda self, *, waited: replace(known(self, waited=waited), ready=True)
     )

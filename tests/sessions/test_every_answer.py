@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.session.d20.session import VehicleSession
+from evcc.session.d20.session import SideStreams, VehicleSession
 from evcc.session.ports import SAFE
 from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
 from evcc.session.steps import Ended
+from evcc.session.watch import Watch
 from pki_tools.tree import PkiTree
 from secc.session.config import EnergyService, ParkingSpace, SeccConfig
 from tests.sessions.joined import Joined
@@ -25,6 +26,7 @@ from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.session import SCHEMAS
 from v2g.iso15118.engine.session import Close, Send
+from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 
 EVERYTHING = tuple(EnergyService)
@@ -73,7 +75,7 @@ def waiting_for(pki: PkiTree, family: Family, name: str) -> tuple[Joined, bytes]
 
     def hold(data: bytes) -> bytes:
         beside = next(iter(Framer().feed(data))).payload_type >= PayloadType.SCHEDULE_RENEGOTIATION
-        if held or beside or type(joined.evcc._pending).__name__ != name:
+        if held or beside or type(joined.evcc.pending).__name__ != name:
             return b"" if held else data
         held.append(data)
         return b""
@@ -85,14 +87,12 @@ def waiting_for(pki: PkiTree, family: Family, name: str) -> tuple[Joined, bytes]
 
 def fork(session: VehicleSession) -> VehicleSession:
     """Return a copy that goes its own way."""
-    other = copy.copy(session)
+    other, shared = copy.copy(session), dict[int, object]()
     for name, value in vars(session).items():
-        if isinstance(value, dict | list):
+        if isinstance(value, dict | list | Watch):
             setattr(other, name, copy.copy(value))
-    other._framer = copy.deepcopy(session._framer)
-    other._time = copy.deepcopy(session._time)
-    other._sides = copy.deepcopy(session._sides, {id(session._time): other._time})
-    other._watch = copy.copy(session._watch)
+        elif isinstance(value, Framer | SessionTime | SideStreams):  # side streams run in the session's time
+            setattr(other, name, copy.deepcopy(value, shared))
     other.actions()
     return other
 

@@ -212,10 +212,10 @@ class Silent:
         joined.wire_to_evcc = self._answer
 
     def _answer(self, data: bytes) -> bytes:
-        pending = self.joined.evcc._pending
+        pending = self.joined.evcc.pending
         if type(pending).__name__ != self.name or next(iter(Framer().feed(data))).payload_type >= 0x8101:
             return data
-        self.asked_at = self.joined.evcc._asked_at
+        self.asked_at = self.joined.evcc.asked_at
         return b""
 
 
@@ -349,7 +349,7 @@ def test_an_answer_that_is_late_but_in_time_is_noted_by_the_vehicle(join: Callab
 
     def late(data: bytes) -> bytes:
         if joined.evcc.state is State.SERVICE_DISCOVERY:
-            joined.evcc._asked_at -= 1.8  # as if it had been under way for so long
+            joined.evcc.asked_at -= 1.8  # as if it had been under way for so long
         return data
 
     joined.wire_to_evcc = late

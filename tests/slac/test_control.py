@@ -131,7 +131,7 @@ def test_the_make_is_found_out_by_who_answers(answers, found) -> None:
             for delivery in modem.from_host(mme.encode(mme.MmeFrame(mme.LOCAL_MODEM, EV, question))):
                 bench.core.receive(delivery.frame, bench.now)
         waiting += bench.take() + bench.wait(STANDARD.detection_s)
-    assert bench.core._modem.vendor is found
+    assert bench.core.modem.vendor is found
     assert asked == [vendor.VsOpAttributesReq, vendor.NscmGetVersionReq][: 1 if found is ModemVendor.QUALCOMM else 2]
     assert bench.core.deadline() is None
 
@@ -248,7 +248,7 @@ def test_the_network_that_is_left_cannot_be_returned_to(line: Line) -> None:
     ev_station.core.leave(line.now)
     line.run(line.now + 1.0)
     assert ev_station.modem.nid not in (None, matched.nid)
-    assert ev_station.modem.nid == nid_of(ev_station.core._modem.key[1])
+    assert ev_station.modem.nid == nid_of(ev_station.core.modem.key[1])
     assert not evse_station.modem.link_up
 
 

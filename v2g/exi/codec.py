@@ -98,7 +98,7 @@ def _encode(
         if roots.relaxed and name in roots.relaxed:
             acc = roots.relaxed[name].encode(acc, element)
         else:
-            acc = _encoders().function((type(element), "e"))(acc, element, out)
+            acc = encoders().function((type(element), "e"))(acc, element, out)
         if fragment_end is not None:
             acc = acc << roots.width | fragment_end
         return bits.finish(acc, out)
@@ -173,7 +173,7 @@ def _reader_of(roots: Roots, name: QName) -> Callable[[BitReader], Element]:
     declaration = roots.type_of(name)
     if declaration is None or isinstance(declaration, Simple):
         raise ExiRefusal("the element is abstract, or not a structure")
-    return _decoders().function((declaration, "d"))
+    return decoders().function((declaration, "d"))
 
 
 _Decoder = Callable[[BitReader], Element]
@@ -191,28 +191,28 @@ class _Library(Generic[_Function]):
     def __init__(self, writers: dict[str, Callable[[Model, SourceText], None]], names: dict[str, object]) -> None:
         self._writers = writers
         self._names = names
-        self._functions: dict[_Key, _Function] = {}
+        self.functions: dict[_Key, _Function] = {}
 
     def function(self, key: _Key) -> _Function:
         """Return a function, generated at its first use."""
-        if key not in self._functions:
-            self._generate(key)
-        return self._functions[key]
+        if key not in self.functions:
+            self.generate(key)
+        return self.functions[key]
 
-    def _generate(self, key: _Key) -> None:
+    def generate(self, key: _Key) -> None:
         """Generate a function, and those that it always calls."""
         source = SourceText()
         wanted = [key]
         for declaration, prefix in wanted:  # grows while it is walked
             self._writers[prefix](model_of(declaration), source)
             always = [(called, kind) for called, kind, each_time in source.calls.values() if each_time]
-            wanted += [each for each in always if each not in wanted and each not in self._functions]
+            wanted += [each for each in always if each not in wanted and each not in self.functions]
         scope: dict[str, Any] = {**self._names, **source.names, "_labels": source.labels}
         for name, (declaration, prefix, _) in source.calls.items():
             self._put(scope, name, (declaration, prefix))
         exec(compile("\n".join(source.lines), FILE, "exec", dont_inherit=True, optimize=0), scope)  # noqa: S102 - source of our own making
         for each in wanted:
-            self._functions[each] = scope[source.name_of(*each)]
+            self.functions[each] = scope[source.name_of(*each)]
         for plan in source.names.values():
             if isinstance(plan, FreePlan):
                 functions: dict[Any, Any] = plan.encoders if "e" in self._writers else plan.decoders
@@ -224,8 +224,8 @@ class _Library(Generic[_Function]):
 
         Most of the optional content never occurs in messages, and compiling dominates start-up.
         """
-        if key in self._functions:
-            where[name] = self._functions[key]
+        if key in self.functions:
+            where[name] = self.functions[key]
             return
 
         def first_call(*arguments: object) -> object:
@@ -236,12 +236,14 @@ class _Library(Generic[_Function]):
 
 
 @cache
-def _decoders() -> _Library[_Decoder]:
+def decoders() -> _Library[_Decoder]:
+    """Return the decoders that have been generated, and generate others."""
     with_start = partial(write_decoder, with_start=True)
     return _Library({"d": write_decoder, "z": with_start}, {"ExiRefusal": ExiRefusal})
 
 
 @cache
-def _encoders() -> _Library[_Encoder]:
+def encoders() -> _Library[_Encoder]:
+    """Return the encoders that have been generated, and generate others."""
     names = ("ExiRefusal", "MAX_INTEGER_BITS", "flush", "put_binary", "put_string", "put_varint")
     return _Library({"e": write_encoder}, {name: getattr(bits, name) for name in names})

@@ -237,7 +237,7 @@ class EvSlac(Host):
 
     def prepare(self, now: float) -> None:
         """Detect the modem's vendor early; optional."""
-        self._modem.detect(now)
+        self.modem.detect(now)
 
     def start(self, now: float) -> None:
         """Begin matching; does nothing if it is in progress."""
@@ -255,7 +255,7 @@ class EvSlac(Host):
         """D-LINK_PAUSE: stay in the network, unmonitored until `wake_up` or `resume`."""
         if self.state is EvState.MATCHED:
             self.state = EvState.PAUSED
-            self._modem.stop_polling()
+            self.modem.stop_polling()
 
     def wake_up(self, now: float) -> None:
         """Ask the charger to resume, by toggling the pilot; it answers with 5 %, reported by `resume`."""
@@ -269,7 +269,7 @@ class EvSlac(Host):
         if self.state in (EvState.PAUSED, EvState.WAKING):
             self._timers.setdefault("resume", now + self._timing.conn_max_comm_s)
             self.state = EvState.RESUMING
-            self._modem.start_polling(self._timing.join_poll_s, now)
+            self.modem.start_polling(self._timing.join_poll_s, now)
 
     # -- messages ---------------------------------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ class EvSlac(Host):
                 self._timers.pop("response", None)
                 self.state = EvState.KEYING
                 self._timers["join"] = now + self._timing.match_join_s
-                self._modem.set_key(message.nid, message.nmk, now)
+                self.modem.set_key(message.nid, message.nmk, now)
             case mme.CmSlacParmReq() | mme.CmStartAttenCharInd() | mme.CmMnbcSoundInd():
                 self._others_at = now
 
@@ -441,7 +441,7 @@ class EvSlac(Host):
         for name in ("response", "batch", "results", "validation", "join", "pause", "resume"):
             self._timers.pop(name, None)
         self._drop_map()
-        self._modem.stop_polling()
+        self.modem.stop_polling()
         if joined:
             self._random_key(now)
 
@@ -478,7 +478,7 @@ class EvSlac(Host):
         """See Listener."""
         if self.state is EvState.KEYING:
             self.state = EvState.JOINING
-            self._modem.start_polling(self._timing.join_poll_s, now)
+            self.modem.start_polling(self._timing.join_poll_s, now)
         elif self.state not in _JOINED:
             self._observe("network_left")
 
@@ -502,9 +502,9 @@ class EvSlac(Host):
         self.state = EvState.MATCHED
         for name in ("join", "resume"):
             self._timers.pop(name, None)
-        nid, nmk = self._modem.key
+        nid, nmk = self.modem.key
         attenuation_db = round(self._attenuation[self._chosen], 1)
         self._actions.append(
             Matched(nid=nid, nmk=nmk, evse_mac=self._chosen, pev_mac=self.mac, attenuation_db=attenuation_db)
         )
-        self._modem.keep_polling(now)
+        self.modem.keep_polling(now)

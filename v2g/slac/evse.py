@@ -246,7 +246,7 @@ class EvseSlac(Host):
         """A vehicle is plugged in (pilot B, C or D): be ready to match."""
         if self.state is not EvseSlacState.UNMATCHED:
             return
-        if not self._modem.keyed and not self._modem.busy:
+        if not self.modem.keyed and not self.modem.busy:
             self._fresh_key(now)  # the modem did not respond before
         self._restarts = 0
         self._listen(now)
@@ -268,7 +268,7 @@ class EvseSlac(Host):
         """D-LINK_PAUSE: oscillator off, the network stays, unmonitored until the session resumes."""
         if self.state is EvseSlacState.MATCHED:
             self.state = EvseSlacState.PAUSED
-            self._modem.stop_polling()
+            self.modem.stop_polling()
             self._toggles = BcbCounter()
             self._toggles.on_state(self._pilot, now)
             self._oscillator_from = now + self._timing.step_x1_s
@@ -329,7 +329,7 @@ class EvseSlac(Host):
                     self._matched = None
                     self._timers.pop("join", None)
                     self._drop_map()
-                    self._modem.stop_polling()
+                    self.modem.stop_polling()
                     self.state = EvseSlacState.MATCHING
             case mme.CmMnbcSoundInd():
                 self._apply(run, run.on_sound(now))
@@ -364,7 +364,7 @@ class EvseSlac(Host):
         self._send(source, run.parameters())
 
     def _on_match(self, source: bytes, message: mme.CmSlacMatchReq, now: float) -> None:
-        if message.evse_mac != self.mac or message.pev_mac != source or not self._modem.keyed:
+        if message.evse_mac != self.mac or message.pev_mac != source or not self.modem.keyed:
             return
         matched = self._matched
         if matched is not None:
@@ -383,10 +383,10 @@ class EvseSlac(Host):
         self.state = EvseSlacState.JOINING
         self._confirm(run)
         self._timers["join"] = now + self._timing.match_join_s
-        self._modem.start_polling(self._timing.join_poll_s, now)
+        self.modem.start_polling(self._timing.join_poll_s, now)
 
     def _confirm(self, run: EvseRun) -> None:
-        nid, nmk = self._modem.key
+        nid, nmk = self.modem.key
         self._send(
             run.pev_mac, mme.CmSlacMatchCnf(pev_mac=run.pev_mac, evse_mac=self.mac, run_id=run.run_id, nid=nid, nmk=nmk)
         )
@@ -431,7 +431,7 @@ class EvseSlac(Host):
             self.state = EvseSlacState.RESUMING
             self._actions.append(OscillatorOn())
             self._timers["resume"] = now + self._timing.conn_max_comm_s
-            self._modem.start_polling(self._timing.join_poll_s, now)
+            self.modem.start_polling(self._timing.join_poll_s, now)
         elif name in ("join", "resume"):
             reason = "no_link" if name == "join" else "not_resumed"
             self._observe("link_failed", reason=reason)
@@ -452,7 +452,7 @@ class EvseSlac(Host):
         for name in ("runs", "slac_init", "join", "oscillator", "resume"):
             self._timers.pop(name, None)
         self._drop_map()
-        self._modem.stop_polling()
+        self.modem.stop_polling()
 
     def _fresh_key(self, now: float) -> None:
         self._key_used = False
@@ -460,8 +460,8 @@ class EvseSlac(Host):
 
     def on_key_set(self, now: float) -> None:
         """See Listener."""
-        self._observe("key_set", nid=self._modem.key[0].hex())
-        self._modem.detect(now)
+        self._observe("key_set", nid=self.modem.key[0].hex())
+        self.modem.detect(now)
 
     def on_modem_silent(self, now: float) -> None:
         """See Listener."""
@@ -483,8 +483,8 @@ class EvseSlac(Host):
         self.state, self._runs = EvseSlacState.MATCHED, {}
         for name in ("join", "resume", "runs"):
             self._timers.pop(name, None)
-        nid, nmk = self._modem.key
+        nid, nmk = self.modem.key
         self._actions.append(
             Matched(nid=nid, nmk=nmk, evse_mac=self.mac, pev_mac=matched.pev_mac, attenuation_db=matched.attenuation_db)
         )
-        self._modem.keep_polling(now)
+        self.modem.keep_polling(now)

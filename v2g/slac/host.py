@@ -65,7 +65,7 @@ class Host(ControlListener):
         self._entropy = entropy
         self._actions: list[Action] = []
         self._timers: dict[str, float] = {}
-        self._modem = ModemControl(config.modem, config.timing, timers=self._timers, send=self._send, listener=self)
+        self.modem = ModemControl(config.modem, config.timing, timers=self._timers, send=self._send, listener=self)
         self._carriers = config.amplitude_map_carriers
         self._amplitude = config.amplitude
         self._map_to: bytes | None = None  # peer that has not answered our amplitude map yet
@@ -82,7 +82,7 @@ class Host(ControlListener):
         if received.source == self.mac or received.destination not in (self.mac, mme.BROADCAST):
             return
         source, message = received.source, received.message
-        if self._modem.receive(source, message, now):
+        if self.modem.receive(source, message, now):
             return
         if isinstance(message, mme.CmAmpMapReq):
             if message.amlen:
@@ -100,7 +100,7 @@ class Host(ControlListener):
             if at <= now and self._timers.get(name) == at:
                 del self._timers[name]
                 if name in ModemControl.TIMERS:
-                    self._modem.on_timer(name, now)
+                    self.modem.on_timer(name, now)
                 elif name == "map":
                     if self._map_tries <= self._timing.match_retries:
                         self._send_map(now)
@@ -145,7 +145,7 @@ class Host(ControlListener):
     def _random_key(self, now: float) -> None:
         """Leave the modem's present network: HomePlug has no message for that, a new key does it."""
         nmk = self._entropy(NMK_SIZE)
-        self._modem.set_key(nid_of(nmk), nmk, now)
+        self.modem.set_key(nid_of(nmk), nmk, now)
 
     # -- amplitude map ----------------------------------------------------------------------------------------
 

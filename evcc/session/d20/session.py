@@ -457,7 +457,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             case DroveIn() | DeviceObserved():
                 # continue with the vehicle's position or observation, if the stage waits for it
                 stage = self.stage
-                if self._pending is not None:
+                if self.pending is not None:
                     return
                 if isinstance(fact, DeviceObserved):
                     if isinstance(stage, Pairing):

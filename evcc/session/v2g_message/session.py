@@ -269,7 +269,7 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
 
     def _note_slowness(self, request: str) -> None:
         """Report a charger whose answer came after the edition's time-out."""
-        if self._time.now - self._asked_at > self.timing[request].timeout:
+        if self._time.now - self.asked_at > self.timing[request].timeout:
             self._tolerate(SLOW_CURRENT_DEMAND if request == _LOOP else SLOW_ANSWER)
 
     # -- steps --------------------------------------------------------------------------------------------------

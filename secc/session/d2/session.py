@@ -88,7 +88,7 @@ class Iso2Session(V2gMessageSession, Session2):
         if notification == "ScheduleRenegotiation":
             stage = self._stage
             planned = stage.planned if isinstance(stage, AfterPlan) else stage
-            if not isinstance(planned, Planned) or not plans.is_outdated(planned, self._request_context(waited=False)):
+            if not isinstance(planned, Planned) or not plans.is_outdated(planned, self.request_context(waited=False)):
                 return
         super()._notify(notification)
 
@@ -100,7 +100,7 @@ class Iso2Session(V2gMessageSession, Session2):
     def _sign_last(self) -> None:
         """Ask for a receipt before the vehicle stops: afterwards the chart has none."""
         signs = self._config.metering_confirmation and self._contract() is not None
-        if signs and is_unsigned(self._stage, self._request_context(waited=False)):
+        if signs and is_unsigned(self._stage, self.request_context(waited=False)):
             self._notify("MeteringConfirmation")
 
     def _sequence_code(self, request: Element) -> str:

@@ -146,7 +146,7 @@ class SeccSession(ChargerSession, Session20):
     def _kind(self) -> Family:
         return self.family
 
-    def _request_context(self, *, waited: bool) -> RequestContext:
+    def request_context(self, *, waited: bool) -> RequestContext:
         return RequestContext(
             **self._common_context(waited=waited),
             header=self._header(),
@@ -236,7 +236,7 @@ class SeccSession(ChargerSession, Session20):
             self._fail(request, "FAILED_SequenceError", f"{name} beside state {self.state.value}", stream=stream)
             return
         try:
-            step = self._sides.handler(request, stream)(request, self._stage, self._request_context(waited=True))
+            step = self._sides.handler(request, stream)(request, self._stage, self.request_context(waited=True))
         except Iso15118Error as error:
             self._fail(request, error.answer, str(error), error.reason, stream=stream)
             return
@@ -377,7 +377,7 @@ class SeccSession(ChargerSession, Session20):
         """Return the commands for the present limits, set points and signatures."""
         stage = self._stage
         if isinstance(stage, Planned) and stage.coil_ma:
-            self._stage, commands = wpt.aligned(stage, self._request_context(waited=False))
+            self._stage, commands = wpt.aligned(stage, self.request_context(waited=False))
             return commands
         return super()._follow()
 

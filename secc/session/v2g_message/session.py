@@ -144,7 +144,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
             return None
         return _STOPS.get(self._stop_reason, Stop.REQUESTED)
 
-    def _request_context(self, *, waited: bool) -> RequestContext:
+    def request_context(self, *, waited: bool) -> RequestContext:
         return RequestContext(
             **self._common_context(waited=waited),
             messages=self.messages,

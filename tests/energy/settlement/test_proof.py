@@ -23,7 +23,7 @@ from v2g.asn1.discharge import (
 from v2g.energy.discharge_gate import Accepted
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.proof import _Allowed, _Integral, prove_discharge, signed_messages
+from v2g.energy.settlement.proof import AllowedPower, PowerIntegral, prove_discharge, signed_messages
 from v2g.energy.settlement.records import (
     AnyRecord,
     CheckpointAnswered,
@@ -317,10 +317,10 @@ def test_the_integral_of_allowances_is_the_sum_of_the_largest_at_each_ms(
     spans: list[tuple[int, int, int]], window: tuple[int, int]
 ) -> None:
     """Against counting one by one."""
-    allowed = [_Allowed(start, start + length, watts) for start, length, watts in spans]
+    allowed = [AllowedPower(start, start + length, watts) for start, length, watts in spans]
     low, high = sorted(window)
     slow = sum(max((a.watts for a in allowed if a.start_ms <= ms < a.end_ms), default=0) for ms in range(low, high))
-    assert _Integral(allowed).between(low, high) == slow
+    assert PowerIntegral(allowed).between(low, high) == slow
 
 
 def feed_back(session: Session, mwh: int = 1_000) -> None:

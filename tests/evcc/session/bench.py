@@ -158,7 +158,7 @@ class Charger:
     def _ok(self) -> dict[str, Any]:
         return {"header": self.header(), "response_code": OK}
 
-    def _processing(self, name: str) -> Processing:
+    def processing(self, name: str) -> Processing:
         if self.ongoing.get(name, 0) > 0:
             self.ongoing[name] -= 1
             return Processing.Ongoing
@@ -195,7 +195,7 @@ class Charger:
 
     def AuthorizationReq(self, request: Any) -> Any:
         fields = self._ok() | ({"response_code": self.authorized.pop(0)} if self.authorized else {})
-        return cm.AuthorizationRes(**fields, evse_processing=self._processing("AuthorizationReq"))
+        return cm.AuthorizationRes(**fields, evse_processing=self.processing("AuthorizationReq"))
 
     def ServiceDiscoveryReq(self, request: Any) -> Any:
         def listed(ids: tuple[int, ...]) -> cm.ServiceList | None:
@@ -253,7 +253,7 @@ class Charger:
         return dc.DC_ChargeParameterDiscoveryRes(**self._ok(), dc_cpd_res_energy_transfer_mode=mode)
 
     def ScheduleExchangeReq(self, request: Any) -> Any:
-        processing = self._processing("ScheduleExchangeReq")
+        processing = self.processing("ScheduleExchangeReq")
         if request.dynamic_se_req_control_mode is not None:
             return cm.ScheduleExchangeRes(
                 **self._ok(),
@@ -287,7 +287,7 @@ class Charger:
         )
 
     def DC_CableCheckReq(self, request: Any) -> Any:
-        return dc.DC_CableCheckRes(**self._ok(), evse_processing=self._processing("DC_CableCheckReq"))
+        return dc.DC_CableCheckRes(**self._ok(), evse_processing=self.processing("DC_CableCheckReq"))
 
     def DC_PreChargeReq(self, request: Any) -> Any:
         target = request.ev_target_voltage
@@ -393,7 +393,7 @@ class Bench(VehicleBench):
         self.payload_types: list[int] = []
         self.discharge: list[bytes] = []
 
-    def _sent(self, payload_type: int, payload: bytes) -> None:
+    def on_sent(self, payload_type: int, payload: bytes) -> None:
         if payload_type == PayloadType.SIGNED_DISCHARGE:
             self.discharge.append(payload)
             self.judge(payload)

@@ -150,7 +150,7 @@ class MessageBench(VehicleBench):
         self.headers: list[Any] = []
         self.limit_w = 22_000
 
-    def _sent(self, payload_type: int, payload: bytes) -> None:
+    def on_sent(self, payload_type: int, payload: bytes) -> None:
         message, _ = decode_message(payload, self.session.schema, handshake=not self.requests)
         self.headers.append(getattr(message, "header", None))
         self.requests.append(body_of(message))

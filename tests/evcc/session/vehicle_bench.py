@@ -72,7 +72,7 @@ class VehicleBench:
             match action:
                 case Send(data=data):
                     for received in self._framer.feed(data):
-                        self._sent(received.payload_type, received.payload)
+                        self.on_sent(received.payload_type, received.payload)
                 case Command():
                     self.commands.append(action)
                     if self.obey and isinstance(action, CloseContactor | OpenContactor):
@@ -85,7 +85,7 @@ class VehicleBench:
         for fact in facts:
             self.fact(fact)
 
-    def _sent(self, payload_type: int, payload: bytes) -> None:
+    def on_sent(self, payload_type: int, payload: bytes) -> None:
         """The session has sent a frame."""
         raise NotImplementedError
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
-from tests.io.capture.tls_recorder import MESSAGE, _converse
+from tests.io.capture.tls_recorder import MESSAGE, converse
 from tests.io.tls.support import only_2, pki_2
 from v2g.errors import ConfigError, FrameError
 from v2g.io.capture.tls_decryption import OpenedConnection, key_log
@@ -24,7 +24,7 @@ async def test_what_was_recorded_with_a_key_log_is_read_as_a_conversation(
     pki: PkiTree, tmp_path: Path, who: str
 ) -> None:
     path = tmp_path / "tls.pcapng"
-    await _converse(path, pki, key_log=True, who=who, pieces=2)
+    await converse(path, pki, key_log=True, who=who, pieces=2)
     found = read_entries(path)
     assert [each.speaker for each in found] == ["vehicle", "charger"] * 2  # the peer echoes
     assert {each.line.name for each in found} == {"SupportedAppProtocolReq"}
@@ -33,7 +33,7 @@ async def test_what_was_recorded_with_a_key_log_is_read_as_a_conversation(
 
 async def test_without_its_secrets_a_recording_stays_closed(pki: PkiTree, tmp_path: Path) -> None:
     path = tmp_path / "tls.pcapng"
-    await _converse(path, pki, key_log=False, who="evcc")
+    await converse(path, pki, key_log=False, who="evcc")
     with pytest.raises(ConfigError, match="no secrets"):
         read_entries(path)
 
@@ -89,7 +89,7 @@ def test_openssl_writes_and_we_read(pki: PkiTree, tmp_path: Path, size: int, old
 async def test_a_connection_of_iso_15118_2_is_read_too(pki_2: PkiTree, tmp_path: Path, who: str) -> None:
     path = tmp_path / "tls12.pcapng"
     of_2 = {"profile": ISO15118_2}
-    await _converse(path, pki_2, key_log=True, who=who, pieces=2, secc_options=of_2, evcc_options=only_2(pki_2))
+    await converse(path, pki_2, key_log=True, who=who, pieces=2, secc_options=of_2, evcc_options=only_2(pki_2))
     found = read_entries(path)
     assert [each.speaker for each in found] == ["vehicle", "charger"] * 2
     assert {each.line.exi for each in found} == {MESSAGE[8:].hex()}

@@ -7,7 +7,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from tests.io.capture.pcapng import tshark
-from tests.io.capture.tls_recorder import MESSAGE, _converse
+from tests.io.capture.tls_recorder import MESSAGE, converse
 from v2g.io.capture import recorder as capture
 from v2g.io.capture.recorder import Secrets
 
@@ -16,7 +16,7 @@ from v2g.io.capture.recorder import Secrets
 @pytest.mark.parametrize("who", ["secc", "evcc"])
 async def test_wireshark_decrypts_what_was_recorded_with_a_key_log(pki: PkiTree, tmp_path: Path, who: str) -> None:
     path = tmp_path / "tls.pcapng"
-    lines = await _converse(path, pki, key_log=True, who=who, pieces=2)
+    lines = await converse(path, pki, key_log=True, who=who, pieces=2)
     assert lines, "the key log itself goes on"
     port = _server_port(path)
     assert tshark(path, "-Y", "tcp.analysis.flags || _ws.malformed") == []
@@ -34,7 +34,7 @@ async def test_wireshark_decrypts_what_was_recorded_with_a_key_log(pki: PkiTree,
 
 async def test_without_a_key_log_there_are_no_secrets_in_the_file(pki: PkiTree, tmp_path: Path) -> None:
     path = tmp_path / "tls.pcapng"
-    assert await _converse(path, pki, key_log=False, who="evcc") == []
+    assert await converse(path, pki, key_log=False, who="evcc") == []
     assert not any(isinstance(record, Secrets) for record in capture.read(path))
     assert tshark(path, "-Y", "tls.handshake.type == 1"), "the connection is there"
     assert MESSAGE.hex() not in "".join(tshark(path, "-q", "-z", "follow,tls,raw,0"))

@@ -17,7 +17,7 @@ MESSAGE = v2gtp.frame(
 )
 
 
-async def _converse(
+async def converse(
     path: Path,
     pki: PkiTree,
     *,

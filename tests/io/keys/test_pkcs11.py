@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ed448
 from tests.io.keys.stores import PIN, SOFTHSM, WRONG, SoftHsm, refer
 from tests.packages import need
 from v2g.errors import ConfigError, KeyAccessError
-from v2g.io.keys.pkcs11 import _Opened, make_pkcs11
+from v2g.io.keys.pkcs11 import OpenedKey, make_pkcs11
 from v2g.io.keys.pkcs11_abi import Flag
 from v2g.io.keys.pkcs11_module import load_module
 from v2g.io.keys.stores import open_key
@@ -162,5 +162,5 @@ def test_a_missing_token_is_named(hsm: SoftHsm) -> None:
 
 
 def test_a_pin_that_is_kept_for_each_signature_is_not_shown() -> None:
-    opened = _Opened(SimpleNamespace(name="token v2g"), 7, ed448.Ed448PrivateKey.generate().public_key(), b"98765")  # type: ignore[arg-type]
+    opened = OpenedKey(SimpleNamespace(name="token v2g"), 7, ed448.Ed448PrivateKey.generate().public_key(), b"98765")  # type: ignore[arg-type]
     assert "98765" not in repr(opened)

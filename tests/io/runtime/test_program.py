@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from v2g.io.runtime.program import OrderlyEnd, _until_signalled
+from v2g.io.runtime.program import OrderlyEnd, until_signalled
 
 
 def played(*, orderly: bool, signals: int, number: signal.Signals) -> tuple[int, list[str]]:
@@ -37,7 +37,7 @@ def played(*, orderly: bool, signals: int, number: signal.Signals) -> tuple[int,
         story.append("ended")
         return 7
 
-    return asyncio.run(_until_signalled(program(), 130, end)), story
+    return asyncio.run(until_signalled(program(), 130, end)), story
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -13,7 +13,7 @@ import pytest
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
-from v2g.io.runtime.program import OrderlyEnd, _until_signalled, start_log
+from v2g.io.runtime.program import OrderlyEnd, start_log, until_signalled
 from v2g.io.storage.growing_file import GrowingFile, LogFiles, generations, reopen_all
 from v2g.observe import Observe
 from v2g_cli.demo.processes import EventFile
@@ -154,7 +154,7 @@ async def test_sighup_opens_the_files_of_a_program_anew(tmp_path: Path, monkeypa
         return 0
 
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
-    assert await _until_signalled(program(), 130, OrderlyEnd()) == 0
+    assert await until_signalled(program(), 130, OrderlyEnd()) == 0
     signal.signal(signal.SIGHUP, before)
     file.close()
     assert path.exists()

@@ -469,7 +469,7 @@ async def rig(
             parts.pilot.set_duty(5.0)
         car.arrive()
         await asyncio.sleep(0.2)
-        found = (made or Rig)(pki, kind, config, parts, car, clock, assembly._faults)
+        found = (made or Rig)(pki, kind, config, parts, car, clock, assembly.faults)
         found.watchdog = watchdog
         events.extend(found.all_events)
         found.all_events = events

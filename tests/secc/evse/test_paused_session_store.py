@@ -155,7 +155,7 @@ async def test_a_restart_in_the_pause_changes_nothing_on_the_bill(tmp_path: Path
         reason, resume = await talk(controller, pki)
         assert reason == "paused"
         assert controller.paused is not None
-        assert not controller.hardware._interlock._permitted  # type: ignore[attr-defined]
+        assert not controller.hardware.interlock._permitted  # type: ignore[attr-defined]
         first_mwh = controller.meter.read(0).import_mwh
     kept = tmp_path / "data" / FILE
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600

@@ -45,7 +45,7 @@ class Stand:
         self.pilot.set_state(PilotState.C)
         self.evse.execute(ports.TransactionStarted("0011223344556677", ""))
         ask_for_everything(self.safety)
-        await self.until(lambda: self.evse._interlock.pilot_state is PilotState.C)
+        await self.until(lambda: self.evse.interlock.pilot_state is PilotState.C)
         closing = self.evse.execute(ports.CloseContactors())
         assert closing is not None
         assert await closing == ports.ContactorState(closed=True)

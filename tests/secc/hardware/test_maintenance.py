@@ -73,7 +73,7 @@ async def bench(folder: Path, *latched: str) -> AsyncIterator[Bench]:
             bare = await made.make_bare()
         moved: list[bool] = []
         bare.board.contactor.on_change(moved.append)
-        yield Bench(Maintenance(bare, latched), SimulatedVehiclePilot(room.attach("evcc")), made._faults, moved)
+        yield Bench(Maintenance(bare, latched), SimulatedVehiclePilot(room.attach("evcc")), made.faults, moved)
 
 
 def test_each_part_is_moved_and_left_as_it_was(tmp_path: Path) -> None:

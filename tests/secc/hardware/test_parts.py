@@ -173,7 +173,7 @@ async def test_the_lock_of_the_board_opens_when_an_operator_wants_it(rig: Rig) -
     rig.modules.bank.load = None
     rig.vehicle.plug()
     rig.made.evse.execute(AUTHORISED)
-    await rig.until(lambda: rig.made.evse._interlock.locked)
+    await rig.until(lambda: rig.made.evse.interlock.locked)
     assert not await rig.made.evse.unlock()
     rig.board.set(jammed=True)
     rig.made.evse.execute(ports.TransactionEnded("0011223344556677", "finished", "Local", None))

@@ -52,7 +52,9 @@ class DischargeProof(msgspec.Struct, frozen=True, kw_only=True):
     checkpoints: Checkpoints
 
 
-class _Allowed(msgspec.Struct, frozen=True):
+class AllowedPower(msgspec.Struct, frozen=True):
+    """Discharge (W) that was allowed from one time to another (UTC ms)."""
+
     start_ms: int
     end_ms: int
     watts: int
@@ -97,9 +99,9 @@ class _Checker:
         self._standing: _Standing | None = None
         self._sequence = 0
         self._nonces: set[bytes] = set()
-        self._live: _Allowed | None = None
+        self._live: AllowedPower | None = None
         self._cap: int | None = None
-        self.allowed: list[_Allowed] = []
+        self.allowed: list[AllowedPower] = []
         self.counts = dict.fromkeys(("offers", "acceptances", "commands", "rejections"), 0)
 
     def take(self, number: int, entry: Entry) -> None:
@@ -151,9 +153,9 @@ class _Checker:
         end = min(live.end_ms, utc_ms)
         if end > live.start_ms:
             watts = live.watts if self._cap is None else min(live.watts, self._cap)
-            self.allowed.append(_Allowed(live.start_ms, end, watts))
+            self.allowed.append(AllowedPower(live.start_ms, end, watts))
         if ongoing:
-            self._live = _Allowed(utc_ms, live.end_ms, live.watts)
+            self._live = AllowedPower(utc_ms, live.end_ms, live.watts)
 
     def _open(self, payload: bytes, party: Party | None, where: str) -> object:
         content = open_message(payload, party, where)
@@ -208,7 +210,7 @@ class _Checker:
         self._sequence = command.sequence
         self._nonces.add(command.nonce)
         self.end(utc_ms)
-        self._live = _Allowed(utc_ms, until, ceiling)
+        self._live = AllowedPower(utc_ms, until, ceiling)
         self.counts["commands"] += 1
 
     def _check_result(self, payload: bytes, sequence: int, expected: tuple[ResultStatus, int], where: str) -> None:
@@ -265,13 +267,13 @@ def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, R
             before, modes = reading, {mode}
 
 
-def _check_energy(entries: Sequence[Entry], allowed: list[_Allowed], started: SessionStarted, name: str) -> None:
+def _check_energy(entries: Sequence[Entry], allowed: list[AllowedPower], started: SessionStarted, name: str) -> None:
     """Compare the export between adjacent readings with the integral of the power allowed between them.
 
     No energy may be fed back without an allowance; by the plain standard nothing is claimed. An allowance extends by
     `reaction_ms`; `tolerance_permille` and one mWh for each reading's rounding are added.
     """
-    energy = _Integral([_Allowed(a.start_ms, a.end_ms + started.reaction_ms, a.watts) for a in allowed])
+    energy = PowerIntegral([AllowedPower(a.start_ms, a.end_ms + started.reaction_ms, a.watts) for a in allowed])
     for number, before, after, mode in _exports(entries, started.discharge):
         fed_back = after.export_mwh - before.export_mwh
         if mode == "none":
@@ -286,10 +288,10 @@ def _check_energy(entries: Sequence[Entry], allowed: list[_Allowed], started: Se
             )
 
 
-class _Integral:
+class PowerIntegral:
     """W·ms of overlapping allowances, of which the largest counts at any moment."""
 
-    def __init__(self, allowed: list[_Allowed]) -> None:
+    def __init__(self, allowed: list[AllowedPower]) -> None:
         self._times: list[int] = []
         self._watts: list[int] = []
         self._sums: list[int] = []

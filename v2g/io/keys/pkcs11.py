@@ -23,7 +23,9 @@ _ED448: Final = (bytes.fromhex("06032b6571"), b"\x13\x0aedwards448")
 """CKA_EC_PARAMS: curves by object identifier (DER); Ed448 also by its name."""
 
 
-class _Opened(msgspec.Struct, frozen=True):
+class OpenedKey(msgspec.Struct, frozen=True):
+    """A key of a token in an open session."""
+
     session: Pkcs11Session
     key: int
     public: PublicKey
@@ -32,7 +34,7 @@ class _Opened(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Return a form without the PIN."""
-        return f"_Opened({self.session.name}, {self.key})"
+        return f"OpenedKey({self.session.name}, {self.key})"
 
 
 class Pkcs11Key:
@@ -41,7 +43,7 @@ class Pkcs11Key:
     def __init__(self, reference: KeyReference) -> None:
         self.reference = reference
         self._module = load_module(reference.options.get("module-path", DEFAULT))
-        self._opened: _Opened | None = None
+        self._opened: OpenedKey | None = None
         self._closed = False
         self.public_key: PublicKey = self._open().public
         self.algorithm = algorithm_of(self.public_key)
@@ -88,7 +90,7 @@ class Pkcs11Key:
         self._closed = True
         self._lose()
 
-    def _try(self, opened: _Opened, mechanism: Mechanism, data: bytes, parameter: Any) -> bytes:
+    def _try(self, opened: OpenedKey, mechanism: Mechanism, data: bytes, parameter: Any) -> bytes:
         try:
             return opened.session.sign(opened.key, mechanism, data, parameter=parameter, pin=opened.pin)
         except KeyAccessError:
@@ -100,7 +102,7 @@ class Pkcs11Key:
             self._opened.session.close()
             self._opened = None
 
-    def _open(self) -> _Opened:
+    def _open(self) -> OpenedKey:
         if self._closed:
             raise KeyAccessError(f"{self} is closed")
         if self._opened is None:
@@ -120,7 +122,7 @@ class Pkcs11Key:
                         f"{self} can be exported from its token", hint="create a non-extractable key: v2g pki key"
                     )
                 each_time = session.read(key, Attribute.ALWAYS_AUTHENTICATE) == b"\1"
-                self._opened = _Opened(session, key, _public_half(session, key, self), pin if each_time else None)
+                self._opened = OpenedKey(session, key, _public_half(session, key, self), pin if each_time else None)
             except BaseException:
                 session.close()
                 raise

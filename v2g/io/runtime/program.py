@@ -198,7 +198,7 @@ def run(
             logging.getLogger("v2g").warning("%s", each)
         keep_responsive()
         with extras_named(), disk_named(), asyncio.Runner(loop_factory=loop_factory) as runner:
-            return runner.run(_until_signalled(program(config), interrupted, end or OrderlyEnd()))
+            return runner.run(until_signalled(program(config), interrupted, end or OrderlyEnd()))
     except V2GError as error:
         logging.getLogger("v2g").error("%s%s", error, f" ({error.hint})" if error.hint else "")
         return error.exit_code
@@ -207,7 +207,8 @@ def run(
         return DEFECT_EXIT
 
 
-async def _until_signalled(program: Coroutine[object, object, int], interrupted: int, end: OrderlyEnd) -> int:
+async def until_signalled(program: Coroutine[object, object, int], interrupted: int, end: OrderlyEnd) -> int:
+    """Return the program's exit code, or `interrupted` once a signal has ended it in order."""
     task = child(program)
     loop = asyncio.get_running_loop()
 

@@ -55,11 +55,11 @@ def choose_tuple(request: PowerDeliveryReq, planned: Planned, context: RequestCo
     chosen = next((each for each in planned.plan.tuples if each.tuple_id == tuple_id), None)
     if chosen is None:
         raise refuse(ResponseCode.FAILED_ScheduleSelectionInvalid, f"schedule tuple {tuple_id} was not offered")
-    _check(profile, chosen, planned.parametrised.vehicle.phases, context.utc_ms)
+    check_profile(profile, chosen, planned.parametrised.vehicle.phases, context.utc_ms)
     return chosen
 
 
-def _check(profile: EVPowerProfile, chosen: OfferedTuple, phases: int, utc_ms: int) -> None:
+def check_profile(profile: EVPowerProfile, chosen: OfferedTuple, phases: int, utc_ms: int) -> None:
     """Reject entries outside of the tuple at any time. A TimeAnchor of 0, which some vehicles send, means now."""
     start_ms = profile.time_anchor * 1000 or utc_ms
     energy = 0

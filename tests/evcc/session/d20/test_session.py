@@ -159,7 +159,7 @@ def test_a_customer_is_given_more_time_than_a_back_end(
     identities: Identities, processing: Processing, seconds: float
 ) -> None:
     bench = Bench(identities, msgspec.structs.replace(SHORT, authorization=AuthorizationConfig(prefer_eim=True)))
-    bench.charger._processing = lambda name: processing  # type: ignore[method-assign]
+    bench.charger.processing = lambda name: processing  # type: ignore[method-assign]
     bench.run_to("AuthorizationReq")
     began = bench.now
     bench.run(most=20_000)

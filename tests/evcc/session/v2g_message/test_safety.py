@@ -40,7 +40,7 @@ class Read(list[tuple[str, Ask]]):
     def __init__(self, bench: MessageBench, config: SessionConfig = CONFIG) -> None:
         super().__init__()
         self.reader = messages(bench, config)
-        sent, answered = bench._sent, bench.reply
+        sent, answered = bench.on_sent, bench.reply
 
         def send(payload_type: int, payload: bytes) -> None:
             sent(payload_type, payload)
@@ -54,7 +54,7 @@ class Read(list[tuple[str, Ask]]):
             self.append((type(body).__name__, self.reader.received(read, PayloadType.SAP)))
             answered(body)
 
-        bench._sent, bench.reply = send, reply  # type: ignore[method-assign]
+        bench.on_sent, bench.reply = send, reply  # type: ignore[method-assign]
 
     def phases(self) -> list[tuple[str, Phase]]:
         """Return the changes of phase."""

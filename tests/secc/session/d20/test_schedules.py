@@ -263,7 +263,7 @@ def test_a_profile_that_begins_later_is_checked_from_there(make_bench: MakeBench
 def test_a_profile_passes_exactly_when_no_second_of_it_is_above_the_schedule(
     schedule: list[tuple[int, int]], wanted: list[tuple[int, int]], shift: int
 ) -> None:
-    from secc.session.d20.scheduling.schedules import _check
+    from secc.session.d20.scheduling.schedules import check_profile
     from secc.session.offers import OfferedTuple
     from v2g.errors import Iso15118Error
 
@@ -285,7 +285,7 @@ def test_a_profile_passes_exactly_when_no_second_of_it_is_above_the_schedule(
     seconds = [power for length, power in wanted for _ in range(length)]
     allowed = all(power <= power_at(spans, (base + shift + second) * 1000) for second, power in enumerate(seconds))
     try:
-        _check(message, OfferedTuple(1, spans), 0, base * 1000)
+        check_profile(message, OfferedTuple(1, spans), 0, base * 1000)
         passed = True
     except Iso15118Error:
         passed = False
