@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from typing import Any, Final, Literal
 
 import msgspec
@@ -41,51 +42,9 @@ _MAX_ANSWERED: Final = 65_536
 
 _DOWN = (RedisError, OSError, TimeoutError)
 
-# Refresh a node's presence; remove those that stopped responding. Returns whether it is new, and the live nodes.
-_BEAT = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local new = redis.call('ZADD', KEYS[1], now, ARGV[1])
-local silent = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
-if #silent > 0 then
-  local dead = {}
-  for _, node in ipairs(silent) do
-    dead[node] = true
-    redis.call('ZREM', KEYS[1], node)
-    redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', 'n', node, 'k', 'gone')
-  end
-  local all = redis.call('HGETALL', KEYS[2])
-  for i = 1, #all, 2 do
-    if dead[string.match(all[i + 1], '^%S+')] then redis.call('HDEL', KEYS[2], all[i]) end
-  end
-end
-if new == 1 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', 'n', ARGV[1], 'k', 'node') end
-return {new, redis.call('ZRANGE', KEYS[1], 0, -1)}
-"""
-
-# Leave: as if this node had expired, but at once.
-_LEAVE = """
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'n', ARGV[1], 'k', 'gone')
-local all = redis.call('HGETALL', KEYS[2])
-for i = 1, #all, 2 do
-  if string.match(all[i + 1], '^%S+') == ARGV[1] then redis.call('HDEL', KEYS[2], all[i]) end
-end
-"""
-
-# ARGV: node, limit of the stream, kind, station, version. A release only ends the node's own claim; a renewed
-# claim ("again") does not take a station from another live node.
-_CHANGE = """
-local held = redis.call('HGET', KEYS[2], ARGV[4])
-local holder = held and string.match(held, '^%S+')
-if ARGV[3] == 'release' then
-  if holder == ARGV[1] then redis.call('HDEL', KEYS[2], ARGV[4]) end
-elseif ARGV[3] == 'claim' or not holder or holder == ARGV[1] or not redis.call('ZSCORE', KEYS[1], holder) then
-  redis.call('HSET', KEYS[2], ARGV[4], ARGV[1] .. ' ' .. ARGV[5])
-end
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'n', ARGV[1], 'k', 'claim', 's', ARGV[4],
-  'c', redis.call('HGET', KEYS[2], ARGV[4]) or '', 'own', '1')
-"""
+_BEAT, _LEAVE, _CHANGE = (
+    (files("csms.cluster") / name).read_text("utf-8") for name in ("beat.lua", "leave.lua", "change.lua")
+)
 
 
 class _Letter(msgspec.Struct, frozen=True, array_like=True):

@@ -8,6 +8,7 @@ numbers and times are plain. A plain value of an earlier version gives way to it
 
 import base64
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
@@ -21,40 +22,7 @@ from csms.vehicles.rules import StateReading, VehicleState
 from v2g import typed_json
 from v2g.errors import TransportError
 
-_JOIN: Final = """
-local function sealed(reading) return string.sub(reading[4], 1, 1) == 'A' end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
-if last[2] and now <= tonumber(last[2]) then now = tonumber(last[2]) + 1 end
-for i = 1, #ARGV, 2 do
-  local known = redis.call('HGET', KEYS[1], ARGV[i])
-  local new = cjson.decode(ARGV[i + 1])
-  local changed = not known
-  if known then
-    known = cjson.decode(known)
-    for name, mine in pairs(new) do
-      local theirs = known[name]
-      local boot, seq = tonumber(mine[1]), tonumber(mine[2])
-      local newer = not theirs or boot > tonumber(theirs[1])
-      if not newer and boot == tonumber(theirs[1]) then
-        newer = seq > tonumber(theirs[2])
-        newer = newer or (seq == tonumber(theirs[2]) and sealed(mine) and not sealed(theirs))
-      end
-      if newer then
-        known[name] = mine
-        changed = true
-      end
-    end
-  else
-    known = new
-  end
-  if changed then
-    redis.call('HSET', KEYS[1], ARGV[i], cjson.encode(known))
-    redis.call('ZADD', KEYS[2], string.format('%.0f', now), ARGV[i])
-  end
-end
-"""
+_JOIN: Final = (files("csms.telemetry") / "join.lua").read_text("utf-8")
 
 _encode = msgspec.json.Encoder().encode
 _decode = typed_json.decoder(dict[str, tuple[str, str, str, str]]).decode

@@ -118,13 +118,16 @@ class Joined:
         contracts: tuple[Contract, ...] = (),
         authorized: AuthorizationStatus = AuthorizationStatus.ACCEPTED,
         before: "Joined | None" = None,
+        connected_for: float = 0.0,
+        vehicle_tls: bool = True,
         **options: Any,
     ) -> None:
-        """`before` is a pair that has paused: the same vehicle comes back to the same charger."""
+        """`before` is a pair that has paused: the same vehicle comes back to the same charger. `connected_for` (s): since
+        when the link is there. Without `vehicle_tls` the vehicle has no TLS, whatever the charger believes."""
         pki = known(pki)
         self.now, self.scale, self.origin = 500.0, scale, utc_ms
         self.plant = Plant(battery or BatteryConfig(soc=soc), utc_ms)
-        self._before = before
+        self._before, self._connected_for = before, connected_for
         self.ledger, self.lines, self.copies = SessionJournal(), list[bytes](), list[Copy]()
         if before is not None:
             self.now, self.origin, self.plant = before.now, before.origin, before.plant
@@ -134,7 +137,7 @@ class Joined:
         self.authorized = authorized
         self.allowed_services: frozenset[int] | None = None
         self.evcc = self.make_vehicle(
-            secc_certificate=pki.chain("secc")[0] if options.get("tls", True) else b"",
+            secc_certificate=pki.chain("secc")[0] if vehicle_tls and options.get("tls", True) else b"",
             contracts=contracts or (contract or Contract(pki.chain("contract"), pki.key("contract")),),
         )
         self.secc = charger_session(
@@ -181,6 +184,7 @@ class Joined:
             entropy=counter(1 if before is None else 1 << 20),
             stopwatch=lambda: self.now,
             resume=before.evcc.paused if before is not None else None,
+            connected_for=self._connected_for,
         )
 
     @property

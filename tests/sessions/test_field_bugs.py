@@ -153,9 +153,8 @@ def test_no_plug_and_charge_is_offered_without_tls(charger: Make) -> None:
 
 
 def test_no_contract_is_shown_without_tls_even_when_it_is_asked_for(join: Join, pki: PkiTree) -> None:
-    joined = join(tls=False)
-    joined.secc._connection = replace(joined.secc._connection, tls=True)  # a charger with that bug
-    joined.secc._config = replace(joined.secc._config, authorization=(Authorization.PnC, Authorization.EIM))
+    both = (Authorization.PnC, Authorization.EIM)
+    joined = join(vehicle_tls=False, charger=SeccConfig(services=EVERYTHING, authorization=both))  # with that bug
     joined.run()
     assert joined.evcc_reason == "finished"
     contract = pki.chain("contract")[0]

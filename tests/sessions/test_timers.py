@@ -247,8 +247,7 @@ def test_message_scale_is_for_slow_chargers(join: Callable[..., Joined]) -> None
 
 @pytest.mark.parametrize("family", list(Family), ids=ids)
 def test_communication_setup_ends_20_s_after_the_link(join: Callable[..., Joined], family: Family) -> None:
-    joined = join(family)
-    joined.evcc._connected_for = 19.0
+    joined = join(family, connected_for=19.0)
     joined.wire_to_evcc = lambda data: b""
     began = joined.now
     joined.run(lambda: joined.evcc.closed)

@@ -70,15 +70,14 @@ async def test_a_transactions_profile_that_got_no_answer_is_sent_again(backend: 
         asked.append(request["chargingProfile"].get("transactionId", ""))
         return None if asked[-1] == "tx" and asked.count("tx") == 1 else {"status": "Rejected"}
 
-    async with backend(ocpp={"call_timeout_s": 0.05}) as csms:
+    async with backend(ocpp={"call_timeout_s": 0.05}, grid={"retry_interval_s": 0.05}) as csms:
         station = await csms.booted(CS)
         station.answers |= {"DataTransfer": {"status": "Accepted"}, "SetChargingProfile": answer}
         caller: Any = SimpleNamespace(version="2.0.1", call=lambda request, _: csms.call(station, request))
         pusher = Pusher(csms.services, CS, caller)
         await csms.services.grid.offer(grid_signal(1), "test")
         pusher.add_needs("tx", Needs(evse_id=1, requested="DC"))
-        assert not await pusher._bring()
-        assert await pusher._bring()
+        await pusher.run()
         assert asked.count("tx") == 2
 
 

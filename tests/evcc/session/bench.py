@@ -372,6 +372,7 @@ class Bench(VehicleBench):
         tls: bool = True,
         own_policy: OwnPolicy | None = None,
         battery: BatteryConfig | None = None,
+        connected_for: float = 0.0,
     ) -> None:
         super().__init__(soc=soc, scale=scale, battery=battery)
         self.identities = identities
@@ -387,6 +388,7 @@ class Bench(VehicleBench):
             stopwatch=lambda: 0.0,
             resume=resume,
             own_policy=own_policy,
+            connected_for=connected_for,
         )
         self.charger = Charger(identities)
         self.charger.utc_ms = lambda: self.utc_ms

@@ -229,8 +229,7 @@ def test_a_charger_that_never_finishes_is_left_after_the_standards_time(
 
 
 def test_communication_setup_has_20_seconds_from_the_matched_link(identities: Identities) -> None:
-    bench = Bench(identities, SHORT)
-    bench.session._connected_for = 19.5
+    bench = Bench(identities, SHORT, connected_for=19.5)
     bench.start()
     bench.pass_time(0.49)
     assert not bench.closed
@@ -239,8 +238,7 @@ def test_communication_setup_has_20_seconds_from_the_matched_link(identities: Id
 
 
 def test_communication_setup_ends_with_the_session_id(identities: Identities) -> None:
-    bench = Bench(identities, SHORT)
-    bench.session._connected_for = 19.5
+    bench = Bench(identities, SHORT, connected_for=19.5)
     bench.charger.ongoing["AuthorizationReq"] = 100
     bench.run_to("ServiceDiscoveryReq")
     assert not bench.closed
