@@ -368,6 +368,7 @@ key = "pki/meter/leaf.key"
 url = "wss://127.0.0.1:{ocpp_port}/ocpp"
 identity = "{STATION}"
 store = "secc/station.sqlite3"
+versions = ["2.1", "2.0.1", "1.6"]
 
 [station.tls]
 ca = "pki/csms/root.pem"

@@ -262,6 +262,20 @@ def test_services_are_first_selected_before_the_meter_is_read(signed: Session) -
     session.record(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated"))
 
 
+def test_a_quarter_of_an_hour_may_end_while_the_driver_is_authorised(signed: Session) -> None:
+    """No energy has flowed by then; with energy, it would be another session's."""
+    session = Signing(signed.pki, signed.start_ms)
+    session.start("none")
+    session.read(reason="interval")
+    session.record(ServiceChanged(service="DC_BPT", discharge="standard", reason="selected"))
+    other = Signing(signed.pki, signed.start_ms)
+    other.start("none")
+    other.import_mwh += 1
+    other.read(reason="interval")
+    with pytest.raises(StoreError, match="services are first selected"):
+        other.record(ServiceChanged(service="DC_BPT", discharge="standard", reason="selected"))
+
+
 def test_the_page_names_each_verdict() -> None:
     page = (Path(__file__).parents[3] / "docs/reference/settlement-bundle.md").read_text()
     assert all(f"| `{each}` |" in page for each in get_args(Authorization))

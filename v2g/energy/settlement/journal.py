@@ -128,7 +128,8 @@ class JournalState:
         self.count += 1
         if isinstance(record, MeterReading):
             self.meter = self.meter.after(record, utc_ms)
-            self.metered = True
+            moved = (record.import_mwh, record.export_mwh) != (self.import_mwh, self.export_mwh)
+            self.metered = self.metered or moved or record.reason != "interval"  # while a driver is authorised
             self.status = record.status or ()
         elif isinstance(record, SessionStarted):
             self.start_ms = utc_ms
