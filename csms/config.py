@@ -5,7 +5,7 @@ and private keys that others than their owner may read.
 """
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,8 @@ from csms.accounts.rules import NO_PEOPLE, OF_VEHICLES, Role
 from csms.alerts.rules import ESCALATE_MS, MOST_WAIT_MS, Address, Recipient, RuleChange, RuleName, contradiction
 from csms.grid.rules import PriceBounds, SiteLimits
 from csms.telemetry.aggregates import AGGREGATES
-from csms.tokens.rules import Group, Terms
+from csms.tokens.rules import CONTRACT, Group, Terms, TokenKind, check_form
+from csms.webhooks.rules import is_reach
 from v2g.battery.detectors import DetectorSettings
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.grid_signal import ALL, ConnectionPoint, parse_grid_signal
@@ -36,7 +37,6 @@ from v2g.io.storage.growing_file import LogFiles
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.quirks import StationQuirks
-from v2g.pki.certificates import is_emaid
 from v2g.pki.reference import KeyReference
 from v2g.telemetry.delivery import TOPIC_PREFIX
 from v2g.units import Decimals, PositiveDecimals, micro_of
@@ -214,8 +214,8 @@ class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Sustained requests per second of one caller; beyond it 429."""
     requests_at_once: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
     """Burst of requests of one caller; beyond it 429."""
-    cors_origins: tuple[str, ...] = ()
-    """Origins of web pages that may call the API (CORS); none by default."""
+    cors_origins: tuple[Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[a-z0-9.:\[\]-]{1,253})\Z")], ...] = ()
+    """Origins of web pages that may call the API (CORS), such as `https://app.example`; none by default."""
     console: bool = True
     """Whether the operator's console is served at /console, and people may log in."""
     first_admin: FirstAdmin | None = None
@@ -242,7 +242,7 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     crls: tuple[Path, ...] = ()
     """Revocation lists (PEM or DER) for chains of contracts and of vehicles that request them; renewed files are
     read again."""
-    revoked: tuple[str, ...] = ()
+    revoked: tuple[Annotated[str, msgspec.Meta(pattern=r"^(0x)?[0-9A-Fa-f]{1,64}\Z")], ...] = ()
     """Serial numbers of revoked certificates, hex."""
     ocsp_responder: str = ""
     """URL of a responder that replaces the one in a certificate; empty uses the certificate's, if
@@ -351,7 +351,7 @@ class TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     id_token: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     """The identifier, such as an eMAID or a card number."""
-    type: str = "eMAID"
+    type: TokenKind = CONTRACT
     """Kind of identifier (OCPP IdTokenType)."""
     status: Literal[
         "Accepted", "Blocked", "Expired", "Invalid", "NoCredit", "NotAllowedTypeEVSE", "NotAtThisLocation",
@@ -910,8 +910,7 @@ def _openers(config: CsmsConfig) -> Iterator[OfKey]:
         if feed.file is not None:
             yield ("grid", "prices", str(number), "file"), partial(_check_prices, feed)
     for number, token in enumerate(config.tokens):
-        if token.type == "eMAID":
-            yield ("tokens", str(number), "id_token"), partial(_check_emaid, token.id_token)
+        yield ("tokens", str(number), "id_token"), partial(check_form, token.type, token.id_token)
     if (key := config.store_key) is not None:
         yield ("store_key",), lambda: read_wrapped(key)
     if (provisioning := config.provisioning) is not None and (pool := provisioning.pool.path) is not None:
@@ -923,33 +922,30 @@ def _check_prices(feed: PriceFeed) -> None:
     parse_feed(feed.file.read_bytes(), feed.format, Markup(), feed.series)
 
 
-def _check_emaid(emaid: str) -> None:
-    if not is_emaid(emaid):
-        raise ConfigError(f"{emaid!r} is not an EMAID", hint="such as DEV2GC00000001: 14 or 15 characters")
-
-
 def look(config: CsmsConfig) -> Iterator[Flaw]:
     """Yield contradictions in a configuration."""
     if not config.ocpp.subprotocols:
         yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1", "ocpp1.6"] offers all'
     yield from installer_flaws(config.update, ("update",))
     yield from _look_at_grid(config.grid)
-    yield from _doubled(("stations",), "id", [each.id for each in config.stations])
-    yield from _doubled(("tokens",), "id_token", [f"{each.type} {each.id_token}" for each in config.tokens])
-    yield from _doubled(("api", "tokens"), "name", [each.name for each in config.api.tokens])
-    listens = {(config.ocpp.host, config.ocpp.port), *((each.host, each.port) for each in config.ocpp.listeners)}
-    if config.api.port and (config.api.host, config.api.port) in listens:
-        yield ("api", "port"), "is that of the stations (ocpp.port)", "give each a port of its own"
+    names = [(each.type, each.id_token) for each in config.tokens]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            yield ("tokens", str(number), "id_token"), f"{name[1]!r} is listed twice", "remove one of them"
+    for host in config.webhooks.allow:
+        if not is_reach(host):
+            why = f"{host!r} is no host, address or network"
+            yield ("webhooks", "allow"), why, 'such as ["billing.lan", "10.20.0.0/16"]'
+    yield from _same_ports(config)
     for number, token in enumerate(config.api.tokens):
         if token.role in OF_VEHICLES and token.evs is None:
             place = ("api", "tokens", str(number), "evs")
             yield place, f"is missing: {token.name!r} is a {token.role.value}", 'evs = ["EV-1"] names its vehicles'
     if config.ingestion_worker.threads != 1 and not config.store_url.startswith("postgresql:"):
         yield ("ingestion_worker", "threads"), "needs PostgreSQL: SQLite has one writer", "set store_url, or leave it 1"
-    names = [sink.name for sink in config.telemetry.sinks]
     for number, sink in enumerate(config.telemetry.sinks):
         sink_place = ("telemetry", "sinks", str(number))
-        if sink.name in (*names[:number], AGGREGATES):
+        if sink.name == AGGREGATES:
             yield (*sink_place, "name"), f"{sink.name!r} is taken", "give each sink a name of its own"
         if not _is_private(sink.url):
             yield (*sink_place, "url"), "would send telemetry without encryption", "use https://"
@@ -992,11 +988,24 @@ def _look_at_alerts(alerts: AlertsConfig) -> Iterator[Flaw]:
             yield place, f"is missing: {each.address!r} is a {each.role.value}", 'evs = ["EV-1"] names its vehicles'
 
 
-def _doubled(section: tuple[str, ...], key: str, names: Sequence[str]) -> Iterator[Flaw]:
-    """Yield entries of a section that have the name of an earlier one."""
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            yield (*section, str(number), key), f"{name!r} is listed twice", "remove one of them"
+def _same_ports(config: CsmsConfig) -> Iterator[Flaw]:
+    """Yield listeners that the system could not open beside an earlier one: a host may be all addresses."""
+    listeners = [
+        (("ocpp",), config.ocpp.host, config.ocpp.port),
+        *((("ocpp", "listeners", str(n)), each.host, each.port) for n, each in enumerate(config.ocpp.listeners)),
+        (("api",), config.api.host, config.api.port),
+    ]
+    if (scada := config.grid.scada) is not None:
+        listeners.append((("grid", "scada"), scada.host, scada.port))
+    for number, (where, host, port) in enumerate(listeners):
+        for other, other_host, other_port in listeners[:number]:
+            same = host == other_host or not _ALL_ADDRESSES.isdisjoint((host, other_host))
+            if port and port == other_port and same:
+                name = ".".join(each for each in other if not each.isdigit())
+                yield (*where, "port"), f"is that of {name}, too", "give each a port of its own"
+
+
+_ALL_ADDRESSES: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not listened at
 
 
 def _look_at_grid(grid: Grid) -> Iterator[Flaw]:
@@ -1015,11 +1024,8 @@ def _look_at_grid(grid: Grid) -> Iterator[Flaw]:
         if grid.signal_file is not None:
             hint = 'read the file by a price feed of format = "grid-signal" instead'
             yield ("grid", "signal_file"), "excludes sources such as prices and openadr", hint
-    names = [feed.name for feed in grid.prices]
     for number, feed in enumerate(grid.prices):
         place = ("grid", "prices", str(number))
-        if feed.name in names[:number]:
-            yield (*place, "name"), f"{feed.name!r} is listed twice", "give each feed a name of its own"
         if (feed.file is None) == (not feed.url):
             yield place, "must have either file or url", "set one of them"
         if not _is_private(feed.url):

@@ -17,6 +17,7 @@ from evcc.driver import DriverStep
 from evcc.hardware.cells import HeatConfig
 from evcc.hardware.drive import PlaceConfig
 from evcc.hardware.pack import PackConfig
+from evcc.own_policy import load_policy
 from evcc.policy.battery import BatteryConfig
 from evcc.session.settings import (
     AuthorizationConfig,
@@ -42,7 +43,7 @@ from v2g.io.hardware.emergency import GpioEmergencyConfig
 from v2g.io.ota.opening import ReleasesConfig, installer_flaws
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
-from v2g.io.runtime.config_files import check_evse_id, file_faults
+from v2g.io.runtime.config_files import OfKey, check_evse_id, crossed, file_faults
 from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.runtime.watchdog import HUNG_S
@@ -257,7 +258,7 @@ class PauseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     file: Annotated[Path, Meta(description="stores the paused session, mode 0600; a stored session is resumed")]
     resume_after_s: Annotated[
-        Annotated[float, Meta(ge=0)] | None,
+        Annotated[float, Meta(ge=0, le=31_622_400)] | None,
         Meta(
             description="length of the pause, s of simulated time, if the program has none; none: until "
             "the charger or SIGUSR1 wakes the vehicle"
@@ -471,6 +472,7 @@ def notes(text: str, *, name: str) -> list[str]:
     found = ["plain on the disk: checkpoints and paused sessions (journal_keys)"]
     if not stored or config.journal_keys:
         found.clear()
+    found += crossed(config.link.interfaces, config.link.medium, config.link.plc.backend)
     if not config.basic and not any(each.startswith("AC") for each in config.services.energy):
         return found
     if on_board.max_current_a is None:
@@ -490,5 +492,9 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
     config = load_config(text, name=name)
     issuers = () if config.provisioning is None else config.provisioning.mo_roots
     roots = {"contract": ("provisioning.mo_roots", issuers, config.tls.cross_certificates)}
-    openers = [(("sdp", "evse_id"), partial(check_evse_id, config.sdp.evse_id))] if config.sdp.evse_id else []
+    openers: list[OfKey] = []
+    if config.sdp.evse_id:
+        openers.append((("sdp", "evse_id"), partial(check_evse_id, config.sdp.evse_id)))
+    if (policy := config.discharge.policy) is not None:
+        openers.append((("discharge", "policy"), partial(load_policy, policy, lambda _: None)))
     return file_faults(text, config, name=name, openers=openers, roots=roots)

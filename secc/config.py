@@ -30,7 +30,7 @@ from v2g.io.capture.recorder import RecordConfig
 from v2g.io.keys.quotes import quote_registers
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
-from v2g.io.runtime.config_files import OfKey, check_evse_id, file_faults
+from v2g.io.runtime.config_files import OfKey, check_evse_id, crossed, file_faults
 from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.processor_heat import ProcessorConfig
 from v2g.io.runtime.trace import LogConfig
@@ -196,11 +196,11 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...], Meta(description="EMAIDs that may charge without a back end; ignored if there is a station")
     ] = ()
     pause_after_s: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
+        Annotated[int, Meta(ge=1, le=31_622_400)] | None,
         Meta(description="request a pause when site or operator have allowed no power for so long, s; none: never"),
     ] = None
     pause_for_s: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
+        Annotated[int, Meta(ge=1, le=31_622_400)] | None,
         Meta(description="request a pause at once when charging profiles allow no power for at least so long, s"),
     ] = None
     free: Annotated[bool, Meta(description="external identification always succeeds (no back end; laboratory)")] = False
@@ -351,7 +351,11 @@ def notes(text: str, *, name: str) -> list[str]:
     config = load_config(text, name=name)
     sealed = "plain on the disk: journals and settlements in {} (journal_keys)"
     found = [] if config.journal_keys else [sealed.format(config.data_dir)]
+    most = sum(each.charger.power_rating(each.charger.services[0].family)[0] for each in config.places)
+    if config.site.charge_w > 10 * most:
+        found.append(f"site.charge_w: {config.site.charge_w:,} W, where all EVSEs together draw {most:,} W at most")
     for each in config.places:
+        found += crossed(each.link.interfaces, each.link.medium, each.link.plc.backend)
         rating = each.charger.ac_rating
         if each.hardware.kind == "ac" and rating.max_charge_current_a is None:
             found.append(

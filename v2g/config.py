@@ -4,10 +4,12 @@ Unknown keys are rejected with their line and the nearest known name; wrong type
 the file, and checking its mode, is up to the caller: this module handles text only.
 """
 
+import contextlib
 import enum
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
@@ -122,8 +124,7 @@ def _convert(tree: Tree, type_: type[T], folder: Path) -> tuple[T | None, list[F
             found.append((path, reworded(why), f"one of {', '.join(map(str, allowed))}" if allowed else ""))
         return None, found or [((), reworded(str(error)), "")]
     if not found:
-        for path, least, most in upside_down(config):
-            found.append((path, f"is above {most}", f"{least} must not exceed {most}"))
+        found.extend(contradictions(config))
     return config, found
 
 
@@ -237,20 +238,41 @@ def values_in(
         yield from values_in(value, (*path, name))
 
 
-def upside_down(config: object) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """Yield each minimum that is above its maximum: the path of the former, and both names."""
+def contradictions(config: object) -> Iterator[Flaw]:
+    """Yield what no section can mean: a minimum above its maximum, more power than its voltage and current give, two
+    entries of one name."""
     for path, value, section in values_in(config):
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            continue
-        name = path[-1]
+        name, number = path[-1], _number(value)
         for least, most in _PAIRS:
             other = re.sub(rf"(^|_){least}(_|\Z)", rf"\g<1>{most}\2", name)
-            highest = section.get(other)
-            if other != name and isinstance(highest, int | float) and value > highest:
-                yield path, name, other
+            highest = _number(section.get(other))
+            if other != name and number is not None and highest is not None and number > highest:
+                yield path, f"is above {other}", f"{name} must not exceed {other}"
+        if number is not None and (power := re.fullmatch(r"(max_(?:dis)?charge_)power_w", name)):
+            volts, amperes = (_number(section.get(key)) for key in ("max_voltage_v", f"{power[1]}current_a"))
+            if volts is not None and amperes is not None and number > volts * amperes:
+                most = f"max_voltage_v times {power[1]}current_a, {volts * amperes:,} W"
+                yield path, f"is above {most}", "a digit too many?"
+        entries = value if isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct) else ()
+        for key in _NAMES if entries else ():
+            taken = {section.get(key)}
+            for place, entry in enumerate(entries):
+                if (own := getattr(entry, key, None)) and own in taken:
+                    yield (*path, str(place), key), f"{str(own)!r} is listed twice", "remove one of them"
+                taken.add(own)
 
 
-_PAIRS: Final = (("min", "max"), ("minimum", "maximum"), ("least", "most"), ("lowest", "highest"))
+def _number(value: object) -> Decimal | None:
+    """Return a number of a configuration, of decimal text, too; else None."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with contextlib.suppress(ArithmeticError):
+            return number if (number := Decimal(str(value))).is_finite() else None
+    return None
+
+
+_PAIRS: Final = (("min", "max"), ("minimum", "maximum"), ("least", "most"), ("lowest", "highest"), ("cool", "hot"))
+_NAMES: Final = ("id", "name", "common_name", "evse_id", "vendor_id", "group_id", "chain")
+"""Keys by which entries of a list are told apart."""
 
 
 def _located(folder: Path, kind: type, value: object) -> object:

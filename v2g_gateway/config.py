@@ -42,7 +42,9 @@ class FallbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = msgspec.field(name="class", default="satellite")
     mqtt: Annotated[MqttConfig | None, Meta(description="MQTT 5 broker; preferred over http")] = None
     http: Annotated[HttpConfig | None, Meta(description="HTTPS, used if there is no mqtt section")] = None
-    after_s: Annotated[float, Meta(ge=1, description="how long records have waited before for an answer, s")] = 60.0
+    after_s: Annotated[
+        float, Meta(ge=1, le=604_800, description="how long records have waited before for an answer, s")
+    ] = 60.0
     back_s: Annotated[
         float, Meta(gt=0, le=3600, description="how long the first uplink answers before it is used again, s")
     ] = 15.0
@@ -82,7 +84,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         KEYFRAME_S
     )
     max_outbox_bytes: Annotated[
-        int, Meta(ge=65536, description="maximum size of the records, bytes; the least important are dropped")
+        int,
+        Meta(ge=65536, le=1 << 50, description="maximum size of the records, bytes; the least important are dropped"),
     ] = 1 << 30
     outbox_keys: Annotated[
         Path | None,
@@ -101,7 +104,9 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hot_interval_s: Annotated[
         float, Meta(ge=1, le=60, description="minimum interval of records meanwhile, s; findings do not wait")
     ] = 10.0
-    summary_s: Annotated[float, Meta(ge=1, description="minimum interval of summaries for a satellite, s")] = 300.0
+    summary_s: Annotated[
+        float, Meta(ge=1, le=604_800, description="minimum interval of summaries for a satellite, s")
+    ] = 300.0
     consent: Annotated[
         tuple[Literal["battery", "cells", "charging", "driving", "location"], ...],
         Meta(description="groups of signals that may leave the vehicle"),

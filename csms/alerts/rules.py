@@ -257,9 +257,9 @@ class RuleChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Whether it raises alerts."""
     severity: Severity | None = None
     """`error` is escalated, `info` and `warning` are not."""
-    limit: Annotated[float, Meta(ge=0)] | None = None
+    limit: Annotated[float, Meta(ge=0, le=10**15)] | None = None
     """Value that begins to be an alert, in the unit of the rule (`v2g csms alerts rules`)."""
-    clear: Annotated[float, Meta(ge=0)] | None = None
+    clear: Annotated[float, Meta(ge=0, le=10**15)] | None = None
     """Value at which it ends; by default in the proportion of the rule's default."""
 
 

@@ -1,6 +1,7 @@
 """Authorization of contracts and tokens for Authorize and TransactionEvent (use cases C01, C07, E02)."""
 
 import enum
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
@@ -8,14 +9,28 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from v2g import typed_json
-from v2g.errors import OcppError
+from v2g.errors import ConfigError, OcppError
 from v2g.ocpp.messages.authorization import AuthorizationData, IdToken, SendLocalListRequest, UpdateType
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload
+from v2g.pki.certificates import is_emaid
 from v2g.units import PositiveDecimals, UtcMs, micro_of
 
 CONTRACT: Final = "eMAID"
 """The token type of plug and charge."""
+
+TokenKind = Literal[
+    "Central", "DirectPayment", "eMAID", "EVCCID", "ISO14443", "ISO15693", "KeyCode", "Local", "MacAddress",
+    "NoAuthorization", "VIN",
+]  # fmt: skip
+"""The types of OCPP 2.1 (IdTokenEnumStringType)."""
+
+_FORMS: Final = {
+    "ISO14443": r"([0-9A-Fa-f]{8}|[0-9A-Fa-f]{14}|[0-9A-Fa-f]{20})",
+    "ISO15693": r"[0-9A-Fa-f]{16}",
+    "MacAddress": r"[0-9A-Fa-f]{12}",
+}
+"""UIDs of cards, of 4, 7 or 10 and of 8 bytes, and addresses of 6, in hex (OCPP IdTokenEnumStringType)."""
 
 _EMAID_LENGTH: Final = 14  # country 2, provider 3, instance 9; a check digit may follow
 
@@ -28,7 +43,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     station_id: str
     """Identity of the station."""
-    evses: tuple[int, ...] = ()
+    evses: tuple[Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)], ...] = ()
     """Its EVSEs to which that applies, by number; empty: all of them."""
 
 
@@ -37,7 +52,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     period: Period
     """The period, in UTC; weeks begin on Monday."""
-    energy_wh: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    energy_wh: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
     """Energy; None is unlimited."""
     cost: PositiveDecimals | None = None
     """Cost with taxes; None is unlimited."""
@@ -162,6 +177,15 @@ _CERTIFICATE_ANSWERS: Final = {
 
 _CANCELLED: Final = frozenset({"Blocked", "Expired", "Invalid", "Unknown"})
 """With these a valid certificate belongs to a cancelled contract (C07.FR.13)."""
+
+
+def check_form(token_type: TokenKind, id_token: str) -> None:
+    """Raise ConfigError for an identifier that no token of its type has."""
+    form = _FORMS.get(token_type)
+    if token_type == CONTRACT and not is_emaid(id_token):
+        raise ConfigError(f"{id_token!r} is not an EMAID", hint="such as DEV2GC00000001: 14 or 15 characters")
+    if form is not None and not re.fullmatch(form, id_token):
+        raise ConfigError(f"{id_token!r} is not of {token_type}", hint="its bytes in hex, such as 04A1B2C3")
 
 
 def normalise(token_type: str, id_token: str) -> str:

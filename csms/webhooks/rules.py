@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
@@ -87,6 +88,15 @@ def check_url(url: str, reach: Reach) -> None:
         address = "127.0.0.1" if host == "localhost" else host
         if not reach.takes(address):
             raise ConfigError(f"{host} is not a host of the internet", hint=ALLOW_HINT)
+
+
+def is_reach(text: str) -> bool:
+    """Return whether `text` can name what may be called: a host, an address or a network, but not all of them."""
+    net = _network(text)
+    return _HOST.fullmatch(text) is not None if net is None else net.prefixlen > 0
+
+
+_HOST: Final = re.compile(r"(?![0-9.]+\Z)[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

@@ -35,7 +35,7 @@ class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     coolant_l_min: Annotated[
         float, Meta(ge=0, le=100, description="what the coolant's pump delivers while it runs, l/min; 0: it has failed")
     ] = 12.0
-    seed: Annotated[int, Meta(ge=0, description="the same seed makes the same cells")] = 1
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="the same seed makes the same cells")] = 1
 
 
 class PackMeasurement(msgspec.Struct, frozen=True):

@@ -57,8 +57,12 @@ class BatteryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_voltage_v: Annotated[float, Meta(gt=0, le=1500, description="minimum terminal voltage, V")] = 280.0
     temperature_c: Annotated[float, Meta(ge=-60, le=100, description="temperature at start, degrees C")] = 25.0
     ambient_c: Annotated[float, Meta(ge=-60, le=100, description="temperature around the pack, degrees C")] = 20.0
-    heat_capacity_j_per_k: Annotated[float, Meta(gt=0, description="heat capacity of the pack, J/K")] = 300_000.0
-    cooling_w_per_k: Annotated[float, Meta(gt=0, description="heat dissipation per degree above ambient, W/K")] = 40.0
+    heat_capacity_j_per_k: Annotated[float, Meta(gt=0, le=10**9, description="heat capacity of the pack, J/K")] = (
+        300_000.0
+    )
+    cooling_w_per_k: Annotated[
+        float, Meta(gt=0, le=10**6, description="heat dissipation per degree above ambient, W/K")
+    ] = 40.0
     min_temperature_c: Annotated[
         float, Meta(ge=-60, le=100, description="temperature below which the battery accepts no current")
     ] = -20.0

@@ -249,16 +249,18 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="offer energy to chargers in scheduled mode, at a price of at least minimum_compensation"),
     ] = False
     minimum_temperature_c: Annotated[
-        float, Meta(description="minimum battery temperature for discharging, degrees C")
+        float, Meta(ge=-60, le=100, description="minimum battery temperature for discharging, degrees C")
     ] = 0.0
     maximum_temperature_c: Annotated[
-        float, Meta(description="maximum battery temperature for discharging, degrees C")
+        float, Meta(ge=-60, le=100, description="maximum battery temperature for discharging, degrees C")
     ] = 45.0
     departure_soc: Annotated[
         Percent | None,
         Meta(description="minimum charge to reach by recharging before departure, %; default: discharge.minimum_soc"),
     ] = None
-    departure_reserve_s: Annotated[int, Meta(ge=0, description="time without discharging before departure, s")] = 900
+    departure_reserve_s: Annotated[
+        int, Meta(ge=0, le=604_800, description="time without discharging before departure, s")
+    ] = 900
     command_validity_ms: Annotated[
         int, Meta(ge=100, le=86_400_000, description="validity of a signed command, ms (of the simulated clock)")
     ] = 10_000
@@ -269,7 +271,12 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=0, le=86_400_000, description="maximum difference between the charger's clock and ours, ms")
     ] = 2_000
     checkpoint_tolerance_wh: Annotated[
-        float, Meta(ge=0, description="maximum difference between the charger's energy and ours for countersigning, Wh")
+        float,
+        Meta(
+            ge=0,
+            le=10**6,
+            description="maximum difference between the charger's energy and ours for countersigning, Wh",
+        ),
     ] = 250.0
     checkpoint_tolerance_percent: Annotated[
         int, Meta(ge=0, le=100, description="and in addition, of the larger one, %: includes losses before the battery")
@@ -281,7 +288,12 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float, Meta(ge=0, le=600, description="how long to wait for an announced offer in the charge loop, s")
     ] = 10.0
     overdraw_tolerance_w: Annotated[
-        int, Meta(ge=0, description="discharging power above the agreed one that counts as measurement error, W")
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="discharging power above the agreed one that counts as measurement error, W",
+        ),
     ] = 250
     overdraw_tolerance_s: Annotated[
         float, Meta(gt=0, le=10, description="how long more than the agreed power is tolerated, s")
@@ -321,12 +333,15 @@ class ProgramStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     until_soc: Annotated[Percent | None, Meta(description="ends at this charge, %")] = None
     energy_wh: Annotated[
-        Annotated[int, Meta(gt=0)] | None, Meta(description="ends after this amount of energy, Wh")
+        Annotated[int, Meta(gt=0, le=10**9)] | None, Meta(description="ends after this amount of energy, Wh")
     ] = None
     for_s: Annotated[
-        Annotated[int, Meta(gt=0)] | None, Meta(description="ends after this time, seconds of the simulated clock")
+        Annotated[int, Meta(gt=0, le=31_622_400)] | None,
+        Meta(description="ends after this time, seconds of the simulated clock"),
     ] = None
-    power_w: Annotated[Annotated[int, Meta(gt=0)] | None, Meta(description="maximum power of the step, W")] = None
+    power_w: Annotated[
+        Annotated[int, Meta(gt=0, le=10_000_000)] | None, Meta(description="maximum power of the step, W")
+    ] = None
     standby: Annotated[bool, Meta(description="wait in standby if the charger allows it, else in the loop")] = False
     pause: Annotated[
         bool, Meta(description="wait in a pause: the session is suspended, and joined again after `for_s`")

@@ -37,7 +37,7 @@ Seconds = Annotated[float, Meta(ge=0, le=60)]
 class SimulatedEvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Behaviour of the simulated charger. Waits are real seconds and 0 by default; ramps run in simulated time."""
 
-    insulation_ohm: Annotated[int, Meta(ge=0)] = 1_000_000
+    insulation_ohm: Annotated[int, Meta(ge=0, le=10**9)] = 1_000_000
     """Insulation resistance that the isolation monitor measures."""
     cable_check_s: Seconds = 0.0
     """Measuring time of the isolation monitor."""

@@ -89,9 +89,9 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Number of EVSEs; optional, as the program counts those of its file."""
     max_power_w: Annotated[int, Meta(ge=0, le=10_000_000)] = 150_000
     """Maximum power of an EVSE, as reported to the CSMS; with AC, and for discharging, at most its own rating."""
-    message_timeout: Annotated[float, Meta(gt=0)] = 30.0
+    message_timeout: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
     """How long to wait for an answer of the CSMS, s (MessageTimeout)."""
-    authorize_timeout: Annotated[float, Meta(gt=0)] = 10.0
+    authorize_timeout: Annotated[float, Meta(gt=0, le=86_400)] = 10.0
     """How long to wait for an answer to Authorize, s; then the CSMS counts as unreachable."""
     installation_timeout: Annotated[float, Meta(gt=0, le=60)] = 50.0
     """How long (s) to ask the CSMS for a vehicle's contract (M01). The vehicle gets a rejection at 55 s."""
@@ -100,9 +100,9 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     them, which is remembered; always: tried at each connection; never: not sent. So are figures of each session."""
     accept_offline: bool = False
     """Whether a contract validated by the charger may charge while the CSMS is unreachable (C15)."""
-    retry_minimum: Annotated[float, Meta(gt=0)] = 1.0
+    retry_minimum: Annotated[float, Meta(gt=0, le=86_400)] = 1.0
     """First wait (s) before reconnecting, until the CSMS sets RetryBackOffWaitMinimum."""
-    retry_random_range: Annotated[float, Meta(ge=0)] = 2.0
+    retry_random_range: Annotated[float, Meta(ge=0, le=86_400)] = 2.0
     """Maximum random addition to each wait before reconnecting, s (RetryBackOffRandomRange)."""
     logs: LogsConfig = LogsConfig()
     """Logs for the CSMS."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
+from msgspec import inspect
 
 from csms.config import TelemetryConfig
 from pki_tools.authority import sign_staple
@@ -17,11 +18,13 @@ from tests.cli.csms import run
 from tests.csms.support import make_config
 from tests.io.keys.stores import WRONG, Files, Store, refer, softhsm, swtpm
 from tests.io.keys.stores_support import certified
-from v2g.config import reworded
+from v2g.config import contradictions, reworded
 from v2g.io.keys.stores import open_key
+from v2g.io.runtime.config_files import file_faults
 from v2g.pki.certificates import chain_to_pem
 from v2g.pki.keys import Algorithm
 from v2g.pki.profile import Role
+from v2g_cli.config_keys import PROGRAMS, sections
 
 CHARGER = """data_dir = "secc"
 [tls]
@@ -392,6 +395,143 @@ def test_a_chain_has_to_be_in_order(pki: PkiTree, tmp_path: Path) -> None:
 
 def checked(folder: Path, text: str, pki: PkiTree, program: str) -> Path:
     return written(folder, text.replace("{pki}", str(pki.directory)), f"{program}.toml")
+
+
+MEANINGLESS = (
+    ("csms", "", '[[tokens]]\nid_token = "1"\ntype = "RFID"', "tokens.type: 'RFID' is not an allowed value"),
+    ("csms", "", '[[tokens]]\nid_token = "CARD"\ntype = "ISO14443"', "tokens.id_token: 'CARD' is not of ISO14443"),
+    ("csms", "", '[grid]\nleast_price = "5"\nmost_price = "1.5"', "grid.least_price: is above most_price"),
+    ("csms", "[api]", '[api]\ncors_origins = ["example.org"]', "api.cors_origins: does not have the form"),
+    ("csms", "", "[clock]\nscale = 0.0", "clock.scale: must be at least 1.0"),
+    ("csms", "", '[webhooks]\nallow = ["*"]', "webhooks.allow: '*' is no host, address or network"),
+    ("csms", "", '[webhooks]\nallow = ["::/0"]', "webhooks.allow: '::/0' is no host"),
+    ("csms", 'roots = ["{pki}/mo/root.pem', 'roots = ["{pki}/mo/sub1.pem', "is not a root, but a CA below"),
+    ("csms", '"csms"', '"/dev/null"', "data_dir: /dev/null is there, but is not a folder"),
+    ("csms", "[api]", '[api]\nhost = "0.0.0.0"\nport = 9443', "api.port: is that of ocpp, too"),
+    ("csms", "[api]", "[[ocpp.listeners]]\nport = 8443\nsecurity_profile = 2\n[api]", "is that of ocpp.listeners, too"),
+    ("csms", "", "[battery.health]\nplausible = [2.0, 1.0]", "plausible is upside down"),
+    ("secc", '"secc"', '"secc.toml/data"', "secc.toml is no folder"),
+    (
+        "secc",
+        "[meter]",
+        '[[tls.other_chains]]\nchain = "{pki}/secc/chain.pem"\nkey = "{pki}/secc/leaf.key"\n[meter]',
+        "secc/chain.pem' is listed twice",
+    ),
+    (
+        "secc",
+        "",
+        "[charger.rating]\nmax_charge_power_w = 5_000_000",
+        "max_voltage_v times max_charge_current_a, 276,000 W",
+    ),
+    ("secc", "", "[charger.timing]\nongoing = nan", "charger.timing.ongoing: must be at least 0.0"),
+    ("evcc", "", '[discharge]\npolicy = "policy.py"', "has no function decide"),
+)
+
+
+def test_what_would_do_nothing_or_something_else_is_refused(
+    pki: PkiTree, tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    written(tmp_path, "choose = 1", "policy.py")
+    for program, old, new, said in MEANINGLESS:
+        text = {"secc": CHARGER, "csms": BACK_END, "evcc": VEHICLE}[program]
+        text = text.replace(old, new, 1) if old else f"{text}{new}\n"
+        with subtests.test(new):
+            code, output, _ = run(program, "--check-config", "--config", str(checked(tmp_path, text, pki, program)))
+            assert (code, said in output.replace("\n     ", " ")) == (2, True), output
+
+
+def test_what_may_be_meant_but_hardly_is_noted(pki: PkiTree, tmp_path: Path) -> None:
+    text = f'{CHARGER}[site]\ncharge_w = 5_000_000\n[link]\nmedium = "medium"\ninterface = "eth1"\n'
+    code, output, _ = run("secc", "--check-config", "--config", str(checked(tmp_path, text, pki, "secc")))
+    assert (code, "5,000,000 W, where all EVSEs together draw 150,000 W" in output) == (0, True)
+    assert "but discovery at eth1" in output
+
+
+KEYS = {
+    tuple(filter(None, (*path.split("."), field.encode_name))): (struct, inspect.type_info(field.type))
+    for program in PROGRAMS
+    for path, struct in sections(program)
+    for field in msgspec.structs.fields(struct)
+}
+"""Every key of every program by its path, with its section and type."""
+
+
+def types_in(kind: inspect.Type) -> Iterator[inspect.Type]:
+    """Yield what one value, or one entry of a list, may be."""
+    if isinstance(kind, inspect.Metadata):
+        yield from types_in(kind.type)
+    elif isinstance(kind, inspect.UnionType):
+        for each in kind.types:
+            yield from types_in(each)
+    elif isinstance(kind, inspect.VarTupleType | inspect.ListType):
+        yield from types_in(kind.item_type)
+    else:
+        yield kind
+
+
+def test_every_number_of_every_program_has_a_range() -> None:
+    """So none is negative, endless or no number at all by mistake."""
+    for path, (_, kind) in KEYS.items():
+        for each in types_in(kind):
+            if isinstance(each, inspect.IntType | inspect.FloatType):
+                assert (each.ge, each.gt) != (None, None), path
+                assert (each.le, each.lt) != (None, None), path
+
+
+OPPOSITES = (
+    *(("min", "max"), ("minimum", "maximum"), ("least", "most"), ("lowest", "highest"), ("lower", "upper")),
+    *(("from", "until"), ("from", "to"), ("begin", "end"), ("start", "end"), ("first", "last"), ("cool", "hot")),
+)
+
+
+def test_every_range_of_every_program_is_refused_upside_down() -> None:
+    found = 0
+    for path, (struct, _) in KEYS.items():
+        *_, name = path
+        for least, most in OPPOSITES:
+            other = re.sub(rf"(^|_){least}(_|\Z)", rf"\g<1>{most}\2", name)
+            if other != name and other in {field.encode_name for field in msgspec.structs.fields(struct)}:
+                section = msgspec.defstruct("Section", [name, other])
+                assert [each[0] for each in contradictions(section(2, 1))] == [(name,)], path
+                assert list(contradictions(section(1, 1))) == []
+                found += 1
+    assert found > 10
+
+
+OPENED_BY_ONE_PROGRAM = {
+    *(
+        "consent_file",
+        "dbc",
+        "error_log",
+        "firmware_file",
+        "registers",
+        "replay",
+        "schemas",
+        "signal_file",
+        "store_key",
+    ),
+    *("signal_file", "store_key", "trace", "prices.file", "discharge.policy"),
+}
+MAY_BE_A_DEVICE = {
+    *("adc", "event_sockets", "image", "metrics_file", "ocsp", "thermal", "local_events.socket", "display.file"),
+    *("manifest", "log.events", "log.file", "log.trace", "record.file", "tls.key_log"),
+}
+
+
+def test_every_file_and_folder_of_every_program_is_looked_at(tmp_path: Path) -> None:
+    """A device in their place is a fault, but where one may be."""
+    for path, (_, kind) in KEYS.items():
+        if not any(isinstance(each, inspect.CustomType) and each.cls is Path for each in types_in(kind)):
+            continue
+        if not {path[-1], ".".join(path[-2:])}.isdisjoint(OPENED_BY_ONE_PROGRAM | MAY_BE_A_DEVICE):
+            continue
+        if path[-1] in ("key", "rsa_key"):  # opened with the certificate beside it
+            continue
+        value: object = Path("/dev/null")
+        for name in reversed(path):
+            value = msgspec.defstruct("Section", [name])(value)
+        assert isinstance(value, msgspec.Struct)
+        assert file_faults("", value, name="c.toml"), path
 
 
 @pytest.fixture(params=["file", "pkcs11", "tpm"])

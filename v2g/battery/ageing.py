@@ -38,7 +38,7 @@ class CapacitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     open_v: Annotated[float, Meta(gt=0, le=0.1, description="error of a rested voltage, V")] = 0.004
     charge: Annotated[float, Meta(gt=0, le=0.1, description="error of a charge, in proportion")] = 0.005
     least: Annotated[float, Meta(gt=0.01, le=1, description="least charge between rests, of the capacity")] = 0.1
-    longest_s: Annotated[float, Meta(gt=0, description="longest time between two rests, s")] = 86_400.0
+    longest_s: Annotated[float, Meta(gt=0, le=31_622_400, description="longest time between two rests, s")] = 86_400.0
     unknown: Annotated[float, Meta(gt=0, le=0.2, description="how far a battery may be from new at first")] = 0.05
     lithium: Annotated[float, Meta(gt=0, le=0.1, description="loss of lithium in a month, in proportion")] = 0.005
     material: Annotated[float, Meta(gt=0, le=0.1, description="loss of active material in a month")] = 0.003

@@ -23,8 +23,12 @@ class Watched(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     signal: Annotated[str, Meta(description="name in the signal registry")]
     rises: Annotated[bool, Meta(description="whether it rises as something degrades; else it falls")] = True
-    per_year: Annotated[float, Meta(description="drift that is expected, in its unit a year")] = 0.0
-    least: Annotated[float, Meta(gt=0, description="smallest standard deviation that is believed, in its unit")] = 1e-3
+    per_year: Annotated[
+        float, Meta(ge=-(10**9), le=10**9, description="drift that is expected, in its unit a year")
+    ] = 0.0
+    least: Annotated[
+        float, Meta(gt=0, le=10**9, description="smallest standard deviation that is believed, in its unit")
+    ] = 1e-3
 
 
 class CusumSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

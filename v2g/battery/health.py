@@ -37,13 +37,17 @@ class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plausible: tuple[float, float] = (0.6, 1.15)
     """An apparent health outside says that the capacity in the settings is wrong, not that the battery is."""
     apart: Annotated[float, Meta(gt=0, le=1, description="largest error against a reference, in proportion")] = 0.03
-    cycles: Annotated[float, Meta(gt=0, description="equivalent cycles after which the model is fitted anew")] = 50.0
-    days: Annotated[float, Meta(gt=0, description="days after which the model is fitted anew")] = 30.0
+    cycles: Annotated[
+        float, Meta(gt=0, le=10**6, description="equivalent cycles after which the model is fitted anew")
+    ] = 50.0
+    days: Annotated[float, Meta(gt=0, le=36_500, description="days after which the model is fitted anew")] = 30.0
 
     def __post_init__(self) -> None:
         """Reject limits without hysteresis."""
         if self.low_clear <= self.low:
             raise ValueError("low_clear must be above low")
+        if self.plausible[0] >= self.plausible[1]:
+            raise ValueError("plausible is upside down")
 
 
 class Model(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ class TwinSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The model, and how far the battery may be from it."""
 
     pack: PackModel | None = None
-    heat_s: Annotated[float, Meta(gt=0, description="time constant of cooling, s")] = 3000.0
+    heat_s: Annotated[float, Meta(gt=0, le=31_622_400, description="time constant of cooling, s")] = 3000.0
     rise_c: Annotated[float, Meta(gt=0, le=500, description="settled rise above the coolant at a rate of 1/h, K")] = (
         10.0
     )

@@ -46,11 +46,11 @@ REMEMBERED_NONCES: Final = 256
 class DischargeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The charger's limits. Times are those of the clock that stamps the messages."""
 
-    offer_validity_ms: Annotated[int, Meta(ge=1000)] = 3_600_000
+    offer_validity_ms: Annotated[int, Meta(ge=1000, le=604_800_000)] = 3_600_000
     """Validity of an offer; it ends earlier if the known tariff does."""
-    max_command_validity_ms: Annotated[int, Meta(ge=1)] = 60_000
+    max_command_validity_ms: Annotated[int, Meta(ge=1, le=86_400_000)] = 60_000
     """Maximum validity of a command; a longer one is rejected."""
-    max_skew_ms: Annotated[int, Meta(ge=0)] = 2_000
+    max_skew_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 2_000
     """How far the vehicle's clock may be ahead; a command from further in the future is rejected."""
 
 

@@ -65,7 +65,7 @@ class FaultStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Delay after the trigger."""
     for_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
     """Duration; none is permanent."""
-    value: float = 0.0
+    value: Annotated[float, Meta(ge=-(10**9), le=10**9)] = 0.0
     """Resistance of `isolation` (ohm), temperature of `over_temperature` (°C), rise at `runaway` (K/s),
     step of `meter_jump` (Wh), power that
     `meter_wrong` adds (W), current of `stage_strays` (A, negative out of the vehicle); the others have none."""

@@ -37,7 +37,7 @@ class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Kind of adapter, as python-can names it."""
     channel: str = "battery"
     """Channel of that adapter, as python-can names it."""
-    bitrate: int = 500_000
+    bitrate: Annotated[int, Meta(ge=1, le=10_000_000)] = 500_000
     """Speed of the bus, bit/s, where the driver sets one."""
     port: Annotated[int, Meta(ge=1, le=65535)] = 43113
     """UDP port of `udp_multicast`."""

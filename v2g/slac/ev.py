@@ -7,7 +7,7 @@ of the nearest. If that is ambiguous, it toggles its pilot and selects the charg
 import math
 from collections.abc import Callable
 from enum import Enum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -197,11 +197,11 @@ class EvSlacConfig(HostConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     then `validation` decides.
     """
 
-    signal_direct_db: float = EV_SIGNAL_DIRECT_DB
+    signal_direct_db: Annotated[float, msgspec.Meta(ge=0, le=127)] = EV_SIGNAL_DIRECT_DB
     """Up to this attenuation a charger is found immediately (EVSE_FOUND)."""
-    signal_indirect_db: float = EV_SIGNAL_INDIRECT_DB
+    signal_indirect_db: Annotated[float, msgspec.Meta(ge=0, le=127)] = EV_SIGNAL_INDIRECT_DB
     """Above this attenuation there is no charger (EVSE_NOT_FOUND)."""
-    ambiguous_db: float = EV_AMBIGUOUS_DB
+    ambiguous_db: Annotated[float, msgspec.Meta(ge=0, le=127)] = EV_AMBIGUOUS_DB
     """Chargers whose attenuations differ by less are ambiguous."""
     validation: Literal["off", "optional", "required"] = "optional"
     """`optional` asks chargers to count toggles of the pilot and falls back to the nearest that cannot, `required`

@@ -5,7 +5,7 @@ matching, and the one that selects this charger gets the key.
 """
 
 from enum import Enum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -207,8 +207,8 @@ class EvseSlacState(Enum):
 class EvseSlacConfig(HostConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of a charger's matching."""
 
-    attenuation_adjustment_db: int = 0
-    """Added to the modem's measurement, for the losses between socket and modem, -40 to 40."""
+    attenuation_adjustment_db: Annotated[int, msgspec.Meta(ge=-40, le=40)] = 0
+    """Added to the modem's measurement, for the losses between socket and modem."""
     validation: ValidationPolicy = "supported"
     """Answer to a vehicle that asks to count its pilot's toggles: they are counted (`supported`), or it gets
     `not_required` or `failure`, as from chargers without support."""

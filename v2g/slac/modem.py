@@ -8,7 +8,7 @@ ten of them in a row counts as lost.
 """
 
 from collections.abc import Callable
-from typing import Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 
@@ -27,10 +27,10 @@ _RATE: Final = 9
 class AttenuationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A charger's simulated measurement of a vehicle."""
 
-    low_db: int = 8
-    """Attenuation of the lowest carrier group, 0 to 127."""
-    high_db: int = 16
-    """Attenuation of the highest carrier group, 0 to 127; linear in between."""
+    low_db: Annotated[int, msgspec.Meta(ge=0, le=127)] = 8
+    """Attenuation of the lowest carrier group."""
+    high_db: Annotated[int, msgspec.Meta(ge=0, le=127)] = 16
+    """Attenuation of the highest carrier group; linear in between."""
     neighbours: dict[str, int] = {}
     """Address of a vehicle (aa:bb:cc:dd:ee:ff) -> additional dB, for vehicles received by cross-talk."""
 

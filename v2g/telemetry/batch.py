@@ -53,7 +53,9 @@ class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     driving: Annotated[Band, Meta(description="city and highway")] = Band(0.5)
     charging: Annotated[Band, Meta(description="charging and discharging below `fast_w`")] = Band(0.5)
     fast_charging: Annotated[Band, Meta(description="the same from `fast_w` on")] = Band(0.02, max_age=0.05)
-    fast_w: Annotated[float, Meta(ge=0, description="charging power at which fast charging begins, W")] = 22_000.0
+    fast_w: Annotated[float, Meta(ge=0, le=10**7, description="charging power at which fast charging begins, W")] = (
+        22_000.0
+    )
 
     burst: Annotated[
         int,

@@ -74,7 +74,7 @@ class MeterRegister(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """First register, counted from 0 as on the wire: 30073 of a data sheet is 72 of table `input`."""
     kind: Kind = "float32"
     """Encoding of the value."""
-    scale: float = 1.0
+    scale: Annotated[float, Meta(ge=-(10**9), le=10**9)] = 1.0
     """Factor to `unit`; below 0 for a power that the meter counts positive out of the vehicle."""
     unit: Unit | None = None
     """Unit of the scaled value; none: Wh, V, W, A or Hz."""

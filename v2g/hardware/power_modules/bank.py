@@ -48,7 +48,7 @@ class ModuleSignals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """In `command`: counter modulo 16."""
     state: str = "State"
     """In `status`: the module's state, a number."""
-    tripped: tuple[int, ...] = (3,)
+    tripped: tuple[Annotated[int, Meta(ge=0, le=2**32 - 1)], ...] = (3,)
     """Values of `state` in which the module has switched itself off."""
     voltage: str = "Voltage"
     """In `status`: voltage at the module, V."""
@@ -71,7 +71,7 @@ class ModuleBusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Kind of adapter, as python-can names it."""
     channel: str = "can0"
     """Channel of that adapter, as python-can names it."""
-    bitrate: int = 500_000
+    bitrate: Annotated[int, Meta(ge=1, le=10_000_000)] = 500_000
     """Bit rate of the bus, bit/s, if the driver sets one."""
     dbc: Path | None = None
     """DBC file; the built-in one by default."""

@@ -87,7 +87,7 @@ class InfypowerConfig(ModuleBusConfig, frozen=True, forbid_unknown_fields=True, 
     """Infypower modules, in one direction only. Powers and currents are those of one module; `dbc` and `isolation`
     describe the isolation monitor."""
 
-    bitrate: int = 125_000
+    bitrate: Annotated[int, Meta(ge=1, le=10_000_000)] = 125_000
     """Bit rate of the bus, bit/s, if the driver sets one."""
     modules: Annotated[tuple[Annotated[int, Meta(ge=0, le=59)], ...], Meta(min_length=1, max_length=60)] = (0,)
     """Addresses of the modules."""

@@ -15,7 +15,7 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: str
     """Name or address of the broker."""
-    port: int = 8883
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8883
     """TCP port of the broker."""
     ca: Path | None = None
     """PEM file of the roots for the broker's certificate; without it the connection fails."""
@@ -26,7 +26,7 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_id: str = ""
     """Unique client id of this program; empty uses the program's own. A broker may replace it by
     the certificate's common name."""
-    keep_alive: int = 30
+    keep_alive: Annotated[int, Meta(ge=0, le=65535)] = 30
     """A dead connection is found within 1.5 times this, s (from 4 s on)."""
     username: str | None = None
     """User name for brokers that require a password."""

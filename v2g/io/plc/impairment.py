@@ -27,7 +27,7 @@ class ImpairmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     Shares are of all frames: 0.2 is one in five.
     """
 
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """Selects the affected frames; the same seed affects the same ones."""
     loss: Share = 0.0
     """Share of frames that are lost."""

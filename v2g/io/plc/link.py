@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from typing import Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 
@@ -51,7 +51,7 @@ class PlcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Network interface of `raw`."""
     device: str = ""
     """Device of `serial`, such as /dev/ttyUSB0."""
-    baud_rate: int = 115200
+    baud_rate: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 115200
     """Speed of `serial`, bit/s."""
     mac: str = ""
     """Own address (aa:bb:cc:dd:ee:ff) if the port has none (`loopback`, `serial`); empty: a random one."""

@@ -2,8 +2,11 @@
 
 import time
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
+
+from v2g.units import UtcMs
 
 monotonic = time.monotonic
 """Seconds since an arbitrary point, for every Clock. Tests replace it."""
@@ -17,12 +20,12 @@ def wall_ns() -> int:
 class ClockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Simulation of UTC. The defaults are real time."""
 
-    scale: float = 1.0
-    """Simulated seconds per real second, 1 to 10000."""
-    origin_monotonic: float | None = None
+    scale: Annotated[float, msgspec.Meta(ge=1, le=10_000)] = 1.0
+    """Simulated seconds per real second."""
+    origin_monotonic: Annotated[float, msgspec.Meta(ge=-(10**12), le=10**12)] | None = None
     """Time of CLOCK_MONOTONIC, common to all processes of a machine, at which simulated UTC is `origin_utc_ms`,
     s; none is the program's start."""
-    origin_utc_ms: int | None = None
+    origin_utc_ms: UtcMs | None = None
     """Simulated UTC at that time, ms since 1970, common to separate programs; none is the real time."""
 
 

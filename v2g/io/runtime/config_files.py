@@ -51,11 +51,19 @@ def _is_file(path: Path) -> None:
         pass
 
 
-def _authorities(path: Path) -> None:
+def _authorities(path: Path) -> Iterator[x509.Certificate]:
     for each in map(load_certificate, load_chain(path)):
         if not is_authority(each):
             name = printable(each.subject.rfc4514_string())
             raise ConfigError(f"{path} has the certificate of {name}, which is not an authority", hint="name a root")
+        yield each
+
+
+def _roots(path: Path) -> None:
+    for each in _authorities(path):
+        if each.issuer != each.subject:
+            name, by = (printable(one.rfc4514_string()) for one in (each.subject, each.issuer))
+            raise ConfigError(f"{path}: {name} is not a root, but a CA below {by}", hint="name the root above it")
 
 
 def _certificates(path: Path) -> None:
@@ -109,29 +117,30 @@ _OPENERS: Final[dict[str, Opener]] = (
     dict.fromkeys(
         (
             "anchors",
-            "ca",
             "client_roots",
-            "cross_certificates",
-            "issuers",
             "manufacturer_roots",
             "mo_roots",
             "oem_roots",
-            "oem_sub_cas",
             "root",
             "roots",
             "v2g_roots",
         ),
-        _authorities,
+        _roots,
     )
+    | dict.fromkeys(("ca", "cross_certificates", "issuers", "oem_sub_cas"), lambda path: list(_authorities(path)))
     | dict.fromkeys(("password_file", "token_file", "secret_file", "client_secret_file"), _secret)
     | dict.fromkeys(("journal_keys", "outbox_keys"), RecordKeys)
-    | dict.fromkeys(("manifest", "policy"), _is_file)
+    | {"manifest": _is_file}
     | {"crls": _crl, "public_key": load_public_key, "map_file": load_map, "books_earlier_keys": load_public_key}
     | {"price_signers": _certificates, "releases.root": _first_root}
     | {"attestation.signer": load_public_key, "releases.registers": _is_file}
     | {"docs": lambda folder: _is_file(folder / "index.html")}
 )
 """What opens the other files that must exist at the start, by their keys, or by section and key."""
+
+_FOLDERS: Final = frozenset({"cache", "certificates", "data_dir", "folder", "medium", "slots"})
+_FILES: Final = frozenset({"outbox", "pause.file", "checkpoints.file", "store"})
+"""What a program makes where it is not there."""
 
 _LOGS: Final = frozenset({"log.events", "log.file", "log.trace", "record.file", "tls.key_log"})
 """Files whose folder has to be there: it is not made."""
@@ -166,6 +175,14 @@ def file_faults(
         *(flaw for where, opener in openers for flaw in opened(where, opener)),
     ]
     return [fault(text, name, *each) for each in flaws]
+
+
+def crossed(interfaces: Sequence[str], medium: Path | None, backend: str) -> list[str]:
+    """Return, in a sentence, that a simulated powerline and a real network were mixed up."""
+    real = ", ".join(each for each in interfaces if each != "lo")
+    if medium is None or backend != "loopback" or not real:
+        return []
+    return [f"link: pairing by the simulated wires of {medium}, but discovery at {real}: is one left over?"]
 
 
 def expired(config: object) -> list[str]:
@@ -214,7 +231,20 @@ def _opener(where: tuple[str, ...]) -> Opener | None:
     named = ".".join([each for each in where if not each.isdigit()][-2:])
     if named in _LOGS:
         return lambda file: check_folder(file.parent)
+    if where[-1] in _FOLDERS:
+        return partial(_can_be, Path.is_dir, "a folder")
+    if where[-1] in _FILES or named in _FILES:
+        return partial(_can_be, Path.is_file, "a file")
     return _OPENERS.get(named) or _OPENERS.get(where[-1])
+
+
+def _can_be(is_one: Callable[[Path], bool], what: str, path: Path) -> None:
+    """Raise ConfigError where something else is, such as a device, or in the way to there."""
+    if path.exists() and not is_one(path):
+        raise ConfigError(f"{path} is there, but is not {what}", hint="name another one, which is made")
+    there = next(each for each in path.absolute().parents if each.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{path} cannot be made: {there} is no folder", hint="name another one")
 
 
 def _addresses(config: object) -> Iterator[Flaw]:

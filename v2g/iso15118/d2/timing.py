@@ -7,7 +7,7 @@ implementation; a peer that misses one deviates but is not disconnected.
 from collections.abc import Mapping
 from typing import Final
 
-from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming
+from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming, Timer
 
 _NORMAL: Final = MessageTiming(2.0, 1.5)
 _SLOW: Final = MessageTiming(5.0, 4.5)
@@ -41,9 +41,9 @@ class Timing(SharedTiming, frozen=True):
 
     messages = MESSAGES
 
-    secc_customer: float = 300.0
+    secc_customer: Timer = 300.0
     """Charger: maximum wait for a card or an app (Ongoing_WaitingForCustomerInteraction, V2G2-854): policy."""
-    evcc_customer: float = 300.0
+    evcc_customer: Timer = 300.0
     """Vehicle: maximum wait for the customer (V2G2-845): policy."""
-    contactor: float = 3.0
+    contactor: Timer = 3.0
     """Charger: a contactor closes within this after state C or D (V2G2-860, -862, -865)."""

@@ -7,7 +7,7 @@ implementation; a peer that misses one deviates but is not disconnected.
 from collections.abc import Mapping
 from typing import Final
 
-from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming
+from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming, Timer
 
 _NORMAL: Final = MessageTiming(2.0, 1.5)
 
@@ -33,7 +33,7 @@ class Timing(SharedTiming, frozen=True):
 
     messages = MESSAGES
 
-    evcc_ready_to_charge: float = 150.0
+    evcc_ready_to_charge: Timer = 150.0
     """Vehicle: from SessionSetupRes to PowerDeliveryReq."""
-    contactor: float = 1.4
+    contactor: Timer = 1.4
     """Charger: a slower contactor has failed; within PowerDelivery's 1.5 s."""

@@ -1,9 +1,12 @@
 """How long a request may wait for its answer, and the timers that ISO 15118-2 and DIN 70121 share."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 import msgspec
+
+Timer = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+TimerScale = Annotated[float, msgspec.Meta(ge=0.1, le=1000)]
 
 
 class MessageTiming(msgspec.Struct, frozen=True):
@@ -30,37 +33,37 @@ class SharedTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     messages: ClassVar[Mapping[str, MessageTiming]]
 
-    secc_communication_setup: float = 18.0
+    secc_communication_setup: Timer = 18.0
     """Charger: from the data link to SessionSetupRes; then SDP, TCP and TLS are closed (V2G2-714, -716, -723)."""
-    evcc_communication_setup: float = 20.0
+    evcc_communication_setup: Timer = 20.0
     """Vehicle: from plug-in to SessionSetupRes."""
-    secc_sequence: float = 60.0
+    secc_sequence: Timer = 60.0
     """Charger: maximum time to the vehicle's next request after a response (V2G2-443, -536, -537, V2G-DC-432)."""
-    secc_loop_silence: float = 2.0
+    secc_loop_silence: Timer = 2.0
     """Charger: without another CurrentDemandReq no current flows after this; policy, far above the vehicle's 0.25 s."""
-    evcc_sequence_performance: float = 40.0
+    evcc_sequence_performance: Timer = 40.0
     """Vehicle: maximum time to its next request; a late one is logged, not disconnected."""
-    evcc_ongoing: float = 60.0
+    evcc_ongoing: Timer = 60.0
     """Vehicle: maximum duration of a series of Ongoing answers (authorisation, ChargeParameterDiscovery)."""
-    secc_ongoing_performance: float = 55.0
+    secc_ongoing_performance: Timer = 55.0
     """Charger: Finished or FAILED by then, also where it waits for a contract's authorisation. Only ISO 15118-2 has
     a value to wait longer, for the customer."""
-    evcc_cable_check: float = 40.0
+    evcc_cable_check: Timer = 40.0
     """Vehicle: maximum duration of CableCheck; then CP state B at once."""
-    secc_cable_check: float = 38.0
+    secc_cable_check: Timer = 38.0
     """Charger: a longer cable check has failed, before the vehicle's time-out: policy."""
-    evcc_pre_charge: float = 7.0
+    evcc_pre_charge: Timer = 7.0
     """Vehicle: maximum duration of PreCharge (V2G-DC-380)."""
-    secc_pre_charge: float = 90.0
+    secc_pre_charge: Timer = 90.0
     """Charger: from the first PreChargeReq to the loop: policy, so that voltage does not wait for ever."""
-    secc_cp_state: float = 1.5
+    secc_cp_state: Timer = 1.5
     """Charger: wait for the control pilot's state C or D before CableCheck (V2G-DC-547), B before WeldingDetection
     (V2G-DC-556)."""
-    close: float = 5.0
+    close: Timer = 5.0
     """Charger: maximum time from a FAILED answer, or SessionStopRes, to the end of TCP."""
-    secc_linger: float = 2.0
+    secc_linger: Timer = 2.0
     """Charger: after SessionStopRes the vehicle may close first: some are upset by the contrary."""
-    message_scale: float = 1.0
+    message_scale: TimerScale = 1.0
     """Vehicle: factor on every message timeout, for peers known to be slow; 1 is the standard."""
     tolerate_slow_chargers: bool = True
     """Vehicle: waits longer for some answers (`SLOW_IN_THE_FIELD`), and for the voltage of a pre-charge that moves
