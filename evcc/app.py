@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -291,6 +291,10 @@ async def _wires(config: EvccConfig, stack: contextlib.AsyncExitStack) -> Wires:
     return Wires(line, simulated, medium, on_board)
 
 
+ALONE_S: Final = 5.0
+"""Seconds after which a vehicle says that nobody is at the other end of its simulated wires."""
+
+
 @dataclass
 class Vehicle:
     """A vehicle in front of a charger."""
@@ -387,6 +391,8 @@ class Vehicle:
                 stack.callback(link.close)
                 stack.callback(link.terminate)
                 wait = self.config.link.wait_s
+                alone = asyncio.get_running_loop().call_later(ALONE_S, self._look_around)
+                stack.callback(alone.cancel)
                 try:
                     async with asyncio.timeout(wait):
                         await link.ready()
@@ -404,6 +410,12 @@ class Vehicle:
                     return reason
                 await self._rest(rest, resume, self.pauses)
                 plugged_at = self.clock.monotonic()
+
+    def _look_around(self) -> None:
+        """Say that nobody else is at the simulated wires: a charger may have others."""
+        medium, folder = self.wires.medium, self.config.link.medium
+        if medium is not None and not medium.peers:
+            self.observe(Observe("link", "no_charger", {"medium": str(folder)}))
 
     async def _rest(self, rest: Rest, resume: Paused, pauses: PauseFile) -> None:
         """Store the session, and wait until it is time to resume."""

@@ -1,5 +1,6 @@
 """`v2g config`: what the programs' configuration files may hold."""
 
+import re
 import sys
 from collections.abc import Iterator
 from typing import Annotated
@@ -60,18 +61,19 @@ def explain(
             print_json({"key": path, "type": each.kind, "default": each.default, "meaning": each.meaning})
     elif len(chosen) == 1:
         [(path, each)] = chosen
-        say(f"{path}: {each.kind}; {_plain(each.default)}\n{_plain(each.meaning)}", lines=True)
+        say(f"{path}: {each.kind}; {each.default}\n{each.meaning}", lines=True)
     else:
-        rows = [(path, _plain(each.kind), _plain(each.default), _plain(each.meaning)) for path, each in chosen]
+        rows = [(path, each.kind, each.default, each.meaning) for path, each in chosen]
         print_table(f"Configuration of v2g {program}", ("Key", "Type", "Default", "Meaning"), rows)
 
 
 def _keys(program: str) -> Iterator[tuple[str, Key]]:
-    """Yield every key with its dotted path."""
+    """Yield every key with its dotted path; its texts without the marks of pages."""
     _of(program)
     for section, struct in sections(program):
         for key in keys_of(struct):
-            yield f"{section}.{key.name}".strip("."), key
+            plain = Key(key.name, _plain(key.kind), _plain(key.default), _plain(key.meaning), key.section)
+            yield f"{section}.{key.name}".strip("."), plain
 
 
 def _of(program: str) -> type[msgspec.Struct]:
@@ -81,5 +83,5 @@ def _of(program: str) -> type[msgspec.Struct]:
 
 
 def _plain(text: str) -> str:
-    """Return text without the marks that a page shows it with."""
-    return text.replace("`", "").replace("**", "")
+    """Return text without the marks that a page shows it with, and links as what they show."""
+    return re.sub(r"\[([^\]]+)\]\([^)\s]+\)", r"\1", text).replace("`", "").replace("**", "")

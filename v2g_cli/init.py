@@ -200,19 +200,30 @@ def secc_init(
     say(f"{keys}: seals journals and settlements (--keys of v2g settle); keep a copy elsewhere")
     say(f"check it: v2g secc --config {config} --check-config")
     say(f"start it: v2g secc --config {config} --live")
+    if not interface:
+        say(f"a vehicle for it: v2g evcc init FOLDER --pki {made.pki} --medium {_medium(config, written)}")
 
 
 def evcc_init(
     folder: Folder,
-    medium: Annotated[Path, typer.Option("--medium", help="Folder of the simulated wires of a charger.")] = Path(
-        "medium"
-    ),
+    medium: Annotated[
+        Path | None,
+        typer.Option("--medium", help="Folder of the simulated wires of a charger; default: of the one beside FOLDER."),
+    ] = None,
     pki: Pki = None,
 ) -> None:
     """Write the configuration of a simulated vehicle with a contract.
 
     Example: `v2g evcc init my-vehicle --pki my-csms/pki --medium my-charger/medium`
     """
+    if medium is None:
+        beside = sorted(folder.absolute().parent.glob("*/secc.toml"))
+        if len(beside) != 1:
+            why = f"{len(beside)} chargers are beside {folder}"
+            raise ConfigError(why, hint="--medium and --pki: the last line of v2g secc init has both")
+        text = beside[0].read_text()
+        medium = _medium(beside[0], text)
+        pki = pki or Path(tomllib.loads(text)["tls"]["v2g_roots"][0]).parent.parent
     with InitFiles(folder) as made:
         config = made.new("evcc.toml")
         made.use_pki(pki, station=STATION, contract=EMAID, hosts=("localhost", "127.0.0.1"))
@@ -252,6 +263,11 @@ def _status_port_of(path: Path) -> int | None:
     except (OSError, ValueError, AttributeError):  # a file of somebody else
         return None
     return port if isinstance(port, int) else None
+
+
+def _medium(config: Path, text: str) -> Path:
+    """Return the folder of simulated wires of a charger's configuration."""
+    return config.parent / str(tomllib.loads(text)["link"]["medium"])
 
 
 def _link(interface: str, medium: str) -> str:

@@ -5,6 +5,7 @@ as a traceback. An exception that no code expects ends as a line, too, with its 
 """
 
 import os
+import select
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -183,9 +184,17 @@ def guarded(command: Callable[[], None]) -> None:
                 say(f"     {error.hint}", err=True)
             code = error.exit_code
         except SystemExit as end:
-            code = end.code
+            code = 0 if isinstance(end.__context__, BrokenPipeError) and _left() else end.code
         except KeyboardInterrupt:
             code = 130
         except Exception as error:  # noqa: BLE001 - the last place to catch it
             defects.report("command", defect(error))
     sys.exit(DEFECT_EXIT if defects.count else code)
+
+
+def _left() -> bool:
+    """Return whether the reader of a pipe has seen enough, as in `| head`: then a command has done all it could."""
+    out = select.poll()
+    out.register(1, 0)
+    by_rich = os.path.samestat(os.fstat(1), Path(os.devnull).stat())  # which puts that in its place
+    return by_rich or any(event & select.POLLERR for _, event in out.poll(0))

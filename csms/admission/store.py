@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     delete,
+    exists,
     func,
     insert,
     not_,
@@ -24,6 +25,7 @@ from sqlalchemy import (
 
 from csms.admission.rules import Decision, Fault, Known
 from csms.db.base import metadata, page, row_id
+from csms.stations.tables import stations
 
 admissions: Final = Table(
     "admissions",
@@ -78,6 +80,13 @@ _STRANGER: Final = (
     & admissions.c.expired_until_ms.is_(None)
 )
 """Rows that only connection attempts have created; others hold data of known stations."""
+
+WAITING: Final = _UNDECIDED & ~exists().where(
+    stations.c.station_id == admissions.c.station_id,
+    stations.c.boot_status == "Accepted",
+    stations.c.last_seen_ms >= admissions.c.last_seen_ms,
+)
+"""Stations that wait for a decision: not those that the configuration has accepted at their last attempt."""
 
 
 class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,7 +223,7 @@ def list_admissions(
     seen = func.coalesce(admissions.c.last_seen_ms, 0)
     query = page(select(admissions), (seen, admissions.c.station_id), after, limit)
     if undecided is not None:
-        query = query.where(_UNDECIDED if undecided else not_(_UNDECIDED))
+        query = query.where(WAITING if undecided else not_(WAITING))
     rows = []
     for row in connection.execute(query):
         entry = dict(row._mapping)

@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import msgspec
 from jinja2 import Environment, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
@@ -54,6 +55,12 @@ STEPS: Final[Mapping[str, str]] = {
 """Steps of a session of ISO 15118."""
 
 
+def doing(transaction: Mapping[str, Any]) -> str:
+    """Return the state of a running transaction; OCPP's "Charging" is also that of one that feeds back."""
+    state: str = transaction["charging_state"] or "running"
+    return "Discharging" if state == "Charging" and Decimal(transaction["power_w"] or 0) < 0 else state
+
+
 def environment(zone: tzinfo) -> Environment:
     """Return the templates. Every text is escaped, and its invisible characters are shown; times are of `zone`."""
     made = Templates(
@@ -83,6 +90,7 @@ def environment(zone: tzinfo) -> Environment:
         "path": segment,
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
         "facts": facts,
+        "doing": doing,
         "shape": lambda state: STATUS.get(state or "", ""),
     }
     made.globals |= {"BOUNDS": BOUNDS, "STEPS": STEPS}
@@ -97,6 +105,8 @@ _SPACES: Final = str.maketrans({"\u00a0": " ", "\u2009": " "})
 def _visible(value: Any) -> Any:
     if value is None:
         return DASH
+    if isinstance(value, dict | list | tuple):
+        value = msgspec.json.encode(value).decode()
     if isinstance(value, Markup) or not isinstance(value, str) or value.translate(_SPACES).isprintable():
         return value
     return printable(value, lines=True)

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 
-from csms.admission.store import admissions
+from csms.admission.store import WAITING, admissions
 from csms.booking import held
 from csms.stations.tables import connectors, stations
 from csms.transactions.rules import Dated, flowing_w
@@ -83,7 +83,7 @@ def stations_overview(connection: Connection, only: frozenset[str] | None = None
         return true() if only is None else table.c.station_id.in_(only)
 
     known = connection.execute(select(func.count()).select_from(stations).where(of(stations))).scalar_one()
-    waiting = select(func.count()).select_from(admissions).where(admissions.c.boot == "", of(admissions))
+    waiting = select(func.count()).select_from(admissions).where(WAITING, of(admissions))
     status = connectors.c.status
     by_status = select(status, func.count()).where(of(connectors)).group_by(status).order_by(status)
     broken = select(connectors.c.station_id).where(status == "Faulted", of(connectors)).distinct()

@@ -17,6 +17,7 @@ from csms.http.parameters import Money, OfAnyStation, OfStation, money_of, one_o
 from csms.http.problems import ApiError, conflict
 from csms.settlements import store as rows
 from csms.settlements.work import correct_journal, is_repeated, taxation_of
+from csms.tariffs import store as tariffs
 from v2g.energy.grid_signal import TypedTariff
 from v2g.energy.settlement.checkpoints import copies_of, encode_copy
 from v2g.energy.settlement.journal import verify_lines
@@ -136,10 +137,11 @@ async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
         raise ApiError(400, str(error), "an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
     copy = one_of(call, await call.run(rows.find_journals, parameters.session_id), parameters.station, "journal")
     await _require_booked(call, parameters.session_id, parameters.station)
+    cost = await call.run(_plan_cost, copy["station_id"], parameters.session_id)
     try:
         taxation = taxation_of(copy["receipt"], call.services.config.taxation)
         page = await asyncio.to_thread(
-            _receipt, b"".join(copy["lines"]), parameters.session_id, parameters.language, zone, taxation
+            _receipt, b"".join(copy["lines"]), parameters.session_id, parameters.language, zone, taxation, cost
         )
     except VerificationError as error:
         raise conflict(
@@ -160,11 +162,22 @@ _SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """The page needs no script and loads nothing."""
 
 
-def _receipt(journal: bytes, name: str, language: Language, zone: tzinfo, taxation: Taxation) -> bytes:
+def _plan_cost(connection: Connection, station_id: str, session_id: str) -> tuple[int, str] | None:
+    """Return what a price plan makes of a session's transaction, with taxes, and the currency; None without a plan."""
+    for each in reviews.find(connection, session_id):
+        if each.station_id == station_id and each.transaction_id is not None:
+            found = tariffs.cost(connection, station_id, each.transaction_id)
+            return None if found is None else (found["incl_tax"], found["currency"])
+    return None
+
+
+def _receipt(
+    journal: bytes, name: str, language: Language, zone: tzinfo, taxation: Taxation, cost: tuple[int, str] | None
+) -> bytes:
     entries = verify_lines(journal, name=name)
     settlement = settle(entries, name=name)
     taxes = taxes_of(entries, settlement, taxation)
-    return receipt(entries, settlement, language=language, zone=zone, taxes=taxes).encode()
+    return receipt(entries, settlement, language=language, zone=zone, taxes=taxes, plan_cost=cost).encode()
 
 
 class Charged(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,8 +12,8 @@ BoundName = Literal["share", "external", "vehicle", "set_point"]
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """A limit (W): the site's share, an external limit, what the vehicle takes at most, or a set-point. `source` of an
-    external limit: OCPP's ChargingLimitSource."""
+    """A limit (W): the site's share, an external limit, what the vehicle takes at most, or a set-point, below 0 out of
+    the vehicle. `source` of an external limit: OCPP's ChargingLimitSource."""
 
     name: BoundName
     power_w: int
@@ -54,7 +54,7 @@ def evse_limits(station_id: str, known: Known, share_ma: int | None, phases: int
     if needs is not None:
         most = (needs.most_w, round(needs.most_ma * VOLTAGE * phases / 1000))
         bounds += [Bound("vehicle", min(filter(None, most)))] if any(most) else []
-    if known.dispatch_w is not None and known.dispatch_w >= 0:
+    if known.dispatch_w is not None:
         bounds.append(Bound("set_point", known.dispatch_w))
     flows_w = flowing_w(transaction.power_w, transaction.charging_state)
     return EvseLimits(

@@ -1,6 +1,10 @@
 """JSON schemas of the configuration files, as an independent validator reads them; and where the files are."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -111,9 +115,21 @@ def test_every_key_of_the_schema_is_explained(v2g: Run, name: str) -> None:
     done = v2g("config", "explain", name, "--json")
     explained = [json.loads(line) for line in done.output.splitlines()]
     assert all(each["type"] and each["default"] and each["meaning"] for each in explained)
+    assert not re.search(r"`|\*\*|\]\(", done.output), "marks of a page"
     tables: Any = json.loads(v2g("config", "schema", name).output)
     top = tables["$defs"][tables["$ref"].rpartition("/")[2]]["properties"] if "$ref" in tables else tables["properties"]
     assert set(top) == {each["key"] for each in explained if "." not in each["key"]}
+
+
+@pytest.mark.parametrize("words", [("config", "explain", "csms"), ("--help",)])
+def test_a_reader_who_has_seen_enough_is_no_failure(words: tuple[str, ...]) -> None:
+    """As `| head` is: nobody reads the pipe from the start."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "v2g_cli", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.long

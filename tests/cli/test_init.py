@@ -135,6 +135,20 @@ def test_a_charger_without_back_end(v2g: Run, tmp_path: Path, options: tuple[str
     assert [each for each in found if "max_charge_current_a" not in each] == [], "but for a current that is derived"
 
 
+def test_a_vehicle_meets_the_charger_that_is_beside_it_or_that_was_printed(v2g: Run, tmp_path: Path) -> None:
+    printed = v2g("secc", "init", str(tmp_path / "a"), "--csms", "").output
+    words = next(line for line in printed.splitlines() if "v2g evcc init" in line).partition("evcc init FOLDER ")[2]
+    assert v2g("evcc", "init", str(tmp_path / "b"), *words.split()).code == 0
+    assert v2g("evcc", "init", str(tmp_path / "c")).code == 0
+    vehicles = [tomllib.loads((tmp_path / name / "evcc.toml").read_text()) for name in "bc"]
+    assert vehicles[0] == vehicles[1]
+    charger = tomllib.loads((tmp_path / "a/secc.toml").read_text())
+    assert vehicles[0]["link"]["medium"] == str(tmp_path / "a" / charger["link"]["medium"])
+    assert vehicles[0]["tls"]["anchors"] == charger["tls"]["v2g_roots"]
+    assert v2g("secc", "init", str(tmp_path / "d"), "--csms", "", "--pki", str(tmp_path / "a/pki")).code == 0
+    assert "2 chargers are beside" in v2g("evcc", "init", str(tmp_path / "e")).errors
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

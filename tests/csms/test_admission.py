@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from csms.admission import store as rows
 from csms.admission.rules import Known, password_fits
 from csms.config import CsmsConfig, FurtherListener
+from csms.overview.store import stations_overview
 from csms.requests import raw as raw_commands
 from csms.station_security.store import list_events
 from pki_tools.tree import PkiTree
@@ -298,6 +299,20 @@ async def test_strangers_make_room_for_strangers_and_for_nobody_else(
             await store.run(rows.note_attempt, visit, number)
         assert [each["station_id"] for each in await admissions.entries(undecided=True)] == ["S4", "S3"]
         assert {each["station_id"] for each in await admissions.entries(undecided=False)} == {"KNOWN", "CONFIGURED"}
+
+
+async def test_who_was_accepted_without_a_decision_does_not_wait_until_it_is_refused(backend: Start) -> None:
+    """As stations of the configuration, and those of `unknown_stations = "accept"`; a later attempt waits again."""
+    async with backend() as csms:
+        store, admissions = csms.services.store, csms.services.admissions
+        visit = rows.ConnectionAttempt(station_id=CS, address="192.0.2.1", offered="", security_profile=3)
+        begin_ms = csms.clock.utc_ms()
+        await store.run(rows.note_attempt, visit, begin_ms)
+        assert (await store.read(stations_overview)).undecided == len(await admissions.entries(undecided=True)) == 1
+        await csms.booted(CS)
+        assert (await store.read(stations_overview)).undecided == len(await admissions.entries(undecided=True)) == 0
+        await store.run(rows.note_attempt, visit, csms.clock.utc_ms() + 1)
+        assert (await store.read(stations_overview)).undecided == len(await admissions.entries(undecided=True)) == 1
 
 
 WRONG = "another-password-of-a-good-length"

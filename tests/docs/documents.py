@@ -6,7 +6,7 @@ before a block says what a test has to know:
 - `<!-- not run: REASON -->`: the block is not for tests; `changes the machine`: on a machine of its own it is.
 - `<!-- exit: N -->`: the last command of the block ends with that code; every other one ends with 0.
 - `<!-- background until: FILE has WORD -->`: the block's command runs on until the document ends; the next one waits
-  until FILE says WORD.
+  until FILE says WORD. It ends in `&`, or is for a terminal of its own.
 - `<!-- file: NAME -->` before a block of any other language: its text is a file of that name.
 - `<!-- first: PAGE.md HEADING -->` anywhere: the reader has followed that section of that page of docs/ before.
 """
@@ -107,7 +107,7 @@ def commands(body: str, note: str) -> list[Command]:
     background = re.fullmatch(r"background until: (\S+) has (\S+)", note)
     return [
         Command(
-            "\n".join(text),
+            "\n".join(text).removesuffix(" &") if background else "\n".join(text),
             exit_code if number == len(parts) else 0,
             tuple(output),
             (background[1], background[2]) if background else None,

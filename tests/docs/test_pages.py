@@ -163,6 +163,27 @@ def test_every_page_is_in_the_index() -> None:
     assert not {page for page in DOCS.rglob("*.md") if page.name != "README.md"} - listed
 
 
+def test_what_runs_on_leaves_the_reader_a_prompt() -> None:
+    """A command in the background ends in `&`, with the variables of the same shell, else it has a terminal of its own.
+    A tutorial ends what it began, as the next one needs the ports."""
+    for page in pages():
+        text = page.read_text()
+        commands = re.findall(r"<!-- background until: [^>]*-->\n+```console\n(.*?)\n```", text, re.DOTALL)
+        behind = [each for each in commands if each.endswith(" &")]
+        assert behind == commands or "terminal of its own" in text or "own terminal" in text, page
+        assert not behind or page.parent.name != "tutorials" or "kill $(jobs -p)" in text, page
+
+
+def test_no_two_tutorials_make_the_same_thing_in_one_folder() -> None:
+    """A reader follows them one after the other."""
+    made: dict[str, str] = {}
+    forms = (r"^<!-- file: (\S+) -->$", r"settlements/\* (\S+)$", r"--(?:out|chart|events) (\S+)", r"--folder (\S+)")
+    for page in sorted((DOCS / "tutorials").glob("*.md")):
+        text = page.read_text()
+        for name in {name for form in forms for name in re.findall(form, text, re.MULTILINE)}:
+            assert made.setdefault(name, page.name) == page.name, f"{name} is of {made[name]}, too"
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
 

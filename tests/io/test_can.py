@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.io.can import LINK
 from v2g.errors import ConfigError, FrameError, TransportError, V2GError
 from v2g.hardware.power_modules.can_errors import CanFault
-from v2g.io.can import MOST_AT_ONCE, CanConfig, CanFrame, CanPort
+from v2g.io.can import MOST_AT_ONCE, CanConfig, CanFrame, CanPort, open_bus
 from v2g.io.can_link import complaints, read_link
 from v2g.io.can_recordings import recorded
 
@@ -226,6 +226,15 @@ def test_garbage_is_frames_or_one_error(tmp_path_factory: pytest.TempPathFactory
     except V2GError as error:
         errors.append(error)
     assert all(str(each).isprintable() for each in errors)
+
+
+@pytest.mark.parametrize(
+    ("interface", "hint"), [("socketcan", "ip link set can0 up"), ("slcan", "is the adapter there")]
+)
+def test_a_bus_that_is_not_there_has_the_hint_of_its_kind(interface: str, hint: str) -> None:
+    with pytest.raises(TransportError) as caught:
+        open_bus(CanConfig(interface=interface, channel="no_such_can"))
+    assert hint in caught.value.hint
 
 
 @pytest.mark.requirement("R61")

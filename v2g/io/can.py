@@ -72,9 +72,14 @@ def open_bus(config: CanConfig) -> Any:
     try:
         return can.Bus(interface=config.interface, channel=config.channel, bitrate=config.bitrate, **options)
     except (can.CanError, OSError, ValueError, NotImplementedError) as error:
-        raise TransportError(
-            f"CAN {config.interface} {config.channel}: {error}", hint="ip link set can0 up type can bitrate 500000"
-        ) from None
+        hint = _HINTS.get(config.interface, "is the adapter there, and `channel` its name?")
+        raise TransportError(f"CAN {config.interface} {config.channel}: {error}", hint=hint) from None
+
+
+_HINTS: Final = {
+    "socketcan": "ip link set can0 up type can bitrate 500000",
+    "udp_multicast": "is there a route for multicast? ip route add 239.0.0.0/8 dev lo",
+}
 
 
 class CanPort:

@@ -1,6 +1,7 @@
 """`v2g csms`: runs a back end, and common operations on a running one."""
 
 import contextlib
+import itertools
 import json as json_
 import os
 import time
@@ -39,6 +40,7 @@ from v2g_cli.csms.show import (
     client_of,
     moment,
     part,
+    plain,
     refusal,
     show,
     show_one,
@@ -355,18 +357,14 @@ def events(
 
     Examples: `v2g csms events transaction_started transaction_ended`, `v2g csms events --ocpp --station CS-V2G-0001`
     """
-    client, shown = client_of(context), 0
+    client = client_of(context)
     path = "/ocpp-log" if frames else "/events"
     query = {"station_id": name} | ({"kinds": ",".join(kinds)} if kinds and not frames else {})
-    with contextlib.suppress(BrokenPipeError):
-        for kind, event in client.events(path, **query):
-            if json:
-                print_json({"kind": kind, **event})
-            else:
-                say(_line(kind, event))
-            shown += 1
-            if shown == count:
-                return
+    for kind, event in itertools.islice(client.events(path, **query), count):
+        if json:
+            print_json({"kind": kind, **event})
+        else:
+            say(_line(kind, event))
 
 
 def _line(kind: str, event: dict[str, Any]) -> str:
@@ -374,7 +372,7 @@ def _line(kind: str, event: dict[str, Any]) -> str:
     if kind == "ocpp_frame":
         arrow = "→" if data["direction"] == "sent" else "←"
         return f"{moment(event['at_ms'])} {event['station_id']} {arrow} {data['text']}"
-    shown = " ".join(f"{name}={value}" for name, value in data.items())
+    shown = " ".join(f"{name}={plain(value)}" for name, value in data.items())
     return f"{moment(event['at_ms'])} {event['station_id'] or '-'} {kind} {shown}"
 
 

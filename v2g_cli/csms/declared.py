@@ -129,6 +129,8 @@ for _name, _operation in {
 def _of_transaction(row: dict[str, Any]) -> dict[str, Any]:
     """Return a transaction for display: its state, and the energy in place of meter registers."""
     status = row["charging_state"] or "Started"
+    if status == "Charging" and float(row["power_w"] or 0) < 0:
+        status = "Discharging"
     if not row["active"]:  # its last charging state and power are outdated
         status = f"Ended ({row['stopped_reason'] or row['closed_reason'] or 'Local'})"
     registers = {name: (row[f"{name}_start_wh"], row[f"{name}_wh"]) for name in ("import", "export")}
@@ -148,7 +150,7 @@ add(app, "transaction", "read_transaction", words={"transaction_id": "TRANSACTIO
 
 
 def _bound(point: dict[str, Any]) -> dict[str, Any]:
-    """Return limits for display: the lowest binds."""
+    """Return limits for display: the lowest binds. While a set-point takes energy from the vehicle, no other does."""
     said = [
         (" ".join(filter(None, (each["name"].replace("_", " "), each["source"]))), each["power_w"])
         for each in point["bounds"]

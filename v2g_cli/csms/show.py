@@ -11,7 +11,7 @@ import typer
 
 from v2g.errors import ConfigError
 from v2g_cli.csms.client import CsmsClient, Pages, access_from
-from v2g_cli.output import print_json, print_table, say
+from v2g_cli.output import json_line, print_json, print_table, say
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of records.")]
@@ -102,7 +102,14 @@ def cell(field: str, value: Any) -> str:
         return moment(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else str(value)
+    return "" if value is None else plain(value)
+
+
+def plain(value: Any) -> str:
+    """Return a value as text: lists of words with commas, what is more than that as JSON."""
+    if isinstance(value, list) and all(isinstance(each, str | int) for each in value):
+        return ", ".join(map(str, value))
+    return json_line(value) if isinstance(value, dict | list) else str(value)
 
 
 def moment(ms: int | None) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from v2g.errors import TimeoutExpired, TransportError
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
-from v2g_cli.demo.folder import HOUR_MS, LOWERED_LIMIT_W, SITE_LIMIT_W, STATION, RunFolder
+from v2g_cli.demo.folder import CAN_GROUP, HOUR_MS, LOWERED_LIMIT_W, SITE_LIMIT_W, STATION, RunFolder
 from v2g_cli.demo.operator import Operator
 from v2g_cli.demo.processes import Event, Program, free_port, program, wait_for
 from v2g_cli.demo.scenario import Scenario, happened
@@ -68,6 +68,12 @@ class Conductor:
 
     def play(self) -> None:
         """Run the scenario. Raises V2GError when a program fails to start or to end."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((CAN_GROUP, 1))
+            except OSError as error:
+                hint = "without a network: sudo ip route add 239.0.0.0/8 dev lo"
+                raise TransportError(f"multicast, the demo's CAN bus: {error.strerror}", hint=hint) from None
         try:
             self._start_broker()
             self._start_vtn()

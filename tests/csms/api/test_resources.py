@@ -8,7 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from csms.accounts.rules import Role
+from csms.booking import store as reviews
 from csms.config import Provisioning, StationEntry
+from csms.tariffs import store as tariffs
 from csms.transactions.events import meter_key
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
@@ -16,11 +18,14 @@ from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import ScriptedStation
-from tests.csms.settlement.journals import SESSION, journal
+from tests.csms.settlement.journals import SESSION, T0, journal
 from tests.csms.settlement.witness import delivered_whole
 from tests.iso15118.d20.contracts import PCID
 from tests.meter_keys import printed_public_key
+from v2g.energy.settlement.costing import Bill
 from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.records import SessionStarted
+from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.ocpp.times import parse_time
 from v2g.pki.keys import save_secret
 from v2g.pki.reference import KeyReference
@@ -410,6 +415,26 @@ async def test_the_copy_of_a_journal_is_given_as_it_came_to_those_who_may_read_t
         assert (await ask("GET", path, role=role)).status == 403
     assert (await ask("GET", f"{path}?station=CS-404")).status == 404
     assert (await ask("GET", "/settlements/0000/journal")).status == 404
+
+
+async def test_a_receipt_without_prices_in_the_journal_has_the_cost_of_the_transaction(ask: ApiClient) -> None:
+    ledger = SessionJournal()
+    first = next(iter(verify_lines(b"".join(journal())))).data
+    assert isinstance(first, SessionStarted)
+    lines = ledger.record(first, T0) + ledger.end("vehicle", T0 + 60_000, import_mwh=1_000_500_000, export_mwh=0)
+    await delivered_whole(ask, lines)
+    path = f"/settlements/{SESSION}/receipt"
+    assert "<b>No price</b>" in (await ask("GET", path)).body.decode()
+    (review,) = await ask.backend.services.store.read(reviews.find, SESSION)
+    assert review.transaction_id is not None
+    bill = Bill(currency="EUR", excl_tax=50_000, incl_tax=56_000)
+    key = SESSION_STATION, review.transaction_id
+    await ask.backend.services.store.run(
+        lambda connection: tariffs.save_cost(connection, *key, bill, "{}", T0, final=True, source="station")
+    )
+    page = (await ask("GET", path)).body.decode()
+    assert ("To pay <b>0.06 EUR</b>" in page, "<b>No price</b>" in page) == (True, False)
+    assert (await ask("GET", f"/transactions/{key[1]}/cost")).json["incl_tax"] == {"amount": "0.056", "currency": "EUR"}
 
 
 async def test_a_receipt_is_a_page_in_the_drivers_language_and_zone(ask: ApiClient) -> None:

@@ -362,5 +362,7 @@ async def test_the_audit_log_is_shown_by_caller_and_operation(ask: ApiClient) ->
     ada = await employ(ask, "ada", Role.ADMIN)
     await employ(ask, "bob", Role.VIEWER)
     assert "add_user" in text_of(await ada.get("/console/audit?operation=add_user"))
+    assert (await ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Blocked"})).status < 300
+    assert '"status":"Blocked"' in text_of(await ada.get("/console/audit?operation=put_token"))
     assert "No entry fits." in text_of(await ada.get("/console/audit?operation=reset_user"))
     assert "No entry fits." in text_of(await ada.get("/console/audit?caller=default%C2%BF%27%22%28&operation=default"))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +138,6 @@ def test_an_external_limit_bounds_a_conductor_and_a_share_is_that_of_the_phases_
     limits = evse_limits("S", car, 16_000)
     assert limits is not None
     assert [(each.name, each.power_w) for each in limits.bounds] == [("share", 3_680)]
+    back = evse_limits("S", msgspec.structs.replace(car, dispatch_w=-5_000), 16_000)
+    assert back is not None
+    assert [each.power_w for each in back.bounds] == [-5_000, 3_680], "what takes energy out of the vehicle binds"

@@ -226,7 +226,11 @@ def test_energy_without_a_price_is_shown_as_such() -> None:
     assert isinstance(first.data, SessionStarted)
     lines = ledger.record(first.data, T0)
     lines += ledger.end("fault", T0 + 60_000, import_mwh=1_000_500_000, export_mwh=0)
-    assert shown(list(verify_lines(b"".join(lines)))).texts.count("No price") == 2
+    entries = list(verify_lines(b"".join(lines)))
+    assert shown(entries).texts.count("No price") == 2
+    page = receipt(entries, settle(entries), plan_cost=(56_000, "EUR"))
+    assert ("To pay <b>0.06 EUR" in page, "by the operator's price plan" in page.replace("&#x27;", "'")) == (True, True)
+    assert "price plan" not in receipt(journal(), settle(journal()), plan_cost=(56_000, "EUR"))
 
 
 @given(

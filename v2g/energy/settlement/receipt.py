@@ -59,6 +59,7 @@ class _ReceiptWords(msgspec.Struct, frozen=True, kw_only=True):
     to_pay: str
     to_receive: str
     unpriced: str
+    by_plan: str
     begin: str
     end: str
     session: str
@@ -141,9 +142,12 @@ def receipt(
     language: Language = "en",
     zone: tzinfo = UTC,
     taxes: Sequence[Tax] = (),
+    plan_cost: tuple[int, str] | None = None,
 ) -> str:
     """Return the page. `entries` are the journal of `settlement`, verified; `report` is what its bundle proves.
 
+    `plan_cost` is what the back end's price plan makes of the transaction, with taxes, in micro-units of a currency: it
+    counts where the journal has no prices.
     `taxes` are its VAT: prices are net, and what is to be paid is with VAT. Without a report the page says that it was
     made from a copy. Money has the digits of its currency (ISO 4217).
     Raises VerificationError for times beyond the calendar.
@@ -151,7 +155,7 @@ def receipt(
     if settlement.end.utc_ms >= _END_OF_CALENDAR_MS:
         raise VerificationError(f"{settlement.end.utc_ms} ms is beyond the calendar", where="journal.jsonl")
     words = words_of(language, "receipt", _ReceiptWords)
-    body = "".join(_Receipt(entries, settlement, report, words, zone, taxes).body())
+    body = "".join(_Receipt(entries, settlement, report, words, zone, taxes, plan_cost).body())
     return document(words.receipt, body, style=_STYLE, language=language)
 
 
@@ -193,7 +197,9 @@ class _Receipt:
         words: _ReceiptWords,
         zone: tzinfo,
         taxes: Sequence[Tax],
+        plan_cost: tuple[int, str] | None,
     ) -> None:
+        self._plan_cost = plan_cost
         self._taxes = taxes
         self._entries = entries
         self._settlement = settlement
@@ -254,13 +260,16 @@ class _Receipt:
     # -- parts
 
     def _due(self) -> Iterator[str]:
-        totals = self._priced()
-        for total in totals:
-            amount = payable(Decimal(self._gross(total)).scaleb(-6), total.currency)
+        priced = [(self._gross(total), total.currency) for total in self._priced()]
+        by_plan = [self._plan_cost] if self._plan_cost is not None and not priced else []
+        for micro, currency in priced or by_plan:
+            amount = payable(Decimal(micro).scaleb(-6), currency)
             word = self._words.to_receive if amount < 0 else self._words.to_pay
-            shown = f"{self._number(abs(amount), currency_digits(total.currency))} {_text(total.currency)}"
+            shown = f"{self._number(abs(amount), currency_digits(currency))} {_text(currency)}"
             yield f'<p class="due">{word} <b>{shown}</b></p>'
-        if not totals:
+        if by_plan:
+            yield f'<p class="note">{escape(self._words.by_plan)}</p>'
+        elif not priced:
             yield f'<p class="due"><b>{self._words.unpriced}</b></p>'
 
     def _gross(self, total: Total) -> int:
