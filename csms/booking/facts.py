@@ -126,24 +126,23 @@ def placed(facts: Iterable[Fact], station_id: str, session_id: str, transaction_
     ]
 
 
-def contradictions(fact: Fact, others: Iterable[Fact]) -> Iterator[Contradiction]:
+def contradictions(fact: Fact, others: Sequence[Fact]) -> Iterator[Contradiction]:
     """Yield what contradicts a fact among those of the same kind and key that stand, overlapping or next to it.
 
     Where a vehicle has signed that it was here, only another signature or a person's word says that it was elsewhere.
     """
-    others = list(others)
     apart = [each for each in others if not _is_same_session(fact, each)]
     proven = [each for each in (fact, *others) if each.state == "proven" and _is_same_session(fact, each)]
     for each in apart:
-        overlap_ms = min(fact.to_ms, each.to_ms) - max(fact.from_ms, each.from_ms)
+        from_ms, to_ms = max(fact.from_ms, each.from_ms), min(fact.to_ms, each.to_ms)
+        overlap_ms = to_ms - from_ms
         if fact.kind == "evse":
             if overlap_ms > (0 if _is_same_transaction(fact, each) else CLOCK_MS):
                 detail = f"{each.name} was at its EVSE from {each.from_ms} to {each.to_ms} ms"
                 yield Contradiction("repeated", detail, each)
         elif overlap_ms > 2 * CLOCK_MS and (each.station_id, each.evse_id) != (fact.station_id, fact.evse_id):
-            from_ms, to_ms = max(fact.from_ms, each.from_ms) + CLOCK_MS, min(fact.to_ms, each.to_ms) - CLOCK_MS
             if each.state in ("booked", "disputed") and any(
-                one.from_ms <= from_ms and to_ms <= one.to_ms for one in proven
+                one.from_ms <= from_ms + CLOCK_MS and to_ms - CLOCK_MS <= one.to_ms for one in proven
             ):
                 continue
             detail = f"its {fact.kind} was at another EVSE from {each.from_ms} to {each.to_ms} ms"

@@ -348,7 +348,7 @@ def wrong_prices(
                 yield from _undelivered(number, deliveries.get(tariff_digest(tariff)), rules.margin_ms, span)
             case WearPriced(price=price) if price != rules.wear:
                 yield Finding("wear", f"entry {number} pays {price} millionths a kWh for wear, not {rules.wear or 0}")
-    for number in other_terms(entries, name="journal"):  # which can be read: the session was settled
+    for number in other_terms(entries):  # which can be read: the session was settled
         yield Finding("terms", f"entry {number} offers other prices than those in force")
 
 

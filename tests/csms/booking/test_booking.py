@@ -42,6 +42,7 @@ from tests.csms.settlement.lies import (
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import (
     AnyRecord,
+    AuthorizationSigned,
     CommandAccepted,
     ContractAuthorized,
     LimitChanged,
@@ -284,6 +285,20 @@ def test_a_session_with_a_contract_is_not_of_a_transaction_without(honest: Story
     for changes in ({"id_token": "", "token_type": ""}, {"token_type": "ISO14443"}):
         finding = found(honest, evidence(honest, transaction(honest, **changes)))
         assert finding.detail == f"contract {EMAID}, the transaction was paid by no contract"
+
+
+def test_a_session_without_a_contract_is_not_of_a_transaction_that_one_paid(pki: PkiTree) -> None:
+    charged = delivered(session_of(pki, BEGIN_MS, discharge="none", feeds_back=False))
+    said = ((record, at_ms) for record, at_ms in records(charged)
+            if not isinstance(record, ContractAuthorized | AuthorizationSigned))  # fmt: skip
+    story = rewritten(charged, said)
+    for name, missing in ((EVSE_ID, False), ("", True)):  # it may be of another EVSE: its own comes yet
+        paid = transaction(charged, evse_id=name)
+        assert found(story, evidence(charged, paid)) == Finding(
+            "contract", f"it names no contract, the transaction was paid by {EMAID}", missing=missing
+        )
+    plain = transaction(charged, id_token="CA4D", token_type="ISO14443")
+    assert judged(story, evidence(charged, plain)).transaction_id == "tx-1"
 
 
 def test_of_two_transactions_that_fit_that_counts_in_which_no_other_session_was(honest: Story) -> None:

@@ -77,6 +77,12 @@ def test_the_same_session_under_another_id() -> None:
     assert by_register == Contradiction("repeated", detail, fact())
 
 
+def test_what_contradicts_one_at_its_evse_is_held_whatever_the_other_s_state() -> None:
+    for state in ("booked", "disputed"):
+        other = msgspec.structs.replace(fact("tx-2"), state=state)
+        assert {held_by(each) for each in contradictions(fact(), [other])} == {"held"}
+
+
 def test_one_transaction_at_a_time_but_for_what_clocks_differ() -> None:
     for overlap_ms, found in ((MINUTE, []), (MINUTE + 1, ["repeated"])):
         early = after(from_ms=NOON + HOUR - overlap_ms)

@@ -35,7 +35,7 @@ def prices_in(entries: Sequence[Entry]) -> SignedPrices:
     return SignedPrices(tariffs, tuple(each.data.price for each in entries if isinstance(each.data, WearPriced)))
 
 
-def other_terms(entries: Sequence[Entry], *, name: str) -> Iterator[int]:
+def other_terms(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Iterator[int]:
     """Yield the numbers of entries that offer other prices than those in force (`name:line` in an error)."""
     tariff: Tariff | None = None
     for number, entry in enumerate(entries, 1):
