@@ -15,7 +15,7 @@ from csms.booking.plausibility import Finding as Finding
 from csms.booking.plausibility import Reason as Reason
 from csms.prequalifications.rules import Prequalification, permit
 from csms.tokens.rules import CONTRACT, normalise
-from v2g.energy.settlement.authorization import check_authorization
+from v2g.energy.settlement.authorization import SignedChallenge, check_authorization
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.proof import prove_discharge, signed_messages
@@ -33,6 +33,7 @@ from v2g.energy.settlement.settle import Settlement
 from v2g.energy.settlement.signed_prices import other_terms, tariff_digest
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, VerificationError
+from v2g.pki.keys import PublicKey
 
 _OF_ANOTHER: Final[tuple[Reason, ...]] = ("times", "evse", "token", "contract", "registers")
 """Where a journal does not fit another transaction: one whose end is not known, or, all but the last, one at another
@@ -430,15 +431,17 @@ def _wrong_signatures(case: _Case) -> Iterator[Finding]:
 
 def _wrong_authorization(case: _Case) -> Iterator[Finding]:
     """Yield why it is not shown that the contract's vehicle was there for this very session."""
-    held = case.evidence.certificates
-    if held is None or case.authorized is None:
-        return
-    from v2g.iso15118.signed_requests import read_authorization  # on demand: messages of ISO 15118
 
+    def read(payload: bytes, key: PublicKey) -> SignedChallenge:
+        from v2g.iso15118.signed_requests import read_authorization  # on demand: messages of ISO 15118
+
+        return read_authorization(payload, key)
+
+    held = case.evidence.certificates
     try:
-        found = check_authorization(case.entries, held.contract, read_authorization)
+        found = check_authorization(case.entries, None if held is None else held.contract, read)
     except VerificationError as error:
         yield Finding("signatures", str(error))
         return
     if found == "unsigned" and not case.rules.unsigned_contracts:
-        yield Finding("unsigned", f"no vehicle of contract {case.authorized.emaid} signed for this session")
+        yield Finding("unsigned", "no vehicle of its contract signed for this session")

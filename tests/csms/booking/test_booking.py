@@ -301,6 +301,23 @@ def test_a_session_without_a_contract_is_not_of_a_transaction_that_one_paid(pki:
     assert judged(story, evidence(charged, plain)).transaction_id == "tx-1"
 
 
+def test_an_operator_may_agree_to_contracts_for_which_no_vehicle_signed(pki: PkiTree, honest: Story) -> None:
+    older = {each.name: each for each in LIES}["no authorisation, as an earlier version"].story(honest, pki, BEGIN_MS)
+    assert found(older, evidence(older)).reason == "unsigned"
+    assert judged(older, evidence(older), Rules(unsigned_contracts=True)).finding is None
+
+
+def test_an_authorisation_that_names_no_contract_is_not_booked(pki: PkiTree) -> None:
+    charged = delivered(session_of(pki, BEGIN_MS, discharge="none", feeds_back=False))
+    said = (each for each in records(charged) if not isinstance(each[0], ContractAuthorized))
+    story = rewritten(charged, said)
+    plain = transaction(charged, id_token="CA4D", token_type="ISO14443")
+    for certificates in (None, evidence(charged).certificates):
+        finding = found(story, evidence(charged, plain, certificates=certificates))
+        assert (finding.reason, finding.missing) == ("signatures", False)
+        assert "an authorisation was signed without a contract" in finding.detail
+
+
 def test_of_two_transactions_that_fit_that_counts_in_which_no_other_session_was(honest: Story) -> None:
     """They may touch. Where there is no other, the ledger says what it contradicts."""
     first, last = honest.readings[0].utc_ms, honest.readings[-1].utc_ms
