@@ -108,7 +108,7 @@ class Timed:
 
     async def write(self, data: bytes) -> None:
         """Write, and record the request."""
-        pending = self.session._pending
+        pending = self.session.pending
         if pending is not None and self._sent is None:
             self._sent = type(pending).__name__ + self._suffix, time.perf_counter()
         await self._stream.write(data)

@@ -543,7 +543,7 @@ async def _more_voltage_than_the_vehicle_bears_does_not_stay(found: Rig) -> None
 def readiness_is_ignored(patch: pytest.MonkeyPatch) -> None:
     known = session.SeccSession.request_context
     patch.setattr(
-        session.SeccSession, "_request_context", lambda self, *, waited: replace(known(self, waited=waited), ready=True)
+        session.SeccSession, "request_context", lambda self, *, waited: replace(known(self, waited=waited), ready=True)
     )
 
 

@@ -122,8 +122,8 @@ class Joined:
         vehicle_tls: bool = True,
         **options: Any,
     ) -> None:
-        """`before` is a pair that has paused: the same vehicle comes back to the same charger. `connected_for` (s): since
-        when the link is there. Without `vehicle_tls` the vehicle has no TLS, whatever the charger believes."""
+        """`before`: a pair that has paused; the same vehicle comes back to the same charger. `connected_for` (s): since
+        when the link is there. Without `vehicle_tls` the vehicle has none, whatever the charger believes."""
         pki = known(pki)
         self.now, self.scale, self.origin = 500.0, scale, utc_ms
         self.plant = Plant(battery or BatteryConfig(soc=soc), utc_ms)

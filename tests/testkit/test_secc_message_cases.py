@@ -160,8 +160,8 @@ class NoOtherVersion(Iso2Session):
 class NoPilot(Iso2Session):
     """Does not look at the control pilot."""
 
-    def _request_context(self, *, waited: bool) -> Any:
-        context = super()._request_context(waited=waited)
+    def request_context(self, *, waited: bool) -> Any:
+        context = super().request_context(waited=waited)
         name = type(self.newest.message.body.body_element).__name__ if hasattr(self.newest.message, "body") else ""
         state = PilotState.C if name == "CableCheckReq" else PilotState.B
         if name not in ("CableCheckReq", "WeldingDetectionReq", "SessionStopReq"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
@@ -25,7 +25,7 @@ from v2g_testkit.cases.known import number
 from v2g_testkit.cases.quantities import amount
 from v2g_testkit.cases.requests import NAMESPACES, Requests, protocol
 
-Change = Callable[..., Element]
+Change = Callable[[Any, Any], Element]
 _STRANGER: Final = b"somebody"
 _UNKNOWN_ID: Final = 4711
 """An unused service id, also used as ParameterSetID."""
@@ -36,31 +36,11 @@ def _absent(why: str) -> RefusedError:
     return RefusedError(why, reason="not_offered")
 
 
-def _other_session(request: V2GRequest, made: Requests) -> Element:
-    return replace(request, header=replace(request.header, session_id=_STRANGER))
-
-
-def _new_session(request: V2GRequest, made: Requests) -> Element:
-    return replace(request, header=replace(request.header, session_id=NO_SESSION))
-
-
 # -- the handshake ------------------------------------------------------------------------------------------------
 
 
 def _protocols(*entries: app.AppProtocol) -> app.SupportedAppProtocolReq:
     return app.SupportedAppProtocolReq(app_protocol=entries)
-
-
-def _unknown_protocol(request: Element, made: Requests) -> Element:
-    return _protocols(protocol("urn:iso:std:iso:15118:-99:DC"))
-
-
-def _other_major(request: Element, made: Requests) -> Element:
-    return _protocols(protocol(NAMESPACES[made.known.family], major=99))
-
-
-def _other_minor(request: Element, made: Requests) -> Element:
-    return _protocols(protocol(NAMESPACES[made.known.family], minor=99))
 
 
 def _unknown_first(request: Element, made: Requests) -> Element:
@@ -107,10 +87,6 @@ def _broken_signature(request: V2GRequest, made: Requests) -> Element:
     return replace(request, header=replace(request.header, signature=broken))
 
 
-def _no_signature(request: V2GRequest, made: Requests) -> Element:
-    return replace(request, header=replace(request.header, signature=None))
-
-
 def _provisioning(name: str, request: Element, made: Requests) -> Element:
     """Send another provisioning certificate, validly signed."""
     return made.installation(name)
@@ -135,10 +111,6 @@ def _no_sub_cas(request: Element, made: Requests) -> Element:
     own = made.kit.provisioning["good"]
     wish = InstallationRequest(roots=made.kit.roots, maximum=255)
     return make_request(made.header(), own.chain[:1], own.key, wish)
-
-
-def _one_contract(request: Element, made: Requests) -> Element:
-    return made.installation(maximum=1)
 
 
 def _other_reading(request: cm.MeteringConfirmationReq, made: Requests) -> Element:
@@ -173,21 +145,9 @@ def _method_not_offered(request: Element, made: Requests) -> Element:
 # -- services and parameters --------------------------------------------------------------------------------------
 
 
-def _unknown_service(request: Element, made: Requests) -> Element:
-    return replace(request, service_id=_UNKNOWN_ID)
-
-
 def _select(request: Element, service: int, parameter_set: int) -> Element:
     chosen = cm.SelectedService(service_id=service, parameter_set_id=parameter_set)
     return replace(request, selected_energy_transfer_service=chosen)
-
-
-def _unknown_selection(request: Element, made: Requests) -> Element:
-    return _select(request, _UNKNOWN_ID, 0)
-
-
-def _unknown_set(request: Element, made: Requests) -> Element:
-    return _select(request, made.known.service, _UNKNOWN_ID)
 
 
 def _unknown_added(request: Element, made: Requests) -> Element:
@@ -266,10 +226,6 @@ def _still_detecting(request: Element, made: Requests) -> Element:
     return replace(request, ev_processing=Processing.Ongoing)
 
 
-def _pause(request: Element, made: Requests) -> Element:
-    return replace(request, charging_session=cm.ChargingSession.Pause)
-
-
 def _renegotiate_services(request: Element, made: Requests) -> Element:
     discovery = made.known.discovery
     if discovery is None or discovery.service_renegotiation_supported:
@@ -283,18 +239,18 @@ def _services_anew(request: Element, made: Requests) -> Element:
 
 CHANGES: Final[Mapping[str, Change]] = {
     "": lambda request, made: request,
-    "other session": _other_session,
-    "new session": _new_session,
-    "unknown protocol": _unknown_protocol,
-    "other major version": _other_major,
-    "other minor version": _other_minor,
+    "other session": lambda request, made: replace(request, header=replace(request.header, session_id=_STRANGER)),
+    "new session": lambda request, made: replace(request, header=replace(request.header, session_id=NO_SESSION)),
+    "unknown protocol": lambda request, made: _protocols(protocol("urn:iso:std:iso:15118:-99:DC")),
+    "other major version": lambda request, made: _protocols(protocol(NAMESPACES[made.known.family], major=99)),
+    "other minor version": lambda request, made: _protocols(protocol(NAMESPACES[made.known.family], minor=99)),
     "unknown protocol first": _unknown_first,
     "best priority last": _best_rank_last,
     "twenty protocols": _twenty,
     "wrong challenge": _wrong_challenge,
     "challenge of an earlier session": _old_challenge,
     "broken signature": _broken_signature,
-    "no signature": _no_signature,
+    "no signature": lambda request, made: replace(request, header=replace(request.header, signature=None)),
     "expired provisioning": partial(_provisioning, "expired"),
     "future provisioning": partial(_provisioning, "not-yet-valid"),
     "unknown maker": partial(_provisioning, "unknown-root"),
@@ -302,12 +258,12 @@ CHANGES: Final[Mapping[str, Change]] = {
     "other key": _other_key,
     "changed chain": _changed_chain,
     "no sub-CAs": _no_sub_cas,
-    "one contract": _one_contract,
+    "one contract": lambda request, made: made.installation(maximum=1),
     "other reading": _other_reading,
     "method not offered": _method_not_offered,
-    "unknown service": _unknown_service,
-    "unknown selection": _unknown_selection,
-    "unknown parameter set": _unknown_set,
+    "unknown service": lambda request, made: replace(request, service_id=_UNKNOWN_ID),
+    "unknown selection": lambda request, made: _select(request, _UNKNOWN_ID, 0),
+    "unknown parameter set": lambda request, made: _select(request, made.known.service, _UNKNOWN_ID),
     "unknown added service": _unknown_added,
     "other direction": _other_direction,
     "least above most": _least_above_most,
@@ -319,7 +275,7 @@ CHANGES: Final[Mapping[str, Change]] = {
     "no voltage": _no_voltage,
     "voltage above all": _voltage_above_all,
     "still detecting": _still_detecting,
-    "pause": _pause,
+    "pause": lambda request, made: replace(request, charging_session=cm.ChargingSession.Pause),
     "renegotiate services": _renegotiate_services,
     "services anew": _services_anew,
 }

@@ -18,7 +18,7 @@ from v2g.pki.keys import SoftwareKey
 from v2g_testkit.cases.requests import protocol
 from v2g_testkit.cases.v2g_message.requests import DEPARTURE_S, MAJOR, MessageRequests
 
-Change = Callable[..., Element]
+Change = Callable[[Any, Any], Element]
 
 _STRANGER: Final = b"somebody"
 _UNKNOWN: Final = 4711
@@ -44,10 +44,6 @@ def _only(request: Element, made: MessageRequests, *entries: app.AppProtocol) ->
 
 def _unknown_protocol(request: Element, made: MessageRequests) -> Element:
     return _only(request, made, protocol("urn:example:15118:99:MsgDef", major=MAJOR))
-
-
-def _other_minor(request: Element, made: MessageRequests) -> Element:
-    return _only(request, made, made.protocol(minor=99))
 
 
 def _best_rank_last(request: Element, made: MessageRequests) -> Element:
@@ -198,10 +194,6 @@ def _unknown_tuple(request: Any, made: MessageRequests) -> Any:
     return replace(request, charging_profile=replace(request.charging_profile, sa_schedule_tuple_id=other))
 
 
-def _pause(request: Element, made: MessageRequests) -> Element:
-    return replace(request, charging_session=made.types.ChargingSession.Pause)
-
-
 ERRORS: Final = (
     "FAILED_RESSTemperatureInhibit",
     "FAILED_EVShiftPosition",
@@ -219,7 +211,7 @@ CHANGES: Final[Mapping[str, Change]] = {
     "other session": partial(_with_id, _STRANGER),
     "new session": partial(_with_id, NO_SESSION),
     "unknown protocol": _unknown_protocol,
-    "other minor version": _other_minor,
+    "other minor version": lambda request, made: _only(request, made, made.protocol(minor=99)),
     "best priority last": _best_rank_last,
     "unknown service": partial(_service, _UNKNOWN),
     "internet": partial(_service, INTERNET),
@@ -248,7 +240,7 @@ CHANGES: Final[Mapping[str, Change]] = {
     "stop": _stop,
     "profile above PMax": _profile_above,
     "unknown schedule": _unknown_tuple,
-    "pause": _pause,
+    "pause": lambda request, made: replace(request, charging_session=made.types.ChargingSession.Pause),
     **{f"stop with {each}": partial(_stop_with, each) for each in ERRORS},
 }
 """Name -> modification of a request that is valid in the session."""

@@ -27,7 +27,7 @@ from v2g.iso15118.din.quantities import VALUES as VALUES_DIN
 from v2g.iso15118.din.quantities import dc_evse_status as status_din
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
-from v2g.iso15118.engine.dc_status import Phase, status
+from v2g.iso15118.engine.dc_status import DcStatus, Phase, status
 from v2g.iso15118.engine.physical_values import Rounding, Writer, millivolts
 from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step
 from v2g.iso15118.engine.xmldsig import Signature
@@ -53,7 +53,7 @@ class MessageResponses(ScriptedResponses):
     types: ClassVar[ModuleType]
     limits: ClassVar[ModuleType]
     values: ClassVar[Writer[Element]]
-    status: ClassVar[Callable[..., Element]]
+    status: ClassVar[Callable[[DcStatus, int], Element]]
 
     option: ClassVar[str] = "ExternalPayment"
     """The way of payment that is offered."""
@@ -78,7 +78,7 @@ class MessageResponses(ScriptedResponses):
 
     def dc_status(self, phase: Phase) -> Any:
         """Return DC_EVSEStatus."""
-        return type(self).status(status(phase), max_delay_s=0)
+        return type(self).status(status(phase), 0)
 
     def volts(self, value: float) -> Any:
         """Return a voltage, V."""
@@ -152,7 +152,7 @@ class Responses2(MessageResponses):
     types: ClassVar[ModuleType] = types_2
     limits: ClassVar[ModuleType] = parameters_2
     values = VALUES_2
-    status: ClassVar[Callable[..., Element]] = status_2
+    status: ClassVar[Callable[[DcStatus, int], Element]] = status_2
 
     def _stops(self, request: Any) -> bool:
         return bool(request.charge_progress is types_2.ChargeProgress.Stop)
@@ -249,7 +249,7 @@ class ResponsesDin(MessageResponses):
     types: ClassVar[ModuleType] = types_din
     limits: ClassVar[ModuleType] = parameters_din
     values = VALUES_DIN
-    status: ClassVar[Callable[..., Element]] = status_din
+    status: ClassVar[Callable[[DcStatus, int], Element]] = status_din
 
     def _stops(self, request: Any) -> bool:
         return not request.ready_to_charge_state
