@@ -136,7 +136,8 @@ def _named(schema: Any, names: Mapping[str, str]) -> Any:
     """Return a schema as generators of clients take it.
 
     Components have names that classes may have; regular expressions are in JSON Schema's dialect (ECMA-262), in which
-    the end of a text is `$`; each array has `items`, but none that are `false`: `maxItems` says the same of a tuple.
+    the end of a text is `$`; each array has `items`, a tuple of one type that type's, but none that are `false`:
+    `maxItems` says the same.
     """
     if isinstance(schema, list):
         return [_named(each, names) for each in schema]
@@ -148,9 +149,11 @@ def _named(schema: Any, names: Mapping[str, str]) -> Any:
     if isinstance(ref := found.get("$ref"), str):
         found["$ref"] = _REF.format(name=names[ref.rpartition("/")[2]])
     if found.get("type") == "array":
-        if "prefixItems" not in found:
-            found.setdefault("items", {})
-        elif found.get("items") is False and found["maxItems"] == len(found["prefixItems"]):
+        first, *others = found.get("prefixItems", [{}])
+        if all(each == first for each in others):
+            found.pop("prefixItems", None)
+            found["items"] = found.get("items") or first
+        elif found.get("items") is False and found["maxItems"] == len(others) + 1:
             del found["items"]
     return found
 
