@@ -13,7 +13,8 @@ from evcc.config import EvccConfig, ProvisioningConfig
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.ports import StoreContract
 from v2g.errors import ConfigError, StoreError, V2GError
-from v2g.io.keys.stores import load_credentials, read_pin
+from v2g.io.keys.pins import read_pin
+from v2g.io.keys.stores import load_credentials
 from v2g.io.runtime.runner import Execute, Outcome
 from v2g.io.tls.revocation import CrlFiles
 from v2g.iso15118.engine.contracts import pcid_of

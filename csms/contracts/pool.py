@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError, V2GError
-from v2g.io.keys.stores import read_pin
+from v2g.io.keys.pins import read_pin
 from v2g.iso15118.engine.contracts import Contract, read_pcid
 from v2g.pki.certificates import emaid_of, key_kind, load_certificate
 from v2g.pki.credentials import load_bundle, save_bundle

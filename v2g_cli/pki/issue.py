@@ -56,7 +56,8 @@ def csr(
     from pki_tools.authority import new_key
     from pki_tools.requests import make_request
     from v2g.io.keys.foreign import as_private_key
-    from v2g.io.keys.stores import open_key, read_pin
+    from v2g.io.keys.pins import read_pin
+    from v2g.io.keys.stores import open_key
     from v2g.pki.issue import Subject
     from v2g.pki.keys import save_key
 

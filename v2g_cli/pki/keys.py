@@ -74,7 +74,7 @@ def reference_of(text: str, folder: Path = Path()) -> "KeyReference":
 def make_key(reference: "KeyReference", kind: str, *, tpm: bool = False) -> "LeafKey | StoredKey":
     """Make a key. Raises ConfigError, KeyAccessError."""
     from pki_tools.authority import new_key
-    from v2g.io.keys.stores import read_pin
+    from v2g.io.keys.pins import read_pin
     from v2g.pki.keys import SoftwareKey, algorithm_of, save_key
     from v2g.pki.profile import Role
 

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from tests.packages import need
 from v2g.errors import KeyAccessError
-from v2g.io.keys.stores import open_key, read_pin
+from v2g.io.keys.pins import read_pin
+from v2g.io.keys.stores import open_key
 from v2g.pki.keys import PrivateKey, load_key, load_private_key, read_secret, save_key
 from v2g.pki.reference import KeyReference, PinSource
 

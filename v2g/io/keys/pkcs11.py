@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from v2g.errors import KeyAccessError
+from v2g.io.keys.pins import read_pin, same_curve
 from v2g.io.keys.pkcs11_abi import KDF_NULL, Attribute, KeyType, Mechanism, ObjectClass
 from v2g.io.keys.pkcs11_module import DEFAULT, Pkcs11Module, Pkcs11Session, Pkcs11Token, load_module
-from v2g.io.keys.stores import read_pin, same_curve
 from v2g.pki.keys import AgreementPeer, Algorithm, PublicKey, algorithm_of, check_agreement
 from v2g.pki.reference import KeyReference
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from v2g.errors import ConfigError, KeyAccessError
-from v2g.io.keys.stores import read_pin, same_curve
+from v2g.io.keys.pins import read_pin, same_curve
 from v2g.io.tls import openssl
 from v2g.io.tls.openssl import UTF8_STRING, OpenSsl, Pointer
 from v2g.pki.keys import AgreementPeer, Algorithm, algorithm_of, check_agreement, save_secret
