@@ -28,7 +28,7 @@ def csms(
     run: OcppRun,
     selection: Selection,
     reports: Reports,
-    ocpp: Annotated[str, typer.Option("--ocpp", help="2.0.1 or 2.1.")] = "2.0.1",
+    ocpp: Annotated[str, typer.Option("--ocpp", help="1.6, 2.0.1 or 2.1.")] = "2.0.1",
     declaration: Annotated[
         Path | None, typer.Option("--declaration", metavar="FILE", help="What the back end knows and supports (TOML).")
     ] = None,
@@ -78,6 +78,8 @@ def csms(
     from v2g_testkit.ocpp.csms_tester import CsmsTester
     from v2g_testkit.ocpp.declaration import CsmsDeclaration, read_csms_declaration, written_csms
     from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
+    from v2g_testkit.ocpp.v16.csms import CsmsTester16
+    from v2g_testkit.ocpp.v16.csms_cases import CSMS_CASES_16
 
     if declare is not None:
         try:
@@ -91,6 +93,8 @@ def csms(
         declared = msgspec.structs.replace(declared, seconds=run.seconds)
     (version,) = versions_of([ocpp])
     if load is not None:
+        if version == "1.6":
+            raise ConfigError("--ocpp 1.6: a load is of 2.0.1 or 2.1", hint="leave --ocpp out")
         given = {"identity": back_end.identity, "operator": operator, "prompt": run.prompt, "profile": run.profile}
         _refuse_of_cases(**given, resume=reports.resume)
         _load(declared, back_end, version, load, passwords, selection, reports)
@@ -98,7 +102,8 @@ def csms(
     if passwords is not None:
         raise ConfigError("--passwords is for --load", hint="--password, or V2G_STATION_PASSWORD")
     judge = RunJudge("csms", declared.waived)
-    cases = cases_of(CSMS_CASES, judge.rules, "csms", run.profile or (), declared.profiles, selection)
+    how = judge.rules, "csms", run.profile or (), declared.profiles, selection
+    cases = cases_of(CSMS_CASES_16, *how) if version == "1.6" else cases_of(CSMS_CASES, *how)
     if selection.listed:
         list_cases(cases, json=reports.json)
         return
@@ -109,7 +114,8 @@ def csms(
     declared = _declared(declared, back_end)
     context_of(declared_attempt(declared))  # files that are not usable end the command here
     lines = FrameFile(run.frames)
-    tester = CsmsTester(declared, operates, Sockets(), Clock(), version=version, record=lines.append)
+    kind = CsmsTester16 if version == "1.6" else CsmsTester
+    tester = kind(declared, operates, Sockets(), Clock(), version=version, record=lines.append)
     there = contextlib.nullcontext(declared.station.identity)
     play("csms", JudgedTester(tester, judge), there, cases, reports, lines=lines)
 

@@ -13,7 +13,7 @@ import typer
 from v2g import typed_json
 from v2g.config import values_in
 from v2g.errors import ConfigError
-from v2g.ocpp.routes import Version2
+from v2g.ocpp.routes import Version
 from v2g_cli.conform.options import Reports, Selection
 
 if TYPE_CHECKING:  # slow to load: other commands do without
@@ -152,12 +152,16 @@ def play(
     raise typer.Exit(ending(results, cases, stuck=reporter.stuck))
 
 
-def versions_of(names: list[str] | None) -> tuple[Version2, ...]:
-    """Return the versions of an option. Raises ConfigError."""
+def versions_of(names: list[str] | None) -> tuple[Version, ...]:
+    """Return the versions of an option; 1.6 stands alone. Raises ConfigError."""
     try:
-        return tuple(typed_json.convert(each, Version2) for each in names or ["2.0.1"])
+        versions = tuple(typed_json.convert(each, Version) for each in names or ["2.0.1"])
     except msgspec.ValidationError:
-        raise ConfigError(f"--ocpp {' '.join(names or ())}: no cases for this version", hint="2.0.1 or 2.1") from None
+        hint = "1.6, 2.0.1 or 2.1"
+        raise ConfigError(f"--ocpp {' '.join(names or ())}: no cases for this version", hint=hint) from None
+    if "1.6" in versions and len(versions) > 1:
+        raise ConfigError("--ocpp 1.6: its cases are for no other version", hint="a run for each")
+    return versions
 
 
 async def ask(sentence: str) -> str:

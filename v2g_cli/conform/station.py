@@ -30,7 +30,9 @@ def station(
     run: OcppRun,
     selection: Selection,
     reports: Reports,
-    ocpp: Annotated[list[str] | None, typer.Option("--ocpp", help="2.0.1 (default) or 2.1; repeatable.")] = None,
+    ocpp: Annotated[
+        list[str] | None, typer.Option("--ocpp", help="1.6, 2.0.1 (default) or 2.1; the last two together.")
+    ] = None,
     declaration: Annotated[
         Path | None, typer.Option("--declaration", metavar="FILE", help="What the station has and supports (TOML).")
     ] = None,
@@ -76,13 +78,15 @@ def station(
     from v2g_testkit.ocpp.declaration import Declaration, read_declaration
     from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
     from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
+    from v2g_testkit.ocpp.v16.station_cases import STATION_CASES_16
 
     declared = Declaration() if declaration is None else read_declaration(declaration)
     if run.seconds is not None:
         declared = msgspec.structs.replace(declared, seconds=run.seconds)
     versions = versions_of(ocpp)
     judge = RunJudge("station", declared.waived)
-    cases = cases_of(STATION_CASES, judge.rules, "station", run.profile or (), declared.profiles, selection)
+    how = judge.rules, "station", run.profile or (), declared.profiles, selection
+    cases = cases_of(STATION_CASES_16, *how) if versions == ("1.6",) else cases_of(STATION_CASES, *how)
     if selection.listed:
         list_cases(cases, json=reports.json)
         return
@@ -130,8 +134,10 @@ class _Bench:
         from v2g_testkit.ocpp.file_server import FileServer
         from v2g_testkit.ocpp.listener import Listener
         from v2g_testkit.ocpp.station_tester import StationTester
+        from v2g_testkit.ocpp.v16.station import StationTester16
 
-        self._tester = tester = StationTester(declared, driver, clock, record)
+        kind = StationTester16 if self._versions == ("1.6",) else StationTester
+        self._tester = tester = kind(declared, driver, clock, record)
         if self._authority is not None:
             tester.authority = Authority("CSMSRootCertificate", tester.now(), files=self._authority)
         tester.files = FileServer(self._address[0], self._file_port)
@@ -184,7 +190,7 @@ async def _declare(bench: _Bench, tester: "StationTester", file: Path) -> None:
     from v2g_testkit.ocpp.declaration import from_report, written
 
     async with bench.open():
-        text = written(from_report(tester.report))
+        text = written(from_report(tester.report) if tester.report else tester.declaration)
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -29,8 +29,10 @@ Profile = Literal[
     "Reservation",
     "Advanced User Interface",
     "ISO 15118 Support",
+    "Remote Trigger",
+    "Firmware Management",
 ]
-"""Certification profiles of OCPP 2.0.1 part 5."""
+"""Certification profiles of OCPP 2.0.1 part 5, and two of OCPP 1.6."""
 
 _ID: Final = re.compile(r"[A-Z][0-9]{2}\.FR\.[0-9]+")
 
@@ -148,7 +150,9 @@ class OcppCase(Generic[T]):
 
     @property
     def group(self) -> str:
-        """The functional block: A, B, ..."""
+        """The functional block: A, B, ..., of OCPP 1.6 the profile."""
+        if self.versions == ("1.6",):
+            return self.profiles[0]
         return self.id.split("_")[1] if self.id.startswith("TC_") else self.id.split("-")[1]
 
 

@@ -30,9 +30,9 @@ _log = logging.getLogger(__name__)
 CODES: Final = frozenset({
     "FormatViolation", "FormationViolation", "GenericError", "InternalError", "MessageTypeNotSupported",
     "NotImplemented", "NotSupported", "OccurrenceConstraintViolation", "PropertyConstraintViolation", "ProtocolError",
-    "RpcFrameworkError", "SecurityError", "TypeConstraintViolation",
+    "OccurenceConstraintViolation", "RpcFrameworkError", "SecurityError", "TypeConstraintViolation",
 })  # fmt: skip
-"""Error codes of OCPP-J 4.3."""
+"""Error codes of OCPP-J 4.3; that of 1.6 has one r in Occurence."""
 
 MOST_FRAMES: Final = 10_000
 """Stored frames of one case; a device that floods the tester does not fill its memory."""

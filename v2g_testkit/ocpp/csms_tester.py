@@ -94,6 +94,10 @@ class CsmsTester:
             return False
         return True
 
+    def test(self, stack: contextlib.AsyncExitStack) -> "CsmsTest":
+        """Return what a script gets."""
+        return CsmsTest(self, stack)
+
     async def run(self, case: OcppCase["CsmsTest"]) -> Result:
         """Run a case, and end what it has begun."""
         self.frames, self.asked = [], set()
@@ -105,7 +109,7 @@ class CsmsTester:
                 if not self.declaration.supports.get(need, True):
                     raise NotApplicable(f"the back end does not have {need}")
             async with contextlib.AsyncExitStack() as stack:
-                test = CsmsTest(self, stack)
+                test = self.test(stack)
                 stack.push_async_callback(test.disconnect)
                 await case.script(test)
             return test.judged
@@ -249,7 +253,7 @@ class CsmsTest(CaseTest):
             return
         with contextlib.suppress(Ended):
             for transaction, seq_no in list(self._transactions.items()):
-                await self.call("TransactionEvent", **self._ending(transaction, seq_no + 1))
+                await self._end(transaction, seq_no + 1)
         with contextlib.suppress(TransportError):
             await self._connection.close()
         self._reader.cancel()
@@ -265,7 +269,7 @@ class CsmsTest(CaseTest):
 
     def _log(self, frame: Frame) -> None:
         frame = without_secrets(frame, (self._station.password or "",))
-        if "asicAuthPassword" in frame.text or "SharedSecret" in frame.text:
+        if "asicAuthPassword" in frame.text or "AuthorizationKey" in frame.text or "SharedSecret" in frame.text:
             frame = msgspec.structs.replace(frame, text=_PASSWORD.sub(r'\1"***"', frame.text))
         if len(self._tester.frames) < MOST_FRAMES:
             self._tester.frames.append(frame)
@@ -458,14 +462,15 @@ class CsmsTest(CaseTest):
         elif transaction not in self._ended:  # else an event of before the end comes late
             self._transactions[transaction] = payload["seqNo"]
 
-    def _ending(self, transaction: str, seq_no: int) -> Payload:
-        return {
-            "eventType": "Ended",
-            "triggerReason": "AbnormalCondition",
-            "timestamp": self.now(),
-            "seqNo": seq_no,
-            "transactionInfo": {"transactionId": transaction, "stoppedReason": "Other"},
-        }
+    async def _end(self, transaction: str, seq_no: int) -> None:
+        await self.call(
+            "TransactionEvent",
+            eventType="Ended",
+            triggerReason="AbnormalCondition",
+            timestamp=self.now(),
+            seqNo=seq_no,
+            transactionInfo={"transactionId": transaction, "stoppedReason": "Other"},
+        )
 
     # -- answers
 
@@ -502,7 +507,7 @@ OPERATOR_S: Final = 600.0
 """How long a person may take for a step, s."""
 
 _MOST_VARIABLES: Final = 1000
-_PASSWORD: Final = re.compile(r'("(?:attributeValue|basicAuthPassword)"\s*:\s*)"(?:[^"\\]|\\.)*"')
+_PASSWORD: Final = re.compile(r'("(?:attributeValue|basicAuthPassword|value)"\s*:\s*)"(?:[^"\\]|\\.)*"')
 
 
 def _name(data: Payload) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ Each rule is a row of the report, after the cases; it also fails the case in whi
 waive it by name, with a reason.
 """
 
+import contextlib
 import itertools
 import json
 import math
@@ -76,7 +77,12 @@ ANSWERS: Final = RunRule(
     ("OCPP-J 4.1.4",),
     devices=("station", "csms"),
 )
-TRANSACTION_IDS: Final = RunRule("RUN-TRANSACTION-IDS", "No transaction has the id of an earlier one.", ("E01.FR.08",))
+TRANSACTION_IDS: Final = RunRule(
+    "RUN-TRANSACTION-IDS",
+    "No transaction has the id of an earlier one; in OCPP 1.6 it is the back end that gives them.",
+    ("E01.FR.08", "StartTransaction"),
+    devices=("station", "csms"),
+)
 SEQUENCE: Final = RunRule(
     "RUN-SEQUENCE", "The seqNo of a transaction's events rises by one, and each event has its own.", ("E01.FR.07",)
 )
@@ -153,6 +159,7 @@ EFFECTS: Final = frozenset({
     "NotifyAllowedEnergyTransfer", "PublishFirmware", "RequestStartTransaction", "RequestStopTransaction",
     "ReserveNow", "Reset", "SetChargingProfile", "SetDERControl", "SetNetworkProfile", "UnlockConnector",
     "UnpublishFirmware", "UpdateFirmware", "UsePriorityCharging",
+    "RemoteStartTransaction", "RemoteStopTransaction", "SignedUpdateFirmware",
 })  # fmt: skip
 """Requests of a back end that move power, doors or software."""
 
@@ -175,6 +182,10 @@ _REGISTERS: Final = frozenset({
     "Energy.Active.Export.Register", "Energy.Active.Import.Register", "Energy.Apparent.Export",
     "Energy.Apparent.Import", "Energy.Reactive.Export.Register", "Energy.Reactive.Import.Register",
 })  # fmt: skip
+
+
+_IMPORT: Final = ("Energy.Active.Import.Register", "", "Outlet")
+"""The register of OCPP 1.6's meterStart and meterStop."""
 
 
 class _Finding(msgspec.Struct):
@@ -244,6 +255,8 @@ class RunJudge:
         self._unfinished: dict[tuple[str, int], tuple[str, Frame]] = {}
         self._transactions: dict[str, _Transaction] = {}
         self._signed = SignedReadings()
+        self._starts: dict[int, tuple[str, object]] = {}
+        """Transactions of OCPP 1.6 to which a back end has given its number: station, and the request."""
         self._inventories: dict[int, set[tuple[str, ...]]] = {}
         self._inventory: set[tuple[str, ...]] | None = None
         self._values: dict[tuple[str, ...], tuple[str, Frame]] = {}
@@ -381,6 +394,10 @@ class RunJudge:
                     self._timeouts.cable(self._frame.station, place, status)
             case "TransactionEvent":
                 self._event(payload)
+            case "StopTransaction":
+                self._stop_16(payload)
+            case "MeterValues" if "connectorId" in payload:
+                self._meter_16(str(payload.get("transactionId")), payload.get("meterValue"))
             case "MeterValues":
                 self._read_signed("", payload.get("evseId"), payload.get("meterValue"))
             case _ if action in _REPORTS:
@@ -393,6 +410,8 @@ class RunJudge:
         if overtaken_by:
             self._find(ONE_CALL, f"sends {overtaken_by} before it has the answer to {action}")
         status = answer.get("status") if isinstance(answer, dict) else None
+        if action == "StartTransaction" and isinstance(answer, dict):
+            self._start_16(payload, answer)
         if action == "BootNotification" and isinstance(answer, dict):
             self._timeouts.booted(self._frame.connection, self._frame.at_s, answer)
         if isinstance(answer, dict) and str(answer.get("status", "Accepted")).startswith("Accepted"):
@@ -438,6 +457,12 @@ class RunJudge:
 
     def _taken(self, action: str, payload: Payload, answer: Payload) -> None:
         """Note what an answer promises, or says."""
+        if action == "StartTransaction" and isinstance(answer.get("transactionId"), int):
+            self._started_16(payload, answer["transactionId"])
+        for each in _objects(answer.get("configurationKey")):
+            self._learn(str(each.get("key")).lower(), each.get("value"))
+        if action == "ChangeConfiguration" and answer.get("status") == "Accepted":
+            self._timeouts.learn(str(payload.get("key")), payload.get("value"))
         request = payload.get("requestId")
         if isinstance(request, int):
             self._reports_asked.setdefault(action, set()).add(request)
@@ -466,6 +491,57 @@ class RunJudge:
     def _note_end_readings(self, variable: str, value: object) -> None:
         if variable == "txendedmeasurands":
             self._end_readings = "Energy.Active" in str(value)
+
+    # -- OCPP 1.6
+
+    def _started_16(self, payload: Payload, number: int) -> None:
+        """A back end gives a transaction its number; the same request may come again, and gets the same one."""
+        assert self._frame is not None
+        mine = self._frame.station, sorted(payload.items(), key=str)
+        known = self._starts.get(number, mine) == mine
+        self._judge(TRANSACTION_IDS, known, f"gives the transaction id {number} again")
+        if len(self._starts) < MOST_STORED:
+            self._starts[number] = mine
+
+    def _start_16(self, payload: Payload, answer: Payload) -> None:
+        """A station's transaction is accepted."""
+        number, place, meter = answer.get("transactionId"), payload.get("connectorId"), payload.get("meterStart")
+        if not isinstance(place, int) or len(self._transactions) >= MOST_STORED:
+            return
+        self._transactions[str(number)] = found = _Transaction()
+        self._place(str(number), found, {"id": place})
+        found.registers[_IMPORT] = [(_utc_ms(str(payload.get("timestamp"))), meter)] if isinstance(meter, int) else []
+
+    def _meter_16(self, number: str, values: object) -> None:
+        """A station's readings: numbers are texts, and units stand beside them."""
+        found = self._transactions.get(number)
+        for at, each in _samples(values) if found is not None else ():
+            kilo = 1000.0 if str(each.get("unit", "Wh")).startswith("k") else 1.0
+            key = (
+                str(each.get("measurand", _IMPORT[0])),
+                str(each.get("phase", "")),
+                str(each.get("location", "Outlet")),
+            )
+            with contextlib.suppress(ValueError):
+                if found is not None and key[0] in _REGISTERS and each.get("format", "Raw") == "Raw":
+                    found.registers.setdefault(key, []).append((at, float(str(each.get("value"))) * kilo))
+
+    def _stop_16(self, payload: Payload) -> None:
+        """A station's transaction ends; the request may come again."""
+        number, meter = str(payload.get("transactionId")), payload.get("meterStop")
+        found = self._transactions.get(number)
+        if found is None:
+            self._judge(LIFE, not self._transactions, f"transaction {number} ends, which has not begun")
+            return
+        self._meter_16(number, payload.get("transactionData"))
+        if isinstance(meter, int):
+            found.registers.setdefault(_IMPORT, []).append((_utc_ms(str(payload.get("timestamp"))), meter))
+        registers = [value for _, value in found.registers.get(_IMPORT, ())]
+        rounded = not isinstance(meter, int) or meter >= max(registers) - ROUNDING_WH
+        self._judge(
+            END_METER, rounded, f"transaction {number} ends with {meter} Wh, after {max(registers, default=0):g} Wh"
+        )
+        found.ended = found.ended or 0
 
     # -- reports
 

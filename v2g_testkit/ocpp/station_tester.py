@@ -167,6 +167,10 @@ class StationTester:
         with precondition():
             await self.online(within)
             await self._ready()
+        await self.learn()
+
+    async def learn(self) -> None:
+        """Read what the station has."""
         with contextlib.suppress(Ended):
             self.report = await self._outside().report("FullInventory")
             self.variables = variables_of(self.report)
@@ -187,7 +191,11 @@ class StationTester:
 
     def _outside(self) -> "StationTest":
         """Return what a script would get, outside of a case."""
-        return StationTest(self, contextlib.AsyncExitStack())
+        return self.test(contextlib.AsyncExitStack())
+
+    def test(self, stack: contextlib.AsyncExitStack) -> "StationTest":
+        """Return what a script gets."""
+        return StationTest(self, stack)
 
     async def online(self, within: float) -> Connection:
         """Return the connection. Raises Failed if the station does not connect in time."""
@@ -200,7 +208,7 @@ class StationTester:
         what = f"the station does not connect within {within:g} s"
         if self._no_version is not None:
             offered = ", ".join(map(printable, self._no_version))[:200] or "no WebSocket subprotocol"
-            what = f"the station offers {offered}: cases are for ocpp2.0.1 and ocpp2.1; let it speak one of them"
+            what = f"the station offers {offered}: cases are for those of --ocpp; let it speak one of them"
         raise Failed(what)
 
     async def offline(self, within: float) -> None:
@@ -241,7 +249,7 @@ class StationTester:
             self.inbox.messages.clear()
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(self._settle)
-                test = StationTest(self, stack)
+                test = self.test(stack)
                 await case.script(test)
             return test.judged
 
@@ -280,19 +288,22 @@ class StationTester:
     def _answer(self, action: str, payload: Payload) -> Payload | CallError | None:
         answer = self.answers[action] if action in self.answers else self.usual(action, payload)
         answer = answer(payload) if callable(answer) else answer
-        if action == "TransactionEvent":
-            self._follow(payload, accepted=isinstance(answer, dict))
+        if isinstance(answer, dict) or action == "TransactionEvent":
+            self._follow(action, payload, answer if isinstance(answer, dict) else None)
         if action == "BootNotification" and isinstance(answer, dict):
             self._booted = answer.get("status") == "Accepted"
         return answer
 
-    def _follow(self, payload: Payload, *, accepted: bool) -> None:
+    def _follow(self, action: str, payload: Payload, answer: Payload | None) -> None:
+        """Note which transactions go on; without an answer the request comes again."""
+        if action != "TransactionEvent":
+            return
         info = payload.get("transactionInfo")
         identifier = info.get("transactionId") if isinstance(info, dict) else None
         if not isinstance(identifier, str):
             return
         if payload.get("eventType") == "Ended":
-            if accepted:  # else it comes again
+            if answer is not None:
                 self.transactions.pop(identifier, None)
         elif payload.get("eventType") == "Started" and len(self.transactions) < MOST_FRAMES:
             evse = payload.get("evse")

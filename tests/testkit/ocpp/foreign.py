@@ -172,19 +172,27 @@ class BackEnds:
     """The network, and the operator, of a foreign back end."""
 
     def __init__(
-        self, declared: CsmsDeclaration, change: Change, now_ms: Callable[[], int], *, waits: bool = True
+        self,
+        declared: CsmsDeclaration,
+        change: Change,
+        now_ms: Callable[[], int],
+        *,
+        waits: bool = True,
+        kind: type[Any] = BackEnd,
+        calls: Any = call,
     ) -> None:
         """`waits`: it sends a request when it has the answer to the one before."""
         self._declared, self._change, self._now_ms, self._waits = declared, change, now_ms, waits
         self._end: End | None = None
-        self._latest: BackEnd | None = None
+        self._kind, self._calls = kind, calls
+        self._latest: Any = None
         self.running: list[asyncio.Task[None]] = []
 
     async def connect(self, attempt: Attempt, version: Version) -> OcppSocket:
         """See Network."""
         lab, device = pipe(self._change)
         self._end = device
-        self._latest = BackEnd(attempt.station.identity, device, self._declared, self._now_ms)
+        self._latest = self._kind(attempt.station.identity, device, self._declared, self._now_ms)
         self.running.append(asyncio.create_task(self._serve(self._latest)))
         return OcppSocket(lab, attempt.station.identity, version)
 
@@ -204,7 +212,7 @@ class BackEnds:
 
     async def do(self, step: OperatorStep) -> None:
         """See Operator: the request is under way when this returns."""
-        kind = getattr(call, step.action, None)
+        kind = getattr(self._calls, step.action, None)
         if kind is None or self._latest is None:
             raise NotApplicable(f"not possible: {step.sentence}")
         if not self._waits and self._end is not None:

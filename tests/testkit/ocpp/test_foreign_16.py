@@ -1,0 +1,232 @@
+"""The lab of OCPP 1.6 finds every fault of devices that are not ours, and none where there is none."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from ocpp.v16 import call
+
+from tests.testkit.ocpp.csms_rig import DECLARED
+from tests.testkit.ocpp.foreign import (
+    LATE,
+    BackEnds,
+    Change,
+    Payload,
+    answers,
+    as_it_is,
+    asks,
+    dropped,
+    instead,
+    once_more,
+    refused,
+    results_of,
+    sets,
+)
+from tests.testkit.ocpp.foreign_16 import BackEnd16, Stations16
+from tests.virtual_time import VirtualLoop
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.ocpp.case import Inconclusive
+from v2g_testkit.ocpp.declaration import Declaration
+from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
+from v2g_testkit.ocpp.v16.csms import CsmsTester16
+from v2g_testkit.ocpp.v16.csms_cases import CSMS_CASES_16
+from v2g_testkit.ocpp.v16.station import StationTester16
+from v2g_testkit.ocpp.v16.station_cases import STATION_CASES_16
+
+
+def station_played(change: Change, *, until_fail: bool) -> list[Result]:
+    """Return the results of the lab with a station whose frames are changed."""
+
+    async def run() -> list[Result]:
+        loop = asyncio.get_running_loop()
+        clock = Clock(ClockConfig(origin_monotonic=loop.time(), origin_utc_ms=Clock().utc_ms()))
+        stations = Stations16(change, clock.utc_ms)
+        station = StationTester16(Declaration(seconds=10, away_seconds=60), stations, clock)
+        running = asyncio.create_task(stations.run(station))
+        with contextlib.suppress(Inconclusive):  # else every case is
+            await station.find(30)
+        judge = RunJudge("station", {})
+        found = await results_of(JudgedTester(station, judge), [*STATION_CASES_16, *judge.rules], until_fail=until_fail)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return found
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(run())
+
+
+def csms_played(change: Change, *, until_fail: bool, waits: bool = True) -> list[Result]:
+    """Return the results of the lab with a back end whose frames are changed."""
+
+    async def run() -> list[Result]:
+        clock = Clock()
+        network = BackEnds(DECLARED, change, clock.utc_ms, waits=waits, kind=BackEnd16, calls=call)
+        judge = RunJudge("csms", {})
+        tester = JudgedTester(CsmsTester16(DECLARED, network, network, clock, version="1.6"), judge)
+        found = await results_of(tester, [*CSMS_CASES_16, *judge.rules], until_fail=until_fail)
+        for each in network.running:
+            each.cancel()
+        await asyncio.gather(*network.running, return_exceptions=True)
+        return found
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(run())
+
+
+@pytest.mark.parametrize(("played", "least"), [(station_played, 50), (csms_played, 60)])
+def test_a_device_of_the_package_passes(played: Callable[..., list[Result]], least: int) -> None:
+    found = played(as_it_is, until_fail=False)
+    wrong = [each for each in found if each.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
+    assert not wrong
+    assert sum(each.verdict is Verdict.PASS for each in found) >= least
+
+
+def of_info(status: str, *when: str) -> Callable[[Payload], Payload]:
+    """Say this of tokens of which the back end says one of `when`, or anything."""
+
+    def edit(payload: Payload) -> Payload:
+        info = payload.get("idTagInfo", {})
+        fits = info and (not when or info["status"] in when)
+        return payload | {"idTagInfo": {**info, "status": status}} if fits else payload
+
+    return edit
+
+
+def plus(**fields: int) -> Callable[[Payload], Payload]:
+    """Add to numbers."""
+    return lambda payload: payload | {name: payload[name] + more for name, more in fields.items() if name in payload}
+
+
+def keys(**values: str | None) -> Change:
+    """Tell other values of configuration keys; None tells a key no more."""
+
+    def edit(payload: Payload) -> Payload:
+        found = [each for each in payload["configurationKey"] if values.get(each["key"], "") is not None]
+        return payload | {"configurationKey": [
+            each | {"value": values.get(each["key"]) or each.get("value", "")} for each in found]}  # fmt: skip
+
+    return answers("GetConfiguration", edit)
+
+
+def lost_status(status: str) -> Change:
+    return asks("StatusNotification", lambda payload: None if payload["status"] == status else payload)
+
+
+def shows_key(payload: Payload) -> Payload:
+    if payload.get("unknownKey") != ["AuthorizationKey"]:
+        return payload
+    shown = {"key": "AuthorizationKey", "readonly": False, "value": "geheim"}
+    return {"configurationKey": [shown], "unknownKey": []}
+
+
+STATION_FAULTS: Final[dict[str, Change]] = {
+    "boots without a model": asks("BootNotification", sets(chargePointModel=None)),
+    "tells no states": asks("StatusNotification", dropped),
+    "is never preparing": lost_status("Preparing"),
+    "does not say that it charges": lost_status("Charging"),
+    "is never finishing": lost_status("Finishing"),
+    "has a state of its own": asks("StatusNotification", sets(status="Busy")),
+    "asks about no token": asks("Authorize", dropped),
+    "asks about another token": asks("Authorize", sets(idTag="4711")),
+    "starts nothing": asks("StartTransaction", dropped),
+    "starts with another token": asks("StartTransaction", sets(idTag="4711")),
+    "starts without its meter": asks("StartTransaction", sets(meterStart=None)),
+    "stops nothing": asks("StopTransaction", dropped),
+    "stops another transaction": asks("StopTransaction", plus(transactionId=1)),
+    "stops for another reason": asks("StopTransaction", sets(reason="EmergencyStop")),
+    "has a meter that goes back at the end": asks("StopTransaction", sets(meterStop=1)),
+    "ends in a past": asks("StopTransaction", sets(timestamp=LATE)),
+    "names no reservation": asks("StartTransaction", sets(reservationId=None)),
+    "names no transaction in readings": asks("MeterValues", sets(transactionId=None)),
+    "reads nothing": asks("MeterValues", dropped),
+    "sends events twice": instead(2, "StopTransaction", lambda f: [f, [2, f"x{f[1][1:]}", *f[2:]]]),
+    "has no heartbeats": asks("Heartbeat", dropped),
+    "tells not all keys": keys(ConnectionTimeOut=None),
+    "keeps its unknown keys": answers("GetConfiguration", sets(unknownKey=None)),
+    "shows its password": answers("GetConfiguration", shows_key),
+    "takes every value": answers("ChangeConfiguration", sets(status="Accepted")),
+    "changes nothing": answers("ChangeConfiguration", sets(status="NotSupported")),
+    "does not reset": answers("Reset", sets(status="Rejected")),
+    "starts everything from afar": answers("RemoteStartTransaction", sets(status="Accepted")),
+    "starts nothing from afar": answers("RemoteStartTransaction", sets(status="Rejected")),
+    "stops everything from afar": answers("RemoteStopTransaction", sets(status="Accepted")),
+    "unlocks every connector": answers("UnlockConnector", sets(status="Unlocked")),
+    "triggers everything": answers("TriggerMessage", sets(status="Accepted")),
+    "knows every vendor": answers("DataTransfer", sets(status="Accepted")),
+    "has no list": answers("GetLocalListVersion", sets(listVersion=0)),
+    "takes every list": answers("SendLocalList", sets(status="Accepted")),
+    "reserves everything": answers("ReserveNow", sets(status="Accepted")),
+    "cancels everything": answers("CancelReservation", sets(status="Accepted")),
+    "takes every profile": answers("SetChargingProfile", sets(status="Accepted")),
+    "clears everything": answers("ClearChargingProfile", sets(status="Accepted")),
+    "has no limits": answers("GetCompositeSchedule", sets(chargingSchedule=None)),
+    "does not answer": instead(3, "GetConfiguration", lambda _: []),
+    "answers with an error": instead(3, "GetConfiguration", refused),
+    "answers twice": instead(3, "ChangeConfiguration", once_more),
+    "uses one message id": instead(2, "", lambda f: [[2, "1", *f[2:]]]),
+    "speaks no JSON": instead(2, "StatusNotification", lambda _: ["status"]),
+}  # fmt: skip
+
+CSMS_FAULTS: Final[dict[str, Change]] = {
+    "rejects every station": answers("BootNotification", sets(status="Rejected")),
+    "tells the time of two hours ago at boot": answers("BootNotification", sets(currentTime=LATE)),
+    "tells no interval at boot": answers("BootNotification", sets(interval=None)),
+    "has another word for accepted": answers("BootNotification", sets(status="OK")),
+    "tells the time of two hours ago": answers("Heartbeat", sets(currentTime=LATE)),
+    "tells more than the time": answers("Heartbeat", sets(weather="fine")),
+    "knows every token": answers("Authorize", of_info("Accepted", "Invalid")),
+    "takes blocked tokens": answers("Authorize", of_info("Accepted", "Blocked")),
+    "takes expired tokens": answers("Authorize", of_info("Accepted", "Expired")),
+    "takes no token": answers("Authorize", of_info("Invalid", "Accepted")),
+    "has its own word for tokens": answers("Authorize", of_info("Fine")),
+    "says nothing of tokens": answers("Authorize", sets(idTagInfo=None)),
+    "has one number for all transactions": answers("StartTransaction", sets(transactionId=7)),
+    "gives transactions no number": answers("StartTransaction", sets(transactionId=None)),
+    "gives a text as number": answers("StartTransaction", lambda p: p | {"transactionId": str(p["transactionId"])}),
+    "knows every token of a transaction": answers("StartTransaction", of_info("Accepted", "Invalid")),
+    "takes no token of a transaction": answers("StartTransaction", of_info("Invalid", "Accepted")),
+    "does not answer starts": answers("StartTransaction", dropped),
+    "fails at starts": instead(3, "StartTransaction", refused),
+    "fails at ends": instead(3, "StopTransaction", refused),
+    "does not answer ends": answers("StopTransaction", dropped),
+    "fails at readings": instead(3, "MeterValues", refused),
+    "fails at states": instead(3, "StatusNotification", refused),
+    "answers states twice": instead(3, "StatusNotification", once_more),
+    "answers with another id": instead(3, "StatusNotification", lambda frame: [[3, "another", frame[2]]]),
+    "answers without JSON": instead(3, "StatusNotification", lambda _: ["OK"]),
+    "has an error code of its own": instead(3, "StatusNotification", lambda f: [[4, f[1], "Oops", "", {}]]),
+    "fails at security events": instead(3, "SecurityEventNotification", refused),
+    "signs nothing": asks("CertificateSigned", dropped),
+    "reads another key": asks("GetConfiguration", sets(key=["HeartbeatInterval"])),
+    "writes another value": asks("ChangeConfiguration", sets(value="4711")),
+    "resets in the other way": asks("Reset", lambda p: {"type": "Soft" if p["type"] == "Hard" else "Hard"}),
+    "starts with another token": asks("RemoteStartTransaction", sets(idTag="4711")),
+    "stops another transaction": asks("RemoteStopTransaction", plus(transactionId=1)),
+    "triggers another message": asks("TriggerMessage", sets(requestedMessage="Heartbeat")),
+    "unlocks another connector": asks("UnlockConnector", plus(connectorId=1)),
+    "cancels another reservation": asks("CancelReservation", plus(reservationId=1)),
+    "sends a profile of another transaction": asks("SetChargingProfile", lambda p: p | {
+        "csChargingProfiles": p["csChargingProfiles"] | {"transactionId": 4711}}),
+    "has one id for all logs": asks("SignedUpdateFirmware", sets(requestId=1)),
+    "sends lists in the other way": asks("SendLocalList", lambda p: p | {
+        "updateType": "Full" if p["updateType"] == "Differential" else "Differential"}),
+    "uses one message id": instead(2, "", lambda frame: [[2, "1", *frame[2:]]]),
+    "asks twice at a time": instead(2, "GetConfiguration", lambda f: [f, [2, f"x{f[1][1:]}", *f[2:]]]),
+    "resets every station that boots": instead(3, "BootNotification", lambda f: [
+        f, [2, f"extra-{f[1][:20]}", "Reset", {"type": "Hard"}]]),
+}  # fmt: skip
+
+
+@pytest.mark.some(2)
+@pytest.mark.parametrize("name", STATION_FAULTS)
+def test_every_fault_of_a_station_is_found(name: str) -> None:
+    assert station_played(STATION_FAULTS[name], until_fail=True)[-1].verdict is Verdict.FAIL
+
+
+@pytest.mark.some(2)
+@pytest.mark.parametrize("name", CSMS_FAULTS)
+def test_every_fault_of_a_back_end_is_found(name: str) -> None:
+    assert csms_played(CSMS_FAULTS[name], until_fail=True)[-1].verdict is Verdict.FAIL

@@ -1,0 +1,481 @@
+"""The cases of OCPP 1.6 for back ends. Ids are those of its certification; the scripts are our own.
+
+What an operator asks for is data: the request, the station's answer, and what the station reports afterwards.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from v2g_testkit.ocpp.case import Block, OcppCase, Payload, Profile, precondition
+from v2g_testkit.ocpp.certificates import Authority, SigningRequest
+from v2g_testkit.ocpp.v16.csms import CsmsTest16
+
+CORE: Final[Block[CsmsTest16]] = Block(versions=("1.6",))
+
+Steps = Sequence[tuple[str, Payload]]
+
+
+class _Request(msgspec.Struct, frozen=True):
+    """A case in which the back end is asked for a request."""
+
+    number: str
+    title: str
+    profile: Profile
+    action: str
+    payload: Callable[[CsmsTest16], Payload]
+    answer: Payload | None = None
+    """None: the usual one."""
+    then: Steps = ()
+    """What the station sends afterwards."""
+    needs: tuple[str, ...] = ()
+    quick: bool = False
+
+
+def _add(each: _Request) -> None:
+    block = Block[CsmsTest16](profiles=(each.profile,), versions=("1.6",), needs=each.needs)
+
+    @block.case(
+        f"TC_{each.number}_CSMS", each.title, requirements=(each.action,), quick=each.quick,
+        required="The back end sends the request that it is asked for, and takes answer and reports.",
+    )  # fmt: skip
+    async def script(t: CsmsTest16) -> None:
+        if each.answer is not None:
+            t.answer(each.action, each.answer)
+        await t.ready()
+        sent = await t.asked(each.action, each.action, free=_FREE, **each.payload(t))
+        for action, payload in each.then:
+            named = {"requestId": sent["requestId"]} if "requestId" in sent and action in _OF_REQUEST else {}
+            if "connectorId" in payload:
+                payload = {"errorCode": "NoError", "timestamp": t.now()} | payload
+            await t.call(action, **payload, **named)
+
+    CORE.cases.extend(block.cases)
+
+
+_FREE: Final = (
+    "reservationId", "listVersion", "csChargingProfiles", "chargingProfile", "location", "log", "firmware",
+    "retrieveDate", "expiryDate", "retries", "retryInterval", "certificate", "duration",
+)  # fmt: skip
+_OF_REQUEST: Final = frozenset({"LogStatusNotification", "SignedFirmwareStatusNotification"})
+
+
+def _said(**payload: Any) -> Callable[[CsmsTest16], Payload]:
+    return lambda _: dict(payload)
+
+
+def _firmware(*statuses: str) -> Steps:
+    return [("FirmwareStatusNotification", {"status": each}) for each in statuses]
+
+
+def _signed(*statuses: str) -> Steps:
+    return [("SignedFirmwareStatusNotification", {"status": each}) for each in statuses]
+
+
+def _diagnostics(*statuses: str) -> Steps:
+    return [("DiagnosticsStatusNotification", {"status": each}) for each in statuses]
+
+
+def _reservation(t: CsmsTest16, connector: int = 1) -> Payload:
+    return {
+        "connectorId": connector, "expiryDate": t.later(600), "idTag": t.declared.token.id, "reservationId": t.next_id()
+    }  # fmt: skip
+
+
+def profile(t: CsmsTest16, purpose: str, **more: Any) -> Payload:
+    """Return a charging profile of 8 A."""
+    schedule = {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 8.0}]}
+    return {
+        "chargingProfileId": t.next_id(), "stackLevel": 0, "chargingProfilePurpose": purpose,
+        "chargingProfileKind": "Relative" if purpose == "TxProfile" else "Absolute",
+        "chargingSchedule": schedule | ({} if purpose == "TxProfile" else {"startSchedule": t.later(0)}), **more,
+    }  # fmt: skip
+
+
+def _entries(t: CsmsTest16) -> list[Payload]:
+    return [{"idTag": t.declared.token.id, "idTagInfo": {"status": "Accepted"}}]
+
+
+def _updated(t: CsmsTest16) -> Payload:
+    root = Authority("ManufacturerRootCertificate", t.now())
+    firmware = {
+        "location": "https://updates.example/image.bin", "retrieveDateTime": t.now(), "signingCertificate": root.pem,
+        "signature": "c2lnbmF0dXJl",
+    }  # fmt: skip
+    return {"requestId": t.next_id(), "firmware": firmware}
+
+
+_LISTS: Final = ("local list",)
+_FIRMWARE: Final = ("firmware",)
+_LOG: Final = ("LogStatusNotification", {"status": "Uploading"}), ("LogStatusNotification", {"status": "Uploaded"})
+_RESERVED: Final = ("StatusNotification", {"connectorId": 1, "status": "Reserved"})
+_AVAILABLE: Final = ("StatusNotification", {"connectorId": 1, "status": "Available"})
+_HASH: Final = {
+    "hashAlgorithm": "SHA256", "issuerNameHash": "aa" * 32, "issuerKeyHash": "bb" * 32, "serialNumber": "4711",
+}  # fmt: skip
+_LOCATION: Final = "ftp://files.example/diagnostics"
+
+REQUESTS: Final = (
+    _Request("017_1", "Unlock without a transaction", "Core", "UnlockConnector", _said(connectorId=1), quick=True),
+    _Request("017_2", "Unlock a fixed cable", "Core", "UnlockConnector", _said(connectorId=1),
+             {"status": "NotSupported"}),
+    _Request("030", "Unlocking fails", "Core", "UnlockConnector", _said(connectorId=1), {"status": "UnlockFailed"}),
+    _Request("031", "Unlock an unknown connector", "Core", "UnlockConnector", _said(connectorId=2),
+             {"status": "NotSupported"}),
+    _Request("019_1", "Read all configuration", "Core", "GetConfiguration", _said(), quick=True),
+    _Request("019_2", "Read one key", "Core", "GetConfiguration", _said(key=["SupportedFeatureProfiles"])),
+    _Request("021", "Change configuration", "Core", "ChangeConfiguration",
+             _said(key="MeterValueSampleInterval", value="120"), quick=True),
+    _Request("040_1", "Change an unknown key", "Core", "ChangeConfiguration",
+             _said(key="BlinkRepeat", value="2"), {"status": "NotSupported"}),
+    _Request("040_2", "Change to a wrong value", "Core", "ChangeConfiguration",
+             _said(key="MeterValueSampleInterval", value="1"), {"status": "Rejected"}),
+    _Request("061", "Clear the cache", "Core", "ClearCache", _said()),
+    _Request("026", "Remote start is rejected", "Core", "RemoteStartTransaction",
+             lambda t: {"connectorId": 1, "idTag": t.declared.token.id}, {"status": "Rejected"}),
+    _Request("042_1", "Version of a list that is not supported", "Local Authorization List Management",
+             "GetLocalListVersion", _said(), {"listVersion": -1}, needs=_LISTS),
+    _Request("042_2", "Version of an empty list", "Local Authorization List Management", "GetLocalListVersion",
+             _said(), {"listVersion": 0}, needs=_LISTS),
+    *(_Request(number, f"A list: {kind}, {status}", "Local Authorization List Management", "SendLocalList",
+               lambda t, kind=kind: {  # type: ignore[misc]
+                   "listVersion": t.next_id(), "updateType": kind, "localAuthorizationList": _entries(t)},
+               {"status": status}, needs=_LISTS)
+      for number, kind, status in (
+          ("043_1", "Full", "NotSupported"), ("043_3", "Full", "Failed"), ("043_4", "Full", "Accepted"),
+          ("043_5", "Differential", "Accepted"))),
+    *(_Request(number, f"Firmware: {reports[-1]}", "Firmware Management", "UpdateFirmware",
+               lambda t: {"location": "ftp://files.example/image.bin", "retrieveDate": t.now()}, {},
+               _firmware(*reports), _FIRMWARE)
+      for number, reports in (
+          ("044_1", ("Downloading", "Downloaded", "Installing", "Installed")),
+          ("044_2", ("Downloading", "DownloadFailed")),
+          ("044_3", ("Downloading", "Downloaded", "Installing", "InstallationFailed")))),
+    *(_Request(number, f"Diagnostics: {end}", "Firmware Management", "GetDiagnostics", _said(location=_LOCATION),
+               {"fileName": "d.log"}, _diagnostics("Uploading", end), ("diagnostics",))
+      for number, end in (("045_1", "Uploaded"), ("045_2", "UploadFailed"))),
+    *(_Request(number, f"A reservation is {status}", "Reservation", "ReserveNow", _reservation, {"status": status},
+               needs=("reservation",))
+      for number, status in (
+          ("048_1", "Faulted"), ("048_2", "Occupied"), ("048_3", "Unavailable"), ("048_4", "Rejected"))),
+    _Request("047", "A reservation expires", "Reservation", "ReserveNow", _reservation,
+             then=(_RESERVED, _AVAILABLE), needs=("reservation",)),
+    _Request("049", "A reservation of the station", "Reservation", "ReserveNow", lambda t: _reservation(t, 0),
+             needs=("reservation of the station",)),
+    _Request("054", "Trigger a message", "Remote Trigger", "TriggerMessage",
+             _said(requestedMessage="MeterValues", connectorId=1), needs=("trigger",), quick=True),
+    _Request("055", "A trigger is rejected", "Remote Trigger", "TriggerMessage",
+             _said(requestedMessage="MeterValues", connectorId=1), {"status": "Rejected"}, needs=("trigger",)),
+    _Request("056", "A default profile", "Smart Charging", "SetChargingProfile",
+             lambda t: {"connectorId": 1, "csChargingProfiles": profile(t, "TxDefaultProfile")},
+             needs=("smart charging",)),
+    _Request("059", "Remote start with a profile", "Smart Charging", "RemoteStartTransaction",
+             lambda t: {"connectorId": 1, "idTag": t.declared.token.id, "chargingProfile": profile(t, "TxProfile")},
+             needs=("smart charging",)),
+    _Request("066", "A composite schedule", "Smart Charging", "GetCompositeSchedule",
+             _said(connectorId=1, duration=300), needs=("smart charging",)),
+    _Request("067", "Clear profiles", "Smart Charging", "ClearChargingProfile",
+             _said(connectorId=1, chargingProfilePurpose="TxDefaultProfile"), needs=("smart charging",)),
+    _Request("075_1", "Install a maker's root", "Advanced Security", "InstallCertificate",
+             lambda t: {"certificateType": "ManufacturerRootCertificate",
+                        "certificate": Authority("ManufacturerRootCertificate", t.now()).pem}, needs=("security",)),
+    _Request("075_2", "Install a root of the back end", "Advanced Security", "InstallCertificate",
+             lambda t: {"certificateType": "CentralSystemRootCertificate",
+                        "certificate": Authority("CSMSRootCertificate", t.now()).pem}, needs=("security",)),
+    _Request("076", "Delete a certificate", "Advanced Security", "DeleteCertificate",
+             _said(certificateHashData=_HASH), needs=("security",)),
+    _Request("079", "The security log", "Advanced Security", "GetLog",
+             lambda t: {"logType": "SecurityLog", "requestId": t.next_id(), "log": {"remoteLocation": _LOCATION}},
+             {"status": "Accepted", "filename": "security.log"}, _LOG, ("security",)),
+    *(_Request(number, f"Signed firmware: {reports[-1]}", "Advanced Security", "SignedUpdateFirmware", _updated,
+               None, _signed(*reports), ("security",))
+      for number, reports in (
+          ("080", ("Downloading", "Downloaded", "SignatureVerified", "Installing", "Installed")),
+          ("081", ("Downloading", "Downloaded", "InvalidSignature")))),
+)  # fmt: skip
+"""What an operator asks for."""
+
+
+# -- boot and reset
+
+
+@CORE.case("TC_001_CSMS", "Cold boot", requirements=("BootNotification",), quick=True)
+async def cold_boot(t: CsmsTest16) -> None:
+    """The back end accepts a station that it knows, the state of its connectors, and heartbeats."""
+    await t.booted()
+    t.is_now((await t.call("Heartbeat"))["currentTime"], "Heartbeat")
+
+
+def _case_of_reset(number: str, kind: str, reason: str, *, charging: bool) -> None:
+    @CORE.case(
+        f"TC_{number}_CSMS", f"{kind} reset {'with' if charging else 'without'} a transaction", requirements=("Reset",),
+        required="The back end asks for it, and accepts the station again.",
+    )  # fmt: skip
+    async def script(t: CsmsTest16) -> None:
+        await t.ready()
+        transaction = await t.start(t.declared.token.id) if charging else 0
+        await t.asked("Reset", "Reset", type=kind)
+        if charging:
+            await t.stop(transaction, reason)
+        await t.disconnect()
+        await t.booted()
+
+
+for _number, _kind, _charging in (
+    ("013", "Hard", False), ("014", "Soft", False), ("015", "Hard", True), ("016", "Soft", True),
+):  # fmt: skip
+    _case_of_reset(_number, _kind, f"{_kind}Reset", charging=_charging)
+
+
+# -- a session
+
+
+@CORE.case("TC_003_CSMS", "Session, the cable first", requirements=("StartTransaction", "StopTransaction"), quick=True)
+async def cable_first(t: CsmsTest16) -> None:
+    """The back end accepts a valid token, gives the transaction an id, and takes its end."""
+    await t.ready()
+    tag = t.declared.token.id
+    await t.connector("Preparing")
+    await t.knows(tag, "Accepted")
+    transaction = await t.start(tag)
+    await t.connector("Charging")
+    await _meter(t, transaction)
+    await t.stop(transaction, idTag=tag)
+    await t.connector("Finishing")
+    await t.connector("Available")
+
+
+async def _meter(t: CsmsTest16, transaction: int) -> None:
+    values = [{"timestamp": t.now(), "sampledValue": [{"value": "1200", "context": "Sample.Periodic"}]}]
+    answer = await t.call("MeterValues", connectorId=1, transactionId=transaction, meterValue=values)
+    t.check(answer == {}, "MeterValues", f"answers {answer}")
+
+
+@CORE.case("TC_004_1_CSMS", "Session, the token first", requirements=("Authorize", "StartTransaction"))
+async def token_first(t: CsmsTest16) -> None:
+    """The back end accepts it, and the transaction."""
+    await t.ready()
+    await t.knows(t.declared.token.id, "Accepted")
+    await t.connector("Preparing")
+    await t.start(t.declared.token.id)
+    await t.connector("Charging")
+
+
+@CORE.case("TC_004_2_CSMS", "The token first, and no cable in time", requirements=("StatusNotification",))
+async def no_cable(t: CsmsTest16) -> None:
+    """The back end takes that the connector is available again."""
+    await t.ready()
+    await t.knows(t.declared.token.id, "Accepted")
+    await t.connector("Preparing")
+    await t.connector("Available")
+
+
+@CORE.case("TC_005_1_CSMS", "The vehicle is disconnected", requirements=("StopTransaction",))
+async def disconnected(t: CsmsTest16) -> None:
+    """The back end takes the end, and the states after it."""
+    await t.ready()
+    transaction = await t.start(t.declared.token.id)
+    await t.connector("SuspendedEV")
+    await t.stop(transaction, "EVDisconnected")
+    await t.connector("Finishing")
+    await t.connector("Available")
+
+
+def _case_of_token(number: str, what: str, tag: Callable[[CsmsTest16], str], *statuses: str) -> None:
+    @CORE.case(
+        f"TC_{number}_CSMS", f"A token that is {what}", requirements=("Authorize",),
+        required=f"The back end says {' or '.join(statuses)}.",
+    )  # fmt: skip
+    async def script(t: CsmsTest16) -> None:
+        await t.ready()
+        await t.knows(tag(t), *statuses)
+
+
+_case_of_token("023_1", "not known", lambda t: t.declared.unknown_token.id, "Invalid")
+_case_of_token("023_2", "expired", lambda t: t.declared.expired_token.id, "Expired")
+_case_of_token("023_3", "blocked", lambda t: t.declared.blocked_token.id, "Blocked")
+
+
+@CORE.case("TC_024_CSMS", "The lock fails", requirements=("StatusNotification",))
+async def lock_failure(t: CsmsTest16) -> None:
+    """The back end takes the fault of a connector."""
+    await t.ready()
+    await t.knows(t.declared.token.id, "Accepted")
+    await t.connector("Faulted", errorCode="ConnectorLockFailure")
+    await t.connector("Available")
+
+
+@CORE.case("TC_032_1_CSMS", "Transactions end before a power failure", requirements=("StopTransaction",))
+async def power_failure(t: CsmsTest16) -> None:
+    """The back end takes the end once the station is back, and accepts the station."""
+    await t.ready()
+    transaction = await t.start(t.declared.token.id)
+    await t.away()
+    await t.booted()
+    await t.stop(transaction, "PowerLoss")
+
+
+@CORE.case("TC_037_1_CSMS", "A transaction of an hour ago", requirements=("StartTransaction",))
+async def offline_start(t: CsmsTest16) -> None:
+    """The back end accepts it, and gives the repeated request the same id."""
+    await t.ready()
+    began = t.later(-3600)
+    first = await t.start(t.declared.token.id, at=began)
+    again = await t.start(t.declared.token.id, at=began)
+    t.check(again == first, "StartTransaction", f"gives the same request the ids {first} and {again}")
+    other = await t.start(t.declared.token.id, connector=2)
+    t.check(other != first, "StartTransaction", f"gives two transactions the id {first}")
+
+
+@CORE.case("TC_037_3_CSMS", "A transaction whose token is not known", requirements=("StartTransaction",))
+async def offline_invalid(t: CsmsTest16) -> None:
+    """The back end says so, and takes the end."""
+    await t.ready()
+    transaction = await t.start(t.declared.unknown_token.id, "Invalid", at=t.later(-3600))
+    await t.stop(transaction, "DeAuthorized")
+
+
+@CORE.case("TC_039_CSMS", "A whole transaction of an hour ago", requirements=("StartTransaction", "StopTransaction"))
+async def offline(t: CsmsTest16) -> None:
+    """The back end takes it, also when its end comes a second time."""
+    await t.ready()
+    transaction = await t.start(t.declared.token.id, at=t.later(-3600))
+    for _ in range(2):
+        await t.stop(transaction, timestamp=t.later(-60))
+
+
+@CORE.case("TC_064_CSMS", "Data transfer to the back end", requirements=("DataTransfer",))
+async def transfer(t: CsmsTest16) -> None:
+    """The back end does not know the vendor, or takes it."""
+    await t.ready()
+    answer = await t.call("DataTransfer", vendorId="com.example.nobody", messageId="1", data="x")
+    statuses = ("Accepted", "Rejected", "UnknownMessageId", "UnknownVendorId")
+    t.check(answer["status"] in statuses, "DataTransfer", f"answers {answer['status']}")
+
+
+# -- remote
+
+
+@CORE.case("TC_010_CSMS", "Remote start", requirements=("RemoteStartTransaction",), quick=True)
+async def remote_start(t: CsmsTest16) -> None:
+    """The back end asks for it, and accepts the transaction."""
+    await t.ready()
+    await t.connector("Preparing")
+    sent = await t.asked("RemoteStartTransaction", connectorId=1, idTag=t.declared.token.id)
+    await t.knows(sent["idTag"], "Accepted")
+    await t.start(sent["idTag"])
+    await t.connector("Charging")
+
+
+@CORE.case("TC_012_CSMS", "Remote stop", requirements=("RemoteStopTransaction",), quick=True)
+async def remote_stop(t: CsmsTest16) -> None:
+    """The back end asks for it by the transaction's id, and takes its end."""
+    await t.ready()
+    transaction = await t.start(t.declared.token.id)
+    await t.asked("RemoteStopTransaction", "RemoteStopTransaction", transactionId=transaction)
+    await t.stop(transaction, "Remote")
+
+
+@CORE.case("TC_028_CSMS", "Remote stop is rejected", requirements=("RemoteStopTransaction",))
+async def remote_stop_rejected(t: CsmsTest16) -> None:
+    """The back end takes that, and what the transaction reports afterwards."""
+    t.answer("RemoteStopTransaction", {"status": "Rejected"})
+    await t.ready()
+    transaction = await t.start(t.declared.token.id)
+    await t.asked("RemoteStopTransaction", "RemoteStopTransaction", transactionId=transaction)
+    await _meter(t, transaction)
+
+
+@CORE.case("TC_018_1_CSMS", "Unlock in a transaction", requirements=("UnlockConnector",))
+async def unlock(t: CsmsTest16) -> None:
+    """The back end asks for it, and takes the end of the transaction."""
+    await t.ready()
+    transaction = await t.start(t.declared.token.id)
+    await t.asked("UnlockConnector", "UnlockConnector", connectorId=1)
+    await t.stop(transaction, "UnlockCommand")
+
+
+RESERVATION: Final[Block[CsmsTest16]] = Block(profiles=("Reservation",), versions=("1.6",), needs=("reservation",))
+
+
+@RESERVATION.case("TC_046_CSMS", "A reservation is used", requirements=("ReserveNow",))
+async def reserved(t: CsmsTest16) -> None:
+    """The back end reserves, and accepts the transaction that names the reservation."""
+    await t.ready()
+    sent = await t.asked("ReserveNow", "ReserveNow", free=_FREE, **_reservation(t))
+    await t.connector("Reserved")
+    await t.start(sent["idTag"], reservationId=sent["reservationId"])
+
+
+@RESERVATION.case("TC_051_CSMS", "Cancel a reservation", requirements=("CancelReservation",))
+async def cancelled(t: CsmsTest16) -> None:
+    """The back end cancels the reservation that it made, by its id."""
+    await _cancel(t)
+
+
+@RESERVATION.case("TC_052_CSMS", "Cancelling is rejected", requirements=("CancelReservation",))
+async def not_cancelled(t: CsmsTest16) -> None:
+    """The back end takes that."""
+    t.answer("CancelReservation", {"status": "Rejected"})
+    await _cancel(t)
+
+
+async def _cancel(t: CsmsTest16) -> None:
+    await t.ready()
+    with precondition():
+        sent = await t.asked("ReserveNow", "ReserveNow", free=_FREE, **_reservation(t))
+    await t.asked("CancelReservation", "CancelReservation", reservationId=sent["reservationId"])
+
+
+SMART: Final[Block[CsmsTest16]] = Block(profiles=("Smart Charging",), versions=("1.6",), needs=("smart charging",))
+
+
+@SMART.case("TC_057_CSMS", "A profile of a transaction", requirements=("SetChargingProfile",))
+async def transaction_profile(t: CsmsTest16) -> None:
+    """The back end sends it with the transaction's id."""
+    await t.ready()
+    transaction = await t.start(t.declared.token.id)
+    wanted = profile(t, "TxProfile", transactionId=transaction)
+    sent = await t.asked("SetChargingProfile", free=_FREE, connectorId=1, csChargingProfiles=wanted)
+    named = sent["csChargingProfiles"].get("transactionId")
+    t.check(named == transaction, "SetChargingProfile", f"names the transaction {named} instead of {transaction}")
+
+
+# -- security
+
+SECURITY: Final[Block[CsmsTest16]] = Block(profiles=("Advanced Security",), versions=("1.6",), needs=("security",))
+
+
+def _case_of_event(number: str, kind: str) -> None:
+    @SECURITY.case(
+        f"TC_{number}_CSMS", f"Security event {kind}", requirements=("SecurityEventNotification",),
+        required="The back end takes it.",
+    )  # fmt: skip
+    async def script(t: CsmsTest16) -> None:
+        await t.ready()
+        answer = await t.call("SecurityEventNotification", type=kind, timestamp=t.now())
+        t.check(answer == {}, "SecurityEventNotification", f"answers {answer}")
+
+
+_case_of_event("077", "InvalidChargePointCertificate")
+_case_of_event("078", "InvalidCentralSystemCertificate")
+
+
+@SECURITY.case("TC_074_CSMS", "A new certificate", requirements=("SignCertificate", "CertificateSigned"))
+async def certificate(t: CsmsTest16) -> None:
+    """The back end has the station asked for its request, accepts it, and sends the certificate."""
+    await t.ready()
+    await t.asked("ExtendedTriggerMessage", requestedMessage="SignChargePointCertificate")
+    answer = await t.call("SignCertificate", csr=SigningRequest(t.attempt.station.identity).pem)
+    t.check(answer["status"] == "Accepted", "SignCertificate", f"answers {answer['status']}")
+    sent = await t.expect("CertificateSigned", "CertificateSigned")
+    t.check("BEGIN CERTIFICATE" in sent["certificateChain"], "CertificateSigned", "sends no certificate in PEM")
+
+
+for _each in REQUESTS:
+    _add(_each)
+
+CSMS_CASES_16: Final[tuple[OcppCase[CsmsTest16], ...]] = tuple(
+    case for block in (CORE, RESERVATION, SMART, SECURITY) for case in block.cases
+)

@@ -1,0 +1,848 @@
+"""The cases of OCPP 1.6 for charging stations. Ids are those of its certification; the scripts are our own.
+
+Requirements are named by the message whose rules they are: public texts number no requirements of 1.6.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, NotApplicable, OcppCase, Payload, precondition
+from v2g_testkit.ocpp.certificates import Authority
+from v2g_testkit.ocpp.connection import CallError
+from v2g_testkit.ocpp.v16.station import StationTest16
+
+CORE: Final[Block[StationTest16]] = Block(versions=("1.6",))
+TRIGGER: Final[Block[StationTest16]] = Block(profiles=("Remote Trigger",), versions=("1.6",), needs=("RemoteTrigger",))
+LISTS: Final[Block[StationTest16]] = Block(
+    profiles=("Local Authorization List Management",), versions=("1.6",), needs=("LocalAuthListManagement",)
+)
+RESERVATION: Final[Block[StationTest16]] = Block(profiles=("Reservation",), versions=("1.6",), needs=("Reservation",))
+SMART: Final[Block[StationTest16]] = Block(profiles=("Smart Charging",), versions=("1.6",), needs=("SmartCharging",))
+FIRMWARE: Final[Block[StationTest16]] = Block(
+    profiles=("Firmware Management",), versions=("1.6",), needs=("FirmwareManagement",)
+)
+SECURITY: Final[Block[StationTest16]] = Block(
+    profiles=("Advanced Security",), versions=("1.6",), needs=("SecurityProfile",)
+)
+
+SOON_S: Final = 10.0
+"""How long nothing may come that must not come, s."""
+
+
+# -- boot, reset
+
+
+async def _reboot(t: StationTest16, kind: str) -> None:
+    await t.says("Reset", "Accepted", type=kind)
+
+
+@CORE.case("TC_001_CS", "Cold boot", requirements=("BootNotification", "Heartbeat"), quick=True)
+async def cold_boot(t: StationTest16) -> None:
+    """A rejected station waits for the interval; an accepted one reports its connectors, and sends heartbeats."""
+    t.answer("BootNotification", {"currentTime": t.now(), "interval": 10, "status": "Rejected"})
+    with precondition():
+        async with t.reconnects():
+            await _reboot(t, "Hard")
+        await t.expect("BootNotification", skip=True)
+    t.answer("BootNotification", {"currentTime": t.now(), "interval": 5, "status": "Accepted"})
+    await t.nothing("BootNotification", "BootNotification", within=8)
+    for action in ("StatusNotification", "Heartbeat", "MeterValues"):
+        t.check(not t.seen(action), "BootNotification", f"sends {action} while it is rejected")
+    await t.expect("BootNotification")
+    for connector in range(t.declared.evses + 1):
+        await t.status("Available", connector)
+    await t.expect("Heartbeat", within=t.after(5))
+    await t.expect("Heartbeat", within=t.after(5))
+
+
+@CORE.case("TC_002_CS", "Cold boot, pending", requirements=("BootNotification", "ChangeConfiguration"))
+async def pending(t: StationTest16) -> None:
+    """A pending station takes configuration, and boots again after the interval."""
+    t.answer("BootNotification", {"currentTime": t.now(), "interval": 10, "status": "Pending"})
+    with precondition():
+        async with t.reconnects():
+            await _reboot(t, "Hard")
+        await t.expect("BootNotification", skip=True)
+    t.answer("BootNotification", {"currentTime": t.now(), "interval": 300, "status": "Accepted"})
+    t.check(await t.read("HeartbeatInterval") is not None, "GetConfiguration", "does not tell HeartbeatInterval")
+    t.check(await t.change("MeterValueSampleInterval", "70") == "Accepted", "ChangeConfiguration", "is not changed")
+    t.check(not t.seen("StatusNotification"), "BootNotification", "sends StatusNotification while it is pending")
+    await t.expect("BootNotification")
+    await t.status("Available")
+
+
+def _case_of_reset(number: str, kind: str, *, charging: bool) -> None:
+    word = f"{kind} reset {'with' if charging else 'without'} a transaction"
+
+    @CORE.case(f"TC_{number}_CS", word, requirements=("Reset",), required="The station ends what goes on, and boots.")
+    async def script(t: StationTest16) -> None:
+        transaction = await t.in_transaction() if charging else 0
+        t.forget()
+        async with t.reconnects():
+            await _reboot(t, kind)
+            if charging and kind == "Soft":
+                await t.stopped(transaction, "SoftReset")
+        await t.expect("BootNotification")
+        if charging and kind == "Hard":
+            await t.stopped(transaction, "HardReset", "PowerLoss", "Reboot")
+
+
+for _number, _kind, _charging in (
+    ("013", "Hard", False), ("014", "Soft", False), ("015", "Hard", True), ("016", "Soft", True),
+):  # fmt: skip
+    _case_of_reset(_number, _kind, charging=_charging)
+
+
+# -- a session
+
+
+@CORE.case("TC_003_CS", "Session, the cable first", requirements=("StartTransaction", "StopTransaction"), quick=True)
+async def cable_first(t: StationTest16) -> None:
+    """The station reports each state, asks about the token, and starts and stops with its meter."""
+    with precondition():
+        await t.wants(LocalPreAuthorize=False)
+    await t.plug()
+    await t.status("Preparing")
+    await t.present()
+    await t.expect("Authorize", idTag=t.token.id)
+    start = await _start(t)
+    await t.status("Charging")
+    await t.present()
+    stop = await t.expect("StopTransaction")
+    t.check(stop.get("reason", "Local") == "Local", "StopTransaction", f"stops for {stop.get('reason')}")
+    t.check(stop["meterStop"] >= start["meterStart"], "StopTransaction", "the meter goes back")
+    await t.status("Finishing")
+    await t.unplug()
+    await t.status("Available")
+
+
+async def _start(t: StationTest16) -> Payload:
+    start = await t.expect("StartTransaction", connectorId=1)
+    t.check(start["idTag"].upper() == t.token.id.upper(), "StartTransaction", f"starts with {start['idTag']}")
+    return start
+
+
+@CORE.case("TC_004_1_CS", "Session, the token first", requirements=("StartTransaction", "Authorize"))
+async def token_first(t: StationTest16) -> None:
+    """The station waits for the cable, and starts with the token."""
+    with precondition():
+        await t.wants(LocalPreAuthorize=False)
+    await t.present()
+    await t.expect("Authorize", idTag=t.token.id)
+    await t.status("Preparing")
+    await t.plug()
+    await _start(t)
+    await t.status("Charging")
+
+
+@CORE.case("TC_004_2_CS", "The token first, and no cable in time", requirements=("ConnectionTimeOut",))
+async def no_cable(t: StationTest16) -> None:
+    """After ConnectionTimeOut the connector is available again, and no transaction has begun."""
+    with precondition():
+        await t.wants(ConnectionTimeOut=10)
+        await t.present()
+        await t.status("Preparing")
+    await t.status("Available", within=t.after(10))
+    t.check(not t.seen("StartTransaction"), "ConnectionTimeOut", "starts without a cable")
+    await t.plug()
+    await t.nothing("StartTransaction", "ConnectionTimeOut", within=SOON_S)
+
+
+@CORE.case("TC_005_1_CS", "The vehicle is disconnected", requirements=("StopTransactionOnEVSideDisconnect",))
+async def disconnected(t: StationTest16) -> None:
+    """The transaction ends as EVDisconnected."""
+    with precondition():
+        await t.wants(StopTransactionOnEVSideDisconnect=True)
+    transaction = await t.in_transaction()
+    await t.unplug()
+    await t.stopped(transaction, "EVDisconnected")
+    await t.status("Available")
+
+
+@CORE.case("TC_007_1_CS", "A token in the cache", requirements=("AuthorizationCacheEnabled", "LocalPreAuthorize"))
+async def cached(t: StationTest16) -> None:
+    """The station starts without asking."""
+    with precondition():
+        await t.wants(AuthorizationCacheEnabled=True, LocalPreAuthorize=True)
+        await t.in_transaction()
+        await t.leave()
+    t.forget()
+    await t.present()
+    await t.plug()
+    await t.started()
+    t.check(not t.seen("Authorize"), "LocalPreAuthorize", "asks about a token in its cache")
+
+
+@CORE.case("TC_061_1_CS", "The cache is cleared", requirements=("ClearCache",))
+async def cleared(t: StationTest16) -> None:
+    """The station asks about a token again that was in its cache."""
+    with precondition():
+        await t.wants(AuthorizationCacheEnabled=True, LocalPreAuthorize=True)
+        await t.in_transaction()
+        await t.leave()
+    await t.says("ClearCache", "Accepted")
+    t.forget()
+    await t.present()
+    await t.expect("Authorize", idTag=t.token.id)
+    await t.plug()
+    await t.started()
+
+
+@CORE.case("TC_023_4_CS", "A token that is not accepted", requirements=("Authorize",), quick=True)
+async def invalid(t: StationTest16) -> None:
+    """The station does not start for an invalid, an expired or a blocked token."""
+    with precondition():
+        await t.wants(LocalPreAuthorize=False)
+    await t.plug()
+    for status in ("Invalid", "Expired", "Blocked"):
+        t.answer("Authorize", {"idTagInfo": {"status": status}})
+        await t.present(t.declared.unknown_token)
+        await t.expect("Authorize", idTag=t.declared.unknown_token.id)
+        await t.nothing("StartTransaction", "Authorize", within=SOON_S / 2)
+
+
+@CORE.case("TC_037_3_CS", "A transaction whose token is not accepted", requirements=("StopTransactionOnInvalidId",))
+async def deauthorized(t: StationTest16) -> None:
+    """The station ends it as DeAuthorized, and does so no matter what Authorize was answered."""
+    with precondition():
+        await t.wants(StopTransactionOnInvalidId=True)
+        t.answer("StartTransaction", {"transactionId": 4711, "idTagInfo": {"status": "Invalid"}})
+        await t.present()
+        await t.plug()
+        await t.expect("StartTransaction")
+    await t.stopped(4711, "DeAuthorized")
+
+
+@CORE.case("TC_068_CS", "The token that started ends", requirements=("StopTransaction",))
+async def same_token(t: StationTest16) -> None:
+    """The station ends the transaction with that token, and does not with another one."""
+    transaction = await t.in_transaction()
+    t.answer("Authorize", {"idTagInfo": {"status": "Accepted", "parentIdTag": "OTHERS"}})
+    await t.present(t.declared.other_token)
+    await t.nothing("StopTransaction", "StopTransaction", within=SOON_S / 2)
+    await t.present()
+    sent = await t.stopped(transaction, "Local")
+    t.check(sent.get("idTag", "").upper() in ("", t.token.id.upper()), "StopTransaction", f"names {sent.get('idTag')}")
+
+
+@CORE.case("TC_069_CS", "A token of the same group ends", requirements=("StopTransaction",))
+async def same_parent(t: StationTest16) -> None:
+    """The station ends the transaction with a token whose parentIdTag is that of the first."""
+    t.answer("Authorize", {"idTagInfo": {"status": "Accepted", "parentIdTag": "FAMILY"}})
+    number = t.next_id()
+    t.answer("StartTransaction", {
+        "transactionId": number, "idTagInfo": {"status": "Accepted", "parentIdTag": "FAMILY"}})  # fmt: skip
+    transaction = await t.in_transaction()
+    await t.present(t.declared.other_token)
+    sent = await t.stopped(transaction, "Local")
+    t.check(sent.get("idTag", "").upper() == t.declared.other_token.id.upper(), "StopTransaction", "names no token")
+
+
+@CORE.case("TC_070_CS", "Sampled meter values", requirements=("MeterValueSampleInterval",))
+async def sampled(t: StationTest16) -> None:
+    """The station sends the register each interval, with its transaction, and it does not fall."""
+    with precondition():
+        await t.wants(MeterValueSampleInterval=5)
+    transaction = await t.in_transaction()
+    values = []
+    for _ in range(3):
+        sent = await t.expect("MeterValues", within=t.after(5), connectorId=1)
+        t.check(sent.get("transactionId") == transaction, "MeterValues", f"is of {sent.get('transactionId')}")
+        samples = [each for one in sent["meterValue"] for each in one["sampledValue"]]
+        kinds = [each.get("measurand", _ENERGY) for each in samples]
+        t.check(_ENERGY in kinds, "MeterValuesSampledData", f"has {', '.join(kinds)} without the register")
+        values.append(float(samples[kinds.index(_ENERGY)]["value"]))
+    t.check(values == sorted(values), "MeterValues", f"the register goes back: {values}")
+
+
+_ENERGY: Final = "Energy.Active.Import.Register"
+
+
+@CORE.case("TC_071_CS", "Clock-aligned meter values", requirements=("ClockAlignedDataInterval",))
+async def aligned(t: StationTest16) -> None:
+    """The station sends readings at the times of the clock."""
+    with precondition():
+        await t.wants(MeterValueSampleInterval=0, ClockAlignedDataInterval=10)
+    await t.in_transaction()
+    for _ in range(2):
+        sent = await t.expect("MeterValues", within=t.after(10))
+        contexts = {each.get("context") for one in sent["meterValue"] for each in one["sampledValue"]}
+        t.check(contexts == {"Sample.Clock"}, "MeterValues", f"has the contexts {contexts}")
+
+
+# -- remote
+
+
+@CORE.case("TC_010_CS", "Remote start, the cable first", requirements=("RemoteStartTransaction",), quick=True)
+async def remote_cable_first(t: StationTest16) -> None:
+    """The station accepts, and starts with the token."""
+    with precondition():
+        await t.plug()
+        await t.status("Preparing")
+    await t.says("RemoteStartTransaction", "Accepted", idTag=t.token.id, connectorId=1)
+    await t.started()
+    await t.status("Charging")
+
+
+@CORE.case("TC_011_1_CS", "Remote start, then the cable", requirements=("RemoteStartTransaction",))
+async def remote_first(t: StationTest16) -> None:
+    """The station accepts, waits for the cable, and starts with the token."""
+    await t.says("RemoteStartTransaction", "Accepted", idTag=t.token.id, connectorId=1)
+    await t.status("Preparing")
+    await t.plug()
+    await t.started()
+    await t.status("Charging")
+
+
+@CORE.case("TC_011_2_CS", "Remote start, and no cable in time", requirements=("ConnectionTimeOut",))
+async def remote_no_cable(t: StationTest16) -> None:
+    """After ConnectionTimeOut the connector is available again, and a cable does not start."""
+    with precondition():
+        await t.wants(ConnectionTimeOut=10)
+    await t.says("RemoteStartTransaction", "Accepted", idTag=t.token.id, connectorId=1)
+    await t.status("Preparing")
+    await t.status("Available", within=t.after(10))
+    await t.plug()
+    await t.nothing("StartTransaction", "ConnectionTimeOut", within=SOON_S)
+
+
+@CORE.case("TC_012_CS", "Remote stop", requirements=("RemoteStopTransaction",), quick=True)
+async def remote_stop(t: StationTest16) -> None:
+    """The station accepts, and ends the transaction as Remote."""
+    transaction = await t.in_transaction()
+    await t.says("RemoteStopTransaction", "Accepted", transactionId=transaction)
+    await t.stopped(transaction, "Remote")
+    await t.status("Finishing")
+
+
+@CORE.case("TC_023_5_CS", "Remote start with a token that is not accepted", requirements=("AuthorizeRemoteTxRequests",))
+async def remote_invalid(t: StationTest16) -> None:
+    """The station asks about the token first, and does not start."""
+    with precondition():
+        await t.wants(AuthorizeRemoteTxRequests=True, LocalPreAuthorize=False)
+        await t.plug()
+    t.answer("Authorize", {"idTagInfo": {"status": "Invalid"}})
+    tag = t.declared.unknown_token.id
+    await t.says("RemoteStartTransaction", "Accepted", idTag=tag, connectorId=1)
+    await t.expect("Authorize", idTag=tag)
+    await t.nothing("StartTransaction", "AuthorizeRemoteTxRequests", within=SOON_S)
+
+
+@CORE.case("TC_026_CS", "Remote start at a busy connector", requirements=("RemoteStartTransaction",))
+async def remote_busy(t: StationTest16) -> None:
+    """The station rejects it."""
+    await t.in_transaction()
+    await t.says("RemoteStartTransaction", "Rejected", idTag=t.declared.other_token.id, connectorId=1)
+
+
+@CORE.case("TC_027_CS", "Remote start at connector 0", requirements=("RemoteStartTransaction",))
+async def remote_zero(t: StationTest16) -> None:
+    """The station rejects it."""
+    await t.says("RemoteStartTransaction", "Rejected", idTag=t.token.id, connectorId=0)
+
+
+@CORE.case("TC_028_CS", "Remote stop of an unknown transaction", requirements=("RemoteStopTransaction",))
+async def remote_unknown(t: StationTest16) -> None:
+    """The station rejects it, and goes on."""
+    transaction = await t.in_transaction()
+    await t.says("RemoteStopTransaction", "Rejected", transactionId=transaction + 1_000_000)
+    await t.nothing("StopTransaction", "RemoteStopTransaction", within=SOON_S / 2)
+
+
+@CORE.case("TC_017_2_CS", "Unlock a fixed cable", requirements=("UnlockConnector",))
+async def unlock(t: StationTest16) -> None:
+    """The station unlocks, or says that it cannot."""
+    await t.says("UnlockConnector", "Unlocked", "NotSupported", connectorId=1)
+
+
+@CORE.case("TC_018_1_CS", "Unlock in a transaction", requirements=("UnlockConnector",), needs=("detachable cable",))
+async def unlock_charging(t: StationTest16) -> None:
+    """The station ends the transaction as UnlockCommand, and unlocks."""
+    transaction = await t.in_transaction()
+    await t.says("UnlockConnector", "Unlocked", connectorId=1)
+    await t.stopped(transaction, "UnlockCommand")
+
+
+@CORE.case("TC_031_CS", "Unlock an unknown connector", requirements=("UnlockConnector",))
+async def unlock_unknown(t: StationTest16) -> None:
+    """The station says NotSupported."""
+    await t.says("UnlockConnector", "NotSupported", connectorId=t.declared.evses + 7)
+
+
+@CORE.case("TC_062_CS", "Data transfer to the station", requirements=("DataTransfer",))
+async def transfer(t: StationTest16) -> None:
+    """The station does not know the vendor."""
+    answer = await t.ask("DataTransfer", vendorId="com.example.nobody", messageId="1", data="x")
+    refusals = ("UnknownVendorId", "UnknownMessageId", "Rejected")
+    t.check(answer["status"] in refusals, "DataTransfer", f"answers {answer['status']}")
+
+
+# -- configuration
+
+
+@CORE.case("TC_019_CS", "Read configuration", requirements=("GetConfiguration",), quick=True)
+async def configuration(t: StationTest16) -> None:
+    """The station tells all keys that 1.6 demands, those that are asked for, and those that it does not know."""
+    answer = await t.ask("GetConfiguration")
+    found = {each["key"].lower() for each in answer.get("configurationKey", ())}
+    missing = [each for each in _DEMANDED if each.lower() not in found]
+    t.check(not missing, "GetConfiguration", f"without {', '.join(missing)}")
+    answer = await t.ask("GetConfiguration", key=["HeartbeatInterval", "NoSuchKey"])
+    named = [each["key"] for each in answer.get("configurationKey", ())]
+    t.check(named == ["HeartbeatInterval"], "GetConfiguration", f"tells {', '.join(named)}")
+    unknown = answer.get("unknownKey")
+    t.check(unknown == ["NoSuchKey"], "GetConfiguration", f"unknownKey is {unknown}")
+
+
+_DEMANDED: Final = (
+    "AuthorizeRemoteTxRequests", "ClockAlignedDataInterval", "ConnectionTimeOut", "ConnectorPhaseRotation",
+    "GetConfigurationMaxKeys", "HeartbeatInterval", "LocalAuthorizeOffline", "LocalPreAuthorize",
+    "MeterValuesAlignedData", "MeterValuesSampledData", "MeterValueSampleInterval", "NumberOfConnectors",
+    "ResetRetries", "StopTransactionOnEVSideDisconnect", "StopTransactionOnInvalidId", "StopTxnAlignedData",
+    "StopTxnSampledData", "SupportedFeatureProfiles", "TransactionMessageAttempts", "TransactionMessageRetryInterval",
+    "UnlockConnectorOnEVSideDisconnect",
+)  # fmt: skip
+
+
+@CORE.case("TC_021_CS", "Change configuration", requirements=("ChangeConfiguration",), quick=True)
+async def change(t: StationTest16) -> None:
+    """The station takes the value, and tells it."""
+    status = await t.change("MeterValueSampleInterval", "77")
+    t.check(status == "Accepted", "ChangeConfiguration", f"answers {status}")
+    value = await t.read("MeterValueSampleInterval")
+    t.check(value == "77", "ChangeConfiguration", f"tells {value} after 77 was set")
+
+
+@CORE.case("TC_040_1_CS", "Change an unknown key", requirements=("ChangeConfiguration",))
+async def change_unknown(t: StationTest16) -> None:
+    """The station says NotSupported."""
+    await t.says("ChangeConfiguration", "NotSupported", key="NoSuchKey", value="1")
+
+
+@CORE.case("TC_040_2_CS", "Change to a wrong value", requirements=("ChangeConfiguration",))
+async def change_wrong(t: StationTest16) -> None:
+    """The station rejects it, and keeps what it had."""
+    before = await t.read("MeterValueSampleInterval")
+    status = await t.change("MeterValueSampleInterval", "-1")
+    t.check(status == "Rejected", "ChangeConfiguration", f"answers {status}")
+    after = await t.read("MeterValueSampleInterval")
+    t.check(after == before, "ChangeConfiguration", f"tells {after} instead of {before}")
+
+
+# -- offline
+
+
+@CORE.case("TC_036_CS", "The connection is lost in a transaction", requirements=("TransactionMessageAttempts",))
+async def lost(t: StationTest16) -> None:
+    """The transaction goes on, and ends with its id."""
+    transaction = await t.in_transaction()
+    t.forget()
+    async with t.away(5):
+        pass
+    t.check(not t.seen("StartTransaction"), "StartTransaction", "starts the transaction a second time")
+    await t.present()
+    await t.stopped(transaction, "Local")
+
+
+@CORE.case("TC_038_CS", "A transaction ends offline", requirements=("StopTransaction",))
+async def ends_offline(t: StationTest16) -> None:
+    """The station reports the end once it is back."""
+    transaction = await t.in_transaction()
+    async with t.away(5):
+        await t.present()
+    await t.stopped(transaction, "Local")
+
+
+@CORE.case("TC_039_CS", "A transaction offline", requirements=("StartTransaction", "AllowOfflineTxForUnknownId"))
+async def all_offline(t: StationTest16) -> None:
+    """The station reports begin and end in their order, with the id that it gets, once it is back."""
+    with precondition():
+        await t.wants(AllowOfflineTxForUnknownId=True)
+    async with t.away(5):
+        await t.present()
+        await t.plug()
+        await t.wait(SOON_S)
+        await t.present()
+    start = await _start(t)
+    stop = await t.expect("StopTransaction")
+    t.check(stop["transactionId"] > 0, "StopTransaction", f"stops {stop['transactionId']}")
+    t.check(stop["timestamp"] >= start["timestamp"], "StopTransaction", "ends before it begins")
+    t.check(stop["meterStop"] >= start["meterStart"], "StopTransaction", "the meter goes back")
+
+
+# -- remote trigger
+
+
+@TRIGGER.case("TC_054_CS", "Trigger messages", requirements=("TriggerMessage",), quick=True)
+async def triggers(t: StationTest16) -> None:
+    """The station sends what it accepts to send."""
+    judged = 0
+    for name in ("Heartbeat", "StatusNotification", "MeterValues", "BootNotification", *_REPORTS):
+        place = {"connectorId": 1} if name in ("StatusNotification", "MeterValues") else {}
+        t.forget()
+        answer = await t.ask("TriggerMessage", requestedMessage=name, **place)
+        if answer["status"] != "Accepted":
+            must = name in ("Heartbeat", "StatusNotification", "MeterValues")
+            t.check(not must, "TriggerMessage", f"answers {name} with {answer['status']}")
+            continue
+        sent = await t.expect(name)
+        wrong = "connectorId" in sent and sent["connectorId"] != 1
+        t.check(not wrong, "TriggerMessage", f"sends {name} of connector {sent.get('connectorId')}")
+        idle = name not in _REPORTS or sent["status"] == "Idle"
+        t.check(idle, "TriggerMessage", f"sends {name} {sent.get('status')} without an update or upload")
+        judged += 1
+    t.check(judged > 0, "TriggerMessage", "sends nothing")
+
+
+_REPORTS: Final = ("DiagnosticsStatusNotification", "FirmwareStatusNotification")
+
+
+@TRIGGER.case("TC_055_CS", "Trigger a message of an unknown connector", requirements=("TriggerMessage",))
+async def trigger_unknown(t: StationTest16) -> None:
+    """The station rejects it."""
+    place = t.declared.evses + 7
+    await t.says("TriggerMessage", "Rejected", requestedMessage="MeterValues", connectorId=place)
+
+
+# -- local list
+
+
+async def _send_list(t: StationTest16, version: int, kind: str, *tags: str) -> str:
+    entries = [{"idTag": each, "idTagInfo": {"status": "Accepted"}} for each in tags]
+    answer = await t.ask("SendLocalList", listVersion=version, updateType=kind, localAuthorizationList=entries)
+    return str(answer["status"])
+
+
+async def _empty(t: StationTest16) -> None:
+    with precondition():
+        await t.wants(LocalAuthListEnabled=True)
+        version = (await t.ask("GetLocalListVersion"))["listVersion"]
+        await _send_list(t, max(version, 0) + 1, "Full")
+    t.undo(lambda: _send_list(t, 1, "Full"))
+
+
+async def _version_is(t: StationTest16, wanted: int) -> None:
+    found = (await t.ask("GetLocalListVersion"))["listVersion"]
+    t.check(found == wanted, "GetLocalListVersion", f"has version {found} instead of {wanted}")
+
+
+@LISTS.case("TC_043_CS", "Lists in full and differential", requirements=("SendLocalList",), quick=True)
+async def lists(t: StationTest16) -> None:
+    """The station takes both, and tells their version."""
+    await _empty(t)
+    for version, kind, token in ((20, "Full", t.token), (21, "Differential", t.declared.other_token)):
+        status = await _send_list(t, version, kind, token.id)
+        t.check(status == "Accepted", "SendLocalList", f"answers {kind} with {status}")
+        await _version_is(t, version)
+
+
+@LISTS.case("TC_043_2_CS", "A list whose version has passed", requirements=("SendLocalList",))
+async def old_list(t: StationTest16) -> None:
+    """The station says VersionMismatch, and keeps its list."""
+    await _empty(t)
+    with precondition():
+        t.check(await _send_list(t, 20, "Full", t.token.id) == "Accepted", "SendLocalList", "is not accepted")
+    status = await _send_list(t, 15, "Differential", t.declared.other_token.id)
+    t.check(status == "VersionMismatch", "SendLocalList", f"answers {status}")
+    await _version_is(t, 20)
+
+
+@LISTS.case("TC_008_1_CS", "A token of the list", requirements=("LocalPreAuthorize",))
+async def listed(t: StationTest16) -> None:
+    """The station starts without asking."""
+    await _empty(t)
+    with precondition():
+        await t.wants(LocalPreAuthorize=True)
+        t.check(await _send_list(t, 20, "Full", t.token.id) == "Accepted", "SendLocalList", "is not accepted")
+    t.forget()
+    await t.present()
+    await t.plug()
+    await t.started()
+    t.check(not t.seen("Authorize"), "LocalPreAuthorize", "asks about a token in its list")
+
+
+# -- reservation
+
+
+async def _reserve(t: StationTest16, *statuses: str, seconds: float = 120, connector: int = 1, **more: Any) -> int:
+    number = t.next_id()
+    t.undo(lambda: t.ask("CancelReservation", reservationId=number))
+    expiry, token = t.later(seconds), t.token.id
+    about = {"connectorId": connector, "expiryDate": expiry, "idTag": token, "reservationId": number, **more}
+    await t.says("ReserveNow", *(statuses or ("Accepted",)), **about)
+    return number
+
+
+@RESERVATION.case("TC_046_1_CS", "A reserved connector is used", requirements=("ReserveNow",), quick=True)
+async def reserved(t: StationTest16) -> None:
+    """The connector is Reserved, not for another token, and the transaction names the reservation."""
+    number = await _reserve(t)
+    await t.status("Reserved")
+    await t.present(t.declared.other_token)
+    await t.nothing("StartTransaction", "ReserveNow", within=SOON_S / 2)
+    await t.present()
+    await t.plug()
+    start = await _start(t)
+    t.check(start.get("reservationId") == number, "ReserveNow", f"names {start.get('reservationId')}, not {number}")
+
+
+@RESERVATION.case("TC_047_CS", "A reservation expires", requirements=("ReserveNow",))
+async def expires(t: StationTest16) -> None:
+    """The connector is Reserved, and Available after the time."""
+    await _reserve(t, seconds=10)
+    await t.status("Reserved")
+    await t.status("Available", within=t.after(10))
+
+
+@RESERVATION.case("TC_048_2_CS", "Reserve an occupied connector", requirements=("ReserveNow",))
+async def reserve_occupied(t: StationTest16) -> None:
+    """The station says Occupied."""
+    await t.in_transaction()
+    await _reserve(t, "Occupied")
+
+
+@RESERVATION.case("TC_048_3_CS", "Reserve an unavailable connector", requirements=("ReserveNow", "ChangeAvailability"))
+async def reserve_unavailable(t: StationTest16) -> None:
+    """The station says Unavailable."""
+    await _inoperative(t)
+    await _reserve(t, "Unavailable")
+
+
+async def _inoperative(t: StationTest16) -> None:
+    t.undo(lambda: t.ask("ChangeAvailability", connectorId=1, type="Operative"))
+    await t.says("ChangeAvailability", "Accepted", connectorId=1, type="Inoperative")
+    await t.status("Unavailable")
+
+
+@RESERVATION.case("TC_051_CS", "Cancel a reservation", requirements=("CancelReservation",))
+async def cancel(t: StationTest16) -> None:
+    """The connector is available again."""
+    number = await _reserve(t)
+    await t.status("Reserved")
+    await t.says("CancelReservation", "Accepted", reservationId=number)
+    await t.status("Available")
+
+
+@RESERVATION.case("TC_052_CS", "Cancel an unknown reservation", requirements=("CancelReservation",))
+async def cancel_unknown(t: StationTest16) -> None:
+    """The station rejects it, and keeps the one that it has."""
+    number = await _reserve(t)
+    await t.says("CancelReservation", "Rejected", reservationId=number + 1_000_000)
+    await t.nothing("StatusNotification", "CancelReservation", within=SOON_S / 2, status="Available", connectorId=1)
+
+
+@CORE.case("V2G-01-CS16", "Make a connector unavailable", requirements=("ChangeAvailability",), quick=True)
+async def unavailable(t: StationTest16) -> None:
+    """The station reports it, takes no transaction there, and is available again when it is told."""
+    await _inoperative(t)
+    await t.present()
+    await t.plug()
+    await t.nothing("StartTransaction", "ChangeAvailability", within=SOON_S)
+    await t.unplug()
+    await t.says("ChangeAvailability", "Accepted", connectorId=1, type="Operative")
+    await t.status("Available")
+
+
+# -- smart charging
+
+
+def _profile(t: StationTest16, limit: float, purpose: str = "TxDefaultProfile", **more: Any) -> Payload:
+    schedule = {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": limit}]}
+    return {
+        "chargingProfileId": t.next_id(), "stackLevel": 0, "chargingProfilePurpose": purpose,
+        "chargingProfileKind": "Relative" if purpose == "TxProfile" else "Absolute",
+        "chargingSchedule": schedule | ({} if purpose == "TxProfile" else {"startSchedule": t.later(-60)}), **more,
+    }  # fmt: skip
+
+
+async def _install(t: StationTest16, wanted: Payload, *statuses: str, connector: int = 1) -> None:
+    t.undo(lambda: t.ask("ClearChargingProfile", id=wanted["chargingProfileId"]))
+    await t.says("SetChargingProfile", *(statuses or ("Accepted",)), connectorId=connector, csChargingProfiles=wanted)
+
+
+async def _limited(t: StationTest16, amperes: float) -> None:
+    about = {"connectorId": 1, "duration": 300, "chargingRateUnit": "A"}
+    answer = await t.says("GetCompositeSchedule", "Accepted", **about)
+    periods = answer.get("chargingSchedule", {}).get("chargingSchedulePeriod", [])
+    limit = periods[0]["limit"] if periods else None
+    t.check(limit == amperes, "GetCompositeSchedule", f"begins with {limit} A instead of {amperes:g} A")
+
+
+@SMART.case("TC_056_CS", "A default profile", requirements=("SetChargingProfile",), quick=True)
+async def default_profile(t: StationTest16) -> None:
+    """The station takes it, and limits a transaction by it."""
+    await _install(t, _profile(t, 10.0))
+    await t.in_transaction()
+    await _limited(t, 10.0)
+
+
+@SMART.case("TC_057_CS", "A profile of a transaction", requirements=("SetChargingProfile",))
+async def transaction_profile(t: StationTest16) -> None:
+    """It takes the place of the default."""
+    await _install(t, _profile(t, 16.0))
+    transaction = await t.in_transaction()
+    await _install(t, _profile(t, 8.0, "TxProfile", transactionId=transaction))
+    await _limited(t, 8.0)
+
+
+@SMART.case("TC_058_1_CS", "A profile without its transaction", requirements=("SetChargingProfile",))
+async def no_transaction(t: StationTest16) -> None:
+    """The station rejects it."""
+    await _install(t, _profile(t, 8.0, "TxProfile", transactionId=1), "Rejected")
+
+
+@SMART.case("TC_058_2_CS", "A profile of another transaction", requirements=("SetChargingProfile",))
+async def other_transaction(t: StationTest16) -> None:
+    """The station rejects it."""
+    transaction = await t.in_transaction()
+    await _install(t, _profile(t, 8.0, "TxProfile", transactionId=transaction + 1_000_000), "Rejected")
+
+
+@SMART.case("TC_059_CS", "Remote start with a profile", requirements=("RemoteStartTransaction",))
+async def started_with_profile(t: StationTest16) -> None:
+    """The station limits the transaction by it."""
+    await t.plug()
+    about = {"idTag": t.token.id, "connectorId": 1, "chargingProfile": _profile(t, 7.0, "TxProfile")}
+    await t.says("RemoteStartTransaction", "Accepted", **about)
+    await t.started()
+    await t.status("Charging")
+    await _limited(t, 7.0)
+
+
+@SMART.case("TC_066_CS", "Composite schedule", requirements=("GetCompositeSchedule",))
+async def composite(t: StationTest16) -> None:
+    """It is the least of the station's maximum and the default."""
+    with precondition():
+        await _install(t, _profile(t, 9.0, "ChargePointMaxProfile"), connector=0)
+        await _install(t, _profile(t, 12.0))
+        await t.in_transaction()
+    await _limited(t, 9.0)
+
+
+@SMART.case("TC_067_CS", "Clear a profile", requirements=("ClearChargingProfile",))
+async def clear_profile(t: StationTest16) -> None:
+    """The station clears it once, and knows it no more."""
+    wanted = _profile(t, 10.0)
+    await _install(t, wanted)
+    await t.says("ClearChargingProfile", "Accepted", id=wanted["chargingProfileId"])
+    await t.says("ClearChargingProfile", "Unknown", id=wanted["chargingProfileId"])
+
+
+@SMART.case("TC_072_CS", "Profiles of two stack levels", requirements=("SetChargingProfile",))
+async def stacked(t: StationTest16) -> None:
+    """The higher one is used."""
+    with precondition():
+        level = await t.read("ChargeProfileMaxStackLevel")
+        t.needs(level is not None and level.isdecimal() and int(level) > 0, "it has one stack level")
+    await _install(t, _profile(t, 6.0))
+    await _install(t, _profile(t, 11.0, stackLevel=1))
+    await t.in_transaction()
+    await _limited(t, 11.0)
+
+
+# -- firmware and logs
+
+
+@FIRMWARE.case("TC_044_2_CS", "Firmware that cannot be downloaded", requirements=("UpdateFirmware",))
+async def no_firmware(t: StationTest16) -> None:
+    """The station tries as often as it is told, and reports DownloadFailed."""
+    where = f"http://{t.server_name}:9/nothing.bin"
+    await t.ask("UpdateFirmware", location=where, retrieveDate=t.now(), retries=1, retryInterval=1)
+    await t.expect("FirmwareStatusNotification", status="DownloadFailed")
+
+
+@FIRMWARE.case("TC_045_2_CS", "Diagnostics that cannot be uploaded", requirements=("GetDiagnostics",))
+async def no_diagnostics(t: StationTest16) -> None:
+    """The station names a file, and reports UploadFailed."""
+    where = f"http://{t.server_name}:9/"
+    answer = await t.ask("GetDiagnostics", location=where, retries=1, retryInterval=1)
+    if not answer.get("fileName"):
+        raise NotApplicable("it has no diagnostics")
+    await t.expect("DiagnosticsStatusNotification", status="UploadFailed")
+
+
+# -- security
+
+
+@SECURITY.case("TC_073_CS", "A new password", requirements=("AuthorizationKey",))
+async def new_password(t: StationTest16) -> None:
+    """The station accepts it, reconnects, and shows it."""
+    before = t.opening.password
+    if before is None or len(before) < len(_KEY):
+        raise NotApplicable("it connects without a password, or with one that could not be set again")
+    t.hide(before)
+    t.allow(_KEY)
+
+    async def restore() -> None:
+        if t.opening.password != before:
+            async with t.reconnects():
+                await t.ask("ChangeConfiguration", key="AuthorizationKey", value=before)
+
+    t.undo(restore)
+    async with t.reconnects():
+        await t.says("ChangeConfiguration", "Accepted", "RebootRequired", key="AuthorizationKey", value=_KEY)
+        await t.disconnect()
+    shown = t.opening.password
+    t.check(shown in (_KEY, bytes.fromhex(_KEY).decode("latin-1")), "AuthorizationKey", "shows another password")
+
+
+_KEY: Final = "41424344454647484950515253545556"
+"""Letters and digits, whether it is taken as text or as hex."""
+
+
+@SECURITY.case("V2G-02-CS16", "The password cannot be read", requirements=("AuthorizationKey",), quick=True)
+async def unreadable(t: StationTest16) -> None:
+    """The station tells no value of AuthorizationKey."""
+    t.check(not await t.read("AuthorizationKey"), "AuthorizationKey", "tells its password")
+
+
+@SECURITY.case("TC_084_CS", "A lower security profile", requirements=("SecurityProfile",))
+async def downgrade(t: StationTest16) -> None:
+    """The station rejects it."""
+    await t.says("ChangeConfiguration", "Rejected", key="SecurityProfile", value="0")
+
+
+def _case_of_root(number: str, kind: str) -> None:
+    @SECURITY.case(
+        f"TC_{number}_CS", f"Install a {kind}", requirements=("InstallCertificate", "DeleteCertificate"),
+        required="The station installs the root, lists it, and deletes it.",
+    )  # fmt: skip
+    async def script(t: StationTest16) -> None:
+        pem = Authority("CSMSRootCertificate", t.now()).pem
+        with precondition():
+            before = await _hashes(t, kind)
+        await t.says("InstallCertificate", "Accepted", certificateType=kind, certificate=pem)
+        added = [each for each in await _hashes(t, kind) if each not in before]
+        t.check(len(added) == 1, "GetInstalledCertificateIds", f"lists {len(added)} new certificates")
+        await t.says("DeleteCertificate", "Accepted", certificateHashData=added[0])
+        await t.says("DeleteCertificate", "NotFound", certificateHashData=added[0])
+
+
+async def _hashes(t: StationTest16, kind: str) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = (await t.ask("GetInstalledCertificateIds", certificateType=kind)).get(
+        "certificateHashData", []
+    )
+    return found
+
+
+_case_of_root("075_1", "ManufacturerRootCertificate")
+_case_of_root("075_2", "CentralSystemRootCertificate")
+
+
+@SECURITY.case("TC_079_CS", "The security log", requirements=("GetLog",))
+async def security_log(t: StationTest16) -> None:
+    """The station accepts, and reports how the upload went with the id of the request."""
+    number = t.next_id()
+    log = {"remoteLocation": f"http://{t.server_name}:9/"}
+    try:
+        answer = await t.ask("GetLog", log=log, logType="SecurityLog", requestId=number, retries=0)
+    except CallError as error:
+        raise NotApplicable(str(error)) from None
+    t.check(answer["status"] == "Accepted", "GetLog", f"answers {answer['status']}")
+    sent = await t.expect("LogStatusNotification", status="UploadFailure")
+    t.check(sent.get("requestId") == number, "LogStatusNotification", f"is of {sent.get('requestId')}")
+
+
+STATION_CASES_16: Final[tuple[OcppCase[StationTest16], ...]] = tuple(
+    case for block in (CORE, TRIGGER, LISTS, RESERVATION, SMART, FIRMWARE, SECURITY) for case in block.cases
+)
