@@ -110,7 +110,7 @@ def csms(
     if run.check:
         check_declaration(declaration, declared, cases)
         return
-    operates = _operator(operator, prompt=run.prompt)
+    operates = _operator(operator, prompt=run.prompt, as_named=version == "1.6")
     declared = _declared(declared, back_end)
     context_of(declared_attempt(declared))  # files that are not usable end the command here
     lines = FrameFile(run.frames)
@@ -194,7 +194,7 @@ def _load(
     play("csms", LoadTester(load), stations(), criteria, reports, notice="", begins=begins, loop_factory=fast_loop())
 
 
-def _operator(text: str | None, *, prompt: bool) -> "Operator":
+def _operator(text: str | None, *, prompt: bool, as_named: bool) -> "Operator":
     from v2g_testkit.ocpp.operator import NoOperator, PromptOperator, V2gOperator, exchange_with, operator_of
 
     if prompts("--operator", text, prompt=prompt):
@@ -208,4 +208,4 @@ def _operator(text: str | None, *, prompt: bool) -> "Operator":
 
     access = find_access({}, os.environ, Path(file) if file else None)
     headers = {"Authorization": f"Bearer {access.token}"} if access.token else {}
-    return V2gOperator(exchange_with(access.url, headers, context_of(access)))
+    return V2gOperator(exchange_with(access.url, headers, context_of(access)), as_named=as_named)

@@ -164,14 +164,20 @@ class RelayOperator:
 
 
 class V2gOperator:
-    """This project's back end, by its HTTP API; a token of the role admin is needed."""
+    """This project's back end, by its HTTP API; a token of the role admin is needed.
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    `as_named`: its stations speak OCPP 1.6; requests of it are sent as they are, or as the back end records them.
+    """
+
+    def __init__(self, exchange: Exchange, *, as_named: bool = False) -> None:
+        self._exchange, self._as_named = exchange, as_named
 
     async def do(self, step: OperatorStep) -> None:
         """See Operator."""
-        if step.action == WEB_PAYMENT:
+        if self._as_named and step.action not in (REGISTRATION, RESTART):
+            path = f"/stations/{quote(step.station, safe='')}/commands/{step.action}"
+            await _send(self._exchange, step, "POST", path, _recorded(step.action, step.payload))
+        elif step.action == WEB_PAYMENT:
             sent = step.payload
             path = f"/stations/{quote(step.station, safe='')}/qr-scans"
             answer = await _send(self._exchange, step, "POST", path, {"url": sent["url"]}, refusal=409)
@@ -208,6 +214,37 @@ def operator_of(text: str) -> Operator:
     if text.partition("://")[0] in ("http", "https"):
         return RelayOperator(exchange_with(text))
     return CommandOperator(text)
+
+
+def _recorded(action: str, sent: Payload) -> Payload:
+    """Return the payload of a request of OCPP 1.6, in the form of 2.0.1 where our back end records that."""
+    token = {"idToken": sent.get("idTag", ""), "type": "ISO14443"}
+    match action:
+        case "SendLocalList":
+            entries = [
+                {"idToken": token | {"idToken": each["idTag"]}, "idTokenInfo": each["idTagInfo"]}
+                for each in sent["localAuthorizationList"]
+            ]
+            about = {"versionNumber": sent["listVersion"], "updateType": sent["updateType"]}
+            return about | {"localAuthorizationList": entries}
+        case "UpdateFirmware":
+            firmware = {"location": sent["location"], "retrieveDateTime": sent["retrieveDate"]}
+            return {"requestId": parse_time(sent["retrieveDate"]) % 2**31, "firmware": firmware}
+        case "ReserveNow":
+            place = {"evseId": sent["connectorId"]} if sent["connectorId"] else {}
+            return {"id": sent["reservationId"], "expiryDateTime": sent["expiryDate"], "idToken": token} | place
+        case "SetChargingProfile":
+            profile = sent["csChargingProfiles"]
+            schedule = {"id": 1, **profile["chargingSchedule"]}
+            own = ("stackLevel", "chargingProfilePurpose", "chargingProfileKind")
+            transaction = {"transactionId": str(profile["transactionId"])} if "transactionId" in profile else {}
+            about = {"id": profile["chargingProfileId"], "chargingSchedule": [schedule], **transaction}
+            return {"evseId": sent["connectorId"], "chargingProfile": about | {each: profile[each] for each in own}}
+        case "ClearChargingProfile":
+            names = {"evseId": "connectorId", "stackLevel": "stackLevel",
+                     "chargingProfilePurpose": "chargingProfilePurpose"}  # fmt: skip
+            return {"chargingProfileCriteria": {name: sent[field] for name, field in names.items() if field in sent}}
+    return sent
 
 
 def _operation(step: OperatorStep) -> tuple[str, str, object]:

@@ -55,6 +55,7 @@ from v2g_testkit.ocpp.csms_cases.contracts import CONTRACTS
 from v2g_testkit.ocpp.csms_tester import CsmsTest, CsmsTester
 from v2g_testkit.ocpp.declaration import CertificateFiles, CsmsDeclaration, StationIdentity, Token, Upgrade
 from v2g_testkit.ocpp.operator import V2gOperator
+from v2g_testkit.ocpp.v16.csms import CsmsTester16
 
 DECLARED = CsmsDeclaration(seconds=3)
 
@@ -189,12 +190,12 @@ class FaultyNetwork(Sockets):
 class ApiOperator(V2gOperator):
     """Our HTTP API in the same process."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, *, as_named: bool = False) -> None:
         async def exchange(method: str, path: str, body: bytes) -> HttpAnswer:
             answer = await client(method, path, body)
             return HttpAnswer(answer.status, answer.body, answer.headers)
 
-        super().__init__(exchange)
+        super().__init__(exchange, as_named=as_named)
 
 
 class CheckedTester(CsmsTester):
@@ -245,8 +246,18 @@ async def csms_under_test(
 
 
 @contextlib.asynccontextmanager
+async def csms_16_under_test(backend: Start) -> AsyncIterator[CsmsTester16]:
+    """Start a back end that knows the declared tokens, for a station of OCPP 1.6."""
+    async with _started(backend, as_named=True) as (csms, operator):
+        network = _Memory(csms, lambda _, frame: frame)
+        yield CsmsTester16(DECLARED, operator, network, Clock(), version="1.6")
+        for each in network.sessions:
+            await asyncio.wait_for(each, 5)
+
+
+@contextlib.asynccontextmanager
 async def _started(
-    backend: Start, *, prices: bool = True, **changes: Any
+    backend: Start, *, prices: bool = True, as_named: bool = False, **changes: Any
 ) -> AsyncIterator[tuple[Backend, ApiOperator]]:
     with tempfile.TemporaryDirectory() as folder:
         changes["v2g_ca"] = _v2g_authority(Path(folder))
@@ -259,7 +270,7 @@ async def _started(
             for scope in (Scope(), own) if prices else ():
                 await csms.services.store.run(tariffs.assign, scope, PRICE.id, 0)
             restoring = asyncio.create_task(SmartCharging(csms.services).run())
-            yield csms, ApiOperator(client)
+            yield csms, ApiOperator(client, as_named=as_named)
             restoring.cancel()
             await asyncio.gather(restoring, return_exceptions=True)
 

@@ -7,11 +7,12 @@ import pytest
 from msgspec.structs import replace
 
 from tests.csms.fixtures import Start
-from tests.testkit.ocpp.csms_rig import CERTIFIED, SCHEDULED, SECURED, UNPRICED, csms_under_test
+from tests.testkit.ocpp.csms_rig import CERTIFIED, SCHEDULED, SECURED, UNPRICED, csms_16_under_test, csms_under_test
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
+from v2g_testkit.ocpp.v16.csms_cases import CSMS_CASES_16
 
 SLOW = {"TC_H_07_CSMS"}
 """What waits until a reservation expires."""
@@ -55,6 +56,20 @@ async def test_our_back_end_passes_without_schedules(backend: Start, subtests: p
                 with subtests.test(case.id):
                     result = await tester.run(case)
                     assert result.verdict is Verdict.PASS, result.found
+
+
+@pytest.mark.requirement("R200")
+async def test_our_back_end_passes_with_a_station_of_1_6(backend: Start, subtests: pytest.Subtests) -> None:
+    async with csms_16_under_test(backend) as tester:
+        judge = RunJudge("csms", {})
+        judged = JudgedTester(tester, judge)
+        for case in CSMS_CASES_16:
+            with subtests.test(case.id):
+                result = await judged.run(case)
+                assert result.verdict is Verdict.PASS, result.found
+        for rule in judge.rules:
+            with subtests.test(rule.id):
+                assert judge.result(rule).verdict is not Verdict.FAIL, judge.result(rule).found
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 What an operator asks for is data: the request, the station's answer, and what the station reports afterwards.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -79,7 +80,7 @@ def _diagnostics(*statuses: str) -> Steps:
 
 def _reservation(t: CsmsTest16, connector: int = 1) -> Payload:
     return {
-        "connectorId": connector, "expiryDate": t.later(600), "idTag": t.declared.token.id, "reservationId": t.next_id()
+        "connectorId": connector, "expiryDate": t.later(60), "idTag": t.declared.token.id, "reservationId": t.next_id()
     }  # fmt: skip
 
 
@@ -109,8 +110,6 @@ def _updated(t: CsmsTest16) -> Payload:
 _LISTS: Final = ("local list",)
 _FIRMWARE: Final = ("firmware",)
 _LOG: Final = ("LogStatusNotification", {"status": "Uploading"}), ("LogStatusNotification", {"status": "Uploaded"})
-_RESERVED: Final = ("StatusNotification", {"connectorId": 1, "status": "Reserved"})
-_AVAILABLE: Final = ("StatusNotification", {"connectorId": 1, "status": "Available"})
 _HASH: Final = {
     "hashAlgorithm": "SHA256", "issuerNameHash": "aa" * 32, "issuerKeyHash": "bb" * 32, "serialNumber": "4711",
 }  # fmt: skip
@@ -159,8 +158,6 @@ REQUESTS: Final = (
                needs=("reservation",))
       for number, status in (
           ("048_1", "Faulted"), ("048_2", "Occupied"), ("048_3", "Unavailable"), ("048_4", "Rejected"))),
-    _Request("047", "A reservation expires", "Reservation", "ReserveNow", _reservation,
-             then=(_RESERVED, _AVAILABLE), needs=("reservation",)),
     _Request("049", "A reservation of the station", "Reservation", "ReserveNow", lambda t: _reservation(t, 0),
              needs=("reservation of the station",)),
     _Request("054", "Trigger a message", "Remote Trigger", "TriggerMessage",
@@ -403,7 +400,7 @@ RESERVATION: Final[Block[CsmsTest16]] = Block(profiles=("Reservation",), version
 async def reserved(t: CsmsTest16) -> None:
     """The back end reserves, and accepts the transaction that names the reservation."""
     await t.ready()
-    sent = await t.asked("ReserveNow", "ReserveNow", free=_FREE, **_reservation(t))
+    sent = await _reserved(t)
     await t.connector("Reserved")
     await t.start(sent["idTag"], reservationId=sent["reservationId"])
 
@@ -421,11 +418,35 @@ async def not_cancelled(t: CsmsTest16) -> None:
     await _cancel(t)
 
 
+async def _reserved(t: CsmsTest16) -> Payload:
+    """Have the back end reserve connector 1, until the end of the case at the latest; return its request."""
+    sent = await t.asked("ReserveNow", "ReserveNow", free=_FREE, **_reservation(t))
+
+    async def cancel() -> None:
+        t.answer("CancelReservation", {"status": "Accepted"})
+        await t.operate("CancelReservation", reservationId=sent["reservationId"])
+
+    t.undo(cancel)
+    return sent
+
+
 async def _cancel(t: CsmsTest16) -> None:
     await t.ready()
     with precondition():
-        sent = await t.asked("ReserveNow", "ReserveNow", free=_FREE, **_reservation(t))
+        sent = await _reserved(t)
     await t.asked("CancelReservation", "CancelReservation", reservationId=sent["reservationId"])
+
+
+@RESERVATION.case("TC_047_CSMS", "A reservation expires", requirements=("ReserveNow",))
+async def expires(t: CsmsTest16) -> None:
+    """The back end takes that the connector is available again after the time, and accepts a transaction there."""
+    await t.ready()
+    wanted = _reservation(t) | {"expiryDate": t.later(4)}
+    await t.asked("ReserveNow", "ReserveNow", free=_FREE, **wanted)
+    await t.connector("Reserved")
+    await asyncio.sleep(max(0.0, t.until(wanted["expiryDate"])) + 1)
+    await t.connector("Available")
+    await t.start(t.declared.token.id)
 
 
 SMART: Final[Block[CsmsTest16]] = Block(profiles=("Smart Charging",), versions=("1.6",), needs=("smart charging",))
