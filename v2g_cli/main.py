@@ -27,6 +27,7 @@ from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.defects import reporting_defects
 from v2g_cli.demo.command import demo
 from v2g_cli.init import evcc_init, secc_init
+from v2g_cli.ocpp_bridge import ocpp_bridge
 from v2g_cli.output import say
 from v2g_cli.trace import command as trace_
 from v2g_cli.vtn import vtn
@@ -44,6 +45,7 @@ app.command("board-sim")(board.board_sim)
 app.command("terminal-sim")(terminal.terminal_sim)
 app.command("trace")(trace_.trace)
 app.command("station")(station_.station)
+app.command("ocpp-bridge")(ocpp_bridge)
 app.command("vtn")(vtn)
 
 
