@@ -5,6 +5,7 @@ listed in docs/reference/open-points.md. -2 differs in curve, hash, size, validi
 charger and contract, and the contract's longer key identifier, and has no vehicle certificate.
 """
 
+from functools import partial
 from typing import Final
 
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
@@ -53,9 +54,13 @@ _CONTRACT_EXTENSIONS: Final = frozenset(
 )
 
 
+_profile = partial(Profile, key_kinds=_KEYS_20, hashes=_HASHES_20, max_bytes=MAX_CERTIFICATE_BYTES)
+"""A profile with what all of ISO 15118-20 have."""
+
+
 def _authority(dc: str | None, days: int, path_length: int | None, extensions: frozenset[str] | None = None) -> Profile:
     """Return the profile of a CA; `dc` is the DC of public test PKIs, and is not required."""
-    return Profile(
+    return _profile(
         subject={
             COMMON_NAME: REQUIRED,
             ORGANIZATION: REQUIRED,
@@ -70,9 +75,6 @@ def _authority(dc: str | None, days: int, path_length: int | None, extensions: f
         path_length=path_length,
         exact_path_length=path_length is not None,
         days=days,
-        key_kinds=_KEYS_20,
-        hashes=_HASHES_20,
-        max_bytes=MAX_CERTIFICATE_BYTES,
         extensions=extensions,
     )
 
@@ -81,7 +83,7 @@ ISO15118_20: Final[dict[Role, Profile]] = {
     Role.V2G_ROOT: _authority("V2G", 40 * 365, None),
     Role.CPO_SUB1: _authority("V2G", _YEARS_12, 1),
     Role.CPO_SUB2: _authority("V2G", _YEARS_12, 0),
-    Role.SECC: Profile(  # Table B.5
+    Role.SECC: _profile(  # Table B.5
         subject={
             COMMON_NAME: REQUIRED,
             ORGANIZATION: REQUIRED,
@@ -92,9 +94,6 @@ ISO15118_20: Final[dict[Role, Profile]] = {
         allowed_usages=SIGN_AND_AGREE,
         extended_usage=ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,
         days=60,
-        key_kinds=_KEYS_20,
-        hashes=_HASHES_20,
-        max_bytes=MAX_CERTIFICATE_BYTES,
         revocation_required=True,
         authorities=(Role.CPO_SUB2, Role.CPO_SUB1, Role.CROSS),
         foreign_domains=frozenset({"MO", "OEM"}),
@@ -102,42 +101,33 @@ ISO15118_20: Final[dict[Role, Profile]] = {
     Role.OEM_ROOT: _authority("OEM", 40 * 365, None),
     Role.OEM_SUB1: _authority("OEM", _YEARS_12, 1),
     Role.OEM_SUB2: _authority("OEM", _YEARS_12, 0),
-    Role.VEHICLE: Profile(  # Table B.8, V2G20-2598: CN and O and nothing else; public test PKIs add a DC
+    Role.VEHICLE: _profile(  # Table B.8, V2G20-2598: CN and O and nothing else; public test PKIs add a DC
         subject={COMMON_NAME: REQUIRED, ORGANIZATION: REQUIRED, DOMAIN: domain("VEHICLE")},
         usages=SIGN,
         allowed_usages=SIGN_AND_AGREE,
         extended_usage=ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string,
         extended_usage_required=True,
         days=2 * 365,
-        key_kinds=_KEYS_20,
-        hashes=_HASHES_20,
-        max_bytes=MAX_CERTIFICATE_BYTES,
         authorities=(Role.OEM_SUB2, Role.OEM_SUB1, Role.CROSS),
         foreign_domains=frozenset({"MO"}),  # V2G20-2331
     ),
-    Role.OEM_PROVISIONING: Profile(  # Table B.7
+    Role.OEM_PROVISIONING: _profile(  # Table B.7
         subject={COMMON_NAME: REQUIRED, ORGANIZATION: REQUIRED, COUNTRY: OPTIONAL, DOMAIN: domain("OEM")},
         usages=SIGN_AND_AGREE,
         extended_usage_allowed=False,
         days=30 * 365,
-        key_kinds=_KEYS_20,
-        hashes=_HASHES_20,
-        max_bytes=MAX_CERTIFICATE_BYTES,
         authorities=(Role.OEM_SUB2, Role.OEM_SUB1, Role.CROSS),
         foreign_domains=frozenset({"MO"}),
     ),
     Role.MO_ROOT: _authority("MO", 40 * 365, None),
     Role.MO_SUB1: _authority("MO", _YEARS_12, 1, _CONTRACT_EXTENSIONS),
     Role.MO_SUB2: _authority("MO", _YEARS_12, 0, _CONTRACT_EXTENSIONS),
-    Role.CONTRACT: Profile(  # Table B.10, V2G20-2686
+    Role.CONTRACT: _profile(  # Table B.10, V2G20-2686
         subject={COMMON_NAME: REQUIRED, ORGANIZATION: REQUIRED, UNIT: OPTIONAL, COUNTRY: OPTIONAL, DOMAIN: OPTIONAL},
         usages=SIGN,
         allowed_usages=LEAF_EXTRA,
         extended_usage_allowed=False,
         days=2 * 365,
-        key_kinds=_KEYS_20,
-        hashes=_HASHES_20,
-        max_bytes=MAX_CERTIFICATE_BYTES,
         subject_key_id_bytes=8,  # its 16 hex digits are authenticated data when a contract key is delivered
         revocation_required=True,
         extensions=_CONTRACT_EXTENSIONS | {ExtensionOID.SUBJECT_INFORMATION_ACCESS.dotted_string},
@@ -147,7 +137,7 @@ ISO15118_20: Final[dict[Role, Profile]] = {
     ),
     Role.CPS_SUB1: _authority("CPS", _YEARS_12, 1),
     Role.CPS_SUB2: _authority("CPS", _YEARS_12, 0),
-    Role.CPS: Profile(  # signs SignedInstallationData
+    Role.CPS: _profile(  # signs SignedInstallationData
         subject={
             COMMON_NAME: REQUIRED,
             ORGANIZATION: REQUIRED,
@@ -158,32 +148,24 @@ ISO15118_20: Final[dict[Role, Profile]] = {
         allowed_usages=_COMMIT,
         extended_usage_allowed=False,
         days=2 * 365,
-        key_kinds=_KEYS_20,
-        hashes=_HASHES_20,
-        max_bytes=MAX_CERTIFICATE_BYTES,
         revocation_required=True,
         authorities=(Role.CPS_SUB2, Role.CPS_SUB1, Role.CROSS),
         foreign_domains=frozenset({"MO", "OEM"}),
     ),
     Role.CROSS: _authority(None, 20 * 365, None),
-    Role.OCSP_RESPONDER: Profile(
+    Role.OCSP_RESPONDER: _profile(
         subject={COMMON_NAME: REQUIRED, ORGANIZATION: REQUIRED, COUNTRY: OPTIONAL, DOMAIN: OPTIONAL},
         usages=SIGN,
         extended_usage=ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string,
         extended_usage_required=True,
         days=365,
-        key_kinds=_KEYS_20,
-        hashes=_HASHES_20,
-        max_bytes=MAX_CERTIFICATE_BYTES,
     ),
-    Role.METER: Profile(  # signs OCMF data sets, whose signature methods end at secp384r1
+    Role.METER: _profile(  # signs OCMF data sets, whose signature methods end at secp384r1
         subject={COMMON_NAME: REQUIRED, ORGANIZATION: REQUIRED, COUNTRY: OPTIONAL, DOMAIN: OPTIONAL},
         usages=SIGN,
         allowed_usages=_COMMIT,
         days=8 * 365,
         key_kinds=frozenset({KeyKind.SECP256R1, KeyKind.SECP384R1, KeyKind.SECP521R1}),
-        hashes=_HASHES_20,
-        max_bytes=MAX_CERTIFICATE_BYTES,
         authorities=(Role.CPO_SUB2, Role.CPO_SUB1, Role.CROSS),
     ),
 }
