@@ -1,5 +1,6 @@
 """Pictures of quantities over time."""
 
+import itertools
 from datetime import timedelta, timezone
 from xml.etree import ElementTree
 
@@ -46,6 +47,16 @@ def test_values_at_the_edges_of_steps_are_joined() -> None:
     root = ElementTree.fromstring(stairs_chart("", [0, 60_000, 120_000], rows))
     (line,) = root.iter(f"{SVG}polyline")
     assert line.get("points") == "70.0,140.0 480.0,30.0 890.0,74.0"
+
+
+def test_values_at_an_axis_are_a_line_of_text_apart() -> None:
+    for least in (-0.1, -5.0, -50.0):
+        rows = (Row("power, kW", (Series("blue", "", [least, 50.0]),)),)
+        root = ElementTree.fromstring(stairs_chart("", [0, 60_000, 120_000], rows))
+        values = [each for each in root.iter() if each.get("text-anchor") == "end" and float(each.get("x", "")) < 70]
+        places = sorted(float(each.get("y", "")) for each in values)
+        assert len(places) == (3 if least == -50.0 else 2)
+        assert all(later - earlier >= 12 for earlier, later in itertools.pairwise(places))
 
 
 def test_times_are_whole_steps_of_the_clock() -> None:

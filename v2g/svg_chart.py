@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 from v2g.look import DARK, LIGHT
 
 _ROW, _GAP, _LEFT, _MARGIN = 110, 30, 70, 10
+_LINE: Final = 12
+"""Height of a line of text; values of an axis are further apart."""
 _MINUTE_MS: Final = 60_000
 _DAY_MIN: Final = 1440
 _TICKS_MIN: Final = (1, 5, 15, 30, 60, 120, 180, 360, 720, *(days * _DAY_MIN for days in (1, 2, 7, 30, 90)))
@@ -109,7 +111,11 @@ def _row(row: Row, top: int, edges: Sequence[float], right: int, number: Callabl
         yield f'<tspan class="{each.colour}-text" dx="8">{escape(each.name)}</tspan>'
     yield "</text>"
     yield f'<line class="axis" x1="{_LEFT}" y1="{y(row.base)}" x2="{right}" y2="{y(row.base)}"/>'
-    for value in sorted({low, row.base, high}):
+    written: list[float] = []
+    for value in (high, low, row.base):
+        if all(abs(y(value) - y(other)) >= _LINE for other in written):
+            written.append(value)
+    for value in sorted(written):
         yield f'<text x="{_LEFT - 6}" y="{y(value) + 4}" text-anchor="end">{escape(number(value))}</text>'
     for each in row.series:
         if all(value is None for value in each.values):

@@ -16,6 +16,7 @@ from msgspec import UNSET
 from v2g import typed_json
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import Asn1Error, ConfigError, RefusedError, SealedError, StoreError, V2GError, VerificationError
+from v2g.units import decimals_of, payable
 from v2g_cli import settle_ocmf
 from v2g_cli.csms.show import AccessFile, Ca, Certificate, Key, TokenFile, Url, access_options, client_of, part
 from v2g_cli.output import (
@@ -332,8 +333,8 @@ def show(directory: Bundle, keys: Keys = None, json: JsonFlag = False) -> None:
                 f"{datetime.fromtimestamp(line.start_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}",
                 line.direction,
                 f"{line.energy_mwh / 1e6:.6f}",
-                "none" if line.price is None else f"{line.price / 1e6:.6f}",
-                f"{line.amount / 1e6:.6f} {line.currency}",
+                "none" if line.price is None else decimals_of(line.price, line.currency),
+                f"{payable(Decimal(line.amount).scaleb(-6), line.currency)} {line.currency}",
             )
             for line in settlement.lines
         ),

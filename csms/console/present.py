@@ -14,7 +14,7 @@ from markupsafe import Markup
 from csms.console.languages import Templates, Translated, drawn, filled, said
 from csms.console.visit import segment
 from v2g.text import printable
-from v2g.units import decimals_of
+from v2g.units import decimals_of, payable
 
 DASH: Final = "\u2013"
 _MINUTE_MS: Final = 60_000
@@ -155,8 +155,10 @@ def _kilo(value: object, unit: str) -> str:
 
 
 def money(amount: Mapping[str, str] | None) -> str:
-    """Return an amount with its currency."""
-    return DASH if amount is None else f"{amount['amount']}\u00a0{amount['currency']}"
+    """Return an amount as it can be paid, with its currency."""
+    if amount is None:
+        return DASH
+    return f"{payable(Decimal(amount['amount']), amount['currency'])}\u00a0{amount['currency']}"
 
 
 def fact(name: str) -> str:

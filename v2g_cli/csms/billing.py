@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from v2g.errors import ConfigError
-from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show, show_one
+from v2g_cli.csms.show import JsonFlag, Limit, client_of, money, part, show, show_one
 from v2g_cli.output import read_tariff, say
 
 app = typer.Typer()
@@ -49,7 +49,7 @@ def costs(
 
 
 def _with_amounts(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"amounts": ", ".join(f"{each['amount']} {each['currency']}" for each in row["owed"])}
+    return row | {"amounts": ", ".join(map(money, row["owed"]))}
 
 
 @app.command()

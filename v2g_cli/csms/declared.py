@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from v2g_cli.csms.commands import FlagOption, FromFile, Instead, add
 from v2g_cli.csms.operations import operations
+from v2g_cli.csms.show import money
 
 app = typer.Typer()
 alerts = typer.Typer(
@@ -138,7 +139,7 @@ def _of_transaction(row: dict[str, Any]) -> dict[str, Any]:
         f"{name}_wh": None if None in (first, last) else Decimal(last) - Decimal(first)
         for name, (first, last) in registers.items()
     }
-    cost = None if row["cost"] is None else f"{row['cost']['amount']} {row['cost']['currency']}"
+    cost = None if row["cost"] is None else money(row["cost"])
     return row | flowed | {"status": status, "power_w": row["power_w"] if row["active"] else None, "price": cost}
 
 

@@ -1,8 +1,9 @@
 """Shared by the commands of `v2g csms`: the client, and the display of records."""
 
 import json as json_
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import typer
 
 from v2g.errors import ConfigError
+from v2g.units import payable
 from v2g_cli.csms.client import CsmsClient, Pages, access_from
 from v2g_cli.output import json_line, print_json, print_table, say
 
@@ -110,6 +112,11 @@ def plain(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(each, str | int) for each in value):
         return ", ".join(map(str, value))
     return json_line(value) if isinstance(value, dict | list) else str(value)
+
+
+def money(amount: Mapping[str, str]) -> str:
+    """Return an amount as it can be paid; --json has it exactly."""
+    return f"{payable(Decimal(amount['amount']), amount['currency'])} {amount['currency']}"
 
 
 def moment(ms: int | None) -> str:

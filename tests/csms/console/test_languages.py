@@ -16,7 +16,7 @@ from csms.booking.store import State
 from csms.books.reports import Grouping
 from csms.console.frame import AREAS
 from csms.console.languages import catalogues, language_of, texts_of
-from csms.console.present import BOUNDS, STEPS, environment, fact
+from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact
 from csms.settlements.rules import SHOWN
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import Person, employ, text_of
@@ -41,7 +41,7 @@ def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
         for text in (texts_of(source) | expressed(source)) - catalogues()[language].keys()
     }
     assert {text: name for text, name in missing.items() if not CODE.fullmatch(text)} == {}
-    assert {*STEPS.values(), *BOUNDS.values(), *get_args(State), *words(), *AREA_NAMES} - catalogues()[
+    assert {*STATUS, *STEPS.values(), *BOUNDS.values(), *get_args(State), *words(), *AREA_NAMES} - catalogues()[
         language
     ].keys() == set()
 

@@ -1,6 +1,7 @@
 """The report on a verified bundle, as text."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -14,6 +15,7 @@ from v2g.energy.settlement.records import MeterStatus
 from v2g.energy.settlement.rows import iso_time
 from v2g.energy.settlement.settle import Settlement
 from v2g.energy.settlement.taxes import Taxation
+from v2g.units import decimals_of, payable
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -102,8 +104,7 @@ def _kwh(mwh: int) -> str:
 
 
 def _money(micro: int, currency: str) -> str:
-    sign, size = ("-" if micro < 0 else ""), abs(micro)
-    return f"{sign}{size // 1_000_000}.{size % 1_000_000:06d} {currency}"
+    return f"{payable(Decimal(micro).scaleb(-6), currency)} {currency}"
 
 
 def _total(t: Total) -> str:
@@ -117,7 +118,7 @@ def _changed(addendum: Addendum) -> Iterator[str]:
     """Yield who changed what after the session, with whose key, and the totals with that."""
     for each in addendum.changes:
         if each.price is not None:
-            what = f"line {each.line} at {_money(each.price, 'per kWh')}"
+            what = f"line {each.line} at {decimals_of(each.price)} per kWh"
         else:
             what = f"all lines at tariff {each.version}"
         yield f"Changed by the operator at {iso_time(each.utc_ms)}: {what}, by {each.by or 'unnamed'}: {each.reason}"
