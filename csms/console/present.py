@@ -55,9 +55,9 @@ STEPS: Final[Mapping[str, str]] = {
 """Steps of a session of ISO 15118."""
 
 
-def doing(transaction: Mapping[str, Any]) -> str:
+def doing(transaction: Mapping[str, str | None]) -> str:
     """Return the state of a running transaction; OCPP's "Charging" is also that of one that feeds back."""
-    state: str = transaction["charging_state"] or "running"
+    state = transaction["charging_state"] or "running"
     return "Discharging" if state == "Charging" and Decimal(transaction["power_w"] or 0) < 0 else state
 
 
@@ -102,7 +102,7 @@ _SPACES: Final = str.maketrans({"\u00a0": " ", "\u2009": " "})
 """Spaces of our own numbers."""
 
 
-def _visible(value: Any) -> Any:
+def _visible(value: object) -> object:
     if value is None:
         return DASH
     if isinstance(value, dict | list | tuple):

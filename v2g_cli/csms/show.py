@@ -107,7 +107,7 @@ def cell(field: str, value: Any) -> str:
     return "" if value is None else plain(value)
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """Return a value as text: lists of words with commas, what is more than that as JSON."""
     if isinstance(value, list) and all(isinstance(each, str | int) for each in value):
         return ", ".join(map(str, value))
