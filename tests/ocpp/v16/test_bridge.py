@@ -13,7 +13,7 @@ from tests.ocpp.v16.drawing import drawn, in_turn
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import Component, Variable
+from v2g.ocpp.messages.base import Component, Message, Variable
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.display import GetDisplayMessagesRequest
@@ -296,6 +296,59 @@ def test_a_report_has_every_key_and_an_evse_for_each_connector() -> None:
     assert said.count(("EVSE", "Available")) == 2
     assert ("OCPPCommCtrlr", "HeartbeatInterval") in said
     assert key_of(Component(name="OCPP16Ctrlr"), Variable(name="Own")) == "Own"
+
+
+@pytest.mark.parametrize("silent", [OcppError("", answer="InternalError"), v16.GetConfigurationConf()])
+def test_a_station_that_does_not_answer_for_all_keys_is_asked_for_each(silent: Any) -> None:
+    def answer(step: Message) -> Any:
+        assert isinstance(step, v16.GetConfigurationReq)
+        if not step.key:
+            return silent
+        if step.key == ("CpoName",):
+            return OcppError("", answer="InternalError")
+        return v16.GetConfigurationConf(
+            configuration_key=(v16.ConfigurationKey(key=step.key[0], readonly=True, value="1"),)
+        )
+
+    bridge = Bridge(NOW_MS)
+    Run(bridge.downward(GetBaseReportRequest(request_id=1, report_base="FullInventory"), NOW_MS), answer)
+    said = {variable.variable.name for report in bridge.reports for variable in report.report_data}
+    assert {"HeartbeatInterval", "NumberOfConnectors"} <= said
+    assert "OrganizationName" not in said
+
+
+def measurands(known: set[str]) -> Any:
+    """Answer as a station that refuses a list of measurands for one that it does not know."""
+
+    def answer(step: Message) -> Any:
+        assert isinstance(step, v16.ChangeConfigurationReq)
+        return v16.ChangeConfigurationConf(status="Accepted" if set(step.value.split(",")) <= known else "Rejected")
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("known", "status", "last"),
+    [
+        ({"Voltage", "Power.Active.Import", "SoC"}, "Accepted", "Voltage,Power.Active.Import,SoC"),
+        ({"Voltage", "SoC"}, "Accepted", "Voltage,SoC"),
+        (set(), "Rejected", "SoC"),
+    ],
+)
+def test_a_refused_list_of_measurands_is_stripped(known: set[str], status: str, last: str) -> None:
+    wanted = SetVariableData(
+        component=Component(name="SampledDataCtrlr"),
+        variable=Variable(name="TxUpdatedMeasurands"),
+        attribute_value="Voltage,Power.Active.Import,SoC",
+    )
+    run = Run(Bridge(NOW_MS).downward(SetVariablesRequest(set_variable_data=(wanted,)), NOW_MS), measurands(known))
+    (result,) = run.result.set_variable_result
+    asked = run.asked[-1]
+    assert isinstance(asked, v16.ChangeConfigurationReq)
+    assert (result.attribute_status, asked.value) == (status, last)
+    refused = [each for each in wanted.attribute_value.split(",") if each not in known]
+    info = result.attribute_status_info
+    assert (info.additional_info if info else None) == (f"refused: {', '.join(refused)}" if refused else None)
 
 
 SIGNED = "OCMF|{}|{}"

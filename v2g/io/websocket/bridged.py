@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeVar
 
-from v2g.errors import OcppError, V2GError
+from v2g.errors import OcppError, TimeoutExpired, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
 from v2g.io.websocket.client import OcppSocket
@@ -103,7 +103,7 @@ class BridgedConnection:
     async def _run(self, steps: Steps[Any], ask: Callable[[Message], Awaitable[Message]]) -> Message:
         """Carry out a translation: send what it yields, and pass it the answers."""
         answer: Any = None
-        error: OcppError | None = None
+        error: OcppError | TimeoutExpired | None = None
         while True:
             try:
                 step = steps.send(answer) if error is None else steps.throw(error)
@@ -113,7 +113,7 @@ class BridgedConnection:
             error = None
             try:
                 answer = await (ask(step) if isinstance(step, Message) else self._find(step))
-            except OcppError as refused:
+            except (OcppError, TimeoutExpired) as refused:
                 error = refused
 
     async def _answer(self, action: str, request: Message) -> Message:

@@ -1,12 +1,13 @@
 """What a back end of 2.0.1 asks of a station of 1.6."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from v2g.errors import OcppError
+from v2g.errors import OcppError, TimeoutExpired
 from v2g.ocpp.messages.authorization import (
     ClearCacheRequest,
     ClearCacheResponse,
@@ -77,7 +78,7 @@ from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import Answer, Bridge, Remote, Steps, data_in, id_tag_info, number_in, text_of, to_station
-from v2g.ocpp.v16.configuration import WRITE_ONLY, key_of, report, value_in_2x, value_in_16
+from v2g.ocpp.v16.configuration import KEYS, WRITE_ONLY, key_of, report, value_in_2x, value_in_16
 from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
 from v2g.ocpp.versions import read_payload, write_payload
 
@@ -104,6 +105,9 @@ ROOTS: Final[Mapping[str, v16.CertificateUse16]] = {
 }
 _OWN: Final[tuple[GetCertificateIdUse, ...]] = ("CSMSRootCertificate", "ManufacturerRootCertificate")
 _ABSENT: Final = frozenset({"NotImplemented", "NotSupported"})
+_MEASURANDS: Final = frozenset({
+    "metervaluesaligneddata", "metervaluessampleddata", "stoptxnaligneddata", "stoptxnsampleddata",
+})  # fmt: skip
 _LONGEST_KEY: Final = 20
 """Octets of an AuthorizationKey."""
 _PHASES: Final = (1, 2, 3)
@@ -407,8 +411,28 @@ def _write(wanted: SetVariableData) -> Steps[SetVariableResult]:
     if answer.status == "Rejected" and key.casefold() == WRITE_ONLY and len(value) <= _LONGEST_KEY:
         # before edition 3 of the whitepaper a password is hexadecimal digits; the header then carries what was set here
         answer = yield v16.ChangeConfigurationReq(key=key, value=value.encode().hex())
+    words = tuple(dict.fromkeys(each.strip() for each in value.split(",")))
+    left: list[str] = []
+    if answer.status == "Rejected" and len(words) > 1 and key.casefold() in _MEASURANDS:
+        taken = yield from _taken(key, words)
+        left = [each for each in words if each not in taken]
+        if taken:
+            answer = yield v16.ChangeConfigurationReq(key=key, value=",".join(taken))
     status = "UnknownVariable" if answer.status == "NotSupported" else answer.status
-    return msgspec.structs.replace(result, attribute_status=status)
+    info = _because(f"refused: {', '.join(left)}"[:500]) if left else None
+    return msgspec.structs.replace(result, attribute_status=status, attribute_status_info=info)
+
+
+def _taken(key: str, words: tuple[str, ...]) -> Steps[tuple[str, ...]]:
+    """Find out, by halves, which measurands a station takes that refuses a list for one that it does not know."""
+    found: tuple[str, ...] = ()
+    for part in (words[: len(words) // 2], words[len(words) // 2 :]):
+        answer: v16.ChangeConfigurationConf = yield v16.ChangeConfigurationReq(key=key, value=",".join(part))
+        if answer.status in ("Accepted", "RebootRequired"):
+            found += part
+        elif len(part) > 1:
+            found += yield from _taken(key, part)
+    return found
 
 
 @to_station
@@ -416,8 +440,18 @@ def base_report(bridge: Bridge, request: GetBaseReportRequest) -> Steps[GetBaseR
     """Read all keys; the report follows as NotifyReport, to the back end."""
     if request.report_base == "SummaryInventory":
         return GetBaseReportResponse(status="NotSupported")
-    answer: v16.GetConfigurationConf = yield v16.GetConfigurationReq()
-    data = tuple(report(answer.configuration_key))
+    keys: tuple[v16.ConfigurationKey, ...] = ()
+    try:
+        answer: v16.GetConfigurationConf = yield v16.GetConfigurationReq()
+        keys = answer.configuration_key
+    except (OcppError, TimeoutExpired):
+        pass
+    if not keys:  # some stations answer for one key at a time, or not at all for all keys
+        for key in KEYS:
+            with contextlib.suppress(OcppError):
+                one: v16.GetConfigurationConf = yield v16.GetConfigurationReq(key=(key,))
+                keys += one.configuration_key
+    data = tuple(report(keys))
     if not data:
         return GetBaseReportResponse(status="EmptyResultSet")
     parts: Sequence[int] = range(0, len(data), _REPORTED)
