@@ -174,7 +174,7 @@ def _ac_loop(request: ac.AC_ChargeLoopReq, response: ac.AC_ChargeLoopRes, known:
             yield f"a target of {amount(target):g} W, the vehicle feeds nothing back"
 
 
-_CHECKS: Final[Mapping[str, Callable[[Any, Any, Known, Kit], Iterator[str]]]] = {
+_CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
     "SessionSetupRes": _session,
     "ServiceDiscoveryRes": _discovery,
     "ServiceDetailRes": _detail,

@@ -18,7 +18,7 @@ from v2g.pki.keys import SoftwareKey
 from v2g_testkit.cases.requests import protocol
 from v2g_testkit.cases.v2g_message.requests import DEPARTURE_S, MAJOR, MessageRequests
 
-Change = Callable[[Any, Any], Element]
+Change = Callable[..., Element]
 
 _STRANGER: Final = b"somebody"
 _UNKNOWN: Final = 4711

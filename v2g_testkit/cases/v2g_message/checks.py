@@ -190,7 +190,7 @@ def _demand(request: CurrentDemandReq, response: CurrentDemandRes, made: Message
         yield f"{volts:g} V at the output, the limit is {voltage:g} V"
 
 
-_CHECKS: Final[Mapping[str, Callable[[Any, Any, MessageRequests], Iterator[str]]]] = {
+_CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
     "SessionSetupRes": _session,
     "ServiceDiscoveryRes": _discovery,
     "ServiceDetailRes": _detail,
