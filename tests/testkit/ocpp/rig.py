@@ -37,6 +37,7 @@ from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.listener import Listener
 from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 from v2g_testkit.ocpp.station_tester import StationTest, StationTester
+from v2g_testkit.ocpp.v16.station import StationTester16
 
 ABSENT = {
     "TC_B_15_CS": "it supports SummaryInventory",
@@ -258,6 +259,37 @@ async def station_under_test(
             await asyncio.gather(running, return_exceptions=True)
             await tester.listener.close()
             tester.files.stop()
+
+
+@contextlib.asynccontextmanager
+async def station_16_under_test() -> AsyncIterator[StationTester16]:
+    """Connect a simulated station of OCPP 1.6 to a tester."""
+    origin = asyncio.get_running_loop().time()
+    clock = Clock(ClockConfig(origin_monotonic=origin, origin_utc_ms=BEGIN_MS))
+    holder: list[StationControl] = []
+
+    class Late:
+        async def do(self, step: Step) -> None:
+            await DirectDriver(holder[0]).do(step)
+
+    tester = StationTester16(Declaration(), Late(), clock)
+    tester.listener = Listener(
+        "127.0.0.1", 0, tester.serve, tester.admit, path="/ocpp", versions=("1.6",), context=None
+    )
+    await tester.listener.open()
+    url = f"ws://127.0.0.1:{tester.listener.port}/ocpp"
+    fleet = StationFleet(url=url, versions=("1.6",), behaviour=BEHAVIOUR, password=PASSWORD)
+    simulator = Simulator(fleet, lambda _: None, clock=clock)
+    holder.append(StationControl({each.identity: each for each in simulator.stations}))
+    running = asyncio.create_task(simulator.run(None))
+    try:
+        await tester.find(60)
+        yield tester
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await tester.listener.close()
+        tester.files.stop()
 
 
 def _station_context(root: Authority, ca: Path, identity: str) -> ssl.SSLContext:
