@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from csms.console.languages import Templates, Translated, drawn, filled, said
 from csms.console.visit import segment
+from v2g.telemetry.signals import SIGNALS
 from v2g.text import printable
 from v2g.units import decimals_of, payable
 
@@ -91,6 +92,7 @@ def environment(zone: tzinfo) -> Environment:
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
         "facts": facts,
         "doing": doing,
+        "unit": lambda signal: SIGNALS[signal].unit if signal in SIGNALS else "",
         "shape": lambda state: STATUS.get(state or "", ""),
     }
     made.globals |= {"BOUNDS": BOUNDS, "STEPS": STEPS}

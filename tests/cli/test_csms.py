@@ -249,6 +249,8 @@ def test_where_there_is_no_back_end_a_hint_says_so(
     assert (ended, output) == (code, "")
     assert errors.startswith("v2g: ")
     assert text in errors
+    assert run("csms", "stations", "list") == (ended, output, errors)
+    assert run("csms", "stations", "lost") != (ended, output, errors)
 
 
 async def test_a_token_that_is_wrong_is_distinguished_from_none(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

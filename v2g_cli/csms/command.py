@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from v2g.errors import ConfigError, OcppError, TrustError
 from v2g_cli.config_check import CheckFlag, check_config
@@ -51,7 +52,19 @@ from v2g_cli.output import print_json, say
 _MOST = 10_000
 """Records that a list of stations gathers from other lists."""
 
+
+class _Nouns(TyperGroup):
+    """Commands, of which `fleets list` is what `fleets` is: some nouns have more commands, and a list among them."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if isinstance(command, TyperCommand) and not any(isinstance(each, TyperArgument) for each in command.params):
+            rest = rest[rest[:1] == ["list"] :]
+        return name, command, rest
+
+
 app = typer.Typer(
+    cls=_Nouns,
     help="Run a back end, or administer a running one.\n\n"
     "Examples: `v2g csms --config csms.toml`, `v2g csms --script reject.yaml`, "
     "`v2g csms --url https://127.0.0.1:8443 --ca root.pem stations`\n\n"

@@ -76,7 +76,7 @@ async def test_vehicles_are_listed_with_those_that_are_silent(ask: ApiClient) ->
     silent = text_of(await ada.get("/console/vehicles?silent=yes"))
     assert "EV-OLD" in silent
     assert "EV-00" not in silent
-    assert "20.5" in text_of(await ada.get("/console/vehicles/EV-OLD"))
+    assert "20.5 %" in text_of(await ada.get("/console/vehicles/EV-OLD"))
     assert (await ada.get("/console/vehicles/nobody")).status == 404
     grid = await employ(ask, "bob", Role.GRID_OPERATOR)
     assert (await grid.get("/console/vehicles")).status == 200
