@@ -49,7 +49,7 @@ FIRST_SIZE: Final = 1000
 MOST_KB: Final = 300.0
 MOVED_MS: Final = 200.0
 VEHICLES: Final = 10_000
-_LEFT_OUT: Final = ("/events", "/positions", "/login/provider", "/login/provider/back")
+_LEFT_OUT: Final = ("/positions", "/login/provider", "/login/provider/back")
 """Streams, and what needs an OpenID provider."""
 
 _NAME: Final = "benchmark"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Literal
+from zoneinfo import available_timezones
 
 from litestar import Response
 from litestar.datastructures import Cookie
@@ -13,7 +14,7 @@ from csms.accounts.rules import NO_PEOPLE, Role
 from csms.accounts.work import Proof, Throttled, new_factor
 from csms.alerts import api as alerts
 from csms.alerts.rules import Silence, may_read, readable
-from csms.console.visit import ROOT, Visit, action, local, page, with_session
+from csms.console.visit import ROOT, ZONE_COOKIE, Visit, action, cookie_of, local, page, with_session
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.overview import api as health
@@ -178,6 +179,17 @@ async def log_out(visit: Visit) -> Answer:
     """End the session."""
     await visit.users.log_out(visit.person)
     return with_session(visit.see(f"{ROOT}/login", "You have logged out."), "")
+
+
+@action("/zone")
+async def choose_zone(visit: Visit) -> Answer:
+    """Show times of all pages in another zone: "" the site's, else by its name."""
+    wanted = visit.form.get("zone", "")
+    if wanted and wanted not in available_timezones():
+        raise ApiError(400, "there is no such time zone", "such as Europe/Berlin")
+    answer = visit.see(local(visit.form.get("next", ROOT)))
+    answer.cookies.append(cookie_of(ZONE_COOKIE, wanted, 31_536_000 if wanted else 0))
+    return answer
 
 
 @page("/account", initial=True)

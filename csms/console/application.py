@@ -3,28 +3,31 @@
 Importing it takes a third of a second, so this happens after start-up.
 """
 
+import gzip
 import hashlib
 import importlib.resources
 import logging
-from datetime import tzinfo
 from functools import cache
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
+from jinja2 import Environment
 from litestar import Response
 from litestar.datastructures import UploadFile
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template import TemplateConfig
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from csms.accounts.work import Users
 from csms.console import reference
 from csms.console.frame import AREAS
+from csms.console.live import LIVE, changes
 from csms.console.present import environment
 from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
+from csms.events import api as events
 from csms.features import modules
 from csms.http.application import Application, RouteHandler
 from csms.http.application import application as api_application
@@ -52,6 +55,8 @@ HEADERS: Final = {
 }
 """Of every page: no inline script or style, no frame, nothing of or for other hosts, nothing left in a cache."""
 
+_PACKED: Final = (b"text/html", b"text/css", b"text/javascript", b"text/csv", b"image/svg")
+
 _TYPES: Final = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "txt": "text/plain"}
 
 _log = logging.getLogger(__name__)
@@ -60,7 +65,7 @@ _log = logging.getLogger(__name__)
 def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
     """Return the application."""
     api, console = api_application(backend, authenticator), _Console(backend, authenticator)
-    pages = _routes(backend.services.config.accounting_zone)
+    pages = _routes()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -73,18 +78,39 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
             await api(scope, receive, send)
             return
         scope["state"]["console"] = console
-        await pages(scope, receive, send)
+        packed = b"gzip" in dict(scope["headers"]).get(b"accept-encoding", b"")
+        await pages(scope, receive, _packing(send) if packed else send)
 
     return answer
 
 
+def _packing(send: Send) -> Send:
+    """Return a way of sending that compresses whole texts. An attacker's text beside a secret is none here: a page is
+    asked for only by pages of this host (the cookie is strict)."""
+    held: list[HTTPResponseStartEvent] = []
+
+    async def pack(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if dict(message["headers"]).get(b"content-type", b"").startswith(_PACKED):
+                held.append(message)
+                return
+        elif message["type"] == "http.response.body" and held:
+            start = held.pop()
+            if not message.get("more_body"):
+                message["body"] = gzip.compress(message["body"], 5, mtime=0)
+                headers = [each for each in start["headers"] if each[0] != b"content-length"]
+                headers += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
+                start["headers"] = [*headers, (b"content-length", b"%d" % len(message["body"]))]
+            await send(start)
+        await send(message)
+
+    return pack
+
+
 @cache
-def _routes(zone: tzinfo) -> Application:
-    """Return the router of pages, whose times are those of a zone; the console in the request's scope answers."""
-    templates = environment(zone)
-    routes = {each.handler.__name__: each for each in ROUTES}
-    paths = {name: each.path for name, each in routes.items()}
-    templates.globals |= {"root": ROOT, "asset": _url, "routes": routes, "paths": paths, "AREAS": AREAS}
+def _routes() -> Application:
+    """Return the router of pages; the console in the request's scope answers."""
+    templates = _templates()
     return Application(
         route_handlers=[
             *map(_route, ROUTES),
@@ -96,6 +122,15 @@ def _routes(zone: tzinfo) -> Application:
         openapi_config=None,
         logging_config=None,
     )
+
+
+@cache
+def _templates() -> Environment:
+    templates = environment()
+    routes = {each.handler.__name__: each for each in ROUTES}
+    paths = {name: each.path for name, each in routes.items()}
+    templates.globals |= {"root": ROOT, "asset": _url, "routes": routes, "paths": paths, "AREAS": AREAS}
+    return templates
 
 
 def _route(route: Route) -> HTTPRouteHandler:
@@ -181,6 +216,18 @@ class _Console:
                     }
                     self._pipeline.backend.services.observe(Observe("ocpp", "http_refused", data))
                     raise refusal(session.principal, route.asks, NOT_ALLOWED)
+            after = request.headers.get("last-event-id") or request.query_params.get(LIVE)
+            if after is not None and route.method == "GET" and not route.public:
+                call, _ = await visit.call(events.stream_events, {})
+                made = changes(
+                    lambda: Visit(self._pipeline, self._users, request, session, {}),
+                    route.handler,
+                    _templates(),
+                    self._pipeline.backend.history,
+                    after,
+                    self._pipeline.backend.services.clock.monotonic,
+                )
+                return events.stream_of(call, made)
             return await route.handler(visit)
         except Exception as error:  # noqa: BLE001  each becomes a page
             return self._problem(visit, error)

@@ -12,7 +12,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from csms.console.languages import Templates, Translated, drawn, filled, said
-from csms.console.visit import segment
+from csms.console.visit import segment, shown_zone
 from v2g.telemetry.signals import SIGNALS
 from v2g.text import printable
 from v2g.units import decimals_of, payable
@@ -62,8 +62,8 @@ def doing(transaction: Mapping[str, str | None]) -> str:
     return "Discharging" if state == "Charging" and Decimal(transaction["power_w"] or 0) < 0 else state
 
 
-def environment(zone: tzinfo) -> Environment:
-    """Return the templates. Every text is escaped, and its invisible characters are shown; times are of `zone`."""
+def environment() -> Environment:
+    """Return the templates. Every text is escaped, and its invisible characters are shown."""
     made = Templates(
         loader=Translated(),
         autoescape=True,
@@ -72,9 +72,6 @@ def environment(zone: tzinfo) -> Environment:
         lstrip_blocks=True,
         finalize=_visible,
     )
-
-    def time(ms: int | None) -> str:
-        return DASH if ms is None else Markup('<time datetime="{}">{}</time>').format(*_moment(ms, zone))
 
     made.filters |= {
         "said": said,
@@ -96,8 +93,12 @@ def environment(zone: tzinfo) -> Environment:
         "shape": lambda state: STATUS.get(state or "", ""),
     }
     made.globals |= {"BOUNDS": BOUNDS, "STEPS": STEPS}
-    made.globals["zone"] = str(zone)
     return made
+
+
+def time(ms: int | None) -> str:
+    """Return a time (ms since 1970, UTC) in the zone of the page that is being drawn."""
+    return DASH if ms is None else Markup('<time datetime="{}">{}</time>').format(*_moment(ms, shown_zone.get()))
 
 
 _SPACES: Final = str.maketrans({"\u00a0": " ", "\u2009": " "})
@@ -198,21 +199,35 @@ def duration(ms: int | None) -> str:
 
 class ChartLine:
     """A line of a chart: `values` at the chart's times, None for none. `steps`: each holds until the next. `of`: a name
-    beside the label, which is not translated."""
+    beside the label, which is not translated. `look`: "net" (power both ways), "in", "out", "limit" or "plan"."""
 
     def __init__(
-        self, label: str, unit: str, values: Sequence[float | None], *, steps: bool = False, of: str = ""
+        self,
+        label: str,
+        unit: str,
+        values: Sequence[float | None],
+        *,
+        steps: bool = False,
+        of: str = "",
+        look: str = "",
     ) -> None:
-        self.label, self.unit, self.values, self.steps, self.of = label, unit, values, steps, of
+        self.label, self.unit, self.values, self.steps, self.of, self.look = label, unit, values, steps, of, look
 
 
 def chart(title: str, times_ms: Sequence[int], lines: Sequence[ChartLine]) -> dict[str, object]:
-    """Return a chart, as the page's script reads it: at most two units, times in s since 1970."""
+    """Return a chart, as the page's script reads it: a plot for each unit, times in s since 1970."""
     return {
         "title": title,
         "times": [at // 1000 for at in times_ms],
         "lines": [
-            {"label": each.label, "of": each.of, "unit": each.unit, "steps": each.steps, "values": list(each.values)}
+            {
+                "label": each.label,
+                "of": each.of,
+                "unit": each.unit,
+                "look": each.look,
+                "steps": each.steps,
+                "values": list(each.values),
+            }
             for each in lines
         ],
     }

@@ -5,11 +5,13 @@ import binascii
 import hmac
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from datetime import tzinfo
+from contextvars import ContextVar
+from datetime import UTC, tzinfo
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from litestar import Response
@@ -40,9 +42,21 @@ NOT_ALLOWED: Final = "your role may not do that"
 COOKIE: Final = "__Host-v2g-session"
 """With this prefix a browser takes it only from this host, over TLS, for all paths: no neighbour can set it."""
 
+shown_zone: Final[ContextVar[tzinfo]] = ContextVar("shown_zone", default=UTC)
+"""The zone of times on the page that is being drawn."""
+
+ZONE_COOKIE: Final = "__Host-v2g-zone"
+
 _NOTICE: Final = "__Host-v2g-notice"
 _MAX_NOTICE: Final = 1500
 _LOCAL: Final = re.compile(r"(?!.*/\.\.)/console(/[\w.~%*=+|@:,-]+)*/?(\?[\w.~%*=+|@:,&-]*)?", re.ASCII)
+
+
+class Parts(msgspec.Struct):
+    """What a page that is drawn for a stream has: the lines of each live part, and its charts, by title."""
+
+    lines: dict[str, list[str]]
+    charts: dict[str, Mapping[str, Any]]
 
 
 class PageNotice(msgspec.Struct, frozen=True, array_like=True):
@@ -74,6 +88,8 @@ class Visit:
         """Uploaded files by name."""
         self.back = ""
         """Where a failed action returns to."""
+        self.parts: Parts | None = None
+        """Where a page that is drawn for a stream keeps its parts."""
 
     @property
     def peer(self) -> str:
@@ -98,13 +114,27 @@ class Visit:
 
     @property
     def zone(self) -> tzinfo:
-        """The zone of times and days on pages."""
-        return self._pipeline.backend.services.config.accounting_zone
+        """The zone of times and days on pages: the viewer's choice, else that of the back end's days."""
+        own = self._pipeline.backend.services.config.accounting_zone
+        try:
+            return ZoneInfo(self.chosen_zone) if self.chosen_zone else own
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # a cookie that no browser of ours has made
+            return own
+
+    @property
+    def chosen_zone(self) -> str:
+        """The zone that a viewer has chosen for all pages; "" for the site's."""
+        return self.request.cookies.get(ZONE_COOKIE, "")[:64]
 
     @property
     def zone_name(self) -> str:
         """Its name."""
         return str(self.zone)
+
+    @property
+    def site_zone(self) -> str:
+        """The name of the zone in which the back end's days begin."""
+        return str(self._pipeline.backend.services.config.accounting_zone)
 
     @property
     def path(self) -> Mapping[str, Any]:
@@ -226,12 +256,31 @@ class Visit:
     def show(self, template: str, status: int = 200, **context: object) -> Answer:
         """Return a page."""
         notice = self._notice()
+        shown_zone.set(self.zone)
         values = {"visit": self, "session": self.session, "notice": notice, "now_ms": self.now_ms, **context}
         language = language_of(self.request.headers.get("accept-language", ""))
         page: Answer = Template(f"{language}/{template}", context=values, status_code=status)
         if notice is not None:
-            page.cookies.append(_cookie(_NOTICE, "", 0))
+            page.cookies.append(cookie_of(_NOTICE, "", 0))
         return page
+
+    def keep(self, key: str, text: str) -> None:
+        """Keep a live part of a page that is drawn for a stream."""
+        if self.parts is not None:
+            self.parts.lines[key] = str(text).split("\n")
+
+    def keep_chart(self, chart: Mapping[str, Any]) -> bool:
+        """Keep a chart of a page that is drawn for a stream; return whether the page itself has to have it."""
+        if self.parts is None:
+            return True
+        self.parts.charts[chart["title"]] = chart
+        return False
+
+    @property
+    def position(self) -> str:
+        """The newest event that this page can know."""
+        history = self._pipeline.backend.history
+        return f"{history.era}-{history.newest}"
 
     def _notice(self) -> PageNotice | None:
         try:
@@ -249,7 +298,7 @@ class Visit:
         if text:
             given = {name: str(value)[: _MAX_NOTICE // 6] for name, value in values.items()}
             octets = encode(PageNotice(text[: _MAX_NOTICE // 3], hint[: _MAX_NOTICE // 3], failed, given))
-            cookies.append(_cookie(_NOTICE, base64.urlsafe_b64encode(octets).decode(), 60))
+            cookies.append(cookie_of(_NOTICE, base64.urlsafe_b64encode(octets).decode(), 60))
         return Response(b"", status_code=303, headers={"Location": path}, cookies=cookies)
 
 
@@ -262,13 +311,13 @@ def _decoded(body: bytes, kind: Any) -> Any:
         raise ApiError(400, str(error)[:300]) from None
 
 
-def _cookie(name: str, value: str, max_age: int | None) -> Cookie:
+def cookie_of(name: str, value: str, max_age: int | None) -> Cookie:
     return Cookie(name, value=value, max_age=max_age, path="/", secure=True, httponly=True, samesite="strict")
 
 
 def with_session(answer: Answer, cookie: str) -> Answer:
     """Return an answer that begins a session, or ends it ("")."""
-    answer.cookies.append(_cookie(COOKIE, cookie, None if cookie else 0))
+    answer.cookies.append(cookie_of(COOKIE, cookie, None if cookie else 0))
     return answer
 
 

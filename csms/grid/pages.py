@@ -115,7 +115,10 @@ def _prices(signal: TypedGridSignal | None) -> dict[str, object] | None:
         )
     )
     times = [*(slot.start_ms for slot in slots), slots[-1].start_ms + 1000 * slots[-1].duration_s]
-    drawn = [ChartLine("Import", unit, imports, steps=True), ChartLine("Feeding back", unit, exports, steps=True)]
+    drawn = [
+        ChartLine("Import", unit, imports, steps=True, look="in"),
+        ChartLine("Feeding back", unit, exports, steps=True, look="out"),
+    ]
     return chart("Prices of the grid signal", times, drawn)
 
 

@@ -1,4 +1,4 @@
-"""The first page: what happens now, and what the operator has to do; and the stream that keeps all pages current."""
+"""The first page: what happens now, and what the operator has to do."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,7 +9,6 @@ from csms.alerts import api as alerts
 from csms.booking import api as quarantine
 from csms.books import api as reports
 from csms.console.visit import Visit, page
-from csms.events import api as events
 from csms.grid import api as grid
 from csms.grid.pages import signal_in_force
 from csms.http.pipeline import Answer
@@ -57,9 +56,3 @@ def _slot_now(signal: TypedGridSignal | None, now_ms: int) -> TypedSlot | None:
     """Return the slot of a grid signal that is in force."""
     slots = () if signal is None else signal.slots
     return next((each for each in slots if each.start_ms <= now_ms < each.start_ms + 1000 * each.duration_s), None)
-
-
-@page("/events", events.stream_events)
-async def stream(visit: Visit) -> Answer:
-    """Stream events as the API does, to whom the session belongs, until it ends."""
-    return await visit.stream(events.stream_events, visit.asked("kinds", "station_id"))

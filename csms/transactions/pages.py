@@ -144,13 +144,13 @@ def _chart(values: list[dict[str, Any]], limits: list[tuple[int, Mapping[str, An
         if holds is not None:
             lines["discharge"][at] = -holds["max_discharge_w"] / 1000
     labels = {
-        "power": ("Power", "kW"),
-        "offered": ("Limit of charging, as offered", "kW"),
-        "discharge": ("Limit of discharging", "kW"),
-        "soc": ("State of charge", "%"),
+        "power": ("Power", "kW", "net"),
+        "offered": ("Limit of charging, as offered", "kW", "limit"),
+        "discharge": ("Limit of discharging", "kW", "limit"),
+        "soc": ("State of charge", "%", ""),
     }
     drawn = [
-        ChartLine(*labels[name], [line.get(at) for at in times], steps=name == "discharge")
+        ChartLine(*labels[name][:2], [line.get(at) for at in times], steps=name == "discharge", look=labels[name][2])
         for name, line in lines.items()
         if line
     ]
@@ -170,7 +170,7 @@ def _charging(points: Sequence[LimitPoint], until_ms: int) -> dict[str, object] 
     ]
     if any(each.setpoint_w is not None for each in points):
         powers = [None if each.setpoint_w is None else each.setpoint_w / 1000 for each in held]
-        drawn.append(ChartLine(BOUNDS["set_point"], "kW", powers, steps=True))
+        drawn.append(ChartLine(BOUNDS["set_point"], "kW", powers, steps=True, look="plan"))
     times = [*(each.at_ms for each in points), max(until_ms, points[-1].at_ms)]
     return chart("Limits of power, by source", times, drawn)
 
@@ -195,8 +195,13 @@ def _terms(course: SessionCourse, until_ms: int) -> dict[str, object] | None:
     if course.prices:
         unit = f"{course.prices[-1].currency}/kWh"
         drawn += [
-            ChartLine(label, unit, [None if of is None else getattr(of, name) / 1e6 for _, of in rows], steps=True)
-            for name, label in (("import_price", "Price of charging"), ("export_price", "Price of feeding back"))
+            ChartLine(
+                label, unit, [None if of is None else getattr(of, name) / 1e6 for _, of in rows], steps=True, look=look
+            )
+            for name, label, look in (
+                ("import_price", "Price of charging", "in"),
+                ("export_price", "Price of feeding back", "out"),
+            )
             if name == "import_price" or any(each.export_price for each in course.prices)
         ]
     return chart("Limits of discharging, and prices" if limits else "Prices, without tax", times, drawn)

@@ -172,14 +172,23 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
         sampled = [{"value": value, "measurand": name, "context": "Sample.Periodic"} for name, value in values]
         reading = {"timestamp": charging.now(), "sampledValue": sampled}
         await charging.event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
-    await expect(tab.page.locator("canvas")).to_be_visible()
-    await expect(tab.page.get_by_text("2.3")).to_be_visible()
+    plot = tab.page.locator("canvas").first
+    await expect(plot).to_be_visible()
+    await expect(tab.page.get_by_text("2.3").first).to_be_visible()
+    await plot.evaluate("(canvas) => { canvas.dataset.mine = 'yes'; }")
+    await plot.hover(force=True)
+    sampled = [{"value": 4321, "measurand": "Power.Active.Import", "context": "Sample.Periodic"}]
+    reading = {"timestamp": charging.now(), "sampledValue": sampled}
+    await charging.event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
+    await expect(tab.page.locator("#figures")).to_contain_text("4.3")
+    await expect(tab.page.locator("canvas[data-mine]")).to_be_visible()
+    await tab.page.mouse.move(2, 2)
     begun_ms = csms.clock.utc_ms() - 1_500_000
     await csms.services.journals.deliver(STATION, delivery(running(begun_ms)))
     await expect(tab.page.get_by_role("heading", name="What bound discharging")).to_be_visible(timeout=WAIT_MS)
     await limit(csms, charging, begun_ms)
     await expect(tab.page.get_by_role("heading", name="What bound the power")).to_be_visible(timeout=WAIT_MS)
-    await expect(tab.page.locator("canvas")).to_have_count(3)
+    await expect(tab.page.locator("figure.chart:has(canvas)")).to_have_count(3, timeout=WAIT_MS)
     await tab.check("session")
 
     async def agree(dialog: Dialog) -> None:
@@ -232,7 +241,7 @@ async def test_each_page_is_accessible(tab: Tab, csms: Backend) -> None:
         course = FleetPoint(at_ms=at_ms, delivered_w=planned_w * 9 // 10 - 500, vehicles=6, **asked)
         await csms.services.store.run(fleets.note_course, "depot", course)
     await tab.open("/console/v2g/fleets/depot")
-    await expect(tab.page.locator("canvas")).to_have_count(2)
+    await expect(tab.page.locator("figure.chart:has(canvas)")).to_have_count(2)
     await tab.check("fleet")
 
 
@@ -441,7 +450,7 @@ async def test_vehicles_move_on_the_map_and_other_pages_of_a_fleet_are_accessibl
         await tab.open(f"/console/{path}")
         await expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
         if path in ("vehicles/EV-1", "batteries"):
-            await expect(tab.page.locator("figure.plot canvas")).to_be_visible()
+            await expect(tab.page.locator("figure.chart canvas")).to_be_visible()
         await tab.check(path.replace("/", "-"))
 
 

@@ -1,111 +1,169 @@
-// Keeps pages current: after an event of the back end, and every few seconds, the page is fetched again and its parts
-// marked data-live are replaced. Without this script every page and form works, but stands still.
+// Keeps pages current by one stream of changes a tab: texts change in their place, charts grow and are never made anew,
+// new rows are announced. Without this script every page and form works, but stands still.
 "use strict";
 
-const KINDS = [
-  "station_connected", "station_disconnected", "station_decided", "unknown_station", "connection_fault",
-  "connector_status", "transaction_started", "transaction_updated", "transaction_ended", "transaction_closed",
-  "meter_values", "cost_updated", "grid_signal", "journal_quarantined", "journal_released", "journal_rejected",
-  "settled", "feed_lost",
-];
-const LEAST_MS = 1000, POLL_MS = 10000;
+const OLD_MS = 20000, MOST_FRAMES = 200;
+// -- changes: the page's parts are compared with what the server has drawn, and only what differs is touched
 
-let fetched = 0, waiting = null, running = false;
+const lines = new Map();
+const waiting = new Set(), early = new Map(); // parts under the hand; charts without a place yet
+let fresh = 0, more = false;
 
-function lost(is) {
-  document.getElementById("lost").hidden = !is;
+const held = (node) => node.matches(":hover") || node.contains(document.activeElement) || node.querySelector("[open], :checked:not(option)");
+const keyOf = (row) => row.dataset.row ?? row.querySelector("th")?.textContent ?? "";
+
+function rows(old, now) {
+  const known = new Map([...old.rows].map((row) => [keyOf(row), row]));
+  for (const row of now.rows) {
+    const same = known.get(keyOf(row));
+    if (same) { same.classList.remove("gone"); morph(same, row); known.delete(keyOf(row)); } else fresh += 1;
+  }
+  if (now.rows.length < old.rows.length) for (const row of known.values()) row.classList.add("gone");
 }
 
-async function refresh() {
-  if (running || document.hidden || !document.querySelector("[data-live]")) return;
-  running = true;
-  fetched = Date.now();
-  try {
-    const answer = await fetch(location.href, { headers: { "X-Live": "1" } });
-    if (answer.redirected || answer.status === 401 || answer.status === 403) return location.reload();
-    if (!answer.ok) return lost(answer.status >= 500);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    lost(false);
-    for (const old of document.querySelectorAll("[data-live]")) {
-      const now = page.getElementById(old.id);
-      if (!now || now.innerHTML === old.dataset.was || old.contains(document.activeElement)) continue;
-      old.dataset.was = now.innerHTML;
-      old.replaceChildren(...now.childNodes);
-      draw(old);
+function morph(old, now) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== now.data) { old.data = now.data; if (old.parentElement.closest(".state")) flash(old.parentElement.closest(".state")); }
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE || old.matches("figure.chart, input, select, textarea")) return;
+  for (const { name, value } of now.attributes) if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  if (old.tagName === "TBODY" && old.rows.length && now.rows.length) return rows(old, now);
+  const [mine, theirs] = [[...old.childNodes], [...now.childNodes]];
+  if (mine.length === theirs.length && mine.every((each, at) => each.nodeName === theirs[at].nodeName)) mine.forEach((each, at) => morph(each, theirs[at]));
+  else if (mine.some((each) => each.nodeType === Node.ELEMENT_NODE) && held(old)) more = true;
+  else {
+    for (const figure of now.querySelectorAll("figure.chart")) { // a chart goes along as it is
+      const chart = charts.get(figure.dataset.key);
+      if (chart) figure.replaceWith(chart.figure);
     }
-  } catch {
-    lost(true);
-  } finally {
-    running = false;
+    old.replaceChildren(...now.childNodes);
   }
 }
 
-function changed() {
-  if (waiting === null) {
-    waiting = setTimeout(() => { waiting = null; refresh(); }, Math.max(0, fetched + LEAST_MS - Date.now()));
-  }
+function flash(element) {
+  element.classList.remove("fresh");
+  void element.offsetWidth;
+  element.classList.add("fresh");
 }
 
-function follow(where) {
-  const source = new EventSource(`${where}?kinds=${KINDS.join(",")}`);
-  for (const kind of KINDS) source.addEventListener(kind, changed);
-  source.onopen = changed;
+function take({ parts, charts: points }) {
+  fresh = 0;
+  for (const [key, changed] of Object.entries(parts)) {
+    const known = Array.isArray(changed) ? changed : lines.get(key);
+    if (!Array.isArray(changed)) for (const [at, line] of Object.entries(changed)) known[at] = line;
+    lines.set(key, known);
+    waiting.add(key);
+  }
+  for (const [key, chart] of Object.entries(points)) {
+    if (charts.has(key)) charts.get(key).take(chart);
+    else early.set(key, grown(early.get(key), chart));
+  }
+  apply();
+}
+
+function apply() {
+  for (const key of waiting) {
+    const place = byId(key);
+    more = false;
+    if (place) {
+      const now = make(place.tagName);
+      now.innerHTML = lines.get(key).join("\n");
+      for (const { name, value } of place.attributes) now.setAttribute(name, value);
+      morph(place, now);
+    } else more = lines.get(key).some((line) => line.trim());
+    if (!more || !place) waiting.delete(key);
+    if (more || fresh) news();
+  }
+  for (const figure of document.querySelectorAll("figure.chart:not(:has(.plot))")) {
+    const chart = early.get(figure.dataset.key);
+    if (chart) { figure.dataset.chart = JSON.stringify(chart); early.delete(figure.dataset.key); }
+  }
+  draw(document);
+}
+
+function news() {
+  const place = byId("news"), text = fresh ? (fresh === 1 ? place.dataset.row : place.dataset.rows.replace("{n}", fresh)) : place.dataset.more;
+  if (place.firstChild?.data === text) return;
+  const button = make("button", { type: "button", class: "quiet" }, place.dataset.load);
+  button.onclick = () => location.reload();
+  place.replaceChildren(text, button);
+}
+
+// -- the stream: closed while the tab is hidden; what is old is said
+
+let heard = Date.now(), source = null;
+
+function lost(is) { byId("lost").hidden = !is; }
+
+function follow() {
+  const where = new URL(location.href);
+  where.searchParams.set("live", said.live);
+  source = new EventSource(where);
+  const alive = (event) => { heard = Date.now(); if (event.lastEventId) said.live = event.lastEventId; lost(false); age(); };
+  source.addEventListener("page", (event) => { alive(event); take(JSON.parse(event.data)); });
+  source.addEventListener("beat", (event) => { alive(event); apply(); });
+  source.onopen = alive;
   source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => follow(where), 5000);
-    changed(); // says whether the back end answers at all
+    lost(true);
+    if (source.readyState === EventSource.CLOSED) { source = null; setTimeout(again, 5000); }
   };
 }
 
-function draw(within) {
-  for (const place of within.querySelectorAll("[data-chart]")) {
-    const chart = JSON.parse(place.dataset.chart), style = getComputedStyle(document.documentElement);
-    const ink = style.getPropertyValue("--dim"), line = style.getPropertyValue("--line");
-    const colours = ["--import", "--ink", "--export", "--crit", "--grid", "--dim"].map((name) => style.getPropertyValue(name));
-    const units = [...new Set(chart.lines.map((each) => each.unit))];
-    const plot = new uPlot({
-      width: place.clientWidth || 600, height: 300,
-      scales: Object.fromEntries(units.map((unit) => [unit, { auto: true }])),
-      axes: [
-        { stroke: ink, values: chart.times.at(-1) - chart.times[0] > 129600 ? "{MM}-{DD}" : "{HH}:{mm}", grid: { stroke: line, width: 1 } },
-        ...units.map((unit, at) => ({ scale: unit, label: unit, side: at ? 1 : 3, stroke: ink, size: 62, grid: { show: !at, stroke: line, width: 1 } })),
-      ],
-      series: [
-        { value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" },
-        ...chart.lines.map((each, at) => ({ label: `${each.label}, ${each.unit}`, scale: each.unit, stroke: colours[at % colours.length], width: 2, spanGaps: !each.steps, dash: each.unit === units[0] ? [] : [7, 5], ...(each.steps ? { paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } } : {}) })),
-      ],
-    }, [chart.times, ...chart.lines.map((each) => each.values)], place);
-    plot.root.setAttribute("aria-hidden", "true"); // the same values are in a table
-    new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: 300 })).observe(place);
-  }
+async function again() { // a session that has ended leads to the login
+  if (source || document.hidden) return;
+  try { if ((await fetch(location.href, { method: "HEAD", redirect: "manual" })).type === "opaqueredirect") return location.reload(); } catch { /* still away */ }
+  follow();
+}
+
+function age() {
+  const chip = byId("live"), old = Date.now() - heard > OLD_MS, text = chip.lastElementChild;
+  text.dataset.live ??= text.textContent;
+  chip.hidden = false;
+  chip.classList.toggle("old", old);
+  document.body.classList.toggle("stale", old);
+  text.textContent = old ? text.dataset.old.replace("{s}", Math.round((Date.now() - heard) / 1000)) : text.dataset.live;
+}
+
+if (said.live) {
+  follow();
+  setInterval(age, 5000);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { source?.close(); source = null; } else if (!source) follow();
+  });
+  addEventListener("pagehide", () => source?.close());
+}
+
+// -- forms, frames, keys
+
+const zones = document.querySelector(".zone select"), own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zones) { // the viewer's own zone is known to the browser only
+  if (![...zones.options].some((each) => each.text === own)) zones.add(new Option(own));
+  zones.nextElementSibling.hidden = true;
+  zones.addEventListener("change", () => zones.form.requestSubmit());
 }
 
 document.addEventListener("submit", (event) => {
   const question = event.target.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
 });
-const MOST_FRAMES = 200;
 
 function log(table) {
-  const body = table.tBodies[0], source = new EventSource(table.dataset.log);
-  source.addEventListener("ocpp_frame", (event) => {
-    const said = JSON.parse(event.data), row = body.insertRow(0);
-    const cells = [new Date(said.at_ms).toISOString().slice(11, 23), said.data.direction, said.data.text];
+  const body = table.tBodies[0], frames = new EventSource(table.dataset.log);
+  frames.addEventListener("ocpp_frame", (event) => {
+    const frame = JSON.parse(event.data), row = body.insertRow(0);
+    const cells = [new Date(frame.at_ms).toISOString().slice(11, 23), frame.data.direction, frame.data.text];
     for (const text of cells) row.insertCell().textContent = text.replace(/[\p{Cc}\p{Cf}]/gu, (c) => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`);
     row.cells[2].className = "value";
     while (body.rows.length > MOST_FRAMES) body.deleteRow(-1);
   });
-  source.onerror = () => lost(source.readyState !== EventSource.OPEN);
-  source.onopen = () => lost(false);
 }
+
+document.addEventListener("keydown", (event) => {
+  if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "n") byId("news").querySelector("button")?.click();
+});
 
 draw(document);
 for (const table of document.querySelectorAll("[data-log]")) log(table);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const plot of document.querySelectorAll(".uplot")) plot.remove();
-  draw(document);
-});
-if (document.body.dataset.events) follow(document.body.dataset.events);
-if (document.body.classList.contains("known")) {
-  setInterval(refresh, POLL_MS);
-  document.addEventListener("visibilitychange", refresh);
-}
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const { plots } of charts.values()) for (const each of plots) each.redraw(); });

@@ -4,7 +4,6 @@ import ast
 import importlib.resources
 import re
 from collections.abc import Iterator
-from datetime import UTC
 from pathlib import Path
 from typing import get_args
 
@@ -54,7 +53,7 @@ SHOWS = {"send": (2, 4), "field": (1, 2)}
 
 def expressed(source: str) -> set[str]:
     """Return the texts in expressions of a template: those that go through `said`, and arguments of macros."""
-    tree = environment(UTC).parse(source)
+    tree = environment().parse(source)
     filters = [*tree.find_all(nodes.Filter)]
     found = [each.node for each in filters if each.name in ("said", "filled")]
     found += [text for each in filters if each.name == "counted" for text in each.args]
@@ -132,7 +131,7 @@ def test_a_catalogue_has_only_texts_of_templates_and_leaves_them_valid(language:
     known |= words()
     known |= {text for source in (*SOURCES.values(), *PROGRAM) for text in re.findall(r'"([^"\n]+)"', source)}
     assert catalogues()[language].keys() - known == set()
-    made = environment(UTC)
+    made = environment()
     for name, source in SOURCES.items():
         translated = made.loader.get_source(made, f"{language}/{name}")[0]  # type: ignore[union-attr]  # it has one
         made.parse(translated)

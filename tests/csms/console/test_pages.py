@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import gzip
 import re
 from html import escape
 
@@ -46,7 +47,7 @@ async def test_every_page_and_action_denies_every_role_that_may_not_ask_its_oper
 ) -> None:
     person = await employ(ask, "ada", role)
     for route in ROUTES:
-        streams = route.path.endswith(("/events", "/frames", "/positions"))
+        streams = route.path.endswith(("/frames", "/positions"))
         if (
             route.path in ("/logout", "/login")
             or (streams and allowed(principal_of("ada", role), route.asks.permission))
@@ -366,3 +367,34 @@ async def test_the_audit_log_is_shown_by_caller_and_operation(ask: ApiClient) ->
     assert '"status":"Blocked"' in text_of(await ada.get("/console/audit?operation=put_token"))
     assert "No entry fits." in text_of(await ada.get("/console/audit?operation=reset_user"))
     assert "No entry fits." in text_of(await ada.get("/console/audit?caller=default%C2%BF%27%22%28&operation=default"))
+
+
+async def test_times_are_of_the_zone_that_a_viewer_has_chosen_on_every_page(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.ADMIN)
+    await ask.backend.booted()
+
+    async def shown() -> tuple[str, str]:
+        page = (await ada.get(f"/console/stations/{STATION}")).body.decode()
+        found = re.search(r'<time datetime="([^"]+)">\d+-\d+-\d+ (\d+):', page)
+        assert found
+        return found[1], found[2]
+
+    stamp, hour = await shown()
+    assert hour == stamp[11:13]
+    assert (await ada.send("/console/zone", {"zone": "Asia/Kathmandu", "next": "/console/alerts"})).status == 303
+    stamp, hour = await shown()
+    assert (int(hour) - int(stamp[11:13])) % 24 in (5, 6)
+    assert 'data-zone="Asia/Kathmandu"' in (await ada.get("/console/alerts")).body.decode()
+    assert (await ada.send("/console/zone", {"zone": "../etc/passwd"})).status == 400
+    ada.cookies["__Host-v2g-zone"] = "../etc/passwd"
+    assert (await shown())[1] == stamp[11:13]
+
+
+async def test_pages_and_scripts_are_compressed_for_who_can_unpack_them(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.ADMIN)
+    whole, packed = await ada.get("/console/users"), await ada.get("/console/users", accept_encoding="gzip, br")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert b"<h1>Users</h1>" in gzip.decompress(packed.body)
+    assert len(packed.body) < len(whole.body) / 2
+    (script,) = re.findall(r'src="(/console/static/console.js[^"]+)"', whole.body.decode())
+    assert gzip.decompress((await ada.get(script, accept_encoding="gzip")).body).startswith(b"// Keeps pages")

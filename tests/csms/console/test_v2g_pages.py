@@ -81,7 +81,14 @@ async def test_a_session_without_a_journal_has_the_prices_of_its_plan(ask: ApiCl
     found = drawn_on(page.body)["Prices, without tax"]
     assert [*map(hhmm, found["times"])] == ["07:00", "08:00", "20:00", "21:00"]
     assert found["lines"] == [
-        {"label": "Price of charging", "of": "", "unit": "EUR/kWh", "steps": True, "values": [0.25, 0.4, 0.25, 0.25]}
+        {
+            "label": "Price of charging",
+            "of": "",
+            "look": "in",
+            "unit": "EUR/kWh",
+            "steps": True,
+            "values": [0.25, 0.4, 0.25, 0.25],
+        }
     ]
     rows = re.findall(r"([\d.]+) EUR/kWh ([\d.]+) EUR/kWh", text_of(page))
     assert rows == [("0.25", "0.00"), ("0.40", "0.00"), ("0.25", "0.00")], "the same in a table, the newest first"

@@ -1,0 +1,115 @@
+"""Pages kept current: a stream for each tab, of what has changed in the page's live parts and charts.
+
+A page is drawn again at the server when something has happened, and compared with what the tab has: only changed lines
+of its parts and new points of its charts are sent, at most once a second, and so seldom that drawing takes at most a
+twentieth of the time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from jinja2 import Environment
+from litestar.response import Template
+
+from csms.cluster.feed import LOST
+from csms.console.visit import Handler, Parts, Visit
+from csms.events.work import History, Numbered
+from csms.http.call import encode
+
+LIVE: Final = "live"
+"""Parameter of a page's address that asks for its stream: the number of the newest event that the page has."""
+
+_BEAT_S: Final = 5.0
+_LEAST_S: Final = 1.0
+_SHARE: Final = 20
+_MOST_S: Final = 10.0
+_ANYHOW: Final = 2
+"""After so many beats without an event a page is drawn for what only time changes."""
+
+
+async def changes(
+    visit_of: Callable[[], Visit],
+    handler: Handler,
+    templates: Environment,
+    history: History,
+    after: str,
+    monotonic: Callable[[], float],
+) -> AsyncIterator[bytes]:
+    """Yield events with what has changed of a page since the position `after`."""
+    era, _, said = after.partition("-")
+    number = min(int(said), history.newest) if era == history.era and said.isdecimal() and len(said) < 19 else 0
+    pending, beats = number == 0, 0
+    had, drawn_at, took = Parts({}, {}), -_MOST_S, 0.0
+    while True:
+        if pending:
+            await asyncio.sleep(max(_LEAST_S, min(_MOST_S, took * _SHARE)) - (monotonic() - drawn_at))
+            number = max(number, history.newest)
+            begun = monotonic()
+            now = await _draw(visit_of(), handler, templates)
+            drawn_at = monotonic()
+            took, pending, beats = drawn_at - begun, False, 0
+            yield _event(history.era, number, now, had)
+            had = now
+        async for portion in history.follow(number, _BEAT_S):
+            if portion:
+                number = portion[-1].number
+                pending = any(_matters(each, visit_of().path) for each in portion)
+            else:
+                beats += 1
+                pending = beats % _ANYHOW == 0
+                yield b"event: beat\ndata: {}\n\n"
+            if pending:
+                break
+        else:
+            return
+
+
+def _matters(each: Numbered, path: Mapping[str, Any]) -> bool:
+    """Return whether an event may change a page; one about a station only by events of that station."""
+    station = path.get("station_id")
+    return station is None or each.event.station_id in (None, station) or each.event.kind == LOST
+
+
+async def _draw(visit: Visit, handler: Handler, templates: Environment) -> Parts:
+    """Draw a page, and return its parts."""
+    visit.parts = Parts({}, {})
+    answer = await handler(visit)
+    if isinstance(answer, Template):
+        templates.get_template(str(answer.template_name)).render(answer.context)
+    return visit.parts
+
+
+def _event(era: str, number: int, now: Parts, had: Parts) -> bytes:
+    parts = {key: _changed(lines, had.lines.get(key)) for key, lines in now.lines.items()}
+    charts = {key: _grown(chart, had.charts.get(key)) for key, chart in now.charts.items()}
+    said = {
+        "parts": {key: each for key, each in parts.items() if each is not None},
+        "charts": {key: each for key, each in charts.items() if each is not None},
+    }
+    return f"id: {era}-{number}\nevent: page\ndata: ".encode() + encode(said) + b"\n\n"
+
+
+def _changed(now: Sequence[str], had: Sequence[str] | None) -> object:
+    """Return a part's lines, by number if as many as before; None if nothing has changed."""
+    if had is None or len(had) != len(now):
+        return now
+    return {str(at): line for at, line in enumerate(now) if line != had[at]} or None
+
+
+def _grown(now: Mapping[str, Any], had: Mapping[str, Any] | None) -> object:
+    """Return a chart from the first point on that is new; None if nothing has changed."""
+    if now == had:
+        return None
+    same = 0
+    if had is not None and [each["label"] for each in now["lines"]] == [each["label"] for each in had["lines"]]:
+        columns = [(now["times"], had["times"])]
+        columns += [(one["values"], other["values"]) for one, other in zip(now["lines"], had["lines"], strict=True)]
+        same = min(_common(*each) for each in columns)
+    lines = [{**each, "values": each["values"][same:]} for each in now["lines"]]
+    return {**now, "from": same, "times": now["times"][same:], "lines": lines}
+
+
+def _common(one: Sequence[object], other: Sequence[object]) -> int:
+    """Return how many first values two lists share."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
