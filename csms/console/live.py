@@ -6,14 +6,15 @@ twentieth of the time.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
 
 from jinja2 import Environment
 from litestar.response import Template
+from msgspec.structs import replace
 
 from csms.cluster.feed import LOST
-from csms.console.visit import Handler, Parts, Visit
+from csms.console.visit import DrawnChart, Handler, Parts, Visit
 from csms.events.work import History, Numbered
 from csms.http.call import encode
 
@@ -39,6 +40,7 @@ async def changes(
     """Yield events with what has changed of a page since the position `after`."""
     era, _, said = after.partition("-")
     number = min(int(said), history.newest) if era == history.era and said.isdecimal() and len(said) < 19 else 0
+    station = visit_of().path.get("station_id")
     pending, beats = number == 0, 0
     had, drawn_at, took = Parts({}, {}), -_MOST_S, 0.0
     while True:
@@ -54,7 +56,7 @@ async def changes(
         async for portion in history.follow(number, _BEAT_S):
             if portion:
                 number = portion[-1].number
-                pending = any(_matters(each, visit_of().path) for each in portion)
+                pending = any(_matters(each, station) for each in portion)
             else:
                 beats += 1
                 pending = beats % _ANYHOW == 0
@@ -65,9 +67,8 @@ async def changes(
             return
 
 
-def _matters(each: Numbered, path: Mapping[str, Any]) -> bool:
+def _matters(each: Numbered, station: str | None) -> bool:
     """Return whether an event may change a page; one about a station only by events of that station."""
-    station = path.get("station_id")
     return station is None or each.event.station_id in (None, station) or each.event.kind == LOST
 
 
@@ -97,17 +98,16 @@ def _changed(now: Sequence[str], had: Sequence[str] | None) -> object:
     return {str(at): line for at, line in enumerate(now) if line != had[at]} or None
 
 
-def _grown(now: Mapping[str, Any], had: Mapping[str, Any] | None) -> object:
+def _grown(now: DrawnChart, had: DrawnChart | None) -> DrawnChart | None:
     """Return a chart from the first point on that is new; None if nothing has changed."""
     if now == had:
         return None
     same = 0
-    if had is not None and [each["label"] for each in now["lines"]] == [each["label"] for each in had["lines"]]:
-        columns = [(now["times"], had["times"])]
-        columns += [(one["values"], other["values"]) for one, other in zip(now["lines"], had["lines"], strict=True)]
-        same = min(_common(*each) for each in columns)
-    lines = [{**each, "values": each["values"][same:]} for each in now["lines"]]
-    return {**now, "from": same, "times": now["times"][same:], "lines": lines}
+    if had is not None and [each.label for each in now.lines] == [each.label for each in had.lines]:
+        values = (_common(one.values, other.values) for one, other in zip(now.lines, had.lines, strict=True))
+        same = min(_common(now.times, had.times), *values)
+    lines = [replace(each, values=each.values[same:]) for each in now.lines]
+    return replace(now, begins=same, times=now.times[same:], lines=lines)
 
 
 def _common(one: Sequence[object], other: Sequence[object]) -> int:

@@ -52,11 +52,30 @@ _MAX_NOTICE: Final = 1500
 _LOCAL: Final = re.compile(r"(?!.*/\.\.)/console(/[\w.~%*=+|@:,-]+)*/?(\?[\w.~%*=+|@:,&-]*)?", re.ASCII)
 
 
+class DrawnLine(msgspec.Struct, frozen=True):
+    """A line of a chart as a page shows it, in the reader's language."""
+
+    label: str
+    unit: str
+    look: str
+    steps: bool
+    values: list[float | None]
+
+
+class DrawnChart(msgspec.Struct, frozen=True):
+    """A chart as a page shows it; times in s since 1970. `begins`: how many points stand before these, as before."""
+
+    title: str
+    times: list[int]
+    lines: list[DrawnLine]
+    begins: int = 0
+
+
 class Parts(msgspec.Struct):
     """What a page that is drawn for a stream has: the lines of each live part, and its charts, by title."""
 
     lines: dict[str, list[str]]
-    charts: dict[str, Mapping[str, Any]]
+    charts: dict[str, DrawnChart]
 
 
 class PageNotice(msgspec.Struct, frozen=True, array_like=True):
@@ -269,11 +288,12 @@ class Visit:
         if self.parts is not None:
             self.parts.lines[key] = str(text).split("\n")
 
-    def keep_chart(self, chart: Mapping[str, Any]) -> bool:
+    def keep_chart(self, chart: Mapping[str, object]) -> bool:
         """Keep a chart of a page that is drawn for a stream; return whether the page itself has to have it."""
         if self.parts is None:
             return True
-        self.parts.charts[chart["title"]] = chart
+        found = typed_json.convert(chart, DrawnChart)
+        self.parts.charts[found.title] = found
         return False
 
     @property

@@ -31,9 +31,9 @@ function twoWay(alpha) { // blue above zero, green below
 }
 
 function grown(before, data) {
-  if (!data.from || !before) return data;
-  const joined = (one, other) => [...one.slice(0, data.from), ...other];
-  return { ...data, from: 0, times: joined(before.times, data.times), lines: data.lines.map((line, at) => ({ ...line, values: joined(before.lines[at].values, line.values) })) };
+  if (!data.begins || !before) return data;
+  const joined = (one, other) => [...one.slice(0, data.begins), ...other];
+  return { ...data, begins: 0, times: joined(before.times, data.times), lines: data.lines.map((line, at) => ({ ...line, values: joined(before.lines[at].values, line.values) })) };
 }
 
 class Chart {
