@@ -112,7 +112,7 @@ function follow() {
 
 async function again() { // a session that has ended leads to the login
   if (source || document.hidden) return;
-  try { if ((await fetch(location.href, { method: "HEAD", redirect: "manual" })).type === "opaqueredirect") return location.reload(); } catch { /* still away */ }
+  try { if ((await fetch(location.href, { redirect: "manual" })).type === "opaqueredirect") return location.reload(); } catch { /* still away */ }
   follow();
 }
 
