@@ -217,7 +217,8 @@ class _Console:
                     self._pipeline.backend.services.observe(Observe("ocpp", "http_refused", data))
                     raise refusal(session.principal, route.asks, NOT_ALLOWED)
             after = request.headers.get("last-event-id") or request.query_params.get(LIVE)
-            if after is not None and route.method == "GET" and not route.public:
+            visit.follows = route.method == "GET" and not route.public
+            if after is not None and visit.follows:
                 call, _ = await visit.call(events.stream_events, {})
                 made = changes(
                     lambda: Visit(self._pipeline, self._users, request, session, {}),

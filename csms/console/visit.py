@@ -107,6 +107,8 @@ class Visit:
         """Uploaded files by name."""
         self.back = ""
         """Where a failed action returns to."""
+        self.follows = False
+        """Whether the page has a stream of its own: not what a form has answered, nor what strangers may see."""
         self.parts: Parts | None = None
         """Where a page that is drawn for a stream keeps its parts."""
 
