@@ -48,7 +48,8 @@ def check(
     if expires_ms <= now_ms:
         raise RefusedError("the reservation would have expired already", reason="expired")
     for each in active:
-        if evse_id is not None and each.evse_id == evse_id and each.reservation_id != replaces:
+        same = evse_id is not None and each.evse_id == evse_id and each.reservation_id != replaces
+        if same and each.expires_ms > now_ms:
             raise RefusedError(
                 f"EVSE {evse_id} is reserved already, by reservation {each.reservation_id}",
                 reason="reserved",

@@ -19,6 +19,9 @@ def test_an_evse_is_reserved_once() -> None:
     check([reservation()], 2, 2000, 0, None)
     check([reservation(evse_id=None)], 1, 2000, 0, None)
     check([reservation()], 1, 2000, 0, replaces=1)
+    with pytest.raises(RefusedError, match="reserved already"):
+        check([reservation()], 1, 2000, 999, None)
+    check([reservation()], 1, 2000, 1000, None)
 
 
 def test_a_reservation_must_not_be_over_before_it_begins() -> None:

@@ -144,7 +144,9 @@ def stop(mirror: Mirror, request: v16.RemoteStopTransactionReq) -> Steps[v16.Rem
 @from_back_end
 def reset(mirror: Mirror, request: v16.ResetReq) -> Steps[v16.ResetConf]:
     """Restart the station: transactions end in both cases."""
-    mirror.soft_reset = request.type == "Soft"
+    for name, found in tuple(mirror.transactions.items()):
+        found.soft_reset = request.type == "Soft"
+        mirror.keep(name, found)
     answer: ResetResponse = yield ResetRequest(type="Immediate")
     return v16.ResetConf(status="Rejected" if answer.status == "Rejected" else "Accepted")
 
@@ -158,6 +160,9 @@ def unlock(mirror: Mirror, request: v16.UnlockConnectorReq) -> Steps[v16.UnlockC
     if running is not None:
         yield RequestStopTransactionRequest(transaction_id=running[0])
     answer: UnlockConnectorResponse = yield UnlockConnectorRequest(evse_id=request.connector_id, connector_id=1)
+    why = answer.status_info
+    if answer.status == "UnknownConnector" or (why is not None and why.reason_code == "FixedCable"):
+        return v16.UnlockConnectorConf(status="NotSupported")
     return v16.UnlockConnectorConf(status="Unlocked" if answer.status == "Unlocked" else "UnlockFailed")
 
 
@@ -173,7 +178,7 @@ def availability(mirror: Mirror, request: v16.ChangeAvailabilityReq) -> Steps[v1
 @from_back_end
 def trigger(mirror: Mirror, request: v16.TriggerMessageReq) -> Steps[v16.TriggerMessageConf]:
     """Trigger a message."""
-    mirror.signed_updates = False
+    mirror.by_whitepaper = False
     diagnostics = request.requested_message == "DiagnosticsStatusNotification"
     name = "LogStatusNotification" if diagnostics else request.requested_message
     status = yield from _trigger(mirror, name, request.connector_id)
@@ -183,7 +188,7 @@ def trigger(mirror: Mirror, request: v16.TriggerMessageReq) -> Steps[v16.Trigger
 @from_back_end
 def trigger_extended(mirror: Mirror, request: v16.ExtendedTriggerMessageReq) -> Steps[v16.ExtendedTriggerMessageConf]:
     """Trigger a message, of the security whitepaper too."""
-    mirror.signed_updates = True
+    mirror.by_whitepaper = True
     status = yield from _trigger(mirror, request.requested_message, request.connector_id)
     return v16.ExtendedTriggerMessageConf(status=status)
 

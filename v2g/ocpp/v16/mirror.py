@@ -60,6 +60,8 @@ class NumberedHere(msgspec.Struct, kw_only=True):
     """By the number of which event the back end was told the start and refused it: with the next one it is given up."""
     last_wh: int | None = None
     """The last register, Wh."""
+    soft_reset: bool = False
+    """Whether the last reset that the back end has asked for in it was soft."""
 
 
 FROM_OUR_STATION: Final[dict[type[Message], Translation]] = {}
@@ -105,9 +107,8 @@ class Mirror:
         self.told: Final[dict[int, ChargePointStatus]] = {}
         """What the back end was told last of each connector."""
         self.finishing: Final[set[int]] = set()
-        self.soft_reset = False
-        self.signed_updates = False
-        """Whether the back end has asked for the progress of updates by the security whitepaper."""
+        self.by_whitepaper = False
+        """Whether the last trigger of the back end was one of the security whitepaper."""
         self.after: Final[list[Steps[Message]]] = []
         """What follows the answer to the back end's request."""
         self._asked = 0

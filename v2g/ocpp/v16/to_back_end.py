@@ -183,7 +183,7 @@ def _stop(
         meter_stop=found.last_wh or 0,
         timestamp=request.timestamp,
         transaction_id=_NONE if found.number is None else found.number,
-        reason="SoftReset" if reason == "HardReset" and mirror.soft_reset else reason,
+        reason="SoftReset" if reason == "HardReset" and found.soft_reset else reason,
         transaction_data=transaction_data(request.meter_value),
     )
     if said.id_tag_info is None or request.id_token is None:
@@ -302,8 +302,8 @@ def sign(mirror: Mirror, request: SignCertificateRequest) -> Steps[SignCertifica
 
 @to_back_end
 def report_upload(mirror: Mirror, request: LogStatusNotificationRequest) -> Steps[LogStatusNotificationResponse]:
-    """Report the upload of a log; of diagnostics where GetDiagnostics has asked for it."""
-    if request.request_id is None or request.request_id >= 0:
+    """Report the upload of a log, or of diagnostics, as it was asked for."""
+    if mirror.by_whitepaper if request.request_id is None else request.request_id >= 0:
         yield v16.LogStatusNotificationReq(status=request.status, request_id=request.request_id)
     else:
         code = _DIAGNOSTICS.get(request.status, "UploadFailed")
@@ -317,7 +317,7 @@ def report_update(
 ) -> Steps[FirmwareStatusNotificationResponse]:
     """Report an update, as it was asked for."""
     number, word = request.request_id, _PLAIN.get(request.status, request.status)
-    if (number is not None and number >= 0) or (number is None and mirror.signed_updates):
+    if (number is not None and number >= 0) or (number is None and mirror.by_whitepaper):
         yield v16.SignedFirmwareStatusNotificationReq(status=request.status, request_id=number)
     elif word in _SEVEN:
         yield v16.FirmwareStatusNotificationReq(status=word)  # type: ignore[arg-type] # one of them

@@ -146,9 +146,8 @@ class Authorizer:
     def _other_token(self, fact: TokenPresented, running: list[Evse]) -> None:
         """Handle another identifier during a transaction: of the same group, a master pass, or neither (C09, C16)."""
         known = self._known(fact.id_token)
-        if known is not None and known.status == "Accepted" and known.group is not None:
-            self._end_by_group(fact, running, known.group)  # C09.FR.04, .07
-            return
+        if known is not None and known.status == "Accepted" and self._end_by_group(fact, running, known.group):
+            return  # C09.FR.04, .07
         if not self._k.online:
             self._show(fact.evse_id, "rejected")
             return
@@ -158,22 +157,23 @@ class Authorizer:
                 allowed = allowed_energy_transfer(answer, self._k.version)
                 self._cache.learn(fact.id_token, answer.id_token_info, authorized=True, energy_transfer=allowed)
                 info = answer.id_token_info
-                if info.status == "Accepted" and info.group_id_token is not None:  # C09.FR.11
-                    self._end_by_group(fact, running, info.group_id_token.id_token)
+                group = info.group_id_token.id_token if info.group_id_token is not None else None
+                if info.status == "Accepted" and self._end_by_group(fact, running, group):  # C09.FR.11
                     return
             self._show(fact.evse_id, "rejected")
 
         self._k.call(AuthorizeRequest(id_token=fact.id_token), answered)  # C09.FR.05
 
-    def _end_by_group(self, fact: TokenPresented, running: list[Evse], group: str) -> None:
+    def _end_by_group(self, fact: TokenPresented, running: list[Evse], group: str | None) -> bool:
+        """End what an identifier of this group may end; return whether it may."""
         if group == self._master():
             self._master_pass(fact)
-            return
+            return True
         for evse in running:
-            if evse.authorization is not None and evse.authorization.group == group:
+            if group is not None and evse.authorization is not None and evse.authorization.group == group:
                 self._stop(evse, fact.id_token)
-                return
-        self._show(fact.evse_id, "rejected")
+                return True
+        return False
 
     def _master_pass(self, fact: TokenPresented) -> None:
         """End transactions for the holder of the master pass (C16)."""

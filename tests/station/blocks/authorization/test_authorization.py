@@ -108,6 +108,9 @@ def test_another_group_does_not_stop() -> None:
     found.present("TAG-2")
     found.nothing("TransactionEvent")
     assert found.allowed()
+    found.answers["Authorize"] = lambda _: says(groupIdToken=GROUP)
+    found.present("TAG-2")  # whose group is cached, and has changed
+    found.expect("TransactionEvent", eventType="Ended", triggerReason="StopAuthorized")
 
 
 MASTER = {"AuthCtrlr.MasterPassGroupId": "GROUP-1"}

@@ -294,6 +294,9 @@ def test_triggers_reset_and_what_the_station_has_not() -> None:
         assert bench.ask("TriggerMessage", requestedMessage=message) == {"status": "Accepted"}
         bench.expect(message)
     bench.ask("TriggerMessage", requestedMessage="DiagnosticsStatusNotification")
+    bench.expect("DiagnosticsStatusNotification", status="Idle")
+    bench.ask("ExtendedTriggerMessage", requestedMessage="LogStatusNotification")
+    bench.expect("LogStatusNotification", status="Idle")
     bench.ask("ExtendedTriggerMessage", requestedMessage="FirmwareStatusNotification")
     bench.expect("SignedFirmwareStatusNotification", status="Idle")
     assert bench.ask("TriggerMessage", requestedMessage="MeterValues", connectorId=9) == {"status": "Rejected"}
@@ -304,6 +307,20 @@ def test_triggers_reset_and_what_the_station_has_not() -> None:
     assert bench.ask("Reset", type="Soft") == {"status": "Accepted"}
     bench.expect("StopTransaction", transactionId=101, reason="SoftReset")
     assert bench.restarts == 1
+
+
+def test_a_soft_reset_is_still_told_when_the_end_was_sent_after_the_restart() -> None:
+    bench = Bench16()
+    bench.change("TransactionMessageAttempts", "9")
+    bench.plug()
+    bench.present()
+    bench.answers["StopTransaction"] = Refused("InternalError")
+    bench.ask("Reset", type="Soft")
+    bench.power_loss()
+    del bench.answers["StopTransaction"]
+    bench.clear()
+    bench.wait(600)
+    bench.expect("StopTransaction", transactionId=101, reason="SoftReset")
 
 
 def test_diagnostics_and_logs_report_as_they_were_asked_for() -> None:
