@@ -30,7 +30,7 @@ WRONG = (
     (("--url", NOBODY, "--prefix", "a" * 48), "does not make valid identities"),
     (("--url", NOBODY, "--report", "/nowhere/at/all.json"), "no such folder"),
     (("--url", "wss://127.0.0.1:1/ocpp", "--ca", "/nowhere.pem"), "--ca"),
-    (("--url", NOBODY, "--ocpp", "1.6"), "1.6"),
+    (("--url", NOBODY, "--ocpp", "1.5"), "1.5"),
     (("--url", "wss://127.0.0.1:1/ocpp", "--cert", "a.pem"), "belong together"),
     (("--url", NOBODY, "--cert", "a.pem", "--key", "a.key"), "needs TLS"),
     (("--url", "wss://127.0.0.1:1/ocpp", "--cert", "a.pem", "--key", "a.key", "--count", "2"), "needs its own"),
