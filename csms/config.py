@@ -344,6 +344,8 @@ class StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     without_password: bool = False
     """Admit it by its identity alone where it speaks OCPP 1.6 and shows no password (security profile 0), at the
     listener of profile 1: whoever knows the identity can be this station."""
+    without_subprotocol: bool = False
+    """Take it as a station of OCPP 1.6 if it offers no WebSocket subprotocol, and read one in wrong case."""
 
 
 class TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -194,10 +194,11 @@ def judging_rules() -> str:
 
 def station_quirk_kinds() -> str:
     """Return the quirks of charging stations that can be tolerated."""
-    from v2g.ocpp.quirks import QUIRKS
+    from v2g.ocpp.quirks import PROFILE_OPTIONS, QUIRKS
 
     return table(
-        ("Quirk", "The station sends", "What is done"), ((f"`{name}`", *said) for name, said in QUIRKS.items())
+        ("Quirk", "The station sends", "What is done"),
+        ((f"`{name}`", *said) for name, said in {**QUIRKS, **PROFILE_OPTIONS}.items()),
     )
 
 
@@ -206,12 +207,22 @@ def station_quirks() -> str:
     from v2g.ocpp.quirks import known_quirks
 
     return table(
-        ("Vendor", "Model", "Firmware", "Tolerated", "Requests wait after a boot", "Reported in"),
+        ("Vendor", "Model", "Firmware", "Tolerated", "Requests wait after a boot", "In 1.6", "Reported in"),
         (
             (
                 f"`{each.vendor}`" if each.vendor else "empty", f"`{each.model}`", f"`{each.firmware}`",
                 ", ".join(f"`{name}`" for name in each.tolerates),
-                f"{each.delay_after_boot_s:g} s" if each.delay_after_boot_s else "", each.source,
+                f"{each.delay_after_boot_s:g} s" if each.delay_after_boot_s else "",
+                ", ".join(
+                    f"`{name}`"
+                    for name in (
+                        *each.profiles,
+                        *(f"never_read {key}" for key in each.never_read),
+                        *([f"answer_delay_s {each.answer_delay_s:g}"] if each.answer_delay_s else []),
+                        *([f"steps_a {'/'.join(f'{a:g}' for a in each.steps_a)}"] if each.steps_a else []),
+                    )
+                ),
+                each.source,
             )
             for each in known_quirks()
         ),

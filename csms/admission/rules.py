@@ -147,6 +147,8 @@ def no_version(offered: Sequence[str], spoken: Sequence[str]) -> Fault:
     hint = f"let the station speak one of {', '.join(spoken)}"
     if _OLD_VERSIONS & set(offered):
         hint += "; it needs firmware with OCPP 1.6 or newer, or the setting that turns it on"
+    if not offered or {each.casefold() for each in offered} & set(spoken):
+        hint += ", or set without_subprotocol in its [[stations]] entry"
     return Fault("subprotocol", seen, hint, 101)
 
 

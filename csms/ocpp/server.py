@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import ssl
+from collections import Counter
 from collections.abc import Collection, Coroutine
 from functools import partial
 from typing import Final, TypeVar
@@ -75,11 +76,11 @@ class StationSession:
         "_profile",
         "_pusher",
         "_quirks",
-        "_quirks_seen",
         "_ready_at",
         "_services",
         "_wanted",
         "station_id",
+        "tolerated",
     )
 
     def __init__(self, services: Services, socket: OcppSocket, admission: Admission, profile: SecurityProfile) -> None:
@@ -96,7 +97,7 @@ class StationSession:
         self._applying: asyncio.Task[None] | None = None
         self._decisions = 0
         self._quirks = STRICT
-        self._quirks_seen: frozenset[str] = frozenset()
+        self.tolerated: Final[Counter[str]] = Counter()
         self._ready_at = 0.0
         self.station_id = socket.identity
         of_16 = socket.version == "1.6"
@@ -146,7 +147,7 @@ class StationSession:
         contact = stations.StationContact(self.station_id, f"ocpp{version}", now_ms)
         known = await self._services.store.gather(stations.touch_all, contact)
         self._accepted = known == "Accepted" == self._admission.boot and self._answered is None
-        self._quirks = quirks_of(*await self._services.store.look_up(stations.makes, self.station_id), self._own_quirks)
+        self._set_quirks(*await self._services.store.look_up(stations.makes, self.station_id))
         self._report("station_connected", version=version, profile=self._profile)
         quiet = asyncio.get_running_loop().call_later(_QUIET_S, self._begin)
         try:
@@ -172,13 +173,15 @@ class StationSession:
         is rejected (B03.FR.03), starts and stops while it is pending (B02.FR.05).
         """
         if not self._accepted:
+            if self._answered is None and self._connection.socket.version == "1.6":  # some boot again and again
+                raise RefusedError(f"{self.station_id} has not booted", reason="not_accepted", hint="wait for its boot")
             waits = isinstance(request, _STARTS_OR_STOPS)
             pending = self._answered == "Pending" or self._admission.boot != "Accepted"
             if self._answered == "Rejected" or (waits and pending):
                 raise RefusedError(f"{self.station_id} is not accepted", reason="not_accepted", hint="admit it first")
             self._wanted |= follows(request)  # B02.FR.02
         clock = self._services.clock
-        if (wait_s := self._ready_at - clock.monotonic()) > 0:
+        while (wait_s := self._ready_at - clock.monotonic()) > 0:
             await asyncio.sleep(wait_s)
         begun = clock.monotonic()
         try:
@@ -302,8 +305,7 @@ class StationSession:
             if decisions == self._decisions:  # else an operator has decided meanwhile
                 break
         services.abilities.forget(self.station_id, firmware_changed=changed)
-        self._quirks = quirks_of(station.vendor_name, station.model, station.firmware_version or "", self._own_quirks)
-        self._ready_at = services.clock.monotonic() + self._quirks.delay_after_boot_s
+        self._set_quirks(station.vendor_name, station.model, station.firmware_version or "")
         self._answered, self._accepted = status, status == "Accepted"
         self._wanted = frozenset()
         name = "boot_accepted" if self._accepted else "boot_pending" if status == "Pending" else "boot_rejected"
@@ -344,6 +346,13 @@ class StationSession:
             stations.save_boots, stations.StationBoot(self.station_id, facts, now_ms)
         )
 
+    def _set_quirks(self, vendor: str, model: str, firmware: str) -> None:
+        """Set what is done for a make; its pause begins at the connection, too, as its boot may follow."""
+        self._quirks = quirks_of(vendor, model, firmware, self._own_quirks)
+        self._ready_at = self._services.clock.monotonic() + self._quirks.delay_after_boot_s
+        if isinstance(self._connection, BridgedConnection):
+            self._connection.bridge.quirks = self._quirks
+
     @property
     def _own_quirks(self) -> tuple[StationQuirks, ...]:
         return self._services.config.ocpp.quirks
@@ -364,9 +373,9 @@ class StationSession:
         return message
 
     def _tolerated(self, shown: frozenset[str], type_: type[Message]) -> None:
-        for name in sorted(shown - self._quirks_seen):
+        for name in sorted(shown - self.tolerated.keys()):
             self._report("quirk_tolerated", quirk=name, message=type_.__name__)
-        self._quirks_seen |= shown
+        self.tolerated.update(shown)
 
     def _after(self, work: Coroutine[object, object, None]) -> None:
         """Run something after the answer to the boot was sent."""
@@ -426,6 +435,7 @@ class StationServer:
             welcome=admissions.handshake_check(profile, judge),
             strange=admissions.tls_without_need,
             shared=services.config.shared_ports,
+            without_subprotocol=frozenset(each.id for each in services.config.stations if each.without_subprotocol),
         )
 
     def _context(self, profile: SecurityProfile) -> ssl.SSLContext:

@@ -43,6 +43,23 @@ QUIRKS: Final[Mapping[QuirkName, tuple[str, str]]] = {
 }
 """What a station with a quirk sends, and what is done about it."""
 
+ProfileOption = Literal["stack_level_0", "relative", "no_start", "watts", "zero_ends"]
+
+PROFILE_OPTIONS: Final[Mapping[ProfileOption, tuple[str, str]]] = {
+    "no_start": (
+        "refuses profiles that say when they begin",
+        "a constant limit that applies now is sent without its beginning; others are refused before they are sent",
+    ),
+    "relative": ("takes Relative profiles only", "as `no_start`, and sent as Relative"),
+    "stack_level_0": ("refuses stack levels above 0", "level 0: a profile of another level is replaced"),
+    "watts": ("takes limits in W only", "A x 230 V x the phases that the limit names, else one"),
+    "zero_ends": (
+        "ends the transaction at a limit of 0",
+        "sent all the same, as it is a limit, and said in the answer",
+    ),
+}
+"""What a station of 1.6 does with charging profiles, and what is done about it."""
+
 _Pattern = Annotated[str, msgspec.Meta(max_length=100)]
 
 
@@ -59,6 +76,14 @@ class StationQuirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Names of the quirks that are tolerated; none: the stations are held to the standard."""
     delay_after_boot_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0.0
     """How long after its boot a station gets no requests, s."""
+    answer_delay_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
+    """How long the answer to a StartTransaction of 1.6 waits, s."""
+    never_read: tuple[_Pattern, ...] = ()
+    """Keys of 1.6 that are never read, in any case."""
+    profiles: tuple[ProfileOption, ...] = ()
+    """Options for charging profiles of 1.6."""
+    steps_a: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = ()
+    """The only limits that it accepts beside 0, A: others are rounded down."""
     source: str = ""
     """Where the quirk was reported."""
 
@@ -100,6 +125,10 @@ def quirks_of(vendor: str, model: str, firmware: str, own: Iterable[StationQuirk
         firmware=firmware,
         tolerates=tuple(sorted({name for each in found for name in each.tolerates})),
         delay_after_boot_s=max(each.delay_after_boot_s for each in found),
+        answer_delay_s=max(each.answer_delay_s for each in found),
+        never_read=tuple(key for each in found for key in each.never_read),
+        profiles=tuple(sorted({name for each in found for name in each.profiles})),
+        steps_a=next((each.steps_a for each in found if each.steps_a), ()),
         source="; ".join(each.source for each in found),
     )
 

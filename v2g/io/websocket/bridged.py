@@ -1,5 +1,6 @@
 """A station of OCPP 1.6 on a socket, for a back end that speaks 2.0.1: runs a pure `v2g.ocpp.v16.bridge.Bridge`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeVar
 
@@ -40,7 +41,7 @@ class BridgedConnection:
     station sends it again on the next one.
     """
 
-    __slots__ = ("_bridge", "_clock", "_connection", "_find", "_handle", "_observe", "socket")
+    __slots__ = ("_clock", "_connection", "_find", "_handle", "_observe", "bridge", "socket")
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class BridgedConnection:
     ) -> None:
         self.socket: Final = socket
         self._handle, self._find, self._clock, self._observe = handle, find, clock, observe
-        self._bridge = Bridge(clock.utc_ms())
+        self.bridge: Final = Bridge(clock.utc_ms())
         self._connection = RpcConnection(socket, peer, handle=self._answer, clock=clock, observe=observe, tap=tap)
 
     @property
@@ -77,9 +78,9 @@ class BridgedConnection:
 
         if is_of_16(request):
             return await self._connection.call(request, response, timeout=timeout)
-        answer = await self._run(self._bridge.downward(request, self._clock.utc_ms()), ask)
-        while self._bridge.reports:
-            spawn(self._report(self._bridge.reports.pop(0)))
+        answer = await self._run(self.bridge.downward(request, self._clock.utc_ms()), ask)
+        while self.bridge.reports:
+            spawn(self._report(self.bridge.reports.pop(0)))
         assert isinstance(answer, response)
         return answer
 
@@ -123,9 +124,11 @@ class BridgedConnection:
             return await self._handle(action_of(step), step)
 
         try:
-            answered = await self._run(self._bridge.upward(request, self._clock.utc_ms()), ask)
-            while self._bridge.after:
-                spawn(self._follow(self._bridge.after.pop(0)))
+            answered = await self._run(self.bridge.upward(request, self._clock.utc_ms()), ask)
+            if isinstance(request, StartTransactionReq) and (delay_s := self.bridge.quirks.answer_delay_s):
+                await asyncio.sleep(delay_s)
+            while self.bridge.after:
+                spawn(self._follow(self.bridge.after.pop(0)))
             return answered
         except OcppError as error:
             answer = None if error.answer == "SecurityError" else await self._answer_anyway(request)

@@ -7,9 +7,10 @@ import asyncio
 import base64
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -110,13 +111,15 @@ async def serve(
     strangers: Strangers | None = None,
     ping_interval: float | None = 20.0,
     shared: bool = False,
+    without_subprotocol: Container[str | None] = (),
 ) -> OcppServer:
     """Listen for stations on `path/identity`; `handler` runs once for each, and its end closes the connection.
 
     `welcome` decides who is admitted; `strange(address)` is called for TLS if `context` is None. `strangers` limits the
     unauthenticated connections. Among the versions offered,
     the first of `versions` is used; with none in common the handshake completes without a subprotocol and the
-    connection closes (OCPP-J 3.2). `shared`: other processes may listen at the same port.
+    connection closes (OCPP-J 3.2); stations in `without_subprotocol` may offer none, which is 1.6, or one in wrong
+    case. `shared`: other processes may listen at the same port.
     """
     from websockets.asyncio.server import ServerConnection
     from websockets.asyncio.server import serve as listen
@@ -126,21 +129,33 @@ async def serve(
 
     names = [Subprotocol(name) for version in versions for name, v in SUBPROTOCOLS.items() if v == version]
 
-    def select(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-        return next((name for name in names if name in offered), None)
+    def choose(identity: str | None, offered: Sequence[str]) -> tuple[Subprotocol | None, Version | None]:
+        """Return the subprotocol as the station writes it, and its version."""
+        written = {each.casefold() if identity in without_subprotocol else each: each for each in offered}
+        for name in names:
+            if name in written:
+                return Subprotocol(written[name]), SUBPROTOCOLS[name]
+        is_named = bool(offered) or identity not in without_subprotocol
+        return None, None if is_named or "1.6" not in versions else "1.6"
+
+    chosen: WeakKeyDictionary[object, Subprotocol | None] = WeakKeyDictionary()
+
+    def select(connection: ServerConnection, _: Sequence[Subprotocol]) -> Subprotocol | None:
+        return chosen.pop(connection.protocol, None)
 
     async def check(connection: ServerConnection, request: Any) -> Any:
         headers = request.headers
         offered = tuple(
             name.strip()[:64] for line in headers.get_all("Sec-WebSocket-Protocol") for name in line.split(",")
         )[:16]
-        taken = next((SUBPROTOCOLS[name] for name in names if name in offered), None)
+        identity = identity_in(request.path, path)
+        chosen[connection.protocol], version = choose(identity, tuple(filter(None, offered)))
         shown = Handshake(
             path=request.path[:512],
-            identity=identity_in(request.path, path),
+            identity=identity,
             address=address_of(connection.transport),
             offered=offered,
-            version=taken,
+            version=version,
             credentials=read_credentials(headers.get_all("Authorization")),
             transport=connection.transport,
             host=(headers.get_all("Host") or [""])[0][:300],
@@ -188,13 +203,15 @@ async def serve(
         assert connection.request is not None
         identity = identity_in(connection.request.path, path)
         assert identity is not None
-        if connection.subprotocol is None:
+        _, version = choose(identity, () if connection.subprotocol is None else (connection.subprotocol,))
+        offers = connection.request.headers.get_all("Sec-WebSocket-Protocol") if connection.subprotocol is None else []
+        if version is None or offers:
             await connection.close(1002, f"no common version of OCPP; supported: {', '.join(names)}"[:123])
             return
         assert isinstance(connection, DirectConnection)
         outside.leave(connection.transport)
         connection.forget_handshake()
-        await handler(OcppSocket(connection, identity, SUBPROTOCOLS[connection.subprotocol]))
+        await handler(OcppSocket(connection, identity, version))
 
     server = await listen(
         run,

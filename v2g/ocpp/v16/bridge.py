@@ -16,12 +16,13 @@ from typing import Any, Final, TypeAlias, TypeVar
 import msgspec
 
 from v2g import typed_json
-from v2g.errors import OcppError
+from v2g.errors import OcppError, TimeoutExpired
 from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g.ocpp.messages.provisioning import NotifyReportRequest
 from v2g.ocpp.messages.transactions import ChargingState, TransactionEventRequest
+from v2g.ocpp.quirks import STRICT
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.v16.messages import IdTagInfo, IdTagStatus
@@ -139,7 +140,9 @@ class Bridge:
         self.shows_prices: bool | None = None
         """Whether the station says that it shows prices, None before it was asked."""
         self.lacks: Final[set[str]] = set()
-        """Actions of the security whitepaper that the station has not."""
+        """What the station has refused as not supported since its boot: it is not asked again."""
+        self.quirks = STRICT
+        """What is done for its make."""
 
     def upward(self, request: Message, now_ms: int) -> Steps[Message]:
         """Translate a station's request, and what the back end answers. Raises OcppError."""
@@ -152,7 +155,32 @@ class Bridge:
         translation = TO_STATION.get(type(request))
         if translation is None:
             raise OcppError(f"OCPP 1.6, which this station speaks, has no {action_of(request)}", answer="NotSupported")
-        return translation(self, request)
+        return self._unless_refused(translation(self, request))
+
+    def _unless_refused(self, steps: Steps[Message]) -> Steps[Message]:
+        """Carry out a translation without the requests that the station does not support whatever it claims."""
+        answer: Message | None = None
+        error: Exception | None = None
+        while True:
+            try:
+                step = steps.send(answer) if error is None else steps.throw(error)
+            except StopIteration as end:
+                result: Message = end.value
+                return result
+            answer = error = None
+            feature = _feature(step) if isinstance(step, Message) else ""
+            if feature in self.lacks:
+                error = OcppError(
+                    f"{feature}: the station said at its first use that it has none", answer="NotSupported"
+                )
+                continue
+            try:
+                answer = yield step
+            except (OcppError, TimeoutExpired) as refused:
+                error = refused
+            status = error.answer if isinstance(error, OcppError) else getattr(answer, "status", "")
+            if feature and status in _ABSENT:
+                self.lacks.add(feature)
 
     # -- shared by translations
 
@@ -208,6 +236,20 @@ class Bridge:
             )
         self.types[token.id_token.casefold()] = token.type
         return token.id_token
+
+
+_ABSENT: Final = frozenset({"NotImplemented", "NotSupported"})
+_OPTIONAL: Final = frozenset({
+    "CancelReservation", "ClearChargingProfile", "ExtendedTriggerMessage", "GetCompositeSchedule",
+    "GetLocalListVersion", "GetLog", "ReserveNow", "SendLocalList", "SetChargingProfile", "TriggerMessage",
+    "UnlockConnector",
+})  # fmt: skip
+
+
+def _feature(step: Message) -> str:
+    """Return what a request needs that stations may lack; a Heartbeat is triggered to learn whether one is there."""
+    action, message = type(step).__name__.removesuffix("Req"), getattr(step, "requested_message", "")
+    return f"{action} {message}".rstrip() if action in _OPTIONAL and message != "Heartbeat" else ""
 
 
 def number_in(transaction_id: str) -> int | None:

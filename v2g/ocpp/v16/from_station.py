@@ -94,6 +94,7 @@ UPLOADS: Final[Mapping[str, UploadLogStatus]] = {
 @from_station
 def boot(bridge: Bridge, request: v16.BootNotificationReq) -> Steps[v16.BootNotificationConf]:
     """Boot; 1.6 tells no reason."""
+    bridge.lacks.clear()
     modem = Modem(iccid=request.iccid, imsi=request.imsi) if request.iccid or request.imsi else None
     answer: BootNotificationResponse = yield BootNotificationRequest(
         charging_station=ChargingStation(

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -80,6 +81,7 @@ from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import Answer, Bridge, Remote, Steps, data_in, id_tag_info, number_in, text_of, to_station
 from v2g.ocpp.v16.configuration import KEYS, WRITE_ONLY, key_of, report, value_in_2x, value_in_16
 from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
+from v2g.ocpp.v16.makes import profile_for
 from v2g.ocpp.versions import read_payload, write_payload
 
 PURPOSES: Final[Mapping[str, v16.Purpose16]] = {
@@ -133,7 +135,7 @@ def start(bridge: Bridge, request: RequestStartTransactionRequest) -> Steps[Requ
     asked = v16.RemoteStartTransactionReq(
         connector_id=request.evse_id,
         id_tag=bridge.id_tag(request.id_token),
-        charging_profile=None if profile is None else _profile(profile),
+        charging_profile=None if profile is None else profile_for(_profile(profile), bridge.quirks, bridge.now_ms)[0],
     )
     answer: v16.RemoteStartTransactionConf = yield asked
     if answer.status == "Accepted":
@@ -306,12 +308,18 @@ def _tenths(value: float) -> float:
 @to_station
 def set_profile(bridge: Bridge, request: SetChargingProfileRequest) -> Steps[SetChargingProfileResponse]:
     """Set a profile."""
+    profile, said = profile_for(_profile(request.charging_profile), bridge.quirks, bridge.now_ms)
     answer: v16.SetChargingProfileConf = yield v16.SetChargingProfileReq(
-        connector_id=request.evse_id, cs_charging_profiles=_profile(request.charging_profile)
+        connector_id=request.evse_id, cs_charging_profiles=profile
     )
     if answer.status == "NotSupported":
         return SetChargingProfileResponse(status="Rejected", status_info=_because("not supported by the station"))
-    return SetChargingProfileResponse(status=answer.status)
+    if answer.status == "Rejected" and any(
+        not each.limit for each in profile.charging_schedule.charging_schedule_period
+    ):
+        said += ("it may take no limit of 0: stop the transaction",)
+    info = _because("; ".join(said)[:500]) if said else None
+    return SetChargingProfileResponse(status=answer.status, status_info=info)
 
 
 @to_station
@@ -366,11 +374,15 @@ def get_variables(bridge: Bridge, request: GetVariablesRequest) -> Steps[GetVari
     """Read variables as keys, one by one: some stations answer no more than that."""
     results: list[GetVariableResult] = []
     for each in request.get_variable_data:
-        results += [(yield from _read(each))]
+        results += [(yield from _read(bridge, each))]
     return GetVariablesResponse(get_variable_result=tuple(results))
 
 
-def _read(wanted: GetVariableData) -> Steps[GetVariableResult]:
+def _is_read(bridge: Bridge, key: str) -> bool:
+    return key.casefold() not in {each.casefold() for each in bridge.quirks.never_read}
+
+
+def _read(bridge: Bridge, wanted: GetVariableData) -> Steps[GetVariableResult]:
     key = key_of(wanted.component, wanted.variable)
     result = GetVariableResult(attribute_status="UnknownVariable", component=wanted.component, variable=wanted.variable)
     if wanted.attribute_type not in (None, "Actual"):
@@ -379,6 +391,9 @@ def _read(wanted: GetVariableData) -> Steps[GetVariableResult]:
         )
     if key is None:
         return result
+    if not _is_read(bridge, key):
+        info = _because(f"{key} is never read from this make")
+        return msgspec.structs.replace(result, attribute_status="Rejected", attribute_status_info=info)
     answer: v16.GetConfigurationConf = yield v16.GetConfigurationReq(key=(key,))
     found = next((each for each in answer.configuration_key if each.key.casefold() == key.casefold()), None)
     if found is None:
@@ -441,13 +456,12 @@ def base_report(bridge: Bridge, request: GetBaseReportRequest) -> Steps[GetBaseR
     if request.report_base == "SummaryInventory":
         return GetBaseReportResponse(status="NotSupported")
     keys: tuple[v16.ConfigurationKey, ...] = ()
-    try:
-        answer: v16.GetConfigurationConf = yield v16.GetConfigurationReq()
-        keys = answer.configuration_key
-    except (OcppError, TimeoutExpired):
-        pass
+    if not bridge.quirks.never_read:
+        with contextlib.suppress(OcppError, TimeoutExpired):
+            answer: v16.GetConfigurationConf = yield v16.GetConfigurationReq()
+            keys = answer.configuration_key
     if not keys:  # some stations answer for one key at a time, or not at all for all keys
-        for key in KEYS:
+        for key in filter(partial(_is_read, bridge), KEYS):
             with contextlib.suppress(OcppError):
                 one: v16.GetConfigurationConf = yield v16.GetConfigurationReq(key=(key,))
                 keys += one.configuration_key
@@ -478,26 +492,23 @@ def get_log(bridge: Bridge, request: GetLogRequest) -> Steps[GetLogResponse]:
     if request.log_type == "DataCollectorLog":
         raise _lacks("DataCollectorLog")
     bridge.log_request = request.request_id
-    if "GetLog" not in bridge.lacks:
-        asked = v16.GetLogReq(
-            log=v16.LogParameters16(
-                remote_location=log.remote_location,
-                oldest_timestamp=log.oldest_timestamp,
-                latest_timestamp=log.latest_timestamp,
-            ),
-            log_type=request.log_type,
-            request_id=request.request_id,
-            retries=request.retries,
-            retry_interval=request.retry_interval,
-        )
-        try:
-            answer: v16.GetLogConf = yield asked
-        except OcppError as error:
-            if error.answer not in _ABSENT:
-                raise
-            bridge.lacks.add("GetLog")
-        else:
-            return GetLogResponse(status=answer.status, filename=answer.filename)
+    asked = v16.GetLogReq(
+        log=v16.LogParameters16(
+            remote_location=log.remote_location,
+            oldest_timestamp=log.oldest_timestamp,
+            latest_timestamp=log.latest_timestamp,
+        ),
+        log_type=request.log_type,
+        request_id=request.request_id,
+        retries=request.retries,
+        retry_interval=request.retry_interval,
+    )
+    try:
+        answer: v16.GetLogConf = yield asked
+        return GetLogResponse(status=answer.status, filename=answer.filename)
+    except OcppError as error:
+        if error.answer not in _ABSENT:
+            raise
     if request.log_type == "SecurityLog":
         raise _lacks("security log without the security whitepaper")
     older: v16.GetDiagnosticsConf = yield v16.GetDiagnosticsReq(

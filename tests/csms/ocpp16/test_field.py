@@ -1,0 +1,199 @@
+"""What stations of 1.6 do in the field, each a case of one table: tolerated, worked around, or remembered."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import websockets
+from websockets.typing import Subprotocol
+
+from csms.config import StationEntry
+from tests.csms.conftest import Start
+from tests.csms.support import STATION
+from tests.ocpp.v16.drawing import in_turn
+from tests.ocpp.v16.test_bridge import AT, NOW_MS, Run
+from v2g.errors import OcppError
+from v2g.ocpp.messages.base import EVSE
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.messages.provisioning import GetVariableData, GetVariablesRequest
+from v2g.ocpp.messages.remote_control import TriggerMessageRequest, UnlockConnectorRequest
+from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
+from v2g.ocpp.quirks import STRICT, StationQuirks, quirks_of
+from v2g.ocpp.v16 import messages as v16
+from v2g.ocpp.v16.bridge import Bridge
+from v2g.ocpp.v16.configuration import variable_of
+from v2g.ocpp.v16.tolerance import read_softly
+
+pytestmark = pytest.mark.requirement("R198")
+
+ABB = quirks_of("ABB", "Terra AC", "1.8")
+HUAWEI = quirks_of("Huawei Technologies", "SCharger-22KT", "")
+NECHARGE = quirks_of("NEcharge", "AC", "")
+WALLBOX = quirks_of("Wall Box Chargers", "CPB1", "5.17")
+
+
+def profile(*limits: float, unit: Any = "A", **more: Any) -> SetChargingProfileRequest:
+    """Return the request for a profile of these limits, an hour each, that began a minute ago."""
+    schedule = ChargingSchedule(
+        id=1,
+        charging_rate_unit=unit,
+        start_schedule=more.pop("start", "2027-01-15T07:59:00Z"),
+        duration=more.pop("duration", None),
+        charging_schedule_period=tuple(
+            ChargingSchedulePeriod(start_period=3600 * place, limit=limit, number_phases=more.get("phases"))
+            for place, limit in enumerate(limits)
+        ),
+    )
+    return SetChargingProfileRequest(
+        evse_id=1,
+        charging_profile=ChargingProfile(
+            id=1,
+            stack_level=3,
+            charging_profile_purpose="TxDefaultProfile",
+            charging_profile_kind="Absolute",
+            charging_schedule=(schedule,),
+        ),
+    )
+
+
+def sent(quirks: StationQuirks, request: SetChargingProfileRequest, status: Any = "Accepted") -> tuple[Any, str]:
+    """Return the profile that a station of a make gets, and what the back end hears of it."""
+    bridge = Bridge(NOW_MS)
+    bridge.quirks = quirks
+    run = Run(bridge.downward(request, NOW_MS), in_turn(v16.SetChargingProfileConf(status=status)))
+    info = run.result.status_info
+    (said,) = run.asked
+    assert isinstance(said, v16.SetChargingProfileReq)
+    return said.cs_charging_profiles, "" if info is None else info.additional_info
+
+
+def limits(found: Any) -> list[tuple[float, str]]:
+    schedule = found.charging_schedule
+    return [(each.limit, schedule.charging_rate_unit) for each in schedule.charging_schedule_period]
+
+
+PROFILES: dict[str, tuple[StationQuirks, SetChargingProfileRequest, Callable[[Any], Any], Any, str]] = {
+    "none": (STRICT, profile(15), lambda it: (it.stack_level, limits(it)), (3, [(15, "A")]), ""),
+    "level 0": (ABB, profile(15), lambda it: it.stack_level, 0, "stack level 0 in place of 3"),
+    "relative": (WALLBOX, profile(15), lambda it: it.charging_profile_kind, "Relative", "without its beginning"),
+    "no start": (HUAWEI, profile(9, unit="W"), lambda it: it.charging_schedule.start_schedule, None, "beginning"),
+    "ends": (HUAWEI, profile(9, unit="W", duration=120), lambda it: it.valid_to, "2027-01-15T08:01:00Z", "begin"),
+    "watts of one phase": (HUAWEI, profile(10), limits, [(2300, "W")], "limits in W"),
+    "watts of three": (HUAWEI, profile(10, phases=3), limits, [(6900, "W")], "limits in W"),
+    "0 A ends it": (NECHARGE, profile(0), limits, [(0, "A")], "a limit of 0 ends the transaction"),
+    "step": (NECHARGE, profile(15.9), limits, [(13, "A")], "rounded down to 13 A"),
+    "a step itself": (NECHARGE, profile(16), limits, [(16, "A")], "without its beginning"),
+    "above all steps": (NECHARGE, profile(32), limits, [(16, "A")], "rounded down to 16 A"),
+    "below all steps": (NECHARGE, profile(5.9), limits, [(0, "A")], "a limit of 0 ends"),
+    "step of a power": (NECHARGE, profile(6899, unit="W"), limits, [(8, "A")], "rounded down to 8 A"),
+    "step of a power of one phase": (NECHARGE, profile(2300, unit="W", phases=1), limits, [(10, "A")], "10 A"),
+}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_is_as_its_make_takes_it_and_never_higher(name: str) -> None:
+    quirks, request, part, wanted, said = PROFILES[name]
+    found, info = sent(quirks, request)
+    assert part(found) == wanted
+    assert said in info
+    assert bool(said) == bool(info)
+
+
+@pytest.mark.parametrize("request_", [profile(16, 6), profile(16, start="2027-01-15T09:00:00Z")], ids=["two", "later"])
+def test_what_a_make_cannot_follow_is_refused_before_it_is_sent(request_: SetChargingProfileRequest) -> None:
+    with pytest.raises(OcppError, match="constant limit") as refused:
+        sent(WALLBOX, request_)
+    assert refused.value.answer == "NotSupported"
+
+
+def test_a_refused_limit_of_0_says_what_then() -> None:
+    assert sent(STRICT, profile(0), "Rejected")[1] == "it may take no limit of 0: stop the transaction"
+    assert sent(STRICT, profile(6), "Rejected")[1] == ""
+
+
+def test_a_key_that_makes_a_station_boot_is_never_read() -> None:
+    component, variable = variable_of("MeterValuesSampledData")
+    asked = GetVariablesRequest(get_variable_data=(GetVariableData(component=component, variable=variable),))
+    bridge = Bridge(NOW_MS)
+    bridge.quirks = ABB
+    run = Run(bridge.downward(asked, NOW_MS), in_turn())
+    assert (run.asked, run.result.get_variable_result[0].attribute_status) == ([], "Rejected")
+
+
+UNLOCK = UnlockConnectorRequest(evse_id=1, connector_id=1)
+
+
+@pytest.mark.parametrize(
+    "refusal", [v16.UnlockConnectorConf(status="NotSupported"), OcppError("no", answer="NotImplemented")], ids=str
+)
+def test_a_refused_feature_is_asked_for_no_more_until_the_next_boot(refusal: Any) -> None:
+    bridge = Bridge(NOW_MS)
+    try:
+        assert Run(bridge.downward(UNLOCK, NOW_MS), in_turn(refusal)).result.status == "UnlockFailed"
+    except OcppError:
+        assert isinstance(refusal, OcppError)
+    with pytest.raises(OcppError, match="UnlockConnector: the station said") as said:
+        Run(bridge.downward(UNLOCK, NOW_MS), in_turn())
+    assert said.value.answer == "NotSupported"
+    boot = v16.BootNotificationReq(charge_point_model="M", charge_point_vendor="V")
+    next(bridge.upward(boot, NOW_MS))
+    assert Run(bridge.downward(UNLOCK, NOW_MS), in_turn(v16.UnlockConnectorConf(status="Unlocked"))).asked
+
+
+def test_one_refused_trigger_is_not_all_and_a_sign_of_life_is_always_asked_for() -> None:
+    bridge = Bridge(NOW_MS)
+    for _ in range(2):
+        for message in ("Heartbeat", "StatusNotification"):
+            asked = TriggerMessageRequest(requested_message=message, evse=EVSE(id=1))
+            if message in " ".join(bridge.lacks):
+                with pytest.raises(OcppError):
+                    Run(bridge.downward(asked, NOW_MS), in_turn())
+            else:
+                answer = in_turn(v16.TriggerMessageConf(status="NotImplemented"))
+                assert Run(bridge.downward(asked, NOW_MS), answer).asked
+    assert bridge.lacks == {"TriggerMessage StatusNotification"}
+
+
+SOFT = {
+    "extra field": (b'{"connectorId":1,"errorCode":"NoError","status":"Available","x":1}', "unknown_field"),
+    "other case": (b'{"connectorId":1,"errorCode":"NoError","status":"available"}', "enum_case"),
+    "local time": (
+        b'{"connectorId":1,"errorCode":"NoError","status":"Available","timestamp":"2027-01-15T08:00:00"}',
+        "time_without_zone",
+    ),
+    "hours alone": (
+        b'{"connectorId":1,"errorCode":"NoError","status":"Available","timestamp":"2027-01-15T08:00:00+03"}',
+        "time_without_zone",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOFT)
+def test_soft_violations_are_named(name: str) -> None:
+    payload, quirk = SOFT[name]
+    assert read_softly(payload, v16.StatusNotificationReq)[1] == {quirk}
+
+
+@pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z"])
+def test_a_clock_that_was_never_set_counts_by_receipt(at: str) -> None:
+    assert (Bridge(NOW_MS).time(at), Bridge(NOW_MS).time(AT)) == (None, AT)
+
+
+@pytest.mark.parametrize("offered", [None, ["OCPP1.6"], ["Ocpp1.6", "other"]], ids=["none", "case", "two"])
+async def test_a_station_without_its_subprotocol_is_taken_only_if_it_was_named(start: Start, offered: Any) -> None:
+    entries = (
+        StationEntry(id=STATION, without_password=True, without_subprotocol=True),
+        StationEntry(id="CS-OTHER", password="0123456789abcdef"),
+    )
+    wanted = None if offered is None else [Subprotocol(each) for each in offered]
+    async with start(ocpp={"security_profile": 1}, stations=entries) as csms:
+        url = f"ws://127.0.0.1:{csms.csms.ports['ocpp']}/ocpp/"
+        async with websockets.connect(url + STATION, subprotocols=wanted) as websocket:
+            assert websocket.subprotocol == (None if offered is None else offered[0])
+            await websocket.send('[2,"1","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]')
+            assert '"status":"Accepted"' in str(await websocket.recv())
+        shown = {"Authorization": "Basic Q1MtT1RIRVI6MDEyMzQ1Njc4OWFiY2RlZg=="}
+        async with websockets.connect(url + "CS-OTHER", subprotocols=wanted, additional_headers=shown) as websocket:
+            with pytest.raises(websockets.ConnectionClosed):
+                await websocket.recv()
+            assert websocket.close_code == 1002
