@@ -34,7 +34,7 @@ from v2g.iso15118.d2.messages.common import (
 from v2g.iso15118.d2.messages.data_types import CertificateChain, ListOfRootCertificateIDs, SelectedService
 from v2g.iso15118.d2.services import CONTRACT_SERVICE
 from v2g.iso15118.d2.signatures import chain_of, sub_cas
-from v2g.iso15118.engine.contracts import issuer_serial
+from v2g.iso15118.engine.xmldsig import issuer_serial
 from v2g.observe import Observe
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.keys import AgreementKey, PrivateKey, PublicKey, SoftwareKey

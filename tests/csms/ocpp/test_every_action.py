@@ -17,7 +17,8 @@ from v2g.ocpp.rpc import MAX_FRAME
 
 
 def test_every_action_is_either_answered_or_asked() -> None:
-    assert known("2.1") == HANDLES | set(COMMANDS)
+    assert known("2.1") == HANDLES | set(COMMANDS) & known("2.1")
+    assert set(COMMANDS) <= known("2.1") | known("1.6")
     assert {"DataTransfer"} == HANDLES & set(COMMANDS)
 
 

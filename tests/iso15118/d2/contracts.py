@@ -15,7 +15,8 @@ from v2g.iso15118.d2.messages.common import CertificateInstallationReq, Certific
 from v2g.iso15118.d2.messages.data_types import ListOfRootCertificateIDs
 from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
-from v2g.iso15118.engine.contracts import Contract, issuer_serial
+from v2g.iso15118.engine.contracts import Contract
+from v2g.iso15118.engine.xmldsig import issuer_serial
 from v2g.pki.keys import SigningKey
 from v2g.pki.profile import Generation
 

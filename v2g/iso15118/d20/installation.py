@@ -28,7 +28,8 @@ from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq
 from v2g.iso15118.d20.messages.common_types import ListOfRootCertificateIDs, MessageHeader, Processing, ResponseCode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
-from v2g.iso15118.engine.contracts import Contract, Service, issuer_serial, pcid_of
+from v2g.iso15118.engine.contracts import Contract, Service, pcid_of
+from v2g.iso15118.engine.xmldsig import issuer_serial
 from v2g.pki.certificates import load_certificate
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import AgreementKey, PublicKey, SigningKey

@@ -8,7 +8,6 @@ import msgspec
 from cryptography import x509
 
 from v2g.errors import CertificateError
-from v2g.iso15118.engine.xmldsig import X509IssuerSerial
 from v2g.pki.certificates import common_name, emaid_of, load_certificate
 from v2g.pki.keys import PrivateKey, SigningKey
 
@@ -63,9 +62,3 @@ def read_pcid(text: str) -> str:
     if not text.isascii() or not _PCID.fullmatch(pcid):  # a letter outside ASCII may have a capital inside
         raise CertificateError(f"{text!r} is not a PCID", reason="wrong_subject", hint="17 or 18 letters and digits")
     return pcid
-
-
-def issuer_serial(certificate: bytes) -> X509IssuerSerial:
-    """Return a certificate's (DER) issuer and serial number. Raises CertificateError."""
-    found = load_certificate(certificate)
-    return X509IssuerSerial(x509_issuer_name=found.issuer.rfc4514_string(), x509_serial_number=found.serial_number)

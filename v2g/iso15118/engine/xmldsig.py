@@ -10,6 +10,7 @@ from msgspec import Meta, field
 
 from v2g.exi.declare import ANY, ATTRIBUTE, OTHER, TEXT, Alt, AnyElement, Content, Element, Many, Maybe, Seq
 from v2g.iso15118.engine.schemas import XMLDSIG
+from v2g.pki.certificates import load_certificate
 
 SCHEMA: Final = XMLDSIG
 
@@ -341,3 +342,9 @@ ELEMENTS: Final = {
         )
     },
 }
+
+
+def issuer_serial(certificate: bytes) -> X509IssuerSerial:
+    """Return a certificate's (DER) issuer and serial number. Raises CertificateError."""
+    found = load_certificate(certificate)
+    return X509IssuerSerial(x509_issuer_name=found.issuer.rfc4514_string(), x509_serial_number=found.serial_number)

@@ -25,11 +25,10 @@ from v2g.iso15118.din.messages import parameters as parameters_din
 from v2g.iso15118.din.quantities import VALUES as VALUES_DIN
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
-from v2g.iso15118.engine.contracts import issuer_serial
 from v2g.iso15118.engine.physical_values import Rounding, Writer
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.sequence import Asks
-from v2g.iso15118.engine.xmldsig import Signature
+from v2g.iso15118.engine.xmldsig import Signature, issuer_serial
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.keys import SigningKey
 from v2g_testkit.cases.known import Kit, Payer

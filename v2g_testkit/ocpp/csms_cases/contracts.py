@@ -31,7 +31,7 @@ from v2g.iso15118.d20.installation import InstallationRequest, make_request
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationRes as CertificateInstallationRes20
 from v2g.iso15118.d20.messages.common_types import MessageHeader as Header20
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
-from v2g.iso15118.engine.contracts import issuer_serial
+from v2g.iso15118.engine.xmldsig import issuer_serial
 from v2g.ocpp.times import parse_time
 from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.credentials import Credentials, load_chain, load_credentials
