@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from v2g.errors import TransportError
+from v2g.ocpp.times import format_time
 from v2g_testkit.ocpp.minimal_client import MinimalClient, frame, upgrade
 
 __all__ = [
@@ -21,6 +22,11 @@ TRANSACTIONS: Final[dict[str, int]] = {}
 """Station of 1.6 -> the number of its transaction."""
 
 _TIME = "2026-01-01T00:00:00Z"
+
+
+def _now() -> str:
+    """Return the time, as stations say it that have been connected all the time."""
+    return format_time(int(time.time()) * 1000)
 
 
 OF_16 = "16-"
@@ -58,12 +64,13 @@ def values_16(name: str, number: int) -> bytes:
     )
     return frame(
         f'[2,"{number}","MeterValues",{{"connectorId":1,"transactionId":{TRANSACTIONS.get(name, 1)},'
-        f'"meterValue":[{{"timestamp":"{_TIME}","sampledValue":[{values}]}}]}}]'
+        f'"meterValue":[{{"timestamp":"{_now()}","sampledValue":[{values}]}}]}}]'
     )
 
 
 def event(name: str, seq_no: int) -> bytes:
     """Return the frame of a transaction event: four values, about 700 octets."""
+    at = _now()
     kind, trigger = ("Started", "CablePluggedIn") if seq_no == 0 else ("Updated", "MeterValuePeriodic")
     values = ",".join(
         f'{{"value":{value},"context":"Sample.Periodic","measurand":"{measurand}","unitOfMeasure":{{"unit":"{unit}"}}}}'
@@ -75,9 +82,9 @@ def event(name: str, seq_no: int) -> bytes:
         )
     )
     return frame(
-        f'[2,"{seq_no}","TransactionEvent",{{"eventType":"{kind}","timestamp":"{_TIME}","triggerReason":"{trigger}",'
+        f'[2,"{seq_no}","TransactionEvent",{{"eventType":"{kind}","timestamp":"{at}","triggerReason":"{trigger}",'
         f'"seqNo":{seq_no},"transactionInfo":{{"transactionId":"T-{name}","chargingState":"Charging"}},'
-        f'"evse":{{"id":1,"connectorId":1}},"meterValue":[{{"timestamp":"{_TIME}","sampledValue":[{values}]}}]}}]'
+        f'"evse":{{"id":1,"connectorId":1}},"meterValue":[{{"timestamp":"{at}","sampledValue":[{values}]}}]}}]'
     )
 
 

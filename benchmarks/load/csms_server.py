@@ -58,7 +58,7 @@ async def rpc(_folder: Path, _root: Path, _store_url: str, _bus_url: str) -> Asy
     async def never(_action: str, _request: Message) -> Message:
         raise AssertionError("all requests are answered at once")
 
-    async def answer_bridged(action: str, request: Message) -> Message:
+    async def answer_later(action: str, request: Message) -> Message:
         found = answer(action, request)
         assert found is not None
         return found
@@ -75,7 +75,7 @@ async def rpc(_folder: Path, _root: Path, _store_url: str, _bus_url: str) -> Asy
         if socket.version == "1.6":
             bridged = RpcPeer("1.6", handles=HANDLES_16, entropy=os.urandom)
             await BridgedConnection(
-                socket, bridged, handle=answer_bridged, find=find, clock=clock, observe=lambda _event: None
+                socket, bridged, handle=answer_later, quick=answer, find=find, clock=clock, observe=lambda _event: None
             ).run()
             return
         peer = RpcPeer(socket.version, handles=("Heartbeat", "TransactionEvent"), entropy=os.urandom)

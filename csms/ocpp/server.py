@@ -115,6 +115,7 @@ class StationSession:
                 socket,
                 peer,
                 handle=self._handle_any,
+                quick=self._answer_quickly,
                 find=StationFacts(services.store, services.clock, self.station_id).find,
                 clock=services.clock,
                 observe=self._observe,

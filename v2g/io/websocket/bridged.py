@@ -35,13 +35,13 @@ HANDLES: Final = frozenset(each.__name__.removesuffix("Req") for each in FROM_ST
 class BridgedConnection:
     """A connection whose station speaks 1.6 and whose caller 2.0.1: see RpcConnection, which it stands for.
 
-    `handle` answers requests of 2.0.1, `find` the questions of the bridge. A message of a transaction is never answered
-    with a CALLERROR, which makes some stations boot or repeat it for ever: one that is refused is reported as
-    `transaction_message_refused`, and answered as if it were not. Where it could not be stored the connection ends: the
-    station sends it again on the next one.
+    `handle` answers requests of 2.0.1, `quick` those that it can at once, `find` the questions of the bridge. A
+    message of a transaction is never answered with a CALLERROR, which makes some stations boot or repeat it for ever:
+    one that is refused is reported as `transaction_message_refused`, and answered as if it were not. Where it could
+    not be stored the connection ends: the station sends it again on the next one.
     """
 
-    __slots__ = ("_clock", "_connection", "_find", "_handle", "_observe", "bridge", "socket")
+    __slots__ = ("_begun", "_clock", "_connection", "_find", "_handle", "_observe", "_quick", "bridge", "socket")
 
     def __init__(
         self,
@@ -52,12 +52,17 @@ class BridgedConnection:
         find: Callable[[Question], Awaitable[Any]],
         clock: Clock,
         observe: Callable[[Observe], None],
+        quick: Callable[[str, Message], Message | None] = lambda _action, _request: None,
         tap: Callable[[Literal["received", "sent"], str], None] = lambda _direction, _text: None,
     ) -> None:
         self.socket: Final = socket
+        self._quick = quick
+        self._begun: tuple[Steps[Message], Message | Question | None, OcppError | None] | None = None
         self._handle, self._find, self._clock, self._observe = handle, find, clock, observe
         self.bridge: Final = Bridge(clock.utc_ms())
-        self._connection = RpcConnection(socket, peer, handle=self._answer, clock=clock, observe=observe, tap=tap)
+        self._connection = RpcConnection(
+            socket, peer, handle=self._answer, quick=self._answer_at_once, clock=clock, observe=observe, tap=tap
+        )
 
     @property
     def version(self) -> Version:
@@ -101,34 +106,62 @@ class BridgedConnection:
         except V2GError as error:
             self._observe(Observe("ocpp", "price_not_shown", {"reason": str(error)[:200]}))
 
-    async def _run(self, steps: Steps[Any], ask: Callable[[Message], Awaitable[Message]]) -> Message:
-        """Carry out a translation: send what it yields, and pass it the answers."""
-        answer: Any = None
-        error: OcppError | TimeoutExpired | None = None
+    async def _run(
+        self,
+        steps: Steps[Any],
+        ask: Callable[[Message], Awaitable[Message]],
+        step: Message | Question | None = None,
+        answer: Any = None,
+    ) -> Message:
+        """Carry out a translation: send what it yields, and pass it the answers; from a `step` or an `answer` on."""
         while True:
-            try:
-                step = steps.send(answer) if error is None else steps.throw(error)
-            except StopIteration as end:
-                result: Message = end.value
-                return result
-            error = None
+            if step is None:
+                try:
+                    step = steps.throw(answer) if isinstance(answer, V2GError) else steps.send(answer)
+                except StopIteration as end:
+                    result: Message = end.value
+                    return result
             try:
                 answer = await (ask(step) if isinstance(step, Message) else self._find(step))
             except (OcppError, TimeoutExpired) as refused:
-                error = refused
+                answer = refused
+            step = None
+
+    def _answer_at_once(self, _action: str, request: Message) -> Message | None:
+        """Answer a request of the station without a task; None if `_answer` has to go on with its translation."""
+        steps, step = self.bridge.upward(request, self._clock.utc_ms()), None
+        try:
+            step = next(steps)
+            while isinstance(step, Message) and (answer := self._quick(action_of(step), step)) is not None:
+                step = steps.send(answer)
+        except StopIteration as end:
+            self._follow_all()
+            result: Message = end.value
+            return result
+        except OcppError as error:
+            self._begun = steps, None, error  # thrown into a translation that has ended, it is raised there
+        else:
+            self._begun = steps, step, None
+        return None
+
+    def _follow_all(self) -> None:
+        while self.bridge.after:
+            spawn(self._follow(self.bridge.after.pop(0)))
 
     async def _answer(self, action: str, request: Message) -> Message:
-        """Answer a request of the station."""
+        """Answer a request of the station: the one that was begun last, since the peer has one open at a time."""
+        assert self._begun is not None
+        begun, self._begun = self._begun, None
 
         async def ask(step: Message) -> Message:
             return await self._handle(action_of(step), step)
 
         try:
-            answered = await self._run(self.bridge.upward(request, self._clock.utc_ms()), ask)
+            steps, step, refused = begun
+            answered = await self._run(steps, ask, step, refused)
             if isinstance(request, StartTransactionReq) and (delay_s := self.bridge.quirks.answer_delay_s):
                 await asyncio.sleep(delay_s)
-            while self.bridge.after:
-                spawn(self._follow(self.bridge.after.pop(0)))
+            self._follow_all()
             return answered
         except OcppError as error:
             answer = None if error.answer == "SecurityError" else await self._answer_anyway(request)
