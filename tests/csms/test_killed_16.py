@@ -44,12 +44,12 @@ class OlderStation:
         self.numbers: list[int] = []
         self.finish = asyncio.Event()
         self._ports = ports
-        self._message, self._sent = 0, 0
+        self._message, self._sent, self._unanswered = 0, 0, False
 
     async def run(self) -> None:
         """Send until told to finish, and the last transaction has ended."""
         number = 0
-        while not (self.finish.is_set() and self._message == 0):
+        while not self._finished:
             url = f"ws://127.0.0.1:{random.choice(self._ports)}/ocpp/{self.name}"
             with contextlib.suppress(OSError, websockets.ConnectionClosedError, websockets.InvalidMessage):
                 protocols = [Subprotocol("ocpp1.6")]
@@ -57,18 +57,24 @@ class OlderStation:
                     url, subprotocols=protocols, compression=None, close_timeout=0.1
                 ) as socket:
                     await self._ask(socket, BOOT)
-                    while not (self.finish.is_set() and self._message == 0):
-                        frame = self._frame(number)
+                    while not self._finished:
+                        frame, self._unanswered = self._frame(number), True
                         if random.random() < 0.05:
                             await socket.send(frame)
                             socket.transport.abort()
                         answer = await self._ask(socket, frame)
+                        self._unanswered = False
                         if self._message == 0:
                             number = answer["transactionId"]
                             self.numbers.append(number)
                         self._message = (self._message + 1) % (READINGS + 2)
                         self._sent += 1
             await asyncio.sleep(0.002)
+
+    @property
+    def _finished(self) -> bool:
+        """Whether it may stop: between transactions, and with nothing that the back end may have and did not answer."""
+        return self.finish.is_set() and self._message == 0 and not self._unanswered
 
     def _frame(self, number: int) -> str:
         at = format_time(1_767_225_600_000 + 1000 * self._sent)

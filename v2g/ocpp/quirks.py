@@ -82,7 +82,7 @@ class StationQuirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Keys of 1.6 that are never read, in any case."""
     profiles: tuple[ProfileOption, ...] = ()
     """Options for charging profiles of 1.6."""
-    steps_a: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = ()
+    steps_a: tuple[Annotated[float, msgspec.Meta(gt=0, le=1000)], ...] = ()
     """The only limits that it accepts beside 0, A: others are rounded down."""
     source: str = ""
     """Where the quirk was reported."""

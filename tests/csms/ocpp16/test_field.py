@@ -11,7 +11,7 @@ from csms.config import StationEntry
 from tests.csms.conftest import Start
 from tests.csms.support import STATION
 from tests.ocpp.v16.drawing import in_turn
-from tests.ocpp.v16.test_bridge import AT, NOW_MS, Run
+from tests.ocpp.v16.known import AT, NOW_MS, Run
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod

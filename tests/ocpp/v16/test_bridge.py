@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.ocpp.official import instances, validator
-from tests.ocpp.v16.drawing import Run as Translation
 from tests.ocpp.v16.drawing import drawn, in_turn
+from tests.ocpp.v16.known import AT, NOW_MS, Run
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
@@ -34,12 +34,7 @@ from v2g.ocpp.v16.bridge import (
     FROM_STATION,
     TO_STATION,
     Bridge,
-    IsStored,
     Numbered,
-    NumberOf,
-    OngoingAt,
-    Steps,
-    TransactionOf,
 )
 from v2g.ocpp.v16.configuration import key_of, value_in_2x, value_in_16, variable_of
 from v2g.ocpp.v16.tolerance import read_softly
@@ -47,28 +42,7 @@ from v2g.ocpp.versions import read_payload, write_payload
 
 pytestmark = pytest.mark.requirement("R198")
 
-NOW_MS = 1_800_000_000_000
-AT = "2027-01-15T08:00:00Z"
 _REGISTERED = from_station.boot, to_station.start
-
-
-def facts(question: Any) -> Any:
-    """Answer a question of the bridge as a store would that knows one transaction."""
-    match question:
-        case NumberOf(connector_id=connector):
-            return Numbered(number=7, connector_id=connector)
-        case TransactionOf(number=number):
-            return Numbered(number=7, connector_id=1, next_seq=3) if number == 7 else None
-        case OngoingAt():
-            return (Numbered(number=7, connector_id=1, next_seq=3),)
-        case IsStored():
-            return False
-    return "ISO14443"
-
-
-def Run(steps: Steps[Any], answer: Any) -> Translation:
-    """Carry out a translation with these facts."""
-    return Translation(steps, answer, facts)
 
 
 @together("kind", sorted(FROM_STATION, key=lambda each: each.__name__), ids=lambda each: each.__name__)
