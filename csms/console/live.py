@@ -14,7 +14,7 @@ from litestar.response import Template
 from msgspec.structs import replace
 
 from csms.cluster.feed import LOST
-from csms.console.visit import DrawnChart, Handler, Parts, Visit
+from csms.console.visit import DrawnChart, Handler, PageParts, Visit
 from csms.events.work import History, Numbered
 from csms.http.call import encode
 
@@ -42,7 +42,7 @@ async def changes(
     number = min(int(said), history.newest) if era == history.era and said.isdecimal() and len(said) < 19 else 0
     station = visit_of().path.get("station_id")
     pending, beats = number == 0, 0
-    had, drawn_at, took = Parts({}, {}), -_MOST_S, 0.0
+    had, drawn_at, took = PageParts({}, {}), -_MOST_S, 0.0
     while True:
         if pending:
             await asyncio.sleep(max(_LEAST_S, min(_MOST_S, took * _SHARE)) - (monotonic() - drawn_at))
@@ -72,16 +72,16 @@ def _matters(each: Numbered, station: str | None) -> bool:
     return station is None or each.event.station_id in (None, station) or each.event.kind == LOST
 
 
-async def _draw(visit: Visit, handler: Handler, templates: Environment) -> Parts:
+async def _draw(visit: Visit, handler: Handler, templates: Environment) -> PageParts:
     """Draw a page, and return its parts."""
-    visit.parts = Parts({}, {})
+    visit.parts = PageParts({}, {})
     answer = await handler(visit)
     if isinstance(answer, Template):
         templates.get_template(str(answer.template_name)).render(answer.context)
     return visit.parts
 
 
-def _event(era: str, number: int, now: Parts, had: Parts) -> bytes:
+def _event(era: str, number: int, now: PageParts, had: PageParts) -> bytes:
     parts = {key: _changed(lines, had.lines.get(key)) for key, lines in now.lines.items()}
     charts = {key: _grown(chart, had.charts.get(key)) for key, chart in now.charts.items()}
     said = {

@@ -71,7 +71,7 @@ class DrawnChart(msgspec.Struct, frozen=True):
     begins: int = 0
 
 
-class Parts(msgspec.Struct):
+class PageParts(msgspec.Struct):
     """What a page that is drawn for a stream has: the lines of each live part, and its charts, by title."""
 
     lines: dict[str, list[str]]
@@ -109,7 +109,7 @@ class Visit:
         """Where a failed action returns to."""
         self.follows = False
         """Whether the page has a stream of its own: not what a form has answered, nor what strangers may see."""
-        self.parts: Parts | None = None
+        self.parts: PageParts | None = None
         """Where a page that is drawn for a stream keeps its parts."""
 
     @property
