@@ -233,7 +233,7 @@ class _Fault:
         return bool(found)
 
 
-def _elements(found: list[object]) -> list[Any]:
+def _elements(found: list[object]) -> list[object]:
     return [item for each in found for item in (_elements(each) if isinstance(each, list) else [each])]
 
 

@@ -85,29 +85,32 @@ Steps: TypeAlias = Generator[Message | Question, Any, T]
 """A translation, or a part of one: what it yields is answered by who carries it out."""
 Request = TypeVar("Request", bound=Message)
 Answer = TypeVar("Answer", bound=Message)
-Translation: TypeAlias = Callable[..., Steps[Message]]
+Side = TypeVar("Side")
+Translation: TypeAlias = Callable[[Side, Any], Steps[Message]]
 
-FROM_STATION: Final[dict[type[Message], Translation]] = {}
-TO_STATION: Final[dict[type[Message], Translation]] = {}
-
-
-def from_station(
-    translation: Callable[["Bridge", Request], Steps[Answer]],
-) -> Callable[["Bridge", Request], Steps[Answer]]:
-    """Register the translation of a station's request."""
-    FROM_STATION[request_of(translation)] = translation
-    return translation
+FROM_STATION: Final[dict[type[Message], Translation["Bridge"]]] = {}
+TO_STATION: Final[dict[type[Message], Translation["Bridge"]]] = {}
 
 
-def to_station(
-    translation: Callable[["Bridge", Request], Steps[Answer]],
-) -> Callable[["Bridge", Request], Steps[Answer]]:
-    """Register the translation of a request to a station."""
-    TO_STATION[request_of(translation)] = translation
-    return translation
+def registers(
+    table: dict[type[Message], Translation[Side]],
+) -> Callable[[Callable[[Side, Request], Steps[Answer]]], Callable[[Side, Request], Steps[Answer]]]:
+    """Return the decorator that enters a translation in a table, by the request that it takes."""
+
+    def enter(translation: Callable[[Side, Request], Steps[Answer]]) -> Callable[[Side, Request], Steps[Answer]]:
+        table[_request_of(translation)] = translation
+        return translation
+
+    return enter
 
 
-def request_of(translation: Callable[..., object]) -> type[Message]:
+from_station = registers(FROM_STATION)
+"""Registers the translation of a station's request."""
+to_station = registers(TO_STATION)
+"""Registers the translation of a request to a station."""
+
+
+def _request_of(translation: Callable[[Side, Request], object]) -> type[Message]:
     _, request, *_ = inspect.get_annotations(translation).values()
     assert isinstance(request, type)
     return request

@@ -18,7 +18,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import format_time
-from v2g.ocpp.v16.bridge import LONGEST_ID_TAG, Answer, Question, Request, Steps, Translation, request_of
+from v2g.ocpp.v16.bridge import LONGEST_ID_TAG, Question, Steps, Translation, registers
 from v2g.ocpp.v16.messages import ChargePointErrorCode, ChargePointStatus, IdTagInfo
 from v2g.ocpp.versions import M, read_payload, write_payload
 
@@ -64,24 +64,13 @@ class NumberedHere(msgspec.Struct, kw_only=True):
     """Whether the last reset that the back end has asked for in it was soft."""
 
 
-FROM_OUR_STATION: Final[dict[type[Message], Translation]] = {}
-FROM_BACK_END: Final[dict[type[Message], Translation]] = {}
+FROM_OUR_STATION: Final[dict[type[Message], Translation["Mirror"]]] = {}
+FROM_BACK_END: Final[dict[type[Message], Translation["Mirror"]]] = {}
 
-
-def to_back_end(
-    translation: Callable[["Mirror", Request], Steps[Answer]],
-) -> Callable[["Mirror", Request], Steps[Answer]]:
-    """Register the translation of a station's request of 2.0.1."""
-    FROM_OUR_STATION[request_of(translation)] = translation
-    return translation
-
-
-def from_back_end(
-    translation: Callable[["Mirror", Request], Steps[Answer]],
-) -> Callable[["Mirror", Request], Steps[Answer]]:
-    """Register the translation of a back end's request of 1.6."""
-    FROM_BACK_END[request_of(translation)] = translation
-    return translation
+to_back_end = registers(FROM_OUR_STATION)
+"""Registers the translation of a station's request of 2.0.1."""
+from_back_end = registers(FROM_BACK_END)
+"""Registers the translation of a back end's request of 1.6."""
 
 
 class Mirror:
