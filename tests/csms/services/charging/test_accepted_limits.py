@@ -149,8 +149,6 @@ async def test_what_may_have_been_raised_holds_nothing_though_the_answer_is_note
     csms.clock.advance(600)
 
     async def change() -> None:
-        asking = asyncio.create_task(changed(csms, station, way, 100_000.0))
-
         def killed(_: Payload) -> None:
             asking.cancel()  # and nobody is left for the answer
 
@@ -159,6 +157,7 @@ async def test_what_may_have_been_raised_holds_nothing_though_the_answer_is_note
         accepted = {**ACCEPTED, "transactionId": running.transaction_id} if way == "started remotely" else ACCEPTED
         answers = {"accepted": accepted, "killed": killed, "refused": refused, "not supported": Refused("NotSupported")}
         station.answers[WAYS[way]] = answers.get(outcome)  # type: ignore[assignment]
+        asking = asyncio.create_task(changed(csms, station, way, 100_000.0))
         await asyncio.wait((asking,))
         assert asking.cancelled() == (outcome == "killed")
         assert asking.cancelled() or bool(asking.exception()) == (outcome in ("unanswered", "not supported"))
