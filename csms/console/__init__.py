@@ -1,11 +1,11 @@
 """The operator's console: pages in the browser over the operations of the API, for people who have logged in.
 
 Here is the frame: application, visits, presentation, languages. A page is a handler (`@page`, `@action`) in the `pages`
-of a feature, a template here, and a link in `base.html`; what it shows or does is an operation of an `api`
+of a feature, a template here, and its tab in `frame.py`; what it shows or does is an operation of an `api`
 (`visit.py`). Alerts are in `csms/accounts/pages.py`, tariffs in `csms/booking/pages.py`.
-Jinja2 templates, forms and links work without a script; one script of 120 lines, after an event of the stream (SSE),
-fetches the page again and replaces its parts marked `data-live`. So a small team keeps no build step, second language
-or browser state. uPlot draws charts, at a pinned version with its licence in the wheel. The policy (CSP) allows no
-inline script or style. Access, audit and hidden tokens are those of the API's operations. Sessions are rows of the
-database, not of the framework, whose own take the id that a browser brings: each login makes a new one.
+Jinja2 templates, forms and links work without a script; with one, a tab follows a stream (SSE) of what changes in the
+page's parts marked `data-live` and in its charts (`live.py`). So a small team keeps no build step, second language or
+browser state. uPlot draws charts, at a pinned version with its licence in the wheel. The policy (CSP) allows no inline
+script or style. Access, audit and hidden tokens are those of the API's operations. Sessions are rows of the database,
+not of the framework, whose own take the id that a browser brings: each login makes a new one.
 """
