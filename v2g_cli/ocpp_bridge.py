@@ -1,8 +1,8 @@
-"""`v2g ocpp-bridge`: stations of OCPP 1.6 behind a back end of 2.0.1."""
+"""`v2g ocpp-bridge`: stations of one version of OCPP behind a back end of another."""
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ _File = Path | None
 def ocpp_bridge(
     listen: Annotated[str, typer.Option(help="URL for stations, such as wss://0.0.0.0:8443/ocpp.")] = "",
     to: Annotated[str, typer.Option("--to", help="URL of the back end, without the identity.")] = "",
+    back_end: Annotated[Literal["2.0.1", "1.6"], typer.Option(help="Its version; stations speak the other.")] = "2.0.1",
     store: Annotated[Path, typer.Option(help="SQLite file of transactions.")] = Path("ocpp-bridge.sqlite3"),
     chain: Annotated[_File, typer.Option(help="Certificate of --listen, with its chain.")] = None,
     key: Annotated[_File, typer.Option(help="Its key, mode 0600.")] = None,
@@ -31,24 +32,24 @@ def ocpp_bridge(
     events: Annotated[_File, typer.Option(help="File for one JSON line per event.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="List what is refused, and exit.")] = False,
 ) -> None:
-    """Put stations of OCPP 1.6 behind a back end of OCPP 2.0.1, until it is stopped.
+    """Put stations of OCPP 1.6 behind a back end of OCPP 2.0.1, or the other way round, until it is stopped.
 
     Examples: `v2g ocpp-bridge --explain`, `v2g ocpp-bridge --listen ws://127.0.0.1:8080/ocpp --to ws://127.0.0.1:9000`
     """
-    from v2g_station.ocpp_bridge import BridgeOptions, OcppBridge
-    from v2g_station.ocpp_bridge import explain as refused
+    from v2g_station.ocpp_bridge.explained import explain as refused
 
     if explain:
-        say(refused().rstrip())
+        say(refused(back_end).rstrip())
         return
     if not listen or not to:
         raise ConfigError("--listen and --to are needed", hint="v2g ocpp-bridge --help")
     from v2g.io.runtime.clock import Clock
     from v2g.io.runtime.events import EventLog
+    from v2g_station.ocpp_bridge.program import BridgeOptions, OcppBridge
 
     options = BridgeOptions(
-        listen=listen, to=to, store=store, chain=chain, key=key, client_roots=tuple(client_root or ()), ca=ca,
-        identities=identities, metrics=metrics,
+        back_end=back_end, listen=listen, to=to, store=store, chain=chain, key=key,
+        client_roots=tuple(client_root or ()), ca=ca, identities=identities, metrics=metrics,
     )  # fmt: skip
 
     async def serve() -> None:

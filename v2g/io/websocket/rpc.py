@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from v2g.errors import OcppError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
@@ -13,6 +13,9 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
 from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer, Send, SendReceived
+
+if TYPE_CHECKING:
+    from v2g.ocpp.v16.mirrored import MirroredPeer
 
 M = TypeVar("M", bound=Message)
 
@@ -53,7 +56,7 @@ class RpcConnection:
     def __init__(
         self,
         socket: OcppSocket,
-        peer: RpcPeer,
+        peer: "RpcPeer | MirroredPeer",
         *,
         handle: Callable[[str, Message], Awaitable[Message]],
         clock: Clock,

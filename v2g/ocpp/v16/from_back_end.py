@@ -460,7 +460,9 @@ def _write(component: Component, variable: Variable, value: str) -> Steps[v16.Co
 def _secure(value: str) -> Steps[v16.ChangeConfigurationConf]:
     """Use a higher security profile after a restart, by a network profile before the present one, to which the station
     goes back while the new one fails (A05)."""
-    using: NetworkInUse = yield NetworkNow()
+    using: NetworkInUse | None = yield NetworkNow()
+    if using is None:
+        return v16.ChangeConfigurationConf(status="Rejected")
     old = using.profile
     level = int(value) if value in ("0", "1", "2", "3") else -1
     if level == old.security_profile:

@@ -36,7 +36,8 @@ class BegunAs(Question, frozen=True):
 
 
 class NetworkNow(Question, frozen=True):
-    """Over which network profile is this connection? The answer is a NetworkInUse."""
+    """Over which network profile is this connection? The answer is a NetworkInUse, None where
+    that is not for this back end to change."""
 
 
 class NetworkInUse(msgspec.Struct, frozen=True):
@@ -84,7 +85,7 @@ class Mirror:
         stored: Mapping[str, NumberedHere],
         keep: Callable[[str, NumberedHere | None], None],
     ) -> None:
-        self.connectors: Final = connectors
+        self.connectors = connectors
         self.most: Final = most
         self.transactions: Final = dict(stored)
         self._keep = keep

@@ -18,10 +18,10 @@ _HANDLES: Final = frozenset(each.__name__.removesuffix("Req") for each in FROM_B
 class _Run:
     """A translation in progress, of the request `identifier`."""
 
-    __slots__ = ("identifier", "request", "steps")
+    __slots__ = ("identifier", "request", "steps", "timeout")
 
-    def __init__(self, identifier: str, request: Message, steps: Steps[Message]) -> None:
-        self.identifier, self.request, self.steps = identifier, request, steps
+    def __init__(self, identifier: str, request: Message, steps: Steps[Message], timeout: float | None = None) -> None:
+        self.identifier, self.request, self.steps, self.timeout = identifier, request, steps, timeout
 
 
 class MirroredPeer:
@@ -61,12 +61,12 @@ class MirroredPeer:
         """See RpcPeer."""
         return self._peer.deadline()
 
-    def call(self, request: Message, now: float) -> str:
+    def call(self, request: Message, now: float, *, timeout: float | None = None) -> str:
         """See RpcPeer. Raises OcppError (`NotSupported`) for what 1.6 has not; Failed follows for what else is not
         sent."""
         self._now = now
         self._count += 1
-        run = _Run(f"{self._count}", request, self._mirror.upward(request, self._utc_ms()))
+        run = _Run(f"{self._count}", request, self._mirror.upward(request, self._utc_ms()), timeout)
         self._ascend(run)
         return run.identifier
 
@@ -125,7 +125,7 @@ class MirroredPeer:
                 self._actions.append(Failed(run.identifier, run.request, error))
                 return
             try:
-                self._up[self._peer.call(step, self._now)] = run
+                self._up[self._peer.call(step, self._now, timeout=run.timeout)] = run
             except OcppError as error:
                 answer = error
             except RefusedError as error:

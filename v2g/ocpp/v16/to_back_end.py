@@ -135,6 +135,10 @@ def event(mirror: Mirror, request: TransactionEventRequest) -> Steps[Transaction
             found.number = _NONE
         else:
             answer = yield from _start(mirror, request, found)
+    elif found.number is not None and request.event_type == "Started" and request.id_token is not None:
+        # it is sent again, as its answer was lost: the start's is not given twice
+        told: v16.AuthorizeConf = yield v16.AuthorizeReq(id_tag=mirror.id_tag(request.id_token))
+        answer = TransactionEventResponse(id_token_info=mirror.token_info(told.id_tag_info))
     if request.event_type == "Ended":
         answer = yield from _stop(mirror, request, found, answer)
         mirror.forget(name)
