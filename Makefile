@@ -65,8 +65,9 @@ reactions: $(VENV)/dev ## reaction times of processes that are stopped, killed o
 browser: $(VENV)/dev ## the console in Debian's Chromium, with pictures of its pages in dist/pictures: three widths, light and dark
 	V2G_PICTURES=dist/pictures $(BIN)/pytest -n 0 -rs tests/browser tests/e2e/test_demo_console.py -m "long or not long" $(ARGS)
 
-interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
-	$(call pytest,-n 2 -m "interop" $(ARGS))
+interop: $(VENV)/dev ## every EXI message type and all peers of docs/tried.toml, at length; notes in docs/tried.json which passed
+	$(call pytest,-n 2 -m "interop or not long" --tried $(ARGS))
+	$(BIN)/python docs/generate.py
 
 verify: $(VENV)/dev ## everything, in parts of 20 minutes, the one that passed longest ago first: PART=NAME, MINUTES=60; ARGS=--list
 	$(BIN)/python -m tests.verify $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS) $(PART)

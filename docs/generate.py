@@ -34,6 +34,7 @@ from docs import (  # noqa: E402
     response_codes,
     service_parameters,
     threats,
+    tried_with,
     update_rules,
     weak_pack,
 )
@@ -668,6 +669,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "threat-ratings": threats.ratings,
     "threats": threats.table,
     "update-attacks": update_rules.attacks,
+    "tried-with": tried_with.table,
     "update-rules": update_rules.table,
     "timers-table": timers_table,
     "timing-table": timing_table,

@@ -14,12 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import none
 
+from docs.tried_with import peers
 from pki_tools.pytest_plugin import pki
 from pki_tools.tree import PkiTree
 from tests import patient
 from tests.repeats import Repeats
 from tests.scheduling import pytest_xdist_make_scheduler
 from tests.sealing import Keys, new_keys
+from tests.tried import Tried
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 
 __all__ = ["broker", "pki", "pytest_xdist_make_scheduler"]
@@ -46,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--share", type=int, default=1, metavar="N", help="of tests with more than 4 cases run every Nth")
     parser.addoption("--turn", type=int, default=0, metavar="K", help="with --share: begin with the Kth case")
     parser.addoption("--repeated", action="store_true", help="say in the end which tests were run once more")
+    parser.addoption("--tried", action="store_true", help="run tests of docs/tried.toml, and note which peers passed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -76,6 +79,8 @@ def _has_room(folder: Path) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """Let no test be judged by how much of the machine it gets."""
     config.pluginmanager.register(Repeats())
+    if config.getoption("--tried"):
+        config.pluginmanager.register(Tried(peers()))
     if "TMPDIR" not in os.environ and _has_room(MEMORY):
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
     gc.disable()  # what is collected stays: looking through it for cycles is in vain
