@@ -1,7 +1,6 @@
 """Login, and a person's own account."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import available_timezones
 
 from litestar import Response
@@ -12,8 +11,6 @@ from csms.accounts.openid import LOGIN_MS
 from csms.accounts.passkeys import CEREMONY_MS
 from csms.accounts.rules import NO_PEOPLE, Role
 from csms.accounts.work import Proof, Throttled, new_factor
-from csms.alerts import api as alerts
-from csms.alerts.rules import Silence, may_read, readable
 from csms.console.visit import ROOT, ZONE_COOKIE, Visit, action, cookie_of, local, page, with_session
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
@@ -232,73 +229,8 @@ async def remove_factor(visit: Visit) -> Answer:
 
 
 _PAGE = 50
-_ALERTS = f"{ROOT}/alerts"
 _USERS = f"{ROOT}/users"
-_DURATIONS_H = {"1": "1 hour", "8": "8 hours", "24": "1 day", "168": "1 week"}
 _ROLES = tuple(each.value for each in Role if each not in NO_PEOPLE)
-
-
-@page("/alerts", alerts.list_alerts)
-async def list_alerts(visit: Visit) -> Answer:
-    """List alerts, newest first; by default those that have not ended."""
-    asked = {"active": visit.request.query_params.get("active", "true")}
-    wanted = {name: value for name, value in asked.items() if value}
-    found, following = await visit.page(alerts.list_alerts, limit=_PAGE, **wanted, **visit.asked("cursor"))
-    silences = await visit.find(tuple[Silence, ...], alerts.list_alert_silences)
-    quiet = [each["alert_id"] for each in found if any(_covers(silence, each) for silence in silences)]
-    mine = readable(visit.person.principal)
-    return visit.show(
-        "alerts.html",
-        alerts=found,
-        next=following,
-        asked=asked,
-        silences=silences,
-        quiet=quiet,
-        may_silence=lambda kind: visit.may(alerts.silence_alerts) and may_read(mine, kind, ""),
-        durations=_DURATIONS_H,
-    )
-
-
-def _covers(silence: Silence, alert: Mapping[str, Any]) -> bool:
-    """Return whether a silence is about an alert."""
-    said = silence.subject_kind, silence.subject or alert["subject"], silence.kind or alert["kind"]
-    return said == (alert["subject_kind"], alert["subject"], alert["kind"])
-
-
-@action("/alerts/silence", alerts.silence_alerts)
-async def silence_alerts(visit: Visit) -> Answer:
-    """Announce no alerts of something for a while."""
-    visit.back = _ALERTS
-    form, hours = visit.form, visit.form.get("hours", "")
-    if hours not in _DURATIONS_H:
-        raise ApiError(400, "a silence needs a duration", f"hours: {', '.join(_DURATIONS_H)}")
-    note = form.get("note", "").strip()
-    if not note:
-        raise ApiError(400, "a silence needs a reason", "others rely on these announcements")
-    what = {name: form.get(name, "") for name in ("subject_kind", "subject", "kind")}
-    until_ms = visit.now_ms + int(hours) * 3_600_000
-    await visit.ask(alerts.silence_alerts, {**what, "until_ms": until_ms, "note": note})
-    return visit.see(
-        _ALERTS, "{kind}: {subject} is silenced.", kind=what["kind"].replace("_", " "), subject=what["subject"]
-    )
-
-
-@action("/alerts/silences/{silence_id}/end", alerts.end_alert_silence)
-async def end_alert_silence(visit: Visit) -> Answer:
-    """End a silence."""
-    visit.back = _ALERTS
-    await visit.ask(alerts.end_alert_silence, silence_id=visit.path["silence_id"])
-    return visit.see(_ALERTS, "The silence has ended: what is active is announced.")
-
-
-@action("/alerts/{alert_id}/acknowledge", alerts.acknowledge_alert)
-async def acknowledge_alert(visit: Visit) -> Answer:
-    """Note that an alert was seen."""
-    visit.back = _ALERTS
-    note = visit.form.get("note", "").strip()
-    found = await visit.ask(alerts.acknowledge_alert, {"note": note}, alert_id=visit.path["alert_id"])
-    about = {"kind": found["kind"].replace("_", " "), "subject": found["subject"]}
-    return visit.see(visit.back, "{kind}: {subject} is acknowledged.", **about)
 
 
 @page("/users", access.list_users)

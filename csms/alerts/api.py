@@ -1,5 +1,6 @@
 """Alerts: what began, whether it has ended, who has seen it, and which are silenced (R125)."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -7,11 +8,13 @@ from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission, Principal
 from csms.alerts import store as rows
+from csms.alerts.groups import RECENT_MS, PresentAlerts, grouped
 from csms.alerts.rules import Alert, Rule, RuleName, Silence, SubjectKind, may_read, readable, rules_of
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post
 from csms.http.parameters import Paged, newest_first
 from csms.http.problems import ApiError, conflict, missing
+from csms.smart_charging import store as charging
 from v2g.units import LAST_MS
 
 
@@ -35,6 +38,30 @@ class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What the caller says about an alert."""
 
     note: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+AlertIds = Annotated[tuple[Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)], ...], msgspec.Meta(max_length=20_000)]
+
+
+class SeenAlerts(Acknowledgement, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Alerts that the caller has seen."""
+
+    alert_ids: AlertIds
+
+
+class AssignedAlerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who takes care of alerts; "" is nobody."""
+
+    alert_ids: AlertIds
+    to: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+
+
+class ChangedAlerts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many alerts have changed, and which have not: those that have ended since, or that there are none of."""
+
+    done: int
+    ended: tuple[int, ...]
+    unknown: tuple[int, ...]
 
 
 class NewSilence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,6 +138,71 @@ async def acknowledge_alert(call: Call, parameters: OneAlert, body: Acknowledgem
     _, after = await call.change(read, write)
     assert after is not None
     return after
+
+
+@get("/alert-groups", Permission.READ_ALERTS, for_sites=True)
+async def read_alert_groups(call: Call) -> PresentAlerts:
+    """Return alerts that have not ended, or ended within a day, as people see them: outages, and groups of a kind,
+    severity, site and assignee, each with a sentence, worst first."""
+    escalate_ms = tuple(1000 * each for each in call.services.config.alerts.escalate_s)
+
+    def read(connection: Connection) -> PresentAlerts:
+        site_of = {each.station_id: site.id for site in charging.all_sites(connection) for each in site.places}
+        found = rows.present(connection, readable(call.caller), call.now_ms - RECENT_MS)
+        return grouped(
+            found,
+            rows.silences(connection, call.now_ms),
+            site_of,
+            escalate_ms,
+            call.now_ms,
+            lambda alert: rows.find(connection, alert.alert_id) or alert,
+        )
+
+    return await call.run(read)
+
+
+@post(
+    "/alerts/acknowledge",
+    Permission.WRITE_ALERTS,
+    example={"alert_ids": [1], "note": "power cut; the grid operator knows"},
+    for_sites=True,
+)
+async def acknowledge_alerts(call: Call, body: SeenAlerts) -> ChangedAlerts:
+    """Note that the caller has seen alerts, as of one."""
+    return await _change_all(
+        call,
+        body.alert_ids,
+        lambda connection, alert_id: rows.acknowledge(connection, alert_id, call.caller.name, body.note, call.now_ms),
+    )
+
+
+@post("/alerts/assign", Permission.WRITE_ALERTS, example={"alert_ids": [1], "to": "ada"}, for_sites=True)
+async def assign_alerts(call: Call, body: AssignedAlerts) -> ChangedAlerts:
+    """Say who takes care of alerts; they are announced and escalated all the same."""
+    return await _change_all(
+        call, body.alert_ids, lambda connection, alert_id: rows.assign(connection, alert_id, body.to)
+    )
+
+
+async def _change_all(
+    call: Call, alert_ids: tuple[int, ...], change: Callable[[Connection, int], None]
+) -> ChangedAlerts:
+    changed: list[ChangedAlerts] = []
+
+    def write(connection: Connection, _: ChangedAlerts | None) -> None:
+        who = readable(call.caller)
+        found = {each: rows.find(connection, each) for each in dict.fromkeys(alert_ids)}
+        theirs = {
+            number: each for number, each in found.items() if each and may_read(who, each.subject_kind, each.subject)
+        }
+        active = [number for number, each in theirs.items() if each.active]
+        for each in active:
+            change(connection, each)
+        ended, unknown = theirs.keys() - set(active), found.keys() - theirs.keys()
+        changed.append(ChangedAlerts(done=len(active), ended=tuple(sorted(ended)), unknown=tuple(sorted(unknown))))
+
+    await call.change(lambda _: changed[-1] if changed else None, write)
+    return changed[-1]
 
 
 def _theirs(connection: Connection, alert_id: int, caller: Principal) -> Alert | None:

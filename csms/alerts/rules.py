@@ -82,6 +82,8 @@ class Alert(Evidence, frozen=True, kw_only=True):
     acknowledged_ms: int | None = None
     acknowledged_by: str = ""
     note: str = ""
+    assigned: str = ""
+    """Who takes care of it."""
 
     @property
     def active(self) -> bool:
@@ -175,11 +177,17 @@ def announcement(
     return None
 
 
+def escalates_at(alert: Alert, escalate_ms: Sequence[int]) -> int | None:
+    """Return when an announced alert that nobody acknowledges is announced again (UTC ms)."""
+    if alert.severity != "error" or alert.acknowledged_ms is not None or alert.announced_ms is None:
+        return None
+    return alert.announced_ms + escalate_ms[alert.escalations] if alert.escalations < len(escalate_ms) else None
+
+
 def escalation_due(alert: Alert, now_ms: int, escalate_ms: Sequence[int]) -> bool:
     """Return whether an announced alert has not been acknowledged in time."""
-    if alert.severity != "error" or alert.acknowledged_ms is not None or alert.announced_ms is None:
-        return False
-    return alert.escalations < len(escalate_ms) and now_ms >= alert.announced_ms + escalate_ms[alert.escalations]
+    at_ms = escalates_at(alert, escalate_ms)
+    return at_ms is not None and now_ms >= at_ms
 
 
 def readable(caller: Principal) -> Readable:

@@ -52,6 +52,9 @@ MOST_KINDS: Final = 100
 
 MOST_SILENCES: Final = 1000
 
+MOST_PRESENT: Final = 50_000
+"""Alerts that are grouped at once."""
+
 STEP: Final = 200
 """Alerts announced in one transaction."""
 
@@ -78,9 +81,10 @@ _encode: Final = msgspec.json.Encoder().encode
 # Another node may store the same beginning at the same time.
 _INSERT: Final = text(
     "INSERT INTO alerts (subject_kind, subject, kind, severity, raised_ms, changed_ms, cleared_ms, count, announced,"
-    " announced_ms, escalations, escalated_ms, acknowledged_ms, acknowledged_by, note, evidence) VALUES (:subject_kind,"
-    " :subject, :kind, :severity, :raised_ms, :changed_ms, :cleared_ms, :count, :announced, :announced_ms,"
-    " :escalations, :escalated_ms, :acknowledged_ms, :acknowledged_by, :note, :evidence) ON CONFLICT DO NOTHING"
+    " announced_ms, escalations, escalated_ms, acknowledged_ms, acknowledged_by, note, assigned, evidence)"
+    " VALUES (:subject_kind, :subject, :kind, :severity, :raised_ms, :changed_ms, :cleared_ms, :count, :announced,"
+    " :announced_ms, :escalations, :escalated_ms, :acknowledged_ms, :acknowledged_by, :note, :assigned, :evidence)"
+    " ON CONFLICT DO NOTHING"
 )
 
 
@@ -128,17 +132,7 @@ def listed(
     limit: int,
 ) -> list[dict[str, Any]]:
     """Return alerts that began, newest first by number, below `before`."""
-    wanted = select(alerts).where(
-        alerts.c.count > 0,
-        or_(
-            false(),
-            *(
-                (alerts.c.subject_kind == each)
-                & (alerts.c.subject.is_not(None) if only is None else alerts.c.subject.in_(only))
-                for each, only in subjects
-            ),
-        ),
-    )
+    wanted = select(alerts).where(alerts.c.count > 0, _among(subjects))
     if active is not None:
         wanted = wanted.where(alerts.c.cleared_ms.is_(None) if active else alerts.c.cleared_ms.is_not(None))
     if subject is not None:
@@ -149,6 +143,31 @@ def listed(
         wanted = wanted.where(alerts.c.id < before)
     rows = connection.execute(wanted.order_by(alerts.c.id.desc()).limit(limit)).all()
     return [msgspec.structs.asdict(_alert(connection, row)) for row in rows]
+
+
+def _among(subjects: Readable) -> Any:
+    column = alerts.c
+    return or_(
+        false(),
+        *(
+            (column.subject_kind == each) & (column.subject.is_not(None) if only is None else column.subject.in_(only))
+            for each, only in subjects
+        ),
+    )
+
+
+def present(connection: Connection, subjects: Readable, since_ms: int) -> list[Alert]:
+    """Return alerts that have not ended, or not before `since_ms`, the oldest first, without their evidence."""
+    fresh = or_(alerts.c.cleared_ms.is_(None), alerts.c.cleared_ms >= since_ms)
+    columns = (alerts.c.id, *(alerts.c[name] for name in _COLUMNS))
+    wanted = select(*columns).where(alerts.c.latest, alerts.c.count > 0, fresh, _among(subjects))
+    found = connection.execute(wanted.order_by(alerts.c.raised_ms, alerts.c.id).limit(MOST_PRESENT)).all()
+    return [Alert(alert_id=row[0], **dict(zip(_COLUMNS, row[1:], strict=True))) for row in found]
+
+
+def assign(connection: Connection, alert_id: int, to: str) -> None:
+    """Store who takes care of an alert, "" for nobody."""
+    connection.execute(update(alerts).where(alerts.c.id == alert_id).values(assigned=to))
 
 
 def find(connection: Connection, alert_id: int) -> Alert | None:

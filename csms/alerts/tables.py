@@ -25,6 +25,7 @@ alerts: Final = Table(
     Column("acknowledged_ms", BigInteger),
     Column("acknowledged_by", String(128), nullable=False),
     Column("note", String(200), nullable=False),
+    Column("assigned", String(128), nullable=False, server_default=""),
     Column("evidence", LargeBinary, nullable=False),  # Evidence, as JSON; of vehicles sealed
     Column("latest", Boolean, nullable=False, server_default=true()),  # the last one of its kind and subject
     Index(

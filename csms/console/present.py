@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from csms.alerts.sentences import age
 from csms.console.languages import Templates, Translated, drawn, filled, said
 from csms.console.visit import segment, shown_zone
 from v2g.telemetry.signals import SIGNALS
@@ -85,6 +86,7 @@ def environment() -> Environment:
         "money": money,
         "price": price,
         "duration": duration,
+        "age": age,
         "path": segment,
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
         "facts": facts,

@@ -9,9 +9,12 @@ import pytest_asyncio
 from msgspec.structs import replace
 from playwright.async_api import Browser, async_playwright
 
+from csms.accounts import store as users
+from csms.accounts.work import hash_password
 from csms.http.backend import make_backend
 from csms.http.server import Api
 from csms.ocpp.base import Services
+from tests.browser.tab import Tab
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS
 from tests.csms.console.conftest import cheap_passwords
@@ -86,3 +89,15 @@ async def trusting() -> AsyncIterator[Browser]:
         launched = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
         yield launched
         await launched.close()
+
+
+@pytest_asyncio.fixture
+async def tab(browser: Browser, csms: Backend, url: str) -> AsyncIterator[Tab]:
+    """A person at the login page; `ada` is an administrator."""
+    await csms.services.store.run(users.add_first, "ada", hash_password("first password"), csms.clock.utc_ms())
+    context = await browser.new_context(ignore_https_errors=True)
+    found = Tab(await context.new_page(), url)
+    await found.open("/")
+    yield found
+    assert [each for each in found.complaints if "401" not in each] == []
+    await context.close()

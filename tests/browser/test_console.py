@@ -1,18 +1,11 @@
 """The console in a real browser: the main paths of an operator, kept current without reloading, and accessible."""
 
 import asyncio
-import base64
 import json
-import os
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import pyotp
 import pytest
-import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Dialog, FilePayload, Page, expect
+from playwright.async_api import Browser, Dialog, FilePayload, expect
 
 from csms.accounts import store as users
 from csms.accounts.rules import Role
@@ -30,7 +23,7 @@ from csms.smart_charging.store import CoursePoint, note_course, note_limits
 from csms.transactions import store as transactions
 from pki_tools.tree import PkiTree
 from tests.browser.conftest import Served
-from tests.browser.tutorial import SHOWN
+from tests.browser.tab import PASSWORD, WAIT_MS, Tab, employed, log_in
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.estimates import estimate
@@ -42,83 +35,7 @@ from tests.energy.settlement.conftest import Session, run_whole_session
 from v2g.ocpp.times import format_time
 from v2g.telemetry.signals import Record, encode_record
 
-PASSWORD = "seven wild geese fly"
 OTHER = "CS-V2G-0002"
-PICTURES = os.environ.get("V2G_PICTURES", "")
-"""Folder for pictures of each page, in three widths, light and dark."""
-
-TUTORIAL = os.environ.get("V2G_TUTORIAL_PICTURES", "")
-"""Folder for the pictures of the tutorial (WebP)."""
-
-WAIT_MS = 20_000
-
-
-class Tab:
-    """A tab of the browser; whatever its console or the policy complains of fails the test."""
-
-    def __init__(self, page: Page, url: str) -> None:
-        self.page, self.url = page, url
-        self.complaints: list[str] = []
-        page.set_default_timeout(WAIT_MS)
-        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    async def open(self, path: str) -> None:
-        await self.page.goto(f"{self.url}{path}")
-
-    async def check(self, name: str) -> None:
-        """Let axe-core look at the page, and keep pictures if they are wanted."""
-        found: Any = await Axe().run(self.page)
-        assert found.violations_count == 0, f"{name}: {found.generate_report()}"
-        if TUTORIAL and name in SHOWN:
-            await self.page.emulate_media(color_scheme="light")
-            await self.keep(Path(TUTORIAL) / f"console-{name}.webp")
-        if PICTURES:
-            folder = Path(PICTURES)
-            folder.mkdir(parents=True, exist_ok=True)
-            for scheme in ("light", "dark"):
-                for width in (400, 1440, 2560):
-                    await self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of these
-                    await self.page.set_viewport_size({"width": width, "height": 900})
-                    await self.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
-            await self.page.set_viewport_size({"width": 1280, "height": 900})
-
-    async def keep(self, file: Path) -> None:
-        """Keep a small picture of what is seen without scrolling."""
-        await self.page.set_viewport_size({"width": 1280, "height": 900})
-        devtools = await self.page.context.new_cdp_session(self.page)
-        shot = await devtools.send("Page.captureScreenshot", {"format": "webp", "quality": 60})
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(base64.b64decode(shot["data"]))
-
-
-@pytest_asyncio.fixture
-async def tab(browser: Browser, csms: Backend, url: str) -> AsyncIterator[Tab]:
-    """A person at the login page; `ada` is an administrator."""
-    await csms.services.store.run(users.add_first, "ada", hash_password("first password"), csms.clock.utc_ms())
-    context = await browser.new_context(ignore_https_errors=True)
-    found = Tab(await context.new_page(), url)
-    await found.open("/")
-    yield found
-    assert [each for each in found.complaints if "401" not in each] == []
-    await context.close()
-
-
-async def log_in(tab: Tab, password: str, code: str = "") -> None:
-    await tab.page.get_by_label("Name").fill("ada")
-    await tab.page.get_by_label("Password").fill(password)
-    await tab.page.get_by_label("Code").fill(code)
-    await tab.page.get_by_role("button", name="Log in", exact=True).click()
-
-
-async def employed(tab: Tab) -> None:
-    """Log in for the first time."""
-    await log_in(tab, "first password")
-    await tab.page.get_by_label("Present password").fill("first password")
-    await tab.page.get_by_label("New password", exact=False).nth(0).fill(PASSWORD)
-    await tab.page.get_by_label("New password again").fill(PASSWORD)
-    await tab.page.get_by_role("button", name="Change").click()
-    await expect(tab.page.get_by_text("Your password has changed.")).to_be_visible()
 
 
 @pytest.mark.long
@@ -296,16 +213,20 @@ async def test_a_campaign_runs_pauses_and_halts_and_its_alert_is_acknowledged(ta
     made = make_backend(csms.services)
     await AlertWatch(csms.services, made.alerts).look()
     await tab.page.locator(".rail").get_by_role("link", name="Alerts", exact=True).click()
-    alert = tab.page.locator("section.panel", has_text="campaign halted")
-    await alert.get_by_label("Note").fill("the image is broken")
+    alert = tab.page.locator(".alert", has_text="Update 2 has stopped")
     await alert.get_by_role("button", name="Acknowledge").click()
-    await expect(tab.page.get_by_text("ada,")).to_contain_text("the image is broken")
-    await alert.get_by_label("Silence for").select_option("1 day")
-    await alert.get_by_label("Reason").fill("the manufacturer knows")
-    await alert.get_by_role("button", name="Silence").click()
-    silenced = tab.page.locator("section.panel", has_text="the manufacturer knows")
-    await expect(silenced.get_by_role("button", name="End silence")).to_be_visible()
-    await expect(alert.get_by_text("silenced", exact=True)).to_be_visible()
+    await tab.page.get_by_label("Note for colleagues").fill("the image is broken")
+    await tab.page.get_by_role("button", name="Acknowledge").click()
+    await tab.page.get_by_role("link", name="Acknowledged").click()
+    await expect(alert).to_contain_text("ada: the image is broken")
+    await alert.get_by_role("checkbox").check()
+    await tab.page.get_by_role("button", name="Mute …").click()
+    await tab.page.get_by_label("Mute for").select_option("1 day")
+    await tab.page.get_by_label("Reason").fill("the manufacturer knows")
+    await tab.page.get_by_role("button", name="Mute", exact=True).click()
+    await expect(tab.page.get_by_role("button", name="End silence")).to_be_visible()
+    await tab.page.get_by_role("link", name="Muted").click()
+    await expect(alert).to_be_visible()
     await tab.check("alerts-acknowledged")
 
 

@@ -108,6 +108,7 @@ def body_of(operation: Operation, site: str) -> Any:
     documented = _paths()[operation.path][operation.method.lower()]
     example = documented.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
     text = json.dumps(example).replace('"depot"', f'"{site}"').replace("1893456000000", "1993456000000")
+    text = text.replace('"alert_ids": [1]', f'"alert_ids": [{values_of(site)["alert_id"]}]')
     text = text.replace('"duration_s": 900', '"duration_s": 9000')  # prices last until the test reads
     text = re.sub('"(site_import|export)_limit_w": [0-9]+', r'"\1_limit_w": 10000000', text)  # else sites share it
     return json.loads(re.sub('"CS-(V2G-000)?1"', f'"{station_of(site)}"', text))

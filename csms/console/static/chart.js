@@ -15,7 +15,7 @@ function make(name, attributes = {}, ...children) {
 
 const charts = new Map(), INKS = ["ink", "import", "export", "grid", "crit", "dim"];
 const LOOKS = { in: ["import", []], out: ["export", [3, 2]], limit: ["ink", [7, 4]], plan: ["grid", [1.5, 3.5]], old: ["base", []] };
-const decimals = (value, unit) => value.toFixed(unit === "%" ? 0 : unit.includes("/") ? 4 : 1).replace("-", "−");
+const decimals = (value, unit) => value.toFixed(unit === "%" || !unit ? 0 : unit.includes("/") ? 4 : 1).replace("-", "−");
 
 function soft(colour, alpha) {
   return `${colour.trim()}${Math.round(alpha * 255).toString(16).padStart(2, "0")}`;

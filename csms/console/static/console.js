@@ -159,6 +159,13 @@ function log(table) {
   });
 }
 
+function count() {
+  for (const each of document.querySelectorAll("[data-count]")) each.textContent = document.querySelectorAll("[form=choose]:checked").length;
+}
+
+document.addEventListener("change", count);
+document.addEventListener("reset", () => setTimeout(() => { count(); apply(); }));
+
 document.addEventListener("keydown", (event) => {
   if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "n") byId("news").querySelector("button")?.click();

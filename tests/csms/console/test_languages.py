@@ -11,6 +11,7 @@ import pytest
 from jinja2 import nodes
 
 from csms.accounts.rules import Role
+from csms.alerts.pages import HOURS, SEVERITIES, VIEWS
 from csms.booking.store import State
 from csms.books.reports import Grouping
 from csms.console.frame import AREAS
@@ -23,7 +24,9 @@ from v2g.asn1.discharge import DecisionReason
 
 TEMPLATES = importlib.resources.files("csms.console") / "templates"
 PROGRAM = [
-    each.read_text() for name in ("console/*.py", "*/pages.py") for each in Path(str(TEMPLATES)).parents[1].glob(name)
+    each.read_text()
+    for name in ("console/*.py", "*/pages.py", "alerts/sentences.py")
+    for each in Path(str(TEMPLATES)).parents[1].glob(name)
 ]
 SOURCES = {each.name: each.read_text("utf-8") for each in TEMPLATES.iterdir() if each.name.endswith(".html")}
 
@@ -40,14 +43,22 @@ def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
         for text in (texts_of(source) | expressed(source)) - catalogues()[language].keys()
     }
     assert {text: name for text, name in missing.items() if not CODE.fullmatch(text)} == {}
-    assert {*STATUS, *STEPS.values(), *BOUNDS.values(), *get_args(State), *words(), *AREA_NAMES} - catalogues()[
-        language
-    ].keys() == set()
+    assert {
+        *STATUS,
+        *STEPS.values(),
+        *BOUNDS.values(),
+        *get_args(State),
+        *words(),
+        *AREA_NAMES,
+        *LABELS,
+    } - catalogues()[language].keys() == set()
 
 
 AREA_NAMES = {each.name for each in AREAS.values()} | {text for each in AREAS.values() for text in each.tabs.values()}
 
-SHOWS = {"send": (2, 4), "field": (1, 2)}
+LABELS = {*VIEWS.values(), *SEVERITIES.values(), *HOURS.values()}
+
+SHOWS = {"send": (2, 4), "field": (1, 2), "choice": (1,), "chips": (1,)}
 """Arguments of macros that a page shows."""
 
 
@@ -90,8 +101,16 @@ def spoken(source: str) -> Iterator[ast.expr]:
             match ast.unparse(call.func):
                 case "visit.see" | "ApiError":
                     yield from call.args[1:]
-                case "chart" | "Line":
+                case "chart" | "ChartLine":
                     yield call.args[0]
+                case "Said":
+                    yield call.args[0]
+                case "Field":
+                    yield call.args[1]
+                case "Sentence":
+                    yield from call.args[:3]
+                case "Question":
+                    yield from (each.value for each in call.keywords if each.arg in ("text", "button"))
 
 
 def constants(text: ast.expr) -> set[str]:

@@ -210,42 +210,8 @@ async def test_alerts_are_counted_on_the_first_page(ask: ApiClient) -> None:
     await make_backend(ask.backend.services).alerts.take([report])
     assert "Alerts 1 1 not acknowledged" in text_of(await ada.get("/console"))
     await ada.get("/console/alerts")
-    await ada.send("/console/alerts/1/acknowledge", {"note": "seen"})
+    await ada.send("/console/alerts/change", {"only": "1", "note": "seen", "sure": "1"})
     assert "Alerts 1 0 not acknowledged" in text_of(await ada.get("/console"))
-
-
-@pytest.mark.requirement("R177")
-async def test_an_alert_is_silenced_for_a_while_with_a_reason(ask: ApiClient) -> None:
-    report = Report("station", STATION, "station_silent", "warning", 0, raised=True, evidence=Evidence())
-    await make_backend(ask.backend.services).alerts.take([report])
-    ada = await employ(ask, "ada", Role.OPERATOR)
-    about = {"subject_kind": "station", "subject": STATION, "kind": "station_silent", "hours": "8", "note": "replaced"}
-    assert "Silence for" in text_of(await ada.get("/console/alerts"))
-    for wrong, said in (({"note": " "}, "a silence needs a reason"), ({"hours": "9"}, "a silence needs a duration")):
-        await ada.send("/console/alerts/silence", about | wrong)
-        assert said in text_of(await ada.get("/console/alerts"))
-    await ada.send("/console/alerts/silence", about)
-    (silence,) = (await ask("GET", "/alert-silences")).json
-    assert silence["until_ms"] - silence["created_ms"] == 8 * 3_600_000
-    page = text_of(await ada.get("/console/alerts"))
-    for said in ("station silent: CS-V2G-0001 is silenced.", "replaced", "End silence", "CS-V2G-0001 silenced"):
-        assert said in page
-    assert "Silence for" not in page
-    bea = await employ(ask, "bea", Role.VIEWER)
-    assert "End silence" not in text_of(await bea.get("/console/alerts"))
-    north = {**about, "subject": "", "note": "all of them"}
-    place = {"station_id": STATION, "evse_id": 1, "node": "main", "most_ma": 32_000}
-    site = {"id": "north", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": [place]}
-    assert (await ask("PUT", "/sites/north", site)).status == 200
-    cara = await employ(ask, "cara", Role.OPERATOR)
-    await ask("PUT", "/access/users/cara/role", {"role": "operator", "sites": ["north"]})
-    page = text_of(await cara.get("/console/alerts"))
-    assert (STATION in page, "Silence for" in page, "End silence" in page) == (True, False, False)
-    refused = await cara.send("/console/alerts/silence", north)
-    assert (refused.status, len((await ask("GET", "/alert-silences")).json)) == (403, 1)
-    await ada.send(f"/console/alerts/silences/{silence['silence_id']}/end")
-    assert (await ask("GET", "/alert-silences")).json == []
-    assert "Silence for" in text_of(await ada.get("/console/alerts"))
 
 
 async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:

@@ -1,0 +1,164 @@
+"""What an alert says to people: a sentence with units, and what happens by itself or has to be done.
+
+Texts have fields in braces; catalogues of other languages have the same (`csms/console/texts`).
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from csms.alerts.rules import Alert
+
+_S: Final = "s"
+"""Value of rules that count for how long something has been so: it grows while the alert is active."""
+
+
+_SIGMA: Final = "\u03c3"
+
+
+class Sentence(NamedTuple):
+    """`one`: about one subject; `many`: about `{count}`; `then`: what follows; `unit`: of value and limit."""
+
+    one: str
+    many: str
+    then: str
+    unit: str = ""
+
+
+SENTENCES: Final[Mapping[str, Sentence]] = {
+    "station_offline": Sentence(
+        "{subject} has been offline for {value}", "{count} stations are offline, the first for {value}",
+        "Sessions go on, and are booked when it reconnects.", _S,
+    ),
+    "station_faulted": Sentence(
+        "A connector of {subject} has been faulted for {value}",
+        "{count} stations have a faulted connector, the first for {value}",
+        "It cannot charge until the station reports it free.", _S,
+    ),
+    "station_not_attested": Sentence(
+        "{subject} has not proven that its files are whole for {value}",
+        "{count} stations have not proven that their files are whole, the first for {value}",
+        "Look for changes at the station before you trust its readings.", _S,
+    ),
+    "over_temperature": Sentence(
+        "{subject} has {value}; the limit is {limit}", "{count} are too hot; the first has {value}, limit {limit}",
+        "Look at cooling and cables, if it does not lower its power itself.", "°C",
+    ),
+    "fuse_overloaded": Sentence(
+        "A fuse of {subject} carries {value} more than it may", "Fuses of {count} sites carry more than they may",
+        "Shares of vehicles are being lowered; find who does not obey.", "A",
+    ),
+    "grid_limit_exceeded": Sentence(
+        "{subject} is {value} above its grid limit", "{count} connection points are above their grid limits",
+        "Power is being lowered; find who does not obey.", "W",
+    ),
+    "limit_not_obeyed": Sentence(
+        "{subject} is {value} above its share of a limit", "{count} stations are above their shares of a limit",
+        "Others are lowered for it.", "W",
+    ),
+    "queue_ages": Sentence(
+        "The oldest entry of {subject} has waited for {value}", "{count} queues wait, the first for {value}",
+        "Nothing is lost; look whether its receiver answers.", _S,
+    ),
+    "node_gone": Sentence(
+        "Back-end node {subject} has been silent for {value}", "{count} back-end nodes are silent",
+        "Its stations reconnect elsewhere.", _S,
+    ),
+    "station_drifts": Sentence(
+        "Sessions of {subject} have drifted by {value}; the limit is {limit}",
+        "Sessions of {count} stations have drifted", "Its parts may be worn: inspect it.", _SIGMA,
+    ),
+    "station_differs": Sentence(
+        "Sessions of {subject} differ by {value} from those of its make; the limit is {limit}",
+        "Sessions of {count} stations differ from those of their make", "Its parts may be worn: inspect it.", _SIGMA,
+    ),
+    "station_certificate_expires": Sentence(
+        "A certificate of {subject} expires in {value}", "Certificates of {count} stations expire",
+        "It is renewed by itself where the station asks for that; else it can no longer connect.", "d",
+    ),
+    "node_certificate_expires": Sentence(
+        "The certificate of back-end node {subject} expires in {value}",
+        "Certificates of {count} back-end nodes expire, the first in {value}",
+        "Renew it: stations will no longer connect.", "d",
+    ),
+    "money_quarantined": Sentence(
+        "Sessions on hold at {subject}: {value}", "Sessions of {count} stations are on hold",
+        "They are not billed until somebody decides.",
+    ),
+    "vehicle_silent": Sentence(
+        "{subject} has sent nothing for {value}", "{count} vehicles have sent nothing, the first for {value}",
+        "Its gateway keeps what it measures, as long as it has room.", _S,
+    ),
+    "battery_unchecked": Sentence(
+        "The battery of {subject} was last checked {value} ago", "The batteries of {count} vehicles need a check",
+        "Measure its capacity, so that estimates stay right.", _S,
+    ),
+    "campaign_halted": Sentence(
+        "Update {subject} has stopped", "{count} updates have stopped", "Look at the stations that failed, and decide."
+    ),
+    "update_failed": Sentence(
+        "Update {subject} failed; stations not back: {value}", "{count} updates failed at stations",
+        "Look at them before the next update.",
+    ),
+    "cell_imbalance": Sentence(
+        "A cell of {subject} deviates by {value}; the limit is {limit}", "Cells of {count} vehicles deviate",
+        "Have the pack measured.", _SIGMA,
+    ),
+    "cell_spread": Sentence(
+        "Cells of {subject} are {value} apart; the limit is {limit}", "Cells of {count} vehicles are apart",
+        "Have the pack balanced.", "V",
+    ),
+    "cell_voltage_low": Sentence(
+        "A cell of {subject} has only {value}; the limit is {limit}", "Cells of {count} vehicles are too low",
+        "Do not discharge it further.", "V",
+    ),
+    "voltage_drop": Sentence(
+        "The voltage of {subject} dropped by {value}", "The voltage of {count} vehicles dropped",
+        "Have the pack and its contactors inspected.", "%",
+    ),
+    "thermal_runaway": Sentence(
+        "The battery of {subject} heats up by itself", "The batteries of {count} vehicles heat up by themselves",
+        "Keep people away, and call the fire brigade.",
+    ),
+    "soh_low": Sentence(
+        "The battery of {subject} has {value} of its capacity left", "Batteries of {count} vehicles have lost capacity",
+        "Plan its replacement.", "%",
+    ),
+}  # fmt: skip
+"""By kind of an alert."""
+
+OTHER: Final = Sentence("{subject}: {kind}", "{count} times {kind}", "")
+"""Of kinds that programs beside this one report."""
+
+
+def said(alert: Alert, count: int, now_ms: int) -> tuple[str, dict[str, str]]:
+    """Return the sentence for `count` alerts, of which `alert` is the oldest, and the values of its fields."""
+    about, value = SENTENCES.get(alert.kind, OTHER), alert.value
+    if value is not None and about.unit == _S:
+        value += max(0, (now_ms if alert.cleared_ms is None else alert.cleared_ms) - alert.changed_ms) / 1000
+    shown = {
+        "subject": alert.subject, "count": str(count), "kind": alert.kind.replace("_", " "),
+        "value": quantity(value, about.unit), "limit": quantity(alert.limit, about.unit),
+    }  # fmt: skip
+    return (about.one if count == 1 else about.many), shown
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """Return a value with its unit, a dash for none: seconds as an age, watts in kW, shares in %."""
+    if value is None:
+        return "\u2013"
+    if unit == _S:
+        return age(round(1000 * value))
+    if unit == "d":
+        return f"{max(0, int(value))}\u00a0d"
+    if unit in ("W", "%"):
+        return f"{value / 1000:.1f}\u00a0kW" if unit == "W" else f"{100 * value:.0f}\u00a0%"
+    return f"{value:.3g}\u00a0{unit}" if unit and abs(value) < 1000 else f"{value:.0f}\u00a0{unit}".rstrip()
+
+
+def age(ms: int) -> str:
+    """Return how long something has lasted: seconds, minutes, hours or days, in the signs of every language."""
+    seconds = max(0, ms) // 1000
+    for size, sign in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size * (2 if sign == "d" else 1):
+            return f"{seconds // size}\u00a0{sign}"
+    return f"{seconds}\u00a0s"
