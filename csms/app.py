@@ -33,6 +33,7 @@ from csms.http.server import Api
 from csms.ocpp.base import Services
 from csms.ocpp.server import StationServer
 from csms.prequalifications.work import ExportPermits
+from csms.roaming.partners import Partners
 from csms.settlements.journals import JournalStore
 from csms.station_security.authority import StationCa
 from csms.stations.last_seen import LastSeen
@@ -73,6 +74,7 @@ class Csms:
         self.connections = services.connections
         self.feed = services.feed
         self.log_name = services.log_name
+        self.services = services
 
     def connected(self) -> frozenset[str]:
         """Return the identities of connected stations."""
@@ -320,6 +322,7 @@ async def open_services(
         seen=seen,
         station_ca=station_ca,
         provisioning=provisioning,
+        partners=None if config.roaming is None else Partners(config.roaming, store, store_key, clock, observe, feed),
         attester=None if config.attestation is None else Attester(config.attestation, clock.scale),
     )
 

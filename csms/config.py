@@ -707,6 +707,31 @@ class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     and no cloud metadata service."""
 
 
+class RoamingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Roaming by OCPI 2.2.1 and 2.3.0. Partners reach it at the API's port, below `/ocpi`."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https://[!-~]{1,200}[^/]\Z")]
+    """The API's URL as partners reach it, such as `https://csms.example:8443`, without a slash at its end."""
+    country_code: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}\Z")]
+    """The operator's country (ISO 3166-1 alpha-2)."""
+    party_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{3}\Z")]
+    """The operator's party id (eMI3)."""
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    """The operator's name."""
+    roles: Annotated[tuple[Literal["CPO", "EMSP"], ...], msgspec.Meta(min_length=1, max_length=2)] = ("CPO", "EMSP")
+    """`CPO` offers stations to partners' drivers, `EMSP` gives own drivers access to partners' stations."""
+    allow: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
+    """Private hosts, addresses and networks that may be called, as in `webhooks`."""
+    roots: tuple[Path, ...] = ()
+    """PEM files of roots for partners' certificates; by default those of the system."""
+    timeout_s: Seconds = 10.0
+    """How long a partner may take to answer, s."""
+    requests_per_s: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 20.0
+    """Requests a second that each partner may send."""
+    requests_at_once: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
+    """Requests that each partner may send at once."""
+
+
 class AlertEmail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The mail server by which alerts go to people, and to whom."""
 
@@ -851,6 +876,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     rejected."""
     webhooks: Webhooks = Webhooks()
     """Hosts that webhooks may call."""
+    roaming: RoamingConfig | None = None
+    """Roaming by OCPI; none by default."""
     alerts: AlertsConfig = AlertsConfig()
     """Alerts: rules, escalation, e-mail."""
     accounting_time_zone: TimeZone = "UTC"
@@ -934,10 +961,11 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     for number, name in enumerate(names):
         if name in names[:number]:
             yield ("tokens", str(number), "id_token"), f"{name[1]!r} is listed twice", "remove one of them"
-    for host in config.webhooks.allow:
-        if not is_reach(host):
-            why = f"{host!r} is no host, address or network"
-            yield ("webhooks", "allow"), why, 'such as ["billing.lan", "10.20.0.0/16"]'
+    for section, hosts in (("webhooks", config.webhooks.allow), ("roaming", config.roaming and config.roaming.allow)):
+        for host in hosts or ():
+            if not is_reach(host):
+                why = f"{host!r} is no host, address or network"
+                yield (section, "allow"), why, 'such as ["billing.lan", "10.20.0.0/16"]'
     yield from _same_ports(config)
     for number, token in enumerate(config.api.tokens):
         if token.role in OF_VEHICLES and token.evs is None:

@@ -13,6 +13,7 @@
     ├── ProtocolError             3   the peer broke the protocol; `answer` is the error sent to it
     │   ├── Iso15118Error             `answer` is a responseCodeType value
     │   ├── OcppError                 `answer` is an OCPP-J CALLERROR code
+    │   ├── OcpiError                 `code` and `http` are OCPI's and HTTP's status
     │   └── SlacError                 matching failed
     ├── TrustError                4   a certificate, signature or identity could not be verified
     │   ├── CertificateError          chain, validity, profile; `reason` has the error
@@ -188,6 +189,15 @@ class Iso15118Error(ProtocolError):
 
 class OcppError(ProtocolError):
     """`answer` is an OCPP-J error code, such as `FormationViolation` (OCPP-J 4.3)."""
+
+
+class OcpiError(ProtocolError):
+    """`code` is an OCPI status code, such as 2001; `http` that of HTTP, where errors of OCPI are none."""
+
+    def __init__(self, message: str, *, code: int, http: int = 200, hint: str = "") -> None:
+        super().__init__(message, answer=str(code), hint=hint)
+        self.code: Final = code
+        self.http: Final = http
 
 
 class SlacError(ProtocolError):

@@ -43,6 +43,7 @@ STAGES: Final[Mapping[str, str]] = {
     "display": "the charger's display",
     "settlement": "journals, bundles, settlements",
     "payments": "direct debits",
+    "roaming": "partners of OCPI",
     "provisioning": "contracts from the contract pool",
     "ocpp": "charging station and back end",
     "telemetry": "the vehicle's gateway and the back end's ingest",

@@ -85,7 +85,25 @@ def number(text: str) -> int | float:
     return int(value) if whole else value
 
 
+def decode_exact(data: bytes) -> object:
+    """Return JSON as plain values, of which numbers are int, or Decimal where they are not whole. Raises
+    msgspec.DecodeError."""
+    try:
+        return _exact.decode(data)
+    except (UnicodeError, RecursionError, ArithmeticError, ValueError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+def _exact_number(text: str) -> int | Decimal:
+    found = Decimal(text)
+    if abs(found.adjusted()) > _MOST_DIGITS:
+        raise ValueError(f"{text[:40]} is out of range")
+    return int(found) if found == found.to_integral_value() else found
+
+
 _EXACT: Final = 2**53
+_MOST_DIGITS: Final = 30
+_exact: Final = msgspec.json.Decoder(float_hook=_exact_number)
 _numbers: Final = msgspec.json.Decoder(float_hook=number)
 
 

@@ -54,6 +54,7 @@ class Permission(enum.Enum):
     WRITE_ALERTS = "write_alerts"
     READ_EVENTS = "read_events"
     MANAGE_WEBHOOKS = "manage_webhooks"
+    MANAGE_ROAMING = "manage_roaming"
     MANAGE_ACCESS = "manage_access"
     READ_AUDIT = "read_audit"
     READ_METRICS = "read_metrics"
@@ -117,6 +118,7 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
         Permission.WRITE_PREQUALIFICATIONS,
         Permission.WRITE_MAINTENANCE,
         Permission.MANAGE_WEBHOOKS,
+        Permission.MANAGE_ROAMING,
         Permission.WRITE_ALERTS,
     },
     Role.VIEWER: _READ,

@@ -68,7 +68,12 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
     routes = _routes(config.max_body_bytes, config.cors_origins)
     pages = None if config.docs is None else _pages(config.docs)
 
+    roaming = _roaming(backend)
+
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if roaming is not None and (scope["path"] + "/").startswith("/ocpi/"):
+            await roaming(scope, receive, send)
+            return
         if pages is not None and (scope["path"] + "/").startswith(f"{DOCS}/"):
             await pages(scope, receive, send)
             return
@@ -76,6 +81,15 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
         await routes(scope, receive, send)
 
     return answer
+
+
+def _roaming(backend: Backend) -> ASGIApp | None:
+    """Return what answers roaming partners, if there are any."""
+    if backend.services.partners is None:
+        return None
+    from csms.roaming.endpoint import OcpiEndpoint
+
+    return OcpiEndpoint(backend, backend.services.partners)
 
 
 @cache

@@ -22,6 +22,7 @@ from csms.grid.source import GridSource
 from csms.metrics import Metrics
 from csms.prequalifications.work import ExportPermits
 from csms.remote_control import store as commands
+from csms.roaming.partners import Partners
 from csms.settlements.journals import JournalStore
 from csms.smart_charging.rules import Needs, Orders, StationAbilities
 from csms.station_security.authority import StationCa
@@ -73,6 +74,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     station_ca: StationCa
     provisioning: "Provisioner | None" = None
     attester: Attester | None = None
+    partners: Partners | None = None
     orders: Orders = msgspec.field(default_factory=Orders)
     abilities: StationAbilities = msgspec.field(default_factory=StationAbilities)
     precedence: Precedence = msgspec.field(default_factory=Precedence)

@@ -17,7 +17,7 @@ BACK_OFF_S: Final = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
 MAX_FAILURES: Final = 50
 """Consecutive failed attempts, of all deliveries, after which a webhook is disabled."""
 
-ALLOW_HINT: Final = "webhooks.allow in the configuration names private hosts that may be called"
+ALLOW_HINT: Final = "webhooks.allow, or roaming.allow, in the configuration names private hosts that may be called"
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -79,10 +79,10 @@ def check_url(url: str, reach: Reach) -> None:
     except ValueError as error:
         raise ConfigError(f"{url!r}: {error}") from None
     if not host or parts.username or parts.password or not url.isascii():
-        raise ConfigError(f"{url!r} is not a valid webhook URL", hint="https://host/path, ASCII, without a password")
+        raise ConfigError(f"{url!r} is not a valid URL", hint="https://host/path, ASCII, without a password")
     here = host in ("localhost", "127.0.0.1", "::1")
     if parts.scheme != "https" and not (parts.scheme == "http" and here):
-        raise ConfigError("a webhook needs https", hint="http is for this machine only")
+        raise ConfigError(f"{parts.scheme} is not secure: https is needed", hint="http is for this machine only")
     # whether a host is an address, in any form that resolvers accept: 127.1 and 0x7f000001 are two
     if not reach.names(host) and (host == "localhost" or (":" in host or host.rpartition(".")[2][:1].isdigit())):
         address = "127.0.0.1" if host == "localhost" else host

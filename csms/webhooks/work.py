@@ -187,18 +187,23 @@ def addresses_of(host: str) -> list[str]:
     return [str(address[0]) for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
-async def call_webhook(
-    url: str, body: bytes, headers: dict[str, str], reach: Reach, resolve: Resolve = addresses_of
-) -> str:
-    """Post; return the error, or an empty text. Redirects are not followed."""
+def within(reach: Reach, resolve: Resolve = addresses_of) -> Resolve:
+    """Return a resolver of hosts that may be called: only these addresses are connected to."""
 
     def allowed(host: str) -> list[str]:
-        """Only these are connected to, whatever DNS answers later."""
         found = [each for each in resolve(host) if reach.names(host) or reach.takes(each)]
         if not found:
             raise OSError(errno.EACCES, f"{host} is not a host of the internet; {ALLOW_HINT}")
         return found
 
+    return allowed
+
+
+async def call_webhook(
+    url: str, body: bytes, headers: dict[str, str], reach: Reach, resolve: Resolve = addresses_of
+) -> str:
+    """Post; return the error, or an empty text. Redirects are not followed."""
+    allowed = within(reach, resolve)
     try:
         check_url(url, reach)
         answer = await request("POST", url, most=0, timeout_s=ANSWER_S, body=body, headers=headers, resolve=allowed)

@@ -26,13 +26,14 @@ campaigns = typer.Typer(
     help="Update many stations in steps: [Firmware campaigns](docs/explanation/firmware-campaigns.md).\n\n"
     "Example: `v2g csms campaigns list`",
 )
+roaming = typer.Typer(name="roaming", help="Partners of roaming by OCPI: add, register and remove them.")
 session_metrics = typer.Typer(
     name="session-metrics", help="List figures of sessions that show worn parts of stations, and start over."
 )
 tariffs = typer.Typer(name="tariffs", help="List, show, store, price and delete tariffs.")
 users = typer.Typer(name="users", help="People who log in to the console.")
 
-GROUPS = (alerts, attestation, battery, books, campaigns, session_metrics, tariffs, users)
+GROUPS = (alerts, attestation, battery, books, campaigns, roaming, session_metrics, tariffs, users)
 
 _SITES = {"sites": "--site"}
 _FOUND = {"reason": "What was found and done; it is recorded.", "note": "Why, for the audit log."}
@@ -114,6 +115,16 @@ add(books, "sign", "sign_corrections", example="0A1B2C3D4E5F6071")
 add(tariffs, "show", "read_tariff", words={"plan_id": "TARIFF"}, text="Show a tariff with all its rates and taxes.",
     example="day-night")
 add(tariffs, "delete", "delete_tariff", words={"plan_id": "TARIFF"}, example="summer-2026")
+
+# -- roaming (R202)
+
+add(roaming, "list", "list_roaming_partners",
+    "partner: partner_id, state, version, parties, heard: seen_ms, versions: versions_url", title="Partners")
+add(roaming, "show", "read_roaming_partner")
+add(roaming, "add", "add_roaming_partner", words={"partner_id": "PARTNER"},
+    example="north --versions-url https://cpo.example/ocpi/versions --token T")
+add(roaming, "register", "register_roaming_partner", example="north")
+add(roaming, "remove", "remove_roaming_partner", example="north")
 
 # -- campaigns
 

@@ -1,12 +1,12 @@
 """Who takes care of an alert.
 
-Revision 0080.
+Revision 0070.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0080"
+revision = "0070"
 down_revision = "0069"
 branch_labels = None
 depends_on = None

@@ -1,0 +1,185 @@
+"""Roaming partners: invited, registered by OCPI's handshake, removed."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.accounts.rules import Permission
+from csms.http.call import Call
+from csms.http.operations import Page, Reply, delete, get, post
+from csms.http.parameters import Paged, page_of
+from csms.http.problems import ApiError, conflict, missing
+from csms.roaming import store as rows
+from csms.roaming.partners import Partners, new_token
+from csms.roaming.rules import HostName, Partner, check_partner_url, digest_of, host_of
+from v2g.errors import OcpiError, TransferError
+from v2g.observe import Observe, Scalar
+
+PartnerId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,36}\Z", examples=["hub-north"])]
+
+
+class NewPartner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A partner. With `versions_url` and `token` (its token A) we register there; without, we invite it."""
+
+    partner_id: PartnerId
+    versions_url: Annotated[str, msgspec.Meta(max_length=2000)] = ""
+    """Where its versions are."""
+    token: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{0,512}\Z")] = ""
+    """Its token A."""
+    hosts: Annotated[tuple[HostName, ...], msgspec.Meta(max_length=20)] = ()
+    """The only hosts that are called for it; by default that of its versions."""
+    bare_token: bool = False
+    """Whether it expects tokens without base64; found out at the handshake, too."""
+    negative_energy: bool = True
+    """Whether its CDRs may have energy below zero; else energy fed back is a credit CDR."""
+
+
+class RoamingPartner(msgspec.Struct, frozen=True, kw_only=True):
+    """A partner, without its tokens. `parties` are such as `DE*ABC CPO`; `seen_ms`: its last request."""
+
+    partner_id: str
+    state: str
+    versions_url: str
+    hosts: tuple[str, ...]
+    bare_token: bool
+    negative_energy: bool
+    version: str
+    parties: tuple[str, ...]
+    modules: tuple[str, ...]
+    created_ms: int
+    seen_ms: int | None
+
+
+class InvitedPartner(msgspec.Struct, frozen=True, kw_only=True):
+    """A new partner. `token` (A), shown only here, and `versions_url` are for it; empty if we register there."""
+
+    partner: RoamingPartner
+    versions_url: str
+    token: str
+
+
+class OnePartner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a partner."""
+
+    partner_id: PartnerId
+
+
+@get("/roaming/partners", Permission.MANAGE_ROAMING)
+async def list_roaming_partners(call: Call, parameters: Paged) -> Page[RoamingPartner]:
+    """List roaming partners, by id."""
+    found = [_shown(each) for each in await call.run(rows.list_partners)]
+    return page_of(call, found, parameters, lambda each: each.partner_id)
+
+
+@get("/roaming/partners/{partner_id}", Permission.MANAGE_ROAMING, problems=(404,))
+async def read_roaming_partner(call: Call, parameters: OnePartner) -> RoamingPartner:
+    """Return one roaming partner."""
+    found = await call.run(rows.find_partner, parameters.partner_id)
+    if found is None:
+        raise missing("partner")
+    return _shown(found)
+
+
+@post(
+    "/roaming/partners",
+    Permission.MANAGE_ROAMING,
+    status=201,
+    problems=(409,),
+    confidential=True,
+    example={"partner_id": "north"},
+)
+async def add_roaming_partner(call: Call, body: NewPartner) -> Reply[InvitedPartner]:
+    """Add a roaming partner: invite it, or store where and with which token A we register there."""
+    partners = _partners(call)
+    if bool(body.versions_url) != bool(body.token):
+        raise ApiError(400, "versions_url and token belong together", "give both, or none to invite the partner")
+    hosts = tuple(each.lower() for each in body.hosts)
+    if body.versions_url:
+        check_partner_url(body.versions_url, hosts, partners.reach)
+        hosts = hosts or (host_of(body.versions_url),)
+    partner = Partner(
+        partner_id=body.partner_id,
+        versions_url=body.versions_url,
+        hosts=hosts,
+        bare_token=body.bare_token,
+        negative_energy=body.negative_energy,
+        created_ms=call.now_ms,
+    )
+    ours = "" if body.token else new_token()
+    sealed = partners.seal(body.partner_id, body.token) if body.token else ""
+
+    def write(connection: Connection, before: RoamingPartner | None) -> None:
+        if before is not None:
+            raise conflict(f"partner {body.partner_id} exists", "remove it first", code="partner_taken")
+        rows.put_partner(connection, partner, token=sealed, digest=digest_of(ours) if ours else "")
+
+    _before, after = await call.change(_reader(body.partner_id), write)
+    assert after is not None
+    made = InvitedPartner(partner=after, versions_url=partners.url if ours else "", token=ours)
+    return Reply(content=made, status=201, headers={"Location": f"/roaming/partners/{body.partner_id}"})
+
+
+@post("/roaming/partners/{partner_id}/register", Permission.MANAGE_ROAMING, problems=(404, 502))
+async def register_roaming_partner(call: Call, parameters: OnePartner) -> RoamingPartner:
+    """Register at a partner; at one that is registered, rotate the tokens of both sides."""
+    if await call.run(rows.find_partner, parameters.partner_id) is None:
+        raise missing("partner")
+    try:
+        await _partners(call).register(parameters.partner_id)
+    except (OcpiError, TransferError) as error:
+        raise ApiError(502, f"the handshake failed: {error}", "is the token A still valid there?") from None
+    found = await call.run(rows.find_partner, parameters.partner_id)
+    assert found is not None
+    return _shown(found)
+
+
+@delete("/roaming/partners/{partner_id}", Permission.MANAGE_ROAMING, problems=(404,))
+async def remove_roaming_partner(call: Call, parameters: OnePartner) -> None:
+    """Unregister at a partner, if it can be reached, and forget it; its sessions and CDRs stay."""
+    known = await call.run(rows.find_partner, parameters.partner_id)
+    if known is None:
+        raise missing("partner")
+    try:
+        await _partners(call).unregister(known, at_partner=True)
+    except (OcpiError, TransferError) as error:
+        data: dict[str, Scalar] = {"partner": parameters.partner_id, "reason": str(error)[:300]}
+        call.services.observe(Observe("roaming", "unregistering_failed", data))
+
+    def write(connection: Connection, _before: RoamingPartner | None) -> None:
+        rows.remove_partner(connection, parameters.partner_id)
+
+    await call.change(_reader(parameters.partner_id), write)
+
+
+def _partners(call: Call) -> Partners:
+    found = call.services.partners
+    if found is None:
+        raise conflict("roaming is not configured", "see [roaming] in the configuration", code="no_roaming")
+    return found
+
+
+def _shown(known: rows.KnownPartner) -> RoamingPartner:
+    partner = known.partner
+    return RoamingPartner(
+        partner_id=partner.partner_id,
+        state=partner.state,
+        versions_url=partner.versions_url,
+        hosts=partner.hosts,
+        bare_token=partner.bare_token,
+        negative_energy=partner.negative_energy,
+        version=partner.version,
+        parties=tuple(f"{each.country_code}*{each.party_id} {each.role}" for each in partner.roles),
+        modules=tuple(sorted({f"{each.identifier} {each.role}".strip() for each in partner.endpoints})),
+        created_ms=partner.created_ms,
+        seen_ms=known.seen_ms,
+    )
+
+
+def _reader(partner_id: str) -> Callable[[Connection], RoamingPartner | None]:
+    def read(connection: Connection) -> RoamingPartner | None:
+        found = rows.find_partner(connection, partner_id)
+        return None if found is None else _shown(found)
+
+    return read

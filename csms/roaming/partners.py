@@ -1,0 +1,322 @@
+"""Partners: handshake and rotation of tokens in both directions, and requests to them.
+
+The token that a partner uses is stored as a digest, the one that we use sealed. A rotation keeps the old token valid
+until the new one is used, so that an answer that is lost leaves none of both sides out.
+"""
+
+import secrets
+import ssl
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from csms.cluster.feed import Feed
+from csms.config import RoamingConfig
+from csms.db.store import Store
+from csms.db.store_key import StoreKey
+from csms.roaming import store as rows
+from csms.roaming.rules import (
+    MODULES,
+    Partner,
+    best_version,
+    check_parties,
+    check_partner_url,
+    digest_of,
+    host_of,
+    party_of,
+    seal_purpose,
+)
+from csms.roaming.store import KnownPartner
+from csms.webhooks.rules import Reach
+from csms.webhooks.work import within
+from v2g.errors import ConfigError, OcpiError, TransferError
+from v2g.io.http.client import HttpAnswer, request
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.observe import Observe
+from v2g.ocpi import wire
+from v2g.ocpi.objects import (
+    BusinessDetails,
+    Credentials,
+    ModuleEndpoint,
+    ModuleRole,
+    OfferedVersion,
+    PartyRole,
+    VersionDetails,
+)
+from v2g.ocpi.wire import Version
+
+PATH: Final = "/ocpi"
+MOST_ANSWER: Final = 16 * 1024 * 1024
+"""Octets of a partner's answer."""
+
+
+class Sent(NamedTuple):
+    """A partner's answer: its data in the inner form, and its headers."""
+
+    data: object
+    headers: Mapping[str, str]
+
+
+class Partners:
+    """The partners of this back end. The constructor raises ConfigError for unreadable roots."""
+
+    def __init__(
+        self, config: RoamingConfig, store: Store, key: StoreKey, clock: Clock, observe: EventLog, feed: Feed
+    ) -> None:
+        self.config: Final = config
+        self.reach: Final = Reach(config.allow)
+        self._store = store
+        self._key = key
+        self._clock = clock
+        self._observe = observe
+        self._feed = feed
+        self._context = ssl.create_default_context()
+        try:
+            for root in config.roots:
+                self._context.load_verify_locations(root)
+        except OSError as error:
+            raise ConfigError(f"[roaming] roots: {error}", hint="PEM files of certificates") from None
+
+    @property
+    def url(self) -> str:
+        """The URL of our versions."""
+        return f"{self.config.url}{PATH}/versions"
+
+    @property
+    def party(self) -> str:
+        """Our party, as `de*abc`."""
+        return party_of(self.config.country_code, self.config.party_id)
+
+    def roles(self) -> tuple[PartyRole, ...]:
+        """Return our roles."""
+        return tuple(
+            PartyRole(
+                role=role,
+                business_details=BusinessDetails(name=self.config.name),
+                country_code=self.config.country_code,
+                party_id=self.config.party_id,
+            )
+            for role in self.config.roles
+        )
+
+    def endpoints(self, version: Version) -> tuple[ModuleEndpoint, ...]:
+        """Return our modules."""
+        base = f"{self.config.url}{PATH}"
+        found = [ModuleEndpoint(identifier="credentials", role="RECEIVER", url=f"{base}/{version}/credentials")]
+        for side, modules in MODULES.items():
+            if side.upper() in self.config.roles:
+                found += [
+                    ModuleEndpoint(identifier=name, role=role, url=f"{base}/{side}/{version}/{name}")
+                    for name, role in modules.items()
+                ]
+        return tuple(found)
+
+    # -- handshake
+
+    async def register(self, partner_id: str) -> Partner:
+        """Do the handshake that we begin (POST), or rotate the tokens of a registered partner (PUT).
+
+        Raises OcpiError, TransferError, StoreError.
+        """
+        known = await self._store.run(rows.find_partner, partner_id)
+        if known is None or not known.partner.versions_url or not known.sealed_token:
+            raise OcpiError(f"partner {partner_id} has no versions URL and token", code=2000)
+        partner, token = known.partner, self._key.open(known.sealed_token, seal_purpose(partner_id))
+        partner, version, details = await self._details(partner, token, partner.versions_url)
+        endpoint = partner_endpoint(details, "credentials")
+        ours = new_token()
+        first = partner.state == "invited"
+        if first:
+            await self._store.run(rows.put_partner, partner, digest=digest_of(ours))
+        else:
+            await self._store.run(rows.expect_token, partner_id, digest_of(ours))
+        said = wire.plain(Credentials(token=ours, url=self.url, roles=self.roles()))
+        answer = await self.send(partner, "POST" if first else "PUT", endpoint, said, token=token)
+        theirs = wire.read(answer.data, Credentials)
+        return await self._agree(partner, version, details, theirs)
+
+    async def accept(self, partner: Partner, said: Credentials, version: Version, *, first: bool) -> Credentials:
+        """Answer a partner's handshake (POST, `first`) or rotation (PUT) at our endpoint of a version: call it back
+        with its token, store that, and issue another one. Raises OcpiError: 3001 if it cannot be called."""
+        check_partner_url(said.url, partner.hosts, self.reach)
+        partner = msgspec.structs.replace(partner, versions_url=said.url, hosts=partner.hosts or (host_of(said.url),))
+        await self._check_parties(partner, said)
+        try:
+            partner, _, details = await self._details(partner, said.token, said.url, version)
+        except (TransferError, OcpiError) as error:
+            code = error.code if isinstance(error, OcpiError) and error.code in (3002, 3003) else 3001
+            raise OcpiError(f"cannot use your API: {error}", code=code) from None
+        ours = new_token()
+        if first:
+            await self._store.run(rows.put_partner, partner, digest=digest_of(ours))
+        else:
+            await self._store.run(rows.expect_token, partner.partner_id, digest_of(ours))
+        await self._agree(partner, version, details, said)
+        return Credentials(token=ours, url=self.url, roles=self.roles())
+
+    async def _agree(self, partner: Partner, version: Version, details: VersionDetails, theirs: Credentials) -> Partner:
+        """Store what a handshake has agreed."""
+        await self._check_parties(partner, theirs)
+        check_partner_url(theirs.url, partner.hosts, self.reach)
+        agreed = msgspec.structs.replace(
+            partner,
+            state="registered",
+            versions_url=theirs.url,
+            version=version,
+            roles=theirs.roles,
+            endpoints=details.endpoints,
+        )
+        sealed = self._key.seal(theirs.token, seal_purpose(partner.partner_id))
+        await self._store.run(rows.put_partner, agreed, token=sealed)
+        self._observe(Observe("roaming", "roaming_partner_registered", {"partner": partner.partner_id}))
+        self._feed.publish("roaming_partner_registered", None, {"partner": partner.partner_id})
+        return agreed
+
+    async def _details(
+        self, partner: Partner, token: str, url: str, only: str = ""
+    ) -> tuple[Partner, Version, VersionDetails]:
+        """Return the best version that a partner offers; with a partner that expects tokens as they do."""
+        try:
+            answer = await self.send(partner, "GET", url, token=token)
+        except OcpiError as error:
+            if error.http not in (401, 403):
+                raise
+            partner = msgspec.structs.replace(partner, bare_token=not partner.bare_token)
+            answer = await self.send(partner, "GET", url, token=token)
+        version, where = best_version(list(wire.read(answer.data, tuple[OfferedVersion, ...])), only)
+        details = wire.read((await self.send(partner, "GET", where, token=token)).data, VersionDetails)
+        for each in details.endpoints:
+            check_partner_url(each.url, partner.hosts, self.reach)
+        partner_endpoint(details, "credentials")
+        return partner, version, details
+
+    async def _check_parties(self, partner: Partner, said: Credentials) -> None:
+        others = {self.party: self.config.name}
+        for each in await self._store.run(rows.list_partners):
+            if each.partner.partner_id != partner.partner_id:
+                others |= dict.fromkeys(each.partner.parties, "another partner")
+        check_parties(said.roles, others)
+
+    async def unregister(self, known: KnownPartner, *, at_partner: bool) -> None:
+        """End the registration: no token works any more. `at_partner`: tell it by DELETE. Raises as `call`."""
+        partner = known.partner
+        ended = msgspec.structs.replace(partner, state="invited", version="", endpoints=())
+        url = partner.endpoint("credentials", "RECEIVER") or partner.endpoint("credentials", "SENDER")
+        try:
+            if at_partner and partner.state == "registered" and url is not None:
+                await self.send(partner, "DELETE", url, token=self._open(known))
+        finally:
+            await self._store.run(rows.put_partner, ended, token="", digest="")
+            self._observe(Observe("roaming", "roaming_partner_unregistered", {"partner": partner.partner_id}))
+            self._feed.publish("roaming_partner_unregistered", None, {"partner": partner.partner_id})
+
+    def _open(self, known: KnownPartner) -> str:
+        return self._key.open(known.sealed_token, seal_purpose(known.partner.partner_id))
+
+    def seal(self, partner_id: str, token: str) -> str:
+        """Return a token to use, sealed."""
+        return self._key.seal(token, seal_purpose(partner_id))
+
+    # -- requests
+
+    async def call(
+        self,
+        known: KnownPartner,
+        method: str,
+        url: str,
+        body: object = None,
+        *,
+        functional: bool = True,
+        timeout_s: float | None = None,
+        request_id: str = "",
+    ) -> Sent:
+        """Send a request to a registered partner. Raises OcpiError, TransferError, StoreError."""
+        return await self.send(
+            known.partner, method, url, body, token=self._open(known), functional=functional, timeout_s=timeout_s,
+            request_id=request_id,
+        )  # fmt: skip
+
+    async def send(
+        self,
+        partner: Partner,
+        method: str,
+        url: str,
+        body: object = None,
+        *,
+        token: str,
+        functional: bool = False,
+        timeout_s: float | None = None,
+        request_id: str = "",
+    ) -> Sent:
+        """Send a request to a partner's host; redirects are not followed. Raises OcpiError, TransferError."""
+        check_partner_url(url, partner.hosts, self.reach)
+        number = request_id or secrets.token_hex(16)
+        headers = {
+            "Authorization": wire.authorization(token, bare=partner.bare_token),
+            "X-Request-ID": number,
+            "X-Correlation-ID": number,
+        }
+        if functional and partner.roles:
+            to = next((each for each in partner.roles if each.role.upper() == "HUB"), partner.roles[0])
+            headers |= {
+                "OCPI-from-country-code": self.config.country_code,
+                "OCPI-from-party-id": self.config.party_id,
+                "OCPI-to-country-code": to.country_code,
+                "OCPI-to-party-id": to.party_id,
+            }
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = wire.encode(wire.outer(body, partner_version(partner)))
+        answer = await request(
+            method, url, most=MOST_ANSWER, timeout_s=timeout_s or self.config.timeout_s, body=content, headers=headers,
+            context=self._context, resolve=within(self.reach),
+        )  # fmt: skip
+        return Sent(_data(answer), answer.headers)
+
+    async def known(self, partner_id: str) -> KnownPartner:
+        """Return a registered partner. Raises OcpiError."""
+        found = await self._store.run(rows.find_partner, partner_id)
+        if found is None or found.partner.state != "registered":
+            raise OcpiError(f"partner {partner_id} is not registered", code=2000)
+        return found
+
+
+def _data(answer: HttpAnswer) -> object:
+    if answer.ok and answer.body:
+        return wire.opened(answer.body)
+    if answer.ok and answer.status == 204:
+        return None
+    code, why = 3001, ""
+    try:
+        wire.opened(answer.body)
+    except OcpiError as error:
+        code, why = error.code, str(error)
+    raise OcpiError(f"HTTP {answer.status} {why}".strip(), code=code, http=answer.status)
+
+
+def partner_version(partner: Partner) -> Version:
+    """Return the version that is agreed with a partner."""
+    return "2.3.0" if partner.version in ("", "2.3.0") else "2.2.1"
+
+
+def partner_endpoint(details: VersionDetails, module: str, role: ModuleRole | None = None) -> str:
+    """Return the URL of a module. Raises OcpiError (3003)."""
+    for each in details.endpoints:
+        if each.identifier == module and role in (None, each.role):
+            return each.url
+    raise OcpiError(f"the partner has no endpoint of {module}", code=3003)
+
+
+def new_token() -> str:
+    """Return a new token."""
+    return secrets.token_urlsafe(32)
+
+
+def below(url: str, *path: str, **query: str) -> str:
+    """Return a URL below an endpoint."""
+    where = "/".join((url.rstrip("/"), *(quote(each, safe="") for each in path)))
+    return f"{where}?{urlencode(query)}" if query else where

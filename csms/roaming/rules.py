@@ -1,0 +1,108 @@
+"""Roaming partners: who they are, what they may see and where they may be called."""
+
+import hashlib
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from csms.webhooks.rules import Reach, check_url
+from v2g.errors import ConfigError, OcpiError
+from v2g.ocpi.objects import ModuleEndpoint, ModuleRole, OfferedVersion, PartyRole
+from v2g.ocpi.wire import VERSIONS, Version
+
+Side = Literal["cpo", "emsp"]
+
+MODULES: Final[dict[Side, dict[str, ModuleRole]]] = {"cpo": {}, "emsp": {}}
+"""The modules that this back end has in each role, and who owns their objects: SENDER is this side."""
+
+HostName = Annotated[str, Meta(min_length=1, max_length=253)]
+
+
+class Partner(msgspec.Struct, frozen=True, kw_only=True):
+    """A partner: `hosts` are the only ones that are called for it. What is agreed is empty before the handshake.
+
+    `bare_token`: it expects tokens without base64. `negative_energy`: its CDRs may have energy below zero, else energy
+    fed back is a credit CDR of its own.
+    """
+
+    partner_id: str
+    state: Literal["invited", "registered"] = "invited"
+    versions_url: str = ""
+    hosts: tuple[str, ...] = ()
+    bare_token: bool = False
+    negative_energy: bool = True
+    created_ms: int = 0
+    version: str = ""
+    roles: tuple[PartyRole, ...] = ()
+    endpoints: tuple[ModuleEndpoint, ...] = ()
+
+    @property
+    def parties(self) -> frozenset[str]:
+        """Its parties, as `de*abc`."""
+        return frozenset(party_of(each.country_code, each.party_id) for each in self.roles)
+
+    def plays(self, role: str) -> bool:
+        """Return whether it has a role; a hub has all."""
+        return any(each.role.upper() in (role, "HUB") for each in self.roles)
+
+    def endpoint(self, module: str, role: ModuleRole) -> str | None:
+        """Return the URL of its module in a role."""
+        found = (each.url for each in self.endpoints if each.identifier == module and each.role in (role, ""))
+        return next(found, None)
+
+
+def party_of(country_code: str, party_id: str) -> str:
+    """Return a party's name; case does not count."""
+    return f"{country_code}*{party_id}".lower()
+
+
+def key_of(country_code: str, party_id: str, *ids: str) -> str:
+    """Return the key of a partner's object; ids are compared without case."""
+    return "*".join((country_code, party_id, *ids)).lower()
+
+
+def digest_of(token: str) -> str:
+    """Return what is stored of a token that a partner uses."""
+    return hashlib.sha256(f"ocpi {token}".encode()).hexdigest()
+
+
+def seal_purpose(partner_id: str) -> str:
+    """Return the purpose for which a partner's token is sealed."""
+    return f"roaming partner {partner_id}"
+
+
+def check_partner_url(url: str, hosts: tuple[str, ...], reach: Reach) -> str:
+    """Return a URL that may be called: of one of these hosts, if there are any. Raises OcpiError (3001)."""
+    try:
+        check_url(url, reach)
+        host = (urlsplit(url).hostname or "").lower()
+    except (ConfigError, ValueError) as error:
+        raise OcpiError(str(error), code=3001) from None
+    if hosts and host not in hosts:
+        raise OcpiError(f"{host} is not a host of this partner ({', '.join(hosts)})", code=3001)
+    return url
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL that was checked."""
+    return (urlsplit(url).hostname or "").lower()
+
+
+def best_version(offered: list[OfferedVersion], only: str = "") -> tuple[Version, str]:
+    """Return the best common version and its URL; `only`: no other. Raises OcpiError (3002)."""
+    urls = {each.version: each.url for each in offered}
+    for version in VERSIONS:
+        if version in urls and only in ("", version):
+            return version, urls[version]
+    names = ", ".join(sorted(urls)) or "none"
+    raise OcpiError(f"no common version: {only or ', '.join(VERSIONS)} here, {names} there", code=3002)
+
+
+def check_parties(roles: tuple[PartyRole, ...], others: dict[str, str]) -> None:
+    """Refuse parties of this back end or of another partner. Raises OcpiError (2001)."""
+    for each in roles:
+        if (whose := others.get(party_of(each.country_code, each.party_id))) is not None:
+            party = f"{each.country_code}*{each.party_id}"
+            raise OcpiError(f"party {party} belongs to {whose}", code=2001)

@@ -1,0 +1,165 @@
+"""Partners, objects and deliveries of roaming."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, or_, select, tuple_, update
+
+from csms.db.bulk import upsert_rows
+from csms.roaming.rules import Partner
+from csms.roaming.tables import roaming_deliveries, roaming_objects, roaming_partners
+from v2g import typed_json
+from v2g.errors import RefusedError
+from v2g.ocpi.wire import ListQuery
+
+MOST_PARTNERS: Final = 200
+
+_partner: Final = roaming_partners.c
+
+
+class KnownPartner(NamedTuple):
+    """A partner, the sealed token that we use, and when it was last heard (UTC ms)."""
+
+    partner: Partner
+    sealed_token: str
+    seen_ms: int | None
+
+
+def put_partner(
+    connection: Connection, partner: Partner, *, token: str | None = None, digest: str | None = None
+) -> None:
+    """Store a partner; with a sealed `token` to use, or the `digest` of the only one that it may use."""
+    values: dict[str, Any] = {"document": msgspec.json.encode(partner).decode()}
+    if token is not None:
+        values["sealed_token"] = token
+    if digest is not None:
+        values |= {"digest": digest or None, "next_digest": None}
+    key = _partner.partner_id == partner.partner_id
+    if connection.execute(update(roaming_partners).where(key).values(**values)).rowcount:
+        return
+    if connection.execute(select(func.count()).select_from(roaming_partners)).scalar_one() >= MOST_PARTNERS:
+        raise RefusedError(f"there are {MOST_PARTNERS} partners", reason="too_many", hint="remove some")
+    connection.execute(
+        insert(roaming_partners).values(**{"partner_id": partner.partner_id, "sealed_token": "", **values})
+    )
+
+
+def expect_token(connection: Connection, partner_id: str, digest: str) -> None:
+    """Accept a new token of a partner: its first use ends the present one."""
+    connection.execute(update(roaming_partners).where(_partner.partner_id == partner_id).values(next_digest=digest))
+
+
+def find_partner(connection: Connection, partner_id: str) -> KnownPartner | None:
+    """Return a partner."""
+    row = connection.execute(select(roaming_partners).where(_partner.partner_id == partner_id)).first()
+    return None if row is None else _known(row)
+
+
+def list_partners(connection: Connection) -> list[KnownPartner]:
+    """Return all partners."""
+    return [_known(row) for row in connection.execute(select(roaming_partners).order_by(_partner.partner_id))]
+
+
+def _known(row: Row[Any]) -> KnownPartner:
+    return KnownPartner(typed_json.decode_kept(row.document.encode(), Partner), row.sealed_token, row.seen_ms)
+
+
+def partner_of(connection: Connection, digests: Sequence[str]) -> tuple[KnownPartner, bool] | None:
+    """Return whose token has one of these digests, and whether its first use has to be noted."""
+    wanted = or_(_partner.digest.in_(digests), _partner.next_digest.in_(digests))
+    row = connection.execute(select(roaming_partners).where(wanted)).first()
+    return None if row is None else (_known(row), row.next_digest in digests)
+
+
+def note_use(connection: Connection, partner_id: str, digests: Sequence[str], now_ms: int) -> None:
+    """Note that a partner was heard; the first use of a new token ends the one before."""
+    key = _partner.partner_id == partner_id
+    connection.execute(update(roaming_partners).where(key).values(seen_ms=now_ms))
+    fresh = key & _partner.next_digest.in_(digests)
+    connection.execute(update(roaming_partners).where(fresh).values(digest=_partner.next_digest, next_digest=None))
+
+
+def remove_partner(connection: Connection, partner_id: str) -> None:
+    """Delete a partner with what it owns and is to be sent; sessions and CDRs stay."""
+    connection.execute(delete(roaming_deliveries).where(roaming_deliveries.c.partner_id == partner_id))
+    table = roaming_objects.c
+    kept = table.module.in_(("sessions", "cdrs"))
+    connection.execute(delete(roaming_objects).where((table.owner == partner_id) & ~kept))
+    connection.execute(delete(roaming_partners).where(_partner.partner_id == partner_id))
+
+
+# -- objects
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """An object: `document` is JSON of the inner form, `owner` a partner or "", `audience` the only reader or ""."""
+
+    owner: str
+    module: str
+    object_id: str
+    updated_ms: int
+    document: str
+    audience: str = ""
+    state: str = ""
+    about: str = ""
+    alias: str = ""
+    detail: str = ""
+
+
+def put_object(connection: Connection, kept: Kept) -> None:
+    """Store an object, replacing one of the same key."""
+    upsert_rows(connection, roaming_objects, [msgspec.structs.asdict(kept)])
+
+
+def find_object(connection: Connection, owner: str, module: str, object_id: str) -> Kept | None:
+    """Return an object."""
+    row = connection.execute(select(roaming_objects).where(_is(owner, module, object_id))).first()
+    return None if row is None else _kept(row)
+
+
+def objects_about(connection: Connection, owner: str, module: str, about: str) -> list[Kept]:
+    """Return the objects of one thing here."""
+    table = roaming_objects.c
+    wanted = (table.owner == owner) & (table.module == module) & (table.about == about)
+    return [_kept(row) for row in connection.execute(select(roaming_objects).where(wanted).order_by(table.object_id))]
+
+
+def remove_object(connection: Connection, owner: str, module: str, object_id: str) -> bool:
+    """Delete an object; False when there was none."""
+    return connection.execute(delete(roaming_objects).where(_is(owner, module, object_id))).rowcount > 0
+
+
+def list_objects(
+    connection: Connection, module: str, asked: ListQuery, *, owner: str | None = "", seen_by: str | None = None
+) -> tuple[int, list[Kept]]:
+    """Return how many objects there are, and those that are asked for, oldest change first.
+
+    `owner` None: of all partners; `seen_by`: only what this partner may see.
+    """
+    table = roaming_objects.c
+    wanted: list[ColumnElement[bool]] = [table.module == module]
+    wanted.append(table.owner != "" if owner is None else table.owner == owner)
+    if seen_by is not None:
+        wanted.append(table.audience.in_(("", seen_by)))
+    if asked.from_ms is not None:
+        wanted.append(table.updated_ms >= asked.from_ms)
+    if asked.to_ms is not None:
+        wanted.append(table.updated_ms < asked.to_ms)
+    total = connection.execute(select(func.count()).select_from(roaming_objects).where(*wanted)).scalar_one()
+    position = table.updated_ms, table.object_id
+    query = select(roaming_objects).where(*wanted).order_by(*position).limit(asked.limit)
+    if asked.after is not None:
+        query = query.where(tuple_(*position) > tuple_(*(literal(each) for each in asked.after)))
+    else:
+        query = query.offset(asked.offset)
+    return total, [_kept(row) for row in connection.execute(query)]
+
+
+def _kept(row: Row[Any]) -> Kept:
+    return Kept(**{name: getattr(row, name) for name in Kept.__struct_fields__})
+
+
+def _is(owner: str, module: str, object_id: str) -> ColumnElement[bool]:
+    table = roaming_objects.c
+    return (table.owner == owner) & (table.module == module) & (table.object_id == object_id.lower())

@@ -1,0 +1,23 @@
+"""Two operators."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from pki_tools.tree import PkiTree
+from tests.csms.roaming.peers import Operator, operator
+
+
+@pytest_asyncio.fixture
+async def cpo(tmp_path: Path, pki: PkiTree, empty_database: Path) -> AsyncIterator[Operator]:
+    """The operator DE*CPO."""
+    async with operator(tmp_path, pki, empty_database, "CPO") as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def emsp(tmp_path: Path, pki: PkiTree, empty_database: Path) -> AsyncIterator[Operator]:
+    """The provider DE*MSP."""
+    async with operator(tmp_path, pki, empty_database, "MSP", stations=()) as found:
+        yield found

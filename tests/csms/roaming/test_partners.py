@@ -1,0 +1,201 @@
+"""Partners register with each other over HTTPS, rotate tokens, and get nowhere without one."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tests.csms.roaming.peers import Operator, acquainted, operator
+
+pytestmark = pytest.mark.requirement("R202")
+
+ROLE = {"role": "EMSP", "country_code": "NL", "party_id": "TNM", "business_details": {"name": "The Partner"}}
+
+
+class ScriptedPartner:
+    """A partner whose answers a test scripts by path; it keeps the requests."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, Any]] = {}
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.url = ""
+
+    def offers(self, version: str = "2.2.1", modules: tuple[str, ...] = ("credentials", "locations")) -> None:
+        """Offer a version."""
+        endpoints = [{"identifier": each, "role": "RECEIVER", "url": f"{self.url}/{each}"} for each in modules]
+        self.answers["/versions"] = (
+            200,
+            [{"version": "2.1.1", "url": f"{self.url}/old"}, {"version": version, "url": f"{self.url}/d"}],
+        )
+        self.answers["/d"] = 200, {"version": version, "endpoints": endpoints}
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["ScriptedPartner"]:
+        """Listen at a port of this machine."""
+        partner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                partner.requests.append((self.command, self.path, dict(self.headers)))
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, data = partner.answers.get(self.path, (404, None))
+                body = json.dumps({"data": data, "status_code": "1000", "timestamp": "2026-01-01T00:00:00"}).encode()
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", str(data))
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
+
+            def log_message(self, *_args: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+async def invited(cpo: Operator, **settings: Any) -> str:
+    """Invite a partner; return token A."""
+    made = await cpo.ask("POST", "/roaming/partners", {"partner_id": "tnm", **settings}, 201)
+    token: str = made["token"]
+    return token
+
+
+def credentials(partner: ScriptedPartner, **changes: Any) -> dict[str, Any]:
+    """Return what a partner sends in a handshake."""
+    return {"token": "token-b", "url": f"{partner.url}/versions", "roles": [ROLE], **changes}
+
+
+async def test_two_back_ends_register_and_each_knows_the_other(cpo: Operator, emsp: Operator) -> None:
+    await acquainted(cpo, emsp)
+    at_emsp = await emsp.ask("GET", "/roaming/partners/cpo")
+    at_cpo = await cpo.ask("GET", "/roaming/partners/emsp")
+    assert (at_emsp["state"], at_emsp["version"], at_cpo["state"]) == ("registered", "2.3.0", "registered")
+    assert "DE*CPO CPO" in at_emsp["parties"]
+    assert "DE*MSP EMSP" in at_cpo["parties"]
+    assert at_cpo["versions_url"] == f"{emsp.url}/ocpi/versions"
+    for _ in range(2):  # rotation: in either direction, as often as wanted
+        await emsp.ask("POST", "/roaming/partners/cpo/register")
+        await cpo.ask("POST", "/roaming/partners/emsp/register")
+    await emsp.ask("DELETE", "/roaming/partners/cpo", status=204)
+    assert (await cpo.ask("GET", "/roaming/partners/emsp"))["state"] == "invited"
+    assert await emsp.ask("GET", "/roaming/partners") == []
+
+
+async def test_the_handshake_calls_back_with_b_and_ends_token_a(cpo: Operator) -> None:
+    token = await invited(cpo)
+    with ScriptedPartner().running() as partner:
+        partner.offers()
+        versions = await cpo.ocpi("GET", "/versions", token)
+        assert {each["version"] for each in versions.data} == {"2.2.1", "2.3.0"}
+        assert (versions.headers["X-Request-ID"], versions.headers["X-Correlation-ID"]) == ("r-1", "c-1")
+        (url,) = [each["url"] for each in versions.data if each["version"] == "2.2.1"]
+        details = (await cpo.ocpi("GET", url, token)).data
+        (endpoint,) = [each["url"] for each in details["endpoints"] if each["identifier"] == "credentials"]
+        assert (await cpo.ocpi("GET", "/cpo/2.2.1/locations", token)).status == 401
+        assert (await cpo.ocpi("PUT", endpoint, token, credentials(partner))).status == 405
+        answer = await cpo.ocpi("POST", endpoint, token, credentials(partner))
+        assert (answer.status, answer.code) == (200, 1000)
+        assert {path for _, path, _ in partner.requests} == {"/versions", "/d"}
+        assert {headers["Authorization"] for _, _, headers in partner.requests} == {"Token dG9rZW4tYg=="}
+        assert (await cpo.ocpi("GET", "/versions", token)).status == 401
+        issued = answer.data["token"]
+        assert (await cpo.ocpi("POST", endpoint, issued, credentials(partner))).status == 405
+        assert (await cpo.ocpi("GET", endpoint, issued, bare=True)).data["roles"][0]["party_id"] == "CPO"
+        # a rotation keeps the old token until the new one is used
+        rotated = (await cpo.ocpi("PUT", endpoint, issued, credentials(partner, token="token-b2"))).data["token"]
+        assert (await cpo.ocpi("GET", endpoint, issued)).status == 200
+        assert (await cpo.ocpi("GET", endpoint, rotated)).status == 200
+        assert (await cpo.ocpi("GET", endpoint, issued)).status == 401
+        assert (await cpo.ocpi("DELETE", endpoint, rotated)).code == 1000
+        assert (await cpo.ocpi("GET", endpoint, rotated)).status == 401
+
+
+async def test_tokens_are_not_in_the_database(cpo: Operator) -> None:
+    token = await invited(cpo)
+    with ScriptedPartner().running() as partner:
+        partner.offers()
+        issued = (await cpo.ocpi("POST", "/2.2.1/credentials", token, credentials(partner))).data["token"]
+        folder = cpo.csms.config.data_dir
+        written = b"".join(each.read_bytes() for each in folder.glob("csms.sqlite3*"))
+        assert issued.encode() not in written
+        assert token.encode() not in written
+        assert b"token-b" not in written
+
+
+async def test_who_cannot_be_called_is_not_registered(cpo: Operator) -> None:
+    token = await invited(cpo)
+    with ScriptedPartner().running() as partner:
+
+        async def said(**changes: Any) -> int:
+            answer = await cpo.ocpi("POST", "/2.2.1/credentials", token, credentials(partner, **changes))
+            assert answer.status == 200
+            return answer.code
+
+        assert await said() == 3001  # no versions
+        partner.offers("2.1.1")
+        assert await said() == 3002
+        partner.offers(modules=("locations",))
+        assert await said() == 3003
+        partner.offers()
+        assert await said(roles=[{**ROLE, "country_code": "DE", "party_id": "CPO"}]) == 2001  # our own party
+        assert await said(roles=[]) == 2001
+        assert await said(url="http://10.0.0.1/versions") == 3001
+        assert await said(url="file:///etc/passwd") == 3001
+        partner.answers["/versions"] = 302, f"{partner.url}/elsewhere"
+        assert await said() == 3001
+        assert not [path for _, path, _ in partner.requests if path == "/elsewhere"]
+        endpoints = [{"identifier": "credentials", "role": "SENDER", "url": "https://169.254.169.254/latest"}]
+        partner.offers()
+        partner.answers["/d"] = 200, {"version": "2.2.1", "endpoints": endpoints}
+        assert await said() == 3001
+        assert (await cpo.ocpi("POST", "/2.2.1/credentials", token, b"{")).status == 400
+    assert (await cpo.ask("GET", "/roaming/partners/tnm"))["state"] == "invited"
+    assert (await cpo.ocpi("GET", "/versions", token)).status == 200  # token A is still good
+
+
+async def test_unknown_tokens_and_paths_are_refused(cpo: Operator) -> None:
+    token = await invited(cpo)
+    for wrong in ("", "x", "\u00e4".encode().decode(), token + "x"):
+        assert (await cpo.ocpi("GET", "/versions", wrong or "-")).status == 401
+    assert (await cpo.ocpi("POST", "/versions", token)).status == 405
+    assert (await cpo.ocpi("GET", "/2.1.1", token)).status in (401, 404)
+    assert cpo.csms.events("request_refused")
+
+
+async def test_a_partner_that_asks_too_often_waits(tmp_path: Any, pki: Any, empty_database: Any) -> None:
+    limits = {"requests_per_s": 0.5, "requests_at_once": 3}
+    async with operator(tmp_path, pki, empty_database, "CPO", roaming=limits) as cpo:
+        token = await invited(cpo)
+        answers = [await cpo.ocpi("GET", "/versions", token) for _ in range(4)]
+        assert [each.status for each in answers] == [200, 200, 200, 429]
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 2
+
+
+async def test_a_partner_that_wants_plain_tokens_gets_them(cpo: Operator) -> None:
+    with ScriptedPartner().running() as partner:
+        partner.offers("2.3.0")
+        partner.answers["/credentials"] = 200, credentials(partner, token="token-c")
+        body = {"partner_id": "tnm", "versions_url": f"{partner.url}/versions", "token": "A", "bare_token": True}
+        await cpo.ask("POST", "/roaming/partners", body, 201)
+        registered = await cpo.ask("POST", "/roaming/partners/tnm/register")
+        assert (registered["version"], registered["state"]) == ("2.3.0", "registered")
+        assert {headers["Authorization"] for _, _, headers in partner.requests} == {"Token A"}
+        partner.answers["/credentials"] = 500, None
+        await cpo.ask("DELETE", "/roaming/partners/tnm", status=204)  # also if it cannot be told
+        assert partner.requests[-1][0] == "DELETE"
+        assert partner.requests[-1][2]["Authorization"] == "Token token-c"

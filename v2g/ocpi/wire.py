@@ -1,0 +1,238 @@
+"""The transport of OCPI, and one inner form of its objects with a reader and a writer for each version.
+
+The inner form is that of 2.3.0 as plain JSON values, numbers as int or Decimal. Readers are tolerant, as partners are
+not strict: unknown fields and values stay, numbers may be text, times may lack their zone (then they are UTC).
+"""
+
+import base64
+import binascii
+import contextlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Final, Literal, TypeVar, cast
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+
+from v2g import typed_json
+from v2g.errors import OcpiError
+
+T = TypeVar("T")
+Version = Literal["2.3.0", "2.2.1"]
+VERSIONS: Final[tuple[Version, ...]] = ("2.3.0", "2.2.1")
+"""The best one first."""
+
+MOST_LISTED: Final = 200
+"""Objects in an answer."""
+
+_MOST_DIGITS: Final = 30
+_ONLY_230: Final = frozenset({"tax_included", "help_phone", "parking_places", "hub_party_id", "parking",
+                              "accepted_service_providers"})  # fmt: skip
+_LIMITS: Final = ("min_price", "max_price")
+_PLAIN_221: Final = 512
+
+
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+def decode(data: bytes) -> object:
+    """Return JSON as plain values, numbers exact. Raises OcpiError (HTTP 400)."""
+    try:
+        return typed_json.decode_exact(data)
+    except msgspec.DecodeError as error:
+        raise OcpiError(f"the body is not JSON: {error}", code=2001, http=400) from None
+
+
+def encode(value: object) -> bytes:
+    """Return plain values or objects as JSON, Decimals as numbers."""
+    return _encoder.encode(value)
+
+
+def read(value: object, kind: type[T]) -> T:
+    """Return plain values of the inner form as an object. Raises OcpiError (2001), which names the field."""
+    try:
+        return typed_json.convert(value, kind, strict=False)
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
+        raise OcpiError(str(error), code=2001) from None
+
+
+def plain(value: object) -> object:
+    """Return an object as plain values; Decimals and datetimes stay."""
+    return cast(object, msgspec.to_builtins(value, builtin_types=(Decimal, datetime)))
+
+
+def inner(value: object, key: str = "") -> object:
+    """Return plain values of any version in the inner form. Raises OcpiError (2001) for a price that is none."""
+    if isinstance(value, list):
+        return [inner(each, key) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "excl_vat" in value:
+        net, gross = exact(value["excl_vat"]), value.get("incl_vat")
+        if key in _LIMITS:
+            return {"before_taxes": net} | ({} if gross is None else {"after_taxes": exact(gross)})
+        taxes = {} if gross is None else {"taxes": [{"name": "VAT", "amount": exact(gross) - net}]}
+        return {"before_taxes": net} | taxes
+    return {name: inner(each, name) for name, each in value.items() if each is not None}
+
+
+def outer(value: object, version: Version, key: str = "") -> object:
+    """Return plain values of the inner form in that of a version: older partners fail on what they do not know."""
+    if version == "2.3.0":
+        return value
+    if isinstance(value, list | tuple):
+        found = [outer(each, version, key) for each in value]
+        return [each for each in found if each is not None]
+    if not isinstance(value, dict):
+        return value
+    if "before_taxes" in value:
+        net, taxes = value["before_taxes"], value.get("taxes")
+        gross = value.get("after_taxes") if key in _LIMITS else None
+        if taxes is not None:
+            gross = exact(net) + sum((exact(each["amount"]) for each in taxes), Decimal(0))
+        return {"excl_vat": net} | ({} if gross is None else {"incl_vat": gross})
+    fields = {name: outer(each, version, name) for name, each in value.items() if name not in _ONLY_230}
+    if "standard" in value and "power_type" in value:
+        if value["standard"] == "MCS":  # 2.2.1 has no name for it
+            return None
+        fields.pop("capabilities", None)
+        fields["standard"] = "TESLA_S" if value["standard"] == "SAE_J3400" else value["standard"]
+    if key == "evses" and not fields.get("connectors"):
+        return None
+    if "contract_id" in value and value.get("type") == "EMAID":
+        fields["type"] = "OTHER"
+    if "plain_data" in value:
+        fields["plain_data"] = str(value["plain_data"])[:_PLAIN_221]
+    return fields
+
+
+def exact(value: object) -> Decimal:
+    """Return a number, also one written as text. Raises OcpiError (2001)."""
+    try:
+        found = Decimal(value) if isinstance(value, int | str | Decimal) else Decimal("NaN")
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite() or abs(found.adjusted()) > _MOST_DIGITS:
+        raise OcpiError(f"{str(value)[:40]!r} is not a number", code=2001)
+    return found
+
+
+def merged(known: object, changes: object) -> dict[str, object]:
+    """Return an object after a PATCH: its top-level fields are replaced, nested objects whole."""
+    if not isinstance(changes, dict) or not changes.get("last_updated"):
+        raise OcpiError("PATCH needs last_updated", code=2001)
+    return {**cast("dict[str, object]", known), **changes}
+
+
+# -- times
+
+
+def utc_ms(moment: datetime) -> int:
+    """Return a time as ms since 1970; without a zone it is UTC."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1000)
+
+
+def moment(ms: int) -> datetime:
+    """Return a time in whole seconds, as OCPI's 25 characters have room for."""
+    return datetime.fromtimestamp(ms // 1000, UTC)
+
+
+def read_time(value: object) -> int:
+    """Return a time of plain values as ms since 1970. Raises OcpiError (2001)."""
+    return utc_ms(read(value, datetime))
+
+
+# -- envelope
+
+
+def envelope(data: object, now_ms: int, *, code: int = 1000, message: str = "") -> bytes:
+    """Return the body of an answer."""
+    body = {} if data is None else {"data": data}
+    said = {"status_message": message[:255]} if message else {}
+    return encode({**body, "status_code": code, **said, "timestamp": moment(now_ms)})
+
+
+def opened(body: bytes) -> object:
+    """Return the data of an answer. Raises OcpiError: with the partner's code where that reports an error."""
+    found = decode(body)
+    code = found.get("status_code") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not str(code).isdecimal():
+        raise OcpiError("the answer has no status_code", code=3001)
+    if not 1000 <= int(str(code)) < 2000:
+        raise OcpiError(f"{code} {str(found.get('status_message') or '')[:200]}".strip(), code=int(str(code)))
+    return inner(found.get("data"))
+
+
+# -- credentials tokens
+
+
+def authorization(token: str, *, bare: bool) -> str:
+    """Return the header of a token: base64, or `bare` for partners that expect it so."""
+    return f"Token {token if bare else base64.b64encode(token.encode()).decode()}"
+
+
+def tokens_in(header: str) -> list[str]:
+    """Return the tokens that a header may mean: decoded from base64, and as it is written."""
+    scheme, _, said = header.strip().partition(" ")
+    said = said.strip()
+    if scheme.lower() != "token" or not 1 <= len(said) <= 1000:
+        return []
+    found = [said]
+    with contextlib.suppress(binascii.Error, ValueError):
+        found.insert(0, base64.b64decode(said, validate=True).decode("ascii"))
+    return [each for each in found if re.fullmatch(r"[!-~]{1,512}", each)]
+
+
+# -- lists
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which objects are asked for: by `last_updated` (ms, the second exclusive), from `offset` or after a position."""
+
+    offset: int = 0
+    limit: int = MOST_LISTED
+    from_ms: int | None = None
+    to_ms: int | None = None
+    after: tuple[int, str] | None = None
+
+
+def list_query(query: Mapping[str, str]) -> ListQuery:
+    """Return what a list's query parameters ask for. Raises OcpiError (2001)."""
+    numbers = {name: query.get(name, "").strip() for name in ("offset", "limit")}
+    for name, text in numbers.items():
+        if text and not re.fullmatch(r"[0-9]{1,12}", text):
+            raise OcpiError(f"{name} is not a number", code=2001)
+    times = {name: query.get(name, "").strip().replace(" ", "+") for name in ("date_from", "date_to")}
+    at_ms, _, key = query.get("after", "").partition("~")
+    return ListQuery(
+        offset=int(numbers["offset"] or 0),
+        limit=max(1, min(int(numbers["limit"] or MOST_LISTED), MOST_LISTED)),
+        from_ms=read_time(times["date_from"]) if times["date_from"] else None,
+        to_ms=read_time(times["date_to"]) if times["date_to"] else None,
+        after=(int(at_ms), key) if re.fullmatch(r"[0-9]{1,15}", at_ms) and key else None,
+    )
+
+
+def next_link(url: str, query: Mapping[str, str], asked: ListQuery, last: tuple[int, str]) -> str:
+    """Return the header `Link` of the next page: all filters stay, and `after` keeps it stable while objects change."""
+    more = {"offset": str(asked.offset + asked.limit), "limit": str(asked.limit), "after": f"{last[0]}~{last[1]}"}
+    return f'<{url}?{urlencode({**query, **more})}>; rel="next"'
+
+
+def link_of(header: str) -> str | None:
+    """Return the URL of the next page from a header `Link`."""
+    for target, parameters in re.findall(r"<([^<>]{1,4000})>([^,<]*)", header):
+        if re.search(r"""rel\s*=\s*"?next\b""", parameters, re.IGNORECASE):
+            return str(target)
+    return None
+
+
+def query_of(text: str) -> dict[str, str]:
+    """Return the parameters of a query, the last of each name. Raises OcpiError (2001) for too many."""
+    try:
+        return dict(parse_qsl(text, max_num_fields=50))
+    except ValueError as error:
+        raise OcpiError(str(error), code=2001) from None
