@@ -2,8 +2,19 @@
 
 from csms.db.store import Store
 from csms.ocpp16 import store as numbers
+from csms.smart_charging import store as charging
 from v2g.io.runtime.clock import Clock
-from v2g.ocpp.v16.bridge import IsStored, Numbered, NumberOf, OngoingAt, Question, TransactionOf, TypeOf
+from v2g.ocpp.v16.bridge import (
+    Held,
+    HeldProfiles,
+    IsStored,
+    Numbered,
+    NumberOf,
+    OngoingAt,
+    Question,
+    TransactionOf,
+    TypeOf,
+)
 
 
 class StationFacts:
@@ -12,7 +23,7 @@ class StationFacts:
     def __init__(self, store: Store, clock: Clock, station_id: str) -> None:
         self._store, self._clock, self._station_id = store, clock, station_id
 
-    async def find(self, question: Question) -> Numbered | tuple[Numbered, ...] | str | bool | None:
+    async def find(self, question: Question) -> Numbered | tuple[Numbered | Held, ...] | str | bool | None:
         """Answer a question. Raises StoreError."""
         match question:
             case NumberOf():
@@ -25,4 +36,7 @@ class StationFacts:
                 return await self._store.read(numbers.is_stored, self._station_id, event)
             case TypeOf(id_tag=id_tag):
                 return await self._store.read(numbers.type_of, id_tag)
+            case HeldProfiles():
+                found = await self._store.read(charging.profiles, self._station_id)
+                return tuple(Held(evse_id, each) for evse_id, source, each in found if source == charging.CSO)
         raise TypeError(question)

@@ -76,6 +76,26 @@ class OldStation(ocpp.v16.ChargePoint):  # type: ignore[misc]
         return result_16.RemoteStartTransaction(status="Accepted")
 
 
+class OneLevelStation(OldStation):
+    """A station of a make that refuses stack levels above 0."""
+
+    boot = call_16.BootNotification(charge_point_vendor="ABB", charge_point_model="Terra AC")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.limits: list[tuple[int, float]] = []
+
+    @on("SetChargingProfile")
+    async def limit(self, cs_charging_profiles: Any, **_: Any) -> Any:
+        (period,) = cs_charging_profiles["charging_schedule"]["charging_schedule_period"]
+        self.limits.append((cs_charging_profiles["stack_level"], period["limit"]))
+        return result_16.SetChargingProfile(status="Accepted")
+
+    @on("ClearChargingProfile")
+    async def clear(self, **_: Any) -> Any:
+        return result_16.ClearChargingProfile(status="Accepted")
+
+
 class NewStation(ocpp.v201.ChargePoint):  # type: ignore[misc]
     """A station of 2.0.1 that reports its limits, and accepts what it is asked for."""
 
@@ -251,6 +271,29 @@ async def test_a_transaction_goes_on_when_the_bridge_was_restarted(tmp_path: Pat
     assert found[:3] == [("Started", 0, first), ("Updated", 1, first), ("Ended", 2, first)]
     assert [each[0] for each in found[3:]] == ["Started"]
     assert above.events[0]["transaction_info"]["remote_start_id"] == 9
+
+
+async def test_a_make_with_one_level_keeps_the_lower_limit_when_the_bridge_was_restarted(tmp_path: Path) -> None:
+    above = Above()
+
+    def limit(profile_id: int, level: int, rate: float) -> Any:
+        schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": rate}]}
+        profile = {
+            "id": profile_id, "stackLevel": level, "chargingProfilePurpose": "TxDefaultProfile",
+            "chargingProfileKind": "Relative", "chargingSchedule": [schedule],
+        }  # fmt: skip
+        return call_201.SetChargingProfile(evse_id=1, charging_profile=profile)
+
+    async with above.serving():
+        options = BridgeOptions(listen="ws://127.0.0.1:0/ocpp", to=above.url, store=tmp_path / "bridge.sqlite3")
+        async with bridging(options) as (_, port), station(port, kind=OneLevelStation) as point:
+            assert (await above.points[-1].call(limit(1, 3, 10))).status == "Accepted"
+            assert point.limits == [(0, 10)]
+        async with bridging(options) as (_, port), station(port, kind=OneLevelStation) as point:
+            answer = await above.points[-1].call(limit(2, 1, 32))
+            assert answer.status_info["additional_info"].endswith("no higher than profile 1")
+            await above.points[-1].call(call_201.ClearChargingProfile(charging_profile_id=1))
+            assert point.limits == [(0, 10), (0, 32)]
 
 
 async def test_a_station_with_a_password_has_a_certificate_above(tmp_path: Path, pki: PkiTree) -> None:

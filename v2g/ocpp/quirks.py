@@ -51,7 +51,10 @@ PROFILE_OPTIONS: Final[Mapping[ProfileOption, tuple[str, str]]] = {
         "a constant limit that applies now is sent without its beginning; others are refused before they are sent",
     ),
     "relative": ("takes Relative profiles only", "as `no_start`, and sent as Relative"),
-    "stack_level_0": ("refuses stack levels above 0", "level 0: a profile of another level is replaced"),
+    "stack_level_0": (
+        "refuses stack levels above 0",
+        "level 0: the profile of another level is replaced by one that is nowhere higher, or refused before it is sent",
+    ),
     "watts": ("takes limits in W only", "A x 230 V x the phases that the limit names, else one"),
     "zero_ends": (
         "ends the transaction at a limit of 0",

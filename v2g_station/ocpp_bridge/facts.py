@@ -10,10 +10,24 @@ from typing import Any, Final
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import StoreError
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.smart_charging import ClearChargingProfileRequest, SetChargingProfileRequest
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.times import parse_time
-from v2g.ocpp.v16.bridge import IsStored, Numbered, NumberOf, OngoingAt, Question, TransactionOf, TypeOf
+from v2g.ocpp.v16.bridge import (
+    Held,
+    HeldProfiles,
+    IsStored,
+    Numbered,
+    NumberOf,
+    OngoingAt,
+    Question,
+    TransactionOf,
+    TypeOf,
+)
+from v2g.ocpp.v16.to_station import is_cleared
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS transactions (
@@ -26,6 +40,7 @@ CREATE TABLE IF NOT EXISTS kept (
   station TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
   PRIMARY KEY (station, kind, name)) WITHOUT ROWID
 """
+_PROFILE: Final = "profile"
 Changes = Mapping[tuple[str, str], bytes | None]
 """(kind, name) of what is kept of a station -> its value, None where it is forgotten."""
 
@@ -109,6 +124,9 @@ class BridgeFacts:
                 return bool(await self._run(same, int(event.transaction_info.transaction_id), _said(event)))
             case TypeOf(id_tag=id_tag):
                 return "ISO14443" if _CARD.match(id_tag) else "eMAID" if _CONTRACT.match(id_tag) else "Central"
+            case HeldProfiles():
+                kept = await self.kept(station)
+                return tuple(typed_json.decode(value, Held) for kind, _, value in kept if kind == _PROFILE)
         raise TypeError(question)
 
     async def _numbered(self, where: str, *values: object) -> tuple[Numbered, ...]:
@@ -118,6 +136,16 @@ class BridgeFacts:
             Numbered(number=number, connector_id=connector, next_seq=seq, active=bool(active), charging_state=state)
             for number, connector, seq, active, state in rows
         )
+
+    async def note_profiles(self, station: str, request: Message) -> None:
+        """Keep what a station has accepted of profiles."""
+        if isinstance(request, SetChargingProfileRequest):
+            held = Held(request.evse_id, request.charging_profile)
+            await self.keep(station, {(_PROFILE, str(held.profile.id)): msgspec.json.encode(held)})
+        elif isinstance(request, ClearChargingProfileRequest):
+            held_here: tuple[Held, ...] = await self.find(station, HeldProfiles())
+            gone = [each for each in held_here if is_cleared(request, each)]
+            await self.keep(station, {(_PROFILE, str(each.profile.id)): None for each in gone})
 
     async def note(self, event: TransactionEventRequest) -> None:
         """Keep that the back end has confirmed an event."""

@@ -190,7 +190,10 @@ class OcppBridge:
             self._counts["down"] += 1
             while (wait_s := ready_at - clock.monotonic()) > 0:
                 await asyncio.sleep(wait_s)
-            return await station.call(request, answer_to(request))
+            answer = await station.call(request, answer_to(request))
+            if getattr(answer, "status", "") == "Accepted":
+                await self.facts.note_profiles(identity, request)
+            return answer
 
         async def find(question: Question) -> Any:
             return await self.facts.find(identity, question)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import websockets
 from websockets.typing import Subprotocol
@@ -10,6 +11,7 @@ from websockets.typing import Subprotocol
 from csms.config import StationEntry
 from tests.csms.conftest import Start
 from tests.csms.support import STATION
+from tests.ocpp.v16.drawing import Run as Translation
 from tests.ocpp.v16.drawing import in_turn
 from tests.ocpp.v16.known import AT, NOW_MS, Run
 from v2g.errors import OcppError
@@ -17,10 +19,14 @@ from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.provisioning import GetVariableData, GetVariablesRequest
 from v2g.ocpp.messages.remote_control import TriggerMessageRequest, UnlockConnectorRequest
-from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
+from v2g.ocpp.messages.smart_charging import (
+    ClearChargingProfile,
+    ClearChargingProfileRequest,
+    SetChargingProfileRequest,
+)
 from v2g.ocpp.quirks import STRICT, StationQuirks, quirks_of
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Bridge
+from v2g.ocpp.v16.bridge import Bridge, Held, HeldProfiles
 from v2g.ocpp.v16.configuration import variable_of
 from v2g.ocpp.v16.tolerance import read_softly
 
@@ -65,6 +71,78 @@ def sent(quirks: StationQuirks, request: SetChargingProfileRequest, status: Any 
     (said,) = run.asked
     assert isinstance(said, v16.SetChargingProfileReq)
     return said.cs_charging_profiles, "" if info is None else info.additional_info
+
+
+def held(level: int, *rates: float, profile_id: int = 2, **more: Any) -> Held:
+    """Return a profile that the station has accepted before."""
+    found = profile(*rates, **more).charging_profile
+    return Held(1, msgspec.structs.replace(found, id=profile_id, stack_level=level))
+
+
+def among(others: tuple[Held, ...], request: Any, *answers: Any, quirks: StationQuirks = ABB) -> Translation:
+    """Carry out a request for a station that keeps one profile in each place, of which these are known."""
+    bridge = Bridge(NOW_MS)
+    bridge.quirks = quirks
+    facts = {HeldProfiles(): others}
+    return Translation(bridge.downward(request, NOW_MS), in_turn(*answers), facts.__getitem__)
+
+
+TAKEN = v16.SetChargingProfileConf(status="Accepted")
+BESIDE: dict[str, tuple[tuple[Held, ...], SetChargingProfileRequest, list[float], str]] = {
+    "none": ((), profile(15), [15], "stack level 0 in place of 3"),
+    "higher": ((held(1, 10),), profile(15, 6), [10, 6], "no higher than profile 2"),
+    "lower": ((held(1, 16),), profile(15), [15], "stack level 0 in place of 3"),
+    "the lowest of its schedule": ((held(9, 16, 8),), profile(15), [8], "no higher than profile 2"),
+    "the lowest of two": ((held(1, 10), held(5, 7, profile_id=4)), profile(15), [7], "no higher than profile 4"),
+    "itself": ((held(3, 10, profile_id=1),), profile(15), [15], "stack level 0 in place of 3"),
+    "over": ((held(1, 6, duration=60),), profile(15), [15], "stack level 0 in place of 3"),
+    "as long": ((held(1, 10, duration=600),), profile(15, duration=600), [10], "no higher than profile 2"),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_lower_limit_of_another_level_stays(name: str) -> None:
+    others, request, wanted, said = BESIDE[name]
+    run = among(others, request, TAKEN)
+    (sent_,) = run.asked
+    assert isinstance(sent_, v16.SetChargingProfileReq)
+    assert [each[0] for each in limits(sent_.cs_charging_profiles)] == wanted
+    assert run.result.status_info.additional_info.endswith(said)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        profile(9, duration=600),
+        profile(9, unit="W"),
+        profile(9, start="2027-01-15T08:00:01Z"),
+        profile(9, start=None, duration=600),
+    ],
+    ids=["shorter", "in W", "later", "from when it began"],
+)
+def test_a_profile_that_would_end_a_lower_limit_is_refused_and_named(request_: SetChargingProfileRequest) -> None:
+    with pytest.raises(OcppError, match="clear profile 2 of level 1 first") as refused:
+        among((held(1, 10),), request_)
+    assert refused.value.answer == "NotSupported"
+
+
+def test_what_is_left_of_two_levels_comes_back_before_the_other_is_cleared() -> None:
+    two = (held(1, 10), held(3, 6, profile_id=1))
+    by_level = ClearChargingProfileRequest(charging_profile_criteria=ClearChargingProfile(stack_level=3))
+    for request in (ClearChargingProfileRequest(charging_profile_id=1), by_level):
+        run = among(two, request, TAKEN, v16.ClearChargingProfileConf(status="Unknown"))
+        again, cleared = run.asked
+        assert isinstance(again, v16.SetChargingProfileReq)
+        assert limits(again.cs_charging_profiles) == [(10, "A")]
+        assert (cleared, run.result.status) == (v16.ClearChargingProfileReq(id=1), "Accepted")
+    unknown = ClearChargingProfileRequest(charging_profile_id=9)
+    run = among(two, unknown, v16.ClearChargingProfileConf(status="Unknown"))
+    assert (run.asked, run.result.status) == ([v16.ClearChargingProfileReq(id=9)], "Unknown")
+    elsewhere = (held(1, 10), Held(2, two[1].profile))
+    run = among(
+        elsewhere, ClearChargingProfileRequest(charging_profile_id=1), v16.ClearChargingProfileConf(status="Accepted")
+    )
+    assert run.asked == [v16.ClearChargingProfileReq(id=1)]
 
 
 def limits(found: Any) -> list[tuple[float, str]]:

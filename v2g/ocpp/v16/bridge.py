@@ -19,6 +19,7 @@ from v2g import typed_json
 from v2g.errors import OcppError, TimeoutExpired
 from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
 from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g.ocpp.messages.provisioning import NotifyReportRequest
 from v2g.ocpp.messages.transactions import ChargingState, TransactionEventRequest
@@ -78,6 +79,17 @@ class TypeOf(Question, frozen=True):
     """Of which type is this idTag? The answer is a type of 2.x."""
 
     id_tag: str
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A profile that a station was given, at one of its EVSEs, or all (0)."""
+
+    evse_id: int
+    profile: ChargingProfile
+
+
+class HeldProfiles(Question, frozen=True):
+    """Which profiles of back ends has the station accepted, and not lost? The answer is a tuple of Held."""
 
 
 T = TypeVar("T")

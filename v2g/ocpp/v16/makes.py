@@ -1,5 +1,6 @@
 """Charging profiles as makes of stations of 1.6 take them: never a higher limit, and what was changed is said."""
 
+import math
 from typing import Final
 
 from msgspec.structs import replace
@@ -52,6 +53,38 @@ def profile_for(
     if "zero_ends" in options and any(each.limit == 0 for each in schedule.charging_schedule_period):
         said.append("a limit of 0 ends the transaction")
     return profile, tuple(said)
+
+
+def never_above(profile: ChargingProfile16, other: ChargingProfile16, level: int, now_ms: int) -> ChargingProfile16:
+    """Return a profile that takes the place of another one, of a stack `level`: nowhere higher than that.
+
+    Raises OcppError (`NotSupported`) for one that begins later or ends sooner, or has limits of another kind.
+    """
+    schedule, there = profile.charging_schedule, other.charging_schedule
+    ends_ms = _ends_ms(other, math.inf)
+    if ends_ms <= now_ms:
+        return profile
+    starts = [each for each in (profile.valid_from, schedule.start_schedule) if each is not None]
+    begins_late = any(parse_time(each) > now_ms for each in starts) or schedule.charging_schedule_period[0].start_period
+    is_shorter = profile.charging_profile_kind == "Recurring" or _ends_ms(profile, now_ms) < ends_ms
+    if begins_late or is_shorter or schedule.charging_rate_unit != there.charging_rate_unit:
+        raise OcppError(
+            f"this make holds one profile in a place: clear profile {other.charging_profile_id} of level {level} first",
+            answer="NotSupported",
+        )
+    lowest = min(each.limit for each in there.charging_schedule_period)
+    periods = tuple(replace(each, limit=min(each.limit, lowest)) for each in schedule.charging_schedule_period)
+    return replace(profile, charging_schedule=replace(schedule, charging_schedule_period=periods))
+
+
+def _ends_ms(profile: ChargingProfile16, unknown: float) -> float:
+    """Return when a profile ends, UTC ms, infinite if it does not; `unknown` for one that ends after it began."""
+    schedule = profile.charging_schedule
+    valid = math.inf if profile.valid_to is None else parse_time(profile.valid_to)
+    if schedule.duration is None or profile.charging_profile_kind == "Recurring":
+        return valid
+    begins = schedule.start_schedule
+    return min(valid, unknown if begins is None else parse_time(begins) + schedule.duration * 1000)
 
 
 def _stepped(period: SchedulePeriod16, schedule: ChargingSchedule16, steps_a: tuple[float, ...]) -> SchedulePeriod16:

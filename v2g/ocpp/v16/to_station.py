@@ -67,6 +67,7 @@ from v2g.ocpp.messages.reservation import (
 )
 from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSignedResponse
 from v2g.ocpp.messages.smart_charging import (
+    ClearChargingProfile,
     ClearChargingProfileRequest,
     ClearChargingProfileResponse,
     CompositeSchedule,
@@ -78,10 +79,22 @@ from v2g.ocpp.messages.smart_charging import (
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Answer, Bridge, Remote, Steps, data_in, id_tag_info, number_in, text_of, to_station
+from v2g.ocpp.v16.bridge import (
+    Answer,
+    Bridge,
+    Held,
+    HeldProfiles,
+    Remote,
+    Steps,
+    data_in,
+    id_tag_info,
+    number_in,
+    text_of,
+    to_station,
+)
 from v2g.ocpp.v16.configuration import KEYS, WRITE_ONLY, key_of, report, value_in_2x, value_in_16
 from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
-from v2g.ocpp.v16.makes import profile_for
+from v2g.ocpp.v16.makes import never_above, profile_for
 from v2g.ocpp.versions import read_payload, write_payload
 
 PURPOSES: Final[Mapping[str, v16.Purpose16]] = {
@@ -308,9 +321,21 @@ def _tenths(value: float) -> float:
 @to_station
 def set_profile(bridge: Bridge, request: SetChargingProfileRequest) -> Steps[SetChargingProfileResponse]:
     """Set a profile."""
-    profile, said = profile_for(_profile(request.charging_profile), bridge.quirks, bridge.now_ms)
+    held: tuple[Held, ...] = (yield HeldProfiles()) if "stack_level_0" in bridge.quirks.profiles else ()
+    return (yield from _set(bridge, Held(request.evse_id, request.charging_profile), held))
+
+
+def _set(bridge: Bridge, asked: Held, held: tuple[Held, ...]) -> Steps[SetChargingProfileResponse]:
+    """Set a profile at a station that keeps one of those `held` in each place: the lowest limit of them stays."""
+    profile, said = profile_for(_profile(asked.profile), bridge.quirks, bridge.now_ms)
+    for each in held:
+        if each.profile.id != asked.profile.id and _place(each) == _place(asked):
+            other, _ = profile_for(_profile(each.profile), bridge.quirks, bridge.now_ms)
+            lower = never_above(profile, other, each.profile.stack_level, bridge.now_ms)
+            said += () if lower == profile else (f"no higher than profile {each.profile.id}",)
+            profile = lower
     answer: v16.SetChargingProfileConf = yield v16.SetChargingProfileReq(
-        connector_id=request.evse_id, cs_charging_profiles=profile
+        connector_id=asked.evse_id, cs_charging_profiles=profile
     )
     if answer.status == "NotSupported":
         return SetChargingProfileResponse(status="Rejected", status_info=_because("not supported by the station"))
@@ -322,9 +347,31 @@ def set_profile(bridge: Bridge, request: SetChargingProfileRequest) -> Steps[Set
     return SetChargingProfileResponse(status=answer.status, status_info=info)
 
 
+def _place(held: Held) -> tuple[int, str, str | None]:
+    return held.evse_id, held.profile.charging_profile_purpose, held.profile.transaction_id
+
+
+def is_cleared(request: ClearChargingProfileRequest, held: Held) -> bool:
+    """Return whether a request clears a profile (K10)."""
+    found, fits = held.profile, request.charging_profile_criteria or ClearChargingProfile()
+    wanted = request.charging_profile_id, fits.evse_id, fits.charging_profile_purpose, fits.stack_level
+    has = found.id, held.evse_id, found.charging_profile_purpose, found.stack_level
+    return all(one in (None, other) for one, other in zip(wanted, has, strict=True))
+
+
 @to_station
 def clear_profile(bridge: Bridge, request: ClearChargingProfileRequest) -> Steps[ClearChargingProfileResponse]:
-    """Clear profiles."""
+    """Clear profiles; of a make that keeps one in each place another one comes back there."""
+    held: tuple[Held, ...] = (yield HeldProfiles()) if "stack_level_0" in bridge.quirks.profiles else ()
+    gone = tuple(each for each in held if is_cleared(request, each))
+    left = tuple(each for each in held if each not in gone)
+    for each in left:
+        if _place(each) in map(_place, gone):
+            yield from _set(bridge, each, left)
+    for each in gone:
+        yield v16.ClearChargingProfileReq(id=each.profile.id)
+    if gone:
+        return ClearChargingProfileResponse(status="Accepted")
     fits = request.charging_profile_criteria
     purpose = None if fits is None or fits.charging_profile_purpose is None else fits.charging_profile_purpose
     if purpose is not None and purpose not in PURPOSES:
