@@ -101,6 +101,8 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Interval after which a station that was not accepted boots again."""
     call_timeout_s: Seconds = 30.0
     """Time-out for stations' answers."""
+    pause_after_boot_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 1.0
+    """How long after its boot a station of 1.6 gets no requests, at least; makes that need longer are in `quirks`."""
     quirks: tuple[StationQuirks, ...] = ()
     """What is tolerated of stations by vendor, model and firmware; the first entry that fits replaces the built-in
     [table](field-quirks.md#stations)."""

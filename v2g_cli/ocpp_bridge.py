@@ -36,7 +36,7 @@ def ocpp_bridge(
 
     Examples: `v2g ocpp-bridge --explain`, `v2g ocpp-bridge --listen ws://127.0.0.1:8080/ocpp --to ws://127.0.0.1:9000`
     """
-    from v2g_station.ocpp_bridge.explained import explain as refused
+    from v2g.ocpp.v16.explained import explain as refused
 
     if explain:
         say(refused(back_end).rstrip())

@@ -6,6 +6,7 @@ error.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Literal, Protocol, TypeVar
 
@@ -25,8 +26,20 @@ M = TypeVar("M", bound=Message)
 _ON_THE_WAY_S: Final = 5.0  # added to the station's time-out, for the bus
 
 
+class Deviations(msgspec.Struct, frozen=True):
+    """What was tolerated on a station's connection (quirk -> how often), and what it has refused as not supported since
+    its boot."""
+
+    tolerated: dict[str, int] = {}
+    refused: tuple[str, ...] = ()
+
+
 class Line(Protocol):
     """The connection of one station."""
+
+    @property
+    def deviations(self) -> Deviations:
+        """What was noticed on it."""
 
     @property
     def version(self) -> Version:
@@ -45,6 +58,10 @@ class _Question(msgspec.Struct, frozen=True, tag="call"):
     payload: msgspec.Raw
     timeout_s: float
     of_16: bool = False
+
+
+class _Noticed(msgspec.Struct, frozen=True, tag="noticed"):
+    station_id: str
 
 
 class _Decided(msgspec.Struct, frozen=True, tag="decided"):
@@ -141,6 +158,18 @@ class ConnectionRegistry:
             raise _to_error(answer, action)
         return read_payload(bytes(answer.payload), answer_to(request), version)
 
+    async def deviations(self, station_id: str) -> Deviations:
+        """Return what was noticed on a station's connection; nothing without one, or if its node does not answer."""
+        if (line := self._lines.get(station_id)) is not None:
+            return line.deviations
+        claim = self._bus.find(station_id)
+        if claim is None or claim.node == self._bus.node:
+            return Deviations()
+        with contextlib.suppress(V2GError, msgspec.ValidationError):
+            reply = await self._bus.ask(claim.node, msgspec.json.encode(_Noticed(station_id)), _ON_THE_WAY_S)
+            return typed_json.decode(bytes(typed_json.decode(reply, _Result).payload), Deviations)
+        return Deviations()
+
     async def expect(
         self, station_id: str, request: Message, response: type[M], *, timeout_s: float | None = None
     ) -> M:
@@ -180,7 +209,7 @@ class ConnectionRegistry:
 
     async def _answer(self, question: bytes) -> bytes:
         """Answer another node."""
-        asked = typed_json.decode(question, _Question | _Decided)
+        asked = typed_json.decode(question, _Question | _Decided | _Noticed)
         try:
             if isinstance(asked, _Decided):
                 await self._decide(asked)
@@ -188,6 +217,8 @@ class ConnectionRegistry:
             line = self._lines.get(asked.station_id)
             if line is None:
                 raise not_connected(asked.station_id)
+            if isinstance(asked, _Noticed):
+                return msgspec.json.encode(_Result(msgspec.Raw(msgspec.json.encode(line.deviations))))
             version: Version = "1.6" if asked.of_16 else line.version
             request = read_payload(bytes(asked.payload), request_type(asked.action, version), version)
             response = await line.call(request, answer_to(request), timeout=asked.timeout_s)

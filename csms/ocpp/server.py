@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from csms.admission.rules import Admission, Boot, SecurityProfile, follows, serial_number_fits
+from csms.cluster.connections import Deviations
 from csms.config import FurtherListener
 from csms.device_model.work import mirror_after_boot
 from csms.grid.signal_delivery import Pusher
@@ -73,14 +74,15 @@ class StationSession:
         "_connection",
         "_context",
         "_decisions",
+        "_pause_s",
         "_profile",
         "_pusher",
         "_quirks",
         "_ready_at",
         "_services",
+        "_tolerated",
         "_wanted",
         "station_id",
-        "tolerated",
     )
 
     def __init__(self, services: Services, socket: OcppSocket, admission: Admission, profile: SecurityProfile) -> None:
@@ -97,8 +99,8 @@ class StationSession:
         self._applying: asyncio.Task[None] | None = None
         self._decisions = 0
         self._quirks = STRICT
-        self.tolerated: Final[Counter[str]] = Counter()
-        self._ready_at = 0.0
+        self._tolerated: Counter[str] = Counter()
+        self._ready_at = self._pause_s = 0.0
         self.station_id = socket.identity
         of_16 = socket.version == "1.6"
         peer = RpcPeer(
@@ -189,6 +191,13 @@ class StationSession:
             return await self._connection.call(request, response, timeout=timeout)
         finally:
             self._services.metrics.request_sent(action_of(request), clock.monotonic() - begun)
+
+    @property
+    def deviations(self) -> Deviations:
+        """What was tolerated since the station connected, and what it has refused since its boot."""
+        connection = self._connection
+        refused = connection.bridge.lacks if isinstance(connection, BridgedConnection) else ()
+        return Deviations(dict(self._tolerated), tuple(sorted(refused)))
 
     async def close(self, reason: str = "") -> None:
         """Close the connection; `run` then returns."""
@@ -312,7 +321,7 @@ class StationSession:
         name = "boot_accepted" if self._accepted else "boot_pending" if status == "Pending" else "boot_rejected"
         self._report(name, vendor=station.vendor_name, model=station.model, reason=request.reason)
         loop = asyncio.get_running_loop()
-        loop.call_later(self._quirks.delay_after_boot_s, self._begin)  # the answer is sent first
+        loop.call_later(self._pause_s, self._begin)  # the answer is sent first
         if self._accepted:
             self._after(mirror_after_boot(services, self.station_id, changed=changed))
         elif expired and status == "Pending":  # A00.FR.429: it connects only to renew its certificate
@@ -350,9 +359,11 @@ class StationSession:
     def _set_quirks(self, vendor: str, model: str, firmware: str) -> None:
         """Set what is done for a make; its pause begins at the connection, too, as its boot may follow."""
         self._quirks = quirks_of(vendor, model, firmware, self._own_quirks)
-        self._ready_at = self._services.clock.monotonic() + self._quirks.delay_after_boot_s
+        self._pause_s = self._quirks.delay_after_boot_s
         if isinstance(self._connection, BridgedConnection):
             self._connection.bridge.quirks = self._quirks
+            self._pause_s = max(self._pause_s, self._services.config.ocpp.pause_after_boot_s)
+        self._ready_at = self._services.clock.monotonic() + self._pause_s
 
     @property
     def _own_quirks(self) -> tuple[StationQuirks, ...]:
@@ -364,19 +375,19 @@ class StationSession:
         if type_ is BootNotificationRequest:  # it says what the station is now
             quirks = quirks_of(*make_in_boot(payload), self._own_quirks)
         message, shown = read_tolerantly(payload, type_, self.version, quirks.tolerates)
-        self._tolerated(shown, type_)
+        self._tolerate(shown, type_)
         return message
 
     def _read_softly(self, payload: bytes, type_: type[Message]) -> Message:
         """Read a refused payload of 1.6, of which every soft violation is tolerated. Raises OcppError."""
         message, shown = read_softly(payload, type_)
-        self._tolerated(shown, type_)
+        self._tolerate(shown, type_)
         return message
 
-    def _tolerated(self, shown: frozenset[str], type_: type[Message]) -> None:
-        for name in sorted(shown - self.tolerated.keys()):
+    def _tolerate(self, shown: frozenset[str], type_: type[Message]) -> None:
+        for name in sorted(shown - self._tolerated.keys()):
             self._report("quirk_tolerated", quirk=name, message=type_.__name__)
-        self.tolerated.update(shown)
+        self._tolerated.update(shown)
 
     def _after(self, work: Coroutine[object, object, None]) -> None:
         """Run something after the answer to the boot was sent."""

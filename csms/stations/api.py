@@ -13,6 +13,7 @@ from csms.http.parameters import OneStation, Paged, pages, shown
 from csms.http.problems import missing
 from csms.stations import store as rows
 from v2g.ocpp.quirks import QuirkName, quirks_of
+from v2g.ocpp.v16.explained import lost_at
 
 
 class Connector(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +48,22 @@ class Station(msgspec.Struct, frozen=True, kw_only=True):
     connectors: tuple[Connector, ...]
 
 
+class Missing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a station cannot do."""
+
+    what: str
+    why: str
+
+
+class StationDetails(Station, frozen=True, kw_only=True):
+    """A charging station, with what was noticed on its connection."""
+
+    tolerated: dict[str, int]
+    """Violations of OCPP that were tolerated since it connected, with their number."""
+    lacks: tuple[Missing, ...]
+    """What it cannot do: by its version (1.6) and make, and what it has refused as not supported since its boot."""
+
+
 class WhichStations(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Filter for stations."""
 
@@ -77,12 +94,21 @@ async def list_stations(call: Call, parameters: WhichStations) -> Page[Station]:
 
 
 @get("/stations/{station_id}", Permission.READ_STATIONS, problems=(404,))
-async def read_station(call: Call, parameters: OneStation) -> Station:
+async def read_station(call: Call, parameters: OneStation) -> StationDetails:
     """Return one station."""
     row = await call.run(rows.find, parameters.station_id)
     if row is None:
         raise missing("station")
-    return shown(_with_quirks(call, row, call.services.connections.connected()), Station)
+    connections = call.services.connections
+    noticed = await connections.deviations(parameters.station_id)
+    quirks = quirks_of(row["vendor"], row["model"], row["firmware"], call.services.config.ocpp.quirks)
+    lost = [*(lost_at(quirks) if row["protocol"] == "ocpp1.6" else ())]
+    lost += [(each, "refused as not supported since its boot") for each in noticed.refused]
+    lacks = [{"what": what, "why": why} for what, why in lost]
+    return shown(
+        _with_quirks(call, row, connections.connected()) | {"tolerated": noticed.tolerated, "lacks": lacks},
+        StationDetails,
+    )
 
 
 def _with_quirks(call: Call, row: dict[str, Any], connected: Collection[str]) -> dict[str, Any]:

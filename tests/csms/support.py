@@ -59,7 +59,7 @@ def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
         for role, token in TOKENS.items()
     )
     parts: dict[str, Any] = {
-        "ocpp": OcppListener(port=0, client_roots=roots, read_device_model=False, **server),
+        "ocpp": OcppListener(port=0, client_roots=roots, read_device_model=False, pause_after_boot_s=0, **server),
         "api": ApiListener(
             port=0,
             client_roots=roots,

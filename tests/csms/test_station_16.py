@@ -284,6 +284,34 @@ async def test_what_a_station_has_configured_is_in_the_device_model(start: Start
     assert known["OCPP16Ctrlr", "LightIntensity"]["value"] == "70"
 
 
+async def test_the_api_shows_what_was_tolerated_and_what_a_station_cannot_do(start: Start) -> None:
+    async with start() as csms, station(csms) as point:
+        await point._connection.send(
+            json.dumps(
+                [2, "soft", "StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "available"}]
+            )
+        )
+        for _ in range(2):
+            with contextlib.suppress(AssertionError):
+                await api(
+                    csms, "POST", f"/stations/{STATION}/commands/UnlockConnector", {"evseId": 1, "connectorId": 1}
+                )
+        found = await api(csms, "GET", f"/stations/{STATION}")
+    lacks = {each["what"]: each["why"] for each in found["lacks"]}
+    assert found["tolerated"] == {"enum_case": 1}
+    assert lacks["UnlockConnector"] == "refused as not supported since its boot"
+    assert lacks["SetNetworkProfile"] == "OCPP 1.6: no network profiles"
+
+
+async def test_a_station_of_any_make_gets_no_request_until_a_pause_after_its_boot(start: Start) -> None:
+    async with start(ocpp={"pause_after_boot_s": 60}) as csms, station(csms) as point:
+        unlocks = asyncio.create_task(api(csms, "POST", f"/stations/{STATION}/commands/Reset", {"type": "Immediate"}))
+        assert (await point.call(call.Heartbeat())).current_time
+        done, _ = await asyncio.wait([unlocks], timeout=0.2)
+        assert (done, point.asked) == (set(), [])
+        unlocks.cancel()
+
+
 BROKEN = {
     "a time of the wrong kind": {"transactionId": 1, "meterStop": 5, "timestamp": "yesterday"},
     "a reason that nobody knows": {

@@ -26,9 +26,9 @@ from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.ocpp.routes import known
 from v2g.ocpp.v16.bridge import TO_STATION
+from v2g.ocpp.v16.explained import PARTLY, PARTLY_BEHIND_16, REFUSED, REFUSED_BEHIND_16
 from v2g.ocpp.v16.mirror import FROM_OUR_STATION
 from v2g_cli.main import app
-from v2g_station.ocpp_bridge.explained import PARTLY, PARTLY_BEHIND_16, REFUSED, REFUSED_BEHIND_16
 from v2g_station.ocpp_bridge.program import BridgeOptions, OcppBridge
 
 pytestmark = pytest.mark.requirement("R201")

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from csms.cluster.bus import Bus
-from csms.cluster.connections import ConnectionRegistry
+from csms.cluster.connections import ConnectionRegistry, Deviations
 from tests.csms.cluster.buses import Buses
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, V2GError
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
@@ -28,6 +28,7 @@ class StationLine:
         self.asked: list[tuple[Message, float | None]] = []
         self.closed: list[str] = []
         self.answer = answer
+        self.deviations = Deviations({"empty_text": 2}, ("UnlockConnector",))
 
     async def call(self, request: Message, response: type[Any], *, timeout: float | None = None) -> Any:
         self.asked.append((request, timeout))
@@ -79,6 +80,12 @@ async def test_a_station_answers_whichever_node_asks(nodes: Nodes) -> None:
     line.answer = ResetConf(status="Accepted")
     assert await nodes.a.call("CS-1", raw) == line.answer
     assert line.asked[-1] == (raw, 1.0)
+
+
+async def test_what_was_noticed_on_a_connection_is_known_at_every_node(nodes: Nodes) -> None:
+    line = await nodes.plugged(StationLine())
+    assert await nodes.a.deviations("CS-1") == await nodes.b.deviations("CS-1") == line.deviations
+    assert await nodes.a.deviations("CS-9") == Deviations()
 
 
 @pytest.mark.parametrize(

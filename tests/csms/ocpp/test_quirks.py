@@ -81,3 +81,7 @@ async def test_a_station_shows_its_quirks(csms: Backend) -> None:
         assert (found["quirks"], found["delay_after_boot_s"]) == ([], 20.0)
         await station.call("BootNotification", boot("Growatt", "THOR"))
         assert (await ask("GET", "/stations")).json[0]["quirks"] == ["time_without_zone"]
+        for _ in range(2):
+            await station.call_unchecked("StatusNotification", STATUS)
+        found = (await ask("GET", f"/stations/{CS}")).json
+        assert (found["tolerated"], found["lacks"]) == ({"time_without_zone": 2}, [])

@@ -1,8 +1,9 @@
-"""What is lost between the versions, and why."""
+"""What is lost between the versions, and at a make, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from v2g.ocpp.quirks import PROFILE_OPTIONS, StationQuirks
 from v2g.ocpp.routes import Version
 
 REFUSED: Final[Mapping[str, str]] = {
@@ -56,3 +57,19 @@ def explain(back_end: Version) -> str:
     refused, partly = (REFUSED_BEHIND_16, PARTLY_BEHIND_16) if back_end == "1.6" else (REFUSED, PARTLY)
     lost = [(action, f"refused: {why}") for actions, why in refused.items() for action in actions.split()]
     return "".join(f"{action}: {why}\n" for action, why in sorted([*lost, *partly.items()]))
+
+
+def lost_at(quirks: StationQuirks) -> Iterator[tuple[str, str]]:
+    """Yield what a station of 1.6 of a make cannot do, and why."""
+    for what, why in (*REFUSED.items(), *PARTLY.items()):
+        yield what, f"OCPP 1.6: {why}"
+    for key in quirks.never_read:
+        yield f"reading {key}", "its make: a station restarts"
+    for option in quirks.profiles:
+        what, why = PROFILE_OPTIONS[option]
+        yield "SetChargingProfile", f"its make {what}: {why}"
+    if quirks.steps_a:
+        yield (
+            "SetChargingProfile",
+            f"its make takes {', '.join(f'{each:g}' for each in quirks.steps_a)} A: rounded down",
+        )
