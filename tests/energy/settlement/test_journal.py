@@ -1,6 +1,7 @@
 """Any edit, removal, repetition, reordering or truncation of a journal is found and placed."""
 
 import hashlib
+from typing import Literal
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ from v2g.energy.settlement.records import (
     IntervalClosed,
     LineCorrected,
     MeterReading,
+    ServiceChanged,
     SessionEnded,
 )
 from v2g.errors import StoreError, VerificationError
@@ -97,10 +99,10 @@ def test_an_edited_line_with_its_hash_made_right_breaks_the_next_one() -> None:
 
 def test_a_torn_last_line_and_an_empty_journal_are_found() -> None:
     """Whole lines only, and at least one."""
-    with pytest.raises(VerificationError, match="last line is incomplete"):
-        verify_lines(DATA[:-1])
-    with pytest.raises(VerificationError, match="empty"):
-        verify_lines(b"")
+    for data, said, line in ((DATA[:-1], "last line is incomplete", 8), (b"", "empty", 1)):
+        with pytest.raises(VerificationError, match=said) as error:
+            verify_lines(data)
+        assert error.value.where == f"journal.jsonl:{line}"
     with pytest.raises(VerificationError):
         verify_lines(b"\n")
 
@@ -187,9 +189,28 @@ def interval(start_ms: int, end_ms: int) -> IntervalClosed:
     return IntervalClosed(start_ms=start_ms, end_ms=end_ms, begins="metered", ends="metered", **registers)
 
 
+def services(reason: Literal["selected", "renegotiated", "resumed"] = "selected") -> ServiceChanged:
+    return ServiceChanged(service="DC", discharge="none", reason=reason)
+
+
+QUARTER = MeterReading(import_mwh=1_000, export_mwh=2_000, reason="interval")
+"""At the end of a quarter of an hour, while a driver is authorised: nothing has flowed."""
+LATE = "services are first selected before the first meter reading"
+
+
 @pytest.mark.parametrize(
     ("before", "record", "utc_ms", "said"),
     [
+        ([], services(), 7, ""),
+        ([QUARTER], services(), 7, ""),
+        ([QUARTER, QUARTER], services(), 7, ""),
+        ([reading()], services(), 7, LATE),
+        ([reading(), QUARTER], services(), 7, LATE),
+        ([QUARTER, reading()], services(), 7, LATE),
+        ([msgspec.structs.replace(QUARTER, import_mwh=1_001)], services(), 7, LATE),
+        ([msgspec.structs.replace(QUARTER, export_mwh=2_001)], services(), 7, LATE),
+        ([msgspec.structs.replace(QUARTER, export_mwh=2_001)], services("renegotiated"), 7, ""),
+        ([reading()], services("resumed"), 7, ""),
         ([], reading(), 7 + YEAR, ""),
         ([], reading(), 7 + YEAR + 1, "a session of 366 days"),
         ([], reading(), 7 + YEAR + 86_400_000, "a session of 367 days"),
@@ -327,6 +348,16 @@ def test_of_a_broken_journal_the_other_lines_can_be_read(data: st.DataObject) ->
     with pytest.raises(VerificationError) as error:
         verify_lines(broken)
     assert error.value.where == f"journal.jsonl:{at + 1}"
+
+
+@pytest.mark.requirement("R197")
+def test_lines_from_where_the_chain_is_broken_on_can_be_read_and_prove_nothing() -> None:
+    """Each line is whole; one is not what the next one was chained to."""
+    missing = b"".join([*JOURNAL[:2], *JOURNAL[3:]])
+    assert [(number, entry.kind, valid) for number, entry, valid in readable_lines(missing)] == [
+        (1, "session_started", True), (2, "meter_reading", True), *((n, "meter_reading", False) for n in range(3, 7)),
+        (7, "session_ended", False),
+    ]  # fmt: skip
 
 
 @pytest.mark.requirement("R197")
