@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-AC: Final = ("AC", "AC_BPT")
+AC: Final = ("AC", "AC_BPT", "AC_DER_IEC")
 DC: Final = ("DC", "DC_BPT")
 MCS: Final = ("MCS", "MCS_BPT")
 ACDP: Final = ("DC_ACDP", "DC_ACDP_BPT")
@@ -75,6 +75,14 @@ PARAMETERS: Final = (
         "Tables 205 to 207",
     ),
     Parameter("EVSENominalVoltage", AC, {}, ("charger.ac_rating.nominal_voltage_v",), _ANY, "Table 205; volts"),
+    Parameter(
+        "DERControlFunctions",
+        ("AC_DER_IEC",),
+        {},
+        ("charger.grid_support",),
+        "the first set whose functions it has (`services.der_functions`)",
+        "Amendment 1, by EVerest only; one bit a function, in the order of `services.der_functions`",
+    ),
     Parameter(
         "BPTChannel",
         BPT,

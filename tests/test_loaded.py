@@ -24,7 +24,7 @@ LATER = (
     "can",  # with [telemetry]
     "cantools",
     "paho",  # with [telemetry.mqtt]
-    "v2g.iso15118.d20.messages.ac_der_iec",  # no session speaks these
+    "v2g.iso15118.d20.messages.ac_der_iec",  # with the first session of AC DER
     "v2g.iso15118.d20.messages.ac_der_sae",
     "v2g.iso15118.d2.messages",
     "v2g.iso15118.din.messages",

@@ -4,6 +4,7 @@ import msgspec
 
 from evcc.session.program import ProgramProgress
 from v2g.asn1.discharge import DischargeCheckpoint
+from v2g.energy.grid_support import Function
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 
@@ -23,6 +24,10 @@ class PausedChoice(msgspec.Struct, frozen=True):
     """Whether signed discharge has version 2 or 3, in which this vehicle countersigns the charger's journal."""
     ends: bool = False
     """Whether it has version 3, in which this vehicle signs the end of the session."""
+    functions: frozenset[Function] = frozenset()
+    """Grid support that AC DER demands of the vehicle."""
+    lacking: frozenset[str] = frozenset()
+    """Demanded functions that this vehicle lacks: it never feeds back then."""
     added: tuple[tuple[int, int], ...] = ()
     """Other value-added services with their parameter sets."""
 
@@ -30,6 +35,11 @@ class PausedChoice(msgspec.Struct, frozen=True):
     def parking(self) -> bool:
         """Whether the vehicle checks in and out of its space."""
         return any(service_id == ServiceId.PARKING_STATUS for service_id, _ in self.added)
+
+    @property
+    def der(self) -> bool:
+        """Whether the vehicle's inverter supports the grid as the charger demands (AC DER)."""
+        return self.service_id == ServiceId.AC_DER_IEC
 
     @property
     def family(self) -> Family:

@@ -7,6 +7,7 @@ battery has a negative current. Voltages mV, currents mA, power W, all integers.
 from typing import Final
 
 from v2g.energy.conductors import Currents
+from v2g.energy.grid_support import GridSupport
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Command, Fact
@@ -90,6 +91,13 @@ class SetAcPower(Command, frozen=True):
     def always(self) -> bool:
         """Carried out also after a failure."""
         return self.power_w == 0
+
+
+class SetGridSupport(Command, frozen=True):
+    """The on-board charger's inverter follows these functions and set-points from now on, within its commanded power:
+    none of them raises it."""
+
+    support: GridSupport
 
 
 class StoreContract(Command, frozen=True):
@@ -188,6 +196,10 @@ class PresentVoltage(Fact, frozen=True):
     current_ma: int = 0
     lines: int = 0
     currents: Currents | None = None
+    reactive_var: int = 0
+    """Reactive power of all phases, positive where it is injected."""
+    grid_event: bool = False
+    """Whether the inverter lowers its power because of the grid (AC DER)."""
 
     def lines_of(self, phases: int) -> int:
         """Return on how many of the vehicle's phases current may flow: on one where it is not measured which."""

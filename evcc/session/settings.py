@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.energy.conductors import line_rating_ma
+from v2g.energy.grid_support import FUNCTIONS, Function
 from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.d2 import timing as d2
 from v2g.iso15118.d20.timing import Timing
@@ -83,6 +84,20 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Literal["DC_BPT", "DC", "AC_BPT", "AC", "WPT", "DC_ACDP_BPT", "DC_ACDP", "MCS_BPT", "MCS"], ...],
         Meta(min_length=1, description="energy transfer services, best first"),
     ] = ("DC_BPT", "DC")
+    der: Annotated[
+        Literal["iec"] | None,
+        Meta(
+            description="prefer AC DER of Amendment 1 where it is offered and `der_functions` suffice: the inverter "
+            "applies the grid's demands; iec is built from public facts, without the amendment's text. A vehicle "
+            "without it, or them, charges, and feeds back only where nothing is demanded"
+        ),
+    ] = None
+    der_functions: Annotated[
+        tuple[Function, ...], Meta(description="the functions of grid support that the inverter has")
+    ] = FUNCTIONS
+    negative_discharge_limits: Annotated[
+        bool, Meta(description="send limits of discharge by AC DER as negative numbers (Amendment 1)")
+    ] = False
     control_mode: Annotated[
         tuple[Literal["dynamic", "scheduled"], ...], Meta(min_length=1, description="control modes, best first")
     ] = ("dynamic", "scheduled")
@@ -129,6 +144,9 @@ class OnBoardChargerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     max_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum charging power, W")] = 11_000
     min_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="minimum charging power other than 0, W")] = 1_380
     max_discharge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum discharging power, W")] = 11_000
+    max_reactive_var: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="maximum reactive power, var; AC DER only")
+    ] = 4_800
     max_current_a: Annotated[
         Annotated[float, Meta(gt=0, le=1000)] | None,
         Meta(

@@ -125,7 +125,8 @@ class Handlers(Generic[ContextT, StepT]):
     def response(self, stage: Stage, request: Element, response: Element, context: ContextT) -> StepT:
         """Return the step that follows from a response to the stage's request."""
         kind = type(stage)
-        handle = self._responses.get((kind, type(response))) or self._responses[kind, None]
+        known = (self._responses.get((kind, each)) for each in type(response).__mro__)
+        handle = next(filter(None, known), None) or self._responses[kind, None]
         return handle(stage, request, response, context)
 
     def wake(self, stage: Stage, request: Element | None, context: ContextT) -> StepT:

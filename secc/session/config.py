@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from secc.session.terms import PriceTerms, ScheduleRules, SeccNeeds
 from v2g.energy.conductors import line_rating_ma
 from v2g.energy.discharge_gate import DischargeConfig
+from v2g.energy.grid_support import NO_SUPPORT, GridSupport
 from v2g.energy.limits import EVSE, Limit
 from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.d2.timing import Timing as Iso2Timing
@@ -39,6 +40,7 @@ class EnergyService(enum.IntEnum):
     WPT = ServiceId.WPT
     DC_ACDP = ServiceId.DC_ACDP
     AC_BPT = ServiceId.AC_BPT
+    AC_DER_IEC = ServiceId.AC_DER_IEC
     DC_BPT = ServiceId.DC_BPT
     DC_ACDP_BPT = ServiceId.DC_ACDP_BPT
     MCS = ServiceId.MCS
@@ -60,6 +62,7 @@ SERVICES: Final[Mapping[str, frozenset[EnergyService]]] = {
     "AC_two_phase": frozenset({EnergyService.AC}),
     "AC_three_phase": frozenset({EnergyService.AC}),
     "AC_BPT": frozenset({EnergyService.AC_BPT}),
+    "AC_DER": frozenset({EnergyService.AC_DER_IEC}),
     "DC": frozenset({EnergyService.DC, EnergyService.MCS}),
     "DC_BPT": frozenset({EnergyService.DC_BPT, EnergyService.MCS_BPT}),
     "DC_ACDP": frozenset({EnergyService.DC_ACDP}),
@@ -399,6 +402,11 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provisioning certificate; sources of the standard do not all agree on that."""
     services: Annotated[tuple[EnergyService, ...], Meta(min_length=1)] = (EnergyService.DC_BPT, EnergyService.DC)
     """Energy services in the order of the offer."""
+    der: Literal["iec"] | None = None
+    """With alternating current also offer AC DER of Amendment 1, best first: the vehicle's own inverter gets the values
+    of `grid_support`. `iec` is built from public facts, without the amendment's text. A vehicle without it charges, and
+    feeds back only where nothing is demanded."""
+    grid_support: GridSupport = NO_SUPPORT
     control_modes: Annotated[tuple[ControlMode, ...], Meta(min_length=1)] = (ControlMode.DYNAMIC, ControlMode.SCHEDULED)
     """Control modes in the order of their parameter sets; some vehicles select the first set whatever it contains."""
     mobility_needs: Annotated[tuple[Literal[1, 2], ...], Meta(min_length=1, max_length=2)] = (1,)
@@ -456,9 +464,13 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timing: Timing = Timing()
 
     def __post_init__(self) -> None:
-        """Check that no edition is listed twice."""
+        """Check that no edition is listed twice, and that AC DER and its frequencies fit."""
         if len(set(self.editions)) < len(self.editions):
             raise ValueError("an edition is listed twice in editions")
+        if EnergyService.AC_DER_IEC in self.services:
+            raise ValueError('services: 10 (AC_DER_IEC) is offered by der = "iec"')
+        if wrong := self.grid_support.wrong_at(self.ac_rating.nominal_frequency_hz):
+            raise ValueError(f"grid_support: {wrong}")
 
     def power_rating(self, family: Family) -> tuple[int, int]:
         """Return the maximum power with that set of messages: W of charge and of discharge."""
@@ -483,4 +495,5 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def offers(self, family: Family) -> tuple[EnergyService, ...]:
         """Return the energy services of that set of messages, in the order of the offer."""
-        return tuple(each for each in self.services if each.family is family)
+        own = tuple(each for each in self.services if each.family is family)
+        return (EnergyService.AC_DER_IEC, *own) if own and family is Family.AC and self.der else own

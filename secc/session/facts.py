@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from secc.session import ports
 from v2g.energy.grid_signal import Tariff
+from v2g.energy.grid_support import GridSupport
 from v2g.energy.limits import NO_RESPONSE, GridResponse
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
@@ -24,6 +25,8 @@ class SessionFacts(Struct, frozen=True):
     device: ports.Device = ports.Device()
     response: GridResponse = NO_RESPONSE
     """Correction of the power by the grid's frequency and voltage."""
+    grid_support: GridSupport | None = None
+    """Values of grid support that replace the configured ones."""
     can_install: bool = False
     """Whether a back end that issues contracts is reachable."""
     allowed: frozenset[int] | None = None
@@ -59,6 +62,8 @@ class SessionFacts(Struct, frozen=True):
                 return replace(self, can_install=available)
             case ports.GridResponseChanged(response=response):
                 return replace(self, response=response)
+            case ports.GridSupportChanged(support=support):
+                return replace(self, grid_support=support)
             case ports.PhasesChanged(lines=lines):
                 return replace(self, lines=lines)
             case AnnouncePrices(prices=prices):

@@ -11,6 +11,7 @@ from secc.session.identity import Contract
 from v2g.energy.conductors import Currents
 from v2g.energy.discharge_gate import JournalHead
 from v2g.energy.grid_signal import Tariff
+from v2g.energy.grid_support import Function, GridSupport
 from v2g.energy.limits import MOST_MA, GridResponse, Limit, Setpoint
 from v2g.energy.needs import EvNeeds
 from v2g.energy.settlement.records import AnyRecord
@@ -37,6 +38,8 @@ class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     added: frozenset[int] = frozenset()
     needs_by_secc: bool = False
     pricing: int = 0
+    functions: frozenset[Function] = frozenset()
+    """Grid support of AC DER that was selected."""
     checkpoints: bool = False
     allowed: frozenset[int] | None = None
     """Ids of the energy services that the back end allows; None: no restriction."""
@@ -247,6 +250,13 @@ class GridResponseChanged(Fact, frozen=True):
     """Frequency, voltage or their controls require another power; obeyed at once."""
 
     response: GridResponse
+
+
+class GridSupportChanged(Fact, frozen=True):
+    """The operator's controls replace the configured values of grid support; None: no longer. New set-points reach the
+    vehicle in its next loop, new curves once it has selected its services again."""
+
+    support: GridSupport | None
 
 
 class PhasesChanged(Fact, frozen=True):

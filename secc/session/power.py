@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from secc.session.config import ControlMode
+from secc.session.config import ControlMode, EnergyService
 from secc.session.ports import Output, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.request_context import RequestContext
 from secc.session.stages import Charging, Selected, Vehicle
@@ -32,6 +32,8 @@ SCHEDULE: Final = "schedule"
 """The schedule that the vehicle has chosen."""
 GRID_RESPONSE: Final = "grid_response"
 """Frequency or voltage of the grid."""
+GRID_SUPPORT: Final = "no_grid_support"
+"""The vehicle does not apply what the grid demands of its inverter."""
 RAMP: Final = "ramp"
 """The gradient by which power may rise."""
 DIRECTION_CHANGE: Final = "direction_change"
@@ -122,6 +124,8 @@ def permitted(selected: Selected, vehicle: Vehicle, context: RequestContext) -> 
     powers = powers.at_most(VEHICLE, vehicle.max_charge_w, vehicle.max_discharge_w)
     if not selected.bidirectional:
         return powers.at_most(SERVICE, discharge_w=0)
+    if selected.service is EnergyService.AC_BPT and context.config.der and context.grid_support.functions:
+        return powers.at_most(GRID_SUPPORT, discharge_w=0)
     if selected.signed_discharge:
         return powers.at_most(SIGNATURE, discharge_w=context.signed_w)
     return powers.at_most(SIGNATURE, discharge_w=0) if context.config.signed_discharge.required else powers

@@ -15,6 +15,7 @@ from secc.session.identity import Connection
 from secc.session.notices import VehicleNotice
 from secc.session.ports import Paused
 from secc.session.stages import Stage
+from v2g.energy.grid_support import GridSupport
 from v2g.energy.limits import EffectiveLimits, Limit, Setpoint
 from v2g.errors import Iso15118Error
 from v2g.exi.declare import Element
@@ -111,6 +112,11 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the request must be answered now; a handler may `Wait` only while this is False."""
     exi: bytes
     """The request as received."""
+
+    @property
+    def grid_support(self) -> GridSupport:
+        """The values of grid support in force."""
+        return self.facts.grid_support or self.config.grid_support
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from secc.session.config import ControlMode, EnergyService
 from secc.session.identity import Contract
 from secc.session.offers import OfferedTuple
 from secc.session.ports import Output, Paused
+from v2g.energy.grid_support import Function
 from v2g.energy.limits import EffectiveLimits
 from v2g.energy.settlement.authorization import challenge_of
 from v2g.energy.settlement.records import SessionStarted
@@ -94,6 +95,8 @@ class Selected(Stage, frozen=True):
     """Methods of positioning, pairing and alignment check of a wireless vehicle; empty until agreed."""
     needs_by_secc: bool = False
     """Whether the charger sets departure and states of charge (MobilityNeedsMode 2)."""
+    functions: frozenset[Function] = frozenset()
+    """Grid support that AC DER demands of the vehicle."""
     pricing: int = 0
     """The service parameter Pricing: 0 none, 1 absolute prices, 2 price levels."""
 
@@ -185,6 +188,8 @@ class Parametrised(Stage, frozen=True):
     selected: Selected
     vehicle: Vehicle
     rated: Vehicle | None = None
+    applying_since: float | None = None
+    """Since when (s) a vehicle of AC DER applies the demands, until it has finished."""
     derived_from: object = None
     """The values of the last loop request from which `vehicle` was derived."""
 
@@ -302,6 +307,8 @@ class Charging(AfterPlan, frozen=True):
     """Whether the vehicle stays connected without energy."""
     flow: Flow = Flow()
     """Since when (s) the vehicle exceeds its permitted power."""
+    grid_event: int = 0
+    """GridEventCondition of a vehicle of AC DER; 0: none."""
     beside: Parametrised | Planned | None = None
     """Result so far of a renegotiation on its side stream; energy flows by `planned` until it is complete."""
     running: object = None

@@ -25,7 +25,8 @@ def sent() -> set[tuple[str, str, Any]]:
     ]
     for rating, prices, automatic, inside in itertools.product(ratings, (True, False), (True, False), (True, False)):
         config = SeccConfig(
-            services=tuple(EnergyService),
+            services=tuple(each for each in EnergyService if each is not EnergyService.AC_DER_IEC),
+            der="iec",
             ac_rating=rating,
             mobility_needs=(1, 2),
             internet=get_args(Protocol),
@@ -37,7 +38,8 @@ def sent() -> set[tuple[str, str, Any]]:
         for service_id, name in names.items():
             family = EnergyService(service_id).family if service_id in list(EnergyService) else None
             facts = SessionFacts(tariff=make_tariff(0) if prices else None)
-            context: Any = SimpleNamespace(config=config, family=family, facts=facts, utc_ms=0)
+            more = {"family": family, "utc_ms": 0, "grid_support": config.grid_support}
+            context: Any = SimpleNamespace(config=config, facts=facts, **more)
             for each in parameter_sets(service_id, variants(context), context):
                 for parameter in each.parameter:
                     value = parameter.finite_string if parameter.int_value is None else parameter.int_value

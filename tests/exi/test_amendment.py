@@ -1,4 +1,4 @@
-"""AC_DER_IEC and AC_DER_SAE: a draft of Amendment 1. No official schema file or vector of it was at hand."""
+"""AC_DER_IEC and AC_DER_SAE of Amendment 1, beside the vectors of a C codec (`tests/exi/test_vectors.py`)."""
 
 from typing import Any, cast
 

@@ -126,11 +126,11 @@ def model_of(declaration: type[Element]) -> Model:
     attributes: list[Particle] = []
     children: list[tuple[Particle, Choice | None]] = []
     content, content_field = None, ""
-    for owner in reversed(declaration.__mro__):
-        if not issubclass(owner, Element):
-            continue
+    owners = [each for each in reversed(declaration.__mro__) if issubclass(each, Element)]
+    home = {name: owner for owner in owners for name in vars(owner).get("__annotations__", ())}
+    for owner in owners:
         for name, annotation in vars(owner).get("__annotations__", {}).items():
-            if name not in wire:  # ClassVar
+            if name not in wire or home[name] is not owner:  # ClassVar, or declared anew by a variant
                 continue
             declared = _take_apart(annotation)
             free = declared.mark(Content)

@@ -1,8 +1,5 @@
 """From the charge parameters to the closed circuit: limits, schedule, cable check, pre-charge, start."""
 
-from collections.abc import Mapping
-from typing import Final
-
 from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits, departure_s, matched
@@ -39,11 +36,6 @@ from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopRes,
     AC_ChargeParameterDiscoveryReq,
     AC_ChargeParameterDiscoveryRes,
-    BPT_AC_CPDResEnergyTransferMode,
-    BPT_Dynamic_AC_CLResControlMode,
-    BPT_Scheduled_AC_CLResControlMode,
-    Dynamic_AC_CLResControlMode,
-    Scheduled_AC_CLResControlMode,
 )
 from v2g.iso15118.d20.messages.common_messages import (
     ChargingSession,
@@ -63,6 +55,8 @@ from v2g.iso15118.d20.messages.dc import (
     DC_PreChargeRes,
 )
 from v2g.iso15118.d20.quantities import PHASES, on_lines
+from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe
 
 
 @on_response(Parametrizing)
@@ -212,14 +206,6 @@ def on_started(stage: Starting, request: PowerDeliveryReq, response: PowerDelive
 
 # Alternating current: the vehicle's own charger follows the charge point's targets, within the vehicle's request.
 
-_RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
-    (True, True): BPT_Dynamic_AC_CLResControlMode,
-    (True, False): BPT_Scheduled_AC_CLResControlMode,
-    (False, True): Dynamic_AC_CLResControlMode,
-    (False, False): Scheduled_AC_CLResControlMode,
-}
-"""(bidirectional, dynamic) -> the control mode required in the charger's response (V2G20-1600)."""
-
 
 @on_response(Parametrizing, AC_ChargeParameterDiscoveryRes)
 def on_ac_parameters(
@@ -230,13 +216,18 @@ def on_ac_parameters(
 ) -> Step:
     """Set the charge point's limits, if they are of the selected kind."""
     mode = response.ac_cpd_res_energy_transfer_mode
-    if isinstance(mode, BPT_AC_CPDResEnergyTransferMode) is not stage.choice.bpt:
+    kind = "DER_" if stage.choice.der else "BPT_" if stage.choice.bpt else ""
+    if type(mode).__name__ != f"{kind}AC_CPDResEnergyTransferMode":
         return fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
     # discharge limits count by magnitude: sources disagree on their sign
     limits = EvseLimits(
         charge_w=max(0, _power(mode, "evse_maximum_charge_power", context)),
         discharge_w=abs(_power(mode, "evse_maximum_discharge_power", context)) if stage.choice.bpt else 0,
     )
+    if stage.choice.der:
+        from evcc.session.d20 import der  # only where such a session runs
+
+        return der.on_parameters(stage, mode, limits, context)
     return ask.exchange(stage.choice, limits, context)
 
 
@@ -244,12 +235,17 @@ def on_ac_parameters(
 def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRes, context: RequestContext) -> Step:
     """Draw or feed back the charge point's target, never more than the vehicle requests (V2G20-1600)."""
     choice, mode = stage.plan.choice, response.cl_res_control_mode
-    if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
+    kind = "DER_" if choice.der else "BPT_" if choice.bpt else ""
+    if type(mode).__name__ != f"{kind}{'Dynamic' if choice.dynamic else 'Scheduled'}_AC_CLResControlMode":
         return fail(stage, "wrong_control_mode", received=type(mode).__name__)
     meter = response.meter_info or stage.meter
     wanted = stage.power_request.charge_w - stage.power_request.discharge_w
     target = _power(mode, "evse_target_active_power", context) if _has_target(mode) else wanted
     power_w = max(-stage.power_request.discharge_w, min(stage.power_request.charge_w, target))
+    if choice.der:
+        from evcc.session.d20 import der
+
+        power_w = der.within(power_w, mode, context)
     flow = seen(
         "loop",
         "flow",
@@ -262,8 +258,13 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
         discharged_wh=meter.bpt_discharged_energy_reading_wh if meter else None,
     )
     plan = dynamic_planner.learned(stage.plan, stage.power_request.charge_w, max(0, target))
+    commands: tuple[Command, ...] = (SetAcPower(power_w),)
+    observed: tuple[Observe, ...] = (flow,)
+    if choice.der:
+        plan, changed, noted = der.follow(plan, mode)
+        commands, observed = (*changed, *commands), (*noted, *observed)
     step = following(replace(stage, meter=meter, plan=plan), response, context)
-    return replace(step, commands=(SetAcPower(power_w), *step.commands), observed=(flow, *step.observed))
+    return replace(step, commands=(*commands, *step.commands), observed=(*observed, *step.observed))
 
 
 def _has_target(mode: Element) -> bool:

@@ -73,6 +73,7 @@ from v2g.observe import Observe
 NOT_SIGNED: Final = "no_signed_discharge"
 NO_OFFER: Final = "no_offer"
 DECLINED: Final = "offer_declined"
+LACKS_SUPPORT: Final = "lacks_grid_support"
 NOT_SCHEDULED: Final = "not_in_schedule"
 
 _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
@@ -206,6 +207,8 @@ def permitted(stage: Looping, context: RequestContext) -> tuple[Permit, bool]:
     choice, config = stage.plan.choice, context.config.discharge
     if not choice.bpt:
         return Permit(0, NOT_BIDIRECTIONAL), False
+    if choice.lacking:
+        return Permit(0, LACKS_SUPPORT), False
     if choice.signed_set is None:
         if config.require_signed:
             return Permit(0, NOT_SIGNED), False

@@ -9,6 +9,7 @@ from evcc.policy.policy import DischargeTerms, OwnerSettings
 from evcc.session.context import Context, EvseLimits
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import PausedChoice, Resume
+from v2g.energy.grid_support import GridSupport
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PowerSchedule, PriceLevelSchedule
@@ -116,3 +117,7 @@ class Plan(msgspec.Struct, frozen=True):
     limits: EvseLimits
     schedule: Schedule | None = None
     outlook: Outlook | None = None
+    support: GridSupport | None = None
+    """What the inverter follows in AC DER, and the set-points of the loop."""
+    dropped: tuple[str, ...] = ()
+    """Set-points of the loop that are not followed, with the reason."""

@@ -1,5 +1,6 @@
 """The vehicle's requests, built from the present state. They contain no decisions."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ from v2g.iso15118.d20.messages.wpt import (
 )
 from v2g.iso15118.d20.prices import Algorithm
 from v2g.iso15118.d20.quantities import each_phase
-from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
+from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, ACDP, DC, WPT
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.d20.wpt_methods import MethodLists, method_lists
 from v2g.iso15118.engine.app_protocol import AppProtocol
@@ -177,7 +178,9 @@ def _result(known: bool) -> WPT_EVResult:
 # -- The requests of alternating current: the on-board charger's limits and its present power ------------------------
 
 
-def ac_charge_parameters(choice: PausedChoice, context: RequestContext) -> AC_ChargeParameterDiscoveryReq:
+def ac_charge_parameters(
+    choice: PausedChoice, context: RequestContext, *, finished: bool = False
+) -> AC_ChargeParameterDiscoveryReq:
     """Send the limits of on-board charger and battery."""
     charger = context.config.on_board_charger
     phases = charger.phases
@@ -186,15 +189,30 @@ def ac_charge_parameters(choice: PausedChoice, context: RequestContext) -> AC_Ch
         **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, context.max_charge_w), phases),
     }
     if choice.bpt:
-        fields |= each_phase("ev_maximum_discharge_power", context.discharge_capability_w, phases)
+        most_w = 0 if choice.lacking else context.discharge_capability_w
+        fields |= each_phase("ev_maximum_discharge_power", _sign(choice, context) * most_w, phases)
         fields |= each_phase("ev_minimum_discharge_power", 0, phases)
+    if choice.der:
+        from evcc.session.d20 import der  # only where such a session runs
+
+        return der.charge_parameters(fields, context, finished=finished)
     mode = (BPT_AC_CPDReqEnergyTransferMode if choice.bpt else AC_CPDReqEnergyTransferMode)(**fields)
     return AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
 
 
+def _sign(choice: PausedChoice, context: RequestContext) -> int:
+    """Return the sign of limits of discharge: Amendment 1 has negative ones, its implementations positive ones."""
+    return -1 if choice.der and context.config.services.negative_discharge_limits else 1
+
+
 def ac_charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> AC_ChargeLoopReq:
     """Send the present power and the request. An unused direction has the limit 0."""
-    return AC_ChargeLoopReq(
+    message: type[AC_ChargeLoopReq] = AC_ChargeLoopReq
+    if plan.choice.der:
+        from evcc.session.d20 import der
+
+        message = der.LOOP
+    return message(
         header=context.header(),
         display_parameters=display(context),
         meter_info_requested=True,
@@ -211,13 +229,23 @@ def _mode(
         **each_phase("ev_maximum_charge_power", power_request.charge_w, phases),
         **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, power_request.charge_w), phases),
         **each_phase("ev_present_active_power", present_w(context), phases),
-        "ev_present_reactive_power": whole(0),
+        **each_phase("ev_present_reactive_power", context.inlet.reactive_var, phases if choice.der else 1),
     }
     if choice.bpt:
-        fields |= each_phase("ev_maximum_discharge_power", discharge_limit_w(plan, context, power_request), phases)
+        limit_w = _sign(choice, context) * discharge_limit_w(plan, context, power_request)
+        fields |= each_phase("ev_maximum_discharge_power", limit_w, phases)
         fields |= each_phase("ev_minimum_discharge_power", 0, phases)
+    scheduled: type[Scheduled_AC_CLReqControlMode] = (
+        BPT_Scheduled_AC_CLReqControlMode if choice.bpt else Scheduled_AC_CLReqControlMode
+    )
+    dynamic: type[Dynamic_AC_CLReqControlMode] = BPT_Dynamic_AC_CLReqControlMode
+    if choice.der:
+        from evcc.session.d20 import der
+
+        fields |= der.loop_fields(context)
+        scheduled, dynamic = der.SCHEDULED, der.DYNAMIC
     if not choice.dynamic:
-        return (BPT_Scheduled_AC_CLReqControlMode if choice.bpt else Scheduled_AC_CLReqControlMode)(**fields)
+        return scheduled(**fields)
     target, most, least = (whole(energy) for energy in energy_requests(context, plan.outlook))
     fields |= {
         "departure_time": departure_s(context),
@@ -227,7 +255,7 @@ def _mode(
     }
     if not choice.bpt:
         return Dynamic_AC_CLReqControlMode(**fields)
-    return BPT_Dynamic_AC_CLReqControlMode(**fields | v2x_requests(plan, context))
+    return dynamic(**fields | v2x_requests(plan, context))
 
 
 def present_w(context: RequestContext) -> int:
@@ -285,6 +313,8 @@ def discharge_limit_w(plan: Plan, context: RequestContext, power_request: PowerR
     If discharge requires signed commands it is the battery's capability, so that offers can be made at
     any time; by the plain standard the charger may use it at once, so it is the present request.
     """
+    if plan.choice.lacking:
+        return 0
     return power_request.discharge_w if plan.choice.signed_set is None else context.discharge_capability_w
 
 
@@ -377,23 +407,26 @@ _NAMESPACES: Final[Mapping[Family, Schema]] = {Family.AC: AC, Family.DC: DC, Fam
 
 
 def protocols(config: ServiceConfig) -> tuple[AppProtocol, ...]:
-    """Return what is offered for ISO 15118-20: one protocol for each set of messages of the vehicle (V2G20-167)."""
+    """Return what is offered for ISO 15118-20: one protocol for each set of messages of the vehicle (V2G20-167), that
+    of AC DER before that of alternating current."""
+    families = dict.fromkeys(ENERGY_TRANSFER[ServiceId[name]].family for name in config.energy)
+    schemas = ((AC_DER_IEC, AC) if each is Family.AC and config.der else (_NAMESPACES[each],) for each in families)
     return tuple(
         AppProtocol(
-            protocol_namespace=_NAMESPACES[family].uri,
+            protocol_namespace=schema.uri,
             version_number_major=1,
             version_number_minor=0,
             schema_id=rank,
             priority=rank,
         )
-        for rank, family in enumerate(
-            tuple(dict.fromkeys(ENERGY_TRANSFER[ServiceId[name]].family for name in config.energy)), start=1
-        )
+        for rank, schema in enumerate(itertools.chain.from_iterable(schemas), start=1)
     )
 
 
 def family_of(protocol: AppProtocol) -> Family | None:
     """Return the set of messages of an offered protocol, None for one of another edition."""
+    if protocol.protocol_namespace == AC_DER_IEC.uri:
+        return Family.AC
     return next((each for each, schema in _NAMESPACES.items() if schema.uri == protocol.protocol_namespace), None)
 
 
@@ -402,18 +435,19 @@ def discover(context: RequestContext) -> Step:
     return Step(stage=Discovering(), request=ServiceDiscoveryReq(header=context.header()))
 
 
-def charge_parameters(choice: PausedChoice, context: RequestContext) -> Step:
-    """Send the battery's limits."""
+def charge_parameters(choice: PausedChoice, context: RequestContext, stage: Parametrizing | None = None) -> Step:
+    """Send the battery's limits, in the stage of an earlier request if there was one."""
+    stage = stage or Parametrizing(choice)
     request: ChargeParameterDiscoveryReq
     if choice.family is Family.AC:
-        request = ac_charge_parameters(choice, context)
+        request = ac_charge_parameters(choice, context, finished=stage.finished)
     elif choice.family is Family.WPT:
         request = wpt_charge_parameters(context)
     else:
         request = DC_ChargeParameterDiscoveryReq(
             header=context.header(), dc_cpd_req_energy_transfer_mode=_limits(choice, context)
         )
-    return Step(stage=Parametrizing(choice), request=request)
+    return Step(stage=stage, request=request)
 
 
 def _limits(choice: PausedChoice, context: RequestContext) -> DC_CPDReqEnergyTransferMode:

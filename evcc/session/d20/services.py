@@ -13,6 +13,7 @@ from evcc.session.d20.stop import stop
 from evcc.session.paused import PausedChoice
 from evcc.session.settings import ServiceConfig
 from evcc.session.steps import seen
+from v2g.energy.grid_support import Function
 from v2g.iso15118.d20.messages.common_messages import (
     ParameterSet,
     SelectedService,
@@ -24,7 +25,7 @@ from v2g.iso15118.d20.messages.common_messages import (
     ServiceSelectionReq,
     ServiceSelectionRes,
 )
-from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.d20.services import DER_PARAMETER, ENERGY_TRANSFER, ServiceId, der_functions
 from v2g.iso15118.engine.v2gtp import PayloadType
 
 _NEEDS: Final[Mapping[str, int]] = {"evcc": 1, "secc": 2}
@@ -50,8 +51,13 @@ def on_services(
     offered = {service.service_id for service in response.energy_transfer_service_list.service}
     added = {service.service_id for service in response.vas_list.service} if response.vas_list else set()
     config = context.config.services
-    ours = (ServiceId[name] for name in config.energy)
-    candidates = tuple(each for each in ours if each in offered and ENERGY_TRANSFER[each].family is context.family)
+    ours = (*((ServiceId.AC_DER_IEC,) if config.der else ()), *(ServiceId[name] for name in config.energy))
+    candidates = tuple(
+        each
+        for each in ours
+        if each in offered and ENERGY_TRANSFER[each].family is context.family
+        if not (stage.without_der and ENERGY_TRANSFER[each].bidirectional)
+    )
     observed = seen("service", "offered", energy=_id_list(offered), added=_id_list(added))
     if not candidates:
         step = stop(stage, context, Ending("no_usable_service", failed=True))
@@ -85,6 +91,8 @@ def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDeta
     if stage.choice is not None:
         return _next(stage, _with_added(stage.choice, stage.asked, sets, config), context)
     choice = choose(stage.asked, sets, config, renegotiable=stage.renegotiable)
+    if choice is not None and choice.lacking:
+        return _only_charge(stage, choice, context)
     if choice is not None:
         signed = choice.bpt and stage.signed_offered
         further = (config.signed_discharge_id, *stage.further) if signed else stage.further
@@ -93,6 +101,18 @@ def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDeta
         following = msgspec.structs.replace(stage, asked=stage.candidates[0], candidates=stage.candidates[1:])
         return _detail(following, context)
     return stop(stage, context, Ending("no_usable_parameter_set", failed=True))
+
+
+def _only_charge(stage: Detailing, choice: PausedChoice, context: RequestContext) -> Step:
+    """Do without any way of feeding back: the grid's demands would not be met. Where nothing else is left, that is AC
+    DER itself."""
+    candidates = tuple(each for each in stage.candidates if not ENERGY_TRANSFER[each].bidirectional)
+    observed = seen("service", "lacks_grid_support", functions=" ".join(sorted(choice.lacking)))
+    if not candidates:
+        step = _next(stage, choice, context)
+    else:
+        step = _detail(msgspec.structs.replace(stage, asked=candidates[0], candidates=candidates[1:]), context)
+    return msgspec.structs.replace(step, observed=(observed, *step.observed))
 
 
 def _next(stage: Detailing, choice: PausedChoice, context: RequestContext) -> Step:
@@ -149,7 +169,9 @@ def on_selected(
 def choose(
     service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig, *, renegotiable: bool = False
 ) -> PausedChoice | None:
-    """Return the choice of the first suitable set, in the order of the preferred control modes, or None."""
+    """Return the choice of the first suitable set, in the order of the preferred control modes, or None; one that
+    demands grid support that the vehicle lacks only where no other is suitable."""
+    lame: PausedChoice | None = None
     bpt = ENERGY_TRANSFER[service_id].bidirectional
     known = [(each.parameter_set_id, integers(each)) for each in sets]
     wanted = itertools.product(config.control_mode, config.mobility_needs, _PRICINGS)
@@ -161,15 +183,29 @@ def choose(
                 and values.get("Pricing", 0) == pricing
             )
             if fits and _suits(values, bpt=bpt) and not (needs == "secc" and mode == "scheduled"):  # V2G20-2663
-                return PausedChoice(
+                functions, lacking = _demanded(values, config)
+                choice = PausedChoice(
                     service_id,
                     set_id,
                     bpt,
                     dynamic=mode == "dynamic",
                     renegotiable=renegotiable,
                     needs_by_secc=needs == "secc",
+                    functions=functions,
+                    lacking=lacking,
                 )
-    return None
+                if not lacking:
+                    return choice
+                lame = lame or choice
+    return lame
+
+
+def _demanded(values: Mapping[str, int], config: ServiceConfig) -> tuple[frozenset[Function], frozenset[str]]:
+    """Return the functions that a set of AC DER demands, and those of them that the vehicle lacks; a bit without a
+    meaning is one that it lacks."""
+    functions, known = der_functions(values.get(DER_PARAMETER, 0))
+    lacking: frozenset[str] = functions - frozenset(config.der_functions)
+    return functions, lacking if known else lacking | {"unknown"}
 
 
 def _suits(values: Mapping[str, int], *, bpt: bool) -> bool:

@@ -396,7 +396,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         }
 
     def _select(self, choice: PausedChoice) -> None:
-        self._choice = choice
+        self._choice, self.der = choice, choice.der
         if choice.signed_set is not None and self._contract is not None:
             self._discharge.begin(
                 session_id=self.session_id,

@@ -12,6 +12,7 @@ from evcc.session.paused import PausedChoice
 from evcc.session.ports import NeedsChanged, StoreContract
 from evcc.session.program import IDLE, PowerRequest, ProgramProgress
 from evcc.session.steps import Ended, Handlers, LeavingLoop, Stage, StageKinds
+from v2g.energy.grid_support import GridSupport
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargeProgress, ChargingSession
@@ -77,7 +78,9 @@ class FetchingContracts(Stage, frozen=True):
 
 
 class Discovering(Stage, frozen=True):
-    """ServiceDiscoveryRes."""
+    """ServiceDiscoveryRes. `without_der` after the demands of AC DER made no sense."""
+
+    without_der: bool = False
 
 
 class Detailing(Stage, frozen=True):
@@ -159,9 +162,15 @@ class CheckingOut(Stage, frozen=True):
 
 
 class Parametrizing(Stage, frozen=True):
-    """AC_ or DC_ChargeParameterDiscoveryRes."""
+    """AC_ or DC_ChargeParameterDiscoveryRes.
+
+    With AC DER: whether the vehicle has sent Finished, and the last demands, or what is wrong with them.
+    """
 
     choice: PausedChoice
+    finished: bool = False
+    support: GridSupport | None = None
+    wrong: str = ""
 
 
 class Standby(enum.Enum):

@@ -1,23 +1,24 @@
 """Alternating current: the vehicle's own charger controls the power, the charge point sets targets and monitors."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.config import ControlMode
+from secc.session.config import ControlMode, EnergyService
 from secc.session.d20.loop import displayed, needed, report_costs, report_meter, status
 from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
 from secc.session.power import apply_output, loop_event, overdraw, power
-from secc.session.stages import Charging, Parametrised, Selected, Vehicle
+from secc.session.stages import Charging, Parametrised, Selected, Vehicle, selected_of
 from v2g.energy.conductors import fill, line_current_ma, line_power_w
-from v2g.exi.declare import Element
+from v2g.exi.declare import Element, schema_of
 from v2g.iso15118.d20.messages import ac as iso
-from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber, ResponseCode
-from v2g.iso15118.d20.quantities import PHASES, each_phase
+from v2g.iso15118.d20.messages.common_types import RationalNumber, ResponseCode
+from v2g.iso15118.d20.quantities import PHASES, Fields, each_phase
+from v2g.iso15118.d20.schemas import AC_DER_IEC
 
 RequestMode = iso.Dynamic_AC_CLReqControlMode | iso.Scheduled_AC_CLReqControlMode
 ResponseMode = iso.Dynamic_AC_CLResControlMode | iso.Scheduled_AC_CLResControlMode
@@ -33,27 +34,48 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], tuple[type[RequestMode], type[Re
 
 @HANDLERS.on_request(iso.AC_ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
-    request: iso.AC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
+    request: iso.AC_ChargeParameterDiscoveryReq, stage: Selected | Parametrised, context: RequestContext
 ) -> Step:
-    """Store the vehicle's limits and send the charger's rating, which bounds every later limit (V2G20-2654)."""
-    mode = request.ac_cpd_req_energy_transfer_mode
-    if isinstance(mode, iso.BPT_AC_CPDReqEnergyTransferMode) != stage.bidirectional:
+    """Store the vehicle's limits and send the charger's rating, which bounds every later limit (V2G20-2654). A vehicle
+    of AC DER repeats the request while it applies the demands (V2G20-3150)."""
+    mode, selected = request.ac_cpd_req_energy_transfer_mode, selected_of(stage)
+    assert selected is not None
+    if type(mode).__name__ != _PARAMETERS[selected.service] or _is_der(request) != _is_der(selected):
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters do not match the selected service")
     if why := _impossible(mode):  # V2G20-1619
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
     vehicle = _vehicle(mode, context)
-    response = iso.AC_ChargeParameterDiscoveryRes(
+    parametrised = Parametrised(selected=selected, vehicle=vehicle, rated=vehicle)
+    answer: type[iso.AC_ChargeParameterDiscoveryRes] = iso.AC_ChargeParameterDiscoveryRes
+    if _is_der(selected):
+        from secc.session.d20 import der  # only where such a session runs
+
+        answer = der.PARAMETERS
+        parametrised = replace(parametrised, applying_since=der.since(stage, mode, context))
+    response = answer(
         header=context.header,
         response_code=ResponseCode.OK,
-        ac_cpd_res_energy_transfer_mode=rating_mode(context, vehicle.phases, bidirectional=stage.bidirectional),
+        ac_cpd_res_energy_transfer_mode=rating_mode(context, vehicle.phases, selected),
     )
-    parametrised = Parametrised(selected=stage, vehicle=vehicle, rated=vehicle)
-    return Step(response, parametrised, (limits_event(stage, vehicle, context),))
+    return Step(response, parametrised, (limits_event(selected, vehicle, context),))
 
 
-def rating_mode(
-    context: RequestContext, lines: int, *, bidirectional: bool
-) -> iso.AC_CPDResEnergyTransferMode | iso.BPT_AC_CPDResEnergyTransferMode:
+_PARAMETERS: Final = {
+    EnergyService.AC: "AC_CPDReqEnergyTransferMode",
+    EnergyService.AC_BPT: "BPT_AC_CPDReqEnergyTransferMode",
+    EnergyService.AC_DER_IEC: "DER_AC_CPDReqEnergyTransferMode",
+}
+"""Service -> the charge parameters that belong to it."""
+
+
+def _is_der(each: Element | Selected) -> bool:
+    """Return whether a message, or a selection, is one of AC DER: its messages have a grammar of their own."""
+    if isinstance(each, Selected):
+        return each.service is EnergyService.AC_DER_IEC
+    return schema_of(type(each)) is AC_DER_IEC
+
+
+def rating_mode(context: RequestContext, lines: int, selected: Selected) -> iso.AC_CPDResEnergyTransferMode:
     """Return the charge point's rating as the schema requires it, for each of the phases that the vehicle uses."""
     rating = context.config.ac_rating
 
@@ -61,21 +83,23 @@ def rating_mode(
         return min(power_w, line_power_w(current_ma, rating.nominal_voltage_v, lines))
 
     charge_w = most(rating.max_charge_power_w, rating.charge_ma)
-    fields: dict[str, Any] = {
+    fields: Fields = {
         **each_phase("evse_maximum_charge_power", charge_w, lines),
         **each_phase("evse_minimum_charge_power", min(charge_w, rating.min_charge_power_w), lines),
         "evse_nominal_frequency": watts(rating.nominal_frequency_hz),
         "maximum_power_asymmetry": None if rating.max_asymmetry_w is None else watts(rating.max_asymmetry_w),
         "evse_power_ramp_limitation": None if rating.ramp_w_s is None else watts(rating.ramp_w_s),
     }
-    if not bidirectional:
+    if not selected.bidirectional:
         return iso.AC_CPDResEnergyTransferMode(**fields)
     sign, discharge_w = discharge_sign(context), most(rating.max_discharge_power_w, rating.discharge_ma)
-    return iso.BPT_AC_CPDResEnergyTransferMode(
-        **fields,
-        **each_phase("evse_maximum_discharge_power", sign * discharge_w, lines),
-        **each_phase("evse_minimum_discharge_power", sign * min(discharge_w, rating.min_discharge_power_w), lines),
-    )
+    fields |= each_phase("evse_maximum_discharge_power", sign * discharge_w, lines)
+    fields |= each_phase("evse_minimum_discharge_power", sign * min(discharge_w, rating.min_discharge_power_w), lines)
+    if _is_der(selected):
+        from secc.session.d20 import der
+
+        return der.rating(fields, selected, context)
+    return iso.BPT_AC_CPDResEnergyTransferMode(**fields)
 
 
 @HANDLERS.on_request(iso.AC_ChargeLoopReq)
@@ -83,8 +107,8 @@ def charge_loop(request: iso.AC_ChargeLoopReq, stage: Charging, context: Request
     """Store the vehicle's limits and measured power, and send the target power."""
     selected = stage.selected
     mode = request.cl_req_control_mode
-    asked, answered = _MODES[selected.control_mode, selected.bidirectional]
-    if type(mode) is not asked:
+    asked, answered = _modes(selected)
+    if type(mode) is not asked or _is_der(request) != _is_der(selected):
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
     assert isinstance(mode, RequestMode)
     stage = replace(_updated(stage, mode, displayed(request), context), alive=True)
@@ -94,9 +118,33 @@ def charge_loop(request: iso.AC_ChargeLoopReq, stage: Charging, context: Request
     stage, meter_info = report_meter(request, stage, context)
     stage, receipt = report_costs(stage, meter_info, context)
     stage, code = keeps_profile(stage, context)
-    answer = _response(output, stage.vehicle, answered, meter_info, context)
-    response = replace(answer, response_code=code, receipt=receipt)
+    answer: type[iso.AC_ChargeLoopRes] = iso.AC_ChargeLoopRes
+    fields: Fields = _targets(output, stage.vehicle, context)
+    if _is_der(selected):
+        from secc.session.d20 import der
+
+        answer = der.LOOP
+        fields |= der.loop_fields(stage, discharge_sign(context), context)
+        stage, events = der.grid_event(stage, mode)
+        commands += events
+    response = answer(
+        header=context.header,
+        response_code=code,
+        evse_status=status(context),
+        meter_info=meter_info,
+        receipt=receipt,
+        cl_res_control_mode=answered(**fields),
+    )
     return Step(response, replace(stage, loops=stage.loops + 1), (*commands, *loop_event(stage, context)))
+
+
+def _modes(selected: Selected) -> tuple[type[RequestMode], type[ResponseMode]]:
+    """Return the control modes of request and response in the loop."""
+    if not _is_der(selected):
+        return _MODES[selected.control_mode, selected.bidirectional]
+    from secc.session.d20 import der
+
+    return der.MODES[selected.control_mode]
 
 
 def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, ResponseCode]:
@@ -111,16 +159,10 @@ def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, R
     return stage, ResponseCode.WARNING_EVPowerProfileViolation if level else ResponseCode.OK
 
 
-def _response(
-    output: SetAcOutput,
-    vehicle: Vehicle,
-    answered: type[ResponseMode],
-    meter_info: MeterInfo | None,
-    context: RequestContext,
-) -> iso.AC_ChargeLoopRes:
+def _targets(output: SetAcOutput, vehicle: Vehicle, context: RequestContext) -> dict[str, RationalNumber]:
     """Return the present targets: binding in dynamic mode, under a schedule only if power must be cut. A vehicle whose
     conductors differ gets for each no more than it has stated for that one."""
-    fields: dict[str, Any] = _present(output.lines, context)
+    fields = _present(output.lines, context)
     target = output.power_w
     if target is None:
         target = min(max(power(context), -output.discharge_w), output.charge_w)
@@ -133,13 +175,7 @@ def _response(
             bounds = [min(each, line_power_w(most_ma, volts, 1)) for each in own_w]
             parts, sign = fill(abs(target), bounds), 1 if target > 0 else -1
             fields |= {name + phase: watts(sign * part) for phase, part in zip(PHASES, parts, strict=False)}
-    return iso.AC_ChargeLoopRes(
-        header=context.header,
-        response_code=ResponseCode.OK,
-        evse_status=status(context),
-        meter_info=meter_info,
-        cl_res_control_mode=answered(**fields),
-    )
+    return fields
 
 
 def _present(lines: int, context: RequestContext) -> dict[str, RationalNumber]:
@@ -162,9 +198,7 @@ def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], contex
         changes["max_charge_w"] = max(0, total(mode, "ev_maximum_charge_power"))
         changes["max_charge_ma"] = strongest_ma(mode, "ev_maximum_charge_power", context)
         changes["line_charge_w"] = _each(mode, "ev_maximum_charge_power")
-    if isinstance(mode, iso.BPT_Dynamic_AC_CLReqControlMode | iso.BPT_Scheduled_AC_CLReqControlMode) and (
-        mode.ev_maximum_discharge_power is not None
-    ):
+    if getattr(mode, "ev_maximum_discharge_power", None) is not None:
         # sources disagree on the sign of discharge limits: the magnitude counts
         changes["max_discharge_w"] = abs(total(mode, "ev_maximum_discharge_power"))
         changes["max_discharge_ma"] = strongest_ma(mode, "ev_maximum_discharge_power", context)
@@ -183,7 +217,7 @@ def _vehicle(mode: iso.AC_CPDReqEnergyTransferMode, context: RequestContext) -> 
     rating, charge_w = context.config.ac_rating, total(mode, "ev_maximum_charge_power")
     given = 3 if mode.ev_maximum_charge_power_l3 is not None else 1 + (mode.ev_maximum_charge_power_l2 is not None)
     phases, voltage = min(given, rating.phases), rating.nominal_voltage_v
-    bidirectional = isinstance(mode, iso.BPT_AC_CPDReqEnergyTransferMode)
+    bidirectional = hasattr(mode, "ev_maximum_discharge_power")
     return Vehicle(
         max_charge_w=charge_w,
         max_charge_ma=strongest_ma(mode, "ev_maximum_charge_power", context),

@@ -1,7 +1,8 @@
 """Negative responses: each request's own response type, with placeholders for mandatory fields (V2G20-736)."""
 
+import sys
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from enum import Enum
 from typing import Final
 
 import msgspec
@@ -12,7 +13,13 @@ from v2g.iso15118.d20 import installation
 from v2g.iso15118.d20.messages import ac, acdp, dc, schedules, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import wpt_positioning as place
-from v2g.iso15118.d20.messages.common_types import MessageHeader, Processing, RationalNumber, ResponseCode
+from v2g.iso15118.d20.messages.common_types import (
+    CLReqControlMode,
+    MessageHeader,
+    Processing,
+    RationalNumber,
+    ResponseCode,
+)
 from v2g.iso15118.engine import app_protocol as app
 
 MAX_SERVICES: Final = 8
@@ -22,8 +29,6 @@ _CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "cont
 _ENERGISING: Final = frozenset({"DC_CableCheckReq", "DC_PreChargeReq", "WPT_AlignmentCheckReq", "ACDP_ConnectReq"})
 
 ZERO: Final = RationalNumber(exponent=0, value=0)
-
-_MODULES: Final = MappingProxyType({each.__name__: each for each in (ac, dc)})
 
 Fill = Callable[..., dict[str, object]]
 """(request, configuration) -> the mandatory fields of its response."""
@@ -72,12 +77,19 @@ def _service_detail(request: cm.ServiceDetailReq, config: SeccConfig) -> dict[st
 
 def _zeros(asked: Element) -> Element:
     """Return the response mode for this request mode (V2G20-1600), with the schema's minimum, all of it 0."""
-    module = _MODULES.get(type(asked).__module__, dc)
+    module = sys.modules[type(asked).__module__] if type(asked) is not CLReqControlMode else dc
     name = type(asked).__name__.replace("Req", "Res")
     answer: type[Element] = getattr(
         module, name, dc.Scheduled_DC_CLResControlMode
     )  # the abstract head of all modes is possible, too
-    return answer(**{each.name: ZERO for each in msgspec.structs.fields(answer) if each.required})
+    return answer(**{each.name: _nil(each.type) for each in msgspec.structs.fields(answer) if each.required})
+
+
+def _nil(kind: type) -> object:
+    """Return the placeholder of a mandatory field: 0, the first of an enumeration, an element without content."""
+    if issubclass(kind, Enum):
+        return next(iter(kind))
+    return ZERO if kind is RationalNumber else kind()
 
 
 def _charge_parameters(request: dc.DC_ChargeParameterDiscoveryReq, config: SeccConfig) -> dict[str, object]:
@@ -227,14 +239,25 @@ _REFUSALS: Final[Mapping[type[Element], tuple[type[Element], Fill]]] = {
 
 def is_request(message: Element) -> bool:
     """Return whether the message is a request that a charger can answer."""
-    return type(message) in _REFUSALS or type(message) is app.SupportedAppProtocolReq
+    return _known(type(message)) is not None or type(message) is app.SupportedAppProtocolReq
+
+
+def _known(kind: type[Element]) -> tuple[type[Element], Fill] | None:
+    """Return the response of a request; that of AC DER is the one in its own module."""
+    base = next((each for each in kind.__mro__ if each in _REFUSALS), None)
+    if base is None:
+        return None
+    response, fill = _REFUSALS[base]
+    return response if base is kind else getattr(sys.modules[kind.__module__], response.__name__), fill
 
 
 def refusal(request: Element, code: str, header: MessageHeader, config: SeccConfig) -> Element:
     """Return the negative response to `request`; `code` is a value of responseCodeType."""
     if isinstance(request, app.SupportedAppProtocolReq):
         return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
-    response_type, fill = _REFUSALS[type(request)]
+    known = _known(type(request))
+    assert known is not None, f"{type(request).__name__} is not a request"
+    response_type, fill = known
     return response_type(header=header, response_code=ResponseCode(code), **fill(request, config))
 
 

@@ -111,7 +111,7 @@ class Iso20Requests:
     def _on_lines(self, mode: Element, bears: Output) -> Output:
         """Return what a vehicle on alternating current bears with what each conductor may carry: that of the phase
         with the highest power, all of the power where only the sum is given."""
-        if mode.__class__.__module__ != ac.__name__:
+        if mode.__class__.__module__ == dc.__name__:
             return bears
         volts, changes = self._config.ac_rating.nominal_voltage_v, dict[str, int]()
         for name, power in (("charge_ma", "ev_maximum_charge_power"), ("discharge_ma", "ev_maximum_discharge_power")):

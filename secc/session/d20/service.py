@@ -7,13 +7,14 @@ from msgspec.structs import replace
 from secc.session.books import change_services, discharge_rule, open_books
 from secc.session.config import ControlMode, EnergyService, SeccConfig, offered
 from secc.session.d20.scheduling.pricing import pricings
-from secc.session.d20.stages import HANDLERS, Discovered, RequestContext, Step, Variant, refuse
+from secc.session.d20.stages import HANDLERS, Discovered, RequestContext, Step, Variant, authorized_of, refuse
 from secc.session.ports import Journal
-from secc.session.stages import Authorized, Selected
+from secc.session.stages import Authorized, Awaiting, Parametrised, Selected
+from v2g.energy.grid_support import Function, alternatives
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import ResponseCode
-from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.d20.services import DER_PARAMETER, ENERGY_TRANSFER, ServiceId, der_mask
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
@@ -33,10 +34,12 @@ _ISLANDING: Final = {"active": 1, "passive": 2}
 
 @HANDLERS.on_request(iso.ServiceDiscoveryReq)
 def service_discovery(
-    request: iso.ServiceDiscoveryReq, stage: Authorized | Discovered, context: RequestContext
+    request: iso.ServiceDiscoveryReq, stage: Authorized | Discovered | Parametrised | Awaiting, context: RequestContext
 ) -> Step:
-    """List energy services and, for vehicles that can use it, signed discharge."""
-    authorized = stage.authorized if isinstance(stage, Discovered) else stage
+    """List energy services and, for vehicles that can use it, signed discharge. A vehicle that cannot apply the demands
+    of AC DER comes back here (V2G20-3348)."""
+    authorized = authorized_of(stage)
+    assert authorized is not None
     config = context.config
     known = request.supported_service_ids
     added = tuple(
@@ -113,6 +116,7 @@ def service_selection(request: iso.ServiceSelectionReq, stage: Discovered, conte
         added=frozenset(each.service_id for each in vas),
         needs_by_secc=variant.mobility_needs == NEEDS_FROM_SECC,
         pricing=variant.pricing,
+        functions=variant.functions,
     )
     event = Observe(
         "service",
@@ -151,25 +155,34 @@ def parameter_sets(
         )
     if service_id in (ServiceId.INTERNET, ServiceId.PARKING_STATUS):
         return internet_sets(config) if service_id == ServiceId.INTERNET else parking_sets(config)
+    der = service_id == ServiceId.AC_DER_IEC
     return tuple(
         iso.ParameterSet(
             parameter_set_id=index, parameter=_energy_parameters(EnergyService(service_id), variant, context)
         )
         for index, variant in enumerate(shown)
+        if der or not index % max(1, len(_demands(context)))
     )
 
 
 def variants(context: RequestContext) -> tuple[Variant, ...]:
-    """Return the variants of energy services, best first; ids count from 0."""
+    """Return the variants of energy services, best first; ids count from 0. AC DER has one for each set of functions
+    that it may demand, other services the first of these."""
     config = context.config
     return tuple(
-        Variant(mode, needs, pricing)
+        Variant(mode, needs, pricing, functions)
         for mode in config.control_modes
         for needs in (config.mobility_needs if mode is ControlMode.DYNAMIC else (NEEDS_FROM_VEHICLE,))  # V2G20-2663
         for pricing in (
             pricings(mode, context) if context.family in (Family.AC, Family.DC) else pricings(mode, context)[:1]
         )
+        for functions in _demands(context)
     )
+
+
+def _demands(context: RequestContext) -> tuple[frozenset[Function], ...]:
+    """Return the sets of functions that AC DER may demand, one curve of reactive power in each."""
+    return alternatives(context.grid_support.functions) if context.config.der else (frozenset(),)
 
 
 def _energy_parameters(service: EnergyService, variant: Variant, context: RequestContext) -> tuple[iso.Parameter, ...]:
@@ -182,6 +195,8 @@ def _energy_parameters(service: EnergyService, variant: Variant, context: Reques
         parameters += _integers(Pricing=variant.pricing)
     if service.family is Family.AC:
         parameters += _integers(EVSENominalVoltage=config.ac_rating.nominal_voltage_v)
+    if service is EnergyService.AC_DER_IEC:
+        return parameters + _integers(**{DER_PARAMETER: der_mask(variant.functions)})
     if service.bidirectional:
         parameters += _integers(BPTChannel=_UNIFIED_CHANNEL)
     if service.bidirectional and service.family in (Family.AC, Family.DC):

@@ -180,6 +180,9 @@ class SeccSession(ChargerSession, Session20):
         if isinstance(step.stage, Fresh) and step.stage.family is not None:
             self.family = step.stage.family
             self._limits.rate(self.family)
+        selected = self._selected()
+        if selected is not None:
+            self.der = selected.service is EnergyService.AC_DER_IEC
         if isinstance(step, Step):
             self._parking = step.parking or self._parking
 
@@ -191,7 +194,7 @@ class SeccSession(ChargerSession, Session20):
             self._sides.drop(PayloadType.SCHEDULE_RENEGOTIATION)
             if self._discharge is not None:
                 self._discharge.stop()
-        if self.state is State.SERVICE_DISCOVERY and self._discharge is not None:
+        if self.state in (State.SERVICE_DISCOVERY, State.SERVICE_DETAIL) and self._discharge is not None:
             self._countersigned = self._discharge.countersigned
             self._discharge = None  # services are selected again
         if type(request).__name__ == "ScheduleExchangeReq":

@@ -15,7 +15,7 @@ from secc.session.stages import Opened
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
+from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, ACDP, DC, WPT
 from v2g.iso15118.d20.session import binding
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.session import NO_SESSION, Command, Entropy
@@ -27,6 +27,7 @@ VERSION: Final = (1, 0)
 
 NAMESPACES: Final[Mapping[str, Family]] = {
     AC.uri: Family.AC,
+    AC_DER_IEC.uri: Family.AC,
     DC.uri: Family.DC,
     WPT.uri: Family.WPT,
     ACDP.uri: Family.ACDP,
@@ -38,7 +39,12 @@ def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
     """Return whether a protocol is served: each is a set of messages, and requires an energy service of that set."""
     family = NAMESPACES.get(protocol.protocol_namespace)
     major = protocol.version_number_major == VERSION[0]  # V2G20-149
-    return major and family is not None and bool(config.offers(family))
+    return (
+        major
+        and family is not None
+        and bool(config.offers(family))
+        and (config.der is not None or protocol.protocol_namespace != AC_DER_IEC.uri)
+    )
 
 
 @HANDLERS.on_request(app.SupportedAppProtocolReq)

@@ -18,6 +18,7 @@ from secc.session.stages import (
     Stage,
     selected_of,
 )
+from v2g.energy.grid_support import Function
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages.common_messages import Authorization, EvCheckInStatus, EvCheckOutStatus
@@ -87,6 +88,8 @@ class Variant(msgspec.Struct, frozen=True):
     control_mode: ControlMode
     mobility_needs: int
     pricing: int
+    functions: frozenset[Function] = frozenset()
+    """Grid support that AC DER demands."""
 
 
 class Discovered(Stage, frozen=True):
@@ -135,6 +138,7 @@ def selected_again(paused: Paused) -> Selected:
         added=paused.added,
         needs_by_secc=paused.needs_by_secc,
         pricing=paused.pricing,
+        functions=paused.functions,
     )
 
 

@@ -52,6 +52,7 @@ def _pause(stage: Stage, context: RequestContext, event: Observe) -> Step:
         added=selected.added,
         needs_by_secc=selected.needs_by_secc,
         pricing=selected.pricing,
+        functions=selected.functions,
         allowed=context.facts.allowed,
     )
     session_id = paused.session_id.hex()

@@ -1,11 +1,11 @@
 """What all editions share of their charts."""
 
 from v2g.iso15118.d2.charts import CHARTS as CHARTS_2
-from v2g.iso15118.d20.charts import CHARTS, SIDE_CHARTS
+from v2g.iso15118.d20.charts import AC_DER, CHARTS, SIDE_CHARTS
 from v2g.iso15118.din.charts import CHART as CHART_DIN
 from v2g.iso15118.engine.sequence import Asks, Edge, Says, State, edges, extended
 
-EVERY = (*CHARTS.values(), *SIDE_CHARTS.values(), *CHARTS_2.values(), CHART_DIN)
+EVERY = (*CHARTS.values(), AC_DER, *SIDE_CHARTS.values(), *CHARTS_2.values(), CHART_DIN)
 
 
 def test_every_state_belongs_to_a_chart_of_an_edition() -> None:

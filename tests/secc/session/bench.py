@@ -21,7 +21,7 @@ from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.energy.vehicle import VehicleDischarge, Verdict
 from v2g.iso15118.d20 import installation
-from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import ac, ac_der_iec, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages import wpt_positioning as place
@@ -45,10 +45,10 @@ from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 DC_NAMESPACE = "urn:iso:std:iso:15118:-20:DC"
 AC_NAMESPACE = "urn:iso:std:iso:15118:-20:AC"
-AC, AC_BPT, DC, DC_BPT = 1, 5, 2, 6
+AC, AC_BPT, DC, DC_BPT, AC_DER = 1, 5, 2, 6, 10
 WPT, ACDP, ACDP_BPT, MCS, MCS_BPT = 3, 4, 7, 8, 9
 NAMESPACES = {
-    **dict.fromkeys((AC, AC_BPT), AC_NAMESPACE),
+    **dict.fromkeys((AC, AC_BPT, AC_DER), AC_NAMESPACE),
     WPT: "urn:iso:std:iso:15118:-20:WPT",
     **dict.fromkeys((ACDP, ACDP_BPT), "urn:iso:std:iso:15118:-20:ACDP"),
 }
@@ -160,6 +160,7 @@ class Bench(Shell):
         module = type(request).__module__.rpartition(".")[2]
         if payload_type is None:
             known = {"app_protocol": 0x8001, "ac": 0x8003, "dc": 0x8004, "acdp": 0x8005, "wpt": 0x8006}
+            known["ac_der_iec"] = 0x8010
             payload_type = known.get(module, 0x8002)
         self.raw(frame(payload_type, exi.encode(request)))
 
@@ -174,7 +175,8 @@ class Bench(Shell):
             return app.SupportedAppProtocolReq(app_protocol=changes.get("app_protocol", (protocol(namespace),)))
         fields = getattr(self, f"_{name}", dict)()
         fields.setdefault("header", self.header())
-        return REQUESTS[name](**{**fields, **changes})
+        kind = getattr(ac_der_iec, name) if self.selection[0] == AC_DER and name.startswith("AC_") else REQUESTS[name]
+        return kind(**{**fields, **changes})
 
     def go(self, *names: str) -> Any:
         """Send requests by the book and return the last response."""
@@ -189,11 +191,15 @@ class Bench(Shell):
 
     def reach(self, state: State) -> "Bench":
         """Drive a fresh session to a state by the shortest way."""
-        ways = {AC: AC_WAYS, AC_BPT: AC_WAYS, WPT: WPT_WAYS, ACDP: ACDP_WAYS, ACDP_BPT: ACDP_WAYS}
+        ways = {AC: AC_WAYS, AC_BPT: AC_WAYS, AC_DER: AC_DER_WAYS, WPT: WPT_WAYS, ACDP: ACDP_WAYS, ACDP_BPT: ACDP_WAYS}
         for name in ways.get(self.selection[0], WAYS)[state]:
             if name in ("renegotiate", "standby", "stop"):
                 progress = {"renegotiate": "ScheduleRenegotiation", "standby": "Standby", "stop": "Stop"}[name]
                 self.send(self.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress[progress]))
+            elif name == "applying":
+                mode = self._AC_ChargeParameterDiscoveryReq()["ac_cpd_req_energy_transfer_mode"]
+                mode = msgspec.structs.replace(mode, ev_processing=Processing.Ongoing)
+                self.send(self.ask("AC_ChargeParameterDiscoveryReq", ac_cpd_req_energy_transfer_mode=mode))
             elif name == "cable_check_ongoing":
                 del self.auto[ports.StartCableCheck]
                 self.post(self.ask("DC_CableCheckReq"))
@@ -391,6 +397,10 @@ class Bench(Shell):
             **each_phase("ev_maximum_charge_power", 3_600),
             **each_phase("ev_minimum_charge_power", 460),
         }
+        if self.selection[0] == AC_DER:
+            fields |= each_phase("ev_maximum_discharge_power", 3_000) | each_phase("ev_minimum_discharge_power", 0)
+            fields |= {"ev_processing": Processing.Finished}
+            return {"ac_cpd_req_energy_transfer_mode": ac_der_iec.DER_AC_CPDReqEnergyTransferMode(**fields)}
         if self.selection[0] != AC_BPT:
             return {"ac_cpd_req_energy_transfer_mode": ac.AC_CPDReqEnergyTransferMode(**fields)}
         fields |= each_phase("ev_maximum_discharge_power", 3_000) | each_phase("ev_minimum_discharge_power", 0)
@@ -406,6 +416,12 @@ class Bench(Shell):
     def ac_loop_mode(self, **changes: Any) -> Any:
         bidirectional = self.selection[0] == AC_BPT
         present = each_phase("ev_present_active_power", 1_000)
+        der = self.selection[0] == AC_DER
+        if der:
+            present |= each_phase("ev_maximum_discharge_power", 3_000) | each_phase("ev_minimum_discharge_power", 0)
+            present |= {"grid_event_condition": 0}
+        if der and self.scheduled:
+            return ac_der_iec.DER_Scheduled_AC_CLReqControlMode(**{**present, **changes})
         if self.scheduled:
             kind = ac.BPT_Scheduled_AC_CLReqControlMode if bidirectional else ac.Scheduled_AC_CLReqControlMode
             return kind(**{**present, **changes})
@@ -419,6 +435,8 @@ class Bench(Shell):
             **present,
             "ev_present_reactive_power": number(0),
         }
+        if der:
+            return ac_der_iec.DER_Dynamic_AC_CLReqControlMode(**{**fields, **changes})
         if not bidirectional:
             return ac.Dynamic_AC_CLReqControlMode(**{**fields, **changes})
         fields |= each_phase("ev_maximum_discharge_power", 3_000) | each_phase("ev_minimum_discharge_power", 0)
@@ -587,6 +605,12 @@ AC_WAYS: Mapping[State, tuple[str, ...]] = {
     State.ENDED: (*_AC_LOOP, "stop", "SessionStopReq"),
 }
 """The same with alternating current."""
+
+AC_DER_WAYS: Mapping[State, tuple[str, ...]] = {
+    **AC_WAYS,
+    State.AC_CHARGE_PARAMETER_DISCOVERY_ONGOING: (*_TO_AC[:7], "applying"),
+}
+"""The same with AC DER."""
 
 _TO_WPT = (
     *_TO_PRE_CHARGE[:7],

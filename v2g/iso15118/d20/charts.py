@@ -233,6 +233,24 @@ def _ac() -> Chart:
     }
 
 
+def _ac_der() -> Chart:
+    """Return the chart of AC with AC DER selected (V2G20-3150, -3151, -3354, -3348): the vehicle repeats its charge
+    parameters while it applies the demands, and may select services again where it cannot."""
+    request, parameters = "AC_ChargeParameterDiscoveryReq", State.AC_CHARGE_PARAMETER_DISCOVERY
+    applying = State.AC_CHARGE_PARAMETER_DISCOVERY_ONGOING
+    poll = _poll(applying, State.SCHEDULE_EXCHANGE, by=_BY_VEHICLE)
+    chart = _ac()
+    return {
+        **chart,
+        parameters: {**chart[parameters], request: poll},
+        applying: {request: poll, **_STOP},
+        State.SCHEDULE_EXCHANGE: {
+            **chart[State.SCHEDULE_EXCHANGE],
+            "ServiceDiscoveryReq": (_go(State.SERVICE_DETAIL),),
+        },
+    }
+
+
 def _dc() -> Chart:
     parameters, loop, after = State.DC_CHARGE_PARAMETER_DISCOVERY, State.DC_CHARGE_LOOP, State.DC_WELDING_DETECTION
     return {
@@ -288,6 +306,9 @@ def _acdp() -> Chart:
 
 CHARTS: Final[Mapping[Family, Chart]] = {Family.AC: _ac(), Family.DC: _dc(), Family.WPT: _wpt(), Family.ACDP: _acdp()}
 """Message set -> state -> name of the request -> edges, in the order in which they are tried."""
+
+AC_DER: Final = _ac_der()
+"""The chart of AC once AC DER is selected. By EVerest, which names the requirements; their text is not public."""
 
 REQUESTS: Final = frozenset(name for chart in CHARTS.values() for edges in chart.values() for name in edges)
 """Every request in a chart of the main stream, by class name."""

@@ -46,7 +46,7 @@ AC_DER_IEC: Final = Schema(
     imports=(AC, COMMON_TYPES),
     payload_type=0x8010,
 )
-"""Alternating current in support of the grid by IEC rules: a draft of Amendment 1, not verified."""
+"""Alternating current in support of the grid by IEC rules (Amendment 1); the payload type is by EVerest only."""
 
 AC_DER_SAE: Final = Schema(
     uri="urn:iso:std:iso:15118:-20:AC-DER-SAE",
@@ -55,7 +55,7 @@ AC_DER_SAE: Final = Schema(
     imports=(AC, COMMON_TYPES),
     payload_type=0x8011,
 )
-"""Alternating current in support of the grid by SAE rules: a draft of Amendment 1, not verified."""
+"""Alternating current in support of the grid by SAE rules (Amendment 1); the payload type is by EVerest only."""
 
 WPT: Final = Schema(
     uri="urn:iso:std:iso:15118:-20:WPT",

@@ -1,11 +1,12 @@
-"""Service ids of ISO 15118-20 (Table 204), and those of Amendment 1 as public implementations of its draft use them."""
+"""Service ids of ISO 15118-20 (Table 204), and those of Amendment 1 as other implementations use them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Final
 
 import msgspec
 
+from v2g.energy.grid_support import Function
 from v2g.iso15118.d20.charts import Family
 
 
@@ -41,8 +42,39 @@ ENERGY_TRANSFER: Final[Mapping[int, EnergyTransfer]] = {
     ServiceId.DC_BPT: EnergyTransfer(Family.DC, bidirectional=True),
     ServiceId.MCS: EnergyTransfer(Family.DC),
     ServiceId.MCS_BPT: EnergyTransfer(Family.DC, bidirectional=True),
+    ServiceId.AC_DER_IEC: EnergyTransfer(Family.AC, bidirectional=True),
     ServiceId.WPT: EnergyTransfer(Family.WPT),
     ServiceId.DC_ACDP: EnergyTransfer(Family.ACDP),
     ServiceId.DC_ACDP_BPT: EnergyTransfer(Family.ACDP, bidirectional=True),
 }
 """Supported energy services, by id."""
+
+DER_FUNCTIONS: Final[Mapping[int, Function]] = {
+    0: "over_frequency_watt",
+    1: "under_frequency_watt",
+    2: "volt_watt",
+    3: "volt_var",
+    4: "watt_var",
+    5: "watt_cos_phi",
+    6: "q_setpoint",
+    7: "cos_phi_setpoint",
+    8: "dc_injection",
+    9: "zero_current",
+    10: "over_ride_through",
+    11: "under_ride_through",
+}
+"""Bit of the parameter DERControlFunctions -> the function that the charger demands. By EVerest only."""
+
+DER_PARAMETER: Final = "DERControlFunctions"
+
+
+def der_mask(functions: Iterable[str]) -> int:
+    """Return functions as DERControlFunctions."""
+    asked = frozenset(functions)
+    return sum(1 << bit for bit, function in DER_FUNCTIONS.items() if function in asked)
+
+
+def der_functions(mask: int) -> tuple[frozenset[Function], bool]:
+    """Return the functions of DERControlFunctions, and whether that is all: no bit is unknown."""
+    found = {bit: function for bit, function in DER_FUNCTIONS.items() if mask >> bit & 1}
+    return frozenset(found.values()), mask == sum(1 << bit for bit in found)

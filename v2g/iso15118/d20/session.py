@@ -10,9 +10,9 @@ from typing import Final
 from v2g.errors import CodecError, FrameError
 from v2g.exi.bits import Deviation
 from v2g.exi.declare import Element, Schema
-from v2g.iso15118.d20.charts import CHARTS, Family
+from v2g.iso15118.d20.charts import AC_DER, CHARTS, Family
 from v2g.iso15118.d20.messages.common_types import MessageHeader
-from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
+from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sequence import Chart
 from v2g.iso15118.engine.session import Session, decode_padded
@@ -23,6 +23,7 @@ SCHEMAS: Final[Mapping[int, Schema]] = {
     PayloadType.SAP: APP_PROTOCOL,
     PayloadType.COMMON: COMMON_MESSAGES,
     PayloadType.AC: AC,
+    PayloadType.AC_DER_IEC: AC_DER_IEC,
     PayloadType.DC: DC,
     PayloadType.WPT: WPT,
     PayloadType.ACDP: ACDP,
@@ -37,23 +38,29 @@ _PARAMETERS: Final[Mapping[Family, Schema]] = {Family.AC: AC, Family.DC: DC, Fam
 
 
 def decode_payload(
-    payload_type: int, payload: bytes, family: Family, deviations: list[Deviation] | None = None
+    payload_type: int,
+    payload: bytes,
+    family: Family,
+    deviations: list[Deviation] | None = None,
+    *,
+    der: bool = False,
 ) -> tuple[Element, int]:
     """Return the message of a V2GTP payload, and how many zero octets follow the end of its EXI stream (0 to 4).
 
-    `family` is the negotiated set of messages: frames of the side stream 0x8101 do not show their
-    schema. What is beyond the schema is added to `deviations`. Raises ExiDecodeError; FrameError for a payload type
-    without EXI.
+    `family` is the negotiated set of messages: frames of the side stream 0x8101 do not show their schema; `der` is
+    whether an AC DER session runs, whose messages have more control modes. What is beyond the schema is added to
+    `deviations`. Raises ExiDecodeError; FrameError for a payload type without EXI.
     """
     if payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
         # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected family
         found: list[Deviation] = []
+        parameters = AC_DER_IEC if der else _PARAMETERS[family]
         try:
             message, padding = decode_padded(payload, COMMON_MESSAGES, found)
         except CodecError:
-            return decode_padded(payload, _PARAMETERS[family], deviations)
+            return decode_padded(payload, parameters, deviations)
         if not type(message).__name__.startswith(("ScheduleExchange", "PowerDelivery")):
-            return decode_padded(payload, _PARAMETERS[family], deviations)
+            return decode_padded(payload, parameters, deviations)
         if deviations is not None:
             deviations += found
         return message, padding
@@ -64,18 +71,20 @@ def decode_payload(
 
 
 class Session20(Session):
-    """`family` is the negotiated set of messages (DC before; the charts begin alike)."""
+    """`family` is the negotiated set of messages (DC before; the charts begin alike), `der` whether AC DER is selected:
+    its messages have their own payload type, whichever namespace of alternating current was negotiated."""
 
     family = Family.DC
+    der = False
 
     @property
     def chart(self) -> Chart:
         """The sequence chart of the negotiated family."""
-        return CHARTS[self.family]
+        return AC_DER if self.der else CHARTS[self.family]
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Element, int]:
         """Return the message of a V2GTP payload: see `decode_payload`."""
-        return decode_payload(payload_type, payload, self.family, self._noted())
+        return decode_payload(payload_type, payload, self.family, self._noted(), der=self.der)
 
     def _header(self, signature: Signature | None = None) -> MessageHeader:
         """Return a header with this session's id and the time in whole seconds."""

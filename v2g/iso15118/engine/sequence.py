@@ -62,6 +62,7 @@ class State(Enum):
     SIDE_IDLE = "side_idle"
     SIDE_SCHEDULE_EXCHANGE = "side_schedule_exchange"
     SIDE_POWER_DELIVERY = "side_power_delivery"
+    AC_CHARGE_PARAMETER_DISCOVERY_ONGOING = "ac_charge_parameter_discovery_ongoing"
 
 
 class Asks(Enum):
@@ -200,9 +201,17 @@ def _says(says: Says, request: Any, response: Any) -> bool:  # the chart knows w
         case Says.RECEIPT_REQUIRED:
             return response.receipt_required is True
         case Says.EV_ONGOING | Says.EV_FINISHED:
-            return _is(request.ev_processing, says)
+            return _is(ev_processing(request), says)
 
 
-def _is(processing: Enum, says: Says) -> bool:
+def ev_processing(request: Element) -> Enum | None:
+    """Return a request's EVProcessing, which charge parameters have in their mode; None where there is none."""
+    if hasattr(request, "ev_processing"):
+        return request.ev_processing  # type: ignore[no-any-return]
+    parts = (getattr(request, name) for name in request.__struct_fields__)
+    return next((each.ev_processing for each in parts if hasattr(each, "ev_processing")), None)
+
+
+def _is(processing: Enum | None, says: Says) -> bool:
     """Compare with `... Ongoing` or `... Finished`; Ongoing_WaitingForCustomerInteraction is Ongoing too."""
-    return says.value.endswith(f" {processing.name.partition('_')[0]}")
+    return processing is not None and says.value.endswith(f" {processing.name.partition('_')[0]}")

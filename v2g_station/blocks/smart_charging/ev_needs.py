@@ -17,7 +17,7 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
     modes are sent as those."""
     departure = None if needs.departure_ms is None else format_time(needs.departure_ms // 1000 * 1000)
     if version == "2.0.1" or needs.older:  # K15.FR.06
-        ac = needs.service in ("AC", "AC_BPT")
+        ac = needs.service.startswith("AC")
         return ocpp.NotifyEVChargingNeedsRequest(
             evse_id=evse_id,
             max_schedule_tuples=needs.max_points,
@@ -31,7 +31,7 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
         )
     charge = _lines(needs.max_charge_w, needs.line_charge_w)
     discharge: tuple[int | None, ...] = (None, None, None)
-    if both_ways := needs.service.endswith("BPT"):
+    if both_ways := needs.service.endswith(("BPT", "DER_IEC")):
         discharge = _lines(needs.max_discharge_w, needs.line_discharge_w)
     return ocpp.NotifyEVChargingNeedsRequest(
         evse_id=evse_id,
@@ -122,6 +122,8 @@ def _transfer(service: Service, needs: EvNeeds) -> EnergyTransferMode:
             return "DC"
         case "MCS_BPT":
             return "DC_BPT"
+        case "AC_DER_IEC":
+            return "AC_DER"
         case _:
             return service
 

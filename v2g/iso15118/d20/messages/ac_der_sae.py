@@ -1,10 +1,11 @@
-"""ISO 15118-20 Amendment 1, AC_DER_SAE: a vehicle that supports the grid by North American rules. DRAFT, not verified.
+"""ISO 15118-20 Amendment 1, AC_DER_SAE: a vehicle that supports the grid by North American rules.
 
-From a draft of Amendment 1, in schema files of a public third-party repository
-(OpenChargingCloud/WWCP_ISO15118). They may change, and have not been compared with an official schema file.
+By the published schema of the amendment, as copied in OpenChargingCloud/WWCP_ISO15118: names, order, optionality and
+types equal those of two other codecs, and their messages are read and written octet by octet
+(`tests/vectors/exi/README.md`).
 
 The four messages are those of AC, in its namespace. Their classes here have more members in their substitution groups,
-and so other event codes than those of `v2g.iso15118.d20.messages.ac`.
+and so other event codes than those of `v2g.iso15118.d20.messages.ac`, which they extend.
 """
 
 from enum import Enum
@@ -13,6 +14,7 @@ from typing import Annotated, ClassVar, Final, TypeAlias
 from msgspec import Meta, field
 
 from v2g.exi.declare import Element, Ref, Schema, UnsignedInt, UnsignedLong, UnsignedShort
+from v2g.iso15118.d20.messages import ac
 from v2g.iso15118.d20.messages.ac import (
     AC_CPDReqEnergyTransferMode,
     AC_CPDResEnergyTransferMode,
@@ -28,10 +30,6 @@ from v2g.iso15118.d20.messages.ac import (
     Scheduled_AC_CLResControlMode,
 )
 from v2g.iso15118.d20.messages.common_types import (
-    ChargeLoopReq,
-    ChargeLoopRes,
-    ChargeParameterDiscoveryReq,
-    ChargeParameterDiscoveryRes,
     CLReqControlMode,
     CLResControlMode,
     EVSEStatus,
@@ -598,7 +596,7 @@ class DER_Dynamic_AC_CLResControlMode(Dynamic_AC_CLResControlMode, frozen=True, 
     grid_connection_mode: GridConnectionMode | None = None
 
 
-class AC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
+class AC_ChargeParameterDiscoveryReq(ac.AC_ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
     """The limits of the vehicle's on-board charger, possibly as a distributed energy resource."""
 
     namespace: ClassVar[Schema] = AC
@@ -608,7 +606,7 @@ class AC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, k
     ] = field(name="AC_CPDReqEnergyTransferMode")
 
 
-class AC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
+class AC_ChargeParameterDiscoveryRes(ac.AC_ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
     """The charger's limits and the required grid support."""
 
     namespace: ClassVar[Schema] = AC
@@ -618,7 +616,7 @@ class AC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, k
     ] = field(name="AC_CPDResEnergyTransferMode")
 
 
-class AC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
+class AC_ChargeLoopReq(ac.AC_ChargeLoopReq, frozen=True, kw_only=True):
     """The vehicle's powers and limits; repeated while energy flows."""
 
     namespace: ClassVar[Schema] = AC
@@ -634,11 +632,10 @@ class AC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
     ]
 
 
-class AC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
+class AC_ChargeLoopRes(ac.AC_ChargeLoopRes, frozen=True, kw_only=True):
     """The vehicle's targets, and the meter; target frequency in Hz."""
 
     namespace: ClassVar[Schema] = AC
-    evse_target_frequency: RationalNumber | None = None
     cl_res_control_mode: Annotated[
         CLResControlMode
         | BPT_Dynamic_AC_CLResControlMode

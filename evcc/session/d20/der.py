@@ -1,0 +1,137 @@
+"""AC DER by IEC (Amendment 1): the charger's demands, checked before the inverter follows them (R221).
+
+Loaded by the first session of it. Services, schedules, power and stop are those of alternating current.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from evcc.session.context import EvseLimits
+from evcc.session.d20 import requests as ask
+from evcc.session.d20.quantities import to_whole
+from evcc.session.d20.request_context import Plan, RequestContext
+from evcc.session.d20.stages import Discovering, Parametrizing, Step
+from evcc.session.paused import PausedChoice
+from evcc.session.ports import SetGridSupport
+from evcc.session.steps import seen
+from v2g.energy.grid_support import GridSupport
+from v2g.exi.declare import Element
+from v2g.iso15118.d20.der import cos_phi_setpoint, made, q_setpoint, real, support_of
+from v2g.iso15118.d20.messages import ac_der_iec as iso
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.quantities import PHASES, Fields, each_phase, on_lines
+from v2g.observe import Observe
+
+LOOP: Final = iso.AC_ChargeLoopReq
+SCHEDULED: Final = iso.DER_Scheduled_AC_CLReqControlMode
+DYNAMIC: Final = iso.DER_Dynamic_AC_CLReqControlMode
+
+_SETPOINTS: Final = (
+    ("q_setpoint", "dso_q_setpoint", q_setpoint),
+    ("cos_phi_setpoint", "dso_cos_phi_setpoint", cos_phi_setpoint),
+)
+"""Function, its field in the loop, and how that is read."""
+
+
+def charge_parameters(fields: Fields, context: RequestContext, *, finished: bool) -> iso.AC_ChargeParameterDiscoveryReq:
+    """Send the limits, given as BPT's fields; Ongoing until the inverter has the demands (V2G20-3150)."""
+    charger = context.config.on_board_charger
+    reactive = {
+        name + phase: value
+        for name in ("ev_maximum_charge_reactive_power", "ev_maximum_discharge_reactive_power")
+        for phase, value in zip(PHASES, each_phase("", charger.max_reactive_var, charger.phases).values(), strict=False)
+    }
+    mode = iso.DER_AC_CPDReqEnergyTransferMode(
+        **fields,
+        ev_processing=Processing.Finished if finished else Processing.Ongoing,
+        ev_reactive_power_limits=iso.EVReactivePowerLimits(**reactive),
+    )
+    return iso.AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
+
+
+def on_parameters(stage: Parametrizing, mode: Element, limits: EvseLimits, context: RequestContext) -> Step:
+    """Give the demands to the inverter, and send Finished; leave the service if they make no sense (V2G20-3348)."""
+    assert isinstance(mode, iso.DER_AC_CPDResEnergyTransferMode)
+    choice = stage.choice
+    support, wrong = _demanded(mode, choice)
+    observed: tuple[Observe, ...] = ()
+    if support != stage.support or wrong != stage.wrong:
+        unasked = sorted(support.functions - choice.functions) if support is not None else []
+        names = " ".join(sorted(support.functions & choice.functions)) if support is not None else ""
+        data = {"functions": names, "dropped": " ".join(unasked), "refused": wrong}
+        observed = (seen("parameters", "grid_support", **data),)
+    kept = GridSupport() if support is None or wrong else support.only(choice.functions)
+    commands = (SetGridSupport(kept),)
+    if not stage.finished:
+        stage = replace(stage, finished=True, support=support, wrong=wrong)
+        step = ask.charge_parameters(choice, context, stage)
+        return replace(step, commands=commands, observed=observed)
+    if wrong:
+        request = ask.discover(context).request
+        return Step(stage=Discovering(without_der=True), request=request, observed=observed)
+    step = ask.exchange(choice, limits, context)
+    plan = replace(step.stage.plan, support=kept)  # type: ignore[attr-defined] # it is Scheduling
+    stage_with = replace(step.stage, plan=plan)
+    return replace(step, stage=stage_with, commands=commands if observed else (), observed=(*observed, *step.observed))
+
+
+def _demanded(mode: iso.DER_AC_CPDResEnergyTransferMode, choice: PausedChoice) -> tuple[GridSupport | None, str]:
+    """Return the demands, and what is wrong with them."""
+    try:
+        support = support_of(mode.der_control)
+    except ValueError as error:
+        return None, str(error)
+    if mode.ev_operating_mode is not iso.EvOperatingMode.GridFollowing:
+        return support, "the vehicle is asked to form a grid"
+    if mode.grid_connection_mode is not iso.GridConnectionMode.GridConnected:
+        return support, "the grid is islanded"
+    return support, support.wrong_at(real(mode.evse_nominal_frequency))
+
+
+def loop_fields(context: RequestContext) -> Fields:
+    """Return what a loop request has beside that of BPT."""
+    charger, inlet = context.config.on_board_charger, context.inlet
+    return {
+        **each_phase("ev_maximum_charge_reactive_power", charger.max_reactive_var, charger.phases),
+        **each_phase("ev_maximum_discharge_reactive_power", charger.max_reactive_var, charger.phases),
+        "grid_event_condition": int(inlet.grid_event),
+    }
+
+
+def follow(plan: Plan, mode: Element) -> tuple[Plan, tuple[SetGridSupport, ...], tuple[Observe, ...]]:
+    """Take over the grid operator's set-points: those that were not negotiated, or make no sense, are dropped, and
+    named when that changes."""
+    assert plan.support is not None
+    fields: Fields = {}
+    dropped: list[str] = []
+    for name, field, read in _SETPOINTS:
+        given = getattr(mode, field)
+        if given is None:
+            continue
+        if name not in plan.choice.functions:
+            dropped.append(f"{name}: not negotiated")
+            continue
+        try:
+            fields[name] = getattr(made({name: read(given)}), name)
+        except ValueError as error:
+            dropped.append(f"{name}: {error}")
+    support = replace(plan.support, **{name: fields.get(name) for name, _, _ in _SETPOINTS})
+    changed = (SetGridSupport(support),) if support != plan.support else ()
+    observed: tuple[Observe, ...] = ()
+    if changed or tuple(dropped) != plan.dropped:
+        data = {"functions": " ".join(sorted(fields)), "dropped": "; ".join(dropped)}
+        observed = (seen("loop", "setpoints", **data),)
+    return replace(plan, support=support, dropped=tuple(dropped)), changed, observed
+
+
+def within(power_w: int, mode: Element, context: RequestContext) -> int:
+    """Return a power (W) within the limits of a loop response: the charger's, and the grid operator's of discharge."""
+    lines = context.config.on_board_charger.phases
+    most = {}
+    for name in ("evse_maximum_charge_power", "evse_maximum_discharge_power", "dso_maximum_discharge_power"):
+        given = [abs(to_whole(value)) for phase in PHASES if (value := getattr(mode, name + phase)) is not None]
+        if given:
+            most[name] = on_lines(given, lines)
+    out_w = min(value for name, value in most.items() if "discharge" in name)
+    return max(-out_w, min(most["evse_maximum_charge_power"], power_w))

@@ -1,0 +1,223 @@
+"""AC DER of Amendment 1 at a charge point: its services, messages and order (R221)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from secc.session import ports
+from secc.session.config import ControlMode, EnergyService, SeccConfig
+from secc.session.d20.session import HANDLERS
+from tests.secc.session.bench import (
+    AC,
+    AC_BPT,
+    AC_DER,
+    AC_DER_WAYS,
+    REQUESTS,
+    Bench,
+    each_phase,
+    number,
+    protocol,
+)
+from tests.secc.session.d20.ac import UNSIGNED, target, watts
+from tests.together import together
+from v2g.energy.grid_support import (
+    FactorSetpoint,
+    GridSupport,
+    ReactiveSetpoint,
+    SupportCurve,
+    VoltageSupport,
+)
+from v2g.energy.limits import OPERATOR, Setpoint
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.messages import ac, ac_der_iec
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.engine.sequence import State, accepts
+from v2g.iso15118.engine.v2gtp import PayloadType
+
+SUPPORT = GridSupport(
+    volt_watt=VoltageSupport(start_v=248, stop_v=253),
+    volt_var=SupportCurve(points=((214, 4800), (223, 0))),
+    watt_cos_phi=SupportCurve(points=((0, 1.0), (11_000, -0.9))),
+    q_setpoint=ReactiveSetpoint(var=900),
+)
+LIVE = [state for state in AC_DER_WAYS if state is not State.ENDED]
+NAMESPACE = "urn:iso:std:iso:15118:-20:AC-DER-IEC"
+
+Make = Callable[..., Bench]
+
+
+def on_der(make_bench: Make, *, scheduled: bool = False, service: int = AC_DER, **config: Any) -> Bench:
+    """Return a bench whose vehicle will choose AC DER."""
+    modes = (ControlMode.SCHEDULED,) if scheduled else (ControlMode.DYNAMIC,)
+    settings = {
+        "services": (EnergyService.AC_BPT, EnergyService.AC),
+        "der": "iec",
+        "grid_support": SUPPORT,
+        "control_modes": modes,
+        "signed_discharge": UNSIGNED,
+    }
+    bench = make_bench(SeccConfig(**{**settings, **config}), pilot=PilotState.C)
+    bench.selection, bench.scheduled = (service, 0, False), scheduled
+    return bench
+
+
+@pytest.mark.some(4)
+@together(
+    ("state", "name"), [(state, name) for state in LIVE for name in sorted(REQUESTS)], by=lambda each: each[0].value
+)
+def test_every_message_in_every_state(make_bench: Make, state: State, name: str) -> None:
+    bench = on_der(make_bench).reach(state)
+    request = bench.ask(name)
+    served = name in HANDLERS and accepts(state, request, bench.session.chart) and not name.startswith("VehicleCheck")
+    served = served and name != "CertificateInstallationReq"  # in order only where it was offered
+    response = bench.send(request)
+    assert type(response).__name__ == name[:-3] + "Res"
+    if served:
+        assert not bench.reason, bench.events("request_failed")
+        assert response.response_code.name.startswith("OK")
+    else:
+        assert bench.reason == "FAILED_SequenceError"
+        assert not bench.session.powered
+    own = name in ("AC_ChargeParameterDiscoveryReq", "AC_ChargeLoopReq")
+    assert (bench.payload_types[-1] == PayloadType.AC_DER_IEC) == own
+
+
+@pytest.mark.requirement("R221")
+def test_a_set_demands_one_curve_of_reactive_power(make_bench: Make) -> None:
+    bench = on_der(make_bench).reach(State.SERVICE_DETAIL)
+    sets = bench.go("ServiceDetailReq").service_parameter_list.parameter_set
+    shown = [{each.name: each.int_value for each in offered.parameter} for offered in sets]
+    assert shown[0] == {
+        "Connector": 2,
+        "ControlMode": 2,
+        "MobilityNeedsMode": 1,
+        "Pricing": 1,
+        "EVSENominalVoltage": 230,
+        "DERControlFunctions": 0b1001100,
+    }
+    assert [each["DERControlFunctions"] for each in shown] == [0b1001100, 0b1100100]
+    plain = bench.send(bench.ask("ServiceDetailReq", service_id=AC)).service_parameter_list.parameter_set
+    assert [each.parameter_set_id for each in plain] == [0]
+    assert "DERControlFunctions" not in {each.name for each in plain[0].parameter}
+
+
+@pytest.mark.parametrize(("chosen", "curve"), [(0, "volt_var"), (1, "watt_cos_phi")])
+def test_the_demands_are_those_of_the_set(make_bench: Make, chosen: int, curve: str) -> None:
+    bench = on_der(make_bench)
+    bench.selection = (AC_DER, chosen, False)
+    mode = bench.reach(State.AC_CHARGE_PARAMETER_DISCOVERY).go("AC_ChargeParameterDiscoveryReq")
+    mode = mode.ac_cpd_res_energy_transfer_mode
+    reactive = mode.der_control.reactive_power_support
+    assert [name for name in ("volt_var", "watt_var", "watt_cos_phi") if getattr(reactive, name)] == [curve]
+    assert mode.evse_nominal_discharge_power == mode.evse_maximum_discharge_power
+    assert mode.ev_operating_mode is ac_der_iec.EvOperatingMode.GridFollowing
+    assert mode.grid_connection_mode is ac_der_iec.GridConnectionMode.GridConnected
+
+
+def test_without_functions_the_demands_are_empty(make_bench: Make) -> None:
+    bench = on_der(make_bench, grid_support=GridSupport()).reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    mode = bench.go("AC_ChargeParameterDiscoveryReq").ac_cpd_res_energy_transfer_mode
+    assert mode.der_control == ac_der_iec.DERControl()
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_the_loop_has_targets_limits_and_the_setpoints_that_were_negotiated(make_bench: Make, scheduled: bool) -> None:
+    bench = on_der(make_bench, scheduled=scheduled).reach(State.AC_CHARGE_LOOP)
+    bench.fact(ports.GridSupportChanged(replace(SUPPORT, cos_phi_setpoint=FactorSetpoint(cos_phi=0.9))))
+    bench.fact(ports.SetpointChanged(Setpoint(source=OPERATOR, power_w=-2_000)))
+    mode = bench.go("AC_ChargeLoopReq").cl_res_control_mode
+    if not scheduled:
+        assert target(mode) == pytest.approx(-2_000, abs=3)
+    assert mode.dso_q_setpoint.dso_q_setpoint_value == number(300)
+    assert mode.dso_q_setpoint.dso_q_setpoint_value_l3 == number(300)
+    assert mode.dso_cos_phi_setpoint is None
+    assert watts(mode.evse_maximum_discharge_power) == 3_000
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_the_sign_of_discharge_is_written_as_configured_and_read_by_magnitude(make_bench: Make, negative: bool) -> None:
+    bench = on_der(make_bench, negative_discharge_limits=negative).reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    request = bench.ask("AC_ChargeParameterDiscoveryReq")
+    mode = replace(request.ac_cpd_req_energy_transfer_mode, **each_phase("ev_maximum_discharge_power", -3_000))
+    response = bench.send(replace(request, ac_cpd_req_energy_transfer_mode=mode))
+    assert (watts(response.ac_cpd_res_energy_transfer_mode.evse_maximum_discharge_power) < 0) is negative
+    assert bench.events("limits")[-1]["ev_discharge_w"] == 9_000
+
+
+def test_a_vehicle_may_take_its_time_to_apply_the_demands_but_not_for_ever(make_bench: Make) -> None:
+    bench = on_der(make_bench).reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    request = bench.ask("AC_ChargeParameterDiscoveryReq")
+    mode = replace(request.ac_cpd_req_energy_transfer_mode, ev_processing=Processing.Ongoing)
+    while not bench.reason and bench.now < 10_000:
+        response = bench.send(replace(request, ac_cpd_req_energy_transfer_mode=mode))
+        bench.pass_time(5)
+    assert response.response_code.name == "FAILED"
+    assert bench.reason == "ongoing_timeout"
+
+
+def test_services_are_selected_again_after_finished_and_only_with_ac_der(make_bench: Make) -> None:
+    """V2G20-3154, -3348."""
+    bench = on_der(make_bench).reach(State.SCHEDULE_EXCHANGE)
+    assert bench.go("ServiceDiscoveryReq").response_code.name == "OK"
+    bench.selection = (AC, 0, False)
+    bench.go("ServiceDetailReq", "ServiceSelectionReq", "AC_ChargeParameterDiscoveryReq")
+    assert bench.session.state is State.SCHEDULE_EXCHANGE
+    assert bench.go("ServiceDiscoveryReq").response_code.name == "FAILED_SequenceError"
+
+
+FIELDS = {**each_phase("ev_maximum_charge_power", 3_600), **each_phase("ev_minimum_charge_power", 460)}
+BOTH = FIELDS | each_phase("ev_maximum_discharge_power", 3_000) | each_phase("ev_minimum_discharge_power", 0)
+PLAIN, BPT = ac.AC_CPDReqEnergyTransferMode(**FIELDS), ac.BPT_AC_CPDReqEnergyTransferMode(**BOTH)
+
+
+@pytest.mark.parametrize("mode", [PLAIN, BPT], ids=["plain", "BPT"])
+@pytest.mark.parametrize("module", [ac, ac_der_iec], ids=["0x8003", "0x8010"])
+def test_other_parameters_are_refused_in_either_grammar(make_bench: Make, module: Any, mode: Any) -> None:
+    bench = on_der(make_bench).reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    request = module.AC_ChargeParameterDiscoveryReq(header=bench.header(), ac_cpd_req_energy_transfer_mode=mode)
+    assert bench.send(request).response_code.name == "FAILED_WrongChargeParameter"
+    assert bench.payload_types[-1] == (PayloadType.AC if module is ac else PayloadType.AC_DER_IEC)
+
+
+@pytest.mark.parametrize("service", [AC, AC_BPT])
+def test_messages_of_ac_der_are_refused_in_other_sessions(make_bench: Make, service: int) -> None:
+    bench = on_der(make_bench, service=service).reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    mode = bench.ask("AC_ChargeParameterDiscoveryReq").ac_cpd_req_energy_transfer_mode
+    request = ac_der_iec.AC_ChargeParameterDiscoveryReq(header=bench.header(), ac_cpd_req_energy_transfer_mode=mode)
+    assert bench.send(request).response_code.name == "FAILED_WrongChargeParameter"
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize("module", [ac, ac_der_iec], ids=["0x8003", "0x8010"])
+def test_a_plain_loop_is_refused(make_bench: Make, module: Any, scheduled: bool) -> None:
+    bench = on_der(make_bench).reach(State.AC_CHARGE_LOOP)
+    bench.selection, bench.scheduled = (AC_BPT, 0, False), scheduled
+    mode = bench.ac_loop_mode()
+    request = module.AC_ChargeLoopReq(
+        header=bench.header(), meter_info_requested=False, cl_req_control_mode=mode, display_parameters=None
+    )
+    assert bench.send(request).response_code.name == "FAILED"
+    assert bench.commands(ports.EmergencyOff)
+
+
+@pytest.mark.parametrize(("der", "code"), [("iec", "OK_SuccessfulNegotiation"), (None, "Failed_NoNegotiation")])
+def test_its_namespace_is_served_where_it_is_switched_on(make_bench: Make, der: Any, code: str) -> None:
+    bench = on_der(make_bench, der=der)
+    response = bench.send(bench.ask("SupportedAppProtocolReq", app_protocol=(protocol(NAMESPACE),)))
+    assert response.response_code.name == code
+    if der is None:
+        return
+    bench.go("SessionSetupReq", "AuthorizationSetupReq", "AuthorizationReq")
+    services = bench.go("ServiceDiscoveryReq").energy_transfer_service_list.service
+    assert [each.service_id for each in services] == [AC_DER, AC_BPT, AC]
+
+
+def test_a_grid_event_is_reported_at_its_edges(make_bench: Make) -> None:
+    bench = on_der(make_bench).reach(State.AC_CHARGE_LOOP)
+    for condition in (0, 3, 3, 0):
+        bench.send(
+            bench.ask("AC_ChargeLoopReq", cl_req_control_mode=bench.ac_loop_mode(grid_event_condition=condition))
+        )
+    assert [each["condition"] for each in bench.events("grid_event")] == [3, 0]

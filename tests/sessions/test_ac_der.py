@@ -1,0 +1,212 @@
+"""Our vehicle at our charge point with AC DER of Amendment 1, joined in memory (R221)."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from evcc.session import ports as ev
+from evcc.session.settings import OnBoardChargerConfig, ProgramStep, ServiceConfig, SessionConfig
+from pki_tools.tree import PkiTree
+from secc.session import ports as se
+from secc.session.config import EnergyService, SeccConfig
+from tests.sessions.joined import Joined
+from v2g.energy.grid_support import (
+    FactorSetpoint,
+    FrequencySupport,
+    Function,
+    GridSupport,
+    ReactiveSetpoint,
+    SupportCurve,
+    VoltageSupport,
+)
+from v2g.exi import decode, encode
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.der import control, number
+from v2g.iso15118.d20.messages import ac_der_iec as iso
+from v2g.iso15118.d20.schemas import AC_DER_IEC
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
+
+CURVE = SupportCurve(points=((214, 4800), (223, 0), (237, 0), (246, -4800)))
+FACTORS = SupportCurve(points=((0, 1.0), (5500, 1.0), (11_000, -0.9)))
+SUPPORT = GridSupport(
+    over_frequency_watt=FrequencySupport(start_hz=50.2, stop_hz=51.5),
+    under_frequency_watt=FrequencySupport(start_hz=49.8, stop_hz=47.5),
+    volt_watt=VoltageSupport(start_v=248, stop_v=253),
+    volt_var=CURVE,
+    q_setpoint=ReactiveSetpoint(var=1200),
+)
+CHARGE, DISCHARGE = ProgramStep(do="charge", energy_wh=200), ProgramStep(do="discharge", energy_wh=100)
+
+RESPONSES = {
+    "pt1_response_active_power": False,
+    "step_response_time_constant_active_power": number(0),
+    "pt1_response_reactive_power": False,
+    "step_response_time_constant_reactive_power": number(0),
+}
+Join = Callable[..., Joined]
+
+
+def charger(support: GridSupport = SUPPORT, **changes: object) -> SeccConfig:
+    services = (EnergyService.AC_BPT, EnergyService.AC)
+    return replace(SeccConfig(services=services, der="iec", grid_support=support), **changes)
+
+
+def vehicle(
+    mode: str = "dynamic", phases: int = 3, energy: tuple[str, ...] = ("AC_BPT", "AC"), **more: object
+) -> SessionConfig:
+    services = ServiceConfig(energy=energy, control_mode=(mode,), der="iec")  # type: ignore[arg-type]
+    return SessionConfig(
+        program=(CHARGE, DISCHARGE),
+        services=replace(services, **more),
+        on_board_charger=OnBoardChargerConfig(phases=phases),  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def join(pki: PkiTree) -> Join:
+    """Return a maker of joined pairs whose charge point demands grid support."""
+    return lambda **options: Joined(
+        pki, time.time_ns() // 1_000_000, **{"charger": charger(), "vehicle": vehicle(), **options}
+    )
+
+
+def followed(joined: Joined) -> list[GridSupport]:
+    return [each.support for each in joined.evcc_actions if isinstance(each, ev.SetGridSupport)]
+
+
+@pytest.mark.requirement("R221")
+@pytest.mark.parametrize("phases", [1, 3])
+@pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
+def test_energy_flows_both_ways_and_the_inverter_has_the_demands(join: Join, mode: str, phases: int) -> None:
+    joined = join(vehicle=vehicle(mode, phases))
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    assert joined.secc.family is joined.evcc.family is Family.AC
+    assert joined.vehicle_saw("service", "selected")[0]["service"] == "AC_DER_IEC"
+    battery = joined.plant.battery.state
+    assert 200_000 <= battery.charged_mwh < 210_000
+    assert 100_000 <= battery.discharged_mwh < 110_000
+    assert joined.exported_mwh() == pytest.approx(battery.discharged_mwh, abs=1_000)
+    first, *_, last = followed(joined)
+    assert first == replace(SUPPORT, q_setpoint=None)  # that is part of the loop
+    assert last.q_setpoint is not None
+    assert last.q_setpoint.var == pytest.approx(1200)
+
+
+@pytest.mark.parametrize("lacks", ["volt_var", "over_frequency_watt"])
+def test_a_vehicle_that_lacks_a_demanded_function_charges_and_never_feeds_back(join: Join, lacks: Function) -> None:
+    functions = tuple(each for each in ServiceConfig().der_functions if each != lacks)
+    joined = join(vehicle=vehicle(der_functions=functions))
+    joined.run(until=lambda: joined.plant.battery.state.charged_mwh > 150_000)
+    assert joined.vehicle_saw("service", "lacks_grid_support")[0]["functions"] == lacks
+    assert joined.vehicle_saw("service", "selected")[0]["service"] == "AC"
+    assert joined.plant.battery.state.discharged_mwh == 0
+
+
+def test_where_nothing_else_is_offered_it_charges_by_ac_der(join: Join) -> None:
+    joined = join(vehicle=vehicle(der_functions=(), energy=("AC_BPT",)))
+    joined.run()
+    assert joined.vehicle_saw("service", "selected")[0]["service"] == "AC_DER_IEC"
+    assert joined.plant.battery.state.charged_mwh > 0
+    assert joined.plant.battery.state.discharged_mwh == 0
+    assert joined.vehicle_saw("service", "lacks_grid_support")
+    assert {each["discharge_w"] for each in joined.vehicle_saw("power", "wish")} == {0}
+
+
+def test_a_vehicle_without_ac_der_charges_and_does_not_feed_back(join: Join) -> None:
+    joined = join(vehicle=vehicle(der=None))
+    joined.run(until=lambda: bool(joined.vehicle_saw("power", "wish")[1:]) and joined.now > 530)
+    assert joined.vehicle_saw("service", "selected")[0]["service"] == "AC_BPT"
+    assert joined.plant.battery.state.charged_mwh > 0
+    assert joined.exported_mwh() == 0
+    assert joined.charger_saw("power", "limited")[-1]["discharge_limited_by"] == "no_grid_support"
+
+
+def test_a_set_has_one_curve_of_reactive_power_and_the_vehicle_takes_one_that_it_has(join: Join) -> None:
+    support = replace(SUPPORT, watt_cos_phi=FACTORS)
+    functions = tuple(each for each in ServiceConfig().der_functions if each != "volt_var")
+    joined = join(charger=charger(support), vehicle=vehicle(der_functions=functions))
+    joined.run()
+    (first, *_) = followed(joined)
+    assert first == replace(SUPPORT, q_setpoint=None, volt_var=None, watt_cos_phi=FACTORS)
+
+
+def point(x: float, y: float) -> iso.DataTuple:
+    excitation = iso.PowerFactorExcitation.OverExcited
+    return iso.DataTuple(
+        x_value=number(x), y_value=iso.SetpointExcitation(setpoint_value=number(y), excitation=excitation)
+    )
+
+
+def curve(**changes: object) -> iso.DERCurve:
+    known = control(SUPPORT, ["volt_var"]).reactive_power_support
+    assert known is not None
+    assert known.volt_var is not None
+    return replace(known.volt_var, **changes)
+
+
+def points(*values: tuple[float, float]) -> iso.CurveDataPointsList:
+    return iso.CurveDataPointsList(curve_data_point=tuple(point(x, y) for x, y in values))
+
+
+def active(start: float, stop: float) -> iso.DERControl:
+    known = control(SUPPORT, ["over_frequency_watt"]).active_power_support
+    assert known is not None
+    assert known.over_frequency_watt is not None
+    over = replace(known.over_frequency_watt, fstart=number(start), fstop=number(stop))
+    return iso.DERControl(active_power_support=iso.ActivePowerSupport(over_frequency_watt=over))
+
+
+def reactive(**curves: iso.DERCurve) -> iso.DERControl:
+    return iso.DERControl(reactive_power_support=iso.ReactivePowerSupport(**curves))
+
+
+@pytest.mark.parametrize(
+    ("demands", "why"),
+    [
+        (reactive(volt_var=curve(curve_data_points=points((246, 0), (214, 0)))), "must rise"),
+        (
+            reactive(watt_cos_phi=curve(curve_data_points=points((0, 1), (9, 345)), x_unit=iso.CurveDataPointsUnit.W)),
+            "power factor 345",
+        ),
+        (reactive(volt_var=curve(x_unit=iso.CurveDataPointsUnit.Hz)), "var by Hz"),
+        (reactive(volt_var=curve(step_response_time_constant_reactive_power=number(-1))), "response_s"),
+        (reactive(volt_var=curve(min_cos_phi=number(1.5))), "min_cos_phi"),
+        (active(51.5, 50.2), "below"),
+        (active(60.2, 61.5), "50 Hz"),
+        (iso.DERControl(zero_current=iso.ZeroCurrent(**RESPONSES)), "over_v or under_v"),
+    ],
+    ids=["falling x", "cos phi", "unit", "time", "least cos phi", "direction", "other grid", "no voltage"],
+)
+def test_demands_without_sense_are_not_followed_and_the_vehicle_selects_again(
+    join: Join, demands: iso.DERControl, why: str
+) -> None:
+    def tamper(data: bytes) -> bytes:
+        if int.from_bytes(data[2:4], "big") != PayloadType.AC_DER_IEC:
+            return data
+        message = decode(data[8:], AC_DER_IEC)
+        if not isinstance(message, iso.AC_ChargeParameterDiscoveryRes):
+            return data
+        mode = message.ac_cpd_res_energy_transfer_mode
+        assert isinstance(mode, iso.DER_AC_CPDResEnergyTransferMode)
+        changed = replace(message, ac_cpd_res_energy_transfer_mode=replace(mode, der_control=demands))
+        return frame(PayloadType.AC_DER_IEC, encode(changed))
+
+    joined = join()
+    joined.wire_to_evcc = tamper
+    joined.run(until=lambda: joined.plant.battery.state.charged_mwh > 150_000)
+    assert why in joined.vehicle_saw("parameters", "grid_support")[0]["refused"]
+    assert [each["service"] for each in joined.vehicle_saw("service", "selected")] == ["AC_DER_IEC", "AC"]
+    assert all(not each.functions for each in followed(joined))
+    assert joined.plant.battery.state.discharged_mwh == 0
+
+
+def test_setpoints_follow_in_the_loop_and_one_that_was_not_negotiated_is_dropped(join: Join) -> None:
+    joined = join()
+    joined.run(until=lambda: (joined.plant.ac_w or 0) > 0)
+    factor = replace(SUPPORT, q_setpoint=ReactiveSetpoint(var=-900), cos_phi_setpoint=FactorSetpoint(cos_phi=-0.95))
+    joined.secc.fact(se.GridSupportChanged(factor), joined.now, joined.utc_ms)
+    joined.run(until=lambda: followed(joined)[-1].q_setpoint == ReactiveSetpoint(var=-900))
+    assert followed(joined)[-1].cos_phi_setpoint is None
