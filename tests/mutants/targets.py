@@ -21,6 +21,8 @@ class Target(msgspec.Struct, frozen=True):
 
 _CHAINS = tuple(f"tests/pki/test_{each}.py" for each in ("verify", "bad_certificates", "generations", "paths"))
 
+_MIRROR = ("tests/ocpp/v16/test_mirror.py", "tests/station/blocks/connection/test_ocpp16.py")
+
 TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
     "derating": Target("v2g/battery/derating.py", ("tests/battery/test_derating.py",)),
@@ -42,6 +44,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "limits_in_force": Target(
         "csms/smart_charging/limits_in_force.py", ("tests/csms/smart_charging/test_limits_in_force.py",)
     ),
+    "ocpp16_makes": Target("v2g/ocpp/v16/makes.py", ("tests/ocpp/v16/test_makes.py",)),
+    "ocpp16_mirror": Target("v2g/ocpp/v16/mirror.py", _MIRROR),
+    "ocpp16_to_back_end": Target("v2g/ocpp/v16/to_back_end.py", _MIRROR),
+    "ocpp16_from_back_end": Target("v2g/ocpp/v16/from_back_end.py", _MIRROR),
     "grid_limits": Target("csms/grid/limits.py", ("tests/csms/grid/test_limits.py",)),
     "split": Target("v2g/energy/dispatch/split.py", ("tests/energy/dispatch/test_split.py",)),
     "twin": Target("v2g/battery/twin.py", ("tests/battery/test_twin.py",)),
