@@ -218,6 +218,7 @@ def station_quirks() -> str:
                     f"`{name}`"
                     for name in (
                         *each.profiles,
+                        *(["never_ping"] if each.never_ping else []),
                         *(f"never_read {key}" for key in each.never_read),
                         *([f"answer_delay_s {each.answer_delay_s:g}"] if each.answer_delay_s else []),
                         *([f"steps_a {'/'.join(f'{a:g}' for a in each.steps_a)}"] if each.steps_a else []),

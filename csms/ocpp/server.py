@@ -44,7 +44,7 @@ from v2g.ocpp.routes import SUBPROTOCOLS, Version, action_of
 from v2g.ocpp.rpc import RpcPeer
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16.messages import RemoteStartTransactionReq, RemoteStopTransactionReq
-from v2g.ocpp.v16.tolerance import read_softly
+from v2g.ocpp.v16.tolerance import answer_anyway, read_softly
 from v2g.pki.profile import Role as CertificateRole
 
 M = TypeVar("M", bound=Message)
@@ -109,6 +109,7 @@ class StationSession:
             entropy=os.urandom,
             timeout=config.call_timeout_s,
             mend=self._read_softly if of_16 else self._read_tolerantly,
+            excuse=self._excuse,
         )
         tap = partial(services.frames.show, self.station_id)
         self._connection: RpcConnection | BridgedConnection
@@ -360,6 +361,8 @@ class StationSession:
         """Set what is done for a make; its pause begins at the connection, too, as its boot may follow."""
         self._quirks = quirks_of(vendor, model, firmware, self._own_quirks)
         self._pause_s = self._quirks.delay_after_boot_s
+        if self._quirks.never_ping:
+            self._connection.socket.stop_pings()
         if isinstance(self._connection, BridgedConnection):
             self._connection.bridge.quirks = self._quirks
             self._pause_s = max(self._pause_s, self._services.config.ocpp.pause_after_boot_s)
@@ -383,6 +386,13 @@ class StationSession:
         message, shown = read_softly(payload, type_)
         self._tolerate(shown, type_)
         return message
+
+    def _excuse(self, action: str, error: OcppError) -> Message | None:
+        """Return the answer to a message of a transaction that cannot be read."""
+        answer = answer_anyway(action) if self._connection.socket.version == "1.6" else None
+        if answer is not None:
+            self._report("transaction_message_refused", action=action, reason=str(error)[:200])
+        return answer
 
     def _tolerate(self, shown: frozenset[str], type_: type[Message]) -> None:
         for name in sorted(shown - self._tolerated.keys()):

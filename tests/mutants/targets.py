@@ -399,6 +399,12 @@ _SPARED: Final = "what is not found is encoded again, and comes to the same"
 _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "ocpp16_mirror": {
+        "as_text: '2.0.1' -> '2.0.1?'": "what 2.0.1 allows is the same text in 2.1",
+        "as_text: '2.1' -> '2.1?'": "every version but 2.0.1 is written as 2.1",
+        "from_text: '2.0.1' -> '2.0.1?'": "what 2.0.1 allows reads the same in 2.1",
+        "from_text: '2.1' -> '2.1?'": "every version but 2.0.1 is read as 2.1",
+    },
     "facts": {
         "of_journal: 0 -> 1 #2": "the time of the first reading is not asked of what a meter shows",
     },

@@ -121,7 +121,7 @@ def test_anything_is_read_or_refused(data: bytes) -> None:
 def test_the_table_names_sources_and_what_it_tolerates() -> None:
     for each in known_quirks():
         assert each.source.startswith("github.com/")
-        assert each.tolerates or each.delay_after_boot_s or each.answer_delay_s or each.profiles
+        assert each.tolerates or each.delay_after_boot_s or each.answer_delay_s or each.profiles or each.never_ping
 
 
 @pytest.mark.parametrize(

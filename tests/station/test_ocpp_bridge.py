@@ -245,7 +245,9 @@ async def station(
 async def test_a_transaction_goes_on_when_the_bridge_was_restarted(tmp_path: Path) -> None:
     above = Above()
     async with above.serving():
-        options = BridgeOptions(listen="ws://127.0.0.1:0/ocpp", to=above.url, store=tmp_path / "bridge.sqlite3")
+        options = BridgeOptions(
+            pause_s=0, listen="ws://127.0.0.1:0/ocpp", to=above.url, store=tmp_path / "bridge.sqlite3"
+        )
         begin = call_16.StartTransaction(connector_id=1, id_tag="04A1B2C3", meter_start=5, timestamp=AT)
         values = [{"timestamp": AT, "sampled_value": [{"value": "7"}]}]
         async with bridging(options) as (_, port), station(port) as point:
@@ -285,7 +287,9 @@ async def test_a_make_with_one_level_keeps_the_lower_limit_when_the_bridge_was_r
         return call_201.SetChargingProfile(evse_id=1, charging_profile=profile)
 
     async with above.serving():
-        options = BridgeOptions(listen="ws://127.0.0.1:0/ocpp", to=above.url, store=tmp_path / "bridge.sqlite3")
+        options = BridgeOptions(
+            pause_s=0, listen="ws://127.0.0.1:0/ocpp", to=above.url, store=tmp_path / "bridge.sqlite3"
+        )
         async with bridging(options) as (_, port), station(port, kind=OneLevelStation) as point:
             assert (await above.points[-1].call(limit(1, 3, 10))).status == "Accepted"
             assert point.limits == [(0, 10)]
@@ -332,7 +336,9 @@ async def test_a_station_with_a_password_has_a_certificate_above(tmp_path: Path,
 
 
 async def test_without_a_back_end_a_station_is_told_to_come_back(tmp_path: Path) -> None:
-    options = BridgeOptions(listen="ws://127.0.0.1:0", to="ws://127.0.0.1:1", store=tmp_path / "bridge.sqlite3")
+    options = BridgeOptions(
+        pause_s=0, listen="ws://127.0.0.1:0", to="ws://127.0.0.1:1", store=tmp_path / "bridge.sqlite3"
+    )
     async with bridging(options) as (bridge, port):
         async with websockets.connect(
             f"ws://127.0.0.1:{port}/{STATION}", subprotocols=[Subprotocol("ocpp1.6")],

@@ -81,6 +81,8 @@ class StationQuirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long after its boot a station gets no requests, s."""
     answer_delay_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
     """How long the answer to a StartTransaction of 1.6 waits, s."""
+    never_ping: bool = False
+    """Whether its connection is kept without pings, which it does not answer."""
     never_read: tuple[_Pattern, ...] = ()
     """Keys of 1.6 that are never read, in any case."""
     profiles: tuple[ProfileOption, ...] = ()
@@ -129,6 +131,7 @@ def quirks_of(vendor: str, model: str, firmware: str, own: Iterable[StationQuirk
         tolerates=tuple(sorted({name for each in found for name in each.tolerates})),
         delay_after_boot_s=max(each.delay_after_boot_s for each in found),
         answer_delay_s=max(each.answer_delay_s for each in found),
+        never_ping=any(each.never_ping for each in found),
         never_read=tuple(key for each in found for key in each.never_read),
         profiles=tuple(sorted({name for each in found for name in each.profiles})),
         steps_a=next((each.steps_a for each in found if each.steps_a), ()),

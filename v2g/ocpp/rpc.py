@@ -119,7 +119,8 @@ class RpcPeer:
 
     `version` is the negotiated one; `handles` are the actions answered by this end (others are NotSupported, unknown
     ones NotImplemented). `entropy(n)` returns n random bytes for message ids. `timeout` (s) is for
-    answers. `mend` reads a payload that was refused, by the quirks of the peer, or raises OcppError, too.
+    answers. `mend` reads a payload that was refused, by the quirks of the peer, or raises OcppError, too; then `excuse`
+    may return the answer that is sent in place of a CALLERROR.
     """
 
     __slots__ = (
@@ -128,6 +129,7 @@ class RpcPeer:
         "_answers",
         "_closed",
         "_entropy",
+        "_excuse",
         "_expires",
         "_handles",
         "_known",
@@ -151,6 +153,7 @@ class RpcPeer:
         timeout: float = 30.0,
         max_frame: int = MAX_FRAME,
         mend: Mend | None = None,
+        excuse: Callable[[str, OcppError], Message | None] = lambda _action, _error: None,
     ) -> None:
         self.version: Final = version
         self._handles = frozenset(handles)
@@ -160,6 +163,7 @@ class RpcPeer:
         self._timeout = timeout
         self._max_frame = max_frame
         self._mend = mend
+        self._excuse = excuse
         self._actions: list[Action] = []
         self._waiting: list[_Call] = []  # no deque: an empty one takes 600 octets, for each of thousands
         self._outstanding: _Call | None = None
@@ -334,7 +338,13 @@ class RpcPeer:
                 raise OcppError(f"{action[:50]!r} is not an action of OCPP {self.version}", answer="NotImplemented")
             if action not in self._handles or action in routes.UNCONFIRMED:
                 raise OcppError(f"{action} is not supported", answer="NotSupported")
-            request = self._read(payload, routes.request_type(action, self.version))
+            try:
+                request = self._read(payload, routes.request_type(action, self.version))
+            except OcppError as error:
+                if (excused := self._excuse(action, error)) is None:
+                    raise
+                self._send_answer(identifier, action, excused)
+                return
             self._take(identifier, action, request, size + _EACH)
         except OcppError as error:
             self._send_error(CALLERROR, identifier, error, action=action)

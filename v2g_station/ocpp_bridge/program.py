@@ -44,7 +44,7 @@ from v2g.ocpp.v16 import to_back_end as _to_back_end  # noqa: F401 - registers i
 from v2g.ocpp.v16.bridge import TO_STATION, Question
 from v2g.ocpp.v16.mirror import FROM_OUR_STATION
 from v2g.ocpp.v16.mirrored import MirroredPeer
-from v2g.ocpp.v16.tolerance import read_softly
+from v2g.ocpp.v16.tolerance import answer_anyway, read_softly
 from v2g.pki.keys import read_secret
 from v2g_station.ocpp_bridge.facts import BridgeFacts
 from v2g_station.ocpp_bridge.station_behind import StationBehind
@@ -63,7 +63,8 @@ class BridgeOptions(msgspec.Struct, frozen=True, kw_only=True):
     With `client_roots` a station shows a certificate with its identity, else a password. `identities` has a folder for
     each station: `chain.pem` and `leaf.key`, by which the back end knows it, and `password`, by which it is known here,
     and to the back end if it has no certificate; without `identities` its own password goes on, and the back end judges
-    it. `back_end`: the version that it speaks; the stations speak the other.
+    it. `back_end`: the version that it speaks; the stations speak the other. `pause_s`: how long after its boot a
+    station of 1.6 gets no requests, at least.
     """
 
     back_end: Version = "2.0.1"
@@ -76,6 +77,7 @@ class BridgeOptions(msgspec.Struct, frozen=True, kw_only=True):
     ca: Path | None = None
     identities: Path | None = None
     metrics: Path | None = None
+    pause_s: float = 1.0
 
 
 class OcppBridge:
@@ -173,7 +175,9 @@ class OcppBridge:
         def apply(make: tuple[str, str, str]) -> None:
             nonlocal ready_at
             station.bridge.quirks = quirks_of(*make, ())
-            ready_at = clock.monotonic() + station.bridge.quirks.delay_after_boot_s
+            if station.bridge.quirks.never_ping:
+                socket.stop_pings()
+            ready_at = clock.monotonic() + max(self._options.pause_s, station.bridge.quirks.delay_after_boot_s)
 
         async def up(action: str, request: Message) -> Message:
             self._counts["up"] += 1
@@ -203,7 +207,12 @@ class OcppBridge:
             self._refusals.update(f"tolerated {each}" for each in shown)
             return message
 
-        below = RpcPeer("1.6", handles=HANDLES, entropy=os.urandom, mend=mend)
+        def excuse(action: str, error: OcppError) -> Message | None:
+            if (answer := answer_anyway(action)) is not None:
+                self._report("transaction_message_refused", identity, str(error))
+            return answer
+
+        below = RpcPeer("1.6", handles=HANDLES, entropy=os.urandom, mend=mend, excuse=excuse)
         above = RpcPeer("2.0.1", handles=_TO_16, entropy=os.urandom)
         observe = self._observer(identity)
         station = BridgedConnection(socket, below, handle=up, find=find, clock=clock, observe=observe)

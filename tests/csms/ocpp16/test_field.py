@@ -1,21 +1,37 @@
 """What stations of 1.6 do in the field, each a case of one table: tolerated, worked around, or remembered."""
 
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 import websockets
 from websockets.typing import Subprotocol
 
 from csms.config import StationEntry
 from tests.csms.conftest import Start
-from tests.csms.support import STATION
+from tests.csms.support import STATION, Running
 from tests.ocpp.v16.drawing import in_turn
 from tests.ocpp.v16.known import AT, NOW_MS, Run
+from tests.together import together
 from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import EVSE
-from v2g.ocpp.messages.remote_control import TriggerMessageRequest, UnlockConnectorRequest
+from v2g.ocpp.messages.remote_control import (
+    RequestStartTransactionRequest,
+    TriggerMessageRequest,
+    UnlockConnectorRequest,
+)
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import Bridge
+from v2g.ocpp.v16.readings import meter_values
 from v2g.ocpp.v16.tolerance import read_softly
 
 pytestmark = pytest.mark.requirement("R198")
@@ -97,3 +113,172 @@ async def test_a_station_without_its_subprotocol_is_taken_only_if_it_was_named(s
             with pytest.raises(websockets.ConnectionClosed):
                 await websocket.recv()
             assert websocket.close_code == 1002
+
+
+def begun(connector_id: int = 1, **more: Any) -> v16.StartTransactionReq:
+    return v16.StartTransactionReq(connector_id=connector_id, meter_start=10, timestamp=AT, **more)
+
+
+@pytest.mark.parametrize(("stop", "wanted"), [(9, 10), (10, 10), (8, 8), (12, 12)], ids=str)
+def test_one_watt_hour_backwards_is_rounding(stop: int, wanted: int) -> None:
+    bridge = Bridge(NOW_MS)
+    accepted = in_turn(TransactionEventResponse(), TransactionEventResponse())
+    Run(bridge.upward(begun(id_tag="CARD"), NOW_MS), accepted)
+    ends = v16.StopTransactionReq(transaction_id=7, meter_stop=stop, timestamp=AT)
+    (event,) = Run(bridge.upward(ends, NOW_MS), accepted).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert event.meter_value[-1].sampled_value[0].value == wanted
+
+
+def test_an_identifier_in_other_case_or_too_long_is_that_of_the_station() -> None:
+    bridge = Bridge(NOW_MS)
+    token = IdToken(id_token="04a1b2c3", type="ISO14443")
+    remote = RequestStartTransactionRequest(id_token=token, remote_start_id=9, evse_id=1)
+    Run(bridge.downward(remote, NOW_MS), in_turn(v16.RemoteStartTransactionConf(status="Accepted")))
+    (event,) = Run(bridge.upward(begun(id_tag="04A1B2C3"), NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert (event.transaction_info.remote_start_id, event.id_token) == (9, token)
+    long = read_softly(b'{"connectorId":1,"idTag":"%s","meterStart":1,"timestamp":"%s"}' % (b"x" * 25, AT.encode()),
+                       v16.StartTransactionReq)  # fmt: skip
+    assert (long[0].id_tag, long[1]) == ("x" * 25, {"long_id_tag"})
+    with pytest.raises(OcppError):
+        read_softly(b'{"idTag":"%s"}' % (b"x" * 37), v16.AuthorizeReq)
+
+
+NUMBERS = {
+    "blanks": ({"value": " 12.5 "}, [12.5]),
+    "decimal comma": ({"value": "12,5"}, [12.5]),
+    "no number": ({"value": "n/a"}, []),
+    "an empty list": (None, []),
+    "another quantity": ({"value": "7", "measurand": "Nonsense"}, []),
+    "another unit": ({"value": "7", "unit": "horses"}, []),
+    "another phase": ({"value": "7", "phase": "L9"}, []),
+    "another format": ({"value": "7", "format": "Cooked"}, []),
+    "another context": ({"value": "7", "context": "Nonsense"}, [7.0]),
+    "all in other case": ({"value": "7", "measurand": "energy.active.import.register", "location": "x"}, [7.0]),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_value_is_read_or_left_out_and_never_taken_for_another(name: str) -> None:
+    sample, wanted = NUMBERS[name]
+    value = {"timestamp": AT, "sampledValue": [] if sample is None else [sample]}
+    plain = {"timestamp": AT, "sampledValue": [{"value": "1"}]}
+    sent = msgspec.json.encode({"connectorId": 1, "meterValue": [value, plain]})
+    message, _ = read_softly(sent, v16.MeterValuesReq)
+    found = [each.value for read in meter_values(message.meter_value) for each in read.sampled_value]
+    assert found == [*wanted, 1.0]
+
+
+def test_an_error_that_is_no_word_of_1_6_is_another_error() -> None:
+    sent = b'{"connectorId":1,"errorCode":"%s","status":"Faulted","info":"null","vendorErrorCode":4711}'
+    assert read_softly(sent % b"Error", v16.StatusNotificationReq)[0].error_code == "OtherError"
+    assert read_softly(sent % b"noerror", v16.StatusNotificationReq)[0].error_code == "NoError"
+    stop = b'{"transactionId":7,"meterStop":9,"timestamp":"%s","reason":"Bored"}' % AT.encode()
+    assert read_softly(stop, v16.StopTransactionReq)[0].reason == "Other"
+
+
+@contextlib.asynccontextmanager
+async def connected(start: Start, **more: Any) -> AsyncIterator[tuple[Running, str]]:
+    """Run a back end; yield it, and the URL of a station without a password."""
+    entries = (StationEntry(id=STATION, without_password=True),)
+    async with start(ocpp={"security_profile": 1, **more}, stations=entries) as csms:
+        yield csms, f"ws://127.0.0.1:{csms.csms.ports['ocpp']}/ocpp/{STATION}"
+
+
+PROTOCOL = [Subprotocol("ocpp1.6")]
+BOOT = '[2,"boot","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]'
+
+
+async def test_what_cannot_be_read_of_a_transaction_is_answered_all_the_same(start: Start) -> None:
+    async with connected(start) as (csms, url), websockets.connect(url, subprotocols=PROTOCOL) as websocket:
+        await websocket.send(BOOT)
+        await websocket.recv()
+        for action in ("StopTransaction", "StartTransaction", "MeterValues", "Authorize"):
+            await websocket.send(json.dumps([2, action, action, {"connectorId": "x"}]))
+        answers = [json.loads(await websocket.recv())[:3] for _ in range(4)]
+        invalid = {"transactionId": 2**31 - 1, "idTagInfo": {"status": "Invalid"}}
+        assert answers[:3] == [[3, "StopTransaction", {}], [3, "StartTransaction", invalid], [3, "MeterValues", {}]]
+        assert answers[3][0] == 4
+        assert (await csms.event("transaction_message_refused"))["action"] == "StopTransaction"
+
+
+async def test_many_states_at_once_are_all_stored_and_nothing_is_changed_unasked(start: Start) -> None:
+    async with connected(start) as (_, url), websockets.connect(url, subprotocols=PROTOCOL) as websocket:
+        await websocket.send(BOOT)
+        for number in range(20):
+            state = {"connectorId": number % 5, "errorCode": "NoError", "status": "Available"}
+            await websocket.send(json.dumps([2, f"{number}", "StatusNotification", state]))
+        found: list[Any] = []
+        while sum(each[0] == 3 for each in found) < 21:
+            found.append(json.loads(await websocket.recv()))
+        assert not [each for each in found if each[0] == 4 or "ChangeAvailability" in each]
+
+
+async def test_the_newest_of_two_sockets_stays(start: Start) -> None:
+    async with (
+        connected(start) as (_, url),
+        websockets.connect(url, subprotocols=PROTOCOL) as older,
+        websockets.connect(url, subprotocols=PROTOCOL) as newer,
+    ):
+        await newer.send(BOOT)
+        assert '"status":"Accepted"' in str(await newer.recv())
+        await older.wait_closed()
+        await newer.send('[2,"beat","Heartbeat",{}]')
+        assert "currentTime" in str(await newer.recv())
+
+
+async def test_a_handshake_without_its_upgrade_is_refused_by_name(start: Start) -> None:
+    async with connected(start) as (_, url):
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(
+            f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n".encode()
+        )
+        said = (await reader.read()).decode()
+        writer.close()
+    assert said.startswith("HTTP/1.1 426")
+    assert "missing Connection header" in said
+
+
+BRIDGE = "tests/ocpp/v16/test_bridge.py"
+SERVER = "tests/csms/test_station_16.py"
+MAKES = "tests/ocpp/v16/test_makes.py"
+HERE = "tests/csms/ocpp16/test_field.py"
+ROWS: dict[str, tuple[str, str]] = {
+    "no subprotocol, or wrong case": (HERE, "test_a_station_without_its_subprotocol_is_taken_only_if_it_was_named"),
+    "no Connection: Upgrade": (HERE, "test_a_handshake_without_its_upgrade_is_refused_by_name"),
+    "boots again if it is asked early": (SERVER, "test_a_station_of_any_make_gets_no_request_until_a_pause"),
+    "leaves after a quick answer": (
+        "tests/io/websocket/test_bridged.py",
+        "test_the_answer_to_a_start_waits_for_a_make",
+    ),
+    "reboots on a key": (MAKES, "test_a_key_that_makes_a_station_boot_is_never_read"),
+    "all keys are not answered": (BRIDGE, "test_a_station_that_does_not_answer_for_all_keys_is_asked_for_each"),
+    "refuses a list of measurands": (BRIDGE, "test_a_refused_list_of_measurands_is_stripped"),
+    "rate units": (SERVER, "test_what_a_station_has_configured_is_in_the_device_model"),
+    "profiles": (MAKES, "test_a_profile_is_as_its_make_takes_it_and_never_higher"),
+    "steps": (MAKES, "test_a_profile_is_as_its_make_takes_it_and_never_higher"),
+    "availability at connect": (HERE, "test_many_states_at_once_are_all_stored_and_nothing_is_changed_unasked"),
+    "number 0 or -1": (BRIDGE, "test_a_stop_without_a_number_ends_the_only_transaction_that_ran_then"),
+    "an error answer to a stop": (HERE, "test_what_cannot_be_read_of_a_transaction_is_answered_all_the_same"),
+    "1 Wh backwards": (HERE, "test_one_watt_hour_backwards_is_rounding"),
+    "values after the stop": (BRIDGE, "test_values_after_the_end_do_not_revive_a_transaction"),
+    "times": (HERE, "test_a_clock_that_was_never_set_counts_by_receipt"),
+    "other words and fields": (HERE, "test_an_error_that_is_no_word_of_1_6_is_another_error"),
+    "identifiers": (HERE, "test_an_identifier_in_other_case_or_too_long_is_that_of_the_station"),
+    "blanks, comma": (HERE, "test_a_value_is_read_or_left_out_and_never_taken_for_another"),
+    "two sockets": (HERE, "test_the_newest_of_two_sockets_stays"),
+    "no pong": ("tests/io/websocket/test_client_and_server.py", "test_a_peer_that_answers_no_ping_may_stay"),
+    "claimed and refused": (HERE, "test_a_refused_feature_is_asked_for_no_more_until_the_next_boot"),
+    "states at once": (HERE, "test_many_states_at_once_are_all_stored_and_nothing_is_changed_unasked"),
+}
+"""What stations do in the field -> the test of what is done about it."""
+
+
+@together("row", ROWS)
+def test_every_row_of_the_field_has_its_case(row: str) -> None:
+    path, name = ROWS[row]
+    assert re.search(rf"^(async )?def {name}", Path(path).read_text(), re.MULTILINE)

@@ -10,8 +10,10 @@ from v2g.io.websocket.bridged import HANDLES, BridgedConnection
 from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.messages.availability import HeartbeatResponse
 from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.transactions import TransactionEventResponse
+from v2g.ocpp.quirks import StationQuirks
 from v2g.ocpp.rpc import RpcPeer
-from v2g.ocpp.v16.bridge import Question
+from v2g.ocpp.v16.bridge import Numbered, NumberOf, Question
 
 BEAT, VALUES = '[2,"1","Heartbeat",{}]', (
     '[2,"2","MeterValues",{"connectorId":1,'
@@ -87,3 +89,26 @@ async def test_a_refusal_at_once_is_the_same_as_a_later_one() -> None:
             [], [[4, "1", "GenericError"], [3, "2", {}]]
         )  # fmt: skip
         assert (await _answers("SecurityError", VALUES, later=later))[1] == [[4, "2", "SecurityError"]]
+
+
+async def test_the_answer_to_a_start_waits_for_a_make() -> None:
+    async def handle(_action: str, _request: Message) -> Message:
+        return TransactionEventResponse()
+
+    async def find(question: Question) -> object:
+        return Numbered(number=7, connector_id=1) if isinstance(question, NumberOf) else "ISO14443"
+
+    socket, loop = _Held(), asyncio.get_running_loop()
+    peer = RpcPeer("1.6", handles=HANDLES, entropy=bytes)
+    connection = BridgedConnection(socket, peer, handle=handle, find=find, clock=Clock(), observe=lambda _event: None)
+    connection.bridge.quirks = StationQuirks(answer_delay_s=0.05)
+    running = asyncio.create_task(connection.run())
+    await asyncio.sleep(0)
+    begun = loop.time()
+    socket.take(
+        '[2,"1","StartTransaction",{"connectorId":1,"idTag":"C","meterStart":1,"timestamp":"2026-01-01T00:00:00Z"}]'
+    )
+    while not socket.sent:
+        await asyncio.sleep(0)
+    assert loop.time() - begun >= 0.05
+    running.cancel()

@@ -374,3 +374,31 @@ async def test_a_peer_that_sends_no_request_holds_no_place(monkeypatch: pytest.M
         assert await station.receive() == "still here"
     await station.close()
     await server.close()
+
+
+async def test_a_peer_that_answers_no_ping_may_stay() -> None:
+    sockets: dict[str, OcppSocket] = {}
+
+    async def handler(socket: OcppSocket) -> None:
+        sockets[socket.identity] = socket
+        if socket.identity == "CS-1":
+            socket.stop_pings()
+        with contextlib.suppress(TransportError):
+            await socket.receive()
+
+    server = await serve("127.0.0.1", 0, handler, context=None, versions=("1.6",), ping_interval=0.05)
+    mute = []
+    for name in ("CS-1", "CS-2"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(
+            f"GET /ocpp/{name} HTTP/1.1\r\nHost: csms\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n".encode()
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        mute.append((reader, writer))
+    await mute[1][0].read()
+    assert [sockets[name].is_open for name in ("CS-1", "CS-2")] == [True, False]
+    for _, writer in mute:
+        writer.close()
+    await server.close()

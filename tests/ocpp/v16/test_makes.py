@@ -27,6 +27,7 @@ pytestmark = pytest.mark.requirement("R198")
 
 _REGISTERED = to_station.PURPOSES
 ABB = quirks_of("ABB", "Terra AC", "1.8")
+EN_PLUS = quirks_of("EN+", "Caro", "")
 HUAWEI = quirks_of("Huawei Technologies", "SCharger-22KT", "")
 NECHARGE = quirks_of("NEcharge", "AC", "")
 WALLBOX = quirks_of("Wall Box Chargers", "CPB1", "5.17")
@@ -39,8 +40,11 @@ def profile(*limits: float, unit: Any = "A", **more: Any) -> SetChargingProfileR
         charging_rate_unit=unit,
         start_schedule=more.pop("start", "2027-01-15T07:59:00Z"),
         duration=more.pop("duration", None),
+        min_charging_rate=more.pop("least", None),
         charging_schedule_period=tuple(
-            ChargingSchedulePeriod(start_period=3600 * place, limit=limit, number_phases=more.get("phases"))
+            ChargingSchedulePeriod(
+                start_period=3600 * place + more.get("late", 0), limit=limit, number_phases=more.get("phases")
+            )
             for place, limit in enumerate(limits)
         ),
     )
@@ -48,9 +52,12 @@ def profile(*limits: float, unit: Any = "A", **more: Any) -> SetChargingProfileR
         evse_id=1,
         charging_profile=ChargingProfile(
             id=1,
-            stack_level=3,
+            stack_level=more.pop("level", 3),
             charging_profile_purpose="TxDefaultProfile",
-            charging_profile_kind="Absolute",
+            charging_profile_kind=more.pop("kind", "Absolute"),
+            recurrency_kind=more.pop("recurs", None),
+            valid_from=more.pop("valid_from", None),
+            valid_to=more.pop("valid_to", None),
             charging_schedule=(schedule,),
         ),
     )
@@ -90,6 +97,19 @@ BESIDE: dict[str, tuple[tuple[Held, ...], SetChargingProfileRequest, list[float]
     "the lowest of two": ((held(1, 10), held(5, 7, profile_id=4)), profile(15), [7], "no higher than profile 4"),
     "itself": ((held(3, 10, profile_id=1),), profile(15), [15], "stack level 0 in place of 3"),
     "over": ((held(1, 6, duration=60),), profile(15), [15], "stack level 0 in place of 3"),
+    "now valid": ((held(1, 10),), profile(15, valid_from="2027-01-15T08:00:00Z"), [10], "no higher than profile 2"),
+    "until the same": (
+        (held(1, 10, duration=9000, valid_to="2027-01-15T08:05:00Z"),),
+        profile(15, valid_to="2027-01-15T08:05:00Z"),
+        [10],
+        "no higher than profile 2",
+    ),
+    "of a day that comes again": (
+        (held(1, 10, duration=1, kind="Recurring", recurs="Daily"),),
+        profile(15),
+        [10],
+        "no higher than profile 2",
+    ),
     "as long": ((held(1, 10, duration=600),), profile(15, duration=600), [10], "no higher than profile 2"),
 }
 
@@ -111,8 +131,12 @@ def test_a_lower_limit_of_another_level_stays(name: str) -> None:
         profile(9, unit="W"),
         profile(9, start="2027-01-15T08:00:01Z"),
         profile(9, start=None, duration=600),
+        profile(9, valid_from="2027-01-15T08:00:01Z"),
+        profile(9, late=1),
+        profile(9, kind="Recurring", recurs="Daily"),
+        profile(9, valid_to="2027-01-15T08:05:00Z"),
     ],
-    ids=["shorter", "in W", "later", "from when it began"],
+    ids=["shorter", "in W", "later", "from when it began", "valid later", "a second later", "daily", "valid shorter"],
 )
 def test_a_profile_that_would_end_a_lower_limit_is_refused_and_named(request_: SetChargingProfileRequest) -> None:
     with pytest.raises(OcppError, match="clear profile 2 of level 1 first") as refused:
@@ -158,6 +182,46 @@ PROFILES: dict[str, tuple[StationQuirks, SetChargingProfileRequest, Callable[[An
     "above all steps": (NECHARGE, profile(32), limits, [(16, "A")], "rounded down to 16 A"),
     "below all steps": (NECHARGE, profile(5.9), limits, [(0, "A")], "a limit of 0 ends"),
     "step of a power": (NECHARGE, profile(6899, unit="W"), limits, [(8, "A")], "rounded down to 8 A"),
+    "level 0 itself": (ABB, profile(15, level=0), lambda it: it.stack_level, 0, ""),
+    "relative itself": (WALLBOX, profile(15, start=None, kind="Relative", level=0), limits, [(15, "A")], ""),
+    "without a start": (HUAWEI, profile(9, unit="W", start=None), limits, [(9, "W")], ""),
+    "least rate in W": (HUAWEI, profile(9, least=6.5), lambda it: it.charging_schedule.min_charging_rate, 1495, "W"),
+    "now": (
+        WALLBOX,
+        profile(15, start="2027-01-15T08:00:00Z", late=0, level=0),
+        lambda it: it.charging_schedule.charging_schedule_period[0].start_period,
+        0,
+        "without its beginning",
+    ),
+    "begins late": (
+        WALLBOX,
+        profile(15, late=60, level=0),
+        lambda it: it.charging_schedule.charging_schedule_period[0].start_period,
+        0,
+        "without its beginning",
+    ),
+    "ends by its validity": (
+        HUAWEI,
+        profile(9, unit="W", duration=120, valid_to="2027-01-15T08:00:30Z"),
+        lambda it: it.valid_to,
+        "2027-01-15T08:00:30Z",
+        "begin",
+    ),
+    "ends by its duration": (
+        HUAWEI,
+        profile(9, unit="W", duration=120, valid_to="2027-01-15T09:00:00Z"),
+        lambda it: it.valid_to,
+        "2027-01-15T08:01:00Z",
+        "begin",
+    ),
+    "0 A at last": (
+        EN_PLUS,
+        profile(6, 0, start=None),
+        limits,
+        [(6, "A"), (0, "A")],
+        "a limit of 0 ends the transaction",
+    ),
+    "not 0": (EN_PLUS, profile(6, start=None), limits, [(6, "A")], ""),
     "step of a power of one phase": (NECHARGE, profile(2300, unit="W", phases=1), limits, [(10, "A")], "10 A"),
 }
 
@@ -171,7 +235,15 @@ def test_a_profile_is_as_its_make_takes_it_and_never_higher(name: str) -> None:
     assert bool(said) == bool(info)
 
 
-@pytest.mark.parametrize("request_", [profile(16, 6), profile(16, start="2027-01-15T09:00:00Z")], ids=["two", "later"])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        profile(16, 6),
+        profile(16, start="2027-01-15T09:00:00Z"),
+        profile(16, kind="Recurring", recurs="Daily"),
+    ],
+    ids=["two", "later", "daily"],
+)
 def test_what_a_make_cannot_follow_is_refused_before_it_is_sent(request_: SetChargingProfileRequest) -> None:
     with pytest.raises(OcppError, match="constant limit") as refused:
         sent(WALLBOX, request_)

@@ -12,12 +12,16 @@ from tests.ocpp.v16.drawing import Run, drawn
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import AuthorizeRequest, IdToken
+from v2g.ocpp.messages.availability import HeartbeatRequest
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.certificates import Get15118EVCertificateRequest, Get15118EVCertificateResponse
+from v2g.ocpp.messages.diagnostics import LogStatusNotificationRequest
 from v2g.ocpp.messages.display import NotifyDisplayMessagesRequest
+from v2g.ocpp.messages.firmware import FirmwareStatusNotificationRequest
 from v2g.ocpp.messages.metering import MeterValue, SampledValue, SignedMeterValue, UnitOfMeasure
 from v2g.ocpp.messages.transactions import Transaction, TransactionEventRequest
 from v2g.ocpp.routes import action_of
+from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16 import mirrored
 from v2g.ocpp.v16.configuration import KEYS, MOST, named, value_in_16
@@ -96,8 +100,78 @@ def test_whatever_a_back_end_asks_is_valid_in_2_0_1_and_its_answer_in_1_6(kind: 
 
 
 def test_what_1_6_has_not_is_refused_with_the_reason() -> None:
-    with pytest.raises(OcppError, match=r"OCPP 1\.6.* has no NotifyDisplayMessages"):
+    with pytest.raises(OcppError, match=r"OCPP 1\.6.* has no NotifyDisplayMessages") as refused:
         mirror().upward(NotifyDisplayMessagesRequest(request_id=1), NOW_MS)
+    assert refused.value.answer == "NotSupported"
+
+
+def test_requests_without_a_number_get_one_below_0_that_never_comes_again() -> None:
+    here = mirror()
+    assert (here.now_ms, here.request_id()) == (0, -1)
+    here.upward(HeartbeatRequest(), NOW_MS)
+    assert here.now == format_time(NOW_MS)
+    assert [here.request_id(), here.request_id()] == [-1_800_000_000, -1_800_000_001]
+    here.downward(v16.ClearCacheReq(), 0)
+    assert (here.now, here.request_id()) == (format_time(0), -1_800_000_002)
+    later = mirror()
+    later.upward(HeartbeatRequest(), (2**31 + 5) * 1000)
+    assert later.request_id() == -5
+
+
+def test_what_is_remembered_of_a_station_is_bounded() -> None:
+    forgotten: list[str] = []
+
+    def keep(name: str, found: NumberedHere | None) -> None:
+        if found is None:
+            forgotten.append(name)
+
+    here = Mirror(1, {}, {}, keep)
+    for number in range(1002):
+        here.keep(f"{number}", NumberedHere(connector_id=number % 2, began=AT, number=number))
+        here.id_tag(IdToken(id_token=f"TAG-{number}", type="Central"))
+    assert (forgotten, len(here.transactions)) == (["0", "1"], 1000)
+    assert (len(here.types), here.token("tag-1001").type, here.token("TAG-1").type) == (1000, "Central", "ISO14443")
+    assert (here.at(1) or ("",))[0] == "1001"
+    assert here.named(700) == "700"
+    assert here.named(1) is None
+
+
+@pytest.mark.parametrize(
+    ("id_tag", "kind"),
+    [
+        ("04A1B2C3", "ISO14443"), ("E004010203040506", "ISO15693"), ("DE8AAC12345678", "eMAID"),
+        ("DE-8AA-C12345678-X", "eMAID"), ("DE-8AA-C1234567", "ISO14443"), ("E0040102030405067", "ISO14443"),
+    ],
+)  # fmt: skip
+def test_an_idtag_that_was_never_read_is_of_the_type_that_it_looks_like(id_tag: str, kind: str) -> None:
+    assert mirror().token(id_tag) == IdToken(id_token=id_tag, type=kind)
+
+
+def test_a_report_that_nothing_has_asked_for_is_the_plain_one() -> None:
+    (told,) = Run(mirror().upward(LogStatusNotificationRequest(status="Idle"), NOW_MS), lambda _: None, facts).asked
+    assert told == v16.DiagnosticsStatusNotificationReq(status="Idle")
+    (told,) = Run(
+        mirror().upward(FirmwareStatusNotificationRequest(status="Idle"), NOW_MS), lambda _: None, facts
+    ).asked
+    assert told == v16.FirmwareStatusNotificationReq(status="Idle")
+    ended = TransactionEventRequest(
+        event_type="Ended", timestamp=AT, trigger_reason="ResetCommand", seq_no=9, evse=EVSE(id=1),
+        transaction_info=Transaction(transaction_id="known", stopped_reason="ImmediateReset"),
+    )  # fmt: skip
+    stop = Run(mirror().upward(ended, NOW_MS), lambda _: v16.StopTransactionConf(), facts).asked[0]
+    assert isinstance(stop, v16.StopTransactionReq)
+    assert stop.reason == "HardReset"
+
+
+def test_a_start_that_is_sent_again_is_asked_for_again_and_has_its_number() -> None:
+    again = TransactionEventRequest(
+        event_type="Started", timestamp=AT, trigger_reason="Authorized", seq_no=0, evse=EVSE(id=1, connector_id=1),
+        transaction_info=Transaction(transaction_id="known"), id_token=IdToken(id_token="TAG", type="ISO14443"),
+    )  # fmt: skip
+    blocked = v16.AuthorizeConf(id_tag_info=v16.IdTagInfo(status="Blocked"))
+    run = Run(mirror().upward(again, NOW_MS), lambda _: blocked, facts)
+    assert run.asked == [v16.AuthorizeReq(id_tag="TAG")]
+    assert run.result.id_token_info.status == "Blocked"
 
 
 def test_a_long_identifier_is_no_idtag_and_is_not_asked_for() -> None:

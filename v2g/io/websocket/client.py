@@ -141,6 +141,9 @@ class Direct(Protocol):
     def read_one(self) -> None:
         """Note that a frame was received by `recv`."""
 
+    def stop_pings(self) -> None:
+        """Ping no more."""
+
 
 class OcppSocket:
     """Text frames of the station `identity` on OCPP `version`."""
@@ -208,6 +211,11 @@ class OcppSocket:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
         return True
+
+    def stop_pings(self) -> None:
+        """Ping no more: silence of the peer no longer ends the connection."""
+        if self._direct is not None:
+            self._direct.stop_pings()
 
     async def close(self, reason: str = "", *, code: int = 1000) -> None:
         """Close gracefully; idempotent. `reason` has at most 123 bytes."""

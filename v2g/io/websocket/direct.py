@@ -83,6 +83,12 @@ class DirectConnection(ServerConnection):
         if self.ping_interval is not None:
             self._beat = self.loop.call_later(self.ping_interval, self._watch_silence)
 
+    def stop_pings(self) -> None:
+        """Ping no more."""
+        self.ping_interval = None
+        if self._beat is not None:
+            self._beat.cancel()
+
     def _watch_silence(self) -> None:
         """Close if nothing was received since the last ping, else send the next."""
         if self.protocol.state is not OPEN:

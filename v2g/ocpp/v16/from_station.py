@@ -213,7 +213,9 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
     if found is None:
         stray = Transaction(transaction_id=f"unknown {request.transaction_id} {parse_time(at)}")
         event = replace(event, transaction_info=stray, evse=None)
-    values = (*meter_values(request.transaction_data), register(request.meter_stop, at, "Transaction.End"))
+    last, stop = ends.import_wh, request.meter_stop
+    stop += last is not None and last - stop == 1  # rounded otherwise than the values before
+    values = (*meter_values(request.transaction_data), register(stop, at, "Transaction.End"))
     event = replace(
         event,
         meter_value=_each_once(values),
