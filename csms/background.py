@@ -19,6 +19,7 @@ from csms.firmware import campaigns
 from csms.fleets.work import Fleets
 from csms.grid.source import GRID_SIGNAL
 from csms.ocpp.base import Services
+from csms.overview import work as power_course
 from csms.payments import work as payments
 from csms.remote_control import work as availability
 from csms.reservations import work as reservations
@@ -49,9 +50,10 @@ STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
     campaigns.advance,
     attestations.advance,
     dispatch_course.note,
+    power_course.note,
     _note_seen,
 )
-"""Periodic steps: campaigns, attestation, due orders, the course of set-points, and expiry."""
+"""Periodic steps: campaigns, attestation, due orders, the courses of set-points and power, and expiry."""
 
 
 async def run_periodic(services: Services) -> None:

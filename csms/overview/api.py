@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
@@ -21,9 +21,11 @@ from csms.grid.store import states_of
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, get, post
 from csms.http.parameters import Paged, pages, shown
-from csms.http.problems import conflict
+from csms.http.problems import ApiError, conflict
 from csms.nodes import store as nodes
+from csms.overview import course
 from csms.overview import store as rows
+from csms.overview.course import STEP_MS, PowerPoint
 from csms.overview.store import PowerFlow, flow
 from csms.telemetry import store as telemetry
 from csms.telemetry.aggregates import AGGREGATES
@@ -33,9 +35,11 @@ from csms.vehicles import store as vehicle_firmware
 from csms.vehicles.rules import Part
 from v2g.energy.grid_signal import ALL
 from v2g.io.metrics import gauge
+from v2g.units import LAST_MS
 from v2g.version import VERSION
 
 _MOST_BACK = 50
+_MOST_POINTS = 900
 
 
 class StationsOverview(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +197,24 @@ async def read_transactions_overview(call: Call) -> TransactionsOverview:
             for each, watts in back
         ),
     )
+
+
+class WhichCourse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A site, "" for all stations, and a time of at most 900 steps."""
+
+    site_id: Annotated[str, msgspec.Meta(max_length=60)] = ""
+    from_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]
+    to_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]
+    step_ms: Annotated[int, msgspec.Meta(ge=STEP_MS, le=86_400_000)] = STEP_MS
+
+
+@get("/overview/course", Permission.READ_TRANSACTIONS, tag="overview")
+async def read_power_course(call: Call, parameters: WhichCourse) -> tuple[PowerPoint, ...]:
+    """Return power and use every five minutes, or on average of longer steps."""
+    begin_ms, end_ms, step_ms = parameters.from_ms, parameters.to_ms, parameters.step_ms
+    if not 0 < end_ms - begin_ms <= _MOST_POINTS * step_ms:
+        raise ApiError(400, "to_ms is not after from_ms, or too far", f"at most {_MOST_POINTS} steps")
+    return tuple(await call.run(course.read, parameters.site_id, begin_ms, end_ms, step_ms))
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

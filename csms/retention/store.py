@@ -10,6 +10,7 @@ from csms.admission.store import connection_faults
 from csms.alerts.tables import alert_mails, alerts
 from csms.db.base import metadata
 from csms.diagnostics.store import device_events, stream_values
+from csms.overview.tables import power_course
 from csms.payments.store import data_transfers
 from csms.requests.store import request_parts, station_requests
 from csms.settlements.tables import offer_decisions, price_deliveries
@@ -49,6 +50,7 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
         (offer_decisions, offer_decisions.c.at_ms),
         (dispatch_course, dispatch_course.c.at_ms),
         (fleet_course, fleet_course.c.at_ms),
+        (power_course, power_course.c.at_ms),
     ),
     "telemetry": ((telemetry_quarantine, telemetry_quarantine.c.received_ms),),
     "telemetry_aggregates": (

@@ -72,7 +72,7 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
     visit = ConnectionAttempt(station_id="CS-NEW", address="192.0.2.9", offered="ocpp2.1", security_profile=2)
     await csms.services.store.run(note_attempt, visit, csms.clock.utc_ms())
     csms.services.feed.publish("unknown_station", "CS-NEW", {})
-    await expect(tab.page.get_by_role("heading", name="Wait for admission")).to_be_visible()
+    await expect(tab.page.get_by_text("CS-NEW waits for admission")).to_be_visible()
     await tab.check("overview")
     await tab.page.locator(".rail").get_by_role("link", name="Stations", exact=True).click()
     await tab.page.get_by_role("button", name="Admit").click()

@@ -153,7 +153,7 @@ class Chart {
 
   read(at) {
     if (!this.clock || !this.data.times.length) return;
-    const now = at ?? this.data.times.length - 1;
+    const now = at ?? Math.max(0, this.data.lines[0].values.findLastIndex((each) => each !== null));
     this.clock.textContent = `${at === null || at === undefined ? `${said.now}, ` : ""}${this.clockAt(this.data.times[now])}`;
     this.data.lines.forEach((line, each) => { this.outs[each].textContent = this.value(line, now); });
   }

@@ -25,7 +25,7 @@ from v2g.asn1.discharge import DecisionReason
 TEMPLATES = importlib.resources.files("csms.console") / "templates"
 PROGRAM = [
     each.read_text()
-    for name in ("console/*.py", "*/pages.py", "alerts/sentences.py")
+    for name in ("console/*.py", "*/pages.py", "alerts/sentences.py", "overview/rules.py")
     for each in Path(str(TEMPLATES)).parents[1].glob(name)
 ]
 SOURCES = {each.name: each.read_text("utf-8") for each in TEMPLATES.iterdir() if each.name.endswith(".html")}
@@ -97,6 +97,8 @@ def words() -> set[str]:
 def spoken(source: str) -> Iterator[ast.expr]:
     """Yield texts in the source of a module that a page shows: notices of `visit.see`, problems, names of charts."""
     for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Return) and isinstance(call.value, ast.Tuple) and call.value.elts:
+            yield call.value.elts[0]
         if isinstance(call, ast.Call):
             match ast.unparse(call.func):
                 case "visit.see" | "ApiError":

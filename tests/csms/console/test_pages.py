@@ -10,9 +10,7 @@ import pytest
 
 from csms.accounts.rules import NO_PEOPLE, Role, allowed, principal_of
 from csms.admission.store import ConnectionAttempt, note_attempt
-from csms.alerts.rules import Evidence, Report
 from csms.console.application import HEADERS, ROUTES
-from csms.http.backend import make_backend
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import Answer, ApiClient
 from tests.csms.backend import BOOT
@@ -201,17 +199,6 @@ async def test_any_request_of_ocpp_is_sent_and_its_answer_shown_as_it_is(ask: Ap
         assert said in text_of(await ada.get(path))
     (entry,) = (await ask("GET", "/audit?operation=command_GetBaseReport&caller=ada")).json[-1:]
     assert entry["status"] == 200
-
-
-async def test_alerts_are_counted_on_the_first_page(ask: ApiClient) -> None:
-    ada = await employ(ask, "ada", Role.OPERATOR)
-    assert "Alerts 0" in text_of(await ada.get("/console"))
-    report = Report("station", STATION, "station_silent", "warning", 0, raised=True, evidence=Evidence())
-    await make_backend(ask.backend.services).alerts.take([report])
-    assert "Alerts 1 1 not acknowledged" in text_of(await ada.get("/console"))
-    await ada.get("/console/alerts")
-    await ada.send("/console/alerts/change", {"only": "1", "note": "seen", "sure": "1"})
-    assert "Alerts 1 0 not acknowledged" in text_of(await ada.get("/console"))
 
 
 async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:

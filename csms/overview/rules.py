@@ -1,0 +1,102 @@
+"""Whether today is good, in one sentence, and what flows from where to where (pure)."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+WELL: Final = 0.9
+"""At least this share of EVSEs works on a good day."""
+
+HOUR_MS: Final = 3_600_000
+
+
+class DayFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person may see of today; None: not that. `exceeded`: limits of the grid; `ready`: share of EVSEs."""
+
+    critical: int | None
+    warnings: int | None
+    exceeded: tuple[str, ...] = ()
+    ready: float | None = None
+    known: int | None = None
+
+
+def verdict(facts: DayFacts) -> tuple[str, dict[str, str]]:
+    """Return the sentence that answers whether today is good, with the values of its fields."""
+    share = {"percent": f"{100 * (facts.ready or 0):.0f}"}
+    if facts.known == 0:
+        return "No station has connected yet.", {}
+    if facts.exceeded:
+        if facts.exceeded[0] == "all":
+            return "Not good: the grid's limit over all stations is exceeded.", {}
+        return "Not good: {place} is above its limit.", {"place": facts.exceeded[0]}
+    if facts.critical:
+        return "Not good: critical alerts are open, {count}.", {"count": str(facts.critical)}
+    if facts.ready is not None and facts.ready < WELL:
+        return "Not good: only {percent} % of EVSEs work.", share
+    if facts.warnings:
+        return "Good so far, with open warnings: {count}.", {"count": str(facts.warnings)}
+    if facts.ready is None:
+        return "Good so far: nothing needs a person.", {}
+    return "Good so far: {percent} % of EVSEs work, every limit is kept.", share
+
+
+class Flow(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a lane: where from or to, power (W), and its place in the drawing, each in % of its width."""
+
+    of: str
+    look: str
+    watts: int
+    x: float
+    width: float
+
+
+class FlowBar(msgspec.Struct, frozen=True, kw_only=True):
+    """Two lanes of equal length: where power comes from, and where it goes. `limit_x`: the limit of what is drawn from
+    the grid, % of the width."""
+
+    sources: tuple[Flow, ...]
+    sinks: tuple[Flow, ...]
+    limit_w: int | None
+    limit_x: float | None
+
+
+def flow_bar(import_w: int, export_w: int, limit_w: int | None) -> FlowBar:
+    """Return what flows: vehicles feed others first, the grid gives or takes the rest."""
+    grid_w = import_w - export_w
+    most = max(import_w, export_w, export_w + limit_w if limit_w is not None and limit_w <= 4 * max(import_w, 1) else 0)
+    drawn = limit_w is not None and export_w + limit_w <= most
+
+    def lane(*parts: tuple[str, str, int]) -> tuple[Flow, ...]:
+        found, x = [], 0.0
+        for of, look, watts in parts:
+            if watts > 0:
+                width = 100 * watts / most
+                found.append(Flow(of=of, look=look, watts=watts, x=x, width=width))
+                x += width
+        return tuple(found)
+
+    return FlowBar(
+        sources=lane(("Vehicles", "out", export_w), ("Grid", "grid", grid_w)),
+        sinks=lane(("Vehicles", "in", import_w), ("Grid", "grid", -grid_w)),
+        limit_w=limit_w,
+        limit_x=100 * (export_w + limit_w) / most if drawn and limit_w is not None and most else None,
+    )
+
+
+def energy_wh(watts: Sequence[float | None], step_ms: int) -> float:
+    """Return the energy (Wh) of powers that each hold for a step."""
+    return sum(each for each in watts if each is not None) * step_ms / HOUR_MS
+
+
+def beside(now_wh: float, before_wh: float | None) -> tuple[str, dict[str, str]] | None:
+    """Return how an energy compares with that of the day before by the same time; None without one."""
+    if not before_wh:
+        return None
+    percent = round(100 * (now_wh - before_wh) / before_wh)
+    if percent == 0:
+        return "As much energy as yesterday by this time.", {}
+    value = {"percent": str(abs(percent))}
+    if percent > 0:
+        return "{percent} % more energy than yesterday by this time.", value
+    return "{percent} % less energy than yesterday by this time.", value

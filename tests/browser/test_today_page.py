@@ -1,0 +1,60 @@
+"""The first page in a real browser: the answer, what flows, the day beside yesterday's, use by hour."""
+
+import pytest
+from playwright.async_api import expect
+
+from csms.alerts.rules import RULES, Evidence, Report
+from csms.http.backend import make_backend
+from csms.overview import course
+from tests.browser.tab import Tab, employed
+from tests.csms.backend import Backend
+from tests.csms.charging import Charging
+from tests.csms.support import grid_signal
+
+
+@pytest.mark.e2e
+async def test_the_first_page_answers_whether_today_is_good(tab: Tab, csms: Backend) -> None:
+    now_ms, rows = csms.clock.utc_ms(), []
+    for back in range(7 * 288):
+        at_ms = now_ms // course.STEP_MS * course.STEP_MS - back * course.STEP_MS
+        wave = (at_ms // course.STEP_MS) % 288
+        rows.append(
+            {
+                "site_id": "", "at_ms": at_ms, "import_w": 1000 * abs(144 - wave), "export_w": 400 * max(0, wave - 200),
+                "unknown": 0, "sessions": wave // 15, "evses": 20, "ready": 19,
+                "import_limit_w": 140_000, "export_limit_w": None,
+            }
+        )  # fmt: skip
+    await csms.services.store.run(course.add, rows)
+    station = await csms.booted()
+    charging = Charging(csms, station)
+    await charging.started()
+    sampled = [{"value": 11_000, "measurand": "Power.Active.Import", "context": "Sample.Periodic"}]
+    await charging.event(
+        "Updated",
+        "MeterValuePeriodic",
+        extra={"meterValue": [{"timestamp": charging.now(), "sampledValue": sampled}]},
+    )
+    await csms.services.grid.offer(grid_signal(), "dso")
+    names = ("station_faulted", "money_quarantined", "queue_ages")
+    await make_backend(csms.services).alerts.take(
+        [
+            Report(
+                RULES[each].subject_kind,
+                "CS-7",
+                each,
+                RULES[each].severity,
+                now_ms,
+                raised=True,
+                evidence=Evidence(9, 1),
+            )
+            for each in names
+        ]
+    )
+    await employed(tab)
+    await tab.open("/console")
+    await expect(tab.page.locator("#say")).to_contain_text("Not good: critical alerts are open, 1.")
+    await expect(tab.page.locator(".flow")).to_contain_text("11.0 kW")
+    await expect(tab.page.locator("figure.chart canvas")).to_be_visible()
+    await expect(tab.page.locator("table.heat tbody tr")).to_have_count(7)
+    await tab.check("today")

@@ -1,0 +1,113 @@
+"""The first page: is today good, the course of power and use, and what needs a person."""
+
+import asyncio
+import json
+import re
+from html import unescape
+from typing import Any
+
+from csms.accounts.rules import Role
+from csms.admission.store import ConnectionAttempt, note_attempt
+from csms.alerts.rules import Evidence, Report
+from csms.overview import work as power_course
+from csms.overview.course import STEP_MS
+from tests.csms.api.support import Answer, ApiClient
+from tests.csms.charging import Charging
+from tests.csms.console.support import employ, text_of
+
+STATION = "CS-V2G-0001"
+
+
+def charts(page: Answer) -> list[dict[str, Any]]:
+    """The charts that a page has."""
+    return [json.loads(unescape(each)) for each in re.findall(r'data-chart="([^"]+)"', page.body.decode())]
+
+
+async def power(ask: ApiClient, charging: Charging, watts: int) -> None:
+    name = "Power.Active.Import" if watts >= 0 else "Power.Active.Export"
+    sampled = [{"value": abs(watts), "measurand": name, "context": "Sample.Periodic"}]
+    reading = {"timestamp": charging.now(), "sampledValue": sampled}
+    await charging.event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
+    await power_course.note(ask.backend.services)
+
+
+async def site(ask: ApiClient) -> None:
+    place = {"station_id": STATION, "evse_id": 1, "node": "main", "most_ma": 32_000}
+    north = {"id": "north", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": [place]}
+    assert (await ask("PUT", "/sites/north", north)).status == 200
+
+
+async def test_power_of_today_stands_beside_yesterdays_and_says_whether_it_is_more(ask: ApiClient) -> None:
+    clock = ask.backend.clock
+    noon_ms = clock.now_ms // 86_400_000 * 86_400_000 + 43_200_000
+    clock.now_ms = noon_ms - 120_000
+    await site(ask)
+    station = await ask.backend.booted()
+    charging = Charging(ask.backend, station)
+    await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin")
+    about = {"timestamp": charging.now(), "connectorStatus": "Occupied", "evseId": 1, "connectorId": 1}
+    await station.call("StatusNotification", about)
+    for nth, watts in enumerate((10_000, 10_000, 11_000, -2_000)):
+        clock.now_ms = noon_ms + nth // 2 * 86_400_000 + nth % 2 * STEP_MS
+        await power(ask, charging, watts)
+        await power_course.note(ask.backend.services)
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    page = await ada.get("/console")
+    text = text_of(page).replace("\u00a0", " ")
+    assert "Good so far: 100 % of EVSEs work, every limit is kept." in text
+    assert "45 % less energy than yesterday by this time." in text
+    assert "From : Vehicles 2.0 kW" in text or "From: Vehicles 2.0 kW" in text
+    (chart,) = charts(page)
+    lines = {each["label"]: [value for value in each["values"] if value is not None] for each in chart["lines"]}
+    assert lines == {"Today": [11, -2], "Yesterday": [10, 10]}
+    assert "100 %" in text
+    bea = await employ(ask, "bea", Role.VIEWER, "six tame ducks swim", "north")
+    (chart,) = charts(await bea.get("/console"))
+    assert [each["label"] for each in chart["lines"]] == [
+        "Today",
+        "Yesterday",
+        "Limit into vehicles",
+        "Limit out of vehicles",
+    ]
+    assert {each for each in chart["lines"][2]["values"] if each} == {3 * 63 * 230 / 1000}
+    assert (await ask("GET", f"/overview/course?from_ms={clock.now_ms}&to_ms={clock.now_ms}")).status == 400
+
+
+async def test_a_point_is_noted_once_by_however_many_nodes(ask: ApiClient) -> None:
+    services, now_ms = ask.backend.services, ask.backend.clock.utc_ms()
+    await asyncio.gather(*(power_course.note(services) for _ in range(5)))
+    answer = await ask("GET", f"/overview/course?from_ms={now_ms - STEP_MS}&to_ms={now_ms + 1}")
+    assert len(answer.json) == 1
+    assert answer.json[0]["import_limit_w"] is None
+
+
+async def test_what_needs_a_person_stands_first(ask: ApiClient) -> None:
+    await ask.backend.booted()
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    assert "Needs a person" not in text_of(await ada.get("/console"))
+    visit = ConnectionAttempt(station_id="CS-NEW", address="192.0.2.9", offered="ocpp2.1", security_profile=2)
+    await ask.backend.services.store.run(note_attempt, visit, ask.backend.clock.utc_ms())
+    report = Report("station", STATION, "station_faulted", "error", 0, raised=True, evidence=Evidence(60.0, 60.0))
+    await ask.alerts.take([report])
+    text = text_of(await ada.get("/console"))
+    assert "Not good: critical alerts are open, 1." in text
+    assert text.index(f"A connector of {STATION} has been faulted") < text.index("CS-NEW waits for admission")
+    german = text_of(await ada.get("/console", accept_language="de"))
+    assert "Nicht gut: Kritische Meldungen sind offen, 1." in german
+    await ada.get("/console/alerts")
+    await ada.send("/console/alerts/change", {"only": "1", "note": "seen", "sure": "1"})
+    assert "Good so far" in text_of(await ada.get("/console"))
+
+
+async def test_hostile_texts_on_the_first_page_are_shown_and_never_obeyed(ask: ApiClient) -> None:
+    hostile = "<img src=x onerror=1>{subject}\u202e"
+    now_ms = ask.backend.clock.utc_ms()
+    visit = ConnectionAttempt(station_id=hostile[:48], address=hostile[:40], offered=hostile, security_profile=2)
+    await ask.backend.services.store.run(note_attempt, visit, now_ms)
+    await ask.alerts.take([Report("site", hostile, "fuse_overloaded", "error", now_ms, raised=True)])
+    ada = await employ(ask, "ada", Role.ADMIN)
+    page = await ada.get("/console")
+    assert page.status == 200
+    assert "<img src=x" not in page.body.decode()
+    assert "\u202e" not in page.body.decode()
+    assert "onerror" in text_of(page)
