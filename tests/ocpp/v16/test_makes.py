@@ -250,6 +250,10 @@ def test_what_a_make_cannot_follow_is_refused_before_it_is_sent(request_: SetCha
     assert refused.value.answer == "NotSupported"
 
 
+def test_what_is_said_of_a_long_schedule_is_cut() -> None:
+    assert len(sent(StationQuirks(steps_a=(6,)), profile(*[6.5] * 60))[1]) == 200
+
+
 def test_a_refused_limit_of_0_says_what_then() -> None:
     assert sent(STRICT, profile(0), "Rejected")[1] == "it may take no limit of 0: stop the transaction"
     assert sent(STRICT, profile(6), "Rejected")[1] == ""
