@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, Table, select
 from csms.books.tables import postings
 from csms.db.store import open_store
 from csms.settlements.tables import settlements
+from csms.transactions.tables import transactions
 from tests.kills import MANY, Progress
 from v2g.energy.settlement.bundle import SETTLEMENT, verify_bundle
 from v2g.energy.settlement.checkpoints import read_copies
@@ -74,14 +75,14 @@ def _rows(connection: Connection, table: Table) -> Sequence[Row[Any]]:
     return connection.execute(select(table)).all()
 
 
-def killed(folder: Path, seed: int) -> str:
-    """Play a session in which something is killed, and return its name.
+def killed(folder: Path, seed: int, name: str = "discharge") -> str:
+    """Play a session of a scenario in which something is killed, and return its name.
 
-    Each session that began has a bundle; the back end settled it alike, and posted it once.
+    Each session that began has a bundle; the back end settled it alike, and posted it once. Each transaction has ended.
     """
     chance = random.Random(seed)
     victim = chance.choice(("secc", "secc", "evcc", "csms"))
-    scenario = msgspec.structs.replace(next(each for each in SCENARIOS if each.name == "discharge"), lower_limit=False)
+    scenario = msgspec.structs.replace(next(each for each in SCENARIOS if each.name == name), lower_limit=False)
     made = RunFolder(folder, scenario, 900.0)
     made.prepare()
     run = Killing(made, Timeline(time.monotonic(), "none"), victim, chance.uniform(0.0, SESSION_S))
@@ -91,10 +92,12 @@ def killed(folder: Path, seed: int) -> str:
     try:
         settled = {row.session_id: row.document.encode() for row in store.do(_rows, settlements)}
         posted = [row.session_id for row in store.do(_rows, postings)]
+        ongoing = [row.transaction_id for row in store.do(_rows, transactions) if row.active]
     finally:
         store.close()
     assert settled == {bundle.name: (bundle / SETTLEMENT).read_bytes() for bundle, _ in run.bundles}
     assert sorted(posted) == sorted(settled)
+    assert ongoing == []
     for _, report in run.bundles:
         begin, end = report.settlement.begin, report.settlement.end
         by_lines = {
@@ -114,3 +117,11 @@ def test_a_session_is_settled_whatever_is_killed(tmp_path: Path, kills: int) -> 
         killed(tmp_path / str(seed), seed)
         shutil.rmtree(tmp_path / str(seed))
         progress()
+
+
+@pytest.mark.e2e
+@pytest.mark.requirement("R199")
+@pytest.mark.long
+def test_a_session_over_ocpp_1_6_is_settled_whatever_is_killed(tmp_path: Path) -> None:
+    for seed in range(3):
+        killed(tmp_path / str(seed), seed, "ocpp16")

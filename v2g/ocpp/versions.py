@@ -62,8 +62,11 @@ def read_call(text: str, action: str, version: Version) -> tuple[str, Message] |
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
     type_: type[msgspec.Struct] = type(request)
-    if _fields(type_, version) and not _is_plain(request, _plan(type_, version)):
-        return None
+    if _fields(type_, version):
+        plan = _plan(type_, version)
+        is_plain = plan.only_custom_data and "customData" not in text and "\\u" not in text
+        if not is_plain and not _is_plain(request, plan):
+            return None
     return identifier, request
 
 
@@ -85,10 +88,21 @@ def write_payload(message: Message, version: Version) -> bytes:
     Raises OcppError when its values violate its declaration in `version`.
     """
     payload = _encode(message)
+    if payload == b"{}" and _may_be_empty(type(message), version):
+        return payload
     if b".0" in payload:
         payload = typed_json.whole_numbers(payload)
     read_payload(payload, type(message), version)
     return payload
+
+
+@cache
+def _may_be_empty(type_: type[Message], version: Version) -> bool:
+    try:
+        read_payload(b"{}", type_, version)
+    except OcppError:
+        return False
+    return True
 
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -196,7 +210,7 @@ class _Plan(NamedTuple):
 
     `absent` are the fields that this version lacks; `left_out` are their values when omitted. `words` are
     the fields with forbidden values, `nested` those with Structs and their plans, `others` those with
-    any other rule.
+    any other rule. `only_custom_data`: nothing is forbidden but `customData`, at any depth, as in most messages of 1.6.
     """
 
     absent: Callable[[msgspec.Struct], object] | None
@@ -204,6 +218,7 @@ class _Plan(NamedTuple):
     words: tuple[tuple[str, frozenset[str]], ...]
     nested: tuple[tuple[str, "_Plan"], ...]
     others: tuple[tuple[str, _Rule], ...]
+    only_custom_data: bool
 
 
 @cache
@@ -218,12 +233,14 @@ def _plan(type_: type[msgspec.Struct], version: Version) -> _Plan:
             nested.append((name, _plan(structs[0], version)))
             assert len(structs) == 1, f"{type_.__name__}.{name} holds several kinds of Struct"
     left_out = tuple(declared[name].default for name in absent)
+    more = any(set(rule) - {"absent"} for _, _, rule, _ in fields)
     return _Plan(
         absent=attrgetter(*absent) if absent else None,
         left_out=left_out if len(left_out) > 1 else left_out[0] if left_out else None,
         words=tuple((name, frozenset(rule["without"])) for name, _, rule, _ in fields if set(rule) == {"without"}),
         nested=tuple(nested),
         others=tuple((name, rule) for name, _, rule, _ in fields if set(rule) - {"without", "absent"}),
+        only_custom_data=absent == ["custom_data"] and not more and all(each.only_custom_data for _, each in nested),
     )
 
 

@@ -84,7 +84,7 @@ def _sampled(value: ValueAt, number: float) -> SampledValue:
 def number_in(text: str) -> float | None:
     """Return the number in a text, in which blanks and a decimal comma are tolerated; None for none."""
     try:
-        number = float(text.strip().replace(",", "."))
+        number = float(text.replace(",", ".") if "," in text else text)
     except ValueError:
         return None
     return number if -_MOST <= number <= _MOST else None
