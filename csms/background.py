@@ -24,6 +24,7 @@ from csms.payments import work as payments
 from csms.remote_control import work as availability
 from csms.reservations import work as reservations
 from csms.retention.work import run_retention
+from csms.roaming import work as roaming
 from csms.sites.work import Balancer
 from csms.smart_charging.work import LimitCourse, SmartCharging
 from csms.stations.clocks import ClockKeeper
@@ -89,6 +90,8 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("station CA", services.station_ca.keep_renewed),
         ("journals", partial(services.bookkeeper.run, services.leads)),
     ]
+    if services.partners is not None:
+        works += [(f"roaming {name}", partial(work, services)) for name, work in roaming.WORKS]
     supervisor = Supervisor(services.observe)
     for name, work in works:
         supervisor.keep(name, partial(_repeat, work))

@@ -728,6 +728,8 @@ class RoamingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """PEM files of roots for partners' certificates; by default those of the system."""
     timeout_s: Seconds = 10.0
     """How long a partner may take to answer, s."""
+    authorize_timeout_s: Seconds = 4.0
+    """How long a partner may take to authorize a driver, s; then the token's whitelist rule decides."""
     requests_per_s: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 20.0
     """Requests a second that each partner may send."""
     requests_at_once: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100

@@ -18,7 +18,7 @@ PACKAGES: Final = (
 
 STANDARDS: Final = (
     "v2g/exi/", "v2g/iso15118/d2/messages/", "v2g/iso15118/d20/messages/", "v2g/iso15118/din/messages/",
-    "v2g/ocpp/messages/",
+    "v2g/ocpi/objects.py", "v2g/ocpp/messages/",
 )  # fmt: skip
 """Messages of standards, whole."""
 

@@ -22,6 +22,7 @@ from csms.grid.source import GridSource
 from csms.metrics import Metrics
 from csms.prequalifications.work import ExportPermits
 from csms.remote_control import store as commands
+from csms.roaming import authorization
 from csms.roaming.partners import Partners
 from csms.settlements.journals import JournalStore
 from csms.smart_charging.rules import Needs, Orders, StationAbilities
@@ -144,7 +145,10 @@ class HandlerContext:
             return Known(token=Token(token.type, token.id_token, "Accepted")) if paid else None
         about = None if transaction_id is None else (self.station_id, transaction_id)
         key = token.type, normalise(token.type, token.id_token)
-        return await self.services.store.read(tokens.look_up, *key, self.services.clock.utc_ms(), about)
+        known = await self.services.store.read(tokens.look_up, *key, self.services.clock.utc_ms(), about)
+        if known is None and self.services.partners is not None:
+            return await authorization.look_up(self.services.partners, token, self.station_id, transaction_id)
+        return known
 
     async def key_of(self, transaction_id: str) -> str:
         """Return the key of the last transaction for which this station has used an id."""

@@ -1,22 +1,36 @@
 """Roaming partners: invited, registered by OCPI's handshake, removed."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
 from csms.http.call import Call
-from csms.http.operations import Page, Reply, delete, get, post
-from csms.http.parameters import Paged, page_of
+from csms.http.operations import Page, Reply, delete, get, post, put
+from csms.http.parameters import Paged, page_of, shown
 from csms.http.problems import ApiError, conflict, missing
 from csms.roaming import store as rows
 from csms.roaming.partners import Partners, new_token
+from csms.roaming.publication import OfferedLocation, place_of, put_place, remove_place
 from csms.roaming.rules import HostName, Partner, check_partner_url, digest_of, host_of
+from v2g import typed_json
+from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import OcpiError, TransferError
 from v2g.observe import Observe, Scalar
 
+_EXAMPLE: Final = {
+    "id": "depot", "address": "Ladestr. 1", "city": "Berlin", "country": "DEU", "latitude": "52.52000",
+    "longitude": "13.40500", "time_zone": "Europe/Berlin",
+    "evses": [{
+        "station_id": "CS-V2G-0001", "evse": 1, "evse_id": "DE*ABC*E1",
+        "connectors": [{
+            "standard": "IEC_62196_T2_COMBO", "format": "CABLE", "power_type": "DC", "max_voltage": 1000,
+            "max_amperage": 200,
+        }],
+    }],
+}  # fmt: skip
 PartnerId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,36}\Z", examples=["hub-north"])]
 
 
@@ -151,6 +165,74 @@ async def remove_roaming_partner(call: Call, parameters: OnePartner) -> None:
         rows.remove_partner(connection, parameters.partner_id)
 
     await call.change(_reader(parameters.partner_id), write)
+
+
+# -- locations that partners see
+
+
+class OnePlace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a location."""
+
+    location_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+
+
+@get("/roaming/locations", Permission.MANAGE_ROAMING)
+async def list_roaming_locations(call: Call, parameters: Paged) -> Page[OfferedLocation]:
+    """List the locations that partners see, by id."""
+    kept = await call.run(rows.objects_in, "", "places")
+    found = [typed_json.decode(each.document, OfferedLocation) for each in kept]
+    return page_of(call, sorted(found, key=lambda each: each.id), parameters, lambda each: each.id)
+
+
+@put("/roaming/locations/{location_id}", Permission.MANAGE_ROAMING, conditional=True, example=_EXAMPLE)
+async def put_roaming_location(call: Call, parameters: OnePlace, body: OfferedLocation) -> OfferedLocation:
+    """Store a location that partners see, with status and prices of its EVSEs; replaces one of the same id."""
+    if body.id != parameters.location_id:
+        raise ApiError(400, f"the body has location {body.id}, the path {parameters.location_id}")
+    try:
+        zone_of(body.time_zone)
+    except ValueError as error:
+        raise ApiError(400, f"time_zone: {error}", "such as Europe/Berlin") from None
+    partners, connected = _partners(call), call.services.connections.connected()
+
+    def write(connection: Connection, _before: OfferedLocation | None) -> None:
+        put_place(connection, partners.config, body, connected, call.now_ms)
+
+    await call.change(lambda connection: place_of(connection, body.id), write)
+    partners.wake.set()
+    return body
+
+
+@delete("/roaming/locations/{location_id}", Permission.MANAGE_ROAMING, problems=(404,), conditional=True)
+async def remove_roaming_location(call: Call, parameters: OnePlace) -> None:
+    """Withdraw a location: partners see its EVSEs as REMOVED."""
+    partners = _partners(call)
+
+    def write(connection: Connection, before: OfferedLocation | None) -> None:
+        if before is None:
+            raise missing("location")
+        remove_place(connection, partners.config, parameters.location_id, call.now_ms)
+
+    await call.change(lambda connection: place_of(connection, parameters.location_id), write)
+    partners.wake.set()
+
+
+class RoamingDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a partner is yet to be sent: an object of a module, since when, and the last error."""
+
+    module: str
+    subject: str
+    created_ms: int
+    due_ms: int | None
+    attempts: int
+    error: str
+
+
+@get("/roaming/partners/{partner_id}/deliveries", Permission.MANAGE_ROAMING)
+async def list_roaming_deliveries(call: Call, parameters: OnePartner) -> tuple[RoamingDelivery, ...]:
+    """List what a partner is yet to be sent, oldest first."""
+    found = await call.run(rows.outbox, parameters.partner_id)
+    return tuple(shown(each, RoamingDelivery) for each in found)
 
 
 def _partners(call: Call) -> Partners:

@@ -4,6 +4,7 @@ The token that a partner uses is stored as a digest, the one that we use sealed.
 until the new one is used, so that an answer that is lost leaves none of both sides out.
 """
 
+import asyncio
 import secrets
 import ssl
 from collections.abc import Mapping
@@ -68,11 +69,13 @@ class Partners:
     ) -> None:
         self.config: Final = config
         self.reach: Final = Reach(config.allow)
-        self._store = store
+        self.store: Final = store
         self._key = key
-        self._clock = clock
-        self._observe = observe
+        self.clock: Final = clock
+        self.observe: Final = observe
         self._feed = feed
+        self.wake: Final = asyncio.Event()
+        """Set when something was queued for partners."""
         self._context = ssl.create_default_context()
         try:
             for root in config.roots:
@@ -121,7 +124,7 @@ class Partners:
 
         Raises OcpiError, TransferError, StoreError.
         """
-        known = await self._store.run(rows.find_partner, partner_id)
+        known = await self.store.run(rows.find_partner, partner_id)
         if known is None or not known.partner.versions_url or not known.sealed_token:
             raise OcpiError(f"partner {partner_id} has no versions URL and token", code=2000)
         partner, token = known.partner, self._key.open(known.sealed_token, seal_purpose(partner_id))
@@ -130,9 +133,9 @@ class Partners:
         ours = new_token()
         first = partner.state == "invited"
         if first:
-            await self._store.run(rows.put_partner, partner, digest=digest_of(ours))
+            await self.store.run(rows.put_partner, partner, digest=digest_of(ours))
         else:
-            await self._store.run(rows.expect_token, partner_id, digest_of(ours))
+            await self.store.run(rows.expect_token, partner_id, digest_of(ours))
         said = wire.plain(Credentials(token=ours, url=self.url, roles=self.roles()))
         answer = await self.send(partner, "POST" if first else "PUT", endpoint, said, token=token)
         theirs = wire.read(answer.data, Credentials)
@@ -151,9 +154,9 @@ class Partners:
             raise OcpiError(f"cannot use your API: {error}", code=code) from None
         ours = new_token()
         if first:
-            await self._store.run(rows.put_partner, partner, digest=digest_of(ours))
+            await self.store.run(rows.put_partner, partner, digest=digest_of(ours))
         else:
-            await self._store.run(rows.expect_token, partner.partner_id, digest_of(ours))
+            await self.store.run(rows.expect_token, partner.partner_id, digest_of(ours))
         await self._agree(partner, version, details, said)
         return Credentials(token=ours, url=self.url, roles=self.roles())
 
@@ -170,8 +173,8 @@ class Partners:
             endpoints=details.endpoints,
         )
         sealed = self._key.seal(theirs.token, seal_purpose(partner.partner_id))
-        await self._store.run(rows.put_partner, agreed, token=sealed)
-        self._observe(Observe("roaming", "roaming_partner_registered", {"partner": partner.partner_id}))
+        await self.store.run(rows.put_partner, agreed, token=sealed)
+        self.observe(Observe("roaming", "roaming_partner_registered", {"partner": partner.partner_id}))
         self._feed.publish("roaming_partner_registered", None, {"partner": partner.partner_id})
         return agreed
 
@@ -195,7 +198,7 @@ class Partners:
 
     async def _check_parties(self, partner: Partner, said: Credentials) -> None:
         others = {self.party: self.config.name}
-        for each in await self._store.run(rows.list_partners):
+        for each in await self.store.run(rows.list_partners):
             if each.partner.partner_id != partner.partner_id:
                 others |= dict.fromkeys(each.partner.parties, "another partner")
         check_parties(said.roles, others)
@@ -209,8 +212,8 @@ class Partners:
             if at_partner and partner.state == "registered" and url is not None:
                 await self.send(partner, "DELETE", url, token=self._open(known))
         finally:
-            await self._store.run(rows.put_partner, ended, token="", digest="")
-            self._observe(Observe("roaming", "roaming_partner_unregistered", {"partner": partner.partner_id}))
+            await self.store.run(rows.put_partner, ended, token="", digest="")
+            self.observe(Observe("roaming", "roaming_partner_unregistered", {"partner": partner.partner_id}))
             self._feed.publish("roaming_partner_unregistered", None, {"partner": partner.partner_id})
 
     def _open(self, known: KnownPartner) -> str:
@@ -279,7 +282,7 @@ class Partners:
 
     async def known(self, partner_id: str) -> KnownPartner:
         """Return a registered partner. Raises OcpiError."""
-        found = await self._store.run(rows.find_partner, partner_id)
+        found = await self.store.run(rows.find_partner, partner_id)
         if found is None or found.partner.state != "registered":
             raise OcpiError(f"partner {partner_id} is not registered", code=2000)
         return found
@@ -295,7 +298,8 @@ def _data(answer: HttpAnswer) -> object:
         wire.opened(answer.body)
     except OcpiError as error:
         code, why = error.code, str(error)
-    raise OcpiError(f"HTTP {answer.status} {why}".strip(), code=code, http=answer.status)
+    wait = answer.headers.get("retry-after", "") if answer.status in (429, 503) else ""
+    raise OcpiError(f"HTTP {answer.status} {why}".strip(), code=code, http=answer.status, hint=wait)
 
 
 def partner_version(partner: Partner) -> Version:

@@ -14,7 +14,13 @@ from v2g.ocpi.wire import VERSIONS, Version
 
 Side = Literal["cpo", "emsp"]
 
-MODULES: Final[dict[Side, dict[str, ModuleRole]]] = {"cpo": {}, "emsp": {}}
+MODULES: Final[dict[Side, dict[str, ModuleRole]]] = {
+    "cpo": {
+        "locations": "SENDER", "tariffs": "SENDER", "sessions": "SENDER", "cdrs": "SENDER", "tokens": "RECEIVER",
+        "commands": "RECEIVER", "chargingprofiles": "RECEIVER",
+    },
+    "emsp": {},
+}  # fmt: skip
 """The modules that this back end has in each role, and who owns their objects: SENDER is this side."""
 
 HostName = Annotated[str, Meta(min_length=1, max_length=253)]

@@ -1,6 +1,6 @@
 """Partners, objects and deliveries of roaming."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -163,3 +163,111 @@ def _kept(row: Row[Any]) -> Kept:
 def _is(owner: str, module: str, object_id: str) -> ColumnElement[bool]:
     table = roaming_objects.c
     return (table.owner == owner) & (table.module == module) & (table.object_id == object_id.lower())
+
+
+# -- deliveries
+
+
+class Due(NamedTuple):
+    """A delivery to be made now; without a body it is the object as it is then."""
+
+    id: int
+    module: str
+    subject: str
+    method: str
+    path: str
+    body: str
+    created_ms: int
+    attempts: int
+
+
+LEASE_MS: Final = 120_000
+BACK_OFF_S: Final = (2, 5, 15, 60, 300, 900, 3600)
+"""Pauses after failed attempts; the last one repeats until the partner acknowledges."""
+
+_delivery: Final = roaming_deliveries.c
+
+
+def enqueue(
+    connection: Connection,
+    partner_ids: Iterable[str],
+    module: str,
+    subject: str,
+    now_ms: int,
+    *,
+    method: str = "",
+    path: str = "",
+    body: str = "",
+) -> None:
+    """Note that partners are to be sent an object; one that waits already is sent as it is then."""
+    for partner_id in partner_ids:
+        same = (_delivery.partner_id == partner_id) & (_delivery.module == module) & (_delivery.subject == subject)
+        if connection.execute(update(roaming_deliveries).where(same).values(created_ms=now_ms)).rowcount:
+            continue
+        connection.execute(
+            insert(roaming_deliveries).values(
+                partner_id=partner_id, module=module, subject=subject, method=method, path=path, body=body,
+                created_ms=now_ms, due_ms=now_ms, attempts=0, error="",
+            )
+        )  # fmt: skip
+
+
+def with_due(connection: Connection, now_ms: int) -> list[str]:
+    """Return the partners that are to be sent something now."""
+    query = select(_delivery.partner_id).where(_delivery.due_ms <= now_ms).distinct()
+    return list(connection.execute(query).scalars())
+
+
+def claim(connection: Connection, partner_id: str, now_ms: int, limit: int) -> list[Due]:
+    """Claim due deliveries of a partner, oldest first, exclusively for `LEASE_MS`."""
+    query = select(*(roaming_deliveries.c[name] for name in Due._fields))
+    query = query.where((_delivery.partner_id == partner_id) & (_delivery.due_ms <= now_ms))
+    found = [Due(*row) for row in connection.execute(query.order_by(_delivery.id).limit(limit).with_for_update())]
+    if found:
+        ids = [each.id for each in found]
+        connection.execute(update(roaming_deliveries).where(_delivery.id.in_(ids)).values(due_ms=now_ms + LEASE_MS))
+    return found
+
+
+def delivered(connection: Connection, due: Due, now_ms: int) -> None:
+    """Delete a delivery that the partner has acknowledged, unless its object has changed since."""
+    same = _delivery.id == due.id
+    connection.execute(delete(roaming_deliveries).where(same & (_delivery.created_ms == due.created_ms)))
+    connection.execute(update(roaming_deliveries).where(same).values(due_ms=now_ms, attempts=0))
+
+
+def failed(connection: Connection, due: Due, error: str, now_ms: int, wait_s: float | None = None) -> None:
+    """Store a failed attempt; `wait_s`: what the partner asked for."""
+    pause_s = BACK_OFF_S[min(due.attempts, len(BACK_OFF_S) - 1)] if wait_s is None else wait_s
+    values = {"due_ms": now_ms + round(1000 * pause_s), "attempts": due.attempts + 1, "error": error[:300]}
+    connection.execute(update(roaming_deliveries).where(_delivery.id == due.id).values(**values))
+
+
+def outbox(connection: Connection, partner_id: str) -> list[dict[str, Any]]:
+    """Return what a partner is yet to be sent."""
+    query = select(roaming_deliveries).where(_delivery.partner_id == partner_id).order_by(_delivery.id).limit(1000)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+# -- tokens of partners
+
+
+def tokens_like(connection: Connection, uid: str, contract: str) -> list[Kept]:
+    """Return partners' tokens with a number, or of a contract (normalised), if it is not empty."""
+    table = roaming_objects.c
+    wanted = (table.about == uid) if not contract else (table.about == uid) | (table.alias == contract)
+    query = select(roaming_objects).where((table.module == "tokens") & (table.owner != "") & wanted).limit(10)
+    return [_kept(row) for row in connection.execute(query)]
+
+
+def objects_in(connection: Connection, owner: str, module: str, *states: str) -> list[Kept]:
+    """Return objects in these states; without any, all."""
+    table = roaming_objects.c
+    query = select(roaming_objects).where((table.owner == owner) & (table.module == module))
+    return [_kept(row) for row in connection.execute(query.where(table.state.in_(states)) if states else query)]
+
+
+def receivers(connection: Connection, module: str) -> list[str]:
+    """Return the registered partners that are sent objects of a module."""
+    found = (each.partner for each in list_partners(connection))
+    return [each.partner_id for each in found if each.state == "registered" and each.endpoint(module, "RECEIVER")]

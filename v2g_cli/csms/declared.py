@@ -124,6 +124,10 @@ add(roaming, "show", "read_roaming_partner")
 add(roaming, "add", "add_roaming_partner", words={"partner_id": "PARTNER"},
     example="north --versions-url https://cpo.example/ocpi/versions --token T")
 add(roaming, "register", "register_roaming_partner", example="north")
+add(roaming, "locations", "list_roaming_locations",
+    "location: id, name, address, city, zone: time_zone", title="Locations")
+add(roaming, "deliveries", "list_roaming_deliveries", "module, object: subject, since: created_ms, next: due_ms, "
+    "attempts, error", words={"partner_id": "PARTNER"}, title="Deliveries")
 add(roaming, "remove", "remove_roaming_partner", example="north")
 
 # -- campaigns

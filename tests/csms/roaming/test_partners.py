@@ -1,71 +1,13 @@
 """Partners register with each other over HTTPS, rotate tokens, and get nowhere without one."""
 
-import contextlib
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from tests.csms.roaming.peers import Operator, acquainted, operator
+from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
 
 pytestmark = pytest.mark.requirement("R202")
-
-ROLE = {"role": "EMSP", "country_code": "NL", "party_id": "TNM", "business_details": {"name": "The Partner"}}
-
-
-class ScriptedPartner:
-    """A partner whose answers a test scripts by path; it keeps the requests."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, Any]] = {}
-        self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.url = ""
-
-    def offers(self, version: str = "2.2.1", modules: tuple[str, ...] = ("credentials", "locations")) -> None:
-        """Offer a version."""
-        endpoints = [{"identifier": each, "role": "RECEIVER", "url": f"{self.url}/{each}"} for each in modules]
-        self.answers["/versions"] = (
-            200,
-            [{"version": "2.1.1", "url": f"{self.url}/old"}, {"version": version, "url": f"{self.url}/d"}],
-        )
-        self.answers["/d"] = 200, {"version": version, "endpoints": endpoints}
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator["ScriptedPartner"]:
-        """Listen at a port of this machine."""
-        partner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                partner.requests.append((self.command, self.path, dict(self.headers)))
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, data = partner.answers.get(self.path, (404, None))
-                body = json.dumps({"data": data, "status_code": "1000", "timestamp": "2026-01-01T00:00:00"}).encode()
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("Location", str(data))
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
-
-            def log_message(self, *_args: object) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield self
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
 
 async def invited(cpo: Operator, **settings: Any) -> str:

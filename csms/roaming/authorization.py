@@ -1,0 +1,154 @@
+"""Drivers of partners at own stations: whitelist rules, and the partner's answer in real time."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.roaming import store as rows
+from csms.roaming.partners import Partners, below
+from csms.roaming.publication import Grant, OfferedEvse, grant_of, place_of, put_grant
+from csms.roaming.rules import Partner, key_of
+from csms.roaming.store import Kept, KnownPartner
+from csms.tokens.rules import CONTRACT, Known, Terms, Token, normalise
+from v2g import typed_json
+from v2g.errors import OcpiError, StoreError, TransferError
+from v2g.observe import Observe, Scalar
+from v2g.ocpi import wire
+from v2g.ocpi.objects import AuthorizationInfo, CdrToken, OcpiToken
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import ENERGY_TRANSFER
+
+_REMEMBERED_MS: Final = 300_000
+"""A driver that was authorized is not asked about again for so long: Authorize comes before TransactionEvent."""
+
+_STATUS: Final = {"ALLOWED": "Accepted", "BLOCKED": "Blocked", "EXPIRED": "Expired", "NO_CREDIT": "NoCredit"}
+_CHARGE_ONLY: Final = tuple(each for each in ENERGY_TRANSFER if "BPT" not in each)
+
+
+def ocpi_types(token_type: str) -> tuple[str, ...]:
+    """Return OCPI's types of a token of OCPP, the likeliest first."""
+    if token_type in ("ISO14443", "ISO15693"):
+        return ("RFID",)
+    return ("EMAID", "OTHER", "RFID") if token_type == CONTRACT else ("APP_USER", "AD_HOC_USER", "OTHER")
+
+
+def ocpp_token(token: OcpiToken) -> IdToken:
+    """Return a token as stations know it."""
+    if token.type == "RFID":
+        return IdToken(id_token=token.uid, type="ISO15693" if len(token.uid) == 16 else "ISO14443")
+    is_contract = token.type == "EMAID" or (token.type == "OTHER" and token.uid == token.contract_id)
+    return IdToken(id_token=token.uid, type=CONTRACT if is_contract else "Central")
+
+
+def cdr_token(token: OcpiToken) -> CdrToken:
+    """Return the part of a token that sessions and CDRs have."""
+    return CdrToken(
+        country_code=token.country_code, party_id=token.party_id, uid=token.uid, type=token.type,
+        contract_id=token.contract_id,
+    )  # fmt: skip
+
+
+def kept_token(token: OcpiToken, owner: str, document: str, updated_ms: int) -> Kept:
+    """Return a token as it is stored: found by its number, and by its contract."""
+    return Kept(
+        owner=owner, module="tokens", object_id=key_of(token.country_code, token.party_id, token.uid, token.type),
+        updated_ms=updated_ms, document=document, about=token.uid.upper(),
+        alias=normalise(CONTRACT, token.contract_id)[:64],
+    )  # fmt: skip
+
+
+async def look_up(partners: Partners, token: IdToken, station_id: str, transaction_id: str | None) -> Known | None:
+    """Return a partner's token with what decides about it; None if no partner knows it."""
+    store, now_ms = partners.store, partners.clock.utc_ms()
+    if "CPO" not in partners.config.roles or token.type in ("NoAuthorization", "DirectPayment"):
+        return None
+    name = normalise(token.type, token.id_token)
+    granted = await store.read(grant_of, token.type, name)
+    if granted is not None and (transaction_id is not None or now_ms - granted[0].updated_ms < _REMEMBERED_MS):
+        session = () if transaction_id is None else await store.read(
+            rows.objects_about, "", "sessions", f"{station_id}/{transaction_id}"
+        )  # fmt: skip
+        if session or now_ms - granted[0].updated_ms < _REMEMBERED_MS:
+            return _known(token, granted[1])
+    kept = await store.read(rows.tokens_like, name, name if token.type == CONTRACT else "")
+    found = await _decide(partners, token, name, station_id, kept)
+    if found is None:
+        return None
+    partner_id, grant = found
+    await store.run(put_grant, partner_id, token.type, name, grant, now_ms)
+    return _known(token, grant)
+
+
+def _known(token: IdToken, grant: Grant) -> Known:
+    modes = ENERGY_TRANSFER if grant.discharge else _CHARGE_ONLY
+    # stations may not remember what the partner may take back
+    terms = Terms(cache_s=0)
+    return Known(token=Token(token.type, token.id_token, grant.status, tuple(modes), terms))
+
+
+async def _decide(
+    partners: Partners, token: IdToken, name: str, station_id: str, kept: Sequence[Kept]
+) -> tuple[str, Grant] | None:
+    """Return whose driver a token is, and the partner's decision."""
+    types = ocpi_types(token.type)
+    registered = {
+        each.partner.partner_id: each
+        for each in await partners.store.read(rows.list_partners)
+        if each.partner.state == "registered"
+    }
+    for each in kept:
+        found = typed_json.decode(each.document, OcpiToken)
+        if each.owner not in registered or found.type not in types:
+            continue
+        grant = Grant(token=cdr_token(found), auth_method="WHITELIST")
+        if not found.valid:
+            return each.owner, msgspec.structs.replace(grant, status="Invalid")
+        if found.whitelist == "ALWAYS":
+            return each.owner, grant
+        said = await _ask(partners, registered[each.owner], found.uid, found.type, station_id)
+        if said is not None:
+            return each.owner, said
+        offline = found.whitelist in ("ALLOWED", "ALLOWED_OFFLINE")
+        return each.owner, grant if offline else msgspec.structs.replace(grant, status="Unknown")
+    able = [each for each in registered.values() if each.partner.endpoint("tokens", "SENDER")]
+    if token.type == CONTRACT:
+        provider = f"{name[:2]}*{name[2:5]}".lower()
+        able = [each for each in able if provider in each.partner.parties or each.partner.plays("HUB")]
+    answers = await asyncio.gather(*(_ask(partners, each, name, types[0], station_id) for each in able))
+    pairs = [(each.partner.partner_id, said) for each, said in zip(able, answers, strict=True) if said is not None]
+    return min(pairs, key=lambda pair: pair[1].status != "Accepted", default=None)
+
+
+async def _ask(partners: Partners, known: KnownPartner, uid: str, kind: str, station_id: str) -> Grant | None:
+    """Ask a partner in real time; None: it does not know the token, or cannot be asked in time."""
+    url = known.partner.endpoint("tokens", "SENDER")
+    if url is None:
+        return None
+    evses = await partners.store.read(rows.objects_about, "", "evses", station_id)
+    body = await partners.store.read(_references, evses) if evses else None
+    where = below(url, uid, "authorize", type=_kind_for(known.partner, kind))
+    try:
+        answer = await partners.call(known, "POST", where, body, timeout_s=partners.config.authorize_timeout_s)
+        said = wire.read(answer.data, AuthorizationInfo)
+    except (OcpiError, TransferError, StoreError) as error:
+        data: dict[str, Scalar] = {"partner": known.partner.partner_id, "reason": str(error)[:300]}
+        partners.observe(Observe("roaming", "authorization_failed", data))
+        return None
+    status = _STATUS.get(said.allowed, "Invalid")
+    return Grant(
+        token=cdr_token(said.token), auth_method="AUTH_REQUEST", reference=said.authorization_reference, status=status
+    )
+
+
+def _kind_for(partner: Partner, kind: str) -> str:
+    return "OTHER" if kind == "EMAID" and partner.version == "2.2.1" else kind
+
+
+def _references(connection: Connection, evses: Sequence[Kept]) -> dict[str, object]:
+    """Return the location and EVSEs of a station as partners know them."""
+    place = place_of(connection, evses[0].alias)
+    uids = [typed_json.decode(each.document, OfferedEvse).key for each in evses]
+    return {"location_id": evses[0].alias if place is None else place.id, "evse_uids": uids}

@@ -1,0 +1,153 @@
+"""Commands of partners: sent to their stations once, with results queued for `response_url`, also through restarts."""
+
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.ocpp.base import Services
+from csms.remote_control import work as remote
+from csms.reservations import work as reservations
+from csms.roaming import store as rows
+from csms.roaming.authorization import cdr_token, kept_token, ocpp_token
+from csms.roaming.publication import Grant, OfferedEvse, put_grant
+from csms.roaming.store import Kept
+from v2g import typed_json
+from v2g.errors import OcpiError, TimeoutExpired, V2GError
+from v2g.ocpi import wire
+from v2g.ocpi.objects import (
+    CancelReservation,
+    OcpiObject,
+    OcpiToken,
+    ReserveNow,
+    StartSession,
+    StopSession,
+    UnlockConnector,
+)
+
+COMMANDS: Final[dict[str, type[OcpiObject]]] = {
+    "START_SESSION": StartSession, "STOP_SESSION": StopSession, "RESERVE_NOW": ReserveNow,
+    "CANCEL_RESERVATION": CancelReservation, "UNLOCK_CONNECTOR": UnlockConnector,
+}  # fmt: skip
+"""By name."""
+
+
+async def carry_out(services: Services, kept: Kept) -> None:
+    """Send a command to its station once, and queue its result; one that a stopped node had sent has none."""
+    if kept.state == "waiting":
+        await services.store.run(rows.put_object, msgspec.structs.replace(kept, state="sent"))
+        command: Any = typed_json.decode(kept.document, COMMANDS[kept.about])
+        try:
+            result = await _do(services, kept.owner, command)
+        except TimeoutExpired:
+            result = "TIMEOUT"
+        except V2GError as error:
+            result = "EVSE_INOPERATIVE" if "connected" in str(error) else "FAILED"
+    else:
+        command, result = typed_json.decode(kept.document, COMMANDS[kept.about]), "TIMEOUT"
+    body = wire.encode({"result": result}).decode()
+
+    def write(connection: Connection) -> None:
+        rows.remove_object(connection, kept.owner, "commands", kept.object_id)
+        rows.enqueue(
+            connection, [kept.owner], "results", kept.object_id, services.clock.utc_ms(), method="POST",
+            path=command.response_url, body=body,
+        )  # fmt: skip
+
+    await services.store.run(write)
+    assert services.partners is not None
+    services.partners.wake.set()
+
+
+async def resume_commands(services: Services) -> None:
+    """Carry out what was waiting when a node stopped."""
+    for partner in await services.store.run(rows.list_partners):
+        for kept in await services.store.run(rows.objects_in, partner.partner.partner_id, "commands"):
+            await carry_out(services, kept)
+
+
+async def _do(services: Services, partner_id: str, command: Any) -> str:
+    run, now_ms = services.store.run, services.clock.utc_ms()
+    match command:
+        case StartSession():
+            offered = await find_evse(services, command)
+            token = ocpp_token(command.token)
+            grant = Grant(
+                token=cdr_token(command.token), auth_method="COMMAND", reference=command.authorization_reference
+            )
+            await run(_grant, partner_id, command.token, token.type, token.id_token, grant, now_ms)
+            started = await remote.start(services, offered.station_id, token, evse_id=offered.evse)
+            return "ACCEPTED" if started.response.status == "Accepted" else "REJECTED"
+        case StopSession():
+            kept = await run(rows.find_object, "", "sessions", command.session_id)
+            if kept is None:
+                return "FAILED"
+            station_id, _, transaction_id = kept.about.partition("/")
+            answer = await remote.stop(services, transaction_id, station_id)
+            return "ACCEPTED" if answer.status == "Accepted" else "REJECTED"
+        case ReserveNow():
+            return await _reserve(services, partner_id, command)
+        case CancelReservation():
+            kept = await run(rows.find_object, partner_id, "reservations", command.reservation_id)
+            if kept is None:
+                return "UNKNOWN_RESERVATION"
+            cancelled = await reservations.cancel(services, int(kept.about))
+            await run(rows.remove_object, partner_id, "reservations", command.reservation_id)
+            return "ACCEPTED" if cancelled.status == "Accepted" else "REJECTED"
+        case UnlockConnector():
+            offered = await find_evse(services, command)
+            unlocked = await remote.unlock(services, offered.station_id, offered.evse, int(command.connector_id))
+            return {"Unlocked": "ACCEPTED", "OngoingAuthorizedTransaction": "REJECTED"}.get(unlocked.status, "FAILED")
+    return "NOT_SUPPORTED"
+
+
+async def _reserve(services: Services, partner_id: str, command: ReserveNow) -> str:
+    run, now_ms = services.store.run, services.clock.utc_ms()
+    offered = await find_evse(services, command)
+    token = ocpp_token(command.token)
+    grant = Grant(token=cdr_token(command.token), auth_method="COMMAND", reference=command.authorization_reference)
+    await run(_grant, partner_id, command.token, token.type, token.id_token, grant, now_ms)
+    known = await run(rows.find_object, partner_id, "reservations", command.reservation_id)
+    made = await reservations.reserve(
+        services, offered.station_id, token, wire.utc_ms(command.expiry_date), evse_id=offered.evse,
+        replaces=None if known is None else int(known.about),
+    )  # fmt: skip
+    if made.state == "Accepted":
+        kept = Kept(
+            owner=partner_id, module="reservations", object_id=command.reservation_id.lower(), updated_ms=now_ms,
+            document="{}", about=str(made.reservation_id),
+        )  # fmt: skip
+        await run(rows.put_object, kept)
+    results = {"Accepted": "ACCEPTED", "Occupied": "EVSE_OCCUPIED", "Rejected": "REJECTED"}
+    return results.get(str(made.state), "EVSE_INOPERATIVE")
+
+
+def _grant(
+    connection: Connection, partner_id: str, token: OcpiToken, kind: str, id_token: str, grant: Grant, now_ms: int
+) -> None:
+    """Store the token of a command and that it may charge."""
+    kept = kept_token(token, partner_id, wire.encode(token).decode(), wire.utc_ms(token.last_updated))
+    if rows.find_object(connection, partner_id, "tokens", kept.object_id) is None:
+        rows.put_object(connection, kept)
+    put_grant(connection, partner_id, kind, id_token, grant, now_ms)
+
+
+async def find_evse(services: Services, command: Any) -> OfferedEvse:
+    """Return the EVSE that a command names, or a free one of its location. Raises OcpiError (2003)."""
+    read = services.store.read
+    location = await read(rows.find_object, "", "locations", command.location_id)
+    evses = [each for each in await read(rows.objects_in, "", "evses") if each.alias == command.location_id.lower()]
+    wanted = (command.evse_uid or "").lower()
+    found = [each for each in evses if wanted in ("", each.object_id)]
+    if location is None or not found:
+        raise OcpiError(f"unknown location or EVSE {command.location_id} {command.evse_uid or ''}".strip(), code=2003)
+    if wanted or len(found) == 1:
+        return typed_json.decode(found[0].document, OfferedEvse)
+    free = {each["uid"].lower() for each in _evses(location) if each["status"] == "AVAILABLE"}
+    chosen = next((each for each in found if each.object_id in free), found[0])
+    return typed_json.decode(chosen.document, OfferedEvse)
+
+
+def _evses(location: Kept) -> list[dict[str, Any]]:
+    plain: Any = typed_json.decode_exact(location.document.encode())
+    return list(plain.get("evses", ()))

@@ -1,0 +1,256 @@
+"""The modules of the CPO side: lists for partners, their tokens, commands, charging profiles and preferences."""
+
+import secrets
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from csms.ocpp.base import Services
+from csms.roaming import store as rows
+from csms.roaming.commands import COMMANDS, carry_out, find_evse
+from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
+from csms.roaming.exchange import listed, one, part, received
+from csms.roaming.partners import Partners
+from csms.roaming.publication import grant_of, put_grant
+from csms.roaming.rules import check_partner_url, party_of
+from csms.roaming.store import Kept
+from csms.smart_charging.rules import Needs
+from csms.smart_charging.work import SmartCharging
+from csms.transactions import store as transactions
+from csms.transactions.rules import Transaction
+from v2g.errors import OcpiError, V2GError
+from v2g.io.runtime.supervision import spawn
+from v2g.ocpi import wire
+from v2g.ocpi.objects import (
+    ChargingPreferences,
+    OcpiProfile,
+    ReserveNow,
+    SetChargingProfile,
+    StartSession,
+    StopSession,
+)
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.times import format_time
+
+TIMEOUT_S: Final = 60
+"""How long a partner may wait for a command's result, s."""
+
+
+async def _locations(asked: OcpiRequest) -> OcpiAnswer:
+    if asked.method != "GET":
+        raise not_allowed(asked.method)
+    if not asked.path:
+        return await listed(asked, "locations")
+    return OcpiAnswer(data=part(await one(asked, "locations", asked.path[0]), asked.path[1:3]))
+
+
+async def _tariffs(asked: OcpiRequest) -> OcpiAnswer:
+    return await _plain_list(asked, "tariffs")
+
+
+async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
+    return await _plain_list(asked, "cdrs")
+
+
+async def _plain_list(asked: OcpiRequest, module: str) -> OcpiAnswer:
+    if asked.method != "GET":
+        raise not_allowed(asked.method)
+    return OcpiAnswer(data=await one(asked, module, asked.path[0])) if asked.path else await listed(asked, module)
+
+
+async def _sessions(asked: OcpiRequest) -> OcpiAnswer:
+    if len(asked.path) == 2 and asked.path[1] == "charging_preferences":
+        if asked.method != "PUT":
+            raise not_allowed(asked.method)
+        await one(asked, "sessions", asked.path[0])
+        return OcpiAnswer(data=await _prefer(asked, wire.read(asked.sent(), ChargingPreferences)))
+    if asked.method != "GET" or len(asked.path) > 1:
+        raise not_allowed(asked.method)
+    if asked.path:
+        return OcpiAnswer(data=await one(asked, "sessions", asked.path[0]))
+    if not asked.query.get("date_from"):
+        raise OcpiError("sessions need date_from", code=2001)
+    return await listed(asked, "sessions")
+
+
+async def _tokens(asked: OcpiRequest) -> OcpiAnswer:
+    return await received(asked, "tokens", "GET", "PUT", "PATCH")
+
+
+# -- commands
+
+
+async def _commands(asked: OcpiRequest) -> OcpiAnswer:
+    """Take a command: errors are said at once, its result goes to `response_url`, also after a restart."""
+    if asked.method != "POST" or len(asked.path) != 1:
+        raise not_allowed(asked.method)
+    kind = COMMANDS.get(asked.path[0].upper())
+    if kind is None:
+        return _sync("NOT_SUPPORTED")
+    command: Any = wire.read(asked.sent(), kind)
+    check_partner_url(command.response_url, asked.partner.hosts, asked.partners.reach)
+    if isinstance(command, StartSession | ReserveNow):
+        if party_of(command.token.country_code, command.token.party_id) not in asked.partner.parties:
+            raise OcpiError("the token is not of one of your parties", code=2004)
+        if not command.token.valid:
+            return _sync("REJECTED")
+    if hasattr(command, "location_id"):
+        await find_evse(asked.services, command)
+    if isinstance(command, StopSession) and await _transaction(asked, command.session_id) is None:
+        return _sync("UNKNOWN_SESSION")
+    kept = Kept(
+        owner=asked.partner.partner_id, module="commands", object_id=secrets.token_hex(16), updated_ms=asked.now_ms,
+        document=wire.encode(command).decode(), state="waiting", about=asked.path[0].upper(),
+    )  # fmt: skip
+    await asked.services.store.run(rows.put_object, kept)
+    spawn(carry_out(asked.services, kept))
+    return _sync("ACCEPTED")
+
+
+def _sync(result: str) -> OcpiAnswer:
+    return OcpiAnswer(data={"result": result, "timeout": TIMEOUT_S})
+
+
+async def _transaction(asked: OcpiRequest, session_id: str) -> Transaction | None:
+    """Return the running transaction of one of the partner's sessions."""
+    kept = await asked.services.store.read(rows.find_object, "", "sessions", session_id)
+    if kept is None or kept.audience != asked.partner.partner_id:
+        return None
+    station_id, _, transaction_id = kept.about.partition("/")
+    found = await asked.services.store.read(transactions.get, station_id, transaction_id)
+    return found if found is not None and found.active else None
+
+
+# -- preferences and profiles
+
+
+async def _prefer(asked: OcpiRequest, said: ChargingPreferences) -> str:
+    """Store a driver's preferences in what its vehicle needs; consent to feed back lets dispatch use the session."""
+    transaction = await _transaction(asked, asked.path[0])
+    if transaction is None or transaction.evse_id is None:
+        return "NOT_POSSIBLE"
+    if said.profile_type not in ("CHEAP", "FAST", "GREEN", "REGULAR"):
+        return "PROFILE_TYPE_NOT_SUPPORTED"
+    if said.profile_type in ("CHEAP", "GREEN"):
+        if said.departure_time is None:
+            return "DEPARTURE_REQUIRED"
+        if said.energy_need is None:
+            return "ENERGY_NEED_REQUIRED"
+    run, token, kind = asked.services.store.run, transaction.id_token, transaction.token_type
+    if said.discharge_allowed and token is not None and kind is not None:
+        granted = await run(grant_of, kind.value, token.value)
+        if granted is not None:
+            grant = msgspec.structs.replace(granted[1], discharge=True)
+            await run(put_grant, asked.partner.partner_id, kind.value, token.value, grant, asked.now_ms)
+    key = transaction.station_id, transaction.transaction_id
+    needs = dict(await run(transactions.with_needs, key[0])).get(key[1])
+    needs = needs or Needs(evse_id=transaction.evse_id, requested="AC_three_phase")
+    wanted = said.energy_need and int(said.energy_need * 1000)
+    departure_ms = None if said.departure_time is None else wire.utc_ms(said.departure_time)
+    changed = msgspec.structs.replace(
+        needs, departure_ms=departure_ms or needs.departure_ms, energy_wh=wanted or needs.energy_wh
+    )
+    await run(transactions.save_needs, *key, changed)
+    return "ACCEPTED"
+
+
+async def _profiles(asked: OcpiRequest) -> OcpiAnswer:
+    """Answer PUT, GET and DELETE of a session's charging profile; results go to `response_url`."""
+    if len(asked.path) != 1:
+        raise not_found()
+    transaction = await _transaction(asked, asked.path[0])
+    if transaction is None or transaction.evse_id is None:
+        return _sync("UNKNOWN_SESSION")
+    if asked.method == "PUT":
+        said = wire.read(asked.sent(), SetChargingProfile)
+        url, work = said.response_url, _set_profile(asked.services, transaction, said.charging_profile)
+    elif asked.method in ("GET", "DELETE"):
+        url = asked.query.get("response_url", "")
+        duration = int(asked.query.get("duration", "3600")) if asked.query.get("duration", "1").isdecimal() else 3600
+        work = (
+            _active_profile(asked.services, transaction, min(duration, 604_800))
+            if asked.method == "GET"
+            else _clear_profile(asked.services, transaction)
+        )
+    else:
+        raise not_allowed(asked.method)
+    try:
+        check_partner_url(url, asked.partner.hosts, asked.partners.reach)
+    except OcpiError:
+        work.close()
+        raise
+    spawn(_report(asked.services, asked.partners, asked.partner.partner_id, url, work))
+    return _sync("ACCEPTED")
+
+
+async def _report(services: Services, partners: Partners, partner_id: str, url: str, work: Any) -> None:
+    try:
+        body = await work
+    except V2GError:
+        body = {"result": "UNKNOWN"}
+    text = wire.encode(body).decode()
+    number = secrets.token_hex(16)
+    await services.store.run(
+        rows.enqueue, [partner_id], "results", number, services.clock.utc_ms(), method="POST", path=url, body=text
+    )
+    partners.wake.set()
+
+
+_PROFILE_ID: Final = 650_000
+
+
+async def _set_profile(services: Services, transaction: Transaction, profile: OcpiProfile) -> dict[str, object]:
+    start = profile.start_date_time
+    schedule = ChargingSchedule(
+        id=_PROFILE_ID,
+        charging_rate_unit=profile.charging_rate_unit,
+        charging_schedule_period=tuple(
+            ChargingSchedulePeriod(start_period=each.start_period, limit=float(each.limit))
+            for each in profile.charging_profile_period
+        ),
+        start_schedule=format_time(services.clock.utc_ms() if start is None else wire.utc_ms(start)),
+        duration=profile.duration,
+        min_charging_rate=None if profile.min_charging_rate is None else float(profile.min_charging_rate),
+    )
+    made = ChargingProfile(
+        id=_PROFILE_ID + (transaction.evse_id or 0),
+        stack_level=1,
+        charging_profile_purpose="TxProfile",
+        charging_profile_kind="Absolute",
+        charging_schedule=(schedule,),
+        transaction_id=transaction.transaction_id,
+    )
+    answer = await SmartCharging(services).set_profile(transaction.station_id, transaction.evse_id or 1, made)
+    return {"result": "ACCEPTED" if answer.status == "Accepted" else "REJECTED"}
+
+
+async def _clear_profile(services: Services, transaction: Transaction) -> dict[str, object]:
+    number = _PROFILE_ID + (transaction.evse_id or 0)
+    answer = await SmartCharging(services).clear(transaction.station_id, profile_id=number)
+    return {"result": "ACCEPTED" if answer.status == "Accepted" else "REJECTED"}
+
+
+async def _active_profile(services: Services, transaction: Transaction, duration_s: int) -> dict[str, object]:
+    found = await SmartCharging(services).composite(transaction.station_id, transaction.evse_id or 1, duration_s, "W")
+    schedule = found.schedule
+    if schedule is None:
+        return {"result": "REJECTED"}
+    periods = [
+        {"start_period": each.start_period, "limit": Decimal(str(each.limit or 0))}
+        for each in schedule.charging_schedule_period
+    ]
+    profile = {"charging_rate_unit": "W", "duration": schedule.duration, "charging_profile_period": periods}
+    begun = {"start_date_time": schedule.schedule_start, "charging_profile": profile}
+    return {"result": "ACCEPTED", "profile": begun}
+
+
+HANDLERS.update({
+    ("cpo", "locations"): _locations,
+    ("cpo", "tariffs"): _tariffs,
+    ("cpo", "sessions"): _sessions,
+    ("cpo", "cdrs"): _cdrs,
+    ("cpo", "tokens"): _tokens,
+    ("cpo", "commands"): _commands,
+    ("cpo", "chargingprofiles"): _profiles,
+})  # fmt: skip

@@ -1,0 +1,160 @@
+"""Lists of own objects for partners, and objects that partners own and send: the same for all modules."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.roaming import store as rows
+from csms.roaming.authorization import kept_token
+from csms.roaming.endpoint import OcpiAnswer, OcpiRequest, not_allowed, not_found
+from csms.roaming.rules import key_of, party_of
+from csms.roaming.store import Kept
+from v2g import typed_json
+from v2g.errors import OcpiError
+from v2g.ocpi import wire
+from v2g.ocpi.objects import OcpiConnector, OcpiEvse, OcpiLocation, OcpiObject, OcpiSession, OcpiTariff, OcpiToken
+
+KINDS: Final[dict[str, type[OcpiObject]]] = {
+    "locations": OcpiLocation, "tariffs": OcpiTariff, "sessions": OcpiSession, "tokens": OcpiToken,
+}  # fmt: skip
+"""Objects that are sent by PUT, by module."""
+
+_PARTS: Final = (("evses", "uid", OcpiEvse), ("connectors", "id", OcpiConnector))
+_ONCE: Final = ("country_code", "party_id")
+
+
+async def listed(asked: OcpiRequest, module: str) -> OcpiAnswer:
+    """Answer GET of own objects: all that the partner may see."""
+    query = wire.list_query(asked.query)
+    total, found = await asked.services.store.read(rows.list_objects, module, query, seen_by=asked.partner.partner_id)
+    headers = {"X-Total-Count": str(total), "X-Limit": str(wire.MOST_LISTED)}
+    if len(found) == query.limit and query.offset + len(found) < total:
+        last = found[-1].updated_ms, found[-1].object_id
+        headers["Link"] = wire.next_link(asked.url, asked.query, query, last)
+    return OcpiAnswer(data=[typed_json.decode_exact(each.document.encode()) for each in found], headers=headers)
+
+
+async def one(asked: OcpiRequest, module: str, object_id: str) -> Any:
+    """Return one own object that the partner may see, as plain values. Raises OcpiError (404)."""
+    kept = await asked.services.store.read(rows.find_object, "", module, object_id)
+    if kept is None or kept.audience not in ("", asked.partner.partner_id):
+        raise not_found(module[:-1])
+    return typed_json.decode_exact(kept.document.encode())
+
+
+def part(found: Any, path: tuple[str, ...]) -> Any:
+    """Return the EVSE or connector of a location that a path names. Raises OcpiError (404)."""
+    for (field, key, _), wanted in zip(_PARTS, path, strict=False):
+        found = next((each for each in found.get(field, ()) if str(each[key]).lower() == wanted.lower()), None)
+        if found is None:
+            raise not_found(field[:-1])
+    return found
+
+
+async def received(asked: OcpiRequest, module: str, *methods: str) -> OcpiAnswer:
+    """Answer GET, PUT, PATCH and DELETE of an object that the partner owns, at `country/party/id`; of a location also
+    of its parts."""
+    if asked.method not in methods:
+        raise not_allowed(asked.method)
+    if not 3 <= len(asked.path) <= (5 if module == "locations" else 3):
+        raise not_found()
+    country_code, party_id, object_id = asked.path[:3]
+    if party_of(country_code, party_id) not in asked.partner.parties:
+        raise not_found("party")
+    kind = (asked.query.get("type") or "RFID",) if module == "tokens" else ()
+    key = key_of(country_code, party_id, object_id, *kind)
+    if len(key) > 160:
+        raise OcpiError("the id is too long", code=2001)
+    owner = asked.partner.partner_id
+    if asked.method in ("GET", "DELETE"):
+        kept = await asked.services.store.read(rows.find_object, owner, module, key)
+        if kept is None:
+            raise not_found(module[:-1])
+        if asked.method == "DELETE":
+            await asked.services.store.run(rows.remove_object, owner, module, key)
+            return OcpiAnswer()
+        return OcpiAnswer(data=part(typed_json.decode_exact(kept.document.encode()), asked.path[3:]))
+    sent = asked.sent()
+    if not isinstance(sent, dict):
+        raise OcpiError("an object is expected", code=2001)
+    names = dict(zip((*_ONCE, "uid" if module == "tokens" else "id"), asked.path, strict=False))
+    if kind:
+        names["type"] = kind[0]
+    if len(asked.path) > 3:
+        names = {_PARTS[len(asked.path) - 4][1]: asked.path[-1]}
+    for name, value in names.items():
+        if name in sent and str(sent[name]).lower() != value.lower():
+            raise OcpiError(f"{name} is {value} in the URL and {str(sent[name])[:40]} in the object", code=2001)
+    parts = asked.path[3:]
+    change = _patch(sent, parts, module) if asked.method == "PATCH" else _put(sent, parts)
+    new = await asked.services.store.run(_store, owner, module, key, change)
+    return OcpiAnswer(status=201 if new and asked.method == "PUT" else 200)
+
+
+def _store(
+    connection: Connection, owner: str, module: str, key: str, change: Callable[[dict[str, Any] | None], Any]
+) -> bool:
+    """Change an object and store it, unless what is stored is newer; return whether it is new. Raises OcpiError."""
+    kept = rows.find_object(connection, owner, module, key)
+    known: Any = None if kept is None else typed_json.decode_exact(kept.document.encode())
+    found = change(known)
+    made = wire.read(found, KINDS[module])
+    updated_ms = wire.read_time(found["last_updated"])
+    if kept is not None and updated_ms < kept.updated_ms:
+        return False
+    document = wire.encode(found).decode()
+    if isinstance(made, OcpiToken):
+        rows.put_object(connection, kept_token(made, owner, document, updated_ms))
+    else:
+        base = kept or Kept(owner=owner, module=module, object_id=key, updated_ms=0, document="")
+        rows.put_object(connection, msgspec.structs.replace(base, updated_ms=updated_ms, document=document))
+    return kept is None
+
+
+def _put(sent: dict[str, Any], parts: tuple[str, ...]) -> Callable[[dict[str, Any] | None], Any]:
+    def change(known: dict[str, Any] | None) -> Any:
+        if not parts:
+            return sent
+        if known is None:
+            raise not_found("location")
+        return _within(known, parts, lambda _: sent, sent.get("last_updated"))
+
+    return change
+
+
+def _patch(sent: dict[str, Any], parts: tuple[str, ...], module: str) -> Callable[[dict[str, Any] | None], Any]:
+    def change(known: dict[str, Any] | None) -> Any:
+        if known is None:
+            raise not_found(module[:-1])
+        if parts:
+            return _within(known, parts, lambda each: wire.merged(each, sent), sent.get("last_updated"))
+        found = wire.merged(known, sent)
+        if module == "sessions" and "charging_periods" in sent:  # those of a PATCH are added
+            found["charging_periods"] = [*known.get("charging_periods", ()), *sent["charging_periods"]]
+        return found
+
+    return change
+
+
+def _within(
+    known: dict[str, Any], parts: tuple[str, ...], change: Callable[[Any], Any], updated: Any, depth: int = 0
+) -> dict[str, Any]:
+    """Return a location of which a part has changed; the parents' `last_updated` moves with it."""
+    field, name, kind = _PARTS[depth]
+    wanted, rest = parts[0].lower(), parts[1:]
+    others, there = [], None
+    for each in known.get(field, ()):
+        if str(each[name]).lower() == wanted:
+            there = each
+        others.append(each)
+    if rest:
+        if there is None:
+            raise not_found(field[:-1])
+        new: Any = _within(there, rest, change, updated, depth + 1)
+    else:
+        new = change(there if there is not None else {})
+        wire.read(new, kind)
+    items = [new if each is there else each for each in others] + ([new] if there is None else [])
+    return {**known, field: items, **({"last_updated": updated} if updated else {})}

@@ -1,0 +1,221 @@
+"""Keeps partners informed: what changes here is published and queued, and each partner has its own courier.
+
+A courier sends a partner what is queued for it, again until it is acknowledged; a slow one delays no other. The queue
+names objects, so that what is sent is always the object as it is then.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from csms.cluster.feed import FeedEvent
+from csms.ocpp.base import Services
+from csms.roaming import store as rows
+from csms.roaming.commands import resume_commands
+from csms.roaming.partners import Partners, below, partner_version
+from csms.roaming.publication import follow, publish_station
+from csms.roaming.store import Due, KnownPartner
+from csms.transactions import store as transactions
+from v2g import typed_json
+from v2g.errors import OcpiError, StoreError, TransferError, V2GError
+from v2g.io.runtime.supervision import spawn
+from v2g.observe import Observe, Scalar
+from v2g.ocpi.objects import OcpiLocation, OcpiSession, OcpiTariff, OcpiToken
+
+_log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 5.0
+_AT_ONCE: Final = 8
+_SETTLE_S: Final = 0.05
+_SWEEP_S: Final = 60.0
+_SWEEP_MS: Final = 3_600_000
+
+_OF_STATIONS: Final = frozenset({"connector_status", "station_connected", "station_disconnected"})
+_OF_TRANSACTIONS: Final = frozenset({
+    "transaction_started", "transaction_updated", "transaction_ended", "transaction_closed", "transaction_released",
+    "transaction_held", "settled", "corrected",
+})  # fmt: skip
+
+
+async def follow_changes(services: Services) -> None:
+    """Publish what stations and transactions of this node do, within a fraction of a second."""
+    with services.feed.subscribe(_OF_STATIONS | _OF_TRANSACTIONS) as changes:
+        await sweep(services)
+        await resume_commands(services)
+        while True:
+            await _publish(services, await changes.batch(_SETTLE_S))
+
+
+async def _publish(services: Services, events: list[FeedEvent]) -> None:
+    partners, now_ms = _partners(services), services.clock.utc_ms()
+    own = [each for each in events if each.node == services.feed.node and each.station_id]
+    for station_id in sorted({str(each.station_id) for each in own if each.kind in _OF_STATIONS}):
+        connected = services.connections.connected()
+        await services.store.run(publish_station, partners.config, station_id, connected, now_ms)
+    keys = {
+        (str(each.station_id), str(each.data["transaction"]))
+        for each in own
+        if each.kind in _OF_TRANSACTIONS and each.data.get("transaction")
+    }
+    for station_id, transaction_id in sorted(keys):
+        await services.store.run(follow, services.config, station_id, transaction_id, now_ms)
+    partners.wake.set()
+
+
+async def keep_sweeping(services: Services) -> None:
+    """Look again from time to time for what no event has told."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        if await services.leads("roaming", _SWEEP_S):
+            await sweep(services)
+
+
+async def sweep(services: Services) -> None:
+    """Publish all locations and sessions that are not finished."""
+    partners, store, now_ms = _partners(services), services.store, services.clock.utc_ms()
+    connected = services.connections.connected()
+    stations = {each.about for each in await store.read(rows.objects_in, "", "evses")}
+    for station_id in sorted(stations):
+        await store.run(publish_station, partners.config, station_id, connected, now_ms)
+    unfinished = [each.about.partition("/") for each in await store.read(rows.objects_in, "", "sessions", "open")]
+    keys = {(station_id, transaction_id) for station_id, _, transaction_id in unfinished}
+    for each in await store.read(transactions.during, now_ms - _SWEEP_MS, now_ms):
+        if each.station_id in stations:
+            keys.add((each.station_id, each.transaction_id))
+    for key in sorted(keys):
+        await store.run(follow, services.config, *key, now_ms)
+    partners.wake.set()
+
+
+def _partners(services: Services) -> Partners:
+    assert services.partners is not None, "this work runs with [roaming] only"
+    return services.partners
+
+
+# -- the outbox
+
+
+async def run_outbox(services: Services) -> None:
+    """Deliver until cancelled; each partner by a task of its own."""
+    couriers: dict[str, asyncio.Task[None]] = {}
+    wake = _partners(services).wake
+    try:
+        while True:
+            wake.clear()
+            with contextlib.suppress(StoreError):
+                for partner_id in await services.store.run(rows.with_due, services.clock.utc_ms()):
+                    if partner_id not in couriers or couriers[partner_id].done():
+                        couriers[partner_id] = spawn(_deliver_all(services, partner_id))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S if not couriers else 1.0):
+                    await wake.wait()
+            couriers = {name: task for name, task in couriers.items() if not task.done()}
+    finally:
+        for task in couriers.values():
+            task.cancel()
+        if couriers:
+            await asyncio.wait(couriers.values())
+
+
+async def _deliver_all(services: Services, partner_id: str) -> None:
+    """Make every due delivery of a partner."""
+    try:
+        known = await _partners(services).known(partner_id)
+        while due := await services.store.run(rows.claim, partner_id, services.clock.utc_ms(), _AT_ONCE):
+            await asyncio.gather(*(_deliver(services, known, each) for each in due))
+    except V2GError as error:
+        _log.info("roaming partner %s: %s", partner_id, error)
+
+
+async def _deliver(services: Services, known: KnownPartner, due: Due) -> None:
+    run, partner_id = services.store.run, known.partner.partner_id
+    try:
+        request = await request_of(services, known, due)
+        if request is not None:
+            await _partners(services).call(known, *request)
+    except OcpiError as error:
+        if error.http == 409 and due.module == "cdrs":  # it has this CDR: an answer was lost
+            await run(rows.delivered, due, services.clock.utc_ms())
+            return
+        if due.method == "" and "/" in due.subject:  # it does not know the EVSE: send the whole location
+            whole = due.subject.split("/")[0]
+            await run(rows.enqueue, [partner_id], "locations", whole, services.clock.utc_ms())
+            await run(rows.delivered, due, services.clock.utc_ms())
+            return
+        await _failed(services, partner_id, due, error, float(error.hint) if error.hint.isdecimal() else None)
+    except (TransferError, StoreError) as error:
+        await _failed(services, partner_id, due, error, None)
+    else:
+        await run(rows.delivered, due, services.clock.utc_ms())
+
+
+async def _failed(services: Services, partner_id: str, due: Due, error: V2GError, wait_s: float | None) -> None:
+    await services.store.run(rows.failed, due, str(error), services.clock.utc_ms(), wait_s)
+    if due.attempts in (0, 5):
+        data: dict[str, Scalar] = {
+            "partner": partner_id,
+            "module": due.module,
+            "object": due.subject,
+            "reason": str(error)[:300],
+        }
+        services.observe(Observe("roaming", "delivery_failed", data))
+
+
+class PartnerRequest(NamedTuple):
+    """What a delivery sends."""
+
+    method: str
+    url: str
+    body: object = None
+
+
+async def request_of(services: Services, known: KnownPartner, due: Due) -> PartnerRequest | None:
+    """Return what to send for a delivery; None: nothing any more. Raises OcpiError without an endpoint."""
+    if due.method:  # a result, as it was
+        return PartnerRequest(due.method, due.path, typed_json.decode_exact(due.body.encode()))
+    url = known.partner.endpoint(due.module, "RECEIVER")
+    if url is None:
+        return None
+    object_id, _, uid = due.subject.partition("/")
+    kept = await services.store.read(rows.find_object, "", due.module, object_id)
+    config = _partners(services).config
+    party = config.country_code, config.party_id
+    if kept is None:
+        return PartnerRequest("DELETE", below(url, *party, object_id)) if due.module == "tariffs" else None
+    if due.module == "cdrs":
+        return PartnerRequest("POST", url, typed_json.decode_exact(kept.document.encode()))
+    if due.module == "locations" and uid:
+        location = typed_json.decode(kept.document, OcpiLocation)
+        found = next((each for each in location.evses if each.uid == uid), None)
+        if found is not None:
+            changed = {"status": found.status, "last_updated": found.last_updated}
+            return PartnerRequest("PATCH", below(url, *party, location.id, found.uid), changed)
+    name, query = kept_name(due.module, kept.document), dict[str, str]()
+    if due.module == "tokens":
+        kind = typed_json.decode(kept.document, OcpiToken).type
+        query = {"type": "OTHER" if kind == "EMAID" and partner_version(known.partner) == "2.2.1" else kind}
+    body = typed_json.decode_exact(kept.document.encode())
+    return PartnerRequest("PUT", below(url, *party, name, **query), body)
+
+
+_KINDS: Final[dict[str, Callable[[str], str]]] = {
+    "locations": lambda text: typed_json.decode(text, OcpiLocation).id,
+    "tariffs": lambda text: typed_json.decode(text, OcpiTariff).id,
+    "sessions": lambda text: typed_json.decode(text, OcpiSession).id,
+    "tokens": lambda text: typed_json.decode(text, OcpiToken).uid,
+}
+
+
+def kept_name(module: str, document: str) -> str:
+    """Return the id of an object as it is written."""
+    return _KINDS[module](document)
+
+
+WORKS: Final[tuple[tuple[str, Callable[[Services], Awaitable[None]]], ...]] = (
+    ("changes", follow_changes),
+    ("sweep", keep_sweeping),
+    ("outbox", run_outbox),
+)
+"""What runs with [roaming]."""

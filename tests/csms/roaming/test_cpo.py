@@ -1,0 +1,253 @@
+"""An operator's stations at a partner: locations, tariffs, drivers, sessions, CDRs and commands."""
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from csms.config import RoamingConfig
+from csms.roaming import work
+from tests.csms.api.support import Answer, ApiClient, serving
+from tests.csms.charging import Charging
+from tests.csms.fixtures import backend as backend
+from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
+
+pytestmark = pytest.mark.requirement("R202")
+
+LOCATION = {
+    "id": "Depot", "address": "Ladestr. 1", "city": "Berlin", "country": "DEU", "latitude": "52.52000",
+    "longitude": "13.40500", "time_zone": "Europe/Berlin",
+    "evses": [{
+        "station_id": "CS-V2G-0001", "evse_id": "DE*CPO*E1",
+        "connectors": [{"standard": "IEC_62196_T2_COMBO", "format": "CABLE", "power_type": "DC", "max_voltage": 900,
+                        "max_amperage": 100}],
+    }],
+}  # fmt: skip
+PLAN = {
+    "id": "day", "currency": "EUR",
+    "energy": {"rates": [{"price": "0.50"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
+    "fixed": {"rates": [{"price": "1.00"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
+}  # fmt: skip
+TOKEN = {
+    "country_code": "NL", "party_id": "TNM", "uid": "04A1B2C3", "type": "RFID", "contract_id": "NLTNMC00000001",
+    "issuer": "TNM", "valid": True, "whitelist": "NEVER", "last_updated": "2026-01-01T00:00:00",
+}  # fmt: skip
+UID = "CS-V2G-0001*1"
+
+
+class Roaming:
+    """A back end whose partner is registered."""
+
+    def __init__(self, ask: ApiClient, partner: ScriptedPartner) -> None:
+        self.ask = ask
+        self.partner = partner
+        self.backend = ask.backend
+        self.token = ""
+
+    async def ocpi(self, method: str, path: str, body: Any = None) -> Answer:
+        """Ask as the partner."""
+        token = base64.b64encode(self.token.encode()).decode()
+        return await self.ask(method, f"/ocpi{path}", body, role=None, authorization=f"Token {token}")
+
+    async def register(self, version: str = "2.2.1") -> None:
+        """Let the partner register; it receives whatever it is sent."""
+        self.partner.offers(version, ("credentials", "locations", "tariffs", "sessions", "cdrs", "commands"))
+        tokens = {"identifier": "tokens", "role": "SENDER", "url": f"{self.partner.url}/tokens"}
+        self.partner.answers["/d"][1]["endpoints"].append(tokens)
+        self.partner.takes = True
+        self.token = (await self.ask("POST", "/roaming/partners", {"partner_id": "tnm"})).json["token"]
+        said = {"token": "token-b", "url": f"{self.partner.url}/versions", "roles": [ROLE]}
+        answer = await self.ocpi("POST", f"/{version}/credentials", said)
+        assert answer.json["status_code"] == 1000, answer.json
+        self.token = answer.json["data"]["token"]
+
+
+@pytest_asyncio.fixture
+async def roaming(backend: Any) -> AsyncIterator[Roaming]:
+    """A back end with a station, a price and a partner."""
+    config = RoamingConfig(
+        url="https://cpo.test", country_code="DE", party_id="CPO", name="The Operator", allow=("127.0.0.1",)
+    )
+    async with backend(roaming=config) as csms, serving(csms) as ask:
+        with ScriptedPartner().running() as partner:
+            assert (await ask("POST", "/tariffs", PLAN)).status == 201
+            assert (await ask("PUT", "/tariff-assignments", {"plan_id": "day"})).status < 300
+            found = Roaming(ask, partner)
+            await found.register()
+            tasks = [asyncio.create_task(run(csms.services)) for _, run in work.WORKS]
+            try:
+                yield found
+            finally:
+                for task in tasks:
+                    task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_location_is_pushed_with_its_tariff_and_each_status(roaming: Roaming) -> None:
+    station = await roaming.backend.booted()
+    assert (await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)).status == 200
+    pushed = await roaming.partner.sent("PUT", "/locations/DE/CPO/Depot")
+    assert pushed["evses"][0]["uid"] == UID
+    assert pushed["evses"][0]["connectors"][0]["tariff_ids"] == ["day"]
+    tariff = await roaming.partner.sent("PUT", "/tariffs/DE/CPO/day")
+    parts = [component for element in tariff["elements"] for component in element["price_components"]]
+    assert {(each["type"], each["price"], each["vat"], each["step_size"]) for each in parts} == {
+        ("ENERGY", 0.5, 19, 1), ("FLAT", 1, 19, 1),
+    }  # fmt: skip
+    assert "tax_included" not in tariff  # 2.2.1 does not know it
+    for number, (status, expected) in enumerate((("Occupied", "CHARGING"), ("Faulted", "OUTOFORDER")), 1):
+        await station.call("StatusNotification", {
+            "timestamp": "2026-01-01T00:00:00Z", "connectorStatus": status, "evseId": 1, "connectorId": 1,
+        })  # fmt: skip
+        patch = await roaming.partner.sent("PATCH", "/locations/DE/CPO/Depot/", number)
+        assert patch["status"] == expected
+        assert patch["last_updated"]
+    listed = await roaming.ocpi("GET", "/cpo/2.2.1/locations?limit=1")
+    assert listed.headers["x-total-count"] == "1"
+    assert listed.json["data"][0]["evses"][0]["status"] == "OUTOFORDER"
+    for path in ("", f"/{UID}", f"/{UID}/1"):
+        assert (await roaming.ocpi("GET", f"/cpo/2.2.1/locations/depot{path}")).json["status_code"] == 1000
+    assert (await roaming.ocpi("GET", "/cpo/2.2.1/locations/other")).status == 404
+    assert (await roaming.ask("DELETE", "/roaming/locations/Depot")).status == 204
+    gone = await roaming.partner.sent("PUT", "/locations/DE/CPO/Depot", 2)
+    assert gone["evses"][0]["status"] == "REMOVED"
+
+
+async def charge(roaming: Roaming, token: Any, kwh: int = 10) -> Charging:
+    """Charge at the station."""
+    station = await roaming.backend.booted()
+    charging = Charging(roaming.backend, station)
+    assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == "Accepted"
+    await charging.event("Started", "Authorized", state="Charging", token=token, context="Transaction.Begin")
+    await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
+    charging.wh += kwh * 1000
+    for _ in range(60):
+        roaming.backend.clock.advance(60)
+    await charging.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+    await charging.event("Ended", "StopAuthorized", stopped="Local", token=token, context="Transaction.End")
+    return charging
+
+
+async def test_a_partners_driver_charges_and_the_partner_gets_session_and_cdr(roaming: Roaming) -> None:
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    path = "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3"
+    assert (await roaming.ocpi("PUT", path, TOKEN)).status == 201
+    assert (await roaming.ocpi("GET", path)).json["data"]["whitelist"] == "NEVER"
+    allowed = {"allowed": "ALLOWED", "token": TOKEN, "authorization_reference": "ref-1"}
+    roaming.partner.answers["/tokens/04A1B2C3/authorize"] = 200, allowed
+    await charge(roaming, {"idToken": "04a1b2c3", "type": "ISO14443"})
+    asked = await roaming.partner.sent("POST", "/tokens/04A1B2C3/authorize")
+    assert asked == {"location_id": "Depot", "evse_uids": [UID]}
+    session = await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
+    assert session["status"] == "ACTIVE"
+    assert session["cdr_token"]["contract_id"] == "NLTNMC00000001"
+    cdr = await roaming.partner.sent("POST", "/cdrs")
+    assert cdr["authorization_reference"] == "ref-1"
+    assert cdr["total_energy"] == 10
+    assert cdr["total_cost"] == {"excl_vat": 6, "incl_vat": 7.14}  # 10 kWh at 0.50, and 1.00
+    assert cdr["total_fixed_cost"]["excl_vat"] == 1
+    assert cdr["session_id"] == session["id"]
+    ended = [body for how, where, body in roaming.partner.bodies if where.startswith("/sessions") and how == "PUT"]
+    assert ended[-1]["status"] == "COMPLETED"
+    assert (await roaming.ocpi("GET", "/cpo/2.2.1/sessions")).json["status_code"] == 2001
+    sessions = await roaming.ocpi("GET", "/cpo/2.2.1/sessions?date_from=2020-01-01T00:00:00Z")
+    assert [each["id"] for each in sessions.json["data"]] == [session["id"]]
+    listed = await roaming.ocpi("GET", "/cpo/2.3.0/cdrs")
+    (other,) = listed.json["data"]
+    assert other["total_cost"]["before_taxes"] == 6
+    assert Decimal(str(other["total_cost"]["taxes"][0]["amount"])) == Decimal("1.14")
+
+
+@pytest.mark.parametrize(
+    ("whitelist", "answer", "status"),
+    [
+        ("ALWAYS", None, "Accepted"),
+        ("ALLOWED_OFFLINE", None, "Accepted"),
+        ("NEVER", None, "Unknown"),
+        ("ALLOWED", "BLOCKED", "Blocked"),
+        ("NEVER", "EXPIRED", "Expired"),
+    ],
+)
+async def test_whitelist_rules(roaming: Roaming, whitelist: str, answer: str | None, status: str) -> None:
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": whitelist})
+    if answer is not None:
+        roaming.partner.answers["/tokens/04A1B2C3/authorize"] = 200, {"allowed": answer, "token": TOKEN}
+    else:
+        roaming.partner.answers["/tokens/04A1B2C3/authorize"] = 500, None
+    station = await roaming.backend.booted()
+    token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+    assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == status
+
+
+async def test_tokens_are_those_of_the_partner_and_changed_by_patch(roaming: Roaming) -> None:
+    path = "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3?type=RFID"
+
+    async def said(method: str, path: str, body: Any) -> tuple[int, int]:
+        answer = await roaming.ocpi(method, path, body)
+        return answer.status, answer.json["status_code"]
+
+    assert await said("PATCH", path, {"valid": False, "last_updated": "2026-02-01T00:00:00Z"}) == (404, 2001)
+    assert await said("PUT", path, {**TOKEN, "future_field": {"a": [1]}, "type": "RFID"}) == (201, 1000)
+    assert await said("PUT", path.replace("NL", "DE"), TOKEN) == (404, 2001)
+    assert await said("PUT", path, {**TOKEN, "uid": "other"}) == (200, 2001)
+    assert await said("PUT", path, b"{") == (400, 2001)
+    assert await said("PUT", path, {**TOKEN, "valid": None}) == (200, 2001)
+    assert await said("PATCH", path, {"valid": False}) == (200, 2001)
+    assert await said("PATCH", path, {"valid": False, "last_updated": "2026-02-01T00:00:00"}) == (200, 1000)
+    assert await said("PUT", path, TOKEN) == (200, 1000)  # older: a repetition that was late
+    kept = (await roaming.ocpi("GET", path)).json["data"]
+    assert kept["valid"] is False
+    assert kept["future_field"] == {"a": [1]}
+    assert await said("DELETE", path, None) == (405, 2000)
+
+
+async def test_a_command_starts_and_stops_a_session(roaming: Roaming) -> None:
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    station = await roaming.backend.booted()
+    url = f"{roaming.partner.url}/commands/result/1"
+    start = {"response_url": url, "token": TOKEN, "location_id": "Depot", "evse_uid": UID}
+    answer = await roaming.ocpi("POST", "/cpo/2.2.1/commands/START_SESSION", start)
+    (await station.expect("RequestStartTransaction")).reply({"status": "Accepted"})
+    assert answer.json["data"]["result"] == "ACCEPTED"
+    assert await roaming.partner.sent("POST", "/commands/result/1") == {"result": "ACCEPTED"}
+    charging = Charging(roaming.backend, station)
+    token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+    await charging.event("Started", "RemoteStart", state="Charging", token=token, context="Transaction.Begin")
+    session = await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
+    assert session["auth_method"] == "COMMAND"
+
+    async def command(name: str, **fields: Any) -> Any:
+        said = await roaming.ocpi("POST", f"/cpo/2.2.1/commands/{name}", {"response_url": url, **fields})
+        return said.json["data"]["result"] if said.json["status_code"] == 1000 else said.json["status_code"]
+
+    assert await command("START_SESSION", token=TOKEN, location_id="nowhere") == 2003
+    assert await command("START_SESSION", token={**TOKEN, "party_id": "XYZ"}, location_id="Depot") == 2004
+    assert await command("STOP_SESSION", session_id="none") == "UNKNOWN_SESSION"
+    assert await command("STOP_SESSION", session_id=session["id"], response_url="https://169.254.169.254/") == 3001
+    preferences = {"profile_type": "CHEAP"}
+    path = f"/cpo/2.2.1/sessions/{session['id']}/charging_preferences"
+    assert (await roaming.ocpi("PUT", path, preferences)).json["data"] == "DEPARTURE_REQUIRED"
+    preferences |= {"departure_time": "2030-01-01T00:00:00Z", "energy_need": "20", "discharge_allowed": True}
+    assert (await roaming.ocpi("PUT", path, preferences)).json["data"] == "ACCEPTED"
+    assert await command("STOP_SESSION", session_id=session["id"]) == "ACCEPTED"
+    (await station.expect("RequestStopTransaction")).reply({"status": "Accepted"})
+    assert await roaming.partner.sent("POST", "/commands/result/1", 2) == {"result": "ACCEPTED"}
+
+
+async def test_what_a_partner_did_not_take_is_sent_again_with_the_same_id(roaming: Roaming) -> None:
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    roaming.partner.answers["/cdrs"] = 500, None
+    await charge(roaming, {"idToken": "04A1B2C3", "type": "ISO14443"})
+    first = await roaming.partner.sent("POST", "/cdrs")
+    waiting = (await roaming.ask("GET", "/roaming/partners/tnm/deliveries")).json
+    assert [each["module"] for each in waiting if each["module"] == "cdrs"] == ["cdrs"]
+    roaming.partner.answers["/cdrs"] = 200, None
+    roaming.backend.clock.advance(60)
+    assert await roaming.partner.sent("POST", "/cdrs", 2) == first

@@ -1,0 +1,196 @@
+"""Charging periods cost what the examples of OCPI's specification say; a plan costs the same as its tariff."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
+from v2g.energy.settlement.costing import bill
+from v2g.energy.settlement.intervals import Registers
+from v2g.energy.settlement.pieces import Usage
+from v2g.errors import CodecError
+from v2g.ocpi import wire
+from v2g.ocpi.objects import CdrPeriod, OcpiTariff
+from v2g.ocpi.tariffs import costs_of, percent_of, tariff_id, tariffs_of
+
+pytestmark = pytest.mark.requirement("R202")
+
+
+def element(*components: tuple[str, str, str, int], **restrictions: Any) -> dict[str, Any]:
+    """Return an element of components: type, price, VAT and step."""
+    parts = [{"type": kind, "price": price, "vat": vat, "step_size": step} for kind, price, vat, step in components]
+    return {"price_components": parts, **({"restrictions": restrictions} if restrictions else {})}
+
+
+def tariff(*elements: dict[str, Any], **more: Any) -> OcpiTariff:
+    fields = {"country_code": "DE", "party_id": "ABC", "id": "1", "currency": "EUR", "elements": list(elements)}
+    return wire.read(wire.inner({**fields, "last_updated": "2019-01-01T00:00:00Z", **more}), OcpiTariff)
+
+
+def periods(*parts: tuple[str, dict[str, str]]) -> list[CdrPeriod]:
+    """Return periods of start and volumes."""
+    plain = [
+        {"start_date_time": start, "dimensions": [{"type": kind, "volume": each} for kind, each in volumes.items()]}
+        for start, volumes in parts
+    ]
+    return wire.read(plain, list[CdrPeriod])
+
+
+START = element(("FLAT", "0.50", "20", 1))
+ENERGY = element(("ENERGY", "0.25", "10", 1))
+COMPLEX = (
+    element(("FLAT", "2.50", "15", 1)),
+    element(("TIME", "1.00", "20", 900), max_current="32"),
+    element(("TIME", "2.00", "20", 600), min_current="32",
+            day_of_week=["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY"]),
+    element(("TIME", "1.25", "20", 600), min_current="32", day_of_week=["SATURDAY", "SUNDAY"]),
+    element(("PARKING_TIME", "5.00", "10", 300), start_time="09:00", end_time="18:00",
+            day_of_week=["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY"]),
+    element(("PARKING_TIME", "6.00", "10", 300), start_time="10:00", end_time="17:00", day_of_week=["SATURDAY"]),
+)  # fmt: skip
+LIMIT = {"excl_vat": "10", "incl_vat": "11"}
+
+EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
+    "20 kWh": (
+        tariff(ENERGY), periods(("2019-01-07T10:00:00Z", {"ENERGY": "20", "TIME": "1"})),
+        "2019-01-07T11:00:00Z", "5.00", "5.50",
+    ),
+    "start fee": (
+        tariff(START, ENERGY), periods(("2019-01-07T10:00:00Z", {"ENERGY": "20", "TIME": "1"})),
+        "2019-01-07T11:00:00Z", "5.50", "6.10",
+    ),
+    "minimum price": (
+        tariff(ENERGY, min_price={"excl_vat": "0.50", "incl_vat": "0.55"}),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "1.5", "TIME": "1"})), "2019-01-07T11:00:00Z", "0.50", "0.55",
+    ),
+    "parking in steps": (
+        tariff(START, ENERGY, element(("PARKING_TIME", "2.00", "20", 900))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "20", "TIME": "1"}),
+                ("2019-01-07T11:00:00Z", {"PARKING_TIME": "0.6667"})), "2019-01-07T11:40:00Z", "7.00", "7.90",
+    ),
+    "maximum price": (
+        tariff(START, ENERGY, max_price=LIMIT), periods(("2019-01-07T10:00:00Z", {"ENERGY": "50", "TIME": "1"})),
+        "2019-01-07T11:00:00Z", "10", "11",
+    ),
+    "below the maximum": (
+        tariff(START, ENERGY, max_price=LIMIT), periods(("2019-01-07T10:00:00Z", {"ENERGY": "30", "TIME": "1"})),
+        "2019-01-07T11:00:00Z", "8.00", "8.85",
+    ),
+    "by the hour": (
+        tariff(element(("TIME", "2.00", "10", 60))), periods(("2019-01-07T10:00:00Z", {"TIME": "2.5", "ENERGY": "9"})),
+        "2019-01-07T12:30:00Z", "5.00", "5.50",
+    ),
+    "hour and parking": (
+        tariff(element(("TIME", "3.00", "10", 60)), element(("PARKING_TIME", "5.00", "20", 300))),
+        periods(("2019-01-07T10:00:00Z", {"TIME": "2.5", "ENERGY": "9"}),
+                ("2019-01-07T12:30:00Z", {"PARKING_TIME": "0.7"})), "2019-01-07T13:12:00Z", "11.25", "12.75",
+    ),
+    "steps of 100 Wh": (
+        tariff(element(("ENERGY", "0.25", "10", 100))), periods(("2019-01-07T10:00:00Z", {"ENERGY": "20.45"})),
+        "2019-01-07T12:30:00Z", "5.125", "5.6375",
+    ),
+    "a step counts once, at the last price (ocpi#494)": (
+        tariff(element(("ENERGY", "2", "0", 10_000), max_kwh="3"), element(("ENERGY", "5", "0", 10_000), max_kwh="6"),
+               element(("ENERGY", "2", "0", 10_000))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "3", "TIME": "1"}),
+                ("2019-01-07T11:00:00Z", {"ENERGY": "3", "TIME": "1"}),
+                ("2019-01-07T12:00:00Z", {"ENERGY": "3", "TIME": "1"})), "2019-01-07T13:00:00Z", "29", "29",
+    ),
+    "complex, on a Saturday: only parking is rounded, charging 114 min and parking 75 min, until 17:00": (
+        tariff(*COMPLEX),
+        periods(("2019-01-05T13:30:00Z", {"TIME": "1.9", "ENERGY": "9", "MIN_CURRENT": "43"}),
+                ("2019-01-05T15:24:00Z", {"PARKING_TIME": "1.1833"})), "2019-01-05T16:35:00Z", "12.375", "13.975",
+    ),
+    "taxes included": (
+        tariff(element(("ENERGY", "0.275", "10", 1)), tax_included="YES"),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "20"})), "2019-01-07T11:00:00Z", "5.00", "5.50",
+    ),
+    "fed back": (
+        tariff(ENERGY), periods(("2019-01-07T10:00:00Z", {"ENERGY": "-4", "TIME": "1"})), "2019-01-07T11:00:00Z",
+        "-1.00", "-1.10",
+    ),
+    "reserved for an hour": (
+        tariff(element(("TIME", "5.00", "20", 60), reservation="RESERVATION"), START, ENERGY),
+        periods(("2019-01-07T10:00:00Z", {"RESERVATION_TIME": "1", "ENERGY": "20"})), "2019-01-07T11:00:00Z",
+        "10.50", "12.10",
+    ),
+    "a clock time across the end of summer time": (
+        tariff(element(("TIME", "2", "0", 1), start_time="02:00", end_time="04:00")),
+        periods(("2026-10-24T23:00:00Z", {"TIME": "4", "ENERGY": "1"})), "2026-10-25T03:00:00Z", "6", "6",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples(name: str) -> None:
+    found, parts, end, net, gross = EXAMPLES[name]
+    costs = costs_of(parts, wire.read_time(end), found, "Europe/Berlin" if "summer" in name else "UTC")
+    exact = Decimal("0.00001")
+    assert costs.before_taxes.quantize(exact) == Decimal(net)
+    assert costs.after_taxes.quantize(exact) == Decimal(gross)
+
+
+def test_what_cannot_be_priced_is_an_error() -> None:
+    with pytest.raises(CodecError):
+        costs_of([], 0, tariff(ENERGY), "UTC")
+    with pytest.raises(CodecError):
+        costs_of(periods(("2019-01-07T10:00:00Z", {"ENERGY": "1"})), 0, tariff(ENERGY), "UTC")
+    end = wire.read_time("2019-01-07T11:00:00Z")
+    with pytest.raises(CodecError):
+        costs_of(periods(("2019-01-07T10:00:00Z", {"ENERGY": "1"})), end, tariff(ENERGY), "Nowhere/At_All")
+
+
+@given(
+    price=st.decimals(0, 5, places=4), idle=st.decimals(0, 1, places=4), ppm=st.sampled_from([0, 70_000, 190_000]),
+    wh=st.integers(1, 90_000), minutes=st.integers(1, 300), parked=st.integers(0, 300), hour=st.integers(1, 23),
+)  # fmt: skip
+def test_a_plan_and_its_tariff_cost_the_same(
+    price: Decimal, idle: Decimal, ppm: int, wh: int, minutes: int, parked: int, hour: int
+) -> None:
+    taxes = (Tax(kind="VAT", ppm=ppm),) if ppm else ()
+    night = Rate(price="0.1", when=When(from_minute=0, to_minute=hour * 60))
+    plan = PricePlan(
+        id="plan", currency="EUR", zone="Europe/Berlin",
+        energy=Charge(rates=(night, Rate(price=str(price))), taxes=taxes),
+        idle_time=Charge(rates=(Rate(price=str(idle)),), taxes=taxes),
+        fixed=Charge(rates=(Rate(price="0.35"),)),
+    )  # fmt: skip
+    start = 1_767_261_600_000
+    stop, end = start + minutes * 60_000, start + (minutes + parked) * 60_000
+    usage = Usage(
+        start_ms=start, end_ms=end, charging=((start, True), (stop, False)),
+        readings=(Registers(start, 0, 0), Registers(stop, wh * 1000, 0), Registers(end, wh * 1000, 0)),
+    )  # fmt: skip
+    expected = bill([(0, plan)], usage, ended=True)
+    (found,) = tariffs_of(plan, "DE", "ABC", wire.moment(start))
+    parts = [{"start_date_time": wire.moment(start), "dimensions": [
+        {"type": "ENERGY", "volume": Decimal(wh) / 1000},
+        {"type": "TIME", "volume": Decimal(minutes) / 60},
+    ]}]  # fmt: skip
+    if parked:
+        volume = Decimal(parked) / 60
+        parts.append({
+            "start_date_time": wire.moment(stop), "dimensions": [{"type": "PARKING_TIME", "volume": volume}]
+        })  # fmt: skip
+    sent = wire.decode(wire.encode(wire.outer(wire.plain(found), "2.2.1")))
+    again = wire.read(wire.inner(sent), OcpiTariff)
+    costs = costs_of(wire.read(parts, list[CdrPeriod]), end, again, plan.zone)
+    assert abs(costs.before_taxes * 10**6 - expected.excl_tax) <= 4  # each line is rounded to the micro-unit
+    assert abs(costs.after_taxes * 10**6 - expected.incl_tax) <= 8
+
+
+def test_conditions_that_ocpi_lacks_are_refused() -> None:
+    rate = Rate(price="1", when=When(holidays=True))
+    with pytest.raises(CodecError, match="holidays"):
+        tariffs_of(PricePlan(id="a", currency="EUR", energy=Charge(rates=(rate,))), "DE", "ABC", wire.moment(0))
+
+
+def test_ids_and_rates() -> None:
+    assert tariff_id("day") == "day"
+    assert len(tariff_id("ä" * 60)) <= 29
+    assert tariff_id("a" * 60) != tariff_id("a" * 59 + "b")
+    assert percent_of((Tax(kind="a", ppm=100_000), Tax(kind="b", ppm=50_000, stack=1))) == Decimal("15.5")
+    assert percent_of((Tax(kind="a", ppm=200_000),)) == 20

@@ -1,0 +1,109 @@
+"""Both versions are written from one form and read back; what partners send wrongly is tolerated or is one error."""
+
+import base64
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.errors import OcpiError
+from v2g.ocpi import wire
+from v2g.ocpi.objects import OcpiLocation, OcpiPrice, OcpiToken
+
+pytestmark = pytest.mark.requirement("R202")
+
+
+def test_a_price_has_two_forms() -> None:
+    price = wire.plain(OcpiPrice(before_taxes=Decimal("1.00"), taxes=()))
+    assert wire.outer(price, "2.3.0") == {"before_taxes": Decimal("1.00"), "taxes": ()}
+    assert wire.outer(price, "2.2.1") == {"excl_vat": Decimal("1.00"), "incl_vat": Decimal("1.00")}
+    old = {"total_cost": {"excl_vat": "1.0", "incl_vat": 1.19}, "min_price": {"excl_vat": 1, "incl_vat": 2}}
+    found = wire.inner(wire.decode(wire.encode(old)))
+    assert found == {
+        "total_cost": {"before_taxes": Decimal("1.0"), "taxes": [{"name": "VAT", "amount": Decimal("0.19")}]},
+        "min_price": {"before_taxes": 1, "after_taxes": 2},
+    }
+    again = wire.outer(found, "2.2.1")
+    assert again["total_cost"]["incl_vat"] == Decimal("1.19")  # type: ignore[index]
+    assert again["min_price"] == {"excl_vat": 1, "incl_vat": 2}  # type: ignore[index]
+
+
+def test_older_partners_get_what_they_know() -> None:
+    connector = {
+        "id": "1",
+        "standard": "SAE_J3400",
+        "power_type": "DC",
+        "capabilities": ["ISO_15118_20_PLUG_AND_CHARGE"],
+    }
+    location = {"evses": [
+        {"uid": "a", "capabilities": ["RESERVABLE"], "connectors": [connector]},
+        {"uid": "b", "connectors": [{**connector, "standard": "MCS"}]},
+    ], "help_phone": "1"}  # fmt: skip
+    found = wire.outer(location, "2.2.1")
+    assert found == {"evses": [{"uid": "a", "capabilities": ["RESERVABLE"], "connectors": [
+        {"id": "1", "standard": "TESLA_S", "power_type": "DC"}]}]}  # fmt: skip
+    assert wire.outer(location, "2.3.0") == location
+
+
+def test_readers_are_tolerant() -> None:
+    token = {
+        "country_code": "nl", "party_id": "tnm", "uid": "A", "type": "NEW_TYPE", "contract_id": "C", "issuer": "I",
+        "valid": "true", "whitelist": "SOMETIMES", "last_updated": "2026-01-01T00:00:00", "unknown": {"x": 1},
+    }  # fmt: skip
+    found = wire.read(wire.inner(token), OcpiToken)
+    assert found.valid is True
+    assert wire.utc_ms(found.last_updated) == wire.read_time("2026-01-01T00:00:00.000Z")
+    with pytest.raises(OcpiError, match=r"\$\.uid"):
+        wire.read({**token, "uid": "x" * 37}, OcpiToken)
+
+
+@given(st.binary() | st.text().map(str.encode) | st.just(b"[" * 5000) | st.just(b'{"a":1e999999999}'))
+def test_any_bytes_are_values_or_one_error(data: bytes) -> None:
+    try:
+        found = wire.inner(wire.decode(data))
+        wire.outer(found, "2.2.1")
+        wire.read(found, OcpiLocation)
+    except OcpiError as error:
+        assert error.code == 2001  # noqa: PT017  a value is as good
+
+
+@given(st.dictionaries(st.sampled_from(["offset", "limit", "date_from", "date_to", "after"]), st.text(max_size=30)))
+def test_any_query_is_a_list_or_one_error(query: dict[str, str]) -> None:
+    try:
+        asked = wire.list_query(query)
+    except OcpiError as error:
+        assert error.code == 2001  # noqa: PT017  a value is as good
+    else:
+        assert 1 <= asked.limit <= wire.MOST_LISTED
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64))
+def test_a_token_is_found_in_either_writing(token: str) -> None:
+    for bare in (True, False):
+        assert token in wire.tokens_in(wire.authorization(token, bare=bare))
+    assert wire.authorization(token, bare=False) == "Token " + base64.b64encode(token.encode()).decode()
+    assert wire.tokens_in(f"Bearer {token}") == []
+
+
+def test_links_are_written_and_read() -> None:
+    query = {"date_from": "2026-01-01T00:00:00Z", "limit": "5"}
+    asked = wire.list_query(query)
+    url = wire.link_of(wire.next_link("https://a.test/ocpi/cpo/2.2.1/cdrs", query, asked, (1_700_000_000_000, "x~y")))
+    assert url is not None
+    again = wire.list_query(wire.query_of(url.partition("?")[2]))
+    assert (again.offset, again.limit, again.from_ms, again.after) == (5, 5, asked.from_ms, (1_700_000_000_000, "x~y"))
+    assert wire.link_of('<https://a.test/1>; rel="prev", <https://a.test/2>; rel=next') == "https://a.test/2"
+    assert wire.link_of("nonsense") is None
+
+
+def test_envelopes() -> None:
+    body = wire.envelope([{"a": Decimal("1.10")}], 1_700_000_000_123)
+    assert body == b'{"data":[{"a":1.10}],"status_code":1000,"timestamp":"2023-11-14T22:13:20Z"}'
+    assert wire.opened(body) == [{"a": Decimal("1.10")}]
+    with pytest.raises(OcpiError, match="2003 unknown") as error:
+        wire.opened(b'{"status_code":"2003","status_message":"unknown"}')
+    assert error.value.code == 2003
+    for wrong in (b"", b"[]", b"{}", b'{"status_code":null}'):
+        with pytest.raises(OcpiError):
+            wire.opened(wrong)
