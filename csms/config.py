@@ -492,10 +492,12 @@ class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Charging power that 100 % of opModFixedW stands for (setMaxChargeRateW), W."""
     max_discharge_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
     """Discharging power that 100 % of opModFixedW stands for (setMaxDischargeRateW), W."""
-    poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 60.0
-    """Time between requests for controls."""
+    profile: Literal["csip", "csip-aus"] = "csip"
+    """Whose rules the server follows: `csip-aus` (Australia) takes fewer responses."""
+    poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] | None = None
+    """Time between requests for controls; by default each resource is requested at the rate that the server states."""
     outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
-    """No export from this long after the server's last answer."""
+    """No export from this long after the server's last answer; without `poll_interval_s`, after the next one is due."""
 
 
 class Scada(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,7 +14,7 @@ from csms.db.bulk import upsert_rows
 from csms.db.leases import lock
 from csms.grid.limits import EvseUse, LimitState, PointPower, StationShare, share_stations, states
 from csms.overview import store as overview
-from csms.settlements.tables import grid_shares
+from csms.settlements.tables import grid_memories, grid_shares
 from csms.sites.rules import WANTING, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import FOLLOWED_MS, VOLTAGE
@@ -203,3 +203,14 @@ def _hash(limits: Sequence[GridLimit], sites: Sequence[Site]) -> str:
     bounds = sorted((str(each.connection_point), each.direction, each.limit_w, each.phases_ma) for each in limits)
     places = [(site.id, site.nodes, [(place.id, place.node) for place in site.places]) for site in sites]
     return hashlib.sha256(msgspec.json.encode((bounds, places))).hexdigest()
+
+
+def memory_of(connection: Connection, source: str) -> str:
+    """Return what the client of a source has stored; empty if nothing."""
+    query = select(grid_memories.c.document).where(grid_memories.c.source == source)
+    return str(connection.execute(query).scalar() or "")
+
+
+def save_memory(connection: Connection, source: str, document: str) -> None:
+    """Store what the client of a source must not forget."""
+    upsert_rows(connection, grid_memories, [{"source": source, "document": document}])

@@ -95,6 +95,14 @@ grid_sources: Final = Table(
     Column("document", Text, nullable=False),
 )
 
+grid_memories: Final = Table(
+    "grid_memories",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("document", Text, nullable=False),
+)
+"""What the client of a grid source must not forget over a restart."""
+
 grid_signals: Final = Table(
     "grid_signals",
     metadata,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.ieee2030_5.controls import FOREVER, ControlResponse, Demanded, ProgramState, demanded, responses
+from v2g.ieee2030_5.controls import FOREVER, ControlResponse, Demanded, ProgramState, demanded, responses, with_unlisted
 from v2g.ieee2030_5.resources import Control, ControlBase, Program
 
 START_S = 1_000_000
@@ -101,6 +101,69 @@ def test_random_shifts_stay_in_their_bounds_and_are_the_same_on_every_node(start
     assert at(-7200, one) == at(-7200, one)
     end = at(edge, one).until_s - START_S
     assert 7200 + min(0, length) <= end - edge <= 7200 + max(0, length)
+
+
+@given(st.integers(-600, 600), st.integers(-600, 600), st.text("0123456789ABCDEF", min_size=4, max_size=8))
+def test_successive_events_follow_each_other_without_gap(start: int, length: int, name: str) -> None:
+    """Each is received, started and completed, whatever is drawn; no default applies between them."""
+    events = [
+        control(f"{name}{number}", number, start_s=START_S + number * 86_400, duration_s=86_400, creation_s=number,
+                randomize_start_s=start, randomize_duration_s=length)
+        for number in range(7)
+    ]  # fmt: skip
+    one = program(*events, default=ControlBase(export_limit_w=99))
+    known: Mapping[str, ControlResponse] = {}
+    said: dict[str, list[int]] = {each.mrid: [] for each in events}
+    second, limits = -4000, []
+    while second < 8 * 86_400:
+        found = at(second, one, known=known)
+        for each in events:
+            said[each.mrid] += responses(each, known.get(each.mrid), found.states[each.mrid])
+        known = found.states
+        limits.append(found.base.export_limit_w)
+        second = found.until_s - START_S
+    assert limits == [99, *range(7), 99]
+    assert set(map(tuple, said.values())) == {(1, 2, 3)}
+
+
+def test_random_shifts_alone_supersede_nothing_of_another_program() -> None:
+    """Two programs in turn: both run, the lower primacy counts while they overlap."""
+    first = program(control("A", 1), primacy=5)
+    second = program(control("B", 2, start_s=START_S + 600, randomize_start_s=-600), primacy=2)
+    start = at(-1, second).until_s - START_S
+    assert 0 < start < 600
+    found = at(start, first, second)
+    assert found.base.export_limit_w == 2
+    assert set(found.states.values()) == {ControlResponse.STARTED}
+
+
+def test_an_event_is_superseded_by_several_only_where_they_cover_all_its_demands_at_once() -> None:
+    """One after the other is not enough."""
+    both = control("A", base=ControlBase(export_limit_w=1, import_limit_w=1))
+    one = control("B", base=ControlBase(export_limit_w=2), creation_s=2, duration_s=100)
+    for begins, state in ((100, ControlResponse.STARTED), (50, ControlResponse.SUPERSEDED)):
+        other = control("C", base=ControlBase(import_limit_w=2), creation_s=2, start_s=START_S + begins, duration_s=99)
+        assert at(begins, program(both, one, other)).states["A"] is state
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_an_event_without_a_mode_that_has_an_effect_never_starts(status: int) -> None:
+    """It supersedes nothing, and is not superseded."""
+    curve = control("A", base=ControlBase(others=("opModVoltVar",)), status=status, creation_s=2)
+    found = at(5, program(curve, control("B", 5)))
+    assert (found.base.export_limit_w, found.states["A"]) == (5, ControlResponse.NOT_APPLICABLE)
+    assert tuple(responses(curve, None, found.states["A"])) == (1, 252)
+    assert tuple(responses(curve, None, found.states["A"], "csip-aus")) == (1,)
+    assert tuple(responses(curve, None, ControlResponse.EXPIRED, "csip-aus")) == ()
+
+
+def test_an_event_that_leaves_the_list_stays_until_its_end() -> None:
+    """One that is over does not; one of another program that is listed again is not doubled."""
+    before = [program(control("A"), control("B", start_s=START_S + 700)), program(control("C"), primacy=2)]
+    known = {"A": ControlResponse.COMPLETED, "B": ControlResponse.RECEIVED, "C": ControlResponse.STARTED}
+    now = [program(), program(control("C"), primacy=2)]
+    assert [[each.mrid for each in state.controls] for state in with_unlisted(now, before, known)] == [["B"], ["C"]]
+    assert with_unlisted(now[1:], before, known) == (now[1],)
 
 
 def test_responses_follow_the_life_of_an_event() -> None:

@@ -73,7 +73,7 @@ def test_recorded_devices_programs_and_defaults_are_read() -> None:
         (b"<duration>300</duration>", b"<duration>-1</duration>", "duration"),
         (b"<mRID>DC1B27AC943B44AC87DAF7E162B6F6D4</mRID>", b"", "mRID"),
         (b'responseRequired="03"', b'responseRequired="yes"', "responseRequired"),
-        (b'replyTo="/api', b'replyTo="//elsewhere.example/api', "replyTo"),
+        (b'replyTo="/api', b'replyTo="/' + b"x" * 1000, "replyTo"),
         (b"<creationTime>1682511010</creationTime>", b"<creationTime>soon</creationTime>", "creationTime"),
     ],
 )

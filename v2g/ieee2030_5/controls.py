@@ -2,13 +2,15 @@
 
 For each demand the active event of the program with the lowest primacy applies, of one program the one created last;
 without one, the default of the program with the lowest primacy that has it. An event all of whose demands are taken
-over by another is superseded, and does not return.
+over by others is superseded, and does not return. Of successive events of a program the first ends when the next one
+begins, whatever both draw at random. All times are the server's.
 """
 
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,8 +19,12 @@ from v2g.ieee2030_5.resources import Control, ControlBase, Program
 
 _CANCELLED, _CANCELLED_RANDOMLY, _SUPERSEDED = 2, 3, 4
 _RECEIVED_BIT, _SPECIFIC_BIT = 1, 2
+_MOST_SHIFT_S: Final = 3600
 FOREVER: Final = 2**41
 """A time (s) after everything that a server may name."""
+
+Profile = Literal["csip", "csip-aus"]
+"""Whose rules a server follows: California's CSIP, or Australia's."""
 
 
 class ControlResponse(IntEnum):
@@ -29,7 +35,16 @@ class ControlResponse(IntEnum):
     COMPLETED = 3
     CANCELLED = 6
     SUPERSEDED = 7
+    NOT_APPLICABLE = 252
     EXPIRED = 254
+
+
+_OVER: Final = frozenset(ControlResponse) - {ControlResponse.RECEIVED, ControlResponse.STARTED}
+_UNSENT: Final[Mapping[Profile, frozenset[ControlResponse]]] = {
+    "csip": frozenset(),
+    "csip-aus": frozenset({ControlResponse.NOT_APPLICABLE, ControlResponse.EXPIRED}),
+}
+"""Responses that servers of a profile refuse: those of Australia take 1, 2, 3, 6 and 7 only."""
 
 
 class ProgramState(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,14 +56,15 @@ class ProgramState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Demanded(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in force, until `until_s` at least; `events`: the id of the event that sets each demand.
+    """What is in force, until `until_s` at least; `events`: the id of the event that sets each demand, `ends`: when it
+    ends (s).
 
-    `states`: the latest status of each event: scheduled ones are RECEIVED. `fixed_until_s`: when `fixed` ends.
+    `states`: the latest status of each event: scheduled ones are RECEIVED.
     """
 
     base: ControlBase
     until_s: int
-    fixed_until_s: int
+    ends: Mapping[str, int]
     events: Mapping[str, str]
     states: Mapping[str, ControlResponse]
 
@@ -74,8 +90,9 @@ def demanded(
 
     `device` varies random shifts: the same for one event and device, on every node.
     """
-    events = [_placed(state.program, control, device) for state in programs for control in state.controls]
-    states = {each.control.mrid: _state(each, events, at_s, known) for each in events}
+    events = [each for state in programs for each in _in_succession(state, device)]
+    begun = [each for each in events if each.start_s <= at_s and _live(each.control)]
+    states = {each.control.mrid: _state(each, begun, at_s, known) for each in events}
     active = sorted(
         (each for each in events if states[each.control.mrid] is ControlResponse.STARTED), key=lambda each: each.rank
     )
@@ -93,14 +110,16 @@ def demanded(
     return Demanded(
         base=typed_json.convert(values, ControlBase),
         until_s=min(edges, default=FOREVER),
-        fixed_until_s=ends.get("fixed", FOREVER),
+        ends=ends,
         events=sources,
         states=states,
     )
 
 
-def responses(control: Control, before: ControlResponse | None, after: ControlResponse) -> Iterator[ControlResponse]:
-    """Yield the responses that a control wants when its state changes; none if it wants none."""
+def responses(
+    control: Control, before: ControlResponse | None, after: ControlResponse, profile: Profile = "csip"
+) -> Iterator[ControlResponse]:
+    """Yield the responses that a control wants when its state changes, of those that a profile's servers take."""
     if not control.reply_to or before is after:
         return
     if before is None and after is not ControlResponse.EXPIRED and control.response_required & _RECEIVED_BIT:
@@ -108,43 +127,107 @@ def responses(control: Control, before: ControlResponse | None, after: ControlRe
     if control.response_required & _SPECIFIC_BIT and after is not ControlResponse.RECEIVED:
         if after is ControlResponse.COMPLETED and before in (None, ControlResponse.RECEIVED):
             yield ControlResponse.STARTED
-        yield after
+        if after not in _UNSENT[profile]:
+            yield after
+
+
+def with_unlisted(
+    programs: Sequence[ProgramState], before: Sequence[ProgramState], known: Mapping[str, ControlResponse]
+) -> tuple[ProgramState, ...]:
+    """Return programs with the events of an earlier answer that their lists no longer have, and that are not over.
+
+    An event that is absent is not cancelled: it runs to its end. Those of a program that is absent are over.
+    """
+    earlier = {each.program.mrid: each.controls for each in before}
+    listed = {control.mrid for each in programs for control in each.controls}
+    return tuple(
+        msgspec.structs.replace(
+            each,
+            controls=(
+                *each.controls,
+                *(
+                    control
+                    for control in earlier.get(each.program.mrid, ())
+                    if control.mrid not in listed and known.get(control.mrid) not in _OVER
+                ),
+            ),
+        )
+        for each in programs
+    )
 
 
 def _state(
-    event: _ControlEvent, events: Sequence[_ControlEvent], at_s: int, known: Mapping[str, ControlResponse]
+    event: _ControlEvent, begun: Sequence[_ControlEvent], at_s: int, known: Mapping[str, ControlResponse]
 ) -> ControlResponse:
     control = event.control
     before = known.get(control.mrid)
-    if before in (
-        ControlResponse.COMPLETED,
-        ControlResponse.CANCELLED,
-        ControlResponse.SUPERSEDED,
-        ControlResponse.EXPIRED,
-    ):
-        return before  # over is over
-    if before is None and at_s >= control.start_s + control.duration_s and control.status not in (2, 3, 4):
+    if before in _OVER:
+        return before
+    if before is None and at_s >= control.end_s and _live(control):
         return ControlResponse.EXPIRED
+    if not control.base.modes:
+        return ControlResponse.NOT_APPLICABLE
     if control.status == _CANCELLED or (control.status == _CANCELLED_RANDOMLY and at_s >= event.end_s):
         return ControlResponse.CANCELLED
-    if control.status == _SUPERSEDED or any(_supersedes(other, event, at_s) for other in events):
+    if control.status == _SUPERSEDED or (event.start_s <= at_s and _superseded(event, begun, at_s)):
         return ControlResponse.SUPERSEDED
     if at_s >= event.end_s:
         return ControlResponse.COMPLETED
     return ControlResponse.STARTED if event.active(at_s) else ControlResponse.RECEIVED
 
 
-def _supersedes(other: _ControlEvent, event: _ControlEvent, at_s: int) -> bool:
-    """Return whether another event takes over at or before a time, in the time of this one, with all its demands."""
-    return (
-        other.rank < event.rank
-        and other.control.status not in (_CANCELLED, _CANCELLED_RANDOMLY, _SUPERSEDED)
-        and other.start_s <= at_s
+def _live(control: Control) -> bool:
+    return control.status not in (_CANCELLED, _CANCELLED_RANDOMLY, _SUPERSEDED)
+
+
+def _superseded(event: _ControlEvent, begun: Sequence[_ControlEvent], at_s: int) -> bool:
+    """Return whether others together have taken over all demands of an event, by now and within its time.
+
+    Events whose stated times do not overlap do not supersede each other, whatever their random shifts.
+    """
+    modes = event.control.base.modes
+    rivals = [
+        other
+        for other in begun
+        if other.rank < event.rank
         and other.start_s < event.end_s
         and event.start_s < other.end_s
-        and event.start_s <= at_s
-        and event.control.base.modes <= other.control.base.modes
+        and other.control.start_s < event.control.end_s
+        and event.control.start_s < other.control.end_s
+        and modes & other.control.base.modes
+    ]
+    moments = {max(event.start_s, each.start_s) for each in rivals}
+    return any(
+        modes <= {mode for each in rivals if each.active(moment) for mode in each.control.base.modes}
+        for moment in moments
+        if moment <= at_s
     )
+
+
+def _in_succession(state: ProgramState, device: str) -> list[_ControlEvent]:
+    """Return when the events of a program apply. One ends when the next of the same demands begins, if that is stated
+    for its end, or if random shifts let both overlap."""
+    events = sorted((_placed(state.program, each, device) for each in state.controls), key=_start)
+    starts = [_start(each) for each in events]
+    found = []
+    for each in events:
+        stated_s, end_s = each.control.end_s, each.end_s
+        for place in range(bisect_left(starts, stated_s), len(events)):
+            after = events[place]
+            if starts[place] > max(stated_s, end_s + _MOST_SHIFT_S):
+                break
+            if not _live(after.control) or after is each or not after.control.base.modes & each.control.base.modes:
+                continue
+            if starts[place] == stated_s or after.start_s < end_s:
+                end_s = after.start_s
+                break
+        ended = each.control.status == _CANCELLED_RANDOMLY
+        found.append(msgspec.structs.replace(each, end_s=min(each.end_s, end_s) if ended else end_s))
+    return found
+
+
+def _start(event: _ControlEvent) -> int:
+    return event.control.start_s
 
 
 def _placed(program: Program, control: Control, device: str) -> _ControlEvent:

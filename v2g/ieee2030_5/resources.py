@@ -18,6 +18,7 @@ from v2g.xml_text import Node, child, children, local_name, read_xml, text_at
 MAX_BYTES: Final = 1_000_000
 """Maximum length of a resource."""
 CONTENT_TYPE: Final = "application/sep+xml"
+ACCEPT: Final = f"{CONTENT_TYPE}, application/xml;q=0.9"
 
 _NAMESPACE: Final = "urn:ieee:std:2030.5:ns"
 _MOST_TIME: Final = 2**40
@@ -28,21 +29,44 @@ T = TypeVar("T")
 
 
 class ControlBase(msgspec.Struct, frozen=True, kw_only=True):
-    """What a control demands; None: nothing.
+    """What a control demands; None: nothing. `others`: names of modes that have no effect here.
 
-    Limits in W at the site's connection; `fixed`: hundredths of a per cent, positive for discharge (opModFixedW).
+    Limits in W: of export and import at the site's connection, of generation and load by the devices alone.
+    `most_generation` and `fixed` (opModMaxLimW, opModFixedW): hundredths of a per cent. Set-points are positive for
+    discharge: `fixed`, `target_w`, and `storage_target_w` (its sign is inferred, K).
     """
 
     export_limit_w: int | None = None
     import_limit_w: int | None = None
+    generation_limit_w: int | None = None
+    load_limit_w: int | None = None
+    most_generation: int | None = None
     fixed: int | None = None
+    storage_target_w: int | None = None
+    target_w: int | None = None
     connect: bool | None = None
     energize: bool | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def modes(self) -> frozenset[str]:
-        """The names of the demands that it has."""
-        return frozenset(name for name in self.__struct_fields__ if getattr(self, name) is not None)
+        """The names of the demands that it has, of those that have an effect."""
+        return frozenset(name for name in _MODES if getattr(self, name) is not None)
+
+
+_MODES: Final = tuple(name for name in ControlBase.__struct_fields__ if name != "others")
+_TAGS: Final = {
+    "export_limit_w": "opModExpLimW",
+    "import_limit_w": "opModImpLimW",
+    "generation_limit_w": "opModGenLimW",
+    "load_limit_w": "opModLoadLimW",
+    "most_generation": "opModMaxLimW",
+    "fixed": "opModFixedW",
+    "storage_target_w": "opModStorageTargetW",
+    "target_w": "opModTargetW",
+    "connect": "opModConnect",
+    "energize": "opModEnergize",
+}
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +83,11 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     randomize_duration_s: int = 0
     reply_to: str = ""
     response_required: int = 0
+
+    @property
+    def end_s(self) -> int:
+        """Its end without random shifts."""
+        return self.start_s + self.duration_s
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,10 +108,11 @@ class EndDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page of a list: the number of all items, and those of this page."""
+    """One page of a list: the number of all items, those of this page, and the list's poll rate (s)."""
 
     all: int
     items: tuple[Node, ...]
+    poll_rate_s: int | None = None
 
 
 def lfdi_of(certificate: bytes) -> str:
@@ -101,7 +131,12 @@ def read_resource(data: bytes, name: str) -> Node:
 def read_page(data: bytes, name: str) -> Page:
     """Return a page of the list of resources of a name. Raises CodecError."""
     root = read_resource(data, f"{name}List")
-    return Page(_whole(root.get("all") or "0", "all", 0, 2**32 - 1), tuple(children(root, name)))
+    return Page(_whole(root.get("all") or "0", "all", 0, 2**32 - 1), tuple(children(root, name)), poll_rate_of(root))
+
+
+def poll_rate_of(node: Node) -> int | None:
+    """Return how often a resource is to be requested (s); None if it does not say. Raises CodecError."""
+    return _whole(node.get("pollRate") or "0", "pollRate", 0, _MOST_DURATION) or None
 
 
 def readable(nodes: tuple[Node, ...], read: Callable[[Node], T]) -> tuple[tuple[T, ...], tuple[str, ...]]:
@@ -148,8 +183,8 @@ def control_of(node: Node) -> Control:
     """Return a DERControl. Raises CodecError."""
     mrid = _mrid(node)
     reply_to = (node.get("replyTo") or "").strip()
-    if reply_to and (not reply_to.startswith("/") or reply_to.startswith("//") or len(reply_to) > 1000):
-        raise CodecError(f"DERControl {mrid}: replyTo {reply_to[:80]!r} is not a path on the server")
+    if len(reply_to) > 1000:
+        raise CodecError(f"DERControl {mrid}: replyTo has more than 1000 characters")
     required = node.get("responseRequired") or "00"
     if len(required) > 2 or any(digit not in "0123456789abcdefABCDEF" for digit in required):
         raise CodecError(f"DERControl {mrid}: responseRequired {required[:20]!r} is not a hexadecimal byte")
@@ -180,13 +215,17 @@ def default_of(node: Node) -> ControlBase:
 
 def base_of(node: Node) -> ControlBase:
     """Return a DERControlBase. Raises CodecError."""
-    fixed = text_at(node, "opModFixedW")
+    known = set(_TAGS.values())
+    others = sorted({name for each in node if (name := local_name(each)).startswith("opMod") and name not in known})
+    limits = ("export_limit_w", "import_limit_w", "generation_limit_w", "load_limit_w")
     return ControlBase(
-        export_limit_w=_watts(node, "opModExpLimW"),
-        import_limit_w=_watts(node, "opModImpLimW"),
-        fixed=_whole(fixed, "opModFixedW", -10_000, 10_000) if fixed else None,
+        **{name: _watts(node, _TAGS[name], 0) for name in limits},
+        **{name: _watts(node, _TAGS[name], -MOST_W) for name in ("storage_target_w", "target_w")},
+        most_generation=_hundredths(node, "opModMaxLimW", 0),
+        fixed=_hundredths(node, "opModFixedW", -10_000),
         connect=_truth(node, "opModConnect"),
         energize=_truth(node, "opModEnergize"),
+        others=tuple(name[:40] for name in others[:30]),
     )
 
 
@@ -236,12 +275,17 @@ def _truth(node: Node, name: str) -> bool | None:
     return text in ("true", "1") if text else None
 
 
-def _watts(node: Node, name: str) -> int | None:
-    """Return an ActivePower: value times ten to the power of multiplier, at most `MOST_W`."""
+def _hundredths(node: Node, name: str, least: int) -> int | None:
+    text = text_at(node, name)
+    return _whole(text, name, least, 10_000) if text else None
+
+
+def _watts(node: Node, name: str, least_w: int) -> int | None:
+    """Return an ActivePower: value times ten to the power of multiplier, from `least_w` to `MOST_W`."""
     found = child(node, name)
     if found is None:
         return None
     value = _whole(text_at(found, "value"), f"{name}/value", -(2**15), 2**15 - 1)
     multiplier = _whole(text_at(found, "multiplier") or "0", f"{name}/multiplier", -9, 9)
     watts = value * 10**multiplier if multiplier >= 0 else value // 10**-multiplier
-    return int(max(0, min(MOST_W, watts)))
+    return int(max(least_w, min(MOST_W, watts)))

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from csms.config import Ieee2030, OpenAdr
-from csms.grid.ieee2030_5 import DerClient, DerServer
+from csms.grid.der_server import DerServer
+from csms.grid.ieee2030_5 import DerClient
 from csms.grid.openadr import Ven
 from csms.grid.vtn_client import VtnClient
 from pki_tools.tree import PkiTree

@@ -10,12 +10,13 @@ import pytest
 from aiohttp import web
 
 from csms.config import Ieee2030
-from csms.grid.ieee2030_5 import DerClient, DerServer, lfdi_in, tls_of
+from csms.grid.der_server import DerServer, lfdi_in, tls_of
+from csms.grid.ieee2030_5 import DerClient
 from pki_tools.tree import PkiTree
-from tests.csms.backend import Backend, running_backend
+from tests.csms.backend import Backend, TestClock, running_backend
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
-from v2g.errors import ConfigError, TransportError
+from v2g.errors import CodecError, ConfigError, TransportError
 from v2g.xml_text import read_xml, text_at
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "ieee2030_5"
@@ -33,14 +34,28 @@ class Utility:
         self.posted: list[tuple[str, str, str]] = []
         self.put: list[tuple[str, str]] = []
         self.pages = 0
+        self.clock: TestClock | None = None
+        self.ahead_s = 0
+        """How far its clock is ahead."""
+        self.refused: dict[str, int] = {}
+        """HTTP statuses by path; of responses by status and subject, as "2 DC1B"."""
+        self.asked: list[str] = []
+        self.accepts: set[str] = set()
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer a request."""
         path = request.path.removeprefix("/api/v2/")
         body = await request.read()
+        self.asked.append(path)
+        self.accepts.add(request.headers["Accept"])
+        if path in self.refused:
+            return web.Response(status=self.refused[path])
         if request.method == "POST":
             node = read_xml(body, "response", most_bytes=10_000)
-            self.posted.append((request.path, text_at(node, "status"), text_at(node, "subject")[:4]))
+            said = text_at(node, "status"), text_at(node, "subject")[:4]
+            if (status := self.refused.get(" ".join(said))) is not None:
+                return web.Response(status=status)
+            self.posted.append((request.path, *said))
             return web.Response(status=201)
         if request.method == "PUT":
             self.put.append((path, text_at(read_xml(body, "status", most_bytes=10_000), "genConnectStatus", "value")))
@@ -48,15 +63,19 @@ class Utility:
         self.pages += "s" in request.query
         file = VECTORS / f"{path.replace('/', '_')}.xml"
         data = self.replaced.get(path) or (file.read_bytes() if file.exists() else None)
+        if path == "tm" and path not in self.replaced and self.clock is not None and data is not None:
+            data = data.replace(b"1682475024", str(self.clock.utc_ms() // 1000 + self.ahead_s).encode())
         return web.Response(status=404) if data is None else web.Response(body=data)
 
 
 class Site(GridSite):
     """A back end whose client takes its steps when the test says so."""
 
-    def __init__(self, utility: Utility, backend: Backend, client: DerClient) -> None:
+    def __init__(self, utility: Utility, backend: Backend, again: Callable[[], DerClient]) -> None:
+        """`again` makes a client, as after a restart."""
         super().__init__(backend)
-        self.utility, self.client = utility, client
+        self.utility, self.client, self.again = utility, again(), again
+        utility.clock = backend.clock
 
     async def at(self, second: float) -> int:
         """Take a step so many seconds after the first event's start; return in how many seconds the next is due."""
@@ -90,18 +109,24 @@ def site(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
         utility = Utility()
         async with serving(utility) as url:
             settings: dict[str, Any] = {"url": url, "lfdi": LFDI, "max_charge_w": 20_000, "max_discharge_w": 10_000}
+            settings["poll_interval_s"] = 60.0
             files = {"certificate": pki.path("csms/station/chain.pem"), "key": pki.path("csms/station/leaf.key")}
             config = Ieee2030(**(settings | files | changes))
             grid = {"ieee2030_5": config, "currency": "AUD", "import_limit_w": 8_000, "export_limit_w": 8_000}
             whole = make_config(tmp_path, pki, grid=grid)
             async with running_backend(whole, empty_database, NOW_MS) as backend:
-                client = DerClient(backend.services, config, DerServer(url, tls=None), LFDI)
-                yield Site(utility, backend, client)
+
+                def again() -> DerClient:
+                    server = DerServer(url, tls=None, rates=config.poll_interval_s is None)
+                    return DerClient(backend.services, config, server, LFDI)
+
+                one = Site(utility, backend, again)
+                yield one
 
     return begin
 
 
-@pytest.mark.requirement("R56")
+@pytest.mark.requirement("R56", "R207")
 async def test_recorded_controls_become_limits_at_their_times_and_are_answered(site: Start) -> None:
     """The default, then five events of five minutes; never more than the site's own limits."""
     async with site() as one:
@@ -200,8 +225,172 @@ async def test_an_unknown_device_and_another_clock_are_named(site: Start) -> Non
             await one.at(second)
         reasons = [each["reason"] for each in one.named("ieee2030_5_lost")]
         assert len(reasons) == len(set(reasons)) == 2, "a later reason is named once, too"
-        assert "5024 s" in one.named("ieee2030_5_problem")[0]["reason"]
+        assert "5024 s behind" in one.named("ieee2030_5_problem")[0]["reason"]
         assert one.backend.services.grid.current is None
+
+
+CONTROLS, DEFAULT = "derp/TESTPRG3/derc", "derp/TESTPRG3/dderc"
+
+
+def recorded(path: str) -> bytes:
+    """Return a recorded resource."""
+    return (VECTORS / f"{path.replace('/', '_')}.xml").read_bytes()
+
+
+async def test_events_follow_the_servers_clock(site: Start) -> None:
+    """An hour ahead of ours: so are events, and the times of responses; the limits of the site stay in UTC."""
+    async with site() as one:
+        one.utility.ahead_s = 3600
+        assert await one.at(-3660) == 60
+        await one.at(-3600)
+        assert one.limits == (3512, 2512)
+        assert "3600 s ahead" in one.named("ieee2030_5_problem")[0]["reason"]
+        (stated,) = await one.backend.services.grid.stated()
+        assert (stated.problem, stated.export_until_ms) == ("", (FIRST_S - 3600 + 900) * 1000)
+        assert "application/xml" in one.utility.accepts.pop()
+
+
+async def test_a_refused_response_is_given_up_and_one_that_fails_is_repeated_in_order(site: Start) -> None:
+    """The server takes all others meanwhile."""
+    async with site() as one:
+        one.utility.refused = {"1 DC1B": 400, "1 737A": 503}
+        await one.at(-60)
+        await one.at(0)
+        await one.at(300)
+        said = [(status, subject) for _, status, subject in one.utility.posted]
+        assert ("1", "DC1B") not in said
+        assert [status for status, subject in said if subject == "DC1B"] == ["2", "3"]
+        assert [status for status, subject in said if subject == "737A"] == []
+        assert any("response 1 for event DC1B" in each["reason"] for each in one.named("ieee2030_5_problem"))
+        one.utility.refused = {}
+        await one.at(360)
+        assert [status for _, status, subject in one.utility.posted if subject == "737A"] == ["1", "2"]
+
+
+async def test_what_was_known_survives_a_restart_without_the_server(site: Start) -> None:
+    """Events, shifts, and what was answered; responses that wait are sent once the server is back, each once."""
+    async with site() as one:
+        one.utility.replaced[CONTROLS] = recorded(CONTROLS).replace(
+            b"</interval>", b"</interval><randomizeStart>-50</randomizeStart>"
+        )
+        begins = await one.at(-60)
+        assert 10 <= begins < 60
+        one.utility.refused["dcap"] = 503
+        one.client = one.again()
+        assert await one.at(-60) == begins
+        await one.at(1)
+        assert one.limits == (3512, 2512)
+        one.client = one.again()
+        await one.at(2)
+        assert one.limits == (3512, 2512)
+        assert {status for _, status, _ in one.utility.posted} == {"1"}
+        one.utility.refused = {}
+        await one.at(125)
+        assert [(status, subject) for _, status, subject in one.utility.posted[5:]] == [("2", "DC1B")]
+
+
+@pytest.mark.parametrize("status", [404, 500])
+async def test_what_one_program_cannot_answer_loses_nothing(site: Start, status: int) -> None:
+    """Its known events and default stay; events that leave the list run to their end, those of a program that is
+    gone do not."""
+    async with site() as one:
+        await one.at(-60)
+        one.utility.refused[CONTROLS] = status
+        await one.at(0)
+        assert one.limits == (3512, 2512)
+        assert one.named("ieee2030_5_lost") == []
+        assert any(CONTROLS in each["reason"] for each in one.named("ieee2030_5_problem"))
+        one.utility.refused = {}
+        one.utility.replaced[CONTROLS] = b"<DERControlList all='0' results='0'/>"
+        await one.at(60)
+        await one.at(300)
+        assert one.limits == (2510, 2500)
+        one.utility.replaced["edev/_EQLDEV3/fsa"] = b"<FunctionSetAssignmentsList all='0' results='0'/>"
+        await one.at(360)
+        assert one.limits == (8000, 8000)
+        said = [(state, subject) for _, state, subject in one.utility.posted[5:]]
+        assert said == [("2", "DC1B"), ("3", "DC1B"), ("2", "737A")]
+
+
+async def test_a_default_that_the_server_does_not_have_is_none(site: Start) -> None:
+    """Many servers name one always."""
+    async with site() as one:
+        one.utility.refused[DEFAULT] = 404
+        await one.at(-60)
+        assert one.limits == (8000, 8000)
+        assert one.named("ieee2030_5_problem") == []
+
+
+async def test_limits_of_load_and_generation_apply_and_unknown_modes_do_not_start(site: Start) -> None:
+    """The lower of both kinds; per cent are those of the greatest discharge. Australia takes neither 252 nor 254."""
+    limits = b"""<opModMaxLimW>1000</opModMaxLimW><n:opModLoadLimW xmlns:n="https://csipaus.org/ns/v1.3"><multiplier>2
+        </multiplier><value>21</value></n:opModLoadLimW><opModEnergize>true"""
+    for profile, expected in (("csip", ["1", "252", "254"]), ("csip-aus", ["1"])):
+        async with site(profile=profile) as one:
+            one.utility.replaced[DEFAULT] = recorded(DEFAULT).replace(b"<opModEnergize>true", limits)
+            other = b"<opModVoltVar href='/c'/>"
+            events = recorded(CONTROLS)
+            begin, end = events.index(b"<DERControlBase>") + 16, events.index(b"</DERControlBase>")
+            one.utility.replaced[CONTROLS] = events[:begin] + other + events[end:]
+            one.utility.replaced[CONTROLS] = one.utility.replaced[CONTROLS].replace(b"1682475600", b"1682400000")
+            await one.at(-60)
+            await one.at(0)
+            assert one.limits == (1500, 1000)
+            said = [status for _, status, subject in one.utility.posted if subject in ("DC1B", "737A")]
+            assert sorted(said) == expected
+            assert len(one.utility.posted) == len(expected) + 3
+
+
+@pytest.mark.parametrize(("mode", "watts"), [("opModTargetW", 25_000), ("opModStorageTargetW", -3000)])
+async def test_targets_become_set_points(site: Start, mode: str, watts: int) -> None:
+    """Output of the vehicles is positive there, and negative here."""
+    async with site() as one:
+        target = f"<{mode}><multiplier>1</multiplier><value>{watts // 10}</value></{mode}><opModEnergize>true"
+        one.utility.replaced[DEFAULT] = recorded(DEFAULT).replace(b"<opModEnergize>true", target.encode())
+        await one.at(-60)
+        (stated,) = await one.backend.services.grid.stated()
+        assert stated.setpoint_w == -watts
+
+
+async def test_resources_are_requested_at_the_rates_of_the_server(site: Start) -> None:
+    """Controls as often as the list of their program; what states none every 900 s."""
+    async with site(poll_interval_s=None) as one:
+        for second in range(0, 1200, 60):
+            await one.at(second - 270)
+        assert {path: one.utility.asked.count(path) for path in ("dcap", CONTROLS)} == {"dcap": 2, CONTROLS: 4}
+        (stated,) = await one.backend.services.grid.stated()
+        assert stated.export_until_ms is not None
+        assert stated.export_until_ms >= (FIRST_S + 630 + 900) * 1000
+
+
+async def test_a_server_that_asks_for_a_pause_gets_one(site: Start) -> None:
+    """Longer each time, also for responses."""
+    async with site() as one:
+        one.utility.refused["dcap"] = 429
+        for second in range(-3600, -60, 60):
+            await one.at(second)
+        assert 4 <= len(one.utility.asked) <= 8
+        one.utility.refused = {}
+        await one.at(3600)
+        assert len(one.named("ieee2030_5_connected")) == 1
+
+
+async def test_links_with_the_servers_own_address_are_followed_and_others_are_not() -> None:
+    """Whether with its port, relative, or to another server."""
+
+    class Linking(Utility):
+        async def answer(self, request: web.Request) -> web.Response:
+            here = f"http://LOCALHOST:{request.url.port}"
+            links = f"<AL href='{here}/x?y=1'/><BL href='ders'/><CL href='https://elsewhere.example/a'/><DL href='/d'/>"
+            return web.Response(body=f"<A replyTo='{here}/r'>{links}</A>".encode())
+
+    async with serving(Linking()) as url:
+        server = DerServer(url.replace("127.0.0.1", "localhost"), tls=None)
+        node = await server.resource("/edev/1", "A")
+        assert [each.get("href") for each in node] == ["/x?y=1", "/edev/ders", "https://elsewhere.example/a", "/d"]
+        assert node.get("replyTo") == "/r"
+        with pytest.raises(CodecError):
+            await server.post("https://elsewhere.example/a", b"")
 
 
 async def test_both_sides_show_certificates(pki: PkiTree) -> None:
