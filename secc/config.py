@@ -20,7 +20,7 @@ from secc.session.config import Amperes, EnergyService, SeccConfig
 from secc.station.config import StationConfig, password_of, running_firmware, station_flaws
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.conductors import LINES
-from v2g.energy.frequency_trace import load_trace
+from v2g.energy.frequency_trace import load_grid_trace, load_trace
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.ocmf import OcmfText
 from v2g.energy.settlement.records import MOST_REACTION_MS
@@ -400,6 +400,11 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
         yield where, lambda: _check_password(station)
         if (frequency := station.frequency) is not None and (trace := frequency.trace) is not None:
             yield ("station", "frequency", "trace"), lambda: load_trace(trace)
+    if (grid := config.hardware.simulated.grid) is not None:
+        yield ("hardware", "simulated", "grid"), lambda: load_grid_trace(grid)
+    for number, each in enumerate(config.evses):
+        if each.hardware is not None and (mains := each.hardware.simulated.grid) is not None:
+            yield ("evses", str(number), "hardware", "simulated", "grid"), partial(load_grid_trace, mains)
     if (signal := config.site.signal_file) is not None:
         yield ("site", "signal_file"), lambda: parse_grid_signal(signal.read_bytes())
     if config.attestation is not None and (quote := config.attestation.quote) is not None:
@@ -485,7 +490,9 @@ def _service_flaws(charger: SeccConfig, hardware: HardwareConfig, where: tuple[s
     fitting = ", ".join(f"{int(each)} ({each.name})" for each in EnergyService if KIND_OF[each.family] == kind)
     for service in charger.services:
         found, needed = f"has {int(service)} ({service.name})", KIND_OF[service.family]
-        if needed != kind:
+        if service is EnergyService.AC_DER_IEC:
+            yield (*where, "services"), found, 'offer it by der = "iec"'
+        elif needed != kind:
             hint = f'hardware.kind = "{kind}" provides {fitting}'
             yield (*where, "services"), f'{found}, which needs hardware.kind = "{needed}"', hint
         elif service.bidirectional and one_way:
@@ -494,6 +501,9 @@ def _service_flaws(charger: SeccConfig, hardware: HardwareConfig, where: tuple[s
             rating = "ac_rating" if service.family is Family.AC else "rating"
             why = f"{found}, but {'.'.join(where)}.{rating}.max_discharge_power_w is 0"
             yield (*where, "services"), why, "remove it, or set what the power electronics take from a vehicle, W"
+
+    if charger.der is not None and not charger.offers(Family.AC):
+        yield (*where, "der"), f'is "{charger.der}" without a service of alternating current', "services = [1]"
 
 
 def _one_way(hardware: HardwareConfig) -> str:

@@ -32,7 +32,7 @@ CLOCK_SLACK_MS: Final = 60_000
 LIMIT_SLACK_MS: Final = _DAY_MS
 """The same for limits without prices: one replaces another, and until it begins by its station's clock none holds."""
 
-BIDIRECTIONAL: Final = frozenset({"AC_BPT", "AC_BPT_DER", "DC_BPT", "DC_ACDP_BPT"})
+BIDIRECTIONAL: Final = frozenset({"AC_BPT", "AC_BPT_DER", "AC_DER", "DC_BPT", "DC_ACDP_BPT"})
 """Energy transfer modes in which energy may flow back."""
 
 

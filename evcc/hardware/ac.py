@@ -6,8 +6,10 @@ from typing import Final
 import msgspec
 
 from evcc.session.ports import PresentVoltage
-from evcc.session.settings import OnBoardChargerConfig
+from evcc.session.settings import NOMINAL_V, OnBoardChargerConfig
 from v2g.energy.conductors import Currents, spread
+from v2g.energy.grid_support import NO_SUPPORT, GridSupport
+from v2g.hardware.inverter import SupportingInverter
 from v2g.io.simulation.lines import ChargerAc, VehicleAcLine
 
 EFFICIENCY: Final = 0.93
@@ -42,7 +44,7 @@ class OnBoardCharger:
     """Draws (or feeds back) the commanded power while the charge point supplies voltage.
 
     The power flows in equal parts on as many phases as it and the charge point have, on each no more than its rating of
-    one. Not modelled: power factor, ramps.
+    one. Its inverter supports the grid as it is told (AC DER). Not modelled: currents of reactive power, ramps.
     """
 
     def __init__(self, line: VehicleAcLine | BenchAcLine, config: OnBoardChargerConfig) -> None:
@@ -50,6 +52,10 @@ class OnBoardCharger:
         self._wanted_w = 0
         self._present = PresentVoltage(0)
         self._callbacks: list[Callable[[], None]] = []
+        self._now = 0.0
+        self._inverter = SupportingInverter(
+            nominal_v=NOMINAL_V, most_out_w=config.max_discharge_w, most_var=config.max_reactive_var
+        )
         line.publish(Currents())
         line.on_change(self._changed)
 
@@ -76,6 +82,17 @@ class OnBoardCharger:
         self._wanted_w = power_w
         self._changed(self._line.seen)
 
+    def support(self, demands: GridSupport) -> None:
+        """Let the inverter follow these demands from now on."""
+        self._inverter.follow(demands)
+        self._changed(self._line.seen)
+
+    def advance(self, now: float) -> None:
+        """Let the inverter follow voltage and frequency until now (s)."""
+        self._now = now
+        if self._inverter.support != NO_SUPPORT:
+            self._changed(self._line.seen)
+
     def battery_ma(self, battery_mv: int) -> int:
         """Return the current into the battery (negative out of it) at its voltage."""
         watts = self._present.voltage_mv * self._present.current_ma / 1_000_000
@@ -95,11 +112,15 @@ class OnBoardCharger:
         if charger is not None and charger.contactor_closed and charger.voltage_mv > 0:
             lines = min(charger.phases, self._config.phases)
             power_w = max(-self._config.most_out_w(lines), min(self._config.most_w(lines), self._wanted_w))
+            flow = self._inverter.at(power_w, charger.voltage_mv / 1000, charger.frequency_hz, self._now)
+            power_w = flow.power_w
             most_ma = lines * self._config.line_ma
             drawn_ma = max(-most_ma, min(most_ma, power_w * 1_000_000 // charger.voltage_mv))
             currents = spread(drawn_ma, range(lines))
             measured = currents if self._config.measures_lines else None
-            present = PresentVoltage(charger.voltage_mv, currents.total_ma, lines, measured)
+            present = PresentVoltage(
+                charger.voltage_mv, currents.total_ma, lines, measured, flow.reactive_var, grid_event=flow.acts
+            )
         if present != self._present:
             self._present = present
             self._line.publish(currents)

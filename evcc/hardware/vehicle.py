@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from evcc.hardware.ac import BenchAcLine
+from evcc.hardware.ac import BenchAcLine, OnBoardCharger
 from evcc.hardware.cells import CellSensors
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
@@ -28,9 +28,11 @@ from evcc.session.ports import (
     Reported,
     SetAcPower,
     SetCpState,
+    SetGridSupport,
     SetPowerLimits,
     TransmitId,
 )
+from v2g.energy.grid_support import NO_SUPPORT
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
@@ -270,12 +272,16 @@ class SimulatedVehicle:
             case SetCpState(state=state):
                 self._pilot.set_state(state)
                 self._state = state
+                if state is PilotState.B and isinstance(self._on_board, OnBoardCharger):
+                    self._on_board.support(NO_SUPPORT)
                 if state is PilotState.B and isinstance(self._line, BenchLine):
                     self._line.report(None)
             case Reported() if isinstance(self._line, BenchLine):
                 self._line.report(command.current_ma, command.voltage_mv)
             case SetAcPower(power_w=power_w) if self._on_board is not None:
                 self._on_board.drive(power_w)
+            case SetGridSupport(support=support) if isinstance(self._on_board, OnBoardCharger):
+                self._on_board.support(support)
             case SetPowerLimits():
                 self._limits = command
                 self._shown = None  # a new limit is published however small the change
@@ -337,6 +343,8 @@ class SimulatedVehicle:
         if abs(self._flowing_ma()) <= BREAKABLE_MA:  # also if the contactor has dropped: it must not close again
             self._current_fell.set()
         self._settle()
+        if isinstance(self._on_board, OnBoardCharger):
+            self._on_board.advance(self._clock.elapsed_ms() / 1000)
         self._driven_ma = self._on_board.battery_ma(self._model.state.voltage_mv) if self._on_board is not None else 0
         self._publish()
         if "battery_silent" not in self._faults:

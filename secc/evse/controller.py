@@ -332,7 +332,7 @@ class EvseController:
 
     def serves(self, modes: Sequence[str]) -> bool:
         """Return whether the back end allows one of our services (EnergyTransferModeEnum)."""
-        return bool(services_of(modes).intersection(self.config.charger.services))
+        return bool(services_of(modes).intersection(self.config.charger.served))
 
     def tell(self, *facts: Fact) -> None:
         """Pass a fact to the running session, if there is one."""

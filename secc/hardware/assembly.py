@@ -26,6 +26,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedMains, make_faults
 from secc.hardware.wpt import INPUT_MV, WptEvse
 from secc.session.config import SeccConfig
+from v2g.energy.frequency_trace import load_grid_trace
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.hardware import interfaces
 from v2g.io.hardware.driver import DriverContext, PowerKind
@@ -324,6 +325,9 @@ class Assembly:
         if isinstance(meter, SimulatedMeter):
             line = ChargerAcLine(self._simulation.wires("the AC line"), connector=self.connector)
             mains: Mains = (simulated := SimulatedMains(line, parts.contactor, rating, parts.phases))
+            if self.config.simulated.grid is not None:
+                simulated.play(load_grid_trace(self.config.simulated.grid), self.clock)
+                self.stack.callback(simulated.close)
             mains.on_change(
                 lambda: meter.flow(self.clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma)
             )

@@ -1,7 +1,9 @@
 """Simulated chargers: on the simulated lines to a vehicle's process, or on a bench."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +17,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from secc.session.config import AcRating, EvseRating
 from v2g.energy.conductors import LINES, Currents, spread
+from v2g.energy.frequency_trace import GridTrace
 from v2g.hardware.interfaces import ChargerPilot, Contactor, PhaseSwitch
 from v2g.hardware.pantograph import PantographConfig
 from v2g.hardware.simulation import FaultStep, StageConfig
@@ -48,6 +51,9 @@ class SimulatedEvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     report_s: Annotated[float, Meta(gt=0, le=10)] = 0.25
     """Report interval of voltage, current and meter without changes."""
     stage: StageConfig = StageConfig()
+    grid: Path | None = None
+    """Kind `ac`: a file with the frequency and voltage of the mains, lines of `seconds,hertz,volts`, which repeat, in
+    simulated time."""
     phase_switch: bool = False
     """Kind `ac`: the outlet changes between three phases and one (charging profiles with numberPhases)."""
     latch: bool = False
@@ -176,7 +182,7 @@ class BenchAcLine:
         """Call `callback` with the vehicle's draw."""
         self._callbacks.append(callback)
 
-    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: int) -> None:
+    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: float) -> None:
         """Ignore: there is no vehicle."""
 
     def draw(self, power_w: int, nominal_mv: int, lines: int) -> None:
@@ -240,6 +246,10 @@ class BenchAcEvse(AcEvse):
         self.bench.close()
 
 
+STEP_S: Final = 0.05
+"""How often mains that follow a trace change."""
+
+
 class SimulatedMains:
     """Mains behind a contactor on the simulated AC line; the flow is the vehicle's draw. See Mains."""
 
@@ -251,6 +261,8 @@ class SimulatedMains:
         switch: PhaseSwitch | None = None,
     ) -> None:
         self._line, self._contactor, self._rating, self._switch = line, contactor, rating, switch
+        self._grid: tuple[float, float] = rating.nominal_frequency_hz, rating.nominal_voltage_v
+        self._timer: asyncio.TimerHandle | None = None
         self._present = ports.Measured(0, 0, currents=Currents())
         self._callbacks: list[Callable[[], None]] = []
         line.on_change(lambda _: self._act())
@@ -270,9 +282,26 @@ class SimulatedMains:
         """See Mains."""
         self._callbacks.append(callback)
 
+    def play(self, trace: GridTrace, clock: Clock) -> None:
+        """Let frequency and voltage follow a trace from now on, until closed."""
+        began_ms = clock.elapsed_ms()
+
+        def step() -> None:
+            hertz, volts = trace.at((clock.elapsed_ms() - began_ms) / 1000)
+            self._grid = hertz, self._rating.nominal_voltage_v if volts is None else volts
+            self._act()
+            self._timer = asyncio.get_running_loop().call_later(STEP_S, step)
+
+        step()
+
+    def close(self) -> None:
+        """End a trace."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _act(self) -> None:
         closed, vehicle = self._contactor.closed, self._line.seen
-        voltage_mv = self._rating.nominal_voltage_v * 1000 if closed else 0
+        voltage_mv = round(self._grid[1] * 1000) if closed else 0
         currents = self._of_mains(vehicle.currents) if closed and vehicle is not None else Currents()
         self._publish(voltage_mv, closed=closed)
         present = ports.Measured(voltage_mv, currents.total_ma, currents=currents)
@@ -291,8 +320,7 @@ class SimulatedMains:
         return Currents(*(found.get(line, 0) for line in LINES))
 
     def _publish(self, voltage_mv: int, *, closed: bool) -> None:
-        hertz = self._rating.nominal_frequency_hz
-        self._line.publish(voltage_mv, len(self._lines), contactor_closed=closed, frequency_hz=hertz)
+        self._line.publish(voltage_mv, len(self._lines), contactor_closed=closed, frequency_hz=self._grid[0])
 
 
 def _watch_of(config: SimulatedEvseConfig) -> WatchConfig:

@@ -464,11 +464,9 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timing: Timing = Timing()
 
     def __post_init__(self) -> None:
-        """Check that no edition is listed twice, and that AC DER and its frequencies fit."""
+        """Check that no edition is listed twice, and that the frequencies of grid support are those of this grid."""
         if len(set(self.editions)) < len(self.editions):
             raise ValueError("an edition is listed twice in editions")
-        if EnergyService.AC_DER_IEC in self.services:
-            raise ValueError('services: 10 (AC_DER_IEC) is offered by der = "iec"')
         if wrong := self.grid_support.wrong_at(self.ac_rating.nominal_frequency_hz):
             raise ValueError(f"grid_support: {wrong}")
 
@@ -493,7 +491,13 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             name, _, port = each.partition("-")
             yield _PROTOCOLS.index(each) + 1, name, int(port)
 
+    @property
+    def served(self) -> tuple[EnergyService, ...]:
+        """The energy services, AC DER among them."""
+        return tuple(each for family in Family for each in self.offers(family))
+
     def offers(self, family: Family) -> tuple[EnergyService, ...]:
         """Return the energy services of that set of messages, in the order of the offer."""
-        own = tuple(each for each in self.services if each.family is family)
-        return (EnergyService.AC_DER_IEC, *own) if own and family is Family.AC and self.der else own
+        der = EnergyService.AC_DER_IEC  # only by `der`
+        own = tuple(each for each in self.services if each.family is family and each is not der)
+        return (der, *own) if own and family is Family.AC and self.der else own

@@ -25,7 +25,7 @@ def sent() -> set[tuple[str, str, Any]]:
     ]
     for rating, prices, automatic, inside in itertools.product(ratings, (True, False), (True, False), (True, False)):
         config = SeccConfig(
-            services=tuple(each for each in EnergyService if each is not EnergyService.AC_DER_IEC),
+            services=tuple(EnergyService),
             der="iec",
             ac_rating=rating,
             mobility_needs=(1, 2),

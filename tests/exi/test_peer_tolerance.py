@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from v2g.energy.grid_support import GridSupport, SupportCurve
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
 from v2g.exi.declare import AnyElement, Element
@@ -23,6 +24,8 @@ from v2g.iso15118.d2.messages.data_types import (
 from v2g.iso15118.d2.messages.header import MessageHeader as Iso2Header
 from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.der import control
+from v2g.iso15118.d20.messages import ac_der_iec
 from v2g.iso15118.d20.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.d20.messages.common_messages import (
@@ -42,7 +45,7 @@ from v2g.iso15118.d20.messages.wpt_positioning import (
     WPT_LF_TxData,
     WPT_LF_TxDataList,
 )
-from v2g.iso15118.d20.schemas import ACDP, COMMON_MESSAGES
+from v2g.iso15118.d20.schemas import AC_DER_IEC, ACDP, COMMON_MESSAGES
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.schemas import XMLDSIG
 from v2g.iso15118.engine.xmldsig import DigestMethod, SignatureValue
@@ -135,6 +138,27 @@ def test_a_full_list_for_a_peer_that_ends_it_otherwise() -> None:
     for dialect in Dialect:
         assert decode(theirs, COMMON_MESSAGES, dialect=dialect) == message
         assert decode(encode(message), COMMON_MESSAGES, dialect=dialect) == message
+
+
+def test_a_full_list_of_elements_is_written_as_the_peers_decoder_reads_it() -> None:
+    """Measured: cbv2g cannot read back 10 CurveDataPoint as its own encoder ends them (-150), but reads ours."""
+    support = GridSupport(volt_var=SupportCurve(points=tuple((200 + n, n) for n in range(10))))
+    zero = RationalNumber(exponent=0, value=0)
+    names = ("maximum_charge", "minimum_charge", "nominal_charge", "nominal_discharge", "maximum_discharge")
+    mode = ac_der_iec.DER_AC_CPDResEnergyTransferMode(
+        **{f"evse_{name}_power": zero for name in names},
+        evse_nominal_frequency=zero,
+        ev_operating_mode=ac_der_iec.EvOperatingMode.GridFollowing,
+        grid_connection_mode=ac_der_iec.GridConnectionMode.GridConnected,
+        der_control=control(support, ["volt_var"]),
+    )
+    message = ac_der_iec.AC_ChargeParameterDiscoveryRes(
+        header=HEADER, response_code=CommonResponseCode.OK, ac_cpd_res_energy_transfer_mode=mode
+    )
+    octets = encode(message)
+    assert encode(message, dialect=Dialect.CBEXIGEN) == octets
+    for dialect in Dialect:
+        assert decode(octets, AC_DER_IEC, dialect=dialect) == message
 
 
 def test_a_list_with_one_optional_item_is_no_loop_to_any_peer() -> None:

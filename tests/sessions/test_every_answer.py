@@ -29,7 +29,7 @@ from v2g.iso15118.engine.session import Close, Send
 from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 
-EVERYTHING = tuple(each for each in EnergyService if each is not EnergyService.AC_DER_IEC)
+EVERYTHING = tuple(EnergyService)
 STAGES = [
     (family, name) for family in Family for name in (*requests_of(family), "VehicleCheckInReq", "VehicleCheckOutReq")
 ]

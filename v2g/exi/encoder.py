@@ -5,7 +5,7 @@ An encoder checks its input; a value that violates its declaration raises any ex
 """
 
 from v2g.exi.bits import FLUSH_BITS
-from v2g.exi.cbexigen import is_looped
+from v2g.exi.cbexigen import reads_loop
 from v2g.exi.model import Event, Kind, Model, Particle, Simple
 from v2g.exi.source import Ordinals, SourceText
 
@@ -110,7 +110,7 @@ class _Encoder:
             source.line(f"b = {base}; k = {width}")
             source.line(f"if a.bit_length() > {FLUSH_BITS}: a = flush(a, out)")
         if particle.most is not None:
-            strict = " and not out.loose" if is_looped(particle) else ""
+            strict = " and not out.loose" if reads_loop(particle) else ""
             with source.block(f"if len(items) == {particle.most}{strict}:"):
                 self._enter(index + 1)
 

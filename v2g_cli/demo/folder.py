@@ -144,6 +144,8 @@ class RunFolder:
             self._prepare_neighbours()
         if self.scenario.prices:
             self.write("prices.json", self._prices())
+        if self.scenario.mains:
+            self.write("mains.csv", self.scenario.mains)
         self.write("grid.json", self.signal(1, EXPORT_LIMIT_W).to_json().decode())
         if self.scenario.install:
             # move the vehicle's contract to the back end's pool

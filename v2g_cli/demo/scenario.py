@@ -100,6 +100,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     broker: bool = True
     charger: str = ""
     """Lines of the charger's [charger], TOML."""
+    mains: str = ""
+    """The file `mains.csv` of the charger's simulated mains."""
     secc_tables: str = ""
     evcc_tables: str = ""
     """More tables of either configuration, TOML."""

@@ -252,6 +252,7 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
         voltage_mv=context.inlet.voltage_mv,
         current_ma=context.inlet.current_ma,
         power_w=present_w(context),
+        reactive_var=context.inlet.reactive_var,
         soc=context.battery.soc,
         target_w=power_w,
         charged_wh=meter.charged_energy_reading_wh if meter else None,

@@ -65,8 +65,8 @@ class VehicleDcLine(SimulatedWire[VehicleDc, ChargerDc]):
 
 # -- The simulated AC line between a charge point's contactor and a vehicle's on-board charger. The charge point's end
 # publishes its output, the vehicle's end its draw. Units are integer mV between phase and neutral, and mA of each
-# line conductor; current is positive from charge point to vehicle. The frequency is the grid's nominal one. Not
-# modelled: reactive power, voltages that differ.
+# line conductor; current is positive from charge point to vehicle. Not modelled: reactive power on the line, voltages
+# that differ.
 
 
 class ChargerAc(msgspec.Struct, frozen=True, tag="charger", array_like=True, forbid_unknown_fields=True):
@@ -75,7 +75,7 @@ class ChargerAc(msgspec.Struct, frozen=True, tag="charger", array_like=True, for
     voltage_mv: int
     phases: int
     contactor_closed: bool
-    frequency_hz: int = 50
+    frequency_hz: float = 50
 
 
 class VehicleAc(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, forbid_unknown_fields=True):
@@ -90,7 +90,7 @@ class ChargerAcLine(SimulatedWire[ChargerAc, VehicleAc]):
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
         super().__init__(medium, MediumChannel.AC, VehicleAc, connector=connector)
 
-    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: int = 50) -> None:
+    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: float = 50) -> None:
         """Publish this output."""
         self.hold(ChargerAc(voltage_mv, phases, contactor_closed, frequency_hz))
 

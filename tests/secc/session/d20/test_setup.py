@@ -68,7 +68,7 @@ def test_a_vehicle_of_sae_j2847_2_is_refused_by_name(bench: Bench, namespaces: t
 def test_nothing_of_sae_j2847_2_is_negotiated(make_bench: MakeBench) -> None:
     """Neither a protocol nor a service of it is known: others offer it as V2H and V2G services of ISO 15118-2."""
     assert not [each for each in NAMESPACES if "j2847" in each.lower() or "sae" in each.lower().split(":")]
-    everything = SeccConfig(services=tuple(set(EnergyService) - {EnergyService.AC_DER_IEC}))
+    everything = SeccConfig(services=tuple(EnergyService))
     bench = make_bench(everything).reach(State.SERVICE_DISCOVERY)
     response = bench.go("ServiceDiscoveryReq")
     energy = {each.service_id for each in response.energy_transfer_service_list.service}
