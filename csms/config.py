@@ -27,6 +27,7 @@ from v2g.energy.grid_signal import ALL, ConnectionPoint, parse_grid_signal
 from v2g.energy.price_feeds import Markup, parse_feed
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
+from v2g.ieee2030_5.resources import with_check_digit
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.ota.opening import FollowerConfig, installer_flaws
@@ -493,7 +494,14 @@ class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     max_discharge_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
     """Discharging power that 100 % of opModFixedW stands for (setMaxDischargeRateW), W."""
     profile: Literal["csip", "csip-aus"] = "csip"
-    """Whose rules the server follows: `csip-aus` (Australia) takes fewer responses."""
+    """Whose rules the server follows. `csip-aus` (Australia) takes fewer responses, lets a device register itself, and
+    may say by `/.well-known/csipaus` where its DeviceCapability is."""
+    pin: Annotated[int, msgspec.Meta(ge=0, le=999_999)] | None = None
+    """PIN of the device's registration, its check digit included: a server with another one is not obeyed."""
+    connection_point: Annotated[str, msgspec.Meta(max_length=32)] = ""
+    """Where the site is connected to the grid, such as its NMI; announced to servers of Australia."""
+    metering: bool = False
+    """Send the mean power of all vehicles, every 300 s or as the server asks."""
     poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] | None = None
     """Time between requests for controls; by default each resource is requested at the rate that the server states."""
     outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
@@ -1050,6 +1058,8 @@ def _look_at_grid(grid: Grid) -> Iterator[Flaw]:
         if not _is_private(url):
             yield ("grid", "openadr", key), "would send the client secret without encryption", "use https://"
     der = grid.ieee2030_5
+    if der is not None and der.pin is not None and with_check_digit(der.pin // 10) != der.pin:
+        yield ("grid", "ieee2030_5", "pin"), "has a wrong check digit", "the sum of its digits is a multiple of 10"
     if der is not None and not _is_private(der.url):
         yield ("grid", "ieee2030_5", "url"), "would follow controls without encryption", "use https://"
     if grid.site is not None:

@@ -1,6 +1,7 @@
 """Requests to an IEEE 2030.5 server: resources, whole lists, its rates and pauses; mutual TLS."""
 
 import ssl
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -22,8 +23,6 @@ _MOST_PAGES: Final = 100
 _MOST_PATHS: Final = 1_000
 _PAUSE_S: Final = 30
 _LONGEST_PAUSE_S: Final = 3600
-_TOO_OFTEN: Final = 429
-_WRONG_TYPE: Final = 415
 _DEFAULT_RATE_S: Final = 900
 """`pollRate` where a server states none."""
 
@@ -38,7 +37,9 @@ class AnswerError(TransportError):
     @property
     def final(self) -> bool:
         """Whether the same request will never be taken."""
-        return 400 <= self.status < 500 and self.status not in (408, 425, _TOO_OFTEN)
+        return self.status == HTTPStatus.NO_CONTENT or (
+            400 <= self.status < 500 and self.status not in (408, 425, HTTPStatus.TOO_MANY_REQUESTS)
+        )
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -152,21 +153,25 @@ class DerServer:
         return root
 
     async def _get(self, path: str) -> bytes:
-        body = (await self._exchange("GET", path, None)).body
+        answer = await self._exchange("GET", path, None)
         self.answered_ms = self.now_ms
-        return body
+        if answer.status == HTTPStatus.NO_CONTENT:
+            raise AnswerError(f"the server has nothing at {path}", answer.status)
+        return answer.body
 
     async def _exchange(self, method: str, path: str, body: bytes | None, accept: str = ACCEPT) -> HttpAnswer:
         if not path.startswith("/") or path.startswith("//"):
             raise CodecError(f"{path[:80]!r} is not a path on the server")
         if self.now_ms < self._quiet_ms:
             wait_s = (self._quiet_ms - self.now_ms) // 1000
-            raise AnswerError(f"the server asks not to be requested for another {wait_s} s", _TOO_OFTEN)
+            raise AnswerError(
+                f"the server asks not to be requested for another {wait_s} s", HTTPStatus.TOO_MANY_REQUESTS
+            )
         answer = await self._request(method, path, body, accept)
-        if answer.status == _WRONG_TYPE and body is not None and self._type == CONTENT_TYPE:
+        if answer.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE and body is not None and self._type == CONTENT_TYPE:
             self._type = "application/xml"
             answer = await self._request(method, path, body, accept)
-        if answer.status == _TOO_OFTEN:
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             asked = answer.headers.get("retry-after", "")
             self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2 or _PAUSE_S)
             wait_s = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0

@@ -15,6 +15,7 @@ from csms.grid.der_server import AnswerError, DerServer, lfdi_in, tls_of
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
 from csms.ocpp.base import Services
+from csms.overview import store as overview
 from v2g import typed_json
 from v2g.errors import CodecError, TransportError
 from v2g.ieee2030_5.controls import (
@@ -26,19 +27,36 @@ from v2g.ieee2030_5.controls import (
     responses,
     with_unlisted,
 )
+from v2g.ieee2030_5.reports import (
+    Condition,
+    PowerReading,
+    Rating,
+    availability_xml,
+    capability_xml,
+    connection_point_xml,
+    end_device_xml,
+    mean_reading,
+    mirror_xml,
+    reading_xml,
+    response_xml,
+    settings_xml,
+    status_xml,
+)
 from v2g.ieee2030_5.resources import (
+    EXTENSIONS,
     ControlBase,
     EndDevice,
     Program,
+    capability_path,
     control_of,
     current_time_of,
     default_of,
     end_device_of,
     link,
+    pin_of,
+    post_rate_of,
     program_of,
     readable,
-    response_xml,
-    status_xml,
 )
 from v2g.xml_text import Node
 
@@ -50,6 +68,14 @@ _POLL_S: Final = 30.0
 """Time-out of all requests of a poll: while a slow server is read, known events neither begin nor end."""
 _INTERVAL_S: Final = 60.0
 """Time between polls where the server's rates say what is requested in each of them."""
+
+
+_READING_S: Final = 300
+_LEAST_READING_S: Final = 60
+_MOST_READINGS: Final = 1_000
+_SAMPLE_MS: Final = 5_000
+_POST_S: Final = 300
+_WELL_KNOWN: Final = "/.well-known/csipaus"
 
 
 class _Response(msgspec.Struct, frozen=True):
@@ -71,6 +97,15 @@ class _Memory(msgspec.Struct, kw_only=True):
     programs: tuple[ProgramState, ...] = ()
     states: dict[str, ControlResponse] = {}
     unsent: list[_Response] = []
+    device_path: str = ""
+    """Where the device is that has registered itself."""
+    connection_point: str = ""
+    """The connection point that was announced."""
+    mirror_path: str = ""
+    """Where readings are sent to."""
+    mirror_interval_s: int = _READING_S
+    readings: list[PowerReading] = []
+    """Readings that wait."""
 
 
 class DerClient:
@@ -90,7 +125,13 @@ class DerClient:
         self._loss = ""
         self._poll_ms = self._send_ms = 0
         self._unreadable: tuple[str, ...] = ()
-        self._skewed = self._unsendable = ""
+        self._skewed = self._unsendable = self._unreported = ""
+        self._capability_path = "" if config.profile == "csip-aus" else server.path
+        self._rated: tuple[str, ...] = ()
+        self._condition: tuple[bool, bool] | None = None
+        self._status_ms = self._mirror_ms = 0
+        self._samples: list[tuple[int, int]] = []
+        self._since_s = 0
         self._reported: frozenset[str] = frozenset()
 
     async def run(self) -> None:
@@ -110,7 +151,8 @@ class DerClient:
                 self._loaded = self._connected = False
         if not self._loaded or self._memory.answered_ms is None:
             return self._poll_ms
-        return min(self._poll_ms, await self._apply(self._memory.answered_ms))
+        again_ms = min(self._poll_ms, await self._apply(self._memory.answered_ms))
+        return min(again_ms, await self._meter(now_ms)) if self._config.metering else again_ms
 
     async def _load(self) -> None:
         """Go on with what this node, or the one before it, knew."""
@@ -120,7 +162,7 @@ class DerClient:
             try:
                 found = typed_json.decode(stored, _Memory)
                 memory = found if found.server == memory.server else memory
-            except CodecError as error:  # of another version
+            except msgspec.DecodeError as error:  # of another version
                 self._services.announce("ocpp", "ieee2030_5_problem", reason=f"its stored state: {error}"[:200])
         self._memory, self._loaded = memory, True
         self._server.forget()
@@ -137,14 +179,17 @@ class DerClient:
         server.now_ms = self._services.clock.utc_ms()
         try:
             async with time_out(self._poll_s):
-                capability = await server.resource(server.path, "DeviceCapability")
+                if not self._capability_path:
+                    self._capability_path = await self._discovered()
+                capability = await server.resource(self._capability_path, "DeviceCapability")
                 await self._read_time(link(capability, "TimeLink"))
                 device = await self._device(link(capability, "EndDeviceListLink"))
+                await self._check_pin(device)
                 programs, problems, whole = await self._read_programs(device)
         except (TransportError, CodecError) as error:
             if (loss := f"the server does not answer: {error}") != self._loss:
                 self._services.announce("ocpp", "ieee2030_5_lost", reason=str(error)[:200])
-            self._loss, self._connected = loss, False
+            self._loss, self._connected, self._rated = loss, False, ()
             server.forget()
             self._report_problems()
             return
@@ -159,12 +204,17 @@ class DerClient:
         kept = with_unlisted(programs, memory.programs, memory.states)
         memory.programs = kept if sum(len(each.controls) for each in kept) <= 2 * _MOST_CONTROLS else programs
         self._unreadable = problems
+        await self._report(device, link(capability, "MirrorUsagePointListLink"))
+        await self._save()
+
+    async def _discovered(self) -> str:
+        """Return where a server of Australia says that its DeviceCapability is; older ones do not say."""
         try:
-            async with time_out(self._poll_s):
-                await self._report_status(device)
-            self._unsendable = ""
-        except (TransportError, CodecError) as error:
-            self._unsendable = str(error)
+            return capability_path(await self._server.read(_WELL_KNOWN))
+        except AnswerError as error:
+            if not error.final:
+                raise
+            return self._server.path
 
     async def _read_time(self, path: str) -> None:
         """Note how far the server's clock is ahead: events begin and end by it."""
@@ -187,7 +237,40 @@ class DerClient:
         for each in devices:
             if each.lfdi == self._lfdi:
                 return each
-        raise TransportError(f"the server has no end device {self._lfdi}", hint="is it registered there?")
+        unknown = TransportError(f"the server has no end device {self._lfdi}", hint="is it registered there?")
+        if self._config.profile != "csip-aus" or not path:
+            raise unknown
+        memory, server = self._memory, self._server
+        if not memory.device_path:
+            body = end_device_xml(self._lfdi, self._services.clock.utc_ms() // 1000 + memory.offset_s)
+            try:
+                memory.device_path = await server.post(path, body)
+            except AnswerError as error:
+                raise TransportError(f"{unknown}, and it does not register: {error}", hint=unknown.hint) from None
+            await self._save()
+        try:
+            found = end_device_of(await server.resource(memory.device_path, "EndDevice"))
+        except AnswerError as error:
+            memory.device_path = "" if error.final else memory.device_path
+            raise
+        if found.lfdi != self._lfdi:
+            memory.device_path = ""
+            raise unknown
+        return found
+
+    async def _check_pin(self, device: EndDevice) -> None:
+        """Raise TransportError for a server with another PIN, and obey nothing of it."""
+        if self._config.pin is None or not device.registration_path:
+            return
+        try:
+            pin = pin_of(await self._server.resource(device.registration_path, "Registration"))
+        except AnswerError as error:
+            if not error.final:
+                raise
+            return
+        if pin != self._config.pin:
+            self._memory.programs = ()
+            raise TransportError("its registration of this device has another PIN than grid.ieee2030_5.pin")
 
     async def _read_programs(self, device: EndDevice) -> tuple[tuple[ProgramState, ...], tuple[str, ...], bool]:
         """Return the programs of a device, what is wrong with those that cannot be read, and whether all were read.
@@ -206,7 +289,7 @@ class DerClient:
                 problems.append(str(error))
                 return None
 
-        lists = device.assignments_path
+        lists = device.assignments_path if device.enabled else ""
         nodes = await listed(lists, "FunctionSetAssignments")
         paths, wrong = readable(nodes or (), lambda each: link(each, "DERProgramListLink"))
         problems += wrong
@@ -255,23 +338,118 @@ class DerClient:
                 default = ControlBase()
             else:
                 whole, doubtful = False, doubtful or known is None
-            if not isinstance(error, AnswerError) or error.status != HTTPStatus.NOT_FOUND:
+            if not isinstance(error, AnswerError) or error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.NO_CONTENT):
                 problems = (*problems, str(error))
         if doubtful:
             default = msgspec.structs.replace(default, export_limit_w=0)
         return ProgramState(program=program, controls=controls, default=default), problems, whole
 
-    async def _report_status(self, device: EndDevice) -> None:
-        if not device.ders_path:
+    async def _report(self, device: EndDevice, mirrors_path: str) -> None:
+        """Send connection point, ratings, status and what readings are of; what is refused hinders nothing else."""
+        problems = []
+        works = [self._announce_point(device), self._report_ders(device)]
+        if self._config.metering and mirrors_path:
+            works.append(self._mirror(mirrors_path))
+        for work in works:
+            try:
+                async with time_out(self._poll_s):
+                    await work
+            except (TransportError, CodecError) as error:
+                problems.append(str(error))
+        self._unreported = "; ".join(problems)
+
+    async def _announce_point(self, device: EndDevice) -> None:
+        point = self._config.connection_point
+        if not point or not device.connection_point_path or self._memory.connection_point == point:
             return
-        at_s = self._services.clock.utc_ms() // 1000 + self._memory.offset_s
+        await self._server.put(device.connection_point_path, connection_point_xml(point, device.extension))
+        self._memory.connection_point = point
+        self._server.forget()  # the device may have other programs there
+
+    async def _report_ders(self, device: EndDevice) -> None:
+        server, config = self._server, self._config
+        ders = await server.items(device.ders_path, "DER") if device.ders_path else ()
+        at_s = server.now_ms // 1000 + self._memory.offset_s
+        extension = "" if config.profile != "csip-aus" else device.extension or EXTENSIONS[-1]
+        rating = Rating(charge_w=config.max_charge_w, discharge_w=config.max_discharge_w)
+        rated = (extension, *(each.get("href") or "" for each in ders))
+        if rated != self._rated and (rating.charge_w or rating.discharge_w):
+            for each in ders:
+                if path := link(each, "DERCapabilityLink"):
+                    await server.put(path, capability_xml(rating, extension))
+                if path := link(each, "DERSettingsLink"):
+                    await server.put(path, settings_xml(rating, at_s, extension))
+        self._rated = rated
         connected = bool(self._services.connections.connected())
         signal = self._services.grid.current
-        may = signal is not None and (signal.site_import_limit_w > 0 or signal.export_limit_w > 0)
-        for each in await self._server.items(device.ders_path, "DER"):
-            path = link(each, "DERStatusLink")
-            if path:
-                await self._server.put(path, status_xml(connected=connected, operating=connected and may, at_s=at_s))
+        export_w = 0 if signal is None else signal.export_limit_w
+        may = signal is not None and (signal.site_import_limit_w > 0 or export_w > 0)
+        state = connected, connected and may
+        if state == self._condition and server.now_ms < self._status_ms:
+            return
+        condition = Condition(
+            connected=connected,
+            operating=state[1],
+            power_w=await self._power_w(),
+            available_w=min(export_w, config.max_discharge_w) if connected else 0,
+        )
+        for each in ders:
+            if path := link(each, "DERStatusLink"):
+                await server.put(path, status_xml(condition, at_s))
+            if path := link(each, "DERAvailabilityLink"):
+                await server.put(path, availability_xml(condition, at_s))
+        self._condition, self._status_ms = state, server.now_ms + (device.post_rate_s or _POST_S) * 1000
+
+    async def _power_w(self) -> int | None:
+        """Return the power of all vehicles, W; None if that of one is unknown."""
+        powers = [each.watts for each in await self._services.store.read(overview.powers)]
+        return None if None in powers else round(sum(each for each in powers if each is not None))
+
+    async def _mirror(self, mirrors_path: str) -> None:
+        """Announce what readings are of, once, and take over how often the server wants them."""
+        memory, server = self._memory, self._server
+        if not memory.mirror_path:
+            memory.mirror_path = await server.post(mirrors_path, mirror_xml(self._lfdi, memory.mirror_interval_s))
+        try:
+            wanted_s = post_rate_of(await server.resource(memory.mirror_path, "MirrorUsagePoint"))
+        except AnswerError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                memory.mirror_path = ""
+            return
+        memory.mirror_interval_s = max(_LEAST_READING_S, min(wanted_s or _READING_S, 3600))
+
+    async def _meter(self, now_ms: int) -> int:
+        """Take a sample of the power, and send the mean of each interval at its end; return when to do so again."""
+        memory = self._memory
+        at_s, every_s = now_ms // 1000 + memory.offset_s, memory.mirror_interval_s
+        begin_s = at_s - at_s % every_s
+        if self._since_s and begin_s > self._since_s:
+            reading = mean_reading(self._samples, self._since_s, min(begin_s, self._since_s + every_s))
+            if reading is not None:
+                memory.readings = [*memory.readings, reading][-_MOST_READINGS:]
+            self._samples.clear()
+            self._since_s = begin_s
+        if not self._since_s:  # an interval that has begun before is not reported
+            self._since_s = begin_s if begin_s == at_s else begin_s + every_s
+        if (power_w := await self._power_w()) is not None:
+            self._samples.append((at_s, power_w))
+        if memory.readings and memory.mirror_path and not self._loss and now_ms >= self._mirror_ms:
+            self._server.now_ms = now_ms
+            try:
+                async with time_out(self._poll_s):
+                    while memory.readings:
+                        try:
+                            await self._server.post(memory.mirror_path, reading_xml(self._lfdi, memory.readings[0]))
+                        except AnswerError as error:
+                            if not error.final or error.status == HTTPStatus.NOT_FOUND:
+                                raise
+                            self._services.announce("ocpp", "ieee2030_5_problem", reason=f"a reading: {error}"[:200])
+                        del memory.readings[0]
+            except (TransportError, CodecError) as error:
+                self._unsendable = str(error)
+                self._mirror_ms = self._poll_ms
+        await self._save()
+        return min(now_ms + _SAMPLE_MS, (self._since_s + every_s - memory.offset_s) * 1000)
 
     async def _apply(self, answered_ms: int) -> int:
         """Apply the present controls; return when they may change (ms)."""
@@ -292,7 +470,7 @@ class DerClient:
         memory = self._memory
         if not memory.unsent or self._loss or now_ms < self._send_ms:
             return
-        self._server.now_ms = now_ms
+        self._server.now_ms, self._unsendable = now_ms, ""
         waiting: set[str] = set()
         try:
             async with time_out(self._poll_s):
@@ -355,7 +533,7 @@ class DerClient:
         del memory.unsent[:-_MOST_CONTROLS]
 
     def _problems(self) -> list[str]:
-        return list(filter(None, (*self._unreadable, self._unsendable)))
+        return list(filter(None, (*self._unreadable, self._unsendable, self._unreported)))
 
     def _report_problems(self) -> None:
         """Report each problem once, until it is solved."""

@@ -87,9 +87,13 @@ def der_server(data: bytes) -> None:
         ("Time", resources.current_time_of),
         ("EndDevice", resources.end_device_of),
         ("DERProgram", resources.program_of),
+        ("Registration", resources.pin_of),
+        ("MirrorUsagePoint", resources.post_rate_of),
     ):
         with contextlib.suppress(CodecError):
             read(resources.read_resource(data, name))  # type: ignore[operator]
+    with contextlib.suppress(CodecError):
+        resources.capability_path(data)
     with contextlib.suppress(CodecError):
         page = resources.read_page(data, "DERControl")
         controls, _ = resources.readable(page.items, resources.control_of)

@@ -4,13 +4,16 @@ import contextlib
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import CodecError
 from v2g.ieee2030_5.resources import (
+    EXTENSIONS,
     ControlBase,
+    capability_path,
     control_of,
     default_of,
     end_device_of,
@@ -19,10 +22,10 @@ from v2g.ieee2030_5.resources import (
     read_page,
     read_resource,
     readable,
-    response_xml,
-    status_xml,
+    sfdi_of,
+    with_check_digit,
 )
-from v2g.xml_text import local_name, read_xml, text_at
+from v2g.xml_text import text_at
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "ieee2030_5"
 CONTROLS = (VECTORS / "derp_TESTPRG3_derc.xml").read_bytes()
@@ -100,16 +103,40 @@ def test_whatever_arrives_is_read_or_refused(begin: int, end: int, middle: bytes
         readable(read_page(CONTROLS[:begin] + middle + CONTROLS[end:], "DERControl").items, control_of)
 
 
-def test_responses_and_status_are_well_formed() -> None:
-    """With the elements in the order of the schema."""
-    response = read_xml(response_xml(mrid="AB12", status=7, lfdi="0F" * 20, at_s=5), "response", most_bytes=1000)
-    assert [local_name(each) for each in response] == ["createdDateTime", "endDeviceLFDI", "status", "subject"]
-    assert (text_at(response, "status"), text_at(response, "subject")) == ("7", "AB12")
-    status = read_xml(status_xml(connected=True, operating=True, at_s=5), "status", most_bytes=1000)
-    assert text_at(status, "genConnectStatus", "value") == "07"
-    assert text_at(status, "operationalModeStatus", "value") == "2"
-    status = read_xml(status_xml(connected=True, operating=False, at_s=5), "status", most_bytes=1000)
-    assert (text_at(status, "genConnectStatus", "value"), text_at(status, "readingTime")) == ("03", "5")
+def test_identifiers_and_pins_have_the_check_digit_of_the_published_examples() -> None:
+    """The digit sum is a multiple of ten."""
+    assert sfdi_of("3E4F45AB31EDFE5B67E343E5E4562E31984E23E5") == 167_261_211_391
+    assert with_check_digit(11_111) == 111_115
+    for node in read_page((VECTORS / "edev.xml").read_bytes(), "EndDevice").items:
+        assert sfdi_of(end_device_of(node).lfdi) == int(text_at(node, "sFDI"))
+
+
+V1_3, V1_2 = EXTENSIONS
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({V1_2: {"dcap": ["/old"]}, V1_3: {"dcap": [5, "//elsewhere", "/new", "/b"]}}, "/new"),
+        ({V1_3: {"dcap": []}, V1_2: {"dcap": ["/old"]}, "urn:x": 7}, "/old"),
+        ({V1_3: {"dcap": []}}, ""),
+        ({"https://csipaus.org/ns/v9": {"dcap": ["/x"]}}, ""),
+    ],
+)
+def test_the_newest_known_version_of_a_server_is_chosen(document: dict[str, object], path: str) -> None:
+    """Entries that cannot be read are ignored; without a usable one there is a reason."""
+    data = msgspec.json.encode({"supportedSchemaVersions": document})
+    if path:
+        assert capability_path(data) == path
+    else:
+        with pytest.raises(CodecError):
+            capability_path(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"<html/>", b"[]", b"{}", b'{"supportedSchemaVersions": []}'])
+def test_a_broken_list_of_versions_is_refused(data: bytes) -> None:
+    with pytest.raises(CodecError):
+        capability_path(data)
 
 
 def test_a_devices_identifier_is_160_bits_of_its_certificates_hash() -> None:

@@ -1,4 +1,4 @@
-"""Resources of IEEE 2030.5-2018 that a DER client reads and writes, as XML (schema `sep.xsd`), with CSIP-AUS limits.
+"""Resources of IEEE 2030.5-2018 that a DER client reads, as XML (schema `sep.xsd`), with CSIP-AUS limits.
 
 Unknown elements are ignored, and namespaces are not compared: CSIP-AUS changes its own with each version. Times are
 seconds since 1970 in UTC.
@@ -7,10 +7,10 @@ seconds since 1970 in UTC.
 import hashlib
 from collections.abc import Callable
 from typing import Final, TypeVar
-from xml.sax.saxutils import escape
 
 import msgspec
 
+from v2g import typed_json
 from v2g.energy.limits import MOST_W
 from v2g.errors import CodecError
 from v2g.xml_text import Node, child, children, local_name, read_xml, text_at
@@ -20,7 +20,9 @@ MAX_BYTES: Final = 1_000_000
 CONTENT_TYPE: Final = "application/sep+xml"
 ACCEPT: Final = f"{CONTENT_TYPE}, application/xml;q=0.9"
 
-_NAMESPACE: Final = "urn:ieee:std:2030.5:ns"
+EXTENSIONS: Final = ("https://csipaus.org/ns/v1.3", "https://csipaus.org/ns")
+"""Namespaces of CSIP-AUS, newest first; the last is that of versions 1.1 and 1.2."""
+
 _MOST_TIME: Final = 2**40
 _MOST_DURATION: Final = 2**32 - 1
 _MOST_RANDOM: Final = 3600
@@ -100,11 +102,17 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """A device of the server, and the paths of its programs' assignments and of its DERs."""
+    """A device of the server, and the paths of what belongs to it. `extension`: namespace of CSIP-AUS elements there;
+    `post_rate_s`: how often it is to report (0: not said). One that is not `enabled` has no programs."""
 
     lfdi: str
     assignments_path: str
     ders_path: str
+    registration_path: str = ""
+    connection_point_path: str = ""
+    extension: str = ""
+    enabled: bool = True
+    post_rate_s: int = 0
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -113,6 +121,20 @@ class Page(msgspec.Struct, frozen=True):
     all: int
     items: tuple[Node, ...]
     poll_rate_s: int | None = None
+
+
+class _WellKnown(msgspec.Struct, frozen=True):
+    supported_schema_versions: dict[str, object] = msgspec.field(name="supportedSchemaVersions")
+
+
+def with_check_digit(number: int) -> int:
+    """Return a number with the digit that makes the sum of its digits a multiple of ten: 11111 is PIN 111115."""
+    return number * 10 + -sum(map(int, str(number))) % 10
+
+
+def sfdi_of(lfdi: str) -> int:
+    """Return the short-form device identifier of an LFDI: its first 36 bits with a check digit."""
+    return with_check_digit(int(lfdi[:9], 16))
 
 
 def lfdi_of(certificate: bytes) -> str:
@@ -166,7 +188,40 @@ def end_device_of(node: Node) -> EndDevice:
         lfdi=text_at(node, "lFDI").upper()[:40],
         assignments_path=link(node, "FunctionSetAssignmentsListLink"),
         ders_path=link(node, "DERListLink"),
+        registration_path=link(node, "RegistrationLink"),
+        connection_point_path=link(node, "ConnectionPointLink"),
+        extension="" if (point := child(node, "ConnectionPointLink")) is None else point.tag[1:].rpartition("}")[0],
+        enabled=_truth(node, "enabled") is not False,
+        post_rate_s=_whole(text_at(node, "postRate") or "0", "postRate", 0, _MOST_DURATION),
     )
+
+
+def pin_of(node: Node) -> int:
+    """Return the PIN of a Registration. Raises CodecError."""
+    return _whole(text_at(node, "pIN"), "pIN", 0, 999_999)
+
+
+def post_rate_of(node: Node) -> int:
+    """Return how often readings of a MirrorUsagePoint are wanted (s); 0: not said. Raises CodecError."""
+    return _whole(text_at(node, "postRate") or "0", "postRate", 0, _MOST_DURATION)
+
+
+def capability_path(data: bytes) -> str:
+    """Return where `/.well-known/csipaus` says that the DeviceCapability of the newest known version is.
+
+    Raises CodecError without one (CSIP-AUS v1.3).
+    """
+    try:
+        versions = typed_json.decode(data, _WellKnown).supported_schema_versions
+    except msgspec.DecodeError as error:
+        raise CodecError(f"/.well-known/csipaus: {error}") from None
+    for namespace in EXTENSIONS:
+        places = versions.get(namespace)
+        paths = places.get("dcap") if isinstance(places, dict) else None
+        for path in paths if isinstance(paths, list) else ():
+            if isinstance(path, str) and path.startswith("/") and not path.startswith("//") and len(path) < 1000:
+                return path
+    raise CodecError("/.well-known/csipaus names no version that is known here", hint=f"known: {', '.join(EXTENSIONS)}")
 
 
 def program_of(node: Node) -> Program:
@@ -232,26 +287,6 @@ def base_of(node: Node) -> ControlBase:
 def current_time_of(node: Node) -> int:
     """Return the server's time (s). Raises CodecError."""
     return _whole(text_at(node, "currentTime"), "currentTime", 0, _MOST_TIME)
-
-
-def response_xml(*, mrid: str, status: int, lfdi: str, at_s: int) -> bytes:
-    """Return a DERControlResponse: the status of a control at this device."""
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<DERControlResponse xmlns="{_NAMESPACE}">'
-        f"<createdDateTime>{at_s}</createdDateTime><endDeviceLFDI>{lfdi}</endDeviceLFDI>"
-        f"<status>{status}</status><subject>{escape(mrid)}</subject></DERControlResponse>"
-    ).encode()
-
-
-def status_xml(*, connected: bool, operating: bool, at_s: int) -> bytes:
-    """Return a DERStatus: whether the site's chargers are connected, and may charge or discharge."""
-    generator = 0x07 if connected and operating else 0x03 if connected else 0
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<DERStatus xmlns="{_NAMESPACE}">'
-        f"<genConnectStatus><dateTime>{at_s}</dateTime><value>{generator:02X}</value></genConnectStatus>"
-        f"<operationalModeStatus><dateTime>{at_s}</dateTime><value>{2 if operating else 1}</value>"
-        f"</operationalModeStatus><readingTime>{at_s}</readingTime></DERStatus>"
-    ).encode()
 
 
 def _mrid(node: Node) -> str:

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
+from lxml import etree
 
 from csms.config import Ieee2030
 from csms.grid.der_server import DerServer, lfdi_in, tls_of
@@ -16,8 +18,9 @@ from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, TestClock, running_backend
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
+from tests.ieee2030_5.official import schema
 from v2g.errors import CodecError, ConfigError, TransportError
-from v2g.xml_text import read_xml, text_at
+from v2g.xml_text import child, read_xml, text_at
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "ieee2030_5"
 LFDI = "4075DE6031E562ACF4D9EAA765A5B2ED00057269"
@@ -33,6 +36,12 @@ class Utility:
         self.replaced: dict[str, bytes] = {}
         self.posted: list[tuple[str, str, str]] = []
         self.put: list[tuple[str, str]] = []
+        """Path, and the state of a status."""
+        self.readings: list[tuple[int, int]] = []
+        self.mirrors = 0
+        self.bodies: dict[str, bytes] = {}
+        self.created: dict[str, str] = {}
+        """Paths of what is created by a POST to a path."""
         self.pages = 0
         self.clock: TestClock | None = None
         self.ahead_s = 0
@@ -51,6 +60,16 @@ class Utility:
         if path in self.refused:
             return web.Response(status=self.refused[path])
         if request.method == "POST":
+            if (status := self.refused.get(f"POST {path}")) is not None:
+                return web.Response(status=status)
+            self.bodies[path] = body
+            self.mirrors += path == "mup"
+            if path == "mup/3":
+                period = child(read_xml(body, "reading", most_bytes=10_000), "Reading", "timePeriod")
+                assert period is not None
+                self.readings.append((int(text_at(period, "start")), int(text_at(period, "duration"))))
+            if path in self.created:
+                return web.Response(status=201, headers={"Location": self.created[path]})
             node = read_xml(body, "response", most_bytes=10_000)
             said = text_at(node, "status"), text_at(node, "subject")[:4]
             if (status := self.refused.get(" ".join(said))) is not None:
@@ -58,6 +77,7 @@ class Utility:
             self.posted.append((request.path, *said))
             return web.Response(status=201)
         if request.method == "PUT":
+            self.bodies[path] = body
             self.put.append((path, text_at(read_xml(body, "status", most_bytes=10_000), "genConnectStatus", "value")))
             return web.Response(status=204)
         self.pages += "s" in request.query
@@ -110,7 +130,10 @@ def site(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
         async with serving(utility) as url:
             settings: dict[str, Any] = {"url": url, "lfdi": LFDI, "max_charge_w": 20_000, "max_discharge_w": 10_000}
             settings["poll_interval_s"] = 60.0
-            files = {"certificate": pki.path("csms/station/chain.pem"), "key": pki.path("csms/station/leaf.key")}
+            files: dict[str, Any] = {
+                "certificate": pki.path("csms/station/chain.pem"),
+                "key": pki.path("csms/station/leaf.key"),
+            }
             config = Ieee2030(**(settings | files | changes))
             grid = {"ieee2030_5": config, "currency": "AUD", "import_limit_w": 8_000, "export_limit_w": 8_000}
             whole = make_config(tmp_path, pki, grid=grid)
@@ -143,7 +166,7 @@ async def test_recorded_controls_become_limits_at_their_times_and_are_answered(s
         assert said[:4] == [("2", "DC1B"), ("3", "DC1B"), ("2", "737A"), ("3", "737A")]
         assert len(said) == 10
         assert {path for path, _, _ in one.utility.posted} == {"/api/v2/rsps/res-ms/rsp"}
-        assert one.utility.put[-1] == ("edev/_EQLDEV3/der/_EQLDEV3/ders", "00"), "no station is connected"
+        assert (f"{DER}/ders", "00") in one.utility.put, "no station is connected"
 
 
 async def test_a_cancelled_event_ends_and_says_so(site: Start) -> None:
@@ -229,7 +252,8 @@ async def test_an_unknown_device_and_another_clock_are_named(site: Start) -> Non
         assert one.backend.services.grid.current is None
 
 
-CONTROLS, DEFAULT = "derp/TESTPRG3/derc", "derp/TESTPRG3/dderc"
+CONTROLS, DEFAULT, DER = "derp/TESTPRG3/derc", "derp/TESTPRG3/dderc", "edev/_EQLDEV3/der/_EQLDEV3"
+REGISTRATION = "edev/_EQLDEV3/rg"
 
 
 def recorded(path: str) -> bytes:
@@ -393,9 +417,132 @@ async def test_links_with_the_servers_own_address_are_followed_and_others_are_no
             await server.post("https://elsewhere.example/a", b"")
 
 
+@pytest.mark.parametrize(("status", "pin"), [(200, "111115"), (404, ""), (204, "")])
+async def test_a_server_without_another_pin_is_obeyed(site: Start, status: int, pin: str) -> None:
+    """The right one, or none."""
+    async with site(pin=111_115) as one:
+        one.utility.replaced[REGISTRATION] = f"<Registration><pIN>{pin}</pIN></Registration>".encode()
+        one.utility.refused = {} if status == 200 else {REGISTRATION: status}
+        await one.at(-60)
+        assert one.limits == (1500, 1500)
+
+
+async def test_a_server_with_another_pin_is_not_obeyed(site: Start) -> None:
+    """Nor what it said before, and that is reported."""
+    async with site(pin=111_115) as one:
+        await one.at(-60)
+        one.utility.replaced[REGISTRATION] = b"<Registration><pIN>222220</pIN></Registration>"
+        await one.at(0)
+        assert one.limits == (8000, 8000)
+        assert "another PIN" in one.named("ieee2030_5_lost")[0]["reason"]
+
+
+async def test_a_device_registers_itself_once_and_says_where_it_is(site: Start) -> None:
+    """Its programs appear with its connection point; a restart registers nothing again."""
+    point = b'<c:ConnectionPointLink xmlns:c="https://csipaus.org/ns/v1.3" href="/api/v2/cp"/></EndDevice>'
+    first = recorded("edev").index(b"<EndDevice ")
+    device = recorded("edev")[first : recorded("edev").index(b"</EndDevice>")] + point
+    device = device.replace(b"<EndDevice ", b'<EndDevice xmlns="urn:ieee:std:2030.5:ns" ')
+    async with site(profile="csip-aus", connection_point="4102345678<9") as one:
+        one.utility.replaced["edev"] = b"<EndDeviceList all='0' results='0'/>"
+        one.utility.refused["POST edev"] = 403
+        await one.at(-60)
+        assert "does not register" in one.named("ieee2030_5_lost")[0]["reason"]
+        one.utility.refused = {}
+        one.utility.created["edev"] = "/api/v2/edev/77"
+        one.utility.replaced["edev/77"] = device
+        await one.at(0)
+        assert one.limits == (3512, 2512)
+        schema("1.3").assertValid(etree.fromstring(one.utility.bodies["edev"]))
+        assert text_at(read_xml(one.utility.bodies["cp"], "", most_bytes=10_000), "connectionPointId") == "4102345678<9"
+        del one.utility.created["edev"], one.utility.bodies["edev"]
+        one.client = one.again()
+        await one.at(60)
+        assert "edev" not in one.utility.bodies
+        assert [path for path, _ in one.utility.put].count("cp") == 1
+
+
+async def test_without_leave_to_register_the_reason_is_named(site: Start) -> None:
+    """Others are registered by the utility alone, and never try."""
+    for profile, tries in (("csip", False), ("csip-aus", True)):
+        async with site(profile=profile) as one:
+            one.utility.replaced["edev"] = b"<EndDeviceList all='0' results='0'/>"
+            one.utility.refused["POST edev"] = 403
+            await one.at(-60)
+            assert LFDI in (reason := one.named("ieee2030_5_lost")[0]["reason"])
+            assert ("403" in reason) is tries
+
+
+async def test_a_device_that_is_not_enabled_has_no_programs(site: Start) -> None:
+    async with site() as one:
+        one.utility.replaced["edev"] = recorded("edev").replace(b"<enabled>true", b"<enabled>false", 1)
+        await one.at(-60)
+        assert one.limits == (8000, 8000)
+
+
+async def test_the_newest_version_of_an_australian_server_is_followed(site: Start) -> None:
+    """A server without a list of versions has only the configured one; one without a known version is not followed."""
+    for known, limits in (("https://csipaus.org/ns/v1.3", (1500, 1500)), ("https://csipaus.org/ns/v9", None)):
+        async with site(profile="csip-aus") as one:
+            versions = {"supportedSchemaVersions": {known: {"dcap": ["/api/v2/dcap13"]}}}
+            one.utility.replaced["/.well-known/csipaus"] = msgspec.json.encode(versions)
+            one.utility.replaced["dcap13"] = recorded("dcap")
+            await one.at(-60)
+            assert ("dcap13" in one.utility.asked) is (limits is not None)
+            assert "dcap" not in one.utility.asked
+            assert limits is None or one.limits == limits
+            assert bool(one.named("ieee2030_5_lost")) is (limits is None)
+
+
+async def test_ratings_are_sent_once_and_a_status_every_five_minutes(site: Start) -> None:
+    """Again when the server was lost; valid by the schema of Australia."""
+    async with site(profile="csip-aus") as one:
+        for second in range(-600, 0, 60):
+            await one.at(second)
+        counts = {name: [path for path, _ in one.utility.put].count(f"{DER}/{name}") for name in ("dercap", "derg")}
+        assert counts == {"dercap": 1, "derg": 1}
+        assert [path for path, _ in one.utility.put].count(f"{DER}/dera") == 2
+        for name in ("dercap", "derg", "ders", "dera"):
+            schema("1.2").assertValid(etree.fromstring(one.utility.bodies[f"{DER}/{name}"]))
+        one.utility.refused["dcap"] = 503
+        await one.at(0)
+        one.utility.refused = {}
+        await one.at(60)
+        assert [path for path, _ in one.utility.put].count(f"{DER}/dercap") == 2
+        one.utility.refused[f"{DER}/ders"] = 400
+        await one.at(600)
+        assert any("ders" in each["reason"] for each in one.named("ieee2030_5_problem"))
+
+
+async def test_readings_wait_for_the_server_and_arrive_once_in_order(site: Start) -> None:
+    """At the ends of intervals, by the clock, as often as the server asks; no second usage point after a restart."""
+    async with site(metering=True) as one:
+        one.utility.created = {"mup": "/api/v2/mup/3", "mup/3": "/api/v2/mup/3/r"}
+        one.utility.replaced["mup/3"] = b"<MirrorUsagePoint><postRate>60</postRate></MirrorUsagePoint>"
+        arrived = []
+        for second in range(-90, 400, 5):
+            one.utility.refused = {"dcap": 503, "mup/3": 503} if 100 < second < 300 else {}
+            if second == 150:
+                one.client = one.again()
+            await one.at(second)
+            arrived += one.utility.readings
+            one.utility.readings.clear()
+        starts = [start for start, _ in arrived]
+        assert starts == sorted(set(starts))
+        assert {start % 60 for start in starts} == {0}
+        assert {length for _, length in arrived} == {60}
+        assert starts[0] == FIRST_S - 60
+        assert starts[-1] == FIRST_S + 300
+        assert len(starts) >= 6
+        assert one.utility.mirrors == 1
+
+
 async def test_both_sides_show_certificates(pki: PkiTree) -> None:
     """The server refuses a client without one; the client refuses a server of another CA."""
-    files = {"certificate": pki.path("csms/station/chain.pem"), "key": pki.path("csms/station/leaf.key")}
+    files: dict[str, Any] = {
+        "certificate": pki.path("csms/station/chain.pem"),
+        "key": pki.path("csms/station/leaf.key"),
+    }
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki.path("csms/root.pem")))
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(pki.path("csms/server/chain.pem"), pki.path("csms/server/leaf.key"))

@@ -1,0 +1,196 @@
+"""Resources of IEEE 2030.5-2018 and CSIP-AUS that a DER client writes, with their elements in the schema's order."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+from xml.sax.saxutils import escape, quoteattr
+
+import msgspec
+
+from v2g.ieee2030_5.resources import EXTENSIONS, sfdi_of
+
+Content = Mapping[str, "str | int | Content | None"]
+
+_NAMESPACE: Final = "urn:ieee:std:2030.5:ns"
+_EVSE: Final = 82
+_MIRROR_DER_SUBMETER: Final = "0049"
+_DISCHARGES: Final = 1
+_MODES: Final = (0, 2, 3, 7, 20, 22)
+"""Bits of DERControlType: charge, Connect, Energize, FixedW, MaxLimW, TargetW."""
+_DOE_MODES: Final = "0F"
+_AT_ONCE: Final = 10_000
+"""setGradW, hundredths of a per cent of the rating in a second: changes are not ramped."""
+
+
+class Rating(msgspec.Struct, frozen=True, kw_only=True):
+    """What all chargers together can, W."""
+
+    charge_w: int
+    discharge_w: int
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
+    """What all chargers together do: some are connected to the back end, some may charge or discharge; their power (W,
+    positive into vehicles; None: unknown), and how much may leave the vehicles now (W)."""
+
+    connected: bool
+    operating: bool
+    power_w: int | None
+    available_w: int
+
+
+class PowerReading(msgspec.Struct, frozen=True):
+    """The mean power of an interval: its start and length (s), W out of the vehicles."""
+
+    start_s: int
+    duration_s: int
+    output_w: int
+
+
+def response_xml(*, mrid: str, status: int, lfdi: str, at_s: int) -> bytes:
+    """Return a DERControlResponse: the status of a control at this device."""
+    content: Content = {"createdDateTime": at_s, "endDeviceLFDI": lfdi, "status": status, "subject": mrid}
+    return _document("DERControlResponse", content)
+
+
+def end_device_xml(lfdi: str, at_s: int) -> bytes:
+    """Return an EndDevice, by which a device registers itself."""
+    return _document("EndDevice", {"lFDI": lfdi, "sFDI": sfdi_of(lfdi), "changedTime": at_s})
+
+
+def connection_point_xml(connection_point: str, extension: str) -> bytes:
+    """Return where a device is connected to the grid, such as an NMI (CSIP-AUS)."""
+    return _document("ConnectionPoint", {"connectionPointId": connection_point}, extension)
+
+
+def capability_xml(rating: Rating, extension: str = "") -> bytes:
+    """Return a DERCapability; with a namespace of CSIP-AUS also its modes."""
+    charge, discharge = _watts(rating.charge_w), _watts(rating.discharge_w)
+    own: Content = {
+        "modesSupported": _modes(rating),
+        "rtgMaxChargeRateW": charge,
+        "rtgMaxDischargeRateW": discharge,
+        "rtgMaxW": discharge,
+        "type": _EVSE,
+    }
+    return _document("DERCapability", {**own, **_aus_modes("Supported", extension)}, extension, prefixed=True)
+
+
+def settings_xml(rating: Rating, at_s: int, extension: str = "") -> bytes:
+    """Return a DERSettings: as the capability, in force since a time (s)."""
+    charge, discharge = _watts(rating.charge_w), _watts(rating.discharge_w)
+    own: Content = {
+        "modesEnabled": _modes(rating),
+        "setGradW": _AT_ONCE,
+        "setMaxChargeRateW": charge,
+        "setMaxDischargeRateW": discharge,
+        "setMaxW": discharge,
+        "updatedTime": at_s,
+    }
+    return _document("DERSettings", {**own, **_aus_modes("Enabled", extension)}, extension, prefixed=True)
+
+
+def status_xml(condition: Condition, at_s: int) -> bytes:
+    """Return a DERStatus."""
+    bits = 0x07 if condition.connected and condition.operating else 0x03 if condition.connected else 0
+    connect: Content = {"dateTime": at_s, "value": f"{bits:02X}"}
+    mode = None
+    if condition.power_w is not None:
+        mode = 2 if condition.power_w == 0 else 0 if condition.power_w > 0 else 1
+    content: Content = {
+        "genConnectStatus": connect,
+        "operationalModeStatus": {"dateTime": at_s, "value": 2 if condition.operating else 1},
+        "readingTime": at_s,
+        "storageModeStatus": None if mode is None else {"dateTime": at_s, "value": mode},
+        "storConnectStatus": connect,
+    }
+    return _document("DERStatus", content)
+
+
+def availability_xml(condition: Condition, at_s: int) -> bytes:
+    """Return a DERAvailability."""
+    return _document("DERAvailability", {"readingTime": at_s, "statWAvail": _watts(condition.available_w)})
+
+
+def mirror_xml(lfdi: str, interval_s: int) -> bytes:
+    """Return the MirrorUsagePoint of the chargers, with the type of its readings."""
+    kind: Content = {
+        "accumulationBehaviour": 12,
+        "commodity": 1,
+        "dataQualifier": 2,
+        "flowDirection": 19,
+        "intervalLength": interval_s,
+        "kind": 37,
+        "phase": 0,
+        "powerOfTenMultiplier": 0,
+        "uom": 38,
+    }
+    content: Content = {
+        "mRID": _mrid(lfdi, "usage point"),
+        "description": "Chargers",
+        "roleFlags": _MIRROR_DER_SUBMETER,
+        "serviceCategoryKind": 0,
+        "status": 1,
+        "deviceLFDI": lfdi,
+        "MirrorMeterReading": {"mRID": _mrid(lfdi, "power"), "description": "Power", "ReadingType": kind},
+    }
+    return _document("MirrorUsagePoint", content)
+
+
+def reading_xml(lfdi: str, reading: PowerReading) -> bytes:
+    """Return a MirrorMeterReading of the chargers: generation is positive."""
+    period: Content = {"duration": reading.duration_s, "start": reading.start_s}
+    end_s = reading.start_s + reading.duration_s
+    content: Content = {
+        "mRID": _mrid(lfdi, "power"),
+        "lastUpdateTime": end_s,
+        "Reading": {"timePeriod": period, "value": reading.output_w},
+    }
+    return _document("MirrorMeterReading", content)
+
+
+def mean_reading(samples: Sequence[tuple[int, int]], start_s: int, end_s: int) -> PowerReading | None:
+    """Return the mean of an interval of samples (s, W into the vehicles); None without one in it."""
+    within = [power_w for at_s, power_w in samples if start_s <= at_s < end_s]
+    if not within:
+        return None
+    return PowerReading(start_s, end_s - start_s, round(-sum(within) / len(within)))
+
+
+def _mrid(lfdi: str, name: str) -> str:
+    """Return an id that is always the same for a device and what it is of, and ends as the device's."""
+    return hashlib.sha256(f"{lfdi}/{name}".encode()).hexdigest()[:24].upper() + lfdi[-8:]
+
+
+def _modes(rating: Rating) -> str:
+    bits = (*_MODES, _DISCHARGES) if rating.discharge_w else _MODES
+    return f"{sum(1 << bit for bit in bits):08X}"
+
+
+def _aus_modes(kind: str, extension: str) -> Content:
+    doe: Content = {f"c:doeModes{kind}": _DOE_MODES} if extension else {}
+    return {**doe, f"c:vppModes{kind}": "01"} if extension and extension != EXTENSIONS[-1] else doe
+
+
+def _watts(power_w: int) -> Content:
+    """Return an ActivePower, whose value has 16 bits; rounded towards 0."""
+    multiplier = 0
+    while abs(power_w) >= 2**15:
+        power_w, multiplier = int(power_w / 10), multiplier + 1
+    return {"multiplier": multiplier, "value": power_w}
+
+
+def _document(name: str, content: Content, extension: str = "", *, prefixed: bool = False) -> bytes:
+    """Return a document, in the standard's namespace, or in an extension's; `prefixed`: with elements `c:` of it."""
+    more = f" xmlns:c={quoteattr(extension)}" if prefixed and extension else ""
+    namespace = extension if extension and not prefixed else _NAMESPACE
+    head = f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns={quoteattr(namespace)}{more}>'
+    return f"{head}{_elements(content)}</{name}>".encode()
+
+
+def _elements(content: Content) -> str:
+    return "".join(
+        f"<{name}>{_elements(value) if isinstance(value, Mapping) else escape(str(value))}</{name}>"
+        for name, value in content.items()
+        if value is not None
+    )
