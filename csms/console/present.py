@@ -22,16 +22,23 @@ DASH: Final = "\u2013"
 _MINUTE_MS: Final = 60_000
 
 STATUS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("Available", "Idle"), "free"),
+    **dict.fromkeys(("Available", "Idle", "Connected"), "free"),
+    **dict.fromkeys(("Offline", "Never connected"), "off"),
     **dict.fromkeys(("Charging", "Running", "Working", "Watched"), "in"),
     "Discharging": "out",
-    **dict.fromkeys(("Occupied", "Reserved", "EVConnected", "SuspendedEV", "SuspendedEVSE", "waiting"), "wait"),
+    **dict.fromkeys(
+        ("Occupied", "Reserved", "EVConnected", "SuspendedEV", "SuspendedEVSE", "waiting", "Waits for admission"),
+        "wait",
+    ),
     **dict.fromkeys(("Unavailable", "Absent"), "out-of"),
     **dict.fromkeys(("Faulted", "quarantined", "Failed", "Halted", "exceeded"), "fault"),
     **dict.fromkeys(("Blocked", "Rejected", "rejected", "Reverted", "RollingBack", "Refused", "over"), "warn"),
     **dict.fromkeys(("Accepted", "Installed", "Finished", "released"), "done"),
 }
 """Shapes of states; the word stands beside it."""
+
+NUMBERS: Final = frozenset({"number", "power", "energy", "money", "duration", "percent"})
+"""Looks of columns (`listing.py`) that stand at the right."""
 
 
 BOUNDS: Final[Mapping[str, str]] = {
@@ -94,7 +101,7 @@ def environment() -> Environment:
         "unit": lambda signal: SIGNALS[signal].unit if signal in SIGNALS else "",
         "shape": lambda state: STATUS.get(state or "", ""),
     }
-    made.globals |= {"BOUNDS": BOUNDS, "STEPS": STEPS}
+    made.globals |= {"NUMBERS": NUMBERS, "BOUNDS": BOUNDS, "STEPS": STEPS}
     return made
 
 

@@ -11,7 +11,9 @@ from csms.http.call import Call
 from csms.http.operations import Page, get
 from csms.http.parameters import OneStation, Paged, pages, shown
 from csms.http.problems import missing
+from csms.smart_charging import store as charging
 from csms.stations import store as rows
+from csms.stations.listed import ListedStation, everything
 from v2g.ocpp.quirks import QuirkName, quirks_of
 from v2g.ocpp.v16.explained import lost_at
 
@@ -91,6 +93,18 @@ async def list_stations(call: Call, parameters: WhichStations) -> Page[Station]:
         return [_with_quirks(call, row, connected) for row in found]
 
     return await pages(call, parameters, Station, tuple[str], ("station_id",), fetch)
+
+
+@get("/overview/station-list", Permission.READ_STATIONS, tag="overview", for_sites=True)
+async def list_every_station(call: Call) -> tuple[ListedStation, ...]:
+    """List every station in a line, those first that need a person: also those that never connected."""
+    connected = call.services.connections.connected()
+
+    def read(connection: Connection) -> list[ListedStation]:
+        site_of = {each.station_id: site.id for site in charging.all_sites(connection) for each in site.places}
+        return everything(connection, connected, site_of, call.stations)
+
+    return tuple(await call.run(read))
 
 
 @get("/stations/{station_id}", Permission.READ_STATIONS, problems=(404,))

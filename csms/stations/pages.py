@@ -1,11 +1,14 @@
 """Stations: the list, one of them, and commands with their answers."""
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 import msgspec
 
 from csms.admission import api as admission
-from csms.console.visit import ROOT, Visit, action, page, place
+from csms.console.bulk import Question, Said, ask, picked, sure
+from csms.console.listing import Column, csv, in_order, listing
+from csms.console.visit import ROOT, Visit, action, page, place, segment
 from csms.device_model import api as device_model
 from csms.events import api as events
 from csms.http.operations import Operation
@@ -16,18 +19,106 @@ from csms.requests import api as commands
 from csms.requests.rules import unknown_action
 from csms.station_security import api as station_security
 from csms.stations import api as stations
+from csms.stations.listed import AWAY, ListedStation, fitting, states
 from csms.transactions import api as transactions
 
 _PAGE = 50
+_FAILED: Final = frozenset({"Rejected", "Refused", "UnknownConnector", "UnlockFailed", "OngoingAuthorizedTransaction"})
+"""Answers of stations that they will not."""
+
+
+COLUMNS: Final = (
+    Column("station", "Station", lambda row: row.station_id, href=lambda row: f"/stations/{segment(row.station_id)}"),
+    Column("state", "State", lambda row: row.state, "state"),
+    Column("site", "Site", lambda row: row.site, href=lambda row: f"/sites/{segment(row.site)}"),
+    Column("sessions", "Sessions now", lambda row: row.sessions or None, "number"),
+    Column("model", "Model", lambda row: f"{row.vendor} {row.model}".strip(), phone=False),
+    Column("firmware", "Firmware", lambda row: row.firmware, phone=False),
+    Column("protocol", "Protocol", lambda row: row.protocol, phone=False),
+    Column("seen", "Last message", lambda row: row.last_seen_ms, "time"),
+)
+ACTS: Final = {
+    "restart": ("Restart {count} stations?", "They restart when no session runs there.", "Restart when idle"),
+    "out": (
+        "Take {count} stations out of service?",
+        "No session can begin there; running ones go on.",
+        "Out of service",
+    ),
+    "into": ("Bring {count} stations back into service?", "Sessions can begin there.", "Into service"),
+}
+_AT_ONCE: Final = 20
 
 
 @page("/stations", stations.list_stations)
 async def list_stations(visit: Visit) -> Answer:
-    """List stations by filter, with those that wait for admission first."""
-    asked = visit.asked("text", "status", "connected")
-    found, following = await visit.page(stations.list_stations, limit=_PAGE, **asked, **visit.asked("cursor"))
+    """List every station, those first that need a person: also those that never connected."""
+    asked = visit.asked("q", "site", "state", "sort")
+    old = visit.asked("text", "status", "connected")  # of addresses of former versions
+    asked |= {"q": old["text"]} if "text" in old else {}
+    asked |= (
+        {"state": old.get("status", "Offline")} if old.keys() & {"status"} or old.get("connected") == "false" else {}
+    )
+    rows = await visit.find(tuple[ListedStation, ...], stations.list_every_station)
+    inside = fitting(rows, asked.get("q", ""), asked.get("site", ""))
+    found = fitting(inside, state=asked.get("state", ""))
+    if "csv" in visit.asked("csv"):
+        return csv(visit, "stations", COLUMNS, in_order(COLUMNS, found, asked.get("sort", "")))
     undecided = await visit.ask(admission.list_admissions, undecided=True, limit=_PAGE)
-    return visit.show("stations.html", stations=found, next=following, asked=asked, undecided=undecided)
+    may = visit.may(device_model.reset_station)
+    return visit.show(
+        "stations.html",
+        list=listing(visit, COLUMNS, found, (lambda row: row.station_id) if may else None),
+        tabs={"": ("All", len(inside)), **{name: (name, number) for name, number in states(inside).items()}},
+        sites=sorted({each.site for each in rows} - {""}),
+        counts={"known": len(rows), "away": sum(each.state in AWAY for each in rows)},
+        asked=asked,
+        undecided=undecided,
+        may=may,
+    )
+
+
+@action("/stations/change", device_model.reset_station)
+async def change_stations(visit: Visit) -> Answer:
+    """Ask what to do with several stations, and do it."""
+    visit.back, do = f"{ROOT}/stations", visit.form.get("do", "")
+    if do not in ACTS:
+        raise ApiError(400, "an action is restart, out or into")
+    known = {each.station_id: each for each in await visit.find(tuple[ListedStation, ...], stations.list_every_station)}
+    keys = [each for each in picked(visit) if each in known]
+    if not keys:
+        raise ApiError(409, "no station is chosen", "choose some, by the boxes before them")
+    text, effect, button = ACTS[do]
+    away = [each for each in keys if known[each].state in AWAY]
+    running = sum(known[each].sessions for each in keys)
+    effects = [Said("{stations}", {"stations": ", ".join(keys[:_PAGE]) + (" …" if len(keys) > _PAGE else "")})]
+    effects.append(Said(effect))
+    effects.append(Said("Sessions that run there now: {count}", {"count": str(running)}))
+    effects += [Said("Not connected, so it fails there: {stations}", {"stations": ", ".join(away)})] if away else []
+    tick = do == "out"
+    question = Question(text=text, values={"count": str(len(keys))}, effects=effects, button=button, tick=tick)
+    if not sure(visit, len(keys)):
+        return ask(visit, question, visit.back, len(keys), keys)
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(name: str) -> Said | None:
+        async with gate:
+            try:
+                if do == "restart":
+                    found = await visit.ask(device_model.reset_station, {"type": "OnIdle"}, station_id=name)
+                else:
+                    wanted = "Inoperative" if do == "out" else "Operative"
+                    found = await visit.ask(remote_control.change_availability, {"wanted": wanted}, station_id=name)
+            except ApiError as error:
+                return Said("{subject}: {detail}", {"subject": name, "detail": error.detail})
+        status = str(found.get("status") or found.get("state") or "")
+        return Said("{subject}: {detail}", {"subject": name, "detail": status}) if status in _FAILED else None
+
+    results = dict(zip(keys, await asyncio.gather(*map(one, keys)), strict=True))
+    failed = {name: said for name, said in results.items() if said is not None}
+    if failed:
+        done = Said("{done} done, {failed} failed.", {"done": str(len(keys) - len(failed)), "failed": str(len(failed))})
+        return ask(visit, question, visit.back, len(failed), list(failed), [done, *failed.values()])
+    return visit.see(visit.back, "{count} stations: done.", count=len(keys))
 
 
 @page("/stations/{station_id}", stations.read_station)
@@ -86,7 +177,7 @@ async def _command(visit: Visit, operation: Operation, body: object = None, **mo
     found = await visit.ask(operation, body, station_id=name, **more)
     status, info = found.get("status") or found.get("decision") or found.get("state", ""), found.get("statusInfo") or {}
     reason = " ".join(filter(None, (info.get("reasonCode"), info.get("additionalInfo"))))
-    failed = status in ("Rejected", "Refused", "UnknownConnector", "UnlockFailed", "OngoingAuthorizedTransaction")
+    failed = status in _FAILED
     said = {"what": visit.form.get("what", "Answer"), "status": status}
     return visit.see(visit.back, "{what}: {status}" if status else "{what}: sent", reason, failed=failed, **said)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec.structs import asdict
 
-from csms.accounts.rules import Permission
+from csms.accounts.rules import Permission, allowed
 from csms.booking import held
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, get, post, put
@@ -153,6 +153,11 @@ class WhichTransactions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=
     active: Annotated[bool | None, msgspec.Meta(description="Only those that have, or have not, ended.")] = None
     since_ms: Annotated[UtcMs | None, msgspec.Meta(description="Only those that began then or later.")] = None
     before_ms: Annotated[UtcMs | None, msgspec.Meta(description="Only those that began earlier.")] = None
+    site: Annotated[str | None, msgspec.Meta(description="Only at stations of this site.")] = None
+    text: Annotated[
+        str,
+        msgspec.Meta(max_length=60, description="Only those with this in their id, their station's, or this token."),
+    ] = ""
 
 
 class OneTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,11 +203,18 @@ class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
 @get("/transactions", Permission.READ_TRANSACTIONS)
 async def list_transactions(call: Call, parameters: WhichTransactions) -> Page[Transaction]:
     """List transactions, newest first."""
+    stations = None
+    if parameters.site is not None:
+        site = await call.run(charging.site, parameters.site)
+        stations = () if site is None else tuple({each.station_id for each in site.places})
     wanted = TransactionFilter(
         station_id=parameters.station_id,
         active=parameters.active,
         since_ms=parameters.since_ms,
         before_ms=parameters.before_ms,
+        stations=stations,
+        text=parameters.text,
+        tokens=allowed(call.principal, Permission.READ_TOKENS),
     )
     keys = ("started_ms", "station_id", "transaction_id")
     return await pages(

@@ -1,16 +1,18 @@
 """Sessions: the list, and one of them with its chart, limits, timeline, cost and papers."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 from litestar import Response
 from msgspec.structs import replace
 
 from csms.booking import api as quarantine
-from csms.console.present import BOUNDS, STEPS, ChartLine, chart
-from csms.console.visit import Visit, action, page, place
+from csms.console.listing import Column, Listing, csv
+from csms.console.present import BOUNDS, STEPS, ChartLine, chart, doing
+from csms.console.visit import Visit, action, page, place, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.remote_control import api as remote_control
@@ -45,12 +47,79 @@ _READINGS = frozenset({"MeterValuePeriodic", "MeterValueClock"})
 """Triggers of events that bring only readings, which the chart has."""
 
 
+def _taken(row: Mapping[str, Any], way: str) -> Decimal | None:
+    """Return the energy (Wh) between the registers of a session; None where one is unknown."""
+    begin, end = row[f"{way}_start_wh"], row[f"{way}_wh"]
+    return None if begin is None or end is None else Decimal(end) - Decimal(begin)
+
+
+def _lasted(row: Mapping[str, Any]) -> int | None:
+    return row["ended_ms"] - row["started_ms"] if row["started_ms"] and row["ended_ms"] else None
+
+
+COLUMNS: Final = (
+    Column(
+        "begun",
+        "Begun",
+        lambda row: row["started_ms"],
+        "time",
+        lambda row: f"/sessions/{segment(row['station_id'])}/{segment(row['transaction_id'])}",
+    ),
+    Column("state", "State", lambda row: doing(row) if row["active"] else row["stopped_reason"] or "ended", "state"),
+    Column(
+        "station", "Station", lambda row: row["station_id"], href=lambda row: f"/stations/{segment(row['station_id'])}"
+    ),
+    Column("token", "Token", lambda row: row["id_token"], phone=False),
+    Column("taken", "Taken", lambda row: _taken(row, "import"), "energy"),
+    Column("fed_back", "Fed back", lambda row: _taken(row, "export"), "energy", phone=False),
+    Column("power", "Power", lambda row: row["power_w"] if row["active"] else None, "power", phone=False),
+    Column("charge", "Charge", lambda row: row["soc"], "percent", phone=False),
+    Column("duration", "Duration", _lasted, "duration", phone=False),
+    Column("cost", "Cost", lambda row: row["cost"], "money"),
+    Column("id", "Session", lambda row: row["transaction_id"], "id", phone=False),
+)
+_VIEWS: Final = {"": "All", "true": "Running", "false": "Ended"}
+_MOST_CSV: Final = 20_000
+
+
+async def _first(every: AsyncIterator[Any], most: int) -> list[Any]:
+    found: list[Any] = []
+    async for each in every:
+        found.append(each)
+        if len(found) == most:
+            break
+    return found
+
+
+def _day(visit: Visit, text: str, days: int = 0) -> int | None:
+    """Return when a day (`2027-01-31`) of the viewer's zone begins, or so many days later; None for no day."""
+    try:
+        begin = datetime.combine(date.fromisoformat(text) + timedelta(days=days), time(), visit.zone)
+        return int(begin.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None
+
+
 @page("/sessions", transactions.list_transactions)
 async def list_sessions(visit: Visit) -> Answer:
     """List sessions, newest first."""
-    asked = visit.asked("station_id", "active")
-    found, following = await visit.page(transactions.list_transactions, limit=_PAGE, **asked, **visit.asked("cursor"))
-    return visit.show("sessions.html", sessions=found, next=following, asked=asked)
+    asked = visit.asked("station_id", "active", "q", "site", "from", "to")
+    about: dict[str, object] = {name: asked[name] for name in asked.keys() & {"station_id", "active", "site"}}
+    bounds = {"since_ms": _day(visit, asked.get("from", "")), "before_ms": _day(visit, asked.get("to", ""), 1)}
+    about |= {name: value for name, value in {**bounds, "text": asked.get("q")}.items() if value is not None}
+    if visit.asked("csv"):
+        every = visit.every(transactions.list_transactions, **about)
+        return csv(visit, "sessions", COLUMNS, await _first(every, _MOST_CSV))
+    found, following = await visit.page(transactions.list_transactions, limit=_PAGE, **about, **visit.asked("cursor"))
+    more = {"cursor": following} if following else None
+    places = await visit.ask(sites.list_sites, limit=1000) if visit.may(sites.list_sites) else []
+    return visit.show(
+        "sessions.html",
+        list=Listing(columns=COLUMNS, rows=found, following=more, row_key=lambda row: row["transaction_id"]),
+        tabs={name: (label, None) for name, label in _VIEWS.items()},
+        sites=[each["id"] for each in places],
+        asked=asked,
+    )
 
 
 @page("/sessions/{station_id}/{transaction_id}", transactions.read_transaction)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, func, literal, or_, select, tuple_, update
 
 from csms.booking import held
 from csms.db.bulk import insert_rows, upsert_rows
@@ -166,6 +166,12 @@ class TransactionFilter(msgspec.Struct, frozen=True, kw_only=True):
     active: bool | None = None
     since_ms: int | None = None
     before_ms: int | None = None
+    stations: Collection[str] | None = None
+    """Of these."""
+    text: str = ""
+    """Part of the id, of the station's, or the whole of the token."""
+    tokens: bool = False
+    """Whether tokens may be looked for."""
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return the conditions for a query."""
@@ -178,6 +184,15 @@ class TransactionFilter(msgspec.Struct, frozen=True, kw_only=True):
             found.append(transactions.c.started_ms >= self.since_ms)
         if self.before_ms is not None:
             found.append(transactions.c.started_ms < self.before_ms)
+        if self.stations is not None:
+            found.append(transactions.c.station_id.in_(self.stations))
+        if self.text:
+            column, text = transactions.c, self.text
+            some = [each.icontains(text, autoescape=True) for each in (column.station_id, column.transaction_id)]
+            if self.tokens:
+                token = f'"value":{msgspec.json.encode(text).decode()}}},"token_type":'  # the field before that one
+                some.append(column.document.icontains(token, autoescape=True))
+            found.append(or_(*some))
         return found
 
 

@@ -82,8 +82,9 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
     await expect(tab.page.get_by_text("No session fits.")).to_be_visible()
     charging = Charging(csms, station)
     await charging.started()
-    await expect(tab.page.get_by_role("link", name=charging.id)).to_be_visible()
-    await tab.page.get_by_role("link", name=charging.id).click()
+    row = tab.page.locator(f"[data-row='{charging.id}']")
+    await expect(row).to_be_visible()
+    await row.get_by_role("link").first.click()
     for step in range(1, 30):
         values = (("Power.Active.Import", 11_000 - 300 * step), ("SoC", 40 + step))
         sampled = [{"value": value, "measurand": name, "context": "Sample.Periodic"} for name, value in values]
@@ -274,7 +275,7 @@ async def test_a_back_end_that_is_lost_is_said_and_followed_again(tab: Tab, csms
     await charging.started()
     await served.start()
     await expect(lost).to_be_hidden(timeout=WAIT_MS)
-    await expect(tab.page.get_by_role("link", name=charging.id)).to_be_visible(timeout=WAIT_MS)
+    await expect(tab.page.locator(f"[data-row='{charging.id}']")).to_be_visible(timeout=WAIT_MS)
     tab.complaints = [each for each in tab.complaints if "net::ERR_" not in each]
 
 

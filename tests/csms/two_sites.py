@@ -67,6 +67,7 @@ def values_of(site: str) -> dict[str, str]:
         "campaign_id": number,
         "mandate_id": number,
         "from_ms": "0",
+        "to_ms": "2",
         "from_day": "2000-01-01",
         "to_day": "2100-01-01",
         "plan_id": "day-night",

@@ -18,6 +18,8 @@ from csms.console.frame import AREAS
 from csms.console.languages import catalogues, language_of, texts_of
 from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact
 from csms.settlements.rules import SHOWN
+from csms.stations.listed import StationState
+from csms.stations.pages import ACTS
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import Person, employ, text_of
 from v2g.asn1.discharge import DecisionReason
@@ -56,7 +58,13 @@ def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
 
 AREA_NAMES = {each.name for each in AREAS.values()} | {text for each in AREAS.values() for text in each.tabs.values()}
 
-LABELS = {*VIEWS.values(), *SEVERITIES.values(), *HOURS.values()}
+LABELS = {
+    *get_args(StationState),
+    *(text for each in ACTS.values() for text in each),
+    *VIEWS.values(),
+    *SEVERITIES.values(),
+    *HOURS.values(),
+}
 
 SHOWS = {"send": (2, 4), "field": (1, 2), "choice": (1,), "chips": (1,)}
 """Arguments of macros that a page shows."""
@@ -107,7 +115,7 @@ def spoken(source: str) -> Iterator[ast.expr]:
                     yield call.args[0]
                 case "Said":
                     yield call.args[0]
-                case "Field":
+                case "Field" | "Column":
                     yield call.args[1]
                 case "Sentence":
                     yield from call.args[:3]

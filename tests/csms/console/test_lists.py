@@ -1,0 +1,143 @@
+"""Lists of stations and sessions: search, filters, order, files, and actions on several rows."""
+
+import asyncio
+import csv
+import re
+
+from csms.accounts.rules import Role
+from csms.console.listing import Column, in_order
+from tests.csms.api.support import Answer, ApiClient
+from tests.csms.backend import BOOT
+from tests.csms.charging import Charging
+from tests.csms.console.support import employ, text_of
+
+STATION, OTHER, NEVER = "CS-V2G-0001", "CS-V2G-0002", "CS-NEVER"
+STATIONS = "/console/stations"
+
+
+def rows(page: Answer) -> list[str]:
+    """The keys of the rows that a page has, in order."""
+    return re.findall(r'<tr data-row="([^"]+)"', page.body.decode())
+
+
+async def site(ask: ApiClient, name: str, *stations: str) -> None:
+    places = [{"station_id": each, "evse_id": 1, "node": "main", "most_ma": 32_000} for each in stations]
+    body = {"id": name, "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": places}
+    assert (await ask("PUT", f"/sites/{name}", body)).status == 200
+
+
+async def test_stations_that_never_connected_are_in_the_list_and_who_needs_a_person_is_first(ask: ApiClient) -> None:
+    assert (await ask("PUT", f"/admissions/{NEVER}", {"decision": "Accepted"})).status == 200
+    assert (await ask("PUT", "/admissions/CS-NOT", {"decision": "Refused"})).status == 200
+    station = await ask.backend.booted()
+    for number, status in enumerate(("Available", "Faulted"), 1):
+        about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": status, "evseId": number, "connectorId": 1}
+        await station.call("StatusNotification", about)
+    await ask.backend.booted(OTHER)
+    await site(ask, "north", OTHER, NEVER)
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    page = await ada.get(STATIONS)
+    found = rows(page)
+    assert found[0] == STATION
+    assert found.index(NEVER) < found.index("CS-NOT") < found.index(OTHER)
+    text = text_of(page)
+    for said in ("Faulted 1", "Never connected", f"{len(found)} of {len(found)}", "Refused"):
+        assert said in text, said
+    assert rows(await ada.get(f"{STATIONS}?site=north&sort=station")) == [NEVER, OTHER]
+    assert rows(await ada.get(f"{STATIONS}?site=north&sort=-station")) == [OTHER, NEVER]
+    assert rows(await ada.get(f"{STATIONS}?q=never")) == [NEVER]
+    assert rows(await ada.get(f"{STATIONS}?state=Faulted")) == rows(await ada.get(f"{STATIONS}?status=Faulted"))
+    assert OTHER in rows(await ada.get(f"{STATIONS}?q=scripted")), "also by what they are"
+    assert "No station fits." in text_of(await ada.get(f"{STATIONS}?q=nothing"))
+    assert (await ada.get(f"{STATIONS}?sort=none&page=x")).status == 200
+    bea = await employ(ask, "bea", Role.OPERATOR, "six tame ducks swim", "north")
+    assert set(rows(await bea.get(STATIONS))) == {OTHER, NEVER}
+
+
+async def test_a_list_is_the_same_as_a_file_with_units(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    charging = Charging(ask.backend, station)
+    await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin")
+    ada = await employ(ask, "ada", Role.ADMIN)
+    answer = await ada.get(f"{STATIONS}?csv=1&q=0001")
+    assert answer.headers["content-disposition"] == 'attachment; filename="stations.csv"'
+    head, line = csv.reader(answer.body.decode().splitlines())
+    assert (head[:4], line[:4]) == (["station", "state", "site", "sessions"], [STATION, "Available", "", "1"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+\+00:00", line[-1])
+    head, line = csv.reader((await ada.get("/console/sessions?csv=1")).body.decode().splitlines())
+    assert {"taken [Wh]", "power [W]", "charge [%]", "id"} <= set(head)
+    assert line[-1] == charging.id
+
+
+async def test_sessions_are_found_by_place_day_state_person_and_id(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    charging = Charging(ask.backend, station)
+    token = {"idToken": "DEADBEEF", "type": "ISO14443"}
+    await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin", token=token)
+    await site(ask, "north", STATION)
+    await site(ask, "south", OTHER)
+    ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.VIEWER)
+    shown = "/console/sessions"
+    assert rows(await ada.get(shown)) == [charging.id]
+    today = charging.now()[:10]
+    for query, there in (
+        ("site=north", 1), ("site=south", 0), ("site=none", 0), (f"from={today}&to={today}", 1), ("from=2090-01-01", 0),
+        ("to=2020-01-01", 0), ("from=nonsense", 1), ("active=true", 1), ("active=false", 0), ("q=deadbeef", 1),
+        ("q=DEADBEE", 0), (f"q={charging.id[1:]}", 1), ("q=v2g-0001", 1), ("q=%25", 0),
+    ):  # fmt: skip
+        assert len(rows(await ada.get(f"{shown}?{query}"))) == there, query
+    assert rows(await bob.get(f"{shown}?q=deadbeef")) == [], "who may not see tokens cannot look for them"
+
+
+async def test_several_stations_restart_and_what_failed_is_listed_and_tried_again(ask: ApiClient) -> None:
+    first, second = await ask.backend.booted(), await ask.backend.booted(OTHER)
+    assert (await ask("PUT", f"/admissions/{NEVER}", {"decision": "Accepted"})).status == 200
+    ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.VIEWER)
+    picks = {f"pick:{each}": "1" for each in (STATION, OTHER, NEVER)}
+    question = text_of(await ada.send(f"{STATIONS}/change", {"do": "restart", **picks}))
+    for said in ("Restart 3 stations?", f"Not connected, so it fails there: {NEVER}", "Sessions that run there now: 0"):
+        assert said in question, said
+    sending = asyncio.create_task(ada.send(f"{STATIONS}/change", {"do": "restart", **picks, "sure": "3"}))
+    (await first.expect("Reset")).reply({"status": "Accepted"})
+    (await second.expect("Reset")).reply({"status": "Rejected"})
+    page = await sending
+    text = text_of(page)
+    for said in ("1 done, 2 failed.", f"{OTHER}: Rejected", f"{NEVER}: ", "Try these again"):
+        assert said in text, said
+    assert re.findall(r'name="pick:([^"]+)"', page.body.decode()) == [OTHER, NEVER]
+    again = asyncio.create_task(ada.send(f"{STATIONS}/change", {"do": "restart", f"pick:{OTHER}": "1", "sure": "1"}))
+    (await second.expect("Reset")).reply({"status": "Accepted"})
+    assert (await again).status == 303
+    assert "1 stations: done." in text_of(await ada.get(STATIONS))
+    for wrong in ({"do": "explode", **picks}, {"do": "restart"}, {"do": "restart", "pick:CS-OTHER": "1"}):
+        assert (await ada.send(f"{STATIONS}/change", wrong)).status == 303
+    assert "no station is chosen" in text_of(await ada.get(STATIONS))
+    assert 'name="pick:' not in (await bob.get(STATIONS)).body.decode()
+    assert (await bob.send(f"{STATIONS}/change", {"do": "restart", **picks, "sure": "3"})).status == 403
+
+
+def test_rows_without_a_value_are_last_in_either_order() -> None:
+    columns = (Column("value", "Value", lambda row: row[1]), Column("name", "Name", lambda row: row[0]))
+    some = [("a", None), ("b", 2), ("c", 1), ("d", None)]
+    for sort, names in (("value", "cbad"), ("-value", "bcad"), ("-name", "dcba"), ("", "abcd"), ("-other", "abcd")):
+        assert "".join(row[0] for row in in_order(columns, some, sort)) == names, sort
+
+
+async def test_hostile_texts_in_lists_are_shown_and_never_obeyed(ask: ApiClient) -> None:
+    hostile = "<img src=x>\u202e\"'=1+1"
+    station = await ask.backend.join(STATION)
+    about = {"model": hostile[:20], "vendorName": f"={hostile}"[:50], "firmwareVersion": hostile}
+    assert (await station.call("BootNotification", {**BOOT, "chargingStation": about}))["status"] == "Accepted"
+    charging = Charging(ask.backend, station)
+    charging.id = "'\"><b>t%2F/?#\r\nx"
+    await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin")
+    ada = await employ(ask, "ada", Role.ADMIN)
+    for path in ("", "?q=<b>", "?site=%22%3E<b>&state=<b>&sort=<b>"):
+        for page in (await ada.get(f"{STATIONS}{path}"), await ada.get(f"/console/sessions{path}")):
+            assert page.status == 200
+            body = page.body.decode()
+            assert "<img src=x" not in body
+            assert "<b>" not in body.replace('<b role="status">', "")
+            assert "\u202e" not in body
+    _, line = csv.reader((await ada.get(f"{STATIONS}?csv=1&q=0001")).body.decode().splitlines())
+    assert line[4].startswith("'="), "no formula"
