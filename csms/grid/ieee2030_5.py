@@ -24,6 +24,7 @@ from v2g.ieee2030_5.controls import (
     Demanded,
     ProgramState,
     demanded,
+    gradient,
     responses,
     with_unlisted,
 )
@@ -52,11 +53,13 @@ from v2g.ieee2030_5.resources import (
     current_time_of,
     default_of,
     end_device_of,
+    gradient_of,
     link,
     pin_of,
     post_rate_of,
     program_of,
     readable,
+    sfdi_of,
 )
 from v2g.xml_text import Node
 
@@ -75,6 +78,7 @@ _LEAST_READING_S: Final = 60
 _MOST_READINGS: Final = 1_000
 _SAMPLE_MS: Final = 5_000
 _POST_S: Final = 300
+_RAMP_MS: Final = 5_000
 _WELL_KNOWN: Final = "/.well-known/csipaus"
 
 
@@ -85,6 +89,21 @@ class _Response(msgspec.Struct, frozen=True):
     mrid: str
     status: ControlResponse
     at_s: int
+
+
+class _Course(msgspec.Struct, frozen=True):
+    """The way from one set-point to another (W), from a time (UTC ms) on; the last one may be a default."""
+
+    from_w: int
+    to_w: int
+    from_ms: int
+    length_ms: int
+    default: bool = True
+
+    def at(self, now_ms: int) -> int:
+        """Return the set-point at a time."""
+        done = min(1.0, (now_ms - self.from_ms) / self.length_ms) if self.length_ms > 0 else 1.0
+        return round(self.from_w + (self.to_w - self.from_w) * done)
 
 
 class _Memory(msgspec.Struct, kw_only=True):
@@ -132,6 +151,7 @@ class DerClient:
         self._status_ms = self._mirror_ms = 0
         self._samples: list[tuple[int, int]] = []
         self._since_s = 0
+        self._course: _Course | None = None
         self._reported: frozenset[str] = frozenset()
 
     async def run(self) -> None:
@@ -235,7 +255,7 @@ class DerClient:
     async def _device(self, path: str) -> EndDevice:
         devices, _ = readable(await self._server.items(path, "EndDevice"), end_device_of) if path else ((), ())
         for each in devices:
-            if each.lfdi == self._lfdi:
+            if each.lfdi == self._lfdi or (not each.lfdi and each.sfdi == sfdi_of(self._lfdi)):
                 return each
         unknown = TransportError(f"the server has no end device {self._lfdi}", hint="is it registered there?")
         if self._config.profile != "csip-aus" or not path:
@@ -317,6 +337,7 @@ class DerClient:
     ) -> tuple[ProgramState, tuple[str, ...], bool]:
         """Return a program, what is wrong with it, and whether it was read. What the server refuses is not there."""
         controls, default = ((), ControlBase()) if known is None else (known.controls, known.default)
+        slope = 0 if known is None else known.gradient
         problems: tuple[str, ...] = ()
         whole, doubtful = True, False
         try:
@@ -332,17 +353,17 @@ class DerClient:
             node = None
             if program.default_path:
                 node = await self._server.resource(program.default_path, "DefaultDERControl", rate_of=rate_of)
-            default = ControlBase() if node is None else default_of(node)
+            default, slope = (ControlBase(), 0) if node is None else (default_of(node), gradient_of(node))
         except (AnswerError, CodecError) as error:
             if isinstance(error, AnswerError) and error.final:
-                default = ControlBase()
+                default, slope = ControlBase(), 0
             else:
                 whole, doubtful = False, doubtful or known is None
             if not isinstance(error, AnswerError) or error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.NO_CONTENT):
                 problems = (*problems, str(error))
         if doubtful:
             default = msgspec.structs.replace(default, export_limit_w=0)
-        return ProgramState(program=program, controls=controls, default=default), problems, whole
+        return ProgramState(program=program, controls=controls, default=default, gradient=slope), problems, whole
 
     async def _report(self, device: EndDevice, mirrors_path: str) -> None:
         """Send connection point, ratings, status and what readings are of; what is refused hinders nothing else."""
@@ -372,13 +393,14 @@ class DerClient:
         at_s = server.now_ms // 1000 + self._memory.offset_s
         extension = "" if config.profile != "csip-aus" else device.extension or EXTENSIONS[-1]
         rating = Rating(charge_w=config.max_charge_w, discharge_w=config.max_discharge_w)
-        rated = (extension, *(each.get("href") or "" for each in ders))
+        slope = gradient(self._memory.programs)
+        rated = (extension, str(slope), *(each.get("href") or "" for each in ders))
         if rated != self._rated and (rating.charge_w or rating.discharge_w):
             for each in ders:
                 if path := link(each, "DERCapabilityLink"):
                     await server.put(path, capability_xml(rating, extension))
                 if path := link(each, "DERSettingsLink"):
-                    await server.put(path, settings_xml(rating, at_s, extension))
+                    await server.put(path, settings_xml(rating, at_s, extension, slope))
         self._rated = rated
         connected = bool(self._services.connections.connected())
         signal = self._services.grid.current
@@ -434,7 +456,7 @@ class DerClient:
         if (power_w := await self._power_w()) is not None:
             self._samples.append((at_s, power_w))
         if memory.readings and memory.mirror_path and not self._loss and now_ms >= self._mirror_ms:
-            self._server.now_ms = now_ms
+            self._server.now_ms, self._unsendable = now_ms, ""
             try:
                 async with time_out(self._poll_s):
                     while memory.readings:
@@ -458,12 +480,30 @@ class DerClient:
         found = demanded(self._memory.programs, at_s, device=self._lfdi, known=self._memory.states)
         self._note_states(found, at_s)
         stated = self._stated(found, answered_ms)
+        setpoint_w, ramp_ms = await self._ramped(found, stated.setpoint_w, now_ms)
+        stated = msgspec.structs.replace(stated, setpoint_w=setpoint_w)
         await self._services.grid.state(stated)
         await self._save()
         again_ms = await self._setpoints.follow(stated.setpoint_w, stated.setpoint_until_ms, now_ms)
         await self._respond(now_ms)
         self._report_problems()
-        return min((found.until_s - offset_s) * 1000, again_ms)
+        return min((found.until_s - offset_s) * 1000, again_ms, ramp_ms)
+
+    async def _ramped(self, found: Demanded, target_w: int | None, now_ms: int) -> tuple[int | None, int]:
+        """Return the set-point on its way to a new one, and when it is another (UTC ms). Limits apply at once."""
+        if target_w is None:
+            self._course = None
+            return None, FOREVER * 1000
+        course, config = self._course, self._config
+        if course is None or course.to_w != target_w:
+            from_w = course.at(now_ms) if course is not None else await self._power_w()
+            rating_w = max(1, config.max_discharge_w or config.max_charge_w)
+            change = 0 if from_w is None else abs(target_w - from_w) / rating_w
+            default = course is None or course.default
+            length_s = found.ramp_s(change, gradient(self._memory.programs), from_default=default)
+            course = _Course(target_w if from_w is None else from_w, target_w, now_ms, round(length_s * 1000))
+        self._course = msgspec.structs.replace(course, default=found.setpoint not in found.events)
+        return course.at(now_ms), now_ms + _RAMP_MS if now_ms < course.from_ms + course.length_ms else FOREVER * 1000
 
     async def _respond(self, now_ms: int) -> None:
         """Send the responses that wait, those of an event in order; one that the server refuses is given up."""
@@ -497,14 +537,12 @@ class DerClient:
         base, config = found.base, self._config
         off = base.energize is False or base.connect is False
         share_w = None if base.most_generation is None else base.most_generation * config.max_discharge_w // 10_000
-        setpoint_w, mode = None, "fixed"
-        if base.fixed is not None:
-            most_w = config.max_discharge_w if base.fixed > 0 else config.max_charge_w
-            setpoint_w = round(-base.fixed * most_w / 10_000)
-        elif base.storage_target_w is not None:
-            setpoint_w, mode = -base.storage_target_w, "storage_target_w"
-        elif base.target_w is not None:
-            setpoint_w, mode = -base.target_w, "target_w"
+        mode, setpoint_w = found.setpoint, None
+        if mode == "fixed":
+            most_w = config.max_discharge_w if (base.fixed or 0) > 0 else config.max_charge_w
+            setpoint_w = round(-(base.fixed or 0) * most_w / 10_000)
+        elif mode:
+            setpoint_w = -int(getattr(base, mode))
         return SourceSignal(
             source=IEEE_2030_5,
             import_limit_w=0 if off else _least(base.import_limit_w, base.load_limit_w),

@@ -20,6 +20,7 @@ from v2g.ieee2030_5.resources import Control, ControlBase, Program
 _CANCELLED, _CANCELLED_RANDOMLY, _SUPERSEDED = 2, 3, 4
 _RECEIVED_BIT, _SPECIFIC_BIT = 1, 2
 _MOST_SHIFT_S: Final = 3600
+_SETPOINTS: Final = "fixed", "storage_target_w", "target_w"
 FOREVER: Final = 2**41
 """A time (s) after everything that a server may name."""
 
@@ -53,13 +54,15 @@ class ProgramState(msgspec.Struct, frozen=True, kw_only=True):
     program: Program
     controls: tuple[Control, ...]
     default: ControlBase = ControlBase()
+    gradient: int = 0
+    """setGradW of the default, 0 without one."""
 
 
 class Demanded(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force, until `until_s` at least; `events`: the id of the event that sets each demand, `ends`: when it
     ends (s).
 
-    `states`: the latest status of each event: scheduled ones are RECEIVED.
+    `states`: the latest status of each event: scheduled ones are RECEIVED. `ramps`: rampTms of demands that have one.
     """
 
     base: ControlBase
@@ -67,6 +70,22 @@ class Demanded(msgspec.Struct, frozen=True, kw_only=True):
     ends: Mapping[str, int]
     events: Mapping[str, str]
     states: Mapping[str, ControlResponse]
+    ramps: Mapping[str, int]
+
+    @property
+    def setpoint(self) -> str:
+        """The mode that sets the power, empty without one."""
+        return next((each for each in _SETPOINTS if getattr(self.base, each) is not None), "")
+
+    def ramp_s(self, change: float, gradient: int, *, from_default: bool) -> float:
+        """Return how long a change of the set-point takes (s): rampTms, else by setGradW from and to a default.
+
+        `change`: as a part of the rating.
+        """
+        mode = self.setpoint
+        if mode in self.ramps:
+            return self.ramps[mode] / 100
+        return change * 10_000 / gradient if gradient and (from_default or mode not in self.events) else 0.0
 
 
 class _ControlEvent(msgspec.Struct, frozen=True):
@@ -99,13 +118,20 @@ def demanded(
     values: dict[str, int | bool] = {}
     sources: dict[str, str] = {}
     ends: dict[str, int] = {}
+    ramps: dict[str, int] = {}
+
+    def take(base: ControlBase) -> frozenset[str]:
+        taken = base.modes - values.keys()
+        values.update((mode, getattr(base, mode)) for mode in taken)
+        if base.ramp is not None:
+            ramps.update(dict.fromkeys(taken, base.ramp))
+        return taken
+
     for each in active:
-        for mode in each.control.base.modes - values.keys():
-            values[mode] = getattr(each.control.base, mode)
+        for mode in take(each.control.base):
             sources[mode], ends[mode] = each.control.mrid, each.end_s
-    for state in sorted(programs, key=lambda each: (each.program.primacy, each.program.mrid)):
-        for mode in state.default.modes - values.keys():
-            values[mode] = getattr(state.default, mode)
+    for state in _ranked(programs):
+        take(state.default)
     edges = [edge for each in events for edge in (each.start_s, each.end_s) if edge > at_s]
     return Demanded(
         base=typed_json.convert(values, ControlBase),
@@ -113,7 +139,17 @@ def demanded(
         ends=ends,
         events=sources,
         states=states,
+        ramps=ramps,
     )
+
+
+def gradient(programs: Sequence[ProgramState]) -> int:
+    """Return setGradW of the default of the lowest primacy that has one; 0 without one."""
+    return next((each.gradient for each in _ranked(programs) if each.gradient), 0)
+
+
+def _ranked(programs: Sequence[ProgramState]) -> list[ProgramState]:
+    return sorted(programs, key=lambda each: (each.program.primacy, each.program.mrid))
 
 
 def responses(

@@ -76,12 +76,12 @@ def capability_xml(rating: Rating, extension: str = "") -> bytes:
     return _document("DERCapability", {**own, **_aus_modes("Supported", extension)}, extension, prefixed=True)
 
 
-def settings_xml(rating: Rating, at_s: int, extension: str = "") -> bytes:
-    """Return a DERSettings: as the capability, in force since a time (s)."""
+def settings_xml(rating: Rating, at_s: int, extension: str = "", gradient: int = 0) -> bytes:
+    """Return a DERSettings: as the capability, in force since a time (s); `gradient`: 0 is at once."""
     charge, discharge = _watts(rating.charge_w), _watts(rating.discharge_w)
     own: Content = {
         "modesEnabled": _modes(rating),
-        "setGradW": _AT_ONCE,
+        "setGradW": gradient or _AT_ONCE,
         "setMaxChargeRateW": charge,
         "setMaxDischargeRateW": discharge,
         "setMaxW": discharge,

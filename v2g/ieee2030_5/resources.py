@@ -35,7 +35,8 @@ class ControlBase(msgspec.Struct, frozen=True, kw_only=True):
 
     Limits in W: of export and import at the site's connection, of generation and load by the devices alone.
     `most_generation` and `fixed` (opModMaxLimW, opModFixedW): hundredths of a per cent. Set-points are positive for
-    discharge: `fixed`, `target_w`, and `storage_target_w` (its sign is inferred, K).
+    discharge: `fixed`, `target_w`, and `storage_target_w` (its sign is inferred, K); `ramp` is the time to reach one
+    (rampTms, hundredths of a second), and no mode.
     """
 
     export_limit_w: int | None = None
@@ -48,6 +49,7 @@ class ControlBase(msgspec.Struct, frozen=True, kw_only=True):
     target_w: int | None = None
     connect: bool | None = None
     energize: bool | None = None
+    ramp: int | None = None
     others: tuple[str, ...] = ()
 
     @property
@@ -56,7 +58,7 @@ class ControlBase(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(name for name in _MODES if getattr(self, name) is not None)
 
 
-_MODES: Final = tuple(name for name in ControlBase.__struct_fields__ if name != "others")
+_MODES: Final = tuple(name for name in ControlBase.__struct_fields__ if name not in ("ramp", "others"))
 _TAGS: Final = {
     "export_limit_w": "opModExpLimW",
     "import_limit_w": "opModImpLimW",
@@ -108,6 +110,7 @@ class EndDevice(msgspec.Struct, frozen=True, kw_only=True):
     lfdi: str
     assignments_path: str
     ders_path: str
+    sfdi: int = 0
     registration_path: str = ""
     connection_point_path: str = ""
     extension: str = ""
@@ -186,6 +189,7 @@ def end_device_of(node: Node) -> EndDevice:
     """Return an EndDevice. Raises CodecError."""
     return EndDevice(
         lfdi=text_at(node, "lFDI").upper()[:40],
+        sfdi=_whole(text_at(node, "sFDI") or "0", "sFDI", 0, 10**12),
         assignments_path=link(node, "FunctionSetAssignmentsListLink"),
         ders_path=link(node, "DERListLink"),
         registration_path=link(node, "RegistrationLink"),
@@ -268,6 +272,14 @@ def default_of(node: Node) -> ControlBase:
     return ControlBase() if base is None else base_of(base)
 
 
+def gradient_of(node: Node) -> int:
+    """Return setGradW of a DefaultDERControl: hundredths of a per cent of the rating in a second; 0 without one.
+
+    Raises CodecError.
+    """
+    return _whole(text_at(node, "setGradW") or "0", "setGradW", 0, 2**16 - 1)
+
+
 def base_of(node: Node) -> ControlBase:
     """Return a DERControlBase. Raises CodecError."""
     known = set(_TAGS.values())
@@ -280,6 +292,7 @@ def base_of(node: Node) -> ControlBase:
         fixed=_hundredths(node, "opModFixedW", -10_000),
         connect=_truth(node, "opModConnect"),
         energize=_truth(node, "opModEnergize"),
+        ramp=_whole(ramp, "rampTms", 0, 2**16 - 1) if (ramp := text_at(node, "rampTms")) else None,
         others=tuple(name[:40] for name in others[:30]),
     )
 

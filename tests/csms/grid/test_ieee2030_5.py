@@ -376,6 +376,33 @@ async def test_targets_become_set_points(site: Start, mode: str, watts: int) -> 
         assert stated.setpoint_w == -watts
 
 
+async def test_set_points_are_reached_by_ramps(site: Start) -> None:
+    """From and to a default by its gradient, which is sent to the server; by the time that an event states."""
+    fixed = b"<opModFixedW>%d</opModFixedW><rampTms>4000</rampTms></DERControlBase>"
+    async with site() as one:
+        one.utility.replaced[DEFAULT] = (
+            recorded(DEFAULT)
+            .replace(b"<opModEnergize>true", b"<opModFixedW>-1000</opModFixedW><opModEnergize>true")
+            .replace(b"<setSoftGradW>", b"<setGradW>50</setGradW><setSoftGradW>")
+        )
+        one.utility.replaced[CONTROLS] = recorded(CONTROLS).replace(b"</DERControlBase>", fixed % -3000, 1)
+        found = {}
+        for second in (-120, -100, -80, -60, 0, 10, 20, 40, 50, 299, 300, 340, 380):
+            due = await one.at(second)
+            (stated,) = await one.backend.services.grid.stated()
+            found[second] = stated.setpoint_w
+            assert due <= 5 or second not in (-120, 10, 20), "the next part of the ramp"
+        assert list(found.values()) == [0, 1000, 2000, 2000, 2000, 3000, 4000, 6000, 6000, 6000, 6000, 4000, 2000]
+        assert b"<setGradW>50</setGradW>" in one.utility.bodies[f"{DER}/derg"]
+
+
+async def test_a_device_is_found_by_its_short_identifier_where_the_long_one_is_not_said(site: Start) -> None:
+    async with site() as one:
+        one.utility.replaced["edev"] = recorded("edev").replace(b"<lFDI>" + LFDI.encode() + b"</lFDI>", b"")
+        await one.at(-60)
+        assert one.limits == (1500, 1500)
+
+
 async def test_resources_are_requested_at_the_rates_of_the_server(site: Start) -> None:
     """Controls as often as the list of their program; what states none every 900 s."""
     async with site(poll_interval_s=None) as one:
