@@ -94,7 +94,9 @@ async def csms(folder: Path, root: Path, store_url: str, bus_url: str) -> AsyncI
         store_url=store_url,
         bus_url=bus_url,
         store_key=root.with_name("store.key") if bus_url else None,  # nodes share it
-        ocpp=OcppListener(port=0, certificate=root, key=root, client_roots=(root,)),
+        ocpp=OcppListener(
+            port=0, certificate=root, key=root, client_roots=(root,), read_device_model=False, pause_after_boot_s=0
+        ),
         api=ApiListener(certificate=root, key=root),
         trust=Trust(roots=(root,)),
         grid=Grid(prequalified_only=False),
