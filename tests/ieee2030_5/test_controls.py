@@ -1,6 +1,7 @@
 """DER controls by time: primacy, creation, defaults, superseded and cancelled events, random shifts, responses."""
 
 import itertools
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -144,6 +145,29 @@ def test_an_event_is_superseded_by_several_only_where_they_cover_all_its_demands
     for begins, state in ((100, ControlResponse.STARTED), (50, ControlResponse.SUPERSEDED)):
         other = control("C", base=ControlBase(import_limit_w=2), creation_s=2, start_s=START_S + begins, duration_s=99)
         assert at(begins, program(both, one, other)).states["A"] is state
+
+
+def test_many_events_at_once_are_evaluated_by_few_comparisons() -> None:
+    """All overlap, none covers all demands of another: a server cannot keep the back end busy by that."""
+    pairs = [{"export_limit_w": 1}, {"import_limit_w": 1}, {"load_limit_w": 1}]
+    events = [
+        control(f"{number:04}", creation_s=number, start_s=START_S - number, duration_s=9000,
+                base=ControlBase(**pairs[number % 3], target_w=number % 2 or None))
+        for number in range(300)
+    ]  # fmt: skip
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        found = at(0, program(*events))
+    finally:
+        sys.setprofile(None)
+    assert found.base.target_w == 1
+    assert calls < 600_000
 
 
 @pytest.mark.parametrize("status", [0, 2])

@@ -6,6 +6,7 @@ over by others is superseded, and does not return. Of successive events of a pro
 begins, whatever both draw at random. All times are the server's.
 """
 
+import itertools
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from v2g.ieee2030_5.resources import Control, ControlBase, Program
 _CANCELLED, _CANCELLED_RANDOMLY, _SUPERSEDED = 2, 3, 4
 _RECEIVED_BIT, _SPECIFIC_BIT = 1, 2
 _MOST_SHIFT_S: Final = 3600
+_MOST_RIVALS: Final = 24
+"""Of the events that overlap with one and come before it, so many are considered."""
 _SETPOINTS: Final = "fixed", "storage_target_w", "target_w"
 FOREVER: Final = 2**41
 """A time (s) after everything that a server may name."""
@@ -110,7 +113,9 @@ def demanded(
     `device` varies random shifts: the same for one event and device, on every node.
     """
     events = [each for state in programs for each in _in_succession(state, device)]
-    begun = [each for each in events if each.start_s <= at_s and _live(each.control)]
+    begun = sorted(
+        (each for each in events if each.start_s <= at_s and _live(each.control)), key=lambda each: each.rank
+    )
     states = {each.control.mrid: _state(each, begun, at_s, known) for each in events}
     active = sorted(
         (each for each in events if states[each.control.mrid] is ControlResponse.STARTED), key=lambda each: each.rank
@@ -222,16 +227,17 @@ def _superseded(event: _ControlEvent, begun: Sequence[_ControlEvent], at_s: int)
     Events whose stated times do not overlap do not supersede each other, whatever their random shifts.
     """
     modes = event.control.base.modes
-    rivals = [
+    earlier = itertools.takewhile(lambda other: other.rank < event.rank, begun)
+    overlapping = (
         other
-        for other in begun
-        if other.rank < event.rank
-        and other.start_s < event.end_s
+        for other in earlier
+        if other.start_s < event.end_s
         and event.start_s < other.end_s
         and other.control.start_s < event.control.end_s
         and event.control.start_s < other.control.end_s
         and modes & other.control.base.modes
-    ]
+    )
+    rivals = list(itertools.islice(overlapping, _MOST_RIVALS))
     moments = {max(event.start_s, each.start_s) for each in rivals}
     return any(
         modes <= {mode for each in rivals if each.active(moment) for mode in each.control.base.modes}

@@ -115,7 +115,7 @@ def availability_xml(condition: Condition, at_s: int) -> bytes:
 def mirror_xml(lfdi: str, interval_s: int) -> bytes:
     """Return the MirrorUsagePoint of the chargers, with the type of its readings."""
     kind: Content = {
-        "accumulationBehaviour": 12,
+        "accumulationBehaviour": 12,  # of a mean, too: K
         "commodity": 1,
         "dataQualifier": 2,
         "flowDirection": 19,

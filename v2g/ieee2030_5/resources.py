@@ -273,7 +273,8 @@ def default_of(node: Node) -> ControlBase:
 
 
 def gradient_of(node: Node) -> int:
-    """Return setGradW of a DefaultDERControl: hundredths of a per cent of the rating in a second; 0 without one.
+    """Return setGradW of a DefaultDERControl: hundredths of a per cent of the rating in a second; 0: none (K).
+
 
     Raises CodecError.
     """

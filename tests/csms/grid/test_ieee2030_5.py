@@ -600,3 +600,19 @@ async def test_a_list_of_several_pages_is_read_whole() -> None:
 
     async with serving(Paging()) as url:
         assert len(await DerServer(url, tls=None).items("/der", "DER")) == 250
+
+
+async def test_a_list_that_changes_between_two_pages_is_read_again() -> None:
+    """What is read is one state of the list."""
+
+    class Changing(Utility):
+        async def answer(self, request: web.Request) -> web.Response:
+            self.pages += 1
+            count, start = (3 if self.pages < 3 else 300), int(request.query["s"])
+            size = 1 if count == 3 else 30
+            items = "".join(f"<DER href='/{count}/{start + number}'/>" for number in range(size))
+            return web.Response(body=f"<DERList all='{count}' results='{size}'>{items}</DERList>".encode())
+
+    async with serving(Changing()) as url:
+        found = await DerServer(url, tls=None).items("/der", "DER")
+        assert [each.get("href") for each in found] == [f"/300/{number}" for number in range(300)]
