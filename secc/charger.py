@@ -228,6 +228,7 @@ class Charger:
                 for controller in self.controllers
             ),
             grid_voltage=isinstance(meter, RemoteMeter) and meter.has_voltage,
+            der=any(controller.config.charger.der for controller in self.controllers),
             max_var=min(controller.hardware.max_var for controller in self.controllers),
             own={"V2GCertificate": Own(config.tls.chain, config.tls.key)},
             roots={

@@ -18,6 +18,7 @@ from v2g_station.blocks.data_transfer import DataTransfer
 from v2g_station.blocks.der.der import DerControls
 from v2g_station.blocks.der.reactive import DerReactive
 from v2g_station.blocks.der.response import DerResponse
+from v2g_station.blocks.der.vehicle_inverters import VehicleInverters
 from v2g_station.blocks.diagnostics.data_collector import DataCollector
 from v2g_station.blocks.diagnostics.diagnostics import Diagnostics
 from v2g_station.blocks.diagnostics.monitoring import Monitors, factory_monitors
@@ -139,6 +140,9 @@ class Blocks:
         self.display = DisplayMessages(kernel, evses, sessions, availability, managed=managed)
         hertz, volt, inverter = settings.nominal_hz, settings.nominal_v, settings.inverter
         self.der = DerControls(kernel, outbox, settings.der_controls, inverter=inverter, nominal_v=volt)
+        self.vehicle_inverters = VehicleInverters(
+            kernel, self.der, settings.vehicle_controls, nominal_hz=hertz, nominal_v=volt
+        )
         self.der_response = DerResponse(
             kernel,
             evses,

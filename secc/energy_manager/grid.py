@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from secc.session import ports
 from v2g.energy.conductors import line_current_ma
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal, Tariff
+from v2g.energy.grid_support import GridSupport
 from v2g.energy.limits import (
     AUTHORIZATION,
     CABLE,
@@ -76,6 +77,8 @@ class SiteGrid:
         self._cable_ma: int | None = None
         self._derated: Limit | None = None
         self._response = GridResponse()
+        self.grid_support: GridSupport | None = None
+        """The operator's controls of vehicles' inverters; None: those of the configuration."""
         self._resting = self._disconnected = False
         """Whether no power flows, and mains are disconnected, while the phases change."""
 
@@ -104,6 +107,11 @@ class SiteGrid:
         """Set the correction of the power (R01); return the facts for a running session."""
         self._response = response
         return (ports.GridResponseChanged(self.response),)
+
+    def support(self, support: GridSupport | None) -> Sequence[Fact]:
+        """Set the operator's controls of vehicles' inverters; return the facts for a running session."""
+        self.grid_support = support
+        return (ports.GridSupportChanged(support),)
 
     def interrupt(self, *, rest: bool, disconnect: bool = False) -> Sequence[Fact]:
         """Let no power flow, or disconnect mains, or end both; return the facts for a running session."""

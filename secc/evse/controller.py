@@ -58,6 +58,7 @@ from v2g.pki.credentials import Credentials
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
+from v2g_station.blocks.der.vehicle_inverters import SupportGrid
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetPhases
@@ -298,6 +299,10 @@ class EvseController:
                 self.tell(*self.grid.local(power_w))
             case Respond(response=response):
                 self.tell(*self.grid.respond(response))
+            case SupportGrid(support=support):
+                names = "" if support is None else " ".join(sorted(support.functions))
+                self.observe(Observe("power", "grid_support", {"functions": names}))
+                self.tell(*self.grid.support(support))
             case React(var=var):
                 self.hardware.react(var)
             case SetPhases(lines=lines):

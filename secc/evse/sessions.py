@@ -84,6 +84,7 @@ class Sessions(msgspec.Struct, frozen=True):
                 meter=self._reading(),
                 pilot=None if self.pilot is None else self.pilot.state,
                 response=grid.response,
+                grid_support=grid.grid_support,
                 can_install=online,
                 lines=self.lines(),
                 csms_prices=grid.csms_prices,

@@ -26,7 +26,7 @@ class SessionFacts(Struct, frozen=True):
     response: GridResponse = NO_RESPONSE
     """Correction of the power by the grid's frequency and voltage."""
     grid_support: GridSupport | None = None
-    """Values of grid support that replace the configured ones."""
+    """The operator's values of grid support, which precede the configured ones."""
     can_install: bool = False
     """Whether a back end that issues contracts is reachable."""
     allowed: frozenset[int] | None = None

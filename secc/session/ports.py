@@ -253,7 +253,7 @@ class GridResponseChanged(Fact, frozen=True):
 
 
 class GridSupportChanged(Fact, frozen=True):
-    """The operator's controls replace the configured values of grid support; None: no longer. New set-points reach the
+    """The operator's controls precede the configured values of grid support; None: no longer. New set-points reach the
     vehicle in its next loop, new curves once it has selected its services again."""
 
     support: GridSupport | None

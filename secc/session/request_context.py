@@ -116,7 +116,7 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def grid_support(self) -> GridSupport:
         """The values of grid support in force."""
-        return self.facts.grid_support or self.config.grid_support
+        return self.config.grid_support.overlaid(self.facts.grid_support)
 
 
 class Step(msgspec.Struct, frozen=True):

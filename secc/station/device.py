@@ -41,6 +41,8 @@ class Premises(msgspec.Struct, frozen=True):
     """Whether the grid's voltage is measured along with its frequency."""
     max_var: int = 0
     """Maximum reactive power that the power electronics of each EVSE can inject and absorb."""
+    der: bool = False
+    """Whether controls reach vehicles' inverters by AC DER."""
     own: Mapping[CertificateSigningUse, Own] = msgspec.field(default_factory=dict)
     """Chains presented to vehicles, with their keys."""
     roots: Mapping[InstallCertificateUse, tuple[Path, ...]] = msgspec.field(default_factory=dict)

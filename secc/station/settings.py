@@ -1,6 +1,6 @@
 """The settings of a charging station's core, from the charger's configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec.structs import replace
 
@@ -17,6 +17,7 @@ from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.der.reactive import BY_VOLTAGE as VAR_BY_VOLTAGE
 from v2g_station.blocks.der.reactive import REACTIVE
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
+from v2g_station.blocks.der.vehicle_inverters import BY_ACTIVE, BY_REACTIVE
 from v2g_station.blocks.security.certificate_store import StoredCertificate
 from v2g_station.blocks.settings import Inverter, StationSettings
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout
@@ -50,6 +51,8 @@ def settings_of(
         )
         for each in known
     )
+    own = _der_controls(premises) if frequency is not None else ()
+    carried = _carried(premises, own)
     return StationSettings(
         identity=config.identity,
         network=first_profile(
@@ -71,7 +74,8 @@ def settings_of(
         same_boot=same_boot,
         managed=True,
         able=able,
-        der_controls=_der_controls(premises) if frequency is not None else (),
+        der_controls=tuple(sorted({*own, *carried})),
+        vehicle_controls=carried,
         inverter=_inverter(config, premises),
         nominal_hz=frequency.nominal_hz if frequency is not None else 50.0,
         nominal_v=frequency.nominal_v if frequency is not None else 230.0,
@@ -102,6 +106,11 @@ def _der_controls(premises: Premises) -> tuple[DERControl, ...]:
         if not premises.grid_voltage:
             found.discard(VAR_BY_VOLTAGE)
     return tuple(sorted(found))
+
+
+def _carried(premises: Premises, own: Collection[DERControl]) -> tuple[DERControl, ...]:
+    """Return the controls that AC DER carries to vehicles' inverters; what the charger itself applies is not twice."""
+    return tuple(each for each in (*BY_ACTIVE, *BY_REACTIVE) if premises.der and each not in own)
 
 
 def _inverter(config: StationConfig, premises: Premises) -> Inverter:

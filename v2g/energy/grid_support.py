@@ -222,6 +222,13 @@ class GridSupport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         kept = frozenset(functions)
         return msgspec.structs.replace(self, **dict.fromkeys(self.functions - kept))
 
+    def overlaid(self, other: "GridSupport | None") -> "GridSupport":
+        """Return these values where `other` has none; its curve of reactive power replaces those here."""
+        if other is None:
+            return self
+        own = self.only(self.functions - set(REACTIVE)) if other.functions & set(REACTIVE) else self
+        return msgspec.structs.replace(own, **{each: getattr(other, each) for each in other.functions})
+
     def wrong_at(self, nominal_hz: float) -> str:
         """Return which frequency has no sense in a grid of this one, or empty."""
         over, under = self.over_frequency_watt, self.under_frequency_watt

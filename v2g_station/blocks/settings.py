@@ -67,6 +67,9 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     der_controls: tuple[DERControl, ...] = ()
     """Controls of block R supported by the inverter or the vehicle."""
 
+    vehicle_controls: tuple[DERControl, ...] = ()
+    """Those of them that AC DER carries to vehicles' inverters."""
+
     inverter: Inverter = Inverter()
 
     roots: tuple[StoredCertificate, ...] = ()

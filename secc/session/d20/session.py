@@ -43,6 +43,7 @@ from secc.session.session import ChargerSession
 from secc.session.stages import Charging, Finished, Planned, Stopped, Stopping
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge_gate import JournalHead
+from v2g.energy.grid_support import NO_SUPPORT, GridSupport
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family, side_stream_runs
@@ -281,6 +282,9 @@ class SeccSession(ChargerSession, Session20):
                 seen = isinstance(self._stage, Discovered) or self._selected() is not None
                 if seen and self._offered(self._facts.allowed) != self._offered(before.allowed):
                     self._reselect()  # Q02.FR.06
+            case ports.GridSupportChanged():
+                if self.der and _curves(before.grid_support) != _curves(fact.support):
+                    self._reselect()  # curves cannot change in the loop
             case ports.PauseRequested():
                 if self._config.pause:
                     self._ask_pause()
@@ -472,3 +476,8 @@ class Iso20:
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Element, int], Request]:
         """See Edition."""
         return Iso20Requests(config, interop=interop).read
+
+
+def _curves(support: GridSupport | None) -> GridSupport:
+    """Return grid support without the set-points, which are part of each loop."""
+    return NO_SUPPORT if support is None else support.only(support.functions - {"q_setpoint", "cos_phi_setpoint"})

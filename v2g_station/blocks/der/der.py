@@ -88,6 +88,8 @@ class DerControls:
         self._all = {held.request.control_id: held for held in kernel.stored("der", KeptControl).values()}
         self._applied: tuple[str, ...] = ()
         self.on_applied: list[Callable[[ApplyControls], None]] = []
+        self.unfit: list[Callable[[ocpp.SetDERControlRequest], bool]] = []
+        """Whether a valid control is one that nothing here can apply."""
         self._describe(inverter, nominal_v)
         self.answers: dict[str, Handler] = {
             "SetDERControl": self._set,
@@ -137,6 +139,8 @@ class DerControls:
         new, why = KeptControl(request=request), _wrong(request)
         if why:
             return ocpp.SetDERControlResponse(status="Rejected", status_info=status_info("InvalidValue", why))
+        if any(unfit(request) for unfit in self.unfit):
+            return ocpp.SetDERControlResponse(status="NotSupported")
         if request.control_id not in self._all and len(self._all) >= MAX_CONTROLS:
             return ocpp.SetDERControlResponse(status="Rejected", status_info=status_info("TooManyElements"))
         start = getattr(new.body, "start_time", None)

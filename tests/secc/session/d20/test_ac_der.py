@@ -221,3 +221,24 @@ def test_a_grid_event_is_reported_at_its_edges(make_bench: Make) -> None:
             bench.ask("AC_ChargeLoopReq", cl_req_control_mode=bench.ac_loop_mode(grid_event_condition=condition))
         )
     assert [each["condition"] for each in bench.events("grid_event")] == [3, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        (GridSupport(q_setpoint=ReactiveSetpoint(var=-600)), False),
+        (GridSupport(volt_var=SupportCurve(points=((210, 2400), (220, 0)))), True),
+    ],
+    ids=["set-point", "curve"],
+)
+def test_the_operators_values_precede_and_curves_need_another_selection(
+    make_bench: Make, change: GridSupport, asked: bool
+) -> None:
+    bench = on_der(make_bench).reach(State.AC_CHARGE_LOOP)
+    bench.fact(ports.GridSupportChanged(GridSupport(q_setpoint=ReactiveSetpoint(var=300))))
+    bench.fact(ports.GridSupportChanged(change))
+    response = bench.go("AC_ChargeLoopReq")
+    notified = response.evse_status is not None and response.evse_status.evse_notification.name
+    assert (notified == "ServiceRenegotiation") is asked
+    if not asked:
+        assert response.cl_res_control_mode.dso_q_setpoint.dso_q_setpoint_value == number(-200)
