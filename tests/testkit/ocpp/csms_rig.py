@@ -316,6 +316,10 @@ BY_PROFILE: dict[Profile, str] = {
 }
 """Cases that need a security profile, or a network: which apply in which."""
 SECURED = frozenset(f"TC_{each}_CSMS" for names in BY_PROFILE.values() for each in names.split())
+SECURED_16: dict[str, tuple[Profile, ...]] = {
+    "TC_073_CSMS": (1, 2), "TC_085_CSMS": (1, 2), "TC_086_CSMS": (2, 3), "TC_087_CSMS": (3,), "TC_088_CSMS": (1, 2, 3),
+}  # fmt: skip
+"""The same of OCPP 1.6."""
 PASSWORD = "a-Password_of=32*characters+4321"
 OTHER = "CS-V2G-0002"
 """The station whose security profile is raised."""
@@ -370,7 +374,9 @@ async def secured_csms_under_test(
     ocpp: dict[str, Any] = {"security_profile": security_profile, "port": 0, **secured.rsa()}
     if security_profile < 3:
         ocpp["listeners"] = (FurtherListener(port=0, security_profile=2 if security_profile == 1 else 3),)
-    async with _started(backend, ocpp=ocpp) as (csms, operator), listening(csms) as (port, *others):
+    kind = CsmsTester16 if version == "1.6" else CsmsTester
+    named = version == "1.6"
+    async with _started(backend, as_named=named, ocpp=ocpp) as (csms, operator), listening(csms) as (port, *others):
         for identity in (DECLARED.station.identity, OTHER):
             await csms.services.admissions.set_password(identity, PASSWORD)
         own: dict[str, Any] = {"password": PASSWORD}
@@ -390,4 +396,4 @@ async def secured_csms_under_test(
             station=msgspec.structs.replace(DECLARED.station, **own),
             **declared,
         )
-        yield CsmsTester(declaration, operator, FaultyNetwork(declaration, change, edit), Clock(), version=version)
+        yield kind(declaration, operator, FaultyNetwork(declaration, change, edit), Clock(), version=version)

@@ -14,7 +14,15 @@ from cryptography.x509.oid import NameOID
 from pki_tools.tree import PkiTree
 from tests.csms.fixtures import Start
 from tests.testkit.ocpp.csms_mutants import CALL, CALLRESULT, Mutant, each, put
-from tests.testkit.ocpp.csms_rig import BY_PROFILE, PASSWORD, SECURED, Profile, Secured, secured_csms_under_test
+from tests.testkit.ocpp.csms_rig import (
+    BY_PROFILE,
+    PASSWORD,
+    SECURED,
+    SECURED_16,
+    Profile,
+    Secured,
+    secured_csms_under_test,
+)
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.attempts import Attempt
@@ -23,6 +31,8 @@ from v2g_testkit.ocpp.csms_cases.block_a import A, names_host
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.csms_tester import CsmsTester
 from v2g_testkit.ocpp.declaration import CsmsDeclaration
+from v2g_testkit.ocpp.v16.csms import CsmsTester16
+from v2g_testkit.ocpp.v16.csms_cases import CSMS_CASES_16
 
 CASES = [case for case in CSMS_CASES if case in A.cases or case.id in SECURED]
 CASE = {case.id.removeprefix("TC_").removesuffix("_CSMS"): case for case in CASES}
@@ -51,6 +61,22 @@ async def test_our_back_end_passes(
                 expected = Verdict.PASS if applies(case.id, profile) else Verdict.NOT_APPLICABLE
                 assert result.verdict is expected, result.found
         assert not any(PASSWORD in each.text for each in tester.frames)
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("profile", [1, 2, 3])
+@pytest.mark.requirement("R200")
+async def test_our_back_end_passes_with_a_station_of_1_6(
+    backend: Start, secured: Secured, profile: Profile, subtests: pytest.Subtests
+) -> None:
+    async with secured_csms_under_test(backend, secured, profile, "1.6") as tester:
+        assert isinstance(tester, CsmsTester16)
+        for case in CSMS_CASES_16:
+            if case.id in SECURED_16:
+                with subtests.test(case.id):
+                    result = await tester.run(case)
+                    applies = profile in SECURED_16[case.id]
+                    assert result.verdict is (Verdict.PASS if applies else Verdict.NOT_APPLICABLE), result.found
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from v2g_testkit.ocpp.case import Block, OcppCase, Payload, Profile, precondition
+from v2g_testkit.ocpp.case import Block, NotApplicable, OcppCase, Payload, Profile, precondition
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
+from v2g_testkit.ocpp.csms_cases import block_a, block_b
 from v2g_testkit.ocpp.v16.csms import CsmsTest16
 
 CORE: Final[Block[CsmsTest16]] = Block(versions=("1.6",))
@@ -365,6 +366,27 @@ async def remote_start(t: CsmsTest16) -> None:
     await t.connector("Charging")
 
 
+@CORE.case("TC_007_CSMS", "A token that the station has cached", requirements=("StartTransaction",))
+async def cached(t: CsmsTest16) -> None:
+    """The back end accepts a transaction that no Authorize has announced."""
+    await t.ready()
+    await t.connector("Preparing")
+    transaction = await t.start(t.declared.token.id)
+    await t.connector("Charging")
+    await t.stop(transaction, idTag=t.declared.token.id)
+
+
+@CORE.case("TC_011_CSMS", "Remote start, and no cable in time", requirements=("RemoteStartTransaction",))
+async def remote_start_expires(t: CsmsTest16) -> None:
+    """The back end takes that the connector is available again, and asks for another one."""
+    await t.ready()
+    for _ in range(2):
+        sent = await t.asked("RemoteStartTransaction", connectorId=1, idTag=t.declared.token.id)
+        await t.knows(sent["idTag"], "Accepted")
+        await t.connector("Preparing")
+        await t.connector("Available")
+
+
 @CORE.case("TC_012_CSMS", "Remote stop", requirements=("RemoteStopTransaction",), quick=True)
 async def remote_stop(t: CsmsTest16) -> None:
     """The back end asks for it by the transaction's id, and takes its end."""
@@ -492,6 +514,56 @@ async def certificate(t: CsmsTest16) -> None:
     t.check(answer["status"] == "Accepted", "SignCertificate", f"answers {answer['status']}")
     sent = await t.expect("CertificateSigned", "CertificateSigned")
     t.check("BEGIN CERTIFICATE" in sent["certificateChain"], "CertificateSigned", "sends no certificate in PEM")
+
+
+@SECURITY.case(
+    "TC_073_CSMS", "A new password", requirements=("AuthorizationKey",), needs=("security", "password change")
+)
+async def new_password(t: CsmsTest16) -> None:
+    """The back end sets a password; once the station has accepted it, it takes the new one only."""
+    before = t.attempt
+    if before.security_profile not in (1, 2) or before.station.password is None:
+        raise NotApplicable("the station connects without a password")
+    old, new = before.station.password, "a-new-password-of-the-lab"
+
+    async def sets(wanted: str) -> str:
+        sent = await t.asked("ChangeConfiguration", free=("value",), key="AuthorizationKey", value=wanted)
+        return str(sent["value"])
+
+    async def restore() -> None:
+        t.keep_password(await sets(old))
+
+    await t.ready()
+    new = await sets(new)
+    after = msgspec.structs.replace(before, station=msgspec.structs.replace(before.station, password=new))
+    await t.let_in("AuthorizationKey", after)
+    t.keep_password(new)
+    t.undo(restore)
+    await t.booted()
+    await t.turned_away(before, "AuthorizationKey", "the old password")
+    await t.ready()
+
+
+@SECURITY.case("TC_083_CSMS", "A higher security profile", requirements=("SecurityProfile",))
+async def higher_profile(t: CsmsTest16) -> None:
+    """The back end sets the profile, and restarts the station."""
+    await t.ready()
+    await t.asked("ChangeConfiguration", "ChangeConfiguration", key="SecurityProfile", value="2")
+    await t.asked("Reset", "Reset", type="Hard", free=("type",))
+    await t.disconnect()
+    await t.booted()
+
+
+@SECURITY.case("TC_085_CSMS", "Passwords", requirements=("Profile 1",))
+async def passwords(t: CsmsTest16) -> None:
+    """The back end lets a station in by its password, and not by another one, nor under another name."""
+    for script in (block_a.right_password, block_a.wrong_password, block_a.other_username):
+        await script(t)
+
+
+SECURITY.case("TC_086_CSMS", "TLS with the certificate of the back end", requirements=("Profile 2",))(block_a.tls)
+SECURITY.case("TC_087_CSMS", "TLS with certificates of both", requirements=("Profile 3",))(block_a.own_certificate)
+SECURITY.case("TC_088_CSMS", "WebSocket subprotocols", requirements=("OCPP-J 3.3",))(block_b.subprotocols)
 
 
 for _each in REQUESTS:
