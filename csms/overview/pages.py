@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from csms.admission import api as admission
 from csms.alerts import api as alerts
@@ -10,12 +11,16 @@ from csms.alerts.groups import PresentAlerts
 from csms.booking import api as quarantine
 from csms.books import api as reports
 from csms.console.course import course_of
-from csms.console.visit import Visit, page
+from csms.console.visit import Visit, page, place, segment
 from csms.grid import api as grid
 from csms.grid.pages import signal_in_force
 from csms.http.pipeline import Answer
 from csms.overview import api as overview
 from csms.overview.rules import DayFacts, flow_bar, verdict
+from csms.sites import api as sites
+from csms.stations import api as stations
+from csms.stations.listed import ListedStation, fitting
+from csms.transactions import api as transactions
 from v2g.energy.grid_signal import TypedGridSignal, TypedSlot
 
 _FEW: Final = 8
@@ -42,8 +47,8 @@ async def show_overview(visit: Visit) -> Answer:
         present = await visit.find(PresentAlerts, alerts.read_alert_groups)
     signal = await signal_in_force(visit)
     limits = await visit.ask(grid.list_grid_limits) if signal is not None else []
-    sites = visit.person.principal.sites
-    course = await course_of(visit, ("",) if sites is None else sorted(sites.names))
+    only = visit.person.principal.sites
+    course = await course_of(visit, ("",) if only is None else sorted(only.names))
     open_ones = [each for each in present.groups if each.state == "open"] if present else []
     outages = [each for each in present.outages if each.state == "open"] if present else []
     last = course.last
@@ -80,3 +85,34 @@ def _slot_now(signal: TypedGridSignal | None, now_ms: int) -> TypedSlot | None:
     """Return the slot of a grid signal that is in force."""
     slots = () if signal is None else signal.slots
     return next((each for each in slots if each.start_ms <= now_ms < each.start_ms + 1000 * each.duration_s), None)
+
+
+@page("/search")
+async def search(visit: Visit) -> Answer:
+    """Find stations, sites, sessions, alerts and pages with a text; the only one of exactly that name is opened."""
+    text = visit.asked("q").get("q", "").strip()[:60]
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    if text and visit.may(stations.list_every_station):
+        rows = fitting(await visit.find(tuple[ListedStation, ...], stations.list_every_station), text)
+        rows.sort(key=lambda each: (each.station_id.lower() != text.lower(), each.station_id))
+        if rows and rows[0].station_id.lower() == text.lower():
+            return visit.see(place("stations", rows[0].station_id))
+        found["Stations"] = [(f"/stations/{segment(e.station_id)}", e.station_id, e.state) for e in rows[:_FEW]]
+    if text and visit.may(sites.list_sites):
+        names = [each["id"] async for each in visit.every(sites.list_sites)]
+        found["Sites"] = [(f"/sites/{segment(e)}", e, "") for e in names if text.lower() in e.lower()][:_FEW]
+    if text and visit.may(transactions.list_transactions):
+        some = await visit.ask(transactions.list_transactions, text=text, limit=_FEW)
+        found["Sessions"] = [
+            (
+                f"/sessions/{segment(e['station_id'])}/{segment(e['transaction_id'])}",
+                e["transaction_id"],
+                e["station_id"],
+            )
+            for e in some
+        ]
+    if text and visit.may(alerts.read_alert_groups):
+        present = await visit.find(PresentAlerts, alerts.read_alert_groups)
+        named = [each for each in present.groups if any(text.lower() in name.lower() for name in each.subjects)]
+        found["Alerts"] = [(f"/alerts?{urlencode({'q': text})}", each.kind, each.state) for each in named[:_FEW]]
+    return visit.show("search.html", text=text, found={name: some for name, some in found.items() if some})

@@ -168,6 +168,7 @@ document.addEventListener("reset", () => setTimeout(() => { count(); apply(); })
 
 document.addEventListener("keydown", (event) => {
   if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "/") { event.preventDefault(); document.querySelector(".find input")?.focus(); }
   if (event.key === "n") byId("news").querySelector("button")?.click();
 });
 
