@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from csms.books import api as books
+from csms.console.course import course_of
 from csms.console.present import ChartLine, chart, price
 from csms.console.visit import ROOT, Visit, action, page
 from csms.dispatch import api as dispatch
@@ -144,7 +145,9 @@ async def one_site(visit: Visit) -> Answer:
         (f"EVSE {each['station_id']}/{each['evse_id']}" for each in found["places"]),
     )
     here = [each for each in held if each["connection_point"] in points]
-    return visit.show("site.html", site=found, limits=limits, nodes=_loads(found, limits), grid_limits=here)
+    course = await course_of(visit, (name,))
+    nodes = _loads(found, limits)
+    return visit.show("site.html", site=found, limits=limits, nodes=nodes, grid_limits=here, course=course)
 
 
 def _loads(site: dict[str, Any], limits: dict[tuple[str, int], dict[str, Any]]) -> list[dict[str, Any]]:

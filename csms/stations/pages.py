@@ -1,7 +1,7 @@
 """Stations: the list, one of them, and commands with their answers."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,7 @@ from csms.http.problems import ApiError, missing
 from csms.remote_control import api as remote_control
 from csms.requests import api as commands
 from csms.requests.rules import unknown_action
+from csms.sites import api as sites
 from csms.station_security import api as station_security
 from csms.stations import api as stations
 from csms.stations.listed import AWAY, ListedStation, fitting, states
@@ -133,9 +134,11 @@ async def one_station(visit: Visit) -> Answer:
         found = None
     faults = await visit.ask(admission.list_connection_faults, station_id=name, limit=5)
     running: list[Any] = []
-    if found is None and not faults:
-        waiting = await visit.ask(admission.list_admissions, undecided=True, limit=1000)
-        if all(each["station_id"] != name for each in waiting):
+    state = "Connected"
+    if found is None:
+        every = await visit.find(tuple[ListedStation, ...], stations.list_every_station)
+        state = next((each.state for each in every if each.station_id == name), "")
+        if not state and not faults:
             raise missing("station")
     if visit.may(transactions.list_transactions):
         running = await visit.ask(transactions.list_transactions, station_id=name, active=True, limit=20)
@@ -153,7 +156,42 @@ async def one_station(visit: Visit) -> Answer:
         variables=variables,
         next=more,
         secured=secured,
+        state=state,
+        steps=await _first_steps(visit, name, found, state),
     )
+
+
+class FirstStep(NamedTuple):
+    """A step of a new station's life, whether it is done, and what to do else."""
+
+    text: str
+    done: bool
+    hint: str
+
+
+async def _first_steps(visit: Visit, name: str, found: Any, state: str) -> list[FirstStep]:
+    """Return the steps of a new station's life with what is missing; none where all are done."""
+    begun = found is not None
+    steps = [
+        FirstStep("Admitted", begun or state == "Never connected", "Admit it, so that it may connect."),
+        FirstStep(
+            "Connected and accepted",
+            begun and found["boot_status"] == "Accepted",
+            "Enter the back end's address and its password or certificate at the station.",
+        ),
+        FirstStep(
+            "Connectors reported", begun and bool(found["connectors"]), "It reports them by itself after its boot."
+        ),
+    ]
+    if visit.may(sites.list_sites):
+        every = [each async for each in visit.every(sites.list_sites)]
+        there = any(place["station_id"] == name for site in every for place in site["places"])
+        hint = "Add its EVSEs to a site, so that their power is balanced."
+        steps.append(FirstStep("Behind a fuse of a site", there, hint))
+    if visit.may(transactions.list_transactions):
+        some = await visit.ask(transactions.list_transactions, station_id=name, limit=1)
+        steps.append(FirstStep("First session", bool(some), "Charge a vehicle once."))
+    return [] if all(each.done for each in steps) else steps
 
 
 @page("/stations/{station_id}/log", events.stream_frames)

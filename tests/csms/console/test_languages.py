@@ -117,6 +117,8 @@ def spoken(source: str) -> Iterator[ast.expr]:
                     yield call.args[0]
                 case "Field" | "Column":
                     yield call.args[1]
+                case "FirstStep":
+                    yield from (call.args[0], call.args[2])
                 case "Sentence":
                     yield from call.args[:3]
                 case "Question":

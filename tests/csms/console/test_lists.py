@@ -141,3 +141,19 @@ async def test_hostile_texts_in_lists_are_shown_and_never_obeyed(ask: ApiClient)
             assert "\u202e" not in body
     _, line = csv.reader((await ada.get(f"{STATIONS}?csv=1&q=0001")).body.decode().splitlines())
     assert line[4].startswith("'="), "no formula"
+
+
+async def test_a_stations_page_says_which_first_step_is_missing(ask: ApiClient) -> None:
+    assert (await ask("PUT", f"/admissions/{NEVER}", {"decision": "Accepted"})).status == 200
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    page = await ada.get(f"{STATIONS}/{NEVER}")
+    assert "<strong>Connected and accepted</strong>" in page.body.decode(), "admitted, and it is in the list"
+    assert "has never been connected" in text_of(page)
+    assert (await ada.get(f"{STATIONS}/CS-OTHER")).status == 404
+    station = await ask.backend.booted()
+    assert "<strong>Behind a fuse of a site</strong>" in (await ada.get(f"{STATIONS}/{STATION}")).body.decode()
+    await site(ask, "north", STATION)
+    assert "<strong>First session</strong>" in (await ada.get(f"{STATIONS}/{STATION}")).body.decode()
+    charging = Charging(ask.backend, station)
+    await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin")
+    assert "First steps" not in text_of(await ada.get(f"{STATIONS}/{STATION}"))

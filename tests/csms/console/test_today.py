@@ -70,6 +70,9 @@ async def test_power_of_today_stands_beside_yesterdays_and_says_whether_it_is_mo
         "Limit out of vehicles",
     ]
     assert {each for each in chart["lines"][2]["values"] if each} == {3 * 63 * 230 / 1000}
+    place = await ada.get("/console/sites/north")
+    assert charts(place) == [chart], "the site's page has the same"
+    assert "Within its limits: 0.0 kW of 43.5 kW into vehicles." in text_of(place).replace("\u00a0", " ")
     assert (await ask("GET", f"/overview/course?from_ms={clock.now_ms}&to_ms={clock.now_ms}")).status == 400
 
 
