@@ -18,6 +18,7 @@ from csms.ocpp.base import Services
 from csms.overview import store as overview
 from v2g import typed_json
 from v2g.errors import CodecError, TransportError
+from v2g.ieee2030_5 import reports
 from v2g.ieee2030_5.controls import (
     FOREVER,
     ControlResponse,
@@ -27,21 +28,6 @@ from v2g.ieee2030_5.controls import (
     gradient,
     responses,
     with_unlisted,
-)
-from v2g.ieee2030_5.reports import (
-    Condition,
-    PowerReading,
-    Rating,
-    availability_xml,
-    capability_xml,
-    connection_point_xml,
-    end_device_xml,
-    mean_reading,
-    mirror_xml,
-    reading_xml,
-    response_xml,
-    settings_xml,
-    status_xml,
 )
 from v2g.ieee2030_5.resources import (
     EXTENSIONS,
@@ -123,7 +109,7 @@ class _Memory(msgspec.Struct, kw_only=True):
     mirror_path: str = ""
     """Where readings are sent to."""
     mirror_interval_s: int = _READING_S
-    readings: list[PowerReading] = []
+    readings: list[reports.PowerReading] = []
     """Readings that wait."""
 
 
@@ -262,7 +248,7 @@ class DerClient:
             raise unknown
         memory, server = self._memory, self._server
         if not memory.device_path:
-            body = end_device_xml(self._lfdi, self._services.clock.utc_ms() // 1000 + memory.offset_s)
+            body = reports.end_device_xml(self._lfdi, self._services.clock.utc_ms() // 1000 + memory.offset_s)
             try:
                 memory.device_path = await server.post(path, body)
             except AnswerError as error:
@@ -383,7 +369,7 @@ class DerClient:
         point = self._config.connection_point
         if not point or not device.connection_point_path or self._memory.connection_point == point:
             return
-        await self._server.put(device.connection_point_path, connection_point_xml(point, device.extension))
+        await self._server.put(device.connection_point_path, reports.connection_point_xml(point, device.extension))
         self._memory.connection_point = point
         self._server.forget()  # the device may have other programs there
 
@@ -392,15 +378,15 @@ class DerClient:
         ders = await server.items(device.ders_path, "DER") if device.ders_path else ()
         at_s = server.now_ms // 1000 + self._memory.offset_s
         extension = "" if config.profile != "csip-aus" else device.extension or EXTENSIONS[-1]
-        rating = Rating(charge_w=config.max_charge_w, discharge_w=config.max_discharge_w)
+        rating = reports.Rating(charge_w=config.max_charge_w, discharge_w=config.max_discharge_w)
         slope = gradient(self._memory.programs)
         rated = (extension, str(slope), *(each.get("href") or "" for each in ders))
         if rated != self._rated and (rating.charge_w or rating.discharge_w):
             for each in ders:
                 if path := link(each, "DERCapabilityLink"):
-                    await server.put(path, capability_xml(rating, extension))
+                    await server.put(path, reports.capability_xml(rating, extension))
                 if path := link(each, "DERSettingsLink"):
-                    await server.put(path, settings_xml(rating, at_s, extension, slope))
+                    await server.put(path, reports.settings_xml(rating, at_s, extension, slope))
         self._rated = rated
         connected = bool(self._services.connections.connected())
         signal = self._services.grid.current
@@ -409,7 +395,7 @@ class DerClient:
         state = connected, connected and may
         if state == self._condition and server.now_ms < self._status_ms:
             return
-        condition = Condition(
+        condition = reports.Condition(
             connected=connected,
             operating=state[1],
             power_w=await self._power_w(),
@@ -417,9 +403,9 @@ class DerClient:
         )
         for each in ders:
             if path := link(each, "DERStatusLink"):
-                await server.put(path, status_xml(condition, at_s))
+                await server.put(path, reports.status_xml(condition, at_s))
             if path := link(each, "DERAvailabilityLink"):
-                await server.put(path, availability_xml(condition, at_s))
+                await server.put(path, reports.availability_xml(condition, at_s))
         self._condition, self._status_ms = state, server.now_ms + (device.post_rate_s or _POST_S) * 1000
 
     async def _power_w(self) -> int | None:
@@ -431,7 +417,9 @@ class DerClient:
         """Announce what readings are of, once, and take over how often the server wants them."""
         memory, server = self._memory, self._server
         if not memory.mirror_path:
-            memory.mirror_path = await server.post(mirrors_path, mirror_xml(self._lfdi, memory.mirror_interval_s))
+            memory.mirror_path = await server.post(
+                mirrors_path, reports.mirror_xml(self._lfdi, memory.mirror_interval_s)
+            )
         try:
             wanted_s = post_rate_of(await server.resource(memory.mirror_path, "MirrorUsagePoint"))
         except AnswerError as error:
@@ -446,7 +434,7 @@ class DerClient:
         at_s, every_s = now_ms // 1000 + memory.offset_s, memory.mirror_interval_s
         begin_s = at_s - at_s % every_s
         if self._since_s and begin_s > self._since_s:
-            reading = mean_reading(self._samples, self._since_s, min(begin_s, self._since_s + every_s))
+            reading = reports.mean_reading(self._samples, self._since_s, min(begin_s, self._since_s + every_s))
             if reading is not None:
                 memory.readings = [*memory.readings, reading][-_MOST_READINGS:]
             self._samples.clear()
@@ -461,7 +449,9 @@ class DerClient:
                 async with time_out(self._poll_s):
                     while memory.readings:
                         try:
-                            await self._server.post(memory.mirror_path, reading_xml(self._lfdi, memory.readings[0]))
+                            await self._server.post(
+                                memory.mirror_path, reports.reading_xml(self._lfdi, memory.readings[0])
+                            )
                         except AnswerError as error:
                             if not error.final or error.status == HTTPStatus.NOT_FOUND:
                                 raise
@@ -518,7 +508,7 @@ class DerClient:
                     if each.mrid in waiting:
                         continue
                     try:
-                        body = response_xml(mrid=each.mrid, status=each.status, lfdi=self._lfdi, at_s=each.at_s)
+                        body = reports.response_xml(mrid=each.mrid, status=each.status, lfdi=self._lfdi, at_s=each.at_s)
                         await self._server.post(each.reply_to, body)
                     except (AnswerError, CodecError) as error:
                         reason = f"response {each.status} for event {each.mrid}: {error}"

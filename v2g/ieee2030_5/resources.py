@@ -275,7 +275,6 @@ def default_of(node: Node) -> ControlBase:
 def gradient_of(node: Node) -> int:
     """Return setGradW of a DefaultDERControl: hundredths of a per cent of the rating in a second; 0: none (K).
 
-
     Raises CodecError.
     """
     return _whole(text_at(node, "setGradW") or "0", "setGradW", 0, 2**16 - 1)

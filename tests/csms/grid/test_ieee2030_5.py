@@ -313,6 +313,24 @@ async def test_what_was_known_survives_a_restart_without_the_server(site: Start)
         assert [(status, subject) for _, status, subject in one.utility.posted[5:]] == [("2", "DC1B")]
 
 
+async def test_another_node_goes_on_where_the_first_has_stopped(site: Start) -> None:
+    """Once its lease is over, with the states that it has stored: nothing is answered twice."""
+    async with site() as one:
+        await one.at(-60)
+        first, one.client = one.client, one.again()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(one.backend.services.feed), "node", property(lambda _: "another"))
+            await one.at(0)
+            assert one.limits == (1500, 1500)
+            await one.at(150)
+            assert one.limits == (3512, 2512)
+        assert [status for _, status, subject in one.utility.posted if subject == "DC1B"] == ["1", "2"]
+        one.client = first
+        await one.at(210)
+        await one.at(300)
+        assert one.limits == (3512, 2512), "the other node has the lease"
+
+
 @pytest.mark.parametrize("status", [404, 500])
 async def test_what_one_program_cannot_answer_loses_nothing(site: Start, status: int) -> None:
     """Its known events and default stay; events that leave the list run to their end, those of a program that is
