@@ -21,7 +21,11 @@ class Target(msgspec.Struct, frozen=True):
 
 _CHAINS = tuple(f"tests/pki/test_{each}.py" for each in ("verify", "bad_certificates", "generations", "paths"))
 
-_MIRROR = ("tests/ocpp/v16/test_mirror.py", "tests/station/blocks/connection/test_ocpp16.py")
+_MIRROR = (
+    "tests/ocpp/v16/test_mirrored_messages.py",
+    "tests/ocpp/v16/test_mirror.py",
+    "tests/station/blocks/connection/test_ocpp16.py",
+)
 
 TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),

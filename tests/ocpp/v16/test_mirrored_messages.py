@@ -1,0 +1,375 @@
+"""Single messages through the mirror: a station of 2.0.1 at a back end of 1.6, word by word (R199)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.ocpp.v16.drawing import Run
+from tests.together import together
+from v2g.errors import OcppError
+from v2g.ocpp.messages.availability import StatusNotificationRequest
+from v2g.ocpp.messages.base import EVSE, Component, Message, StatusInfo, Variable
+from v2g.ocpp.messages.certificates import (
+    CertificateHashData,
+    CertificateHashDataChain,
+    GetInstalledCertificateIdsResponse,
+)
+from v2g.ocpp.messages.charging_profiles import ChargingSchedulePeriod
+from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest
+from v2g.ocpp.messages.diagnostics import EventData, LogStatusNotificationRequest, NotifyEventRequest
+from v2g.ocpp.messages.display import SetDisplayMessageRequest, SetDisplayMessageResponse
+from v2g.ocpp.messages.firmware import FirmwareStatusNotificationRequest, UpdateFirmwareResponse
+from v2g.ocpp.messages.metering import MeterValue, MeterValuesRequest, SampledValue
+from v2g.ocpp.messages.provisioning import (
+    BootNotificationRequest,
+    ChargingStation,
+    GetVariableResult,
+    GetVariablesResponse,
+)
+from v2g.ocpp.messages.remote_control import (
+    RequestStartTransactionResponse,
+    RequestStopTransactionResponse,
+    TriggerMessageResponse,
+    UnlockConnectorResponse,
+)
+from v2g.ocpp.messages.reservation import ReserveNowResponse
+from v2g.ocpp.messages.security import CertificateSignedResponse, SignCertificateRequest
+from v2g.ocpp.messages.smart_charging import (
+    ClearChargingProfileResponse,
+    CompositeSchedule,
+    GetCompositeScheduleResponse,
+    SetChargingProfileResponse,
+)
+from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest, CostUpdatedResponse
+from v2g.ocpp.messages.transactions import Transaction, TransactionEventRequest
+from v2g.ocpp.v16 import messages as v16
+from v2g.ocpp.v16 import mirrored
+from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
+from v2g.ocpp.v16.mirror import Mirror, NumberedHere, StateOf
+from v2g.ocpp.v16.prices import COSTS
+
+pytestmark = pytest.mark.requirement("R199")
+
+_REGISTERED = mirrored.MirroredPeer
+NOW_MS = 1_800_000_000_000
+AT = "2027-01-15T08:00:00Z"
+
+
+def station(connectors: int = 2, state: str = "Charging", **known: NumberedHere) -> tuple[Mirror, Callable[[Any], Any]]:
+    """Return a mirror, and the answers to its questions."""
+    running = NumberedHere(connector_id=1, began=AT, meter_start=5, id_tag="TAG", number=7, last_wh=9)
+    here = Mirror(connectors, {}, known or {"known": running}, lambda _name, _found: None)
+    return here, lambda question: state if isinstance(question, StateOf) else None
+
+
+def up(request: Message, *answers: Any, at: Any = None) -> Run:
+    """Carry out what a station says."""
+    here, facts = at or station()
+    left = list(answers)
+    return Run(here.upward(request, NOW_MS), lambda _: left.pop(0) if left else None, facts)
+
+
+def down(request: Message, *answers: Any, at: Any = None) -> Run:
+    """Carry out what a back end asks."""
+    here, facts = at or station()
+    left = list(answers)
+    return Run(here.downward(request, NOW_MS), lambda _: left.pop(0), facts)
+
+
+def problem(component: str, value: str, evse: int | None = 1, variable: str = "Problem", **more: Any) -> Message:
+    place = Component(name=component, evse=None if evse is None else EVSE(id=evse))
+    return NotifyEventRequest(
+        generated_at=AT, seq_no=0,
+        event_data=(
+            EventData(
+                event_id=1, timestamp=AT, trigger="Alerting", actual_value=value, component=place,
+                variable=Variable(name=variable), event_notification_type="HardWiredNotification", **more,
+            ),
+        ),
+    )  # fmt: skip
+
+
+ERRORS = {
+    "ConnectorPlugRetentionLock": "ConnectorLockFailure", "Controller": "InternalError",
+    "CPPWMController": "EVCommunicationError", "DataLink": "WeakSignal", "FiscalMetering": "PowerMeterFailure",
+    "GroundIsolationProtection": "GroundFailure", "OverCurrentProtection": "OverCurrentFailure",
+    "PlugRetentionLock": "ConnectorLockFailure", "PowerContactor": "PowerSwitchFailure", "RCD": "GroundFailure",
+    "TemperatureSensor": "HighTemperature", "TokenReader": "ReaderFailure", "Anything": "OtherError",
+}  # fmt: skip
+
+
+@together("component", ERRORS)
+def test_a_problem_is_an_error_code_until_it_is_over(component: str) -> None:
+    at = station()
+    up(StatusNotificationRequest(timestamp=AT, connector_status="Occupied", evse_id=1, connector_id=1), at=at)
+    (said,) = up(problem(component, "true", tech_info="x" * 60, tech_code="E4"), at=at).asked
+    assert isinstance(said, v16.StatusNotificationReq)
+    assert (said.connector_id, said.error_code, said.status) == (1, ERRORS[component], "Charging")
+    assert (said.info, said.vendor_error_code, said.timestamp) == ("x" * 50, "E4", AT)
+    (said,) = up(problem("Other", "false"), at=at).asked
+    assert isinstance(said, v16.StatusNotificationReq)
+    assert said.error_code == (ERRORS[component] if component != "Anything" else "NoError"), "another one ended"
+    (said,) = up(problem(component, "false"), at=at).asked
+    assert isinstance(said, v16.StatusNotificationReq)
+    assert (said.error_code, said.info) == ("NoError", None)
+
+
+def test_other_events_are_not_sent_and_a_problem_of_the_station_is_that_of_connector_0() -> None:
+    assert up(problem("Controller", "true", variable="Active")).asked == []
+    assert up(problem("Controller", "7")).asked == []
+    (said,) = up(problem("Controller", "true", evse=None), at=station(state="Faulted")).asked
+    assert isinstance(said, v16.StatusNotificationReq)
+    assert (said.connector_id, said.status, said.error_code) == (0, "Faulted", "InternalError")
+    (said,) = up(problem("Controller", "true", evse=2)).asked
+    assert isinstance(said, v16.StatusNotificationReq)
+    assert said.status == "Available", "it has not said what it is"
+
+
+def test_names_at_boot_are_cut_to_20_characters() -> None:
+    long = ChargingStation(model="M" * 20, vendor_name="V" * 50)
+    accepted = v16.BootNotificationConf(status="Accepted", current_time=AT, interval=5)
+    (said,) = up(BootNotificationRequest(reason="PowerUp", charging_station=long), accepted).asked
+    assert isinstance(said, v16.BootNotificationReq)
+    assert (said.charge_point_model, said.charge_point_vendor) == ("M" * 20, "V" * 20)
+
+
+def ends(reason: Any, **known: Any) -> v16.StopTransactionReq:
+    usual: dict[str, Any] = {"connector_id": 1, "began": AT, "id_tag": "TAG", "number": 7, "last_wh": 9}
+    found = NumberedHere(**usual | known)
+    request = TransactionEventRequest(
+        event_type="Ended", timestamp=AT, trigger_reason="StopAuthorized", seq_no=9, evse=EVSE(id=1, connector_id=1),
+        transaction_info=Transaction(transaction_id="known", stopped_reason=reason),
+    )  # fmt: skip
+    said = up(request, v16.StopTransactionConf(), at=station(known=found)).asked[0]
+    assert isinstance(said, v16.StopTransactionReq)
+    return said
+
+
+def test_a_stop_has_the_last_register_and_a_reason_of_1_6() -> None:
+    assert [ends(each).reason for each in (None, "Local", "ImmediateReset", "EVDisconnected", "SOCLimitReached")] == [
+        "Local", "Local", "HardReset", "EVDisconnected", "Other",
+    ]  # fmt: skip
+    assert ends("ImmediateReset", soft_reset=True).reason == "SoftReset"
+    assert ends("Local", soft_reset=True).reason == "Local"
+    assert (ends("Local").meter_stop, ends("Local", last_wh=None).meter_stop) == (9, 0)
+    assert ends("Local", number=None, id_tag=None).transaction_id == -1
+
+
+@pytest.mark.parametrize(("number", "shown"), [(7, 7), (-1, None), (None, None)])
+def test_values_carry_the_number_that_the_back_end_gave(number: int | None, shown: int | None) -> None:
+    values = (MeterValue(timestamp=AT, sampled_value=(SampledValue(value=1.0),)),)
+    found = NumberedHere(connector_id=1, began=AT, id_tag="TAG", number=number)
+    (said,) = up(
+        MeterValuesRequest(evse_id=1, meter_value=values), v16.MeterValuesConf(), at=station(known=found)
+    ).asked
+    assert isinstance(said, v16.MeterValuesReq)
+    assert said.transaction_id == shown
+
+
+REPORTS: dict[str, tuple[Message, Message | None]] = {
+    "log": (
+        LogStatusNotificationRequest(status="Uploaded", request_id=0),
+        v16.LogStatusNotificationReq(status="Uploaded", request_id=0),
+    ),
+    "diagnostics": (
+        LogStatusNotificationRequest(status="BadMessage", request_id=-1),
+        v16.DiagnosticsStatusNotificationReq(status="UploadFailed"),
+    ),
+    "signed": (
+        FirmwareStatusNotificationRequest(status="InvalidSignature", request_id=0),
+        v16.SignedFirmwareStatusNotificationReq(status="InvalidSignature", request_id=0),
+    ),
+    "plain": (
+        FirmwareStatusNotificationRequest(status="InstallVerificationFailed", request_id=-3),
+        v16.FirmwareStatusNotificationReq(status="InstallationFailed"),
+    ),
+    "a word that the plain one has not": (
+        FirmwareStatusNotificationRequest(status="SignatureVerified", request_id=-3), None
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_progress_is_reported_as_it_was_asked_for(name: str) -> None:
+    request, wanted = REPORTS[name]
+    assert up(request).asked == ([] if wanted is None else [wanted])
+
+
+def test_plug_and_charge_needs_a_back_end_that_knows_it() -> None:
+    request = SignCertificateRequest(csr="PEM", certificate_type="V2GCertificate")
+    for answer in (v16.DataTransferConf(status="Accepted"), v16.DataTransferConf(status="Rejected", data="{}")):
+        with pytest.raises(OcppError, match="no Plug and Charge") as refused:
+            up(request, answer)
+        assert refused.value.answer == "NotSupported"
+    (said,) = up(SignCertificateRequest(csr="PEM"), v16.SignCertificateConf(status="Accepted")).asked
+    assert said == v16.SignCertificateReq(csr="PEM")
+
+
+def test_a_reason_in_our_own_data_is_a_reason() -> None:
+    data = v16.DataTransferConf(status="Rejected", data='{"reasonCode": "%s"}' % ("r" * 30))
+    answer = up(DataTransferRequest(vendor_id=VENDOR, message_id="M"), data).result
+    assert answer.status_info == StatusInfo(reason_code="r" * 20)
+
+
+@pytest.mark.parametrize(
+    ("connector", "answer", "status"),
+    [
+        (2, UnlockConnectorResponse(status="Unlocked"), "Unlocked"),
+        (2, UnlockConnectorResponse(status="UnlockFailed"), "UnlockFailed"),
+        (2, UnlockConnectorResponse(status="UnknownConnector"), "NotSupported"),
+        (2, UnlockConnectorResponse(status="UnlockFailed", status_info=StatusInfo(reason_code="FixedCable")),
+         "NotSupported"),
+        (2, UnlockConnectorResponse(status="UnlockFailed", status_info=StatusInfo(reason_code="Other")),
+         "UnlockFailed"),
+        (0, None, "NotSupported"), (3, None, "NotSupported"),
+    ],
+)  # fmt: skip
+def test_a_connector_is_unlocked_if_it_is_there(connector: int, answer: Any, status: str) -> None:
+    run = down(v16.UnlockConnectorReq(connector_id=connector), answer)
+    assert (run.result.status, len(run.asked)) == (status, 0 if answer is None else 1)
+
+
+def test_a_transaction_ends_before_its_connector_is_unlocked() -> None:
+    stops = RequestStopTransactionResponse(status="Accepted")
+    run = down(v16.UnlockConnectorReq(connector_id=1), stops, UnlockConnectorResponse(status="Unlocked"))
+    assert [getattr(each, "transaction_id", getattr(each, "connector_id", None)) for each in run.asked] == ["known", 1]
+
+
+@pytest.mark.parametrize(("connector", "asked"), [(None, 1), (0, 1), (2, 1), (3, 0), (-1, 0)])
+def test_a_trigger_is_of_a_connector_that_is_there(connector: int | None, asked: int) -> None:
+    request = v16.TriggerMessageReq(requested_message="Heartbeat", connector_id=connector)
+    run = down(request, TriggerMessageResponse(status="Accepted"))
+    assert (len(run.asked), run.result.status) == (asked, "Accepted" if asked else "Rejected")
+
+
+def test_starts_and_reservations_of_the_station_name_no_connector() -> None:
+    accepted = RequestStartTransactionResponse(status="Accepted")
+    assert down(v16.RemoteStartTransactionReq(id_tag="TAG"), accepted).asked[0].remote_start_id > 0  # type: ignore[attr-defined]
+    reserve = v16.ReserveNowReq(connector_id=0, expiry_date=AT, id_tag="TAG", reservation_id=1)
+    assert down(reserve, ReserveNowResponse(status="Accepted")).asked[0].evse_id is None  # type: ignore[attr-defined]
+
+
+def profile16(purpose: Any, kind: Any, start: str | None = None) -> v16.SetChargingProfileReq:
+    periods = (v16.SchedulePeriod16(start_period=0, limit=6.0),)
+    schedule = v16.ChargingSchedule16(charging_rate_unit="A", charging_schedule_period=periods, start_schedule=start)
+    return v16.SetChargingProfileReq(
+        connector_id=1,
+        cs_charging_profiles=v16.ChargingProfile16(
+            charging_profile_id=1, stack_level=0, charging_profile_purpose=purpose, charging_profile_kind=kind,
+            charging_schedule=schedule,
+        ),
+    )  # fmt: skip
+
+
+KINDS: list[tuple[Any, Any, str | None, str, str | None]] = [
+    ("TxProfile", "Absolute", None, "Relative", None), ("TxDefaultProfile", "Absolute", None, "Relative", None),
+    ("ChargePointMaxProfile", "Absolute", None, "Absolute", AT),
+    ("TxProfile", "Relative", None, "Relative", None), ("TxProfile", "Relative", AT, "Relative", None),
+    ("TxProfile", "Absolute", AT, "Absolute", AT), ("TxProfile", "Recurring", None, "Recurring",
+                                                    AT),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", KINDS, ids=str)
+def test_a_schedule_without_a_beginning_begins_with_its_transaction_else_now(case: Any) -> None:
+    purpose, kind, start, wanted, begins = case
+    run = down(profile16(purpose, kind, start), SetChargingProfileResponse(status="Accepted"))
+    found: Any = run.asked[0]
+    (schedule,) = found.charging_profile.charging_schedule
+    assert (found.charging_profile.charging_profile_kind, schedule.start_schedule) == (wanted, begins)
+
+
+def test_only_a_profile_that_is_there_twice_is_replaced() -> None:
+    for code, count in (("DuplicateProfile", 3), ("Other", 1)):
+        refused = SetChargingProfileResponse(status="Rejected", status_info=StatusInfo(reason_code=code))
+        taken = SetChargingProfileResponse(status="Accepted")
+        run = down(profile16("TxProfile", "Relative"), refused, ClearChargingProfileResponse(status="Accepted"), taken)
+        assert len(run.asked) == count
+    accepted = SetChargingProfileResponse(status="Accepted", status_info=StatusInfo(reason_code="DuplicateProfile"))
+    assert len(down(profile16("TxProfile", "Relative"), accepted).asked) == 1
+    cleared = ClearChargingProfileResponse(status="Accepted")
+    by_id: Any = down(v16.ClearChargingProfileReq(id=1, stack_level=2), cleared).asked[0]
+    assert (by_id.charging_profile_id, by_id.charging_profile_criteria) == (1, None)
+
+
+def test_a_composite_schedule_has_tenths_and_no_discharge() -> None:
+    periods = tuple(ChargingSchedulePeriod(start_period=n, limit=limit) for n, limit in enumerate((6.26, -5.0)))
+    schedule = CompositeSchedule(
+        evse_id=1, duration=60, schedule_start=AT, charging_rate_unit="A", charging_schedule_period=periods
+    )
+    asked = v16.GetCompositeScheduleReq(connector_id=1, duration=60)
+    run = down(asked, GetCompositeScheduleResponse(status="Accepted", schedule=schedule))
+    assert [each.limit for each in run.result.charging_schedule.charging_schedule_period] == [6.3, 0.0]
+    for answer in (GetCompositeScheduleResponse(status="Rejected", schedule=schedule), OcppError("no", answer="X")):
+        assert down(asked, answer).result == v16.GetCompositeScheduleConf(status="Rejected")
+
+
+def test_phase_rotations_are_those_of_all_connectors() -> None:
+    asked = v16.GetConfigurationReq(key=("ConnectorPhaseRotation",))
+
+    def answer(step: Any) -> Any:
+        results = tuple(
+            GetVariableResult(
+                attribute_status="Accepted", component=each.component, variable=each.variable,
+                attribute_value="RST" if each.component.evse == EVSE(id=1) else None,
+            )
+            for each in step.get_variable_data
+            if each.component.name == "EVSE"
+        )  # fmt: skip
+        return GetVariablesResponse(get_variable_result=results)
+
+    here, facts = station()
+    (found,) = Run(here.downward(asked, NOW_MS), answer, facts).result.configuration_key
+    assert found == v16.ConfigurationKey(key="ConnectorPhaseRotation", readonly=True, value="1.RST,2.Unknown")
+
+
+def test_an_update_that_is_refused_has_failed_once_it_is_answered() -> None:
+    for status, count in (("Accepted", 0), ("AcceptedCanceled", 0), ("Rejected", 1)):
+        at = station()
+        down(v16.UpdateFirmwareReq(location="x", retrieve_date=AT), UpdateFirmwareResponse(status=status), at=at)  # type: ignore[arg-type]
+        assert len(at[0].after) == count
+
+
+def test_certificates_and_their_absence_are_told() -> None:
+    signed = v16.CertificateSignedReq(certificate_chain="PEM")
+    assert down(signed, CertificateSignedResponse(status="Rejected")).result.status == "Rejected"
+    known = CertificateHashData(
+        hash_algorithm="SHA256", issuer_name_hash="a", issuer_key_hash="b", serial_number="1"
+    )  # fmt: skip
+    chain = CertificateHashDataChain(certificate_type="CSMSRootCertificate", certificate_hash_data=known)
+    asked = v16.GetInstalledCertificateIdsReq(certificate_type="CentralSystemRootCertificate")
+    for chains, status in (((chain,), "Accepted"), ((), "NotFound")):
+        answer = GetInstalledCertificateIdsResponse(status="Accepted", certificate_hash_data_chain=chains)
+        assert down(asked, answer).result.status == status
+    empty = v16.DataTransferReq(vendor_id=PLUG_AND_CHARGE, message_id="DeleteCertificate")
+    assert down(empty).result.status == "Rejected"
+    unknown = v16.DataTransferReq(vendor_id=PLUG_AND_CHARGE, message_id="Authorize", data="{}")
+    assert down(unknown).result.status == "UnknownMessageId"
+
+
+def price(message_id: str, **data: Any) -> v16.DataTransferReq:
+    return v16.DataTransferReq(vendor_id=COSTS, message_id=message_id, data=msgspec.json.encode(data).decode())
+
+
+def test_prices_are_shown_and_costs_are_those_of_a_transaction() -> None:
+    shown = SetDisplayMessageResponse(status="Accepted")
+    for request, place, text in (
+        (price("SetUserPrice", priceText="0.30 EUR"), 16_000_000, "0.30 EUR"),
+        (price("FinalCost", transactionId=7, cost=1.5), 16_000_001, "1.50"),
+        (price("FinalCost", transactionId=8), 16_000_000, ""),
+    ):
+        run = down(request, shown)
+        (asked,) = run.asked
+        assert isinstance(asked, SetDisplayMessageRequest)
+        assert (asked.message.id, asked.message.message.content) == (place, text)
+        assert run.result.status == "Accepted"
+    run = down(price("RunningCost", transactionId=7, cost=1.5), CostUpdatedResponse())
+    assert run.asked == [CostUpdatedRequest(total_cost=1.5, transaction_id="known")]
+    for refused in (price("RunningCost", transactionId=8, cost=1.5), price("RunningCost", transactionId=7)):
+        assert (down(refused).asked, down(refused).result.status) == ([], "Rejected")
+    assert down(price("Other")).result.status == "UnknownMessageId"
+    broken = v16.DataTransferReq(vendor_id=COSTS, message_id="FinalCost", data="[")
+    assert down(broken).result.status == "Rejected"
+    assert down(price("SetUserPrice"), SetDisplayMessageResponse(status="Rejected")).result.status == "Rejected"
