@@ -87,7 +87,7 @@ def _roaming(backend: Backend) -> ASGIApp | None:
     """Return what answers roaming partners, if there are any."""
     if backend.services.partners is None:
         return None
-    from csms.roaming import cpo  # noqa: F401  it registers handlers of modules
+    from csms.roaming import cpo, emsp  # noqa: F401  they register handlers of modules
     from csms.roaming.endpoint import OcpiEndpoint
 
     return OcpiEndpoint(backend, backend.services.partners)

@@ -1,7 +1,7 @@
 """Roaming partners: invited, registered by OCPI's handshake, removed."""
 
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from sqlalchemy import Connection
@@ -233,6 +233,83 @@ async def list_roaming_deliveries(call: Call, parameters: OnePartner) -> tuple[R
     """List what a partner is yet to be sent, oldest first."""
     found = await call.run(rows.outbox, parameters.partner_id)
     return tuple(shown(each, RoamingDelivery) for each in found)
+
+
+# -- CDRs of partners
+
+
+class RoamingCdr(msgspec.Struct, frozen=True, kw_only=True):
+    """A partner's CDR: `booked`, or `disputed` with what is wrong, until a person has `released` or `rejected` it."""
+
+    partner_id: str
+    key: str
+    state: str
+    detail: str
+    document: Any
+
+
+class WhichCdrs(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filter of CDRs."""
+
+    state: Literal["booked", "disputed", "released", "rejected"] | None = None
+
+
+class OneCdr(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a partner's CDR."""
+
+    partner_id: PartnerId
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=160)]
+
+
+class CdrDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of a disputed CDR."""
+
+    decision: Literal["released", "rejected"]
+    note: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+@get("/roaming/cdrs", Permission.MANAGE_ROAMING)
+async def list_roaming_cdrs(call: Call, parameters: WhichCdrs) -> Page[RoamingCdr]:
+    """List the CDRs of partners, with what is found about them."""
+    found = [_cdr(each) for each in await call.run(rows.of_partners, "cdrs", parameters.state)]
+    return page_of(call, found, parameters, lambda each: f"{each.partner_id} {each.key}")
+
+
+@post(
+    "/roaming/partners/{partner_id}/cdrs/{key}/decision",
+    Permission.MANAGE_ROAMING,
+    problems=(404, 409),
+    example={"decision": "rejected", "note": "credited by the partner"},
+)
+async def decide_roaming_cdr(call: Call, parameters: OneCdr, body: CdrDecision) -> RoamingCdr:
+    """Decide about a disputed CDR: book it on your word, or reject it for good."""
+
+    def read(connection: Connection) -> RoamingCdr | None:
+        kept = rows.find_object(connection, parameters.partner_id, "cdrs", parameters.key)
+        return None if kept is None else _cdr(kept)
+
+    def write(connection: Connection, before: RoamingCdr | None) -> None:
+        kept = rows.find_object(connection, parameters.partner_id, "cdrs", parameters.key)
+        if kept is None or before is None:
+            raise missing("CDR")
+        if kept.state != "disputed":
+            raise conflict(f"the CDR is {kept.state}", "only disputed ones are decided", code="not_disputed")
+        detail = f"{kept.detail}; {call.caller.name}: {body.note}"
+        rows.put_object(connection, msgspec.structs.replace(kept, state=body.decision, detail=detail))
+
+    _before, after = await call.change(read, write)
+    assert after is not None
+    return after
+
+
+def _cdr(kept: rows.Kept) -> RoamingCdr:
+    return RoamingCdr(
+        partner_id=kept.owner,
+        key=kept.object_id,
+        state=kept.state,
+        detail=kept.detail,
+        document=msgspec.Raw(kept.document.encode()),
+    )
 
 
 def _partners(call: Call) -> Partners:

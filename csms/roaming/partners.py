@@ -174,6 +174,10 @@ class Partners:
         )
         sealed = self._key.seal(theirs.token, seal_purpose(partner.partner_id))
         await self.store.run(rows.put_partner, agreed, token=sealed)
+        if partner.state == "invited":
+            wanted = [each for each in ("tariffs", "locations", "tokens") if agreed.endpoint(each, "RECEIVER")]
+            await self.store.run(rows.enqueue_all, partner.partner_id, wanted, self.clock.utc_ms())
+            self.wake.set()
         self.observe(Observe("roaming", "roaming_partner_registered", {"partner": partner.partner_id}))
         self._feed.publish("roaming_partner_registered", None, {"partner": partner.partner_id})
         return agreed
@@ -210,13 +214,14 @@ class Partners:
         url = partner.endpoint("credentials", "RECEIVER") or partner.endpoint("credentials", "SENDER")
         try:
             if at_partner and partner.state == "registered" and url is not None:
-                await self.send(partner, "DELETE", url, token=self._open(known))
+                await self.send(partner, "DELETE", url, token=self.token_of(known))
         finally:
             await self.store.run(rows.put_partner, ended, token="", digest="")
             self.observe(Observe("roaming", "roaming_partner_unregistered", {"partner": partner.partner_id}))
             self._feed.publish("roaming_partner_unregistered", None, {"partner": partner.partner_id})
 
-    def _open(self, known: KnownPartner) -> str:
+    def token_of(self, known: KnownPartner) -> str:
+        """Return the token that a partner has given us. Raises StoreError."""
         return self._key.open(known.sealed_token, seal_purpose(known.partner.partner_id))
 
     def seal(self, partner_id: str, token: str) -> str:
@@ -238,7 +243,7 @@ class Partners:
     ) -> Sent:
         """Send a request to a registered partner. Raises OcpiError, TransferError, StoreError."""
         return await self.send(
-            known.partner, method, url, body, token=self._open(known), functional=functional, timeout_s=timeout_s,
+            known.partner, method, url, body, token=self.token_of(known), functional=functional, timeout_s=timeout_s,
             request_id=request_id,
         )  # fmt: skip
 

@@ -101,7 +101,7 @@ class OfferedEvse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class OfferedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A location as partners see it; `country` is ISO 3166-1 alpha-3."""
 
-    id: Id36
+    id: Annotated[str, msgspec.Meta(pattern=r"^[!-.0-~]{1,36}\Z")]
     name: Annotated[str, msgspec.Meta(max_length=255)] | None = None
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=45)]
     city: Annotated[str, msgspec.Meta(min_length=1, max_length=45)]
@@ -304,7 +304,7 @@ _PUSH_KWH: Final = Decimal(1)
 
 
 def follow(connection: Connection, config: CsmsConfig, station_id: str, transaction_id: str, now_ms: int) -> bool:
-    """Store the session of a partner's driver as it is, and its CDR once it is booked; return whether it is one."""
+    """Store the session of a partner's driver, and its CDR once it is booked; return whether that is to come."""
     roaming = config.roaming
     transaction = transactions.get(connection, station_id, transaction_id)
     if roaming is None or transaction is None or transaction.started_ms is None:
@@ -353,9 +353,9 @@ def follow(connection: Connection, config: CsmsConfig, station_id: str, transact
             rows.put_object(connection, msgspec.structs.replace(kept, **more))
             if partner_id in rows.receivers(connection, "sessions"):
                 rows.enqueue(connection, [partner_id], "sessions", session.id, now_ms)
-    if not transaction.active:
-        _bill(connection, config, transaction, session, partner_id, (place, offered), now_ms)
-    return True
+    if transaction.active:
+        return False
+    return not _bill(connection, config, transaction, session, partner_id, (place, offered), now_ms)
 
 
 def _kwh(start: Any, last: Any) -> Decimal:
@@ -408,14 +408,14 @@ def _currency(
 def _bill(
     connection: Connection, config: CsmsConfig, transaction: Transaction, session: OcpiSession, partner_id: str,
     where: tuple[OfferedLocation, OfferedEvse], now_ms: int,
-) -> None:  # fmt: skip
-    """Make the CDR of a session that has ended and is booked; what differs from an earlier one is corrected."""
+) -> bool:  # fmt: skip
+    """Make the CDR of a session that has ended, if it is booked; what differs from an earlier one is corrected."""
     key = transaction.station_id, transaction.transaction_id
     if held.is_open(connection, *key):
-        return
+        return False
     cost = tariffs.cost(connection, *key)
     if (cost is None and plans_of(connection, transaction)) or (cost is not None and not cost["final"]):
-        return
+        return False
     about = f"{key[0]}/{key[1]}"
     earlier = [typed_json.decode(each.document, OcpiCdr) for each in rows.objects_about(connection, "", "cdrs", about)]
     bills = [each for each in earlier if not each.credit]
@@ -425,7 +425,7 @@ def _bill(
     last = max(bills, key=lambda each: (len(each.id), each.id), default=None)
     if last is not None:
         if (last.total_cost, last.total_energy) == (made[0].total_cost, made[0].total_energy):
-            return
+            return True
         made.insert(0, credit_of(last, now_ms))
     for cdr in made:
         kept = _own("cdrs", cdr.id, wire.encode(cdr).decode(), now_ms)
@@ -435,6 +435,7 @@ def _bill(
     there = rows.find_object(connection, "", "sessions", session.id)
     if there is not None and there.state != "billed":
         rows.put_object(connection, msgspec.structs.replace(there, state="billed"))
+    return True
 
 
 def credit_of(cdr: OcpiCdr, now_ms: int) -> OcpiCdr:
@@ -519,7 +520,11 @@ def _cdrs(
         return [cdr(name, lines, periods, _price(bill.excl_tax, bill.incl_tax, currency))]
     exports = [each for each in lines if each.kind == "export"]
     sums = sum(each.excl_tax for each in exports), sum(each.incl_tax for each in exports)
+    whole = _price(bill.excl_tax, bill.incl_tax, currency)
     main = _price(bill.excl_tax - sums[0], bill.incl_tax - sums[1], currency)
+    net = whole.before_taxes - main.before_taxes  # so that both add up to what the transaction costs
+    tax = (whole.total or net) - (main.total or net) - net
+    credit = OcpiPrice(before_taxes=net, taxes=(TaxAmount(name="VAT", amount=tax),))
     turned = [
         msgspec.structs.replace(each, dimensions=tuple(
             msgspec.structs.replace(one, volume=abs(one.volume)) for one in each.dimensions)) for each in back
@@ -527,7 +532,7 @@ def _cdrs(
     rest = [each for each in lines if each.kind != "export"]
     return [
         cdr(name, rest, [each for each in periods if each not in back], main),
-        cdr(f"{name}E", exports, turned, _price(*sums, currency), credit=True, credit_reference_id=name),
+        cdr(f"{name}E", exports, turned, credit, credit=True, credit_reference_id=name),
     ]
 
 

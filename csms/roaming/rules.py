@@ -19,7 +19,10 @@ MODULES: Final[dict[Side, dict[str, ModuleRole]]] = {
         "locations": "SENDER", "tariffs": "SENDER", "sessions": "SENDER", "cdrs": "SENDER", "tokens": "RECEIVER",
         "commands": "RECEIVER", "chargingprofiles": "RECEIVER",
     },
-    "emsp": {},
+    "emsp": {
+        "locations": "RECEIVER", "tariffs": "RECEIVER", "sessions": "RECEIVER", "cdrs": "RECEIVER", "tokens": "SENDER",
+        "commands": "SENDER",
+    },
 }  # fmt: skip
 """The modules that this back end has in each role, and who owns their objects: SENDER is this side."""
 

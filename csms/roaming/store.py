@@ -271,3 +271,23 @@ def receivers(connection: Connection, module: str) -> list[str]:
     """Return the registered partners that are sent objects of a module."""
     found = (each.partner for each in list_partners(connection))
     return [each.partner_id for each in found if each.state == "registered" and each.endpoint(module, "RECEIVER")]
+
+
+def of_partners(connection: Connection, module: str, state: str | None) -> list[Kept]:
+    """Return partners' objects of a module, those of a state if one is given."""
+    table = roaming_objects.c
+    query = select(roaming_objects).where((table.module == module) & (table.owner != ""))
+    if state is not None:
+        query = query.where(table.state == state)
+    return [_kept(row) for row in connection.execute(query.order_by(table.owner, table.object_id).limit(10_000))]
+
+
+def enqueue_all(connection: Connection, partner_id: str, modules: Iterable[str], now_ms: int) -> None:
+    """Note that a new partner is to be sent all that it may see of these modules."""
+    table = roaming_objects.c
+    for module in modules:
+        query = select(table.object_id).where(
+            (table.owner == "") & (table.module == module) & table.audience.in_(("", partner_id))
+        )
+        for object_id in connection.execute(query).scalars():
+            enqueue(connection, [partner_id], module, object_id, now_ms)

@@ -14,6 +14,7 @@ from csms.cluster.feed import FeedEvent
 from csms.ocpp.base import Services
 from csms.roaming import store as rows
 from csms.roaming.commands import resume_commands
+from csms.roaming.own_tokens import publish_tokens
 from csms.roaming.partners import Partners, below, partner_version
 from csms.roaming.publication import follow, publish_station
 from csms.roaming.store import Due, KnownPartner
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 _LOOK_S: Final = 5.0
 _AT_ONCE: Final = 8
 _SETTLE_S: Final = 0.05
+_AGAIN_S: Final = 0.5
+_ATTEMPTS: Final = 10
 _SWEEP_S: Final = 60.0
 _SWEEP_MS: Final = 3_600_000
 
@@ -38,30 +41,46 @@ _OF_TRANSACTIONS: Final = frozenset({
     "transaction_held", "settled", "corrected",
 })  # fmt: skip
 
+_OF_TOKENS: Final = frozenset({"token_put", "token_status", "token_removed"})
+
 
 async def follow_changes(services: Services) -> None:
     """Publish what stations and transactions of this node do, within a fraction of a second."""
-    with services.feed.subscribe(_OF_STATIONS | _OF_TRANSACTIONS) as changes:
+    with services.feed.subscribe(_OF_STATIONS | _OF_TRANSACTIONS | _OF_TOKENS) as changes:
         await sweep(services)
         await resume_commands(services)
+        unbilled: dict[tuple[str, str], int] = {}
         while True:
-            await _publish(services, await changes.batch(_SETTLE_S))
+            await _publish(services, await changes.batch(_SETTLE_S, within_s=_AGAIN_S if unbilled else None), unbilled)
 
 
-async def _publish(services: Services, events: list[FeedEvent]) -> None:
+async def _publish(services: Services, events: list[FeedEvent], unbilled: dict[tuple[str, str], int]) -> None:
+    """Publish what events tell of; costs come a little after an end, and are looked for some times (`unbilled`)."""
     partners, now_ms = _partners(services), services.clock.utc_ms()
+    if any(each.kind in _OF_TOKENS and each.node == services.feed.node for each in events):
+        await _publish_tokens(services, now_ms)
     own = [each for each in events if each.node == services.feed.node and each.station_id]
     for station_id in sorted({str(each.station_id) for each in own if each.kind in _OF_STATIONS}):
         connected = services.connections.connected()
         await services.store.run(publish_station, partners.config, station_id, connected, now_ms)
     keys = {
-        (str(each.station_id), str(each.data["transaction"]))
+        (str(each.station_id), str(each.data.get("transaction") or each.data.get("session")))
         for each in own
-        if each.kind in _OF_TRANSACTIONS and each.data.get("transaction")
+        if each.kind in _OF_TRANSACTIONS
     }
-    for station_id, transaction_id in sorted(keys):
-        await services.store.run(follow, services.config, station_id, transaction_id, now_ms)
+    for key in sorted(keys | unbilled.keys()):
+        left = _ATTEMPTS if key in keys else unbilled[key] - 1
+        if await services.store.run(follow, services.config, *key, now_ms) and left:
+            unbilled[key] = left
+        else:
+            unbilled.pop(key, None)
     partners.wake.set()
+
+
+async def _publish_tokens(services: Services, now_ms: int) -> None:
+    config = _partners(services).config
+    if "EMSP" in config.roles:
+        await services.store.run(publish_tokens, config, now_ms)
 
 
 async def keep_sweeping(services: Services) -> None:
@@ -75,6 +94,7 @@ async def keep_sweeping(services: Services) -> None:
 async def sweep(services: Services) -> None:
     """Publish all locations and sessions that are not finished."""
     partners, store, now_ms = _partners(services), services.store, services.clock.utc_ms()
+    await _publish_tokens(services, now_ms)
     connected = services.connections.connected()
     stations = {each.about for each in await store.read(rows.objects_in, "", "evses")}
     for station_id in sorted(stations):
@@ -139,7 +159,7 @@ async def _deliver(services: Services, known: KnownPartner, due: Due) -> None:
         if error.http == 409 and due.module == "cdrs":  # it has this CDR: an answer was lost
             await run(rows.delivered, due, services.clock.utc_ms())
             return
-        if due.method == "" and "/" in due.subject:  # it does not know the EVSE: send the whole location
+        if due.module == "locations" and "/" in due.subject:  # it does not know the EVSE: send the whole location
             whole = due.subject.split("/")[0]
             await run(rows.enqueue, [partner_id], "locations", whole, services.clock.utc_ms())
             await run(rows.delivered, due, services.clock.utc_ms())
@@ -178,7 +198,7 @@ async def request_of(services: Services, known: KnownPartner, due: Due) -> Partn
     url = known.partner.endpoint(due.module, "RECEIVER")
     if url is None:
         return None
-    object_id, _, uid = due.subject.partition("/")
+    object_id, _, uid = due.subject.partition("/") if due.module == "locations" else (due.subject, "", "")
     kept = await services.store.read(rows.find_object, "", due.module, object_id)
     config = _partners(services).config
     party = config.country_code, config.party_id

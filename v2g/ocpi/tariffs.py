@@ -147,8 +147,9 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     after_taxes: Decimal
 
 
-def costs_of(periods: Sequence[CdrPeriod], end_ms: int, tariff: OcpiTariff, zone: str) -> Costs:
+def costs_of(periods: Sequence[CdrPeriod], end_ms: int, tariff: OcpiTariff, zone: str, *, fees: bool = True) -> Costs:
     """Return what charging periods cost by a tariff; `end_ms` ends the last one, `zone` is that of the location.
+    `fees`: with what is paid once.
 
     Raises CodecError for a tariff or periods that cannot be priced.
     """
@@ -172,7 +173,7 @@ def costs_of(periods: Sequence[CdrPeriod], end_ms: int, tariff: OcpiTariff, zone
         if piece.length_ms:
             last_time = "TIME" if piece.charging else "PARKING_TIME"
             amounts.append((last_time, Decimal(piece.length_ms) / _HOUR_MS))
-        if number == 0:
+        if number == 0 and fees:
             amounts.append(("FLAT", Decimal(1)))
         for kind, amount in amounts:
             index = plan.rate(_KINDS[kind], moment, piece.use)
@@ -286,8 +287,13 @@ def _usage(periods: Sequence[CdrPeriod], end_ms: int) -> Usage:
         volumes = {each.type: each.volume for each in period.dimensions}
         energy = round(volumes.get("ENERGY", Decimal(0)) * 10**6)
         imported, exported = imported + max(energy, 0), exported + max(-energy, 0)
+        flowing = "TIME" in volumes or ("PARKING_TIME" not in volumes and energy != 0)
+        charging.append((start_ms, flowing))
+        if flowing and volumes.get("PARKING_TIME", Decimal(0)) > 0:  # both: the rates of a period do not change in it
+            paused_ms = min(stop_ms, start_ms + round(volumes["TIME"] * _HOUR_MS))
+            readings.append(Registers(paused_ms, imported, exported, "metered"))
+            charging.append((paused_ms, False))
         readings.append(Registers(stop_ms, imported, exported, "metered"))
-        charging.append((start_ms, "TIME" in volumes or ("PARKING_TIME" not in volumes and energy != 0)))
         if (current := volumes.get("MIN_CURRENT", volumes.get("MAX_CURRENT"))) is not None:
             currents.append((start_ms, round(current)))
     return Usage(

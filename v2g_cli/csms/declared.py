@@ -126,6 +126,9 @@ add(roaming, "add", "add_roaming_partner", words={"partner_id": "PARTNER"},
 add(roaming, "register", "register_roaming_partner", example="north")
 add(roaming, "locations", "list_roaming_locations",
     "location: id, name, address, city, zone: time_zone", title="Locations")
+add(roaming, "cdrs", "list_roaming_cdrs", "partner: partner_id, CDR: key, state, from: document.start_date_time, "
+    "cost: document.total_cost.before_taxes, why: detail", title="CDRs")
+add(roaming, "decide", "decide_roaming_cdr", words={"partner_id": "PARTNER", "key": "CDR"}, about=_FOUND)
 add(roaming, "deliveries", "list_roaming_deliveries", "module, object: subject, since: created_ms, next: due_ms, "
     "attempts, error", words={"partner_id": "PARTNER"}, title="Deliveries")
 add(roaming, "remove", "remove_roaming_partner", example="north")

@@ -1,5 +1,6 @@
 """Two operators."""
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from tests.csms.roaming.peers import Operator, operator
 
 @pytest_asyncio.fixture
 async def cpo(tmp_path: Path, pki: PkiTree, empty_database: Path) -> AsyncIterator[Operator]:
-    """The operator DE*CPO."""
-    async with operator(tmp_path, pki, empty_database, "CPO") as found:
+    """The operator DE*CPO, 55 minutes ago: certificates of tests are an hour old."""
+    begin_ms = int(time.time() * 1000) - 55 * 60_000
+    async with operator(tmp_path, pki, empty_database, "CPO", hand_ms=begin_ms) as found:
         yield found
 
 

@@ -12,6 +12,7 @@ from csms.accounts.rules import Role
 from csms.app import running
 from csms.config import RoamingConfig
 from pki_tools.tree import PkiTree
+from tests.csms.backend import TestClock
 from tests.csms.support import TOKENS, Running, make_config, provide
 from v2g_cli.demo.processes import free_port
 
@@ -23,6 +24,7 @@ class Operator:
         self.csms = csms
         self.url = f"https://127.0.0.1:{port}"
         self.services = csms.csms.services
+        self.clock = csms.hand
 
     async def ask(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
         """Send a request of the operator; return the JSON of an answer with this status."""
@@ -62,10 +64,11 @@ class Said:
 
 @contextlib.asynccontextmanager
 async def operator(
-    folder: Path, pki: PkiTree, empty_database: Path, party: str, port: int = 0, **changes: Any
+    folder: Path, pki: PkiTree, empty_database: Path, party: str, port: int = 0, hand_ms: int = 0, **changes: Any
 ) -> AsyncIterator[Operator]:
-    """Run the back end of the party `DE*party`."""
+    """Run the back end of the party `DE*party`; `hand_ms`: its clock shows this time until the test sets another."""
     port = port or free_port()
+    clock = TestClock(hand_ms) if hand_ms else None
     roaming: dict[str, Any] = {
         "url": f"https://127.0.0.1:{port}", "country_code": "DE", "party_id": party, "name": f"Operator {party}",
         "allow": ("127.0.0.1",), "roots": (pki.path("csms/root.pem"),), **changes.pop("roaming", {}),
@@ -73,8 +76,8 @@ async def operator(
     config = make_config(folder / party, pki, api={"port": port}, roaming=RoamingConfig(**roaming), **changes)
     provide(empty_database, config)
     events = folder / f"{party}.jsonl"
-    async with running(config, events) as csms:
-        yield Operator(Running(csms, config, events, pki), port)
+    async with running(config, events, clock) as csms:
+        yield Operator(Running(csms, config, events, pki, clock), port)
 
 
 async def acquainted(cpo: Operator, emsp: Operator, **settings: Any) -> None:

@@ -1,0 +1,244 @@
+"""Two of our back ends over HTTPS: a driver of one charges at the other, and the CDR is checked to the cent."""
+
+import asyncio
+import base64
+import itertools
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.csms.roaming.peers import Operator, acquainted
+from tests.csms.support import EMAID
+from v2g.ocpi import wire
+
+pytestmark = pytest.mark.requirement("R202", "R203")
+
+LOCATION = {
+    "id": "Depot", "address": "Ladestr. 1", "city": "Berlin", "country": "DEU", "latitude": "52.52000",
+    "longitude": "13.40500", "time_zone": "Europe/Berlin",
+    "evses": [{
+        "station_id": "CS-V2G-0001", "evse_id": "DE*CPO*E1",
+        "connectors": [{"standard": "IEC_62196_T2_COMBO", "format": "CABLE", "power_type": "DC", "max_voltage": 900,
+                        "max_amperage": 100}],
+    }],
+}  # fmt: skip
+PLAN = {
+    "id": "both ways", "currency": "EUR", "zone": "Europe/Berlin",
+    "energy": {"rates": [{"price": "0.4977"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
+    "export": {"rates": [{"price": "0.31"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
+    "idle_time": {"rates": [{"price": "0.02"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
+    "fixed": {"rates": [{"price": "0.35"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
+}  # fmt: skip
+TOKEN = {"token_type": "ISO14443", "id_token": "04A1B2C3"}
+
+
+class Wire:
+    """A station on a websocket."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+
+    async def call(self, action: str, payload: Any) -> Any:
+        """Send a request; return the answer. Requests of the back end are answered Rejected meanwhile."""
+        number = str(next(self._numbers))
+        await self._socket.send(json.dumps([2, number, action, payload]))
+        while True:
+            frame = json.loads(await self._socket.recv())
+            if frame[0] == 2:
+                await self._socket.send(json.dumps([4, frame[1], "NotSupported", "", {}]))
+            elif frame[1] == number:
+                assert frame[0] == 3, frame
+                return frame[2]
+
+
+async def charge(cpo: Operator, taken_wh: int, back_wh: int, signed: dict[str, Any] | None = None) -> str:
+    """Charge and feed back within 50 minutes of the operator's clock; return the answer to Authorize."""
+    assert cpo.clock is not None
+    clock = cpo.clock
+
+    def now() -> str:
+        return datetime.fromtimestamp(clock.utc_ms() / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def register(context: str, taken: int, back: int, more: Any = None) -> dict[str, Any]:
+        values = [
+            {"value": value, "context": context, "measurand": f"Energy.Active.{way}.Register",
+             "unitOfMeasure": {"unit": "Wh"}, **({"signedMeterValue": more} if more and way == "Import" else {})}
+            for way, value in (("Import", 1000 + taken), ("Export", 500 + back))
+        ]  # fmt: skip
+        return {"timestamp": now(), "sampledValue": values}
+
+    async with cpo.csms.connect() as socket:
+        station = Wire(socket)
+        await station.call("BootNotification", {
+            "reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}})  # fmt: skip
+        await station.call("StatusNotification", {
+            "timestamp": now(), "connectorStatus": "Available", "evseId": 1, "connectorId": 1,
+        })  # fmt: skip
+        token = {"idToken": TOKEN["id_token"], "type": "ISO14443"}
+        status = (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"]
+        if status != "Accepted":
+            return str(status)
+        before = 0
+        steps = [
+            ("Started", "Authorized", "Charging", 0, "Transaction.Begin", 0, 0),
+            ("Updated", "MeterValuePeriodic", "Charging", 25, "Sample.Periodic", taken_wh, 0),
+            ("Updated", "ChargingStateChanged", "SuspendedEV", 40, "Sample.Periodic", taken_wh, back_wh),
+            ("Ended", "StopAuthorized", "Idle", 50, "Transaction.End", taken_wh, back_wh),
+        ]
+        for number, (kind, trigger, state, minute, context, taken, back) in enumerate(steps):
+            clock.advance(60 * (minute - before))
+            before = minute
+            event = {
+                "eventType": kind, "triggerReason": trigger, "timestamp": now(),
+                "seqNo": number, "transactionInfo": {"transactionId": "tx-1", "chargingState": state},
+                "evse": {"id": 1, "connectorId": 1}, "idToken": token,
+                "meterValue": [register(context, taken, back, signed if kind == "Ended" else None)],
+            }  # fmt: skip
+            await station.call("TransactionEvent", event)
+    return str(status)
+
+
+async def roaming(cpo: Operator, emsp: Operator) -> None:
+    """Let both know each other, with a price, a location and a driver."""
+    await cpo.ask("POST", "/tariffs", PLAN, 201)
+    await cpo.ask("PUT", "/tariff-assignments", {"plan_id": "both ways"})
+    await cpo.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await acquainted(cpo, emsp)
+
+
+async def eventually(operator: Operator, path: str, count: int = 1) -> Any:
+    """Return the list there once it has so many."""
+    async with asyncio.timeout(20):
+        while len(found := await operator.ask("GET", path)) < count:
+            await asyncio.sleep(0.05)
+    return found
+
+
+@pytest.mark.parametrize("negative", [True, False])
+async def test_a_driver_charges_abroad_and_money_is_equal_on_both_sides(
+    cpo: Operator, emsp: Operator, negative: bool
+) -> None:
+    await cpo.ask("POST", "/tariffs", PLAN, 201)
+    await cpo.ask("PUT", "/tariff-assignments", {"plan_id": "both ways"})
+    await cpo.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await acquainted(cpo, emsp, negative_energy=negative)
+    assert await charge(cpo, 1, 1) == "Unknown"
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+    assert await charge(cpo, 22_345, 3_210) == "Accepted"
+    found = await eventually(emsp, "/roaming/cdrs", 1 if negative else 2)
+    assert [(each["state"], each["detail"]) for each in found] == [("booked", "")] * len(found)
+    (cost,) = [each["cost"]["amount"] for each in await cpo.ask("GET", "/transactions") if each["cost"]]
+    totals = [each["document"]["total_cost"] for each in found]
+    net = sum(each["before_taxes"] for each in totals)
+    gross = net + sum(tax["amount"] for each in totals for tax in each["taxes"])
+    assert round(gross, 2) == round(float(cost), 2)
+    assert {each["document"].get("credit", False) for each in found} == ({False} if negative else {False, True})
+
+
+async def test_what_a_partner_claims_is_checked(cpo: Operator, emsp: Operator) -> None:
+    await roaming(cpo, emsp)
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+    assert await charge(cpo, 20_000, 0) == "Accepted"
+    (booked,) = await eventually(emsp, "/roaming/cdrs")
+    assert booked["state"] == "booked"
+    document = booked["document"]
+    token = await as_cpo(cpo)
+
+    async def sent(**changes: Any) -> Any:
+        return await emsp.ocpi("POST", "/emsp/2.3.0/cdrs", token, {**document, **changes})
+
+    same = await sent()
+    assert (same.status, same.code) == (200, 1000)  # a repetition
+    assert same.headers["Location"].startswith(f"{emsp.url}/ocpi/emsp/2.3.0/cdrs/")
+    assert (await emsp.ocpi("GET", same.headers["Location"], token)).data["id"] == document["id"]
+    assert (await sent(total_energy=21)).code == 2001  # the same id, another content
+    wrong = {
+        "price": {"total_cost": {"before_taxes": document["total_cost"]["before_taxes"] + 0.02}},
+        "token": {"cdr_token": {**document["cdr_token"], "uid": "FFFFFFFF"}},
+        "authorization": {"authorization_reference": "never-issued"},
+        "energy": {"total_energy": 30},
+        "times": {"end_date_time": "2099-01-01T00:00:00Z"},
+        "signed data": {"signed_data": {"encoding_method": "OCMF", "signed_values": [
+            {"nature": "End", "plain_data": "x", "signed_data": base64.b64encode(b"OCMF|{}|{}").decode()}]}},
+    }  # fmt: skip
+    for number, (word, changes) in enumerate(wrong.items()):
+        answer = await sent(id=f"wrong-{number}", session_id=f"other-{number}", **changes)
+        assert (answer.status, answer.code) == (201, 1000)
+        found = {each["key"]: each for each in await emsp.ask("GET", "/roaming/cdrs?state=disputed")}
+        assert word in found[f"de*cpo*wrong-{number}"]["detail"]
+    await sent(id="twice")
+    assert "twice" in (await emsp.ask("GET", "/roaming/cdrs?state=disputed"))[0]["detail"]
+    path = "/roaming/partners/cpo/cdrs/de*cpo*twice/decision"
+    body = {"decision": "rejected", "note": "it is of the same session"}
+    assert (await emsp.ask("POST", path, body))["state"] == "rejected"
+    await emsp.ask("POST", path, body, 409)
+    cost = {"before_taxes": -document["total_cost"]["before_taxes"]}
+    await sent(id="credit", credit=True, credit_reference_id=document["id"], total_cost=cost)
+    (kept,) = [each for each in await emsp.ask("GET", "/roaming/cdrs") if each["key"] == "de*cpo*credit"]
+    assert (kept["state"], kept["detail"]) == ("booked", "")
+    foreign = await sent(id="foreign", party_id="XYZ")
+    assert foreign.code == 2001
+
+
+async def as_cpo(cpo: Operator) -> str:
+    """Return the token with which the operator calls its partner."""
+    partners = cpo.services.partners
+    assert partners is not None
+    known = await partners.known("emsp")
+    return partners.token_of(known)
+
+
+async def test_own_tokens_are_offered_and_asked_about(cpo: Operator, emsp: Operator) -> None:
+    await acquainted(cpo, emsp)
+    token = await as_cpo(cpo)
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+    async with asyncio.timeout(10):
+        while True:
+            listed = (await emsp.ocpi("GET", "/emsp/2.2.1/tokens", token)).data
+            found = {each["uid"]: each for each in listed}
+            if "04A1B2C3" in found:
+                break
+            await asyncio.sleep(0.05)
+    assert found[EMAID]["type"] == "OTHER"  # 2.2.1 has no type for contracts
+    where = {"location_id": "Depot", "evse_uids": ["1"]}
+    allowed = await emsp.ocpi("POST", "/emsp/2.2.1/tokens/04a1b2c3/authorize?type=RFID", token, where)
+    assert (allowed.data["allowed"], allowed.data["location"]) == ("ALLOWED", where)
+    assert allowed.data["authorization_reference"]
+    contract = await emsp.ocpi("POST", f"/emsp/2.2.1/tokens/{EMAID}/authorize?type=OTHER", token, None)
+    assert contract.data["token"]["contract_id"] == EMAID
+    unknown = await emsp.ocpi("POST", "/emsp/2.2.1/tokens/FF/authorize", token, where)
+    assert (unknown.status, unknown.code) == (404, 2004)
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Blocked"})
+    blocked = await emsp.ocpi("POST", "/emsp/2.2.1/tokens/04A1B2C3/authorize", token, where)
+    assert blocked.data["allowed"] == "BLOCKED"
+
+
+async def test_a_partners_objects_are_kept_and_changed(cpo: Operator, emsp: Operator) -> None:
+    await acquainted(cpo, emsp)
+    token = await as_cpo(cpo)
+    path, when = "/emsp/2.2.1/locations/DE/CPO/L1", "2026-01-01T00:00:00Z"
+    connector = {"id": "1", "standard": "CHADEMO", "format": "CABLE", "power_type": "DC", "max_voltage": "500",
+                 "max_amperage": 125, "last_updated": when}  # fmt: skip
+    evse = {"uid": "E1", "status": "NEW_STATUS", "connectors": [connector], "last_updated": when}
+    location = {
+        "country_code": "DE", "party_id": "CPO", "id": "L1", "publish": True, "address": "A", "city": "B",
+        "country": "DEU", "coordinates": {"latitude": "1.0", "longitude": "2.0"}, "time_zone": "Europe/Berlin",
+        "evses": [evse], "last_updated": when,
+    }  # fmt: skip
+    assert (await emsp.ocpi("PUT", path, token, location)).status == 201
+    later = "2026-01-02T00:00:00"
+    changed = await emsp.ocpi("PATCH", f"{path}/e1", token, {"status": "CHARGING", "last_updated": later})
+    assert changed.code == 1000, changed.body
+    assert (await emsp.ocpi("PATCH", f"{path}/e1/1", token, {"max_amperage": 9, "last_updated": later})).code == 1000
+    second = {**evse, "uid": "E2", "last_updated": later}
+    assert (await emsp.ocpi("PUT", f"{path}/E2", token, second)).code == 1000
+    kept = (await emsp.ocpi("GET", path, token)).data
+    assert [each["status"] for each in kept["evses"]] == ["CHARGING", "NEW_STATUS"]
+    assert kept["evses"][0]["connectors"][0]["max_amperage"] == 9
+    assert wire.read_time(kept["last_updated"]) == wire.read_time(later)
+    assert (await emsp.ocpi("GET", f"{path}/E3", token)).status == 404
+    assert (await emsp.ocpi("PUT", path.replace("CPO", "XYZ"), token, location)).status == 404
+    assert (await emsp.ocpi("PATCH", f"{path}/E1", token, {"status": "CHARGING"})).code == 2001
