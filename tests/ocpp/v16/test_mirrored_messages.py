@@ -10,9 +10,8 @@ from tests.ocpp.v16.drawing import Run
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.availability import StatusNotificationRequest
-from v2g.ocpp.messages.base import EVSE, Component, Message, StatusInfo, Variable
+from v2g.ocpp.messages.base import EVSE, CertificateHashData, Component, Message, StatusInfo, Variable
 from v2g.ocpp.messages.certificates import (
-    CertificateHashData,
     CertificateHashDataChain,
     GetInstalledCertificateIdsResponse,
 )
