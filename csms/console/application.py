@@ -11,6 +11,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from jinja2 import Environment
 from litestar import Response
@@ -24,7 +25,7 @@ from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Sc
 from csms.accounts.work import Users
 from csms.console import reference
 from csms.console.frame import AREAS
-from csms.console.live import LIVE, changes
+from csms.console.live import LIVE, Drawing, changes
 from csms.console.present import environment
 from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
 from csms.events import api as events
@@ -176,6 +177,7 @@ class _Console:
     def __init__(self, backend: Backend, authenticator: Authenticator) -> None:
         self._pipeline = RequestPipeline(backend, authenticator)
         self._users = Users(backend.services)
+        self._drawings: WeakValueDictionary[tuple[object, ...], Drawing] = WeakValueDictionary()
 
     async def answer(self, route: Route, request: HttpRequest) -> Answer:
         """Answer a request for a page or action; what fails becomes a page."""
@@ -226,12 +228,20 @@ class _Console:
                     _templates(),
                     self._pipeline.backend.history,
                     after,
-                    self._pipeline.backend.services.clock.monotonic,
+                    self._drawing(visit),
                 )
                 return events.stream_of(call, made)
             return await route.handler(visit)
         except Exception as error:  # noqa: BLE001  each becomes a page
             return self._problem(visit, error)
+
+    def _drawing(self, visit: Visit) -> Drawing:
+        """Return what tabs share: of one login with its present rights, address, language and zone."""
+        query = sorted((name, value) for name, value in visit.request.query_params.items() if name != LIVE)
+        language = visit.request.headers.get("accept-language", "")[:200]
+        person = visit.person
+        key = (person.csrf, person.principal, visit.request.url.path, *query, language, visit.chosen_zone)
+        return self._drawings.setdefault(key, Drawing(self._pipeline.backend.services.clock.monotonic))
 
     def _problem(self, visit: Visit, error: Exception) -> Answer:
         problem = ApiError(error.status_code, error.detail) if isinstance(error, HTTPException) else describe(error)

@@ -2,11 +2,11 @@
 
 A page is drawn again at the server when something has happened, and compared with what the tab has: only changed lines
 of its parts and new points of its charts are sent, at most once a second, and so seldom that drawing takes at most a
-twentieth of the time.
+twentieth of the time. Tabs of one login that show the same address share what is drawn.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 from jinja2 import Environment
@@ -29,28 +29,50 @@ _ANYHOW: Final = 2
 """After so many beats without an event a page is drawn for what only time changes."""
 
 
+class Drawing:
+    """What is drawn of a page for all tabs of a login that show it: the last parts, and the newest event before."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic, self._one = monotonic, asyncio.Lock()
+        self._number, self._parts, self._at, self._took = -1, PageParts({}, {}), -_MOST_S, 0.0
+
+    async def parts(
+        self, number: int, history: History, draw: Callable[[], Awaitable[PageParts]]
+    ) -> tuple[PageParts, int]:
+        """Return the page's parts with the number of an event that they know, at least `number`: those drawn last, if
+        these are not older than a page may be; else they are drawn when it is time."""
+        async with self._one:
+            interval = max(_LEAST_S, min(_MOST_S, self._took * _SHARE))
+            age = self._monotonic() - self._at
+            if self._number < number or age >= interval:
+                await asyncio.sleep(interval - age)
+                begun, newest = self._monotonic(), max(number, history.newest)
+                self._parts = await draw()
+                self._number, self._at = newest, self._monotonic()
+                self._took = self._at - begun
+            return self._parts, self._number
+
+
 async def changes(
     visit_of: Callable[[], Visit],
     handler: Handler,
     templates: Environment,
     history: History,
     after: str,
-    monotonic: Callable[[], float],
+    drawing: Drawing,
 ) -> AsyncIterator[bytes]:
-    """Yield events with what has changed of a page since the position `after`."""
+    """Yield events with what has changed of a page since the position `after`; `drawing`: that of its login."""
     era, _, said = after.partition("-")
     number = min(int(said), history.newest) if era == history.era and said.isdecimal() and len(said) < 19 else 0
     station = visit_of().path.get("station_id")
     pending, beats = number == 0, 0
-    had, drawn_at, took = PageParts({}, {}), -_MOST_S, 0.0
+    had = PageParts({}, {})
     while True:
         if pending:
-            await asyncio.sleep(max(_LEAST_S, min(_MOST_S, took * _SHARE)) - (monotonic() - drawn_at))
-            number = max(number, history.newest)
-            begun = monotonic()
-            now = await _draw(visit_of(), handler, templates)
-            drawn_at = monotonic()
-            took, pending, beats = drawn_at - begun, False, 0
+            now, number = await drawing.parts(
+                max(number, history.newest), history, lambda: _draw(visit_of(), handler, templates)
+            )
+            pending, beats = False, 0
             yield _event(history.era, number, now, had)
             had = now
         async for portion in history.follow(number, _BEAT_S):
