@@ -9,7 +9,8 @@ import pytest
 from tests.ocpp.v16.drawing import Run
 from tests.together import together
 from v2g.errors import OcppError
-from v2g.ocpp.messages.availability import StatusNotificationRequest
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.availability import ConnectorStatus, StatusNotificationRequest
 from v2g.ocpp.messages.base import EVSE, CertificateHashData, Component, Message, StatusInfo, Variable
 from v2g.ocpp.messages.certificates import (
     CertificateHashDataChain,
@@ -327,7 +328,7 @@ def test_phase_rotations_are_those_of_all_connectors() -> None:
 def test_an_update_that_is_refused_has_failed_once_it_is_answered() -> None:
     for status, count in (("Accepted", 0), ("AcceptedCanceled", 0), ("Rejected", 1)):
         at = station()
-        down(v16.UpdateFirmwareReq(location="x", retrieve_date=AT), UpdateFirmwareResponse(status=status), at=at)  # type: ignore[arg-type]
+        down(v16.UpdateFirmwareReq(location="x", retrieve_date=AT), UpdateFirmwareResponse(status=status), at=at)
         assert len(at[0].after) == count
 
 
@@ -372,3 +373,68 @@ def test_prices_are_shown_and_costs_are_those_of_a_transaction() -> None:
     broken = v16.DataTransferReq(vendor_id=COSTS, message_id="FinalCost", data="[")
     assert down(broken).result.status == "Rejected"
     assert down(price("SetUserPrice"), SetDisplayMessageResponse(status="Rejected")).result.status == "Rejected"
+
+
+def happens(kind: Any, seq_no: int, tag: str | None, evse: EVSE | None = None, **more: Any) -> TransactionEventRequest:
+    return TransactionEventRequest(
+        event_type=kind, timestamp=AT, trigger_reason="Authorized", seq_no=seq_no, evse=evse,
+        transaction_info=Transaction(transaction_id="new"),
+        id_token=None if tag is None else IdToken(id_token=tag, type="ISO14443"), **more,
+    )  # fmt: skip
+
+
+STARTED = v16.StartTransactionConf(transaction_id=8, id_tag_info=v16.IdTagInfo(status="Accepted"))
+
+
+@pytest.mark.parametrize(("evse", "connector"), [(None, 1), (EVSE(id=0), 1), (EVSE(id=2), 2)], ids=str)
+def test_a_start_without_registers_begins_at_0_at_a_connector(evse: Any, connector: int) -> None:
+    at = station()
+    (said,) = up(happens("Started", 0, "FIRST", evse), STARTED, at=at).asked
+    assert isinstance(said, v16.StartTransactionReq)
+    assert (said.connector_id, said.meter_start, said.id_tag) == (connector, 0, "FIRST")
+    assert up(happens("Updated", 1, "SECOND"), at=at).asked == [], "it has its number"
+    assert at[0].transactions["new"].id_tag == "FIRST", "another one may end it"
+    info = v16.IdTagInfo(status="Blocked")
+    run = up(happens("Ended", 2, "SECOND"), v16.StopTransactionConf(id_tag_info=info), at=at)
+    assert isinstance(run.asked[0], v16.StopTransactionReq)
+    assert (run.asked[0].id_tag, run.result.id_token_info.status) == ("SECOND", "Blocked")
+
+
+def test_a_transaction_without_identifier_and_energy_never_was_one() -> None:
+    assert up(happens("Ended", 2, None)).asked == []
+    read = (MeterValue(timestamp=AT, sampled_value=(SampledValue(value=5.0),)),)
+    (said,) = up(happens("Ended", 2, None, meter_value=read), v16.StopTransactionConf()).asked
+    assert isinstance(said, v16.StopTransactionReq)
+    assert (said.transaction_id, said.meter_stop, said.id_tag) == (-1, 5, None)
+    silent = NumberedHere(connector_id=1, began=AT, number=7)
+    (said,) = up(happens("Ended", 2, None), v16.StopTransactionConf(), at=station(new=silent)).asked
+    assert isinstance(said, v16.StopTransactionReq)
+    assert said.transaction_id == 7
+
+
+@pytest.mark.parametrize(("code", "refused"), [("InternalError", 0), ("SecurityError", None)])
+def test_a_start_is_refused_but_not_by_a_back_end_that_was_not_asked_in_time(code: str, refused: Any) -> None:
+    at = station()
+    with pytest.raises(OcppError):
+        up(happens("Started", 0, "TAG"), OcppError("no", answer=code), at=at)
+    found = at[0].transactions.get("new")
+    assert (None if found is None else found.refused) == refused
+
+
+def test_a_connector_that_is_reserved_again_is_not_finishing() -> None:
+    at = station(state="Idle")
+    at[0].finishing.add(1)
+    states: tuple[tuple[ConnectorStatus, str], ...] = (
+        ("Occupied", "Finishing"), ("Reserved", "Reserved"), ("Occupied", "Preparing"),
+    )  # fmt: skip
+    for status, shown in states:
+        said = up(
+            StatusNotificationRequest(timestamp=AT, connector_status=status, evse_id=1, connector_id=1),
+            at=at,
+        ).asked[-1]
+        assert isinstance(said, v16.StatusNotificationReq)
+        assert (said.status, said.error_code) == (shown, "NoError")
+    faulted = StatusNotificationRequest(timestamp=AT, connector_status="Faulted", evse_id=1, connector_id=1)
+    said = up(faulted, at=at).asked[-1]
+    assert isinstance(said, v16.StatusNotificationReq)
+    assert (said.status, said.error_code) == ("Faulted", "OtherError")
