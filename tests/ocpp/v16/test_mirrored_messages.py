@@ -326,7 +326,8 @@ def test_phase_rotations_are_those_of_all_connectors() -> None:
 
 
 def test_an_update_that_is_refused_has_failed_once_it_is_answered() -> None:
-    for status, count in (("Accepted", 0), ("AcceptedCanceled", 0), ("Rejected", 1)):
+    cases: tuple[tuple[Any, int], ...] = (("Accepted", 0), ("AcceptedCanceled", 0), ("Rejected", 1))
+    for status, count in cases:
         at = station()
         down(v16.UpdateFirmwareReq(location="x", retrieve_date=AT), UpdateFirmwareResponse(status=status), at=at)
         assert len(at[0].after) == count
