@@ -28,6 +28,8 @@ class PausedChoice(msgspec.Struct, frozen=True):
     """Grid support that AC DER demands of the vehicle."""
     lacking: frozenset[str] = frozenset()
     """Demanded functions that this vehicle lacks: it never feeds back then."""
+    one_way: bool = False
+    """Whether the charger offers a service without discharge, too."""
     added: tuple[tuple[int, int], ...] = ()
     """Other value-added services with their parameter sets."""
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pytest
 from msgspec.structs import replace
@@ -25,6 +26,8 @@ from v2g.exi import decode, encode
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.der import control, number
 from v2g.iso15118.d20.messages import ac_der_iec as iso
+from v2g.iso15118.d20.messages.ac import BPT_Dynamic_AC_CLResControlMode
+from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.schemas import AC_DER_IEC
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
@@ -39,13 +42,14 @@ SUPPORT = GridSupport(
 )
 CHARGE, DISCHARGE = ProgramStep(do="charge", energy_wh=200), ProgramStep(do="discharge", energy_wh=100)
 
-RESPONSES = {
+RESPONSES: dict[str, Any] = {
     "pt1_response_active_power": False,
     "step_response_time_constant_active_power": number(0),
     "pt1_response_reactive_power": False,
     "step_response_time_constant_reactive_power": number(0),
 }
 Join = Callable[..., Joined]
+ResponseT = TypeVar("ResponseT", iso.AC_ChargeParameterDiscoveryRes, iso.AC_ChargeLoopRes)
 
 
 def charger(support: GridSupport = SUPPORT, **changes: object) -> SeccConfig:
@@ -163,6 +167,29 @@ def reactive(**curves: iso.DERCurve) -> iso.DERControl:
     return iso.DERControl(reactive_power_support=iso.ReactivePowerSupport(**curves))
 
 
+def changing(kind: type[ResponseT], change: Callable[[ResponseT], ResponseT]) -> Callable[[bytes], bytes]:
+    """Return what changes a charger's responses of a kind on their way."""
+
+    def tamper(data: bytes) -> bytes:
+        if int.from_bytes(data[2:4], "big") != PayloadType.AC_DER_IEC:
+            return data
+        message = decode(data[8:], AC_DER_IEC)
+        return frame(PayloadType.AC_DER_IEC, encode(change(message))) if isinstance(message, kind) else data
+
+    return tamper
+
+
+def demanding(demands: iso.DERControl) -> Callable[[bytes], bytes]:
+    """Return what changes the demands of a charger on their way."""
+
+    def change(message: iso.AC_ChargeParameterDiscoveryRes) -> iso.AC_ChargeParameterDiscoveryRes:
+        mode = message.ac_cpd_res_energy_transfer_mode
+        assert isinstance(mode, iso.DER_AC_CPDResEnergyTransferMode)
+        return replace(message, ac_cpd_res_energy_transfer_mode=replace(mode, der_control=demands))
+
+    return changing(iso.AC_ChargeParameterDiscoveryRes, change)
+
+
 @pytest.mark.parametrize(
     ("demands", "why"),
     [
@@ -183,19 +210,8 @@ def reactive(**curves: iso.DERCurve) -> iso.DERControl:
 def test_demands_without_sense_are_not_followed_and_the_vehicle_selects_again(
     join: Join, demands: iso.DERControl, why: str
 ) -> None:
-    def tamper(data: bytes) -> bytes:
-        if int.from_bytes(data[2:4], "big") != PayloadType.AC_DER_IEC:
-            return data
-        message = decode(data[8:], AC_DER_IEC)
-        if not isinstance(message, iso.AC_ChargeParameterDiscoveryRes):
-            return data
-        mode = message.ac_cpd_res_energy_transfer_mode
-        assert isinstance(mode, iso.DER_AC_CPDResEnergyTransferMode)
-        changed = replace(message, ac_cpd_res_energy_transfer_mode=replace(mode, der_control=demands))
-        return frame(PayloadType.AC_DER_IEC, encode(changed))
-
     joined = join()
-    joined.wire_to_evcc = tamper
+    joined.wire_to_evcc = demanding(demands)
     joined.run(until=lambda: joined.plant.battery.state.charged_mwh > 150_000)
     assert why in joined.vehicle_saw("parameters", "grid_support")[0]["refused"]
     assert [each["service"] for each in joined.vehicle_saw("service", "selected")] == ["AC_DER_IEC", "AC"]
@@ -209,4 +225,70 @@ def test_setpoints_follow_in_the_loop_and_one_that_was_not_negotiated_is_dropped
     factor = replace(SUPPORT, q_setpoint=ReactiveSetpoint(var=-900), cos_phi_setpoint=FactorSetpoint(cos_phi=-0.95))
     joined.secc.fact(se.GridSupportChanged(factor), joined.now, joined.utc_ms)
     joined.run(until=lambda: followed(joined)[-1].q_setpoint == ReactiveSetpoint(var=-900))
+    assert followed(joined)[-1].cos_phi_setpoint is None
+
+
+def test_where_nothing_else_is_offered_demands_without_sense_end_discharge_alone(join: Join) -> None:
+    joined = join(vehicle=vehicle(energy=("AC_BPT",)), charger=charger(services=(EnergyService.AC_BPT,)))
+    joined.wire_to_evcc = demanding(active(51.5, 50.2))
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    assert joined.plant.battery.state.charged_mwh >= 200_000
+    assert joined.plant.battery.state.discharged_mwh == 0
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
+def test_a_paused_session_is_joined_with_its_functions(join: Join, mode: str) -> None:
+    first = join(vehicle=vehicle(mode))
+    first.run(until=lambda: first.plant.flow()[1] > 1_000)
+    first.evcc.fact(ev.StopRequested("driver", pause=True), first.now, first.utc_ms)
+    first.settle()
+    first.run()
+    assert first.evcc_reason == "paused"
+    again = join(before=first, vehicle=None, charger=None)
+    again.run()
+    assert (again.evcc_reason, again.secc_reason) == ("finished", "finished")
+    assert not again.vehicle_saw("service", "selected")
+    assert followed(again)[0] == replace(SUPPORT, q_setpoint=None)
+    assert 100_000 <= again.plant.battery.state.discharged_mwh < 110_000
+
+
+@pytest.mark.parametrize("code", [code for code in ResponseCode if code.name.startswith("FAILED")])
+@pytest.mark.parametrize("kind", [iso.AC_ChargeParameterDiscoveryRes, iso.AC_ChargeLoopRes])
+@pytest.mark.some(4)
+def test_every_failure_ends_the_session_without_power(join: Join, kind: Any, code: ResponseCode) -> None:
+    joined = join()
+    joined.wire_to_evcc = changing(kind, lambda message: replace(message, response_code=code))
+    joined.run()
+    assert joined.evcc_reason == code.name
+    assert not joined.plant.evse_closed
+    assert joined.plant.battery.state.discharged_mwh == 0
+
+
+def test_the_control_mode_of_another_service_ends_the_loop(join: Join) -> None:
+    def plain(message: iso.AC_ChargeLoopRes) -> iso.AC_ChargeLoopRes:
+        return replace(message, cl_res_control_mode=BPT_Dynamic_AC_CLResControlMode(evse_target_active_power=number(0)))
+
+    joined = join()
+    joined.wire_to_evcc = changing(iso.AC_ChargeLoopRes, plain)
+    joined.run()
+    assert joined.evcc_reason == "wrong_control_mode"
+    assert not joined.plant.evse_closed
+
+
+def test_a_power_factor_beyond_1_in_the_loop_is_dropped_and_named(join: Join) -> None:
+    setpoint = iso.DSOCosPhiSetpoint(
+        dso_cos_phi_setpoint_value=number(345),
+        excitation=iso.PowerFactorExcitation.OverExcited,
+        pt1_response_reactive_power=False,
+        step_response_time_constant_reactive_power=number(0),
+    )
+
+    def beyond(message: iso.AC_ChargeLoopRes) -> iso.AC_ChargeLoopRes:
+        return replace(message, cl_res_control_mode=replace(message.cl_res_control_mode, dso_cos_phi_setpoint=setpoint))
+
+    joined = join(charger=charger(replace(SUPPORT, cos_phi_setpoint=FactorSetpoint(cos_phi=0.9))))
+    joined.wire_to_evcc = changing(iso.AC_ChargeLoopRes, beyond)
+    joined.run(until=lambda: bool(joined.vehicle_saw("loop", "setpoints")))
+    assert "power factor 345" in joined.vehicle_saw("loop", "setpoints")[0]["dropped"]
     assert followed(joined)[-1].cos_phi_setpoint is None

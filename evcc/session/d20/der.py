@@ -51,7 +51,8 @@ def charge_parameters(fields: Fields, context: RequestContext, *, finished: bool
 
 
 def on_parameters(stage: Parametrizing, mode: Element, limits: EvseLimits, context: RequestContext) -> Step:
-    """Give the demands to the inverter, and send Finished; leave the service if they make no sense (V2G20-3348)."""
+    """Give the demands to the inverter, and send Finished. If they make no sense, select another service (V2G20-3348),
+    or do without discharge."""
     assert isinstance(mode, iso.DER_AC_CPDResEnergyTransferMode)
     choice = stage.choice
     support, wrong = _demanded(mode, choice)
@@ -67,10 +68,12 @@ def on_parameters(stage: Parametrizing, mode: Element, limits: EvseLimits, conte
         stage = replace(stage, finished=True, support=support, wrong=wrong)
         step = ask.charge_parameters(choice, context, stage)
         return replace(step, commands=commands, observed=observed)
-    if wrong:
+    if wrong and choice.one_way:
         request = ask.discover(context).request
         return Step(stage=Discovering(without_der=True), request=request, observed=observed)
-    step = ask.exchange(choice, limits, context)
+    if wrong:  # nothing else is offered: charge, and never feed back
+        choice = replace(choice, lacking=frozenset({"refused"}))
+    step = replace(ask.exchange(choice, limits, context), choice=choice)
     plan = replace(step.stage.plan, support=kept)  # type: ignore[attr-defined] # it is Scheduling
     stage_with = replace(step.stage, plan=plan)
     return replace(step, stage=stage_with, commands=commands if observed else (), observed=(*observed, *step.observed))

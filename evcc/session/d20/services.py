@@ -91,6 +91,9 @@ def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDeta
     if stage.choice is not None:
         return _next(stage, _with_added(stage.choice, stage.asked, sets, config), context)
     choice = choose(stage.asked, sets, config, renegotiable=stage.renegotiable)
+    if choice is not None and choice.der:
+        one_way = any(not ENERGY_TRANSFER[each].bidirectional for each in stage.candidates)
+        choice = msgspec.structs.replace(choice, one_way=one_way)
     if choice is not None and choice.lacking:
         return _only_charge(stage, choice, context)
     if choice is not None:

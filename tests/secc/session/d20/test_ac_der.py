@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig
-from secc.session.d20.session import HANDLERS
+from secc.session.d20.stages import HANDLERS
 from tests.secc.session.bench import (
     AC,
     AC_BPT,
