@@ -317,8 +317,9 @@ def schemas() -> dict[str, Any]:
 
 
 def test_xml_is_valid_against_the_official_schemas(schemas: dict[str, Any], v2g: Run) -> None:
-    """Messages as XML are valid, but for those vectors that hold an abstract element, which no valid message does."""
-    vectors = [each for each in load() if not each.fragment]
+    """Messages as XML are valid, but for those vectors that hold an abstract element, which no valid message does.
+    The schema of Amendment 1 is not among the official files here."""
+    vectors = [each for each in load() if not each.fragment and each.schema.prefix in schemas]
     done = v2g("exi", "decode", "--jsonl", given=asked(vectors))
     valid = 0
     for vector, found in zip(vectors, lines(done.output), strict=True):
