@@ -202,7 +202,8 @@ def enqueue(
     """Note that partners are to be sent an object; one that waits already is sent as it is then."""
     for partner_id in partner_ids:
         same = (_delivery.partner_id == partner_id) & (_delivery.module == module) & (_delivery.subject == subject)
-        if connection.execute(update(roaming_deliveries).where(same).values(created_ms=now_ms)).rowcount:
+        changed = update(roaming_deliveries).where(same).values(created_ms=_delivery.created_ms + 1)
+        if connection.execute(changed).rowcount:  # another version, also within the same millisecond
             continue
         connection.execute(
             insert(roaming_deliveries).values(
