@@ -5,7 +5,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import Connection
 
 from csms.roaming import store as rows
@@ -190,33 +189,10 @@ def _place(connection: Connection, owner: str, cdr: OcpiCdr) -> tuple[str, Decim
     return location.time_zone, None
 
 
-# -- results of our commands
-
-
-async def _results(asked: OcpiRequest) -> OcpiAnswer:
-    if asked.method != "POST" or len(asked.path) != 2:
-        raise not_allowed(asked.method)
-    sent = asked.sent()
-    result = sent.get("result") if isinstance(sent, dict) else None
-    if not isinstance(result, str) or len(result) > 64:
-        raise OcpiError("a result is expected", code=2001)
-
-    def write(connection: Connection) -> bool:
-        kept = rows.find_object(connection, asked.partner.partner_id, "orders", asked.path[1])
-        if kept is not None:
-            rows.put_object(connection, msgspec.structs.replace(kept, state=result[:20], updated_ms=asked.now_ms))
-        return kept is not None
-
-    if not await asked.services.store.run(write):
-        raise not_found("command")
-    return OcpiAnswer()
-
-
 HANDLERS.update({
     ("emsp", "locations"): _receiver("locations", "GET", "PUT", "PATCH"),
     ("emsp", "tariffs"): _receiver("tariffs", "GET", "PUT", "DELETE"),
     ("emsp", "sessions"): _receiver("sessions", "GET", "PUT", "PATCH"),
     ("emsp", "cdrs"): _cdrs,
     ("emsp", "tokens"): _tokens,
-    ("emsp", "commands"): _results,
 })  # fmt: skip

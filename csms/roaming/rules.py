@@ -21,7 +21,7 @@ MODULES: Final[dict[Side, dict[str, ModuleRole]]] = {
     },
     "emsp": {
         "locations": "RECEIVER", "tariffs": "RECEIVER", "sessions": "RECEIVER", "cdrs": "RECEIVER", "tokens": "SENDER",
-        "commands": "SENDER",
+
     },
 }  # fmt: skip
 """The modules that this back end has in each role, and who owns their objects: SENDER is this side."""
