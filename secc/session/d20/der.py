@@ -9,7 +9,6 @@ from typing import Final, TypeAlias
 from msgspec.structs import replace
 
 from secc.session.config import ControlMode
-from secc.session.d20.quantities import to_w
 from secc.session.d20.stages import RequestContext, refuse
 from secc.session.power import permitted
 from secc.session.stages import Charging, Parametrised, Selected
@@ -83,16 +82,3 @@ def grid_event(stage: Charging, mode: Element) -> tuple[Charging, tuple[Observe,
         return stage, ()
     data: dict[str, Scalar] = {"condition": condition}
     return replace(stage, grid_event=condition), (Observe("power", "grid_event", data),)
-
-
-def reactive(mode: Element) -> tuple[int, int]:
-    """Return the maximum reactive power that the vehicle absorbs and injects, var; 0 where it does not say."""
-    limits = getattr(mode, "ev_reactive_power_limits", None)
-    if limits is None:
-        return 0, 0
-    names = ("ev_maximum_charge_reactive_power", "ev_maximum_discharge_reactive_power")
-    absorbs, injects = (
-        sum(abs(to_w(value)) for each in ("", "_l2", "_l3") if (value := getattr(limits, name + each)) is not None)
-        for name in names
-    )
-    return absorbs, injects
