@@ -508,9 +508,99 @@ class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """No export from this long after the server's last answer; without `poll_interval_s`, after the next one is due."""
 
 
+ObjectAddress = Annotated[int, msgspec.Meta(ge=1, le=16_777_215)]
+
+
+class Iec104Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Addresses of an outstation's points."""
+
+    remote: ObjectAddress = 1001
+    """State: the centre's values are in force."""
+    dead_man: ObjectAddress = 1002
+    """State: nothing was commanded for `dead_man_s`, and the safe state applies."""
+    overflow: ObjectAddress = 1005
+    """State: events were lost."""
+    charging: ObjectAddress = 1105
+    """Charging power of all vehicles together, kW."""
+    discharging: ObjectAddress = 1106
+    """Power that they feed back together, kW."""
+    import_limit: ObjectAddress = 1109
+    """Import limit in force, kW."""
+    export_limit: ObjectAddress = 1110
+    """Export limit in force, kW."""
+    enable: ObjectAddress = 2001
+    """Switch: off allows no power in either direction."""
+    follow_setpoint: ObjectAddress = 2002
+    """Switch: off ends the set-point."""
+    set_import_limit: ObjectAddress = 2101
+    """Import limit, kW."""
+    set_export_limit: ObjectAddress = 2102
+    """Export limit, kW."""
+    set_setpoint: ObjectAddress = 2103
+    """Set-point of all vehicles together, kW; negative is export."""
+    heartbeat: ObjectAddress = 2104
+    """Dead-man time of these values, s; each command begins it anew. Never selected."""
+
+    def __post_init__(self) -> None:
+        """Refuse points at one address."""
+        if len(set(msgspec.structs.astuple(self))) < len(self.__struct_fields__):
+            raise ValueError("two points have one address")
+
+
+class Iec104(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An outstation of IEC 60870-5-104 for a control centre. Without `certificate` nothing authenticates it: only for
+    networks of the operator's own."""
+
+    host: str = "127.0.0.1"
+    """Listen address: that of an interface of such a network."""
+    port: Port = 2404
+    """TCP port; 0 picks a free one. With TLS 19998 is usual."""
+    clients: Annotated[tuple[str, ...], msgspec.Meta(max_length=100)] = ("127.0.0.1", "::1")
+    """Addresses that may connect."""
+    certificate: Path | None = None
+    """PEM file of the certificate and its chain, for TLS (IEC 62351-3); none by default."""
+    key: Path | None = None
+    """PEM file of its key, mode 0600."""
+    roots: tuple[Path, ...] = ()
+    """PEM files of roots of control centres' certificates; required with `certificate`."""
+    common_address: Annotated[int, msgspec.Meta(ge=1, le=65534)] = 1
+    """Common address of the site."""
+    points: Iec104Points = Iec104Points()
+    """Addresses of points."""
+    select_before_operate: bool = True
+    """Whether limits, set-point and switches are selected before they are operated."""
+    select_s: Annotated[float, msgspec.Meta(ge=1, le=300)] = 20.0
+    """How long a selection holds."""
+    command_age_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 10.0
+    """Commands with a time that is further from ours are refused."""
+    k: Annotated[int, msgspec.Meta(ge=1, le=32_767)] = 12
+    """Frames of ours that may wait for their acknowledgement."""
+    w: Annotated[int, msgspec.Meta(ge=1, le=32_767)] = 8
+    """Received frames that are acknowledged at the latest."""
+    t1_s: Annotated[float, msgspec.Meta(ge=1, le=255)] = 15.0
+    """An answer that takes longer ends the connection."""
+    t2_s: Annotated[float, msgspec.Meta(ge=0.1, le=254)] = 10.0
+    """Time until received frames are acknowledged."""
+    t3_s: Annotated[float, msgspec.Meta(ge=1, le=172_800)] = 20.0
+    """Silence until the connection is tested."""
+    dead_band_kw: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 0.1
+    """Changes of powers and limits up to this are no events."""
+    most_events: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    """Events that wait for a control centre; beyond them the oldest are lost, and `overflow` is set."""
+    follow_clock: bool = True
+    """Whether time stamps follow a clock that the control centre sets; ours stays."""
+
+    def __post_init__(self) -> None:
+        """Refuse TLS that authenticates nobody."""
+        if (self.certificate is None) != (self.key is None) or (self.certificate is None) == bool(self.roots):
+            raise ValueError("certificate, key and roots belong together")
+        if self.t2_s >= self.t1_s:
+            raise ValueError("t2_s is less than t1_s")
+
+
 class Scada(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Registers over Modbus TCP, by which a SCADA system limits the site. The protocol has no authentication: only for
-    networks of the operator's own."""
+    networks of the operator's own. With `iec104` it steers by that instead."""
 
     host: str = "127.0.0.1"
     """Listen address: that of an interface of such a network."""
@@ -524,6 +614,8 @@ class Scada(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Export limit of the safe state, W."""
     outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
     """No export from stations that do not hear of the back end for this long."""
+    iec104: Iec104 | None = None
+    """An outstation of IEC 60870-5-104 in place of the registers; none by default."""
 
 
 class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

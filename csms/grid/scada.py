@@ -1,4 +1,4 @@
-"""A SCADA system as a source of the grid signal: registers over Modbus TCP, with a dead-man time.
+"""A SCADA system as a source of the grid signal: registers over Modbus TCP, or IEC 60870-5-104, with a dead-man time.
 
 Every node listens. The one that is written to states the registers' values for all; when nobody writes for the dead-man
 time, the configured safe state applies.
@@ -8,6 +8,7 @@ import asyncio
 from typing import Final
 
 from csms.config import SCADA, Scada
+from csms.grid.iec104 import Iec104Link
 from csms.grid.limits import least_w
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
@@ -32,9 +33,12 @@ class ScadaRegisters:
     def __init__(self, services: Services, config: Scada) -> None:
         self._services, self._config = services, config
         self._setpoints = SetpointFollower(services, SCADA)
-        self.link = ModbusEnergyManager(
-            EnergyModbusConfig(host=config.host, port=config.port), 0, self._written, self._refused
-        )
+        self.link: ModbusEnergyManager | Iec104Link
+        if config.iec104 is not None:
+            self.link = Iec104Link(config.iec104, self._written, self._refused, services.clock.utc_ms)
+        else:
+            registers = EnergyModbusConfig(host=config.host, port=config.port)
+            self.link = ModbusEnergyManager(registers, 0, self._written, self._refused)
         self._command = EnergyCommand()
         self._written_ms: int | None = None
         self._stated_ms = 0

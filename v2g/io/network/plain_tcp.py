@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import ssl
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
@@ -27,12 +28,13 @@ async def start_server(
     port: int,
     *,
     limit: int = _LIMIT,
+    tls: ssl.SSLContext | None = None,
 ) -> asyncio.Server:
     """Do as `asyncio.start_server`, which leaves the port open when it is cancelled. Raises OSError.
 
     `limit`: longest line that a reader takes, bytes.
     """
-    server = await asyncio.start_server(accept, host, port, start_serving=False, limit=limit)
+    server = await asyncio.start_server(accept, host, port, start_serving=False, limit=limit, ssl=tls)
     try:
         await server.start_serving()
     except BaseException:

@@ -1,0 +1,120 @@
+"""A control centre steers the site by IEC 60870-5-104: the points of an outstation in place of registers (R208).
+
+Powers are in kW; positive is drawn from the grid.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from csms.config import Iec104
+from v2g.hardware.energy_manager.commands import MOST_W, EnergyCommand, ManagedStation, Refused, Take
+from v2g.iec60870.apci import LinkTimes
+from v2g.iec60870.asdu import Quality
+from v2g.iec60870.outstation import CommandPoint, MonitoredPoint, Outstation, OutstationSettings
+from v2g.io.network.iec104_server import Iec104Server
+from v2g.io.websocket.client import server_context
+
+_STATES: Final = ("remote", "dead_man", "overflow")
+_VALUES: Final = ("charging", "discharging", "import_limit", "export_limit")
+_MOST_KW: Final = MOST_W / 1000
+_MOST_S: Final = 86_400.0
+
+
+class Iec104Link:
+    """See EnergyManagerLink: commands of a control centre, and the site's state for it."""
+
+    def __init__(self, config: Iec104, take: Take, refused: Refused, utc_ms: Callable[[], int]) -> None:
+        self._config, self._take, self._utc_ms = config, take, utc_ms
+        self._addresses: dict[str, int] = msgspec.structs.asdict(config.points)
+        self._names = {address: name for name, address in self._addresses.items()}
+        at = self._addresses
+        select = config.select_before_operate
+        self._outstation = Outstation(
+            OutstationSettings(
+                common_address=config.common_address,
+                select_s=config.select_s,
+                command_age_s=config.command_age_s,
+                times=LinkTimes(k=config.k, w=config.w, t1_s=config.t1_s, t2_s=config.t2_s, t3_s=config.t3_s),
+                most_events=config.most_events,
+                follow_clock=config.follow_clock,
+                overflow=at["overflow"],
+            ),
+            [
+                *(MonitoredPoint(address=at[name], kind="single") for name in _STATES),
+                *(MonitoredPoint(address=at[name], kind="float", dead_band=config.dead_band_kw) for name in _VALUES),
+            ],
+            [
+                CommandPoint(address=at["enable"], kind="switch", select=select),
+                CommandPoint(address=at["follow_setpoint"], kind="switch", select=select),
+                CommandPoint(address=at["set_import_limit"], kind="value", most=_MOST_KW, select=select),
+                CommandPoint(address=at["set_export_limit"], kind="value", most=_MOST_KW, select=select),
+                CommandPoint(address=at["set_setpoint"], kind="value", least=-_MOST_KW, most=_MOST_KW, select=select),
+                CommandPoint(address=at["heartbeat"], kind="value", least=1, most=_MOST_S, select=False),
+            ],
+            self._executed,
+        )
+        context = None
+        if config.certificate is not None and config.key is not None:
+            context = server_context(config.certificate, config.key, config.roots)
+        self._server = Iec104Server(self._outstation, config.clients, refused, utc_ms, context)
+        self._enabled, self._follows = True, False
+        self._limits_w: dict[str, float] = {}
+        self._setpoint_w = 0.0
+        self._valid_s: int | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.port
+
+    async def open(self) -> None:
+        """See EnergyManagerLink."""
+        await self._server.open(self._config.host, self._config.port)
+
+    async def close(self) -> None:
+        """See EnergyManagerLink."""
+        await self._server.close()
+
+    def notify(self, state: ManagedStation) -> None:
+        """See EnergyManagerLink; the first EVSE is the site."""
+        site = state.evses[0]
+        stale = Quality.INVALID | Quality.NOT_TOPICAL
+        flows = (0.0, stale) if site.power_w is None else (site.power_w / 1000, Quality.GOOD)
+        self._update("remote", float(state.heard), Quality.GOOD)
+        self._update("dead_man", float(not state.heard), Quality.GOOD)
+        self._update("charging", max(0.0, flows[0]), flows[1])
+        self._update("discharging", max(0.0, -flows[0]), flows[1])
+        self._update("import_limit", site.charge_limit_w / 1000, Quality.GOOD)
+        self._update("export_limit", site.discharge_limit_w / 1000, Quality.GOOD)
+        self._server.send()
+
+    def _update(self, name: str, value: float, quality: Quality) -> None:
+        self._outstation.update(self._addresses[name], value, time.monotonic(), self._utc_ms(), quality)
+
+    def _executed(self, address: int, value: float) -> bool:
+        match self._names[address]:
+            case "enable":
+                self._enabled = bool(value)
+            case "follow_setpoint":
+                self._follows = bool(value)
+            case "set_setpoint":
+                self._setpoint_w, self._follows = value * 1000, True
+            case "heartbeat":
+                self._valid_s = round(value)
+            case name:
+                self._limits_w[name] = value * 1000
+        self._take(0, self._command())
+        return True
+
+    def _command(self) -> EnergyCommand:
+        if not self._enabled:
+            return EnergyCommand(limit_w=0.0, discharge_w=0.0, valid_s=self._valid_s)
+        return EnergyCommand(
+            limit_w=self._limits_w.get("set_import_limit"),
+            discharge_w=self._limits_w.get("set_export_limit"),
+            setpoint_w=self._setpoint_w if self._follows else None,
+            valid_s=self._valid_s,
+        )

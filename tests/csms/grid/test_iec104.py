@@ -1,0 +1,247 @@
+"""A control centre steers the site by IEC 60870-5-104: by octets, and c104 as a centre that we did not write."""
+
+import asyncio
+import contextlib
+import json
+import struct
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csms.config import Iec104, Scada
+from csms.grid.scada import ScadaRegisters
+from pki_tools.tree import PkiTree
+from tests.csms.backend import running_backend
+from tests.csms.grid.site import GridSite
+from tests.csms.support import make_config
+from tests.interop.environments import environment
+from v2g.iec60870.apci import UFunction, i_frame, u_frame
+from v2g.iec60870.asdu import Asdu, TypeId, decode, encode
+from v2g.io.websocket.client import TlsFiles, client_context
+
+pytestmark = pytest.mark.requirement("R208")
+
+NOW_MS = 1_795_161_600_000
+CENTRE = Path(__file__).parents[2] / "interop" / "iec104_centre.py"
+
+
+class SteeredSite(GridSite):
+    """A back end with an outstation whose steps are taken when the test says so."""
+
+    def __init__(self, backend: Any, registers: ScadaRegisters) -> None:
+        super().__init__(backend)
+        self.registers = registers
+
+    async def step(self, seconds: float = 0.0) -> None:
+        """Let time pass and take a step."""
+        self.backend.clock.advance(seconds)
+        await self.registers.step()
+
+
+class LineToSite:
+    """A control centre's connection, by octets."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self.sent = self.received = 0
+
+    async def start(self) -> None:
+        """Start, and read that the site was initialised."""
+        self._writer.write(u_frame(UFunction.STARTDT_ACT))
+        assert await self._frame() == u_frame(UFunction.STARTDT_CON)
+
+    async def _frame(self) -> bytes:
+        head = await self._reader.readexactly(2)
+        return head + await self._reader.readexactly(head[1])
+
+    async def asdu(self) -> Asdu:
+        """Return the next ASDU."""
+        while (frame := await self._frame())[2] & 1:
+            pass
+        self.received += 1
+        return decode(frame[6:])
+
+    async def command(self, address: int, kw: float, *, select: bool = True) -> list[bool]:
+        """Select and operate; return whether each was confirmed."""
+        found = []
+        for qualifier in (0x80, 0)[0 if select else 1 :]:
+            element = struct.pack("<fB", kw, qualifier)
+            asdu = Asdu(type=TypeId.C_SE_NC, cause=6, common_address=1, objects=((address, element),))
+            self._writer.write(i_frame(self.sent, self.received, encode(asdu)))
+            self.sent += 1
+            while (answer := await self.asdu()).type != TypeId.C_SE_NC or answer.cause != 7:
+                pass
+            found.append(not answer.negative)
+        return found
+
+    async def ended(self) -> bool:
+        """Whether the site has closed the connection."""
+        with contextlib.suppress(OSError):
+            return await self._reader.read() == b""
+        return True
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[SteeredSite]]
+
+
+@pytest.fixture
+def site(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
+    """Start a back end with an outstation; keyword arguments change `[grid.scada.iec104]`."""
+
+    @contextlib.asynccontextmanager
+    async def begin(**changes: Any) -> AsyncIterator[SteeredSite]:
+        outstation = Iec104(**({"port": 0} | changes))
+        config = Scada(dead_man_s=30.0, safe_import_w=10_000, iec104=outstation)
+        grid = {"scada": config, "currency": "EUR", "import_limit_w": 100_000, "export_limit_w": 40_000}
+        async with running_backend(make_config(tmp_path, pki, grid=grid), empty_database, NOW_MS) as backend:
+            registers = ScadaRegisters(backend.services, config)
+            await registers.link.open()
+            try:
+                yield SteeredSite(backend, registers)
+            finally:
+                await registers.link.close()
+
+    return begin
+
+
+async def connected(one: SteeredSite) -> LineToSite:
+    line = LineToSite(*await asyncio.open_connection("127.0.0.1", one.registers.link.port))
+    await line.start()
+    return line
+
+
+async def test_limits_are_selected_and_operated_and_end_with_the_dead_man_time(site: Start) -> None:
+    async with site() as one:
+        await one.step()
+        assert one.limits == (10_000, 0)
+        line = await connected(one)
+        assert await line.command(2101, 60.0) == [True, True]
+        assert await line.command(2102, 20.0) == [True, True]
+        await one.step()
+        assert one.limits == (60_000, 20_000)
+        await one.step(29)
+        assert await line.command(2104, 30, select=False) == [True]
+        await one.step(29)
+        assert one.limits == (60_000, 20_000)
+        await one.step(1)
+        assert one.limits == (10_000, 0)
+        assert await line.command(2103, -8, select=False) == [False], "not selected"
+        await one.step()
+        assert one.limits == (10_000, 0)
+        assert await line.command(2104, 5, select=False) == [True]
+        await one.step()
+        assert one.limits == (60_000, 20_000), "values stay"
+        await one.step(5)
+        assert one.limits == (10_000, 0), "a shorter dead-man time"
+        line.close()
+
+
+async def test_a_set_point_in_kw_is_dispatched(site: Start) -> None:
+    async with site() as one:
+        line = await connected(one)
+        await line.command(2102, 5.0)
+        await line.command(2103, -8.0)
+        await one.step()
+        assert [each["setpoint_w"] for each in one.named("setpoint_dispatched")] == [-5_000]
+        line.close()
+
+
+async def test_who_is_not_a_client_is_closed_and_named(site: Start) -> None:
+    async with site(clients=("192.0.2.1",)) as one:
+        line = LineToSite(*await asyncio.open_connection("127.0.0.1", one.registers.link.port))
+        assert await line.ended()
+        line.close()
+        assert [each["reason"] for each in one.named("scada_refused")] == [
+            "connection of 127.0.0.1: not in clients, or too many"
+        ]
+
+
+async def test_with_tls_a_centre_needs_a_certificate_of_ours(site: Start, pki: PkiTree) -> None:
+    """IEC 62351-3: one of another root does not get in."""
+    files = {
+        name: pki.path(f"csms/server/{file}") for name, file in (("certificate", "chain.pem"), ("key", "leaf.key"))
+    }
+    async with site(**files, roots=(pki.path("csms/root.pem"),)) as one:
+        port = one.registers.link.port
+        for own, admitted in (("csms/station", True), ("secc", False)):
+            context = client_context(
+                TlsFiles(pki.path("csms/root.pem"), pki.path(f"{own}/chain.pem"), pki.path(f"{own}/leaf.key"))
+            )
+            context.check_hostname = False
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+            line = LineToSite(reader, writer)
+            if admitted:
+                await line.start()
+                assert await line.command(2101, 50.0) == [True, True]
+            else:
+                assert await line.ended()
+            line.close()
+
+
+async def test_garbage_ends_a_connection_and_no_other(site: Start) -> None:
+    async with site() as one:
+        line = await connected(one)
+        reader, writer = await asyncio.open_connection("127.0.0.1", one.registers.link.port)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert await reader.read() == b""
+        assert one.named("scada_refused")
+        assert await line.command(2101, 50.0) == [True, True]
+        line.close()
+        writer.close()
+
+
+class ControlCentre:
+    """c104 in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def do(self, what: str, **more: float) -> Any:
+        """Ask it, and return what it says."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"do": what, **more}).encode() + b"\n")
+        return json.loads(await self._process.stdout.readline())
+
+    async def shows(self, expected: dict[str, float]) -> None:
+        """Wait until its points have these values."""
+        async with asyncio.timeout(20):
+            while {each: (await self.do("values"))[each][0] for each in expected} != expected:
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.interop
+async def test_c104_interrogates_selects_operates_and_sees_events(site: Start) -> None:
+    python = environment("c104", ("c104==2.2.1",))
+    async with site() as one:
+        await one.step()
+        process = await asyncio.create_subprocess_exec(
+            str(python), str(CENTRE), str(one.registers.link.port),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        centre = ControlCentre(process)
+        try:
+            assert await centre.do("wait")
+            assert await centre.do("interrogate")
+            await centre.shows({"1001": 0.0, "1002": 1.0, "1109": 10.0})
+            assert await centre.do("clock")
+            assert await centre.do("test")
+            assert await centre.do("command", address=2101, value=60)
+            assert await centre.do("command", address=2102, value=20)
+            await one.step(5)
+            assert one.limits == (60_000, 20_000)
+            await centre.shows({"1001": 1.0, "1002": 0.0, "1109": 60.0})
+            assert not await centre.do("direct", address=2101, value=70), "without select"
+            assert not await centre.do("command", address=2101, value=10_001), "more than 10 MW"
+            assert await centre.do("command", address=2001, value=0)
+            await one.step()
+            assert one.limits == (0, 0)
+        finally:
+            process.stdin.close()  # type: ignore[union-attr]
+            await process.wait()
