@@ -34,7 +34,9 @@ def main(port: int) -> None:
             case "wait":
                 until = time.monotonic() + 20
                 while (connection.is_muted or not connection.is_connected) and time.monotonic() < until:
-                    time.sleep(0.05)
+                    time.sleep(0.2)
+                    if connection.is_connected and connection.is_muted:
+                        connection.unmute()  # it sometimes forgets to start the transfer
                 answer = connection.is_connected and not connection.is_muted
             case "interrogate":
                 answer = connection.interrogation(common_address=1)
