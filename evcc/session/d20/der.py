@@ -19,35 +19,14 @@ from v2g.energy.grid_support import GridSupport
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.der import cos_phi_setpoint, made, q_setpoint, real, support_of
 from v2g.iso15118.d20.messages import ac_der_iec as iso
-from v2g.iso15118.d20.messages.common_types import Processing
-from v2g.iso15118.d20.quantities import PHASES, Fields, each_phase, on_lines
+from v2g.iso15118.d20.quantities import PHASES, Fields, on_lines
 from v2g.observe import Observe
-
-LOOP: Final = iso.AC_ChargeLoopReq
-SCHEDULED: Final = iso.DER_Scheduled_AC_CLReqControlMode
-DYNAMIC: Final = iso.DER_Dynamic_AC_CLReqControlMode
 
 _SETPOINTS: Final = (
     ("q_setpoint", "dso_q_setpoint", q_setpoint),
     ("cos_phi_setpoint", "dso_cos_phi_setpoint", cos_phi_setpoint),
 )
 """Function, its field in the loop, and how that is read."""
-
-
-def charge_parameters(fields: Fields, context: RequestContext, *, finished: bool) -> iso.AC_ChargeParameterDiscoveryReq:
-    """Send the limits, given as BPT's fields; Ongoing until the inverter has the demands (V2G20-3150)."""
-    charger = context.config.on_board_charger
-    reactive = {
-        name + phase: value
-        for name in ("ev_maximum_charge_reactive_power", "ev_maximum_discharge_reactive_power")
-        for phase, value in zip(PHASES, each_phase("", charger.max_reactive_var, charger.phases).values(), strict=False)
-    }
-    mode = iso.DER_AC_CPDReqEnergyTransferMode(
-        **fields,
-        ev_processing=Processing.Finished if finished else Processing.Ongoing,
-        ev_reactive_power_limits=iso.EVReactivePowerLimits(**reactive),
-    )
-    return iso.AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
 
 
 def on_parameters(stage: Parametrizing, mode: Element, limits: EvseLimits, context: RequestContext) -> Step:
@@ -90,16 +69,6 @@ def _demanded(mode: iso.DER_AC_CPDResEnergyTransferMode, choice: PausedChoice) -
     if mode.grid_connection_mode is not iso.GridConnectionMode.GridConnected:
         return support, "the grid is islanded"
     return support, support.wrong_at(real(mode.evse_nominal_frequency))
-
-
-def loop_fields(context: RequestContext) -> Fields:
-    """Return what a loop request has beside that of BPT."""
-    charger, inlet = context.config.on_board_charger, context.inlet
-    return {
-        **each_phase("ev_maximum_charge_reactive_power", charger.max_reactive_var, charger.phases),
-        **each_phase("ev_maximum_discharge_reactive_power", charger.max_reactive_var, charger.phases),
-        "grid_event_condition": int(inlet.grid_event),
-    }
 
 
 def follow(plan: Plan, mode: Element) -> tuple[Plan, tuple[SetGridSupport, ...], tuple[Observe, ...]]:

@@ -193,7 +193,7 @@ def ac_charge_parameters(
         fields |= each_phase("ev_maximum_discharge_power", _sign(choice, context) * most_w, phases)
         fields |= each_phase("ev_minimum_discharge_power", 0, phases)
     if choice.der:
-        from evcc.session.d20 import der  # only where such a session runs
+        from evcc.session.d20 import der_requests as der  # only where such a session runs
 
         return der.charge_parameters(fields, context, finished=finished)
     mode = (BPT_AC_CPDReqEnergyTransferMode if choice.bpt else AC_CPDReqEnergyTransferMode)(**fields)
@@ -209,7 +209,7 @@ def ac_charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequ
     """Send the present power and the request. An unused direction has the limit 0."""
     message: type[AC_ChargeLoopReq] = AC_ChargeLoopReq
     if plan.choice.der:
-        from evcc.session.d20 import der
+        from evcc.session.d20 import der_requests as der
 
         message = der.LOOP
     return message(
@@ -240,7 +240,7 @@ def _mode(
     )
     dynamic: type[Dynamic_AC_CLReqControlMode] = BPT_Dynamic_AC_CLReqControlMode
     if choice.der:
-        from evcc.session.d20 import der
+        from evcc.session.d20 import der_requests as der
 
         fields |= der.loop_fields(context)
         scheduled, dynamic = der.SCHEDULED, der.DYNAMIC

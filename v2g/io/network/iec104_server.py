@@ -10,6 +10,7 @@ from typing import Final
 from v2g.errors import FrameError, TransportError
 from v2g.iec60870.outstation import Outstation
 from v2g.io.network.plain_tcp import start_server
+from v2g.io.runtime.supervision import child
 
 MOST_CONNECTIONS: Final = 8
 """Further ones are closed at once."""
@@ -94,7 +95,7 @@ class Iec104Server:
             self.send()
 
     async def _converse(self, key: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reading = asyncio.ensure_future(reader.read(4096))
+        reading = child(reader.read(4096))
         try:
             while True:
                 await asyncio.wait((reading,), timeout=_TICK_S)
@@ -104,7 +105,7 @@ class Iec104Server:
                     if not data:
                         return
                     self._outstation.receive(key, data, now_s, self._utc_ms())
-                    reading = asyncio.ensure_future(reader.read(4096))
+                    reading = child(reader.read(4096))
                 self._outstation.tick(key, now_s)
                 self.send()
                 async with asyncio.timeout(self._outstation.patience_s):
