@@ -7,7 +7,7 @@ names objects, so that what is sent is always the object as it is then.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from csms.cluster.feed import FeedEvent
@@ -144,9 +144,17 @@ async def _deliver_all(services: Services, partner_id: str) -> None:
     try:
         known = await _partners(services).known(partner_id)
         while due := await services.store.run(rows.claim, partner_id, services.clock.utc_ms(), _AT_ONCE):
-            await asyncio.gather(*(_deliver(services, known, each) for each in due))
+            others = [_deliver(services, known, each) for each in due if each.module != "cdrs"]
+            await asyncio.gather(*others, _deliver_cdrs(services, known, due))
     except V2GError as error:
         _log.info("roaming partner %s: %s", partner_id, error)
+
+
+async def _deliver_cdrs(services: Services, known: KnownPartner, due: Sequence[Due]) -> None:
+    """One after another: a credit CDR that came before the CDR that it takes back would be disputed."""
+    for each in due:
+        if each.module == "cdrs":
+            await _deliver(services, known, each)
 
 
 async def _deliver(services: Services, known: KnownPartner, due: Due) -> None:

@@ -53,6 +53,6 @@ async def test_thirteen_alerts_fit_a_screen_and_several_are_acknowledged_at_once
     ]
     await alerts.take(lost)
     await tab.page.reload()
-    await expect(tab.page.locator(".outage")).to_contain_text("41 stations lost their connection")
+    await expect(tab.page.locator(".outage")).to_contain_text("41 stations lost their connection", timeout=WAIT_MS)
     await expect(tab.page.locator(".outage canvas")).to_be_visible(timeout=WAIT_MS)
     await tab.check("alerts-outage")

@@ -217,6 +217,7 @@ class ControlCentre:
 
 
 @pytest.mark.interop
+@pytest.mark.long  # c104 has time limits of its own
 async def test_c104_interrogates_selects_operates_and_sees_events(site: Start) -> None:
     python = environment("c104", ("c104==2.2.1",))
     async with site() as one:
