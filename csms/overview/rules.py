@@ -41,7 +41,7 @@ def verdict(facts: DayFacts) -> tuple[str, dict[str, str]]:
     return "Good so far: {percent} % of EVSEs work, every limit is kept.", share
 
 
-class Flow(msgspec.Struct, frozen=True, kw_only=True):
+class FlowPart(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a lane: where from or to, power (W), and its place in the drawing, each in % of its width."""
 
     of: str
@@ -55,8 +55,8 @@ class FlowBar(msgspec.Struct, frozen=True, kw_only=True):
     """Two lanes of equal length: where power comes from, and where it goes. `limit_x`: the limit of what is drawn from
     the grid, % of the width."""
 
-    sources: tuple[Flow, ...]
-    sinks: tuple[Flow, ...]
+    sources: tuple[FlowPart, ...]
+    sinks: tuple[FlowPart, ...]
     limit_w: int | None
     limit_x: float | None
 
@@ -67,12 +67,12 @@ def flow_bar(import_w: int, export_w: int, limit_w: int | None) -> FlowBar:
     most = max(import_w, export_w, export_w + limit_w if limit_w is not None and limit_w <= 4 * max(import_w, 1) else 0)
     drawn = limit_w is not None and export_w + limit_w <= most
 
-    def lane(*parts: tuple[str, str, int]) -> tuple[Flow, ...]:
+    def lane(*parts: tuple[str, str, int]) -> tuple[FlowPart, ...]:
         found, x = [], 0.0
         for of, look, watts in parts:
             if watts > 0:
                 width = 100 * watts / most
-                found.append(Flow(of=of, look=look, watts=watts, x=x, width=width))
+                found.append(FlowPart(of=of, look=look, watts=watts, x=x, width=width))
                 x += width
         return tuple(found)
 

@@ -17,6 +17,7 @@ from v2g.errors import OcpiError, TimeoutExpired, V2GError
 from v2g.ocpi import wire
 from v2g.ocpi.objects import (
     CancelReservation,
+    OcpiLocation,
     OcpiObject,
     OcpiToken,
     ReserveNow,
@@ -143,11 +144,7 @@ async def find_evse(services: Services, command: Any) -> OfferedEvse:
         raise OcpiError(f"unknown location or EVSE {command.location_id} {command.evse_uid or ''}".strip(), code=2003)
     if wanted or len(found) == 1:
         return typed_json.decode(found[0].document, OfferedEvse)
-    free = {each["uid"].lower() for each in _evses(location) if each["status"] == "AVAILABLE"}
+    evses_there = typed_json.decode(location.document, OcpiLocation).evses
+    free = {each.uid.lower() for each in evses_there if each.status == "AVAILABLE"}
     chosen = next((each for each in found if each.object_id in free), found[0])
     return typed_json.decode(chosen.document, OfferedEvse)
-
-
-def _evses(location: Kept) -> list[dict[str, Any]]:
-    plain: Any = typed_json.decode_exact(location.document.encode())
-    return list(plain.get("evses", ()))

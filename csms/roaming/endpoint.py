@@ -18,7 +18,7 @@ from csms.roaming.store import KnownPartner
 from v2g.errors import OcpiError, StoreError
 from v2g.observe import Observe, Scalar
 from v2g.ocpi import wire
-from v2g.ocpi.objects import Credentials, OfferedVersion, VersionDetails
+from v2g.ocpi.objects import OcpiCredentials, OfferedVersion, VersionDetails
 from v2g.ocpi.wire import VERSIONS, Version
 from v2g.rates import Buckets, caller_at
 
@@ -197,13 +197,13 @@ async def _credentials(asked: OcpiRequest) -> OcpiAnswer:
     registered = asked.partner.state == "registered"
     if asked.method == "GET":
         token = next(iter(wire.tokens_in(asked.headers.get("authorization", ""))))
-        ours = Credentials(token=token[:64], url=asked.partners.url, roles=asked.partners.roles())
+        ours = OcpiCredentials(token=token[:64], url=asked.partners.url, roles=asked.partners.roles())
         return OcpiAnswer(data=wire.plain(ours))
     _only(asked.method, *(("PUT", "DELETE") if registered else ("POST",)))
     if asked.method == "DELETE":
         await asked.partners.unregister(asked.known, at_partner=False)
         return OcpiAnswer()
-    said = wire.read(asked.sent(), Credentials)
+    said = wire.read(asked.sent(), OcpiCredentials)
     given = await asked.partners.accept(asked.partner, said, asked.version, first=asked.method == "POST")
     return OcpiAnswer(data=wire.plain(given))
 

@@ -9,17 +9,12 @@ from sqlalchemy import Connection
 from csms.roaming import store as rows
 from csms.roaming.authorization import kept_token
 from csms.roaming.endpoint import OcpiAnswer, OcpiRequest, not_allowed, not_found
-from csms.roaming.rules import key_of, party_of
+from csms.roaming.rules import KINDS, key_of, party_of
 from csms.roaming.store import Kept
 from v2g import typed_json
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import OcpiConnector, OcpiEvse, OcpiLocation, OcpiObject, OcpiSession, OcpiTariff, OcpiToken
-
-KINDS: Final[dict[str, type[OcpiObject]]] = {
-    "locations": OcpiLocation, "tariffs": OcpiTariff, "sessions": OcpiSession, "tokens": OcpiToken,
-}  # fmt: skip
-"""Objects that are sent by PUT, by module."""
+from v2g.ocpi.objects import OcpiConnector, OcpiEvse, OcpiToken
 
 _PARTS: Final = (("evses", "uid", OcpiEvse), ("connectors", "id", OcpiConnector))
 _ONCE: Final = ("country_code", "party_id")

@@ -40,9 +40,9 @@ from v2g.observe import Observe
 from v2g.ocpi import wire
 from v2g.ocpi.objects import (
     BusinessDetails,
-    Credentials,
     ModuleEndpoint,
     ModuleRole,
+    OcpiCredentials,
     OfferedVersion,
     PartyRole,
     VersionDetails,
@@ -136,12 +136,14 @@ class Partners:
             await self.store.run(rows.put_partner, partner, digest=digest_of(ours))
         else:
             await self.store.run(rows.expect_token, partner_id, digest_of(ours))
-        said = wire.plain(Credentials(token=ours, url=self.url, roles=self.roles()))
+        said = wire.plain(OcpiCredentials(token=ours, url=self.url, roles=self.roles()))
         answer = await self.send(partner, "POST" if first else "PUT", endpoint, said, token=token)
-        theirs = wire.read(answer.data, Credentials)
+        theirs = wire.read(answer.data, OcpiCredentials)
         return await self._agree(partner, version, details, theirs)
 
-    async def accept(self, partner: Partner, said: Credentials, version: Version, *, first: bool) -> Credentials:
+    async def accept(
+        self, partner: Partner, said: OcpiCredentials, version: Version, *, first: bool
+    ) -> OcpiCredentials:
         """Answer a partner's handshake (POST, `first`) or rotation (PUT) at our endpoint of a version: call it back
         with its token, store that, and issue another one. Raises OcpiError: 3001 if it cannot be called."""
         check_partner_url(said.url, partner.hosts, self.reach)
@@ -158,9 +160,11 @@ class Partners:
         else:
             await self.store.run(rows.expect_token, partner.partner_id, digest_of(ours))
         await self._agree(partner, version, details, said)
-        return Credentials(token=ours, url=self.url, roles=self.roles())
+        return OcpiCredentials(token=ours, url=self.url, roles=self.roles())
 
-    async def _agree(self, partner: Partner, version: Version, details: VersionDetails, theirs: Credentials) -> Partner:
+    async def _agree(
+        self, partner: Partner, version: Version, details: VersionDetails, theirs: OcpiCredentials
+    ) -> Partner:
         """Store what a handshake has agreed."""
         await self._check_parties(partner, theirs)
         check_partner_url(theirs.url, partner.hosts, self.reach)
@@ -200,7 +204,7 @@ class Partners:
         partner_endpoint(details, "credentials")
         return partner, version, details
 
-    async def _check_parties(self, partner: Partner, said: Credentials) -> None:
+    async def _check_parties(self, partner: Partner, said: OcpiCredentials) -> None:
         others = {self.party: self.config.name}
         for each in await self.store.run(rows.list_partners):
             if each.partner.partner_id != partner.partner_id:

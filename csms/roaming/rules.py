@@ -9,10 +9,25 @@ from msgspec import Meta
 
 from csms.webhooks.rules import Reach, check_url
 from v2g.errors import ConfigError, OcpiError
-from v2g.ocpi.objects import ModuleEndpoint, ModuleRole, OfferedVersion, PartyRole
+from v2g.ocpi.objects import (
+    ModuleEndpoint,
+    ModuleRole,
+    OcpiLocation,
+    OcpiObject,
+    OcpiSession,
+    OcpiTariff,
+    OcpiToken,
+    OfferedVersion,
+    PartyRole,
+)
 from v2g.ocpi.wire import VERSIONS, Version
 
 Side = Literal["cpo", "emsp"]
+
+KINDS: Final[dict[str, type[OcpiObject]]] = {
+    "locations": OcpiLocation, "tariffs": OcpiTariff, "sessions": OcpiSession, "tokens": OcpiToken,
+}  # fmt: skip
+"""Objects that are sent by PUT, by module."""
 
 MODULES: Final[dict[Side, dict[str, ModuleRole]]] = {
     "cpo": {

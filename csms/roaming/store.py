@@ -168,7 +168,7 @@ def _is(owner: str, module: str, object_id: str) -> ColumnElement[bool]:
 # -- deliveries
 
 
-class Due(NamedTuple):
+class DueDelivery(NamedTuple):
     """A delivery to be made now; without a body it is the object as it is then."""
 
     id: int
@@ -219,25 +219,27 @@ def with_due(connection: Connection, now_ms: int) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
-def claim(connection: Connection, partner_id: str, now_ms: int, limit: int) -> list[Due]:
+def claim(connection: Connection, partner_id: str, now_ms: int, limit: int) -> list[DueDelivery]:
     """Claim due deliveries of a partner, oldest first, exclusively for `LEASE_MS`."""
-    query = select(*(roaming_deliveries.c[name] for name in Due._fields))
+    query = select(*(roaming_deliveries.c[name] for name in DueDelivery._fields))
     query = query.where((_delivery.partner_id == partner_id) & (_delivery.due_ms <= now_ms))
-    found = [Due(*row) for row in connection.execute(query.order_by(_delivery.id).limit(limit).with_for_update())]
+    found = [
+        DueDelivery(*row) for row in connection.execute(query.order_by(_delivery.id).limit(limit).with_for_update())
+    ]
     if found:
         ids = [each.id for each in found]
         connection.execute(update(roaming_deliveries).where(_delivery.id.in_(ids)).values(due_ms=now_ms + LEASE_MS))
     return found
 
 
-def delivered(connection: Connection, due: Due, now_ms: int) -> None:
+def delivered(connection: Connection, due: DueDelivery, now_ms: int) -> None:
     """Delete a delivery that the partner has acknowledged, unless its object has changed since."""
     same = _delivery.id == due.id
     connection.execute(delete(roaming_deliveries).where(same & (_delivery.created_ms == due.created_ms)))
     connection.execute(update(roaming_deliveries).where(same).values(due_ms=now_ms, attempts=0))
 
 
-def failed(connection: Connection, due: Due, error: str, now_ms: int, wait_s: float | None = None) -> None:
+def failed(connection: Connection, due: DueDelivery, error: str, now_ms: int, wait_s: float | None = None) -> None:
     """Store a failed attempt; `wait_s`: what the partner asked for."""
     pause_s = BACK_OFF_S[min(due.attempts, len(BACK_OFF_S) - 1)] if wait_s is None else wait_s
     values = {"due_ms": now_ms + round(1000 * pause_s), "attempts": due.attempts + 1, "error": error[:300]}

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from csms.cluster.feed import FeedEvent
 from csms.ocpp.base import Services
@@ -17,13 +17,14 @@ from csms.roaming.commands import resume_commands
 from csms.roaming.own_tokens import publish_tokens
 from csms.roaming.partners import Partners, below, partner_version
 from csms.roaming.publication import follow, publish_station
-from csms.roaming.store import Due, KnownPartner
+from csms.roaming.rules import KINDS
+from csms.roaming.store import DueDelivery, KnownPartner
 from csms.transactions import store as transactions
 from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
-from v2g.ocpi.objects import OcpiLocation, OcpiSession, OcpiTariff, OcpiToken
+from v2g.ocpi.objects import OcpiLocation
 
 _log = logging.getLogger(__name__)
 
@@ -150,14 +151,14 @@ async def _deliver_all(services: Services, partner_id: str) -> None:
         _log.info("roaming partner %s: %s", partner_id, error)
 
 
-async def _deliver_cdrs(services: Services, known: KnownPartner, due: Sequence[Due]) -> None:
+async def _deliver_cdrs(services: Services, known: KnownPartner, due: Sequence[DueDelivery]) -> None:
     """One after another: a credit CDR that came before the CDR that it takes back would be disputed."""
     for each in due:
         if each.module == "cdrs":
             await _deliver(services, known, each)
 
 
-async def _deliver(services: Services, known: KnownPartner, due: Due) -> None:
+async def _deliver(services: Services, known: KnownPartner, due: DueDelivery) -> None:
     run, partner_id = services.store.run, known.partner.partner_id
     try:
         request = await request_of(services, known, due)
@@ -179,7 +180,7 @@ async def _deliver(services: Services, known: KnownPartner, due: Due) -> None:
         await run(rows.delivered, due, services.clock.utc_ms())
 
 
-async def _failed(services: Services, partner_id: str, due: Due, error: V2GError, wait_s: float | None) -> None:
+async def _failed(services: Services, partner_id: str, due: DueDelivery, error: V2GError, wait_s: float | None) -> None:
     await services.store.run(rows.failed, due, str(error), services.clock.utc_ms(), wait_s)
     if due.attempts in (0, 5):
         data: dict[str, Scalar] = {
@@ -199,7 +200,7 @@ class PartnerRequest(NamedTuple):
     body: object = None
 
 
-async def request_of(services: Services, known: KnownPartner, due: Due) -> PartnerRequest | None:
+async def request_of(services: Services, known: KnownPartner, due: DueDelivery) -> PartnerRequest | None:
     """Return what to send for a delivery; None: nothing any more. Raises OcpiError without an endpoint."""
     if due.method:  # a result, as it was
         return PartnerRequest(due.method, due.path, typed_json.decode_exact(due.body.encode()))
@@ -220,25 +221,13 @@ async def request_of(services: Services, known: KnownPartner, due: Due) -> Partn
         if found is not None:
             changed = {"status": found.status, "last_updated": found.last_updated}
             return PartnerRequest("PATCH", below(url, *party, location.id, found.uid), changed)
-    name, query = kept_name(due.module, kept.document), dict[str, str]()
+    sent: Any = typed_json.decode(kept.document, KINDS[due.module])
+    query = dict[str, str]()
     if due.module == "tokens":
-        kind = typed_json.decode(kept.document, OcpiToken).type
-        query = {"type": "OTHER" if kind == "EMAID" and partner_version(known.partner) == "2.2.1" else kind}
+        query = {"type": "OTHER" if sent.type == "EMAID" and partner_version(known.partner) == "2.2.1" else sent.type}
+    name = sent.uid if due.module == "tokens" else sent.id
     body = typed_json.decode_exact(kept.document.encode())
     return PartnerRequest("PUT", below(url, *party, name, **query), body)
-
-
-_KINDS: Final[dict[str, Callable[[str], str]]] = {
-    "locations": lambda text: typed_json.decode(text, OcpiLocation).id,
-    "tariffs": lambda text: typed_json.decode(text, OcpiTariff).id,
-    "sessions": lambda text: typed_json.decode(text, OcpiSession).id,
-    "tokens": lambda text: typed_json.decode(text, OcpiToken).uid,
-}
-
-
-def kept_name(module: str, document: str) -> str:
-    """Return the id of an object as it is written."""
-    return _KINDS[module](document)
 
 
 WORKS: Final[tuple[tuple[str, Callable[[Services], Awaitable[None]]], ...]] = (

@@ -62,7 +62,7 @@ def _number(number: int) -> bytes:
     return (number << 1).to_bytes(2, "little")
 
 
-class Link:
+class ApciConnection:
     """One connection of a controlled station, stopped until the control centre starts it.
 
     `received` and `tick` return the octets to send, `asdus` the ASDUs that came meanwhile. Raises FrameError where the

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from v2g.errors import FrameError
-from v2g.iec60870.apci import Link, LinkTimes
+from v2g.iec60870.apci import ApciConnection, LinkTimes
 from v2g.iec60870.asdu import (
     BROADCAST,
     SIZES,
@@ -76,7 +76,7 @@ class _Selected(msgspec.Struct, frozen=True):
 
 
 class _Session(msgspec.Struct):
-    link: Link
+    link: ApciConnection
     out: bytearray
     replies: deque[Asdu]
     selected: dict[int, _Selected]
@@ -121,7 +121,7 @@ class Outstation:
 
     def open(self, key: int, now_s: float) -> None:
         """Begin a connection, stopped."""
-        self._sessions[key] = _Session(Link(self._settings.times, now_s), bytearray(), deque(), {})
+        self._sessions[key] = _Session(ApciConnection(self._settings.times, now_s), bytearray(), deque(), {})
 
     def close(self, key: int) -> None:
         """End a connection; events that were not acknowledged wait for the next one."""

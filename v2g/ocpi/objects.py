@@ -62,7 +62,7 @@ class PartyRole(OcpiObject, frozen=True, kw_only=True):
     party_id: PartyId
 
 
-class Credentials(OcpiObject, frozen=True, kw_only=True):
+class OcpiCredentials(OcpiObject, frozen=True, kw_only=True):
     """What parties exchange to reach each other. `url` is that of the versions."""
 
     token: Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]

@@ -1,6 +1,7 @@
 """The listening socket of an outstation of IEC 60870-5-104, plain or with mutual TLS (IEC 62351-3)."""
 
 import asyncio
+import contextlib
 import itertools
 import ssl
 import time
@@ -10,7 +11,6 @@ from typing import Final
 from v2g.errors import FrameError, TransportError
 from v2g.iec60870.outstation import Outstation
 from v2g.io.network.plain_tcp import start_server
-from v2g.io.runtime.supervision import child
 
 MOST_CONNECTIONS: Final = 8
 """Further ones are closed at once."""
@@ -95,22 +95,20 @@ class Iec104Server:
             self.send()
 
     async def _converse(self, key: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reading = child(reader.read(4096))
         try:
             while True:
-                await asyncio.wait((reading,), timeout=_TICK_S)
+                data = None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_TICK_S):
+                        data = await reader.read(4096)
+                if data == b"":
+                    return
                 now_s = time.monotonic()
-                if reading.done():
-                    data = reading.result()
-                    if not data:
-                        return
+                if data is not None:
                     self._outstation.receive(key, data, now_s, self._utc_ms())
-                    reading = child(reader.read(4096))
                 self._outstation.tick(key, now_s)
                 self.send()
                 async with asyncio.timeout(self._outstation.patience_s):
                     await writer.drain()
         except TimeoutError:
             raise FrameError("nothing is read any more") from None
-        finally:
-            reading.cancel()
