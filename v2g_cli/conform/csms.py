@@ -93,8 +93,6 @@ def csms(
         declared = msgspec.structs.replace(declared, seconds=run.seconds)
     (version,) = versions_of([ocpp])
     if load is not None:
-        if version == "1.6":
-            raise ConfigError("--ocpp 1.6: a load is of 2.0.1 or 2.1", hint="leave --ocpp out")
         given = {"identity": back_end.identity, "operator": operator, "prompt": run.prompt, "profile": run.profile}
         _refuse_of_cases(**given, resume=reports.resume)
         _load(declared, back_end, version, load, passwords, selection, reports)

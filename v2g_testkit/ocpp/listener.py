@@ -73,6 +73,11 @@ class Listener:
         finally:
             await self._replace(self.context)
 
+    async def change(self, context: ssl.SSLContext) -> None:
+        """Listen with other TLS from now on. Every connection is closed."""
+        self.context = context
+        await self._replace(context)
+
     async def _replace(self, context: ssl.SSLContext | None, attempts: "Attempts | None" = None) -> None:
         if self._main is not None:
             await self._main.close()

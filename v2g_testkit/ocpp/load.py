@@ -14,7 +14,7 @@ import ssl
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -33,6 +33,7 @@ from v2g_testkit.ocpp.connection import CallError, Frame
 from v2g_testkit.ocpp.csms_tester import ordinary_answer
 from v2g_testkit.ocpp.declaration import CsmsDeclaration
 from v2g_testkit.ocpp.minimal_client import MinimalClient, upgrade
+from v2g_testkit.ocpp.v16.csms import ordinary_answer_16
 
 Phase = Literal["ramp", "steady", "slow", "storm", "offline"]
 PHASES: Final[tuple[Phase, ...]] = ("ramp", "steady", "slow", "storm", "offline")
@@ -57,7 +58,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Within which the stations connect, evenly."""
     steady_s: _Seconds = 30.0
     event_every_s: _Seconds = 10.0
-    """TransactionEvent."""
+    """TransactionEvent; of 1.6 StartTransaction, then MeterValues of the transaction."""
     heartbeat_every_s: _Seconds = 60.0
     status_every_s: _Seconds = 60.0
     """StatusNotification."""
@@ -71,7 +72,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     unread: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000
     """Requests of each slow reader whose answers it does not read."""
     offline_events: Annotated[int, Meta(ge=2, le=10_000)] = 20
-    """Stored TransactionEvents of each station."""
+    """Stored events of a transaction of each station."""
     sampled: Annotated[int, Meta(ge=0, le=100)] = 5
     """Stations whose frames are judged by the official schemas."""
     boot_s: _Limit = 30.0
@@ -170,7 +171,8 @@ class Load:
         self.plan, self.declared, self.version = plan, declared, version
         self.context, self.password = context, password
         self.clock = Clock()
-        self.stations = [_Station(self, name) for name in numbered(plan.prefix, plan.stations)]
+        kind = _Station16 if version == "1.6" else _Station
+        self.stations = [kind(self, name) for name in numbered(plan.prefix, plan.stations)]
         for each in self.stations[: plan.sampled]:
             each.sampled = True
         self.address: tuple[Any, ...] = ()
@@ -451,7 +453,7 @@ class _Station:
                     self._finish(rest[0] if rest and isinstance(rest[0], dict) else {})
             case [int(kind), str() as identifier, str() as action, dict() as payload] if kind == CALL:
                 try:
-                    answer = ordinary_answer(action, payload)
+                    answer = self._answered(action, payload)
                 except (KeyError, TypeError, AttributeError):
                     answer = CallError("FormatViolation", "the tester cannot read this request")
                 if isinstance(answer, CallError):
@@ -460,6 +462,11 @@ class _Station:
                     self._send([CALLRESULT, identifier, answer])
 
     # -- what it does
+
+    _boots: ClassVar[Payload] = {"reason": "PowerUp", "chargingStation": {"model": "Load", "vendorName": "v2g-engine"}}
+
+    def _answered(self, action: str, payload: Payload) -> Payload | CallError:
+        return ordinary_answer(action, payload)
 
     async def comes(self, after_s: float) -> None:
         """Connect and boot."""
@@ -486,8 +493,7 @@ class _Station:
         await self._call("StatusNotification", self._status("Available"))
 
     async def _boot(self) -> Payload | None:
-        about = {"reason": "PowerUp", "chargingStation": {"model": "Load", "vendorName": "v2g-engine"}}
-        answer = await self._call("BootNotification", about)
+        answer = await self._call("BootNotification", self._boots)
         self.booted = answer is not None and answer.get("status") == "Accepted"
         return answer
 
@@ -526,9 +532,16 @@ class _Station:
             heapq.heapreplace(due, (at + every, every, action))
             if self._client is None:
                 await self._again(end)
-            await self._call(action, self._payload(action), at)
+            await self._report(action, at)
+        await self._end()
+
+    async def _end(self) -> None:
         if self._transaction:
             await self._call("TransactionEvent", self._event("Ended"))
+
+    async def _report(self, action: str, due: float) -> None:
+        """Send a request of an action; a TransactionEvent is what its version has for it."""
+        await self._call(action, self._payload(action), due)
 
     async def _again(self, until: float) -> None:
         """Connect again after the back end has ended the connection."""
@@ -611,3 +624,63 @@ class _Station:
             event["meterValue"] = [self._values("Transaction.End")]
             self._transaction = ""
         return event
+
+
+class _Station16(_Station):
+    """One that speaks 1.6: events are StartTransaction, MeterValues of the transaction and StopTransaction."""
+
+    _boots: ClassVar[Payload] = {"chargePointModel": "Load", "chargePointVendor": "v2g-engine"}
+    _number = 0
+
+    def _answered(self, action: str, payload: Payload) -> Payload | CallError:
+        return ordinary_answer_16(action, payload)
+
+    async def _report(self, action: str, due: float) -> None:
+        if action == "TransactionEvent" and not self._transaction:
+            await self._start(due)
+        else:
+            await self._call("MeterValues" if action == "TransactionEvent" else action, self._payload(action), due)
+
+    async def _start(self, due: float | None = None) -> None:
+        """Begin a transaction; without an answer the next event tries again."""
+        about = {"connectorId": 1, "idTag": self.load.declared.token.id, "meterStart": 10 * self._numbers}
+        answer = await self._call("StartTransaction", about | {"timestamp": self.load.now()}, due)
+        number = (answer or {}).get("transactionId")
+        if isinstance(number, int):
+            self._transaction, self._number = str(number), number
+
+    async def _end(self) -> None:
+        if self._transaction:
+            about = {"transactionId": self._number, "meterStop": 10 * self._numbers, "reason": "EVDisconnected"}
+            self._transaction = ""
+            await self._call("StopTransaction", about | {"timestamp": self.load.now()})
+
+    async def replays(self, events: int) -> None:
+        """See _Station."""
+        await self._start()
+        for _ in range(events - 2):
+            await self._call("MeterValues", self._payload("TransactionEvent"))
+        await self._end()
+
+    def _payload(self, action: str) -> Payload:
+        if action in ("MeterValues", "TransactionEvent"):
+            named = {"transactionId": self._number} if self._transaction else {}
+            context = "Sample.Periodic" if action == "TransactionEvent" else "Sample.Clock"
+            return {"connectorId": 1, "meterValue": [self._values(context)], **named}
+        if action == "StatusNotification":
+            return self._status("Charging" if self._transaction else "Available")
+        return {}
+
+    def _status(self, status: str) -> Payload:
+        return {"timestamp": self.load.now(), "status": status, "errorCode": "NoError", "connectorId": 1}
+
+    def _values(self, context: str) -> Payload:
+        values = (
+            ("Energy.Active.Import.Register", str(10 * self._numbers), "Wh"),
+            ("Power.Active.Import", "11000", "W"),
+        )
+        sampled = [
+            {"value": value, "context": context, "measurand": measurand, "unit": unit}
+            for measurand, value, unit in values
+        ]
+        return {"timestamp": self.load.now(), "sampledValue": sampled}

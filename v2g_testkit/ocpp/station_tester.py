@@ -604,14 +604,22 @@ class StationTest(CaseTest):
         """Return the file server, or with a context another one until the end of the case; and its URL without a slash
         at its end. Raises NotApplicable."""
         protocol = "HTTP" if tls is None else "HTTPS"
-        known = (await self.value("OCPPCommCtrlr", "FileTransferProtocols")).split(",")
-        self.needs(protocol in [each.strip() for each in known], f"it does not transfer files over {protocol}")
+        self.needs(protocol in await self.file_protocols(), f"it does not transfer files over {protocol}")
         files = self._tester.files
         if tls is not None:
             files = FileServer(files.host, tls=tls)
             self._stack.callback(files.stop)
         name = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
         return files, f"{protocol.lower()}://{name}:{files.start()}"
+
+    async def file_protocols(self) -> list[str]:
+        """Return by which protocols the station transfers files. Raises NotApplicable where it does not tell."""
+        known = await self.value("OCPPCommCtrlr", "FileTransferProtocols")
+        return [each.strip() for each in known.split(",")]
+
+    async def secure(self, context: ssl.SSLContext) -> None:
+        """Listen with this TLS from now on, also after the case; every connection is closed."""
+        await self._tester.listener.change(context)
 
     def close(self, host: str) -> None:
         """Refuse connections there until the end of the case, see `Opening.host`."""

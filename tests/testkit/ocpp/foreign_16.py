@@ -1,11 +1,17 @@
 """A station and a back end of OCPP 1.6 that are not ours, made with the package `ocpp`."""
 
 import asyncio
+import base64
 import contextlib
 import itertools
+import urllib.request
 from collections.abc import Callable
 from typing import Any, Final
 
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from ocpp.routing import after, on
 from ocpp.v16 import ChargePoint, call, call_result
 from websockets.exceptions import ConnectionClosedOK
@@ -33,7 +39,8 @@ KEYS: Final = {
 READ_ONLY: Final = {
     "GetConfigurationMaxKeys": "50", "NumberOfConnectors": "1", "ChargeProfileMaxStackLevel": "3",
     "SupportedFeatureProfiles": "Core,FirmwareManagement,LocalAuthListManagement,Reservation,SmartCharging,"
-    "RemoteTrigger", "ChargingScheduleAllowedChargingRateUnit": "Current", "SecurityProfile": "1",
+    "RemoteTrigger", "ReserveConnectorZeroSupported": "true", "SupportedFileTransferProtocols": "HTTP",
+    "ChargingScheduleAllowedChargingRateUnit": "Current", "SecurityProfile": "1",
 }  # fmt: skip
 
 
@@ -46,7 +53,8 @@ class Station16(ChargePoint):  # type: ignore[misc]
         self.state: dict[str, Any] = before.state if before is not None else {
             "values": {**KEYS, **READ_ONLY}, "plugged": False, "tag": "", "transaction": 0, "operative": True,
             "cache": {}, "list": {}, "version": 0, "reservation": None, "profiles": {}, "queue": [], "tag_parent": "",
-            "roots": [], "status": "Available", "meter": itertools.count(1000, 10), "waits": 0, "password": PASSWORD,
+            "roots": [], "makers": [], "status": "Available", "meter": itertools.count(1000, 10), "waits": 0,
+            "password": PASSWORD,
         }  # fmt: skip
         self.again = ""
         self.online = True
@@ -129,9 +137,12 @@ class Station16(ChargePoint):  # type: ignore[misc]
             if known and (tag == self.tag or (self.parent and self.parent == self.tag_parent)):
                 await self.stop("Local", tag)
             return
-        if not self.operative or (self.reservation is not None and self.reservation["id_tag"] != tag):
+        held = self.reservation
+        group = "" if held is None else held.get("parent_id_tag", "")
+        if not self.operative or (held is not None and held["id_tag"] != tag and not group):
             return
-        if await self._knows(tag) == "Accepted":
+        known = await self._knows(tag) == "Accepted"
+        if known and (held is None or held["id_tag"] == tag or self.parent == group):
             await self.take(tag)
 
     async def take(self, tag: str) -> None:
@@ -384,31 +395,94 @@ class Station16(ChargePoint):  # type: ignore[misc]
         }  # fmt: skip
         return call_result.GetCompositeSchedule("Accepted", connector_id, self._now(), schedule)
 
+    async def _fetch(self, location: str, tell: Callable[[str], Any]) -> bytes | None:
+        """Download an image, and tell how that goes."""
+        await self.call(tell("Downloading"))
+        try:
+            with urllib.request.urlopen(location) as answer:
+                image: bytes = answer.read()
+        except OSError:
+            await self.call(tell("DownloadFailed"))
+            return None
+        await self.call(tell("Downloaded"))
+        return image
+
+    async def _set_up(self, image: bytes, tell: Callable[[str], Any]) -> None:
+        await self.call(tell("Installing"))
+        await self.call(tell("Installed" if image else "InstallationFailed"))
+
+    def _put(self, location: str, name: str) -> bool:
+        """Upload a log."""
+        request = urllib.request.Request(f"{location}{name}", data=b"a log", method="PUT")
+        try:
+            urllib.request.urlopen(request).close()
+        except OSError:
+            return False
+        return True
+
     @on("UpdateFirmware")
     def updates(self, **_: Any) -> Any:
         return call_result.UpdateFirmware()
 
     @after("UpdateFirmware")
-    async def has_updated(self, **_: Any) -> None:
-        await self.call(call.FirmwareStatusNotification("Downloading"))
-        await self.call(call.FirmwareStatusNotification("DownloadFailed"))
+    async def has_updated(self, location: str, **_: Any) -> None:
+        image = await self._fetch(location, call.FirmwareStatusNotification)
+        if image is not None:
+            await self._set_up(image, call.FirmwareStatusNotification)
+
+    def _trusts(self, firmware: Payload) -> bool:
+        leaf = x509.load_pem_x509_certificate(firmware["signing_certificate"].encode())
+        for pem in self.makers:
+            with contextlib.suppress(InvalidSignature, ValueError):
+                leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(pem.encode()))
+                return True
+        return False
+
+    @on("SignedUpdateFirmware")
+    def updates_signed(self, firmware: Payload, **_: Any) -> Any:
+        return call_result.SignedUpdateFirmware("Accepted" if self._trusts(firmware) else "InvalidCertificate")
+
+    @after("SignedUpdateFirmware")
+    async def has_updated_signed(self, request_id: int, firmware: Payload, **_: Any) -> None:
+        def tell(status: str) -> Any:
+            return call.SignedFirmwareStatusNotification(status, request_id)
+
+        if not self._trusts(firmware):
+            await self.call(call.SecurityEventNotification("InvalidFirmwareSigningCertificate", self._now(), None))
+            return
+        image = await self._fetch(firmware["location"], tell)
+        if image is None:
+            return
+        key = x509.load_pem_x509_certificate(firmware["signing_certificate"].encode()).public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        try:
+            key.verify(base64.b64decode(firmware["signature"]), image, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            await self.call(tell("InvalidSignature"))
+            await self.call(call.SecurityEventNotification("InvalidFirmwareSignature", self._now(), None))
+            return
+        await self.call(tell("SignatureVerified"))
+        await self._set_up(image, tell)
 
     @on("GetDiagnostics")
     def diagnoses(self, **_: Any) -> Any:
         return call_result.GetDiagnostics("d.log")
 
     @after("GetDiagnostics")
-    async def has_diagnosed(self, **_: Any) -> None:
+    async def has_diagnosed(self, location: str, **_: Any) -> None:
         await self.call(call.DiagnosticsStatusNotification("Uploading"))
-        await self.call(call.DiagnosticsStatusNotification("UploadFailed"))
+        status = "Uploaded" if self._put(location, "d.log") else "UploadFailed"
+        await self.call(call.DiagnosticsStatusNotification(status))
 
     @on("GetLog")
     def logs(self, request_id: int, **_: Any) -> Any:
         return call_result.GetLog("Accepted", "s.log")
 
     @after("GetLog")
-    async def has_logged(self, request_id: int, **_: Any) -> None:
-        await self.call(call.LogStatusNotification("UploadFailure", request_id))
+    async def has_logged(self, request_id: int, log: Payload, **_: Any) -> None:
+        await self.call(call.LogStatusNotification("Uploading", request_id))
+        status = "Uploaded" if self._put(log["remote_location"], "s.log") else "UploadFailure"
+        await self.call(call.LogStatusNotification(status, request_id))
 
     @on("InstallCertificate")
     def installs(self, certificate_type: str, certificate: str) -> Any:
@@ -416,6 +490,8 @@ class Station16(ChargePoint):  # type: ignore[misc]
         hashed = {"hash_algorithm": "SHA256", "issuer_name_hash": "aa", "issuer_key_hash": "bb",
                   "serial_number": str(number)}  # fmt: skip
         self.roots.append((certificate_type, hashed))
+        if certificate_type == "ManufacturerRootCertificate":
+            self.makers.append(certificate)
         return call_result.InstallCertificate("Accepted")
 
     @on("GetInstalledCertificateIds")
@@ -447,7 +523,7 @@ class Stations16:
             lab, device = pipe(self._change)
             before = self.station
             self.station = station = Station16(device, self._now_ms, before)
-            tester.opening = Opening(host="127.0.0.1:1", password=station.state["password"])
+            tester.opening = Opening(host="127.0.0.1:1", username=IDENTITY, password=station.state["password"])
             serving = asyncio.create_task(tester.serve(OcppSocket(lab, IDENTITY, "1.6")))
             reading = asyncio.create_task(self._read(station))
             living = asyncio.create_task(self._live(station, booting=before is None or bool(before.again)))

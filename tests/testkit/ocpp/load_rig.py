@@ -116,6 +116,12 @@ class LoadBackEnd:
                 self.events.setdefault(request["transactionInfo"]["transactionId"], []).append(request)
                 if "idToken" in request:
                     answer = {"idTokenInfo": {"status": "Accepted"}}
+            case "StartTransaction":
+                number = len(self.events) + 1
+                self.events[str(number)] = [request]
+                answer = {"transactionId": number, "idTagInfo": {"status": "Accepted"}}
+            case "MeterValues" | "StopTransaction" if "transactionId" in request:
+                self.events[str(request["transactionId"])].append(request)
         return [3, identifier, answer]
 
     async def _send(self, writer: asyncio.StreamWriter, message: list[Any]) -> None:

@@ -222,7 +222,7 @@ async def station_under_test(
         root, chain = contract_files(Path(folder))
         files = {"firmware": image, "broken_firmware": broken, "contract_root": root}
         declaration = Declaration(**{"evses": 2, "supports": FEATURES} | files | declared)
-        tester = StationTester(declaration, Late(), clock)
+        tester = (StationTester16 if version == "1.6" else StationTester)(declaration, Late(), clock)
         loop = asyncio.get_running_loop()
         if isinstance(loop, VirtualLoop):
             loop.passes_while(lambda: tester.files.holds)
@@ -259,37 +259,6 @@ async def station_under_test(
             await asyncio.gather(running, return_exceptions=True)
             await tester.listener.close()
             tester.files.stop()
-
-
-@contextlib.asynccontextmanager
-async def station_16_under_test() -> AsyncIterator[StationTester16]:
-    """Connect a simulated station of OCPP 1.6 to a tester."""
-    origin = asyncio.get_running_loop().time()
-    clock = Clock(ClockConfig(origin_monotonic=origin, origin_utc_ms=BEGIN_MS))
-    holder: list[StationControl] = []
-
-    class Late:
-        async def do(self, step: Step) -> None:
-            await DirectDriver(holder[0]).do(step)
-
-    tester = StationTester16(Declaration(), Late(), clock)
-    tester.listener = Listener(
-        "127.0.0.1", 0, tester.serve, tester.admit, path="/ocpp", versions=("1.6",), context=None
-    )
-    await tester.listener.open()
-    url = f"ws://127.0.0.1:{tester.listener.port}/ocpp"
-    fleet = StationFleet(url=url, versions=("1.6",), behaviour=BEHAVIOUR, password=PASSWORD)
-    simulator = Simulator(fleet, lambda _: None, clock=clock)
-    holder.append(StationControl({each.identity: each for each in simulator.stations}))
-    running = asyncio.create_task(simulator.run(None))
-    try:
-        await tester.find(60)
-        yield tester
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await tester.listener.close()
-        tester.files.stop()
 
 
 def _station_context(root: Authority, ca: Path, identity: str) -> ssl.SSLContext:

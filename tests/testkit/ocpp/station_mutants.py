@@ -2,6 +2,7 @@
 
 import re
 import ssl
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -28,6 +29,28 @@ class Mutant(NamedTuple):
     """How it changes the station's TLS."""
     station: Mapping[str, Any] = {}
     """What else its station has, see `station_under_test`."""
+
+
+def unchanged() -> Change:
+    """Change no frame."""
+    return lambda _, frame: [frame]
+
+
+def trusts(context: ssl.SSLContext) -> None:
+    """Trust every back end."""
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+
+def aged(context: ssl.SSLContext) -> None:
+    """Speak TLS 1.1, too."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+
+
+def poor(context: ssl.SSLContext) -> None:
+    """Have one cipher suite of TLS 1.2."""
+    context.set_ciphers("ECDHE-ECDSA-CHACHA20-POLY1305")
 
 
 def tells(action: str, edit: Callable[[Payload], Payload | None]) -> Make:

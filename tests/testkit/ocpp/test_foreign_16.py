@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
@@ -40,11 +42,15 @@ from v2g_testkit.ocpp.v16.station_cases import STATION_CASES_16
 def station_played(change: Change, *, until_fail: bool) -> list[Result]:
     """Return the results of the lab with a station whose frames are changed."""
 
-    async def run() -> list[Result]:
+    async def run(folder: Path) -> list[Result]:
         loop = asyncio.get_running_loop()
         clock = Clock(ClockConfig(origin_monotonic=loop.time(), origin_utc_ms=Clock().utc_ms()))
         stations = Stations16(change, clock.utc_ms)
-        station = StationTester16(Declaration(seconds=10, away_seconds=60), stations, clock)
+        image, broken = folder / "image", folder / "broken"
+        image.write_bytes(b"image")
+        broken.write_bytes(b"")
+        declared = Declaration(seconds=10, away_seconds=60, firmware=image, broken_firmware=broken)
+        station = StationTester16(declared, stations, clock)
         running = asyncio.create_task(stations.run(station))
         with contextlib.suppress(Inconclusive):  # else every case is
             await station.find(30)
@@ -52,10 +58,11 @@ def station_played(change: Change, *, until_fail: bool) -> list[Result]:
         found = await results_of(JudgedTester(station, judge), [*STATION_CASES_16, *judge.rules], until_fail=until_fail)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        station.files.stop()
         return found
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(run())
+    with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(run(Path(folder)))
 
 
 def csms_played(change: Change, *, until_fail: bool, waits: bool = True) -> list[Result]:
@@ -76,7 +83,7 @@ def csms_played(change: Change, *, until_fail: bool, waits: bool = True) -> list
         return runner.run(run())
 
 
-@pytest.mark.parametrize(("played", "least"), [(station_played, 50), (csms_played, 60)])
+@pytest.mark.parametrize(("played", "least"), [(station_played, 64), (csms_played, 60)])
 def test_a_device_of_the_package_passes(played: Callable[..., list[Result]], least: int) -> None:
     found = played(as_it_is, until_fail=False)
     wrong = [each for each in found if each.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
@@ -163,6 +170,17 @@ STATION_FAULTS: Final[dict[str, Change]] = {
     "takes every profile": answers("SetChargingProfile", sets(status="Accepted")),
     "clears everything": answers("ClearChargingProfile", sets(status="Accepted")),
     "has no limits": answers("GetCompositeSchedule", sets(chargingSchedule=None)),
+    "reports no diagnostics": asks("DiagnosticsStatusNotification", dropped),
+    "says that every upload succeeded": asks("DiagnosticsStatusNotification", lambda p: {
+        "status": "Uploaded" if p["status"] == "UploadFailed" else p["status"]}),
+    "reports no failed installation": asks("FirmwareStatusNotification", lambda p: {
+        "status": "Installed" if p["status"] == "InstallationFailed" else p["status"]}),
+    "takes firmware of everybody": answers("SignedUpdateFirmware", sets(status="Accepted")),
+    "reports every signature as right": asks("SignedFirmwareStatusNotification", lambda p: p | {
+        "status": "Installed" if p["status"] == "InvalidSignature" else p["status"]}),
+    "reports another update": asks("SignedFirmwareStatusNotification", plus(requestId=1)),
+    "reports another upload": asks("LogStatusNotification", plus(requestId=1)),
+    "reports no security event": asks("SecurityEventNotification", dropped),
     "does not answer": instead(3, "GetConfiguration", lambda _: []),
     "answers with an error": instead(3, "GetConfiguration", refused),
     "answers twice": instead(3, "ChangeConfiguration", once_more),

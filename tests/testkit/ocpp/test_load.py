@@ -13,6 +13,7 @@ from tests.csms.databases import Databases
 from tests.csms.killable import BackendProcess, no_survivors
 from tests.testkit.ocpp.load_rig import LATE_S, Fault, load_back_end
 from v2g.errors import ConfigError
+from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.declaration import CsmsDeclaration
 from v2g_testkit.ocpp.load import PHASES, PLANS, Load, LoadPlan, Times, read_plan
@@ -27,9 +28,9 @@ PLAN = LoadPlan(
 )  # fmt: skip
 
 
-async def results(url: str, plan: LoadPlan = PLAN) -> tuple[Load, dict[str, Result]]:
+async def results(url: str, plan: LoadPlan = PLAN, version: Version = "2.0.1") -> tuple[Load, dict[str, Result]]:
     """Run all phases; return the results by criterion."""
-    load = Load(plan, CsmsDeclaration(url=url), "2.0.1")
+    load = Load(plan, CsmsDeclaration(url=url), version)
     tester = LoadTester(load)
     try:
         return load, {each.id: await tester.run(each) for each in CRITERIA}
@@ -52,6 +53,26 @@ async def test_a_sound_back_end_passes_and_gets_what_was_planned() -> None:
         assert len({bool(each.get("offline")) for each in events}) == 1
     assert all(len(events) == PLAN.offline_events for events in offline)
     assert "30 of 30 stored events answered" in found["LOAD-OFFLINE"].found
+
+
+@pytest.mark.requirement("R200")
+async def test_a_load_of_1_6_has_transactions_that_begin_and_end() -> None:
+    async with load_back_end() as (csms, url):
+        _, found = await results(url, version="1.6")
+    assert {each.verdict for each in found.values()} == {Verdict.PASS}, found
+    assert csms.seen["BootNotification"] == PLAN.stations
+    assert csms.seen["StartTransaction"] == csms.seen["StopTransaction"] == len(csms.events)
+    for events in csms.events.values():
+        numbers = {each.get("transactionId") for each in events[1:]}
+        assert (len(numbers), "meterStart" in events[0], "meterStop" in events[-1]) == (1, True, True)
+    assert "30 of 30 stored events answered" in found["LOAD-OFFLINE"].found
+
+
+@pytest.mark.requirement("R200")
+async def test_a_load_of_1_6_fails_where_an_answer_is_lost() -> None:
+    async with load_back_end("loses") as (_, url):
+        _, found = await results(url, version="1.6")
+    assert [name for name, each in found.items() if each.verdict is Verdict.FAIL] == ["LOAD-ANSWERED"]
 
 
 FAULTS: dict[Fault, str] = {
@@ -85,11 +106,14 @@ def test_every_criterion_has_a_fault_that_fails_it() -> None:
     assert sorted(FAULTS.values()) == sorted(each.id for each in CRITERIA)
 
 
-async def test_our_own_back_end_passes(sqlite_databases: Databases, tmp_path: Path, pki: PkiTree) -> None:
+@pytest.mark.parametrize("version", ["2.0.1", pytest.param("1.6", marks=pytest.mark.long)])
+async def test_our_own_back_end_passes(
+    sqlite_databases: Databases, tmp_path: Path, pki: PkiTree, version: Version
+) -> None:
     plan = msgspec.structs.replace(PLAN, p99_s=5, boot_s=10, answer_s=10, ping_s=5, reconnect_s=20)
     with no_survivors():
         csms = await asyncio.to_thread(BackendProcess, tmp_path, sqlite_databases.create(), pki.path("mo/root.pem"))
-        _, found = await results(f"ws://127.0.0.1:{csms.port}/ocpp", plan)
+        _, found = await results(f"ws://127.0.0.1:{csms.port}/ocpp", plan, version)
     assert {each.verdict for each in found.values()} == {Verdict.PASS}, found
 
 

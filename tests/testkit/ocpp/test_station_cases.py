@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.testkit.ocpp.rig import (
+    FEATURES,
     OF_OTHER,
     OTHER,
     Change,
@@ -14,10 +15,20 @@ from tests.testkit.ocpp.rig import (
     cases_of,
     in_virtual_time,
     is_absent,
-    station_16_under_test,
     station_under_test,
 )
-from tests.testkit.ocpp.station_mutants import Make, answers, hears, tells
+from tests.testkit.ocpp.station_mutants import (
+    Make,
+    aged,
+    answers,
+    dropped,
+    hears,
+    poor,
+    status,
+    tells,
+    trusts,
+    unchanged,
+)
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Verdict
@@ -54,23 +65,62 @@ def test_our_station_passes(block: str, security_profile: int, version: Version,
     in_virtual_time(run())
 
 
-LACKS_IN_16 = {"TC_018_1_CS": "its cables are fixed", "TC_073_CS": "its password is no key of 1.6"}
+PROFILE_2 = {"TC_078_CS", "TC_086_CS", "V2G-05-CS16"}
+PROFILE_3 = {"TC_074_CS", "TC_077_CS", "TC_087_CS"}
+LACKS_IN_16 = {
+    "TC_018_1_CS": "its cables are fixed", "TC_044_1_CS": "it takes signed firmware only",
+    "TC_044_3_CS": "it takes signed firmware only", "TC_050_4_CS": "it takes reservations of connector 0",
+    "TC_073_CS": "its password is no key of 1.6",
+}  # fmt: skip
+LACKING = {
+    1: PROFILE_2 | PROFILE_3 | {*LACKS_IN_16},
+    2: PROFILE_3 | {"TC_083_CS", *LACKS_IN_16},
+    3: {"TC_085_CS", "TC_083_CS", *LACKS_IN_16},
+}
 
 
 @pytest.mark.requirement("R200")
-def test_our_station_of_1_6_passes(subtests: pytest.Subtests) -> None:
+@pytest.mark.parametrize("security_profile", [1, 2, 3])
+def test_our_station_of_1_6_passes(security_profile: int, subtests: pytest.Subtests) -> None:
+    """With TLS only cases of security: the others are the same."""
+
     async def run() -> None:
-        async with station_16_under_test() as tester:
+        supports = {**FEATURES, "unsigned firmware": False}
+        async with station_under_test("1.6", security_profile=security_profile, supports=supports) as tester:
             judge = RunJudge("station", {})
             judged = JudgedTester(tester, judge)
-            for case in STATION_CASES_16:
+            cases = [each for each in STATION_CASES_16 if security_profile == 1 or each.group == "Advanced Security"]
+            for case in cases:
                 with subtests.test(case.id):
                     result = await judged.run(case)
-                    wanted = Verdict.NOT_APPLICABLE if case.id in LACKS_IN_16 else Verdict.PASS
-                    assert result.verdict is wanted, result.found
+                    lacks = case.id in LACKING[security_profile]
+                    assert result.verdict is (Verdict.NOT_APPLICABLE if lacks else Verdict.PASS), result.found
             for rule in judge.rules:
                 with subtests.test(rule.id):
                     assert judge.result(rule).verdict is not Verdict.FAIL, judge.result(rule).found
+
+    in_virtual_time(run())
+
+
+UNSAFE = {
+    "trusts every back end": (trusts, unchanged, "TC_078_CS"),
+    "speaks TLS 1.1": (aged, unchanged, "V2G-05-CS16"),
+    "offers one cipher suite": (poor, unchanged, "TC_086_CS"),
+    "tells no security event": (lambda _: None, tells("SecurityEventNotification", dropped), "TC_077_CS"),
+    "takes every certificate": (lambda _: None, answers("CertificateSigned", status("Rejected", "Accepted")),
+                                "TC_077_CS"),
+}  # fmt: skip
+
+
+@pytest.mark.requirement("R200")
+@pytest.mark.parametrize("fault", UNSAFE)
+def test_faults_of_tls_at_a_station_of_1_6_are_found(fault: str) -> None:
+    tls, make, named = UNSAFE[fault]
+
+    async def run() -> None:
+        async with station_under_test("1.6", security_profile=3, tls=tls, change=make()) as tester:
+            (case,) = (each for each in STATION_CASES_16 if each.id == named)
+            assert (await tester.run(case)).verdict is Verdict.FAIL
 
     in_virtual_time(run())
 

@@ -4,18 +4,17 @@ The station is our own behind a connection that changes its frames. A mutant nam
 must fail; all others of these blocks must not.
 """
 
-import ssl
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
-from tests.testkit.ocpp.rig import OTHER, Change, Frame
+from tests.testkit.ocpp.rig import OTHER, Frame
 from tests.testkit.ocpp.station_mutants import (
     Make,
     Mutant,
+    aged,
     answers,
     believes,
     dropped,
@@ -26,10 +25,13 @@ from tests.testkit.ocpp.station_mutants import (
     of_event,
     of_password,
     of_results,
+    poor,
     replaced,
     sets,
     status,
     tells,
+    trusts,
+    unchanged,
     without,
 )
 from v2g_testkit.ocpp.case import Payload
@@ -37,28 +39,6 @@ from v2g_testkit.ocpp.driver import Action, Step
 from v2g_testkit.ocpp.station_cases.steps import GROUP
 
 # -- changes
-
-
-def unchanged() -> Change:
-    """Change no frame."""
-    return lambda _, frame: [frame]
-
-
-def trusts(context: ssl.SSLContext) -> None:
-    """Trust every back end."""
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-
-
-def aged(context: ssl.SSLContext) -> None:
-    """Speak TLS 1.1, too."""
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        context.minimum_version = ssl.TLSVersion.TLSv1_1
-    context.set_ciphers("ALL:@SECLEVEL=0")
-
-
-def poor(context: ssl.SSLContext) -> None:
-    """Have one cipher suite of TLS 1.2."""
-    context.set_ciphers("ECDHE-ECDSA-CHACHA20-POLY1305")
 
 
 def asks_first(way: str, frame: Frame) -> list[Frame]:

@@ -89,6 +89,13 @@ UPLOADS: Final[Mapping[str, UploadLogStatus]] = {
     "UploadFailed": "UploadFailure",
     "Uploading": "Uploading",
 }
+EVENTS: Final[Mapping[str, str]] = {
+    "CentralSystemFailedToAuthenticate": "CsmsFailedToAuthenticate",
+    "FailedToAuthenticateAtCentralSystem": "FailedToAuthenticateAtCsms",
+    "InvalidCentralSystemCertificate": "InvalidCsmsCertificate",
+    "InvalidChargePointCertificate": "InvalidChargingStationCertificate",
+}
+"""Security event of 1.6 -> of 2.x; the others have the same names."""
 
 
 @from_station
@@ -350,7 +357,8 @@ def report_security(
 ) -> Steps[v16.SecurityEventNotificationConf]:
     """Report a security event."""
     at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
-    yield SecurityEventNotificationRequest(type=request.type, timestamp=at, tech_info=request.tech_info)
+    kind = EVENTS.get(request.type, request.type)
+    yield SecurityEventNotificationRequest(type=kind, timestamp=at, tech_info=request.tech_info)
     return v16.SecurityEventNotificationConf()
 
 

@@ -39,7 +39,7 @@ from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionE
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import Answer, Steps, data_in, text_of
-from v2g.ocpp.v16.from_station import CHARGING, ENDS, PLUG_AND_CHARGE, UPLOADS
+from v2g.ocpp.v16.from_station import CHARGING, ENDS, EVENTS, PLUG_AND_CHARGE, UPLOADS
 from v2g.ocpp.v16.mirror import BegunAs, Mirror, NumberedHere, StateOf, as_text, from_text, to_back_end
 from v2g.ocpp.v16.readings import last_register, transaction_data, values_in_16
 
@@ -49,6 +49,7 @@ _NINE: Final[Mapping[str, v16.ChargePointStatus]] = {
 """Charging state -> status of an occupied connector."""
 _STOPS: Final = {reason: code for code, (reason, _) in reversed(ENDS.items())}
 _DIAGNOSTICS: Final = {status: code for code, status in UPLOADS.items()}
+_EVENTS: Final = {code: name for name, code in EVENTS.items()}
 _PLAIN: Final[Mapping[str, str]] = {
     "InstallRebooting": "Installing",
     "InstallVerificationFailed": "InstallationFailed",
@@ -215,12 +216,11 @@ def report_values(mirror: Mirror, request: MeterValuesRequest) -> Steps[MeterVal
 
 @to_back_end
 def status(mirror: Mirror, request: StatusNotificationRequest) -> Steps[StatusNotificationResponse]:
-    """Report a connector; before the first one after a boot, the station."""
+    """Report a connector; before it the station, if its state is new."""
     mirror.statuses[request.evse_id, request.connector_id] = request.connector_status
     if request.connector_status in ("Available", "Reserved", "Unavailable"):
         mirror.finishing.discard(request.evse_id)
-    if 0 not in mirror.told:
-        yield from _show(mirror, 0)
+    yield from _show(mirror, 0)
     yield from _show(mirror, request.evse_id, request)
     return StatusNotificationResponse()
 
@@ -291,7 +291,8 @@ def report_security(
     mirror: Mirror, request: SecurityEventNotificationRequest
 ) -> Steps[SecurityEventNotificationResponse]:
     """Report a security event."""
-    yield v16.SecurityEventNotificationReq(type=request.type, timestamp=request.timestamp, tech_info=request.tech_info)
+    kind = _EVENTS.get(request.type, request.type)
+    yield v16.SecurityEventNotificationReq(type=kind, timestamp=request.timestamp, tech_info=request.tech_info)
     return SecurityEventNotificationResponse()
 
 

@@ -82,7 +82,7 @@ async def invalid_certificate(t: StationTest) -> None:
         wrong.append(("the past", root.server(name, last_day=-1)))
         wrong.append(("another host", root.server("another.example")))
     for what, context in wrong:
-        await _rejects(t, context, "A00.FR.311", f"a certificate of {what}")
+        await rejects(t, context, "A00.FR.311", f"a certificate of {what}")
         event = await t.find(lambda each: each.payload.get("type") == "InvalidCsmsCertificate")
         t.check(event is not None, "A00.FR.310", f"sends no InvalidCsmsCertificate after a certificate of {what}")
 
@@ -96,14 +96,14 @@ async def old_version(t: StationTest) -> None:
     root = Authority(CSMS, t.now())
     with contextlib.suppress(Ended):
         root = await install(t, CSMS)
-    await _rejects(t, outdated(root.server(t.server_name)), "A00.FR.316", "TLS 1.1")
+    await rejects(t, outdated(root.server(t.server_name)), "A00.FR.316", "TLS 1.1")
 
 
 def _needs_tls(t: StationTest) -> None:
     t.needs(t.opening.tls is not None, "it connects without TLS")
 
 
-async def _rejects(t: StationTest, context: ssl.SSLContext, requirement: str, what: str) -> None:
+async def rejects(t: StationTest, context: ssl.SSLContext, requirement: str, what: str) -> None:
     """Expect a failing handshake while the tester has this TLS, and the station afterwards."""
     t.forget()
     async with t.served_by(context) as attempts:

@@ -106,24 +106,30 @@ class CsmsTest16(CsmsTest):
 
     def _usual(self, action: str, payload: Payload) -> Payload | CallError:
         match action:
-            case "GetConfiguration":
-                wanted = payload.get("key") or list(self._keys)
-                known = [each for each in wanted if each in self._keys]
-                found = [{"key": each, "readonly": False, "value": self._keys[each]} for each in known]
-                unknown = [each for each in wanted if each not in self._keys]
-                return {"configurationKey": found} | ({"unknownKey": unknown} if unknown else {})
-            case "ChangeConfiguration":
-                if payload["key"] not in self._keys and payload["key"] != "AuthorizationKey":
-                    return {"status": "NotSupported"}
-                if payload["key"] in self._keys:
-                    self._keys[payload["key"]] = payload["value"]
-                return {"status": "Accepted"}
-            case "GetDiagnostics":
-                return {"fileName": "diagnostics.log"}
+            case "ChangeConfiguration" if payload["key"] in self._keys:
+                self._keys[payload["key"]] = payload["value"]
             case "GetLocalListVersion":
                 return {"listVersion": self.list_version}
-            case "UpdateFirmware":
-                return {}
-            case _ if action in _STATUS:
-                return {"status": _STATUS[action]}
-        return CallError("NotImplemented", "the tester does not know this action")
+        return ordinary_answer_16(action, payload, self._keys)
+
+
+def ordinary_answer_16(action: str, payload: Payload, keys: Mapping[str, str] = KEYS) -> Payload | CallError:
+    """Return the answer of an ordinary station of 1.6 with these configuration keys."""
+    match action:
+        case "GetConfiguration":
+            wanted = payload.get("key") or list(keys)
+            found = [{"key": each, "readonly": False, "value": keys[each]} for each in wanted if each in keys]
+            unknown = [each for each in wanted if each not in keys]
+            return {"configurationKey": found} | ({"unknownKey": unknown} if unknown else {})
+        case "ChangeConfiguration":
+            known = payload["key"] in keys or payload["key"] == "AuthorizationKey"
+            return {"status": "Accepted" if known else "NotSupported"}
+        case "GetDiagnostics":
+            return {"fileName": "diagnostics.log"}
+        case "GetLocalListVersion":
+            return {"listVersion": 0}
+        case "UpdateFirmware":
+            return {}
+        case _ if action in _STATUS:
+            return {"status": _STATUS[action]}
+    return CallError("NotImplemented", "the tester does not know this action")

@@ -205,6 +205,18 @@ async def cold_boot(t: CsmsTest16) -> None:
     t.is_now((await t.call("Heartbeat"))["currentTime"], "Heartbeat")
 
 
+@CORE.case("TC_002_CSMS", "Cold boot, pending", requirements=("BootNotification",), needs=("boot: pending",))
+async def pending(t: CsmsTest16) -> None:
+    """The back end answers Pending first, and asks nothing that a station may not do yet; then it accepts it."""
+    await t.registration("Pending")
+    await t.connect()
+    answer = await t.boot()
+    t.check(answer["status"] == "Pending", "BootNotification", f"answers {answer['status']} instead of Pending")
+    t.check(not t.received("RemoteStartTransaction"), "BootNotification", "starts a transaction while it is pending")
+    await t.operate("Registration", status="Accepted")
+    await t.booted()
+
+
 def _case_of_reset(number: str, kind: str, reason: str, *, charging: bool) -> None:
     @CORE.case(
         f"TC_{number}_CSMS", f"{kind} reset {'with' if charging else 'without'} a transaction", requirements=("Reset",),
@@ -552,6 +564,15 @@ async def higher_profile(t: CsmsTest16) -> None:
     await t.asked("Reset", "Reset", type="Hard", free=("type",))
     await t.disconnect()
     await t.booted()
+
+
+@SECURITY.case("TC_084_CSMS", "A security profile that the station rejects", requirements=("SecurityProfile",))
+async def profile_rejected(t: CsmsTest16) -> None:
+    """The back end takes that, and goes on with the station as it is."""
+    t.answer("ChangeConfiguration", {"status": "Rejected"})
+    await t.ready()
+    await t.asked("ChangeConfiguration", "ChangeConfiguration", key="SecurityProfile", value="3")
+    t.is_now((await t.call("Heartbeat"))["currentTime"], "Heartbeat")
 
 
 @SECURITY.case("TC_085_CSMS", "Passwords", requirements=("Profile 1",))

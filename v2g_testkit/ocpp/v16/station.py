@@ -69,6 +69,10 @@ class StationTest16(StationTest):
                 return str(each.get("value", ""))
         return None
 
+    async def is_true(self, key: str) -> bool:
+        """Return whether a configuration key is there, and true."""
+        return (await self.read(key) or "").lower() == "true"
+
     async def change(self, key: str, value: str) -> str:
         """Set a configuration key; return the status. It is restored after the case."""
         before = await self.read(key)
@@ -86,6 +90,13 @@ class StationTest16(StationTest):
                 raise NotApplicable(f"the station does not have {key}")
             if before.lower() != wanted.lower() and await self.change(key, wanted) != "Accepted":
                 raise NotApplicable(f"{key} cannot be set to {wanted}")
+
+    async def file_protocols(self) -> list[str]:
+        """See StationTest: a key of the security whitepaper, which not all stations have."""
+        known = await self.read("SupportedFileTransferProtocols")
+        if known is None:
+            raise NotApplicable("it does not tell SupportedFileTransferProtocols")
+        return [each.strip() for each in known.split(",")]
 
     async def status(self, status: str, connector: int = 1, within: float | None = None) -> Payload:
         """Expect a connector's status. Raises Failed."""

@@ -3,13 +3,13 @@
 Requirements are named by the message whose rules they are: public texts number no requirements of 1.6.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, NotApplicable, OcppCase, Payload, precondition
-from v2g_testkit.ocpp.certificates import Authority
-from v2g_testkit.ocpp.connection import CallError, having
+from v2g_testkit.ocpp.case import Block, OcppCase, Payload, precondition
+from v2g_testkit.ocpp.connection import having
+from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.v16.station import StationTest16
+from v2g_testkit.ocpp.v16.station_security import FIRMWARE, SECURITY
 
 CORE: Final[Block[StationTest16]] = Block(versions=("1.6",))
 TRIGGER: Final[Block[StationTest16]] = Block(profiles=("Remote Trigger",), versions=("1.6",), needs=("RemoteTrigger",))
@@ -18,13 +18,6 @@ LISTS: Final[Block[StationTest16]] = Block(
 )
 RESERVATION: Final[Block[StationTest16]] = Block(profiles=("Reservation",), versions=("1.6",), needs=("Reservation",))
 SMART: Final[Block[StationTest16]] = Block(profiles=("Smart Charging",), versions=("1.6",), needs=("SmartCharging",))
-FIRMWARE: Final[Block[StationTest16]] = Block(
-    profiles=("Firmware Management",), versions=("1.6",), needs=("FirmwareManagement",)
-)
-SECURITY: Final[Block[StationTest16]] = Block(
-    profiles=("Advanced Security",), versions=("1.6",), needs=("SecurityProfile",)
-)
-
 SOON_S: Final = 10.0
 """How long nothing may come that must not come, s."""
 
@@ -116,9 +109,10 @@ async def cable_first(t: StationTest16) -> None:
     await t.status("Available")
 
 
-async def _start(t: StationTest16) -> Payload:
+async def _start(t: StationTest16, token: Token | None = None) -> Payload:
     start = await t.expect("StartTransaction", connectorId=1)
-    t.check(start["idTag"].upper() == t.token.id.upper(), "StartTransaction", f"starts with {start['idTag']}")
+    own = start["idTag"].upper() == (token or t.token).id.upper()
+    t.check(own, "StartTransaction", f"starts with {start['idTag']}")
     return start
 
 
@@ -572,6 +566,8 @@ async def listed(t: StationTest16) -> None:
 
 # -- reservation
 
+_ZERO: Final = ("ReserveNow", "ReserveConnectorZeroSupported")
+
 
 async def _reserve(t: StationTest16, *statuses: str, seconds: float = 120, connector: int = 1, **more: Any) -> int:
     number = t.next_id()
@@ -591,8 +587,7 @@ async def reserved(t: StationTest16) -> None:
     await t.nothing("StartTransaction", "ReserveNow", within=SOON_S / 2)
     await t.present()
     await t.plug()
-    start = await _start(t)
-    t.check(start.get("reservationId") == number, "ReserveNow", f"names {start.get('reservationId')}, not {number}")
+    await _uses(t, number)
 
 
 @RESERVATION.case("TC_047_CS", "A reservation expires", requirements=("ReserveNow",))
@@ -617,10 +612,90 @@ async def reserve_unavailable(t: StationTest16) -> None:
     await _reserve(t, "Unavailable")
 
 
-async def _inoperative(t: StationTest16) -> None:
-    t.undo(lambda: t.ask("ChangeAvailability", connectorId=1, type="Operative"))
-    await t.says("ChangeAvailability", "Accepted", connectorId=1, type="Inoperative")
-    await t.status("Unavailable")
+async def _inoperative(t: StationTest16, connector: int = 1) -> None:
+    """Take a connector out of service, or with 0 all of them."""
+    t.undo(lambda: t.ask("ChangeAvailability", connectorId=connector, type="Operative"))
+    await t.says("ChangeAvailability", "Accepted", connectorId=connector, type="Inoperative")
+    await t.status("Unavailable", connector or 1)
+
+
+@RESERVATION.case("TC_046_2_CS", "A remote start uses a reservation", requirements=("ReserveNow",))
+async def remote_reserved(t: StationTest16) -> None:
+    """The station starts at the reserved connector, and names the reservation."""
+    number = await _reserve(t)
+    await t.status("Reserved")
+    await t.says("RemoteStartTransaction", "Accepted", idTag=t.token.id, connectorId=1)
+    await t.plug()
+    await _uses(t, number)
+
+
+@RESERVATION.case("TC_049_CS", "A reservation of the station is used", requirements=_ZERO)
+async def reserved_anywhere(t: StationTest16) -> None:
+    """The token that has reserved starts at any connector, and the transaction names the reservation."""
+    await _has_zero(t)
+    number = await _reserve(t, connector=0)
+    await t.present()
+    await t.plug()
+    await _uses(t, number)
+
+
+async def _has_zero(t: StationTest16) -> None:
+    known = await t.is_true("ReserveConnectorZeroSupported")
+    t.needs(known, "it takes no reservations of connector 0 (ReserveConnectorZeroSupported)")
+
+
+async def _uses(t: StationTest16, number: int, token: Token | None = None) -> None:
+    start = await _start(t, token)
+    t.check(start.get("reservationId") == number, "ReserveNow", f"names {start.get('reservationId')}, not {number}")
+
+
+@RESERVATION.case("TC_050_2_CS", "Reserve an occupied station", requirements=_ZERO)
+async def reserve_occupied_station(t: StationTest16) -> None:
+    """The station says Occupied once a vehicle is at each of its connectors."""
+    await _has_zero(t)
+    with precondition():
+        for connector in range(1, t.declared.evses + 1):
+            await t.present(evse=connector)
+            await t.plug(connector)
+            await t.status("Charging", connector)
+    await _reserve(t, "Occupied", connector=0)
+
+
+@RESERVATION.case("TC_050_3_CS", "Reserve an unavailable station", requirements=(*_ZERO, "ChangeAvailability"))
+async def reserve_unavailable_station(t: StationTest16) -> None:
+    """The station says Unavailable."""
+    await _has_zero(t)
+    with precondition():
+        await _inoperative(t, 0)
+    await _reserve(t, "Unavailable", connector=0)
+
+
+@RESERVATION.case("TC_050_4_CS", "Reserve a station that cannot be", requirements=_ZERO)
+async def reserve_no_station(t: StationTest16) -> None:
+    """A station that does not support connector 0 rejects the reservation."""
+    t.needs(not await t.is_true("ReserveConnectorZeroSupported"), "it takes reservations of connector 0")
+    await _reserve(t, "Rejected", connector=0)
+
+
+def _case_of_parent(number: str, what: str, connector: int) -> None:
+    @RESERVATION.case(
+        f"TC_053_{number}_CS", f"A token of the same group uses a reservation of the {what}",
+        requirements=("ReserveNow",), required="The station starts with it, and names the reservation.",
+    )  # fmt: skip
+    async def script(t: StationTest16) -> None:
+        if not connector:
+            await _has_zero(t)
+        with precondition():
+            await t.wants(LocalPreAuthorize=False)
+        number = await _reserve(t, connector=connector, parentIdTag="FAMILY")
+        t.answer("Authorize", {"idTagInfo": {"status": "Accepted", "parentIdTag": "FAMILY"}})
+        await t.present(t.declared.other_token)
+        await t.plug()
+        await _uses(t, number, t.declared.other_token)
+
+
+_case_of_parent("1", "connector", 1)
+_case_of_parent("2", "station", 0)
 
 
 @RESERVATION.case("TC_051_CS", "Cancel a reservation", requirements=("CancelReservation",))
@@ -757,109 +832,6 @@ async def stacked(t: StationTest16) -> None:
     await _install(t, await _profile(t, 11.0, stackLevel=1))
     await t.in_transaction()
     await _limited(t, 11.0)
-
-
-# -- firmware and logs
-
-
-@FIRMWARE.case("TC_044_2_CS", "Firmware that cannot be downloaded", requirements=("UpdateFirmware",))
-async def no_firmware(t: StationTest16) -> None:
-    """The station tries as often as it is told, and reports DownloadFailed."""
-    where = f"http://{t.server_name}:9/nothing.bin"
-    await t.ask("UpdateFirmware", location=where, retrieveDate=t.now(), retries=1, retryInterval=1)
-    await t.expect("FirmwareStatusNotification", status="DownloadFailed")
-
-
-@FIRMWARE.case("TC_045_2_CS", "Diagnostics that cannot be uploaded", requirements=("GetDiagnostics",))
-async def no_diagnostics(t: StationTest16) -> None:
-    """The station names a file, and reports UploadFailed."""
-    where = f"http://{t.server_name}:9/"
-    answer = await t.ask("GetDiagnostics", location=where, retries=1, retryInterval=1)
-    if not answer.get("fileName"):
-        raise NotApplicable("it has no diagnostics")
-    await t.expect("DiagnosticsStatusNotification", status="UploadFailed")
-
-
-# -- security
-
-
-@SECURITY.case("TC_073_CS", "A new password", requirements=("AuthorizationKey",))
-async def new_password(t: StationTest16) -> None:
-    """The station accepts it, reconnects, and shows it."""
-    before = t.opening.password
-    if before is None or len(before) < len(_KEY):
-        raise NotApplicable("it connects without a password, or with one that could not be set again")
-    t.hide(before)
-    t.allow(_KEY)
-
-    async def restore() -> None:
-        if t.opening.password != before:
-            async with t.reconnects():
-                await t.ask("ChangeConfiguration", key="AuthorizationKey", value=before)
-
-    t.undo(restore)
-    async with t.reconnects():
-        await t.says("ChangeConfiguration", "Accepted", "RebootRequired", key="AuthorizationKey", value=_KEY)
-        await t.disconnect()
-    shown = t.opening.password
-    t.check(shown in (_KEY, bytes.fromhex(_KEY).decode("latin-1")), "AuthorizationKey", "shows another password")
-
-
-_KEY: Final = "41424344454647484950515253545556"
-"""Letters and digits, whether it is taken as text or as hex."""
-
-
-@SECURITY.case("V2G-02-CS16", "The password cannot be read", requirements=("AuthorizationKey",), quick=True)
-async def unreadable(t: StationTest16) -> None:
-    """The station tells no value of AuthorizationKey."""
-    t.check(not await t.read("AuthorizationKey"), "AuthorizationKey", "tells its password")
-
-
-@SECURITY.case("TC_084_CS", "A lower security profile", requirements=("SecurityProfile",))
-async def downgrade(t: StationTest16) -> None:
-    """The station rejects it."""
-    await t.says("ChangeConfiguration", "Rejected", key="SecurityProfile", value="0")
-
-
-def _case_of_root(number: str, kind: str) -> None:
-    @SECURITY.case(
-        f"TC_{number}_CS", f"Install a {kind}", requirements=("InstallCertificate", "DeleteCertificate"),
-        required="The station installs the root, lists it, and deletes it.",
-    )  # fmt: skip
-    async def script(t: StationTest16) -> None:
-        pem = Authority("CSMSRootCertificate", t.now()).pem
-        with precondition():
-            before = await _hashes(t, kind)
-        await t.says("InstallCertificate", "Accepted", certificateType=kind, certificate=pem)
-        added = [each for each in await _hashes(t, kind) if each not in before]
-        t.check(len(added) == 1, "GetInstalledCertificateIds", f"lists {len(added)} new certificates")
-        await t.says("DeleteCertificate", "Accepted", certificateHashData=added[0])
-        await t.says("DeleteCertificate", "NotFound", certificateHashData=added[0])
-
-
-async def _hashes(t: StationTest16, kind: str) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = (await t.ask("GetInstalledCertificateIds", certificateType=kind)).get(
-        "certificateHashData", []
-    )
-    return found
-
-
-_case_of_root("075_1", "ManufacturerRootCertificate")
-_case_of_root("075_2", "CentralSystemRootCertificate")
-
-
-@SECURITY.case("TC_079_CS", "The security log", requirements=("GetLog",))
-async def security_log(t: StationTest16) -> None:
-    """The station accepts, and reports how the upload went with the id of the request."""
-    number = t.next_id()
-    log = {"remoteLocation": f"http://{t.server_name}:9/"}
-    try:
-        answer = await t.ask("GetLog", log=log, logType="SecurityLog", requestId=number, retries=0)
-    except CallError as error:
-        raise NotApplicable(str(error)) from None
-    t.check(answer["status"] == "Accepted", "GetLog", f"answers {answer['status']}")
-    sent = await t.expect("LogStatusNotification", status="UploadFailure")
-    t.check(sent.get("requestId") == number, "LogStatusNotification", f"is of {sent.get('requestId')}")
 
 
 STATION_CASES_16: Final[tuple[OcppCase[StationTest16], ...]] = tuple(
