@@ -186,6 +186,10 @@ class Authentication(AbstractAuthenticationMiddleware):
 
     async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
         """See AbstractAuthenticationMiddleware."""
+        transport = connection.scope["state"].get("transport")
+        tls = None if transport is None else transport.get_extra_info("ssl_object")
+        if tls is not None and tls.version() == "TLSv1.2":  # the listener takes it with [roaming] only
+            raise ApiError(426, "TLS 1.3 is needed here", "TLS 1.2 is for roaming partners, below /ocpi")
         return AuthenticationResult(user=await pipeline_of(connection).identify(connection), auth=None)
 
 

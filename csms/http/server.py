@@ -1,4 +1,4 @@
-"""Listens for the API, under TLS 1.3. HTTP and the application are loaded when the back end is ready."""
+"""Listens for the API: TLS 1.3, for roaming partners 1.2, too. HTTP and the application load when all is ready."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ class Api:
 
     async def start(self) -> int:
         """Listen; return the port. Raises ConfigError, KeyAccessError, or OSError when the port is in use."""
-        context = server_context(self._config)
+        context = server_context(self._config, older=self._backend.services.config.roaming is not None)
         self.renewed = RenewedContext(
             context, Path(self._config.certificate), Path(self._config.key), self._backend.services.observe
         )
@@ -96,11 +96,15 @@ class Api:
         await answer(scope, receive, send)
 
 
-def server_context(config: ApiListener) -> ssl.SSLContext:
-    """Return TLS 1.3 with the API's certificate, requesting client certificates where roots are configured."""
+def server_context(config: ApiListener, *, older: bool = False) -> ssl.SSLContext:
+    """Return TLS 1.3 with the API's certificate, requesting client certificates where roots are configured.
+
+    `older`: TLS 1.2, too, with forward secrecy and authenticated encryption only, as roaming partners have it.
+    """
     load_key(Path(config.key))  # for its checks: readable by its owner only, and of a known kind
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.minimum_version = ssl.TLSVersion.TLSv1_2 if older else ssl.TLSVersion.TLSv1_3
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     try:
         context.load_cert_chain(config.certificate, config.key)
         for root in config.client_roots:

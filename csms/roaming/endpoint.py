@@ -73,7 +73,7 @@ HANDLERS: Final[dict[tuple[str, str], Handler]] = {}
 
 def not_found(what: str = "path") -> OcpiError:
     """Return the error for what does not exist."""
-    return OcpiError(f"unknown {what}", code=2001, http=404)
+    return OcpiError(f"unknown {what}", code={"location": 2003, "token": 2004}.get(what, 2001), http=404)
 
 
 def not_allowed(method: str) -> OcpiError:
@@ -123,7 +123,10 @@ class OcpiEndpoint:
         run, now_ms = self._services.store.run, self._services.clock.utc_ms()
         found = await self._services.store.read(rows.partner_of, digests) if digests else None
         self._throttle(f"partner:{found[0].partner.partner_id}" if found else f"peer:{caller_at(peer)}")
-        method, path = scope["method"], tuple(unquote(each) for each in scope["path"].split("/")[2:] if each)
+        method, path = (
+            scope["method"],
+            tuple(unquote(each) for each in scope["raw_path"].decode().split("/")[2:] if each),
+        )
         if found is None:
             self._refused(peer, "unknown token")
             raise OcpiError("unknown token", code=2000, http=401)

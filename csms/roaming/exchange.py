@@ -83,6 +83,8 @@ async def received(asked: OcpiRequest, module: str, *methods: str) -> OcpiAnswer
         if name in sent and str(sent[name]).lower() != value.lower():
             raise OcpiError(f"{name} is {value} in the URL and {str(sent[name])[:40]} in the object", code=2001)
     parts = asked.path[3:]
+    if asked.method == "PUT":  # what a partner leaves out as the URL has it
+        sent = {**names, **sent}
     change = _patch(sent, parts, module) if asked.method == "PATCH" else _put(sent, parts)
     new = await asked.services.store.run(_store, owner, module, key, change)
     return OcpiAnswer(status=201 if new and asked.method == "PUT" else 200)

@@ -5,11 +5,13 @@ until the new one is used, so that an answer that is lost leaves none of both si
 """
 
 import asyncio
+import math
 import secrets
 import ssl
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urljoin
 
 import msgspec
 
@@ -112,7 +114,7 @@ class Partners:
         for side, modules in MODULES.items():
             if side.upper() in self.config.roles:
                 found += [
-                    ModuleEndpoint(identifier=name, role=role, url=f"{base}/{side}/{version}/{name}")
+                    ModuleEndpoint(identifier=name, role=role, url=f"{base}/{side}/{version}/{name}/")
                     for name, role in modules.items()
                 ]
         return tuple(found)
@@ -192,8 +194,8 @@ class Partners:
         """Return the best version that a partner offers; with a partner that expects tokens as they do."""
         try:
             answer = await self.send(partner, "GET", url, token=token)
-        except OcpiError as error:
-            if error.http not in (401, 403):
+        except OcpiError as error:  # also of status 400, or 200 with a code
+            if error.code >= 3000 and error.http not in (400, 401, 403):
                 raise
             partner = msgspec.structs.replace(partner, bare_token=not partner.bare_token)
             answer = await self.send(partner, "GET", url, token=token)
@@ -263,7 +265,8 @@ class Partners:
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> Sent:
-        """Send a request to a partner's host; redirects are not followed. Raises OcpiError, TransferError."""
+        """Send a request to a partner's host. No redirect is followed, but one that only adds or drops the slash at the
+        URL's end. Raises OcpiError, TransferError."""
         check_partner_url(url, partner.hosts, self.reach)
         number = request_id or secrets.token_hex(16)
         headers = {
@@ -283,11 +286,14 @@ class Partners:
         if body is not None:
             headers["Content-Type"] = "application/json"
             content = wire.encode(wire.outer(body, partner_version(partner)))
-        answer = await request(
-            method, url, most=MOST_ANSWER, timeout_s=timeout_s or self.config.timeout_s, body=content, headers=headers,
-            context=self._context, resolve=within(self.reach),
-        )  # fmt: skip
-        return Sent(_data(answer), answer.headers)
+        for where in (url, slashed(url)):
+            answer = await request(
+                method, where, most=MOST_ANSWER, timeout_s=timeout_s or self.config.timeout_s, body=content,
+                headers=headers, context=self._context, resolve=within(self.reach),
+            )  # fmt: skip
+            if not 300 <= answer.status < 400 or urljoin(url, answer.headers.get("location", "")) != slashed(url):
+                break
+        return Sent(_data(answer, method, self.clock.utc_ms()), answer.headers)
 
     async def known(self, partner_id: str) -> KnownPartner:
         """Return a registered partner. Raises OcpiError."""
@@ -297,18 +303,35 @@ class Partners:
         return found
 
 
-def _data(answer: HttpAnswer) -> object:
-    if answer.ok and answer.body:
+def slashed(url: str) -> str:
+    """Return a URL with a slash at its path's end, or without the one that is there."""
+    where, question, query = url.partition("?")
+    return (where[:-1] if where.endswith("/") else f"{where}/") + question + query
+
+
+def _data(answer: HttpAnswer, method: str, now_ms: int) -> object:
+    if answer.ok and (answer.body or method == "GET"):
         return wire.opened(answer.body)
-    if answer.ok and answer.status == 204:
+    if answer.ok:  # some have nothing to say about what they have taken
         return None
     code, why = 3001, ""
     try:
         wire.opened(answer.body)
     except OcpiError as error:
         code, why = error.code, str(error)
-    wait = answer.headers.get("retry-after", "") if answer.status in (429, 503) else ""
+    wait = _wait_s(answer.headers.get("retry-after", ""), now_ms) if answer.status in (429, 503) else ""
     raise OcpiError(f"HTTP {answer.status} {why}".strip(), code=code, http=answer.status, hint=wait)
+
+
+def _wait_s(said: str, now_ms: int) -> str:
+    """Return for how many seconds `Retry-After` asks, at most a day; empty if it says nothing."""
+    if said.strip().isdecimal():
+        return str(min(int(said.strip()[:6]), 86_400))
+    try:
+        until = parsedate_to_datetime(said)
+    except ValueError:
+        return ""
+    return str(max(1, min(math.ceil((wire.utc_ms(until) - now_ms) / 1000), 86_400)))
 
 
 def partner_version(partner: Partner) -> Version:

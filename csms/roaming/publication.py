@@ -431,7 +431,8 @@ def _bill(
         kept = _own("cdrs", cdr.id, wire.encode(cdr).decode(), now_ms)
         rows.put_object(connection, msgspec.structs.replace(kept, audience=partner_id, about=about, state="sent"))
         if partner_id in rows.receivers(connection, "cdrs"):
-            rows.enqueue(connection, [partner_id], "cdrs", cdr.id.lower(), now_ms)
+            # a credit CDR that came before the CDR that it takes back would be disputed
+            rows.enqueue(connection, [partner_id], "cdrs", cdr.id.lower(), now_ms, chain=about)
     there = rows.find_object(connection, "", "sessions", session.id)
     if there is not None and there.state != "billed":
         rows.put_object(connection, msgspec.structs.replace(there, state="billed"))

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, or_, select, tuple_, update
 
 from csms.db.bulk import upsert_rows
+from csms.db.outbox import Outbox
 from csms.roaming.rules import Partner
 from csms.roaming.tables import roaming_deliveries, roaming_objects, roaming_partners
 from v2g import typed_json
@@ -181,10 +182,10 @@ class DueDelivery(NamedTuple):
     attempts: int
 
 
-LEASE_MS: Final = 120_000
 BACK_OFF_S: Final = (2, 5, 15, 60, 300, 900, 3600)
 """Pauses after failed attempts; the last one repeats until the partner acknowledges."""
 
+_outbox: Final = Outbox(roaming_deliveries, "partner_id", lease_s=120, back_off_s=BACK_OFF_S, gives_up=False)
 _delivery: Final = roaming_deliveries.c
 
 
@@ -195,11 +196,15 @@ def enqueue(
     subject: str,
     now_ms: int,
     *,
+    chain: str = "",
     method: str = "",
     path: str = "",
     body: str = "",
 ) -> None:
-    """Note that partners are to be sent an object; one that waits already is sent as it is then."""
+    """Note that partners are to be sent an object; one that waits already is sent as it is then.
+
+    Deliveries of a `chain` are sent in order.
+    """
     for partner_id in partner_ids:
         same = (_delivery.partner_id == partner_id) & (_delivery.module == module) & (_delivery.subject == subject)
         changed = update(roaming_deliveries).where(same).values(created_ms=_delivery.created_ms + 1)
@@ -207,29 +212,21 @@ def enqueue(
             continue
         connection.execute(
             insert(roaming_deliveries).values(
-                partner_id=partner_id, module=module, subject=subject, method=method, path=path, body=body,
+                partner_id=partner_id, module=module, subject=subject, chain=chain, method=method, path=path, body=body,
                 created_ms=now_ms, due_ms=now_ms, attempts=0, error="",
             )
         )  # fmt: skip
 
 
-def with_due(connection: Connection, now_ms: int) -> list[str]:
+def with_due(connection: Connection, now_ms: int) -> set[str]:
     """Return the partners that are to be sent something now."""
-    query = select(_delivery.partner_id).where(_delivery.due_ms <= now_ms).distinct()
-    return list(connection.execute(query).scalars())
+    return _outbox.with_due(connection, now_ms)
 
 
 def claim(connection: Connection, partner_id: str, now_ms: int, limit: int) -> list[DueDelivery]:
-    """Claim due deliveries of a partner, oldest first, exclusively for `LEASE_MS`."""
-    query = select(*(roaming_deliveries.c[name] for name in DueDelivery._fields))
-    query = query.where((_delivery.partner_id == partner_id) & (_delivery.due_ms <= now_ms))
-    found = [
-        DueDelivery(*row) for row in connection.execute(query.order_by(_delivery.id).limit(limit).with_for_update())
-    ]
-    if found:
-        ids = [each.id for each in found]
-        connection.execute(update(roaming_deliveries).where(_delivery.id.in_(ids)).values(due_ms=now_ms + LEASE_MS))
-    return found
+    """Claim due deliveries of a partner exclusively, oldest first, of each chain the first one."""
+    found = _outbox.claim(connection, partner_id, now_ms, limit)
+    return [DueDelivery(*(getattr(row, name) for name in DueDelivery._fields)) for row in found]
 
 
 def delivered(connection: Connection, due: DueDelivery, now_ms: int) -> None:
@@ -241,9 +238,7 @@ def delivered(connection: Connection, due: DueDelivery, now_ms: int) -> None:
 
 def failed(connection: Connection, due: DueDelivery, error: str, now_ms: int, wait_s: float | None = None) -> None:
     """Store a failed attempt; `wait_s`: what the partner asked for."""
-    pause_s = BACK_OFF_S[min(due.attempts, len(BACK_OFF_S) - 1)] if wait_s is None else wait_s
-    values = {"due_ms": now_ms + round(1000 * pause_s), "attempts": due.attempts + 1, "error": error[:300]}
-    connection.execute(update(roaming_deliveries).where(_delivery.id == due.id).values(**values))
+    _outbox.failed(connection, due.id, due.attempts, error, now_ms, wait_s)
 
 
 def outbox(connection: Connection, partner_id: str) -> list[dict[str, Any]]:

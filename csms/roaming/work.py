@@ -7,10 +7,12 @@ names objects, so that what is sent is always the object as it is then.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from csms.cluster.feed import FeedEvent
+from csms.db.outbox import Couriers
 from csms.ocpp.base import Services
 from csms.roaming import store as rows
 from csms.roaming.commands import resume_commands
@@ -22,13 +24,12 @@ from csms.roaming.store import DueDelivery, KnownPartner
 from csms.transactions import store as transactions
 from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError, V2GError
-from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
 from v2g.ocpi.objects import OcpiLocation
 
 _log = logging.getLogger(__name__)
 
-_LOOK_S: Final = 5.0
+_LOOK_S: Final = 1.0
 _AT_ONCE: Final = 8
 _SETTLE_S: Final = 0.05
 _AGAIN_S: Final = 0.5
@@ -120,24 +121,18 @@ def _partners(services: Services) -> Partners:
 
 async def run_outbox(services: Services) -> None:
     """Deliver until cancelled; each partner by a task of its own."""
-    couriers: dict[str, asyncio.Task[None]] = {}
+    couriers = Couriers(partial(_deliver_all, services))
     wake = _partners(services).wake
     try:
         while True:
             wake.clear()
             with contextlib.suppress(StoreError):
-                for partner_id in await services.store.run(rows.with_due, services.clock.utc_ms()):
-                    if partner_id not in couriers or couriers[partner_id].done():
-                        couriers[partner_id] = spawn(_deliver_all(services, partner_id))
+                couriers.wake(await services.store.run(rows.with_due, services.clock.utc_ms()))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S if not couriers else 1.0):
+                async with asyncio.timeout(_LOOK_S):
                     await wake.wait()
-            couriers = {name: task for name, task in couriers.items() if not task.done()}
     finally:
-        for task in couriers.values():
-            task.cancel()
-        if couriers:
-            await asyncio.wait(couriers.values())
+        await couriers.dismiss(couriers.destinations)
 
 
 async def _deliver_all(services: Services, partner_id: str) -> None:
@@ -145,17 +140,9 @@ async def _deliver_all(services: Services, partner_id: str) -> None:
     try:
         known = await _partners(services).known(partner_id)
         while due := await services.store.run(rows.claim, partner_id, services.clock.utc_ms(), _AT_ONCE):
-            others = [_deliver(services, known, each) for each in due if each.module != "cdrs"]
-            await asyncio.gather(*others, _deliver_cdrs(services, known, due))
+            await asyncio.gather(*(_deliver(services, known, each) for each in due))
     except V2GError as error:
         _log.info("roaming partner %s: %s", partner_id, error)
-
-
-async def _deliver_cdrs(services: Services, known: KnownPartner, due: Sequence[DueDelivery]) -> None:
-    """One after another: a credit CDR that came before the CDR that it takes back would be disputed."""
-    for each in due:
-        if each.module == "cdrs":
-            await _deliver(services, known, each)
 
 
 async def _deliver(services: Services, known: KnownPartner, due: DueDelivery) -> None:

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from csms.accounts.tables import webhook_deliveries as deliveries
 from csms.accounts.tables import webhooks
-from csms.webhooks.rules import MAX_FAILURES, next_attempt
+from csms.db.outbox import Outbox
+from csms.webhooks.rules import BACK_OFF_S, MAX_FAILURES
 
-LEASE_MS: Final = 60_000
-"""Lease of a claimed delivery, before another node tries."""
+_outbox: Final = Outbox(deliveries, "webhook_id", lease_s=60, back_off_s=BACK_OFF_S, gives_up=True)
 
 MAX_WAITING: Final = 10_000
 """Limit of pending deliveries of one webhook; further events are not delivered."""
@@ -141,27 +141,15 @@ def enqueue(connection: Connection, entries: Iterable[tuple[str, str, str]], now
 def with_due(connection: Connection, now_ms: int) -> set[str]:
     """Return the webhooks with due deliveries."""
     enabled = select(webhooks.c.webhook_id).where(webhooks.c.enabled)
-    wanted = select(deliveries.c.webhook_id).where(
-        (deliveries.c.due_ms <= now_ms) & deliveries.c.webhook_id.in_(enabled)
-    )
-    return set(connection.execute(wanted.distinct()).scalars())
+    return _outbox.with_due(connection, now_ms, deliveries.c.webhook_id.in_(enabled))
 
 
 def claim(connection: Connection, webhook_id: str, now_ms: int, limit: int = 20) -> list[Due]:
-    """Claim the due deliveries of a webhook exclusively for `LEASE_MS`."""
+    """Claim the due deliveries of a webhook exclusively."""
     webhook = find(connection, webhook_id)
     if webhook is None or not webhook.enabled:
         return []
-    rows = connection.execute(
-        select(deliveries)
-        .where((deliveries.c.due_ms <= now_ms) & (deliveries.c.webhook_id == webhook_id))
-        .order_by(deliveries.c.due_ms, deliveries.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    if rows:
-        ids = [row.id for row in rows]
-        connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(due_ms=now_ms + LEASE_MS))
+    rows = _outbox.claim(connection, webhook_id, now_ms, limit)
     return [Due(id=row.id, webhook=webhook, body=row.body, attempts=row.attempts) for row in rows]
 
 
@@ -177,12 +165,7 @@ def delivered(connection: Connection, due: Due, now_ms: int) -> None:
 
 def failed(connection: Connection, due: Due, error: str, now_ms: int) -> bool:
     """Store a failed attempt; return whether it disabled the webhook."""
-    attempts = due.attempts + 1
-    connection.execute(
-        update(deliveries)
-        .where(deliveries.c.id == due.id)
-        .values(due_ms=next_attempt(attempts, now_ms), attempts=attempts, error=error[:300])
-    )
+    _outbox.failed(connection, due.id, due.attempts, error, now_ms)
     here = webhooks.c.webhook_id == due.webhook.webhook_id
     connection.execute(update(webhooks).where(here).values(failures=webhooks.c.failures + 1))
     failures = connection.execute(select(webhooks.c.failures).where(here)).scalar() or 0

@@ -1,13 +1,10 @@
-"""Calls webhooks: events are first written to the database's outbox, then delivered.
-
-Each webhook has its own courier, so that a slow or failing one does not delay the others.
-"""
+"""Calls webhooks: events are first written to the database's outbox, then delivered."""
 
 import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,6 +14,7 @@ from sqlalchemy import Connection
 from csms.alerts.rules import ANNOUNCEMENTS
 from csms.cluster.feed import Feed, FeedEvent
 from csms.cluster.frames import hide_tokens
+from csms.db.outbox import Couriers
 from csms.db.store import Store
 from csms.db.store_key import StoreKey, purpose
 from csms.webhooks import store as rows
@@ -26,7 +24,6 @@ from v2g.errors import ConfigError, StoreError, TransferError
 from v2g.io.http.client import Resolve, request
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
-from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 
 _LOOK_S: Final = 5.0  # interval of checks for other nodes' changes
@@ -64,7 +61,7 @@ class WebhookDeliveries:
         self._known: tuple[Webhook, ...] = ()
         self._fresh: list[tuple[str, str, str]] = []
         self._wake = asyncio.Event()
-        self._couriers: dict[str, _Courier] = {}
+        self._couriers = Couriers(self._deliver_all)
 
     def take(self, event: FeedEvent) -> None:
         """Queue an event of this node for all matching webhooks; but for alerts, which are stored with deliveries."""
@@ -97,7 +94,7 @@ class WebhookDeliveries:
                     async with asyncio.timeout(_LOOK_S):
                         await self._wake.wait()
         finally:
-            await self._dismiss(tuple(self._couriers))
+            await self._couriers.dismiss(self._couriers.destinations)
 
     async def _work(self) -> None:
         """Write queued events to the outbox, then wake the couriers of webhooks with deliveries."""
@@ -105,19 +102,11 @@ class WebhookDeliveries:
         if fresh := self._fresh[:]:
             await self._store.run(rows.enqueue, fresh, now_ms)
             del self._fresh[: len(fresh)]  # not before: if the database fails they stay queued
-        await self._dismiss(self._couriers.keys() - {each.webhook_id for each in self._known})
+        await self._couriers.dismiss(set(self._couriers.destinations) - {each.webhook_id for each in self._known})
         if not self._known:
             return
         await self._store.run(rows.forget_old, now_ms - _KEPT_MS)
-        for webhook_id in await self._store.run(rows.with_due, self._clock.utc_ms()):
-            if webhook_id not in self._couriers:
-                self._couriers[webhook_id] = _Courier(self._deliver_all, webhook_id)
-            self._couriers[webhook_id].wake.set()
-
-    async def _dismiss(self, webhook_ids: Collection[str]) -> None:
-        for each in tuple(webhook_ids):
-            await self._couriers[each].close()
-            del self._couriers[each]  # not before: on cancellation it must still be closed
+        self._couriers.wake(await self._store.run(rows.with_due, self._clock.utc_ms()))
 
     async def _deliver_all(self, webhook_id: str) -> None:
         """Make every due delivery of a webhook."""
@@ -143,28 +132,6 @@ class WebhookDeliveries:
             "webhook-signature": signature(secret, message_id, now_s, body),
         }
         return await call_webhook(due.webhook.url, body, headers, self.reach)
-
-
-class _Courier:
-    """Delivers to one webhook whenever it is woken, until closed."""
-
-    def __init__(self, deliver: Callable[[str], Awaitable[None]], webhook_id: str) -> None:
-        self.wake = asyncio.Event()
-        self._deliver = deliver
-        self._webhook_id = webhook_id
-        self._task = spawn(self._run())
-
-    async def close(self) -> None:
-        """Stop; claimed deliveries are made after their lease, by any node."""
-        self._task.cancel()
-        await asyncio.wait((self._task,))  # unlike awaiting the task itself, it distinguishes whose cancellation it is
-
-    async def _run(self) -> None:
-        while True:
-            await self.wake.wait()
-            self.wake.clear()
-            with contextlib.suppress(StoreError):  # the next check wakes it again
-                await self._deliver(self._webhook_id)
 
 
 def _note(connection: Connection, results: list[tuple[Due, str]], now_ms: int) -> list[str]:

@@ -84,6 +84,18 @@ def test_a_token_is_found_in_either_writing(token: str) -> None:
         assert token in wire.tokens_in(wire.authorization(token, bare=bare))
     assert wire.authorization(token, bare=False) == "Token " + base64.b64encode(token.encode()).decode()
     assert wire.tokens_in(f"Bearer {token}") == []
+    assert wire.tokens_in("Token dG9rZW4tYg") == ["token-b", "dG9rZW4tYg"]  # without padding
+
+
+@pytest.mark.parametrize(
+    ("said", "ms"),
+    [
+        ("2023-11-14", 1_699_920_000_000), ("2023-11-14T22:13:20", 1_700_000_000_000),
+        ("2023-11-14 22:13:20Z", 1_700_000_000_000), ("2023-11-15T00:13:20.5 02:00", 1_700_000_000_500),
+    ],
+)  # fmt: skip
+def test_times_of_lists_are_read_as_partners_write_them(said: str, ms: int) -> None:
+    assert wire.list_query({"date_from": said}).from_ms == ms
 
 
 def test_links_are_written_and_read() -> None:
@@ -99,7 +111,9 @@ def test_links_are_written_and_read() -> None:
 
 def test_envelopes() -> None:
     body = wire.envelope([{"a": Decimal("1.10")}], 1_700_000_000_123)
-    assert body == b'{"data":[{"a":1.10}],"status_code":1000,"timestamp":"2023-11-14T22:13:20Z"}'
+    assert body == (
+        b'{"data":[{"a":1.10}],"status_code":1000,"status_message":"Success","timestamp":"2023-11-14T22:13:20Z"}'
+    )
     assert wire.opened(body) == [{"a": Decimal("1.10")}]
     with pytest.raises(OcpiError, match="2003 unknown") as error:
         wire.opened(b'{"status_code":"2003","status_message":"unknown"}')

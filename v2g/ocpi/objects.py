@@ -65,7 +65,7 @@ class PartyRole(OcpiObject, frozen=True, kw_only=True):
 class OcpiCredentials(OcpiObject, frozen=True, kw_only=True):
     """What parties exchange to reach each other. `url` is that of the versions."""
 
-    token: Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]
+    token: Annotated[str, Meta(pattern=r"^[!-~]{1,512}\Z")]
     url: OcpiUrl
     roles: Annotated[tuple[PartyRole, ...], Meta(min_length=1, max_length=100)]
 
@@ -300,7 +300,8 @@ class CdrLocation(OcpiObject, frozen=True, kw_only=True):
     postal_code: Annotated[str, Meta(max_length=10)] | None = None
     country: Annotated[str, Meta(max_length=3)]
     coordinates: OcpiPlace
-    evse_uid: Id36
+    evse_uid: Id36 | None = None
+    """Required, but some leave it out."""
     evse_id: Annotated[str, Meta(pattern=r"^[ -~]{1,48}\Z")]
     connector_id: Id36
     connector_standard: OpenEnum

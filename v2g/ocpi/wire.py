@@ -51,7 +51,10 @@ def encode(value: object) -> bytes:
 
 
 def read(value: object, kind: type[T]) -> T:
-    """Return plain values of the inner form as an object. Raises OcpiError (2001), which names the field."""
+    """Return plain values of the inner form as an object, also one that a partner has put into a list. Raises OcpiError
+    (2001), which names the field."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        value = value[0]
     try:
         return typed_json.convert(value, kind, strict=False)
     except (msgspec.ValidationError, ValueError, RecursionError) as error:
@@ -151,8 +154,8 @@ def read_time(value: object) -> int:
 def envelope(data: object, now_ms: int, *, code: int = 1000, message: str = "") -> bytes:
     """Return the body of an answer."""
     body = {} if data is None else {"data": data}
-    said = {"status_message": message[:255]} if message else {}
-    return encode({**body, "status_code": code, **said, "timestamp": moment(now_ms)})
+    said = message[:255] or ("Success" if code < 2000 else "Error")
+    return encode({**body, "status_code": code, "status_message": said, "timestamp": moment(now_ms)})
 
 
 def opened(body: bytes) -> object:
@@ -181,8 +184,9 @@ def tokens_in(header: str) -> list[str]:
     if scheme.lower() != "token" or not 1 <= len(said) <= 1000:
         return []
     found = [said]
-    with contextlib.suppress(binascii.Error, ValueError):
-        found.insert(0, base64.b64decode(said, validate=True).decode("ascii"))
+    with contextlib.suppress(binascii.Error, ValueError):  # some leave the padding out
+        whole = said.rstrip("=") + "=" * (-len(said.rstrip("=")) % 4)
+        found.insert(0, base64.b64decode(whole, validate=True).decode("ascii"))
     return [each for each in found if re.fullmatch(r"[!-~]{1,512}", each)]
 
 
@@ -205,7 +209,12 @@ def list_query(query: Mapping[str, str]) -> ListQuery:
     for name, text in numbers.items():
         if text and not re.fullmatch(r"[0-9]{1,12}", text):
             raise OcpiError(f"{name} is not a number", code=2001)
-    times = {name: query.get(name, "").strip().replace(" ", "+") for name in ("date_from", "date_to")}
+    times = {name: query.get(name, "").strip() for name in ("date_from", "date_to")}
+    for name, text in times.items():
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            times[name] = f"{text}T00:00:00Z"
+        else:  # a plus sign that was not encoded, but for one between date and time
+            times[name] = text[:11] + text[11:].replace(" ", "+")
     at_ms, _, key = query.get("after", "").partition("~")
     return ListQuery(
         offset=int(numbers["offset"] or 0),

@@ -54,7 +54,7 @@ class ScriptedPartner:
                 status, data = partner.answers.get(self.path.partition("?")[0], unknown)
                 body = json.dumps({"data": data, "status_code": "1000", "timestamp": "2026-01-01T00:00:00"}).encode()
                 self.send_response(status)
-                if status == 302:
+                if 300 <= status < 400:
                     self.send_header("Location", str(data))
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -1,92 +1,22 @@
 """An operator's stations at a partner: locations, tariffs, drivers, sessions, CDRs and commands."""
 
 import asyncio
-import base64
-import contextlib
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
-import pytest_asyncio
+from sqlalchemy import Connection
 
-from csms.config import RoamingConfig
-from csms.roaming import work
-from tests.csms.api.support import Answer, ApiClient, serving
+from csms.tariffs import store as tariffs
 from tests.csms.charging import Charging
 from tests.csms.fixtures import backend as backend
-from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
+from tests.csms.roaming.registered import LOCATION, TOKEN, UID, Roaming, charge
+from tests.csms.roaming.registered import roaming as roaming
+from v2g import typed_json
+from v2g.energy.settlement.costing import Bill
 
 pytestmark = pytest.mark.requirement("R202")
-
-LOCATION = {
-    "id": "Depot", "address": "Ladestr. 1", "city": "Berlin", "country": "DEU", "latitude": "52.52000",
-    "longitude": "13.40500", "time_zone": "Europe/Berlin",
-    "evses": [{
-        "station_id": "CS-V2G-0001", "evse_id": "DE*CPO*E1",
-        "connectors": [{"standard": "IEC_62196_T2_COMBO", "format": "CABLE", "power_type": "DC", "max_voltage": 900,
-                        "max_amperage": 100}],
-    }],
-}  # fmt: skip
-PLAN = {
-    "id": "day", "currency": "EUR",
-    "energy": {"rates": [{"price": "0.50"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
-    "fixed": {"rates": [{"price": "1.00"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
-}  # fmt: skip
-TOKEN = {
-    "country_code": "NL", "party_id": "TNM", "uid": "04A1B2C3", "type": "RFID", "contract_id": "NLTNMC00000001",
-    "issuer": "TNM", "valid": True, "whitelist": "NEVER", "last_updated": "2026-01-01T00:00:00",
-}  # fmt: skip
-UID = "CS-V2G-0001*1"
-
-
-class Roaming:
-    """A back end whose partner is registered."""
-
-    def __init__(self, ask: ApiClient, partner: ScriptedPartner) -> None:
-        self.ask = ask
-        self.partner = partner
-        self.backend = ask.backend
-        self.token = ""
-
-    async def ocpi(self, method: str, path: str, body: Any = None) -> Answer:
-        """Ask as the partner."""
-        token = base64.b64encode(self.token.encode()).decode()
-        return await self.ask(method, f"/ocpi{path}", body, role=None, authorization=f"Token {token}")
-
-    async def register(self, version: str = "2.2.1") -> None:
-        """Let the partner register; it receives whatever it is sent."""
-        self.partner.offers(version, ("credentials", "locations", "tariffs", "sessions", "cdrs", "commands"))
-        tokens = {"identifier": "tokens", "role": "SENDER", "url": f"{self.partner.url}/tokens"}
-        self.partner.answers["/d"][1]["endpoints"].append(tokens)
-        self.partner.takes = True
-        self.token = (await self.ask("POST", "/roaming/partners", {"partner_id": "tnm"})).json["token"]
-        said = {"token": "token-b", "url": f"{self.partner.url}/versions", "roles": [ROLE]}
-        answer = await self.ocpi("POST", f"/{version}/credentials", said)
-        assert answer.json["status_code"] == 1000, answer.json
-        self.token = answer.json["data"]["token"]
-
-
-@pytest_asyncio.fixture
-async def roaming(backend: Any) -> AsyncIterator[Roaming]:
-    """A back end with a station, a price and a partner."""
-    config = RoamingConfig(
-        url="https://cpo.test", country_code="DE", party_id="CPO", name="The Operator", allow=("127.0.0.1",)
-    )
-    async with backend(roaming=config) as csms, serving(csms) as ask:
-        with ScriptedPartner().running() as partner:
-            assert (await ask("POST", "/tariffs", PLAN)).status == 201
-            assert (await ask("PUT", "/tariff-assignments", {"plan_id": "day"})).status < 300
-            found = Roaming(ask, partner)
-            await found.register()
-            tasks = [asyncio.create_task(run(csms.services)) for _, run in work.WORKS]
-            try:
-                yield found
-            finally:
-                for task in tasks:
-                    task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_a_location_is_pushed_with_its_tariff_and_each_status(roaming: Roaming) -> None:
@@ -117,21 +47,6 @@ async def test_a_location_is_pushed_with_its_tariff_and_each_status(roaming: Roa
     assert (await roaming.ask("DELETE", "/roaming/locations/Depot")).status == 204
     gone = await roaming.partner.sent("PUT", "/locations/DE/CPO/Depot", 2)
     assert gone["evses"][0]["status"] == "REMOVED"
-
-
-async def charge(roaming: Roaming, token: Any, kwh: int = 10) -> Charging:
-    """Charge at the station."""
-    station = await roaming.backend.booted()
-    charging = Charging(roaming.backend, station)
-    assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == "Accepted"
-    await charging.event("Started", "Authorized", state="Charging", token=token, context="Transaction.Begin")
-    await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
-    charging.wh += kwh * 1000
-    for _ in range(60):
-        roaming.backend.clock.advance(60)
-    await charging.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
-    await charging.event("Ended", "StopAuthorized", stopped="Local", token=token, context="Transaction.End")
-    return charging
 
 
 async def test_a_partners_driver_charges_and_the_partner_gets_session_and_cdr(roaming: Roaming) -> None:
@@ -196,7 +111,7 @@ async def test_tokens_are_those_of_the_partner_and_changed_by_patch(roaming: Roa
         answer = await roaming.ocpi(method, path, body)
         return answer.status, answer.json["status_code"]
 
-    assert await said("PATCH", path, {"valid": False, "last_updated": "2026-02-01T00:00:00Z"}) == (404, 2001)
+    assert await said("PATCH", path, {"valid": False, "last_updated": "2026-02-01T00:00:00Z"}) == (404, 2004)
     assert await said("PUT", path, {**TOKEN, "future_field": {"a": [1]}, "type": "RFID"}) == (201, 1000)
     assert await said("PUT", path.replace("NL", "DE"), TOKEN) == (404, 2001)
     assert await said("PUT", path, {**TOKEN, "uid": "other"}) == (200, 2001)
@@ -209,6 +124,10 @@ async def test_tokens_are_those_of_the_partner_and_changed_by_patch(roaming: Roa
     assert kept["valid"] is False
     assert kept["future_field"] == {"a": [1]}
     assert await said("DELETE", path, None) == (405, 2000)
+    named = {"country_code", "party_id", "uid", "type"}  # the URL has them, too
+    bare = {name: value for name, value in TOKEN.items() if name not in named}
+    assert await said("PUT", path.replace("04A1B2C3", "FF").replace("?", "/?"), bare) == (201, 1000)
+    assert await said("GET", path.replace("04A1B2C3", "ff"), None) == (200, 1000)
 
 
 async def test_a_command_starts_and_stops_a_session(roaming: Roaming) -> None:
@@ -255,3 +174,34 @@ async def test_what_a_partner_did_not_take_is_sent_again_with_the_same_id(roamin
     roaming.partner.answers["/cdrs"] = 200, None
     roaming.backend.clock.advance(60)
     assert await roaming.partner.sent("POST", "/cdrs", 2) == first
+
+
+async def test_a_corrected_cost_is_credited_and_billed_again_in_order(roaming: Roaming) -> None:
+    """The first CDR is refused for a while: its credit and what replaces it wait for it."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    roaming.partner.answers["/cdrs"] = 500, None
+    charging = await charge(roaming, {"idToken": "04A1B2C3", "type": "ISO14443"})
+    first = await roaming.partner.sent("POST", "/cdrs")
+    services, key = roaming.backend.services, (charging.station.id, charging.id)
+
+    def corrected(connection: Connection) -> None:
+        before = typed_json.convert((tariffs.cost(connection, *key) or {})["document"], Bill)
+        bill = msgspec.structs.replace(before, excl_tax=before.excl_tax - 10**6, incl_tax=before.incl_tax - 1_190_000)
+        document = msgspec.json.encode(bill).decode()
+        tariffs.save_cost(connection, *key, bill, document, services.clock.utc_ms(), final=True, source="csms")
+
+    await services.store.run(corrected)
+    services.feed.publish("corrected", key[0], {"session": key[1]})
+    async with asyncio.timeout(10):
+        while len((await roaming.ask("GET", "/roaming/partners/tnm/deliveries")).json) < 3:
+            await asyncio.sleep(0.01)
+    roaming.partner.answers["/cdrs"] = 200, None
+    roaming.backend.clock.advance(60)
+    await roaming.partner.sent("POST", "/cdrs", 4)
+    again, credit, second = [body for how, where, body in roaming.partner.bodies if where == "/cdrs"][-3:]
+    assert again == first
+    assert (credit["id"], credit["credit_reference_id"]) == (f"{first['id']}C", first["id"])
+    assert credit["total_cost"] == {name: -value for name, value in first["total_cost"].items()}
+    assert second["id"] == f"{first['id']}-1"
+    assert second["total_cost"] == {"excl_vat": 5, "incl_vat": 5.95}

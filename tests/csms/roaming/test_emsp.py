@@ -2,103 +2,15 @@
 
 import asyncio
 import base64
-import itertools
-import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.csms.roaming.peers import Operator, acquainted
+from tests.csms.roaming.peers import LOCATION, PLAN, Operator, acquainted, charge
 from tests.csms.support import EMAID
 from v2g.ocpi import wire
 
 pytestmark = pytest.mark.requirement("R202", "R203")
-
-LOCATION = {
-    "id": "Depot", "address": "Ladestr. 1", "city": "Berlin", "country": "DEU", "latitude": "52.52000",
-    "longitude": "13.40500", "time_zone": "Europe/Berlin",
-    "evses": [{
-        "station_id": "CS-V2G-0001", "evse_id": "DE*CPO*E1",
-        "connectors": [{"standard": "IEC_62196_T2_COMBO", "format": "CABLE", "power_type": "DC", "max_voltage": 900,
-                        "max_amperage": 100}],
-    }],
-}  # fmt: skip
-PLAN = {
-    "id": "both ways", "currency": "EUR", "zone": "Europe/Berlin",
-    "energy": {"rates": [{"price": "0.4977"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
-    "export": {"rates": [{"price": "0.31"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
-    "idle_time": {"rates": [{"price": "0.02"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
-    "fixed": {"rates": [{"price": "0.35"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},
-}  # fmt: skip
-TOKEN = {"token_type": "ISO14443", "id_token": "04A1B2C3"}
-
-
-class Wire:
-    """A station on a websocket."""
-
-    def __init__(self, socket: Any) -> None:
-        self._socket = socket
-        self._numbers = itertools.count(1)
-
-    async def call(self, action: str, payload: Any) -> Any:
-        """Send a request; return the answer. Requests of the back end are answered Rejected meanwhile."""
-        number = str(next(self._numbers))
-        await self._socket.send(json.dumps([2, number, action, payload]))
-        while True:
-            frame = json.loads(await self._socket.recv())
-            if frame[0] == 2:
-                await self._socket.send(json.dumps([4, frame[1], "NotSupported", "", {}]))
-            elif frame[1] == number:
-                assert frame[0] == 3, frame
-                return frame[2]
-
-
-async def charge(cpo: Operator, taken_wh: int, back_wh: int, signed: dict[str, Any] | None = None) -> str:
-    """Charge and feed back within 50 minutes of the operator's clock; return the answer to Authorize."""
-    assert cpo.clock is not None
-    clock = cpo.clock
-
-    def now() -> str:
-        return datetime.fromtimestamp(clock.utc_ms() / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def register(context: str, taken: int, back: int, more: Any = None) -> dict[str, Any]:
-        values = [
-            {"value": value, "context": context, "measurand": f"Energy.Active.{way}.Register",
-             "unitOfMeasure": {"unit": "Wh"}, **({"signedMeterValue": more} if more and way == "Import" else {})}
-            for way, value in (("Import", 1000 + taken), ("Export", 500 + back))
-        ]  # fmt: skip
-        return {"timestamp": now(), "sampledValue": values}
-
-    async with cpo.csms.connect() as socket:
-        station = Wire(socket)
-        await station.call("BootNotification", {
-            "reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}})  # fmt: skip
-        await station.call("StatusNotification", {
-            "timestamp": now(), "connectorStatus": "Available", "evseId": 1, "connectorId": 1,
-        })  # fmt: skip
-        token = {"idToken": TOKEN["id_token"], "type": "ISO14443"}
-        status = (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"]
-        if status != "Accepted":
-            return str(status)
-        before = 0
-        steps = [
-            ("Started", "Authorized", "Charging", 0, "Transaction.Begin", 0, 0),
-            ("Updated", "MeterValuePeriodic", "Charging", 25, "Sample.Periodic", taken_wh, 0),
-            ("Updated", "ChargingStateChanged", "SuspendedEV", 40, "Sample.Periodic", taken_wh, back_wh),
-            ("Ended", "StopAuthorized", "Idle", 50, "Transaction.End", taken_wh, back_wh),
-        ]
-        for number, (kind, trigger, state, minute, context, taken, back) in enumerate(steps):
-            clock.advance(60 * (minute - before))
-            before = minute
-            event = {
-                "eventType": kind, "triggerReason": trigger, "timestamp": now(),
-                "seqNo": number, "transactionInfo": {"transactionId": "tx-1", "chargingState": state},
-                "evse": {"id": 1, "connectorId": 1}, "idToken": token,
-                "meterValue": [register(context, taken, back, signed if kind == "Ended" else None)],
-            }  # fmt: skip
-            await station.call("TransactionEvent", event)
-    return str(status)
 
 
 async def roaming(cpo: Operator, emsp: Operator) -> None:

@@ -1,11 +1,15 @@
 """Partners register with each other over HTTPS, rotate tokens, and get nowhere without one."""
 
+import ssl
 from typing import Any
 
+import aiohttp
 import pytest
 
+from csms.accounts.rules import Role
 from tests.csms.roaming.peers import Operator, acquainted, operator
 from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
+from tests.csms.support import TOKENS
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -126,6 +130,38 @@ async def test_a_partner_that_asks_too_often_waits(tmp_path: Any, pki: Any, empt
         answers = [await cpo.ocpi("GET", "/versions", token) for _ in range(4)]
         assert [each.status for each in answers] == [200, 200, 200, 429]
         assert 1 <= int(answers[-1].headers["Retry-After"]) <= 2
+
+
+async def test_partners_that_are_not_strict_are_understood(cpo: Operator) -> None:
+    """Objects in lists, slashes that a redirect adds, long tokens, endpoints without roles."""
+    with ScriptedPartner().running() as partner:
+        partner.offers()
+        partner.answers["/d"] = 200, [{"version": "2.2.1", "endpoints": [
+            {"identifier": "credentials", "url": f"{partner.url}/credentials"}]}]  # fmt: skip
+        partner.answers["/credentials"] = 307, f"{partner.url}/credentials/"
+        partner.answers["/credentials/"] = 200, [credentials(partner, token="c" * 200)]
+        body = {"partner_id": "tnm", "versions_url": f"{partner.url}/versions", "token": "A"}
+        await cpo.ask("POST", "/roaming/partners", body, 201)
+        assert (await cpo.ask("POST", "/roaming/partners/tnm/register"))["state"] == "registered"
+        partner.answers["/credentials"] = 307, f"{partner.url}/elsewhere/credentials/"
+        await cpo.ask("POST", "/roaming/partners/tnm/register", status=502)
+
+
+async def test_partners_may_have_tls_1_2_and_nobody_else(cpo: Operator) -> None:
+    token = await invited(cpo)
+    older = cpo.csms.context(None)
+    older.maximum_version = ssl.TLSVersion.TLSv1_2
+    admin = {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
+    async with aiohttp.ClientSession() as session:
+        for path, headers, status in (
+            ("/ocpi/versions", {"Authorization": f"Token {token}"}, 200), ("/roaming/partners", admin, 426),
+        ):  # fmt: skip
+            async with session.get(f"{cpo.url}{path}", headers=headers, ssl=older) as response:
+                assert response.status == status
+    older.set_ciphers("AES256-SHA256:AES256-GCM-SHA384")  # no forward secrecy
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(f"{cpo.url}/ocpi/versions", ssl=older)
 
 
 async def test_a_partner_that_wants_plain_tokens_gets_them(cpo: Operator) -> None:

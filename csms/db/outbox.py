@@ -1,0 +1,97 @@
+"""Outboxes: tables of what is yet to be delivered, by destination, and one courier for each destination.
+
+A delivery is claimed for a lease, so that one of several nodes makes it, and another node if that one dies.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, Table, exists, select, update
+
+from v2g.errors import StoreError
+from v2g.io.runtime.supervision import spawn
+
+
+class Outbox:
+    """A table with `id`, `due_ms`, `attempts` and `error`, and the column `to` of destinations.
+
+    With a column `chain`, deliveries of a chain (not empty) are made in order: each when those before it are deleted.
+    """
+
+    def __init__(self, table: Table, to: str, *, lease_s: int, back_off_s: Sequence[int], gives_up: bool) -> None:
+        """`back_off_s`: the pauses after failed attempts; then it `gives_up`, or repeats the last one for ever."""
+        self._table, self._columns = table, table.c
+        self._to: ColumnElement[str] = table.c[to]
+        self._name, self._lease_s, self._back_off_s, self._gives_up = to, lease_s, back_off_s, gives_up
+
+    def with_due(self, connection: Connection, now_ms: int, *wanted: ColumnElement[bool]) -> set[str]:
+        """Return the destinations with due deliveries."""
+        query = select(self._to).where(self._columns.due_ms <= now_ms, *wanted).distinct()
+        return set(connection.execute(query).scalars())
+
+    def claim(self, connection: Connection, destination: str, now_ms: int, limit: int) -> Sequence[Row[Any]]:
+        """Claim due deliveries to a destination exclusively, oldest first."""
+        wanted = (self._to == destination) & (self._columns.due_ms <= now_ms)
+        if "chain" in self._columns:
+            before = self._table.alias().c
+            wanted &= (self._columns.chain == "") | ~exists().where(
+                before[self._name] == destination, before.chain == self._columns.chain, before.id < self._columns.id
+            )
+        order = self._columns.due_ms, self._columns.id
+        query = select(self._table).where(wanted).order_by(*order).limit(limit).with_for_update(skip_locked=True)
+        found = connection.execute(query).all()
+        if found:
+            until_ms = now_ms + 1000 * self._lease_s
+            here = self._columns.id.in_([each.id for each in found])
+            connection.execute(update(self._table).where(here).values(due_ms=until_ms))
+        return found
+
+    def failed(
+        self, connection: Connection, number: int, attempts: int, error: str, now_ms: int, wait_s: float | None = None
+    ) -> None:
+        """Store that an attempt has failed after so many others; `wait_s`: the pause that the receiver asks for."""
+        last = len(self._back_off_s) - 1
+        if wait_s is None and (attempts <= last or not self._gives_up):
+            wait_s = self._back_off_s[min(attempts, last)]
+        due_ms = None if wait_s is None else now_ms + round(1000 * wait_s)
+        values = {"due_ms": due_ms, "attempts": attempts + 1, "error": error[:300]}
+        connection.execute(update(self._table).where(self._columns.id == number).values(**values))
+
+
+class Couriers:
+    """A task for each destination, so that a slow or failing one does not delay the others."""
+
+    def __init__(self, deliver: Callable[[str], Awaitable[None]]) -> None:
+        """`deliver` makes every due delivery to a destination."""
+        self._deliver: Final = deliver
+        self._couriers: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
+
+    @property
+    def destinations(self) -> Collection[str]:
+        """Where there is a courier."""
+        return self._couriers.keys()
+
+    def wake(self, destinations: Collection[str]) -> None:
+        """Let these couriers deliver."""
+        for each in destinations:
+            if each not in self._couriers:
+                awake = asyncio.Event()
+                self._couriers[each] = awake, spawn(self._run(each, awake))
+            self._couriers[each][0].set()
+
+    async def dismiss(self, destinations: Collection[str]) -> None:
+        """End couriers; what they have claimed is delivered after its lease, by any node."""
+        for each in tuple(destinations):
+            task = self._couriers[each][1]
+            task.cancel()
+            await asyncio.wait((task,))  # unlike awaiting the task itself, it distinguishes whose cancellation it is
+            del self._couriers[each]  # not before: on cancellation it must still be ended
+
+    async def _run(self, destination: str, awake: asyncio.Event) -> None:
+        while True:
+            await awake.wait()
+            awake.clear()
+            with contextlib.suppress(StoreError):  # the next look wakes it again
+                await self._deliver(destination)

@@ -1,0 +1,54 @@
+"""The outbox of partners in either database: claimed by one, in order within a chain, repeated for ever."""
+
+import pytest
+
+from csms.db.store import Store
+from csms.roaming import store as rows
+from csms.roaming.store import BACK_OFF_S, DueDelivery
+
+pytestmark = pytest.mark.requirement("R202")
+
+
+def queued(store: Store, *subjects: str, chain: str = "", partner: str = "p") -> None:
+    for each in subjects:
+        store.do(lambda connection, name=each: rows.enqueue(connection, [partner], "cdrs", name, 0, chain=chain))
+
+
+def claimed(store: Store, now_ms: int, limit: int = 8) -> list[DueDelivery]:
+    return store.do(rows.claim, "p", now_ms, limit)
+
+
+def test_a_delivery_of_a_chain_waits_for_those_before_it(store: Store) -> None:
+    """A credit CDR never comes before the CDR that it takes back, though that one failed first."""
+    queued(store, "a", "aC", "a-1", chain="CS/1")
+    queued(store, "b")
+    queued(store, "a", chain="CS/1", partner="other")
+    first = claimed(store, 0)
+    assert [each.subject for each in first] == ["a", "b"]
+    assert claimed(store, 119_999) == []
+    store.do(rows.failed, first[0], "HTTP 500", 1000)
+    store.do(rows.delivered, first[1], 1000)
+    assert claimed(store, 1000 + 1000 * BACK_OFF_S[0] - 1) == []
+    again = claimed(store, 1000 + 1000 * BACK_OFF_S[0])
+    assert [(each.subject, each.attempts) for each in again] == [("a", 1)]
+    store.do(rows.delivered, again[0], 4000)
+    for wanted in ("aC", "a-1"):
+        (due,) = claimed(store, 4000)
+        assert due.subject == wanted
+        store.do(rows.delivered, due, 4000)
+    assert store.do(rows.with_due, 10**12) == {"other"}
+
+
+def test_what_a_partner_does_not_take_is_repeated_for_ever_or_when_it_asks(store: Store) -> None:
+    queued(store, "a")
+    now_ms = 0
+    for pause_s in (*BACK_OFF_S, BACK_OFF_S[-1]):
+        (due,) = claimed(store, now_ms)
+        store.do(rows.failed, due, "x" * 1000, now_ms)
+        now_ms += 1000 * pause_s
+    (due,) = claimed(store, now_ms)
+    store.do(lambda connection: rows.failed(connection, due, "HTTP 429", now_ms, 7.5))
+    assert claimed(store, now_ms + 7499) == []
+    assert len(claimed(store, now_ms + 7500)) == 1
+    (shown,) = store.do(rows.outbox, "p")
+    assert (shown["attempts"], shown["error"]) == (len(BACK_OFF_S) + 2, "HTTP 429")
