@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-AC: Final = ("AC", "AC_BPT", "AC_DER_IEC")
+AC: Final = ("AC", "AC_BPT", "AC_DER_IEC", "AC_DER_SAE")
 DC: Final = ("DC", "DC_BPT")
 MCS: Final = ("MCS", "MCS_BPT")
 ACDP: Final = ("DC_ACDP", "DC_ACDP_BPT")

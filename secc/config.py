@@ -36,6 +36,7 @@ from v2g.io.runtime.processor_heat import ProcessorConfig
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.services import AC_DER
 from v2g.pki.certificates import is_emaid, load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import read_secret
@@ -488,10 +489,11 @@ def _service_flaws(charger: SeccConfig, hardware: HardwareConfig, where: tuple[s
     """Yield services that this hardware cannot provide."""
     kind, one_way = hardware.kind, _one_way(hardware)
     fitting = ", ".join(f"{int(each)} ({each.name})" for each in EnergyService if KIND_OF[each.family] == kind)
+    flavours = {int(each): name for name, each in AC_DER.items()}
     for service in charger.services:
         found, needed = f"has {int(service)} ({service.name})", KIND_OF[service.family]
-        if service is EnergyService.AC_DER_IEC:
-            yield (*where, "services"), found, 'offer it by der = "iec"'
+        if flavour := flavours.get(int(service)):
+            yield (*where, "services"), found, f'offer it by der = "{flavour}"'
         elif needed != kind:
             hint = f'hardware.kind = "{kind}" provides {fitting}'
             yield (*where, "services"), f'{found}, which needs hardware.kind = "{needed}"', hint
@@ -504,6 +506,14 @@ def _service_flaws(charger: SeccConfig, hardware: HardwareConfig, where: tuple[s
 
     if charger.der is not None and not charger.offers(Family.AC):
         yield (*where, "der"), f'is "{charger.der}" without a service of alternating current', "services = [1]"
+    if charger.der == "sae" and charger.grid_support.functions:
+        from v2g.iso15118.d20.der_sae import carried  # its declarations are loaded for it alone
+
+        demanded = charger.grid_support
+        lost = demanded.functions - carried(demanded, charger.ac_rating.nominal_frequency_hz).functions
+        if lost:
+            why = f"has {', '.join(sorted(lost))}, which messages by SAE cannot say, so no vehicle would feed back"
+            yield (*where, "grid_support"), why, 'remove them, or der = "iec"'
 
 
 def _one_way(hardware: HardwareConfig) -> str:

@@ -12,6 +12,7 @@ from csms.roaming.partners import Partners, below
 from csms.roaming.publication import Grant, OfferedEvse, grant_of, place_of, put_grant
 from csms.roaming.rules import Partner, key_of
 from csms.roaming.store import Kept, KnownPartner
+from csms.smart_charging.rules import BIDIRECTIONAL
 from csms.tokens.rules import CONTRACT, Known, Terms, Token, normalise
 from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError
@@ -25,7 +26,7 @@ _REMEMBERED_MS: Final = 300_000
 """A driver that was authorized is not asked about again for so long: Authorize comes before TransactionEvent."""
 
 _STATUS: Final = {"ALLOWED": "Accepted", "BLOCKED": "Blocked", "EXPIRED": "Expired", "NO_CREDIT": "NoCredit"}
-_CHARGE_ONLY: Final = tuple(each for each in ENERGY_TRANSFER if "BPT" not in each)
+_CHARGE_ONLY: Final = tuple(each for each in ENERGY_TRANSFER if each not in BIDIRECTIONAL)
 
 
 def ocpi_types(token_type: str) -> tuple[str, ...]:

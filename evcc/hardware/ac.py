@@ -119,7 +119,8 @@ class OnBoardCharger:
             currents = spread(drawn_ma, range(lines))
             measured = currents if self._config.measures_lines else None
             present = PresentVoltage(
-                charger.voltage_mv, currents.total_ma, lines, measured, flow.reactive_var, grid_event=flow.acts
+                *(charger.voltage_mv, currents.total_ma, lines, measured, flow.reactive_var, charger.frequency_hz),
+                grid_event=flow.acts,
             )
         if present != self._present:
             self._present = present

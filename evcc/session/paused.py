@@ -6,7 +6,7 @@ from evcc.session.program import ProgramProgress
 from v2g.asn1.discharge import DischargeCheckpoint
 from v2g.energy.grid_support import Function
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.d20.services import DER_SCHEMAS, ENERGY_TRANSFER, ServiceId
 
 
 class PausedChoice(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class PausedChoice(msgspec.Struct, frozen=True):
     @property
     def der(self) -> bool:
         """Whether the vehicle's inverter supports the grid as the charger demands (AC DER)."""
-        return self.service_id == ServiceId.AC_DER_IEC
+        return self.service_id in DER_SCHEMAS
 
     @property
     def family(self) -> Family:

@@ -198,6 +198,8 @@ class PresentVoltage(Fact, frozen=True):
     currents: Currents | None = None
     reactive_var: int = 0
     """Reactive power of all phases, positive where it is injected."""
+    frequency_hz: float = 0.0
+    """Of the grid, alternating current only."""
     grid_event: bool = False
     """Whether the inverter lowers its power because of the grid (AC DER)."""
 

@@ -16,6 +16,7 @@ from v2g.energy.conductors import line_rating_ma
 from v2g.energy.grid_support import FUNCTIONS, Function
 from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.d2 import timing as d2
+from v2g.iso15118.d20.services import Flavour
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
 from v2g.iso15118.din import timing as din
@@ -85,11 +86,11 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(min_length=1, description="energy transfer services, best first"),
     ] = ("DC_BPT", "DC")
     der: Annotated[
-        Literal["iec"] | None,
+        Flavour | None,
         Meta(
             description="prefer AC DER of Amendment 1 where it is offered and `der_functions` suffice: the inverter "
-            "applies the grid's demands; iec is built from public facts, without the amendment's text. A vehicle "
-            "without it, or them, charges, and feeds back only where nothing is demanded"
+            "applies the grid's demands; built from public facts, without the amendment's text, by sae as far as these "
+            "carry. A vehicle without it, or them, charges, and feeds back only where nothing is demanded"
         ),
     ] = None
     der_functions: Annotated[
@@ -137,6 +138,19 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 61440
 
 
+class InverterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the vehicle says of its inverter (AC DER by SAE)."""
+
+    maker: Annotated[str, Meta(max_length=32, description="its maker")] = "unknown"
+    model: Annotated[str, Meta(max_length=32, description="its model")] = "unknown"
+    serial: Annotated[str, Meta(max_length=32, description="its serial number")] = "0"
+    software: Annotated[str, Meta(max_length=32, description="version of its software")] = "0"
+    certified_s: Annotated[
+        Annotated[int, Meta(ge=0, le=4_102_444_800)] | None,
+        Meta(description="date of its certificate by SAE J3072, s since 1970; none: it is not certified"),
+    ] = None
+
+
 class OnBoardChargerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The vehicle's own charger for alternating current; powers are those of all phases together."""
 
@@ -147,6 +161,7 @@ class OnBoardChargerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     max_reactive_var: Annotated[
         int, Meta(ge=0, le=1_000_000, description="maximum reactive power, var; AC DER only")
     ] = 4_800
+    inverter: InverterConfig = InverterConfig()
     max_current_a: Annotated[
         Annotated[float, Meta(gt=0, le=1000)] | None,
         Meta(

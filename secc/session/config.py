@@ -17,7 +17,7 @@ from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.d2.timing import Timing as Iso2Timing
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
-from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.d20.services import AC_DER, ENERGY_TRANSFER, Flavour, ServiceId
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
 from v2g.iso15118.din.timing import Timing as DinTiming
@@ -41,6 +41,7 @@ class EnergyService(enum.IntEnum):
     DC_ACDP = ServiceId.DC_ACDP
     AC_BPT = ServiceId.AC_BPT
     AC_DER_IEC = ServiceId.AC_DER_IEC
+    AC_DER_SAE = ServiceId.AC_DER_SAE
     DC_BPT = ServiceId.DC_BPT
     DC_ACDP_BPT = ServiceId.DC_ACDP_BPT
     MCS = ServiceId.MCS
@@ -57,12 +58,14 @@ class EnergyService(enum.IntEnum):
         return ENERGY_TRANSFER[self].bidirectional
 
 
+_DER: Final = frozenset({EnergyService.AC_DER_IEC, EnergyService.AC_DER_SAE})
 SERVICES: Final[Mapping[str, frozenset[EnergyService]]] = {
     "AC_single_phase": frozenset({EnergyService.AC}),
     "AC_two_phase": frozenset({EnergyService.AC}),
     "AC_three_phase": frozenset({EnergyService.AC}),
     "AC_BPT": frozenset({EnergyService.AC_BPT}),
-    "AC_DER": frozenset({EnergyService.AC_DER_IEC}),
+    "AC_DER": _DER,
+    "AC_BPT_DER": _DER | {EnergyService.AC_BPT},
     "DC": frozenset({EnergyService.DC, EnergyService.MCS}),
     "DC_BPT": frozenset({EnergyService.DC_BPT, EnergyService.MCS_BPT}),
     "DC_ACDP": frozenset({EnergyService.DC_ACDP}),
@@ -402,10 +405,11 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provisioning certificate; sources of the standard do not all agree on that."""
     services: Annotated[tuple[EnergyService, ...], Meta(min_length=1)] = (EnergyService.DC_BPT, EnergyService.DC)
     """Energy services in the order of the offer."""
-    der: Literal["iec"] | None = None
+    der: Flavour | None = None
     """With alternating current also offer AC DER of Amendment 1, best first: the vehicle's own inverter gets the values
-    of `grid_support`. `iec` is built from public facts, without the amendment's text. A vehicle without it charges, and
-    feeds back only where nothing is demanded."""
+    of `grid_support`. Built from public facts, without the amendment's text; by `sae` only certified vehicles feed
+    back, and only functions that its messages have. A vehicle without it charges, and feeds back only where nothing is
+    demanded."""
     grid_support: GridSupport = NO_SUPPORT
     control_modes: Annotated[tuple[ControlMode, ...], Meta(min_length=1)] = (ControlMode.DYNAMIC, ControlMode.SCHEDULED)
     """Control modes in the order of their parameter sets; some vehicles select the first set whatever it contains."""
@@ -498,6 +502,5 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def offers(self, family: Family) -> tuple[EnergyService, ...]:
         """Return the energy services of that set of messages, in the order of the offer."""
-        der = EnergyService.AC_DER_IEC  # only by `der`
-        own = tuple(each for each in self.services if each.family is family and each is not der)
-        return (der, *own) if own and family is Family.AC and self.der else own
+        own = tuple(each for each in self.services if each.family is family and each not in _DER)  # only by `der`
+        return (EnergyService(AC_DER[self.der]), *own) if own and family is Family.AC and self.der else own

@@ -124,7 +124,8 @@ def permitted(selected: Selected, vehicle: Vehicle, context: RequestContext) -> 
     powers = powers.at_most(VEHICLE, vehicle.max_charge_w, vehicle.max_discharge_w)
     if not selected.bidirectional:
         return powers.at_most(SERVICE, discharge_w=0)
-    if selected.service is EnergyService.AC_BPT and context.config.der and context.grid_support.functions:
+    plain = selected.service is EnergyService.AC_BPT and context.config.der and context.grid_support.functions
+    if plain or not vehicle.may_feed:
         return powers.at_most(GRID_SUPPORT, discharge_w=0)
     if selected.signed_discharge:
         return powers.at_most(SIGNATURE, discharge_w=context.signed_w)

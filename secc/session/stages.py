@@ -151,6 +151,13 @@ class Vehicle(msgspec.Struct, frozen=True):
     line_discharge_w: tuple[int, ...] = ()
     cycled: bool = False
     """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
+    enabled: int | None = None
+    """Modes of AC DER by SAE that were enabled for it; None in other sessions."""
+
+    @property
+    def may_feed(self) -> bool:
+        """Whether its inverter may feed back: by SAE where the mode of discharge was enabled."""
+        return self.enabled is None or bool(self.enabled & 2)
 
     def bounded(self, agreed: "Vehicle", *, raises: bool = False) -> "Vehicle":
         """Return these limits within those that were agreed before power; the voltage always, as the insulation was
@@ -308,7 +315,9 @@ class Charging(AfterPlan, frozen=True):
     flow: Flow = Flow()
     """Since when (s) the vehicle exceeds its permitted power."""
     grid_event: int = 0
-    """GridEventCondition of a vehicle of AC DER; 0: none."""
+    """GridEventCondition, or DERAlarmStatus, of a vehicle of AC DER; 0: none."""
+    enabled_modes: int | None = None
+    """Its last EnabledModes, by SAE."""
     beside: Parametrised | Planned | None = None
     """Result so far of a renegotiation on its side stream; energy flows by `planned` until it is complete."""
     running: object = None

@@ -250,6 +250,13 @@ id_token = "DEV2GC00000001"
         ("csms", "mo/sub2.crl", "mo/root.pem", "trust.crls", "not a CRL"),
         ("csms", "mo/root.pem", "contract/chain.pem", "trust.roots", "which is not an authority"),
         ("secc", "", '[charger]\nevse_id = "no evse id"', "charger.evse_id", "'no evse id' is not an EVSEID"),
+        (
+            "secc",
+            "",
+            '[charger]\nservices = [5, 1]\nder = "sae"\n[charger.grid_support.zero_current]\nover_v = 270',
+            "charger.grid_support",
+            "has zero_current, which messages by SAE cannot say",
+        ),
         ("secc", "", '[log]\nevents = "none/events"', "log.events", "none is no folder"),
         ("secc", "", '[site]\nsignal_file = "none.json"', "site.signal_file", "none.json: No such file"),
         ("secc", "", '[site]\nsignal_file = "secc.toml"', "site.signal_file", "malformed"),

@@ -1,5 +1,6 @@
 """Our vehicle at our charge point with AC DER of Amendment 1, joined in memory (R221)."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -8,11 +9,15 @@ import pytest
 from msgspec.structs import replace
 
 from evcc.session import ports as ev
+from evcc.session.d20.services import choose
+from evcc.session.paused import PausedChoice
 from evcc.session.settings import OnBoardChargerConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
+from tests.exi.vectors import FOLDER
 from tests.sessions.joined import Joined
+from tests.together import together
 from v2g.energy.grid_support import (
     FactorSetpoint,
     FrequencySupport,
@@ -27,8 +32,15 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.der import control, number
 from v2g.iso15118.d20.messages import ac_der_iec as iso
 from v2g.iso15118.d20.messages.ac import BPT_Dynamic_AC_CLResControlMode
+from v2g.iso15118.d20.messages.common_messages import (
+    Parameter,
+    ParameterSet,
+    ServiceDetailRes,
+    ServiceParameterList,
+)
 from v2g.iso15118.d20.messages.common_types import ResponseCode
-from v2g.iso15118.d20.schemas import AC_DER_IEC
+from v2g.iso15118.d20.schemas import AC_DER_IEC, COMMON_MESSAGES
+from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 CURVE = SupportCurve(points=((214, 4800), (223, 0), (237, 0), (246, -4800)))
@@ -292,3 +304,148 @@ def test_a_power_factor_beyond_1_in_the_loop_is_dropped_and_named(join: Join) ->
     joined.run(until=lambda: bool(joined.vehicle_saw("loop", "setpoints")))
     assert "power factor 345" in joined.vehicle_saw("loop", "setpoints")[0]["dropped"]
     assert followed(joined)[-1].cos_phi_setpoint is None
+
+
+# -- what a charger of another make may do ---------------------------------------------------------------------------
+
+
+def detail(**parameters: Any) -> ParameterSet:
+    """Return a parameter set as EVerest's charger sends it; a value that is no int has another type."""
+    named = {"Connector": 3, "ControlMode": 2, "EVSENominalVoltage": 230, "MobilityNeedsMode": 1, "Pricing": 0}
+    set_id = parameters.pop("id", 7)
+    parameter = tuple(
+        Parameter(name=name, **({"int_value": value} if isinstance(value, int) else value))
+        for name, value in (named | parameters).items()
+    )
+    return ParameterSet(parameter_set_id=set_id, parameter=parameter)
+
+
+def chosen(*sets: ParameterSet, phases: int = 3, **more: object) -> PausedChoice:
+    config = vehicle(phases=phases, **more)
+    choice = choose(ServiceId.AC_DER_IEC, sets, config.services, phases=phases)
+    assert choice is not None
+    return choice
+
+
+@pytest.mark.parametrize(
+    ("sets", "set_id", "lacking"),
+    [
+        ([detail(DERControlFunctions=0b1111)], 7, set()),
+        ([detail(DERControlFunctions={"byte_value": 5})], 7, set()),
+        ([detail(DERControlFunctions={"short_value": 0xFFF})], 7, set()),
+        ([detail(DERControlFunctionsBitmap=0b11)], 7, set()),
+        ([detail()], 7, set()),
+        ([detail(DERControlFunctions=1 << 12)], 7, {"unknown"}),
+        ([detail(DERControlFunctions=-1)], 7, {"unknown"}),
+        ([detail(DERControlFunctions={"finite_string": "15"})], 7, {"unknown"}),
+        ([detail(DERControlFunctions={"rational_number": number(15)})], 7, {"unknown"}),
+        ([detail(DERControlFunctions={"bool_value": False})], 7, {"unknown"}),
+        ([detail(DERControlFunctions=1 << 12), detail(id=1, DERControlFunctions=3)], 1, set()),
+        ([detail(id=9, ControlMode=1, MobilityNeedsMode=1), detail(id=300)], 300, set()),
+        ([detail(Connector=1), detail(id=2, Connector=3)], 2, set()),
+        ([detail(id=4, Connector=1, DERControlFunctions=1)], 4, set()),
+        ([detail(BPTChannel=1, GeneratorMode=1, Another={"finite_string": "x"})], 7, set()),
+    ],
+)
+def test_a_set_is_read_by_what_it_demands(sets: list[ParameterSet], set_id: int, lacking: set[str]) -> None:
+    choice = chosen(*sets)
+    assert (choice.parameter_set_id, choice.lacking) == (set_id, lacking)
+
+
+def test_a_single_phase_vehicle_prefers_a_single_phase_set() -> None:
+    assert chosen(detail(Connector=3), detail(id=2, Connector=1), phases=1).parameter_set_id == 2
+
+
+def details(change: Callable[[ParameterSet], ParameterSet]) -> Callable[[bytes], bytes]:
+    """Return what changes the parameter sets of AC DER on their way."""
+
+    def tamper(data: bytes) -> bytes:
+        if int.from_bytes(data[2:4], "big") != PayloadType.COMMON:
+            return data
+        message = decode(data[8:], COMMON_MESSAGES)
+        if not isinstance(message, ServiceDetailRes) or message.service_id != ServiceId.AC_DER_IEC:
+            return data
+        sets = ServiceParameterList(parameter_set=tuple(map(change, message.service_parameter_list.parameter_set)))
+        return frame(PayloadType.COMMON, encode(replace(message, service_parameter_list=sets)))
+
+    return tamper
+
+
+def test_parameters_without_a_meaning_are_named_and_nothing_more(join: Join) -> None:
+    new = Parameter(name="DERStandardControlFunctionsBitmap", int_value=63)
+    joined = join()
+    joined.wire_to_evcc = details(lambda each: replace(each, parameter=(*each.parameter, new)))
+    joined.run(until=lambda: (joined.plant.ac_w or 0) > 0)
+    assert joined.vehicle_saw("service", "parameters_unread") == [{"names": "DERStandardControlFunctionsBitmap"}]
+
+
+def foreign(message: Any) -> Any:
+    """Return a loop response as another charger may write it: limits by the other sign, no receipt, no meter."""
+    mode = message.cl_res_control_mode
+    changes = {
+        name: replace(value, value=-value.value)
+        for name in mode.__struct_fields__
+        if name.startswith("evse_maximum_discharge") and (value := getattr(mode, name)) is not None
+    }
+    return replace(message, cl_res_control_mode=replace(mode, **changes), meter_info=None, receipt=None)
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
+def test_either_sign_of_discharge_and_absent_options_are_as_good(join: Join, mode: str) -> None:
+    joined = join(vehicle=vehicle(mode))
+    joined.wire_to_evcc = changing(iso.AC_ChargeLoopRes, foreign)
+    joined.run()
+    assert joined.evcc_reason == "finished"
+    assert 100_000 <= joined.plant.battery.state.discharged_mwh < 110_000
+
+
+def test_a_nominal_frequency_of_0_is_no_reason_to_refuse(join: Join) -> None:
+    def without(message: iso.AC_ChargeParameterDiscoveryRes) -> iso.AC_ChargeParameterDiscoveryRes:
+        mode = replace(message.ac_cpd_res_energy_transfer_mode, evse_nominal_frequency=number(0))
+        return replace(message, ac_cpd_res_energy_transfer_mode=mode)
+
+    joined = join()
+    joined.wire_to_evcc = changing(iso.AC_ChargeParameterDiscoveryRes, without)
+    joined.run(until=lambda: (joined.plant.ac_w or 0) < 0)
+    assert joined.vehicle_saw("parameters", "grid_support")[0]["refused"] == ""
+
+
+def test_a_new_curve_reaches_the_inverter_by_a_new_selection(join: Join) -> None:
+    """V2G20-1477: curves cannot change in the loop."""
+    joined = join()
+    joined.run(until=lambda: (joined.plant.ac_w or 0) > 0)
+    new = replace(SUPPORT, volt_var=SupportCurve(points=((210, 2000), (250, -2000))))
+    joined.secc.fact(se.GridSupportChanged(new), joined.now, joined.utc_ms)
+    joined.run()
+    assert joined.evcc_reason == "finished"
+    assert [each["service"] for each in joined.vehicle_saw("service", "selected")] == ["AC_DER_IEC"] * 2
+    assert followed(joined)[-1] == new
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
+def test_schedules_are_renegotiated_in_both_ways(join: Join, mode: str) -> None:
+    for beside in (False, True):
+        joined = join(vehicle=vehicle(mode, renegotiate_beside=beside))
+        joined.run(until=lambda joined=joined: (joined.plant.ac_w or 0) > 0)
+        joined.evcc.fact(ev.NeedsChanged(target_soc=85.0), joined.now, joined.utc_ms)
+        joined.run()
+        assert joined.evcc_reason == "finished"
+        assert 100_000 <= joined.plant.battery.state.discharged_mwh < 110_000
+
+
+VECTORS = [json.loads(line) for line in (FOLDER / "iso20_ac_der_iec.jsonl").read_text().splitlines()]
+ANSWERS = [each for each in VECTORS if each["message"] in ("AC_ChargeParameterDiscoveryRes", "AC_ChargeLoopRes")]
+
+
+@pytest.mark.some(1)
+@together(("n", "vector"), enumerate(ANSWERS), by=lambda each: f"part {each[0] % 10}")
+def test_whatever_another_codec_says_the_vehicle_goes_on_or_ends_in_order(
+    join: Join, n: int, vector: dict[str, str]
+) -> None:
+    """Content of another codec's messages, extreme values among them, at the place of the charger's."""
+    drawn: Any = decode(bytes.fromhex(vector["exi_hex"]), AC_DER_IEC)
+    joined = join()
+    joined.wire_to_evcc = changing(type(drawn), lambda message: replace(drawn, header=message.header))
+    joined.run(until=lambda: joined.plant.battery.state.charged_mwh > 10_000, most_s=3_000)
+    assert joined.evcc_reason not in ("internal_error", "crashed")
+    assert abs(joined.plant.ac_w or 0) <= 11_000

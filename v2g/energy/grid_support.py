@@ -22,6 +22,8 @@ WholeSeconds = Annotated[int, Meta(ge=0, le=65_535)]
 Factor = Annotated[float, Meta(ge=-1, le=1)]
 Number = Annotated[float, Meta(ge=-10_000_000, le=10_000_000)]
 KFactor = Annotated[float, Meta(ge=0, le=10)]
+STEEPEST: Final = 1000.0
+"""Percent of the reference power per Hz: all of it within 0.1 Hz."""
 Reference = Literal["maximum", "momentary"]
 """The power that a slope refers to: the maximum of discharge, or that at the moment at which the function begins."""
 
@@ -74,7 +76,7 @@ class FrequencySupport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Where it begins."""
     stop_hz: Hertz
     """Beyond it the power stays as there."""
-    slope: Annotated[float, Meta(gt=0, le=1000)] = 40.0
+    slope: Annotated[float, Meta(gt=0, le=STEEPEST)] = 40.0
     """Percent of the reference power per Hz: 40 is a droop of 5 % at 50 Hz."""
     reference: Reference = "momentary"
     """The power that the slope refers to: the maximum of discharge, or that where the function begins."""
@@ -230,7 +232,9 @@ class GridSupport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return msgspec.structs.replace(own, **{each: getattr(other, each) for each in other.functions})
 
     def wrong_at(self, nominal_hz: float) -> str:
-        """Return which frequency has no sense in a grid of this one, or empty."""
+        """Return which frequency has no sense in a grid of this one, or empty; a grid of none proves nothing."""
+        if not 45 <= nominal_hz <= 65:
+            return ""
         over, under = self.over_frequency_watt, self.under_frequency_watt
         if over is not None and not nominal_hz <= over.start_hz <= 1.1 * nominal_hz:
             return f"over_frequency_watt begins at {over.start_hz:g} Hz in a grid of {nominal_hz:g} Hz"

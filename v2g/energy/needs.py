@@ -46,7 +46,9 @@ DEPARTURE_MS: Final = 60_000
 ENERGY_WH: Final = 500
 """Energies that differ by no more than what has flowed and this count as equal."""
 
-Service = Literal["AC", "DC", "WPT", "DC_ACDP", "AC_BPT", "AC_DER_IEC", "DC_BPT", "DC_ACDP_BPT", "MCS", "MCS_BPT"]
+Service = Literal[
+    "AC", "DC", "WPT", "DC_ACDP", "AC_BPT", "AC_DER_IEC", "AC_DER_SAE", "DC_BPT", "DC_ACDP_BPT", "MCS", "MCS_BPT"
+]
 """Energy services of ISO 15118-20."""
 
 

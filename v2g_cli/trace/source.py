@@ -15,10 +15,9 @@ from v2g.io.runtime import trace
 from v2g.iso15118 import trace as lines
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.schemas import AC_DER_SAE
+from v2g.iso15118.d20.schemas import AC_DER_IEC, AC_DER_SAE
 from v2g.iso15118.d20.session import decode_payload
 from v2g.iso15118.din.schemas import DIN
-from v2g.iso15118.engine.session import decode_padded
 from v2g.iso15118.engine.v2g_message import decode_message
 from v2g.iso15118.engine.v2gtp import VERSION, Framer, PayloadType
 from v2g.iso15118.trace import Described, Line, Way
@@ -29,7 +28,13 @@ _CAPTURES: Final = (b"\x0a\x0d\x0d\x0a", *pcap.MAGICS)
 
 _TLS_HANDSHAKE, _CLIENT_HELLO = b"\x16", b"\x01"
 _OLDER: Final[Mapping[str, Schema]] = {each.uri: each for each in (ISO2, DIN)}
-_FAMILIES: Final = {"AC": Family.AC, "AC_DER_IEC": Family.AC, "DC": Family.DC, "WPT": Family.WPT, "ACDP": Family.ACDP}
+_DER: Final = {"AC_DER_IEC": AC_DER_IEC, "AC_DER_SAE": AC_DER_SAE}
+_FAMILIES: Final = {
+    **dict.fromkeys(("AC", *_DER), Family.AC),
+    "DC": Family.DC,
+    "WPT": Family.WPT,
+    "ACDP": Family.ACDP,
+}
 
 
 def read_entries(path: Path, errors: list[V2GError] | None = None) -> list[Entry]:
@@ -70,7 +75,8 @@ class _Conversation:
         self._offered: dict[int, str] = {}
         self._older: Schema | None = None
         self._framers: dict[bytes, Framer | None] = dict.fromkeys(ends)
-        self._family, self._der = Family.DC, False
+        self._family = Family.DC
+        self._der: Schema | None = None
         self._session = ""
         self.broken = False
         """Whether nothing more can be read of it."""
@@ -112,7 +118,7 @@ class _Conversation:
 
     def _line(self, source: bytes, payload_type: int, payload: bytes, time_ns: int) -> Line:
         stream = lines.stream_name(payload_type)
-        self._family, self._der = _FAMILIES.get(stream, self._family), self._der or stream == "AC_DER_IEC"
+        self._family, self._der = _FAMILIES.get(stream, self._family), _DER.get(stream, self._der)
         self._beyond, self.count = [], self.count + 1
         described = lines.describe(payload_type, payload, self._decode)
         self._negotiate(described)
@@ -143,8 +149,6 @@ class _Conversation:
     def _decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
         if payload_type == PayloadType.SAP and self._older is not None:
             return decode_message(payload, self._older, handshake=False, deviations=self._beyond)
-        if payload_type == PayloadType.AC_DER_SAE:  # no session here speaks it
-            return decode_padded(payload, AC_DER_SAE, self._beyond)
         try:
             return decode_payload(payload_type, payload, self._family, self._beyond, der=self._der)
         except CodecError:

@@ -5,7 +5,8 @@ Loaded by the first session of it.
 
 from typing import Final
 
-from evcc.session.d20.request_context import RequestContext
+from evcc.session.d20.request_context import Plan, RequestContext
+from evcc.session.d20.stages import Parametrizing
 from v2g.iso15118.d20.messages import ac_der_iec as iso
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.d20.quantities import PHASES, Fields, each_phase
@@ -15,7 +16,9 @@ SCHEDULED: Final = iso.DER_Scheduled_AC_CLReqControlMode
 DYNAMIC: Final = iso.DER_Dynamic_AC_CLReqControlMode
 
 
-def charge_parameters(fields: Fields, context: RequestContext, *, finished: bool) -> iso.AC_ChargeParameterDiscoveryReq:
+def charge_parameters(
+    fields: Fields, context: RequestContext, stage: Parametrizing
+) -> iso.AC_ChargeParameterDiscoveryReq:
     """Send the limits, given as BPT's fields; Ongoing until the inverter has the demands (V2G20-3150)."""
     charger = context.config.on_board_charger
     reactive = {
@@ -25,13 +28,13 @@ def charge_parameters(fields: Fields, context: RequestContext, *, finished: bool
     }
     mode = iso.DER_AC_CPDReqEnergyTransferMode(
         **fields,
-        ev_processing=Processing.Finished if finished else Processing.Ongoing,
+        ev_processing=Processing.Finished if stage.finished else Processing.Ongoing,
         ev_reactive_power_limits=iso.EVReactivePowerLimits(**reactive),
     )
     return iso.AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
 
 
-def loop_fields(context: RequestContext) -> Fields:
+def loop_fields(plan: Plan, context: RequestContext) -> Fields:
     """Return what a loop request has beside that of BPT."""
     charger, inlet = context.config.on_board_charger, context.inlet
     return {

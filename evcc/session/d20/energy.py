@@ -1,5 +1,7 @@
 """From the charge parameters to the closed circuit: limits, schedule, cable check, pre-charge, start."""
 
+from types import ModuleType
+
 from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits, departure_s, matched
@@ -28,6 +30,7 @@ from evcc.session.d20.stages import (
 )
 from evcc.session.d20.starting import begin
 from evcc.session.d20.stop import stop
+from evcc.session.paused import PausedChoice
 from evcc.session.ports import CloseContactor, Reported, SetAcPower
 from evcc.session.steps import seen
 from v2g.exi.declare import Element
@@ -55,6 +58,7 @@ from v2g.iso15118.d20.messages.dc import (
     DC_PreChargeRes,
 )
 from v2g.iso15118.d20.quantities import PHASES, on_lines
+from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
@@ -227,8 +231,21 @@ def on_ac_parameters(
     if stage.choice.der:
         from evcc.session.d20 import der  # only where such a session runs
 
-        return der.on_parameters(stage, mode, limits, context)
+        return der.on_parameters(stage, _flavour(stage.choice).demanded(stage, mode, context), limits, context)
     return ask.exchange(stage.choice, limits, context)
+
+
+@on_wake(Parametrizing)
+def repeat_parameters(stage: Parametrizing, request: AC_ChargeParameterDiscoveryReq, context: RequestContext) -> Step:
+    """Ask again for the demands of AC DER: the charger has not finished them."""
+    return ask.charge_parameters(stage.choice, context, stage)
+
+
+def _flavour(choice: PausedChoice) -> ModuleType:
+    """Return the module of AC DER by IEC, or by SAE."""
+    from evcc.session.d20 import der, der_sae
+
+    return der_sae if choice.service_id == ServiceId.AC_DER_SAE else der
 
 
 @on_response(Looping, AC_ChargeLoopRes)
@@ -242,10 +259,11 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
     wanted = stage.power_request.charge_w - stage.power_request.discharge_w
     target = _power(mode, "evse_target_active_power", context) if _has_target(mode) else wanted
     power_w = max(-stage.power_request.discharge_w, min(stage.power_request.charge_w, target))
+    plan, changed, noted = stage.plan, tuple[Command, ...](), tuple[Observe, ...]()
     if choice.der:
-        from evcc.session.d20 import der
-
-        power_w = der.within(power_w, mode, context)
+        der = _flavour(choice)
+        plan, changed, noted = der.follow(plan, mode, context)
+        power_w = der.within(power_w, mode, plan, context)
     flow = seen(
         "loop",
         "flow",
@@ -258,14 +276,10 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
         charged_wh=meter.charged_energy_reading_wh if meter else None,
         discharged_wh=meter.bpt_discharged_energy_reading_wh if meter else None,
     )
-    plan = dynamic_planner.learned(stage.plan, stage.power_request.charge_w, max(0, target))
-    commands: tuple[Command, ...] = (SetAcPower(power_w),)
-    observed: tuple[Observe, ...] = (flow,)
-    if choice.der:
-        plan, changed, noted = der.follow(plan, mode)
-        commands, observed = (*changed, *commands), (*noted, *observed)
+    plan = dynamic_planner.learned(plan, stage.power_request.charge_w, max(0, target))
     step = following(replace(stage, meter=meter, plan=plan), response, context)
-    return replace(step, commands=(*commands, *step.commands), observed=(*observed, *step.observed))
+    commands = (*changed, SetAcPower(power_w), *step.commands)
+    return replace(step, commands=commands, observed=(*noted, flow, *step.observed))
 
 
 def _has_target(mode: Element) -> bool:

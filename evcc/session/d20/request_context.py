@@ -121,3 +121,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What the inverter follows in AC DER, and the set-points of the loop."""
     dropped: tuple[str, ...] = ()
     """Set-points of the loop that are not followed, with the reason."""
+    enabled: int = 0
+    """EnabledModes of AC DER by SAE."""
+    grid: tuple[float, float] = (0.0, 0.0)
+    """Nominal voltage (V) and frequency (Hz) of the grid there."""

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, Final
 
 from evcc.policy import policy
@@ -82,8 +83,8 @@ from v2g.iso15118.d20.messages.wpt import (
 )
 from v2g.iso15118.d20.prices import Algorithm
 from v2g.iso15118.d20.quantities import each_phase
-from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, ACDP, DC, WPT
-from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
+from v2g.iso15118.d20.services import AC_DER, DER_SCHEMAS, ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.d20.wpt_methods import MethodLists, method_lists
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.units import to_rational
@@ -178,10 +179,16 @@ def _result(known: bool) -> WPT_EVResult:
 # -- The requests of alternating current: the on-board charger's limits and its present power ------------------------
 
 
-def ac_charge_parameters(
-    choice: PausedChoice, context: RequestContext, *, finished: bool = False
-) -> AC_ChargeParameterDiscoveryReq:
+def _flavour(choice: PausedChoice) -> ModuleType:
+    """Return the module of the requests of AC DER by IEC, or by SAE, only where such a session runs."""
+    from evcc.session.d20 import der_requests, der_sae_requests
+
+    return der_sae_requests if choice.service_id == ServiceId.AC_DER_SAE else der_requests
+
+
+def ac_charge_parameters(stage: Parametrizing, context: RequestContext) -> AC_ChargeParameterDiscoveryReq:
     """Send the limits of on-board charger and battery."""
+    choice = stage.choice
     charger = context.config.on_board_charger
     phases = charger.phases
     fields: dict[str, Any] = {
@@ -193,25 +200,23 @@ def ac_charge_parameters(
         fields |= each_phase("ev_maximum_discharge_power", _sign(choice, context) * most_w, phases)
         fields |= each_phase("ev_minimum_discharge_power", 0, phases)
     if choice.der:
-        from evcc.session.d20 import der_requests as der  # only where such a session runs
-
-        return der.charge_parameters(fields, context, finished=finished)
+        request: AC_ChargeParameterDiscoveryReq = _flavour(choice).charge_parameters(fields, context, stage)
+        return request
     mode = (BPT_AC_CPDReqEnergyTransferMode if choice.bpt else AC_CPDReqEnergyTransferMode)(**fields)
     return AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
 
 
 def _sign(choice: PausedChoice, context: RequestContext) -> int:
     """Return the sign of limits of discharge: Amendment 1 has negative ones, its implementations positive ones."""
-    return -1 if choice.der and context.config.services.negative_discharge_limits else 1
+    negative = context.config.services.negative_discharge_limits or choice.service_id == ServiceId.AC_DER_SAE
+    return -1 if choice.der and negative else 1
 
 
 def ac_charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> AC_ChargeLoopReq:
     """Send the present power and the request. An unused direction has the limit 0."""
     message: type[AC_ChargeLoopReq] = AC_ChargeLoopReq
     if plan.choice.der:
-        from evcc.session.d20 import der_requests as der
-
-        message = der.LOOP
+        message = _flavour(plan.choice).LOOP
     return message(
         header=context.header(),
         display_parameters=display(context),
@@ -240,9 +245,8 @@ def _mode(
     )
     dynamic: type[Dynamic_AC_CLReqControlMode] = BPT_Dynamic_AC_CLReqControlMode
     if choice.der:
-        from evcc.session.d20 import der_requests as der
-
-        fields |= der.loop_fields(context)
+        der = _flavour(choice)
+        fields |= der.loop_fields(plan, context)
         scheduled, dynamic = der.SCHEDULED, der.DYNAMIC
     if not choice.dynamic:
         return scheduled(**fields)
@@ -410,7 +414,8 @@ def protocols(config: ServiceConfig) -> tuple[AppProtocol, ...]:
     """Return what is offered for ISO 15118-20: one protocol for each set of messages of the vehicle (V2G20-167), that
     of AC DER before that of alternating current."""
     families = dict.fromkeys(ENERGY_TRANSFER[ServiceId[name]].family for name in config.energy)
-    schemas = ((AC_DER_IEC, AC) if each is Family.AC and config.der else (_NAMESPACES[each],) for each in families)
+    der = (DER_SCHEMAS[AC_DER[config.der]], AC) if config.der else (AC,)
+    schemas = (der if each is Family.AC else (_NAMESPACES[each],) for each in families)
     return tuple(
         AppProtocol(
             protocol_namespace=schema.uri,
@@ -425,7 +430,7 @@ def protocols(config: ServiceConfig) -> tuple[AppProtocol, ...]:
 
 def family_of(protocol: AppProtocol) -> Family | None:
     """Return the set of messages of an offered protocol, None for one of another edition."""
-    if protocol.protocol_namespace == AC_DER_IEC.uri:
+    if protocol.protocol_namespace in {each.uri for each in DER_SCHEMAS.values()}:
         return Family.AC
     return next((each for each, schema in _NAMESPACES.items() if schema.uri == protocol.protocol_namespace), None)
 
@@ -440,7 +445,7 @@ def charge_parameters(choice: PausedChoice, context: RequestContext, stage: Para
     stage = stage or Parametrizing(choice)
     request: ChargeParameterDiscoveryReq
     if choice.family is Family.AC:
-        request = ac_charge_parameters(choice, context, finished=stage.finished)
+        request = ac_charge_parameters(stage, context)
     elif choice.family is Family.WPT:
         request = wpt_charge_parameters(context)
     else:

@@ -14,6 +14,7 @@ from evcc.session.paused import PausedChoice
 from evcc.session.settings import ServiceConfig
 from evcc.session.steps import seen
 from v2g.energy.grid_support import Function
+from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import (
     ParameterSet,
     SelectedService,
@@ -25,7 +26,15 @@ from v2g.iso15118.d20.messages.common_messages import (
     ServiceSelectionReq,
     ServiceSelectionRes,
 )
-from v2g.iso15118.d20.services import DER_PARAMETER, ENERGY_TRANSFER, ServiceId, der_functions
+from v2g.iso15118.d20.services import (
+    AC_DER,
+    DER_MODES,
+    DER_PARAMETERS,
+    ENERGY_TRANSFER,
+    PARAMETERS,
+    ServiceId,
+    der_functions,
+)
 from v2g.iso15118.engine.v2gtp import PayloadType
 
 _NEEDS: Final[Mapping[str, int]] = {"evcc": 1, "secc": 2}
@@ -51,7 +60,7 @@ def on_services(
     offered = {service.service_id for service in response.energy_transfer_service_list.service}
     added = {service.service_id for service in response.vas_list.service} if response.vas_list else set()
     config = context.config.services
-    ours = (*((ServiceId.AC_DER_IEC,) if config.der else ()), *(ServiceId[name] for name in config.energy))
+    ours = (*((AC_DER[config.der],) if config.der else ()), *(ServiceId[name] for name in config.energy))
     candidates = tuple(
         each
         for each in ours
@@ -87,10 +96,21 @@ def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDeta
     if response.service_id != stage.asked:
         return fail(stage, "wrong_service", asked=stage.asked, received=response.service_id)
     sets = response.service_parameter_list.parameter_set
-    config = context.config.services
     if stage.choice is not None:
-        return _next(stage, _with_added(stage.choice, stage.asked, sets, config), context)
-    choice = choose(stage.asked, sets, config, renegotiable=stage.renegotiable)
+        return _next(stage, _with_added(stage.choice, stage.asked, sets, context.config.services), context)
+    step = _chosen(stage, sets, context)
+    unread = {each.name for offered in sets for each in offered.parameter} - PARAMETERS
+    if not unread:
+        return step
+    observed = seen("service", "parameters_unread", names=" ".join(sorted(unread)))
+    return msgspec.structs.replace(step, observed=(observed, *step.observed))
+
+
+def _chosen(stage: Detailing, sets: tuple[ParameterSet, ...], context: RequestContext) -> Step:
+    """Choose a set of an energy service, or examine the next one."""
+    config = context.config.services
+    phases = context.config.on_board_charger.phases if context.family is Family.AC else 0
+    choice = choose(stage.asked, sets, config, renegotiable=stage.renegotiable, phases=phases)
     if choice is not None and choice.der:
         one_way = any(not ENERGY_TRANSFER[each].bidirectional for each in stage.candidates)
         choice = msgspec.structs.replace(choice, one_way=one_way)
@@ -170,26 +190,34 @@ def on_selected(
 
 
 def choose(
-    service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig, *, renegotiable: bool = False
+    service_id: int,
+    sets: Iterable[ParameterSet],
+    config: ServiceConfig,
+    *,
+    renegotiable: bool = False,
+    phases: int = 0,
 ) -> PausedChoice | None:
-    """Return the choice of the first suitable set, in the order of the preferred control modes, or None; one that
-    demands grid support that the vehicle lacks only where no other is suitable."""
+    """Return the choice of the first suitable set, in the order of the preferred control modes, or None. One for
+    another number of `phases` (0: any), or that demands grid support that the vehicle lacks, only where there is no
+    other."""
     lame: PausedChoice | None = None
     bpt = ENERGY_TRANSFER[service_id].bidirectional
-    known = [(each.parameter_set_id, integers(each)) for each in sets]
+    known = [(each, integers(each)) for each in sets]
+    if phases:  # Connector is 1 for one of them, 2 or 3 for three
+        known.sort(key=lambda each: (each[1].get("Connector", phases) > 1) is not (phases > 1))
     wanted = itertools.product(config.control_mode, config.mobility_needs, _PRICINGS)
     for mode, needs, pricing in wanted:
-        for set_id, values in known:
+        for offered, values in known:
             fits = (
                 values.get("ControlMode") == _CONTROL_MODES[mode]
                 and values.get("MobilityNeedsMode", _NEEDS["evcc"]) == _NEEDS[needs]
                 and values.get("Pricing", 0) == pricing
             )
             if fits and _suits(values, bpt=bpt) and not (needs == "secc" and mode == "scheduled"):  # V2G20-2663
-                functions, lacking = _demanded(values, config)
+                functions, lacking = _demanded(offered, values, config)
                 choice = PausedChoice(
                     service_id,
-                    set_id,
+                    offered.parameter_set_id,
                     bpt,
                     dynamic=mode == "dynamic",
                     renegotiable=renegotiable,
@@ -203,11 +231,19 @@ def choose(
     return lame
 
 
-def _demanded(values: Mapping[str, int], config: ServiceConfig) -> tuple[frozenset[Function], frozenset[str]]:
+def _demanded(
+    offered: ParameterSet, values: Mapping[str, int], config: ServiceConfig
+) -> tuple[frozenset[Function], frozenset[str]]:
     """Return the functions that a set of AC DER demands, and those of them that the vehicle lacks; a bit without a
-    meaning is one that it lacks."""
-    functions, known = der_functions(values.get(DER_PARAMETER, 0))
+    meaning, or a mask that is no integer, is one that it lacks. By SAE the vehicle declares its own in the charge
+    parameters."""
+    if config.der == "sae":
+        return frozenset(config.der_functions) & DER_MODES.keys(), frozenset()
+    masks = [values.get(each.name) for each in offered.parameter if each.name in DER_PARAMETERS]
+    read = [der_functions(mask or 0) for mask in masks]
+    functions = frozenset(each for found, _ in read for each in found)
     lacking: frozenset[str] = functions - frozenset(config.der_functions)
+    known = None not in masks and all(whole for _, whole in read)
     return functions, lacking if known else lacking | {"unknown"}
 
 

@@ -62,6 +62,7 @@ from v2g.iso15118.d20.messages.common_messages import (
 )
 from v2g.iso15118.d20.messages.common_types import V2GResponse
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes
+from v2g.iso15118.d20.services import DER_SCHEMAS
 from v2g.iso15118.d20.session import Session20, binding
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
@@ -388,7 +389,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         return {
             "installation": timers.ongoing if getattr(stage, "polls", 0) else None,
             "authorization": _authorization_s(stage, timers),
-            "schedule": timers.ongoing if getattr(stage, "polls", 0) else None,
+            **dict.fromkeys(("parameters", "schedule"), timers.ongoing if getattr(stage, "polls", 0) else None),
             "cable_check": timers.evcc_cable_check,
             "pre_charge": timers.evcc_pre_charge,
             "contactor": self._config.timing.contactor_s,
@@ -396,7 +397,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         }
 
     def _select(self, choice: PausedChoice) -> None:
-        self._choice, self.der = choice, choice.der
+        self._choice, self.der = choice, DER_SCHEMAS.get(choice.service_id)
         if choice.signed_set is not None and self._contract is not None:
             self._discharge.begin(
                 session_id=self.session_id,

@@ -164,13 +164,17 @@ class CheckingOut(Stage, frozen=True):
 class Parametrizing(Stage, frozen=True):
     """AC_ or DC_ChargeParameterDiscoveryRes.
 
-    With AC DER: whether the vehicle has sent Finished, and the last demands, or what is wrong with them.
+    With AC DER: whether the vehicle has sent Finished, the last demands, or what is wrong with them, and how often the
+    charger has sent Ongoing. `enabled` are the modes of SAE that are acknowledged.
     """
 
+    chain: ClassVar[str] = "parameters"
     choice: PausedChoice
     finished: bool = False
     support: GridSupport | None = None
     wrong: str = ""
+    enabled: int = 0
+    polls: int = 0
 
 
 class Standby(enum.Enum):

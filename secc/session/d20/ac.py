@@ -1,6 +1,7 @@
 """Alternating current: the vehicle's own charger controls the power, the charge point sets targets and monitors."""
 
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Final
 
 from msgspec.structs import replace
@@ -16,9 +17,11 @@ from secc.session.stages import Charging, Parametrised, Selected, Vehicle, selec
 from v2g.energy.conductors import fill, line_current_ma, line_power_w
 from v2g.exi.declare import Element, schema_of
 from v2g.iso15118.d20.messages import ac as iso
-from v2g.iso15118.d20.messages.common_types import RationalNumber, ResponseCode
+from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber, ResponseCode
 from v2g.iso15118.d20.quantities import PHASES, Fields, each_phase
-from v2g.iso15118.d20.schemas import AC_DER_IEC
+from v2g.iso15118.d20.schemas import AC
+from v2g.iso15118.d20.services import DER_SCHEMAS
+from v2g.observe import Observe
 
 RequestMode = iso.Dynamic_AC_CLReqControlMode | iso.Scheduled_AC_CLReqControlMode
 ResponseMode = iso.Dynamic_AC_CLResControlMode | iso.Scheduled_AC_CLResControlMode
@@ -40,39 +43,58 @@ def charge_parameter_discovery(
     of AC DER repeats the request while it applies the demands (V2G20-3150)."""
     mode, selected = request.ac_cpd_req_energy_transfer_mode, selected_of(stage)
     assert selected is not None
-    if type(mode).__name__ != _PARAMETERS[selected.service] or _is_der(request) != _is_der(selected):
+    if type(mode).__name__ != _PARAMETERS[selected.service] or not _is_of(request, selected):
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters do not match the selected service")
     if why := _impossible(mode):  # V2G20-1619
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
-    vehicle = _vehicle(mode, context)
+    vehicle, events = _vehicle(mode, context), tuple[Observe, ...]()
     parametrised = Parametrised(selected=selected, vehicle=vehicle, rated=vehicle)
     answer: type[iso.AC_ChargeParameterDiscoveryRes] = iso.AC_ChargeParameterDiscoveryRes
-    if _is_der(selected):
-        from secc.session.d20 import der  # only where such a session runs
-
-        answer = der.PARAMETERS
-        parametrised = replace(parametrised, applying_since=der.since(stage, mode, context))
-    response = answer(
-        header=context.header,
-        response_code=ResponseCode.OK,
-        ac_cpd_res_energy_transfer_mode=rating_mode(context, vehicle.phases, selected),
-    )
-    return Step(response, parametrised, (limits_event(selected, vehicle, context),))
+    rating = rating_mode(context, vehicle.phases, selected)
+    if (der := _flavour(selected)) is not None:
+        answer, began = der.PARAMETERS, applying_since(stage, mode, context)
+        rating, vehicle, events = der.rating(rating, mode, vehicle, selected, context)
+        parametrised = replace(parametrised, vehicle=vehicle, rated=vehicle, applying_since=began)
+    response = answer(header=context.header, response_code=ResponseCode.OK, ac_cpd_res_energy_transfer_mode=rating)
+    return Step(response, parametrised, (limits_event(selected, vehicle, context), *events))
 
 
 _PARAMETERS: Final = {
     EnergyService.AC: "AC_CPDReqEnergyTransferMode",
     EnergyService.AC_BPT: "BPT_AC_CPDReqEnergyTransferMode",
     EnergyService.AC_DER_IEC: "DER_AC_CPDReqEnergyTransferMode",
+    EnergyService.AC_DER_SAE: "DER_AC_CPDReqEnergyTransferMode",
 }
 """Service -> the charge parameters that belong to it."""
 
 
-def _is_der(each: Element | Selected) -> bool:
-    """Return whether a message, or a selection, is one of AC DER: its messages have a grammar of their own."""
-    if isinstance(each, Selected):
-        return each.service is EnergyService.AC_DER_IEC
-    return schema_of(type(each)) is AC_DER_IEC
+def _flavour(selected: Selected) -> ModuleType | None:
+    """Return the module of AC DER by IEC, or by SAE, loaded by the first such session; None in others."""
+    if selected.service is EnergyService.AC_DER_IEC:
+        from secc.session.d20 import der  # only where such a session runs
+
+        return der
+    if selected.service is EnergyService.AC_DER_SAE:
+        from secc.session.d20 import der_sae
+
+        return der_sae
+    return None
+
+
+def _is_of(message: Element, selected: Selected) -> bool:
+    """Return whether a message has the grammar of this service: those of AC DER have their own."""
+    return schema_of(type(message)) is DER_SCHEMAS.get(selected.service, AC)
+
+
+def applying_since(stage: Selected | Parametrised, mode: Element, context: RequestContext) -> float:
+    """Return since when (s) a vehicle of AC DER applies the demands. Raises Iso15118Error if it takes too long: no
+    limit of the standard is public."""
+    began = stage.applying_since if isinstance(stage, Parametrised) else None
+    began = context.now if began is None else began
+    ongoing = mode.ev_processing is not Processing.Finished  # type: ignore[attr-defined] # both flavours have it
+    if ongoing and context.now - began > context.config.timing.ongoing:
+        raise refuse(ResponseCode.FAILED, "the vehicle applies the grid support for too long", reason="ongoing_timeout")
+    return began
 
 
 def rating_mode(context: RequestContext, lines: int, selected: Selected) -> iso.AC_CPDResEnergyTransferMode:
@@ -95,10 +117,6 @@ def rating_mode(context: RequestContext, lines: int, selected: Selected) -> iso.
     sign, discharge_w = discharge_sign(context), most(rating.max_discharge_power_w, rating.discharge_ma)
     fields |= each_phase("evse_maximum_discharge_power", sign * discharge_w, lines)
     fields |= each_phase("evse_minimum_discharge_power", sign * min(discharge_w, rating.min_discharge_power_w), lines)
-    if _is_der(selected):
-        from secc.session.d20 import der
-
-        return der.rating(fields, selected, context)
     return iso.BPT_AC_CPDResEnergyTransferMode(**fields)
 
 
@@ -108,7 +126,7 @@ def charge_loop(request: iso.AC_ChargeLoopReq, stage: Charging, context: Request
     selected = stage.selected
     mode = request.cl_req_control_mode
     asked, answered = _modes(selected)
-    if type(mode) is not asked or _is_der(request) != _is_der(selected):
+    if type(mode) is not asked or not _is_of(request, selected):
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
     assert isinstance(mode, RequestMode)
     stage = replace(_updated(stage, mode, displayed(request), context), alive=True)
@@ -120,12 +138,10 @@ def charge_loop(request: iso.AC_ChargeLoopReq, stage: Charging, context: Request
     stage, code = keeps_profile(stage, context)
     answer: type[iso.AC_ChargeLoopRes] = iso.AC_ChargeLoopRes
     fields: Fields = _targets(output, stage.vehicle, context)
-    if _is_der(selected):
-        from secc.session.d20 import der
-
+    if (der := _flavour(selected)) is not None:
         answer = der.LOOP
-        fields |= der.loop_fields(stage, discharge_sign(context), context)
-        stage, events = der.grid_event(stage, mode)
+        fields |= der.loop_fields(stage, context)
+        stage, events = der.noted(stage, mode)
         commands += events
     response = answer(
         header=context.header,
@@ -140,11 +156,8 @@ def charge_loop(request: iso.AC_ChargeLoopReq, stage: Charging, context: Request
 
 def _modes(selected: Selected) -> tuple[type[RequestMode], type[ResponseMode]]:
     """Return the control modes of request and response in the loop."""
-    if not _is_der(selected):
-        return _MODES[selected.control_mode, selected.bidirectional]
-    from secc.session.d20 import der
-
-    return der.MODES[selected.control_mode]
+    der = _flavour(selected)
+    return _MODES[selected.control_mode, selected.bidirectional] if der is None else der.MODES[selected.control_mode]
 
 
 def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, ResponseCode]:

@@ -6,22 +6,23 @@ Loaded by the first session of it. Services, schedules, power and stop are those
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from secc.session.config import ControlMode
-from secc.session.d20.stages import RequestContext, refuse
+from secc.session.d20.parameters import discharge_sign
+from secc.session.d20.stages import RequestContext
 from secc.session.power import permitted
-from secc.session.stages import Charging, Parametrised, Selected
+from secc.session.stages import Charging, Selected, Vehicle
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.der import control, setpoints
 from v2g.iso15118.d20.messages import ac_der_iec as iso
 from v2g.iso15118.d20.messages.ac import (
+    BPT_AC_CPDResEnergyTransferMode,
     Dynamic_AC_CLReqControlMode,
     Dynamic_AC_CLResControlMode,
     Scheduled_AC_CLReqControlMode,
     Scheduled_AC_CLResControlMode,
 )
-from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.quantities import Fields, each_phase
 from v2g.observe import Observe, Scalar
 
@@ -29,55 +30,63 @@ PARAMETERS: Final = iso.AC_ChargeParameterDiscoveryRes
 LOOP: Final = iso.AC_ChargeLoopRes
 _Request: TypeAlias = type[Dynamic_AC_CLReqControlMode] | type[Scheduled_AC_CLReqControlMode]
 _Response: TypeAlias = type[Dynamic_AC_CLResControlMode] | type[Scheduled_AC_CLResControlMode]
-MODES: Final[Mapping[ControlMode, tuple[_Request, _Response]]] = {
+Modes: TypeAlias = Mapping[ControlMode, tuple[_Request, _Response]]
+MODES: Final[Modes] = {
     ControlMode.DYNAMIC: (iso.DER_Dynamic_AC_CLReqControlMode, iso.DER_Dynamic_AC_CLResControlMode),
     ControlMode.SCHEDULED: (iso.DER_Scheduled_AC_CLReqControlMode, iso.DER_Scheduled_AC_CLResControlMode),
 }
 """Control mode -> control modes of request and response in the loop."""
 
 
-def since(stage: Selected | Parametrised, mode: Element, context: RequestContext) -> float:
-    """Return since when (s) the vehicle applies the demands. Raises Iso15118Error if it takes too long: no limit of the
-    standard is public."""
-    began = stage.applying_since if isinstance(stage, Parametrised) else None
-    began = context.now if began is None else began
-    assert isinstance(mode, iso.DER_AC_CPDReqEnergyTransferMode)
-    if mode.ev_processing is not Processing.Finished and context.now - began > context.config.timing.ongoing:
-        raise refuse(ResponseCode.FAILED, "the vehicle applies the grid support for too long", reason="ongoing_timeout")
-    return began
+def rated(rating: BPT_AC_CPDResEnergyTransferMode) -> Fields:
+    """Return the charge point's rating as either flavour has it: without a least discharge, with nominal powers."""
+    fields = {name: value for name, value in asdict(rating).items() if "minimum_discharge" not in name}
+    most = {name: value for name, value in fields.items() if name.startswith("evse_maximum")}
+    return fields | {name.replace("maximum", "nominal"): value for name, value in most.items()}
 
 
-def rating(fields: Fields, selected: Selected, context: RequestContext) -> iso.DER_AC_CPDResEnergyTransferMode:
-    """Return the charge point's rating, given as BPT's fields, and the values of the functions that were selected."""
-    discharge = {name: value for name, value in fields.items() if name.startswith("evse_maximum_discharge")}
-    charge = {name: value for name, value in fields.items() if name.startswith("evse_maximum_charge")}
-    return iso.DER_AC_CPDResEnergyTransferMode(
-        **{name: value for name, value in fields.items() if not name.startswith("evse_minimum_discharge")},
-        **{name.replace("maximum", "nominal"): value for name, value in (charge | discharge).items()},
+def rating(
+    plain: BPT_AC_CPDResEnergyTransferMode,
+    mode: Element,
+    vehicle: Vehicle,
+    selected: Selected,
+    context: RequestContext,
+) -> tuple[iso.DER_AC_CPDResEnergyTransferMode, Vehicle, tuple[Observe, ...]]:
+    """Return the charge point's rating with the values of the functions that were selected, the vehicle as these allow
+    it, and what there is to report."""
+    demands = iso.DER_AC_CPDResEnergyTransferMode(
+        **rated(plain),
         ev_operating_mode=iso.EvOperatingMode.GridFollowing,
         grid_connection_mode=iso.GridConnectionMode.GridConnected,
         der_control=control(context.grid_support, selected.functions),
     )
+    return demands, vehicle, ()
 
 
-def loop_fields(stage: Charging, sign: int, context: RequestContext) -> Fields:
+def limits(stage: Charging, sign: int, context: RequestContext) -> Fields:
+    """Return the limits in both directions, as a loop response of either flavour has them."""
+    most, lines = permitted(stage.selected, stage.vehicle, context), stage.vehicle.phases
+    return {
+        **each_phase("evse_maximum_charge_power", most.charge_w, lines),
+        **each_phase("evse_maximum_discharge_power", sign * most.discharge_w, lines),
+    }
+
+
+def loop_fields(stage: Charging, context: RequestContext) -> Fields:
     """Return what a loop response has beside that of AC: limits in both directions, and the grid operator's set-points,
     where their functions were selected."""
-    limits, lines, support = (
-        permitted(stage.selected, stage.vehicle, context),
-        stage.vehicle.phases,
-        context.grid_support,
-    )
-    fields = {
-        **each_phase("evse_maximum_charge_power", limits.charge_w, lines),
-        **each_phase("evse_maximum_discharge_power", sign * limits.discharge_w, lines),
-    }
-    return fields | setpoints(support, stage.selected.functions, lines)
+    given = setpoints(context.grid_support, stage.selected.functions, stage.vehicle.phases)
+    return limits(stage, discharge_sign(context), context) | given
 
 
-def grid_event(stage: Charging, mode: Element) -> tuple[Charging, tuple[Observe, ...]]:
-    """Note the vehicle's GridEventCondition; an event at each edge."""
+def noted(stage: Charging, mode: Element) -> tuple[Charging, tuple[Observe, ...]]:
+    """Note the vehicle's GridEventCondition."""
     condition: int = mode.grid_event_condition  # type: ignore[attr-defined] # both DER modes have it
+    return at_edge(stage, condition)
+
+
+def at_edge(stage: Charging, condition: int) -> tuple[Charging, tuple[Observe, ...]]:
+    """Note what the vehicle says of the grid, 0 for nothing; an event at each edge."""
     if condition == stage.grid_event:
         return stage, ()
     data: dict[str, Scalar] = {"condition": condition}

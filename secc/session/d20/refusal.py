@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Final
+from typing import Annotated, Final, get_args, get_origin
 
 import msgspec
 
@@ -82,14 +82,27 @@ def _zeros(asked: Element) -> Element:
     answer: type[Element] = getattr(
         module, name, dc.Scheduled_DC_CLResControlMode
     )  # the abstract head of all modes is possible, too
-    return answer(**{each.name: _nil(each.type) for each in msgspec.structs.fields(answer) if each.required})
+    return _least(answer)
 
 
-def _nil(kind: type) -> object:
-    """Return the placeholder of a mandatory field: 0, the first of an enumeration, an element without content."""
+def _least(kind: type[Element]) -> Element:
+    return kind(**{each.name: _nil(each.type) for each in msgspec.structs.fields(kind) if each.required})
+
+
+def _nil(kind: object) -> object:
+    """Return the placeholder of a mandatory field: 0, the first of an enumeration, an element with as little."""
+    if get_origin(kind) is Annotated:
+        plain, *more = get_args(kind)
+        if get_origin(plain) is tuple:
+            count = max(each.min_length or 0 for each in more if isinstance(each, msgspec.Meta))
+            return (_nil(get_args(plain)[0]),) * count
+        return _nil(plain)
+    assert isinstance(kind, type)
     if issubclass(kind, Enum):
         return next(iter(kind))
-    return ZERO if kind is RationalNumber else kind()
+    if kind is RationalNumber:
+        return ZERO
+    return _least(kind) if issubclass(kind, Element) else kind()
 
 
 def _charge_parameters(request: dc.DC_ChargeParameterDiscoveryReq, config: SeccConfig) -> dict[str, object]:

@@ -14,7 +14,7 @@ from v2g.energy.grid_support import Function, alternatives
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import ResponseCode
-from v2g.iso15118.d20.services import DER_PARAMETER, ENERGY_TRANSFER, ServiceId, der_mask
+from v2g.iso15118.d20.services import DER_PARAMETER, DER_SCHEMAS, ENERGY_TRANSFER, ServiceId, der_mask
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
@@ -155,7 +155,7 @@ def parameter_sets(
         )
     if service_id in (ServiceId.INTERNET, ServiceId.PARKING_STATUS):
         return internet_sets(config) if service_id == ServiceId.INTERNET else parking_sets(config)
-    der = service_id == ServiceId.AC_DER_IEC
+    der = service_id in DER_SCHEMAS
     return tuple(
         iso.ParameterSet(
             parameter_set_id=index, parameter=_energy_parameters(EnergyService(service_id), variant, context)
@@ -195,6 +195,8 @@ def _energy_parameters(service: EnergyService, variant: Variant, context: Reques
         parameters += _integers(Pricing=variant.pricing)
     if service.family is Family.AC:
         parameters += _integers(EVSENominalVoltage=config.ac_rating.nominal_voltage_v)
+    if service is EnergyService.AC_DER_SAE:  # functions are negotiated by the modes of charge parameters
+        return parameters
     if service is EnergyService.AC_DER_IEC:
         return parameters + _integers(**{DER_PARAMETER: der_mask(variant.functions)})
     if service.bidirectional:

@@ -3,7 +3,7 @@
 Its own are side streams, signed discharge, the selection of services, connection devices and coils.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -49,6 +49,8 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family, side_stream_runs
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing, V2GRequest
+from v2g.iso15118.d20.schemas import AC_DER_SAE
+from v2g.iso15118.d20.services import DER_SCHEMAS
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
@@ -183,7 +185,7 @@ class SeccSession(ChargerSession, Session20):
             self._limits.rate(self.family)
         selected = self._selected()
         if selected is not None:
-            self.der = selected.service is EnergyService.AC_DER_IEC
+            self.der = DER_SCHEMAS.get(selected.service)
         if isinstance(step, Step):
             self._parking = step.parking or self._parking
 
@@ -283,8 +285,9 @@ class SeccSession(ChargerSession, Session20):
                 if seen and self._offered(self._facts.allowed) != self._offered(before.allowed):
                     self._reselect()  # Q02.FR.06
             case ports.GridSupportChanged():
-                if self.der and _curves(before.grid_support) != _curves(fact.support):
-                    self._reselect()  # curves cannot change in the loop
+                loop = () if self.der is AC_DER_SAE else ("q_setpoint", "cos_phi_setpoint")
+                if self.der and _without(before.grid_support, loop) != _without(fact.support, loop):
+                    self._reselect()  # curves cannot change in the loop (those of SAE could)
             case ports.PauseRequested():
                 if self._config.pause:
                     self._ask_pause()
@@ -478,6 +481,5 @@ class Iso20:
         return Iso20Requests(config, interop=interop).read
 
 
-def _curves(support: GridSupport | None) -> GridSupport:
-    """Return grid support without the set-points, which are part of each loop."""
-    return NO_SUPPORT if support is None else support.only(support.functions - {"q_setpoint", "cos_phi_setpoint"})
+def _without(support: GridSupport | None, functions: Iterable[str]) -> GridSupport:
+    return NO_SUPPORT if support is None else support.only(support.functions - set(functions))

@@ -15,7 +15,7 @@ from secc.session.stages import Opened
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, ACDP, DC, WPT
+from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, AC_DER_SAE, ACDP, DC, WPT
 from v2g.iso15118.d20.session import binding
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.session import NO_SESSION, Command, Entropy
@@ -28,6 +28,7 @@ VERSION: Final = (1, 0)
 NAMESPACES: Final[Mapping[str, Family]] = {
     AC.uri: Family.AC,
     AC_DER_IEC.uri: Family.AC,
+    AC_DER_SAE.uri: Family.AC,
     DC.uri: Family.DC,
     WPT.uri: Family.WPT,
     ACDP.uri: Family.ACDP,
@@ -36,14 +37,15 @@ NAMESPACES: Final[Mapping[str, Family]] = {
 
 
 def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
-    """Return whether a protocol is served: each is a set of messages, and requires an energy service of that set."""
+    """Return whether a protocol is served: each is a set of messages, and requires an energy service of that set. Those
+    of Amendment 1 are one more name of alternating current: where either flavour is on, both are known."""
     family = NAMESPACES.get(protocol.protocol_namespace)
     major = protocol.version_number_major == VERSION[0]  # V2G20-149
     return (
         major
         and family is not None
         and bool(config.offers(family))
-        and (config.der is not None or protocol.protocol_namespace != AC_DER_IEC.uri)
+        and (config.der is not None or protocol.protocol_namespace not in (AC_DER_IEC.uri, AC_DER_SAE.uri))
     )
 
 

@@ -160,7 +160,7 @@ class Bench(Shell):
         module = type(request).__module__.rpartition(".")[2]
         if payload_type is None:
             known = {"app_protocol": 0x8001, "ac": 0x8003, "dc": 0x8004, "acdp": 0x8005, "wpt": 0x8006}
-            known["ac_der_iec"] = 0x8010
+            known |= {"ac_der_iec": 0x8010, "ac_der_sae": 0x8011}
             payload_type = known.get(module, 0x8002)
         self.raw(frame(payload_type, exi.encode(request)))
 

@@ -235,10 +235,11 @@ def _ac() -> Chart:
 
 def _ac_der() -> Chart:
     """Return the chart of AC with AC DER selected (V2G20-3150, -3151, -3354, -3348): the vehicle repeats its charge
-    parameters while it applies the demands, and may select services again where it cannot."""
+    parameters while it applies the demands, by SAE also while the charger sends Ongoing, and may select services again
+    where it cannot."""
     request, parameters = "AC_ChargeParameterDiscoveryReq", State.AC_CHARGE_PARAMETER_DISCOVERY
     applying = State.AC_CHARGE_PARAMETER_DISCOVERY_ONGOING
-    poll = _poll(applying, State.SCHEDULE_EXCHANGE, by=_BY_VEHICLE)
+    poll = _both(applying, State.SCHEDULE_EXCHANGE)
     chart = _ac()
     return {
         **chart,

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from v2g import typed_json
-from v2g.energy.grid_support import FrequencySupport, Function, GridSupport, RideThrough, SupportCurve
+from v2g.energy.grid_support import STEEPEST, FrequencySupport, Function, GridSupport, RideThrough, SupportCurve
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages import ac_der_iec as iso
 from v2g.iso15118.d20.messages.common_types import RationalNumber
@@ -236,7 +236,7 @@ def _droop(each: iso.FrequencyWatt) -> Fields:
     return {
         "start_hz": real(each.fstart),
         "stop_hz": real(each.fstop),
-        "slope": abs(real(each.slope)),
+        "slope": min(STEEPEST, abs(real(each.slope))),
         "reference": _REFERRED[each.power_reference],
         "delay_s": each.intentional_delay_power_control or 0,
         "stop_delay_s": each.intentional_delay_fstop or 0,
@@ -269,7 +269,9 @@ def _curve(curve: SupportCurve, name: Function) -> iso.DERCurve:
 
 
 def _points(curve: iso.DERCurve, name: Function) -> Fields:
-    x_unit, _ = _CURVES[name]
+    x_unit, lock_unit = _CURVES[name]
+    if curve.lock_value_unit is not None and curve.lock_value_unit is not lock_unit:
+        raise ValueError(f"{name}: it is locked in by {curve.lock_value_unit.value}")
     if curve.x_unit is not x_unit or (curve.y_unit is not _VAR and name != "watt_cos_phi"):
         raise ValueError(f"{name}: a curve of {curve.y_unit.value} by {curve.x_unit.value}")
     points = [

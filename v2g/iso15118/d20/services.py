@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from v2g.energy.grid_support import Function
+from v2g.exi.declare import Schema
+from v2g.iso15118.d20 import schemas
 from v2g.iso15118.d20.charts import Family
 
 
@@ -43,11 +45,22 @@ ENERGY_TRANSFER: Final[Mapping[int, EnergyTransfer]] = {
     ServiceId.MCS: EnergyTransfer(Family.DC),
     ServiceId.MCS_BPT: EnergyTransfer(Family.DC, bidirectional=True),
     ServiceId.AC_DER_IEC: EnergyTransfer(Family.AC, bidirectional=True),
+    ServiceId.AC_DER_SAE: EnergyTransfer(Family.AC, bidirectional=True),
     ServiceId.WPT: EnergyTransfer(Family.WPT),
     ServiceId.DC_ACDP: EnergyTransfer(Family.ACDP),
     ServiceId.DC_ACDP_BPT: EnergyTransfer(Family.ACDP, bidirectional=True),
 }
 """Supported energy services, by id."""
+
+Flavour = Literal["iec", "sae"]
+"""The two rules by which AC DER supports the grid: those of IEC (Annex L) and of SAE (Annex M)."""
+AC_DER: Final[Mapping[Flavour, ServiceId]] = {"iec": ServiceId.AC_DER_IEC, "sae": ServiceId.AC_DER_SAE}
+"""Flavour -> its service."""
+DER_SCHEMAS: Final[Mapping[int, Schema]] = {
+    ServiceId.AC_DER_IEC: schemas.AC_DER_IEC,
+    ServiceId.AC_DER_SAE: schemas.AC_DER_SAE,
+}
+"""Service of AC DER -> schema of its messages."""
 
 DER_FUNCTIONS: Final[Mapping[int, Function]] = {
     0: "over_frequency_watt",
@@ -65,7 +78,28 @@ DER_FUNCTIONS: Final[Mapping[int, Function]] = {
 }
 """Bit of the parameter DERControlFunctions -> the function that the charger demands. By EVerest only."""
 
+DER_MODES: Final[Mapping[Function, tuple[int, ...]]] = {
+    "cos_phi_setpoint": (4, 5),
+    "q_setpoint": (6,),
+    "over_frequency_watt": (8,),
+    "under_frequency_watt": (8,),
+    "volt_var": (23,),
+    "volt_watt": (24,),
+    "watt_var": (26,),
+}
+"""Function -> its bits in SupportedModes and EnabledModes of AC DER by SAE. By EVerest only."""
+
 DER_PARAMETER: Final = "DERControlFunctions"
+DER_PARAMETERS: Final = (DER_PARAMETER, "DERControlFunctionsBitmap")
+"""Names of that parameter: EVerest's, which is sent, and that of a heading in the amendment, as quoted by Vedecom."""
+
+PARAMETERS: Final = frozenset(
+    {
+        *("Connector", "ControlMode", "EVSENominalVoltage", "MobilityNeedsMode", "Pricing", *DER_PARAMETERS),
+        *("BPTChannel", "GeneratorMode", "GridCodeIslandingDetectionMethod", "DetectionMethodGridCodeIslanding"),
+    }
+)
+"""Parameters of energy services that have a meaning here."""
 
 
 def der_mask(functions: Iterable[str]) -> int:

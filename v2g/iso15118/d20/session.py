@@ -12,7 +12,7 @@ from v2g.exi.bits import Deviation
 from v2g.exi.declare import Element, Schema
 from v2g.iso15118.d20.charts import AC_DER, CHARTS, Family
 from v2g.iso15118.d20.messages.common_types import MessageHeader
-from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, ACDP, COMMON_MESSAGES, DC, WPT
+from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, AC_DER_SAE, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sequence import Chart
 from v2g.iso15118.engine.session import Session, decode_padded
@@ -24,6 +24,7 @@ SCHEMAS: Final[Mapping[int, Schema]] = {
     PayloadType.COMMON: COMMON_MESSAGES,
     PayloadType.AC: AC,
     PayloadType.AC_DER_IEC: AC_DER_IEC,
+    PayloadType.AC_DER_SAE: AC_DER_SAE,
     PayloadType.DC: DC,
     PayloadType.WPT: WPT,
     PayloadType.ACDP: ACDP,
@@ -43,18 +44,18 @@ def decode_payload(
     family: Family,
     deviations: list[Deviation] | None = None,
     *,
-    der: bool = False,
+    der: Schema | None = None,
 ) -> tuple[Element, int]:
     """Return the message of a V2GTP payload, and how many zero octets follow the end of its EXI stream (0 to 4).
 
-    `family` is the negotiated set of messages: frames of the side stream 0x8101 do not show their schema; `der` is
-    whether an AC DER session runs, whose messages have more control modes. What is beyond the schema is added to
+    `family` is the negotiated set of messages: frames of the side stream 0x8101 do not show their schema; `der` is the
+    schema of an AC DER session, whose messages have more control modes. What is beyond the schema is added to
     `deviations`. Raises ExiDecodeError; FrameError for a payload type without EXI.
     """
     if payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
         # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected family
         found: list[Deviation] = []
-        parameters = AC_DER_IEC if der else _PARAMETERS[family]
+        parameters = der or _PARAMETERS[family]
         try:
             message, padding = decode_padded(payload, COMMON_MESSAGES, found)
         except CodecError:
@@ -71,16 +72,16 @@ def decode_payload(
 
 
 class Session20(Session):
-    """`family` is the negotiated set of messages (DC before; the charts begin alike), `der` whether AC DER is selected:
-    its messages have their own payload type, whichever namespace of alternating current was negotiated."""
+    """`family` is the negotiated set of messages (DC before; the charts begin alike), `der` the schema of AC DER if
+    that is selected: its messages have their own payload type, whichever namespace of AC was negotiated."""
 
     family = Family.DC
-    der = False
+    der: Schema | None = None
 
     @property
     def chart(self) -> Chart:
         """The sequence chart of the negotiated family."""
-        return AC_DER if self.der else CHARTS[self.family]
+        return CHARTS[self.family] if self.der is None else AC_DER
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Element, int]:
         """Return the message of a V2GTP payload: see `decode_payload`."""

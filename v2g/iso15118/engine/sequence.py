@@ -194,22 +194,22 @@ def _says(says: Says, request: Any, response: Any) -> bool:  # the chart knows w
         case Says.WARNING:
             return code.startswith("WARNING")
         case Says.ONGOING | Says.FINISHED:
-            return _is(response.evse_processing, says)
+            return _is(_processing(response, "evse_processing"), says)
         case Says.MORE:
             left: int = response.remaining_contract_certificate_chains
             return _is(response.evse_processing, Says.FINISHED) and left > 0
         case Says.RECEIPT_REQUIRED:
             return response.receipt_required is True
         case Says.EV_ONGOING | Says.EV_FINISHED:
-            return _is(ev_processing(request), says)
+            return _is(_processing(request, "ev_processing"), says)
 
 
-def ev_processing(request: Element) -> Enum | None:
-    """Return a request's EVProcessing, which charge parameters have in their mode; None where there is none."""
-    if hasattr(request, "ev_processing"):
-        return request.ev_processing  # type: ignore[no-any-return]
-    parts = (getattr(request, name) for name in request.__struct_fields__)
-    return next((each.ev_processing for each in parts if hasattr(each, "ev_processing")), None)
+def _processing(message: Element, field: str) -> Enum | None:
+    """Return EVProcessing or EVSEProcessing, which charge parameters have in their mode; None where there is none."""
+    if hasattr(message, field):
+        return getattr(message, field)  # type: ignore[no-any-return]
+    parts = (getattr(message, name) for name in message.__struct_fields__)
+    return next((getattr(each, field) for each in parts if hasattr(each, field)), None)
 
 
 def _is(processing: Enum | None, says: Says) -> bool:

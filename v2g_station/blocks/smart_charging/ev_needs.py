@@ -31,7 +31,7 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
         )
     charge = _lines(needs.max_charge_w, needs.line_charge_w)
     discharge: tuple[int | None, ...] = (None, None, None)
-    if both_ways := needs.service.endswith(("BPT", "DER_IEC")):
+    if both_ways := needs.service.endswith(("BPT", "DER_IEC", "DER_SAE")):
         discharge = _lines(needs.max_discharge_w, needs.line_discharge_w)
     return ocpp.NotifyEVChargingNeedsRequest(
         evse_id=evse_id,
@@ -122,7 +122,7 @@ def _transfer(service: Service, needs: EvNeeds) -> EnergyTransferMode:
             return "DC"
         case "MCS_BPT":
             return "DC_BPT"
-        case "AC_DER_IEC":
+        case "AC_DER_IEC" | "AC_DER_SAE":
             return "AC_DER"
         case _:
             return service

@@ -1,5 +1,6 @@
 """AC DER of Amendment 1 at a charge point: its services, messages and order (R221)."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from secc.session.d20.stages import HANDLERS
+from tests.exi.vectors import FOLDER
 from tests.secc.session.bench import (
     AC,
     AC_BPT,
@@ -30,9 +32,11 @@ from v2g.energy.grid_support import (
     VoltageSupport,
 )
 from v2g.energy.limits import OPERATOR, Setpoint
+from v2g.exi import decode
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import ac, ac_der_iec
 from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.schemas import AC_DER_IEC
 from v2g.iso15118.engine.sequence import State, accepts
 from v2g.iso15118.engine.v2gtp import PayloadType
 
@@ -44,6 +48,7 @@ SUPPORT = GridSupport(
 )
 LIVE = [state for state in AC_DER_WAYS if state is not State.ENDED]
 NAMESPACE = "urn:iso:std:iso:15118:-20:AC-DER-IEC"
+NAMESPACES_OF_AC = (NAMESPACE, "urn:iso:std:iso:15118:-20:AC", "urn:iso:std:iso:15118:-20:AC-DER-SAE")
 
 Make = Callable[..., Bench]
 
@@ -242,3 +247,93 @@ def test_the_operators_values_precede_and_curves_need_another_selection(
     assert (notified == "ServiceRenegotiation") is asked
     if not asked:
         assert response.cl_res_control_mode.dso_q_setpoint.dso_q_setpoint_value == number(-200)
+
+
+# -- what a vehicle of another make may do ---------------------------------------------------------------------------
+
+ALONE = {name: number(value) for name, value in (("ev_maximum_charge_power", 11_000), ("ev_minimum_charge_power", 0))}
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_optional_elements_may_be_missing(make_bench: Make, scheduled: bool, sign: int) -> None:
+    bench = on_der(make_bench, scheduled=scheduled).reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    mode = ac_der_iec.DER_AC_CPDReqEnergyTransferMode(
+        **(FIELDS if scheduled else ALONE),
+        ev_processing=Processing.Finished,
+        ev_maximum_discharge_power=number(sign * 3_000),
+        ev_minimum_discharge_power=number(sign * 100),
+    )
+    bench.send(bench.ask("AC_ChargeParameterDiscoveryReq", ac_cpd_req_energy_transfer_mode=mode))
+    bench.go("ScheduleExchangeReq", "PowerDeliveryReq")
+    assert bench.session.state is State.AC_CHARGE_LOOP, bench.events("request_failed")
+    least: dict[str, Any] = {
+        "ev_present_active_power": number(0),
+        "ev_maximum_discharge_power": number(sign * 3_000),
+        "ev_minimum_discharge_power": number(0),
+        "grid_event_condition": 255,
+    }
+    kind: Any = ac_der_iec.DER_Scheduled_AC_CLReqControlMode
+    if not scheduled:
+        kind = ac_der_iec.DER_Dynamic_AC_CLReqControlMode
+        energy = ("ev_target_energy_request", "ev_maximum_energy_request", "ev_minimum_energy_request")
+        least |= {**ALONE, "ev_present_reactive_power": number(0), **dict.fromkeys(energy, number(-9_000))}
+    bench.fact(ports.SetpointChanged(Setpoint(source=OPERATOR, power_w=-2_000)))
+    request = ac_der_iec.AC_ChargeLoopReq(
+        header=bench.header(), meter_info_requested=False, cl_req_control_mode=kind(**least), display_parameters=None
+    )
+    answer = bench.send(request).cl_res_control_mode
+    lines = 3 if scheduled else 1
+    assert watts(answer.evse_maximum_discharge_power) == 3_000 // lines
+    assert (answer.evse_maximum_discharge_power_l2 is None) is not scheduled
+    assert answer.dso_q_setpoint.dso_q_setpoint_value == number(900 // lines)
+    if not scheduled:
+        assert watts(answer.evse_target_active_power) == -2_000
+
+
+@pytest.mark.parametrize("uri", NAMESPACES_OF_AC)
+def test_the_grammar_follows_the_payload_type_under_any_namespace_of_ac(make_bench: Make, uri: str) -> None:
+    bench = on_der(make_bench)
+    response = bench.send(bench.ask("SupportedAppProtocolReq", app_protocol=(protocol(uri),)))
+    assert response.response_code.name == "OK_SuccessfulNegotiation"
+    bench.go("SessionSetupReq", "AuthorizationSetupReq", "AuthorizationReq", "ServiceDiscoveryReq", "ServiceDetailReq")
+    bench.go("ServiceSelectionReq", "AC_ChargeParameterDiscoveryReq", "ScheduleExchangeReq", "PowerDeliveryReq")
+    assert bench.go("AC_ChargeLoopReq").response_code.name == "OK"
+    assert bench.payload_types[-1] == PayloadType.AC_DER_IEC
+
+
+def test_details_may_be_asked_for_in_any_order_and_twice(make_bench: Make) -> None:
+    bench = on_der(make_bench).reach(State.SERVICE_DETAIL)
+    for service in (AC, AC_DER, AC_BPT, AC_DER):
+        assert bench.send(bench.ask("ServiceDetailReq", service_id=service)).response_code.name == "OK"
+    assert bench.go("ServiceSelectionReq").response_code.name == "OK"
+
+
+def test_a_vehicle_may_stand_by_and_come_back(make_bench: Make) -> None:
+    bench = on_der(make_bench).reach(State.STANDBY)
+    assert bench.go("AC_ChargeLoopReq").response_code.name == "OK"
+    assert bench.go("PowerDeliveryReq", "AC_ChargeLoopReq").response_code.name == "OK"
+    assert bench.payload_types[-1] == PayloadType.AC_DER_IEC
+
+
+VECTORS = [json.loads(line) for line in (FOLDER / "iso20_ac_der_iec.jsonl").read_text().splitlines()]
+ASKED = {
+    "AC_ChargeParameterDiscoveryReq": State.AC_CHARGE_PARAMETER_DISCOVERY,
+    "AC_ChargeLoopReq": State.AC_CHARGE_LOOP,
+}
+
+
+@pytest.mark.some(2)
+@together(
+    ("n", "vector"),
+    enumerate(each for each in VECTORS if each["message"] in ASKED),
+    by=lambda each: f"part {each[0] % 10}",
+)
+def test_whatever_another_codec_says_is_answered(make_bench: Make, n: int, vector: dict[str, str]) -> None:
+    """Extreme values among it; what is refused ends the session without power."""
+    bench = on_der(make_bench, scheduled="Scheduled" in vector["variant"]).reach(ASKED[vector["message"]])
+    drawn: Any = decode(bytes.fromhex(vector["exi_hex"]), AC_DER_IEC)
+    response = bench.send(replace(drawn, header=bench.header()), PayloadType.AC_DER_IEC)
+    assert response is not None
+    assert response.response_code.name.startswith("FAILED") == bool(bench.reason)
+    assert not bench.reason or not bench.session.powered
