@@ -197,8 +197,9 @@ class StationSession:
     def deviations(self) -> Deviations:
         """What was tolerated since the station connected, and what it has refused since its boot."""
         connection = self._connection
-        refused = connection.bridge.lacks if isinstance(connection, BridgedConnection) else ()
-        return Deviations(dict(self._tolerated), tuple(sorted(refused)))
+        if not isinstance(connection, BridgedConnection):
+            return Deviations(dict(self._tolerated), ())
+        return Deviations(dict(self._tolerated + connection.bridge.tolerated), tuple(sorted(connection.bridge.lacks)))
 
     async def close(self, reason: str = "") -> None:
         """Close the connection; `run` then returns."""

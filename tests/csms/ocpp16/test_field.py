@@ -170,6 +170,33 @@ def test_a_value_is_read_or_left_out_and_never_taken_for_another(name: str) -> N
     assert found == [*wanted, 1.0]
 
 
+REGISTERS = {
+    "kWh labelled Wh": (100_000, {"value": "100.2"}, 0), "whole kWh": (100_900, {"value": "100"}, 0),
+    "kWh": (100_000, {"value": "100.2", "unit": "kWh"}, 1), "Wh": (100_000, {"value": "100200"}, 1),
+    "too little to tell": (9_000, {"value": "9.2"}, 1), "an unlikely jump": (100_000, {"value": "1200"}, 1),
+    "power": (100_000, {"value": "100.2", "measurand": "Power.Active.Import", "unit": "W"}, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REGISTERS)
+def test_registers_in_kwh_that_are_labelled_wh_are_left_out_and_counted(name: str) -> None:
+    start, sample, told = REGISTERS[name]
+    bridge = Bridge(NOW_MS)
+    begin = v16.StartTransactionReq(connector_id=1, id_tag="CARD", meter_start=start, timestamp=AT)
+    Run(bridge.upward(begin, NOW_MS), in_turn(TransactionEventResponse()))
+    sent = {"connectorId": 1, "transactionId": 7, "meterValue": [{"timestamp": AT, "sampledValue": [sample]}]}
+    values = msgspec.convert(sent, v16.MeterValuesReq)
+    run = Run(bridge.upward(values, NOW_MS), in_turn(TransactionEventResponse()))
+    assert (len(run.asked), dict(bridge.tolerated)) == (told, {} if told else {"kwh_as_wh": 1})
+    if name == "kWh labelled Wh":  # what else is there stays
+        power = {"value": "11000", "measurand": "Power.Active.Import", "unit": "W"}
+        sent["meterValue"] = [{"timestamp": AT, "sampledValue": [sample, power]}]
+        values = msgspec.convert(sent, v16.MeterValuesReq)
+        (event,) = Run(bridge.upward(values, NOW_MS), in_turn(TransactionEventResponse())).asked
+        assert isinstance(event, TransactionEventRequest)
+        assert [each.value for each in event.meter_value[0].sampled_value] == [11000.0]
+
+
 def test_an_error_that_is_no_word_of_1_6_is_another_error() -> None:
     sent = b'{"connectorId":1,"errorCode":"%s","status":"Faulted","info":"null","vendorErrorCode":4711}'
     assert read_softly(sent % b"Error", v16.StatusNotificationReq)[0].error_code == "OtherError"
@@ -270,6 +297,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "other words and fields": (HERE, "test_an_error_that_is_no_word_of_1_6_is_another_error"),
     "identifiers": (HERE, "test_an_identifier_in_other_case_or_too_long_is_that_of_the_station"),
     "blanks, comma": (HERE, "test_a_value_is_read_or_left_out_and_never_taken_for_another"),
+    "kWh labelled Wh": (HERE, "test_registers_in_kwh_that_are_labelled_wh_are_left_out_and_counted"),
     "two sockets": (HERE, "test_the_newest_of_two_sockets_stays"),
     "no pong": ("tests/io/websocket/test_client_and_server.py", "test_a_peer_that_answers_no_ping_may_stay"),
     "claimed and refused": (HERE, "test_a_refused_feature_is_asked_for_no_more_until_the_next_boot"),

@@ -148,6 +148,9 @@ STATION_FAULTS: Final[dict[str, Change]] = {
     "ends in a past": asks("StopTransaction", sets(timestamp=LATE)),
     "names no reservation": asks("StartTransaction", sets(reservationId=None)),
     "names no transaction in readings": asks("MeterValues", sets(transactionId=None)),
+    "labels kWh as Wh": asks("MeterValues", lambda p: p | {"meterValue": [
+        each | {"sampledValue": [one | {"value": str(float(one["value"]) / 1000)} for one in each["sampledValue"]]}
+        for each in p["meterValue"]]}),
     "reads nothing": asks("MeterValues", dropped),
     "sends events twice": instead(2, "StopTransaction", lambda f: [f, [2, f"x{f[1][1:]}", *f[2:]]]),
     "has no heartbeats": asks("Heartbeat", dropped),

@@ -70,12 +70,11 @@ PROFILE_3 = {"TC_074_CS", "TC_077_CS", "TC_087_CS"}
 LACKS_IN_16 = {
     "TC_018_1_CS": "its cables are fixed", "TC_044_1_CS": "it takes signed firmware only",
     "TC_044_3_CS": "it takes signed firmware only", "TC_050_4_CS": "it takes reservations of connector 0",
-    "TC_073_CS": "its password is no key of 1.6",
 }  # fmt: skip
 LACKING = {
     1: PROFILE_2 | PROFILE_3 | {*LACKS_IN_16},
     2: PROFILE_3 | {"TC_083_CS", *LACKS_IN_16},
-    3: {"TC_085_CS", "TC_083_CS", *LACKS_IN_16},
+    3: {"TC_073_CS", "TC_083_CS", "TC_085_CS", *LACKS_IN_16},
 }
 
 

@@ -10,6 +10,7 @@ transactions by number and connector, starts that the back end has asked for, re
 """
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -156,6 +157,8 @@ class Bridge:
         """Whether the station says that it shows prices, None before it was asked."""
         self.lacks: Final[set[str]] = set()
         """What the station has refused as not supported since its boot: it is not asked again."""
+        self.tolerated: Final[Counter[str]] = Counter()
+        """What was left out of its messages, by the name of its deviation."""
         self.quirks = STRICT
         """What is done for its make."""
 

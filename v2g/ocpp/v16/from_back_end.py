@@ -268,7 +268,7 @@ def _profile(mirror: Mirror, profile: v16.ChargingProfile16, transaction_id: str
     """Return a profile in 2.x. A schedule without a start begins with its transaction: without one, now."""
     schedule, kind = profile.charging_schedule, profile.charging_profile_kind
     begin = schedule.start_schedule
-    if kind != "Relative" and begin is None:
+    if begin is None:
         begin = mirror.now
         if profile.charging_profile_purpose != "ChargePointMaxProfile" and kind == "Absolute":
             kind, begin = "Relative", None
@@ -464,11 +464,9 @@ def _secure(value: str) -> Steps[v16.ChangeConfigurationConf]:
     if using is None:
         return v16.ChangeConfigurationConf(status="Rejected")
     old = using.profile
-    level = int(value) if value in ("0", "1", "2", "3") else -1
-    if level == old.security_profile:
-        return v16.ChangeConfigurationConf(status="Accepted")
-    if level < old.security_profile:
-        return v16.ChangeConfigurationConf(status="Rejected")
+    level = int(value) if value in ("0", "1", "2", "3") else None
+    if level is None or level <= old.security_profile:
+        return v16.ChangeConfigurationConf(status="Accepted" if level == old.security_profile else "Rejected")
     place = old.ocpp_csms_url.partition("://")[2]
     url = f"{'wss' if level >= 2 else 'ws'}://{place}"
     new = msgspec.structs.replace(old, security_profile=level, ocpp_csms_url=url)
@@ -613,8 +611,8 @@ def transfer(mirror: Mirror, request: v16.DataTransferReq) -> Steps[v16.DataTran
 
 
 def _plug_and_charge(request: v16.DataTransferReq) -> Steps[v16.DataTransferConf]:
-    action = request.message_id or ""
-    if action not in _TO_STATION:
+    action = request.message_id
+    if action is None or action not in _TO_STATION:
         return v16.DataTransferConf(status="UnknownMessageId")
     try:
         reply: Message = yield from_text(request.data or "", request_type(action))

@@ -45,7 +45,7 @@ from v2g.ocpp.v16.bridge import (
     text_of,
 )
 from v2g.ocpp.v16.prices import show_cost, show_price
-from v2g.ocpp.v16.readings import last_register, meter_values, register
+from v2g.ocpp.v16.readings import KWH_AS_WH, last_register, meter_values, register, without_thousandths
 from v2g.ocpp.versions import read_payload, write_payload
 
 PLUG_AND_CHARGE: Final = "org.openchargealliance.iso15118pnc"
@@ -258,6 +258,12 @@ def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.Mete
     if found is None or not found.active:  # what comes after the end does not revive a transaction
         yield MeterValuesRequest(evse_id=max(0, request.connector_id), meter_value=values)
         return v16.MeterValuesConf()
+    plausible = without_thousandths(values, found.import_wh)
+    if plausible != values:
+        bridge.tolerated[KWH_AS_WH] += 1
+        values = plausible
+        if not values:
+            return v16.MeterValuesConf()
     clock = any(sample.context == "Sample.Clock" for each in values for sample in each.sampled_value)
     trigger: TriggerReason = "MeterValueClock" if clock else "MeterValuePeriodic"
     event = replace(_event(bridge, found, "Updated", trigger, values[-1].timestamp), meter_value=values)

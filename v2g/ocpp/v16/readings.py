@@ -35,6 +35,9 @@ _LACKING: Final = frozenset({"Temperature", "RPM"})
 """Measurands that 2.x does not have: they concern neither energy nor safety, and are left out."""
 _UNITS: Final = {"Celcius": "Celsius"}
 _MOST: Final = 1e15
+_PROVES_WH: Final = 10_000
+KWH_AS_WH: Final = "kwh_as_wh"
+"""Name of the deviation in which registers in kWh are labelled Wh."""
 _ENCODED: Final = re.compile(r"[A-Za-z0-9+/]+=*")
 """Base64 or hexadecimal digits, which need no further encoding."""
 
@@ -51,6 +54,24 @@ def last_register(values: Iterable[MeterValue], before: int | None) -> int | Non
             if (each.measurand or IMPORT) == IMPORT and each.phase is None:
                 before = round(_in_wh(each))
     return before
+
+
+def without_thousandths(values: Iterable[MeterValue], known_wh: int | None) -> tuple[MeterValue, ...]:
+    """Return values without import registers that have fallen to a thousandth of what is known, Wh: these are kWh that
+    are labelled Wh. `known_wh` below 10 kWh proves nothing."""
+    if known_wh is None or known_wh < _PROVES_WH:
+        return tuple(values)
+    found = (
+        replace(each, sampled_value=tuple(one for one in each.sampled_value if not _is_thousandth(one, known_wh)))
+        for each in values
+    )
+    return tuple(each for each in found if each.sampled_value)
+
+
+def _is_thousandth(value: SampledValue, known_wh: int) -> bool:
+    """Whether a register is that of up to 1 MWh later, in whole kWh at the least, and says that it is in Wh."""
+    in_wh = (value.measurand or IMPORT) == IMPORT and value.phase is None and value.unit_of_measure is None
+    return in_wh and value.value < known_wh / 100 and known_wh - 1000 <= value.value * 1000 <= known_wh + 1_000_000
 
 
 def meter_values(values: Iterable[MeterValue16 | TransactionData]) -> tuple[MeterValue, ...]:

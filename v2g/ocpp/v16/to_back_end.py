@@ -120,7 +120,7 @@ def event(mirror: Mirror, request: TransactionEventRequest) -> Steps[Transaction
     name = request.transaction_info.transaction_id
     found = mirror.transactions.get(name)
     if found is None:
-        found = NumberedHere(connector_id=max(1, request.evse.id if request.evse else 1), began=request.timestamp)
+        found = NumberedHere(connector_id=max(1, request.evse.id) if request.evse else 1, began=request.timestamp)
         if request.event_type != "Started":  # it was reported to a back end of 2.x
             begun: NumberedHere | None = yield BegunAs(name)
             found = begun or found
@@ -135,8 +135,8 @@ def event(mirror: Mirror, request: TransactionEventRequest) -> Steps[Transaction
         if found.refused not in (None, request.seq_no):
             found.number = _NONE
         else:
-            answer = yield from _start(mirror, request, found)
-    elif found.number is not None and request.event_type == "Started" and request.id_token is not None:
+            answer = yield from _start(mirror, request, found, found.id_tag)
+    elif request.event_type == "Started" and request.id_token is not None:
         # it is sent again, as its answer was lost: the start's is not given twice
         told: v16.AuthorizeConf = yield v16.AuthorizeReq(id_tag=mirror.id_tag(request.id_token))
         answer = TransactionEventResponse(id_token_info=mirror.token_info(told.id_tag_info))
@@ -155,13 +155,15 @@ def event(mirror: Mirror, request: TransactionEventRequest) -> Steps[Transaction
     return answer
 
 
-def _start(mirror: Mirror, request: TransactionEventRequest, found: NumberedHere) -> Steps[TransactionEventResponse]:
+def _start(
+    mirror: Mirror, request: TransactionEventRequest, found: NumberedHere, id_tag: str
+) -> Steps[TransactionEventResponse]:
     """Report the start, of which the back end makes the number."""
     name = request.transaction_info.transaction_id
     try:
         answer: v16.StartTransactionConf = yield v16.StartTransactionReq(
             connector_id=found.connector_id,
-            id_tag=found.id_tag or "",
+            id_tag=id_tag,
             meter_start=found.meter_start or 0,
             timestamp=found.began,
             reservation_id=found.reservation_id,
@@ -179,8 +181,9 @@ def _start(mirror: Mirror, request: TransactionEventRequest, found: NumberedHere
 def _stop(
     mirror: Mirror, request: TransactionEventRequest, found: NumberedHere, answer: TransactionEventResponse
 ) -> Steps[TransactionEventResponse]:
-    """Report the end; one without an identifier never was a transaction of 1.6, and no energy flowed in it."""
-    if found.number is None and found.id_tag is None and not found.last_wh:
+    """Report the end; one without an identifier, and so without a number, never was a transaction of 1.6, and no energy
+    flowed in it."""
+    if found.number is None and not found.last_wh:
         return answer
     reason = _STOPS.get(request.transaction_info.stopped_reason or "Local", "Other")
     said: v16.StopTransactionConf = yield v16.StopTransactionReq(
@@ -254,8 +257,7 @@ def _status(mirror: Mirror, connector_id: int) -> Steps[v16.ChargePointStatus | 
     if "Occupied" in here:
         waits: v16.ChargePointStatus = "Finishing" if connector_id in mirror.finishing else "Preparing"
         return _NINE.get(state, waits)
-    found = next(iter(here), None)
-    return None if found is None or found == "Occupied" else found
+    return next(iter(here), None)  # type: ignore[arg-type] # Occupied is above
 
 
 @to_back_end

@@ -4,7 +4,7 @@ Order on a new connection: BootNotification unless the CSMS has accepted this bo
 the outbox.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -70,8 +70,8 @@ class Networks(Protocol):
     def identity(self) -> str:
         """Return the station's identity at that CSMS."""
 
-    def password(self) -> str | None:
-        """Return the station's password at that CSMS."""
+    def password(self, versions: Sequence[Version]) -> str | None:
+        """Return the station's password at that CSMS, with which these versions are spoken."""
 
     def failed(self) -> None:
         """Handle a failed connection attempt."""
@@ -145,15 +145,16 @@ class CsmsLink:
     def _connect(self) -> None:
         slot, profile = self._networks.current()
         model = self._k.model
+        versions = ("1.6",) if self._mirror and profile.ocpp_version == "OCPP16" else self._versions
         self._k.do(
             Connect(
                 slot=slot,
                 url=profile.ocpp_csms_url,
-                versions=("1.6",) if self._mirror and profile.ocpp_version == "OCPP16" else self._versions,
+                versions=versions,
                 security_profile=profile.security_profile,
                 timeout_s=CONNECT_TIMEOUT,
                 ping_interval_s=model.number("OCPPCommCtrlr.WebSocketPingInterval"),
-                password=self._networks.password(),
+                password=self._networks.password(versions),
                 identity=self._networks.identity(),
             )
         )

@@ -4,7 +4,7 @@ Profiles set by the CSMS, by SetNetworkProfile or SetVariables, are checked here
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from v2g.ocpp.messages.base import Message, StatusInfo
@@ -14,6 +14,7 @@ from v2g.ocpp.messages.network_profile import (
     SetNetworkProfileResponse,
 )
 from v2g.ocpp.messages.provisioning import SetVariableStatus
+from v2g.ocpp.routes import Version
 from v2g_station.blocks.connection.network_slots import COMPONENT, IDENTITY, Slots, flaw, slot_of
 from v2g_station.blocks.security.certificate_store import CertificateStore
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
@@ -46,8 +47,7 @@ class NetworkProfiles:
         self._level = int(texts.get("security", "-1"))
         """The last security profile that worked, -1 for none yet."""
         self._octets = "octets" in texts
-        """Whether the password was set over 1.6, as 40 hexadecimal digits: 20 octets are sent, or if they are refused
-        the digits, as edition 3 of its security whitepaper has it."""
+        """Whether the password was set over 1.6, as 40 hexadecimal digits."""
         self._slots = Slots(kernel, first, lowest=self._level)
         self._successful = int(texts.get("successful", "1"))
         if self._successful not in self._slots.configured():
@@ -85,11 +85,15 @@ class NetworkProfiles:
         """Return the station's identity at the CSMS of the current profile (B09.FR.28)."""
         return self.current()[1].identity or self._identity
 
-    def password(self) -> str | None:
-        """Return the station's password at the CSMS of the current profile; profile 0, of 1.6, has none."""
+    def password(self, versions: Sequence[Version]) -> str | None:
+        """Return the station's password at the CSMS of the current profile; profile 0, of 1.6, has none.
+
+        40 hexadecimal digits that were set over 1.6, or are for it alone, stand for 20 octets. If these are refused,
+        the digits are sent: edition 3 of its security whitepaper has it so.
+        """
         profile = self.current()[1]
         found = profile.basic_auth_password or self._k.model.text(_PASSWORD)
-        if self._octets and _DIGITS.fullmatch(found) and self._attempts % 2 == 0:
+        if (self._octets or tuple(versions) == ("1.6",)) and _DIGITS.fullmatch(found) and self._attempts % 2 == 0:
             found = bytes.fromhex(found).decode(errors="surrogateescape")
         return found or None if profile.security_profile else None
 

@@ -61,6 +61,9 @@ class StationTester16(StationTester):
 class StationTest16(StationTest):
     """What the script of a case gets. EVSEs are connectors."""
 
+    meter_start = 0
+    """Register at the start of the latest transaction, Wh."""
+
     async def read(self, key: str) -> str | None:
         """Return the value of a configuration key; None if there is none."""
         answer = await self.ask("GetConfiguration", key=[key])
@@ -106,6 +109,7 @@ class StationTest16(StationTest):
         """Expect a transaction with the token; return its id. Raises Failed."""
         token = token or self.token
         sent = await self.expect("StartTransaction", within=within)
+        self.meter_start = sent["meterStart"]
         self.check(sent["idTag"].upper() == token.id.upper(), "StartTransaction", f"starts with {sent['idTag']}")
         await self.wait(0)
         going = [int(each) for each, connector in self._tester.transactions.items() if connector == sent["connectorId"]]

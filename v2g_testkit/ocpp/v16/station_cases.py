@@ -244,7 +244,8 @@ async def same_parent(t: StationTest16) -> None:
 
 @CORE.case("TC_070_CS", "Sampled meter values", requirements=("MeterValueSampleInterval",))
 async def sampled(t: StationTest16) -> None:
-    """The station sends the register each interval, with its transaction, and it does not fall."""
+    """The station sends the register each interval, with its transaction; it begins with meterStart, and does not
+    fall."""
     with precondition():
         await t.wants(MeterValueSampleInterval=5)
     transaction = await t.in_transaction()
@@ -255,8 +256,11 @@ async def sampled(t: StationTest16) -> None:
         samples = [each for one in sent["meterValue"] for each in one["sampledValue"]]
         kinds = [each.get("measurand", _ENERGY) for each in samples]
         t.check(_ENERGY in kinds, "MeterValuesSampledData", f"has {', '.join(kinds)} without the register")
-        values.append(float(samples[kinds.index(_ENERGY)]["value"]))
+        register = samples[kinds.index(_ENERGY)]
+        values.append(float(register["value"]) * (1000 if register.get("unit") == "kWh" else 1))
     t.check(values == sorted(values), "MeterValues", f"the register goes back: {values}")
+    least = t.meter_start - 1  # rounded otherwise
+    t.check(values[0] >= least, "MeterValues", f"the register is {values[0]:g} Wh after {t.meter_start}: is it kWh?")
 
 
 _ENERGY: Final = "Energy.Active.Import.Register"

@@ -17,6 +17,7 @@ from v2g_testkit.ocpp.station_cases.block_a import SUITES, rejects
 from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER
 from v2g_testkit.ocpp.station_cases.signing import has_long_key
 from v2g_testkit.ocpp.station_cases.transfers import IMAGE, LOGS, goes_through, image_of, offer_image
+from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD
 from v2g_testkit.ocpp.v16.station import StationTest16
 
 FIRMWARE: Final[Block[StationTest16]] = Block(
@@ -208,7 +209,7 @@ async def basic_authentication(t: StationTest16) -> None:
     if shown.password is None:
         raise Failed("connects without a password", "Profile 1")
     t.check(shown.username == t.identity, "Profile 1", "the user name is not its identity")
-    fits = 16 <= len(shown.password) <= 40
+    fits = SHORTEST_PASSWORD <= len(shown.password) <= 40
     t.check(fits, "Profile 1", f"the password has {len(shown.password)} characters")
 
 
@@ -216,22 +217,26 @@ async def basic_authentication(t: StationTest16) -> None:
 async def new_password(t: StationTest16) -> None:
     """The station accepts it, reconnects, and shows it."""
     before = t.opening.password
-    if before is None or len(before) < len(_KEY):
+    if before is None or len(before) < SHORTEST_PASSWORD:
         raise NotApplicable("it connects without a password, or with one that could not be set again")
+    shows = _KEY, bytes.fromhex(_KEY).decode()
     t.hide(before)
-    t.allow(_KEY)
+    t.allow(*shows)
 
     async def restore() -> None:
         if t.opening.password != before:
             async with t.reconnects():
-                await t.ask("ChangeConfiguration", key="AuthorizationKey", value=before)
+                for value in (before, before.encode().hex()):  # as text, and as hexadecimal digits
+                    answer = await t.ask("ChangeConfiguration", key="AuthorizationKey", value=value)
+                    if answer["status"] != "Rejected":
+                        break
+                await t.disconnect()
 
     t.undo(restore)
     async with t.reconnects():
         await t.says("ChangeConfiguration", "Accepted", "RebootRequired", key="AuthorizationKey", value=_KEY)
         await t.disconnect()
-    shown = t.opening.password
-    t.check(shown in (_KEY, bytes.fromhex(_KEY).decode("latin-1")), "AuthorizationKey", "shows another password")
+    t.check(t.opening.password in shows, "AuthorizationKey", "shows another password")
 
 
 _KEY: Final = "41424344454647484950515253545556"

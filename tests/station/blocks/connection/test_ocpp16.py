@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.station.bench import Refused
 from tests.station.bench_16 import PNC, Bench16
 from tests.station.certificates import ROOT
+from v2g.ocpp.routes import Version
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.display import ShowMessages
@@ -198,6 +199,15 @@ def test_octets_that_are_refused_are_tried_as_digits() -> None:
     bench.accepting = lambda _: True
     bench.wait(60)
     assert bench.connects[-1].password == "a-password-of-text"
+
+
+@pytest.mark.parametrize(("versions", "first"), [(("1.6",), "A" * 20), (("2.0.1", "1.6"), "41" * 20)])
+def test_configured_digits_are_octets_at_a_back_end_of_1_6_alone(versions: tuple[Version, ...], first: str) -> None:
+    bench = Bench16(versions=versions, values={"SecurityCtrlr.BasicAuthPassword": "41" * 20})
+    bench.accepting = lambda wanted: wanted.password == "41" * 20
+    bench.ask("Reset", type="Hard")
+    bench.wait(60)
+    assert (bench.connects[0].password, bench.connected) == (first, True)
 
 
 def test_a_transaction_goes_on_over_1_6_and_back() -> None:
