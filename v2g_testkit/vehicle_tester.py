@@ -33,7 +33,7 @@ from v2g.pki.profile import Role
 from v2g_testkit.cases.case import Case, ChargerScript, Expect, Result, Seen, judge
 from v2g_testkit.cases.editions import VEHICLES, Edition
 from v2g_testkit.cases.evcc_probes import BREAKS, CONNECTS, REFUSES, STAYS_AWAY, TALKS, request_facts
-from v2g_testkit.cases.scripted_charger import ScriptedCharger
+from v2g_testkit.cases.scripted_charger import PAUSES, ScriptedCharger
 from v2g_testkit.charger_tester import Memory, Stream
 
 UNANSWERED: Final = 8
@@ -130,6 +130,8 @@ class EvccTester:
         self.lines: list[Line] = []
         self._latest: ScriptedCharger | None = None
         """The charger of the latest connection."""
+        self._paused: frozenset[bytes] = frozenset()
+        """Sessions that the vehicle has paused."""
 
     async def run(self, case: Case) -> Result:
         """Run a case and evaluate it. Raises TransportError if the SDP port is in use."""
@@ -187,6 +189,7 @@ class EvccTester:
             core = charger(script, bench.family, entropy=os.urandom, pays=pays, tls=not bench.without_tls)
             if script.resume and self._latest is not None:
                 core.follow(self._latest)
+            core.forgotten = self._paused
             self._latest = core
             place = Trace("secc", self._clock, lines).place()
             runner = Runner(
@@ -201,6 +204,8 @@ class EvccTester:
             except Exception as error:  # noqa: BLE001 - whoever waits for the result gets it
                 if not found.done():
                     found.set_exception(error)
+            if PAUSES in core.seen.facts:
+                self._paused |= {core.session_id}
             if not found.done():
                 found.set_result(core.seen)
 

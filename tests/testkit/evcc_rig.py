@@ -59,6 +59,9 @@ class EvccRig:
         self.timed: Seen | None = None
         self.garble: Callable[[bytes], bytes] = lambda data: data
         """What the charger gets for a frame of the vehicle."""
+        self.before: _Visit | None = None
+        """The vehicle's last visit in an earlier case, whose session it may have paused."""
+        self.latest: _Visit | None = None
 
     def credentials(self, pay: str) -> dict[str, Any]:
         """Return what a vehicle of the edition knows of certificates."""
@@ -82,7 +85,9 @@ class EvccRig:
             charger = VEHICLES[self.edition].charger(script, self.family, entropy=entropy, pays=pays)
             if visit is not None:
                 charger.follow(visit.charger)
-            visit = _Visit(self, charger, script.pay, visit)
+            elif self.before is not None:
+                charger.forgotten = frozenset({self.before.charger.session_id})
+            self.latest = visit = _Visit(self, charger, script.pay, visit or self.before)
             self.seen.append(visit.run())
             self.timed = self.seen[-1] if case.group == "TIM" else self.timed
         verdict, found = judge(case, self.seen)

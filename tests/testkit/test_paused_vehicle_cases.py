@@ -84,6 +84,18 @@ def test_a_vehicle_with_one_thing_wrong_fails_in_it_alone(
     assert {name for name, each in found.items() if each is Verdict.FAIL} == wrong
 
 
+def test_a_session_that_another_case_has_paused_may_be_asked_for(pki: PkiTree) -> None:
+    pauses, renegotiates = (
+        next(each for each in evcc_cases(Family.DC) if each.id == f"EVCC-NOT-DC-{notice}")
+        for notice in ("Pause", "ScheduleRenegotiation")
+    )
+    rig = EvccRig(pki, Family.DC)
+    assert rig.run(pauses).verdict is Verdict.PASS
+    rig.before = rig.latest
+    found = rig.run(renegotiates)
+    assert found.verdict is Verdict.PASS, found.found
+
+
 async def test_between_both_connections_the_vehicle_is_not_started_again(pki: PkiTree) -> None:
     class Counted(Starter):
         count = 0

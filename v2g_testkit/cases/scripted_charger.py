@@ -72,6 +72,8 @@ class ScriptedCharger(Session):
         self._answer: tuple[Element, Element] | None = None
         self._paused_id = b""
         """The session that the vehicle may join."""
+        self.forgotten: frozenset[bytes] = frozenset()
+        """Sessions that it has paused in other cases: it may ask for them, and begins a new one."""
 
     def follow(self, before: "ScriptedCharger") -> None:
         """Continue after another connection of the same vehicle, on which it paused its session or did not."""
@@ -159,7 +161,7 @@ class ScriptedCharger(Session):
         judged = self._stimulus_at is None or self._script.twist == "forgets"
         if name != "SupportedAppProtocolReq" and judged:
             new = name == "SessionSetupReq"
-            other = session_id != self._paused_id and any(session_id)
+            other = any(session_id) and session_id not in {self._paused_id, *self.forgotten}
             if other if new else session_id != self.session_id:
                 self.seen.facts.append(f"asks {name} with another SessionID")
         self._look(message)

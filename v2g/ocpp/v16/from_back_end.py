@@ -612,7 +612,7 @@ def transfer(mirror: Mirror, request: v16.DataTransferReq) -> Steps[v16.DataTran
 
 def _plug_and_charge(request: v16.DataTransferReq) -> Steps[v16.DataTransferConf]:
     action = request.message_id
-    if action is None or action not in _TO_STATION:
+    if action not in _TO_STATION:
         return v16.DataTransferConf(status="UnknownMessageId")
     try:
         reply: Message = yield from_text(request.data or "", request_type(action))
