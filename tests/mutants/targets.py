@@ -294,8 +294,12 @@ TARGETS: Final[Mapping[str, Target]] = {
     "fleets": Target("csms/fleets/work.py", ("tests/csms/services/charging/test_fleets.py",)),
     "dispatch": Target(
         "csms/dispatch/work.py",
-        tuple(
-            f"tests/csms/services/charging/test_{each}.py" for each in ("dispatch", "dispatch_nodes", "dispatch_course")
+        (
+            *(
+                f"tests/csms/services/charging/test_{each}.py"
+                for each in ("dispatch", "dispatch_nodes", "dispatch_course", "grid_shares")
+            ),
+            "tests/csms/ocpp/test_der.py",
         ),
     ),
     "qr_payment": Target("csms/payments/rules.py", ("tests/csms/payments/test_qr_payment.py",)),
