@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -85,6 +86,8 @@ class CsmsTester:
         self.asked: set[str] = set()
         """Actions that the operator has the back end send in it."""
         self.numbers = itertools.count(1)
+        self.meters: defaultdict[tuple[str, int], float] = defaultdict(lambda: 1000.0)
+        """Registers (Wh) of stations' EVSEs: no case sets back what another has counted."""
 
     async def reboot(self) -> bool:
         """Have the back end restarted; return whether that was possible."""
@@ -317,6 +320,14 @@ class CsmsTest(CaseTest):
         """Ignore the requests of an action so far."""
         self._inbox.messages[:] = [each for each in self._inbox.messages if each.action != action]
 
+    def read_meter(self, evse: int) -> float:
+        """Return the register (Wh) of an EVSE of the station, also over cases."""
+        return self._tester.meters[self._station.identity, evse]
+
+    def set_meter(self, evse: int, wh: float) -> None:
+        """Let an EVSE's register stand at so many Wh."""
+        self._tester.meters[self._station.identity, evse] = wh
+
     @contextlib.asynccontextmanager
     async def holding(self) -> AsyncIterator[None]:
         """Answer what the back end asks in the body after it only; its next request has to wait until then.
@@ -327,7 +338,7 @@ class CsmsTest(CaseTest):
             raise Inconclusive("the station is not connected")
         async with self._connection.holding():
             yield
-            await asyncio.sleep(1)
+            await asyncio.sleep(min(1.0, self.declared.seconds / 6))  # operators wait for the answers meanwhile
             self.check(*self._connection.impatient())
 
     # -- the operator

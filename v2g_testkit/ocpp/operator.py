@@ -7,20 +7,24 @@ A relay gets each step as a POST of JSON, `{"station": "CS-1", "action": "Reset"
 answers 200 (done), 501 (not possible), or any other status with a text that says why it failed.
 """
 
+import hashlib
 import json
 import shlex
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final, Protocol
 from urllib.parse import quote
 
 import msgspec
 
 from v2g import typed_json
+from v2g.energy.price_plan import PricePlan
 from v2g.errors import ConfigError, TransferError
 from v2g.io.http.client import HttpAnswer, request
+from v2g.ocpp.messages import tariff_cost
 from v2g.ocpp.times import parse_time
 from v2g.text import printable
+from v2g.translate.station_tariffs import plan_of
 from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, NotExercised, Payload
 from v2g_testkit.ocpp.driver import NOT_POSSIBLE, exit_code
 
@@ -186,6 +190,8 @@ class V2gOperator:
                 body = {"psp_ref": sent["pspRef"], "limit": sent["transactionLimit"]}
                 await _send(self._exchange, step, "POST", f"/web-payments/{number}/paid", body)
         else:
+            for before in _preparations(step):
+                await _send(self._exchange, step, *before)
             await _send(self._exchange, step, *_operation(step))
 
 
@@ -247,6 +253,22 @@ def _recorded(action: str, sent: Payload) -> Payload:
     return sent
 
 
+def _plan(tariff: Payload) -> PricePlan:
+    """Return the price plan of a tariff, by an id that goes with its contents, which never change at our back end."""
+    digest = hashlib.sha256(json.dumps(tariff, sort_keys=True).encode()).hexdigest()
+    return msgspec.structs.replace(
+        plan_of(typed_json.convert(tariff, tariff_cost.Tariff), "UTC"), id=f"tester-{digest[:16]}"
+    )
+
+
+def _preparations(step: OperatorStep) -> Iterator[tuple[str, str, object]]:
+    """Yield what our back end has to know before it carries out a step: method, path and body of each operation."""
+    if tariff := step.payload.get("tariff"):
+        yield "POST", "/tariffs", msgspec.to_builtins(_plan(tariff))
+    if identity := step.payload.get("connectionData", {}).get("identity"):
+        yield "PUT", f"/admissions/{quote(identity, safe='')}", {"decision": "Accepted"}
+
+
 def _operation(step: OperatorStep) -> tuple[str, str, object]:
     """Return method, path and body of the operation of our HTTP API that does the most for a step by itself."""
     sent = step.payload
@@ -279,6 +301,11 @@ def _operation(step: OperatorStep) -> tuple[str, str, object]:
             return "POST", f"{here}/reset", {"type": sent["type"], "evse_id": sent.get("evseId")}
         case "SetNetworkProfile":
             return "PUT", f"{here}/network-profiles/{sent['configurationSlot']}", sent["connectionData"]
+        case "SetDefaultTariff":
+            return "PUT", f"{here}/tariff", {"plan_id": _plan(sent["tariff"]).id, "evse_id": sent["evseId"]}
+        case "ChangeTransactionTariff":
+            path = f"/transactions/{quote(sent['transactionId'], safe='')}/tariff"
+            return "PUT", path, {"plan_id": _plan(sent["tariff"]).id}
         case "ClearCache":
             return "POST", f"{here}/clear-cache", None
         case "SendLocalList" if sent["updateType"] == "Full":

@@ -333,7 +333,7 @@ async def slow_answer(t: CsmsTest) -> None:
         doing = []
         for each in wanted:
             doing.append(child(t.operate("GetVariables", getVariableData=[each])))
-            await asyncio.wait(doing[-1:], timeout=min(3.0, t.declared.seconds / 3))
+            await asyncio.wait(doing[-1:], timeout=min(3.0, t.declared.seconds / 4))
             if doing[-1].done():
                 doing[-1].result()
     await asyncio.gather(*doing)

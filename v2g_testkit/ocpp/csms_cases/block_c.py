@@ -291,7 +291,7 @@ async def _charged(t: CsmsTest, transaction: Transaction, **more: Any) -> Payloa
     """Charge and leave; return the answer to the last event."""
     await transaction.plugged()
     await transaction.event("Updated", "ChargingStateChanged", state="Charging", context="Sample.Periodic")
-    transaction.wh += 5000
+    transaction.wh += 500
     await t.connector("Available")
     more = {"context": "Transaction.End", **more}
     return await transaction.event("Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected", **more)

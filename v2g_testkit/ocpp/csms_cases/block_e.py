@@ -24,8 +24,7 @@ def _starts(id: str, title: str, trigger: str, requirement: str, **more: Any) ->
         await transaction.authorize()
         signed: dict[str, Any] = {}
         if trigger == "SignedDataReceived":
-            transaction.wh = 0.0
-            signed["meterValue"] = [transaction.reading("Transaction.Begin", signedMeterValue=SIGNED)]
+            signed["meterValue"] = [transaction.reading("Transaction.Begin", value=0.0, signedMeterValue=SIGNED)]
         if trigger != "Authorized":
             await t.connector("Occupied")
         transaction.accepted(await transaction.event("Started", trigger, token=transaction.token, **more, **signed))

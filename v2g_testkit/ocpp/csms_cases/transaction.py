@@ -12,16 +12,24 @@ SIGNED: Final = {"signedMeterData": "T0NNRg==", "signingMethod": "", "encodingMe
 
 
 class Transaction:
-    """A transaction of the station; `wh` is the meter. `token` is that of its driver, by default the valid one."""
+    """A transaction of the station; `token` is that of its driver, by default the valid one."""
 
     def __init__(self, t: CsmsTest, *, evse: int = 1, token: Token | None = None) -> None:
         self.id = str(uuid.uuid4())
-        self.wh = 1000.0
         self.seq_no = -1
         self.token = token or t.declared.token
         self._t = t
         self._evse = evse
         self._authorized = self._plugged = False
+
+    @property
+    def wh(self) -> float:
+        """The meter of the EVSE, Wh."""
+        return self._t.read_meter(self._evse)
+
+    @wh.setter
+    def wh(self, value: float) -> None:
+        self._t.set_meter(self._evse, value)
 
     async def event(
         self,
