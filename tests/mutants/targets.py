@@ -1136,6 +1136,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Dispatch._distribute: break -> pass #2": "who has accepted is not sent it again",
         "Dispatch._within_sites: continue -> pass": "a site of none of the vehicles bounds none of them",
         "Dispatch._send_all: True -> False": _EACH,
+        "Dispatch.set_point: 'import' -> 'import?'": "only whether the point exists is asked",
+        "Dispatch.set_point: 0 -> 1": "only whether the point exists is asked",
+        "Dispatch.within_grid: setpoint_w > 0 -> setpoint_w >= 0": "0 stays 0 in both directions",
+        "Dispatch.within_grid: each > 0 -> each >= 0": "0 W add nothing",
+        "Dispatch.within_grid: each < 0 -> each <= 0": "0 W add nothing",
+        "Dispatch.within_grid: 0 -> 1 #5": "0 W add nothing",
+        "note: order.parts or {} -> order.parts": "a fleet's order always has parts",
     },
     "fleets": {
         "Fleets.run: 0 -> 1": "it is later than 1970",

@@ -75,6 +75,8 @@ async def test_alarms_are_stored(csms: Backend) -> None:
     assert await station.call("NotifyDERAlarm", {**alarm, "alarmEnded": True}) == {}
     found = await csms.services.store.run(der.alarms, station.id)
     assert [(each["fault"], each["ended"]) for each in found] == [("OverFrequency", True), ("OverFrequency", False)]
+    told = [(each.stage, each.data["fault"], each.data["ended"]) for each in csms.events.named("der_alarm")]
+    assert told == [("ocpp", "OverFrequency", False), ("ocpp", "OverFrequency", True)]
 
 
 async def test_controls_are_mirrored_from_reports(csms: Backend) -> None:
@@ -95,6 +97,29 @@ async def test_controls_are_mirrored_from_reports(csms: Backend) -> None:
     await station.call("ReportDERControl", {"requestId": asked.request_id, "fixedPFInject": [power]})
     assert await known(csms, station) == {"old": (True, False), "pf": (False, False)}
     assert len(await csms.services.store.run(requests.parts, asked.request_id)) == 2
+    reported = [(each.stage, each.data["tbc"]) for each in csms.events.named("der_report")]
+    assert reported == [("ocpp", True), ("ocpp", False)]
+
+
+@pytest.mark.parametrize("more", [True, False])
+async def test_a_report_is_whole_with_its_last_part(csms: Backend, more: bool) -> None:
+    station = await station_of(csms)
+    asked = await DerService(csms.services).get(station.id)
+    await station.call("ReportDERControl", {"requestId": asked.request_id, **({"tbc": True} if more else {})})
+    kept = await csms.services.store.run(requests.find, asked.request_id)
+    assert kept is not None
+    assert (kept["done_ms"] is None) is more
+
+
+async def test_a_control_that_starts_supersedes_others(csms: Backend) -> None:
+    station = await station_of(csms)
+    for control in (TRIP, HALF):
+        await DerService(csms.services).set(station.id, control)
+    started = {"controlId": "half-1", "started": True, "timestamp": "2026-01-01T00:00:00Z", "supersededIds": ["trip-1"]}
+    await station.call("NotifyDERStartStop", started)
+    assert await known(csms, station) == {"half-1": (False, True), "trip-1": (True, False)}
+    (event,) = csms.events.named("der_start_stop")
+    assert (event.stage, event.data["control"], event.data["started"]) == ("ocpp", "half-1", True)
 
 
 async def test_a_report_that_a_station_does_not_send_is_not_waited_for(csms: Backend) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from csms.alerts import store as alerts
 from csms.alerts.work import AlertWatch
-from csms.dispatch.work import Dispatch
+from csms.dispatch.work import Dispatch, in_force
 from csms.fleets.rules import vehicle_id
 from csms.grid.source import GRID_SIGNAL
 from csms.http.backend import make_backend
@@ -38,6 +38,7 @@ from tests.csms.services.charging.support import (
 )
 from tests.csms.support import grid_signal
 from v2g.energy.balancing import Node
+from v2g.energy.grid_signal import ConnectionPoint
 from v2g.errors import RefusedError
 from v2g.ocpp.times import format_time
 
@@ -170,30 +171,29 @@ async def test_a_refused_set_point_is_reported_with_its_reason(csms: Backend) ->
 # -- how long
 
 
-@pytest.mark.some(1)
-@pytest.mark.parametrize(
-    ("end_ms", "duration_s"),
-    [(None, 300), (120_000, 120), (119_001, 120), (300_001, 300), (1, 1), (-5_000, 1)],
-)
-async def test_a_set_point_ends_by_itself(csms: Backend, end_ms: int | None, duration_s: int) -> None:
+async def test_a_set_point_ends_by_itself(csms: Backend) -> None:
     charge = await vehicle(csms, await booted(csms))
     now_ms = csms.clock.utc_ms()
-    await Dispatch(csms.services).set_point(-5_000, until_ms=None if end_ms is None else now_ms + end_ms)
-    (profile,) = profiles(charge.station)
-    assert profile["chargingSchedule"][0]["duration"] == duration_s
+    ends = {None: DURATION_S, 120_000: 120, 119_001: 120, 300_001: DURATION_S, 1: 1, 0: 1, -5_000: 1}
+    for end_ms, duration_s in ends.items():
+        await charge.station.call("BootNotification", BOOT)
+        await Dispatch(csms.services).set_point(-5_000, until_ms=None if end_ms is None else now_ms + end_ms)
+        assert profiles(charge.station)[-1]["chargingSchedule"][0]["duration"] == duration_s, end_ms
 
 
-@pytest.mark.some(1)
-@pytest.mark.parametrize(
-    ("setpoint_w", "permit_s", "duration_s"),
-    [(-5_000, 40, 40), (-5_000, 400, DURATION_S), (5_000, 40, DURATION_S), (0, 40, DURATION_S)],
-)
-async def test_a_permit_ends_only_discharge(csms: Backend, setpoint_w: int, permit_s: int, duration_s: int) -> None:
+async def test_a_permit_ends_only_discharge(csms: Backend) -> None:
     charge = await vehicle(csms, await booted(csms))
-    await permit(csms, 6_000, until_ms=csms.clock.utc_ms() + permit_s * 1000)
-    await Dispatch(csms.services).set_point(setpoint_w)
-    (profile,) = profiles(charge.station)
-    assert profile["chargingSchedule"][0]["duration"] == duration_s
+    now_ms = csms.clock.utc_ms()
+    for setpoint_w, permit_s, duration_s in (
+        (-5_000, 40, 40),
+        (-5_000, 400, DURATION_S),
+        (5_000, 40, DURATION_S),
+        (0, 40, DURATION_S),
+        (-1, 40, 40),
+    ):
+        await permit(csms, 6_000, until_ms=now_ms + permit_s * 1000)
+        await Dispatch(csms.services).set_point(setpoint_w)
+        assert profiles(charge.station)[-1]["chargingSchedule"][0]["duration"] == duration_s, (setpoint_w, permit_s)
 
 
 async def test_a_profile_is_set_again_when_more_than_its_value_changes(csms: Backend) -> None:
@@ -346,18 +346,20 @@ async def test_what_is_not_sure_to_flow_is_asked_of_the_others(csms: Backend) ->
 
 async def test_only_what_rises_waits_for_what_is_lowered(csms: Backend) -> None:
     """What stays is renewed at once, though a station that is to be lowered does not answer; one watt more waits."""
-    charges = await vehicles(csms, 3)
+    charges = await vehicles(csms, 4)
     names = [vehicle_id(each.station.id, each.id) for each in charges]
     await yard(csms, 200_000, count=3)
     dispatch = Dispatch(csms.services)
     await dispatch.follow({names[0]: 5_000, names[1]: 5_000}, keep_up=True)
     charges[1].station.answers |= dict.fromkeys(("SetChargingProfile", "UpdateDynamicSchedule"), lambda _: None)
     counts = [len(commanded(each.station)) for each in charges]
-    going = asyncio.create_task(dispatch.follow({names[0]: 5_000, names[1]: 1_000, names[2]: 1}, keep_up=True))
+    parts = {names[0]: 5_000, names[1]: 1_000, names[2]: 1, names[3]: 1}
+    going = asyncio.create_task(dispatch.follow(parts, keep_up=True))
     await at_rest()
-    assert [len(commanded(each.station)) - count for each, count in zip(charges, counts, strict=True)] == [1, 1, 0]
+    sent = [len(commanded(each.station)) - count for each, count in zip(charges, counts, strict=True)]
+    assert sent == [1, 1, 0, 1], "the last one is at no site"
     results = await going
-    assert [each.status == "Accepted" for each in results] == [True, False, True]
+    assert [each.status == "Accepted" for each in results] == [True, False, True, True]
     assert commanded(charges[0].station)[counts[0] :] == [5_000]
     assert commanded(charges[2].station) == [1]
 
@@ -415,11 +417,67 @@ async def test_an_operator_s_set_point_stays_within_the_limits_of_the_grid(csms:
 async def test_set_points_of_several_groups_share_the_limits(csms: Backend) -> None:
     await vehicles(csms, 3)
     await offer(csms, NO_PRICE, site_import_limit_w=15_000, export_limit_w=5_000)
-    assert await asked(csms, 11_000, NAMES[:1]) == 11_000
+    for _ in range(2):
+        assert await asked(csms, 11_000, NAMES[:1]) == 11_000, "its own power is not that of others"
     assert await asked(csms, 11_000, NAMES[1:2]) == 15_000
     assert await asked(csms, 11_000, NAMES[2:3]) == 15_000, "nothing is left"
     assert await asked(csms, -8_000, NAMES[:1]) == -1_000, "the second still takes 4 kW, and may end at any moment"
     assert await asked(csms, -8_000, NAMES[1:2]) == -5_000
+
+
+async def test_a_set_point_is_cut_to_what_others_leave(csms: Backend) -> None:
+    """To the watt, and never to power in the other direction."""
+    dispatch = Dispatch(csms.services)
+    assert dispatch.within_grid(99_999, [20_000]) == 99_999, "there is no signal"
+    await offer(csms, NO_PRICE, site_import_limit_w=15_000, export_limit_w=5_000)
+    found = [
+        dispatch.within_grid(asked_w, elsewhere)
+        for asked_w, elsewhere in (
+            (1, ()), (4_000, ()), (15_000, (1, -7_000)), (4_000, (20_000,)), (0, (20_000, -20_000)),
+            (-1, ()), (-4_000, ()), (-5_000, (-1, 7_000)), (-4_000, (-20_000,)),
+        )
+    ]  # fmt: skip
+    assert found == [1, 4_000, 14_999, 0, 0, -1, -4_000, -4_999, 0]
+
+
+async def test_a_set_point_at_a_connection_point_is_of_what_is_behind_it(csms: Backend) -> None:
+    """Of one EVSE: the other one of its station keeps its own, which counts for the grid's limit only."""
+    await two_vehicles(csms)
+    await vehicle(csms, await booted(csms, NAMES[1]))
+    places = tuple(
+        Place(station_id=name, evse_id=evse_id, node="main", most_ma=32_000, least_ma=0)
+        for name, evse_id in ((NAMES[0], 1), (NAMES[0], 2), (NAMES[1], 1))
+    )
+    site = Site(id="yard", nodes=(Node(id="main", limits=(200_000,) * 3),), places=places)
+    await csms.services.store.run(charging.save_site, site, 0)
+    await offer(csms, NO_PRICE, site_import_limit_w=15_000, export_limit_w=50_000)
+
+    async def given(
+        setpoint_w: int, stations: list[str] | None = None, **point: str | int
+    ) -> list[tuple[str, int, int]]:
+        found = await Dispatch(csms.services).set_point(
+            setpoint_w,
+            stations,
+            connection_point=ConnectionPoint(**point),  # type: ignore[arg-type]
+        )
+        return [(each.station_id, each.evse_id, each.setpoint_w) for each in found]
+
+    assert await given(6_000, station_id=NAMES[0], evse_id=1) == [(NAMES[0], 1, 6_000)]
+    assert await given(11_000, station_id=NAMES[0], evse_id=2) == [(NAMES[0], 2, 9_000)]
+    assert await given(-5_000, station_id=NAMES[0], evse_id=2) == [(NAMES[0], 2, -5_000)]
+    assert await given(2_000, [NAMES[1]], site="yard") == [(NAMES[1], 1, 2_000)]
+    assert sorted((await following(csms)).values()) == [-5_000, 2_000, 6_000]
+    with pytest.raises(RefusedError) as refused:
+        await given(1, site="attic")
+    assert str(refused.value).startswith("a set-point is unbound: no site has site attic")
+    assert (refused.value.reason, refused.value.hint) == ("unbound", "PUT /sites/SITE adds it")
+
+
+async def test_what_vehicles_follow_on_their_own_is_no_fleet_s_plan(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    await Dispatch(csms.services).follow({vehicle_id(NAMES[0], charge.id): 2_000}, keep_up=True)
+    (order,) = await in_force(csms.services)
+    assert (order.fleet, order.planned_w, order.setpoint_w) == ("", 0, 2_000)
 
 
 async def test_a_lower_limit_lowers_set_points_in_force(csms: Backend) -> None:
@@ -492,21 +550,18 @@ async def test_one_that_restarts_at_another_node_is_left_to_it(csms: Backend, mo
     assert (len(profiles(first.station)), len(profiles(second.station))) == (2, 1)
 
 
-@pytest.mark.some(1)
-@pytest.mark.parametrize(
-    "kind",
-    ["charging_profiles_gone", "station_connected", "transaction_closed", "transaction_ended", "transaction_resumed"],
-)
-async def test_a_loss_is_made_up_for(csms: Backend, kind: str) -> None:
+async def test_a_loss_is_made_up_for(csms: Backend) -> None:
     charge = await vehicle(csms, await booted(csms))
+    kinds = "charging_profiles_gone station_connected transaction_closed transaction_ended transaction_resumed"
     async with running(Dispatch(csms.services)):
         await Dispatch(csms.services).set_point(-6_000)
-        for lost in (False, True):
-            if lost:
-                await csms.services.store.run(charging.forget_dispatch, NAMES[0], 0)
-            csms.services.feed.publish(kind, NAMES[0], {})
-            await settled()
-            assert len(profiles(charge.station)) == 1 + lost
+        for number, kind in enumerate(kinds.split(), 1):
+            for lost in (False, True):
+                if lost:
+                    await csms.services.store.run(charging.forget_dispatch, NAMES[0], 0)
+                csms.services.feed.publish(kind, NAMES[0], {})
+                await settled()
+                assert len(profiles(charge.station)) == number + lost, kind
 
 
 @pytest.mark.parametrize("follows", [False, True])

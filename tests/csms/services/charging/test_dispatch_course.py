@@ -60,6 +60,15 @@ async def test_each_minute_has_what_was_asked_followed_and_delivered(csms: Backe
     assert len(await course(csms)) == 3, "it has ended"
 
 
+async def test_a_minute_keeps_what_was_so_when_it_was_noted(csms: Backend) -> None:
+    await vehicle(csms, await booted(csms, NAMES[0]))
+    csms.clock.now_ms = csms.clock.now_ms // 60_000 * 60_000
+    for setpoint_w in (-6_000, -5_000):
+        await Dispatch(csms.services).set_point(setpoint_w)
+        await dispatch_course.note(csms.services)
+    assert [each.asked_w for each in await course(csms)] == [-6_000]
+
+
 async def test_what_was_asked_for_is_known_after_a_restart(csms: Backend) -> None:
     charge = await vehicle(csms, await booted(csms, NAMES[0]))
     await Dispatch(csms.services).set_point(-6_000)
