@@ -133,8 +133,12 @@ class Dispatch:
                 raise RefusedError(
                     refusal.replace("limit", "set-point"), reason="unbound", hint="PUT /sites/SITE adds it"
                 )
-            behind = [evse for evse, points in chains(sites).items() if connection_point in points]
-            stations = {name for name, _ in behind if stations is None or name in stations}
+            behind = [
+                (name, evse_id)
+                for (name, evse_id), points in chains(sites).items()
+                if connection_point in points and (stations is None or name in stations)
+            ]
+            stations = {name for name, _ in behind}
             evses = frozenset(f"{name}/{evse_id}" for name, evse_id in behind)
         end_ms = services.clock.utc_ms() + services.config.balancing.dispatch_duration_s * 1000
         order = Order(

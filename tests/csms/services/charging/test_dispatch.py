@@ -467,6 +467,7 @@ async def test_a_set_point_at_a_connection_point_is_of_what_is_behind_it(csms: B
     assert await given(-5_000, station_id=NAMES[0], evse_id=2) == [(NAMES[0], 2, -5_000)]
     assert await given(2_000, [NAMES[1]], site="yard") == [(NAMES[1], 1, 2_000)]
     assert sorted((await following(csms)).values()) == [-5_000, 2_000, 6_000]
+    assert len(await in_force(csms.services)) == 3, "the one of a station stays beside those of another's EVSEs"
     with pytest.raises(RefusedError) as refused:
         await given(1, site="attic")
     assert str(refused.value).startswith("a set-point is unbound: no site has site attic")
