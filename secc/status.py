@@ -231,6 +231,18 @@ class EvseShown(msgspec.Struct, frozen=True):
     """The last ones, newest first."""
 
 
+class EebusShown(msgspec.Struct, frozen=True):
+    """The charger's EEBUS node: what a user types, or scans, to pair it with a control box, and how things are."""
+
+    ski: str = ""
+    qr: str = ""
+    """Text of its QR code."""
+    boxes: Mapping[str, str] = {}
+    """State of each box that has connected, by SKI: waiting (for trust), connecting, connected, disconnected."""
+    limits: Mapping[str, str] = {}
+    """State of LPC and LPP, and the limit in force."""
+
+
 class ChargerStatus(msgspec.Struct, frozen=True):
     """The whole charger at one moment."""
 
@@ -247,6 +259,7 @@ class ChargerStatus(msgspec.Struct, frozen=True):
     csms: CsmsShown = CsmsShown()
     frequency_lost: bool = False
     """The configured source of the grid's frequency does not measure it, and no power leaves vehicles."""
+    eebus: EebusShown | None = None
     evses: tuple[EvseShown, ...] = ()
 
 
@@ -330,6 +343,8 @@ class StatusKeeper:
             self.latest = replace(self.latest, frequency_lost=event.name == "frequency_lost")
         if event.stage == "ocpp":
             self._csms(event)
+        if event.stage == "power" and event.name in ("eebus_node", "eebus_peer", "eebus_state"):
+            self.latest = replace(self.latest, eebus=_eebus(self.latest.eebus or EebusShown(), event))
         if event.stage not in _READ:
             return
         index = self._numbers.get(str(event.data.get("evse_id")), None if self._many else 0)
@@ -478,8 +493,21 @@ _READ: Final = frozenset({"link", "hardware", "safety", "settlement", "tls", "se
 """Stages of events that say something of an EVSE."""
 _BOARD: Final = {"name": "board", "serial": "serial", "firmware": "firmware"}
 _EDITIONS: Final = {"2": "ISO 15118-2", "20": "ISO 15118-20", "din": "DIN 70121"}
+_BOXES: Final = 16
 _FIGURES: Final = frozenset({"power", "meter"})
 """Parts whose words change with every reading."""
+
+
+def _eebus(shown: EebusShown, event: Observe) -> EebusShown:
+    said = {key: _text(value) for key, value in event.data.items()}
+    match event.name:
+        case "eebus_node":
+            return replace(shown, ski=said.get("ski", ""), qr=printable(str(event.data.get("qr", ""))))
+        case "eebus_peer":
+            boxes = {**shown.boxes, said.get("ski", ""): said.get("state", "")}
+            return replace(shown, boxes=dict(list(boxes.items())[-_BOXES:]))
+    limit = f", {said['limit_w']} W" if said.get("limit_w") else ""
+    return replace(shown, limits={**shown.limits, said.get("use_case", ""): f"{said.get('state', '')}{limit}"})
 
 
 def _registers(meter: MeterShown) -> tuple[int, int]:

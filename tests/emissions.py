@@ -15,6 +15,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 PROGRAMS: Final = {
     "secc": "secc",
+    "v2g/eebus": "secc",
+    "v2g/io/eebus": "secc",
     "v2g/io/ota/follower.py": "csms evcc gateway",
     "v2g/io/ota": "csms evcc gateway secc",
     "v2g_station": "secc",

@@ -37,6 +37,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "tuf": "ota",
     "uvicorn": "csms",
     "webauthn": "accounts",
+    "zeroconf": "eebus",
 }
 """Import package -> its extra. A charger, a vehicle and the tools need none of them."""
 

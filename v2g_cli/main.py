@@ -69,6 +69,7 @@ _group(
     "v2g_cli.conform.command",
     "Run conformance cases against any charger, vehicle, charging station or back end.",
 )
+_group("eebus", "v2g_cli.eebus", "Show a charger's EEBUS node, and pair it with control boxes.")
 _group(
     "contracts",
     "v2g_cli.contracts",

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from v2g.io.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
+from v2g.io.hardware.energy_config import EnergyEebusConfig, EnergyModbusConfig, EnergyMqttConfig
 
 
 class EnergyManagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A system on site that limits, or sets, the charger's power: an energy manager, or the grid operator's box."""
 
-    backend: Literal["mqtt", "modbus"]
-    """`mqtt`: topics of a broker; `modbus`: registers of the charger, over TCP."""
+    backend: Literal["eebus", "modbus", "mqtt"]
+    """`mqtt`: topics of a broker; `modbus`: registers of the charger, over TCP; `eebus`: LPC and LPP over SHIP."""
     source: Literal["EMS", "SO", "Other"] = "EMS"
     """Source of its limits for the CSMS (ChargingLimitSourceEnum); SO is the grid operator."""
     fallback_charge_w: Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -28,12 +28,12 @@ class EnergyManagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """It reports the flow into the site (`load_w`): profiles in the mode LocalLoadBalancing are accepted (Q09)."""
     mqtt: EnergyMqttConfig | None = None
     modbus: EnergyModbusConfig | None = None
+    eebus: EnergyEebusConfig | None = None
 
     def __post_init__(self) -> None:
         """Check that backend and section match."""
-        if (self.backend == "mqtt") != (self.mqtt is not None) or (self.backend == "modbus") != (
-            self.modbus is not None
-        ):
+        sections = {"eebus": self.eebus, "modbus": self.modbus, "mqtt": self.mqtt}
+        if [name for name, section in sections.items() if section is not None] != [self.backend]:
             raise ValueError(f'backend = "{self.backend}" needs the section `{self.backend}`, and no other one')
 
 

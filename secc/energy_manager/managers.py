@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from secc.energy_manager.config import EnergyManagerConfig
 from secc.energy_manager.facts import EnergyManagerWatch
@@ -20,23 +20,40 @@ from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 
 
-def _mqtt(config: EnergyManagerConfig, evses: int, take: Take, refused: Refused) -> EnergyManagerLink:
+class LinkContext(NamedTuple):
+    """What links are made of beside their configuration."""
+
+    evses: int
+    take: Take
+    refused: Refused
+    clock: Clock
+    observe: Callable[[Observe], None]
+
+
+def _mqtt(config: EnergyManagerConfig, context: LinkContext) -> EnergyManagerLink:
     from v2g.io.hardware.energy_mqtt import MqttEnergyManager  # imported only if needed
 
     assert config.mqtt is not None
-    return MqttEnergyManager(config.mqtt, evses, take, refused)
+    return MqttEnergyManager(config.mqtt, context.evses, context.take, context.refused)
 
 
-def _modbus(config: EnergyManagerConfig, evses: int, take: Take, refused: Refused) -> EnergyManagerLink:
+def _modbus(config: EnergyManagerConfig, context: LinkContext) -> EnergyManagerLink:
     from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 
     assert config.modbus is not None
-    return ModbusEnergyManager(config.modbus, evses, take, refused)
+    return ModbusEnergyManager(config.modbus, context.evses, context.take, context.refused)
 
 
-MakeLink = Callable[[EnergyManagerConfig, int, Take, Refused], EnergyManagerLink]
+def _eebus(config: EnergyManagerConfig, context: LinkContext) -> EnergyManagerLink:
+    from v2g.io.hardware.energy_eebus import EebusEnergyManager
 
-BACKENDS: Final[dict[str, MakeLink]] = {"mqtt": _mqtt, "modbus": _modbus}
+    assert config.eebus is not None
+    return EebusEnergyManager(config.eebus, config, context.take, clock=context.clock, observe=context.observe)
+
+
+MakeLink = Callable[[EnergyManagerConfig, LinkContext], EnergyManagerLink]
+
+BACKENDS: Final[dict[str, MakeLink]] = {"mqtt": _mqtt, "modbus": _modbus, "eebus": _eebus}
 """Factories of backends by configuration key. A new backend needs an entry here, and its section."""
 
 
@@ -60,7 +77,8 @@ class EnergyManager:
             timeout_s=config.timeout_s,
             fallback=EnergyCommand(limit_w=config.fallback_charge_w, discharge_w=config.fallback_discharge_w),
         )
-        self.link = BACKENDS[config.backend](config, evses, self._take, self._refused)
+        context = LinkContext(evses, self._take, self._refused, clock, observe)
+        self.link = BACKENDS[config.backend](config, context)
         self._timer: asyncio.TimerHandle | None = None
         self._supervisor = Supervisor(observe)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.exi.vectors import load
-from tests.fuzz import csms, feeds, judges, links, meter_records, ocpp, pages, payment, pki, sessions, tls, trust
+from tests.fuzz import csms, eebus, feeds, judges, links, meter_records, ocpp, pages, payment, pki, sessions, tls, trust
 from tests.fuzz.hardware import (
     board,
     board_seeds,
@@ -123,6 +123,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
         "asked": (pki.asked, pki.asked_seeds),
         "typed": (pki.typed, pki.typed_seeds),
     }
+    | eebus.TARGETS
     | feeds.TARGETS
     | ocpp.TARGETS
     | csms.TARGETS

@@ -14,6 +14,7 @@ from pki_tools.tree import PkiTree
 from secc.app import assemble
 from secc.config import ProgramConfig, load_config
 from secc.status import ChargerStatus, LineShown, StatusKeeper, summary
+from secc.status_page import page
 from tests.secc_toml import identity
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -74,6 +75,16 @@ def test_warnings_errors_and_defects_are_counted(keeper: StatusKeeper) -> None:
     saw(keeper, "hardware", "seen_by_a_driver_from_elsewhere")
     assert keeper.latest.events == {"safety.opened": 2, "safety.lowered": 1, "program.task_failed": 1}
     assert keeper.latest.defects == 1
+
+
+def test_the_eebus_node_is_shown_for_pairing(keeper: StatusKeeper) -> None:
+    """R206."""
+    saw(keeper, "power", "eebus_node", ski="ab" * 20, id="x", qr="SHIP;<b>;ENDSHIP;")
+    saw(keeper, "power", "eebus_peer", ski="cd" * 20, state="waiting", reason="")
+    saw(keeper, "power", "eebus_state", use_case="LPC", before="init", state="limited", limit_w=4200)
+    shown = page(keeper.latest)
+    for text in ("ab" * 20, "SHIP;&lt;b&gt;;ENDSHIP;", "cd" * 20, "waiting", "limited, 4200 W"):
+        assert text in shown
 
 
 def test_the_connection_to_the_csms_is_reported_with_the_reason(keeper: StatusKeeper) -> None:

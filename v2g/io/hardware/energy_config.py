@@ -1,11 +1,15 @@
 """Configuration of energy managers' connections, separate from their implementation."""
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from v2g.io.mqtt.config import MqttConfig
+
+Ski = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
+"""The identity of an EEBUS node: 40 lower-case hexadecimal digits."""
 
 
 class EnergyModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,3 +27,37 @@ class EnergyMqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     broker: MqttConfig
     prefix: Annotated[str, Meta(pattern=r"^[^#+\x00/][^#+\x00]{0,199}\Z")] = "v2g/charger"
     """Prefix of this charger's topics, without a trailing slash."""
+
+
+class EnergyEebusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The charger as EEBUS node: a control box limits it (LPC, LPP) over SHIP."""
+
+    folder: Path
+    """Folder of its key and certificate, which are made at the first start, and of trusted peers: `v2g eebus`."""
+    host: str = "127.0.0.1"
+    """Listen address: that of an interface of the site's own network, or 0.0.0.0."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 4712
+    """TCP port; 0 picks a free one."""
+    mdns: bool = True
+    """Announce the charger, and find trusted boxes, by mDNS (extra `eebus`)."""
+    boxes: dict[Ski, Annotated[str, Meta(pattern=r"^wss://[^\s/]+:\d+(/\S*)?\Z")]] = {}
+    """URLs of trusted peers that mDNS does not find, by SKI."""
+    trusted: Annotated[tuple[Ski, ...], Meta(max_length=16)] = ()
+    """SKIs of trusted peers, beside those of `v2g eebus trust`."""
+    brand: Annotated[str, Meta(pattern=r"^[^;\x00-\x1f]{1,32}\Z")] = "v2g-engine"
+    """Brand shown to the user of the box."""
+    model: Annotated[str, Meta(pattern=r"^[^;\x00-\x1f]{1,32}\Z")] = "charger"
+    """Model shown there."""
+    serial: Annotated[str, Meta(pattern=r"^[^;\s\x00-\x1f]{0,32}\Z")] = ""
+    """Serial number; empty: the beginning of the SKI."""
+    nominal_charge_w: Annotated[int, Meta(ge=1, le=10_000_000)]
+    """Maximum draw of the whole charger, W."""
+    nominal_discharge_w: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    """Maximum feed-back of the whole charger, W; 0: it offers no limit of production."""
+    failsafe_s: Annotated[int, Meta(ge=7200, le=86_400)] = 7200
+    """Preset of the failsafe duration minimum, s; the box may write another one."""
+    autonomous: bool = False
+    """Whether the charger becomes unlimited when no box takes over for 2 minutes after the start, or for the failsafe
+    duration after it was lost; if not, the failsafe limits hold until one does."""
+    production_as_magnitude: bool = False
+    """Read a positive limit of production as its magnitude; else it is refused, since such limits are negative."""

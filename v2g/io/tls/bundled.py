@@ -1,7 +1,8 @@
 """The `bundled` backend: TLS channels by pyOpenSSL and the OpenSSL that comes with it.
 
-This is the only module that touches pyOpenSSL. The standard library's `ssl` cannot staple OCSP answers, choose
-groups and signature algorithms, choose a chain by the peer's trust anchors, or leave verification to the caller.
+This and `ski_channel` are the only modules that touch pyOpenSSL. The standard library's `ssl` cannot staple OCSP
+answers, choose groups and signature algorithms, choose a chain by the peer's trust anchors, or leave verification to
+the caller.
 """
 
 from typing import Any, Final

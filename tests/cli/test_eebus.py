@@ -1,0 +1,28 @@
+"""`v2g eebus`: what a charger's node shows, and boxes that it trusts (R206)."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.cli.conftest import Run
+from v2g.io.eebus.files import Seen, SeenPeer, show, trusted
+
+BOX = "ab" * 20
+
+
+@pytest.mark.requirement("R206")
+def test_a_box_is_shown_trusted_and_trusted_no_more(v2g: Run, tmp_path: Path) -> None:
+    assert "start the charger once" in v2g("eebus", "show", str(tmp_path)).errors
+    show(tmp_path, Seen(ski="cd" * 20, qr="SHIP;ENDSHIP;", peers=(SeenPeer(ski=BOX, id="box", state="waiting"),)))
+    shown = v2g("eebus", "show", str(tmp_path)).output
+    assert shown.splitlines()[1:] == ["SHIP;ENDSHIP;", f"{BOX}\tnot trusted\twaiting\t\tbox"]
+    typed = " ".join(BOX[at : at + 4] for at in range(0, 40, 4)).upper()
+    assert v2g("eebus", "trust", str(tmp_path), typed).output == f"{BOX}: trusted\n"
+    assert v2g("eebus", "trust", str(tmp_path), BOX).output == f"{BOX}: no change\n"
+    assert trusted(tmp_path) == {BOX}
+    lines = v2g("eebus", "show", str(tmp_path), "--json").output.splitlines()
+    assert msgspec.json.decode(lines[1]) == {"ski": BOX, "id": "box", "state": "waiting", "trusted": True}
+    assert v2g("eebus", "untrust", str(tmp_path), BOX).code == 0
+    assert trusted(tmp_path) == frozenset()
+    assert v2g("eebus", "trust", str(tmp_path), "box").code == 2

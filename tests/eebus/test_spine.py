@@ -1,0 +1,253 @@
+"""SPINE at the charger: datagrams of a box that shares no code with it, and whatever else may arrive (R206)."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.eebus.guard import BOX, CHARGER, FACTS, Joined, feature, wire
+from v2g.eebus.json_form import MOST_BYTES, Tag, decode, encode
+from v2g.eebus.messages import Address, Cmd, Datagram, DatagramMessage, Header, Payload, ScaledNumber, command
+from v2g.errors import CodecError
+
+
+def controlled(joined: Joined) -> None:
+    joined.connect()
+    joined.beat()
+    assert joined.say(joined.guard.limit({"limitId": 0, "isLimitActive": False}, ended=True)) == 0
+
+
+@pytest.mark.requirement("R206")
+def test_discovery_names_what_a_guard_looks_for() -> None:
+    joined = Joined()
+    joined.connect()
+    joined.system.receive(
+        joined.link, joined.guard.node("read", {"nodeManagementDetailedDiscoveryData": {}}), joined.at
+    )  # type: ignore[arg-type]
+    joined.pass_on()
+    found = joined.guard.last("nodeManagementDetailedDiscoveryData")
+    assert found["specificationVersionList"] == {"specificationVersion": ["1.3.0"]}
+    assert found["deviceInformation"]["description"]["deviceType"] == "ChargingStation"
+    features = [each["description"] for each in found["featureInformation"]]
+    assert [(each["featureType"], each["role"], each["featureAddress"]["entity"]) for each in features] == [
+        ("NodeManagement", "special", [0]),
+        ("DeviceClassification", "server", [0]),
+        ("LoadControl", "server", [1]),
+        ("DeviceConfiguration", "server", [1]),
+        ("DeviceDiagnosis", "server", [1]),
+        ("ElectricalConnection", "server", [1]),
+        ("Measurement", "server", [1]),
+        ("DeviceDiagnosis", "client", [1]),
+    ]
+    limits = next(each for each in features if each["featureType"] == "LoadControl")["supportedFunction"]
+    assert {
+        "function": "loadControlLimitListData",
+        "possibleOperations": {"read": {}, "write": {"partial": {}}},
+    } in limits
+    sent = [each["payload"]["cmd"][0] for each in joined.guard.heard]
+    assert any("nodeManagementSubscriptionRequestCall" in each for each in sent), "it subscribes, too"
+    assert any("deviceDiagnosisHeartbeatData" in each for each in sent), "and asks for a heartbeat"
+
+
+def test_use_cases_and_values_of_a_guard_that_reads_everything() -> None:
+    joined = Joined()
+    joined.connect()
+    joined.system.receive(joined.link, joined.guard.node("read", {"nodeManagementUseCaseData": {}}), joined.at)  # type: ignore[arg-type]
+    joined.pass_on()
+    cases = joined.guard.last("nodeManagementUseCaseData")["useCaseInformation"]
+    assert [(each["actor"], [one["useCaseName"] for one in each["useCaseSupport"]]) for each in cases] == [
+        ("ControllableSystem", ["limitationOfPowerConsumption", "limitationOfPowerProduction"]),
+        ("MonitoredUnit", ["monitoringOfPowerConsumption"]),
+    ]
+    described = joined.read(1, "loadControlLimitDescriptionListData")["loadControlLimitDescriptionData"]
+    assert [each["limitDirection"] for each in described] == ["consume", "produce"]
+    keys = joined.read(2, "deviceConfigurationKeyValueDescriptionListData")
+    assert [each["keyName"] for each in keys["deviceConfigurationKeyValueDescriptionData"]] == [
+        "failsafeConsumptionActivePowerLimit",
+        "failsafeProductionActivePowerLimit",
+        "failsafeDurationMinimum",
+    ]
+
+
+def test_measurements_are_served_and_notified_when_they_change() -> None:
+    joined = Joined()
+    joined.connect()
+    for power_w in (-3000, -3000, None):
+        joined.system.measure(power_w, 12_000, 340, joined.at)
+    joined.pass_on()
+    told = [each for each in joined.guard.heard if "measurementListData" in each["payload"]["cmd"][0]]
+    assert len(told) == 2, "the same values once"
+    (power, consumed, produced) = told[0]["payload"]["cmd"][0]["measurementListData"]["measurementData"]
+    assert [each["value"]["number"] for each in (power, consumed, produced)] == [-3000, 12_000, 340]
+    lost = told[1]["payload"]["cmd"][0]["measurementListData"]["measurementData"][0]
+    assert (lost["valueState"], "value" in lost) == ("error", False)
+
+
+def test_a_write_needs_a_binding_and_one_guard_has_it() -> None:
+    joined = Joined()
+    joined.link = joined.system.connect("ab" * 20, joined.at)
+    joined.pass_on()
+    assert joined.say(joined.guard.limit({"limitId": 0, "isLimitActive": False})) == 9
+    assert joined.say(joined.guard.relation("binding", 1, "LoadControl")) == 0
+    first, joined.link = joined.link, joined.system.connect("cd" * 20, joined.at)
+    joined.pass_on()
+    assert joined.say(joined.guard.relation("binding", 1, "LoadControl")) == 7
+    joined.system.disconnect(first)
+    assert joined.say(joined.guard.relation("binding", 1, "LoadControl")) == 0
+    assert joined.say(joined.guard.relation("binding", 0, "NodeManagement")) != 0
+    assert joined.say(joined.guard.relation("subscription", 9, "Measurement")) == 4
+
+
+def test_a_refused_write_changes_nothing_and_no_deletion_of_limits_is_taken() -> None:
+    joined = Joined()
+    controlled(joined)
+    before = joined.read(1, "loadControlLimitListData")
+    filters: list[dict[str, Any]] = [
+        {"cmdControl": {"delete": {}}, "loadControlLimitListDataSelectors": {"limitId": 0}}
+    ]
+    cmd = {"function": "loadControlLimitListData", "filter": filters, "loadControlLimitListData": {}}
+    assert joined.say(joined.guard.datagram("write", feature([1], 1, CHARGER), cmd)) == 8
+    both = {"loadControlLimitData": [
+        {"limitId": 0, "isLimitActive": True, "value": {"number": 5000}},
+        {"limitId": 1, "isLimitActive": True, "value": {"number": 5000}},
+    ]}  # fmt: skip
+    cmd = {"function": "loadControlLimitListData", "loadControlLimitListData": both}
+    assert joined.say(joined.guard.datagram("write", feature([1], 1, CHARGER), cmd)) == 7, "a positive limit of LPP"
+    assert joined.read(1, "loadControlLimitListData") == before
+    assert joined.say(joined.guard.limit({"limitId": 5, "isLimitActive": True})) == 7
+    assert joined.say(joined.guard.limit({"limitId": 0, "timePeriod": {"endTime": "soon"}})) == 7
+    assert joined.say(joined.guard.datagram("write", feature([1], 4, CHARGER), {"measurementListData": {}})) == 6
+
+
+def test_a_positive_limit_of_production_is_a_magnitude_where_the_operator_says_so() -> None:
+    joined = Joined(replace(FACTS, production_as_magnitude=True))
+    controlled(joined)
+    assert (
+        joined.say(joined.guard.limit({"limitId": 1, "isLimitActive": True, "value": {"number": 2, "scale": 3}})) == 0
+    )
+    assert joined.system.discharge_w == 2000
+
+
+def test_an_end_by_the_clock_is_understood_and_a_charger_that_only_draws_has_no_limit_of_production() -> None:
+    joined = Joined(replace(FACTS, nominal_discharge_w=None))
+    controlled(joined)
+    end = {"endTime": "2026-05-28T20:27:20Z"}
+    assert joined.at.utc_ms == 1_780_000_000_000
+    assert joined.say(joined.guard.limit({"limitId": 0, "isLimitActive": True, "timePeriod": end})) == 0
+    assert joined.read(1, "loadControlLimitListData")["loadControlLimitData"] == [
+        {
+            "limitId": 0,
+            "isLimitChangeable": True,
+            "isLimitActive": True,
+            "timePeriod": {"endTime": "PT40S"},
+            "value": {"number": 4200, "scale": 0},
+        }
+    ]
+    assert joined.say(joined.guard.limit({"limitId": 1, "isLimitActive": True})) == 7
+    assert (joined.system.charge_w, joined.system.discharge_w) == (4200, None)
+
+
+def test_unknown_features_functions_and_broken_datagrams_get_their_errors() -> None:
+    joined = Joined()
+    joined.connect()
+    assert joined.say(joined.guard.datagram("read", feature([3], 1, CHARGER), {"measurementListData": {}})) == 4
+    assert joined.say(joined.guard.datagram("read", feature([1], 1, "d:_n:other"), {"measurementListData": {}})) == 4
+    assert joined.say(joined.guard.datagram("read", feature([1], 1, CHARGER), {"hvacOverrunListData": {}})) == 6
+    assert joined.say(joined.guard.datagram("read", feature([1], 1, CHARGER), {"measurementListData": {}})) == 6
+    assert joined.say(joined.guard.node("write", {"nodeManagementUseCaseData": {}})) == 6
+    broken = {"loadControlLimitListData": {"loadControlLimitData": [{"limitId": "none"}]}}
+    assert joined.say(joined.guard.datagram("write", feature([1], 1, CHARGER), broken)) == 1
+
+
+def test_subscriptions_end_when_asked() -> None:
+    joined = Joined()
+    joined.connect()
+    deleted = {"clientAddress": feature([1], 1, BOX), "serverAddress": feature([1], 3, CHARGER)}
+    call = {"nodeManagementSubscriptionDeleteCall": {"subscriptionDelete": deleted}}
+    assert joined.say(joined.guard.node("call", call)) == 0
+    assert joined.say(joined.guard.node("call", call)) == 1, "there is none"
+    joined.guard.heard.clear()
+    joined.wait(130)
+    assert not any("deviceDiagnosisHeartbeatData" in each["payload"]["cmd"][0] for each in joined.guard.heard)
+
+
+# -- the JSON form
+
+
+def test_objects_are_arrays_of_single_members_in_schema_order() -> None:
+    header = Header(
+        specification_version="1.3.0",
+        address_source=Address(device="d", entity=(1, 1), feature=2),
+        address_destination=Address(entity=(0,), feature=0),
+        msg_counter=7,
+        cmd_classifier="read",
+    )
+    text = encode(
+        DatagramMessage(datagram=Datagram(header=header, payload=Payload(cmd=(command("measurementListData"),))))
+    )
+    assert text == (
+        b'{"datagram":[{"header":[{"specificationVersion":"1.3.0"},{"addressSource":[{"device":"d"},{"entity":[1,1]},'
+        b'{"feature":2}]},{"addressDestination":[{"entity":[0]},{"feature":0}]},{"msgCounter":7},'
+        b'{"cmdClassifier":"read"}]},{"payload":[{"cmd":[[{"measurementListData":[]}]]}]}]}'
+    )
+
+
+_texts = st.text(max_size=20)
+
+
+@settings(max_examples=40)
+@given(
+    st.builds(ScaledNumber, number=st.none() | st.integers(-(2**63), 2**63 - 1), scale=st.none() | st.integers(-9, 9))
+)
+def test_numbers_survive_the_wire(number: ScaledNumber) -> None:
+    class Holder(Tag, frozen=True):
+        value: ScaledNumber | None = None
+
+    assert decode(encode(Holder(value=number)), Holder).value == number
+    assert abs(number.value) <= 1e15
+
+
+@settings(max_examples=40)
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_are_a_datagram_or_a_codec_error(data: bytes) -> None:
+    joined = Joined()
+    link = joined.system.connect("ab" * 20, joined.at)
+    try:
+        joined.system.receive(link, data, joined.at)
+    except CodecError:
+        return
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(sorted(
+        each.encode_name for kind in (Cmd, Header, Address) for each in msgspec.structs.fields(kind)
+    )), inner, max_size=4),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(["read", "write", "call", "notify", "reply", "result"]), _JSON)
+def test_any_command_gets_an_answer_or_none_but_never_a_traceback(classifier: str, cmd: object) -> None:
+    joined = Joined()
+    link = joined.system.connect("ab" * 20, joined.at)
+    header = {
+        "addressSource": {"device": BOX, "entity": [1], "feature": 1},
+        "addressDestination": {"entity": [1], "feature": 1},
+        "msgCounter": 1,
+        "cmdClassifier": classifier,
+        "ackRequest": True,
+    }
+    text = json.dumps({"datagram": [{"header": wire(header)}, {"payload": [{"cmd": [cmd]}]}]}).encode()
+    joined.system.receive(link, text, joined.at)
+
+
+def test_long_and_deep_texts_are_refused() -> None:
+    for data in (b"[" * 100_000, b'"' + b"x" * MOST_BYTES + b'"', b"\xff"):
+        with pytest.raises(CodecError):
+            decode(data, DatagramMessage)

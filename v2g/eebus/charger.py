@@ -1,0 +1,558 @@
+"""The charger as controllable system of LPC and LPP, and as monitored unit of MPC. Pure.
+
+It is one device with one entity, type EVSE, that stands for all its EVSEs. Both limits are in one LoadControl feature,
+which one guard at a time binds; the heartbeats of that guard count. The failsafe duration is one for both directions.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from v2g import typed_json
+from v2g.eebus.json_form import Element
+from v2g.eebus.limitation import LimitState, LimitWrite, PowerLimitation
+from v2g.eebus.messages import (
+    NOT_COMBINED,
+    OK,
+    REJECTED,
+    Address,
+    Characteristic,
+    CharacteristicList,
+    Cmd,
+    ConfigurationDescription,
+    ConfigurationDescriptionList,
+    ConfigurationList,
+    ConfigurationValue,
+    ConnectionDescription,
+    ConnectionDescriptionList,
+    Header,
+    KeyValue,
+    Limit,
+    LimitDescription,
+    LimitDescriptionList,
+    LimitList,
+    Manufacturer,
+    Measurement,
+    MeasurementConstraints,
+    MeasurementConstraintsList,
+    MeasurementDescription,
+    MeasurementDescriptionList,
+    MeasurementList,
+    ParameterDescription,
+    ParameterDescriptionList,
+    TimePeriod,
+    UseCase,
+    UseCaseInformation,
+    scaled,
+)
+from v2g.eebus.spine import HEARTBEAT, LocalFeature, Moment, PeerLink, Refusal, SpineDevice
+from v2g.observe import Observe, Scalar
+from v2g.text import printable
+
+ENTITY: Final = (1,)
+LIMITS: Final = "loadControlLimitListData"
+KEYS: Final = "deviceConfigurationKeyValueListData"
+MEASURED: Final = "measurementListData"
+CONSUMPTION, PRODUCTION = 0, 1
+"""Ids of limits, and of the failsafe keys beside them."""
+DURATION: Final = 2
+"""Key of the failsafe duration minimum."""
+LEAST_FAILSAFE_S: Final = 7200
+MOST_FAILSAFE_S: Final = 86_400
+POWER, CONSUMED, PRODUCED = range(3)
+"""Ids of measurements."""
+_LONGEST_S: Final = 100 * 365 * 86_400.0
+
+
+class FailsafeValues(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds without a guard, W as magnitudes and s; a guard writes it, and it outlives restarts (011/1, 013/1)."""
+
+    charge_w: float
+    discharge_w: float
+    duration_s: float = LEAST_FAILSAFE_S
+
+
+class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the charger is. `address` is its SHIP id, too; nominal values in W; without `nominal_discharge_w` it offers
+    no LPP."""
+
+    address: str
+    brand: str = ""
+    model: str = ""
+    serial: str = ""
+    nominal_charge_w: int
+    nominal_discharge_w: int | None = None
+    autonomous: bool = False
+    production_as_magnitude: bool = False
+    """Read a positive limit of LPP as its magnitude (some boxes); else it is refused: LPP limits are ≤ 0."""
+
+
+class _Way(msgspec.Struct, kw_only=True):
+    """One direction: what its use case calls it, its sign on the wire, and its state."""
+
+    use_case: Literal["LPC", "LPP"]
+    limitation: PowerLimitation
+    sign: int
+    told: tuple[object, ...] = ()
+    """What subscribers were told."""
+
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What changes a limit's data."""
+        return self.limitation.active, self.limitation.value_w, self.limitation.ends_at
+
+
+class ControllableSystem(SpineDevice):
+    """See the module. After each call `charge_w`, `discharge_w` and `failsafe` may have changed."""
+
+    def __init__(
+        self, facts: ChargerFacts, failsafe: FailsafeValues, observe: Callable[[Observe], None], at: Moment
+    ) -> None:
+        self.facts: Final = facts
+        self._observe = observe
+        self.failsafe = failsafe
+        self._ways = {
+            CONSUMPTION: _Way(
+                use_case="LPC",
+                sign=1,
+                limitation=PowerLimitation(failsafe_w=failsafe.charge_w, now=at.s, autonomous=facts.autonomous),
+            )
+        }
+        if facts.nominal_discharge_w is not None:
+            self._ways[PRODUCTION] = _Way(
+                use_case="LPP",
+                sign=-1,
+                limitation=PowerLimitation(failsafe_w=failsafe.discharge_w, now=at.s, autonomous=facts.autonomous),
+            )
+        self._load = self._load_control()
+        self._configuration = self._device_configuration()
+        self._measurement = LocalFeature(at=(ENTITY, 5), type="Measurement", data=self._measurement_data())
+        self._client = Address(device=facts.address, entity=ENTITY, feature=6)
+        self._heard: dict[str, Moment] = {}
+        """The latest heartbeat of each connected peer, by SKI."""
+        super().__init__(
+            facts.address,
+            "ChargingStation",
+            {(0,): "DeviceInformation", ENTITY: "EVSE"},
+            (
+                LocalFeature(
+                    at=((0,), 1),
+                    type="DeviceClassification",
+                    data={"deviceClassificationManufacturerData": _manufacturer(facts)},
+                ),
+                self._load,
+                self._configuration,
+                LocalFeature(at=(ENTITY, 3), type="DeviceDiagnosis", data={HEARTBEAT: Element()}),
+                LocalFeature(at=(ENTITY, 4), type="ElectricalConnection", data=self._electrical_data()),
+                self._measurement,
+                LocalFeature(at=(ENTITY, 6), type="DeviceDiagnosis", role="client"),
+            ),
+            self._offered(facts),
+            at,
+        )
+        self._settle(at)
+
+    # -- what it is
+
+    def _offered(self, facts: ChargerFacts) -> tuple[UseCaseInformation, ...]:
+        names = {"LPC": "limitationOfPowerConsumption", "LPP": "limitationOfPowerProduction"}
+        limits = tuple(_use_case(names[way.use_case], 1, 2, 3, 4) for way in self._ways.values())
+        address = Address(device=facts.address, entity=ENTITY)
+        monitored = (_use_case("monitoringOfPowerConsumption", 1, 2),)
+        return (
+            UseCaseInformation(address=address, actor="ControllableSystem", use_case_support=limits),
+            UseCaseInformation(address=address, actor="MonitoredUnit", use_case_support=monitored),
+        )
+
+    def _load_control(self) -> LocalFeature:
+        descriptions = tuple(
+            LimitDescription(
+                limit_id=number,
+                limit_type="signDependentAbsValueLimit",
+                limit_category="obligation",
+                limit_direction="consume" if number == CONSUMPTION else "produce",
+                measurement_id=POWER,
+                unit="W",
+                scope_type="activePowerLimit",
+            )
+            for number in self._ways
+        )
+        return LocalFeature(
+            at=(ENTITY, 1),
+            type="LoadControl",
+            data={
+                "loadControlLimitDescriptionListData": LimitDescriptionList(
+                    load_control_limit_description_data=descriptions
+                ),
+                LIMITS: LimitList(),
+            },
+            writable=(LIMITS,),
+            one_binding=True,
+        )
+
+    def _device_configuration(self) -> LocalFeature:
+        names = {
+            CONSUMPTION: "failsafeConsumptionActivePowerLimit",
+            PRODUCTION: "failsafeProductionActivePowerLimit",
+        }
+        keys = [
+            ConfigurationDescription(key_id=number, key_name=names[number], value_type="scaledNumber", unit="W")
+            for number in self._ways
+        ]
+        keys.append(
+            ConfigurationDescription(key_id=DURATION, key_name="failsafeDurationMinimum", value_type="duration")
+        )
+        described = ConfigurationDescriptionList(device_configuration_key_value_description_data=tuple(keys))
+        return LocalFeature(
+            at=(ENTITY, 2),
+            type="DeviceConfiguration",
+            data={"deviceConfigurationKeyValueDescriptionListData": described, KEYS: ConfigurationList()},
+            writable=(KEYS,),
+        )
+
+    def _electrical_data(self) -> dict[str, Element]:
+        nominal = {CONSUMPTION: self.facts.nominal_charge_w, PRODUCTION: self.facts.nominal_discharge_w or 0}
+        kinds = {CONSUMPTION: "powerConsumptionNominalMax", PRODUCTION: "powerProductionNominalMax"}
+        characteristics = tuple(
+            Characteristic(
+                electrical_connection_id=0,
+                parameter_id=POWER,
+                characteristic_id=number,
+                characteristic_context="entity",
+                characteristic_type=kinds[number],
+                value=scaled(nominal[number]),
+                unit="W",
+            )
+            for number in self._ways
+        )
+        connection = ConnectionDescription(
+            electrical_connection_id=0, power_supply_type="ac", positive_energy_direction="consume"
+        )
+        parameters = tuple(
+            ParameterDescription(
+                electrical_connection_id=0,
+                parameter_id=number,
+                measurement_id=number,
+                voltage_type="ac",
+                ac_measured_phases="abc" if number == POWER else None,
+                ac_measurement_type="real",
+                ac_measurement_variant="rms" if number == POWER else None,
+            )
+            for number in self._measured
+        )
+        return {
+            "electricalConnectionDescriptionListData": ConnectionDescriptionList(
+                electrical_connection_description_data=(connection,)
+            ),
+            "electricalConnectionParameterDescriptionListData": ParameterDescriptionList(
+                electrical_connection_parameter_description_data=parameters
+            ),
+            "electricalConnectionCharacteristicListData": CharacteristicList(
+                electrical_connection_characteristic_data=characteristics
+            ),
+        }
+
+    @property
+    def _measured(self) -> tuple[int, ...]:
+        return (POWER, CONSUMED, PRODUCED) if PRODUCTION in self._ways else (POWER, CONSUMED)
+
+    def _measurement_data(self) -> dict[str, Element]:
+        kinds = (
+            ("power", "W", "acPowerTotal"),
+            ("energy", "Wh", "acEnergyConsumed"),
+            ("energy", "Wh", "acEnergyProduced"),
+        )
+        described = tuple(
+            MeasurementDescription(
+                measurement_id=number, measurement_type=kind, commodity_type="electricity", unit=unit, scope_type=scope
+            )
+            for number, (kind, unit, scope) in enumerate(kinds[: len(self._measured)])
+        )
+        bounds = MeasurementConstraints(
+            measurement_id=POWER,
+            value_range_min=scaled(-(self.facts.nominal_discharge_w or 0)),
+            value_range_max=scaled(self.facts.nominal_charge_w),
+        )
+        return {
+            "measurementDescriptionListData": MeasurementDescriptionList(measurement_description_data=described),
+            "measurementConstraintsListData": MeasurementConstraintsList(measurement_constraints_data=(bounds,)),
+            MEASURED: MeasurementList(),
+        }
+
+    # -- what holds
+
+    @property
+    def charge_w(self) -> float | None:
+        """The limit of power from the grid; None for none."""
+        return self._ways[CONSUMPTION].limitation.limit_w
+
+    @property
+    def discharge_w(self) -> float | None:
+        """The limit of power into the grid; None for none, and without LPP."""
+        return self._ways[PRODUCTION].limitation.limit_w if PRODUCTION in self._ways else None
+
+    @property
+    def states(self) -> dict[str, LimitState]:
+        """The state of each use case, LPC and LPP."""
+        return {way.use_case: way.limitation.state for way in self._ways.values()}
+
+    @property
+    def guard(self) -> PeerLink | None:
+        """The connected peer that controls."""
+        return self.bound(self._load)
+
+    @property
+    def due(self) -> float:
+        """See SpineDevice."""
+        dues = (way.limitation.due(self.failsafe.duration_s) for way in self._ways.values())
+        return min(super().due, *(each for each in dues if each is not None), super().due)
+
+    def tick(self, at: Moment) -> None:
+        """See SpineDevice."""
+        super().tick(at)
+        self._settle(at)
+
+    def receive(self, link: PeerLink, payload: bytes, at: Moment) -> None:
+        """See SpineDevice."""
+        self._advance(at)
+        super().receive(link, payload, at)
+        self._settle(at)
+
+    def disconnect(self, link: PeerLink) -> None:
+        """See SpineDevice: the loss of the connection alone changes no limit."""
+        super().disconnect(link)
+        if all(each.ski != link.ski for each in self.links):
+            self._heard.pop(link.ski, None)
+
+    def measure(self, power_w: int | None, import_wh: int, export_wh: int, at: Moment) -> None:
+        """Set the measurements of the whole charger; power positive from the grid, None if not measured."""
+        values = (power_w, import_wh, export_wh)
+        before = self._measurement.data[MEASURED]
+        data = tuple(
+            Measurement(
+                measurement_id=number,
+                value_type="value",
+                timestamp=at.text,
+                value=None if values[number] is None else scaled(values[number] or 0),
+                value_source="measuredValue",
+                value_state="error" if values[number] is None else "normal",
+            )
+            for number in self._measured
+        )
+        assert isinstance(before, MeasurementList)
+        if _values(before.measurement_data) != _values(data):
+            self.put(self._measurement, MEASURED, MeasurementList(measurement_data=data))
+
+    def _advance(self, at: Moment) -> None:
+        for way in self._ways.values():
+            before = way.limitation.state
+            way.limitation.tick(at.s, self.failsafe.duration_s)
+            self._report(way, before)
+
+    def _report(self, way: _Way, before: LimitState) -> None:
+        if way.limitation.state is not before:
+            shown: dict[str, Scalar] = {"use_case": way.use_case, "before": before.value}
+            limit_w = way.limitation.limit_w
+            shown |= {"state": way.limitation.state.value, "limit_w": None if limit_w is None else round(limit_w)}
+            self._observe(Observe("power", "eebus_state", shown))
+
+    def _settle(self, at: Moment) -> None:
+        """Advance the states, and tell subscribers what has changed."""
+        self._advance(at)
+        if any(way.shown != way.told for way in self._ways.values()):
+            for way in self._ways.values():
+                way.told = way.shown
+            self.put(self._load, LIMITS, self._limits(at))
+        keys = [
+            ConfigurationValue(
+                key_id=number,
+                value=KeyValue(scaled_number=scaled(way.limitation.failsafe_w)),
+                is_value_changeable=True,
+            )
+            for number, way in self._ways.items()
+        ]
+        lasts = KeyValue(duration=f"PT{round(self.failsafe.duration_s)}S")
+        keys.append(ConfigurationValue(key_id=DURATION, value=lasts, is_value_changeable=True))
+        data = ConfigurationList(device_configuration_key_value_data=tuple(keys))
+        if data != self._configuration.data[KEYS]:
+            self.put(self._configuration, KEYS, data)
+
+    def _limits(self, at: Moment) -> LimitList:
+        limits = []
+        for number, way in self._ways.items():
+            ends_at = way.limitation.ends_at
+            lasts = None if ends_at is None else TimePeriod(end_time=f"PT{max(0, round(ends_at - at.s))}S")
+            limits.append(
+                Limit(
+                    limit_id=number,
+                    is_limit_changeable=True,
+                    is_limit_active=way.limitation.active,
+                    time_period=lasts,
+                    value=scaled(way.sign * way.limitation.value_w),
+                )
+            )
+        return LimitList(load_control_limit_data=tuple(limits))
+
+    def read(self, feature: LocalFeature, function: str, at: Moment) -> Element:
+        """See SpineDevice: the duration of a limit is what is left of it."""
+        return self._limits(at) if function == LIMITS else super().read(feature, function, at)
+
+    # -- what peers say
+
+    def discovered(self, link: PeerLink, at: Moment) -> None:
+        """See SpineDevice."""
+        self.follow_heartbeats(link, self._client)
+
+    def informed(self, link: PeerLink, _header: Header, cmd: Cmd, at: Moment) -> None:
+        """See SpineDevice: a heartbeat, also as the answer to a question, if it has a counter."""
+        beat = cmd.device_diagnosis_heartbeat_data
+        if beat is not None and beat.heartbeat_counter is not None:
+            self._heard[link.ski] = at
+            if (guard := self.guard) is not None and guard.ski == link.ski:
+                self._hear(at)
+
+    def related(self, link: PeerLink, feature: LocalFeature, *, binds: bool, at: Moment) -> None:
+        """See SpineDevice: the heartbeats of who binds count, also those before."""
+        super().related(link, feature, binds=binds, at=at)
+        if binds and feature is self._load and (heard := self._heard.get(link.ski)) is not None:
+            self._hear(heard)
+
+    def _hear(self, at: Moment) -> None:
+        for way in self._ways.values():
+            way.limitation.heartbeat(at.s)
+
+    def written(self, link: PeerLink, cmd: Cmd, at: Moment) -> Refusal:
+        """See SpineDevice."""
+        refusal = self._write_limits(cmd, at) if cmd.name == LIMITS else self._write_keys(cmd)
+        found: dict[str, Scalar] = {"ski": link.ski, "accepted": refusal.number == OK, "reason": refusal.text}
+        self._observe(Observe("power", "eebus_written", {**found, "values": _shown(cmd)}))
+        return refusal
+
+    def _write_limits(self, cmd: Cmd, at: Moment) -> Refusal:
+        assert cmd.load_control_limit_list_data is not None
+        items = {each.limit_id: each for each in cmd.load_control_limit_list_data.load_control_limit_data or ()}
+        ended: set[int | None] = set()
+        for each in cmd.filter or ():
+            control, tags = each.cmd_control, each.load_control_limit_data_elements
+            if control is None or control.delete is None:
+                continue
+            if tags is None or tags.time_period is None or tags.value is not None or tags.is_limit_active is not None:
+                return Refusal(NOT_COMBINED, "only the duration of a limit can be deleted")
+            selector = each.load_control_limit_list_data_selectors
+            ended |= set(self._ways) if selector is None or selector.limit_id is None else {selector.limit_id}
+        wanted = items.keys() | (ended if len(ended) == 1 or not items else set())
+        if not wanted or not wanted <= self._ways.keys():
+            return Refusal(REJECTED, "no such limit")
+        writes: dict[int, LimitWrite] = {}
+        for number in wanted:
+            try:
+                cleared = number in ended or not cmd.filter
+                item = items.get(number, Limit())
+                writes[number or 0] = self._write_of(item, self._ways[number or 0], at, cleared=cleared)
+            except msgspec.ValidationError:
+                return Refusal(REJECTED, "unreadable duration")
+        reasons = {each: self._ways[each].limitation.refusal(write, at.s) for each, write in writes.items()}
+        refused = any(reasons.values())
+        for number, write in writes.items():  # all or none; a refused one still shows that a guard is there
+            if bool(reasons[number]) is refused:
+                way = self._ways[number]
+                before = way.limitation.state
+                way.limitation.write(write, at.s)
+                self._report(way, before)
+        return Refusal(REJECTED, next(filter(None, reasons.values()))) if refused else Refusal(OK)
+
+    def _write_of(self, item: Limit, way: _Way, at: Moment, *, cleared: bool) -> LimitWrite:
+        """Return a written limit as magnitude and duration. Raises ValidationError for an unreadable duration."""
+        value_w = None
+        if item.value is not None:
+            value_w = way.sign * item.value.value
+            if way.sign < 0 and self.facts.production_as_magnitude:
+                value_w = abs(value_w)
+        lasts_s = 0.0 if cleared else None
+        if item.time_period is not None and item.time_period.end_time is not None:
+            lasts_s = _lasts(item.time_period.end_time, at)
+        return LimitWrite(value_w=value_w, active=item.is_limit_active, lasts_s=lasts_s)
+
+    def _write_keys(self, cmd: Cmd) -> Refusal:
+        assert cmd.device_configuration_key_value_list_data is not None
+        if any(each.cmd_control is not None and each.cmd_control.delete is not None for each in cmd.filter or ()):
+            return Refusal(NOT_COMBINED, "keys cannot be deleted")
+        values = self.failsafe
+        for item in cmd.device_configuration_key_value_list_data.device_configuration_key_value_data or ():
+            number, value = item.key_id, item.value
+            ways = self._ways.values() if number == DURATION else [self._ways[number]] if number in self._ways else []
+            if not ways or value is None:
+                return Refusal(REJECTED, "no such key, or no value")
+            if not any(way.limitation.guarded for way in ways):
+                return Refusal(REJECTED, "no heartbeat and limit before")
+            if number == DURATION:
+                try:
+                    duration_s = typed_json.convert(value.duration, timedelta).total_seconds()
+                except msgspec.ValidationError:
+                    return Refusal(REJECTED, "unreadable duration")
+                if duration_s < LEAST_FAILSAFE_S:
+                    return Refusal(REJECTED, "shorter than 2 h")
+                if duration_s > MOST_FAILSAFE_S:  # refused, and the maximum is set (022/5)
+                    self._keep(replace(self.failsafe, duration_s=MOST_FAILSAFE_S))
+                    return Refusal(REJECTED, "longer than 24 h")
+                values = replace(values, duration_s=duration_s)
+            elif value.scaled_number is None or value.scaled_number.value < 0:
+                return Refusal(REJECTED, "a failsafe limit is a number from 0 on")
+            elif number == CONSUMPTION:
+                values = replace(values, charge_w=value.scaled_number.value)
+            else:
+                values = replace(values, discharge_w=value.scaled_number.value)
+        self._keep(values)
+        return Refusal(OK)
+
+    def _keep(self, values: FailsafeValues) -> None:
+        self.failsafe = values
+        for number, way in self._ways.items():
+            way.limitation.failsafe_w = values.charge_w if number == CONSUMPTION else values.discharge_w
+
+
+def _use_case(name: str, *scenarios: int) -> UseCase:
+    return UseCase(
+        use_case_name=name,
+        use_case_version="1.0.0",
+        use_case_available=True,
+        scenario_support=scenarios,
+        use_case_document_sub_revision="release",
+    )
+
+
+def _manufacturer(facts: ChargerFacts) -> Manufacturer:
+    return Manufacturer(
+        device_name=facts.model or "charger",
+        device_code=facts.model or None,
+        serial_number=facts.serial or None,
+        vendor_name=facts.brand or None,
+        brand_name=facts.brand or None,
+    )
+
+
+def _values(data: tuple[Measurement, ...] | None) -> list[object]:
+    return [each.value for each in data or ()]
+
+
+def _lasts(text: str, at: Moment) -> float:
+    """Return the seconds until an end, a duration or a time. Raises ValidationError."""
+    if text.startswith("P"):
+        lasts_s = typed_json.convert(text, timedelta).total_seconds()
+    else:
+        end = typed_json.convert(text, datetime)
+        end = end if end.tzinfo else end.replace(tzinfo=UTC)
+        lasts_s = end.timestamp() - at.utc_ms / 1000
+        if lasts_s <= 0:
+            raise msgspec.ValidationError("the end is over")
+    if not 0 <= lasts_s <= _LONGEST_S:
+        raise msgspec.ValidationError("the duration is out of range")
+    return lasts_s
+
+
+def _shown(cmd: Cmd) -> str:
+    """Return what was written, for logs."""
+    return printable(msgspec.json.encode(cmd.data).decode())[:400]

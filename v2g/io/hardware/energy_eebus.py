@@ -1,0 +1,211 @@
+"""An energy manager, or the grid operator's control box, that limits the charger by EEBUS (R206)."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from v2g.eebus.charger import ChargerFacts, ControllableSystem, FailsafeValues
+from v2g.eebus.identity import ShipNode
+from v2g.eebus.limitation import LimitState
+from v2g.eebus.spine import Moment
+from v2g.errors import StoreError
+from v2g.hardware.energy_manager.commands import MOST_W, EnergyCommand, ManagedStation, Take
+from v2g.io.eebus.files import (
+    TRUSTED,
+    Seen,
+    SeenPeer,
+    failsafe,
+    keep_failsafe,
+    node_key,
+    show,
+    trusted,
+)
+from v2g.io.eebus.mdns import ShipDiscovery
+from v2g.io.eebus.node import EebusNode
+from v2g.io.hardware.energy_config import EnergyEebusConfig
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
+from v2g.io.runtime.file_watch import FileWatch
+from v2g.io.runtime.supervision import Supervisor
+from v2g.observe import Observe
+
+_MOST_ID: Final = 63
+
+
+class _Preset(Protocol):
+    @property
+    def fallback_charge_w(self) -> int: ...
+    @property
+    def fallback_discharge_w(self) -> int: ...
+    @property
+    def timeout_s(self) -> float: ...
+
+
+class EebusEnergyManager:
+    """See EnergyManagerLink. The fall-back values of the energy manager are the presets of the failsafe limits.
+
+    Limits in force are repeated within `timeout_s`: if this part fails, the fall-back of the charger holds.
+    """
+
+    def __init__(
+        self,
+        config: EnergyEebusConfig,
+        preset: _Preset,
+        take: Take,
+        *,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+    ) -> None:
+        self._config, self._take, self._clock, self._observe = config, take, clock, observe
+        self._repeat_s = preset.timeout_s / 3
+        self._preset = FailsafeValues(
+            charge_w=preset.fallback_charge_w,
+            discharge_w=preset.fallback_discharge_w,
+            duration_s=config.failsafe_s,
+        )
+        key = node_key(config.folder, f"{config.brand} {config.model}")
+        serial = config.serial or key.ski[:12]
+        self.node: Final = ShipNode(
+            ski=key.ski,
+            id=f"d:_n:{config.brand}_{config.model}-{serial}".replace(" ", "-")[:_MOST_ID],
+            brand=config.brand,
+            type="ChargingStation",
+            model=config.model,
+            serial=serial,
+            categories=("3",),
+        )
+        self._kept = self._read_failsafe()
+        facts = ChargerFacts(
+            address=self.node.id,
+            brand=config.brand,
+            model=config.model,
+            serial=serial,
+            nominal_charge_w=config.nominal_charge_w,
+            nominal_discharge_w=config.nominal_discharge_w or None,
+            autonomous=config.autonomous,
+            production_as_magnitude=config.production_as_magnitude,
+        )
+        at = Moment(clock.monotonic(), clock.utc_ms())
+        self._system = ControllableSystem(facts, self._kept, observe, at)
+        self._watch = FileWatch([config.folder / TRUSTED])
+        self._trusted = self._read_trusted()
+        self.ship: Final = EebusNode(
+            key,
+            self.node,
+            self._system,
+            self,
+            clock=clock,
+            observe=observe,
+            trusted=self._trust_now,
+            targets=self._targets,
+        )
+        self._discovery: ShipDiscovery | None = None
+        self._said: EnergyCommand | None = None
+        self._disk = DiskThread()
+        self._supervisor = Supervisor(observe)
+
+    async def open(self) -> None:
+        """See EnergyManagerLink."""
+        self._say()
+        await self.ship.open(self._config.host, self._config.port)
+        if self._config.mdns:
+            self._discovery = ShipDiscovery(self.node, self._config.host, self.ship.port, self.peers_changed)
+            await self._discovery.open()
+        self._observe(Observe("power", "eebus_node", {"ski": self.node.ski, "id": self.node.id, "qr": self.node.qr()}))
+        self.peers_changed()
+        self._supervisor.keep("eebus limits", self._repeat)
+
+    def notify(self, state: ManagedStation) -> None:
+        """See EnergyManagerLink: MPC reports the sums of all EVSEs."""
+        powers = [each.power_w for each in state.evses]
+        measured = None if None in powers else sum(each or 0 for each in powers)
+        self._system.measure(
+            measured,
+            sum(each.import_wh for each in state.evses),
+            sum(each.export_wh for each in state.evses),
+            self.ship.now(),
+        )
+        self.ship.pump()
+
+    async def close(self) -> None:
+        """See EnergyManagerLink."""
+        await self._supervisor.close()
+        if self._discovery is not None:
+            await self._discovery.close()
+        await self.ship.close()
+        await self._disk.close()
+
+    def processed(self) -> None:
+        """See ShipListener: a changed limit applies at once."""
+        if self._command() != self._said:
+            self._say()
+        if self._system.failsafe != self._kept:
+            self._kept = values = self._system.failsafe
+            self._disk.do(lambda: keep_failsafe(self._config.folder, values), lambda: None).add_done_callback(
+                self._stored
+            )
+
+    def peers_changed(self) -> None:
+        """See ShipListener: `v2g eebus show` reads it."""
+        states = {each.ski: each for each in self.ship.peers()}
+        for ski, found in (self._discovery.found if self._discovery is not None else {}).items():
+            known = states.get(ski, SeenPeer(ski=ski))
+            node = found.node
+            states[ski] = SeenPeer(
+                ski=ski, id=known.id or node.id, brand=node.brand, model=node.model, state=known.state
+            )
+        seen = Seen(ski=self.node.ski, qr=self.node.qr(), peers=tuple(states.values()))
+        self._disk.do(lambda: show(self._config.folder, seen), lambda: None).add_done_callback(self._stored)
+
+    def _stored(self, done: "asyncio.Future[None]") -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self._observe(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+
+    def _command(self) -> EnergyCommand:
+        charge_w, discharge_w = self._system.charge_w, self._system.discharge_w
+        states = self._system.states.values()
+        return EnergyCommand(
+            limit_w=None if charge_w is None else min(charge_w, MOST_W),
+            discharge_w=None if discharge_w is None else min(discharge_w, MOST_W),
+            grid_critical=True if LimitState.LIMITED in states else None,
+        )
+
+    def _say(self) -> None:
+        self._said = self._command()
+        fallback = EnergyCommand(limit_w=self._preset.charge_w, discharge_w=self._preset.discharge_w)
+        guarded = any(state is not LimitState.INIT for state in self._system.states.values())
+        if guarded or self._said != fallback:  # before the first word of a box the fall-back holds anyway
+            self._take(0, self._said)
+
+    async def _repeat(self) -> None:
+        while True:
+            await asyncio.sleep(self._repeat_s)
+            self._say()
+
+    def _read_failsafe(self) -> FailsafeValues:
+        try:
+            return failsafe(self._config.folder, self._preset)
+        except StoreError as error:
+            self._observe(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+            return self._preset
+
+    def _read_trusted(self) -> frozenset[str]:
+        try:
+            return trusted(self._config.folder) | set(self._config.trusted)
+        except StoreError as error:
+            self._observe(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+            return frozenset(self._config.trusted)
+
+    def _trust_now(self) -> frozenset[str]:
+        if self._watch.changed():
+            self._trusted = self._read_trusted()
+        return self._trusted
+
+    def _targets(self) -> dict[str, str]:
+        found = self._discovery.found if self._discovery is not None else {}
+        urls = {ski: f"wss://{_host(each.host)}:{each.port}{each.node.path}" for ski, each in found.items()}
+        return {**urls, **self._config.boxes}
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,78 @@
+"""`v2g eebus`: a charger's EEBUS node, and the control boxes it trusts (`[station.energy_managers.eebus]`)."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2g_cli.output import print_json, say, say_row
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+Folder = Annotated[Path, typer.Argument(help="`folder` of the charger's `[station.energy_managers.eebus]`.")]
+Ski = Annotated[str, typer.Argument(help="SKI of the box: 40 hexadecimal digits, as its label or page shows it.")]
+
+
+@app.command()
+def show(
+    folder: Folder, json: Annotated[bool, typer.Option("--json", help="One JSON record per line.")] = False
+) -> None:
+    """Show the charger's SKI and QR text, the boxes that it trusts, and those that were found or wait for trust.
+
+    Example: `v2g eebus show eebus`
+    """
+    from v2g.errors import ConfigError
+    from v2g.io.eebus.files import SeenPeer, seen, trusted
+
+    node, known = seen(folder), trusted(folder)
+    if node is None:
+        raise ConfigError(f"{folder}: no EEBUS node was started here", hint="start the charger once")
+    peers = {each.ski: each for each in node.peers}
+    rows = [peers.get(ski, SeenPeer(ski=ski, state="not found")) for ski in sorted({*peers, *known})]
+    if json:
+        print_json({"ski": node.ski, "qr": node.qr})
+    else:
+        say(f"SKI {node.ski}")
+        say(node.qr)
+    for each in rows:
+        if json:
+            print_json({"ski": each.ski, "id": each.id, "state": each.state, "trusted": each.ski in known})
+        else:
+            say_row(each.ski, "trusted" if each.ski in known else "not trusted", each.state, each.brand, each.id)
+
+
+@app.command()
+def trust(folder: Folder, ski: Ski) -> None:
+    """Trust a control box: the running charger then lets it in at once. The box must trust the charger, too.
+
+    Example: `v2g eebus trust eebus 5a3f0c9be17d8844c2aa90b1d6e3f7521c0b9d4e`
+    """
+    _change(folder, ski, trusts=True)
+
+
+@app.command()
+def untrust(folder: Folder, ski: Ski) -> None:
+    """Trust a control box no more: the running charger ends its connection, and the failsafe limits follow.
+
+    Example: `v2g eebus untrust eebus 5a3f0c9be17d8844c2aa90b1d6e3f7521c0b9d4e`
+    """
+    _change(folder, ski, trusts=False)
+
+
+def _change(folder: Path, text: str, *, trusts: bool) -> None:
+    from v2g.eebus.identity import parse_ski
+    from v2g.errors import CodecError, ConfigError
+    from v2g.io.eebus.files import trust as write
+    from v2g.io.eebus.files import trusted
+
+    try:
+        ski = parse_ski(text)
+    except CodecError as error:
+        raise ConfigError(str(error), hint=error.hint) from None
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder", hint="start the charger once")
+    known = trusted(folder)
+    if (ski in known) is trusts:
+        say(f"{ski}: no change")
+        return
+    write(folder, known | {ski} if trusts else known - {ski})
+    say(f"{ski}: {'trusted' if trusts else 'no longer trusted'}")
