@@ -583,8 +583,8 @@ def _charge_detail_records(
     from v2g.config import parse_config
     from v2g.energy.settlement.bundle import MANIFEST, Manifest
     from v2g.energy.settlement.canonical import parse_canonical
-    from v2g.energy.settlement.ocpi import Facts, charge_detail_record, correction_records, encode
     from v2g.energy.settlement.records import Addition
+    from v2g.ocpi.settled import Facts, charge_detail_record, correction_records, encode
 
     facts = parse_config(read_text(facts_file), Facts, name=str(facts_file))
     data_sets, key = _data_sets(files)

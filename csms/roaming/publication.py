@@ -47,6 +47,7 @@ from v2g.ocpi.objects import (
     OcpiTariff,
     TaxAmount,
 )
+from v2g.ocpi.records import credit_of
 from v2g.ocpi.tariffs import EXPORT, percent_of, tariff_id, tariffs_of
 from v2g.units import payable
 
@@ -426,7 +427,7 @@ def _bill(
     if last is not None:
         if (last.total_cost, last.total_energy) == (made[0].total_cost, made[0].total_energy):
             return True
-        made.insert(0, credit_of(last, now_ms))
+        made.insert(0, msgspec.structs.replace(credit_of(last), last_updated=wire.moment(now_ms)))
     for cdr in made:
         kept = _own("cdrs", cdr.id, wire.encode(cdr).decode(), now_ms)
         rows.put_object(connection, msgspec.structs.replace(kept, audience=partner_id, about=about, state="sent"))
@@ -437,23 +438,6 @@ def _bill(
     if there is not None and there.state != "billed":
         rows.put_object(connection, msgspec.structs.replace(there, state="billed"))
     return True
-
-
-def credit_of(cdr: OcpiCdr, now_ms: int) -> OcpiCdr:
-    """Return the credit CDR that takes a CDR back: its costs with the other sign."""
-    names = ("total_cost", "total_fixed_cost", "total_energy_cost", "total_time_cost", "total_parking_cost",
-             "total_reservation_cost")  # fmt: skip
-    costs = {name: _negative(getattr(cdr, name)) for name in names}
-    return msgspec.structs.replace(
-        cdr, id=f"{cdr.id}C", credit=True, credit_reference_id=cdr.id, last_updated=wire.moment(now_ms), **costs
-    )
-
-
-def _negative(price: OcpiPrice | None) -> OcpiPrice | None:
-    if price is None:
-        return None
-    taxes = price.taxes and tuple(msgspec.structs.replace(each, amount=0 - each.amount) for each in price.taxes)
-    return OcpiPrice(before_taxes=0 - price.before_taxes, taxes=taxes)
 
 
 def _price(excl: int, incl: int, currency: str, percent: Decimal | None = None) -> OcpiPrice:

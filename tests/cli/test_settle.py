@@ -19,7 +19,7 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.cli.conftest import Run
 from tests.energy.settlement.bundle import resealed
 from tests.energy.settlement.conftest import Session, run_whole_session, start_ms  # noqa: F401 - a fixture
-from tests.energy.settlement.ocpi import SCHEMA
+from tests.ocpi.schema import SCHEMA
 from tests.pki.ocsp import signer
 from tests.sealing import new_keys
 from v2g.energy.settlement.bundle import JOURNAL

@@ -2,5 +2,5 @@
 
 `wire` reads and writes both versions from one inner form, which is that of 2.3.0, and has the envelope, tokens and
 lists of the transport; `objects` are the objects; `tariffs` translates price plans and prices charging periods;
-`records` makes charge detail records and judges those of others.
+`records` judges charge detail records of others, and `settled` makes them of settled sessions.
 """

@@ -298,6 +298,7 @@ class CdrLocation(OcpiObject, frozen=True, kw_only=True):
     address: Annotated[str, Meta(max_length=255)]
     city: Annotated[str, Meta(max_length=255)]
     postal_code: Annotated[str, Meta(max_length=10)] | None = None
+    state: Annotated[str, Meta(max_length=20)] | None = None
     country: Annotated[str, Meta(max_length=3)]
     coordinates: OcpiPlace
     evse_uid: Id36 | None = None

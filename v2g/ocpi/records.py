@@ -11,10 +11,12 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Final
 
+from msgspec.structs import replace
+
 from v2g.energy.meter_records.container import FoundRecord
 from v2g.energy.meter_records.judge import Expected, judge_all
 from v2g.errors import CodecError
-from v2g.ocpi.objects import CdrPeriod, OcpiCdr, OcpiTariff
+from v2g.ocpi.objects import CdrPeriod, OcpiCdr, OcpiPrice, OcpiTariff
 from v2g.ocpi.tariffs import Costs, costs_of
 from v2g.ocpi.wire import utc_ms
 from v2g.units import currency_digits, payable
@@ -58,6 +60,21 @@ def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Cost
                 after_taxes=total.after_taxes + found.after_taxes,
             )
     return total
+
+
+def credit_of(cdr: OcpiCdr) -> OcpiCdr:
+    """Return the credit CDR that takes a CDR back: an id with a suffix, a reference, and costs of the other sign."""
+    names = ("total_cost", "total_fixed_cost", "total_energy_cost", "total_time_cost", "total_parking_cost",
+             "total_reservation_cost")  # fmt: skip
+    costs = {name: _negative(getattr(cdr, name)) for name in names}
+    return replace(cdr, id=f"{cdr.id}-C", credit=True, credit_reference_id=cdr.id, **costs)
+
+
+def _negative(price: OcpiPrice | None) -> OcpiPrice | None:
+    if price is None:
+        return None
+    taxes = price.taxes and tuple(replace(each, amount=0 - each.amount) for each in price.taxes)
+    return OcpiPrice(before_taxes=0 - price.before_taxes, taxes=taxes)
 
 
 def judge_cdr(

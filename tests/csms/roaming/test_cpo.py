@@ -201,7 +201,7 @@ async def test_a_corrected_cost_is_credited_and_billed_again_in_order(roaming: R
     await roaming.partner.sent("POST", "/cdrs", 4)
     again, credit, second = [body for how, where, body in roaming.partner.bodies if where == "/cdrs"][-3:]
     assert again == first
-    assert (credit["id"], credit["credit_reference_id"]) == (f"{first['id']}C", first["id"])
+    assert (credit["id"], credit["credit_reference_id"]) == (f"{first['id']}-C", first["id"])
     assert credit["total_cost"] == {name: -value for name, value in first["total_cost"].items()}
     assert second["id"] == f"{first['id']}-1"
     assert second["total_cost"] == {"excl_vat": 5, "incl_vat": 5.95}

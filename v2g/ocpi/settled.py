@@ -1,4 +1,4 @@
-"""The charge detail record (CDR) of OCPI 2.2.1 for a session in both directions, with the meter's signed data.
+"""The charge detail record (CDR) of a settled session in both directions, with the meter's signed data.
 
 In OCPI a discharge has no record of its own. The dimension `ENERGY` of a charging period is negative where energy was
 fed back (mod_cdrs, CdrDimensionType); `ENERGY_IMPORT` and `ENERGY_EXPORT` are for sessions only. So a period here has
@@ -24,11 +24,31 @@ from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Direction, Line, standing_lines
 from v2g.energy.settlement.records import Correction, SessionStarted
-from v2g.energy.settlement.rows import iso_time
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import Taxation, VatRate, gross_of, percents, taxes_of
 from v2g.errors import CodecError
+from v2g.ocpi import wire
+from v2g.ocpi.objects import (
+    CdrDimension,
+    CdrLocation,
+    CdrPeriod,
+    CdrSignedData,
+    CdrSignedValue,
+    CdrToken,
+    CountryCode,
+    Id36,
+    OcpiCdr,
+    OcpiComponent,
+    OcpiElement,
+    OcpiObject,
+    OcpiPlace,
+    OcpiPrice,
+    OcpiTariff,
+    PartyId,
+    TaxAmount,
+)
+from v2g.ocpi.records import credit_of
 from v2g.units import MWH_PER_KWH, payable
 
 _SHORT_PAUSE_MS: Final = 60_000
@@ -36,25 +56,11 @@ _SHORT_PAUSE_MS: Final = 60_000
 
 _HOUR_MS: Final = 3_600_000
 
-Country = Annotated[str, Meta(pattern=r"^[A-Za-z]{2}\Z")]
-Party = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{3}\Z")]
-Id36 = Annotated[str, Meta(pattern=r"^[ -~]{1,36}\Z")]
 Text45 = Annotated[str, Meta(min_length=1, max_length=45)]
 
 
-class _Ocpi(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """An object of OCPI."""
-
-
-class GeoLocation(_Ocpi, frozen=True):
-    """Degrees, as text (WGS 84)."""
-
-    latitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,2}\.[0-9]{5,7}\Z", max_length=10)]
-    longitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}\.[0-9]{5,7}\Z", max_length=11)]
-
-
-class Location(_Ocpi, frozen=True):
-    """Where the session took place. `evse_uid` is the operator's technical name; default: the EVSE id.
+class SettledPlace(OcpiObject, frozen=True, forbid_unknown_fields=True):
+    """Where a session took place. `evse_uid` is the operator's technical name; default: the EVSE id.
 
     `country` is ISO 3166-1 alpha-3. `connector_standard` is OCPI's name, such as `IEC_62196_T2_COMBO`.
     """
@@ -63,7 +69,7 @@ class Location(_Ocpi, frozen=True):
     address: Text45
     city: Text45
     country: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
-    coordinates: GeoLocation
+    coordinates: OcpiPlace
     connector_id: Id36
     connector_standard: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{1,36}\Z")]
     connector_format: Literal["SOCKET", "CABLE"]
@@ -75,131 +81,24 @@ class Location(_Ocpi, frozen=True):
     evse_id: Annotated[str, Meta(pattern=r"^[ -~]{1,48}\Z")] | None = None
 
 
-class Token(_Ocpi, frozen=True):
-    """Who charged, as the mobility provider knows it."""
-
-    country_code: Country
-    party_id: Party
-    uid: Id36
-    type: Literal["AD_HOC_USER", "APP_USER", "OTHER", "RFID"]
-    contract_id: Id36
-
-
-AuthMethod = Literal["AUTH_REQUEST", "COMMAND", "WHITELIST"]
-
-
-class Facts(_Ocpi, frozen=True):
+class Facts(OcpiObject, frozen=True, forbid_unknown_fields=True):
     """What the operator adds. Country and party default to those of the EVSE id, the token to the contract's EMAID.
 
     `vat` are rates by day of `vat_zone` (IANA); without any the record has costs without VAT only.
     """
 
-    location: Location
-    auth_method: AuthMethod
-    country_code: Country | None = None
-    party_id: Party | None = None
-    token: Token | None = None
+    location: SettledPlace
+    auth_method: Literal["AUTH_REQUEST", "COMMAND", "WHITELIST"]
+    country_code: CountryCode | None = None
+    party_id: PartyId | None = None
+    token: CdrToken | None = None
     vat: tuple[VatRate, ...] = ()
     vat_zone: Annotated[str, Meta(max_length=64)] = "UTC"
 
 
-class Cost(_Ocpi, frozen=True):
-    """An amount without VAT, and with it if the operator has stated rates."""
-
-    excl_vat: Decimal
-    incl_vat: Decimal | None = None
-
-
-class Dimension(_Ocpi, frozen=True):
-    """kWh, negative where fed back, or hours."""
-
-    type: Literal["ENERGY", "TIME", "PARKING_TIME"]
-    volume: Decimal
-
-
-class ChargingPeriod(_Ocpi, frozen=True):
-    """Lasts until the next one starts; `tariff_id` is missing where energy had no price."""
-
-    start_date_time: str
-    dimensions: tuple[Dimension, ...]
-    tariff_id: Id36 | None = None
-
-
-class PriceComponent(_Ocpi, frozen=True):
-    """The price of a kWh without VAT; `vat` (percent) is missing where no rate applies, or none is known."""
-
-    type: Literal["ENERGY"]
-    price: Decimal
-    step_size: int
-    vat: Decimal | None = None
-
-
-class TariffElement(_Ocpi, frozen=True):
-    """A price without conditions: when it applied is said by the periods."""
-
-    price_components: tuple[PriceComponent, ...]
-
-
-class Tariff(_Ocpi, frozen=True):
-    """One price that applied in the session."""
-
-    country_code: Country
-    party_id: Party
-    id: Id36
-    currency: str
-    elements: tuple[TariffElement, ...]
-    last_updated: str
-
-
-class SignedValue(_Ocpi, frozen=True):
-    """A data set of the meter: its payload, and the whole in base64."""
-
-    nature: str
-    plain_data: Annotated[str, Meta(max_length=5000)]
-    signed_data: Annotated[str, Meta(max_length=5000)]
-
-
-class SignedData(_Ocpi, frozen=True):
-    """What proves the registers; `public_key` is the meter's, DER in base64."""
-
-    encoding_method: str
-    public_key: Annotated[str, Meta(max_length=512)]
-    signed_values: tuple[SignedValue, ...]
-
-
-class Cdr(_Ocpi, frozen=True):
-    """A charge detail record, or the credit CDR that cancels one: its data with costs of the other sign."""
-
-    country_code: Country
-    party_id: Party
-    id: Annotated[str, Meta(pattern=r"^[ -~]{1,39}\Z")]
-    start_date_time: str
-    end_date_time: str
-    session_id: Id36
-    cdr_token: Token
-    auth_method: AuthMethod
-    cdr_location: Location
-    meter_id: Annotated[str, Meta(max_length=255)]
-    currency: str
-    charging_periods: tuple[ChargingPeriod, ...]
-    signed_data: SignedData
-    total_cost: Cost
-    total_energy: Decimal
-    total_energy_cost: Cost
-    total_time: Decimal
-    total_parking_time: Decimal
-    last_updated: str
-    tariffs: tuple[Tariff, ...] = ()
-    credit: bool = False
-    credit_reference_id: Annotated[str, Meta(max_length=39)] | None = None
-
-
-_encoder: Final = msgspec.json.Encoder(decimal_format="number")
-
-
-def encode(record: Cdr | Sequence[Cdr]) -> bytes:
-    """Return a record, or several, as JSON."""
-    return _encoder.encode(record) + b"\n"
+def encode(record: OcpiCdr | Sequence[OcpiCdr]) -> bytes:
+    """Return a record, or several, as JSON of OCPI 2.2.1."""
+    return wire.encode(wire.outer(wire.plain(record), "2.2.1")) + b"\n"
 
 
 def correction_records(
@@ -209,7 +108,7 @@ def correction_records(
     public_key: bytes,
     facts: Facts,
     credited: str | None = None,
-) -> tuple[Cdr, Cdr]:
+) -> tuple[OcpiCdr, OcpiCdr]:
     """Return the credit CDR of a corrected session's earlier record, and its new record.
 
     `credited` is the id of the earlier record; default: that of the session's end, without corrections. Raises
@@ -225,34 +124,12 @@ def correction_records(
             f"no record {credited} came before the last correction", hint=f"the first is {next(iter(ids))}"
         )
 
-    def record(part: Sequence[Entry]) -> Cdr:
+    def record(part: Sequence[Entry]) -> OcpiCdr:
         return charge_detail_record(
             part, settle(part), data_sets, public_key=public_key, facts=facts, created_ms=entries[-1].utc_ms
         )
 
-    return _credit_of(record(entries[:count])), record(entries)
-
-
-def _credit_of(record: Cdr) -> Cdr:
-    """Return the credit CDR of a record: an id with a suffix, a reference, and costs of the other sign."""
-    return msgspec.structs.replace(
-        record,
-        id=f"{record.id}-C",
-        credit=True,
-        credit_reference_id=record.id,
-        total_cost=_negative(record.total_cost),
-        total_energy_cost=_negative(record.total_energy_cost),
-    )
-
-
-def _paid(micro: int, currency: str) -> Decimal:
-    return payable(Decimal(micro).scaleb(-6), currency)
-
-
-def _negative(cost: Cost) -> Cost:
-    """Return a cost with the other sign."""
-    incl_vat = None if cost.incl_vat is None else 0 - cost.incl_vat
-    return Cost(excl_vat=0 - cost.excl_vat, incl_vat=incl_vat)
+    return credit_of(record(entries[:count])), record(entries)
 
 
 def _record_id(entry: Entry) -> str:
@@ -268,7 +145,7 @@ def charge_detail_record(
     public_key: bytes,
     facts: Facts,
     created_ms: int,
-) -> Cdr:
+) -> OcpiCdr:
     """Return the record of a verified session. `data_sets` are the meter's (OCMF), `public_key` its key (DER).
 
     Its id is the head of the journal, so a correction makes another record. Raises CodecError if the session is not
@@ -285,33 +162,39 @@ def charge_detail_record(
     taxation = Taxation(rates=facts.vat, zone=facts.vat_zone)
     spans = _spans(entries, settlement, percents(entries, settlement, taxation))
     begin = settlement.begin
-    cost = Cost(excl_vat=_paid(totals[0].balance, totals[0].currency) if totals else Decimal(0))
+    net = payable(Decimal(totals[0].balance).scaleb(-6), totals[0].currency) if totals else Decimal(0)
+    cost = OcpiPrice(before_taxes=net)
     taxes = taxes_of(entries, settlement, taxation)
     if taxes:
-        cost = msgspec.structs.replace(cost, incl_vat=_paid(gross_of(taxes, taxes[0].currency), taxes[0].currency))
-    updated = iso_time(created_ms)
+        gross = payable(Decimal(gross_of(taxes, taxes[0].currency)).scaleb(-6), taxes[0].currency)
+        cost = OcpiPrice(before_taxes=net, taxes=(TaxAmount(name="VAT", amount=gross - net),))
+    updated = wire.moment(created_ms)
     periods = tuple(_period(span, begin) for span in spans)
     hours = [
         dimension.volume for period in periods for dimension in period.dimensions if dimension.type == "PARKING_TIME"
     ]
     prices = {(span.price, span.percent): span.currency for span in spans if span.price is not None}
     return _checked(
-        Cdr(
+        OcpiCdr(
             country_code=country,
             party_id=party,
             id=_record_id(entries[-1]),
-            start_date_time=iso_time(begin.utc_ms),
-            end_date_time=iso_time(settlement.end.utc_ms),
+            start_date_time=wire.moment(begin.utc_ms),
+            end_date_time=wire.moment(settlement.end.utc_ms),
             session_id=settlement.session_id,
             cdr_token=facts.token or _contract_token(settlement),
             auth_method=facts.auth_method,
-            cdr_location=msgspec.structs.replace(
-                facts.location, evse_id=settlement.evse_id, evse_uid=facts.location.evse_uid or settlement.evse_id
+            cdr_location=CdrLocation(
+                **{
+                    **msgspec.structs.asdict(facts.location),
+                    "evse_id": settlement.evse_id,
+                    "evse_uid": facts.location.evse_uid or settlement.evse_id,
+                }
             ),
             meter_id=started.meter_serial,
             currency=totals[0].currency if totals else NO_CURRENCY,
             tariffs=tuple(
-                Tariff(
+                OcpiTariff(
                     country_code=country,
                     party_id=party,
                     id=_tariff_id(price, percent),
@@ -322,11 +205,11 @@ def charge_detail_record(
                 for (price, percent), currency in sorted(prices.items(), key=lambda each: (each[0][0], each[0][1] or 0))
             ),
             charging_periods=periods,
-            signed_data=SignedData(
+            signed_data=CdrSignedData(
                 encoding_method="OCMF",
                 public_key=base64.b64encode(public_key).decode(),
                 signed_values=tuple(
-                    SignedValue(
+                    CdrSignedValue(
                         nature="End",  # each has the reading at the begin, too
                         plain_data=text.split("|")[1],
                         signed_data=base64.b64encode(text.encode()).decode(),
@@ -347,10 +230,10 @@ def charge_detail_record(
     )
 
 
-def _checked(record: Cdr) -> Cdr:
+def _checked(record: OcpiCdr) -> OcpiCdr:
     """Return a record whose texts fit OCPI. Raises CodecError."""
     try:
-        return typed_json.convert(msgspec.to_builtins(record, builtin_types=(Decimal,)), Cdr)
+        return typed_json.convert(wire.plain(record), OcpiCdr)
     except msgspec.ValidationError as error:
         raise CodecError(f"the session does not fit a CDR: {error}") from None
 
@@ -367,11 +250,11 @@ def _owner(settlement: Settlement, facts: Facts) -> tuple[str, str]:
     return country, party
 
 
-def _contract_token(settlement: Settlement) -> Token:
+def _contract_token(settlement: Settlement) -> CdrToken:
     emaid = (settlement.emaid or "").replace("-", "")
     if not emaid:
         raise CodecError("the session has no contract", hint="give the token in the facts")
-    return Token(
+    return CdrToken(
         country_code=emaid[:2], party_id=emaid[2:5], uid=emaid, type="OTHER", contract_id=settlement.emaid or emaid
     )
 
@@ -380,9 +263,9 @@ def _decimal(number: int, unit: int) -> Decimal:
     return (Decimal(number) / unit).quantize(Decimal("0.0001"), rounding=ROUND_HALF_UP)
 
 
-def _element(price: int, percent: Decimal | None) -> TariffElement:
-    component = PriceComponent(type="ENERGY", price=Decimal(price).scaleb(-6), step_size=1, vat=percent)
-    return TariffElement(price_components=(component,))
+def _element(price: int, percent: Decimal | None) -> OcpiElement:
+    component = OcpiComponent(type="ENERGY", price=Decimal(price).scaleb(-6), step_size=1, vat=percent)
+    return OcpiElement(price_components=(component,))
 
 
 def _tariff_id(price: int, percent: Decimal | None) -> str:
@@ -404,7 +287,7 @@ class _Span(NamedTuple):
     percent: Decimal | None
 
 
-def _period(span: _Span, start: Registers) -> ChargingPeriod:
+def _period(span: _Span, start: Registers) -> CdrPeriod:
     """Return a period. Volumes are differences of rounded sums since the start, so that they add up."""
 
     def volume(first: int, last: int, unit: int) -> Decimal:
@@ -412,12 +295,12 @@ def _period(span: _Span, start: Registers) -> ChargingPeriod:
 
     hours = volume(span.begin.utc_ms - start.utc_ms, span.end.utc_ms - start.utc_ms, _HOUR_MS)
     if span.direction is None:
-        dimensions: tuple[Dimension, ...] = (Dimension(type="PARKING_TIME", volume=hours),)
+        dimensions: tuple[CdrDimension, ...] = (CdrDimension(type="PARKING_TIME", volume=hours),)
     else:
         energy = volume(_net(span.begin) - _net(start), _net(span.end) - _net(start), MWH_PER_KWH)
-        dimensions = Dimension(type="ENERGY", volume=energy), Dimension(type="TIME", volume=hours)
-    return ChargingPeriod(
-        start_date_time=iso_time(span.begin.utc_ms),
+        dimensions = CdrDimension(type="ENERGY", volume=energy), CdrDimension(type="TIME", volume=hours)
+    return CdrPeriod(
+        start_date_time=wire.moment(span.begin.utc_ms),
         dimensions=dimensions,
         tariff_id=None if span.price is None else _tariff_id(span.price, span.percent),
     )
