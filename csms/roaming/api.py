@@ -14,6 +14,7 @@ from csms.http.problems import ApiError, conflict, missing
 from csms.roaming import store as rows
 from csms.roaming.partners import Partners, new_token
 from csms.roaming.publication import OfferedLocation, place_of, put_place, remove_place
+from csms.roaming.pulls import pull_all
 from csms.roaming.rules import HostName, Partner, check_partner_url, digest_of, host_of
 from v2g import typed_json
 from v2g.energy.settlement.pieces import zone_of
@@ -46,6 +47,8 @@ class NewPartner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The only hosts that are called for it; by default that of its versions."""
     bare_token: bool = False
     """Whether it expects tokens without base64; found out at the handshake, too."""
+    discharge: bool = False
+    """Whether its drivers' contracts consent to feeding back."""
     negative_energy: bool = True
     """Whether its CDRs may have energy below zero; else energy fed back is a credit CDR."""
 
@@ -59,6 +62,7 @@ class RoamingPartner(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...]
     bare_token: bool
     negative_energy: bool
+    discharge: bool
     version: str
     parties: tuple[str, ...]
     modules: tuple[str, ...]
@@ -119,6 +123,7 @@ async def add_roaming_partner(call: Call, body: NewPartner) -> Reply[InvitedPart
         hosts=hosts,
         bare_token=body.bare_token,
         negative_energy=body.negative_energy,
+        discharge=body.discharge,
         created_ms=call.now_ms,
     )
     ours = "" if body.token else new_token()
@@ -147,6 +152,25 @@ async def register_roaming_partner(call: Call, parameters: OnePartner) -> Roamin
     found = await call.run(rows.find_partner, parameters.partner_id)
     assert found is not None
     return _shown(found)
+
+
+class PulledModule(msgspec.Struct, frozen=True, kw_only=True):
+    """How many objects of a module a partner had."""
+
+    module: str
+    objects: int
+
+
+@post("/roaming/partners/{partner_id}/pull", Permission.MANAGE_ROAMING, problems=(404, 409))
+async def pull_roaming_partner(call: Call, parameters: OnePartner) -> tuple[PulledModule, ...]:
+    """Pull what has changed at a partner: it is done hourly, too. A module that fails is left out."""
+    known = await call.run(rows.find_partner, parameters.partner_id)
+    if known is None:
+        raise missing("partner")
+    if known.partner.state != "registered":
+        raise conflict(f"partner {parameters.partner_id} is not registered", "register it", code="not_registered")
+    found = await pull_all(call.services, parameters.partner_id)
+    return tuple(PulledModule(module=name, objects=count) for name, count in found.items())
 
 
 @delete("/roaming/partners/{partner_id}", Permission.MANAGE_ROAMING, problems=(404,))
@@ -328,6 +352,7 @@ def _shown(known: rows.KnownPartner) -> RoamingPartner:
         hosts=partner.hosts,
         bare_token=partner.bare_token,
         negative_energy=partner.negative_energy,
+        discharge=partner.discharge,
         version=partner.version,
         parties=tuple(f"{each.country_code}*{each.party_id} {each.role}" for each in partner.roles),
         modules=tuple(sorted({f"{each.identifier} {each.role}".strip() for each in partner.endpoints})),

@@ -20,7 +20,7 @@ from v2g.observe import Observe, Scalar
 from v2g.ocpi import wire
 from v2g.ocpi.objects import AuthorizationInfo, CdrToken, OcpiToken
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import ENERGY_TRANSFER
+from v2g.ocpp.messages.base import ENERGY_TRANSFER, EnergyTransferMode
 
 _REMEMBERED_MS: Final = 300_000
 """A driver that was authorized is not asked about again for so long: Authorize comes before TransactionEvent."""
@@ -79,15 +79,19 @@ async def look_up(partners: Partners, token: IdToken, station_id: str, transacti
     if found is None:
         return None
     partner_id, grant = found
-    await store.run(put_grant, partner_id, token.type, name, grant, now_ms)
-    return _known(token, grant)
+    return _known(token, await store.run(put_grant, partner_id, token.type, name, grant, now_ms))
+
+
+def transfer_of(grant: Grant) -> tuple[EnergyTransferMode, ...]:
+    """Return the ways of energy transfer that a driver has consented to."""
+    return ENERGY_TRANSFER if grant.discharge else _CHARGE_ONLY
 
 
 def _known(token: IdToken, grant: Grant) -> Known:
-    modes = ENERGY_TRANSFER if grant.discharge else _CHARGE_ONLY
+    modes = transfer_of(grant)
     # stations may not remember what the partner may take back
     terms = Terms(cache_s=0)
-    return Known(token=Token(token.type, token.id_token, grant.status, tuple(modes), terms))
+    return Known(token=Token(token.type, token.id_token, grant.status, modes, terms))
 
 
 async def _decide(
@@ -109,7 +113,8 @@ async def _decide(
             return each.owner, msgspec.structs.replace(grant, status="Invalid")
         if found.whitelist == "ALWAYS":
             return each.owner, grant
-        said = await _ask(partners, registered[each.owner], found.uid, found.type, station_id)
+        party = found.country_code, found.party_id
+        said = await _ask(partners, registered[each.owner], found.uid, found.type, station_id, party)
         if said is not None:
             return each.owner, said
         offline = found.whitelist in ("ALLOWED", "ALLOWED_OFFLINE")
@@ -117,14 +122,16 @@ async def _decide(
     able = [each for each in registered.values() if each.partner.endpoint("tokens", "SENDER")]
     if token.type == CONTRACT:
         provider = f"{name[:2]}*{name[2:5]}".lower()
-        able = [each for each in able if provider in each.partner.parties or each.partner.plays("HUB")]
+        able = [each for each in able if provider in each.partner.parties or each.partner.is_hub]
     answers = await asyncio.gather(*(_ask(partners, each, name, types[0], station_id) for each in able))
     pairs = [(each.partner.partner_id, said) for each, said in zip(able, answers, strict=True) if said is not None]
     return min(pairs, key=lambda pair: pair[1].status != "Accepted", default=None)
 
 
-async def _ask(partners: Partners, known: KnownPartner, uid: str, kind: str, station_id: str) -> Grant | None:
-    """Ask a partner in real time; None: it does not know the token, or cannot be asked in time."""
+async def _ask(
+    partners: Partners, known: KnownPartner, uid: str, kind: str, station_id: str, party: tuple[str, str] | None = None
+) -> Grant | None:
+    """Ask a partner, or a party behind it, in real time; None: it does not know the token, or does not answer."""
     url = known.partner.endpoint("tokens", "SENDER")
     if url is None:
         return None
@@ -132,7 +139,8 @@ async def _ask(partners: Partners, known: KnownPartner, uid: str, kind: str, sta
     body = await partners.store.read(_references, evses) if evses else None
     where = below(url, uid, "authorize", type=_kind_for(known.partner, kind))
     try:
-        answer = await partners.call(known, "POST", where, body, timeout_s=partners.config.authorize_timeout_s)
+        wait_s = partners.config.authorize_timeout_s
+        answer = await partners.call(known, "POST", where, body, timeout_s=wait_s, to=party)
         said = wire.read(answer.data, AuthorizationInfo)
     except (OcpiError, TransferError, StoreError) as error:
         data: dict[str, Scalar] = {"partner": known.partner.partner_id, "reason": str(error)[:300]}

@@ -97,6 +97,8 @@ async def _do(services: Services, partner_id: str, command: Any) -> str:
             return "ACCEPTED" if cancelled.status == "Accepted" else "REJECTED"
         case UnlockConnector():
             offered = await find_evse(services, command)
+            if all(each.id != command.connector_id for each in offered.connectors):
+                return "FAILED"
             unlocked = await remote.unlock(services, offered.station_id, offered.evse, int(command.connector_id))
             return {"Unlocked": "ACCEPTED", "OngoingAuthorizedTransaction": "REJECTED"}.get(unlocked.status, "FAILED")
     return "NOT_SUPPORTED"

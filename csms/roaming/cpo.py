@@ -1,16 +1,19 @@
 """The modules of the CPO side: lists for partners, their tokens, commands, charging profiles and preferences."""
 
 import secrets
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
+from csms.dispatch.work import Dispatch
 from csms.ocpp.base import Services
 from csms.roaming import store as rows
+from csms.roaming.authorization import transfer_of
 from csms.roaming.commands import COMMANDS, carry_out, find_evse
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
-from csms.roaming.exchange import listed, one, part, received
+from csms.roaming.exchange import clients, listed, one, part, received
 from csms.roaming.partners import Partners
 from csms.roaming.publication import grant_of, put_grant
 from csms.roaming.rules import check_partner_url, party_of
@@ -21,6 +24,7 @@ from csms.transactions import store as transactions
 from csms.transactions.rules import Transaction
 from v2g.errors import OcpiError, V2GError
 from v2g.io.runtime.supervision import spawn
+from v2g.observe import Observe, Scalar
 from v2g.ocpi import wire
 from v2g.ocpi.objects import (
     ChargingPreferences,
@@ -30,6 +34,7 @@ from v2g.ocpi.objects import (
     StartSession,
     StopSession,
 )
+from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
 
@@ -126,7 +131,8 @@ async def _transaction(asked: OcpiRequest, session_id: str) -> Transaction | Non
 
 
 async def _prefer(asked: OcpiRequest, said: ChargingPreferences) -> str:
-    """Store a driver's preferences in what its vehicle needs; consent to feed back lets dispatch use the session."""
+    """Store a driver's preferences in what its vehicle needs; consent to feed back lets dispatch use the session, also
+    one that is running (Q02)."""
     transaction = await _transaction(asked, asked.path[0])
     if transaction is None or transaction.evse_id is None:
         return "NOT_POSSIBLE"
@@ -138,11 +144,12 @@ async def _prefer(asked: OcpiRequest, said: ChargingPreferences) -> str:
         if said.energy_need is None:
             return "ENERGY_NEED_REQUIRED"
     run, token, kind = asked.services.store.run, transaction.id_token, transaction.token_type
-    if said.discharge_allowed and token is not None and kind is not None:
-        granted = await run(grant_of, kind.value, token.value)
-        if granted is not None:
-            grant = msgspec.structs.replace(granted[1], discharge=True)
-            await run(put_grant, asked.partner.partner_id, kind.value, token.value, grant, asked.now_ms)
+    granted = None if token is None or kind is None else await run(grant_of, kind.value, token.value)
+    if granted is not None and token is not None and kind is not None:
+        grant = msgspec.structs.replace(granted[1], discharge=said.discharge_allowed)
+        new = await run(put_grant, asked.partner.partner_id, kind.value, token.value, grant, asked.now_ms)
+        if new.discharge != granted[1].discharge:
+            spawn(_allow(asked.services, transaction, transfer_of(new)))
     key = transaction.station_id, transaction.transaction_id
     needs = dict(await run(transactions.with_needs, key[0])).get(key[1])
     needs = needs or Needs(evse_id=transaction.evse_id, requested="AC_three_phase")
@@ -153,6 +160,17 @@ async def _prefer(asked: OcpiRequest, said: ChargingPreferences) -> str:
     )
     await run(transactions.save_needs, *key, changed)
     return "ACCEPTED"
+
+
+async def _allow(services: Services, transaction: Transaction, modes: Sequence[EnergyTransferMode]) -> None:
+    """Let a running session feed back, or no more: stations before 2.1 cannot be told."""
+    key = transaction.station_id, transaction.transaction_id
+    try:
+        if services.connections.version(key[0]) == "2.1":
+            await Dispatch(services).allow(*key, modes)
+    except V2GError as error:
+        data: dict[str, Scalar] = {"station": key[0], "transaction": key[1], "reason": str(error)[:300]}
+        services.observe(Observe("roaming", "consent_not_passed_on", data))
 
 
 async def _profiles(asked: OcpiRequest) -> OcpiAnswer:
@@ -246,6 +264,7 @@ async def _active_profile(services: Services, transaction: Transaction, duration
 
 
 HANDLERS.update({
+    ("cpo", "hubclientinfo"): clients,
     ("cpo", "locations"): _locations,
     ("cpo", "tariffs"): _tariffs,
     ("cpo", "sessions"): _sessions,

@@ -7,17 +7,19 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from csms.ocpp.base import Services
 from csms.roaming import store as rows
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
-from csms.roaming.exchange import listed, received
+from csms.roaming.exchange import clients, listed, received
 from csms.roaming.own_tokens import TYPES, ocpi_token
 from csms.roaming.partners import below
-from csms.roaming.rules import key_of, party_of
+from csms.roaming.rules import Partner, key_of, party_of
 from csms.roaming.store import Kept
 from csms.tokens import store as tokens
 from csms.tokens.rules import Known, Where, answer_known, normalise
 from v2g import typed_json
 from v2g.errors import OcpiError
+from v2g.observe import Scalar
 from v2g.ocpi import wire
 from v2g.ocpi.objects import LocationReferences, OcpiCdr, OcpiLocation, OcpiTariff, OcpiToken
 from v2g.ocpi.records import judge_cdr, judge_credit
@@ -94,25 +96,29 @@ async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
     cdr = wire.read(sent, OcpiCdr)
     if party_of(cdr.country_code, cdr.party_id) not in asked.partner.parties:
         raise OcpiError("the CDR is not of one of your parties", code=2001)
-    key = key_of(cdr.country_code, cdr.party_id, cdr.id)
-    new = await asked.services.store.run(_take_cdr, asked, cdr, key, wire.encode(sent).decode())
-    headers = {"Location": below(asked.url, key)}
+    document = wire.encode(sent).decode()
+    new = await asked.services.store.run(take_cdr, asked.partner, cdr, document, asked.now_ms)
+    headers = {"Location": below(asked.url, key_of(cdr.country_code, cdr.party_id, cdr.id))}
     if new is not None:
-        asked.services.announce(
-            "roaming", "roaming_cdr", partner=owner, cdr=cdr.id, state=new.state, reason=new.detail[:300]
-        )
+        announce_cdr(asked.services, new)
     return OcpiAnswer(status=200 if new is None else 201, headers=headers)
 
 
-def _take_cdr(connection: Connection, asked: OcpiRequest, cdr: OcpiCdr, key: str, document: str) -> Kept | None:
+def announce_cdr(services: Services, kept: Kept) -> None:
+    """Tell what became of a partner's new CDR."""
+    more: dict[str, Scalar] = {"cdr": kept.object_id, "state": kept.state, "reason": kept.detail[:300]}
+    services.announce("roaming", "roaming_cdr", partner=kept.owner, **more)
+
+
+def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: str, now_ms: int) -> Kept | None:
     """Store a CDR with what is found about it; None if it is there. Raises OcpiError for another one of the same id."""
-    owner, now_ms = asked.partner.partner_id, asked.now_ms
+    owner, key = partner.partner_id, key_of(cdr.country_code, cdr.party_id, cdr.id)
     known = rows.find_object(connection, owner, "cdrs", key)
     if known is not None:
         if typed_json.decode(known.document, OcpiCdr) == cdr:
             return None
         raise OcpiError("another CDR has this id: CDRs never change, send a credit CDR", code=2001)
-    findings = _judge(connection, owner, cdr, now_ms, negative=asked.partner.negative_energy)
+    findings = _judge(connection, owner, cdr, now_ms, negative=partner.negative_energy)
     kept = Kept(
         owner=owner, module="cdrs", object_id=key, updated_ms=wire.utc_ms(cdr.last_updated), document=document,
         state="disputed" if findings else "booked", about=(cdr.session_id or "").lower(),
@@ -191,6 +197,7 @@ def _place(connection: Connection, owner: str, cdr: OcpiCdr) -> tuple[str, Decim
 
 
 HANDLERS.update({
+    ("emsp", "hubclientinfo"): clients,
     ("emsp", "locations"): _receiver("locations", "GET", "PUT", "PATCH"),
     ("emsp", "tariffs"): _receiver("tariffs", "GET", "PUT", "DELETE"),
     ("emsp", "sessions"): _receiver("sessions", "GET", "PUT", "PATCH"),

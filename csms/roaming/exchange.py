@@ -14,7 +14,7 @@ from csms.roaming.store import Kept
 from v2g import typed_json
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import OcpiConnector, OcpiEvse, OcpiToken
+from v2g.ocpi.objects import ClientInfo, OcpiConnector, OcpiEvse, OcpiToken
 
 _PARTS: Final = (("evses", "uid", OcpiEvse), ("connectors", "id", OcpiConnector))
 _ONCE: Final = ("country_code", "party_id")
@@ -86,11 +86,11 @@ async def received(asked: OcpiRequest, module: str, *methods: str) -> OcpiAnswer
     if asked.method == "PUT":  # what a partner leaves out as the URL has it
         sent = {**names, **sent}
     change = _patch(sent, parts, module) if asked.method == "PATCH" else _put(sent, parts)
-    new = await asked.services.store.run(_store, owner, module, key, change)
+    new = await asked.services.store.run(store_object, owner, module, key, change)
     return OcpiAnswer(status=201 if new and asked.method == "PUT" else 200)
 
 
-def _store(
+def store_object(
     connection: Connection, owner: str, module: str, key: str, change: Callable[[dict[str, Any] | None], Any]
 ) -> bool:
     """Change an object and store it, unless what is stored is newer; return whether it is new. Raises OcpiError."""
@@ -108,6 +108,40 @@ def _store(
         base = kept or Kept(owner=owner, module=module, object_id=key, updated_ms=0, document="")
         rows.put_object(connection, msgspec.structs.replace(base, updated_ms=updated_ms, document=document))
     return kept is None
+
+
+async def clients(asked: OcpiRequest) -> OcpiAnswer:
+    """Answer GET and PUT of what a hub says about a party behind it."""
+    if asked.method not in ("GET", "PUT"):
+        raise not_allowed(asked.method)
+    if len(asked.path) != 2 or not asked.partner.is_hub:
+        raise not_found("party")
+    owner = asked.partner.partner_id
+    if asked.method == "PUT":
+        sent = wire.read(asked.sent(), ClientInfo)
+        if party_of(*asked.path) != party_of(sent.country_code, sent.party_id):
+            raise OcpiError("the URL has another party", code=2001)
+        await asked.services.store.run(take_client, owner, sent, asked.partners.party)
+        return OcpiAnswer()
+    kept = await asked.services.store.read(rows.find_object, owner, "hubclientinfo", party_of(*asked.path))
+    if kept is None:
+        raise not_found("party")
+    return OcpiAnswer(data=typed_json.decode_exact(kept.document.encode()))
+
+
+def take_client(connection: Connection, owner: str, info: ClientInfo, ours: str) -> None:
+    """Store what a hub says about a party; the hub speaks for it from now on, unless it is ours or a partner's own."""
+    party, known = party_of(info.country_code, info.party_id), rows.find_partner(connection, owner)
+    kept = Kept(
+        owner=owner, module="hubclientinfo", object_id=party, updated_ms=wire.utc_ms(info.last_updated),
+        document=wire.encode(info).decode(), state=info.status.upper()[:20],
+    )  # fmt: skip
+    rows.put_object(connection, kept)
+    direct = {party_of(role.country_code, role.party_id) for each in rows.list_partners(connection)
+              for role in each.partner.roles}  # fmt: skip
+    if known is not None and party not in {ours, *direct, *known.partner.clients}:
+        added = msgspec.structs.replace(known.partner, clients=(*known.partner.clients, party))
+        rows.put_partner(connection, added)
 
 
 def _put(sent: dict[str, Any], parts: tuple[str, ...]) -> Callable[[dict[str, Any] | None], Any]:

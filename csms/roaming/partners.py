@@ -245,12 +245,12 @@ class Partners:
         *,
         functional: bool = True,
         timeout_s: float | None = None,
-        request_id: str = "",
+        to: tuple[str, str] | None = None,
     ) -> Sent:
-        """Send a request to a registered partner. Raises OcpiError, TransferError, StoreError."""
+        """Send a request to a registered partner, or its party `to`. Raises OcpiError, TransferError, StoreError."""
         return await self.send(
             known.partner, method, url, body, token=self.token_of(known), functional=functional, timeout_s=timeout_s,
-            request_id=request_id,
+            to=to,
         )  # fmt: skip
 
     async def send(
@@ -263,24 +263,26 @@ class Partners:
         token: str,
         functional: bool = False,
         timeout_s: float | None = None,
-        request_id: str = "",
+        to: tuple[str, str] | None = None,
     ) -> Sent:
         """Send a request to a partner's host. No redirect is followed, but one that only adds or drops the slash at the
         URL's end. Raises OcpiError, TransferError."""
         check_partner_url(url, partner.hosts, self.reach)
-        number = request_id or secrets.token_hex(16)
+        number = secrets.token_hex(16)
         headers = {
             "Authorization": wire.authorization(token, bare=partner.bare_token),
             "X-Request-ID": number,
             "X-Correlation-ID": number,
         }
         if functional and partner.roles:
-            to = next((each for each in partner.roles if each.role.upper() == "HUB"), partner.roles[0])
+            first = next((each for each in partner.roles if each.role.upper() == "HUB"), partner.roles[0])
+            known = to is not None and party_of(*to) in partner.parties
+            country_code, party_id = to if to is not None and known else (first.country_code, first.party_id)
             headers |= {
                 "OCPI-from-country-code": self.config.country_code,
                 "OCPI-from-party-id": self.config.party_id,
-                "OCPI-to-country-code": to.country_code,
-                "OCPI-to-party-id": to.party_id,
+                "OCPI-to-country-code": country_code.upper(),
+                "OCPI-to-party-id": party_id.upper(),
             }
         content = None
         if body is not None:

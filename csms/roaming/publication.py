@@ -121,12 +121,12 @@ class OfferedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """A partner's driver was authorized: how, with which token, and whether it consents to feed back."""
+    """A partner's driver was authorized: how, with which token, and whether it consents to feed back (None: unsaid)."""
 
     token: CdrToken
     auth_method: str
     reference: str | None = None
-    discharge: bool = False
+    discharge: bool | None = None
     status: str = "Accepted"
 
 
@@ -287,10 +287,14 @@ def grant_key(token_type: str, id_token: str) -> str:
 
 def put_grant(
     connection: Connection, partner_id: str, token_type: str, id_token: str, grant: Grant, now_ms: int
-) -> None:
-    """Note that a partner's driver was authorized."""
+) -> Grant:
+    """Note that a partner's driver was authorized; if it has not said whether it consents, its contract has."""
+    known = rows.find_partner(connection, partner_id)
+    if grant.discharge is None and known is not None:
+        grant = msgspec.structs.replace(grant, discharge=known.partner.discharge)
     kept = _own("grants", grant_key(token_type, id_token), msgspec.json.encode(grant).decode(), now_ms)
     rows.put_object(connection, msgspec.structs.replace(kept, audience=partner_id))
+    return grant
 
 
 def grant_of(connection: Connection, token_type: str, id_token: str) -> tuple[Kept, Grant] | None:

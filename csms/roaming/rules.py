@@ -32,11 +32,11 @@ KINDS: Final[dict[str, type[OcpiObject]]] = {
 MODULES: Final[dict[Side, dict[str, ModuleRole]]] = {
     "cpo": {
         "locations": "SENDER", "tariffs": "SENDER", "sessions": "SENDER", "cdrs": "SENDER", "tokens": "RECEIVER",
-        "commands": "RECEIVER", "chargingprofiles": "RECEIVER",
+        "commands": "RECEIVER", "chargingprofiles": "RECEIVER", "hubclientinfo": "RECEIVER",
     },
     "emsp": {
         "locations": "RECEIVER", "tariffs": "RECEIVER", "sessions": "RECEIVER", "cdrs": "RECEIVER", "tokens": "SENDER",
-
+        "hubclientinfo": "RECEIVER",
     },
 }  # fmt: skip
 """The modules that this back end has in each role, and who owns their objects: SENDER is this side."""
@@ -48,7 +48,8 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     """A partner: `hosts` are the only ones that are called for it. What is agreed is empty before the handshake.
 
     `bare_token`: it expects tokens without base64. `negative_energy`: its CDRs may have energy below zero, else energy
-    fed back is a credit CDR of its own.
+    fed back is a credit CDR of its own. `discharge`: its drivers' contracts consent to feeding back. `clients`: further
+    parties that it speaks for, as a hub.
     """
 
     partner_id: str
@@ -57,6 +58,8 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     bare_token: bool = False
     negative_energy: bool = True
+    discharge: bool = False
+    clients: tuple[str, ...] = ()
     created_ms: int = 0
     version: str = ""
     roles: tuple[PartyRole, ...] = ()
@@ -65,11 +68,12 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def parties(self) -> frozenset[str]:
         """Its parties, as `de*abc`."""
-        return frozenset(party_of(each.country_code, each.party_id) for each in self.roles)
+        return frozenset((*(party_of(each.country_code, each.party_id) for each in self.roles), *self.clients))
 
-    def plays(self, role: str) -> bool:
-        """Return whether it has a role; a hub has all."""
-        return any(each.role.upper() in (role, "HUB") for each in self.roles)
+    @property
+    def is_hub(self) -> bool:
+        """Whether it is a hub."""
+        return any(each.role.upper() == "HUB" for each in self.roles)
 
     def endpoint(self, module: str, role: ModuleRole) -> str | None:
         """Return the URL of its module in a role."""

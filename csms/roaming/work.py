@@ -19,6 +19,7 @@ from csms.roaming.commands import resume_commands
 from csms.roaming.own_tokens import publish_tokens
 from csms.roaming.partners import Partners, below, partner_version
 from csms.roaming.publication import follow, publish_station
+from csms.roaming.pulls import keep_pulling
 from csms.roaming.rules import KINDS
 from csms.roaming.store import DueDelivery, KnownPartner
 from csms.transactions import store as transactions
@@ -150,7 +151,7 @@ async def _deliver(services: Services, known: KnownPartner, due: DueDelivery) ->
     try:
         request = await request_of(services, known, due)
         if request is not None:
-            await _partners(services).call(known, *request)
+            await _partners(services).call(known, *request[:3], to=request.to)
     except OcpiError as error:
         if error.http == 409 and due.module == "cdrs":  # it has this CDR: an answer was lost
             await run(rows.delivered, due, services.clock.utc_ms())
@@ -185,6 +186,7 @@ class PartnerRequest(NamedTuple):
     method: str
     url: str
     body: object = None
+    to: tuple[str, str] | None = None
 
 
 async def request_of(services: Services, known: KnownPartner, due: DueDelivery) -> PartnerRequest | None:
@@ -200,8 +202,11 @@ async def request_of(services: Services, known: KnownPartner, due: DueDelivery) 
     party = config.country_code, config.party_id
     if kept is None:
         return PartnerRequest("DELETE", below(url, *party, object_id)) if due.module == "tariffs" else None
+    body: Any = typed_json.decode_exact(kept.document.encode())
+    whose = body["cdr_token"] if due.module in ("sessions", "cdrs") else {}
+    to = (str(whose["country_code"]), str(whose["party_id"])) if whose else None
     if due.module == "cdrs":
-        return PartnerRequest("POST", url, typed_json.decode_exact(kept.document.encode()))
+        return PartnerRequest("POST", url, body, to)
     if due.module == "locations" and uid:
         location = typed_json.decode(kept.document, OcpiLocation)
         found = next((each for each in location.evses if each.uid == uid), None)
@@ -213,13 +218,13 @@ async def request_of(services: Services, known: KnownPartner, due: DueDelivery) 
     if due.module == "tokens":
         query = {"type": "OTHER" if sent.type == "EMAID" and partner_version(known.partner) == "2.2.1" else sent.type}
     name = sent.uid if due.module == "tokens" else sent.id
-    body = typed_json.decode_exact(kept.document.encode())
-    return PartnerRequest("PUT", below(url, *party, name, **query), body)
+    return PartnerRequest("PUT", below(url, *party, name, **query), body, to)
 
 
 WORKS: Final[tuple[tuple[str, Callable[[Services], Awaitable[None]]], ...]] = (
     ("changes", follow_changes),
     ("sweep", keep_sweeping),
     ("outbox", run_outbox),
+    ("pulls", keep_pulling),
 )
 """What runs with [roaming]."""

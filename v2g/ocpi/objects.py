@@ -358,6 +358,16 @@ class OcpiCdr(OcpiObject, frozen=True, kw_only=True):
     last_updated: datetime
 
 
+class ClientInfo(OcpiObject, frozen=True, kw_only=True):
+    """A party behind a hub, and whether it is CONNECTED, OFFLINE, PLANNED or SUSPENDED."""
+
+    country_code: CountryCode
+    party_id: PartyId
+    role: OpenEnum
+    status: OpenEnum
+    last_updated: datetime
+
+
 # -- commands, preferences, profiles
 
 
@@ -413,7 +423,7 @@ class ChargingPreferences(OcpiObject, frozen=True, kw_only=True):
     profile_type: OpenEnum
     departure_time: datetime | None = None
     energy_need: Decimal | None = None
-    discharge_allowed: bool = False
+    discharge_allowed: bool | None = None
 
 
 class ProfilePeriod(OcpiObject, frozen=True, kw_only=True):

@@ -231,6 +231,12 @@ def next_link(url: str, query: Mapping[str, str], asked: ListQuery, last: tuple[
     return f'<{url}?{urlencode({**query, **more})}>; rel="next"'
 
 
+def page_url(url: str, query: Mapping[str, str], offset: int, limit: int) -> str:
+    """Return the URL of a page of a list."""
+    more = urlencode({**query, "offset": str(offset), "limit": str(limit)})
+    return f"{url}{'&' if '?' in url else '?'}{more}"
+
+
 def link_of(header: str) -> str | None:
     """Return the URL of the next page from a header `Link`."""
     for target, parameters in re.findall(r"<([^<>]{1,4000})>([^,<]*)", header):

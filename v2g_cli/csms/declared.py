@@ -124,6 +124,7 @@ add(roaming, "show", "read_roaming_partner")
 add(roaming, "add", "add_roaming_partner", words={"partner_id": "PARTNER"},
     example="north --versions-url https://cpo.example/ocpi/versions --token T")
 add(roaming, "register", "register_roaming_partner", example="north")
+add(roaming, "pull", "pull_roaming_partner", "module, objects", title="Pulled", example="north")
 add(roaming, "locations", "list_roaming_locations",
     "location: id, name, address, city, zone: time_zone", title="Locations")
 add(roaming, "cdrs", "list_roaming_cdrs", "partner: partner_id, CDR: key, state, from: document.start_date_time, "

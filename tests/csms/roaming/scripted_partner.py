@@ -16,6 +16,8 @@ class ScriptedPartner:
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any]] = {}
+        self.headers: dict[str, dict[str, str]] = {}
+        """Of answers, by path with query."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[tuple[str, str, Any]] = []
         self.takes = False
@@ -52,10 +54,13 @@ class ScriptedPartner:
                 partner.bodies.append((self.command, self.path, json.loads(sent) if sent else None))
                 unknown = (404, None) if self.command == "GET" or not partner.takes else (200, None)
                 status, data = partner.answers.get(self.path.partition("?")[0], unknown)
+                status, data = partner.answers.get(self.path, (status, data))
                 body = json.dumps({"data": data, "status_code": "1000", "timestamp": "2026-01-01T00:00:00"}).encode()
                 self.send_response(status)
                 if 300 <= status < 400:
                     self.send_header("Location", str(data))
+                for name, value in partner.headers.get(self.path, {}).items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -8,13 +8,19 @@ import msgspec
 import pytest
 from sqlalchemy import Connection
 
+from csms.roaming.commands import resume_commands
+from csms.roaming.store import Kept, put_object
 from csms.tariffs import store as tariffs
-from tests.csms.charging import Charging
+from tests.csms.charging import Charging, away
 from tests.csms.fixtures import backend as backend
-from tests.csms.roaming.registered import LOCATION, TOKEN, UID, Roaming, charge
+from tests.csms.roaming.registered import LOCATION, TOKEN, UID, Roaming, charge, operating
 from tests.csms.roaming.registered import roaming as roaming
+from tests.csms.roaming.scripted_partner import ScriptedPartner
 from v2g import typed_json
 from v2g.energy.settlement.costing import Bill
+from v2g.ocpi import wire
+from v2g.ocpi.objects import UnlockConnector
+from v2g.ocpp.times import format_time
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -205,3 +211,115 @@ async def test_a_corrected_cost_is_credited_and_billed_again_in_order(roaming: R
     assert credit["total_cost"] == {name: -value for name, value in first["total_cost"].items()}
     assert second["id"] == f"{first['id']}-1"
     assert second["total_cost"] == {"excl_vat": 5, "incl_vat": 5.95}
+
+
+async def result(roaming: Roaming, count: int) -> Any:
+    """Return the `count`-th result of a command."""
+    return await roaming.partner.sent("POST", "/commands/result", count)
+
+
+async def test_reserving_cancelling_and_unlocking(roaming: Roaming) -> None:
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    station = await roaming.backend.booted()
+    where = {"response_url": f"{roaming.partner.url}/commands/result", "location_id": "Depot", "evse_uid": UID}
+    until = format_time(roaming.backend.clock.utc_ms() + 3_600_000)
+    reserve = {**where, "token": TOKEN, "expiry_date": until, "reservation_id": "R-1"}
+    station.answers["ReserveNow"] = station.answers["CancelReservation"] = {"status": "Accepted"}
+    station.answers["UnlockConnector"] = {"status": "Unlocked"}
+    for number, (name, body, expected) in enumerate((
+        ("RESERVE_NOW", reserve, "ACCEPTED"),
+        ("CANCEL_RESERVATION", {**where, "reservation_id": "r-1"}, "ACCEPTED"),
+        ("CANCEL_RESERVATION", {**where, "reservation_id": "r-1"}, "UNKNOWN_RESERVATION"),
+        ("UNLOCK_CONNECTOR", {**where, "connector_id": "1"}, "ACCEPTED"),
+        ("UNLOCK_CONNECTOR", {**where, "connector_id": "nine"}, "FAILED"),
+    ), 1):  # fmt: skip
+        said = await roaming.ocpi("POST", f"/cpo/2.2.1/commands/{name}", body)
+        assert said.json["data"]["result"] == "ACCEPTED"
+        assert await result(roaming, number) == {"result": expected}
+    (reserved,), (cancelled,) = station.payloads("ReserveNow"), station.payloads("CancelReservation")
+    assert reserved["id"] == cancelled["reservationId"]
+    assert (reserved["evseId"], reserved["idToken"]["idToken"]) == (1, "04A1B2C3")
+    station.answers["ReserveNow"] = {"status": "Occupied"}
+    await roaming.ocpi("POST", "/cpo/2.2.1/commands/RESERVE_NOW", {**reserve, "reservation_id": "R-2"})
+    assert await result(roaming, 6) == {"result": "EVSE_OCCUPIED"}
+    await away(roaming.backend, station)
+    await roaming.ocpi("POST", "/cpo/2.2.1/commands/UNLOCK_CONNECTOR", {**where, "connector_id": "1"})
+    assert await result(roaming, 7) == {"result": "EVSE_INOPERATIVE"}
+
+
+async def test_commands_outlive_a_restart(roaming: Roaming) -> None:
+    """One that waited is carried out; what became of one that was under way is not known, so it has timed out."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    station = await roaming.backend.booted()
+    station.answers["UnlockConnector"] = {"status": "Unlocked"}
+    services, url = roaming.backend.services, f"{roaming.partner.url}/commands/result"
+    command = UnlockConnector(response_url=url, location_id="Depot", evse_uid=UID, connector_id="1")
+    for number, state in enumerate(("sent", "waiting"), 1):
+        kept = Kept(owner="tnm", module="commands", object_id=state, updated_ms=0, state=state,
+                    about="UNLOCK_CONNECTOR", document=wire.encode(command).decode())  # fmt: skip
+        await services.store.run(put_object, kept)
+        await resume_commands(services)
+        assert await result(roaming, number) == {"result": "TIMEOUT" if state == "sent" else "ACCEPTED"}
+    assert len(station.payloads("UnlockConnector")) == 1
+
+
+async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> None:
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    station = await roaming.backend.booted()
+    token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+    await station.call("Authorize", {"idToken": token})
+    charging = Charging(roaming.backend, station)
+    await charging.event("Started", "Authorized", state="Charging", token=token, context="Transaction.Begin")
+    session = await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
+    path = f"/cpo/2.2.1/chargingprofiles/{session['id']}"
+    answer_to = f"{roaming.partner.url}/commands/result"
+    profile = {"charging_rate_unit": "W", "charging_profile_period": [{"start_period": 0, "limit": "7400.5"}]}
+    for each in ("SetChargingProfile", "ClearChargingProfile"):
+        station.answers[each] = {"status": "Accepted"}
+    station.answers["GetCompositeSchedule"] = {"status": "Accepted", "schedule": {
+        "evseId": 1, "duration": 60, "scheduleStart": "2026-01-01T00:00:00Z", "chargingRateUnit": "W",
+        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 7400.5}]}}  # fmt: skip
+    said = await roaming.ocpi("PUT", path, {"charging_profile": profile, "response_url": answer_to})
+    assert said.json["data"] == {"result": "ACCEPTED", "timeout": 60}
+    assert await result(roaming, 1) == {"result": "ACCEPTED"}
+    sent = station.payloads("SetChargingProfile")[-1]["chargingProfile"]
+    assert (sent["chargingProfilePurpose"], sent["transactionId"]) == ("TxProfile", charging.id)
+    assert sent["chargingSchedule"][0]["chargingSchedulePeriod"] == [{"startPeriod": 0, "limit": 7400.5}]
+    await roaming.ocpi("GET", f"{path}?duration=60&response_url={answer_to}")
+    assert await result(roaming, 2) == {"result": "ACCEPTED", "profile": {
+        "start_date_time": "2026-01-01T00:00:00Z", "charging_profile": {**profile, "duration": 60,
+            "charging_profile_period": [{"start_period": 0, "limit": 7400.5}]}}}  # fmt: skip
+    await roaming.ocpi("DELETE", f"{path}?response_url={answer_to}")
+    assert await result(roaming, 3) == {"result": "ACCEPTED"}
+    assert station.payloads("ClearChargingProfile")[-1]["chargingProfileId"] == sent["id"]
+    assert (await roaming.ocpi("DELETE", f"{path}?response_url=https://10.0.0.1/")).json["status_code"] == 3001
+    unknown = await roaming.ocpi("DELETE", f"/cpo/2.2.1/chargingprofiles/none?response_url={answer_to}")
+    assert unknown.json["data"]["result"] == "UNKNOWN_SESSION"
+
+
+@pytest.mark.parametrize("by_contract", [False, True])
+async def test_a_driver_consents_to_feed_back_by_contract_or_while_it_charges(backend: Any, by_contract: bool) -> None:
+    """A running session of OCPP 2.1 is told (Q02); the driver may take its consent back."""
+    with ScriptedPartner().running() as partner:
+        async with operating(backend, partner) as roaming:
+            await roaming.register(discharge=by_contract)
+            await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+            await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+            station = await roaming.backend.booted(version="2.1")
+            station.answers["NotifyAllowedEnergyTransfer"] = {"status": "Accepted"}
+            token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+            said = await station.call("Authorize", {"idToken": token})
+            assert ("DC_BPT" in said["allowedEnergyTransfer"]) == by_contract
+            charging = Charging(roaming.backend, station)
+            await charging.event("Started", "Authorized", state="Charging", token=token, context="Transaction.Begin")
+            session = await partner.sent("PUT", "/sessions/DE/CPO/")
+            path = f"/cpo/2.2.1/sessions/{session['id']}/charging_preferences"
+            for number, allowed in enumerate((not by_contract, by_contract), 1):
+                preferences = {"profile_type": "REGULAR", "discharge_allowed": allowed}
+                assert (await roaming.ocpi("PUT", path, preferences)).json["data"] == "ACCEPTED"
+                async with asyncio.timeout(10):
+                    while len(told := station.payloads("NotifyAllowedEnergyTransfer")) < number:
+                        await asyncio.sleep(0.01)
+                assert ("DC_BPT" in told[-1]["allowedEnergyTransfer"]) == allowed
+                assert told[-1]["transactionId"] == charging.id

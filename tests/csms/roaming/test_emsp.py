@@ -5,10 +5,14 @@ import base64
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.csms.roaming.peers import LOCATION, PLAN, Operator, acquainted, charge
 from tests.csms.support import EMAID
+from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_session, signed_meter_data
 from v2g.ocpi import wire
+from v2g.pki.keys import SoftwareKey
 
 pytestmark = pytest.mark.requirement("R202", "R203")
 
@@ -154,3 +158,41 @@ async def test_a_partners_objects_are_kept_and_changed(cpo: Operator, emsp: Oper
     assert (await emsp.ocpi("GET", f"{path}/E3", token)).status == 404
     assert (await emsp.ocpi("PUT", path.replace("CPO", "XYZ"), token, location)).status == 404
     assert (await emsp.ocpi("PATCH", f"{path}/E1", token, {"status": "CHARGING"})).code == 2001
+
+
+async def test_what_no_push_has_brought_is_pulled(cpo: Operator, emsp: Operator) -> None:
+    await roaming(cpo, emsp)
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+    assert await charge(cpo, 20_000, 0) == "Accepted"
+    (pushed,) = await eventually(emsp, "/roaming/cdrs")
+    pulled = await emsp.ask("POST", "/roaming/partners/cpo/pull")
+    found = {each["module"]: each["objects"] for each in pulled}
+    assert found == {"locations": 1, "tariffs": 2, "sessions": 1, "cdrs": 1, "tokens": found["tokens"]}
+    assert found["tokens"] >= 1
+    assert await emsp.ask("GET", "/roaming/cdrs") == [pushed]
+
+
+@pytest.mark.parametrize("forged", [False, True])
+async def test_the_meters_signature_travels_with_the_cdr_and_is_verified(
+    cpo: Operator, emsp: Operator, forged: bool
+) -> None:
+    """The key is in the CDR; a register that another key has signed is disputed."""
+    await roaming(cpo, emsp)
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+    key, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    assert cpo.clock is not None
+    begin, end = (Reading(cpo.clock.utc_ms() + ms, mwh) for ms, mwh in ((0, 1_000_000), (3_000_000, 21_000_000)))
+    text = sign_session(
+        "import", begin=begin, end=end, identity=MeterIdentity(meter_serial="M1"), pagination=1, key=SoftwareKey(key),
+        assignment=Assignment(emaid=None, evse_id="DE*CPO*E1"),
+    )  # fmt: skip
+    shown = (other if forged else key).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    signed = {"signedMeterData": signed_meter_data(text), "signingMethod": "", "encodingMethod": "OCMF",
+              "publicKey": base64.b64encode(shown).decode()}  # fmt: skip
+    assert await charge(cpo, 20_000, 0, signed) == "Accepted"
+    (cdr,) = await eventually(emsp, "/roaming/cdrs")
+    (value,) = cdr["document"]["signed_data"]["signed_values"]
+    assert base64.b64decode(value["signed_data"]).decode() == text
+    assert cdr["document"]["signed_data"]["encoding_method"] == "OCMF"
+    assert cdr["state"] == ("disputed" if forged else "booked"), cdr["detail"]
+    assert ("signed data" in cdr["detail"]) == forged

@@ -1,0 +1,130 @@
+"""Objects of partners by pull: what a push has not brought, page by page, hourly and after the handshake.
+
+A page's objects are stored as if they were pushed, so that one that comes twice, since the list has moved meanwhile, is
+stored once. The next pull asks for what has changed since the last one began.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from csms.ocpp.base import Services
+from csms.roaming import store as rows
+from csms.roaming.emsp import announce_cdr, take_cdr
+from csms.roaming.exchange import store_object, take_client
+from csms.roaming.partners import Partners
+from csms.roaming.rules import Partner, key_of, party_of
+from csms.roaming.store import Kept, KnownPartner
+from v2g.errors import OcpiError, StoreError, TransferError, V2GError
+from v2g.observe import Observe, Scalar
+from v2g.ocpi import wire
+from v2g.ocpi.objects import ClientInfo, OcpiCdr
+
+MODULES: Final = {
+    "EMSP": ("hubclientinfo", "locations", "tariffs", "sessions", "cdrs"), "CPO": ("hubclientinfo", "tokens"),
+}  # fmt: skip
+"""What we pull in each role, of partners that have the modules as senders."""
+
+_EVERY_MS: Final = 3_600_000
+_LOOK_S: Final = 30.0
+_OVERLAP_MS: Final = 300_000
+"""Clocks of partners may be so much behind ours."""
+
+_PAGE: Final = 100
+_MOST_PAGES: Final = 20_000
+
+
+async def keep_pulling(services: Services) -> None:
+    """Pull from each registered partner hourly, on one node."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        if not await services.leads("roaming pulls", _LOOK_S):
+            continue
+        for known in await services.store.read(rows.list_partners):
+            last = await services.store.read(rows.find_object, known.partner.partner_id, "pulls", "all")
+            now_ms = services.clock.utc_ms()
+            if known.partner.state == "registered" and (last is None or now_ms - last.updated_ms >= _EVERY_MS):
+                await pull_all(services, known.partner.partner_id)
+
+
+async def pull_all(services: Services, partner_id: str) -> dict[str, int]:
+    """Pull every module of a partner; return how many objects each had. One that fails is tried again next time."""
+    partners = services.partners
+    assert partners is not None, "this work runs with [roaming] only"
+    found, begun_ms = {}, services.clock.utc_ms()
+    modules = dict.fromkeys(module for role in partners.config.roles for module in MODULES[role])
+    for module in modules:
+        try:
+            known = await partners.known(partner_id)  # a hub may speak for more parties now
+            if known.partner.endpoint(module, "SENDER") is not None:
+                found[module] = await _pull(services, partners, known, module)
+        except (OcpiError, TransferError, StoreError) as error:
+            data: dict[str, Scalar] = {"partner": partner_id, "module": module, "reason": str(error)[:300]}
+            services.observe(Observe("roaming", "pull_failed", data))
+    await services.store.run(rows.put_object, _noted(partner_id, "all", begun_ms))
+    return found
+
+
+def _noted(partner_id: str, module: str, begun_ms: int) -> Kept:
+    return Kept(owner=partner_id, module="pulls", object_id=module, updated_ms=begun_ms, document="{}")
+
+
+async def _pull(services: Services, partners: Partners, known: KnownPartner, module: str) -> int:
+    """Pull the objects of a module that have changed since the last time; return how many there were."""
+    partner, begun_ms = known.partner, services.clock.utc_ms()
+    base = partner.endpoint(module, "SENDER")
+    last = await services.store.read(rows.find_object, partner.partner_id, "pulls", module)
+    since_ms = 0 if last is None else last.updated_ms - _OVERLAP_MS
+    query = {"date_from": wire.moment(since_ms).strftime("%Y-%m-%dT%H:%M:%SZ")} if last or module == "sessions" else {}
+    offset, count, seen = 0, 0, set[str]()
+    url = None if base is None else wire.page_url(base, query, offset, _PAGE)
+    while url is not None and url not in seen and len(seen) < _MOST_PAGES:
+        seen.add(url)
+        answer = await partners.call(known, "GET", url)
+        items = answer.data if isinstance(answer.data, list) else []
+        new, refused = await services.store.run(_take_page, partner, module, items, begun_ms, partners.party)
+        for each in new:
+            announce_cdr(services, each)
+        if refused:
+            data: dict[str, Scalar] = {"partner": partner.partner_id, "module": module, "reason": refused[:300]}
+            services.observe(Observe("roaming", "object_refused", data))
+        count, offset = count + len(items), offset + len(items)
+        url = wire.link_of(answer.headers.get("link", ""))
+        total = answer.headers.get("x-total-count", "")
+        if url is None and items and base is not None and total.isdecimal() and int(total[:12]) > offset:
+            url = wire.page_url(base, query, offset, _PAGE)  # it names no next page, but there is one
+    await services.store.run(rows.put_object, _noted(partner.partner_id, module, begun_ms))
+    return count
+
+
+def _take_page(
+    connection: Connection, partner: Partner, module: str, items: list[Any], now_ms: int, ours: str
+) -> tuple[list[Kept], str]:
+    """Store the objects of a page; return new CDRs, and what is wrong with the first object that is not understood."""
+    new, refused = list[Kept](), ""
+    for each in items:
+        try:
+            if not isinstance(each, dict):
+                raise OcpiError("an object is expected", code=2001)
+            if module == "hubclientinfo":
+                take_client(connection, partner.partner_id, wire.read(each, ClientInfo), ours)
+                continue
+            whose = str(each.get("country_code") or ""), str(each.get("party_id") or "")
+            if party_of(*whose) not in partner.parties:
+                raise OcpiError(f"{'*'.join(whose)} is not one of its parties", code=2001)
+            if module == "cdrs":
+                kept = take_cdr(connection, partner, wire.read(each, OcpiCdr), wire.encode(each).decode(), now_ms)
+                new += [kept] if kept is not None else []
+                continue
+            names = ("uid", "type") if module == "tokens" else ("id",)
+            ids = [str(each.get(name) or "RFID") for name in names]
+            store_object(connection, partner.partner_id, module, key_of(*whose, *ids), partial(_as_it_is, each))
+        except V2GError as error:
+            refused = refused or str(error)
+    return new, refused
+
+
+def _as_it_is(sent: dict[str, Any], _known: object) -> dict[str, Any]:
+    return sent

@@ -1,0 +1,76 @@
+"""Lists of partners are read page by page, however they are cut, and what is wrong in them keeps nothing else back."""
+
+from typing import Any
+
+import pytest
+
+from tests.csms.fixtures import backend as backend
+from tests.csms.roaming.registered import TOKEN, Roaming
+from tests.csms.roaming.registered import roaming as roaming
+
+pytestmark = pytest.mark.requirement("R202")
+
+
+def tokens(*uids: str) -> list[dict[str, Any]]:
+    return [{**TOKEN, "uid": each} for each in uids]
+
+
+async def pulled(roaming: Roaming) -> Any:
+    return (await roaming.ask("POST", "/roaming/partners/tnm/pull")).json
+
+
+async def known(roaming: Roaming, uid: str) -> int:
+    return (await roaming.ocpi("GET", f"/cpo/2.2.1/tokens/NL/TNM/{uid}")).status
+
+
+async def test_pages_are_followed_by_link_and_by_number(roaming: Roaming) -> None:
+    """The list moves between pages: what comes twice is stored once. Only what changed is asked for next time."""
+    partner = roaming.partner
+    first, last = "/tokens?offset=0&limit=100", "/tokens?offset=5&limit=100"
+    partner.answers[first] = 200, [*tokens("01", "02"), {**TOKEN, "uid": "bad", "valid": None}, "nonsense"]
+    partner.headers[first] = {"Link": f'<{partner.url}/tokens?cursor=x>; rel="next"', "X-Total-Count": "6"}
+    partner.answers["/tokens?cursor=x"] = 200, tokens("02")
+    partner.headers["/tokens?cursor=x"] = {"X-Total-Count": "6", "X-Limit": "4"}
+    partner.answers[last] = 200, [*tokens("03"), {**TOKEN, "party_id": "XYZ", "uid": "04"}]
+    assert await pulled(roaming) == [{"module": "tokens", "objects": 7}]
+    assert [await known(roaming, each) for each in ("01", "02", "03", "bad", "04")] == [200, 200, 200, 404, 404]
+    partner.answers["/tokens"] = 200, []
+    assert await pulled(roaming) == [{"module": "tokens", "objects": 0}]
+    assert "date_from=" in partner.requests[-1][1]
+
+
+async def test_a_list_that_leads_in_a_circle_or_away_ends(roaming: Roaming) -> None:
+    partner, first = roaming.partner, "/tokens?offset=0&limit=100"
+    partner.answers["/tokens"] = 200, tokens("01")
+    partner.headers[first] = {"Link": f'<{partner.url}{first}>; rel="next"'}
+    assert await pulled(roaming) == [{"module": "tokens", "objects": 1}]
+    for where in ("https://169.254.169.254/", f"{partner.url}/elsewhere"):
+        await pulled(roaming)
+        partner.headers[partner.requests[-1][1]] = {"Link": f'<{where}>; rel="next"'}
+        assert await pulled(roaming) == []  # it failed, and is tried again
+    assert (await roaming.ask("POST", "/roaming/partners/nobody/pull")).status == 404
+
+
+async def test_a_hub_speaks_for_the_parties_behind_it(roaming: Roaming) -> None:
+    path = "/cpo/2.2.1/hubclientinfo/FR/BHD"
+    info = {"country_code": "FR", "party_id": "BHD", "role": "EMSP", "status": "CONNECTED",
+            "last_updated": "2026-01-01T00:00:00Z"}  # fmt: skip
+    token = {**TOKEN, "country_code": "FR", "party_id": "BHD"}
+    assert (await roaming.ocpi("PUT", path, info)).status == 404  # it is no hub
+    said = {"token": "token-b", "url": f"{roaming.partner.url}/versions", "roles": [
+        {"role": "HUB", "country_code": "NL", "party_id": "TNM", "business_details": {"name": "Hub"}}]}  # fmt: skip
+    roaming.token = (await roaming.ocpi("PUT", "/2.2.1/credentials", said)).json["data"]["token"]
+    assert (await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/FR/BHD/04A1B2C3", token)).status == 404
+    assert (await roaming.ocpi("PUT", path.replace("BHD", "XXX"), info)).json["status_code"] == 2001
+    assert (await roaming.ocpi("PUT", path, info)).json["status_code"] == 1000
+    assert (await roaming.ocpi("GET", path)).json["data"]["status"] == "CONNECTED"
+    assert (await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/FR/BHD/04A1B2C3", token)).status == 201
+    ours = {**info, "country_code": "DE", "party_id": "CPO"}
+    await roaming.ocpi("PUT", "/cpo/2.2.1/hubclientinfo/DE/CPO", ours)
+    roaming.partner.answers["/tokens/04A1B2C3/authorize"] = 200, {"allowed": "ALLOWED", "token": token}
+    station = await roaming.backend.booted()
+    asked = {"idToken": {"idToken": "04A1B2C3", "type": "ISO14443"}}
+    assert (await station.call("Authorize", asked))["idTokenInfo"]["status"] == "Accepted"
+    headers = next(each for _, where, each in roaming.partner.requests if "authorize" in where)
+    assert (headers["OCPI-to-country-code"], headers["OCPI-to-party-id"]) == ("FR", "BHD")
+    assert (await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/DE/CPO/04A1B2C3", token)).status == 404
