@@ -412,6 +412,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_plug_and_charge: '' -> '?'": "both are no JSON",
         "_price: '' -> '?'": "both are no JSON",
     },
+    "ocpp16_to_back_end": {
+        "_show: now is None or (said is None and mirror.told.get(connector_id) == now) -> said is None and "
+        "mirror.told.get(connector_id) == now": "of what is not known nothing was told",
+    },
     "ocpp16_mirror": {
         "as_text: '2.0.1' -> '2.0.1?'": "what 2.0.1 allows is the same text in 2.1",
         "as_text: '2.1' -> '2.1?'": "every version but 2.0.1 is written as 2.1",

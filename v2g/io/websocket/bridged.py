@@ -77,13 +77,10 @@ class BridgedConnection:
     async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
         """Send a request of 2.0.1, as the requests of 1.6 that it takes, or one of 1.6 as it is: see RpcConnection.
         Raises OcppError (`NotSupported`) for what 1.6 has not."""
-
-        async def ask(step: Message) -> Message:
-            return await self._connection.call(step, Message, timeout=timeout)
-
         if is_of_16(request):
             return await self._connection.call(request, response, timeout=timeout)
-        answer = await self._run(self.bridge.downward(request, self._clock.utc_ms()), ask)
+        steps = self.bridge.downward(request, self._clock.utc_ms())
+        answer = await self._run(steps, lambda step: self._connection.call(step, Message, timeout=timeout))
         while self.bridge.reports:
             spawn(self._report(self.bridge.reports.pop(0)))
         assert isinstance(answer, response)
@@ -97,12 +94,8 @@ class BridgedConnection:
 
     async def _follow(self, steps: Steps[Any]) -> None:
         """Ask the station what follows its request, once that is answered."""
-
-        async def ask(step: Message) -> Message:
-            return await self._connection.call(step, Message)
-
         try:
-            await self._run(steps, ask)
+            await self._run(steps, lambda step: self._connection.call(step, Message))
         except V2GError as error:
             self._observe(Observe("ocpp", "price_not_shown", {"reason": str(error)[:200]}))
 
@@ -152,13 +145,9 @@ class BridgedConnection:
         """Answer a request of the station: the one that was begun last, since the peer has one open at a time."""
         assert self._begun is not None
         begun, self._begun = self._begun, None
-
-        async def ask(step: Message) -> Message:
-            return await self._handle(action_of(step), step)
-
         try:
             steps, step, refused = begun
-            answered = await self._run(steps, ask, step, refused)
+            answered = await self._run(steps, lambda step: self._handle(action_of(step), step), step, refused)
             if isinstance(request, StartTransactionReq) and (delay_s := self.bridge.quirks.answer_delay_s):
                 await asyncio.sleep(delay_s)
             self._follow_all()

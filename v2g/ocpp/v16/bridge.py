@@ -27,7 +27,7 @@ from v2g.ocpp.messages.transactions import ChargingState, TransactionEventReques
 from v2g.ocpp.quirks import STRICT
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import parse_time
-from v2g.ocpp.v16.messages import IdTagInfo, IdTagStatus
+from v2g.ocpp.v16.messages import IdTagInfo, IdTagStatus, MeterValue16
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -54,8 +54,8 @@ class Numbered(msgspec.Struct, kw_only=True):
     charging_state: ChargingState = "EVConnected"
     import_wh: int | None = None
     """The last register of this connection, Wh."""
-    latest: bytes = b""
-    """The last message with values of this connection, which stations repeat."""
+    latest: tuple[MeterValue16, ...] = ()
+    """The last values of this connection, which stations repeat."""
 
 
 class TransactionOf(Question, frozen=True):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Final, Literal
 
-import msgspec
 from msgspec.structs import replace
 
 from v2g.errors import OcppError
@@ -45,7 +44,14 @@ from v2g.ocpp.v16.bridge import (
     text_of,
 )
 from v2g.ocpp.v16.prices import show_cost, show_price
-from v2g.ocpp.v16.readings import KWH_AS_WH, last_register, meter_values, register, without_thousandths
+from v2g.ocpp.v16.readings import (
+    KWH_AS_WH,
+    is_thousandth,
+    last_register,
+    meter_values,
+    register,
+    without_registers,
+)
 from v2g.ocpp.versions import read_payload, write_payload
 
 PLUG_AND_CHARGE: Final = "org.openchargealliance.iso15118pnc"
@@ -252,16 +258,14 @@ def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.Mete
     found: Numbered | None = yield from bridge.find(request.transaction_id)
     if found is None and request.transaction_id is not None and request.transaction_id <= 0:
         found = yield from bridge.ongoing(request.connector_id)
-    said = msgspec.json.encode(request.meter_value)
-    if not values or (found is not None and found.latest == said):
+    if not values or (found is not None and found.latest == request.meter_value):
         return v16.MeterValuesConf()
     if found is None or not found.active:  # what comes after the end does not revive a transaction
         yield MeterValuesRequest(evse_id=max(0, request.connector_id), meter_value=values)
         return v16.MeterValuesConf()
-    plausible = without_thousandths(values, found.import_wh)
-    if plausible != values:
+    if is_thousandth(last_register(values, None), found.import_wh):
         bridge.tolerated[KWH_AS_WH] += 1
-        values = plausible
+        values = without_registers(values)
         if not values:
             return v16.MeterValuesConf()
     clock = any(sample.context == "Sample.Clock" for each in values for sample in each.sampled_value)
@@ -270,7 +274,7 @@ def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.Mete
     repeated: bool = not found.latest and (yield IsStored(event))  # its answer was lost with the last connection
     if not repeated:
         yield from _tell(bridge, found, event)
-    found.latest = said
+    found.latest = request.meter_value
     return v16.MeterValuesConf()
 
 

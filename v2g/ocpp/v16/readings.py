@@ -56,22 +56,23 @@ def last_register(values: Iterable[MeterValue], before: int | None) -> int | Non
     return before
 
 
-def without_thousandths(values: Iterable[MeterValue], known_wh: int | None) -> tuple[MeterValue, ...]:
-    """Return values without import registers that have fallen to a thousandth of what is known, Wh: these are kWh that
-    are labelled Wh. `known_wh` below 10 kWh proves nothing."""
-    if known_wh is None or known_wh < _PROVES_WH:
-        return tuple(values)
+def is_thousandth(wh: int | None, known_wh: int | None) -> bool:
+    """Return whether a register has fallen to a thousandth of what is known: it is in kWh and labelled Wh.
+
+    It may be that of up to 1 MWh later, in whole kWh. `known_wh` below 10 kWh proves nothing.
+    """
+    if wh is None or known_wh is None or known_wh < _PROVES_WH or wh >= known_wh / 100:
+        return False
+    return known_wh - 1000 <= wh * 1000 + 500 and wh * 1000 - 500 <= known_wh + 1_000_000  # it is rounded
+
+
+def without_registers(values: Iterable[MeterValue]) -> tuple[MeterValue, ...]:
+    """Return values without import registers."""
     found = (
-        replace(each, sampled_value=tuple(one for one in each.sampled_value if not _is_thousandth(one, known_wh)))
+        replace(each, sampled_value=tuple(one for one in each.sampled_value if (one.measurand or IMPORT) != IMPORT))
         for each in values
     )
     return tuple(each for each in found if each.sampled_value)
-
-
-def _is_thousandth(value: SampledValue, known_wh: int) -> bool:
-    """Whether a register is that of up to 1 MWh later, in whole kWh at the least, and says that it is in Wh."""
-    in_wh = (value.measurand or IMPORT) == IMPORT and value.phase is None and value.unit_of_measure is None
-    return in_wh and value.value < known_wh / 100 and known_wh - 1000 <= value.value * 1000 <= known_wh + 1_000_000
 
 
 def meter_values(values: Iterable[MeterValue16 | TransactionData]) -> tuple[MeterValue, ...]:
