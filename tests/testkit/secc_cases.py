@@ -4,6 +4,7 @@ from typing import Final
 
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g_testkit.cases.der import SUPPORT
 
 EVERYTHING: Final = SeccConfig(
     services=tuple(EnergyService),
@@ -11,4 +12,6 @@ EVERYTHING: Final = SeccConfig(
     authorization=(Authorization.EIM, Authorization.PnC),
     standby=True,
     certificate_installation=True,
+    der="iec",
+    grid_support=SUPPORT,
 )

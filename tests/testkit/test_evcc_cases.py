@@ -7,13 +7,16 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from evcc.session.d20 import der
 from evcc.session.d20.session import VehicleSession
 from evcc.session.d20.stages import PreCharging, Step
 from evcc.session.ports import PresentVoltage, SetCpState
+from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from tests.testkit.evcc_rig import BOTH, EvccRig
 from tests.testkit.rig import counter
 from v2g import exi
+from v2g.energy.grid_support import NO_SUPPORT
 from v2g.exi.declare import schema_of
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import CHARTS, Family
@@ -22,11 +25,11 @@ from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, Sub
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, MeteringConfirmationReq
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes
-from v2g.iso15118.d20.schemas import DC
+from v2g.iso15118.d20.schemas import AC_DER_IEC, DC
 from v2g.iso15118.d20.timing import MESSAGES
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.session import Command, Fact
-from v2g.iso15118.engine.v2gtp import frame
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g_testkit.cases.case import CLOSING_S, Case, Verdict, complaint, judge
 from v2g_testkit.cases.charger import ReferenceCharger
 from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases, requests_of
@@ -407,3 +410,53 @@ def test_a_certificate_that_is_none_fails_a_vehicle() -> None:
     verdict, found, _ = attacked(opening(authorization(mode)), 0.1)
     assert verdict is Verdict.FAIL
     assert found.startswith("its AuthorizationReq has no meaning: not a certificate")
+
+
+# -- AC DER ----------------------------------------------------------------------------------------------------------
+
+WITH_DER: Final = [case for case in evcc_cases(Family.AC) if case.group == "DER"]
+
+
+def feeds(mode: str = "dynamic", **services: Any) -> SessionConfig:
+    """Return a vehicle with AC DER that feeds back."""
+    return SessionConfig(
+        program=(ProgramStep(do="discharge", energy_wh=100), ProgramStep(do="charge", for_s=3600)),
+        services=ServiceConfig(
+            energy=("AC",), der="iec", control_mode=(mode,), signed_discharge=False, **services  # type: ignore[arg-type]
+        ),
+        authorization=AuthorizationConfig(allow_eim=True),
+        discharge=DischargeConfig(require_signed=False),
+    )  # fmt: skip
+
+
+@pytest.mark.requirement("R221")
+@pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
+def test_our_vehicle_passes_the_cases_of_ac_der(pki: PkiTree, mode: str) -> None:
+    rig = EvccRig(pki, Family.AC, config=feeds(mode))
+    for case in WITH_DER:
+        result = rig.run(case)
+        assert result.verdict is Verdict.PASS, result
+
+
+def test_a_vehicle_without_ac_der_is_not_judged_by_its_cases(pki: PkiTree) -> None:
+    rig = EvccRig(pki, Family.AC)
+    found = {rig.run(case).verdict for case in WITH_DER if not case.id.endswith("unknown-function")}
+    assert found == {Verdict.NOT_APPLICABLE}
+
+
+def test_a_vehicle_that_feeds_back_against_reason_fails(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(der, "demanded", lambda stage, mode, context: der.Outcome(NO_SUPPORT, ""))
+
+    def feeding(data: bytes) -> bytes:
+        if int.from_bytes(data[2:4], "big") != PayloadType.AC_DER_IEC:
+            return data
+        message: Any = exi.decode(data[8:], AC_DER_IEC)
+        if not hasattr(message, "cl_req_control_mode"):
+            return data
+        mode = msgspec.structs.replace(message.cl_req_control_mode, ev_maximum_discharge_power=number(3_000))
+        return frame(PayloadType.AC_DER_IEC, exi.encode(msgspec.structs.replace(message, cl_req_control_mode=mode)))
+
+    rig = EvccRig(pki, Family.AC, config=feeds())
+    rig.garble = feeding
+    failed = {case.id.removeprefix("EVCC-DER-AC-") for case in WITH_DER if rig.run(case).verdict is Verdict.FAIL}
+    assert failed == {"falling-curve", "curve-of-other-units", "negative-time", "power-factor-above-1"}

@@ -1,17 +1,24 @@
 """Our charger in every case for chargers: it passes, and where a point is open it does what the case expects."""
 
+from collections.abc import Callable
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.session.config import EnergyService, SeccConfig
 from tests.testkit.rig import Rig, kit_of
 from tests.testkit.secc_cases import EVERYTHING
+from v2g import exi
+from v2g.energy.grid_support import GridSupport, VoltageSupport
 from v2g.iso15118.d20.charts import CHARTS, Family
+from v2g.iso15118.d20.der import control, number
 from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.d20.schemas import AC_DER_IEC
 from v2g.iso15118.engine.sequence import State, accepts
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g_testkit.cases.case import Case, Verdict, complaint
 from v2g_testkit.cases.known import Known
 from v2g_testkit.cases.requests import Requests
@@ -101,3 +108,46 @@ def test_what_counts_as_out_of_order_is_out_of_order_by_the_chart(pki: PkiTree) 
     for state, name in asked:
         assert not accepts(state, made.make(name), CHARTS[Family.DC])
     assert (State.SESSION_STOP, "PowerDeliveryReq") in asked
+
+
+# -- AC DER ----------------------------------------------------------------------------------------------------------
+
+WITH_DER: Final = [case for case in secc_cases(Family.AC) if case.group == "DER"]
+
+
+@pytest.mark.requirement("R221")
+def test_our_charger_passes_the_cases_of_ac_der(pki: PkiTree) -> None:
+    judged(pki, WITH_DER)
+
+
+def test_a_charger_without_ac_der_is_not_judged_by_its_cases(pki: PkiTree) -> None:
+    rig = Rig(pki, Family.AC, config=replace(EVERYTHING, der=None))
+    assert {rig.run(case).verdict for case in WITH_DER} == {Verdict.NOT_APPLICABLE}
+
+
+def _unasked(message: Any) -> Any:
+    mode = replace(message.ac_cpd_res_energy_transfer_mode, der_control=control(OTHER, OTHER.functions))
+    return replace(message, ac_cpd_res_energy_transfer_mode=mode)
+
+
+def _above(message: Any) -> Any:
+    mode = replace(message.ac_cpd_res_energy_transfer_mode, evse_nominal_charge_power=number(99_000))
+    return replace(message, ac_cpd_res_energy_transfer_mode=mode)
+
+
+OTHER: Final = GridSupport(volt_watt=VoltageSupport(start_v=248, stop_v=253))
+
+
+@pytest.mark.parametrize("change", [_unasked, _above])
+def test_a_charger_whose_demands_make_no_sense_fails(pki: PkiTree, change: Callable[[Any], Any]) -> None:
+    def garbled(data: bytes) -> bytes:
+        if int.from_bytes(data[2:4], "big") != PayloadType.AC_DER_IEC:
+            return data
+        message: Any = exi.decode(data[8:], AC_DER_IEC)
+        found = hasattr(message, "ac_cpd_res_energy_transfer_mode")
+        return frame(PayloadType.AC_DER_IEC, exi.encode(change(message))) if found else data
+
+    rig = Rig(pki, Family.AC, config=EVERYTHING)
+    rig.garble = garbled
+    (case,) = (each for each in WITH_DER if each.id.endswith("run-dynamic"))
+    assert rig.run(case).verdict is Verdict.FAIL

@@ -144,6 +144,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """EIM or PnC, if relevant."""
     bidirectional: bool | None = None
     scheduled: bool | None = None
+    der: bool = False
+    """Whether the vehicle selects AC DER."""
     resume: bool = False
     """Whether to resume the session of the previous script."""
     installs: bool = False
@@ -159,7 +161,7 @@ class ChargerScript(msgspec.Struct, frozen=True, kw_only=True):
     nth: int = 1
     twist: str = ""
     """`code`, `other session`, `other response`, `silence`, `ongoing`, `no voltage`, `less voltage`, `too much
-    voltage`, `too much current`, `notify`, `forgets`, `bytes`, `close`."""
+    voltage`, `too much current`, `mode of BPT`, `notify`, `forgets`, `bytes`, `close`."""
     value: str = ""
     again: bool = False
     """Whether every later answer to that request is modified as well."""
@@ -168,6 +170,8 @@ class ChargerScript(msgspec.Struct, frozen=True, kw_only=True):
     expect: Expect = Expect()
     pay: str = ""
     """EIM or PnC: the only method offered, if relevant."""
+    der: str = ""
+    """Offer AC DER, with these demands; empty: do not."""
     notice: str = ""
     """The charger's notice in the third answer of the loop, so that the vehicle comes to `at`."""
     resume: bool = False

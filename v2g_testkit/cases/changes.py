@@ -5,12 +5,13 @@ from functools import partial
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from v2g.errors import RefusedError
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.installation import InstallationRequest, make_request
+from v2g.iso15118.d20.messages import ac, ac_der_iec
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.certificates import SubCertificates
 from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber, V2GRequest
@@ -237,6 +238,52 @@ def _services_anew(request: Element, made: Requests) -> Element:
     return replace(request, charging_session=cm.ChargingSession.ServiceRenegotiation)
 
 
+# -- AC DER -----------------------------------------------------------------------------------------------------------
+
+
+def _of_plain(request: V2GRequest, made: Requests) -> Element:
+    mode = made.ac_mode(bidirectional=False)
+    return ac_der_iec.AC_ChargeParameterDiscoveryReq(header=request.header, ac_cpd_req_energy_transfer_mode=mode)
+
+
+def _of_bpt(request: V2GRequest, made: Requests) -> Element:
+    mode = made.ac_mode(bidirectional=True)
+    return ac_der_iec.AC_ChargeParameterDiscoveryReq(header=request.header, ac_cpd_req_energy_transfer_mode=mode)
+
+
+def _as_ac(request: V2GRequest, made: Requests) -> Element:
+    mode = made.ac_mode(bidirectional=True)
+    return ac.AC_ChargeParameterDiscoveryReq(header=request.header, ac_cpd_req_energy_transfer_mode=mode)
+
+
+def _negative(request: ac_der_iec.AC_ChargeParameterDiscoveryReq, made: Requests) -> Element:
+    mode = request.ac_cpd_req_energy_transfer_mode
+    changed = {
+        name: replace(value, value=-abs(value.value))
+        for name, value in asdict(mode).items()
+        if "discharge_power" in name and value is not None
+    }
+    return replace(request, ac_cpd_req_energy_transfer_mode=replace(mode, **changed))
+
+
+def _loop_of_bpt(request: ac_der_iec.AC_ChargeLoopReq, made: Requests) -> Element:
+    return replace(request, cl_req_control_mode=made.plain_loop_mode())
+
+
+def _grid_event(request: ac_der_iec.AC_ChargeLoopReq, made: Requests) -> Element:
+    return replace(request, cl_req_control_mode=replace(request.cl_req_control_mode, grid_event_condition=255))
+
+
+_OF_DER: Final[Mapping[str, Change]] = {
+    "parameters of AC": _of_plain,
+    "parameters of BPT": _of_bpt,
+    "payload type of AC": _as_ac,
+    "negative discharge": _negative,
+    "loop of BPT": _loop_of_bpt,
+    "grid event": _grid_event,
+}
+
+
 CHANGES: Final[Mapping[str, Change]] = {
     "": lambda request, made: request,
     "other session": lambda request, made: replace(request, header=replace(request.header, session_id=_STRANGER)),
@@ -278,5 +325,6 @@ CHANGES: Final[Mapping[str, Change]] = {
     "pause": lambda request, made: replace(request, charging_session=cm.ChargingSession.Pause),
     "renegotiate services": _renegotiate_services,
     "services anew": _services_anew,
+    **_OF_DER,
 }
 """Name of a change -> function that applies it to a request. Raises RefusedError with a reason if impossible here."""

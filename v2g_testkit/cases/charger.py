@@ -9,12 +9,15 @@ from v2g.errors import V2GError
 from v2g.exi.declare import Element, schema_of
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.ac import BPT_Dynamic_AC_CLResControlMode
 from v2g.iso15118.d20.messages.common_types import EvseNotification, EVSEStatus, Processing, ResponseCode
+from v2g.iso15118.d20.services import DER_SCHEMAS
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.engine.sequence import Chart, code_of
 from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.engine.v2gtp import frame
+from v2g_testkit.cases import der
 from v2g_testkit.cases.case import ChargerScript
 from v2g_testkit.cases.known import number
 from v2g_testkit.cases.quantities import amount
@@ -42,7 +45,8 @@ class ReferenceCharger(ScriptedCharger, Session20):
     ) -> None:
         super().__init__(script, family, entropy=entropy)
         self.family = family
-        self._responses = Responses(family, self.seen.facts, pays=pays if tls else (cm.Authorization.EIM,))
+        pays = pays if tls else (cm.Authorization.EIM,)
+        self._responses = Responses(family, self.seen.facts, pays=pays, demands=script.der)
 
     @property
     def _chart(self) -> Chart:
@@ -78,6 +82,7 @@ class ReferenceCharger(ScriptedCharger, Session20):
         return self._responses.make(request)
 
     def _look(self, request: Element) -> None:
+        self.der = DER_SCHEMAS.get(self._responses.service)
         mode = getattr(request, "dc_cpd_req_energy_transfer_mode", None)
         if mode is not None:
             self._bears = amount(mode.ev_maximum_voltage), amount(mode.ev_maximum_charge_current)
@@ -91,6 +96,11 @@ class ReferenceCharger(ScriptedCharger, Session20):
 
     def _is_loop(self, name: str) -> bool:
         return name.endswith(("ChargeLoopReq", "ChargeLoopRes"))
+
+    def _finish(self) -> None:
+        if self._script.der not in ("", der.UNKNOWN) and der.TAKES not in self.seen.facts:
+            self.seen.absent = "the vehicle does not take AC DER"
+        super()._finish()
 
     def _counted(self) -> None:
         self._responses.energy_wh += 1
@@ -129,6 +139,9 @@ class ReferenceCharger(ScriptedCharger, Session20):
                 return replace(response, evse_present_voltage=number(round(self._bears[0] * 1.2)))
             case "too much current":
                 return replace(response, evse_present_current=number(round(self._bears[1] * 2)))
+            case "mode of BPT":
+                mode = BPT_Dynamic_AC_CLResControlMode(evse_target_active_power=number(0))
+                return replace(response, cl_res_control_mode=mode)
         return response
 
     def _with_notice(self, response: Element, notice: str) -> Element:

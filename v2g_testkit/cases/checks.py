@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from v2g.exi.declare import Element
-from v2g.iso15118.d20.messages import ac, dc
+from v2g.iso15118.d20.messages import ac, ac_der_iec, dc
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import ChargeLoopReq, ChargeLoopRes
 from v2g.iso15118.d20.services import ENERGY_TRANSFER
 from v2g.iso15118.engine.evse_id import UNKNOWN, is_evse_id
+from v2g_testkit.cases import der
 from v2g_testkit.cases.case import WRONG
 from v2g_testkit.cases.known import Kit, Known
 from v2g_testkit.cases.quantities import LEAST_OF_TARGET, NOISE, amount, beyond, exceeds, limits, negative, other_id
@@ -22,8 +23,11 @@ _HERTZ: Final = (45.0, 65.0)
 _SOON_S: Final = 3600
 """How much later than now a schedule may begin, s."""
 
-_SIGNED: Final = ("present_current", "present_active_power", "target_active_power", "reactive", "ramp")
-"""Numbers that are negative where energy flows back, or down."""
+_SIGNED: Final = (
+    *("present_current", "present_active_power", "target_active_power", "reactive", "ramp"),
+    *("discharge", "setpoint_value", "slope"),
+)
+"""Numbers that are negative where energy flows back, or down, or of which sources disagree about the sign."""
 
 _PARAMETERS: Final[Mapping[str, range]] = {
     "Connector": range(1, 8),
@@ -77,6 +81,8 @@ def _parameters(request: Element, response: Element, known: Known, kit: Kit) -> 
     if frequency is not None and not _HERTZ[0] <= amount(frequency) <= _HERTZ[1]:
         yield f"EVSENominalFrequency {amount(frequency):g} Hz"
     yield from _phases(mode)
+    if isinstance(mode, ac_der_iec.DER_AC_CPDResEnergyTransferMode):
+        yield from der.demand_faults(mode, der.demanded_by(known.detail, known.parameter_set))
 
 
 def _phases(mode: Element) -> Iterator[str]:
@@ -172,6 +178,8 @@ def _ac_loop(request: ac.AC_ChargeLoopReq, response: ac.AC_ChargeLoopRes, known:
         target = getattr(mode, f"evse_target_active_power{phase}", None)
         if target is not None and amount(target) < 0 and not known.bidirectional:
             yield f"a target of {amount(target):g} W, the vehicle feeds nothing back"
+    if isinstance(mode, der.LoopAnswer):
+        yield from der.loop_faults(mode, der.demanded_by(known.detail, known.parameter_set))
 
 
 _CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.timing import MESSAGES, Timing
+from v2g_testkit.cases import der
 from v2g_testkit.cases.case import CLOSING_S, Case, ChargerScript, Expect
 from v2g_testkit.cases.evcc_probes import probes
 from v2g_testkit.cases.evcc_safety import safety
@@ -79,6 +80,7 @@ def evcc_cases(family: Family) -> tuple[Case, ...]:
         _pauses,
         _unreadable,
         safety,
+        der.evcc_cases,
     )
     return (*probes(), *(case for part in parts for case in part(family)))
 

@@ -8,7 +8,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber
-from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.d20.services import DER_SCHEMAS, ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.session import NO_SESSION
 from v2g.pki.keys import SigningKey
 from v2g_testkit.cases.quantities import NOISE, amount
@@ -93,6 +93,11 @@ class Known:
         self.voltage = 0.0
         self.pre_charged = False
 
+    @property
+    def der(self) -> bool:
+        """Whether AC DER is selected."""
+        return self.service == ServiceId.AC_DER_IEC
+
     def hear(self, response: Element) -> None:
         """Store the data of a response that later requests need."""
         match response:
@@ -139,8 +144,9 @@ class Known:
         lists = (self.discovery.energy_transfer_service_list, self.discovery.vas_list)
         return tuple(each.service_id for some in lists if some is not None for each in some.service)
 
-    def choose_service(self, bidirectional: bool | None) -> bool:
-        """Select an energy service of the family; return False if none (in that direction) is offered."""
+    def choose_service(self, bidirectional: bool | None, *, der: bool = False) -> bool:
+        """Select an energy service of the family, AC DER only if asked for; return False if none (in that direction) is
+        offered."""
         assert self.discovery is not None
         offered = [each.service_id for each in self.discovery.energy_transfer_service_list.service]
         found = [
@@ -149,6 +155,8 @@ class Known:
             if each in ENERGY_TRANSFER
             and ENERGY_TRANSFER[each].family is self.family
             and bidirectional in (None, ENERGY_TRANSFER[each].bidirectional)
+            and (each in DER_SCHEMAS) is der
+            and each != ServiceId.AC_DER_SAE
         ]
         if not found:
             return False

@@ -10,7 +10,7 @@ from v2g.errors import RefusedError
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.installation import InstallationRequest, make_request
-from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import ac, ac_der_iec, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages import wpt_positioning as place
@@ -26,6 +26,7 @@ from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.sequence import Asks, Says
+from v2g_testkit.cases import der
 from v2g_testkit.cases.known import NEAR_V, Kit, Known, Payer, number
 from v2g_testkit.cases.quantities import amount
 
@@ -95,10 +96,20 @@ class Requests:
                 fields["ev_power_profile"] = None
         if asks in _STOPS:
             fields["charging_session"] = _STOPS[asks]
+        if self.known.der and name.startswith("AC_"):
+            return self._der(name, fields, ongoing=says is Says.EV_ONGOING)
         if says is Says.EV_ONGOING:
             fields["ev_processing"] = Processing.Ongoing
         fields.setdefault("header", self.header())
         return REQUESTS[name](**fields)
+
+    def _der(self, name: str, fields: Fields, *, ongoing: bool) -> Element:
+        mode = fields.get("ac_cpd_req_energy_transfer_mode")
+        if mode is not None:
+            fields["ac_cpd_req_energy_transfer_mode"] = der.parameters(mode, ongoing=ongoing)
+        else:
+            fields["cl_req_control_mode"] = der.loop_mode(fields["cl_req_control_mode"])
+        return ac_der_iec.ELEMENTS[name](**{"header": self.header(), **fields})
 
     def header(self, element: Element | None = None) -> MessageHeader:
         """Return a header of this session, signed over an element if given and a contract exists."""
@@ -324,7 +335,9 @@ class Requests:
     def _AC_ChargeParameterDiscoveryReq(self) -> Fields:
         return {"ac_cpd_req_energy_transfer_mode": self.ac_mode(bidirectional=self.known.bidirectional)}
 
-    def ac_mode(self, *, bidirectional: bool, most: float = 3_600, least: float = 460) -> Element:
+    def ac_mode(
+        self, *, bidirectional: bool, most: float = 3_600, least: float = 460
+    ) -> ac.AC_CPDReqEnergyTransferMode:
         """Return the limits of a vehicle on alternating current, W for each phase."""
         fields = self._each_phase("ev_maximum_charge_power", most) | self._each_phase("ev_minimum_charge_power", least)
         if not bidirectional:
@@ -337,10 +350,11 @@ class Requests:
         return {
             "display_parameters": DISPLAYED,
             "meter_info_requested": True,
-            "cl_req_control_mode": self._ac_loop_mode(),
+            "cl_req_control_mode": self.plain_loop_mode(),
         }
 
-    def _ac_loop_mode(self) -> Element:
+    def plain_loop_mode(self) -> Element:
+        """Return the control mode of a loop of AC, one way or both."""
         present = self._each_phase("ev_present_active_power", 0)
         both = self.known.bidirectional
         if self.known.scheduled:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.messages import ac, dc
+from v2g.iso15118.d20.messages import ac, ac_der_iec, dc
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages.common_types import (
@@ -20,13 +20,14 @@ from v2g.iso15118.d20.messages.common_types import (
     ResponseCode,
     V2GRequest,
 )
-from v2g.iso15118.d20.schemas import AC, COMMON_MESSAGES, DC
-from v2g.iso15118.d20.services import ServiceId
+from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, COMMON_MESSAGES, DC
+from v2g.iso15118.d20.services import DER_PARAMETER, ServiceId
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.session import NO_SESSION
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
+from v2g_testkit.cases import der
 from v2g_testkit.cases.known import number
 from v2g_testkit.cases.quantities import amount
 from v2g_testkit.cases.scripted_responses import Fields, ScriptedResponses
@@ -40,8 +41,12 @@ _DYNAMIC, _SCHEDULED = 2, 1
 class Responses(ScriptedResponses):
     """Responses of ISO 15118-20."""
 
-    def __init__(self, family: Family, facts: list[str], *, pays: tuple[cm.Authorization, ...]) -> None:
+    def __init__(
+        self, family: Family, facts: list[str], *, pays: tuple[cm.Authorization, ...], demands: str = ""
+    ) -> None:
         super().__init__(family, facts)
+        self.services = (_SERVICES[family][0], ServiceId.AC_DER_IEC) if demands else _SERVICES[family]
+        self.demands = demands
         self.pays = pays
         self.session_id, self.challenge, self.time = NO_SESSION, bytes(16), 0
         self.service, self.scheduled = 0, False
@@ -50,10 +55,17 @@ class Responses(ScriptedResponses):
         self._meter: tuple[MeterInfo, Receipt] | None = None
 
     def _response(self, name: str, fields: Fields) -> Element:
-        return _RESPONSES[name](**{"header": self.header(), "response_code": ResponseCode.OK, **fields})
+        kind = ac_der_iec.ELEMENTS[name] if self.der and name.startswith("AC_") else _RESPONSES[name]
+        return kind(**{"header": self.header(), "response_code": ResponseCode.OK, **fields})
+
+    @property
+    def der(self) -> bool:
+        """Whether the vehicle has selected AC DER."""
+        return self.service == ServiceId.AC_DER_IEC
 
     def _serves(self, offered: app.AppProtocol) -> bool:
-        return offered.protocol_namespace == _NAMESPACES[self.family]
+        own = (_NAMESPACES[self.family], *((AC_DER_IEC.uri,) if self.demands else ()))
+        return offered.protocol_namespace in own
 
     def header(self) -> MessageHeader:
         """Return a header of this session."""
@@ -103,14 +115,14 @@ class Responses(ScriptedResponses):
             self.facts.append(f"its signature is wrong: {error}")
 
     def _ServiceDiscoveryReq(self, request: Element) -> Fields:
-        services = tuple(cm.Service(service_id=each, free_service=True) for each in _SERVICES[self.family])
+        services = tuple(cm.Service(service_id=each, free_service=True) for each in self.services)
         return {
             "service_renegotiation_supported": True,
             "energy_transfer_service_list": cm.ServiceList(service=services),
         }
 
     def _ServiceDetailReq(self, request: cm.ServiceDetailReq) -> Fields:
-        if request.service_id not in _SERVICES[self.family]:
+        if request.service_id not in self.services:
             self.facts.append(f"asks about service {request.service_id}, which is not offered")
         sets = tuple(self._set(request.service_id, mode) for mode in (_DYNAMIC, _SCHEDULED))
         return {"service_id": request.service_id, "service_parameter_list": cm.ServiceParameterList(parameter_set=sets)}
@@ -118,7 +130,9 @@ class Responses(ScriptedResponses):
     def _set(self, service: int, mode: int) -> cm.ParameterSet:
         values = {"ControlMode": mode, "MobilityNeedsMode": 1, "Pricing": 0}
         values |= {"Connector": 2} if self.family is Family.DC else {"Connector": 2, "EVSENominalVoltage": 230}
-        if service == _SERVICES[self.family][1]:
+        if service == ServiceId.AC_DER_IEC:
+            values |= {DER_PARAMETER: der.mask(self.demands)}
+        elif service == _SERVICES[self.family][1]:
             values |= {"BPTChannel": 1, "GeneratorMode": 1}
             values |= {"GridCodeIslandingDetectionMethod": 1} if self.family is Family.AC else {}
         parameters = tuple(cm.Parameter(name=name, int_value=value) for name, value in values.items())
@@ -126,9 +140,11 @@ class Responses(ScriptedResponses):
 
     def _ServiceSelectionReq(self, request: cm.ServiceSelectionReq) -> Fields:
         chosen = request.selected_energy_transfer_service
-        if chosen.service_id not in _SERVICES[self.family] or chosen.parameter_set_id not in (_DYNAMIC, _SCHEDULED):
+        if chosen.service_id not in self.services or chosen.parameter_set_id not in (_DYNAMIC, _SCHEDULED):
             self.facts.append("selects what was not offered")
         self.service, self.scheduled = chosen.service_id, chosen.parameter_set_id == _SCHEDULED
+        if self.der:
+            self.facts.append(der.TAKES)
         return {}
 
     def _ScheduleExchangeReq(self, request: cm.ScheduleExchangeReq) -> Fields:
@@ -262,18 +278,30 @@ class Responses(ScriptedResponses):
             **_phases("evse_minimum_charge_power", 0),
             "evse_nominal_frequency": number(50),
         }
-        both = isinstance(request.ac_cpd_req_energy_transfer_mode, ac.BPT_AC_CPDReqEnergyTransferMode)
-        self._check_direction(both=both)
+        asked = request.ac_cpd_req_energy_transfer_mode
+        of_der = isinstance(asked, ac_der_iec.DER_AC_CPDReqEnergyTransferMode)
+        both = of_der or isinstance(asked, ac.BPT_AC_CPDReqEnergyTransferMode)
+        if of_der is not self.der:
+            self.facts.append("states limits of another service than it has selected")
+        if not of_der:
+            self._check_direction(both=both)
         if not both:
             return {"ac_cpd_res_energy_transfer_mode": ac.AC_CPDResEnergyTransferMode(**charge)}
         discharge = _phases("evse_maximum_discharge_power", _POWER_W / 3) | _phases("evse_minimum_discharge_power", 0)
-        return {"ac_cpd_res_energy_transfer_mode": ac.BPT_AC_CPDResEnergyTransferMode(**charge, **discharge)}
+        plain = ac.BPT_AC_CPDResEnergyTransferMode(**charge, **discharge)
+        return {"ac_cpd_res_energy_transfer_mode": der.rating(plain, self.demands) if of_der else plain}
 
     def _AC_ChargeLoopReq(self, request: ac.AC_ChargeLoopReq) -> Fields:
         target = _phases("evse_target_active_power", 1_000)
-        match request.cl_req_control_mode:
+        asked = request.cl_req_control_mode
+        out = getattr(asked, "ev_maximum_discharge_power", None)
+        if self.demands not in ("", "good") and out is not None and amount(out):
+            self.facts.append(der.FEEDS)
+        match asked:
+            case _ if self.der:
+                mode: Element = der.loop_answer(asked, target)
             case ac.BPT_Dynamic_AC_CLReqControlMode():
-                mode: Element = ac.BPT_Dynamic_AC_CLResControlMode(**target)
+                mode = ac.BPT_Dynamic_AC_CLResControlMode(**target)
             case ac.Dynamic_AC_CLReqControlMode():
                 mode = ac.Dynamic_AC_CLResControlMode(**target)
             case ac.BPT_Scheduled_AC_CLReqControlMode():

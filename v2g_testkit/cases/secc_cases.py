@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from v2g.iso15118.d20.charts import CHARTS, LOOPS, Family
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine.sequence import Asks, Edges, State
+from v2g_testkit.cases import der
 from v2g_testkit.cases.case import WRONG, Ask, Case, Expect, Malformed, Nothing, Script, Silence
 from v2g_testkit.cases.malformed import FORMS
 from v2g_testkit.cases.published import repeated
@@ -37,7 +38,19 @@ _DEBATED: Final = frozenset(
 
 def secc_cases(family: Family) -> tuple[Case, ...]:
     """Return every case for a charger with this message set, in the order of execution."""
-    parts = (probes, _handshake, _sessions, _whole, _timing, contents, installation, side_streams, safety, _endings)
+    parts = (
+        probes,
+        _handshake,
+        _sessions,
+        _whole,
+        _timing,
+        contents,
+        installation,
+        side_streams,
+        safety,
+        _endings,
+        der.secc_cases,
+    )
     found = [case for part in parts for case in part(family)]
     found += [*_sequence(family), *_other_session(family), *_silence(family), *_malformed(family)]
     return tuple(replace(case, published=repeated(case)) for case in found)

@@ -9,6 +9,7 @@ from v2g.iso15118.d20.charts import FETCHING, LOOPS, SIDE_CHARTS
 from v2g.iso15118.d20.installation import open_contract, verify_service
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
+from v2g.iso15118.d20.schemas import AC_DER_IEC
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine.contracts import pcid_of
@@ -49,6 +50,7 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         super().__init__(script, kit, known, entropy=entropy)
         self._known = known
         self.family = known.family
+        self.der = AC_DER_IEC if script.der else None
         self._requests = Requests(known, kit)
         self._beside: list[str] = []
         """Requests that are left on a side stream."""
@@ -238,9 +240,10 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         if (
             name == "ServiceDetailReq"
             and known.discovery is not None
-            and not known.choose_service(script.bidirectional)
+            and not known.choose_service(script.bidirectional, der=script.der)
         ):
             way = {None: "", True: " that feeds back", False: " that only charges"}[script.bidirectional]
+            way = " with AC DER" if script.der else way
             return f"no energy service of {known.family.value}{way} is offered"
         if name == "ServiceSelectionReq" and known.detail is not None and not known.choose_set(script.scheduled):
             return f"no parameter set is {'Scheduled' if script.scheduled else 'Dynamic'}"
