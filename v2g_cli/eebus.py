@@ -58,6 +58,33 @@ def untrust(folder: Folder, ski: Ski) -> None:
     _change(folder, ski, trusts=False)
 
 
+@app.command()
+def log(
+    folder: Folder,
+    since: Annotated[
+        str, typer.Option("--since", help="Leave out what is older: a UTC date or time, 2026-11-27.")
+    ] = "",
+) -> None:
+    """Print the log of commands as JSON lines: what a box wrote, the answer, states, peers, and power before and after.
+
+    Example: `v2g eebus log eebus --since 2026-11-01`
+    """
+    import msgspec
+
+    from v2g import typed_json
+    from v2g.io.eebus.files import COMMANDS
+    from v2g.io.storage.growing_file import generations
+
+    for path in reversed(generations(folder / COMMANDS)):
+        for line in path.read_bytes().splitlines():
+            try:
+                record = typed_json.decode(line, dict[str, str | int | float | bool | None])
+            except msgspec.MsgspecError:
+                continue  # torn by a power cut
+            if str(record.get("at", "")) >= since:
+                print_json(record)
+
+
 def _change(folder: Path, text: str, *, trusts: bool) -> None:
     from v2g.eebus.identity import parse_ski
     from v2g.errors import CodecError, ConfigError

@@ -6,14 +6,20 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from v2g.io.hardware.energy_config import EnergyEebusConfig, EnergyModbusConfig, EnergyMqttConfig
+from v2g.io.hardware.energy_config import (
+    EnergyEebusConfig,
+    EnergyModbusConfig,
+    EnergyMqttConfig,
+    EnergyRelaysConfig,
+)
 
 
 class EnergyManagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A system on site that limits, or sets, the charger's power: an energy manager, or the grid operator's box."""
 
-    backend: Literal["eebus", "modbus", "mqtt"]
-    """`mqtt`: topics of a broker; `modbus`: registers of the charger, over TCP; `eebus`: LPC and LPP over SHIP."""
+    backend: Literal["eebus", "modbus", "mqtt", "relays"]
+    """`mqtt`: topics of a broker; `modbus`: registers of the charger, over TCP; `eebus`: LPC and LPP over SHIP;
+    `relays`: contacts at GPIO lines."""
     source: Literal["EMS", "SO", "Other"] = "EMS"
     """Source of its limits for the CSMS (ChargingLimitSourceEnum); SO is the grid operator."""
     fallback_charge_w: Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -26,13 +32,17 @@ class EnergyManagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """Interval of the charger's state reports."""
     load: bool = False
     """It reports the flow into the site (`load_w`): profiles in the mode LocalLoadBalancing are accepted (Q09)."""
+    section_14a_devices: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """Number of controllable devices (§ 14a EnWG) that its limits are for: the draw is bounded to no less than their
+    minimum power, 4.2 kW for one; 0: its limits hold as they are."""
     mqtt: EnergyMqttConfig | None = None
     modbus: EnergyModbusConfig | None = None
     eebus: EnergyEebusConfig | None = None
+    relays: EnergyRelaysConfig | None = None
 
     def __post_init__(self) -> None:
         """Check that backend and section match."""
-        sections = {"eebus": self.eebus, "modbus": self.modbus, "mqtt": self.mqtt}
+        sections = {"eebus": self.eebus, "modbus": self.modbus, "mqtt": self.mqtt, "relays": self.relays}
         if [name for name, section in sections.items() if section is not None] != [self.backend]:
             raise ValueError(f'backend = "{self.backend}" needs the section `{self.backend}`, and no other one')
 

@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from secc.energy_manager.config import EnergyManagerConfig
 from secc.energy_manager.facts import EnergyManagerWatch
+from v2g.energy.section_14a import least_power_w
 from v2g.hardware.energy_manager.commands import (
     EnergyCommand,
     EnergyManagerLink,
@@ -51,10 +54,27 @@ def _eebus(config: EnergyManagerConfig, context: LinkContext) -> EnergyManagerLi
     return EebusEnergyManager(config.eebus, config, context.take, clock=context.clock, observe=context.observe)
 
 
+def _relays(config: EnergyManagerConfig, context: LinkContext) -> EnergyManagerLink:
+    from v2g.io.hardware.energy_relays import RelayEnergyManager
+
+    assert config.relays is not None
+    return RelayEnergyManager(config.relays, context.take, context.refused)
+
+
 MakeLink = Callable[[EnergyManagerConfig, LinkContext], EnergyManagerLink]
 
-BACKENDS: Final[dict[str, MakeLink]] = {"mqtt": _mqtt, "modbus": _modbus, "eebus": _eebus}
+BACKENDS: Final[dict[str, MakeLink]] = {"mqtt": _mqtt, "modbus": _modbus, "eebus": _eebus, "relays": _relays}
 """Factories of backends by configuration key. A new backend needs an entry here, and its section."""
+
+
+def _at_least(word: EnergyCommand, least_w: int) -> EnergyCommand:
+    """Return a command whose limits of the draw are not below what § 14a EnWG leaves (R206)."""
+    if word.limit_w is not None:
+        word = replace(word, limit_w=max(word.limit_w, least_w))
+    steps = tuple(
+        step if step.limit_w is None else replace(step, limit_w=max(step.limit_w, least_w)) for step in word.schedule
+    )
+    return replace(word, schedule=steps) if word.schedule else word
 
 
 class EnergyManager:
@@ -103,6 +123,8 @@ class EnergyManager:
 
     def _take(self, evse_id: int, word: EnergyCommand) -> None:
         was_alive = self._watch.alive
+        if (least_w := least_power_w(self._config.section_14a_devices)) > 0:
+            word = _at_least(word, least_w)
         self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
         if not was_alive:
             self._observe(Observe("power", "energy_manager_connected", {"source": self._config.source}))

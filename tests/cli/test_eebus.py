@@ -26,3 +26,8 @@ def test_a_box_is_shown_trusted_and_trusted_no_more(v2g: Run, tmp_path: Path) ->
     assert v2g("eebus", "untrust", str(tmp_path), BOX).code == 0
     assert trusted(tmp_path) == frozenset()
     assert v2g("eebus", "trust", str(tmp_path), "box").code == 2
+    (tmp_path / "commands.jsonl.1").write_text('{"at": "2026-01-02T00:00:00.000Z", "event": "eebus_state"}\n')
+    (tmp_path / "commands.jsonl").write_text('{"at": "2026-03-02T00:00:00.000Z", "event": "drawn"}\n{"at": "20')
+    logged = v2g("eebus", "log", str(tmp_path)).output.splitlines()
+    assert [msgspec.json.decode(each)["event"] for each in logged] == ["eebus_state", "drawn"]
+    assert len(v2g("eebus", "log", str(tmp_path), "--since", "2026-02-01").output.splitlines()) == 1

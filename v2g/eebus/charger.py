@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from v2g import typed_json
 from v2g.eebus.json_form import Element
-from v2g.eebus.limitation import LimitState, LimitWrite, PowerLimitation
+from v2g.eebus.limitation import HEARTBEAT_S, LimitState, LimitWrite, PowerLimitation
 from v2g.eebus.messages import (
     NOT_COMBINED,
     OK,
@@ -311,8 +311,11 @@ class ControllableSystem(SpineDevice):
         return min(super().due, *(each for each in dues if each is not None), super().due)
 
     def tick(self, at: Moment) -> None:
-        """See SpineDevice."""
+        """See SpineDevice: where no heartbeats come, it asks for them again."""
         super().tick(at)
+        for link in self.links:
+            if link.asked_at is not None and at.s >= max(link.asked_at, link.heard_at) + HEARTBEAT_S:
+                self.follow_heartbeats(link, self._client, at)
         self._settle(at)
 
     def receive(self, link: PeerLink, payload: bytes, at: Moment) -> None:
@@ -404,13 +407,13 @@ class ControllableSystem(SpineDevice):
 
     def discovered(self, link: PeerLink, at: Moment) -> None:
         """See SpineDevice."""
-        self.follow_heartbeats(link, self._client)
+        self.follow_heartbeats(link, self._client, at)
 
     def informed(self, link: PeerLink, _header: Header, cmd: Cmd, at: Moment) -> None:
         """See SpineDevice: a heartbeat, also as the answer to a question, if it has a counter."""
         beat = cmd.device_diagnosis_heartbeat_data
         if beat is not None and beat.heartbeat_counter is not None:
-            self._heard[link.ski] = at
+            self._heard[link.ski], link.heard_at = at, at.s
             if (guard := self.guard) is not None and guard.ski == link.ski:
                 self._hear(at)
 

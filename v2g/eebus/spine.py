@@ -57,6 +57,8 @@ from v2g.errors import CodecError
 
 MOST_RELATIONS: Final = 64
 """Limit of a peer's subscriptions, and of its bindings."""
+MOST_FEATURES: Final = 256
+"""Limit of a peer's features that are kept."""
 BEAT_S: Final = 50.0
 """Interval of heartbeats; at most 60 s are allowed (006, 007)."""
 DISCOVERY_S: Final = 30.0
@@ -137,6 +139,10 @@ class PeerLink:
         self.subscriptions: list[Relation] = []
         self.bindings: list[Relation] = []
         self.since = now
+        self.asked_at: float | None = None
+        """When heartbeats were last asked for."""
+        self.heard_at = now
+        """When the last one was received."""
         self.counter = 0
         self._out: list[bytes] = []
 
@@ -349,6 +355,7 @@ class SpineDevice:
                         )
                         for number, each in enumerate(shown)
                     )
+                    or None
                 )
             case "nodeManagementBindingData":
                 shown = [each for link in self.links for each in link.bindings]
@@ -359,6 +366,7 @@ class SpineDevice:
                         )
                         for number, each in enumerate(shown)
                     )
+                    or None
                 )
         return DestinationList(node_management_destination_data=(Destination(device_description=self._description),))
 
@@ -418,7 +426,7 @@ class SpineDevice:
             first = link.device is None
             link.device = header.address_source.device or link.device
             features = tuple(each.description for each in found.feature_information or () if each.description)
-            link.features = link.features + features if cmd.filter else features
+            link.features = (link.features + features if cmd.filter else features)[-MOST_FEATURES:]
             if first and link.device is not None:
                 relation = Relation(
                     client_address=self.full(NODE),
@@ -429,14 +437,16 @@ class SpineDevice:
                 link.send(
                     "read", self.full(NODE), replace(NODE, device=link.device), command("nodeManagementUseCaseData")
                 )
+            if link.device is not None:
                 self.discovered(link, at)
         elif (cases := cmd.node_management_use_case_data) is not None:
             link.use_cases = cases.use_case_information or ()
         else:
             self.informed(link, header, cmd, at)
 
-    def follow_heartbeats(self, link: PeerLink, client: Address) -> None:
+    def follow_heartbeats(self, link: PeerLink, client: Address, at: Moment) -> None:
         """Subscribe to, and read, the heartbeats of a peer, as one of our features."""
+        link.asked_at = at.s
         for each in link.features:
             functions = [one.function for one in each.supported_function or ()]
             if each.feature_type == "DeviceDiagnosis" and each.role == "server" and HEARTBEAT in functions:

@@ -1,6 +1,7 @@
 """A control box at the whole charger over TLS: limits arrive, silence brings the failsafe, and power returns (R206)."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from secc.evse.controller import EvseController
 from tests.eebus import guard
 from tests.io.eebus.box import joined, ski
 from tests.secc.bench_program import BENCH, made
+from v2g.io.eebus.files import COMMANDS
 from v2g.io.hardware.energy_eebus import EebusEnergyManager
 from v2g.io.runtime.clock import Clock
 
@@ -95,6 +97,16 @@ async def test_a_box_limits_both_directions_and_its_silence_brings_the_failsafe(
             await box.bind()
             assert await box.say(box.limit({"limitId": 0, "isLimitActive": False})) == 0
             assert allowed(controller) == (unlimited[0], 1000), "power returns"
-    links.clear()
+    text = text.replace("state_s", "section_14a_devices = 2\nstate_s")
+    async with made(tmp_path, pki, BENCH + site + text) as charger, asyncio.timeout(20):
+        (controller,) = charger.controllers
+        assert allowed(controller) == (7560, 1000), "at least the minimum power of two devices"
+        text = text.replace("section_14a_devices = 2\n", "")
     async with made(tmp_path, pki, BENCH + site + text) as charger:
         assert allowed(charger.controllers[0]) == (5000, 1000), "what the box has written outlives a restart"
+    log = [json.loads(line) for line in (tmp_path / "eebus" / COMMANDS).read_text().splitlines()]
+    written = [each for each in log if each["event"] == "eebus_written"]
+    assert [each["accepted"] for each in written] == [True] * 7
+    assert all(each["ski"] == ski(tmp_path / "box") and "3700" in written[2]["values"] for each in written)
+    assert ("LPC", "failsafe") in [(each.get("use_case"), each.get("state")) for each in log]
+    assert all("power_w" in each for each in log)

@@ -2,6 +2,7 @@
 
 `key.pem` (0600) and `certificate.pem` are made once: another key is another node, which must be paired anew.
 `trusted.json` is written by `v2g eebus` and read anew when it changes; the others by the running charger only.
+`commands.jsonl` proves what was commanded and drawn (§ 14a EnWG).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -21,12 +22,13 @@ from v2g.eebus.identity import SKI, ski_of
 from v2g.errors import CertificateError, ConfigError, StoreError
 from v2g.pki.keys import PrivateKey, load_private_key, save_key, save_secret
 
-KEY, CERTIFICATE, TRUSTED, FAILSAFE, SEEN = (
+KEY, CERTIFICATE, TRUSTED, FAILSAFE, SEEN, COMMANDS = (
     "key.pem",
     "certificate.pem",
     "trusted.json",
     "failsafe.json",
     "seen.json",
+    "commands.jsonl",
 )
 _YEARS: Final = 10
 

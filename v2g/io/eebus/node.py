@@ -315,8 +315,8 @@ class _Connection:
                     async with asyncio.timeout(max(0.0, until - self._node.clock.monotonic())):
                         await self._news.wait()
                 self._news.clear()
-        except (TlsError, TransportError) as error:
-            self.why = self.why or str(error)
+        except (TlsError, TransportError, TimeoutError) as error:
+            self.why = self.why or str(error) or "the peer does not read"
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
@@ -349,7 +349,8 @@ class _Connection:
         for data in self._protocol.data_to_send():
             if not data:
                 return False
-            await self.stream.write(data)
+            async with asyncio.timeout(PONG_S):  # a peer that does not read is lost
+                await self.stream.write(data)
         if self._pong_until is not None and now >= self._pong_until:
             self.why = self.why or "no answer to a ping"
             return False

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from v2g.io.hardware.gpio import GpioLine
 from v2g.io.mqtt.config import MqttConfig
 
 Ski = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
@@ -61,3 +62,32 @@ class EnergyEebusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     duration after it was lost; if not, the failsafe limits hold until one does."""
     production_as_magnitude: bool = False
     """Read a positive limit of production as its magnitude; else it is refused, since such limits are negative."""
+
+
+class EnergyRelaysConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Contacts of the grid operator's control box or ripple receiver, at GPIO lines (extra `gpio`)."""
+
+    dim: GpioLine | None = None
+    """W4: the draw is bounded to `dimmed_w`."""
+    dimmed_w: Annotated[int, Meta(ge=0, le=10_000_000)] = 4200
+    """Draw while dimmed, W."""
+    no_feed_in: GpioLine | None = None
+    """W3: no feed-in."""
+    feed_in_30: GpioLine | None = None
+    """S2: feed-in up to 30 % of `installed_w`."""
+    feed_in_60: GpioLine | None = None
+    """S1: feed-in up to 60 % of `installed_w`."""
+    installed_w: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    """Installed feed-in power, W."""
+
+    @property
+    def lines(self) -> dict[str, GpioLine]:
+        """The lines in use, by their keys."""
+        found = {"dim": self.dim, "no_feed_in": self.no_feed_in, "feed_in_30": self.feed_in_30}
+        found["feed_in_60"] = self.feed_in_60
+        return {name: line for name, line in found.items() if line is not None}
+
+    def __post_init__(self) -> None:
+        """Check that there is a line."""
+        if not self.lines:
+            raise ValueError("relays need at least one of dim, no_feed_in, feed_in_30 and feed_in_60")

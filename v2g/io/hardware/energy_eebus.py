@@ -1,8 +1,10 @@
 """An energy manager, or the grid operator's control box, that limits the charger by EEBUS (R206)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
+
+import msgspec
 
 from v2g.eebus.charger import ChargerFacts, ControllableSystem, FailsafeValues
 from v2g.eebus.identity import ShipNode
@@ -11,6 +13,7 @@ from v2g.eebus.spine import Moment
 from v2g.errors import StoreError
 from v2g.hardware.energy_manager.commands import MOST_W, EnergyCommand, ManagedStation, Take
 from v2g.io.eebus.files import (
+    COMMANDS,
     TRUSTED,
     Seen,
     SeenPeer,
@@ -27,8 +30,18 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.file_watch import FileWatch
 from v2g.io.runtime.supervision import Supervisor
-from v2g.observe import Observe
+from v2g.io.storage.growing_file import MIB, GrowingFile
+from v2g.observe import Observe, Scalar
 
+LOG_MIB: Final = 8
+LOG_FILES: Final = 64
+"""Full files of the log that are kept: two years have at most 400 MiB (§ 14a EnWG; the period is unverified, K)."""
+DRAWN_S: Final = 60.0
+"""Interval in which the log notes what is drawn under a limit."""
+FOLLOWED_S: Final = 10.0
+"""After a change of state what is drawn is noted after this: vehicles have followed."""
+_LOGGED: Final = ("eebus_written", "eebus_state", "eebus_peer")
+_LIMITS: Final = (LimitState.LIMITED, LimitState.FAILSAFE)
 _MOST_ID: Final = 63
 
 
@@ -56,7 +69,7 @@ class EebusEnergyManager:
         clock: Clock,
         observe: Callable[[Observe], None],
     ) -> None:
-        self._config, self._take, self._clock, self._observe = config, take, clock, observe
+        self._config, self._take, self._clock, self._report = config, take, clock, observe
         self._repeat_s = preset.timeout_s / 3
         self._preset = FailsafeValues(
             charge_w=preset.fallback_charge_w,
@@ -74,6 +87,10 @@ class EebusEnergyManager:
             serial=serial,
             categories=("3",),
         )
+        self._log = GrowingFile(config.folder / COMMANDS, max_bytes=LOG_MIB * MIB, keep=LOG_FILES)
+        self._drawn: dict[str, Scalar] = {"power_w": None, "import_wh": 0, "export_wh": 0}
+        self._drawn_at: float | None = None
+        """When what is drawn is written next; None: no limit was in force."""
         self._kept = self._read_failsafe()
         facts = ChargerFacts(
             address=self.node.id,
@@ -86,7 +103,7 @@ class EebusEnergyManager:
             production_as_magnitude=config.production_as_magnitude,
         )
         at = Moment(clock.monotonic(), clock.utc_ms())
-        self._system = ControllableSystem(facts, self._kept, observe, at)
+        self._system = ControllableSystem(facts, self._kept, self._observe, at)
         self._watch = FileWatch([config.folder / TRUSTED])
         self._trusted = self._read_trusted()
         self.ship: Final = EebusNode(
@@ -95,7 +112,7 @@ class EebusEnergyManager:
             self._system,
             self,
             clock=clock,
-            observe=observe,
+            observe=self._observe,
             trusted=self._trust_now,
             targets=self._targets,
         )
@@ -118,14 +135,15 @@ class EebusEnergyManager:
     def notify(self, state: ManagedStation) -> None:
         """See EnergyManagerLink: MPC reports the sums of all EVSEs."""
         powers = [each.power_w for each in state.evses]
-        measured = None if None in powers else sum(each or 0 for each in powers)
-        self._system.measure(
-            measured,
-            sum(each.import_wh for each in state.evses),
-            sum(each.export_wh for each in state.evses),
-            self.ship.now(),
-        )
+        power_w = None if None in powers else sum(each or 0 for each in powers)
+        import_wh, export_wh = sum(each.import_wh for each in state.evses), sum(each.export_wh for each in state.evses)
+        self._drawn = {"power_w": power_w, "import_wh": import_wh, "export_wh": export_wh}
+        self._system.measure(power_w, import_wh, export_wh, self.ship.now())
         self.ship.pump()
+        if self._drawn_at is not None and self._clock.monotonic() >= self._drawn_at:
+            self._write_log("drawn", {})
+            limited = any(each in _LIMITS for each in self._system.states.values())
+            self._drawn_at = self._clock.monotonic() + DRAWN_S if limited else None
 
     async def close(self) -> None:
         """See EnergyManagerLink."""
@@ -134,6 +152,7 @@ class EebusEnergyManager:
             await self._discovery.close()
         await self.ship.close()
         await self._disk.close()
+        self._log.close()
 
     def processed(self) -> None:
         """See ShipListener: a changed limit applies at once."""
@@ -159,7 +178,22 @@ class EebusEnergyManager:
 
     def _stored(self, done: "asyncio.Future[None]") -> None:
         if not done.cancelled() and (error := done.exception()) is not None:
-            self._observe(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+            self._report(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+
+    def _observe(self, event: Observe) -> None:
+        """Report an event; commands, states and peers also go into the log, with what is drawn before and after."""
+        self._report(event)
+        if event.name in _LOGGED:
+            self._write_log(event.name, event.data)
+            if event.name == "eebus_state":
+                self._drawn_at = self._clock.monotonic() + FOLLOWED_S
+
+    def _write_log(self, name: str, data: Mapping[str, Scalar]) -> None:
+        at = Moment(self._clock.monotonic(), self._clock.utc_ms()).text
+        try:
+            self._log.append(msgspec.json.encode({"at": at, "event": name, **data, **self._drawn}) + b"\n")
+        except OSError as error:
+            self._report(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
 
     def _command(self) -> EnergyCommand:
         charge_w, discharge_w = self._system.charge_w, self._system.discharge_w
@@ -186,14 +220,14 @@ class EebusEnergyManager:
         try:
             return failsafe(self._config.folder, self._preset)
         except StoreError as error:
-            self._observe(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+            self._report(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
             return self._preset
 
     def _read_trusted(self) -> frozenset[str]:
         try:
             return trusted(self._config.folder) | set(self._config.trusted)
         except StoreError as error:
-            self._observe(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+            self._report(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
             return frozenset(self._config.trusted)
 
     def _trust_now(self) -> frozenset[str]:
