@@ -3,18 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
-from sqlalchemy import Connection
-
 from csms.roaming import store as rows
-from csms.roaming.authorization import kept_token
 from csms.roaming.endpoint import OcpiAnswer, OcpiRequest, not_allowed, not_found
-from csms.roaming.rules import KINDS, key_of, party_of
-from csms.roaming.store import Kept
+from csms.roaming.received import store_object, take_client
+from csms.roaming.rules import key_of, party_of
 from v2g import typed_json
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import ClientInfo, OcpiConnector, OcpiEvse, OcpiToken
+from v2g.ocpi.objects import ClientInfo, OcpiConnector, OcpiEvse
 
 _PARTS: Final = (("evses", "uid", OcpiEvse), ("connectors", "id", OcpiConnector))
 _ONCE: Final = ("country_code", "party_id")
@@ -90,26 +86,6 @@ async def received(asked: OcpiRequest, module: str, *methods: str) -> OcpiAnswer
     return OcpiAnswer(status=201 if new and asked.method == "PUT" else 200)
 
 
-def store_object(
-    connection: Connection, owner: str, module: str, key: str, change: Callable[[dict[str, Any] | None], Any]
-) -> bool:
-    """Change an object and store it, unless what is stored is newer; return whether it is new. Raises OcpiError."""
-    kept = rows.find_object(connection, owner, module, key)
-    known: Any = None if kept is None else typed_json.decode_exact(kept.document.encode())
-    found = change(known)
-    made = wire.read(found, KINDS[module])
-    updated_ms = wire.read_time(found["last_updated"])
-    if kept is not None and updated_ms < kept.updated_ms:
-        return False
-    document = wire.encode(found).decode()
-    if isinstance(made, OcpiToken):
-        rows.put_object(connection, kept_token(made, owner, document, updated_ms))
-    else:
-        base = kept or Kept(owner=owner, module=module, object_id=key, updated_ms=0, document="")
-        rows.put_object(connection, msgspec.structs.replace(base, updated_ms=updated_ms, document=document))
-    return kept is None
-
-
 async def clients(asked: OcpiRequest) -> OcpiAnswer:
     """Answer GET and PUT of what a hub says about a party behind it."""
     if asked.method not in ("GET", "PUT"):
@@ -127,21 +103,6 @@ async def clients(asked: OcpiRequest) -> OcpiAnswer:
     if kept is None:
         raise not_found("party")
     return OcpiAnswer(data=typed_json.decode_exact(kept.document.encode()))
-
-
-def take_client(connection: Connection, owner: str, info: ClientInfo, ours: str) -> None:
-    """Store what a hub says about a party; the hub speaks for it from now on, unless it is ours or a partner's own."""
-    party, known = party_of(info.country_code, info.party_id), rows.find_partner(connection, owner)
-    kept = Kept(
-        owner=owner, module="hubclientinfo", object_id=party, updated_ms=wire.utc_ms(info.last_updated),
-        document=wire.encode(info).decode(), state=info.status.upper()[:20],
-    )  # fmt: skip
-    rows.put_object(connection, kept)
-    direct = {party_of(role.country_code, role.party_id) for each in rows.list_partners(connection)
-              for role in each.partner.roles}  # fmt: skip
-    if known is not None and party not in {ours, *direct, *known.partner.clients}:
-        added = msgspec.structs.replace(known.partner, clients=(*known.partner.clients, party))
-        rows.put_partner(connection, added)
 
 
 def _put(sent: dict[str, Any], parts: tuple[str, ...]) -> Callable[[dict[str, Any] | None], Any]:

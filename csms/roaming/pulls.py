@@ -12,9 +12,8 @@ from sqlalchemy import Connection
 
 from csms.ocpp.base import Services
 from csms.roaming import store as rows
-from csms.roaming.emsp import announce_cdr, take_cdr
-from csms.roaming.exchange import store_object, take_client
 from csms.roaming.partners import Partners
+from csms.roaming.received import announce_cdr, store_object, take_cdr, take_client
 from csms.roaming.rules import Partner, key_of, party_of
 from csms.roaming.store import Kept, KnownPartner
 from v2g.errors import OcpiError, StoreError, TransferError, V2GError

@@ -1,0 +1,150 @@
+"""What partners own, as it is stored here, and the checks of their CDRs before these are booked."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.ocpp.base import Services
+from csms.roaming import store as rows
+from csms.roaming.authorization import kept_token
+from csms.roaming.rules import KINDS, Partner, key_of, party_of
+from csms.roaming.store import Kept
+from v2g import typed_json
+from v2g.errors import OcpiError
+from v2g.observe import Scalar
+from v2g.ocpi import wire
+from v2g.ocpi.objects import ClientInfo, OcpiCdr, OcpiLocation, OcpiTariff, OcpiToken
+from v2g.ocpi.records import judge_cdr, judge_credit
+
+
+def store_object(
+    connection: Connection, owner: str, module: str, key: str, change: Callable[[dict[str, Any] | None], Any]
+) -> bool:
+    """Change an object and store it, unless what is stored is newer; return whether it is new. Raises OcpiError."""
+    kept = rows.find_object(connection, owner, module, key)
+    known: Any = None if kept is None else typed_json.decode_exact(kept.document.encode())
+    found = change(known)
+    made = wire.read(found, KINDS[module])
+    updated_ms = wire.read_time(found["last_updated"])
+    if kept is not None and updated_ms < kept.updated_ms:
+        return False
+    document = wire.encode(found).decode()
+    if isinstance(made, OcpiToken):
+        rows.put_object(connection, kept_token(made, owner, document, updated_ms))
+    else:
+        base = kept or Kept(owner=owner, module=module, object_id=key, updated_ms=0, document="")
+        rows.put_object(connection, msgspec.structs.replace(base, updated_ms=updated_ms, document=document))
+    return kept is None
+
+
+def take_client(connection: Connection, owner: str, info: ClientInfo, ours: str) -> None:
+    """Store what a hub says about a party; the hub speaks for it from now on, unless it is ours or a partner's own."""
+    party, known = party_of(info.country_code, info.party_id), rows.find_partner(connection, owner)
+    kept = Kept(
+        owner=owner, module="hubclientinfo", object_id=party, updated_ms=wire.utc_ms(info.last_updated),
+        document=wire.encode(info).decode(), state=info.status.upper()[:20],
+    )  # fmt: skip
+    rows.put_object(connection, kept)
+    direct = {party_of(role.country_code, role.party_id) for each in rows.list_partners(connection)
+              for role in each.partner.roles}  # fmt: skip
+    if known is not None and party not in {ours, *direct, *known.partner.clients}:
+        added = msgspec.structs.replace(known.partner, clients=(*known.partner.clients, party))
+        rows.put_partner(connection, added)
+
+
+# -- CDRs
+
+
+def announce_cdr(services: Services, kept: Kept) -> None:
+    """Tell what became of a partner's new CDR."""
+    more: dict[str, Scalar] = {"cdr": kept.object_id, "state": kept.state, "reason": kept.detail[:300]}
+    services.announce("roaming", "roaming_cdr", partner=kept.owner, **more)
+
+
+def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: str, now_ms: int) -> Kept | None:
+    """Store a CDR with what is found about it; None if it is there. Raises OcpiError for another one of the same id."""
+    owner, key = partner.partner_id, key_of(cdr.country_code, cdr.party_id, cdr.id)
+    known = rows.find_object(connection, owner, "cdrs", key)
+    if known is not None:
+        if typed_json.decode(known.document, OcpiCdr) == cdr:
+            return None
+        raise OcpiError("another CDR has this id: CDRs never change, send a credit CDR", code=2001)
+    findings = _judge(connection, owner, cdr, now_ms, negative=partner.negative_energy)
+    kept = Kept(
+        owner=owner, module="cdrs", object_id=key, updated_ms=wire.utc_ms(cdr.last_updated), document=document,
+        state="disputed" if findings else "booked", about=(cdr.session_id or "").lower(),
+        alias=cdr.cdr_token.uid.upper(), detail="; ".join(findings)[:4000],
+    )  # fmt: skip
+    rows.put_object(connection, kept)
+    return kept
+
+
+def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, negative: bool) -> list[str]:
+    """Return what is wrong with a CDR: nothing is booked on a partner's word alone."""
+    found = _token_findings(connection, owner, cdr)
+    others = [
+        (each, typed_json.decode(each.document, OcpiCdr))
+        for each in (rows.objects_about(connection, owner, "cdrs", cdr.session_id.lower()) if cdr.session_id else ())
+    ]
+    if cdr.credit:
+        wanted = key_of(cdr.country_code, cdr.party_id, cdr.credit_reference_id or "")
+        credited = rows.find_object(connection, owner, "cdrs", wanted)
+        again = [each for _, each in others if each.credit and each.credit_reference_id == cdr.credit_reference_id]
+        if again:
+            found.append(f"credit: {again[0].id} has credited that CDR")
+        return found + judge_credit(cdr, None if credited is None else typed_json.decode(credited.document, OcpiCdr))
+    taken_back = {each.credit_reference_id for _, each in others if each.credit}
+    twice = [each.id for _, each in others if not each.credit and each.id not in taken_back]
+    if twice:
+        found.append(f"twice: CDR {twice[0]} is of the same session")
+    if not negative and any(each.volume < 0 for p in cdr.charging_periods for each in p.dimensions):
+        found.append("energy: below zero is not agreed with this partner")
+    tariffs = {}
+    for name in {each.tariff_id for each in cdr.charging_periods if each.tariff_id}:
+        known = rows.find_object(connection, owner, "tariffs", key_of(cdr.country_code, cdr.party_id, name))
+        if known is not None:
+            tariffs[name] = typed_json.decode(known.document, OcpiTariff)
+    zone, most_kw = _place(connection, owner, cdr)
+    return found + judge_cdr(cdr, tariffs, zone, now_ms, most_kw=most_kw)
+
+
+def _token_findings(connection: Connection, owner: str, cdr: OcpiCdr) -> list[str]:
+    """Return what is wrong with whose session it is: the token is ours, and was authorized, or may be without us."""
+    said, found = cdr.cdr_token, []
+    kinds = [said.type, *(("EMAID",) if said.type in ("OTHER", "RFID") else ())]
+    kept = next(
+        (each for kind in kinds if (each := rows.find_object(connection, "", "tokens", key_of(said.uid, kind)))), None
+    )
+    if kept is None:
+        return [f"token: {said.uid} is none of ours"]
+    token = typed_json.decode(kept.document, OcpiToken)
+    if token.contract_id.upper() != said.contract_id.upper():
+        found.append("token: it has another contract")
+    if cdr.authorization_reference is not None:
+        reference = rows.find_object(connection, owner, "authorizations", cdr.authorization_reference)
+        if reference is None or reference.about != said.uid.upper():
+            found.append("authorization: we did not issue its reference for this token")
+    elif token.whitelist == "NEVER":
+        found.append("authorization: this token needs one for each session")
+    return found
+
+
+def _place(connection: Connection, owner: str, cdr: OcpiCdr) -> tuple[str, Decimal | None]:
+    """Return the time zone of a CDR's location, and the greatest power of its connector, kW, if that is known."""
+    key = key_of(cdr.country_code, cdr.party_id, cdr.cdr_location.id)
+    kept = rows.find_object(connection, owner, "locations", key)
+    if kept is None:
+        return "UTC", None
+    location = typed_json.decode(kept.document, OcpiLocation)
+    for evse in location.evses:
+        said = (cdr.cdr_location.evse_uid or cdr.cdr_location.evse_id).lower()
+        if said in (evse.uid.lower(), (evse.evse_id or "").lower()):
+            for each in evse.connectors:
+                if each.id.lower() == cdr.cdr_location.connector_id.lower():
+                    phases = 3 if each.power_type == "AC_3_PHASE" else 1
+                    watts = each.max_electric_power or each.max_voltage * each.max_amperage * phases
+                    return location.time_zone, Decimal(watts) / 1000
+    return location.time_zone, None
