@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import json
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -65,8 +63,8 @@ class Box(Guard):
         frame = await self._socket.recv(decode=False)
         self.frames.append(frame)
         if frame[0] == 2:
-            payload: Any = json.loads(frame[1:])["data"][1]["payload"]
-            for answer in self.hear(json.dumps(payload).encode()):
+            payload = frame.partition(b'{"payload":')[2].removesuffix(b"}]}")
+            for answer in self.hear(payload):
                 await self.send(answer)
 
     async def bind(self) -> None:
