@@ -198,6 +198,8 @@ class SessionShown(msgspec.Struct, frozen=True):
     """Protocol of the handshake; `IEC 61851-1` for basic charging."""
     authorisation: str = ""
     """PnC (contract) or EIM (others); followed by the reason of a refusal."""
+    grid_support: str = ""
+    """Functions that the vehicle's inverter was given (AC DER), or what it lacks."""
     energy_in_wh: int = 0
     """Into the vehicle."""
     energy_out_wh: int = 0
@@ -345,7 +347,7 @@ class StatusKeeper:
             self._csms(event)
         if event.stage == "power" and event.name in ("eebus_node", "eebus_peer", "eebus_state"):
             self.latest = replace(self.latest, eebus=_eebus(self.latest.eebus or EebusShown(), event))
-        if event.stage not in _READ:
+        if event.stage not in _READ and event.name not in _GRID:
             return
         index = self._numbers.get(str(event.data.get("evse_id")), None if self._many else 0)
         if index is not None:
@@ -369,7 +371,7 @@ class StatusKeeper:
                 case "tls", "refused":
                     at = datetime.fromtimestamp(now / 1000, UTC)
                     evse = replace(evse, refused=f"{said.get('reason', '')} ({at:%Y-%m-%d %H:%M:%S} UTC)")
-                case (("session" | "authorization" | "basic"), _):
+                case (("session" | "authorization" | "basic" | "power"), _):
                     self._session(index, event.name, said, now)
             self._evses[index] = evse
             self.latest = replace(self.latest, evses=tuple(self._evses))
@@ -428,6 +430,9 @@ class StatusKeeper:
                 sessions[0] = replace(sessions[0], ended_ms=now, reason=reason)
             case "asked" if sessions:
                 sessions[0] = replace(sessions[0], authorisation=said.get("method", ""))
+            case "supports_grid" | "vehicle_lacks_grid_support" if sessions:
+                lacks = "" if name == "supports_grid" else "lacks "
+                sessions[0] = replace(sessions[0], grid_support=lacks + said.get("functions", ""))
             case "refused" if sessions:
                 method = sessions[0].authorisation.partition(" ")[0]
                 sessions[0] = replace(sessions[0], authorisation=f"{method} refused: {said.get('reason', '')}".strip())
@@ -491,6 +496,8 @@ class StatusKeeper:
 
 _READ: Final = frozenset({"link", "hardware", "safety", "settlement", "tls", "session", "authorization", "basic"})
 """Stages of events that say something of an EVSE."""
+_GRID: Final = frozenset({"supports_grid", "vehicle_lacks_grid_support"})
+"""Events of power that say something of a session."""
 _BOARD: Final = {"name": "board", "serial": "serial", "firmware": "firmware"}
 _EDITIONS: Final = {"2": "ISO 15118-2", "20": "ISO 15118-20", "din": "DIN 70121"}
 _BOXES: Final = 16

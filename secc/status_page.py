@@ -293,6 +293,7 @@ def _sessions(sessions: tuple[SessionShown, ...]) -> str:
             f"{(each.ended_ms - each.started_ms) // 1000} s" if each.ended_ms else "runs",
             each.edition,
             each.authorisation or "none",
+            each.grid_support.replace("_", " "),
             f"{each.energy_in_wh / 1000:.3f} kWh",
             f"{each.energy_out_wh / 1000:.3f} kWh",
             each.reason.replace("_", " "),
@@ -303,7 +304,7 @@ def _sessions(sessions: tuple[SessionShown, ...]) -> str:
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-_COLUMNS: Final = ("begun", "lasted", "edition", "authorised by", "in", "out", "ended by", "session")
+_COLUMNS: Final = ("begun", "lasted", "edition", "authorised by", "grid support", "in", "out", "ended by", "session")
 
 
 def _time(ms: int) -> str:

@@ -17,6 +17,7 @@ from v2g.ocpp.times import format_time
 from v2g_station.assembly import Blocks
 from v2g_station.blocks.connection.link import CsmsLink
 from v2g_station.blocks.der.der import GridEvent
+from v2g_station.blocks.der.vehicle_inverters import VehicleGridEvent
 from v2g_station.blocks.diagnostics.diagnostics import LogProgress, problem_event
 from v2g_station.blocks.evse import (
     Bay,
@@ -69,6 +70,7 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[..., None]]:
         MeterSigns: blocks.sessions.signature,
         ExternalLimit: blocks.external_limits.take,
         GridEvent: blocks.der.grid_event,
+        VehicleGridEvent: blocks.vehicle_inverters.grid_event,
         UpstreamLoad: blocks.load_balancing.measured,
         PriorityChargingRequested: blocks.priority.requested,
         DriverLimit: blocks.transaction_limits.driver,

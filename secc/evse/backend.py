@@ -15,6 +15,7 @@ from v2g.iso15118.engine.session import Command, Fact
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g.pki.certificates import normalize_emaid
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
+from v2g_station.blocks.der.vehicle_inverters import VehicleGridEvent
 from v2g_station.blocks.evse import PowerLimited, VehicleAddress
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.high_level import PlanReported
@@ -123,6 +124,8 @@ class StationBackend:
             case ports.ReportChargingPlan(steps=steps, duration_s=duration_s, dynamic=dynamic):
                 plan = PlanReported(evse_id=self._evse_id, schedule=plan_schedule(steps, duration_s), dynamic=dynamic)
                 self._station.fact(plan)
+            case ports.ReportGridEvent(begun=begun):
+                self._station.fact(VehicleGridEvent(evse_id=self._evse_id, ended=not begun))
             case ports.ReportLimits(charge_limited_by=charge, discharge_limited_by=discharge):
                 self._station.fact(PowerLimited(evse_id=self._evse_id, charge=charge, discharge=discharge))
         return None

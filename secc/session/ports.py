@@ -173,6 +173,12 @@ class ReportChargingNeeds(Command, frozen=True):
     needs: EvNeeds
 
 
+class ReportGridEvent(Command, frozen=True):
+    """A vehicle's inverter begins to act because of the grid (AC DER), or ceases, for NotifyDERAlarm."""
+
+    begun: bool
+
+
 class ReportChargingPlan(Command, frozen=True):
     """The vehicle's own plan (EVPowerProfile), for NotifyEVChargingSchedule: seconds from now and W, negative for
     discharging. `dynamic`: the charger will set the power instead.

@@ -12,6 +12,7 @@ from secc.session.offers import OfferedTuple
 from secc.session.ports import Output, Paused
 from v2g.energy.grid_support import Function
 from v2g.energy.limits import EffectiveLimits
+from v2g.energy.needs import DerNeeds
 from v2g.energy.settlement.authorization import challenge_of
 from v2g.energy.settlement.records import SessionStarted
 from v2g.iso15118.d20.charts import Family
@@ -151,6 +152,8 @@ class Vehicle(msgspec.Struct, frozen=True):
     line_discharge_w: tuple[int, ...] = ()
     cycled: bool = False
     """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
+    der: DerNeeds | None = None
+    """What it says of its inverter in AC DER."""
     enabled: int | None = None
     """Modes of AC DER by SAE that were enabled for it; None in other sessions."""
 

@@ -130,11 +130,13 @@ async def test_parts_and_sessions_of_a_charger_are_read(pki: PkiTree, tmp_path: 
             ("session_ended", {"session_id": "ab", "reason": "vehicle"}),
         ):
             keeper.saw(Observe("session", name, data))
+        keeper.saw(Observe("power", "supports_grid", {"functions": "over_frequency_watt volt_var"}))
         keeper.saw(Observe("hardware", "board_lost", {"why": "the port is gone"}))
         charger.controllers[0].hardware.fault("meter_jump", active=True)  # type: ignore[attr-defined]
         keeper.take(charger.controllers)
         (session,) = keeper.latest.evses[0].sessions
         assert (session.session_id, session.edition, session.reason) == ("ab", "ISO 15118-20 DC", "vehicle")
+        assert session.grid_support == "over_frequency_watt volt_var"  # R221
         assert "latched: `v2g hardware serviced`" in said(keeper, "faults")
         keeper.take(charger.controllers)
     mine = [each for each in seen if (each.stage, each.name) == ("hardware", "status")]

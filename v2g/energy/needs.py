@@ -4,6 +4,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from v2g.energy.grid_support import Function
+
 # -- A vehicle's offer to discharge, with prices (EVEnergyOffer of ISO 15118-20, evEnergyOffer of OCPP 2.1)
 
 
@@ -52,6 +54,18 @@ Service = Literal[
 """Energy services of ISO 15118-20."""
 
 
+class DerNeeds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vehicle says of its inverter in AC DER; None if not given."""
+
+    functions: frozenset[Function]
+    """Those that it follows: of the selected set (IEC), or declared (SAE)."""
+    charge_var: int | None = None
+    """Maximum reactive power of all phases while charging, var, a magnitude."""
+    discharge_var: int | None = None
+    discharge_wh: int | None = None
+    """Energy that it can give in this session."""
+
+
 class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """A vehicle's requests and capabilities; None if not given.
 
@@ -84,6 +98,7 @@ class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """Energy that the vehicle offers to discharge, and its price."""
     available: tuple[Service, ...] = ()
     """Services that the vehicle could select here."""
+    der: DerNeeds | None = None
     older: bool = False
     """Whether the vehicle uses DIN 70121 or ISO 15118-2, which know no control modes."""
     max_points: int | None = None

@@ -14,6 +14,8 @@ from v2g_cli.output import print_table, say, terminal
 _ARROWS: Final = {"vehicle": "→", "charger": "←", "": " "}
 _COLOURS: Final = {"vehicle": "green", "charger": "cyan", "": "dim"}
 _NAME: Final = 32
+_AMENDMENTS: Final = {"AC_DER_IEC": "Amendment 1, IEC", "AC_DER_SAE": "Amendment 1, SAE"}
+"""Streams whose messages are named as those of AC, and have another grammar."""
 
 
 def print_conversation(found: list[Entry]) -> None:
@@ -45,6 +47,8 @@ def line_of(entry: Entry) -> Text:
         text.append(f"  beyond the schema: {beyond}", "yellow")
     if line.error:
         text.append(f"  {line.error}", "red")
+    if line.stream in _AMENDMENTS:
+        text.append(f"  {_AMENDMENTS[line.stream]}", "dim")
     if parallel(line):
         text.append(f"  on {line.stream}", "magenta")
     if line.next != line.state:

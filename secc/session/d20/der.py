@@ -10,9 +10,12 @@ from msgspec.structs import asdict, replace
 
 from secc.session.config import ControlMode
 from secc.session.d20.parameters import discharge_sign
+from secc.session.d20.quantities import to_w
 from secc.session.d20.stages import RequestContext
 from secc.session.power import permitted
 from secc.session.stages import Charging, Selected, Vehicle
+from v2g.energy.grid_support import GridSupport
+from v2g.energy.needs import DerNeeds
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.der import control, setpoints
 from v2g.iso15118.d20.messages import ac_der_iec as iso
@@ -23,7 +26,7 @@ from v2g.iso15118.d20.messages.ac import (
     Scheduled_AC_CLReqControlMode,
     Scheduled_AC_CLResControlMode,
 )
-from v2g.iso15118.d20.quantities import Fields, each_phase
+from v2g.iso15118.d20.quantities import PHASES, Fields, each_phase
 from v2g.observe import Observe, Scalar
 
 PARAMETERS: Final = iso.AC_ChargeParameterDiscoveryRes
@@ -60,7 +63,25 @@ def rating(
         grid_connection_mode=iso.GridConnectionMode.GridConnected,
         der_control=control(context.grid_support, selected.functions),
     )
-    return demands, vehicle, ()
+    assert isinstance(mode, iso.DER_AC_CPDReqEnergyTransferMode)
+    given, energy = mode.ev_reactive_power_limits, mode.ev_session_total_discharge_energy_available
+    needs = DerNeeds(
+        functions=selected.functions,
+        charge_var=None if given is None else whole(given, "ev_maximum_charge_reactive_power"),
+        discharge_var=None if given is None else whole(given, "ev_maximum_discharge_reactive_power"),
+        discharge_wh=None if energy is None else to_w(energy),
+    )
+    return demands, replace(vehicle, der=needs), (given_to(context.grid_support.only(selected.functions)),)
+
+
+def given_to(support: GridSupport) -> Observe:
+    """Return the event that a vehicle's inverter was given these functions."""
+    return Observe("power", "supports_grid", {"functions": " ".join(sorted(support.functions))})
+
+
+def whole(limits: Element, name: str) -> int:
+    """Return a reactive power of all phases, var, as a magnitude."""
+    return abs(sum(to_w(value) for phase in PHASES if (value := getattr(limits, name + phase)) is not None))
 
 
 def limits(stage: Charging, sign: int, context: RequestContext) -> Fields:

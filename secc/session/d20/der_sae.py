@@ -9,10 +9,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from secc.session.config import ControlMode
-from secc.session.d20.der import Modes, at_edge, limits, rated
+from secc.session.d20.der import Modes, at_edge, given_to, limits, rated, whole
+from secc.session.d20.quantities import to_w
 from secc.session.d20.stages import RequestContext
 from secc.session.stages import Charging, Selected, Vehicle
 from v2g.energy.grid_support import NO_SUPPORT
+from v2g.energy.needs import DerNeeds
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.der import number, real
 from v2g.iso15118.d20.der_sae import carried, control, enabled_modes, functions_of
@@ -41,15 +43,16 @@ def rating(
     """See `der.rating`: where the vehicle lacks something, nothing is enabled, and it never feeds back."""
     assert isinstance(mode, iso.DER_AC_CPDReqEnergyTransferMode)
     grid, zero = context.config.ac_rating, number(0)
+    energy = mode.ev_session_total_discharge_energy_available
     asked = context.grid_support.only(selected.functions)
     support = carried(asked, grid.nominal_frequency_hz)
     lacking: frozenset[str] = asked.functions - (support.functions & functions_of(mode.supported_modes))
     if not mode.j3072_certified:
         lacking |= {"certificate"}
-    fields, events = _negative(rated(plain)), tuple[Observe, ...]()
+    fields, event = _negative(rated(plain)), given_to(support)
     if lacking:
         support = NO_SUPPORT
-        events = (Observe("power", "vehicle_lacks_grid_support", {"functions": " ".join(sorted(lacking))}),)
+        event = Observe("power", "vehicle_lacks_grid_support", {"functions": " ".join(sorted(lacking))})
     most = {"absorption": number(grid.max_discharge_power_w), "injection": number(-grid.max_discharge_power_w)}
     demands = iso.DER_AC_CPDResEnergyTransferMode(
         **fields,
@@ -78,7 +81,13 @@ def rating(
         grid_connection_mode=iso.GridConnectionMode.GridConnected,
         evse_update_time=context.header.time_stamp,
     )
-    return demands, replace(vehicle, enabled=enabled_modes(support, permit=not lacking)), events
+    needs = DerNeeds(
+        functions=functions_of(mode.supported_modes),
+        charge_var=whole(mode.ev_reactive_power_limits, "ev_maximum_var_injection_during_charging"),
+        discharge_var=whole(mode.ev_reactive_power_limits, "ev_maximum_var_injection_during_discharging"),
+        discharge_wh=None if energy is None else to_w(energy),
+    )
+    return demands, replace(vehicle, der=needs, enabled=enabled_modes(support, permit=not lacking)), (event,)
 
 
 def _negative(fields: Fields) -> Fields:

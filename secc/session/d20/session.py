@@ -140,6 +140,7 @@ class SeccSession(ChargerSession, Session20):
         """Number of the last countersigned checkpoint, in earlier parts of the session."""
         self._parking = Parking()
         self._ready = True
+        self._grid_event = False
 
     @property
     def _chart(self) -> Chart:
@@ -188,6 +189,13 @@ class SeccSession(ChargerSession, Session20):
             self.der = DER_SCHEMAS.get(selected.service)
         if isinstance(step, Step):
             self._parking = step.parking or self._parking
+        self._note_grid_event(begun=bool(getattr(step.stage, "grid_event", 0)))
+
+    def _note_grid_event(self, *, begun: bool) -> None:
+        """Report the edges of a vehicle's grid events; one ends with its loop."""
+        if begun is not self._grid_event:
+            self._grid_event = begun
+            self._perform((ports.ReportGridEvent(begun),))
 
     def _send_step(self, step: CommonStep) -> None:
         self._send(step.response, encoded=step.exi)
@@ -357,6 +365,7 @@ class SeccSession(ChargerSession, Session20):
             self._perform((ports.MoveDevice(to_vehicle=False),))
         if self._discharge is not None:
             self._discharge.stop()
+        self._note_grid_event(begun=False)
 
     def _on_timer(self, name: str) -> None:
         match name:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from v2g import typed_json
-from v2g.energy.grid_support import GridSupport
+from v2g.energy.grid_support import Function, GridSupport
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.der_control import DERCurve, FreqDroop, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
-from v2g_station.blocks.der.der import ApplyControls, DerControls
+from v2g_station.blocks.der.der import ApplyControls, DerControls, GridEvent
 from v2g_station.kernel.kernel import Kernel, StationCommand
 from v2g_station.kernel.layout import EvseLayout
 
@@ -23,6 +24,17 @@ BY_REACTIVE: Final[tuple[DERControl, ...]] = ("FixedPFInject", "FixedVar", "Volt
 """Controls of reactive power that AC DER can carry."""
 BY_ACTIVE: Final[tuple[DERControl, ...]] = ("FreqDroop", "VoltWatt")
 """Controls of active power that it can carry, where the charger does not apply them itself."""
+
+CONTROL_OF: Final[Mapping[Function, DERControl]] = {
+    **dict.fromkeys(("over_frequency_watt", "under_frequency_watt"), "FreqDroop"),
+    "volt_watt": "VoltWatt",
+    "volt_var": "VoltVar",
+    "watt_var": "WattVar",
+    "watt_cos_phi": "WattPF",
+    "q_setpoint": "FixedVar",
+    "cos_phi_setpoint": "FixedPFInject",
+}
+"""Function of a vehicle's inverter -> the control that it stands for; the others have none."""
 
 _RESPONSE_S: Final = {"VoltVar": 5.0, "VoltWatt": 10.0}
 _LN10: Final = math.log(10)  # OCPP counts to 90 %, grid support is a time constant
@@ -35,13 +47,22 @@ class SupportGrid(StationCommand, frozen=True, kw_only=True):
     support: GridSupport | None
 
 
+class VehicleGridEvent(Fact, frozen=True, kw_only=True):
+    """A vehicle says that its inverter begins or ceases to act because of the grid (GridEventCondition)."""
+
+    evse_id: int
+    ended: bool = False
+
+
 class VehicleInverters:
-    """Sends the controls in force to the EVSEs with alternating current, those of these `types`."""
+    """Sends the controls in force to the EVSEs with alternating current, those of these `types`, and the vehicles'
+    events to the back end."""
 
     def __init__(
         self, kernel: Kernel, der: DerControls, types: tuple[DERControl, ...], *, nominal_hz: float, nominal_v: float
     ) -> None:
         self._k, self._types, self._hz, self._v = kernel, frozenset(types), nominal_hz, nominal_v
+        self._der, self._in_force, self._acting = der, tuple[DERControl, ...](), set[int]()
         if types:
             der.unfit.append(self._unfit)
             der.on_applied.append(self._applied)
@@ -59,8 +80,18 @@ class VehicleInverters:
         except ValueError:  # of GridSupport: a curve that goes back, a power factor beyond 1
             return True
 
+    def grid_event(self, fact: VehicleGridEvent) -> None:
+        """Report that a first vehicle acts because of the grid, and that the last one ceased: as the first control in
+        force, as messages of vehicles do not say which (R05). Without one the back end has asked for nothing."""
+        before, own = bool(self._acting), {fact.evse_id}
+        self._acting = self._acting - own if fact.ended else self._acting | own
+        if self._in_force and bool(self._acting) is not before:
+            event = GridEvent(control_type=self._in_force[0], fault="LocalEmergency", ended=fact.ended)
+            self._der.grid_event(event)
+
     def _applied(self, command: ApplyControls) -> None:
         ours = [each for each in command.controls if each.control_type in self._types]
+        self._in_force = tuple(each.control_type for each in ours)
         for number, each in self._evses.items():
             self._k.do(SupportGrid(evse_id=number, support=self._support(ours, each) if ours else None))
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from v2g.energy.needs import EnergyOffer, EvNeeds, Service
+from v2g.energy.needs import DerNeeds, EnergyOffer, EvNeeds, Service
 from v2g.ocpp.messages import ev_charging as ocpp
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 from v2g.units import MICRO
+from v2g_station.blocks.der.vehicle_inverters import CONTROL_OF
 
 
 def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -> ocpp.NotifyEVChargingNeedsRequest:
@@ -44,6 +45,7 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
             control_mode="DynamicControl" if needs.control_mode == "dynamic" else "ScheduledControl",
             mobility_needs_mode="EVCC_SECC" if needs.needs_by_secc else "EVCC",
             ev_energy_offer=None if needs.offer is None else _offer(needs.offer),
+            der_charging_parameters=None if needs.der is None else _der(needs.der),
             v2x_charging_parameters=ocpp.V2XChargingParameters(
                 min_charge_power=needs.min_charge_w or None,
                 max_charge_power=charge[0],
@@ -62,6 +64,17 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
                 target_soc=needs.target_soc,
             ),
         ),
+    )
+
+
+def _der(der: DerNeeds) -> ocpp.DERChargingParameters:
+    """Return a vehicle's inverter: the controls that it follows, by its functions."""
+
+    return ocpp.DERChargingParameters(
+        ev_supported_der_control=tuple(sorted({CONTROL_OF[each] for each in der.functions if each in CONTROL_OF})),
+        max_charge_reactive_power=der.charge_var,
+        max_discharge_reactive_power=der.discharge_var,
+        ev_session_total_discharge_energy_available=der.discharge_wh,
     )
 
 

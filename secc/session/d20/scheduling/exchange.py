@@ -331,6 +331,7 @@ def _needs(
             cast(Service, each.name) for each in offered(context.config.offers(context.family), context.facts.allowed)
         ),
         max_points=request.maximum_supporting_points,
+        der=vehicle.der,
     )
 
 

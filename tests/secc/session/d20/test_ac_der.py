@@ -39,6 +39,7 @@ from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.d20.schemas import AC_DER_IEC
 from v2g.iso15118.engine.sequence import State, accepts
 from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g_station.blocks.smart_charging.ev_needs import needs_request
 
 SUPPORT = GridSupport(
     volt_watt=VoltageSupport(start_v=248, stop_v=253),
@@ -226,6 +227,39 @@ def test_a_grid_event_is_reported_at_its_edges(make_bench: Make) -> None:
             bench.ask("AC_ChargeLoopReq", cl_req_control_mode=bench.ac_loop_mode(grid_event_condition=condition))
         )
     assert [each["condition"] for each in bench.events("grid_event")] == [3, 0]
+    assert [each.begun for each in bench.commands(ports.ReportGridEvent)] == [True, False]
+
+
+def test_a_grid_event_ends_with_its_loop(make_bench: Make) -> None:
+    bench = on_der(make_bench).reach(State.AC_CHARGE_LOOP)
+    bench.send(bench.ask("AC_ChargeLoopReq", cl_req_control_mode=bench.ac_loop_mode(grid_event_condition=3)))
+    bench.send(bench.ask("SessionStopReq"))
+    assert [each.begun for each in bench.commands(ports.ReportGridEvent)] == [True, False]
+
+
+def test_the_back_end_is_told_of_the_vehicles_inverter(make_bench: Make) -> None:
+    bench = on_der(make_bench).reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    request = bench.ask("AC_ChargeParameterDiscoveryReq")
+    limits = ac_der_iec.EVReactivePowerLimits(
+        ev_maximum_charge_reactive_power=number(2_000),
+        ev_maximum_discharge_reactive_power=number(-1_500),
+        ev_maximum_discharge_reactive_power_l2=number(-1_500),
+    )
+    mode = replace(
+        request.ac_cpd_req_energy_transfer_mode,
+        ev_reactive_power_limits=limits,
+        ev_session_total_discharge_energy_available=number(12_000),
+    )
+    bench.send(replace(request, ac_cpd_req_energy_transfer_mode=mode))
+    bench.go("ScheduleExchangeReq")
+    (report,) = bench.commands(ports.ReportChargingNeeds)
+    told = needs_request(1, report.needs, 0, "2.1").charging_needs
+    assert told.requested_energy_transfer == "AC_DER"
+    inverter = told.der_charging_parameters
+    assert inverter is not None
+    assert inverter.ev_supported_der_control == ("FixedVar", "VoltVar", "VoltWatt")
+    assert (inverter.max_charge_reactive_power, inverter.max_discharge_reactive_power) == (2_000, 3_000)
+    assert inverter.ev_session_total_discharge_energy_available == 12_000
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from v2g.energy.grid_support import (
     GridSupport,
     ReactiveSetpoint,
 )
-from v2g_station.blocks.der.vehicle_inverters import BY_ACTIVE, BY_REACTIVE, SupportGrid
+from v2g_station.blocks.der.vehicle_inverters import BY_ACTIVE, BY_REACTIVE, SupportGrid, VehicleGridEvent
 from v2g_station.kernel.layout import EvseLayout
 
 pytestmark = pytest.mark.requirement("R221")
@@ -114,3 +114,18 @@ def test_a_curve_that_goes_back_is_not_supported_and_a_cleared_one_is_no_longer_
     station.ask("ClearDERControl", {"isDefault": True, "controlId": "VoltVar"})
     station.wait(0.1)
     assert station.support is None
+
+
+def test_a_vehicles_grid_event_is_an_alarm_of_a_control_in_force_at_its_edges(station: Vehicles) -> None:
+    """R05: from the first vehicle that acts to the last."""
+    station.fact(VehicleGridEvent(evse_id=1))
+    station.fact(VehicleGridEvent(evse_id=1, ended=True))
+    assert not station.all("NotifyDERAlarm")  # the back end has asked for nothing
+    station.curve("VoltVar", (92, 100), (108, -100))
+    for number, ended in ((1, False), (2, False), (1, True), (2, True)):
+        station.fact(VehicleGridEvent(evse_id=number, ended=ended))
+    told = station.all("NotifyDERAlarm")
+    assert [(each["controlType"], each["gridEventFault"], each.get("alarmEnded")) for each in told] == [
+        ("VoltVar", "LocalEmergency", None),
+        ("VoltVar", "LocalEmergency", True),
+    ]
