@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests import grid_curves as table
 from tests.station.bench import Bench, Payload
 from v2g.energy.limits import GridResponse
 from v2g_station.blocks.der.reactive import REACTIVE, React
@@ -263,6 +264,25 @@ def test_volt_var_follows_its_points(percent: float) -> None:
     found.curve("VoltVar", *VOLT_VAR, unit="PctMaxVar", responseTime=0.0)
     found.grid(percent=percent)
     assert found.var == pytest.approx(by_hand(VOLT_VAR, percent) / 100 * MAX_VAR, abs=1)
+
+
+@pytest.mark.requirement("R46")
+@pytest.mark.parametrize("point", [*table.BY_VOLTAGE, *table.BY_FREQUENCY], ids=str)
+def test_the_chargers_own_inverter_keeps_to_the_curves(point: table.Point) -> None:
+    """The table that vehicles' inverters keep to, too."""
+    found = Der()
+    found.curve("VoltVar", *table.VOLT_VAR, unit="PctMaxVar", responseTime=0.0)
+    found.curve("VoltWatt", *table.VOLT_WATT, unit="PctMaxW", responseTime=0.0)
+    droop = 100 / table.SLOPE / 50
+    settings = {"overFreq": table.OVER_HZ, "underFreq": 49.8, "overDroop": droop, "underDroop": droop}
+    found.put("FreqDroop", "freqDroop", **settings, responseTime=0.0)
+    found.power_w = -RATED_W
+    found.grid()
+    found.grid(point.hertz, point.volts)
+    assert -max(-RATED_W, found.response.bend(-RATED_W)) == pytest.approx(
+        point.watts / 100 * RATED_W, abs=table.TOLERANCE * RATED_W
+    )
+    assert found.var == pytest.approx(point.var / 100 * MAX_VAR, abs=table.TOLERANCE * MAX_VAR)
 
 
 @pytest.mark.requirement("R46")
