@@ -393,6 +393,7 @@ _COUNT = "a count is whole"
 _ALL_THREE = "charge, capacity and model are set together"
 _UNDESCRIBED = "of an undescribed battery nothing is read"
 _EACH = "there is one of them for each of the others"
+_IN_FORCE = "what is in force has time left, but for the moment between the look and this"
 _IN_W = "a limit without currents has a power"
 _WATT = "a watt, which no share and no excess depends on"
 _NEW_SHARE = "of a new share nothing is read before it is given"
@@ -1147,6 +1148,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Dispatch.within_grid: each < 0 -> each <= 0": "0 W add nothing",
         "Dispatch.within_grid: 0 -> 1 #5": "0 W add nothing",
         "note: order.parts or {} -> order.parts": "a fleet's order always has parts",
+        "Dispatch._set: max(1, -(-(end_ms - now_ms) // 1000)) -> -(-(end_ms - now_ms) // 1000)": _IN_FORCE,
+        "Dispatch._set: 1 -> 0": _IN_FORCE,
     },
     "fleets": {
         "Fleets.run: 0 -> 1": "it is later than 1970",
