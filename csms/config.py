@@ -824,6 +824,8 @@ class RoamingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """The operator's name."""
     roles: Annotated[tuple[Literal["CPO", "EMSP"], ...], msgspec.Meta(min_length=1, max_length=2)] = ("CPO", "EMSP")
     """`CPO` offers stations to partners' drivers, `EMSP` gives own drivers access to partners' stations."""
+    open_data: bool = False
+    """Places, status and prices for everybody, as DATEX II and OCPI, below `/ocpi/open`."""
     allow: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
     """Private hosts, addresses and networks that may be called, as in `webhooks`."""
     roots: tuple[Path, ...] = ()

@@ -12,6 +12,7 @@ from csms.config import RoamingConfig
 from csms.http.backend import Backend
 from csms.ocpp.base import Services
 from csms.roaming import store as rows
+from csms.roaming.open_data import OPEN, answer_open
 from csms.roaming.partners import PATH, Partners
 from csms.roaming.rules import MODULES, Partner, digest_of, party_of
 from csms.roaming.store import KnownPartner
@@ -57,9 +58,10 @@ class OcpiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OcpiAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer: data in the inner form."""
+    """An answer: data in the inner form, or a whole `document`."""
 
     data: object = None
+    document: object = None
     status: int = 200
     code: int = 1000
     message: str = ""
@@ -119,14 +121,18 @@ class OcpiEndpoint:
 
     async def _answer(self, scope: Any, headers: Mapping[str, str], body: bytes) -> tuple[OcpiAnswer, Version]:
         peer = scope["client"][0] if scope.get("client") else ""
+        method = scope["method"]
+        path = tuple(unquote(each) for each in scope["raw_path"].decode().split("/")[2:] if each)
+        if path[:1] == (OPEN,) and self._partners.config.open_data:
+            self._throttle(f"peer:{caller_at(peer)}")
+            _only(method, "GET")
+            query = scope["query_string"].decode("latin-1")
+            shown = await answer_open(self._services, self._partners, path[1:], query)
+            return OcpiAnswer(data=shown.data, document=shown.document, headers=shown.headers), shown.version
         digests = [digest_of(each) for each in wire.tokens_in(headers.get("authorization", ""))]
         run, now_ms = self._services.store.run, self._services.clock.utc_ms()
         found = await self._services.store.read(rows.partner_of, digests) if digests else None
         self._throttle(f"partner:{found[0].partner.partner_id}" if found else f"peer:{caller_at(peer)}")
-        method, path = (
-            scope["method"],
-            tuple(unquote(each) for each in scope["raw_path"].decode().split("/")[2:] if each),
-        )
         if found is None:
             self._refused(peer, "unknown token")
             raise OcpiError("unknown token", code=2000, http=401)
@@ -213,6 +219,8 @@ async def _credentials(asked: OcpiRequest) -> OcpiAnswer:
 
 async def _respond(send: Any, answer: OcpiAnswer, version: Version, asked: Mapping[str, str], now_ms: int) -> None:
     body = wire.envelope(wire.outer(answer.data, version), now_ms, code=answer.code, message=answer.message)
+    if answer.document is not None:
+        body = wire.encode(answer.document)
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store", "Content-Length": str(len(body))}
     for name in ("X-Request-ID", "X-Correlation-ID"):
         if said := asked.get(name.lower()):

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from csms.roaming.commands import resume_commands
 from csms.roaming.store import Kept, put_object
 from csms.tariffs import store as tariffs
+from tests.csms.api.support import Answer
 from tests.csms.charging import Charging, away
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import LOCATION, TOKEN, UID, Roaming, charge, operating
@@ -323,3 +324,36 @@ async def test_a_driver_consents_to_feed_back_by_contract_or_while_it_charges(ba
                         await asyncio.sleep(0.01)
                 assert ("DC_BPT" in told[-1]["allowedEnergyTransfer"]) == allowed
                 assert told[-1]["transactionId"] == charging.id
+
+
+@pytest.mark.requirement("R205")
+async def test_a_national_access_point_reads_places_status_and_prices_without_a_token(backend: Any) -> None:
+    with ScriptedPartner().running() as partner:
+        async with operating(backend, partner, open_data=True) as roaming:
+            await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+            station = await roaming.backend.booted()
+
+            async def read(path: str) -> Answer:
+                return await roaming.ask("GET", f"/ocpi/open/{path}", role=None)
+
+            await station.call("StatusNotification", {
+                "timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Faulted", "evseId": 1, "connectorId": 1,
+            })  # fmt: skip
+            async with asyncio.timeout(10):
+                while (await read("2.2.1/locations")).json["data"][0]["evses"][0]["status"] != "OUTOFORDER":
+                    await asyncio.sleep(0.01)
+            assert [each["id"] for each in (await read("2.2.1/tariffs?limit=1")).json["data"]] == ["day"]
+            table, status = (await read("datex/table")).json, (await read("datex/status")).json
+            (known,) = table["payload"][0]["aegiEnergyInfrastructureTablePublication"]["energyInfrastructureTable"]
+            said = status["payload"][0]["aegiEnergyInfrastructureStatusPublication"]
+            assert said["tableReference"][0]["versionG"] == known["versionG"]
+            (site,) = said["energyInfrastructureSiteStatus"]
+            (point,) = site["energyInfrastructureStationStatus"][0]["refillPointStatus"]
+            assert point["aegiElectricChargingPointStatus"]["status"] == {"value": "outOfOrder"}
+            assert "helpdesk" in (await read("datex/missing")).json[0]
+            assert (await read("2.2.1/tokens")).status == 404
+            assert (await roaming.ask("POST", "/ocpi/open/datex/table", role=None)).status == 405
+
+
+async def test_nothing_is_open_unless_the_operator_says_so(roaming: Roaming) -> None:
+    assert (await roaming.ask("GET", "/ocpi/open/datex/table", role=None)).status == 401

@@ -1,0 +1,68 @@
+"""Open data for national access points (AFIR), below `/ocpi/open`: places, status and prices without a token.
+
+They are the objects that partners see: OCPI lists as theirs, and DATEX II made of them at each request.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from csms.ocpp.base import Services
+from csms.roaming import store as rows
+from csms.roaming.partners import PATH, Partners
+from v2g import typed_json
+from v2g.datex import afir
+from v2g.errors import OcpiError
+from v2g.ocpi import wire
+from v2g.ocpi.objects import OcpiLocation, OcpiTariff
+from v2g.ocpi.wire import VERSIONS, Version
+
+OPEN: Final = "open"
+_MODULES: Final = ("locations", "tariffs")
+
+
+class OpenAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Open data: `data` of OCPI in the inner form, or a whole `document`."""
+
+    data: object = None
+    document: object = None
+    headers: dict[str, str] = {}
+    version: Version = VERSIONS[0]
+
+
+async def answer_open(services: Services, partners: Partners, path: tuple[str, ...], query: str) -> OpenAnswer:
+    """Answer `VERSION/locations`, `VERSION/tariffs`, `datex/table`, `datex/status` or `datex/missing`. Raises
+    OcpiError."""
+    match path:
+        case (version, module) if version in VERSIONS and module in _MODULES:
+            return await _listed(services, partners, VERSIONS[VERSIONS.index(version)], module, query)
+        case ("datex", ("table" | "status" | "missing") as what):
+            return OpenAnswer(document=await _datex(services, partners, what))
+    raise OcpiError("unknown path", code=2001, http=404)
+
+
+async def _listed(services: Services, partners: Partners, version: Version, module: str, query: str) -> OpenAnswer:
+    given = wire.query_of(query)
+    asked = wire.list_query(given)
+    total, found = await services.store.read(rows.list_objects, module, asked, seen_by="")
+    headers = {"X-Total-Count": str(total), "X-Limit": str(wire.MOST_LISTED)}
+    if len(found) == asked.limit and asked.offset + len(found) < total:
+        url = f"{partners.config.url}{PATH}/{OPEN}/{version}/{module}"
+        headers["Link"] = wire.next_link(url, given, asked, (found[-1].updated_ms, found[-1].object_id))
+    shown = [typed_json.decode_exact(each.document.encode()) for each in found]
+    return OpenAnswer(
+        data=[each for each in shown if not isinstance(each, dict) or each.get("publish", True)],
+        headers=headers, version=version,
+    )  # fmt: skip
+
+
+async def _datex(services: Services, partners: Partners, what: str) -> Any:
+    read, config = services.store.read, partners.config
+    places = [typed_json.decode(each.document, OcpiLocation) for each in await read(rows.objects_in, "", "locations")]
+    kept = [typed_json.decode(each.document, OcpiTariff) for each in await read(rows.objects_in, "", "tariffs")]
+    tariffs = {each.id: each for each in kept}
+    if what == "missing":
+        return afir.missing(places, tariffs)
+    publisher = afir.Publisher(country_code=config.country_code, party_id=config.party_id, name=config.name)
+    now = wire.moment(services.clock.utc_ms())
+    return (afir.table if what == "table" else afir.status)(places, tariffs, publisher, now)

@@ -1,0 +1,142 @@
+"""DATEX II as the profile's notes describe it, from the objects that partners see, with the price of the contract."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.datex import afir
+from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
+from v2g.energy.settlement.costing import bill
+from v2g.energy.settlement.intervals import Registers
+from v2g.energy.settlement.pieces import Usage
+from v2g.errors import CodecError
+from v2g.ocpi.objects import OcpiConnector, OcpiEvse, OcpiLocation, OcpiPlace, OcpiTariff
+from v2g.ocpi.tariffs import tariffs_of
+from v2g.ocpi.wire import moment
+
+pytestmark = pytest.mark.requirement("R205")
+
+NOW = moment(1_795_161_600_000)
+WHO = afir.Publisher(country_code="DE", party_id="ABC", name="The Operator")
+VAT = (Tax(kind="VAT", ppm=190_000),)
+
+
+def plan(energy: str, minute: str, fixed: str, when: When | None = None) -> PricePlan:
+    rate = Rate(price=energy) if when is None else Rate(price=energy, when=when)
+    return PricePlan(
+        id="day", currency="EUR", energy=Charge(rates=(rate,), taxes=VAT),
+        charging_time=Charge(rates=(Rate(price=minute),), taxes=VAT),
+        fixed=Charge(rates=(Rate(price=fixed),), taxes=VAT),
+    )  # fmt: skip
+
+
+def place(*statuses: str, publish: bool = True) -> OcpiLocation:
+    connector = OcpiConnector(
+        id="1", standard="IEC_62196_T2_COMBO", format="CABLE", power_type="DC", max_voltage=1000, max_amperage=200,
+        max_electric_power=150_000, tariff_ids=("day",), capabilities=("ISO_15118_20_PLUG_AND_CHARGE",),
+        last_updated=NOW,
+    )  # fmt: skip
+    return OcpiLocation(
+        country_code="DE", party_id="ABC", id="Depot", publish=publish, address="Ladestr. 1", city="Berlin",
+        postal_code="10115", country="DEU", coordinates=OcpiPlace(latitude="52.52000", longitude="13.40500"),
+        time_zone="Europe/Berlin", last_updated=NOW,
+        evses=tuple(
+            OcpiEvse(uid=f"E{number}", evse_id=f"DE*ABC*E{number}", status=each, connectors=(connector,),
+                     last_updated=NOW)
+            for number, each in enumerate(statuses, 1)
+        ),
+    )  # fmt: skip
+
+
+def tariffs(made: PricePlan) -> dict[str, OcpiTariff]:
+    return {each.id: each for each in tariffs_of(made, "DE", "ABC", NOW)}
+
+
+def tables(*places: OcpiLocation) -> tuple[afir.Json, afir.Json]:
+    known = tariffs(plan("0.4977", "0.02", "0.35"))
+    made = afir.table(places, known, WHO, NOW)["payload"][0]
+    said = afir.status(places, known, WHO, NOW)["payload"][0]
+    assert (made["modelBaseVersionG"], made["profileVersionG"]) == ("3", "01-00-00")
+    (infrastructure,) = made["aegiEnergyInfrastructureTablePublication"]["energyInfrastructureTable"]
+    return infrastructure, said["aegiEnergyInfrastructureStatusPublication"]
+
+
+def test_the_table_has_what_the_profile_demands() -> None:
+    table, _ = tables(place("AVAILABLE", "REMOVED"), place("AVAILABLE", publish=False))
+    (site,) = table["energyInfrastructureSite"]
+    (station,) = site["energyInfrastructureStation"]
+    (point,) = [each["aegiElectricChargingPoint"] for each in station["refillPoint"]]
+    for each in (table, site, station, point):
+        assert each["idG"]
+        assert each["versionG"]
+    assert (station["totalMaximumPower"], station["numberOfRefillPoints"]) == (150_000, 1)
+    assert (point["deliveryUnit"], point["currentType"]) == ({"value": "kWh"}, {"value": "dc"})
+    assert point["externalIdentifier"][0]["identifier"] == "DE*ABC*E1"
+    assert point["vehicleToGridCommunicationType"] == [{"value": "iso15118"}]
+    (connector,) = point["connector"]
+    assert connector["connectorType"] == {"value": "iec62196T2COMBO"}
+    (rate,) = point["electricEnergy"][0]["energyRate"]
+    assert rate["ratePolicy"] == {"value": "adHoc"}
+    assert [(each["priceType"]["value"], each["value"]) for each in rate["energyPrice"]] == [
+        ("pricePerKWh", 0.592263), ("pricePerMinute", 0.0238), ("basePrice", 0.4165),
+    ]  # fmt: skip
+
+
+def test_a_status_refers_to_the_versions_of_the_table_and_changes_none() -> None:
+    before, _ = tables(place("AVAILABLE", "CHARGING"))
+    after, status = tables(place("OUTOFORDER", "NEW"))
+    assert before == after
+    table = {"targetClass": "EnergyInfrastructureTable", "idG": after["idG"], "versionG": after["versionG"]}
+    assert status["tableReference"] == [table]
+    (site,) = status["energyInfrastructureSiteStatus"]
+    (station,) = site["energyInfrastructureStationStatus"]
+    points = [each["aegiElectricChargingPointStatus"] for each in station["refillPointStatus"]]
+    assert [each["status"]["value"] for each in points] == ["outOfOrder", "unknown"]
+    (known,) = after["energyInfrastructureSite"]
+    (there,) = known["energyInfrastructureStation"]
+    objects = known, there, *(each["aegiElectricChargingPoint"] for each in there["refillPoint"])
+    referred = site["reference"], station["reference"], *(each["reference"] for each in points)
+    assert [(each["idG"], each["versionG"]) for each in referred] == [
+        (each["idG"], each["versionG"]) for each in objects
+    ]
+    changed, _ = tables(msgspec.structs.replace(place("AVAILABLE", "CHARGING"), city="Bonn"))
+    assert changed["versionG"] != after["versionG"]
+
+
+def test_conditions_are_said_or_the_price_is_left_out_and_named() -> None:
+    night = plan("0.30", "0", "0", When(from_minute=1320, to_minute=360, weekdays=(0, 6), max_energy_wh=5000))
+    (rate,) = [afir.rate_of(each) for each in tariffs_of(night, "DE", "ABC", NOW)]
+    price = next(each for each in rate["energyPrice"] if each["priceType"] == {"value": "pricePerKWh"})
+    assert price["energyBasedApplicability"] == {"toKWh": 5}
+    (valid,) = price["overallPeriod"]["validPeriod"]
+    assert valid["recurringTimePeriodOfDay"] == [{"startTimeOfPeriod": "22:00:00Z", "endTimeOfPeriod": "06:00:00Z"}]
+    days = valid["recurringDayWeekMonthPeriod"][0]["comDayWeekMonth"]["applicableDay"]
+    assert days == [{"value": "monday"}, {"value": "sunday"}]
+    fast = tariffs(plan("0.30", "0", "0", When(min_power_w=50_000)))
+    with pytest.raises(CodecError, match="min_power"):
+        afir.rate_of(fast["day"])
+    said = afir.missing([place("AVAILABLE")], fast)
+    assert any("price" in each for each in said)
+    assert any("helpdesk" in each for each in said)
+    assert not any("price" in each for each in afir.missing([place("AVAILABLE")], tariffs(plan("1", "0", "0"))))
+
+
+prices = st.decimals("0", "3", places=4).map(str)
+
+
+@given(energy=prices, minute=prices, fixed=prices, wh=st.integers(0, 200_000), minutes=st.integers(0, 600))
+def test_a_session_costs_by_the_published_prices_what_is_billed(
+    energy: str, minute: str, fixed: str, wh: int, minutes: int
+) -> None:
+    made = plan(energy, minute, fixed)
+    end_ms = minutes * 60_000
+    usage = Usage(
+        start_ms=0, end_ms=end_ms, charging=((0, True),), currents=(),
+        readings=(Registers(0, 0, 0, "metered"), Registers(end_ms, wh * 1000, 0, "metered")),
+    )  # fmt: skip
+    billed = bill([(0, made)], usage, ended=True).incl_tax / 10**6
+    (rate,) = [afir.rate_of(each) for each in tariffs_of(made, "DE", "ABC", NOW)]
+    shown = {each["priceType"]["value"]: each["value"] for each in rate["energyPrice"]}
+    cost = shown["pricePerKWh"] * wh / 1000 + shown["pricePerMinute"] * minutes + shown["basePrice"]
+    assert abs(cost - billed) <= 0.01

@@ -1,0 +1,1 @@
+"""DATEX II v3: energy infrastructure for national access points, as JSON. Pure."""

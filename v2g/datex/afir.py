@@ -1,0 +1,286 @@
+"""Charging points as DATEX II v3 by the AFIR recharging profile 01-00-00 (JSON): the table, and the status of points.
+
+Both are made of the objects that OCPI partners see, so that no place or price differs. A version is a digest of the
+object's content: it changes when the object does, and the status refers to the same one. Names and structure are those
+of the German profile as its public notes describe them; they are not verified by its schemas, which have no licence,
+nor by the official XSD, which names some members otherwise.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from v2g.errors import CodecError
+from v2g.ocpi.objects import OcpiComponent, OcpiConnector, OcpiEvse, OcpiLocation, OcpiTariff, TariffRestrictions
+from v2g.units import currency_digits
+
+Json = dict[str, Any]
+
+_STATUS: Final = {
+    "AVAILABLE": "available", "BLOCKED": "blocked", "CHARGING": "charging", "INOPERATIVE": "inoperative",
+    "OUTOFORDER": "outOfOrder", "PLANNED": "planned", "RESERVED": "reserved",
+}  # fmt: skip
+_CONNECTORS: Final = {
+    "CHADEMO": "chademo", "MCS": "mcs", "IEC_62196_T1": "iec62196T1", "IEC_62196_T1_COMBO": "iec62196T1COMBO",
+    "IEC_62196_T2": "iec62196T2", "IEC_62196_T2_COMBO": "iec62196T2COMBO", "IEC_62196_T3A": "iec62196T3A",
+    "IEC_62196_T3C": "iec62196T3C", "IEC_60309_2_three_16": "iec60309x2three16",
+    "IEC_60309_2_three_32": "iec60309x2three32", "IEC_60309_2_three_64": "iec60309x2three64",
+    "IEC_60309_2_single_16": "iec60309x2single16", "PANTOGRAPH_BOTTOM_UP": "pantographBottomUp",
+    "PANTOGRAPH_TOP_DOWN": "pantographTopDown", "TESLA_R": "teslaR", "TESLA_S": "teslaS",
+    "SAE_J3400": "teslaConnectorAmerica",
+}  # fmt: skip
+_PRICES: Final = {
+    "ENERGY": ("pricePerKWh", 1), "TIME": ("pricePerMinute", 60), "PARKING_TIME": ("pricePerMinute", 60),
+    "FLAT": ("basePrice", 1),
+}  # fmt: skip
+"""By OCPI's kind: DATEX's, and by what OCPI's price is divided."""
+
+_PROFILE: Final = "01-00-00"
+
+
+class Publisher(msgspec.Struct, frozen=True, kw_only=True):
+    """Who publishes: country (ISO 3166-1 alpha-2) and party of the operator, its name, the language of texts."""
+
+    country_code: str
+    party_id: str
+    name: str
+    language: str = "en"
+
+    @property
+    def table_id(self) -> str:
+        """The id of its table."""
+        return f"{self.country_code}*{self.party_id}"
+
+
+def table(
+    locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff], publisher: Publisher, now: datetime
+) -> Json:
+    """Return the table publication: static data of all locations that are open to see, with prices."""
+    sites = [_site(each, tariffs, publisher) for each in _open(locations)]
+    body = {"energyInfrastructureTable": [_versioned(publisher.table_id, {"energyInfrastructureSite": sites})]}
+    return _payload("aegiEnergyInfrastructureTablePublication", body, publisher, now)
+
+
+def status(
+    locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff], publisher: Publisher, now: datetime
+) -> Json:
+    """Return the status publication: a snapshot, which refers to the table of the same objects."""
+    found = []
+    for place in _open(locations):
+        site = _site(place, tariffs, publisher)
+        for station in site["energyInfrastructureStation"]:
+            points = []
+            evses = {each.uid: each for each in place.evses}
+            for each in station["refillPoint"]:
+                point = each["aegiElectricChargingPoint"]
+                evse = evses[point["idG"]]
+                said = {"reference": _reference("FacilityObject", point), "lastUpdated": _time(evse.last_updated),
+                        "status": {"value": _STATUS.get(evse.status, "unknown")}}  # fmt: skip
+                points.append({"aegiElectricChargingPointStatus": said})
+            one = {"reference": _reference("FacilityObject", station), "refillPointStatus": points}
+            found.append({"reference": _reference("FacilityObject", site), "lastUpdated": _time(place.last_updated),
+                          "energyInfrastructureStationStatus": [one]})  # fmt: skip
+    whole = table(locations, tariffs, publisher, now)["payload"][0]["aegiEnergyInfrastructureTablePublication"]
+    refers = _reference("EnergyInfrastructureTable", whole["energyInfrastructureTable"][0])
+    body = {"tableReference": [refers], "energyInfrastructureSiteStatus": found}
+    return _payload("aegiEnergyInfrastructureStatusPublication", body, publisher, now)
+
+
+def missing(locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff]) -> list[str]:
+    """Return what the profile's notes demand, or a driver needs, and these objects do not have, by place."""
+    found = []
+    for place in _open(locations):
+        found.append(f"{place.id}: helpdesk phone, opening hours, NUTS-1 region, legal name of the operator")
+        for evse in place.evses:
+            if evse.evse_id is None:
+                found.append(f"{place.id}/{evse.uid}: EVSE id")
+            found += [
+                f"{place.id}/{evse.uid}/{each.id}: a price that DATEX II can say"
+                for each in evse.connectors
+                if not _rates(each.tariff_ids, tariffs)
+            ]
+    return found
+
+
+def _open(locations: Sequence[OcpiLocation]) -> list[OcpiLocation]:
+    """Return the locations that are published, without EVSEs that are removed."""
+    shown = (
+        msgspec.structs.replace(each, evses=tuple(evse for evse in each.evses if evse.status != "REMOVED"))
+        for each in locations
+        if each.publish
+    )
+    return [each for each in shown if each.evses]
+
+
+def _payload(name: str, body: Json, publisher: Publisher, now: datetime) -> Json:
+    creator = {"country": publisher.country_code.lower(), "nationalIdentifier": publisher.table_id}
+    head = {"lang": publisher.language, "publicationTime": _time(now), "publicationCreator": creator}
+    profile = {"modelBaseVersionG": "3", "profileNameG": "AFIR Energy Infrastructure", "profileVersionG": _PROFILE}
+    return {"payload": [{**profile, name: {**head, **body}}]}
+
+
+def _versioned(name: str, content: Json) -> Json:
+    """Return an object with its id and version: a digest of the content."""
+    digest = hashlib.sha256(msgspec.json.encode([name, content], order="sorted")).hexdigest()
+    return {"idG": name, "versionG": digest[:16], **content}
+
+
+def _reference(kind: str, found: Json) -> Json:
+    return {"targetClass": kind, "idG": found["idG"], "versionG": found["versionG"]}
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _text(text: str, publisher: Publisher) -> Json:
+    return {"values": [{"lang": publisher.language, "value": text}]}
+
+
+def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Publisher) -> Json:
+    """Return a site with one station: OCPI does not say which EVSEs share a connection to the grid."""
+    where = {"latitude": float(place.coordinates.latitude), "longitude": float(place.coordinates.longitude)}
+    lines = [{"order": 1, "type": {"value": "street"}, "text": _text(place.address, publisher)}]
+    address: Json = {"city": _text(place.city, publisher), "countryCode": place.country_code.upper(),
+                     "addressLine": lines}  # fmt: skip
+    if place.postal_code is not None:
+        address["postcode"] = place.postal_code
+    facility = {"timeZone": place.time_zone, "address": address}
+    point = {"coordinatesForDisplay": where, "pointByCoordinates": {"pointCoordinates": where},
+             "locLocationExtensionG": {"FacilityLocation": facility}}  # fmt: skip
+    operator = {"afacAnOrganisation": {"name": _text(publisher.name, publisher), "externalIdentifier": [
+        {"identifier": publisher.table_id, "typeOfIdentifier": {"value": "extendedG", "extendedValueG": "operatorId"}}
+    ]}}  # fmt: skip
+    points = [{"aegiElectricChargingPoint": _point(each, tariffs)} for each in place.evses]
+    most = sum(each["aegiElectricChargingPoint"]["availableChargingPower"][0] for each in points)
+    station = _versioned(f"{place.id}-station", {
+        "totalMaximumPower": most, "numberOfRefillPoints": len(points), "operator": operator, "refillPoint": points,
+        "serviceType": [{"serviceType": {"value": "unattended"}}],
+    })  # fmt: skip
+    return _versioned(place.id, {
+        "name": _text(place.name or place.address, publisher), "operator": operator,
+        "locationReference": {"locPointLocation": point}, "energyInfrastructureStation": [station],
+    })  # fmt: skip
+
+
+def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff]) -> Json:
+    direct = all(each.power_type == "DC" for each in evse.connectors)
+    powers = sorted({_watts(each) for each in evse.connectors}, reverse=True)
+    names = dict.fromkeys(name for each in evse.connectors for name in each.tariff_ids)
+    content: Json = {
+        "deliveryUnit": {"value": "kWh"}, "currentType": {"value": "dc" if direct else "ac"},
+        "numberOfConnectors": len(evse.connectors), "availableChargingPower": powers,
+        "availableVoltage": sorted({_volts(each) for each in evse.connectors}),
+        "connector": [_connector(each) for each in evse.connectors],
+    }  # fmt: skip
+    if evse.evse_id is not None:
+        kind = {"value": "extendedG", "extendedValueG": "evseId"}
+        content["externalIdentifier"] = [{"identifier": evse.evse_id, "typeOfIdentifier": kind}]
+    spoken = {each for connector in evse.connectors for each in connector.capabilities}
+    if any(each.startswith("ISO_15118") for each in spoken):
+        content["vehicleToGridCommunicationType"] = [{"value": "iso15118"}]
+    if any("PLUG_AND_CHARGE" in each for each in spoken):
+        content["smartRechargingServices"] = [{"value": "plugAndCharge"}]
+    if rates := _rates(tuple(names), tariffs):
+        content["electricEnergy"] = [{"energyRate": rates}]
+    return _versioned(evse.uid, content)
+
+
+def _connector(given: OcpiConnector) -> Json:
+    kind = given.standard
+    known = _CONNECTORS.get(kind) or (f"domestic{kind[-1]}" if kind.startswith("DOMESTIC_") else "other")
+    return {
+        "connectorType": {"value": known}, "maxPowerAtSocket": _watts(given), "voltage": _volts(given),
+        "maximumCurrent": given.max_amperage,
+        "connectorFormat": {"value": "socket" if given.format == "SOCKET" else "otherCable"},
+    }  # fmt: skip
+
+
+def _watts(given: OcpiConnector) -> int:
+    phases = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}.get(given.power_type, 1)
+    return given.max_electric_power or given.max_voltage * given.max_amperage * phases
+
+
+def _volts(given: OcpiConnector) -> int:
+    return round(given.max_voltage * 3**0.5) if given.power_type == "AC_3_PHASE" else given.max_voltage
+
+
+# -- prices
+
+
+def _rates(names: Sequence[str], tariffs: Mapping[str, OcpiTariff]) -> list[Json]:
+    """Return the ad-hoc rates; one that DATEX II cannot say is left out, as no price is better than a wrong one."""
+    found = []
+    for name in names:
+        tariff = tariffs.get(name)
+        try:
+            if tariff is not None:
+                found.append(rate_of(tariff))
+        except CodecError:
+            continue
+    return found
+
+
+def rate_of(tariff: OcpiTariff) -> Json:
+    """Return a tariff's public prices, taxes included. Raises CodecError for a condition that has no name there."""
+    prices = list[Json]()
+    for element in tariff.elements:
+        restrictions = element.restrictions or TariffRestrictions()
+        if restrictions.reservation is None:
+            when = _when(restrictions)
+            prices += [{**_price(each, tariff), **when} for each in element.price_components]
+    content: Json = {"ratePolicy": {"value": "adHoc"}, "lastUpdated": _time(tariff.last_updated),
+                     "applicableCurrency": [tariff.currency], "energyPrice": prices}  # fmt: skip
+    for name, bound in (("minimumDeliveryFee", tariff.min_price), ("maximumDeliveryFee", tariff.max_price)):
+        if bound is not None:
+            content[name] = _number(bound.before_taxes if bound.after_taxes is None else bound.after_taxes)
+    return {"idG": tariff.id, **content}
+
+
+def _price(given: OcpiComponent, tariff: OcpiTariff) -> Json:
+    kind, divisor = _PRICES.get(given.type, ("other", 1))
+    gross = given.price
+    if tariff.tax_included != "YES":
+        gross = gross * (100 + (given.vat or 0)) / 100
+    # more digits than the currency's, so that a kWh of 0.4977 EUR stays so
+    value = (gross / divisor).quantize(Decimal(1).scaleb(-currency_digits(tariff.currency) - 4)).normalize()
+    found: Json = {"priceType": {"value": kind}, "value": _number(value), "taxIncluded": True}
+    if given.vat is not None:
+        found["taxRate"] = _number(given.vat)
+    return found
+
+
+def _number(value: Decimal) -> int | float:
+    return int(value) if value == int(value) else float(value)
+
+
+def _when(given: TariffRestrictions) -> Json:
+    """Return when a price applies: by minutes and kWh, and by days and local clock times."""
+    for name in ("min_current", "max_current", "min_power", "max_power"):
+        if getattr(given, name) is not None:
+            raise CodecError(f"DATEX II has no condition {name}")
+    found: Json = {}
+    if given.min_duration is not None or given.max_duration is not None:
+        limits = {"fromMinute": given.min_duration, "toMinute": given.max_duration}
+        found["timeBasedApplicability"] = {name: each // 60 for name, each in limits.items() if each is not None}
+    if given.min_kwh is not None or given.max_kwh is not None:
+        amounts = {"fromKWh": given.min_kwh, "toKWh": given.max_kwh}
+        found["energyBasedApplicability"] = {name: _number(each) for name, each in amounts.items() if each is not None}
+    valid: Json = {}
+    if given.start_time is not None or given.end_time is not None:
+        begin, end = given.start_time or "00:00", given.end_time or "24:00"  # local, though it ends in Z
+        span = {"startTimeOfPeriod": f"{begin}:00Z", "endTimeOfPeriod": f"{end}:00Z"}
+        valid["recurringTimePeriodOfDay"] = [span]
+    if given.day_of_week:
+        days = [{"value": each.lower()} for each in given.day_of_week]
+        valid["recurringDayWeekMonthPeriod"] = [{"comDayWeekMonth": {"applicableDay": days}}]
+    period: Json = {"validPeriod": [valid]} if valid else {}
+    if given.start_date is not None:
+        period["overallStartTime"] = f"{given.start_date.isoformat()}T00:00:00Z"
+    if given.end_date is not None:
+        period["overallEndTime"] = f"{given.end_date.isoformat()}T00:00:00Z"
+    return {**found, "overallPeriod": period} if period else found
