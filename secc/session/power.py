@@ -8,13 +8,15 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from secc.session.config import ControlMode, EnergyService
+from secc.session.config import ControlMode
 from secc.session.ports import Output, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.request_context import RequestContext
 from secc.session.stages import Charging, Selected, Vehicle
 from v2g.energy.conductors import line_current_ma
+from v2g.energy.grid_support import covers
 from v2g.energy.limits import VEHICLE, EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.services import DER_SCHEMAS
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe, Scalar
 from v2g.safety.excess import microseconds
@@ -124,8 +126,10 @@ def permitted(selected: Selected, vehicle: Vehicle, context: RequestContext) -> 
     powers = powers.at_most(VEHICLE, vehicle.max_charge_w, vehicle.max_discharge_w)
     if not selected.bidirectional:
         return powers.at_most(SERVICE, discharge_w=0)
-    plain = selected.service is EnergyService.AC_BPT and context.config.der and context.grid_support.functions
-    if plain or not vehicle.may_feed:
+    # the vehicle's grid code beside the site's: what it has selected must be all that is demanded now
+    demanded = context.grid_support.functions if context.config.der and selected.family is Family.AC else ()
+    fits = covers(selected.functions, demanded) if selected.service in DER_SCHEMAS else not demanded
+    if not (vehicle.may_feed and fits):
         return powers.at_most(GRID_SUPPORT, discharge_w=0)
     if selected.signed_discharge:
         return powers.at_most(SIGNATURE, discharge_w=context.signed_w)

@@ -265,6 +265,21 @@ def test_a_paused_session_is_joined_with_its_functions(join: Join, mode: str) ->
     assert 100_000 <= again.plant.battery.state.discharged_mwh < 110_000
 
 
+def test_what_is_demanded_since_the_pause_is_negotiated_again(join: Join) -> None:
+    first = join()
+    first.run(until=lambda: first.plant.flow()[1] > 1_000)
+    first.evcc.fact(ev.StopRequested("driver", pause=True), first.now, first.utc_ms)
+    first.settle()
+    first.run()
+    new = replace(SUPPORT, dc_injection=0.5)
+    again = join(before=first, vehicle=None, charger=charger(new))
+    again.run()
+    assert again.evcc_reason == "finished"
+    assert [each["service"] for each in again.vehicle_saw("service", "selected")] == ["AC_DER_IEC"]
+    assert followed(again)[-1] == new
+    assert 100_000 <= again.plant.battery.state.discharged_mwh < 110_000
+
+
 @pytest.mark.parametrize("code", [code for code in ResponseCode if code.name.startswith("FAILED")])
 @pytest.mark.parametrize("kind", [iso.AC_ChargeParameterDiscoveryRes, iso.AC_ChargeLoopRes])
 @pytest.mark.some(4)

@@ -250,4 +250,12 @@ def alternatives(functions: Iterable[Function]) -> tuple[frozenset[Function], ..
     return tuple(rest | {each} for each in curves) or (rest,)
 
 
+def covers(functions: Iterable[str], demanded: Iterable[str]) -> bool:
+    """Return whether an inverter of these functions may feed back where so many are demanded: each of them, of the
+    curves of reactive power one. Set-points demand nothing: those that were not negotiated are not sent."""
+    own, asked = frozenset(functions), frozenset(demanded) - {"q_setpoint", "cos_phi_setpoint"}
+    curves = asked & set(REACTIVE)
+    return asked - curves <= own and (not curves or bool(curves & own))
+
+
 NO_SUPPORT: Final = GridSupport()

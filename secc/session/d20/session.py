@@ -43,7 +43,7 @@ from secc.session.session import ChargerSession
 from secc.session.stages import Charging, Finished, Planned, Stopped, Stopping
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge_gate import JournalHead
-from v2g.energy.grid_support import NO_SUPPORT, GridSupport
+from v2g.energy.grid_support import NO_SUPPORT, GridSupport, covers
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family, side_stream_runs
@@ -357,7 +357,9 @@ class SeccSession(ChargerSession, Session20):
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _on_joined(self, paused: Paused) -> None:
-        if paused.allowed is not None and int(paused.service) not in paused.allowed:
+        demanded = self.request_context(waited=False).grid_support.functions
+        stale = int(paused.service) in DER_SCHEMAS and not covers(paused.functions, demanded)
+        if stale or (paused.allowed is not None and int(paused.service) not in paused.allowed):
             self._reselect()
 
     def _on_leaving(self) -> None:

@@ -28,6 +28,7 @@ from v2g.energy.grid_support import (
     FactorSetpoint,
     GridSupport,
     ReactiveSetpoint,
+    RideThrough,
     SupportCurve,
     VoltageSupport,
 )
@@ -281,6 +282,31 @@ def test_the_operators_values_precede_and_curves_need_another_selection(
     assert (notified == "ServiceRenegotiation") is asked
     if not asked:
         assert response.cl_res_control_mode.dso_q_setpoint.dso_q_setpoint_value == number(-200)
+
+
+@pytest.mark.requirement("R221")
+@pytest.mark.parametrize(
+    ("support", "allowed"),
+    [
+        (GridSupport(volt_watt=VoltageSupport(start_v=250, stop_v=255)), True),
+        (GridSupport(cos_phi_setpoint=FactorSetpoint(cos_phi=0.9)), True),
+        (GridSupport(dc_injection=0.5), False),
+        (GridSupport(under_ride_through=RideThrough(start_v=207)), False),
+        (GridSupport(watt_var=SupportCurve(points=((0, 0), (9_000, 900)))), False),
+    ],
+    ids=["other values", "set-point", "another function", "ride-through", "another curve"],
+)
+def test_the_vehicles_functions_are_held_against_those_of_the_site(
+    make_bench: Make, support: GridSupport, allowed: bool
+) -> None:
+    """At once, although the vehicle has yet to select its services again."""
+    bench = on_der(make_bench, grid_support=replace(SUPPORT, watt_cos_phi=None)).reach(State.AC_CHARGE_LOOP)
+    assert watts(bench.go("AC_ChargeLoopReq").cl_res_control_mode.evse_maximum_discharge_power) == 3_000
+    bench.fact(ports.GridSupportChanged(support))
+    mode = bench.go("AC_ChargeLoopReq").cl_res_control_mode
+    assert watts(mode.evse_maximum_discharge_power) == (3_000 if allowed else 0)
+    if not allowed:
+        assert bench.events("limited")[-1]["discharge_limited_by"] == "no_grid_support"
 
 
 # -- what a vehicle of another make may do ---------------------------------------------------------------------------
