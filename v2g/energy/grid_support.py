@@ -22,6 +22,8 @@ WholeSeconds = Annotated[int, Meta(ge=0, le=65_535)]
 Factor = Annotated[float, Meta(ge=-1, le=1)]
 Number = Annotated[float, Meta(ge=-10_000_000, le=10_000_000)]
 KFactor = Annotated[float, Meta(ge=0, le=10)]
+MOST_DC: Final = 100.0
+"""A, above which a limit of injected direct current is none."""
 STEEPEST: Final = 1000.0
 """Percent of the reference power per Hz: all of it within 0.1 Hz."""
 Reference = Literal["maximum", "momentary"]
@@ -190,7 +192,7 @@ class GridSupport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Reactive power, sent in each charge loop."""
     cos_phi_setpoint: FactorSetpoint | None = None
     """Power factor, sent in each charge loop; a set reactive power precedes it."""
-    dc_injection: Annotated[float, Meta(ge=0, le=100)] | None = None
+    dc_injection: Annotated[float, Meta(ge=0, le=MOST_DC)] | None = None
     """Maximum direct current that the inverter may inject, A."""
     zero_current: ZeroCurrentLimits | None = None
     """No current beyond voltages."""

@@ -129,3 +129,46 @@ def test_a_reactive_curve_is_of_its_own_units() -> None:
     wrong = replace(reactive.volt_var, y_unit=iso.CurveDataPointsUnit.Hz)
     with pytest.raises(ValueError, match="Hz by V"):
         support_of(replace(demands, reactive_power_support=replace(reactive, volt_var=wrong)))
+
+
+def test_values_whose_sign_or_unit_is_not_public_are_read_in_either() -> None:
+    support = GridSupport(
+        over_frequency_watt=FrequencySupport(start_hz=50.2, stop_hz=51.5, slope=40),
+        under_ride_through=RideThrough(start_v=207, k_negative=2),
+        dc_injection=0.5,
+    )
+    demands = control(support, support.functions)
+    under, active = demands.undervoltage_fault_ride_through, demands.active_power_support
+    assert under is not None
+    assert active is not None
+    assert active.over_frequency_watt is not None
+    droop = replace(active.over_frequency_watt, slope=number(-40))
+    negative = replace(
+        demands,
+        undervoltage_fault_ride_through=replace(under, voltage_ride_through_negative_curve_k_factor=number(-2)),
+        active_power_support=replace(active, over_frequency_watt=droop),
+    )
+    assert support_of(negative) == support
+    steep = replace(active.over_frequency_watt, slope=number(4_400))
+    wide = replace(
+        demands,
+        maximum_level_dc_injection=number(500),
+        active_power_support=replace(active, over_frequency_watt=steep),
+    )
+    read = support_of(wide)
+    assert read.dc_injection == 100
+    assert read.over_frequency_watt is not None
+    assert read.over_frequency_watt.slope == 1_000
+
+
+def test_a_lock_by_another_unit_is_refused() -> None:
+    curve = SupportCurve(points=((214, 100), (246, -100)), lock_in=2_000)
+    reactive = control(GridSupport(volt_var=curve), ["volt_var"]).reactive_power_support
+    assert reactive is not None
+    assert reactive.volt_var is not None
+    by_volts = replace(reactive.volt_var, lock_value_unit=iso.LockValueUnit.V)
+    with pytest.raises(ValueError, match="locked in by V"):
+        support_of(iso.DERControl(reactive_power_support=replace(reactive, volt_var=by_volts)))
+    unnamed = replace(reactive.volt_var, lock_value_unit=None)
+    read = support_of(iso.DERControl(reactive_power_support=replace(reactive, volt_var=unnamed)))
+    assert read.volt_var == curve

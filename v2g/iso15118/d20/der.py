@@ -9,7 +9,15 @@ from decimal import Decimal
 from typing import Final
 
 from v2g import typed_json
-from v2g.energy.grid_support import STEEPEST, FrequencySupport, Function, GridSupport, RideThrough, SupportCurve
+from v2g.energy.grid_support import (
+    MOST_DC,
+    STEEPEST,
+    FrequencySupport,
+    Function,
+    GridSupport,
+    RideThrough,
+    SupportCurve,
+)
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages import ac_der_iec as iso
 from v2g.iso15118.d20.messages.common_types import RationalNumber
@@ -113,8 +121,8 @@ def support_of(control: iso.DERControl) -> GridSupport:
                 "start_v": real(each.voltage_limit_start_frt),
                 "stop_v": _known(each.voltage_limit_stop_frt),
                 "recovery_v": _known(each.voltage_recovery_limit),
-                "k_positive": _known(each.voltage_ride_through_positive_curve_k_factor) or 0.0,
-                "k_negative": _known(each.voltage_ride_through_negative_curve_k_factor) or 0.0,
+                "k_positive": abs(_known(each.voltage_ride_through_positive_curve_k_factor) or 0.0),
+                "k_negative": abs(_known(each.voltage_ride_through_negative_curve_k_factor) or 0.0),
                 "response_s": real(each.step_response_time_constant_active_power),
             }
     if (zero := control.zero_current) is not None:
@@ -139,7 +147,8 @@ def support_of(control: iso.DERControl) -> GridSupport:
                 "response_s": _time(volts, "active"),
                 "delay_s": volts.intentional_delay_power_control or 0,
             }
-    found["dc_injection"] = _known(control.maximum_level_dc_injection)
+    if (most := _known(control.maximum_level_dc_injection)) is not None:
+        found["dc_injection"] = min(MOST_DC, abs(most))  # its unit is not public: a wider limit is none
     return made(found)
 
 
