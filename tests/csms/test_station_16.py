@@ -291,6 +291,9 @@ async def test_the_api_shows_what_was_tolerated_and_what_a_station_cannot_do(sta
                 [2, "soft", "StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "available"}]
             )
         )
+        began = await point.call(call.StartTransaction(1, CARD, 100_000, now()))
+        kwh = [{"timestamp": now(), "sampled_value": [{"value": "100.2"}]}]
+        await point.call(call.MeterValues(1, kwh, began.transaction_id))
         for _ in range(2):
             with contextlib.suppress(AssertionError):
                 await api(
@@ -298,7 +301,7 @@ async def test_the_api_shows_what_was_tolerated_and_what_a_station_cannot_do(sta
                 )
         found = await api(csms, "GET", f"/stations/{STATION}")
     lacks = {each["what"]: each["why"] for each in found["lacks"]}
-    assert found["tolerated"] == {"enum_case": 1}
+    assert found["tolerated"] == {"enum_case": 1, "kwh_as_wh": 1}
     assert lacks["UnlockConnector"] == "refused as not supported since its boot"
     assert lacks["SetNetworkProfile"] == "OCPP 1.6: no network profiles"
 

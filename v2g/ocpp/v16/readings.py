@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar, get_args
 
 from msgspec.structs import replace
@@ -33,7 +33,11 @@ IMPORT: Final = "Energy.Active.Import.Register"
 _EXPORT: Final = "Energy.Active.Export.Register"
 _LACKING: Final = frozenset({"Temperature", "RPM"})
 """Measurands that 2.x does not have: they concern neither energy nor safety, and are left out."""
-_UNITS: Final = {"Celcius": "Celsius"}
+_UNITS: Final[Mapping[str | None, UnitOfMeasure]] = {
+    each: UnitOfMeasure(unit={"Celcius": "Celsius"}.get(each, each))
+    for each in (*get_args(Unit16), "Hertz")
+    if each != "Wh"
+}
 _MOST: Final = 1e15
 _PROVES_WH: Final = 10_000
 KWH_AS_WH: Final = "kwh_as_wh"
@@ -77,21 +81,23 @@ def without_registers(values: Iterable[MeterValue]) -> tuple[MeterValue, ...]:
 
 def meter_values(values: Iterable[MeterValue16 | TransactionData]) -> tuple[MeterValue, ...]:
     """Return what of these values 2.x has; an element of which nothing is left is left out."""
-    found = (MeterValue(timestamp=each.timestamp, sampled_value=_samples(each.sampled_value)) for each in values)
-    return tuple(each for each in found if each.sampled_value)
+    found = [MeterValue(timestamp=each.timestamp, sampled_value=_samples(each.sampled_value)) for each in values]
+    return tuple([each for each in found if each.sampled_value])
 
 
 def _samples(values: Sequence[ValueAt]) -> tuple[SampledValue, ...]:
-    plain = [each for each in values if each.format != "SignedData" and each.measurand not in _LACKING]
-    samples = [_sampled(each, number) for each in plain if (number := number_in(each.value)) is not None]
+    samples, signed = [], []
     for each in values:
         if each.format == "SignedData":
-            _attach(samples, each)
+            signed.append(each)
+        elif each.measurand not in _LACKING and (number := number_in(each.value)) is not None:
+            samples.append(_sampled(each, number))
+    for each in signed:
+        _attach(samples, each)
     return tuple(samples)
 
 
 def _sampled(value: ValueAt, number: float) -> SampledValue:
-    unit: str | None = getattr(value, "unit", None)
     measurand: Measurand | None = value.measurand  # type: ignore[assignment] # those of _LACKING are gone
     return SampledValue(
         value=number,
@@ -99,7 +105,7 @@ def _sampled(value: ValueAt, number: float) -> SampledValue:
         context=value.context,
         phase=value.phase,
         location=value.location,
-        unit_of_measure=None if unit in (None, "Wh") else UnitOfMeasure(unit=_UNITS.get(unit, unit)),
+        unit_of_measure=_UNITS.get(getattr(value, "unit", None)),
     )
 
 
