@@ -11,6 +11,15 @@ from v2g.io.eebus.files import Seen, SeenPeer, show, trusted
 BOX = "ab" * 20
 
 
+def test_the_lab_lists_its_cases_and_names_wrong_options(v2g: Run) -> None:
+    device = ("wss://127.0.0.1:1/ship/", "--ski", BOX)
+    listed = v2g("conform", "eebus", *device, "--list").output
+    assert len(listed.splitlines()) == 12
+    assert len(v2g("conform", "eebus", *device, "--list", "--quick").output.splitlines()) == 6
+    for options in (("--use-case", "lpx"), ("--only", "nothing"), ("--least", "5", "--most", "4")):
+        assert v2g("conform", "eebus", *device, *options).code == 2
+
+
 @pytest.mark.requirement("R206")
 def test_a_box_is_shown_trusted_and_trusted_no_more(v2g: Run, tmp_path: Path) -> None:
     assert "start the charger once" in v2g("eebus", "show", str(tmp_path)).errors

@@ -163,6 +163,19 @@ def test_unknown_features_functions_and_broken_datagrams_get_their_errors() -> N
     assert joined.say(joined.guard.datagram("write", feature([1], 1, CHARGER), broken)) == 1
 
 
+def test_an_old_heartbeat_that_is_read_again_is_none() -> None:
+    """A silent guard's device still answers questions."""
+    joined = Joined()
+    joined.connect()
+    joined.beat()
+    joined.wait(61)
+    old = {"heartbeatCounter": joined.guard.beats, "heartbeatTimeout": "PT60S"}
+    for data, number in ((old, 7), ({**old, "heartbeatCounter": 9}, 0)):
+        reply = joined.guard.datagram("reply", feature([1], 6, CHARGER), {"deviceDiagnosisHeartbeatData": data})
+        joined.system.receive(joined.link, reply, joined.at)  # type: ignore[arg-type]
+        assert joined.say(joined.guard.limit({"limitId": 0, "isLimitActive": False})) == number
+
+
 def test_subscriptions_end_when_asked() -> None:
     joined = Joined()
     joined.connect()

@@ -133,6 +133,8 @@ class ControllableSystem(SpineDevice):
         self._client = Address(device=facts.address, entity=ENTITY, feature=6)
         self._heard: dict[str, Moment] = {}
         """The latest heartbeat of each connected peer, by SKI."""
+        self._counters: dict[str, int] = {}
+        """Its counter, also after the peer has gone."""
         super().__init__(
             facts.address,
             "ChargingStation",
@@ -409,10 +411,15 @@ class ControllableSystem(SpineDevice):
         """See SpineDevice."""
         self.follow_heartbeats(link, self._client, at)
 
-    def informed(self, link: PeerLink, _header: Header, cmd: Cmd, at: Moment) -> None:
-        """See SpineDevice: a heartbeat, also as the answer to a question, if it has a counter."""
+    def informed(self, link: PeerLink, header: Header, cmd: Cmd, at: Moment) -> None:
+        """See SpineDevice: a heartbeat. As the answer to a question it counts only if it is new: a guard that is gone
+        silent still shows its last one."""
         beat = cmd.device_diagnosis_heartbeat_data
-        if beat is not None and beat.heartbeat_counter is not None:
+        if beat is None or beat.heartbeat_counter is None:
+            return
+        new = self._counters.get(link.ski) != beat.heartbeat_counter
+        self._counters[link.ski] = beat.heartbeat_counter
+        if new or header.cmd_classifier == "notify":
             self._heard[link.ski], link.heard_at = at, at.s
             if (guard := self.guard) is not None and guard.ski == link.ski:
                 self._hear(at)

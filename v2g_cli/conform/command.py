@@ -22,6 +22,7 @@ from v2g.observe import Observe
 from v2g.pki.credentials import load_chain
 from v2g_cli.conform import report as conform_report
 from v2g_cli.conform.csms import csms
+from v2g_cli.conform.eebus import eebus
 from v2g_cli.conform.kit import (
     Means,
     chargers_of_files,
@@ -186,6 +187,7 @@ def _target(text: str, sdp_port: int) -> Target:
 app = typer.Typer(no_args_is_help=True)
 app.command()(with_option_groups(station))
 app.command()(with_option_groups(csms))
+app.command()(with_option_groups(eebus))
 app.command()(diff)
 app.command()(badge)
 

@@ -31,6 +31,7 @@ _DEVICES: Final = {
     "evcc": "a vehicle (EVCC)",
     "station": "a charging station (OCPP)",
     "csms": "a back end (CSMS)",
+    "eebus": "a controllable system (EEBUS)",
 }
 
 
