@@ -312,6 +312,7 @@ async def test_a_driver_consents_to_feed_back_by_contract_or_while_it_charges(ba
             token = {"idToken": "04A1B2C3", "type": "ISO14443"}
             said = await station.call("Authorize", {"idToken": token})
             assert ("DC_BPT" in said["allowedEnergyTransfer"]) == by_contract
+            assert ("AC_DER" in said["allowedEnergyTransfer"]) == by_contract
             charging = Charging(roaming.backend, station)
             await charging.event("Started", "Authorized", state="Charging", token=token, context="Transaction.Begin")
             session = await partner.sent("PUT", "/sessions/DE/CPO/")
