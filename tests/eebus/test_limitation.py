@@ -5,6 +5,8 @@ import itertools
 from typing import Any, Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.eebus.guard import FACTS, PRESET, Joined
@@ -517,6 +519,37 @@ def test_a_lower_limit_outlives_its_guard_until_its_end_and_never_comes_back() -
     limitation.heartbeat(601)
     assert not limitation.write(LimitWrite(active=True), 601)
     assert limitation.limit_w == 4200, "not the stale 1500 W"
+
+
+_STEPS = st.one_of(
+    st.tuples(st.just("wait"), st.floats(0, 9000)),
+    st.tuples(st.just("beat"), st.just(0.0)),
+    st.tuples(st.sampled_from(["on", "off"]), st.floats(-500, 20_000)),
+)
+
+
+@pytest.mark.requirement("R206")
+@settings(max_examples=100)
+@given(st.lists(_STEPS, max_size=30))
+def test_a_guard_that_is_lost_lies_or_flaps_never_raises_power(steps: list[tuple[str, float]]) -> None:
+    """What time alone changes is no more than before, but for the end of a duration; here there is none."""
+    limitation, now = PowerLimitation(failsafe_w=4200, now=0.0), 0.0
+    for what, value in steps:
+        before, limit_w = limitation.state, limitation.limit_w
+        if what == "wait":
+            now += value
+            limitation.tick(now, 7200)
+            assert (limitation.limit_w or 1e9) <= (1e9 if limit_w is None else max(limit_w, 1e-9))
+        elif what == "beat":
+            limitation.heartbeat(now)
+            assert (limitation.state, limitation.limit_w) == (before, limit_w)
+        else:
+            limitation.tick(now, 7200)
+            before = limitation.state
+            limitation.write(LimitWrite(value_w=value, active=what == "on"), now)
+        moves = {after for (state, _), after in CHART.items() if state is before}
+        assert limitation.state in moves | {before}
+        assert (limitation.limit_w is None) is (limitation.state is CONTROLLED)
 
 
 def test_every_event_in_every_state_is_a_transition_of_the_chart_or_none() -> None:

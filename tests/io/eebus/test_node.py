@@ -153,6 +153,21 @@ async def test_strangers_and_noise_are_shut_out(tmp_path: Path) -> None:
             assert socket.close_code == 1003
 
 
+async def test_a_stranger_who_calls_all_the_time_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "CALLS_BURST", 3.0)
+    async with running(tmp_path / "eebus") as charger:
+        handshakes: list[bytes] = []
+        for _ in range(6):
+            reader, writer = await asyncio.open_connection("127.0.0.1", charger.link.ship.port)
+            writer.write(bytes.fromhex("16030100050100000100"))  # no ClientHello: an alert
+            with contextlib.suppress(OSError):
+                handshakes.append(await reader.read())
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        assert len([each for each in handshakes if each]) == 3, "the others get no answer"
+
+
 async def test_nodes_find_each_other_by_mdns(tmp_path: Path) -> None:
     pytest.importorskip("zeroconf")
     changed = asyncio.Event()

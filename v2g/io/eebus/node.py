@@ -33,6 +33,7 @@ from v2g.io.tls.endpoint import TlsChannel
 from v2g.io.tls.ski_channel import SkiChannel
 from v2g.io.tls.stream import TlsStream, close_gracefully, handshake
 from v2g.observe import Observe
+from v2g.rates import Buckets
 from v2g.text import printable
 
 SUBPROTOCOL: Final = Subprotocol("ship")
@@ -40,6 +41,9 @@ MOST_CONNECTIONS: Final = 16
 """Limit of connections, with those in the handshake."""
 MOST_STRANGERS: Final = 4
 """Limit of connections that wait until the user trusts the peer."""
+CALLS_PER_S: Final = 0.2
+CALLS_BURST: Final = 16.0
+"""Connections of an address without a trusted peer, per second, after so many at once."""
 TLS_S: Final = 10.0
 DIAL_S: Final = 5.0
 PING_S: Final = 50.0
@@ -89,6 +93,8 @@ class EebusNode:
         """State of each peer that has connected, by SKI."""
         self._connections: list[_Connection] = []
         self._handshakes = 0
+        self._calls = Buckets(per_s=CALLS_PER_S, burst=CALLS_BURST)
+        """Connections of strangers, by address."""
         self._dials: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -172,17 +178,22 @@ class EebusNode:
         return any(each.ski == ski for each in self._connections)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._handshakes + len(self._connections) >= MOST_CONNECTIONS:
+        peer: tuple[object, ...] | None = writer.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        busy = self._handshakes + len(self._connections) >= MOST_CONNECTIONS
+        if busy or self._calls.take(address, asyncio.get_running_loop().time()):
             writer.close()
             return
-        task = spawn(self._serve(reader, writer), name="eebus peer")
+        task = spawn(self._serve(reader, writer, address), name="eebus peer")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: writer.transport.abort())
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
         with contextlib.suppress(TlsError, TransportError, OSError):
             stream, ski = await self._secure(reader, writer, server=True)
+            if ski in self.trusted:
+                self._calls.give(address)
             protocol = ServerProtocol(subprotocols=[SUBPROTOCOL], max_size=MOST_BYTES + 1)
             await self._run(_Connection(self, stream, ski, protocol))
 

@@ -183,7 +183,8 @@ class EebusEnergyManager:
     def _observe(self, event: Observe) -> None:
         """Report an event; commands, states and peers also go into the log, with what is drawn before and after."""
         self._report(event)
-        if event.name in _LOGGED:
+        stranger = event.name == "eebus_peer" and event.data.get("ski") not in self._trusted
+        if event.name in _LOGGED and not stranger:
             self._write_log(event.name, event.data)
             if event.name == "eebus_state":
                 self._drawn_at = self._clock.monotonic() + FOLLOWED_S
