@@ -27,7 +27,7 @@ HOLD_MS: Final = 60_000
 ESCALATE_MS: Final = (900_000, 3_600_000)
 """An alert of severity `error` that is not acknowledged for so long after its announcement is announced again."""
 
-SubjectKind = Literal["vehicle", "station", "site", "node", "queue", "settlement", "campaign", "grid"]
+SubjectKind = Literal["vehicle", "station", "site", "node", "queue", "settlement", "campaign", "grid", "partner"]
 Announcement = Literal["alert_raised", "alert_cleared", "alert_escalated"]
 ANNOUNCEMENTS: Final[frozenset[str]] = frozenset(get_args(Announcement))
 Kind = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
@@ -212,6 +212,8 @@ def readable(caller: Principal) -> Readable:
         found.append(("grid", None))
     if allowed(caller, Permission.READ_SETTLEMENTS):
         found.append(("settlement", None))
+    if allowed(caller, Permission.MANAGE_ROAMING):
+        found.append(("partner", None))
     return tuple(found)
 
 
@@ -243,6 +245,9 @@ RuleName = Literal[
     "battery_unchecked",
     "campaign_halted",
     "update_failed",
+    "partner_silent",
+    "cdrs_refused",
+    "cdrs_disputed",
 ]
 
 
@@ -327,6 +332,11 @@ RULES: Final[Mapping[RuleName, Rule]] = {
         subject_kind="campaign", value="stations at which it failed and that are not back on the old image", limit=0,
         clear=0,
     ),
+    "partner_silent": Rule(
+        subject_kind="partner", value="seconds since it asked, or answered, last", limit=86_400, clear=86_400
+    ),
+    "cdrs_refused": Rule(subject_kind="partner", value="CDRs that it has not taken", limit=0, clear=0),
+    "cdrs_disputed": Rule(subject_kind="partner", value="its CDRs that differ from what we find", limit=0, clear=0),
 }  # fmt: skip
 
 

@@ -99,6 +99,18 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
         "Update {subject} failed; stations not back: {value}", "{count} updates failed at stations",
         "Look at them before the next update.",
     ),
+    "partner_silent": Sentence(
+        "Roaming partner {subject} has been silent for {value}", "{count} roaming partners are silent",
+        "What it is to be sent waits.", _S,
+    ),
+    "cdrs_refused": Sentence(
+        "CDRs that {subject} has not taken: {value}", "{count} roaming partners do not take CDRs",
+        "They are sent again: look at its deliveries for the reason.",
+    ),
+    "cdrs_disputed": Sentence(
+        "Disputed CDRs of {subject}: {value}", "CDRs of {count} roaming partners are disputed",
+        "They are not paid until somebody decides.",
+    ),
     "cell_imbalance": Sentence(
         "A cell of {subject} deviates by {value}; the limit is {limit}", "Cells of {count} vehicles deviate",
         "Have the pack measured.", _SIGMA,

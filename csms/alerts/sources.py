@@ -14,6 +14,7 @@ from csms.attestations.store import attestations
 from csms.db.leases import leases
 from csms.device_model.store import device_variables
 from csms.firmware.store import campaign_members, campaigns
+from csms.roaming.tables import roaming_deliveries, roaming_objects, roaming_partners
 from csms.session_metrics import store as session_metrics
 from csms.settlements.tables import journal_reviews
 from csms.smart_charging.tables import sites
@@ -58,7 +59,10 @@ def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule])
         "vehicle_silent": _since(connection, _silent(_before(rules, "vehicle_silent", now_ms)), now_ms),
         "battery_unchecked": _since(connection, _unchecked(_before(rules, "battery_unchecked", now_ms)), now_ms),
         "campaign_halted": _halted(connection),
-        "update_failed": _failed_updates(connection),
+        "update_failed": _counted(connection, _failed_updates()),
+        "partner_silent": _since(connection, _silent_partners(_before(rules, "partner_silent", now_ms)), now_ms),
+        "cdrs_refused": _counted(connection, _refused_cdrs()),
+        "cdrs_disputed": _counted(connection, _disputed_cdrs()),
     }
     known = select(leases.c.node).where(leases.c.name.startswith(NODE, autoescape=True))
     nodes = known.where(leases.c.until_ms > now_ms - _GONE_MS)
@@ -189,14 +193,36 @@ def _halted(connection: Connection) -> list[Observed]:
     return [Observed(str(each), 1.0) for each in numbers]
 
 
-def _failed_updates(connection: Connection) -> list[Observed]:
+def _failed_updates() -> Any:
     """Stations that failed and are not back, by campaign; a cancelled campaign has been dealt with."""
     stuck = (campaign_members.c.state == "Failed") & (campaign_members.c.trouble != "")
-    query = (
+    return (
         select(campaign_members.c.campaign_id, func.count())
         .join(campaigns, campaigns.c.campaign_id == campaign_members.c.campaign_id)
         .where(stuck, campaigns.c.state != "Cancelled")
         .group_by(campaign_members.c.campaign_id)
-        .limit(_MOST)
     )
-    return [Observed(str(number), count) for number, count in connection.execute(query)]
+
+
+def _silent_partners(before_ms: int) -> Any:
+    """Registered partners: we have a token of theirs, and they have been heard."""
+    column = roaming_partners.c
+    query = select(column.partner_id, column.seen_ms).where(column.sealed_token != "", column.seen_ms < before_ms)
+    return query.order_by(column.partner_id)
+
+
+def _refused_cdrs() -> Any:
+    column = roaming_deliveries.c
+    query = select(column.partner_id, func.count()).where(column.module == "cdrs", column.attempts > 0)
+    return query.group_by(column.partner_id).order_by(column.partner_id)
+
+
+def _disputed_cdrs() -> Any:
+    column = roaming_objects.c
+    query = select(column.owner, func.count()).where(column.module == "cdrs", column.state == "disputed")
+    return query.group_by(column.owner).order_by(column.owner)
+
+
+def _counted(connection: Connection, query: Any) -> list[Observed]:
+    """Return how many things subjects have; rows are (subject, number)."""
+    return [Observed(str(subject), number) for subject, number in connection.execute(query.limit(_MOST))]

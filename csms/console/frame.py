@@ -33,6 +33,9 @@ AREAS: Final = {
     ),
     "v2g": Area("V2G", {"show_v2g": "V2G", "list_vehicles": "Vehicles", "show_batteries": "Batteries"}),
     "money": Area("Money", {"list_tariffs": "Tariffs", "show_report": "Reports", "ask_for_bundle": "Verify a bundle"}),
-    "more": Area("Administration", {"list_users": "Users", "show_audit": "Audit", "show_health": "Health"}),
+    "more": Area(
+        "Administration",
+        {"list_users": "Users", "show_audit": "Audit", "show_health": "Health", "list_partners": "Roaming"},
+    ),
 }
 """By glyph. The last stands at the foot."""

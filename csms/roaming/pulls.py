@@ -63,6 +63,8 @@ async def pull_all(services: Services, partner_id: str) -> dict[str, int]:
             data: dict[str, Scalar] = {"partner": partner_id, "module": module, "reason": str(error)[:300]}
             services.observe(Observe("roaming", "pull_failed", data))
     await services.store.run(rows.put_object, _noted(partner_id, "all", begun_ms))
+    if found:
+        await services.store.run(rows.note_use, partner_id, (), services.clock.utc_ms())
     return found
 
 

@@ -14,6 +14,7 @@ from csms.db import leases
 from csms.db.store import Store
 from csms.device_model.store import device_variables
 from csms.firmware.store import campaign_members, campaigns
+from csms.roaming.tables import roaming_deliveries, roaming_objects, roaming_partners
 from csms.settlements.tables import journal_reviews
 from csms.station_security.store import station_certificates
 from csms.stations.tables import connectors, session_metrics, stations
@@ -220,6 +221,19 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
                 not_before_ms=0, updated_ms=0, trouble=trouble,
             )  # fmt: skip
 
+        for name, token, seen_ms in (("silent", "s", T0 - 2 * DAY), ("heard", "s", T0), ("invited", "", 1)):
+            row(roaming_partners, partner_id=name, sealed_token=token, seen_ms=seen_ms, document="{}")
+        for name, attempts, module in (("silent", 2, "cdrs"), ("heard", 0, "cdrs"), ("heard", 3, "locations")):
+            row(
+                roaming_deliveries, partner_id=name, module=module, subject="1", chain="", method="", path="", body="",
+                created_ms=0, due_ms=0, attempts=attempts, error="",
+            )  # fmt: skip
+        for number, state in enumerate(("disputed", "disputed", "booked", "rejected")):
+            row(
+                roaming_objects, owner="heard", module="cdrs", object_id=str(number), audience="", updated_ms=0,
+                state=state, about="", alias="", document="{}", detail="",
+            )  # fmt: skip
+
     store.do(put)
     seen = store.do(alert_sources.observe, T0, RULES)
     found = {
@@ -241,5 +255,8 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         "battery_unchecked": [],
         "campaign_halted": [("1", 1)],
         "update_failed": [("2", 1)],
+        "partner_silent": [("silent", 2 * 86_400)],
+        "cdrs_refused": [("silent", 1)],
+        "cdrs_disputed": [("heard", 2)],
     }
     assert (seen.nodes, seen.sites) == ({"a", "b"}, set())
