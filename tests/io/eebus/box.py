@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -66,6 +67,15 @@ class Box(Guard):
             payload = frame.partition(b'{"payload":')[2].removesuffix(b"}]}")
             for answer in self.hear(payload):
                 await self.send(answer)
+
+    async def end(self, reason: str) -> None:
+        """Announce the end, and take messages until it is confirmed."""
+        said = json.dumps({"connectionClose": [{"phase": "announce"}, {"maxTime": 500}, {"reason": reason}]})
+        await self._socket.send(b"\3" + said.encode())
+        while not self.frames or self.frames[-1][0] != 3:
+            self.frames.append(await self._socket.recv(decode=False))
+        await self._socket.wait_closed()
+        assert self._socket.close_code == 4001
 
     async def bind(self) -> None:
         """Bind limits and keys, subscribe to limits, and say that it is alive."""

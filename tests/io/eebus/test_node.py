@@ -88,6 +88,15 @@ async def test_a_box_waits_until_the_user_trusts_it_and_goes_when_he_no_longer_d
     assert (own / KEY).stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_box_says_good_bye_in_its_own_language(tmp_path: Path) -> None:
+    async with running(tmp_path / "eebus", trusted=(ski(tmp_path / "box"),)) as charger:
+        async with joined(tmp_path / "box", charger.link.ship.port, "") as box:
+            await box.end("Größe 漢字" * 20)
+            assert box.frames[-1].startswith(b'\3{"connectionClose":[{"phase":"confirm"}')
+        await until(lambda: charger.states(ski(tmp_path / "box"))[-1] == "disconnected")
+        assert not any(each.name == "task_failed" for each in charger.events)
+
+
 async def _shaken(folder: Path, charger: Charger) -> None:
     async with joined(folder, charger.link.ship.port, ""):
         pass

@@ -355,7 +355,8 @@ class _Connection:
                 self._ping_at, self._pong_until = now + PING_S, now + PONG_S
             if self._ship is not None and self._ship.ended is not None:
                 self.why = self.why or self._ship.why
-                self._protocol.send_close(self._ship.ended, self._ship.why[:80])
+                reason = self._ship.why.encode("ascii", "replace")[:80].decode()  # 123 bytes at most
+                self._protocol.send_close(self._ship.ended, reason)
                 self._close_at = now + 1.0
         for data in self._protocol.data_to_send():
             if not data:
@@ -429,7 +430,9 @@ class _Connection:
                     node.device.receive(self.link, self._ship.received.popleft(), at)
                 except CodecError as error:
                     self._broken += 1
-                    node.observe(Observe("power", "eebus_unreadable", {"ski": self.ski, "reason": str(error)[:200]}))
+                    node.observe(
+                        Observe("power", "eebus_unreadable", {"ski": self.ski, "reason": printable(str(error))[:200]})
+                    )
                     if self._broken >= _BROKEN:
                         self._ship.close(at.s)
             node.pump()
