@@ -9,6 +9,7 @@ import msgspec
 from v2g import typed_json
 from v2g.errors import CodecError, TransferError, TransportError
 from v2g.io.http.client import request
+from v2g.io.http.oauth import ClientCredentials
 from v2g.io.runtime.clock import Clock
 from v2g.openadr.objects import (
     MAX_BYTES,
@@ -18,7 +19,6 @@ from v2g.openadr.objects import (
     read_events,
     read_programs,
     read_reports,
-    read_token,
 )
 from v2g.text import printable
 
@@ -26,8 +26,6 @@ _PAGE: Final = 50
 """Objects a page: the most that a VTN may be asked for."""
 _MOST_EVENTS: Final = 2_000
 _ANSWER_S: Final = 20.0
-_RENEW_S: Final = 30.0
-"""A token that ends within this time is not used any more."""
 
 
 class VtnClient:
@@ -48,16 +46,9 @@ class VtnClient:
         scope: str,
         tls: ssl.SSLContext | None,
     ) -> None:
-        self._clock, self._tls = clock, tls
-        self._url, self._token_url = url.rstrip("/"), token_url or f"{url.rstrip('/')}/auth/token"
-        self._credentials = {
-            "grant_type": "client_credentials",
-            "client_id": client_id,
-            "client_secret": client_secret,
-            **({"scope": scope} if scope else {}),
-        }
-        self._token = ""
-        self._token_until = 0.0
+        self._tls, self._url = tls, url.rstrip("/")
+        token_url = token_url or f"{self._url}/auth/token"
+        self._credentials = ClientCredentials(clock, token_url, client_id, client_secret, tls=tls, scope=scope)
 
     async def programs(self, names: tuple[str, ...]) -> tuple[Program, ...]:
         """Return the programs of these names, or all where there are none."""
@@ -99,12 +90,12 @@ class VtnClient:
 
     async def _request(self, method: str, url: str, *, body: bytes | None = None) -> bytes:
         for attempt in range(2):
-            headers = {"Authorization": f"Bearer {await self._valid_token()}", "Accept": "application/json"}
+            headers = {"Authorization": f"Bearer {await self._credentials.token()}", "Accept": "application/json"}
             if body is not None:
                 headers["Content-Type"] = "application/json"
             status, answer = await self._exchange(method, url, headers, body)
             if status == 401 and attempt == 0:
-                self._token = ""
+                self._credentials.refused()
                 continue
             if not 200 <= status < 300:
                 text = printable(answer[:200].decode(errors="replace"))
@@ -114,21 +105,6 @@ class VtnClient:
                 )
             return answer
         raise AssertionError("the second attempt ends above")
-
-    async def _valid_token(self) -> str:
-        now = self._clock.monotonic()
-        if not self._token or now > self._token_until:
-            headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-            body = urlencode(self._credentials).encode()
-            status, answer = await self._exchange("POST", self._token_url, headers, body)
-            if status != 200:
-                raise TransportError(
-                    f"{self._token_url} gives no token: HTTP status {status}",
-                    hint="are client_id and client_secret right?",
-                )
-            token = read_token(answer)
-            self._token, self._token_until = token.access_token, now + max(0.0, token.expires_in - _RENEW_S)
-        return self._token
 
     async def _exchange(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> tuple[int, bytes]:
         try:

@@ -9,28 +9,27 @@ import base64
 import binascii
 import contextlib
 import hashlib
-import logging
 import urllib.parse
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from aiohttp import http_exceptions, web
+from aiohttp import web
 from cryptography import x509
 
 from pki_tools import ocsp_wire
 from pki_tools.authority import CRL_DAYS, find_responder, load_issuer, load_pem, sign_crl, status_of
+from pki_tools.bounded_http import BoundedHttp, HttpBounds, Watch
 from pki_tools.index import FILE, Index, IndexEntry, load_index
 from pki_tools.layout import crl_path
 from pki_tools.ocsp_wire import MAX_REQUEST_BYTES
-from v2g.errors import KeyAccessError, RevocationError, TransportError, V2GError
+from v2g.errors import KeyAccessError, RevocationError
 from v2g.io.runtime.supervision import defects_reported
-from v2g.observe import Observe, defect
+from v2g.observe import Observe
 from v2g.pki.issue import Issuer
-from v2g.text import printable
 
 # Answers OCSP requests and serves revocation lists, by an index (RFC 6960, RFC 5019). No socket, no clock.
 #
@@ -175,114 +174,50 @@ def _fresh(answer: ResponderAnswer, at: datetime) -> bool:
 OCSP_RESPONSE: Final = "application/ocsp-response"
 CRL: Final = "application/pkix-crl"
 
-MAX_CONNECTIONS: Final = 512
-"""Limit of open connections; beyond it the longest idle one is closed."""
-
-PATIENCE_S: Final = 10.0
-"""Time-out of a request, and of an idle connection."""
-
-_log = logging.getLogger(__name__)
-Watch = Callable[[Observe], None]
-
 
 def utc_now() -> datetime:
     """Return the present time, aware."""
     return datetime.now(UTC)
 
 
+BOUNDS: Final = HttpBounds(most_bytes=MAX_REQUEST_BYTES)
+
+
+def _internal_error() -> web.Response:
+    return web.Response(body=INTERNAL_ERROR, content_type=OCSP_RESPONSE)
+
+
 class Server:
     """Serves one tree from `start` to `close`, including later revocations."""
 
-    def __init__(self, directory: Path, *, observe: Watch, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        observe: Watch,
+        now: Callable[[], datetime] = utc_now,
+        bounds: HttpBounds = BOUNDS,
+    ) -> None:
         self._directory = directory
         self._observe = observe
         self._now = now
         self._seen: tuple[int, int, int] | None = None
         self._responder: Responder | None = None
-        self._runner: web.AppRunner | None = None
-        self._listener: asyncio.Server | None = None
-        self._waiting: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        routes = [
+            web.get("/health", self._health),
+            web.get("/{path:.+}", self._get),
+            web.post("/{path:.*}", self._post),
+        ]
+        self._http = BoundedHttp(routes, bounds, observe=observe, failed=_internal_error)
 
     async def start(self, host: str, port: int) -> int:
         """Read the tree and listen; return the port. Raises ConfigError, KeyAccessError, TransportError."""
         self._current()
-        application = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[self._bounded])
-        application.router.add_get("/health", self._health)
-        application.router.add_get("/{path:.+}", self._get)
-        application.router.add_post("/{path:.*}", self._post)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, logger=_log, lingering_time=1.0)
-        await runner.setup()
-        self._runner = runner
-        assert runner.server is not None
-        loop = asyncio.get_running_loop()
-        try:
-            server = await loop.create_server(self._accept(runner.server), host, port)
-        except OSError as error:
-            await self.close()
-            raise TransportError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
-        self._listener = server
-        return int(server.sockets[0].getsockname()[1])
+        return await self._http.start(host, port)
 
     async def close(self) -> None:
         """Stop listening, finish pending answers (2 s at most)."""
-        if self._runner is None:
-            return
-        if self._listener is not None:
-            self._listener.close()
-        for timer in self._waiting.values():
-            timer.cancel()
-        await self._runner.cleanup()
-
-    def _accept(self, server: web.Server) -> Callable[[], web.RequestHandler]:
-        """Return a factory of connections, each of which is closed unless a complete request arrives in time."""
-        loop = asyncio.get_running_loop()
-
-        def connection() -> web.RequestHandler:
-            handler = server()
-            if len(self._waiting) >= MAX_CONNECTIONS:
-                self._cut(next(iter(self._waiting)))
-            self._waiting[handler] = loop.call_later(PATIENCE_S, self._cut, handler)
-            return handler
-
-        return connection
-
-    def _cut(self, handler: web.RequestHandler) -> None:
-        self._waiting.pop(handler).cancel()
-        handler.force_close()
-        if handler.transport is not None:
-            handler.transport.abort()
-
-    @web.middleware
-    async def _bounded(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        waiting = self._waiting.pop(request.protocol, None)
-        if waiting is not None:
-            waiting.cancel()
-        response = await self._answer(request, handler)
-        response.force_close()  # one request per connection, so that none is kept open by a partial second one
-        return response
-
-    async def _answer(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await handler(request)
-        except web.HTTPException as error:
-            return web.Response(status=error.status, text=f"{error.reason}\n")
-        except (web.RequestPayloadError, http_exceptions.HttpProcessingError):
-            return web.Response(status=400, text="not HTTP\n")
-        except TimeoutError:
-            return web.Response(status=408, text="the request took too long\n")
-        except V2GError as error:
-            # The tree cannot be read now, for example during a restore: answer with the protocol's error.
-            _log.error("%s", error)
-            self._observe(Observe("pki", "error", {"error": str(error)}))
-        except Exception as error:  # noqa: BLE001 - the next request must still be answered
-            _log.exception("%s %s", request.method, printable(request.path))
-            self._observe(Observe("program", "defect", {"where": "request", **defect(error)}))
-        return web.Response(body=INTERNAL_ERROR, content_type=OCSP_RESPONSE)
+        await self._http.close()
 
     async def _health(self, _request: web.Request) -> web.Response:
         self._current()

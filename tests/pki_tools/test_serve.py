@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -24,6 +25,7 @@ from cryptography.x509 import ocsp
 from csms.config import Trust
 from csms.tokens.rules import ChainVerdict
 from pki_tools import serve
+from pki_tools.bounded_http import HttpBounds
 from pki_tools.revocation import revoke_certificate
 from pki_tools.serve import MALFORMED, Responder
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
@@ -49,11 +51,11 @@ def request(tree: PkiTree, leaf: str, nonce: bytes | None = None) -> bytes:
 class Serving:
     """A server in this process, on a port of its own."""
 
-    def __init__(self, tree: PkiTree) -> None:
+    def __init__(self, tree: PkiTree, bounds: HttpBounds = serve.BOUNDS) -> None:
         self.tree = tree
         self.events: list[Observe] = []
         self.now = datetime.now(UTC)
-        self.server = serve.Server(tree.directory, observe=self.events.append, now=lambda: self.now)
+        self.server = serve.Server(tree.directory, observe=self.events.append, now=lambda: self.now, bounds=bounds)
         self.port = 0
 
     async def send(self, data: bytes) -> bytes:
@@ -164,12 +166,8 @@ async def test_requests_are_bounded_and_bad_manners_do_no_harm(serving: Serving)
     assert (await serving.get("/health"))[0] == 200
 
 
-async def test_a_client_that_stalls_is_cut_and_others_are_served_meanwhile(
-    tree: PkiTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serve, "PATIENCE_S", 0.3)
-    monkeypatch.setattr(serve, "MAX_CONNECTIONS", 20)
-    running = Serving(tree)
+async def test_a_client_that_stalls_is_cut_and_others_are_served_meanwhile(tree: PkiTree) -> None:
+    running = Serving(tree, msgspec.structs.replace(serve.BOUNDS, patience_s=0.3, most_connections=20))
     running.port = await running.server.start("127.0.0.1", 0)
     der = request(tree, "secc")
     half = b"POST /cpo HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n" + der[:10]

@@ -131,14 +131,6 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     resources: tuple[ReportResource, ...]
 
 
-class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
-    """Response of the token endpoint (RFC 6749, 5.1)."""
-
-    access_token: Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[\x21-\x7e]+\Z")]
-    token_type: str = "Bearer"  # noqa: S105 - the kind of token
-    expires_in: Annotated[int, Meta(ge=0)] = 3600
-
-
 def read_programs(data: bytes) -> tuple[Program, ...]:
     """Return the programs in a response. Raises CodecError."""
     return tuple(_read(data, list[Program]))
@@ -161,14 +153,6 @@ def read_events(data: bytes) -> tuple[tuple[Event, ...], tuple[str, ...]]:
 def read_reports(data: bytes) -> tuple[ReportRequest, ...]:
     """Return the reports in a response. Raises CodecError."""
     return tuple(_read(data, list[ReportRequest]))
-
-
-def read_token(data: bytes) -> AccessToken:
-    """Return the token in a response of the token endpoint. Raises CodecError."""
-    token = _read(data, AccessToken)
-    if token.token_type.lower() != "bearer":
-        raise CodecError(f"the token endpoint returned a token of type {token.token_type[:40]!r}, not Bearer")
-    return token
 
 
 def _read(data: bytes, kind: type[T]) -> T:

@@ -11,6 +11,7 @@ from v2g.errors import ConfigError
 from v2g.observe import Observe
 from v2g_cli.output import print_json, say
 from v2g_cli.pki import ceremony as pki_ceremony
+from v2g_cli.pki import est as pki_est
 from v2g_cli.pki import issue as pki_issue
 from v2g_cli.pki import keys as pki_keys
 from v2g_cli.pki import show as pki_show
@@ -200,4 +201,7 @@ app.command()(pki_issue.staple)
 app.command()(pki_issue.crl)
 app.command()(export)
 app.command()(serve)
+app.command()(pki_est.est)
+app.command()(pki_est.approve)
+app.command()(pki_est.enrol)
 app.add_typer(pki_ceremony.app, name="ceremony")

@@ -1,0 +1,134 @@
+"""Bodies of EST, and which certificate of an answer a client takes (R217); PKCS #7 by `openssl`."""
+
+import base64
+import contextlib
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pki_tools.requests import make_request
+from pki_tools.tree import PkiTree
+from tests.pki_tools.conftest import NOW, Openssl, openssl
+from v2g.errors import CertificateError
+from v2g.pki.est import MOST_BYTES, issued_chain, pause_s, read_certificates, read_csr, write_certificates, write_csr
+from v2g.pki.issue import Subject
+from v2g.pki.profile import Generation, Role
+
+__all__ = ["openssl"]  # a fixture
+
+SECC = "secc"
+
+
+def chain(pki: PkiTree, leaf: str = SECC) -> tuple[x509.Certificate, ...]:
+    return tuple(x509.load_der_x509_certificate(der) for der in pki.chain(leaf))
+
+
+def request_of(pki: PkiTree, leaf: str = SECC, cn: str = "") -> x509.CertificateSigningRequest:
+    """A request with the key and the name of a leaf that the tree has issued."""
+    key = load_pem_private_key(pki.path(f"{leaf}/leaf.key").read_bytes(), None)
+    name = cn or str(chain(pki, leaf)[0].subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+    return read_csr(make_request(key, Role.SECC, Subject(common_name=name)))  # type: ignore[arg-type]
+
+
+def taken(pki: PkiTree, answer: tuple[x509.Certificate, ...], **changes: object) -> int:
+    """How many certificates the accepted chain has."""
+    options = {"role": Role.SECC, "generation": Generation.ISO15118_20, "at": NOW} | changes
+    csr = options.pop("csr", None) or request_of(pki)
+    return len(issued_chain(answer, csr, pki.anchors("v2g"), **options).certificates)  # type: ignore[arg-type]
+
+
+def refused(pki: PkiTree, answer: tuple[x509.Certificate, ...], **changes: object) -> str:
+    with pytest.raises(CertificateError) as found:
+        taken(pki, answer, **changes)
+    return found.value.reason
+
+
+def test_every_form_in_which_servers_send_certificates_is_read(pki: PkiTree, openssl: Openssl, tmp_path: Path) -> None:
+    """DER, PEM and base64 with breaks come from `openssl crl2pkcs7`; ours is read by `openssl pkcs7`."""
+    shutil.copy(pki.path("secc/chain.pem"), tmp_path / "chain.pem")
+    der, pem = tmp_path / "chain.p7", tmp_path / "chain.p7b"
+    openssl("crl2pkcs7", "-nocrl", "-certfile", tmp_path / "chain.pem", "-outform", "DER", "-out", der)
+    openssl("crl2pkcs7", "-nocrl", "-certfile", tmp_path / "chain.pem", "-out", pem)
+    whole = der.read_bytes()
+    for body in (
+        whole,
+        pem.read_bytes(),
+        base64.encodebytes(whole),
+        base64.b64encode(whole),
+        b"\r\n" + base64.b64encode(whole),
+    ):
+        assert set(read_certificates(body)) == set(chain(pki))
+    (tmp_path / "ours").write_bytes(base64.b64decode(write_certificates(chain(pki))))
+    said = openssl("pkcs7", "-inform", "DER", "-in", tmp_path / "ours", "-print_certs").stdout
+    assert said.count("BEGIN CERTIFICATE") == 3
+
+
+@given(body=st.binary(max_size=400))
+def test_no_body_is_a_traceback(body: bytes) -> None:
+    for read in (read_certificates, read_csr):
+        with contextlib.suppress(CertificateError):
+            read(body)
+        with pytest.raises(CertificateError):
+            read(base64.b64encode(b"\x30" + body))
+
+
+def test_bodies_are_bounded(pki: PkiTree) -> None:
+    for read in (read_certificates, read_csr):
+        with pytest.raises(CertificateError, match="bytes"):
+            read(b"A" * (MOST_BYTES + 1))
+    with pytest.raises(CertificateError, match="65 certificates"):
+        read_certificates(write_certificates([chain(pki)[0]] * 65))
+
+
+def test_a_request_survives_its_body(pki: PkiTree) -> None:
+    csr = request_of(pki)
+    for body in (write_csr(csr), csr.public_bytes(Encoding.DER), csr.public_bytes(Encoding.PEM)):
+        assert read_csr(body) == csr
+
+
+def test_an_answer_is_a_set(pki: PkiTree) -> None:
+    """In any order, with the root, other leaves and other hierarchies beside it."""
+    leaf, sub2, sub1 = chain(pki)
+    root = x509.load_der_x509_certificate(pki.anchors("v2g")[0])
+    others = chain(pki, "contract")
+    assert taken(pki, (sub1, root, *others, leaf, sub2)) == 3
+    assert taken(pki, (sub2, leaf, sub1)) == 3
+
+
+def test_what_was_not_requested_is_refused(pki: PkiTree) -> None:
+    whole = chain(pki)
+    assert refused(pki, whole[1:]) == "wrong_key"
+    assert refused(pki, chain(pki, "meter"), csr=request_of(pki)) == "wrong_key"
+    assert refused(pki, whole, csr=request_of(pki, cn="DEV2GS99999999999999999999999999999999X")) == "wrong_subject"
+    stranger = read_csr(make_request(ec.generate_private_key(ec.SECP521R1()), Role.SECC, Subject(common_name="X")))
+    assert refused(pki, whole, csr=stranger) == "wrong_key"
+    assert refused(pki, whole[:1]) == "unknown_root"
+    assert refused(pki, whole, at=NOW + timedelta(days=20_000)) == "expired"
+    assert refused(pki, whole, at=NOW - timedelta(days=20_000)) == "not_yet_valid"
+    assert refused(pki, whole, role=Role.STATION) != "wrong_key"
+    with pytest.raises(CertificateError) as found:
+        issued_chain(
+            whole, request_of(pki), pki.anchors("oem"), role=Role.SECC, generation=Generation.ISO15118_20, at=NOW
+        )
+    assert found.value.reason == "unknown_root"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("120", 120), (" 120 ", 120), ("0", 5), ("99999999999", 3600), ("", 60), ("soon", 60), ("-3", 60), ("1e9", 60)],
+)
+def test_the_pause_of_a_pending_answer_is_bounded(header: str, seconds: float) -> None:
+    assert pause_s(header, NOW) == seconds
+
+
+def test_a_pause_may_be_a_date() -> None:
+    later = NOW + timedelta(seconds=90)
+    assert pause_s(f"{later:%a, %d %b %Y %H:%M:%S} GMT", NOW) == 90
+    assert pause_s("Mon, 01 Jan 2001 00:00:00 GMT", NOW) == 5

@@ -1,0 +1,151 @@
+"""Enrolment over Secure Transport: bodies, and what a client accepts (RFC 7030, RFC 8951). No socket, no clock.
+
+An answer is a certs-only PKCS #7 in base64, and a set: the leaf is found by the requested key, the chain by issuers.
+Servers in the field also send DER, PEM, base64 with line breaks, and the leaf alone.
+"""
+
+import base64
+import binascii
+import warnings
+from collections.abc import Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
+from v2g.errors import CertificateError
+from v2g.pki.certificates import load_certificate
+from v2g.pki.csr import load_csr
+from v2g.pki.paths import is_self_signed, signature_matches
+from v2g.pki.profile import Generation, Role
+from v2g.pki.verify import VerifiedChain, verify_chain
+
+CERTIFICATES: Final = "application/pkcs7-mime"
+REQUEST: Final = "application/pkcs10"
+MOST_BYTES: Final = 256 * 1024
+"""Limit of a body."""
+_MOST_CERTIFICATES: Final = 64
+LEAST_PAUSE_S: Final = 5.0
+MOST_PAUSE_S: Final = 3600.0
+_PAUSE_S: Final = 60.0
+"""Pause after an answer 202 without a readable Retry-After."""
+
+
+def read_certificates(body: bytes) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of a certs-only PKCS #7: base64 with or without line breaks, DER, or PEM.
+
+    Raises CertificateError (`malformed`).
+    """
+    if len(body) > MOST_BYTES:
+        raise CertificateError(f"PKCS #7 of {len(body)} bytes", reason="malformed", hint=f"at most {MOST_BYTES}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # OpenSSL leaves the set unsorted: BER, which the library still reads
+            if b"-----BEGIN" in body:
+                found = pkcs7.load_pem_pkcs7_certificates(body)
+            else:
+                found = pkcs7.load_der_pkcs7_certificates(body if body[:1] == b"\x30" else _from_base64(body))
+        certificates = tuple(load_certificate(each.public_bytes(Encoding.DER)) for each in found)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"not a certs-only PKCS #7: {error}", reason="malformed") from None
+    if not certificates or len(certificates) > _MOST_CERTIFICATES:
+        raise CertificateError(f"PKCS #7 with {len(certificates)} certificates", reason="malformed")
+    return certificates
+
+
+def write_certificates(certificates: Sequence[x509.Certificate]) -> bytes:
+    """Return a certs-only PKCS #7 in base64, on one line: some clients read no breaks."""
+    return base64.b64encode(pkcs7.serialize_certificates(list(certificates), Encoding.DER))
+
+
+def read_csr(body: bytes) -> x509.CertificateSigningRequest:
+    """Return the request of a body: base64, DER or PEM. Raises CertificateError (`malformed`, `bad_signature`)."""
+    if len(body) > MOST_BYTES:
+        raise CertificateError(f"certificate request of {len(body)} bytes", reason="malformed")
+    if b"-----BEGIN" in body or body[:1] == b"\x30":
+        return load_csr(body)
+    try:
+        return load_csr(_from_base64(body))
+    except ValueError as error:
+        raise CertificateError(f"not a certificate request: {error}", reason="malformed") from None
+
+
+def write_csr(csr: x509.CertificateSigningRequest) -> bytes:
+    """Return the body of an enrolment."""
+    return base64.b64encode(csr.public_bytes(Encoding.DER))
+
+
+def issued_chain(
+    certificates: Sequence[x509.Certificate],
+    csr: x509.CertificateSigningRequest,
+    roots: Sequence[bytes],
+    *,
+    role: Role,
+    generation: Generation,
+    at: datetime,
+) -> VerifiedChain:
+    """Return the chain of the certificate that was issued for `csr`, verified up to one of `roots` (DER).
+
+    `certificates`: an answer, with those of `cacerts` behind it where it is the leaf alone. Raises CertificateError:
+    `wrong_key` unless one has the requested key, `wrong_subject` for another common name, or as `verify_chain`.
+    """
+    leaves = [each for each in certificates if each.public_key() == csr.public_key()]
+    if not leaves:
+        raise CertificateError(
+            f"none of {len(certificates)} certificates has the requested key",
+            reason="wrong_key",
+            hint="the CA has answered another request",
+        )
+    leaf = max(leaves, key=lambda each: each.not_valid_before_utc)
+    asked, got = _common_names(csr.subject), _common_names(leaf.subject)
+    if asked != got:
+        raise CertificateError(f"issued for {got}, requested for {asked}", reason="wrong_subject")
+    others = [each for each in certificates if each not in leaves and not is_self_signed(each)]
+    return verify_chain(
+        leaf.public_bytes(Encoding.DER),
+        _above(leaf, others),
+        roots,
+        role=role,
+        at=at,
+        generation=generation,
+        interop=generation is Generation.ISO15118_2,
+    )
+
+
+def pause_s(retry_after: str, now: datetime) -> float:
+    """Return how long to wait after an answer 202, s: Retry-After is seconds, or a date (RFC 9110 10.2.3)."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        wanted = float(text[:9])
+    else:
+        try:
+            wanted = (parsedate_to_datetime(text) - now).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            wanted = _PAUSE_S
+    return min(max(wanted, LEAST_PAUSE_S), MOST_PAUSE_S)
+
+
+def _from_base64(body: bytes) -> bytes:
+    try:
+        return base64.b64decode(b"".join(body.split()), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"neither DER, PEM nor base64: {error}") from None
+
+
+def _common_names(name: x509.Name) -> list[str]:
+    return [str(each.value) for each in name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+
+
+def _above(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> list[bytes]:
+    """Return the sub-CAs above a leaf in order; a set may hold other hierarchies and older certificates beside them."""
+    found: list[x509.Certificate] = []
+    below = leaf
+    while True:
+        issuers = [each for each in others if each.subject == below.issuer and each not in found]
+        if not issuers:
+            return [each.public_bytes(Encoding.DER) for each in found]
+        below = max(issuers, key=lambda each: (signature_matches(each, below), each.not_valid_after_utc))
+        found.append(below)

@@ -1,0 +1,198 @@
+"""`v2g pki est`, `approve` and `enrol`: certificates over the network by EST (RFC 7030), as server and as client."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2g.errors import ConfigError, TimeoutExpired
+from v2g.observe import Observe
+from v2g_cli.output import print_json, say
+from v2g_cli.pki.common import JsonFlag, Tree, generation_of, progress, role_of, write_out
+
+
+def est(
+    directory: Tree,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 picks a free one.")] = 8443,
+    tls: Annotated[str, typer.Option("--tls", help="Name of the server's certificate in the tree.")] = "csms/server",
+    client_root: Annotated[
+        list[Path] | None, typer.Option(help="Root (PEM) of clients' TLS certificates; repeatable. Else the tree's.")
+    ] = None,
+    users: Annotated[Path | None, typer.Option(help="File (mode 0600) with a line USER:PASSWORD for each.")] = None,
+    role: Annotated[str, typer.Option(help="Role of certificates that are asked for without a label.")] = "secc",
+    approve: Annotated[bool, typer.Option("--approve", help="Have a person decide: v2g pki approve.")] = False,
+    events: Annotated[Path | None, typer.Option(help="File for one JSON line per event.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Issue certificates of a tree by EST (RFC 7030) over HTTPS, until SIGTERM.
+
+    Example: `v2g pki est certs/lab --users est.users --approve`
+
+    Labels choose what certificates are for: cpo (chargers), station, oem, veh, mo, cps, gateway, as in
+    `https://HOST:8443/.well-known/est/cpo/simpleenroll`. Clients show a TLS certificate, or a password.
+    """
+    from pki_tools.est import EstService, EstSettings, tls_context
+    from pki_tools.index import load_index
+    from pki_tools.judge import read_file
+    from v2g.io.runtime.clock import Clock
+    from v2g.io.runtime.events import EventLog
+    from v2g.io.runtime.program import run
+    from v2g.io.storage.growing_file import LogFiles
+
+    index = load_index(directory)
+    folder = (directory / index.find(tls).file).parent
+    roots = client_root or [directory / each.file for each in index.entries if each.is_root and not each.replaced]
+    context = tls_context(
+        folder / "chain.pem", folder / "leaf.key", "".join(read_file(each).decode() for each in roots)
+    )
+    settings = EstSettings(role=role_of(role), users=_users(users), approve=approve)
+    log = EventLog("pki", Clock(), events)
+
+    def observe(event: Observe) -> None:
+        log(event)
+        if json:
+            print_json({"stage": event.stage, "name": event.name, "data": event.data})
+        elif event.name == "ready":
+            say(f"ready: https://{host}:{event.data['port']}/.well-known/est issues for {directory}")
+            sys.stdout.flush()
+        elif event.name == "enrolment_waits":
+            say(f"waits: {event.data['subject']}; v2g pki approve {directory} {event.data['id']}")
+        elif event.name == "enrolment":
+            say(f"{event.data['what']}: {event.data['role']} {event.data['subject']} {event.data['why']}".rstrip())
+
+    async def serve() -> int:
+        service = EstService(directory, settings, observe=observe)
+        try:
+            bound = await service.start(host, port, context)
+            observe(Observe("pki", "ready", {"host": host, "port": bound}))
+            await asyncio.Event().wait()
+        finally:
+            await service.close()
+        return 0
+
+    try:
+        code = run(lambda: None, lambda _: LogFiles(level="warning"), lambda _: serve())
+    finally:
+        log.close()
+    raise typer.Exit(code)
+
+
+def _users(file: Path | None) -> dict[str, str]:
+    from v2g.pki.keys import read_secret
+
+    if file is None:
+        return {}
+    found = {}
+    for number, line in enumerate(read_secret(file).decode(errors="replace").splitlines(), 1):
+        user, _, password = line.partition(":")
+        if not user or not password:
+            raise ConfigError(f"{file}:{number}: not USER:PASSWORD")
+        found[user] = password
+    return found
+
+
+def approve(
+    directory: Tree,
+    request: Annotated[str, typer.Argument(metavar="[ID]", help="Request, as the list shows it.")] = "",
+    reject: Annotated[bool, typer.Option("--reject", help="Reject it instead.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """List the requests that wait at `v2g pki est --approve`, or decide on one.
+
+    Examples: `v2g pki approve certs/lab`, `v2g pki approve certs/lab secc-0123456789abcdef`
+    """
+    from pki_tools.est import decide, waiting
+
+    if request:
+        decide(directory, request, approve=not reject)
+        decision = "rejected" if reject else "approved"
+        if json:
+            print_json({"id": request, "decision": decision})
+        else:
+            say(f"{request}: {decision}")
+        return
+    found = waiting(directory)
+    for number, subject in found:
+        if json:
+            print_json({"id": number, "subject": subject})
+        else:
+            say(f"{number}  {subject}")
+    if not found and not json:
+        say("no request waits")
+
+
+def enrol(
+    url: Annotated[str, typer.Argument(metavar="URL", help="EST server: https://HOST/.well-known/est[/LABEL].")],
+    csr: Annotated[Path, typer.Option("--csr", help="Certificate request, as `v2g pki csr` makes it.")],
+    role: Annotated[str, typer.Option("--role", help="Role of the certificate: secc, station, gateway, ...")],
+    trust: Annotated[list[Path], typer.Option("--trust", help="Root (PEM) of the certificate; repeatable.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="PEM file for the chain; else stdout.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Root (PEM) of the server's TLS; else the system's.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Own TLS certificate with its chain (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key (PEM, mode 0600).")] = None,
+    user: Annotated[str, typer.Option(help="User name, in place of a TLS certificate.")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="File (mode 0600) with the password.")] = None,
+    enrol_path: Annotated[str, typer.Option(help="Path below URL, such as simpleenroll/{iso}.")] = "simpleenroll",
+    generation: Annotated[str, typer.Option(help="Profiles of iso15118-20 or iso15118-2.")] = "iso15118-20",
+    renew: Annotated[bool, typer.Option("--renew", help="Renew the own TLS certificate.")] = False,
+    wait: Annotated[int, typer.Option(min=0, help="Longest wait for a pending answer, s.")] = 3600,
+    json: JsonFlag = False,
+) -> None:
+    """Get a certificate from an EST server, and verify it before it is written.
+
+    Examples:
+
+    `v2g pki csr --role secc --cn DEV2GS00000000000000000000000000000001X --key secc.key --out secc.csr`
+
+    `v2g pki enrol https://est.example/.well-known/est/cpo --csr secc.csr --role secc --trust v2g_root.pem
+    --user lab --password-file est.password --out secc.pem`
+
+    While the CA has not decided the same request is repeated. Exit code 4 for a certificate that does not fit.
+    """
+    from pki_tools.judge import read_file
+    from v2g.io.http.est import EnrolmentPending, EstClient, EstServer
+    from v2g.io.runtime.clock import Clock
+    from v2g.pki.certificates import chain_to_pem
+    from v2g.pki.credentials import load_chain
+    from v2g.pki.csr import load_csr
+    from v2g.pki.verify import VerifiedChain
+
+    if not url.startswith("https://"):
+        raise ConfigError(f"{url}: EST needs https://")
+    server = EstServer(
+        url=url,
+        enrol=enrol_path,
+        root=root,
+        certificate=certificate,
+        key=key,
+        user=user,
+        password_file=password_file,
+    )
+    client, request = EstClient(server, Clock()), load_csr(read_file(csr))
+    roots = [der for each in trust for der in load_chain(each)]
+    wanted, edition = role_of(role), generation_of(generation)
+
+    async def ask() -> VerifiedChain:
+        left_s = float(wait)
+        while True:
+            found = await client.chain(request, roots, role=wanted, generation=edition, renewal=renew)
+            if not isinstance(found, EnrolmentPending):
+                return found
+            if found.pause_s > left_s:
+                hint = "repeat the command later: the server knows the request"
+                raise TimeoutExpired("the wait for the CA", wait, hint=hint)
+            left_s -= found.pause_s
+            await asyncio.sleep(found.pause_s)
+
+    with progress(f"waiting for {url}"):
+        chain = asyncio.run(ask())
+    write_out(out, chain_to_pem(chain.der).encode())
+    if json and out is not None:
+        print_json({"file": str(out), "subject": chain.subject_cn, "not_after": chain.leaf.not_valid_after_utc})
+    elif out is not None:
+        say(
+            f"{out}: {chain.subject_cn}, until {chain.leaf.not_valid_after_utc:%Y-%m-%d}, {len(chain.der)} certificates"
+        )
