@@ -88,6 +88,7 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("grid signal", partial(_follow_grid_signal, services)),
         ("grid shares", services.shares.run),
         ("station CA", services.station_ca.keep_renewed),
+        ("outside CAs", services.station_ca.enrolments.run),
         ("journals", partial(services.bookkeeper.run, services.leads)),
     ]
     if services.partners is not None:

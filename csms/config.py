@@ -28,6 +28,7 @@ from v2g.energy.price_feeds import Markup, parse_feed
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
 from v2g.ieee2030_5.resources import with_check_digit
+from v2g.io.http.est import EstServer
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.ota.opening import FollowerConfig, installer_flaws
@@ -309,6 +310,24 @@ class StationAuthority(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """URL of the OCSP responder in issued certificates; empty omits it."""
     crl_url: str | None = None
     """URL of the revocation list in issued certificates; empty omits it."""
+
+
+class OutsideCa(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A CA outside, such as a V2G CA, that issues certificates which stations request, in place of a built-in one."""
+
+    est: EstServer
+    """Its EST server, and how this back end shows who it is."""
+    roots: Annotated[tuple[Path, ...], msgspec.Meta(min_length=1, max_length=20)]
+    """Roots (PEM) to one of which its certificates have to lead."""
+    kinds: Annotated[
+        tuple[Literal["ChargingStationCertificate", "V2GCertificate", "V2G20Certificate", "Combined"], ...],
+        msgspec.Meta(min_length=1),
+    ] = ("V2GCertificate", "V2G20Certificate")
+    """Kinds of certificates that it issues."""
+    stations: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=48)], ...] = ()
+    """Identities of its stations, with `*` and `?`; empty: all. The first CA that fits is asked."""
+    patience_h: Annotated[float, msgspec.Meta(ge=0.01, le=2_160)] = 168.0
+    """How long it may take to decide, h."""
 
 
 class AttestedRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -982,6 +1001,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     v2g_ca: StationAuthority | None = None
     """Signs certificates that stations use towards vehicles, and combined ones; without it such requests are
     rejected."""
+    outside_cas: Annotated[tuple[OutsideCa, ...], msgspec.Meta(max_length=20)] = ()
+    """CAs outside that are asked in place of these two."""
     webhooks: Webhooks = Webhooks()
     """Hosts that webhooks may call."""
     roaming: RoamingConfig | None = None

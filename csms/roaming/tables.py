@@ -42,7 +42,9 @@ roaming_deliveries: Final = Table(
     Column("partner_id", String(36), nullable=False),
     Column("module", String(20), nullable=False),
     Column("subject", String(160), nullable=False),
-    Column("chain", String(300), nullable=False),  # not sent before those of the same chain; "": of none
+    Column(
+        "chain", String(300), nullable=False, server_default=""
+    ),  # not sent before those of the same chain; "": of none
     Column("method", String(6), nullable=False),
     Column("path", String(2000), nullable=False),
     Column("body", Text, nullable=False),

@@ -13,6 +13,7 @@ from csms.cluster.feed import Feed
 from csms.config import CsmsConfig, StationAuthority
 from csms.db.store import Store
 from csms.station_security import store as security
+from csms.station_security.enrolment import Enrolments, generation_of, role_of
 from csms.station_security.rules import Authority, delivered, is_root_of, read_request, sign
 from v2g.errors import CertificateError, ConfigError, RefusedError, V2GError
 from v2g.io.keys.stores import load_credentials
@@ -30,6 +31,7 @@ from v2g.ocpp.messages.security import (
 )
 from v2g.pki.certificates import chain_from_pem, load_certificate
 from v2g.pki.credentials import load_chain
+from v2g.pki.csr import load_csr
 from v2g.pki.issue import Issuer
 from v2g.pki.profile import ORGANIZATION, Role
 
@@ -70,6 +72,7 @@ class StationCa:
         self._observe = observe
         self._feed = feed
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self.enrolments: Final = Enrolments(config.outside_cas, store, clock, self.deliver, observe, feed)
 
     async def renew(self, station_id: str, kind: CertificateSigningUse | None) -> str:
         """Have a station request a new certificate (A02); None: a combined one.
@@ -110,10 +113,21 @@ class StationCa:
             reported += 1
         return reported
 
-    def answer(self, station_id: str, request: SignCertificateRequest) -> SignCertificateResponse:
-        """Return whether a request can be signed; if so the certificate is sent afterwards (A02.FR.11, A02.FR.12)."""
+    async def answer(self, station_id: str, request: SignCertificateRequest) -> SignCertificateResponse:
+        """Return whether a request can be signed; if so the certificate is sent afterwards (A02.FR.11, A02.FR.12).
+
+        Raises StoreError when a request for an outside CA cannot be noted.
+        """
         kind = request.certificate_type
+        vehicles_only, wanted = kind not in (None, "ChargingStationCertificate"), request.hash_root_certificate
         try:
+            if roots := self.enrolments.roots(station_id, kind):
+                if wanted is not None and not is_root_of(wanted, roots):
+                    raise RefusedError("no authority under that root", reason="UnknownRoot")
+                generation = generation_of(load_csr(request.csr.encode()))
+                read_request(request.csr, station_id, role_of(kind or ""), generation, vehicles_only=vehicles_only)
+                await self.enrolments.ask(station_id, kind, request.csr, request.request_id)
+                return SignCertificateResponse(status="Accepted")
             # the authority: for the CSMS, or for vehicles; for both the latter if there is one
             # (A02.FR.13)
             authority = self._station if kind == "ChargingStationCertificate" else self._v2g
@@ -121,11 +135,11 @@ class StationCa:
                 authority = self._station
             if authority is None:
                 raise RefusedError("no such authority is configured", reason="NotConfigured")
-            wanted = request.hash_root_certificate
-            if wanted is not None and not is_root_of(wanted, authority, self._roots):
+            if wanted is not None and not is_root_of(wanted, (*self._roots, *authority.chain)):
                 raise RefusedError("no authority under that root", reason="UnknownRoot")
-            vehicles_only = kind not in (None, "ChargingStationCertificate")
-            asked = read_request(request.csr, station_id, authority, vehicles_only=vehicles_only)
+            asked = read_request(
+                request.csr, station_id, authority.role, authority.generation, vehicles_only=vehicles_only
+            )
             if (station_id, kind or "") in self._under_way:
                 raise RefusedError("a certificate is already being signed", reason="UnderWay")
         except (CertificateError, RefusedError) as error:

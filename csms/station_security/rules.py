@@ -1,5 +1,6 @@
 """The built-in authority's rules for stations (use cases A02, A03; certificate properties of A00)."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -47,14 +48,17 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     key: CertifiedKey
 
 
-def read_request(csr: str, station_id: str, authority: Authority, *, vehicles_only: bool) -> SigningRequest:
-    """Return a station's request. Raises CertificateError: malformed, bad_signature, wrong_curve, wrong_subject.
+def read_request(
+    csr: str, station_id: str, role: Role, generation: Generation, *, vehicles_only: bool
+) -> SigningRequest:
+    """Return a station's request for a certificate of a role.
 
     The common name must be the station's (A00.FR.511), except in a certificate for vehicles only. The rest of the
-    request's subject is ignored: the organization is the operator's (A00.FR.509).
+    request's subject is ignored: the organization is the operator's (A00.FR.509). Raises CertificateError: malformed,
+    bad_signature, wrong_curve, wrong_subject.
     """
     request = load_csr(csr.encode())
-    key = requested_key(request, authority.role, authority.generation)
+    key = requested_key(request, role, generation)
     names = [str(part.value) for part in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if len(names) != 1 or not names[0]:
         raise CertificateError("the request must have exactly one common name", reason="wrong_subject")
@@ -96,9 +100,9 @@ def delivered(certificate: x509.Certificate, authority: Authority) -> str:
     )
 
 
-def is_root_of(wanted: CertificateHashData, authority: Authority, roots: tuple[bytes, ...]) -> bool:
-    """Return whether `wanted` is one of the roots of this authority (hashRootCertificate of 2.1)."""
-    return any(_named(wanted, load_certificate(der)) for der in (*roots, *authority.chain) if _is_root(der))
+def is_root_of(wanted: CertificateHashData, certificates: Iterable[bytes]) -> bool:
+    """Return whether `wanted` is one of the roots among these (DER; hashRootCertificate of 2.1)."""
+    return any(_named(wanted, load_certificate(der)) for der in certificates if _is_root(der))
 
 
 def _named(wanted: CertificateHashData, root: x509.Certificate) -> bool:

@@ -76,4 +76,4 @@ async def answer_security_event(
 @answers
 async def answer_sign_certificate(context: HandlerContext, request: SignCertificateRequest) -> SignCertificateResponse:
     """Answer whether a certificate will follow; it is sent after this answer (A02, A03)."""
-    return context.services.station_ca.answer(context.station_id, request)
+    return await context.services.station_ca.answer(context.station_id, request)

@@ -22,8 +22,8 @@ class HttpBounds(msgspec.Struct, frozen=True):
     closed."""
 
     most_bytes: int
-    patience_s: float = 10.0
-    most_connections: int = 512
+    patience_s: float
+    most_connections: int
 
 
 class BoundedHttp:

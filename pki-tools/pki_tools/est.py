@@ -49,6 +49,7 @@ FOLDER: Final = "enrolments"
 _WAITING, _APPROVED, _REJECTED = ".csr", ".approved", ".rejected"
 _ID: Final = re.compile(r"[a-z]+-[0-9a-f]{16}")
 _RETRY_S: Final = 30
+_BOUNDS: Final = HttpBounds(most_bytes=MOST_BYTES, patience_s=30.0, most_connections=256)
 
 
 class EstSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +71,7 @@ class EstService:
         self._signing = asyncio.Lock()
         routes = [web.get("/.well-known/est/{path:.+}", self._get), web.post("/.well-known/est/{path:.+}", self._post)]
         self._http = BoundedHttp(
-            routes, HttpBounds(MOST_BYTES), observe=observe, failed=lambda: web.Response(status=500, text="failed\n")
+            routes, _BOUNDS, observe=observe, failed=lambda: web.Response(status=500, text="failed\n")
         )
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext) -> int:

@@ -180,7 +180,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-BOUNDS: Final = HttpBounds(most_bytes=MAX_REQUEST_BYTES)
+BOUNDS: Final = HttpBounds(most_bytes=MAX_REQUEST_BYTES, patience_s=10.0, most_connections=512)
 
 
 def _internal_error() -> web.Response:

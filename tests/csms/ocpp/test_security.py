@@ -280,7 +280,9 @@ def expired(pki: PkiTree, authorities: dict[str, StationAuthority], name: str, f
     issuer = Issuer(load_certificate(ours.leaf), ours.private_key)
     authority = Authority(chain=ours.chain, issuer=issuer, organization="Operator", role=Role.STATION, days=1)
     at = datetime.now(UTC) - timedelta(days=1, minutes=1)
-    certificate = sign(read_request(csr(name, key=key), name, authority, vehicles_only=False), authority, 7, at)
+    wanted = csr(name, key=key)
+    asked = read_request(wanted, name, authority.role, authority.generation, vehicles_only=False)
+    certificate = sign(asked, authority, 7, at)
     chain, private = folder / f"{name}.pem", folder / f"{name}.key"
     chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(

@@ -164,7 +164,8 @@ def _issued(pki: PkiTree, csr: x509.CertificateSigningRequest, **changes: object
     assert issuer.certificate is not None
     begin = issuer.certificate.not_valid_before_utc
     options: dict[str, object] = {
-        "role": Role.SECC, "public_key": csr.public_key(), "serial": 4711 << 100, "not_before": begin, "generation": NEW,
+        "role": Role.SECC, "public_key": csr.public_key(), "serial": 4711 << 100, "not_before": begin,
+        "generation": NEW,
         "ocsp_url": "http://pki.invalid/cpo",
     }  # fmt: skip
     return issue(IssueRequest(**(options | changes)), issuer)  # type: ignore[arg-type]

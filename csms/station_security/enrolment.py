@@ -1,0 +1,265 @@
+"""Certificates of stations from outside CAs (EST): a request waits in the database until its CA has decided (R217).
+
+It survives restarts and the loss of a node; a station that repeats its request buys no second certificate; a
+certificate whose station is away is kept until it can be delivered.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from fnmatch import fnmatchcase
+from typing import Final
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from csms.cluster.feed import Feed
+from csms.config import OutsideCa
+from csms.db.base import metadata
+from csms.db.store import Store
+from v2g.errors import CertificateError, RefusedError, StoreError, V2GError
+from v2g.io.http.est import EnrolmentPending, EstClient
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
+from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSignedResponse
+from v2g.pki.certificates import chain_to_pem
+from v2g.pki.credentials import load_chain
+from v2g.pki.csr import load_csr
+from v2g.pki.profile import Generation, Role
+
+enrolments: Final = Table(
+    "enrolments",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("kind", String(32), primary_key=True),  # CertificateSigningUseEnumType, or empty: combined
+    Column("csr", Text, nullable=False),
+    Column("request_id", BigInteger),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),  # of the next attempt
+    Column("chain", Text, nullable=False),  # PEM, once it is issued
+)
+
+_LEASE_MS: Final = 120_000
+_LOOK_S: Final = 5.0
+_AGAIN_S: Final = 60.0
+"""Pause after an error that may pass, and before another attempt to deliver."""
+_MOST_CHAIN: Final = 10_000
+"""Longest certificateChain of CertificateSigned (OCPP 2.0.1)."""
+_AT_ONCE: Final = 20
+
+
+class WaitingEnrolment(msgspec.Struct, frozen=True):
+    """A request that has no end yet."""
+
+    station_id: str
+    kind: str
+    csr: str
+    request_id: int | None
+    since_ms: int
+    chain: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Which request of a station it is."""
+        return self.station_id, self.kind
+
+
+Deliver = Callable[[str, CertificateSignedRequest], Awaitable[CertificateSignedResponse]]
+
+
+class Enrolments:
+    """Requests of stations at outside CAs; works while `run` does, on every node."""
+
+    def __init__(
+        self,
+        config: tuple[OutsideCa, ...],
+        store: Store,
+        clock: Clock,
+        deliver: Deliver,
+        observe: Callable[[Observe], None],
+        feed: Feed,
+    ) -> None:
+        """Read files. Raises ConfigError, KeyAccessError."""
+        self._cas = [(each, EstClient(each.est, clock)) for each in config]
+        self._roots = [tuple(der for path in each.roots for der in load_chain(path)) for each in config]
+        self._store, self._clock, self._deliver = store, clock, deliver
+        self._observe, self._feed = observe, feed
+        self._wake = asyncio.Event()
+
+    def roots(self, station_id: str, kind: str | None) -> tuple[bytes, ...]:
+        """Return the roots (DER) of the CA for a kind of certificate of a station; none: a built-in one is asked."""
+        place = self._place(station_id, kind or "")
+        return () if place is None else self._roots[place]
+
+    async def ask(self, station_id: str, kind: str | None, csr: str, request_id: int | None) -> None:
+        """Note a request; a repeated one stays the one that it is. Raises StoreError."""
+        await self._store.run(_put, station_id, kind or "", csr, request_id, self._clock.utc_ms())
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Ask the CAs and deliver, for ever."""
+        if not self._cas:
+            return
+        while True:
+            self._wake.clear()
+            with contextlib.suppress(StoreError):
+                await self.look()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._wake.wait()
+
+    async def look(self) -> None:
+        """Carry on with what is due. Raises StoreError."""
+        due = await self._store.run(_claim, self._clock.utc_ms())
+        await asyncio.gather(*(spawn(self._carry_on(each)) for each in due))
+
+    async def _carry_on(self, waiting: WaitingEnrolment) -> None:
+        pause_s = 0.0
+        try:
+            chain = waiting.chain or await self._issued(waiting)
+            if isinstance(chain, EnrolmentPending):
+                pause_s = chain.pause_s
+                self._report("certificate_pending", waiting.station_id, kind=waiting.kind, detail="")
+            else:
+                pause_s = await self._hand_over(waiting, chain)
+        except (CertificateError, RefusedError) as error:
+            detail = str(error)[:200]
+            self._report(
+                "certificate_refused", waiting.station_id, kind=waiting.kind, reason=error.reason, detail=detail
+            )
+        except V2GError as error:
+            pause_s = _AGAIN_S
+            self._report("certificate_pending", waiting.station_id, kind=waiting.kind, detail=str(error)[:200])
+        with contextlib.suppress(StoreError):  # else the lease ends
+            await self._store.run(_go_on, waiting, self._clock.utc_ms() + round(pause_s * 1000) if pause_s else None)
+
+    async def _issued(self, waiting: WaitingEnrolment) -> str | EnrolmentPending:
+        """Return the chain (PEM) that the CA issues, stored. Raises as `EstClient`, and RefusedError for a chain that
+        is too long, or a request that has waited too long."""
+        place = self._place(*waiting.key)
+        if place is None:
+            raise RefusedError("its CA is no longer configured", reason="NotConfigured")
+        (config, client), roots = self._cas[place], self._roots[place]
+        if self._clock.utc_ms() - waiting.since_ms > config.patience_h * 3_600_000:
+            raise RefusedError(f"the CA has not decided within {config.patience_h:g} h", reason="TimedOut")
+        csr = load_csr(waiting.csr.encode())
+        role, generation = role_of(waiting.kind), generation_of(csr)
+        found = await client.chain(csr, roots, role=role, generation=generation)
+        if isinstance(found, EnrolmentPending):
+            return found
+        chain = chain_to_pem(found.der)
+        if len(chain) > _MOST_CHAIN:
+            raise RefusedError(f"a chain of {len(chain)} characters does not fit OCPP", reason="TooLong")
+        await self._store.run(_keep, waiting, chain)
+        return chain
+
+    async def _hand_over(self, waiting: WaitingEnrolment, chain: str) -> float:
+        """Deliver a chain; return how long to wait for another attempt, s, 0 for none."""
+        signed = CertificateSignedRequest(
+            certificate_chain=chain,
+            certificate_type=waiting.kind or None,  # type: ignore[arg-type]
+            request_id=waiting.request_id,
+        )
+        try:
+            await self._deliver(waiting.station_id, signed)
+        except RefusedError as error:
+            if error.reason == "certificate":
+                raise
+            return _AGAIN_S  # it is not connected
+        return 0.0
+
+    def _report(self, name: str, station_id: str, **data: Scalar) -> None:
+        self._observe(Observe("ocpp", name, {"station": station_id, **data}))
+        self._feed.publish(name, station_id, data)
+
+    def _place(self, station_id: str, kind: str) -> int | None:
+        for place, (config, _) in enumerate(self._cas):
+            of_station = not config.stations or any(fnmatchcase(station_id, each) for each in config.stations)
+            if of_station and (kind or "Combined") in config.kinds:
+                return place
+        return None
+
+
+def role_of(kind: str) -> Role:
+    """Return the role of a kind of certificate."""
+    return Role.STATION if kind == "ChargingStationCertificate" else Role.SECC
+
+
+def generation_of(csr: x509.CertificateSigningRequest) -> Generation:
+    """Return whose profile a request asks for: a key on secp256r1 is one of ISO 15118-2."""
+    key = csr.public_key()
+    old = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
+    return Generation.ISO15118_2 if old else Generation.ISO15118_20
+
+
+def _put(connection: Connection, station_id: str, kind: str, csr: str, request_id: int | None, now_ms: int) -> None:
+    here = (enrolments.c.station_id == station_id) & (enrolments.c.kind == kind)
+    row = connection.execute(select(enrolments.c.csr).where(here).with_for_update()).first()
+    if row is not None and _key(row.csr) == _key(csr):
+        connection.execute(update(enrolments).where(here).values(request_id=request_id, due_ms=now_ms))
+        return
+    connection.execute(delete(enrolments).where(here))
+    connection.execute(
+        insert(enrolments).values(
+            station_id=station_id,
+            kind=kind,
+            csr=csr,
+            request_id=request_id,
+            since_ms=now_ms,
+            due_ms=now_ms,
+            chain="",
+        )
+    )
+
+
+def _key(csr: str) -> bytes:
+    return load_csr(csr.encode()).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _claim(connection: Connection, now_ms: int) -> list[WaitingEnrolment]:
+    rows = connection.execute(
+        select(enrolments)
+        .where(enrolments.c.due_ms <= now_ms)
+        .order_by(enrolments.c.due_ms)
+        .limit(_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    ).all()
+    found = [
+        WaitingEnrolment(row.station_id, row.kind, row.csr, row.request_id, row.since_ms, row.chain) for row in rows
+    ]
+    for each in found:
+        connection.execute(update(enrolments).where(_is(each)).values(due_ms=now_ms + _LEASE_MS))
+    return found
+
+
+def _keep(connection: Connection, waiting: WaitingEnrolment, chain: str) -> None:
+    connection.execute(update(enrolments).where(_is(waiting)).values(chain=chain))
+
+
+def _go_on(connection: Connection, waiting: WaitingEnrolment, due_ms: int | None) -> None:
+    """Note the next attempt, or the end; what the station has asked for meanwhile stays."""
+    if due_ms is None:
+        connection.execute(delete(enrolments).where(_is(waiting)))
+    else:
+        connection.execute(update(enrolments).where(_is(waiting)).values(due_ms=due_ms))
+
+
+def _is(waiting: WaitingEnrolment) -> ColumnElement[bool]:
+    there = enrolments.c
+    return (there.station_id == waiting.station_id) & (there.kind == waiting.kind) & (there.csr == waiting.csr)

@@ -1,0 +1,211 @@
+"""Certificates of stations from an outside CA, by EST: waiting, restarts, repeated requests, refusals (A02, R217)."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from csms.config import OutsideCa
+from pki_tools.est import EstSettings, decide, waiting
+from pki_tools.tree import PkiTree
+from tests.csms.backend import Backend
+from tests.csms.charging import away
+from tests.csms.fixtures import Start
+from tests.csms.scripted_station import ScriptedStation
+from tests.pki_tools.conftest import tree
+from tests.pki_tools.est_lab import SECC_ID, Lab, csr_of
+from v2g.io.http.est import EstServer
+from v2g.pki.certificates import chain_from_pem
+from v2g.pki.profile import Role
+from v2g.pki.verify import verify_chain
+
+__all__ = ["tree"]  # a fixture
+
+KIND = "V2GCertificate"
+USERS = EstSettings(users={"lab": "a secret"})
+
+
+@pytest_asyncio.fixture
+async def lab(tree: PkiTree, tmp_path: Path) -> AsyncIterator[Lab]:
+    found = Lab(tree, tmp_path)
+    await found.start(USERS)
+    yield found
+    await found.stop()
+
+
+def ca(lab: Lab, **changes: Any) -> OutsideCa:
+    est = changes.pop("est", None) or lab.server()
+    return OutsideCa(est=est, roots=(lab.tree.path("v2g/root.pem"),), **changes)
+
+
+def pem(csr: x509.CertificateSigningRequest) -> str:
+    return csr.public_bytes(Encoding.PEM).decode()
+
+
+async def asks(station: ScriptedStation, csr: x509.CertificateSigningRequest, **more: Any) -> str:
+    answer = await station.call("SignCertificate", {"csr": pem(csr), "certificateType": KIND, **more})
+    return str(answer["status"])
+
+
+def delivered(station: ScriptedStation) -> list[dict[str, Any]]:
+    return [dict(each) for each in station.payloads("CertificateSigned")]
+
+
+async def look(csms: Backend, later_s: float = 0.0) -> None:
+    csms.clock.advance(later_s)
+    await csms.services.station_ca.enrolments.look()
+
+
+async def joined(csms: Backend) -> ScriptedStation:
+    station = await csms.booted()
+    station.answers["CertificateSigned"] = {"status": "Accepted"}
+    return station
+
+
+def issued(lab: Lab) -> int:
+    return len([each for each in lab.tree.index().entries if each.name.startswith("est/")])
+
+
+@pytest.mark.requirement("R217")
+async def test_a_request_waits_for_its_ca_over_a_restart_and_is_made_once(backend: Start, lab: Lab) -> None:
+    await lab.start(EstSettings(users=USERS.users, approve=True))
+    csr = csr_of()
+    async with backend(outside_cas=(ca(lab),)) as csms:
+        station = await joined(csms)
+        for _ in range(2):
+            assert await asks(station, csr) == "Accepted"
+            await look(csms)
+        assert delivered(station) == []
+        assert [each.data["detail"] for each in csms.events.named("certificate_pending")] == ["", ""]
+    async with backend(outside_cas=(ca(lab),)) as csms:
+        station = await joined(csms)
+        ((number, _),) = waiting(lab.tree.directory)
+        decide(lab.tree.directory, number, approve=True)
+        await look(csms, 31)
+        (signed,) = delivered(station)
+        chain = chain_from_pem(signed["certificateChain"].encode())
+        verify_chain(chain[0], chain[1:], lab.tree.anchors("v2g"), role=Role.SECC, at=datetime.now(UTC))
+        assert (signed["certificateType"], len(chain)) == (KIND, 3)
+        await look(csms, 10_000)
+        assert len(delivered(station)) == 1
+        (kept,) = await csms.services.station_ca.certificates(station.id)
+        assert (kept["status"], kept["kind"]) == ("Accepted", KIND)
+    assert issued(lab) == 1
+
+
+async def test_what_is_issued_while_a_station_is_away_is_delivered_when_it_is_back(backend: Start, lab: Lab) -> None:
+    async with backend(outside_cas=(ca(lab),)) as csms:
+        station = await joined(csms)
+        assert await asks(station, csr_of()) == "Accepted"
+        await away(csms, station)
+        await look(csms)
+        await lab.stop()  # it is not asked again
+        station = await joined(csms)
+        await look(csms)
+        assert delivered(station) == []
+        await look(csms, 61)
+        assert len(delivered(station)) == 1
+    assert issued(lab) == 1
+
+
+async def test_a_new_request_replaces_one_that_waits(backend: Start, lab: Lab) -> None:
+    await lab.start(EstSettings(users=USERS.users, approve=True))
+    async with backend(outside_cas=(ca(lab),)) as csms:
+        station = await joined(csms)
+        newer = csr_of()
+        for csr in (csr_of(), newer):
+            assert await asks(station, csr) == "Accepted"
+            await look(csms)
+        for number, _ in waiting(lab.tree.directory):
+            decide(lab.tree.directory, number, approve=True)
+        await look(csms, 31)
+        (signed,) = delivered(station)
+        leaf = x509.load_der_x509_certificate(chain_from_pem(signed["certificateChain"].encode())[0])
+        assert leaf.public_key() == newer.public_key()
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds", "reason"),
+    [
+        ({"label": "/oem"}, 0, "wrong_profile"),
+        ({"password": "wrong"}, 0, "refused"),
+        ({"enrol": "nowhere"}, 0, "refused"),
+        ({}, 40 * 3600, "TimedOut"),
+    ],
+)
+async def test_a_request_that_ends_badly_is_named(
+    backend: Start, lab: Lab, changes: dict[str, Any], seconds: float, reason: str
+) -> None:
+    async with backend(outside_cas=(ca(lab, est=lab.server(**changes), patience_h=24),)) as csms:
+        station = await joined(csms)
+        assert await asks(station, csr_of()) == "Accepted"
+        await look(csms, seconds)
+        (event,) = csms.events.named("certificate_refused")
+        assert (event.data["kind"], event.data["station"]) == (KIND, station.id)
+        if reason != "wrong_profile":
+            assert event.data["reason"] == reason
+        await look(csms, 1000)
+        assert delivered(station) == []
+        assert len(csms.events.named("certificate_refused")) == 1, "it is over"
+
+
+async def test_a_ca_that_is_down_is_asked_again(backend: Start, lab: Lab) -> None:
+    await lab.stop()
+    async with backend(outside_cas=(ca(lab),)) as csms:
+        station = await joined(csms)
+        assert await asks(station, csr_of()) == "Accepted"
+        await look(csms)
+        (event,) = csms.events.named("certificate_pending")
+        assert event.data["detail"]
+        await lab.start(USERS)
+        await look(csms, 59)
+        assert delivered(station) == []
+        await look(csms, 2)
+        assert len(delivered(station)) == 1
+
+
+async def test_the_first_ca_that_fits_station_and_kind_is_asked(backend: Start, lab: Lab) -> None:
+    nobody = EstServer(url="https://localhost:1/.well-known/est", root=lab.tree.path("csms/root.pem"))
+    cas = (ca(lab, est=nobody, stations=("CS-V2G-0002", "OTHER-*")), ca(lab, kinds=(KIND,)))
+    async with backend(outside_cas=cas) as csms:
+        station = await joined(csms)
+        assert await asks(station, csr_of()) == "Accepted"
+        await look(csms)
+        assert len(delivered(station)) == 1
+        other = await csms.booted("CS-V2G-0002")
+        assert await asks(other, csr_of()) == "Accepted"
+        await look(csms)
+        (event,) = csms.events.named("certificate_pending")
+        assert event.data["station"] == other.id
+        request = {"csr": pem(csr_of(station.id)), "certificateType": "ChargingStationCertificate"}
+        answer = await station.call("SignCertificate", request)
+        assert answer["statusInfo"]["reasonCode"] == "NotConfigured", "a built-in one, which there is not"
+
+
+async def test_a_request_that_no_ca_would_sign_is_refused_at_once(backend: Start, lab: Lab) -> None:
+    async with backend(outside_cas=(ca(lab, kinds=(KIND, "Combined")),)) as csms:
+        station = await joined(csms)
+        for request in (
+            {"csr": "rubbish", "certificateType": KIND},
+            {"csr": pem(csr_of("CS-V2G-0002"))},  # combined: of another station (A00.FR.511)
+        ):
+            assert (await station.call("SignCertificate", request))["status"] == "Rejected"
+        await look(csms)
+    assert issued(lab) == 0
+
+
+async def test_a_hash_of_another_root_is_refused(backend: Start, lab: Lab) -> None:
+    """hashRootCertificate of 2.1."""
+    async with backend(outside_cas=(ca(lab),)) as csms:
+        station = await csms.booted(version="2.1")
+        wanted = {"hashAlgorithm": "SHA256", "issuerNameHash": "00", "issuerKeyHash": "00", "serialNumber": "1"}
+        assert await asks(station, csr_of(), hashRootCertificate=wanted) == "Rejected"
+        assert await asks(station, csr_of(SECC_ID), requestId=7) == "Accepted"
+        station.answers["CertificateSigned"] = {"status": "Accepted"}
+        await look(csms)
+        assert delivered(station)[0]["requestId"] == 7
