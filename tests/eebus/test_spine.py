@@ -98,6 +98,10 @@ def test_a_write_needs_a_binding_and_one_guard_has_it() -> None:
     assert joined.say(joined.guard.relation("binding", 1, "LoadControl")) == 7
     joined.system.disconnect(first)
     assert joined.say(joined.guard.relation("binding", 1, "LoadControl")) == 0
+    joined.link = joined.system.connect("cd" * 20, joined.at)
+    joined.pass_on()
+    assert joined.say(joined.guard.relation("binding", 1, "LoadControl")) == 0, "its own older connection is no other"
+    assert joined.system.guard is joined.link
     assert joined.say(joined.guard.relation("binding", 0, "NodeManagement")) != 0
     assert joined.say(joined.guard.relation("subscription", 9, "Measurement")) == 4
 

@@ -400,8 +400,10 @@ class SpineDevice:
         binds = relations is link.bindings
         if binds and not feature.writable:
             return Refusal(REJECTED, "nothing to bind")
-        if binds and feature.one_binding and relation not in relations and self.bound(feature):
-            return Refusal(REJECTED, "another client is bound")
+        if binds and feature.one_binding and relation not in relations and (holder := self.bound(feature)) is not None:
+            if holder is link or holder.ski != link.ski:
+                return Refusal(REJECTED, "another client is bound")
+            holder.bindings.clear()  # its older connection is about to end
         if len(relations) >= MOST_RELATIONS:
             return Refusal(REJECTED, "too many")
         if relation not in relations:
