@@ -29,8 +29,8 @@ C = TypeVar("C", bound="Described")
 K = TypeVar("K", bound="Described", contravariant=True)
 
 NOTICE = (
-    "These scripts are this project's own. Ids and names are those of the certification cases of OCPP 2.0.1 part 6 "
-    "where they correspond. A pass is not a certificate."
+    "These scripts are this project's own. Ids and names are those of the certification cases of OCPP 1.6, or 2.0.1 "
+    "part 6, where they correspond. A pass is not a certificate."
 )
 
 
