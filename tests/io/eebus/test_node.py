@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from tests.io.eebus.box import joined, ski
 from v2g.eebus.identity import ShipNode, node_of
 from v2g.eebus.spine import Moment, SpineDevice
-from v2g.errors import ConfigError, StoreError
+from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g.io.eebus import node as node_module
 from v2g.io.eebus.files import CERTIFICATE, KEY, SEEN, TRUSTED, node_key, seen, trust, trusted
@@ -189,6 +189,14 @@ async def test_nodes_find_each_other_by_mdns(tmp_path: Path) -> None:
         assert (found.node.serial, found.node.categories, found.node.register) == ("77", ("3",), False)
     await until(lambda: not box.found)
     await box.close()
+
+
+async def test_a_host_that_is_no_address_is_named() -> None:
+    pytest.importorskip("zeroconf")
+    discovery = ShipDiscovery(ShipNode(ski="ab" * 20, id="x"), "charger.local", 4712, lambda: None)
+    with pytest.raises(TransportError, match="mDNS at"):
+        await discovery.open()
+    await discovery.close()
 
 
 def test_a_record_that_is_not_of_ship_is_no_node() -> None:

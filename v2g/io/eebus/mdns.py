@@ -38,10 +38,10 @@ class ShipDiscovery:
     async def open(self) -> None:
         """Begin. Raises TransportError without a usable interface, and ConfigError without the package."""
         with extras_named():
-            from zeroconf import InterfaceChoice
+            from zeroconf import Error, InterfaceChoice
             from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
-        any_address = ipaddress.ip_address(self._host).is_unspecified
         try:
+            any_address = ipaddress.ip_address(self._host).is_unspecified
             self._zeroconf = AsyncZeroconf(interfaces=InterfaceChoice.Default if any_address else [self._host])
             info = AsyncServiceInfo(
                 SERVICE,
@@ -53,8 +53,10 @@ class ShipDiscovery:
             )
             await self._zeroconf.async_register_service(info, allow_name_change=True)
             self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, SERVICE, handlers=[self._heard])
-        except OSError as error:
-            raise TransportError(f"mDNS at {self._host}: {error.strerror or error}") from None
+        except (OSError, ValueError, Error) as error:
+            raise TransportError(
+                f"mDNS at {self._host}: {error}", hint="host must be an own IP address; mdns = false does without"
+            ) from None
 
     async def close(self) -> None:
         """Withdraw the announcement."""
