@@ -12,6 +12,11 @@ from v2g.energy.conductors import Currents
 from v2g.io.simulation.lines import ChargerAc
 
 
+def mains(voltage_mv: int, *more: Any) -> PresentVoltage:
+    """Return what is reported at 50 Hz."""
+    return PresentVoltage(voltage_mv, *more, frequency_hz=50)
+
+
 class Outlet:
     """An outlet with so many line conductors, that shows what is drawn."""
 
@@ -52,7 +57,7 @@ def test_each_phase_carries_its_part_and_no_more_than_its_rating(phases: int, li
     charger = at_outlet(outlet, phases=phases, max_charge_w=11_040, max_discharge_w=11_040)
     charger.drive(50_000)
     assert outlet.drawn == drawn
-    assert charger.present == PresentVoltage(230_000, drawn.total_ma, min(phases, lines), drawn)
+    assert charger.present == mains(230_000, drawn.total_ma, min(phases, lines), drawn)
     charger.drive(-50_000)
     assert outlet.drawn == Currents(*(-each for each in drawn))
     outlet.supply(None)
@@ -75,9 +80,9 @@ def test_no_phase_carries_more_than_its_rating_at_a_low_voltage(config: dict[str
 def test_a_sum_is_all_that_is_reported_where_the_phases_are_not_measured() -> None:
     charger = at_outlet(Outlet(3), measures_lines=False)
     charger.drive(3_450)
-    assert charger.present == PresentVoltage(230_000, 15_000, 3)
+    assert charger.present == mains(230_000, 15_000, 3)
     charger.cut()
-    assert charger.present == PresentVoltage(230_000, 0, 3)
+    assert charger.present == mains(230_000, 0, 3)
 
 
 @pytest.mark.parametrize(("power_w", "total_ma"), [(50_000, 48_000), (-50_000, -20_000)])
@@ -107,8 +112,8 @@ def test_voltage_without_a_command_draws_nothing_and_each_change_is_reported(dea
     assert (outlet.drawn, charger.present, charger.grid_hz) == (Currents(), PresentVoltage(0), None)
     charger.drive(6_900)
     assert outlet.drawn == Currents()
-    live = PresentVoltage(230_000, 0, 3, Currents())
-    drawn = PresentVoltage(230_000, 15_000, 3, Currents(5_000, 5_000, 5_000))
+    live = mains(230_000, 0, 3, Currents())
+    drawn = mains(230_000, 15_000, 3, Currents(5_000, 5_000, 5_000))
     assert changes == [live, drawn, PresentVoltage(0)]
 
 
@@ -124,7 +129,7 @@ def test_a_voltage_of_a_thousandth_of_a_volt_is_one() -> None:
     outlet = Outlet(1)
     charger = at_outlet(outlet)
     outlet.supply(ChargerAc(1, 1, contactor_closed=True))
-    assert charger.present == PresentVoltage(1, 0, 1, Currents())
+    assert charger.present == mains(1, 0, 1, Currents())
 
 
 @pytest.mark.parametrize(
@@ -150,13 +155,13 @@ def test_a_cut_draws_nothing_at_once_and_after_the_next_voltage() -> None:
     charger.cut()
     assert (outlet.drawn, charger.present, charger.battery_ma(400_000)) == (
         Currents(),
-        PresentVoltage(230_000, 0, 3, Currents()),
+        mains(230_000, 0, 3, Currents()),
         0,
     )
     assert changes == [], "callbacks belong to the event loop"
     outlet.supply(None)
     outlet.supply(LIVE)
-    assert (outlet.drawn, changes) == (Currents(), [PresentVoltage(0), PresentVoltage(230_000, 0, 3, Currents())])
+    assert (outlet.drawn, changes) == (Currents(), [PresentVoltage(0), mains(230_000, 0, 3, Currents())])
 
 
 def test_a_bench_assumes_three_phases_of_230_volts() -> None:

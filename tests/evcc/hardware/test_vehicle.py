@@ -238,13 +238,13 @@ async def test_on_a_bench_mains_are_there_while_the_vehicle_asks_for_energy() ->
     assert vehicle.battery.current_ma == 0
     vehicle.execute(SetCpState(PilotState.C))
     assert (
-        PresentVoltage(230_000, 49_998, 3, Currents(16_666, 16_666, 16_666)) in received
+        PresentVoltage(230_000, 49_998, 3, Currents(16_666, 16_666, 16_666), frequency_hz=50) in received
     )  # no more than its charger can do
     vehicle.step()
     assert vehicle.battery.current_ma > 0
     vehicle.execute(SetAcPower(-4_600))
     vehicle.step()
-    assert PresentVoltage(230_000, -20_000, 3, Currents(-6_667, -6_667, -6_666)) in received
+    assert PresentVoltage(230_000, -20_000, 3, Currents(-6_667, -6_667, -6_666), frequency_hz=50) in received
     assert vehicle.battery.current_ma < 0
     vehicle.execute(SetCpState(PilotState.B))
     vehicle.step()
