@@ -344,7 +344,7 @@ def partner_version(partner: Partner) -> Version:
 def partner_endpoint(details: VersionDetails, module: str, role: ModuleRole | None = None) -> str:
     """Return the URL of a module. Raises OcpiError (3003)."""
     for each in details.endpoints:
-        if each.identifier == module and role in (None, each.role):
+        if each.identifier.lower() == module and role in (None, each.role.upper()):
             return each.url
     raise OcpiError(f"the partner has no endpoint of {module}", code=3003)
 

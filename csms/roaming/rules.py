@@ -77,8 +77,8 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
 
     def endpoint(self, module: str, role: ModuleRole) -> str | None:
         """Return the URL of its module in a role."""
-        found = (each.url for each in self.endpoints if each.identifier == module and each.role in (role, ""))
-        return next(found, None)
+        found = (each for each in self.endpoints if each.identifier.lower() == module)
+        return next((each.url for each in found if each.role.upper() in (role, "")), None)
 
 
 def party_of(country_code: str, party_id: str) -> str:

@@ -30,7 +30,7 @@ roaming_objects: Final = Table(
     Column("alias", String(64), nullable=False),  # another name: the contract of a token
     Column("document", Text, nullable=False),
     Column("detail", Text, nullable=False),
-    Index(None, "owner", "module", "updated_ms", "object_id"),
+    Index(None, "owner", "module", "updated_ms", "object_id", "audience"),  # pages are also counted by it
     Index(None, "module", "about"),
     Index(None, "module", "alias"),
 )
