@@ -136,7 +136,7 @@ async def test_a_foreign_provider_gets_every_cdr_once_though_it_is_killed(
         assert len({each["session_id"] for each in found.values()}) == count
 
 
-async def test_a_foreign_operator_registers_and_pushes(cpo: Operator, pki: PkiTree, tmp_path: Path) -> None:
+async def test_a_foreign_operator_pushes_and_is_pulled_from(cpo: Operator, pki: PkiTree, tmp_path: Path) -> None:
     async with foreign(pki, tmp_path) as partner:
         body = {"partner_id": "xtw", "versions_url": partner.versions, "token": "token-a"}
         await cpo.ask("POST", "/roaming/partners", body, 201)
@@ -178,6 +178,8 @@ async def test_a_foreign_operator_registers_and_pushes(cpo: Operator, pki: PkiTr
             (said,) = (await partner.ask("POST", "/push/2.2.1", push))["receiver_responses"]
             assert said["status_code"] == 201, said
             assert module == "cdrs" or said["response"]["status_code"] == 1000
+        pulled = await cpo.ask("POST", "/roaming/partners/xtw/pull")
+        assert {each["module"]: each["objects"] for each in pulled} == dict.fromkeys(own, 1)
         (claimed,) = await cpo.ask("GET", "/roaming/cdrs")
         assert (claimed["state"], claimed["detail"]) == ("disputed", "token: 04a1b2c3 is none of ours")
 
