@@ -64,7 +64,6 @@ CertificateReason = Literal[
     "bad_profile",
     "wrong_domain",
     "wrong_subject",
-    "wrong_key",
 ]
 
 CERTIFICATE_REASONS: Final[dict[CertificateReason, str]] = {
@@ -88,7 +87,6 @@ CERTIFICATE_REASONS: Final[dict[CertificateReason, str]] = {
     "bad_profile": "another rule of the profile is violated; see the message",
     "wrong_domain": "the subject's DC is not that of the role",
     "wrong_subject": "the subject lacks an attribute, has an extra one, or its CN is not an identifier of the role",
-    "wrong_key": "a certificate is not for the key that was requested",
 }
 """Reasons for rejecting a chain, roughly in the order of the checks, and their meaning."""
 

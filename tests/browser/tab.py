@@ -18,6 +18,7 @@ TUTORIAL = os.environ.get("V2G_TUTORIAL_PICTURES", "")
 """Folder for the pictures of the tutorial (WebP)."""
 
 WAIT_MS = 20_000
+expect.set_options(timeout=WAIT_MS)
 
 
 class Tab:

@@ -64,8 +64,8 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "protocols": _long(
         "codecs, links, keys, stations", 4, "tests/asn1", "tests/energy", "tests/exi", "tests/fuzz", "tests/hardware",
-        "tests/ieee2030_5", "tests/interop", "tests/io", "tests/mutants", "tests/ocpp", "tests/openadr", "tests/ota",
-        "tests/pki", "tests/pki_tools", "tests/station", "tests/translate", "tests/test_*.py",
+        "tests/ieee2030_5", "tests/interop", "tests/io", "tests/mutants", "tests/ocpi", "tests/ocpp", "tests/openadr",
+        "tests/ota", "tests/pki", "tests/pki_tools", "tests/station", "tests/translate", "tests/test_*.py",
     ),
     "interop": Part(
         "every EXI message type, and independent peers",

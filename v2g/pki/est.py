@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from v2g.errors import CertificateError
+from v2g.errors import CertificateError, RefusedError
 from v2g.pki.certificates import load_certificate
 from v2g.pki.csr import load_csr
 from v2g.pki.paths import is_self_signed, signature_matches
@@ -89,12 +89,13 @@ def issued_chain(
 ) -> VerifiedChain:
     """Return the chain of the certificate that was issued for `csr`, verified up to one of `roots` (DER).
 
-    `certificates`: an answer, with those of `cacerts` behind it where it is the leaf alone. Raises CertificateError:
-    `wrong_key` unless one has the requested key, `wrong_subject` for another common name, or as `verify_chain`.
+    `certificates`: an answer, with those of `cacerts` behind it where it is the leaf alone. Raises RefusedError
+    (`wrong_key`) unless one has the requested key, CertificateError for another common name (`wrong_subject`), or as
+    `verify_chain`.
     """
     leaves = [each for each in certificates if each.public_key() == csr.public_key()]
     if not leaves:
-        raise CertificateError(
+        raise RefusedError(
             f"none of {len(certificates)} certificates has the requested key",
             reason="wrong_key",
             hint="the CA has answered another request",

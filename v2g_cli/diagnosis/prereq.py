@@ -33,6 +33,7 @@ EXTRAS: Final = {
     "kafka": "telemetry to Kafka",
     "parquet": "exports as Parquet",
     "verify": "`v2g settle verify --independent`",
+    "eebus": "EEBUS control boxes that are found by mDNS",
     "testkit": "`v2g conform station`, `v2g conform csms`, `v2g csms --script --official`",
 }
 """Extra -> what needs it."""

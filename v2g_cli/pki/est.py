@@ -150,7 +150,7 @@ def enrol(
     `v2g pki enrol https://est.example/.well-known/est/cpo --csr secc.csr --role secc --trust v2g_root.pem
     --user lab --password-file est.password --out secc.pem`
 
-    While the CA has not decided the same request is repeated. Exit code 4 for a certificate that does not fit.
+    While the CA has not decided the same request is repeated. Exit code 4 or 5 for a certificate that does not fit.
     """
     from pki_tools.judge import read_file
     from v2g.io.http.est import EnrolmentPending, EstClient, EstServer

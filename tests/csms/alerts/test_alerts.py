@@ -172,8 +172,8 @@ def test_a_time_in_the_future_delays_nothing() -> None:
 @pytest.mark.parametrize(
     ("role", "kinds"),
     [
-        (Role.ADMIN, {"vehicle", "station", "site", "node", "queue", "settlement", "campaign", "grid"}),
-        (Role.OPERATOR, {"station", "site", "node", "queue", "settlement", "campaign", "grid"}),
+        (Role.ADMIN, {"vehicle", "station", "site", "node", "queue", "settlement", "campaign", "grid", "partner"}),
+        (Role.OPERATOR, {"station", "site", "node", "queue", "settlement", "campaign", "grid", "partner"}),
         (Role.BILLING, {"settlement"}),
         (Role.MONITOR, set()),
         (Role.INSURER, set()),

@@ -176,8 +176,12 @@ async def test_what_a_partner_did_not_take_is_sent_again_with_the_same_id(roamin
     roaming.partner.answers["/cdrs"] = 500, None
     await charge(roaming, {"idToken": "04A1B2C3", "type": "ISO14443"})
     first = await roaming.partner.sent("POST", "/cdrs")
-    waiting = (await roaming.ask("GET", "/roaming/partners/tnm/deliveries")).json
-    assert [each["module"] for each in waiting if each["module"] == "cdrs"] == ["cdrs"]
+    async with asyncio.timeout(10):
+        while True:  # until it is noted that this has failed
+            waiting = (await roaming.ask("GET", "/roaming/partners/tnm/deliveries")).json
+            if [each["attempts"] for each in waiting if each["module"] == "cdrs"] == [1]:
+                break
+            await asyncio.sleep(0.01)
     roaming.partner.answers["/cdrs"] = 200, None
     roaming.backend.clock.advance(60)
     assert await roaming.partner.sent("POST", "/cdrs", 2) == first
