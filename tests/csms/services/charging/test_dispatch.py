@@ -452,7 +452,7 @@ async def test_a_set_point_at_a_connection_point_is_of_what_is_behind_it(csms: B
     )
     site = Site(id="yard", nodes=(Node(id="main", limits=(200_000,) * 3),), places=places)
     await csms.services.store.run(charging.save_site, site, 0)
-    await offer(csms, NO_PRICE, site_import_limit_w=15_000, export_limit_w=50_000)
+    await offer(csms, NO_PRICE, site_import_limit_w=200_000, export_limit_w=10_000)
 
     async def given(
         setpoint_w: int, stations: list[str] | None = None, **point: str | int
@@ -464,11 +464,11 @@ async def test_a_set_point_at_a_connection_point_is_of_what_is_behind_it(csms: B
         )
         return [(each.station_id, each.evse_id, each.setpoint_w) for each in found]
 
-    assert await given(6_000, station_id=NAMES[0], evse_id=1) == [(NAMES[0], 1, 6_000)]
-    assert await given(11_000, station_id=NAMES[0], evse_id=2) == [(NAMES[0], 2, 9_000)]
-    assert await given(-5_000, station_id=NAMES[0], evse_id=2) == [(NAMES[0], 2, -5_000)]
-    assert await given(2_000, [NAMES[1]], site="yard") == [(NAMES[1], 1, 2_000)]
-    assert sorted((await following(csms)).values()) == [-5_000, 2_000, 6_000]
+    assert await given(-6_000, station_id=NAMES[0], evse_id=1) == [(NAMES[0], 1, -6_000)]
+    assert await given(-8_000, station_id=NAMES[0], evse_id=2) == [(NAMES[0], 2, -4_000)]
+    assert await given(5_000, station_id=NAMES[0], evse_id=2) == [(NAMES[0], 2, 5_000)]
+    assert await given(-2_000, [NAMES[1]], site="yard") == [(NAMES[1], 1, -2_000)]
+    assert sorted((await following(csms)).values()) == [-6_000, -2_000, 5_000]
     assert len(await in_force(csms.services)) == 3, "the one of a station stays beside those of another's EVSEs"
     with pytest.raises(RefusedError) as refused:
         await given(1, site="attic")
