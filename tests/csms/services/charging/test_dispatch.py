@@ -470,6 +470,9 @@ async def test_a_set_point_at_a_connection_point_is_of_what_is_behind_it(csms: B
     assert await given(-2_000, [NAMES[1]], site="yard") == [(NAMES[1], 1, -2_000)]
     assert sorted((await following(csms)).values()) == [-6_000, -2_000, 5_000]
     assert len(await in_force(csms.services)) == 3, "the one of a station stays beside those of another's EVSEs"
+    await Dispatch(csms.services).set_point(-1_000, [NAMES[1]])
+    assert await given(-3_000, station_id=NAMES[0], evse_id=1) == [(NAMES[0], 1, -3_000)]
+    assert sorted(each.setpoint_w for each in await in_force(csms.services)) == [-3_000, -1_000, 5_000]
     with pytest.raises(RefusedError) as refused:
         await given(1, site="attic")
     assert str(refused.value).startswith("a set-point is unbound: no site has site attic")
