@@ -327,7 +327,7 @@ class OutsideCa(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     stations: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=48)], ...] = ()
     """Identities of its stations, with `*` and `?`; empty: all. The first CA that fits is asked."""
     patience_h: Annotated[float, msgspec.Meta(ge=0.01, le=2_160)] = 168.0
-    """How long it may take to decide, h."""
+    """How long a request may take until its certificate is delivered, h."""
 
 
 class AttestedRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -132,7 +132,13 @@ class Enrolments:
     async def _carry_on(self, waiting: WaitingEnrolment) -> None:
         pause_s = 0.0
         try:
-            chain = waiting.chain or await self._issued(waiting)
+            place = self._place(*waiting.key)
+            if place is None:
+                raise RefusedError("its CA is no longer configured", reason="NotConfigured")
+            patience_h = self._cas[place][0].patience_h
+            if self._clock.utc_ms() - waiting.since_ms > patience_h * 3_600_000:
+                raise RefusedError(f"not issued and delivered within {patience_h:g} h", reason="TimedOut")
+            chain = waiting.chain or await self._issued(waiting, place)
             if isinstance(chain, EnrolmentPending):
                 pause_s = chain.pause_s
                 self._report("certificate_pending", waiting.station_id, kind=waiting.kind, detail="")
@@ -149,15 +155,10 @@ class Enrolments:
         with contextlib.suppress(StoreError):  # else the lease ends
             await self._store.run(_go_on, waiting, self._clock.utc_ms() + round(pause_s * 1000) if pause_s else None)
 
-    async def _issued(self, waiting: WaitingEnrolment) -> str | EnrolmentPending:
-        """Return the chain (PEM) that the CA issues, stored. Raises as `EstClient`, and RefusedError for a chain that
-        is too long, or a request that has waited too long."""
-        place = self._place(*waiting.key)
-        if place is None:
-            raise RefusedError("its CA is no longer configured", reason="NotConfigured")
-        (config, client), roots = self._cas[place], self._roots[place]
-        if self._clock.utc_ms() - waiting.since_ms > config.patience_h * 3_600_000:
-            raise RefusedError(f"the CA has not decided within {config.patience_h:g} h", reason="TimedOut")
+    async def _issued(self, waiting: WaitingEnrolment, place: int) -> str | EnrolmentPending:
+        """Return the chain (PEM) that a CA issues, stored. Raises as `EstClient`, and RefusedError for a chain that is
+        too long."""
+        (_, client), roots = self._cas[place], self._roots[place]
         csr = load_csr(waiting.csr.encode())
         role, generation = role_of(waiting.kind), generation_of(csr)
         found = await client.chain(csr, roots, role=role, generation=generation)

@@ -113,6 +113,17 @@ async def test_what_is_issued_while_a_station_is_away_is_delivered_when_it_is_ba
     assert issued(lab) == 1
 
 
+async def test_what_cannot_be_delivered_is_given_up_in_the_end(backend: Start, lab: Lab) -> None:
+    async with backend(outside_cas=(ca(lab, patience_h=24),)) as csms:
+        station = await joined(csms)
+        assert await asks(station, csr_of()) == "Accepted"
+        await away(csms, station)
+        await look(csms)
+        await look(csms, 25 * 3600)
+        (event,) = csms.events.named("certificate_refused")
+        assert event.data["reason"] == "TimedOut"
+
+
 async def test_a_new_request_replaces_one_that_waits(backend: Start, lab: Lab) -> None:
     await lab.start(EstSettings(users=USERS.users, approve=True))
     async with backend(outside_cas=(ca(lab),)) as csms:
