@@ -12,8 +12,6 @@ from typing import Final
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -38,10 +36,10 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSignedResponse
-from v2g.pki.certificates import chain_to_pem
+from v2g.pki.certificates import chain_to_pem, key_kind
 from v2g.pki.credentials import load_chain
 from v2g.pki.csr import load_csr
-from v2g.pki.profile import Generation, Role
+from v2g.pki.profile import Generation, KeyKind, Role
 
 enrolments: Final = Table(
     "enrolments",
@@ -204,15 +202,14 @@ def role_of(kind: str) -> Role:
 
 def generation_of(csr: x509.CertificateSigningRequest) -> Generation:
     """Return whose profile a request asks for: a key on secp256r1 is one of ISO 15118-2."""
-    key = csr.public_key()
-    old = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
+    old = key_kind(csr.public_key()) is KeyKind.SECP256R1
     return Generation.ISO15118_2 if old else Generation.ISO15118_20
 
 
 def _put(connection: Connection, station_id: str, kind: str, csr: str, request_id: int | None, now_ms: int) -> None:
     here = (enrolments.c.station_id == station_id) & (enrolments.c.kind == kind)
     row = connection.execute(select(enrolments.c.csr).where(here).with_for_update()).first()
-    if row is not None and _key(row.csr) == _key(csr):
+    if row is not None and load_csr(row.csr.encode()).public_key() == load_csr(csr.encode()).public_key():
         connection.execute(update(enrolments).where(here).values(request_id=request_id, due_ms=now_ms))
         return
     connection.execute(delete(enrolments).where(here))
@@ -227,10 +224,6 @@ def _put(connection: Connection, station_id: str, kind: str, csr: str, request_i
             chain="",
         )
     )
-
-
-def _key(csr: str) -> bytes:
-    return load_csr(csr.encode()).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _claim(connection: Connection, now_ms: int) -> list[WaitingEnrolment]:

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -33,8 +33,10 @@ from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.requests import read_request
 from pki_tools.serve import utc_now
 from v2g.errors import CertificateError, ConfigError
+from v2g.io.tls.files import show, trust
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
+from v2g.pki.conformity import extension
 from v2g.pki.est import CERTIFICATES, MOST_BYTES, read_csr, write_certificates
 from v2g.pki.profile import Role
 
@@ -151,7 +153,7 @@ class EstService:
         if client is None:
             raise web.HTTPForbidden(reason="renewal is for the holder of the certificate, by TLS")
         if former is None:
-            raise web.HTTPForbidden(reason="the client's certificate is none of this CA")
+            raise web.HTTPForbidden(reason="the client's certificate was not issued by this CA")
         if csr.subject != client.subject or _names(csr) != _names(client):
             return web.Response(status=400, text="subject and names differ from those of the certificate\n")
         async with self._signing:
@@ -183,11 +185,16 @@ class EstService:
 
     def _entry_of(self, certificate: x509.Certificate) -> IndexEntry | None:
         """Return the entry of a certificate that this tree has issued."""
-        serial = f"{certificate.serial_number:x}"
-        for entry in load_index(self._directory).entries:
-            if entry.serial == serial and entry.subject == certificate.subject.rfc4514_string():
-                return entry
-        return None
+        found = extension(certificate, x509.AuthorityKeyIdentifier)
+        if found is None or found.value.key_identifier is None:
+            return None
+        try:
+            entry = load_index(self._directory).find_serial(
+                f"{certificate.serial_number:x}", found.value.key_identifier.hex()
+            )
+        except ConfigError:
+            return None
+        return entry if entry.subject == certificate.subject.rfc4514_string() else None
 
     def _issued(self, name: str) -> web.Response | None:
         """Return the certificate called `name` with those above it, None if there is none."""
@@ -241,20 +248,14 @@ def decide(directory: Path, number: str, *, approve: bool) -> None:
     file.rename(file.with_suffix(_APPROVED if approve else _REJECTED))
 
 
-def tls_context(chain: Path, key: Path, client_roots: str) -> ssl.SSLContext:
-    """Return a server's context, which asks clients for certificates under some roots (PEM text, which may be empty).
-
-    Raises ConfigError.
-    """
+def tls_context(chain: Path, key: Path, client_roots: Sequence[Path]) -> ssl.SSLContext:
+    """Return a server's context, which asks clients for certificates under some roots. Raises KeyAccessError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(chain, key, password="")
-        if client_roots:
-            context.load_verify_locations(cadata=client_roots)
-            context.verify_mode = ssl.CERT_OPTIONAL
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"{chain}, {key}: {error}", hint="PEM files: chain, key without passphrase, roots") from None
+    show(context, chain, key)
+    for each in client_roots:
+        trust(context, each)
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 

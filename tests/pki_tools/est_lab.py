@@ -30,7 +30,7 @@ class Lab:
 
     async def start(self, settings: EstSettings) -> None:
         await self.stop()
-        roots = self.tree.path("csms/root.pem").read_text()
+        roots = (self.tree.path("csms/root.pem"),)
         tls = tls_context(self.tree.path("csms/server/chain.pem"), self.tree.path("csms/server/leaf.key"), roots)
         self.service = EstService(self.tree.directory, settings, observe=self.events.append)
         self.port = await self.service.start("127.0.0.1", self.port, tls)

@@ -310,7 +310,7 @@ class ControllableSystem(SpineDevice):
     def due(self) -> float:
         """See SpineDevice."""
         dues = (way.limitation.due(self.failsafe.duration_s) for way in self._ways.values())
-        return min(super().due, *(each for each in dues if each is not None), super().due)
+        return min((super().due, *(each for each in dues if each is not None)))
 
     def tick(self, at: Moment) -> None:
         """See SpineDevice: where no heartbeats come, it asks for them again."""

@@ -36,7 +36,6 @@ def est(
     """
     from pki_tools.est import EstService, EstSettings, tls_context
     from pki_tools.index import load_index
-    from pki_tools.judge import read_file
     from v2g.io.runtime.clock import Clock
     from v2g.io.runtime.events import EventLog
     from v2g.io.runtime.program import run
@@ -45,9 +44,7 @@ def est(
     index = load_index(directory)
     folder = (directory / index.find(tls).file).parent
     roots = client_root or [directory / each.file for each in index.entries if each.is_root and not each.replaced]
-    context = tls_context(
-        folder / "chain.pem", folder / "leaf.key", "".join(read_file(each).decode() for each in roots)
-    )
+    context = tls_context(folder / "chain.pem", folder / "leaf.key", roots)
     settings = EstSettings(role=role_of(role), users=_users(users), approve=approve)
     log = EventLog("pki", Clock(), events)
 

@@ -1,6 +1,7 @@
 """A client of EST servers (RFC 7030, RFC 8951), also by the paths of public ecosystems (OPCP): over HTTPS only."""
 
 import base64
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -86,7 +87,7 @@ class EstClient:
         if bool(server.user) != (server.password_file is not None):
             raise ConfigError(f"{server.url}: user and password_file belong together")
         self._tls = client_context(server.root, server.certificate, server.key)
-        self._tls.minimum_version = self._tls.minimum_version.TLSv1_2  # servers of public ecosystems have no more
+        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2  # servers of public ecosystems have no more
         if server.root is None:
             self._tls.load_default_certs()
         self._basic = ""
