@@ -1,6 +1,5 @@
 """`v2g pki`: a complete V2G public-key infrastructure, from root ceremony to OCSP responder."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from v2g_cli.pki import est as pki_est
 from v2g_cli.pki import issue as pki_issue
 from v2g_cli.pki import keys as pki_keys
 from v2g_cli.pki import show as pki_show
-from v2g_cli.pki.common import JsonFlag, Tree, generation_of, kind_of, now, password, write_out
+from v2g_cli.pki.common import JsonFlag, Tree, generation_of, kind_of, now, password, run_until_stopped, write_out
 
 # -- `v2g pki serve`: the OCSP responder and CRL server
 
@@ -36,31 +35,13 @@ def serve(
     have a delegated responder need not be in the folder.
     """
     from pki_tools.serve import serve as run_server
-    from v2g.io.runtime.clock import Clock
-    from v2g.io.runtime.events import EventLog
-    from v2g.io.runtime.program import run
-    from v2g.io.storage.growing_file import LogFiles
 
-    log = EventLog("pki", Clock(), events)
-
-    def observe(event: Observe) -> None:
-        log(event)
-        if json:
-            print_json({"stage": event.stage, "name": event.name, "data": event.data})
-        elif event.name == "ready":
+    def show(event: Observe) -> None:
+        if event.name == "ready":
             shown = f"[{host}]" if ":" in host else host
             say(f"ready: http://{shown}:{event.data['port']} serves {directory}")
-            sys.stdout.flush()
 
-    try:
-        code = run(
-            lambda: None,
-            lambda _: LogFiles(level="warning"),
-            lambda _: run_server(directory, host, port, observe=observe),
-        )
-    finally:
-        log.close()
-    raise typer.Exit(code)
+    run_until_stopped(lambda observe: run_server(directory, host, port, observe=observe), show, events, json=json)
 
 
 # -- `v2g pki export`: certificates and keys for other implementations

@@ -4,15 +4,16 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from v2g.errors import ConfigError, KeyAccessError
-from v2g_cli.output import terminal
+from v2g.observe import Observe
+from v2g_cli.output import print_json, terminal
 
 if TYPE_CHECKING:
     from pki_tools.ceremony import Sealed, ShareWords
@@ -171,3 +172,33 @@ def progress(what: str) -> Iterator[None]:
         return
     with terminal(err=True).status(what):
         yield
+
+
+def run_until_stopped(
+    serve: Callable[[Callable[[Observe], None]], Coroutine[object, object, int]],
+    show: Callable[[Observe], None],
+    events: Path | None,
+    *,
+    json: bool,
+) -> NoReturn:
+    """Run a server until SIGTERM. It gets what reports events: into the file, and to `show`, or as JSON."""
+    from v2g.io.runtime.clock import Clock
+    from v2g.io.runtime.events import EventLog
+    from v2g.io.runtime.program import run
+    from v2g.io.storage.growing_file import LogFiles
+
+    log = EventLog("pki", Clock(), events)
+
+    def observe(event: Observe) -> None:
+        log(event)
+        if json:
+            print_json({"stage": event.stage, "name": event.name, "data": event.data})
+        else:
+            show(event)
+            sys.stdout.flush()
+
+    try:
+        code = run(lambda: None, lambda _: LogFiles(level="warning"), lambda _: serve(observe))
+    finally:
+        log.close()
+    raise typer.Exit(code)

@@ -1,7 +1,7 @@
 """`v2g pki est`, `approve` and `enrol`: certificates over the network by EST (RFC 7030), as server and as client."""
 
 import asyncio
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,7 @@ import typer
 from v2g.errors import ConfigError, TimeoutExpired
 from v2g.observe import Observe
 from v2g_cli.output import print_json, say
-from v2g_cli.pki.common import JsonFlag, Tree, generation_of, progress, role_of, write_out
+from v2g_cli.pki.common import JsonFlag, Tree, generation_of, progress, role_of, run_until_stopped, write_out
 
 
 def est(
@@ -36,31 +36,22 @@ def est(
     """
     from pki_tools.est import EstService, EstSettings, tls_context
     from pki_tools.index import load_index
-    from v2g.io.runtime.clock import Clock
-    from v2g.io.runtime.events import EventLog
-    from v2g.io.runtime.program import run
-    from v2g.io.storage.growing_file import LogFiles
 
     index = load_index(directory)
     folder = (directory / index.find(tls).file).parent
     roots = client_root or [directory / each.file for each in index.entries if each.is_root and not each.replaced]
     context = tls_context(folder / "chain.pem", folder / "leaf.key", roots)
     settings = EstSettings(role=role_of(role), users=_users(users), approve=approve)
-    log = EventLog("pki", Clock(), events)
 
-    def observe(event: Observe) -> None:
-        log(event)
-        if json:
-            print_json({"stage": event.stage, "name": event.name, "data": event.data})
-        elif event.name == "ready":
+    def show(event: Observe) -> None:
+        if event.name == "ready":
             say(f"ready: https://{host}:{event.data['port']}/.well-known/est issues for {directory}")
-            sys.stdout.flush()
         elif event.name == "enrolment_waits":
             say(f"waits: {event.data['subject']}; v2g pki approve {directory} {event.data['id']}")
         elif event.name == "enrolment":
             say(f"{event.data['what']}: {event.data['role']} {event.data['subject']} {event.data['why']}".rstrip())
 
-    async def serve() -> int:
+    async def serve(observe: Callable[[Observe], None]) -> int:
         service = EstService(directory, settings, observe=observe)
         try:
             bound = await service.start(host, port, context)
@@ -70,11 +61,7 @@ def est(
             await service.close()
         return 0
 
-    try:
-        code = run(lambda: None, lambda _: LogFiles(level="warning"), lambda _: serve())
-    finally:
-        log.close()
-    raise typer.Exit(code)
+    run_until_stopped(serve, show, events, json=json)
 
 
 def _users(file: Path | None) -> dict[str, str]:
