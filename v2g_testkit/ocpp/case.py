@@ -7,7 +7,7 @@ tests; the scripts are our own. A script ends with a pass, or raises `Failed`, `
 
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterator
 from types import CodeType
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -18,6 +18,7 @@ from v2g_testkit.cases.case import PRECONDITION, Verdict
 
 Payload = dict[str, Any]
 T = TypeVar("T")
+V = TypeVar("V")
 Script = Callable[[T], Awaitable[None]]
 
 Profile = Literal[
@@ -81,6 +82,12 @@ def precondition() -> Iterator[None]:
         raise Inconclusive(f"{PRECONDITION}{failure}") from None
 
 
+async def given(step: Awaitable[V]) -> V:
+    """Do one step on the way to the state in which a case begins; return its result. Raises Inconclusive."""
+    with precondition():
+        return await step
+
+
 class CaseTest:
     """What every script gets. `numbers` are for requests; what is pushed on `stack` is done after the case."""
 
@@ -94,6 +101,16 @@ class CaseTest:
         self.judged += 1
         if not holds:
             raise Failed(found, requirement)
+
+    def equal(self, found: V, wanted: object, requirement: str, text: str) -> V:
+        """Return what was found. Raise Failed unless it is as wanted; `{}` in the text is what was found."""
+        self.check(found == wanted, requirement, text.format(found))
+        return found
+
+    def one_of(self, found: V, wanted: Container[V], requirement: str, text: str) -> V:
+        """As `equal`, for one of several values."""
+        self.check(found in wanted, requirement, text.format(found))
+        return found
 
     def undo(self, work: Callable[[], Awaitable[object]]) -> None:
         """Do something after the case, whatever its result; the latest first."""

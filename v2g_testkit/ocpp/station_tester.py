@@ -407,6 +407,12 @@ class StationTest(CaseTest):
         connection = await self._tester.online(self._tester.within(None))
         return await connection.call(action, payload, self._tester.within(None))
 
+    async def must_answer(self, status: str, requirement: str, action: str, **payload: object) -> Payload:
+        """Send a request that must be answered with this status; return the answer. Raises CallError, Failed."""
+        answer = await self.ask(action, **payload)
+        self.equal(answer["status"], status, requirement, "answers {}")
+        return answer
+
     async def refused(self, action: str, **payload: object) -> CallError:
         """Send a request that must be answered by a CALLERROR, and return it. Raises Failed."""
         self.judged += 1

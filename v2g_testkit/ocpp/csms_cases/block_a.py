@@ -256,8 +256,7 @@ async def _renewed(t: CsmsTest, kind: str | None, status: str = "Accepted") -> A
     t.check(answer["status"] == "Accepted", "A02.FR.11", f"answers SignCertificate with {answer['status']}")
     sent = await t.expect("CertificateSigned", "A02.FR.11")
     if kind is not None:
-        found = sent.get("certificateType", kind)
-        t.check(found == kind, "A02.FR.14", f"the certificate is a {found}")
+        t.equal(sent.get("certificateType", kind), kind, "A02.FR.14", "the certificate is a {}")
     try:
         leaf, *_ = x509.load_pem_x509_certificates(sent["certificateChain"].encode())
     except ValueError:
@@ -333,8 +332,7 @@ async def upgrade(t: CsmsTest) -> None:
     }
     free = ("configurationSlot", "connectionData")
     sent = await t.asked("SetNetworkProfile", "A05", free=free, configurationSlot=2, connectionData=way)
-    found = sent["connectionData"]["securityProfile"]
-    t.check(found == level, "A05", f"sets security profile {found}")
+    t.equal(sent["connectionData"]["securityProfile"], level, "A05", "sets security profile {}")
     slot = str(sent["configurationSlot"])
     order = {
         "component": {"name": "OCPPCommCtrlr"},

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from v2g.io.runtime.supervision import child
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.station_tester import variable_of
@@ -118,8 +118,7 @@ async def get_in_parts(t: CsmsTest) -> None:
     """The back end sends no more than ItemsPerMessage variables in a request, and asks for all of them."""
     await t.ready()
     most = variable_of("DeviceDataCtrlr", "ItemsPerMessage", instance="GetVariables")
-    with precondition():
-        await t.asked("GetVariables", getVariableData=[most])
+    await given(t.asked("GetVariables", getVariableData=[most]))
     wanted = [
         most,
         *(
@@ -337,8 +336,7 @@ async def slow_answer(t: CsmsTest) -> None:
             if doing[-1].done():
                 doing[-1].result()
     await asyncio.gather(*doing)
-    with precondition():
-        await t.expect("GetVariables")
+    await given(t.expect("GetVariables"))
 
 
 # -- network profiles of OCPP 2.1
@@ -368,8 +366,7 @@ async def network_profile(t: CsmsTest) -> None:
 async def profile_by_variables(t: CsmsTest) -> None:
     """The back end sets the variables of the free slot, with those of APN and VPN, then the slot's priority."""
     await t.ready()
-    with precondition():
-        await _prioritises(t, "1,2")
+    await given(_prioritises(t, "1,2"))
     values = {
         "OcppCsmsUrl": "wss://csms.example/ocpp", "OcppInterface": "Any", "OcppTransport": "JSON",
         "MessageTimeout": "30", "SecurityProfile": "2", "ApnEnabled": "false", "VpnEnabled": "false",

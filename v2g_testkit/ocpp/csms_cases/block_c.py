@@ -203,8 +203,7 @@ async def master_pass_starts_nothing(t: CsmsTest) -> None:
     await t.ready()
     token = t.declared.master_token
     answer = await Transaction(t, token=token).event("Started", "Authorized", token=token)
-    status = answer["idTokenInfo"]["status"]
-    t.check(status != "Accepted", "C16.FR.03", "accepts a transaction of the master pass")
+    t.check(answer["idTokenInfo"]["status"] != "Accepted", "C16.FR.03", "accepts a transaction of the master pass")
 
 
 # -- Functional block C, prepaid accounts, payments at terminals and on the web: cases for back ends, all of OCPP 2.1

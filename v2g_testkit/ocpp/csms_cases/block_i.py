@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 
@@ -83,8 +83,7 @@ async def _calculated(t: CsmsTest) -> tuple[Transaction, str]:
     """Let a transaction run whose cost the station calculates by a default tariff; return the tariff's id too."""
     transaction = Transaction(t)
     tariff = await calculating(t)
-    with precondition():
-        await transaction.started()
+    await given(transaction.started())
     await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic", info={"tariffId": tariff})
     return transaction, tariff
 
@@ -123,8 +122,7 @@ async def driver_tariff(t: CsmsTest) -> None:
     """The back end authorizes the driver with the tariff, which has no date from which it is valid."""
     await t.ready()
     answer = await t.call("Authorize", idToken=t.declared.tariff_token.payload)
-    status = answer["idTokenInfo"]["status"]
-    t.check(status == "Accepted", "C01.FR.07", f"answers a valid token with {status}")
+    t.equal(answer["idTokenInfo"]["status"], "Accepted", "C01.FR.07", "answers a valid token with {}")
     t.check("tariff" in answer, "I08.FR.01", "authorizes the driver without the tariff")
     t.check("validFrom" not in answer["tariff"], "I08.FR.09", "sends a tariff with validFrom")
 

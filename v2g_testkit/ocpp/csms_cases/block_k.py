@@ -124,8 +124,7 @@ async def remote_start(t: CsmsTest) -> None:
     )
     t.check("chargingProfile" in sent, "F01.FR.08", "starts without the profile")
     found = sent["chargingProfile"]
-    purpose = found["chargingProfilePurpose"]
-    t.check(purpose == "TxProfile", "F01.FR.09", f"the profile is a {purpose}")
+    t.equal(found["chargingProfilePurpose"], "TxProfile", "F01.FR.09", "the profile is a {}")
     t.check("transactionId" not in found, "F01.FR.11", "the profile names a transaction that does not exist yet")
     info = {"remoteStartId": sent["remoteStartId"]}
     transaction.accepted(await transaction.event("Started", "RemoteStart", info=info, token=transaction.token))

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given
 from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 
@@ -98,8 +98,7 @@ async def _reserves(t: CsmsTest, most: int) -> None:
     """Have the back end read up to which number the station keeps those of profiles."""
     t.set_value("SmartChargingCtrlr", "MaxExternalConstraintsId", str(most))
     variable = {"component": {"name": "SmartChargingCtrlr"}, "variable": {"name": "MaxExternalConstraintsId"}}
-    with precondition():
-        await t.asked("GetVariables", getVariableData=[variable])
+    await given(t.asked("GetVariables", getVariableData=[variable]))
 
 
 @K_21.case("TC_K_118_CSMS", "Priority charging", also=("K21.FR.09",), needs=("priority charging",), **OF_21)

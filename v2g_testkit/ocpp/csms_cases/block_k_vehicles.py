@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.csms_cases.block_k_21 import profile, sets
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
@@ -67,8 +67,7 @@ async def _follows(t: CsmsTest, transaction: Transaction, requirement: str, *, m
             raise Inconclusive(str(failure)) from None
         raise
     found: Payload = sent["chargingProfile"]
-    of = found.get("transactionId")
-    t.check(of == transaction.id, requirement, f"the profile is of transaction {of}")
+    t.equal(found.get("transactionId"), transaction.id, requirement, "the profile is of transaction {}")
     schedules = found["chargingSchedule"]
     t.check(len(schedules) <= 3, requirement, f"sends {len(schedules)} schedules")
     periods = max(len(each["chargingSchedulePeriod"]) for each in schedules)
@@ -128,8 +127,7 @@ async def load_leveling(t: CsmsTest) -> None:
 async def exceeding_plan(t: CsmsTest) -> None:
     """The back end rejects the plan, sends a profile again, and accepts a plan within its limits."""
     transaction = await connected(t)
-    with precondition():
-        found = await scheduled(t, transaction, "K15.FR.07")
+    found = await given(scheduled(t, transaction, "K15.FR.07"))
     t.forget("SetChargingProfile")
     await plans(t, found, "Rejected", "K15.FR.12", more=1000.0)
     await _charges(transaction)
@@ -189,8 +187,7 @@ async def dynamic(t: CsmsTest) -> None:
     """The back end sends a TxProfile with one schedule for the needs of the vehicle."""
     transaction = await connected(t)
     found = await scheduled(t, transaction, "K19.FR.07", mode="DynamicControl")
-    schedules = len(found["chargingSchedule"])
-    t.check(schedules == 1, "K19.FR.07", f"sends {schedules} schedules")
+    t.equal(len(found["chargingSchedule"]), 1, "K19.FR.07", "sends {} schedules")
     await _charges(transaction)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from v2g.ocpp.routes import Version
-from v2g_testkit.ocpp.case import BOTH, Block, Payload, Profile, precondition
+from v2g_testkit.ocpp.case import BOTH, Block, Payload, Profile, given, precondition
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 from v2g_testkit.ocpp.station_tester import variable_of
 
@@ -164,8 +164,7 @@ async def clear_in_parts(t: CsmsTest) -> None:
     """The back end sends no more than ItemsPerMessage monitors in a request, and clears all of them."""
     await t.ready()
     most = variable_of("MonitoringCtrlr", "ItemsPerMessage", instance="ClearVariableMonitoring")
-    with precondition():
-        await t.asked("GetVariables", getVariableData=[most])
+    await given(t.asked("GetVariables", getVariableData=[most]))
     t.answer("ClearVariableMonitoring", _cleared("NotFound"))
     wanted = [101, 102, 103]
     await t.operate("ClearVariableMonitoring", id=wanted)
@@ -181,8 +180,7 @@ async def clear_in_parts(t: CsmsTest) -> None:
 async def clear_rejected(t: CsmsTest) -> None:
     """The back end clears the right monitor, and continues after the answer Rejected."""
     await t.ready()
-    with precondition():
-        await _install(t, _EVSE)
+    await given(_install(t, _EVSE))
     t.answer("ClearVariableMonitoring", _cleared("Rejected"))
     sent = await t.asked("ClearVariableMonitoring", "N06.FR.03", id=[1])
     t.check(sent["id"] == [1], "N06.FR.03", f"clears {sent['id']} instead of [1]")
@@ -402,8 +400,7 @@ async def clear_from_local_list(t: CsmsTest) -> None:
     await t.ready()
     token = t.declared.token.payload
     listed: Payload = {"localAuthorizationList": [{"idToken": token, "idTokenInfo": {"status": "Accepted"}}]}
-    with precondition():
-        full = await t.asked("SendLocalList", free=tuple(listed), versionNumber=1, updateType="Full", **listed)
+    full = await given(t.asked("SendLocalList", free=tuple(listed), versionNumber=1, updateType="Full", **listed))
     t.answer("GetLocalListVersion", {"versionNumber": full["versionNumber"]})
     number = await _customer(t, {"idToken": token}, report=True, clear=True)
     await _told(t, number, "charged on Monday")

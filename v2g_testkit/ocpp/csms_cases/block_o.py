@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload, Profile, precondition
+from v2g_testkit.ocpp.case import Block, Payload, Profile, given, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 from v2g_testkit.ocpp.operator import NEW_MESSAGE
@@ -99,8 +99,7 @@ _timed("TC_O_14_CSMS", "Message until a time", "endDateTime")
 async def replace(t: CsmsTest) -> None:
     """The back end sends the changed message under the same id."""
     await t.ready()
-    with precondition():
-        first = await _shows(t, "O01.FR.04")
+    first = await given(_shows(t, "O01.FR.04"))
     second = await _shows(t, "O06.FR.01", number=first["id"], content="Good bye", priority="InFront")
     t.check(second["id"] == first["id"], "O06.FR.01", f"replaces {first['id']} by {second['id']}")
 
@@ -191,8 +190,7 @@ async def get_all_of_none(t: CsmsTest) -> None:
 async def get_by_id(t: CsmsTest) -> None:
     """The back end asks for the one id, and acknowledges the report."""
     await t.ready()
-    with precondition():
-        message = await _shows(t, "O01.FR.04")
+    message = await given(_shows(t, "O01.FR.04"))
     await _reports(t, await _asks(t, "O04.FR.03", "Accepted", id=[message["id"]]), message)
 
 
@@ -207,8 +205,7 @@ def _some(id: str, field: str, value: str) -> None:  # noqa: A002
         """The back end asks for the right report, and acknowledges it."""
         about: Payload = {field: value}
         await t.ready()
-        with precondition():
-            message = await _shows(t, "O01.FR.04", **about)
+        message = await given(_shows(t, "O01.FR.04", **about))
         await _reports(t, await _asks(t, "O04.FR.03", "Accepted", **about), message)
 
 
@@ -240,8 +237,7 @@ async def _clears(t: CsmsTest, requirement: str, number: int, status: str) -> No
 async def clear(t: CsmsTest) -> None:
     """The back end clears the message under the id with which it showed it."""
     await t.ready()
-    with precondition():
-        message = await _shows(t, "O01.FR.04")
+    message = await given(_shows(t, "O01.FR.04"))
     await _clears(t, "O05.FR.01", message["id"], "Accepted")
 
 

@@ -94,10 +94,8 @@ async def _authorized(t: CsmsTest, token: Token, **shown: object) -> None:
         await t.booted()
         await transaction.plugged()
     answer = await t.call("Authorize", idToken=token.payload, **shown)
-    status = answer["idTokenInfo"]["status"]
-    t.check(status == "Accepted", "C07.FR.04", f"answers a valid contract with {status}")
-    found = answer.get("certificateStatus")
-    t.check(found == "Accepted", "C07.FR.14", f"the certificateStatus of a valid contract is {found}")
+    t.equal(answer["idTokenInfo"]["status"], "Accepted", "C07.FR.04", "answers a valid contract with {}")
+    t.equal(answer.get("certificateStatus"), "Accepted", "C07.FR.14", "the certificateStatus of a valid contract is {}")
     transaction.accepted(await transaction.event("Updated", "Authorized", token=token))
     await transaction.event("Updated", "ChargingStateChanged", state="Charging", context="Sample.Periodic")
 

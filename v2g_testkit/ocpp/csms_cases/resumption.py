@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Inconclusive, precondition
+from v2g_testkit.ocpp.case import Block, Inconclusive, given
 from v2g_testkit.ocpp.csms_cases.block_k_21 import profile, sets
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
@@ -50,8 +50,7 @@ async def profile_after_reset(t: CsmsTest) -> None:
     await t.asked("Reset", "B13.FR.03", type="ImmediateAndResume")
     await transaction.event("Updated", "ResetCommand", state="SuspendedEVSE")
     await t.away()
-    with precondition():
-        await t.booted("RemoteReset")
+    await given(t.booted("RemoteReset"))
     await _sent_again(t, transaction, "B13.FR.31")
 
 
@@ -71,16 +70,14 @@ async def profile_after_interruption(t: CsmsTest) -> None:
     """The back end sends the profile of the transaction again, which the station does not keep."""
     transaction = await _with_profile(t)
     await t.away()
-    with precondition():
-        await t.booted("PowerUp")
+    await given(t.booted("PowerUp"))
     await _sent_again(t, transaction, "E17.FR.15")
 
 
 async def _with_profile(t: CsmsTest) -> Transaction:
     """Let a transaction charge by a TxProfile of the back end."""
     transaction = await charging(t)
-    with precondition():
-        await sets(t, "K01.FR.03", 1, profile(t, {"limit": 6000.0}, transactionId=transaction.id))
+    await given(sets(t, "K01.FR.03", 1, profile(t, {"limit": 6000.0}, transactionId=transaction.id)))
     t.forget("SetChargingProfile")
     return transaction
 

@@ -8,7 +8,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from v2g_testkit.ocpp.case import Block, Ended, Failed, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Ended, Failed, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.certificates import Authority, outdated
 from v2g_testkit.ocpp.station_cases.network import PRIORITY, leave, offer
 from v2g_testkit.ocpp.station_cases.roots import CSMS, V2G, delete_others, install, installed
@@ -58,8 +58,7 @@ async def basic_authentication(t: StationTest) -> None:
 async def tls(t: StationTest) -> None:
     """The station connects with TLS 1.2 or 1.3, and offers the cipher suites that are mandatory."""
     _needs_tls(t)
-    with precondition():
-        await reset(t)
+    await given(reset(t))
     await all_connectors(t, "Available", "B01.FR.05")
     shown = t.opening
     t.check(shown.tls in ("TLSv1.2", "TLSv1.3"), "A00.FR.313", f"connects with {shown.tls}")
@@ -172,8 +171,7 @@ async def new_password(t: StationTest) -> None:
     """The station accepts the password, reconnects, and shows it."""
     kept(t, PASSWORD)
     async with t.reconnects():
-        status = await t.set(*VARIABLE, PASSWORD)
-        t.check(status in ("Accepted", "RebootRequired"), "A01.FR.02", f"answers {status}")
+        status = t.one_of(await t.set(*VARIABLE, PASSWORD), ("Accepted", "RebootRequired"), "A01.FR.02", "answers {}")
         if status == "RebootRequired":
             await t.ask("Reset", type="OnIdle")
     t.check(t.opening.password == PASSWORD, "A01.FR.01", "connects with another password")
@@ -208,8 +206,7 @@ async def _renews(t: StationTest, trigger: str) -> None:
     new = x509.load_pem_x509_csr(csr.encode()).public_key()
     t.check(new != old, "A02.FR.02", "asks for a certificate of the key that it has")
     async with t.reconnects():
-        status = await delivered(t, authority.signed(csr))
-        t.check(status == "Accepted", "A02.FR.06", f"answers {status} to the certificate")
+        t.equal(await delivered(t, authority.signed(csr)), "Accepted", "A02.FR.06", "answers {} to the certificate")
     shown = x509.load_der_x509_certificate(t.opening.certificate or b"").public_key()
     t.check(shown == new, "A02.FR.08", "connects with the old certificate")
 
@@ -266,8 +263,7 @@ async def invalid_new_certificate(t: StationTest) -> None:
         wrong["that has expired"] = lambda csr: authority.signed(csr, last_day=-1)
         wrong["of another key"] = lambda _: authority.leaf()
     for what, sign in wrong.items():
-        with precondition():
-            csr = await requested(t, "SignChargingStationCertificate", OWN)
+        csr = await given(requested(t, "SignChargingStationCertificate", OWN))
         status = await delivered(t, sign(csr))
         t.check(status == "Rejected", "A02.FR.07", f"answers {status} to a certificate {what}")
         await t.expect("SecurityEventNotification", "A02.FR.07", type="InvalidChargingStationCertificate")
@@ -324,8 +320,7 @@ async def _refuses_priority(t: StationTest, level: int, requirement: str) -> Non
         slot, answer = await offer(t, f"wss://{t.opening.host}/ocpp", level)
         t.check(answer["status"] == "Accepted", "B09.FR.01", f"answers {answer['status']} to the network profile")
     await t.keep(*PRIORITY)
-    status = await t.write(*PRIORITY, f"{slot},{before}")
-    t.check(status == "Rejected", requirement, f"answers {status}")
+    t.equal(await t.write(*PRIORITY, f"{slot},{before}"), "Rejected", requirement, "answers {}")
 
 
 @A.case("TC_A_20_CS", "Higher security profile without a root of the back end")
@@ -346,8 +341,7 @@ async def upgrade_without_certificate(t: StationTest) -> None:
     """The station refuses a slot with security profile 3 while it has no ChargingStationCertificate."""
     t.needs(t.opening.security_profile < 3, "it has a certificate")
     if not await installed(t, CSMS):
-        with precondition():
-            await install(t, CSMS)
+        await given(install(t, CSMS))
     await _refuses_priority(t, 3, "A05.FR.03")
 
 
@@ -385,15 +379,13 @@ async def upgrade(t: StationTest) -> None:
         url, host = await t.listen_also(root.server(t.server_name, clients=authority), stays=True)
         slot, answer = await offer(t, url, level)
         t.check(answer["status"] == "Accepted", "B09.FR.01", f"answers {answer['status']} to the network profile")
-    status = await t.write(*PRIORITY, f"{slot},{before}")
-    t.check(status in ("Accepted", "RebootRequired"), "A05.FR.04", f"answers {status}")
+    t.one_of(await t.write(*PRIORITY, f"{slot},{before}"), ("Accepted", "RebootRequired"), "A05.FR.04", "answers {}")
     await leave(t)
     await t.reconnected("A05.FR.05")
     await boot(t, "A05.FR.05")
     t.check(t.opening.host == host, "A05.FR.05", f"connects to {t.opening.host}")
     t.check(t.opening.security_profile == level, "A05.FR.05", f"uses security profile {t.opening.security_profile}")
-    shown = await t.value("SecurityCtrlr", "SecurityProfile")
-    t.check(shown == str(level), "A05.FR.06", f"SecurityProfile is {shown}")
+    t.equal(await t.value("SecurityCtrlr", "SecurityProfile"), str(level), "A05.FR.06", "SecurityProfile is {}")
     order = (await t.value(*PRIORITY)).split(",")
     t.check(not set(order) & set(before.split(",")), "A05.FR.06", f"NetworkConfigurationPriority is {','.join(order)}")
 

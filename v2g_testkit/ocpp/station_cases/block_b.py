@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import Answer
 from v2g_testkit.ocpp.station_cases.network import leave, migrate, offer, prefer_url, tried
 from v2g_testkit.ocpp.station_cases.roots import CSMS, install
@@ -49,8 +49,7 @@ async def cold_boot(t: StationTest) -> None:
 async def pending(t: StationTest) -> None:
     """While pending the station answers reads, writes and reports, starts nothing, and sends nothing unasked."""
     t.answer("BootNotification", _registration(t, "Pending", 60))
-    with precondition():
-        await reset(t)
+    await given(reset(t))
     await t.nothing("StatusNotification", "B02.FR.02", within=3)
     t.check(await t.set("OCPPCommCtrlr", "OfflineThreshold", "123") == "Accepted", "B02.FR.01", "cannot be written")
     value = (await t.get("OCPPCommCtrlr", "OfflineThreshold")).get("attributeValue")
@@ -74,8 +73,7 @@ async def pending(t: StationTest) -> None:
 async def rejected(t: StationTest) -> None:
     """A rejected station sends nothing before the interval has passed, then BootNotification again."""
     t.answer("BootNotification", _registration(t, "Rejected", 20))
-    with precondition():
-        await reset(t)
+    await given(reset(t))
     t.forget()
     t.answer("BootNotification", _registration(t, "Accepted", 300))
     await t.nothing("BootNotification", "B03.FR.02", within=15)
@@ -89,12 +87,10 @@ async def rejected(t: StationTest) -> None:
 async def security_error(t: StationTest) -> None:
     """A rejected station answers every request of the back end with the CALLERROR SecurityError."""
     t.answer("BootNotification", _registration(t, "Rejected", 30))
-    with precondition():
-        await reset(t)
+    await given(reset(t))
     t.answer("BootNotification", _registration(t, "Accepted", 300))
     asked = [variable_of("OCPPCommCtrlr", "OfflineThreshold")]
-    error = await t.refused("GetVariables", getVariableData=asked)
-    t.check(error.code == "SecurityError", "B03.FR.08", f"answers {error.code}")
+    t.equal((await t.refused("GetVariables", getVariableData=asked)).code, "SecurityError", "B03.FR.08", "answers {}")
     await boot(t, "B03.FR.06")
 
 
@@ -108,8 +104,7 @@ def _registration(t: StationTest, status: str, interval: int) -> Answer:
 @B.case("TC_B_06_CS", "Get one variable", also=("B06.FR.01", "B06.FR.02", "B06.FR.03", "B06.FR.04", "B06.FR.11"))
 async def get_one(t: StationTest) -> None:
     """The station answers with the value of the variable, its component, name and attribute type."""
-    with precondition():
-        await t.demand("OCPPCommCtrlr", "OfflineThreshold", "300")
+    await given(t.demand("OCPPCommCtrlr", "OfflineThreshold", "300"))
     result = await t.get("OCPPCommCtrlr", "OfflineThreshold")
     _is_value(t, result, "OCPPCommCtrlr", "OfflineThreshold", "300")
 
@@ -135,8 +130,7 @@ def _is_value(t: StationTest, result: Payload, component: str, variable: str, va
     t.check(status == "Accepted", "B06.FR.04", f"{component}.{variable} is {status}")
     about = result["component"]["name"], result["variable"]["name"]
     t.check(about == (component, variable), "B06.FR.02", f"answers about {about[0]}.{about[1]}")
-    kind = result.get("attributeType", "Actual")
-    t.check(kind == "Actual", "B06.FR.11", f"the attribute type is {kind}")
+    t.equal(result.get("attributeType", "Actual"), "Actual", "B06.FR.11", "the attribute type is {}")
     found = result.get("attributeValue")
     t.check(found == value, "B06.FR.04", f"{component}.{variable} is {found!r} instead of {value!r}")
 
@@ -144,10 +138,8 @@ def _is_value(t: StationTest, result: Payload, component: str, variable: str, va
 @B.case("TC_B_09_CS", "Set one variable", also=("B05.FR.01", "B05.FR.02", "B05.FR.12"), quick=True)
 async def set_one(t: StationTest) -> None:
     """The station accepts the value, and has it afterwards."""
-    status = await t.set("OCPPCommCtrlr", "OfflineThreshold", "321")
-    t.check(status == "Accepted", "B05.FR.10", f"answers {status}")
-    found = await t.value("OCPPCommCtrlr", "OfflineThreshold")
-    t.check(found == "321", "B05.FR.10", f"the value is {found} afterwards")
+    t.equal(await t.set("OCPPCommCtrlr", "OfflineThreshold", "321"), "Accepted", "B05.FR.10", "answers {}")
+    t.equal(await t.value("OCPPCommCtrlr", "OfflineThreshold"), "321", "B05.FR.10", "the value is {} afterwards")
 
 
 @B.case("TC_B_10_CS", "Set several variables", also=("B05.FR.02",))
@@ -207,8 +199,7 @@ def _case_of_status(number: int, title: str, requirement: str, status: str, *ask
         verb = "Set" if value else "Get"
         answer = await t.ask(f"{verb}Variables", **{f"{verb.lower()}VariableData": [data]})
         (result,) = answer[f"{verb.lower()}VariableResult"]
-        found = result["attributeStatus"]
-        t.check(found == status, requirement, f"answers {found}")
+        t.equal(result["attributeStatus"], status, requirement, "answers {}")
         about = result["component"]["name"], result["variable"]["name"]
         t.check(about == (component, variable), requirement, f"answers about {about[0]}.{about[1]}")
 
@@ -391,8 +382,7 @@ async def _custom(t: StationTest, **criteria: object) -> list[Payload]:
 @B.case("TC_B_20_CS", "Reset on idle without a transaction", also=("B11.FR.01", "B01.FR.03"))
 async def reset_on_idle(t: StationTest) -> None:
     """The station accepts, reboots, and reports its connectors."""
-    found = await reset(t)
-    t.check(found["reason"] == "RemoteReset", "B11.FR.03", f"boots with reason {found['reason']}")
+    t.equal((await reset(t))["reason"], "RemoteReset", "B11.FR.03", "boots with reason {}")
     await all_connectors(t, "Available", "B11.FR.04")
 
 
@@ -400,15 +390,13 @@ async def reset_on_idle(t: StationTest) -> None:
 async def reset_scheduled(t: StationTest) -> None:
     """The station schedules the reset, and reboots once the transaction has ended."""
     await t.charging()
-    answer = await t.ask("Reset", type="OnIdle")
-    t.check(answer["status"] == "Scheduled", "B12.FR.01", f"answers {answer['status']}")
+    await t.must_answer("Scheduled", "B12.FR.01", "Reset", type="OnIdle")
     await t.nothing("BootNotification", "B12.FR.03", within=5)
     async with t.reconnects():
         await t.present()
         await t.unplug()
         await t.expect("TransactionEvent", "B12.FR.03", eventType="Ended")
-    found = await boot(t, "B12.FR.03")
-    t.check(found["reason"] == "ScheduledReset", "B12.FR.03", f"boots with reason {found['reason']}")
+    t.equal((await boot(t, "B12.FR.03"))["reason"], "ScheduledReset", "B12.FR.03", "boots with reason {}")
 
 
 @B.case("TC_B_22_CS", "Immediate reset with a transaction", also=("TransactionEventRequest", "B01.FR.03"))
@@ -416,11 +404,9 @@ async def reset_at_once(t: StationTest) -> None:
     """The station ends the transaction because of the reset, and reboots."""
     await t.charging()
     async with t.reconnects():
-        answer = await t.ask("Reset", type="Immediate")
-        t.check(answer["status"] == "Accepted", "B12.FR.02", f"answers {answer['status']}")
+        await t.must_answer("Accepted", "B12.FR.02", "Reset", type="Immediate")
         await _ended_by_reset(t)
-    found = await boot(t, "B12.FR.04")
-    t.check(found["reason"] == "RemoteReset", "B12.FR.04", f"boots with reason {found['reason']}")
+    t.equal((await boot(t, "B12.FR.04"))["reason"], "RemoteReset", "B12.FR.04", "boots with reason {}")
     await connector_is(t, "Occupied", "B12.FR.04")
 
 
@@ -441,8 +427,7 @@ async def unavailable_persists(t: StationTest) -> None:
     """After the reset the connectors are still Unavailable."""
     t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative"))
     with precondition():
-        answer = await t.ask("ChangeAvailability", operationalStatus="Inoperative")
-        t.check(answer["status"] == "Accepted", "G03.FR.02", f"answers {answer['status']}")
+        await t.must_answer("Accepted", "G03.FR.02", "ChangeAvailability", operationalStatus="Inoperative")
         await all_connectors(t, "Unavailable", "G03.FR.05")
     t.forget()
     await reset(t)
@@ -479,8 +464,7 @@ async def _resets_evses(t: StationTest) -> bool:
 async def reset_evse(t: StationTest) -> None:
     """The station accepts the reset of one EVSE, and stays connected."""
     t.needs(await _resets_evses(t), "the station does not reset single EVSEs")
-    answer = await t.ask("Reset", type="OnIdle", evseId=1)
-    t.check(answer["status"] == "Accepted", "B11.FR.01", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "B11.FR.01", "Reset", type="OnIdle", evseId=1)
     await t.nothing("BootNotification", "B11.FR.08", within=10)
 
 
@@ -489,8 +473,7 @@ async def reset_evse_scheduled(t: StationTest) -> None:
     """The station schedules the reset of the EVSE."""
     t.needs(await _resets_evses(t), "the station does not reset single EVSEs")
     await t.charging()
-    answer = await t.ask("Reset", type="OnIdle", evseId=1)
-    t.check(answer["status"] == "Scheduled", "B12.FR.01", f"answers {answer['status']}")
+    await t.must_answer("Scheduled", "B12.FR.01", "Reset", type="OnIdle", evseId=1)
     await t.nothing("TransactionEvent", "B12.FR.07", within=5, eventType="Ended")
 
 
@@ -499,8 +482,7 @@ async def reset_evse_at_once(t: StationTest) -> None:
     """The station ends the transaction of the EVSE because of the reset."""
     t.needs(await _resets_evses(t), "the station does not reset single EVSEs")
     await t.charging()
-    answer = await t.ask("Reset", type="Immediate", evseId=1)
-    t.check(answer["status"] == "Accepted", "B12.FR.02", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "B12.FR.02", "Reset", type="Immediate", evseId=1)
     await _ended_by_reset(t)
 
 
@@ -508,8 +490,7 @@ async def reset_evse_at_once(t: StationTest) -> None:
 async def reset_evse_rejected(t: StationTest) -> None:
     """The station rejects the reset of a single EVSE."""
     t.needs(not await _resets_evses(t), "the station resets single EVSEs")
-    answer = await t.ask("Reset", type="OnIdle", evseId=1)
-    t.check(answer["status"] == "Rejected", "B11.FR.09", f"answers {answer['status']}")
+    await t.must_answer("Rejected", "B11.FR.09", "Reset", type="OnIdle", evseId=1)
 
 
 @B.case("TC_B_29_CS", "Reset of an EVSE with a transaction where that is not supported")
@@ -518,8 +499,7 @@ async def reset_busy_evse_rejected(t: StationTest) -> None:
     t.needs(not await _resets_evses(t), "the station resets single EVSEs")
     await t.charging()
     t.forget()
-    answer = await t.ask("Reset", type="OnIdle", evseId=1)
-    t.check(answer["status"] == "Rejected", "B12.FR.09", f"answers {answer['status']}")
+    await t.must_answer("Rejected", "B12.FR.09", "Reset", type="OnIdle", evseId=1)
     await t.nothing("TransactionEvent", "B12.FR.09", within=5, eventType="Ended")
 
 
@@ -527,8 +507,7 @@ async def reset_busy_evse_rejected(t: StationTest) -> None:
 async def reset_after_both(t: StationTest) -> None:
     """The station reboots only after both transactions have ended."""
     first, second = await t.charging(1), await t.charging(2)
-    answer = await t.ask("Reset", type="OnIdle")
-    t.check(answer["status"] == "Scheduled", "B12.FR.01", f"answers {answer['status']}")
+    await t.must_answer("Scheduled", "B12.FR.01", "Reset", type="OnIdle")
     await t.present(evse=1)
     await t.unplug(1)
     await t.expect("TransactionEvent", "B12.FR.03", eventType="Ended", transactionInfo__transactionId=first)
@@ -563,13 +542,11 @@ async def migrates(t: StationTest) -> None:
 async def falls_back(t: StationTest) -> None:
     """The station tries the first entry NetworkProfileConnectionAttempts times, and then the next one."""
     home = t.opening.host
-    with precondition():
-        await t.demand("OCPPCommCtrlr", "NetworkProfileConnectionAttempts", "2")
+    await given(t.demand("OCPPCommCtrlr", "NetworkProfileConnectionAttempts", "2"))
     url, host = await t.listen_also()
     t.close(host)
     await migrate(t, url)
-    number = t.hosts.count(host)
-    t.check(number == 2, "B10.FR.03", f"tries the first entry {number} times")
+    t.equal(t.hosts.count(host), 2, "B10.FR.03", "tries the first entry {} times")
     t.check(t.opening.host == home, "B10.FR.03", f"connects to {t.opening.host} instead of {home}")
     await all_connectors(t, "Available", "B01.FR.05")
 
@@ -604,8 +581,7 @@ async def migrates_to_another_root(t: StationTest) -> None:
     level = t.opening.security_profile
     t.needs(level > 1, "it connects without TLS")
     t.needs(level == 2 or t.authority is not None, "needs the key of the authority of its certificate (--ca-key)")
-    with precondition():
-        root = await install(t, CSMS)
+    root = await given(install(t, CSMS))
     clients = t.authority if level == 3 else None
     url, host = await t.listen_also(root.server(t.server_name, clients=clients))
     await migrate(t, url)
@@ -615,8 +591,7 @@ async def migrates_to_another_root(t: StationTest) -> None:
 @B.case("TC_B_51_CS", "State of connectors after a long time offline")
 async def long_offline(t: StationTest) -> None:
     """After more than OfflineThreshold the station reports the state of all connectors."""
-    with precondition():
-        await t.demand("OCPPCommCtrlr", "OfflineThreshold", "2")
+    await given(t.demand("OCPPCommCtrlr", "OfflineThreshold", "2"))
     t.forget()
     async with t.away(8):
         await t.plug()
@@ -628,8 +603,7 @@ async def long_offline(t: StationTest) -> None:
 @B.case("TC_B_52_CS", "State of connectors after a short time offline")
 async def short_offline(t: StationTest) -> None:
     """After less than OfflineThreshold the station reports only the connectors whose state has changed."""
-    with precondition():
-        await t.demand("OCPPCommCtrlr", "OfflineThreshold", "600")
+    await given(t.demand("OCPPCommCtrlr", "OfflineThreshold", "600"))
     t.forget()
     async with t.away(8):
         await t.plug()

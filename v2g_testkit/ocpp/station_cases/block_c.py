@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.driver import Action, Step
 from v2g_testkit.ocpp.station_cases.steps import (
@@ -76,8 +76,7 @@ _case_of_refusal(56, "Unknown")
 async def refused_without_cable(t: StationTest) -> None:
     """The station asks the back end about the token, and starts nothing when it is refused."""
     token = t.declared.unknown_token
-    with precondition():
-        await forget_tokens(t)
+    await given(forget_tokens(t))
     let_be(t, {token: {"status": "Invalid"}})
     await t.present(token)
     await asks_about(t, token, "C01.FR.02")
@@ -251,8 +250,7 @@ async def cache_cleared(t: StationTest) -> None:
     with precondition():
         await forget_tokens(t)
         await cached(t, t.token)
-    answer = await t.ask("ClearCache")
-    t.check(answer["status"] == "Accepted", "C11.FR.03", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "C11.FR.03", "ClearCache")
     await t.plug()
     await t.present()
     await asks_about(t, t.token, "C11.FR.01")
@@ -262,10 +260,8 @@ async def cache_cleared(t: StationTest) -> None:
 @C.case("TC_C_38_CS", "Clear a cache that is disabled", also=("C11.FR.02",))
 async def cache_disabled(t: StationTest) -> None:
     """The station rejects the request."""
-    with precondition():
-        await t.demand("AuthCacheCtrlr", "Enabled", "false")
-    answer = await t.ask("ClearCache")
-    t.check(answer["status"] == "Rejected", "C11.FR.04", f"answers {answer['status']}")
+    await given(t.demand("AuthCacheCtrlr", "Enabled", "false"))
+    await t.must_answer("Rejected", "C11.FR.04", "ClearCache")
 
 
 @C.case("TC_C_46_CS", "Cached tokens expire", also=("C10.FR.10",))

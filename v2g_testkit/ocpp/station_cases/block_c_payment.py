@@ -3,7 +3,7 @@ cases for charging stations."""
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Failed, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Failed, Payload, given, precondition
 from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.driver import Action, Step
 from v2g_testkit.ocpp.station_cases.block_e_21 import reached, says_limit, supports
@@ -347,8 +347,7 @@ async def _started(t: StationTest, **limit: float) -> tuple[str, Payload]:
     t.answer("TransactionEvent", lambda event: (_ACCEPTED if "idToken" in event else {}) | (
         {"transactionLimit": limit} if event["eventType"] == "Started" and limit else {}
     ))  # fmt: skip
-    with precondition():
-        await t.plug()
+    await given(t.plug())
     number = t.next_id()
     answer = await t.ask("RequestStartTransaction", idToken=PAID.payload, remoteStartId=number, evseId=1)
     t.check(answer["status"] == "Accepted", "F01.FR.01", f"answers {answer['status']}")
@@ -360,8 +359,7 @@ async def _started(t: StationTest, **limit: float) -> tuple[str, Payload]:
 
 async def _ends(t: StationTest, transaction: str) -> Payload:
     """Stop a transaction that was paid for elsewhere; return its last event. Raises Failed."""
-    answer = await t.ask("RequestStopTransaction", transactionId=transaction)
-    t.check(answer["status"] == "Accepted", "F03.FR.01", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "F03.FR.01", "RequestStopTransaction", transactionId=transaction)
     event = await ended(t, "F03.FR.02", transactionInfo__transactionId=transaction)
     await t.nothing("NotifySettlement", "C24.FR.10", within=2)
     return event
@@ -421,8 +419,7 @@ def _case_of_code(number: int, what: str, action: Action, value: float, limit: s
         await t.do(Step(action, value=f"{value:g}"))
         await t.ask("NotifyWebPaymentStarted", evseId=1, timeout=60)
         transaction, event = await _started(t, **{limit: 1_000_000})
-        found = event["transactionInfo"].get("transactionLimit")
-        t.check(found == {limit: value}, fr, f"sends the limit {found}")
+        t.equal(event["transactionInfo"].get("transactionLimit"), {limit: value}, fr, "sends the limit {}")
         await t.flowing()
         if limit == "maxCost":
             await t.ask("CostUpdated", totalCost=value, transactionId=transaction)

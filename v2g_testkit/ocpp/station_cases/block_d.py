@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.station_cases.steps import prefer, reset
 from v2g_testkit.ocpp.station_tester import StationTest
@@ -35,8 +35,7 @@ async def _with_list(t: StationTest) -> None:
     with precondition():
         await prefer(t, "LocalAuthListCtrlr", "Enabled", "true")
         t.undo(lambda: _send(t, "Full", 1))
-        status = await _send(t, "Full", _VERSION, [_entry(t.token)])
-        t.check(status == "Accepted", "D01.FR.02", f"answers {status}")
+        t.equal(await _send(t, "Full", _VERSION, [_entry(t.token)]), "Accepted", "D01.FR.02", "answers {}")
 
 
 class _Update(NamedTuple):
@@ -102,8 +101,7 @@ for _each in (
 async def persists(t: StationTest) -> None:
     """After a reset the list has the same version."""
     await _with_list(t)
-    with precondition():
-        await reset(t)
+    await given(reset(t))
     await _has_version(t, _VERSION, "D01.FR.10")
 
 
@@ -117,6 +115,5 @@ async def version(t: StationTest) -> None:
 @D.case("TC_D_10_CS", "Version of a list that is disabled")
 async def disabled(t: StationTest) -> None:
     """The station answers with version 0."""
-    with precondition():
-        await t.demand("LocalAuthListCtrlr", "Enabled", "false")
+    await given(t.demand("LocalAuthListCtrlr", "Enabled", "false"))
     await _has_version(t, 0, "D02.FR.03")

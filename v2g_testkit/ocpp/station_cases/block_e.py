@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import CallError, field_of
 from v2g_testkit.ocpp.station_cases.steps import (
     GROUP,
@@ -68,8 +68,7 @@ def _begins(t: StationTest, event: Payload) -> None:
 async def starts_at_power_path(t: StationTest) -> None:
     """The transaction starts once there are both, an authorization and a cable, and not before."""
     sooner = ("ParkingBayOccupancy", "EVConnected", "Authorized", "DataSigned")
-    with precondition():
-        await points(t, "TxStartPoint", "PowerPathClosed", without=sooner)
+    await given(points(t, "TxStartPoint", "PowerPathClosed", without=sooner))
     await t.present()
     await t.nothing("TransactionEvent", "E01.FR.05", within=3)
     await t.plug()
@@ -88,8 +87,7 @@ async def starts_at_power_path(t: StationTest) -> None:
 async def starts_at_energy(t: StationTest) -> None:
     """The transaction starts with the flow of energy, and not before."""
     sooner = ("ParkingBayOccupancy", "EVConnected", "Authorized", "DataSigned", "PowerPathClosed")
-    with precondition():
-        await points(t, "TxStartPoint", "EnergyTransfer", without=sooner)
+    await given(points(t, "TxStartPoint", "EnergyTransfer", without=sooner))
     await t.present()
     await t.plug()
     await connector_is(t, "Occupied", "E02.FR.05")
@@ -105,8 +103,7 @@ async def starts_at_energy(t: StationTest) -> None:
 @E.case("TC_E_09_CS", "Start at EVConnected", requirements=("E01.FR.02", "E01.FR.07", "E01.FR.15", "E01.FR.16"))
 async def starts_at_cable(t: StationTest) -> None:
     """The transaction starts once a vehicle is connected."""
-    with precondition():
-        await points(t, "TxStartPoint", "EVConnected", without=("ParkingBayOccupancy",))
+    await given(points(t, "TxStartPoint", "EVConnected", without=("ParkingBayOccupancy",)))
     await t.plug()
     await connector_is(t, "Occupied", "E02.FR.05")
     event = await t.expect("TransactionEvent", "E01.FR.02", eventType="Started")
@@ -167,24 +164,21 @@ async def starts_at_bay(t: StationTest) -> None:
 @E.case("TC_E_13_CS", "Start at Authorized, remotely", also=("F01.FR.03", "F01.FR.04"))
 async def starts_remotely(t: StationTest) -> None:
     """The transaction starts with the request, carries its token and number, and waits for the cable."""
-    with precondition():
-        await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
+    await given(points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",)))
     number = t.next_id()
     token = t.token.payload
     answer = await t.ask("RequestStartTransaction", idToken=token, remoteStartId=number, evseId=1)
     t.check(answer["status"] == "Accepted", "F02.FR.01", f"answers {answer['status']}")
     event = await t.expect("TransactionEvent", "E01.FR.03", eventType="Started")
     _because(t, event, "F01.FR.19", "RemoteStart")
-    found = event["transactionInfo"].get("remoteStartId")
-    t.check(found == number, "F02.FR.01", f"the remoteStartId is {found}")
+    t.equal(event["transactionInfo"].get("remoteStartId"), number, "F02.FR.01", "the remoteStartId is {}")
     _has_token(t, event)
 
 
 @E.case("TC_E_03_CS", "Local start, cable first", also=("E02.FR.07", "E02.FR.15"), quick=True)
 async def cable_first(t: StationTest) -> None:
     """The connector becomes occupied, the token is authorized, shown in an event, and energy flows."""
-    with precondition():
-        await forget_tokens(t)
+    await given(forget_tokens(t))
     t.forget()
     await t.plug()
     await connector_is(t, "Occupied", "E02.FR.05")
@@ -204,8 +198,7 @@ async def cable_first(t: StationTest) -> None:
 )
 async def token_first(t: StationTest) -> None:
     """The token is authorized and shown in an event; once the cable is there, energy flows."""
-    with precondition():
-        await forget_tokens(t)
+    await given(forget_tokens(t))
     t.forget()
     await t.present()
     await asks_about(t, t.token, "C01.FR.02")
@@ -265,8 +258,7 @@ async def too_late(t: StationTest) -> None:
 @E.case("TC_E_38_CS", "Vehicle that is not ready")
 async def not_ready(t: StationTest) -> None:
     """The station reports that the vehicle takes no energy."""
-    with precondition():
-        await points(t, "TxStartPoint", "PowerPathClosed", without=("EnergyTransfer",))
+    await given(points(t, "TxStartPoint", "PowerPathClosed", without=("EnergyTransfer",)))
     await t.plug()
     await t.suspend()
     await t.present()
@@ -298,14 +290,12 @@ async def asks_nobody(t: StationTest) -> None:
 )
 async def local_stop(t: StationTest) -> None:
     """The token that started the transaction stops it; once the cable is gone the connector is available."""
-    with precondition():
-        await forget_tokens(t)
+    await given(forget_tokens(t))
     transaction = await t.charging()
     t.forget()
     await t.present()
     event = await t.expect("TransactionEvent", "E07.FR.02", triggerReason="StopAuthorized")
-    found = event["transactionInfo"]["transactionId"]
-    t.check(found == transaction, "E07.FR.01", f"stops the transaction {found}")
+    t.equal(event["transactionInfo"]["transactionId"], transaction, "E07.FR.01", "stops the transaction {}")
     t.check("idToken" not in event or is_token(event["idToken"], t.token), "E07.FR.02", "shows another token")
     t.check(not t.seen("Authorize"), "C01.FR.03", "asks the back end about the token that started the transaction")
     await t.unplug()
@@ -360,8 +350,7 @@ async def _by_token(t: StationTest, _: str) -> None:
 
 
 async def _by_request(t: StationTest, transaction: str) -> None:
-    answer = await t.ask("RequestStopTransaction", transactionId=transaction)
-    t.check(answer["status"] == "Accepted", "F03.FR.07", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "F03.FR.07", "RequestStopTransaction", transactionId=transaction)
 
 
 async def _by_vehicle(t: StationTest, _: str) -> None:
@@ -414,8 +403,7 @@ for _each in (
 @E.case("TC_E_14_CS", "Stop at EVConnected, at the station", requirements=("E06.FR.02", "E06.FR.15"))
 async def stops_at_cable(t: StationTest) -> None:
     """The transaction continues after its token was presented, and ends when the cable is unplugged."""
-    with precondition():
-        await points(t, "TxStopPoint", "EVConnected", without=_NO_LATER)
+    await given(points(t, "TxStopPoint", "EVConnected", without=_NO_LATER))
     await t.charging()
     t.forget()
     await t.present()
@@ -450,8 +438,7 @@ async def stops_at_bay(t: StationTest) -> None:
 @E.case("TC_E_22_CS", "Stop at EnergyTransfer by the vehicle", requirements=("E06.FR.07", "E06.FR.15"))
 async def stops_with_energy(t: StationTest) -> None:
     """The transaction ends when the vehicle stops taking energy, or is suspended where that is a pause."""
-    with precondition():
-        await points(t, "TxStopPoint", "EnergyTransfer")
+    await given(points(t, "TxStopPoint", "EnergyTransfer"))
     await t.charging()
     t.forget()
     await t.suspend()
@@ -546,8 +533,7 @@ async def _suspended(t: StationTest) -> None:
 @E.case("TC_E_26_CS", "Vehicle's end unplugged: suspend", also=("E10.FR.01",))
 async def pulled_and_back(t: StationTest) -> None:
     """The transaction waits for the vehicle, and continues to charge when it is plugged in again."""
-    with precondition():
-        await t.demand("TxCtrlr", "EVConnectionTimeOut", "60")
+    await given(t.demand("TxCtrlr", "EVConnectionTimeOut", "60"))
     await _suspended(t)
     await t.plug()
     event = await t.expect("TransactionEvent", "E10.FR.03", triggerReason="CablePluggedIn")
@@ -559,8 +545,7 @@ async def pulled_and_back(t: StationTest) -> None:
 async def pulled_and_gone(t: StationTest) -> None:
     """The transaction ends when the vehicle is not plugged in again in time."""
     t.needs(not t.has("detachable cable"), "the cable is not attached to the station")
-    with precondition():
-        await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
+    await given(t.demand("TxCtrlr", "EVConnectionTimeOut", "15"))
     await _suspended(t)
     event = await ended(t, "E10.FR.02", within=t.after(15))
     _because(t, event, "E10.FR.03", "EVConnectTimeout")
@@ -691,8 +676,7 @@ async def status_empty(t: StationTest) -> None:
 )
 async def offline_within(t: StationTest) -> None:
     """The station queues the readings and sends them afterwards, without gaps and marked as offline."""
-    with precondition():
-        await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "5")
+    await given(t.demand("SampledDataCtrlr", "TxUpdatedInterval", "5"))
     await t.charging()
     t.forget()
     async with t.away(18):
@@ -704,15 +688,13 @@ async def offline_within(t: StationTest) -> None:
     t.check(all(each["eventType"] == "Updated" for each in queued), "E11.FR.01", "an event is not Updated")
     t.check(all("meterValue" in each for each in queued), "E11.FR.03", "an event has no meter value")
     numbers = [each["seqNo"] for each in found]
-    expected = list(range(numbers[0], numbers[0] + len(numbers)))
-    t.check(numbers == expected, "E02.FR.07", f"the numbers are {numbers}")
+    t.check(numbers == list(range(numbers[0], numbers[0] + len(numbers))), "E02.FR.07", f"the numbers are {numbers}")
 
 
 @E.case("TC_E_43_CS", "Whole transaction offline", requirements=("E12.FR.01", "E12.FR.02", "E04.FR.03"), quick=True)
 async def offline_whole(t: StationTest) -> None:
     """The station sends all events afterwards, from the start to the end, and marked as offline."""
-    with precondition():
-        await accepts_offline(t)
+    await given(accepts_offline(t))
     t.forget()
     async with t.away(10):
         await t.plug()

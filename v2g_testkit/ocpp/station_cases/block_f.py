@@ -3,7 +3,7 @@
 from typing import Final
 
 from v2g.ocpp.routes import known
-from v2g_testkit.ocpp.case import Block, Failed, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Failed, Payload, given, precondition
 from v2g_testkit.ocpp.connection import field_of
 from v2g_testkit.ocpp.station_cases.profiles import outside
 from v2g_testkit.ocpp.station_cases.roots import MANUFACTURER, install
@@ -85,8 +85,7 @@ async def authorized_first(t: StationTest) -> None:
 @F.case("TC_F_03_CS", "Remote start before the cable, without AuthorizeRemoteStart", also=("F02.FR.01", "F02.FR.10"))
 async def unasked(t: StationTest) -> None:
     """The station charges once the cable is there, and does not ask about the token."""
-    with precondition():
-        await t.demand("AuthCtrlr", "AuthorizeRemoteStart", "false")
+    await given(t.demand("AuthCtrlr", "AuthorizeRemoteStart", "false"))
     await _before_cable(t)
     t.check(not t.seen("Authorize"), "F01.FR.02", "sends Authorize")
 
@@ -101,8 +100,7 @@ async def no_cable(t: StationTest) -> None:
     number, _ = await _start(t, "F02.FR.01")
     await _is_remote(t, number, "F02.FR.01")
     event = await ended(t, "F02.FR.07", within=t.after(15))
-    found = event["triggerReason"]
-    t.check(found == "EVConnectTimeout", "F02.FR.07", f"the trigger is {found}")
+    t.equal(event["triggerReason"], "EVConnectTimeout", "F02.FR.07", "the trigger is {}")
     number, _ = await _start(t, "E03.FR.05")
     await _is_remote(t, number, "F02.FR.01")
 
@@ -117,8 +115,7 @@ async def stop(t: StationTest) -> None:
         ends = {"Authorized", "PowerPathClosed"} & set((await t.value("TxCtrlr", "TxStopPoint")).split(","))
     transaction = await t.charging()
     t.forget()
-    answer = await t.ask("RequestStopTransaction", transactionId=transaction)
-    t.check(answer["status"] == "Accepted", "F03.FR.07", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "F03.FR.07", "RequestStopTransaction", transactionId=transaction)
     event = await t.expect("TransactionEvent", "F03.FR.09", triggerReason="RemoteStop")
     if ends:
         t.check(event["eventType"] == "Ended", "F03.FR.03", f"the event is {event['eventType']}")
@@ -130,8 +127,7 @@ async def stop_unknown(t: StationTest) -> None:
     """The station rejects the request, and continues to charge."""
     await t.charging()
     t.forget()
-    answer = await t.ask("RequestStopTransaction", transactionId="no-such-transaction")
-    t.check(answer["status"] == "Rejected", "F03.FR.08", f"answers {answer['status']}")
+    await t.must_answer("Rejected", "F03.FR.08", "RequestStopTransaction", transactionId="no-such-transaction")
     await t.nothing("TransactionEvent", "F03.FR.08", within=3, triggerReason="RemoteStop")
 
 
@@ -155,8 +151,7 @@ async def unlock_charging(t: StationTest) -> None:
 @F.case("TC_F_06_CS", "Unlock without a transaction", also=("F05.FR.01",), needs=("connector lock",))
 async def unlock_plugged(t: StationTest) -> None:
     """The station unlocks the connector into which a cable is plugged."""
-    with precondition():
-        await t.plug()
+    await given(t.plug())
     await _unlocks(t, "F05.FR.04", "Unlocked")
 
 
@@ -212,8 +207,7 @@ async def _of_transaction(t: StationTest, transaction: str) -> None:
     event = await t.expect(
         "TransactionEvent", "F06.FR.07", triggerReason="Trigger", transactionInfo__transactionId=transaction
     )
-    state = event["transactionInfo"].get("chargingState")
-    t.check(state == "Charging", "F06.FR.07", f"the charging state is {state}")
+    t.equal(event["transactionInfo"].get("chargingState"), "Charging", "F06.FR.07", "the charging state is {}")
     _is_triggered(t, event)
 
 
@@ -248,8 +242,7 @@ def _case_of_idle(number: int, title: str, message: str, requirement: str, **pla
     async def script(t: StationTest) -> None:
         """The station accepts, and sends the message with the status Idle."""
         await _triggers(t, message, **place)
-        found = await t.expect(message, requirement)
-        t.check(found["status"] == "Idle", requirement, f"the status is {found['status']}")
+        t.equal((await t.expect(message, requirement))["status"], "Idle", requirement, "the status is {}")
 
 
 _case_of_idle(15, "Trigger the status of logs", "LogStatusNotification", "F06.FR.15")
@@ -353,8 +346,7 @@ async def custom_triggers(t: StationTest) -> None:
     name = _LIMIT if _LIMIT in listed else next(filter(None, listed))
     if name == _LIMIT:  # which there is only with a limit
         await outside(t, "limit", 6000)
-        with precondition():
-            await t.expect(_LIMIT, "K12.FR.02")
+        await given(t.expect(_LIMIT, "K12.FR.02"))
     t.forget()
     answer = await t.ask("TriggerMessage", requestedMessage="CustomTrigger", customTrigger=name)
     t.check(answer["status"] in ("Accepted", "Rejected"), "F06.FR.18", f"answers {answer['status']} to {name}")

@@ -136,8 +136,7 @@ def _case_of_reset(number: int, place: Place) -> None:
         """After the reset its connectors are still unavailable, and those of others available."""
         await _unavailable(t, place)
         async with t.reconnects():
-            answer = await t.ask("Reset", type="OnIdle")
-            t.check(answer["status"] == "Accepted", "B11.FR.01", f"answers Reset with {answer['status']}")
+            t.equal((await t.ask("Reset", type="OnIdle"))["status"], "Accepted", "B11.FR.01", "answers Reset with {}")
         await boot(t)
         await _is(t, place, "Unavailable", requirement)
         if place != "station":

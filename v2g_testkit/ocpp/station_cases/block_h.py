@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, precondition
+from v2g_testkit.ocpp.case import Block, given, precondition
 from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.station_cases.steps import (
     GROUP,
@@ -50,8 +50,7 @@ async def _is_refused(t: StationTest, expected: str, requirement: str, **more: A
 async def _unavailable(t: StationTest, **place: Any) -> None:
     """Take a place out of service, until the end of the case."""
     t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative", **place))
-    answer = await t.ask("ChangeAvailability", operationalStatus="Inoperative", **place)
-    t.check(answer["status"] == "Accepted", "G03.FR.02", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "G03.FR.02", "ChangeAvailability", operationalStatus="Inoperative", **place)
     await connector_is(t, "Unavailable", "G03.FR.04")
 
 
@@ -82,8 +81,7 @@ async def for_another(t: StationTest) -> None:
 @H.case("TC_H_03_CS", "Reserve an EVSE that is reserved")
 async def twice(t: StationTest) -> None:
     """The station answers that the EVSE is occupied."""
-    with precondition():
-        await _reserved(t)
+    await given(_reserved(t))
     await _is_refused(t, "Occupied", "H01.FR.11", evseId=1)
 
 
@@ -97,8 +95,7 @@ async def charging(t: StationTest) -> None:
 @H.case("TC_H_06_CS", "Reserve an EVSE that is unavailable")
 async def unavailable(t: StationTest) -> None:
     """The station answers that the EVSE is unavailable."""
-    with precondition():
-        await _unavailable(t, evse={"id": 1})
+    await given(_unavailable(t, evse={"id": 1}))
     await _is_refused(t, "Unavailable", "H01.FR.14", evseId=1)
 
 
@@ -108,8 +105,7 @@ async def expires(t: StationTest) -> None:
     number = await _reserved(t, seconds=20)
     await connector_is(t, "Available", "H04.FR.02", within=t.after(20))
     update = await t.expect("ReservationStatusUpdate", "H04.FR.03", reservationId=number)
-    status = update["reservationUpdateStatus"]
-    t.check(status == "Expired", "H04.FR.03", f"the update says {status}")
+    t.equal(update["reservationUpdateStatus"], "Expired", "H04.FR.03", "the update says {}")
     await t.present(t.declared.other_token)
     await t.plug()
     await t.flowing()
@@ -153,8 +149,7 @@ async def all_charging(t: StationTest) -> None:
 @H.case("TC_H_12_CS", "Reserve any EVSE of a station that is unavailable", needs=ANYWHERE)
 async def all_unavailable(t: StationTest) -> None:
     """The station answers that its EVSEs are unavailable."""
-    with precondition():
-        await _unavailable(t)
+    await given(_unavailable(t))
     await _is_refused(t, "Unavailable", "H01.FR.14")
 
 
@@ -183,8 +178,7 @@ async def _kind(t: StationTest) -> str:
 @H.case("TC_H_15_CS", "Reserve a type of connector, and use it", also=("H01.FR.06", "H01.FR.15", "H03.FR.02"))
 async def type_used(t: StationTest) -> None:
     """The station accepts, and the token of the reservation charges."""
-    with precondition():
-        kind = await _kind(t)
+    kind = await given(_kind(t))
     status, _ = await _reserve(t, connectorType=kind)
     t.check(status == "Accepted", "H01.FR.09", f"answers {status}")
     await t.present()
@@ -206,19 +200,16 @@ async def type_reserved(t: StationTest) -> None:
 @H.case("TC_H_17_CS", "Cancel a reservation", quick=True)
 async def cancel(t: StationTest) -> None:
     """The station accepts, and makes the connector available."""
-    with precondition():
-        number = await _reserved(t)
+    number = await given(_reserved(t))
     t.forget()
-    answer = await t.ask("CancelReservation", reservationId=number)
-    t.check(answer["status"] == "Accepted", "H02.FR.02", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "H02.FR.02", "CancelReservation", reservationId=number)
     await connector_is(t, "Available", "H02.FR.02")
 
 
 @H.case("TC_H_18_CS", "Cancel an unknown reservation")
 async def cancel_unknown(t: StationTest) -> None:
     """The station rejects the request."""
-    answer = await t.ask("CancelReservation", reservationId=t.next_id())
-    t.check(answer["status"] == "Rejected", "H02.FR.01", f"answers {answer['status']}")
+    await t.must_answer("Rejected", "H02.FR.01", "CancelReservation", reservationId=t.next_id())
 
 
 async def _charges_in_group(t: StationTest) -> None:
@@ -242,8 +233,7 @@ async def for_group(t: StationTest) -> None:
 @H.case("TC_H_24_CS", "Reserve any EVSE for a group", requirements=("H03.FR.06",), needs=ANYWHERE)
 async def any_for_group(t: StationTest) -> None:
     """Another token of the group of the reservation charges."""
-    with precondition():
-        await forget_tokens(t)
+    await given(forget_tokens(t))
     status, _ = await _reserve(t, groupIdToken=GROUP)
     t.check(status == "Accepted", "H01.FR.07", f"answers {status}")
     await _charges_in_group(t)
@@ -252,12 +242,10 @@ async def any_for_group(t: StationTest) -> None:
 @H.case("TC_H_21_CS", "A reserved EVSE becomes unavailable", requirements=("H01.FR.17",))
 async def removed(t: StationTest) -> None:
     """The station removes the reservation, says so, and others charge once the EVSE is in service again."""
-    with precondition():
-        number = await _reserved(t)
+    number = await given(_reserved(t))
     await _unavailable(t, evse={"id": 1})
     update = await t.expect("ReservationStatusUpdate", "H01.FR.17", reservationId=number)
-    status = update["reservationUpdateStatus"]
-    t.check(status == "Removed", "H01.FR.17", f"the update says {status}")
+    t.equal(update["reservationUpdateStatus"], "Removed", "H01.FR.17", "the update says {}")
     await t.ask("ChangeAvailability", operationalStatus="Operative", evse={"id": 1})
     await connector_is(t, "Available", "G03.FR.07")
     await t.present(t.declared.other_token)
@@ -268,8 +256,7 @@ async def removed(t: StationTest) -> None:
 @H.case("TC_H_22_CS", "Reserve where that is switched off")
 async def disabled(t: StationTest) -> None:
     """The station rejects the reservation."""
-    with precondition():
-        await t.demand("ReservationCtrlr", "Enabled", "false")
+    await given(t.demand("ReservationCtrlr", "Enabled", "false"))
     await _is_refused(t, "Rejected", "H01.FR.01", evseId=1)
 
 

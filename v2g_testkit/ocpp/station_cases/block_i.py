@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.station_cases.steps import ended, forget_tokens
 from v2g_testkit.ocpp.station_tester import StationTest
 
@@ -61,8 +61,7 @@ def _tariff(name: str, *prices: Payload, currency: str = "EUR", **more: Any) -> 
 async def _default(t: StationTest, tariff: Payload, evse: int = 1) -> None:
     """Install a default tariff, which is cleared after the case. Raises Failed, NotApplicable."""
     await t.demand("TariffCostCtrlr", "Enabled", "true", instance="Tariff")
-    answer = await t.ask("SetDefaultTariff", evseId=evse, tariff=tariff)
-    t.check(answer["status"] == "Accepted", "I07.FR.10", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "I07.FR.10", "SetDefaultTariff", evseId=evse, tariff=tariff)
     t.undo(lambda: _clear(t, tariff["tariffId"]))
 
 
@@ -132,13 +131,11 @@ async def clear(t: StationTest) -> None:
     with precondition():
         await _default(t, _tariff("v2g-1"))
         await _default(t, _tariff("v2g-2", validFrom=t.later(3600)))
-    status = await _clear(t, "v2g-1")
-    t.check(status == "Accepted", "I10.FR.02", f"answers {status}")
+    t.equal(await _clear(t, "v2g-1"), "Accepted", "I10.FR.02", "answers {}")
     found = await _assigned(t)
     t.check("v2g-1" not in found, "I10.FR.02", "still lists the tariff")
     t.check("v2g-2" in found, "I10.FR.02", "has cleared another tariff")
-    status = await _clear(t, "v2g-1")
-    t.check(status == "NoTariff", "I10.FR.06", f"answers {status} the second time")
+    t.equal(await _clear(t, "v2g-1"), "NoTariff", "I10.FR.06", "answers {} the second time")
 
 
 @I.case("TC_I_111_CS", "Clear a tariff in use", **TARIFFS)
@@ -148,8 +145,7 @@ async def clear_in_use(t: StationTest) -> None:
         await _default(t, _tariff("v2g-used"))
         await t.demand("TariffCostCtrlr", "Enabled", "true", instance="Cost")
     transaction = await t.charging()
-    status = await _clear(t, "v2g-used")
-    t.check(status == "Accepted", "I10.FR.07", f"answers {status}")
+    t.equal(await _clear(t, "v2g-used"), "Accepted", "I10.FR.07", "answers {}")
     t.check("v2g-used" not in await _assigned(t), "I10.FR.07", "still lists the tariff")
     await t.wait(10)
     await t.present()
@@ -196,8 +192,7 @@ async def conditions(t: StationTest) -> None:
 async def change(t: StationTest) -> None:
     """The station accepts the tariff, and says that it applies."""
     transaction = await t.charging()
-    status = await _change(t, transaction, _tariff("v2g-changed"))
-    t.check(status == "Accepted", "I11.FR.06", f"answers {status}")
+    t.equal(await _change(t, transaction, _tariff("v2g-changed")), "Accepted", "I11.FR.06", "answers {}")
     await _applies(t, "v2g-changed", "I11.FR.07", triggerReason="TariffChanged")
 
 
@@ -206,8 +201,7 @@ async def change_refused(t: StationTest) -> None:
     """The station answers TxNotFound, and NoCurrencyChange."""
     status = await _change(t, "no-such-transaction", _tariff("v2g-nowhere"))
     t.check(status == "TxNotFound", "I11.FR.04", f"answers {status} for an unknown transaction")
-    with precondition():
-        await _default(t, _tariff("v2g-euro"))
+    await given(_default(t, _tariff("v2g-euro")))
     transaction = await t.charging()
     status = await _change(t, transaction, _tariff("v2g-dollar", currency="USD"))
     t.check(status == "NoCurrencyChange", "I11.FR.05", f"answers {status} to another currency")
@@ -259,8 +253,7 @@ async def details(t: StationTest) -> None:
         "idleTime": {"prices": [{"priceMinute": 6.0}]},
         "fixedFee": {"prices": [{"priceFixed": 2.5}]} | tax,
     }
-    with precondition():
-        await _default(t, tariff)
+    await given(_default(t, tariff))
     found = await _costs(t, seconds=30, idle=20)
     usage, cost = found["totalUsage"], found["totalCost"]
     for name, used, price, requirement, rounded in (
@@ -290,8 +283,7 @@ async def details_by_conditions(t: StationTest) -> None:
     tariff = _tariff("v2g-minutes") | {
         "chargingTime": {"prices": [{"priceMinute": 6.0, "conditions": {"maxTime": 20}}, {"priceMinute": 60.0}]}
     }
-    with precondition():
-        await _default(t, tariff)
+    await given(_default(t, tariff))
     found = await _costs(t, seconds=40)
     seconds = found["totalUsage"]["chargingTime"]
     cost = found["totalCost"].get("chargingTime", {}).get("exclTax", 0.0)
@@ -314,8 +306,7 @@ async def _unreadable(t: StationTest) -> None:
     """Let a driver's tariff have more prices than the station takes. Raises NotApplicable."""
     most = int(await t.value("TariffCostCtrlr", "MaxElements", instance="Tariff") or 0)
     t.needs(0 < most < 500, "it takes any number of prices")
-    with precondition():
-        await _default(t, _tariff("v2g-default"))
+    await given(_default(t, _tariff("v2g-default")))
     t.undo(lambda: forget_tokens(t))
     await forget_tokens(t)
     prices = [{"priceKwh": number / 100} for number in range(most + 1)]

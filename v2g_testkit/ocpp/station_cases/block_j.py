@@ -4,7 +4,7 @@ import itertools
 from typing import Any, Final
 
 from v2g.ocpp.times import parse_time
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import Received
 from v2g_testkit.ocpp.station_cases.steps import ended, points, prefer
 from v2g_testkit.ocpp.station_tester import StationTest
@@ -51,8 +51,7 @@ async def _align(t: StationTest, interval: int = _PERIOD) -> None:
 @J.case("TC_J_01_CS", "Clock-aligned readings without a transaction", also=("J01.FR.02", "J01.FR.06"), quick=True)
 async def aligned_idle(t: StationTest) -> None:
     """The station sends MeterValues with the measurands configured, taken at multiples of the interval."""
-    with precondition():
-        await _align(t)
+    await given(_align(t))
     found: list[Payload] = []
     while len({each["timestamp"] for each in found}) < 3:
         message = await t.expect("MeterValues", "J01.FR.14", within=t.after(_PERIOD), evseId=1)
@@ -111,8 +110,7 @@ async def _only(t: StationTest, component: str, **more: Any) -> None:
 @J.case("TC_J_03_CS", "Clock-aligned readings in the last event", also=("J01.FR.06", "E07.FR.08"))
 async def aligned_ended(t: StationTest) -> None:
     """The last event has the readings of the whole transaction, taken at multiples of the interval."""
-    with precondition():
-        await _only(t, "AlignedDataCtrlr")
+    await given(_only(t, "AlignedDataCtrlr"))
     found = _of("Sample.Clock", await _last(t))
     t.check(len(found) >= 3, "E06.FR.11", f"the last event has {len(found)} clock-aligned readings of 35 s")
     _aligned(t, found, "J01.FR.08")
@@ -125,8 +123,7 @@ async def aligned_ended(t: StationTest) -> None:
 )
 async def sampled_ended(t: StationTest) -> None:
     """The last event has the readings of the whole transaction, and those of its end."""
-    with precondition():
-        await _only(t, "SampledDataCtrlr")
+    await given(_only(t, "SampledDataCtrlr"))
     found = await _last(t)
     periodic = _of("Sample.Periodic", found)
     t.check(len(periodic) >= 2, "E06.FR.11", f"the last event has {len(periodic)} sampled readings of 35 s")
@@ -145,8 +142,7 @@ def _case_of_signed(number: int, component: str, context: str, requirement: str)
     )
     async def script(t: StationTest) -> None:
         """The readings of the last event are signed, with a public key or an empty one, as configured."""
-        with precondition():
-            await _only(t, component, SignReadings="true")
+        await given(_only(t, component, SignReadings="true"))
         found = [one for each in _of(context, await _last(t)) for one in each["sampledValue"]]
         signed = [one["signedMeterValue"] for one in found if "signedMeterValue" in one]
         t.check(bool(signed), requirement, "no reading is signed")

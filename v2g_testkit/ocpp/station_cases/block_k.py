@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from v2g.ocpp.times import parse_time
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.station_cases.steps import reset
 from v2g_testkit.ocpp.station_tester import StationTest
 
@@ -119,8 +119,7 @@ async def _composite(t: StationTest, evse: int, seconds: int, requirement: str =
     t.check(schedule["evseId"] == evse, requirement, f"is of EVSE {schedule['evseId']}")
     t.check(schedule["duration"] == seconds, requirement, f"is of {schedule['duration']} s")
     t.check(schedule["chargingRateUnit"] == unit, requirement, f"is in {schedule['chargingRateUnit']}")
-    first = schedule["chargingSchedulePeriod"][0]["startPeriod"]
-    t.check(first == 0, requirement, f"begins at {first} s")
+    t.equal(schedule["chargingSchedulePeriod"][0]["startPeriod"], 0, requirement, "begins at {} s")
     return schedule
 
 
@@ -152,8 +151,7 @@ def _case_of_set(number: int, title: str, purpose: str, evse: int, requirement: 
     @K.case(f"TC_K_{number:02}_CS", title, requirements=("K01.FR.07", requirement, "K09.FR.02"), quick=quick)
     async def script(t: StationTest) -> None:
         """The station accepts the profile, and reports it as it was sent."""
-        with precondition():
-            await _cleared(t)
+        await given(_cleared(t))
         profile = await _profile(t, purpose, duration=None if evse == 0 else 3600)
         await _accepts(t, profile, evse)
         await _has(t, profile, evse, requirement)
@@ -227,8 +225,7 @@ async def _other_unit(t: StationTest) -> str:
 @K.case("TC_K_12_CS", "Profile in a unit that is not supported")
 async def wrong_unit(t: StationTest) -> None:
     """The station rejects the profile."""
-    status = await _set(t, await _profile(t, unit=await _other_unit(t)))
-    t.check(status == "Rejected", "K01.FR.26", f"answers {status}")
+    t.equal(await _set(t, await _profile(t, unit=await _other_unit(t))), "Rejected", "K01.FR.26", "answers {}")
 
 
 @K.case("TC_K_13_CS", "A profile stays over a reset")
@@ -272,8 +269,7 @@ async def remote_start(t: StationTest) -> None:
 async def remote_start_ignores(t: StationTest) -> None:
     """The station ignores the profile, and charges."""
     t.needs(not t.has("SmartChargingCtrlr.Enabled"), "the station supports smart charging")
-    with precondition():
-        await t.plug()
+    await given(t.plug())
     profile = await _profile(t, "TxProfile", unit="W", kind="Relative")
     token, number = t.token.payload, t.next_id()
     answer = await t.ask(
@@ -341,8 +337,7 @@ async def clear_none(t: StationTest) -> None:
 @K.case("TC_K_08_CS", "Clear an unknown profile")
 async def clear_unknown(t: StationTest) -> None:
     """The station answers that it knows no such profile."""
-    with precondition():
-        await _cleared(t)
+    await given(_cleared(t))
     await _clear(t, "K10.FR.01", "Unknown", chargingProfileId=t.next_id())
 
 
@@ -419,8 +414,7 @@ async def get_by_source(t: StationTest) -> None:
 @K.case("TC_K_21_CS", "Profile that is not valid yet")
 async def valid_from(t: StationTest) -> None:
     """The limit applies from validFrom on, and not before."""
-    with precondition():
-        await _cleared(t)
+    await given(_cleared(t))
     await _accepts(t, await _profile(t, kind="Relative", validFrom=t.later(300)))
     schedule = await _composite(t, 1, 400)
     _differs(t, schedule, "K01.FR.36", 200)
@@ -430,8 +424,7 @@ async def valid_from(t: StationTest) -> None:
 @K.case("TC_K_22_CS", "Profile that is no longer valid")
 async def valid_to(t: StationTest) -> None:
     """The limit applies up to validTo, and not longer."""
-    with precondition():
-        await _cleared(t)
+    await given(_cleared(t))
     await _accepts(t, await _profile(t, validFrom=t.later(-10), validTo=t.later(300)), 0)
     for evse in range(1, t.declared.evses + 1):
         schedule = await _composite(t, evse, 400)
@@ -442,8 +435,7 @@ async def valid_to(t: StationTest) -> None:
 @K.case("TC_K_23_CS", "Schedule that begins later")
 async def starts_later(t: StationTest) -> None:
     """The limit applies from startSchedule on, and not before."""
-    with precondition():
-        await _cleared(t)
+    await given(_cleared(t))
     await _accepts(t, await _profile(t, start=60))
     schedule = await _composite(t, 1, 300)
     _differs(t, schedule, "K01.FR.30", 10)
@@ -453,8 +445,7 @@ async def starts_later(t: StationTest) -> None:
 @K.case("TC_K_28_CS", "TxDefaultProfile during a transaction", quick=True)
 async def applies_at_once(t: StationTest) -> None:
     """The limit applies to the transaction that runs."""
-    with precondition():
-        await _cleared(t)
+    await given(_cleared(t))
     await t.charging()
     await _accepts(t, await _profile(t, duration=900))
     _follows(t, await _composite(t, 1, 300), "K01.FR.32", (30, _LIMIT), (250, _LIMIT))
@@ -487,8 +478,7 @@ async def composite_stack(t: StationTest) -> None:
 @K.case("TC_K_41_CS", "Composite schedule of several purposes", also=("K08.FR.02",))
 async def composite_purposes(t: StationTest) -> None:
     """The profile of the transaction comes before the default one, and the station's limits both."""
-    with precondition():
-        await _cleared(t)
+    await given(_cleared(t))
     transaction = await t.charging()
     with precondition():
         await _accepts(t, await _profile(t, "ChargingStationMaxProfile", (0, 10.0)), 0)

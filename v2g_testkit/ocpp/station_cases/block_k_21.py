@@ -4,7 +4,7 @@ profiles; cases for charging stations."""
 from typing import Any, Final
 
 from v2g.ocpp.times import parse_time
-from v2g_testkit.ocpp.case import BOTH, Block, Payload, precondition
+from v2g_testkit.ocpp.case import BOTH, Block, Payload, given, precondition
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.profiles import (
     TRANSFERS,
@@ -149,8 +149,7 @@ def _priority(t: StationTest) -> None:
 async def _with_profile(t: StationTest) -> str:
     """Let a transaction be limited to 4 kW; return it."""
     transaction = await charging(t)
-    with precondition():
-        await accepted(t, profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07")
+    await given(accepted(t, profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07"))
     return transaction
 
 

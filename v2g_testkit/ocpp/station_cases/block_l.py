@@ -6,7 +6,7 @@ installs. All others are refused, or fail, before anything is installed.
 
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.connection import Received
 from v2g_testkit.ocpp.station_cases.roots import MANUFACTURER, install
@@ -73,8 +73,7 @@ async def untrusted(t: StationTest) -> None:
 @L.case("TC_L_18_CS", "Firmware without a certificate and a signature", also=("L01.FR.11",))
 async def unsigned(t: StationTest) -> None:
     """The station answers Rejected or InvalidCertificate."""
-    status = await _update(t, t.next_id())
-    t.check(status in ("Rejected", "InvalidCertificate"), "L01.FR.21", f"answers {status}")
+    t.one_of(await _update(t, t.next_id()), ("Rejected", "InvalidCertificate"), "L01.FR.21", "answers {}")
 
 
 @L.case("TC_L_10_CS", "Firmware instead of other firmware", requirements=("L01.FR.10", "L01.FR.20", "L01.FR.24"))
@@ -94,8 +93,7 @@ async def cancelled(t: StationTest) -> None:
 @L.case("TC_L_03_CS", "Firmware to be downloaded later", also=("L01.FR.10",))
 async def scheduled(t: StationTest) -> None:
     """The station reports DownloadScheduled, and begins at the time that was set, and not before."""
-    with precondition():
-        root = await install(t, MANUFACTURER)
+    root = await given(install(t, MANUFACTURER))
     wait_s = 20.0
     number = await _signed(t, root, in_s=wait_s)
     await t.expect("FirmwareStatusNotification", "L01.FR.13", status="DownloadScheduled", requestId=number)
@@ -178,8 +176,7 @@ async def installation_failed(t: StationTest) -> None:
         _, firmware = await offer_image(t, await install(t, MANUFACTURER), image)
     states = await follow(t, await update(t, firmware), "Installed", *FAILED)
     goes_through(t, states, "Downloading", "Downloaded", "SignatureVerified")
-    failed = states[-1] in ("InstallVerificationFailed", "InstallationFailed")
-    t.check(failed, "L01.FR.29", f"reports {states[-1]}")
+    t.check(states[-1] in ("InstallVerificationFailed", "InstallationFailed"), "L01.FR.29", f"reports {states[-1]}")
     await t.reconnected()
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, NotApplicable, precondition
+from v2g_testkit.ocpp.case import Block, NotApplicable, given, precondition
 from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER, MO, V2G, install, installed, lists
 from v2g_testkit.ocpp.station_tester import StationTest
@@ -66,8 +66,7 @@ async def install_mo(t: StationTest) -> None:
 async def install_expired(t: StationTest) -> None:
     """The station rejects the root, and does not list it."""
     root = Authority(CSMS, t.now(), last_day=-1)
-    answer = await t.ask("InstallCertificate", certificateType=CSMS, certificate=root.pem)
-    t.check(answer["status"] == "Rejected", "M05.FR.07", f"answers {answer['status']}")
+    await t.must_answer("Rejected", "M05.FR.07", "InstallCertificate", certificateType=CSMS, certificate=root.pem)
     t.check(not lists(await installed(t, CSMS), root), "M05.FR.07", "lists the root that it rejected")
 
 
@@ -82,8 +81,7 @@ async def install_unsigned(t: StationTest) -> None:
     before = await installed(t, CSMS)
     t.needs(bool(before), "it has no root of its back end")
     root = Authority(CSMS, t.now())
-    answer = await t.ask("InstallCertificate", certificateType=CSMS, certificate=root.pem)
-    t.check(answer["status"] == "Rejected", "M05.FR.11", f"answers {answer['status']}")
+    await t.must_answer("Rejected", "M05.FR.11", "InstallCertificate", certificateType=CSMS, certificate=root.pem)
     after = await installed(t, CSMS)
     t.check(not lists(after, root), "M05.FR.11", "lists the root that it rejected")
     t.check(all(each in after for each in before), "M05.FR.11", "does not list the root that it had any more")
@@ -168,8 +166,7 @@ async def list_none(t: StationTest) -> None:
         await install(t, MANUFACTURER)
         whole = await installed(t)
     t.needs(all(each["certificateType"] != MO for each in whole), "it has roots of contracts, which are left alone")
-    answer = await t.ask("GetInstalledCertificateIds", certificateType=[MO])
-    t.check(answer["status"] == "NotFound", "M03.FR.02", f"answers {answer['status']}")
+    answer = await t.must_answer("NotFound", "M03.FR.02", "GetInstalledCertificateIds", certificateType=[MO])
     t.check("certificateHashDataChain" not in answer, "M03.FR.02", "answers with a list")
 
 
@@ -184,16 +181,14 @@ async def delete(t: StationTest) -> None:
         entries = await installed(t, CSMS)
         t.check(lists(entries, root), "M03.FR.04", "does not list the root")
     names = next(e["certificateHashData"] for e in entries if root.is_named_by(e["certificateHashData"]))
-    answer = await t.ask("DeleteCertificate", certificateHashData=names)
-    t.check(answer["status"] == "Accepted", "M04.FR.02", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "M04.FR.02", "DeleteCertificate", certificateHashData=names)
     t.check(not lists(await installed(t, CSMS), root), "M04.FR.02", "still lists the root")
 
 
 @M.case("TC_M_22_CS", "Delete a certificate that the station does not have", also=("M04.FR.01",))
 async def delete_unknown(t: StationTest) -> None:
     """The station answers NotFound, and keeps what it has."""
-    with precondition():
-        root = await install(t, CSMS)
+    root = await given(install(t, CSMS))
     answer = await t.ask("DeleteCertificate", certificateHashData=Authority(CSMS, t.now()).hash_data())
     t.check(answer["status"] == "NotFound", "M04.FR.04", f"answers {answer['status']}")
     t.check(lists(await installed(t, CSMS), root), "M04.FR.04", "has deleted another certificate")
@@ -207,8 +202,7 @@ async def delete_own(t: StationTest) -> None:
         raise NotApplicable("it connects without a certificate of its own")
     if t.authority is None:
         raise NotApplicable("needs the key of the authority of the station's certificates (--ca-key)")
-    answer = await t.ask("DeleteCertificate", certificateHashData=t.authority.names(own))
-    t.check(answer["status"] == "Failed", "M04.FR.06", f"answers {answer['status']}")
+    await t.must_answer("Failed", "M04.FR.06", "DeleteCertificate", certificateHashData=t.authority.names(own))
     async with t.reconnects():
         await t.disconnect()
     t.check(t.opening.certificate == own, "M04.FR.06", "connects with another certificate")

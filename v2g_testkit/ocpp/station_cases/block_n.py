@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.connection import Received
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.steps import cached, connector_is, forget_tokens, listed, reset
@@ -86,8 +86,7 @@ async def _event(t: StationTest, monitor: int, within: float | None = None) -> P
 @N.case("TC_N_02_CS", "Monitors of variables", also=("N02.FR.01",))
 async def report_of_variables(t: StationTest) -> None:
     """The station reports the monitors of the variables asked for."""
-    with precondition():
-        ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
+    ids = await given(_sets(t, _monitor(STATE), _monitor(WHOLE)))
     found = await monitors_of(t, STATE, WHOLE)
     t.check(set(ids) <= _ids(found), "N02.FR.05", f"reports {len(found)} monitors, but not those that were set")
     names = {each["variable"]["name"] for each in found}
@@ -97,8 +96,7 @@ async def report_of_variables(t: StationTest) -> None:
 @N.case("TC_N_03_CS", "Monitors of variables, by criteria", also=("N02.FR.01", "N02.FR.05"))
 async def report_by_criteria(t: StationTest) -> None:
     """The station reports the monitors that match both, the variable and the criterion."""
-    with precondition():
-        ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
+    ids = await given(_sets(t, _monitor(STATE), _monitor(WHOLE)))
     found = await monitors_of(t, STATE, WHOLE, criteria=["ThresholdMonitoring"])
     t.check(not found, "N02.FR.10", f"reports {len(found)} thresholds of states")
     found = await monitors_of(t, STATE, WHOLE, criteria=["DeltaMonitoring"])
@@ -126,10 +124,8 @@ def _case_of_base(number: int, base: str, requirement: str) -> None:
     async def script(t: StationTest) -> None:
         """The station does not report a monitor that was set before."""
         t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
-        with precondition():
-            (identifier,) = await _sets(t, _monitor(WHOLE))
-        answer = await t.ask("SetMonitoringBase", monitoringBase=base)
-        t.check(answer["status"] == "Accepted", "N03.FR.01", f"answers {answer['status']}")
+        (identifier,) = await given(_sets(t, _monitor(WHOLE)))
+        await t.must_answer("Accepted", "N03.FR.01", "SetMonitoringBase", monitoringBase=base)
         t.check(identifier not in _ids(await monitors_of(t, WHOLE)), requirement, "still reports the monitor")
 
 
@@ -140,11 +136,9 @@ _case_of_base(41, "FactoryDefault", "N03.FR.04")
 @N.case("TC_N_16_CS", "Monitoring level")
 async def level(t: StationTest) -> None:
     """The station reports no events of monitors that are less severe than the level."""
-    with precondition():
-        (identifier,) = await _sets(t, _monitor(STATE))
+    (identifier,) = await given(_sets(t, _monitor(STATE)))
     t.undo(lambda: t.ask("SetMonitoringLevel", severity=9))
-    answer = await t.ask("SetMonitoringLevel", severity=7)
-    t.check(answer["status"] == "Accepted", "N05.FR.01", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "N05.FR.01", "SetMonitoringLevel", severity=7)
     t.forget()
     await t.plug()
     t.check(await _event(t, identifier, 5) is None, "N05.FR.03", "reports an event of severity 8 at level 7")
@@ -228,8 +222,7 @@ async def duplicate(t: StationTest) -> None:
 @N.case("TC_N_18_CS", "Clear monitors")
 async def clear(t: StationTest) -> None:
     """The station clears the monitors, and does not report them any more."""
-    with precondition():
-        ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
+    ids = await given(_sets(t, _monitor(STATE), _monitor(WHOLE)))
     results = (await t.ask("ClearVariableMonitoring", id=ids))["clearMonitoringResult"]
     t.check({each["id"] for each in results} == set(ids), "N06.FR.05", f"{len(results)} results for 2 ids")
     for each in results:
@@ -251,8 +244,7 @@ async def clear_unknown(t: StationTest) -> None:
 @N.case("TC_N_56_CS", "Event of a value that is not numeric", also=("N07.FR.07",), quick=True)
 async def delta(t: StationTest) -> None:
     """The station reports each change of the value, with the monitor and the new value."""
-    with precondition():
-        (identifier,) = await _sets(t, _monitor(STATE))
+    (identifier,) = await given(_sets(t, _monitor(STATE)))
     t.forget()
     await t.plug()
     event = await _event(t, identifier)
@@ -298,8 +290,7 @@ async def clear_hard_wired(t: StationTest) -> None:
     """The station rejects that its hard-wired monitor is cleared, and keeps it."""
     t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
     with precondition():
-        answer = await t.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
-        t.check(answer["status"] == "Accepted", "N03.FR.05", f"answers {answer['status']}")
+        await t.must_answer("Accepted", "N03.FR.05", "SetMonitoringBase", monitoringBase="HardWiredOnly")
     found = await monitors_of(t)
     t.needs(bool(found), "it has no hard-wired monitors")
     number = found[0]["id"]
@@ -394,8 +385,7 @@ NUMBER: Final = variable_of(*OFFLINE)
 
 async def _number(t: StationTest, value: int) -> None:
     """Set the number. It is restored after the case."""
-    with precondition():
-        await t.demand(*OFFLINE, str(value))
+    await given(t.demand(*OFFLINE, str(value)))
 
 
 async def _watch(t: StationTest, *monitors: Payload) -> list[int]:
@@ -457,8 +447,7 @@ async def threshold_replaced(t: StationTest) -> None:
     (identifier,) = await _watch(t, _monitor(NUMBER, "UpperThreshold", 200))
     t.forget()
     await _number(t, 300)
-    with precondition():
-        await _alerts(t, identifier, 300, "N07.FR.16")
+    await given(_alerts(t, identifier, 300, "N07.FR.16"))
     (result,) = await _set(t, _monitor(NUMBER, "UpperThreshold", 400) | {"id": identifier})
     t.check(result["status"] == "Accepted", "N04.FR.12", f"answers {result['status']}")
     await _alerts(t, identifier, 300, "N07.FR.11", cleared=True)
@@ -471,8 +460,7 @@ async def threshold_removed(t: StationTest) -> None:
     (identifier,) = await _watch(t, _monitor(NUMBER, "UpperThreshold", 200))
     t.forget()
     await _number(t, 300)
-    with precondition():
-        await _alerts(t, identifier, 300, "N07.FR.16")
+    await given(_alerts(t, identifier, 300, "N07.FR.16"))
     (result,) = (await t.ask("ClearVariableMonitoring", id=[identifier]))["clearMonitoringResult"]
     t.check(result["status"] == "Accepted", "N06.FR.01", f"answers {result['status']}")
     t.check(await _event(t, identifier, 5) is None, "N07.FR.12", "sends an event of the removed monitor")
@@ -506,8 +494,7 @@ async def one_invalid(t: StationTest) -> None:
 @N.case("TC_N_39_CS", "Replace a monitor by one of another variable")
 async def replace_elsewhere(t: StationTest) -> None:
     """The station rejects a monitor whose id belongs to another variable, and keeps the first."""
-    with precondition():
-        (identifier,) = await _sets(t, _monitor(STATE))
+    (identifier,) = await given(_sets(t, _monitor(STATE)))
     (result,) = await _set(t, _monitor(WHOLE) | {"id": identifier})
     t.check(result["status"] == "Rejected", "N04.FR.16", f"answers {result['status']}")
     t.check(identifier in _ids(await monitors_of(t, STATE)), "N04.FR.16", "does not report the first monitor")
@@ -516,8 +503,7 @@ async def replace_elsewhere(t: StationTest) -> None:
 @N.case("TC_N_40_CS", "Replace a monitor")
 async def replace_monitor(t: StationTest) -> None:
     """The station replaces the monitor of this id, and rejects an id that it does not know."""
-    with precondition():
-        (identifier,) = await _sets(t, _monitor(STATE, severity=8))
+    (identifier,) = await given(_sets(t, _monitor(STATE, severity=8)))
     (result,) = await _set(t, _monitor(STATE, severity=5) | {"id": identifier})
     t.check(result["status"] == "Accepted", "N04.FR.12", f"answers {result['status']}")
     found = [each for each in await monitors_of(t, STATE) if each["id"] == identifier]
@@ -571,8 +557,7 @@ async def report_of_all(t: StationTest) -> None:
 async def periodic(t: StationTest) -> None:
     """The station reports the value again and again, with the interval of the monitor."""
     interval_s = 10
-    with precondition():
-        (identifier,) = await _sets(t, _monitor(STATE, "Periodic", interval_s))
+    (identifier,) = await given(_sets(t, _monitor(STATE, "Periodic", interval_s)))
     t.forget()
     for _ in range(2):
         before = t.elapsed()
@@ -640,8 +625,7 @@ async def customer(t: StationTest, requirement: str, **flags: object) -> str:
     number = t.next_id()
     about = {} if {"customerIdentifier", "customerCertificate"} & flags.keys() else {"idToken": t.token.payload}
     request = {"requestId": number, "report": False, "clear": False} | about | flags
-    answer = await t.ask("CustomerInformation", **request)
-    t.check(answer["status"] == "Accepted", requirement, f"answers {answer['status']}")
+    await t.must_answer("Accepted", requirement, "CustomerInformation", **request)
     data = ""
     for expected in itertools.count():
         part = await t.expect("NotifyCustomerInformation", requirement, requestId=number)
@@ -716,8 +700,7 @@ async def customer_unknown_cleared(t: StationTest) -> None:
 async def customer_forgotten(t: StationTest) -> None:
     """The station removes what it had stored, and sends one report that says so."""
     await _known(t)
-    with precondition():
-        before = await customer(t, "N09.FR.05", report=True)
+    before = await given(customer(t, "N09.FR.05", report=True))
     await customer(t, "N10.FR.06", clear=True)
     after = await customer(t, "N09.FR.02", report=True)
     t.check(after != before, "N10.FR.06", "still reports the same")
@@ -735,8 +718,7 @@ def _case_of_unknown_customer(number: int, title: str, **request: object) -> Non
     @N.case(f"TC_N_{number}_CS", title, profiles=CORE, needs=())
     async def script(t: StationTest) -> None:
         """The station answers Invalid."""
-        answer = await t.ask("CustomerInformation", requestId=t.next_id(), **request)
-        t.check(answer["status"] == "Invalid", "N09.FR.09", f"answers {answer['status']}")
+        await t.must_answer("Invalid", "N09.FR.09", "CustomerInformation", requestId=t.next_id(), **request)
 
 
 _case_of_unknown_customer(29, "Report that names no customer", report=True, clear=False)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.case import Block, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.file_server import FileServer
 from v2g_testkit.ocpp.station_cases.block_n import monitors_of, uploads
 from v2g_testkit.ocpp.station_cases.roots import CSMS, install
@@ -63,8 +63,7 @@ async def redirected(t: StationTest) -> None:
     t.check(status == "Accepted", "N01.FR.01", f"answers {status}")
     await log_state(t, number, "N01.FR.08", "Uploading")
     await log_state(t, number, "N01.FR.30", "UploadFailure")
-    followed = [each for each in files.asked if each.endswith("/elsewhere")]
-    t.check(not followed, "N01.FR.30", "follows the redirection")
+    t.check(not [each for each in files.asked if each.endswith("/elsewhere")], "N01.FR.30", "follows the redirection")
 
 
 async def _authenticates(t: StationTest, server: tuple[FileServer, str]) -> None:
@@ -90,8 +89,7 @@ async def with_password(t: StationTest) -> None:
 @N_21.case("TC_N_103_CS", "Upload with a password, over TLS", also=("N01.FR.15", "N01.FR.21", "N01.FR.25"))
 async def with_password_over_tls(t: StationTest) -> None:
     """The station trusts a server by a root of the back end, authenticates itself, and uploads the file."""
-    with precondition():
-        root = await install(t, CSMS)
+    root = await given(install(t, CSMS))
     await _authenticates(t, await t.file_server(root.server(t.server_name)))
 
 
@@ -225,8 +223,7 @@ async def closed(t: StationTest) -> None:
 async def adjusted(t: StationTest) -> None:
     """The station sends as many values at a time as it is asked to, and rejects streams that there are not."""
     number, _ = await _stream(t, interval=60)
-    answer = await t.ask("AdjustPeriodicEventStream", id=number, params={"values": 2})
-    t.check(answer["status"] == "Accepted", "N14.FR.03", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "N14.FR.03", "AdjustPeriodicEventStream", id=number, params={"values": 2})
     for _ in range(2):
         sent = await t.expect("NotifyPeriodicEventStream", "N14.FR.03", within=t.after(2 * _EVERY_S), id=number)
     t.check(len(sent["data"]) == 2, "N15.FR.08", f"sends {len(sent['data'])} values at a time")

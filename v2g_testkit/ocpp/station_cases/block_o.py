@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.steps import asks_about, connector_is, ended, forget_tokens, let_be, reset
 from v2g_testkit.ocpp.station_tester import StationTest
@@ -36,8 +36,7 @@ async def _set(t: StationTest, message: Payload) -> str:
 async def _accepts(t: StationTest, requirement: str = "O01.FR.12", **more: Any) -> Payload:
     """Set a message; return it. Raises Failed."""
     message = await _message(t, **more)
-    status = await _set(t, message)
-    t.check(status == "Accepted", requirement, f"answers {status}")
+    t.equal(await _set(t, message), "Accepted", requirement, "answers {}")
     return message
 
 
@@ -108,10 +107,8 @@ def _case_of_none(number: int, title: str, requirement: str, **criteria: object)
     @O.case(f"TC_O_{number:02}_CS", title, requirements=(requirement,))
     async def script(t: StationTest) -> None:
         """The station answers that it knows no such message."""
-        with precondition():
-            await _cleared(t)
-        answer = await t.ask("GetDisplayMessages", requestId=t.next_id(), **criteria)
-        t.check(answer["status"] == "Unknown", requirement, f"answers {answer['status']}")
+        await given(_cleared(t))
+        await t.must_answer("Unknown", requirement, "GetDisplayMessages", requestId=t.next_id(), **criteria)
 
 
 _case_of_none(3, "Get all messages where there are none", "O03.FR.06")
@@ -121,18 +118,15 @@ _case_of_none(33, "Get a message where there are none", "O04.FR.07", id=[4711])
 @O.case("TC_O_04_CS", "Clear a message")
 async def clear(t: StationTest) -> None:
     """The station clears the message, and does not report it any more."""
-    with precondition():
-        message = await _accepts(t)
-    answer = await t.ask("ClearDisplayMessage", id=message["id"])
-    t.check(answer["status"] == "Accepted", "O05.FR.01", f"answers {answer['status']}")
+    message = await given(_accepts(t))
+    await t.must_answer("Accepted", "O05.FR.01", "ClearDisplayMessage", id=message["id"])
     await _is_gone(t, message, "O05.FR.01")
 
 
 @O.case("TC_O_05_CS", "Clear an unknown message")
 async def clear_unknown(t: StationTest) -> None:
     """The station answers that it knows no such message."""
-    answer = await t.ask("ClearDisplayMessage", id=t.next_id())
-    t.check(answer["status"] == "Unknown", "O05.FR.02", f"answers {answer['status']}")
+    await t.must_answer("Unknown", "O05.FR.02", "ClearDisplayMessage", id=t.next_id())
 
 
 @O.case("TC_O_06_CS", "Message of a transaction")
@@ -192,8 +186,7 @@ _case_of_get(35, "Get a message by a priority that it does not have", "O04.FR.02
 @O.case("TC_O_12_CS", "Replace a message")
 async def replace(t: StationTest) -> None:
     """The station accepts a message of the same id, and has it instead of the first."""
-    with precondition():
-        first = await _accepts(t)
+    first = await given(_accepts(t))
     second = await _accepts(t, "O06.FR.01", text="The second message", id=first["id"])
     await _has(t, second, "O06.FR.01")
 
@@ -230,8 +223,7 @@ async def wrong_priority(t: StationTest) -> None:
     """The station answers that it does not support the priority."""
     other = sorted(PRIORITIES - set(await _supported(t, "SupportedPriorities")))
     t.needs(bool(other), "the station supports all priorities")
-    status = await _set(t, await _message(t, priority=other[0]))
-    t.check(status == "NotSupportedPriority", "O01.FR.01", f"answers {status}")
+    t.equal(await _set(t, await _message(t, priority=other[0])), "NotSupportedPriority", "O01.FR.01", "answers {}")
 
 
 @O.case("TC_O_19_CS", "Message in a format that is not supported")
@@ -241,8 +233,7 @@ async def wrong_format(t: StationTest) -> None:
     t.needs(bool(other), "the station supports all formats")
     message = await _message(t)
     message["message"]["format"] = other[0]
-    status = await _set(t, message)
-    t.check(status == "NotSupportedMessageFormat", "O01.FR.03", f"answers {status}")
+    t.equal(await _set(t, message), "NotSupportedMessageFormat", "O01.FR.03", "answers {}")
 
 
 @O.case("TC_O_20_CS", "A message stays over a reset")

@@ -44,8 +44,7 @@ async def custom_data_of_profile(t: StationTest) -> None:
         ],
     }
     t.undo(lambda: t.ask("ClearChargingProfile", chargingProfileId=number))
-    answer = await t.ask("SetChargingProfile", evseId=1, chargingProfile=profile)
-    t.check(answer["status"] == "Accepted", "Part 2, CustomDataType", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "Part 2, CustomDataType", "SetChargingProfile", evseId=1, chargingProfile=profile)
 
 
 @P.case("TC_P_03_CS", "Custom data in a request", also=("Part 2, CustomDataType",))
@@ -55,7 +54,6 @@ async def custom_data(t: StationTest) -> None:
     custom = {"vendorId": "example.v2g.conformance", "number": 7}
     data = variable_of("OCPPCommCtrlr", "OfflineThreshold") | {"attributeValue": "200", "customData": custom}
     answer = await t.ask("SetVariables", setVariableData=[data], customData=custom)
-    status = answer["setVariableResult"][0]["attributeStatus"]
-    t.check(status == "Accepted", "Part 2, CustomDataType", f"answers {status}")
+    t.equal(answer["setVariableResult"][0]["attributeStatus"], "Accepted", "Part 2, CustomDataType", "answers {}")
     value = await t.value("OCPPCommCtrlr", "OfflineThreshold")
     t.check(value == "200", "Part 2, CustomDataType", f"the value is {value} afterwards")

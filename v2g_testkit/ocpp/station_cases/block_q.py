@@ -7,7 +7,7 @@ vehicle, and judges nothing.
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import field_of
 from v2g_testkit.ocpp.driver import Action, Step
 from v2g_testkit.ocpp.station_cases.profiles import (
@@ -150,8 +150,7 @@ async def _refused(t: StationTest) -> str:
     """Reject the needs of a vehicle; return its transaction."""
     t.answer("NotifyEVChargingNeeds", {"status": "Rejected"})
     transaction, _ = await _arrives(t)
-    with precondition():
-        await _asks(t)
+    await given(_asks(t))
     return transaction
 
 
@@ -195,8 +194,7 @@ async def renegotiated(t: StationTest) -> None:
 async def scheduled(t: StationTest) -> None:
     """The station sends the needs, follows each set-point in its time, and sends the vehicle's schedule."""
     transaction, _ = await _arrives(t, "scheduled")
-    needs = await _asks(t)
-    t.check(needs["controlMode"] == "ScheduledControl", "K18.FR.01", f"sends the mode {needs['controlMode']}")
+    t.equal((await _asks(t))["controlMode"], "ScheduledControl", "K18.FR.01", "sends the mode {}")
     periods = (
         {"operationMode": "CentralSetpoint", "setpoint": 5000.0},
         {"startPeriod": 300, "operationMode": "CentralSetpoint", "setpoint": -5000.0},
@@ -270,8 +268,7 @@ async def pulled(t: StationTest) -> None:
 async def _expires(t: StationTest, mode: str, update: Callable[[Payload], Awaitable[None]], requirement: str) -> None:
     """Expect a dynamic profile that is not updated to end for the one below it, and to hold again with an update."""
     transaction = await charging(t)
-    with precondition():
-        await accepted(t, profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07")
+    await given(accepted(t, profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07"))
     start = {"setpoint": 1000.0} if mode == "CentralFrequency" else {}
     wanted = profile(t, {"operationMode": mode} | start, kind="Dynamic", stackLevel=1, transactionId=transaction,
                      schedule={"duration": 30})  # fmt: skip
@@ -409,12 +406,10 @@ async def external_schedule(t: StationTest) -> None:
     t.undo(lambda: t.do(Step("release")))
     await t.do(Step("schedule", value="7000/120/4000"))
     told = await t.expect("NotifyChargingLimit", "Q06.FR.10")
-    source = told["chargingLimit"]["chargingLimitSource"]
-    t.check(source == "EMS", "Q06.FR.10", f"says that the source is {source}")
+    t.equal(told["chargingLimit"]["chargingLimitSource"], "EMS", "Q06.FR.10", "says that the source is {}")
     for schedule in (told.get("chargingSchedule"), (await _foreign(t, "Absolute", "Q06.FR.01"))["chargingSchedule"]):
         periods = [one for each in schedule or () for one in each["chargingSchedulePeriod"]][:2]
-        limits = [each.get("limit") for each in periods]
-        t.check(limits == [7000, 4000], "Q06.FR.10", f"reports the limits {limits}")
+        t.equal([each.get("limit") for each in periods], [7000, 4000], "Q06.FR.10", "reports the limits {}")
         modes = {each.get("operationMode") for each in periods}
         t.check(modes == {"ExternalLimits"}, "Q06.FR.01", f"reports the modes {', '.join(sorted(map(str, modes)))}")
     await follows(t, "Q06.FR.30", limit=7000)
@@ -452,8 +447,7 @@ async def signals(t: StationTest) -> None:
     t.check(answer["status"] == "Rejected", "Q08.FR.11", f"answers {answer['status']} without a curve for signals")
     period = _local(v2xSignalWattCurve=SIGNALS)
     await accepted(t, profile(t, period, transactionId=transaction), "Q08.FR.02")
-    answer = await t.ask("AFRRSignal", timestamp=t.now(), signal=50)
-    t.check(answer["status"] == "Accepted", "Q08.FR.10", f"answers {answer['status']}")
+    await t.must_answer("Accepted", "Q08.FR.10", "AFRRSignal", timestamp=t.now(), signal=50)
 
 
 _THRESHOLDS: Final = {"UpperThreshold": "9000", "LowerThreshold": "-9000", "UpperOffset": "500", "LowerOffset": "-500"}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.case import Block, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.connection import field_of
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.profiles import charging
@@ -137,8 +137,7 @@ async def nameplate(t: StationTest) -> None:
 async def clears(t: StationTest) -> None:
     """The station clears the control; it does not find one that there is not, nor support other types."""
     kind = await _unused(t)
-    with precondition():
-        await _accepted(t, "v2g-cleared", kind, "R04.FR.02")
+    await given(_accepted(t, "v2g-cleared", kind, "R04.FR.02"))
     for default, expected, requirement in (
         (False, "NotFound", "R04.FR.41"),
         (True, "Accepted", "R04.FR.45"),
@@ -182,8 +181,7 @@ async def supersedes_future(t: StationTest) -> None:
     await _accepted(t, "v2g-first", kind, "R04.FR.05", 5, start=10)
     beaten = await _accepted(t, "v2g-second", kind, "R04.FR.06", 3, start=20)
     t.check("v2g-first" in beaten, "R04.FR.06", f"says that it supersedes {', '.join(beaten) or 'nothing'}")
-    found = await _both(t, kind)
-    t.check(found == (True, False), "R04.FR.06", f"reports (superseded) {found}")
+    t.equal(await _both(t, kind), (True, False), "R04.FR.06", "reports (superseded) {}")
     await t.nothing("NotifyDERStartStop", "R04.FR.09", within=15, controlId="v2g-first")
     await _says(t, "v2g-second", "R04.FR.20", started=True, within=t.after(20))
 
@@ -199,13 +197,11 @@ async def supersedes_active(t: StationTest) -> None:
     await _accepted(t, "v2g-first", kind, "R04.FR.05", 5, start=0)
     await _says(t, "v2g-first", "R04.FR.20", started=True)
     await _accepted(t, "v2g-second", kind, "R04.FR.07", 3, start=10, seconds=20)
-    found = await _both(t, kind)
-    t.check(found == (False, False), "R04.FR.07", f"reports (superseded) {found} before the start")
+    t.equal(await _both(t, kind), (False, False), "R04.FR.07", "reports (superseded) {} before the start")
     update = await _says(t, "v2g-second", "R04.FR.20", started=True, within=t.after(10))
     beaten = update.get("supersededIds", [])
     t.check("v2g-first" in beaten, "R04.FR.21", f"says that it supersedes {', '.join(beaten) or 'nothing'}")
-    found = await _both(t, kind)
-    t.check(found == (True, False), "R04.FR.07", f"reports (superseded) {found} after the start")
+    t.equal(await _both(t, kind), (True, False), "R04.FR.07", "reports (superseded) {} after the start")
     await _says(t, "v2g-second", "R04.FR.22", started=False, within=t.after(20))
     _, second = await _both(t, kind)
     t.check(second is None, "R04.FR.10", "keeps the control after its end")
@@ -223,8 +219,7 @@ async def stays(t: StationTest) -> None:
     await _says(t, "v2g-first", "R04.FR.20", started=True)
     beaten = await _accepted(t, "v2g-second", kind, "R04.FR.08", 5, start=5)
     t.check("v2g-second" in beaten, "R04.FR.08", f"says that {', '.join(beaten) or 'nothing'} is superseded")
-    found = await _both(t, kind)
-    t.check(found == (False, True), "R04.FR.08", f"reports (superseded) {found}")
+    t.equal(await _both(t, kind), (False, True), "R04.FR.08", "reports (superseded) {}")
     await t.nothing("NotifyDERStartStop", "R04.FR.09", within=10, controlId="v2g-second")
 
 
@@ -233,14 +228,12 @@ async def event(t: StationTest) -> None:
     """The station reports that a control acts because of the grid, once, and that it no longer does."""
     t.needs("FreqDroop" in _supported(t), "it does not support FreqDroop")
     await charging(t)
-    with precondition():
-        await _accepted(t, "v2g-droop", "FreqDroop", "R04.FR.02")
+    await given(_accepted(t, "v2g-droop", "FreqDroop", "R04.FR.02"))
     t.undo(lambda: t.do(Step("frequency", value="50")))
     await t.do(Step("frequency", value="49"))
     told = await t.expect("NotifyDERAlarm", "R05.FR.01", controlType="FreqDroop")
     t.check(not told.get("alarmEnded", False), "R05.FR.01", "reports the end of an event")
-    fault = told.get("gridEventFault")
-    t.check(fault == "UnderFrequency", "R05.FR.01", f"reports the fault {fault}")
+    t.equal(told.get("gridEventFault"), "UnderFrequency", "R05.FR.01", "reports the fault {}")
     await t.nothing("NotifyDERAlarm", "R05.FR.01", within=5)
     await t.do(Step("frequency", value="50"))
     await t.expect("NotifyDERAlarm", "R05.FR.02", controlType="FreqDroop", alarmEnded=True)

@@ -6,7 +6,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import Received, field_of
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.block_n import customer
@@ -137,8 +137,7 @@ async def contract_offline(t: StationTest) -> None:
 @ISO_15118.case("TC_C_55_CS", "A contract while the station is offline, which must not validate it")
 async def contract_waits(t: StationTest) -> None:
     """The vehicle does not charge."""
-    with precondition():
-        await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true")
+    await given(prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true"))
     await _contracts(t, trusted=True, ContractValidationOffline="false")
     t.answer("Authorize", _CANCELLED)
     async with t.away(AWAY_S):
@@ -310,8 +309,7 @@ async def _agreed(t: StationTest) -> str:
     transaction = await _arrives(t)
     await _tells(t, "K15")
     await accepted(t, profile(t, {"limit": 6000.0}, transactionId=transaction), "K01.FR.07")
-    with precondition():
-        await t.expect("TransactionEvent", within=PATIENCE_S, transactionInfo__chargingState="Charging")
+    await given(t.expect("TransactionEvent", within=PATIENCE_S, transactionInfo__chargingState="Charging"))
     return transaction
 
 

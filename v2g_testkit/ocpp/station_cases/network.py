@@ -57,8 +57,7 @@ async def prefer_url(t: StationTest, url: str, level: int | None = None, *, only
 
 async def leave(t: StationTest) -> None:
     """Reset the station, and wait until its connection has ended. Raises Failed."""
-    answer = await t.ask("Reset", type="OnIdle")
-    t.check(answer["status"] == "Accepted", "B11.FR.01", f"answers Reset with {answer['status']}")
+    t.equal((await t.ask("Reset", type="OnIdle"))["status"], "Accepted", "B11.FR.01", "answers Reset with {}")
     await t.disconnected("B11.FR.03")
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Payload, precondition
+from v2g_testkit.ocpp.case import Payload, given
 from v2g_testkit.ocpp.connection import field_of
 from v2g_testkit.ocpp.driver import Action, Step
 from v2g_testkit.ocpp.station_tester import StationTest
@@ -54,8 +54,7 @@ async def sent(t: StationTest, wanted: Payload, evse: int = 1) -> Payload:
 
 async def accepted(t: StationTest, wanted: Payload, requirement: str, evse: int = 1) -> Payload:
     """Send a profile, which the station must accept; return it. Raises Failed."""
-    answer = await sent(t, wanted, evse)
-    t.check(answer["status"] == "Accepted", requirement, f"answers {answer['status']} to the profile")
+    t.equal((await sent(t, wanted, evse))["status"], "Accepted", requirement, "answers {} to the profile")
     return wanted
 
 
@@ -130,8 +129,7 @@ async def enters(t: StationTest, mode: str, requirement: str = "K01.FR.110", wit
 
 async def charging(t: StationTest) -> str:
     """Let a transaction run without profiles; return it. For preconditions."""
-    with precondition():
-        await cleared(t)
+    await given(cleared(t))
     return await t.charging()
 
 

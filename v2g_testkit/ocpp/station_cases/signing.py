@@ -17,8 +17,7 @@ async def requested(t: StationTest, trigger: str, use: str) -> str:
     t.needs(use == OWN or answer["status"] == "Accepted", f"it does not ask for a {use}")
     t.check(answer["status"] == "Accepted", "F06.FR.05", f"answers {answer['status']} to {trigger}")
     request = await t.expect("SignCertificate", "A02.FR.03")
-    kind = request.get("certificateType", OWN)
-    t.check(kind == use, "A02.FR.13", f"asks for a {kind}")
+    t.equal(request.get("certificateType", OWN), use, "A02.FR.13", "asks for a {}")
     csr: str = request["csr"]
     try:
         parsed = x509.load_pem_x509_csr(csr.encode())

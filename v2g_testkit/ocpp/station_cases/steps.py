@@ -205,5 +205,4 @@ async def priced(t: StationTest, name: str, per_kwh: float) -> None:
     tariff = {"tariffId": name, "currency": "EUR", "energy": {"prices": [{"priceKwh": per_kwh}]}}
     t.undo(lambda: t.ask("ClearTariffs", tariffIds=[name]))
     with precondition():
-        answer = await t.ask("SetDefaultTariff", evseId=1, tariff=tariff)
-        t.check(answer["status"] == "Accepted", "I07.FR.10", f"answers {answer['status']}")
+        await t.must_answer("Accepted", "I07.FR.10", "SetDefaultTariff", evseId=1, tariff=tariff)

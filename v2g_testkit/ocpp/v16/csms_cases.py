@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from v2g_testkit.ocpp.case import Block, NotApplicable, OcppCase, Payload, Profile, precondition
+from v2g_testkit.ocpp.case import Block, NotApplicable, OcppCase, Payload, Profile, given
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
 from v2g_testkit.ocpp.csms_cases import block_a, block_b
 from v2g_testkit.ocpp.v16.csms import CsmsTest16
@@ -210,8 +210,7 @@ async def pending(t: CsmsTest16) -> None:
     """The back end answers Pending first, and asks nothing that a station may not do yet; then it accepts it."""
     await t.registration("Pending")
     await t.connect()
-    answer = await t.boot()
-    t.check(answer["status"] == "Pending", "BootNotification", f"answers {answer['status']} instead of Pending")
+    t.equal((await t.boot())["status"], "Pending", "BootNotification", "answers {} instead of Pending")
     t.check(not t.received("RemoteStartTransaction"), "BootNotification", "starts a transaction while it is pending")
     await t.operate("Registration", status="Accepted")
     await t.booted()
@@ -466,8 +465,7 @@ async def _reserved(t: CsmsTest16) -> Payload:
 
 async def _cancel(t: CsmsTest16) -> None:
     await t.ready()
-    with precondition():
-        sent = await _reserved(t)
+    sent = await given(_reserved(t))
     await t.asked("CancelReservation", "CancelReservation", reservationId=sent["reservationId"])
 
 

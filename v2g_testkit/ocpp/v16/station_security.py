@@ -10,7 +10,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.certificates import Authority, outdated
 from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.station_cases.block_a import SUITES, rejects
@@ -178,8 +178,7 @@ async def signed_firmware(t: StationTest16) -> None:
 @SECURITY.case("TC_081_CS", "Firmware with a signature of other firmware", requirements=("SignedUpdateFirmware",))
 async def wrong_signature(t: StationTest16) -> None:
     """The station downloads the firmware, reports InvalidSignature, and a security event."""
-    states = await _signed_update(t, b"not firmware", right=False)
-    t.check(states[-1] == "InvalidSignature", _SIGNED, f"reports {states[-1]}")
+    t.equal((await _signed_update(t, b"not firmware", right=False))[-1], "InvalidSignature", _SIGNED, "reports {}")
     await _event(t, "InvalidFirmwareSignature")
 
 
@@ -256,8 +255,7 @@ def _case_of_root(number: str, kind: str) -> None:
     )  # fmt: skip
     async def script(t: StationTest16) -> None:
         pem = Authority(CSMS, t.now()).pem
-        with precondition():
-            before = await _hashes(t, kind)
+        before = await given(_hashes(t, kind))
         await t.says("InstallCertificate", "Accepted", certificateType=kind, certificate=pem)
         added = [each for each in await _hashes(t, kind) if each not in before]
         t.check(len(added) == 1, "GetInstalledCertificateIds", f"lists {len(added)} new certificates")
@@ -287,8 +285,7 @@ async def tls(t: StationTest16) -> None:
         await t.disconnect()
     shown = t.opening
     t.check(shown.tls in ("TLSv1.2", "TLSv1.3"), "Profile 2", f"connects with {shown.tls}")
-    offers = any(pair <= shown.suites for pair in SUITES)
-    t.check(offers, "Profile 2", f"offers only {', '.join(sorted(shown.suites))}")
+    t.check(any(pair <= shown.suites for pair in SUITES), "Profile 2", f"offers only {', '.join(sorted(shown.suites))}")
 
 
 @SECURITY.case("TC_078_CS", "TLS with an invalid certificate of the back end", requirements=("Profile 2",))
@@ -380,8 +377,7 @@ async def invalid_new_certificate(t: StationTest16) -> None:
         wrong["that has expired"] = lambda csr: authority.signed(csr, last_day=-1)
         wrong["of another key"] = lambda _: authority.leaf()
     for what, sign in wrong.items():
-        with precondition():
-            csr = await _requested(t)
+        csr = await given(_requested(t))
         status = (await t.ask("CertificateSigned", certificateChain=sign(csr)))["status"]
         t.check(status == "Rejected", "CertificateSigned", f"answers {status} to a certificate {what}")
         await _event(t, "InvalidChargePointCertificate")
@@ -417,7 +413,5 @@ async def upgrade(t: StationTest16) -> None:
     await t.says("Reset", "Accepted", type="Hard")
     async with t.reconnects():
         await t.secure(root.server(t.server_name, clients=clients))
-    shown = t.opening.security_profile
-    t.check(shown == level, "SecurityProfile", f"connects with security profile {shown}")
-    told = await t.read("SecurityProfile")
-    t.check(told == str(level), "SecurityProfile", f"tells {told}")
+    t.equal(t.opening.security_profile, level, "SecurityProfile", "connects with security profile {}")
+    t.equal(await t.read("SecurityProfile"), str(level), "SecurityProfile", "tells {}")
