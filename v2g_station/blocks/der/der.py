@@ -17,8 +17,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.connection.outbox import CsmsOutbox
-from v2g_station.blocks.der.ride_through import points_of
-from v2g_station.blocks.der.trips import CURVES
+from v2g_station.blocks.der.trips import CURVES, points_of
 from v2g_station.blocks.settings import Inverter
 from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 

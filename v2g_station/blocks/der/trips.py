@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from v2g.ocpp.messages.der_control import EnterService, GridEventFault, SetDERControlRequest
+from v2g.energy.ride_through import CurveWatch, GridService, Point, ReturnToService, TenMinutes
+from v2g.ocpp.messages.der_control import DERCurve, EnterService, GridEventFault, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
-from v2g_station.blocks.der.ride_through import CurveWatch, GridService, ReturnToService, TenMinutes, points_of
 
 
 class TripCurve(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,13 @@ CURVES: Final[Mapping[DERControl, TripCurve]] = {
     "LVMayTrip": TripCurve(of="v", high=False, trips=True, fault="UnderVoltage", yields_to="LVMustTrip"),
     "LVMomCess": TripCurve(of="v", high=False, trips=False, fault="UnderVoltage"),
 }
+
+
+def points_of(curve: DERCurve) -> tuple[Point, ...]:
+    """Return a curve's thresholds and times. They are x and y (R04, ride-through), but y and x if y is a voltage
+    (PctEffectiveV), as in IEEE 2030.5: see docs/reference/open-points.md."""
+    swapped = curve.y_unit == "PctEffectiveV"
+    return tuple((point.y, point.x) if swapped else (point.x, point.y) for point in curve.curve_data)
 
 
 class Acting(msgspec.Struct, frozen=True):

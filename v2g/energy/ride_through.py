@@ -1,4 +1,4 @@
-"""How long the grid may be out of bounds before a curve of block R acts: trips, ride-through, momentary cessation.
+"""How long the grid may be out of bounds before a curve acts: trips, ride-through, momentary cessation.
 
 Pure: values come with their time (s, monotonic); `due` returns the next change without a new value. A curve consists of
 thresholds with times and acts when a threshold is exceeded for longer than its time. The time is interpolated linearly
@@ -12,8 +12,6 @@ from typing import Final
 
 import msgspec
 
-from v2g.ocpp.messages.der_control import DERCurve
-
 Point = tuple[float, float]
 """A threshold (Hz, or percent of the nominal voltage) and a time in s."""
 
@@ -23,13 +21,6 @@ BUCKET_S: Final = 3.0
 
 FINEST: Final = 0.001
 """Values closer than this count as equal, so that a slow drift does not fill the memory."""
-
-
-def points_of(curve: DERCurve) -> tuple[Point, ...]:
-    """Return a curve's thresholds and times. They are x and y (R04, ride-through), but y and x if y is a voltage
-    (PctEffectiveV), as in IEEE 2030.5: see docs/reference/open-points.md."""
-    swapped = curve.y_unit == "PctEffectiveV"
-    return tuple((point.y, point.x) if swapped else (point.x, point.y) for point in curve.curve_data)
 
 
 def seconds_at(points: Iterable[Point], value: float, *, high: bool) -> float | None:
