@@ -10,10 +10,12 @@ from csms.remote_control import work as remote
 from csms.reservations import work as reservations
 from csms.roaming import store as rows
 from csms.roaming.authorization import cdr_token, kept_token, ocpp_token
+from csms.roaming.partners import Partners
 from csms.roaming.publication import Grant, OfferedEvse, put_grant
 from csms.roaming.store import Kept
 from v2g import typed_json
 from v2g.errors import OcpiError, TimeoutExpired, V2GError
+from v2g.io.runtime.supervision import spawn
 from v2g.ocpi import wire
 from v2g.ocpi.objects import (
     CancelReservation,
@@ -33,8 +35,23 @@ COMMANDS: Final[dict[str, type[OcpiObject]]] = {
 """By name."""
 
 
-async def carry_out(services: Services, kept: Kept) -> None:
+def begin_command(services: Services, kept: Kept) -> None:
+    """Carry out a command of this node in the background."""
+    assert services.partners is not None
+    services.partners.commands.add(kept.object_id)
+    spawn(_carry_out(services, services.partners, kept))
+
+
+async def _carry_out(services: Services, partners: Partners, kept: Kept) -> None:
     """Send a command to its station once, and queue its result; one that a stopped node had sent has none."""
+    try:
+        await _result(services, kept)
+    finally:
+        partners.commands.discard(kept.object_id)
+    partners.wake.set()
+
+
+async def _result(services: Services, kept: Kept) -> None:
     if kept.state == "waiting":
         await services.store.run(rows.put_object, msgspec.structs.replace(kept, state="sent"))
         command: Any = typed_json.decode(kept.document, COMMANDS[kept.about])
@@ -56,15 +73,19 @@ async def carry_out(services: Services, kept: Kept) -> None:
         )  # fmt: skip
 
     await services.store.run(write)
-    assert services.partners is not None
-    services.partners.wake.set()
 
 
 async def resume_commands(services: Services) -> None:
-    """Carry out what was waiting when a node stopped."""
-    for partner in await services.store.run(rows.list_partners):
-        for kept in await services.store.run(rows.objects_in, partner.partner.partner_id, "commands"):
-            await carry_out(services, kept)
+    """Take over the commands of nodes that have stopped, and of this one before its restart."""
+    assert services.partners is not None
+    node, run = services.feed.node, services.store.run
+    for partner in await run(rows.list_partners):
+        for kept in await run(rows.objects_in, partner.partner.partner_id, "commands"):
+            busy = kept.object_id in services.partners.commands
+            if busy or (kept.detail != node and kept.detail in services.feed.nodes()):
+                continue
+            if await run(rows.take_over, kept, node):
+                begin_command(services, msgspec.structs.replace(kept, detail=node))
 
 
 async def _do(services: Services, partner_id: str, command: Any) -> str:

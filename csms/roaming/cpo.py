@@ -11,7 +11,7 @@ from csms.dispatch.work import Dispatch
 from csms.ocpp.base import Services
 from csms.roaming import store as rows
 from csms.roaming.authorization import transfer_of
-from csms.roaming.commands import COMMANDS, carry_out, find_evse
+from csms.roaming.commands import COMMANDS, begin_command, find_evse
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
 from csms.roaming.exchange import clients, listed, one, part, received
 from csms.roaming.partners import Partners
@@ -107,9 +107,10 @@ async def _commands(asked: OcpiRequest) -> OcpiAnswer:
     kept = Kept(
         owner=asked.partner.partner_id, module="commands", object_id=secrets.token_hex(16), updated_ms=asked.now_ms,
         document=wire.encode(command).decode(), state="waiting", about=asked.path[0].upper(),
+        detail=asked.services.feed.node,
     )  # fmt: skip
     await asked.services.store.run(rows.put_object, kept)
-    spawn(carry_out(asked.services, kept))
+    begin_command(asked.services, kept)
     return _sync("ACCEPTED")
 
 

@@ -78,6 +78,8 @@ class Partners:
         self._feed = feed
         self.wake: Final = asyncio.Event()
         """Set when something was queued for partners."""
+        self.commands: Final = set[str]()
+        """Partners' commands that this node carries out."""
         self._context = ssl.create_default_context()
         try:
             for root in config.roots:

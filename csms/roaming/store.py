@@ -113,6 +113,12 @@ def put_object(connection: Connection, kept: Kept) -> None:
     upsert_rows(connection, roaming_objects, [msgspec.structs.asdict(kept)])
 
 
+def take_over(connection: Connection, kept: Kept, node: str) -> bool:
+    """Note that a node has what another one had, by its detail; False when a third one was faster."""
+    same = _is(kept.owner, kept.module, kept.object_id) & (roaming_objects.c.detail == kept.detail)
+    return connection.execute(update(roaming_objects).where(same).values(detail=node)).rowcount > 0
+
+
 def find_object(connection: Connection, owner: str, module: str, object_id: str) -> Kept | None:
     """Return an object."""
     row = connection.execute(select(roaming_objects).where(_is(owner, module, object_id))).first()

@@ -92,6 +92,7 @@ async def keep_sweeping(services: Services) -> None:
         await asyncio.sleep(_SWEEP_S)
         if await services.leads("roaming", _SWEEP_S):
             await sweep(services)
+            await resume_commands(services)
 
 
 async def sweep(services: Services) -> None:
