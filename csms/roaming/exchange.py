@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from csms.roaming import store as rows
 from csms.roaming.endpoint import OcpiAnswer, OcpiRequest, not_allowed, not_found
+from csms.roaming.open_data import page_of
 from csms.roaming.received import store_object, take_client
 from csms.roaming.rules import key_of, party_of
 from v2g import typed_json
@@ -18,13 +19,8 @@ _ONCE: Final = ("country_code", "party_id")
 
 async def listed(asked: OcpiRequest, module: str) -> OcpiAnswer:
     """Answer GET of own objects: all that the partner may see."""
-    query = wire.list_query(asked.query)
-    total, found = await asked.services.store.read(rows.list_objects, module, query, seen_by=asked.partner.partner_id)
-    headers = {"X-Total-Count": str(total), "X-Limit": str(wire.MOST_LISTED)}
-    if len(found) == query.limit and query.offset + len(found) < total:
-        last = found[-1].updated_ms, found[-1].object_id
-        headers["Link"] = wire.next_link(asked.url, asked.query, query, last)
-    return OcpiAnswer(data=[typed_json.decode_exact(each.document.encode()) for each in found], headers=headers)
+    data, headers = await page_of(asked.services, module, asked.url, asked.query, asked.partner.partner_id)
+    return OcpiAnswer(data=data, headers=headers)
 
 
 async def one(asked: OcpiRequest, module: str, object_id: str) -> Any:

@@ -3,6 +3,7 @@
 They are the objects that partners see: OCPI lists as theirs, and DATEX II made of them at each request.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -42,18 +43,25 @@ async def answer_open(services: Services, partners: Partners, path: tuple[str, .
 
 
 async def _listed(services: Services, partners: Partners, version: Version, module: str, query: str) -> OpenAnswer:
-    given = wire.query_of(query)
-    asked = wire.list_query(given)
-    total, found = await services.store.read(rows.list_objects, module, asked, seen_by="")
-    headers = {"X-Total-Count": str(total), "X-Limit": str(wire.MOST_LISTED)}
-    if len(found) == asked.limit and asked.offset + len(found) < total:
-        url = f"{partners.config.url}{PATH}/{OPEN}/{version}/{module}"
-        headers["Link"] = wire.next_link(url, given, asked, (found[-1].updated_ms, found[-1].object_id))
-    shown = [typed_json.decode_exact(each.document.encode()) for each in found]
+    url = f"{partners.config.url}{PATH}/{OPEN}/{version}/{module}"
+    shown, headers = await page_of(services, module, url, wire.query_of(query), "")
     return OpenAnswer(
         data=[each for each in shown if not isinstance(each, dict) or each.get("publish", True)],
         headers=headers, version=version,
     )  # fmt: skip
+
+
+async def page_of(
+    services: Services, module: str, url: str, query: Mapping[str, str], seen_by: str
+) -> tuple[list[object], dict[str, str]]:
+    """Return a page of the own objects that a partner, or everyone (""), may see, and its headers."""
+    asked = wire.list_query(query)
+    total, found, more = await services.store.read(rows.list_objects, module, asked, seen_by=seen_by)
+    headers = {"X-Total-Count": str(total), "X-Limit": str(wire.MOST_LISTED)}
+    if more:
+        last = found[-1].updated_ms, found[-1].object_id
+        headers["Link"] = wire.next_link(url, query, asked, last, total)
+    return [typed_json.decode_exact(each.document.encode()) for each in found], headers
 
 
 async def _datex(services: Services, partners: Partners, what: str) -> Any:

@@ -139,8 +139,8 @@ def remove_object(connection: Connection, owner: str, module: str, object_id: st
 
 def list_objects(
     connection: Connection, module: str, asked: ListQuery, *, owner: str | None = "", seen_by: str | None = None
-) -> tuple[int, list[Kept]]:
-    """Return how many objects there are, and those that are asked for, oldest change first.
+) -> tuple[int, list[Kept], bool]:
+    """Return how many objects there are, those that are asked for, oldest change first, and whether more follow.
 
     `owner` None: of all partners; `seen_by`: only what this partner may see.
     """
@@ -153,14 +153,23 @@ def list_objects(
         wanted.append(table.updated_ms >= asked.from_ms)
     if asked.to_ms is not None:
         wanted.append(table.updated_ms < asked.to_ms)
-    total = connection.execute(select(func.count()).select_from(roaming_objects).where(*wanted)).scalar_one()
+    total = asked.total
+    if total is None:
+        total = connection.execute(select(func.count()).select_from(roaming_objects).where(*wanted)).scalar_one()
     position = table.updated_ms, table.object_id
-    query = select(roaming_objects).where(*wanted).order_by(*position).limit(asked.limit)
+    query = select(roaming_objects).where(*wanted).order_by(*position).limit(asked.limit + 1)
     if asked.after is not None:
         query = query.where(tuple_(*position) > tuple_(*(literal(each) for each in asked.after)))
-    else:
-        query = query.offset(asked.offset)
-    return total, [_kept(row) for row in connection.execute(query)]
+    elif asked.offset:  # the index alone finds where the page begins, from the nearer end: documents are long
+        left = total - 1 - asked.offset
+        order, skipped = (position, asked.offset) if asked.offset < left else ([each.desc() for each in position], left)
+        begin = select(*position).where(*wanted).order_by(*order).offset(max(skipped, 0)).limit(1)
+        row = connection.execute(begin).first()
+        if row is None or left < 0:
+            return total, [], False
+        query = query.where(tuple_(*position) >= tuple_(literal(row.updated_ms), literal(row.object_id)))
+    found = [_kept(row) for row in connection.execute(query)]
+    return total, found[: asked.limit], len(found) > asked.limit
 
 
 def _kept(row: Row[Any]) -> Kept:

@@ -101,10 +101,12 @@ def test_times_of_lists_are_read_as_partners_write_them(said: str, ms: int) -> N
 def test_links_are_written_and_read() -> None:
     query = {"date_from": "2026-01-01T00:00:00Z", "limit": "5"}
     asked = wire.list_query(query)
-    url = wire.link_of(wire.next_link("https://a.test/ocpi/cpo/2.2.1/cdrs", query, asked, (1_700_000_000_000, "x~y")))
+    position = 1_700_000_000_000, "x~y"
+    url = wire.link_of(wire.next_link("https://a.test/ocpi/cpo/2.2.1/cdrs", query, asked, position, 77))
     assert url is not None
     again = wire.list_query(wire.query_of(url.partition("?")[2]))
-    assert (again.offset, again.limit, again.from_ms, again.after) == (5, 5, asked.from_ms, (1_700_000_000_000, "x~y"))
+    assert (again.offset, again.limit, again.from_ms, again.after) == (5, 5, asked.from_ms, position)
+    assert (asked.total, again.total) == (None, 77)
     assert wire.link_of('<https://a.test/1>; rel="prev", <https://a.test/2>; rel=next') == "https://a.test/2"
     assert wire.link_of("nonsense") is None
 

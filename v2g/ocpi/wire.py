@@ -194,13 +194,15 @@ def tokens_in(header: str) -> list[str]:
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which objects are asked for: by `last_updated` (ms, the second exclusive), from `offset` or after a position."""
+    """Which objects are asked for: by `last_updated` (ms, the second exclusive), from `offset` or after a position;
+    `total` as the first page of a crawl has counted."""
 
     offset: int = 0
     limit: int = MOST_LISTED
     from_ms: int | None = None
     to_ms: int | None = None
     after: tuple[int, str] | None = None
+    total: int | None = None
 
 
 def list_query(query: Mapping[str, str]) -> ListQuery:
@@ -216,18 +218,24 @@ def list_query(query: Mapping[str, str]) -> ListQuery:
         else:  # a plus sign that was not encoded, but for one between date and time
             times[name] = text[:11] + text[11:].replace(" ", "+")
     at_ms, _, key = query.get("after", "").partition("~")
+    total = query.get("total", "")
     return ListQuery(
         offset=int(numbers["offset"] or 0),
         limit=max(1, min(int(numbers["limit"] or MOST_LISTED), MOST_LISTED)),
         from_ms=read_time(times["date_from"]) if times["date_from"] else None,
         to_ms=read_time(times["date_to"]) if times["date_to"] else None,
         after=(int(at_ms), key) if re.fullmatch(r"[0-9]{1,15}", at_ms) and key else None,
+        total=int(total) if re.fullmatch(r"[0-9]{1,12}", total) else None,
     )
 
 
-def next_link(url: str, query: Mapping[str, str], asked: ListQuery, last: tuple[int, str]) -> str:
-    """Return the header `Link` of the next page: all filters stay, and `after` keeps it stable while objects change."""
-    more = {"offset": str(asked.offset + asked.limit), "limit": str(asked.limit), "after": f"{last[0]}~{last[1]}"}
+def next_link(url: str, query: Mapping[str, str], asked: ListQuery, last: tuple[int, str], total: int) -> str:
+    """Return the header `Link` of the next page: all filters stay, and `after` keeps it stable while objects change.
+
+    The `total` is not counted again for each page.
+    """
+    more = {"offset": str(asked.offset + asked.limit), "limit": str(asked.limit), "after": f"{last[0]}~{last[1]}",
+            "total": str(total)}  # fmt: skip
     return f'<{url}?{urlencode({**query, **more})}>; rel="next"'
 
 
