@@ -6,6 +6,7 @@ tests; the scripts are our own. A script ends with a pass, or raises `Failed`, `
 """
 
 import contextlib
+import copy
 import re
 from collections.abc import Awaitable, Callable, Container, Iterator
 from types import CodeType
@@ -186,14 +187,28 @@ class Block(Generic[T]):
         self.cases: list[OcppCase[T]] = []
         self._profiles, self._versions, self._needs = profiles, versions, needs
 
+    def having(
+        self,
+        *,
+        profiles: tuple[Profile, ...] | None = None,
+        versions: tuple[Version, ...] | None = None,
+        needs: tuple[str, ...] | None = None,
+    ) -> "Block[T]":
+        """Return what adds cases to this block for which something else holds."""
+        other = copy.copy(self)
+        other._profiles = self._profiles if profiles is None else profiles
+        other._versions = self._versions if versions is None else versions
+        other._needs = self._needs if needs is None else needs
+        return other
+
     def case(
         self,
         id: str,  # noqa: A002
         title: str,
         *,
         required: str = "",
-        also: tuple[str, ...] = (),
-        requirements: tuple[str, ...] | None = None,
+        also: str | tuple[str, ...] = (),
+        requirements: str | tuple[str, ...] | None = None,
         profiles: tuple[Profile, ...] | None = None,
         versions: tuple[Version, ...] | None = None,
         needs: tuple[str, ...] | None = None,
@@ -202,17 +217,17 @@ class Block(Generic[T]):
         """Return a decorator that makes a case of a script.
 
         What is required is the script's docstring, unless it is given. The requirements are those that the script
-        names, and `also` those that its steps check; or those that are given.
+        names, and `also` those that its steps check; or those that are given. A text has ids with spaces between them.
         """
 
         def add(script: Script[T]) -> Script[T]:
-            named = {*also, *_named(getattr(script, "__code__", None))}
+            named = {*_ids(also), *_named(getattr(script, "__code__", None))}
             case = OcppCase(
                 id,
                 title,
                 script,
                 required=required or " ".join((script.__doc__ or "").split()),
-                requirements=tuple(sorted(named)) if requirements is None else requirements,
+                requirements=tuple(sorted(named)) if requirements is None else _ids(requirements),
                 profiles=self._profiles if profiles is None else profiles,
                 versions=self._versions if versions is None else versions,
                 needs=self._needs if needs is None else needs,
@@ -222,6 +237,10 @@ class Block(Generic[T]):
             return script
 
         return add
+
+
+def _ids(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(given.split()) if isinstance(given, str) else given
 
 
 def _named(code: object) -> Iterator[str]:

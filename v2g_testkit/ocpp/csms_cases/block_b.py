@@ -10,6 +10,7 @@ from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.station_tester import variable_of
 
 B: Final[Block[CsmsTest]] = Block()
+B_SEVERAL: Final = B.having(needs=("several variables in one request",))
 
 
 @B.case("TC_B_58_CSMS", "WebSocket subprotocols", also=("OCPP-J 3.3",))
@@ -30,13 +31,13 @@ _UNKNOWN: Final = "ocpp0.1"
 # -- boot
 
 
-@B.case("TC_B_01_CSMS", "Cold boot, accepted", also=("B01.FR.02",), quick=True)
+@B.case("TC_B_01_CSMS", "Cold boot, accepted", also="B01.FR.02", quick=True)
 async def cold_boot(t: CsmsTest) -> None:
     """The back end accepts a station that it knows, and acknowledges the state of its connectors."""
     await t.booted()
 
 
-@B.case("TC_B_02_CSMS", "Cold boot, pending", also=("B02.FR.01", "B02.FR.06"), needs=("boot: pending",))
+@B.case("TC_B_02_CSMS", "Cold boot, pending", also="B02.FR.01 B02.FR.06", needs=("boot: pending",))
 async def pending(t: CsmsTest) -> None:
     """The back end answers Pending first; once it accepts the station, it acknowledges its connectors' state."""
     await t.registration("Pending")
@@ -73,7 +74,7 @@ _security_error("Rejected", "V2G-B-01-CSMS", "B03.FR.07")
 
 
 @B.case(
-    "TC_B_31_CSMS", "Boot that the back end triggers", also=("B01.FR.02",), needs=("boot: pending", "trigger of a boot")
+    "TC_B_31_CSMS", "Boot that the back end triggers", also="B01.FR.02", needs=("boot: pending", "trigger of a boot")
 )
 async def triggered_boot(t: CsmsTest) -> None:
     """The back end triggers BootNotification of a station that was pending, and accepts it."""
@@ -94,26 +95,21 @@ _OFFLINE: Final = variable_of("OCPPCommCtrlr", "OfflineThreshold")
 _REMOTE: Final = variable_of("AuthCtrlr", "AuthorizeRemoteStart")
 
 
-@B.case("TC_B_06_CSMS", "Get one variable", also=("B06.FR.02",), quick=True)
+@B.case("TC_B_06_CSMS", "Get one variable", also="B06.FR.02", quick=True)
 async def get_one(t: CsmsTest) -> None:
     """The back end asks for the actual value of the variable."""
     await t.ready()
     await t.asked("GetVariables", "B06.FR.01", getVariableData=[_OFFLINE])
 
 
-@B.case("TC_B_07_CSMS", "Get several variables", also=("B06.FR.02",), needs=("several variables in one request",))
+@B_SEVERAL.case("TC_B_07_CSMS", "Get several variables", also="B06.FR.02")
 async def get_several(t: CsmsTest) -> None:
     """The back end asks for all of them in one request."""
     await t.ready()
     await t.asked("GetVariables", "B06.FR.01", getVariableData=[_OFFLINE, _REMOTE])
 
 
-@B.case(
-    "TC_B_08_CSMS",
-    "Get more variables than fit into a request",
-    requirements=("B06.FR.05",),
-    needs=("several variables in one request",),
-)
+@B_SEVERAL.case("TC_B_08_CSMS", "Get more variables than fit into a request", requirements="B06.FR.05")
 async def get_in_parts(t: CsmsTest) -> None:
     """The back end sends no more than ItemsPerMessage variables in a request, and asks for all of them."""
     await t.ready()
@@ -138,7 +134,7 @@ async def get_in_parts(t: CsmsTest) -> None:
     t.check(len(names) == len(wanted), "B06.FR.01", f"asks for {sorted(map(str, names))}")
 
 
-@B.case("TC_B_09_CSMS", "Set one variable", also=("B05.FR.02", "B05.FR.12"), quick=True)
+@B.case("TC_B_09_CSMS", "Set one variable", also="B05.FR.02 B05.FR.12", quick=True)
 async def set_one(t: CsmsTest) -> None:
     """The back end sets the actual value of the variable."""
     await t.ready()
@@ -146,12 +142,7 @@ async def set_one(t: CsmsTest) -> None:
     _sets_actual(t, sent)
 
 
-@B.case(
-    "TC_B_10_CSMS",
-    "Set several variables",
-    also=("B05.FR.02", "B05.FR.12"),
-    needs=("several variables in one request",),
-)
+@B_SEVERAL.case("TC_B_10_CSMS", "Set several variables", also="B05.FR.02 B05.FR.12")
 async def set_several(t: CsmsTest) -> None:
     """The back end sets the actual values of all of them in one request."""
     await t.ready()
@@ -208,7 +199,7 @@ async def _report(t: CsmsTest, number: int, parts: int) -> None:
 @B.case(
     "TC_B_18_CSMS",
     "Custom report by criterion and variable",
-    also=("B08.FR.03",),
+    also="B08.FR.03",
     profiles=("Advanced Device Management",),
     needs=("custom reports",),
 )
@@ -226,7 +217,7 @@ async def custom_report(t: CsmsTest) -> None:
 # -- reset
 
 
-@B.case("TC_B_20_CSMS", "Reset on idle without a transaction", also=("B01.FR.02",), quick=True)
+@B.case("TC_B_20_CSMS", "Reset on idle without a transaction", also="B01.FR.02", quick=True)
 async def reset_on_idle(t: CsmsTest) -> None:
     """The back end resets the whole station when idle, and accepts it after the reboot."""
     await t.ready()
@@ -246,7 +237,7 @@ async def _until_idle(t: CsmsTest, transaction: Transaction) -> None:
     await transaction.event("Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected")
 
 
-@B.case("TC_B_21_CSMS", "Reset on idle with a transaction", also=("B12.FR.03",))
+@B.case("TC_B_21_CSMS", "Reset on idle with a transaction", also="B12.FR.03")
 async def reset_scheduled(t: CsmsTest) -> None:
     """The back end resets the whole station when idle, and follows the transaction and the boot."""
     transaction = await charging(t)
@@ -256,7 +247,7 @@ async def reset_scheduled(t: CsmsTest) -> None:
     await _reboots(t, "ScheduledReset")
 
 
-@B.case("TC_B_22_CSMS", "Immediate reset with a transaction", also=("B12.FR.04",))
+@B.case("TC_B_22_CSMS", "Immediate reset with a transaction", also="B12.FR.04")
 async def reset_at_once(t: CsmsTest) -> None:
     """The back end resets the whole station at once, and acknowledges the end of the transaction and the boot."""
     transaction = await charging(t)
@@ -359,7 +350,7 @@ async def network_profile(t: CsmsTest) -> None:
 @B.case(
     "TC_B_105_CSMS",
     "Network profile by variables",
-    also=("B10.FR.01",),
+    also="B10.FR.01",
     versions=("2.1",),
     needs=("network profiles by variables",),
 )

@@ -101,7 +101,7 @@ _cached_case(
 
 
 def _clear_cache(id: str, status: str) -> None:  # noqa: A002
-    @C.case(id, f"Clear cache, answered {status}", also=("C11",), needs=("clear cache",))
+    @C.case(id, f"Clear cache, answered {status}", also="C11", needs=("clear cache",))
     async def script(t: CsmsTest) -> None:
         """The back end sends ClearCache, and continues after the answer."""
         await t.ready()
@@ -123,7 +123,7 @@ def _in_group(t: CsmsTest, info: Payload, group: str, requirement: str) -> None:
     t.check(found == group, requirement, f"answers the group {found!r} instead of {group!r}")
 
 
-@C.case("TC_C_39_CSMS", "Stop by another token of the group", also=("C09.FR.02",), needs=("token groups",))
+@C.case("TC_C_39_CSMS", "Stop by another token of the group", also="C09.FR.02", needs=("token groups",))
 async def stop_by_group(t: CsmsTest) -> None:
     """The back end answers the group of each token, and accepts that another member stops the transaction."""
     declared = t.declared
@@ -146,7 +146,7 @@ def _local_list_case(id: str, title: str, *, authorizes: bool) -> None:  # noqa:
     @C.case(
         id,
         title,
-        requirements=("C09.FR.02", "C09.FR.03", "E01.FR.12"),
+        requirements="C09.FR.02 C09.FR.03 E01.FR.12",
         profiles=("Local Authorization List Management",),
         needs=("token groups",),
     )
@@ -209,13 +209,13 @@ async def master_pass_starts_nothing(t: CsmsTest) -> None:
 # -- Functional block C, prepaid accounts, payments at terminals and on the web: cases for back ends, all of OCPP 2.1
 
 C_21: Final[Block[CsmsTest]] = Block(versions=("2.1",), needs=("prepaid accounts",))
+C_WEB: Final = C_21.having(needs=("payments on the web",))
+C_TERMINALS: Final = C_21.having(needs=("payment terminals",))
 
-_OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
-_TERMINALS: Final[dict[str, Any]] = _OF | {"needs": ("payment terminals",)}
 _LIMIT: Final = {"maxCost": 20.0}
 
 
-@C_21.case("TC_C_103_CSMS", "Prepaid account with a balance", **_OF)
+@C_21.case("TC_C_103_CSMS", "Prepaid account with a balance")
 async def prepaid(t: CsmsTest) -> None:
     """The back end accepts the token, for now only, and limits the cost of its transaction, once."""
     token = t.declared.prepaid_token
@@ -231,7 +231,7 @@ async def prepaid(t: CsmsTest) -> None:
     await transaction.unplugged()
 
 
-@C_21.case("TC_C_104_CSMS", "Prepaid account without a balance", **_OF)
+@C_21.case("TC_C_104_CSMS", "Prepaid account without a balance")
 async def no_credit(t: CsmsTest) -> None:
     """The back end answers NoCredit, for now only."""
     await t.ready()
@@ -245,7 +245,7 @@ async def _prepaid(t: CsmsTest, token: Token, status: str, requirement: str) -> 
     t.is_now(info["cacheExpiryDateTime"], requirement)
 
 
-@C_21.case("TC_C_108_CSMS", "VAT number", needs=("payment terminals",), **_OF)
+@C_TERMINALS.case("TC_C_108_CSMS", "VAT number")
 async def vat_number(t: CsmsTest) -> None:
     """The back end answers with the number and the EVSE that it was asked about."""
     await t.ready()
@@ -307,7 +307,7 @@ async def _settles(t: CsmsTest, transaction: Transaction, status: str, amount: f
     )
 
 
-@C_21.case("TC_C_113_CSMS", "Payment is cancelled after the start", also=("C20.FR.05",), **_TERMINALS)
+@C_TERMINALS.case("TC_C_113_CSMS", "Payment is cancelled after the start", also="C20.FR.05")
 async def cancelled(t: CsmsTest) -> None:
     """The back end answers the last event with a cost of 0, and takes the report that nothing was settled."""
     await t.ready()
@@ -317,9 +317,7 @@ async def cancelled(t: CsmsTest) -> None:
     await _settles(t, transaction, "Canceled", 0.0)
 
 
-@C_21.case(
-    "TC_C_117_CSMS", "Payment that the back end settles", also=("C21.FR.05",), needs=("payment terminals", "costs")
-)
+@C_21.case("TC_C_117_CSMS", "Payment that the back end settles", also="C21.FR.05", needs=("payment terminals", "costs"))
 async def settled_centrally(t: CsmsTest) -> None:
     """The back end sets that it settles payments, and answers the last event with the cost that it settles."""
     await t.ready()
@@ -331,7 +329,7 @@ async def settled_centrally(t: CsmsTest) -> None:
 @C_21.case(
     "TC_C_118_CSMS",
     "Receipt of the back end for what the terminal has settled",
-    also=("C21.FR.02",),
+    also="C21.FR.02",
     needs=("payment terminals", "receipts"),
 )
 async def receipt(t: CsmsTest) -> None:
@@ -345,7 +343,7 @@ async def receipt(t: CsmsTest) -> None:
 
 
 def _case_of_settlement(number: int, status: str, requirement: str) -> None:
-    @C_21.case(f"TC_C_{number}_CSMS", f"Settlement is {status.lower()}", requirements=(requirement,), **_TERMINALS)
+    @C_TERMINALS.case(f"TC_C_{number}_CSMS", f"Settlement is {status.lower()}", requirements=(requirement,))
     async def script(t: CsmsTest) -> None:
         """The back end takes the report."""
         await t.ready()
@@ -386,7 +384,7 @@ async def _paid_beside(t: CsmsTest) -> Transaction:
 @C_21.case(
     "TC_C_125_CSMS",
     "Terminal beside stations, costs calculated by the back end",
-    also=("C24.FR.01", "C24.FR.02"),
+    also="C24.FR.01 C24.FR.02",
     needs=("terminals beside stations", "costs"),
 )
 async def beside_central(t: CsmsTest) -> None:
@@ -399,7 +397,7 @@ async def beside_central(t: CsmsTest) -> None:
 @C_21.case(
     "TC_C_126_CSMS",
     "Terminal beside stations, costs calculated by the station",
-    also=("C24.FR.01", "C24.FR.02", "I03.FR.02"),
+    also="C24.FR.01 C24.FR.02 I03.FR.02",
     needs=("terminals beside stations", "tariffs"),
 )
 async def beside_local(t: CsmsTest) -> None:
@@ -410,7 +408,6 @@ async def beside_local(t: CsmsTest) -> None:
 
 
 _TEMPLATE: Final = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"
-_WEB: Final[dict[str, Any]] = _OF | {"needs": ("payments on the web",)}
 
 
 async def _codes(t: CsmsTest) -> QrCode:
@@ -458,18 +455,13 @@ async def _pays_at(t: CsmsTest, code: QrCode, *wrong: str) -> None:
     await _charged(t, await _begins(t, sent, payment, "C25.FR.24"))
 
 
-@C_21.case(
-    "TC_C_131_CSMS",
-    "QR code",
-    also=("C25.FR.07", "C25.FR.09", "C25.FR.23", "C25.FR.24", "C25.FR.50", "C25.FR.59"),
-    **_WEB,
-)
+@C_WEB.case("TC_C_131_CSMS", "QR code", also="C25.FR.07 C25.FR.09 C25.FR.23 C25.FR.24 C25.FR.50 C25.FR.59")
 async def qr_code(t: CsmsTest) -> None:
     """The back end sets how codes are made, and starts a transaction by the payment of a driver who scans one."""
     await _pays_at(t, await _codes(t))
 
 
-@C_21.case("TC_C_132_CSMS", "QR code with wrong parameters", also=("C25.FR.09", "C25.FR.23"), **_WEB)
+@C_WEB.case("TC_C_132_CSMS", "QR code with wrong parameters", also="C25.FR.09 C25.FR.23")
 async def wrong_parameters(t: CsmsTest) -> None:
     """The back end starts no transaction by an address that names no station or EVSE."""
     code = await _codes(t)
@@ -479,12 +471,7 @@ async def wrong_parameters(t: CsmsTest) -> None:
     await _pays_at(t, code, *wrong)
 
 
-@C_21.case(
-    "TC_C_133_CSMS",
-    "QR code with a wrong or old one-time password",
-    also=("C25.FR.07", "C25.FR.08", "C25.FR.23"),
-    **_WEB,
-)
+@C_WEB.case("TC_C_133_CSMS", "QR code with a wrong or old one-time password", also="C25.FR.07 C25.FR.08 C25.FR.23")
 async def wrong_password(t: CsmsTest) -> None:
     """The back end starts no transaction by such an address."""
     code = await _codes(t)

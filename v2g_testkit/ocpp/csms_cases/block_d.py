@@ -29,7 +29,7 @@ def _entry(t: CsmsTest) -> Payload:
     return {"idToken": t.declared.token.payload, "idTokenInfo": {"status": "Accepted"}}
 
 
-@D.case("TC_D_01_CSMS", "Full list", also=("D01.FR.06", "D01.FR.18"), quick=True)
+@D.case("TC_D_01_CSMS", "Full list", also="D01.FR.06 D01.FR.18", quick=True)
 async def full_list(t: CsmsTest) -> None:
     """The back end sends a full list with entries and a version above 0; each entry has its status."""
     await t.ready()
@@ -37,7 +37,7 @@ async def full_list(t: CsmsTest) -> None:
     t.check(all("idTokenInfo" in each for each in found), "D01.FR.01", "sends an entry without idTokenInfo")
 
 
-@D.case("TC_D_02_CSMS", "Update by differences", also=("D01.FR.06", "D01.FR.18"), needs=("local list by differences",))
+@D.case("TC_D_02_CSMS", "Update by differences", also="D01.FR.06 D01.FR.18", needs=("local list by differences",))
 async def differential_update(t: CsmsTest) -> None:
     """The back end sends the differences with a version above that of the station."""
     await t.ready()
@@ -46,7 +46,7 @@ async def differential_update(t: CsmsTest) -> None:
     t.check(any("idTokenInfo" in each for each in found), "D01.FR.01", "updates no entry")
 
 
-@D.case("TC_D_03_CSMS", "Removal by differences", also=("D01.FR.01", "D01.FR.18"), needs=("local list by differences",))
+@D.case("TC_D_03_CSMS", "Removal by differences", also="D01.FR.01 D01.FR.18", needs=("local list by differences",))
 async def differential_removal(t: CsmsTest) -> None:
     """The back end removes an entry by leaving its idTokenInfo out."""
     await t.ready()
@@ -55,7 +55,7 @@ async def differential_removal(t: CsmsTest) -> None:
     t.check(any("idTokenInfo" not in each for each in found), "D01.FR.17", "removes no entry")
 
 
-@D.case("TC_D_04_CSMS", "Full list without entries", also=("D01.FR.01", "D01.FR.18"))
+@D.case("TC_D_04_CSMS", "Full list without entries", also="D01.FR.01 D01.FR.18")
 async def empty_list(t: CsmsTest) -> None:
     """The back end empties the list by a full one without entries."""
     await t.ready()
@@ -63,7 +63,7 @@ async def empty_list(t: CsmsTest) -> None:
 
 
 def _version(id: str, title: str, number: int) -> None:  # noqa: A002 - as in every case
-    @D.case(id, title, also=("D02",), needs=("local list version",))
+    @D.case(id, title, also="D02", needs=("local list version",))
     async def script(t: CsmsTest) -> None:
         """The back end asks for the version of the list, and continues after the answer."""
         await t.ready()

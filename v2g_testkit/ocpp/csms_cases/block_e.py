@@ -55,7 +55,7 @@ _begins("TC_E_09_CSMS", "Start when the vehicle is connected", "CablePluggedIn",
 _begins("TC_E_12_CSMS", "Start when the parking bay is occupied", "EVDetected", "E01.FR.01")
 
 
-@E.case("TC_E_03_CSMS", "Cable first", also=("E02.FR.02", "E02.FR.04"), quick=True)
+@E.case("TC_E_03_CSMS", "Cable first", also="E02.FR.02 E02.FR.04", quick=True)
 async def cable_first(t: CsmsTest) -> None:
     """The back end accepts the token after the vehicle was connected, and acknowledges the charging."""
     transaction = Transaction(t)
@@ -66,7 +66,7 @@ async def cable_first(t: CsmsTest) -> None:
     await transaction.started()
 
 
-@E.case("TC_E_04_CSMS", "Authorization first", also=("E03.FR.02",))
+@E.case("TC_E_04_CSMS", "Authorization first", also="E03.FR.02")
 async def authorization_first(t: CsmsTest) -> None:
     """The back end accepts the token before the vehicle is connected, and acknowledges the charging."""
     transaction = Transaction(t)
@@ -75,7 +75,7 @@ async def authorization_first(t: CsmsTest) -> None:
     await transaction.started()
 
 
-@E.case("TC_E_38_CSMS", "Vehicle that is not ready", also=("E03.FR.02", "J02.FR.19"))
+@E.case("TC_E_38_CSMS", "Vehicle that is not ready", also="E03.FR.02 J02.FR.19")
 async def not_ready(t: CsmsTest) -> None:
     """The back end acknowledges that the vehicle suspends before energy flows."""
     transaction = Transaction(t)
@@ -157,7 +157,7 @@ _stops(
 )
 
 
-@E.case("TC_E_16_CSMS", "Stop when the token is invalid", also=("E01.FR.12", "E06.FR.04"))
+@E.case("TC_E_16_CSMS", "Stop when the token is invalid", also="E01.FR.12 E06.FR.04")
 async def invalid_token(t: CsmsTest) -> None:
     """The back end does not accept the token of the transaction, and acknowledges its end."""
     transaction = Transaction(t, token=t.declared.unknown_token)
@@ -167,7 +167,7 @@ async def invalid_token(t: CsmsTest) -> None:
     await transaction.event("Ended", "Deauthorized", stopped="DeAuthorized")
 
 
-@E.case("TC_E_21_CSMS", "Remote stop", also=("E06.FR.03",), needs=("remote stop",), quick=True)
+@E.case("TC_E_21_CSMS", "Remote stop", also="E06.FR.03", needs=("remote stop",), quick=True)
 async def remote_stop(t: CsmsTest) -> None:
     """The back end asks to stop the transaction by its transactionId, and acknowledges its end."""
     transaction = Transaction(t)
@@ -178,7 +178,7 @@ async def remote_stop(t: CsmsTest) -> None:
     await transaction.event("Ended", "RemoteStop", stopped="Remote")
 
 
-@E.case("TC_E_26_CSMS", "Suspended while unplugged at the vehicle", also=("E10.FR.01", "J02.FR.19"))
+@E.case("TC_E_26_CSMS", "Suspended while unplugged at the vehicle", also="E10.FR.01 J02.FR.19")
 async def unplugged_for_a_while(t: CsmsTest) -> None:
     """The back end acknowledges that the transaction continues after the vehicle was away."""
     transaction = Transaction(t)
@@ -191,7 +191,7 @@ async def unplugged_for_a_while(t: CsmsTest) -> None:
     await transaction.event("Updated", "ChargingStateChanged", state="Charging")
 
 
-@E.case("TC_E_53_CSMS", "Numbers of events begin at 0 again", also=("E01.FR.07", "J02.FR.19"))
+@E.case("TC_E_53_CSMS", "Numbers of events begin at 0 again", also="E01.FR.07 J02.FR.19")
 async def numbers_again(t: CsmsTest) -> None:
     """The back end acknowledges two transactions whose events are both numbered from 0."""
     await t.ready()
@@ -259,7 +259,7 @@ _status(
 @E.case(
     "TC_E_31_CSMS",
     "Status of an ended transaction with messages in the queue",
-    also=("E14.FR.04", "J02.FR.19"),
+    also="E14.FR.04 J02.FR.19",
     needs=("transaction status",),
 )
 async def status_of_ended(t: CsmsTest) -> None:
@@ -319,7 +319,7 @@ async def _says(t: CsmsTest, transaction: Transaction, requirement: str, **limit
 @E_21.case(
     "TC_E_102_CSMS",
     "Driver and back end limit the energy",
-    also=("E16.FR.02", "E16.FR.07"),
+    also="E16.FR.02 E16.FR.07",
     needs=("limits of transactions",),
 )
 async def both_limit(t: CsmsTest) -> None:
@@ -332,9 +332,7 @@ async def both_limit(t: CsmsTest) -> None:
     await transaction.unplugged()
 
 
-@E_21.case(
-    "TC_E_109_CSMS", "The back end limits the cost", also=("E16.FR.02",), needs=("limits of transactions", "costs")
-)
+@E_21.case("TC_E_109_CSMS", "The back end limits the cost", also="E16.FR.02", needs=("limits of transactions", "costs"))
 async def cost_limit(t: CsmsTest) -> None:
     """The back end sets the limit once, and tells the cost so far in an answer or by CostUpdated."""
     transaction = await charging(t)
@@ -350,7 +348,7 @@ async def cost_limit(t: CsmsTest) -> None:
 
 def _case_of_limit_set(number: int, what: str, trigger: str, **limit: float) -> None:
     @E_21.case(
-        f"TC_E_{number}_CSMS", f"The back end limits the {what}", also=("E16.FR.02",), needs=("limits of transactions",)
+        f"TC_E_{number}_CSMS", f"The back end limits the {what}", also="E16.FR.02", needs=("limits of transactions",)
     )
     async def script(t: CsmsTest) -> None:
         """The back end sets the limit in its next answer, once."""

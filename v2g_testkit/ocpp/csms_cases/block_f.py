@@ -28,7 +28,7 @@ async def _remote_event(transaction: Transaction, kind: str, number: int) -> Non
     transaction.remotely_started()
 
 
-@F.case("TC_F_01_CSMS", "Remote start after the cable", also=("E01.FR.12",), quick=True)
+@F.case("TC_F_01_CSMS", "Remote start after the cable", also="E01.FR.12", quick=True)
 async def remote_start_after_cable(t: CsmsTest) -> None:
     """The back end asks to start with the token, and accepts it in the events of the transaction."""
     transaction = Transaction(t)
@@ -57,7 +57,7 @@ _start_first("TC_F_02_CSMS", "Remote start first, authorized by the station", "F
 _start_first("TC_F_03_CSMS", "Remote start first, not authorized by the station", "F01.FR.02", authorizes=False)
 
 
-@F.case("TC_F_04_CSMS", "Remote start without a vehicle", requirements=("E03.FR.05", "J02.FR.19"))
+@F.case("TC_F_04_CSMS", "Remote start without a vehicle", requirements="E03.FR.05 J02.FR.19")
 async def remote_start_without_vehicle(t: CsmsTest) -> None:
     """The back end acknowledges that no vehicle was connected in time."""
     transaction = Transaction(t)
@@ -66,7 +66,7 @@ async def remote_start_without_vehicle(t: CsmsTest) -> None:
     await transaction.event("Updated", "EVConnectTimeout")
 
 
-@F.case("TC_F_06_CSMS", "Unlock a connector", also=("F05",), needs=("unlock",))
+@F.case("TC_F_06_CSMS", "Unlock a connector", also="F05", needs=("unlock",))
 async def unlock(t: CsmsTest) -> None:
     """The back end asks to unlock the connector of the EVSE."""
     await t.ready()
@@ -171,7 +171,7 @@ async def _done(t: CsmsTest, action: str) -> None:
     await t.call(action, status="Idle")
 
 
-@F.case("TC_F_27_CSMS", "Trigger of a message that the station does not have", requirements=("F06.FR.08",), needs=())
+@F.case("TC_F_27_CSMS", "Trigger of a message that the station does not have", requirements="F06.FR.08", needs=())
 async def trigger_not_implemented(t: CsmsTest) -> None:
     """The back end continues after the answer NotImplemented."""
     await t.ready()

@@ -83,14 +83,14 @@ for _first, _last, (_place, _evse) in zip((3, 5, 7), (11, 14, 17), _PLACES, stri
     _scheduled(f"TC_G_{_last}_CSMS", _place, _evse)
 
 
-@G.case("TC_G_20_CSMS", "Fault of a connector's lock", also=("G05.FR.03",))
+@G.case("TC_G_20_CSMS", "Fault of a connector's lock", also="G05.FR.03")
 async def lock_fault(t: CsmsTest) -> None:
     """The back end acknowledges NotifyEvent about the lock."""
     await t.ready()
     await t.event({"name": "ConnectorPlugRetentionLock"}, "Problem", "true")
 
 
-@G.case("TC_G_01_CSMS", "State of a connector", also=("G01.FR.01",), versions=("2.1",), quick=True)
+@G.case("TC_G_01_CSMS", "State of a connector", also="G01.FR.01", versions=("2.1",), quick=True)
 async def connector_states(t: CsmsTest) -> None:
     """The back end acknowledges the state of a connector, reported in either way."""
     await t.ready()

@@ -72,7 +72,7 @@ _reserves(
 )
 
 
-@H.case("TC_H_07_CSMS", "Reservation that is not used", also=("H01",))
+@H.case("TC_H_07_CSMS", "Reservation that is not used", also="H01")
 async def expires(t: CsmsTest) -> None:
     """The back end reserves for the token, and acknowledges that the reservation expires."""
     await t.ready()
@@ -86,7 +86,7 @@ async def expires(t: CsmsTest) -> None:
     await t.call("ReservationStatusUpdate", reservationId=sent["id"], reservationUpdateStatus="Expired")
 
 
-@H.case("TC_H_17_CSMS", "Cancel a reservation", also=("H02",))
+@H.case("TC_H_17_CSMS", "Cancel a reservation", also="H02")
 async def cancel(t: CsmsTest) -> None:
     """The back end cancels the reservation by its id, and acknowledges the state of the connector."""
     await t.ready()
@@ -96,7 +96,7 @@ async def cancel(t: CsmsTest) -> None:
     await t.connector("Available")
 
 
-@H.case("TC_H_19_CSMS", "Reserve for a group", also=("H01",), needs=("reservation", "token groups"))
+@H.case("TC_H_19_CSMS", "Reserve for a group", also="H01", needs=("reservation", "token groups"))
 async def reserve_for_group(t: CsmsTest) -> None:
     """The back end names the group of the token in the reservation."""
     await t.ready()
@@ -105,7 +105,7 @@ async def reserve_for_group(t: CsmsTest) -> None:
     await t.connector("Reserved")
 
 
-@H.case("TC_H_20_CSMS", "The station removes a reservation when it faults", also=("H01",))
+@H.case("TC_H_20_CSMS", "The station removes a reservation when it faults", also="H01")
 async def removed(t: CsmsTest) -> None:
     """The back end acknowledges the fault, and that the reservation is removed."""
     await t.ready()
@@ -115,7 +115,7 @@ async def removed(t: CsmsTest) -> None:
     await t.call("ReservationStatusUpdate", reservationId=sent["id"], reservationUpdateStatus="Removed")
 
 
-@H.case("TC_H_22_CSMS", "The station rejects a reservation", also=("H01",))
+@H.case("TC_H_22_CSMS", "The station rejects a reservation", also="H01")
 async def rejected(t: CsmsTest) -> None:
     """The back end continues after the answer Rejected."""
     await t.ready()

@@ -101,7 +101,7 @@ async def default_tariff(t: CsmsTest) -> None:
 
 
 def _case_of_status(number: int, status: str, title: str) -> None:
-    @I_21.case(f"TC_I_{number}_CSMS", title, also=("I07.FR.10", "I08.FR.08"))
+    @I_21.case(f"TC_I_{number}_CSMS", title, also="I07.FR.10 I08.FR.08")
     async def script(t: CsmsTest) -> None:
         """The back end continues after this answer, and sends other contents with another id."""
         await t.ready()
@@ -115,9 +115,7 @@ _case_of_status(105, "ConditionNotSupported", "Default tariff with conditions th
 _case_of_status(106, "Rejected", "Default tariff that the station rejects")
 
 
-@I_21.case(
-    "TC_I_109_CSMS", "Tariff of a driver", requirements=("I08.FR.01", "I08.FR.09"), needs=("tariffs of drivers",)
-)
+@I_21.case("TC_I_109_CSMS", "Tariff of a driver", requirements="I08.FR.01 I08.FR.09", needs=("tariffs of drivers",))
 async def driver_tariff(t: CsmsTest) -> None:
     """The back end authorizes the driver with the tariff, which has no date from which it is valid."""
     await t.ready()
@@ -138,7 +136,7 @@ async def cleared(t: CsmsTest) -> None:
 
 
 def _case_of_change(number: int, status: str, title: str) -> None:
-    @I_21.case(f"TC_I_{number}_CSMS", title, also=("I11.FR.06", "I08.FR.08"))
+    @I_21.case(f"TC_I_{number}_CSMS", title, also="I11.FR.06 I08.FR.08")
     async def script(t: CsmsTest) -> None:
         """The back end sends the tariff for the transaction, with an id of its own, and continues."""
         transaction, old = await _calculated(t)
@@ -160,7 +158,7 @@ _case_of_change(114, "ConditionNotSupported", "Other tariff for a transaction, w
 _case_of_change(115, "Accepted", "Other tariff for a transaction")
 
 
-@I_21.case("TC_I_122_CSMS", "Costs that the station has calculated", also=("I12.FR.01", "I03.FR.02"))
+@I_21.case("TC_I_122_CSMS", "Costs that the station has calculated", also="I12.FR.01 I03.FR.02")
 async def cost_details(t: CsmsTest) -> None:
     """The back end takes the details, and tells no other cost of the transaction."""
     transaction, tariff = await _calculated(t)

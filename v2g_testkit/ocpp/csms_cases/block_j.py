@@ -16,7 +16,7 @@ async def _clock_aligned(t: CsmsTest, transaction: Transaction, *evses: int) -> 
     await t.event({"name": "FiscalMetering"}, "EnergyImport", "1000", "Periodic")
 
 
-@J.case("TC_J_01_CSMS", "Clock-aligned values without a transaction", also=("J01.FR.18",), quick=True)
+@J.case("TC_J_01_CSMS", "Clock-aligned values without a transaction", also="J01.FR.18", quick=True)
 async def clock_aligned(t: CsmsTest) -> None:
     """The back end acknowledges the values of the station and of its EVSEs."""
     await t.ready()
@@ -25,7 +25,7 @@ async def clock_aligned(t: CsmsTest) -> None:
         await _clock_aligned(t, transaction, 0, 1, 2)
 
 
-@J.case("TC_J_02_CSMS", "Clock-aligned values in a transaction", also=("J01.FR.18", "J02.FR.19"))
+@J.case("TC_J_02_CSMS", "Clock-aligned values in a transaction", also="J01.FR.18 J02.FR.19")
 async def clock_aligned_in_transaction(t: CsmsTest) -> None:
     """The back end acknowledges the values of idle EVSEs, and those of the transaction."""
     transaction = Transaction(t)
@@ -60,14 +60,14 @@ _ends("TC_J_10_CSMS", "Sampled values at the end", "Sample.Periodic", "J02.FR.19
 _ends("TC_J_11_CSMS", "Sampled values, signed", "Sample.Periodic", "J02.FR.21", signed=True)
 
 
-@J.case("TC_J_07_CSMS", "Value at the start, at an EVSE", also=("J02.FR.19",))
+@J.case("TC_J_07_CSMS", "Value at the start, at an EVSE", also="J02.FR.19")
 async def at_start(t: CsmsTest) -> None:
     """The back end acknowledges the start of a transaction with the value at that time."""
     await t.ready()
     await Transaction(t).plugged()
 
 
-@J.case("TC_J_08_CSMS", "Value at the start, of a transaction that had no EVSE", also=("J02.FR.19",))
+@J.case("TC_J_08_CSMS", "Value at the start, of a transaction that had no EVSE", also="J02.FR.19")
 async def at_start_without_evse(t: CsmsTest) -> None:
     """The back end acknowledges the value with which a transaction learns its EVSE."""
     transaction = Transaction(t)
@@ -78,7 +78,7 @@ async def at_start_without_evse(t: CsmsTest) -> None:
     await transaction.event("Updated", "ChargingStateChanged", state="Charging", context="Sample.Periodic")
 
 
-@J.case("TC_J_09_CSMS", "Sampled values in a transaction", also=("J02.FR.19",))
+@J.case("TC_J_09_CSMS", "Sampled values in a transaction", also="J02.FR.19")
 async def sampled(t: CsmsTest) -> None:
     """The back end acknowledges the values of the transaction."""
     transaction = Transaction(t)

@@ -96,7 +96,7 @@ async def two_profiles(t: CsmsTest) -> None:
     t.check(first["id"] != second["id"], "K01.FR.31", f"both profiles have the id {first['id']}")
 
 
-@K.case("TC_K_15_CSMS", "Profile at a station without smart charging", also=("K01",))
+@K.case("TC_K_15_CSMS", "Profile at a station without smart charging", also="K01")
 async def not_supported(t: CsmsTest) -> None:
     """The back end continues after the CALLERROR NotSupported."""
     await t.ready()
@@ -105,14 +105,14 @@ async def not_supported(t: CsmsTest) -> None:
     await t.call("Heartbeat")
 
 
-@K.case("TC_K_60_CSMS", "TxProfile of a transaction", also=("K01.FR.31",), profiles=_BOTH)
+@K.case("TC_K_60_CSMS", "TxProfile of a transaction", also="K01.FR.31", profiles=_BOTH)
 async def tx_profile(t: CsmsTest) -> None:
     """The back end sends the profile to the EVSE of the transaction, with its transactionId."""
     transaction = await charging(t)
     await _set(t, "K01.FR.03", 1, _profile(t, "TxProfile", "Relative", transactionId=transaction.id))
 
 
-@K.case("TC_K_37_CSMS", "Remote start with a profile", also=("K05.FR.02",), needs=("remote start with a profile",))
+@K.case("TC_K_37_CSMS", "Remote start with a profile", also="K05.FR.02", needs=("remote start with a profile",))
 async def remote_start(t: CsmsTest) -> None:
     """The back end asks to start with a TxProfile without transactionId, and accepts the token in the events."""
     transaction = Transaction(t)
@@ -220,7 +220,7 @@ _composite("TC_K_44_CSMS", "Composite schedule of the station", 0)
 @K.case(
     "TC_K_02_CSMS",
     "TxProfile without a transaction",
-    also=("K01.FR.31",),
+    also="K01.FR.31",
     needs=("charging profiles", "TxProfile without a transaction"),
 )
 async def no_transaction(t: CsmsTest) -> None:
@@ -234,21 +234,21 @@ async def no_transaction(t: CsmsTest) -> None:
 # -- limits of other systems
 
 
-@K.case("TC_K_48_CSMS", "Limit of an external system", also=("K12",), needs=())
+@K.case("TC_K_48_CSMS", "Limit of an external system", also="K12", needs=())
 async def external_limit(t: CsmsTest) -> None:
     """The back end acknowledges the limit."""
     await t.ready()
     await t.call("NotifyChargingLimit", chargingLimit={"chargingLimitSource": "EMS"})
 
 
-@K.case("TC_K_50_CSMS", "Release of an external limit", also=("K13",), needs=())
+@K.case("TC_K_50_CSMS", "Release of an external limit", also="K13", needs=())
 async def released_limit(t: CsmsTest) -> None:
     """The back end acknowledges that the limit has ended."""
     await t.ready()
     await t.call("ClearedChargingLimit", chargingLimitSource="EMS")
 
 
-@K.case("TC_K_51_CSMS", "Release of an external limit in a transaction", also=("K13",), needs=())
+@K.case("TC_K_51_CSMS", "Release of an external limit in a transaction", also="K13", needs=())
 async def released_while_charging(t: CsmsTest) -> None:
     """The back end acknowledges that the limit has ended, and that the charging rate has changed."""
     transaction = await charging(t)
@@ -256,7 +256,7 @@ async def released_while_charging(t: CsmsTest) -> None:
     await transaction.event("Updated", "ChargingRateChanged", state="Charging")
 
 
-@K.case("TC_K_52_CSMS", "Report of external constraints", also=("K12",), needs=("profiles are read",))
+@K.case("TC_K_52_CSMS", "Report of external constraints", also="K12", needs=("profiles are read",))
 async def external_constraints(t: CsmsTest) -> None:
     """The back end asks for profiles, and acknowledges a report of ChargingStationExternalConstraints."""
     await t.ready()

@@ -6,9 +6,8 @@ from v2g_testkit.ocpp.case import Block, Payload, given
 from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 
-K_21: Final[Block[CsmsTest]] = Block(needs=("charging profiles",))
-
 OF_21: Final[dict[str, Any]] = {"profiles": ("Smart Charging",), "versions": ("2.1",)}
+K_21: Final[Block[CsmsTest]] = Block(**OF_21, needs=("charging profiles",))
 _NEEDS: Final = ("charging profiles",)
 
 
@@ -48,7 +47,7 @@ async def sets(t: CsmsTest, requirement: str, evse: int, wanted: Payload) -> Pay
 
 
 def _case_of_profile(number: int, title: str, *requirements: str, evse: int = 1, **of: Any) -> None:
-    @K_21.case(f"TC_K_{number}_CSMS", title, requirements=requirements, **OF_21)
+    @K_21.case(f"TC_K_{number}_CSMS", title, requirements=requirements)
     async def script(t: CsmsTest) -> None:
         """The back end sends the profile as it was asked for, with these fields."""
         await t.ready()
@@ -71,9 +70,7 @@ _case_of_profile(104, "PriorityCharging profile", "K01.FR.72", "K01.FR.73", evse
 _case_of_profile(106, "Profile with a random delay", "K01.FR.96", purpose=_DEFAULT, schedule={"randomizedDelay": 60})
 
 
-@K_21.case(
-    "TC_K_101_CSMS", "Other operation mode for a transaction", also=("K01.FR.110",), needs=(*_NEEDS, "V2X"), **OF_21
-)
+@K_21.case("TC_K_101_CSMS", "Other operation mode for a transaction", also="K01.FR.110", needs=(*_NEEDS, "V2X"))
 async def operation_mode(t: CsmsTest) -> None:
     """The back end sends a profile with the other mode, and takes the report that the mode has changed."""
     transaction = await charging(t)
@@ -84,7 +81,7 @@ async def operation_mode(t: CsmsTest) -> None:
     await transaction.event("Updated", "OperationModeChanged", state="Charging", info=info)
 
 
-@K_21.case("TC_K_109_CSMS", "Numbers of profiles that the station keeps for external limits", **OF_21)
+@K_21.case("TC_K_109_CSMS", "Numbers of profiles that the station keeps for external limits")
 async def reserved_numbers(t: CsmsTest) -> None:
     """The back end gives a profile a higher number than MaxExternalConstraintsId, which it has read."""
     await t.ready()
@@ -101,7 +98,7 @@ async def _reserves(t: CsmsTest, most: int) -> None:
     await given(t.asked("GetVariables", getVariableData=[variable]))
 
 
-@K_21.case("TC_K_118_CSMS", "Priority charging", also=("K21.FR.09",), needs=("priority charging",), **OF_21)
+@K_21.case("TC_K_118_CSMS", "Priority charging", also="K21.FR.09", needs=("priority charging",))
 async def priority(t: CsmsTest) -> None:
     """The back end asks the station to use priority for the transaction, and takes its word that it does."""
     transaction = await charging(t)
@@ -125,9 +122,8 @@ async def pulls(t: CsmsTest, number: int, **values: float) -> None:
 @K_21.case(
     "TC_K_121_CSMS",
     "Limits that the station pulls",
-    requirements=("K28.FR.07", "K28.FR.12"),
+    requirements="K28.FR.07 K28.FR.12",
     needs=("dynamic profiles",),
-    **OF_21,
 )
 async def pulled(t: CsmsTest) -> None:
     """The back end answers with the limit to use, and rejects a request for a profile that there is not."""

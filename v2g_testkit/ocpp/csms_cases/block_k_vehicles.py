@@ -114,7 +114,7 @@ async def _charges(transaction: Transaction) -> None:
 # -- ISO 15118-2
 
 
-@K_VEHICLES.case("TC_K_53_CSMS", "Load leveling", also=("K15.FR.02", "K15.FR.03", "K15.FR.05"), **_OF_2)
+@K_VEHICLES.case("TC_K_53_CSMS", "Load leveling", also="K15.FR.02 K15.FR.03 K15.FR.05", **_OF_2)
 async def load_leveling(t: CsmsTest) -> None:
     """The back end sends a TxProfile for the needs of the vehicle, and accepts a plan within its limits."""
     transaction = await connected(t)
@@ -123,7 +123,7 @@ async def load_leveling(t: CsmsTest) -> None:
     await _charges(transaction)
 
 
-@K_VEHICLES.case("TC_K_55_CSMS", "Plan of a vehicle beyond its limits", also=("K16.FR.07", "K16.FR.08"), **_OF_2)
+@K_VEHICLES.case("TC_K_55_CSMS", "Plan of a vehicle beyond its limits", also="K16.FR.07 K16.FR.08", **_OF_2)
 async def exceeding_plan(t: CsmsTest) -> None:
     """The back end rejects the plan, sends a profile again, and accepts a plan within its limits."""
     transaction = await connected(t)
@@ -182,7 +182,7 @@ _by_back_end(113, "Renegotiation by the back end, ISO 15118-20", **_OF_20)
 _by_vehicle(114, "Renegotiation by the vehicle, ISO 15118-20", ("K18.FR.07", "K18.FR.11"), **_OF_20)
 
 
-@K_VEHICLES.case("TC_K_115_CSMS", "Dynamic control mode", also=("K19.FR.02", "K19.FR.03", "K19.FR.05"), **_OF_20)
+@K_VEHICLES.case("TC_K_115_CSMS", "Dynamic control mode", also="K19.FR.02 K19.FR.03 K19.FR.05", **_OF_20)
 async def dynamic(t: CsmsTest) -> None:
     """The back end sends a TxProfile with one schedule for the needs of the vehicle."""
     transaction = await connected(t)
@@ -191,7 +191,7 @@ async def dynamic(t: CsmsTest) -> None:
     await _charges(transaction)
 
 
-@K_VEHICLES.case("TC_K_117_CSMS", "Other schedule in dynamic control mode", requirements=("K01.FR.03",), **_OF_20)
+@K_VEHICLES.case("TC_K_117_CSMS", "Other schedule in dynamic control mode", requirements="K01.FR.03", **_OF_20)
 async def other_schedule(t: CsmsTest) -> None:
     """The back end sends the other TxProfile as it was asked for."""
     transaction = await connected(t)
@@ -201,7 +201,7 @@ async def other_schedule(t: CsmsTest) -> None:
     await adjusted(t, transaction, "K01.FR.03")
 
 
-@K_VEHICLES.case("TC_K_126_CSMS", "Dynamic control mode without a profile", also=("K19.FR.02", "K19.FR.04"))
+@K_VEHICLES.case("TC_K_126_CSMS", "Dynamic control mode without a profile", also="K19.FR.02 K19.FR.04")
 async def no_profile(t: CsmsTest) -> None:
     """A back end that has no schedule for the vehicle answers NoChargingProfile, and sends none."""
     transaction = await connected(t)

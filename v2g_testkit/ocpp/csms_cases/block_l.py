@@ -109,7 +109,7 @@ _updates("TC_L_08_CSMS", "Verification that fails", *_LOADED, "Installing", "Ins
 _updates("TC_L_09_CSMS", "Installation that fails", *_INSTALLED, last="InstallationFailed")
 
 
-@L.case("TC_L_04_CSMS", "Revoked certificate", also=("L01.FR.11",))
+@L.case("TC_L_04_CSMS", "Revoked certificate", also="L01.FR.11")
 async def revoked_certificate(t: CsmsTest) -> None:
     """The back end sends firmware with its signature and certificate, and continues after the answer."""
     await t.ready()
@@ -117,7 +117,7 @@ async def revoked_certificate(t: CsmsTest) -> None:
     await t.call("Heartbeat")
 
 
-@L.case("TC_L_05_CSMS", "Invalid certificate", also=("L01.FR.02", "L01.FR.11"))
+@L.case("TC_L_05_CSMS", "Invalid certificate", also="L01.FR.02 L01.FR.11")
 async def invalid_certificate(t: CsmsTest) -> None:
     """The back end sends firmware with its certificate, and acknowledges the security event."""
     await t.ready()
@@ -125,7 +125,7 @@ async def invalid_certificate(t: CsmsTest) -> None:
     await _security_event(t, "InvalidFirmwareSigningCertificate")
 
 
-@L.case("TC_L_06_CSMS", "Invalid signature", also=("L01.FR.01", "L01.FR.03", "L01.FR.11"))
+@L.case("TC_L_06_CSMS", "Invalid signature", also="L01.FR.01 L01.FR.03 L01.FR.11")
 async def invalid_signature(t: CsmsTest) -> None:
     """The back end acknowledges the progress of the update and the security event."""
     await t.ready()
@@ -163,7 +163,7 @@ _second("TC_L_10_CSMS", "Update that another one cancels", "AcceptedCanceled", "
 _second("TC_L_11_CSMS", "Update that cannot be cancelled", "Rejected", "L01.FR.27")
 
 
-@L.case("TC_L_13_CSMS", "Update during a transaction", also=("L01.FR.01", "L01.FR.11"))
+@L.case("TC_L_13_CSMS", "Update during a transaction", also="L01.FR.01 L01.FR.11")
 async def during_transaction(t: CsmsTest) -> None:
     """The back end sends the update, and follows the transaction, the progress and the boot."""
     transaction = Transaction(t)
@@ -187,7 +187,7 @@ _CHECKSUM: Final = "d41d8cd98f00b204e9800998ecf8427e"
 
 
 def _publishes(id: str, title: str, *statuses: str) -> None:  # noqa: A002
-    @L.case(id, title, also=("L03.FR.01",), profiles=(), needs=("published firmware",))
+    @L.case(id, title, also="L03.FR.01", profiles=(), needs=("published firmware",))
     async def script(t: CsmsTest) -> None:
         """The back end has the right image published, and acknowledges the progress."""
         await t.ready()
@@ -212,11 +212,7 @@ _publishes("TC_L_24_CSMS", "Image that cannot be downloaded", "Downloading", "Do
 
 def _unpublishes(id: str, status: str) -> None:  # noqa: A002
     @L.case(
-        id,
-        f"End of a publication that is answered by {status}",
-        also=("L04",),
-        profiles=(),
-        needs=("published firmware",),
+        id, f"End of a publication that is answered by {status}", also="L04", profiles=(), needs=("published firmware",)
     )
     async def script(t: CsmsTest) -> None:
         """The back end has the right image unpublished, and continues after the answer."""

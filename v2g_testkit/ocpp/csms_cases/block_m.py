@@ -32,7 +32,7 @@ def _installs(id: str, use: str, profiles: tuple[Profile, ...], status: str = "A
     @M.case(
         id,
         f"{use} that is installed" if status == "Accepted" else "Certificate that cannot be installed",
-        also=("M05.FR.01",),
+        also="M05.FR.01",
         profiles=profiles,
         needs=(f"install {use}",),
         quick=id == "TC_M_01_CSMS",
@@ -107,7 +107,7 @@ async def retrieve_all(t: CsmsTest) -> None:
     await t.asked("GetInstalledCertificateIds", "M03.FR.01", without=("certificateType",))
 
 
-@M.case("TC_M_19_CSMS", "Certificate that is not there", also=("M03.FR.02",))
+@M.case("TC_M_19_CSMS", "Certificate that is not there", also="M03.FR.02")
 async def retrieve_none(t: CsmsTest) -> None:
     """The back end asks for certificates of the right use, and continues after the answer NotFound."""
     await t.ready()
@@ -119,7 +119,7 @@ async def retrieve_none(t: CsmsTest) -> None:
 
 
 def _deletes(id: str, title: str, status: str, algorithms: tuple[str, ...]) -> None:  # noqa: A002
-    @M.case(id, title, also=("M04.FR.01",), needs=("certificates are read", f"install {_CSMS}"))
+    @M.case(id, title, also="M04.FR.01", needs=("certificates are read", f"install {_CSMS}"))
     async def script(t: CsmsTest) -> None:
         """The back end names the certificate as the station did, by hashes of the same algorithm."""
         await t.ready()

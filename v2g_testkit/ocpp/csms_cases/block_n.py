@@ -51,7 +51,7 @@ async def _report(t: CsmsTest, number: int, kind: str) -> None:
 
 
 def _reports(id: str, title: str, nothing: Payload, something: Payload) -> None:  # noqa: A002 - as in every case
-    @N.case(id, title, also=("N02.FR.05", "N02.FR.10"), quick=id == "TC_N_01_CSMS")
+    @N.case(id, title, also="N02.FR.05 N02.FR.10", quick=id == "TC_N_01_CSMS")
     async def script(t: CsmsTest) -> None:
         """The back end asks for the monitors that are meant, and acknowledges each part of the report."""
         await t.ready()
@@ -81,7 +81,7 @@ _reports(
 )
 
 
-@N.case("TC_N_47_CSMS", "Report of all monitors", also=("N02.FR.11",))
+@N.case("TC_N_47_CSMS", "Report of all monitors", also="N02.FR.11")
 async def report_of_all(t: CsmsTest) -> None:
     """The back end asks without criteria, and acknowledges each part of the report."""
     await t.ready()
@@ -91,7 +91,7 @@ async def report_of_all(t: CsmsTest) -> None:
 # -- set and clear
 
 
-@N.case("TC_N_05_CSMS", "Monitoring base", also=("N03.FR.03", "N03.FR.04", "N03.FR.05"), needs=("monitoring base",))
+@N.case("TC_N_05_CSMS", "Monitoring base", also="N03.FR.03 N03.FR.04 N03.FR.05", needs=("monitoring base",))
 async def base(t: CsmsTest) -> None:
     """The back end sets each of the three bases."""
     await t.ready()
@@ -100,7 +100,7 @@ async def base(t: CsmsTest) -> None:
 
 
 def _level(id: str, status: str) -> None:  # noqa: A002
-    @N.case(id, f"Monitoring level that the station answers with {status}", also=("N05",), needs=("monitoring level",))
+    @N.case(id, f"Monitoring level that the station answers with {status}", also="N05", needs=("monitoring level",))
     async def script(t: CsmsTest) -> None:
         """The back end sets the right severity, and continues after the answer."""
         await t.ready()
@@ -130,7 +130,7 @@ async def _install(t: CsmsTest, *components: Payload) -> None:
     await t.asked("SetVariableMonitoring", "N04.FR.01", setMonitoringData=wanted)
 
 
-@N.case("TC_N_08_CSMS", "Set one monitor", also=("N04.FR.01", "N04.FR.17"), needs=("monitors",), quick=True)
+@N.case("TC_N_08_CSMS", "Set one monitor", also="N04.FR.01 N04.FR.17", needs=("monitors",), quick=True)
 async def set_one(t: CsmsTest) -> None:
     """The back end sets the monitor with all of its values; that of a text is 1."""
     await t.ready()
@@ -140,7 +140,7 @@ async def set_one(t: CsmsTest) -> None:
 @N.case(
     "TC_N_09_CSMS",
     "Set monitors of two components",
-    also=("N04.FR.01", "N04.FR.17"),
+    also="N04.FR.01 N04.FR.17",
     profiles=(),
     needs=("monitors", "several monitors in one request"),
 )
@@ -191,7 +191,7 @@ async def clear_rejected(t: CsmsTest) -> None:
 
 
 def _events(id: str, title: str, value: str = "Available", times: int = 1, **more: Any) -> None:  # noqa: A002
-    @N.case(id, title, also=("N07.FR.03",), profiles=() if id == "TC_N_48_CSMS" else _PROFILE, needs=())
+    @N.case(id, title, also="N07.FR.03", profiles=() if id == "TC_N_48_CSMS" else _PROFILE, needs=())
     async def script(t: CsmsTest) -> None:
         """The back end acknowledges the event with an empty answer."""
         await t.ready()
@@ -241,7 +241,7 @@ def _uploaded(
     @N.case(
         id,
         f"{kind} that is uploaded",
-        also=("N01",),
+        also="N01",
         profiles=profiles,
         versions=versions,
         needs=(kind,),
@@ -274,9 +274,7 @@ async def log_with_password(t: CsmsTest) -> None:
     await _uploads(t, sent, "Uploading", "Uploaded")
 
 
-@N.case(
-    "TC_N_34_CSMS", "Log that the station refuses", also=("N01.FR.05",), profiles=("Core",), needs=("DiagnosticsLog",)
-)
+@N.case("TC_N_34_CSMS", "Log that the station refuses", also="N01.FR.05", profiles=("Core",), needs=("DiagnosticsLog",))
 async def log_rejected(t: CsmsTest) -> None:
     """The back end asks for the log, and continues after the answer Rejected."""
     await t.ready()
@@ -287,7 +285,7 @@ async def log_rejected(t: CsmsTest) -> None:
 @N.case(
     "TC_N_36_CSMS",
     "Second log while the first is uploaded",
-    also=("N01.FR.20",),
+    also="N01.FR.20",
     profiles=("Core",),
     needs=("DiagnosticsLog",),
 )
@@ -391,7 +389,7 @@ _customers(
 @N.case(
     "TC_N_46_CSMS",
     "Cleared customer of the local list",
-    also=("N10.FR.08",),
+    also="N10.FR.08",
     profiles=("Local Authorization List Management",),
     needs=("customer information", "local list"),
 )
@@ -438,7 +436,7 @@ async def _monitored(t: CsmsTest) -> None:
     await t.asked("SetVariableMonitoring", "N11.FR.09", setMonitoringData=[monitor])
 
 
-@N.case("TC_N_105_CSMS", "Stream of a periodic monitor", also=("N11.FR.06", "N11.FR.09", "N13.FR.02"), **_STREAMS)
+@N.case("TC_N_105_CSMS", "Stream of a periodic monitor", also="N11.FR.06 N11.FR.09 N13.FR.02", **_STREAMS)
 async def stream(t: CsmsTest) -> None:
     """The back end sets the monitor with the rate of its stream, and accepts the stream."""
     await _monitored(t)

@@ -8,6 +8,7 @@ from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 from v2g_testkit.ocpp.operator import NEW_MESSAGE
 
 O: Final[Block[CsmsTest]] = Block(profiles=(), needs=("display messages",))  # noqa: E741 - the block's letter
+O_SOME: Final = O.having(needs=("display messages", "some messages are read"))
 
 _PROFILE: Final[tuple[Profile, ...]] = ("Advanced User Interface",)
 _UNKNOWN: Final = 4711
@@ -95,7 +96,7 @@ _timed("TC_O_13_CSMS", "Message from a time on", "startDateTime")
 _timed("TC_O_14_CSMS", "Message until a time", "endDateTime")
 
 
-@O.case("TC_O_12_CSMS", "Replace a message", requirements=("O06.FR.01",), profiles=_PROFILE)
+@O.case("TC_O_12_CSMS", "Replace a message", requirements="O06.FR.01", profiles=_PROFILE)
 async def replace(t: CsmsTest) -> None:
     """The back end sends the changed message under the same id."""
     await t.ready()
@@ -107,7 +108,7 @@ async def replace(t: CsmsTest) -> None:
 # -- messages of a transaction
 
 
-@O.case("TC_O_06_CSMS", "Message of a transaction", also=("O02",), needs=("messages of transactions",))
+@O.case("TC_O_06_CSMS", "Message of a transaction", also="O02", needs=("messages of transactions",))
 async def show_in_transaction(t: CsmsTest) -> None:
     """The back end sends the message with the transactionId, and follows the transaction to its end."""
     transaction = await charging(t)
@@ -130,7 +131,7 @@ async def show_in_unknown_transaction(t: CsmsTest) -> None:
 
 
 def _timed_in_transaction(id: str, title: str, field: str, **more: Any) -> None:  # noqa: A002
-    @O.case(id, title, also=("O02",), needs=("messages of transactions", "times of messages"))
+    @O.case(id, title, also="O02", needs=("messages of transactions", "times of messages"))
     async def script(t: CsmsTest) -> None:
         """The back end sends the message with the transactionId and the right time."""
         transaction = await charging(t)
@@ -164,7 +165,7 @@ async def _reports(t: CsmsTest, number: int, *messages: Payload) -> None:
         await t.call("NotifyDisplayMessages", requestId=number, messageInfo=[message], **more)
 
 
-@O.case("TC_O_02_CSMS", "All messages", requirements=("O03.FR.02",), needs=("display messages", "messages are read"))
+@O.case("TC_O_02_CSMS", "All messages", requirements="O03.FR.02", needs=("display messages", "messages are read"))
 async def get_all(t: CsmsTest) -> None:
     """The back end asks without criteria, and acknowledges each part of the report."""
     await t.ready()
@@ -181,12 +182,7 @@ async def get_all_of_none(t: CsmsTest) -> None:
     await t.call("Heartbeat")
 
 
-@O.case(
-    "TC_O_07_CSMS",
-    "A message by its id",
-    requirements=("O04.FR.03",),
-    needs=("display messages", "some messages are read"),
-)
+@O_SOME.case("TC_O_07_CSMS", "A message by its id", requirements="O04.FR.03")
 async def get_by_id(t: CsmsTest) -> None:
     """The back end asks for the one id, and acknowledges the report."""
     await t.ready()
@@ -195,12 +191,7 @@ async def get_by_id(t: CsmsTest) -> None:
 
 
 def _some(id: str, field: str, value: str) -> None:  # noqa: A002
-    @O.case(
-        id,
-        f"Messages by their {field}",
-        requirements=("O04.FR.03",),
-        needs=("display messages", "some messages are read"),
-    )
+    @O_SOME.case(id, f"Messages by their {field}", requirements="O04.FR.03")
     async def script(t: CsmsTest) -> None:
         """The back end asks for the right report, and acknowledges it."""
         about: Payload = {field: value}
@@ -232,7 +223,7 @@ async def _clears(t: CsmsTest, requirement: str, number: int, status: str) -> No
 
 
 @O.case(
-    "TC_O_04_CSMS", "Remove a message", requirements=("O05.FR.01",), needs=("display messages", "messages are cleared")
+    "TC_O_04_CSMS", "Remove a message", requirements="O05.FR.01", needs=("display messages", "messages are cleared")
 )
 async def clear(t: CsmsTest) -> None:
     """The back end clears the message under the id with which it showed it."""

@@ -11,7 +11,7 @@ P: Final[Block[CsmsTest]] = Block()
 _CUSTOM: Final = {"vendorId": "com.example.conformance", "version": "1.0"}
 
 
-@P.case("TC_P_02_CSMS", "Message of an unknown vendor", also=("P02.FR.07",), quick=True)
+@P.case("TC_P_02_CSMS", "Message of an unknown vendor", also="P02.FR.07", quick=True)
 async def unknown_vendor(t: CsmsTest) -> None:
     """The back end does not accept a vendor's message that it does not know."""
     await t.ready()
@@ -21,7 +21,7 @@ async def unknown_vendor(t: CsmsTest) -> None:
     t.check(status in expected, "P02.FR.06", f"answers a message that it does not know with {status}")
 
 
-@P.case("TC_P_03_CSMS", "Custom data", also=("P02",))
+@P.case("TC_P_03_CSMS", "Custom data", also="P02")
 async def custom_data(t: CsmsTest) -> None:
     """The back end acknowledges messages with vendors' own fields."""
     await t.ready()

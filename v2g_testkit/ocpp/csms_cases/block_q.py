@@ -26,7 +26,7 @@ async def _transfers(t: CsmsTest) -> list[str] | None:
     return found
 
 
-@Q.case("TC_Q_102_CSMS", "Energy transfer that is allowed", also=("K19.FR.07",), needs=("V2X", *NEEDS))
+@Q.case("TC_Q_102_CSMS", "Energy transfer that is allowed", also="K19.FR.07", needs=("V2X", *NEEDS))
 async def allowed_transfer(t: CsmsTest) -> None:
     """The back end accepts the needs of a vehicle whose energy transfer it allows, and sends a TxProfile."""
     transaction = await connected(t)
@@ -90,7 +90,7 @@ _case_of_push(
 )
 
 
-@Q.case("TC_Q_110_CSMS", "Set-points that the station pulls", requirements=("Q03.FR.01", "K28.FR.07"))
+@Q.case("TC_Q_110_CSMS", "Set-points that the station pulls", requirements="Q03.FR.01 K28.FR.07")
 async def pulled(t: CsmsTest) -> None:
     """The back end answers with the set-point to use."""
     transaction = await charging(t)
@@ -122,7 +122,7 @@ async def local(t: CsmsTest) -> None:
     t.check(schedule["chargingRateUnit"] == "W", "Q08.FR.05", f"sends the curve in {schedule['chargingRateUnit']}")
 
 
-@Q.case("TC_Q_124_CSMS", "Load balancing by the station", also=("Q09.FR.01",))
+@Q.case("TC_Q_124_CSMS", "Load balancing by the station", also="Q09.FR.01")
 async def load_balancing(t: CsmsTest) -> None:
     """The back end sends a period of LocalLoadBalancing with the limits of charging and discharging."""
     transaction = await charging(t)

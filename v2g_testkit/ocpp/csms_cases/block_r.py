@@ -22,7 +22,7 @@ async def _sets(t: CsmsTest, kind: str, field: str, body: Payload, *, default: b
     t.check(not timed, "R04.FR.12", "sends a default control with a time")
 
 
-@R.case("TC_R_107_CSMS", "Controls of a station", requirements=("R04.FR.12", "R04.FR.16", "R04.FR.31"))
+@R.case("TC_R_107_CSMS", "Controls of a station", requirements="R04.FR.12 R04.FR.16 R04.FR.31")
 async def controls(t: CsmsTest) -> None:
     """The back end sets controls with the field of their type only, reads them, and clears them."""
     await t.ready()
@@ -38,11 +38,7 @@ async def controls(t: CsmsTest) -> None:
     await t.asked("ClearDERControl", "R04.FR.45", isDefault=True, controlType="LimitMaxDischarge")
 
 
-@R.case(
-    "TC_R_108_CSMS",
-    "Reports of controls and events of the grid",
-    also=("R04.FR.20", "R04.FR.22", "R05.FR.01", "R05.FR.02"),
-)
+@R.case("TC_R_108_CSMS", "Reports of controls and events of the grid", also="R04.FR.20 R04.FR.22 R05.FR.01 R05.FR.02")
 async def events(t: CsmsTest) -> None:
     """The back end takes the reports."""
     await t.ready()

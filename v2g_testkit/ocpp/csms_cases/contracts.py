@@ -100,14 +100,14 @@ async def _authorized(t: CsmsTest, token: Token, **shown: object) -> None:
     await transaction.event("Updated", "ChargingStateChanged", state="Charging", context="Sample.Periodic")
 
 
-@CONTRACTS.case("TC_C_50_CSMS", "Contract that the station has verified", also=("C07.FR.04", "C07.FR.05", "C07.FR.14"))
+@CONTRACTS.case("TC_C_50_CSMS", "Contract that the station has verified", also="C07.FR.04 C07.FR.05 C07.FR.14")
 async def hashes(t: CsmsTest) -> None:
     """The back end checks the status of the certificates by their hashes, and accepts the contract."""
     chain = _chain(_contract(t).chain, "contract")
     await _authorized(t, _token(chain), iso15118CertificateHashData=_statuses(chain)[:_MOST_HASHES])
 
 
-@CONTRACTS.case("TC_C_51_CSMS", "Revoked contract that the station has verified", also=("C07.FR.04", "C07.FR.05"))
+@CONTRACTS.case("TC_C_51_CSMS", "Revoked contract that the station has verified", also="C07.FR.04 C07.FR.05")
 async def revoked(t: CsmsTest) -> None:
     """The back end checks the status of the certificates by their hashes, and answers CertificateRevoked and
     Invalid."""
@@ -123,7 +123,7 @@ async def revoked(t: CsmsTest) -> None:
 @CONTRACTS.case(
     "TC_C_52_CSMS",
     "Contract that the back end verifies",
-    also=("C07.FR.04", "C07.FR.05", "C07.FR.14"),
+    also="C07.FR.04 C07.FR.05 C07.FR.14",
     needs=("central contract validation",),
 )
 async def chain_shown(t: CsmsTest) -> None:
@@ -146,7 +146,7 @@ def _pem(certificate: x509.Certificate) -> str:
 # -- the status of certificates
 
 
-@CONTRACTS.case("TC_M_24_CSMS", "Status of certificates for vehicles", also=("M06.FR.01", "M06.FR.02", "M06.FR.09"))
+@CONTRACTS.case("TC_M_24_CSMS", "Status of certificates for vehicles", also="M06.FR.01 M06.FR.02 M06.FR.09")
 async def status(t: CsmsTest) -> None:
     """The back end answers with the responder's answer about the certificate: DER in base64."""
     wanted = _statuses(_chain(t.declared.v2g_chain, "v2g_chain"))

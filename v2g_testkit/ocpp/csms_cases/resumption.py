@@ -54,7 +54,7 @@ async def profile_after_reset(t: CsmsTest) -> None:
     await _sent_again(t, transaction, "B13.FR.31")
 
 
-@RESUMPTION.case("TC_E_113_CSMS", "Transaction that an interruption does not end", also=("E17.FR.14",))
+@RESUMPTION.case("TC_E_113_CSMS", "Transaction that an interruption does not end", also="E17.FR.14")
 async def resumed(t: CsmsTest) -> None:
     """The back end accepts the station again, and takes the events after it."""
     transaction = await charging(t)

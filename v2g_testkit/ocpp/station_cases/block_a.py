@@ -17,6 +17,8 @@ from v2g_testkit.ocpp.station_cases.steps import all_connectors, boot, reset
 from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD, StationTest
 
 A: Final[Block[StationTest]] = Block()
+A_15118: Final = A.having(profiles=("ISO 15118 Support",), needs=("ISO15118Ctrlr.Enabled",))
+A_SECURED: Final = A.having(profiles=("Advanced Security",))
 
 VARIABLE: Final = ("SecurityCtrlr", "BasicAuthPassword")
 PASSWORD: Final = "v2g-conformance-2-of-2"  # noqa: S105 - for the length of a case
@@ -32,7 +34,7 @@ SUITES: Final = (
 """A station has one of these pairs, by the names of OpenSSL (A00.FR.319)."""
 
 
-@A.case("TC_A_01_CS", "HTTP basic authentication", also=("A00.FR.202", "A00.FR.301", "A00.FR.302", "A00.FR.304"))
+@A.case("TC_A_01_CS", "HTTP basic authentication", also="A00.FR.202 A00.FR.301 A00.FR.302 A00.FR.304")
 async def basic_authentication(t: StationTest) -> None:
     """The station connects with its identity as user name, and a password of at least 16 characters."""
     t.needs(t.opening.security_profile < 3, "it connects with a certificate")
@@ -52,7 +54,7 @@ async def basic_authentication(t: StationTest) -> None:
 @A.case(
     "TC_A_04_CS",
     "TLS with a valid certificate of the back end",
-    requirements=("A00.FR.312", "A00.FR.313", "A00.FR.319", "A00.FR.416", "A00.FR.422"),
+    requirements="A00.FR.312 A00.FR.313 A00.FR.319 A00.FR.416 A00.FR.422",
     quick=True,
 )
 async def tls(t: StationTest) -> None:
@@ -69,7 +71,7 @@ async def tls(t: StationTest) -> None:
 @A.case(
     "TC_A_05_CS",
     "TLS with an invalid certificate of the back end",
-    also=("A00.FR.308", "A00.FR.309", "A00.FR.412", "A00.FR.413", "A00.FR.414"),
+    also="A00.FR.308 A00.FR.309 A00.FR.412 A00.FR.413 A00.FR.414",
 )
 async def invalid_certificate(t: StationTest) -> None:
     """The station does not connect, and reports InvalidCsmsCertificate once it can."""
@@ -86,9 +88,7 @@ async def invalid_certificate(t: StationTest) -> None:
         t.check(event is not None, "A00.FR.310", f"sends no InvalidCsmsCertificate after a certificate of {what}")
 
 
-@A.case(
-    "TC_A_06_CS", "TLS version too low", also=("A00.FR.313", "A00.FR.314", "A00.FR.416", "A00.FR.417", "A00.FR.419")
-)
+@A.case("TC_A_06_CS", "TLS version too low", also="A00.FR.313 A00.FR.314 A00.FR.416 A00.FR.417 A00.FR.419")
 async def old_version(t: StationTest) -> None:
     """The station does not connect with TLS 1.1, and does with TLS 1.2 or newer."""
     _needs_tls(t)
@@ -111,12 +111,7 @@ async def rejects(t: StationTest, context: ssl.SSLContext, requirement: str, wha
         t.check(not t.connected, requirement, f"connects to a back end with {what}")
 
 
-@A.case(
-    "TC_A_07_CS",
-    "TLS with the station's certificate",
-    also=("A00.FR.401", "A00.FR.402", "A00.FR.502", "A00.FR.503"),
-    profiles=("Advanced Security",),
-)
+@A_SECURED.case("TC_A_07_CS", "TLS with the station's certificate", also="A00.FR.401 A00.FR.402 A00.FR.502 A00.FR.503")
 async def own_certificate(t: StationTest) -> None:
     """The certificate names the station, has a serial number, and a key that is long enough."""
     _needs_certificate(t)
@@ -157,7 +152,7 @@ def kept(t: StationTest, *others: str) -> str:
     return before
 
 
-@A.case("V2G-A-01-CS", "The password cannot be read", requirements=("BasicAuthPassword",), quick=True)
+@A.case("V2G-A-01-CS", "The password cannot be read", requirements="BasicAuthPassword", quick=True)
 async def unreadable_password(t: StationTest) -> None:
     """The station says no value of its password, which can be written only."""
     result = await t.get(*VARIABLE)
@@ -211,24 +206,15 @@ async def _renews(t: StationTest, trigger: str) -> None:
     t.check(shown == new, "A02.FR.08", "connects with the old certificate")
 
 
-@A.case(
-    "TC_A_11_CS",
-    "New certificate of the station",
-    also=("A02.FR.02", "A02.FR.03", "A02.FR.06", "A02.FR.08", "F06.FR.05"),
-    profiles=("Advanced Security",),
+@A_SECURED.case(
+    "TC_A_11_CS", "New certificate of the station", also="A02.FR.02 A02.FR.03 A02.FR.06 A02.FR.08 F06.FR.05"
 )
 async def new_certificate(t: StationTest) -> None:
     """The station asks for a certificate of a new key, takes it, and connects with it."""
     await _renews(t, "SignChargingStationCertificate")
 
 
-@A.case(
-    "TC_A_12_CS",
-    "New V2G certificate",
-    requirements=("A02.FR.03", "A02.FR.06", "A02.FR.13", "F06.FR.05"),
-    profiles=("ISO 15118 Support",),
-    needs=("ISO15118Ctrlr.Enabled",),
-)
+@A_15118.case("TC_A_12_CS", "New V2G certificate", requirements="A02.FR.03 A02.FR.06 A02.FR.13 F06.FR.05")
 async def new_v2g_certificate(t: StationTest) -> None:
     """The station asks for a certificate of the type V2GCertificate, and takes it."""
     with precondition():
@@ -241,19 +227,13 @@ async def new_v2g_certificate(t: StationTest) -> None:
     t.check(await installed(t, "V2GCertificateChain") != before, "M03.FR.05", "does not list the certificate")
 
 
-@A.case(
-    "TC_A_13_CS",
-    "New combined certificate",
-    also=("A02.FR.02", "A02.FR.03", "A02.FR.06", "A02.FR.08", "F06.FR.05"),
-    profiles=("ISO 15118 Support",),
-    needs=("ISO15118Ctrlr.Enabled",),
-)
+@A_15118.case("TC_A_13_CS", "New combined certificate", also="A02.FR.02 A02.FR.03 A02.FR.06 A02.FR.08 F06.FR.05")
 async def new_combined_certificate(t: StationTest) -> None:
     """The station asks for a certificate of a new key, takes it, and connects with it."""
     await _renews(t, "SignCombinedCertificate")
 
 
-@A.case("TC_A_14_CS", "New certificate that is invalid", also=("A02.FR.06",), profiles=("Advanced Security",))
+@A_SECURED.case("TC_A_14_CS", "New certificate that is invalid", also="A02.FR.06")
 async def invalid_new_certificate(t: StationTest) -> None:
     """The station rejects the certificate, and reports InvalidChargingStationCertificate."""
     _needs_certificate(t)
@@ -269,11 +249,8 @@ async def invalid_new_certificate(t: StationTest) -> None:
         await t.expect("SecurityEventNotification", "A02.FR.07", type="InvalidChargingStationCertificate")
 
 
-@A.case(
-    "TC_A_15_CS",
-    "Request for a new certificate that is rejected",
-    requirements=("A02.FR.03", "F06.FR.05", "F06.FR.10"),
-    profiles=("Advanced Security",),
+@A_SECURED.case(
+    "TC_A_15_CS", "Request for a new certificate that is rejected", requirements="A02.FR.03 F06.FR.05 F06.FR.10"
 )
 async def request_rejected(t: StationTest) -> None:
     """The station asks for a certificate, and continues with the one that it has."""
@@ -286,12 +263,7 @@ async def request_rejected(t: StationTest) -> None:
     t.check(t.opening.certificate == before, "A02.FR.08", "connects with another certificate")
 
 
-@A.case(
-    "TC_A_23_CS",
-    "Request for a new certificate that is not answered",
-    requirements=("A02.FR.17", "A02.FR.18"),
-    profiles=("Advanced Security",),
-)
+@A_SECURED.case("TC_A_23_CS", "Request for a new certificate that is not answered", requirements="A02.FR.17 A02.FR.18")
 async def asks_again(t: StationTest) -> None:
     """The station asks again after CertSigningWaitMinimum, and then after twice that time."""
     _needs_certificate(t)
@@ -357,10 +329,7 @@ async def downgrade(t: StationTest) -> None:
 
 
 @A.case(
-    "TC_A_19_CS",
-    "Higher security profile",
-    requirements=("A05.FR.04", "A05.FR.05", "A05.FR.06"),
-    needs=("security upgrade",),
+    "TC_A_19_CS", "Higher security profile", requirements="A05.FR.04 A05.FR.05 A05.FR.06", needs=("security upgrade",)
 )
 async def upgrade(t: StationTest) -> None:
     """The station connects with the higher security profile, and removes profiles that are lower. For good."""

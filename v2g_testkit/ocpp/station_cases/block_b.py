@@ -10,6 +10,7 @@ from v2g_testkit.ocpp.station_cases.steps import all_connectors, boot, connector
 from v2g_testkit.ocpp.station_tester import StationTest, variable_of
 
 B: Final[Block[StationTest]] = Block()
+B_DEVICES: Final = B.having(profiles=("Advanced Device Management",))
 
 LISTS: Final = ("OptionList", "SequenceList", "MemberList")
 
@@ -35,7 +36,7 @@ MANDATORY: Final = frozenset({
 # -- boot
 
 
-@B.case("TC_B_01_CS", "Cold boot, accepted", also=("B01.FR.09",), quick=True)
+@B.case("TC_B_01_CS", "Cold boot, accepted", also="B01.FR.09", quick=True)
 async def cold_boot(t: StationTest) -> None:
     """After start-up the station sends BootNotification and, once accepted, the state of every connector."""
     found = await reset(t)
@@ -43,9 +44,7 @@ async def cold_boot(t: StationTest) -> None:
     await all_connectors(t, "Available", "B01.FR.05")
 
 
-@B.case(
-    "TC_B_02_CS", "Cold boot, pending", requirements=("B02.FR.01", "B02.FR.02", "B02.FR.05", "B02.FR.06", "F06.FR.17")
-)
+@B.case("TC_B_02_CS", "Cold boot, pending", requirements="B02.FR.01 B02.FR.02 B02.FR.05 B02.FR.06 F06.FR.17")
 async def pending(t: StationTest) -> None:
     """While pending the station answers reads, writes and reports, starts nothing, and sends nothing unasked."""
     t.answer("BootNotification", _registration(t, "Pending", 60))
@@ -69,7 +68,7 @@ async def pending(t: StationTest) -> None:
     await all_connectors(t, "Available", "B01.FR.05")
 
 
-@B.case("TC_B_03_CS", "Cold boot, rejected", requirements=("B03.FR.02", "B03.FR.04", "B03.FR.06"))
+@B.case("TC_B_03_CS", "Cold boot, rejected", requirements="B03.FR.02 B03.FR.04 B03.FR.06")
 async def rejected(t: StationTest) -> None:
     """A rejected station sends nothing before the interval has passed, then BootNotification again."""
     t.answer("BootNotification", _registration(t, "Rejected", 20))
@@ -83,7 +82,7 @@ async def rejected(t: StationTest) -> None:
     await all_connectors(t, "Available", "B01.FR.05")
 
 
-@B.case("TC_B_30_CS", "Requests while rejected", requirements=("B03.FR.08",))
+@B.case("TC_B_30_CS", "Requests while rejected", requirements="B03.FR.08")
 async def security_error(t: StationTest) -> None:
     """A rejected station answers every request of the back end with the CALLERROR SecurityError."""
     t.answer("BootNotification", _registration(t, "Rejected", 30))
@@ -101,7 +100,7 @@ def _registration(t: StationTest, status: str, interval: int) -> Answer:
 # -- variables
 
 
-@B.case("TC_B_06_CS", "Get one variable", also=("B06.FR.01", "B06.FR.02", "B06.FR.03", "B06.FR.04", "B06.FR.11"))
+@B.case("TC_B_06_CS", "Get one variable", also="B06.FR.01 B06.FR.02 B06.FR.03 B06.FR.04 B06.FR.11")
 async def get_one(t: StationTest) -> None:
     """The station answers with the value of the variable, its component, name and attribute type."""
     await given(t.demand("OCPPCommCtrlr", "OfflineThreshold", "300"))
@@ -109,7 +108,7 @@ async def get_one(t: StationTest) -> None:
     _is_value(t, result, "OCPPCommCtrlr", "OfflineThreshold", "300")
 
 
-@B.case("TC_B_07_CS", "Get several variables", also=("B06.FR.03", "B06.FR.04"))
+@B.case("TC_B_07_CS", "Get several variables", also="B06.FR.03 B06.FR.04")
 async def get_several(t: StationTest) -> None:
     """The station answers with as many results as variables were asked for, each with its value."""
     asked = [("OCPPCommCtrlr", "OfflineThreshold", "300"), ("AuthCtrlr", "LocalAuthorizeOffline", "true")]
@@ -135,14 +134,14 @@ def _is_value(t: StationTest, result: Payload, component: str, variable: str, va
     t.check(found == value, "B06.FR.04", f"{component}.{variable} is {found!r} instead of {value!r}")
 
 
-@B.case("TC_B_09_CS", "Set one variable", also=("B05.FR.01", "B05.FR.02", "B05.FR.12"), quick=True)
+@B.case("TC_B_09_CS", "Set one variable", also="B05.FR.01 B05.FR.02 B05.FR.12", quick=True)
 async def set_one(t: StationTest) -> None:
     """The station accepts the value, and has it afterwards."""
     t.equal(await t.set("OCPPCommCtrlr", "OfflineThreshold", "321"), "Accepted", "B05.FR.10", "answers {}")
     t.equal(await t.value("OCPPCommCtrlr", "OfflineThreshold"), "321", "B05.FR.10", "the value is {} afterwards")
 
 
-@B.case("TC_B_10_CS", "Set several variables", also=("B05.FR.02",))
+@B.case("TC_B_10_CS", "Set several variables", also="B05.FR.02")
 async def set_several(t: StationTest) -> None:
     """The station answers with as many results as variables were set, and has the values afterwards."""
     wanted = [("OCPPCommCtrlr", "OfflineThreshold", "322"), ("AuthCtrlr", "LocalAuthorizeOffline", "false")]
@@ -234,7 +233,7 @@ def _names(entries: list[Payload]) -> set[str]:
     return {f"{each['component']['name']}.{each['variable']['name']}" for each in entries}
 
 
-@B.case("TC_B_12_CS", "Base report: ConfigurationInventory", also=("B07.FR.01", "B07.FR.03", "B07.FR.04"))
+@B.case("TC_B_12_CS", "Base report: ConfigurationInventory", also="B07.FR.01 B07.FR.03 B07.FR.04")
 async def configuration_inventory(t: StationTest) -> None:
     """The report lists all variables that can be written, with their characteristics."""
     entries = await t.report("ConfigurationInventory")
@@ -247,7 +246,7 @@ async def configuration_inventory(t: StationTest) -> None:
     t.check(not missing, "B07.FR.07", f"without {', '.join(sorted(missing))}")
 
 
-@B.case("TC_B_13_CS", "Base report: FullInventory", also=("B07.FR.01", "B07.FR.03", "B07.FR.04"), quick=True)
+@B.case("TC_B_13_CS", "Base report: FullInventory", also="B07.FR.01 B07.FR.03 B07.FR.04", quick=True)
 async def full_inventory(t: StationTest) -> None:
     """The report lists all variables with their characteristics, in parts numbered from 0."""
     entries = await t.report("FullInventory")
@@ -257,12 +256,7 @@ async def full_inventory(t: StationTest) -> None:
     t.check(not shown, "B07.FR.08", "shows the password in SecurityCtrlr.BasicAuthPassword, which is write-only")
 
 
-@B.case(
-    "TC_B_14_CS",
-    "Base report: SummaryInventory",
-    also=("B07.FR.01", "B07.FR.03", "B07.FR.04"),
-    profiles=("Advanced Device Management",),
-)
+@B_DEVICES.case("TC_B_14_CS", "Base report: SummaryInventory", also="B07.FR.01 B07.FR.03 B07.FR.04")
 async def summary_inventory(t: StationTest) -> None:
     """The report lists the availability of the station and its EVSEs, and that of connectors if it differs."""
     answer = await t.ask("GetBaseReport", requestId=(number := t.next_id()), reportBase="SummaryInventory")
@@ -289,9 +283,7 @@ async def mandatory_variables(t: StationTest) -> None:
     t.check(not missing, "B07.FR.08", f"without {', '.join(sorted(missing))}")
 
 
-@B.case(
-    "TC_B_16_CS", "Custom report by criteria", also=("B08.FR.01", "B08.FR.03"), profiles=("Advanced Device Management",)
-)
+@B_DEVICES.case("TC_B_16_CS", "Custom report by criteria", also="B08.FR.01 B08.FR.03")
 async def report_by_criteria(t: StationTest) -> None:
     """The report for Enabled lists only components that are enabled."""
     entries = await _custom(t, componentCriteria=["Enabled"])
@@ -303,9 +295,7 @@ async def report_by_criteria(t: StationTest) -> None:
         t.check(not off, "B08.FR.09", f"{name} is {values[0]}")
 
 
-@B.case(
-    "TC_B_17_CS", "Custom report by variable", also=("B08.FR.01", "B08.FR.03"), profiles=("Advanced Device Management",)
-)
+@B_DEVICES.case("TC_B_17_CS", "Custom report by variable", also="B08.FR.01 B08.FR.03")
 async def report_by_variable(t: StationTest) -> None:
     """The report lists just the variable of the EVSE that was asked for."""
     entries = await _custom(t, componentVariable=[variable_of("EVSE", "AvailabilityState", evse=1)])
@@ -314,12 +304,7 @@ async def report_by_variable(t: StationTest) -> None:
     t.check(places == [(1, "AvailabilityState")], "B08.FR.11", f"reports {places}")
 
 
-@B.case(
-    "TC_B_18_CS",
-    "Custom report by criteria and variable",
-    also=("B08.FR.01", "B08.FR.03", "B08.FR.04"),
-    profiles=("Advanced Device Management",),
-)
+@B_DEVICES.case("TC_B_18_CS", "Custom report by criteria and variable", also="B08.FR.01 B08.FR.03 B08.FR.04")
 async def report_by_both(t: StationTest) -> None:
     """The report lists the variable only if its component fulfils the criterion."""
     wanted = [variable_of("EVSE", "AvailabilityState", evse=1)]
@@ -333,7 +318,7 @@ async def report_by_both(t: StationTest) -> None:
     )
 
 
-@B.case("TC_B_19_CS", "Custom report of nothing", profiles=("Advanced Device Management",))
+@B_DEVICES.case("TC_B_19_CS", "Custom report of nothing")
 async def report_of_nothing(t: StationTest) -> None:
     """A report for a component that does not exist is answered with EmptyResultSet."""
     asked = [variable_of("NoSuchComponent", "Enabled")]
@@ -342,7 +327,7 @@ async def report_of_nothing(t: StationTest) -> None:
     t.check(answer["status"] == "EmptyResultSet", "B08.FR.15", f"answers {answer['status']}")
 
 
-@B.case("TC_B_54_CS", "Custom report of all instances", also=("B08.FR.01",), profiles=("Advanced Device Management",))
+@B_DEVICES.case("TC_B_54_CS", "Custom report of all instances", also="B08.FR.01")
 async def report_of_instances(t: StationTest) -> None:
     """A variable without an instance stands for all of its instances."""
     entries = await _custom(t, componentVariable=[variable_of("DeviceDataCtrlr", "ItemsPerMessage")])
@@ -352,7 +337,7 @@ async def report_of_instances(t: StationTest) -> None:
     )
 
 
-@B.case("TC_B_55_CS", "Custom report of one instance", also=("B08.FR.01",), profiles=("Advanced Device Management",))
+@B_DEVICES.case("TC_B_55_CS", "Custom report of one instance", also="B08.FR.01")
 async def report_of_instance(t: StationTest) -> None:
     """A variable with an instance stands for that one only."""
     asked = [variable_of("DeviceDataCtrlr", "ItemsPerMessage", instance="GetReport")]
@@ -360,7 +345,7 @@ async def report_of_instance(t: StationTest) -> None:
     t.check(instances == ["GetReport"], "B08.FR.11", f"reports the instances {instances}")
 
 
-@B.case("TC_B_56_CS", "Custom report of all EVSEs", also=("B08.FR.01",), profiles=("Advanced Device Management",))
+@B_DEVICES.case("TC_B_56_CS", "Custom report of all EVSEs", also="B08.FR.01")
 async def report_of_evses(t: StationTest) -> None:
     """A component without an EVSE stands for all EVSEs."""
     entries = await _custom(t, componentVariable=[variable_of("EVSE", "AvailabilityState")])
@@ -379,7 +364,7 @@ async def _custom(t: StationTest, **criteria: object) -> list[Payload]:
 # -- reset
 
 
-@B.case("TC_B_20_CS", "Reset on idle without a transaction", also=("B11.FR.01", "B01.FR.03"))
+@B.case("TC_B_20_CS", "Reset on idle without a transaction", also="B11.FR.01 B01.FR.03")
 async def reset_on_idle(t: StationTest) -> None:
     """The station accepts, reboots, and reports its connectors."""
     t.equal((await reset(t))["reason"], "RemoteReset", "B11.FR.03", "boots with reason {}")
@@ -399,7 +384,7 @@ async def reset_scheduled(t: StationTest) -> None:
     t.equal((await boot(t, "B12.FR.03"))["reason"], "ScheduledReset", "B12.FR.03", "boots with reason {}")
 
 
-@B.case("TC_B_22_CS", "Immediate reset with a transaction", also=("TransactionEventRequest", "B01.FR.03"))
+@B.case("TC_B_22_CS", "Immediate reset with a transaction", also="TransactionEventRequest B01.FR.03")
 async def reset_at_once(t: StationTest) -> None:
     """The station ends the transaction because of the reset, and reboots."""
     await t.charging()
@@ -419,9 +404,7 @@ async def _ended_by_reset(t: StationTest) -> None:
 
 
 @B.case(
-    "TC_B_23_CS",
-    "An unavailable station stays unavailable over a reset",
-    requirements=("B11.FR.01", "B11.FR.03", "B11.FR.04"),
+    "TC_B_23_CS", "An unavailable station stays unavailable over a reset", requirements="B11.FR.01 B11.FR.03 B11.FR.04"
 )
 async def unavailable_persists(t: StationTest) -> None:
     """After the reset the connectors are still Unavailable."""
@@ -437,7 +420,7 @@ async def unavailable_persists(t: StationTest) -> None:
 @B.case(
     "TC_B_24_CS",
     "A reservation stays over a reset",
-    requirements=("B11.FR.01", "B11.FR.03", "B11.FR.05"),
+    requirements="B11.FR.01 B11.FR.03 B11.FR.05",
     profiles=("Reservation",),
     needs=("ReservationCtrlr.Available",),
 )
@@ -477,7 +460,7 @@ async def reset_evse_scheduled(t: StationTest) -> None:
     await t.nothing("TransactionEvent", "B12.FR.07", within=5, eventType="Ended")
 
 
-@B.case("TC_B_27_CS", "Immediate reset of an EVSE with a transaction", also=("B12.FR.08", "TransactionEventRequest"))
+@B.case("TC_B_27_CS", "Immediate reset of an EVSE with a transaction", also="B12.FR.08 TransactionEventRequest")
 async def reset_evse_at_once(t: StationTest) -> None:
     """The station ends the transaction of the EVSE because of the reset."""
     t.needs(await _resets_evses(t), "the station does not reset single EVSEs")
@@ -522,14 +505,14 @@ async def reset_after_both(t: StationTest) -> None:
 # -- connection
 
 
-@B.case("TC_B_43_CS", "Network profile that is rejected", also=("B09.FR.02",))
+@B.case("TC_B_43_CS", "Network profile that is rejected", also="B09.FR.02")
 async def network_profile_rejected(t: StationTest) -> None:
     """The station rejects a profile for a slot that it does not have."""
     _, answer = await offer(t, "wss://csms.example/ocpp", max(2, t.opening.security_profile), to="4711")
     t.check(answer["status"] == "Rejected", "B09.FR.05", f"answers {answer['status']}")
 
 
-@B.case("TC_B_45_CS", "Another network profile", requirements=("B09.FR.01", "B10.FR.01", "B10.FR.04", "B10.FR.06"))
+@B.case("TC_B_45_CS", "Another network profile", requirements="B09.FR.01 B10.FR.01 B10.FR.04 B10.FR.06")
 async def migrates(t: StationTest) -> None:
     """After a reset the station connects by the first entry of NetworkConfigurationPriority."""
     url, host = await t.listen_also()
@@ -538,7 +521,7 @@ async def migrates(t: StationTest) -> None:
     await all_connectors(t, "Available", "B01.FR.05")
 
 
-@B.case("TC_B_46_CS", "Another network profile that does not work", requirements=("B10.FR.03", "B10.FR.04"))
+@B.case("TC_B_46_CS", "Another network profile that does not work", requirements="B10.FR.03 B10.FR.04")
 async def falls_back(t: StationTest) -> None:
     """The station tries the first entry NetworkProfileConnectionAttempts times, and then the next one."""
     home = t.opening.host
@@ -554,7 +537,7 @@ async def falls_back(t: StationTest) -> None:
 @B.case(
     "TC_B_49_CS",
     "Only another network profile, which does not work",
-    requirements=("B10.FR.03", "B10.FR.07"),
+    requirements="B10.FR.03 B10.FR.07",
     needs=("fallback of network profiles",),
 )
 async def goes_back(t: StationTest) -> None:
@@ -575,7 +558,7 @@ async def goes_back(t: StationTest) -> None:
     t.check(t.opening.host == home, "B10.FR.07", f"connects to {t.opening.host} instead of {home}")
 
 
-@B.case("TC_B_50_CS", "Another network profile, with a new root of the back end", also=("M05.FR.02",))
+@B.case("TC_B_50_CS", "Another network profile, with a new root of the back end", also="M05.FR.02")
 async def migrates_to_another_root(t: StationTest) -> None:
     """The station connects to a back end whose certificate is below the root that was installed."""
     level = t.opening.security_profile

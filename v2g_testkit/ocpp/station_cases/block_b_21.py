@@ -54,7 +54,7 @@ _case_of_reset(102, energy=False)
 _case_of_reset(103, energy=True)
 
 
-@B_21.case("TC_B_104_CS", "Reset that transactions survive, without a transaction", also=("B01.FR.01",))
+@B_21.case("TC_B_104_CS", "Reset that transactions survive, without a transaction", also="B01.FR.01")
 async def reset_idle(t: StationTest) -> None:
     """The station accepts the reset, boots as after any other, and sends no events of transactions."""
     await may_resume(t, 300)
@@ -128,7 +128,7 @@ def _by_variables(t: StationTest) -> None:
     t.needs(any(map(_is_writable, urls)), "its network profiles cannot be set by variables")
 
 
-@B_21.case("TC_B_100_CS", "Network profile with an identity and a password", requirements=("B09.FR.09", "B09.FR.11"))
+@B_21.case("TC_B_100_CS", "Network profile with an identity and a password", requirements="B09.FR.09 B09.FR.11")
 async def profile_with_identity(t: StationTest) -> None:
     """The station accepts the profile, and has it in the variables of its slot, but for the password."""
     slot, now = await _free_slot(t), await _profile(t)
@@ -150,7 +150,7 @@ async def profile_with_identity(t: StationTest) -> None:
     t.check(secret["attributeStatus"] == "Rejected", "B06.FR.09", "lets the password be read")
 
 
-@B_21.case("TC_B_105_CS", "Network profile by variables", also=("B09.FR.08", "B09.FR.10"))
+@B_21.case("TC_B_105_CS", "Network profile by variables", also="B09.FR.08 B09.FR.10")
 async def profile_by_variables(t: StationTest) -> None:
     """The station takes the variables of a free slot, uses it first after a reset, and connects."""
     _by_variables(t)
@@ -171,9 +171,7 @@ async def profile_by_variables(t: StationTest) -> None:
         t.check(found == slot, "B09.FR.33", f"uses the profile {found} instead of {slot}")
 
 
-@B_21.case(
-    "TC_B_107_CS", "Slots are added to the priority and removed", requirements=("B09.FR.20", "B09.FR.33", "B09.FR.34")
-)
+@B_21.case("TC_B_107_CS", "Slots are added to the priority and removed", requirements="B09.FR.20 B09.FR.33 B09.FR.34")
 async def slots(t: StationTest) -> None:
     """The station takes a slot that is configured, and its removal; it rejects one that is empty."""
     _by_variables(t)
@@ -208,7 +206,7 @@ async def slot_in_use(t: StationTest) -> None:
 @B_21.case(
     "TC_B_109_CS",
     "A new password, while the slot in use has one of its own",
-    requirements=("B09.FR.27", "A01.FR.01", "A01.FR.02"),
+    requirements="B09.FR.27 A01.FR.01 A01.FR.02",
 )
 async def password_of_controller(t: StationTest) -> None:
     """The station connects with the password of the slot, then with the new one of SecurityCtrlr."""
@@ -235,8 +233,8 @@ def _case_of_downgrade(number: int, *, allowed: bool, by_variables: bool) -> Non
 
     @B_21.case(
         f"TC_B_{number}_CS",
-        f"No {'downgrade to security profile 1' if allowed else 'lower security profile'}"
-        f"{', by variables' if by_variables else ''}",
+        ("No downgrade to security profile 1" if allowed else "No lower security profile")
+        + (", by variables" if by_variables else ""),
         required="The station rejects the security profile"
         + (", although it allows downgrades." if allowed else ", as it does not allow downgrades."),
         requirements=(requirement,),

@@ -28,6 +28,7 @@ C: Final[Block[StationTest]] = Block(needs=("AuthCacheCtrlr.Available",))
 
 CACHE: Final = ("AuthCacheCtrlr.Available",)
 LIST: Final = ("LocalAuthListCtrlr.Available",)
+C_LIST: Final = C.having(profiles=("Local Authorization List Management",), needs=LIST)
 
 _MEMBER: Final[Payload] = {"status": "Accepted", "groupIdToken": GROUP}
 _FORMER: Final[Payload] = {"status": "Invalid", "groupIdToken": GROUP}
@@ -99,7 +100,7 @@ async def different_token(t: StationTest) -> None:
 # -- the cache
 
 
-@C.case("TC_C_08_CS", "A token that the cache accepts", also=("C12.FR.04",))
+@C.case("TC_C_08_CS", "A token that the cache accepts", also="C12.FR.04")
 async def cache_accepts(t: StationTest) -> None:
     """The station charges without asking the back end, and shows the token in an event."""
     with precondition():
@@ -160,7 +161,7 @@ async def cache_before_cable(t: StationTest) -> None:
     t.check(bool(await t.flowing()), "C12.FR.04", "does not charge")
 
 
-@C.case("TC_C_57_CS", "A token that the cache refuses, with DisablePostAuthorize", also=("C10.FR.03",))
+@C.case("TC_C_57_CS", "A token that the cache refuses, with DisablePostAuthorize", also="C10.FR.03")
 async def cache_not_asked(t: StationTest) -> None:
     """The station refuses the token without asking the back end."""
     with precondition():
@@ -188,9 +189,7 @@ async def cache_persists(t: StationTest) -> None:
     t.check(not t.seen("Authorize"), "C10.FR.02", "sends Authorize for a token that its cache accepted before")
 
 
-@C.case(
-    "TC_C_33_CS", "The cache learns from answers to Authorize", requirements=("C10.FR.01", "C10.FR.04", "C12.FR.06")
-)
+@C.case("TC_C_33_CS", "The cache learns from answers to Authorize", requirements="C10.FR.01 C10.FR.04 C12.FR.06")
 async def cache_learns(t: StationTest) -> None:
     """A token that the back end has accepted once starts the next transaction without a question."""
     with precondition():
@@ -212,7 +211,7 @@ async def cache_learns(t: StationTest) -> None:
     t.check(not t.seen("Authorize"), "C10.FR.04", "sends Authorize for a token that was accepted before")
 
 
-@C.case("TC_C_34_CS", "The cache learns from answers to TransactionEvent", requirements=("C10.FR.05", "C12.FR.06"))
+@C.case("TC_C_34_CS", "The cache learns from answers to TransactionEvent", requirements="C10.FR.05 C12.FR.06")
 async def cache_learns_from_events(t: StationTest) -> None:
     """A token that was refused in an answer to TransactionEvent is asked about the next time."""
     with precondition():
@@ -244,7 +243,7 @@ async def cache_not_used(t: StationTest) -> None:
     await asks_about(t, t.token, "C10.FR.11")
 
 
-@C.case("TC_C_37_CS", "Clear the cache", also=("C11.FR.02",))
+@C.case("TC_C_37_CS", "Clear the cache", also="C11.FR.02")
 async def cache_cleared(t: StationTest) -> None:
     """The station accepts, and asks the back end about the token that was cached."""
     with precondition():
@@ -257,14 +256,14 @@ async def cache_cleared(t: StationTest) -> None:
     await _charges(t, t.token, "C11.FR.01")
 
 
-@C.case("TC_C_38_CS", "Clear a cache that is disabled", also=("C11.FR.02",))
+@C.case("TC_C_38_CS", "Clear a cache that is disabled", also="C11.FR.02")
 async def cache_disabled(t: StationTest) -> None:
     """The station rejects the request."""
     await given(t.demand("AuthCacheCtrlr", "Enabled", "false"))
     await t.must_answer("Rejected", "C11.FR.04", "ClearCache")
 
 
-@C.case("TC_C_46_CS", "Cached tokens expire", also=("C10.FR.10",))
+@C.case("TC_C_46_CS", "Cached tokens expire", also="C10.FR.10")
 async def cache_lifetime(t: StationTest) -> None:
     """After the lifetime of cached tokens the station asks the back end again."""
     with precondition():
@@ -352,7 +351,7 @@ _case_of_later_refusal(
 )
 
 
-@C.case("TC_C_26_CS", "Offline: unknown tokens are accepted", also=("C13.FR.04",), needs=())
+@C.case("TC_C_26_CS", "Offline: unknown tokens are accepted", also="C13.FR.04", needs=())
 async def unknown_offline(t: StationTest) -> None:
     """The station charges with an unknown token while it is offline, and suspends once the token is refused."""
     token = t.declared.unknown_token
@@ -375,13 +374,7 @@ async def unknown_offline(t: StationTest) -> None:
 # -- the local list, offline
 
 
-@C.case(
-    "TC_C_21_CS",
-    "Offline: a token that the list accepts",
-    also=("E12.FR.01",),
-    profiles=("Local Authorization List Management",),
-    needs=LIST,
-)
+@C_LIST.case("TC_C_21_CS", "Offline: a token that the list accepts", also="E12.FR.01")
 async def listed_offline(t: StationTest) -> None:
     """A whole transaction offline is reported afterwards, with all of its events marked as offline."""
     with precondition():
@@ -403,12 +396,7 @@ async def listed_offline(t: StationTest) -> None:
 
 
 def _case_of_listed_offline(number: int, status: str) -> None:
-    @C.case(
-        f"TC_C_{number}_CS",
-        f"Offline: a token that the list has as {status}",
-        profiles=("Local Authorization List Management",),
-        needs=LIST,
-    )
+    @C_LIST.case(f"TC_C_{number}_CS", f"Offline: a token that the list has as {status}")
     async def script(t: StationTest) -> None:
         """The station starts nothing with a token that its list refuses."""
         with precondition():
@@ -431,7 +419,7 @@ _case_of_listed_offline(24, "Expired")
 @C.case(
     "TC_C_25_CS",
     "Offline: the list comes before the cache",
-    also=("C14.FR.01",),
+    also="C14.FR.01",
     profiles=("Local Authorization List Management",),
     needs=(*LIST, *CACHE),
 )
@@ -453,7 +441,7 @@ async def list_before_cache(t: StationTest) -> None:
 # -- the local list, online
 
 
-@C.case("TC_C_27_CS", "A token that the list accepts", profiles=("Local Authorization List Management",), needs=LIST)
+@C_LIST.case("TC_C_27_CS", "A token that the list accepts")
 async def list_accepts(t: StationTest) -> None:
     """The station charges without asking the back end, and shows the token in an event."""
     with precondition():
@@ -467,12 +455,7 @@ async def list_accepts(t: StationTest) -> None:
 
 
 def _case_of_listed_refusal(number: int, status: str) -> None:
-    @C.case(
-        f"TC_C_{number}_CS",
-        f"A token that the list has as {status}",
-        profiles=("Local Authorization List Management",),
-        needs=LIST,
-    )
+    @C_LIST.case(f"TC_C_{number}_CS", f"A token that the list has as {status}")
     async def script(t: StationTest) -> None:
         """The station asks the back end about the token, and starts nothing when it is refused again."""
         with precondition():
@@ -492,12 +475,7 @@ _case_of_listed_refusal(29, "Blocked")
 _case_of_listed_refusal(30, "Expired")
 
 
-@C.case(
-    "TC_C_31_CS",
-    "A token that the list refuses and the back end accepts",
-    profiles=("Local Authorization List Management",),
-    needs=LIST,
-)
+@C_LIST.case("TC_C_31_CS", "A token that the list refuses and the back end accepts")
 async def list_outdated(t: StationTest) -> None:
     """The station asks the back end, and charges when the token is accepted now."""
     with precondition():
@@ -511,12 +489,7 @@ async def list_outdated(t: StationTest) -> None:
     await _charges(t, t.token, "C14.FR.03")
 
 
-@C.case(
-    "TC_C_58_CS",
-    "A token that the list refuses, with DisablePostAuthorize",
-    profiles=("Local Authorization List Management",),
-    needs=LIST,
-)
+@C_LIST.case("TC_C_58_CS", "A token that the list refuses, with DisablePostAuthorize")
 async def list_not_asked(t: StationTest) -> None:
     """The station refuses the token without asking the back end."""
     with precondition():
@@ -552,7 +525,7 @@ async def _goes_on(t: StationTest, requirement: str) -> None:
     await t.nothing("TransactionEvent", requirement, within=1, eventType="Ended")
 
 
-@C.case("TC_C_39_CS", "A token of the same group stops", also=("C09.FR.02",), needs=(), quick=True)
+@C.case("TC_C_39_CS", "A token of the same group stops", also="C09.FR.02", needs=(), quick=True)
 async def group_stops(t: StationTest) -> None:
     """The station asks about the second token, and stops the transaction of the first."""
     with precondition():
@@ -563,13 +536,7 @@ async def group_stops(t: StationTest) -> None:
     await _stops(t, "C09.FR.03")
 
 
-@C.case(
-    "TC_C_40_CS",
-    "A token of the same group stops, by the local list",
-    also=("C09.FR.02", "C09.FR.03"),
-    profiles=("Local Authorization List Management",),
-    needs=LIST,
-)
+@C_LIST.case("TC_C_40_CS", "A token of the same group stops, by the local list", also="C09.FR.02 C09.FR.03")
 async def group_stops_by_list(t: StationTest) -> None:
     """The station stops the transaction of the first token when the second has the same group in the list."""
     with precondition():
@@ -580,7 +547,7 @@ async def group_stops_by_list(t: StationTest) -> None:
     await _stops(t, "C09.FR.07")
 
 
-@C.case("TC_C_41_CS", "A token of the same group stops, by the cache", also=("C09.FR.02", "C09.FR.03"))
+@C.case("TC_C_41_CS", "A token of the same group stops, by the cache", also="C09.FR.02 C09.FR.03")
 async def group_stops_by_cache(t: StationTest) -> None:
     """The station stops the transaction of the first token when the second has the same group in the cache."""
     with precondition():
@@ -592,7 +559,7 @@ async def group_stops_by_cache(t: StationTest) -> None:
     await _stops(t, "C09.FR.07")
 
 
-@C.case("TC_C_42_CS", "A refused token of the same group does not stop", requirements=("C09.FR.11",), needs=())
+@C.case("TC_C_42_CS", "A refused token of the same group does not stop", requirements="C09.FR.11", needs=())
 async def group_refused(t: StationTest) -> None:
     """The transaction continues when the back end refuses the second token, although the group is the same."""
     with precondition():
@@ -603,13 +570,7 @@ async def group_refused(t: StationTest) -> None:
     await _goes_on(t, "C09.FR.11")
 
 
-@C.case(
-    "TC_C_43_CS",
-    "A token of the same group that the list refuses does not stop",
-    also=("C09.FR.03",),
-    profiles=("Local Authorization List Management",),
-    needs=LIST,
-)
+@C_LIST.case("TC_C_43_CS", "A token of the same group that the list refuses does not stop", also="C09.FR.03")
 async def group_refused_by_list(t: StationTest) -> None:
     """The station asks about the second token, and continues to charge when it is refused."""
     with precondition():
@@ -622,7 +583,7 @@ async def group_refused_by_list(t: StationTest) -> None:
     await _goes_on(t, "C09.FR.11")
 
 
-@C.case("TC_C_44_CS", "A token of the same group that the cache refuses does not stop", also=("C09.FR.03",))
+@C.case("TC_C_44_CS", "A token of the same group that the cache refuses does not stop", also="C09.FR.03")
 async def group_refused_by_cache(t: StationTest) -> None:
     """The station asks about the second token, and continues to charge when it is refused."""
     with precondition():
@@ -645,7 +606,7 @@ async def _master_pass(t: StationTest) -> None:
     let_be(t, {t.declared.other_token: _MEMBER})
 
 
-@C.case("TC_C_45_CS", "A master pass does not start", requirements=("C16.FR.03",), needs=())
+@C.case("TC_C_45_CS", "A master pass does not start", requirements="C16.FR.03", needs=())
 async def master_pass_starts_nothing(t: StationTest) -> None:
     """The station asks about the token of the master pass group, and starts nothing with it."""
     with precondition():
@@ -661,7 +622,7 @@ async def master_pass_starts_nothing(t: StationTest) -> None:
 @C.case(
     "TC_C_14_CS",
     "A cached master pass stops a transaction",
-    requirements=("C12.FR.09", "C16.FR.02"),
+    requirements="C12.FR.09 C16.FR.02",
     needs=("AuthCacheCtrlr.Available",),
 )
 async def cached_master_pass(t: StationTest) -> None:
@@ -685,7 +646,7 @@ async def cached_master_pass(t: StationTest) -> None:
     t.check(stopped(event) == "MasterPass", "C16.FR.02", f"the transaction ends with the reason {stopped(event)}")
 
 
-@C.case("TC_C_49_CS", "A master pass stops everything, without a display", requirements=("C16.FR.02",), needs=())
+@C.case("TC_C_49_CS", "A master pass stops everything, without a display", requirements="C16.FR.02", needs=())
 async def master_pass_stops(t: StationTest) -> None:
     """The station stops all transactions when a token of the master pass group is presented."""
     t.needs(not t.has("choice of transactions"), "at the station a person chooses which transactions end")
@@ -723,22 +684,14 @@ async def _chooses(t: StationTest, action: Action, *ended_at: int) -> None:
 _CHOICE: Final = ("choice of transactions", "2 EVSEs")
 
 
-@C.case(
-    "TC_C_47_CS",
-    "A master pass stops everything, by choice",
-    also=("C16.FR.01", "C16.FR.07", "C16.FR.08"),
-    needs=_CHOICE,
-)
+@C.case("TC_C_47_CS", "A master pass stops everything, by choice", also="C16.FR.01 C16.FR.07 C16.FR.08", needs=_CHOICE)
 async def master_pass_chooses_all(t: StationTest) -> None:
     """The station stops all transactions once the holder of the master pass has chosen so."""
     await _chooses(t, "choose-all", 1, 2)
 
 
 @C.case(
-    "TC_C_48_CS",
-    "A master pass stops one transaction, by choice",
-    also=("C16.FR.01", "C16.FR.07", "C16.FR.08"),
-    needs=_CHOICE,
+    "TC_C_48_CS", "A master pass stops one transaction, by choice", also="C16.FR.01 C16.FR.07 C16.FR.08", needs=_CHOICE
 )
 async def master_pass_chooses_one(t: StationTest) -> None:
     """The station stops the transaction that the holder of the master pass has chosen, and no other."""

@@ -10,10 +10,10 @@ from v2g_testkit.ocpp.station_cases.block_e_21 import reached, says_limit, suppo
 from v2g_testkit.ocpp.station_cases.steps import ended, forget_tokens, is_token, priced, refuses
 from v2g_testkit.ocpp.station_tester import StationTest
 
-C_PAYMENT: Final[Block[StationTest]] = Block(needs=("TariffCostCtrlr.Available",))
+C_PAYMENT: Final[Block[StationTest]] = Block(versions=("2.1",), needs=("TariffCostCtrlr.Available",))
+C_TERMINAL: Final = C_PAYMENT.having(needs=("PaymentCtrlr.Enabled",))
+C_WITHOUT_COSTS: Final = C_PAYMENT.having(needs=())
 
-_OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
-TERMINAL: Final[dict[str, Any]] = {"versions": ("2.1",), "needs": ("PaymentCtrlr.Enabled",)}
 _ACCEPTED: Final[Payload] = {"idTokenInfo": {"status": "Accepted"}}
 _AMOUNT: Final = 50.0
 PAID: Final = Token("psp-v2g-4711", "DirectPayment")
@@ -36,9 +36,7 @@ async def _prepaid(t: StationTest, status: str) -> None:
     t.answer("TransactionEvent", answer)
 
 
-@C_PAYMENT.case(
-    "TC_C_103_CS", "Prepaid card with credit", requirements=("C17.FR.04", "E16.FR.03", "E16.FR.05"), **_OF, needs=()
-)
+@C_WITHOUT_COSTS.case("TC_C_103_CS", "Prepaid card with credit", requirements="C17.FR.04 E16.FR.03 E16.FR.05")
 async def prepaid(t: StationTest) -> None:
     """The station charges, says that the credit is the limit, and stops the energy when it is spent."""
     await supports(t, "maxCost")
@@ -52,7 +50,7 @@ async def prepaid(t: StationTest) -> None:
     await reached(t, "CostLimitReached")
 
 
-@C_PAYMENT.case("TC_C_104_CS", "Prepaid card without credit", **_OF, needs=())
+@C_WITHOUT_COSTS.case("TC_C_104_CS", "Prepaid card without credit")
 async def no_credit(t: StationTest) -> None:
     """The station does not charge, and asks the back end again the next time."""
     await _prepaid(t, "NoCredit")
@@ -123,7 +121,7 @@ async def _stops(t: StationTest) -> None:
     await t.do(Step("stop"))
 
 
-@C_PAYMENT.case("TC_C_105_CS", "Bank card that the back end rejects", also=("C18.FR.04",), **TERMINAL)
+@C_TERMINAL.case("TC_C_105_CS", "Bank card that the back end rejects", also="C18.FR.04")
 async def card_rejected(t: StationTest) -> None:
     """The station asks the back end about the payment, and does not charge."""
     await _terminal(t, asks=True)
@@ -134,7 +132,7 @@ async def card_rejected(t: StationTest) -> None:
     await refuses(t, "C18.FR.07")
 
 
-@C_PAYMENT.case("TC_C_106_CS", "Bank card that the terminal authorizes alone", also=("C18.FR.06",), **TERMINAL)
+@C_TERMINAL.case("TC_C_106_CS", "Bank card that the terminal authorizes alone", also="C18.FR.06")
 async def card_alone(t: StationTest) -> None:
     """The station charges without asking the back end, and sends the payment with its limit."""
     await _terminal(t, asks=False)
@@ -144,9 +142,7 @@ async def card_alone(t: StationTest) -> None:
     await t.nothing("Authorize", "C18.FR.03", within=1)
 
 
-@C_PAYMENT.case(
-    "TC_C_107_CS", "Bank card that terminal and back end authorize", also=("C18.FR.04", "C18.FR.05"), **TERMINAL
-)
+@C_TERMINAL.case("TC_C_107_CS", "Bank card that terminal and back end authorize", also="C18.FR.04 C18.FR.05")
 async def card_of_both(t: StationTest) -> None:
     """The station asks the back end about the payment, charges, and sends the payment with its limit."""
     await _terminal(t, asks=True)
@@ -157,7 +153,7 @@ async def card_of_both(t: StationTest) -> None:
     t.check(reference == asked["idToken"], "C18.FR.06", f"charges with the payment {reference}")
 
 
-@C_PAYMENT.case("TC_C_108_CS", "VAT number", **TERMINAL)
+@C_TERMINAL.case("TC_C_108_CS", "VAT number")
 async def vat_number(t: StationTest) -> None:
     """The station has the number validated, and sends it with the settlement."""
     await _terminal(t, asks=False)
@@ -182,11 +178,8 @@ async def _times_out(t: StationTest) -> None:
     await _pays(t)
 
 
-@C_PAYMENT.case(
-    "TC_C_109_CS",
-    "No vehicle is plugged in, after the terminal authorized",
-    requirements=("C19.FR.01", "C01.FR.26"),
-    **TERMINAL,
+@C_TERMINAL.case(
+    "TC_C_109_CS", "No vehicle is plugged in, after the terminal authorized", requirements="C19.FR.01 C01.FR.26"
 )
 async def times_out(t: StationTest) -> None:
     """The station cancels the payment after EVConnectionTimeOut: a vehicle that comes later is not charged."""
@@ -197,9 +190,7 @@ async def times_out(t: StationTest) -> None:
     await refuses(t, "C01.FR.26")
 
 
-@C_PAYMENT.case(
-    "TC_C_112_CS", "No vehicle is plugged in, after terminal and back end authorized", also=("C19.FR.01",), **TERMINAL
-)
+@C_TERMINAL.case("TC_C_112_CS", "No vehicle is plugged in, after terminal and back end authorized", also="C19.FR.01")
 async def times_out_asked(t: StationTest) -> None:
     """The station cancels the payment after EVConnectionTimeOut, and says so."""
     await _terminal(t, asks=True)
@@ -208,9 +199,7 @@ async def times_out_asked(t: StationTest) -> None:
     await _settled(t, reference, "Canceled", "C19.FR.02", within=t.after(10))
 
 
-@C_PAYMENT.case(
-    "TC_C_110_CS", "The driver cancels, after terminal and back end authorized", also=("C19.FR.01",), **TERMINAL
-)
+@C_TERMINAL.case("TC_C_110_CS", "The driver cancels, after terminal and back end authorized", also="C19.FR.01")
 async def cancels_asked(t: StationTest) -> None:
     """The station cancels the payment, and says so."""
     await _terminal(t, asks=True)
@@ -221,9 +210,7 @@ async def cancels_asked(t: StationTest) -> None:
     t.check(bool(told.get("settlementTime")), "C19.FR.02", "does not say when")
 
 
-@C_PAYMENT.case(
-    "TC_C_111_CS", "The driver cancels, after the terminal authorized", requirements=("C19.FR.01",), **TERMINAL
-)
+@C_TERMINAL.case("TC_C_111_CS", "The driver cancels, after the terminal authorized", requirements="C19.FR.01")
 async def cancels(t: StationTest) -> None:
     """The station cancels the payment: a vehicle that comes later is not charged."""
     await _terminal(t, asks=False)
@@ -234,7 +221,7 @@ async def cancels(t: StationTest) -> None:
     await refuses(t, "C19.FR.01")
 
 
-@C_PAYMENT.case("TC_C_113_CS", "The driver cancels after the start", **TERMINAL)
+@C_TERMINAL.case("TC_C_113_CS", "The driver cancels after the start")
 async def cancels_later(t: StationTest) -> None:
     """The station ends the transaction, cancels the payment as nothing is to be paid, and says so."""
     await _terminal(t, asks=False)
@@ -246,7 +233,7 @@ async def cancels_later(t: StationTest) -> None:
     t.check(bool(told.get("settlementTime")), "C20.FR.05", "does not say when")
 
 
-@C_PAYMENT.case("TC_C_114_CS", "Settled by the station, with its receipt", **TERMINAL)
+@C_TERMINAL.case("TC_C_114_CS", "Settled by the station, with its receipt")
 async def settled(t: StationTest) -> None:
     """The station settles what the back end says that it cost, and sends amount, time and receipt."""
     await _terminal(t, asks=False)
@@ -260,7 +247,7 @@ async def settled(t: StationTest) -> None:
         t.check(bool(told.get(name)), "C21.FR.04", f"sends no {name}")
 
 
-@C_PAYMENT.case("TC_C_115_CS", "Settled by the back end", requirements=("C21.FR.06",), **TERMINAL)
+@C_TERMINAL.case("TC_C_115_CS", "Settled by the back end", requirements="C21.FR.06")
 async def settled_by_csms(t: StationTest) -> None:
     """The station does not settle the payment."""
     await _terminal(t, asks=False)
@@ -272,7 +259,7 @@ async def settled_by_csms(t: StationTest) -> None:
     await t.nothing("NotifySettlement", "C21.FR.06", within=5)
 
 
-@C_PAYMENT.case("TC_C_116_CS", "Settled by the station, with the receipt of the back end", **TERMINAL)
+@C_TERMINAL.case("TC_C_116_CS", "Settled by the station, with the receipt of the back end")
 async def receipt_of_csms(t: StationTest) -> None:
     """The station settles the payment, and sends no receipt of its own."""
     await _terminal(t, asks=False)
@@ -287,12 +274,11 @@ async def receipt_of_csms(t: StationTest) -> None:
 
 
 def _case_of_settlement(number: int, status: str, requirement: str) -> None:
-    @C_PAYMENT.case(
+    @C_TERMINAL.case(
         f"TC_C_{number}_CS",
         f"Settlement that ends as {status}",
         required=f"The station reports the amount as {status}, with the time and without a receipt.",
         requirements=(requirement,),
-        **TERMINAL,
     )
     async def script(t: StationTest) -> None:
         await _terminal(t, asks=False)
@@ -314,7 +300,7 @@ _case_of_settlement(119, "Failed", "C22.FR.02")
 _case_of_settlement(120, "Rejected", "C22.FR.01")
 
 
-@C_PAYMENT.case("TC_C_121_CS", "More is reserved while the vehicle charges", **TERMINAL)
+@C_TERMINAL.case("TC_C_121_CS", "More is reserved while the vehicle charges")
 async def more(t: StationTest) -> None:
     """When the cost comes near the amount, the station reserves more, and says that the limit is higher."""
     await _terminal(t, asks=False)
@@ -327,9 +313,7 @@ async def more(t: StationTest) -> None:
     await says_limit(t, "C23.FR.02", maxCost=70.0)
 
 
-@C_PAYMENT.case(
-    "TC_C_122_CS", "No more is reserved while the vehicle charges", also=("C23.FR.01", "E16.FR.05"), **TERMINAL
-)
+@C_TERMINAL.case("TC_C_122_CS", "No more is reserved while the vehicle charges", also="C23.FR.01 E16.FR.05")
 async def no_more(t: StationTest) -> None:
     """When the cost reaches the amount, the station stops the energy."""
     await _terminal(t, asks=False)
@@ -365,7 +349,7 @@ async def _ends(t: StationTest, transaction: str) -> Payload:
     return event
 
 
-@C_PAYMENT.case("TC_C_123_CS", "Paid at a kiosk, and the station calculates the cost", also=("I07.FR.32",), **_OF)
+@C_PAYMENT.case("TC_C_123_CS", "Paid at a kiosk, and the station calculates the cost", also="I07.FR.32")
 async def kiosk_local(t: StationTest) -> None:
     """The station charges with the limit by its tariff, and sends the cost with its details."""
     await supports(t, "maxCost")
@@ -379,12 +363,8 @@ async def kiosk_local(t: StationTest) -> None:
     t.check(used == {"v2g-kiosk"}, "I12.FR.01", f"calculates by {', '.join(map(str, used)) or 'no tariff'}")
 
 
-@C_PAYMENT.case(
-    "TC_C_124_CS",
-    "Paid at a kiosk, and the back end calculates the cost",
-    also=("C24.FR.04", "E16.FR.05", "E16.FR.15"),
-    **_OF,
-    needs=(),
+@C_WITHOUT_COSTS.case(
+    "TC_C_124_CS", "Paid at a kiosk, and the back end calculates the cost", also="C24.FR.04 E16.FR.05 E16.FR.15"
 )
 async def kiosk_central(t: StationTest) -> None:
     """The station charges with the limit by the costs of the back end, and stops the energy at the limit."""
@@ -396,7 +376,7 @@ async def kiosk_central(t: StationTest) -> None:
     await reached(t, "CostLimitReached")
 
 
-@C_PAYMENT.case("TC_C_127_CS", "Paid by a QR code", also=("C25.FR.27", "E03.FR.01"), **_OF, needs=())
+@C_WITHOUT_COSTS.case("TC_C_127_CS", "Paid by a QR code", also="C25.FR.27 E03.FR.01")
 async def qr_code(t: StationTest) -> None:
     """The station answers that it knows of the payment, and charges once the back end starts it."""
     await t.ask("NotifyWebPaymentStarted", evseId=1, timeout=60)
@@ -405,12 +385,10 @@ async def qr_code(t: StationTest) -> None:
 
 
 def _case_of_code(number: int, what: str, action: Action, value: float, limit: str, trigger: str, fr: str) -> None:
-    @C_PAYMENT.case(
+    @C_WITHOUT_COSTS.case(
         f"TC_C_{number}_CS",
         f"Paid by a QR code, with a limit of the {what}",
         requirements=(fr, "C25.FR.26", "E16.FR.05"),
-        **_OF,
-        needs=(),
     )
     async def script(t: StationTest) -> None:
         """The station sends the limit that the driver has chosen, and stops the energy when it is reached."""

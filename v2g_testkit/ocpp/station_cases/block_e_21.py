@@ -99,7 +99,7 @@ _case_of_limit(
 )
 
 
-@E_21.case("TC_E_101_CS", "The back end limits the cost, and says what it costs", also=("E16.FR.03", "E16.FR.15"))
+@E_21.case("TC_E_101_CS", "The back end limits the cost, and says what it costs", also="E16.FR.03 E16.FR.15")
 async def cost_limit(t: StationTest) -> None:
     """The station stops the energy when CostUpdated reaches the limit, not before."""
     transaction = await limited(t, maxCost=5.0)
@@ -112,7 +112,7 @@ async def cost_limit(t: StationTest) -> None:
 @E_21.case(
     "TC_E_104_CS",
     "The back end limits the cost, and says in answers what it costs",
-    also=("E16.FR.03", "E16.FR.05", "E16.FR.15"),
+    also="E16.FR.03 E16.FR.05 E16.FR.15",
 )
 async def cost_in_answers(t: StationTest) -> None:
     """The station stops the energy when the cost in an answer reaches the limit."""
@@ -125,7 +125,7 @@ async def cost_in_answers(t: StationTest) -> None:
 @E_21.case(
     "TC_E_103_CS",
     "The back end limits the cost, and the station calculates it",
-    also=("E16.FR.03", "E16.FR.05"),
+    also="E16.FR.03 E16.FR.05",
     needs=("TariffCostCtrlr.Available",),
 )
 async def cost_by_tariff(t: StationTest) -> None:
@@ -137,7 +137,7 @@ async def cost_by_tariff(t: StationTest) -> None:
     await reached(t, "CostLimitReached")
 
 
-@E_21.case("TC_E_102_CS", "The back end and the driver limit the energy", also=("E16.FR.01", "E16.FR.05"))
+@E_21.case("TC_E_102_CS", "The back end and the driver limit the energy", also="E16.FR.01 E16.FR.05")
 async def limits_of_both(t: StationTest) -> None:
     """The station does not take a higher limit of the driver; it takes a lower one, and keeps it."""
     await limited(t, maxEnergy=5000.0)
@@ -152,7 +152,7 @@ def _case_of_driver(number: int, title: str, action: Action, value: float, limit
     @E_21.case(
         f"TC_E_{number}_CS",
         title,
-        also=("E16.FR.01", "E16.FR.05"),
+        also="E16.FR.01 E16.FR.05",
         needs=("TariffCostCtrlr.Available",) if limit == "maxCost" else (),
     )
     async def script(t: StationTest) -> None:
@@ -230,7 +230,7 @@ async def _ends_by_power_loss(t: StationTest) -> None:
     await t.nothing("TransactionEvent", "E17.FR.20", within=3, triggerReason="TxResumed")
 
 
-@E_21.case("TC_E_114_CS", "Power loss, without ResumptionTimeout", also=("E17.FR.20", "E17.FR.21"))
+@E_21.case("TC_E_114_CS", "Power loss, without ResumptionTimeout", also="E17.FR.20 E17.FR.21")
 async def no_timeout(t: StationTest) -> None:
     """The station ends the transaction: PowerLoss."""
     found = await t.get("TxCtrlr", "ResumptionTimeout")
@@ -238,14 +238,14 @@ async def no_timeout(t: StationTest) -> None:
     await _ends_by_power_loss(t)
 
 
-@E_21.case("TC_E_115_CS", "Power loss, with ResumptionTimeout 0", also=("E17.FR.20", "E17.FR.21"))
+@E_21.case("TC_E_115_CS", "Power loss, with ResumptionTimeout 0", also="E17.FR.20 E17.FR.21")
 async def timeout_of_zero(t: StationTest) -> None:
     """The station ends the transaction: PowerLoss."""
     await t.demand("TxCtrlr", "ResumptionTimeout", "0")
     await _ends_by_power_loss(t)
 
 
-@E_21.case("TC_E_116_CS", "Power loss for longer than ResumptionTimeout", also=("E17.FR.20", "E17.FR.21"))
+@E_21.case("TC_E_116_CS", "Power loss for longer than ResumptionTimeout", also="E17.FR.20 E17.FR.21")
 async def timeout_expired(t: StationTest) -> None:
     """The station ends the transaction: PowerLoss."""
     await may_resume(t, 1)
@@ -255,7 +255,7 @@ async def timeout_expired(t: StationTest) -> None:
 # -- authorization (C01)
 
 
-@E_21.case("TC_C_100_CS", "Authorized, and no vehicle is plugged in", requirements=("C01.FR.26", "E03.FR.05"))
+@E_21.case("TC_C_100_CS", "Authorized, and no vehicle is plugged in", requirements="C01.FR.26 E03.FR.05")
 async def nobody_plugs_in(t: StationTest) -> None:
     """After EVConnectionTimeOut the station ends the authorization: it does not charge a vehicle that comes."""
     await t.demand("TxCtrlr", "EVConnectionTimeOut", "10")

@@ -38,7 +38,7 @@ async def _is_remote(t: StationTest, number: int, requirement: str) -> Payload:
 @F.case(
     "TC_F_01_CS",
     "Remote start, cable first",
-    requirements=("F01.FR.03", "F01.FR.04", "F01.FR.13", "F01.FR.19", "F01.FR.25"),
+    requirements="F01.FR.03 F01.FR.04 F01.FR.13 F01.FR.19 F01.FR.25",
     quick=True,
 )
 async def cable_first(t: StationTest) -> None:
@@ -72,7 +72,7 @@ async def _before_cable(t: StationTest) -> None:
     await t.flowing()
 
 
-@F.case("TC_F_02_CS", "Remote start before the cable, with AuthorizeRemoteStart", also=("F02.FR.01", "F02.FR.09"))
+@F.case("TC_F_02_CS", "Remote start before the cable, with AuthorizeRemoteStart", also="F02.FR.01 F02.FR.09")
 async def authorized_first(t: StationTest) -> None:
     """The station asks the back end about the token, and charges once the cable is there."""
     with precondition():
@@ -82,7 +82,7 @@ async def authorized_first(t: StationTest) -> None:
     t.check(bool(t.seen("Authorize")), "F01.FR.01", "sends no Authorize")
 
 
-@F.case("TC_F_03_CS", "Remote start before the cable, without AuthorizeRemoteStart", also=("F02.FR.01", "F02.FR.10"))
+@F.case("TC_F_03_CS", "Remote start before the cable, without AuthorizeRemoteStart", also="F02.FR.01 F02.FR.10")
 async def unasked(t: StationTest) -> None:
     """The station charges once the cable is there, and does not ask about the token."""
     await given(t.demand("AuthCtrlr", "AuthorizeRemoteStart", "false"))
@@ -108,7 +108,7 @@ async def no_cable(t: StationTest) -> None:
 # -- stop
 
 
-@F.case("TC_F_08_CS", "Remote stop", also=("F03.FR.02",), quick=True)
+@F.case("TC_F_08_CS", "Remote stop", also="F03.FR.02", quick=True)
 async def stop(t: StationTest) -> None:
     """The station accepts, and ends the transaction because of the request."""
     with precondition():
@@ -139,7 +139,7 @@ async def _unlocks(t: StationTest, requirement: str, *expected: str, connector: 
     t.check(answer["status"] in expected, requirement, f"answers {answer['status']} instead of {expected[0]}")
 
 
-@F.case("TC_F_05_CS", "Unlock with a transaction", also=("F05.FR.01",), needs=("connector lock",))
+@F.case("TC_F_05_CS", "Unlock with a transaction", also="F05.FR.01", needs=("connector lock",))
 async def unlock_charging(t: StationTest) -> None:
     """The station does not unlock the connector of a transaction, and says so."""
     await t.charging()
@@ -148,14 +148,14 @@ async def unlock_charging(t: StationTest) -> None:
     await t.nothing("TransactionEvent", "F05.FR.02", within=3, eventType="Ended")
 
 
-@F.case("TC_F_06_CS", "Unlock without a transaction", also=("F05.FR.01",), needs=("connector lock",))
+@F.case("TC_F_06_CS", "Unlock without a transaction", also="F05.FR.01", needs=("connector lock",))
 async def unlock_plugged(t: StationTest) -> None:
     """The station unlocks the connector into which a cable is plugged."""
     await given(t.plug())
     await _unlocks(t, "F05.FR.04", "Unlocked")
 
 
-@F.case("TC_F_07_CS", "Unlock without a cable", also=("F05.FR.01",), needs=("connector lock",))
+@F.case("TC_F_07_CS", "Unlock without a cable", also="F05.FR.01", needs=("connector lock",))
 async def unlock_free(t: StationTest) -> None:
     """The station tries to unlock the connector although no cable is there."""
     await _unlocks(t, "F05.FR.06", "Unlocked")
@@ -184,7 +184,7 @@ def _is_triggered(t: StationTest, payload: Payload) -> None:
     t.check(contexts == {"Trigger"}, "F06.FR.06", f"the context is {', '.join(sorted(contexts))}")
 
 
-@F.case("TC_F_11_CS", "Trigger meter values of one EVSE", also=("F06.FR.04", "F06.FR.06", "F06.FR.10"))
+@F.case("TC_F_11_CS", "Trigger meter values of one EVSE", also="F06.FR.04 F06.FR.06 F06.FR.10")
 async def trigger_meter(t: StationTest) -> None:
     """The station accepts, and sends the meter values of that EVSE with the context Trigger."""
     t.forget()
@@ -194,7 +194,7 @@ async def trigger_meter(t: StationTest) -> None:
         await t.nothing("MeterValues", "F06.FR.02", within=2, evseId=evse)
 
 
-@F.case("TC_F_12_CS", "Trigger meter values of all EVSEs", also=("F06.FR.04", "F06.FR.05", "F06.FR.06", "F06.FR.10"))
+@F.case("TC_F_12_CS", "Trigger meter values of all EVSEs", also="F06.FR.04 F06.FR.05 F06.FR.06 F06.FR.10")
 async def trigger_meters(t: StationTest) -> None:
     """The station accepts, and sends the meter values of every EVSE with the context Trigger."""
     t.forget()
@@ -214,7 +214,7 @@ async def _of_transaction(t: StationTest, transaction: str) -> None:
 @F.case(
     "TC_F_13_CS",
     "Trigger an event of the transaction at one EVSE",
-    also=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.07", "F06.FR.10"),
+    also="F06.FR.02 F06.FR.04 F06.FR.05 F06.FR.07 F06.FR.10",
     quick=True,
 )
 async def trigger_event(t: StationTest) -> None:
@@ -224,11 +224,7 @@ async def trigger_event(t: StationTest) -> None:
     await _of_transaction(t, transaction)
 
 
-@F.case(
-    "TC_F_14_CS",
-    "Trigger events of all transactions",
-    also=("F06.FR.04", "F06.FR.05", "F06.FR.07", "F06.FR.10", "F06.FR.11"),
-)
+@F.case("TC_F_14_CS", "Trigger events of all transactions", also="F06.FR.04 F06.FR.05 F06.FR.07 F06.FR.10 F06.FR.11")
 async def trigger_events(t: StationTest) -> None:
     """The station accepts, and sends an event of every transaction."""
     running = [await t.charging(evse) for evse in range(1, min(2, t.declared.evses) + 1)]
@@ -255,7 +251,7 @@ _case_of_idle(18, "Trigger the status of firmware", "FirmwareStatusNotification"
 @F.case(
     "TC_F_16_CS",
     "Trigger the status of a log that is being uploaded",
-    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10", "F06.FR.14"),
+    requirements="F06.FR.04 F06.FR.05 F06.FR.10 F06.FR.14",
 )
 async def trigger_log_status(t: StationTest) -> None:
     """The station accepts, and reports Uploading with the number of the upload."""
@@ -273,7 +269,7 @@ async def trigger_log_status(t: StationTest) -> None:
 @F.case(
     "TC_F_19_CS",
     "Trigger the status of firmware that is being downloaded",
-    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10", "L01.FR.26"),
+    requirements="F06.FR.04 F06.FR.05 F06.FR.10 L01.FR.26",
 )
 async def trigger_firmware_status(t: StationTest) -> None:
     """The station accepts, and reports Downloading with the number of the update."""
@@ -288,7 +284,7 @@ async def trigger_firmware_status(t: StationTest) -> None:
     await follow(t, number, "InvalidSignature")
 
 
-@F.case("TC_F_20_CS", "Trigger a heartbeat", also=("F06.FR.04", "F06.FR.10"))
+@F.case("TC_F_20_CS", "Trigger a heartbeat", also="F06.FR.04 F06.FR.10")
 async def trigger_heartbeat(t: StationTest) -> None:
     """The station accepts, and sends Heartbeat."""
     t.forget()
@@ -296,7 +292,7 @@ async def trigger_heartbeat(t: StationTest) -> None:
     await t.expect("Heartbeat", "F06.FR.05")
 
 
-@F.case("TC_F_23_CS", "Trigger the status of an available connector", also=("F06.FR.02", "F06.FR.04", "F06.FR.10"))
+@F.case("TC_F_23_CS", "Trigger the status of an available connector", also="F06.FR.02 F06.FR.04 F06.FR.10")
 async def trigger_available(t: StationTest) -> None:
     """The station accepts, and reports the connector as available."""
     await t.wait(2)
@@ -306,9 +302,7 @@ async def trigger_available(t: StationTest) -> None:
 
 
 @F.case(
-    "TC_F_24_CS",
-    "Trigger the status of an occupied connector",
-    requirements=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.10"),
+    "TC_F_24_CS", "Trigger the status of an occupied connector", requirements="F06.FR.02 F06.FR.04 F06.FR.05 F06.FR.10"
 )
 async def trigger_occupied(t: StationTest) -> None:
     """The station accepts, and reports the connector as occupied."""
@@ -320,7 +314,7 @@ async def trigger_occupied(t: StationTest) -> None:
     await connector_is(t, "Occupied", "F06.FR.05")
 
 
-@F.case("TC_F_26_CS", "Trigger BootNotification of an accepted station", also=("F06.FR.04", "F06.FR.05"))
+@F.case("TC_F_26_CS", "Trigger BootNotification of an accepted station", also="F06.FR.04 F06.FR.05")
 async def trigger_boot(t: StationTest) -> None:
     """A station that has been accepted rejects the request."""
     answer = await t.ask("TriggerMessage", requestedMessage="BootNotification")
@@ -336,7 +330,7 @@ async def trigger_unknown(t: StationTest) -> None:
     t.check(answer["status"] == "NotImplemented", "F06.FR.08", f"answers {answer['status']}")
 
 
-@F.case("TC_F_100_CS", "Custom triggers", requirements=("F06.FR.18", "F06.FR.19"), versions=("2.1",))
+@F.case("TC_F_100_CS", "Custom triggers", requirements="F06.FR.18 F06.FR.19", versions=("2.1",))
 async def custom_triggers(t: StationTest) -> None:
     """The station sends what it lists in CustomTriggers, and answers NotImplemented to what it does not list."""
     listed = [each.strip() for each in (await t.value("CustomizationCtrlr", "CustomTriggers")).split(",")]

@@ -43,14 +43,14 @@ async def _unavailable(t: StationTest, place: Place) -> None:
     t.forget()
 
 
-@G.case("TC_G_01_CS", "Connector becomes occupied", also=("G01.FR.01",), quick=True)
+@G.case("TC_G_01_CS", "Connector becomes occupied", also="G01.FR.01", quick=True)
 async def occupied(t: StationTest) -> None:
     """The station reports the connector as occupied once a vehicle is connected."""
     await t.plug()
     await connector_is(t, "Occupied", "G01.FR.03")
 
 
-@G.case("TC_G_02_CS", "Connector becomes available", requirements=("G01.FR.01", "G01.FR.04"))
+@G.case("TC_G_02_CS", "Connector becomes available", requirements="G01.FR.01 G01.FR.04")
 async def available(t: StationTest) -> None:
     """The station reports the connector as available once the vehicle is gone."""
     with precondition():

@@ -19,6 +19,7 @@ H: Final[Block[StationTest]] = Block(profiles=("Reservation",), needs=("Reservat
 
 HERE: Final = ("ReservationCtrlr.Available",)
 ANYWHERE: Final = (*HERE, "ReservationCtrlr.NonEvseSpecific")
+H_ANYWHERE: Final = H.having(needs=ANYWHERE)
 
 
 async def _reserve(
@@ -54,7 +55,7 @@ async def _unavailable(t: StationTest, **place: Any) -> None:
     await connector_is(t, "Unavailable", "G03.FR.04")
 
 
-@H.case("TC_H_01_CS", "Reserve an EVSE, and use it", also=("H01.FR.15", "H01.FR.23", "H03.FR.01"), quick=True)
+@H.case("TC_H_01_CS", "Reserve an EVSE, and use it", also="H01.FR.15 H01.FR.23 H03.FR.01", quick=True)
 async def used(t: StationTest) -> None:
     """The connector is reserved, and the token of the reservation charges there."""
     await _reserved(t)
@@ -99,7 +100,7 @@ async def unavailable(t: StationTest) -> None:
     await _is_refused(t, "Unavailable", "H01.FR.14", evseId=1)
 
 
-@H.case("TC_H_07_CS", "A reservation that is not used", also=("H04.FR.01",))
+@H.case("TC_H_07_CS", "A reservation that is not used", also="H04.FR.01")
 async def expires(t: StationTest) -> None:
     """The station reports the end of the reservation, makes the connector available, and charges others."""
     number = await _reserved(t, seconds=20)
@@ -111,12 +112,7 @@ async def expires(t: StationTest) -> None:
     await t.flowing()
 
 
-@H.case(
-    "TC_H_08_CS",
-    "Reserve any EVSE, and use it",
-    requirements=("H01.FR.04", "H01.FR.07", "H01.FR.15", "H03.FR.03"),
-    needs=ANYWHERE,
-)
+@H_ANYWHERE.case("TC_H_08_CS", "Reserve any EVSE, and use it", requirements="H01.FR.04 H01.FR.07 H01.FR.15 H03.FR.03")
 async def any_used(t: StationTest) -> None:
     """The station accepts, and the token of the reservation charges."""
     status, _ = await _reserve(t)
@@ -128,7 +124,7 @@ async def any_used(t: StationTest) -> None:
     await t.flowing()
 
 
-@H.case("TC_H_09_CS", "Reserve any EVSE when all are reserved", requirements=("H01.FR.11",), needs=ANYWHERE)
+@H_ANYWHERE.case("TC_H_09_CS", "Reserve any EVSE when all are reserved", requirements="H01.FR.11")
 async def all_reserved(t: StationTest) -> None:
     """The station answers that its EVSEs are occupied."""
     with precondition():
@@ -138,7 +134,7 @@ async def all_reserved(t: StationTest) -> None:
     await _is_refused(t, "Occupied", "H01.FR.11")
 
 
-@H.case("TC_H_10_CS", "Reserve any EVSE when all charge", needs=ANYWHERE)
+@H_ANYWHERE.case("TC_H_10_CS", "Reserve any EVSE when all charge")
 async def all_charging(t: StationTest) -> None:
     """The station answers that its EVSEs are occupied."""
     for evse in range(1, t.declared.evses + 1):
@@ -146,7 +142,7 @@ async def all_charging(t: StationTest) -> None:
     await _is_refused(t, "Occupied", "H01.FR.11")
 
 
-@H.case("TC_H_12_CS", "Reserve any EVSE of a station that is unavailable", needs=ANYWHERE)
+@H_ANYWHERE.case("TC_H_12_CS", "Reserve any EVSE of a station that is unavailable")
 async def all_unavailable(t: StationTest) -> None:
     """The station answers that its EVSEs are unavailable."""
     await given(_unavailable(t))
@@ -160,7 +156,7 @@ async def specific_only(t: StationTest) -> None:
     await _is_refused(t, "Rejected", "H01.FR.19")
 
 
-@H.case("TC_H_14_CS", "As many reservations of any EVSE as there are EVSEs", needs=ANYWHERE)
+@H_ANYWHERE.case("TC_H_14_CS", "As many reservations of any EVSE as there are EVSEs")
 async def as_many(t: StationTest) -> None:
     """The station accepts them, and reserves all of its connectors."""
     for number in range(t.declared.evses):
@@ -175,7 +171,7 @@ async def _kind(t: StationTest) -> str:
     return await t.value("Connector", "ConnectorType", evse=1, connector=1)
 
 
-@H.case("TC_H_15_CS", "Reserve a type of connector, and use it", also=("H01.FR.06", "H01.FR.15", "H03.FR.02"))
+@H.case("TC_H_15_CS", "Reserve a type of connector, and use it", also="H01.FR.06 H01.FR.15 H03.FR.02")
 async def type_used(t: StationTest) -> None:
     """The station accepts, and the token of the reservation charges."""
     kind = await given(_kind(t))
@@ -186,7 +182,7 @@ async def type_used(t: StationTest) -> None:
     await t.flowing()
 
 
-@H.case("TC_H_16_CS", "Reserve a type of connector when all are reserved", requirements=("H01.FR.11",))
+@H.case("TC_H_16_CS", "Reserve a type of connector when all are reserved", requirements="H01.FR.11")
 async def type_reserved(t: StationTest) -> None:
     """The station answers that its connectors are occupied."""
     with precondition():
@@ -221,7 +217,7 @@ async def _charges_in_group(t: StationTest) -> None:
     await t.flowing()
 
 
-@H.case("TC_H_19_CS", "Reserve an EVSE for a group", also=("H01.FR.15", "H03.FR.04"))
+@H.case("TC_H_19_CS", "Reserve an EVSE for a group", also="H01.FR.15 H03.FR.04")
 async def for_group(t: StationTest) -> None:
     """Another token of the group of the reservation charges there."""
     with precondition():
@@ -230,7 +226,7 @@ async def for_group(t: StationTest) -> None:
     await _charges_in_group(t)
 
 
-@H.case("TC_H_24_CS", "Reserve any EVSE for a group", requirements=("H03.FR.06",), needs=ANYWHERE)
+@H_ANYWHERE.case("TC_H_24_CS", "Reserve any EVSE for a group", requirements="H03.FR.06")
 async def any_for_group(t: StationTest) -> None:
     """Another token of the group of the reservation charges."""
     await given(forget_tokens(t))
@@ -239,7 +235,7 @@ async def any_for_group(t: StationTest) -> None:
     await _charges_in_group(t)
 
 
-@H.case("TC_H_21_CS", "A reserved EVSE becomes unavailable", requirements=("H01.FR.17",))
+@H.case("TC_H_21_CS", "A reserved EVSE becomes unavailable", requirements="H01.FR.17")
 async def removed(t: StationTest) -> None:
     """The station removes the reservation, says so, and others charge once the EVSE is in service again."""
     number = await given(_reserved(t))

@@ -9,7 +9,7 @@ from v2g_testkit.ocpp.station_tester import StationTest
 I: Final[Block[StationTest]] = Block(profiles=("Advanced User Interface",), needs=("TariffCostCtrlr.Available",))  # noqa: E741 - the block's name
 
 COSTS: Final = ("TariffCostCtrlr.Available",)
-TARIFFS: Final[dict[str, Any]] = {"profiles": ("Advanced User Interface",), "versions": ("2.1",), "needs": COSTS}
+I_TARIFFS: Final = I.having(versions=("2.1",), needs=COSTS)
 CONDITIONED: Final[tuple[Payload, ...]] = (
     {"priceKwh": 0.2, "conditions": {"startTimeOfDay": "00:00", "endTimeOfDay": "06:00"}},
     {"priceKwh": 0.4},
@@ -90,11 +90,8 @@ async def _change(t: StationTest, transaction: str, tariff: Payload) -> str:
     return str(answer["status"])
 
 
-@I.case(
-    "TC_I_100_CS",
-    "A default tariff of later",
-    requirements=("I07.FR.10", "I07.FR.14", "I07.FR.19", "I07.FR.32", "I09.FR.07"),
-    **TARIFFS,
+@I_TARIFFS.case(
+    "TC_I_100_CS", "A default tariff of later", requirements="I07.FR.10 I07.FR.14 I07.FR.19 I07.FR.32 I09.FR.07"
 )
 async def valid_from(t: StationTest) -> None:
     """The station lists it with its time, and applies the one of now."""
@@ -109,7 +106,7 @@ async def valid_from(t: StationTest) -> None:
     await _applies(t, "v2g-now", "I07.FR.32")
 
 
-@I.case("TC_I_109_CS", "A driver's tariff", also=("I08.FR.04",), **TARIFFS)
+@I_TARIFFS.case("TC_I_109_CS", "A driver's tariff", also="I08.FR.04")
 async def of_driver(t: StationTest) -> None:
     """The station applies the tariff of the answer to Authorize, and removes it after the transaction."""
     await t.demand("TariffCostCtrlr", "Enabled", "true", instance="Tariff")
@@ -125,7 +122,7 @@ async def of_driver(t: StationTest) -> None:
     t.check("v2g-driver" not in await _assigned(t), "I08.FR.06", "still lists the driver's tariff")
 
 
-@I.case("TC_I_110_CS", "Clear a default tariff", **TARIFFS)
+@I_TARIFFS.case("TC_I_110_CS", "Clear a default tariff")
 async def clear(t: StationTest) -> None:
     """The station clears the tariff that is named, keeps the others, and answers NoTariff the next time."""
     with precondition():
@@ -138,7 +135,7 @@ async def clear(t: StationTest) -> None:
     t.equal(await _clear(t, "v2g-1"), "NoTariff", "I10.FR.06", "answers {} the second time")
 
 
-@I.case("TC_I_111_CS", "Clear a tariff in use", **TARIFFS)
+@I_TARIFFS.case("TC_I_111_CS", "Clear a tariff in use")
 async def clear_in_use(t: StationTest) -> None:
     """The station clears the tariff, and applies it to the transaction until that ends."""
     with precondition():
@@ -156,7 +153,7 @@ async def clear_in_use(t: StationTest) -> None:
     t.check(used == {"v2g-used"}, "I12.FR.04", f"calculates by {', '.join(map(str, used)) or 'no tariff'}")
 
 
-@I.case("TC_I_113_CS", "Change the tariff of a transaction to one with too many prices", **TARIFFS)
+@I_TARIFFS.case("TC_I_113_CS", "Change the tariff of a transaction to one with too many prices")
 async def too_many(t: StationTest) -> None:
     """The station answers TooManyElements."""
     most = int(await t.value("TariffCostCtrlr", "MaxElements", instance="Tariff") or 0)
@@ -167,7 +164,7 @@ async def too_many(t: StationTest) -> None:
     t.check(status == "TooManyElements", "I11.FR.02", f"answers {status} to {most + 1} prices")
 
 
-@I.case("TC_I_114_CS", "Change the tariff of a transaction to one with conditions, without support for them", **TARIFFS)
+@I_TARIFFS.case("TC_I_114_CS", "Change the tariff of a transaction to one with conditions, without support for them")
 async def conditions_refused(t: StationTest) -> None:
     """The station answers ConditionNotSupported."""
     supported = await t.value("TariffCostCtrlr", "ConditionsSupported", instance="Tariff")
@@ -177,7 +174,7 @@ async def conditions_refused(t: StationTest) -> None:
     t.check(status == "ConditionNotSupported", "I11.FR.03", f"answers {status}")
 
 
-@I.case("TC_I_115_CS", "Change the tariff of a transaction to one with conditions", **TARIFFS)
+@I_TARIFFS.case("TC_I_115_CS", "Change the tariff of a transaction to one with conditions")
 async def conditions(t: StationTest) -> None:
     """The station accepts the tariff, and says that it applies."""
     supported = await t.value("TariffCostCtrlr", "ConditionsSupported", instance="Tariff")
@@ -188,7 +185,7 @@ async def conditions(t: StationTest) -> None:
     await _applies(t, "v2g-conditions", "I11.FR.07", triggerReason="TariffChanged")
 
 
-@I.case("TC_I_116_CS", "Change the tariff of a transaction", **TARIFFS)
+@I_TARIFFS.case("TC_I_116_CS", "Change the tariff of a transaction")
 async def change(t: StationTest) -> None:
     """The station accepts the tariff, and says that it applies."""
     transaction = await t.charging()
@@ -196,7 +193,7 @@ async def change(t: StationTest) -> None:
     await _applies(t, "v2g-changed", "I11.FR.07", triggerReason="TariffChanged")
 
 
-@I.case("TC_I_117_CS", "Change the tariff of a transaction that there is not, and its currency", **TARIFFS)
+@I_TARIFFS.case("TC_I_117_CS", "Change the tariff of a transaction that there is not, and its currency")
 async def change_refused(t: StationTest) -> None:
     """The station answers TxNotFound, and NoCurrencyChange."""
     status = await _change(t, "no-such-transaction", _tariff("v2g-nowhere"))
@@ -207,7 +204,7 @@ async def change_refused(t: StationTest) -> None:
     t.check(status == "NoCurrencyChange", "I11.FR.05", f"answers {status} to another currency")
 
 
-@I.case("TC_I_101_CS", "Default tariff by the time of day", also=("I07.FR.17", "I12.FR.33", "I12.FR.09"), **TARIFFS)
+@I_TARIFFS.case("TC_I_101_CS", "Default tariff by the time of day", also="I07.FR.17 I12.FR.33 I12.FR.09")
 async def time_of_day(t: StationTest) -> None:
     """The station calculates by the price of the time of day."""
     supported = await t.value("TariffCostCtrlr", "ConditionsSupported", instance="Tariff")
@@ -239,11 +236,10 @@ async def _costs(t: StationTest, *, seconds: float, idle: float = 0) -> Payload:
     return details
 
 
-@I.case(
+@I_TARIFFS.case(
     "TC_I_118_CS",
     "Costs by a tariff without conditions",
-    requirements=("I12.FR.01", "I12.FR.04", "I12.FR.05", "I12.FR.09", "I12.FR.10", "I12.FR.11", "I12.FR.17"),
-    **TARIFFS,
+    requirements="I12.FR.01 I12.FR.04 I12.FR.05 I12.FR.09 I12.FR.10 I12.FR.11 I12.FR.17",
 )
 async def details(t: StationTest) -> None:
     """The details have energy, times, fixed fee and taxes, each in its place, and their total."""
@@ -275,7 +271,7 @@ async def details(t: StationTest) -> None:
     t.check(used_by == {"v2g-all"}, "I12.FR.04", f"names the tariffs {used_by}")
 
 
-@I.case("TC_I_119_CS", "Costs by a tariff with conditions", also=("I12.FR.33", "I12.FR.36"), **TARIFFS)
+@I_TARIFFS.case("TC_I_119_CS", "Costs by a tariff with conditions", also="I12.FR.33 I12.FR.36")
 async def details_by_conditions(t: StationTest) -> None:
     """The first price whose condition holds applies; at each change another period begins."""
     supported = await t.value("TariffCostCtrlr", "ConditionsSupported", instance="Tariff")
@@ -293,7 +289,7 @@ async def details_by_conditions(t: StationTest) -> None:
     t.check(periods >= 2, "I12.FR.35", f"has {periods} periods")
 
 
-@I.case("TC_I_112_CS", "Change the tariff of a transaction, without tariffs", **TARIFFS)
+@I_TARIFFS.case("TC_I_112_CS", "Change the tariff of a transaction, without tariffs")
 async def change_unsupported(t: StationTest) -> None:
     """The station answers that it does not support the request."""
     await t.demand("TariffCostCtrlr", "Enabled", "false", instance="Tariff")
@@ -313,12 +309,7 @@ async def _unreadable(t: StationTest) -> None:
     t.answer("Authorize", ACCEPTED | {"tariff": _tariff("v2g-unreadable", *prices)})
 
 
-@I.case(
-    "TC_I_107_CS",
-    "A driver's tariff that the station cannot process",
-    requirements=("I08.FR.32", "I08.FR.33"),
-    **TARIFFS,
-)
+@I_TARIFFS.case("TC_I_107_CS", "A driver's tariff that the station cannot process", requirements="I08.FR.32 I08.FR.33")
 async def unreadable(t: StationTest) -> None:
     """The station charges by its default tariff, or without one, as it is set."""
     await _unreadable(t)
@@ -337,7 +328,7 @@ async def unreadable(t: StationTest) -> None:
         t.forget()
 
 
-@I.case("TC_I_108_CS", "A driver's tariff that the station cannot process, and that must not charge then", **TARIFFS)
+@I_TARIFFS.case("TC_I_108_CS", "A driver's tariff that the station cannot process, and that must not charge then")
 async def unreadable_refused(t: StationTest) -> None:
     """The station does not charge."""
     await _unreadable(t)

@@ -48,7 +48,7 @@ async def _align(t: StationTest, interval: int = _PERIOD) -> None:
     t.forget()
 
 
-@J.case("TC_J_01_CS", "Clock-aligned readings without a transaction", also=("J01.FR.02", "J01.FR.06"), quick=True)
+@J.case("TC_J_01_CS", "Clock-aligned readings without a transaction", also="J01.FR.02 J01.FR.06", quick=True)
 async def aligned_idle(t: StationTest) -> None:
     """The station sends MeterValues with the measurands configured, taken at multiples of the interval."""
     await given(_align(t))
@@ -61,7 +61,7 @@ async def aligned_idle(t: StationTest) -> None:
     _aligned(t, found, "J01.FR.14")
 
 
-@J.case("TC_J_02_CS", "Clock-aligned readings during a transaction", also=("J01.FR.06",))
+@J.case("TC_J_02_CS", "Clock-aligned readings during a transaction", also="J01.FR.06")
 async def aligned_charging(t: StationTest) -> None:
     """The station sends them by MeterValues or TransactionEvent, with the trigger MeterValueClock."""
     with precondition():
@@ -107,7 +107,7 @@ async def _only(t: StationTest, component: str, **more: Any) -> None:
         await t.demand(component, name, value)
 
 
-@J.case("TC_J_03_CS", "Clock-aligned readings in the last event", also=("J01.FR.06", "E07.FR.08"))
+@J.case("TC_J_03_CS", "Clock-aligned readings in the last event", also="J01.FR.06 E07.FR.08")
 async def aligned_ended(t: StationTest) -> None:
     """The last event has the readings of the whole transaction, taken at multiples of the interval."""
     await given(_only(t, "AlignedDataCtrlr"))
@@ -116,11 +116,7 @@ async def aligned_ended(t: StationTest) -> None:
     _aligned(t, found, "J01.FR.08")
 
 
-@J.case(
-    "TC_J_10_CS",
-    "Sampled readings in the last event",
-    requirements=("J02.FR.02", "J02.FR.04", "E06.FR.11", "E07.FR.08"),
-)
+@J.case("TC_J_10_CS", "Sampled readings in the last event", requirements="J02.FR.02 J02.FR.04 E06.FR.11 E07.FR.08")
 async def sampled_ended(t: StationTest) -> None:
     """The last event has the readings of the whole transaction, and those of its end."""
     await given(_only(t, "SampledDataCtrlr"))
@@ -153,7 +149,7 @@ _case_of_signed(4, "AlignedDataCtrlr", "Sample.Clock", "J01.FR.21")
 _case_of_signed(11, "SampledDataCtrlr", "Transaction.End", "J02.FR.21")
 
 
-@J.case("TC_J_06_CS", "Clock-aligned readings only while idle", also=("J01.FR.20",))
+@J.case("TC_J_06_CS", "Clock-aligned readings only while idle", also="J01.FR.20")
 async def aligned_only_idle(t: StationTest) -> None:
     """With SendDuringIdle the station sends none of an EVSE with a transaction."""
     with precondition():
@@ -166,11 +162,7 @@ async def aligned_only_idle(t: StationTest) -> None:
     await t.nothing("TransactionEvent", "J01.FR.19", within=1, triggerReason="MeterValueClock")
 
 
-@J.case(
-    "TC_J_07_CS",
-    "Readings at the start of a transaction",
-    requirements=("J02.FR.02", "J02.FR.04", "E01.FR.09", "E02.FR.09"),
-)
+@J.case("TC_J_07_CS", "Readings at the start of a transaction", requirements="J02.FR.02 J02.FR.04 E01.FR.09 E02.FR.09")
 async def sampled_started(t: StationTest) -> None:
     """The first event has readings with the context Transaction.Begin."""
     with precondition():
@@ -187,7 +179,7 @@ async def sampled_started(t: StationTest) -> None:
 @J.case(
     "TC_J_08_CS",
     "Readings once the EVSE of a transaction is known",
-    requirements=("J02.FR.02", "J02.FR.04", "E01.FR.17", "E03.FR.11"),
+    requirements="J02.FR.02 J02.FR.04 E01.FR.17 E03.FR.11",
 )
 async def sampled_known(t: StationTest) -> None:
     """The first event that names an EVSE has readings with the context Transaction.Begin."""
@@ -204,7 +196,7 @@ async def sampled_known(t: StationTest) -> None:
     _measures(t, values[0], "Transaction.Begin", "E01.FR.17")
 
 
-@J.case("TC_J_09_CS", "Sampled readings during a transaction", also=("J02.FR.02", "E02.FR.10"), quick=True)
+@J.case("TC_J_09_CS", "Sampled readings during a transaction", also="J02.FR.02 E02.FR.10", quick=True)
 async def sampled(t: StationTest) -> None:
     """The station sends events with readings at the interval, with the trigger MeterValuePeriodic."""
     with precondition():

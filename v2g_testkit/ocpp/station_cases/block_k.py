@@ -162,7 +162,7 @@ _case_of_set(3, "ChargingStationMaxProfile", "ChargingStationMaxProfile", 0, "K0
 _case_of_set(10, "TxDefaultProfile of all EVSEs", "TxDefaultProfile", 0, "K01.FR.14")
 
 
-@K.case("TC_K_60_CS", "TxProfile of a transaction", also=("K01.FR.07",))
+@K.case("TC_K_60_CS", "TxProfile of a transaction", also="K01.FR.07")
 async def set_for_transaction(t: StationTest) -> None:
     """The station accepts the profile of a transaction, and reports it as it was sent."""
     transaction = await t.charging()
@@ -248,7 +248,7 @@ async def not_supported(t: StationTest) -> None:
     t.check(error.code in ("NotSupported", "NotImplemented"), "K01.FR.29", f"answers {error.code}")
 
 
-@K.case("TC_K_37_CS", "Remote start with a profile", also=("K05.FR.02",))
+@K.case("TC_K_37_CS", "Remote start with a profile", also="K05.FR.02")
 async def remote_start(t: StationTest) -> None:
     """The station uses the profile for the transaction, and reports it with the transaction's id."""
     with precondition():
@@ -308,15 +308,13 @@ async def _clears_alike(t: StationTest, evses: tuple[int, ...]) -> None:
     t.check(not await _reported(t, **alike), "K10.FR.04", "reports a profile that was cleared")
 
 
-@K.case("TC_K_06_CS", "Clear a profile by purpose and stack level", also=("K10.FR.04",))
+@K.case("TC_K_06_CS", "Clear a profile by purpose and stack level", also="K10.FR.04")
 async def clear_alike(t: StationTest) -> None:
     """The station clears the profile, and does not report it any more."""
     await _clears_alike(t, (1,))
 
 
-@K.case(
-    "TC_K_24_CS", "Clear several profiles by purpose and stack level", also=("K10.FR.04",), needs=(*SMART, "2 EVSEs")
-)
+@K.case("TC_K_24_CS", "Clear several profiles by purpose and stack level", also="K10.FR.04", needs=(*SMART, "2 EVSEs"))
 async def clear_several(t: StationTest) -> None:
     """The station clears the profiles of all EVSEs."""
     await _clears_alike(t, (1, 2))
@@ -341,7 +339,7 @@ async def clear_unknown(t: StationTest) -> None:
     await _clear(t, "K10.FR.01", "Unknown", chargingProfileId=t.next_id())
 
 
-@K.case("TC_K_09_CS", "Clear a TxDefaultProfile during a transaction", requirements=("K10.FR.07",))
+@K.case("TC_K_09_CS", "Clear a TxDefaultProfile during a transaction", requirements="K10.FR.07")
 async def clear_in_use(t: StationTest) -> None:
     """The limit of the profile applies, and no longer once it is cleared."""
     with precondition():
@@ -399,7 +397,7 @@ _case_of_get(
 )
 
 
-@K.case("TC_K_34_CS", "Get profiles by their source", also=("K09.FR.02",))
+@K.case("TC_K_34_CS", "Get profiles by their source", also="K09.FR.02")
 async def get_by_source(t: StationTest) -> None:
     """The station reports the profiles of that source, and none of a source without profiles."""
     _, usual = await _two(t)
@@ -454,13 +452,13 @@ async def applies_at_once(t: StationTest) -> None:
 # -- composite schedules
 
 
-@K.case("TC_K_39_CS", "Composite schedule of the station", also=("K08.FR.02", "K08.FR.06"))
+@K.case("TC_K_39_CS", "Composite schedule of the station", also="K08.FR.02 K08.FR.06")
 async def composite_station(t: StationTest) -> None:
     """The station answers with a schedule of the whole station, of the duration asked for."""
     await _composite(t, 0, 300, "K08.FR.03")
 
 
-@K.case("TC_K_40_CS", "Composite schedule of two stack levels", also=("K08.FR.02", "K01.FR.17"))
+@K.case("TC_K_40_CS", "Composite schedule of two stack levels", also="K08.FR.02 K01.FR.17")
 async def composite_stack(t: StationTest) -> None:
     """The higher stack level applies while it lasts, then the lower one."""
     levels = await t.value("SmartChargingCtrlr", "ProfileStackLevel")
@@ -475,7 +473,7 @@ async def composite_stack(t: StationTest) -> None:
     _follows(t, schedule, "K08.FR.06", (20, 7.0), (115, 9.0), (165, 8.0), (250, 10.0))
 
 
-@K.case("TC_K_41_CS", "Composite schedule of several purposes", also=("K08.FR.02",))
+@K.case("TC_K_41_CS", "Composite schedule of several purposes", also="K08.FR.02")
 async def composite_purposes(t: StationTest) -> None:
     """The profile of the transaction comes before the default one, and the station's limits both."""
     await given(_cleared(t))

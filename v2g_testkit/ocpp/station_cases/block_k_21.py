@@ -27,12 +27,15 @@ OUTSIDE: Final = (*SMART, "SmartChargingCtrlr.ExternalControlSignalsEnabled")
 K_21: Final[Block[StationTest]] = Block(
     profiles=("Smart Charging",), versions=("2.1",), needs=(*SMART, "ISO15118Ctrlr.Enabled")
 )
+K_DYNAMIC: Final = K_21.having(needs=DYNAMIC)
+K_OUTSIDE: Final = K_21.having(needs=OUTSIDE)
+K_SMART: Final = K_21.having(needs=SMART)
 
 
 @K_21.case(
     "TC_K_112_CS",
     "Composite schedule with a random delay",
-    requirements=("K01.FR.92", "K01.FR.93", "K01.FR.94"),
+    requirements="K01.FR.92 K01.FR.93 K01.FR.94",
     needs=(*SMART, "SmartChargingCtrlr.SupportsRandomizedDelay"),
 )
 async def randomized(t: StationTest) -> None:
@@ -82,9 +85,7 @@ async def _agreed(t: StationTest, kind: str) -> str:
     return transaction
 
 
-@K_21.case(
-    "TC_K_113_CS", "The back end changes the schedule of a vehicle in scheduled control mode", also=("K16.FR.02",)
-)
+@K_21.case("TC_K_113_CS", "The back end changes the schedule of a vehicle in scheduled control mode", also="K16.FR.02")
 async def renegotiated(t: StationTest) -> None:
     """The station renegotiates, and sends the vehicle's schedule."""
     transaction = await _agreed(t, "scheduled")
@@ -97,9 +98,7 @@ async def renegotiated(t: StationTest) -> None:
 
 
 @K_21.case(
-    "TC_K_114_CS",
-    "A vehicle in scheduled control mode renegotiates",
-    requirements=("K17.FR.01", "K17.FR.06", "K17.FR.10"),
+    "TC_K_114_CS", "A vehicle in scheduled control mode renegotiates", requirements="K17.FR.01 K17.FR.06 K17.FR.10"
 )
 async def vehicle_renegotiates(t: StationTest) -> None:
     """The station sends the new needs, and then the vehicle's schedule by the new profile."""
@@ -112,7 +111,7 @@ async def vehicle_renegotiates(t: StationTest) -> None:
     await t.expect("NotifyEVChargingSchedule", "K17.FR.10", evseId=1)
 
 
-@K_21.case("TC_K_115_CS", "A vehicle in dynamic control mode", requirements=("K19.FR.01", "K19.FR.06", "K20.FR.04"))
+@K_21.case("TC_K_115_CS", "A vehicle in dynamic control mode", requirements="K19.FR.01 K19.FR.06 K20.FR.04")
 async def dynamic_control(t: StationTest) -> None:
     """The station sends its needs, and follows each profile."""
     transaction = await _agreed(t, "dynamic")
@@ -122,9 +121,7 @@ async def dynamic_control(t: StationTest) -> None:
     await follows(t, "K20.FR.04", limit=3000)
 
 
-@K_21.case(
-    "TC_K_116_CS", "A vehicle in dynamic control mode needs other energy", requirements=("K20.FR.01", "K20.FR.04")
-)
+@K_21.case("TC_K_116_CS", "A vehicle in dynamic control mode needs other energy", requirements="K20.FR.01 K20.FR.04")
 async def other_needs(t: StationTest) -> None:
     """The station sends the new needs, and follows the new profile."""
     transaction = await _agreed(t, "dynamic")
@@ -168,11 +165,10 @@ async def _says(t: StationTest, transaction: str, requirement: str, *, activated
     await follows(t, "K21.FR.04" if activated else "K21.FR.07", limit=watts)
 
 
-@K_21.case(
+@K_SMART.case(
     "TC_K_118_CS",
     "Priority charging by the back end",
-    requirements=("K21.FR.01", "K21.FR.02", "K21.FR.03", "K21.FR.04", "K21.FR.05", "K21.FR.07", "K21.FR.08"),
-    needs=SMART,
+    requirements="K21.FR.01 K21.FR.02 K21.FR.03 K21.FR.04 K21.FR.05 K21.FR.07 K21.FR.08",
 )
 async def priority(t: StationTest) -> None:
     """With a profile for it the station applies that, says so, and returns to the other profile at the end."""
@@ -188,12 +184,7 @@ async def priority(t: StationTest) -> None:
     await _says(t, transaction, "K21.FR.08", activated=False)
 
 
-@K_21.case(
-    "TC_K_119_CS",
-    "Priority charging by the driver",
-    requirements=("K22.FR.02", "K22.FR.03", "K22.FR.04", "K22.FR.05"),
-    needs=SMART,
-)
+@K_SMART.case("TC_K_119_CS", "Priority charging by the driver", requirements="K22.FR.02 K22.FR.03 K22.FR.04 K22.FR.05")
 async def priority_by_driver(t: StationTest) -> None:
     """With a profile for it the station applies that, says so, and returns to the other profile at the end."""
     _priority(t)
@@ -215,11 +206,8 @@ def _later(first: str, second: str) -> bool:
     return bool(first and second) and parse_time(first) < parse_time(second)
 
 
-@K_21.case(
-    "TC_K_120_CS",
-    "Local generation",
-    requirements=("K27.FR.01", "K27.FR.02", "K27.FR.03", "K27.FR.04", "K08.FR.04", "K13.FR.02"),
-    needs=OUTSIDE,
+@K_OUTSIDE.case(
+    "TC_K_120_CS", "Local generation", requirements="K27.FR.01 K27.FR.02 K27.FR.03 K27.FR.04 K08.FR.04 K13.FR.02"
 )
 async def generation(t: StationTest) -> None:
     """The station adds the power to its limit, reports it as local generation, and has a profile of it."""
@@ -252,7 +240,7 @@ async def external_limit(t: StationTest) -> None:
     t.check(purposes == {"ChargingStationExternalConstraints"}, "K12.FR.05", f"reports it as {', '.join(purposes)}")
 
 
-@K_21.case("TC_K_124_CS", "An external system, without the back end's leave", needs=OUTSIDE)
+@K_OUTSIDE.case("TC_K_124_CS", "An external system, without the back end's leave")
 async def disallowed(t: StationTest) -> None:
     """The station ignores the limit, and does not report it."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "true")
@@ -293,7 +281,7 @@ async def _dynamic(t: StationTest, **more: Any) -> Payload:
     return await accepted(t, wanted, "K28.FR.05")
 
 
-@K_21.case("TC_K_121_CS", "Limits that the station pulls", requirements=("K28.FR.08", "K28.FR.10"), needs=DYNAMIC)
+@K_DYNAMIC.case("TC_K_121_CS", "Limits that the station pulls", requirements="K28.FR.08 K28.FR.10")
 async def pulled(t: StationTest) -> None:
     """The station asks for updates in their time, and applies each answer at once."""
     limits = iter((5000.0, 3000.0))
@@ -305,7 +293,7 @@ async def pulled(t: StationTest) -> None:
         await follows(t, "K28.FR.08", limit=watts)
 
 
-@K_21.case("TC_K_122_CS", "Limits that the back end pushes", needs=DYNAMIC)
+@K_DYNAMIC.case("TC_K_122_CS", "Limits that the back end pushes")
 async def pushed(t: StationTest) -> None:
     """The station applies each update at once, and has its time."""
     wanted = await _dynamic(t)
@@ -321,11 +309,8 @@ async def pushed(t: StationTest) -> None:
     t.check(_later(*times), "K28.FR.09", f"has the time {times[1] or 'none'} after an update")
 
 
-@K_21.case(
-    "TC_K_123_CS",
-    "Dynamic profiles that are not valid",
-    requirements=("K28.FR.03", "K28.FR.04", "K28.FR.11", "K01.FR.122"),
-    needs=DYNAMIC,
+@K_DYNAMIC.case(
+    "TC_K_123_CS", "Dynamic profiles that are not valid", requirements="K28.FR.03 K28.FR.04 K28.FR.11 K01.FR.122"
 )
 async def validated(t: StationTest) -> None:
     """The station rejects more than one period or schedule, updates of other profiles, and their interval."""

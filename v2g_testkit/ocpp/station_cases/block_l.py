@@ -62,7 +62,7 @@ def _tells(message: Received, number: int, statuses: tuple[str, ...]) -> bool:
     return told and message.payload["status"] in statuses
 
 
-@L.case("TC_L_05_CS", "Firmware with an untrusted certificate", also=("L01.FR.21",), quick=True)
+@L.case("TC_L_05_CS", "Firmware with an untrusted certificate", also="L01.FR.21", quick=True)
 async def untrusted(t: StationTest) -> None:
     """The station answers InvalidCertificate or RevokedCertificate, and reports a security event."""
     status = await _update(t, t.next_id(), signing=_signing(Authority(MANUFACTURER, t.now())))
@@ -70,13 +70,13 @@ async def untrusted(t: StationTest) -> None:
     await t.expect("SecurityEventNotification", "L01.FR.02", type="InvalidFirmwareSigningCertificate")
 
 
-@L.case("TC_L_18_CS", "Firmware without a certificate and a signature", also=("L01.FR.11",))
+@L.case("TC_L_18_CS", "Firmware without a certificate and a signature", also="L01.FR.11")
 async def unsigned(t: StationTest) -> None:
     """The station answers Rejected or InvalidCertificate."""
     t.one_of(await _update(t, t.next_id()), ("Rejected", "InvalidCertificate"), "L01.FR.21", "answers {}")
 
 
-@L.case("TC_L_10_CS", "Firmware instead of other firmware", requirements=("L01.FR.10", "L01.FR.20", "L01.FR.24"))
+@L.case("TC_L_10_CS", "Firmware instead of other firmware", requirements="L01.FR.10 L01.FR.20 L01.FR.24")
 async def cancelled(t: StationTest) -> None:
     """A station that can cancel an update answers AcceptedCanceled, and reports the new one."""
     with precondition():
@@ -90,7 +90,7 @@ async def cancelled(t: StationTest) -> None:
     await t.expect("FirmwareStatusNotification", "L01.FR.10", status="DownloadScheduled", requestId=second)
 
 
-@L.case("TC_L_03_CS", "Firmware to be downloaded later", also=("L01.FR.10",))
+@L.case("TC_L_03_CS", "Firmware to be downloaded later", also="L01.FR.10")
 async def scheduled(t: StationTest) -> None:
     """The station reports DownloadScheduled, and begins at the time that was set, and not before."""
     root = await given(install(t, MANUFACTURER))
@@ -119,9 +119,7 @@ async def _updated(t: StationTest, number: int, states: list[str]) -> None:
 
 
 @L.case(
-    "TC_L_01_CS",
-    "Firmware is installed",
-    also=("L01.FR.01", "L01.FR.05", "L01.FR.10", "L01.FR.20", "L01.FR.21", "L01.FR.28", "L01.FR.31"),
+    "TC_L_01_CS", "Firmware is installed", also="L01.FR.01 L01.FR.05 L01.FR.10 L01.FR.20 L01.FR.21 L01.FR.28 L01.FR.31"
 )
 async def installed(t: StationTest) -> None:
     """The station downloads the firmware, verifies its signature, installs it, and reports each state."""
@@ -132,7 +130,7 @@ async def installed(t: StationTest) -> None:
     t.check(f"GET {IMAGE}" in files.asked, "L01.FR.04", "does not download the firmware")
 
 
-@L.case("TC_L_02_CS", "Firmware to be installed later", also=("L01.FR.01", "L01.FR.10", "L01.FR.28", "L01.FR.31"))
+@L.case("TC_L_02_CS", "Firmware to be installed later", also="L01.FR.01 L01.FR.10 L01.FR.28 L01.FR.31")
 async def install_scheduled(t: StationTest) -> None:
     """The station reports InstallScheduled, and installs at the time that was set, and not before."""
     image, wait_s = image_of(t), 20.0
@@ -146,7 +144,7 @@ async def install_scheduled(t: StationTest) -> None:
     await _updated(t, number, states)
 
 
-@L.case("TC_L_06_CS", "Firmware with a signature of other firmware", also=("L01.FR.01", "L01.FR.10", "L01.FR.12"))
+@L.case("TC_L_06_CS", "Firmware with a signature of other firmware", also="L01.FR.01 L01.FR.10 L01.FR.12")
 async def wrong_signature(t: StationTest) -> None:
     """The station downloads the firmware, reports InvalidSignature, and a security event."""
     with precondition():
@@ -157,7 +155,7 @@ async def wrong_signature(t: StationTest) -> None:
     await t.expect("SecurityEventNotification", "L01.FR.03", type="InvalidFirmwareSignature")
 
 
-@L.case("TC_L_07_CS", "Firmware that is not there", also=("L01.FR.10", "L01.FR.20"))
+@L.case("TC_L_07_CS", "Firmware that is not there", also="L01.FR.10 L01.FR.20")
 async def download_failed(t: StationTest) -> None:
     """The station reports DownloadFailed."""
     with precondition():
@@ -168,7 +166,7 @@ async def download_failed(t: StationTest) -> None:
     t.check(f"GET {IMAGE}" in files.asked, "L01.FR.01", "does not try to download the firmware")
 
 
-@L.case("TC_L_08_CS", "Firmware that cannot be installed", also=("L01.FR.01", "L01.FR.10", "L01.FR.20"))
+@L.case("TC_L_08_CS", "Firmware that cannot be installed", also="L01.FR.01 L01.FR.10 L01.FR.20")
 async def installation_failed(t: StationTest) -> None:
     """The station reports InstallVerificationFailed or InstallationFailed."""
     image = image_of(t, broken=True)
@@ -180,7 +178,7 @@ async def installation_failed(t: StationTest) -> None:
     await t.reconnected()
 
 
-@L.case("TC_L_11_CS", "Firmware during an update that cannot be cancelled", requirements=("L01.FR.10", "L01.FR.27"))
+@L.case("TC_L_11_CS", "Firmware during an update that cannot be cancelled", requirements="L01.FR.10 L01.FR.27")
 async def not_cancelled(t: StationTest) -> None:
     """A station that cannot cancel an update answers Rejected, and completes the first one."""
     with precondition():
@@ -267,11 +265,7 @@ _case_of_waiting(
 )
 
 
-@L.case(
-    "TC_L_16_CS",
-    "Firmware is installed during a transaction",
-    also=("L01.FR.01", "L01.FR.10", "L01.FR.28", "L01.FR.31"),
-)
+@L.case("TC_L_16_CS", "Firmware is installed during a transaction", also="L01.FR.01 L01.FR.10 L01.FR.28 L01.FR.31")
 async def during_transaction(t: StationTest) -> None:
     """A station that can do so installs the firmware at once."""
     image = image_of(t)

@@ -8,10 +8,9 @@ from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER, MO, V2G, in
 from v2g_testkit.ocpp.station_tester import StationTest
 
 M: Final[Block[StationTest]] = Block()
+M_15118: Final = M.having(profiles=("ISO 15118 Support",), needs=("ISO15118Ctrlr.Enabled",))
 
 CHAIN: Final = "V2GCertificateChain"
-PLUG_AND_CHARGE: Final = ("ISO 15118 Support",)
-ISO_15118: Final = ("ISO15118Ctrlr.Enabled",)
 
 
 async def _installs(t: StationTest, use: str) -> None:
@@ -32,37 +31,31 @@ async def _lists(t: StationTest, *uses: str) -> None:
 # -- install
 
 
-@M.case("TC_M_01_CS", "Install a root of back ends", also=("M05.FR.01", "M05.FR.02"), quick=True)
+@M.case("TC_M_01_CS", "Install a root of back ends", also="M05.FR.01 M05.FR.02", quick=True)
 async def install_csms(t: StationTest) -> None:
     """The station accepts the root, and lists it."""
     await _installs(t, CSMS)
 
 
-@M.case("TC_M_02_CS", "Install a root of firmware", also=("M05.FR.01", "M05.FR.02"))
+@M.case("TC_M_02_CS", "Install a root of firmware", also="M05.FR.01 M05.FR.02")
 async def install_manufacturer(t: StationTest) -> None:
     """The station accepts the root, and lists it."""
     await _installs(t, MANUFACTURER)
 
 
-@M.case("TC_M_03_CS", "Install a V2G root", also=("M05.FR.01", "M05.FR.02"), profiles=PLUG_AND_CHARGE, needs=ISO_15118)
+@M_15118.case("TC_M_03_CS", "Install a V2G root", also="M05.FR.01 M05.FR.02")
 async def install_v2g(t: StationTest) -> None:
     """The station accepts the root, and lists it."""
     await _installs(t, V2G)
 
 
-@M.case(
-    "TC_M_04_CS",
-    "Install a root of contracts",
-    also=("M05.FR.01", "M05.FR.02"),
-    profiles=PLUG_AND_CHARGE,
-    needs=ISO_15118,
-)
+@M_15118.case("TC_M_04_CS", "Install a root of contracts", also="M05.FR.01 M05.FR.02")
 async def install_mo(t: StationTest) -> None:
     """The station accepts the root, and lists it."""
     await _installs(t, MO)
 
 
-@M.case("TC_M_07_CS", "Install a root that has expired", also=("M05.FR.01",))
+@M.case("TC_M_07_CS", "Install a root that has expired", also="M05.FR.01")
 async def install_expired(t: StationTest) -> None:
     """The station rejects the root, and does not list it."""
     root = Authority(CSMS, t.now(), last_day=-1)
@@ -73,7 +66,7 @@ async def install_expired(t: StationTest) -> None:
 @M.case(
     "TC_M_09_CS",
     "Install a root that the present one has not signed",
-    also=("M05.FR.10",),
+    also="M05.FR.10",
     needs=("SecurityCtrlr.AdditionalRootCertificateCheck",),
 )
 async def install_unsigned(t: StationTest) -> None:
@@ -90,37 +83,25 @@ async def install_unsigned(t: StationTest) -> None:
 # -- list
 
 
-@M.case("TC_M_12_CS", "List roots of back ends", also=("M03.FR.01", "M03.FR.03", "M03.FR.04"))
+@M.case("TC_M_12_CS", "List roots of back ends", also="M03.FR.01 M03.FR.03 M03.FR.04")
 async def list_csms(t: StationTest) -> None:
     """The station lists the root that was installed, and no other kinds."""
     await _lists(t, CSMS)
 
 
-@M.case("TC_M_13_CS", "List roots of firmware", also=("M03.FR.01", "M03.FR.03", "M03.FR.04"))
+@M.case("TC_M_13_CS", "List roots of firmware", also="M03.FR.01 M03.FR.03 M03.FR.04")
 async def list_manufacturer(t: StationTest) -> None:
     """The station lists the root that was installed, and no other kinds."""
     await _lists(t, MANUFACTURER)
 
 
-@M.case(
-    "TC_M_14_CS",
-    "List V2G roots",
-    also=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
-    profiles=PLUG_AND_CHARGE,
-    needs=ISO_15118,
-)
+@M_15118.case("TC_M_14_CS", "List V2G roots", also="M03.FR.01 M03.FR.03 M03.FR.04")
 async def list_v2g(t: StationTest) -> None:
     """The station lists the root that was installed, and no other kinds."""
     await _lists(t, V2G)
 
 
-@M.case(
-    "TC_M_15_CS",
-    "List the station's own V2G chain",
-    also=("M03.FR.01", "M03.FR.03"),
-    profiles=PLUG_AND_CHARGE,
-    needs=ISO_15118,
-)
+@M_15118.case("TC_M_15_CS", "List the station's own V2G chain", also="M03.FR.01 M03.FR.03")
 async def list_chain(t: StationTest) -> None:
     """The station lists its chain, with its sub-CAs as children."""
     whole = await installed(t)
@@ -131,25 +112,19 @@ async def list_chain(t: StationTest) -> None:
     t.check(not alone, "M03.FR.05", "lists a chain without its sub-CAs")
 
 
-@M.case(
-    "TC_M_16_CS",
-    "List roots of contracts",
-    also=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
-    profiles=PLUG_AND_CHARGE,
-    needs=ISO_15118,
-)
+@M_15118.case("TC_M_16_CS", "List roots of contracts", also="M03.FR.01 M03.FR.03 M03.FR.04")
 async def list_mo(t: StationTest) -> None:
     """The station lists the root that was installed, and no other kinds."""
     await _lists(t, MO)
 
 
-@M.case("TC_M_17_CS", "List roots of two kinds", also=("M03.FR.01", "M03.FR.03", "M03.FR.04"))
+@M.case("TC_M_17_CS", "List roots of two kinds", also="M03.FR.01 M03.FR.03 M03.FR.04")
 async def list_two(t: StationTest) -> None:
     """The station lists the roots of both kinds, and no others."""
     await _lists(t, CSMS, MANUFACTURER)
 
 
-@M.case("TC_M_18_CS", "List certificates of all kinds", also=("M03.FR.01", "M03.FR.03"))
+@M.case("TC_M_18_CS", "List certificates of all kinds", also="M03.FR.01 M03.FR.03")
 async def list_all(t: StationTest) -> None:
     """Asked for no kind, the station lists all."""
     with precondition():
@@ -159,7 +134,7 @@ async def list_all(t: StationTest) -> None:
         t.check(lists(entries, root), "M03.FR.04", f"does not list a {root.use}")
 
 
-@M.case("TC_M_19_CS", "List certificates of a kind of which there are none", also=("M03.FR.01",))
+@M.case("TC_M_19_CS", "List certificates of a kind of which there are none", also="M03.FR.01")
 async def list_none(t: StationTest) -> None:
     """The station answers NotFound, without a list."""
     with precondition():
@@ -173,7 +148,7 @@ async def list_none(t: StationTest) -> None:
 # -- delete
 
 
-@M.case("TC_M_20_CS", "Delete a root", requirements=("M04.FR.01", "M04.FR.02"))
+@M.case("TC_M_20_CS", "Delete a root", requirements="M04.FR.01 M04.FR.02")
 async def delete(t: StationTest) -> None:
     """The station accepts that, and does not list the root any more."""
     with precondition():
@@ -185,7 +160,7 @@ async def delete(t: StationTest) -> None:
     t.check(not lists(await installed(t, CSMS), root), "M04.FR.02", "still lists the root")
 
 
-@M.case("TC_M_22_CS", "Delete a certificate that the station does not have", also=("M04.FR.01",))
+@M.case("TC_M_22_CS", "Delete a certificate that the station does not have", also="M04.FR.01")
 async def delete_unknown(t: StationTest) -> None:
     """The station answers NotFound, and keeps what it has."""
     root = await given(install(t, CSMS))

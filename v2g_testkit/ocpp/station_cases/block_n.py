@@ -12,6 +12,7 @@ from v2g_testkit.ocpp.station_cases.transfers import LOGS, get_log, log_state
 from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD, StationTest, variable_of
 
 N: Final[Block[StationTest]] = Block(profiles=("Advanced Device Management",), needs=("MonitoringCtrlr.Enabled",))
+N_CORE: Final = N.having(profiles=("Core",), needs=())
 
 STATE: Final = variable_of("EVSE", "AvailabilityState", evse=1)
 WHOLE: Final = variable_of("ChargingStation", "AvailabilityState")
@@ -83,7 +84,7 @@ async def _event(t: StationTest, monitor: int, within: float | None = None) -> P
 # -- reports
 
 
-@N.case("TC_N_02_CS", "Monitors of variables", also=("N02.FR.01",))
+@N.case("TC_N_02_CS", "Monitors of variables", also="N02.FR.01")
 async def report_of_variables(t: StationTest) -> None:
     """The station reports the monitors of the variables asked for."""
     ids = await given(_sets(t, _monitor(STATE), _monitor(WHOLE)))
@@ -93,7 +94,7 @@ async def report_of_variables(t: StationTest) -> None:
     t.check(names == {"AvailabilityState"}, "N02.FR.08", f"reports monitors of {', '.join(sorted(names))}")
 
 
-@N.case("TC_N_03_CS", "Monitors of variables, by criteria", also=("N02.FR.01", "N02.FR.05"))
+@N.case("TC_N_03_CS", "Monitors of variables, by criteria", also="N02.FR.01 N02.FR.05")
 async def report_by_criteria(t: StationTest) -> None:
     """The station reports the monitors that match both, the variable and the criterion."""
     ids = await given(_sets(t, _monitor(STATE), _monitor(WHOLE)))
@@ -108,7 +109,7 @@ async def report_by_criteria(t: StationTest) -> None:
 # -- base and level
 
 
-@N.case("TC_N_05_CS", "Set the monitoring base", also=("N03.FR.03", "N03.FR.04", "N03.FR.05"))
+@N.case("TC_N_05_CS", "Set the monitoring base", also="N03.FR.03 N03.FR.04 N03.FR.05")
 async def base(t: StationTest) -> None:
     """The station accepts each of the three bases."""
     t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
@@ -156,7 +157,7 @@ async def level_out_of_range(t: StationTest) -> None:
 
 
 def _case_of_set(number: int, title: str, *monitors: Payload) -> None:
-    @N.case(f"TC_N_{number:02}_CS", title, also=("N04.FR.01", "N04.FR.02"))
+    @N.case(f"TC_N_{number:02}_CS", title, also="N04.FR.01 N04.FR.02")
     async def script(t: StationTest) -> None:
         """The station accepts the monitors, gives each an id, and reports them."""
         ids = await _sets(t, *monitors)
@@ -208,7 +209,7 @@ _case_of_refusal(
 )
 
 
-@N.case("TC_N_15_CS", "The same monitor twice", requirements=("N04.FR.10",))
+@N.case("TC_N_15_CS", "The same monitor twice", requirements="N04.FR.10")
 async def duplicate(t: StationTest) -> None:
     """The station accepts the first, and answers that the second is a duplicate."""
     first, second = await _set(t, _monitor(STATE), _monitor(STATE))
@@ -230,7 +231,7 @@ async def clear(t: StationTest) -> None:
     t.check(not set(ids) & _ids(await monitors_of(t, STATE, WHOLE)), "N06.FR.01", "still reports a monitor")
 
 
-@N.case("TC_N_19_CS", "Clear an unknown monitor", requirements=("N06.FR.02",))
+@N.case("TC_N_19_CS", "Clear an unknown monitor", requirements="N06.FR.02")
 async def clear_unknown(t: StationTest) -> None:
     """The station answers that it did not find the monitor."""
     (result,) = (await t.ask("ClearVariableMonitoring", id=[123456]))["clearMonitoringResult"]
@@ -241,7 +242,7 @@ async def clear_unknown(t: StationTest) -> None:
 # -- events
 
 
-@N.case("TC_N_56_CS", "Event of a value that is not numeric", also=("N07.FR.07",), quick=True)
+@N.case("TC_N_56_CS", "Event of a value that is not numeric", also="N07.FR.07", quick=True)
 async def delta(t: StationTest) -> None:
     """The station reports each change of the value, with the monitor and the new value."""
     (identifier,) = await given(_sets(t, _monitor(STATE)))
@@ -256,7 +257,7 @@ async def delta(t: StationTest) -> None:
     t.check(about == ("EVSE", "AvailabilityState"), "N07.FR.06", f"the event is of {about[0]}.{about[1]}")
 
 
-@N.case("TC_N_53_CS", "A monitor stays over a reset", requirements=("N07.FR.13",))
+@N.case("TC_N_53_CS", "A monitor stays over a reset", requirements="N07.FR.13")
 async def persists(t: StationTest) -> None:
     """After a reset the station still reports the monitor, and its events."""
     with precondition():
@@ -316,12 +317,10 @@ async def uploads(t: StationTest, kind: str, requirement: str) -> None:
     t.check(named, "N01.FR.19", "POST without Content-Disposition and the name of the file")
 
 
-@N.case(
+@N_CORE.case(
     "TC_N_25_CS",
     "Upload of diagnostics",
-    also=("N01.FR.01", "N01.FR.02", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.19"),
-    profiles=("Core",),
-    needs=(),
+    also="N01.FR.01 N01.FR.02 N01.FR.07 N01.FR.08 N01.FR.09 N01.FR.19",
     quick=True,
 )
 async def diagnostics(t: StationTest) -> None:
@@ -329,19 +328,15 @@ async def diagnostics(t: StationTest) -> None:
     await uploads(t, "DiagnosticsLog", "N01.FR.04")
 
 
-@N.case(
-    "TC_N_35_CS",
-    "Upload of the security log",
-    also=("N01.FR.01", "N01.FR.02", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.19"),
-    profiles=("Core",),
-    needs=(),
+@N_CORE.case(
+    "TC_N_35_CS", "Upload of the security log", also="N01.FR.01 N01.FR.02 N01.FR.07 N01.FR.08 N01.FR.09 N01.FR.19"
 )
 async def security_log(t: StationTest) -> None:
     """The station names the file, uploads it, and reports Uploading and Uploaded."""
     await uploads(t, "SecurityLog", "N01.FR.03")
 
 
-@N.case("TC_N_26_CS", "Upload that fails", also=("N01.FR.07",), profiles=("Core",), needs=())
+@N_CORE.case("TC_N_26_CS", "Upload that fails", also="N01.FR.07")
 async def upload_fails(t: StationTest) -> None:
     """The station tries as often as it is told, and then reports that the upload has failed."""
     retries, interval_s = 2, 5
@@ -357,9 +352,7 @@ async def upload_fails(t: StationTest) -> None:
     t.check(seconds >= retries * interval_s - 1, "N01.FR.10", f"gives up after {seconds:.0f} s")
 
 
-@N.case(
-    "TC_N_36_CS", "Another upload during the first one", also=("N01.FR.01", "N01.FR.07"), profiles=("Core",), needs=()
-)
+@N_CORE.case("TC_N_36_CS", "Another upload during the first one", also="N01.FR.01 N01.FR.07")
 async def second_upload(t: StationTest) -> None:
     """The station answers AcceptedCanceled, reports that of the first upload, and makes the second one."""
     with precondition():
@@ -409,7 +402,7 @@ async def _alerts(t: StationTest, monitor: int, value: int, requirement: str, *,
     return event
 
 
-@N.case("TC_N_20_CS", "Thresholds", also=("N07.FR.06",))
+@N.case("TC_N_20_CS", "Thresholds", also="N07.FR.06")
 async def thresholds(t: StationTest) -> None:
     """The station reports that a value exceeds or undercuts a threshold, and that it has returned."""
     await _number(t, 100)
@@ -424,7 +417,7 @@ async def thresholds(t: StationTest) -> None:
     await _alerts(t, lower, 49, "N07.FR.17")
 
 
-@N.case("TC_N_45_CS", "Event of a number that changes", also=("N07.FR.06",))
+@N.case("TC_N_45_CS", "Event of a number that changes", also="N07.FR.06")
 async def delta_of_number(t: StationTest) -> None:
     """The station reports a change by more than the monitor's value, and no smaller one."""
     await _number(t, 100)
@@ -440,7 +433,7 @@ async def delta_of_number(t: StationTest) -> None:
     t.check(event["actualValue"] == "120", "N07.FR.18", f"the value is {event['actualValue']}")
 
 
-@N.case("TC_N_51_CS", "Another threshold instead", requirements=("N04.FR.12", "N07.FR.02", "N07.FR.11"))
+@N.case("TC_N_51_CS", "Another threshold instead", requirements="N04.FR.12 N07.FR.02 N07.FR.11")
 async def threshold_replaced(t: StationTest) -> None:
     """The station compares the value with the new threshold at once: an alert that no longer holds is cleared."""
     await _number(t, 100)
@@ -453,7 +446,7 @@ async def threshold_replaced(t: StationTest) -> None:
     await _alerts(t, identifier, 300, "N07.FR.11", cleared=True)
 
 
-@N.case("TC_N_52_CS", "A threshold is removed", requirements=("N06.FR.01", "N07.FR.12"))
+@N.case("TC_N_52_CS", "A threshold is removed", requirements="N06.FR.01 N07.FR.12")
 async def threshold_removed(t: StationTest) -> None:
     """The station does not report an alert as over because its monitor was removed."""
     await _number(t, 100)
@@ -466,7 +459,7 @@ async def threshold_removed(t: StationTest) -> None:
     t.check(await _event(t, identifier, 5) is None, "N07.FR.12", "sends an event of the removed monitor")
 
 
-@N.case("TC_N_13_CS", "Threshold out of range", also=("N04.FR.01",))
+@N.case("TC_N_13_CS", "Threshold out of range", also="N04.FR.01")
 async def threshold_out_of_range(t: StationTest) -> None:
     """The station rejects a threshold beyond the range of the variable, and gives it no id."""
     power = variable_of("EVSE", "Power", evse=1)
@@ -483,7 +476,7 @@ def _is_power(entry: Payload) -> bool:
     return (at["name"], at.get("evse", {}).get("id"), entry["variable"]["name"]) == ("EVSE", 1, "Power")
 
 
-@N.case("TC_N_43_CS", "Three monitors, one of them invalid", also=("N04.FR.01", "N04.FR.08"))
+@N.case("TC_N_43_CS", "Three monitors, one of them invalid", also="N04.FR.01 N04.FR.08")
 async def one_invalid(t: StationTest) -> None:
     """The station accepts the first and the third, and rejects the second."""
     results = await _set(t, _monitor(STATE), _monitor(NUMBER, value=-1), _monitor(WHOLE))
@@ -531,7 +524,7 @@ async def _of_all_kinds(t: StationTest) -> list[int]:
     )
 
 
-@N.case("TC_N_01_CS", "Monitors by criteria", also=("N02.FR.01", "N02.FR.06", "N02.FR.12", "N02.FR.13", "N02.FR.14"))
+@N.case("TC_N_01_CS", "Monitors by criteria", also="N02.FR.01 N02.FR.06 N02.FR.12 N02.FR.13 N02.FR.14")
 async def report_of_types(t: StationTest) -> None:
     """The station reports the monitors of the types asked for, and no others."""
     ids = set(await _of_all_kinds(t))
@@ -545,7 +538,7 @@ async def report_of_types(t: StationTest) -> None:
         t.check(set(own) == wanted, requirement, f"reports only {', '.join(sorted(own))} for {', '.join(chosen)}")
 
 
-@N.case("TC_N_47_CS", "All monitors", also=("N02.FR.01",))
+@N.case("TC_N_47_CS", "All monitors", also="N02.FR.01")
 async def report_of_all(t: StationTest) -> None:
     """The station reports every monitor, whatever its type."""
     ids = set(await _of_all_kinds(t))
@@ -617,8 +610,6 @@ async def write_only(t: StationTest) -> None:
 
 # -- customers
 
-CORE: Final = ("Core",)
-
 
 async def customer(t: StationTest, requirement: str, **flags: object) -> str:
     """Ask about the customer of the token, or others as `flags` say; return the data. Raises Failed."""
@@ -647,20 +638,14 @@ async def _known(t: StationTest) -> None:
             raise NotApplicable("it has neither a cache nor a list of tokens")
 
 
-@N.case("TC_N_27_CS", "Report what is known about a customer", profiles=CORE, needs=())
+@N_CORE.case("TC_N_27_CS", "Report what is known about a customer")
 async def customermonitors_of(t: StationTest) -> None:
     """The station reports what it has stored."""
     await _known(t)
     t.check(bool(await customer(t, "N09.FR.02", report=True)), "N09.FR.05", "reports nothing")
 
 
-@N.case(
-    "TC_N_28_CS",
-    "Report on a customer who is not known",
-    requirements=("N09.FR.02", "N09.FR.06"),
-    profiles=CORE,
-    needs=(),
-)
+@N_CORE.case("TC_N_28_CS", "Report on a customer who is not known", requirements="N09.FR.02 N09.FR.06")
 async def customer_unknown(t: StationTest) -> None:
     """The station sends one report."""
     with precondition():
@@ -670,7 +655,7 @@ async def customer_unknown(t: StationTest) -> None:
     await t.nothing("NotifyCustomerInformation", "N09.FR.06", within=3)
 
 
-@N.case("TC_N_30_CS", "Report on a customer, and forget them", profiles=CORE, needs=())
+@N_CORE.case("TC_N_30_CS", "Report on a customer, and forget them")
 async def customer_cleared(t: StationTest) -> None:
     """The station reports what it had stored, and removes it."""
     await _known(t)
@@ -680,13 +665,7 @@ async def customer_cleared(t: StationTest) -> None:
     t.check(after != before, "N10.FR.03", "still reports the same")
 
 
-@N.case(
-    "TC_N_31_CS",
-    "Report on a customer who is not known, and forget them",
-    requirements=("N10.FR.01", "N10.FR.04"),
-    profiles=CORE,
-    needs=(),
-)
+@N_CORE.case("TC_N_31_CS", "Report on a customer who is not known, and forget them", requirements="N10.FR.01 N10.FR.04")
 async def customer_unknown_cleared(t: StationTest) -> None:
     """The station sends one report."""
     with precondition():
@@ -696,7 +675,7 @@ async def customer_unknown_cleared(t: StationTest) -> None:
     await t.nothing("NotifyCustomerInformation", "N10.FR.04", within=3)
 
 
-@N.case("TC_N_32_CS", "Forget a customer", requirements=("N10.FR.01", "N10.FR.06"), profiles=CORE, needs=())
+@N_CORE.case("TC_N_32_CS", "Forget a customer", requirements="N10.FR.01 N10.FR.06")
 async def customer_forgotten(t: StationTest) -> None:
     """The station removes what it had stored, and sends one report that says so."""
     await _known(t)
@@ -706,7 +685,7 @@ async def customer_forgotten(t: StationTest) -> None:
     t.check(after != before, "N10.FR.06", "still reports the same")
 
 
-@N.case("TC_N_62_CS", "Forget a customer by their identifier", also=("N10.FR.04",), profiles=CORE, needs=())
+@N_CORE.case("TC_N_62_CS", "Forget a customer by their identifier", also="N10.FR.04")
 async def customer_identifier(t: StationTest) -> None:
     """The station sends a report, and has nothing stored under the identifier after it."""
     await customer(t, "N10.FR.01", report=True, clear=True, customerIdentifier="V2G-CUSTOMER")
@@ -715,7 +694,7 @@ async def customer_identifier(t: StationTest) -> None:
 
 
 def _case_of_unknown_customer(number: int, title: str, **request: object) -> None:
-    @N.case(f"TC_N_{number}_CS", title, profiles=CORE, needs=())
+    @N_CORE.case(f"TC_N_{number}_CS", title)
     async def script(t: StationTest) -> None:
         """The station answers Invalid."""
         await t.must_answer("Invalid", "N09.FR.09", "CustomerInformation", requestId=t.next_id(), **request)

@@ -4,7 +4,7 @@ stations."""
 import base64
 import itertools
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.file_server import FileServer
@@ -15,12 +15,8 @@ from v2g_testkit.ocpp.station_cases.transfers import LOGS, get_log, log_state
 from v2g_testkit.ocpp.station_tester import StationTest
 
 N_21: Final[Block[StationTest]] = Block(versions=("2.1",))
+N_MONITORS: Final = N_21.having(profiles=("Advanced Device Management",), needs=("MonitoringCtrlr.Available",))
 
-_OF: Final[dict[str, Any]] = {
-    "versions": ("2.1",),
-    "profiles": ("Advanced Device Management",),
-    "needs": ("MonitoringCtrlr.Available",),
-}
 _EVERY_S: Final = 2
 _MOST: Final = 40
 """Variables of which a case tries whether they can be monitored."""
@@ -33,9 +29,7 @@ _USER, _SECRET = "v2g-logs", "an-upload-password"
 
 
 @N_21.case(
-    "TC_N_100_CS",
-    "Upload of what the data collector has collected",
-    also=("N01.FR.01", "N01.FR.02", "N01.FR.08", "N01.FR.09"),
+    "TC_N_100_CS", "Upload of what the data collector has collected", also="N01.FR.01 N01.FR.02 N01.FR.08 N01.FR.09"
 )
 async def collected(t: StationTest) -> None:
     """The station names the file, uploads it, and reports Uploading and Uploaded."""
@@ -54,7 +48,7 @@ async def collected(t: StationTest) -> None:
     await uploads(t, "DataCollectorLog", "N01.FR.24")
 
 
-@N_21.case("TC_N_101_CS", "Upload that is redirected", requirements=("N01.FR.08", "N01.FR.30"))
+@N_21.case("TC_N_101_CS", "Upload that is redirected", requirements="N01.FR.08 N01.FR.30")
 async def redirected(t: StationTest) -> None:
     """The station does not follow the redirection, and reports UploadFailure."""
     files, url = await t.file_server()
@@ -80,13 +74,13 @@ async def _authenticates(t: StationTest, server: tuple[FileServer, str]) -> None
     t.check(path.startswith(LOGS) and path != LOGS, "N01.FR.21", f"uploads to {path}")
 
 
-@N_21.case("TC_N_102_CS", "Upload with a password", also=("N01.FR.21", "N01.FR.25"))
+@N_21.case("TC_N_102_CS", "Upload with a password", also="N01.FR.21 N01.FR.25")
 async def with_password(t: StationTest) -> None:
     """The station authenticates itself with the name and password of the URL, and uploads the file."""
     await _authenticates(t, await t.file_server())
 
 
-@N_21.case("TC_N_103_CS", "Upload with a password, over TLS", also=("N01.FR.15", "N01.FR.21", "N01.FR.25"))
+@N_21.case("TC_N_103_CS", "Upload with a password, over TLS", also="N01.FR.15 N01.FR.21 N01.FR.25")
 async def with_password_over_tls(t: StationTest) -> None:
     """The station trusts a server by a root of the back end, authenticates itself, and uploads the file."""
     root = await given(install(t, CSMS))
@@ -96,7 +90,7 @@ async def with_password_over_tls(t: StationTest) -> None:
 # -- monitors of targets (N02)
 
 
-@N_21.case("TC_N_104_CS", "Monitors of targets, in a report", also=("N02.FR.05",), **_OF)
+@N_MONITORS.case("TC_N_104_CS", "Monitors of targets, in a report", also="N02.FR.05")
 async def targets(t: StationTest) -> None:
     """The station reports them among the monitors of changes, and not among those of thresholds."""
     number = await _accepted(t, (each for each in _numeric(t) if _has_target(each)), "TargetDelta", 10.0)
@@ -171,7 +165,7 @@ async def _open(t: StationTest) -> set[int]:
     return {each["id"] for each in answer.get("constantStreamData", [])}
 
 
-@N_21.case("TC_N_105_CS", "Stream of a periodic monitor", also=("N15.FR.01",), **_OF)
+@N_MONITORS.case("TC_N_105_CS", "Stream of a periodic monitor", also="N15.FR.01")
 async def stream(t: StationTest) -> None:
     """The station opens the stream, and sends the values in its interval, in streams only."""
     monitor = await _monitor(t, interval=10)
@@ -190,7 +184,7 @@ async def stream(t: StationTest) -> None:
     t.check(not doubled, "N11.FR.01", "sends the values by NotifyEvent, too")
 
 
-@N_21.case("TC_N_106_CS", "Stream that the back end rejects", also=("N11.FR.02",), **_OF)
+@N_MONITORS.case("TC_N_106_CS", "Stream that the back end rejects", also="N11.FR.02")
 async def rejected(t: StationTest) -> None:
     """The station sends the values by NotifyEvent instead, and reports no stream."""
     t.answer("OpenPeriodicEventStream", {"status": "Rejected"})
@@ -204,7 +198,7 @@ async def rejected(t: StationTest) -> None:
     await t.nothing("NotifyPeriodicEventStream", "N11.FR.07", within=12, id=data["id"])
 
 
-@N_21.case("TC_N_108_CS", "Clear a monitor that has a stream", **_OF)
+@N_MONITORS.case("TC_N_108_CS", "Clear a monitor that has a stream")
 async def closed(t: StationTest) -> None:
     """The station sends what it has, closes the stream, and sends nothing more."""
     number, monitor = await _stream(t, interval=60)
@@ -219,7 +213,7 @@ async def closed(t: StationTest) -> None:
     await t.nothing("NotifyPeriodicEventStream", "N13.FR.01", within=5, id=number)
 
 
-@N_21.case("TC_N_109_CS", "Adjust a stream", **_OF)
+@N_MONITORS.case("TC_N_109_CS", "Adjust a stream")
 async def adjusted(t: StationTest) -> None:
     """The station sends as many values at a time as it is asked to, and rejects streams that there are not."""
     number, _ = await _stream(t, interval=60)

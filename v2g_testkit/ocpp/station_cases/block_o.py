@@ -94,7 +94,7 @@ async def set_one(t: StationTest) -> None:
     await _has(t, await _accepts(t), "O01.FR.12")
 
 
-@O.case("TC_O_02_CS", "Get all messages", also=("O03.FR.01", "O03.FR.02", "O03.FR.04"))
+@O.case("TC_O_02_CS", "Get all messages", also="O03.FR.01 O03.FR.02 O03.FR.04")
 async def get_all(t: StationTest) -> None:
     """The station reports all of its messages."""
     with precondition():
@@ -274,7 +274,7 @@ _case_of_two(32, "Two messages of a transaction always in front", "O02.FR.18", "
 
 
 def _case_of_state(number: int, state: str) -> None:
-    @O.case(f"TC_O_{number}_CS", f"Message for the state {state}", requirements=("O01.FR.12",))
+    @O.case(f"TC_O_{number}_CS", f"Message for the state {state}", requirements="O01.FR.12")
     async def script(t: StationTest) -> None:
         """The station accepts the message, and still has it after it was in that state."""
         message = await _message(t, state=state)
@@ -305,7 +305,7 @@ _case_of_state(38, "Unavailable")
 _case_of_state(39, "Faulted")
 
 
-@O.case("TC_O_15_CS", "Message to a driver with a language of their own", requirements=("O01.FR.12",))
+@O.case("TC_O_15_CS", "Message to a driver with a language of their own", requirements="O01.FR.12")
 async def language(t: StationTest) -> None:
     """The station accepts a message while a driver charges whose language the back end has named."""
     with precondition():

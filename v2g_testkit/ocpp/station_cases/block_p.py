@@ -8,7 +8,7 @@ from v2g_testkit.ocpp.station_tester import StationTest, variable_of
 P: Final[Block[StationTest]] = Block()
 
 
-@P.case("TC_P_01_CS", "Data transfer of an unknown vendor", also=("P01.FR.06",), quick=True)
+@P.case("TC_P_01_CS", "Data transfer of an unknown vendor", also="P01.FR.06", quick=True)
 async def unknown_vendor(t: StationTest) -> None:
     """The station answers that it does not know the vendor or the message, or rejects it."""
     answer = await t.ask("DataTransfer", vendorId="example.v2g.conformance", messageId="unknown")

@@ -33,6 +33,9 @@ OUTSIDE: Final = (*DYNAMIC, "SmartChargingCtrlr.ExternalControlSignalsEnabled")
 Q: Final[Block[StationTest]] = Block(
     profiles=("Smart Charging",), versions=("2.1",), needs=("V2XChargingCtrlr.Enabled", "SmartChargingCtrlr.Enabled")
 )
+Q_OUTSIDE: Final = Q.having(needs=OUTSIDE)
+Q_DYNAMIC: Final = Q.having(needs=DYNAMIC)
+Q_ISO: Final = Q.having(needs=ISO)
 _EXTRA: Final = "Power.Active.Setpoint"
 CURVE: Final = [{"frequency": 49.0, "power": -4000.0}, {"frequency": 51.0, "power": 4000.0}]
 SIGNALS: Final = [{"signal": -100, "power": -1000.0}, {"signal": 100, "power": 1000.0}]
@@ -75,7 +78,7 @@ async def _asks(t: StationTest, requirement: str = "Q01.FR.03") -> Payload:
 # -- authorization and needs (Q01, Q02)
 
 
-@Q.case("TC_Q_100_CS", "Measurands of an operation mode", requirements=("Q01.FR.33", "Q01.FR.34", "Q01.FR.35"))
+@Q.case("TC_Q_100_CS", "Measurands of an operation mode", requirements="Q01.FR.33 Q01.FR.34 Q01.FR.35")
 async def measurands(t: StationTest) -> None:
     """The station measures what is set for the operation mode in force, in addition, from start to end."""
     for name in ("TxStartedMeasurands", "TxUpdatedMeasurands", "TxEndedMeasurands"):
@@ -100,11 +103,10 @@ def _measures(t: StationTest, event: Payload, requirement: str) -> None:
     t.check(_EXTRA in names, requirement, f"measures no {_EXTRA} in the event {event['eventType']}")
 
 
-@Q.case(
+@Q_ISO.case(
     "TC_Q_101_CS",
     "A bidirectional vehicle, whose needs take time",
-    requirements=("Q01.FR.02", "Q01.FR.03", "K01.FR.110", "K08.FR.04"),
-    needs=ISO,
+    requirements="Q01.FR.02 Q01.FR.03 K01.FR.110 K08.FR.04",
 )
 async def processing(t: StationTest) -> None:
     """The station names the vehicle, sends its needs, and follows the profile that comes later."""
@@ -125,11 +127,8 @@ async def processing(t: StationTest) -> None:
     await follows(t, "K08.FR.04", setpoint=-3000)
 
 
-@Q.case(
-    "TC_Q_102_CS",
-    "Bidirectional transfer is allowed after the start",
-    requirements=("Q02.FR.04", "Q02.FR.06", "Q02.FR.07"),
-    needs=ISO,
+@Q_ISO.case(
+    "TC_Q_102_CS", "Bidirectional transfer is allowed after the start", requirements="Q02.FR.04 Q02.FR.06 Q02.FR.07"
 )
 async def allowed_later(t: StationTest) -> None:
     """The station charges only; then it accepts the new list, and sends needs with both directions."""
@@ -154,7 +153,7 @@ async def _refused(t: StationTest) -> str:
     return transaction
 
 
-@Q.case("TC_Q_103_CS", "Needs that are rejected", needs=ISO)
+@Q_ISO.case("TC_Q_103_CS", "Needs that are rejected")
 async def needs_rejected(t: StationTest) -> None:
     """The station, which cannot renegotiate services, ends the transaction."""
     renegotiates = t.has("ISO15118Ctrlr.ServiceRenegotiationSupport")
@@ -169,7 +168,7 @@ async def needs_rejected(t: StationTest) -> None:
 @Q.case(
     "TC_Q_130_CS",
     "Needs that are rejected, and services that are renegotiated",
-    also=("Q01.FR.03",),
+    also="Q01.FR.03",
     needs=(*ISO, "ISO15118Ctrlr.ServiceRenegotiationSupport"),
 )
 async def renegotiated(t: StationTest) -> None:
@@ -185,11 +184,10 @@ async def renegotiated(t: StationTest) -> None:
     t.check(after != before, "Q01.FR.05", f"requests {after} again")
 
 
-@Q.case(
+@Q_ISO.case(
     "TC_Q_104_CS",
     "Set-points for a vehicle in scheduled control mode",
-    requirements=("Q01.FR.03", "K18.FR.01", "K18.FR.10", "K08.FR.04"),
-    needs=ISO,
+    requirements="Q01.FR.03 K18.FR.01 K18.FR.10 K08.FR.04",
 )
 async def scheduled(t: StationTest) -> None:
     """The station sends the needs, follows each set-point in its time, and sends the vehicle's schedule."""
@@ -207,7 +205,7 @@ async def scheduled(t: StationTest) -> None:
     await follows(t, "K08.FR.04", 330, setpoint=-5000)
 
 
-@Q.case("TC_Q_107_CS", "Charging only, before both directions", requirements=("Q02.FR.01", "K08.FR.04"))
+@Q.case("TC_Q_107_CS", "Charging only, before both directions", requirements="Q02.FR.01 K08.FR.04")
 async def charging_only(t: StationTest) -> None:
     """The station follows a profile of ChargingOnly, also if it names no operation mode."""
     transaction = await charging(t)
@@ -232,9 +230,7 @@ async def _push(t: StationTest, wanted: Payload, **values: float) -> None:
 
 
 def _case_of_push(number: int, title: str, mode: str) -> None:
-    @Q.case(
-        f"TC_Q_{number}_CS", title, requirements=("K28.FR.06", "K28.FR.09", "K01.FR.110", "K08.FR.04"), needs=DYNAMIC
-    )
+    @Q_DYNAMIC.case(f"TC_Q_{number}_CS", title, requirements="K28.FR.06 K28.FR.09 K01.FR.110 K08.FR.04")
     async def script(t: StationTest) -> None:
         """The station applies each set-point at once, and says only once that the operation mode is another."""
         _needs_mode(t, mode)
@@ -253,7 +249,7 @@ _case_of_push(109, "Set-points that the back end pushes", "CentralSetpoint")
 _case_of_push(117, "Set-points for frequency support that the back end pushes", "CentralFrequency")
 
 
-@Q.case("TC_Q_110_CS", "Set-points that the station pulls", requirements=("K28.FR.08", "K28.FR.10"), needs=DYNAMIC)
+@Q_DYNAMIC.case("TC_Q_110_CS", "Set-points that the station pulls", requirements="K28.FR.08 K28.FR.10")
 async def pulled(t: StationTest) -> None:
     """The station asks for each update in its time, and applies the answer at once."""
     t.answer("PullDynamicScheduleUpdate", {"status": "Accepted", "scheduleUpdate": {"setpoint": -2500.0}})
@@ -283,12 +279,7 @@ async def _expires(t: StationTest, mode: str, update: Callable[[Payload], Awaita
     await follows(t, requirement, setpoint=-3000)
 
 
-@Q.case(
-    "TC_Q_118_CS",
-    "Set-points for frequency support that are not updated",
-    also=("K28.FR.14", "K01.FR.110"),
-    needs=DYNAMIC,
-)
+@Q_DYNAMIC.case("TC_Q_118_CS", "Set-points for frequency support that are not updated", also="K28.FR.14 K01.FR.110")
 async def central_expires(t: StationTest) -> None:
     """After its duration without an update the profile no longer applies; with the next update it does."""
     _needs_mode(t, "CentralFrequency")
@@ -305,7 +296,7 @@ async def _only_by_leave(t: StationTest) -> None:
 def _case_of_leave(
     number: int, title: str, mode: str, requirements: tuple[str, ...], action: Action, name: str
 ) -> None:
-    @Q.case(f"TC_Q_{number}_CS", title, requirements=requirements, needs=OUTSIDE)
+    @Q_OUTSIDE.case(f"TC_Q_{number}_CS", title, requirements=requirements)
     async def script(t: StationTest) -> None:
         """The station takes the values of the external system for the back end's profile, with their time."""
         _needs_mode(t, mode)
@@ -334,12 +325,7 @@ _case_of_leave(
 )  # fmt: skip
 
 
-@Q.case(
-    "TC_Q_113_CS",
-    "Set-points of an external system that are not updated",
-    also=("Q05.FR.08", "K01.FR.110"),
-    needs=OUTSIDE,
-)
+@Q_OUTSIDE.case("TC_Q_113_CS", "Set-points of an external system that are not updated", also="Q05.FR.08 K01.FR.110")
 async def external_expires(t: StationTest) -> None:
     """After its duration without an update the profile no longer applies; with the next update it does."""
     _needs_mode(t, "ExternalSetpoint")
@@ -356,7 +342,7 @@ async def _foreign(t: StationTest, kind: str, requirement: str) -> Payload:
     return found[0][1]
 
 
-@Q.case("TC_Q_114_CS", "Limits of an external system", needs=OUTSIDE)
+@Q_OUTSIDE.case("TC_Q_114_CS", "Limits of an external system")
 async def external_limits(t: StationTest) -> None:
     """The station keeps to each limit, reports it, and has it as a dynamic profile."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
@@ -373,11 +359,10 @@ async def external_limits(t: StationTest) -> None:
         t.check("dynUpdateTime" in found, "Q06.FR.07", "reports no time of the update")
 
 
-@Q.case(
+@Q_OUTSIDE.case(
     "TC_Q_115_CS",
     "Set-points of an external system, and of the back end",
-    requirements=("Q06.FR.04", "Q06.FR.06", "Q06.FR.11", "Q06.FR.21", "Q06.FR.22"),
-    needs=OUTSIDE,
+    requirements="Q06.FR.04 Q06.FR.06 Q06.FR.11 Q06.FR.21 Q06.FR.22",
 )
 async def external_setpoints(t: StationTest) -> None:
     """The station follows whichever has priority by SetpointPriority, and reports the external one."""
@@ -397,7 +382,7 @@ async def external_setpoints(t: StationTest) -> None:
     await follows(t, "Q06.FR.22", setpoint=2000)
 
 
-@Q.case("TC_Q_116_CS", "A schedule of limits of an external system", also=("K08.FR.04",), needs=OUTSIDE)
+@Q_OUTSIDE.case("TC_Q_116_CS", "A schedule of limits of an external system", also="K08.FR.04")
 async def external_schedule(t: StationTest) -> None:
     """The station reports the schedule, has it as a profile with absolute times, and keeps to each limit."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
@@ -423,7 +408,7 @@ def _local(**more: Any) -> Payload:
     return {"operationMode": "LocalFrequency", "v2xBaseline": 0.0, "v2xFreqWattCurve": CURVE} | more
 
 
-@Q.case("TC_Q_119_CS", "Profiles for the local response to frequency", requirements=("Q08.FR.03", "Q08.FR.04"))
+@Q.case("TC_Q_119_CS", "Profiles for the local response to frequency", requirements="Q08.FR.03 Q08.FR.04")
 async def local_frequency(t: StationTest) -> None:
     """The station takes a curve with a baseline; it rejects one without either, or with limits or set-points."""
     _needs_mode(t, "LocalFrequency")
@@ -438,7 +423,7 @@ async def local_frequency(t: StationTest) -> None:
     await enters(t, "LocalFrequency")
 
 
-@Q.case("TC_Q_120_CS", "A signal of the operator for frequency support", requirements=("Q08.FR.10", "Q08.FR.11"))
+@Q.case("TC_Q_120_CS", "A signal of the operator for frequency support", requirements="Q08.FR.10 Q08.FR.11")
 async def signals(t: StationTest) -> None:
     """The station accepts signals while a profile has a curve for them, and rejects them otherwise."""
     _needs_mode(t, "LocalFrequency")
@@ -489,7 +474,7 @@ async def _idle(t: StationTest) -> Payload:
 @Q.case(
     "TC_Q_125_CS",
     "Idle, with an EVSE that sleeps",
-    also=("K01.FR.110",),
+    also="K01.FR.110",
     needs=(*V2X, "SmartChargingCtrlr.SupportsEvseSleep"),
 )
 async def sleeps(t: StationTest) -> None:
@@ -506,7 +491,7 @@ async def sleeps(t: StationTest) -> None:
     t.check(not event.get("evseSleep", False), "Q10.FR.03", "says that the EVSE sleeps on")
 
 
-@Q.case("TC_Q_126_CS", "Idle, with an EVSE that cannot sleep", also=("K01.FR.110",))
+@Q.case("TC_Q_126_CS", "Idle, with an EVSE that cannot sleep", also="K01.FR.110")
 async def cannot_sleep(t: StationTest) -> None:
     """The station does not say in its events that the EVSE sleeps."""
     t.needs(not t.has("SmartChargingCtrlr.SupportsEvseSleep"), "its EVSEs can sleep")
@@ -529,7 +514,7 @@ async def idle_refused(t: StationTest) -> None:
 @Q.case(
     "TC_Q_128_CS",
     "A profile that ends with a long time offline",
-    requirements=("K01.FR.101", "K01.FR.102", "K01.FR.110"),
+    requirements="K01.FR.101 K01.FR.102 K01.FR.110",
     needs=(*V2X, "SmartChargingCtrlr.SupportsMaxOfflineDuration"),
 )
 async def offline(t: StationTest) -> None:

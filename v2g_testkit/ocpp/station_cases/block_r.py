@@ -131,9 +131,7 @@ async def nameplate(t: StationTest) -> None:
             t.check(name in names, "R01.FR.02", f"does not report {name} of EVSE {evse}")
 
 
-@R.case(
-    "TC_R_102_CS", "Clear controls by their type", requirements=("R04.FR.41", "R04.FR.43", "R04.FR.45", "R04.FR.30")
-)
+@R.case("TC_R_102_CS", "Clear controls by their type", requirements="R04.FR.41 R04.FR.43 R04.FR.45 R04.FR.30")
 async def clears(t: StationTest) -> None:
     """The station clears the control; it does not find one that there is not, nor support other types."""
     kind = await _unused(t)
@@ -189,7 +187,7 @@ async def supersedes_future(t: StationTest) -> None:
 @R.case(
     "TC_R_105_CS",
     "A control of higher priority supersedes one that is active",
-    requirements=("R04.FR.07", "R04.FR.10", "R04.FR.20", "R04.FR.21", "R04.FR.22"),
+    requirements="R04.FR.07 R04.FR.10 R04.FR.20 R04.FR.21 R04.FR.22",
 )
 async def supersedes_active(t: StationTest) -> None:
     """The first stays active until the second starts, which supersedes it; then that ends in its time."""
@@ -208,9 +206,7 @@ async def supersedes_active(t: StationTest) -> None:
 
 
 @R.case(
-    "TC_R_106_CS",
-    "An active control stays against one of lower priority",
-    requirements=("R04.FR.08", "R04.FR.09", "R04.FR.20"),
+    "TC_R_106_CS", "An active control stays against one of lower priority", requirements="R04.FR.08 R04.FR.09 R04.FR.20"
 )
 async def stays(t: StationTest) -> None:
     """The station accepts the second, as superseded, and continues with the first."""
@@ -223,7 +219,7 @@ async def stays(t: StationTest) -> None:
     await t.nothing("NotifyDERStartStop", "R04.FR.09", within=10, controlId="v2g-second")
 
 
-@R.case("TC_R_108_CS", "An event of the grid", requirements=("R05.FR.01", "R05.FR.02"))
+@R.case("TC_R_108_CS", "An event of the grid", requirements="R05.FR.01 R05.FR.02")
 async def event(t: StationTest) -> None:
     """The station reports that a control acts because of the grid, once, and that it no longer does."""
     t.needs("FreqDroop" in _supported(t), "it does not support FreqDroop")

@@ -198,14 +198,14 @@ REQUESTS: Final = (
 # -- boot and reset
 
 
-@CORE.case("TC_001_CSMS", "Cold boot", requirements=("BootNotification",), quick=True)
+@CORE.case("TC_001_CSMS", "Cold boot", requirements="BootNotification", quick=True)
 async def cold_boot(t: CsmsTest16) -> None:
     """The back end accepts a station that it knows, the state of its connectors, and heartbeats."""
     await t.booted()
     t.is_now((await t.call("Heartbeat"))["currentTime"], "Heartbeat")
 
 
-@CORE.case("TC_002_CSMS", "Cold boot, pending", requirements=("BootNotification",), needs=("boot: pending",))
+@CORE.case("TC_002_CSMS", "Cold boot, pending", requirements="BootNotification", needs=("boot: pending",))
 async def pending(t: CsmsTest16) -> None:
     """The back end answers Pending first, and asks nothing that a station may not do yet; then it accepts it."""
     await t.registration("Pending")
@@ -240,7 +240,7 @@ for _number, _kind, _charging in (
 # -- a session
 
 
-@CORE.case("TC_003_CSMS", "Session, the cable first", requirements=("StartTransaction", "StopTransaction"), quick=True)
+@CORE.case("TC_003_CSMS", "Session, the cable first", requirements="StartTransaction StopTransaction", quick=True)
 async def cable_first(t: CsmsTest16) -> None:
     """The back end accepts a valid token, gives the transaction an id, and takes its end."""
     await t.ready()
@@ -261,7 +261,7 @@ async def _meter(t: CsmsTest16, transaction: int) -> None:
     t.check(answer == {}, "MeterValues", f"answers {answer}")
 
 
-@CORE.case("TC_004_1_CSMS", "Session, the token first", requirements=("Authorize", "StartTransaction"))
+@CORE.case("TC_004_1_CSMS", "Session, the token first", requirements="Authorize StartTransaction")
 async def token_first(t: CsmsTest16) -> None:
     """The back end accepts it, and the transaction."""
     await t.ready()
@@ -271,7 +271,7 @@ async def token_first(t: CsmsTest16) -> None:
     await t.connector("Charging")
 
 
-@CORE.case("TC_004_2_CSMS", "The token first, and no cable in time", requirements=("StatusNotification",))
+@CORE.case("TC_004_2_CSMS", "The token first, and no cable in time", requirements="StatusNotification")
 async def no_cable(t: CsmsTest16) -> None:
     """The back end takes that the connector is available again."""
     await t.ready()
@@ -280,7 +280,7 @@ async def no_cable(t: CsmsTest16) -> None:
     await t.connector("Available")
 
 
-@CORE.case("TC_005_1_CSMS", "The vehicle is disconnected", requirements=("StopTransaction",))
+@CORE.case("TC_005_1_CSMS", "The vehicle is disconnected", requirements="StopTransaction")
 async def disconnected(t: CsmsTest16) -> None:
     """The back end takes the end, and the states after it."""
     await t.ready()
@@ -306,7 +306,7 @@ _case_of_token("023_2", "expired", lambda t: t.declared.expired_token.id, "Expir
 _case_of_token("023_3", "blocked", lambda t: t.declared.blocked_token.id, "Blocked")
 
 
-@CORE.case("TC_024_CSMS", "The lock fails", requirements=("StatusNotification",))
+@CORE.case("TC_024_CSMS", "The lock fails", requirements="StatusNotification")
 async def lock_failure(t: CsmsTest16) -> None:
     """The back end takes the fault of a connector."""
     await t.ready()
@@ -315,7 +315,7 @@ async def lock_failure(t: CsmsTest16) -> None:
     await t.connector("Available")
 
 
-@CORE.case("TC_032_1_CSMS", "Transactions end before a power failure", requirements=("StopTransaction",))
+@CORE.case("TC_032_1_CSMS", "Transactions end before a power failure", requirements="StopTransaction")
 async def power_failure(t: CsmsTest16) -> None:
     """The back end takes the end once the station is back, and accepts the station."""
     await t.ready()
@@ -325,7 +325,7 @@ async def power_failure(t: CsmsTest16) -> None:
     await t.stop(transaction, "PowerLoss")
 
 
-@CORE.case("TC_037_1_CSMS", "A transaction of an hour ago", requirements=("StartTransaction",))
+@CORE.case("TC_037_1_CSMS", "A transaction of an hour ago", requirements="StartTransaction")
 async def offline_start(t: CsmsTest16) -> None:
     """The back end accepts it, and gives the repeated request the same id."""
     await t.ready()
@@ -337,7 +337,7 @@ async def offline_start(t: CsmsTest16) -> None:
     t.check(other != first, "StartTransaction", f"gives two transactions the id {first}")
 
 
-@CORE.case("TC_037_3_CSMS", "A transaction whose token is not known", requirements=("StartTransaction",))
+@CORE.case("TC_037_3_CSMS", "A transaction whose token is not known", requirements="StartTransaction")
 async def offline_invalid(t: CsmsTest16) -> None:
     """The back end says so, and takes the end."""
     await t.ready()
@@ -345,7 +345,7 @@ async def offline_invalid(t: CsmsTest16) -> None:
     await t.stop(transaction, "DeAuthorized")
 
 
-@CORE.case("TC_039_CSMS", "A whole transaction of an hour ago", requirements=("StartTransaction", "StopTransaction"))
+@CORE.case("TC_039_CSMS", "A whole transaction of an hour ago", requirements="StartTransaction StopTransaction")
 async def offline(t: CsmsTest16) -> None:
     """The back end takes it, also when its end comes a second time."""
     await t.ready()
@@ -354,7 +354,7 @@ async def offline(t: CsmsTest16) -> None:
         await t.stop(transaction, timestamp=t.later(-60))
 
 
-@CORE.case("TC_064_CSMS", "Data transfer to the back end", requirements=("DataTransfer",))
+@CORE.case("TC_064_CSMS", "Data transfer to the back end", requirements="DataTransfer")
 async def transfer(t: CsmsTest16) -> None:
     """The back end does not know the vendor, or takes it."""
     await t.ready()
@@ -366,7 +366,7 @@ async def transfer(t: CsmsTest16) -> None:
 # -- remote
 
 
-@CORE.case("TC_010_CSMS", "Remote start", requirements=("RemoteStartTransaction",), quick=True)
+@CORE.case("TC_010_CSMS", "Remote start", requirements="RemoteStartTransaction", quick=True)
 async def remote_start(t: CsmsTest16) -> None:
     """The back end asks for it, and accepts the transaction."""
     await t.ready()
@@ -377,7 +377,7 @@ async def remote_start(t: CsmsTest16) -> None:
     await t.connector("Charging")
 
 
-@CORE.case("TC_007_CSMS", "A token that the station has cached", requirements=("StartTransaction",))
+@CORE.case("TC_007_CSMS", "A token that the station has cached", requirements="StartTransaction")
 async def cached(t: CsmsTest16) -> None:
     """The back end accepts a transaction that no Authorize has announced."""
     await t.ready()
@@ -387,7 +387,7 @@ async def cached(t: CsmsTest16) -> None:
     await t.stop(transaction, idTag=t.declared.token.id)
 
 
-@CORE.case("TC_011_CSMS", "Remote start, and no cable in time", requirements=("RemoteStartTransaction",))
+@CORE.case("TC_011_CSMS", "Remote start, and no cable in time", requirements="RemoteStartTransaction")
 async def remote_start_expires(t: CsmsTest16) -> None:
     """The back end takes that the connector is available again, and asks for another one."""
     await t.ready()
@@ -398,7 +398,7 @@ async def remote_start_expires(t: CsmsTest16) -> None:
         await t.connector("Available")
 
 
-@CORE.case("TC_012_CSMS", "Remote stop", requirements=("RemoteStopTransaction",), quick=True)
+@CORE.case("TC_012_CSMS", "Remote stop", requirements="RemoteStopTransaction", quick=True)
 async def remote_stop(t: CsmsTest16) -> None:
     """The back end asks for it by the transaction's id, and takes its end."""
     await t.ready()
@@ -407,7 +407,7 @@ async def remote_stop(t: CsmsTest16) -> None:
     await t.stop(transaction, "Remote")
 
 
-@CORE.case("TC_028_CSMS", "Remote stop is rejected", requirements=("RemoteStopTransaction",))
+@CORE.case("TC_028_CSMS", "Remote stop is rejected", requirements="RemoteStopTransaction")
 async def remote_stop_rejected(t: CsmsTest16) -> None:
     """The back end takes that, and what the transaction reports afterwards."""
     t.answer("RemoteStopTransaction", {"status": "Rejected"})
@@ -417,7 +417,7 @@ async def remote_stop_rejected(t: CsmsTest16) -> None:
     await _meter(t, transaction)
 
 
-@CORE.case("TC_018_1_CSMS", "Unlock in a transaction", requirements=("UnlockConnector",))
+@CORE.case("TC_018_1_CSMS", "Unlock in a transaction", requirements="UnlockConnector")
 async def unlock(t: CsmsTest16) -> None:
     """The back end asks for it, and takes the end of the transaction."""
     await t.ready()
@@ -429,7 +429,7 @@ async def unlock(t: CsmsTest16) -> None:
 RESERVATION: Final[Block[CsmsTest16]] = Block(profiles=("Reservation",), versions=("1.6",), needs=("reservation",))
 
 
-@RESERVATION.case("TC_046_CSMS", "A reservation is used", requirements=("ReserveNow",))
+@RESERVATION.case("TC_046_CSMS", "A reservation is used", requirements="ReserveNow")
 async def reserved(t: CsmsTest16) -> None:
     """The back end reserves, and accepts the transaction that names the reservation."""
     await t.ready()
@@ -438,13 +438,13 @@ async def reserved(t: CsmsTest16) -> None:
     await t.start(sent["idTag"], reservationId=sent["reservationId"])
 
 
-@RESERVATION.case("TC_051_CSMS", "Cancel a reservation", requirements=("CancelReservation",))
+@RESERVATION.case("TC_051_CSMS", "Cancel a reservation", requirements="CancelReservation")
 async def cancelled(t: CsmsTest16) -> None:
     """The back end cancels the reservation that it made, by its id."""
     await _cancel(t)
 
 
-@RESERVATION.case("TC_052_CSMS", "Cancelling is rejected", requirements=("CancelReservation",))
+@RESERVATION.case("TC_052_CSMS", "Cancelling is rejected", requirements="CancelReservation")
 async def not_cancelled(t: CsmsTest16) -> None:
     """The back end takes that."""
     t.answer("CancelReservation", {"status": "Rejected"})
@@ -469,7 +469,7 @@ async def _cancel(t: CsmsTest16) -> None:
     await t.asked("CancelReservation", "CancelReservation", reservationId=sent["reservationId"])
 
 
-@RESERVATION.case("TC_047_CSMS", "A reservation expires", requirements=("ReserveNow",))
+@RESERVATION.case("TC_047_CSMS", "A reservation expires", requirements="ReserveNow")
 async def expires(t: CsmsTest16) -> None:
     """The back end takes that the connector is available again after the time, and accepts a transaction there."""
     await t.ready()
@@ -484,7 +484,7 @@ async def expires(t: CsmsTest16) -> None:
 SMART: Final[Block[CsmsTest16]] = Block(profiles=("Smart Charging",), versions=("1.6",), needs=("smart charging",))
 
 
-@SMART.case("TC_057_CSMS", "A profile of a transaction", requirements=("SetChargingProfile",))
+@SMART.case("TC_057_CSMS", "A profile of a transaction", requirements="SetChargingProfile")
 async def transaction_profile(t: CsmsTest16) -> None:
     """The back end sends it with the transaction's id."""
     await t.ready()
@@ -515,7 +515,7 @@ _case_of_event("077", "InvalidChargePointCertificate")
 _case_of_event("078", "InvalidCentralSystemCertificate")
 
 
-@SECURITY.case("TC_074_CSMS", "A new certificate", requirements=("SignCertificate", "CertificateSigned"))
+@SECURITY.case("TC_074_CSMS", "A new certificate", requirements="SignCertificate CertificateSigned")
 async def certificate(t: CsmsTest16) -> None:
     """The back end has the station asked for its request, accepts it, and sends the certificate."""
     await t.ready()
@@ -526,9 +526,7 @@ async def certificate(t: CsmsTest16) -> None:
     t.check("BEGIN CERTIFICATE" in sent["certificateChain"], "CertificateSigned", "sends no certificate in PEM")
 
 
-@SECURITY.case(
-    "TC_073_CSMS", "A new password", requirements=("AuthorizationKey",), needs=("security", "password change")
-)
+@SECURITY.case("TC_073_CSMS", "A new password", requirements="AuthorizationKey", needs=("security", "password change"))
 async def new_password(t: CsmsTest16) -> None:
     """The back end sets a password; once the station has accepted it, it takes the new one only."""
     before = t.attempt
@@ -554,7 +552,7 @@ async def new_password(t: CsmsTest16) -> None:
     await t.ready()
 
 
-@SECURITY.case("TC_083_CSMS", "A higher security profile", requirements=("SecurityProfile",))
+@SECURITY.case("TC_083_CSMS", "A higher security profile", requirements="SecurityProfile")
 async def higher_profile(t: CsmsTest16) -> None:
     """The back end sets the profile, and restarts the station."""
     await t.ready()
@@ -564,7 +562,7 @@ async def higher_profile(t: CsmsTest16) -> None:
     await t.booted()
 
 
-@SECURITY.case("TC_084_CSMS", "A security profile that the station rejects", requirements=("SecurityProfile",))
+@SECURITY.case("TC_084_CSMS", "A security profile that the station rejects", requirements="SecurityProfile")
 async def profile_rejected(t: CsmsTest16) -> None:
     """The back end takes that, and goes on with the station as it is."""
     t.answer("ChangeConfiguration", {"status": "Rejected"})

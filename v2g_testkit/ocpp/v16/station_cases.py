@@ -29,7 +29,7 @@ async def _reboot(t: StationTest16, kind: str) -> None:
     await t.says("Reset", "Accepted", type=kind)
 
 
-@CORE.case("TC_001_CS", "Cold boot", requirements=("BootNotification", "Heartbeat"), quick=True)
+@CORE.case("TC_001_CS", "Cold boot", requirements="BootNotification Heartbeat", quick=True)
 async def cold_boot(t: StationTest16) -> None:
     """A rejected station waits for the interval; an accepted one reports its connectors, and sends heartbeats."""
     t.answer("BootNotification", {"currentTime": t.now(), "interval": 10, "status": "Rejected"})
@@ -48,7 +48,7 @@ async def cold_boot(t: StationTest16) -> None:
     await t.expect("Heartbeat", within=t.after(5))
 
 
-@CORE.case("TC_002_CS", "Cold boot, pending", requirements=("BootNotification", "ChangeConfiguration"))
+@CORE.case("TC_002_CS", "Cold boot, pending", requirements="BootNotification ChangeConfiguration")
 async def pending(t: StationTest16) -> None:
     """A pending station takes configuration, and boots again after the interval."""
     t.answer("BootNotification", {"currentTime": t.now(), "interval": 10, "status": "Pending"})
@@ -67,7 +67,7 @@ async def pending(t: StationTest16) -> None:
 def _case_of_reset(number: str, kind: str, *, charging: bool) -> None:
     word = f"{kind} reset {'with' if charging else 'without'} a transaction"
 
-    @CORE.case(f"TC_{number}_CS", word, requirements=("Reset",), required="The station ends what goes on, and boots.")
+    @CORE.case(f"TC_{number}_CS", word, requirements="Reset", required="The station ends what goes on, and boots.")
     async def script(t: StationTest16) -> None:
         transaction = await t.in_transaction() if charging else 0
         t.forget()
@@ -89,7 +89,7 @@ for _number, _kind, _charging in (
 # -- a session
 
 
-@CORE.case("TC_003_CS", "Session, the cable first", requirements=("StartTransaction", "StopTransaction"), quick=True)
+@CORE.case("TC_003_CS", "Session, the cable first", requirements="StartTransaction StopTransaction", quick=True)
 async def cable_first(t: StationTest16) -> None:
     """The station reports each state, asks about the token, and starts and stops with its meter."""
     await given(t.wants(LocalPreAuthorize=False))
@@ -115,7 +115,7 @@ async def _start(t: StationTest16, token: Token | None = None) -> Payload:
     return start
 
 
-@CORE.case("TC_004_1_CS", "Session, the token first", requirements=("StartTransaction", "Authorize"))
+@CORE.case("TC_004_1_CS", "Session, the token first", requirements="StartTransaction Authorize")
 async def token_first(t: StationTest16) -> None:
     """The station waits for the cable, and starts with the token."""
     await given(t.wants(LocalPreAuthorize=False))
@@ -127,7 +127,7 @@ async def token_first(t: StationTest16) -> None:
     await t.status("Charging")
 
 
-@CORE.case("TC_004_2_CS", "The token first, and no cable in time", requirements=("ConnectionTimeOut",))
+@CORE.case("TC_004_2_CS", "The token first, and no cable in time", requirements="ConnectionTimeOut")
 async def no_cable(t: StationTest16) -> None:
     """After ConnectionTimeOut the connector is available again, and no transaction has begun."""
     with precondition():
@@ -148,7 +148,7 @@ async def _gives_up(t: StationTest16) -> None:
         await t.wait(t.after(10))
 
 
-@CORE.case("TC_005_1_CS", "The vehicle is disconnected", requirements=("StopTransactionOnEVSideDisconnect",))
+@CORE.case("TC_005_1_CS", "The vehicle is disconnected", requirements="StopTransactionOnEVSideDisconnect")
 async def disconnected(t: StationTest16) -> None:
     """The transaction ends as EVDisconnected."""
     await given(t.wants(StopTransactionOnEVSideDisconnect=True))
@@ -158,7 +158,7 @@ async def disconnected(t: StationTest16) -> None:
     await t.status("Available")
 
 
-@CORE.case("TC_007_1_CS", "A token in the cache", requirements=("AuthorizationCacheEnabled", "LocalPreAuthorize"))
+@CORE.case("TC_007_1_CS", "A token in the cache", requirements="AuthorizationCacheEnabled LocalPreAuthorize")
 async def cached(t: StationTest16) -> None:
     """The station starts without asking."""
     with precondition():
@@ -172,7 +172,7 @@ async def cached(t: StationTest16) -> None:
     t.check(not t.seen("Authorize"), "LocalPreAuthorize", "asks about a token in its cache")
 
 
-@CORE.case("TC_061_1_CS", "The cache is cleared", requirements=("ClearCache",))
+@CORE.case("TC_061_1_CS", "The cache is cleared", requirements="ClearCache")
 async def cleared(t: StationTest16) -> None:
     """The station asks about a token again that was in its cache."""
     with precondition():
@@ -187,7 +187,7 @@ async def cleared(t: StationTest16) -> None:
     await t.started()
 
 
-@CORE.case("TC_023_4_CS", "A token that is not accepted", requirements=("Authorize",), quick=True)
+@CORE.case("TC_023_4_CS", "A token that is not accepted", requirements="Authorize", quick=True)
 async def invalid(t: StationTest16) -> None:
     """The station does not start for an invalid, an expired or a blocked token."""
     await given(t.wants(LocalPreAuthorize=False))
@@ -199,7 +199,7 @@ async def invalid(t: StationTest16) -> None:
         await t.nothing("StartTransaction", "Authorize", within=SOON_S / 2)
 
 
-@CORE.case("TC_037_3_CS", "A transaction whose token is not accepted", requirements=("StopTransactionOnInvalidId",))
+@CORE.case("TC_037_3_CS", "A transaction whose token is not accepted", requirements="StopTransactionOnInvalidId")
 async def deauthorized(t: StationTest16) -> None:
     """The station ends it as DeAuthorized, and does so no matter what Authorize was answered."""
     with precondition():
@@ -211,7 +211,7 @@ async def deauthorized(t: StationTest16) -> None:
     await t.stopped(4711, "DeAuthorized")
 
 
-@CORE.case("TC_068_CS", "The token that started ends", requirements=("StopTransaction",))
+@CORE.case("TC_068_CS", "The token that started ends", requirements="StopTransaction")
 async def same_token(t: StationTest16) -> None:
     """The station ends the transaction with that token, and does not with another one."""
     transaction = await t.in_transaction()
@@ -223,7 +223,7 @@ async def same_token(t: StationTest16) -> None:
     t.check(sent.get("idTag", "").upper() in ("", t.token.id.upper()), "StopTransaction", f"names {sent.get('idTag')}")
 
 
-@CORE.case("TC_069_CS", "A token of the same group ends", requirements=("StopTransaction",))
+@CORE.case("TC_069_CS", "A token of the same group ends", requirements="StopTransaction")
 async def same_parent(t: StationTest16) -> None:
     """The station ends the transaction with a token whose parentIdTag is that of the first."""
     await given(t.wants(LocalPreAuthorize=False))
@@ -237,7 +237,7 @@ async def same_parent(t: StationTest16) -> None:
     t.check(sent.get("idTag", "").upper() == t.declared.other_token.id.upper(), "StopTransaction", "names no token")
 
 
-@CORE.case("TC_070_CS", "Sampled meter values", requirements=("MeterValueSampleInterval",))
+@CORE.case("TC_070_CS", "Sampled meter values", requirements="MeterValueSampleInterval")
 async def sampled(t: StationTest16) -> None:
     """The station sends the register each interval, with its transaction; it begins with meterStart, and does not
     fall."""
@@ -260,7 +260,7 @@ async def sampled(t: StationTest16) -> None:
 _ENERGY: Final = "Energy.Active.Import.Register"
 
 
-@CORE.case("TC_071_CS", "Clock-aligned meter values", requirements=("ClockAlignedDataInterval",))
+@CORE.case("TC_071_CS", "Clock-aligned meter values", requirements="ClockAlignedDataInterval")
 async def aligned(t: StationTest16) -> None:
     """The station sends readings at the times of the clock."""
     await given(t.wants(MeterValueSampleInterval=0, ClockAlignedDataInterval=10))
@@ -274,7 +274,7 @@ async def aligned(t: StationTest16) -> None:
 # -- remote
 
 
-@CORE.case("TC_010_CS", "Remote start, the cable first", requirements=("RemoteStartTransaction",), quick=True)
+@CORE.case("TC_010_CS", "Remote start, the cable first", requirements="RemoteStartTransaction", quick=True)
 async def remote_cable_first(t: StationTest16) -> None:
     """The station accepts, and starts with the token."""
     with precondition():
@@ -285,7 +285,7 @@ async def remote_cable_first(t: StationTest16) -> None:
     await t.status("Charging")
 
 
-@CORE.case("TC_011_1_CS", "Remote start, then the cable", requirements=("RemoteStartTransaction",))
+@CORE.case("TC_011_1_CS", "Remote start, then the cable", requirements="RemoteStartTransaction")
 async def remote_first(t: StationTest16) -> None:
     """The station accepts, waits for the cable, and starts with the token."""
     await t.says("RemoteStartTransaction", "Accepted", idTag=t.token.id, connectorId=1)
@@ -295,7 +295,7 @@ async def remote_first(t: StationTest16) -> None:
     await t.status("Charging")
 
 
-@CORE.case("TC_011_2_CS", "Remote start, and no cable in time", requirements=("ConnectionTimeOut",))
+@CORE.case("TC_011_2_CS", "Remote start, and no cable in time", requirements="ConnectionTimeOut")
 async def remote_no_cable(t: StationTest16) -> None:
     """After ConnectionTimeOut the connector is available again, and a cable does not start."""
     await given(t.wants(ConnectionTimeOut=10))
@@ -305,7 +305,7 @@ async def remote_no_cable(t: StationTest16) -> None:
     await t.nothing("StartTransaction", "ConnectionTimeOut", within=SOON_S)
 
 
-@CORE.case("TC_012_CS", "Remote stop", requirements=("RemoteStopTransaction",), quick=True)
+@CORE.case("TC_012_CS", "Remote stop", requirements="RemoteStopTransaction", quick=True)
 async def remote_stop(t: StationTest16) -> None:
     """The station accepts, and ends the transaction as Remote."""
     transaction = await t.in_transaction()
@@ -314,7 +314,7 @@ async def remote_stop(t: StationTest16) -> None:
     await t.status("Finishing")
 
 
-@CORE.case("TC_023_5_CS", "Remote start with a token that is not accepted", requirements=("AuthorizeRemoteTxRequests",))
+@CORE.case("TC_023_5_CS", "Remote start with a token that is not accepted", requirements="AuthorizeRemoteTxRequests")
 async def remote_invalid(t: StationTest16) -> None:
     """The station asks about the token first, and does not start."""
     with precondition():
@@ -327,20 +327,20 @@ async def remote_invalid(t: StationTest16) -> None:
     await t.nothing("StartTransaction", "AuthorizeRemoteTxRequests", within=SOON_S)
 
 
-@CORE.case("TC_026_CS", "Remote start at a busy connector", requirements=("RemoteStartTransaction",))
+@CORE.case("TC_026_CS", "Remote start at a busy connector", requirements="RemoteStartTransaction")
 async def remote_busy(t: StationTest16) -> None:
     """The station rejects it."""
     await t.in_transaction()
     await t.says("RemoteStartTransaction", "Rejected", idTag=t.declared.other_token.id, connectorId=1)
 
 
-@CORE.case("TC_027_CS", "Remote start at connector 0", requirements=("RemoteStartTransaction",))
+@CORE.case("TC_027_CS", "Remote start at connector 0", requirements="RemoteStartTransaction")
 async def remote_zero(t: StationTest16) -> None:
     """The station rejects it."""
     await t.says("RemoteStartTransaction", "Rejected", idTag=t.token.id, connectorId=0)
 
 
-@CORE.case("TC_028_CS", "Remote stop of an unknown transaction", requirements=("RemoteStopTransaction",))
+@CORE.case("TC_028_CS", "Remote stop of an unknown transaction", requirements="RemoteStopTransaction")
 async def remote_unknown(t: StationTest16) -> None:
     """The station rejects it, and goes on."""
     transaction = await t.in_transaction()
@@ -348,13 +348,13 @@ async def remote_unknown(t: StationTest16) -> None:
     await t.nothing("StopTransaction", "RemoteStopTransaction", within=SOON_S / 2)
 
 
-@CORE.case("TC_017_2_CS", "Unlock a fixed cable", requirements=("UnlockConnector",))
+@CORE.case("TC_017_2_CS", "Unlock a fixed cable", requirements="UnlockConnector")
 async def unlock(t: StationTest16) -> None:
     """The station unlocks, or says that it cannot."""
     await t.says("UnlockConnector", "Unlocked", "NotSupported", connectorId=1)
 
 
-@CORE.case("TC_018_1_CS", "Unlock in a transaction", requirements=("UnlockConnector",), needs=("detachable cable",))
+@CORE.case("TC_018_1_CS", "Unlock in a transaction", requirements="UnlockConnector", needs=("detachable cable",))
 async def unlock_charging(t: StationTest16) -> None:
     """The station ends the transaction as UnlockCommand, and unlocks."""
     transaction = await t.in_transaction()
@@ -362,13 +362,13 @@ async def unlock_charging(t: StationTest16) -> None:
     await t.stopped(transaction, "UnlockCommand")
 
 
-@CORE.case("TC_031_CS", "Unlock an unknown connector", requirements=("UnlockConnector",))
+@CORE.case("TC_031_CS", "Unlock an unknown connector", requirements="UnlockConnector")
 async def unlock_unknown(t: StationTest16) -> None:
     """The station says NotSupported."""
     await t.says("UnlockConnector", "NotSupported", connectorId=t.declared.evses + 7)
 
 
-@CORE.case("TC_062_CS", "Data transfer to the station", requirements=("DataTransfer",))
+@CORE.case("TC_062_CS", "Data transfer to the station", requirements="DataTransfer")
 async def transfer(t: StationTest16) -> None:
     """The station does not know the vendor."""
     answer = await t.ask("DataTransfer", vendorId="com.example.nobody", messageId="1", data="x")
@@ -379,7 +379,7 @@ async def transfer(t: StationTest16) -> None:
 # -- configuration
 
 
-@CORE.case("TC_019_CS", "Read configuration", requirements=("GetConfiguration",), quick=True)
+@CORE.case("TC_019_CS", "Read configuration", requirements="GetConfiguration", quick=True)
 async def configuration(t: StationTest16) -> None:
     """The station tells all keys that 1.6 demands, those that are asked for, and those that it does not know."""
     answer = await t.ask("GetConfiguration")
@@ -402,20 +402,20 @@ _DEMANDED: Final = (
 )  # fmt: skip
 
 
-@CORE.case("TC_021_CS", "Change configuration", requirements=("ChangeConfiguration",), quick=True)
+@CORE.case("TC_021_CS", "Change configuration", requirements="ChangeConfiguration", quick=True)
 async def change(t: StationTest16) -> None:
     """The station takes the value, and tells it."""
     t.equal(await t.change("MeterValueSampleInterval", "77"), "Accepted", "ChangeConfiguration", "answers {}")
     t.equal(await t.read("MeterValueSampleInterval"), "77", "ChangeConfiguration", "tells {} after 77 was set")
 
 
-@CORE.case("TC_040_1_CS", "Change an unknown key", requirements=("ChangeConfiguration",))
+@CORE.case("TC_040_1_CS", "Change an unknown key", requirements="ChangeConfiguration")
 async def change_unknown(t: StationTest16) -> None:
     """The station says NotSupported."""
     await t.says("ChangeConfiguration", "NotSupported", key="NoSuchKey", value="1")
 
 
-@CORE.case("TC_040_2_CS", "Change to a wrong value", requirements=("ChangeConfiguration",))
+@CORE.case("TC_040_2_CS", "Change to a wrong value", requirements="ChangeConfiguration")
 async def change_wrong(t: StationTest16) -> None:
     """The station rejects it, and keeps what it had."""
     before = await t.read("MeterValueSampleInterval")
@@ -427,7 +427,7 @@ async def change_wrong(t: StationTest16) -> None:
 # -- offline
 
 
-@CORE.case("TC_036_CS", "The connection is lost in a transaction", requirements=("TransactionMessageAttempts",))
+@CORE.case("TC_036_CS", "The connection is lost in a transaction", requirements="TransactionMessageAttempts")
 async def lost(t: StationTest16) -> None:
     """The transaction goes on, and ends with its id."""
     transaction = await t.in_transaction()
@@ -439,7 +439,7 @@ async def lost(t: StationTest16) -> None:
     await t.stopped(transaction, "Local")
 
 
-@CORE.case("TC_038_CS", "A transaction ends offline", requirements=("StopTransaction",))
+@CORE.case("TC_038_CS", "A transaction ends offline", requirements="StopTransaction")
 async def ends_offline(t: StationTest16) -> None:
     """The station reports the end once it is back."""
     transaction = await t.in_transaction()
@@ -448,7 +448,7 @@ async def ends_offline(t: StationTest16) -> None:
     await t.stopped(transaction, "Local")
 
 
-@CORE.case("TC_039_CS", "A transaction offline", requirements=("StartTransaction", "AllowOfflineTxForUnknownId"))
+@CORE.case("TC_039_CS", "A transaction offline", requirements="StartTransaction AllowOfflineTxForUnknownId")
 async def all_offline(t: StationTest16) -> None:
     """The station reports begin and end in their order, with the id that it gets, once it is back."""
     await given(t.wants(AllowOfflineTxForUnknownId=True))
@@ -467,7 +467,7 @@ async def all_offline(t: StationTest16) -> None:
 # -- remote trigger
 
 
-@TRIGGER.case("TC_054_CS", "Trigger messages", requirements=("TriggerMessage",), quick=True)
+@TRIGGER.case("TC_054_CS", "Trigger messages", requirements="TriggerMessage", quick=True)
 async def triggers(t: StationTest16) -> None:
     """The station sends what it accepts to send."""
     judged = 0
@@ -491,7 +491,7 @@ async def triggers(t: StationTest16) -> None:
 _REPORTS: Final = ("DiagnosticsStatusNotification", "FirmwareStatusNotification")
 
 
-@TRIGGER.case("TC_055_CS", "Trigger a message of an unknown connector", requirements=("TriggerMessage",))
+@TRIGGER.case("TC_055_CS", "Trigger a message of an unknown connector", requirements="TriggerMessage")
 async def trigger_unknown(t: StationTest16) -> None:
     """The station rejects it."""
     place = t.declared.evses + 7
@@ -520,7 +520,7 @@ async def _version_is(t: StationTest16, wanted: int) -> None:
     t.check(found == wanted, "GetLocalListVersion", f"has version {found} instead of {wanted}")
 
 
-@LISTS.case("TC_043_CS", "Lists in full and differential", requirements=("SendLocalList",), quick=True)
+@LISTS.case("TC_043_CS", "Lists in full and differential", requirements="SendLocalList", quick=True)
 async def lists(t: StationTest16) -> None:
     """The station takes both, and tells their version."""
     await _empty(t)
@@ -530,7 +530,7 @@ async def lists(t: StationTest16) -> None:
         await _version_is(t, version)
 
 
-@LISTS.case("TC_043_2_CS", "A list whose version has passed", requirements=("SendLocalList",))
+@LISTS.case("TC_043_2_CS", "A list whose version has passed", requirements="SendLocalList")
 async def old_list(t: StationTest16) -> None:
     """The station says VersionMismatch, and keeps its list."""
     await _empty(t)
@@ -541,7 +541,7 @@ async def old_list(t: StationTest16) -> None:
     await _version_is(t, 20)
 
 
-@LISTS.case("TC_008_1_CS", "A token of the list", requirements=("LocalPreAuthorize",))
+@LISTS.case("TC_008_1_CS", "A token of the list", requirements="LocalPreAuthorize")
 async def listed(t: StationTest16) -> None:
     """The station starts without asking."""
     await _empty(t)
@@ -569,7 +569,7 @@ async def _reserve(t: StationTest16, *statuses: str, seconds: float = 120, conne
     return number
 
 
-@RESERVATION.case("TC_046_1_CS", "A reserved connector is used", requirements=("ReserveNow",), quick=True)
+@RESERVATION.case("TC_046_1_CS", "A reserved connector is used", requirements="ReserveNow", quick=True)
 async def reserved(t: StationTest16) -> None:
     """The connector is Reserved, not for another token, and the transaction names the reservation."""
     number = await _reserve(t)
@@ -581,7 +581,7 @@ async def reserved(t: StationTest16) -> None:
     await _uses(t, number)
 
 
-@RESERVATION.case("TC_047_CS", "A reservation expires", requirements=("ReserveNow",))
+@RESERVATION.case("TC_047_CS", "A reservation expires", requirements="ReserveNow")
 async def expires(t: StationTest16) -> None:
     """The connector is Reserved, and Available after the time."""
     await _reserve(t, seconds=10)
@@ -589,14 +589,14 @@ async def expires(t: StationTest16) -> None:
     await t.status("Available", within=t.after(10))
 
 
-@RESERVATION.case("TC_048_2_CS", "Reserve an occupied connector", requirements=("ReserveNow",))
+@RESERVATION.case("TC_048_2_CS", "Reserve an occupied connector", requirements="ReserveNow")
 async def reserve_occupied(t: StationTest16) -> None:
     """The station says Occupied."""
     await t.in_transaction()
     await _reserve(t, "Occupied")
 
 
-@RESERVATION.case("TC_048_3_CS", "Reserve an unavailable connector", requirements=("ReserveNow", "ChangeAvailability"))
+@RESERVATION.case("TC_048_3_CS", "Reserve an unavailable connector", requirements="ReserveNow ChangeAvailability")
 async def reserve_unavailable(t: StationTest16) -> None:
     """The station says Unavailable."""
     await _inoperative(t)
@@ -610,7 +610,7 @@ async def _inoperative(t: StationTest16, connector: int = 1) -> None:
     await t.status("Unavailable", connector or 1)
 
 
-@RESERVATION.case("TC_046_2_CS", "A remote start uses a reservation", requirements=("ReserveNow",))
+@RESERVATION.case("TC_046_2_CS", "A remote start uses a reservation", requirements="ReserveNow")
 async def remote_reserved(t: StationTest16) -> None:
     """The station starts at the reserved connector, and names the reservation."""
     number = await _reserve(t)
@@ -687,7 +687,7 @@ _case_of_parent("1", "connector", 1)
 _case_of_parent("2", "station", 0)
 
 
-@RESERVATION.case("TC_051_CS", "Cancel a reservation", requirements=("CancelReservation",))
+@RESERVATION.case("TC_051_CS", "Cancel a reservation", requirements="CancelReservation")
 async def cancel(t: StationTest16) -> None:
     """The connector is available again."""
     number = await _reserve(t)
@@ -696,7 +696,7 @@ async def cancel(t: StationTest16) -> None:
     await t.status("Available")
 
 
-@RESERVATION.case("TC_052_CS", "Cancel an unknown reservation", requirements=("CancelReservation",))
+@RESERVATION.case("TC_052_CS", "Cancel an unknown reservation", requirements="CancelReservation")
 async def cancel_unknown(t: StationTest16) -> None:
     """The station rejects it, and keeps the one that it has."""
     number = await _reserve(t)
@@ -704,7 +704,7 @@ async def cancel_unknown(t: StationTest16) -> None:
     await t.nothing("StatusNotification", "CancelReservation", within=SOON_S / 2, status="Available", connectorId=1)
 
 
-@CORE.case("V2G-01-CS16", "Make a connector unavailable", requirements=("ChangeAvailability",), quick=True)
+@CORE.case("V2G-01-CS16", "Make a connector unavailable", requirements="ChangeAvailability", quick=True)
 async def unavailable(t: StationTest16) -> None:
     """The station reports it, takes no transaction there, and is available again when it is told."""
     await _inoperative(t)
@@ -751,7 +751,7 @@ async def _limited(t: StationTest16, amperes: float) -> None:
     t.check(limit == wanted, "GetCompositeSchedule", f"begins with {limit} {unit} instead of {wanted:g}")
 
 
-@SMART.case("TC_056_CS", "A default profile", requirements=("SetChargingProfile",), quick=True)
+@SMART.case("TC_056_CS", "A default profile", requirements="SetChargingProfile", quick=True)
 async def default_profile(t: StationTest16) -> None:
     """The station takes it, and limits a transaction by it."""
     await _install(t, await _profile(t, 10.0))
@@ -759,7 +759,7 @@ async def default_profile(t: StationTest16) -> None:
     await _limited(t, 10.0)
 
 
-@SMART.case("TC_057_CS", "A profile of a transaction", requirements=("SetChargingProfile",))
+@SMART.case("TC_057_CS", "A profile of a transaction", requirements="SetChargingProfile")
 async def transaction_profile(t: StationTest16) -> None:
     """It takes the place of the default."""
     await _install(t, await _profile(t, 16.0))
@@ -768,20 +768,20 @@ async def transaction_profile(t: StationTest16) -> None:
     await _limited(t, 8.0)
 
 
-@SMART.case("TC_058_1_CS", "A profile without its transaction", requirements=("SetChargingProfile",))
+@SMART.case("TC_058_1_CS", "A profile without its transaction", requirements="SetChargingProfile")
 async def no_transaction(t: StationTest16) -> None:
     """The station rejects it."""
     await _install(t, await _profile(t, 8.0, "TxProfile", transactionId=1), "Rejected")
 
 
-@SMART.case("TC_058_2_CS", "A profile of another transaction", requirements=("SetChargingProfile",))
+@SMART.case("TC_058_2_CS", "A profile of another transaction", requirements="SetChargingProfile")
 async def other_transaction(t: StationTest16) -> None:
     """The station rejects it."""
     transaction = await t.in_transaction()
     await _install(t, await _profile(t, 8.0, "TxProfile", transactionId=transaction + 1_000_000), "Rejected")
 
 
-@SMART.case("TC_059_CS", "Remote start with a profile", requirements=("RemoteStartTransaction",))
+@SMART.case("TC_059_CS", "Remote start with a profile", requirements="RemoteStartTransaction")
 async def started_with_profile(t: StationTest16) -> None:
     """The station limits the transaction by it."""
     await t.plug()
@@ -792,7 +792,7 @@ async def started_with_profile(t: StationTest16) -> None:
     await _limited(t, 7.0)
 
 
-@SMART.case("TC_066_CS", "Composite schedule", requirements=("GetCompositeSchedule",))
+@SMART.case("TC_066_CS", "Composite schedule", requirements="GetCompositeSchedule")
 async def composite(t: StationTest16) -> None:
     """It is the least of the station's maximum and the default."""
     with precondition():
@@ -802,7 +802,7 @@ async def composite(t: StationTest16) -> None:
     await _limited(t, 9.0)
 
 
-@SMART.case("TC_067_CS", "Clear a profile", requirements=("ClearChargingProfile",))
+@SMART.case("TC_067_CS", "Clear a profile", requirements="ClearChargingProfile")
 async def clear_profile(t: StationTest16) -> None:
     """The station clears it once, and knows it no more."""
     wanted = await _profile(t, 10.0)
@@ -811,7 +811,7 @@ async def clear_profile(t: StationTest16) -> None:
     await t.says("ClearChargingProfile", "Unknown", id=wanted["chargingProfileId"])
 
 
-@SMART.case("TC_072_CS", "Profiles of two stack levels", requirements=("SetChargingProfile",))
+@SMART.case("TC_072_CS", "Profiles of two stack levels", requirements="SetChargingProfile")
 async def stacked(t: StationTest16) -> None:
     """The higher one is used."""
     with precondition():

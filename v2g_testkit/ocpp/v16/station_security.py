@@ -81,14 +81,14 @@ async def _plain_update(t: StationTest16, *, broken: bool) -> list[str]:
     return states
 
 
-@FIRMWARE.case("TC_044_1_CS", "Firmware is installed", requirements=("UpdateFirmware",))
+@FIRMWARE.case("TC_044_1_CS", "Firmware is installed", requirements="UpdateFirmware")
 async def installed(t: StationTest16) -> None:
     """The station downloads and installs the firmware, and reports each state."""
     goes_through(t, await _plain_update(t, broken=False), "Downloading", "Downloaded", "Installing", "Installed")
     await t.reconnected()
 
 
-@FIRMWARE.case("TC_044_2_CS", "Firmware that cannot be downloaded", requirements=("UpdateFirmware",))
+@FIRMWARE.case("TC_044_2_CS", "Firmware that cannot be downloaded", requirements="UpdateFirmware")
 async def no_firmware(t: StationTest16) -> None:
     """The station tries as often as it is told, and reports DownloadFailed."""
     where = f"http://{t.server_name}:9/nothing.bin"
@@ -96,14 +96,14 @@ async def no_firmware(t: StationTest16) -> None:
     await t.expect(_PLAIN, status="DownloadFailed")
 
 
-@FIRMWARE.case("TC_044_3_CS", "Firmware that cannot be installed", requirements=("UpdateFirmware",))
+@FIRMWARE.case("TC_044_3_CS", "Firmware that cannot be installed", requirements="UpdateFirmware")
 async def broken_firmware(t: StationTest16) -> None:
     """The station downloads the firmware, and reports InstallationFailed."""
     goes_through(t, await _plain_update(t, broken=True), "Downloading", "Downloaded", "InstallationFailed")
     await t.reconnected()
 
 
-@FIRMWARE.case("TC_045_1_CS", "Diagnostics are uploaded", requirements=("GetDiagnostics",), quick=True)
+@FIRMWARE.case("TC_045_1_CS", "Diagnostics are uploaded", requirements="GetDiagnostics", quick=True)
 async def diagnostics(t: StationTest16) -> None:
     """The station names a file, uploads it, and reports both states."""
     files, url = await t.file_server()
@@ -115,7 +115,7 @@ async def diagnostics(t: StationTest16) -> None:
     t.check(any(each.body for each in files.uploads), "GetDiagnostics", f"reports Uploaded, and {name} did not come")
 
 
-@FIRMWARE.case("TC_045_2_CS", "Diagnostics that cannot be uploaded", requirements=("GetDiagnostics",))
+@FIRMWARE.case("TC_045_2_CS", "Diagnostics that cannot be uploaded", requirements="GetDiagnostics")
 async def no_diagnostics(t: StationTest16) -> None:
     """The station names a file, and reports UploadFailed."""
     where = f"http://{t.server_name}:9/"
@@ -137,7 +137,7 @@ async def _security_log(t: StationTest16, where: str) -> list[str]:
     return await _states(t, "LogStatusNotification", "Uploaded", "UploadFailure", number=number)
 
 
-@SECURITY.case("TC_079_CS", "The security log", requirements=("GetLog",))
+@SECURITY.case("TC_079_CS", "The security log", requirements="GetLog")
 async def security_log(t: StationTest16) -> None:
     """The station uploads the log, and reports both states with the id of the request."""
     files, url = await t.file_server()
@@ -145,7 +145,7 @@ async def security_log(t: StationTest16) -> None:
     t.check(any(each.body for each in files.uploads), "GetLog", "reports Uploaded, and no log came")
 
 
-@SECURITY.case("V2G-03-CS16", "A security log that cannot be uploaded", requirements=("GetLog",))
+@SECURITY.case("V2G-03-CS16", "A security log that cannot be uploaded", requirements="GetLog")
 async def no_security_log(t: StationTest16) -> None:
     """The station reports UploadFailure with the id of the request."""
     states = await _security_log(t, f"http://{t.server_name}:9/")
@@ -167,7 +167,7 @@ async def _signed_update(t: StationTest16, image: bytes, *, right: bool) -> list
     return states
 
 
-@SECURITY.case("TC_080_CS", "Signed firmware is installed", requirements=("SignedUpdateFirmware",))
+@SECURITY.case("TC_080_CS", "Signed firmware is installed", requirements="SignedUpdateFirmware")
 async def signed_firmware(t: StationTest16) -> None:
     """The station downloads the firmware, verifies its signature, installs it, and reports each state."""
     states = await _signed_update(t, image_of(t), right=True)
@@ -175,14 +175,14 @@ async def signed_firmware(t: StationTest16) -> None:
     await t.reconnected()
 
 
-@SECURITY.case("TC_081_CS", "Firmware with a signature of other firmware", requirements=("SignedUpdateFirmware",))
+@SECURITY.case("TC_081_CS", "Firmware with a signature of other firmware", requirements="SignedUpdateFirmware")
 async def wrong_signature(t: StationTest16) -> None:
     """The station downloads the firmware, reports InvalidSignature, and a security event."""
     t.equal((await _signed_update(t, b"not firmware", right=False))[-1], "InvalidSignature", _SIGNED, "reports {}")
     await _event(t, "InvalidFirmwareSignature")
 
 
-@SECURITY.case("V2G-04-CS16", "Firmware with an untrusted certificate", requirements=("SignedUpdateFirmware",))
+@SECURITY.case("V2G-04-CS16", "Firmware with an untrusted certificate", requirements="SignedUpdateFirmware")
 async def untrusted_firmware(t: StationTest16) -> None:
     """The station answers InvalidCertificate or RevokedCertificate, and reports a security event."""
     signer = Authority(MANUFACTURER, t.now()).signer()
@@ -212,7 +212,7 @@ async def basic_authentication(t: StationTest16) -> None:
     t.check(fits, "Profile 1", f"the password has {len(shown.password)} characters")
 
 
-@SECURITY.case("TC_073_CS", "A new password", requirements=("AuthorizationKey",))
+@SECURITY.case("TC_073_CS", "A new password", requirements="AuthorizationKey")
 async def new_password(t: StationTest16) -> None:
     """The station accepts it, reconnects, and shows it."""
     before = t.opening.password
@@ -242,7 +242,7 @@ _KEY: Final = "41424344454647484950515253545556"
 """Letters and digits, whether it is taken as text or as hex."""
 
 
-@SECURITY.case("V2G-02-CS16", "The password cannot be read", requirements=("AuthorizationKey",), quick=True)
+@SECURITY.case("V2G-02-CS16", "The password cannot be read", requirements="AuthorizationKey", quick=True)
 async def unreadable(t: StationTest16) -> None:
     """The station tells no value of AuthorizationKey."""
     t.check(not await t.read("AuthorizationKey"), "AuthorizationKey", "tells its password")
@@ -356,7 +356,7 @@ def _authority(t: StationTest16) -> Authority:
     return t.authority
 
 
-@SECURITY.case("TC_074_CS", "A new certificate", requirements=("SignCertificate", "CertificateSigned"))
+@SECURITY.case("TC_074_CS", "A new certificate", requirements="SignCertificate CertificateSigned")
 async def new_certificate(t: StationTest16) -> None:
     """The station asks for a certificate of a new key, takes it, and connects with it."""
     old, authority = _certificate(t).public_key(), _authority(t)
@@ -368,7 +368,7 @@ async def new_certificate(t: StationTest16) -> None:
     t.check(_certificate(t).public_key() == new, "CertificateSigned", "connects with the old certificate")
 
 
-@SECURITY.case("TC_077_CS", "A new certificate that is invalid", requirements=("CertificateSigned",))
+@SECURITY.case("TC_077_CS", "A new certificate that is invalid", requirements="CertificateSigned")
 async def invalid_new_certificate(t: StationTest16) -> None:
     """The station rejects it, and reports InvalidChargePointCertificate."""
     _certificate(t)
@@ -386,7 +386,7 @@ async def invalid_new_certificate(t: StationTest16) -> None:
 # -- security profiles
 
 
-@SECURITY.case("TC_084_CS", "A lower security profile", requirements=("SecurityProfile",))
+@SECURITY.case("TC_084_CS", "A lower security profile", requirements="SecurityProfile")
 async def downgrade(t: StationTest16) -> None:
     """The station rejects it."""
     await t.says("ChangeConfiguration", "Rejected", key="SecurityProfile", value="0")
@@ -395,7 +395,7 @@ async def downgrade(t: StationTest16) -> None:
 @SECURITY.case(
     "TC_083_CS",
     "A higher security profile",
-    requirements=("SecurityProfile",),
+    requirements="SecurityProfile",
     needs=("SecurityProfile", "security upgrade"),
 )
 async def upgrade(t: StationTest16) -> None:
