@@ -8,7 +8,7 @@ tests; the scripts are our own. A script ends with a pass, or raises `Failed`, `
 import contextlib
 import copy
 import re
-from collections.abc import Awaitable, Callable, Container, Iterator
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterator
 from types import CodeType
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -83,10 +83,17 @@ def precondition() -> Iterator[None]:
         raise Inconclusive(f"{PRECONDITION}{failure}") from None
 
 
-async def given(step: Awaitable[V]) -> V:
-    """Do one step on the way to the state in which a case begins; return its result. Raises Inconclusive."""
-    with precondition():
-        return await step
+async def given(*steps: Coroutine[None, None, V]) -> V:
+    """Do steps, one after the other, on the way to the state in which a case begins; return the last one's result.
+
+    Raises Inconclusive.
+    """
+    with precondition(), contextlib.ExitStack() as stack:
+        for each in steps:
+            stack.callback(each.close)  # those that are not reached
+        for each in steps:
+            result = await each
+        return result
 
 
 class CaseTest:

@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 from v2g.errors import CertificateError
 from v2g_testkit.ocpp.attempts import Attempt
-from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, NotApplicable, Payload, Profile, precondition
+from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, NotApplicable, Payload, Profile, given
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
@@ -308,9 +308,7 @@ async def upgrade(t: CsmsTest) -> None:
     level = before.security_profile + 1
     station = to.station if level == 3 else before.station
     after = Attempt(url=to.url or before.url, station=station, ca=to.ca or before.ca)
-    with precondition():
-        await t.connect(before)
-        await t.booted()
+    await given(t.connect(before), t.booted())
     way = {
         "ocppVersion": "OCPP20",
         "ocppInterface": "Wired0",
@@ -337,6 +335,4 @@ async def upgrade(t: CsmsTest) -> None:
     await t.let_in("A05", after)
     await t.booted()
     await t.turned_away(before, "A05.FR.07", f"security profile {level - 1}", ends=True)
-    with precondition():
-        await t.connect(after)
-        await t.booted()
+    await given(t.connect(after), t.booted())

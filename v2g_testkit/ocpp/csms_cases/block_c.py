@@ -9,7 +9,7 @@ import msgspec
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.web_payment import VERSION, QrCode, address
-from v2g_testkit.ocpp.case import Block, Inconclusive, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Inconclusive, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.csms_cases.block_i import calculating, details, same_cost
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
@@ -73,9 +73,7 @@ def _cached_case(
         """The back end judges the token of a TransactionEvent, which the station took from its cache."""
         token = token_of(t.declared)
         transaction = Transaction(t, token=token)
-        with precondition():
-            await t.booted()
-            await transaction.plugged()
+        await given(t.booted(), transaction.plugged())
         answer = await transaction.event("Updated", "Authorized", token=token)
         _has_status(t, answer["idTokenInfo"], statuses, requirement)
 
@@ -128,9 +126,7 @@ async def stop_by_group(t: CsmsTest) -> None:
     """The back end answers the group of each token, and accepts that another member stops the transaction."""
     declared = t.declared
     transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.plugged()
+    await given(t.booted(), transaction.plugged())
     _in_group(t, await t.authorize(declared.group_token), declared.group, "C09.FR.09")
     started = await transaction.event("Updated", "Authorized", token=declared.token)
     _in_group(t, started["idTokenInfo"], declared.group, "E01.FR.12")
@@ -154,9 +150,7 @@ def _local_list_case(id: str, title: str, *, authorizes: bool) -> None:  # noqa:
         """The back end answers the group of tokens that the station found in its local list."""
         declared = t.declared
         transaction = Transaction(t)
-        with precondition():
-            await t.booted()
-            await transaction.plugged()
+        await given(t.booted(), transaction.plugged())
         started = await transaction.event("Updated", "Authorized", token=declared.token)
         _in_group(t, started["idTokenInfo"], declared.group, "E01.FR.12")
         await transaction.event("Updated", "ChargingStateChanged", state="Charging", context="Sample.Periodic")

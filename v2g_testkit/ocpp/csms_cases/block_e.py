@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import SIGNED, Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.operator import TRANSACTION_LIMIT
@@ -59,9 +59,7 @@ _begins("TC_E_12_CSMS", "Start when the parking bay is occupied", "EVDetected", 
 async def cable_first(t: CsmsTest) -> None:
     """The back end accepts the token after the vehicle was connected, and acknowledges the charging."""
     transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.plugged()
+    await given(t.booted(), transaction.plugged())
     await transaction.authorized()
     await transaction.started()
 
@@ -79,10 +77,7 @@ async def authorization_first(t: CsmsTest) -> None:
 async def not_ready(t: CsmsTest) -> None:
     """The back end acknowledges that the vehicle suspends before energy flows."""
     transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.authorized()
-        await transaction.plugged()
+    await given(t.booted(), transaction.authorized(), transaction.plugged())
     await transaction.event("Updated", "ChargingStateChanged", state="SuspendedEV")
 
 
@@ -170,10 +165,7 @@ async def invalid_token(t: CsmsTest) -> None:
 @E.case("TC_E_21_CSMS", "Remote stop", also="E06.FR.03", needs=("remote stop",), quick=True)
 async def remote_stop(t: CsmsTest) -> None:
     """The back end asks to stop the transaction by its transactionId, and acknowledges its end."""
-    transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
+    transaction = await charging(t)
     await t.asked("RequestStopTransaction", "F03.FR.01", transactionId=transaction.id)
     await transaction.event("Ended", "RemoteStop", stopped="Remote")
 
@@ -182,9 +174,7 @@ async def remote_stop(t: CsmsTest) -> None:
 async def unplugged_for_a_while(t: CsmsTest) -> None:
     """The back end acknowledges that the transaction continues after the vehicle was away."""
     transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.suspended()
+    await given(t.booted(), transaction.suspended())
     await transaction.event("Updated", "EVCommunicationLost", state="Idle")
     await t.connector("Available")
     await transaction.event("Updated", "CablePluggedIn", state="EVConnected")
@@ -265,10 +255,7 @@ _status(
 async def status_of_ended(t: CsmsTest) -> None:
     """The back end acknowledges the end before the events that it missed, and these when they come."""
     transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
-        await t.away()
+    await given(t.booted(), transaction.started(), t.away())
     await t.connector("Available")
     first = transaction.seq_no + 1
     await transaction.event("Ended", "EVCommunicationLost", seq_no=first + 2, state="Idle", offline=True)

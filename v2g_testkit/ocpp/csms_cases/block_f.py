@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Payload, Profile, precondition
+from v2g_testkit.ocpp.case import Block, Payload, Profile, given, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
@@ -32,9 +32,7 @@ async def _remote_event(transaction: Transaction, kind: str, number: int) -> Non
 async def remote_start_after_cable(t: CsmsTest) -> None:
     """The back end asks to start with the token, and accepts it in the events of the transaction."""
     transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.plugged()
+    await given(t.booted(), transaction.plugged())
     number = await remote_start(t, "F01.FR.01", transaction)
     await _remote_event(transaction, "Updated", number)
     await transaction.started()

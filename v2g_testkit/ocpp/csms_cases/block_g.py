@@ -3,7 +3,7 @@
 from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
-from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 G: Final[Block[CsmsTest]] = Block()
@@ -63,10 +63,7 @@ def _scheduled(id: str, place: str, evse: Payload | None) -> None:  # noqa: A002
     )
     async def script(t: CsmsTest) -> None:
         """The back end follows the transaction to its end, and acknowledges the states that follow."""
-        transaction = Transaction(t)
-        with precondition():
-            await t.booted()
-            await transaction.started()
+        transaction = await charging(t)
         t.undo(lambda: change(t, "Operative", evse))
         await change(t, "Inoperative", evse, "Scheduled")
         if evse is None:

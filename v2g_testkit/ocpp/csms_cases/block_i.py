@@ -3,7 +3,7 @@
 from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, given, precondition
-from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 
 I: Final[Block[CsmsTest]] = Block(profiles=(), needs=("costs",))  # noqa: E741 - the block's letter
@@ -12,10 +12,7 @@ I: Final[Block[CsmsTest]] = Block(profiles=(), needs=("costs",))  # noqa: E741 -
 @I.case("TC_I_01_CSMS", "Running cost")
 async def running_cost(t: CsmsTest) -> None:
     """The back end tells the cost so far in its answer to an event, or by CostUpdated."""
-    transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
+    transaction = await charging(t)
     for _ in range(2):
         transaction.wh += 1000
         answer = await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
@@ -26,10 +23,8 @@ async def running_cost(t: CsmsTest) -> None:
 @I.case("TC_I_02_CSMS", "Final cost")
 async def final_cost(t: CsmsTest) -> None:
     """The back end tells the cost of the transaction in its answer to the last event."""
-    transaction = Transaction(t)
+    transaction = await charging(t)
     with precondition():
-        await t.booted()
-        await transaction.started()
         await transaction.stop_authorized()
         await transaction.post_session()
     await t.connector("Available")

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
-from v2g_testkit.ocpp.csms_cases.transaction import SIGNED, Transaction
+from v2g_testkit.ocpp.case import Block, Payload
+from v2g_testkit.ocpp.csms_cases.transaction import SIGNED, Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 J: Final[Block[CsmsTest]] = Block()
@@ -28,10 +28,7 @@ async def clock_aligned(t: CsmsTest) -> None:
 @J.case("TC_J_02_CSMS", "Clock-aligned values in a transaction", also="J01.FR.18 J02.FR.19")
 async def clock_aligned_in_transaction(t: CsmsTest) -> None:
     """The back end acknowledges the values of idle EVSEs, and those of the transaction."""
-    transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
+    transaction = await charging(t)
     for _ in range(3):
         await _clock_aligned(t, transaction, 0, 2)
         transaction.wh += 100
@@ -42,10 +39,7 @@ def _ends(id: str, title: str, context: str, requirement: str, *, signed: bool) 
     @J.case(id, title, requirements=(requirement,))
     async def script(t: CsmsTest) -> None:
         """The back end acknowledges the end of a transaction with the values of its whole time."""
-        transaction = Transaction(t)
-        with precondition():
-            await t.booted()
-            await transaction.started()
+        transaction = await charging(t)
         more: Payload = {"signedMeterValue": SIGNED} if signed else {}
         values = []
         for each in (context, context, "Transaction.End"):
@@ -81,10 +75,7 @@ async def at_start_without_evse(t: CsmsTest) -> None:
 @J.case("TC_J_09_CSMS", "Sampled values in a transaction", also="J02.FR.19")
 async def sampled(t: CsmsTest) -> None:
     """The back end acknowledges the values of the transaction."""
-    transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
+    transaction = await charging(t)
     for _ in range(3):
         transaction.wh += 100
         await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")

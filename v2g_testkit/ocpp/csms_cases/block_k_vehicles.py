@@ -43,10 +43,7 @@ async def tells(t: CsmsTest, **needs: str) -> str:
 async def connected(t: CsmsTest) -> Transaction:
     """Authorized and EVConnectedPreSession."""
     transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.authorized()
-        await transaction.plugged()
+    await given(t.booted(), transaction.authorized(), transaction.plugged())
     return transaction
 
 
@@ -195,9 +192,7 @@ async def dynamic(t: CsmsTest) -> None:
 async def other_schedule(t: CsmsTest) -> None:
     """The back end sends the other TxProfile as it was asked for."""
     transaction = await connected(t)
-    with precondition():
-        await scheduled(t, transaction, "K19.FR.07", mode="DynamicControl")
-        await _charges(transaction)
+    await given(scheduled(t, transaction, "K19.FR.07", mode="DynamicControl"), _charges(transaction))
     await adjusted(t, transaction, "K01.FR.03")
 
 

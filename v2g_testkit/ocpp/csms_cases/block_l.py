@@ -3,9 +3,9 @@
 from typing import Final
 from urllib.parse import urlsplit
 
-from v2g_testkit.ocpp.case import Block, Payload, Profile, precondition
+from v2g_testkit.ocpp.case import Block, Payload, Profile
 from v2g_testkit.ocpp.certificates import Authority, is_certificate
-from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 L: Final[Block[CsmsTest]] = Block(needs=("firmware updates",))
@@ -166,10 +166,7 @@ _second("TC_L_11_CSMS", "Update that cannot be cancelled", "Rejected", "L01.FR.2
 @L.case("TC_L_13_CSMS", "Update during a transaction", also="L01.FR.01 L01.FR.11")
 async def during_transaction(t: CsmsTest) -> None:
     """The back end sends the update, and follows the transaction, the progress and the boot."""
-    transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
+    transaction = await charging(t)
     number = await _update(t)
     await _goes(t, number, "DownloadScheduled")
     await t.connector("Unavailable", 2)

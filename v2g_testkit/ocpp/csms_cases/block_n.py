@@ -5,7 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from v2g.ocpp.routes import Version
-from v2g_testkit.ocpp.case import BOTH, Block, Payload, Profile, given, precondition
+from v2g_testkit.ocpp.case import BOTH, Block, Payload, Profile, given
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 from v2g_testkit.ocpp.station_tester import variable_of
 
@@ -447,9 +447,7 @@ async def stream(t: CsmsTest) -> None:
 @N.case("TC_N_107_CSMS", "Streams are read", **_STREAMS)
 async def streams(t: CsmsTest) -> None:
     """The back end asks for the streams that are open."""
-    with precondition():
-        await _monitored(t)
-        await _opens(t)
+    await given(_monitored(t), _opens(t))
     t.answer("GetPeriodicEventStream", {"constantStreamData": [_STREAM]})
     await t.asked("GetPeriodicEventStream", "N12.FR.01")
     await t.call("ClosePeriodicEventStream", id=7)

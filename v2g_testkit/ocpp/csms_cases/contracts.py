@@ -39,7 +39,7 @@ from v2g.pki.keys import SoftwareKey
 from v2g.pki.ocsp import ocsp_request_data
 from v2g.pki.paths import is_self_signed
 from v2g.pki.profile import KeyKind
-from v2g_testkit.ocpp.case import BOTH, Block, Failed, Inconclusive, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.case import BOTH, Block, Failed, Inconclusive, NotApplicable, Payload, given
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.declaration import CertificateFiles, Token
@@ -90,9 +90,7 @@ def _token(chain: Sequence[x509.Certificate]) -> Token:
 async def _authorized(t: CsmsTest, token: Token, **shown: object) -> None:
     """Show a valid contract; the back end accepts it, and the transaction. Raises Failed."""
     transaction = Transaction(t, token=token)
-    with precondition():
-        await t.booted()
-        await transaction.plugged()
+    await given(t.booted(), transaction.plugged())
     answer = await t.call("Authorize", idToken=token.payload, **shown)
     t.equal(answer["idTokenInfo"]["status"], "Accepted", "C07.FR.04", "answers a valid contract with {}")
     t.equal(answer.get("certificateStatus"), "Accepted", "C07.FR.14", "the certificateStatus of a valid contract is {}")

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Payload, precondition
+from v2g_testkit.ocpp.case import Payload, given
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.declaration import Token
 
@@ -135,7 +135,5 @@ class Transaction:
 async def charging(t: CsmsTest) -> Transaction:
     """Boot, and let a transaction charge. Raises Inconclusive."""
     transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
+    await given(t.booted(), transaction.started())
     return transaction

@@ -53,9 +53,7 @@ def _case_of_refusal(number: int, status: str, *, quick: bool = False) -> None:
     async def script(t: StationTest) -> None:
         """The station asks the back end about the token, and starts nothing when it is refused."""
         token = t.declared.unknown_token
-        with precondition():
-            await forget_tokens(t)
-            await t.plug()
+        await given(forget_tokens(t), t.plug())
         t.forget()
         let_be(t, {token: {"status": status}})
         await t.present(token)
@@ -87,9 +85,7 @@ async def refused_without_cable(t: StationTest) -> None:
 @C.case("TC_C_04_CS", "A different token does not stop a transaction", needs=(), quick=True)
 async def different_token(t: StationTest) -> None:
     """The transaction continues when another token is presented, even one that the back end accepts."""
-    with precondition():
-        await forget_tokens(t)
-        await t.charging()
+    await given(forget_tokens(t), t.charging())
     t.forget()
     await t.present(t.declared.other_token)
     await asks_about(t, t.declared.other_token, "C01.FR.02")
@@ -103,10 +99,7 @@ async def different_token(t: StationTest) -> None:
 @C.case("TC_C_08_CS", "A token that the cache accepts", also="C12.FR.04")
 async def cache_accepts(t: StationTest) -> None:
     """The station charges without asking the back end, and shows the token in an event."""
-    with precondition():
-        await forget_tokens(t)
-        await cached(t, t.token)
-        await t.plug()
+    await given(forget_tokens(t), cached(t, t.token), t.plug())
     await t.present()
     await _charges(t, t.token, "C12.FR.02")
     t.check(not t.seen("Authorize"), "C12.FR.02", "sends Authorize for a token that its cache accepts")
@@ -246,9 +239,7 @@ async def cache_not_used(t: StationTest) -> None:
 @C.case("TC_C_37_CS", "Clear the cache", also="C11.FR.02")
 async def cache_cleared(t: StationTest) -> None:
     """The station accepts, and asks the back end about the token that was cached."""
-    with precondition():
-        await forget_tokens(t)
-        await cached(t, t.token)
+    await given(forget_tokens(t), cached(t, t.token))
     await t.must_answer("Accepted", "C11.FR.03", "ClearCache")
     await t.plug()
     await t.present()
@@ -444,9 +435,7 @@ async def list_before_cache(t: StationTest) -> None:
 @C_LIST.case("TC_C_27_CS", "A token that the list accepts")
 async def list_accepts(t: StationTest) -> None:
     """The station charges without asking the back end, and shows the token in an event."""
-    with precondition():
-        await forget_tokens(t)
-        await listed(t, {t.token: {"status": "Accepted"}})
+    await given(forget_tokens(t), listed(t, {t.token: {"status": "Accepted"}}))
     t.forget()
     await t.present()
     await t.plug()
@@ -528,9 +517,7 @@ async def _goes_on(t: StationTest, requirement: str) -> None:
 @C.case("TC_C_39_CS", "A token of the same group stops", also="C09.FR.02", needs=(), quick=True)
 async def group_stops(t: StationTest) -> None:
     """The station asks about the second token, and stops the transaction of the first."""
-    with precondition():
-        await forget_tokens(t)
-        await _of_group(t, _MEMBER)
+    await given(forget_tokens(t), _of_group(t, _MEMBER))
     await t.present(t.declared.other_token)
     await asks_about(t, t.declared.other_token, "C09.FR.05")
     await _stops(t, "C09.FR.03")
@@ -562,9 +549,7 @@ async def group_stops_by_cache(t: StationTest) -> None:
 @C.case("TC_C_42_CS", "A refused token of the same group does not stop", requirements="C09.FR.11", needs=())
 async def group_refused(t: StationTest) -> None:
     """The transaction continues when the back end refuses the second token, although the group is the same."""
-    with precondition():
-        await forget_tokens(t)
-        await _of_group(t, _FORMER)
+    await given(forget_tokens(t), _of_group(t, _FORMER))
     await t.present(t.declared.other_token)
     await asks_about(t, t.declared.other_token, "C09.FR.05")
     await _goes_on(t, "C09.FR.11")

@@ -113,9 +113,7 @@ async def starts_at_cable(t: StationTest) -> None:
 @E.case("TC_E_10_CS", "Start at Authorized, locally", also="E01.FR.07 E01.FR.10")
 async def starts_at_token(t: StationTest) -> None:
     """The transaction starts once the driver is authorized, before there is a cable."""
-    with precondition():
-        await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
-        await forget_tokens(t)
+    await given(points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",)), forget_tokens(t))
     t.forget()
     await t.present()
     await asks_about(t, t.token, "C01.FR.02")
@@ -260,10 +258,7 @@ async def not_ready(t: StationTest) -> None:
 @E.case("TC_E_52_CS", "DisableRemoteAuthorization")
 async def asks_nobody(t: StationTest) -> None:
     """The station refuses an unknown token without asking the back end."""
-    with precondition():
-        await t.demand("AuthCtrlr", "DisableRemoteAuthorization", "true")
-        await forget_tokens(t)
-        await t.plug()
+    await given(t.demand("AuthCtrlr", "DisableRemoteAuthorization", "true"), forget_tokens(t), t.plug())
     t.forget()
     await t.present()
     await t.nothing("Authorize", "C01.FR.02", within=5)

@@ -306,9 +306,7 @@ async def trigger_available(t: StationTest) -> None:
 )
 async def trigger_occupied(t: StationTest) -> None:
     """The station accepts, and reports the connector as occupied."""
-    with precondition():
-        await t.plug()
-        await connector_is(t, "Occupied", "E02.FR.05")
+    await given(t.plug(), connector_is(t, "Occupied", "E02.FR.05"))
     t.forget()
     await _triggers(t, "StatusNotification", evse={"id": 1, "connectorId": 1})
     await connector_is(t, "Occupied", "F06.FR.05")

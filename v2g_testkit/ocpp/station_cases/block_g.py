@@ -2,7 +2,7 @@
 
 from typing import Any, Final, Literal
 
-from v2g_testkit.ocpp.case import Block, Failed, precondition
+from v2g_testkit.ocpp.case import Block, Failed, given
 from v2g_testkit.ocpp.connection import Received, field_of
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.steps import all_connectors, boot, connector_is, ended
@@ -37,9 +37,7 @@ async def _is(t: StationTest, place: Place, status: str, requirement: str) -> No
 async def _unavailable(t: StationTest, place: Place) -> None:
     """Bring a place to Unavailable, until the end of the case."""
     t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative", **_PLACES[place]))
-    with precondition():
-        await _change(t, place, "Inoperative", "Accepted")
-        await _is(t, place, "Unavailable", "G03.FR.04")
+    await given(_change(t, place, "Inoperative", "Accepted"), _is(t, place, "Unavailable", "G03.FR.04"))
     t.forget()
 
 
@@ -53,9 +51,7 @@ async def occupied(t: StationTest) -> None:
 @G.case("TC_G_02_CS", "Connector becomes available", requirements="G01.FR.01 G01.FR.04")
 async def available(t: StationTest) -> None:
     """The station reports the connector as available once the vehicle is gone."""
-    with precondition():
-        await t.plug()
-        await connector_is(t, "Occupied", "G01.FR.03")
+    await given(t.plug(), connector_is(t, "Occupied", "G01.FR.03"))
     t.forget()
     await t.unplug()
     await connector_is(t, "Available", "G01.FR.04")

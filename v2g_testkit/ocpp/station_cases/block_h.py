@@ -68,10 +68,7 @@ async def used(t: StationTest) -> None:
 async def for_another(t: StationTest) -> None:
     """Another token charges nothing at a reserved EVSE, neither locally nor remotely."""
     other = t.declared.other_token
-    with precondition():
-        await forget_tokens(t)
-        await _reserved(t)
-        await t.plug()
+    await given(forget_tokens(t), _reserved(t), t.plug())
     t.forget()
     await t.present(other)
     await refuses(t, "H03.FR.01")
@@ -220,9 +217,7 @@ async def _charges_in_group(t: StationTest) -> None:
 @H.case("TC_H_19_CS", "Reserve an EVSE for a group", also="H01.FR.15 H03.FR.04")
 async def for_group(t: StationTest) -> None:
     """Another token of the group of the reservation charges there."""
-    with precondition():
-        await forget_tokens(t)
-        await _reserved(t, groupIdToken=GROUP)
+    await given(forget_tokens(t), _reserved(t, groupIdToken=GROUP))
     await _charges_in_group(t)
 
 

@@ -125,9 +125,7 @@ async def of_driver(t: StationTest) -> None:
 @I_TARIFFS.case("TC_I_110_CS", "Clear a default tariff")
 async def clear(t: StationTest) -> None:
     """The station clears the tariff that is named, keeps the others, and answers NoTariff the next time."""
-    with precondition():
-        await _default(t, _tariff("v2g-1"))
-        await _default(t, _tariff("v2g-2", validFrom=t.later(3600)))
+    await given(_default(t, _tariff("v2g-1")), _default(t, _tariff("v2g-2", validFrom=t.later(3600))))
     t.equal(await _clear(t, "v2g-1"), "Accepted", "I10.FR.02", "answers {}")
     found = await _assigned(t)
     t.check("v2g-1" not in found, "I10.FR.02", "still lists the tariff")

@@ -64,9 +64,7 @@ async def aligned_idle(t: StationTest) -> None:
 @J.case("TC_J_02_CS", "Clock-aligned readings during a transaction", also="J01.FR.06")
 async def aligned_charging(t: StationTest) -> None:
     """The station sends them by MeterValues or TransactionEvent, with the trigger MeterValueClock."""
-    with precondition():
-        await _align(t)
-        await prefer(t, "SampledDataCtrlr", "TxUpdatedInterval", "0")
+    await given(_align(t), prefer(t, "SampledDataCtrlr", "TxUpdatedInterval", "0"))
     await t.charging()
     t.forget()
 
@@ -152,9 +150,7 @@ _case_of_signed(11, "SampledDataCtrlr", "Transaction.End", "J02.FR.21")
 @J.case("TC_J_06_CS", "Clock-aligned readings only while idle", also="J01.FR.20")
 async def aligned_only_idle(t: StationTest) -> None:
     """With SendDuringIdle the station sends none of an EVSE with a transaction."""
-    with precondition():
-        await _align(t)
-        await t.demand("AlignedDataCtrlr", "SendDuringIdle", "true")
+    await given(_align(t), t.demand("AlignedDataCtrlr", "SendDuringIdle", "true"))
     await t.expect("MeterValues", "J01.FR.14", within=t.after(_PERIOD), evseId=1)
     await t.charging()
     t.forget()

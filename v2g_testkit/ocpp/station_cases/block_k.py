@@ -251,9 +251,7 @@ async def not_supported(t: StationTest) -> None:
 @K.case("TC_K_37_CS", "Remote start with a profile", also="K05.FR.02")
 async def remote_start(t: StationTest) -> None:
     """The station uses the profile for the transaction, and reports it with the transaction's id."""
-    with precondition():
-        await _cleared(t)
-        await t.plug()
+    await given(_cleared(t), t.plug())
     profile = await _profile(t, "TxProfile", kind="Relative")
     t.undo(lambda: t.ask("ClearChargingProfile", chargingProfileId=profile["id"]))
     token, number = t.token.payload, t.next_id()

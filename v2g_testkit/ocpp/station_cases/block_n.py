@@ -648,9 +648,7 @@ async def customermonitors_of(t: StationTest) -> None:
 @N_CORE.case("TC_N_28_CS", "Report on a customer who is not known", requirements="N09.FR.02 N09.FR.06")
 async def customer_unknown(t: StationTest) -> None:
     """The station sends one report."""
-    with precondition():
-        await customer(t, "N10.FR.06", clear=True)
-        await forget_tokens(t)
+    await given(customer(t, "N10.FR.06", clear=True), forget_tokens(t))
     await customer(t, "N09.FR.06", report=True)
     await t.nothing("NotifyCustomerInformation", "N09.FR.06", within=3)
 
@@ -668,9 +666,7 @@ async def customer_cleared(t: StationTest) -> None:
 @N_CORE.case("TC_N_31_CS", "Report on a customer who is not known, and forget them", requirements="N10.FR.01 N10.FR.04")
 async def customer_unknown_cleared(t: StationTest) -> None:
     """The station sends one report."""
-    with precondition():
-        await forget_tokens(t)
-        await customer(t, "N10.FR.06", clear=True)
+    await given(forget_tokens(t), customer(t, "N10.FR.06", clear=True))
     await customer(t, "N10.FR.04", report=True, clear=True)
     await t.nothing("NotifyCustomerInformation", "N10.FR.04", within=3)
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from v2g_testkit.ocpp.case import Failed, Payload, precondition
+from v2g_testkit.ocpp.case import Failed, Payload, given
 from v2g_testkit.ocpp.station_cases.steps import boot
 from v2g_testkit.ocpp.station_tester import StationTest
 
@@ -63,9 +63,7 @@ async def leave(t: StationTest) -> None:
 
 async def migrate(t: StationTest, url: str, level: int | None = None) -> None:
     """Let the station boot with a network profile of this URL before the one that it has. Raises Failed."""
-    with precondition():
-        await prefer_url(t, url, level)
-        await leave(t)
+    await given(prefer_url(t, url, level), leave(t))
     await t.reconnected("B10.FR.04")
     await boot(t, "B10.FR.04")
 

@@ -130,9 +130,7 @@ async def token_first(t: StationTest16) -> None:
 @CORE.case("TC_004_2_CS", "The token first, and no cable in time", requirements="ConnectionTimeOut")
 async def no_cable(t: StationTest16) -> None:
     """After ConnectionTimeOut the connector is available again, and no transaction has begun."""
-    with precondition():
-        await t.wants(ConnectionTimeOut=10)
-        await t.present()
+    await given(t.wants(ConnectionTimeOut=10), t.present())
     await _gives_up(t)
     t.check(not t.seen("StartTransaction"), "ConnectionTimeOut", "starts without a cable")
     await t.plug()
@@ -277,9 +275,7 @@ async def aligned(t: StationTest16) -> None:
 @CORE.case("TC_010_CS", "Remote start, the cable first", requirements="RemoteStartTransaction", quick=True)
 async def remote_cable_first(t: StationTest16) -> None:
     """The station accepts, and starts with the token."""
-    with precondition():
-        await t.plug()
-        await t.status("Preparing")
+    await given(t.plug(), t.status("Preparing"))
     await t.says("RemoteStartTransaction", "Accepted", idTag=t.token.id, connectorId=1)
     await t.started()
     await t.status("Charging")
@@ -317,9 +313,7 @@ async def remote_stop(t: StationTest16) -> None:
 @CORE.case("TC_023_5_CS", "Remote start with a token that is not accepted", requirements="AuthorizeRemoteTxRequests")
 async def remote_invalid(t: StationTest16) -> None:
     """The station asks about the token first, and does not start."""
-    with precondition():
-        await t.wants(AuthorizeRemoteTxRequests=True, LocalPreAuthorize=False)
-        await t.plug()
+    await given(t.wants(AuthorizeRemoteTxRequests=True, LocalPreAuthorize=False), t.plug())
     t.answer("Authorize", {"idTagInfo": {"status": "Invalid"}})
     tag = t.declared.unknown_token.id
     await t.says("RemoteStartTransaction", "Accepted", idTag=tag, connectorId=1)
