@@ -1,6 +1,6 @@
 """Login, and a person's own account."""
 
-from typing import Literal
+from typing import Any, Final, Literal
 from zoneinfo import available_timezones
 
 from litestar import Response
@@ -11,7 +11,10 @@ from csms.accounts.openid import LOGIN_MS
 from csms.accounts.passkeys import CEREMONY_MS
 from csms.accounts.rules import NO_PEOPLE, Role
 from csms.accounts.work import Proof, Throttled, new_factor
-from csms.console.visit import ROOT, ZONE_COOKIE, Visit, action, cookie_of, local, page, with_session
+from csms.console.bulk import Field, Question, Said, ask
+from csms.console.listing import Act, Column, Listing, show_list, show_pages
+from csms.console.visit import ROOT, ZONE_COOKIE, Visit, action, cookie_of, local, page, segment, with_session
+from csms.http.call import encode
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.overview import api as health
@@ -228,16 +231,54 @@ async def remove_factor(visit: Visit) -> Answer:
     return with_session(visit.see(_ACCOUNT, "The login asks for no code any more."), cookie)
 
 
-_PAGE = 50
 _USERS = f"{ROOT}/users"
 _ROLES = tuple(each.value for each in Role if each not in NO_PEOPLE)
+
+
+USERS: Final = (
+    Column("name", "Name", lambda row: row["name"]),
+    Column("role", "Role", lambda row: row["role"]),
+    Column("sites", "Sites", lambda row: ", ".join(row["sites"] or []) or None),
+    Column("factor", "Second factor", lambda row: "yes" if row["second_factor"] else "no", "state"),
+    Column("login", "Last login", lambda row: row["login_ms"], "time"),
+    Column("added", "Added", lambda row: row["created_ms"], "time", phone=False),
+    Column("by", "Added by", lambda row: row["created_by"], phone=False),
+    Column("password", "Password", lambda row: "issued" if row["initial"] else "own", "state", phone=False),
+)
+AUDIT: Final = (
+    Column("at", "When", lambda row: row["at_ms"], "time"),
+    Column("who", "Who", lambda row: row["caller"]),
+    Column("what", "What", lambda row: row["operation"]),
+    Column("where", "Where", lambda row: row["path"]),
+    Column("status", "Status", lambda row: row["status"], "number"),
+    Column("role", "Role", lambda row: row["role"], phone=False),
+    Column("peer", "From", lambda row: row["peer"], phone=False),
+    Column("request", "With", lambda row: row["request"] and encode(row["request"]).decode(), "id", phone=False),
+)
 
 
 @page("/users", access.list_users)
 async def list_users(visit: Visit) -> Answer:
     """List who may log in."""
-    found, following = await visit.page(access.list_users, limit=_PAGE, **visit.asked("cursor"))
-    return visit.show("users.html", users=found, next=following, roles=_ROLES, issued=None)
+    return await _users(visit)
+
+
+async def _users(visit: Visit, issued: dict[str, object] | None = None) -> Answer:
+    rows = [each async for each in visit.every(access.list_users)]
+
+    def acts(row: Any) -> list[Act]:
+        if row["name"] == visit.person.name:
+            return []
+        here, name = f"/users/{segment(row['name'])}", row["name"]
+        question = "Issue a new password for {about}? Sessions end, and the second factor is removed."
+        return [
+            Act(f"{here}/role", "Role …"),
+            Act(f"{here}/reset", "New password", {}, question, "", name),
+            Act(f"{here}/remove", "Remove", {}, "Remove {about}?", "danger", name),
+        ]
+
+    shown = Listing(title="Users", columns=USERS, rows=rows, tab="role", acts=acts)
+    return await show_list(visit, shown, template="users.html", roles=_ROLES, issued=issued)
 
 
 @action("/users", access.add_user)
@@ -246,7 +287,7 @@ async def add_user(visit: Visit) -> Answer:
     visit.back = _USERS
     name = visit.form.get("name", "").strip().lower()
     made = await visit.ask(access.add_user, {"name": name, **_role(visit)})
-    return await _issued(visit, made)
+    return await _users(visit, made)
 
 
 def _role(visit: Visit) -> dict[str, object]:
@@ -259,19 +300,27 @@ def _role(visit: Visit) -> dict[str, object]:
 async def reset_user(visit: Visit) -> Answer:
     """Issue another password."""
     visit.back = _USERS
-    return await _issued(visit, await visit.ask(access.reset_user, name=visit.path["name"]))
-
-
-async def _issued(visit: Visit, made: dict[str, object]) -> Answer:
-    found, following = await visit.page(access.list_users, limit=_PAGE)
-    return visit.show("users.html", users=found, next=following, roles=_ROLES, issued=made)
+    return await _users(visit, await visit.ask(access.reset_user, name=visit.path["name"]))
 
 
 @action("/users/{name}/role", access.set_user_role)
 async def set_role(visit: Visit) -> Answer:
     """Give a person another role."""
     visit.back = _USERS
-    name, body = visit.path["name"], _role(visit)
+    name = visit.path["name"]
+    if "role" not in visit.form:
+        found = await visit.ask(access.read_user, name=name)
+        visit.form = {"role": found["role"], "sites": ", ".join(found["sites"] or [])}
+        fields = [
+            Field("role", "Role", {each: each for each in _ROLES}, required=True),
+            Field("sites", "Only at sites; empty is all"),
+        ]
+        effects = [Said("It holds from the next request on.")]
+        question = Question(
+            text="Which role has {name}?", values={"name": name}, effects=effects, button="Set", fields=fields
+        )
+        return ask(visit, question, _USERS, 1, [])
+    body = _role(visit)
     await visit.ask(access.set_user_role, body, name=name)
     sites = visit.form.get("sites", "").strip()
     return visit.see(
@@ -295,8 +344,17 @@ async def remove_user(visit: Visit) -> Answer:
 async def show_audit(visit: Visit) -> Answer:
     """Show who changed what."""
     asked = visit.asked("caller", "operation")
-    found, following = await visit.page(access.list_audit, limit=_PAGE, **asked, **visit.asked("cursor"))
-    return visit.show("audit.html", entries=found, next=following, asked=asked)
+    filters = {"caller": ("Who", None), "operation": ("What", None)}
+    shown = Listing(
+        title="Audit log",
+        columns=AUDIT,
+        asked=asked,
+        filters=filters,
+        search=False,
+        key=lambda row: str(row["id"]),
+        empty="No entry fits.",
+    )
+    return await show_pages(visit, shown, access.list_audit, asked)
 
 
 @page("/health")

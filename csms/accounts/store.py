@@ -4,8 +4,9 @@ from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
+from csms.accounts import tables
 from csms.accounts.rules import IDLE_MS, NAME, SESSION_MS, Permission, Principal, Role, Sites, is_over
 from csms.accounts.tables import api_tokens, audit, idempotency_keys, user_passkeys, user_sessions, users
 from csms.db.base import newest
@@ -325,6 +326,45 @@ def remove_passkeys(connection: Connection, name: str, credential_id: str | None
     if credential_id is not None:
         which &= user_passkeys.c.credential_id == credential_id
     connection.execute(delete(user_passkeys).where(which))
+
+
+class SavedView(msgspec.Struct, frozen=True, kw_only=True):
+    """A view of a list of the console: the query of its address. `shared`: everybody sees its name."""
+
+    name: str
+    query: str
+    owner: str
+    shared: bool
+
+
+MOST_VIEWS: Final = 20
+"""Views that a person may have of a list."""
+
+
+def saved_views(connection: Connection, path: str, name: str) -> list[SavedView]:
+    """Return a person's views of a list, and those that others share, by name."""
+    views = tables.saved_views
+    fits = (views.c.path == path) & ((views.c.owner == name) | views.c.shared)
+    rows = connection.execute(select(views).where(fits).order_by(views.c.name, views.c.owner).limit(100))
+    return [SavedView(name=row.name, query=row.query, owner=row.owner, shared=row.shared) for row in rows]
+
+
+def save_view(connection: Connection, path: str, view: SavedView) -> bool:
+    """Store a view, in place of the owner's of the same name; return whether there is room for it."""
+    views = tables.saved_views
+    forget_view(connection, path, view.owner, view.name)
+    mine = (views.c.path == path) & (views.c.owner == view.owner)
+    room = connection.execute(select(func.count()).select_from(views).where(mine)).scalar_one() < MOST_VIEWS
+    if room:
+        connection.execute(insert(views).values(path=path, **msgspec.structs.asdict(view)))
+    return room
+
+
+def forget_view(connection: Connection, path: str, owner: str, name: str) -> None:
+    """Delete a view of a person."""
+    views = tables.saved_views.c
+    which = (views.path == path) & (views.owner == owner) & (views.name == name)
+    connection.execute(delete(tables.saved_views).where(which))
 
 
 def begin_session(connection: Connection, sha256: str, name: str, now_ms: int, *, alone: bool = False) -> None:

@@ -130,6 +130,18 @@ user_passkeys: Final = Table(
     Index(None, "name"),
 )
 
+saved_views: Final = Table(
+    "saved_views",
+    metadata,
+    Column("path", String(200), primary_key=True),
+    Column("owner", String(64), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    Column("query", String(500), nullable=False),
+    Column("shared", Boolean, nullable=False),
+    ForeignKeyConstraint(["owner"], ["users.name"], ondelete="CASCADE"),
+)
+"""Views of the console's lists: the query of an address, under a name."""
+
 user_sessions: Final = Table(
     "user_sessions",
     metadata,

@@ -2,62 +2,191 @@
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Any, Final
 
 from litestar import Response
 
 from csms.booking import api as quarantine
 from csms.books import api as reports
-from csms.console.visit import ROOT, Visit, action, page
-from csms.http.operations import Operation
+from csms.console.bulk import Field, Question, Said, ask, picked, sure
+from csms.console.listing import Act, Column, Listing, show_list, show_pages
+from csms.console.visit import ROOT, Visit, action, page, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.tariffs import api as tariffs
 from v2g.energy.price_plan import ChargeKind, PricePlan
 from v2g.energy.settlement.rows import csv_text
 
-_PAGE = 50
+_FEW = 20
 _QUARANTINE = f"{ROOT}/quarantine"
 _PRICES: Final[tuple[ChargeKind, ...]] = ("energy", "export", "charging_time", "idle_time", "fixed")
 
 
+REVIEWS: Final = (
+    Column("session", "Session", lambda row: row["session_id"]),
+    Column("state", "State", lambda row: row["state"], "state"),
+    Column("reason", "Reason", lambda row: row["reason"].replace("_", " ")),
+    Column("detail", "What is wrong", lambda row: row["detail"]),
+    Column(
+        "station", "Station", lambda row: row["station_id"], href=lambda row: f"/stations/{segment(row['station_id'])}"
+    ),
+    Column("begun", "Begun", lambda row: row["begin_ms"], "time", phone=False),
+    Column("ended", "Ended", lambda row: row["end_ms"], "time", phone=False),
+    Column("due", "Waits until", lambda row: row["due_ms"] if row["state"] == "waiting" else None, "time", phone=False),
+    Column(
+        "transaction",
+        "Transaction",
+        lambda row: row["transaction_id"],
+        "id",
+        lambda row: f"/sessions/{segment(row['station_id'])}/{segment(row['transaction_id'])}",
+        phone=False,
+    ),
+    Column("contradicts", "Contradicts", lambda row: _other(row), phone=False),
+    Column("decided", "Decided", lambda row: " ".join(filter(None, (row["decided_by"], row["note"]))), phone=False),
+)
+STATES: Final = {
+    "": "open", "waiting": "waiting", "quarantined": "quarantined", "released": "released", "rejected": "rejected",
+}  # fmt: skip
+BULK: Final = {"release": "Release …", "reject": "Reject …"}
+DECISIONS: Final = {
+    "release": (
+        quarantine.release_journal,
+        "Release {count} sessions?",
+        "They are settled, posted and paid like any other.",
+        "Release",
+    ),
+    "reject": (quarantine.reject_journal, "Reject {count} sessions?", "They are never booked.", "Reject"),
+}
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    return f"{row['station_id']}/{row['session_id']}"
+
+
+def _other(row: Mapping[str, Any]) -> str | None:
+    """Return which session a review contradicts: its station and EVSE, and its energy (Wh)."""
+    other = row.get("contradicts")
+    if other is None:
+        return None
+    energy = f", {other['import_wh'][0]} to {other['import_wh'][1]} Wh" if other["import_wh"] else ""
+    return f"{other['session_id']} ({other['station_id']}, EVSE {other['evse_id']}{energy})"
+
+
 @page("/quarantine", quarantine.list_quarantine)
 async def list_quarantine(visit: Visit) -> Answer:
-    """List journals that are not booked, and held transactions."""
+    """List journals that are not booked, and held transactions: those that are open, or of one state."""
     asked = visit.asked("state")
-    found, following = await visit.page(quarantine.list_quarantine, limit=_PAGE, **asked, **visit.asked("cursor"))
-    return visit.show("quarantine.html", reviews=found, next=following, asked=asked, may=quarantine.release_journal)
+    may = visit.may(quarantine.release_journal)
+
+    def acts(row: Mapping[str, Any]) -> list[Act]:
+        fields = {"only": _key(row)}
+        return [
+            Act("/quarantine/change", label, {**fields, "do": do})
+            for do, label in BULK.items()
+            if row["state"] == "quarantined"
+        ]
+
+    shown = Listing(
+        title="On hold",
+        columns=REVIEWS,
+        asked=asked,
+        tab="state",
+        tabs={name: (label, None) for name, label in STATES.items()},
+        search=False,
+        key=_key,
+        bulk=("/quarantine/change", BULK) if may else None,
+        acts=acts if may else None,
+        empty="Nothing waits.",
+    )
+    return await show_pages(visit, shown, quarantine.list_quarantine, asked)
 
 
-@action("/quarantine/{station_id}/{session_id}/release", quarantine.release_journal)
-async def release(visit: Visit) -> Answer:
-    """Book a journal, or a held transaction."""
-    return await _decide(visit, quarantine.release_journal)
-
-
-@action("/quarantine/{station_id}/{session_id}/reject", quarantine.reject_journal)
-async def reject(visit: Visit) -> Answer:
-    """Never book a journal or a held transaction."""
-    return await _decide(visit, quarantine.reject_journal)
-
-
-async def _decide(visit: Visit, operation: Operation) -> Answer:
-    visit.back = _QUARANTINE
+@action("/quarantine/change", quarantine.release_journal)
+async def decide_reviews(visit: Visit) -> Answer:
+    """Ask why journals or held transactions are booked, or never are, and decide."""
+    visit.back, do = _QUARANTINE, visit.form.get("do", "")
+    if do not in DECISIONS:
+        raise ApiError(400, "a decision is release or reject")
+    operation, text, effect, button = DECISIONS[do]
+    found = {_key(each): each async for each in visit.every(quarantine.list_quarantine, state="quarantined")}
+    keys = [each for each in picked(visit) if each in found]
+    if not keys:
+        raise ApiError(409, "no session in quarantine is chosen", "choose some, by the boxes before them")
+    effects = [
+        Said("{subject}: {detail}", {"subject": key, "detail": _why(found[key])}) for key in keys[:_FEW]
+    ]  # fmt: skip
+    question = Question(
+        text=text,
+        values={"count": str(len(keys))},
+        effects=[*effects, Said(effect)],
+        button=button,
+        fields=[Field("note", "Why", required=True)],
+        tick=do == "reject",
+    )
     note = visit.form.get("note", "").strip()
-    if not note:
-        raise ApiError(400, "a decision needs a note", "why? The audit log keeps it")
-    which = {"station": visit.path["station_id"], "session_id": visit.path["session_id"]}
-    found = await visit.ask(operation, {"note": note}, **which)
-    text = "Session {session}: {state}" if found["kind"] == "journal" else "Transaction {session}: {state}"
-    return visit.see(_QUARANTINE, text, session=found["session_id"], state=found["state"])
+    if not sure(visit, len(keys)) or not note:
+        return ask(visit, question, _QUARANTINE, len(keys), keys)
+    failed: dict[str, Said] = {}
+    for key in keys:
+        station, _, session = key.partition("/")
+        try:
+            await visit.ask(operation, {"note": note}, station=station, session_id=session)
+        except ApiError as error:
+            failed[key] = Said("{subject}: {detail}", {"subject": key, "detail": error.detail})
+    if failed:
+        return ask(visit, question, _QUARANTINE, len(failed), list(failed), list(failed.values()))
+    return visit.see(_QUARANTINE, "{count} sessions are decided.", count=len(keys))
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (row["reason"].replace("_", " "), row["detail"], _other(row))))
 
 
 @page("/tariffs", tariffs.list_tariffs)
 async def list_tariffs(visit: Visit) -> Answer:
     """List tariffs, and to whom they apply."""
-    found, following = await visit.page(tariffs.list_tariffs, limit=_PAGE, **visit.asked("cursor"))
-    used = await visit.ask(tariffs.list_assignments, limit=200)
-    return visit.show("tariffs.html", plans=found, next=following, assignments=used)
+    plans = [each async for each in visit.every(tariffs.list_tariffs)]
+    used = [each async for each in visit.every(tariffs.list_assignments)]
+    applies: dict[str, list[str]] = {}
+    for each in used:
+        applies.setdefault(each["plan_id"], []).append(_where(each))
+    rows = [{**each, "applies": ", ".join(applies.get(each["id"], []))} for each in plans]
+    empty = "No tariff yet: sessions cost nothing."
+    links = {"/tariffs/new": "New tariff"} if visit.may(tariffs.make_tariff) else {}
+    shown = Listing(title="Tariffs", columns=TARIFFS, rows=rows, empty=empty, links=links)
+    return await show_list(visit, shown, by=("currency",))
+
+
+def _where(assignment: Mapping[str, Any]) -> str:
+    """Return where a plan applies."""
+    place = assignment["station_id"] or "everywhere"
+    place += f" EVSE {assignment['evse_id']}" if assignment["evse_id"] else ""
+    token = f" to {assignment['token_type']} {assignment['id_token']}" if assignment["token_type"] else ""
+    return place + token
+
+
+def _prices(plan: Mapping[str, Any], kind: str) -> str | None:
+    """Return the least and the greatest price of a kind."""
+    found = sorted({Decimal(each["price"]) for each in plan[kind]["rates"]}) if plan.get(kind) else []
+    return " … ".join(f"{each:f}" for each in dict.fromkeys((found[0], found[-1]))) if found else None
+
+
+TARIFFS: Final = (
+    Column("tariff", "Tariff", lambda row: row["id"], href=lambda row: f"/tariffs/{segment(row['id'])}"),
+    Column("energy", "Energy, per kWh", lambda row: _prices(row, "energy")),
+    Column("export", "Fed back, per kWh", lambda row: _prices(row, "export"), phone=False),
+    Column("currency", "Currency", lambda row: row["currency"]),
+    Column("applies", "Applies", lambda row: row["applies"]),
+    Column("description", "Description", lambda row: row.get("description"), phone=False),
+)
+
+
+@page("/tariffs/{plan_id}", tariffs.read_tariff)
+async def one_tariff(visit: Visit) -> Answer:
+    """Show a tariff's prices, and where it applies."""
+    plan = await visit.ask(tariffs.read_tariff, plan_id=visit.path["plan_id"])
+    used = [each async for each in visit.every(tariffs.list_assignments) if each["plan_id"] == plan["id"]]
+    return visit.show("plan.html", plan=plan, applies=[_where(each) for each in used])
 
 
 @page("/tariffs/new", tariffs.make_tariff)

@@ -23,7 +23,7 @@ from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from csms.accounts.work import Users
-from csms.console import reference
+from csms.console import listing, reference
 from csms.console.frame import AREAS
 from csms.console.live import LIVE, Drawing, changes
 from csms.console.present import environment
@@ -41,7 +41,7 @@ from csms.http.site_access import refusal
 from csms.settlements.pages import read_files
 from v2g.observe import Observe, Scalar
 
-ROUTES: Final = tuple(each for module in (*modules("pages"), reference) for each in declared(Route, module))
+ROUTES: Final = tuple(each for module in (*modules("pages"), listing, reference) for each in declared(Route, module))
 """All pages and actions."""
 
 HEADERS: Final = {

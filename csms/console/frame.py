@@ -28,11 +28,23 @@ AREAS: Final = {
     ),
     "sessions": Area(
         "Sessions",
-        {"list_sessions": "Sessions", "list_tokens": "Tokens", "list_quarantine": "On hold"},
-        ("/settlements",),
+        {
+            "list_sessions": "Sessions",
+            "list_tokens": "Tokens",
+            "list_contracts": "Contracts",
+            "list_quarantine": "On hold",
+        },
     ),
     "v2g": Area("V2G", {"show_v2g": "V2G", "list_vehicles": "Vehicles", "show_batteries": "Batteries"}),
-    "money": Area("Money", {"list_tariffs": "Tariffs", "show_report": "Reports", "ask_for_bundle": "Verify a bundle"}),
+    "money": Area(
+        "Money",
+        {
+            "list_tariffs": "Tariffs",
+            "list_settlements": "Settlements",
+            "show_report": "Reports",
+            "ask_for_bundle": "Verify a bundle",
+        },
+    ),
     "more": Area(
         "Administration",
         {"list_users": "Users", "show_audit": "Audit", "show_health": "Health", "list_partners": "Roaming"},

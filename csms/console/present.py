@@ -93,9 +93,12 @@ def environment() -> Environment:
         "money": money,
         "price": price,
         "duration": duration,
+        "percent": percent,
         "age": age,
         "path": segment,
-        "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
+        "query": lambda values: urlencode(
+            {name: value for name, value in values.items() if value not in (None, "")}, doseq=True
+        ),
         "facts": facts,
         "doing": doing,
         "unit": lambda signal: SIGNALS[signal].unit if signal in SIGNALS else "",
@@ -141,6 +144,11 @@ def number(value: object, digits: int = 0) -> str:
         return f"{found:,.{digits}f}".replace(",", "\u2009") if found.is_finite() else str(value)
     except (InvalidOperation, ValueError):
         return str(value)
+
+
+def percent(value: object) -> str:
+    """Return a share (%), with a decimal where it has one."""
+    return f"{number(value, 1).removesuffix('.0')}\u00a0%"
 
 
 @pass_context

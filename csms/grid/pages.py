@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from csms.books import api as books
 from csms.console.course import course_of
+from csms.console.listing import Column, Listing, show_list
 from csms.console.present import ChartLine, chart, price
-from csms.console.visit import ROOT, Visit, action, page
+from csms.console.visit import ROOT, Visit, action, page, segment
 from csms.dispatch import api as dispatch
 from csms.fleets import api as fleets
 from csms.fleets.store import FleetPoint
@@ -27,6 +28,24 @@ _PAST = {"planned_w": "Planned", **_ASKED}
 _MOST_BACK = 20
 _PAGE = 50
 _MOST_SHOWN = 50
+
+SITES: Final = (
+    Column("site", "Site", lambda row: row["id"], href=lambda row: f"/sites/{segment(row['id'])}"),
+    Column("evses", "EVSEs", lambda row: len(row["places"]), "number"),
+    Column("connection", "Grid connection, A on L1, L2, L3", lambda row: _connections(row)),
+    Column("place", "Place", lambda row: _place_of(row), phone=False),
+)
+
+
+def _connections(site: Mapping[str, Any]) -> str:
+    """Return the fuses that the grid feeds."""
+    roots = (each for each in site["nodes"] if not each["parent"])
+    return " ".join(f"{each['id']}: {', '.join(str(limit / 1000) for limit in each['limits'])}" for each in roots)
+
+
+def _place_of(site: Mapping[str, Any]) -> str | None:
+    known = site["latitude"] is not None and site["longitude"] is not None
+    return f"{site['latitude']}, {site['longitude']}" if known else None
 
 
 @page("/v2g", grid.list_grid_sources)
@@ -126,9 +145,11 @@ def _prices(signal: TypedGridSignal | None) -> dict[str, object] | None:
 @page("/sites", sites.list_sites)
 async def list_sites(visit: Visit) -> Answer:
     """List sites."""
-    found, following = await visit.page(sites.list_sites, limit=_PAGE, **visit.asked("cursor"))
+    rows = [each async for each in visit.every(sites.list_sites)]
     known = await visit.ask(fleets.list_fleets, limit=_PAGE)
-    return visit.show("sites.html", sites=found, next=following, fleets=known)
+    empty = "No site. One is stored by v2g csms api PUT /sites/NAME: fuses, and the EVSEs behind them."
+    shown = Listing(title="Sites", columns=SITES, rows=rows, empty=empty)
+    return await show_list(visit, shown, template="sites.html", fleets=known)
 
 
 @page("/sites/{site_id}", sites.read_site)

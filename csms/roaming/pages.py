@@ -1,8 +1,10 @@
 """Roaming partners: the steps of their handshake, what is out of step with each, and CDRs in dispute."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from csms.console.visit import ROOT, Visit, action, page
+from csms.console.listing import Act, Column, Listing, show_list
+from csms.console.visit import ROOT, Visit, action, page, segment
 from csms.http.pipeline import Answer
 from csms.roaming import api as roaming
 
@@ -16,16 +18,40 @@ async def list_partners(visit: Visit) -> Answer:
     return await _shown(visit)
 
 
+PARTNERS: Final = (
+    Column("partner", "Partner", lambda row: row["partner_id"]),
+    Column("version", "OCPI", lambda row: row["version"], phone=False),
+    Column("step", "Next step", lambda row: row["step"], "state"),
+    Column("parties", "Parties", lambda row: ", ".join(row["parties"])),
+    Column("seen", "Last heard", lambda row: row["seen_ms"], "time"),
+    Column("waiting", "Not taken yet", lambda row: len(row["queue"]), "number"),
+    Column("error", "Error", lambda row: "; ".join(f"{e['module']}: {e['error']}" for e in row["queue"] if e["error"])),
+)
+
+
+def next_step(partner: Mapping[str, Any], waits: int) -> str:
+    """Return the next step with a partner."""
+    if partner["state"] != "registered":
+        return "1/3: register there" if partner["versions_url"] else "1/3: the partner registers with its token"
+    if partner["seen_ms"] is None:
+        return "2/3: wait for its first request"
+    return "3/3: it takes what waits" if waits else "none"
+
+
 async def _shown(visit: Visit, invited: Any = None) -> Answer:
-    partners, following = await visit.page(roaming.list_roaming_partners, limit=_SHOWN, **visit.asked("cursor"))
-    waiting = {
-        each["partner_id"]: await visit.ask(roaming.list_roaming_deliveries, partner_id=each["partner_id"])
-        for each in partners
-    }
+    rows = []
+    async for each in visit.every(roaming.list_roaming_partners):
+        queue = await visit.ask(roaming.list_roaming_deliveries, partner_id=each["partner_id"])
+        rows.append({**each, "queue": queue, "step": next_step(each, len(queue))})
     disputes = await visit.ask(roaming.list_roaming_cdrs, state="disputed", limit=_SHOWN)
-    return visit.show(
-        "partners.html", partners=partners, next=following, waiting=waiting, disputes=disputes, invited=invited
-    )
+
+    def acts(row: Any) -> list[Act]:
+        here = f"/partners/{segment(row['partner_id'])}"
+        found = [Act(f"{here}/register", "Register")] if row["versions_url"] else []
+        return found + ([Act(f"{here}/pull", "Pull")] if row["state"] == "registered" else [])
+
+    shown = Listing(title="Roaming", columns=PARTNERS, rows=rows, acts=acts, empty="No partner yet.")
+    return await show_list(visit, shown, template="partners.html", disputes=disputes, invited=invited)
 
 
 @action("/partners", roaming.add_roaming_partner)

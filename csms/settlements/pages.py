@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from litestar.datastructures import UploadFile
 
-from csms.console.visit import Visit, action, page
+from csms.console.listing import Column, Listing, show_pages
+from csms.console.present import money
+from csms.console.visit import Visit, action, page, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.ocpp.base import Services
@@ -18,11 +20,58 @@ from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.report import Report
 from v2g.errors import VerificationError
 from v2g.pki.credentials import load_chain
+from v2g.units import decimals_of
 
 MAX_BUNDLE: Final = 16_000_000
 """Octets of all files of an uploaded bundle; one of a day has some 2 MB."""
 
 _MOST_FILES: Final = len(LISTED) + 3
+
+
+SETTLEMENTS: Final = (
+    Column(
+        "session",
+        "Session",
+        lambda row: row["session_id"],
+        href=lambda row: f"/settlements/{segment(row['station_id'])}/{segment(row['session_id'])}/verify",
+    ),
+    Column(
+        "station", "Station", lambda row: row["station_id"], href=lambda row: f"/stations/{segment(row['station_id'])}"
+    ),
+    Column("contract", "Contract", lambda row: row["document"]["emaid"], phone=False),
+    Column("begun", "Begun", lambda row: row["document"]["begin"]["utc_ms"], "time", phone=False),
+    Column("ended", "Ended", lambda row: row["document"]["end"]["utc_ms"], "time", phone=False),
+    Column("taken", "Taken", lambda row: _flowed(row["document"], "import_mwh"), "energy", phone=False),
+    Column("fed_back", "Fed back", lambda row: _flowed(row["document"], "export_mwh"), "energy"),
+    Column("balance", "To pay", lambda row: ", ".join(_owed(row["document"]))),
+    Column("computed", "Computed", lambda row: row["computed_ms"], "time", phone=False),
+)
+
+
+def _flowed(document: Mapping[str, Any], way: str) -> float:
+    return float(document["end"][way] - document["begin"][way]) / 1000
+
+
+def _owed(document: Mapping[str, Any]) -> list[str]:
+    """Return what is to be paid, in each currency; below 0 to the driver."""
+    totals = document["totals"]
+    return [money({"amount": decimals_of(each["balance"]), "currency": each["currency"]}) for each in totals]
+
+
+@page("/settlements", settlements.list_settlements)
+async def list_settlements(visit: Visit) -> Answer:
+    """List settlements, by station and session."""
+    asked = visit.asked("station_id")
+    shown = Listing(
+        title="Settlements",
+        columns=SETTLEMENTS,
+        asked=asked,
+        filters={"station_id": ("Station", None)},
+        search=False,
+        key=lambda row: f"{row['station_id']}/{row['session_id']}",
+        empty="No settlement. One is computed when a journal is released or complete.",
+    )
+    return await show_pages(visit, shown, settlements.list_settlements, asked)
 
 
 @page("/settlements/{station_id}/{session_id}/verify", settlements.read_settlement)

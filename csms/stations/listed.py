@@ -1,6 +1,5 @@
 """Every station in one list: those that ever connected, and those that are admitted, refused or waiting."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
@@ -86,19 +85,11 @@ def everything(
     return found
 
 
-def fitting(rows: Sequence[ListedStation], text: str = "", site: str = "", state: str = "") -> list[ListedStation]:
-    """Return those of a site, in a state, with a text anywhere."""
+def fitting(rows: Sequence[ListedStation], text: str) -> list[ListedStation]:
+    """Return those with a text anywhere."""
     text = text.lower()
     return [
         each
         for each in rows
-        if (not site or each.site == site)
-        and (not state or each.state == state)
-        and (not text or text in f"{each.station_id}\0{each.site}\0{each.vendor} {each.model}\0{each.firmware}".lower())
+        if text in f"{each.station_id}\0{each.site}\0{each.vendor} {each.model}\0{each.firmware}".lower()
     ]
-
-
-def states(rows: Sequence[ListedStation]) -> dict[str, int]:
-    """Return how many stations are in each state, those first that need a person."""
-    found = Counter(each.state for each in rows)
-    return {name: found[name] for name in sorted(found, key=lambda each: (_NEED.get(each, 9), each))}

@@ -7,7 +7,7 @@ import msgspec
 
 from csms.admission import api as admission
 from csms.console.bulk import Question, Said, ask, picked, sure
-from csms.console.listing import Column, csv, in_order, listing
+from csms.console.listing import Column, Listing, show_list
 from csms.console.visit import ROOT, Visit, action, page, place, segment
 from csms.device_model import api as device_model
 from csms.events import api as events
@@ -20,7 +20,7 @@ from csms.requests.rules import unknown_action
 from csms.sites import api as sites
 from csms.station_security import api as station_security
 from csms.stations import api as stations
-from csms.stations.listed import AWAY, ListedStation, fitting, states
+from csms.stations.listed import AWAY, ListedStation
 from csms.transactions import api as transactions
 
 _PAGE = 50
@@ -47,35 +47,31 @@ ACTS: Final = {
     ),
     "into": ("Bring {count} stations back into service?", "Sessions can begin there.", "Into service"),
 }
+BULK: Final = {"restart": "Restart …", "out": "Out of service …", "into": "Into service …"}
 _AT_ONCE: Final = 20
 
 
 @page("/stations", stations.list_stations)
 async def list_stations(visit: Visit) -> Answer:
     """List every station, those first that need a person: also those that never connected."""
-    asked = visit.asked("q", "site", "state", "sort")
     old = visit.asked("text", "status", "connected")  # of addresses of former versions
-    asked |= {"q": old["text"]} if "text" in old else {}
+    asked = {"q": old["text"]} if "text" in old else {}
     asked |= (
         {"state": old.get("status", "Offline")} if old.keys() & {"status"} or old.get("connected") == "false" else {}
     )
     rows = await visit.find(tuple[ListedStation, ...], stations.list_every_station)
-    inside = fitting(rows, asked.get("q", ""), asked.get("site", ""))
-    found = fitting(inside, state=asked.get("state", ""))
-    if "csv" in visit.asked("csv"):
-        return csv(visit, "stations", COLUMNS, in_order(COLUMNS, found, asked.get("sort", "")))
     undecided = await visit.ask(admission.list_admissions, undecided=True, limit=_PAGE)
-    may = visit.may(device_model.reset_station)
-    return visit.show(
-        "stations.html",
-        list=listing(visit, COLUMNS, found, (lambda row: row.station_id) if may else None),
-        tabs={"": ("All", len(inside)), **{name: (name, number) for name, number in states(inside).items()}},
-        sites=sorted({each.site for each in rows} - {""}),
-        counts={"known": len(rows), "away": sum(each.state in AWAY for each in rows)},
+    shown = Listing(
+        title="Stations",
+        columns=COLUMNS,
+        rows=rows,
         asked=asked,
-        undecided=undecided,
-        may=may,
+        tab="state",
+        bulk=("/stations/change", BULK) if visit.may(device_model.reset_station) else None,
+        empty="No station. One appears here when it tries to connect.",
     )
+    counts = {"known": len(rows), "away": sum(each.state in AWAY for each in rows)}
+    return await show_list(visit, shown, by=("site",), template="stations.html", counts=counts, undecided=undecided)
 
 
 @action("/stations/change", device_model.reset_station)

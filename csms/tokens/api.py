@@ -57,6 +57,11 @@ class WhichTokens(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Filter for tokens."""
 
     group_id: Annotated[str | None, msgspec.Meta(description="Only members of this group.")] = None
+    status: Annotated[Status | None, msgspec.Meta(description="Only these.")] = None
+    text: Annotated[
+        Annotated[str, msgspec.Meta(max_length=60)] | None,
+        msgspec.Meta(description="Only with this in them."),
+    ] = None
 
 
 class NewStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,7 +92,9 @@ class CachesCleared(msgspec.Struct, frozen=True, kw_only=True):
 async def list_tokens(call: Call, parameters: WhichTokens) -> Page[KnownToken]:
     """List tokens, by type and identifier."""
     after = read_cursor(parameters.cursor, tuple[str, str])
-    found = await call.run(rows.list_page, after, parameters.limit + 1, parameters.group_id)
+    found = await call.run(
+        rows.list_page, after, parameters.limit + 1, parameters.group_id, parameters.status, parameters.text
+    )
     items = tuple(_shown(each) for each in found[: parameters.limit])
     more = len(found) > parameters.limit
     return Page(items, write_cursor(items[-1].token_type, items[-1].id_token) if more else None)

@@ -1,29 +1,69 @@
 """Tokens of drivers, and contracts in the pool."""
 
-from csms.console.visit import ROOT, Visit, action, page
+from typing import Any, Final
+
+from csms.console.listing import Act, Column, Listing, show_list, show_pages
+from csms.console.visit import ROOT, Visit, action, page, segment
 from csms.contracts import api as contracts
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.tokens import api as tokens
 
-_PAGE = 50
 _TOKENS = f"{ROOT}/tokens"
+TYPES: Final = ("ISO14443", "ISO15693", "eMAID", "Central", "KeyCode", "Local", "MacAddress")
+COLUMNS: Final = (
+    Column("token", "Token", lambda row: row["id_token"]),
+    Column("type", "Type", lambda row: row["token_type"], phone=False),
+    Column("status", "Status", lambda row: row["status"], "state"),
+    Column("group", "Group", lambda row: row["terms"].get("group_id"), phone=False),
+    Column("until", "Valid until", lambda row: row["terms"].get("expires_ms"), "time", phone=False),
+)
+CONTRACTS: Final = (
+    Column("contract", "Contract", lambda row: row["emaid"]),
+    Column("vehicle", "Vehicle", lambda row: row["pcid"]),
+    Column("until", "Valid until", lambda row: row["until_ms"], "time"),
+    Column("state", "State", lambda row: "Cannot be issued" if row["problem"] else "Ready", "state"),
+    Column("problem", "Problem", lambda row: row["problem"]),
+)
+VIEWS: Final = {"": "All", "Accepted": "Accepted", "Blocked": "Blocked", "Expired": "Expired", "Invalid": "Invalid"}
 
 
 @page("/tokens", tokens.list_tokens)
 async def list_tokens(visit: Visit) -> Answer:
-    """List tokens, of all groups or one, and contracts that vehicles can fetch."""
-    asked = visit.asked("group_id")
-    found, following = await visit.page(tokens.list_tokens, limit=_PAGE, **asked, **visit.asked("cursor"))
-    pooled, pool = [], ""
-    if visit.may(contracts.list_contracts):
-        try:
-            pooled = await visit.ask(contracts.list_contracts, limit=_PAGE)
-        except ApiError as error:
-            if error.status != 409:  # there is no pool
-                raise
-            pool = error.detail
-    return visit.show("tokens.html", tokens=found, next=following, asked=asked, contracts=pooled, pool=pool)
+    """List tokens by identifier."""
+    asked = visit.asked("group_id", "status", "q")
+    about = {"text" if name == "q" else name: value for name, value in asked.items()}
+
+    def acts(row: Any) -> list[Act]:
+        here, name = f"/tokens/{segment(row['token_type'])}/{segment(row['id_token'])}/status", row["id_token"]
+        if row["status"] == "Accepted":
+            return [Act(here, "Block", {"status": "Blocked"}, "Block {about}?", "danger", name)]
+        return [Act(here, "Allow", {"status": "Accepted"})]
+
+    shown = Listing(
+        title="Tokens",
+        columns=COLUMNS,
+        asked=asked,
+        tab="status",
+        tabs={name: (label, None) for name, label in VIEWS.items()},
+        filters={"group_id": ("Group", None)},
+        key=lambda row: f"{row['token_type']} {row['id_token']}",
+        acts=acts if visit.may(tokens.set_token_status) else None,
+    )
+    return await show_pages(visit, shown, tokens.list_tokens, about, template="tokens.html", types=TYPES)
+
+
+@page("/contracts", contracts.list_contracts)
+async def list_contracts(visit: Visit) -> Answer:
+    """List contracts that vehicles can fetch."""
+    rows, empty = [], "No contract."
+    try:
+        rows = [each async for each in visit.every(contracts.list_contracts)]
+    except ApiError as error:
+        if error.status != 409:
+            raise
+        empty = "There is no pool of contracts: contracts.pool in the configuration names its folder."
+    return await show_list(visit, Listing(title="Contracts", columns=CONTRACTS, rows=rows, tab="state", empty=empty))
 
 
 @action("/tokens", tokens.put_token)

@@ -58,13 +58,23 @@ def list_all(connection: Connection, group_id: str | None = None) -> list[Token]
 
 
 def list_page(
-    connection: Connection, after: tuple[str, str] | None, limit: int, group_id: str | None = None
+    connection: Connection,
+    after: tuple[str, str] | None,
+    limit: int,
+    group_id: str | None = None,
+    status: str | None = None,
+    text: str | None = None,
 ) -> list[Token]:
-    """Return tokens by type and identifier, or only members of a group: at most `limit` of those after `after`."""
+    """Return tokens by type and identifier, or only members of a group, of a status, with a text in the identifier: at
+    most `limit` of those after `after`."""
     key = tokens.c.token_type, tokens.c.id_token
     query = select(tokens).order_by(*key)
     if after is not None:
         query = query.where((key[0] > after[0]) | ((key[0] == after[0]) & (key[1] > after[1])))
+    if status is not None:
+        query = query.where(tokens.c.status == status)
+    if text:
+        query = query.where(tokens.c.id_token.icontains(text, autoescape=True))
     if group_id is None:
         return [_token(row) for row in connection.execute(query.limit(limit))]
     found = (_token(row) for row in connection.execute(query))

@@ -1,7 +1,7 @@
 """Sessions: the list, and one of them with its chart, limits, timeline, cost and papers."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -10,7 +10,7 @@ from litestar import Response
 from msgspec.structs import replace
 
 from csms.booking import api as quarantine
-from csms.console.listing import Column, Listing, csv
+from csms.console.listing import Column, Listing, show_pages
 from csms.console.present import BOUNDS, STEPS, ChartLine, chart, doing
 from csms.console.visit import Visit, action, page, place, segment
 from csms.http.pipeline import Answer
@@ -22,7 +22,6 @@ from csms.sites import api as sites
 from csms.smart_charging.binding import LimitPoint
 from csms.transactions import api as transactions
 
-_PAGE = 50
 _MOST_POINTS = 2000
 _MOST_ROWS = 100
 _CHARTED = {
@@ -79,16 +78,6 @@ COLUMNS: Final = (
     Column("id", "Session", lambda row: row["transaction_id"], "id", phone=False),
 )
 _VIEWS: Final = {"": "All", "true": "Running", "false": "Ended"}
-_MOST_CSV: Final = 20_000
-
-
-async def _first(every: AsyncIterator[Any], most: int) -> list[Any]:
-    found: list[Any] = []
-    async for each in every:
-        found.append(each)
-        if len(found) == most:
-            break
-    return found
 
 
 def _day(visit: Visit, text: str, days: int = 0) -> int | None:
@@ -107,19 +96,19 @@ async def list_sessions(visit: Visit) -> Answer:
     about: dict[str, object] = {name: asked[name] for name in asked.keys() & {"station_id", "active", "site"}}
     bounds = {"since_ms": _day(visit, asked.get("from", "")), "before_ms": _day(visit, asked.get("to", ""), 1)}
     about |= {name: value for name, value in {**bounds, "text": asked.get("q")}.items() if value is not None}
-    if visit.asked("csv"):
-        every = visit.every(transactions.list_transactions, **about)
-        return csv(visit, "sessions", COLUMNS, await _first(every, _MOST_CSV))
-    found, following = await visit.page(transactions.list_transactions, limit=_PAGE, **about, **visit.asked("cursor"))
-    more = {"cursor": following} if following else None
     places = await visit.ask(sites.list_sites, limit=1000) if visit.may(sites.list_sites) else []
-    return visit.show(
-        "sessions.html",
-        list=Listing(columns=COLUMNS, rows=found, following=more, row_key=lambda row: row["transaction_id"]),
-        tabs={name: (label, None) for name, label in _VIEWS.items()},
-        sites=[each["id"] for each in places],
+    shown = Listing(
+        title="Sessions",
+        columns=COLUMNS,
         asked=asked,
+        tab="active",
+        tabs={name: (label, None) for name, label in _VIEWS.items()},
+        filters={"site": ("Site", [each["id"] for each in places])},
+        days=True,
+        key=lambda row: str(row["transaction_id"]),
+        empty="No session yet.",
     )
+    return await show_pages(visit, shown, transactions.list_transactions, about)
 
 
 @page("/sessions/{station_id}/{transaction_id}", transactions.read_transaction)

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from csms.alerts import api as alerts
 from csms.batteries import api as batteries
+from csms.console.listing import Column, Listing, show_list
 from csms.console.present import ChartLine, chart
-from csms.console.visit import Visit, action, page, place
+from csms.console.visit import Visit, action, page, place, segment
 from csms.firmware import api as firmware
 from csms.firmware.rules import CampaignPlan, Image
 from csms.http.operations import Operation
@@ -26,23 +27,50 @@ _MOST_ESTIMATES = 1000
 _MOST_ROWS = 100
 
 
+VEHICLES: Final = (
+    Column("vehicle", "Vehicle", lambda row: row["ev"], href=lambda row: f"/vehicles/{segment(row['ev'])}"),
+    Column("state", "State", lambda row: row["context"], "state"),
+    Column("charge", "Charge", lambda row: row["values"].get("battery.soc"), "percent"),
+    Column("health", "Health", lambda row: row["values"].get("battery.soh"), "percent", phone=False),
+    Column("power", "Power", lambda row: _watts(row["values"].get("charging.power")), "power"),
+    Column("telemetry", "Telemetry", lambda row: row["telemetry"], "state", phone=False),
+    Column("seen", "Last record", lambda row: row["at_ms"], "time"),
+)
+CAMPAIGNS: Final = (
+    Column("campaign", "Campaign", lambda row: row["name"], href=lambda row: f"/campaigns/{row['campaign_id']}"),
+    Column("state", "State", lambda row: row["state"], "state"),
+    Column("reason", "Reason", lambda row: row["reason"]),
+    Column("begun", "Begun", lambda row: row["created_ms"], "time", phone=False),
+    Column("changed", "Changed", lambda row: row["updated_ms"], "time"),
+)
+
+
+INSTALLED: Final = {"/inventory": "What is installed where"}
+
+
+def _links(visit: Visit) -> dict[str, str]:
+    health = {"/batteries": "Health of batteries"} if visit.may(batteries.list_fleet_health) else {}
+    return {**INSTALLED, **health}
+
+
+def _watts(kilowatts: float | None) -> float | None:
+    return None if kilowatts is None else kilowatts * 1000
+
+
 @page("/vehicles", positions.list_vehicles)
 async def list_vehicles(visit: Visit) -> Answer:
-    """List vehicles with their latest state; silent ones only, if asked."""
-    asked = visit.asked("text", "silent")
-    found = await visit.ask(
-        positions.list_vehicles, signals=",".join(positions.seen(visit.person.principal, _SHOWN.split(",")))
-    )
+    """List vehicles with their latest state."""
+    signals = ",".join(positions.seen(visit.person.principal, _SHOWN.split(",")))
+    found = await visit.ask(positions.list_vehicles, signals=signals)
     since = visit.now_ms - _SILENT_MS
-    if "silent" in asked:
-        found = [each for each in found if each["at_ms"] < since]
-    found = [each for each in found if asked.get("text", "").lower() in each["ev"].lower()]
-    first = visit.asked("cursor").get("cursor", "")
-    rows = [each for each in found if each["ev"] > first][: _PAGE + 1]
-    following = rows[_PAGE - 1]["ev"] if len(rows) > _PAGE else ""
-    return visit.show(
-        "vehicles.html", vehicles=rows[:_PAGE], next=following, asked=asked, since=since, total=len(found)
+    rows = [{**each, "telemetry": "silent" if each["at_ms"] < since else "current"} for each in found]
+    old = visit.asked("text", "silent")  # of addresses of former versions
+    asked = ({"q": old["text"]} if "text" in old else {}) | ({"telemetry": "silent"} if "silent" in old else {})
+    empty = "No vehicle fits. A vehicle appears here with its first telemetry."
+    shown = Listing(
+        title="Vehicles", columns=VEHICLES, rows=rows, tab="telemetry", asked=asked, empty=empty, links=_links(visit)
     )
+    return await show_list(visit, shown, by=("state",))
 
 
 @page("/vehicles/{ev}", positions.read_vehicle)
@@ -115,8 +143,11 @@ async def stream_positions(visit: Visit) -> Answer:
 @page("/campaigns", firmware.list_campaigns)
 async def list_campaigns(visit: Visit) -> Answer:
     """List campaigns, newest first."""
-    found, following = await visit.page(firmware.list_campaigns, limit=_PAGE, **visit.asked("cursor"))
-    return visit.show("campaigns.html", campaigns=found, next=following)
+    rows = [each async for each in visit.every(firmware.list_campaigns)]
+    empty = "No campaign. Begin one from what is installed where."
+    return await show_list(
+        visit, Listing(title="Updates", columns=CAMPAIGNS, rows=rows, tab="state", empty=empty, links=INSTALLED)
+    )
 
 
 @page("/campaigns/{campaign_id}", firmware.read_campaign)

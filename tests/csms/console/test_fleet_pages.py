@@ -72,7 +72,7 @@ async def test_vehicles_are_listed_with_those_that_are_silent(ask: ApiClient) ->
     first = await ada.get("/console/vehicles")
     assert "EV-49" in text_of(first)
     assert "EV-50" not in text_of(first)
-    assert "EV-50" in text_of(await ada.get("/console/vehicles?cursor=EV-49"))
+    assert "EV-50" in text_of(await ada.get("/console/vehicles?page=2"))
     silent = text_of(await ada.get("/console/vehicles?silent=yes"))
     assert "EV-OLD" in silent
     assert "EV-00" not in silent
@@ -232,7 +232,7 @@ async def test_a_vehicles_battery_is_in_a_table_beside_its_chart(ask: ApiClient)
 
 async def test_one_of_anything_is_said_in_the_singular(ask: ApiClient) -> None:
     ada = await employ(ask, "ada", Role.ADMIN)
-    for number, sessions, vehicles in ((1, "1 session ", "1 fits."), (2, "2 sessions ", "2 fit.")):
+    for number, sessions, vehicles in ((1, "1 session ", "1 of 1"), (2, "2 sessions ", "2 of 2")):
         station = await ask.backend.booted(f"CS-V2G-000{number}")
         await Charging(ask.backend, station).event("Started", "ChargingStateChanged", state="Charging")
         await deliver(ask, f"EV-{number}", 1, battery__soc=20.5)

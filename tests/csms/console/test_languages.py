@@ -12,6 +12,8 @@ from jinja2 import nodes
 
 from csms.accounts.rules import Role
 from csms.alerts.pages import HOURS, SEVERITIES, VIEWS
+from csms.booking.pages import BULK as DECIDED
+from csms.booking.pages import DECISIONS, STATES
 from csms.booking.store import State
 from csms.books.reports import Grouping
 from csms.console.frame import AREAS
@@ -19,7 +21,9 @@ from csms.console.languages import catalogues, language_of, texts_of
 from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact
 from csms.settlements.rules import SHOWN
 from csms.stations.listed import StationState
-from csms.stations.pages import ACTS
+from csms.stations.pages import ACTS, BULK
+from csms.tokens.pages import VIEWS as TOKEN_VIEWS
+from csms.vehicles.pages import INSTALLED
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import Person, employ, text_of
 from v2g.asn1.discharge import DecisionReason
@@ -61,6 +65,13 @@ AREA_NAMES = {each.name for each in AREAS.values()} | {text for each in AREAS.va
 LABELS = {
     *get_args(StationState),
     *(text for each in ACTS.values() for text in each),
+    *(text for each in DECISIONS.values() for text in each[1:]),
+    *BULK.values(),
+    *DECIDED.values(),
+    *STATES.values(),
+    *INSTALLED.values(),
+    *TOKEN_VIEWS.values(),
+    *("All", "silent", "current", "Ready", "Cannot be issued", "issued", "own", "New tariff", "Health of batteries"),
     *VIEWS.values(),
     *SEVERITIES.values(),
     *HOURS.values(),
@@ -107,6 +118,8 @@ def spoken(source: str) -> Iterator[ast.expr]:
     for call in ast.walk(ast.parse(source)):
         if isinstance(call, ast.Return) and isinstance(call.value, ast.Tuple) and call.value.elts:
             yield call.value.elts[0]
+        if isinstance(call, ast.Assign) and ast.unparse(call.targets[0]) in ("empty", "rows, empty"):
+            yield call.value.elts[1] if isinstance(call.value, ast.Tuple) else call.value
         if isinstance(call, ast.Call):
             match ast.unparse(call.func):
                 case "visit.see" | "ApiError":
@@ -117,6 +130,10 @@ def spoken(source: str) -> Iterator[ast.expr]:
                     yield call.args[0]
                 case "Field" | "Column":
                     yield call.args[1]
+                case "Act":
+                    yield from call.args[1:4:2]
+                case "Listing":
+                    yield from (each.value for each in call.keywords if each.arg in ("title", "empty"))
                 case "FirstStep":
                     yield from (call.args[0], call.args[2])
                 case "Sentence":
@@ -159,7 +176,7 @@ def test_a_translation_has_the_fields_of_its_text(language: str) -> None:
 @pytest.mark.parametrize("language", catalogues())
 def test_a_catalogue_has_only_texts_of_templates_and_leaves_them_valid(language: str) -> None:
     known = set().union(*map(texts_of, SOURCES.values()), *map(expressed, SOURCES.values()))
-    known |= words()
+    known |= words() | LABELS
     known |= {text for source in (*SOURCES.values(), *PROGRAM) for text in re.findall(r'"([^"\n]+)"', source)}
     assert catalogues()[language].keys() - known == set()
     made = environment()

@@ -48,7 +48,7 @@ async def test_stations_that_never_connected_are_in_the_list_and_who_needs_a_per
     assert rows(await ada.get(f"{STATIONS}?q=never")) == [NEVER]
     assert rows(await ada.get(f"{STATIONS}?state=Faulted")) == rows(await ada.get(f"{STATIONS}?status=Faulted"))
     assert OTHER in rows(await ada.get(f"{STATIONS}?q=scripted")), "also by what they are"
-    assert "No station fits." in text_of(await ada.get(f"{STATIONS}?q=nothing"))
+    assert "Nothing fits." in text_of(await ada.get(f"{STATIONS}?q=nothing"))
     assert (await ada.get(f"{STATIONS}?sort=none&page=x")).status == 200
     bea = await employ(ask, "bea", Role.OPERATOR, "six tame ducks swim", "north")
     assert set(rows(await bea.get(STATIONS))) == {OTHER, NEVER}
@@ -157,3 +157,72 @@ async def test_a_stations_page_says_which_first_step_is_missing(ask: ApiClient) 
     charging = Charging(ask.backend, station)
     await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin")
     assert "First steps" not in text_of(await ada.get(f"{STATIONS}/{STATION}"))
+
+
+async def test_columns_are_chosen_by_the_address_and_views_have_names_of_their_own_or_for_all(ask: ApiClient) -> None:
+    await ask.backend.booted()
+    await ask.backend.booted(OTHER)
+    ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.VIEWER)
+    query = "q=0001&sort=-station&col=state&col=seen"
+    page = await ada.get(f"{STATIONS}?{query}")
+    heads = re.findall(r"<th scope=\"col\"[^>]*><a [^>]*>([^<]+)</a>", page.body.decode())
+    assert heads == ["Station", "State", "Last message"]
+    view = {"path": STATIONS, "query": query, "name": " My  station "}
+    saved = await ada.send("/console/views", view)
+    assert saved.headers["location"] == f"{STATIONS}?{query}"
+    page = await ada.get(f"{STATIONS}?{query}")
+    assert "The view My station is kept." in text_of(page)
+    assert 'aria-current="true">My station' in page.body.decode()
+    assert "Give up the view My station" in text_of(page)
+    assert "My station" not in text_of(await bob.get(STATIONS))
+    await ada.send("/console/views", {**view, "shared": "yes"})
+    there = await bob.get(STATIONS)
+    assert f'href="?{query.replace("&", "&amp;")}">My station' in there.body.decode()
+    assert "Give up" not in text_of(await bob.get(f"{STATIONS}?{query}")), "it is ada's"
+    await bob.send("/console/views", {**view, "do": "forget"})
+    assert "My station" in text_of(await bob.get(STATIONS))
+    await ada.send("/console/views", {**view, "do": "forget", "name": "My station"})
+    assert "The view My station is gone." in text_of(await ada.get("/console/sessions"))
+    assert "My station" not in text_of(await ada.get(STATIONS)) + text_of(await bob.get(STATIONS))
+    for wrong in (
+        {"name": ""}, {"name": "x" * 41}, {"name": "\u202e"}, {"path": "https://evil.test"}, {"query": "javascript:<>"},
+    ):  # fmt: skip
+        answer = await ada.send("/console/views", {**view, **wrong})
+        assert answer.headers["location"].startswith("/console"), wrong
+        assert "kept" not in text_of(await ada.get(STATIONS)), wrong
+    for number in range(21):
+        await ada.send("/console/views", {**view, "name": f"<b>{number}"})
+    page = await ada.get(STATIONS)
+    assert "there are too many views" in text_of(page)
+    assert len(re.findall(r">&lt;b&gt;\d+", page.body.decode())) == 20
+
+
+async def test_what_a_list_of_another_kind_shows_is_the_same_component(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.ADMIN)
+    for name, status in (("CARD-1", "Accepted"), ("CARD-2", "Blocked"), ("100%", "Accepted")):
+        body = {"status": status, "terms": {"group_id": "fleet"}}
+        assert (await ask("PUT", f"/tokens/Central/{name.replace('%', '%25')}", body)).status == 200
+    tokens = "/console/tokens"
+    assert rows(await ada.get(f"{tokens}?q=card")) == ["Central CARD-1", "Central CARD-2"]
+    assert rows(await ada.get(f"{tokens}?q=%25")) == ["Central 100%"], "no wildcard"
+    assert rows(await ada.get(f"{tokens}?status=Blocked")) == ["Central CARD-2"]
+    assert rows(await ada.get(f"{tokens}?group_id=other")) == []
+    for path, name in (
+        ("tokens", "tokens"), ("users", "users"), ("audit", "audit-log"), ("sites", "sites"), ("vehicles", "vehicles"),
+        ("campaigns", "updates"), ("quarantine", "on-hold"), ("tariffs", "tariffs"), ("settlements", "settlements"),
+        ("contracts", "contracts"), ("partners", "roaming"),
+    ):  # fmt: skip
+        page = await ada.get(f"/console/{path}?col=x&q=<b>&sort=none&page=x")
+        assert page.status == 200, path
+        assert "<b>" not in page.body.decode().replace('<b role="status">', ""), path
+        file = await ada.get(f"/console/{path}?csv=1")
+        assert file.headers["content-disposition"] == f'attachment; filename="{name}.csv"'
+        assert csv.reader(file.body.decode().splitlines()), path
+    people = await ada.get("/console/users?sort=-name")
+    assert rows(people) == ["ada"]
+    await employ(ask, "bob", Role.VIEWER)
+    question = text_of(await ada.send("/console/users/bob/role"))
+    assert "Which role has bob?" in question
+    assert (await ada.send("/console/users/bob/role", {"role": "billing", "sites": ""})).status == 303
+    assert (await ask("GET", "/access/users/bob")).json["role"] == "billing"
+    assert rows(await ada.get("/console/users?role=billing")) == ["bob"]

@@ -155,7 +155,8 @@ async def test_a_tariff_shows_what_an_example_costs_before_it_is_stored(ask: Api
     wrong = await ada.send("/console/tariffs", {**plan, "energy": "cheap", "do": "example"})
     assert (wrong.status, "not a number" in text_of(wrong)) == (400, True)
     assert (await ada.send("/console/tariffs", {**plan, "do": "store", "everywhere": "yes"})).status == 303
-    assert "Applies: everywhere" in text_of(await ada.get("/console/tariffs"))
+    assert "one 0.40 EUR everywhere" in text_of(await ada.get("/console/tariffs"))
+    assert "Applies: everywhere" in text_of(await ada.get("/console/tariffs/one"))
     assert 'value="0.40"' in (await ada.get("/console/tariffs/new?like=one")).body.decode()
 
 
@@ -208,11 +209,16 @@ async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
     viewer, billing = await employ(ask, "bob", Role.VIEWER), await employ(ask, "ada", Role.BILLING)
     assert "Release" not in text_of(await viewer.get("/console/quarantine"))
     assert "Release" in text_of(await billing.get("/console/quarantine"))
-    path = f"/console/quarantine/{STATION}/{SESSION}/release"
-    await billing.send(path, {"note": " "})
-    assert "a decision needs a note" in text_of(await billing.get("/console/quarantine"))
-    await billing.send(path, {"note": "confirmed by the driver"})
-    assert f"Session {SESSION}: released" in text_of(await billing.get("/console/quarantine"))
+    path, one = "/console/quarantine/change", {"do": "release", f"pick:{STATION}/{SESSION}": "1"}
+    question = text_of(await billing.send(path, {**one, "note": " ", "sure": "1"}))
+    for said in ("Release 1 sessions?", f"{STATION}/{SESSION}: ", "They are settled, posted and paid"):
+        assert said in question, "a decision needs a note"
+    await billing.send(path, {**one, "note": "confirmed by the driver", "sure": "1"})
+    assert "1 sessions are decided." in text_of(await billing.get("/console/quarantine"))
+    assert "ada confirmed by the driver" in text_of(await billing.get("/console/quarantine?state=released"))
+    for wrong in ({"do": "burn"}, {"do": "reject"}, {"do": "reject", "pick:x/y": "1"}):
+        assert (await billing.send(path, wrong)).status == 303
+    assert f"{SESSION} {STATION}" in text_of(await billing.get("/console/settlements"))
     page = await billing.get(f"/console/sessions/{STATION}/tx-{SESSION}")
     (receipt,) = re.findall(r'href="(/console/settlements/[^"]+/receipt)"', page.body.decode())
     paper = await billing.get(receipt)
@@ -318,8 +324,8 @@ async def test_the_audit_log_is_shown_by_caller_and_operation(ask: ApiClient) ->
     assert "add_user" in text_of(await ada.get("/console/audit?operation=add_user"))
     assert (await ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Blocked"})).status < 300
     assert '"status":"Blocked"' in text_of(await ada.get("/console/audit?operation=put_token"))
-    assert "No entry fits." in text_of(await ada.get("/console/audit?operation=reset_user"))
-    assert "No entry fits." in text_of(await ada.get("/console/audit?caller=default%C2%BF%27%22%28&operation=default"))
+    assert "Nothing fits." in text_of(await ada.get("/console/audit?operation=reset_user"))
+    assert "Nothing fits." in text_of(await ada.get("/console/audit?caller=default%C2%BF%27%22%28&operation=default"))
 
 
 async def test_times_are_of_the_zone_that_a_viewer_has_chosen_on_every_page(ask: ApiClient) -> None:

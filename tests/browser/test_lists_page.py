@@ -1,0 +1,54 @@
+"""Lists in a real browser: columns and views are chosen by keyboard, on each list of the console."""
+
+import json
+
+import pytest
+from playwright.async_api import expect
+
+from csms.accounts.rules import Role
+from tests.browser.tab import Tab, employed
+from tests.csms.backend import Backend
+from tests.csms.charging import Charging
+from tests.csms.settlement.journals import SESSION, delivery, journal
+from tests.csms.settlement.witness import witness
+from tests.csms.support import STATION, TOKENS
+
+
+async def put(tab: Tab, path: str, body: object) -> None:
+    headers = {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
+    answer = await tab.page.request.fetch(f"{tab.url}{path}", method="PUT", headers=headers, data=json.dumps(body))
+    assert answer.ok, await answer.text()
+
+
+@pytest.mark.long
+@pytest.mark.e2e
+async def test_lists_have_columns_and_views_by_keyboard_and_no_finding_of_axe(tab: Tab, csms: Backend) -> None:
+    await csms.services.store.run(witness, journal(), STATION, SESSION)
+    await csms.services.journals.deliver(STATION, delivery(journal(price=999_999)))
+    await employed(tab)
+    for number in range(1, 3):
+        station = await csms.booted(f"CS-V2G-000{number}")
+        await Charging(csms, station).event("Started", "ChargingStateChanged", state="Charging")
+        await put(tab, f"/tokens/Central/CARD-{number}", {"terms": {"group_id": "fleet" if number % 2 else ""}})
+    places = [{"station_id": STATION, "evse_id": 1, "node": "main", "most_ma": 32_000}]
+    await put(tab, "/sites/north", {"id": "north", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": places})
+    for name in (
+        "stations", "sessions", "tokens", "contracts", "quarantine", "sites", "vehicles", "campaigns", "settlements",
+        "tariffs", "users", "audit", "partners",
+    ):  # fmt: skip
+        await tab.open(f"/console/{name}")
+        await tab.check(f"list-{name}")
+    await tab.open("/console/tokens?q=card")
+    await tab.page.get_by_text("Columns and views").focus()
+    await tab.page.keyboard.press("Enter")
+    await tab.page.get_by_role("checkbox", name="Valid until").focus()
+    await tab.page.keyboard.press("Space")
+    await tab.page.get_by_role("button", name="Show these columns").focus()
+    await tab.page.keyboard.press("Enter")
+    await expect(tab.page.get_by_role("columnheader", name="Valid until")).to_have_count(0)
+    await tab.page.get_by_text("Columns and views").click()
+    await tab.page.get_by_label("Name of this view").fill("cards")
+    await tab.page.keyboard.press("Enter")
+    await expect(tab.page.get_by_role("link", name="cards")).to_have_attribute("aria-current", "true")
+    await tab.page.get_by_text("Columns and views").click()
+    await tab.check("list-view")
