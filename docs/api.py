@@ -13,7 +13,7 @@ from csms.http.operations import Operation
 from csms.http.routes import OPERATIONS
 from csms.requests import api as commands
 from csms.requests.rules import RECORDS
-from v2g_cli.csms.operations import ApiOperation, Field
+from v2g_cli.csms.commands import ApiOperation, Field
 
 
 def routes() -> str:

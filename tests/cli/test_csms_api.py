@@ -20,8 +20,7 @@ from tests.csms.support import STATION
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g_cli.csms.command import app
-from v2g_cli.csms.commands import moment_of, seconds
-from v2g_cli.csms.operations import operations
+from v2g_cli.csms.commands import moment_of, operations, seconds
 
 __all__ = ["cli", "start"]
 

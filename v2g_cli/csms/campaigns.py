@@ -15,14 +15,12 @@ from v2g.errors import CodecError, ConfigError, TrustError
 from v2g.svg_chart import Row, Series, stairs_chart
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.declared import campaigns
-from v2g_cli.csms.show import JsonFlag, client_of, show
+from v2g_cli.csms.show import JsonFlag, client_of, columns_of, show
 from v2g_cli.option_groups import with_option_groups
 from v2g_cli.output import print_json, print_table, say, write_new
 
 if TYPE_CHECKING:
     from v2g.io.advisories import Affected, Database
-
-inventory_app = typer.Typer()
 
 Number = Annotated[int, typer.Argument(metavar="CAMPAIGN", help="Number of a campaign.", min=0)]
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="JSON file with the plan.")]
@@ -79,15 +77,7 @@ def _show(found: Mapping[str, Any], *, json: bool) -> None:
         return
     reason = f": {found['reason']}" if found["reason"] else ""
     say(f"{found['name']}: {found['state']}{reason}")
-    columns = {
-        "station": "station_id",
-        "cohort": "cohort",
-        "state": "state",
-        "status": "status",
-        "attempts": "attempts",
-        "begun (UTC)": "begun_ms",
-        "installed (UTC)": "installed_ms",
-    }
+    columns = columns_of("station: station_id, cohort, state, status, attempts, begun_ms, installed_ms")
 
     def shown(row: dict[str, Any]) -> dict[str, Any]:
         return {**row, "begun_ms": row["begun_ms"] or None, "installed_ms": row["installed_ms"] or None}
@@ -297,7 +287,6 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
     flaws: tuple[str, ...] | None = None
 
 
-@inventory_app.command()
 def inventory(
     context: typer.Context,
     advisories: Annotated[

@@ -1,24 +1,30 @@
 """Commands made from operations of the API: arguments and options from their fields, help and example from what is
-said of them there. `declared` gives the usual ones names and columns of their own; `v2g csms api` has all."""
+said of them there. `declared` gives the usual ones names and columns of their own; `v2g csms api` has all.
 
+The operations are in `operations.jsonl`, which `docs/generate.py` makes from the OpenAPI document, so that `--help`
+needs no back end and no import of one.
+"""
+
+import importlib.resources
 import inspect
 import json as json_
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import typer
 
+from v2g import typed_json
 from v2g.config import parse_tree
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
-from v2g_cli.csms.operations import ApiOperation, Field, operations
-from v2g_cli.csms.show import JsonFlag, client_of, part, show, show_one
+from v2g_cli.csms.show import JsonFlag, client_of, columns_of, part, show, show_one
 from v2g_cli.output import print_json, read_file, read_text, say, write_out
 
 _NONE: Final[Mapping[str, Any]] = {}
@@ -30,6 +36,42 @@ _PAST: Final = ("oldest_ms", "latest_ms", "at_ms")
 """Times in the past, as all that lists ask for are."""
 _FOR_GOOD: Final = ("cancel_campaign", "close_period", "close_transaction", "reject_journal")
 """Operations that are asked about at a terminal, as all that delete something."""
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A parameter or a member of the body. `many`: an array of them; `json`: a value with members of its own."""
+
+    name: str
+    place: Literal["path", "query", "body"]
+    kind: Literal["string", "integer", "number", "boolean", "json"] = "string"
+    many: bool = False
+    required: bool = False
+    about: str = ""
+    choices: tuple[str, ...] = ()
+    example: str = ""
+
+
+class ApiOperation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A route. `media`: of its answer, empty for none. `body`: whether it takes one; `paged`: whether its answer is a
+    list that comes in pages."""
+
+    name: str
+    tag: str
+    method: str
+    path: str
+    about: str
+    media: str = ""
+    paged: bool = False
+    body: bool = False
+    fields: tuple[Field, ...] = ()
+
+
+@cache
+def operations() -> dict[str, ApiOperation]:
+    """Return all operations by their names."""
+    lines = (importlib.resources.files("v2g_cli.csms") / "operations.jsonl").read_bytes().splitlines()
+    read = typed_json.decoder(ApiOperation).decode
+    return {each.name: each for each in map(read, lines)}
 
 
 class FlagOption(msgspec.Struct, frozen=True):
@@ -175,7 +217,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     def _show(self, rows: Iterable[Any], *, json: bool) -> None:
         title = self.title or self.known.name.partition("_")[2].replace("_", " ").capitalize()
-        show(rows, title, _columns(self.columns), json=json, present=self.present)
+        show(rows, title, columns_of(self.columns), json=json, present=self.present)
 
     def example_text(self) -> str:
         """Return arguments and options of an example: what must be given, and what the API's example has."""
@@ -240,13 +282,6 @@ def _option(each: Field, known: ApiOperation) -> str:
     name = each.name if any(other.name == short for other in known.fields) else short
     option = f"--{name.replace('_', '-')}"
     return f"{option}/--no-{option[2:]}" if each.kind == "boolean" else option
-
-
-def _columns(spec: str) -> dict[str, str]:
-    """Return headings and fields; times get their zone."""
-    pairs = ([text.strip() for text in each.split(":")] for each in spec.split(",") if each)
-    named = ((pair[0].removesuffix("_ms").replace("_", " ") if len(pair) == 1 else pair[0], pair[-1]) for pair in pairs)
-    return {f"{name} (UTC)" if field.endswith("_ms") else name: field for name, field in named}
 
 
 def _value(each: Field, said: Any, option: str | FlagOption | None, past: bool) -> Any:

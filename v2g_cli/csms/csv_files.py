@@ -13,6 +13,7 @@ from v2g.energy.settlement.rows import csv_text, unmarked
 from v2g.errors import ConfigError, RefusedError, V2GError
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.show import client_of, part
+from v2g_cli.csms.stations import token_settings
 from v2g_cli.output import say, write_new
 
 app = typer.Typer(name="csv", help="Stations and tokens as CSV.", no_args_is_help=True)
@@ -65,7 +66,7 @@ def import_(context: typer.Context, what: What, file: CsvFile) -> None:
     client = client_of(context)
     for number, (method, path, body) in requests:
         try:
-            known = _terms(client, path) if what == "tokens" else {}
+            known = token_settings(client, path).get("terms", {}) if what == "tokens" else {}
             client.ask(method, path, {**body, "terms": {**known, **body["terms"]}} if what == "tokens" else body)
         except V2GError as error:
             hint = "the lines before it are stored; correct it and import the file again"
@@ -162,13 +163,3 @@ def _token(row: Mapping[str, str]) -> Request:
     modes = row.get("energy_transfer", "").split()
     body = {"status": row.get("status") or "Accepted", "energy_transfer": modes, "terms": terms}
     return "PUT", f"/tokens/{part(row['type'])}/{part(row['token'])}", body
-
-
-def _terms(client: CsmsClient, path: str) -> dict[str, Any]:
-    """Return the terms of a token, none of a new one."""
-    try:
-        return dict(client.ask("GET", path).body["terms"])
-    except RefusedError as error:
-        if error.reason != "404":
-            raise
-        return {}

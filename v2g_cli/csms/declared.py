@@ -8,8 +8,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from v2g_cli.csms.commands import FlagOption, FromFile, Instead, add
-from v2g_cli.csms.operations import operations
+from v2g_cli.csms.commands import FlagOption, FromFile, Instead, add, operations
 from v2g_cli.csms.show import money
 
 app = typer.Typer()

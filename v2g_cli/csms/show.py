@@ -90,6 +90,13 @@ def show(
         say(f"{title}: only the first {rows.limit}; --limit {10 * rows.limit} shows more", err=True)
 
 
+def columns_of(spec: str) -> dict[str, str]:
+    """Return headings and fields: `heading: field` with commas between them, or fields; times get their zone."""
+    pairs = ([text.strip() for text in each.split(":")] for each in spec.split(",") if each)
+    named = ((pair[0].removesuffix("_ms").replace("_", " ") if len(pair) == 1 else pair[0], pair[-1]) for pair in pairs)
+    return {f"{name} (UTC)" if field.endswith("_ms") else name: field for name, field in named}
+
+
 def _member(row: Any, field: str) -> Any:
     """Return a field of a row; `a.b` is the member `b` of `a`, unless the row has a field of that name."""
     if not isinstance(row, dict) or field in row or "." not in field:
@@ -135,6 +142,12 @@ def show_one(record: object, *, json: bool) -> None:
         print_json(record)
     elif record is not None:
         say(json_.dumps(record, indent=2, ensure_ascii=False), lines=True)
+
+
+def show_fields(record: Mapping[str, Any]) -> None:
+    """Print a line for each field, with readable name and value."""
+    for field, value in record.items():
+        say(f"{field.removesuffix('_ms').replace('_', ' ')}: {cell(field, value)}")
 
 
 def refusal(answer: object) -> str:

@@ -1,7 +1,9 @@
-"""`v2g csms`: vehicles by their telemetry."""
+"""`v2g csms`: vehicles by their telemetry, and plans of fleets."""
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -10,7 +12,7 @@ from v2g.errors import ConfigError
 from v2g.extras import extras_named
 from v2g.io.runtime.clock import Clock
 from v2g.units import LAST_MS
-from v2g_cli.csms.show import JsonFlag, client_of, part, show_one
+from v2g_cli.csms.show import JsonFlag, client_of, part, show, show_one
 from v2g_cli.csms.vehicle_plot import (
     BATTERY,
     BATTERY_WIDTH_S,
@@ -24,14 +26,11 @@ from v2g_cli.csms.vehicle_plot import (
     held,
     vehicle_rows,
 )
-from v2g_cli.output import write_new
-
-app = typer.Typer()
+from v2g_cli.output import print_json, print_table, say, when, write_new
 
 Vehicle = Annotated[str, typer.Argument(metavar="EV", help="Pseudonym of the vehicle.")]
 
 
-@app.command()
 def export(
     context: typer.Context,
     ev: Vehicle,
@@ -52,7 +51,6 @@ def export(
     write_new(file, content)
 
 
-@app.command()
 def plot(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="SVG file to write.")],
@@ -107,7 +105,6 @@ def plot(
     write_new(file, picture)
 
 
-@app.command()
 def profile(
     context: typer.Context,
     ev: Vehicle,
@@ -134,3 +131,48 @@ def profile(
     show_one(msgspec.to_builtins(found) | {"ev": ev}, json=json)
     if found.shifted:
         raise typer.Exit(1)
+
+
+# -- fleets
+
+
+def plan(
+    context: typer.Context,
+    fleet: Annotated[str, typer.Argument(metavar="FLEET", help="Id of a fleet.")],
+    chart: Annotated[Path | None, typer.Option("--chart", metavar="FILE", help="Write a picture (SVG).")] = None,
+    past: Annotated[
+        float | None, typer.Option(metavar="HOURS", help="Plans of so many hours, and what happened.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show when a fleet's vehicles charge and discharge from now on, why, and what that earns.
+
+    Examples: `v2g csms plan depot`, `v2g csms plan depot --chart plan.svg`, `v2g csms plan depot --past 24`
+    """
+    if past is not None:
+        from_ms = round((time.time() - past * 3600) * 1000)
+        rows = client_of(context).ask("GET", f"/fleets/{part(fleet)}/course", from_ms=from_ms).body
+        powers = {f"{each} W": f"{each}_w" for each in ("planned", "asked", "accepted", "delivered")}
+        columns = {"minute": "at_ms", **powers, "vehicles": "vehicles"}
+        show(rows, f"Past plans of {fleet}", columns, json=json)
+        return
+    found: dict[str, Any] = client_of(context).ask("GET", f"/fleets/{part(fleet)}/plan").body
+    if chart is not None:
+        write_new(chart, found["chart"])
+    if json:
+        print_json(found)
+        return
+    print_table(f"plan of {fleet}", ("from", "vehicles kW", "grid kW"), _rows(found["plan"]))
+    for sentence in found["explanation"]:
+        say(sentence)
+
+
+def _rows(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return a row for each stretch of equal powers."""
+    rows: list[tuple[str, str, str]] = []
+    for number, grid_w in enumerate(plan["grid_w"]):
+        power_w = sum(each["power_w"][number] for each in plan["vehicles"])
+        shown = f"{power_w / 1000:+.1f}", f"{grid_w / 1000:+.1f}"
+        if not rows or rows[-1][1:] != shown:
+            rows.append((when(plan["edges_ms"][number]), *shown))
+    return rows
