@@ -18,7 +18,7 @@ from csms.background import background
 from csms.batteries.work import BATTERIES, BatterySink, make_reports
 from csms.booking.rules import Rules
 from csms.booking.work import Bookkeeper
-from csms.books.operator_key import open_books_key
+from csms.books.operator_key import BooksKeys, open_books_key
 from csms.cluster.bus import Bus, LocalBus
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed, FrameLog
@@ -30,14 +30,16 @@ from csms.grid.shares import GridShares
 from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.http.backend import make_backend
 from csms.http.server import Api
-from csms.ocpp.base import Services
 from csms.ocpp.server import StationServer
 from csms.prequalifications.work import ExportPermits
 from csms.roaming.partners import Partners
+from csms.services import Services
 from csms.settlements.journals import JournalStore
+from csms.sites.rules import Overloads
+from csms.smart_charging.rules import Orders, StationAbilities
 from csms.station_security.authority import StationCa
 from csms.stations.last_seen import LastSeen
-from csms.telemetry.seal import open_seal
+from csms.telemetry.seal import TelemetrySeal, open_seal
 from csms.telemetry.sinks import Sink, open_sink
 from csms.telemetry.sinks.feeder import SinkFeeder
 from csms.telemetry.workers import IngestWorkers, count, worker_settings
@@ -68,9 +70,9 @@ class Csms:
 
     def __init__(self, ports: dict[str, int], services: Services) -> None:
         self.ports = ports
-        self.grid = services.grid
-        self.journals = services.journals
-        self.bookkeeper = services.bookkeeper
+        self.grid = services[GridSource]
+        self.journals = services[JournalStore]
+        self.bookkeeper = services[Bookkeeper]
         self.connections = services.connections
         self.feed = services.feed
         self.log_name = services.log_name
@@ -105,8 +107,8 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         services = await open_services(config, clock, observe, stack)
         observe.on_event.append(services.metrics.saw)
         server = StationServer(services)
-        services.grid.on_change = partial(_signal_changed, services, server)
-        services.permits.on_change = server.signal_changed
+        services[GridSource].on_change = partial(_signal_changed, services, server)
+        services[ExportPermits].on_change = server.signal_changed
         supervisor = Supervisor(observe)
         workers = _workers(config, supervisor)
         backend = make_backend(services, workers)
@@ -128,12 +130,12 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         renewed: list[Renewed] = [
             *([api.renewed] if api.renewed is not None else []),
             *server.renewed,
-            services.certificate_status.crls,
+            services[CertificateStatus].crls,
             api.crls,
         ]
         supervisor.keep("silent stations", server.watch_silence)
         supervisor.keep("certificates", partial(keep_renewed, renewed))
-        supervisor.keep("grid signal file", partial(services.grid.watch, config.grid.poll_interval_s))
+        supervisor.keep("grid signal file", partial(services[GridSource].watch, config.grid.poll_interval_s))
         if config.grid.openadr is not None:
             from csms.grid.openadr import follow_vtn
 
@@ -164,7 +166,7 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
             from csms.nodes.work import NodeUpdates
 
             supervisor.keep("update", NodeUpdates(services, follower, config.update, api_port).run)
-        renew = services.telemetry_seal.keep_renewed
+        renew = services[TelemetrySeal].keep_renewed
         supervisor.keep("telemetry keys", partial(renew, services.store, clock.utc_ms, config.telemetry.key_days))
         supervisor.keep("telemetry quarantine", backend.ingest.keep_releasing)
         supervisor.keep("telemetry aggregates", backend.ingest.keep_aggregating)
@@ -294,36 +296,41 @@ async def open_services(
     await grid.load()
     permits = ExportPermits(store, clock, feed, required=config.grid.prequalified_only, attested=_denies(config))
     await permits.load()
-    provisioning = None
+    parts: list[object] = [
+        grid,
+        permits,
+        GridShares(store, clock, observe, feed, connections, grid, config.balancing.settle_s),
+        contracts,
+        journals,
+        bookkeeper,
+        certificate_status,
+        admissions,
+        seen,
+        station_ca,
+        telemetry_seal,
+        BooksKeys(books_key, (books_key.public_key, *map(load_public_key, config.books_earlier_keys))),
+        Orders(),
+        Overloads(),
+        StationAbilities(),
+    ]
     if config.provisioning is not None:
         from csms.contracts.provisioning import Provisioner  # on demand: imports messages of ISO 15118
 
-        provisioning = Provisioner(config.provisioning, config.trust, contracts, clock, observe)
+        parts.append(Provisioner(config.provisioning, config.trust, contracts, clock, observe))
+    if config.roaming is not None:
+        parts.append(Partners(config.roaming, store, store_key, clock, observe, feed))
+    if config.attestation is not None:
+        parts.append(Attester(config.attestation, clock.scale))
     return Services(
         config=config,
         store=store,
         store_key=store_key,
-        telemetry_seal=telemetry_seal,
-        books_key=books_key,
-        books_keys=(books_key.public_key, *map(load_public_key, config.books_earlier_keys)),
         clock=clock,
         observe=observe,
-        grid=grid,
-        permits=permits,
-        shares=GridShares(store, clock, observe, feed, connections, grid, config.balancing.settle_s),
-        contracts=contracts,
-        journals=journals,
-        bookkeeper=bookkeeper,
         connections=connections,
         feed=feed,
         frames=FrameLog(feed, clock),
-        certificate_status=certificate_status,
-        admissions=admissions,
-        seen=seen,
-        station_ca=station_ca,
-        provisioning=provisioning,
-        partners=None if config.roaming is None else Partners(config.roaming, store, store_key, clock, observe, feed),
-        attester=None if config.attestation is None else Attester(config.attestation, clock.scale),
+        parts={type(part): part for part in parts},
     )
 
 

@@ -12,22 +12,28 @@ from functools import partial
 from typing import Final
 
 from csms.attestations import work as attestations
+from csms.booking.work import Bookkeeper
 from csms.dispatch import work as dispatch_course
 from csms.dispatch.work import Dispatch
 from csms.display import work as display
 from csms.firmware import campaigns
 from csms.fleets.work import Fleets
-from csms.grid.source import GRID_SIGNAL
-from csms.ocpp.base import Services
+from csms.grid.shares import GridShares
+from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.overview import work as power_course
 from csms.payments import work as payments
+from csms.prequalifications.work import ExportPermits
 from csms.remote_control import work as availability
 from csms.reservations import work as reservations
 from csms.retention.work import run_retention
 from csms.roaming import work as roaming
+from csms.roaming.partners import Partners
+from csms.services import Services
 from csms.sites.work import Balancer
 from csms.smart_charging.work import LimitCourse, SmartCharging
+from csms.station_security.authority import StationCa
 from csms.stations.clocks import ClockKeeper
+from csms.stations.last_seen import LastSeen
 from csms.tariffs.work import CostAnnouncer, TariffService
 from csms.tokens.local_lists import LocalListKeeper
 from csms.transactions.work import TransactionWatch
@@ -40,7 +46,7 @@ _AGAIN_S: Final = 5.0
 
 
 async def _note_seen(services: Services) -> None:
-    await services.seen.flush()
+    await services[LastSeen].flush()
 
 
 STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
@@ -84,14 +90,14 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("limits", LimitCourse(services).run),
         ("local lists", LocalListKeeper(services).run),
         ("retention", partial(run_retention, services)),
-        ("prequalifications", services.permits.run),
+        ("prequalifications", services[ExportPermits].run),
         ("grid signal", partial(_follow_grid_signal, services)),
-        ("grid shares", services.shares.run),
-        ("station CA", services.station_ca.keep_renewed),
-        ("outside CAs", services.station_ca.enrolments.run),
-        ("journals", partial(services.bookkeeper.run, services.leads)),
+        ("grid shares", services[GridShares].run),
+        ("station CA", services[StationCa].keep_renewed),
+        ("outside CAs", services[StationCa].enrolments.run),
+        ("journals", partial(services[Bookkeeper].run, services.leads)),
     ]
-    if services.partners is not None:
+    if services.find(Partners) is not None:
         works += [(f"roaming {name}", partial(work, services)) for name, work in roaming.WORKS]
     supervisor = Supervisor(services.observe)
     for name, work in works:
@@ -117,4 +123,4 @@ async def _follow_grid_signal(services: Services) -> None:
     with services.feed.subscribe({GRID_SIGNAL}) as changes:
         async for change in changes:
             if change.node != services.feed.node:
-                await services.grid.take_newest()
+                await services[GridSource].take_newest()

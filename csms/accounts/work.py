@@ -18,7 +18,7 @@ from csms.accounts import store as access
 from csms.accounts.openid import OpenIdProvider
 from csms.accounts.passkeys import Passkey, Passkeys, PendingCeremony, credential_id, refused
 from csms.accounts.rules import STEP_S, Principal, check_factor, check_password, principal_of, steps_at
-from csms.ocpp.base import Services
+from csms.services import Services
 from v2g.errors import RefusedError
 from v2g.observe import Observe
 from v2g.rates import Buckets, caller_at

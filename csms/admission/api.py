@@ -7,6 +7,7 @@ import msgspec
 from csms.accounts.rules import Permission
 from csms.admission import store as rows
 from csms.admission.rules import MAX_LENGTH, MAX_PASSWORDS, MIN_LENGTH
+from csms.admission.work import StationAdmissions
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
 from csms.http.parameters import OfAnyStation, OneStation, Paged, StationId, pages
@@ -147,7 +148,7 @@ async def list_admissions(call: Call, parameters: WhichAdmissions) -> Page[Admis
 @get("/admissions/faults", Permission.READ_STATIONS)
 async def list_connection_faults(call: Call, parameters: OfAnyStation) -> Page[ConnectionFault]:
     """List failed connection attempts, newest first, each with its remedy."""
-    await call.services.admissions.flush()
+    await call.services[StationAdmissions].flush()
     return await pages(
         call,
         parameters,
@@ -161,14 +162,14 @@ async def list_connection_faults(call: Call, parameters: OfAnyStation) -> Page[C
 @put("/admissions/{station_id}", Permission.ADMIT_STATIONS, example={"decision": "Accepted"})
 async def decide_station(call: Call, parameters: OneStation, body: Decision) -> Admitted:
     """Admit or refuse a station. A connected station has to boot again, or is disconnected."""
-    await call.services.admissions.decide(parameters.station_id, body.decision, call.caller.name)
+    await call.services[StationAdmissions].decide(parameters.station_id, body.decision, call.caller.name)
     return Admitted(station_id=parameters.station_id, decision=body.decision)
 
 
 @delete("/admissions/{station_id}", Permission.ADMIT_STATIONS, problems=(404,))
 async def forget_station(call: Call, parameters: OneStation) -> None:
     """Delete the decision about a station, its passwords and faults."""
-    if not await call.services.admissions.forget(parameters.station_id):
+    if not await call.services[StationAdmissions].forget(parameters.station_id):
         raise missing("station among the admissions")
 
 
@@ -181,7 +182,7 @@ async def forget_station(call: Call, parameters: OneStation) -> None:
 )
 async def set_station_password(call: Call, parameters: OneStation, body: NewPassword) -> PasswordSet:
     """Set the password that was configured at a station, or send a connected one a new password (A01)."""
-    admissions = call.services.admissions
+    admissions = call.services[StationAdmissions]
     if body.rotate:
         return PasswordSet(status=await admissions.rotate_password(parameters.station_id, body.password))
     return PasswordSet(password=await admissions.set_password(parameters.station_id, body.password))
@@ -199,7 +200,7 @@ async def set_station_passwords(call: Call, body: NewPasswords) -> PasswordsSet:
     wanted = {each.station_id: each.password for each in body.passwords}
     if len(wanted) < len(body.passwords):
         raise ApiError(400, "a station is listed twice", "name each one once")
-    made = await call.services.admissions.set_passwords(
+    made = await call.services[StationAdmissions].set_passwords(
         wanted, replace=body.replace, admit_by=call.caller.name if body.admit else None
     )
     found = tuple(StationPassword(station_id=name, password=password) for name, password in made.items())
@@ -209,11 +210,13 @@ async def set_station_passwords(call: Call, body: NewPasswords) -> PasswordsSet:
 @put("/admissions/{station_id}/least-profile", Permission.ADMIT_STATIONS, example={"least_profile": 2})
 async def set_least_profile(call: Call, parameters: OneStation, body: LeastProfile) -> LeastProfile:
     """Set the lowest security profile of a station, once also lower than it has used (A05)."""
-    await call.services.admissions.allow_profile(parameters.station_id, body.least_profile)
+    await call.services[StationAdmissions].allow_profile(parameters.station_id, body.least_profile)
     return body
 
 
 @put("/admissions/{station_id}/expired-certificate", Permission.ADMIT_STATIONS, example={"days": 7})
 async def let_expired_in(call: Call, parameters: OneStation, body: ExpiredFor) -> ExpiredUntil:
     """Admit a station whose certificate has expired: it stays Pending, and is asked to renew it (A00)."""
-    return ExpiredUntil(expired_until_ms=await call.services.admissions.allow_expired(parameters.station_id, body.days))
+    return ExpiredUntil(
+        expired_until_ms=await call.services[StationAdmissions].allow_expired(parameters.station_id, body.days)
+    )

@@ -40,7 +40,11 @@ from csms.config import AlertEmail, AlertsConfig, CsmsConfig
 from csms.db import leases
 from csms.db.store import Store
 from csms.grid import store as grid_shares
-from csms.ocpp.base import Services
+from csms.grid.shares import GridShares
+from csms.grid.source import GridSource
+from csms.services import Services
+from csms.sites.rules import Overloads
+from csms.stations.last_seen import LastSeen
 from csms.webhooks.store import Webhook
 from csms.webhooks.work import deliveries_of
 from v2g.errors import ConfigError, StoreError, V2GError
@@ -233,7 +237,7 @@ class AlertWatch:
         services, rules = self._services, self._rules
         seen = await services.store.read(alert_sources.observe, now_ms, rules)
         # Stations that have not come back since this node started may be those that it could not see.
-        settled = now_ms - services.seen.since_ms >= 1000 * rules["station_offline"].limit
+        settled = now_ms - services[LastSeen].since_ms >= 1000 * rules["station_offline"].limit
         found: list[Report] = []
         for name, observed in seen.values.items():
             ready = settled or name != "station_offline"
@@ -249,9 +253,9 @@ class AlertWatch:
     async def _beyond_grid(self, now_ms: int) -> list[Observed]:
         """Return by how much vehicles draw and feed back more than each limit in force permits, by what their stations
         have reported since it came."""
-        signal, worst = self._services.grid.current, dict[str, Observed]()
+        signal, worst = self._services[GridSource].current, dict[str, Observed]()
         limits = () if signal is None else signal.limits_at(now_ms)
-        followed_ms, suspects = self._services.shares.judges
+        followed_ms, suspects = self._services[GridShares].judges
         for begins_ms in {max(each.from_ms, signal.issued_at_ms) for each in limits if signal is not None}:
             some = [each for each in limits if signal and max(each.from_ms, signal.issued_at_ms) == begins_ms]
             states = await self._services.store.read(
@@ -264,11 +268,11 @@ class AlertWatch:
         return list(worst.values())
 
     async def _here(self, active: dict[RuleName, set[str]], now_ms: int) -> list[Report]:
-        rules, overloads = self._rules, dict(self._services.overloads)
+        rules, overloads = self._rules, dict(self._services[Overloads])
         sites = [Observed(site, amperes) for site, amperes in sorted(overloads.items())]
         name: RuleName = "fuse_overloaded"
         found = reports(name, rules[name], sites, active[name] & overloads.keys(), now_ms)
-        name, beyond = "limit_not_obeyed", self._services.shares.beyond
+        name, beyond = "limit_not_obeyed", self._services[GridShares].beyond
         stations = [Observed(station, power_w) for station, power_w in sorted(beyond.items())]
         here = self._services.connections.connected_here()
         found += reports(name, rules[name], stations, active[name] & (here | beyond.keys()), now_ms)

@@ -12,6 +12,7 @@ from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put
 from csms.http.parameters import OneStation, Paged, page_of
 from csms.http.problems import ApiError, missing
+from csms.prequalifications.work import ExportPermits
 from v2g.errors import KeyAccessError
 from v2g.pki.keys import parse_public_key
 
@@ -115,8 +116,8 @@ async def _change(call: Call, station_id: str, one: Attested | None) -> None:
         return None if found is None else _shown(found)
 
     await call.change(read, write)
-    await call.services.permits.load()
-    call.services.permits.on_change()
+    await call.services[ExportPermits].load()
+    call.services[ExportPermits].on_change()
     call.services.feed.publish("attestation_changed", station_id, {})
 
 

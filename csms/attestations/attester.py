@@ -7,6 +7,7 @@ from csms.attestations import store as attestations
 from csms.attestations.rules import Attested, KnownRelease, Refusal, Rhythm, answered, digest_of, judge, refusal
 from csms.config import AttestationConfig
 from csms.db.store import Store
+from csms.services import Services
 from v2g.errors import ConfigError, V2GError
 from v2g.pki.attestation import SIGNATURE, parse_manifest
 from v2g.pki.keys import load_public_key
@@ -33,6 +34,16 @@ class Attester:
         assert one is not None
         after = answered(one, await asyncio.to_thread(judge, data, one, self._releases), now_ms)
         return (one, after) if await store.run(attestations.save, one, after) else "NotAsked"
+
+
+def report_attestation(services: Services, before: Attested, after: Attested) -> None:
+    """Report what a station has proved, if that has changed: what it may export depends on it."""
+    if (after.state, after.reasons) != (before.state, before.reasons):
+        if after.state == "Whole":
+            services.report("ocpp", "attested", after.station_id, {})
+        else:
+            data = {"state": after.state, "reason": "; ".join(after.reasons)[:500]}
+            services.report("ocpp", "attestation_failed", after.station_id, data)
 
 
 def known_releases(config: AttestationConfig) -> dict[str, KnownRelease]:

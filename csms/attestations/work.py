@@ -4,9 +4,10 @@ import secrets
 from typing import Final
 
 from csms.attestations import store as attestations
+from csms.attestations.attester import Attester, report_attestation
 from csms.attestations.rules import Attested, answered, asked, next_step, silent
-from csms.ocpp.base import Services, report_attestation
 from csms.requests.work import call, for_each
+from csms.services import Services
 from v2g.errors import OcppError, V2GError
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 
@@ -15,14 +16,14 @@ _NONCE_BYTES: Final = 32
 
 async def advance(services: Services) -> None:
     """Ask the stations that are due, and note those that have not answered in time."""
-    if services.attester is None:
+    if (attester := services.find(Attester)) is None:
         return
     connected, now_ms = services.connections.connected(), services.clock.utc_ms()
     due = []
     for one in await services.store.read(attestations.every):
-        match next_step(one, services.attester.rhythm, now_ms, connected=one.station_id in connected):
+        match next_step(one, attester.rhythm, now_ms, connected=one.station_id in connected):
             case "silence":
-                await _change(services, one, silent(one, services.attester.rhythm, now_ms))
+                await _change(services, one, silent(one, attester.rhythm, now_ms))
             case "ask":
                 due.append(one)
     by_name = {one.station_id: one for one in due}

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from csms.batteries import store as rows
 from csms.batteries.rules import Advanced, Battery, advance
 from csms.db.store import Store
-from csms.ocpp.base import Services
+from csms.services import Services
 from csms.telemetry.rules import StoredRecord
 from v2g.battery.detectors import DetectorSettings
 from v2g.errors import StoreError

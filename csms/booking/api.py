@@ -14,6 +14,7 @@ from csms.booking import held, ledger
 from csms.booking import store as rows
 from csms.booking.facts import Fact, Source, evse_key
 from csms.booking.plausibility import wh
+from csms.booking.work import Bookkeeper
 from csms.http.call import Call
 from csms.http.operations import Page, get, post
 from csms.http.parameters import EvseId, OfStation, Paged, StationId, one_of, pages, shown
@@ -154,7 +155,7 @@ async def list_journals_of_transaction(call: Call, parameters: OfTransaction) ->
 async def read_course_of_transaction(call: Call, parameters: OfTransaction) -> SessionCourse:
     """Return what happened in the ISO 15118 sessions of a transaction, by the journals that its charger has sent so
     far: steps, offers and answers, limits of discharging with what binds, and prices (millionths per kWh)."""
-    station_id, now_ms, margin_ms = parameters.station_id, call.now_ms, call.services.bookkeeper.margin_ms
+    station_id, now_ms, margin_ms = parameters.station_id, call.now_ms, call.services[Bookkeeper].margin_ms
     journals = await call.run(rows.journals_of, station_id, parameters.transaction_id, now_ms, margin_ms=margin_ms)
     return await asyncio.to_thread(course_of, journals, now_ms)
 
@@ -178,7 +179,7 @@ async def release_journal(call: Call, parameters: OneReview, body: Verdict) -> S
     if known.kind == "transaction":
         return await _decide_transaction(call, known, "released", body.note)
     try:
-        settled = await call.services.bookkeeper.release(known.station_id, known.session_id)
+        settled = await call.services[Bookkeeper].release(known.station_id, known.session_id)
     except VerificationError as error:
         raise conflict(f"no settlement follows from it: {error}", "reject it", code="unsettled") from None
     now_ms, zone = call.now_ms, call.services.config.accounting_zone

@@ -45,7 +45,7 @@ class Report(Protocol):
     """Reports an event of a station, to the log and to the feed."""
 
     def __call__(self, stage: str, name: str, station_id: str, data: dict[str, Scalar]) -> None:
-        """See csms.ocpp.base.Services."""
+        """See `Services.report`."""
 
 
 class Bookkeeper:

@@ -19,6 +19,7 @@ from csms.booking import store as reviews
 from csms.books import reports as report_rows
 from csms.books import store as rows
 from csms.books.audit import audit_periods, audit_session
+from csms.books.operator_key import BooksKeys
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, get, post
 from csms.http.parameters import Money, OfStation, Paged, money_of, page_of, pages
@@ -180,7 +181,7 @@ class OfSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 @get("/books/key", Permission.READ_SETTLEMENTS, media_type="application/x-pem-file", answer=str)
 async def read_books_key(call: Call) -> Reply[bytes]:
     """Return the public half of the operator's key, with which `v2g settle verify --operator` checks signatures."""
-    pem = call.services.books_key.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    pem = call.services[BooksKeys].own.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return Reply(content=pem, media_type="application/x-pem-file")
 
 
@@ -211,7 +212,7 @@ async def _follows(call: Call, period: str) -> bool | None:
 
 async def _holds(call: Call, closed: rows.ClosedPeriod) -> bool:
     changed = () if await call.run(rows.is_intact, closed) else (closed.period,)
-    found = audit_periods(await call.run(rows.closed_periods), changed, (), call.services.books_keys)
+    found = audit_periods(await call.run(rows.closed_periods), changed, (), call.services[BooksKeys].public)
     return closed.period not in {period for period, _ in found}
 
 
@@ -232,7 +233,7 @@ async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
             parameters.period,
             call.now_ms,
             zone,
-            call.services.books_key,
+            call.services[BooksKeys].own,
             leave_unposted=parameters.leave_unposted,
         ),
     )
@@ -249,7 +250,7 @@ async def audit_closed_periods(call: Call) -> tuple[AuditedPeriod, ...]:
     """Verify closed periods: postings by the digest, digests by the one before and the operator's signature."""
     periods = await call.run(rows.closed_periods)
     changed = [each.period for each in periods if not await call.run(rows.is_intact, each)]
-    found = audit_periods(periods, changed, await call.run(rows.open_periods), call.services.books_keys)
+    found = audit_periods(periods, changed, await call.run(rows.open_periods), call.services[BooksKeys].public)
     return tuple(AuditedPeriod(period=period, finding=each) for period, each in found)
 
 
@@ -264,7 +265,7 @@ async def audit_sessions(call: Call, parameters: Paged) -> Page[AuditedSession]:
 
 async def _audited(call: Call, names: Sequence[tuple[str, str]]) -> list[AuditedSession]:
     """Recompute some sessions, by (station, session)."""
-    config, keys = call.services.config, call.services.books_keys
+    config, keys = call.services.config, call.services[BooksKeys].public
     closed = {each.period: each.closed_ms for each in await call.run(rows.closed_periods)}
     items = []
     for station_id, session_id in names:

@@ -2,16 +2,23 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from v2g.io.keys.stores import open_key
-from v2g.pki.keys import SigningKey, SoftwareKey, save_secret
+from v2g.pki.keys import PublicKey, SigningKey, SoftwareKey, save_secret
 from v2g.pki.reference import KeyReference
 
 FILE: Final = "books.key"
+
+
+class BooksKeys(NamedTuple):
+    """The operator's own key, and the public keys of all that it has had."""
+
+    own: SigningKey
+    public: tuple[PublicKey, ...]
 
 
 class OneThreadKey:

@@ -28,7 +28,7 @@ from csms.http.operations import Download, Method, Operation, Page, Reply
 from csms.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, audited, may_see_tokens
 from csms.http.problems import ApiError, describe, details
 from csms.http.site_access import carry_out, may_ask, refusal
-from csms.ocpp.base import Services
+from csms.services import Services
 from v2g import typed_json
 
 T = TypeVar("T")

@@ -104,10 +104,11 @@ def _key(contract: PooledContract) -> str:
 
 
 def _pool(call: Call) -> ContractPool:
-    provisioning = call.services.provisioning
-    if provisioning is None:
+    if call.services.config.provisioning is None:
         raise conflict("contract provisioning is not configured", "set [provisioning]", code="not_configured")
-    return provisioning.pool
+    from csms.contracts.provisioning import Provisioner  # on demand: imports messages of ISO 15118
+
+    return call.services[Provisioner].pool
 
 
 def _entries(pool: ContractPool) -> tuple[PooledContract, ...]:

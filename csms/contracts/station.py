@@ -3,8 +3,9 @@
 import asyncio
 import base64
 
-from csms.ocpp.base import HandlerContext
-from csms.ocpp.handlers import answers
+from csms.handlers import answers
+from csms.services import HandlerContext
+from csms.trust import certificate_status
 from v2g.errors import CertificateError, RevocationError
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.certificates import (
@@ -31,11 +32,12 @@ async def answer_get_15118_ev_certificate(
     context: HandlerContext, request: Get15118EVCertificateRequest
 ) -> Get15118EVCertificateResponse:
     """Issue a contract to a vehicle (M01), or renew it (M02); -20 has no separate update (M02.FR.02)."""
-    provisioning = context.services.provisioning
-    if provisioning is None:
+    if context.services.config.provisioning is None:
         info = StatusInfo(reason_code="NotConfigured", additional_info="[provisioning] is not configured")
         return Get15118EVCertificateResponse(status="Failed", exi_response="", status_info=info)
-    return await provisioning.answer(request, context.version)
+    from csms.contracts.provisioning import Provisioner  # on demand: imports messages of ISO 15118
+
+    return await context.services[Provisioner].answer(request, context.version)
 
 
 @answers
@@ -44,7 +46,7 @@ async def answer_certificate_status(
 ) -> GetCertificateStatusResponse:
     """Ask a responder for a station (M06): its answer is returned unchanged, for the station and vehicle to verify."""
     try:
-        body = await context.services.certificate_status.answer(request.ocsp_request_data)
+        body = await context.services[certificate_status.CertificateStatus].answer(request.ocsp_request_data)
     except (RevocationError, CertificateError) as error:
         return _no_status(error.reason, str(error))
     result = base64.b64encode(body).decode()
@@ -68,7 +70,9 @@ async def answer_certificate_chain_status(
 
 
 async def _status(context: HandlerContext, wanted: CertificateStatusRequestInfo) -> CertificateStatus:
-    finding = await context.services.certificate_status.find(wanted.certificate_hash_data, wanted.source, wanted.urls)
+    finding = await context.services[certificate_status.CertificateStatus].find(
+        wanted.certificate_hash_data, wanted.source, wanted.urls
+    )
     until_ms = context.services.clock.utc_ms() + _AGAIN_MS
     if finding.until is not None:
         until_ms = int(finding.until.timestamp() * 1000)

@@ -6,12 +6,13 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection
 
+from csms.admission.work import StationAdmissions
 from csms.device_model import store as device_model
 from csms.device_model.rules import batches, check_distinct, noticed, reported
-from csms.ocpp.base import HandlerContext, Services, check_places, small
-from csms.ocpp.handlers import answers
+from csms.handlers import answers, check_places, small
 from csms.requests import store as requests
 from csms.requests.work import Asked, ask, call
+from csms.services import HandlerContext, Services
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.diagnostics import NotifyEventRequest
@@ -106,7 +107,7 @@ async def check_access(services: Services, station_id: str, identity: str | None
     Raises RefusedError: `identity` for one that is not admitted, `security_profile` for one below the least that the
     station may use (A05.FR.07).
     """
-    admissions = services.admissions
+    admissions = services[StationAdmissions]
     if identity not in (None, station_id) and await admissions.admission(identity) is None:
         raise RefusedError(
             f"{identity[:48]} is not admitted: the station could not connect by that name",
@@ -138,7 +139,9 @@ async def send_variables(
     for component in ("securityctrlr", "networkconfiguration"):
         if component in passwords:
             at_once = component == "securityctrlr"
-            return await services.admissions.change_password(station_id, passwords[component], send, at_once=at_once)
+            return await services[StationAdmissions].change_password(
+                station_id, passwords[component], send, at_once=at_once
+            )
     return await send()
 
 
@@ -184,7 +187,7 @@ async def send_network_profile(
     if profile.basic_auth_password is None:
         return await send()
     identity = profile.identity or station_id
-    return await services.admissions.change_password(identity, profile.basic_auth_password, send, at_once=False)
+    return await services[StationAdmissions].change_password(identity, profile.basic_auth_password, send, at_once=False)
 
 
 async def prioritise(services: Services, station_id: str, slots: Sequence[int]) -> SetVariableResult:

@@ -7,10 +7,10 @@ from sqlalchemy import Connection
 
 from csms.device_model.work import follow_events
 from csms.diagnostics import store as diagnostics
-from csms.ocpp.base import HandlerContext, check_places, small
-from csms.ocpp.handlers import answers, takes
+from csms.handlers import answers, check_places, small, takes
 from csms.remote_control.rules import statuses_of
 from csms.requests import store as requests
+from csms.services import HandlerContext
 from csms.transactions.station import take_status
 from v2g.errors import OcppError
 from v2g.ocpp.messages.diagnostics import (

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from csms.device_model.work import items_per_message
-from csms.ocpp.base import Services
 from csms.requests.work import Asked, ask, call
+from csms.services import Services
 from csms.tokens import local_lists
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import IdToken

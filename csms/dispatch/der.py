@@ -1,8 +1,8 @@
 """Grid support at stations: DER controls set, reported and cleared (R04)."""
 
 from csms.dispatch.rules import control_fits
-from csms.ocpp.base import Services
 from csms.requests.work import Asked, ask, call
+from csms.services import Services
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.der_control import (
     ClearDERControlRequest,

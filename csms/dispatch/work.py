@@ -15,18 +15,19 @@ from csms.dispatch.rules import dispatch_profile, reported, setpoint_update
 from csms.fleets import store as fleets
 from csms.fleets.rules import vehicle_id
 from csms.grid.limits import chains, least_w, unbound
-from csms.grid.shares import GRID_SHARES
-from csms.grid.source import GRID_SIGNAL
-from csms.ocpp.base import HandlerContext, Services, small
-from csms.ocpp.handlers import answers
+from csms.grid.shares import GRID_SHARES, GridShares
+from csms.grid.source import GRID_SIGNAL, GridSource
+from csms.handlers import answers, small
 from csms.overview import store as overview
+from csms.prequalifications.work import ExportPermits
 from csms.requests import store as requests
 from csms.requests.work import UNANSWERED, call, failure
+from csms.services import HandlerContext, Services
 from csms.sites.rules import Known, Place, PowerRange, Site, bound, kept_shares
 from csms.sites.work import look_at
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import share_profile
-from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order
+from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order, Orders
 from csms.smart_charging.work import SmartCharging
 from csms.transactions import store as transactions
 from v2g.energy.dispatch.split import Participant, split
@@ -183,7 +184,7 @@ class Dispatch:
                 stations = {each.station_id for each in events}
                 unsure = {tuple(key) for each in events if each.kind == _UNSURE for key in each.data["vehicles"]}
                 for order in await in_force(services):
-                    services.orders.unsure |= {key for key in unsure if order.concerns(key[0])}
+                    services[Orders].unsure |= {key for key in unsure if order.concerns(key[0])}
                     if any(name is None or order.concerns(name) for name in stations):
                         await self._carry_out(order, keep_up=False)
 
@@ -229,7 +230,7 @@ class Dispatch:
         following = await services.store.read(charging.following, services.clock.utc_ms())
         free = {each.id: each for each in vehicles}
         reported: dict[str, Dispatched] = {}
-        unsure = services.orders.unsure
+        unsure = services[Orders].unsure
         for _ in range(_ATTEMPTS):
             if order not in await in_force(services):
                 break
@@ -271,7 +272,7 @@ class Dispatch:
         """Return each vehicle's part of a set-point, beside what others follow that cannot be changed now."""
         elsewhere = [power for key, power in following.items() if not order.concerns(key[0]) or key in at_others]
         setpoint_w = self.within_grid(order.setpoint_w, elsewhere)
-        unsure = self._services.orders.unsure
+        unsure = self._services[Orders].unsure
         others = sum(
             power
             for (station_id, transaction_id), power in following.items()
@@ -295,7 +296,7 @@ class Dispatch:
     def within_grid(self, setpoint_w: int, elsewhere: Iterable[int] = ()) -> int:
         """Return a set-point (W) that is within the grid's limits of all stations together with those that are followed
         `elsewhere` in the same direction: others may end at any moment."""
-        signal = self._services.grid.current
+        signal = self._services[GridSource].current
         if signal is None:
             return setpoint_w
         limits = signal.limits_at(self._services.clock.utc_ms())
@@ -361,7 +362,7 @@ class Dispatch:
             here = [at_place[place.id] for place in site.places if place.id in at_place]
             if not here:
                 continue
-            site, _ = await services.shares.limited(site)
+            site, _ = await services[GridShares].limited(site)
             known, given = await look_at(services, site)
             ranges = {each.evse: able[each.id] for each in here}
             allowed = bound(site, known, given, ranges, services.clock.utc_ms())
@@ -393,7 +394,7 @@ class Dispatch:
 
     def _out(self, vehicle: _Vehicle, sharers: int) -> int:
         """Return the most power out of a vehicle; its station's prequalification is shared evenly."""
-        granted = self._services.permits.of(vehicle.station_id, vehicle.needs.evse_id)
+        granted = self._services[ExportPermits].of(vehicle.station_id, vehicle.needs.evse_id)
         able_w = vehicle.needs.most_discharge_w if vehicle.needs.bidirectional else 0
         station_w = able_w if granted.station_w is None else granted.station_w // sharers
         return min(able_w, station_w, able_w if granted.evse_w is None else granted.evse_w)
@@ -418,10 +419,10 @@ class Dispatch:
             status = await self._set(vehicle, setpoint_w, order, held)
         except V2GError as error:
             status, sure = str(error), failure(error) != UNANSWERED
-        (services.orders.unsure.discard if sure else services.orders.unsure.add)(vehicle.key)
+        (services[Orders].unsure.discard if sure else services[Orders].unsure.add)(vehicle.key)
         if status != "Accepted" and sure:
             await services.store.run(charging.put_back, *place, before)
-        refusal = services.permits.of(vehicle.station_id, evse_id).reason
+        refusal = services[ExportPermits].of(vehicle.station_id, evse_id).reason
         data: dict[str, Scalar] = {"evse": evse_id, "setpoint_w": setpoint_w, "status": status[:200]}
         data |= {"refusal": refusal} if refusal else {}
         services.report("ocpp", "dispatched", vehicle.station_id, data)
@@ -440,7 +441,7 @@ class Dispatch:
         station_id, profile_id = vehicle.station_id, DISPATCH_PROFILE + evse_id
         values = setpoint_update(setpoint_w)
         mode = "CentralFrequency" if order.frequency else "CentralSetpoint"
-        until_ms = services.permits.of(station_id, evse_id).until_ms if setpoint_w < 0 else None
+        until_ms = services[ExportPermits].of(station_id, evse_id).until_ms if setpoint_w < 0 else None
         end_ms = order.until_ms if until_ms is None else min(order.until_ms, until_ms)
         duration_s = max(1, -(-(end_ms - now_ms) // 1000))
         if (
@@ -475,7 +476,7 @@ _MINUTE_MS: Final = 60_000
 
 async def note(services: Services) -> None:
     """Store this minute's points, unless they are stored, or no set-point is in force. Raises StoreError."""
-    now_ms, orders = services.clock.utc_ms(), services.orders
+    now_ms, orders = services.clock.utc_ms(), services[Orders]
     at_ms = now_ms // _MINUTE_MS * _MINUTE_MS
     if at_ms == orders.noted_ms or not (standing := await in_force(services)):
         return

@@ -6,10 +6,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.diagnostics import store as diagnostics
-from csms.ocpp.base import HandlerContext, Services, small
-from csms.ocpp.handlers import answers
+from csms.handlers import answers, small
 from csms.requests import store as requests
 from csms.requests.work import Asked, ask, call
+from csms.services import HandlerContext, Services
 from v2g import typed_json
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.display import (

@@ -30,11 +30,13 @@ from csms.firmware.rules import (
     unreached,
 )
 from csms.firmware.store import Campaign
-from csms.ocpp.base import Services
+from csms.grid.source import GridSource
 from csms.remote_control import store as commands
 from csms.requests import store as requests
 from csms.requests.work import deliver
+from csms.services import Services
 from csms.smart_charging import store as charging
+from csms.stations.last_seen import LastSeen
 from csms.transactions import store as transactions
 from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import OcppError, RefusedError, V2GError
@@ -168,11 +170,11 @@ async def advance(services: Services) -> None:
     if not known:
         return
     now_ms = services.clock.utc_ms()
-    until_ms = max((each.emergency_until_ms for each in await services.grid.stated()), default=0)
+    until_ms = max((each.emergency_until_ms for each in await services[GridSource].stated()), default=0)
     emergency = until_ms > now_ms
     default = services.config.ocpp.time_zone or "UTC"
     for campaign in known:
-        scene = _Scene(services.connections.connected(), services.seen.since_ms, now_ms, emergency, default)
+        scene = _Scene(services.connections.connected(), services[LastSeen].since_ms, now_ms, emergency, default)
         found, changed = await services.store.read(_decide, campaign, scene)
         turned = False
         if (found.state, found.reason) != (campaign.state, campaign.reason) or changed:

@@ -7,10 +7,10 @@ from sqlalchemy import Connection
 
 from csms.firmware import store as campaigns
 from csms.firmware.rules import Image, Member, check_image, hear
-from csms.ocpp.base import HandlerContext, Services, small
-from csms.ocpp.handlers import answers
+from csms.handlers import answers, small
 from csms.requests import store as requests
 from csms.requests.work import Asked, ask, call
+from csms.services import HandlerContext, Services
 from v2g.ocpp.messages.firmware import (
     Firmware,
     FirmwareStatusNotificationRequest,

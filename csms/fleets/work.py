@@ -12,8 +12,9 @@ import msgspec
 from csms.dispatch.work import Dispatch, Dispatched
 from csms.fleets import store as rows
 from csms.fleets.rules import Fleet, FleetCall, called, delivered_wh, fleet_problem, vehicle_id
-from csms.grid.source import GRID_SIGNAL
-from csms.ocpp.base import Services
+from csms.grid.source import GRID_SIGNAL, GridSource
+from csms.prequalifications.work import ExportPermits
+from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Needs
 from csms.transactions import store as transactions
@@ -72,13 +73,13 @@ class Fleets:
             (transaction, self._permitted(transaction.station_id, needs))
             for transaction, needs in await services.store.read(transactions.vehicles, stations)
         ]
-        problem = fleet_problem(fleet, vehicles, services.grid.current, now_ms)
+        problem = fleet_problem(fleet, vehicles, services[GridSource].current, now_ms)
         call = await services.store.read(rows.call, fleet.id)
         return FleetPlan(problem, await asyncio.to_thread(make_plan, problem), call)
 
     def _permitted(self, station_id: str, needs: Needs) -> Needs:
         """Return needs with no more discharge than prequalification permits."""
-        most_w = self._services.permits.of(station_id, needs.evse_id).most_w
+        most_w = self._services[ExportPermits].of(station_id, needs.evse_id).most_w
         return msgspec.structs.replace(needs, most_discharge_w=min(needs.most_discharge_w, most_w))
 
     async def call(self, fleet: Fleet, power_w: int, duration_s: int) -> list[Dispatched]:

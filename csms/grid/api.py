@@ -5,6 +5,8 @@ import msgspec
 from csms.accounts.rules import Permission
 from csms.grid.limits import LimitState, chains
 from csms.grid.rules import SITE, SourceSignal
+from csms.grid.shares import GridShares
+from csms.grid.source import GridSource
 from csms.grid.store import states_of
 from csms.http.call import Call
 from csms.http.operations import get, put
@@ -37,7 +39,7 @@ EXAMPLE = {
 @get("/grid/signal", Permission.READ_GRID, problems=(404,), answer=GridSignal, for_sites=True)
 async def read_grid_signal(call: Call) -> bytes:
     """Return the grid signal in force."""
-    signal = call.services.grid.current
+    signal = call.services[GridSource].current
     if signal is None:
         raise ApiError(404, "there is no grid signal yet")
     return signal.to_json()
@@ -55,8 +57,8 @@ async def put_grid_signal(call: Call, body: bytes) -> InForce:
         typed_json.decode(body, TypedGridSignal)
     except msgspec.ValidationError as error:
         raise ApiError(400, f"grid signal: {error}", "times are ms since 1970, up to the year 9999") from None
-    if signal != call.services.grid.current:  # a repeated delivery succeeds like the first
-        await call.services.grid.offer(signal, f"http:{call.caller.name}"[:64])
+    if signal != call.services[GridSource].current:  # a repeated delivery succeeds like the first
+        await call.services[GridSource].offer(signal, f"http:{call.caller.name}"[:64])
     return InForce(version=signal.version)
 
 
@@ -66,14 +68,14 @@ async def list_grid_limits(call: Call) -> tuple[LimitState, ...]:
 
     A role that is limited to sites sees those before its own EVSEs only.
     """
-    signal = call.services.grid.current
+    signal = call.services[GridSource].current
     limits = () if signal is None else signal.limits_at(call.now_ms)
     if call.stations is not None:
         behind = chains(await call.run(all_sites))
         others = {point for evse, points in behind.items() if evse[0] not in call.stations for point in (*points, ALL)}
         limits = tuple(each for each in limits if each.connection_point not in others | {ALL})
     return tuple(
-        sorted(await call.run(states_of, limits, 0, *call.services.shares.judges), key=lambda each: each.left_w)
+        sorted(await call.run(states_of, limits, 0, *call.services[GridShares].judges), key=lambda each: each.left_w)
     )
 
 
@@ -100,7 +102,7 @@ async def list_grid_sources(call: Call) -> tuple[Source, ...]:
 
     Also those that have stated nothing yet, and what is wrong with each.
     """
-    grid = call.services.grid
+    grid = call.services[GridSource]
     site, by = call.services.config.grid.site, await grid.governing()
     if site is None or by is None:
         return ()

@@ -14,8 +14,9 @@ from csms.grid import store as memories
 from csms.grid.der_server import AnswerError, DerServer, lfdi_in, tls_of
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
-from csms.ocpp.base import Services
+from csms.grid.source import GridSource
 from csms.overview import store as overview
+from csms.services import Services
 from v2g import typed_json
 from v2g.errors import CodecError, TransportError
 from v2g.ieee2030_5 import reports
@@ -389,7 +390,7 @@ class DerClient:
                     await server.put(path, reports.settings_xml(rating, at_s, extension, slope))
         self._rated = rated
         connected = bool(self._services.connections.connected())
-        signal = self._services.grid.current
+        signal = self._services[GridSource].current
         export_w = 0 if signal is None else signal.export_limit_w
         may = signal is not None and (signal.site_import_limit_w > 0 or export_w > 0)
         state = connected, connected and may
@@ -472,7 +473,7 @@ class DerClient:
         stated = self._stated(found, answered_ms)
         setpoint_w, ramp_ms = await self._ramped(found, stated.setpoint_w, now_ms)
         stated = msgspec.structs.replace(stated, setpoint_w=setpoint_w)
-        await self._services.grid.state(stated)
+        await self._services[GridSource].state(stated)
         await self._save()
         again_ms = await self._setpoints.follow(stated.setpoint_w, stated.setpoint_until_ms, now_ms)
         await self._respond(now_ms)

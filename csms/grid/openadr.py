@@ -15,8 +15,9 @@ from csms.booking.plausibility import energy_between
 from csms.config import OpenAdr, openadr_source
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
+from csms.grid.source import GridSource
 from csms.grid.vtn_client import VtnClient
-from csms.ocpp.base import Services
+from csms.services import Services
 from csms.transactions import store as transactions
 from v2g.energy.grid_signal import SignalSlot
 from v2g.errors import CodecError, StoreError, TransportError
@@ -160,7 +161,7 @@ class Ven:
             )
         self._alerts = alerts
         stated = self._stated(found, answered_ms)
-        await self._services.grid.state(stated)
+        await self._services[GridSource].state(stated)
         again_ms = await self._setpoints.follow(stated.setpoint_w, stated.setpoint_until_ms, now_ms)
         return min(found.until_ms, again_ms)
 
@@ -181,7 +182,7 @@ class Ven:
         """Return why prices are not used, empty if they are."""
         if found.currency not in (None, self._currency):
             return f"prices in {found.currency} are not used: grid.currency is {self._currency}"
-        return self._services.grid.bounds.refusal(_slots(found))
+        return self._services[GridSource].bounds.refusal(_slots(found))
 
 
 def _slots(found: Demands) -> tuple[SignalSlot, ...]:

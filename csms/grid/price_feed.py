@@ -16,7 +16,8 @@ import msgspec
 from csms.config import PriceFeed, price_source
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import keep_polling
-from csms.ocpp.base import Services
+from csms.grid.source import GridSource
+from csms.services import Services
 from v2g.energy.grid_signal import MAX_SIGNAL_BYTES
 from v2g.energy.price_feeds import FeedData, Markup, most_bytes, parse_feed
 from v2g.errors import CodecError, TransferError, TransportError
@@ -149,7 +150,9 @@ class PriceFollower:
         if self._data is not None and not problem and not self._priced(now_ms):
             problem = "has no price for now"
         self._report_problem(problem, stale=stale)
-        await self._services.grid.state(await self._stated(now_ms, problem if stale or self._data is None else ""))
+        await self._services[GridSource].state(
+            await self._stated(now_ms, problem if stale or self._data is None else "")
+        )
         return self._poll_ms
 
     async def _read(self, now_ms: int) -> str:
@@ -170,7 +173,7 @@ class PriceFollower:
                     raise CodecError(f"has version {data.version} after {before}")
                 if before is not None and data.version == before and data != self._data:
                     raise CodecError(f"has changed without a higher version than {before}")
-                if refusal := self._services.grid.bounds.refusal(data.slots):
+                if refusal := self._services[GridSource].bounds.refusal(data.slots):
                     raise CodecError(refusal)
                 self._data = data
                 self._services.announce(
@@ -194,7 +197,9 @@ class PriceFollower:
     async def _stated(self, now_ms: int, problem: str) -> SourceSignal:
         data = self._data
         if data is None:  # another node's prices stay
-            known = next((each for each in await self._services.grid.stated() if each.source == self._source), None)
+            known = next(
+                (each for each in await self._services[GridSource].stated() if each.source == self._source), None
+            )
             return msgspec.structs.replace(known or SourceSignal(source=self._source), problem=problem[:200])
         first_ms = now_ms - now_ms % _HOUR_MS
         last_ms = first_ms + _HOUR_MS + self._config.horizon_s * 1000

@@ -12,8 +12,9 @@ from csms.grid.iec104 import Iec104Link
 from csms.grid.limits import least_w
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
-from csms.ocpp.base import Services
+from csms.grid.source import GridSource
 from csms.overview.store import FRESH_MS, flow
+from csms.services import Services
 from csms.settlements import store as records
 from csms.smart_charging.charging_plans import VOLTAGE
 from v2g.energy.conductors import LINES
@@ -110,7 +111,7 @@ class ScadaRegisters:
         )
 
     async def _state(self, stated: SourceSignal) -> None:
-        self._stated_ms = await self._services.grid.state(stated)
+        self._stated_ms = await self._services[GridSource].state(stated)
 
     def _dead_man_ms(self) -> int:
         return round(min(self._config.dead_man_s, self._command.valid_s or self._config.dead_man_s) * 1000)
@@ -136,7 +137,7 @@ class ScadaRegisters:
         if now_ms < self._shown_ms + _SHOWN_EVERY_MS:
             return
         self._shown_ms = now_ms
-        signal = self._services.grid.current
+        signal = self._services[GridSource].current
         flowing = await self._services.store.read(flow, now_ms - FRESH_MS)
         limits = () if signal is None else signal.limits_at(now_ms)
         point = self._services.config.grid.connection_point

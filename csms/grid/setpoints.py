@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, NoReturn
 
 from csms.dispatch.work import Dispatch
-from csms.ocpp.base import Services
+from csms.grid.source import GridSource
+from csms.services import Services
 from v2g.errors import RefusedError, StoreError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
@@ -59,7 +60,7 @@ class SetpointFollower:
 
     async def _blocked_until(self, now_ms: int) -> int:
         """Return until when a source before this one has a set-point; 0: none has."""
-        for each in await self._services.grid.stated():
+        for each in await self._services[GridSource].stated():
             if each.source == self._source:
                 break
             if each.setpoint_w is not None and now_ms < each.setpoint_until_ms:

@@ -13,15 +13,19 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
+from csms.grid.shares import GridShares
+from csms.grid.source import GridSource
 from csms.grid.store import Share
-from csms.ocpp.base import Services
 from csms.prequalifications.rules import OPEN, ExportPermit, bare_signal, permitted
+from csms.prequalifications.work import ExportPermits
+from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.smart_charging.limits_in_force import PermittedPower
 from csms.smart_charging.rules import (
     SIGNAL_EXPORT,
     SITE_PROFILE,
     Needs,
+    StationAbilities,
     is_of_signal,
     open_profile,
     station_profiles,
@@ -114,13 +118,13 @@ class Pusher:
         """Start sending requests to the station."""
         if not self._begun:
             self._begun = True
-            self._services.shares.follow(self._station_id, self.wake)
+            self._services[GridShares].follow(self._station_id, self.wake)
             self.wake()
 
     async def close(self) -> None:
         """Stop: the connection has ended."""
         self._begun = False
-        self._services.shares.leave(self._station_id, self.wake)
+        self._services[GridShares].leave(self._station_id, self.wake)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -135,8 +139,8 @@ class Pusher:
 
     def _has_something(self) -> bool:
         """Return whether there may be something to send without a vehicle's needs."""
-        bound = self._permit.bound or self._services.permits.concerns(self._station_id)
-        return bound or self._services.grid.current is not None
+        bound = self._permit.bound or self._services[ExportPermits].concerns(self._station_id)
+        return bound or self._services[GridSource].current is not None
 
     def add_needs(self, transaction_id: str, needs: Needs) -> None:
         """Send the profile of a transaction, before anything else."""
@@ -188,8 +192,8 @@ class Pusher:
         """Return whether the station has everything."""
         while True:
             granted = await self._granted()
-            self._share = await self._services.shares.of(self._station_id)
-            current = self._services.grid.current
+            self._share = await self._services[GridShares].of(self._station_id)
+            current = self._services[GridSource].current
             bare = bare_signal(self._services.clock.utc_ms())
             signal = bare if current is None and await self._carries_permit() else current
             if self._needs:
@@ -212,13 +216,13 @@ class Pusher:
     async def _carries_permit(self) -> bool:
         """Return whether the station has a record, or may still go by one that it was sent."""
         station_id = self._station_id
-        if self._services.permits.recorded(station_id) or self._delivered is not None:
+        if self._services[ExportPermits].recorded(station_id) or self._delivered is not None:
             return True
         return await self._services.store.read(stations.signal_version, station_id) is not None
 
     async def _granted(self) -> ExportPermit:
         """Return what each EVSE may export; report when that becomes nothing, and when it no longer is."""
-        granted, permits = OPEN, self._services.permits
+        granted, permits = OPEN, self._services[ExportPermits]
         self._of_evse = {}
         if permits.concerns(self._station_id):
             evses = await self._services.store.read(stations.count_evses, self._station_id)
@@ -274,7 +278,7 @@ class Pusher:
         self._delivered, self._sharers = (signal.version, granted, share), sharers
         held_w = share.import_w if taken[True] else None, share.export_w if all(taken.values()) else None
         if any(each is not None for each in held_w):
-            await self._services.shares.accepted(self._station_id, *held_w)
+            await self._services[GridShares].accepted(self._station_id, *held_w)
             self._report("grid_share", import_w=held_w[0], export_w=held_w[1])
         if not only_share:
             await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
@@ -299,7 +303,7 @@ class Pusher:
         return True
 
     def _is_outdated(self, signal: GridSignal) -> bool:
-        current = self._services.grid.current
+        current = self._services[GridSource].current
         return bool(self._needs) or (signal is not current and (current is not None or signal.version != 0))
 
     async def _transaction_profile(
@@ -341,7 +345,7 @@ class Pusher:
         return True
 
     def _has(self, what: str) -> bool:
-        return self._services.abilities.has(self._station_id, what)
+        return self._services[StationAbilities].has(self._station_id, what)
 
     async def _priced(self, request: SetChargingProfileRequest) -> SetChargingProfileRequest:
         profile = await with_prices(self._services, self._station_id, self._caller.version, request.charging_profile)
@@ -379,7 +383,7 @@ class Pusher:
         return status == "Accepted"
 
     async def _send_prices(self, signal: GridSignal) -> bool:
-        if self._services.grid.current is None and self._caller.version == "2.1":
+        if self._services[GridSource].current is None and self._caller.version == "2.1":
             return True  # the profiles say it all
         if not self._has(_DATA):
             return True
@@ -404,7 +408,7 @@ class Pusher:
             await run(charging.end_doubts, notes)
         if isinstance(response, DataTransferResponse) and response.status != "Accepted":
             if response.status == "UnknownVendorId":
-                self._services.abilities.lack(self._station_id, _DATA)
+                self._services[StationAbilities].lack(self._station_id, _DATA)
             self._report("grid_signal_not_taken", version=signal.version, status=response.status)
         if isinstance(response, OcppError):
             self._lack(_DATA, response)
@@ -413,7 +417,7 @@ class Pusher:
     def _lack(self, what: str, error: OcppError) -> None:
         """Remember what a station does not have, until it boots with other firmware."""
         if error.answer in _ABSENT:
-            self._services.abilities.lack(self._station_id, what)
+            self._services[StationAbilities].lack(self._station_id, what)
 
     async def _call(self, request: Message, response: type[M]) -> M | OcppError | None:
         """Return the response, or the CALLERROR that rejects it for good; None: retry later."""

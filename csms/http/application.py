@@ -27,6 +27,7 @@ from csms.http.pipeline import (
     problem_response,
 )
 from csms.http.routes import OPERATIONS
+from csms.roaming.partners import Partners
 
 DOCS: Final = "/docs"
 OPTIONS: Final = "OPTIONS"
@@ -85,12 +86,12 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
 
 def _roaming(backend: Backend) -> ASGIApp | None:
     """Return what answers roaming partners, if there are any."""
-    if backend.services.partners is None:
+    if (partners := backend.services.find(Partners)) is None:
         return None
     from csms.roaming import cpo, emsp  # noqa: F401  they register handlers of modules
     from csms.roaming.endpoint import OcpiEndpoint
 
-    return OcpiEndpoint(backend, backend.services.partners)
+    return OcpiEndpoint(backend, partners)
 
 
 @cache

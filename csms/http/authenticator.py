@@ -9,7 +9,7 @@ from typing import Any, Final
 from csms.accounts import store as access
 from csms.accounts.rules import Principal, bearer_digest, find_bearer, find_certificate
 from csms.config import ApiListener
-from csms.ocpp.base import Services
+from csms.services import Services
 from csms.trust.certificate_status import RevocationLists
 from v2g.errors import CertificateError, RevocationError
 from v2g.io.tls.peer_chain import PeerJudge

@@ -13,9 +13,10 @@ from csms.alerts.work import Alerts
 from csms.batteries.work import BATTERIES
 from csms.cluster.feed import FeedEvent, Subscription
 from csms.events.work import History
-from csms.ocpp.base import Services
+from csms.services import Services
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates, StateExchange
+from csms.telemetry.seal import TelemetrySeal
 from csms.telemetry.workers import IngestWorkers
 from csms.webhooks.work import WebhookDeliveries
 
@@ -153,4 +154,4 @@ def _state_exchange(services: Services) -> StateExchange | None:
         return None
     from csms.telemetry.redis_states import RedisStates  # on demand: its import is slow
 
-    return RedisStates(services.config.bus_url, services.store, services.telemetry_seal)
+    return RedisStates(services.config.bus_url, services.store, services[TelemetrySeal])

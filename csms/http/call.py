@@ -12,7 +12,7 @@ from csms.accounts import store as access
 from csms.accounts.rules import Permission, Principal, allowed
 from csms.http.backend import Backend
 from csms.http.problems import ApiError
-from csms.ocpp.base import Services
+from csms.services import Services
 from v2g.observe import Observe, Scalar
 
 P = ParamSpec("P")

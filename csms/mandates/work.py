@@ -12,7 +12,7 @@ import msgspec
 from csms.config import Mandates
 from csms.mandates import store as rows
 from csms.mandates.rules import Debit, DebitAnswer, Mandate, MandateAnswer, PaymentProvider
-from csms.ocpp.base import Services
+from csms.services import Services
 from v2g import typed_json
 from v2g.errors import CodecError, RefusedError, TransferError, TransportError
 from v2g.io.http.client import request

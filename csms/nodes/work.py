@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 from csms.config import CsmsConfig
 from csms.db.store import shut_out
 from csms.nodes import store as rows
-from csms.ocpp.base import Services
+from csms.services import Services
 from v2g.errors import TransferError
 from v2g.io.http.client import request
 from v2g.io.ota.follower import Follower

@@ -1,4 +1,4 @@
-"""The connection with stations: the OCPP server, the context of handlers, and the table of all.
+"""The OCPP server, and the connection with each station.
 
-Handlers are in the `station` modules of the features.
+Handlers are in the `station` modules of the features, by `csms/handlers.py`.
 """

@@ -11,14 +11,17 @@ from functools import partial
 from typing import Final, TypeVar
 
 from csms.admission.rules import Admission, Boot, SecurityProfile, follows, serial_number_fits
+from csms.admission.work import StationAdmissions
 from csms.cluster.connections import Deviations
 from csms.config import FurtherListener
 from csms.device_model.work import mirror_after_boot
+from csms.features import modules
 from csms.grid.signal_delivery import Pusher
-from csms.ocpp.answers import HANDLES, answer, take_unanswered
-from csms.ocpp.base import HandlerContext, Services
-from csms.ocpp.handlers import QUICK
+from csms.handlers import ANSWERS, QUICK, TAKES
 from csms.ocpp16.work import StationFacts
+from csms.services import HandlerContext, Services
+from csms.smart_charging.rules import StationAbilities
+from csms.station_security.authority import StationCa
 from csms.stations import store as stations
 from v2g.errors import ConfigError, OcppError, RefusedError, TimeoutExpired, V2GError
 from v2g.io.runtime.supervision import spawn
@@ -48,6 +51,12 @@ from v2g.ocpp.v16.tolerance import answer_anyway, read_softly
 from v2g.pki.profile import Role as CertificateRole
 
 M = TypeVar("M", bound=Message)
+
+STATIONS: Final = tuple(modules("station", "work"))
+"""The modules with handlers: `station` of each feature; one of few has them in `work`."""
+
+HANDLES: Final = frozenset({"BootNotification", *ANSWERS, *QUICK, *TAKES})
+"""Every action that stations may send; the session itself handles BootNotification."""
 
 _STARTS_OR_STOPS: Final = (
     RequestStartTransactionRequest, RequestStopTransactionRequest, RemoteStartTransactionReq, RemoteStopTransactionReq
@@ -237,7 +246,7 @@ class StationSession:
         self._decisions += 1
         held, why = self._admission, "refused"
         try:
-            admission = await self._services.admissions.standing(
+            admission = await self._services[StationAdmissions].standing(
                 self.station_id, self._profile, held, credentials=credentials
             )
         except V2GError as error:  # the station reconnects, and is checked again
@@ -289,7 +298,7 @@ class StationSession:
         clock = self._services.clock
         begun = clock.monotonic()
         try:
-            answered = await answer(self._context, action, request)
+            answered = await ANSWERS[action](self._context, request)
             if isinstance(request, AuthorizeRequest):
                 await self._pusher.limit_first()
             return answered
@@ -298,7 +307,7 @@ class StationSession:
 
     async def _take(self, action: str, message: Message) -> None:
         if self._accepted:
-            await take_unanswered(self._context, action, message)
+            await TAKES[action](self._context, message)
 
     async def _boot(self, request: BootNotificationRequest) -> BootNotificationResponse:
         services, station = self._services, request.charging_station
@@ -306,7 +315,7 @@ class StationSession:
         check = config.check_serial_number and self._profile == 3  # B01.FR.11
         if check and not serial_number_fits(station.serial_number, self.station_id):
             self._report("boot_refused", serial_number=station.serial_number)
-            await services.admissions.note_boot(self.station_id, station.serial_number or "")
+            await services[StationAdmissions].note_boot(self.station_id, station.serial_number or "")
             await self._connection.close("serial number differs from certificate")  # B01.FR.12
             raise OcppError("serial number differs from certificate", answer="SecurityError")
         while True:
@@ -316,7 +325,7 @@ class StationSession:
             changed = await self._save_boot(request, status, now_ms)
             if decisions == self._decisions:  # else an operator has decided meanwhile
                 break
-        services.abilities.forget(self.station_id, firmware_changed=changed)
+        services[StationAbilities].forget(self.station_id, firmware_changed=changed)
         self._set_quirks(station.vendor_name, station.model, station.firmware_version or "")
         self._answered, self._accepted = status, status == "Accepted"
         self._wanted = frozenset()
@@ -327,7 +336,7 @@ class StationSession:
         if self._accepted:
             self._after(mirror_after_boot(services, self.station_id, changed=changed))
         elif expired and status == "Pending":  # A00.FR.429: it connects only to renew its certificate
-            self._after(services.station_ca.renew_expired(self.station_id))
+            self._after(services[StationCa].renew_expired(self.station_id))
         interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s
         return BootNotificationResponse(current_time=format_time(now_ms), interval=interval, status=status)
 
@@ -335,7 +344,7 @@ class StationSession:
         fresh = self._answered is None and self._services.clock.monotonic() - self._admitted_at <= _FRESH_S
         if fresh:
             return
-        admission = await self._services.admissions.standing(
+        admission = await self._services[StationAdmissions].standing(
             self.station_id, self._profile, self._admission, credentials=False
         )
         if admission is None:
@@ -439,7 +448,7 @@ class StationServer:
 
     async def _listen(self, listener: FurtherListener) -> OcppServer:
         services, config, profile = self._services, self._services.config.ocpp, listener.security_profile
-        admissions, judge = services.admissions, None
+        admissions, judge = services[StationAdmissions], None
         if profile == 3:
             if not config.client_roots:
                 raise ConfigError("[ocpp]: client_roots is empty", hint="add the root of the stations' certificates")
@@ -472,7 +481,7 @@ class StationServer:
             pairs.append((config.rsa_certificate, config.rsa_key))
         roots = config.client_roots if profile == 3 else ()
         context = server_context(*pairs[0], roots, second=pairs[1] if pairs[1:] else None, check_dates=profile != 3)
-        watch_handshakes(context, self._services.admissions.tls_failed)
+        watch_handshakes(context, self._services[StationAdmissions].tls_failed)
         self.renewed += [RenewedContext(context, *pair, self._services.observe) for pair in pairs]
         return context
 
@@ -497,7 +506,7 @@ class StationServer:
 
     async def serve(self, socket: OcppSocket, profile: SecurityProfile = 3) -> None:
         """Serve an admitted station until its connection ends; an older connection of it is closed."""
-        admission = await self._services.admissions.let_in(socket.identity, profile, socket.transport)
+        admission = await self._services[StationAdmissions].let_in(socket.identity, profile, socket.transport)
         if admission is None:  # decided since the handshake
             await socket.close("not admitted", code=1008)
             return
@@ -515,7 +524,7 @@ class StationServer:
 
     async def _apply_decisions(self, station_ids: Collection[str], credentials: bool) -> None:
         """Apply operators' decisions, made on any node, to stations that are connected here."""
-        self._services.admissions.decided()
+        self._services[StationAdmissions].decided()
         decided = frozenset(station_ids)
         sessions = [each for each in self._sessions if each.station_id in decided]
         await asyncio.gather(*(each.apply_decision(credentials=credentials) for each in sessions))

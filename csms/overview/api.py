@@ -15,8 +15,11 @@ from csms.accounts.rules import Permission, sees
 from csms.alerts import sources as alert_sources
 from csms.alerts import store as alert_mails
 from csms.booking import store as reviews
+from csms.contracts.verifier import ContractVerifier
 from csms.db.store import HEAD, address
 from csms.grid.limits import LimitState
+from csms.grid.shares import GridShares
+from csms.grid.source import GridSource
 from csms.grid.store import states_of
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, get, post
@@ -31,6 +34,7 @@ from csms.telemetry import store as telemetry
 from csms.telemetry.aggregates import AGGREGATES
 from csms.transactions import store as transactions
 from csms.transactions.rules import plain
+from csms.trust.certificate_status import CertificateStatus
 from csms.vehicles import store as vehicle_firmware
 from csms.vehicles.rules import Part
 from v2g.energy.grid_signal import ALL
@@ -245,7 +249,7 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
 async def read_health(call: Call) -> Health:
     """Report the health of the back end; 503 while the store does not work."""
     await call.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
-    signal = call.services.grid.current
+    signal = call.services[GridSource].current
     broker = call.backend.subscriber
     connected = None if broker is None else broker.connected
     return Health(
@@ -254,8 +258,8 @@ async def read_health(call: Call) -> Health:
         connected_stations=len(call.services.connections.connected()),
         grid_signal_version=signal.version if signal else None,
         revocation_unknown=call.services.config.trust.revocation_unknown,
-        accepted_unknown=call.services.contracts.accepted_unknown,
-        crls_until_ms=call.services.certificate_status.crls.until_ms(),
+        accepted_unknown=call.services[ContractVerifier].accepted_unknown,
+        crls_until_ms=call.services[CertificateStatus].crls.until_ms(),
     )
 
 
@@ -303,9 +307,11 @@ async def read_metrics(call: Call) -> Reply[bytes]:
 
 
 async def _grid(call: Call) -> list[Metric]:
-    signal, everywhere = call.services.grid.current, await call.run(flow)
+    signal, everywhere = call.services[GridSource].current, await call.run(flow)
     limits = () if signal is None else signal.limits_at(call.now_ms)
-    states = sorted(await call.run(states_of, limits, 0, *call.services.shares.judges), key=lambda each: -each.left_w)
+    states = sorted(
+        await call.run(states_of, limits, 0, *call.services[GridShares].judges), key=lambda each: -each.left_w
+    )
     tightest: dict[tuple[str, str], LimitState] = {(each.connection_point, each.direction): each for each in states}
     flows = {each.connection_point: PowerFlow(each.flow_w, each.unknown) for each in tightest.values()}
     flows = {str(ALL): everywhere} | flows

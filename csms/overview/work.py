@@ -1,7 +1,8 @@
 """Notes the course of power and use."""
 
-from csms.ocpp.base import Services
+from csms.grid.source import GridSource
 from csms.overview import course
+from csms.services import Services
 from csms.smart_charging import store as charging
 
 
@@ -11,7 +12,7 @@ async def note(services: Services) -> None:
     at_ms = now_ms - now_ms % course.STEP_MS
     if await services.store.read(course.has, at_ms):
         return
-    signal, connected = services.grid.current, services.connections.connected()
+    signal, connected = services[GridSource].current, services.connections.connected()
     limits = () if signal is None else signal.limits_at(now_ms)
     sites = await services.store.read(charging.all_sites)
     rows = await services.store.read(course.now, sites, connected, limits, at_ms, now_ms)

@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
+from csms.admission.work import StationAdmissions
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, get, post, to_station
 from csms.http.parameters import EvseId, OfAnyStation, OneStation, Paged, RowNumber, StationId, newest_first, pages
@@ -220,7 +221,7 @@ async def report_battery_swap(call: Call, parameters: OneStation, body: BatteryS
     """
     if "idempotency-key" not in call.headers:
         raise ApiError(400, "Idempotency-Key required", "send the event's own number, and the same one when you repeat")
-    admission = await call.services.admissions.admission(parameters.station_id)
+    admission = await call.services[StationAdmissions].admission(parameters.station_id)
     if admission is None or admission.boot != "Accepted":
         raise missing("station")
     try:

@@ -9,14 +9,14 @@ import msgspec
 from csms.booking import held
 from csms.db.store_key import qr_purpose
 from csms.device_model.work import set_variables
-from csms.ocpp.base import HandlerContext, Services, small
-from csms.ocpp.handlers import answers
+from csms.handlers import answers, small
 from csms.payments import store as payments
 from csms.payments import store as rows
 from csms.payments.rules import Scanned, check_own_template, decode, is_valid
 from csms.remote_control import work as remote_control
 from csms.remote_control.work import Started
 from csms.requests.work import Asked, ask, call
+from csms.services import HandlerContext, Services
 from csms.tokens import store as tokens
 from csms.tokens.rules import Where, answer_known, normalise
 from csms.transactions.rules import Transaction

@@ -12,7 +12,7 @@ from csms.http.parameters import OfAnyStation, OneStation, page_of
 from csms.http.problems import ApiError, missing
 from csms.prequalifications import store as rows
 from csms.prequalifications.rules import Certificate, EvseId, Prequalification
-from csms.prequalifications.work import CHANGED
+from csms.prequalifications.work import CHANGED, ExportPermits
 from csms.stations import store as stations
 from v2g.energy.limits import Watts
 from v2g.units import UtcMs
@@ -106,7 +106,7 @@ async def delete_prequalification(call: Call, parameters: OneRecord) -> None:
 async def list_export_permits(call: Call, parameters: OneStation) -> tuple[EvsePermit, ...]:
     """List what each EVSE of a station may export now by its prequalification, or why nothing."""
     evses = await call.run(stations.count_evses, parameters.station_id)
-    permits = call.services.permits
+    permits = call.services[ExportPermits]
     found = [(evse_id, permits.of(parameters.station_id, evse_id)) for evse_id in range(1, evses + 1)]
     return tuple(
         EvsePermit(
@@ -135,8 +135,8 @@ async def _change(call: Call, parameters: OneRecord, record: Prequalification | 
         return None if found is None else _shown(call, found)
 
     await call.change(read, write)
-    await call.services.permits.load()
-    call.services.permits.on_change()
+    await call.services[ExportPermits].load()
+    call.services[ExportPermits].on_change()
     call.services.feed.publish(CHANGED, parameters.station_id, {"certificate": parameters.certificate})
 
 

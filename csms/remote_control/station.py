@@ -2,10 +2,13 @@
 
 import msgspec
 
-from csms.ocpp.base import HandlerContext, report_attestation, small
-from csms.ocpp.handlers import answers, answers_at_once
+from csms.attestations.attester import Attester, report_attestation
+from csms.handlers import answers, answers_at_once, small
 from csms.payments import store as payments
+from csms.services import HandlerContext
 from csms.session_metrics import store as session_metrics
+from csms.settlements.journals import JournalStore
+from csms.stations.last_seen import LastSeen
 from csms.transactions.station import take_status
 from v2g.errors import CodecError, OcppError, V2GError
 from v2g.hardware.session_metrics import MESSAGE, METRICS, read_session_metrics
@@ -24,7 +27,7 @@ from v2g.ocpp.times import format_time, parse_time
 def answer_heartbeat(context: HandlerContext, _request: HeartbeatRequest) -> HeartbeatResponse:
     """Answer with the time (G02)."""
     now_ms = context.services.clock.utc_ms()
-    context.services.seen.note(context.station_id, now_ms)
+    context.services[LastSeen].note(context.station_id, now_ms)
     return HeartbeatResponse(current_time=format_time(now_ms))
 
 
@@ -66,9 +69,9 @@ async def answer_data_transfer(context: HandlerContext, request: DataTransferReq
         # examine evidence that the station was asked for (R148)
         data = request.data
         services = context.services
-        if services.attester is None:
+        if (attester := services.find(Attester)) is None:
             return DataTransferResponse(status="UnknownMessageId")
-        found = await services.attester.take(services.store, context.station_id, data, services.clock.utc_ms())
+        found = await attester.take(services.store, context.station_id, data, services.clock.utc_ms())
         if isinstance(found, str):
             context.observe("ocpp", "attestation_refused", reason=found)
             return DataTransferResponse(status="Rejected", status_info=StatusInfo(reason_code=found))
@@ -80,7 +83,7 @@ async def answer_data_transfer(context: HandlerContext, request: DataTransferReq
         return DataTransferResponse(status="Rejected", status_info=info)
     if request.message_id not in ("JournalEntries", "JournalCertificates"):
         return DataTransferResponse(status="UnknownMessageId")
-    journals = context.services.journals
+    journals = context.services[JournalStore]
     try:
         if request.message_id == "JournalCertificates":
             await journals.take_certificates(context.station_id, request.data)

@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
-from csms.ocpp.base import Services
 from csms.remote_control import store as commands
 from csms.remote_control.rules import Order, OrderState
 from csms.requests.work import call, detail_of, failure, for_each
+from csms.services import Services
 from csms.smart_charging.work import SmartCharging
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.authorization import IdToken

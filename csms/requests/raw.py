@@ -11,7 +11,6 @@ from csms.device_model import work as device_model
 from csms.diagnostics import work as diagnostics
 from csms.diagnostics.work import check_streams
 from csms.dispatch.der import check_control
-from csms.ocpp.base import Services
 from csms.payments import work as payments
 from csms.remote_control import store as commands
 from csms.remote_control import work as availability
@@ -19,7 +18,9 @@ from csms.requests import store as requests
 from csms.requests.rules import check_own_variables
 from csms.requests.work import call, deliver
 from csms.reservations import work as reservations
+from csms.services import Services
 from csms.smart_charging.work import SmartCharging
+from csms.station_security.authority import StationCa
 from csms.tariffs.work import TariffService
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import SendLocalListRequest
@@ -92,7 +93,7 @@ async def send(services: Services, station_id: str, request: Message, timeout_s:
         case SetDefaultTariffRequest() | ClearTariffsRequest() | ChangeTransactionTariffRequest():
             return await TariffService(services).send(station_id, request, timeout_s)
         case CertificateSignedRequest():
-            return await services.station_ca.deliver(station_id, request, timeout_s)
+            return await services[StationCa].deliver(station_id, request, timeout_s)
         case NotifyWebPaymentStartedRequest(evse_id=evse_id, timeout=open_s):
             await payments.web_payment_started(services, station_id, evse_id, open_s, answer_s=timeout_s)
             return NotifyWebPaymentStartedResponse()

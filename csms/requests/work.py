@@ -6,8 +6,8 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from csms.ocpp.base import Services
 from csms.requests import store as requests
+from csms.services import Services
 from csms.stations.work import adopt, doubt, end_doubt
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.ocpp.messages.base import Message, StatusInfo

@@ -2,11 +2,11 @@
 
 import msgspec
 
-from csms.ocpp.base import HandlerContext, Services, small
-from csms.ocpp.handlers import answers
+from csms.handlers import answers, small
 from csms.remote_control import store as commands
 from csms.requests.work import call, failure
 from csms.reservations.rules import Reservation, ReservationState, check, is_over
+from csms.services import HandlerContext, Services
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.reservation import (

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from csms.ocpp.base import Services
 from csms.retention import store as retention
+from csms.services import Services
 from v2g import typed_json
 from v2g.errors import StoreError
 

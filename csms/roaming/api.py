@@ -337,7 +337,7 @@ def _cdr(kept: rows.Kept) -> RoamingCdr:
 
 
 def _partners(call: Call) -> Partners:
-    found = call.services.partners
+    found = call.services.find(Partners)
     if found is None:
         raise conflict("roaming is not configured", "see [roaming] in the configuration", code="no_roaming")
     return found

@@ -5,7 +5,6 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection
 
-from csms.ocpp.base import Services
 from csms.remote_control import work as remote
 from csms.reservations import work as reservations
 from csms.roaming import store as rows
@@ -13,6 +12,7 @@ from csms.roaming.authorization import cdr_token, kept_token, ocpp_token
 from csms.roaming.partners import Partners
 from csms.roaming.publication import Grant, OfferedEvse, put_grant
 from csms.roaming.store import Kept
+from csms.services import Services
 from v2g import typed_json
 from v2g.errors import OcpiError, TimeoutExpired, V2GError
 from v2g.io.runtime.supervision import spawn
@@ -37,9 +37,8 @@ COMMANDS: Final[dict[str, type[OcpiObject]]] = {
 
 def begin_command(services: Services, kept: Kept) -> None:
     """Carry out a command of this node in the background."""
-    assert services.partners is not None
-    services.partners.commands.add(kept.object_id)
-    spawn(_carry_out(services, services.partners, kept))
+    services[Partners].commands.add(kept.object_id)
+    spawn(_carry_out(services, services[Partners], kept))
 
 
 async def _carry_out(services: Services, partners: Partners, kept: Kept) -> None:
@@ -77,11 +76,10 @@ async def _result(services: Services, kept: Kept) -> None:
 
 async def resume_commands(services: Services) -> None:
     """Take over the commands of nodes that have stopped, and of this one before its restart."""
-    assert services.partners is not None
     node, run = services.feed.node, services.store.run
     for partner in await run(rows.list_partners):
         for kept in await run(rows.objects_in, partner.partner.partner_id, "commands"):
-            busy = kept.object_id in services.partners.commands
+            busy = kept.object_id in services[Partners].commands
             if busy or (kept.detail != node and kept.detail in services.feed.nodes()):
                 continue
             if await run(rows.take_over, kept, node):

@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 
 from csms.dispatch.work import Dispatch
-from csms.ocpp.base import Services
 from csms.roaming import store as rows
 from csms.roaming.authorization import transfer_of
 from csms.roaming.commands import COMMANDS, begin_command, find_evse
@@ -18,6 +17,7 @@ from csms.roaming.partners import Partners
 from csms.roaming.publication import grant_of, put_grant
 from csms.roaming.rules import check_partner_url, party_of
 from csms.roaming.store import Kept
+from csms.services import Services
 from csms.smart_charging.rules import Needs
 from csms.smart_charging.work import SmartCharging
 from csms.transactions import store as transactions

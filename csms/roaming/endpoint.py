@@ -10,12 +10,12 @@ import msgspec
 
 from csms.config import RoamingConfig
 from csms.http.backend import Backend
-from csms.ocpp.base import Services
 from csms.roaming import store as rows
 from csms.roaming.open_data import OPEN, answer_open
 from csms.roaming.partners import PATH, Partners
 from csms.roaming.rules import MODULES, Partner, digest_of, party_of
 from csms.roaming.store import KnownPartner
+from csms.services import Services
 from v2g.errors import OcpiError, StoreError
 from v2g.observe import Observe, Scalar
 from v2g.ocpi import wire

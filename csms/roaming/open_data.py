@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from csms.ocpp.base import Services
 from csms.roaming import store as rows
 from csms.roaming.partners import PATH, Partners
+from csms.services import Services
 from v2g import typed_json
 from v2g.datex import afir
 from v2g.errors import OcpiError

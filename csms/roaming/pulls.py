@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from csms.ocpp.base import Services
 from csms.roaming import store as rows
 from csms.roaming.partners import Partners
 from csms.roaming.received import announce_cdr, store_object, take_cdr, take_client
 from csms.roaming.rules import Partner, key_of, party_of
 from csms.roaming.store import Kept, KnownPartner
+from csms.services import Services
 from v2g.errors import OcpiError, StoreError, TransferError, V2GError
 from v2g.observe import Observe, Scalar
 from v2g.ocpi import wire
@@ -50,7 +50,7 @@ async def keep_pulling(services: Services) -> None:
 
 async def pull_all(services: Services, partner_id: str) -> dict[str, int]:
     """Pull every module of a partner; return how many objects each had. One that fails is tried again next time."""
-    partners = services.partners
+    partners = services.find(Partners)
     assert partners is not None, "this work runs with [roaming] only"
     found, begun_ms = {}, services.clock.utc_ms()
     modules = dict.fromkeys(module for role in partners.config.roles for module in MODULES[role])

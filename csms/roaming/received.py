@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from csms.ocpp.base import Services
 from csms.roaming import store as rows
 from csms.roaming.authorization import kept_token
 from csms.roaming.rules import KINDS, Partner, key_of, party_of
 from csms.roaming.store import Kept
+from csms.services import Services
 from v2g import typed_json
 from v2g.errors import OcpiError
 from v2g.observe import Scalar

@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 from csms.cluster.feed import FeedEvent
 from csms.db.outbox import Couriers
-from csms.ocpp.base import Services
 from csms.roaming import store as rows
 from csms.roaming.commands import resume_commands
 from csms.roaming.own_tokens import publish_tokens
@@ -22,6 +21,7 @@ from csms.roaming.publication import follow, publish_station
 from csms.roaming.pulls import keep_pulling
 from csms.roaming.rules import KINDS
 from csms.roaming.store import DueDelivery, KnownPartner
+from csms.services import Services
 from csms.transactions import store as transactions
 from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError, V2GError
@@ -59,7 +59,7 @@ async def follow_changes(services: Services) -> None:
 
 async def _publish(services: Services, events: list[FeedEvent], unbilled: dict[tuple[str, str], int]) -> None:
     """Publish what events tell of; costs come a little after an end, and are looked for some times (`unbilled`)."""
-    partners, now_ms = _partners(services), services.clock.utc_ms()
+    partners, now_ms = services[Partners], services.clock.utc_ms()
     if any(each.kind in _OF_TOKENS and each.node == services.feed.node for each in events):
         await _publish_tokens(services, now_ms)
     own = [each for each in events if each.node == services.feed.node and each.station_id]
@@ -81,7 +81,7 @@ async def _publish(services: Services, events: list[FeedEvent], unbilled: dict[t
 
 
 async def _publish_tokens(services: Services, now_ms: int) -> None:
-    config = _partners(services).config
+    config = services[Partners].config
     if "EMSP" in config.roles:
         await services.store.run(publish_tokens, config, now_ms)
 
@@ -97,7 +97,7 @@ async def keep_sweeping(services: Services) -> None:
 
 async def sweep(services: Services) -> None:
     """Publish all locations and sessions that are not finished."""
-    partners, store, now_ms = _partners(services), services.store, services.clock.utc_ms()
+    partners, store, now_ms = services[Partners], services.store, services.clock.utc_ms()
     await _publish_tokens(services, now_ms)
     connected = services.connections.connected()
     stations = {each.about for each in await store.read(rows.objects_in, "", "evses")}
@@ -113,18 +113,13 @@ async def sweep(services: Services) -> None:
     partners.wake.set()
 
 
-def _partners(services: Services) -> Partners:
-    assert services.partners is not None, "this work runs with [roaming] only"
-    return services.partners
-
-
 # -- the outbox
 
 
 async def run_outbox(services: Services) -> None:
     """Deliver until cancelled; each partner by a task of its own."""
     couriers = Couriers(partial(_deliver_all, services))
-    wake = _partners(services).wake
+    wake = services[Partners].wake
     try:
         while True:
             wake.clear()
@@ -140,7 +135,7 @@ async def run_outbox(services: Services) -> None:
 async def _deliver_all(services: Services, partner_id: str) -> None:
     """Make every due delivery of a partner."""
     try:
-        known = await _partners(services).known(partner_id)
+        known = await services[Partners].known(partner_id)
         while due := await services.store.run(rows.claim, partner_id, services.clock.utc_ms(), _AT_ONCE):
             await asyncio.gather(*(_deliver(services, known, each) for each in due))
     except V2GError as error:
@@ -152,7 +147,7 @@ async def _deliver(services: Services, known: KnownPartner, due: DueDelivery) ->
     try:
         request = await request_of(services, known, due)
         if request is not None:
-            await _partners(services).call(known, *request[:3], to=request.to)
+            await services[Partners].call(known, *request[:3], to=request.to)
     except OcpiError as error:
         if error.http == 409 and due.module == "cdrs":  # it has this CDR: an answer was lost
             await run(rows.delivered, due, services.clock.utc_ms())
@@ -199,7 +194,7 @@ async def request_of(services: Services, known: KnownPartner, due: DueDelivery) 
         return None
     object_id, _, uid = due.subject.partition("/") if due.module == "locations" else (due.subject, "", "")
     kept = await services.store.read(rows.find_object, "", due.module, object_id)
-    config = _partners(services).config
+    config = services[Partners].config
     party = config.country_code, config.party_id
     if kept is None:
         return PartnerRequest("DELETE", below(url, *party, object_id)) if due.module == "tariffs" else None

@@ -11,6 +11,7 @@ from csms.accounts.rules import Permission
 from csms.booking import store as reviews
 from csms.books import store as books
 from csms.books.audit import same_document
+from csms.books.operator_key import BooksKeys
 from csms.http.call import Call, encode
 from csms.http.operations import Page, Reply, get, post
 from csms.http.parameters import Money, OfAnyStation, OfStation, money_of, one_of, pages
@@ -267,7 +268,7 @@ async def _correct(call: Call, parameters: OneSession, correction: Correction | 
         known = await call.run(_charged, station_id, session_id)
         if known is not None:
             return known  # nothing changes
-    key = call.services.books_key
+    key = call.services[BooksKeys].own
     taxation = taxation_of(copy["receipt"], call.services.config.taxation)
     found = await asyncio.to_thread(
         correct_journal, station_id, session_id, copy["lines"], correction, call.now_ms, key, taxation

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from litestar.datastructures import UploadFile
 
+from csms.books.operator_key import BooksKeys
 from csms.console.listing import Column, Listing, show_pages
 from csms.console.present import money
 from csms.console.visit import Visit, action, page, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
-from csms.ocpp.base import Services
+from csms.services import Services
 from csms.settlements import api as settlements
 from v2g.energy.settlement.bundle import LISTED, verify_bundle
 from v2g.energy.settlement.checkpoints import read_copies
@@ -138,7 +139,7 @@ def _verify(files: Mapping[str, bytes], services: Services, copies: bytes | None
         confirmations=read_confirmation,
         authorizations=read_authorization,
         copies=read_copies(copies, name="copy of the back end") if copies else None,
-        operators=services.books_keys,
+        operators=services[BooksKeys].public,
     )
 
 

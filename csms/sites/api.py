@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.booking import held
 from csms.grid.limits import unbound
+from csms.grid.source import GridSource
 from csms.http.backend import SITE_CHANGED
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
@@ -67,7 +68,7 @@ async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
     """Store a site, replacing one of the same id; its power is distributed again."""
     if body.id != parameters.site_id:
         raise ApiError(400, f"the body has site {body.id}, the path {parameters.site_id}")
-    signal = call.services.grid.current
+    signal = call.services[GridSource].current
 
     def write(connection: Connection, _before: Site | None) -> None:
         rows.save_site(connection, body, call.now_ms)
@@ -82,7 +83,7 @@ async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
 @delete("/sites/{site_id}", Permission.WRITE_ENERGY, problems=(404, 409), conditional=True)
 async def delete_site(call: Call, parameters: OneSite) -> None:
     """Delete a site: its EVSEs keep their last limits."""
-    signal = call.services.grid.current
+    signal = call.services[GridSource].current
 
     def write(connection: Connection, before: Site | None) -> None:
         if before is None:

@@ -31,6 +31,10 @@ WANTING: Final = frozenset({"Charging", "SuspendedEVSE", "EVConnected", ""})
 """Charging states of vehicles that would take energy; one that has paused keeps its least current."""
 
 
+class Overloads(dict[str, float]):
+    """Sites that this node balances: by how much (A) their vehicles may exceed the worst fuse."""
+
+
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An EVSE at its node. Currents are mA on each phase."""
 

@@ -8,10 +8,10 @@ import msgspec
 
 from csms.cluster.feed import Subscription
 from csms.cluster.precedence import for_each
-from csms.grid.shares import GRID_SHARES
+from csms.grid.shares import GRID_SHARES, GridShares
 from csms.grid.source import GRID_SIGNAL
-from csms.ocpp.base import Services
-from csms.sites.rules import Known, Place, Site, beyond_w, chosen_phases, loads_of
+from csms.services import Services
+from csms.sites.rules import Known, Overloads, Place, Site, beyond_w, chosen_phases, loads_of
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import milliampere, share_profile, waiting_profile
 from csms.smart_charging.rules import WAITING_PROFILE
@@ -68,8 +68,8 @@ class Balancer:
             touched = not stations or None in stations or any(place.station_id in stations for place in site.places)
             if not self._leads(site):
                 self._overloads.pop(site.id, None)
-                self._services.overloads.pop(site.id, None)
-                self._services.shares.name({}, site.id)
+                self._services[Overloads].pop(site.id, None)
+                self._services[GridShares].name({}, site.id)
                 self._services.metrics.site_overloaded(site.id, 0)  # another node reports it
             elif touched:
                 await self.balance(site)
@@ -94,9 +94,9 @@ class Balancer:
         What a station does not lower is taken from the others. An overload that then remains is reported.
         """
         own = site  # without the limits of the grid, which are no fuse's
-        site, part_w = await self._services.shares.limited(site)
+        site, part_w = await self._services[GridShares].limited(site)
         known, given = await look_at(self._services, site)
-        self._services.shares.name(
+        self._services[GridShares].name(
             {each.station_id: beyond for each in site.places if (beyond := beyond_w(each, known[each.id], given))},
             site.id,
         )
@@ -148,7 +148,7 @@ class Balancer:
         of_fuses = [msgspec.structs.replace(load, node=homes[load.id]) for load in loads]
         self._report_overload(site.id, overload(own.nodes, of_fuses, drawn))
         if overload(site.nodes, loads, drawn) is None:
-            await self._services.shares.site_within(site.id, part_w)
+            await self._services[GridShares].site_within(site.id, part_w)
         return given
 
     def _report_overload(self, site_id: str, found: Overload | None) -> None:
@@ -158,7 +158,7 @@ class Balancer:
             self._overloads[site_id] = found
         excess_ma = 0 if found is None else found.excess_ma
         services.metrics.site_overloaded(site_id, excess_ma)
-        services.overloads[site_id] = excess_ma / 1000
+        services[Overloads][site_id] = excess_ma / 1000
         if found == before:
             return
         if found is None:

@@ -2,19 +2,22 @@
 
 import msgspec
 
-from csms.ocpp.base import HandlerContext, small
-from csms.ocpp.handlers import answers
+from csms.grid.source import GridSource
+from csms.handlers import answers, small
+from csms.prequalifications.work import ExportPermits
 from csms.requests import store as requests
+from csms.services import HandlerContext
 from csms.sites.rules import external_limit_w
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import exceeds
 from csms.smart_charging.rules import Needs, answer_needs, needs_of
 from csms.stations import work as station_records
 from csms.tariffs import vehicle_prices
-from csms.tokens.rules import CONTRACT
+from csms.tokens import store as tokens
+from csms.tokens.rules import CONTRACT, normalise
 from csms.transactions import store as transactions
+from csms.transactions.events import find_last
 from csms.transactions.rules import Transaction
-from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.ev_charging import (
@@ -49,11 +52,11 @@ async def answer_charging_needs(
     allowed: tuple[str, ...] = ()
     if newest is not None and newest.id_token is not None:
         token_type = newest.token_type.value if newest.token_type else CONTRACT
-        known = await context.find(IdToken(id_token=newest.id_token.value, type=token_type))
+        known = await context.services.store.read(tokens.find, token_type, normalise(token_type, newest.id_token.value))
         allowed = known.energy_transfer if known is not None else ()
     plans = (
-        context.services.grid.current is not None
-        or (needs.bidirectional and context.services.permits.concerns(context.station_id))
+        context.services[GridSource].current is not None
+        or (needs.bidirectional and context.services[ExportPermits].concerns(context.station_id))
         or await _is_balanced(context, needs.evse_id)
         or (
             needs.bounded
@@ -66,7 +69,9 @@ async def answer_charging_needs(
     elif status != "Rejected":
         context.early_needs[needs.evse_id] = needs  # its transaction's start may still be queued
         status = "Processing" if status == "Accepted" else status
-    refusal = context.services.permits.of(context.station_id, needs.evse_id).reason if needs.bidirectional else ""
+    refusal = (
+        context.services[ExportPermits].of(context.station_id, needs.evse_id).reason if needs.bidirectional else ""
+    )
     info = StatusInfo(reason_code="NotPrequalified", additional_info=refusal) if refusal else None
     data = {"refusal": refusal} if refusal else {}
     context.observe("ocpp", "charging_needs", evse=needs.evse_id, requested=needs.requested, status=status, **data)
@@ -176,7 +181,10 @@ async def answer_priority(
 ) -> NotifyPriorityChargingResponse:
     """Store the priority of a transaction (K21.FR.09, K22.FR.06)."""
     priority = 1 if request.activated else 0
-    run, transaction_id = context.services.store.run, await context.key_of(request.transaction_id)
+    run, transaction_id = (
+        context.services.store.run,
+        await context.services.store.read(find_last, context.station_id, request.transaction_id),
+    )
     known = await run(transactions.save_priority, context.station_id, transaction_id, priority)
     context.observe("ocpp", "priority_charging", transaction=transaction_id, activated=request.activated, known=known)
     return NotifyPriorityChargingResponse()

@@ -8,12 +8,21 @@ from typing import Final
 
 from csms.device_model.store import external_ids, list_variables
 from csms.dispatch.rules import problems
-from csms.ocpp.base import Services
 from csms.prequalifications.rules import W_PER_A, export_of, export_of_values
+from csms.prequalifications.work import ExportPermits
 from csms.requests.work import UNANSWERED, Asked, ask, call, failure
+from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step, add_up, dynamic_share, from_template
-from csms.smart_charging.rules import check_distinct, check_operators, check_operators_id, in_the_way, is_former, is_own
+from csms.smart_charging.rules import (
+    StationAbilities,
+    check_distinct,
+    check_operators,
+    check_operators_id,
+    in_the_way,
+    is_former,
+    is_own,
+)
 from csms.stations import store as stations
 from csms.tariffs.vehicle_prices import has_prices, with_prices
 from csms.transactions import store as transactions
@@ -158,9 +167,9 @@ class SmartCharging:
     async def _check_export(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
         """Reject a profile that feeds back more than prequalification permits. Raises RefusedError."""
         services = self._services
-        if services.permits.concerns(station_id) and (export_w := export_of(profile)):
+        if services[ExportPermits].concerns(station_id) and (export_w := export_of(profile)):
             evses = await services.store.read(stations.count_evses, station_id)
-            services.permits.check(station_id, evse_id, export_w, evses=evses)
+            services[ExportPermits].check(station_id, evse_id, export_w, evses=evses)
 
     async def _check_place(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
         """Raise RefusedError (`place_taken`) where a station holds a profile of others in the place of an own one."""
@@ -188,14 +197,14 @@ class SmartCharging:
         had other ids, are cleared. Raises as `get_profiles`.
         """
         services = self._services
-        if services.abilities.is_read(station_id):
+        if services[StationAbilities].is_read(station_id):
             return
         with services.feed.subscribe({_REPORT}) as reports:
             try:
                 asked = await self.get_profiles(station_id, _OF_CSMS)
             except (OcppError, TimeoutExpired) as error:
                 services.report("ocpp", "charging_profiles_unread", station_id, {"reason": str(error)[:200]})
-                services.abilities.note_read(station_id, whole=False)
+                services[StationAbilities].note_read(station_id, whole=False)
                 return
             complete = getattr(asked.response, "status", "") != "Accepted"
             with contextlib.suppress(TimeoutError):
@@ -206,7 +215,7 @@ class SmartCharging:
                         complete = reported and not event.data["tbc"]
         if not complete:
             services.report("ocpp", "charging_profiles_unread", station_id, {"reason": "no complete report"})
-        services.abilities.note_read(station_id, whole=complete)
+        services[StationAbilities].note_read(station_id, whole=complete)
         held = await services.store.read(charging.profiles, station_id)
         version = await services.store.read(stations.signal_version, station_id)
         others = [each for _, source, each in held if source == charging.CSO and not is_own(each)]
@@ -319,7 +328,7 @@ class SmartCharging:
 
     async def _check_dynamic(self, station_id: str, profile_id: int, values: ChargingScheduleUpdate) -> None:
         """Reject values that feed back more than prequalification permits. Raises RefusedError."""
-        if not self._services.permits.concerns(station_id) or export_of_values(values) <= 0:
+        if not self._services[ExportPermits].concerns(station_id) or export_of_values(values) <= 0:
             return
         read = self._services.store.read
         held = {each.id: (evse_id, each) for evse_id, _, each in await read(charging.profiles, station_id)}
@@ -327,7 +336,7 @@ class SmartCharging:
         watts = profile is None or profile.charging_schedule[0].charging_rate_unit == "W"
         export_w = round(export_of_values(values) * (1 if watts else W_PER_A))
         evses = await read(stations.count_evses, station_id)
-        self._services.permits.check(station_id, evse_id, export_w, evses=evses)
+        self._services[ExportPermits].check(station_id, evse_id, export_w, evses=evses)
 
     async def share(self, station_id: str, evse_id: int, profile: ChargingProfile) -> str:
         """Send a transaction its share of a site; return the station's status.

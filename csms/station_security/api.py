@@ -5,11 +5,13 @@ from typing import Annotated
 import msgspec
 
 from csms.accounts.rules import Permission
+from csms.admission.work import StationAdmissions
 from csms.http.call import Call
 from csms.http.operations import Page, get, to_station
 from csms.http.parameters import OfAnyStation, OneStation, StationId, pages
 from csms.station_security import store as rows
 from csms.station_security import work as certificates
+from csms.station_security.authority import StationCa
 from v2g.ocpp.messages.base import CertificateHashData
 from v2g.ocpp.messages.certificates import (
     CertificateHashDataChain,
@@ -54,7 +56,7 @@ class StationCertificate(msgspec.Struct, frozen=True, kw_only=True):
 @get("/security-events", Permission.READ_CERTIFICATES)
 async def list_security_events(call: Call, parameters: OfAnyStation) -> Page[SecurityEvent]:
     """List security events, newest first."""
-    await call.services.admissions.flush()
+    await call.services[StationAdmissions].flush()
     return await pages(
         call,
         parameters,
@@ -95,7 +97,7 @@ class RenewalAsked(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def renew_certificate(call: Call, parameters: OneStation, body: WantedCertificate) -> RenewalAsked:
     """Have a station request a new certificate (A02), which the built-in authority signs."""
-    return RenewalAsked(status=await call.services.station_ca.renew(parameters.station_id, body.kind))
+    return RenewalAsked(status=await call.services[StationCa].renew(parameters.station_id, body.kind))
 
 
 class NewRoot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from csms.ocpp.base import HandlerContext, Services
-from csms.ocpp.handlers import answers
+from csms.handlers import answers
 from csms.requests.work import call
+from csms.services import HandlerContext, Services
 from csms.station_security import store as security
+from csms.station_security.authority import StationCa
 from v2g.errors import CertificateError, RefusedError
 from v2g.ocpp.messages.base import CertificateHashData
 from v2g.ocpp.messages.certificates import (
@@ -76,4 +77,4 @@ async def answer_security_event(
 @answers
 async def answer_sign_certificate(context: HandlerContext, request: SignCertificateRequest) -> SignCertificateResponse:
     """Answer whether a certificate will follow; it is sent after this answer (A02, A03)."""
-    return await context.services.station_ca.answer(context.station_id, request)
+    return await context.services[StationCa].answer(context.station_id, request)

@@ -5,8 +5,8 @@ from typing import Final
 
 from csms.device_model.store import list_variables
 from csms.device_model.work import set_variables
-from csms.ocpp.base import Services
 from csms.requests.work import for_each
+from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.stations.rules import CLOCK, ClockSettings, by_name, by_offset, data_of, mirror_of
 from v2g.errors import V2GError

@@ -14,10 +14,11 @@ from csms.device_model import store as device_model
 from csms.device_model.rules import read_values, without_secrets, written_values
 from csms.diagnostics import store as diagnostics
 from csms.dispatch import store as der
-from csms.ocpp.base import Services
 from csms.remote_control import store as commands
 from csms.requests import store as requests
+from csms.services import Services
 from csms.smart_charging import store as charging
+from csms.smart_charging.rules import StationAbilities
 from csms.tokens.rules import apply, read_entries, write_entries
 from csms.transactions import store as transactions
 from v2g import typed_json
@@ -115,7 +116,7 @@ async def adopt(
             await drop_unreported_profiles(services, station_id, number)
     if type(request) not in _RECORDED:
         return
-    whole = services.abilities.is_whole(station_id)
+    whole = services[StationAbilities].is_whole(station_id)
     now_ms = services.clock.utc_ms()
     gone = await services.store.run(_record, station_id, request, answer, now_ms, notes, whole=whole)
     if gone:

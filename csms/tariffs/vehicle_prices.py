@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.device_model.store import list_variables
-from csms.ocpp.base import Services
+from csms.services import Services
 from csms.smart_charging.rules import CLOCK_SLACK_MS, Needs, add_prices, add_sales_tariff, asked_of
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from csms.cluster.precedence import for_each
-from csms.ocpp.base import HandlerContext, Services
-from csms.ocpp.handlers import answers
+from csms.handlers import answers
+from csms.services import HandlerContext, Services
 from csms.smart_charging.work import SmartCharging
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope

@@ -12,6 +12,7 @@ from csms.http.problems import ApiError
 from csms.telemetry import seal as seal_keys
 from csms.telemetry import store as rows
 from csms.telemetry.rules import HighWater, read_delivery
+from csms.telemetry.seal import TelemetrySeal
 from v2g.telemetry.delivery import DeliveryNotice
 from v2g.telemetry.signals import Record
 
@@ -224,9 +225,9 @@ async def make_telemetry_key(call: Call) -> SealKey:
     What is stored stays under the key that sealed it.
     """
     services = call.services
-    if not services.telemetry_seal.sealing:
+    if not services[TelemetrySeal].sealing:
         raise ApiError(409, "telemetry is not sealed", "see telemetry.sealed")
-    await services.telemetry_seal.rotate(services.store, services.clock.utc_ms())
+    await services[TelemetrySeal].rotate(services.store, services.clock.utc_ms())
     return (await _keys_of(call))[-1]
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from csms.device_model.work import items_per_message
-from csms.ocpp.base import Services
 from csms.remote_control import store as commands
 from csms.requests.work import call, for_each
+from csms.services import Services
 from csms.tokens import store as tokens
 from csms.tokens.rules import (
     MAX_ENTRIES,

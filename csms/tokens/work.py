@@ -1,14 +1,19 @@
 """Functional block C: authorization, tokens, groups, blocks, stations' caches."""
 
-from csms.ocpp.base import HandlerContext, Services
-from csms.ocpp.handlers import answers
+from csms.contracts.verifier import ContractVerifier
+from csms.handlers import answers
+from csms.remote_control import store as commands
 from csms.requests.work import call
+from csms.roaming import authorization
+from csms.roaming.partners import Partners
+from csms.services import HandlerContext, Services
 from csms.tariffs.work import driver_tariff
 from csms.tokens import store as tokens
 from csms.tokens.rules import (
     CONTRACT,
     ChainVerdict,
     Group,
+    Known,
     Token,
     TokenAnswer,
     answer_contract,
@@ -26,6 +31,7 @@ from v2g.ocpp.messages.authorization import (
     IdTokenInfo,
 )
 from v2g.ocpp.messages.base import ENERGY_TRANSFER, EnergyTransferMode, MessageContent
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.times import format_time
 
 
@@ -82,20 +88,37 @@ def _report(services: Services, name: str, **data: str | bool) -> None:
     services.feed.publish(name, None, data)
 
 
+async def look_up(context: HandlerContext, token: IdToken, transaction_id: str | None = None) -> Known | None:
+    """Return a token with everything that decides about it; `transaction_id`: the transaction that it is for."""
+    services = context.services
+    if token.type == DIRECT_PAYMENT:
+        # a payer: at the station's terminal if it has one (C18.FR.05), or on the web, from the CSMS
+        paid = services.config.payments.terminals or await services.store.read(
+            commands.has_started, context.station_id, token.type, token.id_token
+        )
+        return Known(token=Token(token.type, token.id_token, "Accepted")) if paid else None
+    about = None if transaction_id is None else (context.station_id, transaction_id)
+    key = token.type, normalise(token.type, token.id_token)
+    known = await services.store.read(tokens.look_up, *key, services.clock.utc_ms(), about)
+    if known is None and (partners := services.find(Partners)) is not None:
+        return await authorization.look_up(partners, token, context.station_id, transaction_id)
+    return known
+
+
 @answers
 async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -> AuthorizeResponse:
     """Authorize a contract or token (C01, C07)."""
     token = request.id_token
     reason = ""
     if token.type == CONTRACT:
-        verdict = await context.services.contracts.judge(
+        verdict = await context.services[ContractVerifier].judge(
             token.id_token, request.certificate, request.iso15118_certificate_hash_data
         )
         reason = verdict.reason
-        known = await context.look_up(token) if verdict.chain is ChainVerdict.VALID else None
+        known = await look_up(context, token) if verdict.chain is ChainVerdict.VALID else None
         answer = answer_contract(verdict.chain, known, context.where())
     else:
-        answer = answer_known(await context.look_up(token), context.where())
+        answer = answer_known(await look_up(context, token), context.where())
     context.observe(
         "authorization",
         "authorize",

@@ -5,19 +5,20 @@ import hashlib
 import msgspec
 
 from csms.booking import held
+from csms.booking.work import Bookkeeper
 from csms.device_model.store import list_variables
 from csms.diagnostics import store as diagnostics
-from csms.ocpp.base import HandlerContext, small
-from csms.ocpp.handlers import answers
+from csms.handlers import answers, small
 from csms.payments import work as payments
 from csms.remote_control import store as commands
+from csms.services import HandlerContext
 from csms.smart_charging import store as charging
 from csms.smart_charging.station import take_needs
 from csms.stations import store as stations
 from csms.tariffs import store as tariffs
 from csms.tokens import store as tokens
 from csms.tokens.rules import TokenAnswer, answer_known
-from csms.tokens.work import token_info
+from csms.tokens.work import look_up, token_info
 from csms.transactions import events
 from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import Event, Transaction, cost_nothing, limit_to_tell, samples_of
@@ -72,7 +73,7 @@ async def answer_transaction_event(
         context.observe("ocpp", "transaction_resumed", transaction=transaction.transaction_id)
     total = await _total_cost(context, request, transaction, arrival.received_ms)
     if not transaction.active:
-        services.bookkeeper.look_again(context.station_id)
+        services[Bookkeeper].look_again(context.station_id)
     if request.id_token is None:
         return TransactionEventResponse(transaction_limit=limit, total_cost=total)
     answer, begins = await _authorize(context, request.id_token, request, transaction)
@@ -89,7 +90,7 @@ async def _authorize(
     Returns also whether they are linked for the first time.
     """
     starts = request.event_type != "Ended" and request.trigger_reason != "StopAuthorized"
-    known = await context.look_up(id_token, transaction.transaction_id)
+    known = await look_up(context, id_token, transaction.transaction_id)
     if (
         known is not None and request.offline
     ):  # it is not of now: the ledger says whether the contract was elsewhere then

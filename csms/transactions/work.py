@@ -11,7 +11,7 @@ from typing import Final
 from csms.booking import held
 from csms.cluster.feed import FeedEvent
 from csms.cluster.precedence import AT_ONCE, for_each
-from csms.ocpp.base import Services
+from csms.services import Services
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
 from csms.transactions.rules import ClosedReason, Verdict, forgotten, judge_status, suspects

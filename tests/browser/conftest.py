@@ -13,7 +13,7 @@ from csms.accounts import store as users
 from csms.accounts.work import hash_password
 from csms.http.backend import make_backend
 from csms.http.server import Api
-from csms.ocpp.base import Services
+from csms.services import Services
 from tests.browser.tab import Tab
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS

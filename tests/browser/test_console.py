@@ -16,8 +16,10 @@ from csms.background import run_periodic
 from csms.fleets import store as fleets
 from csms.fleets.rules import Fleet
 from csms.fleets.store import FleetPoint
+from csms.grid.source import GridSource
 from csms.http.backend import make_backend
 from csms.nodes import store as nodes
+from csms.settlements.journals import JournalStore
 from csms.smart_charging.rules import Needs
 from csms.smart_charging.store import CoursePoint, note_course, note_limits
 from csms.transactions import store as transactions
@@ -102,7 +104,7 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
     await expect(tab.page.locator("canvas[data-mine]")).to_be_visible()
     await tab.page.mouse.move(2, 2)
     begun_ms = csms.clock.utc_ms() - 1_500_000
-    await csms.services.journals.deliver(STATION, delivery(running(begun_ms)))
+    await csms.services[JournalStore].deliver(STATION, delivery(running(begun_ms)))
     await expect(tab.page.get_by_role("heading", name="What bound discharging")).to_be_visible(timeout=WAIT_MS)
     await limit(csms, charging, begun_ms)
     await expect(tab.page.get_by_role("heading", name="What bound the power")).to_be_visible(timeout=WAIT_MS)
@@ -128,7 +130,7 @@ async def test_each_page_is_accessible(tab: Tab, csms: Backend) -> None:
     station = await csms.booted()
     await Charging(csms, station).started()
     station.refuses_others = True
-    await csms.services.grid.offer(grid_signal(), "dso")
+    await csms.services[GridSource].offer(grid_signal(), "dso")
     for minute in range(30):
         at_ms, asked_w = csms.clock.utc_ms() - minute * 60_000, -60_000 if minute < 20 else -20_000
         point = CoursePoint(at_ms=at_ms, asked_w=asked_w, accepted_w=asked_w * 9 // 10, delivered_w=-18_000, vehicles=6)
@@ -283,7 +285,7 @@ async def test_a_back_end_that_is_lost_is_said_and_followed_again(tab: Tab, csms
 @pytest.mark.e2e
 async def test_tariffs_and_quarantine_are_decided_with_the_keyboard_alone(tab: Tab, csms: Backend) -> None:
     await csms.services.store.run(witness, journal(), STATION, SESSION)
-    await csms.services.journals.deliver(STATION, delivery(journal(price=999_999)))
+    await csms.services[JournalStore].deliver(STATION, delivery(journal(price=999_999)))
     await employed(tab)
     await tab.open("/console/tariffs/new")
     await tab.page.get_by_label("Name such as").fill("summer")
@@ -313,7 +315,7 @@ async def test_tariffs_and_quarantine_are_decided_with_the_keyboard_alone(tab: T
 @pytest.mark.e2e
 async def test_a_receipt_is_shown_and_copy_and_bundle_are_verified(tab: Tab, csms: Backend, pki: PkiTree) -> None:
     await csms.services.store.run(witness, journal(), STATION, SESSION)
-    await csms.services.journals.deliver(STATION, delivery(journal()))
+    await csms.services[JournalStore].deliver(STATION, delivery(journal()))
     await employed(tab)
     session = f"/console/sessions/{STATION}/tx-{SESSION}"
     await tab.open(session)

@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from csms.accounts.rules import Role
+from csms.settlements.journals import JournalStore
 from tests.browser.tab import Tab, employed
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
@@ -24,7 +25,7 @@ async def put(tab: Tab, path: str, body: object) -> None:
 @pytest.mark.e2e
 async def test_lists_have_columns_and_views_by_keyboard_and_no_finding_of_axe(tab: Tab, csms: Backend) -> None:
     await csms.services.store.run(witness, journal(), STATION, SESSION)
-    await csms.services.journals.deliver(STATION, delivery(journal(price=999_999)))
+    await csms.services[JournalStore].deliver(STATION, delivery(journal(price=999_999)))
     await employed(tab)
     for number in range(1, 3):
         station = await csms.booted(f"CS-V2G-000{number}")

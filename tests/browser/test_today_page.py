@@ -4,6 +4,7 @@ import pytest
 from playwright.async_api import expect
 
 from csms.alerts.rules import RULES, Evidence, Report
+from csms.grid.source import GridSource
 from csms.http.backend import make_backend
 from csms.overview import course
 from tests.browser.tab import Tab, employed
@@ -35,7 +36,7 @@ async def test_the_first_page_answers_whether_today_is_good(tab: Tab, csms: Back
         "MeterValuePeriodic",
         extra={"meterValue": [{"timestamp": charging.now(), "sampledValue": sampled}]},
     )
-    await csms.services.grid.offer(grid_signal(), "dso")
+    await csms.services[GridSource].offer(grid_signal(), "dso")
     names = ("station_faulted", "money_quarantined", "queue_ages")
     await make_backend(csms.services).alerts.take(
         [

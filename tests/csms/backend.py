@@ -10,8 +10,8 @@ from csms.admission.rules import SecurityProfile
 from csms.app import open_services
 from csms.cluster.bus import Bus
 from csms.config import CsmsConfig
-from csms.ocpp.base import Services
 from csms.ocpp.server import StationServer
+from csms.services import Services
 from tests.csms.scripted_station import ScriptedStation, Wire
 from tests.csms.support import provide
 from v2g.io.runtime.clock import Clock

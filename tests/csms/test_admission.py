@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from csms.admission import store as rows
 from csms.admission.rules import Known, password_fits
+from csms.admission.work import StationAdmissions
 from csms.config import CsmsConfig, FurtherListener
 from csms.overview.store import stations_overview
 from csms.requests import raw as raw_commands
@@ -45,7 +46,7 @@ async def refused(port: int, identity: str, **how: object) -> tuple[int, str]:
 
 async def test_a_station_that_nobody_knows_is_listed_and_comes_in_once_it_is_admitted(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        admissions = csms.services.admissions
+        admissions = csms.services[StationAdmissions]
         for _ in range(3):
             status, words = await refused(port, NEW, password=PASSWORD, versions=("ocpp2.1", "ocpp2.0.1"))
             assert (status, "known" in words) == (401, False)
@@ -69,7 +70,7 @@ async def test_a_password_by_a_raw_command_is_adopted_when_the_station_accepts_i
     backend: Start, place: str, accepts: bool
 ) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        await csms.services.admissions.set_password(CS, PASSWORD)
+        await csms.services[StationAdmissions].set_password(CS, PASSWORD)
         status = "Accepted" if accepts else "Rejected"
         other = "another-Password_of=32*characters"[:32]
         variable = {"component": {"name": place, "instance": "3"}, "variable": {"name": "BasicAuthPassword"}}
@@ -104,7 +105,7 @@ async def test_a_password_by_a_raw_command_is_adopted_when_the_station_accepts_i
 
 async def test_a_refused_station_is_put_out_and_stays_out(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        admissions = csms.services.admissions
+        admissions = csms.services[StationAdmissions]
         await admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD) as station:
             await station.call("BootNotification", BOOT)
@@ -124,7 +125,7 @@ async def test_who_comes_in_and_boots_is_looked_up_once(backend: Start, monkeypa
 
     found = rows.find_all
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        await csms.services.admissions.set_password(CS, PASSWORD)
+        await csms.services[StationAdmissions].set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD):  # the first one of all is looked up twice
             pass
         monkeypatch.setattr(rows, "find_all", find_all)
@@ -139,7 +140,7 @@ async def test_who_comes_in_and_boots_is_looked_up_once(backend: Start, monkeypa
 async def test_what_is_decided_between_connection_and_session_holds(backend: Start, decision: str) -> None:
     """Also where another connection of the same name has passed meanwhile."""
     async with backend(ocpp=PLAIN, unknown_stations="accept") as csms:
-        admissions = csms.services.admissions
+        admissions = csms.services[StationAdmissions]
         await admissions.set_password(CS, PASSWORD)
         welcome, transports = admissions.handshake_check(1, None), [asyncio.Transport() for _ in range(2)]
         shown = Handshake(
@@ -167,7 +168,7 @@ async def test_what_is_decided_between_connection_and_session_holds(backend: Sta
 async def test_a_connection_by_a_password_that_was_replaced_ends(backend: Start) -> None:
     """Not by one that the station has accepted itself, nor by the one that is set now."""
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        admissions = csms.services.admissions
+        admissions = csms.services[StationAdmissions]
         await admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD) as station:
             await station.call("BootNotification", BOOT)
@@ -189,12 +190,12 @@ async def test_unknown_stations_may_be_let_in_to_wait(backend: Start) -> None:
     """Their passwords are asked of them all the same."""
     async with backend(ocpp=PLAIN, unknown_stations="pending") as csms, listening(csms) as (port,):
         assert (await refused(port, NEW, password=PASSWORD))[0] == 401
-        (fault,) = await csms.services.admissions.faults(NEW)
+        (fault,) = await csms.services[StationAdmissions].faults(NEW)
         assert fault["hint"] == "set its password"
-        await csms.services.admissions.set_password(NEW, PASSWORD)
+        await csms.services[StationAdmissions].set_password(NEW, PASSWORD)
         async with knocking(port, NEW, password=PASSWORD) as station:
             assert (await station.call("BootNotification", BOOT))["status"] == "Pending"
-            await csms.services.admissions.decide(NEW, "Accepted", "anna")
+            await csms.services[StationAdmissions].decide(NEW, "Accepted", "anna")
             (await station.expect("TriggerMessage")).reply({"status": "Accepted"})
             assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
 
@@ -203,7 +204,7 @@ async def test_a_wrong_path_is_reported_with_the_right_one(backend: Start) -> No
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
         status, words = await refused(port, CS, password=PASSWORD, path="/steve/ocpp")
         assert (status, "ws://HOST:PORT/ocpp" in words) == (404, True)
-        (fault,) = await csms.services.admissions.faults("")
+        (fault,) = await csms.services[StationAdmissions].faults("")
         assert (fault["kind"], fault["address"]) == ("path", "127.0.0.1")
 
 
@@ -212,25 +213,25 @@ async def test_faults_are_counted_and_not_written_each_time(backend: Start) -> N
         for _ in range(5):
             await refused(port, CS)
         assert len(csms.events.named("connection_fault")) == 1
-        (fault,) = await csms.services.admissions.faults(CS)
+        (fault,) = await csms.services[StationAdmissions].faults(CS)
         assert (fault["kind"], fault["times"]) == ("password", 5)
         csms.clock.advance(11)
         await refused(port, CS)
-        assert [each["times"] for each in await csms.services.admissions.faults(CS)] == [6]
+        assert [each["times"] for each in await csms.services[StationAdmissions].faults(CS)] == [6]
         assert len(csms.events.named("connection_fault")) == 2
-        await csms.services.admissions.set_password(CS, PASSWORD)
+        await csms.services[StationAdmissions].set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD):
-            assert await csms.services.admissions.faults(CS) == [], "it has come in"
+            assert await csms.services[StationAdmissions].faults(CS) == [], "it has come in"
 
 
 async def test_what_was_wrong_before_a_restart_is_forgotten_when_the_station_comes_in(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
         for name in (CS, NEW):
-            await csms.services.admissions.decide(name, "Refused", "anna")
-            await csms.services.admissions.set_password(name, PASSWORD)
+            await csms.services[StationAdmissions].decide(name, "Refused", "anna")
+            await csms.services[StationAdmissions].set_password(name, PASSWORD)
             await refused(port, name, password=PASSWORD)
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        admissions = csms.services.admissions
+        admissions = csms.services[StationAdmissions]
         assert {each["station_id"] for each in await admissions.faults()} == {CS, NEW}
         await admissions.decide(CS, "Accepted", "anna")
         async with knocking(port, CS, password=PASSWORD):
@@ -250,7 +251,7 @@ async def test_who_speaks_tls_to_a_listener_without_and_the_other_way_round_is_r
             async with knocking(secure, CS):
                 pass
         async with asyncio.timeout(5):
-            while len(faults := await csms.services.admissions.faults("")) < 2:
+            while len(faults := await csms.services[StationAdmissions].faults("")) < 2:
                 await asyncio.sleep(0)
         assert {each["kind"] for each in faults} == {"tls"}
         assert all("CSMS URL to ws" in each["hint"] for each in faults)
@@ -269,7 +270,7 @@ async def test_a_station_that_does_not_trust_this_server_gets_a_hint_which_root_
         with pytest.raises(ssl.SSLError):
             await asyncio.to_thread(knock)
         async with asyncio.timeout(5):
-            while not (faults := await csms.services.admissions.faults("")):
+            while not (faults := await csms.services[StationAdmissions].faults("")):
                 await asyncio.sleep(0)
         assert "CSMS root certificate" in faults[0]["hint"]
 
@@ -291,7 +292,7 @@ async def test_strangers_make_room_for_strangers_and_for_nobody_else(
 ) -> None:
     monkeypatch.setattr(rows, "MAX_UNDECIDED", 2)
     async with backend() as csms:
-        store, admissions = csms.services.store, csms.services.admissions
+        store, admissions = csms.services.store, csms.services[StationAdmissions]
         await admissions.set_password("KNOWN", PASSWORD)
         await admissions.allow_profile("CONFIGURED", 2)
         for number in range(5):
@@ -304,7 +305,7 @@ async def test_strangers_make_room_for_strangers_and_for_nobody_else(
 async def test_who_was_accepted_without_a_decision_does_not_wait_until_it_is_refused(backend: Start) -> None:
     """As stations of the configuration, and those of `unknown_stations = "accept"`; a later attempt waits again."""
     async with backend() as csms:
-        store, admissions = csms.services.store, csms.services.admissions
+        store, admissions = csms.services.store, csms.services[StationAdmissions]
         visit = rows.ConnectionAttempt(station_id=CS, address="192.0.2.1", offered="", security_profile=3)
         begin_ms = csms.clock.utc_ms()
         await store.run(rows.note_attempt, visit, begin_ms)
@@ -333,7 +334,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def test_strangers_are_answered_alike_whatever_is_wrong(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        admissions = csms.services.admissions
+        admissions = csms.services[StationAdmissions]
         await admissions.set_password(CS, PASSWORD)
         await admissions.decide("CS-REFUSED", "Refused", "anna")
         await admissions.decide("CS-WITHOUT", "Accepted", "anna")
@@ -349,7 +350,7 @@ async def test_strangers_are_answered_alike_whatever_is_wrong(backend: Start) ->
 
 async def test_a_verified_station_costs_no_slow_hash_also_after_a_restart(backend: Start, hashes: list[str]) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        await csms.services.admissions.set_password(CS, PASSWORD)
+        await csms.services[StationAdmissions].set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD):
             pass
         assert len(hashes) == 1
@@ -358,7 +359,7 @@ async def test_a_verified_station_costs_no_slow_hash_also_after_a_restart(backen
             pass
         assert (await refused(port, CS, password=WRONG))[0] == 401
         assert len(hashes) == 1, "what does not fit the mark is wrong"
-        await csms.services.admissions.set_password(CS, WRONG)
+        await csms.services[StationAdmissions].set_password(CS, WRONG)
         assert (await refused(port, CS, password=PASSWORD))[0] == 401
         async with knocking(port, CS, password=WRONG):
             pass
@@ -369,7 +370,7 @@ async def test_guesses_are_turned_away_before_they_are_hashed_and_counted_in_one
     backend: Start, hashes: list[str]
 ) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        admissions = csms.services.admissions
+        admissions = csms.services[StationAdmissions]
         await admissions.set_password(CS, PASSWORD)
         await admissions.set_password("CS-V2G-0002", PASSWORD)
         answers = [await refused(port, CS, password=f"guess-number-{number:08d}") for number in range(30)]
@@ -387,7 +388,7 @@ async def test_first_seen_stations_wait_in_turn_and_all_come_in(backend: Start) 
     names = [f"CS-{number}" for number in range(40)]
     async with backend(ocpp=PLAIN, unknown_stations="accept") as csms, listening(csms) as (port,):
         for name in names:
-            await csms.services.admissions.set_password(name, PASSWORD)
+            await csms.services[StationAdmissions].set_password(name, PASSWORD)
 
         async def come(name: str) -> None:
             async with knocking(port, name, password=PASSWORD):
@@ -416,7 +417,7 @@ async def test_an_onboarding_password_is_the_only_one_at_first(backend: Start) -
         for name in (NEW, "CS-NEWER"):
             async with knocking(port, name, password=PASSWORD) as station:
                 assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
-        await csms.services.admissions.set_password(NEW, WRONG)
+        await csms.services[StationAdmissions].set_password(NEW, WRONG)
         assert (await refused(port, NEW, password=PASSWORD))[0] == 401
 
 

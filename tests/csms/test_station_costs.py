@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, select
 
+from csms.admission.work import StationAdmissions
 from csms.config import TokenEntry
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
@@ -53,7 +54,7 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, own: bool) -> N
             await run(tariffs.add_plan, plan, 0)
         if own:
             await run(tariffs.assign, Scope(token_type="ISO14443", id_token="CA4D0000"), OWN.id, 0)
-        password = await csms.services.admissions.set_password(CS)
+        password = await csms.services[StationAdmissions].set_password(CS)
         fleet = StationFleet(
             url=f"ws://127.0.0.1:{port}/ocpp", prefix="CS-V2G-000", evses=1, password=password, versions=("2.1",),
             speed=_SPEED, behaviour=behaviour,

@@ -14,7 +14,8 @@ from csms.books.tables import facts, postings
 from csms.db.schema import metadata
 from csms.http.operations import Operation
 from csms.http.routes import OPERATIONS, interface
-from csms.ocpp.answers import HANDLES
+from csms.ocpp.server import HANDLES
+from csms.settlements.journals import JournalStore
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
@@ -160,7 +161,7 @@ async def _settle(ask: ApiClient, site: str) -> None:
         if session == booked:
             await services.store.run(witness, lines, station, session)
         text = [line.decode().removesuffix("\n") for line in lines]
-        await services.journals.deliver(station, {"stationId": station, "sessionId": session, "lines": text})
+        await services[JournalStore].deliver(station, {"stationId": station, "sessionId": session, "lines": text})
 
 
 async def _order(ask: ApiClient, site: str) -> None:

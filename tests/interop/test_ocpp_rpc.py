@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from csms.admission.work import StationAdmissions
 from csms.device_model import store as device_model
 from csms.device_model import work as model
 from tests.csms.fixtures import Start, backend
@@ -162,7 +163,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_a_strict_station_of_another_make_finds_nothing_wrong(backend: Start, folder: Path) -> None:
     async with backend(ocpp={"security_profile": 1, "port": 0}) as csms, listening(csms) as (port,):
-        password = await csms.services.admissions.set_password(CS)
+        password = await csms.services[StationAdmissions].set_password(CS)
         station = await asyncio.create_subprocess_exec(
             "node", "station.js", f"ws://127.0.0.1:{port}/ocpp", CS, password,
             cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -1110,16 +1110,16 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "grid_signal": {"module: 'S' -> 'S?'": _NAMED},
     "smart_charging": {
         "SmartCharging.check_command: evse or 0 -> evse": "no EVSE is as false as 0",
-        "SmartCharging._check_export: services.permits.concerns(station_id) and (export_w := export_of(profile)) "
-        "-> (export_w := export_of(profile))": _SHORTER,
+        "SmartCharging._check_export: services[ExportPermits].concerns(station_id) and "
+        "(export_w := export_of(profile)) -> (export_w := export_of(profile))": _SHORTER,
         "SmartCharging.read_held: '' -> '?'": _STATUS,
-        "SmartCharging._check_dynamic: not self._services.permits.concerns(station_id) or "
-        "export_of_values(values) <= 0 -> not self._services.permits.concerns(station_id) and "
+        "SmartCharging._check_dynamic: not self._services[ExportPermits].concerns(station_id) or "
+        "export_of_values(values) <= 0 -> not self._services[ExportPermits].concerns(station_id) and "
         "export_of_values(values) <= 0": _SHORTER,
-        "SmartCharging._check_dynamic: not self._services.permits.concerns(station_id) or "
+        "SmartCharging._check_dynamic: not self._services[ExportPermits].concerns(station_id) or "
         "export_of_values(values) <= 0 -> export_of_values(values) <= 0": _SHORTER,
-        "SmartCharging._check_dynamic: not self._services.permits.concerns(station_id) or "
-        "export_of_values(values) <= 0 -> not self._services.permits.concerns(station_id)": _SHORTER,
+        "SmartCharging._check_dynamic: not self._services[ExportPermits].concerns(station_id) or "
+        "export_of_values(values) <= 0 -> not self._services[ExportPermits].concerns(station_id)": _SHORTER,
         "SmartCharging._check_dynamic: export_of_values(values) <= 0 -> export_of_values(values) < 0": _SHORTER,
         "SmartCharging._takes_dynamic: return False -> return None": _TRUTH,
         "SmartCharging._takes_dynamic: return False -> return None #2": _TRUTH,

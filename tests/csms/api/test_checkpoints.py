@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from csms.accounts.rules import Role
+from csms.settlements.journals import JournalStore
 from csms.telemetry import store as telemetry
 from csms.telemetry.rules import read_delivery
 from tests.csms.api.support import ApiClient
@@ -55,7 +56,7 @@ def contradicted(ask: ApiClient) -> list[tuple[object, object]]:
 
 async def test_the_operators_copies_are_a_file_like_the_vehicles(ask: ApiClient) -> None:
     copies = [countersigned(1), countersigned(2, b"other")]
-    await ask.backend.services.journals.deliver(STATION, delivery(journal(*copies)))
+    await ask.backend.services[JournalStore].deliver(STATION, delivery(journal(*copies)))
     answer = await ask("GET", f"/settlements/{SESSION}/checkpoints", role=Role.BILLING)
     assert answer.status == 200
     assert [copy for _, copy in read_copies(answer.body, name="copies")] == copies
@@ -70,13 +71,13 @@ async def test_the_operators_copies_are_a_file_like_the_vehicles(ask: ApiClient)
 
 async def test_what_the_vehicle_delivers_agrees(ask: ApiClient) -> None:
     await report(ask, countersigned(1))
-    await ask.backend.services.journals.deliver(STATION, delivery(journal(countersigned(1))))
+    await ask.backend.services[JournalStore].deliver(STATION, delivery(journal(countersigned(1))))
     await report(ask, countersigned(1))
     assert contradicted(ask) == []
 
 
 async def test_a_checkpoint_that_was_stored_without_a_result_is_compared_when_it_comes_again(ask: ApiClient) -> None:
-    await ask.backend.services.journals.deliver(STATION, delivery(journal(countersigned(1, b"rewritten"))))
+    await ask.backend.services[JournalStore].deliver(STATION, delivery(journal(countersigned(1, b"rewritten"))))
     sent = read_delivery(encode_delivery([encode_record(Batcher(EV, 1).checkpoint(countersigned(1), T0))]))
     await ask.backend.services.store.run(telemetry.store, [telemetry.Arrival(sent, T0)])
     assert contradicted(ask) == []
@@ -92,7 +93,7 @@ async def test_a_journal_that_contradicts_the_vehicle_is_reported(ask: ApiClient
         await report(ask, countersigned(1), countersigned(2))
 
     async def station() -> None:
-        await ask.backend.services.journals.deliver(STATION, delivery(journal(countersigned(1, b"rewritten"))))
+        await ask.backend.services[JournalStore].deliver(STATION, delivery(journal(countersigned(1, b"rewritten"))))
 
     for each in (vehicle, station) if vehicle_first else (station, vehicle):
         await each()

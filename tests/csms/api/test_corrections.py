@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from csms.accounts.rules import Role
+from csms.settlements.journals import JournalStore
 from csms.settlements.store import JournalRow, append_journal
 from tests.csms.api.support import ApiClient
 from tests.csms.settlement.journals import SESSION, T0, delivery, journal, started
@@ -118,7 +119,7 @@ async def test_the_same_correction_again_changes_nothing(settled: ApiClient, pat
 async def test_the_station_may_deliver_its_lines_again_after_a_correction(settled: ApiClient) -> None:
     ask = settled
     head = (await ask("POST", CORRECTIONS, price("0.1"))).json["journal_head"]
-    delivered = await ask.backend.services.journals.deliver(STATION, delivery(journal()))
+    delivered = await ask.backend.services[JournalStore].deliver(STATION, delivery(journal()))
     assert delivered.lines >= len(journal())
     assert (await ask("GET", f"/settlements/{SESSION}")).json["journal_head"] == head
 
@@ -145,7 +146,7 @@ async def test_what_cannot_be_corrected_is_refused_with_the_reason(
 
 
 async def test_a_running_session_is_not_corrected_and_only_billing_corrects(ask: ApiClient) -> None:
-    await ask.backend.services.journals.deliver(STATION, delivery(journal()[:4]))
+    await ask.backend.services[JournalStore].deliver(STATION, delivery(journal()[:4]))
     assert started().session_id == SESSION
     early = await ask("POST", REPRICE, tariff(1, 1))
     assert (early.status, early.json["code"]) == (409, "not_over")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from csms.accounts.rules import Role
+from csms.settlements.journals import JournalStore
 from tests.csms.api.support import ApiClient
 from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness
@@ -18,7 +19,7 @@ async def quarantined(ask: ApiClient) -> dict[str, Any]:
     """Deliver a journal with prices that were not sent, after the rest was seen; return what is shown of it."""
     services = ask.backend.services
     await services.store.run(witness, journal(), STATION, SESSION)
-    await services.journals.deliver(STATION, delivery(journal(price=999_999)))
+    await services[JournalStore].deliver(STATION, delivery(journal(price=999_999)))
     found: dict[str, Any] = (await ask("GET", PLACE, role=Role.BILLING)).json
     return found
 
@@ -69,8 +70,8 @@ async def test_a_rejected_one_is_never_booked(ask: ApiClient) -> None:
     rejected = await ask("POST", f"{PLACE}/reject", NOTE, role=Role.BILLING)
     assert (rejected.json["state"], rejected.json["note"]) == ("rejected", NOTE["note"])
     assert (await ask("POST", f"{PLACE}/reject", NOTE, role=Role.BILLING)).json == rejected.json
-    await ask.backend.services.journals.deliver(STATION, delivery(journal(price=999_999)))
-    await ask.backend.services.journals.recover()
+    await ask.backend.services[JournalStore].deliver(STATION, delivery(journal(price=999_999)))
+    await ask.backend.services[JournalStore].recover()
     assert (await ask("GET", "/books/costs", role=Role.BILLING)).json == []
     assert (await ask("POST", f"{PLACE}/release", NOTE, role=Role.BILLING)).status == 409
 

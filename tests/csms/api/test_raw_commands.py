@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from csms.admission.work import StationAdmissions
 from csms.device_model import store as device_model
 from csms.diagnostics import store as diagnostics
 from csms.dispatch import store as der
@@ -347,7 +348,7 @@ async def test_a_tariff_of_others_is_not_sent_and_an_own_one_applies_here(ask: A
 
 async def test_nothing_is_set_with_which_the_station_could_not_connect(ask: ApiClient) -> None:
     station = await ask.backend.booted(version="2.1")
-    await ask.backend.services.admissions.allow_profile(station.id, 2)
+    await ask.backend.services[StationAdmissions].allow_profile(station.id, 2)
 
     def variable(component: str, name: str, value: str, instance: str | None = None) -> dict[str, Any]:
         place = {"name": component} | ({"instance": instance} if instance else {})

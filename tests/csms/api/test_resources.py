@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from csms.accounts.rules import Role
+from csms.admission.work import StationAdmissions
 from csms.booking import store as reviews
 from csms.config import Provisioning, StationEntry
 from csms.tariffs import store as tariffs
@@ -488,7 +489,7 @@ async def test_passwords_of_many_stations_are_set_all_or_none(backend: Start) ->
 
 async def admitted(memory: Backend, identity: str) -> Any:
     """Say how a station would be treated."""
-    found = await memory.services.admissions.admission(identity)
+    found = await memory.services[StationAdmissions].admission(identity)
     return found and found.boot
 
 

@@ -11,6 +11,7 @@ import pytest
 from csms.accounts.rules import NO_PEOPLE, Role, allowed, principal_of
 from csms.admission.store import ConnectionAttempt, note_attempt
 from csms.console.application import HEADERS, ROUTES
+from csms.settlements.journals import JournalStore
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import Answer, ApiClient
 from tests.csms.backend import BOOT
@@ -205,7 +206,7 @@ async def test_any_request_of_ocpp_is_sent_and_its_answer_shown_as_it_is(ask: Ap
 async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
     services = ask.backend.services
     await services.store.run(witness, journal(), STATION, SESSION)
-    await services.journals.deliver(STATION, delivery(journal(price=999_999)))
+    await services[JournalStore].deliver(STATION, delivery(journal(price=999_999)))
     viewer, billing = await employ(ask, "bob", Role.VIEWER), await employ(ask, "ada", Role.BILLING)
     assert "Release" not in text_of(await viewer.get("/console/quarantine"))
     assert "Release" in text_of(await billing.get("/console/quarantine"))

@@ -12,6 +12,7 @@ from csms.accounts.rules import Role
 from csms.console.present import DASH
 from csms.fleets import store as fleets
 from csms.fleets.store import FleetPoint
+from csms.settlements.journals import JournalStore
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Needs
 from csms.smart_charging.store import CoursePoint
@@ -142,7 +143,7 @@ async def test_a_running_session_shows_steps_limits_and_prices(ask: ApiClient) -
         sampled = [{"value": watts, "measurand": "Power.Active.Export", "context": "Sample.Periodic"}]
         reading = {"timestamp": charging_.now(), "sampledValue": sampled}
         await charging_.event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
-    await ask.backend.services.journals.deliver(STATION, delivery(running(begin_ms)))
+    await ask.backend.services[JournalStore].deliver(STATION, delivery(running(begin_ms)))
     ask.backend.clock.advance(2 * 3600)
     ada = await employ(ask, "ada", Role.VIEWER)
     page = await ada.get(f"/console/sessions/{STATION}/{charging_.id}")
@@ -253,7 +254,7 @@ async def test_a_journal_of_another_evse_or_time_is_not_the_sessions(ask: ApiCli
     station = await ask.backend.booted()
     charge = Charging(ask.backend, station)
     await charge.event("Started", "ChargingStateChanged", state="Charging")
-    await ask.backend.services.journals.deliver(STATION, delivery(running(ask.backend.clock.utc_ms() - 7_200_000)))
+    await ask.backend.services[JournalStore].deliver(STATION, delivery(running(ask.backend.clock.utc_ms() - 7_200_000)))
     found = await ask("GET", f"/stations/{STATION}/transactions/{charge.id}/course")
     assert (found.status, found.json) == (200, {"moments": [], "prices": []})
     assert (await ask("GET", f"/stations/{STATION}/transactions/none/course")).json["moments"] == []
@@ -265,7 +266,7 @@ async def test_a_neighbours_running_journal_is_not_shown_where_a_station_has_not
     station = await ask.backend.booted()
     charge = Charging(ask.backend, station)
     await charge.event("Started", "ChargingStateChanged", state="Charging")
-    await ask.backend.services.journals.deliver(STATION, delivery(running(ask.backend.clock.utc_ms())))
+    await ask.backend.services[JournalStore].deliver(STATION, delivery(running(ask.backend.clock.utc_ms())))
     course = f"/stations/{STATION}/transactions/{charge.id}/course"
     for number, shown in ((1, True), (2, False)):
         status = {"timestamp": charge.now(), "connectorStatus": "Occupied", "evseId": number, "connectorId": 1}
@@ -286,7 +287,7 @@ async def test_set_points_offers_and_settlements_are_on_the_page_of_v2g(ask: Api
     assert "Offers and commands" in text
     await delivered_whole(ask, journal())
     clock = ask.backend.clock
-    await ask.backend.services.journals.deliver(STATION, delivery(running(clock.utc_ms(), "0a"), "0a"))
+    await ask.backend.services[JournalStore].deliver(STATION, delivery(running(clock.utc_ms(), "0a"), "0a"))
     for minute in (2, 1):
         at_ms = clock.utc_ms() - minute * 60_000
         point = CoursePoint(at_ms=at_ms, asked_w=-12_000, accepted_w=-8_000, delivered_w=-7_500, vehicles=1)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from csms.grid.source import GridSource
 from tests.csms.backend import Backend
 
 
@@ -18,6 +19,6 @@ class GridSite:
     @property
     def limits(self) -> tuple[int, int]:
         """The limits in force: import and export."""
-        signal = self.backend.services.grid.current
+        signal = self.backend.services[GridSource].current
         assert signal is not None
         return signal.site_import_limit_w, signal.export_limit_w

@@ -12,6 +12,7 @@ from csms.config import Ieee2030, OpenAdr
 from csms.grid.der_server import DerServer
 from csms.grid.ieee2030_5 import DerClient
 from csms.grid.openadr import Ven
+from csms.grid.source import GridSource
 from csms.grid.vtn_client import VtnClient
 from pki_tools.tree import PkiTree
 from tests.csms.backend import running_backend
@@ -55,7 +56,7 @@ async def test_a_server_that_attacks_is_a_lost_server(tmp_path: Path, pki: PkiTr
                     await der.step()
                 after = [len(backend.events.named(name)) for name in ("openadr_lost", "ieee2030_5_lost")]
                 assert after == [each + 1 for each in before], attack
-        assert backend.services.grid.current is None
+        assert backend.services[GridSource].current is None
 
 
 async def test_a_token_server_that_attacks_is_a_lost_server(tmp_path: Path, pki: PkiTree, empty_database: Path) -> None:

@@ -14,6 +14,7 @@ from lxml import etree
 from csms.config import Ieee2030
 from csms.grid.der_server import DerServer, lfdi_in, tls_of
 from csms.grid.ieee2030_5 import DerClient
+from csms.grid.source import GridSource
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, TestClock, running_backend
 from tests.csms.grid.site import GridSite
@@ -190,15 +191,15 @@ async def test_without_the_server_events_go_on_and_export_ends(site: Start) -> N
         one.utility.replaced["dcap"] = b"<html/>"
         await one.at(0)
         assert one.limits == (3512, 2512)
-        signal = one.backend.services.grid.current
+        signal = one.backend.services[GridSource].current
         assert signal is not None
         assert signal.valid_until_ms == (FIRST_S - 60 + 300) * 1000
         await one.at(120)
         assert len(one.named("ieee2030_5_lost")) == 1
-        (stated,) = await one.backend.services.grid.stated()
+        (stated,) = await one.backend.services[GridSource].stated()
         assert stated.problem.startswith("the server does not answer")
         await one.at(290)
-        by = await one.backend.services.grid.governing()
+        by = await one.backend.services[GridSource].governing()
         assert by is not None
         assert by.export_source == "ieee2030.5"
 
@@ -231,7 +232,7 @@ async def test_a_fixed_power_becomes_a_set_point_within_the_limits(site: Start) 
             b"<opModEnergize>true", b"<opModFixedW>5000</opModFixedW><opModEnergize>true"
         )
         await one.at(-60)
-        (stated,) = await one.backend.services.grid.stated()
+        (stated,) = await one.backend.services[GridSource].stated()
         assert stated.setpoint_w == -5_000
         assert one.named("setpoint_dispatched")[0]["setpoint_w"] == -1_500, "the export limit is lower"
 
@@ -249,7 +250,7 @@ async def test_an_unknown_device_and_another_clock_are_named(site: Start) -> Non
         reasons = [each["reason"] for each in one.named("ieee2030_5_lost")]
         assert len(reasons) == len(set(reasons)) == 2, "a later reason is named once, too"
         assert "5024 s behind" in one.named("ieee2030_5_problem")[0]["reason"]
-        assert one.backend.services.grid.current is None
+        assert one.backend.services[GridSource].current is None
 
 
 CONTROLS, DEFAULT, DER = "derp/TESTPRG3/derc", "derp/TESTPRG3/dderc", "edev/_EQLDEV3/der/_EQLDEV3"
@@ -269,7 +270,7 @@ async def test_events_follow_the_servers_clock(site: Start) -> None:
         await one.at(-3600)
         assert one.limits == (3512, 2512)
         assert "3600 s ahead" in one.named("ieee2030_5_problem")[0]["reason"]
-        (stated,) = await one.backend.services.grid.stated()
+        (stated,) = await one.backend.services[GridSource].stated()
         assert (stated.problem, stated.export_until_ms) == ("", (FIRST_S - 3600 + 900) * 1000)
         assert "application/xml" in one.utility.accepts.pop()
 
@@ -390,7 +391,7 @@ async def test_targets_become_set_points(site: Start, mode: str, watts: int) -> 
         target = f"<{mode}><multiplier>1</multiplier><value>{watts // 10}</value></{mode}><opModEnergize>true"
         one.utility.replaced[DEFAULT] = recorded(DEFAULT).replace(b"<opModEnergize>true", target.encode())
         await one.at(-60)
-        (stated,) = await one.backend.services.grid.stated()
+        (stated,) = await one.backend.services[GridSource].stated()
         assert stated.setpoint_w == -watts
 
 
@@ -407,7 +408,7 @@ async def test_set_points_are_reached_by_ramps(site: Start) -> None:
         found = {}
         for second in (-120, -100, -80, -60, 0, 10, 20, 40, 50, 299, 300, 340, 380):
             due = await one.at(second)
-            (stated,) = await one.backend.services.grid.stated()
+            (stated,) = await one.backend.services[GridSource].stated()
             found[second] = stated.setpoint_w
             assert due <= 5 or second not in (-120, 10, 20), "the next part of the ramp"
         assert list(found.values()) == [0, 1000, 2000, 2000, 2000, 3000, 4000, 6000, 6000, 6000, 6000, 4000, 2000]
@@ -427,7 +428,7 @@ async def test_resources_are_requested_at_the_rates_of_the_server(site: Start) -
         for second in range(0, 1200, 60):
             await one.at(second - 270)
         assert {path: one.utility.asked.count(path) for path in ("dcap", CONTROLS)} == {"dcap": 2, CONTROLS: 4}
-        (stated,) = await one.backend.services.grid.stated()
+        (stated,) = await one.backend.services[GridSource].stated()
         assert stated.export_until_ms is not None
         assert stated.export_until_ms >= (FIRST_S + 630 + 900) * 1000
 

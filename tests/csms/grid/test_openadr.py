@@ -10,6 +10,7 @@ import pytest
 
 from csms.config import OpenAdr, StationEntry, TokenEntry
 from csms.grid.openadr import Ven
+from csms.grid.source import GridSource
 from csms.grid.vtn_client import VtnClient
 from csms.smart_charging.rules import DISPATCH_PROFILE
 from pki_tools.tree import PkiTree
@@ -57,7 +58,7 @@ class Site(GridSite):
     @property
     def signal(self) -> Any:
         """The grid signal in force."""
-        return self.backend.services.grid.current
+        return self.backend.services[GridSource].current
 
 
 def iso(utc_ms: int) -> str:
@@ -180,7 +181,7 @@ async def test_without_the_vtn_events_go_on_and_export_ends(site: Start) -> None
             await one.step(30)
         assert one.signal.valid_until_ms == NOW_MS + 900_000
         assert len(one.named("openadr_lost")) == 1
-        (stated,) = await one.backend.services.grid.stated()
+        (stated,) = await one.backend.services[GridSource].stated()
         assert stated.problem.startswith("the VTN does not answer")
 
 

@@ -11,6 +11,8 @@ import pytest
 from csms.accounts.rules import Role
 from csms.config import StationEntry, TokenEntry
 from csms.dispatch.work import Dispatch
+from csms.grid.source import GridSource
+from csms.prequalifications.work import ExportPermits
 from csms.smart_charging.rules import DISPATCH_PROFILE, SHARE_PROFILE
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
@@ -87,10 +89,10 @@ def site(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
             tokens=(TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),),
         )
         async with running_backend(config, empty_database, NOW_MS) as backend, serving(backend) as ask:
-            backend.services.permits.on_change = backend.server.signal_changed
+            backend.services[ExportPermits].on_change = backend.server.signal_changed
             if signal:
                 one = grid_signal(1, issued_at_ms=NOW_MS, valid_until_ms=NOW_MS + 24 * HOUR_MS, export_limit_w=10_000)
-                await backend.services.grid.offer(one, "test")
+                await backend.services[GridSource].offer(one, "test")
             station = await backend.join(STATION, version)
             for action in ("SetChargingProfile", "UpdateDynamicSchedule", "DataTransfer"):
                 station.answers[action] = {"status": "Accepted"}
@@ -148,7 +150,7 @@ async def test_expiry_ends_export_and_a_renewal_restores_it(site: Start) -> None
         duration_s = next(p for p in reversed(sent) if p["id"] > DISPATCH_PROFILE)["chargingSchedule"][0]["duration"]
         assert duration_s == -(-(end_ms - one.backend.clock.utc_ms()) // 1000)
         one.backend.clock.now_ms = end_ms
-        one.backend.services.permits.tick()
+        one.backend.services[ExportPermits].tick()
         async with asyncio.timeout(5):
             while one.permission()[0] != 0.0:
                 await asyncio.sleep(0.001)

@@ -44,7 +44,7 @@ class Feed(GridSite):
     @property
     def prices(self) -> list[int]:
         """The import prices in force and to come."""
-        signal = self.backend.services.grid.current
+        signal = self.backend.services[GridSource].current
         return [] if signal is None else [slot.import_price for slot in signal.slots]
 
 
@@ -83,12 +83,12 @@ async def test_a_recorded_day_from_a_file_becomes_the_signals_prices(feed: Start
     replace(tmp_path / "prices.json", RECORDED)
     async with feed() as day:
         await day.step()
-        signal = day.backend.services.grid.current
+        signal = day.backend.services[GridSource].current
         assert signal is not None
         assert (signal.source, signal.site_import_limit_w, signal.export_limit_w) == ("prices:day", 50_000, 9_000)
         assert (len(day.prices), day.prices[0]) == (24, 90_800)
         await day.step(900)
-        assert day.backend.services.grid.current is signal
+        assert day.backend.services[GridSource].current is signal
         await day.step(3600)
         assert (len(day.prices), day.prices[0]) == (23, 87_790)
         assert len(day.named("price_feed_read")) == 1
@@ -197,7 +197,7 @@ async def test_a_defect_in_reading_a_feed_is_a_problem_of_the_feed_that_people_s
 
     async with feed(Broken, poll_interval_s=60.0) as day:
         await day.step()
-        (stated,) = [each for each in await day.backend.services.grid.stated() if each.source == "prices:day"]
+        (stated,) = [each for each in await day.backend.services[GridSource].stated() if each.source == "prices:day"]
         assert stated.problem == "ZeroDivisionError"
         await day.step(60)
         assert day.prices[0] == 90_800
@@ -229,7 +229,7 @@ async def test_stale_data_is_named_with_its_age_and_prices_that_are_over_end(fee
         (stale,) = day.named("price_feed_stale")
         assert 7200 <= stale["age_s"] < 12_000
         assert len(day.prices) == 24 - 6
-        (state,) = await day.backend.services.grid.stated()
+        (state,) = await day.backend.services[GridSource].stated()
         assert "prices.json" in state.problem
         for _ in range(30):
             await day.step(3600)
@@ -251,13 +251,13 @@ async def test_a_feed_of_grid_signals_brings_limits_too_and_the_lowest_counts(fe
     replace(tmp_path / "prices.json", signal.to_json())
     async with feed(format="grid-signal") as day:
         await day.step()
-        current = day.backend.services.grid.current
+        current = day.backend.services[GridSource].current
         assert current is not None
         assert current.export_limit_w == 9_000
         assert current.site_import_limit_w == min(50_000, signal.site_import_limit_w)
         assert current.valid_until_ms == NOW_MS + 600_000
         with pytest.raises(RefusedError, match="made from prices:day"):
-            await day.backend.services.grid.offer(grid_signal(99), "test")
+            await day.backend.services[GridSource].offer(grid_signal(99), "test")
 
 
 class Market:
@@ -385,7 +385,7 @@ async def test_signals_of_long_ago_are_deleted(feed: Start) -> None:
     """Prices by the minute would fill the disk."""
     async with feed() as day:
         for watts in range(110):
-            await day.backend.services.grid.state(SourceSignal(source="prices:day", import_limit_w=watts))
+            await day.backend.services[GridSource].state(SourceSignal(source="prices:day", import_limit_w=watts))
 
         def count(connection: Connection) -> int:
             kept = select(func.count()).select_from(grid_signals).where(grid_signals.c.document != "")

@@ -11,6 +11,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from csms.config import Scada, StationEntry
 from csms.grid.scada import ScadaRegisters
 from csms.grid.setpoints import SetpointFollower
+from csms.grid.source import GridSource
 from csms.overview.store import FRESH_MS
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, running_backend
@@ -87,7 +88,7 @@ async def test_written_limits_apply_until_the_dead_man_time_is_over(site: Start)
         await one.step(1)
         assert one.limits == (10_000, 0)
         assert [len(one.named(name)) for name in ("scada_lost", "scada_active")] == [2, 1]
-        (stated,) = await one.backend.services.grid.stated()
+        (stated,) = await one.backend.services[GridSource].stated()
         assert stated.problem == "nothing was written for 30 s"
         await one.write(0, 9, "UINT16")
         await one.step()
@@ -110,7 +111,7 @@ async def test_stations_stop_export_by_themselves_when_the_back_end_is_away(site
     async with site(outage_s=120) as one:
         await one.write(4, 5_000)
         await one.step()
-        signal = one.backend.services.grid.current
+        signal = one.backend.services[GridSource].current
         assert signal is not None
         assert signal.valid_until_ms == one.backend.clock.utc_ms() + 120_000
         versions = set()
@@ -118,7 +119,7 @@ async def test_stations_stop_export_by_themselves_when_the_back_end_is_away(site
             await one.step(5)
             await one.write(0, 1, "UINT16")
             await one.step()
-            current = one.backend.services.grid.current
+            current = one.backend.services[GridSource].current
             assert current is not None
             assert current.valid_until_ms > one.backend.clock.utc_ms() + 40_000
             versions.add(current.version)

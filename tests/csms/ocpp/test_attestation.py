@@ -14,6 +14,7 @@ from csms.attestations import store as attestations
 from csms.attestations.rules import Attested, digest_of
 from csms.attestations.work import advance
 from csms.config import AttestationConfig, AttestedRelease
+from csms.prequalifications.work import ExportPermits
 from tests.csms.backend import Backend
 from tests.csms.customers import Start
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
@@ -67,8 +68,8 @@ class Charger:
 
     async def exports(self) -> str:
         """Return why it may feed nothing back, or nothing."""
-        await self.csms.services.permits.load()
-        return self.csms.services.permits.of(STATION, 1).reason
+        await self.csms.services[ExportPermits].load()
+        return self.csms.services[ExportPermits].of(STATION, 1).reason
 
     async def becomes_whole(self) -> dict[str, Any]:
         made = plain(evidence(TPM, self.whole, await self.asked()))
@@ -130,7 +131,7 @@ async def test_one_that_is_not_enrolled_is_neither_asked_nor_bound(backend: Star
         station = await csms.booted("CS-V2G-0002")
         await advance(csms.services)
         assert station.payloads("DataTransfer") == []
-        assert csms.services.permits.of("CS-V2G-0002", 1).reason == ""
+        assert csms.services[ExportPermits].of("CS-V2G-0002", 1).reason == ""
         assert await Charger(csms, station, "").send({}) == ("Rejected", "NotEnrolled")
 
 

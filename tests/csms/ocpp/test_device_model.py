@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from csms.admission.work import StationAdmissions
 from csms.config import StationEntry
 from csms.device_model import store as device_model
 from csms.device_model import work as model
@@ -72,7 +73,7 @@ async def test_a_pending_station_is_read_and_configured_before_it_is_accepted(ba
         asked = await model.read_base(csms.services, CS)
         await station.call("NotifyReport", report(asked.request_id, 0, ["A"], last=True))  # B02.FR.02
         station.answers["TriggerMessage"] = {"status": "Accepted"}
-        await csms.services.admissions.decide(CS, "Accepted", "tests")
+        await csms.services[StationAdmissions].decide(CS, "Accepted", "tests")
         await boots(station, "Triggered")
 
 
@@ -195,7 +196,7 @@ async def test_a_network_profile_that_failed_is_not_stored(csms: Backend) -> Non
 
 async def test_subprotocols_that_this_back_end_does_not_speak_are_noted(backend: Start) -> None:
     async with backend(ocpp={"security_profile": 1}) as csms, listening(csms) as (port,):
-        password = await csms.services.admissions.set_password(CS)
+        password = await csms.services[StationAdmissions].set_password(CS)
         offered = ("ocpp1.5", "ocpp2.0.1", "ocpp0.1")
         async with knocking(port, CS, password=password, versions=offered) as station:
             assert station.version == "2.0.1"
@@ -203,7 +204,7 @@ async def test_subprotocols_that_this_back_end_does_not_speak_are_noted(backend:
         async with knocking(port, CS, password=password, versions=("ocpp1.5",)) as station:
             code, reason = await station.ended()
             assert (code, "ocpp2.0.1" in reason) == (1002, True)
-        (fault,) = await csms.services.admissions.faults(CS)
+        (fault,) = await csms.services[StationAdmissions].faults(CS)
         assert (fault["kind"], "ocpp1.5" in fault["detail"]) == ("subprotocol", True)
 
 
@@ -217,7 +218,7 @@ async def test_the_password_of_a_network_profile_is_not_stored(csms: Backend) ->
     profile = msgspec.structs.replace(PROFILE, ocpp_version=None, identity="CS-OTHER", basic_auth_password=secret)
     with pytest.raises(RefusedError, match="CS-OTHER is not admitted"):
         await model.set_network_profile(csms.services, CS, 3, profile)
-    await csms.services.admissions.decide("CS-OTHER", "Accepted", "test")
+    await csms.services[StationAdmissions].decide("CS-OTHER", "Accepted", "test")
     await model.set_network_profile(csms.services, CS, 3, profile)
     (sent,) = station.payloads("SetNetworkProfile")
     assert sent["connectionData"]["identity"] == "CS-OTHER"

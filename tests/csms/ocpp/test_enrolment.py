@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from csms.config import OutsideCa
+from csms.station_security.authority import StationCa
 from pki_tools.est import EstSettings, decide, waiting
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend
@@ -58,7 +59,7 @@ def delivered(station: ScriptedStation) -> list[dict[str, Any]]:
 
 async def look(csms: Backend, later_s: float = 0.0) -> None:
     csms.clock.advance(later_s)
-    await csms.services.station_ca.enrolments.look()
+    await csms.services[StationCa].enrolments.look()
 
 
 async def joined(csms: Backend) -> ScriptedStation:
@@ -93,7 +94,7 @@ async def test_a_request_waits_for_its_ca_over_a_restart_and_is_made_once(backen
         assert (signed["certificateType"], len(chain)) == (KIND, 3)
         await look(csms, 10_000)
         assert len(delivered(station)) == 1
-        (kept,) = await csms.services.station_ca.certificates(station.id)
+        (kept,) = await csms.services[StationCa].certificates(station.id)
         assert (kept["status"], kept["kind"]) == ("Accepted", KIND)
     assert issued(lab) == 1
 

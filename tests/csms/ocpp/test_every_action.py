@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from csms.ocpp.answers import HANDLES
+from csms.ocpp.server import HANDLES
 from csms.requests.rules import COMMANDS
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation

@@ -16,9 +16,11 @@ from csms.firmware import store as rows
 from csms.firmware import work as firmware
 from csms.firmware.rules import CampaignPlan, Image
 from csms.grid.rules import SourceSignal
+from csms.grid.source import GridSource
 from csms.reservations import work as reservations
 from csms.sites.rules import Site
 from csms.smart_charging import store as charging
+from csms.stations.last_seen import LastSeen
 from tests.csms.backend import BOOT, Backend
 from tests.csms.customers import Start, accepted, connector_is, make_certificate, request_of
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
@@ -361,7 +363,7 @@ async def test_silence_counts_from_when_the_back_end_was_there(backend: Start) -
         csms.clock.advance(900 - 1)
         await run_periodic(csms.services)
         assert set((await states(csms, campaign)).values()) == {"Running", "Watched"}
-        csms.services.seen.since_ms = csms.clock.utc_ms()  # as after a restart of all nodes
+        csms.services[LastSeen].since_ms = csms.clock.utc_ms()  # as after a restart of all nodes
         csms.clock.advance(2)
         await run_periodic(csms.services)
         found = await states(csms, campaign)
@@ -461,7 +463,7 @@ async def test_an_emergency_of_the_grid_postpones_a_campaign(backend: Start, tmp
         stations = await fleet(csms)
         campaign = await campaigns.create(csms.services, "1.2.3", replace(PLAN, rollback=OLD), stations)
         until_ms = csms.clock.utc_ms() + 60_000
-        await csms.services.grid.state(SourceSignal(source="prices:day", emergency_until_ms=until_ms))
+        await csms.services[GridSource].state(SourceSignal(source="prices:day", emergency_until_ms=until_ms))
         await run_periodic(csms.services)
         assert updating(stations) == {}
         csms.clock.advance(60)
@@ -469,7 +471,7 @@ async def test_an_emergency_of_the_grid_postpones_a_campaign(backend: Start, tmp
         ((first, _),) = updating(stations).items()
         await install(stations, set())
         until_ms = csms.clock.utc_ms() + 60_000
-        await csms.services.grid.state(SourceSignal(source="prices:day", emergency_until_ms=until_ms))
+        await csms.services[GridSource].state(SourceSignal(source="prices:day", emergency_until_ms=until_ms))
         await campaigns.roll_back(csms.services, campaign.campaign_id)
         await run_periodic(csms.services)
         assert len(stations[first].payloads("UpdateFirmware")) == 1, "nor does it go back"
@@ -498,7 +500,7 @@ async def test_an_emergency_of_the_grid_postpones_what_is_scheduled(backend: Sta
         await reported(stations[now], stations[now].payloads("UpdateFirmware")[-1]["requestId"], "InstallScheduled")
         ends = [csms.clock.utc_ms() + hours * 3_600_000 for hours in (2, 2, 9)]
         for until_ms in ends:
-            await csms.services.grid.state(SourceSignal(source="prices:day", emergency_until_ms=until_ms))
+            await csms.services[GridSource].state(SourceSignal(source="prices:day", emergency_until_ms=until_ms))
             await run_periodic(csms.services)
             await run_periodic(csms.services)
             asked = stations[name].payloads("UpdateFirmware")[-1]["requestId"]

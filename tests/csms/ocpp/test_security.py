@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from csms.admission.work import StationAdmissions
 from csms.config import FurtherListener, StationAuthority
 from csms.device_model.work import upgrade_security
+from csms.station_security.authority import StationCa
 from csms.station_security.rules import Authority, read_request, sign
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT, Backend
@@ -63,14 +65,14 @@ def tls(pki: PkiTree, leaf: str | None = None) -> ssl.SSLContext:
 
 async def test_what_is_wrong_with_a_password_is_noted_and_answered(backend: Start) -> None:
     async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
-        await csms.services.admissions.set_password(CS, PASSWORD)
+        await csms.services[StationAdmissions].set_password(CS, PASSWORD)
         await refused(port, 401, username=CS + "Invalid", password=PASSWORD)
-        (fault,) = await csms.services.admissions.faults(CS)
+        (fault,) = await csms.services[StationAdmissions].faults(CS)
         assert (fault["kind"], fault["times"]) == ("password", 1)
         assert "user name" in fault["detail"]
         response = await refused(port, 401, password=None)
         assert response.headers["WWW-Authenticate"].startswith("Basic ")
-        assert {each["detail"] for each in await csms.services.admissions.faults(CS)} == {
+        assert {each["detail"] for each in await csms.services[StationAdmissions].faults(CS)} == {
             "the request has no header 'Authorization: Basic'"
         }
 
@@ -104,7 +106,7 @@ async def test_stations_that_know_rsa_only_are_shown_a_certificate_of_rsa(
 
 async def test_an_old_version_of_tls_is_noted_with_what_to_do(backend: Start, pki: PkiTree) -> None:
     async with backend(ocpp={"security_profile": 2}) as csms, listening(csms) as (port,):
-        await csms.services.admissions.set_password(CS, PASSWORD)
+        await csms.services[StationAdmissions].set_password(CS, PASSWORD)
         old = tls(pki)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -115,7 +117,7 @@ async def test_an_old_version_of_tls_is_noted_with_what_to_do(backend: Start, pk
             async with knocking(port, CS, password=PASSWORD, context=old):
                 pass
         async with asyncio.timeout(5):
-            while not (faults := await csms.services.admissions.faults("")):
+            while not (faults := await csms.services[StationAdmissions].faults("")):
                 await asyncio.sleep(0)
         (fault,) = faults
         assert fault["kind"] == "tls"
@@ -128,7 +130,7 @@ async def test_an_invalid_certificate_of_a_station_is_noted(backend: Start, pki:
             async with knocking(port, CS, context=tls(pki, "secc")):
                 pass
         async with asyncio.timeout(5):
-            while not (faults := await csms.services.admissions.faults("")):
+            while not (faults := await csms.services[StationAdmissions].faults("")):
                 await asyncio.sleep(0)
         assert [each["kind"] for each in faults] == ["certificate"]
 
@@ -139,10 +141,10 @@ def _names(data: dict[str, Any]) -> dict[str, Any]:
 
 async def test_when_the_answer_is_lost_both_passwords_are_taken_until_one_is_used(backend: Start) -> None:
     async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
-        await csms.services.admissions.set_password(CS, PASSWORD)
+        await csms.services[StationAdmissions].set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD) as station:
             await boots(station)
-            task = asyncio.create_task(csms.services.admissions.rotate_password(station.id))
+            task = asyncio.create_task(csms.services[StationAdmissions].rotate_password(station.id))
             request = await station.expect("SetVariables")
             await station.disconnect()
         with pytest.raises(TransportError):
@@ -185,7 +187,7 @@ async def renewed(
 ) -> tuple[ScriptedStation, dict[str, Any]]:
     """Reusable state RenewChargingStationCertificate, answered so at its end; return what was delivered."""
     station = await csms.booted()
-    trigger = asyncio.create_task(csms.services.station_ca.renew(station.id, kind))
+    trigger = asyncio.create_task(csms.services[StationCa].renew(station.id, kind))
     (asked := await station.expect("TriggerMessage")).reply({"status": "Accepted"})
     wanted = {"ChargingStationCertificate": "SignChargingStationCertificate", "V2GCertificate": "SignV2GCertificate"}
     assert asked.payload["requestedMessage"] == wanted.get(kind, "SignCombinedCertificate")
@@ -199,7 +201,7 @@ async def renewed(
 async def outcome(csms: Backend, status: str) -> None:
     """Wait until the back end has noted what became of a certificate."""
     async with asyncio.timeout(5):
-        while [each["status"] for each in await csms.services.station_ca.certificates(CS)] != [status]:
+        while [each["status"] for each in await csms.services[StationCa].certificates(CS)] != [status]:
             await asyncio.sleep(0)
 
 
@@ -246,9 +248,9 @@ async def test_a_certificate_that_soon_runs_out_is_renewed_once(
         station, _ = await renewed(csms, kind, {"csr": csr(CS), "certificateType": kind}, "Accepted")
         await outcome(csms, "Accepted")
         station.answers["TriggerMessage"] = {"status": "Accepted"}
-        assert await csms.services.station_ca.renew_due() == 0
+        assert await csms.services[StationCa].renew_due() == 0
         csms.clock.advance(720 * 86400)
-        assert await csms.services.station_ca.renew_due() == 1
+        assert await csms.services[StationCa].renew_due() == 1
         assert station.payloads("TriggerMessage")[-1] == {"requestedMessage": "SignChargingStationCertificate"}
 
 
@@ -270,7 +272,7 @@ async def test_a_request_that_must_not_be_signed_is_rejected(
         answer = await station.call("SignCertificate", {"csr": text, "certificateType": "ChargingStationCertificate"})
         assert answer["status"] == "Rejected"  # A02.FR.12
         assert answer["statusInfo"]["reasonCode"] == reason
-        assert await csms.services.station_ca.certificates() == []
+        assert await csms.services[StationCa].certificates() == []
 
 
 def expired(pki: PkiTree, authorities: dict[str, StationAuthority], name: str, folder: Path) -> ssl.SSLContext:
@@ -299,7 +301,7 @@ async def test_a_certificate_that_has_run_out_is_renewed_where_that_is_allowed(
     """A00.FR.429: let in by name, Pending, and asked at once for a request to sign (A02)."""
     context = expired(pki, authorities, CS, tmp_path)
     async with backend(**authorities) as csms, listening(csms) as (port,):
-        admissions = csms.services.admissions
+        admissions = csms.services[StationAdmissions]
         words = (await refused(port, 403, context=context)).body or b""
         assert b"expired at" in words
         assert b"--expired-for" in words
@@ -338,7 +340,7 @@ async def test_an_upgrade_of_the_security_profile_is_ordered_whole_and_can_be_ta
 ) -> None:
     listeners = (FurtherListener(port=0, security_profile=2),)
     async with backend(ocpp={**PROFILE_1, "listeners": listeners}) as csms, listening(csms) as (plain, secure):
-        await csms.services.admissions.set_password(CS, PASSWORD)
+        await csms.services[StationAdmissions].set_password(CS, PASSWORD)
         async with knocking(plain, CS, password=PASSWORD) as station:
             await boots(station)
             station.answers["SetNetworkProfile"] = {"status": "Accepted"}
@@ -361,7 +363,7 @@ async def test_an_upgrade_of_the_security_profile_is_ordered_whole_and_can_be_ta
         async with knocking(secure, CS, password=PASSWORD, context=tls(pki)):
             pass
         await refused(plain, 403, password=PASSWORD)
-        assert (await csms.services.admissions.faults(CS))[0]["kind"] == "security_profile"
-        await csms.services.admissions.allow_profile(CS, 1)
+        assert (await csms.services[StationAdmissions].faults(CS))[0]["kind"] == "security_profile"
+        await csms.services[StationAdmissions].allow_profile(CS, 1)
         async with knocking(plain, CS, password=PASSWORD) as station:
             await boots(station)

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from csms.config import StationEntry
 from csms.device_model import store as device_model
+from csms.grid.source import GridSource
 from csms.sites.rules import Place, Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as charging
@@ -145,7 +146,7 @@ async def negotiated(csms: Backend, version: Any = "2.0.1") -> tuple[Charging, P
     station.answers["SetChargingProfile"] = ACCEPTED
     station.answers["DataTransfer"] = ACCEPTED
     now_ms = csms.clock.utc_ms()
-    await csms.services.grid.offer(grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test")
+    await csms.services[GridSource].offer(grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test")
     charge = Charging(csms, station)
     await charge.authorized()
     await charge.plugged()

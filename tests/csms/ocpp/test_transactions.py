@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest_asyncio
 
+from csms.admission.work import StationAdmissions
 from csms.background import background
 from csms.smart_charging.charging_plans import share_profile
 from csms.smart_charging.work import SmartCharging
@@ -114,7 +115,7 @@ async def test_a_transaction_whose_messages_wait_is_waited_for(csms: Backend) ->
 async def by_socket(backend: Start) -> AsyncIterator[tuple[Backend, ScriptedStation]]:
     """A back end that does all that it does by itself, and a station that has come in by a socket and booted."""
     async with backend(tokens=TOKENS, ocpp={"security_profile": 1, "port": 0}) as csms, listening(csms) as (port,):
-        await csms.services.admissions.set_password("CS-V2G-0001", PASSWORD)
+        await csms.services[StationAdmissions].set_password("CS-V2G-0001", PASSWORD)
         async with background(csms.services), knocking(port, "CS-V2G-0001", password=PASSWORD) as station:
             assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
             yield csms, station

@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from csms.roaming.partners import Partners
 from tests.csms.roaming.peers import LOCATION, PLAN, Operator, acquainted, charge
 from tests.csms.support import EMAID
 from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_session, signed_meter_data
@@ -101,7 +102,7 @@ async def test_what_a_partner_claims_is_checked(cpo: Operator, emsp: Operator) -
 
 async def as_cpo(cpo: Operator) -> str:
     """Return the token with which the operator calls its partner."""
-    partners = cpo.services.partners
+    partners = cpo.services.find(Partners)
     assert partners is not None
     known = await partners.known("emsp")
     return partners.token_of(known)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from csms.ocpp.answers import HANDLES
+from csms.ocpp.server import HANDLES
 from csms.script.payloads import fill, response_payload
 from tests.ocpp.official import VERSIONS, validator
 from v2g.ocpp.routes import UNCONFIRMED, Version, known

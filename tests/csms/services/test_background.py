@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from csms import background
+from csms.admission.work import StationAdmissions
 from csms.grid.signal_delivery import Pusher
-from csms.ocpp.base import Services
+from csms.grid.source import GridSource
+from csms.services import Services
 from csms.smart_charging.rules import Needs
 from tests.csms.backend import Backend
 from tests.csms.fixtures import Start, backend, csms
@@ -46,7 +48,7 @@ async def test_who_is_refused_is_put_out_also_after_a_decision_that_could_not_be
     csms: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = await csms.booted(CS), await csms.booted("CS-V2G-0002")
-    admissions, read = csms.services.admissions, csms.services.admissions.standing
+    admissions, read = csms.services[StationAdmissions], csms.services[StationAdmissions].standing
     failed = asyncio.Event()
 
     async def refuse(*_: Any, **__: Any) -> Any:
@@ -75,7 +77,7 @@ async def test_a_transactions_profile_that_got_no_answer_is_sent_again(backend: 
         station.answers |= {"DataTransfer": {"status": "Accepted"}, "SetChargingProfile": answer}
         caller: Any = SimpleNamespace(version="2.0.1", call=lambda request, _: csms.call(station, request))
         pusher = Pusher(csms.services, CS, caller)
-        await csms.services.grid.offer(grid_signal(1), "test")
+        await csms.services[GridSource].offer(grid_signal(1), "test")
         pusher.add_needs("tx", Needs(evse_id=1, requested="DC"))
         await pusher.run()
         assert asked.count("tx") == 2
@@ -87,7 +89,7 @@ async def test_a_database_that_refuses_a_moment_ends_no_push(csms: Backend, monk
 
     caller: Any = SimpleNamespace(version="2.0.1")
     pusher = Pusher(csms.services, CS, caller)
-    await csms.services.grid.offer(grid_signal(1), "test")
+    await csms.services[GridSource].offer(grid_signal(1), "test")
     monkeypatch.setattr("csms.transactions.store.with_needs", full)
     task = asyncio.create_task(pusher.run())
     async with asyncio.timeout(5):
@@ -99,9 +101,9 @@ async def test_a_database_that_refuses_a_moment_ends_no_push(csms: Backend, monk
 
 async def test_who_is_forgotten_is_put_out(backend: Start) -> None:
     async with backend(stations=()) as csms:
-        await csms.services.admissions.decide(CS, "Accepted", "tests")
+        await csms.services[StationAdmissions].decide(CS, "Accepted", "tests")
         await csms.booted(CS)
-        assert await csms.services.admissions.forget(CS)
+        assert await csms.services[StationAdmissions].forget(CS)
         async with asyncio.timeout(5):
             while csms.services.connections.connected():
                 await asyncio.sleep(0)

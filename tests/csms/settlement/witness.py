@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select
 
 from csms.booking import store as reviews
 from csms.booking.rules import Certificates
+from csms.settlements.journals import JournalStore
 from csms.settlements.tables import grid_signals
 from csms.stations.store import touch
 from csms.tariffs import store as price_deliveries
@@ -34,7 +35,9 @@ async def delivered_whole(ask: "ApiClient", lines: Sequence[bytes], session: str
     services = ask.backend.services
     await services.store.run(witness, lines, "CS-V2G-0001", session)
     text = [line.decode().removesuffix("\n") for line in lines]
-    await services.journals.deliver("CS-V2G-0001", {"stationId": "CS-V2G-0001", "sessionId": session, "lines": text})
+    await services[JournalStore].deliver(
+        "CS-V2G-0001", {"stationId": "CS-V2G-0001", "sessionId": session, "lines": text}
+    )
 
 
 def witness(

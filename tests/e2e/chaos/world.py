@@ -18,8 +18,8 @@ from csms import app as csms_app
 from csms.app import open_services
 from csms.config import CsmsConfig
 from csms.db.store import Store
-from csms.ocpp.base import Services
 from csms.ocpp.server import StationServer
+from csms.services import Services
 from csms.tariffs import store as tariffs
 from csms.transactions.work import TransactionWatch
 from tests.csms.backend import Events

@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.exceptions import ConnectionClosedOK
 
+from csms.admission.work import StationAdmissions
 from csms.config import FurtherListener, Payments, StationAuthority, TokenEntry
+from csms.grid.source import GridSource
 from csms.smart_charging.work import SmartCharging
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
@@ -237,7 +239,9 @@ async def csms_under_test(
     async with _started(backend, prices=prices, **config) as (csms, operator):
         if signal:
             now_ms = csms.clock.utc_ms()
-            await csms.services.grid.offer(grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test")
+            await csms.services[GridSource].offer(
+                grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test"
+            )
         network = _Memory(csms, change or (lambda _, frame: frame))
         stored = Stored(csms) if change is None or compared else None
         yield CheckedTester(stored, declared, operator, network, Clock(), version=version)
@@ -378,7 +382,7 @@ async def secured_csms_under_test(
     named = version == "1.6"
     async with _started(backend, as_named=named, ocpp=ocpp) as (csms, operator), listening(csms) as (port, *others):
         for identity in (DECLARED.station.identity, OTHER):
-            await csms.services.admissions.set_password(identity, PASSWORD)
+            await csms.services[StationAdmissions].set_password(identity, PASSWORD)
         own: dict[str, Any] = {"password": PASSWORD}
         declared: dict[str, Any] = {}
         if security_profile == 3:

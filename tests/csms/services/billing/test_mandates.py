@@ -19,6 +19,7 @@ from csms.db import leases
 from csms.mandates import store as rows
 from csms.mandates.rules import Debit, Mandate
 from csms.mandates.work import DebitCollector, MandateClient, collect_debits
+from csms.settlements.journals import JournalStore
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend
@@ -120,7 +121,7 @@ async def test_an_operators_correction_reverses_the_debit_and_debits_what_is_owe
     number = await debits.agree(vehicle="DEV2GC00000001")
     debits.csms.clock.now_ms = T0 + 3_600_000
     await debits.csms.services.store.run(witness, journal(), "CS-V2G-0001", SESSION)
-    await debits.csms.services.journals.deliver("CS-V2G-0001", delivery(journal()))
+    await debits.csms.services[JournalStore].deliver("CS-V2G-0001", delivery(journal()))
     await debits.collector.step()
     assert debits.provider.balance == {"D1": "0.40"}
     async with serving(debits.csms) as ask:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from csms.cluster.bus import LocalBus, LocalHub
 from csms.config import StationEntry, TokenEntry
+from csms.grid.source import GridSource
 from csms.smart_charging.rules import DISPATCH_PROFILE
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, TestClock, running_backend
@@ -89,7 +90,7 @@ async def offer(csms: Backend, *prices: tuple[int, int], version: int = 1, **cha
     limits = {
         "site_import_limit_w": 60_000, "export_limit_w": 60_000, "valid_until_ms": begin + 48 * HOUR_MS, **changes
     }  # fmt: skip
-    await csms.services.grid.offer(grid_signal(version, issued_at_ms=begin, slots=slots, **limits), "test")
+    await csms.services[GridSource].offer(grid_signal(version, issued_at_ms=begin, slots=slots, **limits), "test")
 
 
 def limit_ma(found: Payload) -> int:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from csms.booking import held
 from csms.dispatch.work import Dispatch
+from csms.grid.source import GridSource
 from csms.requests.work import call
 from csms.smart_charging import store as charging
 from csms.smart_charging.tables import limits_in_force
@@ -261,7 +262,7 @@ async def test_a_set_point_counts_only_while_it_is_what_the_station_follows(csms
 
 async def signalled(csms: Backend, export_w: int, version: int = 1, until_then: str = "grid_signal_pushed") -> None:
     """Send a station a grid signal that limits export."""
-    csms.services.grid.on_change = lambda _: csms.server.signal_changed()
+    csms.services[GridSource].on_change = lambda _: csms.server.signal_changed()
     before = len(csms.events.named(until_then))
     await offer(csms, (300_000, 200_000), version=version, export_limit_w=export_w)
     await until(lambda: len(csms.events.named(until_then)) > before)

@@ -9,10 +9,11 @@ from csms.alerts import store as alerts
 from csms.alerts.work import AlertWatch
 from csms.dispatch.work import Dispatch, in_force
 from csms.fleets.rules import vehicle_id
-from csms.grid.source import GRID_SIGNAL
+from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.http.backend import make_backend
 from csms.prequalifications import store as prequalifications
 from csms.prequalifications.rules import Prequalification
+from csms.prequalifications.work import ExportPermits
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import share_profile
@@ -74,7 +75,7 @@ async def permit(csms: Backend, most_w: int, *, evse_id: int = 0, until_ms: int 
         valid_until_ms=until_ms, most_export_w=most_w,
     )  # fmt: skip
     await csms.services.store.run(prequalifications.put, record)
-    await csms.services.permits.load()
+    await csms.services[ExportPermits].load()
 
 
 async def following(csms: Backend) -> dict[tuple[str, str], int]:
@@ -518,7 +519,7 @@ async def test_a_limit_that_is_broken_is_an_alert(csms: Backend) -> None:
     assert await drawn(10_000, 9_000) == set(), "there is no limit"
     now_ms = csms.clock.utc_ms()
     limits = {"site_import_limit_w": 15_000, "export_limit_w": 5_000, "valid_until_ms": now_ms + HOUR_MS}
-    await csms.services.grid.offer(grid_signal(1, issued_at_ms=now_ms, **limits), "test")
+    await csms.services[GridSource].offer(grid_signal(1, issued_at_ms=now_ms, **limits), "test")
     assert await seen() == set(), "these are of the time before"
     assert await drawn(10_000, 5_000) == set()
     assert await drawn(10_000, 9_000) == {"import"}

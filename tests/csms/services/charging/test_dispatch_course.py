@@ -73,7 +73,7 @@ async def test_what_was_asked_for_is_known_after_a_restart(csms: Backend) -> Non
     charge = await vehicle(csms, await booted(csms, NAMES[0]))
     await Dispatch(csms.services).set_point(-6_000)
     await Dispatch(csms.services).set_point(-5_000, [NAMES[0]])
-    restarted = msgspec.structs.replace(csms.services, orders=Orders())
+    restarted = msgspec.structs.replace(csms.services, parts={**csms.services.parts, Orders: Orders()})
     await dispatch_course.note(restarted)
     (point,) = await course(csms)
     assert (point.asked_w, point.accepted_w, point.vehicles) == (-5_000, -5_000, 1)

@@ -16,6 +16,7 @@ from csms.fleets.rules import Fleet, FleetCall, Forecast, Peak, describe_call
 from csms.fleets.work import FleetPlan, Fleets
 from csms.prequalifications import store as prequalifications
 from csms.prequalifications.rules import Prequalification
+from csms.prequalifications.work import ExportPermits
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging, away
 from tests.csms.fixtures import Start
@@ -251,7 +252,7 @@ async def test_a_vehicle_at_a_station_that_is_not_prequalified_is_planned_to_cha
         most_export_w=11_000,
     )
     await csms.services.store.run(prequalifications.put, record)
-    await csms.services.permits.load()
+    await csms.services[ExportPermits].load()
     assert (await fleets.plan(FLEET)).problem.vehicles[0].discharge_w == 0
 
 

@@ -11,6 +11,8 @@ from csms.alerts import store as alerts
 from csms.alerts.work import AlertWatch
 from csms.dispatch.work import Dispatch
 from csms.grid import store as grid_shares
+from csms.grid.shares import GridShares
+from csms.grid.source import GridSource
 from csms.grid.store import ABSENT_MS
 from csms.http.backend import make_backend
 from csms.sites.rules import Place, Site
@@ -47,8 +49,8 @@ async def sharing(*nodes: Backend) -> AsyncIterator[None]:
     """Let nodes share limits, and send them to their stations."""
     async with contextlib.AsyncExitStack() as stack:
         for csms in nodes:
-            csms.services.grid.on_change = lambda _, csms=csms: csms.server.signal_changed()  # type: ignore[misc]
-            await stack.enter_async_context(running(csms.services.shares))
+            csms.services[GridSource].on_change = lambda _, csms=csms: csms.server.signal_changed()  # type: ignore[misc]
+            await stack.enter_async_context(running(csms.services[GridShares]))
         yield
 
 
@@ -189,7 +191,7 @@ async def test_one_that_refuses_what_bounds_export_has_accepted_its_import(csms:
         await draws(charges[0], 40_000)
         csms.clock.advance(5)
         await at_peace()
-        assert csms.services.shares.beyond == {NAMES[0]: 10_000}
+        assert csms.services[GridShares].beyond == {NAMES[0]: 10_000}
         assert [most_w(each) for each in stations] == [30_000, 20_000]
 
 
@@ -297,7 +299,7 @@ async def test_a_limit_without_its_connection_point_is_refused_and_an_ambiguous_
     await offer(csms, PRICE, version=3)
     assert [each.data for each in csms.events.named("grid_limit_ambiguous")] == [{"version": 2, "sites": "yard"}]
     await offer(csms, PRICE, version=4, connection_point=YARD)
-    assert (await csms.services.grid.stated(), csms.services.grid.current.version) == ([], 4)  # type: ignore[union-attr]
+    assert (await csms.services[GridSource].stated(), csms.services[GridSource].current.version) == ([], 4)  # type: ignore[union-attr]
 
 
 async def test_a_station_that_is_away_keeps_its_share_for_a_while(csms: Backend) -> None:
@@ -322,7 +324,7 @@ async def test_without_limits_there_are_no_shares(csms: Backend) -> None:
         await limit(csms, 60_000)
         await limit(csms, 10_000_000, 2, export_limit_w=10_000_000)
     assert await csms.services.store.read(grid_shares.parts_of) == {}
-    assert (await csms.services.shares.of(NAMES[0])) == (10_000_000, 10_000_000)
+    assert (await csms.services[GridShares].of(NAMES[0])) == (10_000_000, 10_000_000)
 
 
 @pytest.mark.requirement("R193")
@@ -331,7 +333,7 @@ async def test_two_nodes_share_one_limit(tmp_path: Path, pki: PkiTree, empty_dat
         stations = [await booted(here, NAMES[0]), await booted(there, NAMES[1]), await booted(there, NAMES[2])]
         async with sharing(here, there):
             await limit(here, 60_000)
-            await there.services.grid.take_newest()
+            await there.services[GridSource].take_newest()
             await at_peace()
             assert [most_w(each) for each in stations] == [20_000] * 3
             await vehicle(there, stations[2], maxChargePower=50_000.0)

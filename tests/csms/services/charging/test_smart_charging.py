@@ -9,6 +9,7 @@ import pytest
 from csms.device_model import store as device_model
 from csms.prequalifications import store as prequalifications
 from csms.prequalifications.rules import Prequalification
+from csms.prequalifications.work import ExportPermits
 from csms.requests import store as requests
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
@@ -362,7 +363,7 @@ async def test_values_that_feed_back_more_than_permitted_are_not_sent(csms: Back
     for number, values in back.items():
         assert (await service.update_dynamic(NAME, number, values)).status == "Accepted", "no record binds"
     await csms.services.store.run(prequalifications.put, record)
-    await csms.services.permits.load()
+    await csms.services[ExportPermits].load()
     for number, values in {**back, 12: ChargingScheduleUpdate(discharge_limit=-6901.0)}.items():
         with pytest.raises(RefusedError) as refused:
             await service.update_dynamic(NAME, number, values)
@@ -397,7 +398,7 @@ async def permitted(csms: Backend, *watts: int) -> None:
             valid_until_ms=csms.clock.utc_ms() + 3_600_000, most_export_w=most_w,
         )  # fmt: skip
         await csms.services.store.run(prequalifications.put, record)
-    await csms.services.permits.load()
+    await csms.services[ExportPermits].load()
 
 
 async def test_a_profile_that_feeds_back_more_than_permitted_is_not_set(csms: Backend) -> None:

@@ -5,11 +5,14 @@ for a CALLERROR.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeAlias, TypeVar
 
-from csms.ocpp.base import HandlerContext
-from v2g.ocpp.messages.base import Message
+from csms.services import HandlerContext
+from v2g.errors import OcppError
+from v2g.ocpp.messages.base import Component, Message
+
+_MAX_INTEGER: Final = 2**31 - 1  # OCPP integers have 32 bits (part 2, 2.1)
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -45,3 +48,18 @@ def takes(handler: Taker[Request]) -> Taker[Request]:
 def _action(handler: Callable[[HandlerContext, Request], object]) -> str:
     _, message, *_ = inspect.get_annotations(handler).values()
     return str(message.__name__).removesuffix("Request")
+
+
+def check_places(components: Iterable[Component]) -> None:
+    """Raise OcppError for a component whose EVSE or connector does not fit an OCPP integer."""
+    for component in components:
+        if component.evse is not None:
+            small(component.evse.id)
+            small(component.evse.connector_id or 0)
+
+
+def small(number: int) -> int:
+    """Return a number that fits an OCPP integer. Raises OcppError for others."""
+    if abs(number) > _MAX_INTEGER:
+        raise OcppError(f"{number} does not fit an OCPP integer", answer="PropertyConstraintViolation")
+    return number
