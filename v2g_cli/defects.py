@@ -12,8 +12,8 @@ from v2g.errors import V2GError
 from v2g.observe import Scalar, defect
 from v2g.text import redacted
 from v2g.version import VERSION
+from v2g_cli.options import command_line
 from v2g_cli.output import say
-from v2g_cli.secret_options import command_line
 
 MOST: Final = 10
 """Defects that are printed and written down; further ones are counted."""

@@ -21,16 +21,15 @@ from v2g.extras import extras_named
 from v2g.observe import defect
 from v2g.text import redacted
 from v2g.version import VERSION
-from v2g_cli import board, terminal
+from v2g_cli import simulators
 from v2g_cli import station as station_
-from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.defects import reporting_defects
 from v2g_cli.demo.command import demo
 from v2g_cli.init import evcc_init, secc_init
 from v2g_cli.ocpp_bridge import ocpp_bridge
+from v2g_cli.options import CheckFlag, check_config
 from v2g_cli.output import say
 from v2g_cli.trace import command as trace_
-from v2g_cli.vtn import vtn
 
 app = typer.Typer(
     name="v2g",
@@ -41,12 +40,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command()(demo)
-app.command("board-sim")(board.board_sim)
-app.command("terminal-sim")(terminal.terminal_sim)
+app.command("board-sim")(simulators.board_sim)
+app.command("terminal-sim")(simulators.terminal_sim)
 app.command("trace")(trace_.trace)
 app.command("station")(station_.station)
 app.command("ocpp-bridge")(ocpp_bridge)
-app.command("vtn")(vtn)
+app.command("vtn")(simulators.vtn)
 
 
 def _group(name: str, module: str, what: str) -> None:

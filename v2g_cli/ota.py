@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from v2g.errors import ConfigError, InstallError
-from v2g_cli.option_groups import with_option_groups
+from v2g_cli.options import with_option_groups
 from v2g_cli.output import print_json, print_table, say
 from v2g_cli.pki.ceremony import Holders, Print, ShareFiles, holders_of, share_out
 

@@ -20,8 +20,8 @@ from v2g import typed_json
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.io.runtime.clock import Clock, ClockConfig, monotonic
 from v2g.io.runtime.supervision import child
+from v2g_cli.options import seen_by_others
 from v2g_cli.output import say, terminal
-from v2g_cli.secret_options import seen_by_others
 
 if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g_station.device.firmware import UpdateConfig

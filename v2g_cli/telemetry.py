@@ -7,9 +7,8 @@ from typing import Annotated, Final
 import typer
 
 from v2g.errors import ConfigError, TransportError
-from v2g_cli.config_check import CheckFlag, check_config
+from v2g_cli.options import CheckFlag, check_config, seen_by_others
 from v2g_cli.output import say
-from v2g_cli.secret_options import seen_by_others
 
 _MAX_VIN: Final = 100
 

@@ -8,20 +8,20 @@ from typer.testing import CliRunner
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator
-from v2g_cli.board import obey
 from v2g_cli.main import app
+from v2g_cli.simulators import obey_board
 
 
 async def test_lines_change_what_is_wired_to_the_board() -> None:
     board = BoardSimulator(Clock())
     for line in ("", "estop on", "weld on", "plug C", "cable 100", "temperature plug 95.5", "silent on"):
-        obey(board, line)
+        obey_board(board, line)
     inputs = board.firmware.inputs
     assert (inputs.estop, inputs.welded, inputs.resistance_ohm, inputs.proximity_ohm) == (True, True, 882, 100)
     assert dict(inputs.temperatures) == {"board": 35.0, "plug": 95.5}
     assert board.firmware.silent
     for line in ("estop off", "temperature plug off", "plug off", "silent off"):
-        obey(board, line)
+        obey_board(board, line)
     assert dict(board.firmware.inputs.temperatures)["plug"] is None
     assert board.firmware.inputs.resistance_ohm is None
     board.close()
@@ -41,7 +41,7 @@ async def test_a_path_that_cannot_lead_to_the_board_is_refused(place: str, tmp_p
 async def test_what_is_no_command_is_named(line: str) -> None:
     board = BoardSimulator(Clock())
     with pytest.raises(ConfigError, match=r"unknown command|not a temperature|no such sensor"):
-        obey(board, line)
+        obey_board(board, line)
     board.close()
 
 

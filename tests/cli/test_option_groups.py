@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from v2g_cli.option_groups import with_option_groups
+from v2g_cli.options import with_option_groups
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from v2g.errors import ConfigError
 from v2g_cli.main import app
-from v2g_cli.vtn import obey
+from v2g_cli.simulators import obey_vtn
 from v2g_testkit.openadr_schemas import fault_of
 from v2g_testkit.vtn import Vtn
 
@@ -23,10 +23,10 @@ def test_lines_publish_show_and_delete_events() -> None:
     """As JSON, the program filled in."""
     vtn = Vtn()
     program = vtn.put("programs", {"programName": "depot"})["id"]
-    event_id = obey(vtn, program, f"event {json.dumps(EVENT)}").strip()
-    assert json.loads(obey(vtn, program, "show"))["programID"] == program
-    assert obey(vtn, program, "reports") == ""
-    assert obey(vtn, program, f"delete {event_id}") == ""
+    event_id = obey_vtn(vtn, program, f"event {json.dumps(EVENT)}").strip()
+    assert json.loads(obey_vtn(vtn, program, "show"))["programID"] == program
+    assert obey_vtn(vtn, program, "reports") == ""
+    assert obey_vtn(vtn, program, f"delete {event_id}") == ""
     assert vtn.objects["events"] == {}
 
 
@@ -36,7 +36,7 @@ def test_lines_publish_show_and_delete_events() -> None:
 def test_a_line_that_is_no_command_says_so(line: str) -> None:
     """With what to do."""
     with pytest.raises(ConfigError) as refused:
-        obey(Vtn(), "program-1", line)
+        obey_vtn(Vtn(), "program-1", line)
     assert str(refused.value)
 
 

@@ -47,7 +47,7 @@ from v2g_cli.conform.running import (
     write_reports,
 )
 from v2g_cli.conform.station import station
-from v2g_cli.option_groups import with_option_groups
+from v2g_cli.options import with_option_groups
 from v2g_cli.output import print_json, print_table, say
 from v2g_cli.trace import html as trace_html
 from v2g_testkit import declaration_file

@@ -8,7 +8,7 @@ import typer
 
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import sdp
-from v2g_cli.secret_options import seen_by_others
+from v2g_cli.options import seen_by_others
 from v2g_testkit.cases.editions import Edition
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per case, then the totals.")]

@@ -22,8 +22,8 @@ from v2g.errors import ConfigError, V2GError
 from v2g.io.runtime.supervision import child
 from v2g.version import VERSION
 from v2g_cli.conform import report as conform_report
+from v2g_cli.options import command_line
 from v2g_cli.output import print_json, print_table, say, say_row, terminal
-from v2g_cli.secret_options import command_line
 from v2g_testkit.cases.case import PRECONDITION, Case, Described, Result, Verdict
 from v2g_testkit.cases.report import NOTICE, exit_code, not_run, totals
 

@@ -16,7 +16,7 @@ from v2g.svg_chart import Row, Series, stairs_chart
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.declared import campaigns
 from v2g_cli.csms.show import JsonFlag, client_of, columns_of, show
-from v2g_cli.option_groups import with_option_groups
+from v2g_cli.options import with_option_groups
 from v2g_cli.output import print_json, print_table, say, write_new
 
 if TYPE_CHECKING:

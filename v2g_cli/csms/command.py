@@ -11,7 +11,6 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from v2g.errors import ConfigError
-from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.csms import campaigns, csv_files, declared, money, stations, vehicles
 from v2g_cli.csms.show import (
     AccessFile,
@@ -27,6 +26,7 @@ from v2g_cli.csms.show import (
     show_one,
 )
 from v2g_cli.init import csms_init
+from v2g_cli.options import CheckFlag, check_config
 from v2g_cli.output import print_json, say, write_bytes
 
 
