@@ -8,8 +8,8 @@ from benchmarks.figures import Figure, median, microseconds
 from v2g.ocpp import rpc
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
-from v2g_station.blocks.transactions import transactions
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister, TransactionRecord
+from v2g_station.blocks import transaction_records as transactions
+from v2g_station.blocks.transaction_records import MeterSample, SignedRegister, TransactionRecord
 
 ABOUT = "read and write a TransactionEvent, validated"
 

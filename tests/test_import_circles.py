@@ -1,6 +1,7 @@
 """No module of the product imports one that imports it in turn, not even inside functions or for types only."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -49,6 +50,18 @@ def test_no_import_comes_back_to_its_module() -> None:
     modules = sources()
     assert len(modules) > 1_000
     assert circle(imports(modules)) == []
+
+
+@pytest.mark.parametrize("package", ["v2g_station", "v2g_station.blocks"])
+def test_nor_does_a_package_s_part_import_one_that_imports_it_in_turn(package: str) -> None:
+    parts = defaultdict[str, set[str]](set)
+    for name, imported in imports(sources()).items():
+        for other in imported:
+            if name.startswith(f"{package}.") and other.startswith(f"{package}."):
+                part, needed = (each.removeprefix(f"{package}.").split(".")[0] for each in (name, other))
+                parts[part] |= {needed} - {part}
+    assert len(parts) > 5
+    assert circle(parts) == []
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,6 @@ from v2g_station.blocks.evse import Evse, EvseConnector
 from v2g_station.blocks.firmware import FirmwareUpdates
 from v2g_station.blocks.firmware_publishing import Publishing
 from v2g_station.blocks.payment.payment import CardPayments
-from v2g_station.blocks.payment.web_payment import WebPayments
 from v2g_station.blocks.provisioning import StationProvisioning
 from v2g_station.blocks.remote_control import RemoteControl
 from v2g_station.blocks.reservation import Reservations
@@ -45,13 +44,14 @@ from v2g_station.blocks.smart_charging.local_control import LoadBalancing
 from v2g_station.blocks.smart_charging.priority import PriorityCharging
 from v2g_station.blocks.smart_charging.profile_rules import MODES
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
+from v2g_station.blocks.transaction_limits import TransactionLimits
+from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.metering import Metering
 from v2g_station.blocks.transactions.resumption import Resumption
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
-from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.blocks.triggers import Triggers
+from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Handler, Kernel, Moment, SavedDocuments
 
 

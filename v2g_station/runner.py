@@ -16,7 +16,7 @@ from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
-from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendToCsms, StationCommand
 from v2g_station.station import StationCore
 

@@ -37,7 +37,6 @@ from v2g_station.blocks.evse import (
 )
 from v2g_station.blocks.firmware import FirmwareProgress
 from v2g_station.blocks.firmware_publishing import Fetched, PublishProgress
-from v2g_station.blocks.payment.web_payment import WebPaymentRequested
 from v2g_station.blocks.security.signing import CertificateTaken, RequestMade
 from v2g_station.blocks.settings import StationSettings
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
@@ -45,14 +44,15 @@ from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.local_control import UpstreamLoad
 from v2g_station.blocks.smart_charging.priority import PriorityChargingRequested
 from v2g_station.blocks.smart_charging.smart_charging import SleepRefused
+from v2g_station.blocks.transaction_limits import DriverLimit
+from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.resumption import Restarted
-from v2g_station.blocks.transactions.transaction_limits import DriverLimit
-from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
+from v2g_station.blocks.web_payment import WebPaymentRequested
 from v2g_station.kernel.kernel import Action, Answer, Moment, SavedDocuments
 
 if TYPE_CHECKING:
-    from v2g_station.blocks.connection.mirror import StationMirror
+    from v2g.ocpp.v16.mirrored import MirroredPeer
 
 # -- Which block handles which fact
 
@@ -122,12 +122,12 @@ class StationCore(Blocks):
 
     # -- assembly
 
-    def _mirror(self) -> "StationMirror":
+    def _mirror(self) -> "Callable[[frozenset[str], float], MirroredPeer]":
         """Prepare for a back end of 1.6."""
-        from v2g_station.blocks.connection.mirror import StationMirror
+        from v2g_station.blocks.mirror import StationMirror
 
         self.kernel.registers = True
-        return StationMirror(self.kernel, self.evses, self.sessions, self.networks)
+        return StationMirror(self.kernel, self.evses, self.sessions, self.networks).peer
 
     def _join(self) -> None:
         """Connect blocks with each other."""

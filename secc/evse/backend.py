@@ -19,8 +19,8 @@ from v2g_station.blocks.der.vehicle_inverters import VehicleGridEvent
 from v2g_station.blocks.evse import PowerLimited, VehicleAddress
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.high_level import PlanReported
+from v2g_station.blocks.transaction_records import MeterSample, SignedRegister
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister
 
 TRIGGERS: Final[dict[str, TriggerReason]] = {
     "Local": "StopAuthorized",

@@ -62,8 +62,8 @@ from v2g_station.blocks.der.vehicle_inverters import SupportGrid
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetPhases
+from v2g_station.blocks.transaction_records import MeterSample, SignedRegister
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, SuspendEnergy
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister
 from v2g_station.kernel.kernel import StationCommand as StationCommand
 
 

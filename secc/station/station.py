@@ -35,8 +35,8 @@ from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
 from v2g_station.blocks.evse import Lock, LockFailure, Unlocked
 from v2g_station.blocks.security.certificate_store import RootsChanged, stored_chains
 from v2g_station.blocks.smart_charging.high_level import VehicleKnown
+from v2g_station.blocks.transaction_records import MeterSample, SignedRegister, TransactionRecord, public_key_text
 from v2g_station.blocks.transactions.managed import ManagedSessions
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister, TransactionRecord, public_key_text
 from v2g_station.device.certificates import CsmsTls
 from v2g_station.journal_uploader import STRANGER, JournalUploader
 from v2g_station.kernel.kernel import Moment, StationCommand

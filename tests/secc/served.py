@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.station.bench import Bench
 from tests.station.profiles import transaction
-from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
 from v2g_station.simulator.behaviour import Behaviour, Departing, SimulatedSite
 from v2g_station.simulator.grid import SimulatedGrid

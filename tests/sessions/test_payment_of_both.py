@@ -11,7 +11,7 @@ from tests.station.web_payments import code_of
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.evse import StopButton
 from v2g_station.blocks.payment.terminal import VatEntered
-from v2g_station.blocks.payment.web_payment import WebPaymentRequested
+from v2g_station.blocks.web_payment import WebPaymentRequested
 
 __all__ = ["backend", "csms"]
 

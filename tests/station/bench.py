@@ -18,7 +18,7 @@ from v2g.ocpp.routes import Version
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.evse import AllowPower, Bay, Indicate, Lock, Plug, Power, Restart, TokenPresented
 from v2g_station.blocks.settings import StationSettings
-from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendToCsms, StationCommand
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout, TerminalLayout
 from v2g_station.station import StationCore
@@ -282,7 +282,7 @@ class Bench:
 
     def read(self, evse_id: int) -> MeterSample | None:
         """Return what a meter shows; None from one that does not answer."""
-        from v2g_station.blocks.transactions.transactions import SignedRegister
+        from v2g_station.blocks.transaction_records import SignedRegister
 
         if not self.metered:
             return None

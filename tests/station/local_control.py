@@ -6,7 +6,7 @@ from tests.station.bench import Bench
 from tests.station.profiles import profile, transaction
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.smart_charging.local_control import SetPower
-from v2g_station.blocks.transactions.transaction_limits import DriverLimit
+from v2g_station.blocks.transaction_limits import DriverLimit
 
 
 def driver(found: Bench, **wanted: Any) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.kernel.kernel import StationCommand
 
 

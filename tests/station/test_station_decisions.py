@@ -16,11 +16,11 @@ from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.messages.transactions import Reason, TriggerReason
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload
+from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.authorization.contracts import authorize_request
 from v2g_station.blocks.connection.link import BackOff
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
-from v2g_station.blocks.transactions import transactions
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister, TransactionRecord
+from v2g_station.blocks.transaction_records import MeterSample, SignedRegister, TransactionRecord
 
 NOW = 1_780_000_000_000
 

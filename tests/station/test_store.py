@@ -14,9 +14,9 @@ from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
-from v2g_station.blocks.transactions import transactions
-from v2g_station.blocks.transactions.transactions import TransactionRecord
+from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.kernel.kernel import Keep
 from v2g_station.store import StationStore
 

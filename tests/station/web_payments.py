@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.station.bench import Bench
 from tests.station.charging import bench
-from v2g_station.blocks.payment.web_payment import ShowQrCode
+from v2g_station.blocks.web_payment import ShowQrCode
 
 PAID = {"idToken": "psp-7", "type": "DirectPayment"}
 TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"

@@ -10,8 +10,8 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.kernel import Handler, Kernel, StationCommand
 
 MAX_MESSAGES: Final = 50

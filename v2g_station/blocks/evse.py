@@ -9,7 +9,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import OCSPRequestData, OperationMode
 from v2g.ocpp.messages.metering import MeterValue
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TransactionLimit
-from v2g_station.blocks.transactions.transactions import TransactionRecord
+from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.kernel.kernel import StationCommand
 
 PowerState = Literal["EVConnected", "Charging", "SuspendedEV", "SuspendedEVSE"]

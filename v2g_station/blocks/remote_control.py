@@ -14,9 +14,9 @@ from v2g.ocpp.messages.remote_control import (
 )
 from v2g_station.blocks.authorization.authorization import Authorizer, TokenVerdict
 from v2g_station.blocks.evse import Authorization, Evse, Lock, LockFailure, Unlocked
-from v2g_station.blocks.payment.web_payment import WebPayments
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
 from v2g_station.blocks.transactions.sessions import EvseSessions
+from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Deferred, Handler, Kernel, status_info
 
 UNLOCK_TIMEOUT: Final = 10.0

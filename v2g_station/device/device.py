@@ -13,11 +13,11 @@ from v2g_station.blocks.evse import Indicate
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, DownloadFirmware, Install
 from v2g_station.blocks.firmware_publishing import Publish, Unpublish
 from v2g_station.blocks.payment.terminal import ShowReceipt
-from v2g_station.blocks.payment.web_payment import ShowQrCode
 from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.certificates import KeepStatus
 from v2g_station.blocks.security.signing import MakeRequest, UseCertificate
 from v2g_station.blocks.smart_charging.smart_charging import Sleep
+from v2g_station.blocks.web_payment import ShowQrCode
 from v2g_station.device.certificates import CertificateFiles
 from v2g_station.device.display import StationDisplay
 from v2g_station.device.firmware import FirmwareDevice

@@ -25,7 +25,7 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.text import printable
 from v2g_station.blocks.display import ShowMessages
-from v2g_station.blocks.payment.web_payment import ShowQrCode
+from v2g_station.blocks.web_payment import ShowQrCode
 
 COMMAND_S: Final = 10.0
 """Time limit of a display's command."""

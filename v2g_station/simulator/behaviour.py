@@ -43,8 +43,8 @@ from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
+from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.blocks.transactions.resumption import Restarted
-from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.kernel import StationCommand
 from v2g_station.simulator import steps
 from v2g_station.simulator.grid import NEVER_MS, GridControl, GridPlan, SimulatedGrid

@@ -39,11 +39,11 @@ from v2g.text import numbered
 from v2g_station.blocks.authorization.contracts import describe_chain
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.evse import ContractPresented, Restart
-from v2g_station.blocks.payment.web_payment import ShowQrCode
 from v2g_station.blocks.security.certificate_store import StoredCertificate
 from v2g_station.blocks.settings import Inverter, StationSettings
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister
+from v2g_station.blocks.transaction_records import MeterSample, SignedRegister
+from v2g_station.blocks.web_payment import ShowQrCode
 from v2g_station.device.certificates import seeds
 from v2g_station.device.firmware import UpdateConfig
 from v2g_station.kernel.kernel import Connect, Keep, Moment, StationCommand

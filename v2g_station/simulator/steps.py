@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.payment.terminal import CardPresented, VatEntered
-from v2g_station.blocks.payment.web_payment import WebPaymentRequested
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
 from v2g_station.blocks.smart_charging.priority import PriorityChargingRequested
-from v2g_station.blocks.transactions.transaction_limits import DriverLimit
+from v2g_station.blocks.transaction_limits import DriverLimit
+from v2g_station.blocks.web_payment import WebPaymentRequested
 
 SYSTEM = "EMS"
 """The external system, as a source of limits."""

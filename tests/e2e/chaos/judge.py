@@ -12,7 +12,7 @@ from csms.transactions.rules import Transaction
 from csms.transactions.tables import held_transactions, transaction_events, transaction_faults, transactions
 from tests.e2e.chaos.world import PRICE, Noted, World, stamp
 from v2g.ocpp.messages.transactions import TransactionEventRequest
-from v2g_station.blocks.transactions.transactions import for_201
+from v2g_station.blocks.transaction_records import for_201
 
 
 def judge(world: World) -> int:

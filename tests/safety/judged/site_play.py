@@ -34,7 +34,7 @@ from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
-from v2g_station.blocks.transactions.transactions import TransactionRecord
+from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
 
 TICK_S: Final = 0.1

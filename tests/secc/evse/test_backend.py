@@ -17,8 +17,8 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import TriggerReason
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus, AuthorizeOutcome
 from v2g_station.blocks.evse import PowerLimited
+from v2g_station.blocks.transaction_records import SignedRegister
 from v2g_station.blocks.transactions.managed import LIMITS, RemoteStartExpired, RemoteStartRequested
-from v2g_station.blocks.transactions.transactions import SignedRegister
 
 NEEDS = EvNeeds(
     service="DC_BPT", control_mode="dynamic", departure_ms=1, max_charge_w=50_000, max_discharge_w=10_000,

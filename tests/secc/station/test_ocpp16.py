@@ -14,7 +14,7 @@ from tests.secc.station.station import IDENTITY, Fixture, sample
 from v2g.iso15118.d2.provisioning import SCHEMA_VERSION as OF_2
 from v2g.iso15118.d20.installation import SCHEMA_VERSION as OF_20
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
-from v2g_station.blocks.transactions.transactions import SignedRegister
+from v2g_station.blocks.transaction_records import SignedRegister
 
 pytestmark = pytest.mark.requirement("R199")
 

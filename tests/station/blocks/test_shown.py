@@ -11,7 +11,7 @@ from tests.station.messages import message
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.display import ShowMessages
 from v2g_station.blocks.evse import Fault, StopButton
-from v2g_station.blocks.payment.web_payment import ShowQrCode, WebPaymentRequested
+from v2g_station.blocks.web_payment import ShowQrCode, WebPaymentRequested
 
 STEPS = 100
 POINTS = ("PowerPathClosed", "Authorized", "EVConnected", "EnergyTransfer")

@@ -22,7 +22,7 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.display import MessageInfo
 from v2g_station.blocks.display import ShowMessages
-from v2g_station.blocks.payment.web_payment import ShowQrCode
+from v2g_station.blocks.web_payment import ShowQrCode
 from v2g_station.device.display import DisplayConfig, StationDisplay
 
 

@@ -4,7 +4,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from v2g.energy.settlement.ocmf import signed_readings
-from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.simulator.fleet import SigningMeter
 
 

@@ -18,9 +18,9 @@ from v2g_station.blocks.evse import (
     TokenPresented,
     VehicleAddress,
 )
-from v2g_station.blocks.payment.web_payment import WebPayments
 from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, EvseSessions
+from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Answer, Kernel
 
 Source = Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"]

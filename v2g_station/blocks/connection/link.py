@@ -28,7 +28,6 @@ from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Ker
 
 if TYPE_CHECKING:
     from v2g.ocpp.v16.mirrored import MirroredPeer
-    from v2g_station.blocks.connection.mirror import StationMirror
 
 BOOT_WAIT: Final = 30.0
 """Seconds between boot notifications if the CSMS leaves the interval to the station (B02.FR.07, B03.FR.05)."""
@@ -81,8 +80,8 @@ class Networks(Protocol):
 
 
 class CsmsLink:
-    """The Connection of one station. `amend` sees every answer first and returns the answer to apply; `mirror` is there
-    if the station also speaks 1.6."""
+    """The Connection of one station. `amend` sees every answer first and returns the answer to apply; `mirror` makes
+    the peer of a connection of 1.6, if the station also speaks it."""
 
     def __init__(
         self,
@@ -97,7 +96,7 @@ class CsmsLink:
         security_event: Callable[[str, str], None],
         boot_reason: BootReason,
         message_timeout: float | None = None,
-        mirror: "StationMirror | None" = None,
+        mirror: "Callable[[frozenset[str], float], MirroredPeer] | None" = None,
     ) -> None:
         self._k = kernel
         self._mirror = mirror
@@ -177,7 +176,7 @@ class CsmsLink:
             self._timeout or profile.message_timeout or self._k.model.number("OCPPCommCtrlr.MessageTimeout[Default]")
         )
         if version == "1.6" and self._mirror is not None:
-            self._peer = self._mirror.peer(self._handles, float(timeout))
+            self._peer = self._mirror(self._handles, float(timeout))
         else:
             self._peer = RpcPeer(version, handles=self._handles, entropy=self._k.entropy, timeout=float(timeout))
         if self._k.registration == "Accepted" and slot == self._booted_slot:

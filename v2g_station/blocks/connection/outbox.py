@@ -17,7 +17,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.routes import action_of, request_type
 from v2g.ocpp.versions import without_21
-from v2g_station.blocks.transactions.transactions import for_201
+from v2g_station.blocks.transaction_records import for_201
 from v2g_station.kernel.kernel import Answer, Kernel, is_refused, is_unreachable
 
 MAX_EVENTS: Final = 20_000

@@ -25,8 +25,8 @@ from v2g.translate.ocpp_tariffs import money
 from v2g_station.blocks.cost.priced import Priced, PricedTerms, priced_from_now
 from v2g_station.blocks.cost.tariffs import NOT_ENABLED, PROBLEM, ShowTariff, StationTariffs, description
 from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Handler, Kernel, Moment, StationCommand
 
 POLL_S: Final = 5.0

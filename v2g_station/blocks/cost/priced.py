@@ -11,7 +11,7 @@ from v2g.energy.settlement.pieces import Usage
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.tariff_cost import CostDetails
 from v2g.translate.details import cost_details
-from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
+from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import CLOCK_SET_MS, Kernel, Moment
 
 MAX_PERIODS: Final = 200

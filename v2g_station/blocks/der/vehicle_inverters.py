@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from v2g import typed_json
-from v2g.energy.grid_support import Function, GridSupport
+from v2g.energy.grid_support import GridSupport
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.der_control import DERCurve, FreqDroop, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
@@ -24,17 +24,6 @@ BY_REACTIVE: Final[tuple[DERControl, ...]] = ("FixedPFInject", "FixedVar", "Volt
 """Controls of reactive power that AC DER can carry."""
 BY_ACTIVE: Final[tuple[DERControl, ...]] = ("FreqDroop", "VoltWatt")
 """Controls of active power that it can carry, where the charger does not apply them itself."""
-
-CONTROL_OF: Final[Mapping[Function, DERControl]] = {
-    **dict.fromkeys(("over_frequency_watt", "under_frequency_watt"), "FreqDroop"),
-    "volt_watt": "VoltWatt",
-    "volt_var": "VoltVar",
-    "watt_var": "WattVar",
-    "watt_cos_phi": "WattPF",
-    "q_setpoint": "FixedVar",
-    "cos_phi_setpoint": "FixedPFInject",
-}
-"""Function of a vehicle's inverter -> the control that it stands for; the others have none."""
 
 _RESPONSE_S: Final = {"VoltVar": 5.0, "VoltWatt": 10.0}
 _LN10: Final = math.log(10)  # OCPP counts to 90 %, grid support is a time constant

@@ -12,7 +12,7 @@ from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.provisioning import SetVariableStatus
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transactions.transactions import MeterSample, meter_value
+from v2g_station.blocks.transaction_records import MeterSample, meter_value
 from v2g_station.kernel.kernel import Kernel, status_info
 from v2g_station.kernel.layout import Variable
 

@@ -20,9 +20,9 @@ from v2g_station.blocks.cost.local_cost import LocalCosts
 from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.payment import terminal
 from v2g_station.blocks.payment.settlement import ANSWER_S, CardPayment, Settlements
-from v2g_station.blocks.payment.web_payment import WebPayments
+from v2g_station.blocks.transaction_limits import TransactionLimits
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
+from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Answer, Kernel
 
 VAT_S: Final = 60.0

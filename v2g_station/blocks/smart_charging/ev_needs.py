@@ -1,8 +1,9 @@
 """A vehicle's charging needs in OCPP (K15)."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
+from v2g.energy.grid_support import Function
 from v2g.energy.needs import DerNeeds, EnergyOffer, EvNeeds, Service
 from v2g.ocpp.messages import ev_charging as ocpp
 from v2g.ocpp.messages.base import EnergyTransferMode
@@ -10,7 +11,17 @@ from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedu
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 from v2g.units import MICRO
-from v2g_station.blocks.der.vehicle_inverters import CONTROL_OF
+
+CONTROL_OF: Final[Mapping[Function, ocpp.DERControl]] = {
+    **dict.fromkeys(("over_frequency_watt", "under_frequency_watt"), "FreqDroop"),
+    "volt_watt": "VoltWatt",
+    "volt_var": "VoltVar",
+    "watt_var": "WattVar",
+    "watt_cos_phi": "WattPF",
+    "q_setpoint": "FixedVar",
+    "cos_phi_setpoint": "FixedPFInject",
+}
+"""Function of a vehicle's inverter -> the control that it stands for; the others have none."""
 
 
 def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -> ocpp.NotifyEVChargingNeedsRequest:

@@ -9,7 +9,7 @@ from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.charging_profiles import ChargingSchedulePeriod
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
-from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.kernel.kernel import Kernel, StationCommand
 
 

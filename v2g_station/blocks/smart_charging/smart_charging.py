@@ -21,8 +21,8 @@ from v2g_station.blocks.smart_charging.profile_times import (
     offline_end,
 )
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.layout import EvseLayout
 

@@ -22,10 +22,10 @@ from v2g.ocpp.messages.transactions import (
     TransactionLimit,
     TriggerReason,
 )
+from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.evse import Authorization, Evse
-from v2g_station.blocks.transactions import transactions
+from v2g_station.blocks.transaction_records import MeterSample, Step, TransactionRecord
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.blocks.transactions.transactions import MeterSample, Step, TransactionRecord
 from v2g_station.kernel.kernel import StationCommand
 
 HARDWARE_S: Final = 15.0

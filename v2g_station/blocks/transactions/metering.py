@@ -6,8 +6,8 @@ from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.metering import MeterValuesRequest, ReadingContext
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.transaction_records import MeterSample, meter_value
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.blocks.transactions.transactions import MeterSample, meter_value
 from v2g_station.kernel.kernel import Kernel
 
 DAY_MS = 86_400_000

@@ -12,11 +12,11 @@ import msgspec
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
+from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.evse import AllowPower, Authorization, Evse, EvseConnector, Plug
-from v2g_station.blocks.transactions import transactions
+from v2g_station.blocks.transaction_records import TransactionRecord, meter_value
 from v2g_station.blocks.transactions.managed import HARDWARE_S, MAY_CHARGE_ON
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.blocks.transactions.transactions import TransactionRecord, meter_value
 from v2g_station.kernel.kernel import Kernel
 
 TIMEOUT: Final = "TxCtrlr.ResumptionTimeout"

@@ -20,6 +20,7 @@ from v2g.ocpp.messages.transactions import (
     TransactionLimit,
     TriggerReason,
 )
+from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import (
     AllowPower,
@@ -33,9 +34,8 @@ from v2g_station.blocks.evse import (
     Power,
     PowerLimited,
 )
-from v2g_station.blocks.transactions import transactions
+from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
 from v2g_station.blocks.transactions.transaction_events import TransactionEvents
-from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Handler, Kernel
 
 NO_AUTHORIZATION: Final = IdToken(id_token="", type="NoAuthorization")

@@ -14,10 +14,10 @@ from v2g.ocpp.messages.transactions import (
     TransactionLimit,
     TriggerReason,
 )
+from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transactions import transactions
-from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord, meter_value
+from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord, meter_value
 from v2g_station.kernel.kernel import Kernel
 
 MAX_ENDED_VALUES: Final = 200

@@ -34,8 +34,8 @@ from v2g.ocpp.messages.authorization import AuthorizeRequest, IdToken
 from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.cost.tariffs import ShowTariff
 from v2g_station.blocks.evse import Power
+from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
 from v2g_station.blocks.transactions.managed import ManagedSessions
-from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Keep, SendToCsms
 
 START = datetime.fromtimestamp(START_MS / 1000, UTC)

@@ -10,7 +10,7 @@ from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, When
 from v2g.ocpp.messages.authorization import AdditionalInfo, IdToken
 from v2g.units import MICRO
 from v2g_station.blocks.cost.priced import Priced, PricedState, PricedTerms, priced_from_now, stored_prices
-from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
+from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Kernel, Moment
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout
 

@@ -12,7 +12,7 @@ from v2g_station.blocks.der.reactive import REACTIVE, React
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE, Respond
 from v2g_station.blocks.settings import Inverter
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
-from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.kernel.layout import EvseLayout
 
 RATED_W, DRAWN_W, MAX_VAR = 10_000, 22_000, 4_400

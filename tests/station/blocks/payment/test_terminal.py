@@ -17,7 +17,7 @@ from v2g_station.blocks.payment.terminal import (
     TerminalState,
     VatEntered,
 )
-from v2g_station.blocks.transactions.transaction_limits import DriverLimit
+from v2g_station.blocks.transaction_limits import DriverLimit
 from v2g_station.kernel.kernel import StationCommand
 from v2g_station.simulator.terminal import TerminalFaults
 

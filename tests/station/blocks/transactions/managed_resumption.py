@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from tests.station.bench import Bench
+from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.blocks.transactions.managed import ManagedSessions
-from v2g_station.blocks.transactions.transactions import TransactionRecord
 
 
 def begin(found: Bench, reference: str, emaid: str = "EMAID1") -> None:

@@ -12,8 +12,8 @@ from v2g.ocpp.routes import Version
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.transaction_records import SignedRegister
 from v2g_station.blocks.transactions.managed import RemoteStartRequested
-from v2g_station.blocks.transactions.transactions import SignedRegister
 
 DIRECTIONS = {"Energy.Active.Import.Register", "Energy.Active.Export.Register"}
 

@@ -6,8 +6,8 @@ from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_resumption import begin, lead, records
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g_station.blocks.evse import Restart
+from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
-from v2g_station.blocks.transactions.transactions import TransactionRecord
 
 
 def charging(timeout: int = 300, **variables: str) -> Bench:

@@ -10,7 +10,7 @@ from tests.station.charging import bench
 from tests.station.web_payments import PAID, SECRET, TEMPLATE, code_of, start, web
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode
-from v2g_station.blocks.payment.web_payment import WebPaymentRequested
+from v2g_station.blocks.web_payment import WebPaymentRequested
 
 # -- C17: prepaid cards
 

@@ -17,8 +17,8 @@ from v2g.ocpp.messages.transactions import (
 from v2g_station.blocks.cost.local_cost import LocalCosts
 from v2g_station.blocks.cost.tariff_cost import TariffCost
 from v2g_station.blocks.evse import AllowPower, Evse
+from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Answer, Kernel
 
 POLL_S: Final = 5.0
