@@ -160,6 +160,7 @@ class OcppCase(Generic[T]):
         versions: tuple[Version, ...],
         needs: tuple[str, ...],
         quick: bool,
+        booted: bool,
     ) -> None:
         self.id, self.title, self.script = id, title, script
         self.required = required
@@ -172,6 +173,8 @@ class OcppCase(Generic[T]):
         """What the device must have: `Component.Variable` that is true in its device model, or a feature of its
         declaration."""
         self.quick = quick
+        self.booted = booted
+        """Whether the station that the tester is has booted when the script begins, for a case for back ends."""
 
     @property
     def group(self) -> str:
@@ -190,9 +193,10 @@ class Block(Generic[T]):
         profiles: tuple[Profile, ...] = ("Core",),
         versions: tuple[Version, ...] = BOTH,
         needs: tuple[str, ...] = (),
+        booted: bool = False,
     ) -> None:
         self.cases: list[OcppCase[T]] = []
-        self._profiles, self._versions, self._needs = profiles, versions, needs
+        self._profiles, self._versions, self._needs, self._booted = profiles, versions, needs, booted
 
     def having(
         self,
@@ -200,12 +204,14 @@ class Block(Generic[T]):
         profiles: tuple[Profile, ...] | None = None,
         versions: tuple[Version, ...] | None = None,
         needs: tuple[str, ...] | None = None,
+        booted: bool | None = None,
     ) -> "Block[T]":
         """Return what adds cases to this block for which something else holds."""
         other = copy.copy(self)
         other._profiles = self._profiles if profiles is None else profiles
         other._versions = self._versions if versions is None else versions
         other._needs = self._needs if needs is None else needs
+        other._booted = self._booted if booted is None else booted
         return other
 
     def case(
@@ -239,6 +245,7 @@ class Block(Generic[T]):
                 versions=self._versions if versions is None else versions,
                 needs=self._needs if needs is None else needs,
                 quick=quick,
+                booted=self._booted,
             )
             self.cases.append(case)
             return script

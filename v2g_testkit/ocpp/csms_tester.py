@@ -114,6 +114,8 @@ class CsmsTester:
             async with contextlib.AsyncExitStack() as stack:
                 test = self.test(stack)
                 stack.push_async_callback(test.disconnect)
+                if case.booted:
+                    await test.ready()
                 await case.script(test)
             return test.judged
 
@@ -121,7 +123,7 @@ class CsmsTester:
 
 
 class CsmsTest(CaseTest):
-    """What the script of a case gets: the station, which is not connected yet, and the operator."""
+    """What the script of a case gets: the station, which has booted or is not connected yet, and the operator."""
 
     def __init__(self, tester: CsmsTester, stack: contextlib.AsyncExitStack) -> None:
         super().__init__(tester.clock, tester.numbers, stack)

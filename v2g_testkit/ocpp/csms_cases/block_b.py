@@ -9,14 +9,14 @@ from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.station_tester import variable_of
 
-B: Final[Block[CsmsTest]] = Block()
+B: Final[Block[CsmsTest]] = Block(booted=True)
+B_COLD: Final = B.having(booted=False)
 B_SEVERAL: Final = B.having(needs=("several variables in one request",))
 
 
 @B.case("TC_B_58_CSMS", "WebSocket subprotocols", also=("OCPP-J 3.3",))
 async def subprotocols(t: CsmsTest) -> None:
     """The back end agrees to the version that it has; without one it completes the handshake, and closes."""
-    await t.ready()
     await t.disconnect()
     own = f"ocpp{t.version}"
     chosen = await t.agreed(_UNKNOWN, own)
@@ -31,13 +31,13 @@ _UNKNOWN: Final = "ocpp0.1"
 # -- boot
 
 
-@B.case("TC_B_01_CSMS", "Cold boot, accepted", also="B01.FR.02", quick=True)
+@B_COLD.case("TC_B_01_CSMS", "Cold boot, accepted", also="B01.FR.02", quick=True)
 async def cold_boot(t: CsmsTest) -> None:
     """The back end accepts a station that it knows, and acknowledges the state of its connectors."""
     await t.booted()
 
 
-@B.case("TC_B_02_CSMS", "Cold boot, pending", also="B02.FR.01 B02.FR.06", needs=("boot: pending",))
+@B_COLD.case("TC_B_02_CSMS", "Cold boot, pending", also="B02.FR.01 B02.FR.06", needs=("boot: pending",))
 async def pending(t: CsmsTest) -> None:
     """The back end answers Pending first; once it accepts the station, it acknowledges its connectors' state."""
     await t.registration("Pending")
@@ -53,7 +53,7 @@ def _has_status(t: CsmsTest, answer: Payload, *expected: str) -> None:
 
 
 def _security_error(status: str, id: str, requirement: str) -> None:  # noqa: A002 - as in every case
-    @B.case(
+    @B_COLD.case(
         id,
         f"Messages of a station that is {status.lower()}",
         requirements=(requirement, "B01.FR.10"),
@@ -73,7 +73,7 @@ _security_error("Pending", "TC_B_30_CSMS", "B02.FR.09")
 _security_error("Rejected", "V2G-B-01-CSMS", "B03.FR.07")
 
 
-@B.case(
+@B_COLD.case(
     "TC_B_31_CSMS", "Boot that the back end triggers", also="B01.FR.02", needs=("boot: pending", "trigger of a boot")
 )
 async def triggered_boot(t: CsmsTest) -> None:
@@ -98,21 +98,18 @@ _REMOTE: Final = variable_of("AuthCtrlr", "AuthorizeRemoteStart")
 @B.case("TC_B_06_CSMS", "Get one variable", also="B06.FR.02", quick=True)
 async def get_one(t: CsmsTest) -> None:
     """The back end asks for the actual value of the variable."""
-    await t.ready()
     await t.asked("GetVariables", "B06.FR.01", getVariableData=[_OFFLINE])
 
 
 @B_SEVERAL.case("TC_B_07_CSMS", "Get several variables", also="B06.FR.02")
 async def get_several(t: CsmsTest) -> None:
     """The back end asks for all of them in one request."""
-    await t.ready()
     await t.asked("GetVariables", "B06.FR.01", getVariableData=[_OFFLINE, _REMOTE])
 
 
 @B_SEVERAL.case("TC_B_08_CSMS", "Get more variables than fit into a request", requirements="B06.FR.05")
 async def get_in_parts(t: CsmsTest) -> None:
     """The back end sends no more than ItemsPerMessage variables in a request, and asks for all of them."""
-    await t.ready()
     most = variable_of("DeviceDataCtrlr", "ItemsPerMessage", instance="GetVariables")
     await given(t.asked("GetVariables", getVariableData=[most]))
     wanted = [
@@ -137,7 +134,6 @@ async def get_in_parts(t: CsmsTest) -> None:
 @B.case("TC_B_09_CSMS", "Set one variable", also="B05.FR.02 B05.FR.12", quick=True)
 async def set_one(t: CsmsTest) -> None:
     """The back end sets the actual value of the variable."""
-    await t.ready()
     sent = await t.asked("SetVariables", "B05.FR.01", setVariableData=[_OFFLINE | {"attributeValue": "123"}])
     _sets_actual(t, sent)
 
@@ -145,7 +141,6 @@ async def set_one(t: CsmsTest) -> None:
 @B_SEVERAL.case("TC_B_10_CSMS", "Set several variables", also="B05.FR.02 B05.FR.12")
 async def set_several(t: CsmsTest) -> None:
     """The back end sets the actual values of all of them in one request."""
-    await t.ready()
     data = [_OFFLINE | {"attributeValue": "123"}, _REMOTE | {"attributeValue": "false"}]
     _sets_actual(t, await t.asked("SetVariables", "B05.FR.01", setVariableData=data))
 
@@ -172,7 +167,6 @@ def _base_report(id: str, base: str, requirement: str) -> None:  # noqa: A002
     )
     async def script(t: CsmsTest) -> None:
         """The back end asks for the report, and acknowledges each of its parts."""
-        await t.ready()
         t.answer("GetBaseReport", {"status": "Accepted"})
         sent = await t.asked("GetBaseReport", requirement, requestId=t.next_id(), reportBase=base)
         t.check(sent["requestId"] >= 0, requirement, f"the requestId is {sent['requestId']}")
@@ -205,7 +199,6 @@ async def _report(t: CsmsTest, number: int, parts: int) -> None:
 )
 async def custom_report(t: CsmsTest) -> None:
     """The back end asks for the variable of the components that meet the criterion."""
-    await t.ready()
     named = [{"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "AvailabilityState"}}]
     for criterion, status in (("Problem", "EmptyResultSet"), ("Available", "Accepted")):
         t.answer("GetReport", {"status": status})
@@ -220,7 +213,6 @@ async def custom_report(t: CsmsTest) -> None:
 @B.case("TC_B_20_CSMS", "Reset on idle without a transaction", also="B01.FR.02", quick=True)
 async def reset_on_idle(t: CsmsTest) -> None:
     """The back end resets the whole station when idle, and accepts it after the reboot."""
-    await t.ready()
     await t.asked("Reset", "B11.FR.04", without=("evseId",), type="OnIdle")
     await _reboots(t, "RemoteReset")
 
@@ -260,7 +252,6 @@ async def reset_at_once(t: CsmsTest) -> None:
 @B.case("TC_B_25_CSMS", "Reset of an EVSE without a transaction", needs=("reset of an EVSE",))
 async def reset_evse(t: CsmsTest) -> None:
     """The back end resets the one EVSE when idle."""
-    await t.ready()
     await t.asked("Reset", "B11.FR.08", type="OnIdle", evseId=1)
 
 
@@ -297,7 +288,6 @@ def _network_profile(id: str, status: str, requirement: str) -> None:  # noqa: A
     @B.case(id, f"Network profile that the station answers with {status}", requirements=("B09.FR.01", requirement))
     async def script(t: CsmsTest) -> None:
         """The back end sends the profile with all of its fields, and continues after the answer."""
-        await t.ready()
         t.answer("SetNetworkProfile", {"status": status})
         await t.asked("SetNetworkProfile", requirement, configurationSlot=2, connectionData=_WAY)
         await t.call("Heartbeat")
@@ -310,14 +300,12 @@ _network_profile("TC_B_44_CSMS", "Failed", "B09.FR.03")
 @B.case("V2G-B-02-CSMS", "Time of a heartbeat", quick=True)
 async def heartbeat(t: CsmsTest) -> None:
     """The back end answers Heartbeat with its current time."""
-    await t.ready()
     t.is_now((await t.call("Heartbeat"))["currentTime"], "G02.FR.03")
 
 
 @B.case("V2G-B-03-CSMS", "An answer that takes its time", requirements=("OCPP-J 4.1.1",))
 async def slow_answer(t: CsmsTest) -> None:
     """The back end sends its next request when it has the station's answer to the one before."""
-    await t.ready()
     wanted = [variable_of("OCPPCommCtrlr", each) for each in ("OfflineThreshold", "HeartbeatInterval")]
     async with t.holding():
         doing = []
@@ -338,7 +326,6 @@ async def slow_answer(t: CsmsTest) -> None:
 )
 async def network_profile(t: CsmsTest) -> None:
     """The back end sends both in the profile."""
-    await t.ready()
     data = {
         "ocppVersion": "OCPP21", "ocppTransport": "JSON", "ocppInterface": "Any", "messageTimeout": 30,
         "ocppCsmsUrl": "wss://csms.example/ocpp", "securityProfile": 2,
@@ -356,7 +343,6 @@ async def network_profile(t: CsmsTest) -> None:
 )
 async def profile_by_variables(t: CsmsTest) -> None:
     """The back end sets the variables of the free slot, with those of APN and VPN, then the slot's priority."""
-    await t.ready()
     await given(_prioritises(t, "1,2"))
     values = {
         "OcppCsmsUrl": "wss://csms.example/ocpp", "OcppInterface": "Any", "OcppTransport": "JSON",

@@ -16,7 +16,7 @@ from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
 from v2g_testkit.ocpp.operator import PAYMENT, WEB_PAYMENT
 
-C: Final[Block[CsmsTest]] = Block()
+C: Final[Block[CsmsTest]] = Block(booted=True)
 
 
 # -- tokens
@@ -37,7 +37,6 @@ def _token_case(
         quick=True,
     )
     async def script(t: CsmsTest) -> None:
-        await t.ready()
         _has_status(t, await t.authorize(token_of(t.declared)), statuses, requirements[0])
 
 
@@ -73,7 +72,7 @@ def _cached_case(
         """The back end judges the token of a TransactionEvent, which the station took from its cache."""
         token = token_of(t.declared)
         transaction = Transaction(t, token=token)
-        await given(t.booted(), transaction.plugged())
+        await given(transaction.plugged())
         answer = await transaction.event("Updated", "Authorized", token=token)
         _has_status(t, answer["idTokenInfo"], statuses, requirement)
 
@@ -102,7 +101,6 @@ def _clear_cache(id: str, status: str) -> None:  # noqa: A002
     @C.case(id, f"Clear cache, answered {status}", also="C11", needs=("clear cache",))
     async def script(t: CsmsTest) -> None:
         """The back end sends ClearCache, and continues after the answer."""
-        await t.ready()
         t.answer("ClearCache", {"status": status})
         await t.asked("ClearCache", "C11")
         await t.call("Heartbeat")
@@ -126,7 +124,7 @@ async def stop_by_group(t: CsmsTest) -> None:
     """The back end answers the group of each token, and accepts that another member stops the transaction."""
     declared = t.declared
     transaction = Transaction(t)
-    await given(t.booted(), transaction.plugged())
+    await given(transaction.plugged())
     _in_group(t, await t.authorize(declared.group_token), declared.group, "C09.FR.09")
     started = await transaction.event("Updated", "Authorized", token=declared.token)
     _in_group(t, started["idTokenInfo"], declared.group, "E01.FR.12")
@@ -150,7 +148,7 @@ def _local_list_case(id: str, title: str, *, authorizes: bool) -> None:  # noqa:
         """The back end answers the group of tokens that the station found in its local list."""
         declared = t.declared
         transaction = Transaction(t)
-        await given(t.booted(), transaction.plugged())
+        await given(transaction.plugged())
         started = await transaction.event("Updated", "Authorized", token=declared.token)
         _in_group(t, started["idTokenInfo"], declared.group, "E01.FR.12")
         await transaction.event("Updated", "ChargingStateChanged", state="Charging", context="Sample.Periodic")
@@ -175,7 +173,6 @@ def _master_pass(id: str, title: str, evses: tuple[int, ...], requirement: str) 
         """The back end answers the group of the master pass, and accepts the ends of the transactions."""
         declared = t.declared
         with precondition():
-            await t.booted()
             going = {1: Transaction(t), 2: Transaction(t, evse=2, token=declared.group_token)}
             for each in going.values():
                 await each.started()
@@ -194,7 +191,6 @@ _master_pass("TC_C_49_CSMS", "Master pass without a user interface", (1, 2), "C1
 @C.case("V2G-C-03-CSMS", "Master pass does not start a transaction", needs=("master pass",))
 async def master_pass_starts_nothing(t: CsmsTest) -> None:
     """The back end does not accept a transaction of the master pass."""
-    await t.ready()
     token = t.declared.master_token
     answer = await Transaction(t, token=token).event("Started", "Authorized", token=token)
     t.check(answer["idTokenInfo"]["status"] != "Accepted", "C16.FR.03", "accepts a transaction of the master pass")
@@ -202,7 +198,7 @@ async def master_pass_starts_nothing(t: CsmsTest) -> None:
 
 # -- Functional block C, prepaid accounts, payments at terminals and on the web: cases for back ends, all of OCPP 2.1
 
-C_21: Final[Block[CsmsTest]] = Block(versions=("2.1",), needs=("prepaid accounts",))
+C_21: Final[Block[CsmsTest]] = Block(versions=("2.1",), needs=("prepaid accounts",), booted=True)
 C_WEB: Final = C_21.having(needs=("payments on the web",))
 C_TERMINALS: Final = C_21.having(needs=("payment terminals",))
 
@@ -213,7 +209,6 @@ _LIMIT: Final = {"maxCost": 20.0}
 async def prepaid(t: CsmsTest) -> None:
     """The back end accepts the token, for now only, and limits the cost of its transaction, once."""
     token = t.declared.prepaid_token
-    await t.ready()
     await _prepaid(t, token, "Accepted", "C17.FR.01")
     transaction = Transaction(t, token=token)
     answer = await transaction.event("Started", "Authorized", token=token)
@@ -228,7 +223,6 @@ async def prepaid(t: CsmsTest) -> None:
 @C_21.case("TC_C_104_CSMS", "Prepaid account without a balance")
 async def no_credit(t: CsmsTest) -> None:
     """The back end answers NoCredit, for now only."""
-    await t.ready()
     await _prepaid(t, t.declared.no_credit_token, "NoCredit", "C17.FR.02")
 
 
@@ -242,7 +236,6 @@ async def _prepaid(t: CsmsTest, token: Token, status: str, requirement: str) -> 
 @C_TERMINALS.case("TC_C_108_CSMS", "VAT number")
 async def vat_number(t: CsmsTest) -> None:
     """The back end answers with the number and the EVSE that it was asked about."""
-    await t.ready()
     answer = await t.call("VatNumberValidation", vatNumber="NL123456789B01", evseId=1)
     t.check(answer["vatNumber"] == "NL123456789B01", "C18.FR.09", f"answers about {answer['vatNumber']}")
     t.check(answer.get("evseId") == 1, "C18.FR.10", f"answers with the EVSE {answer.get('evseId')}")
@@ -304,7 +297,6 @@ async def _settles(t: CsmsTest, transaction: Transaction, status: str, amount: f
 @C_TERMINALS.case("TC_C_113_CSMS", "Payment is cancelled after the start", also="C20.FR.05")
 async def cancelled(t: CsmsTest) -> None:
     """The back end answers the last event with a cost of 0, and takes the report that nothing was settled."""
-    await t.ready()
     transaction = await _paid(t)
     answer = await transaction.event("Ended", "EVConnectTimeout", stopped="Timeout")
     t.check(answer.get("totalCost") == 0, "C20.FR.03", f"answers with a cost of {answer.get('totalCost')}")
@@ -314,7 +306,6 @@ async def cancelled(t: CsmsTest) -> None:
 @C_21.case("TC_C_117_CSMS", "Payment that the back end settles", also="C21.FR.05", needs=("payment terminals", "costs"))
 async def settled_centrally(t: CsmsTest) -> None:
     """The back end sets that it settles payments, and answers the last event with the cost that it settles."""
-    await t.ready()
     await _sets(t, "SettlementByCSMS")
     answer = await _charged(t, await _paid(t))
     t.check("totalCost" in answer, "I03.FR.02", "answers the last event without totalCost")
@@ -328,7 +319,6 @@ async def settled_centrally(t: CsmsTest) -> None:
 )
 async def receipt(t: CsmsTest) -> None:
     """The back end answers the report with the address of the receipt."""
-    await t.ready()
     await _sets(t, "ReceiptByCSMS")
     transaction = await _paid(t)
     await _charged(t, transaction)
@@ -340,7 +330,6 @@ def _case_of_settlement(number: int, status: str, requirement: str) -> None:
     @C_TERMINALS.case(f"TC_C_{number}_CSMS", f"Settlement is {status.lower()}", requirements=(requirement,))
     async def script(t: CsmsTest) -> None:
         """The back end takes the report."""
-        await t.ready()
         transaction = await _paid(t)
         await _charged(t, transaction)
         await _settles(t, transaction, status, 2.5)
@@ -383,7 +372,6 @@ async def _paid_beside(t: CsmsTest) -> Transaction:
 )
 async def beside_central(t: CsmsTest) -> None:
     """The back end starts a transaction by the payment, limits its cost, and answers the last event with it."""
-    await t.ready()
     answer = await _charged(t, await _paid_beside(t))
     t.check("totalCost" in answer, "I03.FR.02", "answers the last event without totalCost")
 
@@ -406,7 +394,6 @@ _TEMPLATE: Final = "https://pay.example/{chargingstationid}/{evse}/{totp}/{versi
 
 async def _codes(t: CsmsTest) -> QrCode:
     """Return how the station makes its QR codes, set by the back end. Raises Failed, NotApplicable, Inconclusive."""
-    await t.ready()
     wanted = {
         "URLTemplate": _TEMPLATE, "TOTPVersion": VERSION, "ValidityTime": "300", "Length": "8",
         "SharedSecret": "chosen by the back end", "Enabled": "true",

@@ -5,7 +5,7 @@ from typing import Any, Final
 from v2g_testkit.ocpp.case import Block, Payload
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-D: Final[Block[CsmsTest]] = Block(profiles=("Local Authorization List Management",), needs=("local list",))
+D: Final[Block[CsmsTest]] = Block(profiles=("Local Authorization List Management",), needs=("local list",), booted=True)
 
 _VERSION: Final = 7
 """Version of the list that the station has."""
@@ -32,7 +32,6 @@ def _entry(t: CsmsTest) -> Payload:
 @D.case("TC_D_01_CSMS", "Full list", also="D01.FR.06 D01.FR.18", quick=True)
 async def full_list(t: CsmsTest) -> None:
     """The back end sends a full list with entries and a version above 0; each entry has its status."""
-    await t.ready()
     found = await _sent(t, "Full", [_entry(t)])
     t.check(all("idTokenInfo" in each for each in found), "D01.FR.01", "sends an entry without idTokenInfo")
 
@@ -40,7 +39,6 @@ async def full_list(t: CsmsTest) -> None:
 @D.case("TC_D_02_CSMS", "Update by differences", also="D01.FR.06 D01.FR.18", needs=("local list by differences",))
 async def differential_update(t: CsmsTest) -> None:
     """The back end sends the differences with a version above that of the station."""
-    await t.ready()
     t.answer("GetLocalListVersion", {"versionNumber": _VERSION})
     found = await _sent(t, "Differential", [_entry(t)])
     t.check(any("idTokenInfo" in each for each in found), "D01.FR.01", "updates no entry")
@@ -49,7 +47,6 @@ async def differential_update(t: CsmsTest) -> None:
 @D.case("TC_D_03_CSMS", "Removal by differences", also="D01.FR.01 D01.FR.18", needs=("local list by differences",))
 async def differential_removal(t: CsmsTest) -> None:
     """The back end removes an entry by leaving its idTokenInfo out."""
-    await t.ready()
     t.answer("GetLocalListVersion", {"versionNumber": _VERSION})
     found = await _sent(t, "Differential", [{"idToken": t.declared.token.payload}])
     t.check(any("idTokenInfo" not in each for each in found), "D01.FR.17", "removes no entry")
@@ -58,7 +55,6 @@ async def differential_removal(t: CsmsTest) -> None:
 @D.case("TC_D_04_CSMS", "Full list without entries", also="D01.FR.01 D01.FR.18")
 async def empty_list(t: CsmsTest) -> None:
     """The back end empties the list by a full one without entries."""
-    await t.ready()
     await _sent(t, "Full", [])
 
 
@@ -66,7 +62,6 @@ def _version(id: str, title: str, number: int) -> None:  # noqa: A002 - as in ev
     @D.case(id, title, also="D02", needs=("local list version",))
     async def script(t: CsmsTest) -> None:
         """The back end asks for the version of the list, and continues after the answer."""
-        await t.ready()
         t.answer("GetLocalListVersion", {"versionNumber": number})
         await t.asked("GetLocalListVersion", "D02")
         await t.call("Heartbeat")

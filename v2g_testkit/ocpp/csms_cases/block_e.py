@@ -7,7 +7,7 @@ from v2g_testkit.ocpp.csms_cases.transaction import SIGNED, Transaction, chargin
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.operator import TRANSACTION_LIMIT
 
-E: Final[Block[CsmsTest]] = Block()
+E: Final[Block[CsmsTest]] = Block(booted=True)
 
 
 # -- start
@@ -20,7 +20,6 @@ def _starts(id: str, title: str, trigger: str, requirement: str, **more: Any) ->
     async def script(t: CsmsTest) -> None:
         """The back end accepts the token, in Authorize and in the event that starts the transaction."""
         transaction = Transaction(t)
-        await t.ready()
         await transaction.authorize()
         signed: dict[str, Any] = {}
         if trigger == "SignedDataReceived":
@@ -45,7 +44,6 @@ def _begins(id: str, title: str, trigger: str, requirement: str, **more: Any) ->
     async def script(t: CsmsTest) -> None:
         """The back end acknowledges a transaction that begins without a token."""
         with precondition():
-            await t.booted()
             if trigger == "CablePluggedIn":
                 await t.connector("Occupied")
         await Transaction(t).event("Started", trigger, **more)
@@ -59,7 +57,7 @@ _begins("TC_E_12_CSMS", "Start when the parking bay is occupied", "EVDetected", 
 async def cable_first(t: CsmsTest) -> None:
     """The back end accepts the token after the vehicle was connected, and acknowledges the charging."""
     transaction = Transaction(t)
-    await given(t.booted(), transaction.plugged())
+    await given(transaction.plugged())
     await transaction.authorized()
     await transaction.started()
 
@@ -68,7 +66,6 @@ async def cable_first(t: CsmsTest) -> None:
 async def authorization_first(t: CsmsTest) -> None:
     """The back end accepts the token before the vehicle is connected, and acknowledges the charging."""
     transaction = Transaction(t)
-    await t.ready()
     await transaction.authorized()
     await transaction.started()
 
@@ -77,7 +74,7 @@ async def authorization_first(t: CsmsTest) -> None:
 async def not_ready(t: CsmsTest) -> None:
     """The back end acknowledges that the vehicle suspends before energy flows."""
     transaction = Transaction(t)
-    await given(t.booted(), transaction.authorized(), transaction.plugged())
+    await given(transaction.authorized(), transaction.plugged())
     await transaction.event("Updated", "ChargingStateChanged", state="SuspendedEV")
 
 
@@ -98,7 +95,6 @@ def _stops(
         """The back end acknowledges the events that end the transaction."""
         transaction = Transaction(t)
         with precondition():
-            await t.booted()
             if after == "authorized":
                 await transaction.authorized()
             elif after == "suspended":
@@ -156,7 +152,6 @@ _stops(
 async def invalid_token(t: CsmsTest) -> None:
     """The back end does not accept the token of the transaction, and acknowledges its end."""
     transaction = Transaction(t, token=t.declared.unknown_token)
-    await t.ready()
     answer = await transaction.event("Started", "Authorized", token=transaction.token)
     t.one_of(answer["idTokenInfo"]["status"], ("Invalid", "Unknown"), "E01.FR.11", "answers an unknown token with {}")
     await transaction.event("Ended", "Deauthorized", stopped="DeAuthorized")
@@ -174,7 +169,7 @@ async def remote_stop(t: CsmsTest) -> None:
 async def unplugged_for_a_while(t: CsmsTest) -> None:
     """The back end acknowledges that the transaction continues after the vehicle was away."""
     transaction = Transaction(t)
-    await given(t.booted(), transaction.suspended())
+    await given(transaction.suspended())
     await transaction.event("Updated", "EVCommunicationLost", state="Idle")
     await t.connector("Available")
     await transaction.event("Updated", "CablePluggedIn", state="EVConnected")
@@ -184,7 +179,6 @@ async def unplugged_for_a_while(t: CsmsTest) -> None:
 @E.case("TC_E_53_CSMS", "Numbers of events begin at 0 again", also="E01.FR.07 J02.FR.19")
 async def numbers_again(t: CsmsTest) -> None:
     """The back end acknowledges two transactions whose events are both numbered from 0."""
-    await t.ready()
     for _ in range(2):
         transaction = Transaction(t)
         await transaction.started()
@@ -200,7 +194,6 @@ def _status(id: str, title: str, *, named: bool, queued: bool, requirements: tup
         """The back end asks for the status, of a transaction if one is named, and continues afterwards."""
         transaction = Transaction(t)
         with precondition():
-            await t.booted()
             if named or queued:
                 await transaction.started()
             if queued:
@@ -255,7 +248,7 @@ _status(
 async def status_of_ended(t: CsmsTest) -> None:
     """The back end acknowledges the end before the events that it missed, and these when they come."""
     transaction = Transaction(t)
-    await given(t.booted(), transaction.started(), t.away())
+    await given(transaction.started(), t.away())
     await t.connector("Available")
     first = transaction.seq_no + 1
     await transaction.event("Ended", "EVCommunicationLost", seq_no=first + 2, state="Idle", offline=True)
@@ -268,7 +261,7 @@ async def status_of_ended(t: CsmsTest) -> None:
 
 # -- Functional block E, limits of transactions (OCPP 2.1): cases for back ends
 
-E_21: Final[Block[CsmsTest]] = Block(versions=("2.1",))
+E_21: Final[Block[CsmsTest]] = Block(versions=("2.1",), booted=True)
 
 
 def _case_of_limit(number: int, what: str, trigger: str, **limit: float) -> None:

@@ -7,7 +7,7 @@ from v2g_testkit.ocpp.case import Block, Payload, Profile, given, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-F: Final[Block[CsmsTest]] = Block(needs=("remote start",))
+F: Final[Block[CsmsTest]] = Block(needs=("remote start",), booted=True)
 
 
 # -- remote start
@@ -32,7 +32,7 @@ async def _remote_event(transaction: Transaction, kind: str, number: int) -> Non
 async def remote_start_after_cable(t: CsmsTest) -> None:
     """The back end asks to start with the token, and accepts it in the events of the transaction."""
     transaction = Transaction(t)
-    await given(t.booted(), transaction.plugged())
+    await given(transaction.plugged())
     number = await remote_start(t, "F01.FR.01", transaction)
     await _remote_event(transaction, "Updated", number)
     await transaction.started()
@@ -43,7 +43,6 @@ def _start_first(id: str, title: str, requirement: str, *, authorizes: bool) -> 
     async def script(t: CsmsTest) -> None:
         """The back end asks to start with the token, and accepts it whenever the station presents it."""
         transaction = Transaction(t)
-        await t.ready()
         number = await remote_start(t, "F02.FR.01")
         if authorizes:
             await transaction.authorize()
@@ -59,7 +58,6 @@ _start_first("TC_F_03_CSMS", "Remote start first, not authorized by the station"
 async def remote_start_without_vehicle(t: CsmsTest) -> None:
     """The back end acknowledges that no vehicle was connected in time."""
     transaction = Transaction(t)
-    await t.ready()
     await _remote_event(transaction, "Started", await remote_start(t, "F02.FR.01"))
     await transaction.event("Updated", "EVConnectTimeout")
 
@@ -67,7 +65,6 @@ async def remote_start_without_vehicle(t: CsmsTest) -> None:
 @F.case("TC_F_06_CSMS", "Unlock a connector", also="F05", needs=("unlock",))
 async def unlock(t: CsmsTest) -> None:
     """The back end asks to unlock the connector of the EVSE."""
-    await t.ready()
     await t.asked("UnlockConnector", "F05", evseId=1, connectorId=1)
 
 
@@ -116,7 +113,6 @@ def _trigger(
         """The back end triggers the message, for the EVSE if one is meant, and acknowledges it."""
         transaction = Transaction(t) if charging else None
         with precondition():
-            await t.booted()
             if transaction is not None:
                 await transaction.started()
             if title.endswith("occupied"):
@@ -172,7 +168,6 @@ async def _done(t: CsmsTest, action: str) -> None:
 @F.case("TC_F_27_CSMS", "Trigger of a message that the station does not have", requirements="F06.FR.08", needs=())
 async def trigger_not_implemented(t: CsmsTest) -> None:
     """The back end continues after the answer NotImplemented."""
-    await t.ready()
     t.answer("TriggerMessage", {"status": "NotImplemented"})
     await t.asked("TriggerMessage", "F06.FR.01", requestedMessage="SignChargingStationCertificate")
     await t.call("Heartbeat")
@@ -181,5 +176,4 @@ async def trigger_not_implemented(t: CsmsTest) -> None:
 @F.case("TC_F_100_CSMS", "Custom trigger", versions=("2.1",), needs=("custom triggers",))
 async def custom_trigger(t: CsmsTest) -> None:
     """The back end asks for the message by its custom name."""
-    await t.ready()
     await t.asked("TriggerMessage", "F06.FR.20", requestedMessage="CustomTrigger", customTrigger="NotifyChargingLimit")

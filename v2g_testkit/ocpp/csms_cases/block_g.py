@@ -6,7 +6,7 @@ from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-G: Final[Block[CsmsTest]] = Block()
+G: Final[Block[CsmsTest]] = Block(booted=True)
 
 _PLACES: Final[tuple[tuple[str, Payload | None], ...]] = (
     ("an EVSE", {"id": 1}),
@@ -44,7 +44,6 @@ def _changes(id: str, place: str, evse: Payload | None, wanted: str) -> None:  #
     async def script(t: CsmsTest) -> None:
         """The back end names exactly the station, EVSE or connector, and acknowledges the states that follow."""
         with precondition():
-            await t.booted()
             if wanted == "Operative":
                 await change(t, "Inoperative", evse)
                 await _report(t, "Unavailable", evse)
@@ -83,13 +82,11 @@ for _first, _last, (_place, _evse) in zip((3, 5, 7), (11, 14, 17), _PLACES, stri
 @G.case("TC_G_20_CSMS", "Fault of a connector's lock", also="G05.FR.03")
 async def lock_fault(t: CsmsTest) -> None:
     """The back end acknowledges NotifyEvent about the lock."""
-    await t.ready()
     await t.event({"name": "ConnectorPlugRetentionLock"}, "Problem", "true")
 
 
 @G.case("TC_G_01_CSMS", "State of a connector", also="G01.FR.01", versions=("2.1",), quick=True)
 async def connector_states(t: CsmsTest) -> None:
     """The back end acknowledges the state of a connector, reported in either way."""
-    await t.ready()
     for status in ("Occupied", "Available"):
         await t.connector(status)

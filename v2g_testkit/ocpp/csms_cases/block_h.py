@@ -6,7 +6,7 @@ from typing import Any, Final
 from v2g_testkit.ocpp.case import Block, Inconclusive, Payload
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-H: Final[Block[CsmsTest]] = Block(profiles=("Reservation",), needs=("reservation",))
+H: Final[Block[CsmsTest]] = Block(profiles=("Reservation",), needs=("reservation",), booted=True)
 
 _LONGEST_S: Final = 120.0
 _PLACES: Final = ("evseId", "connectorType")
@@ -48,7 +48,6 @@ def _reserves(
     @H.case(id, title, requirements=(requirement,), needs=(need,), quick=id == "TC_H_01_CSMS")
     async def script(t: CsmsTest) -> None:
         """The back end reserves for the token at this place, and acknowledges the state of the connectors."""
-        await t.ready()
         found = set()
         for _ in range(times):
             sent = await _reserve(t, requirement, **more)
@@ -75,7 +74,6 @@ _reserves(
 @H.case("TC_H_07_CSMS", "Reservation that is not used", also="H01")
 async def expires(t: CsmsTest) -> None:
     """The back end reserves for the token, and acknowledges that the reservation expires."""
-    await t.ready()
     sent = await _reserve(t, "H01", seconds=t.declared.seconds, evseId=1)
     await t.connector("Reserved")
     remaining_s = t.until(sent["expiryDateTime"])
@@ -89,7 +87,6 @@ async def expires(t: CsmsTest) -> None:
 @H.case("TC_H_17_CSMS", "Cancel a reservation", also="H02")
 async def cancel(t: CsmsTest) -> None:
     """The back end cancels the reservation by its id, and acknowledges the state of the connector."""
-    await t.ready()
     sent = await _reserve(t, "H01", evseId=1)
     await t.connector("Reserved")
     await t.asked("CancelReservation", "H02", reservationId=sent["id"])
@@ -99,7 +96,6 @@ async def cancel(t: CsmsTest) -> None:
 @H.case("TC_H_19_CSMS", "Reserve for a group", also="H01", needs=("reservation", "token groups"))
 async def reserve_for_group(t: CsmsTest) -> None:
     """The back end names the group of the token in the reservation."""
-    await t.ready()
     group = {"idToken": t.declared.group, "type": "Central"}
     await _reserve(t, "H01", evseId=1, groupIdToken=group)
     await t.connector("Reserved")
@@ -108,7 +104,6 @@ async def reserve_for_group(t: CsmsTest) -> None:
 @H.case("TC_H_20_CSMS", "The station removes a reservation when it faults", also="H01")
 async def removed(t: CsmsTest) -> None:
     """The back end acknowledges the fault, and that the reservation is removed."""
-    await t.ready()
     sent = await _reserve(t, "H01", evseId=1)
     await t.connector("Reserved")
     await t.connector("Faulted")
@@ -118,6 +113,5 @@ async def removed(t: CsmsTest) -> None:
 @H.case("TC_H_22_CSMS", "The station rejects a reservation", also="H01")
 async def rejected(t: CsmsTest) -> None:
     """The back end continues after the answer Rejected."""
-    await t.ready()
     await _reserve(t, "H01", "Rejected", evseId=1)
     await t.call("Heartbeat")

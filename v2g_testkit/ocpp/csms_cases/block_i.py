@@ -6,7 +6,7 @@ from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 
-I: Final[Block[CsmsTest]] = Block(profiles=(), needs=("costs",))  # noqa: E741 - the block's letter
+I: Final[Block[CsmsTest]] = Block(profiles=(), needs=("costs",), booted=True)  # noqa: E741 - the block's letter
 
 
 @I.case("TC_I_01_CSMS", "Running cost")
@@ -36,7 +36,7 @@ async def final_cost(t: CsmsTest) -> None:
 
 # -- Functional block I, tariffs of stations that calculate costs themselves: cases for back ends, all of OCPP 2.1
 
-I_21: Final[Block[CsmsTest]] = Block(profiles=(), versions=("2.1",), needs=("tariffs",))
+I_21: Final[Block[CsmsTest]] = Block(profiles=(), versions=("2.1",), needs=("tariffs",), booted=True)
 _DAY: Final[Payload] = {"priceKwh": 0.4, "conditions": {"startTimeOfDay": "08:00", "endTimeOfDay": "18:00"}}
 _NIGHT: Final[Payload] = {"priceKwh": 0.25}
 
@@ -70,7 +70,6 @@ def _differ(t: CsmsTest, old: str, new: str) -> None:
 async def calculating(t: CsmsTest) -> str:
     """Return the id of a default tariff, which the back end has set, and by which the station calculates costs."""
     with precondition():
-        await t.booted()
         return await _sets(t, _tariff(1, _NIGHT))
 
 
@@ -86,7 +85,6 @@ async def _calculated(t: CsmsTest) -> tuple[Transaction, str]:
 @I_21.case("TC_I_101_CSMS", "Default tariff with times of the day")
 async def default_tariff(t: CsmsTest) -> None:
     """The back end sends the prices, that of the time of the day before the one for all others."""
-    await t.ready()
     t.answer("SetDefaultTariff", {"status": "Accepted"})
     wanted = _tariff(1, _DAY, _NIGHT)
     sent = await t.asked("SetDefaultTariff", "I07.FR.10", free=("tariff",), evseId=0, tariff=wanted)
@@ -99,7 +97,6 @@ def _case_of_status(number: int, status: str, title: str) -> None:
     @I_21.case(f"TC_I_{number}_CSMS", title, also="I07.FR.10 I08.FR.08")
     async def script(t: CsmsTest) -> None:
         """The back end continues after this answer, and sends other contents with another id."""
-        await t.ready()
         refused = await _sets(t, _tariff(1, _DAY, _NIGHT), status, evse=1)
         await t.call("Heartbeat")
         _differ(t, refused, await _sets(t, _tariff(2, _NIGHT), evse=1))
@@ -113,7 +110,6 @@ _case_of_status(106, "Rejected", "Default tariff that the station rejects")
 @I_21.case("TC_I_109_CSMS", "Tariff of a driver", requirements="I08.FR.01 I08.FR.09", needs=("tariffs of drivers",))
 async def driver_tariff(t: CsmsTest) -> None:
     """The back end authorizes the driver with the tariff, which has no date from which it is valid."""
-    await t.ready()
     answer = await t.call("Authorize", idToken=t.declared.tariff_token.payload)
     t.equal(answer["idTokenInfo"]["status"], "Accepted", "C01.FR.07", "answers a valid token with {}")
     t.check("tariff" in answer, "I08.FR.01", "authorizes the driver without the tariff")
@@ -123,7 +119,6 @@ async def driver_tariff(t: CsmsTest) -> None:
 @I_21.case("TC_I_110_CSMS", "Default tariff is cleared")
 async def cleared(t: CsmsTest) -> None:
     """The back end names the tariff that it has set, and reads that there is none any more."""
-    await t.ready()
     number = await _sets(t, _tariff(1, _NIGHT), evse=1)
     t.answer("ClearTariffs", {"clearTariffsResult": [{"tariffId": number, "status": "Accepted"}]})
     await t.asked("ClearTariffs", "I10.FR.02", tariffIds=[number])

@@ -6,7 +6,7 @@ from v2g_testkit.ocpp.case import Block, Payload
 from v2g_testkit.ocpp.csms_cases.transaction import SIGNED, Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-J: Final[Block[CsmsTest]] = Block()
+J: Final[Block[CsmsTest]] = Block(booted=True)
 
 
 async def _clock_aligned(t: CsmsTest, transaction: Transaction, *evses: int) -> None:
@@ -19,7 +19,6 @@ async def _clock_aligned(t: CsmsTest, transaction: Transaction, *evses: int) -> 
 @J.case("TC_J_01_CSMS", "Clock-aligned values without a transaction", also="J01.FR.18", quick=True)
 async def clock_aligned(t: CsmsTest) -> None:
     """The back end acknowledges the values of the station and of its EVSEs."""
-    await t.ready()
     transaction = Transaction(t)
     for _ in range(3):
         await _clock_aligned(t, transaction, 0, 1, 2)
@@ -57,7 +56,6 @@ _ends("TC_J_11_CSMS", "Sampled values, signed", "Sample.Periodic", "J02.FR.21", 
 @J.case("TC_J_07_CSMS", "Value at the start, at an EVSE", also="J02.FR.19")
 async def at_start(t: CsmsTest) -> None:
     """The back end acknowledges the start of a transaction with the value at that time."""
-    await t.ready()
     await Transaction(t).plugged()
 
 
@@ -65,7 +63,6 @@ async def at_start(t: CsmsTest) -> None:
 async def at_start_without_evse(t: CsmsTest) -> None:
     """The back end acknowledges the value with which a transaction learns its EVSE."""
     transaction = Transaction(t)
-    await t.ready()
     await transaction.authorize()
     transaction.accepted(await transaction.event("Started", "Authorized", token=transaction.token, placed=False))
     await transaction.plugged()

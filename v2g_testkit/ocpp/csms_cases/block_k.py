@@ -7,7 +7,7 @@ from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-K: Final[Block[CsmsTest]] = Block(profiles=("Smart Charging",), needs=("charging profiles",))
+K: Final[Block[CsmsTest]] = Block(profiles=("Smart Charging",), needs=("charging profiles",), booted=True)
 
 _BOTH: Final[tuple[Profile, ...]] = ("Smart Charging", "ISO 15118 Support")
 _LIMIT_W: Final = 6000.0
@@ -67,7 +67,6 @@ def _sets(id: str, title: str, evse: int, purpose: str, kind: str = "Absolute", 
     )
     async def script(t: CsmsTest) -> None:
         """The back end sends the profile as it was asked for, to the right EVSE."""
-        await t.ready()
         validity: Payload = {"validFrom": t.later(0), "validTo": t.later(300)} if purpose == "TxDefaultProfile" else {}
         await _set(t, "K01.FR.31", evse, _profile(t, purpose, kind, **validity, **more))
 
@@ -81,7 +80,6 @@ _sets("TC_K_19_CSMS", "Recurring profile", 1, "TxDefaultProfile", "Recurring", r
 @K.case("TC_K_04_CSMS", "Replace a profile", profiles=_BOTH)
 async def replace(t: CsmsTest) -> None:
     """The back end sends the changed profile under the same id."""
-    await t.ready()
     first = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", limit=8000.0))
     second = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", number=first["id"]))
     t.check(first["id"] == second["id"], "K01.FR.31", f"replaces {first['id']} by {second['id']}")
@@ -90,7 +88,6 @@ async def replace(t: CsmsTest) -> None:
 @K.case("TC_K_70_CSMS", "Two profiles")
 async def two_profiles(t: CsmsTest) -> None:
     """The back end sends profiles of two stack levels under different ids."""
-    await t.ready()
     first = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile"))
     second = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", number=2) | {"stackLevel": 1})
     t.check(first["id"] != second["id"], "K01.FR.31", f"both profiles have the id {first['id']}")
@@ -99,7 +96,6 @@ async def two_profiles(t: CsmsTest) -> None:
 @K.case("TC_K_15_CSMS", "Profile at a station without smart charging", also="K01")
 async def not_supported(t: CsmsTest) -> None:
     """The back end continues after the CALLERROR NotSupported."""
-    await t.ready()
     t.answer("SetChargingProfile", CallError("NotSupported"))
     await _set(t, "K01", 1, _profile(t, "TxDefaultProfile"))
     await t.call("Heartbeat")
@@ -116,7 +112,6 @@ async def tx_profile(t: CsmsTest) -> None:
 async def remote_start(t: CsmsTest) -> None:
     """The back end asks to start with a TxProfile without transactionId, and accepts the token in the events."""
     transaction = Transaction(t)
-    await t.ready()
     wanted: Payload = {"idToken": t.declared.token.payload, "evseId": 1, "remoteStartId": t.next_id()}
     profile = _profile(t, "TxProfile", "Relative")
     sent = await t.asked(
@@ -137,7 +132,6 @@ def _clears(id: str, title: str, status: str, *, number: int | None = None) -> N
     @K.case(id, title, profiles=_BOTH)
     async def script(t: CsmsTest) -> None:
         """The back end names the profile, or what it has to be, and continues after the answer."""
-        await t.ready()
         t.answer("ClearChargingProfile", {"status": status})
         criteria = {"chargingProfilePurpose": "TxDefaultProfile", "evseId": 1, "stackLevel": 0}
         if number is None:
@@ -197,7 +191,6 @@ def _composite(id: str, title: str, evse: int) -> None:  # noqa: A002
     @K.case(id, title, profiles=_BOTH, needs=("composite schedule",))
     async def script(t: CsmsTest) -> None:
         """The back end asks for the schedule of the place, duration and unit that are meant."""
-        await t.ready()
         schedule = {
             "evseId": evse,
             "duration": 300,
@@ -225,7 +218,6 @@ _composite("TC_K_44_CSMS", "Composite schedule of the station", 0)
 )
 async def no_transaction(t: CsmsTest) -> None:
     """The back end sends the TxProfile with a transactionId, and continues after the station has rejected it."""
-    await t.ready()
     t.answer("SetChargingProfile", {"status": "Rejected", "statusInfo": {"reasonCode": "TxNotFound"}})
     await _set(t, "K01.FR.03", 1, _profile(t, "TxProfile", "Relative", transactionId="no-transaction"))
     await t.call("Heartbeat")
@@ -237,14 +229,12 @@ async def no_transaction(t: CsmsTest) -> None:
 @K.case("TC_K_48_CSMS", "Limit of an external system", also="K12", needs=())
 async def external_limit(t: CsmsTest) -> None:
     """The back end acknowledges the limit."""
-    await t.ready()
     await t.call("NotifyChargingLimit", chargingLimit={"chargingLimitSource": "EMS"})
 
 
 @K.case("TC_K_50_CSMS", "Release of an external limit", also="K13", needs=())
 async def released_limit(t: CsmsTest) -> None:
     """The back end acknowledges that the limit has ended."""
-    await t.ready()
     await t.call("ClearedChargingLimit", chargingLimitSource="EMS")
 
 
@@ -259,7 +249,6 @@ async def released_while_charging(t: CsmsTest) -> None:
 @K.case("TC_K_52_CSMS", "Report of external constraints", also="K12", needs=("profiles are read",))
 async def external_constraints(t: CsmsTest) -> None:
     """The back end asks for profiles, and acknowledges a report of ChargingStationExternalConstraints."""
-    await t.ready()
     t.answer("GetChargingProfiles", {"status": "Accepted"})
     criteria = {"chargingProfilePurpose": "ChargingStationExternalConstraints"}
     sent = await t.asked("GetChargingProfiles", "K09.FR.03", requestId=t.next_id(), chargingProfile=criteria)

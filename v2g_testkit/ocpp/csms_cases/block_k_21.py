@@ -7,7 +7,7 @@ from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 
 OF_21: Final[dict[str, Any]] = {"profiles": ("Smart Charging",), "versions": ("2.1",)}
-K_21: Final[Block[CsmsTest]] = Block(**OF_21, needs=("charging profiles",))
+K_21: Final[Block[CsmsTest]] = Block(**OF_21, needs=("charging profiles",), booted=True)
 _NEEDS: Final = ("charging profiles",)
 
 
@@ -50,7 +50,6 @@ def _case_of_profile(number: int, title: str, *requirements: str, evse: int = 1,
     @K_21.case(f"TC_K_{number}_CSMS", title, requirements=requirements)
     async def script(t: CsmsTest) -> None:
         """The back end sends the profile as it was asked for, with these fields."""
-        await t.ready()
         found = await sets(t, requirements[0], evse, profile(t, {"limit": 6000.0}, **of))
         if of["purpose"] == "PriorityCharging":
             has = "duration" in found["chargingSchedule"][0]
@@ -84,7 +83,6 @@ async def operation_mode(t: CsmsTest) -> None:
 @K_21.case("TC_K_109_CSMS", "Numbers of profiles that the station keeps for external limits")
 async def reserved_numbers(t: CsmsTest) -> None:
     """The back end gives a profile a higher number than MaxExternalConstraintsId, which it has read."""
-    await t.ready()
     t.undo(lambda: _reserves(t, 0))
     await _reserves(t, 50)
     found = await sets(t, "K01.FR.80", 1, profile(t, {"limit": 6000.0}, purpose=_DEFAULT))

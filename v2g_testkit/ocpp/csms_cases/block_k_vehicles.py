@@ -7,7 +7,7 @@ from v2g_testkit.ocpp.csms_cases.block_k_21 import profile, sets
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-K_VEHICLES: Final[Block[CsmsTest]] = Block(profiles=("ISO 15118 Support",), versions=("2.1",))
+K_VEHICLES: Final[Block[CsmsTest]] = Block(profiles=("ISO 15118 Support",), versions=("2.1",), booted=True)
 
 NEEDS: Final = ("charging schedules for vehicles",)
 _OF_2: Final[dict[str, Any]] = {"profiles": ("ISO 15118 Support",), "versions": ("2.0.1",), "needs": NEEDS}
@@ -43,7 +43,7 @@ async def tells(t: CsmsTest, **needs: str) -> str:
 async def connected(t: CsmsTest) -> Transaction:
     """Authorized and EVConnectedPreSession."""
     transaction = Transaction(t)
-    await given(t.booted(), transaction.authorized(), transaction.plugged())
+    await given(transaction.authorized(), transaction.plugged())
     return transaction
 
 

@@ -8,7 +8,7 @@ from v2g_testkit.ocpp.certificates import Authority, is_certificate
 from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-L: Final[Block[CsmsTest]] = Block(needs=("firmware updates",))
+L: Final[Block[CsmsTest]] = Block(needs=("firmware updates",), booted=True)
 
 _CORE: Final[tuple[Profile, ...]] = ("Core",)
 _LOCATION: Final = "https://firmware.example/1.2.3.bin"
@@ -75,7 +75,6 @@ def _updates(
         quick=id == "TC_L_01_CSMS",
     )
     async def script(t: CsmsTest) -> None:
-        await t.ready()
         number = await _update(t, **{name: t.later(300) for name in later})
         await _goes(t, number, *statuses)
         if last:
@@ -112,7 +111,6 @@ _updates("TC_L_09_CSMS", "Installation that fails", *_INSTALLED, last="Installat
 @L.case("TC_L_04_CSMS", "Revoked certificate", also="L01.FR.11")
 async def revoked_certificate(t: CsmsTest) -> None:
     """The back end sends firmware with its signature and certificate, and continues after the answer."""
-    await t.ready()
     await _update(t, "RevokedCertificate")
     await t.call("Heartbeat")
 
@@ -120,7 +118,6 @@ async def revoked_certificate(t: CsmsTest) -> None:
 @L.case("TC_L_05_CSMS", "Invalid certificate", also="L01.FR.02 L01.FR.11")
 async def invalid_certificate(t: CsmsTest) -> None:
     """The back end sends firmware with its certificate, and acknowledges the security event."""
-    await t.ready()
     await _update(t, "InvalidCertificate")
     await _security_event(t, "InvalidFirmwareSigningCertificate")
 
@@ -128,7 +125,6 @@ async def invalid_certificate(t: CsmsTest) -> None:
 @L.case("TC_L_06_CSMS", "Invalid signature", also="L01.FR.01 L01.FR.03 L01.FR.11")
 async def invalid_signature(t: CsmsTest) -> None:
     """The back end acknowledges the progress of the update and the security event."""
-    await t.ready()
     await _goes(t, await _update(t), "Downloading", "Downloaded", "InvalidSignature")
     await _security_event(t, "InvalidFirmwareSignature")
 
@@ -146,7 +142,6 @@ def _second(id: str, title: str, status: str, requirement: str) -> None:  # noqa
     )
     async def script(t: CsmsTest) -> None:
         """The back end sends a second update under another requestId, and acknowledges the progress."""
-        await t.ready()
         first = await _update(t)
         await _goes(t, first, "Downloading")
         second = await _update(t, status)
@@ -187,7 +182,6 @@ def _publishes(id: str, title: str, *statuses: str) -> None:  # noqa: A002
     @L.case(id, title, also="L03.FR.01", profiles=(), needs=("published firmware",))
     async def script(t: CsmsTest) -> None:
         """The back end has the right image published, and acknowledges the progress."""
-        await t.ready()
         t.answer("PublishFirmware", {"status": "Accepted"})
         image: Payload = {"location": _LOCATION, "checksum": _CHECKSUM}
         sent = await t.asked("PublishFirmware", "L03", requestId=t.next_id(), **image)
@@ -213,7 +207,6 @@ def _unpublishes(id: str, status: str) -> None:  # noqa: A002
     )
     async def script(t: CsmsTest) -> None:
         """The back end has the right image unpublished, and continues after the answer."""
-        await t.ready()
         t.answer("UnpublishFirmware", {"status": status})
         await t.asked("UnpublishFirmware", "L04", checksum=_CHECKSUM)
         await t.call("Heartbeat")

@@ -6,7 +6,7 @@ from v2g_testkit.ocpp.case import Block, Payload, Profile, precondition
 from v2g_testkit.ocpp.certificates import Authority, is_certificate
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-M: Final[Block[CsmsTest]] = Block(needs=("certificates are read",))
+M: Final[Block[CsmsTest]] = Block(needs=("certificates are read",), booted=True)
 
 _CORE: Final[tuple[Profile, ...]] = ("Core",)
 _ISO: Final[tuple[Profile, ...]] = ("ISO 15118 Support",)
@@ -39,7 +39,6 @@ def _installs(id: str, use: str, profiles: tuple[Profile, ...], status: str = "A
     )
     async def script(t: CsmsTest) -> None:
         """The back end sends a certificate of the right use, and continues after the answer."""
-        await t.ready()
         await _install(t, use, status)
         await t.call("Heartbeat")
 
@@ -85,7 +84,6 @@ def _retrieves(
     )
     async def script(t: CsmsTest) -> None:
         """The back end asks for certificates of exactly the uses that are meant."""
-        await t.ready()
         for algorithm in algorithms:
             _has(t, *uses, algorithm=algorithm)
             await t.asked("GetInstalledCertificateIds", "M03.FR.01", certificateType=list(uses))
@@ -102,7 +100,6 @@ _retrieves("TC_M_17_CSMS", "Certificates of two uses", _CSMS, _MAKER, profiles=(
 @M.case("TC_M_18_CSMS", "Certificates of every use")
 async def retrieve_all(t: CsmsTest) -> None:
     """The back end asks without a use."""
-    await t.ready()
     _has(t, _CSMS, _MAKER)
     await t.asked("GetInstalledCertificateIds", "M03.FR.01", without=("certificateType",))
 
@@ -110,7 +107,6 @@ async def retrieve_all(t: CsmsTest) -> None:
 @M.case("TC_M_19_CSMS", "Certificate that is not there", also="M03.FR.02")
 async def retrieve_none(t: CsmsTest) -> None:
     """The back end asks for certificates of the right use, and continues after the answer NotFound."""
-    await t.ready()
     await t.asked("GetInstalledCertificateIds", "M03.FR.01", certificateType=[_MAKER])
     await t.call("Heartbeat")
 
@@ -122,7 +118,6 @@ def _deletes(id: str, title: str, status: str, algorithms: tuple[str, ...]) -> N
     @M.case(id, title, also="M04.FR.01", needs=("certificates are read", f"install {_CSMS}"))
     async def script(t: CsmsTest) -> None:
         """The back end names the certificate as the station did, by hashes of the same algorithm."""
-        await t.ready()
         t.answer("DeleteCertificate", {"status": status})
         for algorithm in algorithms:
             with precondition():

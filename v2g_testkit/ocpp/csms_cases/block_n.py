@@ -9,7 +9,7 @@ from v2g_testkit.ocpp.case import BOTH, Block, Payload, Profile, given
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 from v2g_testkit.ocpp.station_tester import variable_of
 
-N: Final[Block[CsmsTest]] = Block(profiles=("Advanced Device Management",), needs=("monitors are read",))
+N: Final[Block[CsmsTest]] = Block(profiles=("Advanced Device Management",), needs=("monitors are read",), booted=True)
 
 _PROFILE: Final[tuple[Profile, ...]] = ("Advanced Device Management",)
 _EVSE: Final[Payload] = {"name": "EVSE", "evse": {"id": 1}}
@@ -54,7 +54,6 @@ def _reports(id: str, title: str, nothing: Payload, something: Payload) -> None:
     @N.case(id, title, also="N02.FR.05 N02.FR.10", quick=id == "TC_N_01_CSMS")
     async def script(t: CsmsTest) -> None:
         """The back end asks for the monitors that are meant, and acknowledges each part of the report."""
-        await t.ready()
         await _asks(t, "EmptyResultSet", nothing)
         number = await _asks(t, "Accepted", something)
         await _report(t, number, "Delta" if "DeltaMonitoring" in str(something) else "UpperThreshold")
@@ -84,7 +83,6 @@ _reports(
 @N.case("TC_N_47_CSMS", "Report of all monitors", also="N02.FR.11")
 async def report_of_all(t: CsmsTest) -> None:
     """The back end asks without criteria, and acknowledges each part of the report."""
-    await t.ready()
     await _report(t, await _asks(t, "Accepted", {}), "Delta")
 
 
@@ -94,7 +92,6 @@ async def report_of_all(t: CsmsTest) -> None:
 @N.case("TC_N_05_CSMS", "Monitoring base", also="N03.FR.03 N03.FR.04 N03.FR.05", needs=("monitoring base",))
 async def base(t: CsmsTest) -> None:
     """The back end sets each of the three bases."""
-    await t.ready()
     for wanted, requirement in (("All", "03"), ("FactoryDefault", "04"), ("HardWiredOnly", "05")):
         await t.asked("SetMonitoringBase", f"N03.FR.{requirement}", monitoringBase=wanted)
 
@@ -103,7 +100,6 @@ def _level(id: str, status: str) -> None:  # noqa: A002
     @N.case(id, f"Monitoring level that the station answers with {status}", also="N05", needs=("monitoring level",))
     async def script(t: CsmsTest) -> None:
         """The back end sets the right severity, and continues after the answer."""
-        await t.ready()
         t.answer("SetMonitoringLevel", {"status": status})
         await t.asked("SetMonitoringLevel", "N05", severity=4)
         await t.call("Heartbeat")
@@ -133,7 +129,6 @@ async def _install(t: CsmsTest, *components: Payload) -> None:
 @N.case("TC_N_08_CSMS", "Set one monitor", also="N04.FR.01 N04.FR.17", needs=("monitors",), quick=True)
 async def set_one(t: CsmsTest) -> None:
     """The back end sets the monitor with all of its values; that of a text is 1."""
-    await t.ready()
     await _install(t, _EVSE)
 
 
@@ -146,7 +141,6 @@ async def set_one(t: CsmsTest) -> None:
 )
 async def set_two(t: CsmsTest) -> None:
     """The back end sets both monitors in one request."""
-    await t.ready()
     await _install(t, _EVSE, _STATION)
 
 
@@ -162,7 +156,6 @@ def _cleared(status: str) -> Callable[[Payload], Payload]:
 )
 async def clear_in_parts(t: CsmsTest) -> None:
     """The back end sends no more than ItemsPerMessage monitors in a request, and clears all of them."""
-    await t.ready()
     most = variable_of("MonitoringCtrlr", "ItemsPerMessage", instance="ClearVariableMonitoring")
     await given(t.asked("GetVariables", getVariableData=[most]))
     t.answer("ClearVariableMonitoring", _cleared("NotFound"))
@@ -179,7 +172,6 @@ async def clear_in_parts(t: CsmsTest) -> None:
 @N.case("TC_N_44_CSMS", "Monitor that stays", needs=("monitors",))
 async def clear_rejected(t: CsmsTest) -> None:
     """The back end clears the right monitor, and continues after the answer Rejected."""
-    await t.ready()
     await given(_install(t, _EVSE))
     t.answer("ClearVariableMonitoring", _cleared("Rejected"))
     sent = await t.asked("ClearVariableMonitoring", "N06.FR.03", id=[1])
@@ -194,7 +186,6 @@ def _events(id: str, title: str, value: str = "Available", times: int = 1, **mor
     @N.case(id, title, also="N07.FR.03", profiles=() if id == "TC_N_48_CSMS" else _PROFILE, needs=())
     async def script(t: CsmsTest) -> None:
         """The back end acknowledges the event with an empty answer."""
-        await t.ready()
         for _ in range(times):
             await t.event(_EVSE, "AvailabilityState", value, **more)
 
@@ -249,7 +240,6 @@ def _uploaded(
     )
     async def script(t: CsmsTest) -> None:
         """The back end asks for the right kind of log, and acknowledges the progress of the upload."""
-        await t.ready()
         await _uploads(t, await _log(t, kind, "Accepted"), "Uploading", "Uploaded")
 
 
@@ -267,7 +257,6 @@ _uploaded("TC_N_100_CSMS", "DataCollectorLog", (), ("2.1",))
 )
 async def log_with_password(t: CsmsTest) -> None:
     """The back end gives the station the name and password of its upload within the URL."""
-    await t.ready()
     sent = await _log(t, "DiagnosticsLog", "Accepted", "https://logs:upload-secret@logs.example/upload")
     address = urlsplit(sent["log"]["remoteLocation"])
     t.check(bool(address.username and address.password), "N01.FR.17", "remoteLocation has no name and password")
@@ -277,7 +266,6 @@ async def log_with_password(t: CsmsTest) -> None:
 @N.case("TC_N_34_CSMS", "Log that the station refuses", also="N01.FR.05", profiles=("Core",), needs=("DiagnosticsLog",))
 async def log_rejected(t: CsmsTest) -> None:
     """The back end asks for the log, and continues after the answer Rejected."""
-    await t.ready()
     await _log(t, "DiagnosticsLog", "Rejected")
     await t.call("Heartbeat")
 
@@ -291,7 +279,6 @@ async def log_rejected(t: CsmsTest) -> None:
 )
 async def second_log(t: CsmsTest) -> None:
     """The back end asks twice under different requestIds, and acknowledges the progress of both."""
-    await t.ready()
     first = await _log(t, "DiagnosticsLog", "Accepted")
     await _uploads(t, first, "Uploading")
     second = await _log(t, "DiagnosticsLog", "AcceptedCanceled")
@@ -353,7 +340,6 @@ def _customers(
         needs=(need,),
     )
     async def script(t: CsmsTest) -> None:
-        await t.ready()
         customer = {"idToken": t.declared.token.payload} if way is None else way
         number = await _customer(t, customer, report=report, clear=clear, status=status)
         await _told(t, number, *parts)
@@ -395,7 +381,6 @@ _customers(
 )
 async def clear_from_local_list(t: CsmsTest) -> None:
     """The back end removes the customer from the station's local list by differences, with a higher version."""
-    await t.ready()
     token = t.declared.token.payload
     listed: Payload = {"localAuthorizationList": [{"idToken": token, "idTokenInfo": {"status": "Accepted"}}]}
     full = await given(t.asked("SendLocalList", free=tuple(listed), versionNumber=1, updateType="Full", **listed))
@@ -428,7 +413,6 @@ async def _opens(t: CsmsTest) -> None:
 
 async def _monitored(t: CsmsTest) -> None:
     """Have the back end set a monitor with a stream. Raises Failed."""
-    await t.ready()
     about: Payload = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "Power"}}
     monitor = about | {"type": "Periodic", "value": 2.0, "severity": 8, "periodicEventStream": {"interval": 10}}
     result = about | {"id": 7, "type": "Periodic", "severity": 8, "status": "Accepted"}

@@ -7,7 +7,7 @@ from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 from v2g_testkit.ocpp.operator import NEW_MESSAGE
 
-O: Final[Block[CsmsTest]] = Block(profiles=(), needs=("display messages",))  # noqa: E741 - the block's letter
+O: Final[Block[CsmsTest]] = Block(profiles=(), needs=("display messages",), booted=True)  # noqa: E741 - the block's letter
 O_SOME: Final = O.having(needs=("display messages", "some messages are read"))
 
 _PROFILE: Final[tuple[Profile, ...]] = ("Advanced User Interface",)
@@ -42,7 +42,6 @@ async def _shows(
 @O.case("TC_O_01_CSMS", "Show a message", profiles=_PROFILE, quick=True)
 async def show(t: CsmsTest) -> None:
     """The back end sends the message as it was asked for, and each one under an id of its own."""
-    await t.ready()
     first = await _shows(t, "O01.FR.04", priority="AlwaysFront", state="Idle")
     second = await _shows(t, "O01.FR.04", content="Welcome", state="Idle")
     t.check(first["id"] != second["id"], "O01.FR.04", f"both messages have the id {first['id']}")
@@ -52,7 +51,6 @@ def _wish(id: str, title: str, requirement: str, status: str = "Accepted", **mor
     @O.case(id, title, requirements=(requirement,), profiles=() if id == "TC_O_25_CSMS" else _PROFILE)
     async def script(t: CsmsTest) -> None:
         """The back end sends the message as it was asked for, and continues after the answer."""
-        await t.ready()
         await _shows(t, requirement, status, **more)
         await t.call("Heartbeat")
 
@@ -87,7 +85,6 @@ def _timed(id: str, title: str, field: str) -> None:  # noqa: A002
     @O.case(id, title, profiles=_PROFILE, needs=("display messages", "times of messages"))
     async def script(t: CsmsTest) -> None:
         """The back end sends the message with the right time."""
-        await t.ready()
         when: Payload = {field: t.later(300)}
         await _shows(t, "O01.FR.05", **when)
 
@@ -99,7 +96,6 @@ _timed("TC_O_14_CSMS", "Message until a time", "endDateTime")
 @O.case("TC_O_12_CSMS", "Replace a message", requirements="O06.FR.01", profiles=_PROFILE)
 async def replace(t: CsmsTest) -> None:
     """The back end sends the changed message under the same id."""
-    await t.ready()
     first = await given(_shows(t, "O01.FR.04"))
     second = await _shows(t, "O06.FR.01", number=first["id"], content="Good bye", priority="InFront")
     t.check(second["id"] == first["id"], "O06.FR.01", f"replaces {first['id']} by {second['id']}")
@@ -168,7 +164,6 @@ async def _reports(t: CsmsTest, number: int, *messages: Payload) -> None:
 @O.case("TC_O_02_CSMS", "All messages", requirements="O03.FR.02", needs=("display messages", "messages are read"))
 async def get_all(t: CsmsTest) -> None:
     """The back end asks without criteria, and acknowledges each part of the report."""
-    await t.ready()
     with precondition():
         messages = [await _shows(t, "O01.FR.04", content=each) for each in ("Hello", "Welcome")]
     await _reports(t, await _asks(t, "O03.FR.02", "Accepted"), *messages)
@@ -177,7 +172,6 @@ async def get_all(t: CsmsTest) -> None:
 @O.case("TC_O_03_CSMS", "All messages where there is none", needs=("messages are read",))
 async def get_all_of_none(t: CsmsTest) -> None:
     """The back end asks without criteria, and continues after the answer."""
-    await t.ready()
     await _asks(t, "O03.FR.06", "Unknown")
     await t.call("Heartbeat")
 
@@ -185,7 +179,6 @@ async def get_all_of_none(t: CsmsTest) -> None:
 @O_SOME.case("TC_O_07_CSMS", "A message by its id", requirements="O04.FR.03")
 async def get_by_id(t: CsmsTest) -> None:
     """The back end asks for the one id, and acknowledges the report."""
-    await t.ready()
     message = await given(_shows(t, "O01.FR.04"))
     await _reports(t, await _asks(t, "O04.FR.03", "Accepted", id=[message["id"]]), message)
 
@@ -195,7 +188,6 @@ def _some(id: str, field: str, value: str) -> None:  # noqa: A002
     async def script(t: CsmsTest) -> None:
         """The back end asks for the right report, and acknowledges it."""
         about: Payload = {field: value}
-        await t.ready()
         message = await given(_shows(t, "O01.FR.04", **about))
         await _reports(t, await _asks(t, "O04.FR.03", "Accepted", **about), message)
 
@@ -207,7 +199,6 @@ _some("TC_O_09_CSMS", "state", "Charging")
 @O.case("TC_O_11_CSMS", "A message that is not there", needs=("some messages are read",))
 async def get_unknown(t: CsmsTest) -> None:
     """The back end asks for the one id, and continues after the answer."""
-    await t.ready()
     await _asks(t, "O04.FR.02", "Unknown", id=[_UNKNOWN])
     await t.call("Heartbeat")
 
@@ -227,7 +218,6 @@ async def _clears(t: CsmsTest, requirement: str, number: int, status: str) -> No
 )
 async def clear(t: CsmsTest) -> None:
     """The back end clears the message under the id with which it showed it."""
-    await t.ready()
     message = await given(_shows(t, "O01.FR.04"))
     await _clears(t, "O05.FR.01", message["id"], "Accepted")
 
@@ -235,5 +225,4 @@ async def clear(t: CsmsTest) -> None:
 @O.case("TC_O_05_CSMS", "Remove a message that is not there", needs=("messages are cleared",))
 async def clear_unknown(t: CsmsTest) -> None:
     """The back end clears the right id, and continues after the answer."""
-    await t.ready()
     await _clears(t, "O05.FR.02", _UNKNOWN, "Unknown")

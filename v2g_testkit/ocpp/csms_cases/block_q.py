@@ -8,7 +8,7 @@ from v2g_testkit.ocpp.csms_cases.block_k_vehicles import NEEDS, connected, sched
 from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-Q: Final[Block[CsmsTest]] = Block(**OF_21, needs=("V2X",))
+Q: Final[Block[CsmsTest]] = Block(**OF_21, needs=("V2X",), booted=True)
 _CURVE: Final = [{"frequency": 49.8, "power": -5000.0}, {"frequency": 50.2, "power": 5000.0}]
 
 

@@ -6,7 +6,7 @@ from v2g_testkit.ocpp.case import Block, Payload
 from v2g_testkit.ocpp.csms_cases.block_k_21 import OF_21
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-R: Final[Block[CsmsTest]] = Block(**OF_21, needs=("DER controls",))
+R: Final[Block[CsmsTest]] = Block(**OF_21, needs=("DER controls",), booted=True)
 _FIELDS: Final = frozenset({
     "curve", "enterService", "fixedPFAbsorb", "fixedPFInject", "fixedVar", "freqDroop", "gradient", "limitMaxDischarge",
 })  # fmt: skip
@@ -25,7 +25,6 @@ async def _sets(t: CsmsTest, kind: str, field: str, body: Payload, *, default: b
 @R.case("TC_R_107_CSMS", "Controls of a station", requirements="R04.FR.12 R04.FR.16 R04.FR.31")
 async def controls(t: CsmsTest) -> None:
     """The back end sets controls with the field of their type only, reads them, and clears them."""
-    await t.ready()
     limit: Payload = {"priority": 1, "pctMaxDischargePower": 50.0}
     await _sets(t, "LimitMaxDischarge", "limitMaxDischarge", limit, default=True)
     timed = limit | {"startTime": t.later(60), "duration": 600.0}
@@ -41,7 +40,6 @@ async def controls(t: CsmsTest) -> None:
 @R.case("TC_R_108_CSMS", "Reports of controls and events of the grid", also="R04.FR.20 R04.FR.22 R05.FR.01 R05.FR.02")
 async def events(t: CsmsTest) -> None:
     """The back end takes the reports."""
-    await t.ready()
     for started in (True, False):
         await t.call("NotifyDERStartStop", controlId="v2g-1", started=started, timestamp=t.now())
     alarm = {"controlType": "FreqDroop", "gridEventFault": "UnderFrequency"}

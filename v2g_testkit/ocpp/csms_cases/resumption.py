@@ -7,7 +7,7 @@ from v2g_testkit.ocpp.csms_cases.block_k_21 import profile, sets
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-RESUMPTION: Final[Block[CsmsTest]] = Block(versions=("2.1",))
+RESUMPTION: Final[Block[CsmsTest]] = Block(versions=("2.1",), booted=True)
 
 
 def _case_of_reset(number: int, title: str, *requirements: str, ongoing: bool) -> None:
@@ -20,8 +20,6 @@ def _case_of_reset(number: int, title: str, *requirements: str, ongoing: bool) -
     )
     async def script(t: CsmsTest) -> None:
         transaction = await charging(t) if ongoing else None
-        if transaction is None:
-            await t.ready()
         await t.asked("Reset", "B13.FR.03", type="ImmediateAndResume")
         if transaction is not None:
             await transaction.event("Updated", "ResetCommand", state="SuspendedEVSE")

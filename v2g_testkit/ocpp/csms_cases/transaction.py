@@ -133,7 +133,7 @@ class Transaction:
 
 
 async def charging(t: CsmsTest) -> Transaction:
-    """Boot, and let a transaction charge. Raises Inconclusive."""
+    """Let a transaction charge. Raises Inconclusive."""
     transaction = Transaction(t)
-    await given(t.booted(), transaction.started())
+    await given(transaction.started())
     return transaction

@@ -14,7 +14,8 @@ from v2g_testkit.ocpp.certificates import Authority, SigningRequest
 from v2g_testkit.ocpp.csms_cases import block_a, block_b
 from v2g_testkit.ocpp.v16.csms import CsmsTest16
 
-CORE: Final[Block[CsmsTest16]] = Block(versions=("1.6",))
+CORE: Final[Block[CsmsTest16]] = Block(versions=("1.6",), booted=True)
+CORE_COLD: Final = CORE.having(booted=False)
 
 Steps = Sequence[tuple[str, Payload]]
 
@@ -36,7 +37,7 @@ class _Request(msgspec.Struct, frozen=True):
 
 
 def _add(each: _Request) -> None:
-    block = Block[CsmsTest16](profiles=(each.profile,), versions=("1.6",), needs=each.needs)
+    block = Block[CsmsTest16](profiles=(each.profile,), versions=("1.6",), needs=each.needs, booted=True)
 
     @block.case(
         f"TC_{each.number}_CSMS", each.title, requirements=(each.action,), quick=each.quick,
@@ -45,7 +46,6 @@ def _add(each: _Request) -> None:
     async def script(t: CsmsTest16) -> None:
         if each.answer is not None:
             t.answer(each.action, each.answer)
-        await t.ready()
         sent = await t.asked(each.action, each.action, free=_FREE, **each.payload(t))
         for action, payload in each.then:
             named = {"requestId": sent["requestId"]} if "requestId" in sent and action in _OF_REQUEST else {}
@@ -198,14 +198,14 @@ REQUESTS: Final = (
 # -- boot and reset
 
 
-@CORE.case("TC_001_CSMS", "Cold boot", requirements="BootNotification", quick=True)
+@CORE_COLD.case("TC_001_CSMS", "Cold boot", requirements="BootNotification", quick=True)
 async def cold_boot(t: CsmsTest16) -> None:
     """The back end accepts a station that it knows, the state of its connectors, and heartbeats."""
     await t.booted()
     t.is_now((await t.call("Heartbeat"))["currentTime"], "Heartbeat")
 
 
-@CORE.case("TC_002_CSMS", "Cold boot, pending", requirements="BootNotification", needs=("boot: pending",))
+@CORE_COLD.case("TC_002_CSMS", "Cold boot, pending", requirements="BootNotification", needs=("boot: pending",))
 async def pending(t: CsmsTest16) -> None:
     """The back end answers Pending first, and asks nothing that a station may not do yet; then it accepts it."""
     await t.registration("Pending")
@@ -222,7 +222,6 @@ def _case_of_reset(number: str, kind: str, reason: str, *, charging: bool) -> No
         required="The back end asks for it, and accepts the station again.",
     )  # fmt: skip
     async def script(t: CsmsTest16) -> None:
-        await t.ready()
         transaction = await t.start(t.declared.token.id) if charging else 0
         await t.asked("Reset", "Reset", type=kind)
         if charging:
@@ -243,7 +242,6 @@ for _number, _kind, _charging in (
 @CORE.case("TC_003_CSMS", "Session, the cable first", requirements="StartTransaction StopTransaction", quick=True)
 async def cable_first(t: CsmsTest16) -> None:
     """The back end accepts a valid token, gives the transaction an id, and takes its end."""
-    await t.ready()
     tag = t.declared.token.id
     await t.connector("Preparing")
     await t.knows(tag, "Accepted")
@@ -264,7 +262,6 @@ async def _meter(t: CsmsTest16, transaction: int) -> None:
 @CORE.case("TC_004_1_CSMS", "Session, the token first", requirements="Authorize StartTransaction")
 async def token_first(t: CsmsTest16) -> None:
     """The back end accepts it, and the transaction."""
-    await t.ready()
     await t.knows(t.declared.token.id, "Accepted")
     await t.connector("Preparing")
     await t.start(t.declared.token.id)
@@ -274,7 +271,6 @@ async def token_first(t: CsmsTest16) -> None:
 @CORE.case("TC_004_2_CSMS", "The token first, and no cable in time", requirements="StatusNotification")
 async def no_cable(t: CsmsTest16) -> None:
     """The back end takes that the connector is available again."""
-    await t.ready()
     await t.knows(t.declared.token.id, "Accepted")
     await t.connector("Preparing")
     await t.connector("Available")
@@ -283,7 +279,6 @@ async def no_cable(t: CsmsTest16) -> None:
 @CORE.case("TC_005_1_CSMS", "The vehicle is disconnected", requirements="StopTransaction")
 async def disconnected(t: CsmsTest16) -> None:
     """The back end takes the end, and the states after it."""
-    await t.ready()
     transaction = await t.start(t.declared.token.id)
     await t.connector("SuspendedEV")
     await t.stop(transaction, "EVDisconnected")
@@ -297,7 +292,6 @@ def _case_of_token(number: str, what: str, tag: Callable[[CsmsTest16], str], *st
         required=f"The back end says {' or '.join(statuses)}.",
     )  # fmt: skip
     async def script(t: CsmsTest16) -> None:
-        await t.ready()
         await t.knows(tag(t), *statuses)
 
 
@@ -309,7 +303,6 @@ _case_of_token("023_3", "blocked", lambda t: t.declared.blocked_token.id, "Block
 @CORE.case("TC_024_CSMS", "The lock fails", requirements="StatusNotification")
 async def lock_failure(t: CsmsTest16) -> None:
     """The back end takes the fault of a connector."""
-    await t.ready()
     await t.knows(t.declared.token.id, "Accepted")
     await t.connector("Faulted", errorCode="ConnectorLockFailure")
     await t.connector("Available")
@@ -318,7 +311,6 @@ async def lock_failure(t: CsmsTest16) -> None:
 @CORE.case("TC_032_1_CSMS", "Transactions end before a power failure", requirements="StopTransaction")
 async def power_failure(t: CsmsTest16) -> None:
     """The back end takes the end once the station is back, and accepts the station."""
-    await t.ready()
     transaction = await t.start(t.declared.token.id)
     await t.away()
     await t.booted()
@@ -328,7 +320,6 @@ async def power_failure(t: CsmsTest16) -> None:
 @CORE.case("TC_037_1_CSMS", "A transaction of an hour ago", requirements="StartTransaction")
 async def offline_start(t: CsmsTest16) -> None:
     """The back end accepts it, and gives the repeated request the same id."""
-    await t.ready()
     began = t.later(-3600)
     first = await t.start(t.declared.token.id, at=began)
     again = await t.start(t.declared.token.id, at=began)
@@ -340,7 +331,6 @@ async def offline_start(t: CsmsTest16) -> None:
 @CORE.case("TC_037_3_CSMS", "A transaction whose token is not known", requirements="StartTransaction")
 async def offline_invalid(t: CsmsTest16) -> None:
     """The back end says so, and takes the end."""
-    await t.ready()
     transaction = await t.start(t.declared.unknown_token.id, "Invalid", at=t.later(-3600))
     await t.stop(transaction, "DeAuthorized")
 
@@ -348,7 +338,6 @@ async def offline_invalid(t: CsmsTest16) -> None:
 @CORE.case("TC_039_CSMS", "A whole transaction of an hour ago", requirements="StartTransaction StopTransaction")
 async def offline(t: CsmsTest16) -> None:
     """The back end takes it, also when its end comes a second time."""
-    await t.ready()
     transaction = await t.start(t.declared.token.id, at=t.later(-3600))
     for _ in range(2):
         await t.stop(transaction, timestamp=t.later(-60))
@@ -357,7 +346,6 @@ async def offline(t: CsmsTest16) -> None:
 @CORE.case("TC_064_CSMS", "Data transfer to the back end", requirements="DataTransfer")
 async def transfer(t: CsmsTest16) -> None:
     """The back end does not know the vendor, or takes it."""
-    await t.ready()
     answer = await t.call("DataTransfer", vendorId="com.example.nobody", messageId="1", data="x")
     statuses = ("Accepted", "Rejected", "UnknownMessageId", "UnknownVendorId")
     t.check(answer["status"] in statuses, "DataTransfer", f"answers {answer['status']}")
@@ -369,7 +357,6 @@ async def transfer(t: CsmsTest16) -> None:
 @CORE.case("TC_010_CSMS", "Remote start", requirements="RemoteStartTransaction", quick=True)
 async def remote_start(t: CsmsTest16) -> None:
     """The back end asks for it, and accepts the transaction."""
-    await t.ready()
     await t.connector("Preparing")
     sent = await t.asked("RemoteStartTransaction", connectorId=1, idTag=t.declared.token.id)
     await t.knows(sent["idTag"], "Accepted")
@@ -380,7 +367,6 @@ async def remote_start(t: CsmsTest16) -> None:
 @CORE.case("TC_007_CSMS", "A token that the station has cached", requirements="StartTransaction")
 async def cached(t: CsmsTest16) -> None:
     """The back end accepts a transaction that no Authorize has announced."""
-    await t.ready()
     await t.connector("Preparing")
     transaction = await t.start(t.declared.token.id)
     await t.connector("Charging")
@@ -390,7 +376,6 @@ async def cached(t: CsmsTest16) -> None:
 @CORE.case("TC_011_CSMS", "Remote start, and no cable in time", requirements="RemoteStartTransaction")
 async def remote_start_expires(t: CsmsTest16) -> None:
     """The back end takes that the connector is available again, and asks for another one."""
-    await t.ready()
     for _ in range(2):
         sent = await t.asked("RemoteStartTransaction", connectorId=1, idTag=t.declared.token.id)
         await t.knows(sent["idTag"], "Accepted")
@@ -401,7 +386,6 @@ async def remote_start_expires(t: CsmsTest16) -> None:
 @CORE.case("TC_012_CSMS", "Remote stop", requirements="RemoteStopTransaction", quick=True)
 async def remote_stop(t: CsmsTest16) -> None:
     """The back end asks for it by the transaction's id, and takes its end."""
-    await t.ready()
     transaction = await t.start(t.declared.token.id)
     await t.asked("RemoteStopTransaction", "RemoteStopTransaction", transactionId=transaction)
     await t.stop(transaction, "Remote")
@@ -411,7 +395,6 @@ async def remote_stop(t: CsmsTest16) -> None:
 async def remote_stop_rejected(t: CsmsTest16) -> None:
     """The back end takes that, and what the transaction reports afterwards."""
     t.answer("RemoteStopTransaction", {"status": "Rejected"})
-    await t.ready()
     transaction = await t.start(t.declared.token.id)
     await t.asked("RemoteStopTransaction", "RemoteStopTransaction", transactionId=transaction)
     await _meter(t, transaction)
@@ -420,19 +403,19 @@ async def remote_stop_rejected(t: CsmsTest16) -> None:
 @CORE.case("TC_018_1_CSMS", "Unlock in a transaction", requirements="UnlockConnector")
 async def unlock(t: CsmsTest16) -> None:
     """The back end asks for it, and takes the end of the transaction."""
-    await t.ready()
     transaction = await t.start(t.declared.token.id)
     await t.asked("UnlockConnector", "UnlockConnector", connectorId=1)
     await t.stop(transaction, "UnlockCommand")
 
 
-RESERVATION: Final[Block[CsmsTest16]] = Block(profiles=("Reservation",), versions=("1.6",), needs=("reservation",))
+RESERVATION: Final[Block[CsmsTest16]] = Block(
+    profiles=("Reservation",), versions=("1.6",), needs=("reservation",), booted=True
+)
 
 
 @RESERVATION.case("TC_046_CSMS", "A reservation is used", requirements="ReserveNow")
 async def reserved(t: CsmsTest16) -> None:
     """The back end reserves, and accepts the transaction that names the reservation."""
-    await t.ready()
     sent = await _reserved(t)
     await t.connector("Reserved")
     await t.start(sent["idTag"], reservationId=sent["reservationId"])
@@ -464,7 +447,6 @@ async def _reserved(t: CsmsTest16) -> Payload:
 
 
 async def _cancel(t: CsmsTest16) -> None:
-    await t.ready()
     sent = await given(_reserved(t))
     await t.asked("CancelReservation", "CancelReservation", reservationId=sent["reservationId"])
 
@@ -472,7 +454,6 @@ async def _cancel(t: CsmsTest16) -> None:
 @RESERVATION.case("TC_047_CSMS", "A reservation expires", requirements="ReserveNow")
 async def expires(t: CsmsTest16) -> None:
     """The back end takes that the connector is available again after the time, and accepts a transaction there."""
-    await t.ready()
     wanted = _reservation(t) | {"expiryDate": t.later(4)}
     await t.asked("ReserveNow", "ReserveNow", free=_FREE, **wanted)
     await t.connector("Reserved")
@@ -481,13 +462,14 @@ async def expires(t: CsmsTest16) -> None:
     await t.start(t.declared.token.id)
 
 
-SMART: Final[Block[CsmsTest16]] = Block(profiles=("Smart Charging",), versions=("1.6",), needs=("smart charging",))
+SMART: Final[Block[CsmsTest16]] = Block(
+    profiles=("Smart Charging",), versions=("1.6",), needs=("smart charging",), booted=True
+)
 
 
 @SMART.case("TC_057_CSMS", "A profile of a transaction", requirements="SetChargingProfile")
 async def transaction_profile(t: CsmsTest16) -> None:
     """The back end sends it with the transaction's id."""
-    await t.ready()
     transaction = await t.start(t.declared.token.id)
     wanted = profile(t, "TxProfile", transactionId=transaction)
     sent = await t.asked("SetChargingProfile", free=_FREE, connectorId=1, csChargingProfiles=wanted)
@@ -580,7 +562,9 @@ async def passwords(t: CsmsTest16) -> None:
 
 SECURITY.case("TC_086_CSMS", "TLS with the certificate of the back end", requirements=("Profile 2",))(block_a.tls)
 SECURITY.case("TC_087_CSMS", "TLS with certificates of both", requirements=("Profile 3",))(block_a.own_certificate)
-SECURITY.case("TC_088_CSMS", "WebSocket subprotocols", requirements=("OCPP-J 3.3",))(block_b.subprotocols)
+SECURITY.having(booted=True).case("TC_088_CSMS", "WebSocket subprotocols", requirements=("OCPP-J 3.3",))(
+    block_b.subprotocols
+)
 
 
 for _each in REQUESTS:
