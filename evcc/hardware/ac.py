@@ -9,7 +9,7 @@ from evcc.session.ports import PresentVoltage
 from evcc.session.settings import NOMINAL_V, OnBoardChargerConfig
 from v2g.energy.conductors import Currents, spread
 from v2g.energy.grid_support import NO_SUPPORT, GridSupport
-from v2g.hardware.inverter import SupportingInverter
+from v2g.energy.inverter import SupportingInverter
 from v2g.io.simulation.lines import ChargerAc, VehicleAcLine
 
 EFFICIENCY: Final = 0.93

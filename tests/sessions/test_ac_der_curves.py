@@ -13,7 +13,7 @@ from secc.session.config import EnergyService, SeccConfig
 from tests import grid_curves as table
 from tests.sessions.joined import Joined
 from v2g.energy.grid_support import FrequencySupport, GridSupport, SupportCurve, VoltageSupport
-from v2g.hardware.inverter import SupportingInverter
+from v2g.energy.inverter import SupportingInverter
 
 MOST_W, MOST_VAR, NOMINAL_V = 10_000, 4_400, 230.0
 SUPPORT = GridSupport(

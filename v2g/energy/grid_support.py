@@ -91,7 +91,7 @@ class FrequencySupport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     deactivation_s: WholeSeconds = 0
     """With hysteresis: for how long it has to be there."""
     ramp: WholeSeconds | None = None
-    """Percent of the reference power per minute by which it returns then; none: at once."""
+    """Percent of the reference power per minute by which it returns; none: at once."""
     response_s: Seconds = 0.0
     """Time constant of the response."""
 
@@ -233,6 +233,33 @@ class GridSupport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         own = self.only(self.functions - set(REACTIVE)) if other.functions & set(REACTIVE) else self
         return msgspec.structs.replace(own, **{each: getattr(other, each) for each in other.functions})
 
+    def scaled(self, *, volts: float, watts: float) -> "GridSupport":
+        """Return values in V, W and var where these are in per unit of a voltage, and parts of a power."""
+        factors = dict.fromkeys(_VOLTS, volts) | {"var": watts}
+
+        def grown(each: msgspec.Struct) -> msgspec.Struct:
+            own = {name: getattr(each, name) for name in each.__struct_fields__}
+            return msgspec.structs.replace(
+                each, **{name: own[name] * factor for name, factor in factors.items() if own.get(name) is not None}
+            )
+
+        plain = self.functions - {"dc_injection", *REACTIVE}
+        found = {str(each): grown(getattr(self, each)) for each in plain}
+        axes = {
+            "volt_var": (volts, watts, watts),
+            "watt_var": (watts, watts, volts),
+            "watt_cos_phi": (watts, 1.0, volts),
+        }
+        for name, (x, y, lock) in axes.items():
+            if (curve := getattr(self, name)) is not None:
+                found[name] = msgspec.structs.replace(
+                    curve,
+                    points=tuple((a * x, b * y) for a, b in curve.points),
+                    lock_in=None if curve.lock_in is None else curve.lock_in * lock,
+                    lock_out=None if curve.lock_out is None else curve.lock_out * lock,
+                )
+        return msgspec.structs.replace(self, **found)
+
     def wrong_at(self, nominal_hz: float) -> str:
         """Return which frequency has no sense in a grid of this one, or empty; a grid of none proves nothing."""
         if not 45 <= nominal_hz <= 65:
@@ -243,6 +270,11 @@ class GridSupport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if under is not None and not 0.9 * nominal_hz <= under.start_hz <= nominal_hz:
             return f"under_frequency_watt begins at {under.start_hz:g} Hz in a grid of {nominal_hz:g} Hz"
         return ""
+
+
+_VOLTS: Final = (
+    "start_v", "stop_v", "recovery_v", "over_v", "under_v", "over_recovery_v", "under_recovery_v",
+)  # fmt: skip
 
 
 def alternatives(functions: Iterable[Function]) -> tuple[frozenset[Function], ...]:

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from v2g.energy.curves import ResponseLag, value_at
-from v2g.energy.grid_support import NO_SUPPORT, FrequencySupport, GridSupport, SupportCurve
+from v2g.energy.frequency_limit import FrequencyLimit, Since
+from v2g.energy.grid_support import NO_SUPPORT, GridSupport, SupportCurve
 
 _LN10: Final = math.log(10)  # ResponseLag counts to 90 %
 
@@ -22,53 +23,6 @@ class InverterFlow(msgspec.Struct, frozen=True):
     power_w: int
     reactive_var: int = 0
     acts: bool = False
-
-
-class _Since:
-    """Since when a condition holds, s; None while it does not."""
-
-    def __init__(self) -> None:
-        self._at: float | None = None
-
-    def lasts(self, now: float, *, holds: bool) -> float | None:
-        """Return for how long it has held."""
-        self._at = (now if self._at is None else self._at) if holds else None
-        return None if self._at is None else now - self._at
-
-
-class _FrequencyLimit:
-    """The magnitude of power (W) that a deviation of the frequency leaves; infinite without one."""
-
-    def __init__(self, support: FrequencySupport, *, over: bool) -> None:
-        self._support, self._sign = support, 1 if over else -1
-        self._beyond, self._within = _Since(), _Since()
-        self._begun_w: float | None = None
-        self._held = math.inf
-
-    def at(self, flow_w: float, most_w: float, hertz: float, now: float) -> float:
-        """Return the limit, given the power that would flow now and the maximum of discharge."""
-        each = self._support
-        excess = (hertz - each.start_hz) * self._sign
-        beyond = self._beyond.lasts(now, holds=excess > 0)
-        within = self._within.lasts(now, holds=excess <= 0)
-        if beyond is not None:
-            self._begun_w = flow_w if self._begun_w is None else self._begun_w
-            if beyond >= each.delay_s:
-                steps = min(excess, abs(each.stop_hz - each.start_hz)) * each.slope / 100
-                limit = max(0.0, self._begun_w - steps * self._reference(most_w))
-                self._held = min(self._held, limit) if each.hysteresis else limit
-            return self._held
-        if not each.hysteresis or self._begun_w is None or within is None:
-            self._begun_w, self._held = None, math.inf
-        elif within >= each.deactivation_s:
-            risen = (within - each.deactivation_s) / 60 * (each.ramp or 0) / 100 * self._reference(most_w)
-            if each.ramp is None or self._held + risen >= self._begun_w:
-                self._begun_w, self._held = None, math.inf
-            return self._held + risen
-        return self._held
-
-    def _reference(self, most_w: float) -> float:
-        return most_w if self._support.reference == "maximum" else self._begun_w or 0.0
 
 
 class SupportingInverter:
@@ -90,9 +44,9 @@ class SupportingInverter:
     def _start(self) -> None:
         each = self.support
         over, under = each.over_frequency_watt, each.under_frequency_watt
-        self._over = None if over is None else _FrequencyLimit(over, over=True)
-        self._under = None if under is None else _FrequencyLimit(under, over=False)
-        self._volts, self._volts_w = _Since(), 0.0
+        self._over = None if over is None else FrequencyLimit(over, over=True)
+        self._under = None if under is None else FrequencyLimit(under, over=False)
+        self._volts, self._volts_w = Since(), 0.0
         self._blocked = self._locked = False
         self._asked: tuple[float, float] | None = None
 

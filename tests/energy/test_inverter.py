@@ -14,7 +14,7 @@ from v2g.energy.grid_support import (
     VoltageSupport,
     ZeroCurrentLimits,
 )
-from v2g.hardware.inverter import InverterFlow, SupportingInverter
+from v2g.energy.inverter import InverterFlow, SupportingInverter
 
 pytestmark = pytest.mark.requirement("R221")
 

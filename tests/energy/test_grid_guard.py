@@ -1,0 +1,298 @@
+"""A unit under each grid code: test signals in the shape of EN 50549-10 and IEEE 1547.1, against the codes' tables."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.energy.grid_code import GridCode, ProtectionStage, presets
+from v2g.energy.grid_guard import GridGuard, GridState
+from v2g.energy.limits import GridResponse
+
+pytestmark = pytest.mark.requirement("R209")
+
+STEP_S = 0.02
+MOST_W = 10_000
+VDE, CEI, G98 = (presets()[name] for name in ("vde-ar-n-4105-2018", "cei-0-21", "g98"))
+CODES = pytest.mark.parametrize("code", presets().values(), ids=presets())
+STAGES = [(code, stage) for code in presets().values() for stage in code.protection]
+PLAIN = [(code, stage) for code, stage in STAGES if stage.of in ("voltage", "frequency")]
+
+
+class Unit:
+    """A unit at a grid whose values are set, measured every STEP_S."""
+
+    def __init__(self, code: GridCode, *, flow_w: int = -MOST_W, phases: int = 1) -> None:
+        self.code, self.now, self.flow_w = code, 0.0, flow_w
+        support = code.functions_for(volts=code.nominal_v, watts=MOST_W, reactive=None)
+        self.guard = GridGuard(code, support, nominal_v=code.nominal_v, most_out_w=MOST_W, most_in_w=MOST_W)
+        self.hertz: float | None = code.nominal_hz
+        self.volts: tuple[float, ...] = (code.nominal_v,) * phases
+
+    def play(self, seconds: float, step_s: float = STEP_S) -> None:
+        """Let time pass, measuring."""
+        for _ in range(max(1, round(seconds / step_s))):
+            self.now += step_s
+            self.guard.measured(self.hertz, self.volts, self.flow_w, self.now)
+
+    def rest(self, seconds: float) -> None:
+        """Let a long time pass, measuring each second."""
+        self.play(seconds, 1.0)
+
+    def connected(self) -> "Unit":
+        """Let it connect, with all of its power."""
+        self.rest(self.code.connection.wait_s + 6000 / (self.code.connection.ramp or 6000) + 2)
+        assert self.response == GridResponse()
+        return self
+
+    def set(self, stage: ProtectionStage, beyond: float) -> None:
+        """Put the grid beyond a stage's limit (or within, if negative)."""
+        value = stage.limit + (beyond if stage.side == "over" else -beyond)
+        if stage.of == "frequency":
+            self.hertz = value
+        else:
+            self.volts = (self.code.nominal_v * value,) * len(self.volts)
+
+    @property
+    def response(self) -> GridResponse:
+        return self.guard.response(self.now)
+
+    @property
+    def state(self) -> GridState:
+        return self.guard.state
+
+    @property
+    def leaves_w(self) -> int:
+        """The most that may leave."""
+        return MOST_W if self.response.floor_w is None else -self.response.floor_w
+
+    @property
+    def enters_w(self) -> int:
+        """The most that may enter."""
+        return MOST_W if self.response.ceiling_w is None else self.response.ceiling_w
+
+
+def least(code: GridCode, stage: ProtectionStage, beyond: float) -> float:
+    """How long the value may last, by all stages of its side, by hand."""
+    sign = 1 if stage.side == "over" else -1
+    value = stage.limit + sign * beyond
+    return min(
+        each.seconds
+        for each in code.protection
+        if (each.of, each.side) == (stage.of, stage.side) and (value - each.limit) * sign > 0
+    )
+
+
+@pytest.mark.parametrize(("code", "stage"), PLAIN, ids=[f"{c.name} {s.name}" for c, s in PLAIN])
+def test_a_stage_acts_after_its_time_not_before_and_never_within_its_limit(
+    code: GridCode, stage: ProtectionStage
+) -> None:
+    beyond = 0.01 if stage.of == "voltage" else 0.02
+    unit = Unit(code).connected()
+    unit.set(stage, beyond)
+    seconds = least(code, stage, beyond)
+    unit.play(seconds - 0.04, STEP_S if seconds < 30 else 0.5)
+    assert not unit.response.trip
+    unit.play(0.6 if seconds >= 30 else 0.08)
+    assert unit.response == GridResponse(floor_w=0, ceiling_w=0, trip=True)
+    assert unit.state.out
+    inside = Unit(code).connected()
+    inside.set(stage, -beyond)
+    slower = [each.seconds for each in code.protection if (each.of, each.side) == (stage.of, stage.side)]
+    inside.play(min(slower) + stage.seconds + 0.2 if len(slower) == 1 else min(slower) * 0.9)
+    assert not inside.response.trip
+
+
+@CODES
+def test_a_unit_feeds_back_only_after_the_grid_was_within_bounds_for_the_time_of_connection(code: GridCode) -> None:
+    unit = Unit(code, flow_w=0)
+    unit.rest(code.connection.wait_s - 1)
+    assert (unit.leaves_w, unit.enters_w) == (0, MOST_W), "a load may draw"
+    assert unit.state == GridState(out=True)
+    unit.hertz = code.connection.high_hz + 0.01
+    unit.rest(1)
+    unit.hertz = code.nominal_hz
+    unit.rest(code.connection.wait_s - 1)
+    assert unit.leaves_w == 0, "one bad measurement begins the time anew"
+    unit.rest(3)
+    assert unit.leaves_w > 0
+    assert not unit.state.out
+
+
+@CODES
+def test_after_a_disconnection_power_returns_by_the_ramp_of_the_code(code: GridCode) -> None:
+    unit = Unit(code).connected()
+    unit.volts = (code.nominal_v * 1.3,)
+    unit.play(0.6)
+    assert unit.response.trip
+    unit.rest(5)  # longer than a short interruption
+    unit.volts = (code.nominal_v,)
+    wait_s, ramp = code.reconnection.wait_s, code.reconnection.ramp
+    unit.play(wait_s - 0.1)
+    assert unit.response.trip
+    unit.play(0.2)
+    assert not unit.response.trip
+    if ramp:
+        begun = unit.leaves_w
+        unit.play(30)
+        assert unit.leaves_w - begun == pytest.approx(MOST_W * ramp / 100 / 2, abs=0.005 * MOST_W) or ramp >= 120
+        assert unit.leaves_w == unit.enters_w
+        unit.rest(6000 / ramp)
+    assert unit.response == GridResponse()
+
+
+def test_after_a_short_interruption_a_unit_waits_for_a_short_time_only() -> None:
+    unit = Unit(VDE).connected()
+    unit.volts = (0.0,)
+    unit.play(2.0)
+    assert unit.state.stage == "U<<"
+    unit.volts = (230.0,)
+    unit.play(4.9)
+    assert unit.response.trip
+    unit.play(0.2)
+    assert not unit.response.trip
+    unit.volts = (0.0,)
+    unit.play(4.0)
+    unit.volts = (230.0,)
+    unit.play(10)
+    assert unit.response.trip, "it was longer than 3 s"
+
+
+@pytest.mark.parametrize("excess", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("flow_w", [-MOST_W, -MOST_W // 2])
+@pytest.mark.parametrize("code", [VDE, CEI, presets()["en-50549-1-2019"], G98], ids=lambda each: each.name)
+def test_over_frequency_lowers_the_momentary_power_by_the_droop(code: GridCode, flow_w: int, excess: float) -> None:
+    support = code.support.over_frequency_watt
+    assert support is not None
+    unit = Unit(code, flow_w=flow_w).connected()
+    unit.hertz = support.start_hz + excess
+    unit.play(STEP_S)
+    expected = max(0.0, -flow_w * (1 - support.slope / 100 * min(excess, support.stop_hz - support.start_hz)))
+    assert unit.leaves_w == pytest.approx(expected, abs=0.003 * MOST_W)
+    assert unit.enters_w == MOST_W
+
+
+@pytest.mark.parametrize("short", [0.1, 0.5, 1.0])
+@CODES
+def test_under_frequency_lowers_what_a_vehicle_draws(code: GridCode, short: float) -> None:
+    support = code.support.under_frequency_watt
+    assert support is not None
+    unit = Unit(code, flow_w=MOST_W // 2).connected()
+    unit.hertz = support.start_hz - short
+    unit.play(STEP_S)
+    reference = MOST_W if support.reference == "maximum" else MOST_W / 2
+    expected = max(0.0, MOST_W / 2 - support.slope / 100 * min(short, support.start_hz - support.stop_hz) * reference)
+    assert unit.enters_w == pytest.approx(expected, abs=0.003 * MOST_W)
+    assert unit.leaves_w == MOST_W, "what is fed back helps"
+
+
+def test_power_lowered_by_frequency_follows_it_and_returns_by_ten_percent_a_minute() -> None:
+    unit = Unit(VDE).connected()
+    seen = []
+    for hertz in (50.7, 51.2, 50.7, 50.3):
+        unit.hertz = hertz
+        unit.play(STEP_S)
+        seen.append(unit.leaves_w)
+    assert seen == pytest.approx([8000, 6000, 8000, 9600], abs=20)
+    unit.hertz = 51.2
+    unit.play(STEP_S)
+    unit.hertz = 50.1
+    unit.rest(60)
+    assert unit.leaves_w == pytest.approx(7000, abs=30)
+    unit.hertz = 50.25
+    unit.flow_w = -7000
+    unit.play(STEP_S)
+    assert unit.leaves_w <= 7000, "it had not returned, so it falls from there"
+    unit.hertz = 50.0
+    unit.rest(600)
+    assert unit.response == GridResponse()
+
+
+def test_in_italy_power_stays_low_for_300_s_after_an_excess() -> None:
+    unit = Unit(CEI).connected()
+    unit.hertz = 50.7
+    unit.play(STEP_S)
+    lowest = unit.leaves_w
+    unit.hertz = 50.0
+    unit.rest(299)
+    assert unit.leaves_w == lowest
+    unit.rest(62)
+    assert unit.leaves_w > lowest
+
+
+def test_the_mean_of_ten_minutes_disconnects_though_no_value_is_beyond_a_stage() -> None:
+    unit = Unit(VDE).connected()
+    unit.volts = (230 * 1.12,)
+    seconds = next(n for n in itertools.count(1) if (unit.rest(1), unit.response.trip)[1] or n > 700)
+    assert seconds == pytest.approx(600 * 0.10 / 0.12, abs=6), "from 100 % to a mean of 110 %"
+    assert unit.state.stage == "U> 10 min"
+
+
+def test_the_worst_phase_counts() -> None:
+    for volts, stage in (((230, 180, 230), "U<"), ((230, 230, 290), "U>>")):
+        unit = Unit(VDE, phases=3).connected()
+        unit.volts = volts
+        unit.play(3.1)
+        assert unit.state.stage == stage
+        unit.volts = (230, 230, 190)
+        unit.rest(200)
+        assert unit.response.trip, "one phase is not well"
+
+
+@pytest.mark.parametrize("missing", ["hertz", "volts"])
+def test_what_is_not_measured_permits_no_connection_and_no_feed_back(missing: str) -> None:
+    unit = Unit(VDE)
+    setattr(unit, missing, None if missing == "hertz" else ())
+    unit.rest(1000)
+    assert unit.state.out
+    unit = Unit(VDE).connected()
+    setattr(unit, missing, None if missing == "hertz" else ())
+    unit.play(1)
+    assert (unit.leaves_w, unit.enters_w, unit.response.trip) == (0, MOST_W, False)
+
+
+@pytest.mark.parametrize(("rate", "trips"), [(0.9, False), (1.1, True), (-1.1, True)])
+def test_a_steep_frequency_disconnects_where_the_code_says_so(rate: float, *, trips: bool) -> None:
+    unit = Unit(G98).connected()
+    for _ in range(35):
+        assert unit.hertz is not None
+        unit.hertz += rate * STEP_S
+        unit.play(STEP_S)
+    assert unit.response.trip is trips
+    assert unit.state.stage == ("df/dt" if trips else "")
+
+
+def test_high_voltage_lowers_what_leaves_where_the_code_says_so() -> None:
+    unit = Unit(presets()["rule-21"]).connected()
+    unit.volts = (277 * 1.08,)
+    unit.play(10)
+    assert unit.leaves_w == pytest.approx(MOST_W * (0.5 + 0.5 * 0.1), rel=0.03), "90 % of the step after 10 s"
+    assert unit.state.limited
+
+
+@given(
+    code=st.sampled_from(list(presets().values())),
+    steps=st.lists(
+        st.tuples(st.floats(-3, 3), st.floats(0, 1.4), st.floats(0.01, 400), st.integers(-MOST_W, MOST_W)), max_size=30
+    ),
+)
+def test_any_grid_only_lowers_and_an_alarm_clock_finds_nothing_that_measurements_do_not(
+    code: GridCode, steps: list[tuple[float, float, float, int]]
+) -> None:
+    unit = Unit(code)
+    for off_hz, share, seconds, flow_w in steps:
+        unit.hertz, unit.volts, unit.flow_w = code.nominal_hz + off_hz, (code.nominal_v * share,), flow_w
+        unit.play(STEP_S)
+        end = unit.now + seconds
+        while (due := unit.guard.due(unit.now)) is not None and due < end:
+            assert due >= unit.now
+            unit.now = max(due, unit.now + 0.001)
+            unit.guard.tick(unit.now)
+        unit.now = end
+        floor, ceiling = unit.response.floor_w, unit.response.ceiling_w
+        assert floor is None or -MOST_W <= floor <= 0
+        assert ceiling is None or 0 <= ceiling <= MOST_W
+        assert unit.response.delta_w == 0
+        if unit.response.trip:
+            assert (floor, ceiling) == (0, 0)
