@@ -37,10 +37,10 @@ from benchmarks.load import charging_vehicles, grid_stations
 from benchmarks.load.grid_charger import Times
 from benchmarks.station import ANSWERS
 from csms.admission import store as admission
-from csms.admission.rules import hash_password
 from csms.db.store import open_store
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import TransportError
+from v2g.pki.password_hash import hash_password
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.signals import Record, encode_record
 from v2g_cli.demo.processes import Event, Program, program, wait_for

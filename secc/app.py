@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from secc.charger import Charger, check_places
 from secc.config import ProgramConfig, load_config
 from secc.editions import enabled
+from secc.energy_manager.grid_code import demanded
 from secc.evse.archive import Archive, ChargerOwner
 from secc.evse.controller import EvseController, EvseWires, Wrap
 from secc.evse.restarting import AGAIN, restart_device, start_anew
@@ -33,6 +34,7 @@ from v2g.io.runtime.program import run
 from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.runtime.trace import open_trace
 from v2g.io.runtime.watchdog import Watchdog
+from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe
 
@@ -74,18 +76,19 @@ async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:
 @contextlib.asynccontextmanager
 async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> AsyncIterator[Charger]:
     """Build the charger from its configuration and shut it down again: power off first, back end last."""
-    check_places(config.places)
+    places = _under_code(config)
+    check_places(places)
     async with contextlib.AsyncExitStack() as stack:
         status = StatusKeeper(config, clock)
         observe.on_event.append(status.saw)
         transport, bundles = VehicleTransport(config, observe), DiskThread()
-        disks = disk_threads(len(config.places))
-        watchdog = Watchdog(hung_s=config.places[0].hardware.watch.hung_s)
+        disks = disk_threads(len(places))
+        watchdog = Watchdog(hung_s=places[0].hardware.watch.hung_s)
         stack.callback(watchdog.close)
         controllers = tuple(
             [
                 await _controller(number, place, clock, observe, transport, (disk, bundles), watchdog, stack)
-                for number, (place, disk) in enumerate(zip(config.places, disks, strict=True), 1)
+                for number, (place, disk) in enumerate(zip(places, disks, strict=True), 1)
             ]
         )
         await asyncio.gather(*(controller.hardware.power_up() for controller in controllers))
@@ -99,6 +102,7 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
                 await manager.open()
         else:
             charger.recover()
+        stack.push_async_callback(charger.watch_grid())
         for controller in controllers:
             stack.push_async_callback(controller.settled)
             stack.push_async_callback(controller.hardware.close)
@@ -114,6 +118,14 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
             supervisor.keep("status page", StatusPage(config.status_page, lambda: status.latest, observe).run)
         watchdog.start()  # not before: a slow machine takes seconds to start, and nothing can close a contactor yet
         yield charger
+
+
+def _under_code(config: ProgramConfig) -> tuple[ProgramConfig, ...]:
+    """Return the configuration of each EVSE, whose vehicles get what the grid code demands (R209, R221)."""
+    if config.grid_code is None:
+        return config.places
+    code, reactive = read_grid_code(config.grid_code.file).code, config.grid_code.reactive
+    return tuple(replace(each, charger=demanded(each.charger, code, reactive)) for each in config.places)
 
 
 def _processor_changed(charger: Charger, observe: EventLog, _: HeatReading, hot: bool, _late_s: float) -> None:

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from secc.attestation import SelfAttestation
 from secc.config import ProgramConfig
-from secc.energy_manager.grid_frequency import GridWatch
+from secc.energy_manager.grid_code import CodeUnit, GridCodeWatch
+from secc.energy_manager.grid_frequency import FrequencyConfig, GridWatch
 from secc.energy_manager.sharing import FeederShares
 from secc.evse.controller import EvseController, Wrap
 from secc.evse.restarting import Restarting
@@ -36,12 +37,14 @@ from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import keep_responsive
 from v2g.io.runtime.service_manager import notify
 from v2g.io.runtime.supervision import Supervisor, child, spawn
+from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
 from v2g_station.blocks.data_transfer import AttestationRequested, GridSignalReceived
 from v2g_station.blocks.evse import Restart, SecurityEventFound
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
 from v2g_station.device.certificates import Own
 from v2g_station.device.logs import LogSources
@@ -143,10 +146,6 @@ class Charger:
             keys=self.controllers[0].archive.keys,
             received=self._keep_receipt,
         )
-        watch = None
-        if self.config.station.frequency is not None:
-            meters = [controller.meter for controller in self.controllers]
-            watch = GridWatch(self.config.station.frequency, meters, self.clock, self.observe, station.fact)
         for controller in self.controllers:
             controller.connect(station)
         self.recover()
@@ -160,17 +159,50 @@ class Charger:
             controller.show()
         running = child(station.run(), name="station")
         running.add_done_callback(self._station_ended)
-        supervisor = Supervisor(self.observe)
-        if watch is not None:
-            supervisor.keep("grid", watch.run)
 
         async def close() -> None:
             self.restarting.close()
-            await supervisor.close()
             await station.drain(DRAIN_S)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await station.close()
+
+        return close
+
+    def watch_grid(self) -> Callable[[], Coroutine[object, object, None]]:
+        """Follow the grid's frequency and voltage, for the back end's controls and the charger's own grid code; return
+        what ends that. Raises ConfigError for a source without what the code needs."""
+        code, station = self.config.grid_code, self.station
+        own = None if self.config.station is None else self.config.station.frequency
+        frequency = own or (None if code is None else code.frequency or FrequencyConfig())
+        told: list[Callable[[GridFrequency], None]] = []
+
+        def tell(fact: GridFrequency) -> None:
+            for each in told:
+                each(fact)
+
+        supervisor, kept = Supervisor(self.observe), None
+        if frequency is not None:
+            meters = [controller.meter for controller in self.controllers]
+            watch = GridWatch(frequency, meters, self.clock, self.observe, tell)
+            if own is not None and station is not None:
+                told.append(station.fact)
+            if code is not None:
+                if not watch.has_voltage:
+                    hint = "a meter with a register `voltage`, or a trace of seconds,hertz,volts"
+                    raise ConfigError("grid_code needs the grid's voltage", hint=hint)
+                units = [
+                    CodeUnit(rating=each.rating, power_w=each.power_w, respond=each.keep_code)
+                    for each in self.controllers
+                ]
+                kept = GridCodeWatch(read_grid_code(code.file).code, frequency, units, self.clock, self.observe)
+                told.append(kept.measured)
+            supervisor.keep("grid", watch.run)
+
+        async def close() -> None:
+            await supervisor.close()
+            if kept is not None:
+                kept.close()
 
         return close
 

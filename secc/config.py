@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 from msgspec import Meta
 
 from secc.attestation import SelfAttestationConfig
+from secc.energy_manager.grid_code import GridCodeConfig
 from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.hardware.drivers import find
 from secc.retention import RetentionConfig
@@ -20,7 +21,7 @@ from secc.session.config import Amperes, EnergyService, SeccConfig
 from secc.station.config import StationConfig, password_of, running_firmware, station_flaws
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.conductors import LINES
-from v2g.energy.frequency_trace import load_grid_trace, load_trace
+from v2g.energy.frequency_trace import load_grid_trace
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.ocmf import OcmfText
 from v2g.energy.settlement.records import MOST_REACTION_MS
@@ -34,6 +35,7 @@ from v2g.io.runtime.config_files import OfKey, check_evse_id, crossed, file_faul
 from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.processor_heat import ProcessorConfig
 from v2g.io.runtime.trace import LogConfig
+from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.services import AC_DER
@@ -291,6 +293,10 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         tuple[EvseConfig, ...],
         Meta(max_length=256, description="EVSEs, if there are several; the tables above are their defaults"),
     ] = ()
+    grid_code: Annotated[
+        GridCodeConfig | None,
+        Meta(description="grid code that the charger keeps by itself, also without a back end; none: it keeps none"),
+    ] = None
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
     local_events: Annotated[
@@ -309,7 +315,10 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     )
 
     def __post_init__(self) -> None:
-        """Reject editions without transport, and links that the hardware does not have."""
+        """Reject editions without transport, links that the hardware does not have, and two sources of a frequency."""
+        code = self.grid_code
+        if code is not None and code.frequency is not None and self.station is not None and self.station.frequency:
+            raise ValueError("station.frequency is the source for grid_code, too: remove grid_code.frequency")
         for place in self.places:
             if "din" in place.charger.editions and not place.sdp.without_tls:
                 raise ValueError('charger.editions has "din", which has no TLS: set sdp.without_tls = true')
@@ -400,12 +409,15 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
         where = ("station", "password_file" if station.password_file is not None else "url")
         yield where, lambda: _check_password(station)
         if (frequency := station.frequency) is not None and (trace := frequency.trace) is not None:
-            yield ("station", "frequency", "trace"), lambda: load_trace(trace)
+            yield ("station", "frequency", "trace"), lambda: load_grid_trace(trace)
     if (grid := config.hardware.simulated.grid) is not None:
         yield ("hardware", "simulated", "grid"), lambda: load_grid_trace(grid)
     for number, each in enumerate(config.evses):
         if each.hardware is not None and (mains := each.hardware.simulated.grid) is not None:
             yield ("evses", str(number), "hardware", "simulated", "grid"), partial(load_grid_trace, mains)
+    if config.grid_code is not None:
+        code = config.grid_code.file
+        yield ("grid_code", "file"), lambda: read_grid_code(code)
     if (signal := config.site.signal_file) is not None:
         yield ("site", "signal_file"), lambda: parse_grid_signal(signal.read_bytes())
     if config.attestation is not None and (quote := config.attestation.quote) is not None:

@@ -245,6 +245,43 @@ class EebusShown(msgspec.Struct, frozen=True):
     """State of LPC and LPP, and the limit in force."""
 
 
+class LineShown(NamedTuple):
+    """What is said of one part, and how it looks."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+class GridCodeShown(msgspec.Struct, frozen=True):
+    """The grid code that the charger keeps, and whether it is connected by it."""
+
+    code: str = ""
+    """Name and edition."""
+    digest: str = ""
+    """SHA-256 of its values."""
+    connected: bool = False
+    """It may feed back."""
+    stage: str = ""
+    """The stage of protection that disconnected it; empty: it waits to connect after the start."""
+    since_ms: int = 0
+    """Since when, ms of UTC."""
+
+    @property
+    def line(self) -> LineShown:
+        """What the page says."""
+        if self.connected:
+            return LineShown(f"{self.code}: connected", "good")
+        why = f"disconnected by {self.stage}" if self.stage else "waits until the grid is within its bounds"
+        return LineShown(f"{self.code}: {why}", "bad" if self.stage else "busy")
+
+    def after(self, event: Observe, now: int) -> "GridCodeShown":
+        """Return it after an event of the grid code."""
+        if event.name == "grid_code":
+            return GridCodeShown(_text(event.data["code"]), _text(event.data["digest"]), since_ms=now)
+        connected = event.name == "grid_connected"
+        return replace(self, connected=connected, stage=_text(event.data.get("stage", "")), since_ms=now)
+
+
 class ChargerStatus(msgspec.Struct, frozen=True):
     """The whole charger at one moment."""
 
@@ -261,15 +298,9 @@ class ChargerStatus(msgspec.Struct, frozen=True):
     csms: CsmsShown = CsmsShown()
     frequency_lost: bool = False
     """The configured source of the grid's frequency does not measure it, and no power leaves vehicles."""
+    grid_code: GridCodeShown | None = None
     eebus: EebusShown | None = None
     evses: tuple[EvseShown, ...] = ()
-
-
-class LineShown(NamedTuple):
-    """What is said of one part, and how it looks."""
-
-    text: str
-    tone: Tone = "plain"
 
 
 class StatusKeeper:
@@ -343,6 +374,9 @@ class StatusKeeper:
             )
         if event.name in ("frequency_lost", "frequency_back"):
             self.latest = replace(self.latest, frequency_lost=event.name == "frequency_lost")
+        if event.name in ("grid_code", "grid_connected", "grid_disconnected"):
+            code = self.latest.grid_code or GridCodeShown()
+            self.latest = replace(self.latest, grid_code=code.after(event, self._clock.utc_ms()))
         if event.stage == "ocpp":
             self._csms(event)
         if event.stage == "power" and event.name in ("eebus_node", "eebus_peer", "eebus_state"):

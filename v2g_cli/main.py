@@ -75,6 +75,7 @@ _group(
     "Manage the contract pool of a back end, from which vehicles install their contracts.",
 )
 _group("csms", "v2g_cli.csms.command", "Run a back end, or administer a running one.")
+_group("grid-code", "v2g_cli.grid_code", "Grid codes of a charger: list, show, set with the installer's code.")
 _group("emergency", "v2g_cli.emergency", "Show and reset the emergency output of a charger or a vehicle.")
 _group("exi", "v2g_cli.exi.command", "Read, write and explain EXI messages.")
 _group("hardware", "v2g_cli.hardware", "Show, move and test a charger's hardware; list its drivers and faults.")

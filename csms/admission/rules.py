@@ -1,15 +1,11 @@
 """Which stations may connect and with which password, faults of their attempts, and remedies (A01, B01 to B03)."""
 
-import base64
-import binascii
 import hmac
 import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidKey
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.base import Message
@@ -316,11 +312,6 @@ MAX_PASSWORDS: Final = 1000
 
 SALT_BYTES: Final = 16
 _ALPHABET: Final = string.ascii_letters + string.digits
-_COST: Final = 2**14
-_COST_RANDOM: Final = 2**8
-"""Cost for passwords of `new_password`: 190 bits cannot be guessed, and hundreds of stations reconnect at once."""
-
-_BLOCK: Final = 8
 
 
 def new_password(entropy: Callable[[int], bytes]) -> str:
@@ -339,29 +330,6 @@ def check_password(password: str) -> None:
             reason="password",
             hint="leave it out for a random one",
         )
-
-
-def hash_password(password: str, salt: bytes, *, random: bool = False) -> str:
-    """Return the hash of a password for storage (A01.FR.08): `scrypt$cost$block$salt$hash`.
-
-    Takes about 50 ms; 1 ms for a `random` one, from `new_password`.
-    """
-    cost = _COST_RANDOM if random else _COST
-    derived = Scrypt(salt=salt, length=32, n=cost, r=_BLOCK, p=1).derive(password.encode())
-    return f"scrypt${cost}${_BLOCK}${base64.b64encode(salt).decode()}${base64.b64encode(derived).decode()}"
-
-
-def password_fits(password: str, hashed: str) -> bool:
-    """Return whether a password matches the hash; False for an empty or invalid hash."""
-    try:
-        kind, cost, block, salt, derived = hashed.split("$")
-        if kind != "scrypt":
-            return False
-        kdf = Scrypt(salt=base64.b64decode(salt), length=32, n=int(cost), r=int(block), p=1)
-        kdf.verify(password.encode(), base64.b64decode(derived))
-    except (ValueError, binascii.Error, InvalidKey):
-        return False
-    return True
 
 
 class PasswordMarks:

@@ -23,9 +23,7 @@ from csms.admission.rules import (
     SecurityProfile,
     admit,
     check_password,
-    hash_password,
     new_password,
-    password_fits,
 )
 from csms.admission.store import ConnectionAttempt, FaultCount
 from csms.cluster.connections import ConnectionRegistry
@@ -41,6 +39,7 @@ from v2g.io.websocket.server import Handshake, Refusal, Welcome, peer_name
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.base import Component, Message, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse
+from v2g.pki.password_hash import hash_password, password_fits
 from v2g.rates import Buckets, caller_at
 
 M = TypeVar("M", bound=Message)

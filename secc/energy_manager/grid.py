@@ -16,6 +16,7 @@ from v2g.energy.limits import (
     AUTHORIZATION,
     CABLE,
     MOST_MA,
+    NO_RESPONSE,
     OPERATOR,
     PHASES,
     SITE,
@@ -76,7 +77,7 @@ class SiteGrid:
         self._suspended = False
         self._cable_ma: int | None = None
         self._derated: Limit | None = None
-        self._response = GridResponse()
+        self._response = self._code = NO_RESPONSE
         self.grid_support: GridSupport | None = None
         """The operator's controls of vehicles' inverters; None: those of the configuration."""
         self._resting = self._disconnected = False
@@ -100,12 +101,19 @@ class SiteGrid:
 
     @property
     def response(self) -> GridResponse:
-        """Correction of the power by frequency and voltage; mains are disconnected as by a trip while phases change."""
-        return replace(self._response, trip=True) if self._disconnected else self._response
+        """Correction of the power by frequency and voltage, of the back end's controls and of the grid code; mains are
+        disconnected as by a trip while phases change."""
+        response = self._response.beside(self._code)
+        return replace(response, trip=True) if self._disconnected else response
 
     def respond(self, response: GridResponse) -> Sequence[Fact]:
         """Set the correction of the power (R01); return the facts for a running session."""
         self._response = response
+        return (ports.GridResponseChanged(self.response),)
+
+    def by_code(self, response: GridResponse) -> Sequence[Fact]:
+        """Set the correction by the charger's own grid code (R209); return the facts for a running session."""
+        self._code = response
         return (ports.GridResponseChanged(self.response),)
 
     def support(self, support: GridSupport | None) -> Sequence[Fact]:

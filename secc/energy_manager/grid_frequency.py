@@ -10,8 +10,8 @@ from msgspec import Meta
 
 from secc.hardware.meter import Meter
 from secc.hardware.meter_remote import RemoteMeter
-from v2g.energy.curves import FrequencyCurve
-from v2g.energy.frequency_trace import load_trace
+from v2g.energy.curves import FrequencyCurve, value_at
+from v2g.energy.frequency_trace import load_grid_trace
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
@@ -28,7 +28,7 @@ class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     source: Literal["meter", "trace"] = "meter"
     """`meter`: the Modbus meter of the first EVSE; `trace`: the file below, for simulations."""
     trace: Path | None = None
-    """Lines of `seconds,hertz`, played from the program's start on its (simulated) clock."""
+    """Lines of `seconds,hertz` or `seconds,hertz,volts`, played from the program's start on its (simulated) clock."""
     every_s: Annotated[float, Meta(gt=0, le=1)] = 0.1
     """Interval of reading a trace."""
     nominal_hz: Annotated[float, Meta(ge=50, le=60)] = 50.0
@@ -59,33 +59,43 @@ class GridWatch:
     ) -> None:
         """Raises ConfigError when no meter reports the frequency, CodecError for an invalid trace file."""
         self._config, self._clock, self._observe, self._notify = config, clock, observe, notify
-        self._trace = load_trace(config.trace) if config.trace is not None else None
+        self._trace = load_grid_trace(config.trace) if config.trace is not None else None
         meter = next(iter(meters), None)
-        if self._trace is None and not isinstance(meter, RemoteMeter):
+        self._meter = meter if isinstance(meter, RemoteMeter) else None
+        if self._trace is None and self._meter is None:
             raise ConfigError(
-                "station.frequency needs a meter with a frequency",
+                "the grid's frequency needs a meter with a frequency",
                 hint='hardware.meter = "modbus" with a register `frequency`, or source = "trace"',
             )
         self._began_ms = clock.elapsed_ms()
         self._lost: bool | None = None
-        if isinstance(meter, RemoteMeter) and self._trace is None:
-            meter.on_grid(self._read)
-            meter.on_fault(lambda _word, active: self._silent(lost=self._lost is not False or active))
+        if self._meter is not None and self._trace is None:
+            self._meter.on_grid(self._read)
+            self._meter.on_fault(lambda _word, active: self._silent(lost=self._lost is not False or active))
 
     async def run(self) -> None:
         """Report what is not measured yet, and play the trace, until cancelled."""
         if self._lost is None:
             self._notify(GridFrequency(hz=self._config.nominal_hz, measured=False))
         while self._trace is not None:
-            self._read(self._trace.at((self._clock.elapsed_ms() - self._began_ms) / 1000), None)
+            seconds = (self._clock.elapsed_ms() - self._began_ms) / 1000
+            volt = value_at(self._trace.volts, seconds) if self._trace.volts else None
+            self._read(self._trace.frequency.at(seconds), volt, ())
             await asyncio.sleep(self._config.every_s)
         await asyncio.Event().wait()
 
-    def _read(self, hz: float | None, volt: float | None) -> None:
+    @property
+    def has_voltage(self) -> bool:
+        """Whether the source has a voltage."""
+        if self._trace is not None:
+            return bool(self._trace.volts)
+        return self._meter is not None and self._meter.has_voltage
+
+    def _read(self, hz: float | None, volt: float | None, volts: tuple[float, ...]) -> None:
         nominal = self._config.nominal_hz
         if hz is not None and abs(hz - nominal) <= PLAUSIBLE * nominal:
             self._silent(lost=False)
-            self._notify(GridFrequency(hz=hz, volt=volt))
+            self._notify(GridFrequency(hz=hz, volt=volt, volts=volts))
         else:
             self._silent(lost=True)
 

@@ -35,7 +35,7 @@ from secc.session.ports import Paused
 from secc.station.station import ChargerStation
 from v2g.energy.conductors import LINE_NAMES, LINES, Currents
 from v2g.energy.grid_signal import parse_grid_signal
-from v2g.energy.limits import EVSE, Limit
+from v2g.energy.limits import EVSE, GridResponse, Limit
 from v2g.energy.settlement.ocmf import signed_meter_data
 from v2g.errors import ConfigError, V2GError
 from v2g.hardware.interfaces import ChargerPilot, OnFault
@@ -435,6 +435,14 @@ class EvseController:
     def _derated(self, percent: int) -> None:
         charge_w, discharge_w = (each * percent // 100 for each in self.rating)
         self.tell(*self.grid.derate(charge_w, discharge_w))
+
+    def power_w(self) -> int | None:
+        """Return the power by the meter, W into the vehicle; None if it is unknown."""
+        return self.meter.power_w
+
+    def keep_code(self, response: GridResponse) -> None:
+        """Do as the charger's grid code requires (R209)."""
+        self.tell(*self.grid.by_code(response))
 
     def show(self) -> None:
         """Report the connector's state to the CSMS (G01)."""

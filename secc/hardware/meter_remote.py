@@ -68,15 +68,14 @@ class RemoteMeter:
         """Return the mains behind an AC contactor, as the meter measures them."""
         return MeterMains(self._meter, nominal_mv)
 
-    def on_grid(self, callback: Callable[[float | None, float | None], None]) -> None:
-        """Call `callback` with the grid's frequency (Hz) and voltage (V) of every good reading, None for neither."""
+    def on_grid(self, callback: Callable[[float | None, float | None, tuple[float, ...]], None]) -> None:
+        """Call `callback` with the grid's frequency (Hz) and voltage (V) of every good reading, None for neither, and
+        with the voltages of its phases, as many as are measured."""
 
         def read() -> None:
-            hz, volt = (
-                None if each is None else each / 1000
-                for each in (self._meter.values.frequency_mhz, self._meter.values.voltage_mv)
-            )
-            callback(hz, volt)
+            values = self._meter.values
+            hz, volt = (None if each is None else each / 1000 for each in (values.frequency_mhz, values.voltage_mv))
+            callback(hz, volt, tuple(each / 1000 for each in values.line_mv))
 
         self._meter.on_change(read)
 

@@ -517,7 +517,7 @@ OPENED_BY_ONE_PROGRAM = {
         "signal_file",
         "store_key",
     ),
-    *("signal_file", "store_key", "trace", "prices.file", "discharge.policy", "simulated.grid"),
+    *("grid_code.file", "signal_file", "store_key", "trace", "prices.file", "discharge.policy", "simulated.grid"),
 }
 MAY_BE_A_DEVICE = {
     *("adc", "event_sockets", "image", "metrics_file", "ocsp", "thermal", "local_events.socket", "display.file"),

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from csms.admission import rules as passwords
 from csms.config import StationAuthority, StationEntry
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, running_backend
 from tests.csms.support import make_config
+from v2g.pki import password_hash as passwords
 from v2g.pki.reference import KeyReference
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Backend]]

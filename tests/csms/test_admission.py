@@ -11,7 +11,7 @@ import websockets
 from sqlalchemy import Connection
 
 from csms.admission import store as rows
-from csms.admission.rules import Known, password_fits
+from csms.admission.rules import Known
 from csms.admission.work import StationAdmissions
 from csms.config import CsmsConfig, FurtherListener
 from csms.overview.store import stations_overview
@@ -28,6 +28,7 @@ from v2g.io.websocket.server import Credentials, Handshake, Secret
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileRequest
 from v2g.ocpp.messages.provisioning import SetVariablesRequest
+from v2g.pki.password_hash import password_fits
 
 __all__ = ["backend"]
 

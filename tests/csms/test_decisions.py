@@ -16,7 +16,6 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from csms.admission import rules as passwords
 from csms.admission.rules import SecurityProfile
 from csms.cluster.bus import LocalBus, LocalHub
 from pki_tools.tree import PkiTree
@@ -27,6 +26,7 @@ from tests.csms.charging import TOKENS, VALID, Charging
 from tests.csms.scripted_station import Refused
 from tests.csms.support import STATION, make_config
 from v2g.io.websocket.server import serve
+from v2g.pki import password_hash as passwords
 
 
 class Nodes(NamedTuple):

@@ -19,20 +19,6 @@ class FrequencyTrace(msgspec.Struct, frozen=True):
 
     points: Points
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse lines `seconds,hertz`; lines starting with # are comments. Raises CodecError."""
-        points: list[tuple[float, float]] = []
-        for number, line in _lines(text):
-            try:
-                at, hz = (float(part) for part in line.split(","))
-            except ValueError:
-                raise CodecError(f"line {number} is not a time and frequency", hint="seconds,hertz") from None
-            _add(points, number, at, hz)
-        if not points:
-            raise CodecError("a frequency trace has no points", hint="lines of seconds,hertz")
-        return cls(tuple(points))
-
     @property
     def length_s(self) -> float:
         """Time of the last point."""
@@ -98,18 +84,9 @@ def _add(points: list[tuple[float, float]], number: int, at: float, hz: float) -
     points.append((at, hz))
 
 
-def load_trace(path: Path) -> FrequencyTrace:
-    """Return the trace in a file. Raises CodecError."""
-    return FrequencyTrace.parse(_text(path, "seconds,hertz"))
-
-
 def load_grid_trace(path: Path) -> GridTrace:
     """Return the trace of frequency and voltage in a file. Raises CodecError."""
-    return GridTrace.parse(_text(path, "seconds,hertz,volts"))
-
-
-def _text(path: Path, what: str) -> str:
     try:
-        return path.read_text()
+        return GridTrace.parse(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise CodecError(f"{path}: {error}", hint=f"a text file of {what}") from None
+        raise CodecError(f"{path}: {error}", hint="a text file of seconds,hertz,volts") from None

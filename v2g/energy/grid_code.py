@@ -104,9 +104,8 @@ class GridCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def __post_init__(self) -> None:
         """Reject sources that are not explained, functions without one, and frequencies of another grid."""
-        used = {each.source for each in (*self.protection, self.connection, self.reconnection)} | {
-            *self.sources.values()
-        }
+        used = {each.source for each in self.protection} | {*self.sources.values()}
+        used |= {self.connection.source, self.reconnection.source}
         used |= {self.short_interruption.source} if self.short_interruption is not None else set()
         if missing := sorted(used - self.references.keys()):
             raise ValueError(f"references lack {', '.join(missing)}")
@@ -158,16 +157,16 @@ class GridCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return chosen.scaled(volts=volts, watts=watts)
 
 
+def preset_texts() -> Mapping[str, str]:
+    """Return the grid codes that come with the program as TOML, by name of their file."""
+    found = [each for each in (files("v2g.energy") / "grid_codes").iterdir() if each.name.endswith(".toml")]
+    return {each.name.removesuffix(".toml"): each.read_text("utf-8") for each in sorted(found, key=lambda f: f.name)}
+
+
 @functools.cache
 def presets() -> Mapping[str, GridCode]:
     """Return the grid codes that come with the program, by name of their file."""
-    folder = files("v2g.energy") / "grid_codes"
-    found = {
-        each.name.removesuffix(".toml"): parse_code(each.read_text("utf-8"))
-        for each in folder.iterdir()
-        if each.name.endswith(".toml")
-    }
-    return dict(sorted(found.items()))
+    return {name: parse_code(text) for name, text in preset_texts().items()}
 
 
 MOST_OCTETS: Final = 100_000

@@ -289,6 +289,18 @@ class GridResponse(msgspec.Struct, frozen=True):
     ramp_percent: float = 0.0
     trip: bool = False
 
+    def beside(self, other: "GridResponse") -> "GridResponse":
+        """Return what both require at once: the sum of shifts, and of limits those that leave less."""
+        floors = [each.floor_w for each in (self, other) if each.floor_w is not None]
+        ceilings = [each.ceiling_w for each in (self, other) if each.ceiling_w is not None]
+        return GridResponse(
+            delta_w=self.delta_w + other.delta_w,
+            floor_w=max(floors, default=None),
+            ceiling_w=min(ceilings, default=None),
+            ramp_percent=min((each.ramp_percent for each in (self, other) if each.ramp_percent), default=0.0),
+            trip=self.trip or other.trip,
+        )
+
     def bend(self, power_w: int) -> int:
         """Return the changed power, as far as it can flow."""
         bent = power_w + self.delta_w

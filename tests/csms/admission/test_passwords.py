@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.admission.rules import PasswordMarks, check_password, hash_password, new_password, password_fits
+from csms.admission.rules import PasswordMarks, check_password, new_password
 from v2g.errors import RefusedError
+from v2g.pki.password_hash import hash_password, password_fits
 
 
 def test_new_passwords_are_letters_and_digits_of_their_own() -> None:

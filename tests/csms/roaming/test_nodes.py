@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from csms.admission import rules as passwords
 from csms.cluster.bus import LocalBus, LocalHub
 from csms.config import StationEntry
 from csms.roaming.commands import resume_commands
@@ -15,6 +14,7 @@ from tests.csms.backend import running_backend
 from tests.csms.roaming.registered import LOCATION, UID, operating
 from tests.csms.roaming.scripted_partner import ScriptedPartner
 from tests.csms.support import make_config
+from v2g.pki import password_hash as passwords
 
 pytestmark = pytest.mark.requirement("R202")
 

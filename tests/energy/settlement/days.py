@@ -15,7 +15,7 @@ from typing import Final
 
 from tests.energy.settlement.meter_classes import CLASS_05, CLASS_1, ErringMeter
 from v2g.asn1.discharge import PriceSlot
-from v2g.energy.frequency_trace import FrequencyTrace, load_trace
+from v2g.energy.frequency_trace import FrequencyTrace, load_grid_trace
 from v2g.energy.grid_signal import QUARTER_MS, Tariff
 from v2g.energy.price_feeds import Markup, parse_feed
 from v2g.energy.settlement.records import (
@@ -49,7 +49,7 @@ def prices() -> Tariff:
 
 def frequency() -> FrequencyTrace:
     """The published course of a disturbance, less than four minutes."""
-    return load_trace(VECTORS / "frequency/continental-europe-2021-01-08-north-west.csv")
+    return load_grid_trace(VECTORS / "frequency/continental-europe-2021-01-08-north-west.csv").frequency
 
 
 @dataclass

@@ -149,7 +149,7 @@ def test_the_grid_is_reported_with_each_reading_also_where_it_lacks_the_frequenc
     values: dict[str, int], received: list[Any]
 ) -> None:
     place, found = Place(), list[Any]()
-    place.meter.on_grid(lambda hertz, volt: found.append((hertz, volt)))
+    place.meter.on_grid(lambda hertz, volt, _: found.append((hertz, volt)))
     place.line.show(**values)
     assert found == received
 

@@ -24,7 +24,7 @@ from tests.station.charging import charging
 from tests.station.local_control import local
 from v2g.energy.curves import FrequencyCurve
 from v2g.energy.feeder import Feeder, FeederNode
-from v2g.energy.frequency_trace import FrequencyTrace, load_trace
+from v2g.energy.frequency_trace import FrequencyTrace, GridTrace, load_grid_trace
 from v2g.hardware.interfaces import OFF, Demand
 from v2g.hardware.simulation import StageConfig, StageLoad, StageModel
 from v2g.iec61851.pilot import PilotState
@@ -184,7 +184,7 @@ def test_power_is_that_of_the_curve_while_the_csms_is_away(
 ) -> None:
     station = led_by_frequency()
     charger = Charger(make_bench, station, service=service)
-    charger.play(load_trace(TRACES / f"{name}.csv"), seconds)
+    charger.play(load_grid_trace(TRACES / f"{name}.csv").frequency, seconds)
     assert not station.connected
     charger.follows(on_curve)
     assert max(abs(power) for _, _, power in charger.history) > 3_000
@@ -366,7 +366,7 @@ def test_a_droop_bends_the_power_that_would_flow(make_bench: Make, service: int,
     charger.session.fact(charger.grid.profiles(_wish(wish_w))[-1])
     charger.play(FrequencyTrace(((0.0, 50.0), (1.0, 50.0))), 1)
     charger.history.clear()
-    charger.play(load_trace(TRACES / "continental-europe-2021-01-08-south-east.csv"), 25)
+    charger.play(load_grid_trace(TRACES / "continental-europe-2021-01-08-south-east.csv").frequency, 25)
 
     def bent(hz: float) -> float:
         return wish_w + max(0.0, hz - 50.2) / 2.5 * RATED_W
@@ -544,9 +544,9 @@ def test_what_the_frequency_led_to_ends_with_its_profile() -> None:
     assert reported == [-8_000, None]
 
 
-@pytest.mark.parametrize("text", ["", "# nothing", "0,50\n0,50", "1,50\n0,50", "0,5", "x,50", "0,50,3", "-1,50"])
+@pytest.mark.parametrize("text", ["", "# nothing", "0,50\n0,50", "1,50\n0,50", "0,5", "x,50", "0,50,-3", "-1,50"])
 def test_what_is_no_trace_is_refused(text: str) -> None:
     from v2g.errors import CodecError
 
     with pytest.raises(CodecError):
-        FrequencyTrace.parse(text)
+        GridTrace.parse(text)

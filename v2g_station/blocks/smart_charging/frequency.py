@@ -28,6 +28,8 @@ class GridFrequency(Fact, frozen=True, kw_only=True):
 
     hz: Annotated[float, Meta(ge=0)]
     volt: float | None = None
+    volts: tuple[float, ...] = ()
+    """Those of all phases, where a meter measures more than one."""
     measured: bool = True
 
 

@@ -1,0 +1,135 @@
+"""The grid code of the charger: what it permits each EVSE, with or without a back end (R209)."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from secc.energy_manager.grid_frequency import FrequencyConfig
+from secc.session.config import SeccConfig
+from v2g.energy.grid_code import GridCode, Reactive
+from v2g.energy.grid_guard import GridGuard, GridState
+from v2g.energy.limits import GridResponse
+from v2g.errors import ConfigError
+from v2g.io.runtime.clock import Clock
+from v2g.iso15118.d20.charts import Family
+from v2g.observe import Observe
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+
+
+class GridCodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The grid code that the charger keeps by itself: connection, protection, power by frequency and voltage."""
+
+    file: Path
+    """The code in force, a file that `v2g grid-code set` writes."""
+    frequency: FrequencyConfig | None = None
+    """Source of frequency and voltage; none: that of `station.frequency`, else the meter of the first EVSE."""
+    reactive: Reactive | None = None
+    """With `charger.der` = "iec", the curve of reactive power that vehicles' inverters get: what the network operator
+    demands of those of the code; none: no curve."""
+
+
+def demanded(charger: SeccConfig, code: GridCode, reactive: Reactive | None) -> SeccConfig:
+    """Return settings of a charger whose vehicles' inverters get the functions of a code, beside its own ones.
+
+    Raises ConfigError for a curve of reactive power that the code does not have.
+    """
+    if charger.der != "iec":
+        return charger
+    volts, watts = charger.ac_rating.nominal_voltage_v, charger.power_rating(Family.AC)[1]
+    functions = code.functions_for(volts=volts, watts=watts, reactive=reactive)
+    return msgspec.structs.replace(charger, grid_support=functions.overlaid(charger.grid_support))
+
+
+class CodeUnit(msgspec.Struct, frozen=True, kw_only=True):
+    """An EVSE under the code: what it may draw and feed back (W), its power now, and who is told what may flow."""
+
+    rating: tuple[int, int]
+    power_w: Callable[[], int | None]
+    respond: Callable[[GridResponse], None]
+
+
+LEAST_S: Final = 0.005
+"""The shortest time of a timer."""
+
+
+class GridCodeWatch:
+    """Keeps the code at all EVSEs: all are at one connection, so they connect and disconnect together."""
+
+    def __init__(
+        self,
+        code: GridCode,
+        frequency: FrequencyConfig,
+        units: Sequence[CodeUnit],
+        clock: Clock,
+        observe: Callable[[Observe], None],
+    ) -> None:
+        """Raises ConfigError for a code of another nominal frequency."""
+        if code.nominal_hz != frequency.nominal_hz:
+            raise ConfigError(
+                f"{code.title} is for {code.nominal_hz:g} Hz, and frequency.nominal_hz is {frequency.nominal_hz:g}",
+                hint="set both nominal_hz and nominal_v of this grid, or another grid code",
+            )
+        self._clock, self._observe, self._units = clock, observe, units
+        volts = frequency.nominal_v
+        self._guards = [
+            GridGuard(
+                code,
+                code.functions_for(volts=volts, watts=max(unit.rating), reactive=None),
+                nominal_v=volts,
+                most_out_w=unit.rating[1],
+                most_in_w=unit.rating[0],
+            )
+            for unit in units
+        ]
+        self._told: dict[int, GridResponse] = {}
+        self._state = GridState(out=True)
+        self._timer: asyncio.TimerHandle | None = None
+        observe(Observe("power", "grid_code", {"code": code.title, "digest": code.digest}))
+        self._follow()
+
+    @property
+    def _now(self) -> float:
+        """Seconds of grid time, which a simulation may speed up."""
+        return self._clock.elapsed_ms() / 1000
+
+    def measured(self, fact: GridFrequency) -> None:
+        """Take a measurement at once."""
+        hertz = fact.hz if fact.measured else None
+        volts = fact.volts or (() if fact.volt is None else (fact.volt,))
+        for unit, guard in zip(self._units, self._guards, strict=True):
+            guard.measured(hertz, volts, unit.power_w() or 0, self._now)
+        self._follow()
+
+    def _tick(self) -> None:
+        for guard in self._guards:
+            guard.tick(self._now)
+        self._follow()
+
+    def _follow(self) -> None:
+        now = self._now
+        for number, (unit, guard) in enumerate(zip(self._units, self._guards, strict=True)):
+            response = guard.response(now)
+            if response != self._told.get(number):
+                self._told[number] = response
+                unit.respond(response)
+        self._report(self._guards[0].state)
+        due = min((at for each in self._guards if (at := each.due(now)) is not None), default=None)
+        self.close()
+        if due is not None:
+            wait_s = max(LEAST_S, (due - now) / self._clock.scale)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
+
+    def _report(self, state: GridState) -> None:
+        before, self._state = self._state, state
+        if (state.out, state.stage) != (before.out, before.stage):
+            event = "grid_disconnected" if state.out else "grid_connected"
+            self._observe(Observe("power", event, {"stage": state.stage} if state.out else {}))
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,62 @@
+"""`v2g grid-code`: presets are shown with their sources, and only the installer changes what a charger keeps."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.cli.conftest import Run
+
+pytestmark = pytest.mark.requirement("R209")
+
+
+def test_presets_are_listed_shown_and_given_out_to_edit(v2g: Run, tmp_path: Path) -> None:
+    names = [line.split("\t")[0] for line in v2g("grid-code", "list").output.splitlines()]
+    assert "vde-ar-n-4105-2018" in names
+    records = [msgspec.json.decode(line) for line in v2g("grid-code", "list", "--json").output.splitlines()]
+    assert [each["preset"] for each in records] == names
+    shown = v2g("grid-code", "show", "vde-ar-n-4105-2018").output
+    assert "f>\t> 51.5 Hz\t0.1 s\tH" in shown
+    assert "10 %/min" in shown
+    text = v2g("grid-code", "show", "g98", "--toml").output
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text.replace('edition = "read 2026"', 'edition = "mine"'))
+    assert v2g("grid-code", "show", str(mine)).output.startswith("EREC G98:mine")
+    assert msgspec.json.decode(v2g("grid-code", "show", str(mine), "--json").output)["edition"] == "mine"
+    assert v2g("grid-code", "show", "nothing").code == 2
+
+
+def test_a_code_is_set_with_the_installers_code_only_and_each_change_is_noted(v2g: Run, tmp_path: Path) -> None:
+    file, right, wrong = tmp_path / "code.json", tmp_path / "right", tmp_path / "wrong"
+    for path, code in ((right, "installer-7"), (wrong, "installer-8")):
+        path.write_text(f"{code}\n")
+        path.chmod(0o600)
+    first = v2g("grid-code", "set", str(file), "g98", "--reason", "commissioned", "--installer-code", str(right))
+    assert "check them" in first.output
+    assert file.stat().st_mode & 0o777 == 0o600
+    before = file.read_bytes()
+    assert b"installer-7" not in before
+    refused = v2g("grid-code", "set", str(file), "cei-0-21", "--reason", "moved", "--installer-code", str(wrong))
+    assert refused.code == 5
+    assert file.read_bytes() == before
+    assert v2g("grid-code", "set", str(file), "g98", "--reason", "x", "--installer-code", str(right)).code == 2
+    assert v2g("grid-code", "set", str(file), "cei-0-21", "--reason", "moved", "--installer-code", str(right)).code == 0
+    lines = [line.split("\t")[1:] for line in v2g("grid-code", "log", str(file)).output.splitlines()]
+    assert [(title, reason) for title, _, reason in lines] == [
+        ("EREC G98:read 2026", "commissioned"),
+        ("CEI 0-21:read 2026", "moved"),
+    ]
+    records = [msgspec.json.decode(line) for line in v2g("grid-code", "log", str(file), "--json").output.splitlines()]
+    assert [each["reason"] for each in records] == ["commissioned", "moved"]
+
+
+def test_without_a_terminal_the_installers_code_comes_from_a_file(v2g: Run, tmp_path: Path) -> None:
+    result = v2g("grid-code", "set", str(tmp_path / "code.json"), "g98", "--reason", "commissioned")
+    assert result.code == 2
+    assert "--installer-code" in result.errors
+    short = tmp_path / "short"
+    short.write_text("1234")
+    short.chmod(0o600)
+    arguments = ("set", str(tmp_path / "code.json"), "g98", "--reason", "commissioned", "--installer-code", str(short))
+    assert "8 characters" in v2g("grid-code", *arguments).errors
+    assert not (tmp_path / "code.json").exists()

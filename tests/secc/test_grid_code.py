@@ -1,0 +1,154 @@
+"""A charger without a back end keeps its grid code: it connects, lowers, disconnects and returns (R209)."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from secc.config import load_config
+from secc.energy_manager.grid_code import demanded
+from secc.session.config import AcRating, SeccConfig
+from secc.status import GridCodeShown
+from tests.secc.stand import charge, stand
+from tests.secc_toml import identity
+from v2g.energy.frequency_trace import FrequencyTrace
+from v2g.energy.grid_code import GridCode, parse_code, preset_texts, presets
+from v2g.energy.limits import NO_RESPONSE
+from v2g.errors import ConfigError
+from v2g.io.runtime.clock import Clock
+from v2g.io.storage.grid_code_file import set_grid_code
+from v2g.observe import Observe
+
+pytestmark = pytest.mark.requirement("R209")
+
+QUICK = (
+    preset_texts()["vde-ar-n-4105-2018"]
+    .replace("wait_s = 60", "wait_s = 0.5")
+    .replace("wait_s = 5", "wait_s = 0.5")
+    .replace("ramp = 10", "ramp = 6000")
+)
+"""VDE-AR-N 4105, in a hurry after a disconnection."""
+TABLES = """[grid_code]
+file = "code.json"
+frequency = { source = "trace", trace = "grid.csv", every_s = 0.05 }
+"""
+DC = '[charger]\nservices = [6]\npoll_hold_s = 0.05\n[hardware]\nkind = "dc"\n'
+AC = '[charger]\nservices = [5]\npoll_hold_s = 0.05\n[hardware]\nkind = "ac"\n'
+
+
+def keep(folder: Path, code: GridCode) -> None:
+    """Put a code in force, and a good grid in its trace."""
+    set_grid_code(folder / "code.json", code, "installer-7", reason="test", utc_ms=1)
+    (folder / "grid.csv").write_text("0,50,230\n1000,50,230\n")
+
+
+@pytest.mark.parametrize(("kind", "service"), [(DC, "DC_BPT"), (AC, "AC_BPT")], ids=["dc", "ac"])
+async def test_power_is_lowered_and_mains_disconnected_as_the_code_says_and_both_return(
+    kind: str, service: str, pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hertz = [50.0]
+    monkeypatch.setattr(FrequencyTrace, "at", lambda _trace, _seconds: hertz[-1])
+    keep(tmp_path, parse_code(QUICK))
+    wish = f'[services]\nenergy = ["{service}"]\n[[program]]\ndo = "discharge"\nfor_s = 3000\n'
+    async with stand(tmp_path, pki, kind, wish, tables=TABLES, scale=1.0) as both:
+
+        def power_w() -> float:
+            present = both.controller.hardware.present
+            return present.voltage_mv * present.current_ma / 1e6
+
+        running = asyncio.create_task(both.run())
+        await both.until(lambda: both.named("secc", "power", "started"))
+        await both.until(lambda: power_w() < -1000)
+        await both.until(lambda: both.controller.grid.response == NO_RESPONSE)
+        flows = len(both.named("evcc", "loop", "flow"))
+        await both.until(lambda: len(both.named("evcc", "loop", "flow")) > flows + 20)
+        begun_w = power_w()
+        hertz.append(50.95)  # 30 % less
+        await both.until(lambda: both.controller.grid.response.floor_w is not None)
+        await both.until(lambda: power_w() > 0.75 * begun_w)
+        assert power_w() <= 0.5 * begun_w, "no more is lowered than the code says"
+        hertz.append(51.6)
+        await both.until(lambda: abs(power_w()) < 1)
+        assert both.controller.grid.response.trip
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        hertz.append(50.0)
+        await both.until(lambda: not both.controller.grid.response.trip)
+        await both.until(lambda: both.controller.grid.response.floor_w is None)
+
+
+async def test_nothing_is_fed_back_before_the_grid_was_good_for_a_minute(pki: PkiTree, tmp_path: Path) -> None:
+    keep(tmp_path, presets()["vde-ar-n-4105-2018"])
+    async with stand(tmp_path, pki, DC, charge("DC_BPT"), tables=TABLES, scale=1.0) as both:
+        await both.until(lambda: both.controller.grid.response.floor_w is not None)
+        assert both.controller.grid.response.ceiling_w is None, "a vehicle may charge meanwhile"
+        assert both.controller.grid.response.floor_w == 0
+
+
+def configured(folder: Path, pki: PkiTree, extra: str) -> list[str]:
+    from secc.config import check_config
+
+    text = f'data_dir = "data"\n{identity(pki, "v2g")}\n[hardware]\nbackend = "bench"\n{extra}'
+    return [str(each) for each in check_config(text, name=str(folder / "secc.toml"))]
+
+
+def test_a_file_that_is_missing_or_was_edited_by_hand_is_a_fault_of_the_configuration(
+    pki: PkiTree, tmp_path: Path
+) -> None:
+    tables = '[grid_code]\nfile = "code.json"\n'
+    assert any("does not exist" in each for each in configured(tmp_path, pki, tables))
+    keep(tmp_path, presets()["g98"])
+    assert configured(tmp_path, pki, tables) == []
+    file = tmp_path / "code.json"
+    text = file.read_text()
+    file.write_text(text.replace('"limit": 52.0', '"limit": 59.0'))
+    assert any("not those of the last change" in each for each in configured(tmp_path, pki, tables))
+    file.write_text(text)
+    file.chmod(0o644)
+    assert configured(tmp_path, pki, tables)
+
+
+def test_two_sources_of_the_frequency_are_refused(pki: PkiTree, tmp_path: Path) -> None:
+    station = '[station]\nurl = "ws://localhost:1/ocpp"\nidentity = "CS-1"\nstore = "s.db"\n[station.frequency]\n'
+    text = f'data_dir = "data"\n{identity(pki, "v2g")}\n{station}{TABLES}'
+    with pytest.raises(ConfigError, match="grid_code"):
+        load_config(text, name=str(tmp_path / "secc.toml"))
+
+
+async def test_a_code_of_another_nominal_frequency_is_refused(pki: PkiTree, tmp_path: Path) -> None:
+    keep(tmp_path, presets()["rule-21"])
+    with pytest.raises(ConfigError, match="60 Hz"):
+        async with stand(tmp_path, pki, DC, charge("DC_BPT"), tables=TABLES):
+            pass  # pragma: no cover
+
+
+async def test_a_code_needs_a_voltage(pki: PkiTree, tmp_path: Path) -> None:
+    keep(tmp_path, presets()["g98"])
+    (tmp_path / "grid.csv").write_text("0,50\n")
+    with pytest.raises(ConfigError, match="voltage"):
+        async with stand(tmp_path, pki, DC, charge("DC_BPT"), tables=TABLES):
+            pass  # pragma: no cover
+
+
+def test_vehicles_with_an_inverter_of_their_own_get_the_functions_of_the_code() -> None:
+    charger = SeccConfig(der="iec", ac_rating=AcRating(phases=1))
+    code = presets()["vde-ar-n-4105-2018"]
+    found = demanded(charger, code, "volt_var").grid_support
+    assert found.functions == {"over_frequency_watt", "under_frequency_watt", "volt_var"}
+    assert found.volt_var is not None
+    most_w = charger.ac_rating.max_discharge_power_w
+    assert found.volt_var.points[0] == pytest.approx((213.9, 0.436 * most_w))
+    assert demanded(SeccConfig(), code, "volt_var").grid_support.functions == frozenset()
+
+
+def test_the_status_page_says_what_the_code_does() -> None:
+    clock, shown = Clock(), GridCodeShown()
+    steps = [
+        (Observe("power", "grid_code", {"code": "VDE:2018", "digest": "ab"}), "VDE:2018: waits until the grid is"),
+        (Observe("power", "grid_connected", {}), "VDE:2018: connected"),
+        (Observe("power", "grid_disconnected", {"stage": "f>"}), "VDE:2018: disconnected by f>"),
+    ]
+    for event, text in steps:
+        shown = shown.after(event, clock.utc_ms())
+        assert shown.line.text.startswith(text)
