@@ -23,10 +23,10 @@ from benchmarks.figures import Figure, median, microseconds, percentile
 from benchmarks.load.gateway_vehicles import record
 from csms.accounts.rules import Role
 from csms.app import running
-from csms.config import IngestionWorker, MqttSource
 from csms.db.store import Store, open_sqlite
 from csms.db.store_key import load_store_key
 from csms.telemetry import store as rows
+from csms.telemetry.config import IngestionWorker, MqttSource
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.rules import read_delivery
 from csms.telemetry.seal import open_seal

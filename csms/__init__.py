@@ -2,7 +2,7 @@
 
 A feature has `rules` (pure), `tables` and `store` (SQL), `work` (what it does by itself or for others), `station`
 (handlers of stations' messages), `api` (operations) and `pages` of the console; modules beside them are one more idea.
-Few tables stand in `store`, few handlers in `work`.
+Its settings stand in `config` or `rules`, few tables in `store`, few handlers in `work`.
 Upper over lower: `app`; `pages` and `console`; `ocpp`; `api` and `http`; `station` and `work`; `handlers`, `services`;
 `cluster`, `trust`; `store`; `db`; `tables`; `rules`.
 Background work: `background.py`; sources of grid signals, certificates and telemetry: `app.py`; webhooks and history of

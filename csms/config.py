@@ -15,38 +15,35 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from csms.accounts.rules import NO_PEOPLE, OF_VEHICLES, Role
-from csms.alerts.rules import ESCALATE_MS, MOST_WAIT_MS, Address, Recipient, RuleChange, RuleName, contradiction
-from csms.grid.rules import PriceBounds, SiteLimits
+from csms.accounts.config import ApiClient, ApiToken, FirstAdmin, OpenId
+from csms.accounts.rules import NO_PEOPLE, OF_VEHICLES
+from csms.admission.rules import StationEntry
+from csms.alerts.config import AlertsConfig, look_at_alerts
+from csms.attestations.config import AttestationConfig
+from csms.contracts.rules import Provisioning
+from csms.grid.config import Grid, _is_private, check_prices, look_at_grid
+from csms.payments.config import Payments
+from csms.settlements.rules import SettlementRules
+from csms.sites.rules import Balancing
 from csms.telemetry.aggregates import AGGREGATES
-from csms.tokens.rules import CONTRACT, Group, Terms, TokenKind, check_form
-from csms.webhooks.rules import is_reach
+from csms.telemetry.config import IngestionWorker, MqttSource, TelemetryConfig
+from csms.tokens.rules import Group, TokenEntry, check_form
+from csms.transactions.rules import Transactions
+from csms.webhooks.rules import Webhooks, is_reach
 from v2g.battery.detectors import DetectorSettings
-from v2g.config import Flaw, faults, parse_config
-from v2g.energy.grid_signal import ALL, ConnectionPoint, parse_grid_signal
-from v2g.energy.price_feeds import Markup, parse_feed
+from v2g.config import Days, Flaw, Port, Seconds, faults, parse_config
+from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
-from v2g.ieee2030_5.resources import with_check_digit
 from v2g.io.http.est import EstServer
 from v2g.io.keys.wrapped import read_wrapped
-from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.ota.opening import FollowerConfig, installer_flaws
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.program import read_config
 from v2g.io.storage.growing_file import LogFiles
-from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
-from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.quirks import StationQuirks
 from v2g.pki.reference import KeyReference
-from v2g.telemetry.delivery import TOPIC_PREFIX
-from v2g.units import Decimals, PositiveDecimals, micro_of
-
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
-Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=+|@-][A-Za-z0-9_*=+|@.-]{0,47}\Z")]
-"""An OCPP identity (OCPP-J 3.1.1: `identifierString`), and never the start of a path to elsewhere."""
 
 
 class FurtherListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -114,82 +111,6 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Request a report of the device model after the boot of a new station, or one with new firmware."""
     time_zone: TimeZone = ""
     """Time zone of stations whose site has none ("Europe/Berlin"); empty leaves their clocks unchanged."""
-
-
-class ApiToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A bearer token of the HTTP API.
-
-    Tokens are random, at least 128 bits (`openssl rand -base64 24`), so a plain hash is enough.
-    """
-
-    name: str
-    """Its owner, as shown in the audit log."""
-    role: Role
-    """Its role."""
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    """SHA-256 of the token, hex."""
-    evs: tuple[str, ...] | None = None
-    """Pseudonyms of the vehicles that it may handle or read; `["*"]`: all, as by default. The roles `driver`, `fleet`
-    and `insurer` need it."""
-
-
-class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A client certificate of the HTTP API."""
-
-    common_name: str
-    """Common name of the certificate."""
-    role: Role = Role.GATEWAY
-    """Its role."""
-    evs: tuple[str, ...] = ()
-    """Pseudonyms of the vehicles whose telemetry it may deliver; empty: only the one equal to the common name;
-    `["*"]`: all."""
-
-
-class FirstAdmin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The first administrator of the console: added when it has no user, and has to change the password."""
-
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,63}\Z")]
-    """Name at the login, in lower case."""
-    password_hash: Annotated[str, msgspec.Meta(pattern=r"^\$argon2id\$[!-~]{20,190}\Z")]
-    """Hash of the first password (argon2id), as `v2g csms init` writes it."""
-
-
-class OpenIdRole(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The role of people for whom a claim of the provider's token has a value."""
-
-    value: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-    """The value, such as a group."""
-    role: Role
-    """Their role."""
-    sites: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=100)] | None = None
-    """The only sites that it is for; all by default."""
-
-
-class OpenId(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An OpenID provider by which people log in to the console. Needs the extra `accounts`."""
-
-    issuer: Annotated[str, msgspec.Meta(pattern=r"^https://[^\s?#]+\Z", max_length=1900)]
-    """The provider, such as `https://login.example/realms/depot`."""
-    client_id: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,256}\Z")]
-    """Name of this client there."""
-    client_secret_file: Path
-    """File (mode 0600) with the client secret."""
-    redirect_uri: Annotated[
-        str, msgspec.Meta(pattern=r"^https://[^\s?#]+/console/login/provider/back\Z", max_length=1900)
-    ]
-    """Where the provider sends browsers back, as registered there: `https://HOST:PORT/console/login/provider/back`."""
-    scope: Annotated[str, msgspec.Meta(pattern=r"^openid( [!-~]+)*\Z", max_length=1000)] = "openid profile email"
-    """Scopes to request."""
-    name_claim: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] = "email"
-    """Claim with a person's name in the console."""
-    role_claim: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] = "groups"
-    """Claim with the values by which people have roles."""
-    roles: Annotated[tuple[OpenIdRole, ...], msgspec.Meta(min_length=1, max_length=1000)]
-    """Roles; the first that fits counts, and people without any are refused."""
-    label: Annotated[str, msgspec.Meta(min_length=1, max_length=60)] = "your organisation"
-    """Its name on the login page."""
-    root: Path | None = None
-    """CA of the provider's certificate (PEM); without it those of the system."""
 
 
 class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -265,36 +186,6 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     or `interop` (also P-256, SHA-256)."""
 
 
-class Provisioning2(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The provisioning service's certificate for vehicles of ISO 15118-2, on secp256r1."""
-
-    chain: Path
-    """PEM file of its certificate, leaf first."""
-    key: KeyReference
-    """Its key: PEM file of mode 0600, or key URI."""
-
-
-class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The certificate provisioning service, which issues contracts to vehicles (ISO 15118-20, ISO 15118-2; OCPP M01,
-    M02)."""
-
-    pool: KeyReference
-    """Folder of the contracts with the source of the passphrase that encrypts their keys, such as
-    `file:pool?pin-source=file:pool.secret`."""
-    chain: Path
-    """PEM file of the service's own certificate, leaf first."""
-    key: KeyReference
-    """Its key: PEM file of mode 0600, or key URI."""
-    oem_roots: tuple[Path, ...]
-    """PEM files of OEM and V2G roots of vehicles."""
-    oem_sub_cas: tuple[Path, ...] = ()
-    """PEM files of the CAs below them: vehicles of ISO 15118-2 send their provisioning certificate alone."""
-    iso15118_2: Provisioning2 | None = None
-    """The service's certificate for ISO 15118-2; none: the one above, if it is on secp256r1."""
-    envelope: EnvelopeRules = RULES
-    """Options of sealed keys, for vehicles that differ."""
-
-
 class StationAuthority(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A built-in authority, which signs certificates that stations request (OCPP A02, A03)."""
 
@@ -330,64 +221,6 @@ class OutsideCa(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How long a request may take until its certificate is delivered, h."""
 
 
-class AttestedRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A release that stations may run."""
-
-    manifest: Path
-    """Its manifest, as the packages install it; the signature has the same name and `.sig`."""
-    registers: Path | None = None
-    """Evidence (`v2g attest quote`) of a station that is whole: others must have the same registers."""
-
-
-class AttestationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Attestation of stations by their TPMs, for those that are enrolled (`v2g csms attestation enrol`)."""
-
-    signer: Path
-    """Public key, or certificate, of the manifests' signer, PEM."""
-    releases: Annotated[tuple[AttestedRelease, ...], msgspec.Meta(min_length=1, max_length=1000)]
-    """The releases."""
-    every_s: Annotated[float, msgspec.Meta(ge=1, le=604_800)] = 3600.0
-    """Time between questions to a station that is whole."""
-    answer_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 900.0
-    """How long a station has to answer: it reads its files slowly."""
-    discharge: Literal["refused", "permitted"] = "refused"
-    """Whether a station that fails, or does not answer, may still feed back. It may charge in any case."""
-
-
-class StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A charging station."""
-
-    id: Identity
-    """Identity, as in its URL and in its certificate's CN."""
-    password: Annotated[str, msgspec.Meta(pattern=r"^\Z|^[ -~]{16,40}\Z")] = ""
-    """Initial password, for security profiles 1 and 2; used until it is changed."""
-    boot: Literal["Accepted", "Pending", "Rejected"] = "Accepted"
-    """Status in BootNotification responses."""
-    without_password: bool = False
-    """Admit it by its identity alone where it speaks OCPP 1.6 and shows no password (security profile 0), at the
-    listener of profile 1: whoever knows the identity can be this station."""
-    without_subprotocol: bool = False
-    """Take it as a station of OCPP 1.6 if it offers no WebSocket subprotocol, and read one in wrong case."""
-
-
-class TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A token that may charge."""
-
-    id_token: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    """The identifier, such as an eMAID or a card number."""
-    type: TokenKind = CONTRACT
-    """Kind of identifier (OCPP IdTokenType)."""
-    status: Literal[
-        "Accepted", "Blocked", "Expired", "Invalid", "NoCredit", "NotAllowedTypeEVSE", "NotAtThisLocation",
-        "NotAtThisTime", "Unknown",
-    ] = "Accepted"  # fmt: skip
-    """Status in Authorize responses (OCPP AuthorizationStatusEnumType)."""
-    energy_transfer: tuple[EnergyTransferMode, ...] = ()
-    """Modes of energy transfer that the token allows (OCPP 2.1 EnergyTransferModeEnumType); empty: any."""
-    terms: Terms = Terms()
-    """Group, expiry, places, allowances, and text for the driver."""
-
-
 class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A vendor whose messages are accepted.
 
@@ -400,359 +233,6 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Accepted message ids; empty: all."""
 
 
-class Mandates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A payment provider that debits by mandates, such as those of UPI AutoPay."""
-
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]+\Z", max_length=1900)]
-    """Base URL of the provider or of the adapter to it; `http:` only on this machine."""
-    secret_file: Path
-    """File (mode 0600) with the bearer token."""
-    root: Path | None = None
-    """CA of the server's certificate (PEM); without it those of the system."""
-    poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 30.0
-    """Time between looks for new postings and open requests."""
-
-
-class Payments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Payments at terminals and on the web (OCPP C18 to C25)."""
-
-    terminals: bool = False
-    """Stations have payment terminals; a payment there authorizes charging. Web payments need no such setting."""
-    receipt_url: Annotated[str, msgspec.Meta(pattern=r"^(|https://[^{}]*\{receipt_id\}[^{}]*)\Z", max_length=1900)] = ""
-    """URL of receipts made by the back end, with `{receipt_id}` for the receipt's number; empty has stations make
-    receipts themselves."""
-    mandates: Mandates | None = None
-    """A payment provider that debits what sessions cost; none by default."""
-
-
-class OpenAdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A VTN of OpenADR 3.1, whose events bring prices, limits and set-points; this end is its VEN."""
-
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]+\Z", max_length=1900)]
-    """Base URL of the VTN's API, such as `https://vtn.example/openadr3/3.1.0`; `http:` only on this machine."""
-    token_url: Annotated[str, msgspec.Meta(pattern=r"^(|https?://[^\s]+)\Z", max_length=1900)] = ""
-    """Where tokens are requested (OAuth 2.0 client credentials); empty is `auth/token` below `url`."""
-    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
-    """Client ID from the VTN's operator."""
-    client_secret_file: Path
-    """File (mode 0600) with the client secret."""
-    scope: Annotated[str, msgspec.Meta(max_length=4096)] = ""
-    """Scopes to request, separated by blanks; empty leaves them to the authorization server."""
-    root: Path | None = None
-    """CA of the VTN's certificate (PEM); without it those of the system."""
-    ven_name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-    """Name of this VEN."""
-    programs: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=128)], ...] = ()
-    """Names of the programs to follow; empty: all that the VTN shows."""
-    targets: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=128)], ...] = ()
-    """Targets whose events are requested."""
-    poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 30.0
-    """Time between requests for events."""
-    outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
-    """No export from this long after the VTN's last answer."""
-    price_horizon_s: Annotated[int, msgspec.Meta(ge=3600, le=7 * 86400)] = 86400
-    """How far ahead prices are passed on to stations."""
-
-
-class PriceFeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Prices of a market, from a file or by HTTPS: a day ahead, or by the minute."""
-
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,40}\Z")]
-    """Name of the feed, in events."""
-    format: Literal["energy-charts", "entsoe", "caiso", "elexon", "jepx", "grid-signal"]
-    """`energy-charts`: JSON of Energy-Charts; `entsoe`: publication document A44 of ENTSO-E; `caiso`: prices of nodes
-    (CSV) of CAISO's OASIS, also zipped; `elexon`: market index data (JSON) of Great Britain; `jepx`: spot prices (CSV)
-    of Japan; `grid-signal`: a grid signal, whose limits apply as well."""
-    series: Annotated[str, msgspec.Meta(max_length=60)] = ""
-    """Which prices of a document: the node (`caiso`, required if there are several), the data provider (`elexon`, else
-    APXMIDP), the area (`jepx`, such as `tokyo`, else the system price)."""
-    file: Path | None = None
-    """File, read on change; write a new one and rename it. A feed has either a file or a URL."""
-    url: Annotated[str, msgspec.Meta(pattern=r"^(|https?://[^\s]+)\Z", max_length=1900)] = ""
-    """URL; `{today}`, `{tomorrow}` (UTC, 2026-11-21), `{today8}`, `{tomorrow8}` (20261121) and `{secret}` are replaced.
-    `http:` only on this machine."""
-    secret_file: Path | None = None
-    """File (mode 0600) with the `{secret}` of the URL."""
-    root: Path | None = None
-    """CA of the server's certificate (PEM); without it those of the system."""
-    poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 900.0
-    """Time between requests, and between looks at a file; longer after errors."""
-    stale_after_s: Annotated[int, msgspec.Meta(ge=60, le=7 * 86400)] = 7200
-    """Without an answer for so long the feed is reported as stale. Its known prices stay."""
-    horizon_s: Annotated[int, msgspec.Meta(ge=3600, le=7 * 86400)] = 172_800
-    """How far ahead prices are passed on to stations."""
-    import_factor: Annotated[float, msgspec.Meta(ge=0, le=10)] = 1.0
-    """Factor from the market's price to what a vehicle pays, such as 1.19 for VAT; not for `grid-signal`."""
-    import_surcharge: Annotated[float, msgspec.Meta(ge=-1000, le=1000)] = 0.0
-    """Added after the factor, per kWh."""
-    export_factor: Annotated[float, msgspec.Meta(ge=0, le=10)] = 1.0
-    """Factor from the market's price to what a vehicle receives; not for `grid-signal`."""
-    export_surcharge: Annotated[float, msgspec.Meta(ge=-1000, le=1000)] = 0.0
-    """Added after the factor, per kWh; negative for fees."""
-
-
-class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A server of IEEE 2030.5, whose DER controls bring limits and set-points; this end is its client."""
-
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]+\Z", max_length=1900)]
-    """URL of the server's DeviceCapability, such as `https://utility.example/dcap`; `http:` only on this machine."""
-    certificate: Path
-    """PEM file of our certificate, then its chain."""
-    key: Path
-    """PEM file of its key, mode 0600."""
-    root: Path | None = None
-    """CA of the server's certificate (PEM); without it those of the system."""
-    lfdi: Annotated[str, msgspec.Meta(pattern=r"^(|[0-9A-Fa-f]{40})\Z")] = ""
-    """LFDI of the end device whose programs are followed; empty is that of `certificate`."""
-    check_hostname: bool = True
-    """Require the host of `url` in the server's certificate. Certificates of IEEE 2030.5 devices name no host."""
-    ccm8: bool = False
-    """Offer the standard's cipher suite with CCM-8, too, over TLS 1.2, for servers that have no other."""
-    max_charge_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
-    """Charging power that 100 % of opModFixedW stands for (setMaxChargeRateW), W."""
-    max_discharge_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
-    """Discharging power that 100 % of opModFixedW stands for (setMaxDischargeRateW), W."""
-    profile: Literal["csip", "csip-aus"] = "csip"
-    """Whose rules the server follows. `csip-aus` (Australia) takes fewer responses, lets a device register itself, and
-    may say by `/.well-known/csipaus` where its DeviceCapability is."""
-    pin: Annotated[int, msgspec.Meta(ge=0, le=999_999)] | None = None
-    """PIN of the device's registration, its check digit included: a server with another one is not obeyed."""
-    connection_point: Annotated[str, msgspec.Meta(max_length=32)] = ""
-    """Where the site is connected to the grid, such as its NMI; announced to servers of Australia."""
-    metering: bool = False
-    """Send the mean power of all vehicles, every 300 s or as the server asks."""
-    poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] | None = None
-    """Time between requests for controls; by default each resource is requested at the rate that the server states."""
-    outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
-    """No export from this long after the server's last answer; without `poll_interval_s`, after the next one is due."""
-
-
-ObjectAddress = Annotated[int, msgspec.Meta(ge=1, le=16_777_215)]
-
-
-class Iec104Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Addresses of an outstation's points."""
-
-    remote: ObjectAddress = 1001
-    """State: the centre's values are in force."""
-    dead_man: ObjectAddress = 1002
-    """State: nothing was commanded for `dead_man_s`, and the safe state applies."""
-    overflow: ObjectAddress = 1005
-    """State: events were lost."""
-    charging: ObjectAddress = 1105
-    """Charging power of all vehicles together, kW."""
-    discharging: ObjectAddress = 1106
-    """Power that they feed back together, kW."""
-    import_limit: ObjectAddress = 1109
-    """Import limit in force, kW."""
-    export_limit: ObjectAddress = 1110
-    """Export limit in force, kW."""
-    enable: ObjectAddress = 2001
-    """Switch: off allows no power in either direction."""
-    follow_setpoint: ObjectAddress = 2002
-    """Switch: off ends the set-point."""
-    set_import_limit: ObjectAddress = 2101
-    """Import limit, kW."""
-    set_export_limit: ObjectAddress = 2102
-    """Export limit, kW."""
-    set_setpoint: ObjectAddress = 2103
-    """Set-point of all vehicles together, kW; negative is export."""
-    heartbeat: ObjectAddress = 2104
-    """Dead-man time of these values, s; each command begins it anew. Never selected."""
-
-    def __post_init__(self) -> None:
-        """Refuse points at one address."""
-        if len(set(msgspec.structs.astuple(self))) < len(self.__struct_fields__):
-            raise ValueError("two points have one address")
-
-
-class Iec104(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An outstation of IEC 60870-5-104 for a control centre. Without `certificate` nothing authenticates it: only for
-    networks of the operator's own."""
-
-    host: str = "127.0.0.1"
-    """Listen address: that of an interface of such a network."""
-    port: Port = 2404
-    """TCP port; 0 picks a free one. With TLS 19998 is usual."""
-    clients: Annotated[tuple[str, ...], msgspec.Meta(max_length=100)] = ("127.0.0.1", "::1")
-    """Addresses that may connect."""
-    certificate: Path | None = None
-    """PEM file of the certificate and its chain, for TLS (IEC 62351-3); none by default."""
-    key: Path | None = None
-    """PEM file of its key, mode 0600."""
-    roots: tuple[Path, ...] = ()
-    """PEM files of roots of control centres' certificates; required with `certificate`."""
-    common_address: Annotated[int, msgspec.Meta(ge=1, le=65534)] = 1
-    """Common address of the site."""
-    points: Iec104Points = Iec104Points()
-    """Addresses of points."""
-    select_before_operate: bool = True
-    """Whether limits, set-point and switches are selected before they are operated."""
-    select_s: Annotated[float, msgspec.Meta(ge=1, le=300)] = 20.0
-    """How long a selection holds."""
-    command_age_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 10.0
-    """Commands with a time that is further from ours are refused."""
-    k: Annotated[int, msgspec.Meta(ge=1, le=32_767)] = 12
-    """Frames of ours that may wait for their acknowledgement."""
-    w: Annotated[int, msgspec.Meta(ge=1, le=32_767)] = 8
-    """Received frames that are acknowledged at the latest."""
-    t1_s: Annotated[float, msgspec.Meta(ge=1, le=255)] = 15.0
-    """An answer that takes longer ends the connection."""
-    t2_s: Annotated[float, msgspec.Meta(ge=0.1, le=254)] = 10.0
-    """Time until received frames are acknowledged."""
-    t3_s: Annotated[float, msgspec.Meta(ge=1, le=172_800)] = 20.0
-    """Silence until the connection is tested."""
-    dead_band_kw: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 0.1
-    """Changes of powers and limits up to this are no events."""
-    most_events: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
-    """Events that wait for a control centre; beyond them the oldest are lost, and `overflow` is set."""
-    follow_clock: bool = True
-    """Whether time stamps follow a clock that the control centre sets; ours stays."""
-
-    def __post_init__(self) -> None:
-        """Refuse TLS that authenticates nobody."""
-        if (self.certificate is None) != (self.key is None) or (self.certificate is None) == bool(self.roots):
-            raise ValueError("certificate, key and roots belong together")
-        if self.t2_s >= self.t1_s:
-            raise ValueError("t2_s is less than t1_s")
-
-
-class Scada(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Registers over Modbus TCP, by which a SCADA system limits the site. The protocol has no authentication: only for
-    networks of the operator's own. With `iec104` it steers by that instead."""
-
-    host: str = "127.0.0.1"
-    """Listen address: that of an interface of such a network."""
-    port: Port = 502
-    """TCP port; 0 picks a free one."""
-    dead_man_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 60.0
-    """The safe state applies when nothing was written for this long."""
-    safe_import_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
-    """Import limit of the safe state, W."""
-    safe_export_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
-    """Export limit of the safe state, W."""
-    outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
-    """No export from stations that do not hear of the back end for this long."""
-    iec104: Iec104 | None = None
-    """An outstation of IEC 60870-5-104 in place of the registers; none by default."""
-
-
-class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The grid operator's signal: of a file or HTTP `PUT /grid/signal`, or made from sources (`prices`,
-    `scada`, `ieee2030_5`, `openadr`).
-
-    Of several sources the lowest limit applies, and the price or set-point of the first one that has one, in this
-    order.
-    """
-
-    signal_file: Path | None = None
-    """JSON file of the signal, read at start, on change and on SIGHUP; empty: none."""
-    poll_interval_s: Seconds = 1.0
-    """Interval of checks for a changed file."""
-    currency: Annotated[str, msgspec.Meta(pattern=r"^(|[A-Z]{3})\Z")] = ""
-    """ISO 4217 code of the prices of sources; those in another currency are not used."""
-    least_price: Decimals = "-20"
-    """Lowest price per kWh that is accepted, in the currency; a signal or feed with a lower one is refused."""
-    most_price: Decimals = "20"
-    """Highest price per kWh that is accepted. Currencies of small units need more: JPY about 1000."""
-    import_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
-    """Import limit of the site, W, where no source sets a lower one; required with sources."""
-    export_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
-    """Export limit of the site, W, where no source sets a lower one."""
-    connection_point: ConnectionPoint = ALL
-    """Where these limits, and limits and set-points of sources, hold: `{ site = "depot" }`, also with `feeder`, or an
-    EVSE by `station_id` and `evse_id`; by default all stations together."""
-    retry_interval_s: Seconds = 30.0
-    """After this time a station that did not accept a signal is sent it again."""
-    scada: Scada | None = None
-    """Registers for a SCADA system as a source; none by default."""
-    ieee2030_5: Ieee2030 | None = None
-    """A server of IEEE 2030.5 as a source; none by default."""
-    prequalified_only: bool = True
-    """Export only from stations with a valid prequalification record; false where the grid operator demands none. A
-    station that has records is bound by them in any case."""
-    openadr: OpenAdr | None = None
-    """A VTN of OpenADR 3.1 as a source; none by default."""
-    prices: tuple[PriceFeed, ...] = ()
-    """Price feeds as sources; the first one that has a price counts."""
-
-    @property
-    def price_bounds(self) -> PriceBounds:
-        """The prices that are accepted."""
-        return PriceBounds(least=micro_of(self.least_price), most=micro_of(self.most_price))
-
-    @property
-    def site(self) -> SiteLimits | None:
-        """The site's own limits and its sources; None without sources."""
-        sources = [price_source(feed.name) for feed in self.prices]
-        if self.scada is not None:
-            sources.append(SCADA)
-        if self.ieee2030_5 is not None:
-            sources.append(IEEE_2030_5)
-        if self.openadr is not None:
-            sources.append(openadr_source(self.openadr.ven_name))
-        if not sources:
-            return None
-        return SiteLimits(
-            currency=self.currency or "EUR",  # required with sources, by `look`
-            import_limit_w=self.import_limit_w or 0,
-            export_limit_w=self.export_limit_w,
-            connection_point=self.connection_point,
-            sources=tuple(sources),
-        )
-
-
-SCADA: Final = "scada"
-"""The source of registers for a SCADA system."""
-IEEE_2030_5: Final = "ieee2030.5"
-"""The source of an IEEE 2030.5 server."""
-
-
-def price_source(name: str) -> str:
-    """Return the source of a price feed."""
-    return f"prices:{name}"
-
-
-def openadr_source(ven_name: str) -> str:
-    """Return the source of a VEN."""
-    return f"openadr:{ven_name}"[:64]
-
-
-class Transactions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Abandoned transactions."""
-
-    silent_after_s: Annotated[float, msgspec.Meta(gt=0, le=2_678_400)] = 3600.0
-    """After this time without a message the station is asked for a transaction's status."""
-    check_interval_s: Seconds = 60.0
-    """Interval of checks of open transactions; they are also checked after a station's boot."""
-
-
-class SettlementRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a session's journal must fulfil to be booked."""
-
-    wait_s: Annotated[float, msgspec.Meta(gt=0, le=2_678_400)] = 3600.0
-    """So long a complete journal waits for its transaction, meter values and certificates; then it goes into
-    quarantine."""
-    unsigned_feed_in: bool = False
-    """Book feed-in that no signed command of the vehicle covers, as vehicles without signed discharge do it."""
-    unsigned_contracts: bool = False
-    """Book sessions of contracts for which no vehicle has signed, as chargers of version 0.2 and earlier have them."""
-    wear_per_kwh: PositiveDecimals | None = None
-    """What stations are configured to pay for wear, per kWh fed back; journals with another price go into
-    quarantine. None by default."""
-
-
-class Balancing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Load balancing of sites."""
-
-    settle_s: Seconds = 1.0
-    """Changes within this time are handled together."""
-    interval_s: Seconds = 60.0
-    """Interval of balancing without changes."""
-    dispatch_duration_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
-    """A dispatch set-point ends this long after its last renewal."""
-
-
 class Tariffs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Costs of charging."""
 
@@ -763,71 +243,6 @@ class Tariffs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     vehicle_prices: Literal["prices", "levels", "nothing"] = "prices"
     """Prices in the charging profiles of vehicles that sent their needs: `prices` in money where vehicle and plan
     support it, else levels; `levels` always; `nothing`."""
-
-
-class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A broker (MQTT 5, TLS 1.3) through which vehicles deliver telemetry.
-
-    An empty `client_id` is derived from this node's name and `data_dir`, and the same at every start; nodes of one
-    back end need different ones.
-    """
-
-    prefix: TopicPrefix = TOPIC_PREFIX
-    """Prefix of the topics."""
-    stream: bool = True
-    """Publish every stored record at `PREFIX/stream`."""
-    slots: bool = True
-    """Nodes of a cluster (`bus_url`) share the vehicles by slots: one stores what a vehicle sends. The broker's access
-    list has to allow the topics of slots; the same for all nodes."""
-
-
-class IngestionWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Processes that read, check and store telemetry."""
-
-    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 1
-    """How many; 1: the back end itself; 0: one for each core. More than one needs PostgreSQL. A vehicle keeps its
-    worker as long as that lives."""
-
-
-class TelemetrySink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A store or stream that gets every telemetry record from now on, in addition to the back end's database."""
-
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,32}\Z")]
-    """Its name; what it has not got waits in the database under it."""
-    url: Annotated[str, msgspec.Meta(pattern=r"^(sqlite:///|postgresql://|kafka://|https?://).+\Z")]
-    """`sqlite:///FILE`, `postgresql://user@host/name` (also TimescaleDB), `kafka://host:9092,host:9092`, or the URL of
-    an InfluxDB with `?org=ORG&bucket=BUCKET`."""
-    secret_file: Path | None = None
-    """File (mode 0600) of InfluxDB's token."""
-    topic_prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,100}\Z")] = "v2g.telemetry"
-    """Beginning of Kafka's topics; the class of the vehicle follows."""
-    properties: dict[str, str] = {}
-    """Further properties of librdkafka, such as `"security.protocol" = "SSL"`."""
-
-
-class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What happens to stored telemetry."""
-
-    sinks: tuple[TelemetrySink, ...] = ()
-    """Further stores and streams; none by default."""
-    vehicle_classes: dict[Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,32}\Z")], tuple[str, ...]] = {}
-    """Classes of vehicles: patterns of pseudonyms, such as `truck = ["T-*"]`; the first that matches counts, else
-    `vehicle`."""
-    sealed: bool = True
-    """Seal new records, latest states, checkpoints and the quarantine in the database (AES-256-GCM), under keys that
-    `store_key` seals. False: their values are plain columns, for queries by other programs."""
-    key_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] = 30
-    """A new key seals after so many days."""
-    silent_after_s: Seconds = 900.0
-    """A vehicle without new values for so long counts as silent in the metrics."""
-
-
-class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Hosts that webhooks may call besides those of the internet."""
-
-    allow: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
-    """Hosts, addresses and networks, such as `["billing.lan", "10.20.0.0/16"]`; by default no private or local address,
-    and no cloud metadata service."""
 
 
 class RoamingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -857,49 +272,6 @@ class RoamingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Requests a second that each partner may send."""
     requests_at_once: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
     """Requests that each partner may send at once."""
-
-
-class AlertEmail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The mail server by which alerts go to people, and to whom."""
-
-    host: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:_-]{1,253}\Z")]
-    """Mail server (SMTP)."""
-    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 587
-    """Its port."""
-    tls: Literal["starttls", "tls", "none"] = "starttls"
-    """`starttls` demands STARTTLS, `tls` TLS from the first byte (port 465), `none` is for a server on this machine."""
-    root: Path | None = None
-    """PEM file of the root of its certificate; without it those of the system."""
-    user: Annotated[str, msgspec.Meta(max_length=320)] = ""
-    """Account; empty does not log in."""
-    password_file: Path | None = None
-    """File (mode 0600) with its password."""
-    sender: Address
-    """Address that e-mails come from."""
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=15)] = 10.0
-    """How long the server may take for each answer."""
-    wait_s: Annotated[float, msgspec.Meta(ge=0, le=MOST_WAIT_MS / 1000)] = 10.0
-    """How long an alert waits for others to the same address, which then share an e-mail."""
-    recipients: Annotated[tuple[Recipient, ...], msgspec.Meta(min_length=1, max_length=200)]
-    """Who gets which alerts."""
-
-
-class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is an alert, and who gets it."""
-
-    rules: dict[RuleName, RuleChange] = {}
-    """Changes of rules, by name (`v2g csms alerts rules`)."""
-    escalate_s: Annotated[tuple[Annotated[int, msgspec.Meta(ge=1, le=604_800)], ...], msgspec.Meta(max_length=10)] = (
-        tuple(each // 1000 for each in ESCALATE_MS)
-    )
-    """How long after its announcement an alert of severity `error` that is not acknowledged is announced again."""
-    poll_interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=300)] = 5.0
-    """Interval in which it is looked whether rules hold."""
-    email: AlertEmail | None = None
-    """E-mails; none by default."""
-
-
-Days = Annotated[int, msgspec.Meta(ge=1, le=36500)]
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -1066,7 +438,7 @@ def _openers(config: CsmsConfig) -> Iterator[OfKey]:
         yield ("grid", "signal_file"), lambda: parse_grid_signal(signal.read_bytes())
     for number, feed in enumerate(config.grid.prices):
         if feed.file is not None:
-            yield ("grid", "prices", str(number), "file"), partial(_check_prices, feed)
+            yield ("grid", "prices", str(number), "file"), partial(check_prices, feed)
     for number, token in enumerate(config.tokens):
         yield ("tokens", str(number), "id_token"), partial(check_form, token.type, token.id_token)
     if (key := config.store_key) is not None:
@@ -1075,17 +447,12 @@ def _openers(config: CsmsConfig) -> Iterator[OfKey]:
         yield ("provisioning", "pool"), lambda: check_folder(pool)
 
 
-def _check_prices(feed: PriceFeed) -> None:
-    assert feed.file is not None
-    parse_feed(feed.file.read_bytes(), feed.format, Markup(), feed.series)
-
-
 def look(config: CsmsConfig) -> Iterator[Flaw]:
     """Yield contradictions in a configuration."""
     if not config.ocpp.subprotocols:
         yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1", "ocpp1.6"] offers all'
     yield from installer_flaws(config.update, ("update",))
-    yield from _look_at_grid(config.grid)
+    yield from look_at_grid(config.grid)
     names = [(each.type, each.id_token) for each in config.tokens]
     for number, name in enumerate(names):
         if name in names[:number]:
@@ -1111,7 +478,7 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     provider = config.payments.mandates
     if provider is not None and not _is_private(provider.url):
         yield ("payments", "mandates", "url"), "would send the token without encryption", "use https://"
-    yield from _look_at_alerts(config.alerts)
+    yield from look_at_alerts(config.alerts)
     for number, each in enumerate(() if config.api.openid is None else config.api.openid.roles):
         if each.role in NO_PEOPLE:
             yield ("api", "openid", "roles", str(number), "role"), "is not of people", "such as operator or viewer"
@@ -1126,25 +493,6 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     if bus.scheme in ("redis", "rediss") and not bus.password and not config.bus_without_password:
         hint = "set requirepass in Redis and redis://:PASSWORD@host here, or bus_without_password = true"
         yield ("bus_url",), "has no password: anyone who reaches that Redis can disrupt the cluster", hint
-
-
-def _look_at_alerts(alerts: AlertsConfig) -> Iterator[Flaw]:
-    for name, change in sorted(alerts.rules.items()):
-        if wrong := contradiction(name, change):
-            yield ("alerts", "rules", name), wrong, "an alert has to end before it begins again"
-    if list(alerts.escalate_s) != sorted(set(alerts.escalate_s)):
-        yield ("alerts", "escalate_s"), "is not ascending", "such as [900, 3600]"
-    email = alerts.email
-    if email is None:
-        return
-    if email.tls == "none" and email.host not in ("127.0.0.1", "::1", "localhost"):
-        yield ("alerts", "email", "tls"), "would send alerts without encryption", 'use "starttls" or "tls"'
-    if bool(email.user) != (email.password_file is not None):
-        yield ("alerts", "email", "password_file"), "and user belong together", "set both, or none"
-    for number, each in enumerate(email.recipients):
-        if each.role in OF_VEHICLES and each.evs is None:
-            place = ("alerts", "email", "recipients", str(number), "evs")
-            yield place, f"is missing: {each.address!r} is a {each.role.value}", 'evs = ["EV-1"] names its vehicles'
 
 
 def _same_ports(config: CsmsConfig) -> Iterator[Flaw]:
@@ -1165,40 +513,3 @@ def _same_ports(config: CsmsConfig) -> Iterator[Flaw]:
 
 
 _ALL_ADDRESSES: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not listened at
-
-
-def _look_at_grid(grid: Grid) -> Iterator[Flaw]:
-    vtn = grid.openadr
-    for key, url in (("url", vtn.url), ("token_url", vtn.token_url)) if vtn is not None else ():
-        if not _is_private(url):
-            yield ("grid", "openadr", key), "would send the client secret without encryption", "use https://"
-    der = grid.ieee2030_5
-    if der is not None and der.pin is not None and with_check_digit(der.pin // 10) != der.pin:
-        yield ("grid", "ieee2030_5", "pin"), "has a wrong check digit", "the sum of its digits is a multiple of 10"
-    if der is not None and not _is_private(der.url):
-        yield ("grid", "ieee2030_5", "url"), "would follow controls without encryption", "use https://"
-    if grid.site is not None:
-        if not grid.currency:
-            yield ("grid", "currency"), "is missing: the sources need it", 'currency = "EUR"'
-        if grid.import_limit_w is None:
-            yield ("grid", "import_limit_w"), "is missing: the sources need it", "the site's import limit, W"
-        if grid.signal_file is not None:
-            hint = 'read the file by a price feed of format = "grid-signal" instead'
-            yield ("grid", "signal_file"), "excludes sources such as prices and openadr", hint
-    for number, feed in enumerate(grid.prices):
-        place = ("grid", "prices", str(number))
-        if (feed.file is None) == (not feed.url):
-            yield place, "must have either file or url", "set one of them"
-        if not _is_private(feed.url):
-            yield (*place, "url"), "would read prices without encryption", "use https://"
-        if ("{secret}" in feed.url) != (feed.secret_file is not None):
-            yield (*place, "secret_file"), "and {secret} in url belong together", "set both, or none"
-        plain = (feed.import_factor, feed.import_surcharge, feed.export_factor, feed.export_surcharge)
-        if feed.format == "grid-signal" and plain != (1, 0, 1, 0):
-            yield place, "has prices of both directions: factors and surcharges do not apply", "remove them"
-
-
-def _is_private(url: str) -> bool:
-    """Return whether others cannot read what is sent: TLS, or this machine."""
-    parts = urlsplit(url)
-    return parts.scheme != "http" or parts.hostname in ("127.0.0.1", "::1", "localhost")

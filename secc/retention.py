@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g import typed_json
+from v2g.config import Days
 from v2g.energy.settlement.bundle import MANIFEST, Manifest
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import wall_ns
@@ -33,8 +34,6 @@ INTERVAL_S: Final = 3600.0
 _FIRST_S: Final = 60.0  # does not slow down the start
 _DAY_S: Final = 86_400
 _GOING: Final = "."  # prefix of folders that are being removed
-
-Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -27,6 +27,10 @@ Tree = dict[str, object]
 
 Flaw = tuple[tuple[str, ...], str, str]
 """A key by its path, its error, and a hint."""
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=36500)]
 
 UNKNOWN: Final = "unknown key"
 

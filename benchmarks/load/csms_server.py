@@ -23,7 +23,8 @@ from ocpp.v21 import ChargePoint, call_result
 from websockets.typing import Subprotocol
 
 from csms.app import open_services
-from csms.config import ApiListener, CsmsConfig, Grid, OcppListener, Trust
+from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
+from csms.grid.config import Grid
 from csms.ocpp.server import StationServer
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from csms.config import OpenId, OpenIdRole
+from csms.accounts.config import OpenId, OpenIdRole
 from csms.db.store_key import StoreKey
 from v2g import typed_json
 from v2g.errors import CodecError, RefusedError, StoreError, TransferError

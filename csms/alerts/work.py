@@ -22,6 +22,7 @@ from cryptography import x509
 
 from csms.alerts import sources as alert_sources
 from csms.alerts import store as rows
+from csms.alerts.config import AlertEmail, AlertsConfig
 from csms.alerts.rules import (
     Alert,
     Announcement,
@@ -36,7 +37,7 @@ from csms.alerts.rules import (
     subject_line,
 )
 from csms.cluster.feed import Feed, FeedEvent
-from csms.config import AlertEmail, AlertsConfig, CsmsConfig
+from csms.config import CsmsConfig
 from csms.db import leases
 from csms.db.store import Store
 from csms.grid import store as grid_shares

@@ -4,8 +4,8 @@ import asyncio
 from typing import Final
 
 from csms.attestations import store as attestations
+from csms.attestations.config import AttestationConfig
 from csms.attestations.rules import Attested, KnownRelease, Refusal, Rhythm, answered, digest_of, judge, refusal
-from csms.config import AttestationConfig
 from csms.db.store import Store
 from csms.services import Services
 from v2g.errors import ConfigError, V2GError

@@ -7,6 +7,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Final, Literal, cast
 from urllib.parse import unquote, urlsplit
 
@@ -17,12 +18,14 @@ from cryptography.x509 import ocsp
 
 from csms.tokens.rules import ChainVerdict, normalise
 from v2g.errors import CertificateError, RevocationError
+from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
 from v2g.pki.crl import RevocationList, check_serial, is_listed, load_crl
 from v2g.pki.ocsp import check_ocsp, responder_url
 from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.profiles import generation_of
+from v2g.pki.reference import KeyReference
 from v2g.pki.revocation import RevocationEvidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import NOTHING_SEEN, Serials, VerifiedChain, verify_chain
 
@@ -340,3 +343,33 @@ def _parts(url: str) -> tuple[str, str, int, str] | None:
 
 def _until(answer: bytes) -> datetime | None:
     return ocsp.load_der_ocsp_response(answer).next_update_utc
+
+
+class Provisioning2(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The provisioning service's certificate for vehicles of ISO 15118-2, on secp256r1."""
+
+    chain: Path
+    """PEM file of its certificate, leaf first."""
+    key: KeyReference
+    """Its key: PEM file of mode 0600, or key URI."""
+
+
+class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The certificate provisioning service, which issues contracts to vehicles (ISO 15118-20, ISO 15118-2; OCPP M01,
+    M02)."""
+
+    pool: KeyReference
+    """Folder of the contracts with the source of the passphrase that encrypts their keys, such as
+    `file:pool?pin-source=file:pool.secret`."""
+    chain: Path
+    """PEM file of the service's own certificate, leaf first."""
+    key: KeyReference
+    """Its key: PEM file of mode 0600, or key URI."""
+    oem_roots: tuple[Path, ...]
+    """PEM files of OEM and V2G roots of vehicles."""
+    oem_sub_cas: tuple[Path, ...] = ()
+    """PEM files of the CAs below them: vehicles of ISO 15118-2 send their provisioning certificate alone."""
+    iso15118_2: Provisioning2 | None = None
+    """The service's certificate for ISO 15118-2; none: the one above, if it is on secp256r1."""
+    envelope: EnvelopeRules = RULES
+    """Options of sealed keys, for vehicles that differ."""

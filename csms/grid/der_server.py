@@ -10,7 +10,7 @@ import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
-from csms.config import Ieee2030
+from csms.grid.config import Ieee2030
 from v2g.errors import CodecError, ConfigError, TransferError, TransportError
 from v2g.ieee2030_5.resources import ACCEPT, CONTENT_TYPE, MAX_BYTES, lfdi_of, poll_rate_of, read_page, read_resource
 from v2g.io.http.client import HttpAnswer, request

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from csms.config import Iec104
+from csms.grid.config import Iec104
 from v2g.hardware.energy_manager.commands import MOST_W, EnergyCommand, ManagedStation, Refused, Take
 from v2g.iec60870.apci import LinkTimes
 from v2g.iec60870.asdu import Quality

@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from csms.config import IEEE_2030_5, Ieee2030
 from csms.grid import store as memories
+from csms.grid.config import IEEE_2030_5, Ieee2030
 from csms.grid.der_server import AnswerError, DerServer, lfdi_in, tls_of
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out

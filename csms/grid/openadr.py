@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from csms.booking import held
 from csms.booking.plausibility import energy_between
-from csms.config import OpenAdr, openadr_source
+from csms.grid.config import OpenAdr, openadr_source
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
 from csms.grid.source import GridSource

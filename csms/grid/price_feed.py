@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from csms.config import PriceFeed, price_source
+from csms.grid.config import PriceFeed, price_source
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import keep_polling
 from csms.grid.source import GridSource

@@ -7,7 +7,7 @@ time, the configured safe state applies.
 import asyncio
 from typing import Final
 
-from csms.config import SCADA, Scada
+from csms.grid.config import SCADA, Scada
 from csms.grid.iec104 import Iec104Link
 from csms.grid.limits import least_w
 from csms.grid.rules import SourceSignal

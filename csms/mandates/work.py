@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from csms.config import Mandates
 from csms.mandates import store as rows
 from csms.mandates.rules import Debit, DebitAnswer, Mandate, MandateAnswer, PaymentProvider
+from csms.payments.config import Mandates
 from csms.services import Services
 from v2g import typed_json
 from v2g.errors import CodecError, RefusedError, TransferError, TransportError

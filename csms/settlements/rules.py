@@ -31,6 +31,7 @@ from v2g.energy.settlement.records import (
 )
 from v2g.errors import CodecError, RefusedError, StoreError, VerificationError
 from v2g.observe import Scalar
+from v2g.units import PositiveDecimals
 
 MAX_LINES: Final = 2000
 """Limit of lines in one delivery."""
@@ -259,3 +260,18 @@ def decision_of(entry: Entry) -> Decision | None:
             return Decision(at_ms=entry.utc_ms, kind="command", accepted=False, reason=reason, detail=detail[:300])
         case _:
             return None
+
+
+class SettlementRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a session's journal must fulfil to be booked."""
+
+    wait_s: Annotated[float, msgspec.Meta(gt=0, le=2_678_400)] = 3600.0
+    """So long a complete journal waits for its transaction, meter values and certificates; then it goes into
+    quarantine."""
+    unsigned_feed_in: bool = False
+    """Book feed-in that no signed command of the vehicle covers, as vehicles without signed discharge do it."""
+    unsigned_contracts: bool = False
+    """Book sessions of contracts for which no vehicle has signed, as chargers of version 0.2 and earlier have them."""
+    wear_per_kwh: PositiveDecimals | None = None
+    """What stations are configured to pay for wear, per kWh fed back; journals with another price go into
+    quarantine. None by default."""

@@ -13,6 +13,7 @@ from msgspec import Meta
 from csms.smart_charging.charging_plans import VOLTAGE, limit_at, steps
 from csms.smart_charging.rules import Needs
 from csms.transactions.rules import Transaction
+from v2g.config import Seconds
 from v2g.energy.balancing import PHASES, Load, Node, check_tree, needed_ma, share
 from v2g.energy.settlement.pieces import zone_of
 from v2g.ocpp.messages.smart_charging import NotifyChargingLimitRequest
@@ -356,3 +357,14 @@ def _watts(milliampere: int, most_w: int, place: Place) -> int:
     if milliampere >= current_of(most_w, place):
         return most_w
     return milliampere * VOLTAGE * len(place.phases) // 1000
+
+
+class Balancing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Load balancing of sites."""
+
+    settle_s: Seconds = 1.0
+    """Changes within this time are handled together."""
+    interval_s: Seconds = 60.0
+    """Interval of balancing without changes."""
+    dispatch_duration_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
+    """A dispatch set-point ends this long after its last renewal."""

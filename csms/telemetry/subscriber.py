@@ -27,9 +27,9 @@ from typing import Final
 
 import msgspec
 
-from csms.config import MqttSource
 from csms.db import leases
 from csms.db.store import Store
+from csms.telemetry.config import MqttSource
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.rules import owner
 from v2g.errors import StoreError, TransportError

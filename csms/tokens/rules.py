@@ -11,6 +11,7 @@ import msgspec
 from v2g import typed_json
 from v2g.errors import ConfigError, OcppError
 from v2g.ocpp.messages.authorization import AuthorizationData, IdToken, SendLocalListRequest, UpdateType
+from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload
 from v2g.pki.certificates import is_emaid
@@ -376,3 +377,21 @@ def read_entries(text: str) -> dict[Key, AuthorizationData]:
 def write_entries(entries: Entries) -> str:
     """Return entries as JSON text."""
     return msgspec.json.encode(tuple(entries.values())).decode()
+
+
+class TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A token that may charge."""
+
+    id_token: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    """The identifier, such as an eMAID or a card number."""
+    type: TokenKind = CONTRACT
+    """Kind of identifier (OCPP IdTokenType)."""
+    status: Literal[
+        "Accepted", "Blocked", "Expired", "Invalid", "NoCredit", "NotAllowedTypeEVSE", "NotAtThisLocation",
+        "NotAtThisTime", "Unknown",
+    ] = "Accepted"  # fmt: skip
+    """Status in Authorize responses (OCPP AuthorizationStatusEnumType)."""
+    energy_transfer: tuple[EnergyTransferMode, ...] = ()
+    """Modes of energy transfer that the token allows (OCPP 2.1 EnergyTransferModeEnumType); empty: any."""
+    terms: Terms = Terms()
+    """Group, expiry, places, allowances, and text for the driver."""

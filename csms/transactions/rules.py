@@ -11,10 +11,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import pairwise
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from v2g.config import Seconds
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import Datatype
 from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
@@ -596,3 +597,12 @@ def _decimal(value: float, multiplier: int) -> str:
         if abs(number) < _LARGEST:
             return plain(number)
     raise OcppError(f"no meter counts {value} times ten to the {multiplier}", answer="PropertyConstraintViolation")
+
+
+class Transactions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Abandoned transactions."""
+
+    silent_after_s: Annotated[float, msgspec.Meta(gt=0, le=2_678_400)] = 3600.0
+    """After this time without a message the station is asked for a transaction's status."""
+    check_interval_s: Seconds = 60.0
+    """Interval of checks of open transactions; they are also checked after a station's boot."""

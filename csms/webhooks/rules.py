@@ -6,8 +6,10 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from v2g.errors import ConfigError
 
@@ -113,3 +115,11 @@ def _embedded(address: Address) -> Address:
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour or address
+
+
+class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hosts that webhooks may call besides those of the internet."""
+
+    allow: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
+    """Hosts, addresses and networks, such as `["billing.lan", "10.20.0.0/16"]`; by default no private or local address,
+    and no cloud metadata service."""

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from msgspec import inspect
 
-from csms.config import TelemetryConfig
+from csms.telemetry.config import TelemetryConfig
 from pki_tools.authority import sign_staple
 from pki_tools.tree import PkiTree
 from tests.cli.csms import run

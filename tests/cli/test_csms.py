@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from csms.accounts.rules import Role
 from csms.alerts import store as alerts
 from csms.alerts.rules import Evidence, Report
-from csms.config import TelemetryConfig
 from csms.db.store import open_store
 from csms.fleets import store as fleets
 from csms.fleets.store import FleetPoint
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Needs
+from csms.telemetry.config import TelemetryConfig
 from csms.transactions import store as transactions
 from tests.cli.csms import Cli, boot, cli, run
 from tests.csms.api_support import T0 as TODAY

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from typing import Any
 
-from csms.config import TokenEntry
+from csms.tokens.rules import TokenEntry
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.ocpp.times import format_time

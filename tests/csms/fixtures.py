@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from csms.config import StationAuthority, StationEntry
+from csms.admission.rules import StationEntry
+from csms.config import StationAuthority
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, running_backend
 from tests.csms.support import make_config

@@ -21,10 +21,12 @@ import msgspec
 import websockets
 from websockets.typing import Subprotocol
 
+from csms.admission.rules import StationEntry
 from csms.app import open_services
 from csms.background import background
-from csms.config import ApiListener, CsmsConfig, OcppListener, SettlementRules, StationEntry, Trust
+from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
 from csms.ocpp.server import StationServer
+from csms.settlements.rules import SettlementRules
 from pki_tools.tree import PkiTree
 from tests.csms.network import basic
 from tests.csms.program import write_config

@@ -14,23 +14,17 @@ import msgspec
 import websockets
 from websockets.typing import Subprotocol
 
+from csms.accounts.config import ApiClient, ApiToken
 from csms.accounts.rules import OF_VEHICLES, Role
+from csms.admission.rules import StationEntry
 from csms.app import Csms
-from csms.config import (
-    ApiClient,
-    ApiListener,
-    ApiToken,
-    CsmsConfig,
-    Grid,
-    OcppListener,
-    SettlementRules,
-    StationEntry,
-    TokenEntry,
-    Trust,
-    Webhooks,
-)
+from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
 from csms.contracts.verifier import ContractVerifier
+from csms.grid.config import Grid
+from csms.settlements.rules import SettlementRules
+from csms.tokens.rules import TokenEntry
 from csms.trust.certificate_status import CertificateStatus
+from csms.webhooks.rules import Webhooks
 from pki_tools.tree import PkiTree
 from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.io.runtime.clock import Clock

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from csms.alerts.config import AlertEmail, AlertsConfig
 from csms.alerts.rules import Recipient, RuleChange
-from csms.config import AlertEmail, AlertsConfig, CsmsConfig
+from csms.config import CsmsConfig
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
 from tests.csms.mail_server import PASSWORD, MailServer

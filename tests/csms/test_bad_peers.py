@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from websockets.typing import Subprotocol
 
-from csms.config import ApiClient, StationEntry
+from csms.accounts.config import ApiClient
+from csms.admission.rules import StationEntry
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.pki.bad_certificates import CASES, Case, cases_for

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import pytest
 
-from csms.config import AlertsConfig, StationEntry, TokenEntry
+from csms.admission.rules import StationEntry
+from csms.alerts.config import AlertsConfig
 from csms.smart_charging.charging_plans import FOLLOWED_MS
+from csms.tokens.rules import TokenEntry
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
 from tests.csms.program import Program, write_config

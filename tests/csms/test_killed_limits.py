@@ -15,8 +15,8 @@ import websockets
 from sqlalchemy import Connection, select
 
 from csms.booking import held
-from csms.config import Balancing
 from csms.db.store import Store
+from csms.sites.rules import Balancing
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Order
 from csms.smart_charging.tables import limits_in_force

@@ -26,9 +26,10 @@ from csms.booking import store as reviews
 from csms.booking.facts import Fact, evse_key
 from csms.books import reports
 from csms.books import store as books
-from csms.config import SettlementRules, Trust
+from csms.config import Trust
 from csms.db.store import Store
 from csms.settlements import store as records
+from csms.settlements.rules import SettlementRules
 from csms.settlements.work import correct_journal, settle_journal
 from csms.smart_charging import store as charging
 from csms.stations.store import touch

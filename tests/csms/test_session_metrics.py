@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from csms.accounts.rules import Role
-from csms.config import AlertsConfig
+from csms.alerts.config import AlertsConfig
 from pki_tools.tree import PkiTree
 from tests.cli.csms import Cli
 from tests.csms.api_support import read

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from csms.config import TokenEntry
+from csms.tokens.rules import TokenEntry
 from pki_tools.tree import PkiTree
 from tests.csms.program import Program, write_config
 from tests.csms.support import STATION, make_config, provide

@@ -16,8 +16,10 @@ from ocpp.v21 import call_result as result21
 from ocpp.v201 import call as call201
 
 from csms.accounts.rules import Role
-from csms.config import Grid, StationEntry, TokenEntry
+from csms.admission.rules import StationEntry
+from csms.grid.config import Grid
 from csms.smart_charging.rules import SITE_PROFILE
+from csms.tokens.rules import TokenEntry
 from tests.csms.conftest import Start
 from tests.csms.station import Station21, Station201, boot, messages, station
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal

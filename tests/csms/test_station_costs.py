@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import Connection, select
 
 from csms.admission.work import StationAdmissions
-from csms.config import TokenEntry
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
 from csms.tariffs.tables import transaction_costs
 from csms.tariffs.work import TariffService
+from csms.tokens.rules import TokenEntry
 from tests.csms.fixtures import Start, backend
 from tests.csms.network import listening
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When

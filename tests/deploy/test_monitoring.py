@@ -15,7 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from csms.accounts.rules import Role
-from csms.config import TelemetryConfig, TelemetrySink
+from csms.telemetry.config import TelemetryConfig, TelemetrySink
 from pki_tools.tree import PkiTree
 from tests.csms.program import Program, write_config
 from tests.csms.support import TOKENS, Running, make_config

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from csms.alerts.config import AlertsConfig
 from csms.alerts.rules import RuleChange
-from csms.config import AlertsConfig
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
 from pki_tools.tree import PkiTree
 from tests.battery.truth import CAPACITY_AH, STEP_S, aged, drive

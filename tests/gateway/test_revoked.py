@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from csms.config import ApiClient
+from csms.accounts.config import ApiClient
 from evcc.checkpoints import line_of
 from pki_tools.revocation import crls_as_pem, refresh_crls, revoke_certificate
 from pki_tools.tree import PkiTree

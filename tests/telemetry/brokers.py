@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from csms.config import MqttSource
+from csms.telemetry.config import MqttSource
 from pki_tools.issuing import CertificateOrder, issue_certificate
 from pki_tools.tree import PkiTree
 from tests.packages import need

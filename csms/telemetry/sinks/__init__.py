@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from csms.config import TelemetryConfig, TelemetrySink
+from csms.telemetry.config import TelemetryConfig, TelemetrySink
 from csms.telemetry.rules import StoredRecord
 
 

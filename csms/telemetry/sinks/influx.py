@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from csms.config import TelemetrySink
+from csms.telemetry.config import TelemetrySink
 from csms.telemetry.rules import StoredRecord, line_of
 from csms.telemetry.series import SeriesDatabase
 from v2g.errors import TransferError, TransportError, UnstorableError

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from csms.config import TelemetrySink
+from csms.telemetry.config import TelemetrySink
 from csms.telemetry.rules import StoredRecord, class_of
 from csms.telemetry.store import GAP_MS
 from v2g.errors import TransportError, UnstorableError

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from csms.accounts.rules import Role
-from csms.config import Mandates, Payments
 from csms.mandates import store as rows
+from csms.payments.config import Mandates, Payments
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.fixtures import Start
 

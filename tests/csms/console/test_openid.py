@@ -13,8 +13,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from csms.accounts.config import OpenId, OpenIdRole
 from csms.accounts.rules import Role
-from csms.config import OpenId, OpenIdRole
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import HOST, Person, console, text_of

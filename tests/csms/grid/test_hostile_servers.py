@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from csms.config import Ieee2030, OpenAdr
+from csms.grid.config import Ieee2030, OpenAdr
 from csms.grid.der_server import DerServer
 from csms.grid.ieee2030_5 import DerClient
 from csms.grid.openadr import Ven

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from csms.config import Iec104, Scada
+from csms.grid.config import Iec104, Scada
 from csms.grid.scada import ScadaRegisters
 from pki_tools.tree import PkiTree
 from tests.csms.backend import running_backend

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from lxml import etree
 
-from csms.config import Ieee2030
+from csms.grid.config import Ieee2030
 from csms.grid.der_server import DerServer, lfdi_in, tls_of
 from csms.grid.ieee2030_5 import DerClient
 from csms.grid.source import GridSource

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from csms.config import OpenAdr, StationEntry, TokenEntry
+from csms.admission.rules import StationEntry
+from csms.grid.config import OpenAdr
 from csms.grid.openadr import Ven
 from csms.grid.source import GridSource
 from csms.grid.vtn_client import VtnClient
 from csms.smart_charging.rules import DISPATCH_PROFILE
+from csms.tokens.rules import TokenEntry
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, running_backend
 from tests.csms.charging import VALID, Charging

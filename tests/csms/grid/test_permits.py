@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from csms.accounts.rules import Role
-from csms.config import StationEntry, TokenEntry
+from csms.admission.rules import StationEntry
 from csms.dispatch.work import Dispatch
 from csms.grid.source import GridSource
 from csms.prequalifications.work import ExportPermits
 from csms.smart_charging.rules import DISPATCH_PROFILE, SHARE_PROFILE
+from csms.tokens.rules import TokenEntry
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend, running_backend

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from sqlalchemy import Connection, func, select
 
-from csms.config import PriceFeed
+from csms.grid.config import PriceFeed
 from csms.grid.price_feed import FileReader, HttpReader, PriceFollower, Reader, expand
 from csms.grid.rules import SourceSignal
 from csms.grid.source import GridSource

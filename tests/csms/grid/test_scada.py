@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from csms.config import Scada, StationEntry
+from csms.admission.rules import StationEntry
+from csms.grid.config import Scada
 from csms.grid.scada import ScadaRegisters
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GridSource

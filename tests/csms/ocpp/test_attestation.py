@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
 from csms.attestations import store as attestations
+from csms.attestations.config import AttestationConfig, AttestedRelease
 from csms.attestations.rules import Attested, digest_of
 from csms.attestations.work import advance
-from csms.config import AttestationConfig, AttestedRelease
 from csms.prequalifications.work import ExportPermits
 from tests.csms.backend import Backend
 from tests.csms.customers import Start

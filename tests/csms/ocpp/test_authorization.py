@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from csms.config import TokenEntry
 from csms.retention import store as retention
 from csms.tokens import local_lists
 from csms.tokens import store as tokens
 from csms.tokens import work as service
-from csms.tokens.rules import Allowance, Group, Place, Terms, Token
+from csms.tokens.rules import Allowance, Group, Place, Terms, Token, TokenEntry
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
 from tests.csms.fixtures import Start

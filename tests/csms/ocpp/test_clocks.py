@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from csms.config import Balancing
-from csms.sites.rules import Place, Site
+from csms.sites.rules import Balancing, Place, Site
 from csms.smart_charging import store as charging
 from csms.stations.clocks import ClockKeeper
 from tests.csms.backend import BOOT, Backend

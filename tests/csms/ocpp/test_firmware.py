@@ -9,12 +9,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from csms.admission.rules import StationEntry
 from csms.background import run_periodic
-from csms.config import PriceFeed, StationEntry
 from csms.firmware import campaigns
 from csms.firmware import store as rows
 from csms.firmware import work as firmware
 from csms.firmware.rules import CampaignPlan, Image
+from csms.grid.config import PriceFeed
 from csms.grid.rules import SourceSignal
 from csms.grid.source import GridSource
 from csms.reservations import work as reservations

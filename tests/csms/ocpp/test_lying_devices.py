@@ -13,12 +13,11 @@ from csms.batteries.rules import fleet_health
 from csms.booking import held
 from csms.booking.plausibility import energy_between
 from csms.books import reports
-from csms.config import TokenEntry
 from csms.overview import store as overview
 from csms.session_metrics.rules import StationTracks, apart, levels, taken
 from csms.telemetry.aggregates import Aggregation, SignalNumbers
 from csms.tokens import store as tokens
-from csms.tokens.rules import Allowance, Terms
+from csms.tokens.rules import Allowance, Terms, TokenEntry
 from csms.transactions import store as transactions
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend

@@ -6,10 +6,10 @@ import pytest
 
 from csms.accounts.rules import Role
 from csms.background import run_periodic
-from csms.config import Payments
 from csms.display import work as display
 from csms.payments import store as rows
 from csms.payments import work as payments
+from csms.payments.config import Payments
 from csms.remote_control import work as remote_control
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend

@@ -8,16 +8,16 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Connection
 
-from csms.config import Balancing, TokenEntry
 from csms.dispatch.work import Dispatch
 from csms.fleets.rules import vehicle_id
 from csms.grid.source import GridSource
-from csms.sites.rules import Place, Site
+from csms.sites.rules import Balancing, Place, Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order
 from csms.smart_charging.work import SmartCharging
 from csms.stations import store as stations
+from csms.tokens.rules import TokenEntry
 from csms.transactions import store as transactions
 from csms.transactions.events import add_event
 from csms.transactions.rules import Event

@@ -10,10 +10,11 @@ from sqlalchemy import Connection, func, select
 from csms.booking import store as reviews
 from csms.booking.store import Review
 from csms.books.tables import postings
-from csms.config import SettlementRules, TokenEntry
 from csms.db.store import open_store
 from csms.mandates.store import debits
+from csms.settlements.rules import SettlementRules
 from csms.settlements.tables import settlements
+from csms.tokens.rules import TokenEntry
 from tests.csms.settlement.lies import EMAID, MINUTE_MS, SESSION_ID, STATION, Story, signal_at
 from tests.csms.support import Running
 from v2g.ocpp.times import format_time

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from csms.accounts.rules import Role
-from csms.config import TelemetryConfig
+from csms.telemetry.config import TelemetryConfig
 from tests.csms.api_support import ask, batch, record
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running

@@ -18,8 +18,9 @@ from sqlalchemy import select, text
 from benchmarks.gateway import deliveries, plain_broker
 from csms.accounts.rules import Role
 from csms.app import running
-from csms.config import CsmsConfig, IngestionWorker, MqttSource
+from csms.config import CsmsConfig
 from csms.db.store import Store
+from csms.telemetry.config import IngestionWorker, MqttSource
 from csms.telemetry.subscriber import SLOTS
 from csms.telemetry.tables import telemetry
 from pki_tools.tree import PkiTree

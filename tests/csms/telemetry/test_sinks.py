@@ -17,11 +17,11 @@ from sqlalchemy import select, text
 
 import csms.telemetry.series
 import csms.telemetry.sinks.influx
-from csms.config import TelemetryConfig, TelemetrySink
 from csms.db.bulk import append_rows
 from csms.db.store import Store, open_engine
 from csms.metrics import Metrics
 from csms.telemetry import store as pending
+from csms.telemetry.config import TelemetryConfig, TelemetrySink
 from csms.telemetry.rules import StoredRecord, class_of, line_of
 from csms.telemetry.series import series, view
 from csms.telemetry.sinks import Sink, influx, open_sink

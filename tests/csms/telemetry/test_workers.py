@@ -16,13 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
+from csms.alerts.config import AlertsConfig
 from csms.alerts.work import Alerts
 from csms.cluster.bus import LocalBus
 from csms.cluster.feed import Feed
 from csms.cluster.precedence import Precedence
-from csms.config import AlertsConfig, CsmsConfig, IngestionWorker, look
+from csms.config import CsmsConfig, look
 from csms.db.store import Store
 from csms.metrics import Metrics
+from csms.telemetry.config import IngestionWorker
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.rules import owner, read_delivery

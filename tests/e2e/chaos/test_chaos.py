@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from csms.config import CsmsConfig, TokenEntry
+from csms.config import CsmsConfig
+from csms.tokens.rules import TokenEntry
 from pki_tools.tree import PkiTree
 from tests.csms.support import make_config
 from tests.e2e.chaos.faults import Fault, happen, some

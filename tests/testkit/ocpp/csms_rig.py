@@ -20,12 +20,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from websockets.exceptions import ConnectionClosedOK
 
 from csms.admission.work import StationAdmissions
-from csms.config import FurtherListener, Payments, StationAuthority, TokenEntry
+from csms.config import FurtherListener, StationAuthority
 from csms.grid.source import GridSource
+from csms.payments.config import Payments
 from csms.smart_charging.work import SmartCharging
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
-from csms.tokens.rules import Allowance, Group, Terms
+from csms.tokens.rules import Allowance, Group, Terms, TokenEntry
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend

@@ -2,12 +2,11 @@
 
 import asyncio
 
-from csms.config import TokenEntry
 from csms.tokens import local_lists
 from csms.tokens import store as tokens
 from csms.tokens import work as services
 from csms.tokens.local_lists import LocalListKeeper
-from csms.tokens.rules import Token, key_of
+from csms.tokens.rules import Token, TokenEntry, key_of
 from tests.csms.backend import Backend
 from tests.csms.customers import CUSTOMER, TOKENS, VALID, Start, accepted
 from tests.csms.scripted_station import Payload, ScriptedStation

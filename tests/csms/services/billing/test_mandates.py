@@ -14,11 +14,12 @@ from msgspec.structs import replace
 
 from csms.accounts.rules import Role
 from csms.books import store as books
-from csms.config import Mandates, Payments, look
+from csms.config import look
 from csms.db import leases
 from csms.mandates import store as rows
 from csms.mandates.rules import Debit, Mandate
 from csms.mandates.work import DebitCollector, MandateClient, collect_debits
+from csms.payments.config import Mandates, Payments
 from csms.settlements.journals import JournalStore
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import serving

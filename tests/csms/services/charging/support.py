@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
+from csms.admission.rules import StationEntry
 from csms.cluster.bus import LocalBus, LocalHub
-from csms.config import StationEntry, TokenEntry
 from csms.grid.source import GridSource
 from csms.smart_charging.rules import DISPATCH_PROFILE
+from csms.tokens.rules import TokenEntry
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, TestClock, running_backend
 from tests.csms.charging import VALID, Charging

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from csms.cluster.bus import LocalHub
-from csms.config import Balancing
 from csms.dispatch import work as dispatch_course
 from csms.dispatch.work import Dispatch
+from csms.sites.rules import Balancing
 from csms.smart_charging import store as charging
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT

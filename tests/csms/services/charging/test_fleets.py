@@ -8,7 +8,7 @@ from datetime import UTC
 import msgspec
 import pytest
 
-from csms.config import Balancing, StationEntry
+from csms.admission.rules import StationEntry
 from csms.db import leases
 from csms.fleets import store as rows
 from csms.fleets import work as module
@@ -17,6 +17,7 @@ from csms.fleets.work import FleetPlan, Fleets
 from csms.prequalifications import store as prequalifications
 from csms.prequalifications.rules import Prequalification
 from csms.prequalifications.work import ExportPermits
+from csms.sites.rules import Balancing
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging, away
 from tests.csms.fixtures import Start

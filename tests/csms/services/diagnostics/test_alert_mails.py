@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from csms.accounts.rules import Role
+from csms.alerts.config import AlertEmail
 from csms.alerts.rules import Alert, Mail, Recipient, SubjectKind, addressees
 from csms.alerts.work import message_of, send
-from csms.config import AlertEmail, check_config
+from csms.config import check_config
 from pki_tools.tree import PkiTree
 from tests.csms.mail_server import PASSWORD, MailServer
 from v2g.errors import ConfigError, KeyAccessError

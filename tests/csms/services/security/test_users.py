@@ -6,11 +6,11 @@ import pytest
 
 from csms.accounts import store as rows
 from csms.accounts import work as module
+from csms.accounts.config import OpenIdRole
 from csms.accounts.openid import Person
 from csms.accounts.rules import IDLE_MS, Role
 from csms.accounts.store import StoredPasskey
 from csms.accounts.work import Proof, Throttled, Users, UserSession, hash_password, new_password
-from csms.config import OpenIdRole
 from tests.csms.backend import Backend
 from v2g.errors import RefusedError
 
