@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from secc.status import ChargerStatus
-from v2g_cli.config_keys import PROGRAMS, configuration, drivers, inside, keys_of, sections
+from v2g_cli.config import PROGRAMS, configuration, drivers, inside, keys_of, sections
 from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Declaration
 

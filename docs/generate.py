@@ -157,7 +157,7 @@ def timers_table(edition: str) -> str:
     """Return the timers of an edition's sessions (d2, din)."""
     import msgspec
 
-    from v2g_cli.config_keys import attribute_docs
+    from v2g_cli.config import attribute_docs
 
     timing = import_module(f"v2g.iso15118.{edition}.timing").Timing
     described = attribute_docs(timing)
@@ -594,7 +594,7 @@ def titles(folder: str, *names: str) -> str:
 
 def fields(*structs: str) -> str:
     """Return the fields of some Structs, each MODULE:NAME, with what their source says of them."""
-    from v2g_cli.config_keys import keys_of
+    from v2g_cli.config import keys_of
 
     kinds = [getattr(import_module(module), name) for module, _, name in (each.partition(":") for each in structs)]
     return table(

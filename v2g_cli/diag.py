@@ -11,7 +11,7 @@ import typer
 
 from v2g.errors import ConfigError, FrameError, V2GError
 from v2g.io.network.tcp_info import TcpConnection
-from v2g_cli.plc.options import (
+from v2g_cli.plc.source import (
     BaudOption,
     DeviceOption,
     FollowFlag,
@@ -322,7 +322,7 @@ def bundle(
 
     from v2g.config import nearest
     from v2g.io.runtime.program import config_path
-    from v2g_cli.config_keys import PROGRAMS
+    from v2g_cli.config import PROGRAMS
     from v2g_cli.diagnosis.support_bundle import Scrubber, answer_of, own_words, write
     from v2g_cli.output import open_new, say
 

@@ -24,7 +24,7 @@ from v2g.io.runtime.config_files import file_faults
 from v2g.pki.certificates import chain_to_pem
 from v2g.pki.keys import Algorithm
 from v2g.pki.profile import Role
-from v2g_cli.config_keys import PROGRAMS, sections
+from v2g_cli.config import PROGRAMS, sections
 
 CHARGER = """data_dir = "secc"
 [tls]

@@ -14,8 +14,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
 from v2g_cli.demo.processes import Event
-from v2g_cli.live import View, panel, run_live, watch
-from v2g_cli.live_state import Run, fold
+from v2g_cli.live import Run, View, fold, panel, run_live, watch
 
 SESSION: list[tuple[str, str, dict[str, Any]]] = [
     ("link", "plugged_in", {}),

@@ -173,7 +173,7 @@ def test_the_page_is_whole_loads_nothing_and_draws_every_group(v2g: Run, recordi
 
 @pytest.mark.requirement("R170")
 def test_the_picture_in_a_terminal_grows_with_the_attenuation() -> None:
-    from v2g_cli.plc.view import ROWS, bars
+    from v2g_cli.plc.live import ROWS, bars
 
     lines = [str(line) for line in bars(range(58), top_db=60)]
     assert len(lines) == ROWS

@@ -20,8 +20,7 @@ from v2g.io.runtime import trace
 from v2g.iso15118.trace import encode_line
 from v2g.iso15118.trace_read import entries
 from v2g_cli.main import app
-from v2g_cli.trace.html import page
-from v2g_cli.trace.picture import opening, picture
+from v2g_cli.trace.html import opening, page, picture
 
 
 @pytest.fixture(scope="module")

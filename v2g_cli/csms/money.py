@@ -48,13 +48,9 @@ def costs(
         raise ConfigError(f"--by {by}: session, vehicle or period expected")
     columns = columns_of(f"{_COLUMNS[by]}, import kWh: import_kwh, export kWh: export_kwh, owed: amounts")
     rows = client_of(context).pages("/books/costs", limit, by=by, period=period, vehicle=vehicle)
-    show(rows, "Costs", columns, json=json, present=_with_amounts)
+    show(rows, "Costs", columns, json=json, present=lambda row: row | {"amounts": ", ".join(map(money, row["owed"]))})
     held = sum(1 for _ in client_of(context).pages("/books/quarantine", sys.maxsize))
     say(f"{held} sessions and transactions are held, and in no sum: v2g csms unbooked", err=True)
-
-
-def _with_amounts(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"amounts": ", ".join(map(money, row["owed"]))}
 
 
 def correct(

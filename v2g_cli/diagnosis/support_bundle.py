@@ -24,7 +24,7 @@ from v2g.errors import V2GError
 from v2g.io.http.client import request
 from v2g.telemetry.privacy import without_vins
 from v2g.version import VERSION
-from v2g_cli.config_keys import PROGRAMS
+from v2g_cli.config import PROGRAMS
 from v2g_cli.diagnosis.prereq import checks, this_machine
 
 LINES: Final = 5_000

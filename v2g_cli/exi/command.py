@@ -1,28 +1,118 @@
-"""`v2g exi`: read, write and explain EXI messages of ISO 15118-20, ISO 15118-2, DIN 70121 and the handshake."""
+"""`v2g exi`: read, write and explain EXI messages of ISO 15118-20, ISO 15118-2, DIN 70121 and the handshake.
+
+Batch mode: one JSON object per line in, one per line out, also for invalid lines.
+"""
 
 import base64
+import json
 import json as json_
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from v2g.errors import ConfigError
-from v2g.exi import Dialect
+from v2g.errors import ConfigError, V2GError
+from v2g.exi import Dialect, to_xml
 from v2g.exi.declare import Element, Schema
 from v2g.exi.explain import ExplainStep, Explanation
 from v2g.exi.explain_states import GrammarState, grammar_of, relaxed_names, relaxed_states, root_state
 from v2g.exi.grammar import fragment
-from v2g_cli.exi.batch import decode_lines, encode_lines, record
-from v2g_cli.exi.guess import How, Message, decode_stream, encode_text, nearest_schema, schema_named, schemas
-from v2g_cli.exi.input import Notation, read_stream, read_text
+from v2g.exi.json import to_object
+from v2g_cli.exi.guess import (
+    How,
+    Message,
+    Notation,
+    decode_stream,
+    encode_text,
+    nearest_schema,
+    read_stream,
+    read_text,
+    schema_named,
+    schemas,
+    stream_of,
+)
 from v2g_cli.output import say, say_row, terminal
+
+_ENCODE: Final = ("xml", "json", "python")
+
+
+def record(message: Message) -> dict[str, Any]:
+    """Return a message in every output form."""
+    element, schema, name = message.element, message.schema, message.clark
+    return {
+        "message": message.name,
+        "xml": to_xml(element, schema=schema, name=name),
+        "json": to_object(element, schema=schema, name=name),
+    }
+
+
+def decode_lines(lines: Iterable[bytes], how: How) -> Iterator[str]:
+    """Answer `{"namespace", "fragment", "exi_hex"}` with `{"message", "xml", "json"}`.
+
+    The default `namespace` is that of `how`, or guessed and reported; the default `fragment` is that of `how`.
+    A line that cannot be decoded is answered with `{"error"}`.
+    """
+    for line in lines:
+        if line.strip():
+            yield _answer(line, lambda given: _decode(given, how))
+
+
+def encode_lines(lines: Iterable[bytes], how: How) -> Iterator[str]:
+    """Answer `{"namespace", "fragment", "xml"}` (or `json`, or `python`) with `{"exi_hex"}`, as `decode_lines` does."""
+    for line in lines:
+        if line.strip():
+            yield _answer(line, lambda given: _encode(given, how))
+
+
+def _answer(line: bytes, work: Any) -> str:
+    try:
+        given = json.loads(line)
+        if not isinstance(given, dict):
+            raise ValueError("not an object")
+        answer = work(given)
+    except V2GError as error:
+        answer = {"error": str(error)}
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
+        answer = {"error": f"not a JSON object: {error}"}
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _about(given: dict[str, Any], how: How) -> How:
+    namespace = given.get("namespace")
+    schema = schema_named(str(namespace)) if namespace else how.schema
+    return How(schema, bool(given.get("fragment", how.is_fragment)), how.dialect)
+
+
+def _decode(given: dict[str, Any], how: How) -> dict[str, Any]:
+    how = _about(given, how)
+    if not isinstance(given.get("exi_hex"), str):
+        return {"error": "exi_hex is missing"}
+    message = decode_stream(stream_of(given["exi_hex"].encode(), Notation.hex), how)
+    return record(message) | _guessed(message, how)
+
+
+def _encode(given: dict[str, Any], how: How) -> dict[str, Any]:
+    how = _about(given, how)
+    form = next((each for each in _ENCODE if given.get(each)), None)
+    if form is None:
+        return {"error": f"one of {', '.join(_ENCODE)} is missing"}
+    text = given[form] if isinstance(given[form], str) else json.dumps(given[form])
+    encoded = encode_text(text, how)
+    return {"exi_hex": encoded.octets.hex()} | _guessed(encoded.message, how)
+
+
+def _guessed(message: Message, how: How) -> dict[str, str]:
+    return {} if how.schema else {"namespace": message.schema.uri}
+
+
+# -- many messages at once
+
 
 # -- Explanations and grammars as text: coloured tables at a terminal, tab-separated lines in a pipe
 

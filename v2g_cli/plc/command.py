@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from v2g.errors import V2GError
-from v2g_cli.plc.options import (
+from v2g_cli.plc.source import (
     BaudOption,
     DeviceOption,
     FollowFlag,

@@ -1,18 +1,35 @@
-"""Sources of frames: a port, or a recording."""
+"""Sources of frames: a port, or a recording; and the options of the powerline commands."""
 
 import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+import typer
 
 from v2g.errors import ConfigError, FrameError, TransportError, V2GError
 from v2g.io.capture import recorder
 from v2g.io.capture.pcapng import ETHERNET, Packet
 from v2g.io.plc.link import PlcConfig, PlcLink
 from v2g.io.runtime.clock import wall_ns
+
+InterfaceOption = Annotated[
+    str | None, typer.Option("--interface", "-i", help="Network interface of a modem; needs CAP_NET_RAW.")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", "-d", help="Serial port of a modem that no other program uses.")
+]
+BaudOption = Annotated[int, typer.Option("--baud", help="Baud rate of the serial port.")]
+MediumOption = Annotated[
+    Path | None, typer.Option("--medium", "-m", help="Folder of a simulated line, as RUN/medium of `v2g demo`.")
+]
+SecondsOption = Annotated[float | None, typer.Option("--seconds", help="Exit after this many seconds.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="JSON records, one a line.")]
+FollowFlag = Annotated[bool, typer.Option("--follow", "-f", help="Follow the recording as it grows.")]
+
 
 _ECHO_S = 0.2
 

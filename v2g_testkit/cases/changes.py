@@ -266,10 +266,6 @@ def _negative(request: ac_der_iec.AC_ChargeParameterDiscoveryReq, made: Requests
     return replace(request, ac_cpd_req_energy_transfer_mode=replace(mode, **changed))
 
 
-def _loop_of_bpt(request: ac_der_iec.AC_ChargeLoopReq, made: Requests) -> Element:
-    return replace(request, cl_req_control_mode=made.plain_loop_mode())
-
-
 def _grid_event(request: ac_der_iec.AC_ChargeLoopReq, made: Requests) -> Element:
     return replace(request, cl_req_control_mode=replace(request.cl_req_control_mode, grid_event_condition=255))
 
@@ -279,7 +275,7 @@ _OF_DER: Final[Mapping[str, Change]] = {
     "parameters of BPT": _of_bpt,
     "payload type of AC": _as_ac,
     "negative discharge": _negative,
-    "loop of BPT": _loop_of_bpt,
+    "loop of BPT": lambda request, made: replace(request, cl_req_control_mode=made.plain_loop_mode()),
     "grid event": _grid_event,
 }
 

@@ -10,10 +10,18 @@ from cryptography.x509.oid import NameOID
 
 from v2g_testkit.ocpp.case import Block, Ended, Failed, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.certificates import Authority, outdated
-from v2g_testkit.ocpp.station_cases.network import PRIORITY, leave, offer
-from v2g_testkit.ocpp.station_cases.roots import CSMS, V2G, delete_others, install, installed
-from v2g_testkit.ocpp.station_cases.signing import OWN, delivered, has_long_key, requested
-from v2g_testkit.ocpp.station_cases.steps import all_connectors, boot, reset
+from v2g_testkit.ocpp.station_cases.roots import (
+    CSMS,
+    OWN,
+    V2G,
+    delete_others,
+    delivered,
+    has_long_key,
+    install,
+    installed,
+    requested,
+)
+from v2g_testkit.ocpp.station_cases.steps import PRIORITY, all_connectors, boot, leave, offer, reset
 from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD, StationTest
 
 A: Final[Block[StationTest]] = Block()

@@ -4,9 +4,18 @@ from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import Answer
-from v2g_testkit.ocpp.station_cases.network import leave, migrate, offer, prefer_url, tried
 from v2g_testkit.ocpp.station_cases.roots import CSMS, install
-from v2g_testkit.ocpp.station_cases.steps import all_connectors, boot, connector_is, reset
+from v2g_testkit.ocpp.station_cases.steps import (
+    all_connectors,
+    boot,
+    connector_is,
+    leave,
+    migrate,
+    offer,
+    prefer_url,
+    reset,
+    tried,
+)
 from v2g_testkit.ocpp.station_tester import StationTest, variable_of
 
 B: Final[Block[StationTest]] = Block()

@@ -6,8 +6,7 @@ from typing import Final
 from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.station_cases.block_a import PASSWORD, VARIABLE, kept
 from v2g_testkit.ocpp.station_cases.block_e_21 import may_resume, resumes
-from v2g_testkit.ocpp.station_cases.network import PRIORITY, offer
-from v2g_testkit.ocpp.station_cases.steps import boot, reset
+from v2g_testkit.ocpp.station_cases.steps import PRIORITY, boot, offer, reset
 from v2g_testkit.ocpp.station_tester import StationTest
 
 B_21: Final[Block[StationTest]] = Block(versions=("2.1",))

@@ -53,16 +53,8 @@ class _Update(NamedTuple):
     """Entries afterwards."""
 
 
-def _known(t: StationTest) -> Payload:
-    return _entry(t.token)
-
-
 def _other(t: StationTest) -> Payload:
     return _entry(t.declared.other_token)
-
-
-def _removed(t: StationTest) -> Payload:
-    return {"idToken": t.token.payload}
 
 
 def _case_of_update(each: _Update) -> None:
@@ -82,11 +74,11 @@ def _case_of_update(each: _Update) -> None:
 
 for _each in (
     _Update(1, "Full update", "The station replaces the list, and has the version that was sent.",
-            "D01.FR.15", "Full", 9, (_known, _other), "Accepted", 2),
+            "D01.FR.15", "Full", 9, (lambda t: _entry(t.token), _other), "Accepted", 2),
     _Update(2, "Differential update that adds", "The station adds the entry, and has the version that was sent.",
             "D01.FR.16", "Differential", 6, (_other,), "Accepted", 2),
     _Update(3, "Differential update that removes", "The station removes the entry, and has the version that was sent.",
-            "D01.FR.17", "Differential", 6, (_removed,), "Accepted", 0),
+            "D01.FR.17", "Differential", 6, (lambda t: {"idToken": t.token.payload},), "Accepted", 0),
     _Update(4, "Full update without entries", "The station empties its list, and has the version that was sent.",
             "D01.FR.04", "Full", 9, (), "Accepted", 0),
     _Update(5, "Differential update without entries", "The station keeps its entries, and takes the version.",

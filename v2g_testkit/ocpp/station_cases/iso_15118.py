@@ -11,8 +11,15 @@ from v2g_testkit.ocpp.connection import Received, field_of
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.block_n import customer
 from v2g_testkit.ocpp.station_cases.profiles import accepted, cleared, follows, profile
-from v2g_testkit.ocpp.station_cases.roots import V2G, delete_others, install, installed, trust_contracts
-from v2g_testkit.ocpp.station_cases.signing import delivered, requested
+from v2g_testkit.ocpp.station_cases.roots import (
+    V2G,
+    delete_others,
+    delivered,
+    install,
+    installed,
+    requested,
+    trust_contracts,
+)
 from v2g_testkit.ocpp.station_cases.steps import forget_tokens, points, prefer, refuses
 from v2g_testkit.ocpp.station_tester import StationTest
 

@@ -14,8 +14,7 @@ from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, given, 
 from v2g_testkit.ocpp.certificates import Authority, outdated
 from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.station_cases.block_a import SUITES, rejects
-from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER
-from v2g_testkit.ocpp.station_cases.signing import has_long_key
+from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER, has_long_key
 from v2g_testkit.ocpp.station_cases.transfers import IMAGE, LOGS, goes_through, image_of, offer_image
 from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD
 from v2g_testkit.ocpp.v16.station import StationTest16
