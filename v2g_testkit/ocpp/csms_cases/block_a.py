@@ -280,12 +280,9 @@ _renews(13, "Combined certificate that is renewed", None, "combined certificates
 
 
 @A.case(
-    "TC_A_14_CSMS",
-    "Renewed certificate that the station rejects",
-    also="A02.FR.11 A02.FR.14",
-    profiles=("Advanced Security",),
-    needs=("certificate renewal",),
-)
+    "TC_A_14_CSMS", "Renewed certificate that the station rejects", also="A02.FR.11 A02.FR.14",
+    profiles=("Advanced Security",), needs=("certificate renewal",),
+)  # fmt: skip
 async def rejected_certificate(t: CsmsTest) -> None:
     """The back end accepts the station's request, and delivers a certificate for its key; after the station has
     rejected it, it continues."""

@@ -54,11 +54,9 @@ def _has_status(t: CsmsTest, answer: Payload, *expected: str) -> None:
 
 def _security_error(status: str, id: str, requirement: str) -> None:  # noqa: A002 - as in every case
     @B_COLD.case(
-        id,
-        f"Messages of a station that is {status.lower()}",
-        requirements=(requirement, "B01.FR.10"),
+        id, f"Messages of a station that is {status.lower()}", requirements=(requirement, "B01.FR.10"),
         needs=(f"boot: {status.lower()}",),
-    )
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         """The back end answers what a station may not send yet with the CALLERROR SecurityError."""
         await t.registration(status)
@@ -191,12 +189,9 @@ async def _report(t: CsmsTest, number: int, parts: int) -> None:
 
 
 @B.case(
-    "TC_B_18_CSMS",
-    "Custom report by criterion and variable",
-    also="B08.FR.03",
-    profiles=("Advanced Device Management",),
-    needs=("custom reports",),
-)
+    "TC_B_18_CSMS", "Custom report by criterion and variable", also="B08.FR.03",
+    profiles=("Advanced Device Management",), needs=("custom reports",),
+)  # fmt: skip
 async def custom_report(t: CsmsTest) -> None:
     """The back end asks for the variable of the components that meet the criterion."""
     named = [{"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "AvailabilityState"}}]
@@ -335,12 +330,9 @@ async def network_profile(t: CsmsTest) -> None:
 
 
 @B.case(
-    "TC_B_105_CSMS",
-    "Network profile by variables",
-    also="B10.FR.01",
-    versions=("2.1",),
+    "TC_B_105_CSMS", "Network profile by variables", also="B10.FR.01", versions=("2.1",),
     needs=("network profiles by variables",),
-)
+)  # fmt: skip
 async def profile_by_variables(t: CsmsTest) -> None:
     """The back end sets the variables of the free slot, with those of APN and VPN, then the slot's priority."""
     await given(_prioritises(t, "1,2"))

@@ -30,12 +30,9 @@ def _token_case(
     requirements: tuple[str, ...],
 ) -> None:
     @C.case(
-        id,
-        title,
-        required=f"The back end answers Authorize with {' or '.join(statuses)}.",
-        requirements=requirements,
+        id, title, required=f"The back end answers Authorize with {' or '.join(statuses)}.", requirements=requirements,
         quick=True,
-    )
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         _has_status(t, await t.authorize(token_of(t.declared)), statuses, requirements[0])
 
@@ -45,12 +42,9 @@ def _has_status(t: CsmsTest, info: Payload, statuses: tuple[str, ...], requireme
 
 
 _token_case(
-    "TC_C_02_CSMS",
-    "Token that the back end does not know",
-    lambda declared: declared.unknown_token,
-    ("Invalid", "Unknown"),
-    ("C01.FR.07", "C04.FR.01", "C06.FR.04"),
-)
+    "TC_C_02_CSMS", "Token that the back end does not know", lambda declared: declared.unknown_token,
+    ("Invalid", "Unknown"), ("C01.FR.07", "C04.FR.01", "C06.FR.04"),
+)  # fmt: skip
 _token_case(
     "TC_C_06_CSMS", "Blocked token", lambda declared: declared.blocked_token, ("Blocked", "Invalid"), ("C01.FR.07",)
 )
@@ -79,19 +73,13 @@ def _cached_case(
 
 _cached_case("TC_C_08_CSMS", "Valid token from the cache", lambda declared: declared.token, ("Accepted",), "C12.FR.03")
 _cached_case(
-    "TC_C_20_CSMS",
-    "Unknown token from the cache",
-    lambda declared: declared.unknown_token,
-    ("Invalid", "Unknown"),
+    "TC_C_20_CSMS", "Unknown token from the cache", lambda declared: declared.unknown_token, ("Invalid", "Unknown"),
     "C12.FR.03",
-)
+)  # fmt: skip
 _cached_case(
-    "V2G-C-02-CSMS",
-    "Blocked token from the cache",
-    lambda declared: declared.blocked_token,
-    ("Blocked", "Invalid"),
+    "V2G-C-02-CSMS", "Blocked token from the cache", lambda declared: declared.blocked_token, ("Blocked", "Invalid"),
     "E05.FR.01",
-)
+)  # fmt: skip
 
 
 # -- the cache
@@ -138,12 +126,9 @@ async def stop_by_group(t: CsmsTest) -> None:
 
 def _local_list_case(id: str, title: str, *, authorizes: bool) -> None:  # noqa: A002
     @C.case(
-        id,
-        title,
-        requirements="C09.FR.02 C09.FR.03 E01.FR.12",
-        profiles=("Local Authorization List Management",),
+        id, title, requirements="C09.FR.02 C09.FR.03 E01.FR.12", profiles=("Local Authorization List Management",),
         needs=("token groups",),
-    )
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         """The back end answers the group of tokens that the station found in its local list."""
         declared = t.declared
@@ -312,11 +297,9 @@ async def settled_centrally(t: CsmsTest) -> None:
 
 
 @C_21.case(
-    "TC_C_118_CSMS",
-    "Receipt of the back end for what the terminal has settled",
-    also="C21.FR.02",
+    "TC_C_118_CSMS", "Receipt of the back end for what the terminal has settled", also="C21.FR.02",
     needs=("payment terminals", "receipts"),
-)
+)  # fmt: skip
 async def receipt(t: CsmsTest) -> None:
     """The back end answers the report with the address of the receipt."""
     await _sets(t, "ReceiptByCSMS")
@@ -365,11 +348,9 @@ async def _paid_beside(t: CsmsTest) -> Transaction:
 
 
 @C_21.case(
-    "TC_C_125_CSMS",
-    "Terminal beside stations, costs calculated by the back end",
-    also="C24.FR.01 C24.FR.02",
+    "TC_C_125_CSMS", "Terminal beside stations, costs calculated by the back end", also="C24.FR.01 C24.FR.02",
     needs=("terminals beside stations", "costs"),
-)
+)  # fmt: skip
 async def beside_central(t: CsmsTest) -> None:
     """The back end starts a transaction by the payment, limits its cost, and answers the last event with it."""
     answer = await _charged(t, await _paid_beside(t))
@@ -377,11 +358,9 @@ async def beside_central(t: CsmsTest) -> None:
 
 
 @C_21.case(
-    "TC_C_126_CSMS",
-    "Terminal beside stations, costs calculated by the station",
-    also="C24.FR.01 C24.FR.02 I03.FR.02",
+    "TC_C_126_CSMS", "Terminal beside stations, costs calculated by the station", also="C24.FR.01 C24.FR.02 I03.FR.02",
     needs=("terminals beside stations", "tariffs"),
-)
+)  # fmt: skip
 async def beside_local(t: CsmsTest) -> None:
     """The back end starts a transaction by the payment, limits its cost, and tells the station's cost only."""
     tariff = await calculating(t)

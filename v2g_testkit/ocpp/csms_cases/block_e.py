@@ -115,37 +115,26 @@ _GONE: Final = ("Ended", "EVCommunicationLost", {"state": "Idle", "stopped": "EV
 
 _stops("TC_E_07_CSMS", "Stop when the power path opens", "E06.FR.06", ("Ended", "StopAuthorized", {"stopped": "Local"}))
 _stops(
-    "TC_E_08_CSMS",
-    "Stop when energy no longer flows",
-    "E06.FR.07",
-    ("Ended", "ChargingStateChanged", {"state": "EVConnected", "stopped": "Local"}),
-    after="stop authorized",
-)
+    "TC_E_08_CSMS", "Stop when energy no longer flows", "E06.FR.07",
+    ("Ended", "ChargingStateChanged", {"state": "EVConnected", "stopped": "Local"}), after="stop authorized",
+)  # fmt: skip
 _stops("TC_E_14_CSMS", "Stop when unplugged at the station", "E06.FR.02", _GONE, after="post session")
 _stops("TC_E_15_CSMS", "Stop when authorized to stop", "E06.FR.03", ("Ended", "StopAuthorized", {"stopped": "Local"}))
 _stops("TC_E_17_CSMS", "Stop when deauthorized at the vehicle", "E06.FR.04", _GONE, after="suspended")
 _stops(
-    "TC_E_19_CSMS",
-    "Stop when the parking bay is free",
-    "E06.FR.01",
-    ("Updated", "EVCommunicationLost", {"state": "Idle"}),
-    ("Ended", "EVDeparted", {"stopped": "Local"}),
+    "TC_E_19_CSMS", "Stop when the parking bay is free", "E06.FR.01",
+    ("Updated", "EVCommunicationLost", {"state": "Idle"}), ("Ended", "EVDeparted", {"stopped": "Local"}),
     after="suspended",
-)
+)  # fmt: skip
 _stops("TC_E_20_CSMS", "Stop when unplugged at the vehicle", "E06.FR.02", _GONE, after="suspended")
 _stops(
-    "TC_E_22_CSMS",
-    "Stop when the vehicle suspends",
-    "E06.FR.07",
+    "TC_E_22_CSMS", "Stop when the vehicle suspends", "E06.FR.07",
     ("Ended", "ChargingStateChanged", {"state": "SuspendedEV", "stopped": "StoppedByEV"}),
-)
+)  # fmt: skip
 _stops(
-    "TC_E_39_CSMS",
-    "Stop when no vehicle is connected in time",
-    "E03.FR.05",
-    ("Ended", "EVConnectTimeout", {"stopped": "Timeout"}),
-    after="authorized",
-)
+    "TC_E_39_CSMS", "Stop when no vehicle is connected in time", "E03.FR.05",
+    ("Ended", "EVConnectTimeout", {"stopped": "Timeout"}), after="authorized",
+)  # fmt: skip
 
 
 @E.case("TC_E_16_CSMS", "Stop when the token is invalid", also="E01.FR.12 E06.FR.04")
@@ -210,41 +199,27 @@ def _status(id: str, title: str, *, named: bool, queued: bool, requirements: tup
 
 
 _status(
-    "TC_E_29_CSMS",
-    "Status of an ongoing transaction with messages in the queue",
-    named=True,
-    queued=True,
+    "TC_E_29_CSMS", "Status of an ongoing transaction with messages in the queue", named=True, queued=True,
     requirements=("E14.FR.02", "E14.FR.04"),
-)
+)  # fmt: skip
 _status(
-    "TC_E_30_CSMS",
-    "Status of an ongoing transaction without messages in the queue",
-    named=True,
-    queued=False,
+    "TC_E_30_CSMS", "Status of an ongoing transaction without messages in the queue", named=True, queued=False,
     requirements=("E14.FR.02", "E14.FR.05"),
-)
+)  # fmt: skip
 _status(
-    "TC_E_33_CSMS",
-    "Status of the queue, with messages",
-    named=False,
-    queued=True,
+    "TC_E_33_CSMS", "Status of the queue, with messages", named=False, queued=True,
     requirements=("E14.FR.06", "E14.FR.07"),
-)
+)  # fmt: skip
 _status(
-    "TC_E_34_CSMS",
-    "Status of the queue, without messages",
-    named=False,
-    queued=False,
+    "TC_E_34_CSMS", "Status of the queue, without messages", named=False, queued=False,
     requirements=("E14.FR.06", "E14.FR.08"),
-)
+)  # fmt: skip
 
 
 @E.case(
-    "TC_E_31_CSMS",
-    "Status of an ended transaction with messages in the queue",
-    also="E14.FR.04 J02.FR.19",
+    "TC_E_31_CSMS", "Status of an ended transaction with messages in the queue", also="E14.FR.04 J02.FR.19",
     needs=("transaction status",),
-)
+)  # fmt: skip
 async def status_of_ended(t: CsmsTest) -> None:
     """The back end acknowledges the end before the events that it missed, and these when they come."""
     transaction = Transaction(t)
@@ -297,11 +272,9 @@ async def _says(t: CsmsTest, transaction: Transaction, requirement: str, **limit
 
 
 @E_21.case(
-    "TC_E_102_CSMS",
-    "Driver and back end limit the energy",
-    also="E16.FR.02 E16.FR.07",
+    "TC_E_102_CSMS", "Driver and back end limit the energy", also="E16.FR.02 E16.FR.07",
     needs=("limits of transactions",),
-)
+)  # fmt: skip
 async def both_limit(t: CsmsTest) -> None:
     """The back end sets a lower limit than the driver's, once, and leaves a lower one of the driver."""
     transaction = await charging(t)

@@ -103,12 +103,9 @@ def _trigger(
     requirements = ("F06.FR.01", *(("F06.FR.02",) if evse else ()), *(("F06.FR.13",) if evse and len(evse) > 1 else ()))
 
     @F.case(
-        id,
-        title or f"Trigger {message} {where}",
-        requirements=requirements,
-        profiles=profiles,
+        id, title or f"Trigger {message} {where}", requirements=requirements, profiles=profiles,
         needs=(f"trigger of {message}",),
-    )
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         """The back end triggers the message, for the EVSE if one is meant, and acknowledges it."""
         transaction = Transaction(t) if charging else None
@@ -131,34 +128,22 @@ _trigger("TC_F_12_CSMS", "MeterValues", None, lambda t, _: _meter_values(t, 1, 2
 _trigger("TC_F_13_CSMS", "TransactionEvent", _EVSE, lambda t, running: _events(t, running, placed=True), charging=True)
 _trigger("TC_F_14_CSMS", "TransactionEvent", None, lambda t, running: _events(t, running, placed=False), charging=True)
 _trigger(
-    "TC_F_15_CSMS",
-    "LogStatusNotification",
-    None,
-    lambda t, _: _done(t, "LogStatusNotification"),
+    "TC_F_15_CSMS", "LogStatusNotification", None, lambda t, _: _done(t, "LogStatusNotification"),
     title="Trigger LogStatusNotification",
-)
+)  # fmt: skip
 _trigger(
-    "TC_F_18_CSMS",
-    "FirmwareStatusNotification",
-    None,
-    lambda t, _: _done(t, "FirmwareStatusNotification"),
+    "TC_F_18_CSMS", "FirmwareStatusNotification", None, lambda t, _: _done(t, "FirmwareStatusNotification"),
     title="Trigger FirmwareStatusNotification",
-)
+)  # fmt: skip
 _trigger("TC_F_20_CSMS", "Heartbeat", None, lambda t, _: _heartbeat(t), title="Trigger Heartbeat")
 _trigger(
-    "TC_F_23_CSMS",
-    "StatusNotification",
-    _CONNECTOR,
-    lambda t, _: t.connector("Available"),
+    "TC_F_23_CSMS", "StatusNotification", _CONNECTOR, lambda t, _: t.connector("Available"),
     title="Trigger StatusNotification of a connector, available",
-)
+)  # fmt: skip
 _trigger(
-    "TC_F_24_CSMS",
-    "StatusNotification",
-    _CONNECTOR,
-    lambda t, _: t.connector("Occupied"),
+    "TC_F_24_CSMS", "StatusNotification", _CONNECTOR, lambda t, _: t.connector("Occupied"),
     title="Trigger StatusNotification of a connector, occupied",
-)
+)  # fmt: skip
 
 
 async def _done(t: CsmsTest, action: str) -> None:

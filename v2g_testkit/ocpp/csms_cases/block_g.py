@@ -35,12 +35,9 @@ def _changes(id: str, place: str, evse: Payload | None, wanted: str) -> None:  #
     status = "Available" if wanted == "Operative" else "Unavailable"
 
     @G.case(
-        id,
-        f"{wanted}: {place}",
-        requirements=("G04.FR.01" if evse is None else "G03",),
-        needs=("availability",),
+        id, f"{wanted}: {place}", requirements=("G04.FR.01" if evse is None else "G03",), needs=("availability",),
         quick=evse is None,
-    )
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         """The back end names exactly the station, EVSE or connector, and acknowledges the states that follow."""
         with precondition():
@@ -55,11 +52,9 @@ def _changes(id: str, place: str, evse: Payload | None, wanted: str) -> None:  #
 
 def _scheduled(id: str, place: str, evse: Payload | None) -> None:  # noqa: A002
     @G.case(
-        id,
-        f"Inoperative during a transaction: {place}",
-        requirements=("G04.FR.01" if evse is None else "G03", "J02.FR.19"),
-        needs=("availability",),
-    )
+        id, f"Inoperative during a transaction: {place}",
+        requirements=("G04.FR.01" if evse is None else "G03", "J02.FR.19"), needs=("availability",),
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         """The back end follows the transaction to its end, and acknowledges the states that follow."""
         transaction = await charging(t)

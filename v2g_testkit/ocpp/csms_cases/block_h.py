@@ -63,12 +63,9 @@ _reserves(
     "TC_H_14_CSMS", "As many reservations as EVSEs", "H01", need="reservation of any EVSE", reserved=(1, 2), times=2
 )
 _reserves(
-    "TC_H_15_CSMS",
-    "Reserve a type of connector",
-    "H01",
-    need="reservation of a type of connector",
+    "TC_H_15_CSMS", "Reserve a type of connector", "H01", need="reservation of a type of connector",
     connectorType="cType2",
-)
+)  # fmt: skip
 
 
 @H.case("TC_H_07_CSMS", "Reservation that is not used", also="H01")

@@ -59,12 +59,10 @@ async def _set(t: CsmsTest, requirement: str, evse: int, profile: Payload) -> Pa
 
 def _sets(id: str, title: str, evse: int, purpose: str, kind: str = "Absolute", **more: Any) -> None:  # noqa: A002
     @K.case(
-        id,
-        title,
-        profiles=_BOTH,
+        id, title, profiles=_BOTH,
         needs=("charging profiles", *(("recurring profiles",) if kind == "Recurring" else ())),
         quick=id == "TC_K_01_CSMS",
-    )
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         """The back end sends the profile as it was asked for, to the right EVSE."""
         validity: Payload = {"validFrom": t.later(0), "validTo": t.later(300)} if purpose == "TxDefaultProfile" else {}
@@ -211,11 +209,9 @@ _composite("TC_K_44_CSMS", "Composite schedule of the station", 0)
 
 
 @K.case(
-    "TC_K_02_CSMS",
-    "TxProfile without a transaction",
-    also="K01.FR.31",
+    "TC_K_02_CSMS", "TxProfile without a transaction", also="K01.FR.31",
     needs=("charging profiles", "TxProfile without a transaction"),
-)
+)  # fmt: skip
 async def no_transaction(t: CsmsTest) -> None:
     """The back end sends the TxProfile with a transactionId, and continues after the station has rejected it."""
     t.answer("SetChargingProfile", {"status": "Rejected", "statusInfo": {"reasonCode": "TxNotFound"}})

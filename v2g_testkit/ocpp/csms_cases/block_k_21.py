@@ -118,11 +118,8 @@ async def pulls(t: CsmsTest, number: int, **values: float) -> None:
 
 
 @K_21.case(
-    "TC_K_121_CSMS",
-    "Limits that the station pulls",
-    requirements="K28.FR.07 K28.FR.12",
-    needs=("dynamic profiles",),
-)
+    "TC_K_121_CSMS", "Limits that the station pulls", requirements="K28.FR.07 K28.FR.12", needs=("dynamic profiles",),
+)  # fmt: skip
 async def pulled(t: CsmsTest) -> None:
     """The back end answers with the limit to use, and rejects a request for a profile that there is not."""
     transaction = await charging(t)

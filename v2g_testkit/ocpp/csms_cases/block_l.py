@@ -85,24 +85,13 @@ def _updates(
 _BOTH: Final[tuple[Profile, ...]] = ("Core", "Advanced User Interface")
 _updates("TC_L_01_CSMS", "Update", *_INSTALLED, last="Installed", profiles=_BOTH)
 _updates(
-    "TC_L_02_CSMS",
-    "Update that is installed later",
-    *_LOADED,
-    "InstallScheduled",
-    "Installing",
-    "InstallRebooting",
-    last="Installed",
-    later=("installDateTime",),
-    profiles=_BOTH,
-)
+    "TC_L_02_CSMS", "Update that is installed later", *_LOADED, "InstallScheduled", "Installing", "InstallRebooting",
+    last="Installed", later=("installDateTime",), profiles=_BOTH,
+)  # fmt: skip
 _updates(
-    "TC_L_03_CSMS",
-    "Update that is downloaded later",
-    "DownloadScheduled",
-    *_INSTALLED,
-    last="Installed",
+    "TC_L_03_CSMS", "Update that is downloaded later", "DownloadScheduled", *_INSTALLED, last="Installed",
     later=("retrieveDateTime",),
-)
+)  # fmt: skip
 _updates("TC_L_07_CSMS", "Download that fails", "Downloading", "DownloadFailed")
 _updates("TC_L_08_CSMS", "Verification that fails", *_LOADED, "Installing", "InstallVerificationFailed")
 _updates("TC_L_09_CSMS", "Installation that fails", *_INSTALLED, last="InstallationFailed")
@@ -135,11 +124,9 @@ async def _security_event(t: CsmsTest, kind: str) -> None:
 
 def _second(id: str, title: str, status: str, requirement: str) -> None:  # noqa: A002
     @L.case(
-        id,
-        title,
-        requirements=("L01.FR.01", "L01.FR.11", requirement),
+        id, title, requirements=("L01.FR.01", "L01.FR.11", requirement),
         needs=("firmware updates", "updates during updates"),
-    )
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         """The back end sends a second update under another requestId, and acknowledges the progress."""
         first = await _update(t)

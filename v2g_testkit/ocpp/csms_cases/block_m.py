@@ -30,13 +30,9 @@ async def _install(t: CsmsTest, use: str, status: str = "Accepted") -> None:
 
 def _installs(id: str, use: str, profiles: tuple[Profile, ...], status: str = "Accepted") -> None:  # noqa: A002
     @M.case(
-        id,
-        f"{use} that is installed" if status == "Accepted" else "Certificate that cannot be installed",
-        also="M05.FR.01",
-        profiles=profiles,
-        needs=(f"install {use}",),
-        quick=id == "TC_M_01_CSMS",
-    )
+        id, f"{use} that is installed" if status == "Accepted" else "Certificate that cannot be installed",
+        also="M05.FR.01", profiles=profiles, needs=(f"install {use}",), quick=id == "TC_M_01_CSMS",
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         """The back end sends a certificate of the right use, and continues after the answer."""
         await _install(t, use, status)
@@ -77,11 +73,9 @@ def _retrieves(
     algorithms: tuple[str, ...] = ("SHA256",),
 ) -> None:
     @M.case(
-        id,
-        title,
-        profiles=profiles,
+        id, title, profiles=profiles,
         needs=("certificates are read", *(("certificates of several uses are read",) if len(uses) > 1 else ())),
-    )
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         """The back end asks for certificates of exactly the uses that are meant."""
         for algorithm in algorithms:

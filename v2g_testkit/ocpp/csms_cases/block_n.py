@@ -61,17 +61,13 @@ def _reports(id: str, title: str, nothing: Payload, something: Payload) -> None:
 
 _reports("TC_N_01_CSMS", "Report of monitors by criterion", _DELTAS, _THRESHOLDS)
 _reports(
-    "TC_N_02_CSMS",
-    "Report of monitors by variable",
-    _of(_about(_STATION, "Power")),
+    "TC_N_02_CSMS", "Report of monitors by variable", _of(_about(_STATION, "Power")),
     _of(_about(_EVSE, "AvailabilityState")),
-)
+)  # fmt: skip
 _reports(
-    "TC_N_03_CSMS",
-    "Report of monitors by criterion and variable",
-    _DELTAS | _of(_about(_EVSE, "AvailabilityState")),
+    "TC_N_03_CSMS", "Report of monitors by criterion and variable", _DELTAS | _of(_about(_EVSE, "AvailabilityState")),
     _THRESHOLDS | _of(_about(_STATION, "Power")),
-)
+)  # fmt: skip
 _reports(
     "TC_N_60_CSMS",
     "Report of monitors by criterion and two variables",
@@ -133,12 +129,9 @@ async def set_one(t: CsmsTest) -> None:
 
 
 @N.case(
-    "TC_N_09_CSMS",
-    "Set monitors of two components",
-    also="N04.FR.01 N04.FR.17",
-    profiles=(),
+    "TC_N_09_CSMS", "Set monitors of two components", also="N04.FR.01 N04.FR.17", profiles=(),
     needs=("monitors", "several monitors in one request"),
-)
+)  # fmt: skip
 async def set_two(t: CsmsTest) -> None:
     """The back end sets both monitors in one request."""
     await _install(t, _EVSE, _STATION)
@@ -191,12 +184,9 @@ def _events(id: str, title: str, value: str = "Available", times: int = 1, **mor
 
 
 _events(
-    "TC_N_21_CSMS",
-    "Alert of a monitor in hardware",
-    trigger="Alerting",
-    eventNotificationType="HardWiredMonitor",
+    "TC_N_21_CSMS", "Alert of a monitor in hardware", trigger="Alerting", eventNotificationType="HardWiredMonitor",
     variableMonitoringId=7,
-)
+)  # fmt: skip
 _events(
     "TC_N_24_CSMS", "Events of a periodic monitor", times=3, trigger="Periodic", eventNotificationType="CustomMonitor"
 )
@@ -230,14 +220,9 @@ def _uploaded(
     versions: tuple[Version, ...] = BOTH,
 ) -> None:
     @N.case(
-        id,
-        f"{kind} that is uploaded",
-        also="N01",
-        profiles=profiles,
-        versions=versions,
-        needs=(kind,),
+        id, f"{kind} that is uploaded", also="N01", profiles=profiles, versions=versions, needs=(kind,),
         quick=kind == "DiagnosticsLog",
-    )
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         """The back end asks for the right kind of log, and acknowledges the progress of the upload."""
         await _uploads(t, await _log(t, kind, "Accepted"), "Uploading", "Uploaded")
@@ -249,12 +234,9 @@ _uploaded("TC_N_100_CSMS", "DataCollectorLog", (), ("2.1",))
 
 
 @N.case(
-    "TC_N_102_CSMS",
-    "Log for a server with a password",
-    profiles=(),
-    versions=("2.1",),
+    "TC_N_102_CSMS", "Log for a server with a password", profiles=(), versions=("2.1",),
     needs=("DiagnosticsLog", "passwords of uploads"),
-)
+)  # fmt: skip
 async def log_with_password(t: CsmsTest) -> None:
     """The back end gives the station the name and password of its upload within the URL."""
     sent = await _log(t, "DiagnosticsLog", "Accepted", "https://logs:upload-secret@logs.example/upload")
@@ -271,12 +253,9 @@ async def log_rejected(t: CsmsTest) -> None:
 
 
 @N.case(
-    "TC_N_36_CSMS",
-    "Second log while the first is uploaded",
-    also="N01.FR.20",
-    profiles=("Core",),
+    "TC_N_36_CSMS", "Second log while the first is uploaded", also="N01.FR.20", profiles=("Core",),
     needs=("DiagnosticsLog",),
-)
+)  # fmt: skip
 async def second_log(t: CsmsTest) -> None:
     """The back end asks twice under different requestIds, and acknowledges the progress of both."""
     first = await _log(t, "DiagnosticsLog", "Accepted")
@@ -332,13 +311,9 @@ def _customers(
         required = "The back end asks for it, names the customer in one way, and continues after the answer."
 
     @N.case(
-        id,
-        title,
-        required=required,
-        requirements=("N10.FR.08",) if clear else ("N09.FR.01", "N09.FR.04"),
-        profiles=(profile,),
-        needs=(need,),
-    )
+        id, title, required=required, requirements=("N10.FR.08",) if clear else ("N09.FR.01", "N09.FR.04"),
+        profiles=(profile,), needs=(need,),
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         customer = {"idToken": t.declared.token.payload} if way is None else way
         number = await _customer(t, customer, report=report, clear=clear, status=status)
@@ -354,31 +329,19 @@ _customers("TC_N_30_CSMS", "Report and clear data of a customer", *_DATA, clear=
 _customers("TC_N_31_CSMS", "Report and clear where there is no data", "", clear=True)
 _customers("TC_N_32_CSMS", "Clear data of a customer without a report", "", report=False, clear=True)
 _customers(
-    "TC_N_62_CSMS",
-    "Report and clear data by an identifier",
-    *_DATA,
-    clear=True,
-    way={"customerIdentifier": "OpenChargeAlliance"},
-    need="customers by identifier",
-)
+    "TC_N_62_CSMS", "Report and clear data by an identifier", *_DATA, clear=True,
+    way={"customerIdentifier": "OpenChargeAlliance"}, need="customers by identifier",
+)  # fmt: skip
 _customers(
-    "TC_N_63_CSMS",
-    "Report and clear data by a certificate",
-    *_DATA,
-    clear=True,
-    way={"customerCertificate": _CERTIFICATE},
-    profile="ISO 15118 Support",
-    need="customers by certificate",
-)
+    "TC_N_63_CSMS", "Report and clear data by a certificate", *_DATA, clear=True,
+    way={"customerCertificate": _CERTIFICATE}, profile="ISO 15118 Support", need="customers by certificate",
+)  # fmt: skip
 
 
 @N.case(
-    "TC_N_46_CSMS",
-    "Cleared customer of the local list",
-    also="N10.FR.08",
-    profiles=("Local Authorization List Management",),
-    needs=("customer information", "local list"),
-)
+    "TC_N_46_CSMS", "Cleared customer of the local list", also="N10.FR.08",
+    profiles=("Local Authorization List Management",), needs=("customer information", "local list"),
+)  # fmt: skip
 async def clear_from_local_list(t: CsmsTest) -> None:
     """The back end removes the customer from the station's local list by differences, with a higher version."""
     token = t.declared.token.payload

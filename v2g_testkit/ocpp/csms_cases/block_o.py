@@ -56,27 +56,17 @@ def _wish(id: str, title: str, requirement: str, status: str = "Accepted", **mor
 
 
 _wish(
-    "TC_O_17_CSMS",
-    "Message of a priority that the station does not have",
-    "O01.FR.01",
-    "NotSupportedPriority",
+    "TC_O_17_CSMS", "Message of a priority that the station does not have", "O01.FR.01", "NotSupportedPriority",
     priority="AlwaysFront",
-)
+)  # fmt: skip
 _wish(
-    "TC_O_18_CSMS",
-    "Message for a state that the station does not have",
-    "O01.FR.02",
-    "NotSupportedState",
+    "TC_O_18_CSMS", "Message for a state that the station does not have", "O01.FR.02", "NotSupportedState",
     state="Charging",
-)
+)  # fmt: skip
 _wish(
-    "TC_O_19_CSMS",
-    "Message of a format that the station does not have",
-    "O01.FR.03",
-    "NotSupportedMessageFormat",
-    format="HTML",
-    content="<b>Hello</b>",
-)
+    "TC_O_19_CSMS", "Message of a format that the station does not have", "O01.FR.03", "NotSupportedMessageFormat",
+    format="HTML", content="<b>Hello</b>",
+)  # fmt: skip
 _wish("TC_O_25_CSMS", "Message for a state", "O01", state="Charging")
 _wish("TC_O_26_CSMS", "Message that the station refuses", "O01", "Rejected")
 

@@ -119,11 +119,9 @@ async def revoked(t: CsmsTest) -> None:
 
 
 @CONTRACTS.case(
-    "TC_C_52_CSMS",
-    "Contract that the back end verifies",
-    also="C07.FR.04 C07.FR.05 C07.FR.14",
+    "TC_C_52_CSMS", "Contract that the back end verifies", also="C07.FR.04 C07.FR.05 C07.FR.14",
     needs=("central contract validation",),
-)
+)  # fmt: skip
 async def chain_shown(t: CsmsTest) -> None:
     """The back end verifies the chain of the contract, checks its status, and accepts it."""
     chain = _chain(_contract(t).chain, "contract")
@@ -211,13 +209,11 @@ def _provisions(number: int, title: str, action: str, answers: type) -> None:
     newer, update = number == 100, action == "Update"
 
     @CONTRACTS.case(
-        f"TC_M_{number}_CSMS",
-        title,
+        f"TC_M_{number}_CSMS", title,
         required=f"The back end answers with a {answers.__name__} for the vehicle: EXI in base64.",
-        requirements=("M02.FR.01",) if update else ("M01.FR.01",),
-        versions=("2.1",) if newer else BOTH,
+        requirements=("M02.FR.01",) if update else ("M01.FR.01",), versions=("2.1",) if newer else BOTH,
         needs=("contracts for vehicles",),
-    )
+    )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         requirement = "M02.FR.01" if update else "M01.FR.01"
         files = t.declared.provisioning if not update else (_contract(t),)

@@ -60,11 +60,9 @@ async def basic_authentication(t: StationTest) -> None:
 
 
 @A.case(
-    "TC_A_04_CS",
-    "TLS with a valid certificate of the back end",
-    requirements="A00.FR.312 A00.FR.313 A00.FR.319 A00.FR.416 A00.FR.422",
-    quick=True,
-)
+    "TC_A_04_CS", "TLS with a valid certificate of the back end",
+    requirements="A00.FR.312 A00.FR.313 A00.FR.319 A00.FR.416 A00.FR.422", quick=True,
+)  # fmt: skip
 async def tls(t: StationTest) -> None:
     """The station connects with TLS 1.2 or 1.3, and offers the cipher suites that are mandatory."""
     _needs_tls(t)
@@ -312,11 +310,9 @@ async def upgrade_without_root(t: StationTest) -> None:
 
 
 @A.case(
-    "TC_A_21_CS",
-    "Higher security profile without a certificate of the station",
-    profiles=("Advanced Security",),
+    "TC_A_21_CS", "Higher security profile without a certificate of the station", profiles=("Advanced Security",),
     needs=("no station certificate",),
-)
+)  # fmt: skip
 async def upgrade_without_certificate(t: StationTest) -> None:
     """The station refuses a slot with security profile 3 while it has no ChargingStationCertificate."""
     t.needs(t.opening.security_profile < 3, "it has a certificate")

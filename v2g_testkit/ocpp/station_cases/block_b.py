@@ -427,12 +427,9 @@ async def unavailable_persists(t: StationTest) -> None:
 
 
 @B.case(
-    "TC_B_24_CS",
-    "A reservation stays over a reset",
-    requirements="B11.FR.01 B11.FR.03 B11.FR.05",
-    profiles=("Reservation",),
-    needs=("ReservationCtrlr.Available",),
-)
+    "TC_B_24_CS", "A reservation stays over a reset", requirements="B11.FR.01 B11.FR.03 B11.FR.05",
+    profiles=("Reservation",), needs=("ReservationCtrlr.Available",),
+)  # fmt: skip
 async def reservation_persists(t: StationTest) -> None:
     """After the reset the reserved connector is still Reserved."""
     number = t.next_id()
@@ -544,11 +541,9 @@ async def falls_back(t: StationTest) -> None:
 
 
 @B.case(
-    "TC_B_49_CS",
-    "Only another network profile, which does not work",
-    requirements="B10.FR.03 B10.FR.07",
+    "TC_B_49_CS", "Only another network profile, which does not work", requirements="B10.FR.03 B10.FR.07",
     needs=("fallback of network profiles",),
-)
+)  # fmt: skip
 async def goes_back(t: StationTest) -> None:
     """The station goes back to the network profile with which it was connected last, and keeps trying it."""
     home = t.opening.host

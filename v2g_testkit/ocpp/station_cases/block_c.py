@@ -305,41 +305,22 @@ def _case_of_later_refusal(number: int, title: str, stops: str, wh: str, require
 
 
 _case_of_later_refusal(
-    15,
-    "Started offline, then refused: some energy is granted",
-    "false",
-    "10000",
-    "The station continues to charge up to MaxEnergyOnInvalidId.",
-    "C15.FR.07",
+    15, "Started offline, then refused: some energy is granted", "false", "10000",
+    "The station continues to charge up to MaxEnergyOnInvalidId.", "C15.FR.07", "C12.FR.04",
+)  # fmt: skip
+_case_of_later_refusal(
+    16, "Started offline, then refused: stop", "true", "0",
+    "The station stops what was started offline once the back end refuses the token.", "C15.FR.04", "C15.FR.03",
+)  # fmt: skip
+_case_of_later_refusal(
+    17, "Started offline, then refused: suspend", "false", "0",
+    "The station stops the energy but not the transaction once the back end refuses the token.", "C15.FR.06",
     "C12.FR.04",
-)
+)  # fmt: skip
 _case_of_later_refusal(
-    16,
-    "Started offline, then refused: stop",
-    "true",
-    "0",
-    "The station stops what was started offline once the back end refuses the token.",
-    "C15.FR.04",
-    "C15.FR.03",
-)
-_case_of_later_refusal(
-    17,
-    "Started offline, then refused: suspend",
-    "false",
-    "0",
-    "The station stops the energy but not the transaction once the back end refuses the token.",
-    "C15.FR.06",
-    "C12.FR.04",
-)
-_case_of_later_refusal(
-    18,
-    "Started offline, then refused: stop, whatever energy is granted",
-    "true",
-    "500",
-    "With StopTxOnInvalidId the station stops although MaxEnergyOnInvalidId is not used up.",
-    "C15.FR.04",
-    "C15.FR.03",
-)
+    18, "Started offline, then refused: stop, whatever energy is granted", "true", "500",
+    "With StopTxOnInvalidId the station stops although MaxEnergyOnInvalidId is not used up.", "C15.FR.04", "C15.FR.03",
+)  # fmt: skip
 
 
 @C.case("TC_C_26_CS", "Offline: unknown tokens are accepted", also="C13.FR.04", needs=())
@@ -408,12 +389,9 @@ _case_of_listed_offline(24, "Expired")
 
 
 @C.case(
-    "TC_C_25_CS",
-    "Offline: the list comes before the cache",
-    also="C14.FR.01",
-    profiles=("Local Authorization List Management",),
-    needs=(*LIST, *CACHE),
-)
+    "TC_C_25_CS", "Offline: the list comes before the cache", also="C14.FR.01",
+    profiles=("Local Authorization List Management",), needs=(*LIST, *CACHE),
+)  # fmt: skip
 async def list_before_cache(t: StationTest) -> None:
     """The station starts nothing with a token that its list refuses and its cache accepts."""
     with precondition():
@@ -605,11 +583,9 @@ async def master_pass_starts_nothing(t: StationTest) -> None:
 
 
 @C.case(
-    "TC_C_14_CS",
-    "A cached master pass stops a transaction",
-    requirements="C12.FR.09 C16.FR.02",
+    "TC_C_14_CS", "A cached master pass stops a transaction", requirements="C12.FR.09 C16.FR.02",
     needs=("AuthCacheCtrlr.Available",),
-)
+)  # fmt: skip
 async def cached_master_pass(t: StationTest) -> None:
     """The station stops the transaction when a token is presented whose group in the cache is the master pass."""
     t.needs(not t.has("choice of transactions"), "at the station a person chooses which transactions end")

@@ -306,11 +306,9 @@ def _case_of_stop(each: _Stop) -> None:
     reason = "E06.FR.09" if each.reasons == ("Local",) else "E06.FR.08"
 
     @E.case(
-        f"TC_E_{each.number:02}_CS",
-        each.title,
-        required=each.required,
+        f"TC_E_{each.number:02}_CS", each.title, required=each.required,
         requirements=(each.requirement, reason, "E06.FR.15"),
-    )
+    )  # fmt: skip
     async def script(t: StationTest) -> None:
         with precondition():
             await points(t, "TxStopPoint", each.point, without=each.without)
@@ -473,11 +471,9 @@ async def _disconnected(t: StationTest, *, unlocks: bool) -> None:
 
 
 @E.case(
-    "TC_E_24_CS",
-    "Vehicle's end unplugged: end, and unlock",
-    also="E09.FR.01 E09.FR.02 E09.FR.04",
+    "TC_E_24_CS", "Vehicle's end unplugged: end, and unlock", also="E09.FR.01 E09.FR.02 E09.FR.04",
     needs=("detachable cable",),
-)
+)  # fmt: skip
 async def pulled(t: StationTest) -> None:
     """The transaction is deauthorized, and the cable can be taken."""
     await _disconnected(t, unlocks=True)

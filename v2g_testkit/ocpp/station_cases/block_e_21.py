@@ -88,15 +88,9 @@ _case_of_limit(
     100, "The back end limits the energy", {"maxEnergy": 100.0}, "EnergyLimitReached", _AT, "E16.FR.03", "E16.FR.05"
 )
 _case_of_limit(
-    105,
-    "The back end limits the time",
-    {"maxTime": 180},
-    "TimeLimitReached",
-    _AT,
-    "E16.FR.03",
-    "E16.FR.05",
+    105, "The back end limits the time", {"maxTime": 180}, "TimeLimitReached", _AT, "E16.FR.03", "E16.FR.05",
     "E16.FR.09",
-)
+)  # fmt: skip
 
 
 @E_21.case("TC_E_101_CS", "The back end limits the cost, and says what it costs", also="E16.FR.03 E16.FR.15")
@@ -123,11 +117,9 @@ async def cost_in_answers(t: StationTest) -> None:
 
 
 @E_21.case(
-    "TC_E_103_CS",
-    "The back end limits the cost, and the station calculates it",
-    also="E16.FR.03 E16.FR.05",
+    "TC_E_103_CS", "The back end limits the cost, and the station calculates it", also="E16.FR.03 E16.FR.05",
     needs=("TariffCostCtrlr.Available",),
-)
+)  # fmt: skip
 async def cost_by_tariff(t: StationTest) -> None:
     """The station stops the energy by the cost of its tariff, whatever CostUpdated says."""
     await priced(t, "v2g-limit", 20.0)
@@ -150,11 +142,9 @@ async def limits_of_both(t: StationTest) -> None:
 
 def _case_of_driver(number: int, title: str, action: Action, value: float, limit: str, trigger: str) -> None:
     @E_21.case(
-        f"TC_E_{number}_CS",
-        title,
-        also="E16.FR.01 E16.FR.05",
+        f"TC_E_{number}_CS", title, also="E16.FR.01 E16.FR.05",
         needs=("TariffCostCtrlr.Available",) if limit == "maxCost" else (),
-    )
+    )  # fmt: skip
     async def script(t: StationTest) -> None:
         """The station says which limit the driver has set, and stops the energy when it is reached."""
         await supports(t, limit)

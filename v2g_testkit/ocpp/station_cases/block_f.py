@@ -36,11 +36,9 @@ async def _is_remote(t: StationTest, number: int, requirement: str) -> Payload:
 
 
 @F.case(
-    "TC_F_01_CS",
-    "Remote start, cable first",
-    requirements="F01.FR.03 F01.FR.04 F01.FR.13 F01.FR.19 F01.FR.25",
+    "TC_F_01_CS", "Remote start, cable first", requirements="F01.FR.03 F01.FR.04 F01.FR.13 F01.FR.19 F01.FR.25",
     quick=True,
-)
+)  # fmt: skip
 async def cable_first(t: StationTest) -> None:
     """The station accepts, names the transaction that waits, and charges with the token of the request."""
     with precondition():
@@ -212,11 +210,9 @@ async def _of_transaction(t: StationTest, transaction: str) -> None:
 
 
 @F.case(
-    "TC_F_13_CS",
-    "Trigger an event of the transaction at one EVSE",
-    also="F06.FR.02 F06.FR.04 F06.FR.05 F06.FR.07 F06.FR.10",
-    quick=True,
-)
+    "TC_F_13_CS", "Trigger an event of the transaction at one EVSE",
+    also="F06.FR.02 F06.FR.04 F06.FR.05 F06.FR.07 F06.FR.10", quick=True,
+)  # fmt: skip
 async def trigger_event(t: StationTest) -> None:
     """The station accepts, and sends an event with the state and meter values of the transaction."""
     transaction = await t.charging()

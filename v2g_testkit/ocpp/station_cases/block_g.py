@@ -64,11 +64,9 @@ def _case_of_change(number: int, place: Place, requirement: str, *, operative: b
     told = "and reports its connectors." if changes else "as nothing changes."
 
     @G.case(
-        f"TC_G_{number:02}_CS",
-        f"Make the {place} {status.lower()}" + ("" if changes else " once more"),
-        required=f"The station accepts, {told}",
-        requirements=(f"{_CHAPTER[place]}.FR.02", requirement),
-    )
+        f"TC_G_{number:02}_CS", f"Make the {place} {status.lower()}" + ("" if changes else " once more"),
+        required=f"The station accepts, {told}", requirements=(f"{_CHAPTER[place]}.FR.02", requirement),
+    )  # fmt: skip
     async def script(t: StationTest) -> None:
         if before:
             t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative", **_PLACES[place]))

@@ -385,14 +385,9 @@ _case_of_get(32, "Get a profile by its id", "K09.FR.01", (0,))
 _case_of_get(33, "Get the profiles of an EVSE by stack level", "K09.FR.04", (1,), 1, stackLevel=1)
 _case_of_get(35, "Get profiles by purpose", "K09.FR.04", (1,), 1, chargingProfilePurpose="TxDefaultProfile")
 _case_of_get(
-    36,
-    "Get profiles by purpose and stack level",
-    "K09.FR.04",
-    (1,),
-    1,
-    chargingProfilePurpose="TxDefaultProfile",
+    36, "Get profiles by purpose and stack level", "K09.FR.04", (1,), 1, chargingProfilePurpose="TxDefaultProfile",
     stackLevel=1,
-)
+)  # fmt: skip
 
 
 @K.case("TC_K_34_CS", "Get profiles by their source", also="K09.FR.02")

@@ -33,11 +33,9 @@ K_SMART: Final = K_21.having(needs=SMART)
 
 
 @K_21.case(
-    "TC_K_112_CS",
-    "Composite schedule with a random delay",
-    requirements="K01.FR.92 K01.FR.93 K01.FR.94",
+    "TC_K_112_CS", "Composite schedule with a random delay", requirements="K01.FR.92 K01.FR.93 K01.FR.94",
     needs=(*SMART, "SmartChargingCtrlr.SupportsRandomizedDelay"),
-)
+)  # fmt: skip
 async def randomized(t: StationTest) -> None:
     """Each period but the first begins up to randomizedDelay later; the schedule stays the same."""
     transaction = await charging(t)

@@ -241,12 +241,9 @@ def _case_of_waiting(number: int, title: str, required: str, state: str, *, othe
     scheduled = ("L01.FR.13",) if state == "DownloadScheduled" else ()
 
     @L.case(
-        f"TC_L_{number}_CS",
-        title,
-        required=required,
-        requirements=("L01.FR.06", "L01.FR.07", *scheduled, "L01.FR.28", "L01.FR.31"),
-        needs=("2 EVSEs",),
-    )
+        f"TC_L_{number}_CS", title, required=required,
+        requirements=("L01.FR.06", "L01.FR.07", *scheduled, "L01.FR.28", "L01.FR.31"), needs=("2 EVSEs",),
+    )  # fmt: skip
     async def script(t: StationTest) -> None:
         await _waits(t, state, others=others)
 

@@ -64,11 +64,9 @@ async def install_expired(t: StationTest) -> None:
 
 
 @M.case(
-    "TC_M_09_CS",
-    "Install a root that the present one has not signed",
-    also="M05.FR.10",
+    "TC_M_09_CS", "Install a root that the present one has not signed", also="M05.FR.10",
     needs=("SecurityCtrlr.AdditionalRootCertificateCheck",),
-)
+)  # fmt: skip
 async def install_unsigned(t: StationTest) -> None:
     """A station that checks this rejects the root, and lists those that it had."""
     before = await installed(t, CSMS)

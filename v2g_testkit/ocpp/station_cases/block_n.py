@@ -178,11 +178,9 @@ def _case_of_refusal(
     number: int, title: str, requirement: str, monitor: Payload, *expected: str, wants: str = "refuses"
 ) -> None:
     @N.case(
-        f"TC_N_{number}_CS",
-        title,
-        required=f"The station {wants} the monitor, and gives it no id.",
+        f"TC_N_{number}_CS", title, required=f"The station {wants} the monitor, and gives it no id.",
         requirements=("N04.FR.01", requirement),
-    )
+    )  # fmt: skip
     async def script(t: StationTest) -> None:
         (result,) = await _set(t, monitor)
         t.check(result["status"] in expected, requirement, f"answers {result['status']}")
@@ -192,21 +190,14 @@ def _case_of_refusal(
 _UNKNOWN: Final = variable_of("NonExistent", "Power")
 _case_of_refusal(11, "Monitor of an unknown component", "N04.FR.03", _monitor(_UNKNOWN), "UnknownComponent")
 _case_of_refusal(
-    37,
-    "Monitor of an unknown variable",
-    "N04.FR.04",
-    _monitor(variable_of("EVSE", "unknownVariable", evse=1)),
+    37, "Monitor of an unknown variable", "N04.FR.04", _monitor(variable_of("EVSE", "unknownVariable", evse=1)),
     "UnknownVariable",
-)
+)  # fmt: skip
 _case_of_refusal(12, "Delta below zero", "N04.FR.14", _monitor(STATE, value=-1), "Rejected")
 _case_of_refusal(
-    38,
-    "Monitor of a type that does not suit the variable",
-    "N04.FR.05",
-    _monitor(STATE, "UpperThreshold"),
-    "UnsupportedMonitorType",
-    "Rejected",
-)
+    38, "Monitor of a type that does not suit the variable", "N04.FR.05", _monitor(STATE, "UpperThreshold"),
+    "UnsupportedMonitorType", "Rejected",
+)  # fmt: skip
 
 
 @N.case("TC_N_15_CS", "The same monitor twice", requirements="N04.FR.10")
@@ -318,11 +309,9 @@ async def uploads(t: StationTest, kind: str, requirement: str) -> None:
 
 
 @N_CORE.case(
-    "TC_N_25_CS",
-    "Upload of diagnostics",
-    also="N01.FR.01 N01.FR.02 N01.FR.07 N01.FR.08 N01.FR.09 N01.FR.19",
+    "TC_N_25_CS", "Upload of diagnostics", also="N01.FR.01 N01.FR.02 N01.FR.07 N01.FR.08 N01.FR.09 N01.FR.19",
     quick=True,
-)
+)  # fmt: skip
 async def diagnostics(t: StationTest) -> None:
     """The station names the file, uploads it, and reports Uploading and Uploaded."""
     await uploads(t, "DiagnosticsLog", "N01.FR.04")

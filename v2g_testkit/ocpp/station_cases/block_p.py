@@ -17,12 +17,9 @@ async def unknown_vendor(t: StationTest) -> None:
 
 
 @P.case(
-    "TC_P_04_CS",
-    "Custom data in a charging profile",
-    also=("Part 2, CustomDataType",),
-    profiles=("Smart Charging",),
+    "TC_P_04_CS", "Custom data in a charging profile", also=("Part 2, CustomDataType",), profiles=("Smart Charging",),
     needs=("SmartChargingCtrlr.Enabled",),
-)
+)  # fmt: skip
 async def custom_data_of_profile(t: StationTest) -> None:
     """The station accepts a charging profile with custom data that it does not know."""
     number = t.next_id()

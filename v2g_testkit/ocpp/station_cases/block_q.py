@@ -166,11 +166,9 @@ async def needs_rejected(t: StationTest) -> None:
 
 
 @Q.case(
-    "TC_Q_130_CS",
-    "Needs that are rejected, and services that are renegotiated",
-    also="Q01.FR.03",
+    "TC_Q_130_CS", "Needs that are rejected, and services that are renegotiated", also="Q01.FR.03",
     needs=(*ISO, "ISO15118Ctrlr.ServiceRenegotiationSupport"),
-)
+)  # fmt: skip
 async def renegotiated(t: StationTest) -> None:
     """The station lets the vehicle select another service, and sends its needs."""
     t.answer("NotifyEVChargingNeeds", lambda asked: {
@@ -472,11 +470,9 @@ async def _idle(t: StationTest) -> Payload:
 
 
 @Q.case(
-    "TC_Q_125_CS",
-    "Idle, with an EVSE that sleeps",
-    also="K01.FR.110",
+    "TC_Q_125_CS", "Idle, with an EVSE that sleeps", also="K01.FR.110",
     needs=(*V2X, "SmartChargingCtrlr.SupportsEvseSleep"),
-)
+)  # fmt: skip
 async def sleeps(t: StationTest) -> None:
     """The station says in its events that the EVSE sleeps, and no longer once another profile applies."""
     await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "10")
@@ -512,11 +508,9 @@ async def idle_refused(t: StationTest) -> None:
 
 
 @Q.case(
-    "TC_Q_128_CS",
-    "A profile that ends with a long time offline",
-    requirements="K01.FR.101 K01.FR.102 K01.FR.110",
+    "TC_Q_128_CS", "A profile that ends with a long time offline", requirements="K01.FR.101 K01.FR.102 K01.FR.110",
     needs=(*V2X, "SmartChargingCtrlr.SupportsMaxOfflineDuration"),
-)
+)  # fmt: skip
 async def offline(t: StationTest) -> None:
     """After maxOfflineDuration the station follows the profile below, and continues with it once it is online."""
     transaction = await charging(t)

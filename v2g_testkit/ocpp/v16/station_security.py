@@ -392,11 +392,9 @@ async def downgrade(t: StationTest16) -> None:
 
 
 @SECURITY.case(
-    "TC_083_CS",
-    "A higher security profile",
-    requirements="SecurityProfile",
+    "TC_083_CS", "A higher security profile", requirements="SecurityProfile",
     needs=("SecurityProfile", "security upgrade"),
-)
+)  # fmt: skip
 async def upgrade(t: StationTest16) -> None:
     """The station connects with the higher security profile after a reset, to the same address. For good."""
     level = t.opening.security_profile + 1
