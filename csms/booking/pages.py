@@ -1,7 +1,6 @@
-"""Money: journals in quarantine, tariffs, reports."""
+"""Money: journals in quarantine, and reports."""
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from litestar import Response
@@ -9,17 +8,14 @@ from litestar import Response
 from csms.booking import api as quarantine
 from csms.books import api as reports
 from csms.console.bulk import Field, Question, Said, ask, picked, sure
-from csms.console.listing import Act, Column, Listing, show_list, show_pages
+from csms.console.listing import Act, Column, Listing, show_pages
 from csms.console.visit import ROOT, Visit, action, page, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
-from csms.tariffs import api as tariffs
-from v2g.energy.price_plan import ChargeKind, PricePlan
 from v2g.energy.settlement.rows import csv_text
 
 _FEW = 20
 _QUARANTINE = f"{ROOT}/quarantine"
-_PRICES: Final[tuple[ChargeKind, ...]] = ("energy", "export", "charging_time", "idle_time", "fixed")
 
 
 REVIEWS: Final = (
@@ -140,133 +136,6 @@ async def decide_reviews(visit: Visit) -> Answer:
 
 def _why(row: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (row["reason"].replace("_", " "), row["detail"], _other(row))))
-
-
-@page("/tariffs", tariffs.list_tariffs)
-async def list_tariffs(visit: Visit) -> Answer:
-    """List tariffs, and to whom they apply."""
-    plans = [each async for each in visit.every(tariffs.list_tariffs)]
-    used = [each async for each in visit.every(tariffs.list_assignments)]
-    applies: dict[str, list[str]] = {}
-    for each in used:
-        applies.setdefault(each["plan_id"], []).append(_where(each))
-    rows = [{**each, "applies": ", ".join(applies.get(each["id"], []))} for each in plans]
-    empty = "No tariff yet: sessions cost nothing."
-    links = {"/tariffs/new": "New tariff"} if visit.may(tariffs.make_tariff) else {}
-    shown = Listing(title="Tariffs", columns=TARIFFS, rows=rows, empty=empty, links=links)
-    return await show_list(visit, shown, by=("currency",))
-
-
-def _where(assignment: Mapping[str, Any]) -> str:
-    """Return where a plan applies."""
-    place = assignment["station_id"] or "everywhere"
-    place += f" EVSE {assignment['evse_id']}" if assignment["evse_id"] else ""
-    token = f" to {assignment['token_type']} {assignment['id_token']}" if assignment["token_type"] else ""
-    return place + token
-
-
-def _prices(plan: Mapping[str, Any], kind: str) -> str | None:
-    """Return the least and the greatest price of a kind."""
-    found = sorted({Decimal(each["price"]) for each in plan[kind]["rates"]}) if plan.get(kind) else []
-    return " … ".join(f"{each:f}" for each in dict.fromkeys((found[0], found[-1]))) if found else None
-
-
-TARIFFS: Final = (
-    Column("tariff", "Tariff", lambda row: row["id"], href=lambda row: f"/tariffs/{segment(row['id'])}"),
-    Column("energy", "Energy, per kWh", lambda row: _prices(row, "energy")),
-    Column("export", "Fed back, per kWh", lambda row: _prices(row, "export"), phone=False),
-    Column("currency", "Currency", lambda row: row["currency"]),
-    Column("applies", "Applies", lambda row: row["applies"]),
-    Column("description", "Description", lambda row: row.get("description"), phone=False),
-)
-
-
-@page("/tariffs/{plan_id}", tariffs.read_tariff)
-async def one_tariff(visit: Visit) -> Answer:
-    """Show a tariff's prices, and where it applies."""
-    plan = await visit.ask(tariffs.read_tariff, plan_id=visit.path["plan_id"])
-    used = [each async for each in visit.every(tariffs.list_assignments) if each["plan_id"] == plan["id"]]
-    return visit.show("plan.html", plan=plan, applies=[_where(each) for each in used])
-
-
-@page("/tariffs/new", tariffs.make_tariff)
-async def new_tariff(visit: Visit) -> Answer:
-    """Show an empty form, or one with the prices of a stored plan."""
-    values = {"currency": "EUR", "zone": visit.zone_name, "vat": "19", "import_kwh": "30", "charging_min": "60"}
-    like = visit.asked("like").get("like")
-    if like:
-        # the fields of a form from a plan, without its conditions
-        plan = await visit.find(PricePlan, tariffs.read_tariff, plan_id=like)
-        found = {"currency": plan.currency, "zone": plan.zone, "description": plan.description}
-        for name in _PRICES:
-            if (charge := plan.charge(name)) is not None:
-                found[name] = charge.rates[-1].price
-                if charge.taxes:
-                    found["vat"] = f"{Decimal(charge.taxes[0].ppm) / 10_000:f}".rstrip("0").rstrip(".")
-        values |= found
-    return _editor(visit, values)
-
-
-def _editor(visit: Visit, values: Mapping[str, str], status: int = 200, **shown: object) -> Answer:
-    return visit.show("tariff.html", status, values=values, **{"cost": None, "problem": None, **shown})
-
-
-@action("/tariffs", tariffs.make_tariff)
-async def make_tariff(visit: Visit) -> Answer:
-    """Show what an example costs by these prices, or store them as a plan and let it apply."""
-    form = visit.form
-    try:
-        plan = _plan(form)
-        if form.get("do") != "store":
-            wh = {f"{way}_wh": int(_number(form, f"{way}_kwh") * 1000) for way in ("import", "export")}
-            minutes = {name: int(_number(form, name)) for name in ("charging_min", "idle_min")}
-            minutes["charging_min"] = max(1, minutes["charging_min"])
-            cost = await visit.ask(tariffs.price_example, {"plan": plan, **wh, **minutes})
-            return _editor(visit, dict(form), cost=cost)
-        await visit.ask(tariffs.make_tariff, plan)
-        if form.get("everywhere"):
-            await visit.ask(tariffs.assign_tariff, {"plan_id": plan["id"]})
-        return visit.see(f"{ROOT}/tariffs", "Tariff {plan} is stored.", plan=plan["id"])
-    except ApiError as error:  # what was typed stays
-        return _editor(visit, dict(form), error.status, problem=error)
-
-
-@action("/tariffs/assign", tariffs.assign_tariff)
-async def assign_tariff(visit: Visit) -> Answer:
-    """Let a plan apply to a station, or to all."""
-    visit.back = f"{ROOT}/tariffs"
-    plan_id, station_id = visit.form.get("plan_id", ""), visit.form.get("station_id", "").strip()
-    await visit.ask(tariffs.assign_tariff, {"plan_id": plan_id, "station_id": station_id})
-    return visit.see(
-        visit.back,
-        "{plan} applies at {station}." if station_id else "{plan} applies at every station without one of its own.",
-        plan=plan_id,
-        station=station_id,
-    )
-
-
-def _plan(form: Mapping[str, str]) -> dict[str, object]:
-    """Return the plan of a form: a price of each kind, and one VAT rate. Raises ApiError."""
-    plan: dict[str, object] = {name: form.get(name, "").strip() for name in ("id", "currency", "zone", "description")}
-    vat = _number(form, "vat")
-    taxes = [{"kind": "VAT", "ppm": int(vat * 10_000)}] if vat else []
-    for name in _PRICES:
-        if form.get(name, "").strip():
-            _number(form, name)
-            plan[name] = {"rates": [{"price": form[name].strip()}], "taxes": taxes}
-    if not plan["zone"]:
-        del plan["zone"]
-    return plan
-
-
-def _number(form: Mapping[str, str], name: str) -> Decimal:
-    try:
-        found = Decimal(form.get(name, "").strip() or "0")
-    except InvalidOperation:
-        found = Decimal("NaN")
-    if not found.is_finite() or abs(found) > 1_000_000:
-        raise ApiError(400, f"{name}: {form[name][:40]!r} is not a number", "such as 0.49")
-    return found
 
 
 @page("/reports", reports.report_transactions)

@@ -10,6 +10,7 @@ from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post, put, to_station
 from csms.http.parameters import Number, OneStation, Paged, page_of
 from csms.http.problems import ApiError, missing
+from csms.smart_charging import store as charging
 from csms.tariffs import store as rows
 from csms.tariffs.store import Scope
 from csms.tariffs.work import TariffService
@@ -19,7 +20,7 @@ from v2g.energy.settlement.costing import MINUTE_MS, UNITS, bill
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
 from v2g.ocpp.messages.tariff_cost import ClearTariffsResponse, GetTariffsResponse
-from v2g.units import MICRO, Currency, Decimals, decimals_of
+from v2g.units import LAST_MS, MICRO, Currency, Decimals, UtcMs, decimals_of
 
 PlanId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["day-night"])]
 
@@ -31,13 +32,15 @@ class OnePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Scope of a plan: empty texts and 0 mean any."""
+    """Scope of a plan: empty texts and 0 mean any. A site, or a group of tokens, stands alone."""
 
     plan_id: PlanId
     station_id: Annotated[str, msgspec.Meta(max_length=48)] = ""
     evse_id: Number = 0
     token_type: Annotated[str, msgspec.Meta(max_length=20)] = ""
     id_token: Annotated[str, msgspec.Meta(max_length=255)] = ""
+    site_id: Annotated[str, msgspec.Meta(max_length=60)] = ""
+    group_id: Annotated[str, msgspec.Meta(max_length=36)] = ""
 
 
 class WhichScope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +50,8 @@ class WhichScope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     evse_id: Number = 0
     token_type: Annotated[str, msgspec.Meta(description="Empty: every driver.")] = ""
     id_token: str = ""
+    site_id: str = ""
+    group_id: str = ""
 
 
 class DefaultTariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,14 +68,15 @@ class TariffStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExampleSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A session that begins now, to be priced by a plan, stored or not: it takes energy, then feeds energy back, both
-    evenly, and stays idle after that."""
+    """A session that begins at `start_ms`, by default now, to be priced by a plan, stored or not: it takes energy, then
+    feeds energy back, both evenly, and stays idle after that."""
 
     plan: PricePlan
     import_wh: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 30_000
     export_wh: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
     charging_min: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 60
     idle_min: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    start_ms: UtcMs | None = None
 
 
 class ExampleLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,12 +137,14 @@ async def make_tariff(call: Call, body: PricePlan) -> Reply[PricePlan]:
 )
 async def price_example(call: Call, body: ExampleSession) -> ExampleCost:
     """Return what a session would cost by a plan, with taxes. Nothing is stored."""
-    start_ms = call.now_ms
+    start_ms = call.now_ms if body.start_ms is None else body.start_ms
     charging_ms = body.charging_min * MINUTE_MS
     half = start_ms + charging_ms // 2 if body.import_wh and body.export_wh else start_ms + charging_ms
     if not body.import_wh:
         half = start_ms
     end_ms = start_ms + charging_ms + body.idle_min * MINUTE_MS
+    if end_ms > LAST_MS - 1440 * MINUTE_MS:
+        raise ApiError(400, "start_ms: the session ends after what a calendar has")
     import_mwh, export_mwh = body.import_wh * 1000, body.export_wh * 1000
     usage = Usage(
         start_ms=start_ms,
@@ -193,9 +201,17 @@ async def list_assignments(call: Call, parameters: Paged) -> Page[Assignment]:
 
 @put("/tariff-assignments", Permission.WRITE_TARIFFS, problems=(404,), example={"plan_id": "day-night"})
 async def assign_tariff(call: Call, body: Assignment) -> tuple[Assignment, ...]:
-    """Assign a plan to stations, EVSEs or drivers, replacing the plan of this scope; returns all assignments."""
+    """Assign a plan to stations, EVSEs, sites, drivers or their groups, replacing that of this scope; returns all.
+
+    A driver's own plan stands before that of the driver's group, EVSE, station, site, and the one for all.
+    """
+    others = (body.station_id, body.evse_id, body.token_type, body.id_token)
+    if (body.site_id or body.group_id) and (any(others) or (body.site_id and body.group_id)):
+        raise ApiError(400, "a site or a group of tokens has a plan by itself", "make an assignment for each")
 
     def write(connection: Connection, _before: object) -> None:
+        if body.site_id and charging.site(connection, body.site_id) is None:
+            raise missing("site")
         rows.assign(connection, _scope(body), body.plan_id, call.now_ms)
 
     _before, after = await call.change(_assignments, write)
@@ -234,12 +250,14 @@ async def clear_station_tariffs(call: Call, parameters: OneStation) -> ClearTari
 
 def _whose(assignment: Assignment) -> str:
     """Return the key of an assignment."""
-    return "\n".join((assignment.station_id, f"{assignment.evse_id:010}", assignment.token_type, assignment.id_token))
+    place = (assignment.station_id, f"{assignment.evse_id:010}", assignment.token_type, assignment.id_token)
+    return "\n".join((*place, assignment.site_id, assignment.group_id))
 
 
 def _scope(wanted: Assignment | WhichScope) -> Scope:
     token = normalise(wanted.token_type, wanted.id_token) if wanted.token_type else ""
-    return Scope(station_id=wanted.station_id, evse_id=wanted.evse_id, token_type=wanted.token_type, id_token=token)
+    place = Scope(station_id=wanted.station_id, evse_id=wanted.evse_id, token_type=wanted.token_type, id_token=token)
+    return msgspec.structs.replace(place, site_id=wanted.site_id, group_id=wanted.group_id)
 
 
 def _assignments(connection: Connection) -> tuple[Assignment, ...]:

@@ -3,8 +3,11 @@
 import msgspec
 from sqlalchemy import Connection, or_, select
 
-from csms.tariffs.tables import plan_assignments, price_plans, transaction_plans
-from csms.tokens.rules import normalise
+from csms.sites.rules import Site
+from csms.smart_charging.tables import sites
+from csms.tariffs.tables import plan_assignments, plans_of_many, price_plans, transaction_plans
+from csms.tokens.rules import Terms, normalise
+from csms.tokens.tables import tokens
 from csms.transactions.rules import Transaction
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
@@ -13,12 +16,14 @@ _decode = typed_json.decoder(PricePlan).decode
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """Scope of a plan: empty and 0 mean any. `id_token` is normalised."""
+    """Scope of a plan: empty and 0 mean any. `id_token` is normalised. A site or a group of tokens stands alone."""
 
     station_id: str = ""
     evse_id: int = 0
     token_type: str = ""
     id_token: str = ""
+    site_id: str = ""
+    group_id: str = ""
 
 
 def plan(connection: Connection, plan_id: str) -> PricePlan | None:
@@ -28,7 +33,8 @@ def plan(connection: Connection, plan_id: str) -> PricePlan | None:
 
 
 def find_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
-    """Return the plan in force: the driver's before the place's, the narrower place before the wider."""
+    """Return the plan in force: the driver's own, that of the driver's group, and that of the place, of which the
+    narrower stands before the wider: EVSE, station, site, everywhere."""
     columns = plan_assignments.c
     rows = connection.execute(
         select(plan_assignments).where(
@@ -40,8 +46,29 @@ def find_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
             ),
         )
     ).all()
-    best = max(rows, key=lambda row: (row.token_type != "", row.station_id != "", row.evse_id), default=None)
-    return None if best is None else plan(connection, best.plan_id)
+    found = [((2 * (row.token_type != ""), 2 * (row.station_id != ""), row.evse_id), row.plan_id) for row in rows]
+    many = connection.execute(select(plans_of_many)).all()
+    group = group_of(connection, wanted) if any(row.kind == "group" for row in many) else ""
+    for row in many:
+        if row.kind == "group" and row.name == group:
+            found.append(((1, 0, 0), row.plan_id))
+        elif row.kind == "site" and _is_at(connection, wanted, row.name):
+            found.append(((0, 1, 0), row.plan_id))
+    return plan(connection, max(found)[1]) if found else None
+
+
+def group_of(connection: Connection, wanted: Scope) -> str:
+    """Return the group of a token, "" for none."""
+    key = (tokens.c.token_type == wanted.token_type) & (tokens.c.id_token == wanted.id_token)
+    terms = connection.execute(select(tokens.c.terms).where(key)).scalar()
+    return "" if terms is None else typed_json.decode(terms, Terms).group_id
+
+
+def _is_at(connection: Connection, wanted: Scope, site_id: str) -> bool:
+    """Return whether an EVSE, or any of a station (0), is at a site."""
+    document = connection.execute(select(sites.c.document).where(sites.c.site_id == site_id)).scalar()
+    places = () if document is None else typed_json.decode(document, Site).places
+    return any(each.station_id == wanted.station_id and wanted.evse_id in (0, each.evse_id) for each in places)
 
 
 def plans_of(connection: Connection, transaction: Transaction) -> list[tuple[int, PricePlan]]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from csms.booking import held
 from csms.booking.plausibility import JudgedUsage
@@ -14,9 +14,10 @@ from csms.settlements.rules import PriceStep
 from csms.settlements.tables import price_deliveries
 from csms.tariffs.plans import Scope as Scope
 from csms.tariffs.plans import find_plan as find_plan
+from csms.tariffs.plans import group_of
 from csms.tariffs.plans import plan as plan
 from csms.tariffs.plans import plans_of as plans_of
-from csms.tariffs.tables import plan_assignments, price_plans, transaction_costs, transaction_plans
+from csms.tariffs.tables import plan_assignments, plans_of_many, price_plans, transaction_costs, transaction_plans
 from csms.transactions import store as transactions
 from csms.transactions.rules import Dated, Transaction
 from csms.transactions.tables import transaction_events
@@ -50,7 +51,7 @@ def plans(connection: Connection) -> list[PricePlan]:
 
 def remove_plan(connection: Connection, plan_id: str) -> bool:
     """Delete a plan; False when it is unknown. Raises RefusedError (`plan_in_use`) for one that is in use."""
-    for table in (plan_assignments, transaction_plans):
+    for table in (plan_assignments, plans_of_many, transaction_plans):
         if connection.execute(select(table.c.plan_id).where(table.c.plan_id == plan_id).limit(1)).scalar():
             raise RefusedError(f"plan {plan_id} is in use", reason="plan_in_use", hint="assign another one first")
     return connection.execute(delete(price_plans).where(price_plans.c.plan_id == plan_id)).rowcount > 0
@@ -61,39 +62,50 @@ def assign(connection: Connection, scope: Scope, plan_id: str, now_ms: int) -> N
     if plan(connection, plan_id) is None:
         raise RefusedError(f"no plan {plan_id}", reason="unknown_plan")
     unassign(connection, scope)
-    connection.execute(
-        insert(plan_assignments).values(plan_id=plan_id, since_ms=now_ms, **msgspec.structs.asdict(scope))
-    )
+    table, key = _stored(scope)
+    connection.execute(insert(table).values(plan_id=plan_id, since_ms=now_ms, **key))
+
+
+def _stored(scope: Scope) -> tuple[Table, dict[str, str | int]]:
+    """Return the table of a scope's assignment, and its key there."""
+    for kind in ("site", "group"):
+        if name := getattr(scope, f"{kind}_id"):
+            return plans_of_many, {"kind": kind, "name": name}
+    return plan_assignments, {each.name: getattr(scope, each.name) for each in plan_assignments.primary_key}
 
 
 def unassign(connection: Connection, scope: Scope) -> bool:
     """Delete the assignment of a scope; False when there was none."""
-    key = [plan_assignments.c[name] == value for name, value in msgspec.structs.asdict(scope).items()]
-    return connection.execute(delete(plan_assignments).where(*key)).rowcount > 0
+    table, key = _stored(scope)
+    return connection.execute(delete(table).where(*(table.c[name] == of for name, of in key.items()))).rowcount > 0
 
 
 def assignments(connection: Connection) -> list[tuple[Scope, str]]:
     """Return every scope with its plan's id."""
+    names = [each.name for each in plan_assignments.primary_key]
     rows = connection.execute(select(plan_assignments).order_by(*plan_assignments.primary_key))
-    return [(Scope(**{name: getattr(row, name) for name in Scope.__struct_fields__}), row.plan_id) for row in rows]
+    many = connection.execute(select(plans_of_many).order_by(*plans_of_many.primary_key))
+    return [
+        *((Scope(**{name: getattr(row, name) for name in names}), row.plan_id) for row in rows),
+        *((Scope(**{f"{row.kind}_id": row.name}), row.plan_id) for row in many),
+    ]
 
 
 def any_assigned(connection: Connection) -> bool:
     """Return whether any plan is assigned."""
-    return connection.execute(select(plan_assignments.c.plan_id).limit(1)).scalar() is not None or (
-        connection.execute(select(transaction_plans.c.id).limit(1)).scalar() is not None
-    )
+    columns = (plan_assignments.c.plan_id, plans_of_many.c.plan_id, transaction_plans.c.id)
+    return any(connection.execute(select(each).limit(1)).scalar() is not None for each in columns)
 
 
 def find_driver_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
-    """Return the driver's own plan, None for that of the place (I08.FR.01)."""
-    key = (plan_assignments.c.token_type == wanted.token_type) & (plan_assignments.c.id_token == wanted.id_token)
-    mine = (
-        connection.execute(select(plan_assignments.c.plan_id).where(key).limit(1)).scalar()
-        if wanted.token_type
-        else None
-    )
-    return find_plan(connection, wanted) if mine is not None else None
+    """Return the driver's own plan or that of the driver's group, None for that of the place (I08.FR.01)."""
+    if not wanted.token_type:
+        return None
+    own = (plan_assignments.c.token_type == wanted.token_type) & (plan_assignments.c.id_token == wanted.id_token)
+    theirs = (plans_of_many.c.kind == "group") & (plans_of_many.c.name == group_of(connection, wanted))
+    queries = (select(plan_assignments.c.plan_id).where(own), select(plans_of_many.c.plan_id).where(theirs))
+    mine = any(connection.execute(each.limit(1)).scalar() is not None for each in queries)
+    return find_plan(connection, wanted) if mine else None
 
 
 def change_plan(connection: Connection, transaction: Transaction, new: PricePlan, now_ms: int) -> None:

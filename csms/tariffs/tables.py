@@ -27,6 +27,17 @@ plan_assignments: Final = Table(
     ForeignKeyConstraint(["plan_id"], ["price_plans.plan_id"]),
 )
 
+plans_of_many: Final = Table(
+    "plans_of_many",
+    metadata,
+    Column("kind", String(8), primary_key=True),  # site, or group of tokens
+    Column("name", String(64), primary_key=True),
+    Column("plan_id", String(60), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    ForeignKeyConstraint(["plan_id"], ["price_plans.plan_id"]),
+)
+"""Plans of all EVSEs of a site, or of all tokens of a group."""
+
 transaction_plans: Final = Table(
     "transaction_plans",
     metadata,

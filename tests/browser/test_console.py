@@ -289,7 +289,7 @@ async def test_tariffs_and_quarantine_are_decided_with_the_keyboard_alone(tab: T
     await employed(tab)
     await tab.open("/console/tariffs/new")
     await tab.page.get_by_label("Name such as").fill("summer")
-    await tab.page.get_by_label("Energy per kWh").fill("0.40")
+    await tab.page.get_by_role("group", name="Prices").get_by_label("per kWh; empty is free").fill("0.40")
     await tab.page.get_by_role("button", name="Show what it costs").focus()
     await tab.page.keyboard.press("Enter")
     await expect(tab.page.locator("#cost")).to_contain_text("14.28 EUR with tax")

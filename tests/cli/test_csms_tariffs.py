@@ -58,7 +58,7 @@ async def test_what_is_no_tariff_is_named(cli: Cli, tmp_path: Path) -> None:
     for words, code, text in (
         (("set", str(file)), 2, "energy"),
         (("set", str(tmp_path / "none.toml")), 2, "none.toml"),
-        (("set", str(file), "--everywhere", "--station", "CS-1"), 2, "--station or --everywhere"),
+        (("set", str(file), "--everywhere", "--station", "CS-1"), 2, "one of --station"),
         (("price",), 2, "--file"),
         (("price", "unknown"), 5, "plan"),
     ):

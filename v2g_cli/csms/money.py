@@ -269,7 +269,8 @@ def _applies(client: CsmsClient) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     try:
         for each in client.pages("/tariff-assignments", _MOST):
-            station = each["station_id"] or "every station"
+            many = [f"{kind} {each[f'{kind}_id']}" for kind in ("site", "group") if each[f"{kind}_id"]]
+            station = each["station_id"] or (many[0] if many else "every station")
             where = station + (f"/{each['evse_id']}" if each["evse_id"] else "")
             whose = f" for {each['id_token'] or each['token_type']}" if each["token_type"] else ""
             found.setdefault(each["plan_id"], []).append(where + whose)
@@ -283,6 +284,8 @@ def set_(
     context: typer.Context,
     file: TariffFile,
     station: Annotated[str | None, typer.Option("--station", help="Let it apply at this station.")] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Let it apply at all EVSEs of this site.")] = None,
+    group: Annotated[str | None, typer.Option("--group", help="Let it apply to drivers of this group.")] = None,
     everywhere: Annotated[
         bool, typer.Option("--everywhere", help="Let it apply at every station without a tariff of its own.")
     ] = False,
@@ -292,13 +295,15 @@ def set_(
 
     Examples: `v2g csms tariffs set summer.toml --everywhere`, `v2g csms tariffs set depot.json --station CS-1`
     """
-    if everywhere and station is not None:
-        raise ConfigError("give --station or --everywhere")
+    named = {"station_id": station, "site_id": site, "group_id": group}
+    there = {name: value for name, value in named.items() if value is not None}
+    if len(there) + everywhere > 1:
+        raise ConfigError("give one of --station, --site, --group and --everywhere")
     plan = _read_plan(file)
     client = client_of(context)
     stored = client.ask("POST", "/tariffs", plan).body
-    if everywhere or station is not None:
-        client.ask("PUT", "/tariff-assignments", {"plan_id": stored["id"], "station_id": station or ""})
+    if everywhere or there:
+        client.ask("PUT", "/tariff-assignments", {"plan_id": stored["id"], **there})
     show_one(stored, json=json)
 
 

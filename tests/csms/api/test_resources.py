@@ -109,6 +109,21 @@ async def test_a_price_plan_is_kept_assigned_and_charged(ask: ApiClient) -> None
     assert (await ask("DELETE", f"/tariff-assignments?station_id={station.id}")).status == 204
     assert (await ask("GET", "/tariff-assignments")).json == []
     assert (await ask("GET", "/tariffs/flat")).json["energy"] == plan["energy"]
+    for wrong, status in (
+        ({"site_id": "none"}, 404), ({"site_id": "a", "group_id": "b"}, 400), ({"group_id": "b", "evse_id": 1}, 400),
+    ):  # fmt: skip
+        assert (await ask("PUT", "/tariff-assignments", {"plan_id": "flat", **wrong})).status == status, wrong
+    (group,) = (await ask("PUT", "/tariff-assignments", {"plan_id": "flat", "group_id": "fleet"})).json
+    assert (group["group_id"], group["station_id"]) == ("fleet", "")
+    assert (await ask("DELETE", "/tariffs/flat")).json["code"] == "plan_in_use"
+    assert (await ask("DELETE", "/tariff-assignments?group_id=fleet")).status == 204
+    evening = {
+        "plan": {**plan, "energy": {"rates": [{"price": "0.5", "when": {"from_minute": 1020}}, {"price": "0.4"}]}}
+    }
+    for hour, cost in (("16", "12.00"), ("17", "15.00")):
+        start_ms = parse_time(f"2027-01-07T{hour}:00:00Z")
+        priced = await ask("POST", "/tariffs/example", {**evening, "start_ms": start_ms})
+        assert priced.json["incl_tax"] == cost
 
 
 async def test_remote_control_reaches_the_station_and_returns_its_answer(ask: ApiClient) -> None:

@@ -22,6 +22,7 @@ from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact
 from csms.settlements.rules import SHOWN
 from csms.stations.listed import StationState
 from csms.stations.pages import ACTS, BULK
+from csms.tariffs.pages import DAYS, HOLIDAYS, TO, WEEKDAYS, WEEKLY
 from csms.tokens.pages import VIEWS as TOKEN_VIEWS
 from csms.vehicles.pages import INSTALLED
 from tests.csms.api.support import ApiClient
@@ -71,6 +72,8 @@ LABELS = {
     *STATES.values(),
     *INSTALLED.values(),
     *TOKEN_VIEWS.values(),
+    *(text for each in (DAYS, HOLIDAYS, TO, WEEKLY) for text in each.values()),
+    *WEEKDAYS,
     *("All", "silent", "current", "Ready", "Cannot be issued", "issued", "own", "New tariff", "Health of batteries"),
     *VIEWS.values(),
     *SEVERITIES.values(),

@@ -149,7 +149,7 @@ async def test_a_tariff_shows_what_an_example_costs_before_it_is_stored(ask: Api
     ada = await employ(ask, "ada", Role.OPERATOR)
     plan = {"id": "one", "currency": "EUR", "energy": "0.40", "vat": "19", "import_kwh": "10", "charging_min": "30"}
     example = text_of(await ada.send("/console/tariffs", {**plan, "do": "example"}))
-    assert "4.76 EUR with tax, 4.00 without" in example
+    assert "4.76 EUR with tax, 4.00 EUR without" in example
     assert (await ask("GET", "/tariffs")).json == []
     back = text_of(await ada.send("/console/tariffs", {**plan, "export_kwh": "5", "export": "0.20", "do": "example"}))
     assert "3.57 EUR with tax" in back
@@ -157,8 +157,64 @@ async def test_a_tariff_shows_what_an_example_costs_before_it_is_stored(ask: Api
     assert (wrong.status, "not a number" in text_of(wrong)) == (400, True)
     assert (await ada.send("/console/tariffs", {**plan, "do": "store", "everywhere": "yes"})).status == 303
     assert "one 0.40 EUR everywhere" in text_of(await ada.get("/console/tariffs"))
-    assert "Applies: everywhere" in text_of(await ada.get("/console/tariffs/one"))
+    assert "the one for all. everywhere End" in text_of(await ada.get("/console/tariffs/one"))
     assert 'value="0.40"' in (await ada.get("/console/tariffs/new?like=one")).body.decode()
+
+
+async def test_a_tariff_is_edited_as_a_week_with_seasons_and_holidays(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    night = {"energy0_price": "0,29", "energy0_start": "22:00", "energy0_end": "6"}
+    sunday = {"energy1_price": "0.2", "energy1_days": "6", "energy1_first": "2027-04-01", "energy1_last": "2027-09-30"}
+    work = {"energy2_price": "0.42", "energy2_days": "01234"}
+    form = {"id": "week", "currency": "EUR", "zone": "Europe/Berlin", "vat": "19", **night, **sunday, **work}
+    form |= {"closed": "2027-12-25, 2027-05-13", "sundays": "yes", "import_kwh": "10", "charging_min": "30"}
+    form |= {"begins": "2027-01-04 23:00", "day": "2027-05-10"}
+    page = await ada.send("/console/tariffs", {**form, "do": "example"})
+    text = text_of(page)
+    assert "3.45 EUR with tax, 2.90 EUR without" in text
+    assert "charging has no price, and is free." in text
+    assert page.body.decode().count('class="gap"') == 2, "on Saturday, and what it means"
+    assert ">0.29</text>" in page.body.decode()
+    assert 'value="fill-energy"' in page.body.decode()
+    filled = await ada.send("/console/tariffs", {**form, "do": "fill-energy", "fill_energy": "0.42"})
+    assert "has no price" not in text_of(filled)
+    more = await ada.send("/console/tariffs", {**form, "do": "add-energy"})
+    assert 'name="energy3_price"' in more.body.decode()
+    assert 'name="energy4_price"' not in more.body.decode()
+    for wrong, said in (
+        ({"energy0_start": "25:00"}, "is not a time of day"), ({"energy0_start": "x"}, "is not a time of day"),
+        ({"energy1_first": "soon"}, "is not a day"), ({"energy1_first": "9999-12-31"}, "is not a day"),
+        ({"energy0_price": ""}, "a rate needs a price"), ({"energy0_days": "78"}, "days of the week"),
+        ({"zone": "Mars"}, "time zone"), ({"begins": "later"}, "is not a time"), ({"closed": "<b>"}, "is not a day"),
+        ({"energy0_days": "66"}, "week"),
+    ):  # fmt: skip
+        answer = await ada.send("/console/tariffs", {**form, **wrong, "do": "example"})
+        assert answer.status == 400 or wrong == {"energy0_days": "66"}, wrong
+        assert said in text_of(answer), wrong
+        assert "<b>" not in answer.body.decode()
+    assert (await ada.send("/console/tariffs", {**form, "do": "store"})).status == 303
+    shown = await ada.get("/console/tariffs/week?day=2027-05-10")
+    assert "Week of 2027-05-10" in text_of(shown)
+    assert "Week of 2027-04-01" in text_of(shown)
+    assert "energy 0.29 EUR/kWh 22:00 \u2013 06:00 VAT" in text_of(shown)
+    assert "Monday to Friday, never on holidays" in text_of(shown)
+    again = (await ada.get("/console/tariffs/new?like=week")).body.decode()
+    assert 'name="like" value="week"' in again
+    for value in ("22:00", "06:00", "2027-09-30", "2027-05-13 2027-12-25"):
+        assert f'value="{value}"' in again, value
+    places = [{"station_id": STATION, "evse_id": 1, "node": "main", "most_ma": 32_000}]
+    body = {"id": "north", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": places}
+    assert (await ask("PUT", "/sites/north", body)).status == 200
+    for to, name in (("site_id", "north"), ("group_id", "fleet"), ("id_token", "ISO14443 04A1B2C3"), ("", "")):
+        await ada.send("/console/tariffs/assign", {"plan_id": "week", "to": to, "name": name})
+    page = await ada.get("/console/tariffs/week")
+    for said in ("site north", "group fleet", "everywhere to ISO14443 04A1B2C3", "everywhere End"):
+        assert said in text_of(page), said
+    await ada.send("/console/tariffs/unassign", {"plan_id": "week", "site_id": "north"})
+    assert "site north" not in text_of(await ada.get("/console/tariffs/week"))
+    for wrong in ({"to": "site_id"}, {"to": "x", "name": "y"}, {"to": "site_id", "name": "none"}):
+        await ada.send("/console/tariffs/assign", {"plan_id": "week", **wrong})
+        assert "applies" not in text_of(await ada.get("/console/tariffs/week")).replace("Applies", ""), wrong
 
 
 async def test_commands_show_what_the_station_answered(ask: ApiClient) -> None:

@@ -1,0 +1,82 @@
+"""To whom a plan applies: the driver's own before the group's, and the narrower place before the wider."""
+
+from sqlalchemy import Connection
+
+from csms.db.store import Store
+from csms.sites.rules import Site
+from csms.smart_charging.store import save_site
+from csms.tariffs import store as tariffs
+from csms.tariffs.store import Scope
+from csms.tokens import store as tokens
+from csms.tokens.rules import Terms, Token
+from v2g import typed_json
+from v2g.energy.price_plan import PricePlan
+
+HERE = Scope(station_id="CS-1", evse_id=1, token_type="Central", id_token="A")
+ASSIGNED = (
+    ("all", Scope(), HERE),
+    ("site", Scope(site_id="north"), HERE),
+    ("station", Scope(station_id="CS-1"), HERE),
+    ("evse", Scope(station_id="CS-1", evse_id=1), HERE),
+    ("group", Scope(group_id="fleet"), HERE),
+    ("own", Scope(token_type="Central", id_token="A"), HERE),
+)
+
+
+def test_each_narrower_scope_stands_before_the_wider_and_the_drivers_before_the_place(store: Store) -> None:
+    def check(connection: Connection) -> None:
+        places = [{"station_id": "CS-1", "evse_id": 1, "node": "main", "most_ma": 32_000}]
+        body = {"id": "north", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": places}
+        save_site(connection, typed_json.convert(body, Site), 1)
+        tokens.put(connection, Token("Central", "A", "Accepted", (), Terms(group_id="fleet")))
+        for name, scope, wanted in ASSIGNED:
+            tariffs.add_plan(connection, PricePlan(id=name, currency="EUR"), 1)
+            tariffs.assign(connection, scope, name, 1)
+            tariffs.assign(connection, scope, name, 2)  # in place of the same
+            found = tariffs.find_plan(connection, wanted)
+            assert found is not None
+            assert found.id == name
+            assert not tariffs.remove_plan(connection, "unknown")
+        by_place = {
+            Scope(station_id="CS-1", evse_id=2): "station", Scope(station_id="CS-2", evse_id=1): "all",
+            Scope(station_id="CS-1"): "station", Scope(token_type="Central", id_token="B"): "all",
+        }  # fmt: skip
+        for scope, name in by_place.items():
+            found = tariffs.find_plan(connection, scope)
+            assert found is not None
+            assert found.id == name, scope
+        assert {scope for scope, _ in tariffs.assignments(connection)} == {scope for _, scope, _ in ASSIGNED}
+        driver = tariffs.find_driver_plan(connection, HERE)
+        assert driver is not None
+        assert driver.id == "own"
+        assert tariffs.unassign(connection, ASSIGNED[-1][1])
+        driver = tariffs.find_driver_plan(connection, HERE)
+        assert driver is not None
+        assert driver.id == "group"
+        assert tariffs.find_driver_plan(connection, Scope(station_id="CS-1")) is None
+        for _, scope, _ in reversed(ASSIGNED[:-1]):
+            assert tariffs.any_assigned(connection)
+            assert tariffs.unassign(connection, scope)
+            assert not tariffs.unassign(connection, scope)
+        assert not tariffs.any_assigned(connection)
+        assert tariffs.remove_plan(connection, "site")
+
+    store.do(check)
+
+
+def test_a_station_of_a_site_has_its_plan_at_each_of_its_evses_there(store: Store) -> None:
+    def check(connection: Connection) -> None:
+        places = [{"station_id": "CS-1", "evse_id": 1, "node": "main", "most_ma": 32_000}]
+        body = {"id": "north", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": places}
+        save_site(connection, typed_json.convert(body, Site), 1)
+        tariffs.add_plan(connection, PricePlan(id="site", currency="EUR"), 1)
+        for name in ("north", "gone"):
+            tariffs.assign(connection, Scope(site_id=name), "site", 1)
+        for scope, there in (
+            (Scope(station_id="CS-1"), True),
+            (HERE, True),
+            (Scope(station_id="CS-1", evse_id=2), False),
+        ):
+            assert (tariffs.find_plan(connection, scope) is not None) == there, scope
+
+    store.do(check)
