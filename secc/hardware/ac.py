@@ -3,11 +3,9 @@
 from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
-from secc.hardware.evse import Evse, Parts, WatchConfig
+from secc.hardware.evse import Evse, Parts
 from secc.session import ports
 from v2g.energy.conductors import LINES, spread
-from v2g.iec61851.timing import STANDARD, PilotTiming
-from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.safety.excess import microseconds
 from v2g.safety.flow import ALTERNATING, LINE, Flow
@@ -52,13 +50,8 @@ class AcEvse(Evse):
         self,
         parts: Parts,
         mains: Mains,
-        clock: Clock,
-        watch: WatchConfig,
         *,
-        report_s: float,
-        most_w: int,
         lines: int = len(LINES),
-        timing: PilotTiming = STANDARD,
         allow: Allow = anything,
         measures: bool = True,
     ) -> None:
@@ -66,7 +59,7 @@ class AcEvse(Evse):
         self._lines = self._used = lines
         self._allowed = NOTHING
         self._flows = (Flow(), *(Flow() for _ in LINES))  # of the power, and of the current of each conductor
-        super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing, measures=measures)
+        super().__init__(parts, measures=measures)
         mains.on_change(self._line_changed)
 
     @property

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from secc.hardware.dc import DcEvse
-from secc.hardware.evse import OnFact, Parts, WatchConfig
+from secc.hardware.evse import OnFact, Parts
 from secc.session import ports
-from v2g.hardware.interfaces import ConnectionDevice, ContactReport, IsolationMonitor, PowerStage, SelfTest, StageReport
+from v2g.hardware.interfaces import (
+    ConnectionDevice,
+    ContactReport,
+    StageParts,
+    StageReport,
+)
 from v2g.hardware.interlock import TOUCH_MV
-from v2g.iec61851.timing import STANDARD, PilotTiming
-from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 
 
@@ -19,36 +22,13 @@ class AcdpEvse(DcEvse):
     The control pilot is also connected through the contacts: if the device loses the vehicle, the contactor opens.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        stage: PowerStage,
-        isolation: IsolationMonitor,
-        device: ConnectionDevice,
-        clock: Clock,
-        watch: WatchConfig,
-        *,
-        report_s: float,
-        most_w: int,
-        timing: PilotTiming = STANDARD,
-        isolation_test: SelfTest | None = None,
-    ) -> None:
+    def __init__(self, parts: Parts, power: StageParts, device: ConnectionDevice) -> None:
         self._device = device
         self._down = False
         self._under_way: asyncio.TimerHandle | None = None
         self._insulation = "Invalid"
         self._reported_device = ports.Device()
-        super().__init__(
-            parts,
-            stage,
-            isolation,
-            clock,
-            watch,
-            report_s=report_s,
-            most_w=most_w,
-            timing=timing,
-            isolation_test=isolation_test,
-        )
+        super().__init__(parts, power)
         device.on_report(self._device_changed)
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:

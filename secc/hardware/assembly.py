@@ -46,8 +46,6 @@ from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
 from v2g.safety import ChargerRating
 
-Power = tuple[interfaces.PowerStage, interfaces.IsolationMonitor, interfaces.SelfTest | None]
-
 _FAMILIES: Final[dict[Kind, Family]] = {"dc": Family.DC, "ac": Family.AC, "wpt": Family.WPT, "acdp": Family.ACDP}
 
 LOCK: Final = "hardware.lock"
@@ -125,8 +123,7 @@ class Assembly:
         meter, board = await self._open_parts()
         stage = None
         if self.config.kind in ("dc", "acdp"):
-            power, isolation, _ = await self._power(board.contactor, meter)
-            stage = interfaces.StageParts(power, isolation)
+            stage = await self._power(board.contactor, meter)
         return BareParts(safety, board, meter, stage)
 
     def _begin(self) -> SafetyChannel:
@@ -172,7 +169,20 @@ class Assembly:
         tests = board.self_test, self.log, safety.test_cut
         emergency = await self._emergency()
         latched = (RUNAWAY,) if emergency.cause else ()
-        parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service, *tests, latched, board.phases)
+        parts = Parts(
+            board.contactor,
+            board.cabinet,
+            meter,
+            board.pilot,
+            self.service,
+            *tests,
+            latched,
+            board.phases,
+            clock=self.clock,
+            watch=config.watch,
+            report_s=config.simulated.report_s,
+            most_w=self._most_w,
+        )
         safety.watch_heat(HeatWatch(config.watch.runaway), lambda: board.cabinet.temperatures, emergency)
         self._evse = evse = await EVSES[config.kind](self, parts)
         return Assembled(evse, meter, safety, board.pilot, self._simulation.medium)
@@ -249,12 +259,10 @@ class Assembly:
     # -- kinds of current
 
     async def _dc(self, parts: Parts) -> DcEvse:
-        stage, isolation, test = await self._power(parts.contactor, parts.meter)
-        reports = self._reports(*self._dc_rating)
-        return DcEvse(parts, stage, isolation, self.clock, self.config.watch, isolation_test=test, **reports)
+        return DcEvse(parts, await self._power(parts.contactor, parts.meter))
 
     async def _acdp(self, parts: Parts) -> AcdpEvse:
-        stage, isolation, test = await self._power(parts.contactor, parts.meter)
+        power = await self._power(parts.contactor, parts.meter)
         window = self.charger.acdp
         device = SimulatedConnection(
             ChargerContactLine(self._simulation.wires("the connection device"), connector=self.connector),
@@ -264,8 +272,7 @@ class Assembly:
             window=(window.window_x, window.window_y),
         )
         self.stack.callback(device.close)
-        watch, reports = self.config.watch, self._reports(*self._dc_rating)
-        return AcdpEvse(parts, stage, isolation, device, self.clock, watch, isolation_test=test, **reports)
+        return AcdpEvse(parts, power, device)
 
     async def _wpt(self, parts: Parts) -> WptEvse:
         if self.config.stage != "simulated":
@@ -284,43 +291,37 @@ class Assembly:
             device.on_report(
                 lambda each: meter.flow(self.clock.elapsed_ms(), INPUT_MV, each.sent_w * 1_000_000 // INPUT_MV)
             )
-        self._compare(lambda: device.report.sent_w, parts.meter, rating.max_power_w)
-        guarded = self._safety.primary(device)
-        return WptEvse(parts, guarded, self.clock, self.config.watch, **self._reports(rating.max_power_w))
+        self._compare(lambda: device.report.sent_w, parts.meter)
+        return WptEvse(parts, self._safety.primary(device))
 
-    def _compare(self, watts: Callable[[], int], meter: Meter, *powers_w: int) -> None:
+    def _compare(self, watts: Callable[[], int], meter: Meter) -> None:
         """Have the safety monitor compare the output with its meter."""
         errors = self.config.watch.errors
         if isinstance(meter, SimulatedMeter):
             errors = msgspec.structs.replace(errors, late_s=0.0)
-        self._safety.compare(watts, meter, errors, max(powers_w))
+        self._safety.compare(watts, meter, errors, self._most_w)
 
     @property
-    def _dc_rating(self) -> tuple[int, int]:
-        rating = self.charger.rating
-        return rating.max_charge_power_w, rating.max_discharge_power_w
+    def _most_w(self) -> int:
+        """The most that can flow, in either direction."""
+        return max(self.charger.power_rating(_FAMILIES[self.config.kind]))
 
-    def _reports(self, *powers_w: int) -> dict[str, Any]:
-        """Return the common settings of all kinds: the report interval, and the meter's maximum rate."""
-        return {"report_s": self.config.simulated.report_s, "most_w": max(powers_w)}
-
-    async def _power(self, contactor: interfaces.Contactor, meter: Meter) -> Power:
+    async def _power(self, contactor: interfaces.Contactor, meter: Meter) -> interfaces.StageParts:
         """Return the direct-current stage, metered if the meter is simulated."""
         made: interfaces.StageParts = await self._open("stage", contactor)
         stage = self._safety.guard(made.stage, interfaces.PowerStage)
         isolation = self._safety.guard(made.isolation, interfaces.IsolationMonitor)
         if isinstance(meter, SimulatedMeter):
             stage.on_report(lambda each: meter.flow(self.clock.elapsed_ms(), each.voltage_mv, each.current_ma))
-        self._compare(lambda: stage.present.power_w, meter, *self._dc_rating)
+        self._compare(lambda: stage.present.power_w, meter)
         offset_mv = self.config.voltmeter_offset_mv
         guarded = self._safety.stage(CalibratedStage(stage, offset_mv) if offset_mv else stage)
-        return guarded, isolation, made.isolation_test
+        return interfaces.StageParts(guarded, isolation, made.isolation_test)
 
     async def _ac(self, parts: Parts) -> AcEvse:
         if self.config.stage != "simulated":
             raise ConfigError("a charge point for alternating current has no power stage", hint="remove stage")
         rating, meter = self.charger.ac_rating, parts.meter
-        most_w = (rating.max_charge_power_w, rating.max_discharge_power_w)
         simulated: SimulatedMains | None = None
         if isinstance(meter, SimulatedMeter):
             line = ChargerAcLine(self._simulation.wires("the AC line"), connector=self.connector)
@@ -331,7 +332,7 @@ class Assembly:
             mains.on_change(
                 lambda: meter.flow(self.clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma)
             )
-            self._compare(lambda: mains.present.watts, meter, *most_w)
+            self._compare(lambda: mains.present.watts, meter)
         else:
             assert isinstance(meter, RemoteMeter)  # which measures the mains itself
             if meter.values.power_w is None and meter.values.currents is None and not meter.values.line_w:
@@ -342,10 +343,7 @@ class Assembly:
         allow = self._safety.mains(
             lambda: mains.present, volts=rating.nominal_voltage_v, lines=rating.phases, part=simulated
         )
-        measures, reports = simulated is not None, self._reports(*most_w)
-        return AcEvse(
-            parts, mains, self.clock, self.config.watch, lines=rating.phases, allow=allow, measures=measures, **reports
-        )
+        return AcEvse(parts, mains, lines=rating.phases, allow=allow, measures=simulated is not None)
 
     # -- parts
 

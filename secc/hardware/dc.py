@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Final
 
-from secc.hardware.evse import Evse, Parts, WatchConfig, asked
+from secc.hardware.evse import Evse, Parts, asked
 from secc.session import ports
-from v2g.hardware.interfaces import OFF, Demand, IsolationMonitor, PowerStage, SelfTest, StageReport
+from v2g.hardware.interfaces import OFF, Demand, StageParts, StageReport
 from v2g.hardware.interlock import TOUCH_MV
-from v2g.iec61851.timing import STANDARD, PilotTiming
-from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.safety.excess import microseconds
 from v2g.safety.flow import DIRECT, Flow
@@ -38,28 +36,16 @@ PRE_CHARGE_MA: Final = 2_000
 class DcEvse(Evse):
     """See EvseHardware."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        stage: PowerStage,
-        isolation: IsolationMonitor,
-        clock: Clock,
-        watch: WatchConfig,
-        *,
-        report_s: float,
-        most_w: int,
-        timing: PilotTiming = STANDARD,
-        isolation_test: SelfTest | None = None,
-    ) -> None:
-        self._stage, self._isolation, self._isolation_test = stage, isolation, isolation_test
+    def __init__(self, parts: Parts, power: StageParts) -> None:
+        self._stage, self._isolation, self._isolation_test = power.stage, power.isolation, power.isolation_test
         self._checking = False
         self._demand = OFF
         self._highest_mv = 0
         self._output = Flow()
         self._charges = False
-        super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
-        stage.on_report(self._reported)
-        stage.on_fault(self.fault)
+        super().__init__(parts)
+        self._stage.on_report(self._reported)
+        self._stage.on_fault(self.fault)
 
     @property
     def present(self) -> ports.Measured:

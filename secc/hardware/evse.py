@@ -6,7 +6,7 @@ import abc
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Annotated, Final, Protocol
 
@@ -197,11 +197,11 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 @dataclass
 class Parts:
-    """Parts common to all chargers. `pilot` None: a bench or a device without one.
+    """Parts and settings common to all chargers. `pilot` None: a bench or a device without one.
 
     `service` stores latched faults across restarts; None does not. `latched` are others of earlier runs.
-    `self_test` is the board's, `cut_test` that of the
-    watchdog's way to switch off, `log` where results of checks are kept.
+    `self_test` is the board's, `cut_test` that of the watchdog's way to switch off, `log` where results of checks are
+    kept. `report_s` is the interval of reports, `most_w` the most that the meter can show.
     """
 
     contactor: Contactor
@@ -214,29 +214,25 @@ class Parts:
     cut_test: SelfTest | None = None
     latched: tuple[str, ...] = ()
     phases: PhaseSwitch | None = None
+    _: KW_ONLY
+    clock: Clock
+    watch: WatchConfig
+    report_s: float
+    most_w: int
+    timing: PilotTiming = STANDARD
 
 
 class Evse(abc.ABC):
     """Shared by all kinds of chargers: interlock, sensors, meter and callbacks. See EvseHardware."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        clock: Clock,
-        watch: WatchConfig,
-        *,
-        report_s: float,
-        most_w: int,
-        timing: PilotTiming = STANDARD,
-        measures: bool = True,
-    ) -> None:
+    def __init__(self, parts: Parts, *, measures: bool = True) -> None:
         """`measures`: `present` is not the meter's."""
-        self._parts, self._clock, self._watch, self._report_s = parts, clock, watch, report_s
+        self._parts, self._clock, self._watch, self._report_s = parts, parts.clock, parts.watch, parts.report_s
         self._loop = asyncio.get_running_loop()
         self._callbacks: list[OnFact] = []
         self._on_fault: list[OnFault] = []
         self._on_light: list[Callable[[Light], None]] = []
-        self._derating, self._on_derating = Derating(watch.derating), list[Callable[[int], None]]()
+        self._derating, self._on_derating = Derating(parts.watch.derating), list[Callable[[int], None]]()
         self._on_session, self._figures = list[OnSession](), SessionFigures(0, 0)
         self._measures = measures
         self._changed = asyncio.Event()
@@ -244,7 +240,7 @@ class Evse(abc.ABC):
         self._again: asyncio.TimerHandle | None = None
         self._draining = False
         self._offs = 0  # operations begun before the last EmergencyOff are void
-        self._guard, self._flow = MeterGuard(most_w), EnergyCounter()
+        self._guard, self._flow = MeterGuard(parts.most_w), EnergyCounter()
         self._fan_since: float | None = None
         self._hottest_c: float | None = None  # at the last look at temperatures
         self._ventilating = False
@@ -258,9 +254,9 @@ class Evse(abc.ABC):
         self.interlock = Interlock(
             InterlockConfig(
                 pilot=parts.pilot is not None,
-                ventilation=watch.ventilation,
+                ventilation=parts.watch.ventilation,
                 latch=parts.cabinet.has_latch,
-                timing=msgspec.structs.replace(timing, contactor_close_s=watch.contactor_s),
+                timing=msgspec.structs.replace(parts.timing, contactor_close_s=parts.watch.contactor_s),
             ),
             faults=(*(parts.service.words if parts.service is not None else ()), *parts.latched),
         )
@@ -270,7 +266,7 @@ class Evse(abc.ABC):
         parts.meter.on_fault(self.fault)
         if parts.pilot is not None:
             self._watch_pilot(parts.pilot)
-        self.interlock.feedback(clock.monotonic(), closed=parts.contactor.closed)
+        self.interlock.feedback(parts.clock.monotonic(), closed=parts.contactor.closed)
         self._drain()
         self._reporter = spawn(self._report_forever(), name="evse")
 

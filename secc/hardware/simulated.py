@@ -18,7 +18,7 @@ from secc.session import ports
 from secc.session.config import AcRating, EvseRating
 from v2g.energy.conductors import LINES, Currents, spread
 from v2g.energy.frequency_trace import GridTrace
-from v2g.hardware.interfaces import ChargerPilot, Contactor, PhaseSwitch
+from v2g.hardware.interfaces import ChargerPilot, Contactor, PhaseSwitch, StageParts
 from v2g.hardware.pantograph import PantographConfig
 from v2g.hardware.simulation import FaultStep, StageConfig
 from v2g.io.runtime.clock import Clock
@@ -116,13 +116,21 @@ class SimulatedEvse(DcEvse):
         self._simulated.on_report(lambda report: meter.flow(clock.elapsed_ms(), report.voltage_mv, report.current_ma))
         self.cabinet = SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
         super().__init__(
-            Parts(safety.contactor(self.contactor) if safety else self.contactor, self.cabinet, meter, pilot, service),
-            safety.stage(self._simulated) if safety else self._simulated,
-            SimulatedIsolation(bench, config.insulation_ohm, config.cable_check_s),
-            clock,
-            watch or _watch_of(config),
-            report_s=config.report_s,
-            most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
+            Parts(
+                safety.contactor(self.contactor) if safety else self.contactor,
+                self.cabinet,
+                meter,
+                pilot,
+                service,
+                clock=clock,
+                watch=watch or _watch_of(config),
+                report_s=config.report_s,
+                most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
+            ),
+            StageParts(
+                safety.stage(self._simulated) if safety else self._simulated,
+                SimulatedIsolation(bench, config.insulation_ohm, config.cable_check_s),
+            ),
         )
 
     async def close(self) -> None:
@@ -216,12 +224,18 @@ class BenchAcEvse(AcEvse):
         mains.on_change(lambda: meter.flow(clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma))
         cabinet = SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
         super().__init__(
-            Parts(safety.contactor(self.contactor) if safety else self.contactor, cabinet, meter, None, service),
+            Parts(
+                safety.contactor(self.contactor) if safety else self.contactor,
+                cabinet,
+                meter,
+                None,
+                service,
+                clock=clock,
+                watch=_watch_of(config),
+                report_s=config.report_s,
+                most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
+            ),
             mains,
-            clock,
-            _watch_of(config),
-            report_s=config.report_s,
-            most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
             lines=rating.phases,
             allow=(
                 safety.mains(lambda: mains.present, volts=rating.nominal_voltage_v, lines=rating.phases)

@@ -4,11 +4,9 @@ from collections.abc import Callable, Coroutine
 from types import MappingProxyType
 from typing import Final
 
-from secc.hardware.evse import Evse, OnFact, Parts, WatchConfig
+from secc.hardware.evse import Evse, OnFact, Parts
 from secc.session import ports
 from v2g.hardware.interfaces import PrimaryDevice, PrimaryReport
-from v2g.iec61851.timing import STANDARD, PilotTiming
-from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.safety.excess import Excesses
 from v2g.safety.flow import ALTERNATING
@@ -30,24 +28,14 @@ class WptEvse(Evse):
     Voltage and current are those of the device's input; `power_w` is its input power.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        device: PrimaryDevice,
-        clock: Clock,
-        watch: WatchConfig,
-        *,
-        report_s: float,
-        most_w: int,
-        timing: PilotTiming = STANDARD,
-    ) -> None:
+    def __init__(self, parts: Parts, device: PrimaryDevice) -> None:
         self._device = device
         self._wanted_w: int | None = None
         self._excited = (0, 0)  # mA and maximum W, for an alignment check
         self._troubles: dict[str, None] = {}
         self._reported_device = ports.Device()
         self._lasts = Excesses()
-        super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
+        super().__init__(parts)
         device.on_report(self._device_changed)
         device.on_fault(self._something_near)
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from secc.hardware.evse import Evse, Parts
+from secc.hardware.evse import Evse, Parts, WatchConfig
 from secc.session import ports
 from secc.session.ports import MeterRead
 from tests.secc.hardware.channel import Switch
@@ -121,7 +121,10 @@ class Bare:
         self.loop = asyncio.get_running_loop()
         self.clock = Clock(ClockConfig(origin_monotonic=self.loop.time(), origin_utc_ms=0))
         self.switch, self.cabinet, self.meter, self.log = Switch(), Cabinet(), Meter(), Log()
-        self.parts: Any = Parts(self.switch, self.cabinet, self.meter, log=self.log)  # type: ignore[arg-type]
+        self.parts: Any = Parts(
+            self.switch, self.cabinet, self.meter, log=self.log,  # type: ignore[arg-type]
+            clock=self.clock, watch=WatchConfig(), report_s=1e6, most_w=20_000,
+        )  # fmt: skip
         self.facts: list[Fact] = []
 
     @property

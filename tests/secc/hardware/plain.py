@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from secc.hardware.evse import Evse, WatchConfig
+from secc.hardware.evse import Evse, Parts
 from secc.session import ports
 from tests.secc.hardware.bare import Bare, Cabinet
 from v2g.hardware.interfaces import OnFault
@@ -21,12 +22,12 @@ class Plain(Evse):
     exceeds = False
     """It looks again."""
 
-    def __init__(self, *parts: Any, **how: Any) -> None:
+    def __init__(self, parts: Parts, **how: Any) -> None:
         self.switched_off = self.looked = 0
         self.limits: list[ports.Output] = []
         self.breaks: Exception | None = None
         self.breaks_off: Exception | None = None
-        super().__init__(*parts, **how)
+        super().__init__(parts, **how)
 
     def _off(self) -> None:
         self.switched_off += 1
@@ -169,10 +170,9 @@ class Place(Bare):
         self.received: list[tuple[str, bool]] = []
         self.lights: list[str] = []
 
-    def make(self, *, pilot: bool = False, report_s: float = 1e6, **how: Any) -> None:
-        self.parts.pilot = self.wire if pilot else None
-        how = {"watch": WatchConfig(), "most_w": 20_000} | how
-        self.evse = Plain(self.parts, self.clock, report_s=report_s, **how)
+    def make(self, *, pilot: bool = False, measures: bool = True, **settings: Any) -> None:
+        self.parts = replace(self.parts, pilot=self.wire if pilot else None, **settings)
+        self.evse = Plain(self.parts, measures=measures)
         self.evse.on_fault(lambda word, active: self.received.append((word, active)))
         self.evse.on_light(self.lights.append)
 

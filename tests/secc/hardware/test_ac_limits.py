@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from secc.hardware.ac import AcEvse, anything
-from secc.hardware.evse import WatchConfig
 from secc.session import ports
 from tests.secc.hardware.bare import Bare, at, play
 from v2g.energy.conductors import Currents
@@ -33,15 +33,8 @@ class Place(Bare):
         super().__init__()
         self.mains = Mains()
         self.asked: list[tuple[int, int]] = []
-        self.evse = AcEvse(
-            self.parts,
-            self.mains,
-            self.clock,
-            WatchConfig(),
-            report_s=report_s,
-            most_w=22_000,
-            **{"allow": self.allow} | how,
-        )
+        self.parts = replace(self.parts, report_s=report_s, most_w=22_000)
+        self.evse = AcEvse(self.parts, self.mains, **{"allow": self.allow} | how)
 
     def allow(self, wanted: Output, lines: int) -> Output:
         self.asked.append((wanted.charge_w, wanted.discharge_w))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from secc.session import ports
 from secc.session.ports import Device
 from tests.secc.hardware.bare import Bare, at, play
 from tests.secc.hardware.channel import Isolation, Stage
-from v2g.hardware.interfaces import OFF, ContactReport, Demand, StageReport
+from v2g.hardware.interfaces import OFF, ContactReport, Demand, StageParts, StageReport
 
 DOWN, HOME = ports.MoveDevice(to_vehicle=True), ports.MoveDevice(to_vehicle=False)
 
@@ -39,17 +40,9 @@ class Place(Bare):
         super().__init__()
         self.stage, self.isolation, self.device = Stage(), Isolation(), Pantograph()
         self.stage.present = StageReport(0, 0)
-        self.evse = AcdpEvse(
-            self.parts,
-            self.stage,
-            self.isolation,
-            self.device,
-            self.clock,
-            WatchConfig(device_s=5.0, discharge_s=2.0),
-            report_s=1e6,
-            most_w=20_000,
-            isolation_test=test,
-        )
+        parts = replace(self.parts, watch=WatchConfig(device_s=5.0, discharge_s=2.0))
+        power: Any = StageParts(self.stage, self.isolation, test)  # type: ignore[arg-type]
+        self.evse = AcdpEvse(parts, power, self.device)
         self.evse.subscribe(self.facts.append)
 
     def show(self, voltage_mv: int) -> None:

@@ -1,6 +1,7 @@
 """A charger with direct current: what its stage is commanded, and which measurements are faults, each by itself."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from secc.hardware.evse import WatchConfig
 from secc.session import ports
 from tests.secc.hardware.bare import Bare, at, play
 from tests.secc.hardware.channel import Isolation, Stage
-from v2g.hardware.interfaces import OFF, Demand, StageReport
+from v2g.hardware.interfaces import OFF, Demand, StageParts, StageReport
 from v2g.hardware.session_metrics import MetricName
 from v2g.iso15118.engine.session import Command, Fact
 
@@ -25,16 +26,9 @@ class Place(Bare):
     def __init__(self, *, report_s: float = 1e6, test: Any = None) -> None:
         super().__init__()
         self.stage, self.isolation = Stage(), Isolation()
-        self.evse = DcEvse(
-            self.parts,
-            self.stage,
-            self.isolation,
-            self.clock,
-            WatchConfig(discharge_s=2.0),
-            report_s=report_s,
-            most_w=20_000,
-            isolation_test=test,
-        )
+        parts = replace(self.parts, watch=WatchConfig(discharge_s=2.0), report_s=report_s)
+        power: Any = StageParts(self.stage, self.isolation, test)  # type: ignore[arg-type]
+        self.evse = DcEvse(parts, power)
         self.stage.present = StageReport(0, 0)
 
     def show(self, voltage_mv: int, current_ma: int = 0) -> None:

@@ -21,7 +21,7 @@ from secc.session import ports
 from secc.session.ports import MeterRead
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.faults import Light
-from v2g.hardware.interfaces import Demand, OnFault, StageReport
+from v2g.hardware.interfaces import Demand, OnFault, StageParts, StageReport
 from v2g.hardware.simulation import StageConfig, ThermalModel
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.lines import VehicleDc
@@ -196,13 +196,19 @@ class Charger:
         self.stage.on_report(lambda report: exact.flow(clock.elapsed_ms(), report.voltage_mv, report.current_ma))
         self.cabinet = SoundCabinet(chance, clock, lambda: self.stage.present.current_ma)
         self.evse = DcEvse(
-            Parts(self.contactor, self.cabinet, CoarseMeter(exact, chance, clock)),
-            NoisyStage(self.stage, chance),
-            SimulatedIsolation(bench, chance.randint(500_000, 2_000_000), chance.uniform(0.1, 2.0)),
-            clock,
-            watch,
-            report_s=0.25,
-            most_w=MOST_W,
+            Parts(
+                self.contactor,
+                self.cabinet,
+                CoarseMeter(exact, chance, clock),
+                clock=clock,
+                watch=watch,
+                report_s=0.25,
+                most_w=MOST_W,
+            ),
+            StageParts(
+                NoisyStage(self.stage, chance),
+                SimulatedIsolation(bench, chance.randint(500_000, 2_000_000), chance.uniform(0.1, 2.0)),
+            ),
         )
         self.evse.on_fault(lambda word, active: self.faults.append(word) if active else None)
 

@@ -3,11 +3,11 @@ is a fault."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from secc.hardware.evse import WatchConfig
 from secc.hardware.wpt import WptEvse
 from secc.session import ports
 from secc.session.ports import Device
@@ -57,7 +57,7 @@ class Place(Bare):
     def __init__(self, *, report_s: float = 1e6) -> None:
         super().__init__()
         self.device = Primary()
-        self.evse = WptEvse(self.parts, self.device, self.clock, WatchConfig(), report_s=report_s, most_w=11_000)
+        self.evse = WptEvse(replace(self.parts, report_s=report_s, most_w=11_000), self.device)
 
     def show(self, sent_w: int = 0, **report: Any) -> None:
         """The device reports this."""
