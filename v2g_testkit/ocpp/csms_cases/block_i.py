@@ -24,9 +24,7 @@ async def running_cost(t: CsmsTest) -> None:
 async def final_cost(t: CsmsTest) -> None:
     """The back end tells the cost of the transaction in its answer to the last event."""
     transaction = await charging(t)
-    with precondition():
-        await transaction.stop_authorized()
-        await transaction.post_session()
+    await given(transaction.stop_authorized(), transaction.post_session())
     await t.connector("Available")
     answer = await transaction.event(
         "Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected", context="Transaction.End"

@@ -39,6 +39,22 @@ async def _asks_nobody(t: StationTest, token: Token, requirement: str) -> None:
     t.check(found is None, requirement, f"sends Authorize for the token {token.id}, which it knows")
 
 
+async def _cache_has(t: StationTest, status: str, *, asks: bool = False) -> None:
+    """Let the cache have the token, and nothing else; `asks`: the station is to ask about one that it refuses."""
+    if asks:
+        await prefer(t, "AuthCacheCtrlr", "DisablePostAuthorize", "false")
+    await forget_tokens(t)
+    await cached(t, t.token, status=status)
+
+
+async def _list_has(t: StationTest, status: str, *, asks: bool = False) -> None:
+    """As `_cache_has`, for the local list."""
+    if asks:
+        await prefer(t, "LocalAuthListCtrlr", "DisablePostAuthorize", "false")
+    await forget_tokens(t)
+    await listed(t, {t.token: {"status": status}})
+
+
 async def _charges(t: StationTest, token: Token, requirement: str) -> None:
     """Expect energy, and the token in an event before it."""
     await accepts(t, token, requirement)
@@ -99,7 +115,7 @@ async def different_token(t: StationTest) -> None:
 @C.case("TC_C_08_CS", "A token that the cache accepts", also="C12.FR.04")
 async def cache_accepts(t: StationTest) -> None:
     """The station charges without asking the back end, and shows the token in an event."""
-    await given(forget_tokens(t), cached(t, t.token), t.plug())
+    await given(_cache_has(t, "Accepted"), t.plug())
     await t.present()
     await _charges(t, t.token, "C12.FR.02")
     t.check(not t.seen("Authorize"), "C12.FR.02", "sends Authorize for a token that its cache accepts")
@@ -109,11 +125,7 @@ def _case_of_cached_refusal(number: int, status: str) -> None:
     @C.case(f"TC_C_{number:02}_CS", f"A token that the cache has as {status}")
     async def script(t: StationTest) -> None:
         """The station asks the back end about the token, and starts nothing when it is refused again."""
-        with precondition():
-            await prefer(t, "AuthCacheCtrlr", "DisablePostAuthorize", "false")
-            await forget_tokens(t)
-            await cached(t, t.token, status=status)
-            await t.plug()
+        await given(_cache_has(t, status, asks=True), t.plug())
         await t.present()
         await asks_about(t, t.token, "C10.FR.03")
         await refuses(t, "C12.FR.05")
@@ -127,11 +139,7 @@ _case_of_cached_refusal(11, "Expired")
 @C.case("TC_C_12_CS", "A token that the cache refuses and the back end accepts")
 async def cache_outdated(t: StationTest) -> None:
     """The station asks the back end, and charges when the token is accepted now."""
-    with precondition():
-        await prefer(t, "AuthCacheCtrlr", "DisablePostAuthorize", "false")
-        await forget_tokens(t)
-        await cached(t, t.token, status="Invalid")
-        await t.plug()
+    await given(_cache_has(t, "Invalid", asks=True), t.plug())
     let_be(t, {})
     await t.present()
     await asks_about(t, t.token, "C10.FR.03")
@@ -142,8 +150,7 @@ async def cache_outdated(t: StationTest) -> None:
 async def cache_before_cable(t: StationTest) -> None:
     """The station does not ask the back end, and charges once the cable is plugged in."""
     with precondition():
-        await forget_tokens(t)
-        await cached(t, t.token)
+        await _cache_has(t, "Accepted")
         early = "Authorized" in await t.value("TxCtrlr", "TxStartPoint")
     await t.present()
     if early:
@@ -157,11 +164,7 @@ async def cache_before_cable(t: StationTest) -> None:
 @C.case("TC_C_57_CS", "A token that the cache refuses, with DisablePostAuthorize", also="C10.FR.03")
 async def cache_not_asked(t: StationTest) -> None:
     """The station refuses the token without asking the back end."""
-    with precondition():
-        await t.demand("AuthCacheCtrlr", "DisablePostAuthorize", "true")
-        await forget_tokens(t)
-        await cached(t, t.token, status="Invalid")
-        await t.plug()
+    await given(t.demand("AuthCacheCtrlr", "DisablePostAuthorize", "true"), _cache_has(t, "Invalid"), t.plug())
     let_be(t, {})
     await t.present()
     await _asks_nobody(t, t.token, "C12.FR.05")
@@ -171,11 +174,7 @@ async def cache_not_asked(t: StationTest) -> None:
 @C.case("TC_C_32_CS", "The cache stays over a reset", needs=(*CACHE, "persistent cache"))
 async def cache_persists(t: StationTest) -> None:
     """After a reset the station charges with a cached token without asking the back end."""
-    with precondition():
-        await forget_tokens(t)
-        await cached(t, t.token)
-        await reset(t)
-        await t.plug()
+    await given(_cache_has(t, "Accepted"), reset(t), t.plug())
     t.forget()
     await t.present()
     await _charges(t, t.token, "C10.FR.02")
@@ -207,11 +206,7 @@ async def cache_learns(t: StationTest) -> None:
 @C.case("TC_C_34_CS", "The cache learns from answers to TransactionEvent", requirements="C10.FR.05 C12.FR.06")
 async def cache_learns_from_events(t: StationTest) -> None:
     """A token that was refused in an answer to TransactionEvent is asked about the next time."""
-    with precondition():
-        await prefer(t, "AuthCacheCtrlr", "DisablePostAuthorize", "false")
-        await forget_tokens(t)
-        await cached(t, t.token)
-        await t.plug()
+    await given(_cache_has(t, "Accepted", asks=True), t.plug())
     let_be(t, {t.token: {"status": "Invalid"}})
     await t.present()
     await accepts(t, t.token, "C12.FR.02")
@@ -226,11 +221,7 @@ async def cache_learns_from_events(t: StationTest) -> None:
 @C.case("TC_C_36_CS", "The cache without LocalPreAuthorize")
 async def cache_not_used(t: StationTest) -> None:
     """The station asks the back end about a token although its cache accepts it."""
-    with precondition():
-        await forget_tokens(t)
-        await cached(t, t.token)
-        await t.demand("AuthCtrlr", "LocalPreAuthorize", "false")
-        await t.plug()
+    await given(_cache_has(t, "Accepted"), t.demand("AuthCtrlr", "LocalPreAuthorize", "false"), t.plug())
     t.forget()
     await t.present()
     await asks_about(t, t.token, "C10.FR.11")
@@ -239,7 +230,7 @@ async def cache_not_used(t: StationTest) -> None:
 @C.case("TC_C_37_CS", "Clear the cache", also="C11.FR.02")
 async def cache_cleared(t: StationTest) -> None:
     """The station accepts, and asks the back end about the token that was cached."""
-    await given(forget_tokens(t), cached(t, t.token))
+    await given(_cache_has(t, "Accepted"))
     await t.must_answer("Accepted", "C11.FR.03", "ClearCache")
     await t.plug()
     await t.present()
@@ -257,11 +248,7 @@ async def cache_disabled(t: StationTest) -> None:
 @C.case("TC_C_46_CS", "Cached tokens expire", also="C10.FR.10")
 async def cache_lifetime(t: StationTest) -> None:
     """After the lifetime of cached tokens the station asks the back end again."""
-    with precondition():
-        await t.demand("AuthCacheCtrlr", "LifeTime", "20")
-        await forget_tokens(t)
-        await cached(t, t.token)
-        await t.plug()
+    await given(t.demand("AuthCacheCtrlr", "LifeTime", "20"), _cache_has(t, "Accepted"), t.plug())
     t.forget()
     await t.wait(25)
     await t.present()
@@ -282,8 +269,7 @@ def _case_of_later_refusal(number: int, title: str, stops: str, wh: str, require
             else:
                 await prefer(t, "TxCtrlr", "MaxEnergyOnInvalidId", "0")
             await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true")
-            await forget_tokens(t)
-            await cached(t, t.token)
+            await _cache_has(t, "Accepted")
             await t.plug()
         t.forget()
         let_be(t, {t.token: {"status": "Invalid"}})
@@ -352,8 +338,7 @@ async def listed_offline(t: StationTest) -> None:
     with precondition():
         await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "false")
         await t.demand("AuthCtrlr", "LocalAuthorizeOffline", "true")
-        await forget_tokens(t)
-        await listed(t, {t.token: {"status": "Accepted"}})
+        await _list_has(t, "Accepted")
     t.forget()
     async with t.away(8):
         await t.plug()
@@ -374,8 +359,7 @@ def _case_of_listed_offline(number: int, status: str) -> None:
         with precondition():
             await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "false")
             await t.demand("AuthCtrlr", "LocalAuthorizeOffline", "true")
-            await forget_tokens(t)
-            await listed(t, {t.token: {"status": status}})
+            await _list_has(t, status)
             await t.plug()
         t.forget()
         async with t.away(5):
@@ -397,8 +381,7 @@ async def list_before_cache(t: StationTest) -> None:
     with precondition():
         await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true")
         await t.demand("AuthCtrlr", "LocalAuthorizeOffline", "true")
-        await forget_tokens(t)
-        await cached(t, t.token)
+        await _cache_has(t, "Accepted")
         await listed(t, {t.token: {"status": "Invalid"}})
         await t.plug()
     t.forget()
@@ -413,7 +396,7 @@ async def list_before_cache(t: StationTest) -> None:
 @C_LIST.case("TC_C_27_CS", "A token that the list accepts")
 async def list_accepts(t: StationTest) -> None:
     """The station charges without asking the back end, and shows the token in an event."""
-    await given(forget_tokens(t), listed(t, {t.token: {"status": "Accepted"}}))
+    await given(_list_has(t, "Accepted"))
     t.forget()
     await t.present()
     await t.plug()
@@ -425,11 +408,7 @@ def _case_of_listed_refusal(number: int, status: str) -> None:
     @C_LIST.case(f"TC_C_{number}_CS", f"A token that the list has as {status}")
     async def script(t: StationTest) -> None:
         """The station asks the back end about the token, and starts nothing when it is refused again."""
-        with precondition():
-            await prefer(t, "LocalAuthListCtrlr", "DisablePostAuthorize", "false")
-            await forget_tokens(t)
-            await listed(t, {t.token: {"status": status}})
-            await t.plug()
+        await given(_list_has(t, status, asks=True), t.plug())
         t.forget()
         let_be(t, {t.token: {"status": status}})
         await t.present()
@@ -445,11 +424,7 @@ _case_of_listed_refusal(30, "Expired")
 @C_LIST.case("TC_C_31_CS", "A token that the list refuses and the back end accepts")
 async def list_outdated(t: StationTest) -> None:
     """The station asks the back end, and charges when the token is accepted now."""
-    with precondition():
-        await prefer(t, "LocalAuthListCtrlr", "DisablePostAuthorize", "false")
-        await forget_tokens(t)
-        await listed(t, {t.token: {"status": "Invalid"}})
-        await t.plug()
+    await given(_list_has(t, "Invalid", asks=True), t.plug())
     t.forget()
     await t.present()
     await asks_about(t, t.token, "C14.FR.03")
@@ -459,11 +434,7 @@ async def list_outdated(t: StationTest) -> None:
 @C_LIST.case("TC_C_58_CS", "A token that the list refuses, with DisablePostAuthorize")
 async def list_not_asked(t: StationTest) -> None:
     """The station refuses the token without asking the back end."""
-    with precondition():
-        await t.demand("LocalAuthListCtrlr", "DisablePostAuthorize", "true")
-        await forget_tokens(t)
-        await listed(t, {t.token: {"status": "Invalid"}})
-        await t.plug()
+    await given(t.demand("LocalAuthListCtrlr", "DisablePostAuthorize", "true"), _list_has(t, "Invalid"), t.plug())
     t.forget()
     await t.present()
     await _asks_nobody(t, t.token, "C14.FR.03")

@@ -136,9 +136,7 @@ async def clear(t: StationTest) -> None:
 @I_TARIFFS.case("TC_I_111_CS", "Clear a tariff in use")
 async def clear_in_use(t: StationTest) -> None:
     """The station clears the tariff, and applies it to the transaction until that ends."""
-    with precondition():
-        await _default(t, _tariff("v2g-used"))
-        await t.demand("TariffCostCtrlr", "Enabled", "true", instance="Cost")
+    await given(_default(t, _tariff("v2g-used")), t.demand("TariffCostCtrlr", "Enabled", "true", instance="Cost"))
     transaction = await t.charging()
     t.equal(await _clear(t, "v2g-used"), "Accepted", "I10.FR.07", "answers {}")
     t.check("v2g-used" not in await _assigned(t), "I10.FR.07", "still lists the tariff")

@@ -226,11 +226,7 @@ async def _waits(t: StationTest, state: str, *, others: bool) -> None:
 
 async def _finish(t: StationTest, number: int) -> None:
     """End the transaction, and let the update come to its end."""
-    with precondition():
-        await t.present()
-        await t.unplug()
-        await follow(t, number, "Installed", *FAILED)
-        await t.reconnected()
+    await given(t.present(), t.unplug(), follow(t, number, "Installed", *FAILED), t.reconnected())
 
 
 def _goes_on(message: Received) -> bool:

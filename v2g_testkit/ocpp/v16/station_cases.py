@@ -159,10 +159,7 @@ async def disconnected(t: StationTest16) -> None:
 @CORE.case("TC_007_1_CS", "A token in the cache", requirements="AuthorizationCacheEnabled LocalPreAuthorize")
 async def cached(t: StationTest16) -> None:
     """The station starts without asking."""
-    with precondition():
-        await t.wants(AuthorizationCacheEnabled=True, LocalPreAuthorize=True)
-        await t.in_transaction()
-        await t.leave()
+    await given(t.wants(AuthorizationCacheEnabled=True, LocalPreAuthorize=True), t.in_transaction(), t.leave())
     t.forget()
     await t.present()
     await t.plug()
@@ -173,10 +170,7 @@ async def cached(t: StationTest16) -> None:
 @CORE.case("TC_061_1_CS", "The cache is cleared", requirements="ClearCache")
 async def cleared(t: StationTest16) -> None:
     """The station asks about a token again that was in its cache."""
-    with precondition():
-        await t.wants(AuthorizationCacheEnabled=True, LocalPreAuthorize=True)
-        await t.in_transaction()
-        await t.leave()
+    await given(t.wants(AuthorizationCacheEnabled=True, LocalPreAuthorize=True), t.in_transaction(), t.leave())
     await t.says("ClearCache", "Accepted")
     t.forget()
     await t.present()
