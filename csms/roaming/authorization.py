@@ -108,9 +108,7 @@ async def _decide(
         found = typed_json.decode(each.document, OcpiToken)
         if each.owner not in registered or found.type not in types:
             continue
-        grant = Grant(token=cdr_token(found), auth_method="WHITELIST")
-        if not found.valid:
-            return each.owner, msgspec.structs.replace(grant, status="Invalid")
+        grant = Grant(token=cdr_token(found), auth_method="WHITELIST", status="Accepted" if found.valid else "Invalid")
         if found.whitelist == "ALWAYS":
             return each.owner, grant
         party = found.country_code, found.party_id

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection
 
 from csms.roaming import store as rows
@@ -19,7 +20,7 @@ from csms.tokens.rules import Known, Where, answer_known, normalise
 from v2g import typed_json
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import LocationReferences, OcpiCdr
+from v2g.ocpi.objects import LocationReferences, OcpiCdr, OcpiToken
 
 _ALLOWED: Final = {
     "Accepted": "ALLOWED", "Blocked": "BLOCKED", "Expired": "EXPIRED", "NoCredit": "NO_CREDIT",
@@ -48,6 +49,10 @@ async def _tokens(asked: OcpiRequest) -> OcpiAnswer:
     token = None if known is None else ocpi_token(asked.partners.config, known.token, asked.now_ms)
     if known is None or token is None:
         raise OcpiError("unknown token", code=2004, http=404)
+    kept = await asked.services.store.read(rows.find_object, "", "tokens", key_of(token.uid, token.type))
+    listed_as = token if kept is None else typed_json.decode(kept.document, OcpiToken)
+    if msgspec.structs.replace(token, last_updated=listed_as.last_updated) == listed_as:
+        token = listed_as
     if known.token.terms.places and where is None:
         raise OcpiError("this token is not valid everywhere: where is it?", code=2002)
     verdict = answer_known(known, Where(_ANY_PLACE, None, asked.now_ms))

@@ -83,7 +83,7 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
     url = None if base is None else wire.page_url(base, query, offset, _PAGE)
     while url is not None and url not in seen and len(seen) < _MOST_PAGES:
         seen.add(url)
-        answer = await partners.call(known, "GET", url)
+        answer = await partners.call(known, "GET", url, functional=module != "hubclientinfo")
         items = answer.data if isinstance(answer.data, list) else []
         new, refused = await services.store.run(_take_page, partner, module, items, begun_ms, partners.party)
         for each in new:

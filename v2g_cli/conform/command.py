@@ -32,6 +32,7 @@ from v2g_cli.conform.kit import (
     means_of_tree,
     payers,
 )
+from v2g_cli.conform.ocpi import ocpi
 from v2g_cli.conform.options import Certificates, CheckFlag, JsonFlag, Link, Reports, Selection, Vehicle
 from v2g_cli.conform.running import (
     Reporter,
@@ -188,6 +189,7 @@ app = typer.Typer(no_args_is_help=True)
 app.command()(with_option_groups(station))
 app.command()(with_option_groups(csms))
 app.command()(with_option_groups(eebus))
+app.command()(with_option_groups(ocpi))
 app.command()(diff)
 app.command()(badge)
 

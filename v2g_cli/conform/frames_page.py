@@ -1,12 +1,13 @@
-"""The page of a case for OCPP: its frames in the order of time, with the faulty field marked (HTML)."""
+"""The page of a case (HTML): for OCPP its frames in order, with the faulty field marked, for OCPI its exchanges."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
 from v2g.look import document
 from v2g.text import printable
+from v2g_testkit.ocpi.partner import Exchange
 from v2g_testkit.ocpp.connection import Frame, decoded
 
 _STYLE: Final = """
@@ -16,6 +17,7 @@ pre{margin:.3em 0 .6em 2em;overflow-x:auto;font-size:13px}mark{background:var(--
 time{color:var(--dim);display:inline-block;width:6em;text-align:right;padding-right:.8em}
 """
 _ARROWS: Final = {"sent": "tester → device", "received": "device → tester", "note": ""}
+_MOST_SHOWN: Final = 20_000
 _KINDS: Final = {3: "answer", 4: "CALLERROR", 5: "CALLRESULTERROR"}
 
 
@@ -23,8 +25,30 @@ def frames_page(title: str, frames: Sequence[Frame]) -> str:
     """Return the page of a case's frames."""
     began = frames[0].at_s if frames else 0.0
     asked = {name: action for each in frames for name, action in _asked(each.text)}
-    rows = "\n".join(_row(each, each.at_s - began, asked) for each in frames)
-    body = f'<h1>{escape(title)}</h1><p><a href="index.html">All cases</a></p>\n<div class="card">{rows}</div>'
+    return _page(title, (_row(each, each.at_s - began, asked) for each in frames))
+
+
+def exchanges_page(title: str, exchanges: Sequence[Exchange]) -> str | None:
+    """Return the page of a case's requests and answers; None if there were none."""
+    began = min((each.at_s for each in exchanges), default=0.0)
+    ordered = sorted(exchanges, key=lambda each: each.at_s)
+    return _page(title, (_exchange(each, each.at_s - began) for each in ordered)) if exchanges else None
+
+
+def _exchange(each: Exchange, seconds: float) -> str:
+    way = "sent" if each.sent else "received"
+    found = {"request": each.body, "answer": each.answer}
+    lines = escape(json.dumps(found, indent=1, default=str, ensure_ascii=False)[:_MOST_SHOWN])
+    ended = f"HTTP {each.status}, status_code {each.code}" if each.status else "no answer"
+    return (
+        f'<details><summary><time>{seconds:.3f} s</time><span class="{way}">{_ARROWS[way]}</span> '
+        f"<b>{escape(each.asked)}</b> {ended}</summary><pre>{lines}</pre></details>"
+    )
+
+
+def _page(title: str, rows: Iterable[str]) -> str:
+    listed = "\n".join(rows)
+    body = f'<h1>{escape(title)}</h1><p><a href="index.html">All cases</a></p>\n<div class="card">{listed}</div>'
     return document(title, body, style=_STYLE)
 
 

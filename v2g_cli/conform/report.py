@@ -32,6 +32,7 @@ _DEVICES: Final = {
     "station": "a charging station (OCPP)",
     "csms": "a back end (CSMS)",
     "eebus": "a controllable system (EEBUS)",
+    "ocpi": "a roaming platform (OCPI)",
 }
 
 

@@ -98,6 +98,7 @@ async def test_a_partners_driver_charges_and_the_partner_gets_session_and_cdr(ro
         ("NEVER", None, "Unknown"),
         ("ALLOWED", "BLOCKED", "Blocked"),
         ("NEVER", "EXPIRED", "Expired"),
+        ("NEVER", "ALLOWED", "Accepted"),
     ],
 )
 async def test_whitelist_rules(roaming: Roaming, whitelist: str, answer: str | None, status: str) -> None:
@@ -106,6 +107,27 @@ async def test_whitelist_rules(roaming: Roaming, whitelist: str, answer: str | N
         roaming.partner.answers["/tokens/04A1B2C3/authorize"] = 200, {"allowed": answer, "token": TOKEN}
     else:
         roaming.partner.answers["/tokens/04A1B2C3/authorize"] = 500, None
+    station = await roaming.backend.booted()
+    token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+    assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("whitelist", "answer", "status"),
+    [
+        ("ALWAYS", "ALLOWED", "Invalid"),
+        ("NEVER", "ALLOWED", "Accepted"),
+        ("ALLOWED_OFFLINE", "ALLOWED", "Accepted"),
+        ("ALLOWED_OFFLINE", None, "Invalid"),
+    ],
+)
+async def test_a_token_that_was_not_valid_may_be_by_now(
+    roaming: Roaming, whitelist: str, answer: str | None, status: str
+) -> None:
+    """Where real-time authorization is required, the partner is asked whatever it has pushed."""
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": whitelist, "valid": False})
+    said = (500, None) if answer is None else (200, {"allowed": answer, "token": TOKEN})
+    roaming.partner.answers["/tokens/04A1B2C3/authorize"] = said
     station = await roaming.backend.booted()
     token = {"idToken": "04A1B2C3", "type": "ISO14443"}
     assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == status
