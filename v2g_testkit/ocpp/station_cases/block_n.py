@@ -281,8 +281,7 @@ async def hard_wired(t: StationTest) -> None:
 async def clear_hard_wired(t: StationTest) -> None:
     """The station rejects that its hard-wired monitor is cleared, and keeps it."""
     t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
-    with precondition():
-        await t.must_answer("Accepted", "N03.FR.05", "SetMonitoringBase", monitoringBase="HardWiredOnly")
+    await given(t.must_answer("Accepted", "N03.FR.05", "SetMonitoringBase", monitoringBase="HardWiredOnly"))
     found = await monitors_of(t)
     t.needs(bool(found), "it has no hard-wired monitors")
     number = found[0]["id"]

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Failed, NotApplicable, Payload, given, precondition
+from v2g_testkit.ocpp.case import Failed, NotApplicable, Payload, given
 from v2g_testkit.ocpp.connection import CallError, Received, field_of
 from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.station_tester import StationTest
@@ -207,8 +207,7 @@ async def priced(t: StationTest, name: str, per_kwh: float) -> None:
         await t.demand("TariffCostCtrlr", "Enabled", "true", instance=instance)
     tariff = {"tariffId": name, "currency": "EUR", "energy": {"prices": [{"priceKwh": per_kwh}]}}
     t.undo(lambda: t.ask("ClearTariffs", tariffIds=[name]))
-    with precondition():
-        await t.must_answer("Accepted", "I07.FR.10", "SetDefaultTariff", evseId=1, tariff=tariff)
+    await given(t.must_answer("Accepted", "I07.FR.10", "SetDefaultTariff", evseId=1, tariff=tariff))
 
 
 # -- network profiles
