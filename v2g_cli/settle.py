@@ -18,7 +18,8 @@ from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import Asn1Error, ConfigError, RefusedError, SealedError, StoreError, V2GError, VerificationError
 from v2g.units import decimals_of, payable
 from v2g_cli import settle_ocmf
-from v2g_cli.csms.show import AccessFile, Ca, Certificate, Key, TokenFile, Url, access_options, client_of, part
+from v2g_cli.csms.show import NO_ACCESS, AccessOptions, client_of, part
+from v2g_cli.options import with_option_groups
 from v2g_cli.output import (
     Spoken,
     print_json,
@@ -819,18 +820,14 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 @app.command("close-period")
+@with_option_groups
 def close_period(
     context: typer.Context,
     period: Annotated[str, typer.Argument(metavar="YYYY-MM", help="A month of the operator's time zone.")],
     leave_unposted: Annotated[
         bool, typer.Option("--leave-unposted", help="Close although complete sessions are not in the books.")
     ] = False,
-    url: Url = None,
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    access: AccessFile = None,
+    access: AccessOptions = NO_ACCESS,
     json: JsonFlag = False,
 ) -> None:
     """Close a month in the books of a running back end, for ever, and show its sums and digest.
@@ -839,7 +836,7 @@ def close_period(
 
     Example: `v2g settle close-period 2026-11`
     """
-    context.obj = access_options(url, token_file, ca, certificate, key, access)
+    access.give(context)
     client = client_of(context)
     path = f"/books/periods/{part(period)}"
     client.ask("POST", f"{path}/close", leave_unposted=leave_unposted)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import secrets
 import ssl
 import time
@@ -248,8 +247,3 @@ def _error(response: HTTPResponse, content: bytes) -> V2GError:
         case 504:
             return TimeoutExpired("the station's answer", 0, hint=hint or text)
     return RefusedError(text, reason=code or str(response.status), hint=hint)
-
-
-def access_from(options: Mapping[str, object], file: Path | None) -> Access:
-    """Return the proxy settings from the environment of this process."""
-    return find_access(options, os.environ, file)

@@ -12,21 +12,9 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from v2g.errors import ConfigError
 from v2g_cli.csms import campaigns, csv_files, declared, money, stations, vehicles
-from v2g_cli.csms.show import (
-    AccessFile,
-    Ca,
-    Certificate,
-    JsonFlag,
-    Key,
-    TokenFile,
-    Url,
-    access_options,
-    client_of,
-    show_fields,
-    show_one,
-)
+from v2g_cli.csms.show import NO_ACCESS, AccessOptions, JsonFlag, client_of, show_fields, show_one
 from v2g_cli.init import csms_init
-from v2g_cli.options import CheckFlag, check_config
+from v2g_cli.options import CheckFlag, check_config, with_option_groups
 from v2g_cli.output import print_json, say, write_bytes
 
 
@@ -61,6 +49,7 @@ EventsFile = Annotated[Path | None, typer.Option("--events", help="File for one 
 
 
 @app.callback()
+@with_option_groups
 def csms(
     context: typer.Context,
     config: ConfigFile = None,
@@ -71,12 +60,7 @@ def csms(
         bool, typer.Option("--official", help="With --script: also check the official schemas (extra [testkit]).")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="With --script: the report as one JSON record.")] = False,
-    url: Url = None,
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    access: AccessFile = None,
+    access: AccessOptions = NO_ACCESS,
     utc: Annotated[bool, typer.Option("--utc", help="Show times in UTC; default: in this machine's zone.")] = False,
 ) -> None:
     """Run a back end, or administer a running one."""
@@ -96,7 +80,7 @@ def csms(
         if check:
             check_config("csms", config)
         raise typer.Exit(_run(config, events))
-    context.obj = access_options(url, token_file, ca, certificate, key, access)
+    access.give(context)
 
 
 def _run(config: Path, events: Path | None) -> int:

@@ -1,6 +1,7 @@
 """Shared by the commands of `v2g csms`: the client, and the display of records."""
 
 import json as json_
+import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -8,24 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
+import msgspec
 import typer
 
 from v2g.errors import ConfigError
 from v2g.units import payable
-from v2g_cli.csms.client import CsmsClient, Pages, access_from
+from v2g_cli.csms.client import CsmsClient, Pages, find_access
 from v2g_cli.output import json_line, print_json, print_table, say
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of records.")]
-Url = Annotated[str | None, typer.Option(help="https://host:port of the back end's API.")]
-TokenFile = Annotated[Path | None, typer.Option(help="File with the bearer token.")]
-Ca = Annotated[Path | None, typer.Option(help="PEM file of the root of the back end's certificate.")]
-Certificate = Annotated[Path | None, typer.Option(help="PEM file of a client certificate.")]
-Key = Annotated[Path | None, typer.Option(help="PEM file of its key.")]
-AccessFile = Annotated[Path | None, typer.Option(help="TOML file with url, token, ca.")]
-OnlySites = Annotated[
-    list[str] | None, typer.Option("--site", metavar="SITE", help="Only for this site; may be repeated.")
-]
 StationName = Annotated[str, typer.Argument(metavar="STATION", help="Identity of a station.")]
 
 
@@ -34,30 +27,37 @@ def part(name: str) -> str:
     return quote(name, safe="")
 
 
-def access_options(
-    url: str | None,
-    token_file: Path | None,
-    ca: Path | None,
-    certificate: Path | None,
-    key: Path | None,
-    access: Path | None,
-) -> tuple[dict[str, object], Path | None]:
-    """Return the options of access to a back end, for `client_of`. Raises ConfigError for an unreadable token."""
-    options: dict[str, object] = {"url": url, "ca": ca, "certificate": certificate, "key": key}
-    if token_file is not None:
-        try:
-            options["token"] = token_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not text"
-            raise ConfigError(
-                f"{token_file}: {why}", hint="the file of --token-file must contain only the token"
-            ) from None
-    return options, access
+class AccessOptions(msgspec.Struct, frozen=True):
+    """Options of access to a back end."""
+
+    url: Annotated[str | None, typer.Option(help="https://host:port of the back end's API.")] = None
+    token_file: Annotated[Path | None, typer.Option(help="File with the bearer token.")] = None
+    ca: Annotated[Path | None, typer.Option(help="PEM file of the root of the back end's certificate.")] = None
+    certificate: Annotated[Path | None, typer.Option(help="PEM file of a client certificate.")] = None
+    key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None
+    access: Annotated[Path | None, typer.Option(help="TOML file with url, token, ca.")] = None
+
+    def give(self, context: typer.Context) -> None:
+        """Let `client_of` use them. Raises ConfigError for an unreadable token."""
+        options: dict[str, object] = {"url": self.url, "ca": self.ca, "certificate": self.certificate, "key": self.key}
+        if self.token_file is not None:
+            try:
+                options["token"] = self.token_file.read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "not text"
+                hint = "the file of --token-file must contain only the token"
+                raise ConfigError(f"{self.token_file}: {why}", hint=hint) from None
+        context.obj = options, self.access
+
+
+NO_ACCESS: Final = AccessOptions()
+"""Default of commands: the environment, or the file, has URL and credentials."""
 
 
 def client_of(context: typer.Context) -> CsmsClient:
     """Return the client for the group's options; it is closed when the command ends."""
-    client = CsmsClient(access_from(*context.obj))
+    options, file = context.obj
+    client = CsmsClient(find_access(options, os.environ, file))
     context.call_on_close(client.close)
     return client
 
