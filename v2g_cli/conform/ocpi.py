@@ -12,8 +12,8 @@ import typer
 from v2g.errors import ConfigError
 from v2g.ocpi.wire import VERSIONS, Version
 from v2g_cli.conform.options import Reports, Selection
+from v2g_cli.options import seen_by_others
 from v2g_cli.output import say
-from v2g_cli.secret_options import seen_by_others
 
 if TYPE_CHECKING:  # slow to load: other commands do without
     from collections.abc import Sequence
