@@ -28,13 +28,15 @@ from v2g.safety import Ask
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """One connection to a charger, and what the vehicle brings to it; each edition uses its part.
 
-    `secc_certificate` is the leaf (DER) that the charger presented in TLS, empty without TLS; `stopwatch` measures
-    decisions (s). `discharged_before_mwh` is the battery's register when the vehicle was plugged in (None: now).
+    `battery` is its present state. `secc_certificate` is the leaf (DER) that the charger presented in TLS, empty
+    without TLS; `stopwatch` measures decisions (s). `resume` is `paused` of an earlier session, which an edition takes
+    if it is its own. `price_signers` are certificates (DER) of permitted signers of tariffs beside the CAs of the
+    contracts. `discharged_before_mwh` is the battery's register when the vehicle was plugged in (None: now).
     """
 
     battery: BatteryState
-    secc_certificate: bytes
     entropy: Entropy
+    secc_certificate: bytes = b""
     contracts: tuple[Contract, ...] = ()
     provisioning: Provisioning | None = None
     stopwatch: Callable[[], float] | None = None

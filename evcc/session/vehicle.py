@@ -11,6 +11,7 @@ from typing import ClassVar, Final, Generic, Protocol, TypeVar
 from msgspec.structs import replace
 
 from evcc.session.context import CommonContext
+from evcc.session.edition import Connection
 from evcc.session.ports import (
     SAFE,
     BatteryState,
@@ -33,7 +34,7 @@ from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.dc_status import NO_CURRENT_MA
 from v2g.iso15118.engine.message_timing import MessageTiming
-from v2g.iso15118.engine.session import Command, Entropy, Fact, Session
+from v2g.iso15118.engine.session import Command, Fact, Session
 from v2g.observe import Scalar
 
 MESSAGE: Final = "message"
@@ -67,8 +68,8 @@ EndingT = TypeVar("EndingT")
 class Vehicle(Session, Generic[StepT, EndingT]):
     """The vehicle's role in a session; subclasses add an edition, with its steps and ends of a session.
 
-    `protocols` are offered to the charger, best first. `battery` is the battery's present state. `connected_for` is the
-    time (s) since the data link was matched: the communication setup timer counts from then.
+    `protocols` are offered to the charger, best first. `connected_for` is the time (s) since the data link was matched:
+    the communication setup timer counts from then.
     """
 
     kinds: ClassVar[StageKinds]
@@ -79,18 +80,16 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         self,
         config: SessionConfig,
         timers: Timers,
+        connection: Connection,
         protocols: tuple[AppProtocol, ...],
-        *,
-        battery: BatteryState,
-        entropy: Entropy,
         connected_for: float,
     ) -> None:
-        super().__init__(entropy=entropy)
+        super().__init__(entropy=connection.entropy)
         self.stage: Stage = Ended()
         self._config, self._timers, self._protocols = config, timers, protocols
-        self._battery_before = battery
+        self._battery_before = connection.battery
         contactor_s = config.timing.contactor_s + LOOK_S
-        self._watch = Watch(battery, sensor_s=config.timing.sensor_s, contactor_s=contactor_s)
+        self._watch = Watch(connection.battery, sensor_s=config.timing.sensor_s, contactor_s=contactor_s)
         self._connected_for = connected_for
         self._departure_ms = 0
         self._requested_end: EndingT | None = None

@@ -13,6 +13,7 @@ from evcc.hardware.vehicle import SimulatedVehicle
 from evcc.policy.battery import BatteryConfig
 from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
+from evcc.session.edition import Connection
 from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree
 from secc.evse.books import Books
@@ -172,10 +173,12 @@ class RunnerPair:
     def _evcc(self, stream: Pipe, vehicle: SimulatedVehicle) -> Runner:
         session = VehicleSession(
             self.evcc_config,
-            battery=vehicle.battery,
-            secc_certificate=self.pki.chain("secc")[0],
-            entropy=os.urandom,
-            contracts=(Contract(self.pki.chain("contract"), self.pki.key("contract")),),
+            Connection(
+                battery=vehicle.battery,
+                secc_certificate=self.pki.chain("secc")[0],
+                entropy=os.urandom,
+                contracts=(Contract(self.pki.chain("contract"), self.pki.key("contract")),),
+            ),
         )
         runner = Runner(session, stream, execute=vehicle.execute, clock=self.clock, observe=self.observe("evcc"))
         vehicle.subscribe(runner.fact)

@@ -21,6 +21,7 @@ import pytest
 from benchmarks.load.charging_vehicles import BATTERY, StillVehicle
 from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
+from evcc.session.edition import Connection
 from evcc.session.ports import StopRequested
 from evcc.session.settings import SessionConfig, TimingConfig
 from pki_tools.tree import PkiTree
@@ -119,10 +120,12 @@ class Visitors:
         hardware = StillVehicle()
         session = VehicleSession(
             SessionConfig(timing=TimingConfig(loop_pause_s=LOOP_S)),
-            battery=BATTERY,
-            secc_certificate=self._pki.chain("secc")[0],
-            entropy=os.urandom,
-            contracts=(Contract(self._pki.chain("contract"), self._pki.key("contract")),),
+            Connection(
+                battery=BATTERY,
+                secc_certificate=self._pki.chain("secc")[0],
+                entropy=os.urandom,
+                contracts=(Contract(self._pki.chain("contract"), self._pki.key("contract")),),
+            ),
         )
         vehicle = Runner(session, theirs, execute=hardware.execute, clock=self._clock, observe=lambda _: None)
         hardware.tell = vehicle.fact

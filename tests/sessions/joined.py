@@ -14,6 +14,7 @@ from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports as ev
 from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
+from evcc.session.edition import Connection
 from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
@@ -178,12 +179,14 @@ class Joined:
         before = self._before
         return VehicleSession(
             self.vehicle_config,
-            battery=self.plant.battery.state,
-            secc_certificate=secc_certificate,
-            contracts=contracts,
-            entropy=counter(1 if before is None else 1 << 20),
-            stopwatch=lambda: self.now,
-            resume=before.evcc.paused if before is not None else None,
+            Connection(
+                battery=self.plant.battery.state,
+                secc_certificate=secc_certificate,
+                contracts=contracts,
+                entropy=counter(1 if before is None else 1 << 20),
+                stopwatch=lambda: self.now,
+                resume=before.evcc.paused if before is not None else None,
+            ),
             connected_for=self._connected_for,
         )
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.d2.session import Vehicle2
 from evcc.session.din.session import DinVehicle
+from evcc.session.edition import Connection
 from evcc.session.settings import AuthorizationConfig, ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
@@ -59,7 +60,8 @@ class MessageJoined(Joined):
     def make_vehicle(self, *, secc_certificate: bytes, contracts: tuple[Contract, ...]) -> DinVehicle | Vehicle2:
         """Return the vehicle's session; it has no contracts."""
         kind = DinVehicle if self.edition == "din" else Vehicle2
-        return kind(self.vehicle_config, battery=self.plant.battery.state, entropy=counter(1))
+        brought = Connection(battery=self.plant.battery.state, entropy=counter(1), secc_certificate=b"leaf")
+        return kind(self.vehicle_config, brought)
 
     def limit(self, charge_w: int) -> None:
         """Change the site's limit."""
@@ -128,17 +130,20 @@ class ContractJoined(MessageJoined):
         before = self._before
         return Vehicle2(
             self.vehicle_config,
-            battery=self.plant.battery.state,
-            entropy=counter(1),
-            contracts=contracts if self.keeps else (),
-            provisioning=Provisioning(
-                chain=self.maker.chain("provisioning"),
-                key=self.maker.key("provisioning"),
-                pcid="WMIV2GENGINE00001X",
-                v2g_roots=self.tree.anchors("v2g"),
-                mo_roots=self.mo_roots,
+            Connection(
+                battery=self.plant.battery.state,
+                entropy=counter(1),
+                contracts=contracts if self.keeps else (),
+                provisioning=Provisioning(
+                    chain=self.maker.chain("provisioning"),
+                    key=self.maker.key("provisioning"),
+                    pcid="WMIV2GENGINE00001X",
+                    v2g_roots=self.tree.anchors("v2g"),
+                    mo_roots=self.mo_roots,
+                ),
+                resume=before.evcc.paused if before is not None else None,
+                secc_certificate=secc_certificate,
             ),
-            resume=before.evcc.paused if before is not None else None,
         )
 
     def obey_charger(self, command: Command) -> Fact | None:

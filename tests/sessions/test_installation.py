@@ -14,6 +14,7 @@ import pytest
 from evcc.session import ports as ev
 from evcc.session.contracts import Provisioning, emaid
 from evcc.session.d20.session import VehicleSession
+from evcc.session.edition import Connection
 from evcc.session.settings import InstallationConfig, ProgramStep, SessionConfig
 from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from secc.session import ports as se
@@ -53,17 +54,19 @@ class Fetching(Joined):
         super().__init__(tree, utc_ms, vehicle=config, charger=charger, can_install=can_install)
         self.evcc = VehicleSession(
             config,
-            battery=self.plant.battery.state,
-            secc_certificate=tree.chain("secc")[0],
-            provisioning=Provisioning(
-                chain=tree.chain("provisioning"),
-                key=tree.key("provisioning"),
-                pcid=PCID,
-                v2g_roots=tree.anchors("v2g") if roots is None else roots,
-                mo_roots=tree.anchors("mo"),
+            Connection(
+                battery=self.plant.battery.state,
+                secc_certificate=tree.chain("secc")[0],
+                provisioning=Provisioning(
+                    chain=tree.chain("provisioning"),
+                    key=tree.key("provisioning"),
+                    pcid=PCID,
+                    v2g_roots=tree.anchors("v2g") if roots is None else roots,
+                    mo_roots=tree.anchors("mo"),
+                ),
+                entropy=counter(1),
+                stopwatch=lambda: self.now,
             ),
-            entropy=counter(1),
-            stopwatch=lambda: self.now,
         )
         self.service = ProvisioningService(
             service(tree), oem_roots=tree.anchors("oem"), mo_roots=tree.anchors("mo", "v2g")

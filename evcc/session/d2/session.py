@@ -5,13 +5,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits
-from evcc.session.contracts import Contract, Provisioning, ranked
+from evcc.session.contracts import Contract, ranked
 from evcc.session.d2 import contract, installation, loop, services  # noqa: F401 - handlers register themselves
 from evcc.session.d2.stages import HANDLERS, KINDS, Lowering
 from evcc.session.d2.vocabulary import VOCABULARY
 from evcc.session.edition import Connection
 from evcc.session.paused import PausedSession
-from evcc.session.ports import BatteryState, NeedsChanged, SetCpState, StopRequested
+from evcc.session.ports import NeedsChanged, SetCpState, StopRequested
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Stage, seen
 from evcc.session.v2g_message import energy
@@ -32,7 +32,6 @@ from v2g.iso15118.d2.session import Session2
 from v2g.iso15118.d2.timing import MESSAGES
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.physical_values import milliamperes, millivolts
-from v2g.iso15118.engine.session import Entropy
 from v2g.pki.keys import SoftwareKey
 from v2g.safety.output import UNBOUNDED
 
@@ -87,9 +86,7 @@ PROTOCOL: Final = AppProtocol(
 class Vehicle2(MessageVehicle, Session2):
     """See MessageVehicle; its timers are those of `config.timers_2`.
 
-    `tls` is whether the connection is, a condition for contracts, which `provisioning` may fetch. `resume` is `paused`
-    of an earlier session; `price_signers` are certificates (DER) of permitted signers of tariffs beside the CAs of the
-    contracts.
+    TLS is a condition for contracts, which `provisioning` may fetch.
     """
 
     kinds = KINDS
@@ -100,24 +97,16 @@ class Vehicle2(MessageVehicle, Session2):
     def __init__(
         self,
         config: SessionConfig,
-        *,
-        battery: BatteryState,
-        entropy: Entropy,
+        connection: Connection,
         protocols: tuple[AppProtocol, ...] = (PROTOCOL,),
         connected_for: float = 0.0,
-        tls: bool = True,
-        contracts: tuple[Contract, ...] = (),
-        provisioning: Provisioning | None = None,
-        price_signers: tuple[bytes, ...] = (),
-        resume: PausedSession | None = None,
     ) -> None:
-        super().__init__(
-            config, config.timers_2, protocols, battery=battery, entropy=entropy, connected_for=connected_for
-        )
+        super().__init__(config, config.timers_2, connection, protocols, connected_for)
         self.paused: PausedSession | None = None
-        self._tls, self._contracts, self._provisioning = tls, contracts, provisioning
-        self._price_signers = price_signers
-        self._resume, self._joined, self._replan = resume, False, False
+        self._tls, self._price_signers = bool(connection.secc_certificate), connection.price_signers
+        self._contracts, self._provisioning = connection.contracts, connection.provisioning
+        self._resume = connection.resume if isinstance(connection.resume, PausedSession) else None
+        self._joined = self._replan = False
 
     def _on_start(self) -> None:
         super()._on_start()
@@ -189,29 +178,13 @@ class Vehicle2(MessageVehicle, Session2):
 class Iso2:
     """See Edition."""
 
+    session = Vehicle2
+
     def protocols(self, config: SessionConfig, *, tls: bool) -> tuple[AppProtocol, ...]:
         """See Edition. A vehicle with a plug offers it; without TLS only external payment is left [V2G2-828]."""
         plugged = any(each in ("DC", "DC_BPT", "AC", "AC_BPT") for each in config.services.energy)
         payable = tls or config.authorization.allow_eim or config.authorization.prefer_eim
         return (PROTOCOL,) if plugged and payable else ()
-
-    def session(
-        self, config: SessionConfig, connection: Connection, protocols: tuple[AppProtocol, ...], connected_for: float
-    ) -> Vehicle2:
-        """See Edition."""
-        resume = connection.resume
-        return Vehicle2(
-            config,
-            battery=connection.battery,
-            entropy=connection.entropy,
-            protocols=protocols,
-            connected_for=connected_for,
-            tls=bool(connection.secc_certificate),
-            contracts=connection.contracts,
-            provisioning=connection.provisioning,
-            price_signers=connection.price_signers,
-            resume=resume if isinstance(resume, PausedSession) else None,
-        )
 
     def reader(self, config: SessionConfig) -> V2gMessages:
         """See Edition."""

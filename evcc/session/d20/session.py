@@ -5,13 +5,13 @@ inlet and contactor, `SideStreams` runs the side streams, `Discharge` signed dis
 only mutable state.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.policy.policy import OwnerSettings, OwnPolicy
-from evcc.session.contracts import Contract, Provisioning, ranked
+from evcc.policy.policy import OwnerSettings
+from evcc.session.contracts import Contract, ranked
 from evcc.session.d20 import energy, positioning, services, setup  # noqa: F401 - handlers register themselves
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.discharge import Discharge
@@ -38,7 +38,6 @@ from evcc.session.d20.stop import stop
 from evcc.session.edition import Connection
 from evcc.session.paused import PausedChoice, Resume
 from evcc.session.ports import (
-    BatteryState,
     CheckpointStored,
     ConsentChanged,
     DeviceObserved,
@@ -68,7 +67,7 @@ from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session import Entropy, Fact
+from v2g.iso15118.engine.session import Fact
 from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.pki.keys import SoftwareKey
@@ -138,13 +137,9 @@ _CHECKPOINT: Final = "checkpoint"
 class VehicleSession(Vehicle[Step, Ending], Session20):
     """One session of one vehicle.
 
-    `battery` is the battery's present state, `secc_certificate` the leaf (DER) that the charger presented in TLS, whose
-    chain was validated there; empty without TLS, which excludes payment by contract. Without `contracts` there is only
-    external identification, and contracts fetched by `provisioning`. `connected_for` is the time (s) since the data
-    link was matched: the communication setup timer counts from then. `stopwatch` measures decisions (s);
-    `resume` is `paused` of an earlier session. `own_policy` is the owner's, `discharged_before_mwh` the battery's
-    register when the vehicle was plugged in (None: now). `protocols` are those offered in the handshake, by default
-    those of ISO 15118-20.
+    The chain of the charger's certificate was validated in TLS; a connection without it excludes payment by contract.
+    Without contracts there is only external identification, and contracts that are fetched. `protocols` are those
+    offered in the handshake, by default those of ISO 15118-20.
 
     Raises CertificateError if a contract chain cannot be sent.
     """
@@ -155,43 +150,29 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
     def __init__(
         self,
         config: SessionConfig,
-        *,
-        battery: BatteryState,
-        secc_certificate: bytes,
-        entropy: Entropy,
-        contracts: tuple[Contract, ...] = (),
-        provisioning: Provisioning | None = None,
-        stopwatch: Callable[[], float] | None = None,
-        connected_for: float = 0.0,
-        resume: Resume | None = None,
-        price_signers: tuple[bytes, ...] = (),
-        own_policy: OwnPolicy | None = None,
-        discharged_before_mwh: int | None = None,
+        connection: Connection,
         protocols: tuple[AppProtocol, ...] = (),
+        connected_for: float = 0.0,
     ) -> None:
-        super().__init__(
-            config,
-            config.timers,
-            protocols or ask.protocols(config.services),
-            battery=battery,
-            entropy=entropy,
-            connected_for=connected_for,
-        )
-        for contract in contracts:
+        super().__init__(config, config.timers, connection, protocols or ask.protocols(config.services), connected_for)
+        for contract in connection.contracts:
             if not 2 <= len(contract.chain) <= 4:
                 raise CertificateError(
                     f"a contract chain has 1 to 3 sub-CAs, this one {len(contract.chain) - 1}", reason="malformed"
                 )
         self.paused: Resume | None = None
-        self._discharge = Discharge(config, stopwatch)
+        self._discharge = Discharge(config, connection.stopwatch)
         self._sides = SideStreams(self._time, config.timers)
-        self._secc_certificate = secc_certificate
-        self._contracts, self._provisioning = contracts, provisioning
-        self._price_signers = price_signers
-        self._own_policy, self._consents = own_policy, False
-        self._discharged_before_mwh = battery.discharged_mwh if discharged_before_mwh is None else discharged_before_mwh
+        self._secc_certificate = connection.secc_certificate
+        self._contracts, self._provisioning = connection.contracts, connection.provisioning
+        self._price_signers = connection.price_signers
+        self._own_policy, self._consents = connection.own_policy, False
+        before_mwh = connection.discharged_before_mwh
+        self._discharged_before_mwh = connection.battery.discharged_mwh if before_mwh is None else before_mwh
         self._contract: Contract | None = None
-        self._resume = resume if resume is not None and setup.same_charger(resume, secc_certificate) else None
+        resume = connection.resume
+        same = isinstance(resume, Resume) and setup.same_charger(resume, connection.secc_certificate)
+        self._resume = resume if isinstance(resume, Resume) and same else None
         self._choice: PausedChoice | None = None
         self._replan = False
         self._parked = False
@@ -529,29 +510,11 @@ def _authorization_s(stage: Stage, timers: Timing) -> float | None:
 class Iso20:
     """See Edition. Without TLS it is for laboratories, whose configuration decides about that."""
 
+    session = VehicleSession
+
     def protocols(self, config: SessionConfig, *, tls: bool) -> tuple[AppProtocol, ...]:
         """See Edition."""
         return ask.protocols(config.services)
-
-    def session(
-        self, config: SessionConfig, connection: Connection, protocols: tuple[AppProtocol, ...], connected_for: float
-    ) -> VehicleSession:
-        """See Edition."""
-        return VehicleSession(
-            config,
-            battery=connection.battery,
-            secc_certificate=connection.secc_certificate,
-            entropy=connection.entropy,
-            contracts=connection.contracts,
-            provisioning=connection.provisioning,
-            stopwatch=connection.stopwatch,
-            connected_for=connected_for,
-            resume=connection.resume if isinstance(connection.resume, Resume) else None,
-            price_signers=connection.price_signers,
-            own_policy=connection.own_policy,
-            discharged_before_mwh=connection.discharged_before_mwh,
-            protocols=protocols,
-        )
 
     def reader(self, config: SessionConfig) -> Iso20Messages:
         """See Edition."""

@@ -5,7 +5,6 @@ from typing import Final
 
 from evcc.session.din.vocabulary import VOCABULARY
 from evcc.session.edition import Connection
-from evcc.session.ports import BatteryState
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Handlers, seen
 from evcc.session.v2g_message.context import COMMON, MessageContext
@@ -33,7 +32,6 @@ from v2g.iso15118.din.session import SessionDin
 from v2g.iso15118.din.timing import MESSAGES
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.quirks import SERVICE_ID
-from v2g.iso15118.engine.session import Entropy
 
 # -- The choice of payment and charge service in DIN 70121
 
@@ -101,15 +99,11 @@ class DinVehicle(MessageVehicle, SessionDin):
     def __init__(
         self,
         config: SessionConfig,
-        *,
-        battery: BatteryState,
-        entropy: Entropy,
+        connection: Connection,
         protocols: tuple[AppProtocol, ...] = (PROTOCOL,),
         connected_for: float = 0.0,
     ) -> None:
-        super().__init__(
-            config, config.timers_din, protocols, battery=battery, entropy=entropy, connected_for=connected_for
-        )
+        super().__init__(config, config.timers_din, connection, protocols, connected_for)
 
     def _session_begun(self, session_id: bytes) -> None:
         super()._session_begun(session_id)
@@ -127,22 +121,12 @@ class DinVehicle(MessageVehicle, SessionDin):
 class Din:
     """See Edition. It has no TLS [V2G-DC-618]; its only payment is external."""
 
+    session = DinVehicle
+
     def protocols(self, config: SessionConfig, *, tls: bool) -> tuple[AppProtocol, ...]:
         """See Edition. A vehicle for direct current by a plug offers it."""
         direct = any(each in ("DC", "DC_BPT") for each in config.services.energy)
         return (PROTOCOL,) if direct and not tls else ()
-
-    def session(
-        self, config: SessionConfig, connection: Connection, protocols: tuple[AppProtocol, ...], connected_for: float
-    ) -> DinVehicle:
-        """See Edition."""
-        return DinVehicle(
-            config,
-            battery=connection.battery,
-            entropy=connection.entropy,
-            protocols=protocols,
-            connected_for=connected_for,
-        )
 
     def reader(self, config: SessionConfig) -> V2gMessages:
         """See Edition."""

@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Final, Protocol
 from msgspec.structs import replace
 
 from evcc.session import plausibility
+from evcc.session.edition import Connection
 from evcc.session.plausibility import NO_ERROR, Implausible
-from evcc.session.ports import SAFE, BatteryState, Reported, StopRequested
+from evcc.session.ports import SAFE, Reported, StopRequested
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Handlers, Stage
 from evcc.session.v2g_message import energy, loop, setup  # noqa: F401 - their handlers register themselves
@@ -47,7 +48,6 @@ from v2g.iso15118.engine.quirks import (
 )
 from v2g.iso15118.engine.response_codes import Consequence, consequence
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.engine.v2g_message import Header, MessageSession, is_same_session
 from v2g.iso15118.engine.xmldsig import Signature
 from v2g.iso15118.v2g_message import ChargeParameterDiscoveryRes, CurrentDemandRes, DC_EVSEStatus, EVSEStatus
@@ -184,13 +184,11 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
         self,
         config: SessionConfig,
         timers: MessageTimers,
+        connection: Connection,
         protocols: tuple[AppProtocol, ...],
-        *,
-        battery: BatteryState,
-        entropy: Entropy,
-        connected_for: float = 0.0,
+        connected_for: float,
     ) -> None:
-        super().__init__(config, timers, protocols, battery=battery, entropy=entropy, connected_for=connected_for)
+        super().__init__(config, timers, connection, protocols, connected_for)
         self._phases = timers
         self._choice: Choice | None = None
         self._plan: Plan | None = None

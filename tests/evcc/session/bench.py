@@ -19,6 +19,7 @@ from evcc.policy.battery import BatteryConfig
 from evcc.policy.policy import OwnPolicy
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.d20.session import VehicleSession
+from evcc.session.edition import Connection
 from evcc.session.paused import Resume
 from evcc.session.ports import SetPowerLimits
 from evcc.session.settings import ProgramStep, SessionConfig
@@ -380,14 +381,16 @@ class Bench(VehicleBench):
         own = own if contracts is None else contracts
         self.session = VehicleSession(
             config or SessionConfig(),
-            battery=self.model.state,
-            secc_certificate=identities.secc_leaf if tls else b"",
-            entropy=Counter(),
-            contracts=own,
-            provisioning=provisioning,
-            stopwatch=lambda: 0.0,
-            resume=resume,
-            own_policy=own_policy,
+            Connection(
+                battery=self.model.state,
+                secc_certificate=identities.secc_leaf if tls else b"",
+                entropy=Counter(),
+                contracts=own,
+                provisioning=provisioning,
+                stopwatch=lambda: 0.0,
+                resume=resume,
+                own_policy=own_policy,
+            ),
             connected_for=connected_for,
         )
         self.charger = Charger(identities)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
+from evcc.session.edition import Connection
 from evcc.session.ports import SetPowerLimits
 from evcc.session.settings import ProgramStep, SessionConfig
 from evcc.session.v2g_message.session import MessageVehicle
@@ -144,9 +145,12 @@ class MessageBench(VehicleBench):
         self, session: type[MessageVehicle], charger: ScriptedCharger, config: SessionConfig = SHORT, **options: Any
     ) -> None:
         made = {name: options.pop(name) for name in ("soc", "scale", "battery") if name in options}
+        waited = {name: options.pop(name) for name in ("connected_for",) if name in options}
         super().__init__(**made)
         self.charger = charger
-        self.session = session(config, battery=self.model.state, entropy=counter(), **options)  # type: ignore[call-arg]
+        leaf = b"leaf" if options.pop("tls", True) else b""
+        connection = Connection(battery=self.model.state, entropy=counter(), secc_certificate=leaf, **options)
+        self.session = session(config, connection, **waited)  # type: ignore[call-arg, arg-type]
         self.headers: list[Any] = []
         self.limit_w = 22_000
 

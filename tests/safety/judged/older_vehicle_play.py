@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from evcc.session.d2.session import Vehicle2
 from evcc.session.din.session import DinVehicle
-from evcc.session.edition import MessageReader
+from evcc.session.edition import Connection, MessageReader
 from evcc.session.settings import (
     AuthorizationConfig,
     DischargeConfig,
@@ -336,8 +336,8 @@ class OlderPlay(Play):
 
     def begun(self, entropy: Callable[[int], bytes], resume: Any) -> Any:
         made: Any = Vehicle2 if self.word == "2" else DinVehicle
-        options = {"resume": resume} if self.word == "2" else {}
-        return made(self.config, battery=self.channel.battery, entropy=entropy, **options)
+        brought = Connection(battery=self.channel.battery, entropy=entropy, secc_certificate=b"leaf", resume=resume)
+        return made(self.config, brought)
 
     def reader(self) -> MessageReader:
         if self.word == "2":

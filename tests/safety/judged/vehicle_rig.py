@@ -28,7 +28,7 @@ from evcc.session.basic_charging import BasicVehicle
 from evcc.session.contracts import Contract
 from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.session import VehicleSession
-from evcc.session.edition import MessageReader
+from evcc.session.edition import Connection, MessageReader
 from evcc.session.paused import Resume
 from evcc.session.settings import (
     AuthorizationConfig,
@@ -337,11 +337,13 @@ class VehicleRig:
         """Return a session of this vehicle."""
         return VehicleSession(
             self.config,
-            battery=self.channel.battery,
-            secc_certificate=self.station.leaf,
-            contracts=self.contracts,
-            entropy=entropy,
-            resume=resume,
+            Connection(
+                battery=self.channel.battery,
+                secc_certificate=self.station.leaf,
+                contracts=self.contracts,
+                entropy=entropy,
+                resume=resume,
+            ),
         )
 
     def reader(self) -> MessageReader:

@@ -17,6 +17,7 @@ from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle
 from evcc.policy.battery import BatteryConfig
 from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
+from evcc.session.edition import Connection as Brought
 from evcc.session.paused import Resume
 from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import DEFAULTS, PkiTree
@@ -85,11 +86,13 @@ async def talk(
             services=ServiceConfig(energy=("DC_BPT",)),
             discharge=DischargeConfig(enabled=False),
         ),
-        battery=hardware.battery,
-        secc_certificate=controller.transport.credentials[0].leaf,
-        contracts=(Contract(pki.chain("contract"), pki.key("contract")),),
-        entropy=os.urandom,
-        resume=resume,
+        Brought(
+            battery=hardware.battery,
+            secc_certificate=controller.transport.credentials[0].leaf,
+            contracts=(Contract(pki.chain("contract"), pki.key("contract")),),
+            entropy=os.urandom,
+            resume=resume,
+        ),
     )
     runner = Runner(session, vehicle_end, execute=hardware.execute, clock=clock, observe=lambda _: None)
     hardware.subscribe(runner.fact)
