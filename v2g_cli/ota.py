@@ -11,7 +11,7 @@ import typer
 
 from v2g.errors import ConfigError, InstallError
 from v2g_cli.options import with_option_groups
-from v2g_cli.output import print_json, print_table, say
+from v2g_cli.output import print_json, print_table, read_file, say
 from v2g_cli.pki.ceremony import Holders, Print, ShareFiles, holders_of, share_out
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def add(
     except msgspec.ValidationError as error:
         raise ConfigError(str(error), hint="hardware is a word, such as dc30") from None
     repository = _open(folder)
-    repository.add(image, name, facts, _now(), None if components is None else _components(components))
+    repository.add(image, name, facts, _now(), None if components is None else read_file(components))
     _say_drafts(repository)
 
 
@@ -314,7 +314,7 @@ def verify(
     with tempfile.TemporaryDirectory() as fresh:
         release = TrustedReleases(root, place, seen or Path(fresh)).find(name)
     check_release(release, hardware, installed)
-    if components is not None and hashlib.sha256(_components(components)).hexdigest() != release.facts.components:
+    if components is not None and hashlib.sha256(read_file(components)).hexdigest() != release.facts.components:
         raise InstallError(f"{components} is not the list of components that {name} was released with")
     if json:
         print_json(release)
@@ -350,13 +350,6 @@ def _holders_key(key: str | None, sealed: Path | None, shares: list[Path] | None
         return SoftwareKey(joined)
     assert key is not None
     return open_key(reference_of(key))
-
-
-def _components(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from None
 
 
 def _open(folder: Path) -> "Repository":

@@ -78,6 +78,11 @@ def print_json(record: Any) -> None:
     say(json_line(record))
 
 
+def tell(record: object, text: str, *, json: bool) -> None:
+    """Print a record, or the line of text that says the same."""
+    say(json_line(record) if json else text)
+
+
 def json_line(record: object) -> str:
     """Return a record as JSON, whatever a device has sent: half of a surrogate pair, an integer of 100 digits."""
     try:
@@ -125,12 +130,12 @@ class Spoken(Enum):
     DE = "de"
 
 
-def read_file(path: Path) -> bytes:
-    """Return the content of a file that the user names. Raises ConfigError."""
+def read_file(path: Path, *, hint: str = "") -> bytes:
+    """Return the content of a file that the user names. Raises ConfigError, with the hint."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from None
 
 
 def read_text(path: Path) -> str:

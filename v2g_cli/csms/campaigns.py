@@ -17,7 +17,7 @@ from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.declared import campaigns
 from v2g_cli.csms.show import JsonFlag, client_of, columns_of, show
 from v2g_cli.options import with_option_groups
-from v2g_cli.output import print_json, print_table, say, write_new
+from v2g_cli.output import print_json, print_table, read_file, say, tell, write_new
 
 if TYPE_CHECKING:
     from v2g.io.advisories import Affected, Database
@@ -102,17 +102,12 @@ def create(
     client = client_of(context)
     chosen = _chosen(client, which)
     made = _create(client, name, plan, chosen)
-    if json:
-        print_json(made)
-    else:
-        say(f"campaign {made['campaign_id']}: {len(chosen)} stations")
+    tell(made, f"campaign {made['campaign_id']}: {len(chosen)} stations", json=json)
 
 
 def _create(client: CsmsClient, name: str, plan: Path, stations: Sequence[str]) -> dict[str, Any]:
     try:
-        document = json_.loads(plan.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{plan}: {error.strerror}", hint="name a file with the plan") from None
+        document = json_.loads(read_file(plan, hint="name a file with the plan"))
     except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"{plan}: not JSON: {error}", hint='at least {"image": {"location": "https://..."}}'
@@ -398,9 +393,7 @@ def _advisories(path: Path) -> "Database":
     from v2g.io.advisories import read_database  # on demand: few need it
 
     try:
-        return read_database(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="name a file of advisories") from None
+        return read_database(read_file(path, hint="name a file of advisories"))
     except CodecError as error:
         raise ConfigError(f"{path}: {error}", hint="see deploy/advisories/advisories.jsonl") from None
 

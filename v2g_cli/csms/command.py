@@ -15,7 +15,7 @@ from v2g_cli.csms import campaigns, csv_files, declared, money, stations, vehicl
 from v2g_cli.csms.show import NO_ACCESS, AccessOptions, JsonFlag, client_of, show_fields, show_one
 from v2g_cli.init import csms_init
 from v2g_cli.options import CheckFlag, check_config, with_option_groups
-from v2g_cli.output import print_json, say, write_bytes
+from v2g_cli.output import print_json, tell, write_bytes
 
 
 class _Nouns(TyperGroup):
@@ -151,10 +151,7 @@ def migrate(config: BackendConfig, user: User = "", json: OneRecord = False) -> 
     from csms.db.store import HEAD, Store
 
     Store(_address(config, user)).close()
-    if json:
-        print_json({"done": "migrated", "revision": HEAD})
-    else:
-        say(f"{HEAD}: the tables are up to date")
+    tell({"done": "migrated", "revision": HEAD}, f"{HEAD}: the tables are up to date", json=json)
 
 
 def backup(
@@ -197,10 +194,7 @@ def _address(config: Path, user: str = "") -> str:
 
 
 def _report(what: str, rows: int, file: Path, *, json: bool) -> None:
-    if json:
-        print_json({"done": what, "rows": rows, "file": str(file)})
-    else:
-        say(f"{rows} rows {what}")
+    tell({"done": what, "rows": rows, "file": str(file)}, f"{rows} rows {what}", json=json)
 
 
 _COMMANDS: Final[Mapping[str, Any]] = {

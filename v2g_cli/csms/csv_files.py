@@ -14,7 +14,7 @@ from v2g.errors import ConfigError, RefusedError, V2GError
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.show import client_of, part
 from v2g_cli.csms.stations import token_settings
-from v2g_cli.output import say, write_new
+from v2g_cli.output import read_file, say, write_new
 
 app = typer.Typer(name="csv", help="Stations and tokens as CSV.", no_args_is_help=True)
 What = Annotated[Literal["stations", "tokens"], typer.Argument(metavar="stations|tokens", help="What the file has.")]
@@ -110,11 +110,9 @@ def _written(ms: int | None) -> str:
 
 def _read(file: Path, columns: Columns, request: Callable[[Mapping[str, str]], Request]) -> list[tuple[int, Request]]:
     """Return the requests of a file's lines. Every faulty line is reported. Raises ConfigError if there is one."""
+    octets = read_file(file)
     try:
-        octets = file.read_bytes()
         text = octets.decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{file}: not UTF-8", hint="save the file as UTF-8") from None
     if len(octets) > _MOST_BYTES:

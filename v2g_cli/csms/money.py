@@ -16,7 +16,7 @@ from v2g.svg_chart import Row, Series, stairs_chart
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.declared import books, tariffs
 from v2g_cli.csms.show import JsonFlag, Limit, client_of, columns_of, money, part, show, show_one
-from v2g_cli.output import print_json, read_tariff, read_text, say, write_bytes, write_new
+from v2g_cli.output import print_json, read_tariff, read_text, say, tell, write_bytes, write_new
 
 Session = Annotated[str, typer.Argument(metavar="SESSION", help="ISO 15118 session id.")]
 AtStation = Annotated[str | None, typer.Option("--station", help="Its station, if several stations use that id.")]
@@ -192,22 +192,15 @@ def verify(context: typer.Context, json: JsonFlag = False) -> None:
     found = checked = 0
     for each in client.ask("GET", "/books/audit/periods").body:
         found += 1
-        _tell(each, f"period {each['period']}: {each['finding']}", json=json)
+        tell(each, f"period {each['period']}: {each['finding']}", json=json)
     for each in client.pages("/books/audit/sessions", sys.maxsize):
         checked, found = checked + 1, found + len(each["findings"])
         for text in each["findings"]:
-            _tell(each, f"session {each['session_id']} of {each['station_id']}: {text}", json=json)
+            tell(each, f"session {each['session_id']} of {each['station_id']}: {text}", json=json)
     if found:
         raise VerificationError(f"{found} findings in {checked} sessions and all months", where="books")
     if not json:
         say(f"{checked} sessions follow from their journals, and all months hold")
-
-
-def _tell(record: Any, text: str, *, json: bool) -> None:
-    if json:
-        print_json(record)
-    else:
-        say(text)
 
 
 @books.command()

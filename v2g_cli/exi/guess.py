@@ -27,6 +27,7 @@ from v2g.exi.python import from_python
 from v2g.exi.xml import from_xml
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, HEADER_SIZE, VERSION, read_header
 from v2g.iso15118.select import NAMESPACES
+from v2g_cli.output import read_file
 
 _HEX: Final = re.compile(r"(0[xX])?([0-9A-Fa-f]{2}[\s:,]*)+")
 _SEPARATORS: Final = re.compile(r"0[xX]|[\s:,]")
@@ -98,10 +99,7 @@ def _file(given: str | None) -> Path | None:
 def _content(path: Path | None) -> bytes:
     if path is None:
         return sys.stdin.buffer.read()
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+    return read_file(path)
 
 
 def _octets(content: bytes, notation: Notation) -> bytes:

@@ -9,7 +9,7 @@ import typer
 
 from v2g.errors import ConfigError, TimeoutExpired
 from v2g.observe import Observe
-from v2g_cli.output import print_json, say
+from v2g_cli.output import print_json, say, tell
 from v2g_cli.pki.common import JsonFlag, Tree, generation_of, progress, role_of, run_until_stopped, write_out
 
 
@@ -93,17 +93,11 @@ def approve(
     if request:
         decide(directory, request, approve=not reject)
         decision = "rejected" if reject else "approved"
-        if json:
-            print_json({"id": request, "decision": decision})
-        else:
-            say(f"{request}: {decision}")
+        tell({"id": request, "decision": decision}, f"{request}: {decision}", json=json)
         return
     found = waiting(directory)
     for number, subject in found:
-        if json:
-            print_json({"id": number, "subject": subject})
-        else:
-            say(f"{number}  {subject}")
+        tell({"id": number, "subject": subject}, f"{number}  {subject}", json=json)
     if not found and not json:
         say("no request waits")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from v2g.errors import ConfigError
-from v2g_cli.output import print_json, say
+from v2g_cli.output import print_json, say, tell
 from v2g_cli.pki.common import (
     Days,
     JsonFlag,
@@ -300,7 +300,4 @@ def crl(
     if pem is not None:
         write_whole(pem, crls_as_pem(directory, files))
     for file in files:
-        if json:
-            print_json({"file": str(directory / file)})
-        else:
-            say(f"{directory / file}: renewed")
+        tell({"file": str(directory / file)}, f"{directory / file}: renewed", json=json)

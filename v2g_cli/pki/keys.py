@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from v2g.errors import ConfigError
-from v2g_cli.output import print_json, say
+from v2g_cli.output import say, tell
 from v2g_cli.pki.common import JsonFlag, kind_of
 
 if TYPE_CHECKING:
@@ -36,10 +36,7 @@ def key(
     """
     made = make_key(reference_of(uri), key_kind, tpm=tpm)
     data = {"key": uri, "algorithm": made.algorithm.value, "public_key": _public(made)}
-    if json:
-        print_json(data)
-    else:
-        say(f"{uri}: new key for {made.algorithm.value}")
+    tell(data, f"{uri}: new key for {made.algorithm.value}", json=json)
 
 
 def wrap(
