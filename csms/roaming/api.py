@@ -1,5 +1,6 @@
 """Roaming partners: invited, registered by OCPI's handshake, removed."""
 
+import secrets
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
@@ -12,6 +13,7 @@ from csms.http.operations import Page, Reply, delete, get, post, put
 from csms.http.parameters import Paged, page_of, shown
 from csms.http.problems import ApiError, conflict, missing
 from csms.roaming import store as rows
+from csms.roaming.driver_commands import NEEDS, DriverCommand, SentCommand, send_command, store_command
 from csms.roaming.partners import Partners, new_token
 from csms.roaming.publication import OfferedLocation, place_of, put_place, remove_place
 from csms.roaming.pulls import pull_all
@@ -257,6 +259,73 @@ async def list_roaming_deliveries(call: Call, parameters: OnePartner) -> tuple[R
     """List what a partner is yet to be sent, oldest first."""
     found = await call.run(rows.outbox, parameters.partner_id)
     return tuple(shown(each, RoamingDelivery) for each in found)
+
+
+# -- commands for our drivers
+
+
+class RoamingCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that was sent. `state`: `waiting` for the partner's answer, `accepted`, then OCPI's result."""
+
+    command_id: str
+    partner_id: str
+    sent_ms: int
+    until_ms: int
+    state: str
+    detail: str
+    command: DriverCommand
+
+
+@post(
+    "/roaming/partners/{partner_id}/commands",
+    Permission.MANAGE_ROAMING,
+    status=201,
+    problems=(404, 409),
+    example={"command": "START_SESSION", "location_id": "depot", "id_token": "04A1B2C3"},
+)
+async def send_roaming_command(call: Call, parameters: OnePartner, body: DriverCommand) -> Reply[RoamingCommand]:
+    """Send a command to a partner's station for one of our drivers: what the partner answers at once is the state."""
+    lacking = [name for name in NEEDS[body.command] if getattr(body, name) is None]
+    if lacking:
+        raise ApiError(400, f"{body.command} needs {' and '.join(lacking)}")
+    partners = _partners(call)
+    known = await call.run(rows.find_partner, parameters.partner_id)
+    if known is None:
+        raise missing("partner")
+    if known.partner.state != "registered" or known.partner.endpoint("commands", "RECEIVER") is None:
+        raise conflict(f"partner {parameters.partner_id} takes no commands", "register it", code="not_registered")
+    number = secrets.token_hex(16)
+
+    def read(connection: Connection) -> RoamingCommand | None:
+        kept = rows.find_object(connection, parameters.partner_id, "orders", number)
+        return None if kept is None else _sent(kept)
+
+    def write(connection: Connection, _before: RoamingCommand | None) -> None:
+        try:
+            store_command(connection, partners, parameters.partner_id, body, number, call.now_ms)
+        except OcpiError as error:
+            raise conflict(str(error), "pull the partner, or allow the token", code="not_usable") from None
+
+    await call.change(read, write)
+    await send_command(call.services, partners, known, number)
+    found = await call.run(read)
+    assert found is not None
+    return Reply(content=found, status=201)
+
+
+@get("/roaming/commands", Permission.MANAGE_ROAMING)
+async def list_roaming_commands(call: Call, parameters: Paged) -> Page[RoamingCommand]:
+    """List the commands of the last 30 days that were sent to partners' stations, with what became of them."""
+    found = [_sent(each) for each in await call.run(rows.of_partners, "orders", None)]
+    return page_of(call, found, parameters, lambda each: f"{each.partner_id} {each.command_id}")
+
+
+def _sent(kept: rows.Kept) -> RoamingCommand:
+    sent = typed_json.decode(kept.document, SentCommand)
+    return RoamingCommand(
+        command_id=kept.object_id, partner_id=kept.owner, sent_ms=sent.sent_ms, until_ms=sent.until_ms,
+        state=kept.state, detail=kept.detail, command=sent.command,
+    )  # fmt: skip
 
 
 # -- CDRs of partners

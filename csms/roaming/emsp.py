@@ -20,7 +20,7 @@ from csms.tokens.rules import Known, Where, answer_known, normalise
 from v2g import typed_json
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import LocationReferences, OcpiCdr, OcpiToken
+from v2g.ocpi.objects import CommandResult, LocationReferences, OcpiCdr, OcpiToken
 
 _ALLOWED: Final = {
     "Accepted": "ALLOWED", "Blocked": "BLOCKED", "Expired": "EXPIRED", "NoCredit": "NO_CREDIT",
@@ -106,11 +106,33 @@ async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
     return OcpiAnswer(status=200 if new is None else 201, headers=headers)
 
 
+# -- commands for our drivers
+
+
+async def _commands(asked: OcpiRequest) -> OcpiAnswer:
+    """Take the result of one of our commands."""
+    if asked.method != "POST" or len(asked.path) != 2:
+        raise not_allowed(asked.method)
+    said = wire.read(asked.sent(), CommandResult)
+    owner, number = asked.partner.partner_id, asked.path[1]
+
+    def write(connection: Connection) -> None:
+        kept = rows.find_object(connection, owner, "orders", number)
+        if kept is None:
+            raise not_found("command")
+        rows.put_object(connection, msgspec.structs.replace(kept, state=said.result[:20], detail=""))
+
+    await asked.services.store.run(write)
+    asked.services.announce("roaming", "roaming_result", partner=owner, command=number, state=said.result[:20])
+    return OcpiAnswer()
+
+
 HANDLERS.update({
     ("emsp", "hubclientinfo"): clients,
     ("emsp", "locations"): _receiver("locations", "GET", "PUT", "PATCH"),
     ("emsp", "tariffs"): _receiver("tariffs", "GET", "PUT", "DELETE"),
     ("emsp", "sessions"): _receiver("sessions", "GET", "PUT", "PATCH"),
     ("emsp", "cdrs"): _cdrs,
+    ("emsp", "commands"): _commands,
     ("emsp", "tokens"): _tokens,
 })  # fmt: skip

@@ -36,7 +36,7 @@ MODULES: Final[dict[Side, dict[str, ModuleRole]]] = {
     },
     "emsp": {
         "locations": "RECEIVER", "tariffs": "RECEIVER", "sessions": "RECEIVER", "cdrs": "RECEIVER", "tokens": "SENDER",
-        "hubclientinfo": "RECEIVER",
+        "commands": "SENDER", "hubclientinfo": "RECEIVER",
     },
 }  # fmt: skip
 """The modules that this back end has in each role, and who owns their objects: SENDER is this side."""

@@ -15,6 +15,7 @@ from csms.cluster.feed import FeedEvent
 from csms.db.outbox import Couriers
 from csms.roaming import store as rows
 from csms.roaming.commands import resume_commands
+from csms.roaming.driver_commands import expire_commands
 from csms.roaming.own_tokens import publish_tokens
 from csms.roaming.partners import Partners, below, partner_version
 from csms.roaming.publication import follow, publish_station
@@ -93,6 +94,7 @@ async def keep_sweeping(services: Services) -> None:
         if await services.leads("roaming", _SWEEP_S):
             await sweep(services)
             await resume_commands(services)
+            await services.store.run(expire_commands, services.clock.utc_ms())
 
 
 async def sweep(services: Services) -> None:

@@ -417,6 +417,20 @@ class UnlockConnector(OcpiObject, frozen=True, kw_only=True):
     connector_id: Id36
 
 
+class CommandResponse(OcpiObject, frozen=True, kw_only=True):
+    """The answer to a command; `timeout`: how long its result may take, s."""
+
+    result: OpenEnum
+    timeout: Annotated[int, Meta(ge=0, le=10**6)] = 60
+    """Required, but some leave it out."""
+
+
+class CommandResult(OcpiObject, frozen=True, kw_only=True):
+    """What became of a command."""
+
+    result: OpenEnum
+
+
 class ChargingPreferences(OcpiObject, frozen=True, kw_only=True):
     """What a driver wants; `energy_need` in kWh."""
 

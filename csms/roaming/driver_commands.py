@@ -1,0 +1,181 @@
+"""Commands to partners' stations for our drivers: sent once, with the partner's result whenever it comes.
+
+A command is stored before it is sent. What the partner answers, and what it reports to our `response_url`, also after a
+restart, become its state; without a result it is a TIMEOUT after the time that the partner has named.
+"""
+
+import secrets
+from typing import Annotated, Final, Literal
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.roaming import store as rows
+from csms.roaming.own_tokens import ocpi_token
+from csms.roaming.partners import PATH, Partners, below, partner_version
+from csms.roaming.rules import key_of
+from csms.roaming.store import Kept, KnownPartner
+from csms.services import Services
+from csms.tokens import store as tokens
+from csms.tokens.rules import Where, answer_known, normalise
+from v2g import typed_json
+from v2g.errors import OcpiError, StoreError, TransferError
+from v2g.ocpi import wire
+from v2g.ocpi.objects import CommandResponse, Id36, OcpiLocation, OcpiToken
+
+DriverCommandName = Literal["START_SESSION", "STOP_SESSION", "RESERVE_NOW", "CANCEL_RESERVATION", "UNLOCK_CONNECTOR"]
+NEEDS: Final[dict[DriverCommandName, tuple[str, ...]]] = {
+    "START_SESSION": ("location_id", "id_token"), "STOP_SESSION": ("session_id",),
+    "RESERVE_NOW": ("location_id", "id_token", "until_ms"), "CANCEL_RESERVATION": ("reservation_id",),
+    "UNLOCK_CONNECTOR": ("location_id", "evse_uid", "connector_id"),
+}  # fmt: skip
+"""The fields that each command must have."""
+
+_ANSWER_MS: Final = 120_000
+_LONGEST_S: Final = 3600
+_KEPT_MS: Final = 30 * 86_400_000
+OPEN: Final = ("waiting", "accepted")
+"""States without a result yet."""
+
+
+class DriverCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A command for a driver: where, or of which session or reservation, and with which token of ours."""
+
+    command: DriverCommandName
+    location_id: Id36 | None = None
+    """The partner's location."""
+    evse_uid: Id36 | None = None
+    """One of its EVSEs; by default the partner chooses."""
+    connector_id: Id36 | None = None
+    """One of its connectors."""
+    id_token: Annotated[str, msgspec.Meta(min_length=1, max_length=36)] | None = None
+    """The driver's token."""
+    token_type: str = "ISO14443"  # noqa: S105 - a type
+    """Its type, as in OCPP."""
+    session_id: Id36 | None = None
+    """The partner's session."""
+    reservation_id: Id36 | None = None
+    """A reservation that we have made; RESERVE_NOW makes a new one without it."""
+    until_ms: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_000)] | None = None
+    """When a reservation ends, UTC ms."""
+
+
+class SentCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command as it is stored: for which party, and until when (UTC ms) a result is waited for."""
+
+    command: DriverCommand
+    party: tuple[str, str]
+    sent_ms: int
+    until_ms: int
+
+
+async def send_command(services: Services, partners: Partners, known: KnownPartner, number: str) -> None:
+    """Send a stored command to its partner, and note what that answers at once."""
+    partner = known.partner
+    kept = await services.store.read(rows.find_object, partner.partner_id, "orders", number)
+    url = partner.endpoint("commands", "RECEIVER")
+    assert kept is not None
+    assert url is not None
+    sent = typed_json.decode(kept.document, SentCommand)
+    body = await services.store.run(_body, partners, partner.partner_id, sent.command, services.clock.utc_ms())
+    where = f"{partners.config.url}{PATH}/emsp/{partner_version(partner)}/commands/{sent.command.command}/{number}"
+    state, detail, seconds = "accepted", "", _LONGEST_S
+    try:
+        target = below(url, sent.command.command)
+        answer = await partners.call(known, "POST", target, {**body, "response_url": where}, to=sent.party)
+        said = wire.read(answer.data, CommandResponse)
+        state = "accepted" if said.result == "ACCEPTED" else said.result[:20]
+        seconds = min(said.timeout, _LONGEST_S)
+    except (OcpiError, TransferError, StoreError) as error:
+        state, detail = "FAILED", str(error)[:300]
+    until_ms = services.clock.utc_ms() + 1000 * seconds
+
+    def write(connection: Connection) -> None:
+        found = rows.find_object(connection, partner.partner_id, "orders", number)
+        if found is not None and found.state == "waiting":  # else its result was faster
+            document = msgspec.json.encode(msgspec.structs.replace(sent, until_ms=until_ms)).decode()
+            rows.put_object(connection, msgspec.structs.replace(found, state=state, detail=detail, document=document))
+
+    await services.store.run(write)
+
+
+def store_command(
+    connection: Connection, partners: Partners, partner_id: str, command: DriverCommand, number: str, now_ms: int
+) -> None:
+    """Store a command that waits to be sent. Raises OcpiError (2003, 2004) for what is not known here."""
+    if command.id_token is not None:
+        _token(connection, partners, command, now_ms)
+    if command.command == "RESERVE_NOW" and command.reservation_id is None:
+        command = msgspec.structs.replace(command, reservation_id=number)
+    sent = SentCommand(
+        command=command, party=_party(connection, partner_id, command), sent_ms=now_ms, until_ms=now_ms + _ANSWER_MS
+    )
+    document = msgspec.json.encode(sent).decode()
+    kept = Kept(
+        owner=partner_id, module="orders", object_id=number, updated_ms=now_ms, document=document, state="waiting",
+        about=(command.reservation_id or command.session_id or "").lower(),
+    )  # fmt: skip
+    rows.put_object(connection, kept)
+
+
+def _party(connection: Connection, partner_id: str, command: DriverCommand) -> tuple[str, str]:
+    """Return the party whose location, session or reservation it is. Raises OcpiError (2003)."""
+    if command.reservation_id is not None and command.location_id is None:
+        made = rows.objects_about(connection, partner_id, "orders", command.reservation_id.lower())
+        if made:
+            return typed_json.decode(made[0].document, SentCommand).party
+        raise OcpiError(f"unknown reservation {command.reservation_id}", code=2003)
+    module = "locations" if command.location_id is not None else "sessions"
+    wanted = (command.location_id or command.session_id or "").lower()
+    partner = rows.find_partner(connection, partner_id)
+    for party in sorted(partner.partner.parties if partner is not None else ()):
+        country_code, _, party_id = party.partition("*")
+        kept = rows.find_object(connection, partner_id, module, key_of(country_code, party_id, wanted))
+        if kept is None:
+            continue
+        if module == "locations" and command.evse_uid is not None:
+            evses = {each.uid.lower() for each in typed_json.decode(kept.document, OcpiLocation).evses}
+            if command.evse_uid.lower() not in evses:
+                raise OcpiError(f"unknown EVSE {command.evse_uid}", code=2003)
+        return country_code.upper(), party_id.upper()
+    raise OcpiError(f"unknown {module[:-1]} {wanted}", code=2003)
+
+
+def _token(connection: Connection, partners: Partners, command: DriverCommand, now_ms: int) -> OcpiToken:
+    """Return the driver's token as the partner knows it. Raises OcpiError (2004) unless it may charge."""
+    name = normalise(command.token_type, command.id_token or "")
+    known = tokens.look_up(connection, command.token_type, name, now_ms)
+    token = None if known is None else ocpi_token(partners.config, known.token, now_ms)
+    status = answer_known(known, Where("roaming", None, now_ms)).status
+    if token is None or status != "Accepted":
+        raise OcpiError(f"the token is {status}", code=2004)
+    return token
+
+
+def _body(
+    connection: Connection, partners: Partners, partner_id: str, command: DriverCommand, now_ms: int
+) -> dict[str, object]:
+    """Return a command as OCPI writes it; our authorization is noted, so that the CDR is known by it."""
+    names = ("location_id", "evse_uid", "connector_id", "session_id", "reservation_id")
+    body: dict[str, object] = {name: value for name in names if (value := getattr(command, name)) is not None}
+    if command.command in ("START_SESSION", "RESERVE_NOW"):
+        token = _token(connection, partners, command, now_ms)
+        reference = secrets.token_hex(16)
+        kept = Kept(
+            owner=partner_id, module="authorizations", object_id=reference, updated_ms=now_ms, document="{}",
+            about=token.uid.upper(),
+        )  # fmt: skip
+        rows.put_object(connection, kept)
+        body |= {"token": wire.plain(token), "authorization_reference": reference}
+    if command.command == "RESERVE_NOW" and command.until_ms is not None:
+        body["expiry_date"] = wire.moment(command.until_ms)
+    return body
+
+
+def expire_commands(connection: Connection, now_ms: int) -> None:
+    """Give up commands whose result did not come in time, and forget old ones."""
+    for kept in rows.of_partners(connection, "orders", None):
+        if kept.updated_ms < now_ms - _KEPT_MS:
+            rows.remove_object(connection, kept.owner, "orders", kept.object_id)
+        elif kept.state in OPEN and typed_json.decode(kept.document, SentCommand).until_ms < now_ms:
+            rows.put_object(connection, msgspec.structs.replace(kept, state="TIMEOUT"))

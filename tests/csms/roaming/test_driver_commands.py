@@ -1,0 +1,153 @@
+"""Commands to partners' stations for our drivers, with their results through restarts."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from csms.roaming.driver_commands import expire_commands
+from tests.csms.fixtures import backend as backend
+from tests.csms.roaming.peers import LOCATION, Operator, Wire, acquainted
+from tests.csms.roaming.registered import Roaming
+from tests.csms.roaming.registered import roaming as roaming
+
+pytestmark = pytest.mark.requirement("R202")
+
+PLACE = {
+    "country_code": "NL", "party_id": "TNM", "id": "L1", "publish": True, "address": "A", "city": "B",
+    "country": "NLD", "coordinates": {"latitude": "52.00000", "longitude": "5.00000"}, "time_zone": "Europe/Amsterdam",
+    "last_updated": "2026-01-01T00:00:00Z", "evses": [{
+        "uid": "E1", "status": "AVAILABLE", "last_updated": "2026-01-01T00:00:00Z", "connectors": [{
+            "id": "1", "standard": "CHADEMO", "format": "CABLE", "power_type": "DC", "max_voltage": 500,
+            "max_amperage": 125, "last_updated": "2026-01-01T00:00:00Z"}]}],
+}  # fmt: skip
+START = {"command": "START_SESSION", "location_id": "L1", "evse_uid": "e1", "id_token": "0A1B2C3D"}
+COMMANDS = "/roaming/partners/tnm/commands"
+
+
+async def known_place(roaming: Roaming) -> None:
+    """Let the partner push a location, and have a driver."""
+    assert (await roaming.ocpi("PUT", "/emsp/2.2.1/locations/NL/TNM/L1", PLACE)).json["status_code"] == 1000
+    await roaming.ask("PUT", "/tokens/ISO14443/0A1B2C3D", {"status": "Accepted"})
+
+
+async def sent(roaming: Roaming, body: Any, status: int = 201) -> Any:
+    answer = await roaming.ask("POST", COMMANDS, body)
+    assert answer.status == status, answer.json
+    return answer.json
+
+
+async def states(roaming: Roaming) -> list[str]:
+    return [each["state"] for each in (await roaming.ask("GET", "/roaming/commands")).json]
+
+
+async def test_a_command_has_the_partners_answer_and_then_its_result(roaming: Roaming) -> None:
+    await known_place(roaming)
+    roaming.partner.answers["/commands/START_SESSION"] = 200, {"result": "ACCEPTED", "timeout": 30}
+    made = await sent(roaming, START)
+    assert (made["state"], made["until_ms"] - made["sent_ms"]) == ("accepted", 30_000)
+    body = await roaming.partner.sent("POST", "/commands/START_SESSION")
+    assert (body["location_id"], body["evse_uid"], body["token"]["uid"]) == ("L1", "e1", "0A1B2C3D")
+    headers = next(each for _, path, each in roaming.partner.requests if path == "/commands/START_SESSION")
+    assert (headers["OCPI-to-country-code"], headers["OCPI-to-party-id"]) == ("NL", "TNM")
+    assert body["response_url"] == f"https://cpo.test/ocpi/emsp/2.2.1/commands/START_SESSION/{made['command_id']}"
+    path = body["response_url"].partition("/ocpi")[2]
+    assert (await roaming.ocpi("POST", path, {"result": "ACCEPTED"})).json["status_code"] == 1000
+    assert await states(roaming) == ["ACCEPTED"]
+    assert (await roaming.ocpi("POST", path, {})).json["status_code"] == 2001
+    assert (await roaming.ocpi("POST", f"{path}0", {"result": "ACCEPTED"})).status == 404
+    assert (await roaming.ocpi("GET", path)).status == 405
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        ((200, {"result": "REJECTED", "timeout": 0}), "REJECTED"),
+        ((200, {"result": "NOT_SUPPORTED"}), "NOT_SUPPORTED"),
+        ((200, {"nothing": 1}), "FAILED"),
+        ((500, None), "FAILED"),
+        ((404, None), "FAILED"),
+    ],
+)
+async def test_what_a_partner_refuses_is_said(roaming: Roaming, answer: tuple[int, Any], state: str) -> None:
+    await known_place(roaming)
+    roaming.partner.answers["/commands/START_SESSION"] = answer
+    made = await sent(roaming, START)
+    assert made["state"] == state
+    assert bool(made["detail"]) == (state == "FAILED")
+    path = f"/emsp/2.2.1/commands/START_SESSION/{made['command_id']}"
+    await roaming.ocpi("POST", path, {"result": "ACCEPTED"})  # it had taken it: its answer was lost
+    assert await states(roaming) == ["ACCEPTED"]
+
+
+async def test_what_is_not_known_here_is_not_sent(roaming: Roaming) -> None:
+    await known_place(roaming)
+    for change in ({"location_id": "L2"}, {"evse_uid": "E2"}, {"id_token": "FFFFFFFF"}, {"id_token": "FF"}):
+        assert (await sent(roaming, {**START, **change}, 409))["code"] == "not_usable"
+    await roaming.ask("PUT", "/tokens/ISO14443/0A1B2C3D", {"status": "Blocked"})
+    assert "Blocked" in (await sent(roaming, START, 409))["detail"]
+    for command in ("STOP_SESSION", "CANCEL_RESERVATION", "UNLOCK_CONNECTOR", "RESERVE_NOW"):
+        assert "needs" in (await sent(roaming, {"command": command}, 400))["detail"]
+    assert (await sent(roaming, {"command": "STOP_SESSION", "session_id": "S"}, 409))["code"] == "not_usable"
+    assert (await sent(roaming, {"command": "CANCEL_RESERVATION", "reservation_id": "R"}, 409))["code"] == "not_usable"
+    assert (await roaming.ask("POST", "/roaming/partners/none/commands", START)).status == 404
+    assert await states(roaming) == []
+    assert not [path for _, path, _ in roaming.partner.bodies if path.startswith("/commands")]
+
+
+async def test_a_reservation_is_made_and_cancelled_by_the_same_id(roaming: Roaming) -> None:
+    await known_place(roaming)
+    for name in ("RESERVE_NOW", "CANCEL_RESERVATION"):
+        roaming.partner.answers[f"/commands/{name}"] = 200, {"result": "ACCEPTED", "timeout": 30}
+    made = await sent(roaming, {**START, "command": "RESERVE_NOW", "until_ms": 1_800_000_000_000})
+    reserved = await roaming.partner.sent("POST", "/commands/RESERVE_NOW")
+    assert reserved["expiry_date"] == "2027-01-15T08:00:00Z"
+    number = made["command"]["reservation_id"]
+    await sent(roaming, {"command": "CANCEL_RESERVATION", "reservation_id": number})
+    cancelled = await roaming.partner.sent("POST", "/commands/CANCEL_RESERVATION")
+    assert cancelled["reservation_id"] == reserved["reservation_id"] == number
+    assert "token" not in cancelled
+
+
+async def test_without_a_result_it_has_timed_out_also_after_a_restart(roaming: Roaming) -> None:
+    await known_place(roaming)
+    roaming.partner.answers["/commands/START_SESSION"] = 200, {"result": "ACCEPTED", "timeout": 30}
+    made = await sent(roaming, START)
+    services = roaming.backend.services
+    await services.store.run(expire_commands, services.clock.utc_ms())
+    assert await states(roaming) == ["accepted"]
+    roaming.backend.clock.advance(31)
+    await services.store.run(expire_commands, services.clock.utc_ms())
+    assert await states(roaming) == ["TIMEOUT"]
+    path = f"/emsp/2.2.1/commands/START_SESSION/{made['command_id']}"
+    await roaming.ocpi("POST", path, {"result": "ACCEPTED"})  # later than it has said
+    assert await states(roaming) == ["ACCEPTED"]
+    roaming.backend.clock.advance(31 * 86_400)
+    await services.store.run(expire_commands, services.clock.utc_ms())
+    assert await states(roaming) == []
+
+
+async def test_a_driver_starts_and_stops_at_another_operators_station(cpo: Operator, emsp: Operator) -> None:
+    """Two of our back ends over HTTPS."""
+    await cpo.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await acquainted(cpo, emsp)
+    await emsp.ask("PUT", "/tokens/ISO14443/0A1B2C3D", {"status": "Accepted"})
+    await emsp.ask("POST", "/roaming/partners/cpo/pull")
+    path = "/roaming/partners/cpo/commands"
+    async with cpo.csms.connect() as socket:
+        station = Wire(socket)
+        about = {"reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}}
+        await station.call("BootNotification", about)
+        sending = asyncio.create_task(emsp.ask("POST", path, {**START, "location_id": "Depot", "evse_uid": None}, 201))
+        while True:
+            frame = json.loads(await socket.recv())
+            if frame[2] == "RequestStartTransaction":
+                break
+            await socket.send(json.dumps([4, frame[1], "NotSupported", "", {}]))
+        assert frame[3]["idToken"]["idToken"] == "0A1B2C3D"
+        await socket.send(json.dumps([3, frame[1], {"status": "Accepted"}]))
+        assert (await sending)["command"]["location_id"] == "Depot"
+        async with asyncio.timeout(20):
+            while [each["state"] for each in await emsp.ask("GET", "/roaming/commands")] != ["ACCEPTED"]:
+                await asyncio.sleep(0.05)
