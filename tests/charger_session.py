@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from secc.session.config import SeccConfig
 from secc.session.d20.session import SeccSession
+from secc.session.edition import SessionStart
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection, Identity, SessionTrust
 from secc.session.limits import SessionLimits
@@ -34,10 +35,11 @@ def charger_session(
     def those(names: frozenset[str]) -> dict[str, Any]:
         return {name: options.pop(name) for name in names & options.keys()}
 
-    return kind(
-        config,
-        Connection(trust, identity, entropy, **those(CONNECTION)),
-        SessionLimits(config, config.services[0].family, limits, **those(LIMITS)),
-        SessionFacts(meter=meter, **those(FACTS)).from_here(),
+    start = SessionStart(
+        config=config,
+        connection=Connection(trust, identity, entropy, **those(CONNECTION)),
+        limits=SessionLimits(config, config.services[0].family, limits, **those(LIMITS)),
+        facts=SessionFacts(meter=meter, **those(FACTS)).from_here(),
         **options,
     )
+    return kind(start)  # type: ignore[call-arg] # an edition's session knows its timing

@@ -13,7 +13,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.link.transport import VehicleTransport
 from secc.session import ports
 from secc.session.basic_charging import BasicSession, Way
-from secc.session.edition import Edition, EditionSession, NegotiatedSession
+from secc.session.edition import Edition, EditionSession, NegotiatedSession, SessionStart
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection, Identity, SessionTrust
 from secc.session.limits import SessionLimits
@@ -75,11 +75,11 @@ class Sessions(msgspec.Struct, frozen=True):
     def _session(self, edition: Edition, connection: Connection, *, online: bool) -> EditionSession:
         """Return a session of this edition that knows what is known now."""
         charger, grid = self.config.charger, self.grid
-        return edition.session(
-            charger,
-            connection,
-            SessionLimits(charger, charger.services[0].family, grid.limits, grid.setpoint, grid.foreseen),
-            SessionFacts(
+        start = SessionStart(
+            config=charger,
+            connection=connection,
+            limits=SessionLimits(charger, charger.services[0].family, grid.limits, grid.setpoint, grid.foreseen),
+            facts=SessionFacts(
                 tariff=grid.tariff,
                 meter=self._reading(),
                 pilot=None if self.pilot is None else self.pilot.state,
@@ -93,6 +93,7 @@ class Sessions(msgspec.Struct, frozen=True):
             time_scale=self.clock.scale,
             on_message=self.safety.converse(edition.reader(charger, interop=connection.trust.interop)),
         )
+        return edition.session(start)
 
     def basic(self, own: Credentials, way: Way) -> BasicSession:
         """Return the session that charges by nominal duty; `way` is the reason. The EVSE has a pilot."""

@@ -7,6 +7,8 @@ shared. `secc.editions` lists those that are served.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from secc.session.config import SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
@@ -17,10 +19,27 @@ from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolRe
 from v2g.iso15118.engine.core import Conversation
 from v2g.iso15118.engine.negotiated import Negotiated
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
-from v2g.iso15118.engine.session import OnMessage, decode_padded
+from v2g.iso15118.engine.session import OnMessage, decode_padded, ignored
 from v2g.iso15118.engine.v2gtp import Frame
 from v2g.iso15118.select import best_ranked
 from v2g.safety import Request
+
+
+class SessionStart(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session begins with, in any edition.
+
+    `limits` begins with the charger's rating for its first service, `facts` with the meter's reading at the start.
+    `paused` is the session that the vehicle may join. `time_scale` is how many (simulated) seconds of UTC pass in one
+    of the monotonic clock; `on_message` is called with each message of the vehicle.
+    """
+
+    config: SeccConfig
+    connection: Connection
+    limits: SessionLimits
+    facts: SessionFacts
+    paused: Paused | None = None
+    time_scale: float = 1.0
+    on_message: OnMessage = ignored
 
 
 class EditionSession(Conversation, Protocol):
@@ -41,23 +60,8 @@ class Edition(Protocol):
     def serves(self, protocol: AppProtocol, config: SeccConfig) -> bool:
         """Return whether this charger supports a protocol that a vehicle offers."""
 
-    def session(
-        self,
-        config: SeccConfig,
-        connection: Connection,
-        limits: SessionLimits,
-        facts: SessionFacts,
-        *,
-        paused: Paused | None,
-        time_scale: float,
-        on_message: OnMessage,
-    ) -> EditionSession:
-        """Return a session that begins with the handshake.
-
-        `limits` begins with the charger's rating for its first service, `facts` with the meter's reading at the
-        start. `paused` is the session that the vehicle may join. `time_scale` is how many (simulated) seconds of UTC
-        pass in one of the monotonic clock; `on_message` is called with each message of the vehicle.
-        """
+    def session(self, start: SessionStart) -> EditionSession:
+        """Return a session that begins with the handshake."""
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Element, int], Request]:
         """Return the function that translates a message, by its V2GTP payload type, for the safety monitor."""

@@ -14,12 +14,12 @@ from msgspec.structs import replace
 
 from secc.session import delivery, needs, ports, stages
 from secc.session.books import SessionBooks
-from secc.session.config import ControlMode, SeccConfig
+from secc.session.config import ControlMode
+from secc.session.edition import SessionStart
 from secc.session.facts import SessionFacts
 from secc.session.guard import OutputGuard, OutputUse
-from secc.session.identity import Connection, Contract
+from secc.session.identity import Contract
 from secc.session.installation import Installing
-from secc.session.limits import SessionLimits
 from secc.session.needs import ReportedNeeds
 from secc.session.notices import NOTICE_S, Notices
 from secc.session.pacing import Pacing, RequestPace
@@ -39,7 +39,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import Chart, State
-from v2g.iso15118.engine.session import NO_SESSION, Command, Fact, OnMessage, Session, ignored
+from v2g.iso15118.engine.session import NO_SESSION, Command, Fact, Session
 from v2g.observe import Observe
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken
@@ -60,12 +60,7 @@ CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "conta
 
 
 class ChargerSession(Session):
-    """One session of a charge point; an edition's session is this and the edition's `Session`.
-
-    `limits` begins with the charger's rating for its first service, `facts` with the meter's reading at the start.
-    `paused` is the session that a vehicle may join. `time_scale` is how many (simulated) seconds of UTC pass in one of
-    the monotonic clock.
-    """
+    """One session of a charge point; an edition's session is this and the edition's `Session`."""
 
     handlers: ClassVar[Handlers[Any]]
 
@@ -75,23 +70,12 @@ class ChargerSession(Session):
     notifications: ClassVar[frozenset[str]]
     """What the vehicle can be asked for (`secc.session.notices`)."""
 
-    def __init__(
-        self,
-        config: SeccConfig,
-        connection: Connection,
-        limits: SessionLimits,
-        facts: SessionFacts,
-        *,
-        timing: ChargerTiming,
-        pace: RequestPace,
-        paused: Paused | None = None,
-        time_scale: float = 1.0,
-        on_message: OnMessage = ignored,
-    ) -> None:
-        super().__init__(entropy=connection.entropy, on_message=on_message, time_scale=time_scale)
-        self._config, self._connection, self._limits, self._facts = config, connection, limits, facts
+    def __init__(self, start: SessionStart, timing: ChargerTiming, pace: RequestPace) -> None:
+        config, connection = start.config, start.connection
+        super().__init__(entropy=connection.entropy, on_message=start.on_message, time_scale=start.time_scale)
+        self._config, self._connection, self._limits, self._facts = config, connection, start.limits, start.facts
         self._timing, self._loops = timing, frozenset(pace.loops)
-        self._paused = paused
+        self._paused = start.paused
         self._notices, self._books = Notices(), SessionBooks()
         self._pacing, self._guard = Pacing(self._time, timing, pace), OutputGuard(self._time)
         self._turnaround = Turnaround(self._time, config.direction_change_s, max(config.power_rating(Family.DC)))

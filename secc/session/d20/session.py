@@ -31,9 +31,8 @@ from secc.session.d20.safety import Iso20Requests
 from secc.session.d20.scheduling import exchange
 from secc.session.d20.stages import HANDLERS, SIDE_HANDLERS, Discovered, Fresh, Parking, RequestContext, Step
 from secc.session.discharge import SignedDischarge
+from secc.session.edition import SessionStart
 from secc.session.facts import SessionFacts
-from secc.session.identity import Connection
-from secc.session.limits import SessionLimits
 from secc.session.notices import NOTICES
 from secc.session.pacing import RequestPace
 from secc.session.ports import Paused
@@ -56,7 +55,7 @@ from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.sequence import Chart, State
-from v2g.iso15118.engine.session import Command, Fact, OnMessage, ignored
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
@@ -111,30 +110,11 @@ class SeccSession(ChargerSession, Session20):
     parameters = frozenset(f"{kind}_ChargeParameterDiscoveryReq" for kind in ("AC", "DC", "WPT"))
     notifications: ClassVar = frozenset(NOTICES)
 
-    def __init__(
-        self,
-        config: SeccConfig,
-        connection: Connection,
-        limits: SessionLimits,
-        facts: SessionFacts,
-        *,
-        paused: Paused | None = None,
-        time_scale: float = 1.0,
-        on_message: OnMessage = ignored,
-    ) -> None:
-        super().__init__(
-            config,
-            connection,
-            limits,
-            facts,
-            timing=config.timing,
-            pace=_pace(config.timing),
-            paused=paused,
-            time_scale=time_scale,
-            on_message=on_message,
-        )
+    def __init__(self, start: SessionStart) -> None:
+        timing = start.config.timing
+        super().__init__(start, timing, _pace(timing))
         self._stage = Fresh()
-        self._sides = SideStreams(self._time, config.timing.secc_sequence)
+        self._sides = SideStreams(self._time, timing.secc_sequence)
         self._discharge: SignedDischarge | None = None
         self._countersigned = 0
         """Number of the last countersigned checkpoint, in earlier parts of the session."""

@@ -10,9 +10,7 @@ from msgspec import structs
 
 from secc.session import ports
 from secc.session.config import DinConfig, Iso2Config, SeccConfig
-from secc.session.facts import SessionFacts
-from secc.session.identity import Connection
-from secc.session.limits import SessionLimits
+from secc.session.edition import SessionStart
 from secc.session.pacing import RequestPace
 from secc.session.ports import Paused
 from secc.session.request_context import Step as CommonStep
@@ -30,7 +28,6 @@ from v2g.iso15118.engine.dc_status import Phase, Stop
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import CHARGING_PROFILE, EARLY_POWER_STOP, EARLY_SESSION_STOP, SESSION_ID_LENGTH, Quirk
 from v2g.iso15118.engine.sequence import Chart, State
-from v2g.iso15118.engine.session import OnMessage, ignored
 from v2g.iso15118.engine.v2g_message import Header, MessageSession, body_of, is_request, is_same_session
 from v2g.iso15118.engine.vehicle_quirks import tolerates
 
@@ -72,30 +69,10 @@ class V2gMessageSession(ChargerSession, MessageSession):
 
     bidirectional = False
 
-    def __init__(
-        self,
-        config: SeccConfig,
-        connection: Connection,
-        limits: SessionLimits,
-        facts: SessionFacts,
-        *,
-        paused: Paused | None = None,
-        time_scale: float = 1.0,
-        on_message: OnMessage = ignored,
-    ) -> None:
-        settings = self._settings(config)
+    def __init__(self, start: SessionStart) -> None:
+        settings = self._settings(start.config)
         timing = settings.timing
-        super().__init__(
-            config,
-            connection,
-            limits,
-            facts,
-            timing=timing,
-            pace=_pace(timing),
-            paused=paused,
-            time_scale=time_scale,
-            on_message=on_message,
-        )
+        super().__init__(start, timing, _pace(timing))
         self._limits_s, self._strict = timing, settings.strict
         self._evcc_id = ""
         self._joined = False
