@@ -71,6 +71,8 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         moved = {"/": ROOT, reference.REFERENCE: ROOT + reference.REFERENCE}.get(path)
+        if path.startswith("/q/"):  # short, for QR codes
+            moved = ROOT + scope["raw_path"].decode("ascii", "replace")
         if moved is not None and scope.get("method") in ("GET", "HEAD"):
             await send({"type": "http.response.start", "status": 303, "headers": [(b"location", moved.encode())]})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -10,6 +10,7 @@ from csms.console.bulk import Question, Said, ask, picked, sure
 from csms.console.listing import Column, Listing, show_list
 from csms.console.visit import ROOT, Visit, action, page, place, segment
 from csms.device_model import api as device_model
+from csms.drivers import api as drivers
 from csms.events import api as events
 from csms.http.operations import Operation
 from csms.http.pipeline import Answer
@@ -153,6 +154,7 @@ async def one_station(visit: Visit) -> Answer:
         next=more,
         secured=secured,
         state=state,
+        drivers=await visit.ask(drivers.list_driver_pages, station_id=name) if found else [],
         steps=await _first_steps(visit, name, found, state),
     )
 

@@ -19,7 +19,7 @@ from v2g import typed_json
 from v2g.energy.price_plan import KINDS, ChargeKind, PricePlan, Rate, When
 
 _PRICES: Final[tuple[ChargeKind, ...]] = ("energy", "export", "charging_time", "idle_time", "fixed")
-WEEKLY: Final[Mapping[ChargeKind, str]] = {"energy": "Charging", "export": "Feeding back"}
+WEEKLY: Final[Mapping[ChargeKind, str]] = {"energy": "Price of charging", "export": "Price of feeding back"}
 """Kinds of charges that a week shows."""
 
 DAYS: Final = {

@@ -172,6 +172,20 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "n") byId("news").querySelector("button")?.click();
 });
 
+// -- pages of drivers, who have no stream: the marked part is asked for again
+
+const asked = document.querySelector("[data-poll]");
+if (asked) {
+  setInterval(async () => {
+    if (document.hidden) return;
+    const page = await fetch(location.href).then((answer) => (answer.ok ? answer.text() : "")).catch(() => "");
+    const now = new DOMParser().parseFromString(page, "text/html").querySelector("[data-poll]");
+    if (now) { morph(asked, now); }
+    byId("lost").hidden = Boolean(now);
+  }, 10000);
+}
+for (const button of document.querySelectorAll("[data-print]")) { button.hidden = false; button.onclick = () => print(); }
+
 draw(document);
 for (const table of document.querySelectorAll("[data-log]")) log(table);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const { plots } of charts.values()) for (const each of plots) each.redraw(); });

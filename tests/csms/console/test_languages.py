@@ -19,6 +19,8 @@ from csms.books.reports import Grouping
 from csms.console.frame import AREAS
 from csms.console.languages import catalogues, language_of, texts_of
 from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact
+from csms.drivers.pages import SHOWN as DRIVERS
+from csms.drivers.pages import STATES as DRIVERS_STATES
 from csms.settlements.rules import SHOWN
 from csms.stations.listed import StationState
 from csms.stations.pages import ACTS, BULK
@@ -72,6 +74,9 @@ LABELS = {
     *STATES.values(),
     *INSTALLED.values(),
     *TOKEN_VIEWS.values(),
+    *(text for text, _ in DRIVERS.values()),
+    *DRIVERS_STATES.values(),
+    *("Not connected", "Free", "Ended"),
     *(text for each in (DAYS, HOLIDAYS, TO, WEEKLY) for text in each.values()),
     *WEEKDAYS,
     *("All", "silent", "current", "Ready", "Cannot be issued", "issued", "own", "New tariff", "Health of batteries"),

@@ -1,0 +1,122 @@
+"""What drivers see without a login: an EVSE with its price before the start, and a session with its receipt."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from csms.console.present import doing
+from csms.console.visit import Visit, page, place
+from csms.drivers import store as rows
+from csms.drivers.work import opens, session_code
+from csms.http.pipeline import Answer
+from csms.http.problems import ApiError
+from csms.tariffs.rules import OfferedPrices, changes, offered
+from v2g.energy.price_plan import PricePlan
+from v2g.energy.settlement.costing import UNITS
+from v2g.units import MICRO, decimals_of
+
+STATES: Final = {
+    "Faulted": "Out of order", "Unavailable": "Out of service", "Occupied": "Occupied", "Reserved": "Reserved",
+    "Available": "Free",
+}  # fmt: skip
+"""What a driver is told of an EVSE, by the worst of its connectors."""
+
+SHOWN: Final = {
+    "energy": ("Charging, you pay", "kWh"), "export": ("Feeding back, you get", "kWh"),
+    "charging_time": ("Charging time", "min"), "idle_time": ("Standing without charging", "min"),
+    "fixed": ("Each session", ""),
+    "reservation_time": ("Reservation", "min"), "reservation_fixed": ("Each reservation", ""),
+}  # fmt: skip
+"""Kinds of charges, and the unit of their price."""
+
+
+@page("/q/{station_id}/{evse_id}/{code}", public=True)
+async def drivers_evse(visit: Visit) -> Answer:
+    """Show an EVSE to who stands before it: whether it is free, its prices with tax, and the running session."""
+    station, number, code = (visit.path[each] for each in ("station_id", "evse_id", "code"))
+    if not number.isdecimal() or len(number) > 9 or not opens(visit.services, code, "evse", station, number):
+        raise ApiError(404, "there is no such page", "scan the code at the charger again")
+    store = visit.services.store
+    found = await store.read(rows.evse, station, int(number))
+    if found is None:
+        raise ApiError(404, "there is no such page", "the charger has not reported this plug yet")
+    connected = station in visit.services.connections.connected()
+    state = next((text for name, text in STATES.items() if name in found.statuses), "Free")
+    now, later = None, []
+    if found.plan is not None:
+        moment = _local(found.plan, visit.now_ms)
+        now, later = offered(found.plan, moment), changes(found.plan, moment)
+    link = ""
+    if found.transaction_id:
+        code = session_code(visit.services, station, found.transaction_id)
+        link = place("q", station, "session", found.transaction_id, code)
+    return visit.show(
+        "driver.html",
+        200,
+        station=station,
+        evse=number,
+        site=found.site,
+        state=state if connected else "Not connected",
+        plan=found.plan,
+        prices=_prices(now),
+        changes=[(f"{at // 60:02}:{at % 60:02}", _prices(each)) for at, each in later],
+        link=link,
+        shown=SHOWN,
+    )
+
+
+def _prices(prices: OfferedPrices | None) -> dict[str, str]:
+    """Return prices by kind; those that are free are left out."""
+    named = {} if prices is None else {name: getattr(prices, name) for name in prices.__struct_fields__}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _local(plan: PricePlan, now_ms: int) -> datetime:
+    try:
+        zone = ZoneInfo(plan.zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return datetime.fromtimestamp(now_ms / 1000, UTC)
+    return datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone)
+
+
+@page("/q/{station_id}/session/{transaction_id}/{code}", public=True)
+async def drivers_session(visit: Visit) -> Answer:
+    """Show a session to its driver: energy and cost while it runs, then the receipt."""
+    station, name, code = (visit.path[each] for each in ("station_id", "transaction_id", "code"))
+    if not opens(visit.services, code, "session", station, name):
+        raise ApiError(404, "there is no such page", "open it by the code at the charger, while you charge")
+    found = await visit.services.store.read(rows.session, station, name, visit.now_ms)
+    if found is None:
+        raise ApiError(404, "there is no such session", "it is no longer kept")
+    of, bill = found.transaction, found.cost
+
+    def amount(micro: int) -> dict[str, str]:
+        return {"amount": decimals_of(micro), "currency": bill.currency if bill else ""}
+
+    return visit.show(
+        "driver_session.html",
+        200,
+        station=station,
+        site=found.site,
+        found=of,
+        held=found.held,
+        state=doing(of) if of["active"] else "Ended",
+        energies={way: _taken(of, way) for way in ("import", "export")},
+        cost=amount(bill.incl_tax) if bill else None,
+        tax=amount(bill.incl_tax - bill.excl_tax) if bill else None,
+        lines=[
+            (
+                *SHOWN[each.kind],
+                decimals_of(each.quantity * MICRO // UNITS[each.kind]),
+                decimals_of(each.price),
+                amount(each.incl_tax),
+            )
+            for each in (bill.lines if bill and not of["active"] else ())
+        ],
+    )
+
+
+def _taken(found: dict[str, Any], way: str) -> float | None:
+    """Return the energy (Wh) of a session, None where a register is unknown."""
+    begin, end = found[f"{way}_start_wh"], found[f"{way}_wh"]
+    return None if begin is None or end is None else float(end) - float(begin)

@@ -1,0 +1,113 @@
+"""Pages of drivers: prices before the start, energy and cost, receipt; none without the code of its address."""
+
+import re
+
+import pytest
+
+from csms.accounts.rules import Role
+from tests.csms.api.support import Answer, ApiClient
+from tests.csms.charging import Charging
+from tests.csms.console.driving import PLAN, go_on
+from tests.csms.console.support import Person, employ, text_of
+
+STATION = "CS-V2G-0001"
+
+
+async def opened(ask: ApiClient) -> tuple[Charging, str]:
+    """Return a station's session to be, and the page of its EVSE."""
+    station = await ask.backend.booted()
+    about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}
+    await station.call("StatusNotification", about)
+    (page,) = (await ask("GET", f"/stations/{STATION}/driver-pages")).json
+    assert page["evse_id"] == 1
+    return Charging(ask.backend, station), page["path"]
+
+
+async def look(person: Person, path: str, **headers: str) -> Answer:
+    """Follow the short address of a QR code."""
+    moved = await person.get(path)
+    assert (moved.status, moved.headers["location"]) == (303, f"/console{path}")
+    return await person.get(moved.headers["location"], **headers)
+
+
+async def test_a_driver_sees_the_price_of_the_receipt_before_while_and_after_charging(ask: ApiClient) -> None:
+    charging, path = await opened(ask)
+    driver = Person(ask)
+    assert "Charging is free of charge here." in text_of(await look(driver, path))
+    assert (await ask("POST", "/tariffs", PLAN)).status == 201
+    assert (await ask("PUT", "/tariff-assignments", {"plan_id": "city"})).status == 200
+    page = text_of(await look(driver, path))
+    for said in (
+        "Free", "Charging, you pay 0.4998 EUR/kWh", "Feeding back, you get 0.12 EUR/kWh", "Each session 1.19 EUR",
+        "From 23:59", "0.6902 EUR/kWh",
+    ):  # fmt: skip
+        assert said in page, said
+    assert "Laden, Sie zahlen 0.4998 EUR/kWh" in text_of(await look(driver, path, accept_language="de"))
+    await go_on(charging, "Started", "Authorized", 1000)
+    here = (await look(driver, path)).body.decode()
+    (link,) = re.findall(r'href="(/console/q/[^"]+/session/[^"]+)"', here)
+    await go_on(charging, "Updated", "MeterValuePeriodic", 3000, 12_000)
+    text = text_of(await driver.get(link))
+    for said in ("Your session", "Charging · 12.0 kW", "Charged 2.0 kWh", "Cost so far 2.19 EUR"):
+        assert said in text, said
+    await go_on(charging, "Ended", "EVCommunicationLost", 5000)
+    assert "/session/" not in (await look(driver, path)).body.decode(), "it is over for who comes next"
+    done = await driver.get(link)
+    cost = (await ask("GET", f"/transactions/{charging.id}/cost")).json
+    assert cost["incl_tax"]["amount"] == "3.1892"
+    text = text_of(done)
+    for said in (
+        "Receipt",
+        "To pay, with taxes 3.19 EUR",
+        "Taxes in it 0.51 EUR",
+        "4.000 kWh 0.42 2.00 EUR",
+        "1.000 … 5.000",
+    ):
+        assert said in text, said
+    assert "DEADBEEF" not in done.body.decode() + here, "nobody is named"
+    assert "data-print hidden" in done.body.decode()
+    ada = await employ(ask, "ada", Role.VIEWER)
+    assert f'href="{path}"' in (await ada.get(f"/console/stations/{STATION}")).body.decode()
+
+
+async def test_no_page_opens_without_the_code_that_was_made_for_it(ask: ApiClient) -> None:
+    charging, path = await opened(ask)
+    charging.id = "'\"><b>t%2F/?#x"
+    await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin")
+    driver = Person(ask)
+    (link,) = re.findall(r'href="(/console/q/[^"]+/session/[^"]+)"', (await look(driver, path)).body.decode())
+    page = await driver.get(link)
+    assert page.status == 200
+    assert "<b>" not in page.body.decode()
+    code, other = path.rpartition("/")[2], link.rpartition("/")[2]
+    assert (len(code), code != other) == (16, True)
+    for wrong in (
+        f"/console/q/{STATION}/1/{'a' * 16}", f"/console/q/{STATION}/1/{other}", f"/console/q/{STATION}/2/{code}",
+        f"/console/q/{STATION}/01/{code}", f"/console/q/{STATION}/-1/{code}", f"/console/q/CS-2/1/{code}",
+        f"/console/q/{STATION}/1/%C3%A4", f"/console/q/{STATION}/session/tx-1/{other}",
+        link.replace(other, code), f"/console/q/{STATION}/{'9' * 30}/{code}",
+    ):  # fmt: skip
+        assert (await driver.get(wrong)).status == 404, wrong
+    assert (await driver.get("/q/\u00e4/1/x")).status in (303, 400, 404)
+
+
+async def test_held_amounts_are_not_told(ask: ApiClient) -> None:
+    charging, path = await opened(ask)
+    assert (await ask("POST", "/tariffs", PLAN)).status == 201
+    assert (await ask("PUT", "/tariff-assignments", {"plan_id": "city"})).status == 200
+    await go_on(charging, "Started", "Authorized", 1000)
+    driver = Person(ask)
+    (link,) = re.findall(r'href="(/console/q/[^"]+/session/[^"]+)"', (await look(driver, path)).body.decode())
+    await go_on(charging, "Ended", "EVCommunicationLost", 900_000_000)
+    text = text_of(await driver.get(link))
+    assert "Amounts are being checked" in text
+    assert "EUR" not in text
+
+
+@pytest.mark.parametrize("accept", ["en", "de"])
+async def test_drivers_pages_tell_search_engines_to_stay_away(ask: ApiClient, accept: str) -> None:
+    _, path = await opened(ask)
+    page = (await look(Person(ask), path, accept_language=accept)).body.decode()
+    assert '<meta name="robots" content="noindex">' in page
+    assert f'<html lang="{accept}">' in page
+    assert "api-docs" not in page
