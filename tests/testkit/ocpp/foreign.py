@@ -4,7 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import ocpp.messages
 from ocpp.charge_point import camel_to_snake_case
@@ -24,6 +24,7 @@ from v2g_testkit.ocpp.operator import OperatorStep
 from v2g_testkit.ocpp.run_judge import JudgedTester
 
 Payload = dict[str, Any]
+T = TypeVar("T")
 Frame = list[Any]
 Change = Callable[[Frame, str], list[Frame | str]]
 """Takes a frame of the device and the action that it is about; returns the frames that are sent instead."""
@@ -46,6 +47,22 @@ async def results_of(tester: JudgedTester, cases: Iterable[Any], *, until_fail: 
         if until_fail and found[-1].verdict is Verdict.FAIL:
             break
     return found
+
+
+def acknowledges(results: Any, *actions: str) -> Callable[[type[T]], type[T]]:
+    """Return a decorator by which the end of a connection answers these requests with nothing."""
+
+    def extended(end: type[T]) -> type[T]:
+        for action in actions:
+
+            def answer(self: T, result: Any = action, **_: Any) -> Any:
+                return getattr(results, result)()
+
+            answer.__name__ = f"acknowledges_{action}"  # by which it is found
+            setattr(end, answer.__name__, on(action)(answer))
+        return end
+
+    return extended
 
 
 class End:
@@ -93,6 +110,10 @@ def pipe(change: Change) -> tuple[End, End]:
 # -- a back end
 
 
+@acknowledges(
+    call_result, "StatusNotification", "NotifyReport", "NotifyEvent", "MeterValues", "SecurityEventNotification",
+    "FirmwareStatusNotification", "LogStatusNotification", "ReservationStatusUpdate", "ReportChargingProfiles",
+)  # fmt: skip
 class BackEnd(ChargePoint):  # type: ignore[misc]
     """Its end of one connection."""
 
@@ -126,42 +147,6 @@ class BackEnd(ChargePoint):  # type: ignore[misc]
     def follows(self, **event: Any) -> Any:
         info = self._info(event["id_token"]) if "id_token" in event else None
         return call_result.TransactionEvent(id_token_info=info)
-
-    @on("StatusNotification")
-    def is_told(self, **_: Any) -> Any:
-        return call_result.StatusNotification()
-
-    @on("NotifyReport")
-    def reads(self, **_: Any) -> Any:
-        return call_result.NotifyReport()
-
-    @on("NotifyEvent")
-    def is_notified(self, **_: Any) -> Any:
-        return call_result.NotifyEvent()
-
-    @on("MeterValues")
-    def meters(self, **_: Any) -> Any:
-        return call_result.MeterValues()
-
-    @on("SecurityEventNotification")
-    def secures(self, **_: Any) -> Any:
-        return call_result.SecurityEventNotification()
-
-    @on("FirmwareStatusNotification")
-    def updates(self, **_: Any) -> Any:
-        return call_result.FirmwareStatusNotification()
-
-    @on("LogStatusNotification")
-    def logs(self, **_: Any) -> Any:
-        return call_result.LogStatusNotification()
-
-    @on("ReservationStatusUpdate")
-    def reserves(self, **_: Any) -> Any:
-        return call_result.ReservationStatusUpdate()
-
-    @on("ReportChargingProfiles")
-    def profiles(self, **_: Any) -> Any:
-        return call_result.ReportChargingProfiles()
 
     @on("DataTransfer")
     def transfers(self, **_: Any) -> Any:

@@ -16,7 +16,7 @@ from ocpp.routing import after, on
 from ocpp.v16 import ChargePoint, call, call_result
 from websockets.exceptions import ConnectionClosedOK
 
-from tests.testkit.ocpp.foreign import Change, End, Payload, pipe
+from tests.testkit.ocpp.foreign import Change, End, Payload, acknowledges, pipe
 from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.times import format_time, parse_time
 from v2g_testkit.ocpp.case import NotApplicable
@@ -561,6 +561,11 @@ class Stations16:
                     raise NotApplicable(f"not possible: {step.sentence}")
 
 
+@acknowledges(
+    call_result, "StopTransaction", "StatusNotification", "MeterValues", "FirmwareStatusNotification",
+    "SignedFirmwareStatusNotification", "DiagnosticsStatusNotification", "LogStatusNotification",
+    "SecurityEventNotification",
+)  # fmt: skip
 class BackEnd16(ChargePoint):  # type: ignore[misc]
     """A back end's end of one connection."""
 
@@ -597,41 +602,9 @@ class BackEnd16(ChargePoint):  # type: ignore[misc]
         self.known[key] = number
         return call_result.StartTransaction(number, self._info(request["id_tag"]))
 
-    @on("StopTransaction")
-    def stops(self, **_: Any) -> Any:
-        return call_result.StopTransaction()
-
-    @on("StatusNotification")
-    def is_told(self, **_: Any) -> Any:
-        return call_result.StatusNotification()
-
-    @on("MeterValues")
-    def meters(self, **_: Any) -> Any:
-        return call_result.MeterValues()
-
     @on("DataTransfer")
     def transfers(self, **_: Any) -> Any:
         return call_result.DataTransfer("UnknownVendorId")
-
-    @on("FirmwareStatusNotification")
-    def updates(self, **_: Any) -> Any:
-        return call_result.FirmwareStatusNotification()
-
-    @on("SignedFirmwareStatusNotification")
-    def updates_signed(self, **_: Any) -> Any:
-        return call_result.SignedFirmwareStatusNotification()
-
-    @on("DiagnosticsStatusNotification")
-    def diagnoses(self, **_: Any) -> Any:
-        return call_result.DiagnosticsStatusNotification()
-
-    @on("LogStatusNotification")
-    def logs(self, **_: Any) -> Any:
-        return call_result.LogStatusNotification()
-
-    @on("SecurityEventNotification")
-    def secures(self, **_: Any) -> Any:
-        return call_result.SecurityEventNotification()
 
     @on("SignCertificate")
     def signs(self, **_: Any) -> Any:
