@@ -18,19 +18,13 @@ PLUG = Step("plug", 2)
     [
         (PLUG, "plug 2", "Plug the vehicle in at EVSE 2"),
         (Step("present", 1, "0A1B", "ISO14443"), "present 1 0A1B ISO14443", "Present the token 0A1B (ISO14443) at"),
-        (
-            Step("limit", value="6000"),
-            "limit 1 6000",
-            "Let the external system (energy manager) limit the station to 6000 W",
-        ),
-        (
-            Step("vehicle", value="contract"),
-            "vehicle 1 contract",
-            "Plug a vehicle of ISO 15118 in at EVSE 1 that has a",
-        ),
+        (Step("limit", value="6000"), "limit 1 6000",
+         "Let the external system (energy manager) limit the station to 6000 W"),
+        (Step("vehicle", value="contract"), "vehicle 1 contract",
+         "Plug a vehicle of ISO 15118 in at EVSE 1 that has a"),
         (Step("reboot"), "reboot", "Switch the station off and on"),
     ],
-)
+)  # fmt: skip
 def test_a_step_has_a_line_for_programs_and_a_sentence_for_people(step: Step, line: str, sentence: str) -> None:
     assert step.line == line
     assert step.sentence.startswith(sentence)
