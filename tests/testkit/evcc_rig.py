@@ -8,6 +8,7 @@ from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports
 from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
+from evcc.session.edition import Connection
 from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from evcc.session.vehicle import Vehicle
 from pki_tools.tree import PkiTree
@@ -68,8 +69,8 @@ class EvccRig:
         if self.edition is Edition.DIN:
             return {}
         contract = Contract(self.pki.chain("contract"), self.pki.key("contract"))
-        if self.edition is Edition.ISO2:
-            return {"contracts": (contract,)} if pay == "PnC" else {"tls": False}
+        if self.edition is Edition.ISO2 and pay != "PnC":
+            return {}  # without TLS
         return {"secc_certificate": self.pki.chain("secc")[0], "contracts": (contract,)}
 
     def run(self, case: Case) -> Result:
@@ -100,10 +101,12 @@ class _Visit(Meeting[Vehicle, ScriptedCharger]):
         self.battery = Battery(BatteryConfig(soc=30), at_ms=rig.utc_ms)
         vehicle = rig.kind(
             rig.config,
-            battery=self.battery.state,
-            entropy=counter(1 << 30),
-            **rig.credentials(pay),
-            **({} if before is None or not rig.keeps else {"resume": before.vehicle.paused}),
+            Connection(
+                battery=self.battery.state,
+                entropy=counter(1 << 30),
+                **rig.credentials(pay),
+                resume=None if before is None or not rig.keeps else before.vehicle.paused,
+            ),
         )
         super().__init__(rig, vehicle, charger, charger)
 

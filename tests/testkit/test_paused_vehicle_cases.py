@@ -8,6 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from evcc.session.d20.session import VehicleSession
+from evcc.session.edition import Connection
+from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree
 from tests.testkit.evcc_rig import EvccRig, settings
 from tests.testkit.vehicle_tester import prepared
@@ -53,9 +55,9 @@ def test_a_vehicle_that_does_not_pause_is_not_judged(pki: PkiTree) -> None:
 class Resuming(VehicleSession):
     """Knows the session that it has paused before."""
 
-    def __init__(self, *args: Any, resume: Any = None, **options: Any) -> None:
-        super().__init__(*args, resume=resume, **options)
-        self.before = resume
+    def __init__(self, config: SessionConfig, connection: Connection) -> None:
+        super().__init__(config, connection)
+        self.before: Any = connection.resume
 
 
 class KeepsTheOldSession(Resuming):
