@@ -192,10 +192,18 @@ class Charger:
                     hint = "a meter with a register `voltage`, or a trace of seconds,hertz,volts"
                     raise ConfigError("grid_code needs the grid's voltage", hint=hint)
                 units = [
-                    CodeUnit(rating=each.rating, power_w=each.power_w, respond=each.keep_code)
+                    CodeUnit(
+                        rating=each.rating,
+                        power_w=each.power_w,
+                        respond=each.keep_code,
+                        max_var=each.hardware.max_var,
+                        react=each.react_by_code,
+                    )
                     for each in self.controllers
                 ]
-                kept = GridCodeWatch(read_grid_code(code.file).code, frequency, units, self.clock, self.observe)
+                kept = GridCodeWatch(
+                    read_grid_code(code.file).code, frequency, units, self.clock, self.observe, reactive=code.reactive
+                )
                 told.append(kept.measured)
             supervisor.keep("grid", watch.run)
 

@@ -11,6 +11,8 @@ from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.session.config import SeccConfig
 from v2g.energy.grid_code import GridCode, Reactive
 from v2g.energy.grid_guard import GridGuard, GridState
+from v2g.energy.grid_support import REACTIVE
+from v2g.energy.inverter import SupportingInverter
 from v2g.energy.limits import GridResponse
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
@@ -27,8 +29,8 @@ class GridCodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     frequency: FrequencyConfig | None = None
     """Source of frequency and voltage; none: that of `station.frequency`, else the meter of the first EVSE."""
     reactive: Reactive | None = None
-    """With `charger.der` = "iec", the curve of reactive power that vehicles' inverters get: what the network operator
-    demands of those of the code; none: no curve."""
+    """The curve of reactive power, of those of the code, that the network operator demands: of power electronics that
+    can produce any, and with `charger.der` = "iec" of vehicles' inverters; none: no curve."""
 
 
 def demanded(charger: SeccConfig, code: GridCode, reactive: Reactive | None) -> SeccConfig:
@@ -44,11 +46,14 @@ def demanded(charger: SeccConfig, code: GridCode, reactive: Reactive | None) -> 
 
 
 class CodeUnit(msgspec.Struct, frozen=True, kw_only=True):
-    """An EVSE under the code: what it may draw and feed back (W), its power now, and who is told what may flow."""
+    """An EVSE under the code: what it may draw and feed back (W), the reactive power that it can produce (var), its
+    power now, and who is told what may flow, and how much reactive power shall."""
 
     rating: tuple[int, int]
+    max_var: int
     power_w: Callable[[], int | None]
     respond: Callable[[GridResponse], None]
+    react: Callable[[int], None]
 
 
 LEAST_S: Final = 0.005
@@ -65,8 +70,10 @@ class GridCodeWatch:
         units: Sequence[CodeUnit],
         clock: Clock,
         observe: Callable[[Observe], None],
+        *,
+        reactive: Reactive | None,
     ) -> None:
-        """Raises ConfigError for a code of another nominal frequency."""
+        """Raises ConfigError for a code of another nominal frequency, or without this curve of reactive power."""
         if code.nominal_hz != frequency.nominal_hz:
             raise ConfigError(
                 f"{code.title} is for {code.nominal_hz:g} Hz, and frequency.nominal_hz is {frequency.nominal_hz:g}",
@@ -84,11 +91,20 @@ class GridCodeWatch:
             )
             for unit in units
         ]
+        self._inverters: dict[int, SupportingInverter] = {}
+        for number, unit in enumerate(units if reactive is not None else ()):
+            inverter = SupportingInverter(nominal_v=volts, most_out_w=unit.rating[1], most_var=unit.max_var)
+            functions = code.functions_for(volts=volts, watts=max(unit.rating), reactive=reactive)
+            inverter.follow(functions.only(REACTIVE))
+            self._inverters[number] = inverter
         self._told: dict[int, GridResponse] = {}
+        self._var: dict[int, int] = {}
+        self._grid: tuple[float, float] | None = None
+        """Hz and V, if they are measured."""
         self._state = GridState(out=True)
         self._timer: asyncio.TimerHandle | None = None
         observe(Observe("power", "grid_code", {"code": code.title, "digest": code.digest}))
-        self._follow()
+        self._follow(self._now)
 
     @property
     def _now(self) -> float:
@@ -99,22 +115,36 @@ class GridCodeWatch:
         """Take a measurement at once."""
         hertz = fact.hz if fact.measured else None
         volts = fact.volts or (() if fact.volt is None else (fact.volt,))
+        now = self._now
         for unit, guard in zip(self._units, self._guards, strict=True):
-            guard.measured(hertz, volts, unit.power_w() or 0, self._now)
-        self._follow()
+            guard.measured(hertz, volts, unit.power_w() or 0, now)
+        self._grid = (hertz, sum(volts) / len(volts)) if hertz is not None and volts else None
+        self._follow(now)
+
+    def _react(self, now: float) -> None:
+        """Set reactive power by the mean of the phases; none while disconnected, or where the grid is not measured."""
+        for number, inverter in self._inverters.items():
+            unit, var = self._units[number], 0
+            if self._grid is not None and not self._guards[number].state.out:
+                hertz, volts = self._grid
+                var = inverter.at(unit.power_w() or 0, volts, hertz, now).reactive_var
+            if var != self._var.get(number, 0):
+                self._var[number] = var
+                unit.react(var)
 
     def _tick(self) -> None:
-        for guard in self._guards:
-            guard.tick(self._now)
-        self._follow()
-
-    def _follow(self) -> None:
         now = self._now
+        for guard in self._guards:
+            guard.tick(now)
+        self._follow(now)
+
+    def _follow(self, now: float) -> None:
         for number, (unit, guard) in enumerate(zip(self._units, self._guards, strict=True)):
             response = guard.response(now)
             if response != self._told.get(number):
                 self._told[number] = response
                 unit.respond(response)
+        self._react(now)
         self._report(self._guards[0].state)
         due = min((at for each in self._guards if (at := each.due(now)) is not None), default=None)
         self.close()

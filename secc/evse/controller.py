@@ -176,6 +176,7 @@ class EvseController:
         self._port: PlcLink | None = None
         self._modem = ModemWatch(self._fault_changed)
         self._link: ChargerLink | None = None
+        self._demanded_var = self._code_var = 0
         self.hardware.on_fault(self._fault_changed)
         self.hardware.on_derating(self._derated)
         self.hardware.on_light(lambda light: self.observe(Observe("hardware", "light", {"light": light})))
@@ -304,7 +305,8 @@ class EvseController:
                 self.observe(Observe("power", "grid_support", {"functions": names}))
                 self.tell(*self.grid.support(support))
             case React(var=var):
-                self.hardware.react(var)
+                self._demanded_var = var
+                self.hardware.react(var or self._code_var)
             case SetPhases(lines=lines):
                 self.change_phases(lines)
             case ProfileTaken():
@@ -443,6 +445,11 @@ class EvseController:
     def keep_code(self, response: GridResponse) -> None:
         """Do as the charger's grid code requires (R209)."""
         self.tell(*self.grid.by_code(response))
+
+    def react_by_code(self, var: int) -> None:
+        """Set the reactive power by the charger's grid code; one that the back end sets precedes it."""
+        self._code_var = var
+        self.hardware.react(self._demanded_var or var)
 
     def show(self) -> None:
         """Report the connector's state to the CSMS (G01)."""

@@ -1,11 +1,13 @@
 """A unit under each grid code: test signals in the shape of EN 50549-10 and IEEE 1547.1, against the codes' tables."""
 
 import itertools
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from v2g.energy.feeder import Feeder, FeederNode
 from v2g.energy.grid_code import GridCode, ProtectionStage, presets
 from v2g.energy.grid_guard import GridGuard, GridState
 from v2g.energy.limits import GridResponse
@@ -296,3 +298,38 @@ def test_any_grid_only_lowers_and_an_alarm_clock_finds_nothing_that_measurements
         assert unit.response.delta_w == 0
         if unit.response.trip:
             assert (floor, ceiling) == (0, 0)
+
+
+@pytest.mark.requirement("R46")
+@pytest.mark.parametrize("period_s", [2.0, 10.0, 60.0])
+def test_fifty_vehicles_at_the_end_of_a_weak_feeder_do_not_hunt_even_if_its_voltage_swings(period_s: float) -> None:
+    """Their power follows the swing of the head, and once that ends it settles; nobody swings against another."""
+    code = presets()["rule-21"]
+    feeder = Feeder(nodes=(FeederNode(name="end", r_ohm=0.05, x_ohm=0.02),))
+    units = [Unit(code) for _ in range(50)]
+    head_v, seen = [code.nominal_v * 1.02], list[float]()
+
+    def volts() -> float:
+        drawn = sum(float(-unit.leaves_w) for unit in units)
+        return feeder.voltages({"end": complex(drawn)}, head_v[0])["end"]
+
+    def play(seconds: float) -> None:
+        for _ in range(round(seconds / 0.5)):
+            end_v = volts()
+            seen.append(end_v)
+            for unit in units:
+                unit.volts, unit.flow_w = (end_v,), -unit.leaves_w
+                unit.play(0.5, 0.5)
+
+    for unit in units:
+        unit.play(400, 10.0)
+    assert volts() > code.nominal_v * 1.1, "or this feeder is too strong"
+    play(40)
+    assert max(seen[-20:]) - min(seen[-20:]) < 0.05
+    for step in range(round(2 * period_s / 0.5)):
+        head_v[0] = code.nominal_v * (1.02 + 0.01 * math.sin(2 * math.pi * step * 0.5 / period_s))
+        play(0.5)
+    head_v[0] = code.nominal_v * 1.02
+    play(40)
+    assert max(seen[-20:]) - min(seen[-20:]) < 0.05
+    assert code.nominal_v * 1.06 < seen[-1] < code.nominal_v * 1.1

@@ -30,6 +30,17 @@ _MIRROR = (
 TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
     "derating": Target("v2g/battery/derating.py", ("tests/battery/test_derating.py",)),
+    "grid_code": Target(
+        "v2g/energy/grid_code.py", ("tests/energy/test_grid_code.py", "tests/energy/test_grid_guard.py")
+    ),
+    "grid_guard": Target("v2g/energy/grid_guard.py", ("tests/energy/test_grid_guard.py",)),
+    "frequency_limit": Target(
+        "v2g/energy/frequency_limit.py", ("tests/energy/test_inverter.py", "tests/energy/test_grid_guard.py")
+    ),
+    "grid_code_watch": Target("secc/energy_manager/grid_code.py", ("tests/secc/test_grid_code.py",)),
+    "grid_code_file": Target(
+        "v2g/io/storage/grid_code_file.py", ("tests/cli/test_grid_code.py", "tests/secc/test_grid_code.py")
+    ),
     "runaway": Target("v2g/battery/runaway.py", ("tests/battery/test_runaway.py",)),
     "imbalance": Target("v2g/battery/imbalance.py", ("tests/battery/test_imbalance.py",)),
     "battery_limits": Target("v2g/battery/limits.py", ("tests/battery/test_limits.py",)),

@@ -1,24 +1,27 @@
 """A charger without a back end keeps its grid code: it connects, lowers, disconnects and returns (R209)."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pki_tools.tree import PkiTree
 from secc.config import load_config
-from secc.energy_manager.grid_code import demanded
+from secc.energy_manager.grid_code import CodeUnit, GridCodeWatch, demanded
+from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.session.config import AcRating, SeccConfig
 from secc.status import GridCodeShown
 from tests.secc.stand import charge, stand
 from tests.secc_toml import identity
 from v2g.energy.frequency_trace import FrequencyTrace
 from v2g.energy.grid_code import GridCode, parse_code, preset_texts, presets
-from v2g.energy.limits import NO_RESPONSE
+from v2g.energy.limits import NO_RESPONSE, GridResponse
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.grid_code_file import set_grid_code
 from v2g.observe import Observe
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
 
 pytestmark = pytest.mark.requirement("R209")
 
@@ -152,3 +155,52 @@ def test_the_status_page_says_what_the_code_does() -> None:
     for event, text in steps:
         shown = shown.after(event, clock.utc_ms())
         assert shown.line.text.startswith(text)
+
+
+class Unit:
+    """An EVSE that feeds back 10 kW, and notes what it is told."""
+
+    def __init__(self, max_var: int = 6000) -> None:
+        self.told: list[GridResponse] = []
+        self.var: list[int] = []
+        self.unit = CodeUnit(
+            rating=(10_000, 10_000),
+            max_var=max_var,
+            power_w=lambda: -10_000,
+            respond=self.told.append,
+            react=self.var.append,
+        )
+
+
+async def test_reactive_power_follows_the_curve_that_the_operator_demands_while_connected() -> None:
+    one, weak, events = Unit(), Unit(max_var=1000), list[Observe]()
+    code = parse_code(QUICK.replace("response_s = 3.33", "response_s = 0"))
+    watch = GridCodeWatch(
+        code, FrequencyConfig(), [one.unit, weak.unit], Clock(), events.append, reactive="volt_var"
+    )  # fmt: skip
+    try:
+        watch.measured(GridFrequency(hz=50.0, volt=246.1))
+        assert (one.var, weak.var) == ([], []), "not before it has connected"
+        await connected(events)
+        for volt, var in ((246.1, -4360), (241.5, -2180), (230.0, 0), (213.9, 4360)):
+            watch.measured(GridFrequency(hz=50.0, volt=volt))
+            assert one.var[-1] == pytest.approx(var, abs=2)
+        assert weak.var == [-1000, 0, 1000]
+        watch.measured(GridFrequency(hz=52.0, volt=213.9))
+        await disconnected(events)
+        watch.measured(GridFrequency(hz=50.0, volt=213.9))
+        assert (one.var[-1], weak.var[-1]) == (0, 0)
+    finally:
+        watch.close()
+    with pytest.raises(ConfigError, match="no watt_var"):
+        GridCodeWatch(code, FrequencyConfig(), [one.unit], Clock(), events.append, reactive="watt_var")
+
+
+async def until(events: list[Observe], name: str) -> None:
+    async with asyncio.timeout(20):
+        while events[-1].name != name:
+            await asyncio.sleep(0.01)
+
+
+connected = partial(until, name="grid_connected")
+disconnected = partial(until, name="grid_disconnected")
