@@ -23,6 +23,7 @@ from csms.services import HandlerContext, Services
 from csms.smart_charging.rules import StationAbilities
 from csms.station_security.authority import StationCa
 from csms.stations import store as stations
+from csms.stations.last_seen import LastSeen
 from v2g.errors import ConfigError, OcppError, RefusedError, TimeoutExpired, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.io.tls.files import RenewedContext
@@ -172,6 +173,7 @@ class StationSession:
                 self._after_boot.cancel()
                 await asyncio.gather(self._after_boot, return_exceptions=True)
             await self._pusher.close()
+            self._services[LastSeen].left(self.station_id, self._services.clock.utc_ms())
             self._report("station_disconnected")
 
     @property

@@ -14,13 +14,21 @@ class LastSeen:
         self.since_ms = since_ms
         self._store = store
         self._seen: dict[str, int] = {}
+        self._left: dict[str, int] = {}
 
     def note(self, station_id: str, now_ms: int) -> None:
         """Update a station's time."""
         self._seen[station_id] = now_ms
+
+    def left(self, station_id: str, now_ms: int) -> None:
+        """A station's connection has ended."""
+        self._left[station_id] = now_ms
 
     async def flush(self) -> None:
         """Store the updates. Raises StoreError."""
         if self._seen:
             seen, self._seen = self._seen, {}
             await self._store.report(stations.save_seen, seen)
+        if self._left:
+            left, self._left = self._left, {}
+            await self._store.report(stations.save_left, left)

@@ -8,8 +8,10 @@ from sqlalchemy import Column, Connection, bindparam, func, select, update
 
 from csms.db.bulk import insert_rows, update_rows, upsert_rows
 from csms.smart_charging.tables import limits_in_force
-from csms.stations.tables import connectors, stations
+from csms.stations.tables import connector_history, connectors, station_absences, stations
 
+LEAST_ABSENCE_MS: Final = 10_000
+"""A shorter absence is none."""
 _DELIVERED_MS: Final = 900_000
 """A station that stayed for so long has delivered what it kept while it was offline."""
 
@@ -48,11 +50,14 @@ def touch(connection: Connection, station_id: str, protocol: str, now_ms: int) -
 def touch_all(connection: Connection, contacts: Sequence[StationContact]) -> list[str]:
     """Mark stations as connected, as `touch` does: after a restart, all connect at once."""
     column = stations.c
-    query = select(column.station_id, column.boot_status, column.last_seen_ms, column.connected_ms, column.away_ms)
+    query = select(
+        column.station_id, column.boot_status, column.last_seen_ms, column.connected_ms, column.away_ms, column.left_ms
+    )
     wanted = query.where(column.station_id.in_({each.station_id for each in contacts}))
     known = {row.station_id: row for row in connection.execute(wanted)}
     new: list[dict[str, Any]] = []
     again: list[dict[str, Any]] = []
+    absences: list[dict[str, Any]] = []
     for each in {each.station_id: each for each in contacts}.values():
         values: dict[str, Any] = {"station_id": each.station_id, "protocol": each.protocol}
         values |= {"last_seen_ms": each.at_ms, "connected_ms": each.at_ms}
@@ -62,8 +67,12 @@ def touch_all(connection: Connection, contacts: Sequence[StationContact]) -> lis
         else:
             stayed = row.away_ms is None or row.last_seen_ms - (row.connected_ms or 0) >= _DELIVERED_MS
             again.append({**values, "away_ms": row.last_seen_ms if stayed else row.away_ms})
+            from_ms = max(row.last_seen_ms, row.left_ms or 0)
+            if each.at_ms - from_ms >= LEAST_ABSENCE_MS:
+                absences.append({"station_id": each.station_id, "from_ms": from_ms, "to_ms": each.at_ms})
     insert_rows(connection, stations, new)
     update_rows(connection, stations, again)
+    upsert_rows(connection, station_absences, absences)
     return ["" if (row := known.get(each.station_id)) is None else row.boot_status for each in contacts]
 
 
@@ -88,6 +97,13 @@ def save_seen(connection: Connection, seen: Mapping[str, int]) -> None:
     here = stations.c.station_id == bindparam("known")
     work = update(stations).where(here).values(last_seen_ms=bindparam("heard_ms"))
     connection.execute(work, [{"known": station_id, "heard_ms": at_ms} for station_id, at_ms in sorted(seen.items())])
+
+
+def save_left(connection: Connection, left: Mapping[str, int]) -> None:
+    """Store when stations' connections ended (UTC, ms)."""
+    here = stations.c.station_id == bindparam("known")
+    work = update(stations).where(here).values(left_ms=bindparam("ended_ms"))
+    connection.execute(work, [{"known": station_id, "ended_ms": at_ms} for station_id, at_ms in sorted(left.items())])
 
 
 def save_boots(connection: Connection, boots: Sequence[StationBoot]) -> list[bool]:
@@ -124,21 +140,29 @@ def save_connector(
 
 
 def save_connectors(connection: Connection, reported: Sequence[ConnectorStatus]) -> None:
-    """Store connectors' status, as `save_connector` does."""
-    query = select(*connectors.primary_key, connectors.c.changed_ms).where(
+    """Store connectors' status, as `save_connector` does, and each that is new in their history, late ones, too."""
+    query = select(*connectors.primary_key, connectors.c.changed_ms, connectors.c.status).where(
         connectors.c.station_id.in_({each.station_id for each in reported})
     )
-    changed_ms: dict[tuple[str, int, int], int] = {tuple(row[:3]): row[3] for row in connection.execute(query)}
+    known: dict[tuple[str, int, int], tuple[int, str]] = {
+        tuple(row[:3]): (row[3], row[4]) for row in connection.execute(query)
+    }
     newest: dict[tuple[str, int, int], dict[str, Any]] = {}
+    history: dict[tuple[str, int, int, int], dict[str, Any]] = {}
     for each in reported:
         key = each.station_id, each.evse_id, each.connector_id
-        if changed_ms.get(key, each.at_ms) <= each.at_ms:
-            changed_ms[key] = each.at_ms
+        changed_ms, status = known.get(key, (each.at_ms, ""))
+        if changed_ms <= each.at_ms:
+            known[key] = each.at_ms, each.status
             newest[key] = dict(zip(_CONNECTOR, each, strict=True))
+        if changed_ms > each.at_ms or status != each.status:
+            history[*key, each.at_ms] = dict(zip(_PAST, each, strict=True))
     upsert_rows(connection, connectors, list(newest.values()))
+    upsert_rows(connection, connector_history, list(history.values()))
 
 
 _CONNECTOR: Final = ("station_id", "evse_id", "connector_id", "status", "changed_ms")
+_PAST: Final = (*_CONNECTOR[:-1], "at_ms")
 
 
 class StationFilter(NamedTuple):

@@ -18,6 +18,7 @@ stations: Final = Table(
     Column("booted_ms", BigInteger),
     Column("connected_ms", BigInteger),
     Column("away_ms", BigInteger),  # when it was last heard before it was offline
+    Column("left_ms", BigInteger),  # when its last connection ended, where that was noted
     Column("vendor", String(50), nullable=False, default="", server_default=""),
     Column("model", String(20), nullable=False, default="", server_default=""),
     Column("serial_number", String(25), nullable=False, default="", server_default=""),
@@ -35,6 +36,28 @@ connectors: Final = Table(
     Column("changed_ms", BigInteger, nullable=False),
     ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
 )
+
+connector_history: Final = Table(
+    "connector_history",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("evse_id", Integer, primary_key=True, autoincrement=False),
+    Column("connector_id", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("status", String(16), nullable=False),
+    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+)
+"""All states of connectors, by the station's clock."""
+
+station_absences: Final = Table(
+    "station_absences",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("from_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("to_ms", BigInteger, nullable=False),
+    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+)
+"""When a station that has come back was not connected."""
 
 session_metrics: Final = Table(
     "session_metrics",

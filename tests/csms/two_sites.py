@@ -67,6 +67,8 @@ def values_of(site: str) -> dict[str, str]:
         "silence_id": number,
         "campaign_id": number,
         "mandate_id": number,
+        "exclusion_id": number,
+        "cause": "vandalism",
         "from_ms": "0",
         "to_ms": "2",
         "from_day": "2000-01-01",

@@ -30,9 +30,10 @@ session_metrics = typer.Typer(
     name="session-metrics", help="List figures of sessions that show worn parts of stations, and start over."
 )
 tariffs = typer.Typer(name="tariffs", help="List, show, store, price and delete tariffs.")
+uptime = typer.Typer(name="uptime", help="Uptime of EVSEs by regulations, and what does not count of outages.")
 users = typer.Typer(name="users", help="People who log in to the console.")
 
-GROUPS = (alerts, attestation, battery, books, campaigns, roaming, session_metrics, tariffs, users)
+GROUPS = (alerts, attestation, battery, books, campaigns, roaming, session_metrics, tariffs, uptime, users)
 
 _SITES = {"sites": "--site"}
 _FOUND = {"reason": "What was found and done; it is recorded.", "note": "Why, for the audit log."}
@@ -114,6 +115,26 @@ add(books, "sign", "sign_corrections", example="0A1B2C3D4E5F6071")
 add(tariffs, "show", "read_tariff", words={"plan_id": "TARIFF"}, text="Show a tariff with all its rates and taxes.",
     example="day-night")
 add(tariffs, "delete", "delete_tariff", words={"plan_id": "TARIFF"}, example="summer-2026")
+
+# -- uptime (R185)
+
+add(uptime, "list", "list_uptime",
+    "station: station_id, EVSE: evse_id, percent, reaches target: reaches_target, hours between: hours_between, "
+    "hours of: hours_of",
+    title="Uptime", defaults={"rules": "nevi"}, example="--rules uk-2023")
+add(uptime, "summary", "read_uptime_summary", defaults={"rules": "nevi"}, example="--rules california")
+add(uptime, "rules", "list_uptime_rules",
+    "name, title, target (%): target_percent, of, offline, source, read", title="Definitions of uptime")
+add(uptime, "exclude", "add_uptime_exclusion", words={"station_id": "STATION"},
+    about={"evse_id": "Only this one; 0: all.", "from_ms": "Begin of what does not count.", "to_ms": "Its end.",
+           "cause": "grid, vehicle, maintenance, vandalism, disaster, closed or provider.",
+           "evidence": "What shows that, such as a letter of the grid operator."},
+    example='CS-1 --from 2026-11-01T08:00Z --to 2026-11-01T14:00Z --cause grid --evidence "notice 4711"')
+add(uptime, "exclusions", "list_uptime_exclusions",
+    "exclusion: exclusion_id, station: station_id, EVSE: evse_id, from: from_ms, to: to_ms, cause, evidence, "
+    "by: added_by", title="Exclusions")
+add(uptime, "include", "delete_uptime_exclusion", words={"exclusion_id": "EXCLUSION"},
+    text="Let a time count again.")
 
 # -- roaming (R202)
 

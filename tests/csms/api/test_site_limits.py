@@ -29,8 +29,8 @@ from tests.csms.support import make_config
 from tests.csms.two_sites import BEGIN_MS, NORTH, SOUTH, asked, body_of, build, mixed, named, rows_of, station_of
 
 _OF_ALL = {
-    "list_alert_rules", "list_grid_sources", "list_tariffs", "list_templates", "read_grid_signal",
-    "read_self", "read_tariff",
+    "list_alert_rules", "list_grid_sources", "list_tariffs", "list_templates", "list_uptime_rules",
+    "read_grid_signal", "read_self", "read_tariff",
 }  # fmt: skip
 """Operations for roles of a site that show nothing of any site."""
 

@@ -1,0 +1,228 @@
+"""Uptime by the definition of a regulation, outages, and what does not count of them."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Annotated, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.accounts.rules import Permission
+from csms.http.call import Call
+from csms.http.operations import Page, delete, get, post
+from csms.http.parameters import (
+    Cursor,
+    Limit,
+    OfAnyStation,
+    RowNumber,
+    StationId,
+    newest_first,
+    read_cursor,
+    shown,
+    write_cursor,
+)
+from csms.http.problems import ApiError, missing
+from csms.stations import store as stations
+from csms.uptime import store as rows
+from csms.uptime.rules import DAY_MS, HOUR_MS, PRESETS, Cause, Outage, Span, Uptime, UptimeRules, mean, percent, uptime
+from v2g.units import UtcMs
+
+_BY_STATIONS: Final = 200
+"""Stations of which a summary reads the history at once."""
+
+
+class WhichUptime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The definition, and the period (UTC, ms): by default as long as the definition says, until now."""
+
+    rules: Annotated[str, msgspec.Meta(description="Name of a definition.", examples=["nevi"])] = "nevi"
+    from_ms: UtcMs | None = None
+    to_ms: UtcMs | None = None
+
+
+class UptimeParameters(WhichUptime, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filter for a list of EVSEs' uptime."""
+
+    limit: Limit = 100
+    cursor: Cursor = None
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+
+
+class UptimeOfEvse(msgspec.Struct, frozen=True, kw_only=True):
+    """An EVSE in a period: percent (three digits, rounded down; null: nothing is known), for how long it is known, what
+    counts as outage and what was left out (ms), hours between and of outages on average (null without one), each."""
+
+    station_id: str
+    evse_id: int
+    percent: str | None
+    reaches_target: bool | None
+    known_ms: int
+    outage_ms: int
+    excluded_ms: int
+    hours_between: float | None
+    hours_of: float | None
+    outages: tuple[Outage, ...]
+
+
+class UptimeSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """All EVSEs in a period by a definition: how many are known, how many miss the target, the average, and whether the
+    definition's target is reached; `back_end_percent`: of the back end itself, to five minutes."""
+
+    rules: UptimeRules
+    from_ms: int
+    to_ms: int
+    evses: int
+    below_target: int
+    average_percent: str | None
+    reaches_target: bool | None
+    back_end_percent: str | None
+
+
+class NewExclusion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A time in which an outage may not count, why, and the evidence; of an EVSE, or all of a station (0)."""
+
+    station_id: StationId
+    evse_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
+    from_ms: UtcMs
+    to_ms: UtcMs
+    cause: Cause
+    evidence: Annotated[str, msgspec.Meta(min_length=3, max_length=2000)]
+
+
+class UptimeExclusion(NewExclusion, frozen=True, kw_only=True):
+    """An exclusion, who added it, and when."""
+
+    exclusion_id: int
+    added_by: str
+    added_ms: int
+
+
+class OneExclusion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of an exclusion."""
+
+    exclusion_id: RowNumber
+
+
+@get("/uptime/rules", Permission.READ_STATIONS, for_sites=True)
+async def list_uptime_rules(call: Call) -> tuple[UptimeRules, ...]:
+    """List definitions of uptime, with source and date of each."""
+    return tuple(PRESETS.values())
+
+
+@get("/uptime", Permission.READ_STATIONS, for_sites=True, problems=(404,))
+async def list_uptime(call: Call, parameters: UptimeParameters) -> Page[UptimeOfEvse]:
+    """List the uptime of EVSEs by station, with their outages."""
+    rules, period = _asked(call, parameters)
+    after = read_cursor(parameters.cursor, tuple[str])
+    only = call.stations
+    if parameters.station_id is not None:
+        only = frozenset({parameters.station_id}) if only is None or parameters.station_id in only else frozenset()
+    names = await call.run(rows.names_after, after[0] if after else "", parameters.limit + 1, only)
+    page = names[: parameters.limit]
+    found = tuple(_shown(rules, *each) for each in await _read(call, rules, period, page))
+    return Page(found, write_cursor(page[-1]) if len(names) > parameters.limit else None)
+
+
+@get("/uptime/summary", Permission.READ_STATIONS, for_sites=True, problems=(404,))
+async def read_uptime_summary(call: Call, parameters: WhichUptime) -> UptimeSummary:
+    """Return the uptime of all EVSEs together, and that of the back end."""
+    rules, period = _asked(call, parameters)
+    shares: list[Fraction | None] = []
+    after = ""
+    while names := await call.run(rows.names_after, after, _BY_STATIONS, call.stations):
+        shares += [found.share for _, _, found in await _read(call, rules, period, names)]
+        after = names[-1]
+    blind = await call.run(rows.blind, period)
+    away = sum(min(each.to_ms, period.to_ms) - max(each.from_ms, period.from_ms) for each in blind)
+    known = [each for each in shares if each is not None]
+    average = mean(known)
+    target = Fraction(str(rules.target_percent)) / 100
+    below = sum(each < target for each in known)
+    reached = None if average is None else average >= target if rules.of == "average" else not below
+    return UptimeSummary(
+        rules=rules,
+        from_ms=period.from_ms,
+        to_ms=period.to_ms,
+        evses=len(known),
+        below_target=below,
+        average_percent=percent(average),
+        reaches_target=reached,
+        back_end_percent=percent(1 - Fraction(away, period.to_ms - period.from_ms)),
+    )
+
+
+@get("/uptime/exclusions", Permission.READ_STATIONS)
+async def list_uptime_exclusions(call: Call, parameters: OfAnyStation) -> Page[UptimeExclusion]:
+    """List times in which outages may not count, the newest first."""
+
+    def fetch(connection: Connection, before: int | None, limit: int) -> list[dict[str, object]]:
+        return rows.exclusions_before(connection, before, limit, parameters.station_id)
+
+    return await newest_first(call, parameters, UptimeExclusion, "exclusion_id", fetch)
+
+
+@post("/uptime/exclusions", Permission.WRITE_MAINTENANCE, status=201, problems=(404,))
+async def add_uptime_exclusion(call: Call, body: NewExclusion) -> UptimeExclusion:
+    """Record why an outage may not count. Which causes a definition leaves out, and how much of them, is its own."""
+    if body.to_ms <= body.from_ms:
+        raise ApiError(400, "to_ms must be after from_ms")
+    if await call.run(stations.find, body.station_id) is None:
+        raise missing("station")
+    values = msgspec.structs.asdict(body) | {"added_by": call.caller.id[:200], "added_ms": call.now_ms}
+    return shown(await call.run(rows.add_exclusion, **values), UptimeExclusion)
+
+
+@delete("/uptime/exclusions/{exclusion_id}", Permission.WRITE_MAINTENANCE, problems=(404,))
+async def delete_uptime_exclusion(call: Call, parameters: OneExclusion) -> None:
+    """Delete a time in which outages may not count; the audit log keeps it."""
+
+    def drop(connection: Connection, before: object | None) -> None:
+        if before is None:
+            raise missing("exclusion")
+        rows.drop_exclusion(connection, parameters.exclusion_id)
+
+    await call.change(lambda connection: rows.exclusion(connection, parameters.exclusion_id), drop)
+
+
+def _asked(call: Call, parameters: WhichUptime) -> tuple[UptimeRules, Span]:
+    rules = PRESETS.get(parameters.rules)
+    if rules is None:
+        raise ApiError(404, f"no definition {parameters.rules[:40]!r}", f"there are {', '.join(PRESETS)}")
+    to_ms = min(call.now_ms, parameters.to_ms or call.now_ms)
+    from_ms = to_ms - rules.days * DAY_MS if parameters.from_ms is None else parameters.from_ms
+    if to_ms <= from_ms:
+        raise ApiError(400, "to_ms must be after from_ms, which must be past")
+    return rules, Span(max(0, from_ms), to_ms)
+
+
+async def _read(call: Call, rules: UptimeRules, period: Span, names: list[str]) -> list[tuple[str, int, Uptime]]:
+    """Return the uptime of all EVSEs of stations, by station and EVSE."""
+    connected = call.services.connections.connected()
+    found = await call.run(rows.pasts, names, period, connected, call.now_ms)
+    blind = await call.run(rows.blind, period)
+    return list(_each(rules, period, found, blind))
+
+
+def _each(
+    rules: UptimeRules, period: Span, found: list[rows.PastOfStation], blind: list[Span]
+) -> Iterator[tuple[str, int, Uptime]]:
+    for past in found:
+        for evse_id, history in sorted(past.history.items()):
+            left_out = [*past.exclusions.get(0, ()), *past.exclusions.get(evse_id, ())]
+            yield past.station_id, evse_id, uptime(rules, period, history, past.absences, left_out, blind)
+
+
+def _shown(rules: UptimeRules, station_id: str, evse_id: int, found: Uptime) -> UptimeOfEvse:
+    share = found.share
+    counting = [each.counts_ms for each in found.outages if each.counts_ms]
+    return UptimeOfEvse(
+        station_id=station_id,
+        evse_id=evse_id,
+        percent=percent(share),
+        reaches_target=None if share is None else share >= Fraction(str(rules.target_percent)) / 100,
+        known_ms=found.known_ms,
+        outage_ms=found.outage_ms,
+        excluded_ms=found.excluded_ms,
+        hours_between=round((found.known_ms - found.outage_ms) / len(counting) / HOUR_MS, 3) if counting else None,
+        hours_of=round(sum(counting) / len(counting) / HOUR_MS, 3) if counting else None,
+        outages=found.outages,
+    )

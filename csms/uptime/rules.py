@@ -1,0 +1,257 @@
+"""When an EVSE worked, by the definition of a regulation (R185). Pure; times are ms of UTC, sums exact."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import Annotated, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+Cause = Literal["grid", "vehicle", "maintenance", "vandalism", "disaster", "closed", "provider"]
+"""Why an outage may not count: no supply, the vehicle, planned maintenance, vandalism, a natural disaster, outside the
+opening hours, the communication provider."""
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+_WORKS: Final = frozenset({"Available", "Occupied", "Reserved"})
+
+
+class UptimeRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A definition of uptime: named, dated, with its source."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}\Z", examples=["nevi"])]
+    title: Annotated[str, Meta(min_length=1, max_length=100)]
+    source: Annotated[str, Meta(min_length=1, max_length=300)]
+    read: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z", examples=["2026-11-26"])]
+    """When its source was read."""
+    target_percent: Annotated[float, Meta(gt=0, le=100)]
+    of: Literal["each", "average"] = "each"
+    """Whether each EVSE has to reach the target, or all on average."""
+    days: Annotated[int, Meta(ge=1, le=366)] = 365
+    """Length of the period, by default that before now."""
+    offline: Literal["counts", "does not count"] = "counts"
+    """Whether a station that is not connected counts as an outage."""
+    not_working: tuple[Literal["Faulted", "Unavailable"], ...] = ("Faulted", "Unavailable")
+    """States of a connector that count as an outage; an EVSE works while one of its connectors does."""
+    excluded: tuple[Cause, ...] = ()
+    """Causes that do not count, where an operator has recorded them with evidence."""
+    most_hours: Mapping[Cause, Annotated[int, Meta(ge=1, le=8784)]] = {}
+    """How many hours of a cause may be left out of a period; the earliest are."""
+
+
+PRESETS: Final[Mapping[str, UptimeRules]] = {
+    each.name: each
+    for each in (
+        UptimeRules(
+            name="nevi",
+            title="NEVI, United States",
+            source="23 CFR 680.116(b); causes partly general knowledge, check them",
+            read="2026-11-26",
+            target_percent=97,
+            excluded=("grid", "vehicle", "maintenance", "vandalism", "disaster", "closed"),
+        ),
+        UptimeRules(
+            name="california",
+            title="California",
+            source="California Energy Commission, from summaries; limits of hours: vandalism 10 days, maintenance 72 h",
+            read="2026-11-26",
+            target_percent=97,
+            excluded=("grid", "maintenance", "vandalism", "disaster"),
+            most_hours={"maintenance": 72, "vandalism": 240},
+        ),
+        UptimeRules(
+            name="uk-2023",
+            title="United Kingdom, rapid network",
+            source="SI 2023/1168",
+            read="2026-11-26",
+            target_percent=99,
+            of="average",
+            offline="does not count",
+            excluded=("closed",),
+        ),
+        UptimeRules(
+            name="strict",
+            title="Every minute",
+            source="ours: nothing is left out",
+            read="2026-11-26",
+            target_percent=99.9,
+        ),
+    )
+}
+
+
+class Status(NamedTuple):
+    """A connector's status from a time on."""
+
+    connector_id: int
+    at_ms: int
+    status: str
+
+
+class Span(NamedTuple):
+    """A time from a moment until before another one."""
+
+    from_ms: int
+    to_ms: int
+
+
+class Exclusion(NamedTuple):
+    """A time that may not count, and why."""
+
+    span: Span
+    cause: Cause
+
+
+class Outage(msgspec.Struct, frozen=True, kw_only=True):
+    """An EVSE did not work: from when until when (UTC, ms; `to_ms`: the period's end if it lasts), why, and how much of
+    it (ms) does not count."""
+
+    from_ms: int
+    to_ms: int
+    why: Literal["faulted", "unavailable", "offline"]
+    excluded_ms: int = 0
+
+    @property
+    def counts_ms(self) -> int:
+        """What counts of it."""
+        return self.to_ms - self.from_ms - self.excluded_ms
+
+
+class Uptime(NamedTuple):
+    """An EVSE in a period: for how long it is known (ms), what counts as outage and what was left out, and each."""
+
+    known_ms: int
+    outage_ms: int
+    excluded_ms: int
+    outages: tuple[Outage, ...]
+
+    @property
+    def share(self) -> Fraction | None:
+        """The part of the known time without what counts as outage; None if nothing is known."""
+        return Fraction(self.known_ms - self.outage_ms, self.known_ms) if self.known_ms else None
+
+
+def uptime(
+    rules: UptimeRules,
+    period: Span,
+    history: Iterable[Status],
+    offline: Iterable[Span],
+    exclusions: Iterable[Exclusion] = (),
+    blind: Iterable[Span] = (),
+) -> Uptime:
+    """Return the uptime of an EVSE whose connectors had these states, while its station was `offline` at times.
+
+    Time before the first state is not known. What a station reports later of a time when it was offline counts: while a
+    connector was Occupied then, it worked. While the back end itself was `blind`, stations count as connected.
+    """
+    events = sorted(history, key=lambda each: (each.at_ms, each.connector_id))
+    if not events:
+        return Uptime(0, 0, 0, ())
+    gaps = _minus(_joined(offline), _joined(blind)) if rules.offline == "counts" else []
+    begin = max(period.from_ms, events[0].at_ms)
+    edges = {begin, period.to_ms} | {each.at_ms for each in events} | {edge for gap in gaps for edge in gap}
+    marks = sorted(edge for edge in edges if begin <= edge <= period.to_ms)
+    states: dict[int, Status] = {}
+    told = 0
+    found: list[Outage] = []
+    gap = 0
+    for start, end in pairwise(marks):
+        while told < len(events) and events[told].at_ms <= start:
+            states[events[told].connector_id] = events[told]
+            told += 1
+        while gap < len(gaps) and gaps[gap].to_ms <= start:
+            gap += 1
+        away = gaps[gap] if gap < len(gaps) and gaps[gap].from_ms <= start else None
+        why = _why(rules, states.values(), away)
+        if why is None:
+            continue
+        if found and found[-1].to_ms == start and found[-1].why == why:
+            found[-1] = msgspec.structs.replace(found[-1], to_ms=end)
+        else:
+            found.append(Outage(from_ms=start, to_ms=end, why=why))
+    outages = _excluded(rules, found, exclusions)
+    return Uptime(
+        known_ms=max(0, period.to_ms - begin),
+        outage_ms=sum(each.counts_ms for each in outages),
+        excluded_ms=sum(each.excluded_ms for each in outages),
+        outages=outages,
+    )
+
+
+def _why(
+    rules: UptimeRules, states: Iterable[Status], away: Span | None
+) -> Literal["faulted", "unavailable", "offline"] | None:
+    """Return why an EVSE does not work, None if it does."""
+    known = tuple(states)
+    if away is not None:
+        charged = any(each.status == "Occupied" and each.at_ms >= away.from_ms for each in known)
+        return None if charged else "offline"
+    if any(each.status not in rules.not_working for each in known):
+        return None
+    return "faulted" if any(each.status == "Faulted" for each in known) else "unavailable"
+
+
+def _excluded(rules: UptimeRules, found: Sequence[Outage], exclusions: Iterable[Exclusion]) -> tuple[Outage, ...]:
+    """Return outages with what does not count of each; of causes with a maximum the earliest."""
+    left = {cause: rules.most_hours[cause] * HOUR_MS for cause in rules.most_hours}
+    excluded = {number: list[Span]() for number in range(len(found))}
+    for cause in rules.excluded:
+        spans = _joined(each.span for each in exclusions if each.cause == cause)
+        for number, outage in enumerate(found):
+            own = _minus(_within(spans, outage.from_ms, outage.to_ms), excluded[number])
+            for span in own:
+                length = min(span.to_ms - span.from_ms, left.get(cause, span.to_ms - span.from_ms))
+                if cause in left:
+                    left[cause] -= length
+                if length:
+                    excluded[number] = _joined((*excluded[number], Span(span.from_ms, span.from_ms + length)))
+    return tuple(
+        msgspec.structs.replace(outage, excluded_ms=sum(each.to_ms - each.from_ms for each in excluded[number]))
+        for number, outage in enumerate(found)
+    )
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """Return spans in their order, without empty ones, those that meet as one."""
+    found: list[Span] = []
+    for span in sorted(each for each in spans if each.from_ms < each.to_ms):
+        if found and span.from_ms <= found[-1].to_ms:
+            found[-1] = Span(found[-1].from_ms, max(found[-1].to_ms, span.to_ms))
+        else:
+            found.append(span)
+    return found
+
+
+def _within(spans: Iterable[Span], from_ms: int, to_ms: int) -> list[Span]:
+    cut = (Span(max(each.from_ms, from_ms), min(each.to_ms, to_ms)) for each in spans)
+    return [each for each in cut if each.from_ms < each.to_ms]
+
+
+def _minus(spans: Iterable[Span], others: Sequence[Span]) -> list[Span]:
+    """Return what is in `spans` and in none of the others; both joined."""
+    found: list[Span] = []
+    for span in spans:
+        begin = span.from_ms
+        for other in others:
+            if other.to_ms <= begin or other.from_ms >= span.to_ms:
+                continue
+            if other.from_ms > begin:
+                found.append(Span(begin, other.from_ms))
+            begin = max(begin, other.to_ms)
+        if begin < span.to_ms:
+            found.append(Span(begin, span.to_ms))
+    return found
+
+
+def percent(share: Fraction | None) -> str | None:
+    """Return a share as percent with three digits, rounded down: a target is never reached by rounding."""
+    if share is None:
+        return None
+    thousandths = share.numerator * 100_000 // share.denominator
+    return f"{thousandths // 1000}.{thousandths % 1000:03}"
+
+
+def mean(shares: Iterable[Fraction | None]) -> Fraction | None:
+    """Return the average of the known shares; None without one."""
+    known = [each for each in shares if each is not None]
+    return sum(known, Fraction()) / len(known) if known else None

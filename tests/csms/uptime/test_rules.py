@@ -1,0 +1,228 @@
+"""Uptime against looking at every minute by itself."""
+
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csms.uptime.rules import (
+    HOUR_MS,
+    PRESETS,
+    Cause,
+    Exclusion,
+    Outage,
+    Span,
+    Status,
+    UptimeRules,
+    mean,
+    percent,
+    uptime,
+)
+
+pytestmark = pytest.mark.requirement("R185")
+
+MINUTE_MS = 60_000
+SOME = ("Available", "Faulted", "Occupied", "Unavailable")
+STRICT, NEVI, UK, CALIFORNIA = (PRESETS[name] for name in ("strict", "nevi", "uk-2023", "california"))
+
+
+def by_minutes(
+    rules: UptimeRules,
+    minutes: tuple[int, int],
+    history: list[tuple[int, int, str]],
+    offline: list[tuple[int, int]],
+    exclusions: list[tuple[int, int, str]],
+    blind: list[tuple[int, int]],
+) -> tuple[int, int, int]:
+    """Known, counted and excluded minutes, each minute looked at by itself."""
+    known = 0
+    left = {cause: hours * 60 for cause, hours in rules.most_hours.items()}
+    down: list[int] = []
+    for minute in range(*minutes):
+        states: dict[int, tuple[int, str]] = {}
+        for connector, at, status in sorted(history, key=lambda each: (each[1], each[0])):
+            if at <= minute:
+                states[connector] = at, status
+        if not states:
+            continue
+        known += 1
+        works = any(status not in rules.not_working for _, status in states.values())
+        away = [begin for begin, end in merged(offline) if begin <= minute < end]
+        seen = any(begin <= minute < end for begin, end in blind)
+        if rules.offline == "counts" and away and not seen:
+            gap = max([away[0], *(end for _, end in blind if away[0] < end <= minute)])
+            works = any(status == "Occupied" and at >= gap for at, status in states.values())
+        if not works:
+            down.append(minute)
+    out: set[int] = set()
+    for cause in rules.excluded:
+        for minute in down:
+            if minute in out or not any(a <= minute < b for a, b, why in exclusions if why == cause):
+                continue
+            if cause in left:
+                if not left[cause]:
+                    continue
+                left[cause] -= 1
+            out.add(minute)
+    counted = len(down) - len(out)
+    return known, counted, len(out)
+
+
+def merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if begin >= end:
+            continue
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((begin, end))
+    return found
+
+
+at = st.integers(0, 300)
+pairs = st.lists(st.tuples(at, at), max_size=6)
+statuses = st.sampled_from(["Available", "Occupied", "Reserved", "Faulted", "Unavailable"])
+causes = st.sampled_from(["grid", "vehicle", "maintenance", "vandalism", "disaster", "closed", "provider"])
+
+
+@given(
+    rules=st.sampled_from([*PRESETS.values(), msgspec.structs.replace(CALIFORNIA, most_hours={"vandalism": 1})]),
+    history=st.lists(st.tuples(st.integers(1, 2), at, statuses), max_size=12, unique_by=lambda each: each[:2]),
+    offline=pairs,
+    exclusions=st.lists(st.tuples(at, at, causes), max_size=5),
+    blind=pairs,
+    period=st.tuples(at, at).map(sorted),
+)
+def test_uptime_is_what_every_minute_says(
+    rules: UptimeRules,
+    history: list[tuple[int, int, str]],
+    offline: list[tuple[int, int]],
+    exclusions: list[tuple[int, int, Cause]],
+    blind: list[tuple[int, int]],
+    period: list[int],
+) -> None:
+    ms = MINUTE_MS
+    found = uptime(
+        rules,
+        Span(period[0] * ms, period[1] * ms),
+        [Status(connector, minute * ms, status) for connector, minute, status in history],
+        [Span(a * ms, b * ms) for a, b in offline],
+        [Exclusion(Span(a * ms, b * ms), cause) for a, b, cause in exclusions],
+        [Span(a * ms, b * ms) for a, b in blind],
+    )
+    expected = by_minutes(rules, (period[0], period[1]), history, offline, exclusions, blind)
+    assert (found.known_ms // ms, found.outage_ms // ms, found.excluded_ms // ms) == expected
+    assert found.outage_ms == sum(each.counts_ms for each in found.outages)
+    assert all(a.to_ms <= b.from_ms for a, b in zip(found.outages, found.outages[1:], strict=False))
+    assert found.share is None or 0 <= found.share <= 1
+
+
+def days(*each: tuple[float, str]) -> list[Status]:
+    return [Status(1, round(day * 24 * HOUR_MS), status) for day, status in each]
+
+
+YEAR = Span(0, 365 * 24 * HOUR_MS)
+
+
+def test_the_figures_of_a_year_by_hand() -> None:
+    history = days((0, "Available"), (100, "Faulted"), (110, "Available"))
+    assert percent(uptime(NEVI, YEAR, history, []).share) == "97.260"
+    ten_days = Exclusion(Span(100 * 24 * HOUR_MS, 105 * 24 * HOUR_MS), "vandalism")
+    found = uptime(NEVI, YEAR, history, [], [ten_days])
+    assert percent(found.share) == "98.630"
+    assert found.outages == (
+        Outage(from_ms=100 * 24 * HOUR_MS, to_ms=110 * 24 * HOUR_MS, why="faulted", excluded_ms=5 * 24 * HOUR_MS),
+    )
+    longer = Exclusion(Span(0, 365 * 24 * HOUR_MS), "maintenance")
+    assert uptime(CALIFORNIA, YEAR, history, [], [longer]).excluded_ms == 72 * HOUR_MS
+
+
+def test_an_offline_station_counts_in_america_and_not_in_britain_and_not_while_it_charged_or_nobody_looked() -> None:
+    day, gap = 24 * HOUR_MS, Span(10 * 24 * HOUR_MS, 20 * 24 * HOUR_MS)
+    history = days((0, "Available"))
+    assert uptime(NEVI, YEAR, history, [gap]).outage_ms == 10 * day
+    assert uptime(UK, YEAR, history, [gap]).outage_ms == 0
+    told_later = [*history, *days((12, "Occupied"), (13, "Available"))]
+    assert uptime(NEVI, YEAR, told_later, [gap]).outage_ms == 9 * day
+    assert uptime(NEVI, YEAR, history, [gap], blind=[Span(15 * day, 30 * day)]).outage_ms == 5 * day
+
+
+def test_percents_never_round_up_and_averages_leave_out_the_unknown() -> None:
+    assert percent(Fraction(99_999_999, 100_000_000)) == "99.999"
+    assert percent(Fraction(1)) == "100.000"
+    assert percent(None) is None
+    assert mean([Fraction(1), None, Fraction(1, 2)]) == Fraction(3, 4)
+    assert mean([None]) is None
+    assert uptime(STRICT, YEAR, [], []).share is None
+
+
+@pytest.mark.long
+def test_a_year_of_a_thousand_stations_is_exact_to_the_minute() -> None:
+    import random
+
+    chance = random.Random(185)
+    minutes = 365 * 24 * 60
+    for _ in range(1000):
+        history: list[tuple[int, int, str]] = [(1, 0, "Available")]
+        history += [
+            (chance.randrange(1, 3), chance.randrange(minutes), chance.choice(SOME))
+            for _ in range(chance.randrange(40))
+        ]
+        history = list({each[:2]: each for each in history}.values())
+        begins = [chance.randrange(minutes) for _ in range(chance.randrange(8))]
+        offline = [(begin, begin + chance.randrange(1, 3000)) for begin in begins]
+        exclusions: list[Any] = [
+            (begin, begin + chance.randrange(6000), chance.choice(["grid", "vandalism", "maintenance"]))
+            for begin in (chance.randrange(minutes) for _ in range(3))
+        ]
+        rules = chance.choice(list(PRESETS.values()))
+        assert _fast(rules, minutes, history, offline, exclusions) == _ours(
+            rules, minutes, history, offline, exclusions
+        )
+
+
+def _ours(rules: UptimeRules, minutes: int, history: Any, offline: Any, exclusions: Any) -> tuple[int, int, int]:
+    found = uptime(
+        rules,
+        Span(0, minutes * MINUTE_MS),
+        [Status(connector, minute * MINUTE_MS, status) for connector, minute, status in history],
+        [Span(a * MINUTE_MS, b * MINUTE_MS) for a, b in offline],
+        [Exclusion(Span(a * MINUTE_MS, b * MINUTE_MS), cause) for a, b, cause in exclusions],
+    )
+    return found.known_ms // MINUTE_MS, found.outage_ms // MINUTE_MS, found.excluded_ms // MINUTE_MS
+
+
+def _fast(rules: UptimeRules, minutes: int, history: Any, offline: Any, exclusions: Any) -> tuple[int, int, int]:
+    """The same with an array of every minute of the year."""
+    import numpy as np
+
+    states = np.full((3, minutes), -1, dtype=np.int8)
+    since = np.zeros((3, minutes), dtype=np.int64)
+    names = ["Available", "Occupied", "Reserved", "Faulted", "Unavailable"]
+    for connector, begin, status in sorted(history, key=lambda each: each[1]):
+        states[connector, begin:] = names.index(status)
+        since[connector, begin:] = begin
+    known = (states >= 0).any(axis=0)
+    bad = [names.index(each) for each in rules.not_working]
+    works = ((states >= 0) & ~np.isin(states, bad)).any(axis=0)
+    if rules.offline == "counts":
+        for begin, end in merged(offline):
+            part = slice(begin, min(end, minutes))
+            charged = ((states[:, part] == 1) & (since[:, part] >= begin)).any(axis=0)
+            works[part] = charged
+    down = known & ~works
+    out = np.zeros(minutes, dtype=bool)
+    for cause in rules.excluded:
+        here = np.zeros(minutes, dtype=bool)
+        for begin, end, why in exclusions:
+            if why == cause:
+                here[begin:end] = True
+        chosen = np.flatnonzero(down & here & ~out)
+        if cause in rules.most_hours:
+            chosen = chosen[: rules.most_hours[cause] * 60]
+        out[chosen] = True
+    return int(known.sum()), int((down & ~out).sum()), int(out.sum())

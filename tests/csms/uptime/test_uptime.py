@@ -1,0 +1,140 @@
+"""Uptime from what stations report and when they are away, over the API."""
+
+from typing import Any
+
+import pytest
+
+from csms.accounts.rules import Role
+from csms.overview import course
+from csms.overview.course import STEP_MS
+from csms.stations import store as stations
+from csms.stations.store import StationContact
+from csms.uptime.rules import DAY_MS, HOUR_MS
+from tests.csms.api.support import ApiClient, serving
+from tests.csms.backend import Backend
+
+pytestmark = pytest.mark.requirement("R185")
+
+
+async def known(csms: Backend, station_id: str, *states: tuple[int, str]) -> None:
+    """Store a station that first connected with the first state of its EVSE, and the later ones."""
+    run = csms.services.store.run
+    await run(stations.touch_all, [StationContact(station_id, "ocpp2.0.1", states[0][0])])
+    for at_ms, status in states:
+        await run(stations.save_connector, station_id, 1, 1, status, at_ms)
+
+
+async def uptime(ask: ApiClient, query: str) -> list[dict[str, Any]]:
+    answer = await ask("GET", f"/uptime?{query}")
+    assert answer.status == 200, answer.json
+    found: list[dict[str, Any]] = answer.json
+    return found
+
+
+async def test_states_and_absences_make_the_uptime_that_a_regulation_defines(csms: Backend) -> None:
+    now = csms.clock.utc_ms()
+    begin = now - 100 * HOUR_MS
+    run = csms.services.store.run
+    await known(
+        csms, "CS-1", (begin, "Available"), (begin + 10 * HOUR_MS, "Faulted"), (begin + 20 * HOUR_MS, "Occupied")
+    )
+    await run(stations.save_seen, {"CS-1": begin + 50 * HOUR_MS})
+    await run(stations.save_left, {"CS-1": begin + 55 * HOUR_MS})
+    await run(stations.touch_all, [StationContact("CS-1", "ocpp2.0.1", begin + 60 * HOUR_MS)])
+    await run(stations.save_seen, {"CS-1": now})
+    async with serving(csms) as ask:
+        (found,) = await uptime(ask, "rules=strict")
+        assert (found["station_id"], found["evse_id"], found["percent"]) == ("CS-1", 1, "85.000")
+        assert [(each["why"], (each["to_ms"] - each["from_ms"]) // HOUR_MS) for each in found["outages"]] == [
+            ("faulted", 10),
+            ("offline", 5),
+        ]
+        assert (found["hours_between"], found["hours_of"], found["reaches_target"]) == (42.5, 7.5, False)
+        (found,) = await uptime(ask, "rules=uk-2023")
+        assert found["percent"] == "90.000", "a station that is away does not count"
+        (found,) = await uptime(ask, f"rules=strict&from_ms={begin}&to_ms={begin + 20 * HOUR_MS}")
+        assert found["percent"] == "50.000"
+        assert await uptime(ask, "station_id=CS-2") == []
+
+
+async def test_a_station_reports_its_past_late_and_states_that_repeat_are_not_kept(csms: Backend) -> None:
+    now = csms.clock.utc_ms()
+    begin = now - 10 * HOUR_MS
+    await known(csms, "CS-1", (begin, "Available"), (begin + 8 * HOUR_MS, "Available"))
+    await csms.services.store.run(stations.save_seen, {"CS-1": now})
+    async with serving(csms) as ask:
+        assert (await uptime(ask, "rules=strict"))[0]["percent"] == "100.000"
+        run = csms.services.store.run
+        await run(stations.save_connector, "CS-1", 1, 1, "Unavailable", begin + 2 * HOUR_MS)
+        await run(stations.save_connector, "CS-1", 1, 1, "Available", begin + 4 * HOUR_MS)
+        (found,) = await uptime(ask, "rules=strict")
+        assert (found["percent"], found["outages"][0]["why"]) == ("80.000", "unavailable")
+        (shown,) = (await ask("GET", "/stations")).json
+        assert shown["connectors"][0]["status"] == "Available", "the newest state stays"
+
+
+async def test_what_a_person_excludes_does_not_count_where_the_definition_allows_it(csms: Backend) -> None:
+    now = csms.clock.utc_ms()
+    begin = now - 100 * HOUR_MS
+    await known(csms, "CS-1", (begin, "Faulted"), (begin + 50 * HOUR_MS, "Available"))
+    await csms.services.store.run(stations.save_seen, {"CS-1": now})
+    body = {"station_id": "CS-1", "from_ms": begin, "to_ms": begin + 25 * HOUR_MS, "evidence": "police report 7"}
+    async with serving(csms) as ask:
+        assert (await ask("POST", "/uptime/exclusions", body | {"cause": "weather"})).status == 400
+        assert (await ask("POST", "/uptime/exclusions", body | {"cause": "grid", "to_ms": begin})).status == 400
+        assert (await ask("POST", "/uptime/exclusions", body | {"cause": "grid", "station_id": "CS-9"})).status == 404
+        wrong = await ask("POST", "/uptime/exclusions", body | {"cause": "vandalism"}, role=Role.VIEWER)
+        assert wrong.status == 403
+        made = await ask("POST", "/uptime/exclusions", body | {"cause": "vandalism"})
+        assert made.status == 201
+        assert (await ask("GET", "/uptime/exclusions")).json == [made.json]
+        assert (await uptime(ask, "rules=strict"))[0]["percent"] == "50.000"
+        (found,) = await uptime(ask, "rules=nevi")
+        assert (found["percent"], found["excluded_ms"]) == ("75.000", 25 * HOUR_MS)
+        path = f"/uptime/exclusions/{made.json['exclusion_id']}"
+        assert (await ask("DELETE", path)).status == 204
+        assert (await ask("DELETE", path)).status == 404
+        assert (await uptime(ask, "rules=nevi"))[0]["percent"] == "50.000"
+        assert "police report 7" in str((await ask("GET", "/audit")).json)
+
+
+async def test_the_summary_says_whether_the_target_is_reached_each_or_on_average(csms: Backend) -> None:
+    now = csms.clock.utc_ms()
+    begin = now - 100 * HOUR_MS
+    for number in range(9):
+        await known(csms, f"CS-{number}", (begin, "Available"))
+    await known(csms, "CS-9", (begin, "Faulted"), (begin + 9 * HOUR_MS, "Available"))
+    await csms.services.store.run(stations.save_seen, {f"CS-{number}": now for number in range(10)})
+    async with serving(csms) as ask:
+        summary = (await ask("GET", "/uptime/summary?rules=uk-2023")).json
+        assert (summary["evses"], summary["average_percent"], summary["reaches_target"]) == (10, "99.100", True)
+        summary = (await ask("GET", "/uptime/summary?rules=nevi")).json
+        assert (summary["below_target"], summary["reaches_target"]) == (1, False)
+        assert summary["to_ms"] - summary["from_ms"] == 365 * DAY_MS
+        assert (await ask("GET", "/uptime/summary?rules=mine")).status == 404
+        assert (await ask("GET", f"/uptime/summary?from_ms={now}")).status == 400
+        names = [each["name"] for each in (await ask("GET", "/uptime/rules")).json]
+        assert names == ["nevi", "california", "uk-2023", "strict"]
+        first = await ask("GET", "/uptime?limit=4")
+        assert len(first.json) == 4
+        assert 'rel="next"' in first.headers["link"]
+
+
+async def test_while_the_back_end_did_not_run_no_station_was_away_and_it_says_so_of_itself(csms: Backend) -> None:
+    now = csms.clock.utc_ms() // STEP_MS * STEP_MS
+    begin = now - 100 * STEP_MS
+    csms.clock.now_ms = now
+    await known(csms, "CS-1", (begin, "Available"))
+    run = csms.services.store.run
+    for number in range(101):
+        if not 40 < number < 61:
+            rows = await csms.services.store.read(course.now, [], (), (), begin + number * STEP_MS, now)
+            await run(course.add, rows)
+    await run(stations.save_seen, {"CS-1": begin + 40 * STEP_MS})
+    await run(stations.touch_all, [StationContact("CS-1", "ocpp2.0.1", begin + 62 * STEP_MS)])
+    await run(stations.save_seen, {"CS-1": now})
+    async with serving(csms) as ask:
+        (found,) = await uptime(ask, f"rules=strict&from_ms={begin}")
+        assert found["percent"] == "98.000", "the first and the last five minutes of 22 were not the back end's"
+        summary = (await ask("GET", f"/uptime/summary?rules=strict&from_ms={begin}")).json
+        assert summary["back_end_percent"] == "80.000"
