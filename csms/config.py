@@ -29,6 +29,7 @@ from csms.telemetry.aggregates import AGGREGATES
 from csms.telemetry.config import IngestionWorker, MqttSource, TelemetryConfig
 from csms.tokens.rules import Group, TokenEntry, check_form
 from csms.transactions.rules import Transactions
+from csms.uptime.rules import UptimeRules
 from csms.webhooks.rules import Webhooks, is_reach
 from v2g.battery.detectors import DetectorSettings
 from v2g.config import Days, Flaw, Port, Seconds, faults, parse_config
@@ -383,6 +384,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Alerts: rules, escalation, e-mail."""
     accounting_time_zone: TimeZone = "UTC"
     """Time zone of the months in which settlements are posted; it cannot change later."""
+    uptime: Annotated[tuple[UptimeRules, ...], msgspec.Meta(max_length=20)] = ()
+    """Own definitions of uptime, beside those that come with the program or in place of ones of the same name."""
     retention: Retention = Retention()
     """Retention of old data; by default nothing is deleted but telemetry."""
     update: FollowerConfig | None = None

@@ -105,7 +105,7 @@ class OneExclusion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 @get("/uptime/rules", Permission.READ_STATIONS, for_sites=True)
 async def list_uptime_rules(call: Call) -> tuple[UptimeRules, ...]:
     """List definitions of uptime, with source and date of each."""
-    return tuple(PRESETS.values())
+    return tuple(_definitions(call).values())
 
 
 @get("/uptime", Permission.READ_STATIONS, for_sites=True, problems=(404,))
@@ -183,10 +183,15 @@ async def delete_uptime_exclusion(call: Call, parameters: OneExclusion) -> None:
     await call.change(lambda connection: rows.exclusion(connection, parameters.exclusion_id), drop)
 
 
+def _definitions(call: Call) -> dict[str, UptimeRules]:
+    return {**PRESETS, **{each.name: each for each in call.services.config.uptime}}
+
+
 def _asked(call: Call, parameters: WhichUptime) -> tuple[UptimeRules, Span]:
-    rules = PRESETS.get(parameters.rules)
+    known = _definitions(call)
+    rules = known.get(parameters.rules)
     if rules is None:
-        raise ApiError(404, f"no definition {parameters.rules[:40]!r}", f"there are {', '.join(PRESETS)}")
+        raise ApiError(404, f"no definition {parameters.rules[:40]!r}", f"there are {', '.join(known)}")
     to_ms = min(call.now_ms, parameters.to_ms or call.now_ms)
     from_ms = to_ms - rules.days * DAY_MS if parameters.from_ms is None else parameters.from_ms
     if to_ms <= from_ms:

@@ -9,9 +9,10 @@ from csms.overview import course
 from csms.overview.course import STEP_MS
 from csms.stations import store as stations
 from csms.stations.store import StationContact
-from csms.uptime.rules import DAY_MS, HOUR_MS
+from csms.uptime.rules import DAY_MS, HOUR_MS, UptimeRules
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
+from tests.csms.fixtures import Start
 
 pytestmark = pytest.mark.requirement("R185")
 
@@ -96,6 +97,20 @@ async def test_what_a_person_excludes_does_not_count_where_the_definition_allows
         assert (await ask("DELETE", path)).status == 404
         assert (await uptime(ask, "rules=nevi"))[0]["percent"] == "50.000"
         assert "police report 7" in str((await ask("GET", "/audit")).json)
+
+
+async def test_an_operator_may_define_uptime_too(backend: Start) -> None:
+    mine = UptimeRules(
+        name="mine", title="Contract 7", source="contract with the city", read="2026-11-26", target_percent=50.0,
+        days=5, not_working=("Faulted",),
+    )  # fmt: skip
+    async with backend(uptime=(mine,)) as csms, serving(csms) as ask:
+        now = csms.clock.utc_ms()
+        await known(csms, "CS-1", (now - 100 * HOUR_MS, "Unavailable"), (now - 10 * HOUR_MS, "Faulted"))
+        await csms.services.store.run(stations.save_seen, {"CS-1": now})
+        (found,) = await uptime(ask, "rules=mine")
+        assert (found["percent"], found["reaches_target"]) == ("90.000", True)
+        assert (await ask("GET", "/uptime/rules")).json[-1]["name"] == "mine"
 
 
 async def test_the_summary_says_whether_the_target_is_reached_each_or_on_average(csms: Backend) -> None:
