@@ -43,6 +43,7 @@ _KINDS: Final[dict[str, ChargeKind]] = {
     "ENERGY": "energy", "TIME": "charging_time", "PARKING_TIME": "idle_time", "FLAT": "fixed",
 }  # fmt: skip
 _HOUR_MS: Final = 3_600_000
+_LEAST: Final = Decimal("0.001")
 EXPORT: Final = "-export"
 """Ends the id of the tariff of energy fed back."""
 
@@ -185,7 +186,13 @@ def costs_of(periods: Sequence[CdrPeriod], end_ms: int, tariff: OcpiTariff, zone
     reserved = sum((each.volume for period in periods for each in period.dimensions
                     if each.type == "RESERVATION_TIME"), Decimal(0))  # fmt: skip
     if reserved:
-        used["RESERVATION"] = [(each, Decimal(1) if each.type == "FLAT" else reserved) for each in _reservation(tariff)]
+        reserved = Decimal(round(reserved * 3600)) / 3600  # four decimals of an hour are a third of a second
+        used["RESERVATION"] = []
+        for each in _reservation(tariff):
+            part = [(each, Decimal(1) if each.type == "FLAT" else reserved)]
+            if each.type == "TIME":
+                _round_up(part, 3600)
+            used["RESERVATION"] += part
     included = tariff.tax_included == "YES"
     dimensions = {kind: Decimal(0) for kind in used}
     net = gross = Decimal(0)
@@ -216,7 +223,8 @@ def _bounded(tariff: OcpiTariff, costs: Costs) -> Costs:
 def _round_up(parts: list[tuple[OcpiComponent, Decimal]], unit: int) -> None:
     """Round a dimension's total up to the step of its last component, at that one's price."""
     component, amount = parts[-1]
-    total = sum((each for _, each in parts), Decimal(0)) * unit
+    # exact: quantities are of mWh and ms, and a third of an hour as a decimal would be one step more
+    total = (sum((each for _, each in parts), Decimal(0)) * unit).quantize(_LEAST)
     if component.step_size > 1 and total > 0:
         wanted = math.ceil(total / component.step_size) * component.step_size
         parts[-1] = component, amount + (wanted - total) / unit
@@ -294,8 +302,8 @@ def _usage(periods: Sequence[CdrPeriod], end_ms: int) -> Usage:
             readings.append(Registers(paused_ms, imported, exported, "metered"))
             charging.append((paused_ms, False))
         readings.append(Registers(stop_ms, imported, exported, "metered"))
-        if (current := volumes.get("MIN_CURRENT", volumes.get("MAX_CURRENT"))) is not None:
-            currents.append((start_ms, round(current)))
+        if (current := volumes.get("MIN_CURRENT", volumes.get("MAX_CURRENT"))) is not None or not flowing:
+            currents.append((start_ms, round(current or 0)))
     return Usage(
         start_ms=starts[0], end_ms=end_ms, readings=tuple(readings), charging=tuple(charging),
         currents=tuple(currents),
