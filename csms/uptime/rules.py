@@ -20,11 +20,15 @@ class UptimeRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A definition of uptime: named, dated, with its source."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}\Z", examples=["nevi"])]
+    """By which requests name it."""
     title: Annotated[str, Meta(min_length=1, max_length=100)]
+    """What people read."""
     source: Annotated[str, Meta(min_length=1, max_length=300)]
+    """Regulation or contract that defines it."""
     read: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z", examples=["2026-11-26"])]
     """When its source was read."""
     target_percent: Annotated[float, Meta(gt=0, le=100)]
+    """What has to be reached."""
     of: Literal["each", "average"] = "each"
     """Whether each EVSE has to reach the target, or all on average."""
     days: Annotated[int, Meta(ge=1, le=366)] = 365
