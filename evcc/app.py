@@ -476,7 +476,7 @@ class Vehicle:
         lab = self.config.sdp.without_tls and PROFILES[self.config.security_profile].interop
         possible = carried(stream.version, of_2_in_tls13=False, without_tls=lab)
         editions = [edition(name) for name in self.config.editions if name in possible]
-        session = NegotiatedSession(editions, self.config.session, connection, connected_for=elapsed)
+        session = NegotiatedSession(editions, self.config, connection, connected_for=elapsed)
         watched = self.hardware.converse(stream, session.reader())
         runner = Runner(
             self.observe.tracer()(session),

@@ -20,19 +20,8 @@ from evcc.hardware.pack import PackConfig
 from evcc.own_policy import load_policy
 from evcc.policy.battery import BatteryConfig
 from evcc.session.settings import (
-    AuthorizationConfig,
     BasicConfig,
-    DischargeConfig,
-    InstallationConfig,
-    NeedsConfig,
-    OnBoardChargerConfig,
-    PlanningConfig,
-    ProgramStep,
-    ServiceConfig,
     SessionConfig,
-    TimingConfig,
-    VehicleConfig,
-    WirelessConfig,
 )
 from v2g.battery.runaway import RunawaySettings
 from v2g.config import Flaw, Tree, fault, faults, parse_config, parse_tree
@@ -48,14 +37,11 @@ from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
-from v2g.iso15118.d2.timing import Timing as Timing2
 from v2g.iso15118.d20.association import COUPLINGS, NOT_APPLICABLE, positioning
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.d20.sdp_wireless import EVID_LENGTH, SdpWirelessRequest
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
-from v2g.iso15118.d20.timing import Timing
-from v2g.iso15118.din.timing import Timing as DinTiming
 from v2g.iso15118.select import EditionName
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
@@ -276,7 +262,7 @@ WITHOUT_PLUG: Final = frozenset({Family.WPT, Family.ACDP})
 """Message sets of vehicles that are driven to a position instead of being plugged in."""
 
 
-class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EvccConfig(SessionConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The configuration of `v2g evcc --config FILE`."""
 
     profile: Annotated[
@@ -286,7 +272,6 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             "bench-200kw, or a file of one's own, NAME.toml"
         ),
     ] = None
-    vehicle: Annotated[VehicleConfig, Meta(description="identity")] = VehicleConfig()
     link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
     sdp: Annotated[SdpConfig, Meta(description="charger discovery")] = SdpConfig()
     editions: Annotated[
@@ -309,30 +294,11 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     provisioning: Annotated[
         ProvisioningConfig | None, Meta(description="installation of contracts by chargers; none: no installation")
     ] = None
-    installation: Annotated[
-        InstallationConfig, Meta(description="when contracts are installed, and which are preferred")
-    ] = InstallationConfig()
-    authorization: Annotated[AuthorizationConfig, Meta(description="authorisation methods")] = AuthorizationConfig()
-    services: Annotated[ServiceConfig, Meta(description="services, best first")] = ServiceConfig()
-    on_board_charger: Annotated[
-        OnBoardChargerConfig, Meta(description="the vehicle's own charger for alternating current")
-    ] = OnBoardChargerConfig()
     basic: Annotated[
         BasicConfig | None, Meta(description="charge by nominal duty if communication fails; none: end the session")
     ] = None
-    wireless: Annotated[WirelessConfig, Meta(description="the vehicle's device for wireless power")] = WirelessConfig()
     battery: Annotated[BatteryConfig, Meta(description="simulated battery")] = BatteryConfig()
     hardware: Annotated[HardwareConfig, Meta(description="vehicle hardware")] = HardwareConfig()
-    needs: Annotated[NeedsConfig, Meta(description="departure and targets")] = NeedsConfig()
-    discharge: Annotated[DischargeConfig, Meta(description="discharge policy")] = DischargeConfig()
-    planning: Annotated[PlanningConfig, Meta(description="planning by prices")] = PlanningConfig()
-    raised_limits: Annotated[
-        bool,
-        Meta(
-            description="whether a charger may raise, in its loops, powers and currents above those of its charge "
-            "parameters; the voltage, with which the insulation was tested, it may not"
-        ),
-    ] = False
     price_signers: Annotated[
         tuple[Path, ...],
         Meta(
@@ -340,9 +306,6 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             "CAs of the vehicle's own contracts and provisioning.mo_roots"
         ),
     ] = ()
-    program: Annotated[
-        tuple[ProgramStep, ...], Meta(min_length=1, max_length=64, description="steps of the session, in order")
-    ] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
     pause: Annotated[
         PauseConfig | None, Meta(description="resume a paused session; none: a pause ends the program")
     ] = None
@@ -361,10 +324,6 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         Meta(description="updates by signed releases, looked for after each session; none: by other means"),
     ] = None
     driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64, description="driver's requests")] = ()
-    timing: Annotated[TimingConfig, Meta(description="pace of requests")] = TimingConfig()
-    timers: Annotated[Timing, Meta(description="the protocol's timeouts; the defaults are the standard's")] = Timing()
-    timers_2: Annotated[Timing2, Meta(description="timeouts of ISO 15118-2")] = Timing2()
-    timers_din: Annotated[DinTiming, Meta(description="timeouts of DIN 70121")] = DinTiming()
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
     local_events: Annotated[
@@ -411,27 +370,6 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             coupling=usual if self.sdp.coupling is None else self.sdp.coupling,
             evid=self.vehicle.evcc_id[:EVID_LENGTH],
             evseid=self.sdp.evse_id,
-        )
-
-    @property
-    def session(self) -> SessionConfig:
-        """The configuration of the session core."""
-        return SessionConfig(
-            vehicle=self.vehicle,
-            authorization=self.authorization,
-            installation=self.installation,
-            services=self.services,
-            on_board_charger=self.on_board_charger,
-            wireless=self.wireless,
-            needs=self.needs,
-            discharge=self.discharge,
-            planning=self.planning,
-            raised_limits=self.raised_limits,
-            program=self.program,
-            timing=self.timing,
-            timers=self.timers,
-            timers_2=self.timers_2,
-            timers_din=self.timers_din,
         )
 
 

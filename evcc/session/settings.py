@@ -422,21 +422,33 @@ class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1.0
 
 
-class SessionConfig(msgspec.Struct, frozen=True):
+class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration of the session core."""
 
-    vehicle: VehicleConfig = VehicleConfig()
-    authorization: AuthorizationConfig = AuthorizationConfig()
-    installation: InstallationConfig = InstallationConfig()
-    services: ServiceConfig = ServiceConfig()
-    on_board_charger: OnBoardChargerConfig = OnBoardChargerConfig()
-    wireless: WirelessConfig = WirelessConfig()
-    needs: NeedsConfig = NeedsConfig()
-    discharge: DischargeConfig = DischargeConfig()
-    planning: PlanningConfig = PlanningConfig()
-    raised_limits: bool = False
-    program: tuple[ProgramStep, ...] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
-    timing: TimingConfig = TimingConfig()
-    timers: Timing = Timing()
-    timers_2: d2.Timing = d2.Timing()
-    timers_din: din.Timing = din.Timing()
+    vehicle: Annotated[VehicleConfig, Meta(description="identity")] = VehicleConfig()
+    installation: Annotated[
+        InstallationConfig, Meta(description="when contracts are installed, and which are preferred")
+    ] = InstallationConfig()
+    authorization: Annotated[AuthorizationConfig, Meta(description="authorisation methods")] = AuthorizationConfig()
+    services: Annotated[ServiceConfig, Meta(description="services, best first")] = ServiceConfig()
+    on_board_charger: Annotated[
+        OnBoardChargerConfig, Meta(description="the vehicle's own charger for alternating current")
+    ] = OnBoardChargerConfig()
+    wireless: Annotated[WirelessConfig, Meta(description="the vehicle's device for wireless power")] = WirelessConfig()
+    needs: Annotated[NeedsConfig, Meta(description="departure and targets")] = NeedsConfig()
+    discharge: Annotated[DischargeConfig, Meta(description="discharge policy")] = DischargeConfig()
+    planning: Annotated[PlanningConfig, Meta(description="planning by prices")] = PlanningConfig()
+    raised_limits: Annotated[
+        bool,
+        Meta(
+            description="whether a charger may raise, in its loops, powers and currents above those of its charge "
+            "parameters; the voltage, with which the insulation was tested, it may not"
+        ),
+    ] = False
+    program: Annotated[
+        tuple[ProgramStep, ...], Meta(min_length=1, max_length=64, description="steps of the session, in order")
+    ] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
+    timing: Annotated[TimingConfig, Meta(description="pace of requests")] = TimingConfig()
+    timers: Annotated[Timing, Meta(description="the protocol's timeouts; the defaults are the standard's")] = Timing()
+    timers_2: Annotated[d2.Timing, Meta(description="timeouts of ISO 15118-2")] = d2.Timing()
+    timers_din: Annotated[din.Timing, Meta(description="timeouts of DIN 70121")] = din.Timing()

@@ -63,13 +63,12 @@ power_w = 7000
 """
 
 
-def test_an_example_is_read_and_the_core_gets_its_part() -> None:
+def test_an_example_is_read() -> None:
     config = load_config(EXAMPLE, name="evcc.toml")
     assert config.battery.ocv[1] == (50, 360)
     assert config.discharge.minimum_compensation == Decimal("0.25")
     assert config.discharge.minimum_compensation_micro == 250_000
-    assert config.session.program == config.program
-    assert config.session.timers.message_scale == 2.0
+    assert config.timers.message_scale == 2.0
     assert config.clock.scale == 200
 
 

@@ -42,7 +42,7 @@ def discharge(pki: PkiTree) -> Discharge:
 
     def run(config: EvccConfig, charger: SeccConfig, *, mode: str = "dynamic") -> tuple[Joined, float]:
         services = ServiceConfig(energy=config.services.energy, control_mode=(mode,))  # type: ignore[arg-type]
-        session = replace(config.session, program=(ProgramStep(do="discharge", energy_wh=300),), services=services)
+        session = replace(config, program=(ProgramStep(do="discharge", energy_wh=300),), services=services)
         joined = Joined(
             pki, time.time_ns() // 1_000_000, vehicle=session, charger=charger, battery=config.battery, limits=GENEROUS
         )
