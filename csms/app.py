@@ -177,7 +177,8 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         supervisor.keep("alert rules", watch.run)
         supervisor.keep("reports of batteries", partial(make_reports, services))
         if config.alerts.email is not None:
-            mails = AlertMails(services.store, clock, observe, config.alerts.email)
+            zone, origin = config.accounting_zone, config.api.origin if config.api.console else ""
+            mails = AlertMails(services.store, clock, observe, config.alerts.email, zone, origin)
             supervisor.keep("e-mails", mails.run)
         batteries = BatterySink(services.store, clock, config.battery, backend.alerts.wake)
         configured = [(each.name, open_sink(each, config.telemetry)) for each in config.telemetry.sinks]

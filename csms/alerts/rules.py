@@ -10,7 +10,6 @@ observed is the same at every node and after every restart, so an alert is neith
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
@@ -19,7 +18,6 @@ from msgspec import Meta
 from csms.accounts.rules import Permission, Principal, Role, allowed, evs_of, may_handle
 from v2g.battery.sample import Sample, judge
 from v2g.events import Severity
-from v2g.text import printable
 
 HOLD_MS: Final = 60_000
 """How long an alert has ended before that is announced."""
@@ -408,12 +406,6 @@ MOST_LINES: Final = 100
 MOST_WAIT_MS: Final = 60_000
 """Longest time for which an e-mail waits for other announcements to the same address."""
 
-_VERBS: Final[dict[Announcement, str]] = {
-    "alert_raised": "raised",
-    "alert_cleared": "cleared",
-    "alert_escalated": "not acknowledged",
-}
-
 Address = Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{0,252}[A-Za-z0-9]\Z")]
 
 
@@ -457,37 +449,3 @@ def addressees(recipients: Iterable[Recipient], alert: Alert) -> list[str]:
         and may_read(readable(each.principal), alert.subject_kind, alert.subject)
     }
     return list(found)
-
-
-def subject_line(mails: Collection[Mail]) -> str:
-    """Return the subject of an e-mail about some announcements."""
-    first = next(iter(mails))
-    about = _line(first)[:120]
-    return f"[V2G] {about}" if len(mails) == 1 else f"[V2G] {about}, and {len(mails) - 1} more"
-
-
-def body(mails: Iterable[Mail]) -> str:
-    """Return the text of an e-mail: a paragraph for each announcement, without control characters."""
-    return "\n\n".join(map(_paragraph, mails)) + "\n\nDetails: v2g csms alerts show ALERT\n"
-
-
-def _paragraph(mail: Mail) -> str:
-    alert = mail.alert
-    lines = [_line(mail), f"  alert {alert.alert_id}, since {_time(alert.raised_ms)}"]
-    if alert.cleared_ms is not None:
-        lines[1] += f", ended {_time(alert.cleared_ms)}"
-    if alert.count > 1:
-        lines[1] += f", began {alert.count} times"
-    if alert.value is not None:
-        lines.append(f"  value {alert.value:g}" + ("" if alert.limit is None else f", limit {alert.limit:g}"))
-    return "\n".join(lines)
-
-
-def _line(mail: Mail) -> str:
-    alert = mail.alert
-    about = f"{alert.severity}: {alert.kind} {_VERBS[mail.announcement]}, {alert.subject_kind} {alert.subject}"
-    return printable(about)
-
-
-def _time(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -3,10 +3,13 @@
 Texts have fields in braces; catalogues of other languages have the same (`csms/console/texts`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
 from typing import Final, NamedTuple
 
-from csms.alerts.rules import Alert
+from csms.alerts.rules import Alert, Announcement, Mail
+from v2g.events import Severity
+from v2g.text import printable
 
 _S: Final = "s"
 """Value of rules that count for how long something has been so: it grows while the alert is active."""
@@ -174,3 +177,43 @@ def age(ms: int) -> str:
         if seconds >= size * (2 if sign == "d" else 1):
             return f"{seconds // size}\u00a0{sign}"
     return f"{seconds}\u00a0s"
+
+
+SEVERITIES: Final[Mapping[Severity, str]] = {"error": "Critical", "warning": "Warning"}
+_ANNOUNCED: Final[Mapping[Announcement, str]] = {"alert_cleared": "Ended: ", "alert_escalated": "Not acknowledged: "}
+
+
+def subject_line(mails: Sequence[Mail], now_ms: int) -> str:
+    """Return the subject of an e-mail about some announcements: the first one's sentence."""
+    about = f"[V2G] {_line(mails[0], now_ms)[:160]}"
+    return about if len(mails) == 1 else f"{about}, and {len(mails) - 1} more"
+
+
+def body(mails: Sequence[Mail], now_ms: int, zone: tzinfo, origin: str = "") -> str:
+    """Return the text of an e-mail, without control characters: of each announcement its sentence, what follows, when
+    it began, and its number. `origin`: of the console, "" where it has none."""
+    where = f"{origin}/console/alerts" if origin else "v2g csms alerts show ALERT"
+    return "\n\n".join(_paragraph(each, now_ms, zone) for each in mails) + f"\n\nDetails: {where}\n"
+
+
+def _line(mail: Mail, now_ms: int) -> str:
+    alert = mail.alert
+    text, fields = said(alert, 1, now_ms)
+    severity = SEVERITIES.get(alert.severity, "Information")
+    line = f"{_ANNOUNCED.get(mail.announcement, f'{severity}: ')}{text.format_map(fields)}"
+    return printable(line.replace("\u00a0", " "))
+
+
+def _paragraph(mail: Mail, now_ms: int, zone: tzinfo) -> str:
+    alert = mail.alert
+    since = f"  alert {alert.alert_id}, since {_time(alert.raised_ms, zone)}"
+    if alert.cleared_ms is not None:
+        since += f", ended {_time(alert.cleared_ms, zone)}"
+    if alert.count > 1:
+        since += f", began {alert.count} times"
+    then = SENTENCES.get(alert.kind, OTHER).then if alert.cleared_ms is None else ""
+    return "\n".join(filter(None, (_line(mail, now_ms), f"  {then}" if then else "", since)))
+
+
+def _time(ms: int, zone: tzinfo) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC).astimezone(zone):%Y-%m-%d %H:%M:%S} {zone}"

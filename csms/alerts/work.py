@@ -12,7 +12,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
@@ -31,11 +31,10 @@ from csms.alerts.rules import (
     Report,
     RuleName,
     addressees,
-    body,
     reports,
     rules_of,
-    subject_line,
 )
+from csms.alerts.sentences import body, subject_line
 from csms.cluster.feed import Feed, FeedEvent
 from csms.config import CsmsConfig
 from csms.db import leases
@@ -131,8 +130,11 @@ MAIL_POLL_S: Final = 2.0
 class AlertMails:
     """Sends what waits, while `run` does."""
 
-    def __init__(self, store: Store, clock: Clock, observe: EventLog, config: AlertEmail) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, observe: EventLog, config: AlertEmail, zone: tzinfo = UTC, origin: str = ""
+    ) -> None:
         self._store, self._clock, self._observe, self._config = store, clock, observe, config
+        self._zone, self._origin = zone, origin
 
     async def run(self) -> None:
         """Send until cancelled. Raises StoreError."""
@@ -148,23 +150,27 @@ class AlertMails:
     def _send(self, mails: Sequence[Mail]) -> str:
         """Send an e-mail; return why not, "" for nothing."""
         try:
-            send(self._config, message_of(self._config, mails, self._clock.utc_ms()))
+            message = message_of(self._config, mails, self._clock.utc_ms(), self._zone, self._origin)
+            send(self._config, message)
         except (smtplib.SMTPException, OSError, V2GError, ValueError) as error:
             return printable(f"{type(error).__name__}: {error}")[:300]
         return ""
 
 
-def message_of(config: AlertEmail, mails: Sequence[Mail], now_ms: int) -> EmailMessage:
-    """Return the e-mail about announcements to one address; repeated, it has the same Message-ID."""
+def message_of(
+    config: AlertEmail, mails: Sequence[Mail], now_ms: int, zone: tzinfo = UTC, origin: str = ""
+) -> EmailMessage:
+    """Return the e-mail about announcements to one address, with times of a zone and the address of the console;
+    repeated, it has the same Message-ID."""
     message = EmailMessage(policy=SMTP)
     message["From"], message["To"] = config.sender, mails[0].address
-    message["Subject"] = subject_line(mails)
+    message["Subject"] = subject_line(mails, now_ms)
     message["Date"] = datetime.fromtimestamp(now_ms / 1000, UTC)
     first = mails[0]
     domain = config.sender.rpartition("@")[2]
     message["Message-ID"] = f"<alert-{first.alert.alert_id}-{first.mail_id}-{first.alert.raised_ms}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday replies
-    message.set_content(body(mails))
+    message.set_content(body(mails, now_ms, zone, origin))
     return message
 
 

@@ -685,6 +685,13 @@ async def test_alerts_are_listed_shown_and_acknowledged(cli: Cli) -> None:
     assert (seen["note"], seen["acknowledged_by"]) == ("towed", "fleet")
     assert await cli.records("alerts", "show", number) == [seen]
     assert await cli.records("alerts", "list", role=Role.VIEWER) == []
+    assert (await cli("alerts", "assign", number, "--to", "bob", role=Role.FLEET))[1] == "1 alerts are assigned.\n"
+    _, table, _ = await cli("alerts", "groups", role=Role.FLEET)
+    for said in ("EV-1 has 61", "acknowledged", "bob", number):
+        assert said in table, said
+    (group,) = await cli.records("alerts", "groups", role=Role.FLEET)
+    assert (group["assigned"], group["alert_ids"]) == ("bob", [alert["alert_id"]])
+    assert "Alerts: none" in (await cli("alerts", "groups", role=Role.VIEWER))[2]
     code, _, errors = await cli("alerts", "show", "99")
     assert code != 0
     assert "alert" in errors

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,10 @@ async def follow(programs: list[Program], again: Any, server: MailServer, pki: P
 
 
 def subjects(mails: list[EmailMessage]) -> list[str]:
-    return [str(each["Subject"]) for each in mails]
+    return [re.sub(r"(?<=for )\d+ \w+\Z", "", str(each["Subject"]).strip()) for each in mails]
 
 
-EXPECTED = [f"[V2G] warning: station_faulted {verb}, station {STATION}" for verb in ("raised", "cleared")]
+EXPECTED = [f"[V2G] {what}: A connector of {STATION} has been faulted for " for what in ("Warning", "Ended")]
 
 
 @pytest.mark.long

@@ -48,6 +48,8 @@ add(alerts, "list", "list_alerts",
     options={"active": FlagOption("--ended", "Also those that have ended.", absent=True)})
 add(alerts, "show", "read_alert", words={"alert_id": "ALERT"}, text="Show one alert with what was measured.")
 add(alerts, "acknowledge", "acknowledge_alert", about={"note": "What is done about it."})
+add(alerts, "assign", "assign_alerts", words={"alert_ids": "ALERT"}, about={"to": 'Who takes care; "" is nobody.'},
+    done="{done} alerts are assigned.")
 add(alerts, "rules", "list_alert_rules",
     "rule: name, about a: subject_kind, value, limit, ends at: clear, severity, enabled", title="Rules",
     text="List the rules that raise alerts. `[alerts.rules]` of the configuration changes them.")

@@ -15,6 +15,7 @@ from v2g.errors import ConfigError, OcppError, RefusedError, TrustError
 from v2g.text import numbered
 from v2g_cli.csms.client import LOST, CsmsClient
 from v2g_cli.csms.commands import moment_of
+from v2g_cli.csms.declared import alerts
 from v2g_cli.csms.show import (
     JsonFlag,
     Limit,
@@ -365,3 +366,32 @@ def token_settings(client: CsmsClient, path: str) -> dict[str, Any]:
             raise
         return {}
     return {name: found[name] for name in ("terms", "energy_transfer")}
+
+
+@alerts.command("groups")
+def alert_groups(context: typer.Context, json: JsonFlag = False) -> None:
+    """List alerts as people see them: outages, and groups of a kind, site and assignee, worst first.
+
+    Example: `v2g csms alerts groups`
+    """
+    found = client_of(context).ask("GET", "/alert-groups").body
+    lost = "{missing} of {lost} stations that were lost within minutes are missing"
+    outages = [
+        each
+        | {
+            "severity": "error",
+            "what": lost.format(missing=each["lost"] - each["back"], lost=each["lost"]),
+            "site": ", ".join(filter(None, each["sites"])),
+        }
+        for each in found["outages"]
+    ]
+    groups = [each | {"what": each["text"].format_map(each["fields"])} for each in found["groups"]]
+    columns = columns_of(
+        "what, state, severity, site, alerts: numbers, since: first_ms, taken by: assigned, next notice: escalates_ms"
+    )
+
+    def numbered_row(row: dict[str, Any]) -> dict[str, Any]:
+        some = " ".join(map(str, row["alert_ids"][:5]))
+        return row | {"numbers": some + (" ..." if len(row["alert_ids"]) > 5 else "")}
+
+    show([*outages, *groups], "Alerts", columns, json=json, present=numbered_row)

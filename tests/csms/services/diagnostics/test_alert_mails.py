@@ -5,6 +5,7 @@ import smtplib
 import ssl
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -61,12 +62,13 @@ async def test_an_email_goes_over_tls_after_a_login(tls: str, pki: PkiTree, tmp_
         found = server.taken.get_nowait()
     assert server.addresses == [("v2g@example.com", ["ops@example.com"])]
     assert server.logins == [b"v2g"]
-    assert found["Subject"] == "[V2G] error: station_offline raised, station CS-1, and 1 more"
+    assert found["Subject"] == "[V2G] Critical: CS-1 has been offline for 15 min, and 1 more"
     assert found["Auto-Submitted"] == "auto-generated"
     text = found.get_content()
     assert "alert 17, since 2030-03-17 17:46:40 UTC, began 2 times" in text
-    assert "value 901, limit 900" in text
-    assert "station CS-2" in text
+    assert "Sessions go on, and are booked when it reconnects." in text
+    assert "Critical: CS-2 has been offline for 15 min" in text
+    assert "Details: v2g csms alerts show ALERT" in text
 
 
 async def test_a_server_is_trusted_by_its_certificate_and_name_alone(pki: PkiTree, tmp_path: Path) -> None:
@@ -112,6 +114,26 @@ def test_a_repeated_email_has_the_same_message_id() -> None:
     first, again = (message_of(config, [mail()], now_ms) for now_ms in (T0, T0 + 10**6))
     assert first["Message-ID"] == again["Message-ID"]
     assert first["Message-ID"] != message_of(config, [mail(number=2)], T0)["Message-ID"]
+
+
+def test_an_email_says_what_the_console_says_in_its_zone_and_leads_there() -> None:
+    config, zone = email(1, Path("/tmp")), ZoneInfo("Europe/Berlin")
+    fuse = msgspec.structs.replace(alert("depot", "site"), kind="grid_limit_exceeded", value=11_240.0, count=1)
+    ended = msgspec.structs.replace(fuse, cleared_ms=T0 + 60_000)
+    named = msgspec.structs.replace(fuse, kind="odd_thing", severity="info")
+    for about, announced, subject in (
+        (fuse, "alert_raised", "Critical: depot is 11.2 kW above its grid limit"),
+        (fuse, "alert_escalated", "Not acknowledged: depot is 11.2 kW above its grid limit"),
+        (ended, "alert_cleared", "Ended: depot is 11.2 kW above its grid limit"),
+        (named, "alert_raised", "Information: depot: odd thing"),
+    ):
+        told = Mail(1, "ops@example.com", announced, about, 0)  # type: ignore[arg-type]  # one of these
+        message = message_of(config, [told], T0 + 60_000, zone, "https://console.example")
+        assert message["Subject"] == f"[V2G] {subject}"
+        text = message.get_content()
+        assert "since 2030-03-17 18:46:40 Europe/Berlin" in text
+        assert "Details: https://console.example/console/alerts" in text
+        assert ("ended 2030-03-17 18:47:40" in text) == (announced == "alert_cleared")
 
 
 @pytest.mark.requirement("R125", "R113")
