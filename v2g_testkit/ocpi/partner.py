@@ -36,6 +36,10 @@ _ROLES: Final = {"CPO": PARTY, "EMSP": PARTY, "HUB": HUB}
 _SENDERS: Final = ("locations", "tariffs", "sessions", "cdrs", "tokens", "hubclientinfo")
 _RECEIVERS: Final = (*_SENDERS, "commands", "chargingprofiles")
 
+_ATTEMPTS: Final = 5
+_MOST_WAIT_S: Final = 60
+"""How often, and how long, the lab waits for a device that limits its requests (429)."""
+
 Wrong = Literal["500", "429", "lost", "code 3000", "no JSON"]
 Json = dict[str, Any]
 
@@ -211,10 +215,15 @@ class LabPartner:
             headers={name.lower(): value for name, value in headers.items() if value},
         )  # fmt: skip
         try:
-            answer = await self._send(
-                method, url, most=MOST_BODY, timeout_s=self.bench.seconds, body=content,
-                headers={name: value for name, value in headers.items() if value}, context=self._context,
-            )  # fmt: skip
+            for _ in range(_ATTEMPTS):
+                answer = await self._send(
+                    method, url, most=MOST_BODY, timeout_s=self.bench.seconds, body=content,
+                    headers={name: value for name, value in headers.items() if value}, context=self._context,
+                )  # fmt: skip
+                if answer.status != 429:
+                    break
+                said = answer.headers.get("retry-after", "")
+                await asyncio.sleep(min(int(said), _MOST_WAIT_S) if said.isdecimal() and len(said) < 9 else 1)
         except TransferError as error:
             if error.failure == "refused":
                 raise

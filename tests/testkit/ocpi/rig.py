@@ -105,10 +105,10 @@ class Rig:
 @contextlib.asynccontextmanager
 async def under_test(
     folder: Path, pki: PkiTree, empty_database: Path, version: Version = "2.2.1", seconds: float = 5,
-    lab_of: Callable[..., LabPartner] = LabPartner,
+    lab_of: Callable[..., LabPartner] = LabPartner, **limits: float,
 ) -> AsyncIterator[Rig]:  # fmt: skip
     """Run our back end in both roles, with a station and two locations, and invite the lab."""
-    roaming = {"requests_per_s": 10_000, "requests_at_once": 100_000}
+    roaming = {"requests_per_s": 10_000, "requests_at_once": 100_000, **limits}
     async with contextlib.AsyncExitStack() as stack:
         device = await stack.enter_async_context(operator(folder, pki, empty_database, "CPO", roaming=roaming))
         await device.ask("POST", "/tariffs", PLAN, 201)

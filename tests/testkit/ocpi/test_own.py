@@ -4,14 +4,19 @@ import asyncio
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pki_tools.tree import PkiTree
 from tests.testkit.ocpi.rig import under_test
+from v2g.io.http.client import HttpAnswer, request
 from v2g.ocpi.wire import Version
 from v2g_testkit.cases.case import Verdict
+from v2g_testkit.ocpi.cases import CASES
+from v2g_testkit.ocpi.partner import LabPartner
 
 
 @pytest.mark.requirement("R204")
@@ -20,6 +25,24 @@ async def test_our_back_end_passes(tmp_path: Path, pki: PkiTree, empty_database:
     async with under_test(tmp_path, pki, empty_database, version) as rig:
         results = await rig.run()
     assert [f"{each.case}: {each.found}" for each in results.values() if each.verdict is not Verdict.PASS] == []
+
+
+async def test_a_platform_that_limits_requests_is_waited_for(
+    tmp_path: Path, pki: PkiTree, empty_database: Path
+) -> None:
+    statuses = []
+
+    async def send(method: str, url: str, **options: Any) -> HttpAnswer:
+        answer = await request(method, url, **options)
+        statuses.append(answer.status)
+        return answer
+
+    limits = {"requests_per_s": 5, "requests_at_once": 2}
+    async with under_test(tmp_path, pki, empty_database, lab_of=partial(LabPartner, send=send), **limits) as rig:
+        results = await rig.run([case for case in CASES if case.id.startswith("CPO-LOCATIONS")])
+    assert 429 in statuses
+    found = {each.verdict for name, each in results.items() if name.startswith("CPO")}
+    assert found == {Verdict.PASS}
 
 
 @pytest.mark.requirement("R204")
