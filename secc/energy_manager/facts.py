@@ -4,12 +4,9 @@ K14, K27, K29, Q05, Q06, Q09). Pure: `now` is in s on the monotonic clock."""
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
-from v2g import typed_json
 from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g.iso15118.engine.session import Fact
-from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.local_control import UpstreamLoad
 
 STATION: Final = 0
@@ -106,6 +103,6 @@ class EnergyManagerWatch:
             setpoint_w=word.setpoint_w,
             limit_ma=word.limit_ma,
             discharge_ma=word.discharge_ma,
-            schedule=tuple(typed_json.convert(msgspec.structs.asdict(step), ExternalPeriod) for step in word.schedule),
+            schedule=word.schedule,
             grid_critical=word.grid_critical,
         )

@@ -6,10 +6,11 @@ Pure.
 import math
 from collections.abc import Iterator, Sequence
 
+from v2g.hardware.energy_manager.commands import CommandStep
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.payment.terminal import CardPresented, VatEntered
-from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.priority import PriorityChargingRequested
 from v2g_station.blocks.transaction_limits import DriverLimit
 from v2g_station.blocks.web_payment import WebPaymentRequested
@@ -30,8 +31,9 @@ def reported(action: str, evse_id: int, values: Sequence[str]) -> Iterator[Fact]
             yield ExternalLimit(source=SYSTEM, generation=True, limit_w=number(watts))
         case "schedule", [text]:
             first, seconds, then = text.split("/")
-            later = ExternalPeriod(start_s=int(seconds), limit_w=number(then))
-            yield ExternalLimit(source=SYSTEM, schedule=(ExternalPeriod(limit_w=number(first)), later))
+            begin = CommandStep(start_s=0, limit_w=number(first))
+            later = CommandStep(start_s=int(seconds), limit_w=number(then))
+            yield ExternalLimit(source=SYSTEM, schedule=(begin, later))
         case "release", []:
             yield ExternalLimit(source=SYSTEM)
             yield ExternalLimit(source=SYSTEM, generation=True)

@@ -43,6 +43,21 @@ class FlowBounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """Whether it bounds currents."""
         return self.limit_ma is not None or self.discharge_ma is not None
 
+    @property
+    def limit(self) -> float | None:
+        """The limit in W, or in A if it bounds currents."""
+        return self.limit_w if self.limit_ma is None else self.limit_ma / 1000
+
+    @property
+    def discharge(self) -> float | None:
+        """The limit of discharge in the same unit."""
+        return self.discharge_w if self.discharge_ma is None else self.discharge_ma / 1000
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has no values."""
+        return self.limit is None and self.discharge is None and self.setpoint_w is None
+
 
 class CommandStep(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Values from `start_s` on, s after the command arrived."""

@@ -7,11 +7,11 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import TransportError
+from v2g.hardware.energy_manager.commands import CommandStep, FlowBounds
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import EVSE, Message, OperationMode
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
-    ChargingRateUnit,
     ChargingSchedule,
     ChargingSchedulePeriod,
 )
@@ -25,73 +25,25 @@ from v2g_station.kernel.kernel import Answer, Kernel
 
 SOURCES: Final = ("EMS", "Other", "SO")
 
-Watts = Annotated[float, Meta(ge=0)]
 
-
-class ExternalPeriod(msgspec.Struct, frozen=True, kw_only=True):
-    """The values of an external system, `start_s` s after the fact. Discharge as a magnitude. None if not given.
-
-    Currents are those of each line conductor, and all or none of the periods have them instead of powers.
-    """
-
-    start_s: Annotated[int, Meta(ge=0)] = 0
-    limit_w: Watts | None = None
-    discharge_w: Watts | None = None
-    setpoint_w: float | None = None
-    limit_ma: Annotated[int, Meta(ge=0)] | None = None
-    discharge_ma: Annotated[int, Meta(ge=0)] | None = None
-
-    @property
-    def unit(self) -> ChargingRateUnit:
-        """The unit of its profile."""
-        return "W" if self.limit_ma is None and self.discharge_ma is None else "A"
-
-    @property
-    def limit(self) -> float | None:
-        """The limit in this unit."""
-        return self.limit_w if self.limit_ma is None else self.limit_ma / 1000
-
-    @property
-    def discharge(self) -> float | None:
-        """The limit of discharge in this unit."""
-        return self.discharge_w if self.discharge_ma is None else self.discharge_ma / 1000
-
-    @property
-    def silent(self) -> bool:
-        """Whether it contains no values."""
-        return self.limit is None and self.discharge is None and self.setpoint_w is None
-
-
-class ExternalLimit(Fact, frozen=True, kw_only=True):
-    """Values of an external system for the station or one EVSE: for now, or as a schedule.
+class ExternalLimit(FlowBounds, Fact, frozen=True, kw_only=True):
+    """Values of an external system for the station or one EVSE: for now, or as a schedule from the fact on.
 
     Without either, its earlier values end. `generation` means that the limit is locally generated power, which is added
     (K27). `lasts_s` is how long values apply without an update.
     """
 
     source: str
-    limit_w: Watts | None = None
-    discharge_w: Watts | None = None
-    setpoint_w: float | None = None
-    limit_ma: Annotated[int, Meta(ge=0)] | None = None
-    discharge_ma: Annotated[int, Meta(ge=0)] | None = None
-    schedule: tuple[ExternalPeriod, ...] = ()
+    schedule: tuple[CommandStep, ...] = ()
     lasts_s: Annotated[int, Meta(ge=1)] | None = None
     generation: bool = False
     evse_id: int = 0
     grid_critical: bool | None = None
 
     @property
-    def periods(self) -> tuple[ExternalPeriod, ...]:
+    def periods(self) -> tuple[FlowBounds, ...]:
         """Its values, as periods."""
-        one = ExternalPeriod(
-            limit_w=self.limit_w,
-            discharge_w=self.discharge_w,
-            setpoint_w=self.setpoint_w,
-            limit_ma=self.limit_ma,
-            discharge_ma=self.discharge_ma,
-        )
-        return self.schedule or (() if one.silent else (one,))
+        return self.schedule or (() if self.silent else (self,))
 
 
 Values = tuple[float | None, float | None, float | None]
@@ -113,7 +65,7 @@ class ExternalLimits:
         self._reported: dict[int, Values] = {}
         """The last reported values, by profile."""
         self._critical: dict[int, bool | None] = {}
-        self._now: dict[int, ExternalPeriod] = {}
+        self._now: dict[int, FlowBounds] = {}
         """The last values for EVSEs (0: all), for profiles of the CSMS that leave them to external systems."""
         self._left: dict[int, InstalledProfile] = {}
         """Such profiles as set by the CSMS, by number."""
@@ -163,7 +115,7 @@ class ExternalLimits:
             charging_schedule=(
                 ChargingSchedule(
                     id=abs(number),
-                    charging_rate_unit=fact.periods[0].unit,
+                    charging_rate_unit="A" if fact.periods[0].in_amperes else "W",
                     start_schedule=None if dynamic else format_time(self._k.utc_ms // 1000 * 1000),
                     duration=fact.lasts_s,
                     charging_schedule_period=tuple(self._period(each) for each in fact.periods),
@@ -179,12 +131,12 @@ class ExternalLimits:
         else:
             self._reported[number] = before
 
-    def _period(self, wanted: ExternalPeriod) -> ChargingSchedulePeriod:
+    def _period(self, wanted: FlowBounds) -> ChargingSchedulePeriod:
         mode: OperationMode | None = None
         if self._k.version == "2.1":
             mode = "ExternalLimits" if wanted.setpoint_w is None else "ExternalSetpoint"
         return ChargingSchedulePeriod(
-            start_period=wanted.start_s,
+            start_period=wanted.start_s if isinstance(wanted, CommandStep) else 0,
             limit=wanted.limit,
             discharge_limit=None if wanted.discharge is None else -wanted.discharge,
             setpoint=wanted.setpoint_w,
@@ -209,7 +161,7 @@ class ExternalLimits:
         places = {item.evse_id for item in waiting}
         return bool(places & {0, fact.evse_id}) or places >= self._evses.keys()
 
-    def _put_filled(self, item: InstalledProfile, wanted: ExternalPeriod) -> InstalledProfile:
+    def _put_filled(self, item: InstalledProfile, wanted: FlowBounds) -> InstalledProfile:
         """Put values into a profile as set by the CSMS, replacing earlier ones."""
         left = self._left.setdefault(item.profile.id, item)
         # Q05.FR.01, .02, .05, .06
@@ -229,7 +181,7 @@ class ExternalLimits:
 
     def _restore(self, fact: ExternalLimit) -> None:
         """Restore profiles of the CSMS for which the external system no longer gives values."""
-        wanted = fact.periods[0] if fact.periods else ExternalPeriod()
+        wanted = fact.periods[0] if fact.periods else FlowBounds()
         installed = {item.profile.id for item in self._smart.installed}
         for number, left in list(self._left.items()):
             if number not in installed:
@@ -331,10 +283,10 @@ class ExternalLimits:
                 self._sessions.update(evse, "ChargingRateChanged")
 
 
-def _waits(item: InstalledProfile, wanted: ExternalPeriod) -> bool:
+def _waits(item: InstalledProfile, wanted: FlowBounds) -> bool:
     """Return whether a profile of the CSMS leaves to an external system any of these values."""
     schedule, modes = item.profile.charging_schedule[0], set[str]()
-    if schedule.charging_rate_unit != wanted.unit:
+    if schedule.charging_rate_unit != ("A" if wanted.in_amperes else "W"):
         return False
     if wanted.limit is not None or wanted.discharge is not None:
         modes.add("ExternalLimits")

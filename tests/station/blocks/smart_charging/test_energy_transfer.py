@@ -9,8 +9,9 @@ from tests.station.bench import Bench, at
 from tests.station.high_level import NEEDS, offers
 from tests.station.profiles import limit, profile, put
 from tests.station.vehicles import V2X, charging, own
+from v2g.hardware.energy_manager.commands import CommandStep
 from v2g_station.blocks.evse import Power
-from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.high_level import NeedsReported, VehicleKnown
 from v2g_station.blocks.smart_charging.local_control import SetPower, UpstreamLoad
@@ -120,8 +121,8 @@ def test_scheduled_limits_of_an_external_system() -> None:
     found = charging()
     assert own(found, {"operationMode": "CentralSetpoint", "setpoint": -9000.0}) == "Accepted"
     steps = (
-        ExternalPeriod(limit_w=7000.0, discharge_w=5000.0),
-        ExternalPeriod(start_s=300, limit_w=3000.0, discharge_w=1000.0),
+        CommandStep(start_s=0, limit_w=7000.0, discharge_w=5000.0),
+        CommandStep(start_s=300, limit_w=3000.0, discharge_w=1000.0),
     )
     found.fact(ExternalLimit(source="EMS", schedule=steps))
     reported = found.expect("NotifyChargingLimit", chargingLimit__chargingLimitSource="EMS")
