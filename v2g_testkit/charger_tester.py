@@ -1,16 +1,27 @@
-"""Runs the cases of `v2g_testkit.cases` against a charger on the link: SDP, TLS, and sessions."""
+"""Runs the cases of `v2g_testkit.cases` against a charger on the link: SDP, TLS, and sessions.
+
+Probes before a session are SDP datagrams, and invalid handshakes. These use the standard library's TLS, which allows
+what vehicles must not do: older versions, other curves, no certificate, no OCSP request. Only
+SupportedAppProtocolReq is sent on these connections.
+"""
 
 import asyncio
 import contextlib
 import os
+import socket
+import ssl
+import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from v2g.errors import TlsError, TransportError, V2GError
+from v2g import exi
+from v2g.errors import CodecError, TlsError, TransportError, V2GError
 from v2g.iec61851.pilot import PilotState
 from v2g.io.network import plain_tcp
+from v2g.io.network.interfaces import has_multicast
 from v2g.io.network.sdp import SdpAnswer, discover
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Outcome, Runner
@@ -20,18 +31,22 @@ from v2g.io.tls.endpoint import INTEROP, ISO15118_20, Endpoint, TlsIdentity, Tls
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import sdp
+from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
+from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sdp import Security
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.iso15118.trace import Line
 from v2g.observe import Observe
-from v2g.pki.credentials import Credentials
+from v2g.pki.credentials import Credentials, save_bundle
 from v2g.pki.profile import Role
-from v2g_testkit import sdp_and_tls_probes
 from v2g_testkit.cases.case import Case, Expect, Result, Script, Seen, judge
 from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.cases.editions import CHARGERS, Edition
 from v2g_testkit.cases.known import Kit
+from v2g_testkit.cases.requests import NAMESPACES, protocol
 from v2g_testkit.cases.scripted_vehicle import EndAtCharger, PilotShown, ShowPilot
+from v2g_testkit.cases.secc_probes import DATAGRAMS, REFUSES, TALKS, sdp_facts
 
 PATIENCE_S: Final = 15.0
 """Time for a charger that is still busy with the previous session to accept a connection, s."""
@@ -137,7 +152,7 @@ class SeccTester:
         kind, _, form = case.probe.partition(":")
         bench = self._bench
         if kind == "sdp":
-            return Seen(facts=await sdp_and_tls_probes.ask_sdp(bench.interface, bench.sdp_port, form))
+            return Seen(facts=await ask_sdp(bench.interface, bench.sdp_port, form))
         if bench.without_tls:
             return Seen(absent="the charger is tested without TLS")
         name = {"expired-vehicle": "expired", "unknown-vehicle": "unknown-root"}.get(form, "vehicle")
@@ -149,7 +164,7 @@ class SeccTester:
             if form in ("good", "staple"):
                 return await self._handshake(found)
             interop = bench.profile.interop
-            facts = await sdp_and_tls_probes.shake(found.host, found.port, form, own, bench.family, interop=interop)
+            facts = await shake(found.host, found.port, form, own, bench.family, interop=interop)
             return Seen(facts=facts)
         except V2GError as error:
             return Seen(reached=False, trouble=str(error))
@@ -166,7 +181,7 @@ class SeccTester:
             facts = [stream.version, f"group {stream.group}", f"cipher {stream.cipher}"]
             if stream.ocsp_response:
                 facts.append("staples an OCSP answer")
-            return Seen(facts=[*facts, *await sdp_and_tls_probes.negotiate(stream, bench.family)])
+            return Seen(facts=[*facts, *await negotiate(stream, bench.family)])
         finally:
             await stream.close()
 
@@ -302,3 +317,119 @@ async def _run(command: str, stage: str, observe: Callable[[Observe], None]) -> 
         async with asyncio.timeout(10):
             if code := await process.wait():
                 observe(Observe(stage, "command_failed", {"command": command, "code": code}))
+
+
+# -- requests for discovery and TLS
+
+
+_ANSWER_S: Final = 3.0
+_READ: Final = 16 * 1024
+_MAX_DATAGRAM: Final = 2048
+
+
+class _Stream(Protocol):
+    async def read(self, n: int) -> bytes: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+
+async def ask_sdp(interface: str, port: int, form: str) -> list[str]:
+    """Send the named datagrams, and return the facts in the answers. Raises TransportError."""
+    loop, datagrams = asyncio.get_running_loop(), DATAGRAMS[form]
+    real = has_multicast(interface)
+    answers: list[bytes] = []
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        try:
+            index = socket.if_nametoindex(interface)
+            if real:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            target = (str(sdp.MULTICAST), port, 0, index) if real else ("::1", port, 0, 0)
+            for datagram in datagrams:
+                await loop.sock_sendto(sock, datagram, target)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(sdp.RETRY_S):
+                        while True:
+                            answers.append(await loop.sock_recv(sock, _MAX_DATAGRAM))
+        except OSError as error:
+            raise TransportError(f"SDP on {interface}: {error.strerror or error}") from None
+    return sdp_facts(len(datagrams), answers)
+
+
+async def negotiate(stream: _Stream, family: Family) -> list[str]:
+    """Request -20 on a connection, and return the facts in the answer."""
+    request = SupportedAppProtocolReq(app_protocol=(protocol(NAMESPACES[family]),))
+    framer = Framer()
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            await stream.write(frame(PayloadType.SAP, exi.encode(request)))
+            while data := await stream.read(_READ):
+                for each in framer.feed(data):
+                    answer: Any = exi.decode(each.payload, APP_PROTOCOL)
+                    code = answer.response_code.name
+                    return [TALKS] if code.startswith("OK") else [REFUSES, code]
+    except TimeoutError:
+        return [REFUSES, "stays silent"]
+    except CodecError as error:
+        return [REFUSES, f"sends an undecodable message: {error}"]
+    except TransportError as error:
+        return [REFUSES, str(error)]
+    return [REFUSES, "closes"]
+
+
+class _Plain:
+    """Reader and writer of asyncio as a stream."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def read(self, n: int) -> bytes:
+        try:
+            return await self._reader.read(n)
+        except OSError as error:
+            raise TransportError(_named(error)) from None
+
+    async def write(self, data: bytes) -> None:
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except OSError as error:
+            raise TransportError(_named(error)) from None
+
+
+async def shake(host: str, port: int, form: str, own: Credentials, family: Family, *, interop: bool) -> list[str]:
+    """Make the named handshake; return the charger's reaction. With `interop` all are on secp256r1."""
+    context = _context(form, own, interop=interop)
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname="")
+    except TimeoutError:
+        return [REFUSES, "does not finish the handshake"]
+    except OSError as error:  # ssl.SSLError is one
+        return [REFUSES, _named(error)]
+    try:
+        version = writer.get_extra_info("ssl_object").version()
+        return [str(version), *await negotiate(_Plain(reader, writer), family)]
+    finally:
+        writer.transport.abort()
+
+
+def _context(form: str, own: Credentials, *, interop: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # the charger is tested, not authenticated
+    context.set_ecdh_curve("prime256v1" if interop or form == "curve-p256" else "secp521r1")
+    if form == "version-1.2":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    else:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if form != "no-certificate":
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = Path(folder) / "own.pem"
+            save_bundle(bundle, own.chain, own.private_key)
+            context.load_cert_chain(bundle)
+    return context
+
+
+def _named(error: OSError) -> str:
+    reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+    return str(reason).lower().replace("_", " ")

@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 from v2g.errors import ConfigError
 from v2g_cli.main import app
 from v2g_cli.simulators import obey_vtn
-from v2g_testkit.openadr_schemas import fault_of
-from v2g_testkit.vtn import Vtn
+from v2g_testkit.vtn import Vtn, fault_of
 
 PERIOD = {"start": "2026-11-21T00:00:00Z", "duration": "PT1H"}
 EVENT = {"intervalPeriod": PERIOD, "intervals": [{"id": 0, "payloads": [{"type": "PRICE", "values": [0.17]}]}]}

@@ -20,7 +20,7 @@ from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpi.forms import faults
 from v2g_testkit.ocpi.partner import COUNTRY, PARTY, Exchange, Json, LabPartner, Plan, moment
 from v2g_testkit.ocpp.case import CaseTest, Failed, Inconclusive, NotApplicable, NotExercised, precondition
-from v2g_testkit.ocpp.verdict import verdict_of
+from v2g_testkit.ocpp.connection import verdict_of
 
 Script = Callable[["OcpiTest"], Awaitable[None]]
 Pull = Callable[[], Awaitable[bool]]

@@ -2,6 +2,8 @@
 
 Frames are plain JSON here, so that a case can send what no correct program would. The official schemas of the package
 `ocpp` judge what the device sends.
+
+The verdict of one case comes from its script and its frames.
 """
 
 import asyncio
@@ -10,19 +12,20 @@ import itertools
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from v2g import typed_json
-from v2g.errors import TransportError
+from v2g.errors import OcppError, TransportError
 from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND
 from v2g.ocpp.versions import MAX_ID
 from v2g.text import printable
-from v2g_testkit.ocpp.case import Failed, Payload
+from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.ocpp.case import Ended, Failed, Payload
 from v2g_testkit.official_schemas import FrameJudge
 
 _log = logging.getLogger(__name__)
@@ -353,3 +356,35 @@ def _short(value: object) -> str:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+LONGEST_S: Final = 900.0
+"""Longest time of one case."""
+
+
+async def verdict_of(case: str, script: Awaitable[int], frames: Sequence[Frame]) -> Result:
+    """Run the script of a case, which returns how many duties it judged; return its result.
+
+    An invalid frame of the device fails a case that would pass.
+    """
+    began = asyncio.get_running_loop().time()
+    verdict, found = Verdict.PASS, ""
+    try:
+        async with asyncio.timeout(LONGEST_S):
+            if not await script:
+                verdict, found = Verdict.NOT_EXERCISED, "nothing that the case judges has happened"
+    except Ended as end:
+        verdict, found = end.verdict, str(end)
+    except TimeoutError:
+        verdict, found = Verdict.INCONCLUSIVE, f"took longer than {LONGEST_S:g} s"
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OcppError) as error:
+        # what the script reads is judged by the schema at the same time: a wrong form is the reason, or our fault
+        verdict, found = Verdict.INCONCLUSIVE, f"the case cannot read what the device sent: {error!r}"
+    except Exception as error:  # noqa: BLE001 - a tester that fails must not let the device pass, nor end the run
+        _log.exception("%s", case)
+        verdict, found = Verdict.INCONCLUSIVE, f"the tester failed: {type(error).__name__}: {error}"
+    faults = [each for each in frames if each.fault]
+    if faults and verdict in (Verdict.PASS, Verdict.NOT_EXERCISED, Verdict.INCONCLUSIVE):
+        verdict, found = Verdict.FAIL, f"sends an invalid frame: {faults[0].fault}"
+    seconds = asyncio.get_running_loop().time() - began
+    return Result(case=case, verdict=verdict, found=found or "as required", seconds=seconds)

@@ -35,11 +35,11 @@ from v2g_testkit.ocpp.connection import (
     Inbox,
     Received,
     having,
+    verdict_of,
     without_secrets,
 )
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
 from v2g_testkit.ocpp.operator import FREE, REGISTRATION, RESTART, WEB_PAYMENT, Operator, OperatorStep
-from v2g_testkit.ocpp.verdict import verdict_of
 
 CLOCK_S: Final = 60.0
 """By how much the clocks of tester and back end may differ, s; OCPP sets no limit."""

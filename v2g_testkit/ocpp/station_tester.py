@@ -32,13 +32,13 @@ from v2g_testkit.ocpp.connection import (
     Inbox,
     Received,
     having,
+    verdict_of,
     without_secrets,
 )
 from v2g_testkit.ocpp.declaration import Declaration, Token, evses_of, variables_of
 from v2g_testkit.ocpp.driver import Driver, Step
 from v2g_testkit.ocpp.file_server import FileServer
 from v2g_testkit.ocpp.listener import Attempts, Listener
-from v2g_testkit.ocpp.verdict import verdict_of
 
 PAUSE_S: Final = 1.0
 """Between two things that people do."""
