@@ -46,9 +46,9 @@ def test_each_value_has_a_source_with_a_reference_and_a_date(code: GridCode) -> 
     assert code.read >= "2026-11-26"
     assert all(len(text) > 10 for text in code.references.values())
     assert "K" not in code.references or "check" in code.references["K"]
-    assert set(code.unverified) <= {each.name for each in code.protection} | {"connection", "reconnection"} | {
-        *code.sources
-    }
+    named = {each.name: each.source for each in code.protection} | dict(code.sources)
+    named |= {"connection": code.connection.source, "reconnection": code.reconnection.source}
+    assert set(code.unverified) == {name for name, source in named.items() if source == "K"}
 
 
 def test_functions_of_a_unit_are_in_volts_watts_and_var() -> None:
@@ -110,6 +110,32 @@ support = {over_frequency_watt = {start_hz = 50.2, stop_hz = 51.5}}
         (("low_v = 0.85, high_v = 1.1, low_hz = 47.5", "low_v = 1.2, high_v = 1.1, low_hz = 47.5"), "must be below"),
         (("high_hz = 50.1", "high_hz = 49.9"), "must be within"),
         (("wait_s = 60", "wait_s = nan"), "wait_s"),
+        (("limit = 51.5", "limit = 70"), ""),
+        (("limit = 51.5", "limit = 70.1"), "from 40 to 70"),
+        (("limit = 51.5", 'side = "under", limit = 40'), ""),
+        (("limit = 51.5", 'side = "under", limit = 39.9'), "from 40 to 70"),
+        (("limit = 51.5", 'side = "under", limit = 51.5'), "nominal frequency is beyond it"),
+        (("limit = 51.5", "limit = 50"), "nominal frequency is beyond it"),
+        (('of = "frequency", limit = 51.5', 'of = "voltage", limit = 2'), ""),
+        (('of = "frequency", limit = 51.5', 'of = "voltage", limit = 2.1'), "per unit"),
+        (('of = "frequency", limit = 51.5', 'of = "mean_voltage", limit = 2.1'), "per unit"),
+        (('of = "frequency", limit = 51.5', 'of = "mean_voltage", side = "under", limit = 0.9'), "side over only"),
+        (('of = "frequency", limit = 51.5', 'of = "voltage", limit = 0.9'), "nominal voltage is beyond it"),
+        (('of = "frequency", limit = 51.5', 'of = "voltage", limit = 1'), "nominal voltage is beyond it"),
+        (('of = "frequency", limit = 51.5', 'of = "mean_voltage", limit = 0.9'), "nominal voltage is beyond it"),
+        (("high_v = 1.1, low_hz", "high_v = 0.85, low_hz"), "must be below"),
+        (("low_hz = 47.5, high_hz = 50.1", "low_hz = 50.1, high_hz = 50.1"), "must be below"),
+        (("low_hz = 47.5", "low_hz = 50"), "must be within"),
+        (("low_hz = 47.5, high_hz = 50.1", "low_hz = 47.5, high_hz = 50"), "must be within"),
+        (('wait_s = 60, source = "O"', 'wait_s = 60, source = "Z"'), "references lack Z"),
+        (
+            ('name = "Mine"', 'name = "Mine"\nshort_interruption = {lasting_s = 3, wait_s = 5, source = "Z"}'),
+            "references lack Z",
+        ),
+        (
+            ("support = ", "reactive = "),
+            "reactive has volt_var",
+        ),
     ],
 )
 def test_a_code_of_ones_own_is_read_and_a_wrong_one_refused_with_its_place(change: tuple[str, str], why: str) -> None:
@@ -125,3 +151,19 @@ def test_a_code_of_ones_own_is_read_and_a_wrong_one_refused_with_its_place(chang
 def test_any_text_is_a_code_or_refused(text: str) -> None:
     with contextlib.suppress(ConfigError):
         assert parse_code(text).protection
+
+
+def test_a_curve_of_reactive_power_is_none_of_the_functions_that_always_act() -> None:
+    curve = "volt_var = {points = [[0.9, 0.4], [1.1, -0.4]]}"
+    text = TEXT.replace("support = {", f"support = {{{curve}, ").replace("sources = {", 'sources = {volt_var = "O", ')
+    with pytest.raises(ConfigError, match="support none of them"):
+        parse_code(text)
+    with pytest.raises(ConfigError) as caught:
+        presets()["g98"].functions_for(volts=230, watts=1, reactive="volt_var")
+    assert caught.value.hint == "curves of reactive power: none"
+
+
+def test_a_code_has_an_end() -> None:
+    assert parse_code(TEXT + "#" * (100_000 - len(TEXT))).about == ""
+    with pytest.raises(ConfigError, match="too long"):
+        parse_code(TEXT + "#" * (100_001 - len(TEXT)))

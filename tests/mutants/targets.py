@@ -35,7 +35,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "grid_guard": Target("v2g/energy/grid_guard.py", ("tests/energy/test_grid_guard.py",)),
     "frequency_limit": Target(
-        "v2g/energy/frequency_limit.py", ("tests/energy/test_inverter.py", "tests/energy/test_grid_guard.py")
+        "v2g/energy/frequency_limit.py",
+        tuple(f"tests/energy/test_{each}.py" for each in ("frequency_limit", "inverter", "grid_guard")),
     ),
     "grid_code_watch": Target("secc/energy_manager/grid_code.py", ("tests/secc/test_grid_code.py",)),
     "grid_code_file": Target(

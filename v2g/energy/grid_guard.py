@@ -14,7 +14,7 @@ import msgspec
 
 from v2g.energy.curves import ResponseLag, value_at
 from v2g.energy.frequency_limit import FrequencyLimit
-from v2g.energy.grid_code import ConnectionRule, GridCode, ProtectionStage
+from v2g.energy.grid_code import GridCode, ProtectionStage
 from v2g.energy.grid_support import GridSupport
 from v2g.energy.limits import GridResponse
 from v2g.energy.ride_through import CurveWatch, GridService, ReturnToService, TenMinutes
@@ -84,8 +84,8 @@ class GridGuard:
         self._service.leave()
         self._tripped: ProtectionStage | None = None
         self._left_at = 0.0
-        self._short = self._ramped_in = False
-        self._leaves_w, self._enters_w = float(most_out_w), float(most_in_w)
+        self._ramped_in = False
+        self._leaves_w = self._enters_w = math.inf
 
     # -- what happens
 
@@ -109,35 +109,29 @@ class GridGuard:
 
     def tick(self, now: float) -> None:
         """Disconnect or return where due."""
-        for each in self._stages:
-            due = each.watch.due()
-            if due is not None and due <= now:
-                if self._tripped is None:
-                    self._tripped, self._left_at = each.stage, now
-                self._service.leave()
+        acting = [(due, each.stage) for each in self._stages if (due := each.watch.due()) is not None and due <= now]
+        if acting:
+            if self._tripped is None:
+                _, self._tripped = min(acting, key=lambda each: each[0])
+                self._left_at = now
+            self._service.leave()
         beyond = any(each.watch.beyond for each in self._stages)
-        rule = self._rule()
+        rule = self._rule(now)
         good = not beyond and rule.allows(self._hertz, self._worst())
-        if good and self._tripped is not None and not self._short:
-            short = self._code.short_interruption
-            self._short = short is not None and now - self._left_at <= short.lasting_s
-            rule = self._rule()
-        if not good:
-            self._short = False
         if self._service.out:
             self._ramped_in = self._tripped is not None
         self._service.tick(rule, good=good, now=now, random=lambda: 0.0)
         if not self._service.out:
-            self._tripped, self._short = None, False
+            self._tripped = None
         self._limit(now)
 
     def _limit(self, now: float) -> None:
         """Let frequency and voltage limit what may leave and enter. What is not measured changes nothing here."""
-        leaves_w, enters_w = float(self._most_out_w), float(self._most_in_w)
+        leaves_w = enters_w = math.inf
         if self._hertz is not None and self._over is not None:
-            leaves_w = min(leaves_w, self._over.at(max(0, -self._flow_w), leaves_w, self._hertz, now))
+            leaves_w = self._over.at(max(0, -self._flow_w), self._most_out_w, self._hertz, now)
         if self._hertz is not None and self._under is not None:
-            enters_w = min(enters_w, self._under.at(max(0, self._flow_w), enters_w, self._hertz, now))
+            enters_w = self._under.at(max(0, self._flow_w), self._most_in_w, self._hertz, now)
         if self._volt_watt is not None and self._volts:
             rule, volts = self._volt_watt, max(self._volts) / 100 * self._nominal_v
             share = value_at(((rule.start_v, 1.0), (rule.stop_v, 0.0)), volts)
@@ -149,16 +143,17 @@ class GridGuard:
         """Return the voltage that is farthest from the nominal one, percent; None if none is measured."""
         return max(self._volts, key=lambda each: abs(each - 100.0), default=None)
 
-    def _rule(self) -> ReturnToService:
-        rule: ConnectionRule = self._code.connection if self._tripped is None else self._code.reconnection
-        short = self._code.short_interruption
-        wait_s = short.wait_s if self._short and short is not None else rule.wait_s
+    def _rule(self, now: float) -> ReturnToService:
+        """Return when it connects. How long it waits is settled once the grid is good."""
+        code, short = self._code, self._code.short_interruption
+        rule = code.connection if self._tripped is None else code.reconnection
+        is_short = self._tripped is not None and short is not None and now - self._left_at <= short.lasting_s
         return ReturnToService(
             low_hz=rule.low_hz,
             high_hz=rule.high_hz,
             low_v=rule.low_v * 100,
             high_v=rule.high_v * 100,
-            delay_s=wait_s,
+            delay_s=short.wait_s if short is not None and is_short else rule.wait_s,
             ramp_s=6000 / rule.ramp if rule.ramp else 0.0,
         )
 
