@@ -266,6 +266,8 @@ def _when(given: TariffRestrictions) -> Json:
     found: Json = {}
     if given.min_duration is not None or given.max_duration is not None:
         limits = {"fromMinute": given.min_duration, "toMinute": given.max_duration}
+        if any(each is not None and each % 60 for each in limits.values()):
+            raise CodecError("DATEX II has whole minutes")
         found["timeBasedApplicability"] = {name: each // 60 for name, each in limits.items() if each is not None}
     if given.min_kwh is not None or given.max_kwh is not None:
         amounts = {"fromKWh": given.min_kwh, "toKWh": given.max_kwh}
