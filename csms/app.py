@@ -13,7 +13,7 @@ from csms.accounts import store as users
 from csms.admission.rules import PasswordMarks
 from csms.admission.work import StationAdmissions
 from csms.alerts.work import AlertMails, AlertWatch
-from csms.attestations.attester import Attester
+from csms.attestations.work import Attester
 from csms.background import background
 from csms.batteries.work import BATTERIES, BatterySink, make_reports
 from csms.booking.rules import Rules

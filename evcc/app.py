@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,6 @@ from evcc.checkpoints import CheckpointStore, kept, line_of
 from evcc.config import ChainConfig, EmergencyConfig, EvccConfig, load_config
 from evcc.contracts import Contracts
 from evcc.driver import Driver
-from evcc.editions import edition
 from evcc.hardware.ac import OnBoardCharger
 from evcc.hardware.cells import CellSensors
 from evcc.hardware.coil import SecondaryDevice
@@ -31,7 +31,7 @@ from evcc.pauses import PauseFile, Rest, StoredPause, rest_s
 from evcc.policy.battery import BatteryConfig
 from evcc.policy.policy import OwnPolicy
 from evcc.session.basic_charging import BasicVehicle
-from evcc.session.edition import Connection, NegotiatedSession
+from evcc.session.edition import Connection, Edition, NegotiatedSession
 from evcc.session.paused import Paused
 from evcc.session.ports import BatteryState, DutyRead
 from evcc.session.settings import BasicConfig
@@ -72,7 +72,7 @@ from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sdp import Security
 from v2g.iso15118.engine.session import Fact
-from v2g.iso15118.select import carried
+from v2g.iso15118.select import EditionName, carried
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SigningKey
@@ -82,6 +82,22 @@ from v2g.safety import VehicleRating
 
 if TYPE_CHECKING:  # loaded only if configured
     from v2g.io.ota.follower import Follower
+
+_EDITIONS: Final[Mapping[EditionName, tuple[str, str]]] = {
+    "20": ("evcc.session.d20.session", "Iso20"),
+    "2": ("evcc.session.d2.session", "Iso2"),
+    "din": ("evcc.session.din.session", "Din"),
+}
+"""The editions that this program has, listed only here; each is imported where it is offered."""
+
+
+@cache
+def edition(name: EditionName) -> Edition:
+    """Return an edition; the messages of the others need not be loaded."""
+    module, kind = _EDITIONS[name]
+    loaded: Edition = getattr(import_module(module), kind)()
+    return loaded
+
 
 INTERRUPTED = 130
 """Exit code of a vehicle that was asked to stop (SIGINT, SIGTERM) before its session ended."""

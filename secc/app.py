@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
 from secc.charger import Charger, check_places
 from secc.config import ProgramConfig, load_config
-from secc.editions import enabled
 from secc.energy_manager.grid_code import demanded
 from secc.evse.archive import Archive, ChargerOwner
 from secc.evse.controller import EvseController, EvseWires, Wrap
@@ -20,6 +20,8 @@ from secc.hardware.assembly import Assembly
 from secc.hardware.check_log import CheckLog
 from secc.hardware.fault_file import FaultFile, FaultKeeper
 from secc.link.transport import VehicleTransport, roots
+from secc.session.config import SeccConfig
+from secc.session.edition import Edition
 from secc.station.device import firmware_folder
 from secc.status import StatusKeeper
 from v2g.errors import ConfigError
@@ -36,7 +38,28 @@ from v2g.io.runtime.trace import open_trace
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.io.storage.record_keys import RecordKeys
+from v2g.iso15118.select import EditionName
 from v2g.observe import Observe
+
+_EDITIONS: Final[Mapping[EditionName, tuple[str, str]]] = {
+    "20": ("secc.session.d20.session", "Iso20"),
+    "2": ("secc.session.d2.session", "Iso2"),
+    "din": ("secc.session.din.session", "Din"),
+}
+"""The editions that this program has, listed only here; each is imported where it is enabled."""
+
+
+@cache
+def edition(name: EditionName) -> Edition:
+    """Return an edition; the messages of the others need not be loaded."""
+    module, kind = _EDITIONS[name]
+    loaded: Edition = getattr(import_module(module), kind)()
+    return loaded
+
+
+def enabled(config: SeccConfig) -> dict[EditionName, Edition]:
+    """Return the editions that the configuration names, in its order."""
+    return {name: edition(name) for name in config.editions}
 
 
 def main(

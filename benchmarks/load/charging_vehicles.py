@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from evcc.editions import edition
+from evcc.app import edition
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session.contracts import Contract
 from evcc.session.d20.quantities import to_whole

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from csms.attestations.attester import Attester, report_attestation
+from csms.attestations.work import Attester, report_attestation
 from csms.handlers import answers, answers_at_once, small
 from csms.payments import store as payments
 from csms.services import HandlerContext

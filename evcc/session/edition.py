@@ -1,7 +1,7 @@
 """The editions that a vehicle offers, and the session that continues with the charger's choice.
 
 A vehicle lists protocols by priority in SupportedAppProtocolReq, the charger selects one. Engine, monitoring, ports,
-program and policies are shared by all editions. `evcc.editions` lists those that a vehicle may offer.
+program and policies are shared by all editions. `evcc.app` lists those that a vehicle may offer.
 """
 
 from collections.abc import Callable, Mapping, Sequence

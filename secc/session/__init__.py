@@ -7,5 +7,5 @@ When a session without energy ends: `supply.py`; a session without messages: `ba
 What is in this folder itself, and in `evcc/session`, is shared; `d20`, `d2`, `din` hold one edition each, `v2g_message`
 what DIN 70121 and ISO 15118-2 have in common. No shared module imports a session of an edition. Another edition is a
 folder that implements `edition.py` (smallest example: `tests/secc/three_messages.py`), and a line in
-`secc/editions.py`.
+`secc/app.py`.
 """

@@ -1,7 +1,7 @@
 """An edition served by a charger, and the choice among several by the vehicle's protocols.
 
 An edition has messages, a sequence chart and handlers; journal, limits, hardware, authorisation and the engine are
-shared. `secc.editions` lists those that are served.
+shared. `secc.app` lists those that are served.
 """
 
 from collections.abc import Callable, Sequence

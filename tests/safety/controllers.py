@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from evcc.hardware.ac import OnBoardCharger
 from evcc.session.settings import OnBoardChargerConfig
 from pki_tools.tree import PkiTree
+from secc.app import edition
 from secc.config import MeterConfig, ProgramConfig, SiteConfig, TlsConfig
-from secc.editions import edition
 from secc.evse.archive import Archive, ChargerOwner
 from secc.evse.controller import EvseController, EvseWires
 from secc.hardware import assembly as parts

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from secc.app import enabled
 from secc.config import check_config, load_config
-from secc.editions import enabled
 from tests.secc.config import LEAST
 from v2g.errors import ConfigError
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc import editions
+from secc.app import edition as served
 from secc.evse.controller import EvseController
 from secc.session import ports
 from tests.io.tls.support import join, only_2, pki_2, serving
@@ -75,7 +75,7 @@ async def charger(folder: Path, pki: PkiTree) -> AsyncIterator[tuple[EvseControl
     edition = three.Three()
     async with made(folder, pki, FREE) as found:
         (controller,) = found.controllers
-        controller.editions = {"20": editions.edition("20"), "2": edition}
+        controller.editions = {"20": served("20"), "2": edition}
         yield controller, edition
 
 
@@ -162,7 +162,7 @@ async def test_a_connection_carries_the_editions_that_its_transport_allows_and_n
         async with connected(controller, pki_2, ISO15118_2) as vehicle:
             with pytest.raises(AssertionError, match="has closed"):
                 await vehicle.ask(offer(DC))
-        controller.editions = {"20": editions.edition("20")}
+        controller.editions = {"20": served("20")}
         async with connected(controller, pki_2, ISO15118_2) as vehicle:
             assert await vehicle.stream.read(100) == b""  # nothing is left for it
 

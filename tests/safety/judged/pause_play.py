@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.editions import edition
+from secc.app import edition
 from secc.evse.controller import EvseController, EvseWires
 from secc.evse.ports import LinkDown
 from secc.hardware.assembly import Assembled
