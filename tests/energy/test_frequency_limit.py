@@ -22,7 +22,7 @@ def test_at_the_start_nothing_is_limited() -> None:
 
 
 def test_without_hysteresis_and_ramp_all_of_it_is_back_at_once() -> None:
-    each = limit()
+    each = limit(deactivation_s=30)
     assert each.at(1000, 2000, 50.7, 0) == 800
     assert each.at(800, 2000, 50.2, 1) == math.inf
     assert each.at(500, 2000, 50.7, 2) == 400, "the power that flows then counts"
@@ -38,7 +38,7 @@ def test_with_hysteresis_and_no_ramp_it_is_back_when_the_time_is_over() -> None:
 
 
 def test_a_ramp_ends_where_the_power_was() -> None:
-    each = limit(ramp=60)  # 1 % a second
+    each = limit(ramp=60, deactivation_s=30)  # 1 % a second; the time is one of hysteresis
     assert each.at(1000, 2000, 50.7, 0) == 800
     assert each.at(800, 2000, 50.0, 1) == 800
     assert each.at(800, 2000, 50.0, 11) == pytest.approx(900)

@@ -39,21 +39,21 @@ class FrequencyLimit:
                 self._begun_w, self._held, self._risen_w = self._risen_w, math.inf, None
             self._begun_w = flow_w if self._begun_w is None else self._begun_w
             if beyond >= each.delay_s:
-                steps = min(excess, abs(each.stop_hz - each.start_hz)) * each.slope / 100
-                limit = max(0.0, self._begun_w - steps * self._reference(most_w))
+                share = min(excess, abs(each.stop_hz - each.start_hz)) * each.slope / 100
+                limit = max(0.0, self._begun_w - share * self._reference(most_w, self._begun_w))
                 self._held = min(self._held, limit) if each.hysteresis else limit
             return self._held
-        if self._begun_w is not None and within is not None and (each.hysteresis or each.ramp is not None):
-            if within < each.deactivation_s:
+        if self._begun_w is not None and within is not None:
+            if each.hysteresis and within < each.deactivation_s:
                 return self._held
             if each.ramp is not None:
-                minutes = (within - each.deactivation_s) / 60
-                risen_w = self._held + minutes * each.ramp / 100 * self._reference(most_w)
+                minutes = (within - (each.deactivation_s if each.hysteresis else 0)) / 60
+                risen_w = self._held + minutes * each.ramp / 100 * self._reference(most_w, self._begun_w)
                 if risen_w < self._begun_w:
                     self._risen_w = risen_w
                     return risen_w
         self._begun_w, self._held, self._risen_w = None, math.inf, None
         return self._held
 
-    def _reference(self, most_w: float) -> float:
-        return most_w if self._support.reference == "maximum" else self._begun_w or 0.0
+    def _reference(self, most_w: float, begun_w: float) -> float:
+        return most_w if self._support.reference == "maximum" else begun_w
