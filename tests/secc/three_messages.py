@@ -12,10 +12,7 @@ from msgspec import Meta
 from secc.session import ports
 from secc.session.books import SessionBooks, open_books
 from secc.session.config import SeccConfig
-from secc.session.facts import SessionFacts
-from secc.session.identity import Connection
-from secc.session.limits import SessionLimits
-from secc.session.ports import Paused
+from secc.session.edition import SessionStart
 from secc.session.stages import Authorized, Opened
 from v2g.errors import CodecError
 from v2g.exi.declare import Element, Schema, UnsignedInt
@@ -23,7 +20,7 @@ from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sequence import Chart, Edge, State
-from v2g.iso15118.engine.session import Fact, OnMessage, Session, decode_padded
+from v2g.iso15118.engine.session import Fact, Session, decode_padded
 from v2g.safety import Request
 
 SCHEMA: Final = Schema(uri="urn:example:three", prefix="three", modules=(__name__,), payload_type=0x8001)
@@ -78,16 +75,11 @@ class ThreeMessages(Session):
 
     scheduled = bidirectional = False
 
-    def __init__(
-        self,
-        config: SeccConfig,
-        connection: Connection,
-        limits: SessionLimits,
-        facts: SessionFacts,
-        on_message: OnMessage,
-    ) -> None:
-        super().__init__(entropy=connection.entropy, on_message=on_message)
-        self._config, self._connection, self._limits, self.facts = config, connection, limits, facts
+    def __init__(self, start: SessionStart) -> None:
+        super().__init__(entropy=start.connection.entropy, on_message=start.on_message)
+        self._config, self._connection, self._limits, self.facts = (
+            start.config, start.connection, start.limits, start.facts,
+        )  # fmt: skip
         self._books = SessionBooks()
         self._waiting: HelloReq | None = None
 
@@ -170,18 +162,8 @@ class Three:
     def serves(self, protocol: app.AppProtocol, config: SeccConfig) -> bool:
         return protocol.protocol_namespace == SCHEMA.uri
 
-    def session(
-        self,
-        config: SeccConfig,
-        connection: Connection,
-        limits: SessionLimits,
-        facts: SessionFacts,
-        *,
-        paused: Paused | None,
-        time_scale: float,
-        on_message: OnMessage,
-    ) -> ThreeMessages:
-        self.sessions.append(ThreeMessages(config, connection, limits, facts, on_message))
+    def session(self, start: SessionStart) -> ThreeMessages:
+        self.sessions.append(ThreeMessages(start))
         return self.sessions[-1]
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Any, int], Request]:
