@@ -59,43 +59,36 @@ class RunRule(msgspec.Struct, frozen=True):
     open: str = ""
 
 
+_BOTH: Final[tuple[Device, ...]] = ("station", "csms")
+
 MESSAGE_IDS: Final = RunRule(
     "RUN-MESSAGE-IDS",
     "No two requests have the same message id, also on different connections and when they are repeated.",
-    ("OCPP-J 4.1.4",),
-    devices=("station", "csms"),
-)
+    ("OCPP-J 4.1.4",), devices=_BOTH,
+)  # fmt: skip
 ONE_CALL: Final = RunRule(
-    "RUN-ONE-CALL",
-    "No request is sent while an earlier one waits for its answer.",
-    ("OCPP-J 4.1.1",),
-    devices=("station", "csms"),
-)
+    "RUN-ONE-CALL", "No request is sent while an earlier one waits for its answer.", ("OCPP-J 4.1.1",), devices=_BOTH,
+)  # fmt: skip
 ANSWERS: Final = RunRule(
-    "RUN-ANSWERS",
-    "Every answer belongs to a request of this connection, and no request is answered twice.",
-    ("OCPP-J 4.1.4",),
-    devices=("station", "csms"),
-)
+    "RUN-ANSWERS", "Every answer belongs to a request of this connection, and no request is answered twice.",
+    ("OCPP-J 4.1.4",), devices=_BOTH,
+)  # fmt: skip
 TRANSACTION_IDS: Final = RunRule(
     "RUN-TRANSACTION-IDS",
     "No transaction has the id of an earlier one; in OCPP 1.6 it is the back end that gives them.",
-    ("E01.FR.08", "StartTransaction"),
-    devices=("station", "csms"),
-)
+    ("E01.FR.08", "StartTransaction"), devices=_BOTH,
+)  # fmt: skip
 SEQUENCE: Final = RunRule(
     "RUN-SEQUENCE", "The seqNo of a transaction's events rises by one, and each event has its own.", ("E01.FR.07",)
 )
 LIFE: Final = RunRule(
-    "RUN-TRANSACTION-EVENTS",
-    "A transaction begins with Started, and nothing follows its Ended.",
+    "RUN-TRANSACTION-EVENTS", "A transaction begins with Started, and nothing follows its Ended.",
     ("E01.FR.07", "E06.FR.01"),
-)
+)  # fmt: skip
 EVSE: Final = RunRule(
-    "RUN-TRANSACTION-EVSE",
-    "A transaction stays at its EVSE and connector, and an EVSE has one transaction at a time.",
+    "RUN-TRANSACTION-EVSE", "A transaction stays at its EVSE and connector, and an EVSE has one transaction at a time.",
     ("E01.FR.14", "E01.FR.16"),
-)
+)  # fmt: skip
 METERS: Final = RunRule("RUN-METERS", "Registers of energy never fall within a transaction.", ("MeasurandEnumType",))
 SIGNED: Final = RunRule(
     "RUN-SIGNED-READINGS",
@@ -107,10 +100,9 @@ CLOCK: Final = RunRule(
     "RUN-CLOCK", "The time of a transaction's events does not go back.", ("TransactionEventRequest",)
 )
 REPORT_PARTS: Final = RunRule(
-    "RUN-REPORT-PARTS",
-    "The parts of a report are numbered from 0 without gaps, and the last one says so.",
+    "RUN-REPORT-PARTS", "The parts of a report are numbered from 0 without gaps, and the last one says so.",
     ("B07.FR.10",),
-)
+)  # fmt: skip
 REPORTS: Final = RunRule("RUN-REPORTS", "Every report belongs to a request for it.", ("B07.FR.01", "B08.FR.03"))
 INVENTORY: Final = RunRule(
     "RUN-INVENTORY", "A full inventory has every variable that the station has a value of.", ("B07.FR.08",)
@@ -122,32 +114,25 @@ TIMEOUTS: Final = RunRule(
     "RUN-TIMEOUTS",
     "Timeouts are kept, by the times of the frames: an answer comes in time; a station sends something in each "
     "heartbeat interval, waits as long as its boot was answered, and gives up a driver who does not plug in.",
-    ("OCPP-J 4.1.1", "B02.FR.03", "B03.FR.02", "E03.FR.05", "G02.FR.01"),
-    devices=("station", "csms"),
-)
+    ("OCPP-J 4.1.1", "B02.FR.03", "B03.FR.02", "E03.FR.05", "G02.FR.01"), devices=_BOTH,
+)  # fmt: skip
 SECRETS: Final = RunRule(
-    "RUN-SECRETS",
-    "No password can be read: neither from the device model nor from another message.",
-    ("BasicAuthPassword",),
-    devices=("station", "csms"),
-)
+    "RUN-SECRETS", "No password can be read: neither from the device model nor from another message.",
+    ("BasicAuthPassword",), devices=_BOTH,
+)  # fmt: skip
 REQUEST_IDS: Final = RunRule(
-    "RUN-REQUEST-IDS",
-    "No request that was accepted has the requestId or remoteStartId of an earlier one.",
-    ("RequestStartTransactionRequest", "GetBaseReportRequest"),
-    devices=("csms",),
-)
+    "RUN-REQUEST-IDS", "No request that was accepted has the requestId or remoteStartId of an earlier one.",
+    ("RequestStartTransactionRequest", "GetBaseReportRequest"), devices=("csms",),
+)  # fmt: skip
 UNASKED: Final = RunRule(
-    "RUN-UNASKED",
-    "The back end sends no request with an effect on drivers that its operator has not asked for.",
+    "RUN-UNASKED", "The back end sends no request with an effect on drivers that its operator has not asked for.",
     devices=("csms",),
-)
+)  # fmt: skip
 PROFILES: Final = RunRule(
     "RUN-PROFILES",
     "No two charging profiles of a station have the same purpose, EVSE and stack level at the same time.",
-    ("K01.FR.06",),
-    devices=("csms",),
-)
+    ("K01.FR.06",), devices=("csms",),
+)  # fmt: skip
 
 RULES: Final = (
     MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, SIGNED, CLOCK, REPORT_PARTS,
