@@ -19,10 +19,13 @@ from csms.remote_control import api as remote_control
 from csms.requests import api as commands
 from csms.requests.rules import unknown_action
 from csms.sites import api as sites
+from csms.sites.rules import Site
 from csms.station_security import api as station_security
 from csms.stations import api as stations
+from csms.stations.importing import MOST_OCTETS, placed, read_stations
 from csms.stations.listed import AWAY, ListedStation
 from csms.transactions import api as transactions
+from v2g import typed_json
 
 _PAGE = 50
 _FAILED: Final = frozenset({"Rejected", "Refused", "UnknownConnector", "UnlockFailed", "OngoingAuthorizedTransaction"})
@@ -70,6 +73,7 @@ async def list_stations(visit: Visit) -> Answer:
         tab="state",
         bulk=("/stations/change", BULK) if visit.may(device_model.reset_station) else None,
         empty="No station. One appears here when it tries to connect.",
+        links={"/stations/import": "Add stations …"} if visit.may(admission.decide_station) else {},
     )
     counts = {"known": len(rows), "away": sum(each.state in AWAY for each in rows)}
     return await show_list(visit, shown, by=("site",), template="stations.html", counts=counts, undecided=undecided)
@@ -117,6 +121,51 @@ async def change_stations(visit: Visit) -> Answer:
         done = Said("{done} done, {failed} failed.", {"done": str(len(keys) - len(failed)), "failed": str(len(failed))})
         return ask(visit, question, visit.back, len(failed), list(failed), [done, *failed.values()])
     return visit.see(visit.back, "{count} stations: done.", count=len(keys))
+
+
+@page("/stations/import", admission.decide_station)
+async def ask_for_stations(visit: Visit) -> Answer:
+    """Ask for a file with new stations."""
+    return visit.show("import.html", text="", rows=[], count=0, failed=[])
+
+
+@action("/stations/import", admission.decide_station, most_octets=2 * MOST_OCTETS)
+async def import_stations(visit: Visit) -> Answer:
+    """Show what a file would change, and what is wrong in it; then admit its stations, and put EVSEs at sites."""
+    visit.back = f"{ROOT}/stations/import"
+    octets = next(iter(visit.files.values()), b"") or visit.form.get("text", "").encode()
+    if len(octets) > MOST_OCTETS:
+        raise ApiError(413, "the file is too large", "split it")
+    text = "\n".join(octets.decode("utf-8-sig", "replace").splitlines())
+    places = [each async for each in visit.every(sites.list_sites)] if visit.may(sites.put_site) else []
+    by_name = {each["id"]: typed_json.convert(each, Site) for each in places}
+    known = [
+        each.station_id
+        for each in await visit.find(tuple[ListedStation, ...], stations.list_every_station)
+        if each.state not in ("Waits for admission", "Refused")
+    ]
+    rows = read_stations(text, known, by_name)
+    good = [each for each in rows if each.wrong is None]
+    if not sure(visit, len(good)) or not good:
+        return visit.show(
+            "import.html", text=text, rows=sorted(rows, key=lambda each: each.wrong is None), count=len(good), failed=[]
+        )
+    failed: list[Said] = []
+    for each in good:
+        if not each.known:
+            try:
+                await visit.ask(admission.decide_station, {"decision": "Accepted"}, station_id=each.station)
+            except ApiError as error:
+                failed.append(Said("{subject}: {detail}", {"subject": each.station, "detail": error.detail}))
+    for name in sorted({each.site for each in good} - {""}):
+        site = placed(by_name[name], [each for each in good if each.site == name])
+        try:
+            await visit.ask(sites.put_site, msgspec.to_builtins(site), site_id=name)
+        except ApiError as error:
+            failed.append(Said("{subject}: {detail}", {"subject": name, "detail": error.detail}))
+    if failed:
+        return visit.show("import.html", text=text, rows=[], count=0, failed=failed)
+    return visit.see(f"{ROOT}/stations", "{count} stations are added.", count=len(good))
 
 
 @page("/stations/{station_id}", stations.read_station)

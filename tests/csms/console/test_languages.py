@@ -34,7 +34,7 @@ from v2g.asn1.discharge import DecisionReason
 TEMPLATES = importlib.resources.files("csms.console") / "templates"
 PROGRAM = [
     each.read_text()
-    for name in ("console/*.py", "*/pages.py", "alerts/sentences.py", "overview/rules.py")
+    for name in ("console/*.py", "*/pages.py", "alerts/sentences.py", "overview/rules.py", "stations/importing.py")
     for each in Path(str(TEMPLATES)).parents[1].glob(name)
 ]
 SOURCES = {each.name: each.read_text("utf-8") for each in TEMPLATES.iterdir() if each.name.endswith(".html")}
@@ -79,7 +79,18 @@ LABELS = {
     *("Not connected", "Free", "Ended"),
     *(text for each in (DAYS, HOLIDAYS, TO, WEEKLY) for text in each.values()),
     *WEEKDAYS,
-    *("All", "silent", "current", "Ready", "Cannot be issued", "issued", "own", "New tariff", "Health of batteries"),
+    *(
+        "All",
+        "silent",
+        "current",
+        "Ready",
+        "Cannot be issued",
+        "issued",
+        "own",
+        "New tariff",
+        "Health of batteries",
+        "Add stations …",
+    ),
     *VIEWS.values(),
     *SEVERITIES.values(),
     *HOURS.values(),
@@ -140,6 +151,8 @@ def spoken(source: str) -> Iterator[ast.expr]:
                     yield call.args[1]
                 case "Act":
                     yield from call.args[1:4:2]
+                case "_wrong":
+                    yield call.args[2]
                 case "Listing":
                     yield from (each.value for each in call.keywords if each.arg in ("title", "empty"))
                 case "FirstStep":
@@ -184,7 +197,7 @@ def test_a_translation_has_the_fields_of_its_text(language: str) -> None:
 @pytest.mark.parametrize("language", catalogues())
 def test_a_catalogue_has_only_texts_of_templates_and_leaves_them_valid(language: str) -> None:
     known = set().union(*map(texts_of, SOURCES.values()), *map(expressed, SOURCES.values()))
-    known |= words() | LABELS
+    known |= words() | LABELS | set().union(*(constants(text) for source in PROGRAM for text in spoken(source)))
     known |= {text for source in (*SOURCES.values(), *PROGRAM) for text in re.findall(r'"([^"\n]+)"', source)}
     assert catalogues()[language].keys() - known == set()
     made = environment()

@@ -226,3 +226,36 @@ async def test_what_a_list_of_another_kind_shows_is_the_same_component(ask: ApiC
     assert (await ada.send("/console/users/bob/role", {"role": "billing", "sites": ""})).status == 303
     assert (await ask("GET", "/access/users/bob")).json["role"] == "billing"
     assert rows(await ada.get("/console/users?role=billing")) == ["bob"]
+
+
+async def test_a_file_adds_stations_after_a_look_at_what_would_change(ask: ApiClient) -> None:
+    body = {"id": "north", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": []}
+    assert (await ask("PUT", "/sites/north", body)).status == 200
+    await ask.backend.booted()
+    ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.VIEWER)
+    page = f"{STATIONS}/import"
+    assert "Add stations" in text_of(await ada.get(page))
+    file = f"station,site,evses,most_a\r\n{STATION},,,\r\nCS-NEW,north,2,16\n<b>\u202ex,,,\nCS-BAD,south,,\n".encode()
+    looked = await ada.upload(page, {"stations.csv": file})
+    text = text_of(looked)
+    for said in (
+        "2 of 4 lines can be added", "It is known already.", "It is admitted. EVSEs: 2 at north, main, at most 16 A",
+        "There is no site south", "Add 2 stations",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "<b>" not in looked.body.decode()
+    assert "\u202e" not in looked.body.decode().partition("<textarea")[0]
+    assert (await ask("GET", "/sites/north")).json["places"] == [], "nothing has changed yet"
+    done = await ada.send(page, {"text": file.decode(), "sure": "2"})
+    assert done.headers["location"] == STATIONS
+    assert "2 stations are added." in text_of(await ada.get(STATIONS))
+    assert rows(await ada.get(f"{STATIONS}?site=north")) == ["CS-NEW"]
+    places = (await ask("GET", "/sites/north")).json["places"]
+    assert [(each["evse_id"], each["most_ma"]) for each in places] == [(1, 16_000), (2, 16_000)]
+    again = await ada.send(page, {"text": file.decode(), "sure": "2"})
+    assert "1 of 4 lines can be added" in text_of(again), "others have changed it meanwhile"
+    for octets in (b"", b"\xff\xfe\x00", b"name\nx"):
+        assert "0 of 1 lines can be added" in text_of(await ada.upload(page, {"stations.csv": octets}))
+    assert (await bob.get(page)).status == 403
+    assert (await bob.upload(page, {"stations.csv": file})).status == 403
+    assert "Add stations" not in text_of(await bob.get(STATIONS))
