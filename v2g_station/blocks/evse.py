@@ -161,14 +161,15 @@ class Indicate(StationCommand, frozen=True, kw_only=True):
 # -- state
 
 
-class Authorization(msgspec.Struct, frozen=True, kw_only=True):
-    """An authorized identifier, and how it was authorized."""
+Source = Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"]
 
-    id_token: IdToken
+
+class TokenVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of checking an identifier."""
+
+    accepted: bool
     group: str | None = None
-    remote_start_id: int | None = None
-    reservation_id: int | None = None
-    source: Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"] = "csms"
+    source: Source = "csms"
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
     """The driver's preferred language (RFC 5646), if the CSMS has sent it."""
@@ -179,6 +180,15 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: TransactionLimit | None = None
     """Limits of the transaction due to its payment (C18.FR.06, C25.FR.04 to .06)."""
+
+
+class Authorization(TokenVerdict, frozen=True, kw_only=True):
+    """An authorized identifier, and how it was authorized."""
+
+    accepted: bool = True
+    id_token: IdToken
+    remote_start_id: int | None = None
+    reservation_id: int | None = None
 
 
 class EvseConnector(msgspec.Struct, kw_only=True):

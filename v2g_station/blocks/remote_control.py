@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.remote_control import (
     RequestStartTransactionRequest,
@@ -12,8 +14,8 @@ from v2g.ocpp.messages.remote_control import (
     UnlockConnectorRequest,
     UnlockConnectorResponse,
 )
-from v2g_station.blocks.authorization.authorization import Authorizer, TokenVerdict
-from v2g_station.blocks.evse import Authorization, Evse, Lock, LockFailure, Unlocked
+from v2g_station.blocks.authorization.authorization import Authorizer
+from v2g_station.blocks.evse import Authorization, Evse, Lock, LockFailure, TokenVerdict, Unlocked
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
 from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.web_payment import WebPayments
@@ -108,17 +110,15 @@ class RemoteControl:
             return
 
         def decided(verdict: TokenVerdict) -> None:
-            verdict = verdict._replace(group=verdict.group or found.group)
+            verdict = replace(verdict, group=verdict.group or found.group)
             if not (self._is_free(evse) and self._authorizer.permits(evse, found.id_token, verdict)):
                 self._k.note("remote_start_refused", evse_id=evse.number)
                 return
             _, reservation = self._authorizer.usable(evse, found.id_token, verdict.group)
-            granted = Authorization(
-                id_token=found.id_token,
+            granted = replace(
+                found,
                 group=verdict.group,
-                remote_start_id=found.remote_start_id,
                 reservation_id=reservation,
-                source="remote",
                 language=verdict.language,
                 message=verdict.message,
                 energy_transfer=verdict.energy_transfer,

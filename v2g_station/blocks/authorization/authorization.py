@@ -1,11 +1,13 @@
 """Who may start and stop a transaction (functional block C): by the CSMS, the local list or the cache."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
+
+from msgspec.structs import asdict
 
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g_station.blocks.authorization.cache import Cache, CachedToken
 from v2g_station.blocks.authorization.contracts import allowed_energy_transfer, authorize_request
 from v2g_station.blocks.authorization.local_list import LocalAuthorizationList
@@ -14,29 +16,16 @@ from v2g_station.blocks.evse import (
     ContractPresented,
     Evse,
     Indicate,
+    Source,
     StopButton,
     TokenPresented,
+    TokenVerdict,
     VehicleAddress,
 )
 from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, EvseSessions
 from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Answer, Kernel
-
-Source = Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"]
-
-
-class TokenVerdict(NamedTuple):
-    """The result of checking an identifier."""
-
-    accepted: bool
-    group: str | None = None
-    source: Source = "csms"
-    evse_ids: tuple[int, ...] = ()
-    language: str | None = None
-    limit: TransactionLimit | None = None
-    message: str = ""
-    energy_transfer: tuple[str, ...] = ()
 
 
 class _Floating(NamedTuple):
@@ -50,7 +39,10 @@ def _local(known: CachedToken, source: Source) -> TokenVerdict:
     """Return the result of the local list or the cache."""
     accepted = known.status == "Accepted"
     modes = known.energy_transfer
-    return TokenVerdict(accepted, known.group, source, known.evse_ids, known.language, energy_transfer=modes)
+    return TokenVerdict(
+        accepted=accepted, group=known.group, source=source, evse_ids=known.evse_ids, language=known.language,
+        energy_transfer=modes,
+    )  # fmt: skip
 
 
 REFUSED = TokenVerdict(accepted=False)
@@ -250,17 +242,7 @@ class Authorizer:
 
     def _grant(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> None:
         _, reservation = self.usable(evse, id_token, verdict.group)
-        found = Authorization(
-            id_token=id_token,
-            group=verdict.group,
-            source=verdict.source,
-            reservation_id=reservation,
-            evse_ids=verdict.evse_ids,
-            language=verdict.language,
-            limit=verdict.limit,
-            message=verdict.message,
-            energy_transfer=verdict.energy_transfer,
-        )
+        found = Authorization(**asdict(verdict), id_token=id_token, reservation_id=reservation)
         self._show(evse.number, "accepted")
         self._sessions.authorize(evse, found)
 
@@ -339,10 +321,14 @@ class Authorizer:
                 self._cache.learn(id_token, info, authorized=True, energy_transfer=allowed)  # C10.FR.04
                 group = info.group_id_token.id_token if info.group_id_token else None
                 message = info.personal_message.content if info.personal_message else ""
-                fine = info.status == "Accepted"
                 then(
                     TokenVerdict(
-                        fine, group, "csms", info.evse_id, info.language1, message=message, energy_transfer=allowed
+                        accepted=info.status == "Accepted",
+                        group=group,
+                        evse_ids=info.evse_id,
+                        language=info.language1,
+                        message=message,
+                        energy_transfer=allowed,
                     )
                 )
             elif not isinstance(answer, Message) and not self._k.online:
@@ -416,7 +402,8 @@ class Authorizer:
                 self._cache.learn(token, answer.id_token_info, authorized=True, energy_transfer=allowed)
                 fine = answer.id_token_info.status == "Accepted" and answer.certificate_status in (None, "Accepted")
                 group = answer.id_token_info.group_id_token
-                verdict = TokenVerdict(fine, group.id_token if group else None, energy_transfer=allowed)
+                group_id = group.id_token if group else None
+                verdict = TokenVerdict(accepted=fine, group=group_id, energy_transfer=allowed)
             self._decide(evse, token, verdict)
 
         self._k.call(request, answered)

@@ -14,10 +14,10 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.payment import Address, VatNumberValidationRequest, VatNumberValidationResponse
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 from v2g.units import payable
-from v2g_station.blocks.authorization.authorization import Authorizer, TokenVerdict
+from v2g_station.blocks.authorization.authorization import Authorizer
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.cost.local_cost import LocalCosts
-from v2g_station.blocks.evse import Evse, Indicate
+from v2g_station.blocks.evse import Evse, Indicate, TokenVerdict
 from v2g_station.blocks.payment import terminal
 from v2g_station.blocks.payment.settlement import ANSWER_S, CardPayment, Settlements
 from v2g_station.blocks.transaction_limits import TransactionLimits
@@ -186,7 +186,7 @@ class CardPayments:
 
     def _admit(self, payment: CardPayment, verdict: TokenVerdict) -> None:
         limit = TransactionLimit(max_cost=float(payment.amount))  # C18.FR.06
-        self._authorizer.admit(payment.evse_id, payment.id_token, verdict._replace(limit=limit))
+        self._authorizer.admit(payment.evse_id, payment.id_token, msgspec.structs.replace(verdict, limit=limit))
         self._follow()
 
     def _increased(self, fact: terminal.AuthorizationIncreased) -> None:
