@@ -219,6 +219,11 @@ async def put_roaming_location(call: Call, parameters: OnePlace, body: OfferedLo
         zone_of(body.time_zone)
     except ValueError as error:
         raise ApiError(400, f"time_zone: {error}", "such as Europe/Berlin") from None
+    times = body.opening_times
+    if times is not None and (times.twentyfourseven == bool(times.regular_hours)):
+        raise ApiError(400, "opening_times: either twentyfourseven or regular_hours")
+    if times is not None and any(each.period_begin >= each.period_end for each in times.regular_hours):
+        raise ApiError(400, "opening_times: a period ends before it begins", "give one for each day")
     partners, connected = _partners(call), call.services.connections.connected()
 
     def write(connection: Connection, _before: OfferedLocation | None) -> None:

@@ -45,6 +45,7 @@ from v2g.ocpi.objects import (
     OcpiPrice,
     OcpiSession,
     OcpiTariff,
+    OpeningTimes,
     TaxAmount,
 )
 from v2g.ocpi.records import credit_of
@@ -116,6 +117,10 @@ class OfferedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Of IANA."""
     publish: bool = True
     """Whether drivers may see it on maps."""
+    opening_times: OpeningTimes | None = None
+    """When its EVSEs can be reached."""
+    help_phone: Annotated[str, msgspec.Meta(pattern=r"^\+[0-9 ]{5,24}\Z", examples=["+49 30 1234567"])] | None = None
+    """Whom drivers call; before OCPI 2.3.0 partners do not see it."""
     evses: Annotated[tuple[OfferedEvse, ...], msgspec.Meta(max_length=2000)] = ()
     """Its EVSEs."""
 
@@ -200,7 +205,7 @@ def publish_location(
         name=place.name, address=place.address, city=place.city, postal_code=place.postal_code,
         country=place.country, coordinates=OcpiPlace(latitude=place.latitude, longitude=place.longitude),
         evses=(*evses, *gone), operator=BusinessDetails(name=config.name), time_zone=place.time_zone,
-        last_updated=wire.moment(now_ms),
+        opening_times=place.opening_times, help_phone=place.help_phone, last_updated=wire.moment(now_ms),
     )  # fmt: skip
     if before is not None and msgspec.structs.replace(found, last_updated=before.last_updated) == before:
         return

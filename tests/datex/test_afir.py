@@ -11,7 +11,15 @@ from v2g.energy.settlement.costing import bill
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
 from v2g.errors import CodecError
-from v2g.ocpi.objects import OcpiConnector, OcpiEvse, OcpiLocation, OcpiPlace, OcpiTariff
+from v2g.ocpi.objects import (
+    OcpiConnector,
+    OcpiEvse,
+    OcpiLocation,
+    OcpiPlace,
+    OcpiTariff,
+    OpeningTimes,
+    RegularHours,
+)
 from v2g.ocpi.tariffs import tariffs_of
 from v2g.ocpi.wire import moment
 
@@ -81,6 +89,32 @@ def test_the_table_has_what_the_profile_demands() -> None:
     assert [(each["priceType"]["value"], each["value"]) for each in rate["energyPrice"]] == [
         ("pricePerKWh", 0.592263), ("pricePerMinute", 0.0238), ("basePrice", 0.4165),
     ]  # fmt: skip
+
+
+def test_opening_hours_and_helpdesk_are_said() -> None:
+    days = [RegularHours(weekday=each, period_begin="06:00", period_end="22:00") for each in (1, 7)]
+    later = RegularHours(weekday=6, period_begin="08:00", period_end="20:00")
+    open_then = OpeningTimes(twentyfourseven=False, regular_hours=(*days, later))
+    known = msgspec.structs.replace(place("AVAILABLE"), opening_times=open_then, help_phone="+49 30 1")
+    (site,) = tables(known)[0]["energyInfrastructureSite"]
+    hours = site["operatingHours"]["afacOperatingHoursSpecification"]
+    found = {
+        (span["startTimeOfPeriod"], span["endTimeOfPeriod"]): [each["value"] for each in days["applicableDay"]]
+        for valid in hours["overallPeriod"]["validPeriod"]
+        for span in valid["recurringTimePeriodOfDay"]
+        for days in [each["comDayWeekMonth"] for each in valid["recurringDayWeekMonthPeriod"]]
+    }
+    assert found == {("06:00:00Z", "22:00:00Z"): ["monday", "sunday"], ("08:00:00Z", "20:00:00Z"): ["saturday"]}
+    (unit,) = site["helpdesk"]["afacAnOrganisation"]["organisationUnit"]
+    assert unit["contactInformation"] == [{"afacContactInformation": {"telephoneNumber": "+49 30 1"}}]
+    (lacks,) = afir.missing([known], tariffs(plan("1", "0", "0")))
+    assert "NUTS-1" in lacks
+    assert "helpdesk" not in lacks
+    assert "opening" not in lacks
+    always = msgspec.structs.replace(known, opening_times=OpeningTimes(twentyfourseven=True))
+    (site,) = tables(always)[0]["energyInfrastructureSite"]
+    assert "overallPeriod" not in site["operatingHours"]["afacOperatingHoursSpecification"]
+    assert site["operatingHours"]["afacOperatingHoursSpecification"]["operatingAllYear"] is True
 
 
 def test_a_status_refers_to_the_versions_of_the_table_and_changes_none() -> None:

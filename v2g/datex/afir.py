@@ -15,7 +15,15 @@ from typing import Any, Final
 import msgspec
 
 from v2g.errors import CodecError
-from v2g.ocpi.objects import OcpiComponent, OcpiConnector, OcpiEvse, OcpiLocation, OcpiTariff, TariffRestrictions
+from v2g.ocpi.objects import (
+    OcpiComponent,
+    OcpiConnector,
+    OcpiEvse,
+    OcpiLocation,
+    OcpiTariff,
+    OpeningTimes,
+    TariffRestrictions,
+)
 from v2g.units import currency_digits
 
 Json = dict[str, Any]
@@ -39,6 +47,7 @@ _PRICES: Final = {
 }  # fmt: skip
 """By OCPI's kind: DATEX's, and by what OCPI's price is divided."""
 
+_DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _PROFILE: Final = "01-00-00"
 
 
@@ -94,7 +103,9 @@ def missing(locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff]
     """Return what the profile's notes demand, or a driver needs, and these objects do not have, by place."""
     found = []
     for place in _open(locations):
-        found.append(f"{place.id}: helpdesk phone, opening hours, NUTS-1 region, legal name of the operator")
+        lacks = ["helpdesk phone"] if place.help_phone is None else []
+        lacks += ["opening hours"] if place.opening_times is None else []
+        found.append(f"{place.id}: {', '.join([*lacks, 'NUTS-1 region', 'legal name of the operator'])}")
         for evse in place.evses:
             if evse.evse_id is None:
                 found.append(f"{place.id}/{evse.uid}: EVSE id")
@@ -161,10 +172,37 @@ def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Pub
         "totalMaximumPower": most, "numberOfRefillPoints": len(points), "operator": operator, "refillPoint": points,
         "serviceType": [{"serviceType": {"value": "unattended"}}],
     })  # fmt: skip
+    more: Json = {} if place.opening_times is None else {"operatingHours": _hours(place.id, place.opening_times)}
+    if place.help_phone is not None:
+        contact = {"afacContactInformation": {"telephoneNumber": place.help_phone}}
+        unit = {"name": _text(publisher.name, publisher), "contactInformation": [contact]}
+        named = {"name": _text(publisher.name, publisher), "organisationUnit": [unit]}
+        more["helpdesk"] = {"afacAnOrganisation": named}
     return _versioned(place.id, {
-        "name": _text(place.name or place.address, publisher), "operator": operator,
+        "name": _text(place.name or place.address, publisher), "operator": operator, **more,
         "locationReference": {"locPointLocation": point}, "energyInfrastructureStation": [station],
     })  # fmt: skip
+
+
+def _hours(name: str, times: OpeningTimes) -> Json:
+    """Return opening hours: days of the same hours together."""
+    days: dict[tuple[str, str], list[str]] = {}
+    for each in times.regular_hours:
+        days.setdefault((each.period_begin, each.period_end), []).append(_DAYS[each.weekday - 1])
+    valid = [{**_span(*hours), **_on(names)} for hours, names in days.items()]
+    period = {"overallPeriod": {"validPeriod": valid}} if valid else {}
+    specification = _versioned(f"{name}-hours", {"operatingAllYear": True, **period})
+    return {"afacOperatingHoursSpecification": specification}
+
+
+def _span(begin: str, end: str) -> Json:
+    """Return a span of local clock times, though they end in Z."""
+    return {"recurringTimePeriodOfDay": [{"startTimeOfPeriod": f"{begin}:00Z", "endTimeOfPeriod": f"{end}:00Z"}]}
+
+
+def _on(days: Sequence[str]) -> Json:
+    found = [{"value": each.lower()} for each in days]
+    return {"recurringDayWeekMonthPeriod": [{"comDayWeekMonth": {"applicableDay": found}}]}
 
 
 def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff]) -> Json:
@@ -274,12 +312,9 @@ def _when(given: TariffRestrictions) -> Json:
         found["energyBasedApplicability"] = {name: _number(each) for name, each in amounts.items() if each is not None}
     valid: Json = {}
     if given.start_time is not None or given.end_time is not None:
-        begin, end = given.start_time or "00:00", given.end_time or "24:00"  # local, though it ends in Z
-        span = {"startTimeOfPeriod": f"{begin}:00Z", "endTimeOfPeriod": f"{end}:00Z"}
-        valid["recurringTimePeriodOfDay"] = [span]
+        valid |= _span(given.start_time or "00:00", given.end_time or "24:00")
     if given.day_of_week:
-        days = [{"value": each.lower()} for each in given.day_of_week]
-        valid["recurringDayWeekMonthPeriod"] = [{"comDayWeekMonth": {"applicableDay": days}}]
+        valid |= _on(given.day_of_week)
     period: Json = {"validPeriod": [valid]} if valid else {}
     if given.start_date is not None:
         period["overallStartTime"] = f"{given.start_date.isoformat()}T00:00:00Z"

@@ -13,6 +13,7 @@ CountryCode = Annotated[str, Meta(pattern=r"^[A-Za-z]{2}\Z")]
 PartyId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{3}\Z")]
 OcpiUrl = Annotated[str, Meta(min_length=1, max_length=2000)]
 OcpiText = Annotated[str, Meta(max_length=255)]
+ClockTime = Annotated[str, Meta(pattern=r"^([0-1][0-9]|2[0-3]):[0-5][0-9]\Z")]
 OpenEnum = Annotated[str, Meta(min_length=1, max_length=64)]
 """A value of an enumeration that partners may extend."""
 ModuleRole = Literal["SENDER", "RECEIVER"]
@@ -106,6 +107,21 @@ class OcpiPlace(OcpiObject, frozen=True, kw_only=True):
     longitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}(\.[0-9]{1,10})?\Z")]
 
 
+class RegularHours(OcpiObject, frozen=True, kw_only=True):
+    """When a location is open on a day of the week (1: Monday), local time."""
+
+    weekday: Annotated[int, Meta(ge=1, le=7)]
+    period_begin: ClockTime
+    period_end: ClockTime
+
+
+class OpeningTimes(OcpiObject, frozen=True, kw_only=True):
+    """When EVSEs of a location can be reached: always, or within regular hours."""
+
+    twentyfourseven: bool
+    regular_hours: Annotated[tuple[RegularHours, ...], Meta(max_length=100)] = ()
+
+
 class OcpiLocation(OcpiObject, frozen=True, kw_only=True):
     """A location with its EVSEs; `country` is ISO 3166-1 alpha-3, `time_zone` of IANA."""
 
@@ -122,6 +138,8 @@ class OcpiLocation(OcpiObject, frozen=True, kw_only=True):
     evses: Annotated[tuple[OcpiEvse, ...], Meta(max_length=5000)] = ()
     operator: BusinessDetails | None = None
     time_zone: Annotated[str, Meta(max_length=255)]
+    opening_times: OpeningTimes | None = None
+    help_phone: Annotated[str, Meta(max_length=25)] | None = None
     last_updated: datetime
 
 

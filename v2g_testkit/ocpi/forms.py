@@ -89,7 +89,9 @@ _OBJECTS: Final = {
     "BusinessDetails": "name:100 website?:url",
     "Coordinates": "latitude:latitude longitude:longitude",
     "Location": f"{_OWNED} id:36 publish:bool name?:255 {_PLACE} evses*:Evse operator?:BusinessDetails time_zone:255 "
-                "last_updated:time",
+                "opening_times?:OpeningTimes help_phone?@2.3.0:25 last_updated:time",
+    "OpeningTimes": "twentyfourseven:bool regular_hours*:RegularHours",
+    "RegularHours": "weekday:int period_begin:clock period_end:clock",
     "Evse": "uid:36 evse_id?:48 status:EvseStatus capabilities*:Capability connectors+:Connector floor_level?:4 "
             "physical_reference?:16 last_updated:time",
     "Connector": "id:36 standard:Standard format:Format power_type:PowerType max_voltage:int max_amperage:int "

@@ -382,5 +382,25 @@ async def test_a_national_access_point_reads_places_status_and_prices_without_a_
             assert (await roaming.ask("POST", "/ocpi/open/datex/table", role=None)).status == 405
 
 
+async def test_opening_hours_and_helpdesk_are_published(roaming: Roaming) -> None:
+    """Partners of OCPI 2.2.1 have no field for the phone."""
+    hours = [{"weekday": each, "period_begin": "06:00", "period_end": "22:00"} for each in (1, 2)]
+    times: dict[str, Any] = {"twentyfourseven": False, "regular_hours": hours}
+    place = {**LOCATION, "opening_times": times, "help_phone": "+49 30 1234567"}
+    assert (await roaming.ask("PUT", "/roaming/locations/Depot", place)).status == 200
+    pushed = await roaming.partner.sent("PUT", "/locations/DE/CPO/Depot")
+    assert pushed["opening_times"] == times
+    assert "help_phone" not in pushed
+    listed = await roaming.ocpi("GET", "/cpo/2.3.0/locations/Depot")
+    assert listed.json["data"]["help_phone"] == "+49 30 1234567"
+    for wrong in (
+        {"twentyfourseven": True, "regular_hours": hours}, {"twentyfourseven": False},
+        {"twentyfourseven": False, "regular_hours": [{**hours[0], "period_end": "05:00"}]},
+        {"twentyfourseven": False, "regular_hours": [{**hours[0], "weekday": 8}]},
+    ):  # fmt: skip
+        assert (await roaming.ask("PUT", "/roaming/locations/Depot", {**place, "opening_times": wrong})).status == 400
+    assert (await roaming.ask("PUT", "/roaming/locations/Depot", {**place, "help_phone": "110"})).status == 400
+
+
 async def test_nothing_is_open_unless_the_operator_says_so(roaming: Roaming) -> None:
     assert (await roaming.ask("GET", "/ocpi/open/datex/table", role=None)).status == 401

@@ -128,7 +128,10 @@ async def test_another_reader_understands_all_that_is_sent(backend: Any, version
     with ScriptedPartner().running() as partner:
         async with operating(backend, partner) as roaming:
             await roaming.register(version)
-            await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "name": "Depot", "postal_code": "10115"})
+            hours = {"twentyfourseven": False, "regular_hours": [
+                {"weekday": 1, "period_begin": "06:00", "period_end": "22:00"}]}  # fmt: skip
+            more = {"name": "Depot", "postal_code": "10115", "opening_times": hours, "help_phone": "+49 30 1234567"}
+            await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, **more})
             path = f"/cpo/{version}/tokens/NL/TNM/04A1B2C3"
             await roaming.ocpi("PUT", path, {**TOKEN, "whitelist": "ALWAYS"})
             await charge(roaming, {"idToken": "04A1B2C3", "type": "ISO14443"})

@@ -17,7 +17,9 @@ from v2g_testkit.ocpi.cases import CASES, OcpiCase, run_case
 from v2g_testkit.ocpi.judge import judge_run
 from v2g_testkit.ocpi.partner import LabPartner, OcpiBench
 
-SECOND = {**LOCATION, "id": "Yard", "evses": [{
+HOURS = {"twentyfourseven": False, "regular_hours": [
+    {"weekday": each, "period_begin": "06:00", "period_end": "22:00"} for each in range(1, 6)]}  # fmt: skip
+SECOND = {**LOCATION, "id": "Yard", "opening_times": HOURS, "help_phone": "+49 30 1234567", "evses": [{
     **LOCATION["evses"][0], "station_id": "CS-V2G-0002", "evse_id": "DE*CPO*E2"}]}  # type: ignore[dict-item,index]  # fmt: skip
 
 
