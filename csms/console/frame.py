@@ -24,7 +24,13 @@ AREAS: Final = {
     "alerts": Area("Alerts", {"list_alerts": "Alerts"}),
     "sites": Area("Sites", {"list_sites": "Sites", "show_map": "Map"}),
     "stations": Area(
-        "Stations", {"list_stations": "Stations", "list_campaigns": "Updates", "show_inventory": "Installed"}
+        "Stations",
+        {
+            "list_stations": "Stations",
+            "list_campaigns": "Updates",
+            "show_inventory": "Installed",
+            "list_uptime": "Uptime",
+        },
     ),
     "sessions": Area(
         "Sessions",

@@ -1,0 +1,53 @@
+"""The page of uptime: whether the target of a definition is reached, and which EVSEs miss it."""
+
+from typing import Any, Final
+
+from csms.console.listing import Column, Listing, show_pages
+from csms.console.visit import Visit, page, segment
+from csms.http.pipeline import Answer
+from csms.uptime import api
+from csms.uptime.rules import Outage
+from v2g import typed_json
+
+EVSES: Final = (
+    Column(
+        "station", "Station", lambda row: row["station_id"], href=lambda row: f"/stations/{segment(row['station_id'])}"
+    ),
+    Column("evse", "EVSE", lambda row: row["evse_id"], "number"),
+    Column("uptime", "Uptime", lambda row: None if row["percent"] is None else f"{row['percent']} %"),
+    Column("state", "Target", lambda row: _reached(row["reaches_target"]), "state"),
+    Column("outages", "Outages", lambda row: len(row["outages"]), "number", phone=False),
+    Column("out", "Out, counted", lambda row: row["outage_ms"], "duration"),
+    Column("excluded", "Not counted", lambda row: row["excluded_ms"], "duration", phone=False),
+    Column("last", "Last outage", lambda row: _last(row, "from_ms"), "time", phone=False),
+    Column("why", "Why", lambda row: _last(row, "why"), "state", phone=False),
+)
+
+
+def _reached(reaches: bool | None) -> str:
+    return "Unknown" if reaches is None else "Reached" if reaches else "Missed"
+
+
+def _last(row: dict[str, Any], name: str) -> object:
+    outages = typed_json.convert(row["outages"], tuple[Outage, ...])
+    return getattr(outages[-1], name) if outages else None
+
+
+@page("/uptime", api.list_uptime)
+async def list_uptime(visit: Visit) -> Answer:
+    """List the uptime of EVSEs by a definition, with that of all together."""
+    known = [each["name"] for each in await visit.ask(api.list_uptime_rules)]
+    asked = visit.asked("rules", "station_id")
+    if asked.get("rules") not in known:
+        asked = {**asked, "rules": known[0]}
+    shown = Listing(
+        title="Uptime",
+        columns=EVSES,
+        asked=asked,
+        filters={"rules": ("Definition", known), "station_id": ("Station", None)},
+        search=False,
+        key=lambda row: f"{row['station_id']}/{row['evse_id']}",
+        empty="No station has reported the state of a connector yet.",
+    )
+    summary = await visit.ask(api.read_uptime_summary, rules=asked["rules"])
+    return await show_pages(visit, shown, api.list_uptime, asked, template="uptime.html", summary=summary)

@@ -1,0 +1,35 @@
+"""The page of uptime."""
+
+import re
+
+import pytest
+
+from csms.accounts.rules import Role
+from csms.stations import store as stations
+from csms.stations.store import StationContact
+from csms.uptime.rules import HOUR_MS
+from tests.csms.api.support import ApiClient
+from tests.csms.console.support import employ, text_of
+
+pytestmark = pytest.mark.requirement("R185")
+
+
+async def test_the_page_says_whether_the_target_is_reached_and_who_misses_it(ask: ApiClient) -> None:
+    now, run = ask.backend.clock.utc_ms(), ask.backend.services.store.run
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    assert "Nothing is known of this period." in text_of(await ada.get("/console/uptime"))
+    for name, status in (("CS-1", "Available"), ("CS-2", "Faulted")):
+        await run(stations.touch_all, [StationContact(name, "ocpp2.0.1", now - 100 * HOUR_MS)])
+        await run(stations.save_connector, name, 1, 1, status, now - 100 * HOUR_MS)
+        await run(stations.save_connector, name, 1, 1, "Available", now - 90 * HOUR_MS)
+        await run(stations.save_seen, {name: now})
+    page = await ada.get("/console/uptime")
+    text = text_of(page)
+    for said in ("1 of 2 EVSEs miss 97 %.", "23 CFR 680.116(b)", "90.000 %", "Missed", "100.000 %", "10 h"):
+        assert said in text, said
+    assert re.findall(r'<tr data-row="([^"]+)"', page.body.decode()) == ["CS-1/1", "CS-2/1"]
+    britain = text_of(await ada.get("/console/uptime?rules=uk-2023"))
+    assert "On average 95.000 %: the target of 99 % is missed." in britain
+    assert "CS-2" not in text_of(await ada.get("/console/uptime?station_id=CS-1&rules=nothing"))
+    table = (await ada.get("/console/uptime?csv=1")).body.decode()
+    assert table.splitlines()[2].startswith("CS-2,1,90.000 %,Missed,1")
