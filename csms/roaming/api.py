@@ -297,8 +297,8 @@ async def send_roaming_command(call: Call, parameters: OnePartner, body: DriverC
     known = await call.run(rows.find_partner, parameters.partner_id)
     if known is None:
         raise missing("partner")
-    if known.partner.state != "registered" or known.partner.endpoint("commands", "RECEIVER") is None:
-        raise conflict(f"partner {parameters.partner_id} takes no commands", "register it", code="not_registered")
+    if known.partner.state != "registered" or known.partner.endpoint(body.module, "RECEIVER") is None:
+        raise conflict(f"partner {parameters.partner_id} takes no {body.module}", "register it", code="not_registered")
     number = secrets.token_hex(16)
 
     def read(connection: Connection) -> RoamingCommand | None:

@@ -23,11 +23,15 @@ from v2g.errors import OcpiError, StoreError, TransferError
 from v2g.ocpi import wire
 from v2g.ocpi.objects import CommandResponse, Id36, OcpiLocation, OcpiToken
 
-DriverCommandName = Literal["START_SESSION", "STOP_SESSION", "RESERVE_NOW", "CANCEL_RESERVATION", "UNLOCK_CONNECTOR"]
+DriverCommandName = Literal[
+    "START_SESSION", "STOP_SESSION", "RESERVE_NOW", "CANCEL_RESERVATION", "UNLOCK_CONNECTOR", "SET_PROFILE",
+    "CLEAR_PROFILE",
+]  # fmt: skip
 NEEDS: Final[dict[DriverCommandName, tuple[str, ...]]] = {
     "START_SESSION": ("location_id", "id_token"), "STOP_SESSION": ("session_id",),
     "RESERVE_NOW": ("location_id", "id_token", "until_ms"), "CANCEL_RESERVATION": ("reservation_id",),
     "UNLOCK_CONNECTOR": ("location_id", "evse_uid", "connector_id"),
+    "SET_PROFILE": ("session_id", "limit_w"), "CLEAR_PROFILE": ("session_id",),
 }  # fmt: skip
 """The fields that each command must have."""
 
@@ -58,6 +62,15 @@ class DriverCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A reservation that we have made; RESERVE_NOW makes a new one without it."""
     until_ms: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_000)] | None = None
     """When a reservation ends, UTC ms."""
+    limit_w: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] | None = None
+    """The most that a session may take from now on, W."""
+    limit_s: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
+    """For how long, s; by default to its end."""
+
+    @property
+    def module(self) -> str:
+        """The partner's module that takes it."""
+        return "chargingprofiles" if self.command.endswith("_PROFILE") else "commands"
 
 
 class SentCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,16 +86,22 @@ async def send_command(services: Services, partners: Partners, known: KnownPartn
     """Send a stored command to its partner, and note what that answers at once."""
     partner = known.partner
     kept = await services.store.read(rows.find_object, partner.partner_id, "orders", number)
-    url = partner.endpoint("commands", "RECEIVER")
     assert kept is not None
-    assert url is not None
     sent = typed_json.decode(kept.document, SentCommand)
+    url = partner.endpoint(sent.command.module, "RECEIVER")
+    assert url is not None
     body = await services.store.run(_body, partners, partner.partner_id, sent.command, services.clock.utc_ms())
     where = f"{partners.config.url}{PATH}/emsp/{partner_version(partner)}/commands/{sent.command.command}/{number}"
     state, detail, seconds = "accepted", "", _LONGEST_S
     try:
-        target = below(url, sent.command.command)
-        answer = await partners.call(known, "POST", target, {**body, "response_url": where}, to=sent.party)
+        asked: tuple[str, str, dict[str, object] | None]
+        if sent.command.command == "CLEAR_PROFILE":
+            asked = "DELETE", below(url, sent.command.session_id or "", response_url=where), None
+        elif sent.command.command == "SET_PROFILE":
+            asked = "PUT", below(url, sent.command.session_id or ""), {**body, "response_url": where}
+        else:
+            asked = "POST", below(url, sent.command.command), {**body, "response_url": where}
+        answer = await partners.call(known, *asked, to=sent.party)
         said = wire.read(answer.data, CommandResponse)
         state = "accepted" if said.result == "ACCEPTED" else said.result[:20]
         seconds = min(said.timeout, _LONGEST_S)
@@ -156,6 +175,10 @@ def _body(
     connection: Connection, partners: Partners, partner_id: str, command: DriverCommand, now_ms: int
 ) -> dict[str, object]:
     """Return a command as OCPI writes it; our authorization is noted, so that the CDR is known by it."""
+    if command.limit_w is not None:
+        period = {"start_period": 0, "limit": command.limit_w}
+        lasts = {} if command.limit_s is None else {"duration": command.limit_s}
+        return {"charging_profile": {"charging_rate_unit": "W", "charging_profile_period": [period], **lasts}}
     names = ("location_id", "evse_uid", "connector_id", "session_id", "reservation_id")
     body: dict[str, object] = {name: value for name in names if (value := getattr(command, name)) is not None}
     if command.command in ("START_SESSION", "RESERVE_NOW"):

@@ -11,6 +11,7 @@ from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.peers import LOCATION, Operator, Wire, acquainted
 from tests.csms.roaming.registered import Roaming
 from tests.csms.roaming.registered import roaming as roaming
+from tests.csms.roaming.scripted_partner import ROLE
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -87,7 +88,7 @@ async def test_what_is_not_known_here_is_not_sent(roaming: Roaming) -> None:
         assert (await sent(roaming, {**START, **change}, 409))["code"] == "not_usable"
     await roaming.ask("PUT", "/tokens/ISO14443/0A1B2C3D", {"status": "Blocked"})
     assert "Blocked" in (await sent(roaming, START, 409))["detail"]
-    for command in ("STOP_SESSION", "CANCEL_RESERVATION", "UNLOCK_CONNECTOR", "RESERVE_NOW"):
+    for command in ("STOP_SESSION", "CANCEL_RESERVATION", "UNLOCK_CONNECTOR", "RESERVE_NOW", "SET_PROFILE"):
         assert "needs" in (await sent(roaming, {"command": command}, 400))["detail"]
     assert (await sent(roaming, {"command": "STOP_SESSION", "session_id": "S"}, 409))["code"] == "not_usable"
     assert (await sent(roaming, {"command": "CANCEL_RESERVATION", "reservation_id": "R"}, 409))["code"] == "not_usable"
@@ -108,6 +109,34 @@ async def test_a_reservation_is_made_and_cancelled_by_the_same_id(roaming: Roami
     cancelled = await roaming.partner.sent("POST", "/commands/CANCEL_RESERVATION")
     assert cancelled["reservation_id"] == reserved["reservation_id"] == number
     assert "token" not in cancelled
+
+
+async def test_a_session_is_limited_and_no_more(roaming: Roaming) -> None:
+    await known_place(roaming)
+    session = {
+        "country_code": "NL", "party_id": "TNM", "id": "S1", "start_date_time": "2026-01-01T00:00:00Z", "kwh": 1,
+        "cdr_token": {"country_code": "DE", "party_id": "CPO", "uid": "0A1B2C3D", "type": "RFID", "contract_id": "C"},
+        "auth_method": "COMMAND", "location_id": "L1", "evse_uid": "E1", "connector_id": "1", "currency": "EUR",
+        "status": "ACTIVE", "last_updated": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+    assert (await roaming.ocpi("PUT", "/emsp/2.2.1/sessions/NL/TNM/S1", session)).json["status_code"] == 1000
+    limit = {"command": "SET_PROFILE", "session_id": "S1", "limit_w": 7400}
+    assert (await sent(roaming, limit, 409))["code"] == "not_registered"  # it has no such module
+    roaming.partner.offers("2.2.1", ("credentials", "commands", "chargingprofiles"))
+    said = {"token": "token-b", "url": f"{roaming.partner.url}/versions", "roles": [ROLE]}
+    roaming.token = (await roaming.ocpi("PUT", "/2.2.1/credentials", said)).json["data"]["token"]
+    for method in ("PUT", "DELETE"):
+        roaming.partner.answers["/chargingprofiles/S1"] = 200, {"result": "ACCEPTED", "timeout": 30}
+        made = await sent(roaming, limit if method == "PUT" else {"command": "CLEAR_PROFILE", "session_id": "S1"})
+        assert made["state"] == "accepted"
+        body = await roaming.partner.sent(method, "/chargingprofiles/S1")
+        if method == "PUT":
+            assert body["charging_profile"] == {
+                "charging_rate_unit": "W", "charging_profile_period": [{"start_period": 0, "limit": 7400}]}  # fmt: skip
+            await roaming.ocpi("POST", body["response_url"].partition("/ocpi")[2], {"result": "ACCEPTED"})
+        else:
+            assert "response_url=" in roaming.partner.requests[-1][1]
+    assert sorted(await states(roaming)) == ["ACCEPTED", "accepted"]
 
 
 async def test_without_a_result_it_has_timed_out_also_after_a_restart(roaming: Roaming) -> None:
