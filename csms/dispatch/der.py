@@ -1,6 +1,5 @@
 """Grid support at stations: DER controls set, reported and cleared (R04)."""
 
-from csms.dispatch.rules import control_fits
 from csms.requests.work import Asked, ask, call
 from csms.services import Services
 from v2g.errors import RefusedError
@@ -58,6 +57,6 @@ class DerService:
 
 def check_control(control: SetDERControlRequest) -> None:
     """Raise RefusedError (`bad_control`) for values that do not match the type of a control."""
-    if not control_fits(control):
+    if not control.fits:
         reason = f"values do not match {control.control_type}"
         raise RefusedError(f"control {control.control_id}: {reason}", reason="bad_control")

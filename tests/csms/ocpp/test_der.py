@@ -5,7 +5,7 @@ import pytest
 
 from csms.dispatch import store as der
 from csms.dispatch.der import DerService
-from csms.dispatch.rules import control_fits, reported
+from csms.dispatch.rules import reported
 from csms.requests import store as requests
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import ScriptedStation
@@ -162,13 +162,11 @@ def test_everything_that_can_be_reported_is_a_control_that_could_be_set() -> Non
     report = read_payload(msgspec.json.encode(value), ReportDERControlRequest, "2.1")
     found = [control for control, _ in reported(report)]
     assert len(found) == 3 * 8  # three of each of eight kinds
-    assert all(control_fits(control) for control in found)
-    assert not control_fits(msgspec.structs.replace(HALF, gradient=Gradient(priority=1, gradient=1, soft_gradient=1)))
-    assert control_fits(
-        SetDERControlRequest(
-            is_default=True,
-            control_id="x",
-            control_type="FixedPFAbsorb",
-            fixed_pf_absorb=FixedPF(priority=0, displacement=0.9, excitation=False),
-        )
-    )
+    assert all(control.fits for control in found)
+    assert not msgspec.structs.replace(HALF, gradient=Gradient(priority=1, gradient=1, soft_gradient=1)).fits
+    assert SetDERControlRequest(
+        is_default=True,
+        control_id="x",
+        control_type="FixedPFAbsorb",
+        fixed_pf_absorb=FixedPF(priority=0, displacement=0.9, excitation=False),
+    ).fits

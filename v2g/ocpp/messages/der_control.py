@@ -4,7 +4,8 @@ Times are in s, power in W, voltage in V, frequency in Hz, unless a `unit` defin
 number wins.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
@@ -139,6 +140,18 @@ class LimitMaxDischarge(Datatype, frozen=True, kw_only=True):
 DERControlStatus = Literal["Accepted", "Rejected", "NotSupported", "NotFound"]
 
 
+MEMBERS: Final[Mapping[DERControl, str]] = {
+    "EnterService": "enter_service",
+    "FixedPFAbsorb": "fixed_pf_absorb",
+    "FixedPFInject": "fixed_pf_inject",
+    "FixedVar": "fixed_var",
+    "FreqDroop": "freq_droop",
+    "Gradients": "gradient",
+    "LimitMaxDischarge": "limit_max_discharge",
+}
+"""Control type -> the member that contains it; all others are curves."""
+
+
 class SetDERControlRequest(Message, frozen=True, kw_only=True):
     """CSMS sets a default or a scheduled control; exactly the member named by `control_type` is present (R04)."""
 
@@ -153,6 +166,16 @@ class SetDERControlRequest(Message, frozen=True, kw_only=True):
     freq_droop: FreqDroop | None = None
     gradient: Gradient | None = None
     limit_max_discharge: LimitMaxDischarge | None = None
+
+    @property
+    def member(self) -> str:
+        """The one member that its type needs."""
+        return MEMBERS.get(self.control_type, "curve")
+
+    @property
+    def fits(self) -> bool:
+        """Whether it has that member, and no other."""
+        return [each for each in ("curve", *MEMBERS.values()) if getattr(self, each) is not None] == [self.member]
 
 
 SupersededIds = Annotated[OneOrMore[String36], Meta(max_length=24)]

@@ -23,16 +23,6 @@ from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_in
 
 PER_MESSAGE: Final = 20
 MAX_CONTROLS: Final = 100
-MEMBERS: Final[dict[str, str]] = {
-    "EnterService": "enter_service",
-    "FixedPFAbsorb": "fixed_pf_absorb",
-    "FixedPFInject": "fixed_pf_inject",
-    "FixedVar": "fixed_var",
-    "FreqDroop": "freq_droop",
-    "Gradients": "gradient",
-    "LimitMaxDischarge": "limit_max_discharge",
-}
-"""Control type -> the member that contains it; all others are curves."""
 
 
 class ApplyControls(StationCommand, frozen=True, kw_only=True):
@@ -61,7 +51,7 @@ class KeptControl(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def body(self) -> Any:
         """The content of the control."""
-        return getattr(self.request, MEMBERS.get(self.request.control_type, "curve"))
+        return getattr(self.request, self.request.member)
 
     @property
     def priority(self) -> int:
@@ -280,15 +270,11 @@ class DerControls:
         self._k.forget("der", held.request.control_id)
 
 
-_BODIES: Final = (*MEMBERS.values(), "curve")
-
-
 def _wrong(request: ocpp.SetDERControlRequest) -> str:
     """Return the error in a control, empty if none (R04.FR.13, .15, .17)."""
-    member = MEMBERS.get(request.control_type, "curve")
-    if [each for each in _BODIES if getattr(request, each) is not None] != [member]:
-        return f"{request.control_type} allows only {member}"
-    body = getattr(request, member)
+    if not request.fits:
+        return f"{request.control_type} allows only {request.member}"
+    body = getattr(request, request.member)
     start, duration = getattr(body, "start_time", None), getattr(body, "duration", None)
     if request.is_default != (start is None) or (start is None) != (duration is None):
         return "startTime and duration require a scheduled control"
@@ -304,7 +290,7 @@ def _report(part: list[KeptControl], request_id: int, *, tbc: bool) -> ocpp.Repo
     lists: dict[str, list[object]] = {}
     for held in part:
         request, body = held.request, held.body
-        member = MEMBERS.get(request.control_type, "curve")
+        member = request.member
         place: dict[str, Any] = {
             "id": request.control_id,
             "is_default": request.is_default,
