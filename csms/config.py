@@ -246,6 +246,23 @@ class Tariffs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     support it, else levels; `levels` always; `nothing`."""
 
 
+class DatexPush(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A national access point to which places, prices and status are sent as DATEX II: what is open, in snapshots."""
+
+    table_url: Annotated[str, msgspec.Meta(pattern=r"^https://[!-~]{1,1000}\Z")]
+    """Where static data is sent."""
+    status_url: Annotated[str, msgspec.Meta(pattern=r"^https://[!-~]{1,1000}\Z")]
+    """Where dynamic data is sent."""
+    certificate: Path
+    """PEM chain of our client certificate; a renewed one is used at once."""
+    key: Path
+    """Its key, mode 0600."""
+    roots: tuple[Path, ...] = ()
+    """PEM files of roots of its certificate, besides those of the system."""
+    every_s: Annotated[float, msgspec.Meta(ge=1, le=60)] = 10.0
+    """How often what has changed is sent, s."""
+
+
 class RoamingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Roaming by OCPI 2.2.1 and 2.3.0. Partners reach it at the API's port, below `/ocpi`."""
 
@@ -261,6 +278,8 @@ class RoamingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """`CPO` offers stations to partners' drivers, `EMSP` gives own drivers access to partners' stations."""
     open_data: bool = False
     """Places, status and prices for everybody, as DATEX II and OCPI, below `/ocpi/open`."""
+    datex_push: DatexPush | None = None
+    """A national access point to which the same is sent."""
     allow: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
     """Private hosts, addresses and networks that may be called, as in `webhooks`."""
     roots: tuple[Path, ...] = ()

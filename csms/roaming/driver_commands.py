@@ -90,10 +90,10 @@ async def send_command(services: Services, partners: Partners, known: KnownPartn
     sent = typed_json.decode(kept.document, SentCommand)
     url = partner.endpoint(sent.command.module, "RECEIVER")
     assert url is not None
-    body = await services.store.run(_body, partners, partner.partner_id, sent.command, services.clock.utc_ms())
     where = f"{partners.config.url}{PATH}/emsp/{partner_version(partner)}/commands/{sent.command.command}/{number}"
     state, detail, seconds = "accepted", "", _LONGEST_S
     try:
+        body = await services.store.run(_body, partners, partner.partner_id, sent.command, services.clock.utc_ms())
         asked: tuple[str, str, dict[str, object] | None]
         if sent.command.command == "CLEAR_PROFILE":
             asked = "DELETE", below(url, sent.command.session_id or "", response_url=where), None

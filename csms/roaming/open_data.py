@@ -64,13 +64,26 @@ async def page_of(
     return [typed_json.decode_exact(each.document.encode()) for each in found], headers
 
 
+async def publications(services: Services, partners: Partners) -> dict[str, tuple[str, Any]]:
+    """Return table and status as they are sent: each with the version of what it says, whenever that is."""
+    found, now = {}, wire.moment(services.clock.utc_ms())
+    for name in ("table", "status"):
+        document = await _datex(services, partners, name)
+        found[name] = afir.version_of(document), afir.container(document, _publisher(partners), now)
+    return found
+
+
+def _publisher(partners: Partners) -> afir.Publisher:
+    config = partners.config
+    return afir.Publisher(country_code=config.country_code, party_id=config.party_id, name=config.name)
+
+
 async def _datex(services: Services, partners: Partners, what: str) -> Any:
-    read, config = services.store.read, partners.config
+    read = services.store.read
     places = [typed_json.decode(each.document, OcpiLocation) for each in await read(rows.objects_in, "", "locations")]
     kept = [typed_json.decode(each.document, OcpiTariff) for each in await read(rows.objects_in, "", "tariffs")]
     tariffs = {each.id: each for each in kept}
     if what == "missing":
         return afir.missing(places, tariffs)
-    publisher = afir.Publisher(country_code=config.country_code, party_id=config.party_id, name=config.name)
     now = wire.moment(services.clock.utc_ms())
-    return (afir.table if what == "table" else afir.status)(places, tariffs, publisher, now)
+    return (afir.table if what == "table" else afir.status)(places, tariffs, _publisher(partners), now)

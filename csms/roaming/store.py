@@ -172,6 +172,13 @@ def list_objects(
     return total, found[: asked.limit], len(found) > asked.limit
 
 
+def newest(connection: Connection, *modules: str) -> int:
+    """Return when an own object of these modules changed last, UTC ms."""
+    table = roaming_objects.c
+    own = (table.owner == "") & table.module.in_(modules)
+    return connection.execute(select(func.max(table.updated_ms)).where(own)).scalar() or 0
+
+
 def _kept(row: Row[Any]) -> Kept:
     return Kept(**{name: getattr(row, name) for name in Kept.__struct_fields__})
 

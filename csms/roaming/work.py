@@ -15,6 +15,7 @@ from csms.cluster.feed import FeedEvent
 from csms.db.outbox import Couriers
 from csms.roaming import store as rows
 from csms.roaming.commands import resume_commands
+from csms.roaming.datex_push import keep_pushing
 from csms.roaming.driver_commands import expire_commands
 from csms.roaming.own_tokens import publish_tokens
 from csms.roaming.partners import Partners, below, partner_version
@@ -224,5 +225,6 @@ WORKS: Final[tuple[tuple[str, Callable[[Services], Awaitable[None]]], ...]] = (
     ("sweep", keep_sweeping),
     ("outbox", run_outbox),
     ("pulls", keep_pulling),
+    ("datex", keep_pushing),
 )
 """What runs with [roaming]."""

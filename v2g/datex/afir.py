@@ -99,6 +99,25 @@ def status(
     return _payload("aegiEnergyInfrastructureStatusPublication", body, publisher, now)
 
 
+def container(document: Json, publisher: Publisher, now: datetime) -> Json:
+    """Return a publication as it is sent to an access point: a snapshot, with who sends it."""
+    supplier = {"internationalIdentifier": {"country": publisher.country_code.lower(),
+                                            "nationalIdentifier": publisher.table_id}}  # fmt: skip
+    context = {"codedExchangeProtocol": {"value": "snapshotPush"}, "exchangeSpecificationVersion": "3.0",
+               "supplierOrCisRequester": supplier}  # fmt: skip
+    dynamic = {"exchangeStatus": {"value": "online"}, "messageGenerationTimestamp": _time(now)}
+    exchange = {"exchangeContext": context, "dynamicInformation": dynamic}
+    return {"messageContainer": {**document, "exchangeInformation": exchange}}
+
+
+def version_of(document: Json) -> str:
+    """Return a version of what a publication says, whenever it was made."""
+    (payload,) = document["payload"]
+    said = [{name: each for name, each in part.items() if name != "publicationTime"}
+            for part in payload.values() if isinstance(part, dict)]  # fmt: skip
+    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()[:32]
+
+
 def missing(locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff]) -> list[str]:
     """Return what the profile's notes demand, or a driver needs, and these objects do not have, by place."""
     found = []
