@@ -35,7 +35,8 @@ Keys = Mapping[str, PrivateKey]
 """Private keys of authorities that are not in the tree, by key identifier: a root's, joined from its shares."""
 
 
-_PARTS: Final = {COMMON_NAME: "common_name", ORGANIZATION: "organization", COUNTRY: "country", DOMAIN: "domain"}
+SUBJECT_PARTS: Final = {COMMON_NAME: "common_name", ORGANIZATION: "organization", COUNTRY: "country", DOMAIN: "domain"}
+"""Part of a subject, as profiles name it -> field of `Subject`."""
 
 
 def new_key(kind: KeyKind, role: Role) -> PrivateKey:
@@ -108,11 +109,11 @@ def subject_of(certificate: x509.Certificate) -> Subject:
     parts: dict[str, str] = {}
     for attribute in certificate.subject:
         oid = attribute.oid.dotted_string
-        if oid not in _PARTS or _PARTS[oid] in parts:
+        if oid not in SUBJECT_PARTS or SUBJECT_PARTS[oid] in parts:
             raise ConfigError(
                 f"{certificate.subject.rfc4514_string()}: its subject has attributes that this PKI does not issue"
             )
-        parts[_PARTS[oid]] = str(attribute.value)
+        parts[SUBJECT_PARTS[oid]] = str(attribute.value)
     return Subject(common_name=parts.pop("common_name", ""), **parts)
 
 

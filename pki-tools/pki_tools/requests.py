@@ -6,7 +6,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from pki_tools.authority import host_of
+from pki_tools.authority import SUBJECT_PARTS, host_of
 from pki_tools.issuing import SERVERS
 from v2g.errors import ConfigError
 from v2g.pki.csr import load_csr
@@ -14,8 +14,6 @@ from v2g.pki.issue import Subject, signature_hash
 from v2g.pki.keys import PrivateKey
 from v2g.pki.profile import COMMON_NAME, COUNTRY, DOMAIN, ORGANIZATION, Role
 from v2g.pki.profiles import PROFILES, profile_of
-
-_NAMES = {COMMON_NAME: "common_name", ORGANIZATION: "organization", COUNTRY: "country", DOMAIN: "domain"}
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -65,8 +63,8 @@ def read_request(data: bytes, role: Role) -> Read:
     left_out = []
     for attribute in request.subject:
         oid = attribute.oid.dotted_string
-        if oid in known and oid in _NAMES and _NAMES[oid] not in parts:
-            parts[_NAMES[oid]] = str(attribute.value)
+        if oid in known and oid in SUBJECT_PARTS and SUBJECT_PARTS[oid] not in parts:
+            parts[SUBJECT_PARTS[oid]] = str(attribute.value)
         else:
             left_out.append(attribute.rfc4514_string())
     hosts: tuple[str, ...] = ()

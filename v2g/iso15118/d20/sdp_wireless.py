@@ -12,7 +12,7 @@ import msgspec
 
 from v2g.errors import FrameError
 from v2g.iso15118.engine import v2gtp
-from v2g.iso15118.engine.sdp import Security, Transport
+from v2g.iso15118.engine.sdp import Security, Transport, body_of
 
 NO_EVID: Final = "ZZ00000"
 """EVID of a vehicle that has none."""
@@ -85,7 +85,7 @@ def encode_response(response: SdpWirelessResponse) -> bytes:
 
 def decode_request(datagram: bytes) -> SdpWirelessRequest:
     """Return the request in `datagram`. Raises FrameError for anything else."""
-    body = _body(datagram, v2gtp.PayloadType.SDP_WIRELESS_REQ, _REQUEST)
+    body = body_of(datagram, v2gtp.PayloadType.SDP_WIRELESS_REQ, _REQUEST)
     try:
         return SdpWirelessRequest(
             security=Security(body[0]),
@@ -101,7 +101,7 @@ def decode_request(datagram: bytes) -> SdpWirelessRequest:
 
 def decode_response(datagram: bytes) -> SdpWirelessResponse:
     """Return the response in `datagram`. Raises FrameError for anything else, also for port 0."""
-    body = _body(datagram, v2gtp.PayloadType.SDP_WIRELESS_RES, _RESPONSE)
+    body = body_of(datagram, v2gtp.PayloadType.SDP_WIRELESS_RES, _RESPONSE)
     port = int.from_bytes(body[16:18], "big")
     if port == 0:
         raise FrameError("SDP response with port 0")
@@ -117,16 +117,6 @@ def decode_response(datagram: bytes) -> SdpWirelessResponse:
         )
     except ValueError as error:
         raise FrameError(f"wireless SDP: {error}") from None
-
-
-def _body(datagram: bytes, payload_type: v2gtp.PayloadType, size: int) -> bytes:
-    frame = v2gtp.parse(datagram, max_payload=size)
-    if frame.payload_type != payload_type or len(frame.payload) != size:
-        raise FrameError(
-            f"payload type {frame.payload_type:#06x} with {len(frame.payload)} bytes, "
-            f"{payload_type:#06x} with {size} expected"
-        )
-    return frame.payload
 
 
 def _number(value: int, size: int) -> bytes:

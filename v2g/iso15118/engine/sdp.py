@@ -78,13 +78,13 @@ def encode_response(response: SdpResponse) -> bytes:
 
 def decode_request(datagram: bytes) -> SdpRequest:
     """Return the request in `datagram`. Raises FrameError for anything else."""
-    body = _body(datagram, v2gtp.PayloadType.SDP_REQ, 2)
+    body = body_of(datagram, v2gtp.PayloadType.SDP_REQ, 2)
     return SdpRequest(*_security_transport(body))
 
 
 def decode_response(datagram: bytes) -> SdpResponse:
     """Return the response in `datagram`. Raises FrameError for anything else, also for port 0."""
-    body = _body(datagram, v2gtp.PayloadType.SDP_RES, 20)
+    body = body_of(datagram, v2gtp.PayloadType.SDP_RES, 20)
     port = int.from_bytes(body[16:18], "big")
     if port == 0:
         raise FrameError("SDP response with port 0")
@@ -92,7 +92,8 @@ def decode_response(datagram: bytes) -> SdpResponse:
     return SdpResponse(IPv6Address(body[:16]), port, security, transport)
 
 
-def _body(datagram: bytes, payload_type: v2gtp.PayloadType, size: int) -> bytes:
+def body_of(datagram: bytes, payload_type: v2gtp.PayloadType, size: int) -> bytes:
+    """Return the payload of a datagram, which has this type and size. Raises FrameError for anything else."""
     frame = v2gtp.parse(datagram, max_payload=size)
     if frame.payload_type != payload_type or len(frame.payload) != size:
         raise FrameError(
