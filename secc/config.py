@@ -18,7 +18,7 @@ from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaw
 from secc.hardware.drivers import find
 from secc.retention import RetentionConfig
 from secc.session.config import Amperes, EnergyService, SeccConfig
-from secc.station.config import StationConfig, password_of, running_firmware, station_flaws
+from secc.station_config import StationConfig, password_of, running_firmware, station_flaws
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.conductors import LINES
 from v2g.energy.frequency_trace import load_grid_trace

@@ -52,7 +52,7 @@ def test_no_import_comes_back_to_its_module() -> None:
     assert circle(imports(modules)) == []
 
 
-@pytest.mark.parametrize("package", ["v2g_station", "v2g_station.blocks"])
+@pytest.mark.parametrize("package", ["secc", "v2g", "v2g_cli", "v2g_station", "v2g_station.blocks", "v2g_testkit"])
 def test_nor_does_a_package_s_part_import_one_that_imports_it_in_turn(package: str) -> None:
     parts = defaultdict[str, set[str]](set)
     for name, imported in imports(sources()).items():

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.station.config import StationConfig
+from secc.station_config import StationConfig
 from v2g.energy.needs import EvNeeds
 from v2g.errors import OcppError, V2GError
 from v2g.io.runtime.clock import Clock

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from secc.hardware.drivers import side_opener
-from secc.station.config import StationConfig
+from secc.station_config import StationConfig
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.ota.opening import open_installer
 from v2g.io.runtime.clock import Clock

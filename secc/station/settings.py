@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from secc.config import ProgramConfig
 from secc.session.config import EnergyService
-from secc.station.config import StationConfig, running_firmware
 from secc.station.device import Premises
+from secc.station_config import StationConfig, running_firmware
 from v2g.hardware.interfaces import PhaseSwitch
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.messages.provisioning import BootReason

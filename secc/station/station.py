@@ -15,10 +15,10 @@ from typing import Final
 
 import msgspec
 
-from secc.station.config import StationConfig, password_of
 from secc.station.csms_requests import CsmsRequests
 from secc.station.device import Premises, certificate_folder, charger_machine, configured_roots
 from secc.station.settings import settings_of
+from secc.station_config import StationConfig, password_of
 from v2g.errors import StoreError
 from v2g.hardware.session_metrics import MESSAGE, MetricName, SessionMetrics
 from v2g.io.runtime.clock import Clock

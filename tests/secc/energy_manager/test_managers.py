@@ -11,7 +11,7 @@ import secc.charger
 from pki_tools.tree import PkiTree
 from secc.energy_manager.config import EnergyManagerConfig
 from secc.evse.controller import EvseController
-from secc.station.config import StationConfig
+from secc.station_config import StationConfig
 from tests.secc.bench_program import BENCH, made
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 

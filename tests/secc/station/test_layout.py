@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from secc.config import load_config
-from secc.station.config import StationConfig
 from secc.station.device import Premises
 from secc.station.settings import evse_layout, settings_of
+from secc.station_config import StationConfig
 from tests.secc.config import LEAST
 from tests.station.bench import Bench
 from v2g.errors import ConfigError

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.station.config import StationConfig, password_of
+from secc.station_config import StationConfig, password_of
 from tests.secc.backend import Backend, backend
 from tests.secc.bench_program import made
 from v2g.errors import ConfigError, KeyAccessError, TransportError

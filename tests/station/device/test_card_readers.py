@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from secc.hardware.driver_guard import guarded
-from secc.station.config import CardReaderConfig
+from secc.station_config import CardReaderConfig
 from tests.secc.backend import backend
 from tests.secc.station.station import Fixture, sample
 from tests.station.device.card_readers import Cable
