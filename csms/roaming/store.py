@@ -169,6 +169,8 @@ def list_objects(
             return total, [], False
         query = query.where(tuple_(*position) >= tuple_(literal(row.updated_ms), literal(row.object_id)))
     found = [_kept(row) for row in connection.execute(query)]
+    if asked.total is not None:  # a list that grows while it is crawled shows it
+        total = max(total, asked.offset + len(found))
     return total, found[: asked.limit], len(found) > asked.limit
 
 

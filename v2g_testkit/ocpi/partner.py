@@ -40,7 +40,7 @@ _ATTEMPTS: Final = 5
 _MOST_WAIT_S: Final = 60
 """How often, and how long, the lab waits for a device that limits its requests (429)."""
 
-Wrong = Literal["500", "429", "lost", "code 3000", "no JSON"]
+Wrong = Literal["500", "429", "lost"]
 Json = dict[str, Any]
 
 
@@ -124,8 +124,6 @@ class _Answer(msgspec.Struct, kw_only=True):
     status: int = 200
     code: int = 1000
     headers: dict[str, str] = {}
-    body: bytes | None = None
-    """Instead of an envelope."""
 
 
 def moment(seconds: float = 0.0) -> str:
@@ -169,7 +167,8 @@ class LabPartner:
         """What the device has pushed, by module and key."""
         self.own: dict[str, list[Json]] = {}
         """What the lab lists, by module."""
-        self.paging: Literal["", "circle", "away"] = ""
+        self.circles = False
+        """Whether the links of lists lead in a circle."""
         self.plans: list[Plan] = []
         self._lock = threading.Lock()
         self._context = context
@@ -327,7 +326,7 @@ class LabPartner:
         echoed = {
             name: headers[name.lower()] for name in ("X-Request-ID", "X-Correlation-ID") if name.lower() in headers
         }
-        return answer.status, answer.body or wire.encode(made.answer), {**echoed, **answer.headers}
+        return answer.status, wire.encode(made.answer), {**echoed, **answer.headers}
 
     def _keep(self, made: Exchange) -> None:
         if len(self.exchanges) < MOST_KEPT:
@@ -374,11 +373,8 @@ class LabPartner:
         page = chosen[asked.offset : asked.offset + 1]
         headers = {"X-Total-Count": str(len(chosen)), "X-Limit": "1"}
         url = f"{self.url}/ocpi/{self.bench.version}/sender/{module}"
-        following = {
-            "": wire.page_url(url, {}, asked.offset + 1, 1) if asked.offset + 1 < len(chosen) else "",
-            "circle": wire.page_url(url, {}, 0, 1), "away": f"http://127.0.0.2:9/ocpi/{module}",
-        }[self.paging]  # fmt: skip
-        if following:
+        if self.circles or asked.offset + 1 < len(chosen):
+            following = wire.page_url(url, {}, 0 if self.circles else asked.offset + 1, 1)
             headers["Link"] = f'<{following}>; rel="next"'
         return _Answer(data=page, headers=headers)
 
@@ -407,9 +403,7 @@ class LabPartner:
 def _wrong(wrong: Wrong) -> _Answer:
     if wrong == "429":
         return _Answer(status=429, code=2000, headers={"Retry-After": "2"})
-    if wrong == "code 3000":
-        return _Answer(code=3000)
-    return _Answer(body=b"<html>busy</html>") if wrong == "no JSON" else _Answer(status=500, code=3000)
+    return _Answer(status=500, code=3000)
 
 
 def _handler(lab: LabPartner) -> type[HttpHandler]:
