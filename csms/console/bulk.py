@@ -54,9 +54,15 @@ def sure(visit: Visit, count: int) -> bool:
 
 
 def ask(
-    visit: Visit, question: Question, back: str, count: int, keys: Sequence[str], failed: Sequence[Said] = ()
+    visit: Visit,
+    question: Question,
+    back: str,
+    count: int,
+    keys: Sequence[str],
+    failed: Sequence[Said] = (),
+    kept: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Show what an action on `count` rows will do, or what has failed of it."""
+    """Show what an action on `count` rows will do, or what has failed of it. `kept`: further fields of its form."""
     return visit.show(
         "change.html",
         200,
@@ -65,6 +71,7 @@ def ask(
         count=count,
         keys=keys,
         failed=failed,
+        kept=kept or {},
         changed="sure" in visit.form and not failed,
         do=visit.form.get("do", ""),
         form=visit.form,

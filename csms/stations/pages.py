@@ -191,7 +191,6 @@ async def one_station(visit: Visit) -> Answer:
     secured = []
     if visit.may(station_security.list_security_events):
         secured = await visit.ask(station_security.list_security_events, station_id=name, limit=10)
-    variables, more = await visit.page(device_model.list_variables, station_id=name, limit=200, **visit.asked("cursor"))
     return visit.show(
         "station.html",
         commands=sorted(name for name, each in COMMANDS.items() if visit.may(each)),
@@ -199,8 +198,6 @@ async def one_station(visit: Visit) -> Answer:
         station=found,
         faults=faults,
         running=running,
-        variables=variables,
-        next=more,
         secured=secured,
         state=state,
         drivers=await visit.ask(drivers.list_driver_pages, station_id=name) if found else [],

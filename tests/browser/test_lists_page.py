@@ -53,6 +53,16 @@ async def test_lists_have_columns_and_views_by_keyboard_and_no_finding_of_axe(ta
     await expect(tab.page.get_by_role("link", name="cards")).to_have_attribute("aria-current", "true")
     await tab.page.get_by_text("Columns and views").click()
     await tab.check("list-view")
+    attribute = {"value": "300", "mutability": "ReadWrite"}
+    about = {"component": {"name": "Clock"}, "variable": {"name": "Interval"}, "variableAttribute": [attribute]}
+    about |= {"variableCharacteristics": {"dataType": "integer", "unit": "s", "supportsMonitoring": False}}
+    head = {"requestId": 1, "generatedAt": "2026-01-01T00:00:00Z", "seqNo": 0}
+    await station.call("NotifyReport", {**head, "reportData": [about]})
+    await tab.open(f"/console/stations/{station.id}")
+    await tab.page.get_by_role("link", name="Variables").click()
+    await tab.check("station-variables")
+    await tab.page.get_by_role("button", name="Set …").click()
+    await tab.check("station-variable")
     await tab.open("/console/stations/import")
     await tab.page.get_by_label("Or its text").fill("station;site;evses\nCS-9;north;2\nCS-8;south;\nCS-7;;")
     await tab.page.get_by_role("button", name="Show what would change").focus()

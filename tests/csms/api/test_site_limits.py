@@ -175,7 +175,7 @@ async def compare_pages(ask: ApiClient, alone: dict[str, str]) -> None:
             text = _CODE.sub("", _MARK.sub("", text))
             assert found.status != 500, path
             if found.status == 200 and not route.path.startswith(("/account", "/health")):
-                assert text == alone.setdefault(path, text), path
+                assert text == alone.setdefault(f"{route.method} {path}", text), path
             else:
                 assert named(text, SOUTH) <= named(path, SOUTH), path
 

@@ -19,6 +19,7 @@ from csms.books.reports import Grouping
 from csms.console.frame import AREAS
 from csms.console.languages import catalogues, language_of, texts_of
 from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact
+from csms.device_model.pages import MUTABLE
 from csms.drivers.pages import SHOWN as DRIVERS
 from csms.drivers.pages import STATES as DRIVERS_STATES
 from csms.settlements.rules import SHOWN
@@ -79,6 +80,7 @@ LABELS = {
     *("Not connected", "Free", "Ended"),
     *(text for each in (DAYS, HOLIDAYS, TO, WEEKLY) for text in each.values()),
     *WEEKDAYS,
+    *MUTABLE.values(),
     *(
         "All",
         "silent",

@@ -259,3 +259,52 @@ async def test_a_file_adds_stations_after_a_look_at_what_would_change(ask: ApiCl
     assert (await bob.get(page)).status == 403
     assert (await bob.upload(page, {"stations.csv": file})).status == 403
     assert "Add stations" not in text_of(await bob.get(STATIONS))
+
+
+def reported(
+    component: str, variable: str, value: str, mutability: str = "ReadWrite", **kind: object
+) -> dict[str, object]:
+    about = {"component": {"name": component, "evse": {"id": 1}}, "variable": {"name": variable}}
+    attribute = {"value": value, "mutability": mutability}
+    characteristics = {"dataType": "string", "supportsMonitoring": False, **kind}
+    return {**about, "variableAttribute": [attribute], "variableCharacteristics": characteristics}
+
+
+async def test_variables_are_found_by_component_and_set_one_by_one(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    data = [
+        reported("EVSE", "Power", "11000", "ReadOnly", dataType="decimal", unit="W"),
+        reported("EVSE", "Mode/1", "<b>\u202eslow", dataType="OptionList", valuesList="slow, fast"),
+        reported("Clock", "Interval", "300", dataType="integer", unit="s", minLimit=60, maxLimit=900),
+    ]
+    head = {"requestId": 1, "generatedAt": "2026-01-01T00:00:00Z", "seqNo": 0}
+    await station.call("NotifyReport", {**head, "reportData": data})
+    ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.VIEWER)
+    page = f"{STATIONS}/{STATION}/variables"
+    assert f'href="{page}"' in (await ada.get(f"{STATIONS}/{STATION}")).body.decode()
+    shown = await ada.get(page)
+    for said in ("Interval Clock 1 300 s", "Power EVSE 1 11000 W", "read and written"):
+        assert said in text_of(shown), said
+    assert "<b>\u202e" not in shown.body.decode()
+    assert len(rows(await ada.get(f"{page}?component=EVSE"))) == 2
+    assert len(rows(await ada.get(f"{page}?q=interval"))) == 1
+    assert shown.body.decode().count("Set …") == 2, "not of what may only be read"
+    assert "Set …" not in text_of(await bob.get(page))
+    keys = dict(zip(("clock", "mode"), re.findall(r'name="key" value="([^"]+)"', shown.body.decode()), strict=True))
+    question = await ada.send(page, {"key": keys["clock"]})
+    for said in ("Set Clock Interval?", "Now: 300 s", "From 60.0 to 900.0"):
+        assert said in text_of(question), said
+    assert "<option" in (await ada.send(page, {"key": keys["mode"]})).body.decode()
+    for status, said in (("RebootRequired", "It holds after the station's next boot."), ("Rejected", "Rejected")):
+        sending = asyncio.create_task(ada.send(page, {"key": keys["clock"], "value": " 600", "sure": "1"}))
+        request = await station.expect("SetVariables")
+        (wanted,) = request.payload["setVariableData"]
+        assert wanted["attributeValue"] == "600"
+        assert wanted["component"] == {"name": "Clock", "evse": {"id": 1}}
+        answer = {name: wanted[name] for name in ("component", "variable")} | {"attributeStatus": status}
+        request.reply({"setVariableResult": [answer]})
+        assert (await sending).headers["location"] == page
+        assert said in text_of(await ada.get(page))
+    assert (await ada.send(page, {"key": "x", "value": "1", "sure": "1"})).status == 303
+    assert "there is no such variable" in text_of(await ada.get(page))
+    assert (await bob.send(page, {"key": keys["clock"], "value": "1", "sure": "1"})).status == 403
