@@ -153,7 +153,7 @@ add(roaming, "cdrs", "list_roaming_cdrs", "partner: partner_id, CDR: key, state,
     "cost: document.total_cost.before_taxes, why: detail", title="CDRs")
 add(roaming, "decide", "decide_roaming_cdr", words={"partner_id": "PARTNER", "key": "CDR"}, about=_FOUND)
 add(roaming, "command", "send_roaming_command", words={"partner_id": "PARTNER", "command": "COMMAND"},
-    example="north START_SESSION --location-id depot --id-token 04A1B2C3", done="command {command_id}: {state}")
+    example="north START_SESSION --location depot --id-token 04A1B2C3", done="command {command_id}: {state}")
 add(roaming, "commands", "list_roaming_commands", "command: command_id, partner: partner_id, what: command.command, "
     "sent: sent_ms, state, error: detail", title="Commands")
 add(roaming, "deliveries", "list_roaming_deliveries", "module, object: subject, since: created_ms, next: due_ms, "
