@@ -53,6 +53,8 @@ async def test_lists_have_columns_and_views_by_keyboard_and_no_finding_of_axe(ta
     await expect(tab.page.get_by_role("link", name="cards")).to_have_attribute("aria-current", "true")
     await tab.page.get_by_text("Columns and views").click()
     await tab.check("list-view")
+    await tab.open("/console/tokens/Central/CARD-1")
+    await tab.check("driver-person")
     attribute = {"value": "300", "mutability": "ReadWrite"}
     about = {"component": {"name": "Clock"}, "variable": {"name": "Interval"}, "variableAttribute": [attribute]}
     about |= {"variableCharacteristics": {"dataType": "integer", "unit": "s", "supportsMonitoring": False}}

@@ -1,6 +1,7 @@
 """Pages of drivers: prices before the start, energy and cost, receipt; none without the code of its address."""
 
 import re
+from urllib.parse import quote
 
 import pytest
 
@@ -111,3 +112,31 @@ async def test_drivers_pages_tell_search_engines_to_stay_away(ask: ApiClient, ac
     assert '<meta name="robots" content="noindex">' in page
     assert f'<html lang="{accept}">' in page
     assert "api-docs" not in page
+
+
+async def test_who_has_a_token_is_one_page_with_tariff_group_sessions_and_what_they_cost(ask: ApiClient) -> None:
+    charging, _ = await opened(ask)
+    assert (await ask("POST", "/tariffs", PLAN)).status == 201
+    assert (await ask("PUT", "/tariff-assignments", {"plan_id": "city", "group_id": "fleet"})).status == 200
+    for name, modes in (("DEADBEEF", ["DC", "DC_BPT"]), ("<I>OTHER", ["DC"])):
+        body = {"terms": {"group_id": "fleet"}, "energy_transfer": modes}
+        assert (await ask("PUT", f"/tokens/Central/{quote(name)}", body)).status == 200
+    await go_on(charging, "Started", "Authorized", 1000)
+    await go_on(charging, "Updated", "MeterValuePeriodic", 3000, 12_000)
+    await go_on(charging, "Ended", "EVCommunicationLost", 5000)
+    ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.VIEWER)
+    page = await ada.get("/console/tokens/Central/DEADBEEF")
+    text = text_of(page)
+    for said in (
+        "Accepted Central", "Sessions 1", "Cost with taxes 3.19 EUR", "Feeding back allowed", "Own tariff city",
+        "Group fleet",
+        "Other tokens <I>OTHER", f"{STATION} 3.19 EUR", "Block",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "<I>" not in page.body.decode()
+    assert 'href="/console/tokens/Central/DEADBEEF"' in (await ada.get("/console/tokens")).body.decode()
+    other = text_of(await ada.get(f"/console/tokens/Central/{quote('<I>OTHER')}"))
+    assert "Feeding back not allowed" in other
+    assert "No session yet." in other
+    assert (await ada.get("/console/tokens/Central/NONE")).status == 404
+    assert (await bob.get("/console/tokens/Central/DEADBEEF")).status == 403
