@@ -48,6 +48,7 @@ def test_each_value_has_a_source_with_a_reference_and_a_date(code: GridCode) -> 
     assert "K" not in code.references or "check" in code.references["K"]
     named = {each.name: each.source for each in code.protection} | dict(code.sources)
     named |= {"connection": code.connection.source, "reconnection": code.reconnection.source}
+    named |= {} if code.short_interruption is None else {"short_interruption": code.short_interruption.source}
     assert set(code.unverified) == {name for name, source in named.items() if source == "K"}
 
 
