@@ -257,6 +257,35 @@ def test_what_is_not_measured_permits_no_connection_and_no_feed_back(code: GridC
     assert (unit.leaves_w, unit.enters_w, unit.response.trip) == (0, MOST_W, False)
 
 
+def test_a_unit_that_did_not_know_the_grid_for_long_connects_anew() -> None:
+    unit = Unit(VDE).connected()
+    for lost_s, stays in ((2.9, True), (3.1, False)):
+        unit.volts = ()
+        unit.play(lost_s)
+        assert (unit.leaves_w, unit.enters_w) == (0, MOST_W)
+        unit.volts = (230.0,)
+        unit.play(0.1)
+        assert (unit.leaves_w == MOST_W) is stays
+    assert unit.state == GridState(out=True)
+    unit.rest(58)
+    assert (unit.leaves_w, unit.enters_w) == (0, MOST_W)
+    unit.rest(31)
+    assert unit.leaves_w == pytest.approx(MOST_W * 0.05, abs=200)
+    assert unit.enters_w == MOST_W
+
+
+def test_a_unit_that_has_not_connected_yet_is_woken_when_a_stage_is_due() -> None:
+    unit = Unit(VDE)
+    unit.hertz = 47.0
+    unit.play(STEP_S)
+    assert not unit.response.trip
+    due = unit.guard.due(unit.now)
+    assert due == pytest.approx(unit.now + 0.1)
+    unit.guard.tick(due)
+    assert unit.guard.response(due).trip
+    assert unit.guard.due(due) is None
+
+
 @pytest.mark.parametrize(("rate", "trips"), [(0.9, False), (1.1, True), (-1.1, True)])
 def test_a_steep_frequency_disconnects_where_the_code_says_so(rate: float, *, trips: bool) -> None:
     unit = Unit(G98).connected()

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from v2g.energy.curves import ResponseLag, value_at
-from v2g.energy.frequency_limit import FrequencyLimit
+from v2g.energy.frequency_limit import FrequencyLimit, Since
 from v2g.energy.grid_code import GridCode, ProtectionStage
 from v2g.energy.grid_support import GridSupport
 from v2g.energy.limits import GridResponse
@@ -23,6 +23,8 @@ SETTLING_S: Final = 0.5
 """Interval at which a lagging limit is followed."""
 RATE_WINDOW_S: Final = 0.1
 """The rate of change of frequency is that over at least this time (IEEE 1547-2018, 6.5.2.5)."""
+LOST_S: Final = 3.0
+"""A unit that did not know the grid for longer connects anew: what happened meanwhile is not known."""
 _LN10: Final = math.log(10)  # ResponseLag counts to 90 %
 
 
@@ -78,6 +80,7 @@ class GridGuard:
         self._under = None if under is None else FrequencyLimit(under, over=False)
         self._volt_watt, self._lag = support.volt_watt, ResponseLag(1.0)
         self._hertz: float | None = None
+        self._lost = Since()
         self._volts: tuple[float, ...] = ()
         self._flow_w = 0
         self._service = GridService()
@@ -94,6 +97,9 @@ class GridGuard:
         unit's power."""
         self._hertz, self._flow_w = hertz, flow_w
         self._volts = tuple(each / self._nominal_v * 100 for each in volts)
+        lost_s = self._lost.lasts(now, holds=hertz is None or not volts)
+        if lost_s is not None and lost_s > LOST_S:
+            self._service.leave()
         values: dict[tuple[str, str], float] = {}
         if hertz is not None:
             values["frequency", "over"] = values["frequency", "under"] = hertz
@@ -180,7 +186,7 @@ class GridGuard:
 
     def due(self, now: float) -> float | None:
         """Return when `tick` is due without a measurement."""
-        times = [] if self._service.out else [each.watch.due() for each in self._stages]
+        times = [] if self._tripped is not None else [each.watch.due() for each in self._stages]
         times.append(self._service.due(now))
         if self.state.limited or not self._lag.settled:
             times.append(now + SETTLING_S)
