@@ -306,7 +306,7 @@ class EvseController:
                 self.tell(*self.grid.support(support))
             case React(var=var):
                 self._demanded_var = var
-                self.hardware.react(var or self._code_var)
+                self._react()
             case SetPhases(lines=lines):
                 self.change_phases(lines)
             case ProfileTaken():
@@ -444,12 +444,19 @@ class EvseController:
 
     def keep_code(self, response: GridResponse) -> None:
         """Do as the charger's grid code requires (R209)."""
+        before = self.grid.response.trip
         self.tell(*self.grid.by_code(response))
+        if self.grid.response.trip is not before:
+            self._react()
 
     def react_by_code(self, var: int) -> None:
         """Set the reactive power by the charger's grid code; one that the back end sets precedes it."""
         self._code_var = var
-        self.hardware.react(self._demanded_var or var)
+        self._react()
+
+    def _react(self) -> None:
+        """Let no reactive power flow while the grid has disconnected this EVSE, whoever demands it."""
+        self.hardware.react(0 if self.grid.response.trip else self._demanded_var or self._code_var)
 
     def show(self) -> None:
         """Report the connector's state to the CSMS (G01)."""

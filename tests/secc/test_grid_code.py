@@ -21,6 +21,7 @@ from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.grid_code_file import set_grid_code
 from v2g.observe import Observe
+from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 
 pytestmark = pytest.mark.requirement("R209")
@@ -87,6 +88,22 @@ async def test_nothing_is_fed_back_before_the_grid_was_good_for_a_minute(pki: Pk
         await both.until(lambda: both.controller.grid.response.floor_w is not None)
         assert both.controller.grid.response.ceiling_w is None, "a vehicle may charge meanwhile"
         assert both.controller.grid.response.floor_w == 0
+
+
+async def test_no_reactive_power_flows_while_disconnected_whoever_demands_it(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(tmp_path, presets()["vde-ar-n-4105-2018"])
+    async with stand(tmp_path, pki, DC, charge("DC_BPT"), tables=TABLES, scale=1.0) as both:
+        told: list[int] = []
+        monkeypatch.setattr(both.controller.hardware, "react", told.append)
+        both.controller.react_by_code(700)
+        both.controller.carry_out(React(evse_id=1, var=500))
+        both.controller.keep_code(GridResponse(floor_w=0, ceiling_w=0, trip=True))
+        both.controller.react_by_code(800)
+        both.controller.keep_code(NO_RESPONSE)
+        both.controller.carry_out(React(evse_id=1, var=0))
+        assert told == [700, 500, 0, 0, 500, 800]
 
 
 def configured(folder: Path, pki: PkiTree, extra: str) -> list[str]:
