@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from secc.attestation import SelfAttestation
 from secc.config import ProgramConfig
-from secc.energy_manager.grid_code import CodeUnit, GridCodeWatch
+from secc.energy_manager.grid_code import NEEDS_GRID, CodeUnit, GridCodeWatch
 from secc.energy_manager.grid_frequency import FrequencyConfig, GridWatch
 from secc.energy_manager.sharing import FeederShares
 from secc.evse.controller import EvseController, Wrap
@@ -189,8 +189,7 @@ class Charger:
                 told.append(station.fact)
             if code is not None:
                 if not watch.has_voltage:
-                    hint = "a meter with a register `voltage`, or a trace of seconds,hertz,volts"
-                    raise ConfigError("grid_code needs the grid's voltage", hint=hint)
+                    raise ConfigError("grid_code needs the grid's voltage", hint=NEEDS_GRID)
                 units = [
                     CodeUnit(
                         rating=each.rating,

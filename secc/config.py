@@ -13,7 +13,8 @@ from cryptography.x509.oid import NameOID
 from msgspec import Meta
 
 from secc.attestation import SelfAttestationConfig
-from secc.energy_manager.grid_code import GridCodeConfig
+from secc.energy_manager.grid_code import NEEDS_GRID, GridCodeConfig, check_code
+from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.hardware.drivers import find
 from secc.retention import RetentionConfig
@@ -416,8 +417,7 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
         if each.hardware is not None and (mains := each.hardware.simulated.grid) is not None:
             yield ("evses", str(number), "hardware", "simulated", "grid"), partial(load_grid_trace, mains)
     if config.grid_code is not None:
-        code = config.grid_code.file
-        yield ("grid_code", "file"), lambda: read_grid_code(code)
+        yield ("grid_code", "file"), partial(_check_grid_code, config, config.grid_code)
     if (signal := config.site.signal_file) is not None:
         yield ("site", "signal_file"), lambda: parse_grid_signal(signal.read_bytes())
     if config.attestation is not None and (quote := config.attestation.quote) is not None:
@@ -433,6 +433,16 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
             own = bool(config.evses) and config.evses[place].hardware is not None
             section = ("evses", str(place), "hardware") if own else ("hardware",)
             yield (*section, "can", "dbc"), partial(load_database, can.dbc)
+
+
+def _check_grid_code(config: ProgramConfig, kept: GridCodeConfig) -> None:
+    """Look for what would end the start: an unfit code, or a grid that nothing measures."""
+    own = None if config.station is None else config.station.frequency
+    frequency = own or kept.frequency or FrequencyConfig()
+    check_code(read_grid_code(kept.file).code, frequency, kept.reactive)
+    trace = None if frequency.trace is None else load_grid_trace(frequency.trace)
+    if config.places[0].hardware.meter == "simulated" if trace is None else not trace.volts:
+        raise ConfigError("grid_code needs the grid's frequency and voltage", hint=NEEDS_GRID)
 
 
 def _check_password(station: StationConfig) -> None:

@@ -271,7 +271,7 @@ class GridCodeShown(msgspec.Struct, frozen=True):
         """What the page says."""
         if self.connected:
             return LineShown(f"{self.code}: connected", "good")
-        why = f"disconnected by {self.stage}" if self.stage else "waits until the grid is within its bounds"
+        why = f"disconnected by {self.stage}" if self.stage else "waits until the grid was good for long enough"
         return LineShown(f"{self.code}: {why}", "bad" if self.stage else "busy")
 
     def after(self, event: Observe, now: int) -> "GridCodeShown":

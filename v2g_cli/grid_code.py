@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from v2g.errors import ConfigError
@@ -84,12 +85,14 @@ def show(
             for when_, rule in rules
         ],
     )
+    if (short := code.short_interruption) is not None:
+        say(f"after at most {short.lasting_s:g} s without a grid it waits {short.wait_s:g} s only ({short.source})")
     functions = [("always", code.support), ("if demanded", code.reactive)]
     print_table(
         "functions",
-        ("function", "acts", "source"),
+        ("function", "acts", "with", "source"),
         [
-            (each.replace("_", " "), acts, code.sources[each])
+            (each.replace("_", " "), acts, _values(getattr(support, each)), code.sources[each])
             for acts, support in functions
             for each in sorted(support.functions)
         ],
@@ -137,6 +140,12 @@ def log(file: InForce, json: JsonFlag = False) -> None:
     else:
         rows = [(when(each.utc_ms), each.title, each.digest[:12], each.reason) for each in changes]
         print_table("changes", ("when", "grid code", "digest", "reason"), rows)
+
+
+def _values(function: msgspec.Struct) -> str:
+    shown = msgspec.structs.asdict(function)
+    defaults = {each.name: each.default for each in msgspec.structs.fields(function)}
+    return ", ".join(f"{name} {value}" for name, value in shown.items() if value != defaults[name] or name == "slope")
 
 
 def _text(name: str) -> str:

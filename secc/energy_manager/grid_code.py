@@ -45,6 +45,16 @@ def demanded(charger: SeccConfig, code: GridCode, reactive: Reactive | None) -> 
     return msgspec.structs.replace(charger, grid_support=functions.overlaid(charger.grid_support))
 
 
+def check_code(code: GridCode, frequency: FrequencyConfig, reactive: Reactive | None) -> None:
+    """Raises ConfigError for a code of another nominal frequency, or without this curve of reactive power."""
+    if code.nominal_hz != frequency.nominal_hz:
+        raise ConfigError(
+            f"{code.title} is for {code.nominal_hz:g} Hz, and frequency.nominal_hz is {frequency.nominal_hz:g}",
+            hint="set both nominal_hz and nominal_v of this grid, or another grid code",
+        )
+    code.functions_for(volts=1, watts=1, reactive=reactive)
+
+
 class CodeUnit(msgspec.Struct, frozen=True, kw_only=True):
     """An EVSE under the code: what it may draw and feed back (W), the reactive power that it can produce (var), its
     power now, and who is told what may flow, and how much reactive power shall."""
@@ -56,6 +66,7 @@ class CodeUnit(msgspec.Struct, frozen=True, kw_only=True):
     react: Callable[[int], None]
 
 
+NEEDS_GRID: Final = 'hardware.meter = "modbus" with `frequency` and `voltage`, or a trace of seconds,hertz,volts'
 LEAST_S: Final = 0.005
 """The shortest time of a timer."""
 
@@ -73,12 +84,8 @@ class GridCodeWatch:
         *,
         reactive: Reactive | None,
     ) -> None:
-        """Raises ConfigError for a code of another nominal frequency, or without this curve of reactive power."""
-        if code.nominal_hz != frequency.nominal_hz:
-            raise ConfigError(
-                f"{code.title} is for {code.nominal_hz:g} Hz, and frequency.nominal_hz is {frequency.nominal_hz:g}",
-                hint="set both nominal_hz and nominal_v of this grid, or another grid code",
-            )
+        """Raises ConfigError as `check_code`."""
+        check_code(code, frequency, reactive)
         self._clock, self._observe, self._units = clock, observe, units
         volts = frequency.nominal_v
         self._guards = [

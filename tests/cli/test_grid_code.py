@@ -18,6 +18,8 @@ def test_presets_are_listed_shown_and_given_out_to_edit(v2g: Run, tmp_path: Path
     shown = v2g("grid-code", "show", "vde-ar-n-4105-2018").output
     assert "f>\t> 51.5 Hz\t0.1 s\tH" in shown
     assert "10 %/min" in shown
+    assert "over frequency watt\talways\tstart_hz 50.2, stop_hz 51.5, slope 40.0, ramp 10\tH" in shown
+    assert "after at most 3 s without a grid it waits 5 s only (K)" in shown
     text = v2g("grid-code", "show", "g98", "--toml").output
     mine = tmp_path / "mine.toml"
     mine.write_text(text.replace('edition = "read 2026"', 'edition = "mine"'))

@@ -116,7 +116,7 @@ def configured(folder: Path, pki: PkiTree, extra: str) -> list[str]:
 def test_a_file_that_is_missing_or_was_edited_by_hand_is_a_fault_of_the_configuration(
     pki: PkiTree, tmp_path: Path
 ) -> None:
-    tables = '[grid_code]\nfile = "code.json"\n'
+    tables = TABLES
     assert any("does not exist" in each for each in configured(tmp_path, pki, tables))
     keep(tmp_path, presets()["g98"])
     assert configured(tmp_path, pki, tables) == []
@@ -127,6 +127,21 @@ def test_a_file_that_is_missing_or_was_edited_by_hand_is_a_fault_of_the_configur
     file.write_text(text)
     file.chmod(0o644)
     assert configured(tmp_path, pki, tables)
+
+
+def test_what_would_end_the_start_is_a_fault_of_the_configuration(pki: PkiTree, tmp_path: Path) -> None:
+    keep(tmp_path, presets()["g98"])
+    plain = '[grid_code]\nfile = "code.json"\n'
+    for tables, fault in (
+        (plain, "needs the grid's frequency and voltage"),
+        (f'{plain}frequency = {{ source = "trace", trace = "nothing.csv" }}\n', "nothing.csv"),
+        (f'{plain}frequency = {{ source = "trace", trace = "hertz.csv" }}\n', "needs the grid's frequency and voltage"),
+        (TABLES.replace("every_s", "nominal_hz = 60, every_s"), "is for 50 Hz"),
+        (f'{TABLES}reactive = "volt_var"\n', "no volt_var"),
+    ):
+        (tmp_path / "hertz.csv").write_text("0,50\n")
+        (found,) = configured(tmp_path, pki, tables)
+        assert fault in found
 
 
 def test_two_sources_of_the_frequency_are_refused(pki: PkiTree, tmp_path: Path) -> None:
@@ -165,7 +180,10 @@ def test_vehicles_with_an_inverter_of_their_own_get_the_functions_of_the_code() 
 def test_the_status_page_says_what_the_code_does() -> None:
     clock, shown = Clock(), GridCodeShown()
     steps = [
-        (Observe("power", "grid_code", {"code": "VDE:2018", "digest": "ab"}), "VDE:2018: waits until the grid is"),
+        (
+            Observe("power", "grid_code", {"code": "VDE:2018", "digest": "ab"}),
+            "VDE:2018: waits until the grid was",
+        ),
         (Observe("power", "grid_connected", {}), "VDE:2018: connected"),
         (Observe("power", "grid_disconnected", {"stage": "f>"}), "VDE:2018: disconnected by f>"),
     ]

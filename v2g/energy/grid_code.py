@@ -138,10 +138,9 @@ class GridCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def unverified(self) -> tuple[str, ...]:
         """What is general knowledge only: stages, rules and functions by name."""
-        rules = {"connection": self.connection, "reconnection": self.reconnection}
-        rules |= {"short_interruption": self.short_interruption}
         named = [(each.name, each.source) for each in self.protection]
-        named += [(name, rule.source) for name, rule in rules.items() if rule is not None]
+        named += [("connection", self.connection.source), ("reconnection", self.reconnection.source)]
+        named += [] if self.short_interruption is None else [("short_interruption", self.short_interruption.source)]
         return tuple(name for name, source in (*named, *self.sources.items()) if source == UNVERIFIED)
 
     def functions_for(self, *, volts: float, watts: float, reactive: Reactive | None) -> GridSupport:
