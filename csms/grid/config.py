@@ -176,6 +176,11 @@ class Iec104(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Common address of the site."""
     points: Iec104Points = Iec104Points()
     """Addresses of points."""
+    chargers: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] = ()
+    """Stations with points of their own: connected, faulted, and power in kW (positive into vehicles). Those of the
+    first are at `first_charger` and the two addresses after it, of each further one 100 addresses later."""
+    first_charger: ObjectAddress = 10_101
+    """Address of the first station's first point."""
     select_before_operate: bool = True
     """Whether limits, set-point and switches are selected before they are operated."""
     select_s: Annotated[float, msgspec.Meta(ge=1, le=300)] = 20.0
@@ -205,6 +210,11 @@ class Iec104(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError("certificate, key and roots belong together")
         if self.t2_s >= self.t1_s:
             raise ValueError("t2_s is less than t1_s")
+        last = self.first_charger + 100 * len(self.chargers)
+        if self.chargers and (last > 16_777_215 or max(msgspec.structs.astuple(self.points)) >= self.first_charger):
+            raise ValueError("first_charger: points of chargers are beyond all others, up to 16777215")
+        if len(set(self.chargers)) < len(self.chargers):
+            raise ValueError("chargers: a station is listed twice")
 
 
 class Scada(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

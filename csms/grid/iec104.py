@@ -4,7 +4,7 @@ Powers are in kW; positive is drawn from the grid.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -45,6 +45,7 @@ class Iec104Link:
             [
                 *(MonitoredPoint(address=at[name], kind="single") for name in _STATES),
                 *(MonitoredPoint(address=at[name], kind="float", dead_band=config.dead_band_kw) for name in _VALUES),
+                *self._of_chargers(),
             ],
             [
                 CommandPoint(address=at["enable"], kind="switch", select=select),
@@ -65,6 +66,17 @@ class Iec104Link:
         self._setpoint_w = 0.0
         self._valid_s: int | None = None
 
+    def _of_chargers(self) -> Iterator[MonitoredPoint]:
+        for number, _ in enumerate(self._config.chargers):
+            connected, faulted, power = self._addresses_of(number)
+            yield MonitoredPoint(address=connected, kind="single")
+            yield MonitoredPoint(address=faulted, kind="single")
+            yield MonitoredPoint(address=power, kind="float", dead_band=self._config.dead_band_kw)
+
+    def _addresses_of(self, number: int) -> tuple[int, int, int]:
+        first = self._config.first_charger + 100 * number
+        return first, first + 1, first + 2
+
     @property
     def port(self) -> int:
         """Where it listens."""
@@ -79,7 +91,7 @@ class Iec104Link:
         await self._server.close()
 
     def notify(self, state: ManagedStation) -> None:
-        """See EnergyManagerLink; the first EVSE is the site."""
+        """See EnergyManagerLink; the first EVSE is the site, each further one a station of `chargers`."""
         site = state.evses[0]
         stale = Quality.INVALID | Quality.NOT_TOPICAL
         flows = (0.0, stale) if site.power_w is None else (site.power_w / 1000, Quality.GOOD)
@@ -89,10 +101,20 @@ class Iec104Link:
         self._update("discharging", max(0.0, -flows[0]), flows[1])
         self._update("import_limit", site.charge_limit_w / 1000, Quality.GOOD)
         self._update("export_limit", site.discharge_limit_w / 1000, Quality.GOOD)
+        for number, charger in enumerate(state.evses[1:]):
+            connected, faulted, power = self._addresses_of(number)
+            known = charger.status != ""
+            self._set(connected, float(known), Quality.GOOD)
+            self._set(faulted, float(charger.status == "Faulted"), Quality.GOOD if known else Quality.NOT_TOPICAL)
+            unknown = not known or charger.power_w is None
+            self._set(power, (charger.power_w or 0) / 1000, stale if unknown else Quality.GOOD)
         self._server.send()
 
     def _update(self, name: str, value: float, quality: Quality) -> None:
-        self._outstation.update(self._addresses[name], value, time.monotonic(), self._utc_ms(), quality)
+        self._set(self._addresses[name], value, quality)
+
+    def _set(self, address: int, value: float, quality: Quality) -> None:
+        self._outstation.update(address, value, time.monotonic(), self._utc_ms(), quality)
 
     def _executed(self, address: int, value: float) -> bool:
         match self._names[address]:

@@ -13,7 +13,7 @@ from csms.grid.limits import least_w
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GridSource
-from csms.overview.store import FRESH_MS, flow
+from csms.overview.store import FRESH_MS, faulted_of, flow, powers
 from csms.services import Services
 from csms.settlements import store as records
 from csms.smart_charging.charging_plans import VOLTAGE
@@ -150,7 +150,28 @@ class ScadaRegisters:
             discharge_limit_w=export_w,
         )
         timeout_s = round(self._config.dead_man_s)
-        self.link.notify(ManagedStation(heard=self._live is True, timeout_s=timeout_s, evses=(state,)))
+        evses = (state, *await self._chargers(now_ms))
+        self.link.notify(ManagedStation(heard=self._live is True, timeout_s=timeout_s, evses=evses))
+
+    async def _chargers(self, now_ms: int) -> list[ManagedEvse]:
+        """Return the stations that have points of their own; one that is not connected has no status."""
+        names = () if self._config.iec104 is None else self._config.iec104.chargers
+        if not names:
+            return []
+        connected = self._services.connections.connected()
+        faulted = await self._services.store.read(faulted_of, names)
+        watts: dict[str, int | None] = {}
+        for each in await self._services.store.read(powers, frozenset(names), now_ms - FRESH_MS):
+            before = watts.get(each.station_id, 0)
+            watts[each.station_id] = None if each.watts is None or before is None else before + round(each.watts)
+        return [
+            ManagedEvse(
+                evse=number,
+                status="" if name not in connected else "Faulted" if name in faulted else "Available",
+                power_w=watts.get(name, 0),
+            )
+            for number, name in enumerate(names, 1)
+        ]
 
 
 def _watts(power_w: float | None, line_ma: int | None) -> int | None:

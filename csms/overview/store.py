@@ -116,6 +116,13 @@ def flow_of(powers: Sequence[Decimal | None]) -> PowerFlow:
     return PowerFlow(round(sum(known)), len(powers) - len(known))
 
 
+def faulted_of(connection: Connection, names: Sequence[str]) -> set[str]:
+    """Return those of these stations that have a faulted connector."""
+    column = connectors.c
+    query = select(column.station_id).where((column.status == "Faulted") & column.station_id.in_(names)).distinct()
+    return set(connection.execute(query).scalars())
+
+
 def powers(connection: Connection, only: frozenset[str] | None = None, since_ms: int = 0) -> list[RunningPower]:
     """Return the last power of each running transaction, or only of these stations.
 

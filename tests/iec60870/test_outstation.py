@@ -1,5 +1,6 @@
 """An outstation by its octets: frames, acknowledgement, timers, interrogation, select before operate, lost lines."""
 
+import random
 import struct
 from collections.abc import Sequence
 
@@ -491,3 +492,55 @@ def test_objects_are_packed_in_order() -> None:
     found = packed(TypeId.M_SP_NA, Cause.INTERROGATED, 1, objects)
     assert [len(each.objects) for each in found] == [60, 60, 10]
     assert [one for each in found for one in decode(encode(each)).objects] == objects
+
+
+def test_of_a_thousand_commands_over_a_line_that_drops_none_is_lost_or_operated_without_select(
+    station: Outstation, executed: list[tuple[int, float]]
+) -> None:
+    chance, key = random.Random(104), 1
+    centre, expected = Centre(station, key), list[tuple[int, float]]()
+    for number in range(1000):
+        kw = float(number % 50) + 0.5
+        selects, drops, changes = (chance.random() < share for share in (0.9, 0.2, 0.1))
+        if selects:
+            assert said(centre.ask(TypeId.C_SE_NC, 11, value(kw, select=True)))[-1] == (TypeId.C_SE_NC, CON, False)
+        if drops:
+            station.close(key)
+            key += 1
+            centre = Centre(station, key)
+            centre.asdus()
+        operated = kw + 0.25 if changes else kw
+        found = [each for each in said(centre.ask(TypeId.C_SE_NC, 11, value(operated))) if each[0] == TypeId.C_SE_NC]
+        if selects and not drops and not changes:
+            expected.append((11, operated))
+            assert found == [(TypeId.C_SE_NC, CON, False), (TypeId.C_SE_NC, TERM, False)]
+        else:
+            assert found == [(TypeId.C_SE_NC, CON, True)], "what was selected before the line dropped is forgotten"
+    assert executed == expected
+    assert len(expected) > 500
+
+
+def test_events_of_an_hour_come_once_in_order_and_with_their_own_times_though_the_line_is_cut() -> None:
+    station = Outstation(
+        OutstationSettings(), [MonitoredPoint(address=2, kind="float")], [], lambda _address, _value: True
+    )
+    centre: Centre | None = Centre(station, 1)
+    got: list[Asdu] = []
+    for second in range(3600):
+        if second == 1000:
+            station.close(1)
+            centre = None
+        if second == 1600:
+            centre = Centre(station, 2)
+        for tenth in range(0, 10, 5):
+            now_s = second + tenth / 10
+            station.update(2, second * 10 + tenth, now_s, NOW_MS + round(now_s * 1000))
+        if centre is not None and second % 2:  # at the cut some are sent and not acknowledged
+            centre.now_s = second
+            centre.read()
+            got += centre.asdus()
+    values = [struct.unpack("<f", each.objects[0][1][:4])[0] for each in got if each.cause == Cause.SPONTANEOUS]
+    times = [decode_time(each.objects[0][1][5:]) for each in got if each.cause == Cause.SPONTANEOUS]
+    expected = [second * 10 + tenth for second in range(3600) for tenth in (0, 5)]
+    assert values == expected
+    assert times == [NOW_MS + number * 500 for number in range(7200)]

@@ -17,7 +17,7 @@ from tests.csms.backend import running_backend
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from tests.interop.environments import environment
-from v2g.iec60870.apci import UFunction, i_frame, u_frame
+from v2g.iec60870.apci import UFunction, i_frame, s_frame, u_frame
 from v2g.iec60870.asdu import Asdu, TypeId, decode, encode
 from v2g.io.websocket.client import TlsFiles, client_context
 
@@ -74,6 +74,18 @@ class LineToSite:
             while (answer := await self.asdu()).type != TypeId.C_SE_NC or answer.cause != 7:
                 pass
             found.append(not answer.negative)
+        return found
+
+    async def interrogate(self) -> dict[int, tuple[int, bytes]]:
+        """Ask for all points; return type and element of each."""
+        asdu = Asdu(type=TypeId.C_IC_NA, cause=6, common_address=1, objects=((0, bytes((20,))),))
+        self._writer.write(i_frame(self.sent, self.received, encode(asdu)))
+        self.sent += 1
+        found: dict[int, tuple[int, bytes]] = {}
+        while (answer := await self.asdu()).cause != 10:
+            self._writer.write(s_frame(self.received))
+            if answer.cause == 20:
+                found |= {address: (answer.type, element) for address, element in answer.objects}
         return found
 
     async def ended(self) -> bool:
@@ -150,6 +162,32 @@ async def test_a_set_point_in_kw_is_dispatched(site: Start) -> None:
         await one.step()
         assert [each["setpoint_w"] for each in one.named("setpoint_dispatched")] == [-5_000]
         line.close()
+
+
+async def test_stations_have_points_of_their_own(site: Start) -> None:
+    async with site(chargers=("CS-A", "CS-V2G-0001"), first_charger=20_001) as one:
+        station = await one.backend.booted("CS-V2G-0001")
+        about = {"timestamp": "2026-11-20T00:00:00Z", "connectorStatus": "Faulted", "evseId": 1, "connectorId": 1}
+        await station.call("StatusNotification", about)
+        await one.step(5)
+        line = await connected(one)
+        found = await line.interrogate()
+        single, power = TypeId.M_SP_NA, TypeId.M_ME_NC
+        assert found[20_001] == (single, b"\x00"), "CS-A is not connected"
+        assert found[20_002] == (single, b"\x40")
+        assert found[20_003] == (power, struct.pack("<fB", 0, 0xC0))
+        assert found[20_101] == (single, b"\x01")
+        assert found[20_102] == (single, b"\x01")
+        assert found[20_103] == (power, struct.pack("<fB", 0, 0))
+        line.close()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"first_charger": 2000}, {"first_charger": 16_777_200}, {"chargers": ("CS-A", "CS-A")}]
+)
+def test_points_of_stations_are_beyond_all_others_and_each_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="charger"):
+        Iec104(**({"chargers": ("CS-A",)} | wrong))
 
 
 async def test_who_is_not_a_client_is_closed_and_named(site: Start) -> None:
