@@ -158,7 +158,8 @@ class StationSession:
         """Serve the station until the connection ends."""
         version = self._connection.socket.version
         now_ms = self._services.clock.utc_ms()
-        contact = stations.StationContact(self.station_id, f"ocpp{version}", now_ms)
+        here_ms = self._services[LastSeen].unsaved_ms(self.station_id)
+        contact = stations.StationContact(self.station_id, f"ocpp{version}", now_ms, here_ms)
         known = await self._services.store.gather(stations.touch_all, contact)
         self._accepted = known == "Accepted" == self._admission.boot and self._answered is None
         self._set_quirks(*await self._services.store.look_up(stations.makes, self.station_id))

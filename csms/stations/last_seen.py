@@ -24,11 +24,14 @@ class LastSeen:
         """A station's connection has ended."""
         self._left[station_id] = now_ms
 
+    def unsaved_ms(self, station_id: str) -> int:
+        """Return when a station was last here, as far as that may not be stored yet; 0: it is."""
+        return max(self._seen.get(station_id, 0), self._left.get(station_id, 0))
+
     async def flush(self) -> None:
         """Store the updates. Raises StoreError."""
-        if self._seen:
-            seen, self._seen = self._seen, {}
-            await self._store.report(stations.save_seen, seen)
-        if self._left:
-            left, self._left = self._left, {}
-            await self._store.report(stations.save_left, left)
+        for save, kept in ((stations.save_seen, self._seen), (stations.save_left, self._left)):
+            if stored := dict(kept):
+                await self._store.report(save, stored)
+                for station_id in [each for each, at_ms in stored.items() if kept[each] == at_ms]:
+                    del kept[station_id]

@@ -17,11 +17,13 @@ _DELIVERED_MS: Final = 900_000
 
 
 class StationContact(NamedTuple):
-    """A station that has connected with a subprotocol, when (UTC ms)."""
+    """A station that has connected with a subprotocol, when, and when it was last here, as far as that is known beside
+    what is stored (UTC ms)."""
 
     station_id: str
     protocol: str
     at_ms: int
+    here_ms: int = 0
 
 
 class StationBoot(NamedTuple):
@@ -67,7 +69,7 @@ def touch_all(connection: Connection, contacts: Sequence[StationContact]) -> lis
         else:
             stayed = row.away_ms is None or row.last_seen_ms - (row.connected_ms or 0) >= _DELIVERED_MS
             again.append({**values, "away_ms": row.last_seen_ms if stayed else row.away_ms})
-            from_ms = max(row.last_seen_ms, row.left_ms or 0)
+            from_ms = max(row.last_seen_ms, row.left_ms or 0, each.here_ms)
             if each.at_ms - from_ms >= LEAST_ABSENCE_MS:
                 absences.append({"station_id": each.station_id, "from_ms": from_ms, "to_ms": each.at_ms})
     insert_rows(connection, stations, new)

@@ -224,9 +224,11 @@ async def follow_transaction(
 
 
 async def take_status(context: HandlerContext, evse_id: int, connector_id: int, status: str, at_ms: int) -> None:
-    """Store a connector's status, which may fulfil availability orders."""
-    reported = stations.ConnectorStatus(context.station_id, evse_id, connector_id, status, at_ms)
-    done = await context.services.store.gather(commands.take_statuses, (reported, context.services.clock.utc_ms()))
+    """Store a connector's status, which may fulfil availability orders. One of the future is of now: it would hide all
+    that come until then."""
+    now_ms = context.services.clock.utc_ms()
+    reported = stations.ConnectorStatus(context.station_id, evse_id, connector_id, status, min(at_ms, now_ms))
+    done = await context.services.store.gather(commands.take_statuses, (reported, now_ms))
     context.observe("ocpp", "connector_status", evse=evse_id, connector=connector_id, status=status)
     for order in done:
         context.observe("ocpp", "availability_done", order=order.order_id, wanted=order.wanted)

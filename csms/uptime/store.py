@@ -43,24 +43,32 @@ class PastOfStation(NamedTuple):
 def pasts(
     connection: Connection, names: Sequence[str], period: Span, connected: Collection[str], now_ms: int
 ) -> list[PastOfStation]:
-    """Return what is known of stations, in their order. One that is not `connected` is absent until now."""
+    """Return what is known of stations, in their order. One that is not `connected` is absent until now. Nothing is
+    known of a station before it first connected, whatever its clock says."""
     found = {name: PastOfStation(name, {}, [], {}) for name in names}
     past, away, left_out = connector_history.c, station_absences.c, uptime_exclusions.c
-    states = select(past.station_id, past.evse_id, past.connector_id, past.at_ms, past.status).where(
-        past.station_id.in_(names) & (past.at_ms < period.to_ms)
+    column = stations.c
+    ends = select(column.station_id, column.first_seen_ms, column.last_seen_ms, column.left_ms).where(
+        column.station_id.in_(names)
+    )
+    first: dict[str, int] = {}
+    for station_id, first_ms, seen_ms, left_ms in connection.execute(ends):
+        first[station_id] = first_ms
+        if station_id not in connected:
+            found[station_id].absences.append(Span(max(seen_ms, left_ms or 0), now_ms))
+    states = (
+        select(past.station_id, past.evse_id, past.connector_id, past.at_ms, past.status)
+        .where(past.station_id.in_(names) & (past.at_ms < period.to_ms))
+        .order_by(past.station_id, past.evse_id, past.connector_id, past.at_ms)
     )
     for station_id, evse_id, connector_id, at_ms, status in connection.execute(states):
-        found[station_id].history.setdefault(evse_id, []).append(Status(connector_id, at_ms, status))
+        known_ms = max(at_ms, first[station_id])
+        found[station_id].history.setdefault(evse_id, []).append(Status(connector_id, known_ms, status))
     spans = select(away.station_id, away.from_ms, away.to_ms).where(
         away.station_id.in_(names) & (away.from_ms < period.to_ms) & (away.to_ms > period.from_ms)
     )
     for station_id, from_ms, to_ms in connection.execute(spans):
         found[station_id].absences.append(Span(from_ms, to_ms))
-    column = stations.c
-    ends = select(column.station_id, column.last_seen_ms, column.left_ms).where(column.station_id.in_(names))
-    for station_id, seen_ms, left_ms in connection.execute(ends):
-        if station_id not in connected:
-            found[station_id].absences.append(Span(max(seen_ms, left_ms or 0), now_ms))
     excluded = select(left_out.station_id, left_out.evse_id, left_out.from_ms, left_out.to_ms, left_out.cause).where(
         left_out.station_id.in_(names) & (left_out.from_ms < period.to_ms) & (left_out.to_ms > period.from_ms)
     )

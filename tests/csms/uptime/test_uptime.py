@@ -13,6 +13,7 @@ from csms.uptime.rules import DAY_MS, HOUR_MS, UptimeRules
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
 from tests.csms.fixtures import Start
+from v2g.ocpp.times import format_time
 
 pytestmark = pytest.mark.requirement("R185")
 
@@ -153,3 +154,34 @@ async def test_while_the_back_end_did_not_run_no_station_was_away_and_it_says_so
         assert found["percent"] == "98.000", "the first and the last five minutes of 22 were not the back end's"
         summary = (await ask("GET", f"/uptime/summary?rules=strict&from_ms={begin}")).json
         assert summary["back_end_percent"] == "80.000"
+
+
+async def test_a_station_that_connects_again_at_once_was_not_away(csms: Backend) -> None:
+    station = await csms.booted()
+    csms.clock.now_ms = csms.clock.utc_ms() + HOUR_MS
+    for away_ms, times in ((2_000, 0), (60_000, 1)):
+        await csms.leave(station)
+        csms.clock.now_ms += away_ms
+        station = await csms.join()
+        async with serving(csms) as ask:
+            (found,) = await uptime(ask, "rules=strict")
+            assert [each["to_ms"] - each["from_ms"] for each in found["outages"]] == [away_ms] * times
+    await csms.leave(station)
+
+
+async def test_a_clock_that_is_wrong_hides_no_fault_and_adds_no_time(csms: Backend) -> None:
+    station = await csms.booted()
+    begin = csms.clock.utc_ms()
+    csms.clock.now_ms = begin + HOUR_MS
+    for when, status in (("2099-01-01T00:00:00Z", "Faulted"), (csms.clock.utc_ms() + HOUR_MS, "Available")):
+        csms.clock.now_ms = when if isinstance(when, int) else csms.clock.now_ms
+        stamp = when if isinstance(when, str) else format_time(when)
+        body = {"evseId": 1, "connectorId": 1, "connectorStatus": status, "timestamp": stamp}
+        await station.call("StatusNotification", body)
+    async with serving(csms) as ask:
+        (found,) = await uptime(ask, "rules=strict")
+        assert [(each["why"], each["to_ms"] - each["from_ms"]) for each in found["outages"]] == [("faulted", HOUR_MS)]
+        assert found["known_ms"] == 2 * HOUR_MS, "not since the beginning of 2026, which the station said"
+        (shown,) = (await ask("GET", "/stations")).json
+        assert shown["connectors"][0]["status"] == "Available"
+    await csms.leave(station)
