@@ -1,6 +1,6 @@
 """Uptime by the definition of a regulation, outages, and what does not count of them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from typing import Annotated, Final
 
@@ -118,7 +118,8 @@ async def list_uptime(call: Call, parameters: UptimeParameters) -> Page[UptimeOf
         only = frozenset({parameters.station_id}) if only is None or parameters.station_id in only else frozenset()
     names = await call.run(rows.names_after, after[0] if after else "", parameters.limit + 1, only)
     page = names[: parameters.limit]
-    found = tuple(_shown(rules, *each) for each in await _read(call, rules, period, page))
+    read = await call.run(_read, rules, period, page, await call.run(rows.blind, period), *_connected(call))
+    found = tuple(_shown(rules, *each) for each in read)
     return Page(found, write_cursor(page[-1]) if len(names) > parameters.limit else None)
 
 
@@ -128,10 +129,11 @@ async def read_uptime_summary(call: Call, parameters: WhichUptime) -> UptimeSumm
     rules, period = _asked(call, parameters)
     shares: list[Fraction | None] = []
     after = ""
-    while names := await call.run(rows.names_after, after, _BY_STATIONS, call.stations):
-        shares += [found.share for _, _, found in await _read(call, rules, period, names)]
-        after = names[-1]
     blind = await call.run(rows.blind, period)
+    while names := await call.run(rows.names_after, after, _BY_STATIONS, call.stations):
+        read = await call.run(_read, rules, period, names, blind, *_connected(call))
+        shares += [found.share for _, _, found in read]
+        after = names[-1]
     away = sum(min(each.to_ms, period.to_ms) - max(each.from_ms, period.from_ms) for each in blind)
     known = [each for each in shares if each is not None]
     average = mean(known)
@@ -199,21 +201,26 @@ def _asked(call: Call, parameters: WhichUptime) -> tuple[UptimeRules, Span]:
     return rules, Span(max(0, from_ms), to_ms)
 
 
-async def _read(call: Call, rules: UptimeRules, period: Span, names: list[str]) -> list[tuple[str, int, Uptime]]:
-    """Return the uptime of all EVSEs of stations, by station and EVSE."""
-    connected = call.services.connections.connected()
-    found = await call.run(rows.pasts, names, period, connected, call.now_ms)
-    blind = await call.run(rows.blind, period)
-    return list(_each(rules, period, found, blind))
+def _connected(call: Call) -> tuple[Collection[str], int]:
+    return call.services.connections.connected(), call.now_ms
 
 
-def _each(
-    rules: UptimeRules, period: Span, found: list[rows.PastOfStation], blind: list[Span]
-) -> Iterator[tuple[str, int, Uptime]]:
-    for past in found:
+def _read(
+    connection: Connection,
+    rules: UptimeRules,
+    period: Span,
+    names: Sequence[str],
+    blind: Sequence[Span],
+    connected: Collection[str],
+    now_ms: int,
+) -> list[tuple[str, int, Uptime]]:
+    """Return the uptime of all EVSEs of stations, by station and EVSE; computed beside the loop, for it takes long."""
+    found: list[tuple[str, int, Uptime]] = []
+    for past in rows.pasts(connection, names, period, connected, now_ms):
         for evse_id, history in sorted(past.history.items()):
             left_out = [*past.exclusions.get(0, ()), *past.exclusions.get(evse_id, ())]
-            yield past.station_id, evse_id, uptime(rules, period, history, past.absences, left_out, blind)
+            found.append((past.station_id, evse_id, uptime(rules, period, history, past.absences, left_out, blind)))
+    return found
 
 
 def _shown(rules: UptimeRules, station_id: str, evse_id: int, found: Uptime) -> UptimeOfEvse:

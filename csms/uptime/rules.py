@@ -1,8 +1,10 @@
 """When an EVSE worked, by the definition of a regulation (R185). Pure; times are ms of UTC, sums exact."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
+from operator import itemgetter
 from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
@@ -13,7 +15,6 @@ Cause = Literal["grid", "vehicle", "maintenance", "vandalism", "disaster", "clos
 opening hours, the communication provider."""
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
-_WORKS: Final = frozenset({"Available", "Occupied", "Reserved"})
 
 
 class UptimeRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,19 +142,23 @@ def uptime(
     history: Iterable[Status],
     offline: Iterable[Span],
     exclusions: Iterable[Exclusion] = (),
-    blind: Iterable[Span] = (),
+    blind: Sequence[Span] = (),
 ) -> Uptime:
     """Return the uptime of an EVSE whose connectors had these states, while its station was `offline` at times.
 
     Time before the first state is not known. What a station reports later of a time when it was offline counts: while a
-    connector was Occupied then, it worked. While the back end itself was `blind`, stations count as connected.
+    connector was Occupied then, it worked. While the back end itself was `blind` (in order, apart), stations count as
+    connected.
     """
     events = sorted(history, key=lambda each: (each.at_ms, each.connector_id))
     if not events:
         return Uptime(0, 0, 0, ())
-    gaps = _minus(_joined(offline), _joined(blind)) if rules.offline == "counts" else []
+    gaps: list[tuple[Span, int]] = []
+    """When it was offline while the back end looked, and since when it was."""
+    if rules.offline == "counts":
+        gaps = [(seen, gap.from_ms) for gap in _joined(offline) for seen in _minus((gap,), blind)]
     begin = max(period.from_ms, events[0].at_ms)
-    edges = {begin, period.to_ms} | {each.at_ms for each in events} | {edge for gap in gaps for edge in gap}
+    edges = {begin, period.to_ms} | {each.at_ms for each in events} | {edge for gap, _ in gaps for edge in gap}
     marks = sorted(edge for edge in edges if begin <= edge <= period.to_ms)
     states: dict[int, Status] = {}
     told = 0
@@ -163,10 +168,10 @@ def uptime(
         while told < len(events) and events[told].at_ms <= start:
             states[events[told].connector_id] = events[told]
             told += 1
-        while gap < len(gaps) and gaps[gap].to_ms <= start:
+        while gap < len(gaps) and gaps[gap][0].to_ms <= start:
             gap += 1
-        away = gaps[gap] if gap < len(gaps) and gaps[gap].from_ms <= start else None
-        why = _why(rules, states.values(), away)
+        away_ms = gaps[gap][1] if gap < len(gaps) and gaps[gap][0].from_ms <= start else None
+        why = _why(rules, states.values(), away_ms)
         if why is None:
             continue
         if found and found[-1].to_ms == start and found[-1].why == why:
@@ -183,12 +188,12 @@ def uptime(
 
 
 def _why(
-    rules: UptimeRules, states: Iterable[Status], away: Span | None
+    rules: UptimeRules, states: Iterable[Status], away_ms: int | None
 ) -> Literal["faulted", "unavailable", "offline"] | None:
-    """Return why an EVSE does not work, None if it does."""
+    """Return why an EVSE does not work, None if it does; its station is offline since `away_ms`."""
     known = tuple(states)
-    if away is not None:
-        charged = any(each.status == "Occupied" and each.at_ms >= away.from_ms for each in known)
+    if away_ms is not None:
+        charged = any(each.status == "Occupied" and each.at_ms >= away_ms for each in known)
         return None if charged else "offline"
     if any(each.status not in rules.not_working for each in known):
         return None
@@ -215,6 +220,9 @@ def _excluded(rules: UptimeRules, found: Sequence[Outage], exclusions: Iterable[
     )
 
 
+_FROM_MS, _TO_MS = itemgetter(0), itemgetter(1)
+
+
 def _joined(spans: Iterable[Span]) -> list[Span]:
     """Return spans in their order, without empty ones, those that meet as one."""
     found: list[Span] = []
@@ -236,9 +244,7 @@ def _minus(spans: Iterable[Span], others: Sequence[Span]) -> list[Span]:
     found: list[Span] = []
     for span in spans:
         begin = span.from_ms
-        for other in others:
-            if other.to_ms <= begin or other.from_ms >= span.to_ms:
-                continue
+        for other in others[bisect_right(others, begin, key=_TO_MS) : bisect_left(others, span.to_ms, key=_FROM_MS)]:
             if other.from_ms > begin:
                 found.append(Span(begin, other.from_ms))
             begin = max(begin, other.to_ms)
@@ -256,6 +262,10 @@ def percent(share: Fraction | None) -> str | None:
 
 
 def mean(shares: Iterable[Fraction | None]) -> Fraction | None:
-    """Return the average of the known shares; None without one."""
-    known = [each for each in shares if each is not None]
-    return sum(known, Fraction()) / len(known) if known else None
+    """Return the average of the known shares, each rounded down to 10⁻¹², which keeps the denominator small; None
+    without one."""
+    known = [each.numerator * _PARTS // each.denominator for each in shares if each is not None]
+    return Fraction(sum(known), len(known) * _PARTS) if known else None
+
+
+_PARTS: Final = 10**12
