@@ -33,7 +33,8 @@ STATUS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("Unavailable", "Absent"), "out-of"),
     **dict.fromkeys(("Faulted", "quarantined", "Failed", "Halted", "exceeded"), "fault"),
     **dict.fromkeys(("Blocked", "Rejected", "rejected", "Reverted", "RollingBack", "Refused", "over"), "warn"),
-    **dict.fromkeys(("Accepted", "Installed", "Finished", "released"), "done"),
+    **dict.fromkeys(("Accepted", "Installed", "Finished", "released", "Reached"), "done"),
+    "Missed": "warn",
 }
 """Shapes of states; the word stands beside it."""
 

@@ -19,8 +19,8 @@ EVSES: Final = (
     Column("outages", "Outages", lambda row: len(row["outages"]), "number", phone=False),
     Column("out", "Out, counted", lambda row: row["outage_ms"], "duration"),
     Column("excluded", "Not counted", lambda row: row["excluded_ms"], "duration", phone=False),
-    Column("last", "Last outage", lambda row: _last(row, "from_ms"), "time", phone=False),
-    Column("why", "Why", lambda row: _last(row, "why"), "state", phone=False),
+    Column("last", "Last outage", lambda row: each.from_ms if (each := _last(row)) else None, "time", phone=False),
+    Column("why", "Why", lambda row: _why(row), "state", phone=False),
 )
 
 
@@ -28,9 +28,13 @@ def _reached(reaches: bool | None) -> str:
     return "Unknown" if reaches is None else "Reached" if reaches else "Missed"
 
 
-def _last(row: dict[str, Any], name: str) -> object:
-    outages = typed_json.convert(row["outages"], tuple[Outage, ...])
-    return getattr(outages[-1], name) if outages else None
+def _last(row: dict[str, Any]) -> Outage | None:
+    return typed_json.convert(row["outages"][-1], Outage) if row["outages"] else None
+
+
+def _why(row: dict[str, Any]) -> str | None:
+    last = _last(row)
+    return None if last is None else last.why.capitalize()
 
 
 @page("/uptime", api.list_uptime)

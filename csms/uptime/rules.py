@@ -58,7 +58,7 @@ PRESETS: Final[Mapping[str, UptimeRules]] = {
         UptimeRules(
             name="california",
             title="California",
-            source="California Energy Commission, from summaries; limits of hours: vandalism 10 days, maintenance 72 h",
+            source="California Energy Commission, from summaries; vandalism 10 days, maintenance 72 h, of a period",
             read="2026-11-26",
             target_percent=97,
             excluded=("grid", "maintenance", "vandalism", "disaster"),
@@ -67,7 +67,7 @@ PRESETS: Final[Mapping[str, UptimeRules]] = {
         UptimeRules(
             name="uk-2023",
             title="United Kingdom, rapid network",
-            source="SI 2023/1168",
+            source="SI 2023/1168, of points of at least 50 kW; here all count, unless sites limit who asks",
             read="2026-11-26",
             target_percent=99,
             of="average",

@@ -25,8 +25,10 @@ async def test_the_page_says_whether_the_target_is_reached_and_who_misses_it(ask
         await run(stations.save_seen, {name: now})
     page = await ada.get("/console/uptime")
     text = text_of(page)
-    for said in ("1 of 2 EVSEs miss 97 %.", "23 CFR 680.116(b)", "90.000 %", "Missed", "100.000 %", "10 h"):
+    for said in ("1 of 2 EVSEs miss 97 %.", "23 CFR 680.116(b)", "90.000 %", "Missed", "100.000 %", "10 h", "Faulted"):
         assert said in text, said
+    shapes = re.findall(r'#(g-(?:warn|done|fault))"', page.body.decode())
+    assert shapes == ["g-done", "g-warn", "g-fault"], "one reaches the target, one misses it, as it was faulted"
     assert re.findall(r'<tr data-row="([^"]+)"', page.body.decode()) == ["CS-1/1", "CS-2/1"]
     britain = text_of(await ada.get("/console/uptime?rules=uk-2023"))
     assert "On average 95.000 %: the target of 99 % is missed." in britain
