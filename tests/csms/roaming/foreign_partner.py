@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,17 @@ class ForeignPartner:
         """Return what it was sent."""
         return await self.ask("GET", "/kept")
 
-    async def has(self, module: str, count: int) -> dict[str, Any]:
-        """Wait until it was sent so many objects."""
-        async with asyncio.timeout(120):
-            while len(found := (await self.kept())["sent"].get(module, {})) < count:
-                await asyncio.sleep(0.1)
+    async def has(self, module: str, count: int, idle: Callable[[], object] = lambda: None) -> dict[str, Any]:
+        """Wait until it was sent so many objects, as long as there are more and more; `idle` lets time pass."""
+        now, known = asyncio.get_running_loop().time, -1
+        since = now()
+        while len(found := (await self.kept())["sent"].get(module, {})) < count:
+            if len(found) > known:
+                known, since = len(found), now()
+            elif now() - since > 2:
+                idle()
+            assert now() - since < 120, f"{known} of {count} {module}"
+            await asyncio.sleep(0.1)
         assert len(found) == count
         return dict(found)
 
