@@ -231,6 +231,12 @@ def test_the_mean_of_ten_minutes_disconnects_though_no_value_is_beyond_a_stage()
     seconds = next(n for n in itertools.count(1) if (unit.rest(1), unit.response.trip)[1] or n > 700)
     assert seconds == pytest.approx(600 * 0.10 / 0.12, abs=6), "from 100 % to a mean of 110 %"
     assert unit.state.stage == "U> 10 min"
+    unit = Unit(VDE)
+    unit.volts = (230 * 1.12,)
+    unit.rest(494)
+    assert not unit.response.trip, "ten minutes before the start count as nominal"
+    unit.rest(12)
+    assert unit.response.trip
 
 
 def test_the_worst_phase_counts() -> None:
@@ -257,13 +263,17 @@ def test_what_is_not_measured_permits_no_connection_and_no_feed_back(code: GridC
     assert (unit.leaves_w, unit.enters_w, unit.response.trip) == (0, MOST_W, False)
 
 
-def test_a_unit_that_did_not_know_the_grid_for_long_connects_anew() -> None:
+@pytest.mark.parametrize(("hertz", "volts"), [(None, (230.0,)), (50.0, ()), (None, ())])
+def test_a_unit_that_did_not_know_the_grid_for_long_connects_anew(
+    hertz: float | None, volts: tuple[float, ...]
+) -> None:
     unit = Unit(VDE).connected()
-    for lost_s, stays in ((2.9, True), (3.1, False)):
-        unit.volts = ()
-        unit.play(lost_s)
+    for lost_s, stays in ((3, True), (4, False)):
+        unit.now = math.ceil(unit.now)
+        unit.hertz, unit.volts = hertz, volts
+        unit.play(lost_s + 1, 1)
         assert (unit.leaves_w, unit.enters_w) == (0, MOST_W)
-        unit.volts = (230.0,)
+        unit.hertz, unit.volts = 50.0, (230.0,)
         unit.play(0.1)
         assert (unit.leaves_w == MOST_W) is stays
     assert unit.state == GridState(out=True)
@@ -274,8 +284,10 @@ def test_a_unit_that_did_not_know_the_grid_for_long_connects_anew() -> None:
     assert unit.enters_w == MOST_W
 
 
-def test_a_unit_that_has_not_connected_yet_is_woken_when_a_stage_is_due() -> None:
+def test_a_unit_that_has_not_connected_yet_is_woken_when_it_may_or_a_stage_is_due() -> None:
     unit = Unit(VDE)
+    unit.play(STEP_S)
+    assert unit.guard.due(unit.now) == unit.now + 60
     unit.hertz = 47.0
     unit.play(STEP_S)
     assert not unit.response.trip
@@ -314,6 +326,20 @@ def test_high_voltage_lowers_what_leaves_where_the_code_says_so() -> None:
     unit.hertz = 61.036
     unit.play(STEP_S)
     assert unit.leaves_w == 0
+
+
+def test_a_unit_that_is_limited_or_follows_a_voltage_is_woken_twice_a_second() -> None:
+    for code, hertz, share in (
+        (VDE, 50.7, 1.0),
+        (presets()["rule-21"], 60.0, 1.08),
+        (presets()["rule-21"], 60.0, 1.105),
+    ):
+        unit = Unit(code).connected()
+        assert unit.guard.due(unit.now) is None
+        unit.hertz, unit.volts = hertz, (code.nominal_v * share,)
+        unit.play(STEP_S)
+        assert unit.state.limited is (share == 1.0), "the voltage acts with a lag"
+        assert unit.guard.due(unit.now) == unit.now + 0.5
 
 
 def test_a_code_without_functions_only_connects_and_disconnects() -> None:
