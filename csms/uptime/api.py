@@ -24,7 +24,20 @@ from csms.http.parameters import (
 from csms.http.problems import ApiError, missing
 from csms.stations import store as stations
 from csms.uptime import store as rows
-from csms.uptime.rules import DAY_MS, HOUR_MS, PRESETS, Cause, Outage, Span, Uptime, UptimeRules, mean, percent, uptime
+from csms.uptime.rules import (
+    DAY_MS,
+    HOUR_MS,
+    PRESETS,
+    Cause,
+    Outage,
+    Span,
+    Uptime,
+    UptimeRules,
+    mean,
+    percent,
+    uptime,
+    within,
+)
 from v2g.units import UtcMs
 
 _BY_STATIONS: Final = 200
@@ -65,7 +78,7 @@ class UptimeOfEvse(msgspec.Struct, frozen=True, kw_only=True):
 
 class UptimeSummary(msgspec.Struct, frozen=True, kw_only=True):
     """All EVSEs in a period by a definition: how many are known, how many miss the target, the average, and whether the
-    definition's target is reached; `back_end_percent`: of the back end itself, to five minutes."""
+    definition's target is reached; `back_end_percent`: of the back end since its first start, to five minutes."""
 
     rules: UptimeRules
     from_ms: int
@@ -134,7 +147,9 @@ async def read_uptime_summary(call: Call, parameters: WhichUptime) -> UptimeSumm
         read = await call.run(_read, rules, period, names, blind, *_connected(call))
         shares += [found.share for _, _, found in read]
         after = names[-1]
-    away = sum(min(each.to_ms, period.to_ms) - max(each.from_ms, period.from_ms) for each in blind)
+    began_ms = await call.run(rows.began)
+    seen_ms = 0 if began_ms is None else period.to_ms - max(period.from_ms, began_ms)
+    away = sum(each.to_ms - each.from_ms for each in within(blind, *period))
     known = [each for each in shares if each is not None]
     average = mean(known)
     target = Fraction(str(rules.target_percent)) / 100
@@ -148,7 +163,7 @@ async def read_uptime_summary(call: Call, parameters: WhichUptime) -> UptimeSumm
         below_target=below,
         average_percent=percent(average),
         reaches_target=reached,
-        back_end_percent=percent(1 - Fraction(away, period.to_ms - period.from_ms)),
+        back_end_percent=percent(1 - Fraction(away, seen_ms) if seen_ms > 0 else None),
     )
 
 

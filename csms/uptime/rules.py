@@ -207,7 +207,7 @@ def _excluded(rules: UptimeRules, found: Sequence[Outage], exclusions: Iterable[
     for cause in rules.excluded:
         spans = _joined(each.span for each in exclusions if each.cause == cause)
         for number, outage in enumerate(found):
-            own = _minus(_within(spans, outage.from_ms, outage.to_ms), excluded[number])
+            own = _minus(within(spans, outage.from_ms, outage.to_ms), excluded[number])
             for span in own:
                 length = min(span.to_ms - span.from_ms, left.get(cause, span.to_ms - span.from_ms))
                 if cause in left:
@@ -234,7 +234,8 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def _within(spans: Iterable[Span], from_ms: int, to_ms: int) -> list[Span]:
+def within(spans: Iterable[Span], from_ms: int, to_ms: int) -> list[Span]:
+    """Return what of `spans` is between two moments."""
     cut = (Span(max(each.from_ms, from_ms), min(each.to_ms, to_ms)) for each in spans)
     return [each for each in cut if each.from_ms < each.to_ms]
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, Row, String, Table, Text, delete, select
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, Row, String, Table, Text, delete, func, select
 
 from csms.db.base import metadata, row_id
 from csms.db.bulk import insert_numbered
@@ -88,10 +88,20 @@ def names_after(connection: Connection, after: str, limit: int, only: Collection
 
 def blind(connection: Connection, period: Span) -> list[Span]:
     """Return when no node of the back end ran, to five minutes: where two points of the course are farther apart."""
-    column = power_course.c
-    there = (column.site_id == "") & (column.at_ms >= period.from_ms - STEP_MS) & (column.at_ms <= period.to_ms)
-    points = connection.execute(select(column.at_ms).where(there).order_by(column.at_ms)).scalars().all()
+    at_ms, here = power_course.c.at_ms, power_course.c.site_id == ""
+    last = select(func.max(at_ms)).where(here & (at_ms <= period.from_ms)).scalar_subquery()
+    then = select(func.min(at_ms)).where(here & (at_ms >= period.to_ms)).scalar_subquery()
+    there = here & at_ms.between(func.coalesce(last, period.from_ms), func.coalesce(then, period.to_ms))
+    points = connection.execute(select(at_ms).where(there).order_by(at_ms)).scalars().all()
     return [Span(a + STEP_MS, b) for a, b in pairwise(points) if b - a > STEP_MS]
+
+
+def began(connection: Connection) -> int | None:
+    """Return since when it is known whether the back end runs (UTC, ms), None: it is not."""
+    first: int | None = connection.execute(
+        select(func.min(power_course.c.at_ms)).where(power_course.c.site_id == "")
+    ).scalar()
+    return first
 
 
 def add_exclusion(connection: Connection, /, **values: object) -> dict[str, Any]:

@@ -106,6 +106,7 @@ async def test_an_operator_may_define_uptime_too(backend: Start) -> None:
         days=5, not_working=("Faulted",),
     )  # fmt: skip
     async with backend(uptime=(mine,)) as csms, serving(csms) as ask:
+        assert (await ask("GET", "/uptime/summary")).json["back_end_percent"] is None
         now = csms.clock.utc_ms()
         await known(csms, "CS-1", (now - 100 * HOUR_MS, "Unavailable"), (now - 10 * HOUR_MS, "Faulted"))
         await csms.services.store.run(stations.save_seen, {"CS-1": now})
@@ -154,6 +155,13 @@ async def test_while_the_back_end_did_not_run_no_station_was_away_and_it_says_so
         assert found["percent"] == "98.000", "the first and the last five minutes of 22 were not the back end's"
         summary = (await ask("GET", f"/uptime/summary?rules=strict&from_ms={begin}")).json
         assert summary["back_end_percent"] == "80.000"
+        summary = (await ask("GET", "/uptime/summary?rules=strict")).json
+        assert summary["back_end_percent"] == "80.000", "a year before its first start is not its uptime"
+        cut = f"from_ms={begin + 50 * STEP_MS}&to_ms={begin + 56 * STEP_MS}"
+        summary = (await ask("GET", f"/uptime/summary?rules=strict&{cut}")).json
+        assert summary["back_end_percent"] == "0.000", "it began before the period and ended after it"
+        (found,) = await uptime(ask, f"rules=strict&{cut}")
+        assert found["percent"] == "100.000"
 
 
 async def test_a_station_that_connects_again_at_once_was_not_away(csms: Backend) -> None:
