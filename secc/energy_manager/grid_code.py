@@ -52,7 +52,7 @@ def check_code(code: GridCode, frequency: FrequencyConfig, reactive: Reactive | 
             f"{code.title} is for {code.nominal_hz:g} Hz, and frequency.nominal_hz is {frequency.nominal_hz:g}",
             hint="set both nominal_hz and nominal_v of this grid, or another grid code",
         )
-    code.functions_for(volts=1, watts=1, reactive=reactive)
+    code.with_curve(reactive)
 
 
 class CodeUnit(msgspec.Struct, frozen=True, kw_only=True):

@@ -144,7 +144,11 @@ class GridCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return tuple(name for name, source in (*named, *self.sources.items()) if source == UNVERIFIED)
 
     def functions_for(self, *, volts: float, watts: float, reactive: Reactive | None) -> GridSupport:
-        """Return its functions in V, W and var for a unit of this nominal voltage and rating.
+        """Return its functions in V, W and var for a unit of this voltage and rating. Raises as `with_curve`."""
+        return self.with_curve(reactive).scaled(volts=volts, watts=watts)
+
+    def with_curve(self, reactive: Reactive | None) -> GridSupport:
+        """Return its functions, with this curve of reactive power, in per unit.
 
         Raises ConfigError for a curve that the code does not have.
         """
@@ -154,7 +158,7 @@ class GridCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 has = ", ".join(sorted(self.reactive.functions)) or "none"
                 raise ConfigError(f"{self.title} has no {reactive}", hint=f"curves of reactive power: {has}")
             chosen = chosen.overlaid(self.reactive.only({reactive}))
-        return chosen.scaled(volts=volts, watts=watts)
+        return chosen
 
 
 def preset_texts() -> Mapping[str, str]:
