@@ -5,9 +5,13 @@ from typing import Any, Final
 from csms.console.listing import Column, Listing, show_pages
 from csms.console.visit import Visit, page, segment
 from csms.http.pipeline import Answer
+from csms.overview import api as overview
 from csms.uptime import api
 from csms.uptime.rules import Outage
 from v2g import typed_json
+
+AT_ONCE: Final = 100
+"""Stations that are summed up at each view of the page; of 10,000 that takes half a minute, so it waits to be asked."""
 
 EVSES: Final = (
     Column(
@@ -53,5 +57,9 @@ async def list_uptime(visit: Visit) -> Answer:
         key=lambda row: f"{row['station_id']}/{row['evse_id']}",
         empty="No station has reported the state of a connector yet.",
     )
-    summary = await visit.ask(api.read_uptime_summary, rules=asked["rules"])
-    return await show_pages(visit, shown, api.list_uptime, asked, template="uptime.html", summary=summary)
+    summary = None
+    count = (await visit.ask(overview.read_stations_overview))["known"]
+    if count <= AT_ONCE or visit.asked("all"):
+        summary = await visit.ask(api.read_uptime_summary, rules=asked["rules"])
+    more = {"summary": summary, "count": count, "chosen": asked["rules"]}
+    return await show_pages(visit, shown, api.list_uptime, asked, template="uptime.html", **more)

@@ -7,6 +7,7 @@ import pytest
 from csms.accounts.rules import Role
 from csms.stations import store as stations
 from csms.stations.store import StationContact
+from csms.uptime import pages
 from csms.uptime.rules import HOUR_MS
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import employ, text_of
@@ -35,3 +36,17 @@ async def test_the_page_says_whether_the_target_is_reached_and_who_misses_it(ask
     assert "CS-2" not in text_of(await ada.get("/console/uptime?station_id=CS-1&rules=nothing"))
     table = (await ada.get("/console/uptime?csv=1")).body.decode()
     assert table.splitlines()[2].startswith("CS-2,1,90.000 %,Missed,1")
+
+
+async def test_many_stations_are_summed_up_when_somebody_asks(ask: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "AT_ONCE", 1)
+    now, run = ask.backend.clock.utc_ms(), ask.backend.services.store.run
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    for name in ("CS-1", "CS-2"):
+        await run(stations.touch_all, [StationContact(name, "ocpp2.0.1", now - HOUR_MS)])
+        await run(stations.save_connector, name, 1, 1, "Available", now - HOUR_MS)
+        await run(stations.save_seen, {name: now})
+    page = await ada.get("/console/uptime?rules=strict")
+    assert "Sum up all 2 stations" in text_of(page)
+    assert 'href="?rules=strict&amp;all=1"' in page.body.decode()
+    assert "All 2 EVSEs reach 99.9 %." in text_of(await ada.get("/console/uptime?rules=strict&all=1"))
