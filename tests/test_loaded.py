@@ -17,7 +17,6 @@ LATER = (
     "aiohttp",
     "pycparser",  # OpenSSL's interface is compiled
     "secc.energy_manager.managers",  # with [[station.energy_managers]]
-    "v2g.hardware.energy_manager.commands",
     "v2g_station.device.payment_terminal",  # with [station.terminal]
     "v2g_station.device.terminal_translation",
     "v2g.hardware.zvt.commands",
