@@ -5,6 +5,7 @@ A run in which only such tests failed ends with exit code 10 instead of 1; `make
 the last line says which. Any other test that fails once has failed.
 """
 
+import re
 import sys
 from typing import Any, Final
 
@@ -14,6 +15,10 @@ REPEATABLE: Final = 10
 """Exit code of a run in which nothing failed but such tests."""
 
 _KIND: Final = "in real time"
+_FAILED: Final = "cache/lastfailed"
+_GROUP: Final = re.compile(r"@[^\]]*\Z")
+"""What xdist adds to the name of a test with a group: a run without it would not know which tests are meant, and take
+all."""
 _EVENTS: Final = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "socket.bind"})
 _SERIAL: Final = "/dev/pts/"
 """Simulated serial lines."""
@@ -57,6 +62,8 @@ class Repeats:
         """Tell a run that may be repeated by its exit code."""
         if exitstatus == pytest.ExitCode.TESTS_FAILED and self._failed and all(self._failed.values()):
             session.exitstatus = REPEATABLE
+            failed = session.config.cache.get(_FAILED, {})
+            session.config.cache.set(_FAILED, {_GROUP.sub("", each): True for each in failed})
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:

@@ -41,9 +41,11 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.long  # runs pytest
 @pytest.mark.parametrize("workers", ["2", "0"])
 def test_a_test_of_a_program_may_fail_once(tmp_path: Path, workers: str) -> None:
-    (tmp_path / "test_it.py").write_text(PROGRAM)
-    assert run(tmp_path, "-n", workers, "-o", f"cache_dir={tmp_path}/cache").returncode == REPEATABLE
-    again = run(tmp_path, "-n", "0", "--last-failed", "--repeated", "-o", f"cache_dir={tmp_path}/cache")
+    grouped = PROGRAM.replace("def test_program", 'import pytest\n@pytest.mark.xdist_group("a")\ndef test_program')
+    (tmp_path / "test_it.py").write_text(f"{grouped}\ndef test_right():\n    pass\n")
+    kept = ("-o", f"cache_dir={tmp_path}/cache")
+    assert run(tmp_path, "-n", workers, "--dist", "loadgroup", *kept).returncode == REPEATABLE
+    again = run(tmp_path, "-n", "0", "--last-failed", "--repeated", *kept)
     assert (again.returncode, again.stdout.splitlines()[-2:][0][:11]) == (0, "1 repeated:"), again.stdout
 
 
