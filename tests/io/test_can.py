@@ -132,7 +132,8 @@ async def test_frames_that_the_loop_cannot_take_are_lost_counted_and_reported(
         await until(lambda: got[-1] == (5000, b"\1"))
     await port.close()
     assert {each.name for each in faults} == {"frames_lost"}
-    assert faults[0].cause.startswith(f"{port.lost} frames")
+    counted = int(faults[0].cause.partition(" frames")[0])  # so many when it was reported; more may follow
+    assert 3000 < counted <= port.lost
 
 
 @pytest.mark.parametrize("interface", ["socketcan", "no-such-adapter"])
