@@ -39,7 +39,7 @@ def ocpp_bridge(
     from v2g.ocpp.v16.explained import explain as refused
 
     if explain:
-        say(refused(back_end).rstrip())
+        say(refused(back_end).rstrip(), lines=True)
         return
     if not listen or not to:
         raise ConfigError("--listen and --to are needed", hint="v2g ocpp-bridge --help")

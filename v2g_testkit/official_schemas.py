@@ -68,7 +68,8 @@ class FrameJudge:
     def judge(self, text: str, *, from_station: bool) -> str | None:
         """Return the fault of a frame, or None. The form of OCPP-J is not covered: see `connection.malformed`.
 
-        A frame that cannot be judged, since it is nested too deeply, has a fault: nothing says that it is valid.
+        A frame that cannot be judged, since it is nested too deeply or has text that is none, has a fault: nothing says
+        that it is valid.
         """
         try:
             try:
@@ -88,6 +89,8 @@ class FrameJudge:
             return None
         except RecursionError:
             return "nested too deeply"
+        except UnicodeEncodeError:
+            return "has half of a surrogate pair, which UTF-8 cannot say"
 
     def _fault(self, message: str, payload: dict[str, object]) -> str | None:
         validator = official_validator(message, self._version)

@@ -43,7 +43,9 @@ def _or_null(schema: dict[str, object]) -> dict[str, object]:
 
 
 _SPAN: Final = {"type": "string", "pattern": _DURATION}
-_PERIOD: Final = _object("", start=_TIME, duration=_SPAN, randomizeStart=_SPAN)
+_START: Final = {"anyOf": [_TIME, {"const": "0001-01-01"}]}
+"""Of an alert, which OpenADR lets begin at that day: now."""
+_PERIOD: Final = _object("", start=_START, duration=_SPAN, randomizeStart=_SPAN)
 _POINT: Final = _object("x y", x={"type": "number"}, y={"type": "number"})
 _VALUE: Final = {"anyOf": [{"type": ["number", "string", "boolean"]}, _POINT]}
 _VALUES: Final = _object("type values", type=_NAME, values=_list(_VALUE))

@@ -93,3 +93,10 @@ def test_a_file_of_events_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         (tmp_path / "events.json").write_text(text)
         result = CliRunner().invoke(app, ["vtn", "--port", "0", "--events", str(tmp_path / "events.json")])
         assert isinstance(result.exception, ConfigError)
+
+
+def test_an_alert_may_begin_at_the_day_that_means_now() -> None:
+    for start, right in (("0001-01-01", True), ("2026-11-27T10:00:00Z", True), ("2026-11-27", False)):
+        event = {"programID": "p", "intervalPeriod": {"start": start}, "intervals": []}
+        fault = fault_of("eventRequest", event) or ""
+        assert ("start" not in fault) is right, fault

@@ -51,3 +51,10 @@ def test_a_response_is_judged_by_the_request_that_it_answers() -> None:
 def test_what_cannot_be_judged_is_not_valid(deep: str) -> None:
     """A judge that fails has not found that all is well."""
     assert FrameJudge("2.1").judge(deep, from_station=True) == "nested too deeply"
+
+
+def test_half_of_a_surrogate_pair_is_a_fault() -> None:
+    judge = FrameJudge("2.0.1")
+    assert judge.judge('[2,"1","Heartbeat",{}]', from_station=True) is None
+    found = judge.judge('[3,"1",{"currentTime":"\\ud800"}]', from_station=False)
+    assert found == "has half of a surrogate pair, which UTF-8 cannot say"
