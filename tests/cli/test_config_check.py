@@ -246,7 +246,7 @@ id_token = "DEV2GC00000001"
         ("secc", "", '[log]\nfile = "x"\ntrace = "./x"', "log.trace", "is log.file, too"),
         ("csms", '"CS-1"', '"CS-1"\n[[stations]]\nid = "CS-1"', "stations.id", "'CS-1' is listed twice"),
         ("csms", "", '[[tokens]]\nid_token = "DEV2GC00000001"', "tokens.id_token", "is listed twice"),
-        ("csms", "[api]", "[api]\nport = 9443", "api.port", "is that of the stations"),
+        ("csms", "[api]", "[api]\nport = 9443", "api.port", "is that of ocpp"),
         ("csms", "mo/sub2.crl", "mo/root.pem", "trust.crls", "not a CRL"),
         ("csms", "mo/root.pem", "contract/chain.pem", "trust.roots", "which is not an authority"),
         ("secc", "", '[charger]\nevse_id = "no evse id"', "charger.evse_id", "'no evse id' is not an EVSEID"),

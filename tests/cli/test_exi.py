@@ -19,7 +19,11 @@ from v2g.iso15118.select import NAMESPACES
 LOOP = "8034041a545fe2d74e6f70892c6ffd706200a184020c0502c8101404080a10"
 """DC_ChargeLoopReq of a session between two other implementations."""
 
-AMBIGUOUS = {"matches cm (urn:iso:std:iso:15118:-20:CommonMessages) and acdp (urn:iso:std:iso:15118:-20:ACDP)"}
+AC = "urn:iso:std:iso:15118:-20:AC"
+AMBIGUOUS = {
+    "matches cm (urn:iso:std:iso:15118:-20:CommonMessages) and acdp (urn:iso:std:iso:15118:-20:ACDP)",
+    f"matches deriec ({AC}-DER-IEC) and dersae ({AC}-DER-SAE)",
+}
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -115,15 +119,20 @@ def test_namespaces_are_guessed_or_the_candidates_named(v2g: Run) -> None:
     """Of some streams two namespaces make sense; no stream is taken for what it is not."""
     vectors = load()
     done = v2g("exi", "decode", "--jsonl", given=asked(vectors, named=False))
-    unsure = 0
+    unsure = shared = 0
     for vector, found in zip(vectors, lines(done.output), strict=True):
         if "error" in found:
             unsure += 1
             assert vector.namespace in found["error"]
             assert any(words in found["error"] for words in AMBIGUOUS)
-        else:
-            assert found["namespace"] == vector.namespace
-    assert unsure < len(vectors) / 100
+        elif found["namespace"] != vector.namespace:
+            assert vector.namespace in (f"{AC}-DER-IEC", f"{AC}-DER-SAE"), (
+                "what has nothing of AC DER is one of AC, too"
+            )
+            assert found["namespace"] == AC
+            shared += 1
+    assert unsure < len(vectors) / 30
+    assert shared < len(vectors) / 25
 
 
 def test_a_bad_line_is_answered_and_the_rest_goes_on(v2g: Run) -> None:

@@ -13,6 +13,7 @@ import hashlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -87,11 +88,11 @@ async def send(order: Order) -> None:
     tasks = Supervisor(observe)
     tasks.keep("delivery", lambda: delivery.run(uplink))
     lines = os.open(order.folder / "ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    seq = 0
+    seq, began_ms = 0, time.time_ns() // 1_000_000  # what is from another day would be put aside
     for _ in range(order.count - done):
         seq += 1
         signals: dict[str, float | int | str] = {"battery.soc": seq % 100, "battery.voltage": 400.0}
-        body = encode_record(Record(order.ev, box.boot, seq, seq, "charging", seq % 20 == 1, signals))
+        body = encode_record(Record(order.ev, box.boot, seq, began_ms + seq, "charging", seq % 20 == 1, signals))
         await box.put(seq, body, PRIORITIES.get(seq % 20, Priority.LIVE), seq)
         os.write(lines, f"{box.boot} {seq} {hashlib.sha256(body).hexdigest()}\n".encode())
         delivery.wake()

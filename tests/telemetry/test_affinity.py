@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,6 +30,7 @@ from v2g_cli.demo.broker import Broker
 from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.uplink import MqttUplink
 
+NOW_MS = time.time_ns() // 1_000_000
 VEHICLES = [f"EV-{number}" for number in range(1, 9)]
 PER_S = 20
 
@@ -72,7 +74,7 @@ class Vehicle:
 
 
 def record(ev: str, boot: int, seq: int) -> Record:
-    return Record(ev, boot, seq, 1_900_000_000_000 + seq, "charging", seq == 1, {"battery.soc": float(seq % 100)})
+    return Record(ev, boot, seq, NOW_MS + seq, "charging", seq == 1, {"battery.soc": float(seq % 100)})
 
 
 @contextlib.asynccontextmanager
