@@ -88,22 +88,16 @@ class GridCodeWatch:
         check_code(code, frequency, reactive)
         self._clock, self._observe, self._units = clock, observe, units
         volts = frequency.nominal_v
-        self._guards = [
-            GridGuard(
-                code,
-                code.functions_for(volts=volts, watts=max(unit.rating), reactive=None),
-                nominal_v=volts,
-                most_out_w=unit.rating[1],
-                most_in_w=unit.rating[0],
-            )
-            for unit in units
-        ]
+        self._guards: list[GridGuard] = []
         self._inverters: dict[int, SupportingInverter] = {}
-        for number, unit in enumerate(units if reactive is not None else ()):
-            inverter = SupportingInverter(nominal_v=volts, most_out_w=unit.rating[1], most_var=unit.max_var)
+        for number, unit in enumerate(units):
+            most_in_w, most_out_w = unit.rating
             functions = code.functions_for(volts=volts, watts=max(unit.rating), reactive=reactive)
-            inverter.follow(functions.only(REACTIVE))
-            self._inverters[number] = inverter
+            self._guards.append(GridGuard(code, functions, nominal_v=volts, most_out_w=most_out_w, most_in_w=most_in_w))
+            if reactive is not None:
+                inverter = SupportingInverter(nominal_v=volts, most_out_w=most_out_w, most_var=unit.max_var)
+                inverter.follow(functions.only(REACTIVE))
+                self._inverters[number] = inverter
         self._told: dict[int, GridResponse] = {}
         self._var: dict[int, int] = {}
         self._grid: tuple[float, float] | None = None

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.energy.curves import ResponseLag, value_at
+from v2g.energy.curves import ResponseLag
 from v2g.energy.frequency_limit import FrequencyLimit, Since
 from v2g.energy.grid_code import GridCode, ProtectionStage
 from v2g.energy.grid_support import GridSupport
@@ -139,9 +139,8 @@ class GridGuard:
         if self._hertz is not None and self._under is not None:
             enters_w = self._under.at(max(0, self._flow_w), self._most_in_w, self._hertz, now)
         if self._volt_watt is not None and self._volts:
-            rule, volts = self._volt_watt, max(self._volts) / 100 * self._nominal_v
-            share = value_at(((rule.start_v, 1.0), (rule.stop_v, 0.0)), volts)
-            lagging = self._lag.follow(share, rule.response_s * _LN10, now)
+            share = self._volt_watt.share_at(max(self._volts) / 100 * self._nominal_v)
+            lagging = self._lag.follow(share, self._volt_watt.response_s * _LN10, now)
             leaves_w = min(leaves_w, self._most_out_w * (share if self._lag.settled else lagging))
         self._leaves_w, self._enters_w = leaves_w, enters_w
 

@@ -115,6 +115,10 @@ class VoltageSupport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         if self.start_v >= self.stop_v:
             raise ValueError("start_v must be below stop_v")
 
+    def share_at(self, volts: float) -> float:
+        """Return the part of the reference power that a voltage leaves, from 0 to 1."""
+        return max(0.0, min(1.0, (self.stop_v - volts) / (self.stop_v - self.start_v)))
+
 
 class RideThrough(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Staying connected beyond a voltage, with reactive current by a k factor."""

@@ -87,7 +87,7 @@ class SupportingInverter:
         if lasting is None or lasting < each.delay_s:
             return math.inf
         reference_w = self._most_w if each.reference == "maximum" else self._volts_w
-        return reference_w * max(0.0, min(1.0, (each.stop_v - volts) / (each.stop_v - each.start_v)))
+        return reference_w * each.share_at(volts)
 
     def _wanted_var(self, power_w: int, volts: float, now: float) -> tuple[float, float]:
         """Return the reactive power by set-point or curve, and its time constant."""
