@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -11,11 +10,11 @@ from msgspec.structs import replace
 
 from csms.sites.rules import Place, Site
 from v2g.energy.settlement.rows import unmarked
+from v2g.io.websocket.server import IDENTITY
 
 MOST_OCTETS: Final = 1_000_000
 MOST_LINES: Final = 5000
 
-_STATION: Final = re.compile(r"[A-Za-z0-9*_=+|@.-]{1,48}")
 _NUMBERS: Final = {"evses": (1, 1, 20), "most_a": (32, 6, 1000)}
 """Columns with a number: the usual one, the least and the greatest."""
 
@@ -77,7 +76,7 @@ def read_stations(text: str, known: Iterable[str], sites: Mapping[str, Site]) ->
 
 def _line(number: int, cells: Mapping[str, str], sites: Mapping[str, Site]) -> ImportedStation:
     station, site_id, node = (cells.get(each, "") for each in ("station", "site", "node"))
-    if not _STATION.fullmatch(station):
+    if not IDENTITY.fullmatch(station):
         return _wrong(number, station, "A station's name has at most 48 letters, digits and * _ = + | @ . -")
     site = sites.get(site_id)
     if site_id and site is None:

@@ -96,16 +96,18 @@ def _column(
 
 def save_seen(connection: Connection, seen: Mapping[str, int]) -> None:
     """Store when stations last sent a message (UTC, ms)."""
-    here = stations.c.station_id == bindparam("known")
-    work = update(stations).where(here).values(last_seen_ms=bindparam("heard_ms"))
-    connection.execute(work, [{"known": station_id, "heard_ms": at_ms} for station_id, at_ms in sorted(seen.items())])
+    _save_times(connection, stations.c.last_seen_ms, seen)
 
 
 def save_left(connection: Connection, left: Mapping[str, int]) -> None:
     """Store when stations' connections ended (UTC, ms)."""
+    _save_times(connection, stations.c.left_ms, left)
+
+
+def _save_times(connection: Connection, column: Column[int], times: Mapping[str, int]) -> None:
     here = stations.c.station_id == bindparam("known")
-    work = update(stations).where(here).values(left_ms=bindparam("ended_ms"))
-    connection.execute(work, [{"known": station_id, "ended_ms": at_ms} for station_id, at_ms in sorted(left.items())])
+    work = update(stations).where(here).values({column: bindparam("time_ms")})
+    connection.execute(work, [{"known": station_id, "time_ms": at_ms} for station_id, at_ms in sorted(times.items())])
 
 
 def save_boots(connection: Connection, boots: Sequence[StationBoot]) -> list[bool]:

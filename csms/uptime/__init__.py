@@ -1,2 +1,2 @@
 """Uptime of EVSEs as regulations define it, from the history of connectors and of connections, with causes that do not
-count, and of the back end itself. Called by API and command line only; nothing else depends on it."""
+count, and of the back end itself. Nothing else depends on it."""
