@@ -14,7 +14,7 @@ from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.sites import api as sites
 from csms.tariffs import api as tariffs
-from csms.tariffs.rules import CLOCK, Block, as_sundays, by_clock, filling, gaps, week, weeks
+from csms.tariffs.rules import CLOCK, PricedHours, as_sundays, by_clock, filling, gaps, week, weeks
 from v2g import typed_json
 from v2g.energy.price_plan import KINDS, ChargeKind, PricePlan, Rate, When
 
@@ -106,7 +106,7 @@ class ShownWeek(msgspec.Struct, frozen=True):
     """A week of prices: its days with the blocks of each kind, a shade by block's price, hours of the next year without
     a price, other weeks to look at; `by_clock`: whether rates differ by time only."""
 
-    days: Sequence[tuple[date, Mapping[ChargeKind, Sequence[Block]]]]
+    days: Sequence[tuple[date, Mapping[ChargeKind, Sequence[PricedHours]]]]
     shades: Mapping[tuple[ChargeKind, str], int]
     gaps: Sequence[tuple[ChargeKind, Any]]
     fills: Mapping[ChargeKind, str]

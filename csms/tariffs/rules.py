@@ -20,7 +20,7 @@ CLOCK: Final = frozenset({"from_minute", "to_minute", "weekdays", "holidays", "f
 """Conditions by clock and calendar."""
 
 
-class Block(msgspec.Struct, frozen=True):
+class PricedHours(msgspec.Struct, frozen=True):
     """A part of a day, in minutes after midnight, `end` exclusive, with its price without tax; None: none applies."""
 
     begin: int
@@ -28,7 +28,7 @@ class Block(msgspec.Struct, frozen=True):
     price: str | None
 
 
-class Gap(msgspec.Struct, frozen=True):
+class UnpricedHours(msgspec.Struct, frozen=True):
     """Hours without a price on a day, and on how many days of the year they are so; `first`: the first of them."""
 
     first: date
@@ -37,7 +37,7 @@ class Gap(msgspec.Struct, frozen=True):
     days: int
 
 
-def blocks(plan: PricePlan, kind: ChargeKind, day: date) -> tuple[Block, ...]:
+def blocks(plan: PricePlan, kind: ChargeKind, day: date) -> tuple[PricedHours, ...]:
     """Return the prices of a day by the clock, as a session that begins then has them; equal neighbours are one."""
     charge = plan.charge(kind)
     if charge is None:
@@ -45,19 +45,19 @@ def blocks(plan: PricePlan, kind: ChargeKind, day: date) -> tuple[Block, ...]:
     whens = [each.when for each in charge.rates]
     minutes = {minute for when in whens for minute in (when.from_minute, when.to_minute) if minute}
     cuts = [0, *sorted(minutes), DAY_MIN]
-    found: list[Block] = []
+    found: list[PricedHours] = []
     for begin, end in pairwise(cuts):
         moment = datetime.combine(day, datetime.min.time()) + timedelta(minutes=begin)
         index = plan.rate(kind, moment, Use())
         price = None if index is None else charge.rates[index].price
         if found and found[-1].price == price:
-            found[-1] = Block(found[-1].begin, end, price)
+            found[-1] = PricedHours(found[-1].begin, end, price)
         else:
-            found.append(Block(begin, end, price))
+            found.append(PricedHours(begin, end, price))
     return tuple(found)
 
 
-def week(plan: PricePlan, kind: ChargeKind, day: date) -> list[tuple[date, tuple[Block, ...]]]:
+def week(plan: PricePlan, kind: ChargeKind, day: date) -> list[tuple[date, tuple[PricedHours, ...]]]:
     """Return the days of the week of a day, Monday first, with their prices."""
     monday = day - timedelta(days=day.weekday())
     days = [monday + timedelta(days=each) for each in range(7)]
@@ -77,15 +77,15 @@ def _has_holidays(plan: PricePlan) -> bool:
     return any(when.holidays is not None for when in plan.conditions())
 
 
-def gaps(plan: PricePlan, kind: ChargeKind, first: date) -> list[Gap]:
+def gaps(plan: PricePlan, kind: ChargeKind, first: date) -> list[UnpricedHours]:
     """Return the hours of a year from a day on in which no rate of a kind applies, by weekday, the soonest first; none
     where the kind has no rates, and so is free on purpose."""
     charge = plan.charge(kind)
     if charge is None:
         return []
     holidays = frozenset(plan.holidays)
-    known: dict[tuple[object, ...], tuple[Block, ...]] = {}
-    found: dict[tuple[int, int, int], Gap] = {}
+    known: dict[tuple[object, ...], tuple[PricedHours, ...]] = {}
+    found: dict[tuple[int, int, int], UnpricedHours] = {}
     for day in (first + timedelta(days=number) for number in range(YEAR)):
         seasons = tuple(_in_season(each.when, day) for each in charge.rates)
         alike = (day.weekday(), day in holidays, seasons)
@@ -95,7 +95,7 @@ def gaps(plan: PricePlan, kind: ChargeKind, first: date) -> list[Gap]:
             if each.price is None:
                 key = (day.weekday(), each.begin, each.end)
                 before = found.get(key)
-                found[key] = Gap(
+                found[key] = UnpricedHours(
                     before.first if before else day, each.begin, each.end, 1 + (before.days if before else 0)
                 )
     return sorted(found.values(), key=lambda each: (each.first, each.begin))

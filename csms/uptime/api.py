@@ -29,8 +29,8 @@ from csms.uptime.rules import (
     HOUR_MS,
     PRESETS,
     Cause,
-    Outage,
-    Span,
+    EvseOutage,
+    TimeSpan,
     Uptime,
     UptimeRules,
     mean,
@@ -73,7 +73,7 @@ class UptimeOfEvse(msgspec.Struct, frozen=True, kw_only=True):
     excluded_ms: int
     hours_between: float | None
     hours_of: float | None
-    outages: tuple[Outage, ...]
+    outages: tuple[EvseOutage, ...]
 
 
 class UptimeSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,7 +204,7 @@ def _definitions(call: Call) -> dict[str, UptimeRules]:
     return {**PRESETS, **{each.name: each for each in call.services.config.uptime}}
 
 
-def _asked(call: Call, parameters: WhichUptime) -> tuple[UptimeRules, Span]:
+def _asked(call: Call, parameters: WhichUptime) -> tuple[UptimeRules, TimeSpan]:
     known = _definitions(call)
     rules = known.get(parameters.rules)
     if rules is None:
@@ -213,7 +213,7 @@ def _asked(call: Call, parameters: WhichUptime) -> tuple[UptimeRules, Span]:
     from_ms = to_ms - rules.days * DAY_MS if parameters.from_ms is None else parameters.from_ms
     if to_ms <= from_ms:
         raise ApiError(400, "to_ms must be after from_ms, which must be past")
-    return rules, Span(max(0, from_ms), to_ms)
+    return rules, TimeSpan(max(0, from_ms), to_ms)
 
 
 def _connected(call: Call) -> tuple[Collection[str], int]:
@@ -223,9 +223,9 @@ def _connected(call: Call) -> tuple[Collection[str], int]:
 def _read(
     connection: Connection,
     rules: UptimeRules,
-    period: Span,
+    period: TimeSpan,
     names: Sequence[str],
-    blind: Sequence[Span],
+    blind: Sequence[TimeSpan],
     connected: Collection[str],
     now_ms: int,
 ) -> list[tuple[str, int, Uptime]]:

@@ -7,7 +7,7 @@ from csms.console.visit import Visit, page, segment
 from csms.http.pipeline import Answer
 from csms.overview import api as overview
 from csms.uptime import api
-from csms.uptime.rules import Outage
+from csms.uptime.rules import EvseOutage
 from v2g import typed_json
 
 AT_ONCE: Final = 100
@@ -32,8 +32,8 @@ def _reached(reaches: bool | None) -> str:
     return "Unknown" if reaches is None else "Reached" if reaches else "Missed"
 
 
-def _last(row: dict[str, Any]) -> Outage | None:
-    return typed_json.convert(row["outages"][-1], Outage) if row["outages"] else None
+def _last(row: dict[str, Any]) -> EvseOutage | None:
+    return typed_json.convert(row["outages"][-1], EvseOutage) if row["outages"] else None
 
 
 def _why(row: dict[str, Any]) -> str | None:

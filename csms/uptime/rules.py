@@ -93,7 +93,7 @@ class Status(NamedTuple):
     status: str
 
 
-class Span(NamedTuple):
+class TimeSpan(NamedTuple):
     """A time from a moment until before another one."""
 
     from_ms: int
@@ -103,11 +103,11 @@ class Span(NamedTuple):
 class Exclusion(NamedTuple):
     """A time that may not count, and why."""
 
-    span: Span
+    span: TimeSpan
     cause: Cause
 
 
-class Outage(msgspec.Struct, frozen=True, kw_only=True):
+class EvseOutage(msgspec.Struct, frozen=True, kw_only=True):
     """An EVSE did not work: from when until when (UTC, ms; `to_ms`: the period's end if it lasts), why, and how much of
     it (ms) does not count."""
 
@@ -128,7 +128,7 @@ class Uptime(NamedTuple):
     known_ms: int
     outage_ms: int
     excluded_ms: int
-    outages: tuple[Outage, ...]
+    outages: tuple[EvseOutage, ...]
 
     @property
     def share(self) -> Fraction | None:
@@ -138,11 +138,11 @@ class Uptime(NamedTuple):
 
 def uptime(
     rules: UptimeRules,
-    period: Span,
+    period: TimeSpan,
     history: Iterable[Status],
-    offline: Iterable[Span],
+    offline: Iterable[TimeSpan],
     exclusions: Iterable[Exclusion] = (),
-    blind: Sequence[Span] = (),
+    blind: Sequence[TimeSpan] = (),
 ) -> Uptime:
     """Return the uptime of an EVSE whose connectors had these states, while its station was `offline` at times.
 
@@ -153,7 +153,7 @@ def uptime(
     events = sorted(history, key=lambda each: (each.at_ms, each.connector_id))
     if not events:
         return Uptime(0, 0, 0, ())
-    gaps: list[tuple[Span, int]] = []
+    gaps: list[tuple[TimeSpan, int]] = []
     """When it was offline while the back end looked, and since when it was."""
     if rules.offline == "counts":
         gaps = [(seen, gap.from_ms) for gap in _joined(offline) for seen in _minus((gap,), blind)]
@@ -162,7 +162,7 @@ def uptime(
     marks = sorted(edge for edge in edges if begin <= edge <= period.to_ms)
     states: dict[int, Status] = {}
     told = 0
-    found: list[Outage] = []
+    found: list[EvseOutage] = []
     gap = 0
     for start, end in pairwise(marks):
         while told < len(events) and events[told].at_ms <= start:
@@ -177,7 +177,7 @@ def uptime(
         if found and found[-1].to_ms == start and found[-1].why == why:
             found[-1] = msgspec.structs.replace(found[-1], to_ms=end)
         else:
-            found.append(Outage(from_ms=start, to_ms=end, why=why))
+            found.append(EvseOutage(from_ms=start, to_ms=end, why=why))
     outages = _excluded(rules, found, exclusions)
     return Uptime(
         known_ms=max(0, period.to_ms - begin),
@@ -200,10 +200,12 @@ def _why(
     return "faulted" if any(each.status == "Faulted" for each in known) else "unavailable"
 
 
-def _excluded(rules: UptimeRules, found: Sequence[Outage], exclusions: Iterable[Exclusion]) -> tuple[Outage, ...]:
+def _excluded(
+    rules: UptimeRules, found: Sequence[EvseOutage], exclusions: Iterable[Exclusion]
+) -> tuple[EvseOutage, ...]:
     """Return outages with what does not count of each; of causes with a maximum the earliest."""
     left = {cause: rules.most_hours[cause] * HOUR_MS for cause in rules.most_hours}
-    excluded = {number: list[Span]() for number in range(len(found))}
+    excluded = {number: list[TimeSpan]() for number in range(len(found))}
     for cause in rules.excluded:
         spans = _joined(each.span for each in exclusions if each.cause == cause)
         for number, outage in enumerate(found):
@@ -213,7 +215,7 @@ def _excluded(rules: UptimeRules, found: Sequence[Outage], exclusions: Iterable[
                 if cause in left:
                     left[cause] -= length
                 if length:
-                    excluded[number] = _joined((*excluded[number], Span(span.from_ms, span.from_ms + length)))
+                    excluded[number] = _joined((*excluded[number], TimeSpan(span.from_ms, span.from_ms + length)))
     return tuple(
         msgspec.structs.replace(outage, excluded_ms=sum(each.to_ms - each.from_ms for each in excluded[number]))
         for number, outage in enumerate(found)
@@ -223,34 +225,34 @@ def _excluded(rules: UptimeRules, found: Sequence[Outage], exclusions: Iterable[
 _FROM_MS, _TO_MS = itemgetter(0), itemgetter(1)
 
 
-def _joined(spans: Iterable[Span]) -> list[Span]:
+def _joined(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
     """Return spans in their order, without empty ones, those that meet as one."""
-    found: list[Span] = []
+    found: list[TimeSpan] = []
     for span in sorted(each for each in spans if each.from_ms < each.to_ms):
         if found and span.from_ms <= found[-1].to_ms:
-            found[-1] = Span(found[-1].from_ms, max(found[-1].to_ms, span.to_ms))
+            found[-1] = TimeSpan(found[-1].from_ms, max(found[-1].to_ms, span.to_ms))
         else:
             found.append(span)
     return found
 
 
-def within(spans: Iterable[Span], from_ms: int, to_ms: int) -> list[Span]:
+def within(spans: Iterable[TimeSpan], from_ms: int, to_ms: int) -> list[TimeSpan]:
     """Return what of `spans` is between two moments."""
-    cut = (Span(max(each.from_ms, from_ms), min(each.to_ms, to_ms)) for each in spans)
+    cut = (TimeSpan(max(each.from_ms, from_ms), min(each.to_ms, to_ms)) for each in spans)
     return [each for each in cut if each.from_ms < each.to_ms]
 
 
-def _minus(spans: Iterable[Span], others: Sequence[Span]) -> list[Span]:
+def _minus(spans: Iterable[TimeSpan], others: Sequence[TimeSpan]) -> list[TimeSpan]:
     """Return what is in `spans` and in none of the others; both joined."""
-    found: list[Span] = []
+    found: list[TimeSpan] = []
     for span in spans:
         begin = span.from_ms
         for other in others[bisect_right(others, begin, key=_TO_MS) : bisect_left(others, span.to_ms, key=_FROM_MS)]:
             if other.from_ms > begin:
-                found.append(Span(begin, other.from_ms))
+                found.append(TimeSpan(begin, other.from_ms))
             begin = max(begin, other.to_ms)
         if begin < span.to_ms:
-            found.append(Span(begin, span.to_ms))
+            found.append(TimeSpan(begin, span.to_ms))
     return found
 
 

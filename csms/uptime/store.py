@@ -11,7 +11,7 @@ from csms.db.bulk import insert_numbered
 from csms.overview.course import STEP_MS
 from csms.overview.tables import power_course
 from csms.stations.tables import connector_history, station_absences, stations
-from csms.uptime.rules import Exclusion, Span, Status
+from csms.uptime.rules import Exclusion, Status, TimeSpan
 
 uptime_exclusions: Final = Table(
     "uptime_exclusions",
@@ -36,12 +36,12 @@ class PastOfStation(NamedTuple):
 
     station_id: str
     history: dict[int, list[Status]]
-    absences: list[Span]
+    absences: list[TimeSpan]
     exclusions: dict[int, list[Exclusion]]
 
 
 def pasts(
-    connection: Connection, names: Sequence[str], period: Span, connected: Collection[str], now_ms: int
+    connection: Connection, names: Sequence[str], period: TimeSpan, connected: Collection[str], now_ms: int
 ) -> list[PastOfStation]:
     """Return what is known of stations, in their order. One that is not `connected` is absent until now. Nothing is
     known of a station before it first connected, whatever its clock says."""
@@ -55,7 +55,7 @@ def pasts(
     for station_id, first_ms, seen_ms, left_ms in connection.execute(ends):
         first[station_id] = first_ms
         if station_id not in connected:
-            found[station_id].absences.append(Span(max(seen_ms, left_ms or 0), now_ms))
+            found[station_id].absences.append(TimeSpan(max(seen_ms, left_ms or 0), now_ms))
     states = (
         select(past.station_id, past.evse_id, past.connector_id, past.at_ms, past.status)
         .where(past.station_id.in_(names) & (past.at_ms < period.to_ms))
@@ -68,12 +68,12 @@ def pasts(
         away.station_id.in_(names) & (away.from_ms < period.to_ms) & (away.to_ms > period.from_ms)
     )
     for station_id, from_ms, to_ms in connection.execute(spans):
-        found[station_id].absences.append(Span(from_ms, to_ms))
+        found[station_id].absences.append(TimeSpan(from_ms, to_ms))
     excluded = select(left_out.station_id, left_out.evse_id, left_out.from_ms, left_out.to_ms, left_out.cause).where(
         left_out.station_id.in_(names) & (left_out.from_ms < period.to_ms) & (left_out.to_ms > period.from_ms)
     )
     for station_id, evse_id, from_ms, to_ms, cause in connection.execute(excluded):
-        found[station_id].exclusions.setdefault(evse_id, []).append(Exclusion(Span(from_ms, to_ms), cause))
+        found[station_id].exclusions.setdefault(evse_id, []).append(Exclusion(TimeSpan(from_ms, to_ms), cause))
     return list(found.values())
 
 
@@ -86,14 +86,14 @@ def names_after(connection: Connection, after: str, limit: int, only: Collection
     return list(connection.execute(query).scalars())
 
 
-def blind(connection: Connection, period: Span) -> list[Span]:
+def blind(connection: Connection, period: TimeSpan) -> list[TimeSpan]:
     """Return when no node of the back end ran, to five minutes: where two points of the course are farther apart."""
     at_ms, here = power_course.c.at_ms, power_course.c.site_id == ""
     last = select(func.max(at_ms)).where(here & (at_ms <= period.from_ms)).scalar_subquery()
     then = select(func.min(at_ms)).where(here & (at_ms >= period.to_ms)).scalar_subquery()
     there = here & at_ms.between(func.coalesce(last, period.from_ms), func.coalesce(then, period.to_ms))
     points = connection.execute(select(at_ms).where(there).order_by(at_ms)).scalars().all()
-    return [Span(a + STEP_MS, b) for a, b in pairwise(points) if b - a > STEP_MS]
+    return [TimeSpan(a + STEP_MS, b) for a, b in pairwise(points) if b - a > STEP_MS]
 
 
 def began(connection: Connection) -> int | None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.tariffs.rules import Block, as_sundays, blocks, by_clock, changes, filling, gaps, offered, week, weeks
+from csms.tariffs.rules import PricedHours, as_sundays, blocks, by_clock, changes, filling, gaps, offered, week, weeks
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, Use, When
 from v2g.energy.settlement.costing import bill
 from v2g.energy.settlement.intervals import Registers
@@ -28,7 +28,7 @@ NIGHT = rate("0.29", from_minute=22 * 60, to_minute=6 * 60)
 
 def test_a_day_has_the_price_of_each_hour_and_equal_neighbours_are_one() -> None:
     found = blocks(plan(NIGHT, rate("0.29", to_minute=420), rate("0.42")), "energy", MONDAY)
-    assert found == (Block(0, 420, "0.29"), Block(420, 1320, "0.42"), Block(1320, 1440, "0.29"))
+    assert found == (PricedHours(0, 420, "0.29"), PricedHours(420, 1320, "0.42"), PricedHours(1320, 1440, "0.29"))
     assert blocks(plan(rate("0.4")), "export", MONDAY) == ()
     days = week(plan(rate("0.4")), "energy", MONDAY + timedelta(days=6))
     assert [day for day, _ in days] == [MONDAY + timedelta(days=each) for each in range(7)]

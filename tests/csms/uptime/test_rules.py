@@ -12,10 +12,10 @@ from csms.uptime.rules import (
     HOUR_MS,
     PRESETS,
     Cause,
+    EvseOutage,
     Exclusion,
-    Outage,
-    Span,
     Status,
+    TimeSpan,
     UptimeRules,
     mean,
     percent,
@@ -107,11 +107,11 @@ def test_uptime_is_what_every_minute_says(
     ms = MINUTE_MS
     found = uptime(
         rules,
-        Span(period[0] * ms, period[1] * ms),
+        TimeSpan(period[0] * ms, period[1] * ms),
         [Status(connector, minute * ms, status) for connector, minute, status in history],
-        [Span(a * ms, b * ms) for a, b in offline],
-        [Exclusion(Span(a * ms, b * ms), cause) for a, b, cause in exclusions],
-        [Span(a * ms, b * ms) for a, b in merged(blind)],
+        [TimeSpan(a * ms, b * ms) for a, b in offline],
+        [Exclusion(TimeSpan(a * ms, b * ms), cause) for a, b, cause in exclusions],
+        [TimeSpan(a * ms, b * ms) for a, b in merged(blind)],
     )
     expected = by_minutes(rules, (period[0], period[1]), history, offline, exclusions, blind)
     assert (found.known_ms // ms, found.outage_ms // ms, found.excluded_ms // ms) == expected
@@ -124,30 +124,30 @@ def days(*each: tuple[float, str]) -> list[Status]:
     return [Status(1, round(day * 24 * HOUR_MS), status) for day, status in each]
 
 
-YEAR = Span(0, 365 * 24 * HOUR_MS)
+YEAR = TimeSpan(0, 365 * 24 * HOUR_MS)
 
 
 def test_the_figures_of_a_year_by_hand() -> None:
     history = days((0, "Available"), (100, "Faulted"), (110, "Available"))
     assert percent(uptime(NEVI, YEAR, history, []).share) == "97.260"
-    ten_days = Exclusion(Span(100 * 24 * HOUR_MS, 105 * 24 * HOUR_MS), "vandalism")
+    ten_days = Exclusion(TimeSpan(100 * 24 * HOUR_MS, 105 * 24 * HOUR_MS), "vandalism")
     found = uptime(NEVI, YEAR, history, [], [ten_days])
     assert percent(found.share) == "98.630"
     assert found.outages == (
-        Outage(from_ms=100 * 24 * HOUR_MS, to_ms=110 * 24 * HOUR_MS, why="faulted", excluded_ms=5 * 24 * HOUR_MS),
+        EvseOutage(from_ms=100 * 24 * HOUR_MS, to_ms=110 * 24 * HOUR_MS, why="faulted", excluded_ms=5 * 24 * HOUR_MS),
     )
-    longer = Exclusion(Span(0, 365 * 24 * HOUR_MS), "maintenance")
+    longer = Exclusion(TimeSpan(0, 365 * 24 * HOUR_MS), "maintenance")
     assert uptime(CALIFORNIA, YEAR, history, [], [longer]).excluded_ms == 72 * HOUR_MS
 
 
 def test_an_offline_station_counts_in_america_and_not_in_britain_and_not_while_it_charged_or_nobody_looked() -> None:
-    day, gap = 24 * HOUR_MS, Span(10 * 24 * HOUR_MS, 20 * 24 * HOUR_MS)
+    day, gap = 24 * HOUR_MS, TimeSpan(10 * 24 * HOUR_MS, 20 * 24 * HOUR_MS)
     history = days((0, "Available"))
     assert uptime(NEVI, YEAR, history, [gap]).outage_ms == 10 * day
     assert uptime(UK, YEAR, history, [gap]).outage_ms == 0
     told_later = [*history, *days((12, "Occupied"), (13, "Available"))]
     assert uptime(NEVI, YEAR, told_later, [gap]).outage_ms == 9 * day
-    assert uptime(NEVI, YEAR, history, [gap], blind=[Span(15 * day, 30 * day)]).outage_ms == 5 * day
+    assert uptime(NEVI, YEAR, history, [gap], blind=[TimeSpan(15 * day, 30 * day)]).outage_ms == 5 * day
 
 
 def test_percents_never_round_up_and_averages_leave_out_the_unknown() -> None:
@@ -191,10 +191,10 @@ def test_a_year_of_a_thousand_stations_is_exact_to_the_minute() -> None:
 def _ours(rules: UptimeRules, minutes: int, history: Any, offline: Any, exclusions: Any) -> tuple[int, int, int]:
     found = uptime(
         rules,
-        Span(0, minutes * MINUTE_MS),
+        TimeSpan(0, minutes * MINUTE_MS),
         [Status(connector, minute * MINUTE_MS, status) for connector, minute, status in history],
-        [Span(a * MINUTE_MS, b * MINUTE_MS) for a, b in offline],
-        [Exclusion(Span(a * MINUTE_MS, b * MINUTE_MS), cause) for a, b, cause in exclusions],
+        [TimeSpan(a * MINUTE_MS, b * MINUTE_MS) for a, b in offline],
+        [Exclusion(TimeSpan(a * MINUTE_MS, b * MINUTE_MS), cause) for a, b, cause in exclusions],
     )
     return found.known_ms // MINUTE_MS, found.outage_ms // MINUTE_MS, found.excluded_ms // MINUTE_MS
 
