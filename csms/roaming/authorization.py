@@ -120,7 +120,7 @@ async def _decide(
     able = [each for each in registered.values() if each.partner.endpoint("tokens", "SENDER")]
     if token.type == CONTRACT:
         provider = f"{name[:2]}*{name[2:5]}".lower()
-        able = [each for each in able if provider in each.partner.parties or each.partner.is_hub]
+        able = [each for each in able if provider in each.partner.parties or each.partner.hub is not None]
     answers = await asyncio.gather(*(_ask(partners, each, name, types[0], station_id) for each in able))
     pairs = [(each.partner.partner_id, said) for each, said in zip(able, answers, strict=True) if said is not None]
     return min(pairs, key=lambda pair: pair[1].status != "Accepted", default=None)

@@ -67,11 +67,16 @@ async def _result(services: Services, kept: Kept) -> None:
     def write(connection: Connection) -> None:
         rows.remove_object(connection, kept.owner, "commands", kept.object_id)
         rows.enqueue(
-            connection, [kept.owner], "results", kept.object_id, services.clock.utc_ms(), method="POST",
-            path=command.response_url, body=body,
+            connection, [kept.owner], "results", result_name(kept.object_id, kept.alias), services.clock.utc_ms(),
+            method="POST", path=command.response_url, body=body,
         )  # fmt: skip
 
     await services.store.run(write)
+
+
+def result_name(number: str, party: str) -> str:
+    """Return how the delivery of a result is named: also by the party behind a hub that waits for it."""
+    return f"{number}/{party}"
 
 
 async def resume_commands(services: Services) -> None:

@@ -10,10 +10,9 @@ import msgspec
 from csms.dispatch.work import Dispatch
 from csms.roaming import store as rows
 from csms.roaming.authorization import transfer_of
-from csms.roaming.commands import COMMANDS, begin_command, find_evse
+from csms.roaming.commands import COMMANDS, begin_command, find_evse, result_name
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
 from csms.roaming.exchange import clients, listed, one, part, received
-from csms.roaming.partners import Partners
 from csms.roaming.publication import grant_of, put_grant
 from csms.roaming.rules import check_partner_url, party_of
 from csms.roaming.store import Kept
@@ -107,7 +106,7 @@ async def _commands(asked: OcpiRequest) -> OcpiAnswer:
     kept = Kept(
         owner=asked.partner.partner_id, module="commands", object_id=secrets.token_hex(16), updated_ms=asked.now_ms,
         document=wire.encode(command).decode(), state="waiting", about=asked.path[0].upper(),
-        detail=asked.services.feed.node,
+        alias=asked.sender, detail=asked.services.feed.node,
     )  # fmt: skip
     await asked.services.store.run(rows.put_object, kept)
     begin_command(asked.services, kept)
@@ -199,21 +198,21 @@ async def _profiles(asked: OcpiRequest) -> OcpiAnswer:
     except OcpiError:
         work.close()
         raise
-    spawn(_report(asked.services, asked.partners, asked.partner.partner_id, url, work))
+    spawn(_report(asked, url, work))
     return _sync("ACCEPTED")
 
 
-async def _report(services: Services, partners: Partners, partner_id: str, url: str, work: Any) -> None:
+async def _report(asked: OcpiRequest, url: str, work: Any) -> None:
     try:
         body = await work
     except V2GError:
         body = {"result": "UNKNOWN"}
     text = wire.encode(body).decode()
-    number = secrets.token_hex(16)
-    await services.store.run(
-        rows.enqueue, [partner_id], "results", number, services.clock.utc_ms(), method="POST", path=url, body=text
+    name = result_name(secrets.token_hex(16), asked.sender)
+    await asked.services.store.run(
+        rows.enqueue, [asked.partner.partner_id], "results", name, asked.now_ms, method="POST", path=url, body=text
     )
-    partners.wake.set()
+    asked.partners.wake.set()
 
 
 _PROFILE_ID: Final = 650_000

@@ -46,6 +46,8 @@ class OcpiRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     url: str
     headers: Mapping[str, str]
+    sender: str = ""
+    """The party that has sent it, as `de*abc`, as said in its headers."""
 
     @property
     def now_ms(self) -> int:
@@ -167,7 +169,7 @@ class OcpiEndpoint:
             return await _credentials(asked), version
         if len(path) < 3 or path[1] != version or path[0].upper() not in self._partners.config.roles:
             raise not_found()
-        _check_routing(asked)
+        asked = msgspec.structs.replace(asked, sender=_sender(asked))
         handler = HANDLERS.get((path[0], path[2]))
         if handler is None or path[2] not in MODULES[path[0]]:  # type: ignore[index]  # HANDLERS has its sides only
             raise not_found("module")
@@ -188,8 +190,9 @@ def _only(method: str, *allowed: str) -> None:
         raise not_allowed(method)
 
 
-def _check_routing(asked: OcpiRequest) -> None:
-    """Refuse what is routed to another party, or comes from one that is not the partner's. Raises OcpiError."""
+def _sender(asked: OcpiRequest) -> str:
+    """Return whose request it is, if that is said. Raises OcpiError for one to another party, or from one that is not
+    the partner's."""
     sender, receiver = (
         (asked.headers.get(f"ocpi-{way}-country-code", ""), asked.headers.get(f"ocpi-{way}-party-id", ""))
         for way in ("from", "to")
@@ -199,6 +202,7 @@ def _check_routing(asked: OcpiRequest) -> None:
         raise OcpiError(f"unknown receiver {'*'.join(receiver)}", code=4001)
     if all(sender) and party_of(*sender) not in parties:
         raise OcpiError(f"{'*'.join(sender)} is not one of your parties", code=2000, http=404)
+    return party_of(*sender) if all(sender) else ""
 
 
 async def _credentials(asked: OcpiRequest) -> OcpiAnswer:

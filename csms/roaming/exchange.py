@@ -86,7 +86,7 @@ async def clients(asked: OcpiRequest) -> OcpiAnswer:
     """Answer GET and PUT of what a hub says about a party behind it."""
     if asked.method not in ("GET", "PUT"):
         raise not_allowed(asked.method)
-    if len(asked.path) != 2 or not asked.partner.is_hub:
+    if len(asked.path) != 2 or asked.partner.hub is None:
         raise not_found("party")
     owner = asked.partner.partner_id
     if asked.method == "PUT":

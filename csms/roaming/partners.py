@@ -24,12 +24,12 @@ from csms.roaming.rules import (
     MODULES,
     Partner,
     best_version,
-    check_parties,
     check_partner_url,
     digest_of,
     host_of,
     party_of,
     seal_purpose,
+    with_roles,
 )
 from csms.roaming.store import KnownPartner
 from csms.webhooks.rules import Reach
@@ -152,7 +152,7 @@ class Partners:
         with its token, store that, and issue another one. Raises OcpiError: 3001 if it cannot be called."""
         check_partner_url(said.url, partner.hosts, self.reach)
         partner = msgspec.structs.replace(partner, versions_url=said.url, hosts=partner.hosts or (host_of(said.url),))
-        await self._check_parties(partner, said)
+        await self._with_roles(partner, said)
         try:
             partner, _, details = await self._details(partner, said.token, said.url, version)
         except (TransferError, OcpiError) as error:
@@ -170,16 +170,11 @@ class Partners:
         self, partner: Partner, version: Version, details: VersionDetails, theirs: OcpiCredentials
     ) -> Partner:
         """Store what a handshake has agreed."""
-        await self._check_parties(partner, theirs)
         check_partner_url(theirs.url, partner.hosts, self.reach)
         agreed = msgspec.structs.replace(
-            partner,
-            state="registered",
-            versions_url=theirs.url,
-            version=version,
-            roles=theirs.roles,
+            await self._with_roles(partner, theirs), state="registered", versions_url=theirs.url, version=version,
             endpoints=details.endpoints,
-        )
+        )  # fmt: skip
         sealed = self._key.seal(theirs.token, seal_purpose(partner.partner_id))
         await self.store.run(rows.put_partner, agreed, token=sealed)
         if partner.state == "invited":
@@ -208,12 +203,12 @@ class Partners:
         partner_endpoint(details, "credentials")
         return partner, version, details
 
-    async def _check_parties(self, partner: Partner, said: OcpiCredentials) -> None:
+    async def _with_roles(self, partner: Partner, said: OcpiCredentials) -> Partner:
         others = {self.party: self.config.name}
         for each in await self.store.run(rows.list_partners):
             if each.partner.partner_id != partner.partner_id:
                 others |= dict.fromkeys(each.partner.parties, "another partner")
-        check_parties(said.roles, others)
+        return with_roles(partner, said, others)
 
     async def unregister(self, known: KnownPartner, *, at_partner: bool) -> None:
         """End the registration: no token works any more. `at_partner`: tell it by DELETE. Raises as `call`."""
@@ -277,9 +272,9 @@ class Partners:
             "X-Correlation-ID": number,
         }
         if functional and partner.roles:
-            first = next((each for each in partner.roles if each.role.upper() == "HUB"), partner.roles[0])
+            first = partner.hub or (partner.roles[0].country_code, partner.roles[0].party_id)
             known = to is not None and party_of(*to) in partner.parties
-            country_code, party_id = to if to is not None and known else (first.country_code, first.party_id)
+            country_code, party_id = to if to is not None and known else first
             headers |= {
                 "OCPI-from-country-code": self.config.country_code,
                 "OCPI-from-party-id": self.config.party_id,

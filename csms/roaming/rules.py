@@ -12,6 +12,7 @@ from v2g.errors import ConfigError, OcpiError
 from v2g.ocpi.objects import (
     ModuleEndpoint,
     ModuleRole,
+    OcpiCredentials,
     OcpiLocation,
     OcpiObject,
     OcpiSession,
@@ -49,7 +50,7 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
 
     `bare_token`: it expects tokens without base64. `negative_energy`: its CDRs may have energy below zero, else energy
     fed back is a credit CDR of its own. `discharge`: its drivers' contracts consent to feeding back. `clients`: further
-    parties that it speaks for, as a hub.
+    parties that it speaks for, as a hub; `hub_party`: its own as such, as `NLHUB`, if it has said it by that name.
     """
 
     partner_id: str
@@ -60,6 +61,7 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     negative_energy: bool = True
     discharge: bool = False
     clients: tuple[str, ...] = ()
+    hub_party: str = ""
     created_ms: int = 0
     version: str = ""
     roles: tuple[PartyRole, ...] = ()
@@ -68,12 +70,16 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def parties(self) -> frozenset[str]:
         """Its parties, as `de*abc`."""
-        return frozenset((*(party_of(each.country_code, each.party_id) for each in self.roles), *self.clients))
+        hub = [party_of(*self.hub)] if self.hub is not None else []
+        return frozenset((*(party_of(each.country_code, each.party_id) for each in self.roles), *self.clients, *hub))
 
     @property
-    def is_hub(self) -> bool:
-        """Whether it is a hub."""
-        return any(each.role.upper() == "HUB" for each in self.roles)
+    def hub(self) -> tuple[str, str] | None:
+        """Country and party of a hub, which routes to the parties behind it; None: it is no hub."""
+        if self.hub_party:
+            return self.hub_party[:2], self.hub_party[2:]
+        found = next((each for each in self.roles if each.role.upper() == "HUB"), None)
+        return None if found is None else (found.country_code, found.party_id)
 
     def endpoint(self, module: str, role: ModuleRole) -> str | None:
         """Return the URL of its module in a role."""
@@ -128,9 +134,15 @@ def best_version(offered: list[OfferedVersion], only: str = "") -> tuple[Version
     raise OcpiError(f"no common version: {only or ', '.join(VERSIONS)} here, {names} there", code=3002)
 
 
-def check_parties(roles: tuple[PartyRole, ...], others: dict[str, str]) -> None:
-    """Refuse parties of this back end or of another partner. Raises OcpiError (2001)."""
-    for each in roles:
-        if (whose := others.get(party_of(each.country_code, each.party_id))) is not None:
-            party = f"{each.country_code}*{each.party_id}"
-            raise OcpiError(f"party {party} belongs to {whose}", code=2001)
+def with_roles(partner: Partner, said: OcpiCredentials, others: dict[str, str]) -> Partner:
+    """Return a partner with the roles that it has said. A hub also names this back end and partners of ours (`others`):
+    it does not speak for them. Raises OcpiError (2001) for another partner's party, or a hub without any of its own."""
+    taken = {each: whose for each in said.roles if (whose := others.get(party_of(each.country_code, each.party_id)))}
+    roles = tuple(each for each in said.roles if each not in taken)
+    found = msgspec.structs.replace(partner, roles=roles, hub_party=said.hub_party_id or "")
+    if taken and found.hub is None:
+        role, whose = next(iter(taken.items()))
+        raise OcpiError(f"party {role.country_code}*{role.party_id} belongs to {whose}", code=2001)
+    if found.hub is not None and party_of(*found.hub) in others:
+        raise OcpiError(f"party {'*'.join(found.hub)} belongs to {others[party_of(*found.hub)]}", code=2001)
+    return found

@@ -191,7 +191,9 @@ class PartnerRequest(NamedTuple):
 async def request_of(services: Services, known: KnownPartner, due: DueDelivery) -> PartnerRequest | None:
     """Return what to send for a delivery; None: nothing any more. Raises OcpiError without an endpoint."""
     if due.method:  # a result, as it was
-        return PartnerRequest(due.method, due.path, typed_json.decode_exact(due.body.encode()))
+        country_code, _, party_id = due.subject.partition("/")[2].partition("*")
+        result = typed_json.decode_exact(due.body.encode())
+        return PartnerRequest(due.method, due.path, result, (country_code, party_id) if party_id else None)
     url = known.partner.endpoint(due.module, "RECEIVER")
     if url is None:
         return None

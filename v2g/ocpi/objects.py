@@ -64,11 +64,13 @@ class PartyRole(OcpiObject, frozen=True, kw_only=True):
 
 
 class OcpiCredentials(OcpiObject, frozen=True, kw_only=True):
-    """What parties exchange to reach each other. `url` is that of the versions."""
+    """What parties exchange to reach each other. `url` is that of the versions. A hub of 2.3.0 is `hub_party_id`
+    (country and party, as `NLHUB`), and all parties behind it are its `roles`."""
 
     token: Annotated[str, Meta(pattern=r"^[!-~]{1,512}\Z")]
     url: OcpiUrl
-    roles: Annotated[tuple[PartyRole, ...], Meta(min_length=1, max_length=100)]
+    roles: Annotated[tuple[PartyRole, ...], Meta(min_length=1, max_length=10_000)]
+    hub_party_id: Annotated[str, Meta(pattern=r"^[A-Za-z]{2}[ -~]{1,3}\Z")] | None = None
 
 
 # -- locations
