@@ -45,3 +45,25 @@ def text_at(node: Node, *path: str) -> str:
     """Return the text of the first descendant at a path of local names, stripped; empty if there is none."""
     found = child(node, *path)
     return "" if found is None or found.text is None else found.text.strip()
+
+
+def whole(text: str, name: str, least: int, most: int) -> int:
+    """Return a whole number from `least` to `most`. Raises CodecError, which names it."""
+    digits = text.removeprefix("-").removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 20 or not least <= int(text) <= most:
+        raise CodecError(f"{name}: {text[:40]!r} is not a number from {least} to {most}")
+    return int(text)
+
+
+def whole_at(node: Node, name: str, least: int, most: int, absent: int | None = None) -> int:
+    """Return the whole number in a child, `absent` without one. Raises CodecError, also without either."""
+    text = text_at(node, name)
+    return absent if absent is not None and not text else whole(text, name, least, most)
+
+
+def truth_at(node: Node, name: str) -> bool | None:
+    """Return the boolean in a child; None without one. Raises CodecError."""
+    text = text_at(node, name)
+    if text not in ("", "true", "false", "1", "0"):
+        raise CodecError(f"{name}: {text[:40]!r} is neither true nor false")
+    return text in ("true", "1") if text else None

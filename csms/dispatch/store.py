@@ -60,6 +60,16 @@ def controls(connection: Connection, station_id: str) -> list[dict[str, Any]]:
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
 
 
+def documents(connection: Connection, prefix: str) -> dict[str, dict[str, str]]:
+    """Return the controls of all stations whose ids begin so: their documents by station and id."""
+    columns = der_controls.c
+    query = select(columns.station_id, columns.control_id, columns.document)
+    found: dict[str, dict[str, str]] = {}
+    for row in connection.execute(query.where(columns.control_id.startswith(prefix, autoescape=True))):
+        found.setdefault(row.station_id, {})[row.control_id] = row.document
+    return found
+
+
 def add_alarm(connection: Connection, station_id: str, alarm: NotifyDERAlarmRequest, at_ms: int) -> None:
     """Store an alarm, or its end (R05)."""
     connection.execute(

@@ -11,6 +11,7 @@ from csms.grid.rules import PriceBounds, SiteLimits
 from v2g.config import Flaw, Port, Seconds
 from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.energy.price_feeds import Markup, parse_feed
+from v2g.ieee2030_5.functions import FunctionMode
 from v2g.ieee2030_5.resources import with_check_digit
 from v2g.units import Decimals, micro_of
 
@@ -111,6 +112,9 @@ class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Where the site is connected to the grid, such as its NMI; announced to servers of Australia."""
     metering: bool = False
     """Send the mean power of all vehicles, every 300 s or as the server asks."""
+    functions: tuple[FunctionMode, ...] = ()
+    """Functions of inverters that stations of OCPP 2.1 carry out: they become default DER controls there, which a
+    charger applies itself or passes on to vehicles (AC DER). Others have no effect."""
     poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] | None = None
     """Time between requests for controls; by default each resource is requested at the rate that the server states."""
     outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900

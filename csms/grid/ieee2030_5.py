@@ -4,6 +4,8 @@ One of several nodes at a time is the client (`csms.db.leases`), and goes on wit
 the server does not respond, the known events continue as scheduled, and export ends after `outage_s`.
 """
 
+import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -12,6 +14,7 @@ import msgspec
 from csms.grid import store as memories
 from csms.grid.config import IEEE_2030_5, Ieee2030
 from csms.grid.der_server import AnswerError, DerServer, lfdi_in, tls_of
+from csms.grid.inverter_functions import FunctionDelivery
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
 from csms.grid.source import GridSource
@@ -30,6 +33,7 @@ from v2g.ieee2030_5.controls import (
     responses,
     with_unlisted,
 )
+from v2g.ieee2030_5.functions import FunctionMode, InverterCurve, curve_of
 from v2g.ieee2030_5.resources import (
     EXTENSIONS,
     ControlBase,
@@ -125,6 +129,7 @@ class DerClient:
         self._poll_s = poll_s
         self._interval_s = config.poll_interval_s or _INTERVAL_S
         self._setpoints = SetpointFollower(services, IEEE_2030_5)
+        self.functions: Final = FunctionDelivery(services)
         self._memory = _Memory(server=f"{config.url} {lfdi}")
         self._saved = b""
         self._loaded = self._connected = False
@@ -156,6 +161,7 @@ class DerClient:
                 await self._poll()
             else:
                 self._loaded = self._connected = False
+                self.functions.want(None)
         if not self._loaded or self._memory.answered_ms is None:
             return self._poll_ms
         again_ms = min(self._poll_ms, await self._apply(self._memory.answered_ms))
@@ -330,8 +336,10 @@ class DerClient:
         try:
             path = program.controls_path
             nodes = await self._server.items(path, "DERControl", rate_of=rate_of) if path else ()
-            controls, problems = readable(nodes, control_of)
-            doubtful = bool(problems)
+            listed, wrong = readable(nodes, lambda node: control_of(node, self._config.functions))
+            bases, unusable = await self._with_curves([each.base for each in listed], rate_of)
+            controls = tuple(msgspec.structs.replace(each, base=base) for each, base in zip(listed, bases, strict=True))
+            problems, doubtful = (*wrong, *unusable), bool(wrong)
         except (AnswerError, CodecError) as error:
             problems = (str(error),)
             whole = isinstance(error, AnswerError) and error.final
@@ -340,7 +348,11 @@ class DerClient:
             node = None
             if program.default_path:
                 node = await self._server.resource(program.default_path, "DefaultDERControl", rate_of=rate_of)
-            default, slope = (ControlBase(), 0) if node is None else (default_of(node), gradient_of(node))
+            base, new_slope = ControlBase(), 0
+            if node is not None:
+                base, new_slope = default_of(node, self._config.functions), gradient_of(node)
+            (default,), unusable = await self._with_curves([base], rate_of)
+            slope, problems = new_slope, (*problems, *unusable)
         except (AnswerError, CodecError) as error:
             if isinstance(error, AnswerError) and error.final:
                 default, slope = ControlBase(), 0
@@ -351,6 +363,33 @@ class DerClient:
         if doubtful:
             default = msgspec.structs.replace(default, export_limit_w=0)
         return ProgramState(program=program, controls=controls, default=default, gradient=slope), problems, whole
+
+    async def _with_curves(
+        self, bases: Sequence[ControlBase], rate_of: str
+    ) -> tuple[tuple[ControlBase, ...], tuple[str, ...]]:
+        """Return demands with the curves that they link to, and what is wrong with those that cannot be used."""
+        read: dict[tuple[FunctionMode, str], InverterCurve | None] = {}
+        problems = []
+        for key in dict.fromkeys(each for base in bases for each in base.curves.items()):
+            read[key] = None
+            try:
+                read[key] = curve_of(await self._server.resource(key[1], "DERCurve", rate_of=rate_of), key[0])
+            except (AnswerError, CodecError) as error:
+                if isinstance(error, AnswerError) and not error.final:
+                    raise
+                problems.append(f"opMod{key[0]}: {error}")
+        found = [
+            msgspec.structs.replace(
+                base,
+                functions={
+                    **base.functions,
+                    **{each[0]: curve for each in base.curves.items() if (curve := read[each]) is not None},
+                },
+                curves={},
+            )
+            for base in bases
+        ]
+        return tuple(found), tuple(problems)
 
     async def _report(self, device: EndDevice, mirrors_path: str) -> None:
         """Send connection point, ratings, status and what readings are of; what is refused hinders nothing else."""
@@ -379,7 +418,9 @@ class DerClient:
         ders = await server.items(device.ders_path, "DER") if device.ders_path else ()
         at_s = server.now_ms // 1000 + self._memory.offset_s
         extension = "" if config.profile != "csip-aus" else device.extension or EXTENSIONS[-1]
-        rating = reports.Rating(charge_w=config.max_charge_w, discharge_w=config.max_discharge_w)
+        rating = reports.Rating(
+            charge_w=config.max_charge_w, discharge_w=config.max_discharge_w, functions=config.functions
+        )
         slope = gradient(self._memory.programs)
         rated = (extension, str(slope), *(each.get("href") or "" for each in ders))
         if rated != self._rated and (rating.charge_w or rating.discharge_w):
@@ -473,6 +514,7 @@ class DerClient:
         stated = self._stated(found, answered_ms)
         setpoint_w, ramp_ms = await self._ramped(found, stated.setpoint_w, now_ms)
         stated = msgspec.structs.replace(stated, setpoint_w=setpoint_w)
+        self.functions.want(found.base.functions)
         await self._services[GridSource].state(stated)
         await self._save()
         again_ms = await self._setpoints.follow(stated.setpoint_w, stated.setpoint_until_ms, now_ms)
@@ -562,7 +604,7 @@ class DerClient:
         del memory.unsent[:-_MOST_CONTROLS]
 
     def _problems(self) -> list[str]:
-        return list(filter(None, (*self._unreadable, self._unsendable, self._unreported)))
+        return list(filter(None, (*self._unreadable, self._unsendable, self._unreported, *self.functions.problems)))
 
     def _report_problems(self) -> None:
         """Report each problem once, until it is solved."""
@@ -580,4 +622,7 @@ async def follow_der_server(services: Services, config: Ieee2030) -> None:
     """Be a client of the configured server, until cancelled. Raises ConfigError."""
     tls = tls_of(config) if config.url.startswith("https:") else None
     server = DerServer(config.url, tls=tls, rates=config.poll_interval_s is None)
-    await DerClient(services, config, server, config.lfdi.upper() or lfdi_in(config.certificate)).run()
+    client = DerClient(services, config, server, config.lfdi.upper() or lfdi_in(config.certificate))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(client.run())
+        tasks.create_task(client.functions.run())

@@ -15,7 +15,6 @@ from typing import Final, Literal
 
 import msgspec
 
-from v2g import typed_json
 from v2g.ieee2030_5.resources import Control, ControlBase, Program
 
 _CANCELLED, _CANCELLED_RANDOMLY, _SUPERSEDED = 2, 3, 4
@@ -120,14 +119,15 @@ def demanded(
     active = sorted(
         (each for each in events if states[each.control.mrid] is ControlResponse.STARTED), key=lambda each: each.rank
     )
-    values: dict[str, int | bool] = {}
+    values: dict[str, object] = {}
     sources: dict[str, str] = {}
     ends: dict[str, int] = {}
     ramps: dict[str, int] = {}
 
     def take(base: ControlBase) -> frozenset[str]:
-        taken = base.modes - values.keys()
-        values.update((mode, getattr(base, mode)) for mode in taken)
+        demands = base.demands
+        taken = frozenset(demands.keys() - values.keys())
+        values.update((mode, demands[mode]) for mode in taken)
         if base.ramp is not None:
             ramps.update(dict.fromkeys(taken, base.ramp))
         return taken
@@ -139,7 +139,7 @@ def demanded(
         take(state.default)
     edges = [edge for each in events for edge in (each.start_s, each.end_s) if edge > at_s]
     return Demanded(
-        base=typed_json.convert(values, ControlBase),
+        base=ControlBase.of(values),
         until_s=min(edges, default=FOREVER),
         ends=ends,
         events=sources,

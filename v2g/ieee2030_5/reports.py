@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
+from v2g.ieee2030_5.functions import MODE_BITS, FunctionMode
 from v2g.ieee2030_5.resources import EXTENSIONS, sfdi_of
 
 Content = Mapping[str, "str | int | Content | None"]
@@ -23,10 +24,11 @@ _AT_ONCE: Final = 10_000
 
 
 class Rating(msgspec.Struct, frozen=True, kw_only=True):
-    """What all chargers together can, W."""
+    """What all chargers together can, W, and the functions that they carry out."""
 
     charge_w: int
     discharge_w: int
+    functions: tuple[FunctionMode, ...] = ()
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +165,7 @@ def _mrid(lfdi: str, name: str) -> str:
 
 
 def _modes(rating: Rating) -> str:
-    bits = (*_MODES, _DISCHARGES) if rating.discharge_w else _MODES
+    bits = {*_MODES, *(MODE_BITS[each] for each in rating.functions), *((_DISCHARGES,) if rating.discharge_w else ())}
     return f"{sum(1 << bit for bit in bits):08X}"
 
 

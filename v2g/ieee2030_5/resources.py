@@ -5,15 +5,16 @@ seconds since 1970 in UTC.
 """
 
 import hashlib
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Self, TypeVar
 
 import msgspec
 
 from v2g import typed_json
 from v2g.energy.limits import MOST_W
 from v2g.errors import CodecError
-from v2g.xml_text import Node, child, children, local_name, read_xml, text_at
+from v2g.ieee2030_5.functions import FunctionMode, InverterFunction, functions_in
+from v2g.xml_text import Node, child, children, local_name, read_xml, text_at, truth_at, whole, whole_at
 
 MAX_BYTES: Final = 1_000_000
 """Maximum length of a resource."""
@@ -36,7 +37,7 @@ class ControlBase(msgspec.Struct, frozen=True, kw_only=True):
     Limits in W: of export and import at the site's connection, of generation and load by the devices alone.
     `most_generation` and `fixed` (opModMaxLimW, opModFixedW): hundredths of a per cent. Set-points are positive for
     discharge: `fixed`, `target_w`, and `storage_target_w` (its sign is inferred, K); `ramp` is the time to reach one
-    (rampTms, hundredths of a second), and no mode.
+    (rampTms, hundredths of a second), and no mode. `curves`: paths of functions that are yet to be read.
     """
 
     export_limit_w: int | None = None
@@ -51,15 +52,29 @@ class ControlBase(msgspec.Struct, frozen=True, kw_only=True):
     energize: bool | None = None
     ramp: int | None = None
     others: tuple[str, ...] = ()
+    functions: Mapping[FunctionMode, InverterFunction] = {}
+    curves: Mapping[FunctionMode, str] = {}
+
+    @property
+    def demands(self) -> Mapping[str, int | bool | InverterFunction]:
+        """The demands that it has, of those that have an effect, by name."""
+        values = {name: getattr(self, name) for name in _MODES}
+        return {name: value for name, value in values.items() if value is not None} | dict(self.functions)
 
     @property
     def modes(self) -> frozenset[str]:
-        """The names of the demands that it has, of those that have an effect."""
-        return frozenset(name for name in _MODES if getattr(self, name) is not None)
+        """The names of these."""
+        return frozenset(self.demands)
+
+    @classmethod
+    def of(cls, demands: Mapping[str, object]) -> Self:
+        """Return a base with these demands."""
+        plain = {name: value for name, value in demands.items() if name in _MODES}
+        functions = {name: value for name, value in demands.items() if name not in _MODES}
+        return cls(**plain, functions=functions)  # type: ignore[arg-type] # `demands` is where they are from
 
 
-_MODES: Final = tuple(name for name in ControlBase.__struct_fields__ if name not in ("ramp", "others"))
-_TAGS: Final = {
+_TAGS: Final[Mapping[str, str]] = {
     "export_limit_w": "opModExpLimW",
     "import_limit_w": "opModImpLimW",
     "generation_limit_w": "opModGenLimW",
@@ -71,6 +86,7 @@ _TAGS: Final = {
     "connect": "opModConnect",
     "energize": "opModEnergize",
 }
+_MODES: Final = frozenset(_TAGS)
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,12 +172,12 @@ def read_resource(data: bytes, name: str) -> Node:
 def read_page(data: bytes, name: str) -> Page:
     """Return a page of the list of resources of a name. Raises CodecError."""
     root = read_resource(data, f"{name}List")
-    return Page(_whole(root.get("all") or "0", "all", 0, 2**32 - 1), tuple(children(root, name)), poll_rate_of(root))
+    return Page(whole(root.get("all") or "0", "all", 0, 2**32 - 1), tuple(children(root, name)), poll_rate_of(root))
 
 
 def poll_rate_of(node: Node) -> int | None:
     """Return how often a resource is to be requested (s); None if it does not say. Raises CodecError."""
-    return _whole(node.get("pollRate") or "0", "pollRate", 0, _MOST_DURATION) or None
+    return whole(node.get("pollRate") or "0", "pollRate", 0, _MOST_DURATION) or None
 
 
 def readable(nodes: tuple[Node, ...], read: Callable[[Node], T]) -> tuple[tuple[T, ...], tuple[str, ...]]:
@@ -189,25 +205,25 @@ def end_device_of(node: Node) -> EndDevice:
     """Return an EndDevice. Raises CodecError."""
     return EndDevice(
         lfdi=text_at(node, "lFDI").upper()[:40],
-        sfdi=_whole(text_at(node, "sFDI") or "0", "sFDI", 0, 10**12),
+        sfdi=whole_at(node, "sFDI", 0, 10**12, 0),
         assignments_path=link(node, "FunctionSetAssignmentsListLink"),
         ders_path=link(node, "DERListLink"),
         registration_path=link(node, "RegistrationLink"),
         connection_point_path=link(node, "ConnectionPointLink"),
         extension="" if (point := child(node, "ConnectionPointLink")) is None else point.tag[1:].rpartition("}")[0],
-        enabled=_truth(node, "enabled") is not False,
-        post_rate_s=_whole(text_at(node, "postRate") or "0", "postRate", 0, _MOST_DURATION),
+        enabled=truth_at(node, "enabled") is not False,
+        post_rate_s=whole_at(node, "postRate", 0, _MOST_DURATION, 0),
     )
 
 
 def pin_of(node: Node) -> int:
     """Return the PIN of a Registration. Raises CodecError."""
-    return _whole(text_at(node, "pIN"), "pIN", 0, 999_999)
+    return whole_at(node, "pIN", 0, 999_999)
 
 
 def post_rate_of(node: Node) -> int:
     """Return how often readings of a MirrorUsagePoint are wanted (s); 0: not said. Raises CodecError."""
-    return _whole(text_at(node, "postRate") or "0", "postRate", 0, _MOST_DURATION)
+    return whole_at(node, "postRate", 0, _MOST_DURATION, 0)
 
 
 def capability_path(data: bytes) -> str:
@@ -232,14 +248,14 @@ def program_of(node: Node) -> Program:
     """Return a DERProgram. Raises CodecError."""
     return Program(
         mrid=_mrid(node),
-        primacy=_whole(text_at(node, "primacy"), "primacy", 0, 255),
+        primacy=whole_at(node, "primacy", 0, 255),
         controls_path=link(node, "DERControlListLink"),
         default_path=link(node, "DefaultDERControlLink"),
     )
 
 
-def control_of(node: Node) -> Control:
-    """Return a DERControl. Raises CodecError."""
+def control_of(node: Node, functions: Collection[FunctionMode] = ()) -> Control:
+    """Return a DERControl; of inverters' functions only these. Raises CodecError."""
     mrid = _mrid(node)
     reply_to = (node.get("replyTo") or "").strip()
     if len(reply_to) > 1000:
@@ -253,23 +269,23 @@ def control_of(node: Node) -> Control:
         raise CodecError(f"DERControl {mrid} has no DERControlBase")
     return Control(
         mrid=mrid,
-        base=base_of(base),
-        start_s=_whole(text_at(node, "interval", "start"), "start", 0, _MOST_TIME),
-        duration_s=_whole(text_at(node, "interval", "duration"), "duration", 0, _MOST_DURATION),
-        creation_s=_whole(text_at(node, "creationTime") or "0", "creationTime", 0, _MOST_TIME),
-        status=_whole(text_at(node, "EventStatus", "currentStatus") or "0", "currentStatus", 0, 255),
-        status_s=_whole(text_at(node, "EventStatus", "dateTime") or "0", "dateTime", 0, _MOST_TIME),
-        randomize_start_s=_whole(text_at(node, "randomizeStart") or "0", "randomizeStart", *random),
-        randomize_duration_s=_whole(text_at(node, "randomizeDuration") or "0", "randomizeDuration", *random),
+        base=base_of(base, functions),
+        start_s=whole(text_at(node, "interval", "start"), "start", 0, _MOST_TIME),
+        duration_s=whole(text_at(node, "interval", "duration"), "duration", 0, _MOST_DURATION),
+        creation_s=whole_at(node, "creationTime", 0, _MOST_TIME, 0),
+        status=whole(text_at(node, "EventStatus", "currentStatus") or "0", "currentStatus", 0, 255),
+        status_s=whole(text_at(node, "EventStatus", "dateTime") or "0", "dateTime", 0, _MOST_TIME),
+        randomize_start_s=whole_at(node, "randomizeStart", *random, 0),
+        randomize_duration_s=whole_at(node, "randomizeDuration", *random, 0),
         reply_to=reply_to,
         response_required=int(required, 16),
     )
 
 
-def default_of(node: Node) -> ControlBase:
-    """Return what a DefaultDERControl demands. Raises CodecError."""
+def default_of(node: Node, functions: Collection[FunctionMode] = ()) -> ControlBase:
+    """Return what a DefaultDERControl demands, as `control_of`. Raises CodecError."""
     base = child(node, "DERControlBase")
-    return ControlBase() if base is None else base_of(base)
+    return ControlBase() if base is None else base_of(base, functions)
 
 
 def gradient_of(node: Node) -> int:
@@ -277,12 +293,13 @@ def gradient_of(node: Node) -> int:
 
     Raises CodecError.
     """
-    return _whole(text_at(node, "setGradW") or "0", "setGradW", 0, 2**16 - 1)
+    return whole_at(node, "setGradW", 0, 2**16 - 1, 0)
 
 
-def base_of(node: Node) -> ControlBase:
-    """Return a DERControlBase. Raises CodecError."""
-    known = set(_TAGS.values())
+def base_of(node: Node, functions: Collection[FunctionMode] = ()) -> ControlBase:
+    """Return a DERControlBase; of inverters' functions only these. Raises CodecError."""
+    known = {*_TAGS.values(), *(f"opMod{each}" for each in functions)}
+    found, curves = functions_in(node, functions)
     others = sorted({name for each in node if (name := local_name(each)).startswith("opMod") and name not in known})
     limits = ("export_limit_w", "import_limit_w", "generation_limit_w", "load_limit_w")
     return ControlBase(
@@ -290,16 +307,18 @@ def base_of(node: Node) -> ControlBase:
         **{name: _watts(node, _TAGS[name], -MOST_W) for name in ("storage_target_w", "target_w")},
         most_generation=_hundredths(node, "opModMaxLimW", 0),
         fixed=_hundredths(node, "opModFixedW", -10_000),
-        connect=_truth(node, "opModConnect"),
-        energize=_truth(node, "opModEnergize"),
-        ramp=_whole(ramp, "rampTms", 0, 2**16 - 1) if (ramp := text_at(node, "rampTms")) else None,
+        connect=truth_at(node, "opModConnect"),
+        energize=truth_at(node, "opModEnergize"),
+        ramp=whole(ramp, "rampTms", 0, 2**16 - 1) if (ramp := text_at(node, "rampTms")) else None,
         others=tuple(name[:40] for name in others[:30]),
+        functions=found,
+        curves=curves,
     )
 
 
 def current_time_of(node: Node) -> int:
     """Return the server's time (s). Raises CodecError."""
-    return _whole(text_at(node, "currentTime"), "currentTime", 0, _MOST_TIME)
+    return whole_at(node, "currentTime", 0, _MOST_TIME)
 
 
 def _mrid(node: Node) -> str:
@@ -309,23 +328,9 @@ def _mrid(node: Node) -> str:
     return mrid
 
 
-def _whole(text: str, name: str, least: int, most: int) -> int:
-    digits = text.removeprefix("-").removeprefix("+")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 20 or not least <= int(text) <= most:
-        raise CodecError(f"{name}: {text[:40]!r} is not a number from {least} to {most}")
-    return int(text)
-
-
-def _truth(node: Node, name: str) -> bool | None:
-    text = text_at(node, name)
-    if text not in ("", "true", "false", "1", "0"):
-        raise CodecError(f"{name}: {text[:40]!r} is neither true nor false")
-    return text in ("true", "1") if text else None
-
-
 def _hundredths(node: Node, name: str, least: int) -> int | None:
     text = text_at(node, name)
-    return _whole(text, name, least, 10_000) if text else None
+    return whole(text, name, least, 10_000) if text else None
 
 
 def _watts(node: Node, name: str, least_w: int) -> int | None:
@@ -333,7 +338,7 @@ def _watts(node: Node, name: str, least_w: int) -> int | None:
     found = child(node, name)
     if found is None:
         return None
-    value = _whole(text_at(found, "value"), f"{name}/value", -(2**15), 2**15 - 1)
-    multiplier = _whole(text_at(found, "multiplier") or "0", f"{name}/multiplier", -9, 9)
+    value = whole(text_at(found, "value"), f"{name}/value", -(2**15), 2**15 - 1)
+    multiplier = whole(text_at(found, "multiplier") or "0", f"{name}/multiplier", -9, 9)
     watts = value * 10**multiplier if multiplier >= 0 else value // 10**-multiplier
     return int(max(least_w, min(MOST_W, watts)))

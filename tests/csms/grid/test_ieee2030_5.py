@@ -19,6 +19,7 @@ from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, TestClock, running_backend
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
+from tests.ieee2030_5.curves import VOLT_VAR, curve
 from tests.ieee2030_5.official import schema
 from v2g.errors import CodecError, ConfigError, TransportError
 from v2g.xml_text import child, read_xml, text_at
@@ -635,3 +636,96 @@ async def test_a_list_that_changes_between_two_pages_is_read_again() -> None:
     async with serving(Changing()) as url:
         found = await DerServer(url, tls=None).items("/der", "DER")
         assert [each.get("href") for each in found] == [f"/300/{number}" for number in range(300)]
+
+
+def with_functions(*more: str) -> bytes:
+    """Return the recorded default control with functions of inverters beside its limits."""
+    volt_var = '<opModVoltVar href="/api/v2/dc/1"/>'
+    return recorded(DEFAULT).replace(b"</DERControlBase>", (volt_var + "".join(more) + "</DERControlBase>").encode())
+
+
+VAR = "<opModFixedVar><refType>2</refType><value>-2500</value></opModFixedVar>"
+
+
+@pytest.mark.requirement("R46", "R221")
+async def test_functions_of_inverters_become_controls_of_the_stations(site: Start) -> None:
+    """Set once, also over a restart; cleared when they are demanded no more."""
+    async with site(functions=("VoltVar", "FixedVar", "FreqDroop")) as one:
+        station = await one.backend.booted(version="2.1")
+        station.answers |= {each: {"status": "Accepted"} for each in ("SetDERControl", "ClearDERControl")}
+        one.utility.replaced |= {DEFAULT: with_functions(VAR), "dc/1": curve(11, VOLT_VAR, x=-2, y=-1)}
+        await one.at(-60)
+        await one.client.functions.step()
+        assert station.payloads("SetDERControl") == [
+            {
+                "isDefault": True,
+                "controlId": "ieee2030.5-FixedVar",
+                "controlType": "FixedVar",
+                "fixedVar": {"priority": 1, "setpoint": -25, "unit": "PctMaxVar"},
+            },
+            {
+                "isDefault": True,
+                "controlId": "ieee2030.5-VoltVar",
+                "controlType": "VoltVar",
+                "curve": {
+                    "priority": 1,
+                    "yUnit": "PctMaxVar",
+                    "curveData": [{"x": 92, "y": 44}, {"x": 98, "y": 0}, {"x": 102, "y": 0}, {"x": 108, "y": -44}],
+                },
+            },
+        ]
+        one.client = one.again()
+        await one.client.functions.step()
+        await one.at(-50)
+        await one.client.functions.step()
+        assert len(station.payloads("SetDERControl")) == 2
+        one.utility.replaced[DEFAULT] = with_functions()
+        await one.at(11)
+        await one.client.functions.step()
+        assert [each["controlId"] for each in station.payloads("ClearDERControl")] == ["ieee2030.5-FixedVar"]
+        assert one.limits == (3512, 2512), "limits apply as without functions"
+
+
+async def test_functions_that_nothing_can_follow_are_named(site: Start) -> None:
+    """By the client, or by the stations; the rest of a program counts."""
+    async with site(functions=("VoltVar", "FixedVar")) as one:
+        station = await one.backend.booted(version="2.1")
+        station.answers["SetDERControl"] = {"status": "NotSupported"}
+        one.utility.replaced |= {DEFAULT: with_functions(VAR), "dc/1": curve(12, VOLT_VAR)}
+        await one.at(-60)
+        for _ in range(3):
+            await one.client.functions.step()
+        assert [each["controlType"] for each in station.payloads("SetDERControl")] == ["FixedVar"], "asked once"
+        await one.at(0)
+        named = [each["reason"] for each in one.named("ieee2030_5_problem")]
+        assert any("type 12" in each for each in named)
+        assert any("FixedVar is not taken by CS-V2G-0001" in each for each in named)
+        one.utility.replaced[DEFAULT] = with_functions(VAR.replace("<refType>2", "<refType>5"))
+        await one.at(61)
+        await one.at(62)
+        assert any("unit 5" in each["reason"] for each in one.named("ieee2030_5_problem"))
+
+
+async def test_functions_that_no_station_carries_out_have_no_effect(site: Start) -> None:
+    """Unless they are configured."""
+    async with site() as one:
+        station = await one.backend.booted(version="2.1")
+        one.utility.replaced[DEFAULT] = with_functions(VAR)
+        await one.at(-60)
+        await one.client.functions.step()
+        assert station.payloads("SetDERControl") == []
+        assert one.limits == (1500, 1500)
+
+
+async def test_a_curve_that_cannot_be_read_now_stays_as_it_was(site: Start) -> None:
+    """As all of its program does."""
+    async with site(functions=("VoltVar",)) as one:
+        station = await one.backend.booted(version="2.1")
+        station.answers |= {each: {"status": "Accepted"} for each in ("SetDERControl", "ClearDERControl")}
+        one.utility.replaced |= {DEFAULT: with_functions(), "dc/1": curve(11, VOLT_VAR, x=-2, y=-1)}
+        for second in (-60, 1):
+            await one.at(second)
+            await one.client.functions.step()
+            one.utility.refused["dc/1"] = 503
+        assert len(station.payloads("SetDERControl")) == 1
+        assert station.payloads("ClearDERControl") == []

@@ -131,7 +131,7 @@ class VehicleInverters:
         params = curve.reactive_power_params
         reference = self._v * float(params.v_ref if params is not None and params.v_ref else 100) / 100
         match control_type:
-            case "VoltVar":
+            case "VoltVar" if params is None or not params.autonomous_v_ref_enable:
                 return {"volt_var": {"points": [(x / 100 * reference, y / 100 * whole) for x, y in points], **response}}
             case "WattVar":
                 return {"watt_var": {"points": [(x / 100 * most_w, y / 100 * whole) for x, y in points], **response}}

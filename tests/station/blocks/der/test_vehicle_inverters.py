@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from csms.grid.inverter_functions import control_for
+from tests.ieee2030_5.curves import BASE, VOLT_VAR, curve
 from tests.station.bench import Bench, Payload
 from v2g.energy.grid_support import (
     FactorSetpoint,
@@ -11,6 +14,8 @@ from v2g.energy.grid_support import (
     GridSupport,
     ReactiveSetpoint,
 )
+from v2g.ieee2030_5.functions import FunctionMode, InverterFunction, curve_of, functions_in
+from v2g.ieee2030_5.resources import read_resource
 from v2g_station.blocks.der.vehicle_inverters import BY_ACTIVE, BY_REACTIVE, SupportGrid, VehicleGridEvent
 from v2g_station.kernel.layout import EvseLayout
 
@@ -129,3 +134,45 @@ def test_a_vehicles_grid_event_is_an_alarm_of_a_control_in_force_at_its_edges(st
         ("VoltVar", "LocalEmergency", None),
         ("VoltVar", "LocalEmergency", True),
     ]
+
+
+def test_the_functions_of_a_utilitys_documents_reach_the_inverter(station: Vehicles) -> None:
+    """IEEE 2030.5 to OCPP to AC DER: 2.3 V are a per cent, 44 var one of the reactive power, 100 W one of the power."""
+    asked: tuple[FunctionMode, ...] = ("FixedPFInjectW", "FixedVar", "FreqDroop")
+    found: dict[FunctionMode, InverterFunction] = functions_in(read_resource(BASE.encode(), "DERControlBase"), asked)[0]
+    response = "|<openLoopTms>500</openLoopTms><vRef>9900</vRef>"
+    curves = {
+        "VoltVar": curve(11, VOLT_VAR, x=-2, y=-1, more=response),
+        "VoltWatt": curve(12, [(106, 100), (110, 0)], unit=1),
+    }
+    for mode, document in curves.items():
+        found[mode] = curve_of(read_resource(document, "DERCurve"), mode)  # type: ignore[index, arg-type]
+    for mode, function in found.items():
+        request = msgspec.to_builtins(control_for(mode, function))
+        assert station.ask("SetDERControl", request)["status"] == "Accepted", mode
+    station.wait(0.1)
+    support = station.support
+    assert support is not None
+    assert support.functions == {
+        *("cos_phi_setpoint", "q_setpoint", "over_frequency_watt", "under_frequency_watt", "volt_var", "volt_watt")
+    }
+    assert support.cos_phi_setpoint == FactorSetpoint(cos_phi=pytest.approx(-0.95))
+    assert support.q_setpoint == ReactiveSetpoint(var=-1100)
+    assert support.over_frequency_watt == FrequencySupport(
+        start_hz=50.036, stop_hz=52.536, slope=40, reference="maximum", response_s=pytest.approx(2.171, abs=0.001)
+    )
+    assert support.under_frequency_watt == FrequencySupport(
+        start_hz=49.8, stop_hz=47.8, slope=50, reference="maximum", response_s=pytest.approx(2.171, abs=0.001)
+    )
+    assert support.volt_var is not None
+    assert [each for point in support.volt_var.points for each in point] == pytest.approx(
+        [209.484, 1936, 223.146, 0, 232.254, 0, 245.916, -1936]
+    )
+    assert support.volt_watt is not None
+    assert (support.volt_watt.start_v, support.volt_watt.stop_v) == pytest.approx((243.8, 253))
+
+
+def test_a_curve_whose_reference_follows_the_voltage_is_not_carried(station: Vehicles) -> None:
+    params = {"autonomousVRefEnable": True, "autonomousVRefTimeConstant": 300}
+    answer = station.curve("VoltVar", (92, 100), (108, -100), reactivePowerParams=params)
+    assert answer["status"] == "NotSupported"
