@@ -20,6 +20,7 @@ from v2g.energy.settlement.records import (
     CommandRejected,
     ContractAuthorized,
     EnergyUnmetered,
+    GridSupportGiven,
     LimitChanged,
     ServiceChanged,
     SessionEnded,
@@ -177,6 +178,7 @@ SHOWN: Final[Mapping[type[msgspec.Struct], Sequence[str]]] = {
     CommandRejected: ("reason", "detail"),
     LimitChanged: ("max_discharge_w", "source", "ev_w", "evse_w", "site_w", "operator_w"),
     ServiceChanged: ("service", "reason", "discharge"),
+    GridSupportGiven: ("functions",),
     EnergyUnmetered: ("import_mwh", "export_mwh"),
     SessionEnded: ("reason",),
 }
@@ -236,7 +238,8 @@ def course_of(journals: Mapping[str, Iterable[bytes]], until_ms: int) -> Session
                 if record.effective_w == permitted_w:
                     continue  # the vehicle repeats its command
                 permitted_w = record.effective_w
-            facts = {name: getattr(record, name) for name in SHOWN[type(record)]}
+            found = {name: getattr(record, name) for name in SHOWN[type(record)]}
+            facts = {name: " ".join(value) if isinstance(value, tuple) else value for name, value in found.items()}
             moments.append(Moment(at_ms=entry.utc_ms, session_id=session_id, kind=entry.kind, facts=facts))
     moments.sort(key=lambda each: each.at_ms)
     return SessionCourse(moments=tuple(moments), prices=tuple(each for each in prices if each.at_ms <= until_ms))

@@ -10,6 +10,7 @@ from litestar import Response
 from msgspec.structs import replace
 
 from csms.booking import api as quarantine
+from csms.console.languages import language_of
 from csms.console.listing import Column, Listing, show_pages
 from csms.console.present import BOUNDS, STEPS, ChartLine, chart, doing
 from csms.console.visit import Visit, action, page, place, segment
@@ -21,6 +22,7 @@ from csms.settlements.rules import PriceStep, SessionCourse
 from csms.sites import api as sites
 from csms.smart_charging.binding import LimitPoint
 from csms.transactions import api as transactions
+from v2g.energy.settlement.receipt import function_names
 
 _MOST_POINTS = 2000
 _MOST_ROWS = 100
@@ -141,6 +143,7 @@ async def one_session(visit: Visit) -> Answer:
         cost=cost,
         limits=limits,
         bounds=bounds,
+        functions=_functions(course, visit),
         chart=_chart(found["meter_values"], _limits(course)),
         terms=_terms(course, found["ended_ms"] or visit.now_ms),
         lines=_charging(points, found["ended_ms"] or visit.now_ms),
@@ -153,6 +156,14 @@ async def one_session(visit: Visit) -> Answer:
         journals=journals,
         receipts=settlements.read_receipt,
     )
+
+
+def _functions(course: SessionCourse, visit: Visit) -> list[str] | None:
+    """Return the functions of the grid code that the vehicle's inverter was given last, in words; None: not asked."""
+    given = [each.facts["functions"] for each in course.moments if each.kind == "grid_support"]
+    language = language_of(visit.request.headers.get("accept-language", ""))
+    words = function_names("de" if language == "de" else "en")
+    return [words[each] for each in str(given[-1]).split()] if given else None  # type: ignore[index] # a record's own
 
 
 def _steps(events: list[dict[str, Any]], course: SessionCourse) -> list[tuple[int, str, str, Mapping[str, Any]]]:

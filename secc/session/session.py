@@ -31,7 +31,7 @@ from secc.session.turnaround import Turnaround
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import VEHICLE, Limit
-from v2g.energy.settlement.records import TariffSet, VehicleDescribed
+from v2g.energy.settlement.records import TariffSet, VehicleDescribed, support_record
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
 from v2g.hardware.faults import FAULTS
@@ -632,13 +632,16 @@ class ChargerSession(Session):
         assert parametrised is not None
         if parametrised.vehicle is self._vehicle:
             return
-        self._vehicle = vehicle = parametrised.vehicle
+        before, self._vehicle = self._vehicle, parametrised.vehicle
+        vehicle = parametrised.vehicle
         if self._limits.take_vehicle(vehicle.max_charge_w, vehicle.max_discharge_w):
             self._limits_changed(VEHICLE)
         if self._books.open and self._books.capacity_wh is None and vehicle.capacity_wh is not None:
             evcc_id = parametrised.selected.authorized.opened.evcc_id
             described = VehicleDescribed(evcc_id=evcc_id, battery_capacity_wh=vehicle.capacity_wh)
             self._perform((ports.Journal(described),))
+        if self._books.open and vehicle.given is not None and (before is None or before.given != vehicle.given):
+            self._perform((ports.Journal(support_record(vehicle.given)),))
 
     def _limits_changed(self, source: str) -> None:
         """Apply new limits at once. A lower one reaches the hardware before the journal, a higher one after it."""

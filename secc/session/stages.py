@@ -10,7 +10,7 @@ from secc.session.config import ControlMode, EnergyService
 from secc.session.identity import Contract
 from secc.session.offers import OfferedTuple
 from secc.session.ports import Output, Paused
-from v2g.energy.grid_support import Function
+from v2g.energy.grid_support import Function, GridSupport
 from v2g.energy.limits import EffectiveLimits
 from v2g.energy.needs import DerNeeds
 from v2g.energy.settlement.authorization import challenge_of
@@ -154,6 +154,8 @@ class Vehicle(msgspec.Struct, frozen=True):
     """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
     der: DerNeeds | None = None
     """What it says of its inverter in AC DER."""
+    given: GridSupport | None = None
+    """What its inverter is asked for in AC DER; None in other sessions."""
     enabled: int | None = None
     """Modes of AC DER by SAE that were enabled for it; None in other sessions."""
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -27,6 +28,7 @@ from v2g.energy.grid_support import (
     SupportCurve,
     VoltageSupport,
 )
+from v2g.energy.settlement.records import GridSupportGiven
 from v2g.exi import decode, encode
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.der import control, number
@@ -109,6 +111,10 @@ def test_energy_flows_both_ways_and_the_inverter_has_the_demands(join: Join, mod
     assert first == replace(SUPPORT, q_setpoint=None)  # that is part of the loop
     assert last.q_setpoint is not None
     assert last.q_setpoint.var == pytest.approx(1200)
+    records = [each.record for each in joined.secc_actions if isinstance(each, se.Journal)]
+    (given,) = [each for each in records if isinstance(each, GridSupportGiven)]
+    assert set(given.functions) == SUPPORT.functions
+    assert msgspec.json.decode(given.values, type=GridSupport) == SUPPORT
 
 
 @pytest.mark.parametrize("lacks", ["volt_var", "over_frequency_watt"])

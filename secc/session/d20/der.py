@@ -64,14 +64,15 @@ def rating(
         der_control=control(context.grid_support, selected.functions),
     )
     assert isinstance(mode, iso.DER_AC_CPDReqEnergyTransferMode)
-    given, energy = mode.ev_reactive_power_limits, mode.ev_session_total_discharge_energy_available
+    reactive, energy = mode.ev_reactive_power_limits, mode.ev_session_total_discharge_energy_available
     needs = DerNeeds(
         functions=selected.functions,
-        charge_var=None if given is None else whole(given, "ev_maximum_charge_reactive_power"),
-        discharge_var=None if given is None else whole(given, "ev_maximum_discharge_reactive_power"),
+        charge_var=None if reactive is None else whole(reactive, "ev_maximum_charge_reactive_power"),
+        discharge_var=None if reactive is None else whole(reactive, "ev_maximum_discharge_reactive_power"),
         discharge_wh=None if energy is None else to_w(energy),
     )
-    return demands, replace(vehicle, der=needs), (given_to(context.grid_support.only(selected.functions)),)
+    given = context.grid_support.only(selected.functions)
+    return demands, replace(vehicle, der=needs, given=given), (given_to(given),)
 
 
 def given_to(support: GridSupport) -> Observe:

@@ -87,7 +87,8 @@ def rating(
         discharge_var=whole(mode.ev_reactive_power_limits, "ev_maximum_var_injection_during_discharging"),
         discharge_wh=None if energy is None else to_w(energy),
     )
-    return demands, replace(vehicle, der=needs, enabled=enabled_modes(support, permit=not lacking)), (event,)
+    enabled = enabled_modes(support, permit=not lacking)
+    return demands, replace(vehicle, der=needs, given=support, enabled=enabled), (event,)
 
 
 def _negative(fields: Fields) -> Fields:

@@ -170,6 +170,9 @@ async def test_a_running_session_shows_steps_limits_and_prices(ask: ApiClient) -
     translated = charts(german.body)
     assert not {*translated} & {*drawn}
     assert not {label for each in translated.values() for label in each} & {*power, *terms}
+    functions = "less discharge at over-frequency, reactive power by voltage"
+    assert f"Grid code at the vehicle's inverter {functions}" in text
+    assert "weniger Einspeisung bei Überfrequenz, Blindleistung nach Spannung" in text_of(german)
     other = await ada.get(f"/console/sessions/{STATION}/none")
     assert other.status == 404
 

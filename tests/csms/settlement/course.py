@@ -6,6 +6,7 @@ from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.records import (
     CommandAccepted,
     CommandRejected,
+    GridSupportGiven,
     LimitChanged,
     MeterReading,
     TariffSet,
@@ -58,6 +59,7 @@ def running(begin_ms: int, session: str = SESSION, *, ended: bool = False) -> li
         MeterReading(import_mwh=2_000, export_mwh=1_000),
         limit(20_000, "operator"),
         commanded(9_000, 4),
+        GridSupportGiven(functions=("over_frequency_watt", "volt_var"), values="{}"),
     )
     for number, each in enumerate(steps, start=1):
         lines += ledger.record(each, begin_ms + number * 60_000)

@@ -20,10 +20,12 @@ def test_steps_are_told_in_order_and_a_repeated_command_once() -> None:
         ("command_accepted", 7),
         ("limit_changed", 10),
         ("command_accepted", 11),
+        ("grid_support", 12),
         ("session_ended", 15),
     ]
     limits = [each.facts for each in found.moments if each.kind == "limit_changed"]
     assert [(each["max_discharge_w"], each["source"]) for each in limits] == [(6_000, "site"), (9_000, "operator")]
+    assert found.moments[-2].facts == {"functions": "over_frequency_watt volt_var"}
 
 
 def test_prices_are_those_from_the_tariff_on_until_a_time() -> None:

@@ -11,11 +11,13 @@ from msgspec.structs import replace
 from tests.energy.settlement.conftest import Session
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_support import FUNCTIONS, Function
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import Entry, verify_lines
-from v2g.energy.settlement.receipt import Language, receipt
+from v2g.energy.settlement.receipt import Language, function_names, receipt
 from v2g.energy.settlement.records import (
+    GridSupportGiven,
     LineCorrected,
     MeterReading,
     MeterStatus,
@@ -212,6 +214,24 @@ def test_wear_of_the_battery_has_a_row_of_its_own() -> None:
     assert "wear of the battery" in page.texts
     assert "\N{MINUS SIGN}0.0500 EUR" in page.texts
     assert "0.95 EUR" in page.texts
+
+
+@pytest.mark.requirement("R221")
+@pytest.mark.parametrize(
+    ("functions", "shown_as"),
+    [((), "none: the vehicle was only to charge"), (FUNCTIONS, "reactive power by voltage, reactive power by power")],
+)
+def test_the_grid_code_that_the_inverter_had_is_named(functions: tuple[Function, ...], shown_as: str) -> None:
+    begin = journal()[0]
+    ledger = SessionJournal()
+    lines = ledger.record(begin.data, T0)
+    lines += ledger.record(GridSupportGiven(functions=("volt_watt",), values="{}"), T0)
+    lines += ledger.record(GridSupportGiven(functions=functions, values="{}"), T0)
+    lines += ledger.end("vehicle", T0 + QUARTER_MS, import_mwh=1_004_000_000, export_mwh=0)
+    text = "".join(shown(list(verify_lines(b"".join(lines)))).texts)
+    assert shown_as in text
+    assert "less discharge at high voltage" not in text or functions
+    assert function_names("de").keys() == function_names("en").keys() == set(FUNCTIONS)
 
 
 def test_a_driver_who_is_owed_money_reads_so() -> None:

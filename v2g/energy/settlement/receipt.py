@@ -19,10 +19,11 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 from v2g import typed_json
+from v2g.energy.grid_support import Function
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Direction, Total, standing_lines
-from v2g.energy.settlement.records import MeterReading, MeterStatus
+from v2g.energy.settlement.records import GridSupportGiven, MeterReading, MeterStatus
 from v2g.energy.settlement.report import Report, affected
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, price_book
@@ -97,6 +98,9 @@ class _ReceiptWords(msgspec.Struct, frozen=True, kw_only=True):
     plugged_in: str
     battery: str
     battery_of: str
+    grid_support: str
+    only_charged: str
+    functions: dict[Function, str]
     statuses: dict[MeterStatus, str]
     proven: str
     chain: str
@@ -167,6 +171,12 @@ def _text(text: str) -> str:
 def proven(report: Report, language: Language) -> Iterator[str]:
     """Yield what a verified bundle proves, a sentence (HTML) each."""
     return _proven(words_of(language, "receipt", _ReceiptWords), report)
+
+
+def function_names(language: Language) -> dict[Function, str]:
+    """Return the functions of a grid code in words."""
+    words: _ReceiptWords = words_of(language, "receipt", _ReceiptWords)
+    return words.functions
 
 
 def _proven(words: _ReceiptWords, report: Report) -> Iterator[str]:
@@ -350,6 +360,10 @@ class _Receipt:
             capacity = self._number(Decimal(use.capacity_wh).scaleb(-3), 1)
             through += f" ({words.battery_of.format(cycles=cycles, capacity=capacity)})"
         yield words.battery, through
+        given = [each.data.functions for each in self._entries if isinstance(each.data, GridSupportGiven)]
+        if given:
+            named = ", ".join(words.functions[each] for each in given[-1])
+            yield words.grid_support, _text(named or words.only_charged)
 
     def _claims(self) -> Iterator[str]:
         words, settlement, report = self._words, self._settlement, self._report

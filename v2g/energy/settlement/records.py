@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge_gate import Accepted, Decided, Receipted, Rejected
 from v2g.energy.grid_signal import Tariff
+from v2g.energy.grid_support import Function, GridSupport
 from v2g.energy.settlement.canonical import sha256_hex
 
 Milliwatthours = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -182,6 +183,15 @@ class ServiceChanged(Record, frozen=True, kw_only=True, tag="service_changed"):
     reason: Literal["selected", "renegotiated", "resumed"]
 
 
+class GridSupportGiven(Record, frozen=True, kw_only=True, tag="grid_support"):
+    """From here on the vehicle's inverter is asked for these functions of the grid code (AC DER); `values` is a JSON
+    document of them, in V, Hz, W and var. None: it only charges.
+    """
+
+    functions: tuple[Function, ...]
+    values: Annotated[str, Meta(max_length=20_000)]
+
+
 class MeterReading(Record, frozen=True, kw_only=True, tag="meter_reading"):
     """Both registers at the entry's time. `power_w` is signed, positive into the vehicle.
 
@@ -294,6 +304,7 @@ AnyRecord = (
     | CheckpointAnswered
     | LimitChanged
     | ServiceChanged
+    | GridSupportGiven
     | MeterReading
     | EnergyUnmetered
     | IntervalClosed
@@ -315,6 +326,14 @@ def limit_record(limits: DischargeLimits) -> LimitChanged:
         max_discharge_w=limits.max_discharge_w,
         source=limits.source,
         version=limits.operator_version,
+    )
+
+
+def support_record(support: GridSupport) -> GridSupportGiven:
+    """Return the entry for functions that a vehicle's inverter was asked for."""
+    return GridSupportGiven(
+        functions=tuple(sorted(support.functions)),
+        values=msgspec.json.encode({name: getattr(support, name) for name in sorted(support.functions)}).decode(),
     )
 
 
