@@ -1,19 +1,24 @@
-"""Power of the day beside yesterday's, and use by hour: of all stations, or of sites."""
+"""Power of the day beside yesterday's, its plan and limits, and use by hour: of all stations, or of sites."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 import msgspec
 
 from csms.console.present import ChartLine, chart
 from csms.console.visit import Visit
+from csms.fleets.store import PlannedPower
+from csms.grid.limits import FUSE, PART, LimitState
 from csms.overview import api as overview
 from csms.overview.course import STEP_MS, PowerPoint
 from csms.overview.rules import HOUR_MS, beside, energy_wh
+from csms.smart_charging.charging_plans import VOLTAGE
 
 _DAYS: Final = 7
 _SUMS: Final = ("import_w", "export_w", "unknown", "sessions", "evses", "ready")
+_MOST_LIMITS: Final = 8
+"""Lines of limits in a chart, the lowest first."""
 
 Use = list[tuple[str, list[tuple[int | None, str]]]]
 
@@ -28,14 +33,22 @@ class ShownCourse(msgspec.Struct, frozen=True):
     last: PowerPoint | None
 
 
-async def course_of(visit: Visit, sites: Sequence[str]) -> ShownCourse:
-    """Return the course of sites together, as far as the person may see it; "" is all stations."""
-    here = datetime.fromtimestamp(visit.now_ms / 1000, UTC).astimezone(visit.zone).date()
-    midnights = [
-        round(datetime.combine(here - timedelta(days=back), time(), visit.zone).timestamp() * 1000)
-        for back in range(_DAYS)
-    ]
-    points = await _points(visit, sites, midnights[1], STEP_MS)
+def midnight_ms(visit: Visit, back: int = 0) -> int:
+    """Return when a day began in the viewer's zone, `back` days before today (UTC ms)."""
+    day = date_of(visit, visit.now_ms) - timedelta(days=back)
+    return round(datetime.combine(day, time(), visit.zone).timestamp() * 1000)
+
+
+def date_of(visit: Visit, at_ms: int) -> date:
+    """Return the day of a time in the viewer's zone."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(visit.zone).date()
+
+
+async def course_of(visit: Visit, sites: Sequence[str], limits: Sequence[LimitState] = ()) -> ShownCourse:
+    """Return the course of sites together, as far as the person may see it; "" is all stations. `limits`: those that
+    hold there now or later today."""
+    midnights = [midnight_ms(visit, back) for back in range(_DAYS)]
+    points = await points_of(visit, sites, midnights[1], STEP_MS)
     day = {each.at_ms: each for each in points if each.at_ms >= midnights[0]}
     before = {each.at_ms + midnights[0] - midnights[1]: each for each in points if each.at_ms < midnights[0]}
     compared = None
@@ -43,11 +56,19 @@ async def course_of(visit: Visit, sites: Sequence[str]) -> ShownCourse:
         until = [each for at_ms, each in before.items() if at_ms <= max(day)]
         now_wh, then_wh = (energy_wh([e.import_w for e in some], STEP_MS) for some in (day.values(), until))
         compared = beside(now_wh, then_wh)
-    use = _use(await _points(visit, sites, midnights[-1], HOUR_MS), midnights, visit) if points else []
-    return ShownCourse(_chart(day, before) if points else None, use, compared, points[-1] if points else None)
+    use = _use(await points_of(visit, sites, midnights[-1], HOUR_MS), midnights, visit) if points else []
+    last = points[-1] if points else None
+    if last is None:
+        return ShownCourse(None, use, compared, last)
+    ends_ms = midnight_ms(visit, -1)
+    plan = await _plan(visit, sites, midnights[0], ends_ms)
+    ahead = range(last.at_ms, ends_ms, STEP_MS) if plan or limits else ()
+    lines = [*_lines(times := sorted({*day, *before, *plan, *ahead}), day, before, plan), *_ahead(times, limits, last)]
+    return ShownCourse(chart("Power of the day", times, lines), use, compared, last)
 
 
-async def _points(visit: Visit, sites: Sequence[str], from_ms: int, step_ms: int) -> list[PowerPoint]:
+async def points_of(visit: Visit, sites: Sequence[str], from_ms: int, step_ms: int) -> list[PowerPoint]:
+    """Return the points of sites together until now."""
     if not visit.may(overview.read_power_course):
         return []
     about = {"from_ms": from_ms, "to_ms": visit.now_ms + 1, "step_ms": step_ms}
@@ -56,14 +77,40 @@ async def _points(visit: Visit, sites: Sequence[str], from_ms: int, step_ms: int
         for each in await visit.find(tuple[PowerPoint, ...], overview.read_power_course, site_id=name, **about):
             other, none = sums.get(each.at_ms), {"import_limit_w": None, "export_limit_w": None}
             added = {key: getattr(each, key) + (getattr(other, key) if other else 0) for key in _SUMS}
+            base = [e.base_w for e in (each, other) if e is not None and e.base_w is not None]
             # limits of several places are none of their sum
-            sums[each.at_ms] = msgspec.structs.replace(each, **added, **(none if len(sites) > 1 else {}))
+            sums[each.at_ms] = msgspec.structs.replace(
+                each, **added, base_w=sum(base) if base else None, **(none if len(sites) > 1 else {})
+            )
     return [sums[at_ms] for at_ms in sorted(sums)]
 
 
-def _chart(day: Mapping[int, PowerPoint], before: Mapping[int, PowerPoint]) -> dict[str, object]:
-    """Return power, positive into vehicles, beside that of the day before, and the limits."""
-    times = sorted({*day, *before})
+async def _plan(visit: Visit, sites: Sequence[str], from_ms: int, to_ms: int) -> dict[int, PlannedPower]:
+    """Return what fleets of these sites have planned today, by time."""
+    about = {"from_ms": from_ms, "to_ms": to_ms, "step_ms": STEP_MS}
+    found: dict[int, PlannedPower] = {}
+    for name in sites:
+        for each in await visit.find(tuple[PlannedPower, ...], overview.read_planned_power, site_id=name, **about):
+            other = found.get(each.at_ms)
+            powers, base = (
+                [value for value in values if value is not None]
+                for values in (
+                    (each.power_w, other.power_w if other else None), (each.base_w, other.base_w if other else None),
+                )
+            )  # fmt: skip
+            found[each.at_ms] = PlannedPower(
+                at_ms=each.at_ms, power_w=sum(powers) if powers else None, base_w=sum(base) if base else None
+            )
+    return found
+
+
+def _lines(
+    times: Sequence[int],
+    day: Mapping[int, PowerPoint],
+    before: Mapping[int, PowerPoint],
+    plan: Mapping[int, PlannedPower],
+) -> list[ChartLine]:
+    """Return power, positive into vehicles, beside that of the day before, the plan, other loads, and the limits."""
 
     def kilowatts(of: Mapping[int, PowerPoint], name: str = "") -> list[float | None]:
         values = [
@@ -72,25 +119,48 @@ def _chart(day: Mapping[int, PowerPoint], before: Mapping[int, PowerPoint]) -> d
         ]
         return [None if each is None else each / 1000 for each in values]
 
+    def planned(name: str) -> list[float | None]:
+        values = [None if (each := plan.get(at)) is None else getattr(each, name) for at in times]
+        return [None if each is None else each / 1000 for each in values]
+
     lines = [ChartLine("Today", "kW", kilowatts(day), look="net")]
     lines += [ChartLine("Yesterday", "kW", kilowatts(before), look="old")] if before else []
+    then = [
+        value if now is None else now for now, value in zip(kilowatts(day, "base_w"), planned("base_w"), strict=True)
+    ]
+    for label, values, look in (("Planned", planned("power_w"), "plan"), ("Buildings, then as expected", then, "base")):
+        lines += [ChartLine(label, "kW", values, look=look)] if any(each is not None for each in values) else []
     for name, sign in (("import_limit_w", 1), ("export_limit_w", -1)):
         limit = [None if each is None else sign * each for each in kilowatts(day, name)]
         if any(each is not None for each in limit):
             label = "Limit into vehicles" if sign > 0 else "Limit out of vehicles"
             lines.append(ChartLine(label, "kW", limit, steps=True, look="limit"))
-    return chart("Power of the day", times, lines)
+    return lines
 
 
-def _use(hours: list[PowerPoint], midnights: list[int], visit: Visit) -> list[tuple[str, list[tuple[int | None, str]]]]:
+def _ahead(times: Sequence[int], limits: Iterable[LimitState], last: PowerPoint) -> list[ChartLine]:
+    """Return a line for each limit from now on, as long as it holds, and where it is from."""
+    found = []
+    for each in limits:
+        watts = each.limit_w if each.phases_ma is None else sum(each.phases_ma) * VOLTAGE // 1000
+        begins_ms, sign = max(each.from_ms, last.at_ms), 1 if each.direction == "import" else -1
+        values = [sign * (watts or 0) / 1000 if begins_ms <= at < each.until_ms else None for at in times]
+        if any(value is not None for value in values):
+            own = {FUSE: "Fuse", PART: "Share of all stations' limit"}.get(each.source)
+            of = "" if own else each.source
+            line = ChartLine(own or "Limit from now on:", "kW", values, steps=True, of=of, look="limit")
+            found.append((watts or 0, line))
+    return [line for _, line in sorted(found, key=lambda pair: pair[0])[:_MOST_LIMITS]]
+
+
+def _use(hours: list[PowerPoint], midnights: list[int], visit: Visit) -> Use:
     """Return the use of EVSEs (%) by day and hour of the viewer's zone, newest first, each with its shade."""
     found: dict[tuple[str, int], list[PowerPoint]] = {}
     for each in hours:
         at = datetime.fromtimestamp(each.at_ms / 1000, UTC).astimezone(visit.zone)
         found.setdefault((at.date().isoformat(), at.hour), []).append(each)
-    days = [datetime.fromtimestamp(each / 1000, UTC).astimezone(visit.zone).date().isoformat() for each in midnights]
     rows = []
-    for day in days:
+    for day in (date_of(visit, each).isoformat() for each in midnights):
         cells: list[tuple[int | None, str]] = []
         for hour in range(24):
             some = [each for each in found.get((day, hour), ()) if each.evses]

@@ -122,6 +122,18 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Its time zone."""
         return UTC if self.zone == "UTC" else ZoneInfo(self.zone)
 
+    def expected(self, at_ms: int) -> Forecast:
+        """Return what is expected at a time (UTC ms)."""
+        index = bisect.bisect_right(self.forecast, at_ms, key=lambda each: each.start_ms)
+        found = self.forecast[index - 1] if index else Forecast(start_ms=0)
+        return found if found.load_w is not None else msgspec.structs.replace(found, load_w=self.load_w)
+
+    def base_w(self, at_ms: int) -> int | None:
+        """Return what its connection is to draw beside the vehicles at a time, W; None if nothing is known of that."""
+        known = self.load_w or any(each.load_w is not None or each.pv_w for each in self.forecast)
+        found = self.expected(at_ms)
+        return (found.load_w or 0) - found.pv_w if known else None
+
     def concerns(self, station_id: str) -> bool:
         """Return whether a station belongs to it."""
         return self.stations is None or station_id in self.stations
@@ -206,9 +218,8 @@ def _periods(fleet: Fleet, signal: GridSignal, now_ms: int, until_ms: int) -> tu
 
 def _expected(fleet: Fleet, period: Period, valid_until_ms: int) -> Period:
     """Return a period with the forecast for its start, the transformer's limit, and export only while it is allowed."""
-    index = bisect.bisect_right(fleet.forecast, period.start_ms, key=lambda each: each.start_ms)
-    expected = fleet.forecast[index - 1] if index else Forecast(start_ms=0)
-    load_w = fleet.load_w if expected.load_w is None else expected.load_w
+    expected = fleet.expected(period.start_ms)
+    load_w = expected.load_w or 0
     import_limit_w = period.import_limit_w
     if fleet.transformer is not None:
         base_w = load_w - expected.pv_w

@@ -1,4 +1,7 @@
-"""Fleets that are planned together, and calls of their flexibility."""
+"""Fleets that are planned together, calls of their flexibility, and the plans that they follow."""
+
+import bisect
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 from sqlalchemy import Connection, delete, select, update
@@ -44,6 +47,63 @@ def call(connection: Connection, fleet_id: str) -> FleetCall | None:
     return None if document is None else typed_json.decode(document, FleetCall)
 
 
+class PlannedPower(msgspec.Struct, frozen=True, kw_only=True):
+    """From `at_ms` (UTC) on until the next, W: what vehicles are to draw by the plans that are followed, below 0 out of
+    them, and what is expected beside them at the grid connection, below 0 fed in; null: unknown."""
+
+    at_ms: int
+    power_w: int | None
+    base_w: int | None
+
+
+def put_planned(connection: Connection, fleet_id: str, points: Sequence[tuple[int, int]]) -> None:
+    """Store the plan that a fleet follows: from a time (UTC ms) on, so much power, W; the last point ends it."""
+    text = msgspec.json.encode(points).decode()
+    connection.execute(update(fleets).where(fleets.c.fleet_id == fleet_id).values(planned=text))
+
+
+def planned(
+    connection: Connection, stations: Collection[str] | None, from_ms: int, to_ms: int, step_ms: int
+) -> list[PlannedPower]:
+    """Return what active fleets of these stations (None: of all) have planned and expect at each step of
+    `[from_ms, to_ms)`: as it was then, and by the plan of now."""
+    known = list(_of(connection, stations))
+    there = fleet_course.c
+    query = select(there.fleet_id, there.at_ms, there.planned_w).order_by(there.at_ms)
+    here = there.fleet_id.in_([fleet.id for fleet, _ in known]) & (there.at_ms >= from_ms) & (there.at_ms < to_ms)
+    past = {
+        (row.fleet_id, row.at_ms - (row.at_ms - from_ms) % step_ms): row.planned_w
+        for row in connection.execute(query.where(here))
+    }
+    found = []
+    for at_ms in range(from_ms, to_ms, step_ms):
+        powers = [past[fleet.id, at_ms] for fleet, _ in known if (fleet.id, at_ms) in past]
+        for fleet, points in known:
+            index = bisect.bisect_right(points, at_ms, key=lambda each: each[0])
+            if (fleet.id, at_ms) not in past and 0 < index < len(points):
+                powers.append(points[index - 1][1])
+        base = [base_w for fleet, _ in known if (base_w := fleet.base_w(at_ms)) is not None]
+        if powers or base:
+            found.append(
+                PlannedPower(at_ms=at_ms, power_w=sum(powers) if powers else None, base_w=sum(base) if base else None)
+            )
+    return found
+
+
+def expected_base(connection: Connection, stations: Collection[str], at_ms: int) -> int | None:
+    """Return what fleets of these stations expect beside their vehicles, W, at a time; None if nothing is known."""
+    known = [base_w for fleet, _ in _of(connection, stations) if (base_w := fleet.base_w(at_ms)) is not None]
+    return sum(known) if known else None
+
+
+def _of(connection: Connection, stations: Collection[str] | None) -> Iterator[tuple[Fleet, list[tuple[int, int]]]]:
+    """Yield active fleets all of whose stations are among these, None: all fleets, each with its plan."""
+    for row in connection.execute(select(fleets.c.document, fleets.c.planned).order_by(fleets.c.fleet_id)):
+        fleet = _fleet(row.document)
+        if fleet.active and (stations is None or (fleet.stations and set(fleet.stations) <= set(stations))):
+            yield fleet, _points(row.planned or "[]")
+
+
 class FleetPoint(msgspec.Struct, frozen=True, kw_only=True):
     """A fleet in a minute from `at_ms` (UTC) on, W, negative out of vehicles: what its plan said, what was asked for
     (less while set-points rise step by step, and by a call), what `vehicles` vehicles follow, and their power, None if
@@ -68,6 +128,9 @@ def course(connection: Connection, fleet_id: str, from_ms: int) -> list[FleetPoi
     columns = [there[name] for name in FleetPoint.__struct_fields__]
     query = select(*columns).where((there.fleet_id == fleet_id) & (there.at_ms >= from_ms)).order_by(there.at_ms)
     return [FleetPoint(**row._mapping) for row in connection.execute(query)]
+
+
+_points = typed_json.decoder(list[tuple[int, int]]).decode
 
 
 def _fleet(document: str) -> Fleet:

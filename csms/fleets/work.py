@@ -61,6 +61,7 @@ class Fleets:
         self._dispatch = Dispatch(services)
         self._followers: dict[str, PlanFollower] = {}
         self._unplanned: dict[str, str] = {}
+        self._planned: dict[str, list[tuple[int, int]]] = {}
 
     async def plan(self, fleet: Fleet) -> FleetPlan:
         """Return the plan for now. Raises RefusedError (`no_price`) without prices, ConfigError without SciPy."""
@@ -154,6 +155,11 @@ class Fleets:
             return self._left_s(min(end_ms, found.call.until_ms))
         if found.called is not None:
             await self._end(fleet, found.called)
+        powers = [sum(each) for each in zip(*(each.power_w for each in found.plan.vehicles), strict=True)]
+        points = list(zip(found.plan.edges_ms, [*(powers or [0] * (len(found.plan.edges_ms) - 1)), 0], strict=True))
+        if self._planned.get(fleet.id) != points[1:]:  # not for each moment that has passed
+            self._planned[fleet.id] = points[1:]
+            await services.store.run(rows.put_planned, fleet.id, points)
         complete = await self._dispatch_plan(fleet, found, before, keep_up=refresh)
         left_s = self._left_s(end_ms)
         return left_s if complete else min(left_s, _RAISE * services.config.balancing.settle_s)

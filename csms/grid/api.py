@@ -3,14 +3,16 @@
 import msgspec
 
 from csms.accounts.rules import Permission
-from csms.grid.limits import LimitState, chains
+from csms.grid.limits import LimitState, chains, of_site
 from csms.grid.rules import SITE, SourceSignal
 from csms.grid.shares import GridShares
 from csms.grid.source import GridSource
-from csms.grid.store import states_of
+from csms.grid.store import parts_of, states_of
 from csms.http.call import Call
 from csms.http.operations import get, put
-from csms.http.problems import ApiError
+from csms.http.problems import ApiError, missing
+from csms.sites.api import OneSite
+from csms.smart_charging import store as charging
 from csms.smart_charging.store import all_sites
 from v2g import typed_json
 from v2g.energy.grid_signal import ALL, GridSignal, TypedGridSignal, parse_grid_signal
@@ -77,6 +79,18 @@ async def list_grid_limits(call: Call) -> tuple[LimitState, ...]:
     return tuple(
         sorted(await call.run(states_of, limits, 0, *call.services[GridShares].judges), key=lambda each: each.left_w)
     )
+
+
+@get("/sites/{site_id}/limits", Permission.READ_ENERGY, problems=(404,), tag="sites")
+async def list_limits_of_site(call: Call, parameters: OneSite) -> tuple[LimitState, ...]:
+    """List all that limits a site now, and what is announced (`from_ms` in the future), by place: fuses, limits of the
+    grid, its share of those over all stations; and what flows there by the last readings of vehicles."""
+    site, signal = await call.run(charging.site, parameters.site_id), call.services[GridSource].current
+    if site is None:
+        raise missing("site")
+    part_w = (await call.run(parts_of)).get(site.id)
+    found = of_site(site, () if signal is None else signal.every_limit, part_w, call.now_ms)
+    return tuple(await call.run(states_of, found, 0, *call.services[GridShares].judges))
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,10 @@ from v2g.energy.conductors import LINE_NAMES, LINES, line_current_ma, spread
 from v2g.energy.grid_signal import ALL, ConnectionPoint, Direction, GridLimit, GridSignal
 from v2g.energy.limits import MOST_MA, MOST_W
 
+FUSE: Final = "fuse"
+PART: Final = "share"
+"""Sources of limits: a fuse, and a site's share of what all stations may draw."""
+
 _ROOT: Final = "all"
 _UNBOUNDED_W: Final = 1_000_000 * MOST_W
 
@@ -68,6 +72,23 @@ def chains(sites: Iterable[Site]) -> dict[tuple[str, int], list[ConnectionPoint]
             points += ConnectionPoint(site=site.id), ALL
             found[place.station_id, place.evse_id] = points[::-1]
     return found
+
+
+def of_site(site: Site, limits: Iterable[GridLimit], part_w: int | None, now_ms: int) -> list[GridLimit]:
+    """Return all that limits a site, now or as announced, by place: its fuses, limits of the grid at its connection,
+    feeders and EVSEs, and its part (W) of what all stations may draw."""
+    points = {point for chain in chains([site]).values() for point in chain} - {ALL}
+    points |= {ConnectionPoint(site=site.id), *(ConnectionPoint(site=site.id, feeder=node.id) for node in site.nodes)}
+    found = [each for each in limits if each.connection_point in points and now_ms < each.until_ms]
+    if part_w is not None and part_w < MOST_W:
+        top = ConnectionPoint(site=site.id)
+        found.append(GridLimit(connection_point=top, direction="import", limit_w=part_w, source=PART))
+    for node in site.nodes:
+        at = ConnectionPoint(site=site.id, feeder=node.id)
+        found.append(GridLimit(connection_point=at, direction="import", phases_ma=node.limits, source=FUSE))
+        if node.feed_back is not None:
+            found.append(GridLimit(connection_point=at, direction="export", phases_ma=node.feed_back, source=FUSE))
+    return sorted(found, key=lambda each: (str(each.connection_point), each.direction, each.from_ms))
 
 
 # -- within a site
@@ -453,8 +474,9 @@ class LimitState(msgspec.Struct, frozen=True, kw_only=True):
     """A limit in force, and what flows there: W, positive into vehicles, by the last readings; that of `unknown` more
     vehicles is unknown.
 
-    `left_w`: the limit less the flow in its direction, of the worst phase where it is one by phase; below 0 it is
-    exceeded. `connection_point`: `all`, `site SITE`, `feeder SITE/FEEDER` or `EVSE STATION/EVSE`.
+    `flow_ma`: the same on L1, L2 and L3, mA. `left_w`: the limit less the flow in its direction, of the worst phase
+    where it is one by phase; below 0 it is exceeded. `connection_point`: `all`, `site SITE`, `feeder SITE/FEEDER` or
+    `EVSE STATION/EVSE`.
     """
 
     connection_point: str
@@ -465,8 +487,19 @@ class LimitState(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int
     source: str
     flow_w: int
+    flow_ma: tuple[int, int, int]
     unknown: int
     left_w: int
+
+    @property
+    def worst(self) -> tuple[str, int] | None:
+        """The phase with the least left, and how much (mA; below 0 it is exceeded), of a limit by phase."""
+        if self.phases_ma is None:
+            return None
+        sign = 1 if self.direction == "import" else -1
+        left = [most - sign * drawn for most, drawn in zip(self.phases_ma, self.flow_ma, strict=True)]
+        line = min(LINES, key=lambda each: left[each])
+        return LINE_NAMES[line], left[line]
 
     @property
     def subject(self) -> str:
@@ -498,11 +531,10 @@ def states(limits: Iterable[GridLimit], sites: Sequence[Site], powers: Iterable[
     found = []
     for limit in limits:
         sign = 1 if limit.direction == "import" else -1
-        flow_w = flows.get(limit.connection_point, 0)
+        flow_w, drawn_ma = flows.get(limit.connection_point, 0), currents.get(limit.connection_point, [0, 0, 0])
         if limit.phases_ma is None:
             left_w = (limit.limit_w or 0) - sign * flow_w
         else:
-            drawn_ma = currents.get(limit.connection_point, (0, 0, 0))
             left_ma = min(most - sign * drawn for most, drawn in zip(limit.phases_ma, drawn_ma, strict=True))
             left_w = left_ma * VOLTAGE // 1000
         found.append(
@@ -515,6 +547,7 @@ def states(limits: Iterable[GridLimit], sites: Sequence[Site], powers: Iterable[
                 until_ms=limit.until_ms,
                 source=limit.source,
                 flow_w=flow_w,
+                flow_ma=(drawn_ma[0], drawn_ma[1], drawn_ma[2]),
                 unknown=unknown[limit.connection_point],
                 left_w=left_w,
             )

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from csms.books import api as books
-from csms.console.course import course_of
-from csms.console.listing import Column, Listing, show_list
 from csms.console.present import ChartLine, chart, price
-from csms.console.visit import ROOT, Visit, action, page, segment
+from csms.console.visit import ROOT, Visit, action, page
 from csms.dispatch import api as dispatch
 from csms.fleets import api as fleets
 from csms.fleets.store import FleetPoint
 from csms.grid import api as grid
+from csms.grid.limits import LimitState
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.overview import api as overview
@@ -28,24 +27,6 @@ _PAST = {"planned_w": "Planned", **_ASKED}
 _MOST_BACK = 20
 _PAGE = 50
 _MOST_SHOWN = 50
-
-SITES: Final = (
-    Column("site", "Site", lambda row: row["id"], href=lambda row: f"/sites/{segment(row['id'])}"),
-    Column("evses", "EVSEs", lambda row: len(row["places"]), "number"),
-    Column("connection", "Grid connection, A on L1, L2, L3", lambda row: _connections(row)),
-    Column("place", "Place", lambda row: _place_of(row), phone=False),
-)
-
-
-def _connections(site: Mapping[str, Any]) -> str:
-    """Return the fuses that the grid feeds."""
-    roots = (each for each in site["nodes"] if not each["parent"])
-    return " ".join(f"{each['id']}: {', '.join(str(limit / 1000) for limit in each['limits'])}" for each in roots)
-
-
-def _place_of(site: Mapping[str, Any]) -> str | None:
-    known = site["latitude"] is not None and site["longitude"] is not None
-    return f"{site['latitude']}, {site['longitude']}" if known else None
 
 
 @page("/v2g", grid.list_grid_sources)
@@ -77,7 +58,7 @@ async def show_v2g(visit: Visit) -> Answer:
         "v2g.html",
         sources=sources,
         signal=signal,
-        limits=await visit.ask(grid.list_grid_limits),
+        limits=await visit.find(tuple[LimitState, ...], grid.list_grid_limits),
         prices=_prices(signal),
         totals=totals,
         back=[] if totals is None else totals["most_back"],
@@ -140,49 +121,6 @@ def _prices(signal: TypedGridSignal | None) -> dict[str, object] | None:
         ChartLine("Feeding back", unit, exports, steps=True, look="out"),
     ]
     return chart("Prices of the grid signal", times, drawn)
-
-
-@page("/sites", sites.list_sites)
-async def list_sites(visit: Visit) -> Answer:
-    """List sites."""
-    rows = [each async for each in visit.every(sites.list_sites)]
-    known = await visit.ask(fleets.list_fleets, limit=_PAGE)
-    empty = "No site. One is stored by v2g csms api PUT /sites/NAME: fuses, and the EVSEs behind them."
-    shown = Listing(title="Sites", columns=SITES, rows=rows, empty=empty)
-    return await show_list(visit, shown, template="sites.html", fleets=known)
-
-
-@page("/sites/{site_id}", sites.read_site)
-async def one_site(visit: Visit) -> Answer:
-    """Show a site's fuses, and what limits the transactions behind them."""
-    name = visit.path["site_id"]
-    found = await visit.ask(sites.read_site, site_id=name)
-    limits = {
-        (each["station_id"], each["evse_id"]): each for each in await visit.ask(sites.list_site_limits, site_id=name)
-    }
-    held = await visit.ask(grid.list_grid_limits) if visit.may(grid.list_grid_limits) else []
-    points = {f"site {name}"}.union(
-        (f"feeder {name}/{each['id']}" for each in found["nodes"]),
-        (f"EVSE {each['station_id']}/{each['evse_id']}" for each in found["places"]),
-    )
-    here = [each for each in held if each["connection_point"] in points]
-    course = await course_of(visit, (name,))
-    nodes = _loads(found, limits)
-    return visit.show("site.html", site=found, limits=limits, nodes=nodes, grid_limits=here, course=course)
-
-
-def _loads(site: dict[str, Any], limits: dict[tuple[str, int], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a site's nodes with the power (W) of the transactions at or below each, None where one is unknown."""
-    parents = {each["id"]: each["parent"] for each in site["nodes"]}
-    total: dict[str, float | None] = dict.fromkeys(parents, 0.0)
-    for place in site["places"]:
-        found = limits.get((place["station_id"], place["evse_id"]))
-        node, watts = place["node"], 0 if found is None else found["power_w"]
-        while node is not None:
-            before = total[node]
-            total[node] = None if before is None or watts is None else before + float(watts)
-            node = parents[node]
-    return [{**each, "power_w": total[each["id"]]} for each in site["nodes"]]
 
 
 @page("/v2g/fleets/{fleet_id}", fleets.read_fleet_course)

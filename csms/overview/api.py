@@ -17,6 +17,8 @@ from csms.alerts import store as alert_mails
 from csms.booking import store as reviews
 from csms.contracts.verifier import ContractVerifier
 from csms.db.store import HEAD, address
+from csms.fleets import store as fleets
+from csms.fleets.store import PlannedPower
 from csms.grid.limits import LimitState
 from csms.grid.shares import GridShares
 from csms.grid.source import GridSource
@@ -30,6 +32,7 @@ from csms.overview import course
 from csms.overview import store as rows
 from csms.overview.course import STEP_MS, PowerPoint
 from csms.overview.store import PowerFlow, flow
+from csms.smart_charging import store as charging
 from csms.telemetry import store as telemetry
 from csms.telemetry.aggregates import AGGREGATES
 from csms.transactions import store as transactions
@@ -215,10 +218,25 @@ class WhichCourse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 @get("/overview/course", Permission.READ_TRANSACTIONS, tag="overview")
 async def read_power_course(call: Call, parameters: WhichCourse) -> tuple[PowerPoint, ...]:
     """Return power and use every five minutes, or on average of longer steps."""
+    return tuple(await call.run(course.read, parameters.site_id, *_steps(parameters)))
+
+
+@get("/overview/plan", Permission.READ_TRANSACTIONS, tag="overview")
+async def read_planned_power(call: Call, parameters: WhichCourse) -> tuple[PlannedPower, ...]:
+    """Return what active fleets had and have planned at each step; of a site those all of whose stations are there."""
+    begin_ms, end_ms, step_ms = _steps(parameters)
+    stations = None
+    if parameters.site_id:
+        site = await call.run(charging.site, parameters.site_id)
+        stations = set() if site is None else {each.station_id for each in site.places}
+    return tuple(await call.run(fleets.planned, stations, begin_ms, end_ms, step_ms))
+
+
+def _steps(parameters: WhichCourse) -> tuple[int, int, int]:
     begin_ms, end_ms, step_ms = parameters.from_ms, parameters.to_ms, parameters.step_ms
     if not 0 < end_ms - begin_ms <= _MOST_POINTS * step_ms:
         raise ApiError(400, "to_ms is not after from_ms, or too far", f"at most {_MOST_POINTS} steps")
-    return tuple(await call.run(course.read, parameters.site_id, begin_ms, end_ms, step_ms))
+    return begin_ms, end_ms, step_ms
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,17 +1,19 @@
 """Every five minutes: what all stations and those of each site did, for charts beside yesterday's, and use by hour."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, insert, select
 
+from csms.fleets import store as fleets
 from csms.overview.store import FRESH_MS, powers
 from csms.overview.tables import power_course
 from csms.sites.rules import Site
 from csms.smart_charging.charging_plans import VOLTAGE
 from csms.stations.tables import connectors
+from csms.transactions.tables import grid_meters
 from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
 
 STEP_MS: Final = 300_000
@@ -22,7 +24,9 @@ _OUT: Final = frozenset({"Faulted", "Unavailable"})
 
 class PowerPoint(msgspec.Struct, frozen=True, kw_only=True):
     """What stations did at a time, or on average from then on: power (W) into and out of vehicles without that of
-    `unknown` ones, sessions, EVSEs, how many of these work, and the limits (W) there; null without one."""
+    `unknown` ones, sessions, EVSEs, how many of these work, and the limits (W) there; null without one. `base_w`: what
+    the grid connection draws beside the vehicles, below 0 fed in, by a meter there or a fleet's forecast; null if
+    unknown."""
 
     at_ms: int
     import_w: int
@@ -33,6 +37,7 @@ class PowerPoint(msgspec.Struct, frozen=True, kw_only=True):
     ready: float
     import_limit_w: int | None
     export_limit_w: int | None
+    base_w: int | None
 
 
 def has(connection: Connection, at_ms: int) -> bool:
@@ -71,14 +76,33 @@ def now(
     for (station_id, _), ready in works.items():
         add(station_id, evses=1, ready=int(ready))
     bounds = {site.id: _bounds(site, limits) for site in sites} | {"": _least(limits, ALL)}
+    base = _base(connection, sites, sums, now_ms)
     names = ("import_w", "export_w", "unknown", "sessions", "evses", "ready")
     return [
         {
             "site_id": name, "at_ms": at_ms, **{each: of[each] for each in names},
-            "import_limit_w": bounds[name][0], "export_limit_w": bounds[name][1],
+            "import_limit_w": bounds[name][0], "export_limit_w": bounds[name][1], "base_w": base.get(name),
         }
         for name, of in sums.items()
     ]  # fmt: skip
+
+
+def _base(
+    connection: Connection, sites: Sequence[Site], sums: Mapping[str, Counter[str]], now_ms: int
+) -> dict[str, int]:
+    """Return what grid connections draw beside the vehicles: by a site's meter, else what its fleets expect."""
+    column = grid_meters.c
+    query = select(grid_meters).where(column.received_ms >= now_ms - FRESH_MS).order_by(column.received_ms)
+    meters = {row.station_id: row.power_w for row in connection.execute(query)}
+    found = {}
+    for site in sites:
+        own = {each.station_id for each in site.places}
+        read = [power_w for station_id, power_w in meters.items() if station_id in own]
+        if read and not sums[site.id]["unknown"]:
+            found[site.id] = read[-1] - sums[site.id]["import_w"] + sums[site.id]["export_w"]
+        elif own and (planned := fleets.expected_base(connection, own, now_ms)) is not None:
+            found[site.id] = planned
+    return found | ({"": sum(found.values())} if found else {})
 
 
 def _bounds(site: Site, limits: Iterable[GridLimit]) -> tuple[int | None, int | None]:
@@ -120,6 +144,10 @@ def read(connection: Connection, site_id: str, from_ms: int, to_ms: int, step_ms
     def mean(rows: list[Any], name: str) -> float:
         return float(sum(getattr(each, name) for each in rows)) / len(rows)
 
+    def known(rows: list[Any]) -> int | None:
+        values = [each.base_w for each in rows if each.base_w is not None]
+        return round(sum(values) / len(values)) if values else None
+
     def least(rows: list[Any], name: str) -> int | None:
         return min((value for each in rows if (value := getattr(each, name)) is not None), default=None)
 
@@ -134,6 +162,7 @@ def read(connection: Connection, site_id: str, from_ms: int, to_ms: int, step_ms
             ready=mean(rows, "ready"),
             import_limit_w=least(rows, "import_limit_w"),
             export_limit_w=least(rows, "export_limit_w"),
+            base_w=known(rows),
         )
         for at_ms, rows in found.items()
     ]

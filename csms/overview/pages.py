@@ -1,5 +1,6 @@
 """The first page: is today good, what flows, and what needs a person."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -13,6 +14,7 @@ from csms.books import api as reports
 from csms.console.course import course_of
 from csms.console.visit import Visit, page, place, segment
 from csms.grid import api as grid
+from csms.grid.limits import LimitState
 from csms.grid.pages import signal_in_force
 from csms.http.pipeline import Answer
 from csms.overview import api as overview
@@ -46,18 +48,20 @@ async def show_overview(visit: Visit) -> Answer:
     if visit.may(alerts.read_alert_groups):
         present = await visit.find(PresentAlerts, alerts.read_alert_groups)
     signal = await signal_in_force(visit)
-    limits = await visit.ask(grid.list_grid_limits) if signal is not None else []
+    limits: Sequence[LimitState] = ()
+    if signal is not None:
+        limits = await visit.find(tuple[LimitState, ...], grid.list_grid_limits)
     only = visit.person.principal.sites
     course = await course_of(visit, ("",) if only is None else sorted(only.names))
     open_ones = [each for each in present.groups if each.state == "open"] if present else []
     outages = [each for each in present.outages if each.state == "open"] if present else []
     last = course.last
     total = shown["transactions"] or {"import_w": 0, "export_w": 0}
-    everywhere = [each for each in limits if each["connection_point"] == "all" and each["direction"] == "import"]
+    everywhere = [each.limit_w or 0 for each in limits if each.subject == "import"]
     facts = DayFacts(
         critical=None if present is None else sum(e.count for e in open_ones if e.severity == "error") + len(outages),
         warnings=None if present is None else sum(each.count for each in open_ones if each.severity == "warning"),
-        exceeded=tuple(each["connection_point"] for each in limits if each["left_w"] < 0),
+        exceeded=tuple(each.connection_point for each in limits if each.left_w < 0),
         ready=last.ready / last.evses if last is not None and last.evses else None,
         known=None if shown["stations"] is None else shown["stations"]["known"],
     )
@@ -70,7 +74,12 @@ async def show_overview(visit: Visit) -> Answer:
         alerts=open_ones[:_FEW],
         outages=outages,
         more=max(0, len(open_ones) - _FEW),
-        flows=flow_bar(total["import_w"], total["export_w"], min((e["limit_w"] for e in everywhere), default=None)),
+        flows=flow_bar(
+            total["import_w"],
+            total["export_w"],
+            min(everywhere, default=None),
+            last.base_w or 0 if last else 0,
+        ),
         course=course.chart,
         use=course.use,
         sums=[sum(Decimal(e[name]) for e in shown["money"] or []) for name in ("import_kwh", "export_kwh")],

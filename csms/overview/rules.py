@@ -61,11 +61,15 @@ class FlowBar(msgspec.Struct, frozen=True, kw_only=True):
     limit_x: float | None
 
 
-def flow_bar(import_w: int, export_w: int, limit_w: int | None) -> FlowBar:
-    """Return what flows: vehicles feed others first, the grid gives or takes the rest."""
-    grid_w = import_w - export_w
-    most = max(import_w, export_w, export_w + limit_w if limit_w is not None and limit_w <= 4 * max(import_w, 1) else 0)
-    drawn = limit_w is not None and export_w + limit_w <= most
+def flow_bar(import_w: int, export_w: int, limit_w: int | None, base_w: int = 0) -> FlowBar:
+    """Return what flows: vehicles and generation feed others first, the grid gives or takes the rest. `limit_w`: of
+    vehicles; `base_w`: what the connection draws beside them, below 0 of generation."""
+    load_w, made_w = max(0, base_w), max(0, -base_w)
+    grid_w = import_w + load_w - export_w - made_w
+    limit_at_w = None if limit_w is None else export_w + limit_w + load_w
+    most = max(import_w + load_w, export_w + made_w)
+    if limit_at_w is not None and limit_at_w <= 4 * max(most, 1):
+        most = max(most, limit_at_w)
 
     def lane(*parts: tuple[str, str, int]) -> tuple[FlowPart, ...]:
         found, x = [], 0.0
@@ -77,10 +81,10 @@ def flow_bar(import_w: int, export_w: int, limit_w: int | None) -> FlowBar:
         return tuple(found)
 
     return FlowBar(
-        sources=lane(("Vehicles", "out", export_w), ("Grid", "grid", grid_w)),
-        sinks=lane(("Vehicles", "in", import_w), ("Grid", "grid", -grid_w)),
+        sources=lane(("Vehicles", "out", export_w), ("Generation", "base", made_w), ("Grid", "grid", grid_w)),
+        sinks=lane(("Vehicles", "in", import_w), ("Buildings", "base", load_w), ("Grid", "grid", -grid_w)),
         limit_w=limit_w,
-        limit_x=100 * (export_w + limit_w) / most if drawn and limit_w is not None and most else None,
+        limit_x=100 * limit_at_w / most if limit_at_w is not None and 0 < limit_at_w <= most else None,
     )
 
 

@@ -19,5 +19,7 @@ power_course: Final = Table(
     Column("ready", Integer, nullable=False),
     Column("import_limit_w", BigInteger),
     Column("export_limit_w", BigInteger),
+    Column("base_w", BigInteger),
 )
-"""Every five minutes: power in and out of vehicles, sessions, EVSEs and how many of them work, limits in force."""
+"""Every five minutes: power in and out of vehicles, sessions, EVSEs and how many of them work, limits in force,
+and what the grid connection draws beside the vehicles."""

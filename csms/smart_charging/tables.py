@@ -66,8 +66,9 @@ fleets: Final = Table(
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
     Column("call", Text),
+    Column("planned", Text),
 )
-"""Fleets that are planned together, and the call of their flexibility in force."""
+"""Fleets that are planned together, the call of their flexibility in force, and the plan that they follow."""
 
 dynamic_schedules: Final = Table(
     "dynamic_schedules",

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from csms.booking.plausibility import earliest_ms
-from csms.db.bulk import delete_rows, insert_rows, update_rows
+from csms.db.bulk import delete_rows, insert_rows, update_rows, upsert_rows
 from csms.db.leases import lock
 from csms.smart_charging.tables import charging_profiles
 from csms.stations.tables import stations
@@ -27,7 +27,14 @@ from csms.transactions.rules import (
     watt_hours,
 )
 from csms.transactions.signed_values import JudgedSamples, judge_samples
-from csms.transactions.tables import meter_keys, meter_values, transaction_events, transaction_faults, transactions
+from csms.transactions.tables import (
+    grid_meters,
+    meter_keys,
+    meter_values,
+    transaction_events,
+    transaction_faults,
+    transactions,
+)
 from v2g import typed_json
 
 Outcome = Literal["new", "duplicate", "conflict"]
@@ -190,6 +197,12 @@ def add_samples(connection: Connection, station_id: str, evse_id: int | None, sa
     place = {"station_id": station_id, "evse_id": evse_id}
     rows = [{**place, **msgspec.structs.asdict(each)} for each in judge_samples(samples, key)]
     insert_rows(connection, meter_values, rows)
+
+
+def note_grid_power(connection: Connection, station_id: str, power_w: int, received_ms: int) -> None:
+    """Store the power of the meter at the grid connection that a station reads."""
+    row = {"station_id": station_id, "received_ms": received_ms, "power_w": power_w}
+    upsert_rows(connection, grid_meters, [row])
 
 
 def meter_key(connection: Connection, station_id: str, evse_id: int) -> str:

@@ -33,9 +33,11 @@ _POWERS: Final = {"Power.Active.Import": 1, "Power.Active.Export": -1}
 ENERGY_UNITS: Final = ("Wh", "", "kWh")
 """Units of active energy; "" is Wh."""
 _MAX_GAPS: Final = 64
+UPSTREAM: Final = "Upstream"
+"""Where a meter of EVSE 0 measures the grid connection: vehicles, and all else behind it."""
 OUTLET: Final = "Outlet"
 """Where a register is by default, and what is sold: at other places losses of the station are in it."""
-_LOCATIONS: Final = {OUTLET: 0, "Cable": 1, "EV": 2, "Inlet": 3, "Body": 4, "Upstream": 5}
+_LOCATIONS: Final = {OUTLET: 0, "Cable": 1, "EV": 2, "Inlet": 3, "Body": 4, UPSTREAM: 5}
 _PHASES: Final = ("L1", "L2", "L3")
 _PLACES: Final = {"Transaction.Begin": -1, "Transaction.End": 1}
 """Contexts of readings that come before or after all others of a transaction."""
@@ -244,9 +246,9 @@ LEAST_LINE_A: Final = 1
 """A phase with less, A, is not in use: vehicles draw at least 6 A, and chargers alone much less than 1 A."""
 
 
-def power_w(samples: Sequence[Sample]) -> str | None:
-    """Return the power in the newest samples, W, negative out of the vehicle; None without one."""
-    reported = [each for each in samples if each.measurand in _POWERS and each.location in ("", OUTLET)]
+def power_w(samples: Sequence[Sample], location: str = OUTLET) -> str | None:
+    """Return the power in the newest samples at a place, W, negative out of the vehicle; None without one."""
+    reported = [each for each in samples if each.measurand in _POWERS and (each.location or OUTLET) == location]
     if not reported:
         return None
     total = Decimal()

@@ -114,6 +114,16 @@ meter_values: Final = Table(
 )
 """Readings outside transactions. Those of a transaction are in its events: `samples`, as JSON."""
 
+grid_meters: Final = Table(
+    "grid_meters",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("power_w", BigInteger, nullable=False),
+    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+)
+"""The last power, below 0 fed in, of the meter at the grid connection that a station reads (EVSE 0, Upstream)."""
+
 transaction_faults: Final = Table(
     "transaction_faults",
     metadata,

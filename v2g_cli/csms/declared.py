@@ -230,6 +230,9 @@ add(session_metrics, "reset", "reset_session_metrics", about=_FOUND)
 add(app, "grid-limits", "list_grid_limits",
     "at: connection_point, direction, limit W: limit_w, flow W: flow_w, left W: left_w, source",
     title="Limits of the grid")
+add(app, "site-limits", "list_limits_of_site",
+    "at: connection_point, direction, limit W: limit_w, flow W: flow_w, left W: left_w, from: from_ms, until: until_ms, "
+    "source", words={"site_id": "SITE"}, example="depot")
 add(app, "fleets", "list_fleets", "id, import W: import_limit_w, export W: export_limit_w, active", title="fleets")
 
 # -- telemetry

@@ -14,7 +14,7 @@ function make(name, attributes = {}, ...children) {
 }
 
 const charts = new Map(), INKS = ["ink", "import", "export", "grid", "crit", "dim"];
-const LOOKS = { in: ["import", []], out: ["export", [3, 2]], limit: ["ink", [7, 4]], plan: ["grid", [1.5, 3.5]], old: ["base", []] };
+const LOOKS = { in: ["import", []], out: ["export", [3, 2]], limit: ["ink", [7, 4]], plan: ["grid", [1.5, 3.5]], old: ["base", []], base: ["base", [2, 2]] };
 const decimals = (value, unit) => value.toFixed(unit === "%" || !unit ? 0 : unit.includes("/") ? 4 : 1).replace("-", "−");
 
 function soft(colour, alpha) {

@@ -71,8 +71,14 @@ async def test_power_of_today_stands_beside_yesterdays_and_says_whether_it_is_mo
     ]
     assert {each for each in chart["lines"][2]["values"] if each} == {3 * 63 * 230 / 1000}
     place = await ada.get("/console/sites/north")
-    assert charts(place) == [chart], "the site's page has the same"
-    assert "Within its limits: 0.0 kW of 43.5 kW into vehicles." in text_of(place).replace("\u00a0", " ")
+    (of_site,) = charts(place)
+    assert [each["label"] for each in of_site["lines"]] == [
+        *(each["label"] for each in chart["lines"]), "Fuse",
+    ]  # fmt: skip
+    (ahead,) = (each for each in of_site["lines"] if each["label"] == "Fuse")
+    assert of_site["times"][-1] * 1000 == noon_ms + 86_400_000 + 43_200_000 - STEP_MS, "until the end of the day"
+    assert ahead["values"][-1] == 43.47
+    assert "Within its limits: 65.9 A (L3) left at feeder north/main." in text_of(place).replace("\u00a0", " ")
     assert (await ask("GET", f"/overview/course?from_ms={clock.now_ms}&to_ms={clock.now_ms}")).status == 400
 
 

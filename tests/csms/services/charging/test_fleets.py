@@ -115,6 +115,10 @@ async def test_vehicles_follow_prices_and_a_new_signal_at_once(csms: Backend) ->
     await offer(csms, CHEAP, DEAR)
     async with followed(csms):
         assert setpoints(charge)[-1] > 0, "bought where it is cheap"
+        now_ms = csms.clock.utc_ms()
+        points = await csms.services.store.read(rows.planned, None, now_ms, now_ms + 14_000_000, 900_000)
+        powers = [each.power_w or 0 for each in points]
+        assert powers[0] == 11_000 > 0 > powers[-1], "and to be sold where it is dear"
         await offer(csms, DEAR, CHEAP, version=2)
         csms.services.feed.publish("grid_signal", None, {"version": 2})
         await until(lambda: setpoints(charge)[-1] < 0)
