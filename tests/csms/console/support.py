@@ -1,9 +1,11 @@
 """The console without sockets: a person with a cookie jar, who reads pages and sends their forms."""
 
+import json
 import re
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from html import unescape
+from typing import Any
 from urllib.parse import urlencode
 
 from csms.accounts.rules import Role
@@ -98,4 +100,9 @@ async def employ(ask: ApiClient, name: str, role: Role, password: str = PASSWORD
     return person
 
 
-__all__ = ["HOST", "PASSWORD", "Person", "console", "employ", "text_of"]
+def charts(page: Answer) -> list[dict[str, Any]]:
+    """The charts that a page has."""
+    return [json.loads(unescape(each)) for each in re.findall(r'data-chart="([^"]+)"', page.body.decode())]
+
+
+__all__ = ["HOST", "PASSWORD", "Person", "charts", "console", "employ", "text_of"]

@@ -9,8 +9,7 @@ from csms.overview import work as power_course
 from csms.overview.course import STEP_MS
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
-from tests.csms.console.support import employ, text_of
-from tests.csms.console.test_today import charts
+from tests.csms.console.support import charts, employ, text_of
 from tests.csms.scripted_station import ScriptedStation
 from tests.csms.support import grid_signal
 from v2g.energy.grid_signal import ConnectionPoint, GridLimit

@@ -1,26 +1,17 @@
 """The first page: is today good, the course of power and use, and what needs a person."""
 
 import asyncio
-import json
-import re
-from html import unescape
-from typing import Any
 
 from csms.accounts.rules import Role
 from csms.admission.store import ConnectionAttempt, note_attempt
 from csms.alerts.rules import Evidence, Report
 from csms.overview import work as power_course
 from csms.overview.course import STEP_MS
-from tests.csms.api.support import Answer, ApiClient
+from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
-from tests.csms.console.support import employ, text_of
+from tests.csms.console.support import charts, employ, text_of
 
 STATION = "CS-V2G-0001"
-
-
-def charts(page: Answer) -> list[dict[str, Any]]:
-    """The charts that a page has."""
-    return [json.loads(unescape(each)) for each in re.findall(r'data-chart="([^"]+)"', page.body.decode())]
 
 
 async def power(ask: ApiClient, charging: Charging, watts: int) -> None:
