@@ -231,8 +231,8 @@ add(app, "grid-limits", "list_grid_limits",
     "at: connection_point, direction, limit W: limit_w, flow W: flow_w, left W: left_w, source",
     title="Limits of the grid")
 add(app, "site-limits", "list_limits_of_site",
-    "at: connection_point, direction, limit W: limit_w, flow W: flow_w, left W: left_w, from: from_ms, until: until_ms, "
-    "source", words={"site_id": "SITE"}, example="depot")
+    "at: connection_point, direction, limit W: limit_w, flow W: flow_w, left W: left_w, from: from_ms, "
+    "until: until_ms, source", words={"site_id": "SITE"}, example="depot")
 add(app, "fleets", "list_fleets", "id, import W: import_limit_w, export W: export_limit_w, active", title="fleets")
 
 # -- telemetry
