@@ -163,17 +163,14 @@ def file_faults(
     serves: Collection[str] = (),
     roots: Roots = MappingProxyType({}),
 ) -> list[ConfigError]:
-    """Return the faults of the files named in a configuration; `openers` open those of one program only.
+    """Return the faults of the files named in a configuration; `openers` open those of one program only, unless the
+    key has a fault already.
 
     `serves` are the sections whose certificates are of a TLS server; those of other sections are of clients.
     """
-    flaws = [
-        *_flaws(config, serves),
-        *_rootless(config, roots),
-        *_one_log(config),
-        *_addresses(config),
-        *(flaw for where, opener in openers for flaw in opened(where, opener)),
-    ]
+    flaws = [*_flaws(config, serves), *_rootless(config, roots), *_one_log(config), *_addresses(config)]
+    at_fault = {where for where, *_ in flaws}
+    flaws += (flaw for where, opener in openers if where not in at_fault for flaw in opened(where, opener))
     return [fault(text, name, *each) for each in flaws]
 
 
