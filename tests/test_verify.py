@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from tests.verify.__main__ import PARTS, ROOT, main, stale
+from tests.verify.__main__ import PARTS, ROOT, main, split, stale
 
 _LONG = re.compile(r"mark\.(long|some)\b")
 
@@ -30,6 +30,14 @@ def test_every_target_of_a_part_exists() -> None:
     ]
     assert named
     assert set(named) <= targets
+
+
+def test_every_file_and_folder_of_a_part_exists() -> None:
+    """pytest would run nothing."""
+    words = [word for part in PARTS.values() for command in part.commands for word in split(command)]
+    named = [word for word in words if word.startswith("tests/")]
+    assert "tests/test_verify.py" in named
+    assert [word for word in named if not (ROOT / word).exists()] == []
 
 
 def test_a_part_that_passed_long_ago_or_never_is_named() -> None:
