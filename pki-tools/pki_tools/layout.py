@@ -49,6 +49,7 @@ SIGNERS: Final = {each.role: each.above for each in AUTHORITIES} | {
     Role.STATION: "csms/root",
     Role.GATEWAY: "csms/root",
     Role.BROKER: "csms/root",
+    Role.TRUST_LIST: "csms/root",
     Role.OCSP_RESPONDER: "cpo/sub2",
 }
 """Default issuer of a role's certificates; None: itself."""

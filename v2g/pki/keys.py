@@ -184,6 +184,11 @@ def verify_signature(key: PublicKey, data: bytes, signature: bytes) -> None:
         raise SignatureError(f"{algorithm.value} signature does not match") from None
 
 
+def sign_der(key: PrivateKey, data: bytes) -> bytes:
+    """Return a signature over `data` as X.509 and `openssl dgst` have it: ECDSA in DER, or that of Ed448."""
+    return key.sign(data) if isinstance(key, ed448.Ed448PrivateKey) else key.sign(data, _ecdsa(algorithm_of(key))[1])
+
+
 def raw_signature(key: PublicKey, signature: bytes) -> bytes:
     """Return an ECDSA signature in DER as r and s side by side; anything else unchanged."""
     if isinstance(key, ed448.Ed448PublicKey):

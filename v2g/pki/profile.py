@@ -49,6 +49,7 @@ class Role(enum.Enum):
     GATEWAY = "gateway"  # a vehicle's telemetry gateway at the broker
     API_CLIENT = "api_client"  # clients of the back end's HTTP API, including gateways
     BROKER = "broker"
+    TRUST_LIST = "trust_list"  # signs the list of an ecosystem's roots
 
 
 class KeyKind(enum.Enum):

@@ -13,6 +13,7 @@ from v2g_cli.pki import ceremony as pki_ceremony
 from v2g_cli.pki import est as pki_est
 from v2g_cli.pki import issue as pki_issue
 from v2g_cli.pki import keys as pki_keys
+from v2g_cli.pki import pools as pki_pools
 from v2g_cli.pki import show as pki_show
 from v2g_cli.pki.common import JsonFlag, Tree, generation_of, kind_of, now, password, run_until_stopped, write_out
 
@@ -185,4 +186,5 @@ app.command()(serve)
 app.command()(pki_est.est)
 app.command()(pki_est.approve)
 app.command()(pki_est.enrol)
+app.add_typer(pki_pools.app, name="pools")
 app.add_typer(pki_ceremony.app, name="ceremony")

@@ -115,6 +115,19 @@ def password(env: str, file: Path | None) -> bytes:
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True)).encode()
 
 
+def users_of(file: Path) -> dict[str, str]:
+    """Return the passwords in a file of mode 0600, by user. Raises ConfigError, KeyAccessError."""
+    from v2g.pki.keys import read_secret
+
+    found = {}
+    for number, line in enumerate(read_secret(file).decode(errors="replace").splitlines(), 1):
+        user, _, password = line.partition(":")
+        if not user or not password:
+            raise ConfigError(f"{file}:{number}: not NAME:SECRET")
+        found[user] = password
+    return found
+
+
 def read_shares(sealed: "Sealed", paths: Sequence[Path]) -> "tuple[ShareWords, ...]":
     """Return shares from files, or, without any, typed at a terminal. Raises KeyAccessError, ConfigError."""
     from pki_tools.ceremony import MAX_BYTES, read_sheet

@@ -10,7 +10,7 @@ import typer
 from v2g.errors import ConfigError, TimeoutExpired
 from v2g.observe import Observe
 from v2g_cli.output import print_json, say, tell
-from v2g_cli.pki.common import JsonFlag, Tree, generation_of, progress, role_of, run_until_stopped, write_out
+from v2g_cli.pki.common import JsonFlag, Tree, generation_of, progress, role_of, run_until_stopped, users_of, write_out
 
 
 def est(
@@ -41,7 +41,7 @@ def est(
     folder = (directory / index.find(tls).file).parent
     roots = client_root or [directory / each.file for each in index.entries if each.is_root and not each.replaced]
     context = tls_context(folder / "chain.pem", folder / "leaf.key", roots)
-    settings = EstSettings(role=role_of(role), users=_users(users), approve=approve)
+    settings = EstSettings(role=role_of(role), users={} if users is None else users_of(users), approve=approve)
 
     def show(event: Observe) -> None:
         if event.name == "ready":
@@ -62,20 +62,6 @@ def est(
         return 0
 
     run_until_stopped(serve, show, events, json=json)
-
-
-def _users(file: Path | None) -> dict[str, str]:
-    from v2g.pki.keys import read_secret
-
-    if file is None:
-        return {}
-    found = {}
-    for number, line in enumerate(read_secret(file).decode(errors="replace").splitlines(), 1):
-        user, _, password = line.partition(":")
-        if not user or not password:
-            raise ConfigError(f"{file}:{number}: not USER:PASSWORD")
-        found[user] = password
-    return found
 
 
 def approve(

@@ -14,7 +14,7 @@ from v2g import exi
 from v2g.errors import CertificateError, CodecError, RevocationError, SignatureError, TrustError
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.emaid import is_same_contract
-from v2g.iso15118.d2.envelope import Entropy, seal
+from v2g.iso15118.d2.envelope import Entropy, Envelope, seal
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.common import (
     BodyElement,
@@ -141,17 +141,9 @@ class ProvisioningService:
             envelope = seal(contract.key, recipient, entropy=entropy)
         except TrustError as error:
             return _reject(asked, _NOTHING, str(error))
-        kind = CertificateUpdateRes if isinstance(asked.request, CertificateUpdateReq) else CertificateInstallationRes
-        response = kind(
-            response_code=ResponseCode.OK,
-            sa_provisioning_certificate_chain=chain_of(self._service.chain),
-            contract_signature_cert_chain=chain_of(contract.chain, "id1"),
-            contract_signature_encrypted_private_key=ContractSignatureEncryptedPrivateKey(
-                value=envelope.encrypted, id="id2"
-            ),
-            dh_public_key=DiffieHellmanPublickey(value=envelope.public_key, id="id3"),
-            emaid=EMAID(value=contract.emaid, id="id4"),
-        )
+        update = isinstance(asked.request, CertificateUpdateReq)
+        kind = CertificateUpdateRes if update else CertificateInstallationRes
+        response = response_with(kind, self._service, contract.chain, envelope, contract.emaid)
         encoded = _encode(response, asked.session_id, signatures.sign(response, self._service.key))
         if len(encoded) > most_bytes:
             return _reject(asked, _NOTHING, f"{len(encoded)} bytes, at most {most_bytes} fit")
@@ -197,6 +189,26 @@ class ProvisioningService:
     def _check_signature(self, signature: Signature | None, request: Request, leaf: bytes) -> None:
         key = load_certificate(leaf).public_key()
         signatures.verify(signature, request, key)  # type: ignore[arg-type] # refuses other kinds
+
+
+def response_with(
+    kind: type[CertificateInstallationRes | CertificateUpdateRes],
+    service: Service,
+    chain: tuple[bytes, ...],
+    envelope: Envelope,
+    emaid: str,
+) -> CertificateInstallationRes | CertificateUpdateRes:
+    """Return the response with a contract, which is to be signed by the service."""
+    return kind(
+        response_code=ResponseCode.OK,
+        sa_provisioning_certificate_chain=chain_of(service.chain),
+        contract_signature_cert_chain=chain_of(chain, "id1"),
+        contract_signature_encrypted_private_key=ContractSignatureEncryptedPrivateKey(
+            value=envelope.encrypted, id="id2"
+        ),
+        dh_public_key=DiffieHellmanPublickey(value=envelope.public_key, id="id3"),
+        emaid=EMAID(value=emaid, id="id4"),
+    )
 
 
 _NOTHING: Final = "FAILED_NoCertificateAvailable"

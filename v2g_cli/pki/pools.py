@@ -1,0 +1,178 @@
+"""`v2g pki pools`: the pools of public Plug & Charge ecosystems, as a laboratory's server and as their client."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from v2g.errors import ConfigError
+from v2g.observe import Observe
+from v2g_cli.output import say, tell
+from v2g_cli.pki.common import JsonFlag, Tree, generation_of, now, run_until_stopped, users_of, write_out
+
+if TYPE_CHECKING:
+    from v2g.io.http.pools import PoolClient
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Pools of public Plug & Charge ecosystems.")
+
+Url = Annotated[str, typer.Argument(metavar="URL", help="https://HOST, for OPNC https://HOST/opnc/v1.")]
+Shape = Annotated[str, typer.Option(help="opcp or opnc.")]
+Root = Annotated[Path | None, typer.Option(help="Root (PEM) of the server's TLS; else the system's.")]
+Client = Annotated[str, typer.Option("--client", help="Client ID of OAuth 2.0.")]
+Secret = Annotated[Path | None, typer.Option("--secret-file", help="File (mode 0600) with the client secret.")]
+TokenUrl = Annotated[str, typer.Option(help="Token endpoint; else /oauth/token of the same server.")]
+Edition = Annotated[str, typer.Option(help="iso15118-20 or iso15118-2.")]
+
+
+@app.command()
+def serve(
+    directory: Tree,
+    clients: Annotated[Path, typer.Option(help="File (mode 0600) with a line CLIENT_ID:SECRET for each.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 picks a free one.")] = 8444,
+    tls: Annotated[str, typer.Option("--tls", help="Name of the server's certificate in the tree.")] = "csms/server",
+    events: Annotated[Path | None, typer.Option(help="File for one JSON line per event.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Serve pools of roots, provisioning certificates and contracts around a tree, until SIGTERM.
+
+    Example: `v2g pki pools serve certs/lab --clients pools.clients`
+
+    OPCP's paths are at the server's root, OPNC's at /opnc/v1, tokens at /oauth/token.
+    """
+    from pki_tools.est import tls_context
+    from pki_tools.index import load_index
+    from pki_tools.pools import PoolService
+
+    folder = (directory / load_index(directory).find(tls).file).parent
+    context, known = tls_context(folder / "chain.pem", folder / "leaf.key", ()), users_of(clients)
+
+    def show(event: Observe) -> None:
+        if event.name == "ready":
+            say(f"ready: https://{host}:{event.data['port']} has the pools of {directory}")
+        elif event.name == "pool_contract":
+            say(f"contract: {event.data['emaid']} for {event.data['pcid']}")
+
+    async def run(observe: Callable[[Observe], None]) -> int:
+        service = PoolService(directory, known, observe=observe)
+        try:
+            bound = await service.start(host, port, context)
+            observe(Observe("pki", "ready", {"host": host, "port": bound}))
+            await asyncio.Event().wait()
+        finally:
+            await service.close()
+        return 0
+
+    run_until_stopped(run, show, events, json=json)
+
+
+@app.command()
+def roots(
+    url: Url,
+    client: Client,
+    secret_file: Secret = None,
+    shape: Shape = "opcp",
+    root: Root = None,
+    token_url: TokenUrl = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for a PEM file of each.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """List the roots of an ecosystem, and write them as PEM.
+
+    Example: `v2g pki pools roots https://pool.example --client me --secret-file pool.secret --out roots`
+    """
+    from v2g.pki.certificates import chain_to_pem, load_certificate
+
+    pool = _client(url, shape, root, client, secret_file, token_url)
+    for each in asyncio.run(pool.roots()):
+        certificate, kinds = load_certificate(each.certificate), "+".join(each.kinds)
+        until = certificate.not_valid_after_utc
+        subject = certificate.subject.rfc4514_string()
+        record = {"kinds": each.kinds, "subject": subject, "not_after": until, "fingerprint": each.fingerprint}
+        tell(record, f"{kinds:8}  {until:%Y-%m-%d}  {each.fingerprint[:16]}  {subject}", json=json)
+        if out is not None:
+            write_out(out / f"{kinds}-{each.fingerprint[:16]}.pem", chain_to_pem((each.certificate,)).encode())
+
+
+@app.command()
+def register(
+    url: Url,
+    chain: Annotated[Path, typer.Option("--chain", help="PEM of the provisioning certificate, its sub-CAs after it.")],
+    client: Client,
+    secret_file: Secret = None,
+    shape: Shape = "opcp",
+    root: Root = None,
+    token_url: TokenUrl = "",
+    edition: Edition = "iso15118-20",
+    json: JsonFlag = False,
+) -> None:
+    """Store the provisioning certificate of a vehicle, as its maker does.
+
+    Example: `v2g pki pools register https://pool.example --chain certs/lab/provisioning/chain.pem --client me
+    --secret-file pool.secret`
+    """
+    from v2g.iso15118.foreign_contracts import NAMESPACES
+    from v2g.pki.certificates import common_name, load_certificate
+    from v2g.pki.credentials import load_chain
+
+    pool, found = _client(url, shape, root, client, secret_file, token_url), load_chain(chain)
+    asyncio.run(pool.add_provisioning(found, NAMESPACES[generation_of(edition)]))
+    pcid = common_name(load_certificate(found[0]))
+    tell({"pcid": pcid}, f"{pcid} is registered", json=json)
+
+
+@app.command()
+def contract(
+    url: Url,
+    emaid: Annotated[str, typer.Option(help="Contract identifier (EMAID).")],
+    pcid: Annotated[str, typer.Option(help="The vehicle's provisioning identifier (PCID).")],
+    client: Client,
+    secret_file: Secret = None,
+    shape: Shape = "opcp",
+    root: Root = None,
+    token_url: TokenUrl = "",
+    edition: Edition = "iso15118-20",
+    days: Annotated[int, typer.Option(min=1, max=730, help="Until when the contract counts.")] = 365,
+    json: JsonFlag = False,
+) -> None:
+    """Have a contract made, signed and stored for a vehicle, as a provider without a PKI of its own does.
+
+    Example: `v2g pki pools contract https://pool.example --emaid DEABC1234567890 --pcid WMIV2GENGINE00001X --client me
+    --secret-file pool.secret`
+    """
+    from v2g.iso15118.foreign_contracts import NAMESPACES
+    from v2g.pki.pools import ContractOrder
+
+    pool, begins = _client(url, shape, root, client, secret_file, token_url), now().replace(microsecond=0)
+    order = ContractOrder(
+        emaid=emaid,
+        pcid=pcid,
+        contract_begins=_time(begins),
+        contract_ends=_time(begins + timedelta(days=days)),
+        namespace=NAMESPACES[generation_of(edition)],
+    )
+    asyncio.run(pool.generate(order))
+    tell({"emaid": emaid, "pcid": pcid}, f"{emaid} is in the pool for {pcid}", json=json)
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _client(
+    url: str, shape: str, root: Path | None, client: str, secret_file: Path | None, token_url: str
+) -> "PoolClient":
+    from v2g.io.http.authorized import OauthClient
+    from v2g.io.http.pools import PoolClient, PoolServer
+    from v2g.io.runtime.clock import Clock
+
+    if not url.startswith("https://") or shape not in ("opcp", "opnc"):
+        raise ConfigError(f"{url}, {shape}: pools need https://, and a shape: opcp or opnc")
+    if secret_file is None:
+        raise ConfigError("a client secret is needed", hint="--secret-file FILE, mode 0600")
+    token = token_url or f"https://{url.removeprefix('https://').partition('/')[0]}/oauth/token"
+    oauth = OauthClient(url=token, client_id=client, client_secret_file=secret_file)
+    return PoolClient(PoolServer(url=url, shape=shape, root=root, oauth=oauth), Clock())  # type: ignore[arg-type]
