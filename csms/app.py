@@ -318,6 +318,10 @@ async def open_services(
         from csms.contracts.provisioning import Provisioner  # on demand: imports messages of ISO 15118
 
         parts.append(Provisioner(config.provisioning, config.trust, contracts, clock, observe))
+    if config.outside_pools:
+        from csms.contracts.outside import OutsidePools
+
+        parts.append(OutsidePools(config.outside_pools, config.trust, clock, observe))
     if config.roaming is not None:
         parts.append(Partners(config.roaming, store, store_key, clock, observe, feed))
     if config.attestation is not None:

@@ -37,6 +37,7 @@ from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
 from v2g.io.http.est import EstServer
+from v2g.io.http.pools import PoolServer
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.ota.opening import FollowerConfig, installer_flaws
 from v2g.io.runtime.clock import ClockConfig
@@ -222,6 +223,22 @@ class OutsideCa(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How long a request may take until its certificate is delivered, h."""
 
 
+class OutsidePool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A pool outside that has contracts for vehicles, besides or in place of the own one (`provisioning`)."""
+
+    server: PoolServer
+    """Its server, and how this back end shows who it is."""
+    vehicles: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=18)], ...] = ()
+    """Provisioning identifiers (PCID) of its vehicles, with `*` and `?`, such as a maker's `WVW*`; empty: all."""
+    editions: Annotated[tuple[Literal["iso15118-20", "iso15118-2"], ...], msgspec.Meta(min_length=1)] = (
+        "iso15118-20",
+        "iso15118-2",
+    )
+    """Whose vehicles it serves."""
+    before_own: bool = False
+    """Asked before the own pool; else when that has no contract. Pools are asked in their order."""
+
+
 class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A vendor whose messages are accepted.
 
@@ -388,6 +405,9 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What the detectors find in the telemetry of batteries."""
     provisioning: Provisioning | None = None
     """Contracts for vehicles; none by default."""
+    outside_pools: Annotated[tuple[OutsidePool, ...], msgspec.Meta(max_length=20)] = ()
+    """Pools outside that are asked for contracts, too; what they answer is verified by `trust.roots`, which need the
+    V2G roots of their services."""
     station_ca: StationAuthority | None = None
     """Signs certificates that stations use towards the CSMS; without it such requests are rejected."""
     v2g_ca: StationAuthority | None = None

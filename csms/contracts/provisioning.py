@@ -3,13 +3,13 @@
 import asyncio
 import base64
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from csms.config import Trust
 from csms.contracts.pool import open_pool
-from csms.contracts.rules import Provisioning
+from csms.contracts.rules import LONGEST, Provisioning
 from csms.contracts.verifier import ContractVerifier
 from csms.trust.certificate_status import load_roots
 from v2g.errors import CodecError, RevocationError
@@ -29,9 +29,6 @@ from v2g.pki.credentials import load_chain
 from v2g.pki.profile import Generation
 from v2g.pki.profiles import generation_of
 from v2g.pki.verify import VerifiedChain
-
-LONGEST: Final[Mapping[Version, int]] = {"2.0.1": 7500, "2.1": 17_000}
-"""Maximum length of exiResponse."""
 
 _SCHEMAS: Final = SCHEMA_VERSION.rpartition(":")[0] + ":"
 """Stations send any of the schemas of -20; the messages are all in one of them."""

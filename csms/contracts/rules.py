@@ -20,6 +20,7 @@ from csms.tokens.rules import ChainVerdict, normalise
 from v2g.errors import CertificateError, RevocationError
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
+from v2g.ocpp.routes import Version
 from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
 from v2g.pki.crl import RevocationList, check_serial, is_listed, load_crl
 from v2g.pki.ocsp import check_ocsp, responder_url
@@ -34,6 +35,10 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
     "SHA384": hashes.SHA384(),
     "SHA512": hashes.SHA512(),
 }
+
+
+LONGEST: Final[Mapping[Version, int]] = {"2.0.1": 7500, "2.1": 17_000}
+"""Maximum length of exiResponse (Get15118EVCertificate)."""
 
 
 class Anchors(msgspec.Struct, frozen=True, kw_only=True):

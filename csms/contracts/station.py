@@ -31,13 +31,27 @@ _AGAIN_MS = 3_600_000
 async def answer_get_15118_ev_certificate(
     context: HandlerContext, request: Get15118EVCertificateRequest
 ) -> Get15118EVCertificateResponse:
-    """Issue a contract to a vehicle (M01), or renew it (M02); -20 has no separate update (M02.FR.02)."""
-    if context.services.config.provisioning is None:
+    """Issue a contract to a vehicle (M01), or renew it (M02), from own and outside pools, as configured; -20 has no
+    separate update (M02.FR.02)."""
+    config, services = context.services.config, context.services
+    if config.provisioning is None and not config.outside_pools:
         info = StatusInfo(reason_code="NotConfigured", additional_info="[provisioning] is not configured")
         return Get15118EVCertificateResponse(status="Failed", exi_response="", status_info=info)
-    from csms.contracts.provisioning import Provisioner  # on demand: imports messages of ISO 15118
+    from csms.contracts.outside import OutsidePools  # on demand: imports messages of ISO 15118
+    from csms.contracts.provisioning import Provisioner
 
-    return await context.services[Provisioner].answer(request, context.version)
+    own, outside = services.find(Provisioner), services.find(OutsidePools)
+    found = None if outside is None else await outside.answer(request, context.version, before_own=True)
+    refused = None
+    if found is None and own is not None:
+        answer = await own.answer(request, context.version)
+        found, refused = (answer, None) if answer.status == "Accepted" else (None, answer)
+    if found is None and outside is not None:
+        found = await outside.answer(request, context.version, before_own=False)
+        refused = refused or outside.refuse(request)
+    found = found or refused
+    assert found is not None
+    return found
 
 
 @answers

@@ -1,0 +1,137 @@
+"""Contracts from pools outside (OPCP, OPNC), asked while a vehicle waits; what they answer is verified (R217)."""
+
+import asyncio
+import base64
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Final
+
+from csms.config import OutsidePool, Trust
+from csms.contracts.rules import LONGEST
+from csms.trust.certificate_status import load_anchors
+from v2g.errors import CertificateError, CodecError, RefusedError, TrustError, V2GError
+from v2g.io.http.pools import PoolClient
+from v2g.io.runtime.clock import Clock
+from v2g.iso15118.foreign_contracts import (
+    ContractTrust,
+    ForeignRequest,
+    addressed,
+    check_contract,
+    no_contract,
+    read_contract_request,
+)
+from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.base import StatusInfo
+from v2g.ocpp.messages.certificates import Get15118EVCertificateRequest, Get15118EVCertificateResponse
+from v2g.ocpp.routes import Version
+from v2g.pki.pools import PoolContract
+
+PATIENCE_S: Final = 3.0
+"""For all pools together: a vehicle of ISO 15118-2 waits 4.5 s for the whole way."""
+_MOST_SESSIONS: Final = 4096
+
+
+class OutsidePools:
+    """All pools outside; one instance for the whole program."""
+
+    def __init__(
+        self, config: tuple[OutsidePool, ...], trust: Trust, clock: Clock, observe: Callable[[Observe], None]
+    ) -> None:
+        """Read files. Raises ConfigError, KeyAccessError."""
+        self._pools = [(each, PoolClient(each.server, clock)) for each in config]
+        anchors = load_anchors(trust)
+        self._trust = ContractTrust(roots=anchors.roots, crosses=anchors.crosses, interop=anchors.interop)
+        self._clock, self._observe = clock, observe
+        self._delivered: dict[tuple[bytes, str], tuple[str, ...]] = {}
+
+    async def answer(
+        self, request: Get15118EVCertificateRequest, version: Version, *, before_own: bool
+    ) -> Get15118EVCertificateResponse | None:
+        """Return a contract for a vehicle; None: none of these pools has one that it could install."""
+        try:
+            exi = base64.b64decode(request.exi_request, validate=True)
+            asked = read_contract_request(exi, request.iso15118_schema_version)
+        except (CodecError, CertificateError, ValueError):
+            return None  # the own service says what is wrong, `none` else; an update has no way to a pool
+        pools = [
+            (config, client)
+            for config, client in self._pools
+            if config.before_own == before_own
+            and asked.generation.value in config.editions
+            and (not config.vehicles or any(fnmatchcase(asked.pcid, each) for each in config.vehicles))
+        ]
+        end = self._clock.monotonic() + PATIENCE_S
+        for config, client in pools:
+            if (left_s := end - self._clock.monotonic()) <= 0:
+                self._report(config, asked, problem=f"not asked: {PATIENCE_S:g} s are over")
+                continue
+            try:
+                found = await client.contracts(exi, asked.namespace, timeout_s=left_s)
+                answer = await asyncio.to_thread(self._chosen, found, asked, version)
+            except (V2GError, TimeoutError) as error:
+                self._report(config, asked, problem=_said(error))
+                continue
+            if answer is not None:
+                emaid, response = answer
+                self._report(config, asked, emaid=emaid)
+                return response
+            self._report(config, asked, problem="no contract")
+        return None
+
+    def refuse(self, request: Get15118EVCertificateRequest) -> Get15118EVCertificateResponse:
+        """Return the answer when no pool has a contract, and there is no own one: the vehicle is told so."""
+        info = StatusInfo(reason_code="NoContract", additional_info="no pool outside has a contract for this vehicle")
+        try:
+            exi = base64.b64decode(request.exi_request, validate=True)
+            asked = read_contract_request(exi, request.iso15118_schema_version)
+            told = base64.b64encode(no_contract(asked, self._clock.utc_ms())).decode()
+        except (CodecError, CertificateError, ValueError) as error:
+            told, info = "", StatusInfo(reason_code="InvalidExi", additional_info=str(error)[:500])
+        return Get15118EVCertificateResponse(status="Failed", exi_response=told, status_info=info)
+
+    def _chosen(
+        self, found: tuple[PoolContract, ...], asked: ForeignRequest, version: Version
+    ) -> tuple[str, Get15118EVCertificateResponse] | None:
+        """Return the EMAID and response with the next contract of a session: the vehicle's preferred ones first, no
+        more than it has room for. Raises the last problem if the vehicle could install none."""
+        problem: V2GError | None = None
+        usable: dict[str, PoolContract] = {}
+        for each in found:
+            try:
+                emaid = check_contract(each.response, asked, self._trust, self._clock.now())
+                if each.emaid and each.emaid.replace("-", "").upper()[:14] != emaid[:14]:
+                    raise RefusedError(f"the pool says {each.emaid[:20]}, the contract {emaid}", reason="wrong_subject")
+            except (CodecError, TrustError, RefusedError) as error:
+                problem = error
+            else:
+                usable.setdefault(emaid, each)
+        if not usable:
+            if problem is not None:
+                raise problem
+            return None
+        order = sorted(usable, key=lambda emaid: asked.emaids.index(emaid) if emaid in asked.emaids else len(usable))
+        order = order[: max(asked.maximum, 1)]
+        session = (asked.session_id, asked.pcid)
+        given = self._delivered.pop(session, ())
+        waiting = [emaid for emaid in order if emaid not in given] or order
+        emaid, *others = waiting
+        response = addressed(usable[emaid].response, asked, self._clock.utc_ms(), len(others))
+        text = base64.b64encode(response).decode()
+        if len(text) > LONGEST[version]:
+            raise RefusedError(f"the contract of {len(text)} characters does not fit OCPP {version}", reason="too_long")
+        if others:
+            while len(self._delivered) >= _MOST_SESSIONS:
+                del self._delivered[next(iter(self._delivered))]
+            self._delivered[session] = (*(given if waiting != order else ()), emaid)
+        remaining = len(others) if version != "2.0.1" else None
+        return emaid, Get15118EVCertificateResponse(status="Accepted", exi_response=text, remaining_contracts=remaining)
+
+    def _report(self, config: OutsidePool, asked: ForeignRequest, *, emaid: str = "", problem: str = "") -> None:
+        pool, why = config.server.url, problem[:200]
+        data: dict[str, Scalar] = {"pool": pool, "pcid": asked.pcid, "emaid": emaid, "problem": why}
+        self._observe(Observe("provisioning", "pool_asked", data))
+
+
+def _said(error: Exception) -> str:
+    reason = getattr(error, "reason", "")
+    return f"{reason}: {error}" if reason else str(error) or type(error).__name__
