@@ -11,8 +11,8 @@ from csms.console.visit import Visit
 from csms.fleets.store import PlannedPower
 from csms.grid.limits import FUSE, PART, LimitState
 from csms.overview import api as overview
-from csms.overview.course import STEP_MS, PowerPoint
-from csms.overview.rules import HOUR_MS, beside, energy_wh
+from csms.overview.course import STEP_MS
+from csms.overview.rules import HOUR_MS, PowerPoint, beside, energy_wh
 from csms.smart_charging.charging_plans import VOLTAGE
 
 _DAYS: Final = 7
@@ -67,11 +67,13 @@ async def course_of(visit: Visit, sites: Sequence[str], limits: Sequence[LimitSt
     return ShownCourse(chart("Power of the day", times, lines), use, compared, last)
 
 
-async def points_of(visit: Visit, sites: Sequence[str], from_ms: int, step_ms: int) -> list[PowerPoint]:
-    """Return the points of sites together until now."""
+async def points_of(
+    visit: Visit, sites: Sequence[str], from_ms: int, step_ms: int, to_ms: int | None = None
+) -> list[PowerPoint]:
+    """Return the points of sites together until a time (UTC ms), None: now."""
     if not visit.may(overview.read_power_course):
         return []
-    about = {"from_ms": from_ms, "to_ms": visit.now_ms + 1, "step_ms": step_ms}
+    about = {"from_ms": from_ms, "to_ms": to_ms or visit.now_ms + 1, "step_ms": step_ms}
     sums: dict[int, PowerPoint] = {}
     for name in sites:
         for each in await visit.find(tuple[PowerPoint, ...], overview.read_power_course, site_id=name, **about):

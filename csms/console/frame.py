@@ -20,7 +20,7 @@ class Area(msgspec.Struct, frozen=True):
 
 
 AREAS: Final = {
-    "today": Area("Today", {"show_overview": "Today"}),
+    "today": Area("Today", {"show_overview": "Today", "show_trends": "Trends"}),
     "alerts": Area("Alerts", {"list_alerts": "Alerts"}),
     "sites": Area("Sites", {"list_sites": "Sites", "show_map": "Map"}),
     "stations": Area(

@@ -30,7 +30,8 @@ from csms.http.problems import ApiError, conflict
 from csms.nodes import store as nodes
 from csms.overview import course
 from csms.overview import store as rows
-from csms.overview.course import STEP_MS, PowerPoint
+from csms.overview.course import STEP_MS
+from csms.overview.rules import PowerPoint
 from csms.overview.store import PowerFlow, flow
 from csms.smart_charging import store as charging
 from csms.telemetry import store as telemetry

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import Connection, insert, select
 
 from csms.fleets import store as fleets
+from csms.overview.rules import PowerPoint
 from csms.overview.store import FRESH_MS, powers
 from csms.overview.tables import power_course
 from csms.sites.rules import Site
@@ -20,24 +20,6 @@ STEP_MS: Final = 300_000
 """Distance of points."""
 
 _OUT: Final = frozenset({"Faulted", "Unavailable"})
-
-
-class PowerPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What stations did at a time, or on average from then on: power (W) into and out of vehicles without that of
-    `unknown` ones, sessions, EVSEs, how many of these work, and the limits (W) there; null without one. `base_w`: what
-    the grid connection draws beside the vehicles, below 0 fed in, by a meter there or a fleet's forecast; null if
-    unknown."""
-
-    at_ms: int
-    import_w: int
-    export_w: int
-    unknown: int
-    sessions: float
-    evses: float
-    ready: float
-    import_limit_w: int | None
-    export_limit_w: int | None
-    base_w: int | None
 
 
 def has(connection: Connection, at_ms: int) -> bool:

@@ -1,7 +1,7 @@
 """The first page: is today good, what flows, and what needs a person."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -11,14 +11,16 @@ from csms.alerts import api as alerts
 from csms.alerts.groups import PresentAlerts
 from csms.booking import api as quarantine
 from csms.books import api as reports
-from csms.console.course import course_of
+from csms.console.course import course_of, date_of, midnight_ms, points_of
+from csms.console.listing import Column, Listing, show_list
+from csms.console.present import ChartLine, chart
 from csms.console.visit import Visit, page, place, segment
 from csms.grid import api as grid
 from csms.grid.limits import LimitState
 from csms.grid.pages import signal_in_force
 from csms.http.pipeline import Answer
 from csms.overview import api as overview
-from csms.overview.rules import DayFacts, flow_bar, verdict
+from csms.overview.rules import HOUR_MS, DayFacts, PowerPoint, PowerTrend, beside, flow_bar, hours_wh, trend, verdict
 from csms.sites import api as sites
 from csms.stations import api as stations
 from csms.stations.listed import ListedStation, fitting
@@ -31,7 +33,7 @@ _FEW: Final = 8
 @page("")
 async def show_overview(visit: Visit) -> Answer:
     """Show each part that the person may see."""
-    today = datetime.fromtimestamp(visit.now_ms / 1000, UTC).astimezone(visit.zone).date().isoformat()
+    today = date_of(visit, visit.now_ms).isoformat()
     shown: dict[str, Any] = {}
     for name, operation, parameters in (
         ("stations", overview.read_stations_overview, {}),
@@ -94,6 +96,88 @@ def _slot_now(signal: TypedGridSignal | None, now_ms: int) -> TypedSlot | None:
     """Return the slot of a grid signal that is in force."""
     slots = () if signal is None else signal.slots
     return next((each for each in slots if each.start_ms <= now_ms < each.start_ms + 1000 * each.duration_s), None)
+
+
+_WEEK: Final = (7, False, "7 days")
+_SPANS: Final = {
+    "": _WEEK,
+    "month": (30, False, "30 days"),
+    "week-sites": (7, True, "7 days by site"),
+    "month-sites": (30, True, "30 days by site"),
+}
+"""Days, whether by site, and the label of each view of the trends."""
+
+TRENDS: Final = (
+    Column("import", "Into vehicles", lambda row: row.import_wh, "energy"),
+    Column("export", "Out of vehicles", lambda row: row.export_wh, "energy"),
+    Column("most", "Greatest power", lambda row: row.most_w, "power", phone=False),
+    Column("used", "Use of EVSEs", lambda row: None if row.used is None else round(row.used, 1), "percent"),
+    Column("ready", "EVSEs that work", lambda row: None if row.ready is None else round(row.ready, 1), "percent"),
+    Column("sessions", "Sessions ended", lambda row: row.sessions, "number", phone=False),
+    Column("money", "With VAT", lambda row: row.money),
+)
+
+
+@page("/trends", overview.read_power_course)
+async def show_trends(visit: Visit) -> Answer:
+    """Show energy, use, availability and money of a week or a month, by day or by site."""
+    view = visit.asked("span").get("span", "")
+    days, of_sites, _ = _SPANS.get(view, _WEEK)
+    begin_ms = midnight_ms(visit, days - 1)
+    only = visit.person.principal.sites
+    everywhere = ("",) if only is None else sorted(only.names)
+    points = await points_of(visit, everywhere, begin_ms, HOUR_MS)
+    before_ms, until_ms = midnight_ms(visit, 2 * days - 1), visit.now_ms - days * 24 * HOUR_MS
+    before = await points_of(visit, everywhere, before_ms, HOUR_MS, until_ms)
+    ended: dict[str, tuple[int, list[str]]] = {}
+    if visit.may(reports.report_transactions):
+        about = {"by": "site" if of_sites else "day", "from_day": date_of(visit, begin_ms).isoformat(), "limit": 1000}
+        for each in await visit.ask(reports.report_transactions, **about):
+            number, sums = ended.setdefault(each["group"] or "", (0, []))
+            sums += [f"{each['gross']} {each['currency']}"] if each["gross"] is not None else []
+            ended[each["group"] or ""] = number + each["transactions"], sums
+    parts: dict[str, list[PowerPoint]] = {}
+    if of_sites:
+        names = [each["id"] async for each in visit.every(sites.list_sites)]
+        parts = {name: await points_of(visit, (name,), begin_ms, HOUR_MS) for name in names}
+    else:
+        for point in points:
+            parts.setdefault(date_of(visit, point.at_ms).isoformat(), []).append(point)
+    rows = [trend(name, of, visit.now_ms, *ended.get(name, ())) for name, of in parts.items()]
+    first = Column("of", "Site" if of_sites else "Day", lambda row: row.of, href=_site_of if of_sites else None)
+    listing = Listing(
+        title="Trends",
+        columns=(first, *TRENDS),
+        rows=rows if of_sites else rows[::-1],
+        asked={"span": view} if view in _SPANS and view else {},
+        tab="span",
+        tabs={view: (label, None) for view, (_, _, label) in _SPANS.items()},
+        search=False,
+        empty="Nothing has been noted yet: the first point is there after five minutes.",
+    )
+    taken_wh, before_wh = hours_wh(points, "import_w", visit.now_ms), hours_wh(before, "import_w", until_ms)
+    return await show_list(
+        visit,
+        listing,
+        template="trends.html",
+        compared=beside(taken_wh, before_wh, days) if before and before[0].at_ms == before_ms else None,
+        chart=_by_day(rows, visit) if len(rows) > 1 and not of_sites else None,
+    )
+
+
+def _site_of(row: PowerTrend) -> str:
+    return f"/sites/{segment(row.of)}"
+
+
+def _by_day(rows: Sequence[PowerTrend], visit: Visit) -> dict[str, object]:
+    """Return the chart of energies by day."""
+    times = [datetime.combine(date.fromisoformat(each.of), time(), visit.zone).timestamp() * 1000 for each in rows]
+    until = [*rows, rows[-1]]  # the last day has a width, too
+    drawn = [
+        ChartLine("Into vehicles", "kWh", [each.import_wh / 1000 for each in until], steps=True, look="in"),
+        ChartLine("Out of vehicles", "kWh", [each.export_wh / 1000 for each in until], steps=True, look="out"),
+    ]
+    return chart("Energy by day", [*map(round, times), midnight_ms(visit, -1)], drawn)
 
 
 @page("/search")

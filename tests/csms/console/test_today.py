@@ -5,6 +5,7 @@ import asyncio
 from csms.accounts.rules import Role
 from csms.admission.store import ConnectionAttempt, note_attempt
 from csms.alerts.rules import Evidence, Report
+from csms.overview import course
 from csms.overview import work as power_course
 from csms.overview.course import STEP_MS
 from tests.csms.api.support import ApiClient
@@ -111,3 +112,32 @@ async def test_hostile_texts_on_the_first_page_are_shown_and_never_obeyed(ask: A
     assert "<img src=x" not in page.body.decode()
     assert "\u202e" not in page.body.decode()
     assert "onerror" in text_of(page)
+
+
+async def test_trends_show_a_week_or_a_month_by_day_or_by_site(ask: ApiClient) -> None:
+    await site(ask)
+    now_ms = ask.backend.clock.now_ms = ask.backend.clock.now_ms // 86_400_000 * 86_400_000 + 43_200_000
+    rows = [
+        {
+            "site_id": name, "at_ms": now_ms - back * STEP_MS, "import_w": 6_000 if back < 7 * 288 else 3_000,
+            "export_w": 1_000, "unknown": 0, "sessions": 1, "evses": 4, "ready": 3, "import_limit_w": None,
+            "export_limit_w": None, "base_w": None,
+        }
+        for back in range(40 * 288) for name in ("", "north")
+    ]  # fmt: skip
+    await ask.backend.services.store.run(course.add, rows)
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    page = await ada.get("/console/trends")
+    text = text_of(page).replace("\u00a0", " ").replace("\u2009", "")
+    assert "100 % more energy into vehicles than in the 7 days before." in text
+    assert text.count(" 144.0 kWh 24.0 kWh 6.0 kW 25 % 75 % 0") == 6, "six whole days, and half of today"
+    assert "72.0 kWh" in text
+    assert [len(each["times"]) for each in charts(page)] == [8]
+    month = text_of(await ada.get("/console/trends?span=month")).replace("\u00a0", " ")
+    assert month.count("72.0 kWh 24.0 kWh 3.0 kW 25 % 75 % 0") == 22, "and one of both powers"
+    by_site = text_of(await ada.get("/console/trends?span=week-sites")).replace("\u00a0", " ")
+    assert "north 936.0 kWh 156.0 kWh" in by_site
+    assert "Into vehicles,import" not in (csv := (await ada.get("/console/trends?csv=1")).body.decode())
+    assert csv.splitlines()[0] == "of,import [Wh],export [Wh],most [W],used [%],ready [%],sessions,money"
+    bea = await employ(ask, "bea", Role.VIEWER, "six tame ducks swim", "north")
+    assert "72.0 kWh" in text_of(await bea.get("/console/trends?span=nonsense")).replace("\u00a0", " ")
