@@ -41,6 +41,7 @@ PROGRAMS: Final = {
     "v2g/io/websocket/rpc.py": "csms secc",
     "v2g/iso15118/engine": "evcc secc",
     "v2g/ocpp/rpc.py": "csms secc",
+    "v2g/telemetry/gnss.py": "gateway",
     "v2g/slac/ev.py": "evcc",
     "v2g/slac/evse.py": "secc",
     "v2g/slac/host.py": "evcc secc",

@@ -28,6 +28,7 @@ from v2g.telemetry.registry import registered
 from v2g.telemetry.signals import SIGNALS, Pseudonym
 from v2g_gateway.consent import read_consent
 from v2g_gateway.replay import beginning
+from v2g_gateway.sources import SourceConfig
 from v2g_gateway.uplink import HttpConfig
 
 UPLINK_S = 2.0
@@ -75,6 +76,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Path, ...],
         Meta(max_length=8, description="sockets of programs on this machine: `local_events.socket` of evcc and secc"),
     ] = ()
+    sources: Annotated[tuple[SourceConfig, ...], Meta(max_length=1, description="where positions come from")] = ()
     rates: Annotated[Bands, Meta(description="rates of records by the vehicle's mode")] = Bands()
     dead_bands: Annotated[
         dict[str, Annotated[float, Meta(ge=0)]],
@@ -183,6 +185,8 @@ def look(config: GatewayConfig) -> Iterator[Flaw]:
         yield ("mqtt",), "is missing: records need an uplink, mqtt or http", "add [mqtt] with host and ca"
     if config.fallback is not None and config.fallback.mqtt is None and config.fallback.http is None:
         yield ("fallback", "mqtt"), "is missing: an uplink is mqtt or http", "add [fallback.mqtt] with host and ca"
+    if config.sources and config.can.replay is not None:
+        yield ("can", "replay"), "a recording has times of its own, which sources do not have", "remove one of them"
     for name in config.dead_bands.keys() - SIGNALS.keys():
         yield ("dead_bands", name), "is not a signal", "the reference of telemetry lists them"
     yield from installer_flaws(config.update, ("update",))

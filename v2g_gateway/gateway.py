@@ -9,7 +9,7 @@ import contextlib
 import math
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -38,12 +38,13 @@ from v2g.telemetry.cells import CellStatistics, CellWindows, HeatGradient, with_
 from v2g.telemetry.columns import encode_compact
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.filters import GlitchFilter
+from v2g.telemetry.gnss import ODOMETER, Fix, PositionWatch
 from v2g.telemetry.local_events import DROPPED, FINDING, LocalEvent, reported
-from v2g.telemetry.mapping import CanMapping, normalised
+from v2g.telemetry.mapping import CanMapping, Mapped, normalised
 from v2g.telemetry.priority import Prioritiser
 from v2g.telemetry.privacy import PositionBlur
 from v2g.telemetry.registry import registered, shipped
-from v2g.telemetry.signals import CELL_VOLTAGE, SCHEMA_4, Record
+from v2g.telemetry.signals import CELL_VOLTAGE, LATITUDE, SCHEMA_5, Record
 from v2g_gateway.battery import BatteryWatch
 from v2g_gateway.battery import event as event_of
 from v2g_gateway.battery import facts as facts_of
@@ -53,6 +54,7 @@ from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.local_source import LocalSource, TakenCheckpoints
 from v2g_gateway.recorder import OutboxRecorder
 from v2g_gateway.replay import Replay
+from v2g_gateway.sources import FixSource
 from v2g_gateway.uplink import HttpsUplink, MqttUplink, Observer, OnMarks, Uplink
 
 if TYPE_CHECKING:  # loaded only if configured
@@ -77,6 +79,9 @@ ASK_S: Final = 60.0
 
 ANSWER_S: Final = 10.0
 """Time for connecting and an answer."""
+
+LOOK_S: Final = 1.0
+"""Interval of looking whether a receiver is silent."""
 
 GAPS_S: Final = 60.0
 """Minimum interval of records about dropped records."""
@@ -183,6 +188,7 @@ class Gateway:
         self._processor = ProcessorWatch(config.processor, self._processor_changed)
         self._consent = ConsentSource(config.consent, config.consent_file, observe)
         self._blur = PositionBlur(config.position_noise_m, places)
+        self._positions = PositionWatch(config.sources[0].lost_s if config.sources else math.inf)
         self._offered = asyncio.Event()
         self._drops_reported_at = -math.inf
         self._ended: tuple[Finding, ...] = ()
@@ -235,8 +241,8 @@ class Gateway:
                 gateway._port = await gateway._attach()
             gateway._stack = stack.pop_all()
         gateway._begin()
-        if SCHEMA_4 not in known:
-            observe(Observe("telemetry", "schema_unregistered", {"schema": SCHEMA_4, "folder": str(folder)}))
+        if SCHEMA_5 not in known:
+            observe(Observe("telemetry", "schema_unregistered", {"schema": SCHEMA_5, "folder": str(folder)}))
         return gateway
 
     def _begin(self) -> None:
@@ -247,6 +253,9 @@ class Gateway:
         self._intake.keep("telemetry records", self._recorder.run)
         for path in self._config.event_sockets:
             self._intake.keep(f"telemetry source {path.name}", LocalSource(path, self._take, self._observe).run)
+        for source in self._config.sources:
+            self._intake.keep("telemetry source", FixSource(source, self._on_fix, self._observe).run)
+            self._intake.keep("telemetry positions", self._watch_positions)
         self._intake.keep("telemetry processor", self._processor.run)
         self._intake.keep("telemetry gaps", self._report_gaps)
         self._intake.keep("telemetry keys", self._renew_keys)
@@ -315,6 +324,30 @@ class Gateway:
         self._take_frame(frame_id, data, at_s, self._clock.monotonic(), self._clock.utc_ms())
         self._offered.set()
 
+    def _on_fix(self, fix: Fix) -> None:
+        self._place(self._positions.fix(fix, self._clock.monotonic()))
+
+    async def _watch_positions(self) -> None:
+        """Notice a receiver that says nothing."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._place(self._positions.poll(self._clock.monotonic()))
+
+    def _place(self, placed: tuple[Mapped, list[Observe]]) -> None:
+        mapped, events = placed
+        now, utc_ms = self._clock.monotonic(), self._clock.utc_ms()
+        self._take_values(mapped, {}, now, now, utc_ms)
+        self._report_places(events)
+        self._offered.set()
+
+    def _report_places(self, events: Sequence[Observe]) -> None:
+        """Report what is wrong with positions; it leaves the vehicle as these do."""
+        for each in events:
+            self._observe(each)
+            event = reported("gateway", each.stage, each.name, self._clock.utc_ms(), each.data)
+            if event is not None and self._consent.consent.covers(LATITUDE):
+                self._recorder.add(self._batcher.event(event, event.utc_ms))
+
     def _take_frame(self, frame_id: int, data: bytes, at_s: float, now: float, utc_ms: int) -> None:
         """Take a frame of `at_s` by the adapter's clock, which came at `now` (s) by that of the batcher."""
         mapped = self._mapping.decode(frame_id, data)
@@ -324,11 +357,16 @@ class Gateway:
         windows = self._cells.add(mapped.cells, at_s * 1000) if with_windows else {}
         if mapped.cells and not self._processor.hot:
             windows |= self._statistics.add(mapped.cells, at_s * 1000)
+        self._take_values(mapped, windows, at_s, now, utc_ms)
+
+    def _take_values(self, mapped: Mapped, windows: Mapping[str, float], at_s: float, now: float, utc_ms: int) -> None:
+        """Offer what was mapped of any source, and what windows of it show."""
         self._filter.forget(mapped.absent)
         self._batcher.forget(mapped.absent)
         valid = self._filter.valid(mapped.values)
-        windows |= self._heat.add(valid, at_s * 1000)
-        values = with_imbalance(valid | normalised(windows))
+        if self._config.sources and ODOMETER in valid:
+            self._report_places(self._positions.odometer(valid[ODOMETER]))
+        values = with_imbalance(valid | normalised({**windows, **self._heat.add(valid, at_s * 1000)}))
         permitted = self._blur.blurred(self._consent.consent.permitted(values))
         self._batcher.offer(permitted, now, utc_ms, mapped.context)
         cells = mapped.cells if self._consent.consent.covers(CELL_VOLTAGE + ".min") else {}

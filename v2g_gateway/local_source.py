@@ -56,12 +56,12 @@ class LocalSource:
                 with socket_address(self._path) as address:
                     reader, writer = await asyncio.open_unix_connection(address, limit=MAX_LINE)
                 try:
-                    self._observe(Observe("telemetry", "source_connected", {"socket": self._path.name}))
+                    self._observe(Observe("telemetry", "source_connected", {"source": self._path.name}))
                     backoff.reset()
                     await self._follow(reader)
                 finally:
                     writer.close()
-                    self._observe(Observe("telemetry", "source_lost", {"socket": self._path.name}))
+                    self._observe(Observe("telemetry", "source_lost", {"source": self._path.name}))
             await asyncio.sleep(backoff.pause_s())
 
     async def _follow(self, reader: asyncio.StreamReader) -> None:

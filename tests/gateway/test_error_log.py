@@ -98,7 +98,7 @@ async def test_a_gateway_whose_schema_is_not_registered_says_0x2b9(tmp_path: Pat
     async with gateway(tmp_path, schemas=tmp_path / "schemas") as events:
         pass
     (event,) = [each for each in events if each.name == "schema_unregistered"]
-    assert event.data["schema"] == "v2g-telemetry/4"
+    assert event.data["schema"] == "v2g-telemetry/5"
     assert event.declaration.code == 0x2B9
 
 

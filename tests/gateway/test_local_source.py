@@ -119,7 +119,7 @@ def test_every_reported_event_is_a_valid_record(name: str, process: str, data: d
     assert event is not None
     assert event.data.keys() <= set(REPORTED[name])
     record = Record(
-        EV, 1, 1, 1, "parked", keyframe=False, signals={}, schema="v2g-telemetry/4", trip="1-0", ambient_c=None,
+        EV, 1, 1, 1, "parked", keyframe=False, signals={}, schema="v2g-telemetry/5", trip="1-0", ambient_c=None,
         charging_w=None, event=event,
     )  # fmt: skip
     assert decode_record(encode_record(record)) == record

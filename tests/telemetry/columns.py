@@ -24,7 +24,7 @@ TAGGED = st.builds(
     context=st.sampled_from(CONTEXTS),
     keyframe=st.booleans(),
     signals=st.lists(st.sampled_from(sorted(SIGNALS)).flatmap(values), max_size=8).map(dict),
-    schema=st.just("v2g-telemetry/4"),
+    schema=st.just("v2g-telemetry/5"),
     trip=st.sampled_from(["1-0", "1-1"]),
     ambient_c=st.none() | st.floats(-60, 85) | st.sampled_from([18.5, 18.6]),
     charging_w=st.none() | st.floats(-2e6, 2e6) | st.sampled_from([0.0, -0.0, 11_000.0]),

@@ -102,7 +102,7 @@ def columns(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"form": 4},
+        {"form": 5},
         {"boot_id": b"short"},
         {"times": (1,)},
         {"contexts": ((1, "parked"),)},
@@ -112,7 +112,8 @@ def columns(**changes: object) -> bytes:
         {"signals": {3: ((0, 0), (5000,))}},
         {"signals": {3: ((2,), (5000,))}},
         {"signals": {22: ((0,), (5000,))}},
-        {"form": 3, "signals": {49: ((0,), (5000,))}},
+        {"form": 3, "signals": {49: ((0,), (1,))}},
+        {"form": 4, "signals": {54: ((0,), (1,))}},
         {"seqs": (1,) * 1001, "times": (1,) * 1001},
         {"others": ((0, b"x"),) * 999},
         {"others": ((1000, b"x"),)},
@@ -128,12 +129,12 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, object]) -> No
 def test_the_id_of_the_boot_takes_ten_octets_before_its_records() -> None:
     """The form of earlier gateways, without it, is read, too."""
     named = encode_notice(DeliveryNotice("EV-1", 1, boot_id="00112233445566ff"))
-    records = decode_compact(columns(form=3))
+    records = decode_compact(columns(form=4))
     assert decode_compact(columns(form=2, boot_id=bytes.fromhex("00112233445566ff"))) == [
         named,
         *decode_compact(columns()),
     ]
-    assert decode_compact(columns(form=3, boot_id=bytes.fromhex("00112233445566ff"))) == [named, *records]
+    assert decode_compact(columns(form=4, boot_id=bytes.fromhex("00112233445566ff"))) == [named, *records]
     assert len(encode_compact([named, *records])) == len(encode_compact(records)) + 9
     assert decode_compact(encode_compact([named, *records])) == [named, *records]
 
@@ -145,10 +146,15 @@ def test_too_many_octets_are_refused() -> None:
 
 def test_the_places_of_signals_never_change() -> None:
     """They are on the wire."""
-    digests = [hashlib.sha256(" ".join(NAMES[:count]).encode()).hexdigest()[:16] for count in (22, 49)]
-    assert digests == ["25406d38ee0b60d2", "3573a5ef993aeba4"]
-    assert len(NAMES) == 49
-    for form, schema in ((1, "v2g-telemetry/3"), (2, "v2g-telemetry/3"), (3, "v2g-telemetry/4")):
+    digests = [hashlib.sha256(" ".join(NAMES[:count]).encode()).hexdigest()[:16] for count in (22, 49, 54)]
+    assert digests == ["25406d38ee0b60d2", "3573a5ef993aeba4", "ecd054531f9e3d8a"]
+    assert len(NAMES) == 54
+    for form, schema in (
+        (1, "v2g-telemetry/3"),
+        (2, "v2g-telemetry/3"),
+        (3, "v2g-telemetry/4"),
+        (4, "v2g-telemetry/5"),
+    ):
         assert decode_compact(columns(form=form, signals={3: ((1,), (5000,))}))[1] == encode_record(
             Record(
                 "EV-1", 1, 2, 2, "parked", keyframe=False, signals={"battery.soc": 50.0}, schema=schema,

@@ -25,7 +25,7 @@ BO_ 1840 PackBE: 4 B
 GOLDEN = (
     b'{"ev":"ev-1","boot":1,"seq":1,"utc_ms":1700000000000,"context":"highway","keyframe":true,'
     b'"signals":{"battery.current":-10.0,"battery.soc":50.0,"battery.voltage":400.0,'
-    b'"location.latitude":52.5,"location.longitude":12.8,"motor.speed":628},"schema":"v2g-telemetry/4",'
+    b'"location.latitude":52.5,"location.longitude":12.8,"motor.speed":628},"schema":"v2g-telemetry/5",'
     b'"trip":"1-1","ambient_c":null,"charging_w":null}'
 )
 MAPPING = CanMapping(battery_dbc(), BATTERY_SIGNALS)

@@ -69,7 +69,7 @@ def test_schema_and_decoder_agree(schema: str, fields: dict[str, Any]) -> None:
 
 @given(TAGGED)
 def test_what_a_gateway_sends_is_valid(record: bytes) -> None:
-    VALIDATORS["v2g-telemetry/4"].validate(json.loads(record))
+    VALIDATORS["v2g-telemetry/5"].validate(json.loads(record))
 
 
 def test_a_folder_is_read_by_the_ids_in_its_files(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ RECORDS = st.builds(
     context=st.sampled_from(CONTEXTS),
     keyframe=st.booleans(),
     signals=st.lists(VALUES, max_size=13).map(dict),
-    schema=st.just("v2g-telemetry/4"),
+    schema=st.just("v2g-telemetry/5"),
     trip=st.just("1-0"),
     ambient_c=st.none(),
     charging_w=st.none(),

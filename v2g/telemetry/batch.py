@@ -17,7 +17,7 @@ from msgspec import Meta
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.rates import Bucket, spend, take
 from v2g.telemetry.local_events import LocalEvent
-from v2g.telemetry.signals import LATITUDE, LONGITUDE, SCHEMA_4, SIGNALS, CellSamples, Record, Value
+from v2g.telemetry.signals import LATITUDE, LONGITUDE, SCHEMA_5, SIGNALS, CellSamples, Record, Value
 
 KEYFRAME_S: Final = 60.0
 
@@ -258,7 +258,7 @@ class Batcher:
             context=self.context,
             keyframe=keyframe,
             signals=signals or {},
-            schema=SCHEMA_4,
+            schema=SCHEMA_5,
             trip=f"{self._boot}-{self._trips}",
             ambient_c=self._tag("ambient.temperature"),
             charging_w=self._tag("charging.power"),

@@ -16,6 +16,8 @@ from v2g.telemetry.delivery import MAX_BATCH, MAX_DELIVERY_BYTES, DeliveryNotice
 from v2g.telemetry.signals import (
     MAX_RECORD_BYTES,
     SCHEMA_4,
+    SCHEMA_5,
+    SCHEMAS,
     SIGNALS,
     TAGGED_SCHEMA,
     Record,
@@ -23,16 +25,18 @@ from v2g.telemetry.signals import (
     encode_record,
 )
 
-FORM: Final = 3
-"""Its records are of version 4. Those of form 2, of earlier gateways, are of version 3; form 1 is the same without the
-random id of the boot."""
+FORM: Final = 4
+"""Its records are of version 5. Those of earlier gateways: of form 3 version 4, of form 2 version 3; form 1 is the same
+without the random id of the boot."""
+
+_FORMS: Final = {1: TAGGED_SCHEMA, 2: TAGGED_SCHEMA, 3: SCHEMA_4, FORM: SCHEMA_5}
 
 COMPACT_TYPE: Final = "application/vnd.v2g-telemetry+msgpack"
 """Content type of the compact form over HTTP."""
 
-NAMES: Final = tuple(SIGNALS)[:49]
-"""The signals of version 4, which stand by their place here; the first 22 are those of version 3. Later ones need a
-later version of the schema, and form."""
+NAMES: Final = tuple(SCHEMAS[SCHEMA_5].signals)
+"""The signals of version 5, which stand by their place here; the first 49 are those of version 4, the first 22 those of
+version 3. Later ones need a later version of the schema, and form."""
 
 _PLACES: Final = {name: place for place, name in enumerate(NAMES)}
 
@@ -62,7 +66,7 @@ class _Columns(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     keyframes are differences, less one; `others` are elements by their place in the delivery, without a notice of
     `boot_id` before them."""
 
-    form: Literal[1, 2, 3]
+    form: Literal[1, 2, 3, 4]
     ev: Text
     boot: Whole
     seqs: Wholes
@@ -144,8 +148,8 @@ def decode_compact(delivery: bytes) -> list[bytes]:
     contexts, trips = _spread(columns.contexts, count), _spread(columns.trips, count)
     ambient, power = _spread(columns.ambient, count), _spread(columns.power, count)
     keyframes = set(_places(columns.keyframes, count))
-    schema = SCHEMA_4 if columns.form == FORM else TAGGED_SCHEMA
-    if schema == TAGGED_SCHEMA and any(index >= 22 for index in columns.signals):
+    schema = _FORMS[columns.form]
+    if any(index >= len(SCHEMAS[schema].signals) for index in columns.signals):
         raise CodecError("telemetry delivery: a signal that its form does not have")
     signals: list[dict[str, float | int | str]] = [{} for _ in range(count)]
     for name in sorted(NAMES[index] for index in columns.signals):
@@ -192,7 +196,7 @@ def _fitting(element: bytes, first: Record | None) -> Record | None:
         record = decode_record(element)
     except CodecError:
         return None
-    if record.schema != SCHEMA_4 or not (record.checkpoint is record.event is record.cells is UNSET):
+    if record.schema != SCHEMA_5 or not (record.checkpoint is record.event is record.cells is UNSET):
         return None
     if first is not None and (record.ev, record.boot) != (first.ev, first.boot):
         return None

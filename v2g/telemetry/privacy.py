@@ -21,7 +21,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "battery": ("battery.",),
     "cells": ("battery.cell_voltage.",),
     "charging": ("charging.", "grid.", "vehicle."),
-    "driving": ("motor.", "ambient."),
+    "driving": ("motor.", "ambient.", "vehicle.speed", "vehicle.odometer"),
     "location": ("location.",),
 }
 """Beginnings of the signals of each group; a signal belongs to the group with the longest one."""
@@ -34,7 +34,7 @@ _PREFIXES: Final = sorted(
 )
 _LATITUDE: Final = "location.latitude"
 _LONGITUDE: Final = "location.longitude"
-_METRES_PER_DEGREE: Final = 111_320.0
+METRES_PER_DEGREE: Final = 111_320.0
 _KEY_BYTES: Final = 32
 _SIDE, _NOISE = 1.5, 0.775
 """Side of a cell and mean of the noise, by the mean distance that both together give."""
@@ -95,7 +95,7 @@ class PositionBlur:
         """`key` is the vehicle's own (32 bytes), and stays there; a `mean_m` of 0 adds no noise."""
         self._mean_m, self._key = mean_m, key
         self._true: dict[str, float] = {}
-        self._side = _SIDE * mean_m / _METRES_PER_DEGREE
+        self._side = _SIDE * mean_m / METRES_PER_DEGREE
         self._offsets = self._uniform("grid")[:2]
 
     def blurred(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -118,7 +118,7 @@ class PositionBlur:
         width = self._side / max(math.cos(math.radians(middle)), _NARROWEST)
         column = math.floor(longitude / width + self._offsets[1])
         first, second, third = self._uniform(f"{row}/{column}")
-        degrees = -_NOISE * self._mean_m / 2 * (math.log(1 - first) + math.log(1 - second)) / _METRES_PER_DEGREE
+        degrees = -_NOISE * self._mean_m / 2 * (math.log(1 - first) + math.log(1 - second)) / METRES_PER_DEGREE
         bearing = 2 * math.pi * third
         north = middle + degrees * math.cos(bearing)
         east = (column - self._offsets[1] + 0.5) * width + degrees * math.sin(bearing) * width / self._side

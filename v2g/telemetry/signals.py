@@ -85,6 +85,11 @@ SIGNALS: dict[str, Signal] = {
     "battery.cell_voltage.variance": Signal("V2", 0, 25, 1e-6, 1e-5, derived=True),
     "battery.cell_voltage.gradient": Signal("V/s", -50, 50, 0.001, 0.05, derived=True),
     **{f"{MODULE_TEMPERATURE}.{each}": Signal("degC", -60, 150, 0.1, 0.5, jump=10) for each in range(1, MODULES + 1)},
+    "location.quality": Signal("", 0, 8, 1, 1),
+    "location.hdop": Signal("", 0, 100, 0.1, 1),
+    "vehicle.speed": Signal("km/h", -250, 500, 0.1, 2, "Speed", 100),
+    "vehicle.odometer": Signal("km", 0, 10_000_000, 0.001, 0.1, "TraveledDistance"),
+    "vehicle.range": Signal("km", 0, 10_000, 0.1, 1, "Powertrain.Range"),
 }
 """In the order in which they came: a version of the schema has the first so many, and the compact form their places."""
 
@@ -105,6 +110,8 @@ TAGGED_SCHEMA: Final = "v2g-telemetry/3"
 """Of a record with trip, ambient temperature and charging power, and perhaps a checkpoint or a local event."""
 SCHEMA_4: Final = "v2g-telemetry/4"
 """As version 3, with signals of pressure, cooling, contactors and modules, and perhaps samples of single cells."""
+SCHEMA_5: Final = "v2g-telemetry/5"
+"""As version 4, with the quality of positions, speed, odometer and range."""
 
 MAX_RECORD_BYTES: Final = 65536
 MAX_NUMBER: Final = 2**53 - 1
@@ -200,6 +207,7 @@ SCHEMAS: Final[dict[str, Version]] = {
     CHECKPOINT_SCHEMA: Version(("checkpoint",), (), _FIRST),
     TAGGED_SCHEMA: Version(_TAGS, ("checkpoint", "event"), _FIRST),
     SCHEMA_4: Version(_TAGS, ("checkpoint", "event", "cells"), dict(islice(SIGNALS.items(), 49))),
+    SCHEMA_5: Version(_TAGS, ("checkpoint", "event", "cells"), dict(islice(SIGNALS.items(), 54))),
 }
 """Versions of the schema. A later version is decoded into the same `Record`."""
 

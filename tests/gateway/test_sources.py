@@ -1,0 +1,191 @@
+"""Positions of a gateway from receivers of satellites: over TCP, a serial port, and Debian's gpsd (R211)."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import tty
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.gateway.gateway import EV, NOBODY, data_of, gateway, until
+from tests.packages import need
+from tests.telemetry.receiver import Place, apart_m, drive, epoch, off_track_m, track
+from v2g.errors import ConfigError
+from v2g.io.storage.outbox import Outbox
+from v2g.observe import Observe
+from v2g.telemetry.signals import LATITUDE, LONGITUDE, Record, decode_record
+from v2g_gateway.config import load_config
+from v2g_gateway.sources import SourceConfig
+
+pytestmark = pytest.mark.requirement("R78", "R211")
+
+EXACT: Final[dict[str, Any]] = {
+    "signals": {"BMS_Pack.StateOfCharge": "battery.soc"},  # no context, for which the first records would wait
+    "consent": ("location",),
+    "position_noise_m": 0.0,
+    "dead_bands": {LATITUDE: 0.0, LONGITUDE: 0.0},
+}
+
+
+@contextlib.asynccontextmanager
+async def receiver(*epochs: bytes) -> AsyncIterator[SourceConfig]:
+    """A receiver over TCP that sends a drive as fast as it is read, and then nothing."""
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for each in epochs:
+            writer.write(each)
+            await writer.drain()
+            await asyncio.sleep(0)
+        await asyncio.sleep(60)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield SourceConfig("nmea", port=server.sockets[0].getsockname()[1])
+    server.close()
+
+
+async def kept(folder: Path) -> list[Record]:
+    box = await Outbox.open(folder / "outbox.db", EV, 1)
+    found = [decode_record(row.body) for row in await box.pending(limit=10_000)]
+    await box.close()
+    return found
+
+
+def positions(records: Sequence[Record]) -> list[Place]:
+    """Return the position in each record that has one; a coordinate that did not change is that of the one before."""
+    known: dict[str, Any] = {}
+    found = []
+    for each in records:
+        if LATITUDE in each.signals or LONGITUDE in each.signals:
+            known |= each.signals
+            found.append((known[LATITUDE], known[LONGITUDE]))
+    return found
+
+
+async def ran(
+    folder: Path, places: Sequence[Place | None], awaited: str, **more: Any
+) -> tuple[list[Record], list[Observe]]:
+    """Return what a gateway keeps of a drive, once it has reported `awaited`."""
+    async with (
+        receiver(*track(places)) as source,
+        gateway(folder, NOBODY, drain=0.0, sources=(source,), **more) as (_, _, events),
+    ):
+        await until(events, awaited)
+        await asyncio.sleep(0)
+    return await kept(folder), events
+
+
+DRIVE: Final = (*drive(30), *[None] * 20, *drive(1), (60.0, 11.0), *drive(10), None)
+
+
+async def test_positions_with_quality_and_dilution_reach_the_records_and_a_jump_is_named(tmp_path: Path) -> None:
+    records, events = await ran(tmp_path, DRIVE, "position_jumped", **EXACT)
+    assert data_of(events, "source_connected")[0]["source"].startswith("nmea 127.0.0.1:")
+    known = {name: value for each in records for name, value in each.signals.items()}
+    assert (known["location.quality"], known["location.hdop"]) == (1, 0.9)
+    assert all(off_track_m(each, drive(30)) < 2 for each in positions(records))
+    assert [each.event.name for each in records if each.event] == ["telemetry.position_jumped"]
+
+
+@pytest.mark.requirement("R143", "R144")
+async def test_without_consent_nothing_of_a_position_leaves_and_with_it_a_cell(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "blur").mkdir()
+    records, _ = await ran(tmp_path / "none", DRIVE, "position_jumped", consent=("battery", "driving"))
+    assert not any(each.event or each.signals.keys() & {LATITUDE, "location.quality"} for each in records)
+    records, _ = await ran(tmp_path / "blur", DRIVE, "position_jumped", **EXACT | {"position_noise_m": 200.0})
+    shown = set(positions(records))
+    assert 1 <= len(shown) <= 6  # 450 m of way are in few cells of 300 m
+    assert not any(off_track_m(each, drive(30)) < 0.1 for each in shown)
+
+
+async def test_a_silent_receiver_is_a_lost_position_and_no_later_record_has_it(tmp_path: Path) -> None:
+    async with receiver(*track(drive(10))) as source:
+        lost = SourceConfig("nmea", port=source.port, lost_s=1.0)
+        async with gateway(tmp_path, NOBODY, drain=0.0, sources=(lost,), keyframe_s=0.2, **EXACT) as (_, _, events):
+            assert (await until(events, "position_lost"))["after_s"] >= 1
+            await asyncio.sleep(0.5)
+    last = (await kept(tmp_path))[-1]
+    assert last.keyframe
+    assert last.signals == {"location.quality": 0}
+
+
+async def test_a_serial_receiver_that_is_pulled_out_is_found_again(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    link = tmp_path / "gnss"
+    link.symlink_to(os.ttyname(slave))
+    source = SourceConfig("nmea", device=str(link))
+    async with gateway(tmp_path, NOBODY, drain=0.0, sources=(source,), **EXACT) as (_, _, events):
+        await until(events, "source_connected")
+        os.write(master, b"\xff\xfe" + b"".join(track(drive(5))))
+        os.close(slave)
+        await asyncio.sleep(0.1)
+        os.close(master)
+        assert (await until(events, "source_lost"))["source"] == f"nmea {link}"
+        master, slave = os.openpty()
+        tty.setraw(slave)
+        link.unlink()
+        link.symlink_to(os.ttyname(slave))
+        while len(data_of(events, "source_connected")) < 2:
+            await asyncio.sleep(0.05)
+        os.write(master, epoch(50_000, drive(5)[4], quality=2))
+        await asyncio.sleep(0.2)
+    os.close(master)
+    os.close(slave)
+    records = await kept(tmp_path)
+    assert [each.signals["location.quality"] for each in records if "location.quality" in each.signals] == [1, 2]
+
+
+def test_a_configuration_that_cannot_work_is_refused() -> None:
+    text = 'ev = "EV-1"\noutbox = "o.db"\n[mqtt]\nhost = "h"\nwithout_tls = true\n[[sources]]\n'
+    with pytest.raises(ConfigError, match="gpsd has its own"):
+        load_config(f'{text}kind = "gpsd"\ndevice = "/dev/ttyUSB0"\n', name="g.toml")
+    with pytest.raises(ConfigError, match="times of its own"):
+        load_config(f'{text}kind = "gpsd"\n[can]\nreplay = "x.log"\n', name="g.toml")
+
+
+# -- Debian's gpsd, fed by its own test harness ------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def gpsfake(log: Path) -> AsyncIterator[SourceConfig]:
+    """Run gpsd with a receiver that sends the sentences of a file, once somebody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["gpsfake", "-1", "-q", "-n", "-c", "0.015", "-P", str(port), str(log)]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield SourceConfig("gpsd", port=port, lost_s=2.0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # it ignores others, once gpsd has ended
+        await process.wait()
+
+
+async def test_the_track_of_gpsd_is_that_of_its_file_within_2_m(tmp_path: Path) -> None:
+    need("gpsd", "gpsd-clients", program="gpsfake")
+    assert shutil.which("gpsfake")
+    places = drive(50)
+    log = tmp_path / "drive.log"
+    log.write_bytes(b"".join(track([*places[:1] * 20, *places])))  # parked, while gpsd and gateway start
+    async with (
+        gpsfake(log) as source,
+        gateway(tmp_path, NOBODY, drain=0.0, sources=(source,), **EXACT) as (_, _, events),
+    ):
+        await until(events, "position_lost")  # the file has ended
+    records = await kept(tmp_path)
+    assert {each.signals["location.hdop"] for each in records if "location.hdop" in each.signals} == {0.9}
+    shown = positions(records)
+    worst = max(off_track_m(each, places) for each in shown)
+    gap = max(min(apart_m(place, each) for each in shown) for place in places)
+    assert (worst <= 2, gap < 50) == (True, True), f"{worst:.2f} m, {gap:.0f} m left out"  # fixes may share a record

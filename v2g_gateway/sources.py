@@ -1,0 +1,99 @@
+"""Sources of values beside the CAN bus (R211): each is followed, and opened again when it is gone."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g.config import Port
+from v2g.errors import TransportError
+from v2g.io.runtime.supervision import Backoff
+from v2g.io.serial_port import SerialPort
+from v2g.observe import Observe
+from v2g.telemetry.gnss import GPSD_WATCH, Fix, FixReader
+
+LONGEST_PAUSE_S: Final = 10.0
+CONNECT_S: Final = 10.0
+_READ: Final = 4096
+_PORTS: Final = {"gpsd": 2947, "nmea": 10110}
+
+
+class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A receiver of satellites: gpsd, or sentences of NMEA 0183 over TCP or from a serial port."""
+
+    kind: Annotated[Literal["gpsd", "nmea"], Meta(description="what it speaks")]
+    host: Annotated[str, Meta(description="host, unless it is a serial port")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="TCP port; 0: 2947 of gpsd, 10110 of NMEA")] = 0
+    device: Annotated[str, Meta(description="serial port of NMEA, such as /dev/ttyUSB0")] = ""
+    baud_rate: Annotated[int, Meta(ge=300, le=1_000_000, description="its speed, bit/s")] = 9600
+    lost_s: Annotated[
+        float, Meta(ge=1, le=600, description="time without a fix after which there is no position, s")
+    ] = 5.0
+
+    def __post_init__(self) -> None:
+        """Reject a serial port that gpsd owns."""
+        if self.device and self.kind == "gpsd":
+            raise ValueError('device is for kind = "nmea": gpsd has its own')
+
+    @property
+    def place(self) -> str:
+        """Where it is, as events name it."""
+        return f"{self.kind} {self.device or f'{self.host}:{self.port or _PORTS[self.kind]}'}"
+
+
+class FixSource:
+    """Follows one receiver."""
+
+    def __init__(self, config: SourceConfig, on_fix: Callable[[Fix], None], observe: Callable[[Observe], None]) -> None:
+        self._config, self._on_fix, self._observe = config, on_fix, observe
+        self._backoff = Backoff(0.5, LONGEST_PAUSE_S)
+        self._reported = ""
+
+    async def run(self) -> None:
+        """Read until cancelled. Why a receiver is absent is reported once."""
+        while True:
+            try:
+                await (self._over_serial() if self._config.device else self._over_tcp())
+                reason = "it has ended the connection"
+            except (OSError, TransportError) as error:
+                reason = str(error) or "no answer"
+            if reason != self._reported:
+                self._observe(Observe("telemetry", "source_lost", {"source": self._config.place, "reason": reason}))
+            self._reported = reason
+            await asyncio.sleep(self._backoff.pause_s())
+
+    async def _over_tcp(self) -> None:
+        config = self._config
+        async with asyncio.timeout(CONNECT_S):
+            reader, writer = await asyncio.open_connection(config.host, config.port or _PORTS[config.kind])
+        try:
+            if config.kind == "gpsd":
+                writer.write(GPSD_WATCH)
+            take = self._connected()
+            while data := await reader.read(_READ):
+                take(data)
+        finally:
+            writer.close()
+
+    async def _over_serial(self) -> None:
+        gone = asyncio.Event()
+        take = partial(self._take, FixReader("nmea"))
+        port = SerialPort(self._config.device, self._config.baud_rate, on_data=take, on_gone=gone.set)
+        try:
+            self._connected()
+            await gone.wait()
+        finally:
+            port.close()
+
+    def _connected(self) -> Callable[[bytes], None]:
+        self._observe(Observe("telemetry", "source_connected", {"source": self._config.place}))
+        self._backoff.reset()
+        self._reported = ""
+        return partial(self._take, FixReader(self._config.kind))
+
+    def _take(self, reader: FixReader, data: bytes) -> None:
+        for fix in reader.receive(data):
+            self._on_fix(fix)
