@@ -585,16 +585,14 @@ def _charge_detail_records(
     from v2g.energy.settlement.bundle import MANIFEST, Manifest
     from v2g.energy.settlement.canonical import parse_canonical
     from v2g.energy.settlement.records import Addition
-    from v2g.ocpi.settled import Facts, charge_detail_record, correction_records, encode
+    from v2g.ocpi.settled import Facts, charge_detail_record, correction_records, encode, signed_data_of
 
     facts = parse_config(read_text(facts_file), Facts, name=str(facts_file))
-    data_sets, key = _data_sets(files)
+    signed = signed_data_of(*_data_sets(files))
     if credited is not None or isinstance(entries[-1].data, Addition):
-        return encode(correction_records(entries, data_sets, public_key=key, facts=facts, credited=credited))
+        return encode(correction_records(entries, signed, facts=facts, credited=credited))
     created_ms = parse_canonical(files[MANIFEST], Manifest, where=MANIFEST).created_ms
-    return encode(
-        charge_detail_record(entries, settlement, data_sets, public_key=key, facts=facts, created_ms=created_ms)
-    )
+    return encode(charge_detail_record(entries, settlement, signed, facts=facts, created_ms=created_ms))
 
 
 @app.command()

@@ -17,7 +17,7 @@ from v2g.errors import OcpiError
 from v2g.observe import Scalar
 from v2g.ocpi import wire
 from v2g.ocpi.objects import ClientInfo, OcpiCdr, OcpiLocation, OcpiTariff, OcpiToken
-from v2g.ocpi.records import judge_cdr, judge_credit
+from v2g.ocpi.records import credits_in, is_taken_back, judge_cdr, judge_credit
 
 
 def store_object(
@@ -85,19 +85,14 @@ def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: s
 def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, negative: bool) -> list[str]:
     """Return what is wrong with a CDR: nothing is booked on a partner's word alone."""
     found = _token_findings(connection, owner, cdr)
-    others = [
-        (each, typed_json.decode(each.document, OcpiCdr))
-        for each in (rows.objects_about(connection, owner, "cdrs", cdr.session_id.lower()) if cdr.session_id else ())
-    ]
+    kept_ones = rows.objects_about(connection, owner, "cdrs", cdr.session_id.lower()) if cdr.session_id else ()
+    bills = [typed_json.decode(each.document, OcpiCdr) for each in kept_ones]
     if cdr.credit:
         wanted = key_of(cdr.country_code, cdr.party_id, cdr.credit_reference_id or "")
-        credited = rows.find_object(connection, owner, "cdrs", wanted)
-        again = [each for _, each in others if each.credit and each.credit_reference_id == cdr.credit_reference_id]
-        if again:
-            found.append(f"credit: {again[0].id} has credited that CDR")
-        return found + judge_credit(cdr, None if credited is None else typed_json.decode(credited.document, OcpiCdr))
-    taken_back = {each.credit_reference_id for _, each in others if each.credit}
-    twice = [each.id for _, each in others if not each.credit and each.id not in taken_back]
+        kept = rows.find_object(connection, owner, "cdrs", wanted)
+        credited = None if kept is None else typed_json.decode(kept.document, OcpiCdr)
+        return found + judge_credit(cdr, credited, [] if credited is None else credits_in(bills, credited))
+    twice = [each.id for each in bills if not each.credit and not is_taken_back(each, bills)]
     if twice:
         found.append(f"twice: CDR {twice[0]} is of the same session")
     if not negative and any(each.volume < 0 for p in cdr.charging_periods for each in p.dimensions):

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from csms.booking.work import Bookkeeper
 from csms.cluster.feed import FeedEvent
 from csms.db.outbox import Couriers
 from csms.roaming import store as rows
@@ -19,9 +20,10 @@ from csms.roaming.datex_push import keep_pushing
 from csms.roaming.driver_commands import expire_commands
 from csms.roaming.own_tokens import publish_tokens
 from csms.roaming.partners import Partners, below, partner_version
-from csms.roaming.publication import follow, publish_station
+from csms.roaming.publication import publish_station
 from csms.roaming.pulls import keep_pulling
 from csms.roaming.rules import KINDS
+from csms.roaming.sessions import follow
 from csms.roaming.store import DueDelivery, KnownPartner
 from csms.services import Services
 from csms.transactions import store as transactions
@@ -73,9 +75,10 @@ async def _publish(services: Services, events: list[FeedEvent], unbilled: dict[t
         for each in own
         if each.kind in _OF_TRANSACTIONS
     }
+    margin_ms = services[Bookkeeper].margin_ms
     for key in sorted(keys | unbilled.keys()):
         left = _ATTEMPTS if key in keys else unbilled[key] - 1
-        if await services.store.run(follow, services.config, *key, now_ms) and left:
+        if await services.store.run(follow, services.config, *key, now_ms, margin_ms=margin_ms) and left:
             unbilled[key] = left
         else:
             unbilled.pop(key, None)
@@ -112,7 +115,7 @@ async def sweep(services: Services) -> None:
         if each.station_id in stations:
             keys.add((each.station_id, each.transaction_id))
     for key in sorted(keys):
-        await store.run(follow, services.config, *key, now_ms)
+        await store.run(follow, services.config, *key, now_ms, margin_ms=services[Bookkeeper].margin_ms)
     partners.wake.set()
 
 

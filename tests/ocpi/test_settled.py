@@ -37,7 +37,7 @@ from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import VatRate
 from v2g.errors import CodecError
 from v2g.ocpi.objects import CdrToken, OcpiPlace
-from v2g.ocpi.settled import Facts, SettledPlace, charge_detail_record, correction_records, encode
+from v2g.ocpi.settled import Facts, SettledPlace, charge_detail_record, correction_records, encode, signed_data_of
 
 T0 = 2_000_000 * QUARTER_MS
 DAY_MS = 86_400_000
@@ -56,7 +56,7 @@ FACTS = Facts(
     auth_method="WHITELIST",
     token=CdrToken(country_code="DE", party_id="V2G", uid="04A1B2", type="RFID", contract_id="DE-V2G-C1"),
 )
-DATA_SETS = {"import": 'OCMF|{"a":1}|{}', "export": 'OCMF|{"a":2}|{}'}
+SIGNED = signed_data_of({"import": 'OCMF|{"a":1}|{}', "export": 'OCMF|{"a":2}|{}'}, b"key")
 
 
 def journal(
@@ -101,7 +101,7 @@ def journal(
 
 def record_of(entries: list[Entry], facts: Facts = FACTS) -> tuple[Settlement, dict[str, Any]]:
     settlement = settle(entries)
-    made = charge_detail_record(entries, settlement, DATA_SETS, public_key=b"key", facts=facts, created_ms=T0)  # type: ignore[arg-type]
+    made = charge_detail_record(entries, settlement, SIGNED, facts=facts, created_ms=T0)
     data = json.loads(encode(made), parse_float=Decimal)
     jsonschema.validate(json.loads(encode(made)), SCHEMA)
     return settlement, data
@@ -163,7 +163,7 @@ def test_costs_are_with_vat_too_where_rates_are_known(feed_in: bool) -> None:
     data = b"".join(canonical(each) + b"\n" for each in entries)
     change = LineCorrected(line=f"{T0}/import", price=1, reason="x", by="alice")
     corrected = list(verify_lines(data + Journal.resume(data).append(change, entries[-1].utc_ms)))
-    credit, _ = correction_records(corrected, DATA_SETS, public_key=b"key", facts=facts)  # type: ignore[arg-type]
+    credit, _ = correction_records(corrected, SIGNED, facts=facts)
     assert (credit.total_cost.before_taxes, credit.total_cost.total) == tuple(-each for each in wanted.values())
     with pytest.raises(CodecError, match="vat_zone"):
         record_of(entries, replace(facts, vat_zone="Europe/Nowhere"))
@@ -182,7 +182,7 @@ def test_a_corrected_session_has_a_credit_cdr_and_a_new_one(wear: int | None) ->
     other = Tariff(currency="EUR", slots=slots, version=9)
     change = SessionRepriced(tariff=other, reason="dispute 7", by="alice")
     corrected = list(verify_lines(data + Journal.resume(data).append(change, T0 + 10 * QUARTER_MS)))
-    made = correction_records(corrected, DATA_SETS, public_key=b"key", facts=FACTS)  # type: ignore[arg-type]
+    made = correction_records(corrected, SIGNED, facts=FACTS)
     records = json.loads(encode(made))
     for each in records:
         jsonschema.validate(each, SCHEMA)
@@ -209,19 +209,19 @@ def test_a_corrected_session_has_a_credit_cdr_and_a_new_one(wear: int | None) ->
         again.append(msgspec.structs.replace(change, tariff=replace(other, version=8)), T0),
     ]
     twice = list(verify_lines(data + b"".join(lines)))
-    since = correction_records(twice, DATA_SETS, public_key=b"k", facts=FACTS, credited=twice[-2].hash[:36])  # type: ignore[arg-type]
+    since = correction_records(twice, SIGNED, facts=FACTS, credited=twice[-2].hash[:36])
     assert since[0].credit_reference_id == twice[-2].hash[:36]
 
 
 def test_without_a_correction_or_an_earlier_record_nothing_is_credited() -> None:
     entries = journal([(10, 900_000, 0)])
     with pytest.raises(CodecError, match="no correction"):
-        correction_records(entries, DATA_SETS, public_key=b"k", facts=FACTS)  # type: ignore[arg-type]
+        correction_records(entries, SIGNED, facts=FACTS)
     data = b"".join(canonical(each) + b"\n" for each in entries)
     change = LineCorrected(line=f"{T0}/import", price=0, reason="x", by="alice")
     corrected = verify_lines(data + Journal.resume(data).append(change, T0))
     with pytest.raises(CodecError, match="no record 77") as unknown:
-        correction_records(corrected, DATA_SETS, public_key=b"k", facts=FACTS, credited="77")  # type: ignore[arg-type]
+        correction_records(corrected, SIGNED, facts=FACTS, credited="77")
     assert corrected[-2].hash[:36] in unknown.value.hint
 
 
@@ -229,12 +229,12 @@ def test_a_verified_session_becomes_a_record_with_the_meters_signatures(finished
     files = finished.bundle()
     settlement = verify_bundle(files).settlement
     key = finished.meter.key.public_key
-    sets = {each: files[f"ocmf_{each}.txt"].decode().split("\n")[0] for each in ("import", "export")}
+    taken, back = (files[f"ocmf_{each}.txt"].decode().split("\n")[0] for each in ("import", "export"))
+    shown = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     made = charge_detail_record(
         verify_lines(files["journal.jsonl"]),
         settlement,
-        sets,  # type: ignore[arg-type]
-        public_key=key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        signed_data_of({"import": taken, "export": back}, shown),
         facts=replace(FACTS, token=None),
         created_ms=finished.now,
     )

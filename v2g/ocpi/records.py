@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from v2g.energy.meter_records.container import FoundRecord
 from v2g.energy.meter_records.judge import Expected, judge_all
 from v2g.errors import CodecError
-from v2g.ocpi.objects import CdrPeriod, OcpiCdr, OcpiPrice, OcpiTariff
+from v2g.ocpi.objects import CdrPeriod, OcpiCdr, OcpiPrice, OcpiTariff, TaxAmount
 from v2g.ocpi.tariffs import Costs, costs_of
 from v2g.ocpi.wire import utc_ms
 from v2g.units import currency_digits, payable
@@ -62,12 +62,58 @@ def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Cost
     return total
 
 
-def credit_of(cdr: OcpiCdr) -> OcpiCdr:
-    """Return the credit CDR that takes a CDR back: an id with a suffix, a reference, and costs of the other sign."""
-    names = ("total_cost", "total_fixed_cost", "total_energy_cost", "total_time_cost", "total_parking_cost",
-             "total_reservation_cost")  # fmt: skip
-    costs = {name: _negative(getattr(cdr, name)) for name in names}
+_COSTS: Final = ("total_fixed_cost", "total_energy_cost", "total_time_cost", "total_parking_cost",
+                 "total_reservation_cost")  # fmt: skip
+
+
+def credit_of(cdr: OcpiCdr, credited: Sequence[OcpiCdr] = ()) -> OcpiCdr:
+    """Return the credit CDR that takes a CDR back: an id with a suffix, a reference, and costs of the other sign.
+
+    `credited`: its credit CDRs of energy fed back, which are taken back with it.
+    """
+    for each in credited:
+        energy = cdr.total_energy_cost and _plus(cdr.total_energy_cost, each.total_cost)
+        cdr = replace(
+            cdr, total_cost=_plus(cdr.total_cost, each.total_cost), total_energy_cost=energy,
+            total_energy=cdr.total_energy - each.total_energy,
+        )  # fmt: skip
+    costs = {name: _negative(getattr(cdr, name)) for name in ("total_cost", *_COSTS)}
     return replace(cdr, id=f"{cdr.id}-C", credit=True, credit_reference_id=cdr.id, **costs)
+
+
+def credits_in(cdrs: Sequence[OcpiCdr], cdr: OcpiCdr) -> list[OcpiCdr]:
+    """Return the credit CDRs of a CDR."""
+    return [each for each in cdrs if each.credit and each.credit_reference_id == cdr.id]
+
+
+def is_taken_back(cdr: OcpiCdr, cdrs: Sequence[OcpiCdr]) -> bool:
+    """Return whether a CDR and its credit CDRs among others cost nothing together."""
+    found = credits_in(cdrs, cdr)
+    return bool(found) and sum(each.total_cost.before_taxes for each in (cdr, *found)) == 0
+
+
+def split_of(cdr: OcpiCdr, zone: str) -> list[OcpiCdr]:
+    """Return a CDR of energy taken, and a credit CDR of energy fed back, if there is any: volumes are above zero, and
+    both cost together what the CDR costs. `zone`: of its location. Raises CodecError for a price that is not known."""
+    back = tuple(each for each in cdr.charging_periods if volume([each], "ENERGY") < 0)
+    if not back:
+        return [cdr]
+    costs = price_of(replace(cdr, charging_periods=back), {}, zone)
+    net, gross = (payable(each, cdr.currency) for each in (costs.before_taxes, costs.after_taxes))
+    taxed = None if cdr.total_cost.taxes is None else (TaxAmount(name="VAT", amount=gross - net),)
+    price = OcpiPrice(before_taxes=net, taxes=taxed)
+    main = replace(
+        cdr, charging_periods=tuple(each for each in cdr.charging_periods if each not in back),
+        total_cost=_plus(cdr.total_cost, _negative(price)), total_energy=cdr.total_energy - volume(back, "ENERGY"),
+        total_energy_cost=cdr.total_energy_cost and _plus(cdr.total_energy_cost, _negative(price)),
+    )  # fmt: skip
+    turned = tuple(replace(each, dimensions=tuple(replace(one, volume=abs(one.volume)) for one in each.dimensions))
+                   for each in back)  # fmt: skip
+    credit = replace(
+        cdr, id=f"{cdr.id}E", charging_periods=turned, total_energy=volume(turned, "ENERGY"), credit=True,
+        credit_reference_id=cdr.id, total_cost=price, **{**dict.fromkeys(_COSTS), "total_energy_cost": price},
+    )  # fmt: skip
+    return [main, credit]
 
 
 def _negative(price: OcpiPrice | None) -> OcpiPrice | None:
@@ -75,6 +121,21 @@ def _negative(price: OcpiPrice | None) -> OcpiPrice | None:
         return None
     taxes = price.taxes and tuple(replace(each, amount=0 - each.amount) for each in price.taxes)
     return OcpiPrice(before_taxes=0 - price.before_taxes, taxes=taxes)
+
+
+def _plus(one: OcpiPrice, other: OcpiPrice | None) -> OcpiPrice:
+    """Return the sum of two prices, its taxes by name; they are not known unless both are."""
+    if other is None:
+        return one
+    net = one.before_taxes + other.before_taxes
+    if one.taxes is None or other.taxes is None:
+        return OcpiPrice(before_taxes=net)
+    taxes: dict[str, TaxAmount] = {}
+    for each in (*one.taxes, *other.taxes):
+        amount = each.amount + (taxes[each.name].amount if each.name in taxes else 0)
+        same = each.name not in taxes or taxes[each.name].percentage == each.percentage
+        taxes[each.name] = replace(each, amount=amount, percentage=each.percentage if same else None)
+    return OcpiPrice(before_taxes=net, taxes=tuple(each for each in taxes.values() if each.amount))
 
 
 def judge_cdr(
@@ -98,16 +159,21 @@ def judge_cdr(
     return found + _signatures(cdr)
 
 
-def judge_credit(cdr: OcpiCdr, credited: OcpiCdr | None) -> list[str]:
-    """Return what is wrong with a credit CDR: it takes back a known one whole, or its energy fed back in part."""
+def judge_credit(cdr: OcpiCdr, credited: OcpiCdr | None, before: Sequence[OcpiCdr] = ()) -> list[str]:
+    """Return what is wrong with a credit CDR: it takes back a known one whole, or its energy fed back in part, once.
+
+    `before`: the earlier credit CDRs of the same one.
+    """
     if credited is None:
         return [f"credit: no CDR {cdr.credit_reference_id or ''} is known"]
+    whole = is_taken_back(credited, [*before, cdr])
+    if before and (not whole or is_taken_back(credited, before)):
+        return [f"credit: {before[0].id} has credited that CDR"]
     found = []
     if cdr.currency != credited.currency or cdr.cdr_token != credited.cdr_token:
         found.append("credit: it is of another token or currency")
-    if cdr.total_cost.before_taxes > 0:
+    if cdr.total_cost.before_taxes > 0 and not whole:
         found.append("credit: its cost is above zero")
-    whole = credited.total_cost.before_taxes + cdr.total_cost.before_taxes == 0
     if not whole and cdr.total_energy == credited.total_energy:
         found.append("credit: its cost is not that of the CDR")
     return found

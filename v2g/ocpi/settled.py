@@ -101,13 +101,24 @@ def encode(record: OcpiCdr | Sequence[OcpiCdr]) -> bytes:
     return wire.encode(wire.outer(wire.plain(record), "2.2.1")) + b"\n"
 
 
+def signed_data_of(data_sets: Mapping[Direction, str], public_key: bytes) -> CdrSignedData:
+    """Return the meter's data sets (OCMF), and its key (DER)."""
+    return CdrSignedData(
+        encoding_method="OCMF",
+        public_key=base64.b64encode(public_key).decode(),
+        signed_values=tuple(
+            CdrSignedValue(
+                nature="End",  # each has the reading at the begin, too
+                plain_data=text.split("|")[1],
+                signed_data=base64.b64encode(text.encode()).decode(),
+            )
+            for text in (data_sets["import"], data_sets["export"])
+        ),
+    )
+
+
 def correction_records(
-    entries: Sequence[Entry],
-    data_sets: Mapping[Direction, str],
-    *,
-    public_key: bytes,
-    facts: Facts,
-    credited: str | None = None,
+    entries: Sequence[Entry], signed: CdrSignedData | None, *, facts: Facts, credited: str | None = None
 ) -> tuple[OcpiCdr, OcpiCdr]:
     """Return the credit CDR of a corrected session's earlier record, and its new record.
 
@@ -125,9 +136,7 @@ def correction_records(
         )
 
     def record(part: Sequence[Entry]) -> OcpiCdr:
-        return charge_detail_record(
-            part, settle(part), data_sets, public_key=public_key, facts=facts, created_ms=entries[-1].utc_ms
-        )
+        return charge_detail_record(part, settle(part), signed, facts=facts, created_ms=entries[-1].utc_ms)
 
     return credit_of(record(entries[:count])), record(entries)
 
@@ -140,13 +149,12 @@ def _record_id(entry: Entry) -> str:
 def charge_detail_record(
     entries: Sequence[Entry],
     settlement: Settlement,
-    data_sets: Mapping[Direction, str],
+    signed: CdrSignedData | None,
     *,
-    public_key: bytes,
     facts: Facts,
     created_ms: int,
 ) -> OcpiCdr:
-    """Return the record of a verified session. `data_sets` are the meter's (OCMF), `public_key` its key (DER).
+    """Return the record of a verified session, with the meter's signed data.
 
     Its id is the head of the journal, so a correction makes another record. Raises CodecError if the session is not
     over, has two currencies, or does not fit OCPI.
@@ -205,18 +213,7 @@ def charge_detail_record(
                 for (price, percent), currency in sorted(prices.items(), key=lambda each: (each[0][0], each[0][1] or 0))
             ),
             charging_periods=periods,
-            signed_data=CdrSignedData(
-                encoding_method="OCMF",
-                public_key=base64.b64encode(public_key).decode(),
-                signed_values=tuple(
-                    CdrSignedValue(
-                        nature="End",  # each has the reading at the begin, too
-                        plain_data=text.split("|")[1],
-                        signed_data=base64.b64encode(text.encode()).decode(),
-                    )
-                    for text in (data_sets["import"], data_sets["export"])
-                ),
-            ),
+            signed_data=signed,
             total_cost=cost,
             total_energy=sum(
                 (each.volume for period in periods for each in period.dimensions if each.type == "ENERGY"),
