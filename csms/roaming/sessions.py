@@ -5,6 +5,7 @@ of its transaction (R203). It never changes: what is corrected later is taken ba
 """
 
 import base64
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, select
 from csms.booking import held
 from csms.booking import store as reviews
 from csms.config import CsmsConfig
+from csms.device_model import store as device_model
 from csms.roaming import store as rows
 from csms.roaming.publication import (
     OfferedConnector,
@@ -31,6 +33,7 @@ from csms.settlements.work import taxation_of
 from csms.tariffs import store as tariffs
 from csms.tariffs.plans import plan, plans_of
 from csms.transactions import store as transactions
+from csms.transactions.events import meter_key
 from csms.transactions.rules import Transaction
 from csms.transactions.tables import transaction_events
 from v2g import typed_json
@@ -185,14 +188,16 @@ def _bill(
     key = transaction.station_id, transaction.transaction_id
     cost = tariffs.cost(connection, *key)
     journal = _journal_of(connection, transaction, margin_ms, now_ms)
-    if held.is_open(connection, *key) or journal is None:
+    if journal is None:
         return False
     about = f"{key[0]}/{key[1]}"
     earlier = [typed_json.decode(each.document, OcpiCdr) for each in rows.objects_about(connection, "", "cdrs", about)]
     bills = [each for each in earlier if not each.credit]
     name = session.id if not bills else f"{session.id}-{len(bills)}"
     whole = _by_offers(connection, config, transaction, session, where, journal, name, now_ms)
-    if whole is None:
+    if whole is None:  # what is signed was judged by itself
+        if held.is_open(connection, *key):
+            return False
         if (cost is None and plans_of(connection, transaction)) or (cost is not None and not cost["final"]):
             return False
         whole = _by_plan(connection, config, transaction, session, where, cost, name, now_ms)
@@ -402,5 +407,26 @@ def _signed_data(connection: Connection, transaction: Transaction) -> CdrSignedD
             key = signed.get("publicKey") or key
     if not found:
         return None
-    key = key if key is not None and len(key) <= 512 else None
+    key = _der(_meter_key(connection, transaction) or key or "") or None
     return CdrSignedData(encoding_method=method or "unknown", public_key=key, signed_values=tuple(found.values()))
+
+
+def _meter_key(connection: Connection, transaction: Transaction) -> str:
+    """Return the key of a transaction's meter: that which an operator has stored, or its station has reported."""
+    station_id, evse_id = transaction.station_id, transaction.evse_id or 1
+    reported = device_model.list_variables(connection, station_id, "FiscalMetering", "PublicKey")
+    keys = {each["evse_id"]: str(each["value"]) for each in reported if each["value"]}
+    return meter_key(connection, station_id, evse_id) or keys.get(evse_id) or keys.get(0, "")
+
+
+_OCA: Final = b"oca:base16:asn1:"
+
+
+def _der(key: str) -> str:
+    """Return a key as OCPI has it, DER in base64; OCPP puts a prefix and hex into the base64. Too long ones are left
+    out."""
+    with contextlib.suppress(ValueError):
+        plain = base64.b64decode(key, validate=True)
+        if plain.startswith(_OCA):
+            key = base64.b64encode(bytes.fromhex(plain.removeprefix(_OCA).decode())).decode()
+    return key if len(key) <= 512 else ""

@@ -36,7 +36,6 @@ from secc.station.station import ChargerStation
 from v2g.energy.conductors import LINE_NAMES, LINES, Currents
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.limits import EVSE, GridResponse, Limit
-from v2g.energy.settlement.ocmf import signed_meter_data
 from v2g.errors import ConfigError, V2GError
 from v2g.hardware.interfaces import ChargerPilot, OnFault
 from v2g.io.capture.recorder import FrameRecorder
@@ -283,8 +282,7 @@ class EvseController:
 
     def _signed(self, session_id: str) -> tuple[SignedRegister, ...]:
         return tuple(
-            SignedRegister(register=direction, data=signed_meter_data(text))
-            for direction, text in self.archive.signed(session_id).items()
+            SignedRegister(register=direction, data=text) for direction, text in self.archive.signed(session_id).items()
         )
 
     def carry_out(self, command: StationCommand) -> bool:

@@ -3,6 +3,7 @@
 Each run judges itself by what happened; these tests look at the verdict, and again at the evidence.
 """
 
+import base64
 import contextlib
 import itertools
 import json
@@ -165,6 +166,13 @@ class TestWholeRun:
         assert {each["SelectedAuthorizationService"] for each in asked} == {"PnC"}
         assert all("PnC_AReqAuthorizationMode" in each and "EIM_AReqAuthorizationMode" not in each for each in asked)
         assert [each["type"] for each in whole.named("csms", "authorization", "authorize")] == ["eMAID"]
+
+    def test_the_back_end_gets_the_meters_signed_readings_as_ocmf(self, whole: Run) -> None:
+        with contextlib.closing(sqlite3.connect(Path(whole.summary["folder"]) / "csms" / "csms.sqlite3")) as store:
+            found = [json.loads(row[0]) for row in store.execute("SELECT samples FROM transaction_events")]
+        signed = [json.loads(each["signed"]) for samples in found for each in samples if each.get("signed")]
+        assert len(signed) == 2
+        assert {base64.b64decode(each["signedMeterData"])[:6] for each in signed} == {b"OCMF|{"}
 
     @pytest.mark.requirement("R38")
     def test_the_back_end_gets_how_the_chargers_parts_worked(self, whole: Run) -> None:

@@ -49,8 +49,8 @@ def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Cost
         for run, run_end in zip(runs, ends, strict=True):
             tariff = known.get(run[0].tariff_id or "", only)
             if tariff is None:
-                if run[0].tariff_id is None and not known:
-                    continue  # free of charge
+                if run[0].tariff_id is None:
+                    continue  # no tariff applies
                 raise CodecError(f"tariff {run[0].tariff_id or ''} is not known")
             found = costs_of(run, run_end, tariff, zone, fees=first)
             first = False
@@ -167,7 +167,7 @@ def judge_credit(cdr: OcpiCdr, credited: OcpiCdr | None, before: Sequence[OcpiCd
     if credited is None:
         return [f"credit: no CDR {cdr.credit_reference_id or ''} is known"]
     whole = is_taken_back(credited, [*before, cdr])
-    if before and (not whole or is_taken_back(credited, before)):
+    if before and not whole:
         return [f"credit: {before[0].id} has credited that CDR"]
     found = []
     if cdr.currency != credited.currency or cdr.cdr_token != credited.cdr_token:

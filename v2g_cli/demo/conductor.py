@@ -16,7 +16,7 @@ from v2g_cli.demo.folder import CAN_GROUP, HOUR_MS, LOWERED_LIMIT_W, SITE_LIMIT_
 from v2g_cli.demo.operator import Operator
 from v2g_cli.demo.processes import Event, Program, free_port, program, wait_for
 from v2g_cli.demo.scenario import Scenario, happened
-from v2g_cli.demo.tables import APP
+from v2g_cli.demo.tables import APP, PLACE
 from v2g_cli.demo.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ SESSION_S: Final = 90.0
 SETTLE_S: Final = 20.0
 POLL_S: Final = 0.02
 LOOPS_BEFORE_FATE: Final = 4
+LOOPS_BEFORE_DISPATCH: Final = 30
+DISPATCHED_W: Final = -6_000
 AWAY_S: Final = 2.0
 FREEZE_S: Final = 8.0
 PLAN_S: Final = 0.3
@@ -56,6 +58,8 @@ class Conductor:
         """The fleet's plan, once all vehicles were part of it."""
         self.fleet: Fleet | None = None
         self._plan_at = self._plan_by = 0.0
+        self.cdrs: list[dict[str, Any]] = []
+        """What the provider of the vehicle's contract has received, by roaming."""
         self._ports = {"ocpp": 0, "api": 0}
         self._sdp_ports: list[int] = []
         self.telemetry_stored = 0
@@ -77,7 +81,9 @@ class Conductor:
         try:
             self._start_broker()
             self._start_vtn()
+            self._start_provider()
             self._start_csms()
+            self._introduce()
             self._put_fleet()  # the back end gets ready to plan
             self._start_secc()
             self._choose_fate()
@@ -122,6 +128,22 @@ class Conductor:
         config = self.folder.csms_config(ocpp_port=self._ports["ocpp"], api_port=self._ports["api"])
         ready = self._start(program("csms", self.folder.path, config), "ocpp", "ready")
         self._ports.update(ocpp=ready.data["ocpp_port"], api=ready.data["api_port"])
+
+    def _start_provider(self) -> None:
+        if self.scenario.roaming:
+            self._ports |= {"api": free_port(), "provider": free_port()}  # partners know them beforehand
+            config = self.folder.provider_config(self._ports["provider"])
+            self._start(program("provider", self.folder.path, config, module="csms"), "ocpp", "ready")
+
+    def _introduce(self) -> None:
+        """Register the provider at the operator, whom its contracts let feed back, and offer it the charger."""
+        if self.scenario.roaming:
+            self.say("operator", "operator and provider become roaming partners by OCPI's handshake")
+            invited = self._operator.add_partner({"partner_id": "provider", "discharge": True})
+            known = {name: invited[name] for name in ("versions_url", "token")}
+            self._provider.add_partner({"partner_id": "operator", **known})
+            self._provider.register("operator")
+            self._operator.put_location(PLACE)
 
     def _start_secc(self) -> None:
         self._sdp_ports = self._sdp_ports or [free_port(socket.SOCK_DGRAM) for _ in self.folder.evses]
@@ -218,13 +240,16 @@ class Conductor:
             time.sleep(POLL_S)
         with contextlib.suppress(TransportError):
             self.telemetry_stored = self._operator.telemetry_stored()
+            if self.scenario.roaming:
+                self.cdrs = self._provider.cdrs()
+                self.folder.write("cdrs.json", msgspec.json.encode([each["document"] for each in self.cdrs]).decode())
 
     def _complete(self) -> bool:
         names = {(e.process, e.name) for e in self.events}
         bundles = sum((e.process, e.name) == ("secc", "bundle_written") for e in self.events)
         settled = sum((e.process, e.name) == ("csms", "settled") for e in self.events) >= bundles
         ended = ("csms", "transaction_ended") in names or ("csms", "transaction_started") not in names
-        reported = all(happened(each, self.events) for each in self.scenario.sees if each[0] == "csms")
+        reported = all(happened(each, self.events) for each in self.scenario.sees if each[0] in ("csms", "provider"))
         return settled and ended and reported and (self.vtn is None or bool(self.vtn.reported_kwh))
 
     # -- grid operator and faults; each method returns whether it is done
@@ -234,6 +259,8 @@ class Conductor:
             self._fate.append(self._publish_event)
         if self.fleet is not None:
             self._fate.append(self._fetch_plan)
+        if self.scenario.roaming:
+            self._fate.append(self._dispatch)
         if self.scenario.remote_start:
             self._fate.append(self._start_transaction)
         if self.scenario.lower_limit:
@@ -261,6 +288,10 @@ class Conductor:
     def _operator(self) -> Operator:
         return Operator(self._ports["api"], self.folder.pki.path("csms/root.pem"), self.folder.token)
 
+    @property
+    def _provider(self) -> Operator:
+        return Operator(self._ports["provider"], self.folder.pki.path("csms/root.pem"), self.folder.token)
+
     def _transaction(self) -> str:
         started = next(e for e in self.events if (e.process, e.name) == ("csms", "transaction_started"))
         return str(started.data["transaction"])
@@ -281,6 +312,14 @@ class Conductor:
         self.vtn.publish_event(self.event_ms, self.folder.step_s)
         minutes = self.folder.step_s // 60
         self.say("grid", f"the VTN publishes an event: in {minutes} min less power, then power from the vehicles")
+        return True
+
+    def _dispatch(self) -> bool:
+        """The operator asks for power back, once the vehicle has charged for a while."""
+        if self._loops < LOOPS_BEFORE_DISPATCH:
+            return False
+        self.say("operator", f"{-DISPATCHED_W / 1000:.0f} kW are asked back, of vehicles whose drivers consent")
+        self._operator.dispatch(DISPATCHED_W)
         return True
 
     def _offered(self, vehicle: str) -> bool:

@@ -34,6 +34,7 @@ from v2g_cli.demo.tables import (
     evcc_id,
     evse_tables,
     medium_table,
+    roaming_table,
     token_tables,
 )
 
@@ -246,7 +247,6 @@ class RunFolder:
         self, *, ocpp_port: int = 0, api_port: int = 0, dispatch_s: int = 0, listeners: str = "", tables: str = ""
     ) -> Path:
         """Write csms.toml; a restarted back end uses the same ports. The others change it."""
-        digest = hashlib.sha256(self.token.encode()).hexdigest()
         mqtt = (
             f"""
 [mqtt]
@@ -261,39 +261,14 @@ key = "pki/csms/ingest/leaf.key"
         )
         return self.write(
             "csms.toml",
-            f"""data_dir = "csms"
-
-[ocpp]
-{listeners}port = {ocpp_port}
-certificate = "pki/csms/server/chain.pem"
-key = "pki/csms/server/leaf.key"
-client_roots = ["pki/csms/root.pem"]
-subprotocols = [{", ".join(f'"{each}"' for each in self.scenario.ocpp)}]
-
-[api]
-port = {api_port}
-certificate = "pki/csms/server/chain.pem"
-key = "pki/csms/server/leaf.key"
-client_roots = ["pki/csms/root.pem"]
-
-[[api.tokens]]
-name = "operator"
-role = "admin"
-sha256 = "{digest}"
-
+            f"""{self._servers("csms", ocpp_port, api_port, listeners)}
 [[api.clients]]
 common_name = "{PSEUDONYM}"
-
-[trust]
-roots = [{self._files("mo/root.pem", "v2g/root.pem")}]
-crls = [{self._files("mo/sub2.crl", "oem/sub2.crl")}]
 
 [[stations]]
 id = "{STATION}"
 
-[[tokens]]
-id_token = "{EMAID}"
-
+{roaming_table(api_port, "CPO") if self.scenario.roaming else token_tables([1])}
 {tables}{token_tables(self.evses[1:])}
 {APP_TABLE if self.scenario.remote_start else ""}
 {self._grid()}
@@ -304,6 +279,37 @@ dispatch_duration_s = {dispatch_s or min(86_400, int(DISPATCH_S * self.scale))}
 {self._provisioning()}
 {self._clock()}""",
         )
+
+    def provider_config(self, api_port: int) -> Path:
+        """Write provider.toml: the back end that gave the vehicle its contract."""
+        tables = f"{token_tables([1])}\n{roaming_table(api_port, 'EMSP')}\n{self._clock()}"
+        return self.write("provider.toml", f"{self._servers('provider', 0, api_port)}\n{tables}")
+
+    def _servers(self, name: str, ocpp_port: int, api_port: int, listeners: str = "") -> str:
+        """Return where a back end keeps its data and listens."""
+        files = """certificate = "pki/csms/server/chain.pem"
+key = "pki/csms/server/leaf.key"
+client_roots = ["pki/csms/root.pem"]"""
+        return f"""data_dir = "{name}"
+
+[ocpp]
+{listeners}port = {ocpp_port}
+{files}
+subprotocols = [{", ".join(f'"{each}"' for each in self.scenario.ocpp)}]
+
+[api]
+port = {api_port}
+{files}
+
+[[api.tokens]]
+name = "operator"
+role = "admin"
+sha256 = "{hashlib.sha256(self.token.encode()).hexdigest()}"
+
+[trust]
+roots = [{self._files("mo/root.pem", "v2g/root.pem")}]
+crls = [{self._files("mo/sub2.crl", "oem/sub2.crl")}]
+"""
 
     def _grid(self) -> str:
         """Return the back end's source of prices and limits."""

@@ -85,6 +85,24 @@ class Operator:
         rows = [{"station_id": name, "password": password} for name, password in passwords.items()]
         self._ask("POST", "/admissions/passwords", {"passwords": rows, "admit": True})
 
+    def add_partner(self, partner: Mapping[str, object]) -> dict[str, Any]:
+        """Add a roaming partner; return its invitation."""
+        found: dict[str, Any] = self._ask("POST", "/roaming/partners", partner)
+        return found
+
+    def register(self, partner_id: str) -> None:
+        """Register at a roaming partner."""
+        self._ask("POST", f"/roaming/partners/{partner_id}/register")
+
+    def put_location(self, location: Mapping[str, object]) -> None:
+        """Offer roaming partners a location."""
+        self._ask("PUT", f"/roaming/locations/{location['id']}", location)
+
+    def cdrs(self) -> list[dict[str, Any]]:
+        """Return the CDRs of roaming partners."""
+        found: list[dict[str, Any]] = self._ask("GET", "/roaming/cdrs")
+        return found
+
     def dispatch(self, watts: int) -> None:
         """Split a set-point (W, below 0 out of them) over all vehicles."""
         self._ask("POST", "/dispatch/setpoint", {"setpoint_w": watts})

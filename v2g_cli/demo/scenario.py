@@ -66,6 +66,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Tables (TOML) of more vehicles, each at an EVSE of its own in the same charger."""
     fleet: Literal["depot", "market"] | None = None
     """The fleet to which the vehicles belong: the back end plans them."""
+    roaming: bool = False
+    """The vehicle's contract is of another back end's operator, a roaming partner."""
     vtn: bool = False
     """An OpenADR VTN steers the back end."""
     prices: str = ""

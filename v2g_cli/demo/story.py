@@ -31,6 +31,8 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("csms", "ocpp", "openadr_connected"): _words("VTN connected, {events} events"),
     ("csms", "ocpp", "openadr_reported"): _words("usage of {intervals} intervals reported to the VTN: {kwh} kWh"),
     ("csms", "ocpp", "price_feed_read"): _words("{prices} prices of {feed} read"),
+    ("csms", "roaming", "roaming_partner_registered"): lambda d: f"{d['partner']} is registered as roaming partner",
+    ("provider", "roaming", "roaming_cdr"): lambda d: f"CDR of {d['partner']}: {d['state']} {d['reason']}".strip(),
     ("csms", "ocpp", "dispatched"): lambda d: f"set-point {_kw(d['setpoint_w'])} for EVSE {d['evse']}: {d['status']}",
     ("secc", "ocpp", "csms_connected"): _words("station uses OCPP {version}"),
     ("secc", "session", "link_lost"): _words("connection lost: {error}"),

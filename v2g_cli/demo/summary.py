@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from v2g_cli.demo import summary_grid
+from v2g_cli.demo import summary_grid, summary_roaming
 from v2g_cli.demo.conductor import Conductor
 from v2g_cli.demo.folder import EMAID, EVCC_ID, LOWERED_LIMIT_W, SITE_LIMIT_W
 from v2g_cli.demo.run import TOLERANCE_W, Check, Run
@@ -34,6 +34,8 @@ def summarise(conductor: Conductor) -> Summary:
         checks.append(_limit_obeyed(run))
     if scenario.trades:
         checks.append(_traded(run))
+    if scenario.roaming:
+        checks += summary_roaming.billed(run)
     if scenario.vtn:
         checks += summary_grid.event_followed(run)
     if scenario.fleet is not None:

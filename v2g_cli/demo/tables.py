@@ -96,3 +96,31 @@ key = "pki-2/secc/leaf.key"
 ocsp = "pki-2/secc/ocsp.der"
 """
 """The charger's chain for vehicles of ISO 15118-2."""
+
+_OPERATOR: Final = "CPO"
+_PROVIDER: Final = "V2G"
+"""As contracts of demos say, such as DEV2GC00000001."""
+
+PLACE: Final = {
+    "id": "depot", "address": "Ladestr. 1", "city": "Berlin", "country": "DEU", "latitude": "52.52000",
+    "longitude": "13.40500", "time_zone": "Europe/Berlin", "evses": [{
+        "station_id": "CS-V2G-0001", "evse_id": "DE*CPO*E1",
+        "connectors": [{"standard": "IEC_62196_T2_COMBO", "format": "CABLE", "power_type": "DC", "max_voltage": 1000,
+                        "max_amperage": 200}],
+    }],
+}  # fmt: skip
+"""Where the charger is, for partners."""
+
+
+def roaming_table(port: int, role: str) -> str:
+    """Return the table of a back end at a port, in its role."""
+    party = _OPERATOR if role == "CPO" else _PROVIDER
+    return f"""[roaming]
+url = "https://127.0.0.1:{port}"
+country_code = "DE"
+party_id = "{party}"
+name = "{"The charger's operator" if role == "CPO" else "The driver's provider"}"
+roles = ["{role}"]
+allow = ["127.0.0.1"]
+roots = ["pki/csms/root.pem"]
+"""

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.energy.conductors import Currents
+from v2g.energy.settlement.ocmf import signed_meter_data
 from v2g.ocpp.messages.authorization import AdditionalInfo, IdToken
 from v2g.ocpp.messages.base import EVSE, OperationMode
 from v2g.ocpp.messages.metering import (
@@ -322,7 +323,7 @@ def public_key_text(der: bytes) -> str:
 
 def _signed(reading: SignedRegister) -> SignedMeterValue:
     return SignedMeterValue(
-        signed_meter_data=base64.b64encode(reading.data.encode()).decode(),
+        signed_meter_data=signed_meter_data(reading.data),
         signing_method=reading.method,
         encoding_method=reading.encoding,
         public_key=public_key_text(reading.public_key),

@@ -46,6 +46,8 @@ def verdicts(data: str | bytes) -> list[str]:
         json.dumps({"signedMeterData": BASE64, "encodingMethod": "OCMF", "signingMethod": "", "publicKey": KEY}),
         json.dumps({"signedMeterValue": BASE64, "encodingMethod": "OCMF", "publicKey": KEY}, indent=1),
         json.dumps([{"a": {"signedMeterData": TEXT, "publicKey": OCPP_KEY}}]),
+        json.dumps([{"id": "1", "signed_data": {"encoding_method": "OCMF", "public_key": KEY, "signed_values": [
+            {"nature": "End", "plain_data": TEXT.split("|")[1], "signed_data": BASE64}]}}]),
         json.dumps([2, "1", "StopTransaction", {"transactionData": [{"sampledValue": [
             {"format": "SignedData", "value": json.dumps({"signedMeterData": BASE64, "publicKey": KEY})}
         ]}]}]),

@@ -1,5 +1,5 @@
 """Finds signed records in what people have: XML of S.A.F.E.'s transparency software and of Mennekes, OCPP messages,
-plain text.
+CDRs of OCPI, plain text.
 """
 
 import re
@@ -32,7 +32,7 @@ _SEALED: Final = bytes.fromhex("060a2b0601040183d67701010201")
 _PLAIN: Final = re.compile(rb"^[ \t]*(?=OCMF\|)", re.MULTILINE)
 _MARKS: Final[dict[str, Mark]] = {"Transaction.Begin": "begin", "Transaction.End": "end"}
 
-_RECORDS: Final = ("signedMeterData", "signedMeterValue")
+_RECORDS: Final = ("signedMeterData", "signedMeterValue", "signed_data")  # of OCPP, 1.6 and OCPI
 _json: Final = typed_json.decoder(object)
 
 
@@ -104,7 +104,8 @@ def _is_record(line: bytes) -> bool:
 
 
 def _of_json(data: bytes) -> Iterator[FoundRecord]:
-    """Yield every SignedMeterValue of OCPP in JSON, and every record in a text: alone, in messages, in lines of them.
+    """Yield every SignedMeterValue of OCPP and of OCPI's CDRs in JSON, and every record in a text: alone, in messages,
+    in lines of them.
 
     Stations of OCPP 1.6 put a SignedMeterValue as JSON into the text of a sampled value.
     """

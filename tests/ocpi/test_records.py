@@ -1,0 +1,78 @@
+"""CDRs that are split and credited by agreement: what both cost together stays, and each is taken once."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.ocpi.test_settled import FACTS, T0, journal
+from v2g.energy.settlement.settle import settle
+from v2g.energy.settlement.taxes import VatRate
+from v2g.ocpi.objects import OcpiCdr, OcpiPrice
+from v2g.ocpi.records import credit_of, credits_in, is_taken_back, judge_cdr, judge_credit, price_of, split_of
+from v2g.ocpi.settled import charge_detail_record
+
+pytestmark = pytest.mark.requirement("R203")
+
+readings = st.lists(
+    st.tuples(st.integers(5, 40), st.sampled_from((0, 3_000_000)), st.integers(0, 2000).map(lambda wh: wh * 1000)),
+    min_size=1,
+    max_size=6,
+)
+
+
+def record(found: list[tuple[int, int, int]], vat: bool) -> OcpiCdr:
+    entries = journal([(float(minutes), taken, back) for minutes, taken, back in found])
+    facts = replace(FACTS, vat=(VatRate(percent="19", feed_in=True),)) if vat else FACTS
+    return charge_detail_record(entries, settle(entries), None, facts=facts, created_ms=T0)
+
+
+def total(cdrs: list[OcpiCdr], *, net: bool = True) -> Decimal:
+    prices = [each.total_cost for each in cdrs]
+    return sum((each.before_taxes if net else each.total or each.before_taxes for each in prices), Decimal(0))
+
+
+@given(found=readings, vat=st.booleans())
+def test_both_parts_cost_what_the_whole_costs_and_are_credited_together(
+    found: list[tuple[int, int, int]], vat: bool
+) -> None:
+    cdr = record(found, vat)
+    parts = split_of(cdr, "Europe/Berlin")
+    for net in (True, False):
+        assert total(parts, net=net) == total([cdr], net=net)
+    assert len(parts) == 1 + any(back for _, _, back in found)
+    assert all(each.volume >= 0 for part in parts for p in part.charging_periods for each in p.dimensions)
+    assert judge_cdr(parts[0], {}, "Europe/Berlin", T0 + 10**9) == []
+    assert sum((each.total_energy * (-1 if each.credit else 1) for each in parts), Decimal(0)) == cdr.total_energy
+    if parts[1:]:
+        assert judge_credit(parts[1], parts[0]) == []
+    back = credit_of(parts[0], credits_in(parts, parts[0]))
+    assert judge_credit(back, parts[0], parts[1:]) == []
+    assert total([*parts, back]) == total([*parts, back], net=False) == 0
+    assert is_taken_back(parts[0], [*parts, back])
+    assert judge_credit(back, parts[0], [*parts[1:], back]) or not back.total_cost.before_taxes  # once
+    assert judge_credit(back, None)
+
+
+def test_a_credit_that_takes_back_something_else_is_found() -> None:
+    cdr = record([(30, 3_000_000, 0), (30, 0, 1_000_000)], vat=False)
+    main, credit = split_of(cdr, "UTC")
+    for changes, word in (
+        ({"currency": "USD"}, "currency"),
+        ({"total_cost": OcpiPrice(before_taxes=Decimal(3))}, "above zero"),
+        ({"total_energy": main.total_energy}, "not that of the CDR"),
+    ):
+        (said,) = judge_credit(replace(credit, **changes), main)
+        assert word in said
+    (again,) = judge_credit(replace(credit, id="second"), main, [credit])
+    assert credit.id in again
+
+
+def test_a_period_without_a_tariff_is_free() -> None:
+    """Also where others have one: OCPI says that no tariff is relevant then (charging period)."""
+    cdr = record([(30, 3_000_000, 0), (30, 0, 0), (30, 0, 1_000_000)], vat=False)
+    assert [each.tariff_id is None for each in cdr.charging_periods].count(True) == 1
+    assert len(cdr.tariffs) > 1
+    assert price_of(cdr, {}, "UTC").before_taxes == pytest.approx(cdr.total_cost.before_taxes, abs=Decimal("0.01"))
