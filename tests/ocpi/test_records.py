@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.ocpi.test_settled import FACTS, T0, journal
+from tests.ocpi.sessions import FACTS, T0, journal
 from v2g.energy.settlement.settle import settle
 from v2g.energy.settlement.taxes import VatRate
 from v2g.ocpi.objects import OcpiCdr, OcpiPrice

@@ -11,7 +11,8 @@ from v2g_cli.demo.processes import Event
 from v2g_cli.demo.story import describe
 from v2g_cli.output import print_json, say, terminal
 
-COLOURS: Final = {"evcc": "green", "evcc2": "bright_green", "secc": "cyan", "csms": "magenta", "demo": "yellow"}
+COLOURS: Final = {"evcc": "green", "evcc2": "bright_green", "secc": "cyan", "csms": "magenta",
+                  "provider": "bright_magenta", "demo": "yellow"}  # fmt: skip
 
 
 class Timeline:
