@@ -25,8 +25,8 @@ def billed(run: Run) -> Iterable[Check]:
     said, wanted = cdr.total_cost.before_taxes, payable(Decimal(total.balance).scaleb(-6), total.currency)
     posted = run.last("csms", "settlement", "settled")
     booked = None if posted is None else payable(Decimal(int(posted.data["balance"])).scaleb(-6), total.currency)
-    words = f"{wanted} {total.currency} by the bundle, {booked} at the operator, {said} at the provider"
-    yield Check("money is equal at the operator, the provider and in the bundle", said == wanted == booked, words)
+    words = f"{wanted}, {booked} and {said} {total.currency}"
+    yield Check("money is equal in the bundle, at operator and provider", said == wanted == booked, words)
     back = sum((each.volume for p in cdr.charging_periods for each in p.dimensions if each.volume < 0), Decimal(0))
     taken = volume(cdr.charging_periods, "ENERGY") - back
     meter = [Decimal(getattr(settled.end, name) - getattr(settled.begin, name)) / 10**6
