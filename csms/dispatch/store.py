@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from csms.db.base import newest
 from csms.smart_charging.tables import der_alarms, der_controls
@@ -82,6 +82,14 @@ def add_alarm(connection: Connection, station_id: str, alarm: NotifyDERAlarmRequ
             extra=alarm.extra_info or "",
         )
     )
+
+
+def active_alarms(connection: Connection) -> set[tuple[str, str]]:
+    """Return the stations and faults of alarms that have not ended."""
+    there = der_alarms.c
+    latest = select(func.max(there.id)).where(there.fault != "").group_by(there.station_id, there.fault)
+    query = select(there.station_id, there.fault).where(there.id.in_(latest), there.ended.is_(False))
+    return {(station_id, fault) for station_id, fault in connection.execute(query)}
 
 
 def alarms(

@@ -15,7 +15,7 @@ from csms.sites.api import OneSite
 from csms.smart_charging import store as charging
 from csms.smart_charging.store import all_sites
 from v2g import typed_json
-from v2g.energy.grid_signal import ALL, GridSignal, TypedGridSignal, parse_grid_signal
+from v2g.energy.grid_signal import ALL, ConnectionPoint, GridSignal, TypedGridSignal, parse_grid_signal
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,14 +71,20 @@ async def list_grid_limits(call: Call) -> tuple[LimitState, ...]:
     A role that is limited to sites sees those before its own EVSEs only.
     """
     signal = call.services[GridSource].current
+    hidden = await _hidden(call)
     limits = () if signal is None else signal.limits_at(call.now_ms)
-    if call.stations is not None:
-        behind = chains(await call.run(all_sites))
-        others = {point for evse, points in behind.items() if evse[0] not in call.stations for point in (*points, ALL)}
-        limits = tuple(each for each in limits if each.connection_point not in others | {ALL})
+    limits = tuple(each for each in limits if each.connection_point not in hidden)
     return tuple(
         sorted(await call.run(states_of, limits, 0, *call.services[GridShares].judges), key=lambda each: each.left_w)
     )
+
+
+async def _hidden(call: Call) -> set[ConnectionPoint]:
+    """Return the connection points whose limits are not for a caller that is limited to sites."""
+    if call.stations is None:
+        return set()
+    behind = chains(await call.run(all_sites))
+    return {ALL, *(point for evse, points in behind.items() if evse[0] not in call.stations for point in points)}
 
 
 @get("/sites/{site_id}/limits", Permission.READ_ENERGY, problems=(404,), tag="sites")
@@ -96,10 +102,12 @@ async def list_limits_of_site(call: Call, parameters: OneSite) -> tuple[LimitSta
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """What a source of the grid signal states: limits (W, null: none), prices, a set-point; and what is wrong with it.
 
-    `sets_import_limit`, `sets_export_limit`: whether its limit is the one in force.
+    `sets_import_limit`, `sets_export_limit`: whether its limit is the one in force. `connection_point`: where its
+    limits hold, empty: as those of the configuration.
     """
 
     source: str
+    connection_point: str
     import_limit_w: int | None
     sets_import_limit: bool
     export_limit_w: int | None
@@ -114,9 +122,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 async def list_grid_sources(call: Call) -> tuple[Source, ...]:
     """List the sources of the grid signal, and the site's own limits; empty where the signal comes as a whole.
 
-    Also those that have stated nothing yet, and what is wrong with each.
+    Also those that have stated nothing yet, and what is wrong with each. A role that is limited to sites sees no sources
+    of other sites alone.
     """
-    grid = call.services[GridSource]
+    grid, hidden = call.services[GridSource], await _hidden(call)
     site, by = call.services.config.grid.site, await grid.governing()
     if site is None or by is None:
         return ()
@@ -127,6 +136,7 @@ async def list_grid_sources(call: Call) -> tuple[Source, ...]:
     return tuple(
         Source(
             source=each.source,
+            connection_point="" if each.connection_point is None else str(each.connection_point),
             import_limit_w=each.import_limit_w,
             sets_import_limit=each.source == by.import_source,
             export_limit_w=each.export_limit_w,
@@ -137,4 +147,5 @@ async def list_grid_sources(call: Call) -> tuple[Source, ...]:
             problem=each.problem,
         )
         for each in (*listed, own)
+        if each.connection_point is None or each.connection_point not in hidden
     )

@@ -82,6 +82,40 @@ class PriceFeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Added after the factor, per kWh; negative for fees."""
 
 
+Lfdi = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f]{40}\Z")]
+Pin = Annotated[int, msgspec.Meta(ge=0, le=999_999)]
+RatingW = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+
+
+class AggregatedDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A device of an aggregator at the server: chargers with DER controls of their own."""
+
+    lfdi: Lfdi
+    """Its LFDI; usually 32 digits of its own, then the aggregator's enterprise number in 8."""
+    chargers: ConnectionPoint
+    """Where its chargers are: `{ site = "depot" }`, also with `feeder`, or an EVSE by `station_id` and `evse_id`."""
+    connection_point: Annotated[str, msgspec.Meta(max_length=32)] = ""
+    """Where they are connected to the grid, such as an NMI."""
+    pin: Pin | None = None
+    """PIN of its registration."""
+    max_charge_w: RatingW = 0
+    """What its chargers together can draw, W."""
+    max_discharge_w: RatingW = 0
+    """What they can feed back, W."""
+
+
+class Notifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a server of IEEE 2030.5 sends notifications to, so that changes apply before the next request. Its
+    certificate must be of `root`."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https://[^\s]+\Z", max_length=1000)]
+    """How the server reaches us, such as `https://aggregator.example:8443/notify`."""
+    host: str = "127.0.0.1"
+    """Listen address."""
+    port: Port = 8443
+    """TCP port; 0 picks a free one."""
+
+
 class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A server of IEEE 2030.5, whose DER controls bring limits and set-points; this end is its client."""
 
@@ -99,14 +133,14 @@ class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Require the host of `url` in the server's certificate. Certificates of IEEE 2030.5 devices name no host."""
     ccm8: bool = False
     """Offer the standard's cipher suite with CCM-8, too, over TLS 1.2, for servers that have no other."""
-    max_charge_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    max_charge_w: RatingW = 0
     """Charging power that 100 % of opModFixedW stands for (setMaxChargeRateW), W."""
-    max_discharge_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    max_discharge_w: RatingW = 0
     """Discharging power that 100 % of opModFixedW stands for (setMaxDischargeRateW), W."""
     profile: Literal["csip", "csip-aus"] = "csip"
     """Whose rules the server follows. `csip-aus` (Australia) takes fewer responses, lets a device register itself, and
     may say by `/.well-known/csipaus` where its DeviceCapability is."""
-    pin: Annotated[int, msgspec.Meta(ge=0, le=999_999)] | None = None
+    pin: Pin | None = None
     """PIN of the device's registration, its check digit included: a server with another one is not obeyed."""
     connection_point: Annotated[str, msgspec.Meta(max_length=32)] = ""
     """Where the site is connected to the grid, such as its NMI; announced to servers of Australia."""
@@ -119,6 +153,21 @@ class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Time between requests for controls; by default each resource is requested at the rate that the server states."""
     outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
     """No export from this long after the server's last answer; without `poll_interval_s`, after the next one is due."""
+    devices: Annotated[tuple[AggregatedDevice, ...], msgspec.Meta(max_length=300)] = ()
+    """The aggregator's devices: each has controls, responses and readings of its own, and the device of `lfdi` only
+    subscriptions. None by default."""
+    notifications: Notifications | None = None
+    """A listener for notifications of what is subscribed to; none by default: the server is only polled."""
+
+    def __post_init__(self) -> None:
+        """Refuse devices that are two, or at one place, and rates that would ask for every list once a device."""
+        for name in ("lfdi", "chargers"):
+            if len({str(getattr(each, name)).upper() for each in self.devices}) < len(self.devices):
+                raise ValueError(f"devices: two have the same {name}")
+        if self.devices and self.poll_interval_s is not None:
+            raise ValueError("poll_interval_s: leave it out with devices, which are read at the server's rates")
+        if self.notifications is not None and self.root is None:
+            raise ValueError("notifications need root, the CA of the server's certificate")
 
 
 ObjectAddress = Annotated[int, msgspec.Meta(ge=1, le=16_777_215)]
@@ -292,7 +341,8 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if self.scada is not None:
             sources.append(SCADA)
         if self.ieee2030_5 is not None:
-            sources.append(IEEE_2030_5)
+            sources += (der_source(each.lfdi) for each in self.ieee2030_5.devices)
+            sources += () if self.ieee2030_5.devices else (IEEE_2030_5,)
         if self.openadr is not None:
             sources.append(openadr_source(self.openadr.ven_name))
         if not sources:
@@ -312,6 +362,11 @@ SCADA: Final = "scada"
 
 IEEE_2030_5: Final = "ieee2030.5"
 """The source of an IEEE 2030.5 server."""
+
+
+def der_source(lfdi: str) -> str:
+    """Return the source of an aggregator's device."""
+    return f"{IEEE_2030_5}:{lfdi.upper()}"
 
 
 def price_source(name: str) -> str:
@@ -335,8 +390,11 @@ def look_at_grid(grid: Grid) -> Iterator[Flaw]:
         if not _is_private(url):
             yield ("grid", "openadr", key), "would send the client secret without encryption", "use https://"
     der = grid.ieee2030_5
-    if der is not None and der.pin is not None and with_check_digit(der.pin // 10) != der.pin:
-        yield ("grid", "ieee2030_5", "pin"), "has a wrong check digit", "the sum of its digits is a multiple of 10"
+    pins = () if der is None else (der.pin, *(each.pin for each in der.devices))
+    for number, pin in enumerate(pins):
+        if pin is not None and with_check_digit(pin // 10) != pin:
+            place = ("devices", str(number - 1), "pin") if number else ("pin",)
+            yield ("grid", "ieee2030_5", *place), "has a wrong check digit", "the sum of its digits is a multiple of 10"
     if der is not None and not _is_private(der.url):
         yield ("grid", "ieee2030_5", "url"), "would follow controls without encryption", "use https://"
     if grid.site is not None:

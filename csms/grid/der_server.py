@@ -1,6 +1,8 @@
 """Requests to an IEEE 2030.5 server: resources, whole lists, its rates and pauses; mutual TLS."""
 
+import asyncio
 import ssl
+from collections import defaultdict
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -20,7 +22,9 @@ _ANSWER_S: Final = 20.0
 _PAGE: Final = 100
 MOST_ITEMS: Final = 2_000
 _MOST_PAGES: Final = 100
-_MOST_PATHS: Final = 1_000
+_MOST_PATHS: Final = 5_000
+_AT_ONCE: Final = 8
+"""Requests of all devices of an aggregator at one time."""
 _PAUSE_S: Final = 30
 _LONGEST_PAUSE_S: Final = 3600
 _DEFAULT_RATE_S: Final = 900
@@ -52,7 +56,7 @@ class DerServer:
     """One server. Every method raises TransportError (AnswerError for a status) or CodecError.
 
     Redirects are not followed. Links with the server's own address become paths. With `rates` set, a resource is not
-    requested more often than its `pollRate` says; `now_ms` (UTC) is set by the caller.
+    requested more often than its `pollRate` says, by all clients of it together; `now_ms` (UTC) is set by the caller.
     """
 
     def __init__(self, url: str, *, tls: ssl.SSLContext | None, rates: bool = False) -> None:
@@ -62,7 +66,11 @@ class DerServer:
         self.now_ms = 0
         self.answered_ms = 0
         """When it last answered a request for a resource."""
+        self.subscribable: set[str] = set()
+        """Paths of the resources that it sends notifications of."""
         self._held: dict[str, _Held] = {}
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._room = asyncio.Semaphore(_AT_ONCE)
         self._pause_s, self._quiet_ms = 0, 0
         self._type = CONTENT_TYPE
 
@@ -75,22 +83,27 @@ class DerServer:
         """Return whether a resource may be requested now."""
         return self._fresh(path) is None
 
-    def forget(self) -> None:
-        """Request all resources anew."""
-        self._held.clear()
+    def forget(self, path: str = "") -> None:
+        """Request a resource, or all of them, anew."""
+        self._held = {each: held for each, held in self._held.items() if path not in ("", each)}
 
     async def resource(self, path: str, name: str, *, rate_of: str = "") -> Node:
         """Return a resource, of the poll rate of `rate_of`, or its own."""
-        if (held := self._fresh(path)) is not None:
-            return held[0]
-        node = self._local(read_resource(await self._get(path), name), path)
-        self._hold(path, (node,), poll_rate_of(node), rate_of)
-        return node
+        async with self._asking[path]:
+            if (held := self._fresh(path)) is not None:
+                return held[0]
+            node = self._local(read_resource(await self._get(path), name), path)
+            self._hold(path, (node,), poll_rate_of(node), rate_of)
+            self._note_subscribable(path, node.get("subscribable"))
+            return node
 
     async def items(self, path: str, name: str, *, rate_of: str = "") -> tuple[Node, ...]:
         """Return the items of a list, all pages of it; of the poll rate of `rate_of`, or its own."""
-        if (held := self._fresh(path)) is not None:
-            return held
+        async with self._asking[path]:
+            held = self._fresh(path)
+            return await self._items(path, name, rate_of) if held is None else held
+
+    async def _items(self, path: str, name: str, rate_of: str) -> tuple[Node, ...]:
         found: list[Node] = []
         count: int | None = None
         separator = "&" if "?" in path else "?"
@@ -102,6 +115,7 @@ class DerServer:
                 found, count = [], None
                 continue
             count = page.all
+            self._note_subscribable(path, page.subscribable)
             found += (self._local(each, path) for each in page.items)
             if not page.items or len(found) >= page.all:
                 self._hold(path, tuple(found), page.poll_rate_s, rate_of)
@@ -111,11 +125,15 @@ class DerServer:
     async def post(self, path: str, body: bytes) -> str:
         """Create a resource; return its path, empty if the server does not say."""
         answer = await self._exchange("POST", path, body)
-        return self._path(path, answer.headers.get("location", ""))
+        return self.path_of(answer.headers.get("location", ""), path)
 
     async def put(self, path: str, body: bytes) -> None:
         """Replace a resource."""
         await self._exchange("PUT", path, body)
+
+    async def delete(self, path: str) -> None:
+        """Delete a resource."""
+        await self._exchange("DELETE", path, None)
 
     async def read(self, path: str) -> bytes:
         """Return what is at a path, whatever it is."""
@@ -130,11 +148,20 @@ class DerServer:
             return
         if len(self._held) >= _MOST_PATHS:
             self._held.clear()
+            self._asking = defaultdict(
+                asyncio.Lock, {path: lock for path, lock in self._asking.items() if lock.locked()}
+            )
         other = self._held.get(rate_of)
         rate_s = rate_s or (_DEFAULT_RATE_S if other is None else other.rate_s)
         self._held[path] = _Held(self.now_ms + rate_s * 1000, rate_s, nodes)
 
-    def _path(self, where: str, href: str) -> str:
+    def _note_subscribable(self, path: str, kinds: str | None) -> None:
+        if kinds in ("1", "3") and len(self.subscribable) < _MOST_PATHS:
+            self.subscribable.add(path)
+        else:
+            self.subscribable.discard(path)
+
+    def path_of(self, href: str, where: str = "/") -> str:
         """Return a link at a path of this server as a path, one to another server as it is."""
         try:
             url = urljoin(f"{self._origin}{where}", href.strip()) if href else ""
@@ -149,7 +176,7 @@ class DerServer:
         for node in root.iter():
             for name in ("href", "replyTo"):
                 if href := node.get(name):
-                    node.set(name, self._path(where, href))
+                    node.set(name, self.path_of(href, where))
         return root
 
     async def _get(self, path: str) -> bytes:
@@ -186,9 +213,10 @@ class DerServer:
         headers = {"Accept": accept} | ({"Content-Type": self._type} if body is not None else {})
         url = f"{self._origin}{path}"
         try:
-            return await request(
-                method, url, most=MAX_BYTES, timeout_s=_ANSWER_S, body=body, headers=headers, context=self._tls
-            )
+            async with self._room:
+                return await request(
+                    method, url, most=MAX_BYTES, timeout_s=_ANSWER_S, body=body, headers=headers, context=self._tls
+                )
         except TransferError as error:
             if error.failure == "too_large":
                 raise CodecError(f"{path} has more than {MAX_BYTES} bytes") from None

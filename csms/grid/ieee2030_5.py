@@ -1,26 +1,32 @@
-"""The client of an IEEE 2030.5 server: its DER controls become limits and set-points, its events are answered.
+"""Clients of an IEEE 2030.5 server: DER controls become limits and set-points, their events are answered.
 
+One client follows one device: that of all chargers, or each of an aggregator's, which share the requests to the server.
 One of several nodes at a time is the client (`csms.db.leases`), and goes on with what the one before it has stored. If
 the server does not respond, the known events continue as scheduled, and export ends after `outage_s`.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
+from csms.dispatch import store as der
 from csms.grid import store as memories
-from csms.grid.config import IEEE_2030_5, Ieee2030
+from csms.grid.config import IEEE_2030_5, AggregatedDevice, Ieee2030, der_source
 from csms.grid.der_server import AnswerError, DerServer, lfdi_in, tls_of
+from csms.grid.der_subscriptions import DerSubscriber
 from csms.grid.inverter_functions import FunctionDelivery
+from csms.grid.limits import chains, least_w
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
 from csms.grid.source import GridSource
 from csms.overview import store as overview
 from csms.services import Services
+from csms.smart_charging import store as charging
 from v2g import typed_json
+from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.errors import CodecError, TransportError
 from v2g.ieee2030_5 import reports
 from v2g.ieee2030_5.controls import (
@@ -116,20 +122,32 @@ class _Memory(msgspec.Struct, kw_only=True):
     mirror_interval_s: int = _READING_S
     readings: list[reports.PowerReading] = []
     """Readings that wait."""
+    logged_alarms: int = 0
+    """The alarms of which the server knows, as bits."""
+    log_number: int = 0
 
 
 class DerClient:
     """Follows the DER controls of one device at a server."""
 
     def __init__(
-        self, services: Services, config: Ieee2030, server: DerServer, lfdi: str, *, poll_s: float = _POLL_S
+        self,
+        services: Services,
+        config: Ieee2030,
+        server: DerServer,
+        lfdi: str,
+        *,
+        point: ConnectionPoint | None = None,
+        poll_s: float = _POLL_S,
     ) -> None:
-        """`poll_s`: time-out of all requests of a poll, s."""
+        """`point`: where the chargers of an aggregator's device are. `poll_s`: time-out of all requests of a poll."""
         self._services, self._config, self._server, self._lfdi = services, config, server, lfdi
-        self._poll_s = poll_s
+        self._poll_s, self._point = poll_s, point
+        self._source = IEEE_2030_5 if point is None else der_source(lfdi)
+        self._woken = asyncio.Event()
         self._interval_s = config.poll_interval_s or _INTERVAL_S
-        self._setpoints = SetpointFollower(services, IEEE_2030_5)
-        self.functions: Final = FunctionDelivery(services)
+        self._setpoints = SetpointFollower(services, self._source, point)
+        self.functions: Final = FunctionDelivery(services, point)
         self._memory = _Memory(server=f"{config.url} {lfdi}")
         self._saved = b""
         self._loaded = self._connected = False
@@ -139,7 +157,7 @@ class DerClient:
         self._skewed = self._unsendable = self._unreported = ""
         self._capability_path = "" if config.profile == "csip-aus" else server.path
         self._rated: tuple[str, ...] = ()
-        self._condition: tuple[bool, bool] | None = None
+        self._condition: tuple[bool, bool, int] | None = None
         self._status_ms = self._mirror_ms = 0
         self._samples: list[tuple[int, int]] = []
         self._since_s = 0
@@ -148,7 +166,12 @@ class DerClient:
 
     async def run(self) -> None:
         """Request controls, and apply them, until cancelled."""
-        await keep_polling(self.step, self._services.clock, self._interval_s)
+        await keep_polling(self.step, self._services.clock, self._interval_s, self._woken)
+
+    def poll_now(self) -> None:
+        """Request what may have changed at once."""
+        self._poll_ms = 0
+        self._woken.set()
 
     async def step(self) -> int:
         """Request controls if it is time, apply those in force; return when to do so again (UTC ms)."""
@@ -169,7 +192,7 @@ class DerClient:
 
     async def _load(self) -> None:
         """Go on with what this node, or the one before it, knew."""
-        stored = await self._services.store.read(memories.memory_of, IEEE_2030_5)
+        stored = await self._services.store.read(memories.memory_of, self._source)
         memory = _Memory(server=self._memory.server)
         if stored:
             try:
@@ -183,7 +206,7 @@ class DerClient:
     async def _save(self) -> None:
         document = msgspec.json.encode(self._memory)
         if document != self._saved:
-            await self._services.store.run(memories.save_memory, IEEE_2030_5, document.decode())
+            await self._services.store.run(memories.save_memory, self._source, document.decode())
             self._saved = document
 
     async def _poll(self) -> None:
@@ -193,7 +216,7 @@ class DerClient:
         try:
             async with time_out(self._poll_s):
                 if not self._capability_path:
-                    self._capability_path = await self._discovered()
+                    server.path = self._capability_path = await self._discovered()
                 capability = await server.resource(self._capability_path, "DeviceCapability")
                 await self._read_time(link(capability, "TimeLink"))
                 device = await self._device(link(capability, "EndDeviceListLink"))
@@ -203,7 +226,8 @@ class DerClient:
             if (loss := f"the server does not answer: {error}") != self._loss:
                 self._services.announce("ocpp", "ieee2030_5_lost", reason=str(error)[:200])
             self._loss, self._connected, self._rated = loss, False, ()
-            server.forget()
+            if self._point is None:  # what others of an aggregator have read stays
+                server.forget()
             self._report_problems()
             return
         events = sum(len(each.controls) for each in programs)
@@ -394,7 +418,8 @@ class DerClient:
     async def _report(self, device: EndDevice, mirrors_path: str) -> None:
         """Send connection point, ratings, status and what readings are of; what is refused hinders nothing else."""
         problems = []
-        works = [self._announce_point(device), self._report_ders(device)]
+        alarms = await self._alarms()
+        works = [self._announce_point(device), self._report_ders(device, alarms), self._log_alarms(device, alarms)]
         if self._config.metering and mirrors_path:
             works.append(self._mirror(mirrors_path))
         for work in works:
@@ -413,7 +438,37 @@ class DerClient:
         self._memory.connection_point = point
         self._server.forget()  # the device may have other programs there
 
-    async def _report_ders(self, device: EndDevice) -> None:
+    async def _alarms(self) -> int:
+        """Return which alarms of the grid inverters have, as bits of alarmStatus."""
+        behind = await self._behind()
+        found = {
+            fault
+            for station_id, fault in await self._services.store.read(der.active_alarms)
+            if behind(station_id, None)
+        }
+        return sum(1 << bit for bit, name in enumerate(reports.ALARMS) if name in found)
+
+    async def _log_alarms(self, device: EndDevice, alarms: int) -> None:
+        """Send an event for each alarm that has begun or ended; one that is not taken is sent again."""
+        memory, server = self._memory, self._server
+        if not device.log_path:
+            return
+        for code in reports.alarm_events(memory.logged_alarms, alarms):
+            at_s = server.now_ms // 1000 + memory.offset_s
+            await server.post(device.log_path, reports.log_event_xml(code, memory.log_number, at_s))
+            memory.logged_alarms ^= 1 << code // 2
+            memory.log_number += 1
+
+    async def _behind(self) -> Callable[[str, int | None], bool]:
+        """Return which stations, or EVSEs of them, this device stands for."""
+        if (point := self._point) is None:
+            return lambda _station_id, _evse_id: True
+        before = chains(await self._services.store.read(charging.all_sites))
+        evses = {evse for evse, points in before.items() if point in points}
+        names = {station_id for station_id, _ in evses}
+        return lambda station_id, evse_id: (station_id, evse_id) in evses or (not evse_id and station_id in names)
+
+    async def _report_ders(self, device: EndDevice, alarms: int) -> None:
         server, config = self._server, self._config
         ders = await server.items(device.ders_path, "DER") if device.ders_path else ()
         at_s = server.now_ms // 1000 + self._memory.offset_s
@@ -430,11 +485,15 @@ class DerClient:
                 if path := link(each, "DERSettingsLink"):
                     await server.put(path, reports.settings_xml(rating, at_s, extension, slope))
         self._rated = rated
-        connected = bool(self._services.connections.connected())
-        signal = self._services[GridSource].current
-        export_w = 0 if signal is None else signal.export_limit_w
-        may = signal is not None and (signal.site_import_limit_w > 0 or export_w > 0)
-        state = connected, connected and may
+        behind = await self._behind()
+        connected = any(behind(each, None) for each in self._services.connections.connected())
+        signal, point = self._services[GridSource].current, self._point
+        import_w = export_w = 0
+        if signal is not None:
+            own = () if point is None else signal.limits
+            import_w = min(signal.site_import_limit_w, least_w(own, "import", point or ALL))
+            export_w = min(signal.export_limit_w, least_w(own, "export", point or ALL))
+        state = connected, connected and (import_w > 0 or export_w > 0), alarms
         if state == self._condition and server.now_ms < self._status_ms:
             return
         condition = reports.Condition(
@@ -442,6 +501,7 @@ class DerClient:
             operating=state[1],
             power_w=await self._power_w(),
             available_w=min(export_w, config.max_discharge_w) if connected else 0,
+            alarms=alarms,
         )
         for each in ders:
             if path := link(each, "DERStatusLink"):
@@ -451,8 +511,10 @@ class DerClient:
         self._condition, self._status_ms = state, server.now_ms + (device.post_rate_s or _POST_S) * 1000
 
     async def _power_w(self) -> int | None:
-        """Return the power of all vehicles, W; None if that of one is unknown."""
-        powers = [each.watts for each in await self._services.store.read(overview.powers)]
+        """Return the power of all vehicles of the device, W; None if that of one is unknown."""
+        behind = await self._behind()
+        running = await self._services.store.read(overview.powers)
+        powers = [each.watts for each in running if behind(each.station_id, each.evse_id)]
         return None if None in powers else round(sum(each for each in powers if each is not None))
 
     async def _mirror(self, mirrors_path: str) -> None:
@@ -577,7 +639,8 @@ class DerClient:
         elif mode:
             setpoint_w = -int(getattr(base, mode))
         return SourceSignal(
-            source=IEEE_2030_5,
+            source=self._source,
+            connection_point=self._point,
             import_limit_w=0 if off else _least(base.import_limit_w, base.load_limit_w),
             export_limit_w=0 if off else _least(base.export_limit_w, base.generation_limit_w, share_w),
             export_until_ms=answered_ms + config.outage_s * 1000,
@@ -622,7 +685,22 @@ async def follow_der_server(services: Services, config: Ieee2030) -> None:
     """Be a client of the configured server, until cancelled. Raises ConfigError."""
     tls = tls_of(config) if config.url.startswith("https:") else None
     server = DerServer(config.url, tls=tls, rates=config.poll_interval_s is None)
-    client = DerClient(services, config, server, config.lfdi.upper() or lfdi_in(config.certificate))
+    own = config.lfdi.upper() or lfdi_in(config.certificate)
+    clients = [
+        DerClient(services, of_device(config, each), server, each.lfdi.upper(), point=each.chargers)
+        for each in config.devices
+    ] or [DerClient(services, config, server, own)]
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(client.run())
-        tasks.create_task(client.functions.run())
+        for client in clients:
+            tasks.create_task(client.run())
+            tasks.create_task(client.functions.run())
+        if config.notifications is not None:
+            subscriber = DerSubscriber(services, config, server, own, clients)
+            tasks.create_task(subscriber.run())
+
+
+def of_device(config: Ieee2030, device: AggregatedDevice) -> Ieee2030:
+    """Return the configuration by which one device of an aggregator is followed."""
+    own = msgspec.structs.asdict(device)
+    del own["chargers"]
+    return msgspec.structs.replace(config, devices=(), **own)

@@ -16,7 +16,7 @@ from csms.grid.limits import chains
 from csms.requests.work import for_each
 from csms.services import Services
 from csms.smart_charging import store as charging
-from v2g.energy.grid_signal import ALL
+from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.errors import CodecError, OcppError, StoreError, V2GError
 from v2g.ieee2030_5.functions import (
     CURVE_TYPES,
@@ -113,8 +113,9 @@ def _unit(mode: FunctionMode, number: int) -> ocpp.DERUnit:
 class FunctionDelivery:
     """Keeps the demanded functions at the connected stations of 2.1 behind the connection point of the grid."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, point: ConnectionPoint | None = None) -> None:
         self._services, self._stations = services, DerService(services)
+        self._point = point or services.config.grid.connection_point
         self._wanted: dict[str, ocpp.SetDERControlRequest] | None = None
         self._unsaid: tuple[str, ...] = ()
         self._refused: dict[tuple[str, str], tuple[str, int]] = {}
@@ -124,7 +125,7 @@ class FunctionDelivery:
     def want(self, functions: Mapping[FunctionMode, InverterFunction] | None) -> None:
         """Keep exactly these functions; None: another node does."""
         wanted, unsaid = dict[str, ocpp.SetDERControlRequest](), list[str]()
-        for mode, function in (functions or {}).items():
+        for mode, function in sorted((functions or {}).items(), key=lambda each: each[0]):
             try:
                 control = control_for(mode, function)
                 wanted[control.control_id] = control
@@ -161,7 +162,7 @@ class FunctionDelivery:
         if wanted is None:
             return
         stations = {each for each in services.connections.connected() if services.connections.version(each) == "2.1"}
-        if (point := services.config.grid.connection_point) != ALL:
+        if (point := self._point) != ALL:
             before = chains(await services.store.read(charging.all_sites))
             stations &= {station_id for (station_id, _), points in before.items() if point in points}
         held = await services.store.read(der.documents, OWN)

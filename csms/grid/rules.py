@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.energy.grid_signal import ALL, ConnectionPoint, GridSignal, SignalSlot
+from v2g.energy.grid_signal import ALL, ConnectionPoint, Direction, GridLimit, GridSignal, SignalSlot
 from v2g.energy.limits import Watts
 from v2g.units import decimals_of
 
@@ -28,6 +28,7 @@ class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
     No export from `export_until_ms` (UTC) on. `setpoint_w` (W, positive into the vehicles) applies until
     `setpoint_until_ms`. `problem` says why it states less than it should.
     `emergency_until_ms`: until when the grid is in an emergency, which postpones updates of firmware.
+    `connection_point`: where its limits and set-point hold, if not where those of the site do.
     """
 
     source: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -39,6 +40,22 @@ class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
     setpoint_until_ms: int = 0
     problem: str = ""
     emergency_until_ms: int = 0
+    connection_point: ConnectionPoint | None = None
+
+    def own_limits(self, now_ms: int) -> tuple[GridLimit, ...]:
+        """Return its limits at a connection point of its own; none without one."""
+        if self.connection_point is None:
+            return ()
+        ended = self.export_until_ms is not None and self.export_until_ms <= now_ms
+        given: tuple[tuple[Direction, int | None], ...] = (
+            ("import", self.import_limit_w),
+            ("export", 0 if ended else self.export_limit_w),
+        )
+        return tuple(
+            GridLimit(connection_point=self.connection_point, direction=way, limit_w=limit_w, source=self.source)
+            for way, limit_w in given
+            if limit_w is not None
+        )
 
 
 class PriceBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +103,8 @@ def governing(site: SiteLimits, signals: Sequence[SourceSignal], now_ms: int) ->
     imports = [(site.import_limit_w, 0, SITE)]
     exports = [(site.export_limit_w, 0, SITE)]
     for rank, each in enumerate(signals, 1):
+        if each.connection_point is not None:
+            continue
         if each.import_limit_w is not None:
             imports.append((each.import_limit_w, rank, each.source))
         expired = each.export_until_ms is not None and each.export_until_ms <= now_ms
@@ -99,10 +118,16 @@ def combine(
 ) -> GridSignal | None:
     """Return the signal that follows from all sources; None if the one in force goes on.
 
-    Only changes make a new version: a validity is extended when less than half of it remains.
+    Only changes make a new version: a validity is extended when less than half of it remains. A lost source with a
+    connection point of its own ends export there only, once what stations were sent before has run out.
     """
     ordered = sorted(signals, key=lambda each: site.sources.index(each.source))
-    untils = [each.export_until_ms for each in ordered if each.export_until_ms is not None]
+    wide = [each for each in ordered if each.connection_point is None]
+    untils = [
+        each.export_until_ms
+        for each in ordered
+        if each.export_until_ms is not None and (each.connection_point is None or now_ms < each.export_until_ms)
+    ]
     valid_until_ms = max(1, min(untils, default=now_ms + _DAY_MS))
     names = ",".join(each.source for each in ordered) or SITE
     following = GridSignal(
@@ -112,13 +137,14 @@ def combine(
         currency=site.currency,
         slots=_overlay([each.slots for each in ordered], now_ms - now_ms % _HOUR_MS),
         site_import_limit_w=min(
-            [site.import_limit_w, *(each.import_limit_w for each in ordered if each.import_limit_w is not None)]
+            [site.import_limit_w, *(each.import_limit_w for each in wide if each.import_limit_w is not None)]
         ),
         export_limit_w=min(
-            [site.export_limit_w, *(each.export_limit_w for each in ordered if each.export_limit_w is not None)]
+            [site.export_limit_w, *(each.export_limit_w for each in wide if each.export_limit_w is not None)]
         ),
         valid_until_ms=valid_until_ms,
         connection_point=site.connection_point,
+        limits=tuple(limit for each in ordered for limit in each.own_limits(now_ms)),
     )
     return None if current is not None and _goes_on(current, following, now_ms) else following
 

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 from csms.dispatch.work import Dispatch
 from csms.grid.source import GridSource
 from csms.services import Services
+from v2g.energy.grid_signal import ConnectionPoint
 from v2g.errors import RefusedError, StoreError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
@@ -16,10 +17,11 @@ _AGAIN_MS = 1000
 
 
 class SetpointFollower:
-    """Dispatches the set-point of one source. One of a source that is earlier in the configuration's order wins."""
+    """Dispatches the set-point of one source, at its connection point or that of the grid. One of a source that is
+    earlier in the configuration's order wins."""
 
-    def __init__(self, services: Services, source: str) -> None:
-        self._services, self._source = services, source
+    def __init__(self, services: Services, source: str, point: ConnectionPoint | None = None) -> None:
+        self._services, self._source, self._point = services, source, point
         self._dispatch = Dispatch(services)
         self._setpoint: tuple[int, int] | None = None
         self._dispatched_ms = 0
@@ -33,7 +35,7 @@ class SetpointFollower:
             self._setpoint = None
             return until_ms
         config = self._services.config
-        point, keep_up_ms = config.grid.connection_point, config.balancing.dispatch_duration_s * 500
+        point, keep_up_ms = self._point or config.grid.connection_point, config.balancing.dispatch_duration_s * 500
         try:
             blocked_ms = await self._blocked_until(now_ms)
             if blocked_ms > now_ms:
@@ -63,7 +65,8 @@ class SetpointFollower:
         for each in await self._services[GridSource].stated():
             if each.source == self._source:
                 break
-            if each.setpoint_w is not None and now_ms < each.setpoint_until_ms:
+            apart = None not in (each.connection_point, self._point) and each.connection_point != self._point
+            if each.setpoint_w is not None and now_ms < each.setpoint_until_ms and not apart:
                 return each.setpoint_until_ms
         return 0
 
@@ -71,11 +74,17 @@ class SetpointFollower:
 _LEAST_PAUSE_S: Final = 0.2
 
 
-async def keep_polling(step: Callable[[], Awaitable[int]], clock: Clock, longest_s: float) -> NoReturn:
-    """Call `step`, which returns when to do so again (UTC ms), for ever; at the latest after `longest_s`."""
+async def keep_polling(
+    step: Callable[[], Awaitable[int]], clock: Clock, longest_s: float, woken: asyncio.Event | None = None
+) -> NoReturn:
+    """Call `step`, which returns when to do so again (UTC ms), for ever; at the latest after `longest_s`, and when
+    `woken`."""
+    woken = woken or asyncio.Event()
     while True:
         pause_s = min((await step() - clock.utc_ms()) / 1000, longest_s) / clock.scale
-        await asyncio.sleep(max(_LEAST_PAUSE_S, pause_s))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(woken.wait(), max(_LEAST_PAUSE_S, pause_s))
+        woken.clear()
 
 
 @contextlib.asynccontextmanager

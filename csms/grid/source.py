@@ -1,7 +1,7 @@
 """The grid signal in force: of a watched file or HTTP, or made from what several sources state. Versions only rise."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +11,17 @@ from csms.db.store import Store
 from csms.grid.limits import unbound
 from csms.grid.rules import WIDE, Governing, PriceBounds, SiteLimits, SourceSignal, governing
 from csms.settlements import store as records
+from csms.sites.rules import Site
 from csms.smart_charging import store as charging
-from v2g.energy.grid_signal import ALL, MAX_SIGNAL_BYTES, GridLimit, GridSignal, has_integer_prices, parse_grid_signal
+from v2g.energy.grid_signal import (
+    ALL,
+    MAX_SIGNAL_BYTES,
+    ConnectionPoint,
+    GridLimit,
+    GridSignal,
+    has_integer_prices,
+    parse_grid_signal,
+)
 from v2g.energy.limits import MOST_W
 from v2g.errors import CodecError, RefusedError
 from v2g.io.runtime.clock import Clock
@@ -46,7 +55,7 @@ class GridSource:
         self._site = site
         self._file_state: tuple[int, int, int] | None = None
         self._file_problem = ""
-        self._unbound = False
+        self._unbound: dict[str, str] = {}
         self._ambiguous: list[str] = []
         self._lock = asyncio.Lock()
         self.current: GridSignal | None = None
@@ -142,13 +151,12 @@ class GridSource:
         Raises StoreError.
         """
         assert self._site is not None
-        site = self._site
-        points = (GridLimit(connection_point=site.connection_point, direction="import", limit_w=0),)
-        if refusal := unbound(points, await self._store.read(charging.all_sites)):
+        site, sites = self._site, await self._store.read(charging.all_sites)
+        if self._is_unbound("grid.connection_point", site.connection_point, sites):
             site = msgspec.structs.replace(site, connection_point=ALL)  # the strictest meaning, until there is one
-            if not self._unbound:
-                self._observe(Observe("ocpp", "grid_limit_unbound", {"reason": f"grid.connection_point: {refusal}"}))
-        self._unbound = bool(refusal)
+        own = stated.connection_point
+        if own is not None and self._is_unbound(stated.source, own, sites):
+            stated = msgspec.structs.replace(stated, connection_point=ALL)
         async with self._lock:
             now_ms = self._clock.utc_ms()
             signal = await self._store.run(records.save_source, site, stated, now_ms)
@@ -159,6 +167,14 @@ class GridSource:
         else:
             self._announce(signal, stated.source, governing(self._site, await self.stated(), now_ms))
         return now_ms
+
+    def _is_unbound(self, whose: str, point: ConnectionPoint, sites: Sequence[Site]) -> bool:
+        """Return whether no site has a connection point; that is reported once."""
+        refusal = unbound((GridLimit(connection_point=point, direction="import", limit_w=0),), sites)
+        if refusal and refusal != self._unbound.get(whose):
+            self._observe(Observe("ocpp", "grid_limit_unbound", {"reason": f"{whose}: {refusal}"}))
+        self._unbound[whose] = refusal
+        return bool(refusal)
 
     async def stated(self) -> list[SourceSignal]:
         """Return what each source states; empty without sources in the configuration. Raises StoreError."""

@@ -21,6 +21,13 @@ _MODES: Final = (0, 2, 3, 7, 20, 22)
 _DOE_MODES: Final = "0F"
 _AT_ONCE: Final = 10_000
 """setGradW, hundredths of a per cent of the rating in a second: changes are not ramped."""
+ALARMS: Final = (
+    "OverCurrent", "OverVoltage", "UnderVoltage", "OverFrequency", "UnderFrequency", "VoltageImbalance",
+    "CurrentImbalance", "LocalEmergency", "RemoteEmergency", "LowInputPower", "PhaseRotation",
+)  # fmt: skip
+"""Bits of alarmStatus by the names that OCPP has for these faults."""
+_DER_FUNCTION_SET, _OWN_PROFILE, _OWN_PEN = 11, 2, 40_732
+"""Of a LogEvent: its function set, and whose codes they are (IEEE 2030.5; the enterprise number: K)."""
 
 
 class Rating(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,12 +40,13 @@ class Rating(msgspec.Struct, frozen=True, kw_only=True):
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
     """What all chargers together do: some are connected to the back end, some may charge or discharge; their power (W,
-    positive into vehicles; None: unknown), and how much may leave the vehicles now (W)."""
+    positive into vehicles; None: unknown), and how much may leave the vehicles now (W). `alarms`: bits of `ALARMS`."""
 
     connected: bool
     operating: bool
     power_w: int | None
     available_w: int
+    alarms: int = 0
 
 
 class PowerReading(msgspec.Struct, frozen=True):
@@ -100,6 +108,7 @@ def status_xml(condition: Condition, at_s: int) -> bytes:
     if condition.power_w is not None:
         mode = 2 if condition.power_w == 0 else 0 if condition.power_w > 0 else 1
     content: Content = {
+        "alarmStatus": f"{condition.alarms:08X}",
         "genConnectStatus": connect,
         "operationalModeStatus": {"dateTime": at_s, "value": 2 if condition.operating else 1},
         "readingTime": at_s,
@@ -112,6 +121,37 @@ def status_xml(condition: Condition, at_s: int) -> bytes:
 def availability_xml(condition: Condition, at_s: int) -> bytes:
     """Return a DERAvailability."""
     return _document("DERAvailability", {"readingTime": at_s, "statWAvail": _watts(condition.available_w)})
+
+
+def alarm_events(before: int, after: int) -> list[int]:
+    """Return the codes of alarms that have begun (even) or ended (odd), of bits before and after."""
+    changed = before ^ after
+    return [2 * bit + (before >> bit & 1) for bit in range(len(ALARMS)) if changed >> bit & 1]
+
+
+def log_event_xml(code: int, number: int, at_s: int) -> bytes:
+    """Return a LogEvent of DERs: its code and its number, which rises and begins anew after 65535."""
+    content: Content = {
+        "createdDateTime": at_s,
+        "functionSet": _DER_FUNCTION_SET,
+        "logEventCode": code,
+        "logEventID": number & 0xFFFF,
+        "logEventPEN": _OWN_PEN,
+        "profileID": _OWN_PROFILE,
+    }
+    return _document("LogEvent", content)
+
+
+def subscription_xml(resource: str, notification_uri: str) -> bytes:
+    """Return a Subscription to a resource: a notification names it and brings at most one item of a list."""
+    content: Content = {
+        "subscribedResource": resource,
+        "encoding": 0,
+        "level": "+S1",
+        "limit": 1,
+        "notificationURI": notification_uri,
+    }
+    return _document("Subscription", content)
 
 
 def mirror_xml(lfdi: str, interval_s: int) -> bytes:

@@ -129,17 +129,29 @@ class EndDevice(msgspec.Struct, frozen=True, kw_only=True):
     sfdi: int = 0
     registration_path: str = ""
     connection_point_path: str = ""
+    subscriptions_path: str = ""
+    log_path: str = ""
     extension: str = ""
     enabled: bool = True
     post_rate_s: int = 0
 
 
+class Subscription(msgspec.Struct, frozen=True):
+    """A Subscription of the server: its path, what it is of, and where notifications are sent to."""
+
+    path: str
+    resource: str
+    notification_uri: str
+
+
 class Page(msgspec.Struct, frozen=True):
-    """One page of a list: the number of all items, those of this page, and the list's poll rate (s)."""
+    """One page of a list: the number of all items, those of this page, the list's poll rate (s), and how it can be
+    subscribed to (1 and 3: without condition)."""
 
     all: int
     items: tuple[Node, ...]
     poll_rate_s: int | None = None
+    subscribable: str = ""
 
 
 class _WellKnown(msgspec.Struct, frozen=True):
@@ -172,7 +184,8 @@ def read_resource(data: bytes, name: str) -> Node:
 def read_page(data: bytes, name: str) -> Page:
     """Return a page of the list of resources of a name. Raises CodecError."""
     root = read_resource(data, f"{name}List")
-    return Page(whole(root.get("all") or "0", "all", 0, 2**32 - 1), tuple(children(root, name)), poll_rate_of(root))
+    count, kinds = whole(root.get("all") or "0", "all", 0, 2**32 - 1), root.get("subscribable") or ""
+    return Page(count, tuple(children(root, name)), poll_rate_of(root), kinds)
 
 
 def poll_rate_of(node: Node) -> int | None:
@@ -210,6 +223,8 @@ def end_device_of(node: Node) -> EndDevice:
         ders_path=link(node, "DERListLink"),
         registration_path=link(node, "RegistrationLink"),
         connection_point_path=link(node, "ConnectionPointLink"),
+        subscriptions_path=link(node, "SubscriptionListLink"),
+        log_path=link(node, "LogEventListLink"),
         extension="" if (point := child(node, "ConnectionPointLink")) is None else point.tag[1:].rpartition("}")[0],
         enabled=truth_at(node, "enabled") is not False,
         post_rate_s=whole_at(node, "postRate", 0, _MOST_DURATION, 0),
@@ -242,6 +257,23 @@ def capability_path(data: bytes) -> str:
             if isinstance(path, str) and path.startswith("/") and not path.startswith("//") and len(path) < 1000:
                 return path
     raise CodecError("/.well-known/csipaus names no version that is known here", hint=f"known: {', '.join(EXTENSIONS)}")
+
+
+def subscription_of(node: Node) -> Subscription:
+    """Return a Subscription; links in its text are as the server has written them."""
+    texts = (text_at(node, name)[:2000] for name in ("subscribedResource", "notificationURI"))
+    return Subscription((node.get("href") or "").strip(), *texts)
+
+
+def notified_of(data: bytes) -> str:
+    """Return which resource a Notification is about, as the server has written it. Raises CodecError.
+
+    What it brings is not used: the resource is requested again.
+    """
+    resource = text_at(read_resource(data, "Notification"), "subscribedResource")
+    if not 0 < len(resource) <= 1000:
+        raise CodecError(f"Notification: subscribedResource has {len(resource)} characters, not 1 to 1000")
+    return resource
 
 
 def program_of(node: Node) -> Program:

@@ -16,78 +16,14 @@ from csms.grid.der_server import DerServer, lfdi_in, tls_of
 from csms.grid.ieee2030_5 import DerClient
 from csms.grid.source import GridSource
 from pki_tools.tree import PkiTree
-from tests.csms.backend import Backend, TestClock, running_backend
+from tests.csms.backend import Backend, running_backend
 from tests.csms.grid.site import GridSite
+from tests.csms.grid.utility import FIRST_S, LFDI, NOW_MS, VECTORS, Utility, recorded, serving
 from tests.csms.support import make_config
 from tests.ieee2030_5.curves import VOLT_VAR, curve
 from tests.ieee2030_5.official import schema
 from v2g.errors import CodecError, ConfigError, TransportError
-from v2g.xml_text import child, read_xml, text_at
-
-VECTORS = Path(__file__).parents[2] / "vectors" / "ieee2030_5"
-LFDI = "4075DE6031E562ACF4D9EAA765A5B2ED00057269"
-FIRST_S = 1_682_475_300
-"""When the first recorded event begins; each takes five minutes."""
-NOW_MS = (FIRST_S - 276) * 1000
-
-
-class Utility:
-    """A server of recorded resources, some of them replaced."""
-
-    def __init__(self) -> None:
-        self.replaced: dict[str, bytes] = {}
-        self.posted: list[tuple[str, str, str]] = []
-        self.put: list[tuple[str, str]] = []
-        """Path, and the state of a status."""
-        self.readings: list[tuple[int, int]] = []
-        self.mirrors = 0
-        self.bodies: dict[str, bytes] = {}
-        self.created: dict[str, str] = {}
-        """Paths of what is created by a POST to a path."""
-        self.pages = 0
-        self.clock: TestClock | None = None
-        self.ahead_s = 0
-        """How far its clock is ahead."""
-        self.refused: dict[str, int] = {}
-        """HTTP statuses by path; of responses by status and subject, as "2 DC1B"."""
-        self.asked: list[str] = []
-        self.accepts: set[str] = set()
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """Answer a request."""
-        path = request.path.removeprefix("/api/v2/")
-        body = await request.read()
-        self.asked.append(path)
-        self.accepts.add(request.headers["Accept"])
-        if path in self.refused:
-            return web.Response(status=self.refused[path])
-        if request.method == "POST":
-            if (status := self.refused.get(f"POST {path}")) is not None:
-                return web.Response(status=status)
-            self.bodies[path] = body
-            self.mirrors += path == "mup"
-            if path == "mup/3":
-                period = child(read_xml(body, "reading", most_bytes=10_000), "Reading", "timePeriod")
-                assert period is not None
-                self.readings.append((int(text_at(period, "start")), int(text_at(period, "duration"))))
-            if path in self.created:
-                return web.Response(status=201, headers={"Location": self.created[path]})
-            node = read_xml(body, "response", most_bytes=10_000)
-            said = text_at(node, "status"), text_at(node, "subject")[:4]
-            if (status := self.refused.get(" ".join(said))) is not None:
-                return web.Response(status=status)
-            self.posted.append((request.path, *said))
-            return web.Response(status=201)
-        if request.method == "PUT":
-            self.bodies[path] = body
-            self.put.append((path, text_at(read_xml(body, "status", most_bytes=10_000), "genConnectStatus", "value")))
-            return web.Response(status=204)
-        self.pages += "s" in request.query
-        file = VECTORS / f"{path.replace('/', '_')}.xml"
-        data = self.replaced.get(path) or (file.read_bytes() if file.exists() else None)
-        if path == "tm" and path not in self.replaced and self.clock is not None and data is not None:
-            data = data.replace(b"1682475024", str(self.clock.utc_ms() // 1000 + self.ahead_s).encode())
-        return web.Response(status=404) if data is None else web.Response(body=data)
+from v2g.xml_text import read_xml, text_at
 
 
 class Site(GridSite):
@@ -103,20 +39,6 @@ class Site(GridSite):
         """Take a step so many seconds after the first event's start; return in how many seconds the next is due."""
         self.backend.clock.now_ms = round((FIRST_S + second) * 1000)
         return (await self.client.step() - self.backend.clock.utc_ms()) // 1000
-
-
-@contextlib.asynccontextmanager
-async def serving(utility: Utility, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Run a server; yield its URL."""
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", utility.answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    try:
-        yield f"{'https' if context else 'http'}://127.0.0.1:{runner.addresses[0][1]}/api/v2/dcap"
-    finally:
-        await runner.cleanup()
 
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Site]]
@@ -256,11 +178,6 @@ async def test_an_unknown_device_and_another_clock_are_named(site: Start) -> Non
 
 CONTROLS, DEFAULT, DER = "derp/TESTPRG3/derc", "derp/TESTPRG3/dderc", "edev/_EQLDEV3/der/_EQLDEV3"
 REGISTRATION = "edev/_EQLDEV3/rg"
-
-
-def recorded(path: str) -> bytes:
-    """Return a recorded resource."""
-    return (VECTORS / f"{path.replace('/', '_')}.xml").read_bytes()
 
 
 async def test_events_follow_the_servers_clock(site: Start) -> None:
