@@ -10,25 +10,8 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from secc.hardware.drivers import KINDS
+from v2g.hardware import interfaces
 from v2g.hardware.faults import Light
-from v2g.hardware.interfaces import (
-    FRESH_S,
-    OFF,
-    REPORT_S,
-    SELF_TEST_S,
-    BoardParts,
-    CardReader,
-    ChargerPilot,
-    Demand,
-    DriverDisplay,
-    EmergencyOutput,
-    EnergyMeter,
-    OnFault,
-    PowerStage,
-    SelfTest,
-    StageParts,
-    StageReport,
-)
 from v2g.hardware.interlock import TOUCH_MV
 from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.driver import Kind
@@ -212,7 +195,7 @@ async def _cut(part: Any) -> None:
     _require(not raised, f"cut fails: {raised}")
 
 
-async def _faults_once(watch: Callable[[OnFault], None]) -> str:
+async def _faults_once(watch: Callable[[interfaces.OnFault], None]) -> str:
     """Watch the faults that a part reports."""
     reports: list[tuple[str, bool]] = []
     watch(lambda word, active: reports.append((word, active)))
@@ -225,14 +208,14 @@ async def _faults_once(watch: Callable[[OnFault], None]) -> str:
     return "no fault"
 
 
-async def _passes(test: SelfTest | None) -> str:
+async def _passes(test: interfaces.SelfTest | None) -> str:
     if test is None:
         raise Inapplicable("the driver offers no test of its own")
     try:
-        async with asyncio.timeout(SELF_TEST_S):
+        async with asyncio.timeout(interfaces.SELF_TEST_S):
             failed = await test()
     except TimeoutError:
-        raise Failed(f"no result within {SELF_TEST_S:g} s") from None
+        raise Failed(f"no result within {interfaces.SELF_TEST_S:g} s") from None
     _require(not failed, failed)
     return "passed"
 
@@ -285,7 +268,7 @@ async def _held() -> dict[str, int]:
 # -- a control board
 
 
-async def _ready(parts: BoardParts, bench: Bench) -> ChargerPilot:
+async def _ready(parts: interfaces.BoardParts, bench: Bench) -> interfaces.ChargerPilot:
     """Let a vehicle be ready for energy."""
     pilot = _pilot(parts)
     assert bench.vehicle is not None
@@ -296,13 +279,13 @@ async def _ready(parts: BoardParts, bench: Bench) -> ChargerPilot:
     return pilot
 
 
-def _pilot(parts: BoardParts) -> ChargerPilot:
+def _pilot(parts: interfaces.BoardParts) -> interfaces.ChargerPilot:
     if parts.pilot is None:
         raise Inapplicable("no control pilot")
     return parts.pilot
 
 
-async def _closed(parts: BoardParts, bench: Bench) -> list[bool]:
+async def _closed(parts: interfaces.BoardParts, bench: Bench) -> list[bool]:
     """Close the contactor; return where its changes are reported."""
     await _ready(parts, bench)
     moved: list[bool] = []
@@ -313,14 +296,14 @@ async def _closed(parts: BoardParts, bench: Bench) -> list[bool]:
 
 
 @_case("pilot", "open-at-start", "open the board", "the contactor is open, and no pilot signal is a charging one")
-async def _open_at_start(parts: BoardParts, _: Bench) -> str:
+async def _open_at_start(parts: interfaces.BoardParts, _: Bench) -> str:
     _require(not parts.contactor.closed, "contactor is closed")
     _require(parts.pilot is None or parts.pilot.duty_percent is None, "oscillator runs")
     return "contactor open, oscillator off"
 
 
 @_case("pilot", "open-again", "open the open contactor, twice", "it stays open, and reports no change")
-async def _open_again(parts: BoardParts, _: Bench) -> str:
+async def _open_again(parts: interfaces.BoardParts, _: Bench) -> str:
     moved: list[bool] = []
     parts.contactor.on_change(moved.append)
     for _again in range(2):
@@ -334,7 +317,7 @@ async def _open_again(parts: BoardParts, _: Bench) -> str:
     "pilot", "closes", "close the contactor while the vehicle is ready, twice",
     "its auxiliary contact reports it once, within its time", energises=True, vehicle=True,
 )  # fmt: skip
-async def _closes(parts: BoardParts, bench: Bench) -> str:
+async def _closes(parts: interfaces.BoardParts, bench: Bench) -> str:
     moved = await _closed(parts, bench)
     parts.contactor.set(closed=True)
     await asyncio.sleep(0.2)
@@ -346,7 +329,7 @@ async def _closes(parts: BoardParts, bench: Bench) -> str:
     "pilot", "opens-contactor", "open the closed contactor", "its auxiliary contact reports it, within its time",
     energises=True, vehicle=True,
 )  # fmt: skip
-async def _opens_contactor(parts: BoardParts, bench: Bench) -> str:
+async def _opens_contactor(parts: interfaces.BoardParts, bench: Bench) -> str:
     moved = await _closed(parts, bench)
     parts.contactor.set(closed=False)
     await _until(lambda: moved[-1:] == [False], bench.contactor_s, "contactor does not report that it is open")
@@ -358,7 +341,7 @@ async def _opens_contactor(parts: BoardParts, bench: Bench) -> str:
     "pilot", "cut", "cut while the contactor is closed, then stop the event loop",
     "the contactor is open without the event loop", energises=True, vehicle=True,
 )  # fmt: skip
-async def _contactor_cut(parts: BoardParts, bench: Bench) -> str:
+async def _contactor_cut(parts: interfaces.BoardParts, bench: Bench) -> str:
     await _closed(parts, bench)
     await _cut(parts.contactor)
     if parts.contactor.closed:  # its own watchdog has to notice
@@ -370,7 +353,7 @@ async def _contactor_cut(parts: BoardParts, bench: Bench) -> str:
 @_case(
     "pilot", "cut-at-rest", "cut the open contactor from a thread, and command it open", "it returns, and nothing moves"
 )
-async def _open_contactor_cut(parts: BoardParts, _: Bench) -> str:
+async def _open_contactor_cut(parts: interfaces.BoardParts, _: Bench) -> str:
     moved: list[bool] = []
     parts.contactor.on_change(moved.append)
     await _cut(parts.contactor)
@@ -383,7 +366,7 @@ async def _open_contactor_cut(parts: BoardParts, _: Bench) -> str:
     "pilot", "stays-cut", "cut the open contactor while the vehicle is ready, close it, open it, close it",
     "it closes only after it was commanded open", energises=True, vehicle=True,
 )  # fmt: skip
-async def _stays_cut(parts: BoardParts, bench: Bench) -> str:
+async def _stays_cut(parts: interfaces.BoardParts, bench: Bench) -> str:
     await _ready(parts, bench)
     await _cut(parts.contactor)
     parts.contactor.set(closed=True)
@@ -397,7 +380,7 @@ async def _stays_cut(parts: BoardParts, bench: Bench) -> str:
 @_case(
     "pilot", "duty", "switch the oscillator on, to another duty cycle, and off", "it follows, and reports on and off"
 )
-async def _duty(parts: BoardParts, _: Bench) -> str:
+async def _duty(parts: interfaces.BoardParts, _: Bench) -> str:
     pilot, reports = _pilot(parts), list[bool]()
     pilot.on_oscillator(reports.append)
     for percent in (5.0, 50.0, None):
@@ -410,19 +393,19 @@ async def _duty(parts: BoardParts, _: Bench) -> str:
     return "5 %, 50 %, off"
 
 
-@_case("pilot", "fresh", "watch the board at rest", f"its state is never older than {FRESH_S:g} s")
-async def _fresh(parts: BoardParts, _: Bench) -> str:
+@_case("pilot", "fresh", "watch the board at rest", f"its state is never older than {interfaces.FRESH_S:g} s")
+async def _fresh(parts: interfaces.BoardParts, _: Bench) -> str:
     pilot, oldest = _pilot(parts), 0.0
     end = asyncio.get_running_loop().time() + WATCH_S
     while asyncio.get_running_loop().time() < end:
         oldest = max(oldest, pilot.age_s)
-        _require(oldest <= FRESH_S, f"{oldest:.2f} s old")
+        _require(oldest <= interfaces.FRESH_S, f"{oldest:.2f} s old")
         await asyncio.sleep(0.02)
     return f"at most {oldest:.2f} s old"
 
 
 @_case("pilot", "error", "force F, and end it", "the pilot shows F, then not any more")
-async def _error(parts: BoardParts, _: Bench) -> str:
+async def _error(parts: interfaces.BoardParts, _: Bench) -> str:
     pilot = _pilot(parts)
     pilot.set_error(PilotState.F)
     await _until(lambda: pilot.state is PilotState.F, PILOT_S, "pilot does not show F")
@@ -432,7 +415,7 @@ async def _error(parts: BoardParts, _: Bench) -> str:
 
 
 @_case("pilot", "follows", "let the vehicle show B, C, B", "each state is reported", vehicle=True)
-async def _follows(parts: BoardParts, bench: Bench) -> str:
+async def _follows(parts: interfaces.BoardParts, bench: Bench) -> str:
     reports: list[PilotState] = []
     _pilot(parts).on_state(reports.append)
     pilot = await _ready(parts, bench)
@@ -446,7 +429,7 @@ async def _follows(parts: BoardParts, bench: Bench) -> str:
 
 
 @_case("pilot", "lock", "lock and release the plug", "each movement is reported")
-async def _lock(parts: BoardParts, bench: Bench) -> str:
+async def _lock(parts: interfaces.BoardParts, bench: Bench) -> str:
     if not parts.cabinet.has_latch:
         raise Inapplicable("no plug lock")
     reports: list[bool] = []
@@ -459,7 +442,7 @@ async def _lock(parts: BoardParts, bench: Bench) -> str:
 
 
 @_case("pilot", "fan", "switch the fan on and off", "its speed follows")
-async def _fan(parts: BoardParts, _: Bench) -> str:
+async def _fan(parts: interfaces.BoardParts, _: Bench) -> str:
     cabinet = parts.cabinet
     if cabinet.fan_rpm is None:
         raise Inapplicable("no fan")
@@ -471,7 +454,7 @@ async def _fan(parts: BoardParts, _: Bench) -> str:
 
 
 @_case("pilot", "temperatures", "read the temperatures", "each sensor works, and is at room temperature")
-async def _temperatures(parts: BoardParts, _: Bench) -> str:
+async def _temperatures(parts: interfaces.BoardParts, _: Bench) -> str:
     await asyncio.sleep(STEADY_S)
     measured = parts.cabinet.temperatures
     for name, celsius in measured.items():
@@ -481,14 +464,14 @@ async def _temperatures(parts: BoardParts, _: Bench) -> str:
 
 
 @_case("pilot", "lamp", "show each signal of the lamp", "each is accepted")
-async def _lamp(parts: BoardParts, _: Bench) -> str:
+async def _lamp(parts: interfaces.BoardParts, _: Bench) -> str:
     for light in get_args(Light):
         parts.cabinet.set_light(light)
     return f"{len(get_args(Light))} signals"
 
 
 @_case("pilot", "self-test", "let the board test itself", "it passes, and leaves pilot and contactor as they were")
-async def _self_test(parts: BoardParts, _: Bench) -> str:
+async def _self_test(parts: interfaces.BoardParts, _: Bench) -> str:
     pilot = parts.pilot
     if pilot is not None:
         await _until(lambda: pilot.state is not PilotState.F, PILOT_S, "the pilot does not leave F")
@@ -507,14 +490,14 @@ async def _self_test(parts: BoardParts, _: Bench) -> str:
 
 
 @_case("pilot", "faults", "watch the board at rest", "it reports no fault, and none again and again")
-async def _board_faults(parts: BoardParts, _: Bench) -> str:
+async def _board_faults(parts: interfaces.BoardParts, _: Bench) -> str:
     return await _faults_once(parts.cabinet.on_fault)
 
 
 # -- a power stage
 
 
-def _off(stage: PowerStage, bench: Bench) -> bool:
+def _off(stage: interfaces.PowerStage, bench: Bench) -> bool:
     """Return whether the output is off: without current, and if nothing else is connected without voltage."""
     present = stage.present
     return abs(present.current_ma) <= OFF_MA and (bench.load_mv is not None or present.voltage_mv < TOUCH_MV)
@@ -524,12 +507,12 @@ def _tolerance(value: int, least: int) -> int:
     return max(least, value // 20)
 
 
-def _demand(bench: Bench, current_ma: int, power_w: int | None = None) -> Demand:
+def _demand(bench: Bench, current_ma: int, power_w: int | None = None) -> interfaces.Demand:
     watts = bench.voltage_mv * abs(current_ma) // 1_000_000
-    return Demand(bench.voltage_mv, current_ma, watts if power_w is None else power_w)
+    return interfaces.Demand(bench.voltage_mv, current_ma, watts if power_w is None else power_w)
 
 
-async def _flows(stage: PowerStage, current_ma: int) -> float:
+async def _flows(stage: interfaces.PowerStage, current_ma: int) -> float:
     """Wait for a current; return the seconds."""
     margin = _tolerance(abs(current_ma), OFF_MA)
     return await _until(
@@ -537,7 +520,7 @@ async def _flows(stage: PowerStage, current_ma: int) -> float:
     )
 
 
-async def _reach(stage: PowerStage, voltage_mv: int) -> float:
+async def _reach(stage: interfaces.PowerStage, voltage_mv: int) -> float:
     margin = _tolerance(voltage_mv, 5_000)
     return await _until(
         lambda: abs(stage.present.voltage_mv - voltage_mv) <= margin, RAMP_S, f"does not reach {voltage_mv} mV"
@@ -545,9 +528,9 @@ async def _reach(stage: PowerStage, voltage_mv: int) -> float:
 
 
 @_case("stage", "off-at-start", "command off, twice", "there is no current, and no voltage at an open output")
-async def _off_at_start(parts: StageParts, bench: Bench) -> str:
+async def _off_at_start(parts: interfaces.StageParts, bench: Bench) -> str:
     for _again in range(2):
-        parts.stage.drive(OFF)
+        parts.stage.drive(interfaces.OFF)
         await _stays(lambda: _off(parts.stage, bench), STEADY_S, "the output is not off")
     return "off"
 
@@ -556,15 +539,15 @@ async def _off_at_start(parts: StageParts, bench: Bench) -> str:
     "stage", "voltage", "drive the open output", "the voltage is reached, not exceeded, and no current is reported",
     energises=True, load=False,
 )  # fmt: skip
-async def _voltage(parts: StageParts, bench: Bench) -> str:
+async def _voltage(parts: interfaces.StageParts, bench: Bench) -> str:
     stage, most = parts.stage, 0
 
-    def on_report(report: StageReport) -> None:
+    def on_report(report: interfaces.StageReport) -> None:
         nonlocal most
         most = max(most, report.voltage_mv)
 
     stage.on_report(on_report)
-    stage.drive(Demand(bench.voltage_mv))
+    stage.drive(interfaces.Demand(bench.voltage_mv))
     seconds = await _reach(stage, bench.voltage_mv)
     await _stays(
         lambda: abs(stage.present.voltage_mv - bench.voltage_mv) <= _tolerance(bench.voltage_mv, 5_000),
@@ -580,24 +563,26 @@ async def _voltage(parts: StageParts, bench: Bench) -> str:
     "stage", "off", "switch the driven, open output off", "the voltage is safe to touch within its time",
     energises=True, load=False,
 )  # fmt: skip
-async def _switches_off(parts: StageParts, bench: Bench) -> str:
-    parts.stage.drive(Demand(bench.voltage_mv))
+async def _switches_off(parts: interfaces.StageParts, bench: Bench) -> str:
+    parts.stage.drive(interfaces.Demand(bench.voltage_mv))
     await _reach(parts.stage, bench.voltage_mv)
-    parts.stage.drive(OFF)
+    parts.stage.drive(interfaces.OFF)
     seconds = await _until(lambda: _off(parts.stage, bench), bench.discharge_s, "the output is not off")
     return f"below 60 V after {seconds:.1f} s"
 
 
-@_case("stage", "reports", "drive without a change", f"it reports at least every {REPORT_S:g} s", energises=True)
-async def _reports(parts: StageParts, bench: Bench) -> str:
+@_case(
+    "stage", "reports", "drive without a change", f"it reports at least every {interfaces.REPORT_S:g} s", energises=True
+)
+async def _reports(parts: interfaces.StageParts, bench: Bench) -> str:
     loop, at = asyncio.get_running_loop(), list[float]()
-    parts.stage.drive(Demand(bench.voltage_mv))
+    parts.stage.drive(interfaces.Demand(bench.voltage_mv))
     await asyncio.sleep(STEADY_S)
     began = loop.time()
     parts.stage.on_report(lambda _: at.append(loop.time()))
     await asyncio.sleep(WATCH_S)
     gap = max(after - before for before, after in zip([began, *at], [*at, loop.time()], strict=True))
-    _require(gap <= 1.5 * REPORT_S, f"no report for {gap:.2f} s")
+    _require(gap <= 1.5 * interfaces.REPORT_S, f"no report for {gap:.2f} s")
     return f"longest interval {gap:.2f} s"
 
 
@@ -605,7 +590,7 @@ async def _reports(parts: StageParts, bench: Bench) -> str:
     "stage", "charges", "drive a current into the load", "it is reached, and reported as positive",
     energises=True, load=True,
 )  # fmt: skip
-async def _charges(parts: StageParts, bench: Bench) -> str:
+async def _charges(parts: interfaces.StageParts, bench: Bench) -> str:
     parts.stage.drive(_demand(bench, bench.current_ma))
     seconds = await _flows(parts.stage, bench.current_ma)
     return f"{parts.stage.present.current_ma / 1000:g} A after {seconds:.1f} s"
@@ -615,7 +600,7 @@ async def _charges(parts: StageParts, bench: Bench) -> str:
     "stage", "discharges", "drive a current out of the load", "it is reached, and reported as negative",
     energises=True, load=True, discharges=True,
 )  # fmt: skip
-async def _discharges(parts: StageParts, bench: Bench) -> str:
+async def _discharges(parts: interfaces.StageParts, bench: Bench) -> str:
     parts.stage.drive(_demand(bench, -bench.current_ma))
     seconds = await _flows(parts.stage, -bench.current_ma)
     return f"{parts.stage.present.current_ma / 1000:g} A after {seconds:.1f} s"
@@ -625,7 +610,7 @@ async def _discharges(parts: StageParts, bench: Bench) -> str:
     "stage", "lowers", "halve the current, then command none", f"each is followed within {LOWER_S:g} s",
     energises=True, load=True,
 )  # fmt: skip
-async def _lowers(parts: StageParts, bench: Bench) -> str:
+async def _lowers(parts: interfaces.StageParts, bench: Bench) -> str:
     parts.stage.drive(_demand(bench, bench.current_ma))
     await _flows(parts.stage, bench.current_ma)
     took = []
@@ -641,7 +626,7 @@ async def _lowers(parts: StageParts, bench: Bench) -> str:
     "stage", "power", "limit the power to half of what the current would be", "the limit is kept, and used",
     energises=True, load=True,
 )  # fmt: skip
-async def _power(parts: StageParts, bench: Bench) -> str:
+async def _power(parts: interfaces.StageParts, bench: Bench) -> str:
     assert bench.load_mv is not None
     limit_w = bench.load_mv * bench.current_ma // 2_000_000
     parts.stage.drive(_demand(bench, bench.current_ma, limit_w))
@@ -656,10 +641,10 @@ async def _power(parts: StageParts, bench: Bench) -> str:
     "stage", "cut", "cut the driven output", "it is off without the event loop, and stays off until commanded off",
     energises=True,
 )  # fmt: skip
-async def _stage_cut(parts: StageParts, bench: Bench) -> str:
+async def _stage_cut(parts: interfaces.StageParts, bench: Bench) -> str:
     stage = parts.stage
     if bench.load_mv is None:
-        stage.drive(Demand(bench.voltage_mv))
+        stage.drive(interfaces.Demand(bench.voltage_mv))
         await _reach(stage, bench.voltage_mv)
     else:
         stage.drive(_demand(bench, bench.current_ma))
@@ -675,10 +660,10 @@ async def _stage_cut(parts: StageParts, bench: Bench) -> str:
     "stage", "cut-at-rest", "cut the output from a thread while it is off, and command it off",
     "it returns, and the output stays off",
 )  # fmt: skip
-async def _off_stage_cut(parts: StageParts, bench: Bench) -> str:
+async def _off_stage_cut(parts: interfaces.StageParts, bench: Bench) -> str:
     await _cut(parts.stage)
     await _stays(lambda: _off(parts.stage, bench), STEADY_S, "the output is not off")
-    parts.stage.drive(OFF)
+    parts.stage.drive(interfaces.OFF)
     return "off"
 
 
@@ -686,11 +671,11 @@ async def _off_stage_cut(parts: StageParts, bench: Bench) -> str:
     "stage", "stays-cut", "cut the output while it is off, drive it, command it off, drive it",
     "it is on only after it was commanded off", energises=True, load=False,
 )  # fmt: skip
-async def _stage_stays_cut(parts: StageParts, bench: Bench) -> str:
+async def _stage_stays_cut(parts: interfaces.StageParts, bench: Bench) -> str:
     await _cut(parts.stage)
-    parts.stage.drive(Demand(bench.voltage_mv))
+    parts.stage.drive(interfaces.Demand(bench.voltage_mv))
     await _stays(lambda: _off(parts.stage, bench), STEADY_S, "cut does nothing: the output has voltage")
-    for demand in (OFF, Demand(bench.voltage_mv)):
+    for demand in (interfaces.OFF, interfaces.Demand(bench.voltage_mv)):
         parts.stage.drive(demand)
     await _reach(parts.stage, bench.voltage_mv)
     return "off until commanded off"
@@ -700,8 +685,8 @@ async def _stage_stays_cut(parts: StageParts, bench: Bench) -> str:
     "stage", "insulation", "measure the insulation of the driven, open output", "there is a result within its time",
     energises=True, load=False,
 )  # fmt: skip
-async def _insulation(parts: StageParts, bench: Bench) -> str:
-    parts.stage.drive(Demand(bench.voltage_mv))
+async def _insulation(parts: interfaces.StageParts, bench: Bench) -> str:
+    parts.stage.drive(interfaces.Demand(bench.voltage_mv))
     await _reach(parts.stage, bench.voltage_mv)
     try:
         async with asyncio.timeout(bench.isolation_s):
@@ -713,12 +698,12 @@ async def _insulation(parts: StageParts, bench: Bench) -> str:
 
 
 @_case("stage", "isolation-test", "let the isolation monitor test itself", "it passes, if the driver offers it")
-async def _isolation_test(parts: StageParts, _: Bench) -> str:
+async def _isolation_test(parts: interfaces.StageParts, _: Bench) -> str:
     return await _passes(parts.isolation_test)
 
 
 @_case("stage", "faults", "watch the power stage at rest", "it reports no fault, and none again and again")
-async def _stage_faults(parts: StageParts, _: Bench) -> str:
+async def _stage_faults(parts: interfaces.StageParts, _: Bench) -> str:
     return await _faults_once(parts.stage.on_fault)
 
 
@@ -726,7 +711,7 @@ async def _stage_faults(parts: StageParts, _: Bench) -> str:
 
 
 @_case("meter", "registers", "read the meter for a while", "its registers do not fall, and stay below their rollover")
-async def _registers(meter: EnergyMeter, _: Bench) -> str:
+async def _registers(meter: interfaces.EnergyMeter, _: Bench) -> str:
     last = meter.values
     end = asyncio.get_running_loop().time() + WATCH_S
     while asyncio.get_running_loop().time() < end:
@@ -741,7 +726,7 @@ async def _registers(meter: EnergyMeter, _: Bench) -> str:
 
 
 @_case("meter", "changes", "read the meter for a while", "each new reading is reported")
-async def _changes(meter: EnergyMeter, _: Bench) -> str:
+async def _changes(meter: interfaces.EnergyMeter, _: Bench) -> str:
     reported, last, missed = 0, meter.values, 0
 
     def on_change() -> None:
@@ -758,7 +743,7 @@ async def _changes(meter: EnergyMeter, _: Bench) -> str:
 
 
 @_case("meter", "refresh", "ask for a fresh reading", f"it is there within {REFRESH_S:g} s, and the meter is not lost")
-async def _refresh(meter: EnergyMeter, _: Bench) -> str:
+async def _refresh(meter: interfaces.EnergyMeter, _: Bench) -> str:
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
@@ -771,7 +756,7 @@ async def _refresh(meter: EnergyMeter, _: Bench) -> str:
 
 
 @_case("meter", "voltage", "read the voltage", "there is one if and only if the meter says so, in mV")
-async def _meter_voltage(meter: EnergyMeter, _: Bench) -> str:
+async def _meter_voltage(meter: interfaces.EnergyMeter, _: Bench) -> str:
     voltage_mv = meter.values.voltage_mv
     _require((voltage_mv is not None) is meter.has_voltage, f"has_voltage is {meter.has_voltage}, it is {voltage_mv}")
     if voltage_mv is None:
@@ -781,7 +766,7 @@ async def _meter_voltage(meter: EnergyMeter, _: Bench) -> str:
 
 
 @_case("meter", "faults", "watch the meter", "it reports no fault, and none again and again")
-async def _meter_faults(meter: EnergyMeter, _: Bench) -> str:
+async def _meter_faults(meter: interfaces.EnergyMeter, _: Bench) -> str:
     return await _faults_once(meter.on_fault)
 
 
@@ -789,7 +774,7 @@ async def _meter_faults(meter: EnergyMeter, _: Bench) -> str:
 
 
 @_case("emergency", "asserts", "assert the emergency output, and release it", "it follows", energises=True)
-async def _asserts(output: EmergencyOutput, _: Bench) -> str:
+async def _asserts(output: interfaces.EmergencyOutput, _: Bench) -> str:
     took = []
     for asserted, what in ((True, "not asserted"), (False, "not released")):
         output.set(asserted=asserted)
@@ -803,7 +788,7 @@ async def _asserts(output: EmergencyOutput, _: Bench) -> str:
 _ELSEWHERE: Final = "reports a card in another thread than that of the event loop"
 
 
-def _cards(reader: CardReader) -> list[str]:
+def _cards(reader: interfaces.CardReader) -> list[str]:
     """Return where the reader's cards are reported. They have to be, in the event loop."""
     reports: list[str] = []
     loop = threading.current_thread()
@@ -816,7 +801,7 @@ def _cards(reader: CardReader) -> list[str]:
 
 
 @_case("card_reader", "rest", "watch the reader without a card", "it reports no card, and stays")
-async def _rest(reader: CardReader, _: Bench) -> str:
+async def _rest(reader: interfaces.CardReader, _: Bench) -> str:
     cards, lost = _cards(reader), list[str]()
     reader.on_lost(lost.append)
     await asyncio.sleep(WATCH_S)
@@ -836,7 +821,7 @@ async def _uid(bench: Bench, cards: list[str]) -> str:
 
 
 @_case("card_reader", "card", "hold a card to the reader", "it is reported once, in the event loop", card=True)
-async def _card(reader: CardReader, bench: Bench) -> str:
+async def _card(reader: interfaces.CardReader, bench: Bench) -> str:
     assert bench.card is not None
     cards = _cards(reader)
     uid = await _uid(bench, cards)
@@ -847,7 +832,7 @@ async def _card(reader: CardReader, bench: Bench) -> str:
 
 
 @_case("card_reader", "again", "take the card away, and hold it again", "it is reported again, the same", card=True)
-async def _card_again(reader: CardReader, bench: Bench) -> str:
+async def _card_again(reader: interfaces.CardReader, bench: Bench) -> str:
     assert bench.card is not None
     cards, found = _cards(reader), list[str]()
     for _again in range(2):
@@ -869,7 +854,7 @@ _NOTICE: Final = {"evse": 1, "word": "accepted", "text": ""}
 
 
 @_case("display", "message", "show a message in each format, also without a language", "each is shown")
-async def _message(display: DriverDisplay, _: Bench) -> str:
+async def _message(display: interfaces.DriverDisplay, _: Bench) -> str:
     formats = get_args(get_args(MessageFormat)[0])
     for each in formats:
         await display.show({**_MESSAGE, "format": each, "language": None if each == formats[0] else "en"})
@@ -877,14 +862,14 @@ async def _message(display: DriverDisplay, _: Bench) -> str:
 
 
 @_case("display", "clears", "show a message, and then none", "both are shown, also twice")
-async def _clears(display: DriverDisplay, _: Bench) -> str:
+async def _clears(display: interfaces.DriverDisplay, _: Bench) -> str:
     for shown in (_MESSAGE, {}, {}, _MESSAGE, _MESSAGE):
         await display.show(shown)
     return "cleared"
 
 
 @_case("display", "beside", "show codes and notices, with and without a message", "each is shown")
-async def _beside(display: DriverDisplay, _: Bench) -> str:
+async def _beside(display: interfaces.DriverDisplay, _: Bench) -> str:
     for message in ({}, _MESSAGE):
         for more in ({"qr_codes": [_CODE]}, {"notice": _NOTICE}, {"qr_codes": [_CODE, _CODE], "notice": _NOTICE}):
             await display.show({**message, **more})
@@ -892,7 +877,7 @@ async def _beside(display: DriverDisplay, _: Bench) -> str:
 
 
 @_case("display", "any-text", "show long text, and text with controls and many scripts", "each is shown")
-async def _any_text(display: DriverDisplay, _: Bench) -> str:
+async def _any_text(display: interfaces.DriverDisplay, _: Bench) -> str:
     texts = (
         "",
         "x" * 1024,

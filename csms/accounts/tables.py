@@ -2,154 +2,141 @@
 
 from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    Text,
-    false,
-    true,
-)
+import sqlalchemy as sa
 
 from csms.db.base import metadata, row_id
 
-api_tokens: Final = Table(
+api_tokens: Final = sa.Table(
     "api_tokens",
     metadata,
-    Column("token_id", String(32), primary_key=True),
-    Column("name", String(128), nullable=False),
-    Column("role", String(32), nullable=False),
-    Column("scopes", Text),  # JSON; null: all of the role
-    Column("evs", Text, nullable=False),
-    Column("sites", Text),  # JSON; null: all
-    Column("sha256", String(64), nullable=False, unique=True),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("created_by", String(128), nullable=False),
-    Column("expires_ms", BigInteger),
-    Column("revoked_ms", BigInteger),
+    sa.Column("token_id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("role", sa.String(32), nullable=False),
+    sa.Column("scopes", sa.Text),  # JSON; null: all of the role
+    sa.Column("evs", sa.Text, nullable=False),
+    sa.Column("sites", sa.Text),  # JSON; null: all
+    sa.Column("sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.String(128), nullable=False),
+    sa.Column("expires_ms", sa.BigInteger),
+    sa.Column("revoked_ms", sa.BigInteger),
 )
 
-idempotency_keys: Final = Table(
+idempotency_keys: Final = sa.Table(
     "idempotency_keys",
     metadata,
-    Column("caller", String(128), primary_key=True),
-    Column("key", String(255), primary_key=True),
-    Column("fingerprint", String(64), nullable=False),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("status", Integer),  # null: under way, or interrupted
-    Column("headers", Text),
-    Column("body", LargeBinary),
-    Index(None, "created_ms"),
+    sa.Column("caller", sa.String(128), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("status", sa.Integer),  # null: under way, or interrupted
+    sa.Column("headers", sa.Text),
+    sa.Column("body", sa.LargeBinary),
+    sa.Index(None, "created_ms"),
 )
 
-audit: Final = Table(
+audit: Final = sa.Table(
     "audit",
     metadata,
-    Column("id", row_id, primary_key=True),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("caller", String(128), nullable=False),
-    Column("role", String(32), nullable=False),
-    Column("peer", String(64), nullable=False),
-    Column("operation", String(64), nullable=False),
-    Column("path", String(500), nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("request", Text),
-    Column("before", Text),
-    Column("after", Text),
-    Index(None, "caller", "id"),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("caller", sa.String(128), nullable=False),
+    sa.Column("role", sa.String(32), nullable=False),
+    sa.Column("peer", sa.String(64), nullable=False),
+    sa.Column("operation", sa.String(64), nullable=False),
+    sa.Column("path", sa.String(500), nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("request", sa.Text),
+    sa.Column("before", sa.Text),
+    sa.Column("after", sa.Text),
+    sa.Index(None, "caller", "id"),
 )
 
-webhooks: Final = Table(
+webhooks: Final = sa.Table(
     "webhooks",
     metadata,
-    Column("webhook_id", String(32), primary_key=True),
-    Column("url", String(2000), nullable=False),
-    Column("sealed_secret", Text, nullable=False, server_default=""),  # sealed with the store's key
-    Column("kinds", Text, nullable=False),  # JSON; empty: all
-    Column("station_id", String(48)),
-    Column("enabled", Boolean, nullable=False),
-    Column("failures", Integer, nullable=False),
-    Column("shows_tokens", Boolean, nullable=False, server_default=true()),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("created_by", String(128), nullable=False),
+    sa.Column("webhook_id", sa.String(32), primary_key=True),
+    sa.Column("url", sa.String(2000), nullable=False),
+    sa.Column("sealed_secret", sa.Text, nullable=False, server_default=""),  # sealed with the store's key
+    sa.Column("kinds", sa.Text, nullable=False),  # JSON; empty: all
+    sa.Column("station_id", sa.String(48)),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("shows_tokens", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.String(128), nullable=False),
 )
 
-store_keys: Final = Table("store_keys", metadata, Column("fingerprint", String(32), primary_key=True))
+store_keys: Final = sa.Table("store_keys", metadata, sa.Column("fingerprint", sa.String(32), primary_key=True))
 
-webhook_deliveries: Final = Table(
+webhook_deliveries: Final = sa.Table(
     "webhook_deliveries",
     metadata,
-    Column("id", row_id, primary_key=True),
-    Column("webhook_id", String(32), nullable=False),
-    Column("kind", String(64), nullable=False),
-    Column("body", Text, nullable=False),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("due_ms", BigInteger),  # null: delivered, or abandoned
-    Column("attempts", Integer, nullable=False),
-    Column("delivered_ms", BigInteger),
-    Column("error", String(300), nullable=False),
-    ForeignKeyConstraint(["webhook_id"], ["webhooks.webhook_id"], ondelete="CASCADE"),
-    Index(None, "due_ms"),
-    Index(None, "webhook_id", "id"),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("webhook_id", sa.String(32), nullable=False),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("due_ms", sa.BigInteger),  # null: delivered, or abandoned
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("delivered_ms", sa.BigInteger),
+    sa.Column("error", sa.String(300), nullable=False),
+    sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.webhook_id"], ondelete="CASCADE"),
+    sa.Index(None, "due_ms"),
+    sa.Index(None, "webhook_id", "id"),
 )
 
 
-users: Final = Table(
+users: Final = sa.Table(
     "users",
     metadata,
-    Column("name", String(64), primary_key=True),
-    Column("role", String(32), nullable=False),
-    Column("sites", Text),  # JSON; null: all
-    Column("subject", String(600)),  # issuer and subject of an OpenID provider; null: with a password
-    Column("password", String(200), nullable=False),  # argon2id, with its parameters and salt
-    Column("initial", Boolean, nullable=False, server_default=false()),  # the password was issued, not chosen
-    Column("sealed_factor", Text),  # secret of the second factor, sealed with the store's key; null: none
-    Column("factor_step", BigInteger, nullable=False, default=0, server_default="0"),  # last step used (RFC 6238)
-    Column("created_ms", BigInteger, nullable=False),
-    Column("created_by", String(128), nullable=False),
-    Column("login_ms", BigInteger),
-    Index(None, "subject", unique=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("role", sa.String(32), nullable=False),
+    sa.Column("sites", sa.Text),  # JSON; null: all
+    sa.Column("subject", sa.String(600)),  # issuer and subject of an OpenID provider; null: with a password
+    sa.Column("password", sa.String(200), nullable=False),  # argon2id, with its parameters and salt
+    sa.Column("initial", sa.Boolean, nullable=False, server_default=sa.false()),  # the password was issued, not chosen
+    sa.Column("sealed_factor", sa.Text),  # secret of the second factor, sealed with the store's key; null: none
+    sa.Column("factor_step", sa.BigInteger, nullable=False, default=0, server_default="0"),  # last step used (RFC 6238)
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.String(128), nullable=False),
+    sa.Column("login_ms", sa.BigInteger),
+    sa.Index(None, "subject", unique=True),
 )
 
-user_passkeys: Final = Table(
+user_passkeys: Final = sa.Table(
     "user_passkeys",
     metadata,
-    Column("credential_id", String(1400), primary_key=True),  # base64url
-    Column("name", String(64), nullable=False),
-    Column("public_key", Text, nullable=False),  # COSE, base64url
-    Column("sign_count", BigInteger, nullable=False),
-    Column("label", String(60), nullable=False),
-    Column("created_ms", BigInteger, nullable=False),
-    ForeignKeyConstraint(["name"], ["users.name"], ondelete="CASCADE"),
-    Index(None, "name"),
+    sa.Column("credential_id", sa.String(1400), primary_key=True),  # base64url
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("public_key", sa.Text, nullable=False),  # COSE, base64url
+    sa.Column("sign_count", sa.BigInteger, nullable=False),
+    sa.Column("label", sa.String(60), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(["name"], ["users.name"], ondelete="CASCADE"),
+    sa.Index(None, "name"),
 )
 
-saved_views: Final = Table(
+saved_views: Final = sa.Table(
     "saved_views",
     metadata,
-    Column("path", String(200), primary_key=True),
-    Column("owner", String(64), primary_key=True),
-    Column("name", String(40), primary_key=True),
-    Column("query", String(500), nullable=False),
-    Column("shared", Boolean, nullable=False),
-    ForeignKeyConstraint(["owner"], ["users.name"], ondelete="CASCADE"),
+    sa.Column("path", sa.String(200), primary_key=True),
+    sa.Column("owner", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("query", sa.String(500), nullable=False),
+    sa.Column("shared", sa.Boolean, nullable=False),
+    sa.ForeignKeyConstraint(["owner"], ["users.name"], ondelete="CASCADE"),
 )
 """Views of the console's lists: the query of an address, under a name."""
 
-user_sessions: Final = Table(
+user_sessions: Final = sa.Table(
     "user_sessions",
     metadata,
-    Column("sha256", String(64), primary_key=True),  # of the cookie
-    Column("name", String(64), nullable=False),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("seen_ms", BigInteger, nullable=False),
-    ForeignKeyConstraint(["name"], ["users.name"], ondelete="CASCADE"),
-    Index(None, "name"),
-    Index(None, "seen_ms"),
+    sa.Column("sha256", sa.String(64), primary_key=True),  # of the cookie
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("seen_ms", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(["name"], ["users.name"], ondelete="CASCADE"),
+    sa.Index(None, "name"),
+    sa.Index(None, "seen_ms"),
 )

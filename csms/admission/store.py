@@ -4,64 +4,49 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    delete,
-    exists,
-    func,
-    insert,
-    not_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from csms.admission.rules import Decision, Fault, Known
 from csms.db.base import metadata, page, row_id
 from csms.stations.tables import stations
 
-admissions: Final = Table(
+admissions: Final = sa.Table(
     "admissions",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("boot", String(16), nullable=False, default="", server_default=""),  # "": undecided
-    Column("decided_ms", BigInteger),
-    Column("decided_by", String(64), nullable=False, default="", server_default=""),
-    Column("first_seen_ms", BigInteger),
-    Column("last_seen_ms", BigInteger),
-    Column("attempts", BigInteger, nullable=False, default=0, server_default="0"),
-    Column("address", String(64), nullable=False, default="", server_default=""),
-    Column("offered", String(255), nullable=False, default="", server_default=""),
-    Column("security_profile", Integer, nullable=False, default=0, server_default="0"),
-    Column("least_profile", Integer, nullable=False, default=0, server_default="0"),  # A05.FR.07
-    Column("password", Text, nullable=False, default="", server_default=""),  # hashes: csms.admission.rules
-    Column("next_password", Text, nullable=False, default="", server_default=""),
-    Column("verified", Text, nullable=False, default="", server_default=""),  # marks: csms.admission.rules
-    Column("password_ms", BigInteger),
-    Column("expired_until_ms", BigInteger),  # until when an expired certificate is accepted, for renewal (A00.FR.429)
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("boot", sa.String(16), nullable=False, default="", server_default=""),  # "": undecided
+    sa.Column("decided_ms", sa.BigInteger),
+    sa.Column("decided_by", sa.String(64), nullable=False, default="", server_default=""),
+    sa.Column("first_seen_ms", sa.BigInteger),
+    sa.Column("last_seen_ms", sa.BigInteger),
+    sa.Column("attempts", sa.BigInteger, nullable=False, default=0, server_default="0"),
+    sa.Column("address", sa.String(64), nullable=False, default="", server_default=""),
+    sa.Column("offered", sa.String(255), nullable=False, default="", server_default=""),
+    sa.Column("security_profile", sa.Integer, nullable=False, default=0, server_default="0"),
+    sa.Column("least_profile", sa.Integer, nullable=False, default=0, server_default="0"),  # A05.FR.07
+    sa.Column("password", sa.Text, nullable=False, default="", server_default=""),  # hashes: csms.admission.rules
+    sa.Column("next_password", sa.Text, nullable=False, default="", server_default=""),
+    sa.Column("verified", sa.Text, nullable=False, default="", server_default=""),  # marks: csms.admission.rules
+    sa.Column("password_ms", sa.BigInteger),
+    sa.Column(
+        "expired_until_ms", sa.BigInteger
+    ),  # until when an expired certificate is accepted, for renewal (A00.FR.429)
 )
 
-connection_faults: Final = Table(
+connection_faults: Final = sa.Table(
     "door_faults",
     metadata,
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),  # "": none in the attempt
-    Column("address", String(64), nullable=False),
-    Column("kind", String(20), nullable=False),
-    Column("detail", String(400), nullable=False),
-    Column("hint", String(400), nullable=False),
-    Column("first_ms", BigInteger, nullable=False),
-    Column("last_ms", BigInteger, nullable=False),
-    Column("times", BigInteger, nullable=False),
-    UniqueConstraint("station_id", "address", "kind"),
-    Index(None, "last_ms"),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),  # "": none in the attempt
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("detail", sa.String(400), nullable=False),
+    sa.Column("hint", sa.String(400), nullable=False),
+    sa.Column("first_ms", sa.BigInteger, nullable=False),
+    sa.Column("last_ms", sa.BigInteger, nullable=False),
+    sa.Column("times", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("station_id", "address", "kind"),
+    sa.Index(None, "last_ms"),
 )
 
 
@@ -81,7 +66,7 @@ _STRANGER: Final = (
 )
 """Rows that only connection attempts have created; others hold data of known stations."""
 
-WAITING: Final = _UNDECIDED & ~exists().where(
+WAITING: Final = _UNDECIDED & ~sa.exists().where(
     stations.c.station_id == admissions.c.station_id,
     stations.c.boot_status == "Accepted",
     stations.c.last_seen_ms >= admissions.c.last_seen_ms,
@@ -109,12 +94,12 @@ class ConnectionAttempt(msgspec.Struct, frozen=True, kw_only=True):
     security_profile: int
 
 
-def find(connection: Connection, station_id: str) -> Known | None:
+def find(connection: sa.Connection, station_id: str) -> Known | None:
     """Return a station's admission record."""
     return find_all(connection, [station_id])[0]
 
 
-def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known | None]:
+def find_all(connection: sa.Connection, station_ids: Sequence[str]) -> list[Known | None]:
     """Return the admission records of some stations: after a restart, all connect at once."""
     names = ("station_id", "boot", "least_profile", "password", "next_password", "verified", "expired_until_ms")
     columns = (admissions.c[name] for name in names)
@@ -127,12 +112,12 @@ def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known |
             verified=row.verified,
             expired_until_ms=row.expired_until_ms or 0,
         )
-        for row in connection.execute(select(*columns).where(admissions.c.station_id.in_(set(station_ids))))
+        for row in connection.execute(sa.select(*columns).where(admissions.c.station_id.in_(set(station_ids))))
     }
     return [found.get(station_id) for station_id in station_ids]
 
 
-def note_attempt(connection: Connection, visit: ConnectionAttempt, now_ms: int) -> bool:
+def note_attempt(connection: sa.Connection, visit: ConnectionAttempt, now_ms: int) -> bool:
     """Store a connection attempt; True when the station is new. The oldest undecided ones are deleted."""
     facts: dict[str, Any] = {
         "last_seen_ms": now_ms,
@@ -142,29 +127,29 @@ def note_attempt(connection: Connection, visit: ConnectionAttempt, now_ms: int) 
     }
     times = {"attempts": admissions.c.attempts + 1}
     known = admissions.c.station_id == visit.station_id
-    if connection.execute(update(admissions).where(known).values(**facts, **times)).rowcount:
+    if connection.execute(sa.update(admissions).where(known).values(**facts, **times)).rowcount:
         return False
     connection.execute(
-        insert(admissions).values(station_id=visit.station_id, first_seen_ms=now_ms, attempts=1, **facts)
+        sa.insert(admissions).values(station_id=visit.station_id, first_seen_ms=now_ms, attempts=1, **facts)
     )
-    if (connection.execute(select(func.count()).where(_STRANGER)).scalar() or 0) > MAX_UNDECIDED:
-        oldest = select(admissions.c.station_id).where(_STRANGER).order_by(admissions.c.last_seen_ms).limit(1)
-        connection.execute(delete(admissions).where(admissions.c.station_id.in_(oldest.scalar_subquery())))
+    if (connection.execute(sa.select(sa.func.count()).where(_STRANGER)).scalar() or 0) > MAX_UNDECIDED:
+        oldest = sa.select(admissions.c.station_id).where(_STRANGER).order_by(admissions.c.last_seen_ms).limit(1)
+        connection.execute(sa.delete(admissions).where(admissions.c.station_id.in_(oldest.scalar_subquery())))
     return True
 
 
-def decide(connection: Connection, station_id: str, decision: Decision, by: str, now_ms: int) -> None:
+def decide(connection: sa.Connection, station_id: str, decision: Decision, by: str, now_ms: int) -> None:
     """Store an operator's decision."""
     _put(connection, station_id, boot=decision, decided_ms=now_ms, decided_by=by[:64])
 
 
-def set_password(connection: Connection, station_id: str, hashed: str, now_ms: int) -> None:
+def set_password(connection: sa.Connection, station_id: str, hashed: str, now_ms: int) -> None:
     """Make this the station's only password ("": none)."""
     _put(connection, station_id, password=hashed, next_password="", password_ms=now_ms)
 
 
 def set_passwords(
-    connection: Connection, hashed: Mapping[str, str], now_ms: int, *, replace: bool, admit_by: str | None
+    connection: sa.Connection, hashed: Mapping[str, str], now_ms: int, *, replace: bool, admit_by: str | None
 ) -> list[str]:
     """Make each of these the only password of its station; admit them, if `admit_by` says who does so.
 
@@ -181,49 +166,49 @@ def set_passwords(
     return []
 
 
-def note_verified(connection: Connection, station_id: str, mark: str) -> None:
+def note_verified(connection: sa.Connection, station_id: str, mark: str) -> None:
     """Store the mark of a verified password."""
-    connection.execute(update(admissions).where(admissions.c.station_id == station_id).values(verified=mark))
+    connection.execute(sa.update(admissions).where(admissions.c.station_id == station_id).values(verified=mark))
 
 
-def offer_password(connection: Connection, station_id: str, hashed: str) -> None:
+def offer_password(connection: sa.Connection, station_id: str, hashed: str) -> None:
     """Store a password that is about to be sent to the station, beside its present one."""
     _put(connection, station_id, next_password=hashed)
 
 
-def settle_password(connection: Connection, station_id: str, hashed: str, *, taken: bool, now_ms: int) -> bool:
+def settle_password(connection: sa.Connection, station_id: str, hashed: str, *, taken: bool, now_ms: int) -> bool:
     """Make an offered password the only one, or delete it; False when it is not the offered one."""
     key = (admissions.c.station_id == station_id) & (admissions.c.next_password == hashed)
     values: dict[str, Any] = {"next_password": ""}
     if taken:
         values |= {"password": hashed, "password_ms": now_ms}
-    return connection.execute(update(admissions).where(key).values(**values)).rowcount > 0
+    return connection.execute(sa.update(admissions).where(key).values(**values)).rowcount > 0
 
 
-def set_least_profile(connection: Connection, station_id: str, profile: int) -> None:
+def set_least_profile(connection: sa.Connection, station_id: str, profile: int) -> None:
     """Store the lowest security profile that a station may use (A05.FR.07)."""
     _put(connection, station_id, least_profile=profile)
 
 
-def allow_expired(connection: Connection, station_id: str, until_ms: int | None) -> None:
+def allow_expired(connection: sa.Connection, station_id: str, until_ms: int | None) -> None:
     """Store until when a station may connect with an expired certificate; None: not at all."""
     _put(connection, station_id, expired_until_ms=until_ms)
 
 
-def forget(connection: Connection, station_id: str) -> bool:
+def forget(connection: sa.Connection, station_id: str) -> bool:
     """Delete a station's admission record; False when there was none."""
-    connection.execute(delete(connection_faults).where(connection_faults.c.station_id == station_id))
-    return connection.execute(delete(admissions).where(admissions.c.station_id == station_id)).rowcount > 0
+    connection.execute(sa.delete(connection_faults).where(connection_faults.c.station_id == station_id))
+    return connection.execute(sa.delete(admissions).where(admissions.c.station_id == station_id)).rowcount > 0
 
 
 def list_admissions(
-    connection: Connection, *, undecided: bool | None = None, limit: int = 1000, after: tuple[int, str] | None = None
+    connection: sa.Connection, *, undecided: bool | None = None, limit: int = 1000, after: tuple[int, str] | None = None
 ) -> list[dict[str, Any]]:
     """Return stations that may connect or have tried to, newest first, without their passwords' hashes."""
-    seen = func.coalesce(admissions.c.last_seen_ms, 0)
-    query = page(select(admissions), (seen, admissions.c.station_id), after, limit)
+    seen = sa.func.coalesce(admissions.c.last_seen_ms, 0)
+    query = page(sa.select(admissions), (seen, admissions.c.station_id), after, limit)
     if undecided is not None:
-        query = query.where(WAITING if undecided else not_(WAITING))
+        query = query.where(WAITING if undecided else sa.not_(WAITING))
     rows = []
     for row in connection.execute(query):
         entry = dict(row._mapping)
@@ -234,7 +219,7 @@ def list_admissions(
     return rows
 
 
-def save_faults(connection: Connection, counts: Iterable[FaultCount]) -> None:
+def save_faults(connection: sa.Connection, counts: Iterable[FaultCount]) -> None:
     """Count faults; the oldest are deleted."""
     for each in counts:
         key = (
@@ -244,9 +229,9 @@ def save_faults(connection: Connection, counts: Iterable[FaultCount]) -> None:
         )
         words = {"detail": each.fault.detail[:400], "hint": each.fault.hint[:400], "last_ms": each.last_ms}
         more = {"times": connection_faults.c.times + each.times}
-        if connection.execute(update(connection_faults).where(key).values(**words, **more)).rowcount == 0:
+        if connection.execute(sa.update(connection_faults).where(key).values(**words, **more)).rowcount == 0:
             connection.execute(
-                insert(connection_faults).values(
+                sa.insert(connection_faults).values(
                     station_id=each.station_id,
                     address=each.address,
                     kind=each.fault.kind,
@@ -255,42 +240,42 @@ def save_faults(connection: Connection, counts: Iterable[FaultCount]) -> None:
                     **words,
                 )
             )
-    surplus = (connection.execute(select(func.count()).select_from(connection_faults)).scalar() or 0) - MAX_FAULTS
+    surplus = (connection.execute(sa.select(sa.func.count()).select_from(connection_faults)).scalar() or 0) - MAX_FAULTS
     if surplus > 0:
-        oldest = select(connection_faults.c.id).order_by(connection_faults.c.last_ms).limit(surplus)
-        connection.execute(delete(connection_faults).where(connection_faults.c.id.in_(oldest.scalar_subquery())))
+        oldest = sa.select(connection_faults.c.id).order_by(connection_faults.c.last_ms).limit(surplus)
+        connection.execute(sa.delete(connection_faults).where(connection_faults.c.id.in_(oldest.scalar_subquery())))
 
 
 def list_faults(
-    connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, int] | None = None
+    connection: sa.Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, int] | None = None
 ) -> list[dict[str, Any]]:
     """Return failed connection attempts, newest first; of one station, or of all; those `after` a time and number."""
-    query = page(select(connection_faults), (connection_faults.c.last_ms, connection_faults.c.id), after, limit)
+    query = page(sa.select(connection_faults), (connection_faults.c.last_ms, connection_faults.c.id), after, limit)
     if station_id is not None:
         query = query.where(connection_faults.c.station_id == station_id)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def any_faults(connection: Connection, places: Sequence[tuple[str, str]]) -> list[bool]:
+def any_faults(connection: sa.Connection, places: Sequence[tuple[str, str]]) -> list[bool]:
     """Return for each (station, address) whether a fault is stored."""
     table = connection_faults.c
-    query = select(table.station_id, table.address).where(table.station_id.in_({name for name, _ in places}))
+    query = sa.select(table.station_id, table.address).where(table.station_id.in_({name for name, _ in places}))
     found = {(row.station_id, row.address) for row in connection.execute(query)}
     return [place in found for place in places]
 
 
-def forget_faults(connection: Connection, station_id: str, address: str) -> None:
+def forget_faults(connection: sa.Connection, station_id: str, address: str) -> None:
     """Delete faults of a station that has connected."""
     connection.execute(
-        delete(connection_faults).where(
+        sa.delete(connection_faults).where(
             (connection_faults.c.station_id == station_id) & (connection_faults.c.address == address)
         )
     )
 
 
-def _put(connection: Connection, station_id: str, **values: Any) -> None:
+def _put(connection: sa.Connection, station_id: str, **values: Any) -> None:
     """Change a station's row, or make it."""
     if not connection.execute(
-        update(admissions).where(admissions.c.station_id == station_id).values(**values)
+        sa.update(admissions).where(admissions.c.station_id == station_id).values(**values)
     ).rowcount:
-        connection.execute(insert(admissions).values(station_id=station_id, **values))
+        connection.execute(sa.insert(admissions).values(station_id=station_id, **values))

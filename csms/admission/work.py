@@ -11,20 +11,9 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from csms.admission import rules
 from csms.admission import rules as faults
 from csms.admission import store as rows
-from csms.admission.rules import (
-    SALT_BYTES,
-    Admission,
-    Decision,
-    Fault,
-    Known,
-    PasswordMarks,
-    SecurityProfile,
-    admit,
-    check_password,
-    new_password,
-)
 from csms.admission.store import ConnectionAttempt, FaultCount
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
@@ -77,7 +66,7 @@ class StationAdmissions:
         connections: ConnectionRegistry,
         observe: Callable[[Observe], None],
         feed: Feed,
-        marks: PasswordMarks,
+        marks: rules.PasswordMarks,
     ) -> None:
         self._config = config
         self._store = store
@@ -96,30 +85,30 @@ class StationAdmissions:
         self._repeated: dict[tuple[str, str, str], _Repeated] = {}
         self._counted: dict[tuple[str, str, str], FaultCount] = {}
         self._noting: set[asyncio.Task[None]] = set()
-        self._let_in: dict[int, tuple[int, Admission]] = {}
+        self._let_in: dict[int, tuple[int, rules.Admission]] = {}
         """What was read at the handshakes of connections (`id` of the transport), and after how many decisions."""
         self._decisions = 0
 
     # -- handshakes
 
-    async def admission(self, identity: str) -> Admission | None:
+    async def admission(self, identity: str) -> rules.Admission | None:
         """Return how to treat a station, None for one that is rejected."""
         return self._admit(identity, await self._store.look_up(rows.find_all, identity))
 
-    async def let_in(self, identity: str, profile: SecurityProfile, transport: object) -> Admission | None:
+    async def let_in(self, identity: str, profile: rules.SecurityProfile, transport: object) -> rules.Admission | None:
         """As `standing`, of a station just admitted by its handshake: uses what was read then."""
-        seen, held = self._let_in.pop(id(transport), (-1, Admission("Accepted")))
-        found: Admission | None = held
+        seen, held = self._let_in.pop(id(transport), (-1, rules.Admission("Accepted")))
+        found: rules.Admission | None = held
         while seen != self._decisions:
             seen, found = self._decisions, await self.standing(identity, profile, held)
         return found
 
     async def standing(
-        self, identity: str, profile: SecurityProfile, held: Admission, *, credentials: bool = True
-    ) -> Admission | None:
+        self, identity: str, profile: rules.SecurityProfile, held: rules.Admission, *, credentials: bool = True
+    ) -> rules.Admission | None:
         """As `admission`, of a station connected by a security profile that was admitted before (`held`): None also
         where profile, expired certificate or, with `credentials`, its password are not enough any more."""
-        known = await self._store.look_up(rows.find_all, identity) or Known()
+        known = await self._store.look_up(rows.find_all, identity) or rules.Known()
         if profile < known.least_profile or (held.expired and known.expired_until_ms <= self._clock.utc_ms()):
             return None
         if credentials and held.password and held.password not in (known.password, known.next_password):
@@ -130,7 +119,7 @@ class StationAdmissions:
         """Have what was read of connecting stations before a decision, here or on another node, read again."""
         self._decisions += 1
 
-    def handshake_check(self, profile: SecurityProfile, judge: PeerJudge | None) -> Welcome:
+    def handshake_check(self, profile: rules.SecurityProfile, judge: PeerJudge | None) -> Welcome:
         """Return the handshake check for a listener of this profile; `judge` is for profile 3."""
 
         async def welcome(shown: Handshake) -> Refusal | None:
@@ -181,12 +170,14 @@ class StationAdmissions:
         """Record a station that uses TLS on a listener without."""
         self._keep_soon(address, faults.tls_without_need())
 
-    def _keep_soon(self, address: str, fault: Fault) -> None:
+    def _keep_soon(self, address: str, fault: rules.Fault) -> None:
         task = spawn(self._keep("", address, fault))
         self._noting.add(task)
         task.add_done_callback(self._noting.discard)
 
-    async def _judge(self, shown: Handshake, profile: SecurityProfile, judge: PeerJudge | None) -> Fault | None:
+    async def _judge(
+        self, shown: Handshake, profile: rules.SecurityProfile, judge: PeerJudge | None
+    ) -> rules.Fault | None:
         identity = shown.identity
         if identity is None:
             return faults.wrong_path(shown.path, self._config.ocpp.path, profile)
@@ -208,10 +199,10 @@ class StationAdmissions:
                 return faults.refused_station(identity)
             await self._visit(shown, identity, profile)
             return faults.unknown_station(identity)
-        known = known or Known()
+        known = known or rules.Known()
         if profile != 3 and not self._needs_none(shown, profile):
             password = await self._judge_password(shown, identity, known)
-            if isinstance(password, Fault):
+            if isinstance(password, rules.Fault):
                 return password
             admission = msgspec.structs.replace(admission, password=password)
         if profile < known.least_profile:
@@ -225,16 +216,16 @@ class StationAdmissions:
         self._let_in[id(shown.transport)] = seen, admission
         return None
 
-    def _needs_none(self, shown: Handshake, profile: SecurityProfile) -> bool:
+    def _needs_none(self, shown: Handshake, profile: rules.SecurityProfile) -> bool:
         """Return whether a station of 1.6 is one that shows no password: security profile 0."""
         of_16 = profile == 1 and shown.version == "1.6" and shown.credentials is None
         return of_16 and shown.identity in self._without_password
 
-    def _admit(self, identity: str, known: Known | None) -> Admission | None:
-        decision: Decision = known.decision if known is not None else ""
-        return admit(identity, self._configured, decision, self._config.unknown_stations)
+    def _admit(self, identity: str, known: rules.Known | None) -> rules.Admission | None:
+        decision: rules.Decision = known.decision if known is not None else ""
+        return rules.admit(identity, self._configured, decision, self._config.unknown_stations)
 
-    def _judge_certificate(self, shown: Handshake, identity: str, judge: PeerJudge | None) -> Fault | None:
+    def _judge_certificate(self, shown: Handshake, identity: str, judge: PeerJudge | None) -> rules.Fault | None:
         name = peer_name(shown.transport)
         if name is None or judge is None:
             return faults.no_certificate()
@@ -249,7 +240,7 @@ class StationAdmissions:
             return faults.bad_certificate(error.reason, str(error), error.hint or "")
         return self._judge_organization(shown)
 
-    def _judge_organization(self, shown: Handshake) -> Fault | None:
+    def _judge_organization(self, shown: Handshake) -> rules.Fault | None:
         certificate = shown.transport.get_extra_info("peercert") or {}
         names = [value for group in certificate.get("subject", ()) for key, value in group if key == "organizationName"]
         wanted, organization = self._config.ocpp.organization, (names[0] if len(names) == 1 else "")
@@ -257,7 +248,9 @@ class StationAdmissions:
             return faults.other_organization(organization, wanted)
         return None
 
-    def _may_be_expired(self, shown: Handshake, fault: Fault, known: Known | None, judge: PeerJudge | None) -> bool:
+    def _may_be_expired(
+        self, shown: Handshake, fault: rules.Fault, known: rules.Known | None, judge: PeerJudge | None
+    ) -> bool:
         """Return whether the only fault is an expired certificate that an operator has allowed (A00.FR.429)."""
         allowed = known is not None and known.expired_until_ms > self._clock.utc_ms()
         if not allowed or fault.kind != "expired" or judge is None:
@@ -269,14 +262,14 @@ class StationAdmissions:
         return self._judge_organization(shown) is None
 
     @staticmethod
-    def _judge_user(shown: Handshake, identity: str) -> Fault | None:
+    def _judge_user(shown: Handshake, identity: str) -> rules.Fault | None:
         if shown.credentials is None:
             return faults.no_password()
         if shown.credentials.username != identity:
             return faults.wrong_user(shown.credentials.username)
         return None
 
-    async def _judge_password(self, shown: Handshake, identity: str, known: Known) -> Fault | str:
+    async def _judge_password(self, shown: Handshake, identity: str, known: rules.Known) -> rules.Fault | str:
         """Return the hash that the password fits, or the fault."""
         assert shown.credentials is not None
         password = shown.credentials.password
@@ -293,14 +286,14 @@ class StationAdmissions:
         await self._event(identity, "FailedToAuthenticateAtCsms", "wrong password")
         return faults.too_many_guesses(wait_s) if wait_s else faults.wrong_password()
 
-    async def _fits(self, identity: str, password: str, known: Known) -> str:
+    async def _fits(self, identity: str, password: str, known: rules.Known) -> str:
         """Return the hash of the station that a password fits, "" if none, by slow hashes; the result is stored."""
         if not known.password and not known.next_password:
             wanted = self._first_passwords.get(identity) or self._config.onboarding_password
             if wanted and not hmac.compare_digest(password.encode(), wanted.encode()):
                 return ""
             try:
-                check_password(password)  # trust on first use: check its form
+                rules.check_password(password)  # trust on first use: check its form
             except RefusedError:
                 return ""
             hashed = await self._hashed(password)
@@ -321,7 +314,7 @@ class StationAdmissions:
 
     async def _hashed(self, password: str, *, random: bool = False) -> str:
         async with self._hashing:
-            return await asyncio.to_thread(hash_password, password, os.urandom(SALT_BYTES), random=random)
+            return await asyncio.to_thread(hash_password, password, os.urandom(rules.SALT_BYTES), random=random)
 
     async def _fits_hash(self, password: str, hashed_password: str) -> bool:
         if not hashed_password:
@@ -331,17 +324,17 @@ class StationAdmissions:
 
     # -- faults
 
-    async def _visit(self, shown: Handshake, identity: str, profile: SecurityProfile) -> None:
+    async def _visit(self, shown: Handshake, identity: str, profile: rules.SecurityProfile) -> None:
         visit = ConnectionAttempt(
             station_id=identity, address=shown.address, offered=", ".join(shown.offered), security_profile=profile
         )
         if await self._store.run(rows.note_attempt, visit, self._clock.utc_ms()):
             self._report("unknown_station", identity, address=shown.address, profile=profile)
 
-    async def _note(self, shown: Handshake, fault: Fault) -> None:
+    async def _note(self, shown: Handshake, fault: rules.Fault) -> None:
         await self._keep(shown.identity or "", shown.address, fault)
 
-    async def _keep(self, identity: str, address: str, fault: Fault) -> None:
+    async def _keep(self, identity: str, address: str, fault: rules.Fault) -> None:
         """Count a fault, and store it unless the same one was stored just now."""
         now_ms = self._clock.utc_ms()
         key = identity, address, fault.kind
@@ -410,7 +403,7 @@ class StationAdmissions:
         await self.flush()
         return await self._store.read(rows.list_faults, station_id, limit)
 
-    async def decide(self, station_id: str, decision: Decision, by: str) -> None:
+    async def decide(self, station_id: str, decision: rules.Decision, by: str) -> None:
         """Admit a station (`Accepted`, `Pending`, `Rejected`: its boot status), or reject it (`Refused`).
 
         A connected station has to boot again, or is disconnected. Raises RefusedError for an invalid identity.
@@ -475,7 +468,7 @@ class StationAdmissions:
             raise _taken(configured)
         for password in wanted.values():
             if password is not None:
-                check_password(password)
+                rules.check_password(password)
         chosen = {station_id: await self._chosen(password) for station_id, password in wanted.items()}
         hashed = {station_id: hashed_password for station_id, (_, hashed_password) in chosen.items()}
         now_ms = self._clock.utc_ms()
@@ -495,7 +488,7 @@ class StationAdmissions:
         Until it has answered, both are accepted; if its answer is lost, until it has reconnected with one. Raises
         RefusedError, and as `ConnectionRegistry.call`.
         """
-        chosen = new_password(os.urandom) if password is None else password
+        chosen = rules.new_password(os.urandom) if password is None else password
         data = SetVariableData(
             attribute_value=chosen,
             component=Component(name="SecurityCtrlr"),
@@ -551,17 +544,17 @@ class StationAdmissions:
     async def _chosen(self, password: str | None) -> tuple[str, str]:
         """Return a password, a random one if none is given, and its hash."""
         if password is None:
-            made = new_password(os.urandom)
+            made = rules.new_password(os.urandom)
             return made, await self._hashed(made, random=True)
-        check_password(password)
+        rules.check_password(password)
         return password, await self._hashed(password)
 
 
-def _held(found: Admission | None, password: str, *, expired: bool) -> Admission | None:
+def _held(found: rules.Admission | None, password: str, *, expired: bool) -> rules.Admission | None:
     """Return an admission of a station that identified itself by this; by an `expired` certificate it is Pending."""
     if found is None:
         return None
-    return Admission("Pending" if expired and found.boot != "Rejected" else found.boot, expired, password)
+    return rules.Admission("Pending" if expired and found.boot != "Rejected" else found.boot, expired, password)
 
 
 def _taken(station_ids: Sequence[str]) -> RefusedError:
@@ -573,7 +566,7 @@ def _taken(station_ids: Sequence[str]) -> RefusedError:
     )
 
 
-def _count(identity: str, address: str, fault: Fault, times: int, first_ms: int, last_ms: int) -> FaultCount:
+def _count(identity: str, address: str, fault: rules.Fault, times: int, first_ms: int, last_ms: int) -> FaultCount:
     return FaultCount(
         station_id=identity, address=address, fault=fault, times=times, first_ms=first_ms, last_ms=last_ms
     )

@@ -6,37 +6,9 @@ from functools import cache
 from typing import Any, Final, get_args
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    Select,
-    bindparam,
-    delete,
-    exists,
-    false,
-    func,
-    insert,
-    or_,
-    select,
-    text,
-    update,
-)
+import sqlalchemy as sa
 
-from csms.alerts.rules import (
-    HOLD_MS,
-    MOST_LINES,
-    MOST_WAIT_MS,
-    Alert,
-    Announcement,
-    Evidence,
-    Mail,
-    Readable,
-    Report,
-    RuleName,
-    Silence,
-    SubjectKind,
-    follow,
-)
+from csms.alerts import rules
 from csms.alerts.rules import announcement as announcement_of
 from csms.alerts.tables import alert_mails, alert_silences, alerts
 from csms.alerts.tables import alert_mails as mails
@@ -59,7 +31,7 @@ STEP: Final = 200
 """Alerts announced in one transaction."""
 
 Key = tuple[str, str, str]
-Said = tuple[Announcement, Alert]
+Said = tuple[rules.Announcement, rules.Alert]
 
 
 class Announcing(msgspec.Struct, frozen=True):
@@ -69,17 +41,19 @@ class Announcing(msgspec.Struct, frozen=True):
     """
 
     escalate_ms: tuple[int, ...]
-    hooks: Callable[[Announcement, Alert, list[webhooks.Webhook]], Iterable[tuple[str, str, str]]] = lambda *_: ()
-    addresses: Callable[[Alert], Iterable[str]] = lambda _: ()
+    hooks: Callable[[rules.Announcement, rules.Alert, list[webhooks.Webhook]], Iterable[tuple[str, str, str]]] = (
+        lambda *_: ()
+    )
+    addresses: Callable[[rules.Alert], Iterable[str]] = lambda _: ()
     mails_after_ms: int = 0
     """How long e-mails wait for others to the same address."""
 
 
-_decode = typed_json.decoder(Evidence).decode
+_decode = typed_json.decoder(rules.Evidence).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 # Another node may store the same beginning at the same time.
-_INSERT: Final = text(
+_INSERT: Final = sa.text(
     "INSERT INTO alerts (subject_kind, subject, kind, severity, raised_ms, changed_ms, cleared_ms, count, announced,"
     " announced_ms, escalations, escalated_ms, acknowledged_ms, acknowledged_by, note, assigned, evidence)"
     " VALUES (:subject_kind, :subject, :kind, :severity, :raised_ms, :changed_ms, :cleared_ms, :count, :announced,"
@@ -88,7 +62,7 @@ _INSERT: Final = text(
 )
 
 
-def take(connection: Connection, reports: Iterable[Report], now_ms: int) -> bool:
+def take(connection: sa.Connection, reports: Iterable[rules.Report], now_ms: int) -> bool:
     """Take over reports, those of a subject in order; return whether one changed something. Repetitions do not."""
     changed = False
     for report in sorted(reports, key=_key):  # nodes wait for each other in one order
@@ -98,32 +72,32 @@ def take(connection: Connection, reports: Iterable[Report], now_ms: int) -> bool
     return changed
 
 
-def _take(connection: Connection, report: Report, now_ms: int) -> bool | None:
+def _take(connection: sa.Connection, report: rules.Report, now_ms: int) -> bool | None:
     """Take over a report; return whether that changed something, None if another node has begun the alert meanwhile."""
     key = _key(report)
-    row = connection.execute(select(alerts).where(_latest(key)).with_for_update()).one_or_none()
-    after = follow(None if row is None else _alert(connection, row), report, now_ms)
+    row = connection.execute(sa.select(alerts).where(_latest(key)).with_for_update()).one_or_none()
+    after = rules.follow(None if row is None else _alert(connection, row), report, now_ms)
     if after is None:
         return False
     values = _values(connection, after)
     if after.alert_id:
-        connection.execute(update(alerts).where(alerts.c.id == after.alert_id).values(**values))
+        connection.execute(sa.update(alerts).where(alerts.c.id == after.alert_id).values(**values))
         return True
     if row is not None:
-        connection.execute(update(alerts).where(alerts.c.id == row.id).values(latest=False))
+        connection.execute(sa.update(alerts).where(alerts.c.id == row.id).values(latest=False))
     elif _kinds(connection, report) >= MOST_KINDS:
         return False
     return True if connection.execute(_INSERT, values).rowcount else None
 
 
-def _kinds(connection: Connection, report: Report) -> int:
+def _kinds(connection: sa.Connection, report: rules.Report) -> int:
     there = (alerts.c.subject_kind == report.subject_kind) & (alerts.c.subject == report.subject) & alerts.c.latest
-    return connection.execute(select(func.count()).select_from(alerts).where(there)).scalar() or 0
+    return connection.execute(sa.select(sa.func.count()).select_from(alerts).where(there)).scalar() or 0
 
 
 def listed(
-    connection: Connection,
-    subjects: Readable,
+    connection: sa.Connection,
+    subjects: rules.Readable,
     *,
     active: bool | None,
     subject: str | None,
@@ -132,7 +106,7 @@ def listed(
     limit: int,
 ) -> list[dict[str, Any]]:
     """Return alerts that began, newest first by number, below `before`."""
-    wanted = select(alerts).where(alerts.c.count > 0, _among(subjects))
+    wanted = sa.select(alerts).where(alerts.c.count > 0, _among(subjects))
     if active is not None:
         wanted = wanted.where(alerts.c.cleared_ms.is_(None) if active else alerts.c.cleared_ms.is_not(None))
     if subject is not None:
@@ -145,10 +119,10 @@ def listed(
     return [msgspec.structs.asdict(_alert(connection, row)) for row in rows]
 
 
-def _among(subjects: Readable) -> Any:
+def _among(subjects: rules.Readable) -> Any:
     column = alerts.c
-    return or_(
-        false(),
+    return sa.or_(
+        sa.false(),
         *(
             (column.subject_kind == each) & (column.subject.is_not(None) if only is None else column.subject.in_(only))
             for each, only in subjects
@@ -156,82 +130,82 @@ def _among(subjects: Readable) -> Any:
     )
 
 
-def present(connection: Connection, subjects: Readable, since_ms: int) -> list[Alert]:
+def present(connection: sa.Connection, subjects: rules.Readable, since_ms: int) -> list[rules.Alert]:
     """Return alerts that have not ended, or not before `since_ms`, the oldest first, without their evidence."""
-    fresh = or_(alerts.c.cleared_ms.is_(None), alerts.c.cleared_ms >= since_ms)
+    fresh = sa.or_(alerts.c.cleared_ms.is_(None), alerts.c.cleared_ms >= since_ms)
     columns = (alerts.c.id, *(alerts.c[name] for name in _COLUMNS))
-    wanted = select(*columns).where(alerts.c.latest, alerts.c.count > 0, fresh, _among(subjects))
+    wanted = sa.select(*columns).where(alerts.c.latest, alerts.c.count > 0, fresh, _among(subjects))
     found = connection.execute(wanted.order_by(alerts.c.raised_ms, alerts.c.id).limit(MOST_PRESENT)).all()
-    return [Alert(alert_id=row[0], **dict(zip(_COLUMNS, row[1:], strict=True))) for row in found]
+    return [rules.Alert(alert_id=row[0], **dict(zip(_COLUMNS, row[1:], strict=True))) for row in found]
 
 
-def assign(connection: Connection, alert_id: int, to: str) -> None:
+def assign(connection: sa.Connection, alert_id: int, to: str) -> None:
     """Store who takes care of an alert, "" for nobody."""
-    connection.execute(update(alerts).where(alerts.c.id == alert_id).values(assigned=to))
+    connection.execute(sa.update(alerts).where(alerts.c.id == alert_id).values(assigned=to))
 
 
-def find(connection: Connection, alert_id: int) -> Alert | None:
+def find(connection: sa.Connection, alert_id: int) -> rules.Alert | None:
     """Return one alert that began."""
-    row = connection.execute(select(alerts).where(alerts.c.id == alert_id, alerts.c.count > 0)).one_or_none()
+    row = connection.execute(sa.select(alerts).where(alerts.c.id == alert_id, alerts.c.count > 0)).one_or_none()
     return None if row is None else _alert(connection, row)
 
 
-def active_by_rules(connection: Connection) -> dict[RuleName, set[str]]:
+def active_by_rules(connection: sa.Connection) -> dict[rules.RuleName, set[str]]:
     """Return the subjects that have an alert of a rule."""
-    found: dict[RuleName, set[str]] = {name: set() for name in get_args(RuleName)}
+    found: dict[rules.RuleName, set[str]] = {name: set() for name in get_args(rules.RuleName)}
     there = alerts.c.latest & alerts.c.cleared_ms.is_(None) & alerts.c.kind.in_(list(found))
-    for row in connection.execute(select(alerts.c.kind, alerts.c.subject).where(there)):
+    for row in connection.execute(sa.select(alerts.c.kind, alerts.c.subject).where(there)):
         found[row.kind].add(row.subject)
     return found
 
 
-def is_active(connection: Connection, kind: SubjectKind, subject: str, what: str) -> bool:
+def is_active(connection: sa.Connection, kind: rules.SubjectKind, subject: str, what: str) -> bool:
     """Return whether a subject has an alert that has not ended."""
     there = _latest((kind, subject, what)) & alerts.c.cleared_ms.is_(None)
-    return connection.execute(select(alerts.c.id).where(there)).first() is not None
+    return connection.execute(sa.select(alerts.c.id).where(there)).first() is not None
 
 
-def counts(connection: Connection) -> dict[str, int]:
+def counts(connection: sa.Connection) -> dict[str, int]:
     """Return how many alerts of each severity have not ended."""
-    query = select(alerts.c.severity, func.count()).where(alerts.c.latest, alerts.c.cleared_ms.is_(None))
+    query = sa.select(alerts.c.severity, sa.func.count()).where(alerts.c.latest, alerts.c.cleared_ms.is_(None))
     found = dict.fromkeys(get_args(Severity), 0)
     return found | {row[0]: row[1] for row in connection.execute(query.group_by(alerts.c.severity))}
 
 
-def acknowledge(connection: Connection, alert_id: int, by: str, note: str, now_ms: int) -> None:
+def acknowledge(connection: sa.Connection, alert_id: int, by: str, note: str, now_ms: int) -> None:
     """Store who has seen an alert."""
     values = {"acknowledged_ms": now_ms, "acknowledged_by": by[:128], "note": note}
-    connection.execute(update(alerts).where(alerts.c.id == alert_id).values(**values))
+    connection.execute(sa.update(alerts).where(alerts.c.id == alert_id).values(**values))
 
 
 @cache
-def _due(escalate_ms: tuple[int, ...]) -> Select[Any]:
+def _due(escalate_ms: tuple[int, ...]) -> sa.Select[Any]:
     """Return the query for alerts that are to be announced at `now_ms`, made once: it is asked all the time."""
-    column, now_ms = alerts.c, bindparam("now_ms", type_=BigInteger)
+    column, now_ms = alerts.c, sa.bindparam("now_ms", type_=sa.BigInteger)
     unseen = (column.severity == "error") & column.acknowledged_ms.is_(None) & (column.announced == "raised")
-    escalation = or_(
-        false(),
+    escalation = sa.or_(
+        sa.false(),
         *(
             (column.escalations == number) & (column.announced_ms <= now_ms - after_ms)
             for number, after_ms in enumerate(escalate_ms)
         ),
     )
-    silenced = exists().where(
+    silenced = sa.exists().where(
         alert_silences.c.until_ms > now_ms,
         alert_silences.c.subject_kind == column.subject_kind,
         alert_silences.c.subject.in_(["", column.subject]),
         alert_silences.c.kind.in_(["", column.kind]),
     )
-    due = or_(
+    due = sa.or_(
         column.cleared_ms.is_(None) & ~silenced & ((column.announced != "raised") | (unseen & escalation)),
         column.cleared_ms.is_not(None) & (column.announced == "") & (column.count > 0),
-        (column.announced == "raised") & (column.cleared_ms <= now_ms - HOLD_MS),
+        (column.announced == "raised") & (column.cleared_ms <= now_ms - rules.HOLD_MS),
     )
-    wanted = select(alerts, silenced.label("silenced")).where(column.latest, due).order_by(column.id).limit(STEP)
+    wanted = sa.select(alerts, silenced.label("silenced")).where(column.latest, due).order_by(column.id).limit(STEP)
     return wanted.with_for_update(of=alerts, skip_locked=True)
 
 
-def announce(connection: Connection, now_ms: int, to: Announcing) -> list[Said]:
+def announce(connection: sa.Connection, now_ms: int, to: Announcing) -> list[Said]:
     """Return what is to be announced now, each once, with its alert; what webhooks and addresses get is stored with it.
 
     Empty: nothing is left to be announced now.
@@ -246,7 +220,7 @@ def announce(connection: Connection, now_ms: int, to: Announcing) -> list[Said]:
             if said is None:
                 continue
             kind, after = said
-            connection.execute(update(alerts).where(alerts.c.id == row.id).values(**_values(connection, after)))
+            connection.execute(sa.update(alerts).where(alerts.c.id == row.id).values(**_values(connection, after)))
             if kind is not None:
                 found.append((kind, after))
     if found:
@@ -256,7 +230,7 @@ def announce(connection: Connection, now_ms: int, to: Announcing) -> list[Said]:
     return found
 
 
-def _enqueue_mails(connection: Connection, found: Iterable[Said], to: Announcing, now_ms: int) -> None:
+def _enqueue_mails(connection: sa.Connection, found: Iterable[Said], to: Announcing, now_ms: int) -> None:
     mails: list[dict[str, Any]] = [
         {
             "alert_id": alert.alert_id,
@@ -271,52 +245,52 @@ def _enqueue_mails(connection: Connection, found: Iterable[Said], to: Announcing
         for address in to.addresses(alert)
     ]
     if mails:
-        connection.execute(insert(alert_mails), mails)
+        connection.execute(sa.insert(alert_mails), mails)
 
 
-def add_silence(connection: Connection, silence: Silence) -> int:
+def add_silence(connection: sa.Connection, silence: rules.Silence) -> int:
     """Store a silence; return its number. Those that are over are deleted. Raises RefusedError: there are too many."""
-    connection.execute(delete(alert_silences).where(alert_silences.c.until_ms <= silence.created_ms))
-    if (connection.execute(select(func.count()).select_from(alert_silences)).scalar() or 0) >= MOST_SILENCES:
+    connection.execute(sa.delete(alert_silences).where(alert_silences.c.until_ms <= silence.created_ms))
+    if (connection.execute(sa.select(sa.func.count()).select_from(alert_silences)).scalar() or 0) >= MOST_SILENCES:
         raise RefusedError(f"there are {MOST_SILENCES} silences", hint="end some of them", reason="too_many")
     values = msgspec.structs.asdict(silence)
     del values["silence_id"]
-    made = connection.execute(insert(alert_silences).values(**values)).inserted_primary_key
+    made = connection.execute(sa.insert(alert_silences).values(**values)).inserted_primary_key
     assert made is not None
     return int(made[0])
 
 
-def silences(connection: Connection, now_ms: int) -> list[Silence]:
+def silences(connection: sa.Connection, now_ms: int) -> list[rules.Silence]:
     """Return the silences that are not over."""
-    wanted = select(alert_silences).where(alert_silences.c.until_ms > now_ms).order_by(alert_silences.c.id)
+    wanted = sa.select(alert_silences).where(alert_silences.c.until_ms > now_ms).order_by(alert_silences.c.id)
     return [_silence(row) for row in connection.execute(wanted)]
 
 
-def find_silence(connection: Connection, silence_id: int, now_ms: int) -> Silence | None:
+def find_silence(connection: sa.Connection, silence_id: int, now_ms: int) -> rules.Silence | None:
     """Return a silence that is not over."""
     here = (alert_silences.c.id == silence_id) & (alert_silences.c.until_ms > now_ms)
-    row = connection.execute(select(alert_silences).where(here)).one_or_none()
+    row = connection.execute(sa.select(alert_silences).where(here)).one_or_none()
     return None if row is None else _silence(row)
 
 
-def end_silence(connection: Connection, silence_id: int) -> None:
+def end_silence(connection: sa.Connection, silence_id: int) -> None:
     """Delete a silence."""
-    connection.execute(delete(alert_silences).where(alert_silences.c.id == silence_id))
+    connection.execute(sa.delete(alert_silences).where(alert_silences.c.id == silence_id))
 
 
-def _silence(row: Any) -> Silence:
-    names = Silence.__struct_fields__
-    return Silence(silence_id=row.id, **{name: getattr(row, name) for name in names if name != "silence_id"})
+def _silence(row: Any) -> rules.Silence:
+    names = rules.Silence.__struct_fields__
+    return rules.Silence(silence_id=row.id, **{name: getattr(row, name) for name in names if name != "silence_id"})
 
 
-def erase(connection: Connection, ev: str) -> None:
+def erase(connection: sa.Connection, ev: str) -> None:
     """Erase the alerts of a vehicle, and e-mails about them that wait."""
     there = (alerts.c.subject_kind == "vehicle") & (alerts.c.subject == ev)
-    connection.execute(delete(alert_mails).where(alert_mails.c.alert_id.in_(select(alerts.c.id).where(there))))
-    connection.execute(delete(alerts).where(there))
+    connection.execute(sa.delete(alert_mails).where(alert_mails.c.alert_id.in_(sa.select(alerts.c.id).where(there))))
+    connection.execute(sa.delete(alerts).where(there))
 
 
-def _key(report: Report) -> Key:
+def _key(report: rules.Report) -> Key:
     return report.subject_kind, report.subject, report.kind
 
 
@@ -325,20 +299,20 @@ def _latest(key: Key) -> Any:
     return column.latest & (column.subject_kind == key[0]) & (column.subject == key[1]) & (column.kind == key[2])
 
 
-_EVIDENCE: Final = frozenset(Evidence.__struct_fields__)
-_COLUMNS: Final = tuple(name for name in Alert.__struct_fields__ if name not in _EVIDENCE | {"alert_id"})
+_EVIDENCE: Final = frozenset(rules.Evidence.__struct_fields__)
+_COLUMNS: Final = tuple(name for name in rules.Alert.__struct_fields__ if name not in _EVIDENCE | {"alert_id"})
 
 
-def _alert(connection: Connection, row: Any) -> Alert:
-    kind: SubjectKind = row.subject_kind
+def _alert(connection: sa.Connection, row: Any) -> rules.Alert:
+    kind: rules.SubjectKind = row.subject_kind
     document = seal_of(connection).find(connection, row.evidence, "alert", kind, row.subject, row.kind)
-    evidence = Evidence() if document is None else _decode(document)
+    evidence = rules.Evidence() if document is None else _decode(document)
     state = {name: getattr(row, name) for name in _COLUMNS}
-    return Alert(alert_id=row.id, **state, **msgspec.structs.asdict(evidence))
+    return rules.Alert(alert_id=row.id, **state, **msgspec.structs.asdict(evidence))
 
 
-def _values(connection: Connection, alert: Alert) -> dict[str, Any]:
-    document = _encode(Evidence(alert.value, alert.limit, alert.facts))
+def _values(connection: sa.Connection, alert: rules.Alert) -> dict[str, Any]:
+    document = _encode(rules.Evidence(alert.value, alert.limit, alert.facts))
     if alert.subject_kind == "vehicle":
         document = seal_of(connection).seal(document, "alert", alert.subject_kind, alert.subject, alert.kind)
     return {name: getattr(alert, name) for name in _COLUMNS} | {"evidence": document}
@@ -348,21 +322,21 @@ LEASE_MS: Final = 120_000
 """Lease of claimed e-mails, before another node tries: longer than a slow server can take by its timeouts."""
 
 
-def claim(connection: Connection, now_ms: int) -> list[Mail]:
+def claim(connection: sa.Connection, now_ms: int) -> list[rules.Mail]:
     """Claim for `LEASE_MS` what is to be sent to one address, oldest first; empty: nothing is due.
 
     With the due ones go those to the same address that only wait for others: not yet claimed, and no attempt failed.
     """
-    due = select(mails.c.address).where(mails.c.due_ms <= now_ms).order_by(mails.c.due_ms, mails.c.id).limit(1)
+    due = sa.select(mails.c.address).where(mails.c.due_ms <= now_ms).order_by(mails.c.due_ms, mails.c.id).limit(1)
     address = connection.execute(due).scalar()
     if address is None:
         return []
-    ready = or_(mails.c.due_ms <= now_ms, mails.c.due_ms <= mails.c.created_ms + MOST_WAIT_MS)
+    ready = sa.or_(mails.c.due_ms <= now_ms, mails.c.due_ms <= mails.c.created_ms + rules.MOST_WAIT_MS)
     rows = connection.execute(
-        select(mails)
+        sa.select(mails)
         .where(mails.c.address == address, mails.c.due_ms.is_not(None), ready)
         .order_by(mails.c.id)
-        .limit(MOST_LINES)
+        .limit(rules.MOST_LINES)
         .with_for_update(skip_locked=True)
     ).all()
     found, gone = [], []
@@ -371,16 +345,16 @@ def claim(connection: Connection, now_ms: int) -> list[Mail]:
         if alert is None:  # erased, or deleted by age
             gone.append(row.id)
         else:
-            found.append(Mail(row.id, row.address, row.announcement, alert, row.attempts))
+            found.append(rules.Mail(row.id, row.address, row.announcement, alert, row.attempts))
     if gone:
-        connection.execute(update(mails).where(mails.c.id.in_(gone)).values(due_ms=None, error="no alert any more"))
+        connection.execute(sa.update(mails).where(mails.c.id.in_(gone)).values(due_ms=None, error="no alert any more"))
     if found:
         ids = [each.mail_id for each in found]
-        connection.execute(update(mails).where(mails.c.id.in_(ids)).values(due_ms=now_ms + LEASE_MS))
+        connection.execute(sa.update(mails).where(mails.c.id.in_(ids)).values(due_ms=now_ms + LEASE_MS))
     return found
 
 
-def settle(connection: Connection, sent: Collection[Mail], error: str, now_ms: int) -> int:
+def settle(connection: sa.Connection, sent: Collection[rules.Mail], error: str, now_ms: int) -> int:
     """Store the result of an attempt (`error` "": sent); return how many are given up by it."""
     given_up = 0
     for each in sent:
@@ -388,10 +362,10 @@ def settle(connection: Connection, sent: Collection[Mail], error: str, now_ms: i
         due_ms = next_attempt(attempts, now_ms) if error else None
         given_up += bool(error) and due_ms is None
         values = {"attempts": attempts, "error": error[:300], "due_ms": due_ms, "sent_ms": None if error else now_ms}
-        connection.execute(update(mails).where(mails.c.id == each.mail_id).values(**values))
+        connection.execute(sa.update(mails).where(mails.c.id == each.mail_id).values(**values))
     return given_up
 
 
-def oldest(connection: Connection) -> int | None:
+def oldest(connection: sa.Connection) -> int | None:
     """Return when the oldest e-mail that waits was made (UTC ms)."""
-    return connection.execute(select(func.min(mails.c.created_ms)).where(mails.c.due_ms.is_not(None))).scalar()
+    return connection.execute(sa.select(sa.func.min(mails.c.created_ms)).where(mails.c.due_ms.is_not(None))).scalar()

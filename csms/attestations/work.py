@@ -5,21 +5,9 @@ import asyncio
 import secrets
 from typing import Final
 
+from csms.attestations import rules
 from csms.attestations import store as attestations
 from csms.attestations.config import AttestationConfig
-from csms.attestations.rules import (
-    Attested,
-    KnownRelease,
-    Refusal,
-    Rhythm,
-    answered,
-    asked,
-    digest_of,
-    judge,
-    next_step,
-    refusal,
-    silent,
-)
 from csms.db.store import Store
 from csms.requests.work import call, for_each
 from csms.services import Services
@@ -36,23 +24,23 @@ class Attester:
     def __init__(self, config: AttestationConfig, scale: float = 1.0) -> None:
         """`scale`: how fast simulated time passes. Raises ConfigError for a release that cannot be read, KeyAccessError
         for the signer's key."""
-        self.rhythm: Final = Rhythm(round(config.every_s * 1000 * scale), round(config.answer_s * 1000 * scale))
+        self.rhythm: Final = rules.Rhythm(round(config.every_s * 1000 * scale), round(config.answer_s * 1000 * scale))
         self._releases: Final = known_releases(config)
 
     async def take(
         self, store: Store, station_id: str, data: object, now_ms: int
-    ) -> tuple[Attested, Attested] | Refusal:
+    ) -> tuple[rules.Attested, rules.Attested] | rules.Refusal:
         """Judge what a station has sent, and store the result. Return the station before and after, or why it was not
         examined."""
         one = await store.read(attestations.find, station_id)
-        if (why := refusal(one, self.rhythm, now_ms)) is not None:
+        if (why := rules.refusal(one, self.rhythm, now_ms)) is not None:
             return why
         assert one is not None
-        after = answered(one, await asyncio.to_thread(judge, data, one, self._releases), now_ms)
+        after = rules.answered(one, await asyncio.to_thread(rules.judge, data, one, self._releases), now_ms)
         return (one, after) if await store.run(attestations.save, one, after) else "NotAsked"
 
 
-def report_attestation(services: Services, before: Attested, after: Attested) -> None:
+def report_attestation(services: Services, before: rules.Attested, after: rules.Attested) -> None:
     """Report what a station has proved, if that has changed: what it may export depends on it."""
     if (after.state, after.reasons) != (before.state, before.reasons):
         if after.state == "Whole":
@@ -62,7 +50,7 @@ def report_attestation(services: Services, before: Attested, after: Attested) ->
             services.report("ocpp", "attestation_failed", after.station_id, data)
 
 
-def known_releases(config: AttestationConfig) -> dict[str, KnownRelease]:
+def known_releases(config: AttestationConfig) -> dict[str, rules.KnownRelease]:
     """Return releases by the digest of their manifests. Raises as `Attester`."""
     signer, found = load_public_key(config.signer), {}
     for each in config.releases:
@@ -70,7 +58,7 @@ def known_releases(config: AttestationConfig) -> dict[str, KnownRelease]:
             data = each.manifest.read_bytes()
             signature = each.manifest.with_name(each.manifest.name + SIGNATURE).read_bytes()
             registers = {} if each.registers is None else parse_evidence(each.registers.read_bytes()).registers
-            found[digest_of(data)] = KnownRelease(parse_manifest(data, signature, signer), registers)
+            found[rules.digest_of(data)] = rules.KnownRelease(parse_manifest(data, signature, signer), registers)
         except OSError as error:
             raise ConfigError(f"{error.filename}: {error.strerror}", hint="attestation.releases") from None
         except V2GError as error:
@@ -90,18 +78,18 @@ async def advance(services: Services) -> None:
     connected, now_ms = services.connections.connected(), services.clock.utc_ms()
     due = []
     for one in await services.store.read(attestations.every):
-        match next_step(one, attester.rhythm, now_ms, connected=one.station_id in connected):
+        match rules.next_step(one, attester.rhythm, now_ms, connected=one.station_id in connected):
             case "silence":
-                await _change(services, one, silent(one, attester.rhythm, now_ms))
+                await _change(services, one, rules.silent(one, attester.rhythm, now_ms))
             case "ask":
                 due.append(one)
     by_name = {one.station_id: one for one in due}
     await for_each(by_name, lambda name: _ask(services, by_name[name]))
 
 
-async def _ask(services: Services, one: Attested) -> None:
+async def _ask(services: Services, one: rules.Attested) -> None:
     """Ask one station, unless another node does. Its evidence comes later, by a request of its own."""
-    pending = asked(one, secrets.token_hex(_NONCE_BYTES), services.clock.utc_ms())
+    pending = rules.asked(one, secrets.token_hex(_NONCE_BYTES), services.clock.utc_ms())
     if not await services.store.run(attestations.save, one, pending):
         return
     request = DataTransferRequest(vendor_id=VENDOR, message_id="AttestationRequest", data={"nonce": pending.nonce})
@@ -114,9 +102,9 @@ async def _ask(services: Services, one: Attested) -> None:
         return  # whether it has got the question shows when its time is over
     if word != "Accepted":
         why = f"the station does not attest: {word}"
-        await _change(services, pending, answered(pending, (why,), services.clock.utc_ms()))
+        await _change(services, pending, rules.answered(pending, (why,), services.clock.utc_ms()))
 
 
-async def _change(services: Services, before: Attested, after: Attested) -> None:
+async def _change(services: Services, before: rules.Attested, after: rules.Attested) -> None:
     if await services.store.run(attestations.save, before, after):
         report_attestation(services, before, after)

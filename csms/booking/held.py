@@ -10,21 +10,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
-from csms.booking import ledger
+from csms.booking import ledger, plausibility
 from csms.booking.facts import Fact, evse_key, held_by, of_session
-from csms.booking.plausibility import (
-    Conflict,
-    Finding,
-    HeldBefore,
-    JudgedUsage,
-    Point,
-    RatedPower,
-    ReceivedEvent,
-    TransactionContext,
-    judge_usage,
-    last_shown,
-    rating_of,
-)
 from csms.db.bulk import delete_rows
 from csms.device_model.store import device_variables
 from csms.smart_charging.limits_in_force import MARGIN_MS, LimitInForce, Steps, permitted
@@ -76,7 +63,7 @@ class _Document(msgspec.Struct, frozen=True, rename="camel"):
     cost_details: _CostDetails | None = None
 
 
-def events_of(connection: Connection, station_id: str, transaction_id: str) -> list[ReceivedEvent]:
+def events_of(connection: Connection, station_id: str, transaction_id: str) -> list[plausibility.ReceivedEvent]:
     """Return the events of a transaction, by seqNo."""
     there = transaction_events.c
     rows = connection.execute(
@@ -92,7 +79,7 @@ def events_of(connection: Connection, station_id: str, transaction_id: str) -> l
             document = _Document()
         state = document.transaction_info.charging_state
         found.append(
-            ReceivedEvent(
+            plausibility.ReceivedEvent(
                 seq_no=row.seq_no,
                 kind=row.kind,
                 at_ms=row.at_ms,
@@ -108,15 +95,15 @@ def events_of(connection: Connection, station_id: str, transaction_id: str) -> l
     return found
 
 
-def judged(connection: Connection, transaction: Transaction, end_ms: int) -> JudgedUsage:
+def judged(connection: Connection, transaction: Transaction, end_ms: int) -> plausibility.JudgedUsage:
     """Return what a transaction used up to its end or, before that, `end_ms`."""
     events = events_of(connection, transaction.station_id, transaction.transaction_id)
     if transaction.ended_ms is None and not transaction.active and events:
         end_ms = max(each.at_ms for each in events)
-    return judge_usage(transaction, events, end_ms, _context(connection, transaction, events))
+    return plausibility.judge_usage(transaction, events, end_ms, _context(connection, transaction, events))
 
 
-def review(connection: Connection, transaction: Transaction, now_ms: int) -> JudgedUsage:
+def review(connection: Connection, transaction: Transaction, now_ms: int) -> plausibility.JudgedUsage:
     """Judge a transaction that has ended, alone and beside all others, and note whether it is held.
 
     What a person has decided stays as long as the findings do.
@@ -133,7 +120,7 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> Jud
         as_told = {"from_ms": began_ms, "to_ms": ended_ms, "imports": None, "exports": None}
         against = ledger.find_contradiction(connection, [msgspec.structs.replace(each, **as_told) for each in facts])
     if against is not None:
-        findings = (*findings, Finding(against.reason, against.detail))
+        findings = (*findings, plausibility.Finding(against.reason, against.detail))
     found = msgspec.structs.replace(found, findings=findings)
     known = connection.execute(select(held_transactions).where(_is(*place))).first()
     state: ledger.State = "booked"
@@ -165,7 +152,7 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> Jud
     return found
 
 
-def _facts(transaction: Transaction, found: JudgedUsage) -> tuple[Fact, ...]:
+def _facts(transaction: Transaction, found: plausibility.JudgedUsage) -> tuple[Fact, ...]:
     """Return what a transaction that has ended says about its EVSE and its contract."""
     kind, token = transaction.token_type, transaction.id_token
     is_contract = token is not None and kind is not None and kind.value == CONTRACT
@@ -196,7 +183,7 @@ def doubted(connection: Connection, key: ledger.Key) -> list[Transaction]:
     return found
 
 
-def counted(connection: Connection, transaction: Transaction, now_ms: int) -> JudgedUsage | None:
+def counted(connection: Connection, transaction: Transaction, now_ms: int) -> plausibility.JudgedUsage | None:
     """Return what a transaction used so far, for sums; None if its readings cannot be, or while it is held."""
     found = judged(connection, transaction, now_ms)
     return None if found.findings or is_open(connection, transaction.station_id, transaction.transaction_id) else found
@@ -218,7 +205,9 @@ def _by_time(found: Iterable[PricePlan]) -> bool:
     return False
 
 
-def _context(connection: Connection, transaction: Transaction, events: Sequence[ReceivedEvent]) -> TransactionContext:
+def _context(
+    connection: Connection, transaction: Transaction, events: Sequence[plausibility.ReceivedEvent]
+) -> plausibility.TransactionContext:
     station_id = transaction.station_id
     place = station_id, transaction.evse_id
     running = [plan for _, plan in plans.plans_of(connection, transaction)]
@@ -236,13 +225,13 @@ def _context(connection: Connection, transaction: Transaction, events: Sequence[
         .order_by(fault.id)
     )
     times = [at_ms for each in events for at_ms in (each.at_ms, each.received_ms)]
-    return TransactionContext(
+    return plausibility.TransactionContext(
         rating=ratings(connection, [place])[place],
         permitted=permitted_power(connection, transaction, (min(times, default=0), max(times, default=0))),
         free_ms=None if before is None else before.to_ms,
         left_mwh=(None, None) if before is None else (_left(before.imports), _left(before.exports)),
         since=_since(connection, transaction, since, first_ms) if before is not None else None,
-        conflicts=tuple(Conflict(*row) for row in conflicts),
+        conflicts=tuple(plausibility.Conflict(*row) for row in conflicts),
         gaps=tuple(missing(transaction, (each.seq_no for each in events))),
         by_time=_by_time(running),
     )
@@ -250,7 +239,7 @@ def _context(connection: Connection, transaction: Transaction, events: Sequence[
 
 def permitted_power(
     connection: Connection, transaction: Transaction, span: tuple[int, int]
-) -> tuple[Sequence[Point], Sequence[Point]]:
+) -> tuple[Sequence[plausibility.Point], Sequence[plausibility.Point]]:
     """Return the most power of a transaction by the limits that its station had accepted: into its vehicle, and out."""
     there, (begin_ms, end_ms) = limits_in_force.c, span
     rows = connection.execute(
@@ -275,7 +264,7 @@ def _left(register: tuple[int, int] | None) -> int | None:
 
 def _since(
     connection: Connection, transaction: Transaction, facts: Sequence[Fact], first_ms: int
-) -> list[HeldBefore] | None:
+) -> list[plausibility.HeldBefore] | None:
     """Return the transactions of these facts, None if it is not known what was at their EVSE meanwhile.
 
     Another one was going on when `transaction` was first heard of, the meter was exchanged, or one is stored no more.
@@ -290,8 +279,8 @@ def _since(
         if document is None:
             return None
         series = readings(sample for event in events_of(connection, *key) for sample in event.samples)
-        shown = last_shown(series[0], each.imports), last_shown(series[1], each.exports)
-        found.append(HeldBefore(each.name, each.from_ms, _decode(document).ended_ms, shown))
+        shown = plausibility.last_shown(series[0], each.imports), plausibility.last_shown(series[1], each.exports)
+        found.append(plausibility.HeldBefore(each.name, each.from_ms, _decode(document).ended_ms, shown))
     return found
 
 
@@ -309,7 +298,7 @@ def _is_alone(connection: Connection, transaction: Transaction, first_ms: int) -
     return all(_decode(each).evse_id != transaction.evse_id for each in rows)
 
 
-def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, RatedPower]:
+def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, plausibility.RatedPower]:
     """Return the ratings of EVSEs by the device models of their stations."""
     names = sorted({station_id for station_id, _ in places})
     column = device_variables.c
@@ -327,7 +316,7 @@ def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, Ra
     return {place: _rating(model.get(place[0], ()), place[1]) for place in places}
 
 
-def _rating(rows: Iterable[Any], evse_id: int | None) -> RatedPower:
+def _rating(rows: Iterable[Any], evse_id: int | None) -> plausibility.RatedPower:
     """Return the rating of an EVSE by its station's device model."""
     here = [row for row in rows if row.evse_id in (0, evse_id or 0)]
     highest = {
@@ -336,7 +325,7 @@ def _rating(rows: Iterable[Any], evse_id: int | None) -> RatedPower:
         if row.component in ("EVSE", "ChargingStation") and row.max_limit is not None
     }
     kinds = [row.value for row in here if row.variable == "ConnectorType" and row.value and row.evse_id == evse_id]
-    return rating_of(highest.get("Power"), highest.get("DischargePower"), kinds)
+    return plausibility.rating_of(highest.get("Power"), highest.get("DischargePower"), kinds)
 
 
 # -- what a person decides

@@ -15,19 +15,11 @@ from csms.booking.plausibility import Finding as Finding
 from csms.booking.plausibility import Reason as Reason
 from csms.prequalifications.rules import Prequalification, permit
 from csms.tokens.rules import CONTRACT, normalise
+from v2g.energy.settlement import records
 from v2g.energy.settlement.authorization import SignedChallenge, check_authorization
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.proof import prove_discharge, signed_messages
-from v2g.energy.settlement.records import (
-    CommandAccepted,
-    ContractAuthorized,
-    LimitChanged,
-    MeterReading,
-    SessionStarted,
-    TariffSet,
-    WearPriced,
-)
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement
 from v2g.energy.settlement.signed_prices import other_terms, tariff_digest
@@ -160,14 +152,14 @@ class _Case(msgspec.Struct, frozen=True):
     rules: Rules
 
     @property
-    def started(self) -> SessionStarted:
+    def started(self) -> records.SessionStarted:
         first = self.entries[0].data
-        assert isinstance(first, SessionStarted), "checked by verify_lines"
+        assert isinstance(first, records.SessionStarted), "checked by verify_lines"
         return first
 
     @property
-    def authorized(self) -> ContractAuthorized | None:
-        return next((each.data for each in self.entries if isinstance(each.data, ContractAuthorized)), None)
+    def authorized(self) -> records.ContractAuthorized | None:
+        return next((each.data for each in self.entries if isinstance(each.data, records.ContractAuthorized)), None)
 
 
 def is_signed(entries: Iterable[Entry]) -> bool:
@@ -262,7 +254,9 @@ def _registers(case: _Case, seen: SeenTransaction) -> Finding | None:
     """Compare the journal's registers with meter values: before the session, at each of them, and after it."""
     rollover = case.started.rollover_mwh
     jumped = any(
-        isinstance(each.data, MeterReading) and each.data.status is not UNSET and "time_jump" in each.data.status
+        isinstance(each.data, records.MeterReading)
+        and each.data.status is not UNSET
+        and "time_jump" in each.data.status
         for each in case.entries
     )
     readings = readings_of(case.entries)
@@ -328,7 +322,7 @@ def _rolled(value: int, begin: int, rollover_mwh: int) -> int:
 
 def _wrong(case: _Case, evse: int | None) -> Iterator[Finding]:
     """Yield what is wrong beside the transaction, which was at an EVSE; what is missing comes last."""
-    contracts = {each.data.emaid for each in case.entries if isinstance(each.data, ContractAuthorized)}
+    contracts = {each.data.emaid for each in case.entries if isinstance(each.data, records.ContractAuthorized)}
     if len(contracts) > 1:
         yield Finding("contract", f"{len(contracts)} contracts in one session")
     yield from wrong_prices(case.entries, case.evidence.deliveries, case.rules, case.settlement.end.utc_ms)
@@ -343,11 +337,11 @@ def wrong_prices(
     """Yield which prices of a session that ended then (UTC ms) are not the operator's."""
     for number, entry in enumerate(entries, 1):
         match entry.data:
-            case TariffSet(tariff=tariff):
-                later = (each.utc_ms for each in entries[number:] if isinstance(each.data, TariffSet))
+            case records.TariffSet(tariff=tariff):
+                later = (each.utc_ms for each in entries[number:] if isinstance(each.data, records.TariffSet))
                 span = entry.utc_ms, next(later, end_ms)
                 yield from _undelivered(number, deliveries.get(tariff_digest(tariff)), rules.margin_ms, span)
-            case WearPriced(price=price) if price != rules.wear:
+            case records.WearPriced(price=price) if price != rules.wear:
                 yield Finding("wear", f"entry {number} pays {price} millionths a kWh for wear, not {rules.wear or 0}")
     for number in other_terms(entries):  # which can be read: the session was settled
         yield Finding("terms", f"entry {number} offers other prices than those in force")
@@ -373,9 +367,9 @@ def _wrong_limits(case: _Case, evse: int | None) -> Iterator[Finding]:
     sent_w, priced = case.evidence.most_export_w, False
     for number, entry in enumerate(case.entries, 1):
         match entry.data:
-            case TariffSet():
+            case records.TariffSet():
                 priced = True  # from here on the station has the back end's limits, too
-            case LimitChanged(max_discharge_w=watts) | CommandAccepted(effective_w=watts) if priced:
+            case records.LimitChanged(max_discharge_w=watts) | records.CommandAccepted(effective_w=watts) if priced:
                 permitted_w = _permitted_w(case, evse, entry.utc_ms)
                 if sent_w is not None and watts > sent_w:
                     yield Finding("limits", f"entry {number} allows {watts} W out of the vehicle, {sent_w} W were sent")

@@ -8,18 +8,7 @@ from datetime import UTC, tzinfo
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    func,
-    insert,
-    literal,
-    select,
-    tuple_,
-    union_all,
-    update,
-)
+import sqlalchemy as sa
 
 from csms.booking import held, ledger
 from csms.booking.facts import Contradiction, Fact, held_by, placed
@@ -79,10 +68,10 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-def _shown(kind: Kind, columns: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
+def _shown(kind: Kind, columns: Mapping[str, sa.ColumnElement[Any]]) -> sa.Select[Any]:
     """Return the query of one kind of reviews, with the columns of `Review`."""
     names = (name for name in Review.__struct_fields__ if name != "kind")
-    return select(*(columns[name].label(name) for name in names), literal(kind).label("kind"))
+    return sa.select(*(columns[name].label(name) for name in names), sa.literal(kind).label("kind"))
 
 
 _held = held_transactions.c
@@ -92,7 +81,7 @@ _KINDS = (
 )
 
 
-def find(connection: Connection, session_id: str) -> list[Review]:
+def find(connection: sa.Connection, session_id: str) -> list[Review]:
     """Return what is decided about a session, one for each station that uses its id; else about a held transaction."""
     for review in _KINDS:
         rows = connection.execute(review.where(review.selected_columns.session_id == session_id)).all()
@@ -101,15 +90,15 @@ def find(connection: Connection, session_id: str) -> list[Review]:
     return []
 
 
-def of_transaction(connection: Connection, station_id: str, transaction_id: str) -> list[Review]:
+def of_transaction(connection: sa.Connection, station_id: str, transaction_id: str) -> list[Review]:
     """Return what is decided about the sessions of a transaction, in order of time."""
     here = (journal_reviews.c.station_id == station_id) & (journal_reviews.c.transaction_id == transaction_id)
-    rows = connection.execute(select(journal_reviews).where(here).order_by(journal_reviews.c.begin_ms))
+    rows = connection.execute(sa.select(journal_reviews).where(here).order_by(journal_reviews.c.begin_ms))
     return [Review(**row._mapping) for row in rows]
 
 
 def journals_of(
-    connection: Connection, station_id: str, transaction_id: str, now_ms: int, *, margin_ms: int
+    connection: sa.Connection, station_id: str, transaction_id: str, now_ms: int, *, margin_ms: int
 ) -> dict[str, list[bytes]]:
     """Return the lines of the journals of a transaction, by session id.
 
@@ -124,7 +113,7 @@ def journals_of(
     from_ms, to_ms = (found.started_ms or 0) - margin_ms, (found.ended_ms or now_ms) + margin_ms
     review, journal, first = journal_reviews.c, journals.c, journal_lines.c
     rows = connection.execute(
-        select(journal.session_id, review.transaction_id, first.line)
+        sa.select(journal.session_id, review.transaction_id, first.line)
         .join(
             journal_lines,
             (first.station_id == journal.station_id) & (first.session_id == journal.session_id) & (first.sequence == 0),
@@ -148,36 +137,40 @@ def journals_of(
     return {each: records.journal_lines(connection, station_id, each) for each in its}
 
 
-def get(connection: Connection, station_id: str, session_id: str) -> Review | None:
+def get(connection: sa.Connection, station_id: str, session_id: str) -> Review | None:
     """Return what is decided about a session, None for one that is not complete."""
-    row = connection.execute(select(journal_reviews).where(_is(station_id, session_id))).first()
+    row = connection.execute(sa.select(journal_reviews).where(_is(station_id, session_id))).first()
     return None if row is None else Review(**row._mapping)
 
 
 def list_page(
-    connection: Connection, after: tuple[str, str, str] | None, limit: int, *, states: Collection[State]
+    connection: sa.Connection, after: tuple[str, str, str] | None, limit: int, *, states: Collection[State]
 ) -> list[dict[str, Any]]:
     """Return reviews in some states by station, session and kind: at most `limit` of those past `after`."""
-    both = union_all(*_KINDS).subquery()
+    both = sa.union_all(*_KINDS).subquery()
     key = both.c.station_id, both.c.session_id, both.c.kind
-    query = select(both).where(both.c.state.in_(states)).order_by(*key).limit(limit)
+    query = sa.select(both).where(both.c.state.in_(states)).order_by(*key).limit(limit)
     if after is not None:
-        query = query.where(tuple_(*key) > tuple_(*map(literal, after)))
+        query = query.where(sa.tuple_(*key) > sa.tuple_(*map(sa.literal, after)))
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def counts(connection: Connection) -> dict[str, int]:
+def counts(connection: sa.Connection) -> dict[str, int]:
     """Return how many journals wait and are in quarantine, and how many transactions are held."""
     state = journal_reviews.c.state
-    rows = connection.execute(select(state, func.count()).where(state.in_(("waiting", "quarantined"))).group_by(state))
+    rows = connection.execute(
+        sa.select(state, sa.func.count()).where(state.in_(("waiting", "quarantined"))).group_by(state)
+    )
     found = {"waiting": 0, "quarantined": 0} | {row[0]: row[1] for row in rows}
     return found | {"held": held.count(connection)}
 
 
-def count_held(connection: Connection, period: str | None = None, zone: tzinfo = UTC, emaid: str | None = None) -> int:
+def count_held(
+    connection: sa.Connection, period: str | None = None, zone: tzinfo = UTC, emaid: str | None = None
+) -> int:
     """Return how many journals and transactions that ended in a period, or are of a contract, are not decided."""
-    both, total = union_all(*_KINDS).subquery(), transaction_totals.c
-    query = select(both.c.end_ms).where(both.c.state.in_(("waiting", "quarantined")))
+    both, total = sa.union_all(*_KINDS).subquery(), transaction_totals.c
+    query = sa.select(both.c.end_ms).where(both.c.state.in_(("waiting", "quarantined")))
     if emaid is not None:
         of_it = (total.station_id == both.c.station_id) & (total.transaction_id == both.c.transaction_id)
         query = query.join(transaction_totals, of_it)
@@ -185,9 +178,9 @@ def count_held(connection: Connection, period: str | None = None, zone: tzinfo =
     return sum(period in (None, period_of(end_ms, zone)) for end_ms in connection.execute(query).scalars())
 
 
-def waiting(connection: Connection, station_id: str | None = None) -> list[tuple[str, str]]:
+def waiting(connection: sa.Connection, station_id: str | None = None) -> list[tuple[str, str]]:
     """Return (station, session) of the journals that wait, of one station or of all."""
-    query = select(journal_reviews.c.station_id, journal_reviews.c.session_id).where(
+    query = sa.select(journal_reviews.c.station_id, journal_reviews.c.session_id).where(
         journal_reviews.c.state == "waiting"
     )
     if station_id is not None:
@@ -195,7 +188,7 @@ def waiting(connection: Connection, station_id: str | None = None) -> list[tuple
     return [(row.station_id, row.session_id) for row in connection.execute(query)]
 
 
-def put(connection: Connection, review: Review) -> bool:
+def put(connection: sa.Connection, review: Review) -> bool:
     """Store that a journal waits or is in quarantine; False if that is known, or it is booked or decided."""
     known = get(connection, review.station_id, review.session_id)
     if known is not None and (known.state != "waiting" or (known.reason, review.state) == (review.reason, "waiting")):
@@ -205,7 +198,7 @@ def put(connection: Connection, review: Review) -> bool:
 
 
 def book(
-    connection: Connection,
+    connection: sa.Connection,
     review: Review,
     posting: Posting,
     document: bytes,
@@ -253,11 +246,11 @@ def book(
     return "fresh" if fresh else "known"
 
 
-def reject(connection: Connection, station_id: str, session_id: str, by: str, note: str, now_ms: int) -> None:
+def reject(connection: sa.Connection, station_id: str, session_id: str, by: str, note: str, now_ms: int) -> None:
     """Note that an operator rejects a journal. Raises RefusedError (`not_quarantined`) unless it is in quarantine."""
     require_quarantined(get(connection, station_id, session_id), session_id)
     connection.execute(
-        update(journal_reviews)
+        sa.update(journal_reviews)
         .where(_is(station_id, session_id))
         .values(state="rejected", decided_ms=now_ms, decided_by=by, note=note)
     )
@@ -273,7 +266,7 @@ def require_quarantined(known: Review | None, session_id: str) -> Review:
 
 
 def _contradiction(
-    connection: Connection, transaction: Transaction | None, facts: Sequence[Fact], now_ms: int
+    connection: sa.Connection, transaction: Transaction | None, facts: Sequence[Fact], now_ms: int
 ) -> Contradiction | None:
     """Return what contradicts a journal, or its transaction: that is judged again if its vehicle has signed."""
     if (found := ledger.find_contradiction(connection, facts)) is not None:
@@ -291,11 +284,11 @@ def _contradiction(
     return Contradiction("repeated", f"transaction {key[2]} contradicts another one", other)
 
 
-def _put(connection: Connection, review: Review) -> None:
+def _put(connection: sa.Connection, review: Review) -> None:
     delete_rows(connection, journal_reviews, station_id=review.station_id, session_id=review.session_id)
     values = msgspec.structs.asdict(review)
     del values["kind"]
-    connection.execute(insert(journal_reviews).values(**values))
+    connection.execute(sa.insert(journal_reviews).values(**values))
 
 
 def _is(station_id: str, session_id: str) -> Any:
@@ -305,14 +298,14 @@ def _is(station_id: str, session_id: str) -> Any:
 # -- evidence
 
 
-def save_certificates(connection: Connection, station_id: str, session_id: str, held: Certificates) -> None:
+def save_certificates(connection: sa.Connection, station_id: str, session_id: str, held: Certificates) -> None:
     """Store the certificates of a session's signers, replacing others, unless it is decided about the session."""
     known = get(connection, station_id, session_id)
     if known is not None and known.state != "waiting":
         return
     delete_rows(connection, journal_certificates, station_id=station_id, session_id=session_id)
     connection.execute(
-        insert(journal_certificates).values(
+        sa.insert(journal_certificates).values(
             station_id=station_id,
             session_id=session_id,
             charger=held.charger,
@@ -324,7 +317,7 @@ def save_certificates(connection: Connection, station_id: str, session_id: str, 
 
 
 def evidence(
-    connection: Connection,
+    connection: sa.Connection,
     station_id: str,
     session_id: str,
     span: tuple[int, int],
@@ -350,19 +343,19 @@ def evidence(
     )
 
 
-def _certificates(connection: Connection, station_id: str, session_id: str) -> Certificates | None:
+def _certificates(connection: sa.Connection, station_id: str, session_id: str) -> Certificates | None:
     where = (journal_certificates.c.station_id == station_id) & (journal_certificates.c.session_id == session_id)
-    held = connection.execute(select(journal_certificates).where(where)).first()
+    held = connection.execute(sa.select(journal_certificates).where(where)).first()
     return None if held is None else Certificates(held.charger, held.contract, held.emaid, held.charger_fault)
 
 
 def _transactions(
-    connection: Connection, station_id: str, span: tuple[int, int], margin_ms: int
+    connection: sa.Connection, station_id: str, span: tuple[int, int], margin_ms: int
 ) -> list[tuple[Transaction, str]]:
     begin_ms, end_ms = span
     there = transactions_.c
     rows = connection.execute(
-        select(there.document, there.answer)
+        sa.select(there.document, there.answer)
         .where(
             (there.station_id == station_id)
             & there.started_ms.between(begin_ms - _LONGEST_MS, end_ms + margin_ms)
@@ -374,11 +367,11 @@ def _transactions(
     return [each for each in found if each[0].closed_ms is None or each[0].closed_ms >= begin_ms - margin_ms]
 
 
-def _seen(connection: Connection, found: Transaction, answer: str, end_ms: int) -> SeenTransaction:
+def _seen(connection: sa.Connection, found: Transaction, answer: str, end_ms: int) -> SeenTransaction:
     key = found.station_id, found.transaction_id
     there = transaction_events.c
     numbers = connection.execute(
-        select(there.seq_no).where((there.station_id == key[0]) & (there.transaction_id == key[1]))
+        sa.select(there.seq_no).where((there.station_id == key[0]) & (there.transaction_id == key[1]))
     ).scalars()
     over = found.closed_ms is not None or (found.ended_seq is not None and not missing(found, numbers))
     imports, exports = readings(sample for each in held.events_of(connection, *key) for sample in each.samples)
@@ -404,11 +397,11 @@ def _seen(connection: Connection, found: Transaction, answer: str, end_ms: int) 
     )
 
 
-def _evse_id(connection: Connection, station_id: str, evse_id: int | None) -> str:
+def _evse_id(connection: sa.Connection, station_id: str, evse_id: int | None) -> str:
     """Return the name of an EVSE as its station reported it (EvseId), empty if unknown."""
     there = device_variables.c
     value: str | None = connection.execute(
-        select(there.value).where(
+        sa.select(there.value).where(
             (there.station_id == station_id)
             & (there.component == "EVSE")
             & (there.evse_id == (evse_id or 0))
@@ -419,28 +412,28 @@ def _evse_id(connection: Connection, station_id: str, evse_id: int | None) -> st
     return value or ""
 
 
-def _has_one_evse(connection: Connection, station_id: str) -> bool:
-    query = select(func.count(connectors.c.evse_id.distinct())).where(connectors.c.station_id == station_id)
+def _has_one_evse(connection: sa.Connection, station_id: str) -> bool:
+    query = sa.select(sa.func.count(connectors.c.evse_id.distinct())).where(connectors.c.station_id == station_id)
     return (connection.execute(query).scalar() or 0) <= 1
 
 
-def _most_export_w(connection: Connection, tariffs: Collection[str], until_ms: int) -> int | None:
+def _most_export_w(connection: sa.Connection, tariffs: Collection[str], until_ms: int) -> int | None:
     """Return the highest limit of the signals from the oldest with one of these tariffs on; None without one."""
     there = grid_signals.c
-    first = select(func.min(there.version)).where(there.tariff.in_(tariffs)).scalar_subquery()
+    first = sa.select(sa.func.min(there.version)).where(there.tariff.in_(tariffs)).scalar_subquery()
     found: int | None = connection.execute(
-        select(func.max(there.export_limit_w)).where((there.version >= first) & (there.received_ms <= until_ms))
+        sa.select(sa.func.max(there.export_limit_w)).where((there.version >= first) & (there.received_ms <= until_ms))
     ).scalar()
     return found
 
 
 def _booked(
-    connection: Connection, station_id: str, session_id: str, transaction_ids: Sequence[str]
+    connection: sa.Connection, station_id: str, session_id: str, transaction_ids: Sequence[str]
 ) -> dict[str, tuple[tuple[int, int], ...]]:
     """Return the times of other booked sessions of some transactions."""
     there = journal_reviews.c
     rows = connection.execute(
-        select(there.transaction_id, there.begin_ms, there.end_ms).where(
+        sa.select(there.transaction_id, there.begin_ms, there.end_ms).where(
             (there.station_id == station_id)
             & there.transaction_id.in_(transaction_ids)
             & (there.session_id != session_id)

@@ -9,23 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import (
-    CTE,
-    ColumnElement,
-    Connection,
-    FromClause,
-    Integer,
-    Select,
-    Subquery,
-    and_,
-    case,
-    false,
-    func,
-    literal,
-    literal_column,
-    select,
-    true,
-)
+import sqlalchemy as sa
 
 from csms.booking.held import OPEN
 from csms.books.tables import posting_entries, postings
@@ -68,7 +52,7 @@ class Sum(msgspec.Struct, kw_only=True):
 
 
 def sums(
-    connection: Connection,
+    connection: sa.Connection,
     by: Grouping,
     zone: tzinfo,
     begin_ms: int | None = None,
@@ -81,7 +65,7 @@ def sums(
     several currencies counts, with its energy, in the first of them; each has its money. Running ones are left out.
     `only`: stations; None is all.
     """
-    wanted: ColumnElement[bool] = true()
+    wanted: sa.ColumnElement[bool] = sa.true()
     if begin_ms is not None:
         wanted &= _totals.end_ms >= begin_ms
     if end_ms is not None:
@@ -98,68 +82,72 @@ def sums(
     return [found[key] for key in sorted(found)]
 
 
-def _same(table: Any) -> ColumnElement[bool]:
+def _same(table: Any) -> sa.ColumnElement[bool]:
     """Return the condition that rows are of the same transaction as the totals."""
-    return and_(table.c.station_id == _totals.station_id, table.c.transaction_id == _totals.transaction_id)
+    return sa.and_(table.c.station_id == _totals.station_id, table.c.transaction_id == _totals.transaction_id)
 
 
-def _by_group(columns: tuple[ColumnElement[Any], ...], joined: FromClause, wanted: ColumnElement[bool]) -> Select[Any]:
+def _by_group(
+    columns: tuple[sa.ColumnElement[Any], ...], joined: sa.FromClause, wanted: sa.ColumnElement[bool]
+) -> sa.Select[Any]:
     """Return the query, in which a transaction has a row for each currency of its postings, and counts in the first."""
     energy, money = _booked(wanted)
     here, cost = (money.c.station_id, money.c.transaction_id), transaction_costs.c
-    first = select(*here, func.min(money.c.currency).label("currency")).group_by(*here).subquery()
+    first = sa.select(*here, sa.func.min(money.c.currency).label("currency")).group_by(*here).subquery()
     once = money.c.currency.is_not_distinct_from(first.c.currency)
 
     unposted = money.c.currency.is_(None)
     waits = unposted & held_transactions.c.state.in_(OPEN)
 
-    def counted(value: ColumnElement[Any]) -> ColumnElement[Any]:
-        return func.sum(case((once & ~func.coalesce(waits, false()), value), else_=0))
+    def counted(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return sa.func.sum(sa.case((once & ~sa.func.coalesce(waits, sa.false()), value), else_=0))
 
-    def waiting(*, unpriced: bool) -> ColumnElement[Any]:
-        reason = (held_transactions.c.reason == "unpriced") == literal(unpriced)
-        return func.sum(case((waits & (held_transactions.c.state == "quarantined") & reason, 1), else_=0))
+    def waiting(*, unpriced: bool) -> sa.ColumnElement[Any]:
+        reason = (held_transactions.c.reason == "unpriced") == sa.literal(unpriced)
+        return sa.func.sum(sa.case((waits & (held_transactions.c.state == "quarantined") & reason, 1), else_=0))
 
-    currency = func.coalesce(money.c.currency, cost.currency).label("currency")
+    currency = sa.func.coalesce(money.c.currency, cost.currency).label("currency")
     source = joined.outerjoin(transaction_costs, _same(transaction_costs))
     source = source.outerjoin(energy, _same(energy))
     source = source.outerjoin(held_transactions, _same(held_transactions))
     source = source.outerjoin(first, _same(first)).outerjoin(money, _same(money))
-    query = select(
+    query = sa.select(
         *columns,
         currency,
-        counted(literal(1)).label("transactions"),
+        counted(sa.literal(1)).label("transactions"),
         waiting(unpriced=False).label("held"),
         waiting(unpriced=True).label("unpriced"),
-        func.sum(case((unposted & cost.final.is_(False), 1), else_=0)).label("preliminary"),
-        counted(func.coalesce(energy.c.import_mwh, _totals.import_mwh)).label("import_mwh"),
-        counted(func.coalesce(energy.c.export_mwh, _totals.export_mwh)).label("export_mwh"),
+        sa.func.sum(sa.case((unposted & cost.final.is_(False), 1), else_=0)).label("preliminary"),
+        counted(sa.func.coalesce(energy.c.import_mwh, _totals.import_mwh)).label("import_mwh"),
+        counted(sa.func.coalesce(energy.c.export_mwh, _totals.export_mwh)).label("export_mwh"),
         counted(_totals.duration_ms).label("duration_ms"),
-        func.sum(func.coalesce(money.c.net, cost.excl_tax, 0)).label("net"),
-        func.sum(func.coalesce(money.c.gross, cost.incl_tax, 0)).label("gross"),
+        sa.func.sum(sa.func.coalesce(money.c.net, cost.excl_tax, 0)).label("net"),
+        sa.func.sum(sa.func.coalesce(money.c.gross, cost.incl_tax, 0)).label("gross"),
     )
     return query.select_from(source).where(wanted).group_by(*columns, currency)
 
 
-def _booked(wanted: ColumnElement[bool]) -> tuple[Subquery, CTE]:
+def _booked(wanted: sa.ColumnElement[bool]) -> tuple[sa.Subquery, sa.CTE]:
     """Return the energy (mWh), and net and gross by currency, of transactions that are posted, by their sessions;
     reversed postings do not count."""
     review = journal_reviews.c
-    of_session = and_(postings.c.station_id == review.station_id, postings.c.session_id == review.session_id)
+    of_session = sa.and_(postings.c.station_id == review.station_id, postings.c.session_id == review.session_id)
     sessions = (
-        select(_totals.station_id, _totals.transaction_id, postings.c.id, postings.c.import_mwh, postings.c.export_mwh)
+        sa.select(
+            _totals.station_id, _totals.transaction_id, postings.c.id, postings.c.import_mwh, postings.c.export_mwh
+        )
         .join(journal_reviews, _same(journal_reviews))
         .join(postings, of_session)
         .where(wanted, postings.c.reversed == 0, postings.c.reverses.is_(None))
     ).cte("sessions")
     here = sessions.c.station_id, sessions.c.transaction_id
-    taken, given = (func.sum(sessions.c[name]).label(name) for name in ("import_mwh", "export_mwh"))
-    energy = select(*here, taken, given).group_by(*here).subquery()
+    taken, given = (sa.func.sum(sessions.c[name]).label(name) for name in ("import_mwh", "export_mwh"))
+    energy = sa.select(*here, taken, given).group_by(*here).subquery()
     entry = posting_entries.c
-    gross = func.sum(case((entry.account == "driver", entry.amount), else_=0))
-    vat = func.sum(case((entry.account == "vat", -entry.amount), else_=0))
+    gross = sa.func.sum(sa.case((entry.account == "driver", entry.amount), else_=0))
+    vat = sa.func.sum(sa.case((entry.account == "vat", -entry.amount), else_=0))
     money = (
-        select(*here, entry.unit.label("currency"), (gross - vat).label("net"), gross.label("gross"))
+        sa.select(*here, entry.unit.label("currency"), (gross - vat).label("net"), gross.label("gross"))
         .join(posting_entries, entry.posting_id == sessions.c.id)
         .where(entry.unit != MILLIWATT_HOURS)
         .group_by(*here, entry.unit)
@@ -168,8 +156,8 @@ def _booked(wanted: ColumnElement[bool]) -> tuple[Subquery, CTE]:
 
 
 def _grouping(
-    connection: Connection, by: Grouping, zone: tzinfo
-) -> tuple[tuple[ColumnElement[Any], ...], FromClause, Callable[..., str]]:
+    connection: sa.Connection, by: Grouping, zone: tzinfo
+) -> tuple[tuple[sa.ColumnElement[Any], ...], sa.FromClause, Callable[..., str]]:
     """Return by which columns to group, of which tables, and what names a group of their values."""
     table = transaction_totals
     if by == "station":
@@ -186,9 +174,9 @@ def _grouping(
     if by == "tariff":
         plan, one = transaction_plans.c, transaction_plans.alias().c
         here = one.station_id, one.transaction_id
-        first = select(*here, func.min(one.id).label("id")).group_by(*here).subquery()
+        first = sa.select(*here, sa.func.min(one.id).label("id")).group_by(*here).subquery()
         joined = table.outerjoin(first, _same(first)).outerjoin(transaction_plans, plan.id == first.c.id)
-        return (func.coalesce(plan.plan_id, _totals.tariff),), joined, str
+        return (sa.func.coalesce(plan.plan_id, _totals.tariff),), joined, str
     form = "%Y-%m" if by == "month" else "%Y-%m-%d"
     # a time that no day begins within: offsets of zones are quarters of an hour, unless given as minutes
     offset = zone.utcoffset(None)
@@ -201,4 +189,4 @@ def _grouping(
             .strftime(form)
         )
 
-    return (_totals.end_ms // literal_column(str(step_ms), Integer),), table, day
+    return (_totals.end_ms // sa.literal_column(str(step_ms), sa.Integer),), table, day

@@ -14,17 +14,8 @@ from csms.http.operations import Page, get, to_station
 from csms.http.parameters import EvseId, Number, OneStation, Paged, StationId, page_of, shown
 from csms.requests.rules import check_own_variables, permission_to_set
 from csms.requests.work import Asked
+from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileResponse
-from v2g.ocpp.messages.provisioning import (
-    GetBaseReportResponse,
-    GetVariableData,
-    GetVariableResult,
-    ReportBase,
-    ResetResponse,
-    ResetType,
-    SetVariableData,
-    SetVariableResult,
-)
 
 _HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
 
@@ -66,25 +57,25 @@ class WhichVariables(Paged, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ToRead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Variables to read, as OCPP's GetVariableDataType."""
 
-    variables: Annotated[tuple[GetVariableData, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    variables: Annotated[tuple[ocpp.GetVariableData, ...], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class ToWrite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Variables to write, as OCPP's SetVariableDataType."""
 
-    variables: Annotated[tuple[SetVariableData, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    variables: Annotated[tuple[ocpp.SetVariableData, ...], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The part of the device model to report."""
 
-    base: ReportBase = "FullInventory"
+    base: ocpp.ReportBase = "FullInventory"
 
 
 class WantedReset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Type of reset, and EVSE; null is the whole station."""
 
-    type: ResetType = "OnIdle"
+    type: ocpp.ResetType = "OnIdle"
     evse_id: EvseId | None = None
 
 
@@ -122,7 +113,7 @@ def _place(each: DeviceVariable) -> str:
 
 
 @to_station("POST", "/variables/read", Permission.COMMAND_STATIONS, example={"variables": [_HEARTBEAT]})
-async def read_variables(call: Call, parameters: OneStation, body: ToRead) -> tuple[GetVariableResult, ...]:
+async def read_variables(call: Call, parameters: OneStation, body: ToRead) -> tuple[ocpp.GetVariableResult, ...]:
     """Get variables from a station (B06), in several requests if needed, and store them in the mirror."""
     return tuple(await device_model.get_variables(call.services, parameters.station_id, body.variables))
 
@@ -130,7 +121,7 @@ async def read_variables(call: Call, parameters: OneStation, body: ToRead) -> tu
 @to_station(
     "POST", "/variables", Permission.COMMAND_STATIONS, example={"variables": [{**_HEARTBEAT, "attributeValue": "600"}]}
 )
-async def write_variables(call: Call, parameters: OneStation, body: ToWrite) -> tuple[SetVariableResult, ...]:
+async def write_variables(call: Call, parameters: OneStation, body: ToWrite) -> tuple[ocpp.SetVariableResult, ...]:
     """Set variables of a station (B05), in several requests if needed; accepted values are stored in the mirror."""
     call.require(permission_to_set(body.variables))
     check_own_variables(body.variables)
@@ -138,13 +129,15 @@ async def write_variables(call: Call, parameters: OneStation, body: ToWrite) -> 
 
 
 @to_station("POST", "/report", Permission.COMMAND_STATIONS, example={})
-async def read_device_model(call: Call, parameters: OneStation, body: WantedReport) -> Asked[GetBaseReportResponse]:
+async def read_device_model(
+    call: Call, parameters: OneStation, body: WantedReport
+) -> Asked[ocpp.GetBaseReportResponse]:
     """Request a report of the device model (B07), which is also stored in the mirror."""
     return await device_model.read_base(call.services, parameters.station_id, body.base)
 
 
 @to_station("POST", "/reset", Permission.COMMAND_STATIONS, example={"type": "OnIdle"})
-async def reset_station(call: Call, parameters: OneStation, body: WantedReset) -> ResetResponse:
+async def reset_station(call: Call, parameters: OneStation, body: WantedReset) -> ocpp.ResetResponse:
     """Have a station, or one EVSE of it, restart (B11, B12)."""
     return await device_model.reset(call.services, parameters.station_id, body.type, body.evse_id)
 

@@ -14,6 +14,7 @@ from csms.requests import store as requests
 from csms.requests.work import Asked, ask, call
 from csms.services import HandlerContext, Services
 from v2g.errors import OcppError, RefusedError, V2GError
+from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.diagnostics import NotifyEventRequest
 from v2g.ocpp.messages.network_profile import (
@@ -21,62 +22,44 @@ from v2g.ocpp.messages.network_profile import (
     SetNetworkProfileRequest,
     SetNetworkProfileResponse,
 )
-from v2g.ocpp.messages.provisioning import (
-    GetBaseReportRequest,
-    GetBaseReportResponse,
-    GetVariableData,
-    GetVariableResult,
-    GetVariablesRequest,
-    GetVariablesResponse,
-    NotifyReportRequest,
-    NotifyReportResponse,
-    ReportBase,
-    ResetRequest,
-    ResetResponse,
-    ResetType,
-    SetVariableData,
-    SetVariableResult,
-    SetVariablesRequest,
-    SetVariablesResponse,
-)
 
 _ITEMS_PER_MESSAGE: Final = "ItemsPerMessage"
 _FOLLOWS: Final = ("Accepted",)
 
 
 async def get_variables(
-    services: Services, station_id: str, data: Sequence[GetVariableData]
-) -> list[GetVariableResult]:
+    services: Services, station_id: str, data: Sequence[ocpp.GetVariableData]
+) -> list[ocpp.GetVariableResult]:
     """Read variables, in as many requests as needed (B06.FR.05); the results are stored in the mirror.
 
     Raises V2GError as `ConnectionRegistry.call` does; earlier results stay in the mirror.
     """
     limit = await services.store.run(device_model.limit_of, station_id, "GetVariables")
-    results: list[GetVariableResult] = []
+    results: list[ocpp.GetVariableResult] = []
     for portion in batches(data, limit):
-        request = GetVariablesRequest(get_variable_data=portion)
-        answer = await call(services, station_id, request, GetVariablesResponse)
+        request = ocpp.GetVariablesRequest(get_variable_data=portion)
+        answer = await call(services, station_id, request, ocpp.GetVariablesResponse)
         results += answer.get_variable_result
     return results
 
 
 async def set_variables(
-    services: Services, station_id: str, data: Sequence[SetVariableData]
-) -> list[SetVariableResult]:
+    services: Services, station_id: str, data: Sequence[ocpp.SetVariableData]
+) -> list[ocpp.SetVariableResult]:
     """Write variables, in as many requests as needed (B05.FR.11); accepted values are stored in the mirror.
 
     Raises RefusedError as `check_variables`, and V2GError as `ConnectionRegistry.call` does.
     """
     await check_variables(services, station_id, data)
     limit = await services.store.run(device_model.limit_of, station_id, "SetVariables")
-    results: list[SetVariableResult] = []
+    results: list[ocpp.SetVariableResult] = []
     for portion in batches(data, limit):
-        request = SetVariablesRequest(set_variable_data=portion)
+        request = ocpp.SetVariablesRequest(set_variable_data=portion)
         results += (await send_variables(services, station_id, request)).set_variable_result
     return results
 
 
-async def check_variables(services: Services, station_id: str, data: Sequence[SetVariableData]) -> None:
+async def check_variables(services: Services, station_id: str, data: Sequence[ocpp.SetVariableData]) -> None:
     """Refuse values with which the station could not connect any more, or that the standard forbids to send.
 
     Raises RefusedError: `duplicate` for one that is named twice (B05.FR.13), `in_use` for a network configuration in
@@ -124,12 +107,12 @@ async def check_access(services: Services, station_id: str, identity: str | None
 
 
 async def send_variables(
-    services: Services, station_id: str, request: SetVariablesRequest, timeout_s: float | None = None
-) -> SetVariablesResponse:
+    services: Services, station_id: str, request: ocpp.SetVariablesRequest, timeout_s: float | None = None
+) -> ocpp.SetVariablesResponse:
     """Send checked variables in one request; a new password of the station is adopted when it accepts it (A01)."""
 
-    async def send() -> SetVariablesResponse:
-        return await call(services, station_id, request, SetVariablesResponse, timeout_s=timeout_s)
+    async def send() -> ocpp.SetVariablesResponse:
+        return await call(services, station_id, request, ocpp.SetVariablesResponse, timeout_s=timeout_s)
 
     passwords = {
         each.component.name.casefold(): each.attribute_value
@@ -146,21 +129,21 @@ async def send_variables(
 
 
 async def read_base(
-    services: Services, station_id: str, base: ReportBase = "FullInventory"
-) -> Asked[GetBaseReportResponse]:
+    services: Services, station_id: str, base: ocpp.ReportBase = "FullInventory"
+) -> Asked[ocpp.GetBaseReportResponse]:
     """Request a report of the whole device model (B07); its parts arrive as NotifyReport, and update the mirror."""
 
-    def make(number: int) -> GetBaseReportRequest:
-        return GetBaseReportRequest(request_id=number, report_base=base)
+    def make(number: int) -> ocpp.GetBaseReportRequest:
+        return ocpp.GetBaseReportRequest(request_id=number, report_base=base)
 
-    return await ask(services, station_id, make, GetBaseReportResponse, _FOLLOWS)
+    return await ask(services, station_id, make, ocpp.GetBaseReportResponse, _FOLLOWS)
 
 
 async def reset(
-    services: Services, station_id: str, kind: ResetType = "OnIdle", evse_id: int | None = None
-) -> ResetResponse:
+    services: Services, station_id: str, kind: ocpp.ResetType = "OnIdle", evse_id: int | None = None
+) -> ocpp.ResetResponse:
     """Have a station, or one EVSE of it, restart (B11, B12). Raises V2GError as `ConnectionRegistry.call` does."""
-    return await call(services, station_id, ResetRequest(type=kind, evse_id=evse_id), ResetResponse)
+    return await call(services, station_id, ocpp.ResetRequest(type=kind, evse_id=evse_id), ocpp.ResetResponse)
 
 
 async def set_network_profile(
@@ -190,9 +173,9 @@ async def send_network_profile(
     return await services[StationAdmissions].change_password(identity, profile.basic_auth_password, send, at_once=False)
 
 
-async def prioritise(services: Services, station_id: str, slots: Sequence[int]) -> SetVariableResult:
+async def prioritise(services: Services, station_id: str, slots: Sequence[int]) -> ocpp.SetVariableResult:
     """Set the order of a station's network profiles (B09, B10); it applies when it next connects or boots."""
-    data = SetVariableData(
+    data = ocpp.SetVariableData(
         component=Component(name="OCPPCommCtrlr"),
         variable=Variable(name="NetworkConfigurationPriority"),
         attribute_value=",".join(map(str, slots)),
@@ -246,7 +229,7 @@ async def items_per_message(
     for each in mirrored:
         if each["variable_instance"] == (instance or "") and each["attribute"] == "Actual":
             return _number(each["value"]) or default
-    wanted = GetVariableData(
+    wanted = ocpp.GetVariableData(
         component=Component(name=component), variable=Variable(name=_ITEMS_PER_MESSAGE, instance=instance)
     )
     try:
@@ -261,7 +244,7 @@ def _number(text: str | None) -> int:
 
 
 @answers
-async def answer_report(context: HandlerContext, request: NotifyReportRequest) -> NotifyReportResponse:
+async def answer_report(context: HandlerContext, request: ocpp.NotifyReportRequest) -> ocpp.NotifyReportResponse:
     """Store a part of a report in the mirror, and with its request (B07.FR.10, B08)."""
     number, now_ms = small(request.request_id), context.services.clock.utc_ms()
     check_places(entry.component for entry in request.report_data)
@@ -290,7 +273,7 @@ async def answer_report(context: HandlerContext, request: NotifyReportRequest) -
         known=known,
         complete=complete,
     )
-    return NotifyReportResponse()
+    return ocpp.NotifyReportResponse()
 
 
 async def follow_events(context: HandlerContext, request: NotifyEventRequest) -> None:

@@ -13,21 +13,8 @@ from csms.requests import store as requests
 from csms.services import HandlerContext
 from csms.transactions.station import take_status
 from v2g.errors import OcppError
-from v2g.ocpp.messages.diagnostics import (
-    LogStatusNotificationRequest,
-    LogStatusNotificationResponse,
-    NotifyCustomerInformationRequest,
-    NotifyCustomerInformationResponse,
-    NotifyEventRequest,
-    NotifyEventResponse,
-)
-from v2g.ocpp.messages.event_streams import (
-    ClosePeriodicEventStreamRequest,
-    ClosePeriodicEventStreamResponse,
-    NotifyPeriodicEventStream,
-    OpenPeriodicEventStreamRequest,
-    OpenPeriodicEventStreamResponse,
-)
+from v2g.ocpp.messages import diagnostics as ocpp
+from v2g.ocpp.messages import event_streams
 from v2g.ocpp.messages.monitoring import NotifyMonitoringReportRequest, NotifyMonitoringReportResponse
 
 _UPLOADED: Final = frozenset(
@@ -37,19 +24,19 @@ _UPLOADED: Final = frozenset(
 
 @answers
 async def answer_log_status(
-    context: HandlerContext, request: LogStatusNotificationRequest
-) -> LogStatusNotificationResponse:
+    context: HandlerContext, request: ocpp.LogStatusNotificationRequest
+) -> ocpp.LogStatusNotificationResponse:
     """Store the progress of an upload (N01.FR.12)."""
     if request.request_id is not None:
         number, now_ms, done = small(request.request_id), context.services.clock.utc_ms(), request.status in _UPLOADED
         run = context.services.store.run
         await run(requests.save_progress, context.station_id, "GetLog", number, request.status, now_ms, done=done)
     context.observe("ocpp", "log_status", request_id=request.request_id, status=request.status)
-    return LogStatusNotificationResponse()
+    return ocpp.LogStatusNotificationResponse()
 
 
 @answers
-async def answer_event(context: HandlerContext, request: NotifyEventRequest) -> NotifyEventResponse:
+async def answer_event(context: HandlerContext, request: ocpp.NotifyEventRequest) -> ocpp.NotifyEventResponse:
     """Store events of the device model, and publish them (N07.FR.03, N08.FR.02)."""
     for event in request.event_data:
         small(event.event_id)
@@ -74,7 +61,7 @@ async def answer_event(context: HandlerContext, request: NotifyEventRequest) -> 
             cleared=event.cleared,
             tech_code=event.tech_code,
         )
-    return NotifyEventResponse()
+    return ocpp.NotifyEventResponse()
 
 
 @answers
@@ -104,8 +91,8 @@ def _keep_monitors(
 
 @answers
 async def answer_customer_information(
-    context: HandlerContext, request: NotifyCustomerInformationRequest
-) -> NotifyCustomerInformationResponse:
+    context: HandlerContext, request: ocpp.NotifyCustomerInformationRequest
+) -> ocpp.NotifyCustomerInformationResponse:
     """Store a part of a customer's data (N09.FR.02); it is not published."""
     number, seq_no, now_ms = small(request.request_id), small(request.seq_no), context.services.clock.utc_ms()
     document, last = msgspec.json.encode(request.data).decode(), not request.tbc
@@ -114,7 +101,7 @@ async def answer_customer_information(
         requests.save_part, context.station_id, "CustomerInformation", number, seq_no, document, now_ms, last=last
     )
     context.observe("ocpp", "customer_information", request_id=number, seq_no=seq_no, tbc=request.tbc)
-    return NotifyCustomerInformationResponse()
+    return ocpp.NotifyCustomerInformationResponse()
 
 
 _LONGEST_S: Final = 1e10
@@ -123,32 +110,32 @@ _BEHIND: Final = 3  # consecutive messages with a growing backlog
 
 @answers
 async def answer_open_stream(
-    context: HandlerContext, request: OpenPeriodicEventStreamRequest
-) -> OpenPeriodicEventStreamResponse:
+    context: HandlerContext, request: event_streams.OpenPeriodicEventStreamRequest
+) -> event_streams.OpenPeriodicEventStreamResponse:
     """Accept a stream (N11.FR.04, .06)."""
     data = request.constant_stream_data
     for number in (data.id, data.variable_monitoring_id, data.params.interval or 0, data.params.values or 0):
         small(number)
     await context.services.store.run(diagnostics.open_stream, context.station_id, data, context.services.clock.utc_ms())
     context.observe("ocpp", "event_stream_opened", stream=data.id, monitor=data.variable_monitoring_id)
-    return OpenPeriodicEventStreamResponse(status="Accepted")
+    return event_streams.OpenPeriodicEventStreamResponse(status="Accepted")
 
 
 @answers
 async def answer_close_stream(
-    context: HandlerContext, request: ClosePeriodicEventStreamRequest
-) -> ClosePeriodicEventStreamResponse:
+    context: HandlerContext, request: event_streams.ClosePeriodicEventStreamRequest
+) -> event_streams.ClosePeriodicEventStreamResponse:
     """End a stream (N13.FR.02)."""
     number = small(request.id)
     await context.services.store.run(
         diagnostics.close_stream, context.station_id, number, context.services.clock.utc_ms()
     )
     context.observe("ocpp", "event_stream_closed", stream=number)
-    return ClosePeriodicEventStreamResponse()
+    return event_streams.ClosePeriodicEventStreamResponse()
 
 
 @takes
-async def take(context: HandlerContext, message: NotifyPeriodicEventStream) -> None:
+async def take(context: HandlerContext, message: event_streams.NotifyPeriodicEventStream) -> None:
     """Store the readings of an open stream (N15.FR.03)."""
     small(message.id)
     if any(abs(each.t) > _LONGEST_S for each in message.data):

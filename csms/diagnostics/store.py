@@ -4,22 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Float,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    delete,
-    insert,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from csms.db.base import metadata, newest, page, row_id, transaction_key
 from csms.db.bulk import delete_rows
@@ -31,73 +16,73 @@ from v2g.ocpp.messages.event_streams import ConstantStreamData, NotifyPeriodicEv
 from v2g.ocpp.messages.monitoring import MonitoringData, SetMonitoringData
 from v2g.ocpp.times import parse_time
 
-monitors: Final = Table(
+monitors: Final = sa.Table(
     "monitors",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("monitor_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("component", Text, nullable=False),
-    Column("variable", Text, nullable=False),
-    Column("kind", String(24), nullable=False),
-    Column("value", Float),
-    Column("severity", Integer, nullable=False),
-    Column("in_transaction", Boolean, nullable=False),
-    Column("source", String(24), nullable=False, default="", server_default=""),
-    Column("updated_ms", BigInteger, nullable=False),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("monitor_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("component", sa.Text, nullable=False),
+    sa.Column("variable", sa.Text, nullable=False),
+    sa.Column("kind", sa.String(24), nullable=False),
+    sa.Column("value", sa.Float),
+    sa.Column("severity", sa.Integer, nullable=False),
+    sa.Column("in_transaction", sa.Boolean, nullable=False),
+    sa.Column("source", sa.String(24), nullable=False, default="", server_default=""),
+    sa.Column("updated_ms", sa.BigInteger, nullable=False),
 )
 
-device_events: Final = Table(
+device_events: Final = sa.Table(
     "device_events",
     metadata,
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("event_id", BigInteger, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("trigger", String(16), nullable=False),
-    Column("component", String(50), nullable=False),
-    Column("variable", String(50), nullable=False),
-    Column("monitor_id", BigInteger),
-    Column("severity", Integer),
-    Column("cleared", Boolean, nullable=False),
-    Column("document", Text, nullable=False),
-    Index(None, "station_id", "at_ms"),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("event_id", sa.BigInteger, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("trigger", sa.String(16), nullable=False),
+    sa.Column("component", sa.String(50), nullable=False),
+    sa.Column("variable", sa.String(50), nullable=False),
+    sa.Column("monitor_id", sa.BigInteger),
+    sa.Column("severity", sa.Integer),
+    sa.Column("cleared", sa.Boolean, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Index(None, "station_id", "at_ms"),
 )
 
-event_streams: Final = Table(
+event_streams: Final = sa.Table(
     "event_streams",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("stream_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("monitor_id", BigInteger, nullable=False),
-    Column("interval_s", Integer),
-    Column("batch", Integer),
-    Column("opened_ms", BigInteger, nullable=False),
-    Column("closed_ms", BigInteger),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("stream_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("monitor_id", sa.BigInteger, nullable=False),
+    sa.Column("interval_s", sa.Integer),
+    sa.Column("batch", sa.Integer),
+    sa.Column("opened_ms", sa.BigInteger, nullable=False),
+    sa.Column("closed_ms", sa.BigInteger),
 )
 
-stream_values: Final = Table(
+stream_values: Final = sa.Table(
     "stream_values",
     metadata,
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("stream_id", BigInteger, nullable=False),
-    Column("monitor_id", BigInteger),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("value", Text, nullable=False),
-    Index(None, "station_id", "stream_id", "at_ms"),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("stream_id", sa.BigInteger, nullable=False),
+    sa.Column("monitor_id", sa.BigInteger),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Index(None, "station_id", "stream_id", "at_ms"),
 )
 
-display_messages: Final = Table(
+display_messages: Final = sa.Table(
     "display_messages",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("message_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("state", String(16), nullable=False),
-    Column("transaction_id", transaction_key),
-    Column("ends_ms", BigInteger),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("message_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("transaction_id", transaction_key),
+    sa.Column("ends_ms", sa.BigInteger),
+    sa.Column("updated_ms", sa.BigInteger, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
 )
 
 
@@ -105,7 +90,7 @@ display_messages: Final = Table(
 
 
 def save_monitor(
-    connection: Connection, station_id: str, monitor_id: int, asked: SetMonitoringData, now_ms: int
+    connection: sa.Connection, station_id: str, monitor_id: int, asked: SetMonitoringData, now_ms: int
 ) -> None:
     """Store a monitor that a station has accepted (N04)."""
     _put_monitor(
@@ -115,7 +100,7 @@ def save_monitor(
     )  # fmt: skip
 
 
-def save_reported(connection: Connection, station_id: str, reported: Iterable[MonitoringData], now_ms: int) -> None:
+def save_reported(connection: sa.Connection, station_id: str, reported: Iterable[MonitoringData], now_ms: int) -> None:
     """Store monitors that a station reported (N02)."""
     for data in reported:
         for each in data.variable_monitoring:
@@ -126,45 +111,45 @@ def save_reported(connection: Connection, station_id: str, reported: Iterable[Mo
             )  # fmt: skip
 
 
-def drop_monitors(connection: Connection, station_id: str, monitor_ids: Iterable[int]) -> None:
+def drop_monitors(connection: sa.Connection, station_id: str, monitor_ids: Iterable[int]) -> None:
     """Delete monitors (N06)."""
     where = (monitors.c.station_id == station_id) & monitors.c.monitor_id.in_(tuple(monitor_ids))
-    connection.execute(delete(monitors).where(where))
+    connection.execute(sa.delete(monitors).where(where))
 
 
-def drop_custom_monitors(connection: Connection, station_id: str) -> None:
+def drop_custom_monitors(connection: sa.Connection, station_id: str) -> None:
     """Delete monitors set by the CSMS: the station has restored its own (N03.FR.03, .04)."""
     delete_rows(connection, monitors, station_id=station_id, source="CustomMonitor")
 
 
-def list_monitors(connection: Connection, station_id: str) -> list[dict[str, Any]]:
+def list_monitors(connection: sa.Connection, station_id: str) -> list[dict[str, Any]]:
     """Return the monitors of a station, component and variable decoded."""
-    query = select(monitors).where(monitors.c.station_id == station_id).order_by(monitors.c.monitor_id)
+    query = sa.select(monitors).where(monitors.c.station_id == station_id).order_by(monitors.c.monitor_id)
     return [
         {**row._mapping, "component": msgspec.json.decode(row.component), "variable": msgspec.json.decode(row.variable)}
         for row in connection.execute(query)
     ]
 
 
-def _put_monitor(connection: Connection, station_id: str, monitor_id: int, **values: Any) -> None:
+def _put_monitor(connection: sa.Connection, station_id: str, monitor_id: int, **values: Any) -> None:
     where = (monitors.c.station_id == station_id) & (monitors.c.monitor_id == monitor_id)
-    if connection.execute(update(monitors).where(where).values(**values)).rowcount == 0:
-        connection.execute(insert(monitors).values(station_id=station_id, monitor_id=monitor_id, **values))
+    if connection.execute(sa.update(monitors).where(where).values(**values)).rowcount == 0:
+        connection.execute(sa.insert(monitors).values(station_id=station_id, monitor_id=monitor_id, **values))
 
 
 # -- events
 
 
-def add_events(connection: Connection, station_id: str, events: Iterable[EventData], now_ms: int) -> None:
+def add_events(connection: sa.Connection, station_id: str, events: Iterable[EventData], now_ms: int) -> None:
     """Store events of a device model; one without severity gets that of its monitor (N07)."""
     severities = {
         row.monitor_id: row.severity
         for row in connection.execute(
-            select(monitors.c.monitor_id, monitors.c.severity).where(monitors.c.station_id == station_id)
+            sa.select(monitors.c.monitor_id, monitors.c.severity).where(monitors.c.station_id == station_id)
         )
     }
     connection.execute(
-        insert(device_events),
+        sa.insert(device_events),
         [
             {
                 "station_id": station_id,
@@ -190,18 +175,18 @@ _OPEN: Final = frozenset({"contactor_stuck_open", "contactor_dropped"})
 """Technical codes of our chargers for contactors that do not conduct (`v2g.hardware.faults`)."""
 
 
-def uncontrolled(connection: Connection, station_id: str) -> frozenset[int]:
+def uncontrolled(connection: sa.Connection, station_id: str) -> frozenset[int]:
     """Return the faulted EVSEs of a station whose contactor has a problem by the last event about it: what flows there
     nobody limits, unless the problem is that it is open."""
     column = connectors.c
     here = (column.station_id == station_id) & (column.status == "Faulted")
-    faulted = set(connection.execute(select(column.evse_id).where(here)).scalars())
+    faulted = set(connection.execute(sa.select(column.evse_id).where(here)).scalars())
     if not faulted:
         return frozenset()
     table = device_events.c
     about = (table.station_id == station_id) & (table.component == "PowerContactor") & (table.variable == "Problem")
     last: dict[int, EventData] = {}
-    for document in connection.execute(select(table.document).where(about).order_by(table.id)).scalars():
+    for document in connection.execute(sa.select(table.document).where(about).order_by(table.id)).scalars():
         event = typed_json.decode(document, EventData)
         if event.component.evse is not None:
             last[event.component.evse.id] = event
@@ -212,7 +197,7 @@ def uncontrolled(connection: Connection, station_id: str) -> frozenset[int]:
 
 
 def list_events(
-    connection: Connection, station_id: str | None = None, limit: int = 100, before: int | None = None
+    connection: sa.Connection, station_id: str | None = None, limit: int = 100, before: int | None = None
 ) -> list[dict[str, Any]]:
     """Return the newest events first, documents decoded: of those below the number `before`."""
     query = newest(device_events, before, limit, station_id=station_id)
@@ -222,39 +207,39 @@ def list_events(
 # -- event streams (2.1)
 
 
-def open_stream(connection: Connection, station_id: str, data: ConstantStreamData, now_ms: int) -> None:
+def open_stream(connection: sa.Connection, station_id: str, data: ConstantStreamData, now_ms: int) -> None:
     """Store a stream, ending one of the same number (N11)."""
     where = (event_streams.c.station_id == station_id) & (event_streams.c.stream_id == data.id)
     values = {
         "monitor_id": data.variable_monitoring_id, "interval_s": data.params.interval, "batch": data.params.values,
         "opened_ms": now_ms, "closed_ms": None,
     }  # fmt: skip
-    if connection.execute(update(event_streams).where(where).values(**values)).rowcount == 0:
-        connection.execute(insert(event_streams).values(station_id=station_id, stream_id=data.id, **values))
+    if connection.execute(sa.update(event_streams).where(where).values(**values)).rowcount == 0:
+        connection.execute(sa.insert(event_streams).values(station_id=station_id, stream_id=data.id, **values))
 
 
-def close_stream(connection: Connection, station_id: str, stream_id: int, now_ms: int) -> bool:
+def close_stream(connection: sa.Connection, station_id: str, stream_id: int, now_ms: int) -> bool:
     """Mark a stream as ended (N13). False: it was not open."""
     where = (
         (event_streams.c.station_id == station_id)
         & (event_streams.c.stream_id == stream_id)
         & event_streams.c.closed_ms.is_(None)
     )
-    return connection.execute(update(event_streams).where(where).values(closed_ms=now_ms)).rowcount > 0
+    return connection.execute(sa.update(event_streams).where(where).values(closed_ms=now_ms)).rowcount > 0
 
 
 def adjust_stream(
-    connection: Connection, station_id: str, stream_id: int, interval_s: int | None, batch: int | None
+    connection: sa.Connection, station_id: str, stream_id: int, interval_s: int | None, batch: int | None
 ) -> None:
     """Store the new rate of a stream (N14)."""
     where = (event_streams.c.station_id == station_id) & (event_streams.c.stream_id == stream_id)
-    connection.execute(update(event_streams).where(where).values(interval_s=interval_s, batch=batch))
+    connection.execute(sa.update(event_streams).where(where).values(interval_s=interval_s, batch=batch))
 
 
-def add_stream_values(connection: Connection, station_id: str, message: NotifyPeriodicEventStream) -> int | None:
+def add_stream_values(connection: sa.Connection, station_id: str, message: NotifyPeriodicEventStream) -> int | None:
     """Store readings of an open stream; return its monitor (N15.FR.03). None: no such stream, nothing stored."""
     monitor_id: int | None = connection.execute(
-        select(event_streams.c.monitor_id).where(
+        sa.select(event_streams.c.monitor_id).where(
             (event_streams.c.station_id == station_id)
             & (event_streams.c.stream_id == message.id)
             & event_streams.c.closed_ms.is_(None)
@@ -264,7 +249,7 @@ def add_stream_values(connection: Connection, station_id: str, message: NotifyPe
         return None
     base_ms = parse_time(message.basetime)
     connection.execute(
-        insert(stream_values),
+        sa.insert(stream_values),
         [
             {
                 "station_id": station_id,
@@ -279,28 +264,28 @@ def add_stream_values(connection: Connection, station_id: str, message: NotifyPe
     return monitor_id
 
 
-def list_streams(connection: Connection, station_id: str) -> list[dict[str, Any]]:
+def list_streams(connection: sa.Connection, station_id: str) -> list[dict[str, Any]]:
     """Return the streams of a station."""
-    query = select(event_streams).where(event_streams.c.station_id == station_id).order_by(event_streams.c.stream_id)
+    query = sa.select(event_streams).where(event_streams.c.station_id == station_id).order_by(event_streams.c.stream_id)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def list_stream_values(
-    connection: Connection, station_id: str, stream_id: int, limit: int = 1000, after: tuple[int, int] | None = None
+    connection: sa.Connection, station_id: str, stream_id: int, limit: int = 1000, after: tuple[int, int] | None = None
 ) -> list[dict[str, Any]]:
     """Return the newest readings of a stream first, those `after` a time and number."""
     where = (stream_values.c.station_id == station_id) & (stream_values.c.stream_id == stream_id)
-    query = page(select(stream_values).where(where), (stream_values.c.at_ms, stream_values.c.id), after, limit)
+    query = page(sa.select(stream_values).where(where), (stream_values.c.at_ms, stream_values.c.id), after, limit)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
 # -- messages on displays
 
 
-def next_message_id(connection: Connection, station_id: str) -> int:
+def next_message_id(connection: sa.Connection, station_id: str) -> int:
     """Return a message number not used before at the station."""
     taken = connection.execute(
-        select(display_messages.c.message_id)
+        sa.select(display_messages.c.message_id)
         .where(display_messages.c.station_id == station_id)
         .order_by(display_messages.c.message_id.desc())
         .limit(1)
@@ -308,18 +293,18 @@ def next_message_id(connection: Connection, station_id: str) -> int:
     return 1 if taken is None else taken + 1
 
 
-def save_message(connection: Connection, station_id: str, info: MessageInfo, state: str, now_ms: int) -> None:
+def save_message(connection: sa.Connection, station_id: str, info: MessageInfo, state: str, now_ms: int) -> None:
     """Store a message that a station shows, or rejected."""
     where = (display_messages.c.station_id == station_id) & (display_messages.c.message_id == info.id)
     values = {
         "state": state, "transaction_id": info.transaction_id, "updated_ms": now_ms, "document": _text(info),
         "ends_ms": parse_time(info.end_date_time) if info.end_date_time else None,
     }  # fmt: skip
-    if connection.execute(update(display_messages).where(where).values(**values)).rowcount == 0:
-        connection.execute(insert(display_messages).values(station_id=station_id, message_id=info.id, **values))
+    if connection.execute(sa.update(display_messages).where(where).values(**values)).rowcount == 0:
+        connection.execute(sa.insert(display_messages).values(station_id=station_id, message_id=info.id, **values))
 
 
-def end_message(connection: Connection, station_id: str, message_id: int, state: str, now_ms: int) -> bool:
+def end_message(connection: sa.Connection, station_id: str, message_id: int, state: str, now_ms: int) -> bool:
     """Mark a message as removed. False: it was not shown."""
     where = (
         (display_messages.c.station_id == station_id)
@@ -327,10 +312,10 @@ def end_message(connection: Connection, station_id: str, message_id: int, state:
         & (display_messages.c.state == "Accepted")
     )
     values = {"state": state, "updated_ms": now_ms}
-    return connection.execute(update(display_messages).where(where).values(**values)).rowcount > 0
+    return connection.execute(sa.update(display_messages).where(where).values(**values)).rowcount > 0
 
 
-def end_messages_of(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> int:
+def end_messages_of(connection: sa.Connection, station_id: str, transaction_id: str, now_ms: int) -> int:
     """Remove a transaction's messages at its end (O02.FR.02). Return how many there were."""
     where = (
         (display_messages.c.station_id == station_id)
@@ -338,29 +323,29 @@ def end_messages_of(connection: Connection, station_id: str, transaction_id: str
         & (display_messages.c.state == "Accepted")
     )
     values = {"state": "Ended", "updated_ms": now_ms}
-    return connection.execute(update(display_messages).where(where).values(**values)).rowcount
+    return connection.execute(sa.update(display_messages).where(where).values(**values)).rowcount
 
 
-def expire_messages(connection: Connection, now_ms: int) -> int:
+def expire_messages(connection: sa.Connection, now_ms: int) -> int:
     """Mark expired messages as removed, as stations do (O01.FR.06). Return how many."""
     where = (display_messages.c.state == "Accepted") & (display_messages.c.ends_ms <= now_ms)
     values = {"state": "Expired", "updated_ms": now_ms}
-    return connection.execute(update(display_messages).where(where).values(**values)).rowcount
+    return connection.execute(sa.update(display_messages).where(where).values(**values)).rowcount
 
 
-def keep_only_messages(connection: Connection, station_id: str, message_ids: Iterable[int], now_ms: int) -> None:
+def keep_only_messages(connection: sa.Connection, station_id: str, message_ids: Iterable[int], now_ms: int) -> None:
     """After a complete report of messages: mark all others as removed."""
     where = (
         (display_messages.c.station_id == station_id)
         & (display_messages.c.state == "Accepted")
         & display_messages.c.message_id.not_in(tuple(message_ids))
     )
-    connection.execute(update(display_messages).where(where).values(state="Gone", updated_ms=now_ms))
+    connection.execute(sa.update(display_messages).where(where).values(state="Gone", updated_ms=now_ms))
 
 
-def list_messages(connection: Connection, station_id: str, *, shown: bool = False) -> list[dict[str, Any]]:
+def list_messages(connection: sa.Connection, station_id: str, *, shown: bool = False) -> list[dict[str, Any]]:
     """Return the messages of a station, documents decoded; `shown` only those displayed now."""
-    query = select(display_messages).where(display_messages.c.station_id == station_id)
+    query = sa.select(display_messages).where(display_messages.c.station_id == station_id)
     if shown:
         query = query.where(display_messages.c.state == "Accepted")
     return [

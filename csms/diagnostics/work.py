@@ -7,37 +7,14 @@ from csms.requests.work import Asked, ask, call
 from csms.services import Services
 from csms.tokens import local_lists
 from v2g.errors import RefusedError
+from v2g.ocpp.messages import diagnostics
+from v2g.ocpp.messages import monitoring as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import CertificateHashData, Message
-from v2g.ocpp.messages.diagnostics import (
-    CustomerInformationRequest,
-    CustomerInformationResponse,
-    GetLogRequest,
-    GetLogResponse,
-    LogParameters,
-    LogType,
-)
 from v2g.ocpp.messages.event_streams import (
     AdjustPeriodicEventStreamRequest,
     AdjustPeriodicEventStreamResponse,
     PeriodicEventStreamParams,
-)
-from v2g.ocpp.messages.monitoring import (
-    ClearMonitoringResult,
-    ClearVariableMonitoringRequest,
-    ClearVariableMonitoringResponse,
-    GetMonitoringReportRequest,
-    GetMonitoringReportResponse,
-    MonitoringBase,
-    MonitoringCriterion,
-    SetMonitoringBaseRequest,
-    SetMonitoringBaseResponse,
-    SetMonitoringData,
-    SetMonitoringLevelRequest,
-    SetMonitoringLevelResponse,
-    SetMonitoringResult,
-    SetVariableMonitoringRequest,
-    SetVariableMonitoringResponse,
 )
 from v2g.ocpp.messages.provisioning import ComponentVariable
 from v2g.ocpp.times import format_time
@@ -46,17 +23,17 @@ from v2g.ocpp.times import format_time
 async def get_log(
     services: Services,
     station_id: str,
-    log_type: LogType,
+    log_type: diagnostics.LogType,
     remote_location: str,
     *,
     oldest_ms: int | None = None,
     latest_ms: int | None = None,
     retries: int | None = None,
     retry_interval_s: int | None = None,
-) -> Asked[GetLogResponse]:
+) -> Asked[diagnostics.GetLogResponse]:
     """Have a station upload a log (N01); LogStatusNotification reports the progress. Raises V2GError as
     `ConnectionRegistry.call`."""
-    log = LogParameters(
+    log = diagnostics.LogParameters(
         remote_location=remote_location,
         oldest_timestamp=None if oldest_ms is None else format_time(oldest_ms),
         latest_timestamp=None if latest_ms is None else format_time(latest_ms),
@@ -64,10 +41,10 @@ async def get_log(
     return await ask(
         services,
         station_id,
-        lambda number: GetLogRequest(
+        lambda number: diagnostics.GetLogRequest(
             log=log, log_type=log_type, request_id=number, retries=retries, retry_interval=retry_interval_s
         ),
-        GetLogResponse,
+        diagnostics.GetLogResponse,
         follows=("Accepted", "AcceptedCanceled"),
     )
 
@@ -81,7 +58,7 @@ async def customer_information(
     id_token: IdToken | None = None,
     certificate: CertificateHashData | None = None,
     identifier: str | None = None,
-) -> Asked[CustomerInformationResponse]:
+) -> Asked[diagnostics.CustomerInformationResponse]:
     """Have a customer's data reported, cleared, or both (N09, N10); a report arrives in parts.
 
     A cleared customer is also removed from the local authorization list (N10.FR.02). Raises RefusedError unless exactly
@@ -90,8 +67,8 @@ async def customer_information(
     if sum(each is not None for each in (id_token, certificate, identifier)) != 1:  # N09.FR.04, N10.FR.08
         raise RefusedError("give exactly one of token, certificate and identifier", reason="customer")
 
-    def make(number: int) -> CustomerInformationRequest:
-        return CustomerInformationRequest(
+    def make(number: int) -> diagnostics.CustomerInformationRequest:
+        return diagnostics.CustomerInformationRequest(
             customer_certificate=certificate,
             id_token=id_token,
             request_id=number,
@@ -100,13 +77,13 @@ async def customer_information(
             customer_identifier=identifier,
         )
 
-    asked = await ask(services, station_id, make, CustomerInformationResponse, follows=("Accepted",))
+    asked = await ask(services, station_id, make, diagnostics.CustomerInformationResponse, follows=("Accepted",))
     await after_customer_information(services, station_id, make(asked.request_id), asked.response)
     return asked
 
 
 async def after_customer_information(
-    services: Services, station_id: str, request: CustomerInformationRequest, answer: Message
+    services: Services, station_id: str, request: diagnostics.CustomerInformationRequest, answer: Message
 ) -> None:
     """Remove a customer whose data a station clears from its local authorization list, too (N10.FR.02)."""
     if request.clear and request.id_token is not None and getattr(answer, "status", "") == "Accepted":
@@ -118,23 +95,23 @@ MAX_ITEMS = 50
 
 
 async def set_monitors(
-    services: Services, station_id: str, wanted: Sequence[SetMonitoringData], limit: int | None = None
-) -> list[SetMonitoringResult]:
+    services: Services, station_id: str, wanted: Sequence[ocpp.SetMonitoringData], limit: int | None = None
+) -> list[ocpp.SetMonitoringResult]:
     """Set monitors, `limit` in a message, or as many as the station supports (N04, N04.FR.09); return each result.
 
     Raises RefusedError for a stream without rate (N11.FR.09), V2GError as `ConnectionRegistry.call` does.
     """
     check_streams(wanted)
     limit = limit or await _limit(services, station_id, "SetVariableMonitoring", len(wanted))
-    results: list[SetMonitoringResult] = []
+    results: list[ocpp.SetMonitoringResult] = []
     for begin in range(0, len(wanted), limit):
         part = tuple(wanted[begin : begin + limit])
-        request = SetVariableMonitoringRequest(set_monitoring_data=part)
-        results += (await call(services, station_id, request, SetVariableMonitoringResponse)).set_monitoring_result
+        request = ocpp.SetVariableMonitoringRequest(set_monitoring_data=part)
+        results += (await call(services, station_id, request, ocpp.SetVariableMonitoringResponse)).set_monitoring_result
     return results
 
 
-def check_streams(wanted: Iterable[SetMonitoringData]) -> None:
+def check_streams(wanted: Iterable[ocpp.SetMonitoringData]) -> None:
     """Raise RefusedError (`stream_rate`) for a stream without rate (N11.FR.09)."""
     for each in wanted:
         stream = each.periodic_event_stream
@@ -150,41 +127,45 @@ async def _limit(services: Services, station_id: str, action: str, items: int) -
 
 async def clear_monitors(
     services: Services, station_id: str, monitor_ids: Sequence[int], limit: int | None = None
-) -> list[ClearMonitoringResult]:
+) -> list[ocpp.ClearMonitoringResult]:
     """Remove monitors, `limit` in a message, or as many as the station supports (N06, N06.FR.04)."""
     limit = limit or await _limit(services, station_id, "ClearVariableMonitoring", len(monitor_ids))
-    results: list[ClearMonitoringResult] = []
+    results: list[ocpp.ClearMonitoringResult] = []
     for begin in range(0, len(monitor_ids), limit):
-        request = ClearVariableMonitoringRequest(id=tuple(monitor_ids[begin : begin + limit]))
-        results += (await call(services, station_id, request, ClearVariableMonitoringResponse)).clear_monitoring_result
+        request = ocpp.ClearVariableMonitoringRequest(id=tuple(monitor_ids[begin : begin + limit]))
+        results += (
+            await call(services, station_id, request, ocpp.ClearVariableMonitoringResponse)
+        ).clear_monitoring_result
     return results
 
 
-async def set_base(services: Services, station_id: str, base: MonitoringBase) -> SetMonitoringBaseResponse:
+async def set_base(services: Services, station_id: str, base: ocpp.MonitoringBase) -> ocpp.SetMonitoringBaseResponse:
     """Set the monitoring base (N03); FactoryDefault and HardWiredOnly remove those of the CSMS."""
-    return await call(services, station_id, SetMonitoringBaseRequest(monitoring_base=base), SetMonitoringBaseResponse)
+    return await call(
+        services, station_id, ocpp.SetMonitoringBaseRequest(monitoring_base=base), ocpp.SetMonitoringBaseResponse
+    )
 
 
-async def set_level(services: Services, station_id: str, severity: int) -> SetMonitoringLevelResponse:
+async def set_level(services: Services, station_id: str, severity: int) -> ocpp.SetMonitoringLevelResponse:
     """Report only events of this severity (0 to 9) or more severe, which is a lower number (N05)."""
-    request = SetMonitoringLevelRequest(severity=severity)
-    return await call(services, station_id, request, SetMonitoringLevelResponse)
+    request = ocpp.SetMonitoringLevelRequest(severity=severity)
+    return await call(services, station_id, request, ocpp.SetMonitoringLevelResponse)
 
 
 async def report(
     services: Services,
     station_id: str,
-    criteria: Iterable[MonitoringCriterion] = (),
+    criteria: Iterable[ocpp.MonitoringCriterion] = (),
     variables: Iterable[ComponentVariable] = (),
-) -> Asked[GetMonitoringReportResponse]:
+) -> Asked[ocpp.GetMonitoringReportResponse]:
     """Have monitors reported: all, of kinds, of components and variables (N02); the report arrives in parts."""
     return await ask(
         services,
         station_id,
-        lambda number: GetMonitoringReportRequest(
+        lambda number: ocpp.GetMonitoringReportRequest(
             component_variable=tuple(variables), request_id=number, monitoring_criteria=tuple(criteria)
         ),
-        GetMonitoringReportResponse,
+        ocpp.GetMonitoringReportResponse,
         follows=("Accepted",),
     )
 

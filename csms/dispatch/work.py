@@ -34,16 +34,9 @@ from v2g.energy.dispatch.split import Participant, split
 from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
 from v2g.errors import RefusedError, V2GError
 from v2g.observe import Scalar
+from v2g.ocpp.messages import der_control as ocpp
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
-from v2g.ocpp.messages.der_control import (
-    NotifyDERAlarmRequest,
-    NotifyDERAlarmResponse,
-    NotifyDERStartStopRequest,
-    NotifyDERStartStopResponse,
-    ReportDERControlRequest,
-    ReportDERControlResponse,
-)
 from v2g.ocpp.messages.smart_charging import (
     AFRRSignalRequest,
     AFRRSignalResponse,
@@ -511,7 +504,9 @@ async def note(services: Services) -> None:
 
 
 @answers
-async def answer_der_report(context: HandlerContext, request: ReportDERControlRequest) -> ReportDERControlResponse:
+async def answer_der_report(
+    context: HandlerContext, request: ocpp.ReportDERControlRequest
+) -> ocpp.ReportDERControlResponse:
     """Store the controls of a report (R04.FR.31, FR.32)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     for control, superseded in reported(request):
@@ -522,11 +517,11 @@ async def answer_der_report(context: HandlerContext, request: ReportDERControlRe
     about = (context.station_id, "GetDERControl", request_id, part, document, now_ms)
     await run(requests.save_part, *about, last=not request.tbc)
     context.observe("ocpp", "der_report", request=request_id, tbc=request.tbc)
-    return ReportDERControlResponse()
+    return ocpp.ReportDERControlResponse()
 
 
 @answers
-async def answer_der_alarm(context: HandlerContext, request: NotifyDERAlarmRequest) -> NotifyDERAlarmResponse:
+async def answer_der_alarm(context: HandlerContext, request: ocpp.NotifyDERAlarmRequest) -> ocpp.NotifyDERAlarmResponse:
     """Store an alarm (R05)."""
     at_ms = parse_time(request.timestamp)
     await context.services.store.run(der.add_alarm, context.station_id, request, at_ms)
@@ -537,16 +532,16 @@ async def answer_der_alarm(context: HandlerContext, request: NotifyDERAlarmReque
         fault=request.grid_event_fault,
         ended=bool(request.alarm_ended),
     )
-    return NotifyDERAlarmResponse()
+    return ocpp.NotifyDERAlarmResponse()
 
 
 @answers
 async def answer_der_start_stop(
-    context: HandlerContext, request: NotifyDERStartStopRequest
-) -> NotifyDERStartStopResponse:
+    context: HandlerContext, request: ocpp.NotifyDERStartStopRequest
+) -> ocpp.NotifyDERStartStopResponse:
     """Store the start or end of a scheduled control (R04.FR.20 to FR.22)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     await run(der.start_stop, context.station_id, request.control_id, now_ms, started=request.started)
     await run(der.supersede, context.station_id, request.superseded_ids, now_ms)
     context.observe("ocpp", "der_start_stop", control=request.control_id, started=request.started)
-    return NotifyDERStartStopResponse()
+    return ocpp.NotifyDERStartStopResponse()

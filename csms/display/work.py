@@ -12,19 +12,7 @@ from csms.requests.work import Asked, ask, call
 from csms.services import HandlerContext, Services
 from v2g import typed_json
 from v2g.errors import RefusedError
-from v2g.ocpp.messages.display import (
-    ClearDisplayMessageRequest,
-    ClearDisplayMessageResponse,
-    GetDisplayMessagesRequest,
-    GetDisplayMessagesResponse,
-    MessageInfo,
-    MessagePriority,
-    MessageState,
-    NotifyDisplayMessagesRequest,
-    NotifyDisplayMessagesResponse,
-    SetDisplayMessageRequest,
-    SetDisplayMessageResponse,
-)
+from v2g.ocpp.messages import display as ocpp
 from v2g.ocpp.times import parse_time
 
 
@@ -32,10 +20,10 @@ class Shown(msgspec.Struct, frozen=True):
     """The message's new number, and the station's answer."""
 
     message_id: int
-    response: SetDisplayMessageResponse
+    response: ocpp.SetDisplayMessageResponse
 
 
-async def show(services: Services, station_id: str, info: MessageInfo, *, replaces: int | None = None) -> Shown:
+async def show(services: Services, station_id: str, info: ocpp.MessageInfo, *, replaces: int | None = None) -> Shown:
     """Show a message (O01), during a transaction when it names one (O02), or in place of another (O06).
 
     The message gets its number here; `replaces` is that of the message to replace. Raises RefusedError for a
@@ -46,13 +34,17 @@ async def show(services: Services, station_id: str, info: MessageInfo, *, replac
         raise RefusedError("the message would have ended already", reason="over")
     number = await services.store.run(diagnostics.next_message_id, station_id) if replaces is None else replaces
     numbered = msgspec.structs.replace(info, id=number)
-    response = await call(services, station_id, SetDisplayMessageRequest(message=numbered), SetDisplayMessageResponse)
+    response = await call(
+        services, station_id, ocpp.SetDisplayMessageRequest(message=numbered), ocpp.SetDisplayMessageResponse
+    )
     return Shown(number, response)
 
 
-async def clear(services: Services, station_id: str, message_id: int) -> ClearDisplayMessageResponse:
+async def clear(services: Services, station_id: str, message_id: int) -> ocpp.ClearDisplayMessageResponse:
     """Remove a message (O05)."""
-    return await call(services, station_id, ClearDisplayMessageRequest(id=message_id), ClearDisplayMessageResponse)
+    return await call(
+        services, station_id, ocpp.ClearDisplayMessageRequest(id=message_id), ocpp.ClearDisplayMessageResponse
+    )
 
 
 async def report(
@@ -60,15 +52,15 @@ async def report(
     station_id: str,
     *,
     ids: Iterable[int] = (),
-    priority: MessagePriority | None = None,
-    state: MessageState | None = None,
-) -> Asked[GetDisplayMessagesResponse]:
+    priority: ocpp.MessagePriority | None = None,
+    state: ocpp.MessageState | None = None,
+) -> Asked[ocpp.GetDisplayMessagesResponse]:
     """Have messages reported: all (O03) or some (O04); they arrive in parts."""
     return await ask(
         services,
         station_id,
-        lambda number: GetDisplayMessagesRequest(id=tuple(ids), request_id=number, priority=priority, state=state),
-        GetDisplayMessagesResponse,
+        lambda number: ocpp.GetDisplayMessagesRequest(id=tuple(ids), request_id=number, priority=priority, state=state),
+        ocpp.GetDisplayMessagesResponse,
         follows=("Accepted",),
     )
 
@@ -80,8 +72,8 @@ async def expire(services: Services) -> None:
 
 @answers
 async def answer_display_messages(
-    context: HandlerContext, request: NotifyDisplayMessagesRequest
-) -> NotifyDisplayMessagesResponse:
+    context: HandlerContext, request: ocpp.NotifyDisplayMessagesRequest
+) -> ocpp.NotifyDisplayMessagesResponse:
     """Store a part of a report; after the last part of all messages, missing ones are removed (O03.FR.05, O04)."""
     for info in request.message_info:
         small(info.id)
@@ -89,10 +81,10 @@ async def answer_display_messages(
     context.observe(
         "ocpp", "display_messages", request_id=request.request_id, messages=len(request.message_info), tbc=request.tbc
     )
-    return NotifyDisplayMessagesResponse()
+    return ocpp.NotifyDisplayMessagesResponse()
 
 
-def _keep(connection: Connection, station_id: str, request: NotifyDisplayMessagesRequest, now_ms: int) -> None:
+def _keep(connection: Connection, station_id: str, request: ocpp.NotifyDisplayMessagesRequest, now_ms: int) -> None:
     number = small(request.request_id)
     asked = requests.find(connection, number)
     seq_no = requests.count_parts(connection, number)  # the message has no seqNo
@@ -109,5 +101,5 @@ def _keep(connection: Connection, station_id: str, request: NotifyDisplayMessage
 
 
 def _asked_for_all(document: str) -> bool:
-    asked = typed_json.decode(document, GetDisplayMessagesRequest)
+    asked = typed_json.decode(document, ocpp.GetDisplayMessagesRequest)
     return not asked.id and asked.priority is None and asked.state is None

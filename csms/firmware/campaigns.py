@@ -6,29 +6,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from csms.firmware import rules
 from csms.firmware import store as campaigns
 from csms.firmware import work as firmware
-from csms.firmware.rules import (
-    ABSENT_AFTER_S,
-    CampaignPlan,
-    CampaignState,
-    CampaignStep,
-    Member,
-    assign,
-    begin,
-    check,
-    check_image,
-    give_up,
-    hear,
-    judge,
-    overdue,
-    postponable,
-    postpone,
-    step,
-    step_back,
-    turn_back,
-    unreached,
-)
 from csms.firmware.store import Campaign
 from csms.grid.source import GridSource
 from csms.remote_control import store as commands
@@ -46,12 +26,12 @@ from v2g.ocpp.messages.firmware import UpdateFirmwareResponse
 from v2g.ota.window import offset_of, parse_window
 
 
-async def create(services: Services, name: str, plan: CampaignPlan, station_ids: Iterable[str]) -> Campaign:
+async def create(services: Services, name: str, plan: rules.CampaignPlan, station_ids: Iterable[str]) -> Campaign:
     """Begin a campaign. Raises ConfigError for invalid cohorts, RefusedError for no stations or bad firmware."""
-    check(plan)
+    rules.check(plan)
     for image in (plan.image, plan.rollback):
         if image is not None:
-            check_image(image, services.clock.utc_ms())
+            rules.check_image(image, services.clock.utc_ms())
     chosen = sorted(set(station_ids))
     if not chosen:
         raise RefusedError("a campaign without stations", reason="no_stations")
@@ -59,7 +39,7 @@ async def create(services: Services, name: str, plan: CampaignPlan, station_ids:
 
     def work(connection: Connection) -> Campaign:
         number = campaigns.create(connection, name, plan, now_ms)
-        campaigns.add_members(connection, number, assign(chosen, plan, str(number)))
+        campaigns.add_members(connection, number, rules.assign(chosen, plan, str(number)))
         return _found(connection, number)
 
     campaign = await services.store.run(work)
@@ -82,12 +62,17 @@ async def roll_back(services: Services, campaign_id: int) -> None:
 async def cancel(services: Services, campaign_id: int) -> None:
     """Cancel a campaign: no further station begins, also of those that are offline; present attempts finish. Raises
     RefusedError when it is cancelled already."""
-    only: tuple[CampaignState, ...] = ("Running", "Paused", "RollingBack", "Halted", "Finished")
+    only: tuple[rules.CampaignState, ...] = ("Running", "Paused", "RollingBack", "Halted", "Finished")
     await _turn(services, campaign_id, "Cancelled", "by an operator", only=only)
 
 
 async def _turn(
-    services: Services, campaign_id: int, state: CampaignState, reason: str, *, only: tuple[CampaignState, ...]
+    services: Services,
+    campaign_id: int,
+    state: rules.CampaignState,
+    reason: str,
+    *,
+    only: tuple[rules.CampaignState, ...],
 ) -> None:
     """Change the state of a campaign in one of some states."""
     now_ms = services.clock.utc_ms()
@@ -104,7 +89,9 @@ async def _turn(
     _report(services, await services.store.run(work), state, reason)
 
 
-def _change_state(connection: Connection, campaign: Campaign, state: CampaignState, reason: str, now_ms: int) -> None:
+def _change_state(
+    connection: Connection, campaign: Campaign, state: rules.CampaignState, reason: str, now_ms: int
+) -> None:
     """Change the state of a campaign. Raises RefusedError if another node did at the same time."""
     number = campaign.campaign_id
     if not campaigns.save_state(connection, number, state, reason, now_ms, before=campaign.state):
@@ -124,7 +111,7 @@ async def resume(services: Services, campaign_id: int) -> None:
         if campaign.state != "Paused":
             for member in campaigns.members(connection, campaign_id):
                 if member.failed or member.state == "Absent":
-                    again = Member(station_id=member.station_id, cohort=member.cohort)
+                    again = rules.Member(station_id=member.station_id, cohort=member.cohort)
                     campaigns.save_member(connection, campaign_id, again)
         return campaign
 
@@ -186,7 +173,7 @@ async def advance(services: Services) -> None:
             # ask stations that have scheduled the installation to do it after an emergency of the grid,
             # in their window
             for member in await services.store.read(campaigns.members, campaign.campaign_id):
-                if postponable(member, until_ms):
+                if rules.postponable(member, until_ms):
                     taken = await services.store.run(
                         _take_again, campaign, member.station_id, until_ms, default, services.clock.utc_ms()
                     )
@@ -201,7 +188,7 @@ def _take_again(
     member = next(
         (each for each in campaigns.members(connection, campaign.campaign_id) if each.station_id == station_id), None
     )
-    if member is None or not postponable(member, until_ms):
+    if member is None or not rules.postponable(member, until_ms):
         return None
     plan, install_ms = campaign.plan, max(until_ms, campaign.plan.install_after_ms or 0)
     if plan.window is not None:
@@ -209,7 +196,7 @@ def _take_again(
         install_ms = parse_window(plan.window).next_open(install_ms, offset_of(zone_of(there)))
     make = firmware.update_request(plan.image, now_ms, install_ms)
     request_id, request = requests.open_request(connection, station_id, make, now_ms)
-    campaigns.save_member(connection, campaign.campaign_id, postpone(member, request_id, until_ms, now_ms))
+    campaigns.save_member(connection, campaign.campaign_id, rules.postpone(member, request_id, until_ms, now_ms))
     return request_id, request
 
 
@@ -224,7 +211,9 @@ class _Scene(NamedTuple):
     zone: str
 
 
-def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[CampaignStep, list[tuple[Member, int]]]:
+def _decide(
+    connection: Connection, campaign: Campaign, scene: _Scene
+) -> tuple[rules.CampaignStep, list[tuple[rules.Member, int]]]:
     """Return the next step, and the members that have changed, with the time of their last change.
 
     Read-only, beside the writer, since there are many members.
@@ -239,36 +228,36 @@ def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[
     last_seen = campaigns.last_seen(connection, offline)
     members, changed, absent = [], [], set()
     for member in stored:
-        later = overdue(plan, member, now_ms)
+        later = rules.overdue(plan, member, now_ms)
         if (facts := seen.get(member.station_id)) is not None:
             away_ms = max(facts.heard_ms, scene.since_ms)
             heard_ms = now_ms if member.station_id in scene.connected else away_ms
-            later = judge(plan, later, facts._replace(heard_ms=heard_ms), now_ms)
+            later = rules.judge(plan, later, facts._replace(heard_ms=heard_ms), now_ms)
         if member.station_id in offline:
             seen_ms = max(campaign.created_ms, last_seen.get(member.station_id, 0))
-            later = give_up(plan, later, seen_ms, now_ms)
-            if now_ms >= max(seen_ms, scene.since_ms) + ABSENT_AFTER_S * 1000:
+            later = rules.give_up(plan, later, seen_ms, now_ms)
+            if now_ms >= max(seen_ms, scene.since_ms) + rules.ABSENT_AFTER_S * 1000:
                 absent.add(member.station_id)
         if back or (later.state == "Failed" and plan.rollback is not None):
-            later = turn_back(later)
+            later = rules.turn_back(later)
         if later is not member:
             changed.append((later, member.updated_ms))
         members.append(later)
     held = _held(connection, plan.window, members, scene)
     free = scene.connected - campaigns.busy_elsewhere(connection, campaign.campaign_id)
     if back:
-        found = step_back(plan, members, free, now_ms, held=held, absent=absent, reason=campaign.reason)
+        found = rules.step_back(plan, members, free, now_ms, held=held, absent=absent, reason=campaign.reason)
     else:
         finished = campaign.state == "Finished"
-        found = step(plan, members, free, now_ms, held=held, absent=absent, finished=finished)
+        found = rules.step(plan, members, free, now_ms, held=held, absent=absent, finished=finished)
     if campaign.state == "Paused" and found.state == "Running":
-        return CampaignStep("Paused", campaign.reason), changed
+        return rules.CampaignStep("Paused", campaign.reason), changed
     if found.state == {"Finished": "Running", "Halted": "RollingBack"}.get(campaign.state):  # one came back online
         found = found._replace(state=campaign.state, reason=campaign.reason)
     return found, changed
 
 
-def _held(connection: Connection, hours: str | None, members: list[Member], scene: _Scene) -> set[str]:
+def _held(connection: Connection, hours: str | None, members: list[rules.Member], scene: _Scene) -> set[str]:
     """Return the stations that must not be disturbed now: an emergency, a session, a reservation, the time (R138).
 
     Those that go back to the old image do so at any time of the day.
@@ -300,7 +289,11 @@ def _zones(connection: Connection) -> dict[str, str]:
 
 
 def _note(
-    connection: Connection, campaign: Campaign, found: CampaignStep, changed: list[tuple[Member, int]], now_ms: int
+    connection: Connection,
+    campaign: Campaign,
+    found: rules.CampaignStep,
+    changed: list[tuple[rules.Member, int]],
+    now_ms: int,
 ) -> bool:
     """Store what was decided; return whether that changed the campaign's state."""
     for member, seen_ms in changed:
@@ -345,7 +338,7 @@ def _take(connection: Connection, campaign: Campaign, station_id: str, now_ms: i
     image = plan.rollback if member.back and plan.rollback is not None else plan.image
     make = firmware.update_request(image, now_ms, now_ms if member.forced or member.back else plan.install_after_ms)
     request_id, request = requests.open_request(connection, station_id, make, now_ms)
-    campaigns.save_member(connection, campaign.campaign_id, begin(member, request_id, now_ms))
+    campaigns.save_member(connection, campaign.campaign_id, rules.begin(member, request_id, now_ms))
     return request_id, request
 
 
@@ -355,7 +348,9 @@ def _answered(connection: Connection, station_id: str, request_id: int, word: st
         return
     campaign, member = found
     after = (
-        unreached(campaign.plan, member, now_ms) if word == "Unreached" else hear(campaign.plan, member, word, now_ms)
+        rules.unreached(campaign.plan, member, now_ms)
+        if word == "Unreached"
+        else rules.hear(campaign.plan, member, word, now_ms)
     )
     campaigns.save_member(connection, campaign.campaign_id, after)
 
@@ -367,6 +362,6 @@ def _found(connection: Connection, campaign_id: int) -> Campaign:
     return campaign
 
 
-def _report(services: Services, campaign: Campaign, state: CampaignState, reason: str) -> None:
+def _report(services: Services, campaign: Campaign, state: rules.CampaignState, reason: str) -> None:
     services.feed.publish("campaign", None, {"campaign": campaign.campaign_id, "state": state, "reason": reason})
     services.observe(Observe("ocpp", "campaign", {"campaign": campaign.campaign_id, "state": state, "reason": reason}))

@@ -11,19 +11,7 @@ from csms.handlers import answers, small
 from csms.requests import store as requests
 from csms.requests.work import Asked, ask, call
 from csms.services import HandlerContext, Services
-from v2g.ocpp.messages.firmware import (
-    Firmware,
-    FirmwareStatusNotificationRequest,
-    FirmwareStatusNotificationResponse,
-    PublishFirmwareRequest,
-    PublishFirmwareResponse,
-    PublishFirmwareStatusNotificationRequest,
-    PublishFirmwareStatusNotificationResponse,
-    UnpublishFirmwareRequest,
-    UnpublishFirmwareResponse,
-    UpdateFirmwareRequest,
-    UpdateFirmwareResponse,
-)
+from v2g.ocpp.messages import firmware as ocpp
 from v2g.ocpp.times import format_time
 
 UPDATE_FOLLOWS: Final = ("Accepted", "AcceptedCanceled")
@@ -39,7 +27,7 @@ async def update(
     install_ms: int | None = None,
     retries: int | None = None,
     retry_interval_s: int | None = None,
-) -> Asked[UpdateFirmwareResponse]:
+) -> Asked[ocpp.UpdateFirmwareResponse]:
     """Have firmware downloaded (now) and installed (L01, L02). Its progress is stored under the number returned.
 
     Raises RefusedError for an invalid image, V2GError as `ConnectionRegistry.call` does.
@@ -52,7 +40,7 @@ async def update(
         retries=retries,
         retry_interval_s=retry_interval_s,
     )
-    return await ask(services, station_id, make, UpdateFirmwareResponse, UPDATE_FOLLOWS)
+    return await ask(services, station_id, make, ocpp.UpdateFirmwareResponse, UPDATE_FOLLOWS)
 
 
 def update_request(
@@ -62,16 +50,16 @@ def update_request(
     *,
     retries: int | None = None,
     retry_interval_s: int | None = None,
-) -> Callable[[int], UpdateFirmwareRequest]:
+) -> Callable[[int], ocpp.UpdateFirmwareRequest]:
     """Return the function that builds the request from its number."""
-    firmware = Firmware(
+    firmware = ocpp.Firmware(
         location=image.location,
         retrieve_date_time=format_time(retrieve_ms),
         install_date_time=None if install_ms is None else format_time(install_ms),
         signing_certificate=image.signing_certificate,  # L01.FR.11
         signature=image.signature,
     )
-    return lambda number: UpdateFirmwareRequest(
+    return lambda number: ocpp.UpdateFirmwareRequest(
         retries=retries, retry_interval=retry_interval_s, request_id=number, firmware=firmware
     )
 
@@ -84,22 +72,24 @@ async def publish(
     *,
     retries: int | None = None,
     retry_interval_s: int | None = None,
-) -> Asked[PublishFirmwareResponse]:
+) -> Asked[ocpp.PublishFirmwareResponse]:
     """Have a local controller publish an image to its stations (L03); `checksum` is MD5 in hex."""
     return await ask(
         services,
         station_id,
-        lambda number: PublishFirmwareRequest(
+        lambda number: ocpp.PublishFirmwareRequest(
             location=location, retries=retries, checksum=checksum, request_id=number, retry_interval=retry_interval_s
         ),
-        PublishFirmwareResponse,
+        ocpp.PublishFirmwareResponse,
         follows=("Accepted",),
     )
 
 
-async def unpublish(services: Services, station_id: str, checksum: str) -> UnpublishFirmwareResponse:
+async def unpublish(services: Services, station_id: str, checksum: str) -> ocpp.UnpublishFirmwareResponse:
     """Have a local controller unpublish an image (L04)."""
-    return await call(services, station_id, UnpublishFirmwareRequest(checksum=checksum), UnpublishFirmwareResponse)
+    return await call(
+        services, station_id, ocpp.UnpublishFirmwareRequest(checksum=checksum), ocpp.UnpublishFirmwareResponse
+    )
 
 
 _UPDATED: Final = frozenset(
@@ -110,14 +100,14 @@ _PUBLISHED: Final = frozenset({"Published", "DownloadFailed", "InvalidChecksum",
 
 @answers
 async def answer_firmware_status(
-    context: HandlerContext, request: FirmwareStatusNotificationRequest
-) -> FirmwareStatusNotificationResponse:
+    context: HandlerContext, request: ocpp.FirmwareStatusNotificationRequest
+) -> ocpp.FirmwareStatusNotificationResponse:
     """Store the progress of an update, for its request and its campaign (L01.FR.25)."""
     if request.request_id is not None:
         number, now_ms = small(request.request_id), context.services.clock.utc_ms()
         await context.services.store.run(_note, context.station_id, number, request.status, now_ms)
     context.observe("ocpp", "firmware_status", request_id=request.request_id, status=request.status)
-    return FirmwareStatusNotificationResponse()
+    return ocpp.FirmwareStatusNotificationResponse()
 
 
 def _note(connection: Connection, station_id: str, request_id: int, status: str, now_ms: int) -> Member | None:
@@ -136,8 +126,8 @@ def _note(connection: Connection, station_id: str, request_id: int, status: str,
 
 @answers
 async def answer_publish_status(
-    context: HandlerContext, request: PublishFirmwareStatusNotificationRequest
-) -> PublishFirmwareStatusNotificationResponse:
+    context: HandlerContext, request: ocpp.PublishFirmwareStatusNotificationRequest
+) -> ocpp.PublishFirmwareStatusNotificationResponse:
     """Store the progress of a publication, and finally its URLs (L03)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     if request.request_id is not None:
@@ -152,4 +142,4 @@ async def answer_publish_status(
         status=request.status,
         location=" ".join(request.location),
     )
-    return PublishFirmwareStatusNotificationResponse()
+    return ocpp.PublishFirmwareStatusNotificationResponse()

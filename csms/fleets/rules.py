@@ -16,21 +16,9 @@ from msgspec import Meta
 
 from csms.smart_charging.rules import Needs
 from csms.transactions.rules import Transaction, net_wh
+from v2g.energy.dispatch import problem
 from v2g.energy.dispatch.earnings import wear_micro_per_kwh
 from v2g.energy.dispatch.flexibility import FleetRange, VehicleRange, activate
-from v2g.energy.dispatch.problem import (
-    HOUR_MS,
-    NO_CLIMATE,
-    Celsius,
-    Climate,
-    DispatchProblem,
-    Efficiency,
-    FleetVehicle,
-    PeakWindow,
-    Period,
-    make_periods,
-    shave_peak,
-)
 from v2g.energy.dispatch.transformer import Transformer
 from v2g.energy.grid_signal import QUARTER_MS, GridSignal, Tariff
 from v2g.energy.limits import MOST_W, Watts
@@ -40,7 +28,7 @@ from v2g.units import PositiveDecimals, UtcMs, micro_of
 StationIds = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=48)], ...], Meta(max_length=10_000)]
 
 
-class Peak(PeakWindow, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Peak(problem.PeakWindow, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A daily window of local time (minutes after midnight) in which less may be drawn, and vehicles give power back.
 
     `discharge_elsewhere`: whether they may do so at other times, too.
@@ -56,7 +44,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     start_ms: UtcMs
     load_w: Watts | None = None
     pv_w: Watts = 0
-    temperature_c: Celsius | None = None
+    temperature_c: problem.Celsius | None = None
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,8 +74,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         int, Meta(ge=1000, le=MOST_W, description="The most by which all set-points together rise every 2 s, W.")
     ] = MOST_W
     climate: Annotated[
-        Climate, Meta(description="Share of the power by temperature: `charge`, `discharge`; and what heat costs.")
-    ] = NO_CLIMATE
+        problem.Climate,
+        Meta(description="Share of the power by temperature: `charge`, `discharge`; and what heat costs."),
+    ] = problem.NO_CLIMATE
     peak: Annotated[
         Peak | None,
         Meta(
@@ -97,8 +86,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
     zone: Annotated[str, Meta(max_length=60, description="Time zone of the window.")] = "UTC"
     horizon_h: Annotated[int, Meta(ge=1, le=72, description="How far plans reach, h, as far as prices are known.")] = 24
-    charge_efficiency: Annotated[Efficiency, Meta(description="From the grid to the battery.")] = 0.95
-    discharge_efficiency: Annotated[Efficiency, Meta(description="From the battery to the grid.")] = 0.95
+    charge_efficiency: Annotated[problem.Efficiency, Meta(description="From the grid to the battery.")] = 0.95
+    discharge_efficiency: Annotated[problem.Efficiency, Meta(description="From the battery to the grid.")] = 0.95
     battery_price_per_kwh: Annotated[
         PositiveDecimals, Meta(description="Price of a kWh of capacity, for the cost of wear.")
     ] = "100"
@@ -157,7 +146,7 @@ def vehicle_id(station_id: str, transaction_id: str) -> str:
     return f"{station_id}/{transaction_id}"
 
 
-def fleet_vehicle(fleet: Fleet, transaction: Transaction, needs: Needs) -> FleetVehicle | None:
+def fleet_vehicle(fleet: Fleet, transaction: Transaction, needs: Needs) -> problem.FleetVehicle | None:
     """Return a vehicle for a plan, None if it has not sent how much power it takes."""
     if not needs.most_w:
         return None
@@ -165,7 +154,7 @@ def fleet_vehicle(fleet: Fleet, transaction: Transaction, needs: Needs) -> Fleet
     stored_wh = moved_wh * fleet.charge_efficiency if moved_wh > 0 else moved_wh / fleet.discharge_efficiency
     spare_wh, wanted_wh = max(0, -needs.least_wh), max(0, needs.energy_wh, needs.least_wh)
     capacity_wh = max(1, spare_wh + max(needs.most_wh, wanted_wh))
-    return FleetVehicle(
+    return problem.FleetVehicle(
         id=vehicle_id(transaction.station_id, transaction.transaction_id),
         energy_wh=max(0, min(capacity_wh, spare_wh + round(stored_wh))),
         capacity_wh=capacity_wh,
@@ -182,22 +171,24 @@ def fleet_vehicle(fleet: Fleet, transaction: Transaction, needs: Needs) -> Fleet
 
 def fleet_problem(
     fleet: Fleet, vehicles: Iterable[tuple[Transaction, Needs]], signal: GridSignal | None, now_ms: int
-) -> DispatchProblem:
+) -> problem.DispatchProblem:
     """Return what the fleet's plan is made from. Raises RefusedError (`no_price`) without prices for now."""
     if signal is None:
         raise RefusedError(f"fleet {fleet.id}: there is no grid signal, so no prices", reason="no_price")
     found = tuple(each for each in (fleet_vehicle(fleet, *needs) for needs in vehicles) if each)
-    until_ms = now_ms + fleet.horizon_h * HOUR_MS
+    until_ms = now_ms + fleet.horizon_h * problem.HOUR_MS
     if found and all(each.departure_ms for each in found):  # nobody is there afterwards
         last_ms = max(now_ms, *(each.departure_ms or 0 for each in found))
         until_ms = min(until_ms, (last_ms // QUARTER_MS + 1) * QUARTER_MS)
-    return DispatchProblem(periods=_periods(fleet, signal, now_ms, until_ms), vehicles=found, climate=fleet.climate)
+    return problem.DispatchProblem(
+        periods=_periods(fleet, signal, now_ms, until_ms), vehicles=found, climate=fleet.climate
+    )
 
 
-def _periods(fleet: Fleet, signal: GridSignal, now_ms: int, until_ms: int) -> tuple[Period, ...]:
+def _periods(fleet: Fleet, signal: GridSignal, now_ms: int, until_ms: int) -> tuple[problem.Period, ...]:
     tariff = signal.tariff()
     tariff.price_at(now_ms)
-    periods = make_periods(
+    periods = problem.make_periods(
         tariff,
         now_ms,
         min(until_ms, _priced_until(tariff, now_ms)),
@@ -207,7 +198,7 @@ def _periods(fleet: Fleet, signal: GridSignal, now_ms: int, until_ms: int) -> tu
     periods = tuple(_expected(fleet, each, signal.valid_until_ms) for each in periods)
     if fleet.peak is None:
         return periods
-    return shave_peak(
+    return problem.shave_peak(
         periods,
         fleet.peak,
         fleet.tzinfo,
@@ -216,7 +207,7 @@ def _periods(fleet: Fleet, signal: GridSignal, now_ms: int, until_ms: int) -> tu
     )
 
 
-def _expected(fleet: Fleet, period: Period, valid_until_ms: int) -> Period:
+def _expected(fleet: Fleet, period: problem.Period, valid_until_ms: int) -> problem.Period:
     """Return a period with the forecast for its start, the transformer's limit, and export only while it is allowed."""
     expected = fleet.expected(period.start_ms)
     load_w = expected.load_w or 0
@@ -275,7 +266,7 @@ def describe_call(call: FleetCall, zone: tzinfo) -> str:
 
 def delivered_wh(call: FleetCall, net_now_wh: Mapping[str, int], now_ms: int) -> int:
     """Return the energy by which a call was answered, Wh: planned less measured, of the vehicles that are known."""
-    hours: Final = (min(now_ms, call.until_ms) - call.from_ms) / HOUR_MS
+    hours: Final = (min(now_ms, call.until_ms) - call.from_ms) / problem.HOUR_MS
     return round(
         sum(
             call.planned_w[name] * hours - (net_now_wh[name] - before)

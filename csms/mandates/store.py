@@ -2,20 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    ForeignKey,
-    Index,
-    String,
-    Table,
-    Text,
-    func,
-    insert,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from csms.books.tables import postings
 from csms.db.base import metadata, row_id
@@ -24,37 +11,37 @@ from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Posting
 from v2g.errors import RefusedError
 
-mandates: Final = Table(
+mandates: Final = sa.Table(
     "mandates",
     metadata,
-    Column("id", row_id, primary_key=True),
-    Column("vehicle", String(255), nullable=False),
-    Column("payer", String(255), nullable=False),
-    Column("currency", String(3), nullable=False),
-    Column("most_micro", BigInteger, nullable=False),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("expires_ms", BigInteger, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("reference", String(255), nullable=False),
-    Column("approval_url", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Index(None, "state"),
-    Index(None, "vehicle"),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("vehicle", sa.String(255), nullable=False),
+    sa.Column("payer", sa.String(255), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("most_micro", sa.BigInteger, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("expires_ms", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("reference", sa.String(255), nullable=False),
+    sa.Column("approval_url", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Index(None, "state"),
+    sa.Index(None, "vehicle"),
 )
 
-debits: Final = Table(
+debits: Final = sa.Table(
     "debits",
     metadata,
-    Column("posting_id", row_id, ForeignKey("postings.id"), primary_key=True, autoincrement=False),
-    Column("mandate_id", row_id, ForeignKey("mandates.id"), nullable=False),
-    Column("key", String(200), nullable=False, unique=True),
-    Column("amount_micro", BigInteger, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("reference", String(255), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Index(None, "state"),
-    Index(None, "mandate_id"),
+    sa.Column("posting_id", row_id, sa.ForeignKey("postings.id"), primary_key=True, autoincrement=False),
+    sa.Column("mandate_id", row_id, sa.ForeignKey("mandates.id"), nullable=False),
+    sa.Column("key", sa.String(200), nullable=False, unique=True),
+    sa.Column("amount_micro", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("reference", sa.String(255), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Index(None, "state"),
+    sa.Index(None, "mandate_id"),
 )
 """One row for each posting that was looked at; `due` is stored before the provider is asked."""
 
@@ -63,17 +50,17 @@ _BATCH = 500
 
 
 def add(
-    connection: Connection, *, vehicle: str, payer: str, currency: str, most_micro: int, now_ms: int, expires_ms: int
+    connection: sa.Connection, *, vehicle: str, payer: str, currency: str, most_micro: int, now_ms: int, expires_ms: int
 ) -> int:
     """Store a mandate that is to be created; return its number. Raises RefusedError if the vehicle has one."""
     live = (mandates.c.vehicle == vehicle) & (mandates.c.state != "ended")
-    found = connection.execute(select(mandates.c.id).where(live)).scalar()
+    found = connection.execute(sa.select(mandates.c.id).where(live)).scalar()
     if found is not None:
         raise RefusedError(
             f"vehicle {vehicle} has mandate {found}", reason="has_mandate", hint=f"end it: DELETE /mandates/{found}"
         )
     inserted = connection.execute(
-        insert(mandates).values(
+        sa.insert(mandates).values(
             vehicle=vehicle,
             payer=payer,
             currency=currency,
@@ -90,28 +77,28 @@ def add(
     return int(inserted[0])
 
 
-def find(connection: Connection, number: int) -> Mandate | None:
+def find(connection: sa.Connection, number: int) -> Mandate | None:
     """Return a mandate, or None."""
-    row = connection.execute(select(mandates).where(mandates.c.id == number)).first()
+    row = connection.execute(sa.select(mandates).where(mandates.c.id == number)).first()
     return None if row is None else Mandate(**row._mapping)
 
 
-def list_page(connection: Connection, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+def list_page(connection: sa.Connection, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
     """Return mandates with numbers `after` one, in order."""
-    query = select(mandates).where(mandates.c.id > after).order_by(mandates.c.id).limit(limit)
+    query = sa.select(mandates).where(mandates.c.id > after).order_by(mandates.c.id).limit(limit)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def undecided(connection: Connection, after: int = 0) -> list[Mandate]:
+def undecided(connection: sa.Connection, after: int = 0) -> list[Mandate]:
     """Return some mandates `after` a number that wait for the provider or the payer, in order."""
     waiting = mandates.c.state.in_(("requested", "pending")) & (mandates.c.id > after)
     return [
         Mandate(**row._mapping)
-        for row in connection.execute(select(mandates).where(waiting).order_by(mandates.c.id).limit(_BATCH))
+        for row in connection.execute(sa.select(mandates).where(waiting).order_by(mandates.c.id).limit(_BATCH))
     ]
 
 
-def save_answer(connection: Connection, number: int, answer: MandateAnswer) -> bool:
+def save_answer(connection: sa.Connection, number: int, answer: MandateAnswer) -> bool:
     """Store a provider's answer. False: the mandate is in that state already, or has ended meanwhile."""
     where = (mandates.c.id == number) & mandates.c.state.not_in((answer.state, "ended"))
     values = {
@@ -120,29 +107,29 @@ def save_answer(connection: Connection, number: int, answer: MandateAnswer) -> b
         "approval_url": answer.approval_url,
         "reason": answer.reason,
     }
-    return connection.execute(update(mandates).where(where).values(**values)).rowcount > 0
+    return connection.execute(sa.update(mandates).where(where).values(**values)).rowcount > 0
 
 
-def end(connection: Connection, number: int, reason: str) -> None:
+def end(connection: sa.Connection, number: int, reason: str) -> None:
     """End a mandate: later postings are not debited by it. Debits that are due already remain so."""
     where = (mandates.c.id == number) & (mandates.c.state != "ended")
-    connection.execute(update(mandates).where(where).values(state="ended", reason=reason))
+    connection.execute(sa.update(mandates).where(where).values(state="ended", reason=reason))
 
 
-def end_expired(connection: Connection, now_ms: int) -> None:
+def end_expired(connection: sa.Connection, now_ms: int) -> None:
     """End mandates that have expired."""
     where = (mandates.c.state != "ended") & (mandates.c.expires_ms <= now_ms)
-    connection.execute(update(mandates).where(where).values(state="ended", reason="expired"))
+    connection.execute(sa.update(mandates).where(where).values(state="ended", reason="expired"))
 
 
-def plan(connection: Connection, now_ms: int) -> list[Debit]:
+def plan(connection: sa.Connection, now_ms: int) -> list[Debit]:
     """Store what follows from postings since the last time, before a provider is asked; return what failed at once.
 
     A settlement booked since the creation of an active mandate of its vehicle is to be debited. The reversal of a
     debited one is to be reversed, once that debit is decided: until then nobody knows whether there is one.
     """
     fresh = (
-        select(postings.c.id, postings.c.document, *(each.label(f"mandate_{each.name}") for each in mandates.c))
+        sa.select(postings.c.id, postings.c.document, *(each.label(f"mandate_{each.name}") for each in mandates.c))
         .join(mandates, (mandates.c.vehicle == postings.c.vehicle) & (mandates.c.state == "active"))
         .outerjoin(debits, debits.c.posting_id == postings.c.id)
         .where(
@@ -168,7 +155,7 @@ def plan(connection: Connection, now_ms: int) -> list[Debit]:
             failed.append(row.id)
     first, mine = debits.alias(), debits.alias()
     reversals = (
-        select(postings.c.id, first.c.mandate_id, first.c.amount_micro, first.c.state)
+        sa.select(postings.c.id, first.c.mandate_id, first.c.amount_micro, first.c.state)
         .join(first, first.c.posting_id == postings.c.reverses)
         .outerjoin(mine, mine.c.posting_id == postings.c.id)
         .where(mine.c.posting_id.is_(None) & (first.c.state != "due"))
@@ -182,20 +169,20 @@ def plan(connection: Connection, now_ms: int) -> list[Debit]:
 
 
 def _plan(
-    connection: Connection, posting: int, mandate: int, amount_micro: int, state: str, reason: str, now_ms: int
+    connection: sa.Connection, posting: int, mandate: int, amount_micro: int, state: str, reason: str, now_ms: int
 ) -> None:
     mine = connection.execute(
-        select(postings.c.station_id, postings.c.session_id).where(postings.c.id == posting)
+        sa.select(postings.c.station_id, postings.c.session_id).where(postings.c.id == posting)
     ).one()
     which = connection.execute(
-        select(func.count()).where(
+        sa.select(sa.func.count()).where(
             (postings.c.station_id == mine.station_id)
             & (postings.c.session_id == mine.session_id)
             & (postings.c.id <= posting)
         )
     ).scalar()
     connection.execute(
-        insert(debits).values(
+        sa.insert(debits).values(
             posting_id=posting,
             mandate_id=mandate,
             key=f"{mine.station_id}/{mine.session_id}/{which}",
@@ -208,7 +195,7 @@ def _plan(
     )
 
 
-def due(connection: Connection, after: int = 0) -> list[tuple[Debit, str]]:
+def due(connection: sa.Connection, after: int = 0) -> list[tuple[Debit, str]]:
     """Return some debits that are due, `after` a posting, in order; each with the reference that it needs.
 
     That is the mandate's, for a reversal that of the debit.
@@ -216,7 +203,7 @@ def due(connection: Connection, after: int = 0) -> list[tuple[Debit, str]]:
     first = debits.alias()
     found = _debits(connection, (debits.c.state == "due") & (debits.c.posting_id > after), _BATCH)
     references = (
-        select(debits.c.posting_id, func.coalesce(first.c.reference, mandates.c.reference))
+        sa.select(debits.c.posting_id, sa.func.coalesce(first.c.reference, mandates.c.reference))
         .join(mandates, mandates.c.id == debits.c.mandate_id)
         .join(postings, postings.c.id == debits.c.posting_id)
         .outerjoin(first, first.c.posting_id == postings.c.reverses)
@@ -226,21 +213,21 @@ def due(connection: Connection, after: int = 0) -> list[tuple[Debit, str]]:
     return [(each, of[each.posting]) for each in found]
 
 
-def list_debits(connection: Connection, mandate: int, after: int = 0, limit: int = 100) -> list[Debit]:
+def list_debits(connection: sa.Connection, mandate: int, after: int = 0, limit: int = 100) -> list[Debit]:
     """Return the debits of a mandate with postings `after` one, in order."""
     return _debits(connection, (debits.c.mandate_id == mandate) & (debits.c.posting_id > after), limit)
 
 
-def save_debit(connection: Connection, posting: int, answer: DebitAnswer, now_ms: int) -> bool:
+def save_debit(connection: sa.Connection, posting: int, answer: DebitAnswer, now_ms: int) -> bool:
     """Store a provider's decision. False: it is decided already."""
     where = (debits.c.posting_id == posting) & (debits.c.state == "due")
     values = {"state": answer.state, "reference": answer.reference, "reason": answer.reason, "at_ms": now_ms}
-    return connection.execute(update(debits).where(where).values(**values)).rowcount > 0
+    return connection.execute(sa.update(debits).where(where).values(**values)).rowcount > 0
 
 
-def _debits(connection: Connection, where: Any, limit: int) -> list[Debit]:
+def _debits(connection: sa.Connection, where: Any, limit: int) -> list[Debit]:
     query = (
-        select(debits, postings.c.station_id, postings.c.session_id, mandates.c.currency)
+        sa.select(debits, postings.c.station_id, postings.c.session_id, mandates.c.currency)
         .join(postings, postings.c.id == debits.c.posting_id)
         .join(mandates, mandates.c.id == debits.c.mandate_id)
         .where(where)

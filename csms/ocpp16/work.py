@@ -4,17 +4,7 @@ from csms.db.store import Store
 from csms.ocpp16 import store as numbers
 from csms.smart_charging import store as charging
 from v2g.io.runtime.clock import Clock
-from v2g.ocpp.v16.bridge import (
-    Held,
-    HeldProfiles,
-    IsStored,
-    Numbered,
-    NumberOf,
-    OngoingAt,
-    Question,
-    TransactionOf,
-    TypeOf,
-)
+from v2g.ocpp.v16 import bridge
 
 
 class StationFacts:
@@ -23,20 +13,22 @@ class StationFacts:
     def __init__(self, store: Store, clock: Clock, station_id: str) -> None:
         self._store, self._clock, self._station_id = store, clock, station_id
 
-    async def find(self, question: Question) -> Numbered | tuple[Numbered | Held, ...] | str | bool | None:
+    async def find(
+        self, question: bridge.Question
+    ) -> bridge.Numbered | tuple[bridge.Numbered | bridge.Held, ...] | str | bool | None:
         """Answer a question. Raises StoreError."""
         match question:
-            case NumberOf():
+            case bridge.NumberOf():
                 return await self._store.run(numbers.number_of, self._station_id, question, self._clock.utc_ms())
-            case TransactionOf(number=number):
+            case bridge.TransactionOf(number=number):
                 return await self._store.read(numbers.find, self._station_id, number)
-            case OngoingAt(at_ms=at_ms):
+            case bridge.OngoingAt(at_ms=at_ms):
                 return await self._store.read(numbers.ongoing, self._station_id, at_ms)
-            case IsStored(event=event):
+            case bridge.IsStored(event=event):
                 return await self._store.read(numbers.is_stored, self._station_id, event)
-            case TypeOf(id_tag=id_tag):
+            case bridge.TypeOf(id_tag=id_tag):
                 return await self._store.read(numbers.type_of, id_tag)
-            case HeldProfiles():
+            case bridge.HeldProfiles():
                 found = await self._store.read(charging.profiles, self._station_id)
-                return tuple(Held(evse_id, each) for evse_id, source, each in found if source == charging.CSO)
+                return tuple(bridge.Held(evse_id, each) for evse_id, source, each in found if source == charging.CSO)
         raise TypeError(question)

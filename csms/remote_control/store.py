@@ -4,20 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    insert,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from csms.db.base import metadata, row_id, transaction_key
 from csms.db.bulk import insert_numbered
@@ -30,66 +17,66 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import OperationalStatus
 from v2g.ocpp.messages.transactions import TransactionLimit
 
-remote_starts: Final = Table(
+remote_starts: Final = sa.Table(
     "remote_starts",
     metadata,
-    Column("remote_start_id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("evse_id", Integer),
-    Column("token_type", String(20), nullable=False),
-    Column("id_token", String(255), nullable=False),
-    Column("transaction_limit", Text),
-    Column("requested_ms", BigInteger, nullable=False),
-    Column("answer", String(40), nullable=False, default="", server_default=""),
-    Column("transaction_id", transaction_key),
-    Column("started_ms", BigInteger),
+    sa.Column("remote_start_id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("evse_id", sa.Integer),
+    sa.Column("token_type", sa.String(20), nullable=False),
+    sa.Column("id_token", sa.String(255), nullable=False),
+    sa.Column("transaction_limit", sa.Text),
+    sa.Column("requested_ms", sa.BigInteger, nullable=False),
+    sa.Column("answer", sa.String(40), nullable=False, default="", server_default=""),
+    sa.Column("transaction_id", transaction_key),
+    sa.Column("started_ms", sa.BigInteger),
     sqlite_autoincrement=True,
 )
 
-availability_orders: Final = Table(
+availability_orders: Final = sa.Table(
     "availability_orders",
     metadata,
-    Column("order_id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("evse_id", Integer, nullable=False),  # 0: the whole station
-    Column("connector_id", Integer, nullable=False),  # 0: the whole EVSE
-    Column("wanted", String(16), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("not_before_ms", BigInteger, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("detail", Text, nullable=False, default="", server_default=""),
-    Index(None, "station_id", "state"),
+    sa.Column("order_id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("evse_id", sa.Integer, nullable=False),  # 0: the whole station
+    sa.Column("connector_id", sa.Integer, nullable=False),  # 0: the whole EVSE
+    sa.Column("wanted", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("not_before_ms", sa.BigInteger, nullable=False),
+    sa.Column("updated_ms", sa.BigInteger, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False, default="", server_default=""),
+    sa.Index(None, "station_id", "state"),
 )
 
-reservations: Final = Table(
+reservations: Final = sa.Table(
     "reservations",
     metadata,
-    Column("reservation_id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("evse_id", Integer),
-    Column("connector_type", String(20)),
-    Column("token_type", String(20), nullable=False),
-    Column("id_token", String(255), nullable=False),
-    Column("group_type", String(20)),
-    Column("group_token", String(255)),
-    Column("expires_ms", BigInteger, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("transaction_id", transaction_key),
-    Column("since_ms", BigInteger, nullable=False, default=0, server_default="0"),
-    Index(None, "station_id", "state"),
-    Index(None, "station_id", "transaction_id"),
+    sa.Column("reservation_id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("evse_id", sa.Integer),
+    sa.Column("connector_type", sa.String(20)),
+    sa.Column("token_type", sa.String(20), nullable=False),
+    sa.Column("id_token", sa.String(255), nullable=False),
+    sa.Column("group_type", sa.String(20)),
+    sa.Column("group_token", sa.String(255)),
+    sa.Column("expires_ms", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("updated_ms", sa.BigInteger, nullable=False),
+    sa.Column("transaction_id", transaction_key),
+    sa.Column("since_ms", sa.BigInteger, nullable=False, default=0, server_default="0"),
+    sa.Index(None, "station_id", "state"),
+    sa.Index(None, "station_id", "transaction_id"),
     sqlite_autoincrement=True,
 )
 
-local_lists: Final = Table(
+local_lists: Final = sa.Table(
     "local_lists",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("version", Integer, nullable=False),
-    Column("status", String(20), nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("entries", Text, nullable=False),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("updated_ms", sa.BigInteger, nullable=False),
+    sa.Column("entries", sa.Text, nullable=False),
 )
 
 
@@ -97,7 +84,7 @@ local_lists: Final = Table(
 
 
 def open_start(
-    connection: Connection, station_id: str, evse_id: int | None, token: IdToken, limit: TransactionLimit | None,
+    connection: sa.Connection, station_id: str, evse_id: int | None, token: IdToken, limit: TransactionLimit | None,
     now_ms: int, number: int | None = None,
 ) -> int:  # fmt: skip
     """Store a remote start, with its limit if any; return its remoteStartId: `number`, or the next one."""
@@ -109,44 +96,46 @@ def open_start(
     return insert_numbered(connection, remote_starts, number, values)
 
 
-def save_start_answer(connection: Connection, remote_start_id: int, answer: str, transaction_id: str | None) -> None:
+def save_start_answer(connection: sa.Connection, remote_start_id: int, answer: str, transaction_id: str | None) -> None:
     """Store the station's answer, and the transaction that it named, if any (F01.FR.13)."""
     values: dict[str, Any] = {"answer": answer} | ({"transaction_id": transaction_id} if transaction_id else {})
-    connection.execute(update(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id).values(**values))
+    connection.execute(
+        sa.update(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id).values(**values)
+    )
 
 
 def match_start(
-    connection: Connection, station_id: str, remote_start_id: int, transaction_id: str, at_ms: int
+    connection: sa.Connection, station_id: str, remote_start_id: int, transaction_id: str, at_ms: int
 ) -> dict[str, Any] | None:
     """Link a transaction to the remote start that began it (F02.FR.05); return it. None: of another station."""
     where = (remote_starts.c.remote_start_id == remote_start_id) & (remote_starts.c.station_id == station_id)
     values = {"transaction_id": transaction_id, "started_ms": at_ms}
-    if connection.execute(update(remote_starts).where(where).values(**values)).rowcount == 0:
+    if connection.execute(sa.update(remote_starts).where(where).values(**values)).rowcount == 0:
         return None
     return find_start(connection, remote_start_id)
 
 
-def find_start(connection: Connection, remote_start_id: int) -> dict[str, Any] | None:
+def find_start(connection: sa.Connection, remote_start_id: int) -> dict[str, Any] | None:
     """Return a remote start as columns, or None."""
-    row = connection.execute(select(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id)).first()
+    row = connection.execute(sa.select(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id)).first()
     return dict(row._mapping) if row else None
 
 
-def has_started(connection: Connection, station_id: str, token_type: str, id_token: str) -> bool:
+def has_started(connection: sa.Connection, station_id: str, token_type: str, id_token: str) -> bool:
     """Return whether a remote start for that token is pending at the station."""
     where = (
         (remote_starts.c.station_id == station_id)
         & (remote_starts.c.token_type == token_type)
         & (remote_starts.c.id_token == id_token)
     )
-    return connection.execute(select(remote_starts.c.remote_start_id).where(where).limit(1)).first() is not None
+    return connection.execute(sa.select(remote_starts.c.remote_start_id).where(where).limit(1)).first() is not None
 
 
-def stations_of(connection: Connection, transaction_id: str) -> list[str]:
+def stations_of(connection: sa.Connection, transaction_id: str) -> list[str]:
     """Return the stations that have a transaction of that id which has not ended."""
     return list(
         connection.execute(
-            select(transactions.c.station_id).where(
+            sa.select(transactions.c.station_id).where(
                 (transactions.c.transaction_id == transaction_id) & transactions.c.active
             )
         ).scalars()
@@ -157,7 +146,7 @@ def stations_of(connection: Connection, transaction_id: str) -> list[str]:
 
 
 def open_order(
-    connection: Connection, station_id: str, evse_id: int, connector_id: int, wanted: OperationalStatus,
+    connection: sa.Connection, station_id: str, evse_id: int, connector_id: int, wanted: OperationalStatus,
     not_before_ms: int, now_ms: int,
 ) -> Order:  # fmt: skip
     """Store an order, replacing pending ones for the same target."""
@@ -167,7 +156,7 @@ def open_order(
         & (availability_orders.c.connector_id == connector_id)
         & availability_orders.c.state.in_(OPEN)
     )
-    connection.execute(update(availability_orders).where(same).values(state="Replaced", updated_ms=now_ms))
+    connection.execute(sa.update(availability_orders).where(same).values(state="Replaced", updated_ms=now_ms))
     values: dict[str, Any] = {
         "station_id": station_id, "evse_id": evse_id, "connector_id": connector_id, "wanted": wanted,
         "not_before_ms": not_before_ms, "updated_ms": now_ms,
@@ -176,18 +165,18 @@ def open_order(
     return Order(order_id=number, **values)
 
 
-def save_order(connection: Connection, order_id: int, state: str, detail: str, now_ms: int) -> None:
+def save_order(connection: sa.Connection, order_id: int, state: str, detail: str, now_ms: int) -> None:
     """Store the state of an order."""
     connection.execute(
-        update(availability_orders)
+        sa.update(availability_orders)
         .where(availability_orders.c.order_id == order_id)
         .values(state=state, detail=detail, updated_ms=now_ms)
     )
 
 
-def list_orders(connection: Connection, station_id: str | None = None, *, only_open: bool = False) -> list[Order]:
+def list_orders(connection: sa.Connection, station_id: str | None = None, *, only_open: bool = False) -> list[Order]:
     """Return orders, oldest first."""
-    query = select(availability_orders).order_by(availability_orders.c.order_id)
+    query = sa.select(availability_orders).order_by(availability_orders.c.order_id)
     if station_id is not None:
         query = query.where(availability_orders.c.station_id == station_id)
     if only_open:
@@ -195,24 +184,26 @@ def list_orders(connection: Connection, station_id: str | None = None, *, only_o
     return [_read(row, Order) for row in connection.execute(query)]
 
 
-def is_order_due(connection: Connection, now_ms: int) -> bool:
+def is_order_due(connection: sa.Connection, now_ms: int) -> bool:
     """Return whether any planned order is due."""
     due = (availability_orders.c.state == "Planned") & (availability_orders.c.not_before_ms <= now_ms)
-    return connection.execute(select(availability_orders.c.order_id).where(due).limit(1)).first() is not None
+    return connection.execute(sa.select(availability_orders.c.order_id).where(due).limit(1)).first() is not None
 
 
-def take_due_orders(connection: Connection, connected: Collection[str], now_ms: int) -> list[Order]:
+def take_due_orders(connection: sa.Connection, connected: Collection[str], now_ms: int) -> list[Order]:
     """Claim the due planned orders of connected stations exclusively."""
     due = (
         (availability_orders.c.state == "Planned")
         & (availability_orders.c.not_before_ms <= now_ms)
         & availability_orders.c.station_id.in_(tuple(connected))
     )
-    taken = update(availability_orders).where(due).values(state="Sent").returning(availability_orders)
+    taken = sa.update(availability_orders).where(due).values(state="Sent").returning(availability_orders)
     return [_read(row, Order) for row in connection.execute(taken)]
 
 
-def fulfil_orders(connection: Connection, station_id: str, evse_id: int, connector_id: int, now_ms: int) -> list[Order]:
+def fulfil_orders(
+    connection: sa.Connection, station_id: str, evse_id: int, connector_id: int, now_ms: int
+) -> list[Order]:
     """After a connector's status changed: mark the fulfilled orders, and return them (G03.FR.01)."""
     waiting = [
         order
@@ -222,7 +213,7 @@ def fulfil_orders(connection: Connection, station_id: str, evse_id: int, connect
     if not waiting:
         return []
     found = connection.execute(
-        select(connectors.c.evse_id, connectors.c.connector_id, connectors.c.status).where(
+        sa.select(connectors.c.evse_id, connectors.c.connector_id, connectors.c.status).where(
             connectors.c.station_id == station_id
         )
     )
@@ -233,13 +224,13 @@ def fulfil_orders(connection: Connection, station_id: str, evse_id: int, connect
     return done
 
 
-def take_statuses(connection: Connection, reported: Sequence[tuple[ConnectorStatus, int]]) -> list[list[Order]]:
+def take_statuses(connection: sa.Connection, reported: Sequence[tuple[ConnectorStatus, int]]) -> list[list[Order]]:
     """Store connectors' status, each with its time (UTC ms); return the orders fulfilled by it."""
     save_connectors(connection, [status for status, _ in reported])
     open_here = availability_orders.c.state.in_(OPEN) & availability_orders.c.station_id.in_(
         {status.station_id for status, _ in reported}
     )
-    waiting = set(connection.execute(select(availability_orders.c.station_id).where(open_here)).scalars())
+    waiting = set(connection.execute(sa.select(availability_orders.c.station_id).where(open_here)).scalars())
     return [
         fulfil_orders(connection, each.station_id, each.evse_id, each.connector_id, now_ms)
         if each.station_id in waiting
@@ -251,23 +242,23 @@ def take_statuses(connection: Connection, reported: Sequence[tuple[ConnectorStat
 # -- reservations
 
 
-def open_reservation(connection: Connection, /, number: int | None = None, **values: Any) -> Reservation:
+def open_reservation(connection: sa.Connection, /, number: int | None = None, **values: Any) -> Reservation:
     """Store a reservation before it is requested; columns of `reservations`. Returns it with its number."""
     values["since_ms"] = values.get("updated_ms", 0)
     number = insert_numbered(connection, reservations, number, {"state": "Requested", **values})
     return Reservation(reservation_id=number, **values)
 
 
-def replace_reservation(connection: Connection, /, reservation_id: int, **values: Any) -> Reservation:
+def replace_reservation(connection: sa.Connection, /, reservation_id: int, **values: Any) -> Reservation:
     """Replace the content of a reservation (H01.FR.02)."""
     where = reservations.c.reservation_id == reservation_id
-    connection.execute(update(reservations).where(where).values(state="Requested", **values))
+    connection.execute(sa.update(reservations).where(where).values(state="Requested", **values))
     (changed,) = _reservations(connection, where)
     return changed
 
 
 def save_reservation(
-    connection: Connection, station_id: str, reservation_id: int, state: str, now_ms: int,
+    connection: sa.Connection, station_id: str, reservation_id: int, state: str, now_ms: int,
     transaction_id: str | None = None, *, only_active: bool = True,
 ) -> bool:  # fmt: skip
     """Store the state of a reservation. False: that station has no such active one."""
@@ -275,24 +266,24 @@ def save_reservation(
     if only_active:
         where &= reservations.c.state.in_(ACTIVE)
     values = {"state": state, "updated_ms": now_ms} | ({"transaction_id": transaction_id} if transaction_id else {})
-    return connection.execute(update(reservations).where(where).values(**values)).rowcount > 0
+    return connection.execute(sa.update(reservations).where(where).values(**values)).rowcount > 0
 
 
-def reserved_since(connection: Connection, station_id: str, transaction_id: str) -> int | None:
+def reserved_since(connection: sa.Connection, station_id: str, transaction_id: str) -> int | None:
     """Return when the reservation of a transaction was made, None without one."""
     where = (reservations.c.station_id == station_id) & (reservations.c.transaction_id == transaction_id)
-    found: int | None = connection.execute(select(reservations.c.since_ms).where(where).limit(1)).scalar()
+    found: int | None = connection.execute(sa.select(reservations.c.since_ms).where(where).limit(1)).scalar()
     return found
 
 
-def find_reservation(connection: Connection, reservation_id: int) -> Reservation | None:
+def find_reservation(connection: sa.Connection, reservation_id: int) -> Reservation | None:
     """Return a reservation, or None."""
     found = _reservations(connection, reservations.c.reservation_id == reservation_id)
     return found[0] if found else None
 
 
 def list_reservations(
-    connection: Connection, station_id: str | None = None, *, only_active: bool = False
+    connection: sa.Connection, station_id: str | None = None, *, only_active: bool = False
 ) -> list[Reservation]:
     """Return reservations, oldest first."""
     where = [] if station_id is None else [reservations.c.station_id == station_id]
@@ -301,30 +292,30 @@ def list_reservations(
     return _reservations(connection, *where)
 
 
-def _reservations(connection: Connection, *where: ColumnElement[bool]) -> list[Reservation]:
-    query = select(reservations).where(*where).order_by(reservations.c.reservation_id)
+def _reservations(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Reservation]:
+    query = sa.select(reservations).where(*where).order_by(reservations.c.reservation_id)
     return [_read(row, Reservation) for row in connection.execute(query)]
 
 
 # -- local lists
 
 
-def find_local_list(connection: Connection, station_id: str) -> dict[str, Any] | None:
+def find_local_list(connection: sa.Connection, station_id: str) -> dict[str, Any] | None:
     """Return a station's expected list, as columns, or None when none was ever sent."""
-    row = connection.execute(select(local_lists).where(local_lists.c.station_id == station_id)).first()
+    row = connection.execute(sa.select(local_lists).where(local_lists.c.station_id == station_id)).first()
     return dict(row._mapping) if row else None
 
 
-def list_local_lists(connection: Connection) -> list[str]:
+def list_local_lists(connection: sa.Connection) -> list[str]:
     """Return the stations that received a list."""
-    return list(connection.execute(select(local_lists.c.station_id).where(local_lists.c.version > 0)).scalars())
+    return list(connection.execute(sa.select(local_lists.c.station_id).where(local_lists.c.version > 0)).scalars())
 
 
-def save_local_list(connection: Connection, /, station_id: str, **values: Any) -> None:
+def save_local_list(connection: sa.Connection, /, station_id: str, **values: Any) -> None:
     """Store a station's list; columns of `local_lists`."""
     where = local_lists.c.station_id == station_id
-    if connection.execute(update(local_lists).where(where).values(**values)).rowcount == 0:
-        connection.execute(insert(local_lists).values(station_id=station_id, **values))
+    if connection.execute(sa.update(local_lists).where(where).values(**values)).rowcount == 0:
+        connection.execute(sa.insert(local_lists).values(station_id=station_id, **values))
 
 
 def _read(row: Any, type_: type[Any]) -> Any:

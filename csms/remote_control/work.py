@@ -10,22 +10,12 @@ from csms.requests.work import call, detail_of, failure, for_each
 from csms.services import Services
 from csms.smart_charging.work import SmartCharging
 from v2g.errors import RefusedError, V2GError
+from v2g.ocpp.messages import remote_control as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse, OperationalStatus
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
-from v2g.ocpp.messages.remote_control import (
-    MessageTrigger,
-    RequestStartTransactionRequest,
-    RequestStartTransactionResponse,
-    RequestStopTransactionRequest,
-    RequestStopTransactionResponse,
-    TriggerMessageRequest,
-    TriggerMessageResponse,
-    UnlockConnectorRequest,
-    UnlockConnectorResponse,
-)
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 
@@ -33,7 +23,7 @@ class Started(msgspec.Struct, frozen=True):
     """The remoteStartId, which the transaction's events name, and the station's answer."""
 
     remote_start_id: int
-    response: RequestStartTransactionResponse
+    response: ocpp.RequestStartTransactionResponse
 
 
 async def start(
@@ -50,7 +40,7 @@ async def start(
 
     Raises RefusedError for an invalid profile, and V2GError as `ConnectionRegistry.call` does.
     """
-    request = RequestStartTransactionRequest(
+    request = ocpp.RequestStartTransactionRequest(
         evse_id=evse_id,
         group_id_token=group_id_token,
         id_token=id_token,
@@ -65,12 +55,12 @@ async def start(
 
 
 async def deliver_start(
-    services: Services, station_id: str, request: RequestStartTransactionRequest, timeout_s: float | None = None
-) -> RequestStartTransactionResponse:
+    services: Services, station_id: str, request: ocpp.RequestStartTransactionRequest, timeout_s: float | None = None
+) -> ocpp.RequestStartTransactionResponse:
     """Send a stored remote start; store the answer. Raises V2GError as `ConnectionRegistry.call` does."""
     run, number = services.store.run, request.remote_start_id
     try:
-        response = await call(services, station_id, request, RequestStartTransactionResponse, timeout_s=timeout_s)
+        response = await call(services, station_id, request, ocpp.RequestStartTransactionResponse, timeout_s=timeout_s)
     except V2GError as error:
         await run(commands.save_start_answer, number, failure(error), None)
         raise
@@ -80,7 +70,7 @@ async def deliver_start(
 
 async def stop(
     services: Services, transaction_id: str, station_id: str | None = None
-) -> RequestStopTransactionResponse:
+) -> ocpp.RequestStopTransactionResponse:
     """Request a transaction's end (F03, F04); its station is known from its events unless given.
 
     Raises RefusedError when no transaction of that id runs, or several do.
@@ -96,23 +86,23 @@ async def stop(
                 hint="specify the station" if found else "list them: v2g csms transactions --active",
             )
         (station_id,) = found
-    request = RequestStopTransactionRequest(transaction_id=transaction_id)
-    return await call(services, station_id, request, RequestStopTransactionResponse)
+    request = ocpp.RequestStopTransactionRequest(transaction_id=transaction_id)
+    return await call(services, station_id, request, ocpp.RequestStopTransactionResponse)
 
 
-async def unlock(services: Services, station_id: str, evse_id: int, connector_id: int) -> UnlockConnectorResponse:
+async def unlock(services: Services, station_id: str, evse_id: int, connector_id: int) -> ocpp.UnlockConnectorResponse:
     """Unlock a connector (F05)."""
-    request = UnlockConnectorRequest(evse_id=evse_id, connector_id=connector_id)
-    return await call(services, station_id, request, UnlockConnectorResponse)
+    request = ocpp.UnlockConnectorRequest(evse_id=evse_id, connector_id=connector_id)
+    return await call(services, station_id, request, ocpp.UnlockConnectorResponse)
 
 
 async def trigger(
     services: Services,
     station_id: str,
-    message: MessageTrigger,
+    message: ocpp.MessageTrigger,
     evse: EVSE | None = None,
     custom_trigger: str | None = None,
-) -> TriggerMessageResponse:
+) -> ocpp.TriggerMessageResponse:
     """Trigger a message (F06). Raises RefusedError for a status without connector, a custom trigger without name."""
     if message == "StatusNotification" and (evse is None or evse.connector_id is None):  # F06.FR.13
         raise RefusedError(
@@ -120,8 +110,8 @@ async def trigger(
         )
     if (message == "CustomTrigger") != (custom_trigger is not None):
         raise RefusedError("a name is required for CustomTrigger, and only for it", reason="custom_trigger")
-    request = TriggerMessageRequest(evse=evse, requested_message=message, custom_trigger=custom_trigger)
-    return await call(services, station_id, request, TriggerMessageResponse)
+    request = ocpp.TriggerMessageRequest(evse=evse, requested_message=message, custom_trigger=custom_trigger)
+    return await call(services, station_id, request, ocpp.TriggerMessageResponse)
 
 
 async def transfer_data(

@@ -4,20 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    insert,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from csms.cluster.frames import presentable
 from csms.db.base import metadata, newest, row_id
@@ -25,42 +12,42 @@ from csms.db.bulk import insert_numbered, update_rows
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import action_of
 
-station_requests: Final = Table(
+station_requests: Final = sa.Table(
     "station_requests",
     metadata,
-    Column("request_id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("action", String(40), nullable=False),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("answer", String(40), nullable=False, default="", server_default=""),
-    Column("progress", String(40), nullable=False, default="", server_default=""),
-    Column("detail", Text, nullable=False, default="", server_default=""),
-    Column("done_ms", BigInteger),
-    Column("document", Text, nullable=False),
-    Index(None, "station_id", "action"),
+    sa.Column("request_id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("action", sa.String(40), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("updated_ms", sa.BigInteger, nullable=False),
+    sa.Column("answer", sa.String(40), nullable=False, default="", server_default=""),
+    sa.Column("progress", sa.String(40), nullable=False, default="", server_default=""),
+    sa.Column("detail", sa.Text, nullable=False, default="", server_default=""),
+    sa.Column("done_ms", sa.BigInteger),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Index(None, "station_id", "action"),
     sqlite_autoincrement=True,
 )
 
-request_parts: Final = Table(
+request_parts: Final = sa.Table(
     "request_parts",
     metadata,
-    Column("request_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("seq_no", Integer, primary_key=True, autoincrement=False),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
-    ForeignKeyConstraint(["request_id"], ["station_requests.request_id"]),
+    sa.Column("request_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq_no", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["request_id"], ["station_requests.request_id"]),
 )
 
 
 def open_request(
-    connection: Connection, station_id: str, make: Callable[[int], Message], now_ms: int
+    connection: sa.Connection, station_id: str, make: Callable[[int], Message], now_ms: int
 ) -> tuple[int, Message]:
     """Store a request, as `open_requests` does."""
     return open_requests(connection, [NewRequest(station_id, make, now_ms)])[0]
 
 
-def open_numbered(connection: Connection, station_id: str, number: int, request: Message, now_ms: int) -> None:
+def open_numbered(connection: sa.Connection, station_id: str, number: int, request: Message, now_ms: int) -> None:
     """Store a request whose number its caller has chosen. Passwords in it are not stored."""
     values = {
         "station_id": station_id, "action": action_of(request), "created_ms": now_ms, "updated_ms": now_ms,
@@ -77,7 +64,7 @@ class NewRequest(NamedTuple):
     at_ms: int
 
 
-def open_requests(connection: Connection, new: Sequence[NewRequest]) -> list[tuple[int, Message]]:
+def open_requests(connection: sa.Connection, new: Sequence[NewRequest]) -> list[tuple[int, Message]]:
     """Store requests and assign their numbers; return both of each. Passwords in them are not stored."""
     rows = [
         {
@@ -89,7 +76,7 @@ def open_requests(connection: Connection, new: Sequence[NewRequest]) -> list[tup
         }
         for each in new
     ]
-    inserted = insert(station_requests).returning(station_requests.c.request_id, sort_by_parameter_order=True)
+    inserted = sa.insert(station_requests).returning(station_requests.c.request_id, sort_by_parameter_order=True)
     numbers = connection.execute(inserted, rows).scalars().all()
     opened = [(number, each.make(number)) for number, each in zip(numbers, new, strict=True)]
     named = [
@@ -104,13 +91,15 @@ def open_requests(connection: Connection, new: Sequence[NewRequest]) -> list[tup
     return opened
 
 
-def save_answer(connection: Connection, request_id: int, answer: str, detail: str, now_ms: int, *, done: bool) -> None:
+def save_answer(
+    connection: sa.Connection, request_id: int, answer: str, detail: str, now_ms: int, *, done: bool
+) -> None:
     """Store the station's answer; `done` when nothing follows."""
     _change(connection, request_id, answer=answer, detail=detail, updated_ms=now_ms, **_end(now_ms, done))
 
 
 def save_progress(
-    connection: Connection, station_id: str, action: str, request_id: int, progress: str, now_ms: int, *, done: bool
+    connection: sa.Connection, station_id: str, action: str, request_id: int, progress: str, now_ms: int, *, done: bool
 ) -> bool:
     """Store the progress of a request. False: no such request of that station."""
     if not _is(connection, station_id, action, request_id):
@@ -119,7 +108,7 @@ def save_progress(
     return True
 
 
-def supersede(connection: Connection, station_id: str, action: str, request_id: int, now_ms: int) -> None:
+def supersede(connection: sa.Connection, station_id: str, action: str, request_id: int, now_ms: int) -> None:
     """Mark earlier requests of the kind as cancelled by this one."""
     earlier = (
         (station_requests.c.station_id == station_id)
@@ -128,50 +117,52 @@ def supersede(connection: Connection, station_id: str, action: str, request_id: 
         & station_requests.c.done_ms.is_(None)
     )
     connection.execute(
-        update(station_requests).where(earlier).values(progress="AcceptedCanceled", updated_ms=now_ms, done_ms=now_ms)
+        sa.update(station_requests)
+        .where(earlier)
+        .values(progress="AcceptedCanceled", updated_ms=now_ms, done_ms=now_ms)
     )
 
 
 def save_part(
-    connection: Connection, station_id: str, action: str, request_id: int, seq_no: int, document: str, now_ms: int,
+    connection: sa.Connection, station_id: str, action: str, request_id: int, seq_no: int, document: str, now_ms: int,
     *, last: bool,
 ) -> bool:  # fmt: skip
     """Store a part of a report, once. False: no such request of that station."""
     if not _is(connection, station_id, action, request_id):
         return False
     key = (request_parts.c.request_id == request_id) & (request_parts.c.seq_no == seq_no)
-    if connection.execute(select(request_parts.c.seq_no).where(key)).first() is None:
+    if connection.execute(sa.select(request_parts.c.seq_no).where(key)).first() is None:
         connection.execute(
-            insert(request_parts).values(request_id=request_id, seq_no=seq_no, received_ms=now_ms, document=document)
+            sa.insert(request_parts).values(request_id=request_id, seq_no=seq_no, received_ms=now_ms, document=document)
         )
     _change(connection, request_id, updated_ms=now_ms, **_end(now_ms, last))
     return True
 
 
-def count_parts(connection: Connection, request_id: int) -> int:
+def count_parts(connection: sa.Connection, request_id: int) -> int:
     """Return the number of parts: that of the next one, where the message has none itself."""
     return len(parts(connection, request_id))
 
 
-def parts(connection: Connection, request_id: int) -> list[str]:
+def parts(connection: sa.Connection, request_id: int) -> list[str]:
     """Return the parts so far, in order."""
     return list(
         connection.execute(
-            select(request_parts.c.document)
+            sa.select(request_parts.c.document)
             .where(request_parts.c.request_id == request_id)
             .order_by(request_parts.c.seq_no)
         ).scalars()
     )
 
 
-def find(connection: Connection, request_id: int) -> dict[str, Any] | None:
+def find(connection: sa.Connection, request_id: int) -> dict[str, Any] | None:
     """Return a request as columns, or None."""
-    row = connection.execute(select(station_requests).where(station_requests.c.request_id == request_id)).first()
+    row = connection.execute(sa.select(station_requests).where(station_requests.c.request_id == request_id)).first()
     return dict(row._mapping) if row else None
 
 
 def list_requests(
-    connection: Connection,
+    connection: sa.Connection,
     station_id: str | None = None,
     action: str | None = None,
     limit: int = 100,
@@ -182,9 +173,9 @@ def list_requests(
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def _is(connection: Connection, station_id: str, action: str, request_id: int) -> bool:
+def _is(connection: sa.Connection, station_id: str, action: str, request_id: int) -> bool:
     row = connection.execute(
-        select(station_requests.c.station_id, station_requests.c.action).where(
+        sa.select(station_requests.c.station_id, station_requests.c.action).where(
             station_requests.c.request_id == request_id
         )
     ).first()
@@ -195,5 +186,5 @@ def _end(now_ms: int, done: bool) -> dict[str, int]:
     return {"done_ms": now_ms} if done else {}
 
 
-def _change(connection: Connection, request_id: int, **values: object) -> None:
-    connection.execute(update(station_requests).where(station_requests.c.request_id == request_id).values(**values))
+def _change(connection: sa.Connection, request_id: int, **values: object) -> None:
+    connection.execute(sa.update(station_requests).where(station_requests.c.request_id == request_id).values(**values))

@@ -12,24 +12,9 @@ import msgspec
 
 from v2g import typed_json
 from v2g.asn1.discharge import PriceSlot
+from v2g.energy.settlement import records
 from v2g.energy.settlement.canonical import parse_canonical
 from v2g.energy.settlement.journal import Entry, Journal
-from v2g.energy.settlement.records import (
-    Addition,
-    CommandAccepted,
-    CommandRejected,
-    ContractAuthorized,
-    EnergyUnmetered,
-    GridSupportGiven,
-    LimitChanged,
-    ServiceChanged,
-    SessionEnded,
-    SessionStarted,
-    TariffSet,
-    TermsDecided,
-    TermsOffered,
-    VehicleDescribed,
-)
 from v2g.errors import CodecError, RefusedError, StoreError, VerificationError
 from v2g.observe import Scalar
 from v2g.units import PositiveDecimals
@@ -117,7 +102,7 @@ class Copy:
         """
         entries = [self._parse(line, place) for place, line in enumerate(lines)]
         known = self._count_known(entries, lines)
-        if not stored and any(isinstance(entry.data, Addition) for entry in entries[known:]):
+        if not stored and any(isinstance(entry.data, records.Addition) for entry in entries[known:]):
             raise RefusedError("corrections are the operator's", reason="correction")
         return [self._append(entry, line) for entry, line in zip(entries[known:], lines[known:], strict=True)]
 
@@ -146,7 +131,7 @@ class Copy:
     def _append(self, entry: Entry, line: bytes) -> bytes:
         """Verify a line by writing it again: only the one valid continuation gives the same text."""
         where = f"{self._session_id}: entry {entry.sequence}"
-        if isinstance(entry.data, SessionStarted):
+        if isinstance(entry.data, records.SessionStarted):
             named = entry.data.station_id, entry.data.session_id
             if named != (self._station_id, self._session_id):
                 raise RefusedError(f"the journal is of session {named[1]} at {named[0]}", reason="foreign")
@@ -169,18 +154,18 @@ def entries_of(session_id: str, lines: Iterable[bytes], *kinds: type[msgspec.Str
 
 
 SHOWN: Final[Mapping[type[msgspec.Struct], Sequence[str]]] = {
-    SessionStarted: ("evse_id", "discharge"),
-    ContractAuthorized: ("authorized_by",),
-    VehicleDescribed: ("battery_capacity_wh",),
-    TermsOffered: (),
-    TermsDecided: ("accepted", "reason"),
-    CommandAccepted: ("effective_w",),
-    CommandRejected: ("reason", "detail"),
-    LimitChanged: ("max_discharge_w", "source", "ev_w", "evse_w", "site_w", "operator_w"),
-    ServiceChanged: ("service", "reason", "discharge"),
-    GridSupportGiven: ("functions",),
-    EnergyUnmetered: ("import_mwh", "export_mwh"),
-    SessionEnded: ("reason",),
+    records.SessionStarted: ("evse_id", "discharge"),
+    records.ContractAuthorized: ("authorized_by",),
+    records.VehicleDescribed: ("battery_capacity_wh",),
+    records.TermsOffered: (),
+    records.TermsDecided: ("accepted", "reason"),
+    records.CommandAccepted: ("effective_w",),
+    records.CommandRejected: ("reason", "detail"),
+    records.LimitChanged: ("max_discharge_w", "source", "ev_w", "evse_w", "site_w", "operator_w"),
+    records.ServiceChanged: ("service", "reason", "discharge"),
+    records.GridSupportGiven: ("functions",),
+    records.EnergyUnmetered: ("import_mwh", "export_mwh"),
+    records.SessionEnded: ("reason",),
 }
 """What of each kind of record is shown: nothing by which a person is known."""
 
@@ -226,15 +211,15 @@ def course_of(journals: Mapping[str, Iterable[bytes]], until_ms: int) -> Session
     prices: list[PriceStep] = []
     for session_id, lines in journals.items():
         permitted_w = 0
-        for entry in entries_of(session_id, lines, *SHOWN, TariffSet):
+        for entry in entries_of(session_id, lines, *SHOWN, records.TariffSet):
             record = entry.data
-            if isinstance(record, TariffSet):
+            if isinstance(record, records.TariffSet):
                 slots = [each for each in record.tariff.slots if each.end_ms > entry.utc_ms]
                 steps = [_step(each, entry.utc_ms, record.tariff.currency) for each in slots]
                 prices = [*(each for each in prices if each.at_ms < entry.utc_ms), *steps]
             if type(record) not in SHOWN:
                 continue
-            if isinstance(record, CommandAccepted):
+            if isinstance(record, records.CommandAccepted):
                 if record.effective_w == permitted_w:
                     continue  # the vehicle repeats its command
                 permitted_w = record.effective_w
@@ -257,9 +242,9 @@ def _step(slot: PriceSlot, set_ms: int, currency: str) -> PriceStep:
 def decision_of(entry: Entry) -> Decision | None:
     """Return what an entry decides about an offer or a command; None for any other."""
     match entry.data:
-        case TermsDecided(accepted=accepted, reason=reason):
+        case records.TermsDecided(accepted=accepted, reason=reason):
             return Decision(at_ms=entry.utc_ms, kind="terms", accepted=accepted, reason=reason, detail="")
-        case CommandRejected(reason=reason, detail=detail):
+        case records.CommandRejected(reason=reason, detail=detail):
             return Decision(at_ms=entry.utc_ms, kind="command", accepted=False, reason=reason, detail=detail[:300])
         case _:
             return None

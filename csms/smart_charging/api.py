@@ -16,18 +16,8 @@ from csms.smart_charging import store as rows
 from csms.smart_charging.charging_plans import ProfileTemplate
 from csms.smart_charging.rules import check_operators_id
 from csms.smart_charging.work import SmartCharging
+from v2g.ocpp.messages import smart_charging as ocpp
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
-from v2g.ocpp.messages.smart_charging import (
-    ChargingProfileCriterion,
-    ChargingScheduleUpdate,
-    ClearChargingProfileResponse,
-    GetChargingProfilesResponse,
-    GetCompositeScheduleResponse,
-    NotifyChargingLimitRequest,
-    SetChargingProfileResponse,
-    UpdateDynamicScheduleResponse,
-    UsePriorityChargingResponse,
-)
 from v2g.units import UtcMs
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
@@ -53,7 +43,7 @@ class OtherLimit(msgspec.Struct, frozen=True, kw_only=True):
 
     evse_id: int
     at_ms: int
-    limit: NotifyChargingLimitRequest
+    limit: ocpp.NotifyChargingLimitRequest
 
 
 class VehiclePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +69,7 @@ class UseTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Criteria of the profiles that a station reports."""
 
-    criterion: ChargingProfileCriterion = ChargingProfileCriterion()
+    criterion: ocpp.ChargingProfileCriterion = ocpp.ChargingProfileCriterion()
     evse_id: Number | None = None
 
 
@@ -145,13 +135,13 @@ async def list_charging_profiles(call: Call, parameters: WhichProfiles) -> Page[
 
 
 @to_station("POST", "/charging-profiles", Permission.WRITE_ENERGY)
-async def set_charging_profile(call: Call, parameters: OneStation, body: NewProfile) -> SetChargingProfileResponse:
+async def set_charging_profile(call: Call, parameters: OneStation, body: NewProfile) -> ocpp.SetChargingProfileResponse:
     """Set a profile (K01), with another id and stack level than those of the back end's own profiles."""
     return await SmartCharging(call.services).set_operators(parameters.station_id, body.evse_id, body.profile)
 
 
 @to_station("DELETE", "/charging-profiles", Permission.WRITE_ENERGY, status=200)
-async def clear_charging_profiles(call: Call, parameters: WhichToClear) -> ClearChargingProfileResponse:
+async def clear_charging_profiles(call: Call, parameters: WhichToClear) -> ocpp.ClearChargingProfileResponse:
     """Clear one profile, or those that meet all criteria (K10)."""
     return await SmartCharging(call.services).clear(**asdict(parameters))
 
@@ -159,28 +149,28 @@ async def clear_charging_profiles(call: Call, parameters: WhichToClear) -> Clear
 @to_station("POST", "/charging-profiles/report", Permission.WRITE_ENERGY, example={})
 async def report_charging_profiles(
     call: Call, parameters: OneStation, body: WantedReport
-) -> Asked[GetChargingProfilesResponse]:
+) -> Asked[ocpp.GetChargingProfilesResponse]:
     """Have a station report the profiles that it holds (K09)."""
     return await SmartCharging(call.services).get_profiles(parameters.station_id, body.criterion, body.evse_id)
 
 
 @to_station("GET", "/composite-schedule", Permission.READ_ENERGY)
-async def read_composite_schedule(call: Call, parameters: WhichComposite) -> GetCompositeScheduleResponse:
+async def read_composite_schedule(call: Call, parameters: WhichComposite) -> ocpp.GetCompositeScheduleResponse:
     """Get the composite schedule of a station (K08)."""
     return await SmartCharging(call.services).composite(**asdict(parameters))
 
 
 @to_station("PUT", "/charging-profiles/{profile_id}/schedule", Permission.WRITE_ENERGY)
 async def update_dynamic_schedule(
-    call: Call, parameters: OneProfile, body: ChargingScheduleUpdate
-) -> UpdateDynamicScheduleResponse:
+    call: Call, parameters: OneProfile, body: ocpp.ChargingScheduleUpdate
+) -> ocpp.UpdateDynamicScheduleResponse:
     """Change the values of a dynamic profile (K28)."""
     check_operators_id(parameters.profile_id)
     return await SmartCharging(call.services).update_dynamic(parameters.station_id, parameters.profile_id, body)
 
 
 @to_station("POST", "/priority-charging", Permission.WRITE_ENERGY)
-async def use_priority_charging(call: Call, parameters: OneStation, body: Priority) -> UsePriorityChargingResponse:
+async def use_priority_charging(call: Call, parameters: OneStation, body: Priority) -> ocpp.UsePriorityChargingResponse:
     """Turn priority charging of a transaction on or off (K21)."""
     return await SmartCharging(call.services).use_priority(parameters.station_id, **asdict(body))
 
@@ -235,7 +225,7 @@ async def delete_template(call: Call, parameters: OneTemplate) -> None:
 
 
 @to_station("POST", "/charging-profiles/from-template", Permission.WRITE_ENERGY)
-async def apply_template(call: Call, parameters: OneStation, body: UseTemplate) -> SetChargingProfileResponse:
+async def apply_template(call: Call, parameters: OneStation, body: UseTemplate) -> ocpp.SetChargingProfileResponse:
     """Set a template as a profile."""
     return await SmartCharging(call.services).apply_template(
         body.template,

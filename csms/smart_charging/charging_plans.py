@@ -13,13 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from csms.smart_charging.rules import SHARE_LEVEL, SHARE_PROFILE, WAITING_PROFILE, limit_start_ms
-from v2g.ocpp.messages.charging_profiles import (
-    ChargingProfile,
-    ChargingProfilePurpose,
-    ChargingRateUnit,
-    ChargingSchedule,
-    ChargingSchedulePeriod,
-)
+from v2g.ocpp.messages import charging_profiles as ocpp
 from v2g.ocpp.messages.smart_charging import CompositeSchedule
 from v2g.ocpp.times import format_time, parse_time
 
@@ -51,7 +45,7 @@ class ProfileTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     kind: Literal["Absolute", "Recurring", "Relative"] = "Absolute"
     recurrency: Literal["Daily", "Weekly"] | None = None
     stack_level: Annotated[int, Meta(ge=0, le=100)] = 0
-    unit: ChargingRateUnit = "W"
+    unit: ocpp.ChargingRateUnit = "W"
     duration_s: Annotated[int, Meta(ge=1, le=31 * 86_400)] | None = None
     valid_s: Annotated[int, Meta(ge=1, le=10 * 366 * 86_400)] | None = None
     periods: Annotated[tuple[TemplatePeriod, ...], Meta(min_length=1, max_length=1024)]
@@ -74,16 +68,16 @@ def from_template(
     *,
     start_ms: int | None = None,
     transaction_id: str | None = None,
-) -> ChargingProfile:
+) -> ocpp.ChargingProfile:
     """Return a template as a profile from now on; a transaction's profile is relative or begins at `start_ms`."""
     start_ms = now_ms if start_ms is None else start_ms
-    schedule = ChargingSchedule(
+    schedule = ocpp.ChargingSchedule(
         id=profile_id,
         start_schedule=None if template.kind == "Relative" else format_time(start_ms),
         duration=template.duration_s,
         charging_rate_unit=template.unit,
         charging_schedule_period=tuple(
-            ChargingSchedulePeriod(
+            ocpp.ChargingSchedulePeriod(
                 start_period=period.start_s,
                 limit=period.limit,
                 number_phases=period.phases,
@@ -92,7 +86,7 @@ def from_template(
             for period in template.periods
         ),
     )
-    return ChargingProfile(
+    return ocpp.ChargingProfile(
         id=profile_id,
         stack_level=template.stack_level,
         charging_profile_purpose=template.purpose,
@@ -107,7 +101,7 @@ def from_template(
 
 def share_profile(
     evse_id: int, milliampere: int, phases: int, now_ms: int, transaction_id: str, *, phase_to_use: int | None = None
-) -> ChargingProfile:
+) -> ocpp.ChargingProfile:
     """Return the profile that limits a transaction to its share, until it is replaced.
 
     `phase_to_use` (1 to 3): the only phase that it may use, where its station can choose that (K01.FR.20).
@@ -116,7 +110,7 @@ def share_profile(
     return _flat(SHARE_PROFILE + evse_id, "TxProfile", milliampere, phases, now_ms, transaction_id, phase_to_use)
 
 
-def dynamic_share(profile: ChargingProfile, now_ms: int) -> ChargingProfile:
+def dynamic_share(profile: ocpp.ChargingProfile, now_ms: int) -> ocpp.ChargingProfile:
     """Return the profile of a share as a dynamic one, whose limit a short message can change (K28.FR.01, FR.05)."""
     schedule = msgspec.structs.replace(profile.charging_schedule[0], start_schedule=None)
     return msgspec.structs.replace(
@@ -124,32 +118,32 @@ def dynamic_share(profile: ChargingProfile, now_ms: int) -> ChargingProfile:
     )
 
 
-def waiting_profile(milliampere: int, now_ms: int) -> ChargingProfile:
+def waiting_profile(milliampere: int, now_ms: int) -> ocpp.ChargingProfile:
     """Return the default profile of a station on a shared site: the limit until the transaction has its share."""
     return _flat(WAITING_PROFILE, "TxDefaultProfile", milliampere, 3, now_ms, None)
 
 
 def _flat(
     profile_id: int,
-    purpose: ChargingProfilePurpose,
+    purpose: ocpp.ChargingProfilePurpose,
     milliampere: int,
     phases: int,
     now_ms: int,
     transaction_id: str | None,
     phase_to_use: int | None = None,
-) -> ChargingProfile:
+) -> ocpp.ChargingProfile:
     limit = float(Decimal(milliampere // 100).scaleb(-1))  # OCPP's limits have one decimal
-    schedule = ChargingSchedule(
+    schedule = ocpp.ChargingSchedule(
         id=profile_id,
         start_schedule=format_time(limit_start_ms(now_ms)),
         charging_rate_unit="A",
         charging_schedule_period=(
-            ChargingSchedulePeriod(
+            ocpp.ChargingSchedulePeriod(
                 start_period=0, limit=limit, number_phases=phases if phases < 3 else None, phase_to_use=phase_to_use
             ),
         ),
     )
-    return ChargingProfile(
+    return ocpp.ChargingProfile(
         id=profile_id,
         stack_level=SHARE_LEVEL,
         charging_profile_purpose=purpose,
@@ -159,13 +153,13 @@ def _flat(
     )
 
 
-def milliampere(profile: ChargingProfile) -> int:
+def milliampere(profile: ocpp.ChargingProfile) -> int:
     """Return the limit in the profile of a share."""
     limit = profile.charging_schedule[0].charging_schedule_period[0].limit
     return int(Decimal(repr(limit or 0)) * 1000)
 
 
-def watts(amount: float, unit: ChargingRateUnit, phases: int | None) -> float:
+def watts(amount: float, unit: ocpp.ChargingRateUnit, phases: int | None) -> float:
     """Return a limit in W."""
     return amount if unit == "W" else amount * VOLTAGE * (3 if phases is None else phases)
 
@@ -177,7 +171,7 @@ class Step(msgspec.Struct, frozen=True):
     limit_w: float | None
 
 
-def steps(schedule: ChargingSchedule | CompositeSchedule, start_ms: int) -> list[Step]:
+def steps(schedule: ocpp.ChargingSchedule | CompositeSchedule, start_ms: int) -> list[Step]:
     """Return a schedule that begins at `start_ms` as steps, the last of which ends it."""
     found = [
         Step(
@@ -203,7 +197,7 @@ def limit_at(found: Sequence[Step], at_ms: int) -> float | None:
     return limit
 
 
-def exceeds(plan: ChargingSchedule, base_ms: int, held: Iterable[ChargingProfile], started_ms: int) -> bool:
+def exceeds(plan: ocpp.ChargingSchedule, base_ms: int, held: Iterable[ocpp.ChargingProfile], started_ms: int) -> bool:
     """Return whether a vehicle's plan exceeds the profiles at any time (K15.FR.11, FR.12).
 
     `held`: its station's profiles for its EVSE and transaction. `base_ms`: start of the plan; `started_ms`: start of
@@ -224,7 +218,7 @@ def exceeds(plan: ChargingSchedule, base_ms: int, held: Iterable[ChargingProfile
     return False
 
 
-def _bound_at(bounds: Sequence[tuple[ChargingProfile, Sequence[Step]]], at_ms: int) -> float | None:
+def _bound_at(bounds: Sequence[tuple[ocpp.ChargingProfile, Sequence[Step]]], at_ms: int) -> float | None:
     """Return the limit of profiles at a time: of each purpose the highest stack level counts.
 
     A transaction's own profile replaces the default one (K01.FR.14); the lowest of the remaining limits counts.

@@ -18,6 +18,7 @@ from csms.tokens.rules import CONTRACT, normalise
 from csms.transactions import store as transactions
 from csms.transactions.events import find_last
 from csms.transactions.rules import Transaction
+from v2g.ocpp.messages import smart_charging as ocpp
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.ev_charging import (
@@ -25,18 +26,6 @@ from v2g.ocpp.messages.ev_charging import (
     NotifyEVChargingNeedsResponse,
     NotifyEVChargingScheduleRequest,
     NotifyEVChargingScheduleResponse,
-)
-from v2g.ocpp.messages.smart_charging import (
-    ClearedChargingLimitRequest,
-    ClearedChargingLimitResponse,
-    NotifyChargingLimitRequest,
-    NotifyChargingLimitResponse,
-    NotifyPriorityChargingRequest,
-    NotifyPriorityChargingResponse,
-    PullDynamicScheduleUpdateRequest,
-    PullDynamicScheduleUpdateResponse,
-    ReportChargingProfilesRequest,
-    ReportChargingProfilesResponse,
 )
 from v2g.ocpp.times import parse_time
 
@@ -112,8 +101,8 @@ async def answer_ev_schedule(
 
 @answers
 async def answer_charging_limit(
-    context: HandlerContext, request: NotifyChargingLimitRequest
-) -> NotifyChargingLimitResponse:
+    context: HandlerContext, request: ocpp.NotifyChargingLimitRequest
+) -> ocpp.NotifyChargingLimitResponse:
     """Store an external limit (K12)."""
     evse_id, now_ms = small(request.evse_id or 0), context.services.clock.utc_ms()
     external_limit_w(request, now_ms, now_ms)  # rejects an invalid schedule
@@ -126,25 +115,25 @@ async def answer_charging_limit(
         source=limit.charging_limit_source,
         critical=bool(limit.is_grid_critical),
     )
-    return NotifyChargingLimitResponse()
+    return ocpp.NotifyChargingLimitResponse()
 
 
 @answers
 async def answer_cleared_limit(
-    context: HandlerContext, request: ClearedChargingLimitRequest
-) -> ClearedChargingLimitResponse:
+    context: HandlerContext, request: ocpp.ClearedChargingLimitRequest
+) -> ocpp.ClearedChargingLimitResponse:
     """Delete an external limit (K13)."""
     evse_id, source = small(request.evse_id or 0), request.charging_limit_source
     about = context.station_id, evse_id, source, context.services.clock.utc_ms()
     known = await context.services.store.run(charging.clear_limit, *about)
     context.observe("ocpp", "charging_limit_cleared", evse=evse_id, source=source, known=known)
-    return ClearedChargingLimitResponse()
+    return ocpp.ClearedChargingLimitResponse()
 
 
 @answers
 async def answer_profile_report(
-    context: HandlerContext, request: ReportChargingProfilesRequest
-) -> ReportChargingProfilesResponse:
+    context: HandlerContext, request: ocpp.ReportChargingProfilesRequest
+) -> ocpp.ReportChargingProfilesResponse:
     """Store the profiles that a station reported (K09)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     request_id, evse_id = small(request.request_id), small(request.evse_id)
@@ -160,25 +149,25 @@ async def answer_profile_report(
     context.observe("ocpp", "profile_report", request=request_id, evse=evse_id, profiles=len(held), tbc=request.tbc)
     if not request.tbc:
         await station_records.drop_unreported_profiles(context.services, context.station_id, request_id)
-    return ReportChargingProfilesResponse()
+    return ocpp.ReportChargingProfilesResponse()
 
 
 @answers
 async def answer_pull(
-    context: HandlerContext, request: PullDynamicScheduleUpdateRequest
-) -> PullDynamicScheduleUpdateResponse:
+    context: HandlerContext, request: ocpp.PullDynamicScheduleUpdateRequest
+) -> ocpp.PullDynamicScheduleUpdateResponse:
     """Answer with the present values of a dynamic profile (K28.FR.07, FR.12)."""
     values = await context.services.store.read(charging.dynamic, context.station_id, small(request.charging_profile_id))
     if values is None:
         info = StatusInfo(reason_code="InvalidProfile")
-        return PullDynamicScheduleUpdateResponse(status="Rejected", status_info=info)
-    return PullDynamicScheduleUpdateResponse(status="Accepted", schedule_update=values)
+        return ocpp.PullDynamicScheduleUpdateResponse(status="Rejected", status_info=info)
+    return ocpp.PullDynamicScheduleUpdateResponse(status="Accepted", schedule_update=values)
 
 
 @answers
 async def answer_priority(
-    context: HandlerContext, request: NotifyPriorityChargingRequest
-) -> NotifyPriorityChargingResponse:
+    context: HandlerContext, request: ocpp.NotifyPriorityChargingRequest
+) -> ocpp.NotifyPriorityChargingResponse:
     """Store the priority of a transaction (K21.FR.09, K22.FR.06)."""
     priority = 1 if request.activated else 0
     run, transaction_id = (
@@ -187,7 +176,7 @@ async def answer_priority(
     )
     known = await run(transactions.save_priority, context.station_id, transaction_id, priority)
     context.observe("ocpp", "priority_charging", transaction=transaction_id, activated=request.activated, known=known)
-    return NotifyPriorityChargingResponse()
+    return ocpp.NotifyPriorityChargingResponse()
 
 
 async def _newest(context: HandlerContext, evse_id: int) -> Transaction | None:

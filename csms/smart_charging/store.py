@@ -13,18 +13,10 @@ from csms.device_model.store import phases_of_evses
 from csms.diagnostics import store as diagnostics
 from csms.overview import store as overview
 from csms.sites.rules import Known, Site, external_limit_w
+from csms.smart_charging import rules
 from csms.smart_charging.binding import Bound, LimitPoint, evse_limits
 from csms.smart_charging.charging_plans import FOLLOWED_MS, ProfileTemplate, milliampere
 from csms.smart_charging.limits_in_force import EXPORT_SIGNAL, UNKNOWN, Steps, rises, steps_of
-from csms.smart_charging.rules import (
-    DISPATCH_PROFILE,
-    GENERATED,
-    SHARE_PROFILE,
-    SIGNAL_EXPORT,
-    SIGNAL_LEVEL,
-    WAITING_PROFILE,
-    Order,
-)
 from csms.smart_charging.tables import (
     charging_limits,
     charging_profiles,
@@ -52,7 +44,7 @@ CSO = "CSO"
 _ORDERS: Final = "dispatch orders"
 """Name of a lock; no station has it, as there is a blank in it."""
 
-_BESIDE: Final = {SIGNAL_EXPORT: EXPORT_SIGNAL, GENERATED: "LocalGeneration"}
+_BESIDE: Final = {rules.SIGNAL_EXPORT: EXPORT_SIGNAL, rules.GENERATED: "LocalGeneration"}
 """What limits beside the profiles of this back end, by what stands for their ids."""
 
 _LONGEST_MS: Final = 86_400_000
@@ -142,7 +134,7 @@ def _place(evse_id: int, profile: ChargingProfile, transaction_id: str | None) -
 
 
 def _place_beside(number: int) -> dict[str, Any]:
-    return dict(zip(_PLACE, (0, _BESIDE[number], SIGNAL_LEVEL, None), strict=True))
+    return dict(zip(_PLACE, (0, _BESIDE[number], rules.SIGNAL_LEVEL, None), strict=True))
 
 
 def _note_limit(
@@ -240,7 +232,7 @@ def confirm_limits(
         del row["id"]
     insert_rows(connection, limits_in_force, [{**row, "from_ms": now_ms, "whole": True} for row in rows])
     if _generates(connection, station_id):
-        note_beside(connection, station_id, GENERATED, UNKNOWN, now_ms)
+        note_beside(connection, station_id, rules.GENERATED, UNKNOWN, now_ms)
 
 
 def _generates(connection: Connection, station_id: str) -> bool:
@@ -382,7 +374,7 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
             )
     stored = profiles(connection, station_id)
     running = {name: each.transaction.transaction_id for name, each in known.items() if each.transaction is not None}
-    own = {evse: held for evse, _, held in stored if evse in running and held.id == SHARE_PROFILE + evse}
+    own = {evse: held for evse, _, held in stored if evse in running and held.id == rules.SHARE_PROFILE + evse}
     shares = {evse: milliampere(held) for evse, held in own.items() if held.transaction_id == running[evse]}
     for evse_id in shares:
         phase = own[evse_id].charging_schedule[0].charging_schedule_period[0].phase_to_use
@@ -392,7 +384,7 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
     for evse_id, drawn_w in (_drawn(connection, station_id) if shares else {}).items():
         if evse_id in known:
             known[evse_id] = msgspec.structs.replace(known[evse_id], drawn_w=drawn_w)
-    waiting = any(held.id == WAITING_PROFILE for _, _, held in stored)
+    waiting = any(held.id == rules.WAITING_PROFILE for _, _, held in stored)
     return Seen(known, shares, of_station, waiting, diagnostics.uncontrolled(connection, station_id))
 
 
@@ -400,7 +392,7 @@ def _drawn(connection: Connection, station_id: str) -> dict[int, int]:
     """Return the power (W) into the vehicles of EVSEs by readings since their shares were accepted."""
     there = charging_profiles.c
     query = select(there.transaction_id, there.evse_id, there.updated_ms)
-    of_share = (there.station_id == station_id) & (there.profile_id == SHARE_PROFILE + there.evse_id)
+    of_share = (there.station_id == station_id) & (there.profile_id == rules.SHARE_PROFILE + there.evse_id)
     shares = {row.transaction_id: row for row in connection.execute(query.where(of_share))}
     return {
         share.evse_id: max(0, round(watts))
@@ -461,7 +453,7 @@ def limits_over_time(connection: Connection, station_id: str, transaction_id: st
 
 def _dispatched(connection: Connection, station_id: str, transaction: Transaction, now_ms: int) -> int | None:
     """Return the set-point (W) that a transaction follows, None without a valid one."""
-    profile_id = DISPATCH_PROFILE + (transaction.evse_id or 0)
+    profile_id = rules.DISPATCH_PROFILE + (transaction.evse_id or 0)
     held = profile(connection, station_id, profile_id)
     if held is None or held.transaction_id != transaction.transaction_id:
         return None
@@ -489,7 +481,7 @@ def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]
             transactions_table,
             (open_.station_id == held.station_id) & (open_.transaction_id == held.transaction_id) & open_.active,
         )
-        .where(dynamic.updated_ms > now_ms - _LONGEST_MS, held.profile_id == DISPATCH_PROFILE + held.evse_id)
+        .where(dynamic.updated_ms > now_ms - _LONGEST_MS, held.profile_id == rules.DISPATCH_PROFILE + held.evse_id)
     )
     found: dict[tuple[str, str], int] = {}
     for row in rows:
@@ -514,7 +506,7 @@ def note_course(connection: Connection, node: str, point: CoursePoint) -> None:
     upsert_rows(connection, dispatch_course, [{"node": node} | msgspec.structs.asdict(point)])
 
 
-def put_order(connection: Connection, node: str, order: Order, now_ms: int) -> None:
+def put_order(connection: Connection, node: str, order: rules.Order, now_ms: int) -> None:
     """Put a set-point of a node in force, in place of all nodes' set-points for the same vehicles, so that the one that
     is stored last counts (Q04)."""
     lock(connection, (_ORDERS,))
@@ -529,7 +521,7 @@ def put_order(connection: Connection, node: str, order: Order, now_ms: int) -> N
     upsert_rows(connection, dispatch_orders, rows)
 
 
-def orders(connection: Connection, node: str, living: Collection[str], now_ms: int) -> list[Order]:
+def orders(connection: Connection, node: str, living: Collection[str], now_ms: int) -> list[rules.Order]:
     """Return the set-points in force of a node; the first of those that are `living` has also those of the others."""
     first = node == min(living, default=node)
     found = sorted(_orders(connection).items())
@@ -537,9 +529,9 @@ def orders(connection: Connection, node: str, living: Collection[str], now_ms: i
     return [order for each in mine for order in each if order.until_ms > now_ms]
 
 
-def _orders(connection: Connection) -> dict[str, list[Order]]:
+def _orders(connection: Connection) -> dict[str, list[rules.Order]]:
     rows = connection.execute(select(dispatch_orders))
-    return {row.node: typed_json.decode(row.document, list[Order]) for row in rows}
+    return {row.node: typed_json.decode(row.document, list[rules.Order]) for row in rows}
 
 
 def course(connection: Connection, from_ms: int) -> list[CoursePoint]:
@@ -562,7 +554,7 @@ def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:
 def forget_dispatch(connection: Connection, station_id: str, now_ms: int) -> None:
     """Delete the dynamic profiles of dispatch: the station no longer has any."""
     for evse_id, _, held in profiles(connection, station_id):
-        if held.id == DISPATCH_PROFILE + evse_id and held.charging_profile_kind == "Dynamic":
+        if held.id == rules.DISPATCH_PROFILE + evse_id and held.charging_profile_kind == "Dynamic":
             clear_profiles(connection, station_id, now_ms, profile_id=held.id)
             put_back(connection, station_id, held.id, None)
 
@@ -577,7 +569,7 @@ def save_limit(connection: Connection, station_id: str, request: NotifyChargingL
     row = key | {"at_ms": now_ms, "document": msgspec.json.encode(request).decode()}
     upsert_rows(connection, charging_limits, [row])
     if _exceeds(request):
-        note_beside(connection, station_id, GENERATED, UNKNOWN, now_ms)
+        note_beside(connection, station_id, rules.GENERATED, UNKNOWN, now_ms)
 
 
 def clear_limit(connection: Connection, station_id: str, evse_id: int, source: str, now_ms: int) -> bool:
@@ -585,7 +577,7 @@ def clear_limit(connection: Connection, station_id: str, evse_id: int, source: s
     generated = _generates(connection, station_id)
     known = delete_rows(connection, charging_limits, station_id=station_id, evse_id=evse_id, source=source)
     if generated and not _generates(connection, station_id):
-        _end_limits(connection, station_id, now_ms, limits_in_force.c.profile_id == GENERATED)
+        _end_limits(connection, station_id, now_ms, limits_in_force.c.profile_id == rules.GENERATED)
     return known
 
 

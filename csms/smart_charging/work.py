@@ -28,32 +28,16 @@ from csms.tariffs.vehicle_prices import has_prices, with_prices
 from csms.transactions import store as transactions
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, V2GError
 from v2g.observe import Scalar
+from v2g.ocpp.messages import smart_charging as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
 from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest
-from v2g.ocpp.messages.smart_charging import (
-    ChargingProfileCriterion,
-    ChargingScheduleUpdate,
-    ClearChargingProfile,
-    ClearChargingProfileRequest,
-    ClearChargingProfileResponse,
-    GetChargingProfilesRequest,
-    GetChargingProfilesResponse,
-    GetCompositeScheduleRequest,
-    GetCompositeScheduleResponse,
-    SetChargingProfileRequest,
-    SetChargingProfileResponse,
-    UpdateDynamicScheduleRequest,
-    UpdateDynamicScheduleResponse,
-    UsePriorityChargingRequest,
-    UsePriorityChargingResponse,
-)
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.versions import without_21
 
 _RESUMED: Final = "transaction_resumed"
 _REPORT: Final = "profile_report"
-_OF_CSMS: Final = ChargingProfileCriterion(charging_limit_source=("CSO",))
+_OF_CSMS: Final = ocpp.ChargingProfileCriterion(charging_limit_source=("CSO",))
 _NAMED: Final = 5
 """How many profiles of others an event names."""
 
@@ -89,7 +73,9 @@ class SmartCharging:
             if source == charging.CSO:
                 await self.set_profile(station_id, evse_id, profile)
 
-    async def set_profile(self, station_id: str, evse_id: int, profile: ChargingProfile) -> SetChargingProfileResponse:
+    async def set_profile(
+        self, station_id: str, evse_id: int, profile: ChargingProfile
+    ) -> ocpp.SetChargingProfileResponse:
         """Set a profile (K01).
 
         Raises RefusedError: `bad_profile` for an invalid one, `reserved_id` for an id that the
@@ -103,12 +89,12 @@ class SmartCharging:
         await self._check_export(station_id, evse_id, profile)
         if services.connections.version(station_id) == "2.0.1":
             profile = without_21(profile)
-        request = SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile)
-        return await call(services, station_id, request, SetChargingProfileResponse)
+        request = ocpp.SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile)
+        return await call(services, station_id, request, ocpp.SetChargingProfileResponse)
 
     async def set_operators(
         self, station_id: str, evse_id: int, profile: ChargingProfile
-    ) -> SetChargingProfileResponse:
+    ) -> ocpp.SetChargingProfileResponse:
         """Set an operator's profile. Raises RefusedError as `set_profile`, and for the places of own profiles."""
         await self.check_operators(station_id, evse_id, profile)
         return await self.set_profile(station_id, evse_id, profile)
@@ -119,7 +105,7 @@ class SmartCharging:
         Raises RefusedError: `reserved_id`, `reserved_level`, `place_taken`, `bad_profile`, `not_prequalified`.
         """
         match request:
-            case SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile):
+            case ocpp.SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile):
                 await self.check_operators(station_id, evse_id, profile)
                 await self._check_rules(station_id, evse_id, profile)
                 await self._check_export(station_id, evse_id, profile)
@@ -134,7 +120,7 @@ class SmartCharging:
                     )
                 await self._check_rules(station_id, None, profile)
                 await self._check_export(station_id, evse or 0, profile)
-            case UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values):
+            case ocpp.UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values):
                 check_operators_id(profile_id)
                 await self._check_dynamic(station_id, profile_id, values)
 
@@ -228,7 +214,9 @@ class SmartCharging:
             data: dict[str, Scalar] = {"profiles": len(others), "which": ", ".join(itertools.islice(names, _NAMED))}
             services.report("ocpp", "charging_profiles_of_others", station_id, data)
 
-    async def set_priced(self, station_id: str, evse_id: int, profile: ChargingProfile) -> SetChargingProfileResponse:
+    async def set_priced(
+        self, station_id: str, evse_id: int, profile: ChargingProfile
+    ) -> ocpp.SetChargingProfileResponse:
         """Set a profile of a transaction with the prices for its vehicle."""
         version = self._services.connections.version(station_id)
         return await self.set_profile(
@@ -251,30 +239,32 @@ class SmartCharging:
         evse_id: int | None = None,
         purpose: ChargingProfilePurpose | None = None,
         stack_level: int | None = None,
-    ) -> ClearChargingProfileResponse:
+    ) -> ocpp.ClearChargingProfileResponse:
         """Clear one profile by its id, or those that meet all criteria (K10.FR.02, FR.03)."""
         criteria = None
         if profile_id is None and (evse_id, purpose, stack_level) != (None, None, None):
-            criteria = ClearChargingProfile(evse_id=evse_id, charging_profile_purpose=purpose, stack_level=stack_level)
-        request = ClearChargingProfileRequest(charging_profile_id=profile_id, charging_profile_criteria=criteria)
-        return await call(self._services, station_id, request, ClearChargingProfileResponse)
+            criteria = ocpp.ClearChargingProfile(
+                evse_id=evse_id, charging_profile_purpose=purpose, stack_level=stack_level
+            )
+        request = ocpp.ClearChargingProfileRequest(charging_profile_id=profile_id, charging_profile_criteria=criteria)
+        return await call(self._services, station_id, request, ocpp.ClearChargingProfileResponse)
 
     async def get_profiles(
-        self, station_id: str, criterion: ChargingProfileCriterion, evse_id: int | None = None
-    ) -> Asked[GetChargingProfilesResponse]:
+        self, station_id: str, criterion: ocpp.ChargingProfileCriterion, evse_id: int | None = None
+    ) -> Asked[ocpp.GetChargingProfilesResponse]:
         """Have a station report its profiles (K09); they are stored as the reports arrive."""
 
-        def request(request_id: int) -> GetChargingProfilesRequest:
-            return GetChargingProfilesRequest(request_id=request_id, evse_id=evse_id, charging_profile=criterion)
+        def request(request_id: int) -> ocpp.GetChargingProfilesRequest:
+            return ocpp.GetChargingProfilesRequest(request_id=request_id, evse_id=evse_id, charging_profile=criterion)
 
-        return await ask(self._services, station_id, request, GetChargingProfilesResponse, _FOLLOWS)
+        return await ask(self._services, station_id, request, ocpp.GetChargingProfilesResponse, _FOLLOWS)
 
     async def composite(
         self, station_id: str, evse_id: int, duration_s: int, unit: ChargingRateUnit | None = None
-    ) -> GetCompositeScheduleResponse:
+    ) -> ocpp.GetCompositeScheduleResponse:
         """Get the composite schedule of an EVSE, or as EVSE 0 of the station (K08)."""
-        request = GetCompositeScheduleRequest(evse_id=evse_id, duration=duration_s, charging_rate_unit=unit)
-        return await call(self._services, station_id, request, GetCompositeScheduleResponse)
+        request = ocpp.GetCompositeScheduleRequest(evse_id=evse_id, duration=duration_s, charging_rate_unit=unit)
+        return await call(self._services, station_id, request, ocpp.GetCompositeScheduleResponse)
 
     async def site_composite(self, site_id: str, duration_s: int) -> list[Step]:
         """Return the combined limit of the reachable EVSEs of a site over time (W).
@@ -304,7 +294,7 @@ class SmartCharging:
         *,
         start_ms: int | None = None,
         transaction_id: str | None = None,
-    ) -> SetChargingProfileResponse:
+    ) -> ocpp.SetChargingProfileResponse:
         """Set a template as a profile. Raises RefusedError (`unknown_template`)."""
         services = self._services
         template = await services.store.read(charging.template, name)
@@ -316,17 +306,17 @@ class SmartCharging:
         return await self.set_operators(station_id, evse_id, profile)
 
     async def update_dynamic(
-        self, station_id: str, profile_id: int, values: ChargingScheduleUpdate, timeout_s: float | None = None
-    ) -> UpdateDynamicScheduleResponse:
+        self, station_id: str, profile_id: int, values: ocpp.ChargingScheduleUpdate, timeout_s: float | None = None
+    ) -> ocpp.UpdateDynamicScheduleResponse:
         """Change the values of a dynamic profile, sent at once (K28); pulls return the same."""
         services = self._services
         now_ms = services.clock.utc_ms()
         await self._check_dynamic(station_id, profile_id, values)
         await services.store.gather(charging.save_dynamic, charging.Dynamic(station_id, profile_id, values, now_ms))
-        request = UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values)
-        return await call(services, station_id, request, UpdateDynamicScheduleResponse, timeout_s=timeout_s)
+        request = ocpp.UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values)
+        return await call(services, station_id, request, ocpp.UpdateDynamicScheduleResponse, timeout_s=timeout_s)
 
-    async def _check_dynamic(self, station_id: str, profile_id: int, values: ChargingScheduleUpdate) -> None:
+    async def _check_dynamic(self, station_id: str, profile_id: int, values: ocpp.ChargingScheduleUpdate) -> None:
         """Reject values that feed back more than prequalification permits. Raises RefusedError."""
         if not self._services[ExportPermits].concerns(station_id) or export_of_values(values) <= 0:
             return
@@ -364,7 +354,7 @@ class SmartCharging:
     ) -> str:
         services, now_ms = self._services, self._services.clock.utc_ms()
         dynamic = await with_prices(services, station_id, "2.1", dynamic_share(profile, now_ms))
-        values = ChargingScheduleUpdate(limit=profile.charging_schedule[0].charging_schedule_period[0].limit)
+        values = ocpp.ChargingScheduleUpdate(limit=profile.charging_schedule[0].charging_schedule_period[0].limit)
         if (
             held is not None
             and held.charging_profile_kind == "Dynamic"
@@ -389,10 +379,10 @@ class SmartCharging:
 
     async def use_priority(
         self, station_id: str, transaction_id: str, *, activate: bool
-    ) -> UsePriorityChargingResponse:
+    ) -> ocpp.UsePriorityChargingResponse:
         """Turn priority charging of a transaction on or off (K21)."""
-        request = UsePriorityChargingRequest(transaction_id=transaction_id, activate=activate)
-        return await call(self._services, station_id, request, UsePriorityChargingResponse)
+        request = ocpp.UsePriorityChargingRequest(transaction_id=transaction_id, activate=activate)
+        return await call(self._services, station_id, request, ocpp.UsePriorityChargingResponse)
 
 
 _TRIGGERS: Final = frozenset({

@@ -11,20 +11,8 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 import msgspec
+import sqlalchemy as sa
 from cryptography import x509
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    String,
-    Table,
-    Text,
-    delete,
-    insert,
-    select,
-    update,
-)
 
 from csms.cluster.feed import Feed
 from csms.config import OutsideCa
@@ -41,16 +29,16 @@ from v2g.pki.credentials import load_chain
 from v2g.pki.csr import load_csr
 from v2g.pki.profile import Generation, KeyKind, Role
 
-enrolments: Final = Table(
+enrolments: Final = sa.Table(
     "enrolments",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("kind", String(32), primary_key=True),  # CertificateSigningUseEnumType, or empty: combined
-    Column("csr", Text, nullable=False),
-    Column("request_id", BigInteger),
-    Column("since_ms", BigInteger, nullable=False),
-    Column("due_ms", BigInteger, nullable=False),  # of the next attempt
-    Column("chain", Text, nullable=False),  # PEM, once it is issued
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("kind", sa.String(32), primary_key=True),  # CertificateSigningUseEnumType, or empty: combined
+    sa.Column("csr", sa.Text, nullable=False),
+    sa.Column("request_id", sa.BigInteger),
+    sa.Column("since_ms", sa.BigInteger, nullable=False),
+    sa.Column("due_ms", sa.BigInteger, nullable=False),  # of the next attempt
+    sa.Column("chain", sa.Text, nullable=False),  # PEM, once it is issued
 )
 
 _LEASE_MS: Final = 120_000
@@ -206,15 +194,15 @@ def generation_of(csr: x509.CertificateSigningRequest) -> Generation:
     return Generation.ISO15118_2 if old else Generation.ISO15118_20
 
 
-def _put(connection: Connection, station_id: str, kind: str, csr: str, request_id: int | None, now_ms: int) -> None:
+def _put(connection: sa.Connection, station_id: str, kind: str, csr: str, request_id: int | None, now_ms: int) -> None:
     here = (enrolments.c.station_id == station_id) & (enrolments.c.kind == kind)
-    row = connection.execute(select(enrolments.c.csr).where(here).with_for_update()).first()
+    row = connection.execute(sa.select(enrolments.c.csr).where(here).with_for_update()).first()
     if row is not None and load_csr(row.csr.encode()).public_key() == load_csr(csr.encode()).public_key():
-        connection.execute(update(enrolments).where(here).values(request_id=request_id, due_ms=now_ms))
+        connection.execute(sa.update(enrolments).where(here).values(request_id=request_id, due_ms=now_ms))
         return
-    connection.execute(delete(enrolments).where(here))
+    connection.execute(sa.delete(enrolments).where(here))
     connection.execute(
-        insert(enrolments).values(
+        sa.insert(enrolments).values(
             station_id=station_id,
             kind=kind,
             csr=csr,
@@ -226,9 +214,9 @@ def _put(connection: Connection, station_id: str, kind: str, csr: str, request_i
     )
 
 
-def _claim(connection: Connection, now_ms: int) -> list[WaitingEnrolment]:
+def _claim(connection: sa.Connection, now_ms: int) -> list[WaitingEnrolment]:
     rows = connection.execute(
-        select(enrolments)
+        sa.select(enrolments)
         .where(enrolments.c.due_ms <= now_ms)
         .order_by(enrolments.c.due_ms)
         .limit(_AT_ONCE)
@@ -238,22 +226,22 @@ def _claim(connection: Connection, now_ms: int) -> list[WaitingEnrolment]:
         WaitingEnrolment(row.station_id, row.kind, row.csr, row.request_id, row.since_ms, row.chain) for row in rows
     ]
     for each in found:
-        connection.execute(update(enrolments).where(_is(each)).values(due_ms=now_ms + _LEASE_MS))
+        connection.execute(sa.update(enrolments).where(_is(each)).values(due_ms=now_ms + _LEASE_MS))
     return found
 
 
-def _keep(connection: Connection, waiting: WaitingEnrolment, chain: str) -> None:
-    connection.execute(update(enrolments).where(_is(waiting)).values(chain=chain))
+def _keep(connection: sa.Connection, waiting: WaitingEnrolment, chain: str) -> None:
+    connection.execute(sa.update(enrolments).where(_is(waiting)).values(chain=chain))
 
 
-def _go_on(connection: Connection, waiting: WaitingEnrolment, due_ms: int | None) -> None:
+def _go_on(connection: sa.Connection, waiting: WaitingEnrolment, due_ms: int | None) -> None:
     """Note the next attempt, or the end; what the station has asked for meanwhile stays."""
     if due_ms is None:
-        connection.execute(delete(enrolments).where(_is(waiting)))
+        connection.execute(sa.delete(enrolments).where(_is(waiting)))
     else:
-        connection.execute(update(enrolments).where(_is(waiting)).values(due_ms=due_ms))
+        connection.execute(sa.update(enrolments).where(_is(waiting)).values(due_ms=due_ms))
 
 
-def _is(waiting: WaitingEnrolment) -> ColumnElement[bool]:
+def _is(waiting: WaitingEnrolment) -> sa.ColumnElement[bool]:
     there = enrolments.c
     return (there.station_id == waiting.station_id) & (there.kind == waiting.kind) & (there.csr == waiting.csr)

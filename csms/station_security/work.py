@@ -8,18 +8,8 @@ from csms.services import HandlerContext, Services
 from csms.station_security import store as security
 from csms.station_security.authority import StationCa
 from v2g.errors import CertificateError, RefusedError
+from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import CertificateHashData
-from v2g.ocpp.messages.certificates import (
-    CertificateHashDataChain,
-    DeleteCertificateRequest,
-    DeleteCertificateResponse,
-    GetCertificateIdUse,
-    GetInstalledCertificateIdsRequest,
-    GetInstalledCertificateIdsResponse,
-    InstallCertificateRequest,
-    InstallCertificateResponse,
-    InstallCertificateUse,
-)
 from v2g.ocpp.messages.security import (
     SecurityEventNotificationRequest,
     SecurityEventNotificationResponse,
@@ -31,8 +21,8 @@ from v2g.pki.certificates import chain_from_pem, load_certificate
 
 
 async def install(
-    services: Services, station_id: str, use: InstallCertificateUse, pem: str
-) -> InstallCertificateResponse:
+    services: Services, station_id: str, use: ocpp.InstallCertificateUse, pem: str
+) -> ocpp.InstallCertificateResponse:
     """Install a root at a station (M05). Raises RefusedError (`certificate`) unless the text is exactly one certificate
     of a CA, V2GError as `ConnectionRegistry.call` does."""
     try:
@@ -42,23 +32,23 @@ async def install(
         raise RefusedError(f"not one PEM certificate: {error}", reason="certificate") from None
     if certificate.subject != certificate.issuer:
         raise RefusedError("the certificate is not a root", reason="certificate", hint="install the root above it")
-    request = InstallCertificateRequest(certificate_type=use, certificate=pem)
-    return await call(services, station_id, request, InstallCertificateResponse)
+    request = ocpp.InstallCertificateRequest(certificate_type=use, certificate=pem)
+    return await call(services, station_id, request, ocpp.InstallCertificateResponse)
 
 
 async def installed(
-    services: Services, station_id: str, uses: Sequence[GetCertificateIdUse] = ()
-) -> tuple[CertificateHashDataChain, ...]:
+    services: Services, station_id: str, uses: Sequence[ocpp.GetCertificateIdUse] = ()
+) -> tuple[ocpp.CertificateHashDataChain, ...]:
     """Return the installed certificates of a station, of some uses or of all (M03). Raises V2GError."""
-    request = GetInstalledCertificateIdsRequest(certificate_type=tuple(uses))
-    answer = await call(services, station_id, request, GetInstalledCertificateIdsResponse)
+    request = ocpp.GetInstalledCertificateIdsRequest(certificate_type=tuple(uses))
+    answer = await call(services, station_id, request, ocpp.GetInstalledCertificateIdsResponse)
     return answer.certificate_hash_data_chain if answer.status == "Accepted" else ()
 
 
-async def delete(services: Services, station_id: str, which: CertificateHashData) -> DeleteCertificateResponse:
+async def delete(services: Services, station_id: str, which: CertificateHashData) -> ocpp.DeleteCertificateResponse:
     """Delete a certificate of a station (M04): `which` as `installed` returned it. Raises V2GError."""
     return await call(
-        services, station_id, DeleteCertificateRequest(certificate_hash_data=which), DeleteCertificateResponse
+        services, station_id, ocpp.DeleteCertificateRequest(certificate_hash_data=which), ocpp.DeleteCertificateResponse
     )
 
 

@@ -22,6 +22,7 @@ from csms.smart_charging.rules import StationAbilities
 from csms.tokens.rules import apply, read_entries, write_entries
 from csms.transactions import store as transactions
 from v2g import typed_json
+from v2g.ocpp.messages import smart_charging as ocpp
 from v2g.ocpp.messages.authorization import SendLocalListRequest, SendLocalListResponse
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
@@ -54,32 +55,20 @@ from v2g.ocpp.messages.provisioning import (
     SetVariablesResponse,
 )
 from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest, RequestStartTransactionResponse
-from v2g.ocpp.messages.smart_charging import (
-    ChargingProfileCriterion,
-    ClearChargingProfile,
-    ClearChargingProfileRequest,
-    ClearChargingProfileResponse,
-    GetChargingProfilesRequest,
-    GetChargingProfilesResponse,
-    ReportChargingProfilesRequest,
-    SetChargingProfileRequest,
-    SetChargingProfileResponse,
-    UpdateDynamicScheduleRequest,
-    UpdateDynamicScheduleResponse,
-)
 
 GONE: Final = "charging_profiles_gone"
 """The event that reports that a station has lost or cleared profiles."""
 
-_EVERYTHING: Final = (ChargingProfileCriterion(), ChargingProfileCriterion(charging_limit_source=("CSO",)))
+_EVERYTHING: Final = (ocpp.ChargingProfileCriterion(), ocpp.ChargingProfileCriterion(charging_limit_source=("CSO",)))
 """Criteria of reports that include every profile of this back end."""
 
 
 _RECORDED: Final = frozenset({
-    AdjustPeriodicEventStreamRequest, ClearChargingProfileRequest, ClearDERControlRequest, ClearDisplayMessageRequest,
-    ClearVariableMonitoringRequest, GetVariablesRequest, RequestStartTransactionRequest, SendLocalListRequest,
-    SetChargingProfileRequest, SetDERControlRequest, SetDisplayMessageRequest, SetMonitoringBaseRequest,
-    SetNetworkProfileRequest, SetVariableMonitoringRequest, SetVariablesRequest, UpdateDynamicScheduleRequest,
+    AdjustPeriodicEventStreamRequest, ocpp.ClearChargingProfileRequest, ClearDERControlRequest,
+    ClearDisplayMessageRequest, ClearVariableMonitoringRequest, GetVariablesRequest, RequestStartTransactionRequest,
+    SendLocalListRequest, ocpp.SetChargingProfileRequest, SetDERControlRequest, SetDisplayMessageRequest,
+    SetMonitoringBaseRequest, SetNetworkProfileRequest, SetVariableMonitoringRequest, SetVariablesRequest,
+    ocpp.UpdateDynamicScheduleRequest,
 })  # fmt: skip
 
 
@@ -88,13 +77,13 @@ async def doubt(services: Services, station_id: str, request: Message) -> Sequen
     to see its answer. Return the notes, for `adopt` or `end_doubt`; less power does not wait for them."""
     read, now_ms = services.store.read, services.clock.utc_ms()
     match request:
-        case SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile):
+        case ocpp.SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile):
             doubts = await read(charging.raised, station_id, evse_id, profile, now_ms)
         case RequestStartTransactionRequest(evse_id=evse, charging_profile=ChargingProfile() as profile):
             doubts = await read(charging.raised, station_id, evse or 0, profile, now_ms)
-        case UpdateDynamicScheduleRequest(charging_profile_id=number, schedule_update=values):
+        case ocpp.UpdateDynamicScheduleRequest(charging_profile_id=number, schedule_update=values):
             doubts = await read(charging.raised_by_update, station_id, number, values, now_ms)
-        case ClearChargingProfileRequest():
+        case ocpp.ClearChargingProfileRequest():
             doubts = await read(charging.raised_by_clearing, station_id, _given(request), now_ms)
         case _:
             return ()
@@ -103,7 +92,7 @@ async def doubt(services: Services, station_id: str, request: Message) -> Sequen
 
 async def end_doubt(services: Services, request: Message, notes: Sequence[int]) -> None:
     """Delete the notes: a station has not accepted the request. But it may have pulled values of a dynamic profile."""
-    if notes and not isinstance(request, UpdateDynamicScheduleRequest):
+    if notes and not isinstance(request, ocpp.UpdateDynamicScheduleRequest):
         await services.store.run(charging.end_doubts, notes)
 
 
@@ -112,7 +101,7 @@ async def adopt(
 ) -> None:
     """Record what a station has accepted, or what it no longer has. `notes`: those of `doubt`."""
     match request, answer:
-        case GetChargingProfilesRequest(request_id=number), GetChargingProfilesResponse(status="NoProfiles"):
+        case ocpp.GetChargingProfilesRequest(request_id=number), ocpp.GetChargingProfilesResponse(status="NoProfiles"):
             await drop_unreported_profiles(services, station_id, number)
     if type(request) not in _RECORDED:
         return
@@ -142,12 +131,12 @@ def _record(
             device_model.save_profile(connection, station_id, wanted.configuration_slot, status, document, now_ms)
         case SendLocalListRequest() as wanted, SendLocalListResponse(status=status):
             _record_local_list(connection, station_id, wanted, status, now_ms)
-        case SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile), SetChargingProfileResponse(
+        case ocpp.SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile), ocpp.SetChargingProfileResponse(
             status="Accepted"
         ):
             charging.save_profile(connection, station_id, evse_id, profile, charging.CSO, now_ms, whole=whole)
-        case UpdateDynamicScheduleRequest(charging_profile_id=number, schedule_update=values), (
-            UpdateDynamicScheduleResponse(status=status)
+        case ocpp.UpdateDynamicScheduleRequest(charging_profile_id=number, schedule_update=values), (
+            ocpp.UpdateDynamicScheduleResponse(status=status)
         ):
             taken = values if status == "Accepted" else None
             charging.update_profile(connection, station_id, number, taken, now_ms, whole=whole)
@@ -161,7 +150,7 @@ def _record(
             if running is not None and (found := transactions.get(connection, station_id, running)) is not None:
                 evse_id = found.evse_id or wanted.evse_id or 0
                 charging.bind_profile(connection, station_id, number, evse_id, found.transaction_id)
-        case ClearChargingProfileRequest() as wanted, ClearChargingProfileResponse(status=status):
+        case ocpp.ClearChargingProfileRequest() as wanted, ocpp.ClearChargingProfileResponse(status=status):
             return _clear_profiles(connection, station_id, wanted, now_ms, accepted=status == "Accepted")
         case SetDERControlRequest() as control, SetDERControlResponse(status="Accepted", superseded_ids=others):
             itself = control.control_id in others  # R04.FR.08
@@ -213,7 +202,7 @@ def _record_local_list(
 
 
 def _clear_profiles(
-    connection: Connection, station_id: str, request: ClearChargingProfileRequest, now_ms: int, *, accepted: bool
+    connection: Connection, station_id: str, request: ocpp.ClearChargingProfileRequest, now_ms: int, *, accepted: bool
 ) -> int:
     """Delete one profile by its id, also when its station does not know it, or those that meet all criteria."""
     if request.charging_profile_id is None and not accepted:
@@ -221,11 +210,11 @@ def _clear_profiles(
     return charging.clear_profiles(connection, station_id, now_ms, **_given(request))
 
 
-def _given(request: ClearChargingProfileRequest) -> dict[str, Any]:
+def _given(request: ocpp.ClearChargingProfileRequest) -> dict[str, Any]:
     """Return what profiles have in their columns that a request clears (K10.FR.03, FR.04)."""
     if request.charging_profile_id is not None:
         return {"profile_id": request.charging_profile_id}
-    which = request.charging_profile_criteria or ClearChargingProfile()
+    which = request.charging_profile_criteria or ocpp.ClearChargingProfile()
     found = {"evse_id": which.evse_id, "purpose": which.charging_profile_purpose, "stack_level": which.stack_level}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -241,10 +230,12 @@ def _drop_unreported(connection: Connection, station_id: str, request_id: int, n
     asked = requests.find(connection, request_id)
     if asked is None or (asked["station_id"], asked["action"]) != (station_id, "GetChargingProfiles"):
         return []
-    wanted = typed_json.decode(asked["document"], GetChargingProfilesRequest)
+    wanted = typed_json.decode(asked["document"], ocpp.GetChargingProfilesRequest)
     if wanted.charging_profile not in _EVERYTHING:
         return []
-    parts = [typed_json.decode(each, ReportChargingProfilesRequest) for each in requests.parts(connection, request_id)]
+    parts = [
+        typed_json.decode(each, ocpp.ReportChargingProfilesRequest) for each in requests.parts(connection, request_id)
+    ]
     reported = {profile.id for part in parts for profile in part.charging_profile}
     asked_ms = asked["created_ms"]
     gone = charging.forget_unreported(connection, station_id, wanted.evse_id, reported, asked_ms)

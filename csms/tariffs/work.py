@@ -21,21 +21,10 @@ from csms.transactions.rules import Transaction
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.observe import Scalar
+from v2g.ocpp.messages import tariff_cost as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.payment import VatNumberValidationRequest, VatNumberValidationResponse
-from v2g.ocpp.messages.tariff_cost import (
-    ChangeTransactionTariffRequest,
-    ChangeTransactionTariffResponse,
-    ClearTariffsRequest,
-    ClearTariffsResponse,
-    CostUpdatedRequest,
-    GetTariffsRequest,
-    GetTariffsResponse,
-    SetDefaultTariffRequest,
-    SetDefaultTariffResponse,
-    Tariff,
-)
 from v2g.translate.ocpp_tariffs import money, to_wire
 from v2g.units import decimals_of
 
@@ -90,7 +79,7 @@ class CostAnnouncer:
             return False
         bill = found.bill
         await services.store.run(tariffs.keep_cost, found, now_ms)
-        request = CostUpdatedRequest(total_cost=money(bill.incl_tax), transaction_id=transaction_id)
+        request = ocpp.CostUpdatedRequest(total_cost=money(bill.incl_tax), transaction_id=transaction_id)
         try:
             await services.connections.call(station_id, request)  # I02.FR.01
         except V2GError as error:
@@ -143,8 +132,8 @@ class TariffService:
         if services.connections.version(station_id) == "2.0.1":
             return "Central"
         try:
-            request = SetDefaultTariffRequest(evse_id=evse_id, tariff=to_wire(plan))
-            response = await services.connections.expect(station_id, request, SetDefaultTariffResponse)
+            request = ocpp.SetDefaultTariffRequest(evse_id=evse_id, tariff=to_wire(plan))
+            response = await services.connections.expect(station_id, request, ocpp.SetDefaultTariffResponse)
         except OcppError as error:
             if error.answer not in _NOT_THERE:
                 raise
@@ -172,10 +161,10 @@ class TariffService:
                     services.report("ocpp", "default_tariff_not_set", station_id, data)
                     return
 
-    async def get(self, station_id: str, evse_id: int = 0) -> GetTariffsResponse:
+    async def get(self, station_id: str, evse_id: int = 0) -> ocpp.GetTariffsResponse:
         """Get the tariffs of a station (I09)."""
-        request = GetTariffsRequest(evse_id=evse_id)
-        return await self._services.connections.expect(station_id, request, GetTariffsResponse)
+        request = ocpp.GetTariffsRequest(evse_id=evse_id)
+        return await self._services.connections.expect(station_id, request, ocpp.GetTariffsResponse)
 
     async def clear(
         self,
@@ -183,11 +172,13 @@ class TariffService:
         evse_id: int | None = None,
         tariff_ids: Sequence[str] = (),
         timeout_s: float | None = None,
-    ) -> ClearTariffsResponse:
+    ) -> ocpp.ClearTariffsResponse:
         """Clear a station's default tariffs (I10), and their assignments here."""
         services = self._services
-        request = ClearTariffsRequest(evse_id=evse_id, tariff_ids=tuple(tariff_ids))
-        response = await services.connections.expect(station_id, request, ClearTariffsResponse, timeout_s=timeout_s)
+        request = ocpp.ClearTariffsRequest(evse_id=evse_id, tariff_ids=tuple(tariff_ids))
+        response = await services.connections.expect(
+            station_id, request, ocpp.ClearTariffsResponse, timeout_s=timeout_s
+        )
         for scope, plan_id in await services.store.read(tariffs.assignments):
             named = not tariff_ids or plan_id in tariff_ids
             placed = evse_id is None or scope.evse_id == evse_id
@@ -205,8 +196,10 @@ class TariffService:
         transaction = await self._running(station_id, transaction_id)
         status = "Central"
         if transaction.tariff_id is not None:  # the station calculates its cost
-            request = ChangeTransactionTariffRequest(tariff=to_wire(plan, driver=True), transaction_id=transaction_id)
-            response = await services.connections.expect(station_id, request, ChangeTransactionTariffResponse)
+            request = ocpp.ChangeTransactionTariffRequest(
+                tariff=to_wire(plan, driver=True), transaction_id=transaction_id
+            )
+            response = await services.connections.expect(station_id, request, ocpp.ChangeTransactionTariffResponse)
             status = response.status
         if status in ("Accepted", "Central"):
             await self._changed(station_id, transaction, plan)
@@ -217,7 +210,7 @@ class TariffService:
     async def send(
         self,
         station_id: str,
-        request: SetDefaultTariffRequest | ClearTariffsRequest | ChangeTransactionTariffRequest,
+        request: ocpp.SetDefaultTariffRequest | ocpp.ClearTariffsRequest | ocpp.ChangeTransactionTariffRequest,
         timeout_s: float,
     ) -> Message:
         """Send an operator's request as it is; what the station accepts applies here, too.
@@ -226,9 +219,9 @@ class TariffService:
         `ConnectionRegistry.call`.
         """
         services = self._services
-        if isinstance(request, ClearTariffsRequest):
+        if isinstance(request, ocpp.ClearTariffsRequest):
             return await self.clear(station_id, request.evse_id, request.tariff_ids, timeout_s)
-        driver = isinstance(request, ChangeTransactionTariffRequest)
+        driver = isinstance(request, ocpp.ChangeTransactionTariffRequest)
         plan = await services.store.read(tariffs.plan, request.tariff.tariff_id)
         if plan is None or to_wire(plan, driver=driver) != request.tariff:
             raise RefusedError(
@@ -236,9 +229,9 @@ class TariffService:
                 reason="unknown_plan",
                 hint="store it and set it: v2g csms tariffs set",
             )
-        if isinstance(request, SetDefaultTariffRequest):
+        if isinstance(request, ocpp.SetDefaultTariffRequest):
             answer = await services.connections.expect(
-                station_id, request, SetDefaultTariffResponse, timeout_s=timeout_s
+                station_id, request, ocpp.SetDefaultTariffResponse, timeout_s=timeout_s
             )
             if answer.status == "Accepted":
                 scope = Scope(station_id=station_id, evse_id=request.evse_id)
@@ -246,7 +239,7 @@ class TariffService:
             return answer
         transaction = await self._running(station_id, request.transaction_id)
         changed = await services.connections.expect(
-            station_id, request, ChangeTransactionTariffResponse, timeout_s=timeout_s
+            station_id, request, ocpp.ChangeTransactionTariffResponse, timeout_s=timeout_s
         )
         if changed.status == "Accepted":
             await self._changed(station_id, transaction, plan)
@@ -271,7 +264,7 @@ class TariffService:
         return found
 
 
-async def driver_tariff(context: HandlerContext, token: IdToken) -> Tariff | None:
+async def driver_tariff(context: HandlerContext, token: IdToken) -> ocpp.Tariff | None:
     """Return a driver's own tariff, for a station of 2.1 (I08.FR.01); None when there is none."""
     if context.version != "2.1":
         return None

@@ -10,52 +10,16 @@ from itertools import takewhile
 from typing import Any, Final
 
 import msgspec
+import sqlalchemy as sa
 from msgspec import UNSET
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    Select,
-    String,
-    and_,
-    bindparam,
-    delete,
-    exists,
-    func,
-    insert,
-    or_,
-    select,
-    text,
-    tuple_,
-    update,
-)
 from sqlalchemy.exc import DBAPIError
 
 from csms.db.base import page
 from csms.db.bulk import append_rows
 from csms.db.group_commit import LASTING
 from csms.db.leases import lock
+from csms.telemetry import rules
 from csms.telemetry.aggregates import AGGREGATES
-from csms.telemetry.rules import (
-    Boot,
-    BootProgress,
-    Delivery,
-    DeliveryOutcome,
-    Element,
-    Numbers,
-    Prepared,
-    RecordKey,
-    StoredContent,
-    StoredRecord,
-    admit,
-    boot_of,
-    digest_of,
-    judge,
-    key_of,
-    mistimed,
-    prepare,
-    set_aside,
-    suspects,
-)
 from csms.telemetry.seal import TelemetrySeal, seal_of
 from csms.telemetry.tables import (
     BITS,
@@ -80,24 +44,24 @@ _CHUNK: Final = 250  # keys per query: SQLite allows 999 variables in old builds
 RELEASE_STEP: Final = 500
 """Records in quarantine examined in one transaction."""
 
-_MAKE: Final = text(
+_MAKE: Final = sa.text(
     "INSERT INTO telemetry_marks (ev, boot, boot_id, highest, contiguous, stored, duplicates, conflicts) "
     "VALUES (:ev, :boot, :boot_id, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"  # another node may be faster
 )
 
-_KEEP: Final = text(
+_KEEP: Final = sa.text(
     "INSERT INTO vehicle_checkpoints (session_id, ev, number, received_ms, document) "
     "VALUES (:session_id, :ev, :number, :received_ms, :document) ON CONFLICT DO NOTHING"
 )
 
 _BOOT: Final = telemetry_marks.c.ev, telemetry_marks.c.boot
 _LOCK: Final = (  # this and the next are made once: each delivery needs them
-    select(telemetry_marks)
-    .where(tuple_(*_BOOT).in_(bindparam("boots", expanding=True)))
+    sa.select(telemetry_marks)
+    .where(sa.tuple_(*_BOOT).in_(sa.bindparam("boots", expanding=True)))
     .order_by(*_BOOT)
     .with_for_update()
 )
-_SAVE: Final = update(telemetry_marks).where(_BOOT[0] == bindparam("of_ev"), _BOOT[1] == bindparam("of_boot"))
+_SAVE: Final = sa.update(telemetry_marks).where(_BOOT[0] == sa.bindparam("of_ev"), _BOOT[1] == sa.bindparam("of_boot"))
 
 _copy = typed_json.decoder(Copy).decode
 _json = msgspec.json.Encoder().encode
@@ -114,7 +78,7 @@ _PENDING: Final = ("sink", "ev", "boot", "first_seq", "last_seq", "received_ms")
 class Arrival(msgspec.Struct, frozen=True):
     """A delivery, its time of arrival (UTC), and the sinks that get its new records."""
 
-    delivery: Delivery
+    delivery: rules.Delivery
     at_ms: int
     sinks: tuple[str, ...] = (AGGREGATES,)
 
@@ -122,16 +86,16 @@ class Arrival(msgspec.Struct, frozen=True):
 class Released(msgspec.Struct, frozen=True):
     """Result of a pass over the quarantine: the `fresh` records, and where to continue (None: there were no more)."""
 
-    fresh: tuple[Prepared, ...]
-    last: RecordKey | None
+    fresh: tuple[rules.Prepared, ...]
+    last: rules.RecordKey | None
 
 
-def store(connection: Connection, arrivals: list[Arrival]) -> list[DeliveryOutcome]:
+def store(connection: sa.Connection, arrivals: list[Arrival]) -> list[rules.DeliveryOutcome]:
     """Store the new records of some deliveries."""
     progress, highest = _progress(connection, arrivals)
-    keys = {key for each in arrivals for key in suspects(each.delivery, progress)}
+    keys = {key for each in arrivals for key in rules.suspects(each.delivery, progress)}
     stored = _stored(connection, sorted(keys))
-    outcomes = [judge(each.delivery, progress, stored, highest) for each in arrivals]
+    outcomes = [rules.judge(each.delivery, progress, stored, highest) for each in arrivals]
     pairs = list(zip(arrivals, outcomes, strict=True))
     for arrival, out in pairs:
         _keep_checkpoints(connection, out.fresh, arrival.at_ms)
@@ -153,23 +117,23 @@ def store(connection: Connection, arrivals: list[Arrival]) -> list[DeliveryOutco
     )
     found = list(quarantined)
     if found:
-        connection.execute(insert(telemetry_quarantine), found)
+        connection.execute(sa.insert(telemetry_quarantine), found)
     _save(connection, {boot: each for boot, each in progress.items() if each.changed})
     return outcomes
 
 
-def store_each(connection: Connection, arrival: Arrival) -> DeliveryOutcome:
+def store_each(connection: sa.Connection, arrival: Arrival) -> rules.DeliveryOutcome:
     """As `store`, element by element: a record that the database rejects goes into quarantine.
 
     One that it rejects there, too, is refused, and its number is missing for good: the gateway must not repeat what no
     attempt can store.
     """
-    outcome = DeliveryOutcome()
+    outcome = rules.DeliveryOutcome()
     for each in arrival.delivery.elements:
         try:
             outcome.add(_store_one(connection, each, arrival))
         except LASTING as error:
-            ev, boot, seq = key = key_of(each)
+            ev, boot, seq = key = rules.key_of(each)
             outcome.refused.append((key, _reason(error)))
             if seq:  # not that of a notice
                 with contextlib.suppress(*LASTING):
@@ -178,16 +142,16 @@ def store_each(connection: Connection, arrival: Arrival) -> DeliveryOutcome:
     return outcome
 
 
-def _store_one(connection: Connection, element: Element, arrival: Arrival) -> DeliveryOutcome:
+def _store_one(connection: sa.Connection, element: rules.Element, arrival: Arrival) -> rules.DeliveryOutcome:
     """Store one element, or put it into quarantine. Raises one of `LASTING`."""
-    alone = msgspec.structs.replace(arrival, delivery=Delivery((element,), boot_ids=arrival.delivery.boot_ids))
+    alone = msgspec.structs.replace(arrival, delivery=rules.Delivery((element,), boot_ids=arrival.delivery.boot_ids))
     try:
         with connection.begin_nested():
             return store(connection, [alone])[0]
     except LASTING as error:
-        if not isinstance(element, Prepared):
+        if not isinstance(element, rules.Prepared):
             raise
-        return _store_one(connection, set_aside(element, _reason(error)), arrival)
+        return _store_one(connection, rules.set_aside(element, _reason(error)), arrival)
 
 
 def _reason(error: DBAPIError) -> str:
@@ -195,7 +159,7 @@ def _reason(error: DBAPIError) -> str:
     return printable(f"rejected by the database: {error.orig}".partition("\n")[0])[:200]
 
 
-def _keep_checkpoints(connection: Connection, fresh: Iterable[Prepared], at_ms: int) -> None:
+def _keep_checkpoints(connection: sa.Connection, fresh: Iterable[rules.Prepared], at_ms: int) -> None:
     """Store checkpoints by their session; the first of a vehicle and number stays."""
     seal = seal_of(connection)
     for each in fresh:
@@ -213,17 +177,17 @@ def _keep_checkpoints(connection: Connection, fresh: Iterable[Prepared], at_ms: 
         connection.execute(_KEEP, row)
 
 
-def find_checkpoints(connection: Connection, session_id: str) -> list[tuple[str, Copy]]:
+def find_checkpoints(connection: sa.Connection, session_id: str) -> list[tuple[str, Copy]]:
     """Return the checkpoints that vehicles delivered of a session, each with the vehicle's pseudonym."""
     there = vehicle_checkpoints.c
     columns = there.ev, there.number, there.document
-    query = select(*columns).where(there.session_id == session_id).order_by(there.ev, there.number)
+    query = sa.select(*columns).where(there.session_id == session_id).order_by(there.ev, there.number)
     opened = partial(seal_of(connection).open, connection)
     rows = connection.execute(query).all()
     return [(row.ev, _copy(opened(row.document, "checkpoint", session_id, row.ev, row.number))) for row in rows]
 
 
-def _append(connection: Connection, items: Iterable[tuple[Prepared, int]]) -> None:
+def _append(connection: sa.Connection, items: Iterable[tuple[rules.Prepared, int]]) -> None:
     """Insert records, each with the time of its arrival."""
     seal = seal_of(connection)
     if seal.sealing:
@@ -232,13 +196,13 @@ def _append(connection: Connection, items: Iterable[tuple[Prepared, int]]) -> No
         append_rows(connection, telemetry, _PLAIN_COLUMNS, [_plain_row(*each) for each in items])
 
 
-def _plain_row(item: Prepared, at_ms: int) -> tuple[Any, ...]:
+def _plain_row(item: rules.Prepared, at_ms: int) -> tuple[Any, ...]:
     record = item.record
     values = map(record.signals.get, _SIGNALS)
     return record.ev, record.boot, record.seq, record.utc_ms, at_ms, item.digest, item.body, record.context, *values
 
 
-def _sealed_row(seal: TelemetrySeal, item: Prepared, at_ms: int) -> tuple[Any, ...]:
+def _sealed_row(seal: TelemetrySeal, item: rules.Prepared, at_ms: int) -> tuple[Any, ...]:
     """Return a row without digest: that of a record with few possible values would reveal them."""
     record = item.record
     document = seal.seal(item.body, *item.key)
@@ -246,7 +210,7 @@ def _sealed_row(seal: TelemetrySeal, item: Prepared, at_ms: int) -> tuple[Any, .
     return record.ev, record.boot, record.seq, record.utc_ms, at_ms, b"", document, record.context, present
 
 
-def _pending(fresh: Sequence[Prepared], arrival: Arrival) -> Iterable[tuple[Any, ...]]:
+def _pending(fresh: Sequence[rules.Prepared], arrival: Arrival) -> Iterable[tuple[Any, ...]]:
     """Return a row for each sink and run of consecutive numbers."""
     runs: list[tuple[str, int, int, int]] = []
     for ev, boot, seq in (each.key for each in fresh):
@@ -257,7 +221,9 @@ def _pending(fresh: Sequence[Prepared], arrival: Arrival) -> Iterable[tuple[Any,
     return ((sink, *run, arrival.at_ms) for sink in arrival.sinks for run in runs)
 
 
-def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict[Boot, BootProgress], dict[str, int]]:
+def _progress(
+    connection: sa.Connection, arrivals: Sequence[Arrival]
+) -> tuple[dict[rules.Boot, rules.BootProgress], dict[str, int]]:
     """Return the progress of the boots of some deliveries, locked against other nodes until the commit, and the
     highest boot of each vehicle that has new ones or somebody else's.
 
@@ -274,31 +240,32 @@ def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict
     of = telemetry_marks.c
     highest: dict[str, int] = {}
     for some in _chunks(sorted(raised)):
-        query = select(of.ev, func.max(of.boot).label("boot")).where(of.ev.in_(some)).group_by(of.ev)
+        query = sa.select(of.ev, sa.func.max(of.boot).label("boot")).where(of.ev.in_(some)).group_by(of.ev)
         highest |= {row.ev: row.boot for row in connection.execute(query)}
-    begun = {boot: progress[boot] for each in arrivals for boot in admit(each.delivery, progress, highest)}
+    begun = {boot: progress[boot] for each in arrivals for boot in rules.admit(each.delivery, progress, highest)}
     without_id = {
-        boot_of(each)
+        rules.boot_of(each)
         for arrival in arrivals
         for each in arrival.delivery.elements
-        if (not isinstance(each, DeliveryNotice) or each.missing) and boot_of(each) not in arrival.delivery.boot_ids
+        if (not isinstance(each, DeliveryNotice) or each.missing)
+        and rules.boot_of(each) not in arrival.delivery.boot_ids
     }
-    new = begun | {boot: BootProgress() for boot in without_id - progress.keys()}
+    new = begun | {boot: rules.BootProgress() for boot in without_id - progress.keys()}
     if new:
         made = [{"ev": ev, "boot": boot, "boot_id": each.boot_id} for (ev, boot), each in sorted(new.items())]
         connection.execute(_MAKE, made)
         progress |= _locked(connection, new)
-    return {boot: BootProgress() for boot in asked} | progress, highest
+    return {boot: rules.BootProgress() for boot in asked} | progress, highest
 
 
-def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, BootProgress]:
+def _locked(connection: sa.Connection, boots: Iterable[rules.Boot]) -> dict[rules.Boot, rules.BootProgress]:
     """Return the progress of known boots, locked against other nodes until the commit."""
-    progress: dict[Boot, BootProgress] = {}
+    progress: dict[rules.Boot, rules.BootProgress] = {}
     for some in _chunks(sorted(boots)):
         for row in connection.execute(_LOCK, {"boots": some}):
-            progress[row.ev, row.boot] = BootProgress(
-                Numbers(_ranges(row.arrived)),
-                Numbers(_ranges(row.gaps)),
+            progress[row.ev, row.boot] = rules.BootProgress(
+                rules.Numbers(_ranges(row.arrived)),
+                rules.Numbers(_ranges(row.gaps)),
                 stored=row.stored,
                 duplicates=row.duplicates,
                 conflicts=row.conflicts,
@@ -309,23 +276,23 @@ def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, BootPro
     return progress
 
 
-def _stored(connection: Connection, keys: Sequence[RecordKey]) -> dict[RecordKey, StoredContent]:
-    found: dict[RecordKey, StoredContent] = {}
+def _stored(connection: sa.Connection, keys: Sequence[rules.RecordKey]) -> dict[rules.RecordKey, rules.StoredContent]:
+    found: dict[rules.RecordKey, rules.StoredContent] = {}
     for table in (telemetry, telemetry_quarantine):
-        key = tuple_(table.c.ev, table.c.boot, table.c.seq)
+        key = sa.tuple_(table.c.ev, table.c.boot, table.c.seq)
         columns = table.c.ev, table.c.boot, table.c.seq, table.c.digest, table.c.document
         quarantined = table is telemetry_quarantine
         purpose = ("quarantine",) if quarantined else ()
         for some in _chunks(keys):
-            for row in connection.execute(select(*columns).where(key.in_(some))).all():
+            for row in connection.execute(sa.select(*columns).where(key.in_(some))).all():
                 here = row.ev, row.boot, row.seq
                 sealed = None if row.digest else seal_of(connection).find(connection, row.document, *purpose, *here)
-                digest = row.digest if sealed is None else digest_of(sealed)
-                found[here] = StoredContent(digest, quarantined=quarantined)
+                digest = row.digest if sealed is None else rules.digest_of(sealed)
+                found[here] = rules.StoredContent(digest, quarantined=quarantined)
     return found
 
 
-def _save(connection: Connection, progress: dict[Boot, BootProgress]) -> None:
+def _save(connection: sa.Connection, progress: dict[rules.Boot, rules.BootProgress]) -> None:
     if not progress:
         return
     connection.execute(
@@ -353,24 +320,24 @@ def _chunks(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
     return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
 
 
-def marks(connection: Connection, ev: str, limit: int, after: Sequence[int] | None) -> list[dict[str, Any]]:
+def marks(connection: sa.Connection, ev: str, limit: int, after: Sequence[int] | None) -> list[dict[str, Any]]:
     """Return the progress of a vehicle's records, its latest boot first."""
     names = "boot", "boot_id", "highest", "contiguous", "stored", "duplicates", "conflicts", "quarantined", "missing"
-    query = select(*(telemetry_marks.c[name] for name in names)).where(telemetry_marks.c.ev == ev)
+    query = sa.select(*(telemetry_marks.c[name] for name in names)).where(telemetry_marks.c.ev == ev)
     return [dict(row._mapping) for row in connection.execute(page(query, (telemetry_marks.c.boot,), after, limit))]
 
 
 def vehicles(
-    connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[str] | None
+    connection: sa.Connection, evs: Sequence[str] | None, limit: int, after: Sequence[str] | None
 ) -> list[dict[str, Any]]:
     """Return the state of each vehicle's records, by name; of some (`evs`), or of all."""
     names = "stored", "duplicates", "conflicts", "quarantined", "missing"
     ev = telemetry_marks.c.ev
-    query = select(
+    query = sa.select(
         ev,
-        func.count().label("boots"),
-        func.max(telemetry_marks.c.boot).label("last_boot"),
-        *(func.sum(telemetry_marks.c[name]).label(name) for name in names),
+        sa.func.count().label("boots"),
+        sa.func.max(telemetry_marks.c.boot).label("last_boot"),
+        *(sa.func.sum(telemetry_marks.c[name]).label(name) for name in names),
     )
     if evs is not None:
         query = query.where(ev.in_(evs))
@@ -380,21 +347,21 @@ def vehicles(
     return [{**row._mapping, **{name: int(row._mapping[name]) for name in names}} for row in found]
 
 
-def counts(connection: Connection) -> dict[str, int]:
+def counts(connection: sa.Connection) -> dict[str, int]:
     """Return how many records are in quarantine, and how many boots wait for records before others (`gaps`)."""
     of = telemetry_marks.c
     return {
-        "quarantined": connection.execute(select(func.count()).select_from(telemetry_quarantine)).scalar_one(),
-        "gaps": connection.execute(select(func.count()).where(of.highest > of.contiguous)).scalar_one(),
+        "quarantined": connection.execute(sa.select(sa.func.count()).select_from(telemetry_quarantine)).scalar_one(),
+        "gaps": connection.execute(sa.select(sa.func.count()).where(of.highest > of.contiguous)).scalar_one(),
     }
 
 
 def quarantined(
-    connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[Any] | None
+    connection: sa.Connection, evs: Sequence[str] | None, limit: int, after: Sequence[Any] | None
 ) -> list[dict[str, Any]]:
     """Return records in quarantine, newest first, with their text; of some vehicles (`evs`), or of all."""
     table = telemetry_quarantine.c
-    query = page(select(telemetry_quarantine), (table.received_ms, table.ev, table.boot, table.seq), after, limit)
+    query = page(sa.select(telemetry_quarantine), (table.received_ms, table.ev, table.boot, table.seq), after, limit)
     if evs is not None:
         query = query.where(table.ev.in_(evs))
     rows = []
@@ -406,28 +373,28 @@ def quarantined(
     return rows
 
 
-def _sent(connection: Connection, row: Any) -> bytes:
+def _sent(connection: sa.Connection, row: Any) -> bytes:
     """Return the text of a record in quarantine; empty if the store key that sealed it was lost."""
     return seal_of(connection).find(connection, row.document, "quarantine", row.ev, row.boot, row.seq) or b""
 
 
 def release(
-    connection: Connection, after: RecordKey | None, at_ms: int, sinks: tuple[str, ...] = (AGGREGATES,)
+    connection: sa.Connection, after: rules.RecordKey | None, at_ms: int, sinks: tuple[str, ...] = (AGGREGATES,)
 ) -> Released:
     """Store records that can be decoded now; examine some records after `after`, and return where to continue."""
     key = telemetry_quarantine.c.ev, telemetry_quarantine.c.boot, telemetry_quarantine.c.seq
-    query = select(telemetry_quarantine).order_by(*key).limit(RELEASE_STEP).with_for_update()
+    query = sa.select(telemetry_quarantine).order_by(*key).limit(RELEASE_STEP).with_for_update()
     if after is not None:
-        query = query.where(tuple_(*key) > tuple_(*after))
+        query = query.where(sa.tuple_(*key) > sa.tuple_(*after))
     rows = connection.execute(query).all()
     found = [_understood(_sent(connection, row), row.received_ms) for row in rows]
     fresh = _move(connection, [each for each in found if each is not None], at_ms, sinks)
-    boots: dict[Boot, int] = {}
+    boots: dict[rules.Boot, int] = {}
     for item in fresh:
         boots[item.key[:2]] = boots.get(item.key[:2], 0) + 1
     for (ev, boot), count in sorted(boots.items()):
         connection.execute(
-            update(telemetry_marks)
+            sa.update(telemetry_marks)
             .where((telemetry_marks.c.ev == ev) & (telemetry_marks.c.boot == boot))
             .values(stored=telemetry_marks.c.stored + count, quarantined=telemetry_marks.c.quarantined - count)
         )
@@ -435,15 +402,17 @@ def release(
     return Released(tuple(fresh), None if last is None else (last.ev, last.boot, last.seq))
 
 
-def _move(connection: Connection, items: list[Prepared], at_ms: int, sinks: tuple[str, ...]) -> list[Prepared]:
+def _move(
+    connection: sa.Connection, items: list[rules.Prepared], at_ms: int, sinks: tuple[str, ...]
+) -> list[rules.Prepared]:
     """Move records out of quarantine; return which. One that the database rejects remains there."""
     key = telemetry_quarantine.c.ev, telemetry_quarantine.c.boot, telemetry_quarantine.c.seq
     try:
         with connection.begin_nested():
             for some in _chunks([item.key for item in items]):
-                connection.execute(delete(telemetry_quarantine).where(tuple_(*key).in_(some)))
+                connection.execute(sa.delete(telemetry_quarantine).where(sa.tuple_(*key).in_(some)))
             _append(connection, [(item, at_ms) for item in items])
-            pending = list(_pending(items, Arrival(Delivery(()), at_ms, sinks)))
+            pending = list(_pending(items, Arrival(rules.Delivery(()), at_ms, sinks)))
             append_rows(connection, telemetry_pending, _PENDING, pending)
             _keep_checkpoints(connection, items, at_ms)
             vehicle_firmware.keep(connection, (each.record for each in items))
@@ -452,12 +421,12 @@ def _move(connection: Connection, items: list[Prepared], at_ms: int, sinks: tupl
     return items
 
 
-def _understood(document: bytes, received_ms: int) -> Prepared | None:
+def _understood(document: bytes, received_ms: int) -> rules.Prepared | None:
     try:
-        found = prepare(decode_record(document))
+        found = rules.prepare(decode_record(document))
     except CodecError:
         return None
-    return None if mistimed(found, received_ms) else found
+    return None if rules.mistimed(found, received_ms) else found
 
 
 GAP_MS: Final = 60_000
@@ -468,7 +437,7 @@ MAX_RECORDS: Final = 5000
 """Runs and records of one batch; a single run is never split, so there may be a run more."""
 
 
-_ADVANCE: Final = text(
+_ADVANCE: Final = sa.text(
     "INSERT INTO telemetry_sink_positions (sink, ev, boot, seq) VALUES (:sink, :ev, :boot, :seq) "
     "ON CONFLICT (sink, ev) DO UPDATE SET boot = excluded.boot, seq = excluded.seq "
     "WHERE (excluded.boot, excluded.seq) > (telemetry_sink_positions.boot, telemetry_sink_positions.seq)"
@@ -478,63 +447,65 @@ _SOME: Final = 250  # rows that one statement names
 _VEHICLES: Final = 128  # in one statement: SQLite allows 999 variables in old builds
 
 
-def _ready() -> Select[Any]:
+def _ready() -> sa.Select[Any]:
     """Return the query for the runs that `sink` may get when those `before_ms` do not wait any longer.
 
     Statements of this module are made once: a sink asks all the time, and to make them took longer than the database.
     """
     run, mark = telemetry_pending.c, telemetry_marks.c
-    sink, before_ms = bindparam("sink", type_=String), bindparam("before_ms", type_=BigInteger)
+    sink, before_ms = sa.bindparam("sink", type_=sa.String), sa.bindparam("before_ms", type_=sa.BigInteger)
     before, its = telemetry_pending.alias(), telemetry_marks.alias()
-    there = and_(before.c.sink == sink, before.c.ev == run.ev, before.c.boot < run.boot)
-    waits = exists().where(
+    there = sa.and_(before.c.sink == sink, before.c.ev == run.ev, before.c.boot < run.boot)
+    waits = sa.exists().where(
         there, before.c.received_ms > before_ms, its.c.ev == before.c.ev, its.c.boot == before.c.boot
     )
     behind_gap = waits.where(before.c.last_seq > its.c.contiguous)  # of an earlier boot
-    in_order = and_(run.last_seq <= mark.contiguous, ~behind_gap)
+    in_order = sa.and_(run.last_seq <= mark.contiguous, ~behind_gap)
     return (
-        select(telemetry_pending)
-        .outerjoin(telemetry_marks, and_(mark.ev == run.ev, mark.boot == run.boot))
-        .where(run.sink == sink, or_(run.boot == 0, in_order, run.received_ms <= before_ms))
+        sa.select(telemetry_pending)
+        .outerjoin(telemetry_marks, sa.and_(mark.ev == run.ev, mark.boot == run.boot))
+        .where(run.sink == sink, sa.or_(run.boot == 0, in_order, run.received_ms <= before_ms))
     )
 
 
 @cache
-def _through(number: int) -> Select[Any]:
+def _through(number: int) -> sa.Select[Any]:
     """Return the query for those runs of `number` vehicles through (`boot0`, `seq0`) of `ev0` ...."""
     run = telemetry_pending.c
     ends = [
         (
-            bindparam(f"ev{each}", type_=String),
-            bindparam(f"boot{each}", type_=BigInteger),
-            bindparam(f"seq{each}", type_=BigInteger),
+            sa.bindparam(f"ev{each}", type_=sa.String),
+            sa.bindparam(f"boot{each}", type_=sa.BigInteger),
+            sa.bindparam(f"seq{each}", type_=sa.BigInteger),
         )
         for each in range(number)
     ]
-    here = (and_(run.ev == ev, run.boot > 0, tuple_(run.boot, run.first_seq) <= tuple_(*end)) for ev, *end in ends)
-    return _ready().where(or_(*here)).order_by(run.ev, run.boot, run.first_seq).limit(MAX_RECORDS)
+    here = (
+        sa.and_(run.ev == ev, run.boot > 0, sa.tuple_(run.boot, run.first_seq) <= sa.tuple_(*end)) for ev, *end in ends
+    )
+    return _ready().where(sa.or_(*here)).order_by(run.ev, run.boot, run.first_seq).limit(MAX_RECORDS)
 
 
 _OLDEST: Final = _ready().order_by(telemetry_pending.c.id).limit(MAX_RUNS)
 _RECORDS: Final = (
-    select(
+    sa.select(
         telemetry.c.ev, telemetry.c.boot, telemetry.c.seq, telemetry.c.at_ms, telemetry.c.context, telemetry.c.document
     )
     .join(telemetry_pending, within_run())
-    .where(telemetry_pending.c.id.in_(bindparam("runs", expanding=True)))
+    .where(telemetry_pending.c.id.in_(sa.bindparam("runs", expanding=True)))
 )
-_POSITIONS: Final = select(telemetry_sink_positions).where(
-    telemetry_sink_positions.c.sink == bindparam("sink"),
-    telemetry_sink_positions.c.ev.in_(bindparam("evs", expanding=True)),
+_POSITIONS: Final = sa.select(telemetry_sink_positions).where(
+    telemetry_sink_positions.c.sink == sa.bindparam("sink"),
+    telemetry_sink_positions.c.ev.in_(sa.bindparam("evs", expanding=True)),
 )
-_FORGET: Final = delete(telemetry_sink_positions).where(
-    telemetry_sink_positions.c.sink == bindparam("sink"), telemetry_sink_positions.c.ev == bindparam("ev")
+_FORGET: Final = sa.delete(telemetry_sink_positions).where(
+    telemetry_sink_positions.c.sink == sa.bindparam("sink"), telemetry_sink_positions.c.ev == sa.bindparam("ev")
 )
-_DELIVERED: Final = delete(telemetry_pending).where(telemetry_pending.c.id.in_(bindparam("runs", expanding=True)))
-_BACKLOGS: Final = select(
+_DELIVERED: Final = sa.delete(telemetry_pending).where(telemetry_pending.c.id.in_(sa.bindparam("runs", expanding=True)))
+_BACKLOGS: Final = sa.select(
     telemetry_pending.c.sink,
-    func.sum(telemetry_pending.c.last_seq - telemetry_pending.c.first_seq + 1).label("records"),
-    func.min(telemetry_pending.c.received_ms).label("since"),
+    sa.func.sum(telemetry_pending.c.last_seq - telemetry_pending.c.first_seq + 1).label("records"),
+    sa.func.min(telemetry_pending.c.received_ms).label("since"),
 ).group_by(telemetry_pending.c.sink)
 
 
@@ -546,11 +517,11 @@ class Batch(msgspec.Struct, frozen=True):
 
     runs: tuple[int, ...]
     erased: tuple[str, ...] = ()
-    records: tuple[StoredRecord, ...] = ()
+    records: tuple[rules.StoredRecord, ...] = ()
     lost: int = 0
 
 
-def next_batch(connection: Connection, sink: str, now_ms: int) -> Batch | None:
+def next_batch(connection: sa.Connection, sink: str, now_ms: int) -> Batch | None:
     """Return the oldest records that a sink has not got; None when there are none."""
     ready = {"sink": sink, "before_ms": now_ms - GAP_MS}
     found = connection.execute(_OLDEST, ready).all()
@@ -594,20 +565,22 @@ def _most(runs: Iterable[Any]) -> list[Any]:
     return chosen
 
 
-def _records(connection: Connection, runs: Sequence[int]) -> tuple[StoredRecord, ...]:
-    found: dict[tuple[str, int, int], StoredRecord] = {}
+def _records(connection: sa.Connection, runs: Sequence[int]) -> tuple[rules.StoredRecord, ...]:
+    found: dict[tuple[str, int, int], rules.StoredRecord] = {}
     seal = seal_of(connection)
     for start in range(0, len(runs), _SOME):
         for row in connection.execute(_RECORDS, {"runs": runs[start : start + _SOME]}).all():
             document = seal.find(connection, row.document, row.ev, row.boot, row.seq)
             if document is None:
                 continue
-            each = StoredRecord(row.ev, row.boot, row.seq, row.at_ms, row.context, numbers_in(document), document)
+            each = rules.StoredRecord(row.ev, row.boot, row.seq, row.at_ms, row.context, numbers_in(document), document)
             found[each.key] = each
     return tuple(found[key] for key in sorted(found))
 
 
-def _marked(connection: Connection, sink: str, records: Sequence[StoredRecord]) -> tuple[StoredRecord, ...]:
+def _marked(
+    connection: sa.Connection, sink: str, records: Sequence[rules.StoredRecord]
+) -> tuple[rules.StoredRecord, ...]:
     """Return records with those marked as late that come after higher ones."""
     reached: dict[str, tuple[int, int]] = {}
     evs = sorted({each.ev for each in records})
@@ -620,12 +593,12 @@ def _marked(connection: Connection, sink: str, records: Sequence[StoredRecord]) 
     )
 
 
-def backlogs(connection: Connection) -> dict[str, tuple[int, int]]:
+def backlogs(connection: sa.Connection) -> dict[str, tuple[int, int]]:
     """Return for each sink with waiting records how many there are, and when the oldest arrived (ms since 1970)."""
     return {row.sink: (int(row.records), row.since) for row in connection.execute(_BACKLOGS)}
 
 
-def delivered(connection: Connection, sink: str, batch: Batch) -> None:
+def delivered(connection: sa.Connection, sink: str, batch: Batch) -> None:
     """Note that a sink has got a batch."""
     for ev in batch.erased:
         connection.execute(_FORGET, {"sink": sink, "ev": ev})

@@ -8,32 +8,11 @@ from csms.device_model.work import items_per_message
 from csms.remote_control import store as commands
 from csms.requests.work import call, for_each
 from csms.services import Services
+from csms.tokens import rules
 from csms.tokens import store as tokens
-from csms.tokens.rules import (
-    MAX_ENTRIES,
-    Entries,
-    Key,
-    Where,
-    answer_known,
-    difference,
-    differential,
-    entries_of,
-    full,
-    lasting,
-    read_entries,
-    removal,
-)
 from csms.tokens.work import token_info
 from v2g.errors import V2GError
-from v2g.ocpp.messages.authorization import (
-    AuthorizationData,
-    GetLocalListVersionRequest,
-    GetLocalListVersionResponse,
-    IdToken,
-    SendLocalListRequest,
-    SendLocalListResponse,
-    SendLocalListStatus,
-)
+from v2g.ocpp.messages import authorization as ocpp
 
 
 class ListAfterUpdate(NamedTuple):
@@ -41,12 +20,12 @@ class ListAfterUpdate(NamedTuple):
 
     version_number: int
     entries: int
-    status: SendLocalListStatus
+    status: ocpp.SendLocalListStatus
 
 
 async def version_of(services: Services, station_id: str) -> int:
     """Get the version of a station's list; 0 is none (D02)."""
-    response = await call(services, station_id, GetLocalListVersionRequest(), GetLocalListVersionResponse)
+    response = await call(services, station_id, ocpp.GetLocalListVersionRequest(), ocpp.GetLocalListVersionResponse)
     return response.version_number
 
 
@@ -55,27 +34,27 @@ async def replace(services: Services, station_id: str, limit: int | None = None)
     wanted = await _wanted(services, station_id)
     version = max(await version_of(services, station_id), await _known_version(services, station_id)) + 1
     limit = limit or await _limit(services, station_id, len(wanted))
-    return await _send(services, station_id, full(wanted.values(), version, limit))
+    return await _send(services, station_id, rules.full(wanted.values(), version, limit))
 
 
 async def clear(services: Services, station_id: str) -> ListAfterUpdate:
     """Empty a station's list (D01.FR.04)."""
     version = max(await version_of(services, station_id), await _known_version(services, station_id)) + 1
-    return await _send(services, station_id, full((), version, 1))
+    return await _send(services, station_id, rules.full((), version, 1))
 
 
 async def change(
     services: Services,
     station_id: str,
-    put: Iterable[AuthorizationData] = (),
-    remove: Iterable[Key] = (),
+    put: Iterable[ocpp.AuthorizationData] = (),
+    remove: Iterable[rules.Key] = (),
     limit: int | None = None,
 ) -> ListAfterUpdate:
     """Add, change and remove entries (D01.FR.16, .17). A station that rejects gets the complete list (D01.FR.03)."""
-    entries = (*put, *map(removal, remove))
+    entries = (*put, *map(rules.removal, remove))
     version = await version_of(services, station_id)
     limit = limit or await _limit(services, station_id, len(entries))
-    result = await _send(services, station_id, differential(entries, version + 1, limit))
+    result = await _send(services, station_id, rules.differential(entries, version + 1, limit))
     return result if result.status == "Accepted" else await replace(services, station_id, limit)
 
 
@@ -84,26 +63,29 @@ async def synchronise(services: Services, station_id: str, limit: int | None = N
     known = await services.store.run(commands.find_local_list, station_id)
     if known is None or known["status"] != "Accepted" or await version_of(services, station_id) != known["version"]:
         return await replace(services, station_id, limit)
-    held, wanted = read_entries(known["entries"]), await _wanted(services, station_id)
-    changes = difference(held, wanted)
+    held, wanted = rules.read_entries(known["entries"]), await _wanted(services, station_id)
+    changes = rules.difference(held, wanted)
     if not changes:
         return ListAfterUpdate(known["version"], len(held), "Accepted")
     limit = limit or await _limit(services, station_id, len(changes))
-    result = await _send(services, station_id, differential(changes, known["version"] + 1, limit))
+    result = await _send(services, station_id, rules.differential(changes, known["version"] + 1, limit))
     return result if result.status == "Accepted" else await replace(services, station_id, limit)
 
 
-async def forget(services: Services, station_id: str, token: IdToken) -> ListAfterUpdate | None:
+async def forget(services: Services, station_id: str, token: ocpp.IdToken) -> ListAfterUpdate | None:
     """Remove a customer from a station's list, if listed (N10.FR.02)."""
-    keys = entries_of([AuthorizationData(id_token=token)], "2.1").keys() & (await _held(services, station_id)).keys()
+    keys = (
+        rules.entries_of([ocpp.AuthorizationData(id_token=token)], "2.1").keys()
+        & (await _held(services, station_id)).keys()
+    )
     return await change(services, station_id, remove=keys) if keys else None
 
 
-async def _send(services: Services, station_id: str, requests: Sequence[SendLocalListRequest]) -> ListAfterUpdate:
+async def _send(services: Services, station_id: str, requests: Sequence[ocpp.SendLocalListRequest]) -> ListAfterUpdate:
     """Send messages in turn, until one is not accepted; the list is recorded after each."""
-    status: SendLocalListStatus = "Accepted"
+    status: ocpp.SendLocalListStatus = "Accepted"
     for request in requests:
-        status = (await call(services, station_id, request, SendLocalListResponse)).status
+        status = (await call(services, station_id, request, ocpp.SendLocalListResponse)).status
         if status != "Accepted":
             break
     held = await _held(services, station_id)
@@ -112,27 +94,27 @@ async def _send(services: Services, station_id: str, requests: Sequence[SendLoca
 
 async def _limit(services: Services, station_id: str, entries: int) -> int:
     """Return the number of entries in a message; the station is asked only if it matters (D01.FR.11)."""
-    if entries <= MAX_ENTRIES:
-        return MAX_ENTRIES
-    return await items_per_message(services, station_id, "LocalAuthListCtrlr", None, MAX_ENTRIES)
+    if entries <= rules.MAX_ENTRIES:
+        return rules.MAX_ENTRIES
+    return await items_per_message(services, station_id, "LocalAuthListCtrlr", None, rules.MAX_ENTRIES)
 
 
-async def _wanted(services: Services, station_id: str) -> Entries:
+async def _wanted(services: Services, station_id: str) -> rules.Entries:
     known = await services.store.read(tokens.list_known)
-    where = Where(station_id, None, services.clock.utc_ms())
+    where = rules.Where(station_id, None, services.clock.utc_ms())
     data = (
-        AuthorizationData(
-            id_token=IdToken(type=each.token.type, id_token=each.token.id_token),
-            id_token_info=token_info(lasting(answer_known(each, where))),
+        ocpp.AuthorizationData(
+            id_token=ocpp.IdToken(type=each.token.type, id_token=each.token.id_token),
+            id_token_info=token_info(rules.lasting(rules.answer_known(each, where))),
         )
         for each in known
     )
-    return entries_of(data, services.connections.version(station_id) or "2.0.1")
+    return rules.entries_of(data, services.connections.version(station_id) or "2.0.1")
 
 
-async def _held(services: Services, station_id: str) -> dict[Key, AuthorizationData]:
+async def _held(services: Services, station_id: str) -> dict[rules.Key, ocpp.AuthorizationData]:
     known = await services.store.run(commands.find_local_list, station_id)
-    return read_entries(known["entries"]) if known else {}
+    return rules.read_entries(known["entries"]) if known else {}
 
 
 async def _known_version(services: Services, station_id: str) -> int:

@@ -8,36 +8,20 @@ from csms.roaming import authorization
 from csms.roaming.partners import Partners
 from csms.services import HandlerContext, Services
 from csms.tariffs.work import driver_tariff
+from csms.tokens import rules
 from csms.tokens import store as tokens
-from csms.tokens.rules import (
-    CONTRACT,
-    ChainVerdict,
-    Group,
-    Known,
-    Token,
-    TokenAnswer,
-    answer_contract,
-    answer_known,
-    normalise,
-)
 from v2g.errors import V2GError
-from v2g.ocpp.messages.authorization import (
-    AuthorizeRequest,
-    AuthorizeResponse,
-    ClearCacheRequest,
-    ClearCacheResponse,
-    ClearCacheStatus,
-    IdToken,
-    IdTokenInfo,
-)
+from v2g.ocpp.messages import authorization as ocpp
 from v2g.ocpp.messages.base import ENERGY_TRANSFER, EnergyTransferMode, MessageContent
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.times import format_time
 
 
-async def put(services: Services, token: Token) -> Token:
+async def put(services: Services, token: rules.Token) -> rules.Token:
     """Store a token; return it normalised."""
-    stored = Token(token.type, normalise(token.type, token.id_token), token.status, token.energy_transfer, token.terms)
+    stored = rules.Token(
+        token.type, rules.normalise(token.type, token.id_token), token.status, token.energy_transfer, token.terms
+    )
     await services.store.run(tokens.put, stored)
     _report(services, "token_put", type=stored.type, status=stored.status)
     return stored
@@ -48,7 +32,7 @@ async def set_status(services: Services, token_type: str, id_token: str, status:
 
     Stations may use cached answers until these expire: `clear_caches` clears them.
     """
-    found = await services.store.run(tokens.set_status, token_type, normalise(token_type, id_token), status)
+    found = await services.store.run(tokens.set_status, token_type, rules.normalise(token_type, id_token), status)
     if found:
         _report(services, "token_status", type=token_type, status=status)
     return found
@@ -56,21 +40,21 @@ async def set_status(services: Services, token_type: str, id_token: str, status:
 
 async def remove(services: Services, token_type: str, id_token: str) -> bool:
     """Delete a token; False when there was none."""
-    found = await services.store.run(tokens.remove, token_type, normalise(token_type, id_token))
+    found = await services.store.run(tokens.remove, token_type, rules.normalise(token_type, id_token))
     if found:
         _report(services, "token_removed", type=token_type)
     return found
 
 
-async def put_group(services: Services, group: Group) -> None:
+async def put_group(services: Services, group: rules.Group) -> None:
     """Store a group; blocking it blocks its members."""
     await services.store.run(tokens.put_group, group)
     _report(services, "token_group_put", group=group.group_id, blocked=group.blocked)
 
 
-async def clear_cache(services: Services, station_id: str) -> ClearCacheStatus:
+async def clear_cache(services: Services, station_id: str) -> ocpp.ClearCacheStatus:
     """Have a station clear its authorization cache (C11). Raises V2GError as `ConnectionRegistry.call` does."""
-    return (await call(services, station_id, ClearCacheRequest(), ClearCacheResponse)).status
+    return (await call(services, station_id, ocpp.ClearCacheRequest(), ocpp.ClearCacheResponse)).status
 
 
 async def clear_caches(services: Services) -> dict[str, str]:
@@ -88,7 +72,9 @@ def _report(services: Services, name: str, **data: str | bool) -> None:
     services.feed.publish(name, None, data)
 
 
-async def look_up(context: HandlerContext, token: IdToken, transaction_id: str | None = None) -> Known | None:
+async def look_up(
+    context: HandlerContext, token: ocpp.IdToken, transaction_id: str | None = None
+) -> rules.Known | None:
     """Return a token with everything that decides about it; `transaction_id`: the transaction that it is for."""
     services = context.services
     if token.type == DIRECT_PAYMENT:
@@ -96,9 +82,9 @@ async def look_up(context: HandlerContext, token: IdToken, transaction_id: str |
         paid = services.config.payments.terminals or await services.store.read(
             commands.has_started, context.station_id, token.type, token.id_token
         )
-        return Known(token=Token(token.type, token.id_token, "Accepted")) if paid else None
+        return rules.Known(token=rules.Token(token.type, token.id_token, "Accepted")) if paid else None
     about = None if transaction_id is None else (context.station_id, transaction_id)
-    key = token.type, normalise(token.type, token.id_token)
+    key = token.type, rules.normalise(token.type, token.id_token)
     known = await services.store.read(tokens.look_up, *key, services.clock.utc_ms(), about)
     if known is None and (partners := services.find(Partners)) is not None:
         return await authorization.look_up(partners, token, context.station_id, transaction_id)
@@ -106,19 +92,19 @@ async def look_up(context: HandlerContext, token: IdToken, transaction_id: str |
 
 
 @answers
-async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -> AuthorizeResponse:
+async def answer_authorize(context: HandlerContext, request: ocpp.AuthorizeRequest) -> ocpp.AuthorizeResponse:
     """Authorize a contract or token (C01, C07)."""
     token = request.id_token
     reason = ""
-    if token.type == CONTRACT:
+    if token.type == rules.CONTRACT:
         verdict = await context.services[ContractVerifier].judge(
             token.id_token, request.certificate, request.iso15118_certificate_hash_data
         )
         reason = verdict.reason
-        known = await look_up(context, token) if verdict.chain is ChainVerdict.VALID else None
-        answer = answer_contract(verdict.chain, known, context.where())
+        known = await look_up(context, token) if verdict.chain is rules.ChainVerdict.VALID else None
+        answer = rules.answer_contract(verdict.chain, known, context.where())
     else:
-        answer = answer_known(await look_up(context, token), context.where())
+        answer = rules.answer_known(await look_up(context, token), context.where())
     context.observe(
         "authorization",
         "authorize",
@@ -128,7 +114,7 @@ async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -
         certificate=answer.certificate_status,
         reason=reason[:200],
     )
-    return AuthorizeResponse(
+    return ocpp.AuthorizeResponse(
         id_token_info=token_info(answer),
         certificate_status=answer.certificate_status,  # type: ignore[arg-type]  # core.authorize speaks OCPP
         allowed_energy_transfer=_energy_transfer(answer) if context.version == "2.1" else (),
@@ -136,20 +122,20 @@ async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -
     )
 
 
-def _energy_transfer(answer: TokenAnswer) -> tuple[EnergyTransferMode, ...]:
+def _energy_transfer(answer: rules.TokenAnswer) -> tuple[EnergyTransferMode, ...]:
     """Return the modes that an accepted token allows: without a list it would charge only (Q01.FR.01)."""
     modes = answer.energy_transfer or ENERGY_TRANSFER
     return modes if answer.status == "Accepted" else ()  # type: ignore[return-value]  # core.authorize speaks OCPP
 
 
-def token_info(answer: TokenAnswer) -> IdTokenInfo:
+def token_info(answer: rules.TokenAnswer) -> ocpp.IdTokenInfo:
     """Return the IdTokenInfo of an answer (C01, C09, C12)."""
     terms, until_ms = answer.terms, answer.until_ms
-    return IdTokenInfo(
+    return ocpp.IdTokenInfo(
         status=answer.status,  # type: ignore[arg-type]  # core.authorize speaks OCPP
         cache_expiry_date_time=None if until_ms is None else format_time(until_ms),
         charging_priority=terms.priority,
-        group_id_token=IdToken(id_token=terms.group_id, type="Central") if terms.group_id else None,
+        group_id_token=ocpp.IdToken(id_token=terms.group_id, type="Central") if terms.group_id else None,
         language1=terms.language1 or None,
         language2=terms.language2 or None,
         evse_id=answer.evses,

@@ -12,34 +12,13 @@ from csms.db.bulk import delete_rows, insert_rows, update_rows, upsert_rows
 from csms.db.leases import lock
 from csms.smart_charging.tables import charging_profiles
 from csms.stations.tables import stations
-from csms.transactions import totals
-from csms.transactions.rules import (
-    Event,
-    EventFault,
-    Sample,
-    Transaction,
-    faults_of,
-    id_at_station,
-    key_again,
-    merge,
-    readings,
-    starts_again,
-    watt_hours,
-)
+from csms.transactions import rules, tables, totals
 from csms.transactions.signed_values import JudgedSamples, judge_samples
-from csms.transactions.tables import (
-    grid_meters,
-    meter_keys,
-    meter_values,
-    transaction_events,
-    transaction_faults,
-    transactions,
-)
 from v2g import typed_json
 
 Outcome = Literal["new", "duplicate", "conflict"]
 
-_decode = typed_json.decoder(Transaction).decode
+_decode = typed_json.decoder(rules.Transaction).decode
 _decode_samples = typed_json.decoder(tuple[JudgedSamples, ...]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -47,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 class EventArrival(msgspec.Struct, frozen=True):
     """A received event: its decoded content, the message as JSON, and the time of arrival (UTC)."""
 
-    event: Event
+    event: rules.Event
     document: bytes
     received_ms: int
 
@@ -70,7 +49,7 @@ _PORTIONS: Final = (1, 4, 16, 64)
 """Keys in one query of SQLite, filled up with NULL: a few prepared statements serve batches of any size."""
 
 
-def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list[tuple[Outcome, Transaction]]:
+def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list[tuple[Outcome, rules.Transaction]]:
     """Store events, each once; return for each its kind and its transaction after it (E01 to E13).
 
     `conflict` is different content under an existing number: the first one counts, unless its station has booted and
@@ -80,7 +59,7 @@ def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list
     stored = _find_all(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
     digests = _digests(connection, stored, arrivals)
     known = dict(stored)
-    results: list[tuple[Outcome, Transaction]] = []
+    results: list[tuple[Outcome, rules.Transaction]] = []
     new: list[EventArrival] = []
     changed: dict[_Key, int] = {}
     contradicted: dict[_Key, int] = {}
@@ -91,7 +70,7 @@ def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list
         before = known.get(key)
         digest = digests.get((*key, event.seq_no))
         if before is not None and digest != event.digest and _starts_again(connection, before, event, changed.get(key)):
-            next_key = key[0], key_again(event)
+            next_key = key[0], rules.key_again(event)
             known[key] = msgspec.structs.replace(before, next_id=next_key[1])
             changed.setdefault(key, arrival.received_ms)
             _drop_profiles(connection, event)
@@ -101,26 +80,26 @@ def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list
             arrival = msgspec.structs.replace(arrival, event=event)
         if before is not None and digest is not None:
             if digest != event.digest:
-                fault = EventFault("conflict", event.seq_no, _content(event))
+                fault = rules.EventFault("conflict", event.seq_no, _content(event))
                 faults.append(_fault_row(event, fault, arrival.received_ms))
                 contradicted[key] = arrival.received_ms
             results.append(("duplicate" if digest == event.digest else "conflict", before))
             continue
-        merged = known[key] = merge(before, event)
+        merged = known[key] = rules.merge(before, event)
         digests[*key, event.seq_no] = event.digest
         changed[key] = arrival.received_ms
-        faults += [_fault_row(event, fault, arrival.received_ms) for fault in faults_of(before, event)]
+        faults += [_fault_row(event, fault, arrival.received_ms) for fault in rules.faults_of(before, event)]
         new.append(arrival)
         results.append(("new", merged))
     _save_transactions(connection, stored, [(known[key], heard_ms) for key, heard_ms in changed.items()])
     for each in new:
         if each.event.kind == "Ended":
             _drop_profiles(connection, each.event)
-    signed: dict[_Key, Sequence[Sample]] = {}
+    signed: dict[_Key, Sequence[rules.Sample]] = {}
     bounds = _bounds(connection, new)
     rows = [_event_row(connection, each, signed, bounds.get(each.event.station_id, _UNBOUNDED)) for each in new]
-    insert_rows(connection, transaction_events, rows)
-    insert_rows(connection, transaction_faults, faults)
+    insert_rows(connection, tables.transaction_events, rows)
+    insert_rows(connection, tables.transaction_faults, faults)
     for key, now_ms in (contradicted | changed).items():
         before, after = stored.get(key), known[key]
         if not after.active or (before is not None and not before.active):
@@ -128,7 +107,9 @@ def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list
     return results
 
 
-def _key_of(event: Event, known: Mapping[_Key, Transaction], digests: Mapping[tuple[str, str, int], str]) -> _Key:
+def _key_of(
+    event: rules.Event, known: Mapping[_Key, rules.Transaction], digests: Mapping[tuple[str, str, int], str]
+) -> _Key:
     """Return the key of an event's transaction: the last one with its id, unless it is known or older."""
     key = event.station_id, event.transaction_id
     while (found := known.get(key)) is not None and found.next_id is not None:
@@ -140,19 +121,19 @@ def _key_of(event: Event, known: Mapping[_Key, Transaction], digests: Mapping[tu
     return key
 
 
-def _starts_again(connection: Connection, known: Transaction, event: Event, changed_ms: int | None) -> bool:
+def _starts_again(connection: Connection, known: rules.Transaction, event: rules.Event, changed_ms: int | None) -> bool:
     """Return whether an event begins another transaction; `changed_ms`: when this batch had one of the known one."""
     if event.kind != "Started" or known.started_seq is None:
         return False
-    there = transaction_events.c
+    there = tables.transaction_events.c
     of_it = (there.station_id == known.station_id) & (there.transaction_id == known.transaction_id)
     heard_ms = changed_ms or connection.execute(select(func.max(there.received_ms)).where(of_it)).scalar_one()
     booted = select(stations.c.booted_ms).where(stations.c.station_id == known.station_id)
-    return starts_again(known, event, heard_ms, connection.execute(booted).scalar())
+    return rules.starts_again(known, event, heard_ms, connection.execute(booted).scalar())
 
 
 def _save_transactions(
-    connection: Connection, stored: Mapping[_Key, Transaction], changed: Iterable[tuple[Transaction, int]]
+    connection: Connection, stored: Mapping[_Key, rules.Transaction], changed: Iterable[tuple[rules.Transaction, int]]
 ) -> None:
     """Write transactions; columns that most events leave unchanged are not written, which spares the indices."""
     made: list[dict[str, Any]] = []
@@ -171,45 +152,47 @@ def _save_transactions(
         else:
             row["active"], row["started_ms"], row["ended_ms"] = _indexed(after)
             (made if before is None else turned).append(row)
-    insert_rows(connection, transactions, made)
-    update_rows(connection, transactions, turned)
-    update_rows(connection, transactions, ongoing)
+    insert_rows(connection, tables.transactions, made)
+    update_rows(connection, tables.transactions, turned)
+    update_rows(connection, tables.transactions, ongoing)
 
 
-def _indexed(transaction: Transaction) -> tuple[bool, int | None, int | None]:
+def _indexed(transaction: rules.Transaction) -> tuple[bool, int | None, int | None]:
     return transaction.active, transaction.started_ms, transaction.ended_ms
 
 
-def _drop_profiles(connection: Connection, event: Event) -> None:
+def _drop_profiles(connection: Connection, event: rules.Event) -> None:
     """Delete the profiles of an ended transaction, as its station does."""
     key = {"station_id": event.station_id, "transaction_id": event.transaction_id}
     delete_rows(connection, charging_profiles, **key)
 
 
-def add_event(connection: Connection, event: Event, document: bytes, received_ms: int) -> tuple[Outcome, Transaction]:
+def add_event(
+    connection: Connection, event: rules.Event, document: bytes, received_ms: int
+) -> tuple[Outcome, rules.Transaction]:
     """Store one event, as `add_events` does."""
     return add_events(connection, [EventArrival(event, document, received_ms)])[0]
 
 
-def add_samples(connection: Connection, station_id: str, evse_id: int | None, samples: Sequence[Sample]) -> None:
+def add_samples(connection: Connection, station_id: str, evse_id: int | None, samples: Sequence[rules.Sample]) -> None:
     """Store meter values outside transactions; signed ones are verified with the meter's key, if known."""
     key = meter_key(connection, station_id, evse_id or 0) if any(each.signed for each in samples) else ""
     place = {"station_id": station_id, "evse_id": evse_id}
     rows = [{**place, **msgspec.structs.asdict(each)} for each in judge_samples(samples, key)]
-    insert_rows(connection, meter_values, rows)
+    insert_rows(connection, tables.meter_values, rows)
 
 
 def note_grid_power(connection: Connection, station_id: str, power_w: int, received_ms: int) -> None:
     """Store the power of the meter at the grid connection that a station reads."""
     row = {"station_id": station_id, "received_ms": received_ms, "power_w": power_w}
-    upsert_rows(connection, grid_meters, [row])
+    upsert_rows(connection, tables.grid_meters, [row])
 
 
 def meter_key(connection: Connection, station_id: str, evse_id: int) -> str:
     """Return the public key of an EVSE's meter, or that of the whole station; "" for none."""
     keys = {
         row.evse_id: row.public_key
-        for row in connection.execute(select(meter_keys).where(meter_keys.c.station_id == station_id))
+        for row in connection.execute(select(tables.meter_keys).where(tables.meter_keys.c.station_id == station_id))
     }
     found: str = keys.get(evse_id) or keys.get(0, "")
     return found
@@ -223,9 +206,9 @@ def find_last(connection: Connection, station_id: str, transaction_id: str) -> s
     return transaction_id
 
 
-def _find_all(connection: Connection, keys: set[_Key]) -> dict[_Key, Transaction]:
+def _find_all(connection: Connection, keys: set[_Key]) -> dict[_Key, rules.Transaction]:
     """Return the existing ones of these transactions, and later ones with the same id."""
-    found: dict[_Key, Transaction] = {}
+    found: dict[_Key, rules.Transaction] = {}
     while keys:
         # the existing ones of these transactions
         wanted = list(keys)
@@ -253,10 +236,10 @@ def _known_in_sqlite(size: int) -> str:
 
 
 def _digests(
-    connection: Connection, known: Mapping[_Key, Transaction], arrivals: Iterable[EventArrival]
+    connection: Connection, known: Mapping[_Key, rules.Transaction], arrivals: Iterable[EventArrival]
 ) -> dict[tuple[str, str, int], str]:
     """Return the digests of the existing ones of these events; a transaction has none outside its numbers."""
-    there = transaction_events.c
+    there = tables.transaction_events.c
     found: dict[tuple[str, str, int], str] = {}
     for event in (each.event for each in arrivals):
         transaction_id: str | None = event.transaction_id
@@ -285,15 +268,15 @@ def _bounds(connection: Connection, new: Iterable[EventArrival]) -> dict[str, _B
     return {row[0]: tuple(row[1:]) for row in rows}
 
 
-def _content(event: Event) -> str:
+def _content(event: rules.Event) -> str:
     """Return what a second event under a known number says, so that a person can judge what it is worth."""
-    imports, exports = readings(event.samples)
-    values = [f"{each.measurand} {watt_hours(each)} Wh" for each in (*imports[-1:], *exports[-1:])]
+    imports, exports = rules.readings(event.samples)
+    values = [f"{each.measurand} {rules.watt_hours(each)} Wh" for each in (*imports[-1:], *exports[-1:])]
     return ", ".join([f"{event.kind} ({event.trigger}) of {event.at_ms} ms", *values, f"SHA-256 {event.digest}"])
 
 
 def _event_row(
-    connection: Connection, arrival: EventArrival, signed: dict[_Key, Sequence[Sample]], bounds: _Bounds
+    connection: Connection, arrival: EventArrival, signed: dict[_Key, Sequence[rules.Sample]], bounds: _Bounds
 ) -> dict[str, Any]:
     event = arrival.event
     booted_ms, away_ms, known_ms, connected_ms = bounds
@@ -316,24 +299,26 @@ def _event_row(
     }
 
 
-def _samples_of(connection: Connection, event: Event, signed: dict[_Key, Sequence[Sample]]) -> str:
+def _samples_of(connection: Connection, event: rules.Event, signed: dict[_Key, Sequence[rules.Sample]]) -> str:
     """Return an event's readings as JSON, signed ones with their verdict.
 
     `signed` has the last signed readings of each transaction of this batch, which are not in the database yet.
     """
-    samples: Sequence[Sample] = event.samples
+    samples: Sequence[rules.Sample] = event.samples
     if any(each.signed for each in samples):
         key = event.station_id, event.transaction_id
         before = signed[key] if key in signed else _last_signed(connection, event)
         public = meter_key(connection, event.station_id, event.evse_id or 0)
-        samples = judge_samples(samples, public, transaction_id=id_at_station(event.transaction_id), before=before)
+        samples = judge_samples(
+            samples, public, transaction_id=rules.id_at_station(event.transaction_id), before=before
+        )
         signed[key] = samples
     return _encode(samples).decode()
 
 
-def _last_signed(connection: Connection, event: Event) -> Sequence[Sample]:
+def _last_signed(connection: Connection, event: rules.Event) -> Sequence[rules.Sample]:
     """Return the readings of the last event before this one that has signed ones, which the meter signed earlier."""
-    there = transaction_events.c
+    there = tables.transaction_events.c
     ours = (there.station_id == event.station_id) & (there.transaction_id == event.transaction_id)
     earlier = ours & (there.seq_no < event.seq_no) & there.samples.contains('"verdict"')
     found = connection.execute(select(there.samples).where(earlier).order_by(there.seq_no.desc()).limit(1)).scalar()
@@ -345,7 +330,7 @@ def read_samples(document: str) -> tuple[JudgedSamples, ...]:
     return _decode_samples(document)
 
 
-def _fault_row(event: Event, fault: EventFault, now_ms: int) -> dict[str, Any]:
+def _fault_row(event: rules.Event, fault: rules.EventFault, now_ms: int) -> dict[str, Any]:
     return {
         "station_id": event.station_id,
         "transaction_id": event.transaction_id,

@@ -7,20 +7,9 @@ import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, insert, or_, select, text, tuple_
 
 from csms.batteries import store as batteries
+from csms.telemetry import tables
 from csms.telemetry.aggregates import BootSegment
 from csms.telemetry.seal import seal_of
-from csms.telemetry.tables import (
-    BITS,
-    VALUES,
-    telemetry,
-    telemetry_aggregates,
-    telemetry_marks,
-    telemetry_pending,
-    telemetry_quarantine,
-    telemetry_segments,
-    telemetry_states,
-    vehicle_firmware,
-)
 from csms.vehicles.rules import VehicleState, decode_state, encode_state, installed_in, join
 from v2g import typed_json
 from v2g.telemetry.signals import LATITUDE, LONGITUDE, CellSamples, Record
@@ -52,13 +41,13 @@ _cells = typed_json.decoder(_Cells).decode
 
 def column_of(signal: str) -> Column[float]:
     """Return the column with a signal's values. Raises KeyError for an unknown one."""
-    return telemetry.c[VALUES[signal]]
+    return tables.telemetry.c[tables.VALUES[signal]]
 
 
 def has_one_of(signals: Iterable[str]) -> ColumnElement[bool]:
     """Return the condition that a record has a value of one of the signals. Raises KeyError for an unknown one."""
-    bits = sum(BITS[signal] for signal in signals)
-    return or_(*(column_of(signal).is_not(None) for signal in signals), telemetry.c.present.op("&")(bits) != 0)
+    bits = sum(tables.BITS[signal] for signal in signals)
+    return or_(*(column_of(signal).is_not(None) for signal in signals), tables.telemetry.c.present.op("&")(bits) != 0)
 
 
 def document_of(connection: Connection, row: Any) -> bytes:
@@ -73,7 +62,7 @@ def numbers_in(document: bytes) -> dict[str, float]:
 
 def within_run() -> ColumnElement[bool]:
     """Return the condition that a record of `telemetry` is in the run of a row of `telemetry_pending`."""
-    run, record = telemetry_pending.c, telemetry.c
+    run, record = tables.telemetry_pending.c, tables.telemetry.c
     return and_(record.ev == run.ev, record.boot == run.boot, record.seq >= run.first_seq, record.seq <= run.last_seq)
 
 
@@ -81,7 +70,7 @@ def values(
     connection: Connection, ev: str, signals: Sequence[str], span_ms: tuple[int, int], limit: int, after: Place | None
 ) -> list[dict[str, Any]]:
     """Return records with a value of one of the signals, oldest first: from the first time to before the second."""
-    table = telemetry.c
+    table = tables.telemetry.c
     place = table.at_ms, table.boot, table.seq
     query = (
         select(table.ev, *place, table.context, table.document)
@@ -104,10 +93,10 @@ def cell_samples(
     connection: Connection, ev: str, span_ms: tuple[int, int], limit: int, after: Place | None
 ) -> list[dict[str, Any]]:
     """Return records with samples of single cells, oldest first: from the first time to before the second."""
-    table, found = telemetry.c, list[dict[str, Any]]()
+    table, found = tables.telemetry.c, list[dict[str, Any]]()
     place = table.at_ms, table.boot, table.seq
     without_values = or_(
-        table.present == 0, and_(*(telemetry.c[name].is_(None) for name in ("present", *VALUES.values())))
+        table.present == 0, and_(*(tables.telemetry.c[name].is_(None) for name in ("present", *tables.VALUES.values())))
     )
     while len(found) < limit:
         query = (
@@ -151,7 +140,7 @@ def route(
 
 
 def _value_before(connection: Connection, ev: str, signal: str, place: Place) -> float | None:
-    table = telemetry.c
+    table = tables.telemetry.c
     order = table.at_ms, table.boot, table.seq
     query = select(table.ev, *order, table.document).where(
         table.ev == ev, has_one_of((signal,)), tuple_(*order) < tuple_(*place)
@@ -163,7 +152,7 @@ def _value_before(connection: Connection, ev: str, signal: str, place: Place) ->
 def save_states(connection: Connection, states: Iterable[VehicleState]) -> None:
     """Store latest states, joined with those that are stored, which another node may have written."""
     new = {each.ev: each for each in states}
-    table = telemetry_states.c
+    table = tables.telemetry_states.c
     evs = sorted(new)
     for start in range(0, len(evs), STEP):
         some = evs[start : start + STEP]
@@ -189,13 +178,13 @@ def _state(connection: Connection, row: Any) -> VehicleState | None:
 
 def states(connection: Connection) -> list[VehicleState]:
     """Return the stored states of all vehicles."""
-    query = select(telemetry_states.c.ev, telemetry_states.c.document)
+    query = select(tables.telemetry_states.c.ev, tables.telemetry_states.c.document)
     return [state for row in connection.execute(query).all() if (state := _state(connection, row)) is not None]
 
 
 def records_beyond(connection: Connection, known: Mapping[str, tuple[int, int]]) -> list[bytes]:
     """Return documents of records that are newer than the (boot, seq) known of their vehicle, by its latest boot."""
-    marks = telemetry_marks.c
+    marks = tables.telemetry_marks.c
     latest = select(marks.ev, func.max(marks.boot).label("boot")).group_by(marks.ev).subquery()
     query = select(marks.ev, marks.boot, marks.highest).join(
         latest, (marks.ev == latest.c.ev) & (marks.boot == latest.c.boot)
@@ -205,9 +194,9 @@ def records_beyond(connection: Connection, known: Mapping[str, tuple[int, int]])
         place = known.get(ev, (0, 0))
         if (boot, highest) <= place:
             continue
-        key = telemetry.c.boot, telemetry.c.seq
-        columns = telemetry.c.ev, *key, telemetry.c.document
-        newer = select(*columns).where(telemetry.c.ev == ev, tuple_(*key) > tuple_(*place))
+        key = tables.telemetry.c.boot, tables.telemetry.c.seq
+        columns = tables.telemetry.c.ev, *key, tables.telemetry.c.document
+        newer = select(*columns).where(tables.telemetry.c.ev == ev, tuple_(*key) > tuple_(*place))
         newest = newer.order_by(*(each.desc() for each in key)).limit(ERASED_STEP)
         rows = connection.execute(newest).all()
         documents = (seal_of(connection).find(connection, row.document, row.ev, row.boot, row.seq) for row in rows)
@@ -222,33 +211,38 @@ def erase(connection: Connection, ev: str, before_ms: int, sinks: Sequence[str])
     stay: they have numbers only, and without them a repeated delivery would bring back what was erased.
     """
     erased = 0
-    for table in (telemetry, telemetry_quarantine):
+    for table in (tables.telemetry, tables.telemetry_quarantine):
         key = table.c.ev, table.c.boot, table.c.seq
         some = select(*key).where(table.c.ev == ev, table.c.received_ms <= before_ms).limit(ERASED_STEP)
         erased += connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount
     if erased:
         return erased
-    run = telemetry_pending.c  # first: this waits for another node that is aggregating them
-    connection.execute(delete(telemetry_pending).where(run.ev == ev, run.received_ms <= before_ms))
-    for other in (telemetry_aggregates, telemetry_segments, telemetry_states, vehicle_firmware):
+    run = tables.telemetry_pending.c  # first: this waits for another node that is aggregating them
+    connection.execute(delete(tables.telemetry_pending).where(run.ev == ev, run.received_ms <= before_ms))
+    for other in (
+        tables.telemetry_aggregates,
+        tables.telemetry_segments,
+        tables.telemetry_states,
+        tables.vehicle_firmware,
+    ):
         connection.execute(delete(other).where(other.c.ev == ev))
     batteries.erase(connection, ev)
     markers = [
         {"sink": sink, "ev": ev, "boot": 0, "first_seq": 0, "last_seq": 0, "received_ms": before_ms} for sink in sinks
     ]
     if markers:
-        connection.execute(insert(telemetry_pending), markers)
+        connection.execute(insert(tables.telemetry_pending), markers)
     return 0
 
 
 def erase_state(connection: Connection, ev: str) -> None:
     """Erase the stored latest state of a vehicle."""
-    connection.execute(delete(telemetry_states).where(telemetry_states.c.ev == ev))
+    connection.execute(delete(tables.telemetry_states).where(tables.telemetry_states.c.ev == ev))
 
 
 def newest(connection: Connection, ev: str) -> tuple[int, int]:
     """Return the highest (boot, seq) of which a vehicle's records are known, (0, 0) without any."""
-    marks = telemetry_marks.c
+    marks = tables.telemetry_marks.c
     query = select(marks.boot, marks.highest).where(marks.ev == ev).order_by(marks.boot.desc()).limit(1)
     found = connection.execute(query).one_or_none()
     return (0, 0) if found is None else (found.boot, found.highest)
@@ -273,9 +267,9 @@ def parts(
     connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[str] | None
 ) -> list[dict[str, Any]]:
     """Return parts with what is installed there, by vehicle and part; of some vehicles (`evs`), or of all."""
-    table = vehicle_firmware.c
+    table = tables.vehicle_firmware.c
     key = table.ev, table.part
-    query = select(vehicle_firmware).order_by(*key).limit(limit)
+    query = select(tables.vehicle_firmware).order_by(*key).limit(limit)
     if evs is not None:
         query = query.where(table.ev.in_(evs))
     if after is not None:
@@ -285,7 +279,7 @@ def parts(
 
 def counts(connection: Connection, evs: Sequence[str] | None) -> list[dict[str, Any]]:
     """Return how many parts have the same firmware, most first; of some vehicles (`evs`), or of all."""
-    table, vehicles = vehicle_firmware.c, func.count().label("vehicles")
+    table, vehicles = tables.vehicle_firmware.c, func.count().label("vehicles")
     kind = table.part, table.hardware, table.version, table.number, table.failed
     query = select(*kind, vehicles).group_by(*kind).order_by(vehicles.desc(), *kind)
     if evs is not None:

@@ -10,16 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from pyflink import datastream
 from pyflink.common import Duration, Encoder, Types, WatermarkStrategy
 from pyflink.common.serialization import SimpleStringSchema
 from pyflink.common.watermark_strategy import TimestampAssigner
-from pyflink.datastream import (
-    CheckpointingMode,
-    FilterFunction,
-    KeyedProcessFunction,
-    RuntimeContext,
-    StreamExecutionEnvironment,
-)
 from pyflink.datastream.connectors.file_system import FileSink, FileSource, RollingPolicy, StreamFormat
 from pyflink.datastream.state import ValueStateDescriptor
 
@@ -30,10 +24,10 @@ _decode = msgspec.json.Decoder(Stream).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Readable(FilterFunction):  # type: ignore[misc]
+class Readable(datastream.FilterFunction):  # type: ignore[misc]
     """Leaves out lines that are no records, and counts them: one of them would end the job at each of its restarts."""
 
-    def open(self, context: RuntimeContext) -> None:
+    def open(self, context: datastream.RuntimeContext) -> None:
         """See FilterFunction."""
         self._unreadable = context.get_metrics_group().counter("unreadable")
 
@@ -53,13 +47,13 @@ class Times(TimestampAssigner):  # type: ignore[misc]
         return record_of(value.encode()).at_ms
 
 
-class Detect(KeyedProcessFunction):  # type: ignore[misc]
+class Detect(datastream.KeyedProcessFunction):  # type: ignore[misc]
     """Detectors of one vehicle; its state is in Flink's checkpoints."""
 
     def __init__(self, settings: bytes) -> None:
         self._json = settings
 
-    def open(self, context: RuntimeContext) -> None:
+    def open(self, context: datastream.RuntimeContext) -> None:
         """See KeyedProcessFunction."""
         self._settings = msgspec.json.decode(self._json, type=DetectorSettings)
         self._stream = context.get_state(ValueStateDescriptor("battery", Types.PICKLED_BYTE_ARRAY()))
@@ -89,8 +83,8 @@ def main() -> None:
     given = options.parse_args()
     settings = given.settings.read_bytes() if given.settings else b"{}"
     msgspec.json.decode(settings, type=DetectorSettings)  # wrong ones are an error here, not in a worker
-    env = StreamExecutionEnvironment.get_execution_environment()
-    env.enable_checkpointing(round(given.checkpoint_s * 1000), CheckpointingMode.EXACTLY_ONCE)
+    env = datastream.StreamExecutionEnvironment.get_execution_environment()
+    env.enable_checkpointing(round(given.checkpoint_s * 1000), datastream.CheckpointingMode.EXACTLY_ONCE)
     times = WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(given.lateness_s))
     lines = env.from_source(_source(given.input), WatermarkStrategy.no_watermarks(), "records")
     found = (

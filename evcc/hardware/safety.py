@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from evcc.hardware.vehicle import OnFact, VehicleHardware
 from evcc.session import ports
 from evcc.session.edition import MessageReader
+from v2g import safety
 from v2g.asn1.discharge import DischargeCommand, signed_content
 from v2g.battery import runaway
 from v2g.battery.sample import Sample
@@ -28,19 +29,6 @@ from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType
 from v2g.observe import Observe, Scalar
-from v2g.safety import (
-    NOTHING,
-    UNBOUNDED,
-    Ask,
-    BatteryReading,
-    Lower,
-    Open,
-    Output,
-    Phase,
-    VehicleMonitor,
-    VehicleRating,
-    Verdict,
-)
 
 Answer = TypeVar("Answer")
 
@@ -58,7 +46,7 @@ class SafetyChannel:
     def __init__(
         self,
         hardware: VehicleHardware,
-        rating: VehicleRating,
+        rating: safety.VehicleRating,
         clock: Clock,
         observe: Callable[[Observe], None],
         *,
@@ -67,7 +55,7 @@ class SafetyChannel:
         emergency: Emergency | None = None,
     ) -> None:
         """`limits` of a thermal runaway; `emergency` is the output for it, None without one."""
-        self._hardware, self._monitor = hardware, VehicleMonitor(rating)
+        self._hardware, self._monitor = hardware, safety.VehicleMonitor(rating)
         self._clock, self._observe = clock, observe
         self._loop = asyncio.get_running_loop()
         self._callbacks: list[OnFact] = []
@@ -75,7 +63,7 @@ class SafetyChannel:
         self._basic = False
         self._battery_ms = -1
         self._drawn_w = 0
-        self._last: Verdict | None = None
+        self._last: safety.Verdict | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._limits, self._heat, self._emergency = (
             limits or runaway.RunawaySettings(),
@@ -134,7 +122,7 @@ class SafetyChannel:
         """A session without messages begins: the pilot's duty cycle limits the current per phase."""
         self._messages, self._basic = None, True
         self._monitor.begin()
-        self._ask(Ask(lines=phases))
+        self._ask(safety.Ask(lines=phases))
         self._take_duty(duty)
 
     def part(self) -> None:
@@ -156,7 +144,9 @@ class SafetyChannel:
         """Return the permitted command, None for none."""
         match command:
             case ports.SetPowerLimits(charge_w=charge_w, discharge_w=discharge_w):
-                passed = self._drive(Output(charge_w, discharge_w) if charge_w or discharge_w else NOTHING)
+                passed = self._drive(
+                    safety.Output(charge_w, discharge_w) if charge_w or discharge_w else safety.NOTHING
+                )
                 return ports.SetPowerLimits(passed.charge_w, passed.discharge_w)
             case ports.SetAcPower(power_w=power_w):
                 return ports.SetAcPower(self._draw(power_w))
@@ -170,12 +160,12 @@ class SafetyChannel:
                 self._ask_monitor(self._monitor.open)
         return command
 
-    def _drive(self, output: Output) -> Output:
+    def _drive(self, output: safety.Output) -> safety.Output:
         return self._ask_monitor(lambda now: self._monitor.drive(output, now))
 
     def _draw(self, power_w: int) -> int:
         if self._basic:  # only the pilot has set a limit
-            self._drive(Output(charge_w=power_w) if power_w > 0 else NOTHING)
+            self._drive(safety.Output(charge_w=power_w) if power_w > 0 else safety.NOTHING)
         self._drawn_w = self._ask_monitor(lambda now: self._monitor.draw(power_w, now))
         return self._drawn_w
 
@@ -220,7 +210,7 @@ class SafetyChannel:
         if self._messages is not None and (message := self._messages.decode(payload_type, payload)) is not None:
             self._ask(self._messages.received(message, payload_type))
 
-    def _ask(self, ask: Ask) -> None:
+    def _ask(self, ask: safety.Ask) -> None:
         self._ask_monitor(lambda now: self._monitor.ask(ask, now))
 
     def _take_signed(self, payload: bytes) -> None:
@@ -233,9 +223,9 @@ class SafetyChannel:
 
     def _take_duty(self, duty: DutyReading) -> None:
         on = duty.meaning == "current"
-        phase, alive_s = (Phase.POWER, float("inf")) if on else (Phase.REST, OBEY_OFF_S)
-        limit = Output(UNBOUNDED, charge_ma=round(duty.max_current_a * 1000) if on else 0)
-        self._ask(Ask(phase=phase, alive_s=alive_s, limit=limit))
+        phase, alive_s = (safety.Phase.POWER, float("inf")) if on else (safety.Phase.REST, OBEY_OFF_S)
+        limit = safety.Output(safety.UNBOUNDED, charge_ma=round(duty.max_current_a * 1000) if on else 0)
+        self._ask(safety.Ask(phase=phase, alive_s=alive_s, limit=limit))
 
     # -- inside: decisions
 
@@ -270,18 +260,18 @@ class SafetyChannel:
             self._carry_out(verdict)
         return answer
 
-    def _carry_out(self, verdict: Verdict) -> None:
+    def _carry_out(self, verdict: safety.Verdict) -> None:
         """Carry out a decision at the hardware, each part regardless of failures of others, then report it."""
-        lowered = verdict.output if isinstance(verdict, Lower) else NOTHING
+        lowered = verdict.output if isinstance(verdict, safety.Lower) else safety.NOTHING
         self._drawn_w = max(-lowered.discharge_w, min(lowered.charge_w, self._drawn_w))
         orders: list[Command] = [
             ports.SetPowerLimits(lowered.charge_w, lowered.discharge_w),
             ports.SetAcPower(self._drawn_w),
         ]
-        if isinstance(verdict, Open):
+        if isinstance(verdict, safety.Open):
             orders += [ports.SetCpState(PilotState.B), ports.OpenContactor()]
         run_all(partial(self._order, command) for command in orders)
-        if isinstance(verdict, Open):
+        if isinstance(verdict, safety.Open):
             event = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
             run_all((event, partial(self._report, verdict.reason)))
         elif verdict != self._last:
@@ -353,13 +343,15 @@ def sample(state: ports.BatteryState) -> Sample:
     return Sample(state.at_ms, {name: value for name, value in found.items() if value is not None})
 
 
-def reading(state: ports.BatteryState) -> BatteryReading:
+def reading(state: ports.BatteryState) -> safety.BatteryReading:
     """Return the battery's report for the monitor."""
-    bears = Output(
+    bears = safety.Output(
         charge_w=state.max_charge_w,
         discharge_w=state.max_discharge_w,
         charge_ma=state.max_charge_ma,
         discharge_ma=state.max_discharge_ma,
         voltage_mv=state.max_voltage_mv,
     )
-    return BatteryReading(voltage_mv=state.voltage_mv, current_ma=state.current_ma, bears=bears, fault=state.fault)
+    return safety.BatteryReading(
+        voltage_mv=state.voltage_mv, current_ma=state.current_ma, bears=bears, fault=state.fault
+    )

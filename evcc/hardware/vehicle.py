@@ -15,23 +15,7 @@ from evcc.hardware.cells import CellSensors
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
 from evcc.policy.battery import Battery, BatteryConfig
-from evcc.session.ports import (
-    BatteryState,
-    CloseContactor,
-    ContactorState,
-    DriveIn,
-    HardwareFault,
-    ObserveDevice,
-    OpenContactor,
-    PlugState,
-    PresentVoltage,
-    Reported,
-    SetAcPower,
-    SetCpState,
-    SetGridSupport,
-    SetPowerLimits,
-    TransmitId,
-)
+from evcc.session import ports
 from v2g.energy.grid_support import NO_SUPPORT
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
@@ -67,7 +51,7 @@ class VehicleHardware(Protocol):
     """The vehicle's interface for sessions. All methods are called in one event loop."""
 
     @property
-    def battery(self) -> BatteryState:
+    def battery(self) -> ports.BatteryState:
         """The battery's present report."""
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
@@ -114,7 +98,7 @@ class Converter(Protocol):
     """A path of energy into the battery other than the DC line: the on-board charger, or a coil."""
 
     @property
-    def present(self) -> PresentVoltage:
+    def present(self) -> ports.PresentVoltage:
         """Voltage and current at its inlet, or if it has none, at its output."""
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -210,7 +194,7 @@ class SimulatedVehicle:
         self._faults = set() if faults is None else faults
         self._off = False
         self._moves = 0  # commands to the contactor, of which the latest counts
-        self._sensed: tuple[BatteryState, BatteryState] | None = None  # by the model, and with the sensors
+        self._sensed: tuple[ports.BatteryState, ports.BatteryState] | None = None  # by the model, and with the sensors
         self._on_board = on_board
         self._driving = driving or Driving()
         self._line = line
@@ -220,7 +204,7 @@ class SimulatedVehicle:
         self._contactor_delay_s = contactor_delay_s
         self._model = Battery(config, at_ms=clock.elapsed_ms())
         self._closed = self._coil = False
-        self._limits = SetPowerLimits(0, 0)
+        self._limits = ports.SetPowerLimits(0, 0)
         self._callbacks: list[OnFact] = []
         self._current_fell = asyncio.Event()
         self._charger: ChargerDc | None = None
@@ -234,7 +218,7 @@ class SimulatedVehicle:
         self._timer = self._loop.call_later(step_s, self._step_in_time)
 
     @property
-    def battery(self) -> BatteryState:
+    def battery(self) -> ports.BatteryState:
         """The battery's present report."""
         state = self._model.state
         if self._cells is not None:
@@ -251,53 +235,53 @@ class SimulatedVehicle:
         return self._closed
 
     @property
-    def limits(self) -> SetPowerLimits:
+    def limits(self) -> ports.SetPowerLimits:
         """The vehicle's limits, W."""
         return self._limits
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with every fact from now on, and with the present state at once."""
         self._callbacks.append(callback)
-        for fact in (self.battery, self._inlet, ContactorState(self._closed)):
+        for fact in (self.battery, self._inlet, ports.ContactorState(self._closed)):
             callback(fact)
         return lambda: self._callbacks.remove(callback)
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """Carry out a command of `evcc.session.ports`."""
-        if isinstance(command, OpenContactor):
+        if isinstance(command, ports.OpenContactor):
             self._off, self._moves = False, self._moves + 1
         elif self._off:
             return None
         match command:
-            case SetCpState(state=state):
+            case ports.SetCpState(state=state):
                 self._pilot.set_state(state)
                 self._state = state
                 if state is PilotState.B and isinstance(self._on_board, OnBoardCharger):
                     self._on_board.support(NO_SUPPORT)
                 if state is PilotState.B and isinstance(self._line, BenchLine):
                     self._line.report(None)
-            case Reported() if isinstance(self._line, BenchLine):
+            case ports.Reported() if isinstance(self._line, BenchLine):
                 self._line.report(command.current_ma, command.voltage_mv)
-            case SetAcPower(power_w=power_w) if self._on_board is not None:
+            case ports.SetAcPower(power_w=power_w) if self._on_board is not None:
                 self._on_board.drive(power_w)
-            case SetGridSupport(support=support) if isinstance(self._on_board, OnBoardCharger):
+            case ports.SetGridSupport(support=support) if isinstance(self._on_board, OnBoardCharger):
                 self._on_board.support(support)
-            case SetPowerLimits():
+            case ports.SetPowerLimits():
                 self._limits = command
                 self._shown = None  # a new limit is published however small the change
                 if self._on_board is not None:
                     self._on_board.limit(command.charge_w)
                 self.step()
-            case CloseContactor():
+            case ports.CloseContactor():
                 self._moves += 1
                 return self._close_contactor(self._moves)
-            case DriveIn():
+            case ports.DriveIn():
                 return self._driving.drive(command)
-            case ObserveDevice(method=method) if isinstance(self._on_board, SecondaryDevice):
+            case ports.ObserveDevice(method=method) if isinstance(self._on_board, SecondaryDevice):
                 return self._on_board.observe(method)
-            case TransmitId(device_id=device_id) if isinstance(self._on_board, SecondaryDevice):
+            case ports.TransmitId(device_id=device_id) if isinstance(self._on_board, SecondaryDevice):
                 self._on_board.transmit(device_id)
-            case OpenContactor():
+            case ports.OpenContactor():
                 return self._open_contactor()
         return None
 
@@ -305,7 +289,7 @@ class SimulatedVehicle:
         """The charger's contacts have left the rails: reported unless the vehicle is in state B and
         its circuit open, as after a normal end of power."""
         if self._closed or self._state is not PilotState.B:
-            self._notify(PlugState(connected=False))
+            self._notify(ports.PlugState(connected=False))
 
     def cut(self) -> None:
         """See VehicleHardware."""
@@ -339,7 +323,7 @@ class SimulatedVehicle:
         closed = ("stuck_closed" in self._faults) or (self._coil and "drop" not in self._faults)
         if closed is not self._closed and ("no_close" if closed else "weld") not in self._faults:
             self._closed = closed
-            self._notify(ContactorState(closed))
+            self._notify(ports.ContactorState(closed))
         if abs(self._flowing_ma()) <= BREAKABLE_MA:  # also if the contactor has dropped: it must not close again
             self._current_fell.set()
         self._settle()
@@ -381,7 +365,7 @@ class SimulatedVehicle:
                 max_discharge_ma=shown.max_discharge_ma,
             )
         driven = self._charger.voltage_mv if self._charger is not None and self._charger.contactor_closed else 0
-        inlet = PresentVoltage(state.voltage_mv if self._closed else driven, self._flowing_ma())
+        inlet = ports.PresentVoltage(state.voltage_mv if self._closed else driven, self._flowing_ma())
         if self._on_board is not None and self._on_board.present.voltage_mv:
             inlet = self._on_board.present
         self._inlet = inlet
@@ -395,13 +379,13 @@ class SimulatedVehicle:
     async def _close_contactor(self, move: int) -> Fact:
         await asyncio.sleep(self._contactor_delay_s)
         if move != self._moves:
-            return ContactorState(self._closed)
+            return ports.ContactorState(self._closed)
         across = abs(self._inlet.voltage_mv - self._model.state.voltage_mv)
         if across > MATCHED_MV:
-            return HardwareFault("contactor_voltage_mismatch")
+            return ports.HardwareFault("contactor_voltage_mismatch")
         self._coil = True
         self.step()
-        return ContactorState(self._closed)
+        return ports.ContactorState(self._closed)
 
     async def _open_contactor(self) -> Fact:
         if abs(self._flowing_ma()) > BREAKABLE_MA:
@@ -413,7 +397,7 @@ class SimulatedVehicle:
         self._settle()
         self._coil = False
         self.step()
-        return ContactorState(self._closed)
+        return ports.ContactorState(self._closed)
 
     def _step_in_time(self) -> None:
         self.step()

@@ -10,20 +10,9 @@ from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
+from evcc.session import ports
 from evcc.session.context import CommonContext
 from evcc.session.edition import Connection
-from evcc.session.ports import (
-    SAFE,
-    BatteryState,
-    ContactorState,
-    HardwareFault,
-    NeedsChanged,
-    PlugState,
-    PresentVoltage,
-    SetAcPower,
-    SetPowerLimits,
-    StopRequested,
-)
 from evcc.session.program import ProgramProgress
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Ended, Negotiating, Stage, StageKinds, Step
@@ -125,7 +114,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         """Continue if the stage waits for the contactor."""
 
     @abstractmethod
-    def _ending(self, cause: str | StopRequested) -> EndingT:
+    def _ending(self, cause: str | ports.StopRequested) -> EndingT:
         """Return the end that a request leads to; a text is a fault of the vehicle."""
 
     # -- hooks of the engine ------------------------------------------------------------------------------------
@@ -159,23 +148,23 @@ class Vehicle(Session, Generic[StepT, EndingT]):
 
     def _on_fact(self, fact: Fact) -> None:
         match fact:
-            case BatteryState():
+            case ports.BatteryState():
                 self._watch.take_battery(fact, self._time.now)
                 self._check_overdraw()
                 self._look()
                 self._check_battery()
-            case PresentVoltage():
+            case ports.PresentVoltage():
                 self._watch.take_inlet(fact, self._time.now)
                 self._look()
-            case PlugState(connected=False):
+            case ports.PlugState(connected=False):
                 self._fail("unplugged")
-            case HardwareFault(reason=reason):
+            case ports.HardwareFault(reason=reason):
                 self._fail(reason)
-            case StopRequested():
+            case ports.StopRequested():
                 self._request_end(self._ending(fact))
-            case NeedsChanged():
+            case ports.NeedsChanged():
                 self._take_needs(fact)
-            case ContactorState(closed=closed):
+            case ports.ContactorState(closed=closed):
                 self._watch.take_contactor(fact)
                 self._look()
                 if self.pending is None:
@@ -290,12 +279,12 @@ class Vehicle(Session, Generic[StepT, EndingT]):
     def _command(self, *commands: Command) -> None:
         """Carry out commands, and reduce the power as soon as its limit is reduced."""
         for command in commands:
-            if isinstance(command, SetAcPower):
+            if isinstance(command, ports.SetAcPower):
                 self._ac_w = command.power_w
-            elif isinstance(command, SetPowerLimits):
+            elif isinstance(command, ports.SetPowerLimits):
                 within_w = max(-command.discharge_w, min(command.charge_w, self._ac_w))
                 if within_w != self._ac_w:
-                    self._command(SetAcPower(within_w))
+                    self._command(ports.SetAcPower(within_w))
             self._watch.command(command, self._time.now)
             super()._command(command)
 
@@ -305,7 +294,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             self._disarm(PACE)
             self._apply(step)
 
-    def _take_needs(self, fact: NeedsChanged) -> None:
+    def _take_needs(self, fact: ports.NeedsChanged) -> None:
         """Set new needs of the driver."""
         needs = self._config.needs
         target = needs.target_soc if fact.target_soc is None else fact.target_soc
@@ -350,7 +339,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             self._dry_reported = True
             self._observe("power", "no_energy", limited_by="vehicle" if own else "charger", advice=advice)
         if seconds >= config.timing.no_energy_s:
-            self._request_end(self._ending(StopRequested("no_energy", pause=True)))
+            self._request_end(self._ending(ports.StopRequested("no_energy", pause=True)))
 
     def _check_battery(self) -> None:
         """A battery with a fault is not connected; a connected one is disconnected normally."""
@@ -425,6 +414,6 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             discharged_mwh=discharged_mwh,
             **data,
         )
-        self._command(*SAFE)
+        self._command(*ports.SAFE)
         self.stage = Ended()
         self._close(reason)

@@ -4,16 +4,7 @@ within the battery's limits and the request, and the contactor follows its comma
 
 from typing import Final
 
-from evcc.session.ports import (
-    SAFE_MV,
-    BatteryState,
-    CloseContactor,
-    ContactorState,
-    OpenContactor,
-    PresentVoltage,
-    Reported,
-    SetPowerLimits,
-)
+from evcc.session import ports
 from v2g.iso15118.engine.session import Command
 from v2g.safety.excess import Excesses, microseconds
 from v2g.safety.flow import DIRECT, PACK, Flow, Margin
@@ -54,17 +45,17 @@ class Watch:
     `sensor_s` and `contactor_s` are the maximum silence of a sensor, and the maximum switching time of a contactor, s.
     """
 
-    def __init__(self, battery: BatteryState, *, sensor_s: float, contactor_s: float) -> None:
+    def __init__(self, battery: ports.BatteryState, *, sensor_s: float, contactor_s: float) -> None:
         self._sensor_s, self._contactor_s = sensor_s, contactor_s
-        self.battery, self.inlet = battery, PresentVoltage(0)
+        self.battery, self.inlet = battery, ports.PresentVoltage(0)
         self.contactor_closed = False
-        self.limits = SetPowerLimits(0, 0)
+        self.limits = ports.SetPowerLimits(0, 0)
         """The latest limits of the session."""
         self._at: dict[str, float] = {}
         self._lasts = Excesses()
         self._pack, self._inlet, self._asked, self._reported_flow, self._said = (Flow(),) * 5
         self._battery_ms = -1
-        self._reported, self._reported_at = Reported(0, 0), float("-inf")
+        self._reported, self._reported_at = ports.Reported(0, 0), float("-inf")
         self._margin, self._answered_w = DIRECT, 0
         self._awaits = False
         self._wanted = self._arrived = False
@@ -74,17 +65,17 @@ class Watch:
 
     # -- inputs
 
-    def take_battery(self, state: BatteryState, now: float) -> None:
+    def take_battery(self, state: ports.BatteryState, now: float) -> None:
         """The battery reports; a repetition of the same report does not count."""
         self.battery = state
         if state.at_ms != self._battery_ms:
             self._battery_ms, self._at["battery"] = state.at_ms, now
 
-    def take_inlet(self, inlet: PresentVoltage, now: float) -> None:
+    def take_inlet(self, inlet: ports.PresentVoltage, now: float) -> None:
         """The inlet's sensors report."""
         self.inlet, self._at["inlet"] = inlet, now
 
-    def take_contactor(self, state: ContactorState) -> None:
+    def take_contactor(self, state: ports.ContactorState) -> None:
         """The auxiliary contact reports."""
         self.contactor_closed = state.closed
         if not state.closed:
@@ -94,15 +85,15 @@ class Watch:
     def command(self, command: Command, now: float) -> None:
         """A command of the session."""
         match command:
-            case SetPowerLimits():
+            case ports.SetPowerLimits():
                 self.limits = command
-            case CloseContactor():
+            case ports.CloseContactor():
                 self._wanted = True
-                self._reported = Reported(0, 0)  # what was said of an open contactor is over
-            case OpenContactor():
+                self._reported = ports.Reported(0, 0)  # what was said of an open contactor is over
+            case ports.OpenContactor():
                 self._wanted = self._arrived = False
                 self._opens_until = now + self._contactor_s
-            case Reported():
+            case ports.Reported():
                 self._reported, self._reported_at = command, now
 
     def agree(self, tolerance_ma: int) -> None:
@@ -158,7 +149,7 @@ class Watch:
         return "contactor_dropped" if self._arrived and not self.contactor_closed else ""
 
     def _unasked(self, now: float) -> str:
-        there = self.inlet.voltage_mv > SAFE_MV and now - self._powered_at > LEFT_S
+        there = self.inlet.voltage_mv > ports.SAFE_MV and now - self._powered_at > LEFT_S
         return self._lasting("voltage_not_asked_for", there, UNASKED_S, now)
 
     def _energy(self, now: float) -> tuple[str, ...]:

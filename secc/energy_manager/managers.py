@@ -9,14 +9,7 @@ from msgspec.structs import replace
 from secc.energy_manager.config import EnergyManagerConfig
 from secc.energy_manager.facts import EnergyManagerWatch
 from v2g.energy.section_14a import least_power_w
-from v2g.hardware.energy_manager.commands import (
-    EnergyCommand,
-    EnergyManagerLink,
-    ManagedEvse,
-    ManagedStation,
-    Refused,
-    Take,
-)
+from v2g.hardware.energy_manager import commands
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Supervisor
 from v2g.iso15118.engine.session import Fact
@@ -27,47 +20,47 @@ class LinkContext(NamedTuple):
     """What links are made of beside their configuration."""
 
     evses: int
-    take: Take
-    refused: Refused
+    take: commands.Take
+    refused: commands.Refused
     clock: Clock
     observe: Callable[[Observe], None]
 
 
-def _mqtt(config: EnergyManagerConfig, context: LinkContext) -> EnergyManagerLink:
+def _mqtt(config: EnergyManagerConfig, context: LinkContext) -> commands.EnergyManagerLink:
     from v2g.io.hardware.energy_mqtt import MqttEnergyManager  # imported only if needed
 
     assert config.mqtt is not None
     return MqttEnergyManager(config.mqtt, context.evses, context.take, context.refused)
 
 
-def _modbus(config: EnergyManagerConfig, context: LinkContext) -> EnergyManagerLink:
+def _modbus(config: EnergyManagerConfig, context: LinkContext) -> commands.EnergyManagerLink:
     from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 
     assert config.modbus is not None
     return ModbusEnergyManager(config.modbus, context.evses, context.take, context.refused)
 
 
-def _eebus(config: EnergyManagerConfig, context: LinkContext) -> EnergyManagerLink:
+def _eebus(config: EnergyManagerConfig, context: LinkContext) -> commands.EnergyManagerLink:
     from v2g.io.hardware.energy_eebus import EebusEnergyManager
 
     assert config.eebus is not None
     return EebusEnergyManager(config.eebus, config, context.take, clock=context.clock, observe=context.observe)
 
 
-def _relays(config: EnergyManagerConfig, context: LinkContext) -> EnergyManagerLink:
+def _relays(config: EnergyManagerConfig, context: LinkContext) -> commands.EnergyManagerLink:
     from v2g.io.hardware.energy_relays import RelayEnergyManager
 
     assert config.relays is not None
     return RelayEnergyManager(config.relays, context.take, context.refused)
 
 
-MakeLink = Callable[[EnergyManagerConfig, LinkContext], EnergyManagerLink]
+MakeLink = Callable[[EnergyManagerConfig, LinkContext], commands.EnergyManagerLink]
 
 BACKENDS: Final[dict[str, MakeLink]] = {"mqtt": _mqtt, "modbus": _modbus, "eebus": _eebus, "relays": _relays}
 """Factories of backends by configuration key. A new backend needs an entry here, and its section."""
 
 
-def _at_least(word: EnergyCommand, least_w: int) -> EnergyCommand:
+def _at_least(word: commands.EnergyCommand, least_w: int) -> commands.EnergyCommand:
     """Return a command whose limits of the draw are not below what § 14a EnWG leaves (R206)."""
     if word.limit_w is not None:
         word = replace(word, limit_w=max(word.limit_w, least_w))
@@ -87,7 +80,7 @@ class EnergyManager:
         *,
         clock: Clock,
         notify: Callable[[Fact], None],
-        states: Callable[[], tuple[ManagedEvse, ...]],
+        states: Callable[[], tuple[commands.ManagedEvse, ...]],
         observe: Callable[[Observe], None],
     ) -> None:
         self._config, self._clock, self._tell, self._states, self._observe = config, clock, notify, states, observe
@@ -95,7 +88,7 @@ class EnergyManager:
             config.source,
             evses=evses,
             timeout_s=config.timeout_s,
-            fallback=EnergyCommand(limit_w=config.fallback_charge_w, discharge_w=config.fallback_discharge_w),
+            fallback=commands.EnergyCommand(limit_w=config.fallback_charge_w, discharge_w=config.fallback_discharge_w),
         )
         context = LinkContext(evses, self._take, self._refused, clock, observe)
         self.link = BACKENDS[config.backend](config, context)
@@ -118,10 +111,12 @@ class EnergyManager:
     async def _tell_forever(self) -> None:
         while True:
             timeout_s = round(self._config.timeout_s)
-            self.link.notify(ManagedStation(heard=self._watch.alive, timeout_s=timeout_s, evses=self._states()))
+            self.link.notify(
+                commands.ManagedStation(heard=self._watch.alive, timeout_s=timeout_s, evses=self._states())
+            )
             await asyncio.sleep(self._config.state_s)
 
-    def _take(self, evse_id: int, word: EnergyCommand) -> None:
+    def _take(self, evse_id: int, word: commands.EnergyCommand) -> None:
         was_alive = self._watch.alive
         if (least_w := least_power_w(self._config.section_14a_devices)) > 0:
             word = _at_least(word, least_w)

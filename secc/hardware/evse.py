@@ -19,17 +19,8 @@ from secc.hardware.heat import Derating, DeratingLimits, HeatLimits
 from secc.hardware.meter import Meter
 from secc.session import ports
 from v2g.errors import StoreError
+from v2g.hardware import interfaces
 from v2g.hardware.faults import FAULTS, Light
-from v2g.hardware.interfaces import (
-    FRESH_S,
-    SELF_TEST_S,
-    Cabinet,
-    ChargerPilot,
-    Contactor,
-    OnFault,
-    PhaseSwitch,
-    SelfTest,
-)
 from v2g.hardware.interlock import (
     FaultChanged,
     Interlock,
@@ -107,7 +98,7 @@ class EvseHardware(Protocol):
     async def power_up(self) -> None:
         """Test the hardware before anybody uses it. A failure is a fault."""
 
-    def on_fault(self, callback: OnFault) -> None:
+    def on_fault(self, callback: interfaces.OnFault) -> None:
         """Call `callback` with each fault that begins (True) or ends."""
 
     def fault(self, word: str, active: bool) -> None:
@@ -144,7 +135,7 @@ class EvseHardware(Protocol):
         """Whether there is a plug lock."""
 
     @property
-    def phase_switch(self) -> PhaseSwitch | None:
+    def phase_switch(self) -> interfaces.PhaseSwitch | None:
         """What changes the line conductors of an AC outlet; None: nothing."""
 
     @property
@@ -204,16 +195,16 @@ class Parts:
     kept. `report_s` is the interval of reports, `most_w` the most that the meter can show.
     """
 
-    contactor: Contactor
-    cabinet: Cabinet
+    contactor: interfaces.Contactor
+    cabinet: interfaces.Cabinet
     meter: Meter
-    pilot: ChargerPilot | None = None
+    pilot: interfaces.ChargerPilot | None = None
     service: FaultKeeper | None = None
-    self_test: SelfTest | None = None
+    self_test: interfaces.SelfTest | None = None
     log: CheckLog | None = None
-    cut_test: SelfTest | None = None
+    cut_test: interfaces.SelfTest | None = None
     latched: tuple[str, ...] = ()
-    phases: PhaseSwitch | None = None
+    phases: interfaces.PhaseSwitch | None = None
     _: KW_ONLY
     clock: Clock
     watch: WatchConfig
@@ -230,7 +221,7 @@ class Evse(abc.ABC):
         self._parts, self._clock, self._watch, self._report_s = parts, parts.clock, parts.watch, parts.report_s
         self._loop = asyncio.get_running_loop()
         self._callbacks: list[OnFact] = []
-        self._on_fault: list[OnFault] = []
+        self._on_fault: list[interfaces.OnFault] = []
         self._on_light: list[Callable[[Light], None]] = []
         self._derating, self._on_derating = Derating(parts.watch.derating), list[Callable[[int], None]]()
         self._on_session, self._figures = list[OnSession](), SessionFigures(0, 0)
@@ -303,7 +294,7 @@ class Evse(abc.ABC):
         """See EvseHardware."""
         return self.interlock.light
 
-    def on_fault(self, callback: OnFault) -> None:
+    def on_fault(self, callback: interfaces.OnFault) -> None:
         """See EvseHardware."""
         self._on_fault.append(callback)
 
@@ -365,7 +356,7 @@ class Evse(abc.ABC):
         return self._parts.cabinet.has_latch
 
     @property
-    def phase_switch(self) -> PhaseSwitch | None:
+    def phase_switch(self) -> interfaces.PhaseSwitch | None:
         """See EvseHardware."""
         return self._parts.phases
 
@@ -458,7 +449,7 @@ class Evse(abc.ABC):
             failed = "supervision fails"
         return failed or ("" if failures == self._failures else "a driver fails")
 
-    async def _pilot_failed(self, pilot: ChargerPilot) -> str:
+    async def _pilot_failed(self, pilot: interfaces.ChargerPilot) -> str:
         """Return what the pilot does not show of the signals that it is given."""
         before = pilot.duty_percent
         try:
@@ -472,7 +463,7 @@ class Evse(abc.ABC):
                     return f"the control pilot does not show {state.value}"
         finally:
             pilot.set_duty(before)
-        if not await self._within(MOVE_S, lambda: pilot.age_s <= FRESH_S and pilot.duty_percent == before):
+        if not await self._within(MOVE_S, lambda: pilot.age_s <= interfaces.FRESH_S and pilot.duty_percent == before):
             return "the control pilot is not measured"
         return ""
 
@@ -565,7 +556,7 @@ class Evse(abc.ABC):
 
     # -- inside
 
-    def _watch_pilot(self, pilot: ChargerPilot) -> None:
+    def _watch_pilot(self, pilot: interfaces.ChargerPilot) -> None:
         lock = self.interlock
         pilot.on_proximity(lambda proximity: self._tell_interlock(lambda now: lock.plug(proximity, now)))
         pilot.on_state(lambda state: self._tell_interlock(lambda now: lock.pilot(state, now, pilot.fault)))
@@ -719,13 +710,13 @@ class Evse(abc.ABC):
         self.fault("fan_failed", active=self._fan_since is not None and now - self._fan_since >= FAN_DEAD_S)
 
 
-async def asked(test: SelfTest) -> str:
+async def asked(test: interfaces.SelfTest) -> str:
     """Return what a driver's own test says has failed, also where it fails itself."""
     try:
-        async with asyncio.timeout(SELF_TEST_S):
+        async with asyncio.timeout(interfaces.SELF_TEST_S):
             failed = await test()
     except TimeoutError:
-        return f"no result of the driver's test within {SELF_TEST_S:g} s"
+        return f"no result of the driver's test within {interfaces.SELF_TEST_S:g} s"
     except Exception as error:  # noqa: BLE001 - whatever a driver of others raises
         return printable(f"{type(error).__name__}: {error}")[:200]
     return printable(str(failed))[:200]

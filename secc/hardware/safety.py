@@ -21,21 +21,8 @@ from v2g.energy.limits import NO_RESPONSE, GridResponse, Limit, Setpoint, choose
 from v2g.energy.settlement.records import CommandAccepted, CommandRejected, ServiceChanged, SessionStarted, TermsDecided
 from v2g.errors import Asn1Error
 from v2g.exi.declare import Element
+from v2g.hardware import interfaces
 from v2g.hardware.faults import FAULTS as KINDS
-from v2g.hardware.interfaces import (
-    FRESH_S,
-    OFF,
-    BoardMonitor,
-    ChargerPilot,
-    Contactor,
-    Cut,
-    Demand,
-    OnFault,
-    PowerStage,
-    PrimaryDevice,
-    PrimaryReport,
-    StageReport,
-)
 from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.emergency import CHECK_S, Emergency
 from v2g.io.runtime.clock import Clock
@@ -89,7 +76,7 @@ class FaultyHardware(Protocol):
     def faults(self) -> tuple[str, ...]:
         """Codes of active faults."""
 
-    def on_fault(self, callback: OnFault) -> None:
+    def on_fault(self, callback: interfaces.OnFault) -> None:
         """Call `callback` with each fault that begins or ends."""
 
     def fault(self, word: str, active: bool) -> None:
@@ -126,13 +113,13 @@ class SafetyChannel:
         self._response = NO_RESPONSE
         self._mains: tuple[int, int] | None = None
         self._setpoint: Setpoint | None = None
-        self._parts: list[tuple[str, Cut]] = []
+        self._parts: list[tuple[str, interfaces.Cut]] = []
         self._stage: _Stage | None = None
-        self._raw_contactor: Contactor | None = None
-        self._raw_stage: PowerStage | None = None
+        self._raw_contactor: interfaces.Contactor | None = None
+        self._raw_stage: interfaces.PowerStage | None = None
         self._failure, self._differs = "", False
         self._silent = self._stale = 0
-        self._pilot: ChargerPilot | None = None
+        self._pilot: interfaces.ChargerPilot | None = None
         self._heat: tuple[HeatWatch, Callable[[], Mapping[str, float | None]], Emergency] | None = None
         self._checked_at = float("-inf")
         self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
@@ -155,15 +142,15 @@ class SafetyChannel:
         self._failure = why
         self._report("charger_failed")
 
-    def pilot(self, pilot: ChargerPilot) -> None:
+    def pilot(self, pilot: interfaces.ChargerPilot) -> None:
         """Watch that this pilot's state is measured."""
         self._pilot = pilot
 
-    def forward_to(self, board: BoardMonitor) -> None:
+    def forward_to(self, board: interfaces.BoardMonitor) -> None:
         """Pass the monitor's inputs on to a control board, which opens by the same rule."""
         self._monitor.forward_to(board)
 
-    def contactor(self, contactor: Contactor) -> Contactor:
+    def contactor(self, contactor: interfaces.Contactor) -> interfaces.Contactor:
         """Return the wrapped contactor for the EVSE."""
         contactor.on_change(lambda closed: self._tell(lambda now: self._monitor.feedback(now, closed=closed)))
         self._monitor.feedback(self._clock.monotonic(), closed=contactor.closed)
@@ -172,7 +159,7 @@ class SafetyChannel:
         self._raw_contactor = contactor
         return _Contactor(contactor, self)
 
-    def stage(self, stage: PowerStage) -> PowerStage:
+    def stage(self, stage: interfaces.PowerStage) -> interfaces.PowerStage:
         """Return the wrapped power stage for the EVSE."""
         self._stage = _Stage(stage, self)
         self._parts.append(("power stage", stage))
@@ -187,11 +174,11 @@ class SafetyChannel:
         stage.on_report(self._reported)
         return self._stage
 
-    def _reported(self, _: StageReport) -> None:
+    def _reported(self, _: interfaces.StageReport) -> None:
         self._silent = 0
         self._look()
 
-    def primary(self, device: PrimaryDevice) -> PrimaryDevice:
+    def primary(self, device: interfaces.PrimaryDevice) -> interfaces.PrimaryDevice:
         """Return the wrapped primary device for the EVSE."""
         guarded = _Primary(device, self)
         self._parts.append(("primary device", device))
@@ -212,7 +199,7 @@ class SafetyChannel:
         self._heat = watch, temperatures, emergency
 
     def mains(
-        self, present: Callable[[], ports.Measured], *, volts: int, lines: int, part: Cut | None = None
+        self, present: Callable[[], ports.Measured], *, volts: int, lines: int, part: interfaces.Cut | None = None
     ) -> Callable[[Output, int], Output]:
         """Return what permits a part of an output to a vehicle on alternating current, which controls its power itself:
         its limits are sent to it, and it is disconnected if it exceeds them. See `secc.hardware.ac.Allow`.
@@ -276,15 +263,15 @@ class SafetyChannel:
             if not failed and contactor is not None and stage is not None:
                 failed = await self._on_after_cut(contactor, stage)
         finally:  # commanded off, all can be switched on again
-            offs: list[Callable[[], None]] = [] if stage is None else [partial(stage.drive, OFF)]
+            offs: list[Callable[[], None]] = [] if stage is None else [partial(stage.drive, interfaces.OFF)]
             offs += [] if contactor is None else [partial(contactor.set, closed=False)]
             run_all(offs)
         return ", ".join(failed)
 
-    async def _on_after_cut(self, contactor: Contactor, stage: PowerStage) -> list[str]:
+    async def _on_after_cut(self, contactor: interfaces.Contactor, stage: interfaces.PowerStage) -> list[str]:
         """Command parts on that were cut; return which of them are."""
         contactor.set(closed=True)
-        stage.drive(Demand(TRY_MV))
+        stage.drive(interfaces.Demand(TRY_MV))
         end = self._loop.time() + TRY_S
         while self._loop.time() < end:
             found = {"contactor": contactor.closed, "power stage": stage.present.voltage_mv >= TRY_MV // 2}
@@ -470,10 +457,10 @@ class SafetyChannel:
         if self._silent == SILENT_TICKS:
             self._driver_failed(f"PowerStage: no report for {SILENT_TICKS * TICK_S:g} s")
         pilot = self._pilot
-        stale = pilot is not None and pilot.state is not PilotState.F and pilot.age_s > FRESH_S
+        stale = pilot is not None and pilot.state is not PilotState.F and pilot.age_s > interfaces.FRESH_S
         self._stale = self._stale + 1 if stale else 0
         if self._stale == STALE_TICKS:
-            self._driver_failed(f"ChargerPilot: state not measured for {FRESH_S:g} s")
+            self._driver_failed(f"ChargerPilot: state not measured for {interfaces.FRESH_S:g} s")
         self._feed()
 
     def _cut(self) -> None:
@@ -519,7 +506,7 @@ class SafetyChannel:
         self._last = verdict
 
 
-async def _cut_aside(name: str, part: Cut) -> str:
+async def _cut_aside(name: str, part: interfaces.Cut) -> str:
     """Cut a part in a thread; return what its driver does wrong."""
     raised: list[Exception] = []
 
@@ -544,7 +531,7 @@ async def _cut_aside(name: str, part: Cut) -> str:
 class _Contactor:
     """A contactor that closes only when the monitor permits it."""
 
-    def __init__(self, contactor: Contactor, channel: SafetyChannel) -> None:
+    def __init__(self, contactor: interfaces.Contactor, channel: SafetyChannel) -> None:
         self._contactor, self._channel = contactor, channel
 
     def cut(self) -> None:
@@ -569,16 +556,16 @@ class _Contactor:
 class _Stage:
     """A power stage that drives what the monitor permits."""
 
-    def __init__(self, stage: PowerStage, channel: SafetyChannel) -> None:
+    def __init__(self, stage: interfaces.PowerStage, channel: SafetyChannel) -> None:
         self._stage, self._channel = stage, channel
-        self._demand = OFF
+        self._demand = interfaces.OFF
 
     def cut(self) -> None:
         """See Cut."""
         self._stage.cut()
 
     @property
-    def present(self) -> StageReport:
+    def present(self) -> interfaces.StageReport:
         """See PowerStage."""
         return self._stage.present
 
@@ -590,9 +577,9 @@ class _Stage:
     @property
     def driven(self) -> bool:
         """Whether it is commanded to do anything."""
-        return self._demand != OFF
+        return self._demand != interfaces.OFF
 
-    def drive(self, demand: Demand) -> None:
+    def drive(self, demand: interfaces.Demand) -> None:
         """See PowerStage."""
         charging = demand.current_ma >= 0
         wanted = Output(
@@ -615,11 +602,11 @@ class _Stage:
         """See PowerStage."""
         self._stage.react(var)
 
-    def on_report(self, callback: Callable[[StageReport], None]) -> None:
+    def on_report(self, callback: Callable[[interfaces.StageReport], None]) -> None:
         """See PowerStage."""
         self._stage.on_report(callback)
 
-    def on_fault(self, callback: OnFault) -> None:
+    def on_fault(self, callback: interfaces.OnFault) -> None:
         """See PowerStage."""
         self._stage.on_fault(callback)
 
@@ -627,7 +614,7 @@ class _Stage:
 class _Primary:
     """A primary device that sends what the monitor permits."""
 
-    def __init__(self, device: PrimaryDevice, channel: SafetyChannel) -> None:
+    def __init__(self, device: interfaces.PrimaryDevice, channel: SafetyChannel) -> None:
         self._device, self._channel = device, channel
         self._coil_ma = 0
 
@@ -636,7 +623,7 @@ class _Primary:
         self._device.cut()
 
     @property
-    def report(self) -> PrimaryReport:
+    def report(self) -> interfaces.PrimaryReport:
         """See PrimaryDevice."""
         return self._device.report
 
@@ -670,11 +657,11 @@ class _Primary:
         self._channel.drive(NOTHING)
         self._device.rest()
 
-    def on_report(self, callback: Callable[[PrimaryReport], None]) -> None:
+    def on_report(self, callback: Callable[[interfaces.PrimaryReport], None]) -> None:
         """See PrimaryDevice."""
         self._device.on_report(callback)
 
-    def on_fault(self, callback: OnFault) -> None:
+    def on_fault(self, callback: interfaces.OnFault) -> None:
         """See PrimaryDevice."""
         self._device.on_fault(callback)
 
@@ -682,7 +669,7 @@ class _Primary:
         return self._channel.drive(Output(charge_w=power_w) if power_w else NOTHING).charge_w
 
 
-def _demand(output: Output, *, charging: bool) -> Demand:
+def _demand(output: Output, *, charging: bool) -> interfaces.Demand:
     if charging:
-        return Demand(output.voltage_mv, output.charge_ma, output.charge_w)
-    return Demand(output.voltage_mv, -output.discharge_ma, output.discharge_w)
+        return interfaces.Demand(output.voltage_mv, output.charge_ma, output.charge_w)
+    return interfaces.Demand(output.voltage_mv, -output.discharge_ma, output.discharge_w)

@@ -22,16 +22,9 @@ from v2g.hardware.interfaces import ChargerPilot, Contactor, PhaseSwitch, StageP
 from v2g.hardware.pantograph import PantographConfig
 from v2g.hardware.simulation import FaultStep, StageConfig
 from v2g.io.runtime.clock import Clock
+from v2g.io.simulation import power
 from v2g.io.simulation.coil import CoilConfig
 from v2g.io.simulation.lines import ChargerAcLine, VehicleAc, VehicleDc
-from v2g.io.simulation.power import (
-    DcLine,
-    Faults,
-    SimulatedCabinet,
-    SimulatedContactor,
-    SimulatedIsolation,
-    SimulatedStage,
-)
 from v2g.iso15118.engine.session import Command, Fact
 
 Seconds = Annotated[float, Meta(ge=0, le=60)]
@@ -98,7 +91,7 @@ class SimulatedEvse(DcEvse):
 
     def __init__(
         self,
-        line: DcLine,
+        line: power.DcLine,
         meter: SimulatedMeter,
         clock: Clock,
         config: SimulatedEvseConfig,
@@ -110,11 +103,11 @@ class SimulatedEvse(DcEvse):
         service: FaultKeeper | None = None,
     ) -> None:
         self.bench = bench = make_faults(config, clock)
-        self.contactor = SimulatedContactor(bench, config.contactor_s)
+        self.contactor = power.SimulatedContactor(bench, config.contactor_s)
         meter.obey(bench)
-        self._simulated = SimulatedStage(line, self.contactor, bench, clock, config.stage)
+        self._simulated = power.SimulatedStage(line, self.contactor, bench, clock, config.stage)
         self._simulated.on_report(lambda report: meter.flow(clock.elapsed_ms(), report.voltage_mv, report.current_ma))
-        self.cabinet = SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
+        self.cabinet = power.SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
         super().__init__(
             Parts(
                 safety.contactor(self.contactor) if safety else self.contactor,
@@ -129,7 +122,7 @@ class SimulatedEvse(DcEvse):
             ),
             StageParts(
                 safety.stage(self._simulated) if safety else self._simulated,
-                SimulatedIsolation(bench, config.insulation_ohm, config.cable_check_s),
+                power.SimulatedIsolation(bench, config.insulation_ohm, config.cable_check_s),
             ),
         )
 
@@ -218,11 +211,11 @@ class BenchAcEvse(AcEvse):
     ) -> None:
         self._line, self._nominal_mv = BenchAcLine(), rating.nominal_voltage_v * 1000
         self.bench = bench = make_faults(config, clock)
-        self.contactor = SimulatedContactor(bench, config.contactor_s)
+        self.contactor = power.SimulatedContactor(bench, config.contactor_s)
         meter.obey(bench)
         mains = SimulatedMains(self._line, self.contactor, rating)
         mains.on_change(lambda: meter.flow(clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma))
-        cabinet = SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
+        cabinet = power.SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
         super().__init__(
             Parts(
                 safety.contactor(self.contactor) if safety else self.contactor,
@@ -342,9 +335,9 @@ def _watch_of(config: SimulatedEvseConfig) -> WatchConfig:
     return WatchConfig(contactor_s=max(3.0, 2 * config.contactor_s))
 
 
-def make_faults(config: SimulatedEvseConfig, clock: Clock) -> Faults:
+def make_faults(config: SimulatedEvseConfig, clock: Clock) -> power.Faults:
     """Return the faults of a configuration."""
-    faults = Faults(config.faults, clock)
+    faults = power.Faults(config.faults, clock)
     if config.contactors_stick:
         faults.set("no_close")
     return faults

@@ -9,15 +9,8 @@ from v2g.hardware.interfaces import BoardParts, StageParts
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.hardware.emergency import OUTPUT, SimulatedEmergencyOutput
 from v2g.io.plc.pilot import SimulatedChargerPilot
+from v2g.io.simulation import power
 from v2g.io.simulation.lines import ChargerDcLine
-from v2g.io.simulation.power import (
-    SimulatedCabinet,
-    SimulatedContactor,
-    SimulatedIsolation,
-    SimulatedPhaseSwitch,
-    SimulatedStage,
-    Simulation,
-)
 
 
 @asynccontextmanager
@@ -26,9 +19,9 @@ async def _pilot(config: SimulatedEvseConfig, context: DriverContext) -> AsyncIt
     pilot = None
     if with_.plug:
         pilot = SimulatedChargerPilot(with_.wires("the control pilot"), connector=with_.connector)
-    cabinet = SimulatedCabinet(with_.faults, context.clock, with_.current_ma, latch=config.latch)
-    with closing(SimulatedContactor(with_.faults, config.contactor_s)) as contactor:
-        phases = SimulatedPhaseSwitch(contactor, with_.lines) if config.phase_switch and with_.lines else None
+    cabinet = power.SimulatedCabinet(with_.faults, context.clock, with_.current_ma, latch=config.latch)
+    with closing(power.SimulatedContactor(with_.faults, config.contactor_s)) as contactor:
+        phases = power.SimulatedPhaseSwitch(contactor, with_.lines) if config.phase_switch and with_.lines else None
         yield BoardParts(pilot, contactor, cabinet, phases=phases)
 
 
@@ -37,9 +30,9 @@ async def _stage(config: SimulatedEvseConfig, context: DriverContext) -> AsyncIt
     with_ = _simulation(context)
     assert context.contactor is not None
     line = ChargerDcLine(with_.wires("the DC line"), connector=with_.connector)
-    made = SimulatedStage(line, context.contactor, with_.faults, context.clock, config.stage)
+    made = power.SimulatedStage(line, context.contactor, with_.faults, context.clock, config.stage)
     with closing(made) as stage:
-        isolation = SimulatedIsolation(with_.faults, config.insulation_ohm, config.cable_check_s)
+        isolation = power.SimulatedIsolation(with_.faults, config.insulation_ohm, config.cable_check_s)
         yield StageParts(stage, isolation, isolation.self_test)
 
 
@@ -58,7 +51,7 @@ async def _emergency(_: SimulatedEvseConfig, context: DriverContext) -> AsyncIte
     yield SimulatedEmergencyOutput(None if folder is None else folder / OUTPUT)
 
 
-def _simulation(context: DriverContext) -> Simulation:
+def _simulation(context: DriverContext) -> power.Simulation:
     assert context.simulation is not None  # the program and the contract test give one
     return context.simulation
 

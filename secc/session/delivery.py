@@ -5,15 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.ports import (
-    CloseContactors,
-    ContactorState,
-    OpenContactors,
-    RecordMeter,
-    StartCableCheck,
-    StartPreCharge,
-    TransactionUpdated,
-)
+from secc.session import ports
 from secc.session.power import apply_output
 from secc.session.request_context import RequestContext, Step, Wait, refuse
 from secc.session.stages import AfterPlan, CableChecking, Charging, Planned, PreCharging, Starting, Stopped, Stopping
@@ -44,7 +36,10 @@ def cable_check(
             return Wait(stage, pilot_s)
         vehicle = stage.parametrised.vehicle
         voltage_mv = min(vehicle.max_voltage_mv, context.config.rating.max_voltage_v * 1000)
-        started = (StartCableCheck(voltage_mv), Observe("power", "cable_check_started", {"voltage_mv": voltage_mv}))
+        started = (
+            ports.StartCableCheck(voltage_mv),
+            Observe("power", "cable_check_started", {"voltage_mv": voltage_mv}),
+        )
         return Wait(CableChecking(planned=stage, since=context.now), context.config.poll_hold_s, started)
     if stage.passed is None and context.now - stage.since < context.timing.secc_cable_check:
         if not context.waited:
@@ -69,10 +64,10 @@ def pre_charge(
     """Bring the output to the vehicle's voltage. The response may wait a little for it, unless `at_once`; it reports
     the present one."""
     most_mv = min(stage.vehicle.max_voltage_mv, context.config.rating.max_voltage_v * 1000)
-    commands: tuple[StartPreCharge, ...] = ()
+    commands: tuple[ports.StartPreCharge, ...] = ()
     if target_mv != stage.target_mv:
         stage = replace(stage, target_mv=target_mv)
-        commands = (StartPreCharge(min(target_mv, most_mv)),)
+        commands = (ports.StartPreCharge(min(target_mv, most_mv)),)
     voltage_mv, matched = context.facts.measured.voltage_mv, is_matched(stage, context)
     if not at_once and not context.waited and (commands or not matched):
         return Wait(stage, context.config.poll_hold_s, commands)
@@ -101,7 +96,7 @@ def close_contactors(
 ) -> Wait:
     """Close the contactors, after the commands `before`; `asked_mv` is the pre-charge's target."""
     starting = Starting(planned=planned, since=context.now, asked_mv=asked_mv)
-    return Wait(starting, context.timing.contactor, (*before, CloseContactors()))
+    return Wait(starting, context.timing.contactor, (*before, ports.CloseContactors()))
 
 
 def tripped(context: RequestContext) -> bool:
@@ -121,7 +116,7 @@ def await_closed(stage: Starting, context: RequestContext) -> Wait | None:
     return None
 
 
-def on_contactor(fact: ContactorState, stage: Starting | Stopping) -> Starting | Stopping:
+def on_contactor(fact: ports.ContactorState, stage: Starting | Stopping) -> Starting | Stopping:
     """Return the stage with the state of the auxiliary contacts."""
     if isinstance(stage, Starting):
         return replace(stage, closed=fact.closed)
@@ -138,8 +133,8 @@ def charging_state(stage: AfterPlan, reading: str, state: str) -> tuple[Command,
     """Return the meter reading and the update of the transaction for a new charging state; no power flows yet."""
     soc = stage.vehicle.soc
     return (
-        RecordMeter(reading, power_w=0, soc=soc),
-        TransactionUpdated(stage.selected.session_id.hex(), "ChargingStateChanged", state, power_w=0, soc=soc),
+        ports.RecordMeter(reading, power_w=0, soc=soc),
+        ports.TransactionUpdated(stage.selected.session_id.hex(), "ChargingStateChanged", state, power_w=0, soc=soc),
     )
 
 
@@ -154,7 +149,7 @@ def stop(stage: Planned | AfterPlan, context: RequestContext, respond: Callable[
         stopping = Stopping(planned=planned, since=context.now)
         if isinstance(stage, Charging):
             stopping = replace(stopping, sent_readings=stage.sent_readings, confirmed=stage.confirmed)
-        return Wait(stopping, context.timing.contactor, (*_idle(stage, context), OpenContactors()))
+        return Wait(stopping, context.timing.contactor, (*_idle(stage, context), ports.OpenContactors()))
     if stage.opened is None and not context.waited:
         return Wait(stage, context.timing.contactor)
     if not stage.opened:

@@ -10,7 +10,7 @@ from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi.bits import Deviation, is_listed
 from v2g.exi.explain import explain
 from v2g.iso15118 import trace
-from v2g.iso15118.d2.messages import common
+from v2g.iso15118.d2.messages import common, data_types
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.charging import CableCheckReq
 from v2g.iso15118.d2.messages.data_types import CertificateChain, PhysicalValue, UnitSymbol
@@ -98,10 +98,10 @@ def test_a_code_without_a_value_is_read_and_named() -> None:
     """ChargeProgress is the first element of PowerDeliveryReq."""
     one, other = (
         bits(message(common.PowerDeliveryReq(charge_progress=each, sa_schedule_tuple_id=1)))
-        for each in (common.ChargeProgress.Start, common.ChargeProgress.Stop)
+        for each in (data_types.ChargeProgress.Start, data_types.ChargeProgress.Stop)
     )
     at = next(place for place, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
-    width = len(common.ChargeProgress).bit_length()
+    width = len(data_types.ChargeProgress).bit_length()
     at -= width - 1  # Start is 0, Stop 1
     stream = one[:at] + f"{3:0{width}b}" + one[at + width :]
     data = bytes(int(stream[place : place + 8], 2) for place in range(0, len(stream), 8))
@@ -110,7 +110,7 @@ def test_a_code_without_a_value_is_read_and_named() -> None:
     received, found = read(data)
     assert received.charge_progress.name == "Unlisted_3"
     assert not is_listed(received.charge_progress)
-    assert received.charge_progress not in set(common.ChargeProgress)
+    assert received.charge_progress not in set(data_types.ChargeProgress)
     assert found == [("ChargeProgress", "enumeration", 3)]
     with pytest.raises(ExiEncodeError, match="ChargeProgress"):
         exi.encode(exi.decode(data, ISO2, deviations=[]))
@@ -131,7 +131,7 @@ def test_a_number_of_more_bits_than_its_type(value: int, reads: bool) -> None:
         return bits(bytes(each | (128 if at < len(groups) - 1 else 0) for at, each in enumerate(groups)))
 
     data = exchanged(message(common.PowerDeliveryReq(
-        charge_progress=common.ChargeProgress.Start, sa_schedule_tuple_id=1,
+        charge_progress=data_types.ChargeProgress.Start, sa_schedule_tuple_id=1,
         charging_profile=ChargingProfile(profile_entry=(ProfileEntry(
             charging_profile_entry_start=0, charging_profile_entry_max_power=physical),)),
     )), varint(21_845), varint(value))  # fmt: skip

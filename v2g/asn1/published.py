@@ -11,16 +11,7 @@ from typing import Final
 import asn1tools
 import msgspec
 
-from v2g.asn1.discharge import (
-    CheckpointReceipt,
-    DischargeCheckpoint,
-    DischargeCommand,
-    DischargeDecision,
-    DischargeOffer,
-    DischargeResult,
-    decode_content,
-    decode_signed,
-)
+from v2g.asn1 import discharge
 from v2g.errors import Asn1Error
 
 TEXT: Final = (files("v2g.asn1") / "V2GDischarge.asn").read_text(encoding="utf-8")
@@ -50,12 +41,12 @@ _MEMBERS: Final = {
 _ALGORITHMS: Final = {"ecdsa-sha512": "ecdsa-secp521r1-sha512", "ecdsa-sha256": "ecdsa-secp256r1-sha256"}
 
 _CONTENTS: Final = {
-    DischargeOffer: "offer",
-    DischargeDecision: "decision",
-    DischargeCommand: "command",
-    DischargeResult: "result",
-    DischargeCheckpoint: "checkpoint",
-    CheckpointReceipt: "receipt",
+    discharge.DischargeOffer: "offer",
+    discharge.DischargeDecision: "decision",
+    discharge.DischargeCommand: "command",
+    discharge.DischargeResult: "result",
+    discharge.DischargeCheckpoint: "checkpoint",
+    discharge.CheckpointReceipt: "receipt",
 }
 
 
@@ -88,10 +79,10 @@ def _plain(value: object) -> object:
 
 def check_signed(payload: bytes) -> None:
     """Raise Asn1Error unless the compiler decodes a SignedMessage as this project does, and encodes the same bytes."""
-    signed = decode_signed(payload)
+    signed = discharge.decode_signed(payload)
     for kind, octets, ours in (
         ("SignedMessage", payload, signed),
-        ("DischargeContent", signed.content, decode_content(signed.content)),
+        ("DischargeContent", signed.content, discharge.decode_content(signed.content)),
     ):
         try:
             theirs = _MODULE.decode(kind, octets, check_constraints=True)

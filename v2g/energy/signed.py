@@ -5,16 +5,7 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
-from v2g.asn1.discharge import (
-    DischargeContent,
-    ResultStatus,
-    SignatureAlgorithm,
-    SignedMessage,
-    decode_content,
-    decode_signed,
-    encode_content,
-    encode_signed,
-)
+from v2g.asn1 import discharge
 from v2g.errors import Asn1Error, CertificateError, RefusedError, SignatureError
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey, SigningKey, algorithm_of, verify_signature
@@ -36,36 +27,39 @@ class Party:
         return cls(certificate, key)
 
 
-def sign_content(content: DischargeContent, key: SigningKey, fingerprint: bytes) -> bytes:
+def sign_content(content: discharge.DischargeContent, key: SigningKey, fingerprint: bytes) -> bytes:
     """Return the frame payload (DER SignedMessage) of `content`; `fingerprint` is SHA-256 of the key's certificate.
 
     Raises Asn1Error if a field is outside its declared range.
     """
-    data = encode_content(content)
-    message = SignedMessage(
-        content=data, signer=fingerprint, algorithm=SignatureAlgorithm(key.algorithm.value), signature=key.sign(data)
+    data = discharge.encode_content(content)
+    message = discharge.SignedMessage(
+        content=data,
+        signer=fingerprint,
+        algorithm=discharge.SignatureAlgorithm(key.algorithm.value),
+        signature=key.sign(data),
     )
-    return encode_signed(message)
+    return discharge.encode_signed(message)
 
 
-def open_signed(payload: bytes, party: Party) -> DischargeContent:
+def open_signed(payload: bytes, party: Party) -> discharge.DischargeContent:
     """Return what `party` signed. Raises RefusedError with reason `malformed`, `unknown_signer` or `bad_signature`."""
     try:
-        message = decode_signed(payload)
+        message = discharge.decode_signed(payload)
     except Asn1Error as error:
-        raise _refused(str(error), ResultStatus.MALFORMED) from None
+        raise _refused(str(error), discharge.ResultStatus.MALFORMED) from None
     if message.signer != party.fingerprint:
-        raise _refused(f"signed by certificate {message.signer.hex()[:16]}", ResultStatus.UNKNOWN_SIGNER)
+        raise _refused(f"signed by certificate {message.signer.hex()[:16]}", discharge.ResultStatus.UNKNOWN_SIGNER)
     try:
         if message.algorithm.value != algorithm_of(party.public_key).value:
             raise SignatureError(f"{message.algorithm.value} is not the algorithm of this key")
         verify_signature(party.public_key, message.content, message.signature)
     except SignatureError as error:
-        raise _refused(str(error), ResultStatus.BAD_SIGNATURE) from None
+        raise _refused(str(error), discharge.ResultStatus.BAD_SIGNATURE) from None
     try:
-        return decode_content(message.content)
+        return discharge.decode_content(message.content)
     except Asn1Error as error:
-        raise _refused(str(error), ResultStatus.MALFORMED) from None
+        raise _refused(str(error), discharge.ResultStatus.MALFORMED) from None
 
 
 def terms_hash(payload: bytes) -> bytes:
@@ -73,5 +67,5 @@ def terms_hash(payload: bytes) -> bytes:
     return hashlib.sha512(payload).digest()
 
 
-def _refused(message: str, status: ResultStatus) -> RefusedError:
+def _refused(message: str, status: discharge.ResultStatus) -> RefusedError:
     return RefusedError(message, reason=status.value)

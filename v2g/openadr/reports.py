@@ -6,15 +6,7 @@ from typing import Final
 import msgspec
 
 from v2g.errors import CodecError
-from v2g.openadr.objects import (
-    Event,
-    Interval,
-    ReportDescriptor,
-    ReportPayloadDescriptor,
-    ReportRequest,
-    ReportResource,
-    ValuesMap,
-)
+from v2g.openadr import objects
 from v2g.openadr.timing import FOREVER, interval_times
 
 USAGE: Final = "USAGE"
@@ -34,7 +26,7 @@ class RequestedReport(msgspec.Struct, frozen=True):
         return max(end for _, _, end in self.intervals)
 
 
-def wanted_report(event: Event, *, ven_name: str) -> RequestedReport | None:
+def wanted_report(event: objects.Event, *, ven_name: str) -> RequestedReport | None:
     """Return the report requested by an event, or None. Raises CodecError for unsupported ones.
 
     Supported is the default of a descriptor: measured energy of all intervals, once, at the end of the last one.
@@ -45,7 +37,7 @@ def wanted_report(event: Event, *, ven_name: str) -> RequestedReport | None:
     if asked is None:
         kinds = ", ".join(each.payload_type for each in event.report_descriptors)
         raise CodecError(f"event {event.id} requests reports of {kinds[:80]}; only {USAGE} is supported")
-    plain = ReportDescriptor(
+    plain = objects.ReportDescriptor(
         payload_type=USAGE,
         reading_type=asked.reading_type,
         units=asked.units,
@@ -65,20 +57,22 @@ def report_name(wanted: RequestedReport, ven_name: str) -> str:
     return f"{USAGE} of {wanted.event_id} by {ven_name}"
 
 
-def usage_report(wanted: RequestedReport, kwh: Sequence[float], *, ven_name: str) -> ReportRequest:
+def usage_report(wanted: RequestedReport, kwh: Sequence[float], *, ven_name: str) -> objects.ReportRequest:
     """Return a report of the energy of each interval, kWh, negative if more was fed back than drawn."""
     intervals = tuple(
-        Interval(id=interval_id, payloads=(ValuesMap(USAGE, (energy,)),))
+        objects.Interval(id=interval_id, payloads=(objects.ValuesMap(USAGE, (energy,)),))
         for (interval_id, _, _), energy in zip(wanted.intervals, kwh, strict=True)
     )
-    return ReportRequest(
+    return objects.ReportRequest(
         event_id=wanted.event_id,
         client_name=ven_name,
         report_name=report_name(wanted, ven_name),
         payload_descriptors=(
-            ReportPayloadDescriptor(
+            objects.ReportPayloadDescriptor(
                 object_type="REPORT_PAYLOAD_DESCRIPTOR", payload_type=USAGE, reading_type="DIRECT_READ", units="KWH"
             ),
         ),
-        resources=(ReportResource(resource_name=_AGGREGATED if wanted.aggregate else ven_name, intervals=intervals),),
+        resources=(
+            objects.ReportResource(resource_name=_AGGREGATED if wanted.aggregate else ven_name, intervals=intervals),
+        ),
     )

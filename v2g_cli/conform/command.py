@@ -20,33 +20,12 @@ from v2g.iso15118.trace import Line
 from v2g.iso15118.trace_read import entries
 from v2g.observe import Observe
 from v2g.pki.credentials import load_chain
+from v2g_cli.conform import kit, running
 from v2g_cli.conform import report as conform_report
 from v2g_cli.conform.csms import csms
 from v2g_cli.conform.eebus import eebus
-from v2g_cli.conform.kit import (
-    Means,
-    chargers_of_files,
-    chargers_of_tree,
-    known_tree,
-    means_of_files,
-    means_of_tree,
-    payers,
-)
 from v2g_cli.conform.ocpi import ocpi
 from v2g_cli.conform.options import Certificates, CheckFlag, JsonFlag, Link, Reports, Selection, Vehicle
-from v2g_cli.conform.running import (
-    Reporter,
-    combined,
-    describe,
-    ending,
-    list_cases,
-    quiet,
-    read_results,
-    run_cases,
-    run_devices,
-    say_ruled_out,
-    write_reports,
-)
 from v2g_cli.conform.station import station
 from v2g_cli.options import with_option_groups
 from v2g_cli.output import print_json, print_table, say
@@ -72,7 +51,7 @@ def diff(before: RecordsFile, after: RecordsFile, json: JsonFlag = False) -> Non
 
     Example: `v2g conform diff monday.jsonl friday.jsonl`
     """
-    first, second = _by_case(read_results(before)), _by_case(read_results(after))
+    first, second = _by_case(running.read_results(before)), _by_case(running.read_results(after))
     changes = [
         (case, first.get(case), second.get(case))
         for case in dict.fromkeys((*first, *second))
@@ -100,7 +79,7 @@ def badge(
     Example: `v2g conform badge friday.jsonl badge.svg --title 'OCPP 2.0.1 Core'`
     """
     try:
-        file.write_text(drawn(title, read_results(records)), encoding="utf-8")
+        file.write_text(drawn(title, running.read_results(records)), encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{file}: {error.strerror}", hint="choose a file that this user may write") from None
 
@@ -233,10 +212,12 @@ def secc(
         raise ConfigError("--check needs a declaration", hint="--declaration FILE")
     cases = _chosen("secc", test.cases(link.energy), selection)
     if selection.listed:
-        list_cases(cases, json=reports.json)
+        running.list_cases(cases, json=reports.json)
         return
     if check and declaration is not None:
-        say_ruled_out(declaration, cases, lambda case: case.does_not_apply(declared, tls=not link.plain), "cases")
+        running.say_ruled_out(
+            declaration, cases, lambda case: case.does_not_apply(declared, tls=not link.plain), "cases"
+        )
         return
     targets = _targets(link, vehicle.pay)
     means = _means(link, certificates)
@@ -253,8 +234,8 @@ def secc(
         anchors=means.anchors,
         kit=declared.on(
             Kit(
-                contracts=payers(means.contracts),
-                provisioning=payers(means.provisioning),
+                contracts=kit.payers(means.contracts),
+                provisioning=kit.payers(means.provisioning),
                 roots=means.anchors,
                 pay=vehicle.pay,
                 voltage=vehicle.voltage,
@@ -282,11 +263,11 @@ def secc(
     _play("secc", tester, targets, cases, reports, link.parallel)
 
 
-def _means(link: Link, files: Certificates) -> Means:
+def _means(link: Link, files: Certificates) -> kit.Means:
     now = datetime.now(UTC)
     if link.pki is not None:
-        return means_of_tree(known_tree(link.pki), now)
-    return means_of_files(
+        return kit.means_of_tree(kit.known_tree(link.pki), now)
+    return kit.means_of_files(
         (files.vehicle_chain, files.vehicle_key),
         files.root or [],
         (files.contract_chain, files.contract_key),
@@ -333,17 +314,17 @@ def evcc(
         raise ConfigError(f"--energy {link.energy.value}: the reference charger supports {named}", hint="--energy DC")
     cases = _chosen("evcc", test.cases(link.energy), selection)
     if selection.listed:
-        list_cases(cases, json=reports.json)
+        running.list_cases(cases, json=reports.json)
         return
     targets = _targets(link, pay)
     now = datetime.now(UTC)
     if link.pki is not None:
-        tree = known_tree(link.pki)
-        identities, anchors = chargers_of_tree(tree, now), tree.anchors("oem", "v2g")
+        tree = kit.known_tree(link.pki)
+        identities, anchors = kit.chargers_of_tree(tree, now), tree.anchors("oem", "v2g")
     elif link.plain:
         identities, anchors = {}, ()
     else:
-        identities = chargers_of_files((charger_chain, charger_key), ocsp, now)
+        identities = kit.chargers_of_files((charger_chain, charger_key), ocsp, now)
         anchors = tuple(load_chain(each)[0] for each in root or [])
     if not link.plain and not identities:
         raise ConfigError("no charger certificate given", hint="--pki, or --charger-chain and --charger-key")
@@ -406,10 +387,10 @@ def _play(
     if len(runs) == 1:
         asyncio.run(runs[0].alone())
     else:
-        asyncio.run(run_devices([each.beside for each in runs], parallel))
+        asyncio.run(running.run_devices([each.beside for each in runs], parallel))
     for each in runs:
         each.report()
-    raise typer.Exit(combined([each.code for each in runs]))
+    raise typer.Exit(running.combined([each.code for each in runs]))
 
 
 class _Run:
@@ -421,9 +402,9 @@ class _Run:
         self._kind, self._tester, self._cases = kind, tester, cases
         self._name, self._reports = target.name, reports.of(target.name)
         conform_report.prepare(self._reports.junit, self._reports.html)
-        self._about = describe(" ".join(filter(None, (reports.device, target.name))))
+        self._about = running.describe(" ".join(filter(None, (reports.device, target.name))))
         resume = self._reports.resume
-        self._done = [] if resume is None else read_results(resume, target.name)
+        self._done = [] if resume is None else running.read_results(resume, target.name)
         self._lines: dict[str, list[Line]] = {}
         self._results: list[Result] = []
         self._absent = False
@@ -431,11 +412,11 @@ class _Run:
     @property
     def code(self) -> int:
         """The exit code: 3 if the device was not there."""
-        return 3 if self._absent else ending(self._results, self._cases)
+        return 3 if self._absent else running.ending(self._results, self._cases)
 
     async def alone(self) -> None:
         """Run the cases. Raises V2GError if there is no device: that is the whole result."""
-        with quiet():
+        with running.quiet():
             await self._find()
         await self._run(alone=True)
 
@@ -453,8 +434,8 @@ class _Run:
             await self._tester.find()
 
     async def _run(self, *, alone: bool) -> None:
-        shown = Reporter(self._cases, self._about, json=self._reports.json, device=self._name)
-        self._results = await run_cases(self._one, self._cases, shown, self._done, alone=alone)
+        shown = running.Reporter(self._cases, self._about, json=self._reports.json, device=self._name)
+        self._results = await running.run_cases(self._one, self._cases, shown, self._done, alone=alone)
 
     async def _one(self, case: Case) -> Result:
         result = await self._tester.run(case)
@@ -467,7 +448,7 @@ class _Run:
             self._about["address"] = self._tester.device
         to = self._reports
         found = self._about, self._cases, self._results, self._page
-        write_reports(self._kind, *found, junit=to.junit, html=to.html, json=to.json)
+        running.write_reports(self._kind, *found, junit=to.junit, html=to.html, json=to.json)
 
     def _page(self, case: str, title: str) -> str | None:
         return trace_html.page(title, entries(self._lines[case])) if self._lines.get(case) else None

@@ -10,15 +10,8 @@ from typing import Final
 import msgspec
 
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages import firmware as ocpp
 from v2g.ocpp.messages.base import EVSE, Message
-from v2g.ocpp.messages.firmware import (
-    PublishFirmwareRequest,
-    PublishFirmwareResponse,
-    PublishFirmwareStatus,
-    PublishFirmwareStatusNotificationRequest,
-    UnpublishFirmwareRequest,
-    UnpublishFirmwareResponse,
-)
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.firmware import SCHEMES
 from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
@@ -51,7 +44,7 @@ class PublishProgress(Fact, frozen=True, kw_only=True):
     """The progress of a publication; `locations` are the file's URLs, with `Published`."""
 
     checksum: str
-    status: PublishFirmwareStatus
+    status: ocpp.PublishFirmwareStatus
     locations: tuple[str, ...] = ()
 
 
@@ -68,7 +61,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     request_id: int
     url: str
     checksum: str
-    status: PublishFirmwareStatus = "DownloadScheduled"
+    status: ocpp.PublishFirmwareStatus = "DownloadScheduled"
     retries: int | None
     retry_interval_s: int
 
@@ -81,7 +74,7 @@ class Publishing:
         self._outbox = outbox
         self._files = {each.checksum: each for each in kernel.stored(COLLECTION, Publication).values()}
         self._fetching: dict[str, int] = {}
-        self._last: PublishFirmwareStatusNotificationRequest | None = None
+        self._last: ocpp.PublishFirmwareStatusNotificationRequest | None = None
         self._reported: set[str] = set()
         """Files whose publication the CSMS already knows."""
         self.answers: dict[str, Handler] = {"PublishFirmware": self._publish, "UnpublishFirmware": self._unpublish}
@@ -95,7 +88,7 @@ class Publishing:
 
     # -- the CSMS
 
-    def _publish(self, request: PublishFirmwareRequest) -> Message:
+    def _publish(self, request: ocpp.PublishFirmwareRequest) -> Message:
         """L03."""
         checksum = request.checksum.lower()
         why = None
@@ -108,7 +101,7 @@ class Publishing:
         elif checksum not in self._files and len(self._files) >= MOST:
             why = status_info("TooManyElements", f"already {MOST} files published")
         if why is not None:
-            return PublishFirmwareResponse(status="Rejected", status_info=why)
+            return ocpp.PublishFirmwareResponse(status="Rejected", status_info=why)
         wanted = Publication(
             request_id=request.request_id,
             url=request.location,
@@ -119,25 +112,25 @@ class Publishing:
         self._reported.discard(checksum)
         self._keep(wanted)
         self._k.after("publish", 0, lambda: self._begin(wanted))
-        return PublishFirmwareResponse(status="Accepted")
+        return ocpp.PublishFirmwareResponse(status="Accepted")
 
-    def _unpublish(self, request: UnpublishFirmwareRequest) -> Message:
+    def _unpublish(self, request: ocpp.UnpublishFirmwareRequest) -> Message:
         """L04."""
         checksum = request.checksum.lower()
         found = self._files.get(checksum)
         if found is None:
-            return UnpublishFirmwareResponse(status="NoFirmware")  # L04.FR.03
+            return ocpp.UnpublishFirmwareResponse(status="NoFirmware")  # L04.FR.03
         if found.status != "Published" or self._fetching.get(checksum):
-            return UnpublishFirmwareResponse(status="DownloadOngoing")  # L04.FR.04
+            return ocpp.UnpublishFirmwareResponse(status="DownloadOngoing")  # L04.FR.04
         self._forget(checksum)
         self._k.do(Unpublish(checksum=checksum))
-        return UnpublishFirmwareResponse(status="Unpublished")  # L04.FR.02
+        return ocpp.UnpublishFirmwareResponse(status="Unpublished")  # L04.FR.02
 
     def trigger(self, _: EVSE | None) -> None:
         """Report the last status at the CSMS's request, Idle once it was Published (L03.FR.10, .11)."""
         last = self._last
         if last is None or last.status == "Published":
-            last = PublishFirmwareStatusNotificationRequest(status="Idle")
+            last = ocpp.PublishFirmwareStatusNotificationRequest(status="Idle")
         self._k.call(last, always=True)
 
     # -- progress
@@ -164,7 +157,7 @@ class Publishing:
         elif not known:
             self._keep(msgspec.structs.replace(found, status=fact.status))
         if not known or fact.status in _FAILED:
-            self._last = PublishFirmwareStatusNotificationRequest(
+            self._last = ocpp.PublishFirmwareStatusNotificationRequest(
                 status=fact.status, location=fact.locations, request_id=found.request_id
             )
             self._outbox.add(self._last)

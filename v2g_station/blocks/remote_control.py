@@ -5,15 +5,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from v2g.ocpp.messages import remote_control as ocpp
 from v2g.ocpp.messages.base import Message, StatusInfo
-from v2g.ocpp.messages.remote_control import (
-    RequestStartTransactionRequest,
-    RequestStartTransactionResponse,
-    RequestStopTransactionRequest,
-    RequestStopTransactionResponse,
-    UnlockConnectorRequest,
-    UnlockConnectorResponse,
-)
 from v2g_station.blocks.authorization.authorization import Authorizer
 from v2g_station.blocks.evse import Authorization, Evse, Lock, LockFailure, TokenVerdict, Unlocked
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
@@ -59,7 +52,7 @@ class RemoteControl:
 
     # -- start and stop
 
-    def _start(self, request: RequestStartTransactionRequest) -> Message:
+    def _start(self, request: ocpp.RequestStartTransactionRequest) -> Message:
         """F01, F02."""
         self._web_payments.start_requested(request.evse_id)
         evse, refused = self._startable(request)
@@ -73,7 +66,7 @@ class RemoteControl:
             else:
                 refused = self._smart_charging.refuse(profile, evse.number, remote=True)  # F01.FR.26
         if refused is not None or evse is None:
-            return RequestStartTransactionResponse(status="Rejected", status_info=refused)
+            return ocpp.RequestStartTransactionResponse(status="Rejected", status_info=refused)
         if profile is not None and smart:
             self._smart_charging.take_remote(profile, evse.number)  # F01.FR.10
         found = Authorization(
@@ -83,11 +76,11 @@ class RemoteControl:
             source="remote",
         )
         self._k.after("remote.start", 0, lambda: self._begin(evse, found))
-        return RequestStartTransactionResponse(
+        return ocpp.RequestStartTransactionResponse(
             status="Accepted", transaction_id=evse.record.transaction_id if evse.record else None
         )  # F01.FR.13
 
-    def _startable(self, request: RequestStartTransactionRequest) -> tuple[Evse | None, StatusInfo | None]:
+    def _startable(self, request: ocpp.RequestStartTransactionRequest) -> tuple[Evse | None, StatusInfo | None]:
         """Return the EVSE to start, or the reason for a rejection (F01.FR.20 to .24)."""
         if self._k.registration != "Accepted":
             return None, status_info("CSNotAccepted")  # B02.FR.05
@@ -131,29 +124,29 @@ class RemoteControl:
         else:
             decided(TokenVerdict(accepted=True))  # F01.FR.02
 
-    def _stop(self, request: RequestStopTransactionRequest) -> Message:
+    def _stop(self, request: ocpp.RequestStopTransactionRequest) -> Message:
         """F03."""
         evse = self._sessions.find(request.transaction_id)
         if self._k.registration != "Accepted" or evse is None:
             info = status_info("CSNotAccepted" if self._k.registration != "Accepted" else "TxNotFound")
-            return RequestStopTransactionResponse(status="Rejected", status_info=info)
+            return ocpp.RequestStopTransactionResponse(status="Rejected", status_info=info)
         self._k.after(
             "remote.stop", 0, lambda: self._sessions.end_authorization(evse, "RemoteStop", "Remote")
         )  # F03.FR.02, .03
-        return RequestStopTransactionResponse(status="Accepted")
+        return ocpp.RequestStopTransactionResponse(status="Accepted")
 
     # -- unlock
 
-    def _unlock(self, request: UnlockConnectorRequest) -> Message:
+    def _unlock(self, request: ocpp.UnlockConnectorRequest) -> Message:
         """F05."""
         evse = self._evses.get(request.evse_id)
         connector = evse.connector(request.connector_id) if evse is not None else None
         if evse is None or connector is None:
-            return UnlockConnectorResponse(status="UnknownConnector")
+            return ocpp.UnlockConnectorResponse(status="UnknownConnector")
         if evse.record is not None and (self._managed or evse.authorization is not None):
-            return UnlockConnectorResponse(status="OngoingAuthorizedTransaction")  # F05.FR.02
+            return ocpp.UnlockConnectorResponse(status="OngoingAuthorizedTransaction")  # F05.FR.02
         if connector.fixed_cable and not self._managed:
-            return UnlockConnectorResponse(status="UnlockFailed", status_info=status_info("FixedCable"))
+            return ocpp.UnlockConnectorResponse(status="UnlockFailed", status_info=status_info("FixedCable"))
         place = (evse.number, connector.number)
         self._unlocking[place] = deferred = Deferred()
         self._k.do(Lock(evse_id=place[0], connector_id=place[1], locked=False))
@@ -177,4 +170,4 @@ class RemoteControl:
         deferred = self._unlocking.pop(place, None)
         self._k.cancel(f"unlock.{place}")
         if deferred is not None:
-            deferred.resolve(UnlockConnectorResponse(status="Unlocked" if fine else "UnlockFailed"))
+            deferred.resolve(ocpp.UnlockConnectorResponse(status="Unlocked" if fine else "UnlockFailed"))

@@ -2,17 +2,9 @@
 
 from collections.abc import Mapping
 
+from v2g.ocpp.messages import reservation as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.reservation import (
-    CancelReservationRequest,
-    CancelReservationResponse,
-    ReservationStatusUpdateRequest,
-    ReservationUpdateStatus,
-    ReserveNowRequest,
-    ReserveNowResponse,
-    ReserveNowStatus,
-)
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.connection.outbox import CsmsOutbox
@@ -73,24 +65,24 @@ class Reservations:
 
     # -- the CSMS
 
-    def _reserve(self, request: ReserveNowRequest) -> Message:
+    def _reserve(self, request: ocpp.ReserveNowRequest) -> Message:
         """H01."""
         expires = parse_time(request.expiry_date_time)
         model = self._k.model
         if not model.flag("ReservationCtrlr.Enabled"):  # H01.FR.01
-            return ReserveNowResponse(status="Rejected", status_info=status_info("NotEnabled"))
+            return ocpp.ReserveNowResponse(status="Rejected", status_info=status_info("NotEnabled"))
         if expires <= self._k.utc_ms:
-            return ReserveNowResponse(status="Rejected", status_info=status_info("InvalidValue", "in the past"))
+            return ocpp.ReserveNowResponse(status="Rejected", status_info=status_info("InvalidValue", "in the past"))
         if request.evse_id is None and not model.flag("ReservationCtrlr.NonEvseSpecific"):  # H01.FR.19
-            return ReserveNowResponse(status="Rejected", status_info=status_info("NotEnabled"))
+            return ocpp.ReserveNowResponse(status="Rejected", status_info=status_info("NotEnabled"))
         if request.evse_id is not None and request.evse_id not in self._evses:
-            return ReserveNowResponse(status="Rejected", status_info=status_info("UnknownEvse"))
+            return ocpp.ReserveNowResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         old = self._book.all.pop(request.id, None)  # H01.FR.02
         status = self._possible(request)
         if status != "Accepted":
             if old is not None:
                 self._book.all[old.id] = old
-            return ReserveNowResponse(status=status)
+            return ocpp.ReserveNowResponse(status=status)
         group = request.group_id_token.id_token if request.group_id_token else None
         item = Reservation(
             id=request.id,
@@ -105,9 +97,9 @@ class Reservations:
         self._k.keep("reservations", str(item.id), item)
         self._watch(item)
         self._k.after("availability", 0, self._availability.refresh)
-        return ReserveNowResponse(status="Accepted")
+        return ocpp.ReserveNowResponse(status="Accepted")
 
-    def _possible(self, request: ReserveNowRequest) -> ReserveNowStatus:
+    def _possible(self, request: ocpp.ReserveNowRequest) -> ocpp.ReserveNowStatus:
         """Return whether an EVSE can be reserved, or the reason for a rejection (H01.FR.11, .12, .14)."""
         if request.evse_id:
             targets = [self._evses[request.evse_id]]
@@ -126,12 +118,12 @@ class Reservations:
             return "Unavailable"
         return "Occupied"
 
-    def _cancel(self, request: CancelReservationRequest) -> Message:
+    def _cancel(self, request: ocpp.CancelReservationRequest) -> Message:
         """H02."""
         if request.reservation_id not in self._book.all:
-            return CancelReservationResponse(status="Rejected", status_info=status_info("InvalidValue"))
+            return ocpp.CancelReservationResponse(status="Rejected", status_info=status_info("InvalidValue"))
         self._k.after("reservation.cancel", 0, lambda: self._forget(request.reservation_id))
-        return CancelReservationResponse(status="Accepted")
+        return ocpp.CancelReservationResponse(status="Accepted")
 
     # -- ends
 
@@ -149,9 +141,9 @@ class Reservations:
             for item in [item for item in self._book.all.values() if item.evse_id == evse_id]:
                 self._end(item.id, "Removed")
 
-    def _end(self, reservation_id: int, status: ReservationUpdateStatus) -> None:
+    def _end(self, reservation_id: int, status: ocpp.ReservationUpdateStatus) -> None:
         self._outbox.add(
-            ReservationStatusUpdateRequest(reservation_id=reservation_id, reservation_update_status=status)
+            ocpp.ReservationStatusUpdateRequest(reservation_id=reservation_id, reservation_update_status=status)
         )
         self._forget(reservation_id)
 

@@ -16,17 +16,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.smart_charging import ClearChargingProfileRequest, SetChargingProfileRequest
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.times import parse_time
-from v2g.ocpp.v16.bridge import (
-    Held,
-    HeldProfiles,
-    IsStored,
-    Numbered,
-    NumberOf,
-    OngoingAt,
-    Question,
-    TransactionOf,
-    TypeOf,
-)
+from v2g.ocpp.v16 import bridge
 from v2g.ocpp.v16.to_station import is_cleared
 
 _TABLES: Final = """
@@ -106,44 +96,46 @@ class BridgeFacts:
         if changes:
             await self._work(work)
 
-    async def find(self, station: str, question: Question) -> Any:
+    async def find(self, station: str, question: bridge.Question) -> Any:
         """Answer a question of the bridge."""
         match question:
-            case NumberOf(connector_id=connector, timestamp=at):
+            case bridge.NumberOf(connector_id=connector, timestamp=at):
                 digest = hashlib.sha256(msgspec.json.encode(question)).hexdigest()
                 begun = ("INSERT INTO transactions (station, start, connector, begun_ms) VALUES (?, ?, ?, ?)"
                          " ON CONFLICT DO NOTHING")  # fmt: skip
                 await self._run(begun, station, digest, connector, parse_time(at))
                 return (await self._numbered("station = ? AND start = ?", station, digest))[0]
-            case TransactionOf(number=number):
+            case bridge.TransactionOf(number=number):
                 return next(iter(await self._numbered("station = ? AND number = ?", station, number)), None)
-            case OngoingAt(at_ms=at_ms):
+            case bridge.OngoingAt(at_ms=at_ms):
                 return await self._numbered("station = ? AND active AND next_seq AND begun_ms <= ?", station, at_ms)
-            case IsStored(event=event):
+            case bridge.IsStored(event=event):
                 same = "SELECT 1 FROM transactions WHERE number = ? AND said = ?"
                 return bool(await self._run(same, int(event.transaction_info.transaction_id), _said(event)))
-            case TypeOf(id_tag=id_tag):
+            case bridge.TypeOf(id_tag=id_tag):
                 return "ISO14443" if _CARD.match(id_tag) else "eMAID" if _CONTRACT.match(id_tag) else "Central"
-            case HeldProfiles():
+            case bridge.HeldProfiles():
                 kept = await self.kept(station)
-                return tuple(typed_json.decode(value, Held) for kind, _, value in kept if kind == _PROFILE)
+                return tuple(typed_json.decode(value, bridge.Held) for kind, _, value in kept if kind == _PROFILE)
         raise TypeError(question)
 
-    async def _numbered(self, where: str, *values: object) -> tuple[Numbered, ...]:
+    async def _numbered(self, where: str, *values: object) -> tuple[bridge.Numbered, ...]:
         columns = "number, connector, next_seq, active, state"
         rows = await self._run(f"SELECT {columns} FROM transactions WHERE {where} ORDER BY number", *values)  # noqa: S608
         return tuple(
-            Numbered(number=number, connector_id=connector, next_seq=seq, active=bool(active), charging_state=state)
+            bridge.Numbered(
+                number=number, connector_id=connector, next_seq=seq, active=bool(active), charging_state=state
+            )
             for number, connector, seq, active, state in rows
         )
 
     async def note_profiles(self, station: str, request: Message) -> None:
         """Keep what a station has accepted of profiles."""
         if isinstance(request, SetChargingProfileRequest):
-            held = Held(request.evse_id, request.charging_profile)
+            held = bridge.Held(request.evse_id, request.charging_profile)
             await self.keep(station, {(_PROFILE, str(held.profile.id)): msgspec.json.encode(held)})
         elif isinstance(request, ClearChargingProfileRequest):
-            held_here: tuple[Held, ...] = await self.find(station, HeldProfiles())
+            held_here: tuple[bridge.Held, ...] = await self.find(station, bridge.HeldProfiles())
             gone = [each for each in held_here if is_cleared(request, each)]
             await self.keep(station, {(_PROFILE, str(each.profile.id)): None for each in gone})
 

@@ -27,15 +27,8 @@ from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context, connec
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import Handshake, OcppServer, Refusal, serve, welcome
 from v2g.observe import Observe
+from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.provisioning import (
-    BootNotificationRequest,
-    BootNotificationResponse,
-    GetReportResponse,
-    SetVariableResult,
-    SetVariablesRequest,
-    SetVariablesResponse,
-)
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.quirks import quirks_of
 from v2g.ocpp.routes import Version, answer_to, known
@@ -184,7 +177,7 @@ class OcppBridge:
             answer = await back_end.call(request, answer_to(request))
             if isinstance(request, TransactionEventRequest):
                 await self.facts.note(request)
-            if isinstance(request, BootNotificationRequest):
+            if isinstance(request, ocpp.BootNotificationRequest):
                 about = request.charging_station
                 apply(make := (about.vendor_name, about.model, about.firmware_version or ""))
                 await self.facts.keep(identity, {_MAKE: msgspec.json.encode(make)})
@@ -246,7 +239,7 @@ class OcppBridge:
                 if isinstance(request, TransactionEventRequest):  # an error counts as an attempt: it would be given up
                     await socket.close("not delivered")
                 raise
-            if isinstance(answer, BootNotificationResponse) and answer.status == "Accepted":
+            if isinstance(answer, ocpp.BootNotificationResponse) and answer.status == "Accepted":
                 spawn(ask_limits())
             return answer
 
@@ -254,20 +247,20 @@ class OcppBridge:
             asked = behind.report_wanted(clock.utc_ms() // 1000 % 2**31)
             try:
                 if asked is not None:
-                    await station.call(asked, GetReportResponse)
+                    await station.call(asked, ocpp.GetReportResponse)
             except V2GError as error:
                 self._report("limits_not_reported", identity, str(error))
 
         async def down(action: str, request: Message) -> Message:
             self._counts["down"] += 1
             await self._keep(identity, behind)
-            if isinstance(request, SetVariablesRequest) and self._knows_passwords:
+            if isinstance(request, ocpp.SetVariablesRequest) and self._knows_passwords:
                 (one,) = request.set_variable_data
                 if one.variable.name == "BasicAuthPassword":
-                    refused = SetVariableResult(
+                    refused = ocpp.SetVariableResult(
                         attribute_status="Rejected", component=one.component, variable=one.variable
                     )
-                    return SetVariablesResponse(set_variable_result=(refused,))
+                    return ocpp.SetVariablesResponse(set_variable_result=(refused,))
             return await station.call(request, answer_to(request))
 
         below = RpcPeer("2.0.1", handles=_FROM_20, entropy=os.urandom)

@@ -7,16 +7,10 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcppError
+from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.availability import ConnectorStatus, StatusNotificationRequest
 from v2g.ocpp.messages.base import Component, Message, Variable
 from v2g.ocpp.messages.diagnostics import NotifyEventRequest
-from v2g.ocpp.messages.provisioning import (
-    BootNotificationRequest,
-    ComponentVariable,
-    GetReportRequest,
-    NotifyReportRequest,
-    NotifyReportResponse,
-)
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.v16.bridge import Question
 from v2g.ocpp.v16.configuration import MOST, MOST_CONNECTORS
@@ -65,12 +59,12 @@ class StationBehind:
         """Take back changes that could not be kept."""
         self._changes = {**changes, **self._changes}
 
-    def report_wanted(self, request_id: int) -> GetReportRequest | None:
+    def report_wanted(self, request_id: int) -> ocpp.GetReportRequest | None:
         """Return what asks a station for its limits, None where they are known."""
         missing = [place for place, key in _MOST.items() if key not in self._most]
         if not missing:
             return None
-        return GetReportRequest(request_id=request_id, component_variable=tuple(map(_component_variable, missing)))
+        return ocpp.GetReportRequest(request_id=request_id, component_variable=tuple(map(_component_variable, missing)))
 
     def hear(self, request: Message) -> Message | None:
         """Note what a station says; return the answer where the back end has it already, or is not asked.
@@ -86,10 +80,10 @@ class StationBehind:
             case NotifyEventRequest():
                 for each in request.event_data:
                     self._evse(each.component.evse.id if each.component.evse else 0)
-            case NotifyReportRequest():
+            case ocpp.NotifyReportRequest():
                 self._read(request)
-                return NotifyReportResponse()
-            case BootNotificationRequest():
+                return ocpp.NotifyReportResponse()
+            case ocpp.BootNotificationRequest():
                 self._most.clear()  # its firmware may be another
             case TransactionEventRequest():
                 name = request.transaction_info.transaction_id
@@ -133,7 +127,7 @@ class StationBehind:
     def _number(self, transaction_id: str, found: NumberedHere | None) -> None:
         self._changes[_NUMBER, transaction_id] = None if found is None else msgspec.json.encode(found)
 
-    def _read(self, request: NotifyReportRequest) -> None:
+    def _read(self, request: ocpp.NotifyReportRequest) -> None:
         for each in request.report_data:
             instance = f"[{each.variable.instance}]" if each.variable.instance else ""
             key = _MOST.get(f"{each.component.name}.{each.variable.name}{instance}")
@@ -143,9 +137,9 @@ class StationBehind:
                 self._changes[_LIMIT, key] = b"%d" % self._most[key]
 
 
-def _component_variable(place: str) -> ComponentVariable:
+def _component_variable(place: str) -> ocpp.ComponentVariable:
     component, _, variable = place.partition(".")
     name, _, instance = variable.rstrip("]").partition("[")
-    return ComponentVariable(
+    return ocpp.ComponentVariable(
         component=Component(name=component), variable=Variable(name=name, instance=instance or None)
     )

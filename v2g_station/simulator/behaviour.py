@@ -17,22 +17,9 @@ from v2g.energy.conductors import LINES
 from v2g.energy.needs import EvNeeds, Service
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken, IdTokenType
+from v2g_station.blocks import evse
 from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
-from v2g_station.blocks.evse import (
-    AllowPower,
-    ContractPresented,
-    Fault,
-    Lock,
-    LockFailure,
-    MeterSigns,
-    Plug,
-    Power,
-    Restart,
-    StopButton,
-    TokenPresented,
-    Unlocked,
-)
 from v2g_station.blocks.evse import Bay as ParkingBay
 from v2g_station.blocks.payment.terminal import CardPresented
 from v2g_station.blocks.security.certificates import ContractRequest
@@ -311,7 +298,7 @@ class SimulatedSite:
         name: str = "sim",
         grid: SimulatedGrid | None = None,
         planned: Sequence[PlannedSession] | None = None,
-        contract: ContractPresented | None = None,
+        contract: evse.ContractPresented | None = None,
     ) -> None:
         """Create it; with `planned` only these vehicles come, the first one of the file now. `contract` is that of
         vehicles that come by hand, at any EVSE."""
@@ -383,7 +370,7 @@ class SimulatedSite:
     def command(self, command: StationCommand, now_ms: int) -> Iterator[Fact]:
         """Carry out a command to the hardware; yield the facts that follow at once."""
         match command:
-            case AllowPower(evse_id=evse_id, allowed=allowed, energy_transfer=modes):
+            case evse.AllowPower(evse_id=evse_id, allowed=allowed, energy_transfer=modes):
                 bay = self.bays[evse_id]
                 if modes and bay.services[1] not in modes:
                     bay.service = bay.services[0]
@@ -411,11 +398,11 @@ class SimulatedSite:
             case AllowEnergyTransfer(evse_id=evse_id, modes=modes):
                 bay = self.bays[evse_id]
                 yield from self._select(bay, bay.services[bay.services[1] in modes], now_ms)
-            case Lock(evse_id=evse_id, locked=True) if self.bays[evse_id].jammed:
-                yield LockFailure(evse_id=evse_id)
-            case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
-                yield Unlocked(evse_id=evse_id, connector_id=connector_id)
-            case Restart(evse_id=int(evse_id)):
+            case evse.Lock(evse_id=evse_id, locked=True) if self.bays[evse_id].jammed:
+                yield evse.LockFailure(evse_id=evse_id)
+            case evse.Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
+                yield evse.Unlocked(evse_id=evse_id, connector_id=connector_id)
+            case evse.Restart(evse_id=int(evse_id)):
                 yield Restarted(evse_id=evse_id)
             case _:
                 yield from self.terminal.command(command)
@@ -429,9 +416,9 @@ class SimulatedSite:
         """Yield the state of the cable of an EVSE, and whether its meter signs."""
         station = bay.cable or not self.behaviour.detachable_cables
         vehicle = bay.phase in ("plugged", "charging", "full", "ended")
-        yield Plug(evse_id=bay.number, station=station, vehicle=vehicle)
+        yield evse.Plug(evse_id=bay.number, station=station, vehicle=vehicle)
         if self.behaviour.signed_readings:
-            yield MeterSigns(evse_id=bay.number, available=vehicle)
+            yield evse.MeterSigns(evse_id=bay.number, available=vehicle)
 
     def started(self, now_ms: int) -> Iterator[Fact]:
         """Yield what hardware reports to a station that has started without a state."""
@@ -478,14 +465,14 @@ class SimulatedSite:
         elif not allowed and bay.phase in ("charging", "full"):
             bay.phase = "ended"
             bay.due_ms = bay.leaves_ms if bay.planned else now_ms + self._minutes((0.0, 1.0))
-            yield Power(evse_id=bay.number, state="EVConnected")
+            yield evse.Power(evse_id=bay.number, state="EVConnected")
 
     @staticmethod
     def _fill(bay: SimulatedBay) -> Iterator[Fact]:
         """Let a vehicle that is charging take no more."""
         if bay.phase == "charging":
             bay.phase, bay.due_ms = "full", NEVER_MS
-            yield Power(evse_id=bay.number, state="SuspendedEV")
+            yield evse.Power(evse_id=bay.number, state="SuspendedEV")
 
     def _needs(self, bay: SimulatedBay, now_ms: int) -> Iterator[Fact]:
         """Yield the needs of a bidirectional vehicle."""
@@ -515,7 +502,7 @@ class SimulatedSite:
         if bay.battery is not None or bay.planned:
             bay.due_ms = max(now_ms, min(bay.due_ms, bay.leaves_ms))
         lines = sum(each != 0 for each in bay.line_w) or None
-        yield Power(evse_id=bay.number, state="Charging" if power else "SuspendedEVSE", phases=lines)
+        yield evse.Power(evse_id=bay.number, state="Charging" if power else "SuspendedEVSE", phases=lines)
 
     # -- by hand
 
@@ -557,16 +544,16 @@ class SimulatedSite:
             case (("present" | "choose" | "choose-all"), [token, *kind]) if len(kind) <= 1:
                 identifier = typed_json.convert({"idToken": token, "type": (*kind, "ISO14443")[0]}, IdToken)
                 chosen_evses = (bay.number,) if action == "choose" else ()
-                yield TokenPresented(id_token=identifier, evse_id=bay.number, chosen=chosen_evses)
+                yield evse.TokenPresented(id_token=identifier, evse_id=bay.number, chosen=chosen_evses)
             case "stop", []:
-                yield StopButton(evse_id=bay.number)
+                yield evse.StopButton(evse_id=bay.number)
             case "jam", [] if self.behaviour.detachable_cables:
                 bay.jammed = True
             case (("fault" | "alert" | "clear"), []):
                 if bay.jammed:
                     bay.jammed = False
-                    yield Unlocked(evse_id=bay.number)
-                yield Fault(evse_id=bay.number, word="simulated", active=action != "clear")
+                    yield evse.Unlocked(evse_id=bay.number)
+                yield evse.Fault(evse_id=bay.number, word="simulated", active=action != "clear")
             case (("most-time" | "most-energy" | "most-cost"), [_]) if not bay.allowed:
                 yield from steps.chosen(action, bay.number, rest[0])
             case "settlements", [("Settled" | "Failed" | "Rejected") as status]:
@@ -662,7 +649,7 @@ class SimulatedSite:
                 yield from self._flowing(bay, now_ms)  # waits for another limit
             case "charging" if bay.planned:
                 bay.phase, bay.due_ms = "full", bay.leaves_ms
-                yield Power(evse_id=bay.number, state="SuspendedEV")
+                yield evse.Power(evse_id=bay.number, state="SuspendedEV")
             case "free":
                 yield from self._arrive(bay, now_ms)
             case "identified":
@@ -675,7 +662,7 @@ class SimulatedSite:
             case "charging":
                 bay.phase = "full"
                 bay.due_ms = now_ms + self._minutes(self.behaviour.linger_minutes)
-                yield Power(evse_id=bay.number, state="SuspendedEV")
+                yield evse.Power(evse_id=bay.number, state="SuspendedEV")
             case "full" if self._chance() >= self.behaviour.unplug_without_stop and not bay.contract:
                 bay.due_ms = now_ms + 60_000
                 yield self._identify(bay)
@@ -683,14 +670,14 @@ class SimulatedSite:
                 yield from self._leave(bay, now_ms)
             case "faulted":
                 bay.phase, bay.due_ms = "free", self._comes_ms(bay.number, now_ms)
-                yield Fault(evse_id=bay.number, word="simulated", active=False)
+                yield evse.Fault(evse_id=bay.number, word="simulated", active=False)
 
     def _come(self, bay: SimulatedBay, session: PlannedSession) -> Iterator[Fact]:
         """Let a planned session begin: the driver plugs in, and presents the token."""
         bay.leaves_ms = self._began_ms + session.ends_ms
         if session.fault:
             bay.phase, bay.due_ms = "faulted", bay.leaves_ms
-            yield Fault(evse_id=bay.number, word="simulated", active=True)
+            yield evse.Fault(evse_id=bay.number, word="simulated", active=True)
             return
         self.sessions += 1
         bay.planned, bay.battery, bay.older, bay.contract, bay.pays = True, None, False, False, False
@@ -705,7 +692,7 @@ class SimulatedSite:
         faults = self.behaviour.faults_per_day / 24 / max(self.behaviour.arrivals_per_hour, 0.01)
         if self._chance() < faults:
             bay.phase, bay.due_ms = "faulted", now_ms + self._minutes(self.behaviour.fault_minutes)
-            yield Fault(evse_id=bay.number, word="simulated", active=True)
+            yield evse.Fault(evse_id=bay.number, word="simulated", active=True)
             return
         self.sessions += 1
         bay.wanted_mwh = int(self._between(self.behaviour.energy_kwh) * 1_000_000)
@@ -728,7 +715,7 @@ class SimulatedSite:
         else:
             yield from self._plug(bay, now_ms)
             yield (
-                ContractPresented(evse_id=bay.number, emaid=f"DEV2GC{number:08d}", locally_valid=True)
+                evse.ContractPresented(evse_id=bay.number, emaid=f"DEV2GC{number:08d}", locally_valid=True)
                 if bay.contract
                 else (self._identify(bay))
             )
@@ -748,7 +735,7 @@ class SimulatedSite:
     def _identify(self, bay: SimulatedBay) -> Fact:
         if bay.pays:
             return CardPresented(evse_id=bay.number, card=bay.token)
-        return TokenPresented(
+        return evse.TokenPresented(
             id_token=IdToken(id_token=bay.token, type=bay.token_type or self.behaviour.token_type), evse_id=bay.number
         )
 

@@ -12,16 +12,10 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.installation import InstallationRequest, make_request
 from v2g.iso15118.d20.messages import ac, ac_der_iec, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import common_types as iso
 from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages import wpt_positioning as place
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
-from v2g.iso15118.d20.messages.common_types import (
-    DisplayParameters,
-    MessageHeader,
-    MeterInfo,
-    Processing,
-    RationalNumber,
-)
 from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import signature
@@ -46,7 +40,7 @@ REQUESTS: Final[Mapping[str, type[Element]]] = {
 }
 """All requests of ISO 15118-20, by class name."""
 
-DISPLAYED: Final = DisplayParameters(
+DISPLAYED: Final = iso.DisplayParameters(
     present_soc=50,
     minimum_soc=30,
     target_soc=80,
@@ -99,7 +93,7 @@ class Requests:
         if self.known.der and name.startswith("AC_"):
             return self._der(name, fields, ongoing=says is Says.EV_ONGOING)
         if says is Says.EV_ONGOING:
-            fields["ev_processing"] = Processing.Ongoing
+            fields["ev_processing"] = iso.Processing.Ongoing
         fields.setdefault("header", self.header())
         return REQUESTS[name](**fields)
 
@@ -111,14 +105,14 @@ class Requests:
             fields["cl_req_control_mode"] = der.loop_mode(fields["cl_req_control_mode"])
         return ac_der_iec.ELEMENTS[name](**{"header": self.header(), **fields})
 
-    def header(self, element: Element | None = None) -> MessageHeader:
+    def header(self, element: Element | None = None) -> iso.MessageHeader:
         """Return a header of this session, signed over an element if given and a contract exists."""
         signed = (
             signature.sign(element, self.payer.key, schema=COMMON_MESSAGES)
             if element is not None and self.payer is not None
             else None
         )
-        return MessageHeader(session_id=self.known.session_id, time_stamp=self.time, signature=signed)
+        return iso.MessageHeader(session_id=self.known.session_id, time_stamp=self.time, signature=signed)
 
     # -- common messages ----------------------------------------------------------------------------------------
 
@@ -188,7 +182,7 @@ class Requests:
 
     def _PowerDeliveryReq(self) -> Fields:
         return {
-            "ev_processing": Processing.Finished,
+            "ev_processing": iso.Processing.Finished,
             "charge_progress": cm.ChargeProgress.Start,
             "ev_power_profile": self.profile(),
         }
@@ -229,7 +223,7 @@ class Requests:
         return tuple(each.schedule_tuple_id for each in mode.schedule_tuple) if mode is not None else ()
 
     def _MeteringConfirmationReq(self) -> Fields:
-        info = self.known.meter or MeterInfo(meter_id="none", charged_energy_reading_wh=0)
+        info = self.known.meter or iso.MeterInfo(meter_id="none", charged_energy_reading_wh=0)
         data = cm.SignedMeteringData(
             id="id1",
             session_id=self.known.session_id,
@@ -252,7 +246,7 @@ class Requests:
     def _DC_ChargeParameterDiscoveryReq(self) -> Fields:
         return {"dc_cpd_req_energy_transfer_mode": self.dc_mode(bidirectional=self.known.bidirectional)}
 
-    def dc_mode(self, *, bidirectional: bool, **changes: RationalNumber) -> Element:
+    def dc_mode(self, *, bidirectional: bool, **changes: iso.RationalNumber) -> Element:
         """Return the limits of a vehicle on direct current."""
         fields: Fields = {
             "ev_maximum_charge_power": number(20_000),
@@ -280,7 +274,7 @@ class Requests:
     def _DC_PreChargeReq(self) -> Fields:
         done = self.known.pre_charged and (self.voltage_there or not self.patient)
         return {
-            "ev_processing": Processing.Finished if done else Processing.Ongoing,
+            "ev_processing": iso.Processing.Finished if done else iso.Processing.Ongoing,
             "ev_present_voltage": number(self.known.voltage),
             "ev_target_voltage": number(self.kit.voltage),
         }
@@ -328,7 +322,7 @@ class Requests:
         }
 
     def _DC_WeldingDetectionReq(self) -> Fields:
-        return {"ev_processing": Processing.Finished}
+        return {"ev_processing": iso.Processing.Finished}
 
     # -- alternating current ------------------------------------------------------------------------------------
 
@@ -382,7 +376,7 @@ class Requests:
 
     def _WPT_FinePositioningSetupReq(self) -> Fields:
         return {
-            "ev_processing": Processing.Finished,
+            "ev_processing": iso.Processing.Finished,
             "ev_device_fine_positioning_method_list": place.WPT_FinePositioningMethodList(
                 wpt_fine_positioning_method=(place.WPT_FinePositioningMethod.Manual,)
             ),
@@ -396,7 +390,7 @@ class Requests:
         }
 
     def _WPT_FinePositioningReq(self) -> Fields:
-        return {"ev_processing": Processing.Finished, "ev_result_code": wpt.WPT_EVResult.EVResultSuccess}
+        return {"ev_processing": iso.Processing.Finished, "ev_result_code": wpt.WPT_EVResult.EVResultSuccess}
 
     def _WPT_PairingReq(self) -> Fields:
         return {**self._WPT_FinePositioningReq(), "observed_id_code": 1}

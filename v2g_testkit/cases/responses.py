@@ -10,16 +10,8 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import ac, ac_der_iec, dc
 from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import common_types as iso
 from v2g.iso15118.d20.messages import schedules as sched
-from v2g.iso15118.d20.messages.common_types import (
-    DetailedCost,
-    MessageHeader,
-    MeterInfo,
-    Processing,
-    Receipt,
-    ResponseCode,
-    V2GRequest,
-)
 from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, COMMON_MESSAGES, DC
 from v2g.iso15118.d20.services import DER_PARAMETER, ServiceId
 from v2g.iso15118.engine import app_protocol as app
@@ -52,11 +44,11 @@ class Responses(ScriptedResponses):
         self.service, self.scheduled = 0, False
         self.energy_wh = 0
         self._contract: PublicKey | None = None
-        self._meter: tuple[MeterInfo, Receipt] | None = None
+        self._meter: tuple[iso.MeterInfo, iso.Receipt] | None = None
 
     def _response(self, name: str, fields: Fields) -> Element:
         kind = ac_der_iec.ELEMENTS[name] if self.der and name.startswith("AC_") else _RESPONSES[name]
-        return kind(**{"header": self.header(), "response_code": ResponseCode.OK, **fields})
+        return kind(**{"header": self.header(), "response_code": iso.ResponseCode.OK, **fields})
 
     @property
     def der(self) -> bool:
@@ -67,17 +59,17 @@ class Responses(ScriptedResponses):
         own = (_NAMESPACES[self.family], *((AC_DER_IEC.uri,) if self.demands else ()))
         return offered.protocol_namespace in own
 
-    def header(self) -> MessageHeader:
+    def header(self) -> iso.MessageHeader:
         """Return a header of this session."""
-        return MessageHeader(session_id=self.session_id, time_stamp=self.time)
+        return iso.MessageHeader(session_id=self.session_id, time_stamp=self.time)
 
-    def _ongoing_once(self, name: str) -> Processing:
-        return Processing.Finished if self._asked_before(name) else Processing.Ongoing
+    def _ongoing_once(self, name: str) -> iso.Processing:
+        return iso.Processing.Finished if self._asked_before(name) else iso.Processing.Ongoing
 
     # -- common messages ----------------------------------------------------------------------------------------
 
     def _SessionSetupReq(self, request: Element) -> Fields:
-        return {"evse_id": "DEV2GCONFORM1", "response_code": ResponseCode.OK_NewSessionEstablished}
+        return {"evse_id": "DEV2GCONFORM1", "response_code": iso.ResponseCode.OK_NewSessionEstablished}
 
     def _AuthorizationSetupReq(self, request: Element) -> Fields:
         pnc = cm.Authorization.PnC in self.pays
@@ -102,7 +94,7 @@ class Responses(ScriptedResponses):
             self._check_signature(request, mode)
         return {"evse_processing": self._ongoing_once("AuthorizationReq")}
 
-    def _check_signature(self, request: V2GRequest, signed: Element) -> None:
+    def _check_signature(self, request: iso.V2GRequest, signed: Element) -> None:
         """Record a signature over `signed` that was not made with the contract's key."""
         if self._contract is None:
             self.facts.append("signs without a contract")
@@ -177,8 +169,8 @@ class Responses(ScriptedResponses):
 
     def to_confirm(self, response: Any) -> Any:
         """Return a response of the loop with a receipt, which the vehicle must confirm with its readings."""
-        free = DetailedCost(amount=number(0), cost_per_unit=number(0))  # the service is free
-        receipt = Receipt(time_anchor=self.time, energy_costs=free)
+        free = iso.DetailedCost(amount=number(0), cost_per_unit=number(0))  # the service is free
+        receipt = iso.Receipt(time_anchor=self.time, energy_costs=free)
         self._meter = response.meter_info, receipt
         return replace(response, receipt=receipt)
 
@@ -236,7 +228,7 @@ class Responses(ScriptedResponses):
 
     def _DC_ChargeLoopReq(self, request: dc.DC_ChargeLoopReq) -> Fields:
         return {
-            "meter_info": MeterInfo(meter_id="CONFORM", charged_energy_reading_wh=self.energy_wh),
+            "meter_info": iso.MeterInfo(meter_id="CONFORM", charged_energy_reading_wh=self.energy_wh),
             "evse_present_current": number(self.current),
             "evse_present_voltage": number(self.voltage),
             "evse_power_limit_achieved": False,
@@ -308,7 +300,7 @@ class Responses(ScriptedResponses):
                 mode = ac.BPT_Scheduled_AC_CLResControlMode()
             case _:
                 mode = ac.Scheduled_AC_CLResControlMode()
-        meter = MeterInfo(meter_id="CONFORM", charged_energy_reading_wh=self.energy_wh)
+        meter = iso.MeterInfo(meter_id="CONFORM", charged_energy_reading_wh=self.energy_wh)
         return {"meter_info": meter, "cl_res_control_mode": mode}
 
 
@@ -325,4 +317,4 @@ def with_code(response: Element, code: str) -> Element:
     """Return a response with this code."""
     if isinstance(response, app.SupportedAppProtocolRes):
         return app.SupportedAppProtocolRes(response_code=app.ResponseCode(code))
-    return replace(response, response_code=ResponseCode(code))
+    return replace(response, response_code=iso.ResponseCode(code))

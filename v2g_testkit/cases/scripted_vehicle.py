@@ -17,19 +17,7 @@ from v2g.iso15118.engine.app_protocol import SupportedAppProtocolRes
 from v2g.iso15118.engine.message_timing import MessageTiming
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 from v2g.iso15118.engine.session import Command, Entropy, Fact, Send, Session
-from v2g_testkit.cases.case import (
-    CLOSING_S,
-    UNDECODABLE,
-    WRONG,
-    Ask,
-    Beside,
-    Detour,
-    Malformed,
-    Nothing,
-    Script,
-    Seen,
-    Silence,
-)
+from v2g_testkit.cases import case
 from v2g_testkit.cases.known import NEAR_V, Kit
 from v2g_testkit.cases.malformed import FORMS, HEADERS, MOST_S, Form
 from v2g_testkit.cases.routes import next_hop, usual
@@ -110,9 +98,9 @@ class ScriptedVehicle(Session):
     """How long a charger may keep the vehicle in one state, s."""
     loops: ClassVar[frozenset[State]]
 
-    def __init__(self, script: Script, kit: Kit, known: Memory, *, entropy: Entropy) -> None:
+    def __init__(self, script: case.Script, kit: Kit, known: Memory, *, entropy: Entropy) -> None:
         super().__init__(entropy=entropy)
-        self.seen = Seen(reached=False)
+        self.seen = case.Seen(reached=False)
         self._script = script
         self._kit = kit
         self._memory = known
@@ -280,7 +268,7 @@ class ScriptedVehicle(Session):
             self._go()
 
     def _on_broken(self, error: CodecError) -> None:
-        self.seen.facts.append(UNDECODABLE)
+        self.seen.facts.append(case.UNDECODABLE)
         if self._probing:
             self._finish()
         else:
@@ -314,7 +302,9 @@ class ScriptedVehicle(Session):
             case "message":
                 self.seen.times.append((type(self._pending).__name__, self._time.now - self._asked_at))
                 self._trouble(f"no answer to {type(self._pending).__name__}")
-            case "answer" if self._pending is not None and isinstance(do, Malformed) and do.again and not self._follows:
+            case "answer" if (
+                self._pending is not None and isinstance(do, case.Malformed) and do.again and not self._follows
+            ):
                 self._follows = True
                 self._say(self._pending)
                 self._arm("answer", self.messages[self.seen.request].timeout + ANSWER_S)
@@ -336,16 +326,16 @@ class ScriptedVehicle(Session):
                 self._disarm("pace")
                 do = self._script.do
                 match do:
-                    case Nothing():
+                    case case.Nothing():
                         self._rest()
-                    case Silence(seconds=seconds):
+                    case case.Silence(seconds=seconds):
                         self._probe_from(self._answered_at)
                         self._arm("end", seconds)
-                    case Ask(request=name, change=change):
+                    case case.Ask(request=name, change=change):
                         self._put(name, change)
-                    case Beside():
+                    case case.Beside():
                         self._begin_beside(do)
-                    case Malformed(form=form):
+                    case case.Malformed(form=form):
                         self._spoil({**FORMS, **HEADERS}[form])
             else:
                 self._leave(self._detour)
@@ -390,7 +380,7 @@ class ScriptedVehicle(Session):
 
     # -- on a detour --------------------------------------------------------------------------------------------
 
-    def _leave(self, detour: Detour) -> None:
+    def _leave(self, detour: case.Detour) -> None:
         """Execute the script's detour."""
         if detour.before_s and (why := self._count()):
             self._not_here(why)
@@ -483,12 +473,12 @@ class ScriptedVehicle(Session):
         elif name != "SupportedAppProtocolRes" and session_id != known.session_id:
             self.seen.facts.append("answers with another SessionID")
         try:
-            if self._probing or self._script.do == Nothing():  # on the way to a case they are of another one
+            if self._probing or self._script.do == case.Nothing():  # on the way to a case they are of another one
                 self.seen.facts += [each for each in self._faults(request, message) if each not in self.seen.facts]
             self._learn(request, message)
         except Iso15118Error as error:  # a unit or value that no vehicle can use
             if self._probing:
-                self.seen.facts.append(f"{WRONG}{error}")
+                self.seen.facts.append(f"{case.WRONG}{error}")
             else:
                 self._trouble(f"{name}: {error}")
             return
@@ -502,7 +492,7 @@ class ScriptedVehicle(Session):
 
     # -- at the goal --------------------------------------------------------------------------------------------
 
-    def _begin_beside(self, do: Beside) -> None:
+    def _begin_beside(self, do: case.Beside) -> None:
         """Begin the exchange on a side stream."""
         self._not_here("the edition has no side streams")
 
@@ -512,7 +502,7 @@ class ScriptedVehicle(Session):
             self._finish()
             return
         self._probe_from(self._time.now)
-        self._arm("end", CLOSING_S)
+        self._arm("end", case.CLOSING_S)
 
     def _put(self, name: str, change: str) -> None:
         if why := self._prepare(name):
@@ -568,7 +558,7 @@ class ScriptedVehicle(Session):
             self.seen.facts.append(SERVES if served else f"answers the next request {sequence.code_of(message)}")
             self._finish()
             return
-        if self.seen.answer or self._script.do == Nothing():
+        if self.seen.answer or self._script.do == case.Nothing():
             if (fact := f"sends {name} unasked") not in self.seen.facts:
                 self.seen.facts.append(fact)  # a request that is sent twice may be answered twice
             else:
@@ -578,7 +568,7 @@ class ScriptedVehicle(Session):
         self.seen.answer, self.seen.code = name, sequence.code_of(message)
         self.seen.answer_s = self._time.now - self._stimulus_at
         self.seen.times.append((self.seen.request, self.seen.answer_s))
-        if isinstance(self._script.do, Silence):
+        if isinstance(self._script.do, case.Silence):
             return
         if isinstance(message, SupportedAppProtocolRes) and message.schema_id is not None:
             self.seen.facts.append(f"SchemaID {message.schema_id}")
@@ -593,11 +583,11 @@ class ScriptedVehicle(Session):
         if self.seen.code == "FAILED_PauseNotAllowed" and self._script.detour is None:
             self._not_here("the charger does not allow pauses")
             return
-        if isinstance(self._script.do, Ask) and self.seen.code in self._script.do.unless:
+        if isinstance(self._script.do, case.Ask) and self.seen.code in self._script.do.unless:
             self._not_here(f"the charger's back end has nothing for this vehicle: {self.seen.code}")
             return
         self._disarm("answer")
-        if isinstance(self._script.do, Ask) and self._script.do.finished_s and self._unfinished(message):
+        if isinstance(self._script.do, case.Ask) and self._script.do.finished_s and self._unfinished(message):
             if self._time.now - self._probing_since < self._script.do.finished_s:
                 self._arm("again", POLL_S)
                 return
@@ -605,7 +595,7 @@ class ScriptedVehicle(Session):
         self._stimulus_at = self._time.now
         expect = self._script.expect
         if expect.closes is True or expect.open or sequence.is_failed(message):
-            self._arm("end", CLOSING_S)
+            self._arm("end", case.CLOSING_S)
         else:
             self._arm("end", POLL_S)
 

@@ -26,22 +26,13 @@ from v2g.iso15118.engine.session import Entropy, Send
 from v2g.iso15118.engine.v2gtp import frame
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import SoftwareKey
-from v2g_testkit.cases import der
+from v2g_testkit.cases import der, scripted_vehicle
 from v2g_testkit.cases.case import CLOSING_S, WRONG, Beside, Script
 from v2g_testkit.cases.changes import CHANGES
 from v2g_testkit.cases.known import Kit, Known
 from v2g_testkit.cases.malformed import FORMS
 from v2g_testkit.cases.quantities import LEAST_OF_TARGET, NOISE, amount, beyond, exceeds, limits, negative, other_id
 from v2g_testkit.cases.requests import Requests
-from v2g_testkit.cases.scripted_vehicle import (
-    ANSWER_S,
-    DEAD_V,
-    POLL_S,
-    PRE_CHARGE_S,
-    UNFINISHED,
-    Exchange,
-    ScriptedVehicle,
-)
 from v2g_testkit.cases.secc_installation import DELIVERS, MORE, UNUSABLE
 from v2g_testkit.cases.secc_side_streams import MEANWHILE
 
@@ -238,7 +229,7 @@ def faults(request: Element, response: Element, known: Known, kit: Kit) -> list[
 _CHARGING = frozenset({"DC_CableCheckReq", "WPT_AlignmentCheckReq"})
 
 
-class ReferenceVehicle(ScriptedVehicle, Session20):
+class ReferenceVehicle(scripted_vehicle.ScriptedVehicle, Session20):
     """Runs one script against a charger. `known` is the memory of earlier connections in the same case."""
 
     messages = MESSAGES
@@ -274,7 +265,7 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
             fact = f"answers the main stream {code_of(message)}" if is_failed(message) else MEANWHILE
             self.seen.facts += [fact] if fact not in self.seen.facts else []
             if self._side is not None and not is_failed(message):
-                self._arm("loop beside", POLL_S)
+                self._arm("loop beside", scripted_vehicle.POLL_S)
             self._go_on_beside()
         else:
             self._received(message, session_id)
@@ -307,13 +298,13 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         return name in _CHARGING or (name == "PowerDeliveryReq" and asks is Asks.START)
 
     def _unfinished(self, message: Element) -> bool:
-        live = type(message).__name__ == "DC_WeldingDetectionRes" and self._known.voltage > DEAD_V
+        live = type(message).__name__ == "DC_WeldingDetectionRes" and self._known.voltage > scripted_vehicle.DEAD_V
         return live or super()._unfinished(message)
 
     def _closes_contactor(self, name: str, asks: Asks, says: Says) -> bool:
         return name == "DC_PreChargeReq" and says is Says.EV_FINISHED
 
-    def _loop_hop(self) -> Exchange:
+    def _loop_hop(self) -> scripted_vehicle.Exchange:
         return f"{self.state.name.partition('_')[0]}_ChargeLoopReq", Asks.ANYTHING, Says.ANYTHING
 
     def _is_of_loop(self, name: str) -> bool:
@@ -343,7 +334,7 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         whole = frame(do.stream, exi.encode(self._side))
         pieces = FORMS[do.form](whole) if last and do.form else (whole,)
         self._actions += [Send(each) for each in pieces]
-        self._arm("beside", self.messages[name].timeout + ANSWER_S)
+        self._arm("beside", self.messages[name].timeout + scripted_vehicle.ANSWER_S)
 
     def _loop_beside(self) -> None:
         """Continue the charge loop, if it runs."""
@@ -375,7 +366,7 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         self._known.hear(message)
         if self._unfinished(message):
             if self._time.now - self._answered_at > self.ongoing_s:
-                self.seen.facts.append(UNFINISHED)
+                self.seen.facts.append(scripted_vehicle.UNFINISHED)
                 self._finish()
                 return
         elif self.seen.code.startswith("WARNING"):
@@ -392,12 +383,12 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         self._disarm("beside")
         self._disarm("loop beside")
         if self._beside:
-            self._arm("next beside", POLL_S)
+            self._arm("next beside", scripted_vehicle.POLL_S)
             return
         self._follows = True
         self._pending = self._make(*(self._loop_hop() if self.state in self.loops else self._ordinary()))
         self._say(self._pending)
-        self._arm("answer", ANSWER_S)
+        self._arm("answer", scripted_vehicle.ANSWER_S)
 
     def _on_timer(self, name: str) -> None:
         if name == "next beside":
@@ -414,7 +405,7 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         else:
             super()._on_timer(name)
 
-    def _repeated(self) -> Exchange | None:
+    def _repeated(self) -> scripted_vehicle.Exchange | None:
         goal = self._script.goal if self._detour is None else self._detour.at
         if self.state in FETCHING - {goal} and self.state.name.startswith("CERTIFICATE_"):
             return "CertificateInstallationReq", Asks.ANYTHING, Says.ANYTHING
@@ -452,7 +443,7 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         self._requests.time = self._time.utc_ms // 1000
         if name == "DC_PreChargeReq" and says is Says.EV_FINISHED:
             says = Says.ANYTHING  # finished once the voltage is reached; without power electronics it never is
-            self._requests.patient = self._time.now - self._since < PRE_CHARGE_S
+            self._requests.patient = self._time.now - self._since < scripted_vehicle.PRE_CHARGE_S
         return self._requests.make(name, asks, says)
 
     def _faults(self, request: Element, message: Element) -> list[str]:

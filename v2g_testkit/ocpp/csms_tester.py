@@ -24,20 +24,9 @@ from v2g.io.runtime.supervision import child, spawn
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Result
+from v2g_testkit.ocpp import connection
 from v2g_testkit.ocpp.attempts import Attempt, Network, declared_attempt, is_distrust, is_ours, is_refusal
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
-from v2g_testkit.ocpp.connection import (
-    MOST_FRAMES,
-    Answer,
-    CallError,
-    Connection,
-    Frame,
-    Inbox,
-    Received,
-    having,
-    verdict_of,
-    without_secrets,
-)
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
 from v2g_testkit.ocpp.operator import FREE, REGISTRATION, RESTART, WEB_PAYMENT, Operator, OperatorStep
 
@@ -71,7 +60,7 @@ class CsmsTester:
         clock: Clock,
         *,
         version: Version,
-        record: Callable[[Frame], None] = lambda _: None,
+        record: Callable[[connection.Frame], None] = lambda _: None,
     ) -> None:
         self.declaration = declaration
         self.operator = operator
@@ -81,7 +70,7 @@ class CsmsTester:
         self.record = record
         self.attempt = declared_attempt(declaration)
         """How the station connects from now on; its password may change."""
-        self.frames: list[Frame] = []
+        self.frames: list[connection.Frame] = []
         """Of the latest case."""
         self.asked: set[str] = set()
         """Actions that the operator has the back end send in it."""
@@ -119,7 +108,7 @@ class CsmsTester:
                 await case.script(test)
             return test.judged
 
-        return await verdict_of(case.id, script(), self.frames)
+        return await connection.verdict_of(case.id, script(), self.frames)
 
 
 class CsmsTest(CaseTest):
@@ -128,9 +117,9 @@ class CsmsTest(CaseTest):
     def __init__(self, tester: CsmsTester, stack: contextlib.AsyncExitStack) -> None:
         super().__init__(tester.clock, tester.numbers, stack)
         self._tester = tester
-        self._inbox = Inbox()
-        self._answers: dict[str, Answer] = {}
-        self._connection: Connection | None = None
+        self._inbox = connection.Inbox()
+        self._answers: dict[str, connection.Answer] = {}
+        self._connection: connection.Connection | None = None
         self._station = tester.attempt.station
         self._reader: asyncio.Task[None] | None = None
         self._transactions: dict[str, int] = {}
@@ -249,7 +238,9 @@ class CsmsTest(CaseTest):
     async def _open(self, attempt: Attempt) -> None:
         socket = await self._tester.network.connect(attempt, self.version)
         self._station = attempt.station
-        self._connection = Connection(socket, self._inbox, role="station", answer=self._answer, log=self._log)
+        self._connection = connection.Connection(
+            socket, self._inbox, role="station", answer=self._answer, log=self._log
+        )
         self._reader = spawn(self._connection.run())
 
     async def disconnect(self) -> None:
@@ -272,11 +263,11 @@ class CsmsTest(CaseTest):
         self._transactions = going
         await self.connect()
 
-    def _log(self, frame: Frame) -> None:
-        frame = without_secrets(frame, (self._station.password or "",))
+    def _log(self, frame: connection.Frame) -> None:
+        frame = connection.without_secrets(frame, (self._station.password or "",))
         if "asicAuthPassword" in frame.text or "AuthorizationKey" in frame.text or "SharedSecret" in frame.text:
             frame = msgspec.structs.replace(frame, text=_PASSWORD.sub(r'\1"***"', frame.text))
-        if len(self._tester.frames) < MOST_FRAMES:
+        if len(self._tester.frames) < connection.MOST_FRAMES:
             self._tester.frames.append(frame)
             self._tester.record(frame)
 
@@ -293,16 +284,16 @@ class CsmsTest(CaseTest):
             self.check("idTokenInfo" in answer, "E01.FR.12", "answers an idToken without idTokenInfo")
         return answer
 
-    async def refused(self, action: str, requirement: str, **payload: object) -> CallError:
+    async def refused(self, action: str, requirement: str, **payload: object) -> connection.CallError:
         """Send a request that must be answered by a CALLERROR, and return it. Raises Failed."""
         self.judged += 1
         try:
             answer = await self.call(action, **payload)
-        except CallError as error:
+        except connection.CallError as error:
             return error
         raise Failed(f"answers {action} with {answer} instead of a CALLERROR", requirement)
 
-    def answer(self, action: str, answer: Answer) -> None:
+    def answer(self, action: str, answer: connection.Answer) -> None:
         """Answer that request of the back end so until the end of the case."""
         self._answers[action] = answer
 
@@ -362,7 +353,7 @@ class CsmsTest(CaseTest):
         """
         wanted = {name: value for name, value in payload.items() if name not in FREE | set(free)}
 
-        def matches(each: Received) -> bool:
+        def matches(each: connection.Received) -> bool:
             return (
                 each.action == action and covers(each.payload, wanted) and not each.payload.keys() & frozenset(without)
             )
@@ -391,7 +382,7 @@ class CsmsTest(CaseTest):
         step = OperatorStep(self._station.identity, action, payload)
         doing = child(self._tester.operator.do(step))
         self._stack.callback(doing.cancel)
-        came = child(self._inbox.take(having(awaited, {}), OPERATOR_S, keep=True))
+        came = child(self._inbox.take(connection.having(awaited, {}), OPERATOR_S, keep=True))
         try:
             await asyncio.wait({doing, came}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({doing}, timeout=self.declared.seconds)
@@ -487,11 +478,11 @@ class CsmsTest(CaseTest):
 
     # -- answers
 
-    def _answer(self, action: str, payload: Payload) -> Payload | CallError | None:
+    def _answer(self, action: str, payload: Payload) -> Payload | connection.CallError | None:
         answer = self._answers[action] if action in self._answers else self._usual(action, payload)
         return answer(payload) if callable(answer) else answer
 
-    def _usual(self, action: str, payload: Payload) -> Payload | CallError:
+    def _usual(self, action: str, payload: Payload) -> Payload | connection.CallError:
         """Return the answer of an ordinary station."""
         match action:
             case "GetVariables":
@@ -558,7 +549,7 @@ _ANSWERS: Final[Mapping[str, Payload]] = {
 }  # fmt: skip
 
 
-def ordinary_answer(action: str, payload: Payload) -> Payload | CallError:
+def ordinary_answer(action: str, payload: Payload) -> Payload | connection.CallError:
     """Return the answer of an ordinary station that has no variables and no monitors."""
     match action:
         case "GetVariables":
@@ -570,10 +561,10 @@ def ordinary_answer(action: str, payload: Payload) -> Payload | CallError:
         case "GetTransactionStatus":
             return {"messagesInQueue": False}
         case "SetVariableMonitoring" | "ClearVariableMonitoring":
-            return CallError("NotSupported", "the tester has no monitors")
+            return connection.CallError("NotSupported", "the tester has no monitors")
         case _ if action in _ANSWERS:
             return dict(_ANSWERS[action])
-    return CallError("NotImplemented", "the tester does not know this action")
+    return connection.CallError("NotImplemented", "the tester does not know this action")
 
 
 def _about(wanted: Payload) -> Payload:

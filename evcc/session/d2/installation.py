@@ -24,13 +24,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Envelope, unseal
-from v2g.iso15118.d2.messages.common import (
-    CertificateInstallationReq,
-    CertificateInstallationRes,
-    CertificateUpdateReq,
-    CertificateUpdateRes,
-    ServiceDetailRes,
-)
+from v2g.iso15118.d2.messages import common as iso
 from v2g.iso15118.d2.messages.data_types import CertificateChain, ListOfRootCertificateIDs, SelectedService
 from v2g.iso15118.d2.services import CONTRACT_SERVICE
 from v2g.iso15118.d2.signatures import chain_of, sub_cas
@@ -64,7 +58,7 @@ def wanted_set(context: MessageContext) -> int | None:
     return UPDATE if end - _now(context) < RENEW else None
 
 
-def offered_set(response: ServiceDetailRes, context: MessageContext) -> int | None:
+def offered_set(response: iso.ServiceDetailRes, context: MessageContext) -> int | None:
     """Return the parameter set to select, None if the charger has none that the vehicle wants."""
     sets = response.service_parameter_list.parameter_set if response.service_parameter_list is not None else ()
     wanted = wanted_set(context)
@@ -89,7 +83,7 @@ def fetch(parameter_set: int, context: MessageContext) -> Step:
     request: Element
     if parameter_set == UPDATE and context.contract is not None:
         key = context.contract.key
-        request = CertificateUpdateReq(
+        request = iso.CertificateUpdateReq(
             contract_signature_cert_chain=chain_of(context.contract.chain),
             emaid=emaid(context.contract),
             list_of_root_certificate_ids=roots,
@@ -97,7 +91,7 @@ def fetch(parameter_set: int, context: MessageContext) -> Step:
         )
     else:
         key = own.key
-        request = CertificateInstallationReq(
+        request = iso.CertificateInstallationReq(
             oem_provisioning_cert=own.chain[0], list_of_root_certificate_ids=roots, id=SIGNED_ID
         )
     asked = seen("installation", "requested", pcid=own.pcid, maximum=1)
@@ -108,14 +102,14 @@ def fetch(parameter_set: int, context: MessageContext) -> Step:
 def on_contract(
     stage: FetchingContract,
     request: Element,
-    response: CertificateInstallationRes | CertificateUpdateRes,
+    response: iso.CertificateInstallationRes | iso.CertificateUpdateRes,
     context: MessageContext,
 ) -> Step:
     """Store the contract and pay with it, or continue with the present ones, if there are any."""
     own = context.provisioning
     assert own is not None
     key: AgreementKey | None = own.key
-    if isinstance(request, CertificateUpdateReq) and context.contract is not None:
+    if isinstance(request, iso.CertificateUpdateReq) and context.contract is not None:
         key = context.contract.key if isinstance(context.contract.key, SoftwareKey) else None
     try:
         name, chain, opened = _open(request, response, key, own, context)
@@ -132,7 +126,7 @@ def on_contract(
 
 def _open(
     request: Element,
-    response: CertificateInstallationRes | CertificateUpdateRes,
+    response: iso.CertificateInstallationRes | iso.CertificateUpdateRes,
     key: AgreementKey | None,
     own: Provisioning,
     context: MessageContext,

@@ -14,14 +14,7 @@ from evcc.session.d20.stages import Looping
 from evcc.session.ports import StoreCheckpoint
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import seen
-from v2g.asn1.discharge import (
-    DecisionReason,
-    DischargeCheckpoint,
-    DischargeOffer,
-    ReceiptStatus,
-    ResultStatus,
-    signed_content,
-)
+from v2g.asn1 import discharge
 from v2g.energy.vehicle import Answered, Checkpointed, VehicleDischarge, VehicleDischargeConfig, Verdict
 from v2g.errors import Asn1Error, RefusedError
 from v2g.iso15118.engine.session import Action, Entropy
@@ -29,16 +22,16 @@ from v2g.observe import Observe
 
 _REASONS: Final = MappingProxyType(
     {
-        "": DecisionReason.ACCEPTED,
-        policy.BATTERY_FAULT: DecisionReason.BATTERY_CONDITION,
-        policy.TOO_COLD: DecisionReason.BATTERY_CONDITION,
-        policy.TOO_HOT: DecisionReason.BATTERY_CONDITION,
-        policy.AT_MINIMUM_SOC: DecisionReason.STATE_OF_CHARGE_TOO_LOW,
-        policy.DEPARTURE: DecisionReason.DEPARTURE_TOO_SOON,
-        policy.COMPENSATION: DecisionReason.COMPENSATION_TOO_LOW,
-        policy.CURRENCY: DecisionReason.TERMS_INVALID,
-        policy.EXPIRED: DecisionReason.TERMS_INVALID,
-        policy.NO_POWER: DecisionReason.OTHER,
+        "": discharge.DecisionReason.ACCEPTED,
+        policy.BATTERY_FAULT: discharge.DecisionReason.BATTERY_CONDITION,
+        policy.TOO_COLD: discharge.DecisionReason.BATTERY_CONDITION,
+        policy.TOO_HOT: discharge.DecisionReason.BATTERY_CONDITION,
+        policy.AT_MINIMUM_SOC: discharge.DecisionReason.STATE_OF_CHARGE_TOO_LOW,
+        policy.DEPARTURE: discharge.DecisionReason.DEPARTURE_TOO_SOON,
+        policy.COMPENSATION: discharge.DecisionReason.COMPENSATION_TOO_LOW,
+        policy.CURRENCY: discharge.DecisionReason.TERMS_INVALID,
+        policy.EXPIRED: discharge.DecisionReason.TERMS_INVALID,
+        policy.NO_POWER: discharge.DecisionReason.OTHER,
     }
 )
 """Reasons of the policy -> reasons of the messages. All others are the owner's: no consent, no cycles left, an own
@@ -90,7 +83,7 @@ class Discharge:
         entropy: Entropy,
         energy: Callable[[], tuple[int, int]] | None,
         ends: bool,
-        last: DischargeCheckpoint | None,
+        last: discharge.DischargeCheckpoint | None,
     ) -> None:
         """The service was selected, in version 2 with `energy` (mWh into and out of the battery since this part began).
 
@@ -158,7 +151,7 @@ class Discharge:
         if isinstance(outcome, Checkpointed):
             # store a checkpoint before it is countersigned; a refusal needs no storage
             number = outcome.checkpoint.number
-            if outcome.status is not ReceiptStatus.COUNTERSIGNED:
+            if outcome.status is not discharge.ReceiptStatus.COUNTERSIGNED:
                 return [self._receipt(outcome)]
             self._storing[number] = outcome
             return [
@@ -171,7 +164,7 @@ class Discharge:
             ]
         if not isinstance(outcome, Answered):
             sequence, status, effective_w = outcome.result.sequence, outcome.result.status, outcome.result.effective_w
-            accepted = status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED)
+            accepted = status in (discharge.ResultStatus.ACCEPTED, discharge.ResultStatus.CLAMPED)
             self._rejections = 0 if accepted else self._rejections + 1
             name = "command_accepted" if accepted else "command_rejected"
             return [seen("power", name, sequence=sequence, status=status.value, effective_w=effective_w)]
@@ -193,7 +186,7 @@ class Discharge:
         self.awaits_final = self._checkpoints
 
     @property
-    def checkpoint(self) -> DischargeCheckpoint | None:
+    def checkpoint(self) -> discharge.DischargeCheckpoint | None:
         """The last checkpoint that was countersigned."""
         return None if self._vehicle is None else self._vehicle.countersigned
 
@@ -277,14 +270,16 @@ class Discharge:
     def withdraw(self, context: RequestContext) -> list[Observe]:
         """The owner withdraws the consent: no command follows under the present offer."""
         payload = (
-            None if self._vehicle is None else self._vehicle.withdraw(DecisionReason.OWNER_REFUSED, context.utc_ms)
+            None
+            if self._vehicle is None
+            else self._vehicle.withdraw(discharge.DecisionReason.OWNER_REFUSED, context.utc_ms)
         )
         if payload is None:
             return []
         self._outbox.append(payload)
-        return [seen("offer", "withdrawn", reason=DecisionReason.OWNER_REFUSED.value)]
+        return [seen("offer", "withdrawn", reason=discharge.DecisionReason.OWNER_REFUSED.value)]
 
-    def _judge(self, offer: DischargeOffer, utc_ms: int) -> Verdict:
+    def _judge(self, offer: discharge.DischargeOffer, utc_ms: int) -> Verdict:
         assert self._asking is not None
         context, charges_first = self._asking
         permit = policy.judge(
@@ -298,7 +293,7 @@ class Discharge:
         )
         return Verdict(
             accepted=permit.power_w > 0,
-            reason=_REASONS.get(permit.reason, DecisionReason.OWNER_REFUSED),
+            reason=_REASONS.get(permit.reason, discharge.DecisionReason.OWNER_REFUSED),
             minimum_soc=math.ceil(context.config.discharge.minimum_soc),
             max_discharge_w=permit.power_w,
         )
@@ -307,13 +302,13 @@ class Discharge:
 def _is_final(payload: bytes) -> bool:
     """Return whether a message, not yet verified, is a final checkpoint."""
     try:
-        content = signed_content(payload)
+        content = discharge.signed_content(payload)
     except Asn1Error:
         return False
-    return isinstance(content, DischargeCheckpoint) and content.final
+    return isinstance(content, discharge.DischargeCheckpoint) and content.final
 
 
-def terms_of(offer: DischargeOffer, max_discharge_w: int) -> DischargeTerms:
+def terms_of(offer: discharge.DischargeOffer, max_discharge_w: int) -> DischargeTerms:
     """Return an offer's terms for the policy."""
     return DischargeTerms(
         currency=offer.currency,

@@ -5,7 +5,7 @@ from types import ModuleType
 from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits, departure_s, matched
-from evcc.session.d20 import dynamic_planner
+from evcc.session.d20 import dynamic_planner, stages
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.loop import ask_loop, enter_loop, following, resume_loop
 from evcc.session.d20.quantities import milli, to_milli, to_whole
@@ -13,27 +13,13 @@ from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import present_w
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import WRONG_MODE, agree
-from evcc.session.d20.stages import (
-    CableChecking,
-    ClosingContactor,
-    Ending,
-    Looping,
-    Parametrizing,
-    PreCharging,
-    Scheduling,
-    Starting,
-    Step,
-    fail,
-    on_contactor,
-    on_response,
-    on_wake,
-)
 from evcc.session.d20.starting import begin
 from evcc.session.d20.stop import stop
 from evcc.session.paused import PausedChoice
 from evcc.session.ports import CloseContactor, Reported, SetAcPower
 from evcc.session.steps import seen
 from v2g.exi.declare import Element
+from v2g.iso15118.d20.messages import dc as iso
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
     AC_ChargeLoopRes,
@@ -48,35 +34,26 @@ from v2g.iso15118.d20.messages.common_messages import (
     ScheduleExchangeRes,
 )
 from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber
-from v2g.iso15118.d20.messages.dc import (
-    BPT_DC_CPDResEnergyTransferMode,
-    DC_CableCheckReq,
-    DC_CableCheckRes,
-    DC_ChargeParameterDiscoveryReq,
-    DC_ChargeParameterDiscoveryRes,
-    DC_PreChargeReq,
-    DC_PreChargeRes,
-)
 from v2g.iso15118.d20.quantities import PHASES, on_lines
 from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 
-@on_response(Parametrizing)
+@stages.on_response(stages.Parametrizing)
 def on_parameters(
-    stage: Parametrizing,
-    request: DC_ChargeParameterDiscoveryReq,
-    response: DC_ChargeParameterDiscoveryRes,
+    stage: stages.Parametrizing,
+    request: iso.DC_ChargeParameterDiscoveryReq,
+    response: iso.DC_ChargeParameterDiscoveryRes,
     context: RequestContext,
-) -> Step:
+) -> stages.Step:
     """Set the charger's limits, if they are of the selected kind and fit the battery."""
     mode = response.dc_cpd_res_energy_transfer_mode
-    if isinstance(mode, BPT_DC_CPDResEnergyTransferMode) is not stage.choice.bpt:
-        return fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
+    if isinstance(mode, iso.BPT_DC_CPDResEnergyTransferMode) is not stage.choice.bpt:
+        return stages.fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
     # discharge limits count by magnitude: sources disagree on their sign
     discharge_w = discharge_ma = 0
-    if isinstance(mode, BPT_DC_CPDResEnergyTransferMode):
+    if isinstance(mode, iso.BPT_DC_CPDResEnergyTransferMode):
         discharge_w = abs(to_whole(mode.evse_maximum_discharge_power))
         discharge_ma = abs(to_milli(mode.evse_maximum_discharge_current))
     limits = EvseLimits(
@@ -89,27 +66,27 @@ def on_parameters(
     )
     exchanged = ask.exchange(stage.choice, limits, context)
     if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.voltage_mv:
-        step = stop(stage, context, Ending("incompatible_voltage", failed=True))
+        step = stop(stage, context, stages.Ending("incompatible_voltage", failed=True))
         return replace(step, observed=(*exchanged.observed, *step.observed))
     return exchanged
 
 
-@on_response(Scheduling)
+@stages.on_response(stages.Scheduling)
 def on_schedule(
-    stage: Scheduling, request: ScheduleExchangeReq, response: ScheduleExchangeRes, context: RequestContext
-) -> Step:
+    stage: stages.Scheduling, request: ScheduleExchangeReq, response: ScheduleExchangeRes, context: RequestContext
+) -> stages.Step:
     """Wait for the charger's plan, then start the cable check, or return to the loop after a renegotiation."""
     if reaction(response) is Reaction.KEEP and stage.looping is not None:
         event = seen("schedule", "old_schedule_kept", code=response.response_code.name)
         step = ask_loop(stage.looping, context)  # or to the standby before
         return replace(step, observed=(event, *step.observed))
     if response.evse_processing is not Processing.Finished:
-        return Step(stage=replace(stage, polls=stage.polls + 1), wait=context.config.timing.poll_pause_s)
+        return stages.Step(stage=replace(stage, polls=stage.polls + 1), wait=context.config.timing.poll_pause_s)
     agreed = agree(response, stage.plan, context)
     if agreed.refused == WRONG_MODE:
-        return fail(stage, WRONG_MODE)
+        return stages.fail(stage, WRONG_MODE)
     if agreed.refused:
-        return stop(stage, context, Ending(agreed.refused, failed=True))
+        return stop(stage, context, stages.Ending(agreed.refused, failed=True))
     plan = agreed.plan
     observed = seen(
         "schedule",
@@ -122,45 +99,47 @@ def on_schedule(
     if stage.looping is not None:
         step = ask.power_start(plan, context, replace(stage.looping, plan=plan))
     elif response.go_to_pause:
-        step = stop(stage, context, Ending("evse_asked_to_pause", ChargingSession.Pause))
+        step = stop(stage, context, stages.Ending("evse_asked_to_pause", ChargingSession.Pause))
     else:
         step = begin(plan, context)
     return replace(step, observed=(*noted, *step.observed), needs=agreed.needs)
 
 
-@on_wake(Scheduling)
-def repeat_schedule(stage: Scheduling, request: ScheduleExchangeReq, context: RequestContext) -> Step:
+@stages.on_wake(stages.Scheduling)
+def repeat_schedule(stage: stages.Scheduling, request: ScheduleExchangeReq, context: RequestContext) -> stages.Step:
     """Request the plan again."""
-    return Step(stage=stage, request=ask.schedule(stage.plan.choice, context))
+    return stages.Step(stage=stage, request=ask.schedule(stage.plan.choice, context))
 
 
-def ask_cable_check(stage: CableChecking, context: RequestContext) -> Step:
+def ask_cable_check(stage: stages.CableChecking, context: RequestContext) -> stages.Step:
     """Request the insulation test."""
-    return Step(stage=stage, request=DC_CableCheckReq(header=context.header()))
+    return stages.Step(stage=stage, request=iso.DC_CableCheckReq(header=context.header()))
 
 
-@on_wake(CableChecking)
-def repeat_cable_check(stage: CableChecking, request: DC_CableCheckReq, context: RequestContext) -> Step:
+@stages.on_wake(stages.CableChecking)
+def repeat_cable_check(
+    stage: stages.CableChecking, request: iso.DC_CableCheckReq, context: RequestContext
+) -> stages.Step:
     """Request the state of the insulation test."""
     return ask_cable_check(stage, context)
 
 
-@on_response(CableChecking)
+@stages.on_response(stages.CableChecking)
 def on_cable_check(
-    stage: CableChecking, request: DC_CableCheckReq, response: DC_CableCheckRes, context: RequestContext
-) -> Step:
+    stage: stages.CableChecking, request: iso.DC_CableCheckReq, response: iso.DC_CableCheckRes, context: RequestContext
+) -> stages.Step:
     """Wait for the insulation test, then request the battery's voltage."""
     if response.evse_processing is not Processing.Finished:
-        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
-    step = ask_pre_charge(PreCharging(stage.plan), context)
+        return stages.Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    step = ask_pre_charge(stages.PreCharging(stage.plan), context)
     return replace(step, observed=(seen("power", "cable_checked"),))
 
 
-def ask_pre_charge(stage: PreCharging, context: RequestContext) -> Step:
+def ask_pre_charge(stage: stages.PreCharging, context: RequestContext) -> stages.Step:
     """Request the battery's voltage at the inlet; Finished once the contactor is closed."""
-    return Step(
+    return stages.Step(
         stage=stage,
-        request=DC_PreChargeReq(
+        request=iso.DC_PreChargeReq(
             header=context.header(),
             ev_processing=Processing.Finished if stage.connected else Processing.Ongoing,
             ev_present_voltage=milli(context.inlet.voltage_mv),
@@ -169,40 +148,42 @@ def ask_pre_charge(stage: PreCharging, context: RequestContext) -> Step:
     )
 
 
-@on_wake(PreCharging)
-def repeat_pre_charge(stage: PreCharging, request: DC_PreChargeReq, context: RequestContext) -> Step:
+@stages.on_wake(stages.PreCharging)
+def repeat_pre_charge(stage: stages.PreCharging, request: iso.DC_PreChargeReq, context: RequestContext) -> stages.Step:
     """Check whether the voltage is reached; it has been measured at the inlet meanwhile."""
     if matched(context):
-        return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
+        return stages.Step(stage=stages.ClosingContactor(stage.plan), commands=(CloseContactor(),))
     return ask_pre_charge(stage, context)
 
 
-@on_response(PreCharging)
+@stages.on_response(stages.PreCharging)
 def on_pre_charge(
-    stage: PreCharging, request: DC_PreChargeReq, response: DC_PreChargeRes, context: RequestContext
-) -> Step:
+    stage: stages.PreCharging, request: iso.DC_PreChargeReq, response: iso.DC_PreChargeRes, context: RequestContext
+) -> stages.Step:
     """Close the contactor once the voltages match; after the Finished one start the transfer."""
     if stage.connected:
         return ask.power_start(stage.plan, context)
     reported = Reported(to_milli(response.evse_present_voltage), 0)
     if matched(context):
-        return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
-    return Step(stage=stage, commands=(reported,), wait=context.config.timing.poll_pause_s)
+        return stages.Step(stage=stages.ClosingContactor(stage.plan), commands=(CloseContactor(),))
+    return stages.Step(stage=stage, commands=(reported,), wait=context.config.timing.poll_pause_s)
 
 
-@on_contactor(ClosingContactor, closed=True)
-def on_closed(stage: ClosingContactor, context: RequestContext) -> Step:
+@stages.on_contactor(stages.ClosingContactor, closed=True)
+def on_closed(stage: stages.ClosingContactor, context: RequestContext) -> stages.Step:
     """The battery is connected: send Finished once."""
-    step = ask_pre_charge(PreCharging(stage.plan, connected=True), context)
+    step = ask_pre_charge(stages.PreCharging(stage.plan, connected=True), context)
     observed = seen("power", "connected", inlet_mv=context.inlet.voltage_mv, battery_mv=context.battery.voltage_mv)
     return replace(step, observed=(observed,))
 
 
-@on_response(Starting)
-def on_started(stage: Starting, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext) -> Step:
+@stages.on_response(stages.Starting)
+def on_started(
+    stage: stages.Starting, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
+) -> stages.Step:
     """Energy may flow."""
     if reaction(response) not in (Reaction.GO_ON, Reaction.NOTE):
-        return stop(stage, context, Ending(response.response_code.name, failed=True))
+        return stop(stage, context, stages.Ending(response.response_code.name, failed=True))
     if stage.looping is not None:
         return resume_loop(stage.looping, context)
     return enter_loop(stage.plan, context)
@@ -211,18 +192,18 @@ def on_started(stage: Starting, request: PowerDeliveryReq, response: PowerDelive
 # Alternating current: the vehicle's own charger follows the charge point's targets, within the vehicle's request.
 
 
-@on_response(Parametrizing, AC_ChargeParameterDiscoveryRes)
+@stages.on_response(stages.Parametrizing, AC_ChargeParameterDiscoveryRes)
 def on_ac_parameters(
-    stage: Parametrizing,
+    stage: stages.Parametrizing,
     request: AC_ChargeParameterDiscoveryReq,
     response: AC_ChargeParameterDiscoveryRes,
     context: RequestContext,
-) -> Step:
+) -> stages.Step:
     """Set the charge point's limits, if they are of the selected kind."""
     mode = response.ac_cpd_res_energy_transfer_mode
     kind = "DER_" if stage.choice.der else "BPT_" if stage.choice.bpt else ""
     if type(mode).__name__ != f"{kind}AC_CPDResEnergyTransferMode":
-        return fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
+        return stages.fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
     # discharge limits count by magnitude: sources disagree on their sign
     limits = EvseLimits(
         charge_w=max(0, _power(mode, "evse_maximum_charge_power", context)),
@@ -235,8 +216,10 @@ def on_ac_parameters(
     return ask.exchange(stage.choice, limits, context)
 
 
-@on_wake(Parametrizing)
-def repeat_parameters(stage: Parametrizing, request: AC_ChargeParameterDiscoveryReq, context: RequestContext) -> Step:
+@stages.on_wake(stages.Parametrizing)
+def repeat_parameters(
+    stage: stages.Parametrizing, request: AC_ChargeParameterDiscoveryReq, context: RequestContext
+) -> stages.Step:
     """Ask again for the demands of AC DER: the charger has not finished them."""
     return ask.charge_parameters(stage.choice, context, stage)
 
@@ -248,13 +231,15 @@ def _flavour(choice: PausedChoice) -> ModuleType:
     return der_sae if choice.service_id == ServiceId.AC_DER_SAE else der
 
 
-@on_response(Looping, AC_ChargeLoopRes)
-def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRes, context: RequestContext) -> Step:
+@stages.on_response(stages.Looping, AC_ChargeLoopRes)
+def on_loop(
+    stage: stages.Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRes, context: RequestContext
+) -> stages.Step:
     """Draw or feed back the charge point's target, never more than the vehicle requests (V2G20-1600)."""
     choice, mode = stage.plan.choice, response.cl_res_control_mode
     kind = "DER_" if choice.der else "BPT_" if choice.bpt else ""
     if type(mode).__name__ != f"{kind}{'Dynamic' if choice.dynamic else 'Scheduled'}_AC_CLResControlMode":
-        return fail(stage, "wrong_control_mode", received=type(mode).__name__)
+        return stages.fail(stage, "wrong_control_mode", received=type(mode).__name__)
     meter = response.meter_info or stage.meter
     wanted = stage.power_request.charge_w - stage.power_request.discharge_w
     target = _power(mode, "evse_target_active_power", context) if _has_target(mode) else wanted

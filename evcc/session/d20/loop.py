@@ -9,7 +9,7 @@ from evcc.policy import policy
 from evcc.policy.policy import NOT_BIDIRECTIONAL, DischargeTerms, Permit
 from evcc.session import program, steps
 from evcc.session.context import EvseLimits
-from evcc.session.d20 import dynamic_planner
+from evcc.session.d20 import dynamic_planner, stages
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.offers import entry_w
 from evcc.session.d20.payment import SIGNED_ID
@@ -17,36 +17,13 @@ from evcc.session.d20.quantities import to_milli, to_whole
 from evcc.session.d20.request_context import Agreement, Plan, RequestContext
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import planned_event
-from evcc.session.d20.stages import (
-    Confirming,
-    Ending,
-    EnteringStandby,
-    Looping,
-    Lowering,
-    Renegotiating,
-    Scheduling,
-    Standby,
-    Step,
-    fail,
-    on_response,
-    on_wake,
-)
 from evcc.session.d20.stop import ask_nothing, still_flowing, still_looping, stop
 from evcc.session.paused import PausedChoice
 from evcc.session.ports import SetPowerLimits
 from evcc.session.program import PowerRequest, ProgramProgress
 from evcc.session.steps import seen
-from v2g.iso15118.d20.messages.common_messages import (
-    ChargeProgress,
-    ChargingSession,
-    Dynamic_SMDTControlMode,
-    MeteringConfirmationReq,
-    MeteringConfirmationRes,
-    PowerDeliveryReq,
-    PowerDeliveryRes,
-    Scheduled_SMDTControlMode,
-    SignedMeteringData,
-)
+from v2g.iso15118.d20.messages import common_messages as iso
+from v2g.iso15118.d20.messages import dc
 from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopReq,
     ChargeLoopRes,
@@ -55,14 +32,6 @@ from v2g.iso15118.d20.messages.common_types import (
     EVSEStatus,
     MeterInfo,
     Processing,
-)
-from v2g.iso15118.d20.messages.dc import (
-    BPT_Dynamic_DC_CLResControlMode,
-    BPT_Scheduled_DC_CLResControlMode,
-    DC_ChargeLoopReq,
-    DC_ChargeLoopRes,
-    Dynamic_DC_CLResControlMode,
-    Scheduled_DC_CLResControlMode,
 )
 from v2g.iso15118.d20.messages.schedules import PowerSchedule
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
@@ -77,36 +46,38 @@ LACKS_SUPPORT: Final = "lacks_grid_support"
 NOT_SCHEDULED: Final = "not_in_schedule"
 
 _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
-    (True, True): BPT_Dynamic_DC_CLResControlMode,
-    (True, False): BPT_Scheduled_DC_CLResControlMode,
-    (False, True): Dynamic_DC_CLResControlMode,
-    (False, False): Scheduled_DC_CLResControlMode,
+    (True, True): dc.BPT_Dynamic_DC_CLResControlMode,
+    (True, False): dc.BPT_Scheduled_DC_CLResControlMode,
+    (False, True): dc.Dynamic_DC_CLResControlMode,
+    (False, False): dc.Scheduled_DC_CLResControlMode,
 }
 """(bidirectional, dynamic) -> the control mode required in the charger's response (V2G20-1600)."""
 
 
-def enter_loop(plan: Plan, context: RequestContext) -> Step:
+def enter_loop(plan: Plan, context: RequestContext) -> stages.Step:
     """Begin the program with the first request of the loop."""
     stored = context.resume.progress if context.resume is not None and context.joined else None
     progress = stored or program.begin(context.battery, context.utc_ms)
-    stage = Looping(plan, progress, since=context.now)
+    stage = stages.Looping(plan, progress, since=context.now)
     step = ask_loop(stage, context)
     started = seen("power", "started", soc=context.battery.soc, battery_mv=context.battery.voltage_mv)
     return replace(step, observed=(started, *step.observed))
 
 
-def resume_loop(stage: Looping, context: RequestContext) -> Step:
+def resume_loop(stage: stages.Looping, context: RequestContext) -> stages.Step:
     """Continue where the loop was left; standby ends."""
-    return ask_loop(replace(stage, standby=Standby.OFF) if stage.standby is Standby.ON else stage, context)
+    return ask_loop(
+        replace(stage, standby=stages.Standby.OFF) if stage.standby is stages.Standby.ON else stage, context
+    )
 
 
-@on_wake(Looping)
-def repeat_loop(stage: Looping, request: ChargeLoopReq, context: RequestContext) -> Step:
+@stages.on_wake(stages.Looping)
+def repeat_loop(stage: stages.Looping, request: ChargeLoopReq, context: RequestContext) -> stages.Step:
     """The pause is over."""
     return ask_loop(stage, context)
 
 
-def ask_loop(stage: Looping, context: RequestContext) -> Step:
+def ask_loop(stage: stages.Looping, context: RequestContext) -> stages.Step:
     """Advance the program and request its present power, or stop when it is over."""
     permit, pays_later = permitted(stage, context)
     plan = dynamic_planner.renewed(stage.plan, context)
@@ -126,17 +97,17 @@ def ask_loop(stage: Looping, context: RequestContext) -> Step:
         planned=planned,
     )
     if progress.ended:
-        return stop(stage, context, Ending(progress.ended))
+        return stop(stage, context, stages.Ending(progress.ended))
     if context.battery.fault:
-        return stop(stage, context, Ending(context.battery.fault, failed=True))
+        return stop(stage, context, stages.Ending(context.battery.fault, failed=True))
     resting = context.config.program[progress.index]
     if resting.pause and resting.do == "wait" and progress == stage.progress and not _waits_on(progress, context):
-        return stop(stage, context, Ending("program_pauses", ChargingSession.Pause))
+        return stop(stage, context, stages.Ending("program_pauses", iso.ChargingSession.Pause))
     if resting.do == "plan" and stage.plan.outlook is None and dynamic_planner.falls_short(stage.plan, context):
         if not context.config.services.renegotiate_beside:
             return renegotiate(replace(stage, progress=progress), context)
         stage = replace(stage, progress=progress)
-        return Step(stage=stage, request=ask.charge_loop(stage.plan, context, stage.power_request), replan=True)
+        return stages.Step(stage=stage, request=ask.charge_loop(stage.plan, context, stage.power_request), replan=True)
     change = _standby(replace(stage, progress=progress), context, wanted=resting.do == "wait" and resting.standby)
     if change is not None:
         return change
@@ -145,7 +116,7 @@ def ask_loop(stage: Looping, context: RequestContext) -> Step:
         context.config.program, progress, context.battery, permit, charge_w=charge_w, planned=planned
     )
     observed = _changes(stage, power_request, permit, progress.index, context)
-    return Step(
+    return stages.Step(
         stage=replace(stage, progress=progress, power_request=power_request),
         request=ask.charge_loop(stage.plan, context, power_request),
         commands=(SetPowerLimits(power_request.charge_w, power_request.discharge_w),)
@@ -162,28 +133,31 @@ def _waits_on(progress: ProgramProgress, context: RequestContext) -> bool:
     return before is not None and before.index == progress.index
 
 
-def _standby(stage: Looping, context: RequestContext, *, wanted: bool) -> Step | None:
+def _standby(stage: stages.Looping, context: RequestContext, *, wanted: bool) -> stages.Step | None:
     """Return the request that enters or leaves standby, None without a change."""
-    if wanted and stage.standby is Standby.OFF:
-        return leave(stage, ChargeProgress.Standby, context)
-    if not wanted and stage.standby is Standby.ON:
-        return ask.power_start(stage.plan, context, replace(stage, standby=Standby.OFF))
+    if wanted and stage.standby is stages.Standby.OFF:
+        return leave(stage, iso.ChargeProgress.Standby, context)
+    if not wanted and stage.standby is stages.Standby.ON:
+        return ask.power_start(stage.plan, context, replace(stage, standby=stages.Standby.OFF))
     return None
 
 
-@on_response(EnteringStandby)
+@stages.on_response(stages.EnteringStandby)
 def on_standby(
-    stage: EnteringStandby, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
-) -> Step:
+    stage: stages.EnteringStandby,
+    request: iso.PowerDeliveryReq,
+    response: iso.PowerDeliveryRes,
+    context: RequestContext,
+) -> stages.Step:
     """Stay without energy, or in the loop if the charger does not allow it (WARNING_StandbyNotAllowed)."""
     refused = reaction(response) is not Reaction.GO_ON
-    looping = replace(stage.looping, standby=Standby.REFUSED if refused else Standby.ON)
+    looping = replace(stage.looping, standby=stages.Standby.REFUSED if refused else stages.Standby.ON)
     step = ask_loop(looping, context)
     return replace(step, observed=(seen("power", "standby", refused=refused), *step.observed))
 
 
 def _changes(
-    stage: Looping, power_request: PowerRequest, permit: Permit, step: int, context: RequestContext
+    stage: stages.Looping, power_request: PowerRequest, permit: Permit, step: int, context: RequestContext
 ) -> tuple[Observe, ...]:
     if (power_request, step) == (stage.power_request, stage.progress.index):
         return ()
@@ -202,7 +176,7 @@ def _changes(
     )
 
 
-def permitted(stage: Looping, context: RequestContext) -> tuple[Permit, bool]:
+def permitted(stage: stages.Looping, context: RequestContext) -> tuple[Permit, bool]:
     """Return the present permit for discharging, and whether it makes sense to wait for more."""
     choice, config = stage.plan.choice, context.config.discharge
     if not choice.bpt:
@@ -266,13 +240,15 @@ def power_at(schedule: PowerSchedule, left_ms: int, lines: int = 3) -> int:
     return 0
 
 
-@on_response(Looping)
-def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRes, context: RequestContext) -> Step:
+@stages.on_response(stages.Looping)
+def on_loop(
+    stage: stages.Looping, request: dc.DC_ChargeLoopReq, response: dc.DC_ChargeLoopRes, context: RequestContext
+) -> stages.Step:
     """Report flow and meter, and follow the charger's notification."""
     choice = stage.plan.choice
     mode = response.cl_res_control_mode
     if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
-        return fail(stage, "wrong_control_mode", received=type(mode).__name__)
+        return stages.fail(stage, "wrong_control_mode", received=type(mode).__name__)
     limits = limits_of(stage.plan, mode)
     stage = replace(stage, plan=dynamic_planner.learned(stage.plan, stage.power_request.charge_w, limits.charge_w))
     voltage_mv, current_ma = to_milli(response.evse_present_voltage), to_milli(response.evse_present_current)
@@ -293,9 +269,9 @@ def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRe
     return replace(step, observed=(flow, *step.observed))
 
 
-def following(stage: Looping, response: ChargeLoopRes, context: RequestContext) -> Step:
+def following(stage: stages.Looping, response: ChargeLoopRes, context: RequestContext) -> stages.Step:
     """Follow the notification in EVSEStatus; otherwise pause until the next request."""
-    pause = Step(stage=stage, wait=context.config.timing.loop_pause_s)
+    pause = stages.Step(stage=stage, wait=context.config.timing.loop_pause_s)
     if response.evse_status is None:
         return pause
     ending = wanted_end(response.evse_status, stage.plan.choice)
@@ -312,35 +288,35 @@ def following(stage: Looping, response: ChargeLoopRes, context: RequestContext) 
             return _confirm(stage, stage.meter, response, context)
         case EvseNotification.MeteringConfirmation:
             return replace(pause, observed=(seen("metering", "not_confirmed", metered=stage.meter is not None),))
-        case EvseNotification.ExitStandby if stage.standby is Standby.ON:
+        case EvseNotification.ExitStandby if stage.standby is stages.Standby.ON:
             # the program continues to wait, but in the loop
-            return ask.power_start(stage.plan, context, replace(stage, standby=Standby.REFUSED))
+            return ask.power_start(stage.plan, context, replace(stage, standby=stages.Standby.REFUSED))
     return pause
 
 
-def wanted_end(status: EVSEStatus, choice: PausedChoice) -> Ending | None:
+def wanted_end(status: EVSEStatus, choice: PausedChoice) -> stages.Ending | None:
     """Return the end of session requested by the charger, None for other notifications."""
     match status.evse_notification:
         case EvseNotification.Terminate:
-            return Ending("evse_terminated")
+            return stages.Ending("evse_terminated")
         case EvseNotification.Pause:
-            return Ending("evse_asked_to_pause", ChargingSession.Pause)
+            return stages.Ending("evse_asked_to_pause", iso.ChargingSession.Pause)
         case EvseNotification.ServiceRenegotiation:  # V2G20-1477
-            mode = ChargingSession.ServiceRenegotiation if choice.renegotiable else ChargingSession.Terminate
-            return Ending("evse_asked_for_other_service", mode)
+            mode = iso.ChargingSession.ServiceRenegotiation if choice.renegotiable else iso.ChargingSession.Terminate
+            return stages.Ending("evse_asked_for_other_service", mode)
     return None
 
 
 def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:
     """Return the charger's latest limits; those that a response omits stay."""
     limits = plan.limits
-    if not isinstance(mode, Dynamic_DC_CLResControlMode | Scheduled_DC_CLResControlMode):
+    if not isinstance(mode, dc.Dynamic_DC_CLResControlMode | dc.Scheduled_DC_CLResControlMode):
         return limits
     if mode.evse_maximum_charge_power is not None:
         limits = replace(limits, charge_w=max(0, to_whole(mode.evse_maximum_charge_power)))
     if mode.evse_maximum_charge_current is not None:
         limits = replace(limits, charge_ma=max(0, to_milli(mode.evse_maximum_charge_current)))
-    if isinstance(mode, BPT_Dynamic_DC_CLResControlMode | BPT_Scheduled_DC_CLResControlMode):
+    if isinstance(mode, dc.BPT_Dynamic_DC_CLResControlMode | dc.BPT_Scheduled_DC_CLResControlMode):
         if mode.evse_maximum_discharge_power is not None:
             limits = replace(limits, discharge_w=abs(to_whole(mode.evse_maximum_discharge_power)))
         if mode.evse_maximum_discharge_current is not None:
@@ -348,33 +324,36 @@ def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:
     return limits
 
 
-def _confirm(stage: Looping, meter: MeterInfo, response: ChargeLoopRes, context: RequestContext) -> Step:
+def _confirm(stage: stages.Looping, meter: MeterInfo, response: ChargeLoopRes, context: RequestContext) -> stages.Step:
     """Confirm the readings with a signature of the contract key (V2G20-1083)."""
     assert context.contract is not None
     schedule = stage.plan.schedule
-    data = SignedMeteringData(
+    data = iso.SignedMeteringData(
         id=SIGNED_ID,
         session_id=context.session_id,
         meter_info=meter,
         receipt=response.receipt,
-        dynamic_smdt_control_mode=Dynamic_SMDTControlMode() if schedule is None else None,
-        scheduled_smdt_control_mode=Scheduled_SMDTControlMode(selected_schedule_tuple_id=schedule.tuple_id)
+        dynamic_smdt_control_mode=iso.Dynamic_SMDTControlMode() if schedule is None else None,
+        scheduled_smdt_control_mode=iso.Scheduled_SMDTControlMode(selected_schedule_tuple_id=schedule.tuple_id)
         if schedule is not None
         else None,
     )
-    request = MeteringConfirmationReq(
+    request = iso.MeteringConfirmationReq(
         header=context.header(sign(data, context.contract.key, schema=COMMON_MESSAGES)), signed_metering_data=data
     )
     if not context.config.services.confirm_beside:
-        return Step(stage=Confirming(stage), request=request)
+        return stages.Step(stage=stages.Confirming(stage), request=request)
     beside = ((PayloadType.METERING_CONFIRMATION, request),)
-    return Step(stage=stage, wait=context.config.timing.loop_pause_s, beside=beside)
+    return stages.Step(stage=stage, wait=context.config.timing.loop_pause_s, beside=beside)
 
 
-@on_response(Confirming)
+@stages.on_response(stages.Confirming)
 def on_confirmed(
-    stage: Confirming, request: MeteringConfirmationReq, response: MeteringConfirmationRes, context: RequestContext
-) -> Step:
+    stage: stages.Confirming,
+    request: iso.MeteringConfirmationReq,
+    response: iso.MeteringConfirmationRes,
+    context: RequestContext,
+) -> stages.Step:
     """Return to the loop at once: the pause has been used up."""
     meter = request.signed_metering_data.meter_info
     step = ask_loop(stage.looping, context)
@@ -387,19 +366,21 @@ def on_confirmed(
     return replace(step, observed=(confirmed, *step.observed))
 
 
-def renegotiate(stage: Looping, context: RequestContext) -> Step:
+def renegotiate(stage: stages.Looping, context: RequestContext) -> stages.Step:
     """Plan again on the main stream, with no power requested meanwhile."""
-    step = leave(stage, ChargeProgress.ScheduleRenegotiation, context)
+    step = leave(stage, iso.ChargeProgress.ScheduleRenegotiation, context)
     return replace(step, observed=(seen("schedule", "renegotiating"),))
 
 
-def leave(stage: Looping, progress: ChargeProgress, context: RequestContext) -> Step:
+def leave(stage: stages.Looping, progress: iso.ChargeProgress, context: RequestContext) -> stages.Step:
     """Leave the loop for standby or a renegotiation; before that ask for 0, as at its end."""
-    return ask_nothing(Lowering(stage, steps.until(context), progress), context)
+    return ask_nothing(stages.Lowering(stage, steps.until(context), progress), context)
 
 
-@on_response(Lowering)
-def on_lowering(stage: Lowering, request: ChargeLoopReq, response: ChargeLoopRes, context: RequestContext) -> Step:
+@stages.on_response(stages.Lowering)
+def on_lowering(
+    stage: stages.Lowering, request: ChargeLoopReq, response: ChargeLoopRes, context: RequestContext
+) -> stages.Step:
     """Leave the loop once no current flows, unless the charger wants to end the session."""
     stage = still_looping(stage, response)
     looping = stage.looping
@@ -409,21 +390,21 @@ def on_lowering(stage: Lowering, request: ChargeLoopReq, response: ChargeLoopRes
     waits = still_flowing(stage, response, context)
     if waits is not None:
         return waits
-    standby = stage.progress is ChargeProgress.Standby
-    return Step(
-        stage=EnteringStandby(looping) if standby else Renegotiating(looping),
-        request=PowerDeliveryReq(
+    standby = stage.progress is iso.ChargeProgress.Standby
+    return stages.Step(
+        stage=stages.EnteringStandby(looping) if standby else stages.Renegotiating(looping),
+        request=iso.PowerDeliveryReq(
             header=context.header(), ev_processing=Processing.Finished, charge_progress=stage.progress
         ),
     )
 
 
-@on_response(Renegotiating)
+@stages.on_response(stages.Renegotiating)
 def on_renegotiating(
-    stage: Renegotiating, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
-) -> Step:
+    stage: stages.Renegotiating, request: iso.PowerDeliveryReq, response: iso.PowerDeliveryRes, context: RequestContext
+) -> stages.Step:
     """Exchange schedules again, unless the charger rejects this."""
     if reaction(response) is not Reaction.GO_ON:
         return ask_loop(stage.looping, context)
     plan = stage.looping.plan
-    return Step(stage=Scheduling(plan, looping=stage.looping), request=ask.schedule(plan.choice, context))
+    return stages.Step(stage=stages.Scheduling(plan, looping=stage.looping), request=ask.schedule(plan.choice, context))

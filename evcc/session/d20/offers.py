@@ -19,13 +19,7 @@ from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import Agreement, Outlook, RequestContext
 from evcc.session.paused import PausedChoice
 from v2g.errors import RefusedError
-from v2g.iso15118.d20.messages.schedules import (
-    AbsolutePriceSchedule,
-    PowerSchedule,
-    PowerScheduleEntry,
-    PriceLevelSchedule,
-    ScheduleTuple,
-)
+from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.prices import Algorithm, Prices, Rule, Stack, read_prices
 from v2g.iso15118.d20.quantities import on_lines
 from v2g.units import MICRO
@@ -41,7 +35,7 @@ class _Span(msgspec.Struct, frozen=True):
 
 
 def markets(
-    tuples: tuple[ScheduleTuple, ...], choice: PausedChoice, limits: EvseLimits, context: RequestContext
+    tuples: tuple[iso.ScheduleTuple, ...], choice: PausedChoice, limits: EvseLimits, context: RequestContext
 ) -> tuple[Market, ...]:
     """Return each tuple from now until departure, within the limits of vehicle and charger.
 
@@ -74,7 +68,7 @@ def dynamic_market(outlook: Outlook, choice: PausedChoice, limits: EvseLimits, c
     )
 
 
-def _scheduled(offered: ScheduleTuple, choice: PausedChoice, limits: EvseLimits, context: RequestContext) -> Market:
+def _scheduled(offered: iso.ScheduleTuple, choice: PausedChoice, limits: EvseLimits, context: RequestContext) -> Market:
     now_ms, departure_ms = _bounds(context)
     charging, back = offered.charging_schedule, offered.discharging_schedule if choice.bpt else None
     available, lines = charging.power_schedule.available_energy, context.config.on_board_charger.phases
@@ -169,7 +163,7 @@ def _gives(paid: Prices | None, start_ms: int, choice: PausedChoice, context: Re
     return min(rule.fee for rule in stack.rules) * MICRO >= config.minimum_compensation_micro
 
 
-def _powers(schedule: PowerSchedule, now_ms: int, until_ms: int, lines: int) -> list[_Span]:
+def _powers(schedule: iso.PowerSchedule, now_ms: int, until_ms: int, lines: int) -> list[_Span]:
     """Return magnitudes over time. TimeAnchor is a time of day, but chargers in the field send 0: from now on."""
     start, spans = schedule.time_anchor * 1000 or now_ms, []
     for entry in schedule.power_schedule_entries.power_schedule_entry:
@@ -181,13 +175,13 @@ def _powers(schedule: PowerSchedule, now_ms: int, until_ms: int, lines: int) -> 
     return spans
 
 
-def entry_w(entry: PowerScheduleEntry, lines: int) -> int:
+def entry_w(entry: iso.PowerScheduleEntry, lines: int) -> int:
     """Return the magnitude of an entry's power for a vehicle on so many phases, all together, W."""
     phases = (entry.power, entry.power_l2, entry.power_l3)
     return abs(on_lines([to_whole(power) for power in phases if power is not None], lines))
 
 
-def _levels(schedule: PriceLevelSchedule | None, now_ms: int) -> list[_Span]:
+def _levels(schedule: iso.PriceLevelSchedule | None, now_ms: int) -> list[_Span]:
     if schedule is None:
         return []
     start, spans = schedule.time_anchor * 1000 or now_ms, []
@@ -198,7 +192,7 @@ def _levels(schedule: PriceLevelSchedule | None, now_ms: int) -> list[_Span]:
     return spans
 
 
-def _prices(schedule: AbsolutePriceSchedule | None, now_ms: int) -> Prices | None:
+def _prices(schedule: iso.AbsolutePriceSchedule | None, now_ms: int) -> Prices | None:
     """Return prices, None if there are none or they are invalid."""
     if schedule is None:
         return None

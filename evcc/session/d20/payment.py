@@ -7,14 +7,8 @@ from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.stages import Authorizing, Ending, Step
 from evcc.session.d20.stop import stop
 from evcc.session.steps import Stage, seen
+from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
-from v2g.iso15118.d20.messages.common_messages import (
-    Authorization,
-    AuthorizationReq,
-    AuthorizationSetupRes,
-    EIM_AReqAuthorizationMode,
-    PnC_AReqAuthorizationMode,
-)
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.signature import sign
 
@@ -24,7 +18,7 @@ SIGNED_ID = "id1"
 
 def pay(
     stage: Stage,
-    setup: AuthorizationSetupRes,
+    setup: iso.AuthorizationSetupRes,
     context: RequestContext,
     *,
     fetched: bool = False,
@@ -37,13 +31,13 @@ def pay(
     """
     services = setup.authorization_services
     config = context.config.authorization
-    external = Authorization.EIM in services
+    external = iso.Authorization.EIM in services
     waiting = Authorizing(setup=setup, fetched=fetched, used=used)
     if external and config.prefer_eim:
         return _identify_externally(waiting, context)
     challenge = setup.pnc_as_res_authorization_mode
     usable = tuple(each for each in context.contracts if each.chain[0] not in used)
-    if Authorization.PnC in services and challenge is not None and usable and context.tls:
+    if iso.Authorization.PnC in services and challenge is not None and usable and context.tls:
         named = challenge.supported_providers
         first, *others = ranked(
             usable,
@@ -59,14 +53,14 @@ def pay(
     return msgspec.structs.replace(step, observed=(*step.observed, seen("authorization", "refused", offered=offered)))
 
 
-def another(stage: Authorizing, refused: Authorization, context: RequestContext) -> Step | None:
+def another(stage: Authorizing, refused: iso.Authorization, context: RequestContext) -> Step | None:
     """Return the next means of payment after a refusal (V2G20-2226), None if there is none left."""
-    if refused is not Authorization.PnC:
+    if refused is not iso.Authorization.PnC:
         return None
     if stage.untried:
         first, *others = stage.untried
         return _plug_and_charge(msgspec.structs.replace(stage, untried=tuple(others), polls=0), context, first)
-    if Authorization.EIM in stage.setup.authorization_services and context.config.authorization.allow_eim:
+    if iso.Authorization.EIM in stage.setup.authorization_services and context.config.authorization.allow_eim:
         return _identify_externally(msgspec.structs.replace(stage, polls=0), context)
     return None
 
@@ -76,16 +70,16 @@ def _plug_and_charge(stage: Authorizing, context: RequestContext, contract: Cont
     challenge = stage.setup.pnc_as_res_authorization_mode
     assert challenge is not None
     leaf, *subs = contract.chain
-    mode = PnC_AReqAuthorizationMode(
+    mode = iso.PnC_AReqAuthorizationMode(
         id=SIGNED_ID,
         gen_challenge=challenge.gen_challenge,
         contract_certificate_chain=ContractCertificateChain(
             certificate=leaf, sub_certificates=SubCertificates(certificate=tuple(subs))
         ),
     )
-    request = AuthorizationReq(
+    request = iso.AuthorizationReq(
         header=context.header(sign(mode, contract.key, schema=COMMON_MESSAGES)),
-        selected_authorization_service=Authorization.PnC,
+        selected_authorization_service=iso.Authorization.PnC,
         pnc_a_req_authorization_mode=mode,
     )
     selected = seen("authorization", "selected", service="PnC", algorithm=contract.key.algorithm.value)
@@ -94,9 +88,9 @@ def _plug_and_charge(stage: Authorizing, context: RequestContext, contract: Cont
 
 
 def _identify_externally(stage: Authorizing, context: RequestContext) -> Step:
-    request = AuthorizationReq(
+    request = iso.AuthorizationReq(
         header=context.header(),
-        selected_authorization_service=Authorization.EIM,
-        eim_a_req_authorization_mode=EIM_AReqAuthorizationMode(),
+        selected_authorization_service=iso.Authorization.EIM,
+        eim_a_req_authorization_mode=iso.EIM_AReqAuthorizationMode(),
     )
     return Step(stage=stage, request=request, observed=(seen("authorization", "selected", service="EIM"),))

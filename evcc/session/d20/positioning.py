@@ -5,26 +5,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits, departure_s
-from evcc.session.d20 import dynamic_planner
+from evcc.session.d20 import dynamic_planner, stages
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.loop import following
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.d20.stages import (
-    Aligning,
-    CheckingIn,
-    CheckingOut,
-    ConnectingDevice,
-    DisconnectingDevice,
-    Ending,
-    FindingPlace,
-    Looping,
-    Pairing,
-    Parametrizing,
-    Step,
-    on_response,
-    on_wake,
-)
 from evcc.session.d20.starting import begin_cable_check
 from evcc.session.d20.stop import leave_place, session_stop, stop
 from evcc.session.paused import PausedChoice
@@ -32,6 +17,7 @@ from evcc.session.ports import DriveIn, DroveIn, ObserveDevice, SetPowerLimits, 
 from evcc.session.steps import Stage, seen
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages import wpt as iso
 from v2g.iso15118.d20.messages.acdp import (
     ACDP_ConnectReq,
     ACDP_ConnectRes,
@@ -51,18 +37,6 @@ from v2g.iso15118.d20.messages.common_messages import (
     VehicleCheckOutRes,
 )
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.d20.messages.wpt import (
-    WPT_AlignmentCheckReq,
-    WPT_AlignmentCheckRes,
-    WPT_ChargeLoopReq,
-    WPT_ChargeLoopRes,
-    WPT_ChargeParameterDiscoveryReq,
-    WPT_ChargeParameterDiscoveryRes,
-    WPT_FinePositioningRes,
-    WPT_FinePositioningSetupRes,
-    WPT_PairingReq,
-    WPT_PairingRes,
-)
 from v2g.iso15118.d20.wpt_methods import OBSERVED_BY_DEVICE, OBSERVED_BY_VEHICLE, MethodLists, agree
 
 # -- Check-in to the parking space before charging, and check-out afterwards (service ParkingStatus) -----------------
@@ -71,15 +45,15 @@ PATIENCE_S: Final = 60.0
 """How long the vehicle requests to leave before it ends the session anyway."""
 
 
-def ask_check_in(choice: PausedChoice, context: RequestContext) -> Step:
+def ask_check_in(choice: PausedChoice, context: RequestContext) -> stages.Step:
     """Announce the vehicle to the charger."""
-    return Step(stage=CheckingIn(choice), request=_check_in(EvCheckInStatus.CheckIn, None, context))
+    return stages.Step(stage=stages.CheckingIn(choice), request=_check_in(EvCheckInStatus.CheckIn, None, context))
 
 
-@on_response(CheckingIn)
+@stages.on_response(stages.CheckingIn)
 def on_check_in(
-    stage: CheckingIn, request: VehicleCheckInReq, response: VehicleCheckInRes, context: RequestContext
-) -> Step:
+    stage: stages.CheckingIn, request: VehicleCheckInReq, response: VehicleCheckInRes, context: RequestContext
+) -> stages.Step:
     """Drive on until in place; then continue with the charge parameters."""
     guided = seen(
         "parking",
@@ -91,38 +65,38 @@ def on_check_in(
     if stage.in_place:
         return replace(ask.charge_parameters(stage.choice, context), observed=(guided,))
     again = context.config.timers.evcc_sequence_performance / 2  # the charger times out a silent vehicle
-    return Step(stage=stage, commands=(DriveIn(response.target_distance),), observed=(guided,), wait=again)
+    return stages.Step(stage=stage, commands=(DriveIn(response.target_distance),), observed=(guided,), wait=again)
 
 
-@on_wake(CheckingIn)
-def repeat_check_in(stage: CheckingIn, request: VehicleCheckInReq, context: RequestContext) -> Step:
+@stages.on_wake(stages.CheckingIn)
+def repeat_check_in(stage: stages.CheckingIn, request: VehicleCheckInReq, context: RequestContext) -> stages.Step:
     """Report that the vehicle is still on its way."""
-    return Step(stage=stage, request=_check_in(EvCheckInStatus.Processing, request.vehicle_travel, context))
+    return stages.Step(stage=stage, request=_check_in(EvCheckInStatus.Processing, request.vehicle_travel, context))
 
 
-def on_check_in_drove(stage: CheckingIn, fact: DroveIn, context: RequestContext) -> Step:
+def on_check_in_drove(stage: stages.CheckingIn, fact: DroveIn, context: RequestContext) -> stages.Step:
     """Report the vehicle's position."""
     status = EvCheckInStatus.Completed if fact.in_place else EvCheckInStatus.Processing
     request = _check_in(status, fact.travel_cm, context)
-    return Step(stage=replace(stage, in_place=fact.in_place), request=request)
+    return stages.Step(stage=replace(stage, in_place=fact.in_place), request=request)
 
 
-@on_wake(CheckingOut)
-def repeat_check_out(stage: CheckingOut, request: VehicleCheckOutReq, context: RequestContext) -> Step:
+@stages.on_wake(stages.CheckingOut)
+def repeat_check_out(stage: stages.CheckingOut, request: VehicleCheckOutReq, context: RequestContext) -> stages.Step:
     """Repeat the request."""
-    return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Processing, context))
+    return stages.Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Processing, context))
 
 
-@on_response(CheckingOut)
+@stages.on_response(stages.CheckingOut)
 def on_check_out(
-    stage: CheckingOut, request: VehicleCheckOutReq, response: VehicleCheckOutRes, context: RequestContext
-) -> Step:
+    stage: stages.CheckingOut, request: VehicleCheckOutReq, response: VehicleCheckOutRes, context: RequestContext
+) -> stages.Step:
     """End the session once the charger lets the vehicle leave, or after a timeout."""
     free = response.evse_check_out_status is EvseCheckOutStatus.Completed
     if free and request.ev_check_out_status is not EvCheckOutStatus.Completed:
-        return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Completed, context))
+        return stages.Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Completed, context))
     if not free and context.now - stage.since < PATIENCE_S:
-        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+        return stages.Step(stage=stage, wait=context.config.timing.poll_pause_s)
     return session_stop(context, stage.ending, observed=(seen("parking", "left", free=free),))
 
 
@@ -140,16 +114,16 @@ _ARRIVES: Final = 2
 """A vehicle is aligned if it receives at least one part in so many of the power sent."""
 
 
-def proceed(choice: PausedChoice, context: RequestContext) -> Step:
+def proceed(choice: PausedChoice, context: RequestContext) -> stages.Step:
     """Return the step after the selection of services: positioning, if there is no plug, then the next."""
     if choice.family is Family.WPT:
-        return Step(stage=FindingPlace(choice), request=ask.setup(context))
+        return stages.Step(stage=stages.FindingPlace(choice), request=ask.setup(context))
     if choice.family is Family.ACDP:
-        return Step(stage=FindingPlace(choice), request=_below(context, moving=True))
+        return stages.Step(stage=stages.FindingPlace(choice), request=_below(context, moving=True))
     return in_place(choice, context)
 
 
-def in_place(choice: PausedChoice, context: RequestContext) -> Step:
+def in_place(choice: PausedChoice, context: RequestContext) -> stages.Step:
     """Return the step once the vehicle is in its charging position."""
     return ask_check_in(choice, context) if choice.parking else ask.charge_parameters(choice, context)
 
@@ -157,13 +131,13 @@ def in_place(choice: PausedChoice, context: RequestContext) -> Step:
 # -- above a coil -------------------------------------------------------------------------------------------------
 
 
-@on_response(FindingPlace)
+@stages.on_response(stages.FindingPlace)
 def on_place(
-    stage: FindingPlace,
+    stage: stages.FindingPlace,
     request: Element,
-    response: ACDP_VehiclePositioningRes | WPT_FinePositioningSetupRes | WPT_FinePositioningRes,
+    response: ACDP_VehiclePositioningRes | iso.WPT_FinePositioningSetupRes | iso.WPT_FinePositioningRes,
     context: RequestContext,
-) -> Step:
+) -> stages.Step:
     """Drive on until both sides confirm the position."""
     if isinstance(response, ACDP_VehiclePositioningRes):
         # drive by the deviation that the charger reports, until it confirms that contact is possible
@@ -171,8 +145,8 @@ def on_place(
             return replace(in_place(stage.choice, context), observed=(seen("place", "found"),))
         if stage.in_place:
             return _await_confirmation(stage, context)
-        return Step(stage=stage, commands=(DriveIn(response.ev_relative_x_deviation),))
-    if isinstance(response, WPT_FinePositioningSetupRes):
+        return stages.Step(stage=stage, commands=(DriveIn(response.ev_relative_x_deviation),))
+    if isinstance(response, iso.WPT_FinePositioningSetupRes):
         # store the agreed methods, as the charger does, and drive on by the first
         theirs = MethodLists(
             response.primary_device_fine_positioning_method_list,
@@ -181,28 +155,28 @@ def on_place(
         )
         agreed = agree(theirs, ask.methods(context))
         if agreed.positioning is None or agreed.pairing is None or agreed.alignment is None:
-            return stop(stage, context, Ending(f"no_common_{agreed.missing}", failed=True))
+            return stop(stage, context, stages.Ending(f"no_common_{agreed.missing}", failed=True))
         noted = seen(
             "place", "methods", positioning=agreed.positioning, pairing=agreed.pairing, alignment=agreed.alignment
         )
         known = replace(stage, methods=(agreed.positioning, agreed.pairing))
-        return Step(stage=known, commands=(DriveIn(None, agreed.positioning),), observed=(noted,))
+        return stages.Step(stage=known, commands=(DriveIn(None, agreed.positioning),), observed=(noted,))
     if stage.in_place and response.evse_processing is Processing.Finished:
         return _pair(stage, context)
     if not stage.in_place:
-        return Step(stage=stage, commands=(DriveIn(None, stage.methods[0]),))
+        return stages.Step(stage=stage, commands=(DriveIn(None, stage.methods[0]),))
     return _await_confirmation(stage, context)
 
 
-def _await_confirmation(stage: FindingPlace, context: RequestContext) -> Step:
+def _await_confirmation(stage: stages.FindingPlace, context: RequestContext) -> stages.Step:
     """Wait for the charger to confirm the position, with a timeout."""
     if stage.until is not None and context.now >= stage.until:
-        return stop(stage, context, Ending("out_of_place", failed=True))
+        return stop(stage, context, stages.Ending("out_of_place", failed=True))
     until = context.now + context.config.timing.place_s if stage.until is None else stage.until
-    return Step(stage=replace(stage, until=until), wait=context.config.timing.poll_pause_s)
+    return stages.Step(stage=replace(stage, until=until), wait=context.config.timing.poll_pause_s)
 
 
-def on_drove(stage: FindingPlace, fact: DroveIn, context: RequestContext) -> Step:
+def on_drove(stage: stages.FindingPlace, fact: DroveIn, context: RequestContext) -> stages.Step:
     """Report the vehicle's progress."""
     there = replace(stage, in_place=fact.in_place)
     request = (
@@ -210,42 +184,44 @@ def on_drove(stage: FindingPlace, fact: DroveIn, context: RequestContext) -> Ste
         if stage.choice.family is Family.WPT
         else _below(context, moving=not fact.in_place)
     )
-    return Step(stage=there, request=request)
+    return stages.Step(stage=there, request=request)
 
 
-@on_wake(FindingPlace)
-def repeat_place(stage: FindingPlace, request: Element, context: RequestContext) -> Step:
+@stages.on_wake(stages.FindingPlace)
+def repeat_place(stage: stages.FindingPlace, request: Element, context: RequestContext) -> stages.Step:
     """Repeat the request."""
     is_wireless = stage.choice.family is Family.WPT
     again = ask.position(context, in_place=stage.in_place) if is_wireless else _below(context, moving=False)
-    return Step(stage=stage, request=again)
+    return stages.Step(stage=stage, request=again)
 
 
-def _pair(stage: FindingPlace, context: RequestContext) -> Step:
+def _pair(stage: stages.FindingPlace, context: RequestContext) -> stages.Step:
     """Begin to pair by the agreed method: observe the device, be observed, or a person's confirmation."""
     method, found = stage.methods[1], seen("place", "found")
-    pairing = Pairing(stage.choice, method)
+    pairing = stages.Pairing(stage.choice, method)
     if method in OBSERVED_BY_VEHICLE:
-        return Step(stage=pairing, commands=(ObserveDevice(method),), observed=(found,))
+        return stages.Step(stage=pairing, commands=(ObserveDevice(method),), observed=(found,))
     shown = (TransmitId(context.config.wireless.device_id),) if method == OBSERVED_BY_DEVICE else ()
     pairing = replace(pairing, done=method != OBSERVED_BY_DEVICE)
     request = ask.pair(context, None, done=pairing.done)
-    return Step(stage=pairing, request=request, commands=shown, observed=(found,))
+    return stages.Step(stage=pairing, request=request, commands=shown, observed=(found,))
 
 
-def on_observed(stage: Pairing, device_id: int, context: RequestContext) -> Step:
+def on_observed(stage: stages.Pairing, device_id: int, context: RequestContext) -> stages.Step:
     """Report the observed device."""
     reported = replace(stage, observed=device_id, done=True)
-    return Step(stage=reported, request=ask.pair(context, device_id, done=True))
+    return stages.Step(stage=reported, request=ask.pair(context, device_id, done=True))
 
 
-@on_response(Pairing)
-def on_pairing(stage: Pairing, request: WPT_PairingReq, response: WPT_PairingRes, context: RequestContext) -> Step:
+@stages.on_response(stages.Pairing)
+def on_pairing(
+    stage: stages.Pairing, request: iso.WPT_PairingReq, response: iso.WPT_PairingRes, context: RequestContext
+) -> stages.Step:
     """Continue once paired; end the session above another charger's device."""
     if response.alternative_secc_list is not None:
         others = response.alternative_secc_list.alternative_secc
         observed = seen("place", "other_charger", ssid=others[0].ssid, ip_address=others[0].ip_address)
-        step = stop(stage, context, Ending("other_charger", failed=True))
+        step = stop(stage, context, stages.Ending("other_charger", failed=True))
         return replace(step, observed=(observed, *step.observed))
     if stage.done and response.evse_processing is Processing.Finished:
         paired = seen("place", "paired", method=stage.method, device_id=stage.observed)
@@ -253,23 +229,23 @@ def on_pairing(stage: Pairing, request: WPT_PairingReq, response: WPT_PairingRes
     if stage.method == OBSERVED_BY_DEVICE:  # the device may have observed the vehicle in the next bay
         own = response.observed_id_code == context.config.wireless.device_id
         stage = replace(stage, observed=response.observed_id_code, done=own)
-    return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    return stages.Step(stage=stage, wait=context.config.timing.poll_pause_s)
 
 
-@on_wake(Pairing)
-def repeat_pairing(stage: Pairing, request: WPT_PairingReq, context: RequestContext) -> Step:
+@stages.on_wake(stages.Pairing)
+def repeat_pairing(stage: stages.Pairing, request: iso.WPT_PairingReq, context: RequestContext) -> stages.Step:
     """Repeat the request."""
     observed = stage.observed if stage.method in OBSERVED_BY_VEHICLE else None
-    return Step(stage=stage, request=ask.pair(context, observed, done=stage.done))
+    return stages.Step(stage=stage, request=ask.pair(context, observed, done=stage.done))
 
 
-@on_response(Parametrizing, WPT_ChargeParameterDiscoveryRes)
+@stages.on_response(stages.Parametrizing, iso.WPT_ChargeParameterDiscoveryRes)
 def on_parameters(
-    stage: Parametrizing,
-    request: WPT_ChargeParameterDiscoveryReq,
-    response: WPT_ChargeParameterDiscoveryRes,
+    stage: stages.Parametrizing,
+    request: iso.WPT_ChargeParameterDiscoveryReq,
+    response: iso.WPT_ChargeParameterDiscoveryRes,
     context: RequestContext,
-) -> Step:
+) -> stages.Step:
     """Set the limits of the primary device."""
     limits = EvseLimits(charge_w=max(0, to_whole(response.sd_max_output_power)), discharge_w=0)
     device = context.config.wireless
@@ -277,14 +253,17 @@ def on_parameters(
         response.sd_max_ground_clearance_support < device.min_clearance_mm
         or response.sd_min_ground_clearance_support > device.max_clearance_mm
     ):
-        return stop(stage, context, Ending("incompatible_clearance", failed=True))
+        return stop(stage, context, stages.Ending("incompatible_clearance", failed=True))
     return ask.exchange(stage.choice, limits, context)
 
 
-@on_response(Aligning)
+@stages.on_response(stages.Aligning)
 def on_alignment(
-    stage: Aligning, request: WPT_AlignmentCheckReq, response: WPT_AlignmentCheckRes, context: RequestContext
-) -> Step:
+    stage: stages.Aligning,
+    request: iso.WPT_AlignmentCheckReq,
+    response: iso.WPT_AlignmentCheckRes,
+    context: RequestContext,
+) -> stages.Step:
     """Start once power is received and both sides confirm; otherwise leave the place after a timeout.
 
     A charger whose coil carries no current has not tried yet: the message timeouts cover that.
@@ -294,24 +273,28 @@ def on_alignment(
     sent = to_whole(response.power_transmitted) if response.power_transmitted is not None else 0
     excited = response.supply_device_current is not None and to_whole(response.supply_device_current) > 0
     if (excited or sent > 0) and context.now >= stage.until:
-        return stop(stage, context, Ending("misaligned", failed=True))
+        return stop(stage, context, stages.Ending("misaligned", failed=True))
     arrives = sent > 0 and ask.received_w(context) * _ARRIVES >= sent
-    return Step(stage=replace(stage, aligned=arrives), wait=context.config.timing.poll_pause_s)
+    return stages.Step(stage=replace(stage, aligned=arrives), wait=context.config.timing.poll_pause_s)
 
 
-def _start(stage: Aligning, context: RequestContext) -> Step:
+def _start(stage: stages.Aligning, context: RequestContext) -> stages.Step:
     """The check is over: from here on the power must not exceed the loop's request, which may be 0."""
     return replace(ask.power_start(stage.plan, context), commands=(SetPowerLimits(0, 0),))
 
 
-@on_wake(Aligning)
-def repeat_alignment(stage: Aligning, request: WPT_AlignmentCheckReq, context: RequestContext) -> Step:
+@stages.on_wake(stages.Aligning)
+def repeat_alignment(
+    stage: stages.Aligning, request: iso.WPT_AlignmentCheckReq, context: RequestContext
+) -> stages.Step:
     """Repeat the request."""
-    return Step(stage=stage, request=ask.align(context, aligned=stage.aligned))
+    return stages.Step(stage=stage, request=ask.align(context, aligned=stage.aligned))
 
 
-@on_response(Looping, WPT_ChargeLoopRes)
-def on_loop(stage: Looping, request: WPT_ChargeLoopReq, response: WPT_ChargeLoopRes, context: RequestContext) -> Step:
+@stages.on_response(stages.Looping, iso.WPT_ChargeLoopRes)
+def on_loop(
+    stage: stages.Looping, request: iso.WPT_ChargeLoopReq, response: iso.WPT_ChargeLoopRes, context: RequestContext
+) -> stages.Step:
     """Receive power; a fault at the primary device stops it automatically (WARNING_WPT)."""
     meter = response.meter_info or stage.meter
     flow = seen(
@@ -339,28 +322,31 @@ def _below(context: RequestContext, *, moving: bool) -> ACDP_VehiclePositioningR
     return ACDP_VehiclePositioningReq(header=context.header(), ev_mobility_status=moving, ev_positioning_support=True)
 
 
-@on_response(ConnectingDevice)
+@stages.on_response(stages.ConnectingDevice)
 def on_connection(
-    stage: ConnectingDevice, request: ACDP_ConnectReq, response: ACDP_ConnectRes, context: RequestContext
-) -> Step:
+    stage: stages.ConnectingDevice, request: ACDP_ConnectReq, response: ACDP_ConnectRes, context: RequestContext
+) -> stages.Step:
     """Continue with the cable check once connected."""
     if response.evse_processing is not Processing.Finished:
-        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+        return stages.Step(stage=stage, wait=context.config.timing.poll_pause_s)
     step = begin_cable_check(stage.plan, context)
     return replace(step, observed=(seen("place", "connected", departure_s=departure_s(context)), *step.observed))
 
 
-@on_wake(ConnectingDevice, DisconnectingDevice)
-def repeat_device(stage: Stage, request: ACDP_ConnectReq | ACDP_DisconnectReq, context: RequestContext) -> Step:
+@stages.on_wake(stages.ConnectingDevice, stages.DisconnectingDevice)
+def repeat_device(stage: Stage, request: ACDP_ConnectReq | ACDP_DisconnectReq, context: RequestContext) -> stages.Step:
     """Repeat the request."""
-    return Step(stage=stage, request=replace(request, header=context.header()))
+    return stages.Step(stage=stage, request=replace(request, header=context.header()))
 
 
-@on_response(DisconnectingDevice)
+@stages.on_response(stages.DisconnectingDevice)
 def on_disconnection(
-    stage: DisconnectingDevice, request: ACDP_DisconnectReq, response: ACDP_DisconnectRes, context: RequestContext
-) -> Step:
+    stage: stages.DisconnectingDevice,
+    request: ACDP_DisconnectReq,
+    response: ACDP_DisconnectRes,
+    context: RequestContext,
+) -> stages.Step:
     """End the session once the device is home."""
     if response.evse_processing is not Processing.Finished:
-        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+        return stages.Step(stage=stage, wait=context.config.timing.poll_pause_s)
     return leave_place(context, stage.ending)

@@ -18,69 +18,8 @@ from evcc.session.settings import ServiceConfig
 from evcc.session.steps import seen
 from v2g.exi.declare import Schema
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.messages.ac import (
-    AC_ChargeLoopReq,
-    AC_ChargeParameterDiscoveryReq,
-    AC_CPDReqEnergyTransferMode,
-    BPT_AC_CPDReqEnergyTransferMode,
-    BPT_Dynamic_AC_CLReqControlMode,
-    BPT_Scheduled_AC_CLReqControlMode,
-    Dynamic_AC_CLReqControlMode,
-    Scheduled_AC_CLReqControlMode,
-)
-from v2g.iso15118.d20.messages.common_messages import (
-    ChargeProgress,
-    EvCheckOutStatus,
-    PowerDeliveryReq,
-    ScheduleExchangeReq,
-    ServiceDiscoveryReq,
-    VehicleCheckOutReq,
-)
-from v2g.iso15118.d20.messages.common_types import (
-    ChargeLoopReq,
-    ChargeParameterDiscoveryReq,
-    DisplayParameters,
-    Processing,
-    RationalNumber,
-)
-from v2g.iso15118.d20.messages.dc import (
-    BPT_DC_CPDReqEnergyTransferMode,
-    BPT_Dynamic_DC_CLReqControlMode,
-    BPT_Scheduled_DC_CLReqControlMode,
-    DC_ChargeLoopReq,
-    DC_ChargeParameterDiscoveryReq,
-    DC_CPDReqEnergyTransferMode,
-    Dynamic_DC_CLReqControlMode,
-    Scheduled_DC_CLReqControlMode,
-)
-from v2g.iso15118.d20.messages.schedules import (
-    Dynamic_EVPPTControlMode,
-    Dynamic_SEReqControlMode,
-    EVAbsolutePriceSchedule,
-    EVEnergyOffer,
-    EVPowerProfile,
-    EVPowerProfileEntryList,
-    EVPowerSchedule,
-    EVPowerScheduleEntry,
-    EVPowerScheduleEntryList,
-    EVPriceRule,
-    EVPriceRuleStack,
-    EVPriceRuleStackList,
-    PowerScheduleEntry,
-    PowerToleranceAcceptance,
-    Scheduled_EVPPTControlMode,
-    Scheduled_SEReqControlMode,
-)
-from v2g.iso15118.d20.messages.wpt import (
-    WPT_AlignmentCheckReq,
-    WPT_ChargeLoopReq,
-    WPT_ChargeParameterDiscoveryReq,
-    WPT_EVPCChargeDiagnostics,
-    WPT_EVResult,
-    WPT_FinePositioningReq,
-    WPT_FinePositioningSetupReq,
-    WPT_PairingReq,
-)
+from v2g.iso15118.d20.messages import ac, common_messages, common_types, dc, wpt
+from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.prices import Algorithm
 from v2g.iso15118.d20.quantities import each_phase
 from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
@@ -98,12 +37,12 @@ def methods(context: RequestContext) -> MethodLists:
     return method_lists(device.positioning, device.pairing, device.alignment)
 
 
-def setup(context: RequestContext) -> WPT_FinePositioningSetupReq:
+def setup(context: RequestContext) -> wpt.WPT_FinePositioningSetupReq:
     """Send the methods that the vehicle supports."""
     ours = methods(context)
-    return WPT_FinePositioningSetupReq(
+    return wpt.WPT_FinePositioningSetupReq(
         header=context.header(),
-        ev_processing=Processing.Finished,
+        ev_processing=common_types.Processing.Finished,
         ev_device_fine_positioning_method_list=ours.positioning,
         ev_device_pairing_method_list=ours.pairing,
         ev_device_alignment_check_method_list=ours.alignment,
@@ -111,16 +50,16 @@ def setup(context: RequestContext) -> WPT_FinePositioningSetupReq:
     )
 
 
-def position(context: RequestContext, *, in_place: bool) -> WPT_FinePositioningReq:
+def position(context: RequestContext, *, in_place: bool) -> wpt.WPT_FinePositioningReq:
     """Report whether the vehicle is in its place."""
-    return WPT_FinePositioningReq(
+    return wpt.WPT_FinePositioningReq(
         header=context.header(), ev_processing=_processing(in_place), ev_result_code=_result(in_place)
     )
 
 
-def pair(context: RequestContext, observed: int | None, *, done: bool) -> WPT_PairingReq:
+def pair(context: RequestContext, observed: int | None, *, done: bool) -> wpt.WPT_PairingReq:
     """Report the vehicle's observation, and whether it has completed its part."""
-    return WPT_PairingReq(
+    return wpt.WPT_PairingReq(
         header=context.header(),
         ev_processing=_processing(done),
         observed_id_code=observed,
@@ -128,9 +67,9 @@ def pair(context: RequestContext, observed: int | None, *, done: bool) -> WPT_Pa
     )
 
 
-def align(context: RequestContext, *, aligned: bool) -> WPT_AlignmentCheckReq:
+def align(context: RequestContext, *, aligned: bool) -> wpt.WPT_AlignmentCheckReq:
     """Request a coil current, and report whether its power is received."""
-    return WPT_AlignmentCheckReq(
+    return wpt.WPT_AlignmentCheckReq(
         header=context.header(),
         ev_processing=_processing(aligned),
         target_coil_current=whole(context.config.wireless.coil_current_a),
@@ -138,10 +77,10 @@ def align(context: RequestContext, *, aligned: bool) -> WPT_AlignmentCheckReq:
     )
 
 
-def wpt_charge_parameters(context: RequestContext) -> WPT_ChargeParameterDiscoveryReq:
+def wpt_charge_parameters(context: RequestContext) -> wpt.WPT_ChargeParameterDiscoveryReq:
     """Send the secondary device's limits."""
     device = context.config.wireless
-    return WPT_ChargeParameterDiscoveryReq(
+    return wpt.WPT_ChargeParameterDiscoveryReq(
         header=context.header(),
         evpc_max_receivable_power=whole(context.max_charge_w),
         sd_max_ground_clearence=device.max_clearance_mm,
@@ -151,15 +90,15 @@ def wpt_charge_parameters(context: RequestContext) -> WPT_ChargeParameterDiscove
     )
 
 
-def wpt_charge_loop(context: RequestContext, power_request: PowerRequest) -> WPT_ChargeLoopReq:
+def wpt_charge_loop(context: RequestContext, power_request: PowerRequest) -> wpt.WPT_ChargeLoopReq:
     """Send the requested and the received power."""
-    return WPT_ChargeLoopReq(
+    return wpt.WPT_ChargeLoopReq(
         header=context.header(),
         display_parameters=display(context),
         meter_info_requested=True,
         evpc_power_request=whole(power_request.charge_w),
         evpc_power_output=whole(received_w(context)),
-        evpc_charge_diagnostics=WPT_EVPCChargeDiagnostics.EVPCNoIssue,
+        evpc_charge_diagnostics=wpt.WPT_EVPCChargeDiagnostics.EVPCNoIssue,
     )
 
 
@@ -168,12 +107,12 @@ def received_w(context: RequestContext) -> int:
     return max(0, context.inlet.voltage_mv * context.inlet.current_ma // 1_000_000)
 
 
-def _processing(finished: bool) -> Processing:
-    return Processing.Finished if finished else Processing.Ongoing
+def _processing(finished: bool) -> common_types.Processing:
+    return common_types.Processing.Finished if finished else common_types.Processing.Ongoing
 
 
-def _result(known: bool) -> WPT_EVResult:
-    return WPT_EVResult.EVResultSuccess if known else WPT_EVResult.EVResultUnknown
+def _result(known: bool) -> wpt.WPT_EVResult:
+    return wpt.WPT_EVResult.EVResultSuccess if known else wpt.WPT_EVResult.EVResultUnknown
 
 
 # -- The requests of alternating current: the on-board charger's limits and its present power ------------------------
@@ -186,7 +125,7 @@ def _flavour(choice: PausedChoice) -> ModuleType:
     return der_sae_requests if choice.service_id == ServiceId.AC_DER_SAE else der_requests
 
 
-def ac_charge_parameters(stage: Parametrizing, context: RequestContext) -> AC_ChargeParameterDiscoveryReq:
+def ac_charge_parameters(stage: Parametrizing, context: RequestContext) -> ac.AC_ChargeParameterDiscoveryReq:
     """Send the limits of on-board charger and battery."""
     choice = stage.choice
     charger = context.config.on_board_charger
@@ -200,10 +139,10 @@ def ac_charge_parameters(stage: Parametrizing, context: RequestContext) -> AC_Ch
         fields |= each_phase("ev_maximum_discharge_power", _sign(choice, context) * most_w, phases)
         fields |= each_phase("ev_minimum_discharge_power", 0, phases)
     if choice.der:
-        request: AC_ChargeParameterDiscoveryReq = _flavour(choice).charge_parameters(fields, context, stage)
+        request: ac.AC_ChargeParameterDiscoveryReq = _flavour(choice).charge_parameters(fields, context, stage)
         return request
-    mode = (BPT_AC_CPDReqEnergyTransferMode if choice.bpt else AC_CPDReqEnergyTransferMode)(**fields)
-    return AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
+    mode = (ac.BPT_AC_CPDReqEnergyTransferMode if choice.bpt else ac.AC_CPDReqEnergyTransferMode)(**fields)
+    return ac.AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
 
 
 def _sign(choice: PausedChoice, context: RequestContext) -> int:
@@ -212,9 +151,9 @@ def _sign(choice: PausedChoice, context: RequestContext) -> int:
     return -1 if choice.der and negative else 1
 
 
-def ac_charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> AC_ChargeLoopReq:
+def ac_charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> ac.AC_ChargeLoopReq:
     """Send the present power and the request. An unused direction has the limit 0."""
-    message: type[AC_ChargeLoopReq] = AC_ChargeLoopReq
+    message: type[ac.AC_ChargeLoopReq] = ac.AC_ChargeLoopReq
     if plan.choice.der:
         message = _flavour(plan.choice).LOOP
     return message(
@@ -227,7 +166,7 @@ def ac_charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequ
 
 def _mode(
     plan: Plan, context: RequestContext, power_request: PowerRequest
-) -> Dynamic_AC_CLReqControlMode | Scheduled_AC_CLReqControlMode:
+) -> ac.Dynamic_AC_CLReqControlMode | ac.Scheduled_AC_CLReqControlMode:
     charger, choice = context.config.on_board_charger, plan.choice
     phases = charger.phases
     fields: dict[str, Any] = {
@@ -240,10 +179,10 @@ def _mode(
         limit_w = _sign(choice, context) * discharge_limit_w(plan, context, power_request)
         fields |= each_phase("ev_maximum_discharge_power", limit_w, phases)
         fields |= each_phase("ev_minimum_discharge_power", 0, phases)
-    scheduled: type[Scheduled_AC_CLReqControlMode] = (
-        BPT_Scheduled_AC_CLReqControlMode if choice.bpt else Scheduled_AC_CLReqControlMode
+    scheduled: type[ac.Scheduled_AC_CLReqControlMode] = (
+        ac.BPT_Scheduled_AC_CLReqControlMode if choice.bpt else ac.Scheduled_AC_CLReqControlMode
     )
-    dynamic: type[Dynamic_AC_CLReqControlMode] = BPT_Dynamic_AC_CLReqControlMode
+    dynamic: type[ac.Dynamic_AC_CLReqControlMode] = ac.BPT_Dynamic_AC_CLReqControlMode
     if choice.der:
         der = _flavour(choice)
         fields |= der.loop_fields(plan, context)
@@ -258,7 +197,7 @@ def _mode(
         "ev_minimum_energy_request": least,
     }
     if not choice.bpt:
-        return Dynamic_AC_CLReqControlMode(**fields)
+        return ac.Dynamic_AC_CLReqControlMode(**fields)
     return dynamic(**fields | v2x_requests(plan, context))
 
 
@@ -283,7 +222,7 @@ def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> 
     return target, most, _up_to(needs.minimum_soc, context)
 
 
-def v2x_requests(plan: Plan, context: RequestContext) -> dict[str, RationalNumber]:
+def v2x_requests(plan: Plan, context: RequestContext) -> dict[str, common_types.RationalNumber]:
     """Return the energy available for V2X, Wh, as fields of a Dynamic request; none without compensation.
 
     The minimum is negative while energy above the driver's reserve can be discharged. A vehicle that follows the
@@ -322,9 +261,9 @@ def discharge_limit_w(plan: Plan, context: RequestContext, power_request: PowerR
     return power_request.discharge_w if plan.choice.signed_set is None else context.discharge_capability_w
 
 
-def display(context: RequestContext) -> DisplayParameters:
+def display(context: RequestContext) -> common_types.DisplayParameters:
     battery, needs = context.battery, context.config.needs
-    return DisplayParameters(
+    return common_types.DisplayParameters(
         present_soc=round(battery.soc),
         minimum_soc=round(needs.minimum_soc),
         target_soc=round(needs.target_soc),
@@ -337,44 +276,44 @@ def display(context: RequestContext) -> DisplayParameters:
 # -- The vehicle's EVPowerProfile, and the EVEnergyOffer with its price for discharge
 
 
-def power_profile(plan: Plan, context: RequestContext) -> EVPowerProfile:
+def power_profile(plan: Plan, context: RequestContext) -> iso.EVPowerProfile:
     """Scheduled: the plan by prices, or the chosen tuple limited to the battery's maximum. Dynamic: the maximum."""
     schedule = plan.schedule
     if schedule is None:
-        whole_time = PowerScheduleEntry(duration=max(1, departure_s(context)), power=whole(context.max_charge_w))
-        return EVPowerProfile(
+        whole_time = iso.PowerScheduleEntry(duration=max(1, departure_s(context)), power=whole(context.max_charge_w))
+        return iso.EVPowerProfile(
             time_anchor=context.utc_ms // 1000,
-            dynamic_evppt_control_mode=Dynamic_EVPPTControlMode(),
-            ev_power_profile_entries=EVPowerProfileEntryList(ev_power_profile_entry=(whole_time,)),
+            dynamic_evppt_control_mode=iso.Dynamic_EVPPTControlMode(),
+            ev_power_profile_entries=iso.EVPowerProfileEntryList(ev_power_profile_entry=(whole_time,)),
         )
-    return EVPowerProfile(
+    return iso.EVPowerProfile(
         time_anchor=schedule.charge.time_anchor if schedule.plan is None else schedule.plan.blocks[0].start_ms // 1000,
-        scheduled_evppt_control_mode=Scheduled_EVPPTControlMode(
+        scheduled_evppt_control_mode=iso.Scheduled_EVPPTControlMode(
             selected_schedule_tuple_id=schedule.tuple_id,
             power_tolerance_acceptance=None
             if schedule.charge.power_tolerance is None
-            else PowerToleranceAcceptance.PowerToleranceConfirmed
+            else iso.PowerToleranceAcceptance.PowerToleranceConfirmed
             if context.config.services.confirm_tolerance
-            else PowerToleranceAcceptance.PowerToleranceNotConfirmed,
+            else iso.PowerToleranceAcceptance.PowerToleranceNotConfirmed,
         ),
-        ev_power_profile_entries=EVPowerProfileEntryList(ev_power_profile_entry=_entries(schedule, context)),
+        ev_power_profile_entries=iso.EVPowerProfileEntryList(ev_power_profile_entry=_entries(schedule, context)),
     )
 
 
-def _entries(schedule: Schedule, context: RequestContext) -> tuple[PowerScheduleEntry, ...]:
+def _entries(schedule: Schedule, context: RequestContext) -> tuple[iso.PowerScheduleEntry, ...]:
     if schedule.plan is not None:
         return tuple(
-            PowerScheduleEntry(duration=(block.end_ms - block.start_ms) // 1000, power=whole(block.power_w))
+            iso.PowerScheduleEntry(duration=(block.end_ms - block.start_ms) // 1000, power=whole(block.power_w))
             for block in schedule.plan.blocks
         )
     lines = context.config.on_board_charger.phases
     return tuple(
-        PowerScheduleEntry(duration=entry.duration, power=whole(min(entry_w(entry, lines), context.max_charge_w)))
+        iso.PowerScheduleEntry(duration=entry.duration, power=whole(min(entry_w(entry, lines), context.max_charge_w)))
         for entry in schedule.charge.power_schedule_entries.power_schedule_entry
     )
 
 
-def energy_offer(choice: PausedChoice, context: RequestContext) -> EVEnergyOffer | None:
+def energy_offer(choice: PausedChoice, context: RequestContext) -> iso.EVEnergyOffer | None:
     """Return the offer of discharge until departure and its price, if the driver permits offers."""
     config = context.config.discharge
     power_w = context.discharge_capability_w
@@ -383,21 +322,23 @@ def energy_offer(choice: PausedChoice, context: RequestContext) -> EVEnergyOffer
         return None
     now_s = context.utc_ms // 1000
     value, exponent = to_rational(config.minimum_compensation)
-    rule = EVPriceRule(energy_fee=RationalNumber(exponent=exponent, value=value), power_range_start=whole(0))
-    return EVEnergyOffer(
-        ev_power_schedule=EVPowerSchedule(
+    rule = iso.EVPriceRule(
+        energy_fee=common_types.RationalNumber(exponent=exponent, value=value), power_range_start=whole(0)
+    )
+    return iso.EVEnergyOffer(
+        ev_power_schedule=iso.EVPowerSchedule(
             time_anchor=now_s,
-            ev_power_schedule_entries=EVPowerScheduleEntryList(
+            ev_power_schedule_entries=iso.EVPowerScheduleEntryList(
                 # out of the vehicle is negative (V2G20-1034)
-                ev_power_schedule_entry=(EVPowerScheduleEntry(duration=seconds, power=whole(-power_w)),)
+                ev_power_schedule_entry=(iso.EVPowerScheduleEntry(duration=seconds, power=whole(-power_w)),)
             ),
         ),
-        ev_absolute_price_schedule=EVAbsolutePriceSchedule(
+        ev_absolute_price_schedule=iso.EVAbsolutePriceSchedule(
             time_anchor=now_s,
             currency=config.currency,
             price_algorithm=Algorithm.POWER.uri,
-            ev_price_rule_stacks=EVPriceRuleStackList(
-                ev_price_rule_stack=(EVPriceRuleStack(duration=seconds, ev_price_rule=(rule,)),)
+            ev_price_rule_stacks=iso.EVPriceRuleStackList(
+                ev_price_rule_stack=(iso.EVPriceRuleStack(duration=seconds, ev_price_rule=(rule,)),)
             ),
         ),
     )
@@ -437,30 +378,30 @@ def family_of(protocol: AppProtocol) -> Family | None:
 
 def discover(context: RequestContext) -> Step:
     """Request all services; an absent list means all (V2G20-1248)."""
-    return Step(stage=Discovering(), request=ServiceDiscoveryReq(header=context.header()))
+    return Step(stage=Discovering(), request=common_messages.ServiceDiscoveryReq(header=context.header()))
 
 
 def charge_parameters(choice: PausedChoice, context: RequestContext, stage: Parametrizing | None = None) -> Step:
     """Send the battery's limits, in the stage of an earlier request if there was one."""
     stage = stage or Parametrizing(choice)
-    request: ChargeParameterDiscoveryReq
+    request: common_types.ChargeParameterDiscoveryReq
     if choice.family is Family.AC:
         request = ac_charge_parameters(stage, context)
     elif choice.family is Family.WPT:
         request = wpt_charge_parameters(context)
     else:
-        request = DC_ChargeParameterDiscoveryReq(
+        request = dc.DC_ChargeParameterDiscoveryReq(
             header=context.header(), dc_cpd_req_energy_transfer_mode=_limits(choice, context)
         )
     return Step(stage=stage, request=request)
 
 
-def _limits(choice: PausedChoice, context: RequestContext) -> DC_CPDReqEnergyTransferMode:
+def _limits(choice: PausedChoice, context: RequestContext) -> dc.DC_CPDReqEnergyTransferMode:
     battery = context.battery
     zero = whole(0)
     target = round(context.config.needs.target_soc)
     if not choice.bpt:
-        return DC_CPDReqEnergyTransferMode(
+        return dc.DC_CPDReqEnergyTransferMode(
             ev_maximum_charge_power=whole(battery.max_charge_w),
             ev_minimum_charge_power=zero,
             ev_maximum_charge_current=milli(battery.max_charge_ma),
@@ -469,7 +410,7 @@ def _limits(choice: PausedChoice, context: RequestContext) -> DC_CPDReqEnergyTra
             ev_minimum_voltage=milli(battery.min_voltage_mv),
             target_soc=target,
         )
-    return BPT_DC_CPDReqEnergyTransferMode(
+    return dc.BPT_DC_CPDReqEnergyTransferMode(
         ev_maximum_charge_power=whole(battery.max_charge_w),
         ev_minimum_charge_power=zero,
         ev_maximum_charge_current=milli(battery.max_charge_ma),
@@ -498,15 +439,15 @@ def exchange(choice: PausedChoice, limits: EvseLimits, context: RequestContext) 
     return Step(stage=Scheduling(Plan(choice, limits)), request=schedule(choice, context), observed=(observed,))
 
 
-def schedule(choice: PausedChoice, context: RequestContext) -> ScheduleExchangeReq:
+def schedule(choice: PausedChoice, context: RequestContext) -> common_messages.ScheduleExchangeReq:
     """Send the driver's needs, in the selected control mode (V2G20-1600)."""
     needs = context.config.needs
     target, most, least = energy_requests(context)
     if choice.dynamic:
-        return ScheduleExchangeReq(
+        return common_messages.ScheduleExchangeReq(
             header=context.header(),
             maximum_supporting_points=MOST_POINTS,
-            dynamic_se_req_control_mode=Dynamic_SEReqControlMode(
+            dynamic_se_req_control_mode=iso.Dynamic_SEReqControlMode(
                 departure_time=departure_s(context),
                 minimum_soc=None if choice.needs_by_secc else round(needs.minimum_soc),
                 target_soc=None if choice.needs_by_secc else round(needs.target_soc),
@@ -515,10 +456,10 @@ def schedule(choice: PausedChoice, context: RequestContext) -> ScheduleExchangeR
                 ev_minimum_energy_request=whole(least),
             ),
         )
-    return ScheduleExchangeReq(
+    return common_messages.ScheduleExchangeReq(
         header=context.header(),
         maximum_supporting_points=MOST_POINTS,
-        scheduled_se_req_control_mode=Scheduled_SEReqControlMode(
+        scheduled_se_req_control_mode=iso.Scheduled_SEReqControlMode(
             departure_time=departure_s(context),
             ev_target_energy_request=whole(target),
             ev_maximum_energy_request=whole(most),
@@ -532,22 +473,22 @@ def power_start(plan: Plan, context: RequestContext, looping: Looping | None = N
     """Start the transfer of energy, or continue it after a renegotiation."""
     return Step(
         stage=Starting(plan, looping),
-        request=PowerDeliveryReq(
+        request=common_messages.PowerDeliveryReq(
             header=context.header(),
-            ev_processing=Processing.Finished,
-            charge_progress=ChargeProgress.Start,
+            ev_processing=common_types.Processing.Finished,
+            charge_progress=common_messages.ChargeProgress.Start,
             ev_power_profile=power_profile(plan, context),
         ),
     )
 
 
-def charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> ChargeLoopReq:
+def charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> common_types.ChargeLoopReq:
     """Request the present power. An unused direction has the limit 0."""
     if plan.choice.family is Family.AC:
         return ac_charge_loop(plan, context, power_request)
     if plan.choice.family is Family.WPT:
         return wpt_charge_loop(context, power_request)
-    return DC_ChargeLoopReq(
+    return dc.DC_ChargeLoopReq(
         header=context.header(),
         display_parameters=display(context),
         meter_info_requested=True,
@@ -563,7 +504,7 @@ def _currents(battery: BatteryState, charge_w: int, discharge_w: int) -> tuple[i
     return battery.max_charge_ma if charge_w else 0, battery.max_discharge_ma if discharge_w else 0
 
 
-def _dynamic_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> Dynamic_DC_CLReqControlMode:
+def _dynamic_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> dc.Dynamic_DC_CLReqControlMode:
     battery = context.battery
     discharge_w = discharge_limit_w(plan, context, power_request)
     charge_ma, discharge_ma = _currents(battery, power_request.charge_w, discharge_w)
@@ -580,8 +521,8 @@ def _dynamic_loop(plan: Plan, context: RequestContext, power_request: PowerReque
         "ev_minimum_voltage": milli(battery.min_voltage_mv),
     }
     if not plan.choice.bpt:
-        return Dynamic_DC_CLReqControlMode(**fields)
-    return BPT_Dynamic_DC_CLReqControlMode(
+        return dc.Dynamic_DC_CLReqControlMode(**fields)
+    return dc.BPT_Dynamic_DC_CLReqControlMode(
         **fields | v2x_requests(plan, context),
         ev_maximum_discharge_power=whole(discharge_w),
         ev_minimum_discharge_power=whole(0),
@@ -589,14 +530,14 @@ def _dynamic_loop(plan: Plan, context: RequestContext, power_request: PowerReque
     )
 
 
-def _scheduled(plan: Plan, context: RequestContext, power_request: PowerRequest) -> Scheduled_DC_CLReqControlMode:
+def _scheduled(plan: Plan, context: RequestContext, power_request: PowerRequest) -> dc.Scheduled_DC_CLReqControlMode:
     battery = context.battery
     current = target_current_ma(plan, battery, power_request)
     voltage = milli(min(battery.max_voltage_mv, plan.limits.voltage_mv))
     discharge_w = discharge_limit_w(plan, context, power_request)
     charge_ma, discharge_ma = _currents(battery, power_request.charge_w, discharge_w)
     if not plan.choice.bpt:
-        return Scheduled_DC_CLReqControlMode(
+        return dc.Scheduled_DC_CLReqControlMode(
             ev_target_current=milli(current),
             ev_target_voltage=voltage,
             ev_maximum_charge_power=whole(power_request.charge_w),
@@ -605,7 +546,7 @@ def _scheduled(plan: Plan, context: RequestContext, power_request: PowerRequest)
             ev_maximum_voltage=milli(battery.max_voltage_mv),
             ev_minimum_voltage=milli(battery.min_voltage_mv),
         )
-    return BPT_Scheduled_DC_CLReqControlMode(
+    return dc.BPT_Scheduled_DC_CLReqControlMode(
         ev_target_current=milli(current),
         ev_target_voltage=voltage,
         ev_maximum_charge_power=whole(power_request.charge_w),
@@ -630,11 +571,14 @@ def target_current_ma(plan: Plan, battery: BatteryState, power_request: PowerReq
 
 def leave_space(ending: Ending, context: RequestContext) -> Step:
     """Request to leave the parking space now."""
-    return Step(stage=CheckingOut(ending, since=context.now), request=check_out(EvCheckOutStatus.CheckOut, context))
+    return Step(
+        stage=CheckingOut(ending, since=context.now),
+        request=check_out(common_messages.EvCheckOutStatus.CheckOut, context),
+    )
 
 
-def check_out(status: EvCheckOutStatus, context: RequestContext) -> VehicleCheckOutReq:
+def check_out(status: common_messages.EvCheckOutStatus, context: RequestContext) -> common_messages.VehicleCheckOutReq:
     """Return the request to leave now."""
-    return VehicleCheckOutReq(
+    return common_messages.VehicleCheckOutReq(
         header=context.header(), ev_check_out_status=status, check_out_time=context.utc_ms // 1000
     )

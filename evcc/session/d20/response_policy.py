@@ -14,15 +14,9 @@ from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.plausibility import Implausible
 from v2g.exi.declare import Element
+from v2g.iso15118.d20.messages import dc as iso
 from v2g.iso15118.d20.messages.ac import AC_ChargeParameterDiscoveryRes
 from v2g.iso15118.d20.messages.common_types import ChargeLoopRes, ResponseCode
-from v2g.iso15118.d20.messages.dc import (
-    BPT_Dynamic_DC_CLResControlMode,
-    BPT_Scheduled_DC_CLResControlMode,
-    DC_ChargeLoopRes,
-    DC_ChargeParameterDiscoveryRes,
-    DC_PreChargeRes,
-)
 
 
 class Reaction(enum.Enum):
@@ -78,19 +72,19 @@ _LIMITS: Final = ("evse_maximum_", "evse_minimum_")
 _IN_LOOP: Final = ("evse_maximum_", "evse_minimum_voltage")
 """A charger may repeat its first minimum of power while its maximum is limited below it (V2G20-2655)."""
 
-_BOTH_WAYS: Final = (BPT_Dynamic_DC_CLResControlMode, BPT_Scheduled_DC_CLResControlMode)
+_BOTH_WAYS: Final = (iso.BPT_Dynamic_DC_CLResControlMode, iso.BPT_Scheduled_DC_CLResControlMode)
 
 
 def judge(response: Element, context: RequestContext) -> Implausible | None:
     """Return what is wrong with a response."""
     match response:
-        case DC_ChargeParameterDiscoveryRes(dc_cpd_res_energy_transfer_mode=mode):
+        case iso.DC_ChargeParameterDiscoveryRes(dc_cpd_res_energy_transfer_mode=mode):
             return plausibility.limits(_limits(mode))
         case AC_ChargeParameterDiscoveryRes(ac_cpd_res_energy_transfer_mode=mode):
             return plausibility.limits(_limits(mode))
-        case DC_PreChargeRes():
+        case iso.DC_PreChargeRes():
             return _present(response, None, context)
-        case DC_ChargeLoopRes(cl_res_control_mode=mode):
+        case iso.DC_ChargeLoopRes(cl_res_control_mode=mode):
             current_ma = None if isinstance(mode, _BOTH_WAYS) else to_milli(response.evse_present_current)
             return plausibility.limits(_limits(mode, *_IN_LOOP)) or _present(response, current_ma, context)
         case ChargeLoopRes() if hasattr(response, "cl_res_control_mode"):
@@ -105,7 +99,7 @@ def _limits(mode: Element, *names: str) -> dict[str, int]:
 
 
 def _present(
-    response: DC_PreChargeRes | DC_ChargeLoopRes, current_ma: int | None, context: RequestContext
+    response: iso.DC_PreChargeRes | iso.DC_ChargeLoopRes, current_ma: int | None, context: RequestContext
 ) -> Implausible | None:
     return plausibility.present(
         voltage=("evse_present_voltage", to_milli(response.evse_present_voltage)),

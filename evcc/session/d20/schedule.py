@@ -14,14 +14,8 @@ from evcc.session.planning import storage, wants_plan
 from evcc.session.ports import NeedsChanged
 from evcc.session.steps import seen
 from v2g.errors import SignatureError
+from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_messages import ScheduleExchangeRes
-from v2g.iso15118.d20.messages.schedules import (
-    AbsolutePriceSchedule,
-    ChargingSchedule,
-    Dynamic_SEResControlMode,
-    PriceLevelSchedule,
-    ScheduleTuple,
-)
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.observe import Observe
@@ -93,7 +87,7 @@ def planned_event(plan: Plan, context: RequestContext) -> Observe:
 
 
 def _choose(
-    tuples: tuple[ScheduleTuple, ...], plan: Plan, context: RequestContext
+    tuples: tuple[iso.ScheduleTuple, ...], plan: Plan, context: RequestContext
 ) -> tuple[Schedule, tuple[Observe, ...]]:
     """Plan by prices if the program requires it; otherwise take the first suitable tuple."""
     if not wants_plan(context):
@@ -104,13 +98,13 @@ def _choose(
     return schedule, (planned_event(replace(plan, schedule=schedule), context),)
 
 
-def pick_schedule(tuples: tuple[ScheduleTuple, ...], choice: PausedChoice, *, utc_ms: int) -> Schedule:
+def pick_schedule(tuples: tuple[iso.ScheduleTuple, ...], choice: PausedChoice, *, utc_ms: int) -> Schedule:
     """Return the first tuple that offers what was selected: with discharging if energy may flow back."""
     suiting = [each for each in tuples if each.discharging_schedule is not None] if choice.bpt else []
     return _schedule((suiting or list(tuples))[0], utc_ms)
 
 
-def _schedule(offered: ScheduleTuple, utc_ms: int) -> Schedule:
+def _schedule(offered: iso.ScheduleTuple, utc_ms: int) -> Schedule:
     """TimeAnchor is a time of day, but chargers in the field send 0: their schedule begins with the agreement."""
     discharge = offered.discharging_schedule
     anchor = offered.charging_schedule.power_schedule.time_anchor
@@ -125,9 +119,9 @@ def _schedule(offered: ScheduleTuple, utc_ms: int) -> Schedule:
 # -- trust in prices ----------------------------------------------------------------------------------------------
 
 
-def _price_schedules(response: ScheduleExchangeRes) -> tuple[AbsolutePriceSchedule | PriceLevelSchedule, ...]:
+def _price_schedules(response: ScheduleExchangeRes) -> tuple[iso.AbsolutePriceSchedule | iso.PriceLevelSchedule, ...]:
     tuples = response.scheduled_se_res_control_mode
-    holders: list[Dynamic_SEResControlMode | ChargingSchedule | None] = [response.dynamic_se_res_control_mode]
+    holders: list[iso.Dynamic_SEResControlMode | iso.ChargingSchedule | None] = [response.dynamic_se_res_control_mode]
     for each in tuples.schedule_tuple if tuples is not None else ():
         holders += [each.charging_schedule, each.discharging_schedule]
     found = ((holder.absolute_price_schedule, holder.price_level_schedule) for holder in holders if holder is not None)
@@ -136,7 +130,7 @@ def _price_schedules(response: ScheduleExchangeRes) -> tuple[AbsolutePriceSchedu
 
 def _verify(
     response: ScheduleExchangeRes,
-    prices: tuple[AbsolutePriceSchedule | PriceLevelSchedule, ...],
+    prices: tuple[iso.AbsolutePriceSchedule | iso.PriceLevelSchedule, ...],
     context: RequestContext,
 ) -> tuple[bool, str]:
     """Return whether prices are signed by a known signer, and the reason for refusing them, or empty.

@@ -15,17 +15,7 @@ from evcc.session.settings import ServiceConfig
 from evcc.session.steps import seen
 from v2g.energy.grid_support import Function
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.messages.common_messages import (
-    ParameterSet,
-    SelectedService,
-    SelectedServiceList,
-    ServiceDetailReq,
-    ServiceDetailRes,
-    ServiceDiscoveryReq,
-    ServiceDiscoveryRes,
-    ServiceSelectionReq,
-    ServiceSelectionRes,
-)
+from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.services import (
     AC_DER,
     DER_MODES,
@@ -54,7 +44,7 @@ ENDS_VERSION: Final = 3
 
 @on_response(Discovering)
 def on_services(
-    stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, context: RequestContext
+    stage: Discovering, request: iso.ServiceDiscoveryReq, response: iso.ServiceDiscoveryRes, context: RequestContext
 ) -> Step:
     """Examine the suitable energy services, best first."""
     offered = {service.service_id for service in response.energy_transfer_service_list.service}
@@ -87,11 +77,13 @@ def _wanted(config: ServiceConfig) -> tuple[int, ...]:
 
 
 def _detail(stage: Detailing, context: RequestContext) -> Step:
-    return Step(stage=stage, request=ServiceDetailReq(header=context.header(), service_id=stage.asked))
+    return Step(stage=stage, request=iso.ServiceDetailReq(header=context.header(), service_id=stage.asked))
 
 
 @on_response(Detailing)
-def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDetailRes, context: RequestContext) -> Step:
+def on_detail(
+    stage: Detailing, request: iso.ServiceDetailReq, response: iso.ServiceDetailRes, context: RequestContext
+) -> Step:
     """Choose a parameter set, and examine the signed-discharge service if energy may flow back."""
     if response.service_id != stage.asked:
         return fail(stage, "wrong_service", asked=stage.asked, received=response.service_id)
@@ -106,7 +98,7 @@ def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDeta
     return msgspec.structs.replace(step, observed=(observed, *step.observed))
 
 
-def _chosen(stage: Detailing, sets: tuple[ParameterSet, ...], context: RequestContext) -> Step:
+def _chosen(stage: Detailing, sets: tuple[iso.ParameterSet, ...], context: RequestContext) -> Step:
     """Choose a set of an energy service, or examine the next one."""
     config = context.config.services
     phases = context.config.on_board_charger.phases if context.family is Family.AC else 0
@@ -141,15 +133,15 @@ def _only_charge(stage: Detailing, choice: PausedChoice, context: RequestContext
 def _next(stage: Detailing, choice: PausedChoice, context: RequestContext) -> Step:
     """Examine the next value-added service, or select everything."""
     if not stage.further:
-        energy = SelectedService(service_id=choice.service_id, parameter_set_id=choice.parameter_set_id)
+        energy = iso.SelectedService(service_id=choice.service_id, parameter_set_id=choice.parameter_set_id)
         pairs = choice.added
         if choice.signed_set is not None:
             pairs = ((context.config.services.signed_discharge_id, choice.signed_set), *pairs)
-        added = tuple(SelectedService(service_id=each, parameter_set_id=set_id) for each, set_id in pairs)
-        request = ServiceSelectionReq(
+        added = tuple(iso.SelectedService(service_id=each, parameter_set_id=set_id) for each, set_id in pairs)
+        request = iso.ServiceSelectionReq(
             header=context.header(),
             selected_energy_transfer_service=energy,
-            selected_vas_list=SelectedServiceList(selected_service=added) if added else None,
+            selected_vas_list=iso.SelectedServiceList(selected_service=added) if added else None,
         )
         return Step(stage=Selecting(choice), request=request)
     asked, *further = stage.further
@@ -157,7 +149,7 @@ def _next(stage: Detailing, choice: PausedChoice, context: RequestContext) -> St
 
 
 def _with_added(
-    choice: PausedChoice, service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig
+    choice: PausedChoice, service_id: int, sets: Iterable[iso.ParameterSet], config: ServiceConfig
 ) -> PausedChoice:
     """Return the choice with a set of a value-added service, if one is suitable."""
     if service_id == config.signed_discharge_id:
@@ -174,7 +166,7 @@ def _with_added(
 
 @on_response(Selecting)
 def on_selected(
-    stage: Selecting, request: ServiceSelectionReq, response: ServiceSelectionRes, context: RequestContext
+    stage: Selecting, request: iso.ServiceSelectionReq, response: iso.ServiceSelectionRes, context: RequestContext
 ) -> Step:
     """Continue with the charge parameters."""
     choice = stage.choice
@@ -191,7 +183,7 @@ def on_selected(
 
 def choose(
     service_id: int,
-    sets: Iterable[ParameterSet],
+    sets: Iterable[iso.ParameterSet],
     config: ServiceConfig,
     *,
     renegotiable: bool = False,
@@ -232,7 +224,7 @@ def choose(
 
 
 def _demanded(
-    offered: ParameterSet, values: Mapping[str, int], config: ServiceConfig
+    offered: iso.ParameterSet, values: Mapping[str, int], config: ServiceConfig
 ) -> tuple[frozenset[Function], frozenset[str]]:
     """Return the functions that a set of AC DER demands, and those of them that the vehicle lacks; a bit without a
     meaning, or a mask that is no integer, is one that it lacks. By SAE the vehicle declares its own in the charge
@@ -255,7 +247,7 @@ def _suits(values: Mapping[str, int], *, bpt: bool) -> bool:
     return unified and values.get("GeneratorMode", _GRID_FOLLOWING) == _GRID_FOLLOWING
 
 
-def signed_set(sets: Iterable[ParameterSet], *, checkpoints: bool) -> tuple[int, int | None]:
+def signed_set(sets: Iterable[iso.ParameterSet], *, checkpoints: bool) -> tuple[int, int | None]:
     """Return version and id of the signed-discharge set with the highest version that we know, or 0 and None."""
     known = {values.get("Version"): each.parameter_set_id for each in sets if _fits(values := integers(each))}
     ours = (ENDS_VERSION, CHECKPOINTS_VERSION, 1) if checkpoints else (1,)
@@ -266,7 +258,7 @@ def _fits(values: Mapping[str, int]) -> bool:
     return values.get("PayloadType") == PayloadType.SIGNED_DISCHARGE
 
 
-def integers(parameters: ParameterSet) -> dict[str, int]:
+def integers(parameters: iso.ParameterSet) -> dict[str, int]:
     """Return the integer parameters, of any integer type."""
     values: dict[str, int] = {}
     for each in parameters.parameter:

@@ -11,8 +11,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.policy.policy import OwnerSettings
+from evcc.session import ports
 from evcc.session.contracts import Contract, ranked
-from evcc.session.d20 import energy, positioning, services, setup  # noqa: F401 - handlers register themselves
+from evcc.session.d20 import energy, positioning, services, setup, stages  # noqa: F401 - handlers register themselves
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.discharge import Discharge
 from evcc.session.d20.loop import renegotiate, wanted_end
@@ -21,44 +22,16 @@ from evcc.session.d20.renegotiation import ANSWERS, Turn, plan_anew
 from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.response_policy import Reaction, judge, reaction
 from evcc.session.d20.safety import Iso20Messages
-from evcc.session.d20.stages import (
-    HANDLERS,
-    KINDS,
-    Authorizing,
-    CheckingIn,
-    Ending,
-    FindingPlace,
-    Looping,
-    OpeningContactor,
-    Pairing,
-    Step,
-    Stopping,
-)
 from evcc.session.d20.stop import stop
 from evcc.session.edition import Connection
 from evcc.session.paused import PausedChoice, Resume
-from evcc.session.ports import (
-    CheckpointStored,
-    ConsentChanged,
-    DeviceObserved,
-    DroveIn,
-    NeedsChanged,
-    Reported,
-    StopRequested,
-)
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Stage
 from evcc.session.vehicle import Vehicle
 from v2g.errors import CertificateError
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
-from v2g.iso15118.d20.messages.common_messages import (
-    ChargingSession,
-    PowerDeliveryRes,
-    SessionSetupReq,
-    SessionSetupRes,
-    SessionStopReq,
-)
+from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import V2GResponse
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes
 from v2g.iso15118.d20.services import DER_SCHEMAS
@@ -134,7 +107,7 @@ class SideStreams:
 _CHECKPOINT: Final = "checkpoint"
 
 
-class VehicleSession(Vehicle[Step, Ending], Session20):
+class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
     """One session of one vehicle.
 
     The chain of the charger's certificate was validated in TLS; a connection without it excludes payment by contract.
@@ -144,7 +117,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
     Raises CertificateError if a contract chain cannot be sent.
     """
 
-    kinds = KINDS
+    kinds = stages.KINDS
     timing = MESSAGES
 
     def __init__(
@@ -177,7 +150,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         self._replan = False
         self._parked = False
         self._joined = False
-        self._parting: Step | None = None
+        self._parting: stages.Step | None = None
         """The step that sends SessionStopReq, until the charger's last checkpoint has come."""
 
     # -- hooks of the engine ------------------------------------------------------------------------------------
@@ -201,7 +174,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             return
         if (
             isinstance(message, V2GResponse)
-            and not isinstance(message, SessionSetupRes)
+            and not isinstance(message, iso.SessionSetupRes)
             and message.header.session_id != self.session_id
         ):
             self._fail("wrong_session_id", message=name)
@@ -214,19 +187,21 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             self._fail("unexpected_response_code", message=name, code=code)
             return
         self.state = state
-        if isinstance(message, PowerDeliveryRes) and message.evse_status is not None and self._choice is not None:
+        if isinstance(message, iso.PowerDeliveryRes) and message.evse_status is not None and self._choice is not None:
             ending = wanted_end(message.evse_status, self._choice)
             if ending is not None:  # in the loop, the loop handles it
                 self._request_end(ending)
         if isinstance(message, DC_ChargeLoopRes):  # at each stage: whatever the vehicle asks for meanwhile
-            self._command(Reported(to_milli(message.evse_present_voltage), to_milli(message.evse_present_current)))
+            self._command(
+                ports.Reported(to_milli(message.evse_present_voltage), to_milli(message.evse_present_current))
+            )
         context = self._request_context()
         finding = None if isinstance(self.stage, self.kinds.ending) else judge(message, context)
         if finding is None:
-            self._apply(HANDLERS.response(self.stage, request, message, context))
+            self._apply(stages.HANDLERS.response(self.stage, request, message, context))
         else:
             self._actions.append(finding.event(name))
-            self._apply(stop(self.stage, context, Ending(finding.cause, failed=True)))
+            self._apply(stop(self.stage, context, stages.Ending(finding.cause, failed=True)))
 
     def _on_discharge(self, payload: bytes) -> None:
         self._actions.extend(self._discharge.receive(payload, self._request_context(), self._looping))
@@ -263,12 +238,12 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             super()._on_timer(name)
 
     def _wake(self) -> None:
-        self._apply(HANDLERS.wake(self.stage, self._last, self._request_context()))
+        self._apply(stages.HANDLERS.wake(self.stage, self._last, self._request_context()))
 
     @property
-    def _looping(self) -> Looping | None:
+    def _looping(self) -> stages.Looping | None:
         """The charge loop, running or interrupted by the present stage."""
-        return self.stage if isinstance(self.stage, Looping) else getattr(self.stage, "looping", None)
+        return self.stage if isinstance(self.stage, stages.Looping) else getattr(self.stage, "looping", None)
 
     # -- steps --------------------------------------------------------------------------------------------------
 
@@ -294,7 +269,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             ),
         )
 
-    def _apply(self, step: Step) -> None:
+    def _apply(self, step: stages.Step) -> None:
         """Carry out a step: report, command, then send, wait or end."""
         if step.family is not None:
             self.family = step.family
@@ -315,7 +290,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         if overtaking is not None:
             self._actions.extend(step.observed)
             step = stop(step.stage, self._request_context(), overtaking)
-        elif self._replan and isinstance(step.stage, Looping) and not (step.failure or step.end):
+        elif self._replan and isinstance(step.stage, stages.Looping) and not (step.failure or step.end):
             looping = step.stage
             self._replan = False
             if self._config.services.renegotiate_beside:
@@ -323,12 +298,12 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             else:
                 self._actions.extend(step.observed)
                 step = renegotiate(looping, self._request_context())
-        if isinstance(step.request, SessionStopReq):
-            ended = step.request.charging_session is ChargingSession.Terminate
+        if isinstance(step.request, iso.SessionStopReq):
+            ended = step.request.charging_session is iso.ChargingSession.Terminate
             self._actions.extend(self._discharge.leaving(self._request_context(), self._looping, ended=ended))
             for payload in self._discharge.outbox():
                 self._send_discharge(payload)
-        if isinstance(step.request, SessionStopReq) and self._discharge.awaits_final:
+        if isinstance(step.request, iso.SessionStopReq) and self._discharge.awaits_final:
             self._parting = step
             self._arm(_CHECKPOINT, self._config.discharge.checkpoint_wait_s)
             return
@@ -344,7 +319,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         if not self._closed:
             for stream, request in step.beside:
                 self._ask_beside(stream, request)
-            if step.replan and isinstance(self.stage, Looping):
+            if step.replan and isinstance(self.stage, stages.Looping):
                 for stream, request in plan_anew(self.stage, self._request_context()):
                     self._ask_beside(stream, request)
 
@@ -353,16 +328,16 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             f"{type(request).__name__} is out of order in {self.state}"
         )
         self._send(request)
-        if isinstance(request, SessionSetupReq):
+        if isinstance(request, iso.SessionSetupReq):
             self.session_id = request.header.session_id
 
     def _enter(self, stage: Stage) -> None:
-        if isinstance(self.stage, CheckingIn) and not isinstance(stage, CheckingIn):
+        if isinstance(self.stage, stages.CheckingIn) and not isinstance(stage, stages.CheckingIn):
             self._parked = True
-        if isinstance(stage, OpeningContactor) and self._progress is not None:
+        if isinstance(stage, stages.OpeningContactor) and self._progress is not None:
             self._discharge.power_stopped()
         super()._enter(stage)
-        if isinstance(stage, Looping):
+        if isinstance(stage, stages.Looping):
             self._progress = stage.progress
 
     def _chains(self, stage: Stage) -> Mapping[str, float | None]:
@@ -417,7 +392,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         new = self._sides.take(turn, stream)
         if turn.request is not None and not turn.wait:
             self._ask_beside(stream, turn.request)
-        if new is not None and isinstance(self.stage, Looping):
+        if new is not None and isinstance(self.stage, stages.Looping):
             plan = replace(self.stage.plan, schedule=new.schedule, outlook=new.outlook)
             self.stage = replace(self.stage, plan=plan)
 
@@ -425,10 +400,10 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
 
     def _on_fact(self, fact: Fact) -> None:
         match fact:
-            case CheckpointStored(number=number, stored=stored):
+            case ports.CheckpointStored(number=number, stored=stored):
                 self._actions.extend(self._discharge.stored(number, stored=stored))
                 self._send_replies()
-            case ConsentChanged(given=given):
+            case ports.ConsentChanged(given=given):
                 # note the owner's consent; a withdrawn one ends the present agreement
                 self._consents = given
                 self._observe("power", "consent_changed", given=given)
@@ -436,43 +411,43 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
                     self._actions.extend(self._discharge.withdraw(self._request_context()))
                     for payload in self._discharge.outbox():
                         self._send_discharge(payload)
-            case DroveIn() | DeviceObserved():
+            case ports.DroveIn() | ports.DeviceObserved():
                 # continue with the vehicle's position or observation, if the stage waits for it
                 stage = self.stage
                 if self.pending is not None:
                     return
-                if isinstance(fact, DeviceObserved):
-                    if isinstance(stage, Pairing):
+                if isinstance(fact, ports.DeviceObserved):
+                    if isinstance(stage, stages.Pairing):
                         self._apply(positioning.on_observed(stage, fact.device_id, self._request_context()))
-                elif isinstance(stage, CheckingIn):
+                elif isinstance(stage, stages.CheckingIn):
                     self._apply(positioning.on_check_in_drove(stage, fact, self._request_context()))
-                elif isinstance(stage, FindingPlace):
+                elif isinstance(stage, stages.FindingPlace):
                     self._apply(positioning.on_drove(stage, fact, self._request_context()))
             case _:
                 super()._on_fact(fact)
 
     def _contactor_moved(self, *, closed: bool) -> None:
-        step = HANDLERS.contactor(self.stage, self._request_context(), closed=closed)
+        step = stages.HANDLERS.contactor(self.stage, self._request_context(), closed=closed)
         if step is not None:
             self._apply(step)
 
-    def _ending(self, cause: str | StopRequested) -> Ending:
+    def _ending(self, cause: str | ports.StopRequested) -> stages.Ending:
         if isinstance(cause, str):
-            return Ending(cause, failed=True)
+            return stages.Ending(cause, failed=True)
         if cause.reselect and self._choice is not None and self._choice.renegotiable:  # V2G20-1477
-            return Ending(cause.reason, ChargingSession.ServiceRenegotiation)
-        return Ending(cause.reason, ChargingSession.Pause if cause.pause else ChargingSession.Terminate)
+            return stages.Ending(cause.reason, iso.ChargingSession.ServiceRenegotiation)
+        return stages.Ending(cause.reason, iso.ChargingSession.Pause if cause.pause else iso.ChargingSession.Terminate)
 
-    def _staying(self) -> Step:
-        return Step(stage=self.stage)
+    def _staying(self) -> stages.Step:
+        return stages.Step(stage=self.stage)
 
-    def _take_needs(self, fact: NeedsChanged) -> None:
+    def _take_needs(self, fact: ports.NeedsChanged) -> None:
         """Set new needs; a scheduled session in its loop makes a new plan."""
         super()._take_needs(fact)
         if self._choice is not None and not self._choice.dynamic:
             self._replan = True
-            if isinstance(self.stage, Looping):
-                self._resume_pause(Step(stage=self.stage, wait=0.0))
+            if isinstance(self.stage, stages.Looping):
+                self._resume_pause(stages.Step(stage=self.stage, wait=0.0))
 
     def _discharge_allowed_w(self) -> int:
         """Return what was signed, too: the charger does not pay for more."""
@@ -485,7 +460,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
 
     def _on_eof(self) -> None:
         """A charger that leaves when the pilot shows state B does not hide why the vehicle has ended the session."""
-        if isinstance(self.stage, Stopping) and self.stage.ending.failed:
+        if isinstance(self.stage, stages.Stopping) and self.stage.ending.failed:
             self._fail(self.stage.ending.cause)
         else:
             super()._on_eof()
@@ -499,7 +474,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
 
 def _authorization_s(stage: Stage, timers: Timing) -> float | None:
     """Return how long the charger may send Ongoing; waiting for a customer is not limited by it."""
-    if isinstance(stage, Authorizing) and stage.customer:
+    if isinstance(stage, stages.Authorizing) and stage.customer:
         return timers.evcc_customer
     return timers.ongoing if getattr(stage, "polls", 0) else None
 

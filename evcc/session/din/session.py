@@ -13,13 +13,7 @@ from evcc.session.v2g_message.session import MessageVehicle
 from evcc.session.v2g_message.stages import Choice, Discovering, Ending, Selecting, Step
 from evcc.session.v2g_message.stop import stop
 from v2g.exi.declare import Element
-from v2g.iso15118.din.messages.common import (
-    PowerDeliveryReq,
-    ServiceDiscoveryReq,
-    ServiceDiscoveryRes,
-    ServicePaymentSelectionReq,
-    SessionStopReq,
-)
+from v2g.iso15118.din.messages import common as iso
 from v2g.iso15118.din.messages.data_types import (
     EVRequestedEnergyTransferType,
     EVSESupportedEnergyTransferType,
@@ -57,7 +51,7 @@ HANDLERS: Final = Handlers(COMMON)
 
 @HANDLERS.on_response(Discovering)
 def on_services(
-    stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, context: MessageContext
+    stage: Discovering, request: iso.ServiceDiscoveryReq, response: iso.ServiceDiscoveryRes, context: MessageContext
 ) -> Step:
     """Select the charge service and external payment [V2G-DC-252], or end the session without them."""
     service = response.charge_service
@@ -69,7 +63,7 @@ def on_services(
     service_id = service.service_tag.service_id
     return Step(
         stage=Selecting(),
-        request=ServicePaymentSelectionReq(
+        request=iso.ServicePaymentSelectionReq(
             selected_payment_option=PaymentOption.ExternalPayment,
             selected_service_list=SelectedServiceList(selected_service=(SelectedService(service_id=service_id),)),
         ),
@@ -110,7 +104,7 @@ class DinVehicle(MessageVehicle, SessionDin):
         self._arm(_READY, self._config.timers_din.evcc_ready_to_charge)
 
     def _transmit(self, request: Element) -> None:
-        if isinstance(request, PowerDeliveryReq | SessionStopReq):
+        if isinstance(request, iso.PowerDeliveryReq | iso.SessionStopReq):
             self._disarm(_READY)
         super()._transmit(request)
 

@@ -11,21 +11,8 @@ from evcc.session.plausibility import NO_ERROR, Implausible
 from evcc.session.ports import SAFE, Reported, StopRequested
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Handlers, Stage
-from evcc.session.v2g_message import energy, loop, setup  # noqa: F401 - their handlers register themselves
+from evcc.session.v2g_message import energy, loop, setup, stages  # noqa: F401 - their handlers register themselves
 from evcc.session.v2g_message.context import MessageContext, Vocabulary
-from evcc.session.v2g_message.stages import (
-    KINDS,
-    Choice,
-    Ending,
-    Looping,
-    Plan,
-    PreCharging,
-    RampingDown,
-    Step,
-    Stopping,
-    Welding,
-    fail,
-)
 from evcc.session.v2g_message.status import status_of, wanted_end
 from evcc.session.v2g_message.stop import stop
 from evcc.session.vehicle import MESSAGE, Timers, Vehicle
@@ -170,15 +157,15 @@ class MessageTimers(Timers, Protocol):
         """Whether to wait longer than the edition has it, as vehicles in the field do."""
 
 
-class MessageVehicle(Vehicle[Step, Ending], MessageSession):
+class MessageVehicle(Vehicle[stages.Step, stages.Ending], MessageSession):
     """One session of one vehicle. See `Vehicle` for its arguments; `timers` are the edition's.
 
     Responses that cannot be right end it: see `evcc.session.plausibility`; `invalid_value` is one of another unit.
     """
 
-    kinds = KINDS
+    kinds = stages.KINDS
     vocabulary: ClassVar[Vocabulary]
-    handlers: ClassVar[Handlers[MessageContext, Step]]
+    handlers: ClassVar[Handlers[MessageContext, stages.Step]]
 
     def __init__(
         self,
@@ -190,8 +177,8 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
     ) -> None:
         super().__init__(config, timers, connection, protocols, connected_for)
         self._phases = timers
-        self._choice: Choice | None = None
-        self._plan: Plan | None = None
+        self._choice: stages.Choice | None = None
+        self._plan: stages.Plan | None = None
         self._evse_id = ""
         self._signature: Signature | None = None
         """Of the next request."""
@@ -234,7 +221,7 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
             context = replace(context, session_id=header.session_id, signature=header.signature)
         self._apply(self._judged(request, body, context))
 
-    def _judged(self, request: Element, body: Element, context: MessageContext) -> Step:
+    def _judged(self, request: Element, body: Element, context: MessageContext) -> stages.Step:
         """Return the step that follows a response; one that cannot be right ends the session."""
         stage = self.stage
         try:
@@ -249,12 +236,12 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
                 return self.handlers.response(stage, request, body, context)
         except Iso15118Error as error:
             finding = Implausible("invalid_value", "PhysicalValue", str(error))
-            if isinstance(stage, RampingDown):
+            if isinstance(stage, stages.RampingDown):
                 return stop(stage, context, stage.ending)
             if isinstance(stage, self.kinds.ending):
-                return fail(stage, finding.cause, error=str(error))
+                return stages.fail(stage, finding.cause, error=str(error))
         self._actions.append(finding.event(type(body).__name__))
-        return stop(stage, context, Ending(finding.cause, failed=True, ev_error=finding.ev_error))
+        return stop(stage, context, stages.Ending(finding.cause, failed=True, ev_error=finding.ev_error))
 
     def _belongs(self, session_id: bytes) -> bool:
         """Return whether a response belongs to this session; the first one names it."""
@@ -281,10 +268,10 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
             plan=self._plan,
             progress=self._progress,
             evse_id=self._evse_id,
-            ev_error=ending.ev_error if isinstance(ending, Ending) else NO_ERROR,
+            ev_error=ending.ev_error if isinstance(ending, stages.Ending) else NO_ERROR,
         )
 
-    def _apply(self, step: Step) -> None:
+    def _apply(self, step: stages.Step) -> None:
         if step.session_id is not None:
             self._session_begun(step.session_id)
         if step.evse_id is not None:
@@ -308,7 +295,7 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
         if self._plan is not None:
             self._watch.agree(self._plan.limits.tolerance_ma)
         super()._enter(stage)
-        if isinstance(stage, Looping):
+        if isinstance(stage, stages.Looping):
             self._progress = stage.progress
 
     def _wake(self) -> None:
@@ -320,8 +307,8 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
         if step is not None:
             self._apply(step)
 
-    def _staying(self) -> Step:
-        return Step(stage=self.stage)
+    def _staying(self) -> stages.Step:
+        return stages.Step(stage=self.stage)
 
     def _chains(self, stage: Stage) -> Mapping[str, float | None]:
         timers = self._phases
@@ -343,41 +330,41 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
 
     # -- ends ---------------------------------------------------------------------------------------------------
 
-    def _ending(self, cause: str | StopRequested) -> Ending:
-        return Ending(cause, failed=True) if isinstance(cause, str) else Ending(cause.reason)
+    def _ending(self, cause: str | StopRequested) -> stages.Ending:
+        return stages.Ending(cause, failed=True) if isinstance(cause, str) else stages.Ending(cause.reason)
 
     def _on_timer(self, name: str) -> None:
         stage = self.stage
-        if name == MESSAGE and isinstance(stage, Welding | Stopping):
+        if name == MESSAGE and isinstance(stage, stages.Welding | stages.Stopping):
             self._finish("message_timeout")
-        elif name == "pre_charge" and isinstance(stage, PreCharging) and self._moves(stage):
+        elif name == "pre_charge" and isinstance(stage, stages.PreCharging) and self._moves(stage):
             self._tolerate(SLOW_PRE_CHARGE)
             self._arm(name, MOVES_S)
         else:
             super()._on_timer(name)
 
-    def _moves(self, stage: PreCharging) -> bool:
+    def _moves(self, stage: stages.PreCharging) -> bool:
         """Return whether a tolerant vehicle waits on, for an output that still moves."""
         now, tolerant = self._time.now, self._phases.tolerate_slow_chargers
         return tolerant and now - stage.moved_at <= MOVES_S and now - stage.since < SLOW_PRE_CHARGE_S
 
     def _on_eof(self) -> None:
-        if isinstance(self.stage, Welding | Stopping):
+        if isinstance(self.stage, stages.Welding | stages.Stopping):
             self._finish("secc_vanished")
         else:
             super()._on_eof()
 
     def _on_broken(self, error: CodecError) -> None:
-        if isinstance(self.stage, Welding | Stopping):
+        if isinstance(self.stage, stages.Welding | stages.Stopping):
             self._finish("undecodable_message")
         else:
             super()._on_broken(error)
 
     def _finish(self, cause: str) -> None:
         """End a session that is over anyway: its contactor is open, and the charger's last answers do not matter."""
-        assert isinstance(self.stage, Welding | Stopping)
+        assert isinstance(self.stage, stages.Welding | stages.Stopping)
         ending = self.stage.ending
-        if isinstance(self.stage, Welding):
+        if isinstance(self.stage, stages.Welding):
             self._tolerate(WELDING_DETECTION)
         self._observe("stop", "not_confirmed", cause=cause)
         self._command(*SAFE)

@@ -26,20 +26,8 @@ from secc.session.v2g_message.request_context import (
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import schedules, signatures
-from v2g.iso15118.d2.messages.charging import (
-    CableCheckReq,
-    ChargingStatusReq,
-    CurrentDemandReq,
-    PreChargeReq,
-    WeldingDetectionReq,
-)
-from v2g.iso15118.d2.messages.common import (
-    AuthorizationReq,
-    ChargeParameterDiscoveryReq,
-    MeteringReceiptReq,
-    PowerDeliveryReq,
-    SessionStopReq,
-)
+from v2g.iso15118.d2.messages import charging as iso
+from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages.data_types import ChargeProgress, ChargingSession, MeterInfo
 from v2g.iso15118.d2.messages.parameters import (
     AC_EVChargeParameter,
@@ -57,9 +45,9 @@ from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 
 
-@ISO2_HANDLERS.on_request(AuthorizationReq)
+@ISO2_HANDLERS.on_request(common.AuthorizationReq)
 def authorize(
-    request: AuthorizationReq, stage: Paying | Challenged | Authorizing, context: RequestContext
+    request: common.AuthorizationReq, stage: Paying | Challenged | Authorizing, context: RequestContext
 ) -> Step | Wait:
     """Ask for a decision on the contract, or for external identification: then the vehicle is asked to wait for its
     customer [V2G2-854]."""
@@ -79,9 +67,9 @@ def authorize(
     )
 
 
-@ISO2_HANDLERS.on_request(ChargeParameterDiscoveryReq)
+@ISO2_HANDLERS.on_request(common.ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
-    request: ChargeParameterDiscoveryReq,
+    request: common.ChargeParameterDiscoveryReq,
     stage: stages.Authorized | stages.Awaiting | stages.Charging,
     context: RequestContext,
 ) -> Step | Wait:
@@ -122,9 +110,9 @@ def charge_parameter_discovery(
     )
 
 
-@ISO2_HANDLERS.on_request(CableCheckReq)
+@ISO2_HANDLERS.on_request(iso.CableCheckReq)
 def cable_check(
-    request: CableCheckReq, stage: stages.Planned | stages.CableChecking | stages.Charging, context: RequestContext
+    request: iso.CableCheckReq, stage: stages.Planned | stages.CableChecking | stages.Charging, context: RequestContext
 ) -> CommonStep | Wait:
     """Test the insulation; during a renegotiation the battery is connected, and the earlier result holds."""
     if isinstance(stage, stages.Charging):
@@ -132,9 +120,9 @@ def cable_check(
     return delivery.cable_check(request, stage, context)
 
 
-@ISO2_HANDLERS.on_request(PreChargeReq)
+@ISO2_HANDLERS.on_request(iso.PreChargeReq)
 def pre_charge(
-    request: PreChargeReq, stage: stages.PreCharging | stages.Charging, context: RequestContext
+    request: iso.PreChargeReq, stage: stages.PreCharging | stages.Charging, context: RequestContext
 ) -> CommonStep | Wait:
     """Bring the output to the vehicle's voltage; during a renegotiation it is there."""
     if isinstance(stage, stages.Charging):
@@ -142,8 +130,8 @@ def pre_charge(
     return delivery.pre_charge(request, stage, context)
 
 
-@ISO2_HANDLERS.on_request(PowerDeliveryReq)
-def power_delivery(request: PowerDeliveryReq, stage: stages.Stage, context: RequestContext) -> CommonStep | Wait:
+@ISO2_HANDLERS.on_request(common.PowerDeliveryReq)
+def power_delivery(request: common.PowerDeliveryReq, stage: stages.Stage, context: RequestContext) -> CommonStep | Wait:
     """Start, stop or renegotiate the transfer of energy."""
     if request.charge_progress is ChargeProgress.Stop:
         parameter = request.ev_power_delivery_parameter
@@ -167,7 +155,7 @@ def _renegotiate(stage: stages.Planned | stages.AfterPlan, context: RequestConte
 
 
 def _start(
-    request: PowerDeliveryReq, stage: stages.Planned | stages.AfterPlan, context: RequestContext
+    request: common.PowerDeliveryReq, stage: stages.Planned | stages.AfterPlan, context: RequestContext
 ) -> CommonStep | Wait:
     planned = stage if isinstance(stage, stages.Planned) else stage.planned
     chosen, quirks = _chosen(request, planned, context)
@@ -184,7 +172,7 @@ def _start(
 
 
 def _chosen(
-    request: PowerDeliveryReq, planned: stages.Planned, context: RequestContext
+    request: common.PowerDeliveryReq, planned: stages.Planned, context: RequestContext
 ) -> tuple[OfferedTuple, tuple[Quirk, ...]]:
     """Return the tuple that bounds the power, and the quirks of the vehicle's choice [V2G2-479]."""
     tuple_id = request.sa_schedule_tuple_id
@@ -197,15 +185,15 @@ def _chosen(
     return bounding, quirks
 
 
-@ISO2_HANDLERS.on_request(CurrentDemandReq)
-def current_demand(request: CurrentDemandReq, stage: stages.Charging, context: RequestContext) -> Step:
+@ISO2_HANDLERS.on_request(iso.CurrentDemandReq)
+def current_demand(request: iso.CurrentDemandReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Follow the vehicle's targets within all limits, and report the present output and the meter."""
     stage, fields = loop_fields(stage, context)
     return loop.current_demand(request, stage, context, **fields)
 
 
-@ISO2_HANDLERS.on_request(ChargingStatusReq)
-def charging_status(request: ChargingStatusReq, stage: stages.Charging, context: RequestContext) -> Step:
+@ISO2_HANDLERS.on_request(iso.ChargingStatusReq)
+def charging_status(request: iso.ChargingStatusReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Report the present maximum current and the meter."""
     stage, fields = loop_fields(stage, context)
     return ac.charging_status(request, stage, context, **fields)
@@ -231,8 +219,8 @@ def loop_fields(stage: stages.Charging, context: RequestContext) -> tuple[stages
     return metering.remember(stage, reading) if required else stage, fields
 
 
-@ISO2_HANDLERS.on_request(MeteringReceiptReq)
-def metering_receipt(request: MeteringReceiptReq, stage: stages.Charging, context: RequestContext) -> Step:
+@ISO2_HANDLERS.on_request(common.MeteringReceiptReq)
+def metering_receipt(request: common.MeteringReceiptReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Handle the vehicle's signature of a reading that was sent in this session [V2G2-903], [V2G2-904]."""
     contract = stage.selected.contract
     assert contract is not None, "the chart allows receipts only where one was required"
@@ -290,7 +278,7 @@ def _status(phase: Phase, context: RequestContext) -> Element:
 
 
 def _discovery_response(
-    request: ChargeParameterDiscoveryReq, context: RequestContext, processing: str, plan: stages.Plan
+    request: common.ChargeParameterDiscoveryReq, context: RequestContext, processing: str, plan: stages.Plan
 ) -> Element:
     """Return the limits, and with Finished the schedules [V2G2-905]."""
     finished = processing == "Finished"
@@ -306,14 +294,14 @@ def _discovery_response(
     )
 
 
-ISO2_HANDLERS.on_request(WeldingDetectionReq)(delivery.welding_detection)
+ISO2_HANDLERS.on_request(iso.WeldingDetectionReq)(delivery.welding_detection)
 
 
 # -- The end of an ISO 15118-2 session, or its pause
 
 
-@ISO2_HANDLERS.on_request(SessionStopReq)
-def session_stop(request: SessionStopReq, stage: Stage, context: RequestContext) -> Step | Wait:
+@ISO2_HANDLERS.on_request(common.SessionStopReq)
+def session_stop(request: common.SessionStopReq, stage: Stage, context: RequestContext) -> Step | Wait:
     """End the session, or store it: a pause counts after power was stopped only [V2G2-739]."""
     step = delivery.session_stop(request, stage, context)
     pauses = request.charging_session is ChargingSession.Pause and isinstance(stage, Stopped) and not context.stopping

@@ -13,20 +13,12 @@ from secc.session.stages import Fresh, Opened
 from secc.session.v2g_message import setup
 from secc.session.v2g_message.request_context import ISO2_HANDLERS, Discovered, Paying, Presenting, RequestContext, Step
 from v2g.exi.declare import Element
+from v2g.iso15118.d2.messages import data_types as iso
 from v2g.iso15118.d2.messages.common import (
     PaymentServiceSelectionReq,
     ServiceDetailReq,
     ServiceDiscoveryReq,
     SessionSetupReq,
-)
-from v2g.iso15118.d2.messages.data_types import (
-    ChargeService,
-    EnergyTransferMode,
-    PaymentOption,
-    PaymentOptionList,
-    ServiceCategory,
-    ServiceList,
-    SupportedEnergyTransferMode,
 )
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.services import CHARGE_SERVICE, CONTRACT_SERVICE
@@ -50,7 +42,7 @@ def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
     return known and bool(transfer_modes(config, None))
 
 
-def payment_options(context: RequestContext) -> tuple[PaymentOption, ...]:
+def payment_options(context: RequestContext) -> tuple[iso.PaymentOption, ...]:
     """Return the payment options on this connection: contracts over TLS only, and in a joined session the earlier one
     [V2G2-741], [V2G2-828]."""
     found = []
@@ -58,27 +50,27 @@ def payment_options(context: RequestContext) -> tuple[PaymentOption, ...]:
         contract = each is Authorization.PnC
         earlier = context.joined is None or (context.joined.contract is not None) == contract
         if earlier and (context.connection.tls or not contract):
-            found.append(PaymentOption.Contract if contract else PaymentOption.ExternalPayment)
+            found.append(iso.PaymentOption.Contract if contract else iso.PaymentOption.ExternalPayment)
     return tuple(found)
 
 
 def transfer_modes(
     config: SeccConfig, allowed: frozenset[int] | None
-) -> tuple[tuple[EnergyTransferMode, EnergyService], ...]:
+) -> tuple[tuple[iso.EnergyTransferMode, EnergyService], ...]:
     """Return the energy transfer modes on offer and their services, in the order of the charger's services.
 
     `allowed` are the services that the back end allows, None without a restriction.
     """
-    found: list[tuple[EnergyTransferMode, EnergyService]] = []
+    found: list[tuple[iso.EnergyTransferMode, EnergyService]] = []
     families = dict.fromkeys(each.family for each in config.services)
     for family in families:
         if family is Family.AC and offered((EnergyService.AC,), allowed):
             if config.ac_rating.phases > 1:
-                found.append((EnergyTransferMode.AC_three_phase_core, EnergyService.AC))
-            found.append((EnergyTransferMode.AC_single_phase_core, EnergyService.AC))
+                found.append((iso.EnergyTransferMode.AC_three_phase_core, EnergyService.AC))
+            found.append((iso.EnergyTransferMode.AC_single_phase_core, EnergyService.AC))
         elif family is Family.DC and offered((EnergyService.DC,), allowed):
             core = config.connector == _CORE
-            mode = EnergyTransferMode.DC_core if core else EnergyTransferMode.DC_extended
+            mode = iso.EnergyTransferMode.DC_core if core else iso.EnergyTransferMode.DC_extended
             found.append((mode, EnergyService.DC))
     return tuple(found)
 
@@ -131,18 +123,18 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
     if not modes:
         raise refuse("FAILED", "the back end allows no energy service", reason="energy_transfer_rejected")
     options = payment_options(context)
-    others = services.offered(request, context, by_contract=PaymentOption.Contract in options)
+    others = services.offered(request, context, by_contract=iso.PaymentOption.Contract in options)
     response = context.messages.response(
         "ServiceDiscoveryRes",
-        payment_option_list=PaymentOptionList(payment_option=options),
-        charge_service=ChargeService(
+        payment_option_list=iso.PaymentOptionList(payment_option=options),
+        charge_service=iso.ChargeService(
             service_id=CHARGE_SERVICE,
             service_name="AC_DC_Charging",
-            service_category=ServiceCategory.EVCharging,
+            service_category=iso.ServiceCategory.EVCharging,
             free_service=False,
-            supported_energy_transfer_mode=SupportedEnergyTransferMode(energy_transfer_mode=modes),
+            supported_energy_transfer_mode=iso.SupportedEnergyTransferMode(energy_transfer_mode=modes),
         ),
-        service_list=ServiceList(service=tuple(each.service for each in others)) if others else None,
+        service_list=iso.ServiceList(service=tuple(each.service for each in others)) if others else None,
     )
     ids = frozenset(each.service.service_id for each in others)
     opened = replace(stage, installable=CONTRACT_SERVICE in ids)
@@ -176,7 +168,7 @@ def payment_service_selection(request: PaymentServiceSelectionReq, stage: Discov
     for service_id, parameter_set in services.wrong_sets(chosen, context.config):
         what = f"parameter set {parameter_set} of service {service_id} was not offered"
         raise refuse("FAILED_ServiceSelectionInvalid", what)
-    contract = request.selected_payment_option is PaymentOption.Contract
+    contract = request.selected_payment_option is iso.PaymentOption.Contract
     paying = Presenting(stage.opened) if contract else Paying(stage.opened)
     added = tuple(
         Observe("service", "added", {"service_id": each.service_id, "parameter_set": each.parameter_set_id})

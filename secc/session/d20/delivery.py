@@ -17,38 +17,31 @@ from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait
 from secc.session.stages import CableChecking, Charging, Planned, PreCharging, Starting, Stopped, Stopping
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages import dc as iso
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress, PowerDeliveryReq, PowerDeliveryRes
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.d20.messages.dc import (
-    DC_CableCheckReq,
-    DC_CableCheckRes,
-    DC_PreChargeReq,
-    DC_PreChargeRes,
-    DC_WeldingDetectionReq,
-    DC_WeldingDetectionRes,
-)
 from v2g.iso15118.d20.messages.schedules import PowerToleranceAcceptance
 from v2g.observe import Observe
 
 
-@HANDLERS.on_request(DC_CableCheckReq)
+@HANDLERS.on_request(iso.DC_CableCheckReq)
 def cable_check(
-    request: DC_CableCheckReq, stage: Planned | CableChecking, context: RequestContext
+    request: iso.DC_CableCheckReq, stage: Planned | CableChecking, context: RequestContext
 ) -> CommonStep | Wait:
     """Test the insulation; polled until the result is available (V2G20-1418: only with the pilot in C or D)."""
     respond = partial(_cable_check_response, context)
     return delivery.cable_check(stage, context, respond, pilot_s=context.timing.contactor)
 
 
-@HANDLERS.on_request(DC_PreChargeReq)
-def pre_charge(request: DC_PreChargeReq, stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
+@HANDLERS.on_request(iso.DC_PreChargeReq)
+def pre_charge(request: iso.DC_PreChargeReq, stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
     """Bring the output to the vehicle's voltage. The response may wait a little for it; it reports the present one."""
     target_mv = wanted_mv(request, context.config.rating, interop=context.connection.trust.interop)
     finished = request.ev_processing is Processing.Finished
     return delivery.pre_charge(stage, target_mv, context, partial(_pre_charge_response, context), at_once=finished)
 
 
-def wanted_mv(request: DC_PreChargeReq, rating: EvseRating, *, interop: bool) -> int:
+def wanted_mv(request: iso.DC_PreChargeReq, rating: EvseRating, *, interop: bool) -> int:
     """Return the voltage required before power; in `interop` mode at most the charger's own, since some such peers
     request voltages beyond the rating."""
     target_mv = max(0, to_milli(request.ev_target_voltage))
@@ -80,10 +73,10 @@ def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: Requ
             return Step(_delivery_response(context), resting, (*commands, *updates))
 
 
-@HANDLERS.on_request(DC_WeldingDetectionReq)
-def welding_detection(request: DC_WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step:
+@HANDLERS.on_request(iso.DC_WeldingDetectionReq)
+def welding_detection(request: iso.DC_WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step:
     """Report the residual voltage at the output."""
-    response = DC_WeldingDetectionRes(
+    response = iso.DC_WeldingDetectionRes(
         header=context.header,
         response_code=ResponseCode.OK,
         evse_present_voltage=milli(context.facts.measured.voltage_mv),
@@ -157,14 +150,14 @@ def _go_on(stage: Charging, code: ResponseCode, context: RequestContext, *, rest
     return Step(_delivery_response(context, code), stage, (*commands, *updates), followed="ExitStandby")
 
 
-def _cable_check_response(context: RequestContext, processing: str) -> DC_CableCheckRes:
-    return DC_CableCheckRes(
+def _cable_check_response(context: RequestContext, processing: str) -> iso.DC_CableCheckRes:
+    return iso.DC_CableCheckRes(
         header=context.header, response_code=ResponseCode.OK, evse_processing=Processing(processing)
     )
 
 
-def _pre_charge_response(context: RequestContext) -> DC_PreChargeRes:
-    return DC_PreChargeRes(
+def _pre_charge_response(context: RequestContext) -> iso.DC_PreChargeRes:
+    return iso.DC_PreChargeRes(
         header=context.header,
         response_code=ResponseCode.OK,
         evse_present_voltage=milli(context.facts.measured.voltage_mv),

@@ -18,21 +18,15 @@ from v2g.energy.grid_support import GridSupport
 from v2g.energy.needs import DerNeeds
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.der import control, setpoints
+from v2g.iso15118.d20.messages import ac
 from v2g.iso15118.d20.messages import ac_der_iec as iso
-from v2g.iso15118.d20.messages.ac import (
-    BPT_AC_CPDResEnergyTransferMode,
-    Dynamic_AC_CLReqControlMode,
-    Dynamic_AC_CLResControlMode,
-    Scheduled_AC_CLReqControlMode,
-    Scheduled_AC_CLResControlMode,
-)
 from v2g.iso15118.d20.quantities import PHASES, Fields, each_phase
 from v2g.observe import Observe, Scalar
 
 PARAMETERS: Final = iso.AC_ChargeParameterDiscoveryRes
 LOOP: Final = iso.AC_ChargeLoopRes
-_Request: TypeAlias = type[Dynamic_AC_CLReqControlMode] | type[Scheduled_AC_CLReqControlMode]
-_Response: TypeAlias = type[Dynamic_AC_CLResControlMode] | type[Scheduled_AC_CLResControlMode]
+_Request: TypeAlias = type[ac.Dynamic_AC_CLReqControlMode] | type[ac.Scheduled_AC_CLReqControlMode]
+_Response: TypeAlias = type[ac.Dynamic_AC_CLResControlMode] | type[ac.Scheduled_AC_CLResControlMode]
 Modes: TypeAlias = Mapping[ControlMode, tuple[_Request, _Response]]
 MODES: Final[Modes] = {
     ControlMode.DYNAMIC: (iso.DER_Dynamic_AC_CLReqControlMode, iso.DER_Dynamic_AC_CLResControlMode),
@@ -41,7 +35,7 @@ MODES: Final[Modes] = {
 """Control mode -> control modes of request and response in the loop."""
 
 
-def rated(rating: BPT_AC_CPDResEnergyTransferMode) -> Fields:
+def rated(rating: ac.BPT_AC_CPDResEnergyTransferMode) -> Fields:
     """Return the charge point's rating as either flavour has it: without a least discharge, with nominal powers."""
     fields = {name: value for name, value in asdict(rating).items() if "minimum_discharge" not in name}
     most = {name: value for name, value in fields.items() if name.startswith("evse_maximum")}
@@ -49,7 +43,7 @@ def rated(rating: BPT_AC_CPDResEnergyTransferMode) -> Fields:
 
 
 def rating(
-    plain: BPT_AC_CPDResEnergyTransferMode,
+    plain: ac.BPT_AC_CPDResEnergyTransferMode,
     mode: Element,
     vehicle: Vehicle,
     selected: Selected,

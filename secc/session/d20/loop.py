@@ -19,17 +19,9 @@ from secc.session.stages import Charging, Stage, Stopping, Vehicle, plausible_ca
 from v2g import exi
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
+from v2g.iso15118.d20.messages import common_types as iso
 from v2g.iso15118.d20.messages import dc
 from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
-from v2g.iso15118.d20.messages.common_types import (
-    ChargeLoopReq,
-    Dynamic_CLReqControlMode,
-    EvseNotification,
-    EVSEStatus,
-    MeterInfo,
-    Receipt,
-    ResponseCode,
-)
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.v2gtp import PayloadType
@@ -63,7 +55,7 @@ def charge_loop(request: dc.DC_ChargeLoopReq, stage: Charging, context: RequestC
     selected = stage.selected
     mode = request.cl_req_control_mode
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
-        raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
+        raise refuse(iso.ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
     stage = replace(_updated(stage, mode, displayed(request), context), alive=True)
     stage, commands = apply_output(stage, context)
     output = stage.output
@@ -77,7 +69,7 @@ def charge_loop(request: dc.DC_ChargeLoopReq, stage: Charging, context: RequestC
     response = replace(
         dc.DC_ChargeLoopRes(
             header=context.header,
-            response_code=ResponseCode.OK,
+            response_code=iso.ResponseCode.OK,
             evse_status=status(context),
             meter_info=meter_info,
             evse_present_current=milli(measured.current_ma),
@@ -98,7 +90,7 @@ def charge_loop(request: dc.DC_ChargeLoopReq, stage: Charging, context: RequestC
     return Step(response, replace(stage, loops=stage.loops + 1), (*commands, reported, *loop_event(stage, context)))
 
 
-def displayed(request: ChargeLoopReq) -> dict[str, int]:
+def displayed(request: iso.ChargeLoopReq) -> dict[str, int]:
     """Return what a vehicle reports of its battery in the loop: `soc` and `capacity_wh`, each if it does."""
     shown, found = request.display_parameters, dict[str, int]()
     if shown is not None and shown.present_soc is not None:
@@ -118,7 +110,7 @@ def metering_confirmation(
     data = request.signed_metering_data
     contract = stage.selected.contract
     if contract is None:
-        raise refuse(ResponseCode.FAILED_SignatureError, "only a contract can sign readings")
+        raise refuse(iso.ResponseCode.FAILED_SignatureError, "only a contract can sign readings")
     interop = context.connection.trust.interop
     try:
         signature.verify(
@@ -129,10 +121,10 @@ def metering_confirmation(
             schema=COMMON_MESSAGES,
         )
     except SignatureError as error:
-        raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None
+        raise refuse(iso.ResponseCode.FAILED_SignatureError, str(error)) from None
     if data.session_id != request.header.session_id or data.meter_info not in stage.sent_readings:
-        raise refuse(ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not sent in this session")
-    response = MeteringConfirmationRes(header=context.header, response_code=ResponseCode.OK)
+        raise refuse(iso.ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not sent in this session")
+    response = MeteringConfirmationRes(header=context.header, response_code=iso.ResponseCode.OK)
     info = data.meter_info
     confirmed, commands = metering.confirm(
         stage,
@@ -180,7 +172,7 @@ def _limits(known: Vehicle, mode: RequestMode, battery: dict[str, int]) -> Vehic
 def needed(mode: Element) -> dict[str, int]:
     """Return what follows from a dynamic vehicle's needs: a full one is not charged, one that lacks its minimum energy
     does not discharge, and one that has more than that and energy for V2X leaves the direction to the charger."""
-    if not isinstance(mode, Dynamic_CLReqControlMode):
+    if not isinstance(mode, iso.Dynamic_CLReqControlMode):
         return {}
     full, least_wh = to_w(mode.ev_maximum_energy_request) <= 0, to_w(mode.ev_minimum_energy_request)
     return {
@@ -190,7 +182,9 @@ def needed(mode: Element) -> dict[str, int]:
     }
 
 
-def report_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext) -> tuple[Charging, MeterInfo | None]:
+def report_meter(
+    request: iso.ChargeLoopReq, stage: Charging, context: RequestContext
+) -> tuple[Charging, iso.MeterInfo | None]:
     """Return the meter's reading of this session (V2G20-902) if requested, in the first loop, or for confirmation.
 
     The stage stores the readings sent: a MeteringConfirmation has to repeat one of them.
@@ -204,7 +198,7 @@ def report_meter(request: ChargeLoopReq, stage: Charging, context: RequestContex
     # Energy discharged before services were selected again stays part of the session's reading.
     charged_wh, exported_wh = energy_wh
     bidirectional = stage.selected.bidirectional or exported_wh > 0
-    info = MeterInfo(
+    info = iso.MeterInfo(
         meter_id=context.connection.identity.meter_serial,
         charged_energy_reading_wh=charged_wh,
         bpt_discharged_energy_reading_wh=exported_wh if bidirectional else None,
@@ -229,8 +223,8 @@ def account(stage: Charging, context: RequestContext) -> Charging:
 
 
 def report_costs(
-    stage: Charging, meter_info: MeterInfo | None, context: RequestContext
-) -> tuple[Charging, Receipt | None]:
+    stage: Charging, meter_info: iso.MeterInfo | None, context: RequestContext
+) -> tuple[Charging, iso.Receipt | None]:
     """Return the session's cost so far, at intervals and only beside the meter's reading (V2G20-1919)."""
     every_s = context.config.prices.receipt_every_s
     running = _counted(stage, context)
@@ -276,13 +270,13 @@ def _mode(
     return dc.BPT_Dynamic_DC_CLResControlMode(**limits) if dynamic else dc.BPT_Scheduled_DC_CLResControlMode(**limits)
 
 
-def status(context: RequestContext) -> EVSEStatus | None:
+def status(context: RequestContext) -> iso.EVSEStatus | None:
     """Return the notification for the vehicle, with the remaining time."""
     if context.notice is None:
         return None
-    return EVSEStatus(
+    return iso.EVSEStatus(
         notification_max_delay=max(0, min(65535, int(context.notice.until - context.now))),
-        evse_notification=EvseNotification(context.notice.notification),
+        evse_notification=iso.EvseNotification(context.notice.notification),
     )
 
 
@@ -292,7 +286,7 @@ def is_unsigned(stage: Stage, facts: SessionFacts) -> bool:
     if not isinstance(stage, Charging) or energy_wh is None:
         return False
     signed, known = stage.confirmed, (0, 0)
-    if isinstance(signed, MeterInfo):
+    if isinstance(signed, iso.MeterInfo):
         known = (signed.charged_energy_reading_wh, signed.bpt_discharged_energy_reading_wh or 0)
     return energy_wh != known
 

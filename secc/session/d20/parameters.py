@@ -6,31 +6,24 @@ from secc.session.config import EvseRating
 from secc.session.d20.quantities import to_milli, to_w, watts
 from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.stages import Parametrised, Selected, Vehicle
+from v2g.iso15118.d20.messages import dc as iso
 from v2g.iso15118.d20.messages.common_types import ResponseCode
-from v2g.iso15118.d20.messages.dc import (
-    BPT_DC_CPDReqEnergyTransferMode,
-    BPT_DC_CPDResEnergyTransferMode,
-    DC_ChargeParameterDiscoveryReq,
-    DC_ChargeParameterDiscoveryRes,
-    DC_CPDReqEnergyTransferMode,
-    DC_CPDResEnergyTransferMode,
-)
 from v2g.observe import Observe
 
 
-@HANDLERS.on_request(DC_ChargeParameterDiscoveryReq)
+@HANDLERS.on_request(iso.DC_ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
-    request: DC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
+    request: iso.DC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
     """Store the vehicle's limits and send the charger's rating, which bounds every later limit (V2G20-2654)."""
     mode = request.dc_cpd_req_energy_transfer_mode
-    if isinstance(mode, BPT_DC_CPDReqEnergyTransferMode) != stage.bidirectional:
+    if isinstance(mode, iso.BPT_DC_CPDReqEnergyTransferMode) != stage.bidirectional:
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters do not match the selected service")
     vehicle = _vehicle(mode)
     rating = context.config.rating
     if why := _impossible(mode, vehicle, rating):  # V2G20-2272
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
-    response = DC_ChargeParameterDiscoveryRes(
+    response = iso.DC_ChargeParameterDiscoveryRes(
         header=context.header,
         response_code=ResponseCode.OK,
         dc_cpd_res_energy_transfer_mode=rating_mode(context, bidirectional=stage.bidirectional),
@@ -60,7 +53,7 @@ def limits_event(selected: Selected, vehicle: Vehicle, context: RequestContext) 
 
 def rating_mode(
     context: RequestContext, *, bidirectional: bool
-) -> DC_CPDResEnergyTransferMode | BPT_DC_CPDResEnergyTransferMode:
+) -> iso.DC_CPDResEnergyTransferMode | iso.BPT_DC_CPDResEnergyTransferMode:
     """Return the charger's rating as the schema requires it."""
     rating = context.config.rating
     charge = {
@@ -72,9 +65,9 @@ def rating_mode(
         "evse_minimum_voltage": watts(rating.min_voltage_v),
     }
     if not bidirectional:
-        return DC_CPDResEnergyTransferMode(**charge)
+        return iso.DC_CPDResEnergyTransferMode(**charge)
     sign = discharge_sign(context)
-    return BPT_DC_CPDResEnergyTransferMode(
+    return iso.BPT_DC_CPDResEnergyTransferMode(
         **charge,
         evse_maximum_discharge_power=watts(sign * rating.max_discharge_power_w),
         evse_minimum_discharge_power=watts(sign * rating.min_discharge_power_w),
@@ -88,7 +81,7 @@ def discharge_sign(context: RequestContext) -> int:
     return -1 if context.config.negative_discharge_limits else 1
 
 
-def _vehicle(mode: DC_CPDReqEnergyTransferMode | BPT_DC_CPDReqEnergyTransferMode) -> Vehicle:
+def _vehicle(mode: iso.DC_CPDReqEnergyTransferMode | iso.BPT_DC_CPDReqEnergyTransferMode) -> Vehicle:
     vehicle = Vehicle(
         max_charge_w=to_w(mode.ev_maximum_charge_power),
         max_charge_ma=to_milli(mode.ev_maximum_charge_current),
@@ -96,7 +89,7 @@ def _vehicle(mode: DC_CPDReqEnergyTransferMode | BPT_DC_CPDReqEnergyTransferMode
         min_voltage_mv=to_milli(mode.ev_minimum_voltage),
         min_charge_w=max(0, to_w(mode.ev_minimum_charge_power)),
     )
-    if isinstance(mode, BPT_DC_CPDReqEnergyTransferMode):
+    if isinstance(mode, iso.BPT_DC_CPDReqEnergyTransferMode):
         return replace(
             vehicle,
             max_discharge_w=abs(to_w(mode.ev_maximum_discharge_power)),
@@ -106,7 +99,7 @@ def _vehicle(mode: DC_CPDReqEnergyTransferMode | BPT_DC_CPDReqEnergyTransferMode
     return vehicle
 
 
-def _impossible(mode: DC_CPDReqEnergyTransferMode, vehicle: Vehicle, rating: EvseRating) -> str:
+def _impossible(mode: iso.DC_CPDReqEnergyTransferMode, vehicle: Vehicle, rating: EvseRating) -> str:
     """Return the contradiction in these limits, or empty."""
     if min(vehicle.max_charge_w, vehicle.max_charge_ma, vehicle.max_voltage_mv, vehicle.min_voltage_mv) < 0:
         return "a limit is negative"

@@ -10,27 +10,19 @@ from msgspec.structs import replace
 
 from secc.session.d20.stages import HANDLERS, SIDE_HANDLERS, RequestContext, Step, refuse
 from secc.session.stages import Stage, selected_of
-from v2g.iso15118.d20.messages.common_messages import (
-    EvCheckInStatus,
-    EvCheckOutStatus,
-    EvseCheckOutStatus,
-    VehicleCheckInReq,
-    VehicleCheckInRes,
-    VehicleCheckOutReq,
-    VehicleCheckOutRes,
-)
+from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
-_IN: Final = tuple(EvCheckInStatus)
-_OUT: Final = tuple(EvCheckOutStatus)
+_IN: Final = tuple(iso.EvCheckInStatus)
+_OUT: Final = tuple(iso.EvCheckOutStatus)
 
 
-@SIDE_HANDLERS[PayloadType.PARKING_STATUS].on_request(VehicleCheckInReq)
-@HANDLERS.on_request(VehicleCheckInReq)
-def check_in(request: VehicleCheckInReq, stage: Stage, context: RequestContext) -> Step:
+@SIDE_HANDLERS[PayloadType.PARKING_STATUS].on_request(iso.VehicleCheckInReq)
+@HANDLERS.on_request(iso.VehicleCheckInReq)
+def check_in(request: iso.VehicleCheckInReq, stage: Stage, context: RequestContext) -> Step:
     """Send the vehicle its target and the remaining distance."""
     _require(stage, context)
     before, status = context.parking.check_in, request.ev_check_in_status
@@ -41,7 +33,7 @@ def check_in(request: VehicleCheckInReq, stage: Stage, context: RequestContext) 
     if space.device_location is not None and request.vehicle_travel is not None:
         ahead = space.device_location - request.vehicle_travel - (request.device_offset or 0)
         distance = max(-32768, min(32767, ahead))
-    response = VehicleCheckInRes(
+    response = iso.VehicleCheckInRes(
         header=context.header,
         response_code=ResponseCode.OK,
         parking_space=space.space,
@@ -54,16 +46,18 @@ def check_in(request: VehicleCheckInReq, stage: Stage, context: RequestContext) 
     return Step(response, stage, (event,), parking=replace(context.parking, check_in=status))
 
 
-@SIDE_HANDLERS[PayloadType.PARKING_STATUS].on_request(VehicleCheckOutReq)
-@HANDLERS.on_request(VehicleCheckOutReq)
-def check_out(request: VehicleCheckOutReq, stage: Stage, context: RequestContext) -> Step:
+@SIDE_HANDLERS[PayloadType.PARKING_STATUS].on_request(iso.VehicleCheckOutReq)
+@HANDLERS.on_request(iso.VehicleCheckOutReq)
+def check_out(request: iso.VehicleCheckOutReq, stage: Stage, context: RequestContext) -> Step:
     """Let the vehicle leave once its time has come and there is no voltage at the output."""
     _require(stage, context)
     before, status = context.parking.check_out, request.ev_check_out_status
     _in_order(None if before is None else _OUT.index(before), _OUT.index(status), f"{status.value} after {before}")
     free = not context.powered and context.utc_ms >= request.check_out_time * 1000
-    answer = EvseCheckOutStatus.Completed if free else EvseCheckOutStatus.Scheduled
-    response = VehicleCheckOutRes(header=context.header, response_code=ResponseCode.OK, evse_check_out_status=answer)
+    answer = iso.EvseCheckOutStatus.Completed if free else iso.EvseCheckOutStatus.Scheduled
+    response = iso.VehicleCheckOutRes(
+        header=context.header, response_code=ResponseCode.OK, evse_check_out_status=answer
+    )
     event = Observe("parking", "check_out", {"status": status.value, "answer": answer.value})
     return Step(response, stage, (event,), parking=replace(context.parking, check_out=status))
 

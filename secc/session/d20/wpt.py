@@ -16,17 +16,10 @@ from secc.session.ports import CheckAlignment, RecordMeter, SetWptOutput, StartP
 from secc.session.power import apply_output, loop_event, power
 from secc.session.request_context import Wait
 from secc.session.stages import Charging, Parametrised, Planned, Selected, Vehicle
+from v2g.iso15118.d20 import wpt_methods
 from v2g.iso15118.d20.messages import wpt as iso
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.messages.wpt_positioning import AlternativeSECC, AlternativeSECCList
-from v2g.iso15118.d20.wpt_methods import (
-    BY_PERSON,
-    OBSERVED_BY_DEVICE,
-    OBSERVED_BY_VEHICLE,
-    MethodLists,
-    agree,
-    method_lists,
-)
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
@@ -46,13 +39,13 @@ TROUBLES: Final = MappingProxyType(
 def fine_positioning_setup(request: iso.WPT_FinePositioningSetupReq, stage: Selected, context: RequestContext) -> Step:
     """Agree on methods: the first of the charger's that the vehicle supports as well."""
     rating = context.config.wpt
-    ours = method_lists(rating.positioning, rating.pairing, rating.alignment)
-    theirs = MethodLists(
+    ours = wpt_methods.method_lists(rating.positioning, rating.pairing, rating.alignment)
+    theirs = wpt_methods.MethodLists(
         request.ev_device_fine_positioning_method_list,
         request.ev_device_pairing_method_list,
         request.ev_device_alignment_check_method_list,
     )
-    agreed = agree(ours, theirs)
+    agreed = wpt_methods.agree(ours, theirs)
     if agreed.missing:
         raise refuse(ResponseCode.FAILED_AssociationError, f"no method of {agreed.missing} in common")
     response = iso.WPT_FinePositioningSetupRes(
@@ -73,7 +66,7 @@ def fine_positioning_setup(request: iso.WPT_FinePositioningSetupReq, stage: Sele
 def fine_positioning(request: iso.WPT_FinePositioningReq, stage: Selected, context: RequestContext) -> Step:
     """Finished once the vehicle is above the device."""
     _not_failed(request.ev_result_code)
-    manual = stage.methods[0] == BY_PERSON
+    manual = stage.methods[0] == wpt_methods.BY_PERSON
     there = context.facts.device.in_place or (manual and request.ev_processing is Processing.Finished)
     response = iso.WPT_FinePositioningRes(
         header=context.header, response_code=ResponseCode.OK, evse_processing=_processing(finished=there)
@@ -89,7 +82,7 @@ def pairing(request: iso.WPT_PairingReq, stage: Selected, context: RequestContex
     _not_failed(request.ev_result_code)
     rating, method = context.config.wpt, stage.methods[1]
     alternatives, paired = None, False
-    if method in OBSERVED_BY_VEHICLE:
+    if method in wpt_methods.OBSERVED_BY_VEHICLE:
         seen = request.observed_id_code
         paired = seen == rating.device_id
         if seen is not None and not paired:
@@ -100,7 +93,7 @@ def pairing(request: iso.WPT_PairingReq, stage: Selected, context: RequestContex
                 if each.device_id == seen
             )
             alternatives = AlternativeSECCList(alternative_secc=found) if found else None
-    elif method == OBSERVED_BY_DEVICE:
+    elif method == wpt_methods.OBSERVED_BY_DEVICE:
         paired = context.facts.device.observed_id is not None
     else:
         paired = context.facts.device.confirmed
@@ -108,7 +101,7 @@ def pairing(request: iso.WPT_PairingReq, stage: Selected, context: RequestContex
         header=context.header,
         response_code=ResponseCode.OK,
         evse_processing=_processing(finished=paired),
-        observed_id_code=context.facts.device.observed_id if method == OBSERVED_BY_DEVICE else None,
+        observed_id_code=context.facts.device.observed_id if method == wpt_methods.OBSERVED_BY_DEVICE else None,
         alternative_secc_list=alternatives,
     )
     event = Observe("wpt", "pairing", {"method": method, "observed": request.observed_id_code, "paired": paired})

@@ -15,14 +15,8 @@ from v2g.iso15118.din.messages import charging as energy
 from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages import parameters as limits
+from v2g.iso15118.din.messages import tariffs as iso
 from v2g.iso15118.din.messages.data_types import EVSEProcessing, ResponseCode
-from v2g.iso15118.din.messages.tariffs import (
-    PMaxSchedule,
-    PMaxScheduleEntry,
-    RelativeTimeInterval,
-    SAScheduleList,
-    SAScheduleTuple,
-)
 from v2g.iso15118.din.quantities import VALUES, dc_evse_status
 from v2g.iso15118.din.response_codes import NAMES_OF_2
 from v2g.iso15118.din.schedules import planned
@@ -41,8 +35,8 @@ _ELEMENTS: Final[Mapping[str, type[Element]]] = {**common.ELEMENTS, **energy.ELE
 
 _VOLTS, _AMPERES = VALUES.voltage(0, Rounding.DOWN), VALUES.current(0, Rounding.DOWN)
 _STATUS: Final = dc_evse_status(status(Phase.STOPPED, isolation="Invalid"))
-_ENTRY: Final = PMaxScheduleEntry(time_interval=RelativeTimeInterval(start=0), p_max=0)
-_SCHEDULE: Final = PMaxSchedule(p_max_schedule_id=1, p_max_schedule_entry=(_ENTRY,))
+_ENTRY: Final = iso.PMaxScheduleEntry(time_interval=iso.RelativeTimeInterval(start=0), p_max=0)
+_SCHEDULE: Final = iso.PMaxSchedule(p_max_schedule_id=1, p_max_schedule_entry=(_ENTRY,))
 _CERTIFICATE: Final = b"\0"
 
 _PLACEHOLDERS: Final[Mapping[str, object]] = {
@@ -53,8 +47,8 @@ _PLACEHOLDERS: Final[Mapping[str, object]] = {
         energy_transfer_type=types.EVSESupportedEnergyTransferType.DC_extended,
     ),
     "evse_processing": types.EVSEProcessing.Finished,
-    "sa_schedules": SAScheduleList(
-        sa_schedule_tuple=(SAScheduleTuple(sa_schedule_tuple_id=1, p_max_schedule=_SCHEDULE),)
+    "sa_schedules": iso.SAScheduleList(
+        sa_schedule_tuple=(iso.SAScheduleTuple(sa_schedule_tuple_id=1, p_max_schedule=_SCHEDULE),)
     ),
     "evse_charge_parameter": limits.DC_EVSEChargeParameter(
         dc_evse_status=_STATUS,

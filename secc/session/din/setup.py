@@ -9,16 +9,8 @@ from secc.session.v2g_message import setup
 from secc.session.v2g_message.request_context import DIN_HANDLERS, Discovered, Paying, RequestContext, Step
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.din.messages import data_types as iso
 from v2g.iso15118.din.messages.common import ServiceDiscoveryReq, ServicePaymentSelectionReq, SessionSetupReq
-from v2g.iso15118.din.messages.data_types import (
-    EVRequestedEnergyTransferType,
-    EVSESupportedEnergyTransferType,
-    PaymentOption,
-    PaymentOptions,
-    ServiceCategory,
-    ServiceCharge,
-    ServiceTag,
-)
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import evcc_id as evcc_ids
@@ -45,7 +37,7 @@ def transfer_type(config: SeccConfig) -> str:
     return "DC_core" if config.connector == _CORE else "DC_extended"
 
 
-def is_offered(requested: EVRequestedEnergyTransferType, config: SeccConfig) -> bool:
+def is_offered(requested: iso.EVRequestedEnergyTransferType, config: SeccConfig) -> bool:
     """Return whether a requested type is that on offer (V2G-DC-397)."""
     return requested.value == transfer_type(config)
 
@@ -75,11 +67,11 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
     """Offer the charge service; scope and category select among services that there are not (V2G-DC-628, -629)."""
     response = context.messages.response(
         "ServiceDiscoveryRes",
-        payment_options=PaymentOptions(payment_option=(PaymentOption.ExternalPayment,)),
-        charge_service=ServiceCharge(
-            service_tag=ServiceTag(service_id=CHARGE_SERVICE, service_category=ServiceCategory.EVCharging),
+        payment_options=iso.PaymentOptions(payment_option=(iso.PaymentOption.ExternalPayment,)),
+        charge_service=iso.ServiceCharge(
+            service_tag=iso.ServiceTag(service_id=CHARGE_SERVICE, service_category=iso.ServiceCategory.EVCharging),
             free_service=False,
-            energy_transfer_type=EVSESupportedEnergyTransferType(transfer_type(context.config)),
+            energy_transfer_type=iso.EVSESupportedEnergyTransferType(transfer_type(context.config)),
         ),
     )
     return Step(response, Discovered(stage, frozenset({CHARGE_SERVICE})))
@@ -88,7 +80,7 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
 @DIN_HANDLERS.on_request(ServicePaymentSelectionReq)
 def service_payment_selection(request: ServicePaymentSelectionReq, stage: Discovered, context: RequestContext) -> Step:
     """Accept external payment (V2G-DC-252, -395) for the charge service (V2G-DC-396)."""
-    if request.selected_payment_option is not PaymentOption.ExternalPayment:
+    if request.selected_payment_option is not iso.PaymentOption.ExternalPayment:
         raise refuse("FAILED_PaymentSelectionInvalid", f"{request.selected_payment_option.value} was not offered")
     selected = {each.service_id for each in request.selected_service_list.selected_service}
     if CHARGE_SERVICE not in selected or not selected <= stage.services:

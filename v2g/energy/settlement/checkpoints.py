@@ -12,15 +12,9 @@ from msgspec import Meta
 
 from v2g import typed_json
 from v2g.asn1.discharge import CheckpointReceipt, DischargeCheckpoint, DischargeContent, MeterRegisters, ReceiptStatus
+from v2g.energy.settlement import records
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import Entry
-from v2g.energy.settlement.records import (
-    CheckpointAnswered,
-    CheckpointIssued,
-    MeterReading,
-    SessionEnded,
-    SessionStarted,
-)
 from v2g.energy.signed import Party, open_signed, terms_hash
 from v2g.errors import RefusedError, VerificationError
 
@@ -92,7 +86,7 @@ class Checker:
         self._period = version
         self._version = max(self._version, version)
 
-    def issued(self, record: CheckpointIssued, position: int, where: str) -> None:
+    def issued(self, record: records.CheckpointIssued, position: int, where: str) -> None:
         """`position` is the number of entries before it. Raises VerificationError."""
         checkpoint = _open_checkpoint(record.payload, self._charger, where)
         self._use(2, where)
@@ -116,7 +110,7 @@ class Checker:
         self._issued[record.number] = checkpoint, terms_hash(record.payload)
         self._ended = False
 
-    def answered(self, record: CheckpointAnswered, where: str) -> None:
+    def answered(self, record: records.CheckpointAnswered, where: str) -> None:
         """Raises VerificationError."""
         receipt = _open_receipt(record.payload, self._vehicle, where)
         checkpoint, hash_ = self._issued.get(record.number, (None, b""))
@@ -154,7 +148,7 @@ def _registers(entries: Iterable[Entry]) -> Iterator[MeterRegisters]:
     """Yield the registers that each entry, or the last reading before it, has."""
     now = MeterRegisters(import_mwh=0, export_mwh=0)
     for entry in entries:
-        if isinstance(entry.data, SessionStarted | MeterReading | SessionEnded):
+        if isinstance(entry.data, records.SessionStarted | records.MeterReading | records.SessionEnded):
             now = MeterRegisters(import_mwh=entry.data.import_mwh, export_mwh=entry.data.export_mwh)
         yield now
 
@@ -190,7 +184,7 @@ def encode_copy(copy: Copy) -> bytes:
 
 def issued_in(entries: Iterable[Entry]) -> dict[int, bytes]:
     """Return the checkpoints of a journal by number, as they were signed."""
-    return {each.data.number: each.data.payload for each in entries if isinstance(each.data, CheckpointIssued)}
+    return {each.data.number: each.data.payload for each in entries if isinstance(each.data, records.CheckpointIssued)}
 
 
 def copies_of(entries: Iterable[Entry], session_id: str) -> Iterator[Copy]:
@@ -198,9 +192,9 @@ def copies_of(entries: Iterable[Entry], session_id: str) -> Iterator[Copy]:
     issued: dict[int, bytes] = {}
     for entry in entries:
         match entry.data:
-            case CheckpointIssued(number=number, payload=payload):
+            case records.CheckpointIssued(number=number, payload=payload):
                 issued[number] = payload
-            case CheckpointAnswered(number=number, status=ReceiptStatus.COUNTERSIGNED.value, payload=payload):
+            case records.CheckpointAnswered(number=number, status=ReceiptStatus.COUNTERSIGNED.value, payload=payload):
                 if number in issued:
                     yield Copy(session_id=session_id, number=number, checkpoint=issued[number], receipt=payload)
 
@@ -226,7 +220,7 @@ def check_copies(
     another session with these registers. A receipt may be missing: the connection may have ended before it arrived.
     """
     started = entries[0].data
-    assert isinstance(started, SessionStarted), "checked by verify_lines"
+    assert isinstance(started, records.SessionStarted), "checked by verify_lines"
     issued = issued_in(entries)
     count = 0
     for where, copy in copies:

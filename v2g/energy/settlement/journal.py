@@ -14,19 +14,8 @@ from msgspec import Meta
 
 from v2g import typed_json
 from v2g.asn1.discharge import ReceiptStatus
+from v2g.energy.settlement import records
 from v2g.energy.settlement.canonical import canonical, sha256_hex
-from v2g.energy.settlement.records import (
-    Addition,
-    AnyRecord,
-    CheckpointAnswered,
-    CheckpointIssued,
-    IntervalClosed,
-    MeterReading,
-    MeterStatus,
-    ServiceChanged,
-    SessionEnded,
-    SessionStarted,
-)
 from v2g.energy.settlement.registers import MeterState
 from v2g.errors import StoreError, VerificationError
 
@@ -43,14 +32,14 @@ _AFTER_HASH: Final = b',"previous":"'
 _HASH_LENGTH: Final = len(_HASH) + len(GENESIS) + 1
 """A line is its hashed content with the hash between the sorted keys."""
 
-_REGISTERS: Final = (MeterReading, SessionEnded)
-_ALL_REGISTERS: Final = (MeterReading, SessionEnded, SessionStarted)
+_REGISTERS: Final = (records.MeterReading, records.SessionEnded)
+_ALL_REGISTERS: Final = (records.MeterReading, records.SessionEnded, records.SessionStarted)
 
 Digest = Annotated[str, Meta(min_length=64, max_length=64)]  # it must equal one that was computed
 
 
 class _Unhashed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    data: AnyRecord
+    data: records.AnyRecord
     previous: Digest
     sequence: Annotated[int, Meta(ge=0)]
     utc_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -59,7 +48,7 @@ class _Unhashed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One line of a journal."""
 
-    data: AnyRecord
+    data: records.AnyRecord
     hash: Digest
     previous: Digest
     sequence: Annotated[int, Meta(ge=0)]
@@ -84,17 +73,17 @@ class JournalState:
         self.ended = False
         self.meter = MeterState(0, 0, 0, 0, 0)
         self.metered = False
-        self.status: tuple[MeterStatus, ...] = ()
+        self.status: tuple[records.MeterStatus, ...] = ()
         self.checkpoint = 0
         self.countersigned = 0
 
-    def problem(self, record: AnyRecord, utc_ms: int) -> str:
+    def problem(self, record: records.AnyRecord, utc_ms: int) -> str:
         """Return why `record` cannot be next, "" if it can."""
-        if isinstance(record, SessionStarted) != (self.count == 0):
+        if isinstance(record, records.SessionStarted) != (self.count == 0):
             return "a journal must start with session_started, and have only one"
         if utc_ms < self.utc_ms:
             return f"time goes back by {self.utc_ms - utc_ms} ms"
-        if self.ended != isinstance(record, Addition):
+        if self.ended != isinstance(record, records.Addition):
             return (
                 "only corrections may follow session_ended"
                 if self.ended
@@ -107,38 +96,40 @@ class JournalState:
                 return f"the import register falls from {self.import_mwh} to {record.import_mwh} mWh"
             if record.export_mwh < self.export_mwh:
                 return f"the export register falls from {self.export_mwh} to {record.export_mwh} mWh"
-            if isinstance(record, MeterReading):
+            if isinstance(record, records.MeterReading):
                 return self.meter.problem(record, utc_ms)
-        elif isinstance(record, IntervalClosed):
+        elif isinstance(record, records.IntervalClosed):
             if not record.start_ms < record.end_ms <= utc_ms:
                 return "an interval must end after its start, and not in the future"
-        elif isinstance(record, ServiceChanged):
+        elif isinstance(record, records.ServiceChanged):
             if record.reason == "selected" and self.metered:
                 return "services are first selected before the first meter reading"
-        elif isinstance(record, CheckpointIssued):
+        elif isinstance(record, records.CheckpointIssued):
             if record.number != self.checkpoint + 1:
                 return f"checkpoint {record.number} follows {self.checkpoint}"
-        elif isinstance(record, CheckpointAnswered) and not self.countersigned < record.number <= self.checkpoint:
+        elif (
+            isinstance(record, records.CheckpointAnswered) and not self.countersigned < record.number <= self.checkpoint
+        ):
             return f"an answer to checkpoint {record.number} of {self.checkpoint}, after {self.countersigned}"
         return ""
 
-    def advance(self, record: AnyRecord, utc_ms: int, head: str) -> None:
+    def advance(self, record: records.AnyRecord, utc_ms: int, head: str) -> None:
         """Apply an entry that `problem` accepts; `head` is its hash."""
         self.head, self.utc_ms = head, utc_ms
         self.count += 1
-        if isinstance(record, MeterReading):
+        if isinstance(record, records.MeterReading):
             self.meter = self.meter.after(record, utc_ms)
             moved = (record.import_mwh, record.export_mwh) != (self.import_mwh, self.export_mwh)
             self.metered = self.metered or moved or record.reason != "interval"  # while a driver is authorised
             self.status = record.status or ()
-        elif isinstance(record, SessionStarted):
+        elif isinstance(record, records.SessionStarted):
             self.start_ms = utc_ms
             self.meter = MeterState.at_start(record, utc_ms)
-        elif isinstance(record, CheckpointIssued):
+        elif isinstance(record, records.CheckpointIssued):
             self.checkpoint = record.number
-        elif isinstance(record, CheckpointAnswered) and record.status == ReceiptStatus.COUNTERSIGNED.value:
+        elif isinstance(record, records.CheckpointAnswered) and record.status == ReceiptStatus.COUNTERSIGNED.value:
             self.countersigned = record.number
-        elif isinstance(record, SessionEnded):
+        elif isinstance(record, records.SessionEnded):
             self.ended = True
         if isinstance(record, _ALL_REGISTERS):
             self.import_mwh, self.export_mwh = record.import_mwh, record.export_mwh
@@ -162,7 +153,7 @@ class Journal:
         """Head, count, last registers, last reading's status and whether the session has ended. Read only."""
         return self._state
 
-    def append(self, record: AnyRecord, utc_ms: int) -> bytes:
+    def append(self, record: records.AnyRecord, utc_ms: int) -> bytes:
         """Return the next line with its line feed; if the clock went back, the time of the last entry is used.
 
         Raises StoreError if the record contradicts the journal (a register that falls, an entry after the end).

@@ -13,22 +13,11 @@ from typing import Final
 import msgspec
 
 from v2g.asn1.discharge import DischargeCommand, DischargeDecision, DischargeOffer, DischargeResult, ResultStatus
+from v2g.energy.settlement import records
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.checkpoints import Checker, Checkpoints, open_message
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import Entry
-from v2g.energy.settlement.records import (
-    CheckpointAnswered,
-    CheckpointIssued,
-    CommandAccepted,
-    CommandRejected,
-    Discharge,
-    LimitChanged,
-    ServiceChanged,
-    SessionStarted,
-    TermsDecided,
-    TermsOffered,
-)
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.signed import Party, terms_hash
 from v2g.errors import VerificationError
@@ -37,7 +26,7 @@ _PERMILLE_W_MS = 3_600_000
 """One mWh is 3600 W·ms; energies are compared in thousandths of W·ms, so that the tolerance stays an integer."""
 
 
-_STRICTEST_FIRST: Final[tuple[Discharge, ...]] = ("none", "signed", "standard")
+_STRICTEST_FIRST: Final[tuple[records.Discharge, ...]] = ("none", "signed", "standard")
 
 
 class DischargeProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,14 +57,14 @@ def signed_messages(entries: Iterable[Entry], *, name: str = "journal.jsonl") ->
     for number, entry in enumerate(entries, 1):
         where = f"{name}:{number}"
         match entry.data:
-            case TermsOffered(payload=payload) | TermsDecided(payload=payload):
+            case records.TermsOffered(payload=payload) | records.TermsDecided(payload=payload):
                 yield where, payload
-            case CheckpointIssued(payload=payload) | CheckpointAnswered(payload=payload):
+            case records.CheckpointIssued(payload=payload) | records.CheckpointAnswered(payload=payload):
                 yield where, payload
-            case CommandAccepted(payload=payload, result=result):
+            case records.CommandAccepted(payload=payload, result=result):
                 yield where, payload
                 yield where, result
-            case CommandRejected(result=bytes() as result):
+            case records.CommandRejected(result=bytes() as result):
                 yield where, result
 
 
@@ -107,7 +96,7 @@ class _Checker:
     def take(self, number: int, entry: Entry) -> None:
         where = f"{self._name}:{number}"
         match entry.data:
-            case TermsOffered(payload=payload):
+            case records.TermsOffered(payload=payload):
                 offer = self._open(payload, self._charger, where)
                 if not isinstance(offer, DischargeOffer):
                     raise VerificationError("no offer", where=where)
@@ -116,11 +105,11 @@ class _Checker:
                     raise VerificationError("the offer is higher than the smallest of its limits", where=where)
                 self._standing = _Standing(offer=offer, hash=terms_hash(payload))
                 self.counts["offers"] += 1
-            case TermsDecided():
+            case records.TermsDecided():
                 self._decided(entry.data, entry.utc_ms, where)
-            case CommandAccepted():
+            case records.CommandAccepted():
                 self._accepted(entry.data, entry.utc_ms, where)
-            case CommandRejected():
+            case records.CommandRejected():
                 record = entry.data
                 if record.payload and (record.size, record.sha256) != (len(record.payload), sha256_hex(record.payload)):
                     raise VerificationError("the entry belongs to another message", where=where)
@@ -131,15 +120,15 @@ class _Checker:
                         raise VerificationError(f"{record.reason} is not a valid reason", where=where) from None
                     self._check_result(record.result, record.sequence, (status, 0), where)
                 self.counts["rejections"] += 1
-            case CheckpointIssued():
+            case records.CheckpointIssued():
                 self._checkpoints.issued(entry.data, number - 1, where)
-            case CheckpointAnswered():
+            case records.CheckpointAnswered():
                 self._checkpoints.answered(entry.data, where)
-            case ServiceChanged():
+            case records.ServiceChanged():
                 self._checkpoints.select()
                 self.end(entry.utc_ms)
                 self._standing, self._sequence = None, 0
-            case LimitChanged(max_discharge_w=watts):
+            case records.LimitChanged(max_discharge_w=watts):
                 if watts > min(entry.data.ev_w, entry.data.evse_w, entry.data.site_w, entry.data.operator_w):
                     raise VerificationError("the limit is higher than the smallest of the four", where=where)
                 self.end(entry.utc_ms, ongoing=True)
@@ -163,7 +152,7 @@ class _Checker:
             raise VerificationError("the message belongs to another session", where=where)
         return content
 
-    def _decided(self, record: TermsDecided, utc_ms: int, where: str) -> None:
+    def _decided(self, record: records.TermsDecided, utc_ms: int, where: str) -> None:
         decision = self._open(record.payload, self._vehicle, where)
         standing = self._standing
         if not isinstance(decision, DischargeDecision):
@@ -181,7 +170,7 @@ class _Checker:
         else:
             self.end(utc_ms)
 
-    def _accepted(self, record: CommandAccepted, utc_ms: int, where: str) -> None:
+    def _accepted(self, record: records.CommandAccepted, utc_ms: int, where: str) -> None:
         command = self._open(record.payload, self._vehicle, where)
         if not isinstance(command, DischargeCommand):
             raise VerificationError("no command", where=where)
@@ -230,7 +219,7 @@ def prove_discharge(
     fed back beyond what live commands allowed.
     """
     started = entries[0].data
-    assert isinstance(started, SessionStarted), "checked by verify_lines"
+    assert isinstance(started, records.SessionStarted), "checked by verify_lines"
     session_id = bytes.fromhex(started.session_id)
     checkpoints = Checker(entries, session_id, charger, vehicle)
     checker = _Checker(session_id, charger, vehicle, name, checkpoints)
@@ -240,7 +229,9 @@ def prove_discharge(
     readings = readings_of(entries)
     export = readings[-1].export_mwh - readings[0].export_mwh
     _check_energy(entries, checker.allowed, started, name)
-    modes = {started.discharge} | {each.data.discharge for each in entries if isinstance(each.data, ServiceChanged)}
+    modes = {started.discharge} | {
+        each.data.discharge for each in entries if isinstance(each.data, records.ServiceChanged)
+    }
     return DischargeProof(
         **checker.counts,
         export_mwh=export,
@@ -249,14 +240,16 @@ def prove_discharge(
     )
 
 
-def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, Registers, Registers, Discharge]]:
+def _exports(
+    entries: Sequence[Entry], mode: records.Discharge
+) -> Iterator[tuple[int, Registers, Registers, records.Discharge]]:
     """Yield each pair of adjacent readings between which energy was fed back, with the strictest mode between them.
 
     Each starts with the number of the later entry. `mode` is that of the session's start.
     """
     before, modes = readings_of(entries)[0], {mode}
     for number, entry in enumerate(entries[1:], 2):
-        if isinstance(entry.data, ServiceChanged):
+        if isinstance(entry.data, records.ServiceChanged):
             mode = entry.data.discharge
             modes = {mode} if entry.data.reason == "selected" else modes | {mode}
         for reading in readings_of([entry]):
@@ -267,7 +260,9 @@ def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, R
             before, modes = reading, {mode}
 
 
-def _check_energy(entries: Sequence[Entry], allowed: list[AllowedPower], started: SessionStarted, name: str) -> None:
+def _check_energy(
+    entries: Sequence[Entry], allowed: list[AllowedPower], started: records.SessionStarted, name: str
+) -> None:
     """Compare the export between adjacent readings with the integral of the power allowed between them.
 
     No energy may be fed back without an allowance; by the plain standard nothing is claimed. An allowance extends by

@@ -9,16 +9,9 @@ from msgspec import UNSET
 
 from v2g.energy.discharge_gate import JournalHead
 from v2g.energy.grid_signal import Tariff
+from v2g.energy.settlement import records
 from v2g.energy.settlement.intervals import IntervalCloser, Registers
 from v2g.energy.settlement.journal import Entry, Journal, JournalState, verify_lines
-from v2g.energy.settlement.records import (
-    AnyRecord,
-    IntervalClosed,
-    MeterReading,
-    SessionEnded,
-    SessionStarted,
-    TariffSet,
-)
 from v2g.errors import StoreError, VerificationError
 
 CLOCK_STEP_MS: Final = 1000
@@ -35,7 +28,9 @@ class SessionJournal:
         self._journal = Journal()
         self._closer: IntervalCloser | None = None
         self._turns: tuple[int, ...] = ()  # where the tariff's price changes, UTC ms
-        self._pending: list[IntervalClosed] = []  # closed by a reading, but the process was killed before writing it
+        self._pending: list[
+            records.IntervalClosed
+        ] = []  # closed by a reading, but the process was killed before writing it
         self._finished = False  # the last reading is there; pending intervals and session_ended are missing
 
     @classmethod
@@ -47,8 +42,8 @@ class SessionJournal:
         readings = readings_of(entries, substitutes=True)
         closer = IntervalCloser(readings[0])
         expected = [each for reading in readings[1:] for each in closer.add(reading)]
-        written = [entry.data for entry in entries if isinstance(entry.data, IntervalClosed)]
-        last = next((each.data for each in reversed(entries) if isinstance(each.data, MeterReading)), None)
+        written = [entry.data for entry in entries if isinstance(entry.data, records.IntervalClosed)]
+        last = next((each.data for each in reversed(entries) if isinstance(each.data, records.MeterReading)), None)
         if len(written) > len(expected) or (last is not None and last.reason == "end"):
             expected += closer.finish()
             made._finished = True
@@ -56,7 +51,7 @@ class SessionJournal:
             raise VerificationError("the intervals differ from those of the readings", where="journal.jsonl:1")
         made._pending = expected[len(written) :]
         made._closer = closer
-        tariffs = [entry.data.tariff for entry in entries if isinstance(entry.data, TariffSet)]
+        tariffs = [entry.data.tariff for entry in entries if isinstance(entry.data, records.TariffSet)]
         made._turns = _turns(tariffs[-1]) if tariffs else ()
         return made
 
@@ -91,24 +86,24 @@ class SessionJournal:
         boundary_ms, last_ms = self._closer.next_boundary_ms, self._closer.last_ms
         return min((each for each in self._turns if last_ms < each < boundary_ms), default=boundary_ms)
 
-    def record(self, record: AnyRecord, utc_ms: int) -> list[bytes]:
+    def record(self, record: records.AnyRecord, utc_ms: int) -> list[bytes]:
         """Return the lines for one record: itself, and after a meter reading the intervals that it closes.
 
         The registers of a reading are those that the meter shows; the entry has those that follow from them, and its
         status. `session_ended` is written by `end`. Raises StoreError if the record contradicts the journal.
         """
-        if isinstance(record, SessionEnded | IntervalClosed):
+        if isinstance(record, records.SessionEnded | records.IntervalClosed):
             raise StoreError("intervals are closed automatically, and session_ended is written by end()")
-        if isinstance(record, MeterReading):
+        if isinstance(record, records.MeterReading):
             record = self._followed(record, utc_ms)
         lines = self._pay()
         lines.append(self._journal.append(record, utc_ms))
         utc_ms = self._journal.state.utc_ms
-        if isinstance(record, SessionStarted):
+        if isinstance(record, records.SessionStarted):
             self._closer = IntervalCloser(Registers(utc_ms, record.import_mwh, record.export_mwh))
-        elif isinstance(record, TariffSet):
+        elif isinstance(record, records.TariffSet):
             self._turns = _turns(record.tariff)
-        elif isinstance(record, MeterReading):
+        elif isinstance(record, records.MeterReading):
             assert self._closer is not None, "a journal must start with session_started"
             self._pending = self._closer.add(_registers(record, utc_ms))
             lines += self._pay()
@@ -128,7 +123,7 @@ class SessionJournal:
         if import_mwh is None and export_mwh is None:
             utc_ms = state.utc_ms
         if not self._finished:
-            reading = MeterReading(
+            reading = records.MeterReading(
                 import_mwh=state.meter.shown_import_mwh if import_mwh is None else import_mwh,
                 export_mwh=state.meter.shown_export_mwh if export_mwh is None else export_mwh,
                 reason="end",
@@ -137,10 +132,10 @@ class SessionJournal:
             lines = self.record(reading, utc_ms)
             self._pending = self._closer.finish()
         lines += self._pay()
-        ended = SessionEnded(reason=reason, import_mwh=state.import_mwh, export_mwh=state.export_mwh)
+        ended = records.SessionEnded(reason=reason, import_mwh=state.import_mwh, export_mwh=state.export_mwh)
         return [*lines, self._journal.append(ended, state.utc_ms)]
 
-    def _followed(self, record: MeterReading, utc_ms: int) -> MeterReading:
+    def _followed(self, record: records.MeterReading, utc_ms: int) -> records.MeterReading:
         """Return the entry for what the meter shows; time that goes back is a status of its own."""
         state = self._journal.state
         if utc_ms < state.utc_ms - CLOCK_STEP_MS:
@@ -171,10 +166,10 @@ def readings_of(entries: Sequence[Entry], *, substitutes: bool = False) -> list[
     found: list[Registers] = []
     for entry in entries:
         record = entry.data
-        if not isinstance(record, SessionStarted | MeterReading | SessionEnded):
+        if not isinstance(record, records.SessionStarted | records.MeterReading | records.SessionEnded):
             continue
         reading = _registers(record, entry.utc_ms)
-        if found and isinstance(record, SessionEnded) and _same(found[-1], reading):
+        if found and isinstance(record, records.SessionEnded) and _same(found[-1], reading):
             continue  # the end is that of the last reading
         if found and found[-1].basis == "substitute" and not substitutes:
             found.pop()
@@ -186,7 +181,7 @@ def _same(one: Registers, other: Registers) -> bool:
     return (one.utc_ms, one.import_mwh, one.export_mwh) == (other.utc_ms, other.import_mwh, other.export_mwh)
 
 
-def _registers(record: SessionStarted | MeterReading | SessionEnded, utc_ms: int) -> Registers:
-    status = record.status if isinstance(record, MeterReading) else UNSET
+def _registers(record: records.SessionStarted | records.MeterReading | records.SessionEnded, utc_ms: int) -> Registers:
+    status = record.status if isinstance(record, records.MeterReading) else UNSET
     missing = status is not UNSET and "missing" in status
     return Registers(utc_ms, record.import_mwh, record.export_mwh, "substitute" if missing else "metered", status)

@@ -8,23 +8,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from v2g.asn1.discharge import DischargeOffer, signed_content
+from v2g.energy.settlement import records
 from v2g.energy.settlement.intervals import Registers, Timeline, intervals_of
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pricing import Line, PriceBook, Total, correct, price_interval, reprice, totals_of
-from v2g.energy.settlement.records import (
-    ContractAuthorized,
-    EnergyUnmetered,
-    IntervalClosed,
-    LineCorrected,
-    SessionEnded,
-    SessionRepriced,
-    SessionStarted,
-    TariffSet,
-    TermsDecided,
-    TermsOffered,
-    VehicleDescribed,
-    WearPriced,
-)
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.errors import Asn1Error, RefusedError, VerificationError
 
@@ -63,14 +50,14 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     begin: Registers
     end: Registers
     reason: str | None
-    intervals: tuple[IntervalClosed, ...]
+    intervals: tuple[records.IntervalClosed, ...]
     lines: tuple[Line, ...]
     totals: tuple[Total, ...]
     battery: BatteryUse
     times: Times
     journal_entries: int
     journal_head: str
-    unmetered: EnergyUnmetered | UnsetType = UNSET
+    unmetered: records.EnergyUnmetered | UnsetType = UNSET
 
 
 def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settlement:
@@ -80,14 +67,14 @@ def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settleme
     read, or a correction does not name a line in force. Signatures are verified in `v2g.energy.settlement.proof`.
     """
     started = entries[0].data
-    assert isinstance(started, SessionStarted), "checked by verify_lines"
-    ended = next((entry.data for entry in entries if isinstance(entry.data, SessionEnded)), None)
+    assert isinstance(started, records.SessionStarted), "checked by verify_lines"
+    ended = next((entry.data for entry in entries if isinstance(entry.data, records.SessionEnded)), None)
     readings = readings_of(entries)
     intervals = _check_intervals(entries, name, finished=ended is not None)
     timeline, book = Timeline(readings), price_book(entries, name=name)
     lines = [line for each in intervals for line in price_interval(each, timeline, book)]
     _apply_corrections(lines, entries, timeline, name)
-    authorized = next((entry.data for entry in entries if isinstance(entry.data, ContractAuthorized)), None)
+    authorized = next((entry.data for entry in entries if isinstance(entry.data, records.ContractAuthorized)), None)
     return Settlement(
         format="v2g-settlement/1",
         state="closed" if ended else "open",
@@ -109,18 +96,18 @@ def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settleme
     )
 
 
-def _unmetered(entries: Sequence[Entry]) -> EnergyUnmetered | UnsetType:
-    found = [entry.data for entry in entries if isinstance(entry.data, EnergyUnmetered)]
+def _unmetered(entries: Sequence[Entry]) -> records.EnergyUnmetered | UnsetType:
+    found = [entry.data for entry in entries if isinstance(entry.data, records.EnergyUnmetered)]
     if not found:
         return UNSET
-    return EnergyUnmetered(
+    return records.EnergyUnmetered(
         import_mwh=sum(each.import_mwh for each in found), export_mwh=sum(each.export_mwh for each in found)
     )
 
 
-def _check_intervals(entries: Sequence[Entry], name: str, *, finished: bool) -> list[IntervalClosed]:
+def _check_intervals(entries: Sequence[Entry], name: str, *, finished: bool) -> list[records.IntervalClosed]:
     """Return the intervals of the readings, after comparing those in the journal with them."""
-    written = [(number, e.data) for number, e in enumerate(entries, 1) if isinstance(e.data, IntervalClosed)]
+    written = [(number, e.data) for number, e in enumerate(entries, 1) if isinstance(e.data, records.IntervalClosed)]
     readings = readings_of(entries, substitutes=True)
     expected = intervals_of(readings, finished=finished)
     if len(written) > len(expected):  # killed between the last interval and session_ended
@@ -140,16 +127,16 @@ def price_book(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Pric
     offers: dict[bytes, DischargeOffer] = {}
     for number, entry in enumerate(entries, 1):
         match entry.data:
-            case TariffSet(tariff=tariff):
+            case records.TariffSet(tariff=tariff):
                 book.set_tariff(tariff, entry.utc_ms)
-            case WearPriced(price=price):
+            case records.WearPriced(price=price):
                 book.set_wear(price, entry.utc_ms)
-            case TermsOffered(payload=payload):
+            case records.TermsOffered(payload=payload):
                 offer = offer_in(payload, f"{name}:{number}")
                 offers[offer.offer_id] = offer
-            case TermsDecided(accepted=False):
+            case records.TermsDecided(accepted=False):
                 book.set_offer(None, entry.utc_ms)
-            case TermsDecided(payload=payload):
+            case records.TermsDecided(payload=payload):
                 book.set_offer(_decided_offer(payload, offers, f"{name}:{number}"), entry.utc_ms)
     return book
 
@@ -180,16 +167,16 @@ def _apply_corrections(lines: list[Line], entries: Sequence[Entry], timeline: Ti
     for number, entry in enumerate(entries, 1):
         try:
             match entry.data:
-                case LineCorrected(line=line, price=price):
+                case records.LineCorrected(line=line, price=price):
                     lines += correct(lines, line, price, entry.sequence)
-                case SessionRepriced(tariff=tariff):
+                case records.SessionRepriced(tariff=tariff):
                     lines += reprice(lines, timeline, tariff, entry.sequence)
         except RefusedError as error:
             raise VerificationError(str(error), where=f"{name}:{number}") from error
 
 
 def _battery_use(entries: Sequence[Entry], readings: list[Registers]) -> BatteryUse:
-    vehicle = next((e.data for e in reversed(entries) if isinstance(e.data, VehicleDescribed)), None)
+    vehicle = next((e.data for e in reversed(entries) if isinstance(e.data, records.VehicleDescribed)), None)
     capacity = vehicle.battery_capacity_wh if vehicle else None
     export = readings[-1].export_mwh - readings[0].export_mwh
     throughput = export + readings[-1].import_mwh - readings[0].import_mwh

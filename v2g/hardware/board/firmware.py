@@ -8,23 +8,8 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from v2g.hardware.board import protocol
 from v2g.hardware.board.inputs import Input
-from v2g.hardware.board.protocol import (
-    LOST_S,
-    OFF,
-    SEQUENCES,
-    STATUS_S,
-    VERSION,
-    BoardLine,
-    BoardStatus,
-    Hello,
-    LineReader,
-    RefusedLine,
-    Set,
-    StatusQuery,
-    Temperatures,
-    encode,
-)
 from v2g.iec61851.pilot import PilotFilter, PilotReading, PilotState, pilot_high_mv, pilot_low_mv, read_levels
 
 TEMPERATURE_S: Final = 1.0
@@ -74,11 +59,15 @@ class BoardFirmware:
     """One board. `signal` is its output on the pilot wire; `silent` stops its messages, as a crash would."""
 
     def __init__(
-        self, hello: Hello | None = None, lost_s: float = LOST_S, *, monitor: BoardMonitor | None = None
+        self,
+        hello: protocol.Hello | None = None,
+        lost_s: float = protocol.LOST_S,
+        *,
+        monitor: BoardMonitor | None = None,
     ) -> None:
         self._lost_s, self._monitor = lost_s, monitor
-        self.hello = hello or Hello(
-            version=VERSION,
+        self.hello = hello or protocol.Hello(
+            version=protocol.VERSION,
             board="reference",
             serial="0",
             firmware="1",
@@ -89,9 +78,9 @@ class BoardFirmware:
         )
         self.inputs = BoardInputs()
         self.silent = False
-        self._reader = LineReader()
+        self._reader = protocol.LineReader()
         self._out: list[bytes] = []
-        self._set = Set()
+        self._set = protocol.Set()
         self._greeted = False
         self._obeyed = self._seq = self._told = 0
         self._commanded = False
@@ -102,7 +91,7 @@ class BoardFirmware:
         self._reading: PilotReading | None = None
         self._reread_at: float | None = None
         self._status_at = self._temperature_at = 0.0
-        self._reported: BoardStatus | None = None
+        self._reported: protocol.BoardStatus | None = None
 
     @property
     def signal(self) -> tuple[float | None, Literal["E", "F"] | None]:
@@ -111,7 +100,7 @@ class BoardFirmware:
             return None, self._set.pilot
         if not self.controlled:
             return None, "F"
-        return (None if self._set.duty == OFF else self._set.duty / 100), None
+        return (None if self._set.duty == protocol.OFF else self._set.duty / 100), None
 
     @property
     def controlled(self) -> bool:
@@ -124,7 +113,7 @@ class BoardFirmware:
         return self._closed
 
     @property
-    def wanted(self) -> Set:
+    def wanted(self) -> protocol.Set:
         """The commanded state, or the safe state."""
         return self._set
 
@@ -137,26 +126,26 @@ class BoardFirmware:
         """Process the controller's data."""
         for line in self._reader.feed(data):
             match line.message:
-                case Hello(version=version):
-                    self._greeted, self._temperature_at = version == VERSION, now
+                case protocol.Hello(version=version):
+                    self._greeted, self._temperature_at = version == protocol.VERSION, now
                     self._begin_telling()
-                    self._say(self.hello if self._greeted else RefusedLine(reason="version"))
+                    self._say(self.hello if self._greeted else protocol.RefusedLine(reason="version"))
                     if not self._greeted:
                         self._say(self.hello)
-                case Set() | StatusQuery() if not self._greeted:
-                    self._say(RefusedLine(reason="hello_first"))
-                case StatusQuery(n=n, input=what):
-                    if self._monitor is not None and n == self._told % (SEQUENCES - 1) + 1:
+                case protocol.Set() | protocol.StatusQuery() if not self._greeted:
+                    self._say(protocol.RefusedLine(reason="hello_first"))
+                case protocol.StatusQuery(n=n, input=what):
+                    if self._monitor is not None and n == self._told % (protocol.SEQUENCES - 1) + 1:
                         self._told = n
                         self._monitor.take(what, now)
-                case Set() as wanted:
+                case protocol.Set() as wanted:
                     self._set, self._obeyed, self._received_at = wanted, line.seq, now
         self._act(now)
 
     def tick(self, now: float) -> None:
         """Watch the controller, move parts, and report."""
         if self._received_at is not None and now - self._received_at >= self._lost_s:
-            self._received_at, self._set, self._greeted = None, Set(), False
+            self._received_at, self._set, self._greeted = None, protocol.Set(), False
             self._begin_telling()
         self._act(now)
 
@@ -203,12 +192,12 @@ class BoardFirmware:
             if self._monitor is not None:
                 self._monitor.feedback(now, closed=close)
         high, low = self._levels()
-        status = BoardStatus(
+        status = protocol.BoardStatus(
             set=self._obeyed,
             cp=self._filter.state.value,
             high=high,
             low=low,
-            duty=self._set.duty if self.controlled else OFF,
+            duty=self._set.duty if self.controlled else protocol.OFF,
             pp=self.inputs.proximity_ohm,
             contactor=self._closed,
             latch=self._locked,
@@ -219,11 +208,13 @@ class BoardFirmware:
         )
         if status != self._reported or now >= self._status_at:
             self._reported = status
-            self._status_at = now + STATUS_S
+            self._status_at = now + protocol.STATUS_S
             self._say(status)
         if now >= self._temperature_at:
             self._temperature_at = now + TEMPERATURE_S
-            self._say(Temperatures({n: None if t is None else round(t * 10) for n, t in self.inputs.temperatures}))
+            self._say(
+                protocol.Temperatures({n: None if t is None else round(t * 10) for n, t in self.inputs.temperatures})
+            )
 
     def _levels(self) -> tuple[int, int | None]:
         duty, forced = self.signal
@@ -243,6 +234,8 @@ class BoardFirmware:
             self._monitor.switch(now, closed=wanted)
         return wanted and not self._monitor.reason
 
-    def _say(self, message: Hello | BoardStatus | Temperatures | RefusedLine) -> None:
-        self._seq = (self._seq + 1) % SEQUENCES
-        self._out.append(encode(BoardLine(self._seq, message)))
+    def _say(
+        self, message: protocol.Hello | protocol.BoardStatus | protocol.Temperatures | protocol.RefusedLine
+    ) -> None:
+        self._seq = (self._seq + 1) % protocol.SEQUENCES
+        self._out.append(protocol.encode(protocol.BoardLine(self._seq, message)))

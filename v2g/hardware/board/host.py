@@ -7,22 +7,8 @@ from typing import Final
 
 import msgspec
 
+from v2g.hardware.board import protocol
 from v2g.hardware.board.inputs import Input
-from v2g.hardware.board.protocol import (
-    LOST_S,
-    SEQUENCES,
-    SET_S,
-    VERSION,
-    BoardLine,
-    BoardStatus,
-    Hello,
-    LineReader,
-    RefusedLine,
-    Set,
-    StatusQuery,
-    Temperatures,
-    encode,
-)
 
 GREET_S: Final = 0.1
 """Interval of HELLO to a board that does not answer."""
@@ -33,7 +19,7 @@ _PENDING: Final = 64
 class BoardUp(msgspec.Struct, frozen=True):
     """A board answered; everything is in the safe state."""
 
-    hello: Hello
+    hello: protocol.Hello
 
 
 class BoardDown(msgspec.Struct, frozen=True):
@@ -43,19 +29,19 @@ class BoardDown(msgspec.Struct, frozen=True):
     why: str
 
 
-Event = BoardUp | BoardDown | BoardStatus | Temperatures
+Event = BoardUp | BoardDown | protocol.BoardStatus | protocol.Temperatures
 
 
 class BoardHost:
     """Sends HELLO until a board answers; then exchanges states until it stops responding."""
 
-    def __init__(self, lost_s: float = LOST_S) -> None:
+    def __init__(self, lost_s: float = protocol.LOST_S) -> None:
         self._lost_s = lost_s
-        self._reader = LineReader()
+        self._reader = protocol.LineReader()
         self._events: list[Event] = []
         self._out: list[bytes] = []
-        self._wanted = Set()
-        self._hello: Hello | None = None
+        self._wanted = protocol.Set()
+        self._hello: protocol.Hello | None = None
         self._down = ""
         self._obeys = False
         self._seq = 0
@@ -75,12 +61,12 @@ class BoardHost:
         return self._hello is not None
 
     @property
-    def hello(self) -> Hello | None:
+    def hello(self) -> protocol.Hello | None:
         """The board's introduction, while it is present."""
         return self._hello
 
     @property
-    def wanted(self) -> Set:
+    def wanted(self) -> protocol.Set:
         """The commanded state."""
         return self._wanted
 
@@ -89,7 +75,7 @@ class BoardHost:
         """Lines that were invalid, or had a wrong checksum."""
         return self._reader.broken
 
-    def want(self, wanted: Set, now: float) -> None:
+    def want(self, wanted: protocol.Set, now: float) -> None:
         """Command this state. Without a board it is forgotten: a board begins in the safe state."""
         if self.up and wanted != self._wanted:
             self._wanted = wanted
@@ -104,9 +90,9 @@ class BoardHost:
     def tell(self, what: Input, now: float) -> None:
         """Tell a board with a monitor its next input. Without one, and in silence, it is forgotten."""
         if self._hello is not None and self._hello.monitor and now >= self._silent_until:
-            self._told = self._told % (SEQUENCES - 1) + 1
+            self._told = self._told % (protocol.SEQUENCES - 1) + 1
             self._untaken[self._told] = (what, now, now)
-            self._out.append(encode(BoardLine(self._count(), StatusQuery(self._told, what))))
+            self._out.append(protocol.encode(protocol.BoardLine(self._count(), protocol.StatusQuery(self._told, what))))
             if len(self._untaken) > _PENDING:
                 self._lose("board_lost", "does not take inputs of its monitor", now)
 
@@ -115,13 +101,13 @@ class BoardHost:
         for line in self._reader.feed(data):
             message = line.message
             match message:
-                case Hello():
+                case protocol.Hello():
                     self._greeted(message, now)
-                case BoardStatus() if self.up:
+                case protocol.BoardStatus() if self.up:
                     self._status(line.seq, message, now)
-                case Temperatures() if self.up:
+                case protocol.Temperatures() if self.up:
                     self._events.append(message)
-                case RefusedLine() if self.up:
+                case protocol.RefusedLine() if self.up:
                     self._lose("board_lost", f"rejected: {message.reason}", now)
 
     def lost(self, why: str, now: float) -> None:
@@ -140,12 +126,12 @@ class BoardHost:
             return
         if self.up:
             for n, (what, since, sent) in self._untaken.items():
-                if now - sent >= SET_S:
+                if now - sent >= protocol.SET_S:
                     self._untaken[n] = (what, since, now)
-                    self._out.append(encode(BoardLine(self._count(), StatusQuery(n, what))))
+                    self._out.append(protocol.encode(protocol.BoardLine(self._count(), protocol.StatusQuery(n, what))))
             self._send_set(now)
         else:
-            self._out.append(encode(BoardLine(0, Hello(version=VERSION))))
+            self._out.append(protocol.encode(protocol.BoardLine(0, protocol.Hello(version=protocol.VERSION))))
             self._next = now + GREET_S
 
     def deadline(self) -> float:
@@ -168,10 +154,10 @@ class BoardHost:
 
     # -- inside
 
-    def _greeted(self, hello: Hello, now: float) -> None:
-        if hello.version != VERSION:
+    def _greeted(self, hello: protocol.Hello, now: float) -> None:
+        if hello.version != protocol.VERSION:
             if self._down != "board_incompatible":
-                self._lose("board_incompatible", f"version {hello.version}, not {VERSION}", now)
+                self._lose("board_incompatible", f"version {hello.version}, not {protocol.VERSION}", now)
             return
         known = self._hello
         if known is not None and known.boot != hello.boot:
@@ -183,10 +169,10 @@ class BoardHost:
             self._events.append(BoardUp(hello))
             self._send_set(now)
 
-    def _status(self, seq: int, status: BoardStatus, now: float) -> None:
+    def _status(self, seq: int, status: protocol.BoardStatus, now: float) -> None:
         if self._board_seq is not None:
-            ahead = (seq - self._board_seq) % SEQUENCES
-            if ahead == 0 or ahead > SEQUENCES // 2:
+            ahead = (seq - self._board_seq) % protocol.SEQUENCES
+            if ahead == 0 or ahead > protocol.SEQUENCES // 2:
                 return  # repeated, or late
             self.missed += ahead - 1
         self._board_seq = seq
@@ -206,21 +192,23 @@ class BoardHost:
             self._events.append(status)
 
     def _count(self) -> int:
-        self._seq = self._seq % (SEQUENCES - 1) + 1
+        self._seq = self._seq % (protocol.SEQUENCES - 1) + 1
         return self._seq
 
     def _clear(self) -> None:
         """Begin as a board does."""
-        self._wanted, self._told = Set(), 0
+        self._wanted, self._told = protocol.Set(), 0
         self._unobeyed.clear()
         self._untaken.clear()
 
     def _send_set(self, now: float) -> None:
-        self._next = now + SET_S
+        self._next = now + protocol.SET_S
         if now < self._silent_until:
             return
         self._count()
-        self._out.append(encode(BoardLine(self._seq, msgspec.structs.replace(self._wanted, told=self._told))))
+        self._out.append(
+            protocol.encode(protocol.BoardLine(self._seq, msgspec.structs.replace(self._wanted, told=self._told)))
+        )
         if len(self._unobeyed) < _PENDING:
             self._unobeyed[self._seq] = now
 

@@ -12,17 +12,7 @@ from v2g.eebus.limitation import LimitState
 from v2g.eebus.spine import Moment
 from v2g.errors import StoreError
 from v2g.hardware.energy_manager.commands import MOST_W, EnergyCommand, ManagedStation, Take
-from v2g.io.eebus.files import (
-    COMMANDS,
-    TRUSTED,
-    Seen,
-    SeenPeer,
-    failsafe,
-    keep_failsafe,
-    node_key,
-    show,
-    trusted,
-)
+from v2g.io.eebus import files
 from v2g.io.eebus.mdns import ShipDiscovery
 from v2g.io.eebus.node import EebusNode
 from v2g.io.hardware.energy_config import EnergyEebusConfig
@@ -76,7 +66,7 @@ class EebusEnergyManager:
             discharge_w=preset.fallback_discharge_w,
             duration_s=config.failsafe_s,
         )
-        key = node_key(config.folder, f"{config.brand} {config.model}")
+        key = files.node_key(config.folder, f"{config.brand} {config.model}")
         serial = config.serial or key.ski[:12]
         self.node: Final = ShipNode(
             ski=key.ski,
@@ -87,7 +77,7 @@ class EebusEnergyManager:
             serial=serial,
             categories=("3",),
         )
-        self._log = GrowingFile(config.folder / COMMANDS, max_bytes=LOG_MIB * MIB, keep=LOG_FILES)
+        self._log = GrowingFile(config.folder / files.COMMANDS, max_bytes=LOG_MIB * MIB, keep=LOG_FILES)
         self._drawn: dict[str, Scalar] = {"power_w": None, "import_wh": 0, "export_wh": 0}
         self._drawn_at: float | None = None
         """When what is drawn is written next; None: no limit was in force."""
@@ -104,7 +94,7 @@ class EebusEnergyManager:
         )
         at = Moment(clock.monotonic(), clock.utc_ms())
         self._system = ControllableSystem(facts, self._kept, self._observe, at)
-        self._watch = FileWatch([config.folder / TRUSTED])
+        self._watch = FileWatch([config.folder / files.TRUSTED])
         self._trusted = self._read_trusted()
         self.ship: Final = EebusNode(
             key,
@@ -160,7 +150,7 @@ class EebusEnergyManager:
             self._say()
         if self._system.failsafe != self._kept:
             self._kept = values = self._system.failsafe
-            self._disk.do(lambda: keep_failsafe(self._config.folder, values), lambda: None).add_done_callback(
+            self._disk.do(lambda: files.keep_failsafe(self._config.folder, values), lambda: None).add_done_callback(
                 self._stored
             )
 
@@ -168,13 +158,13 @@ class EebusEnergyManager:
         """See ShipListener: `v2g eebus show` reads it."""
         states = {each.ski: each for each in self.ship.peers()}
         for ski, found in (self._discovery.found if self._discovery is not None else {}).items():
-            known = states.get(ski, SeenPeer(ski=ski))
+            known = states.get(ski, files.SeenPeer(ski=ski))
             node = found.node
-            states[ski] = SeenPeer(
+            states[ski] = files.SeenPeer(
                 ski=ski, id=known.id or node.id, brand=node.brand, model=node.model, state=known.state
             )
-        seen = Seen(ski=self.node.ski, qr=self.node.qr(), peers=tuple(states.values()))
-        self._disk.do(lambda: show(self._config.folder, seen), lambda: None).add_done_callback(self._stored)
+        seen = files.Seen(ski=self.node.ski, qr=self.node.qr(), peers=tuple(states.values()))
+        self._disk.do(lambda: files.show(self._config.folder, seen), lambda: None).add_done_callback(self._stored)
 
     def _stored(self, done: "asyncio.Future[None]") -> None:
         if not done.cancelled() and (error := done.exception()) is not None:
@@ -219,14 +209,14 @@ class EebusEnergyManager:
 
     def _read_failsafe(self) -> FailsafeValues:
         try:
-            return failsafe(self._config.folder, self._preset)
+            return files.failsafe(self._config.folder, self._preset)
         except StoreError as error:
             self._report(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
             return self._preset
 
     def _read_trusted(self) -> frozenset[str]:
         try:
-            return trusted(self._config.folder) | set(self._config.trusted)
+            return files.trusted(self._config.folder) | set(self._config.trusted)
         except StoreError as error:
             self._report(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
             return frozenset(self._config.trusted)

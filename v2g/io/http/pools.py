@@ -9,24 +9,7 @@ from v2g import typed_json
 from v2g.errors import CodecError
 from v2g.io.http.authorized import AuthorizedRequests, KnownClient, require_success
 from v2g.io.runtime.clock import Clock
-from v2g.pki.pools import (
-    MOST_ANSWER_BYTES,
-    PATHS,
-    ContractOrder,
-    PoolContract,
-    PoolRoot,
-    PoolShape,
-    SealedContract,
-    StoredContract,
-    read_contracts,
-    read_provisioning,
-    read_roots,
-    read_stored,
-    write_installation,
-    write_provisioning,
-    write_signing,
-    write_stored,
-)
+from v2g.pki import pools
 
 _ANSWER_S: Final = 20.0
 
@@ -36,7 +19,7 @@ PartyId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9*.-]*\Z", max_length=
 class PoolServer(KnownClient, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The pools of an ecosystem, and how this client shows who it is."""
 
-    shape: PoolShape = "opcp"
+    shape: pools.PoolShape = "opcp"
     """`opcp`, or `opnc`, whose URL ends in `/opnc/v1`."""
     party_type: Annotated[str, msgspec.Meta(pattern=r"^(cpo|emsp|oem|pki|cps|pcp|ccp)\Z")] = "cpo"
     """OPNC: what this client is."""
@@ -58,13 +41,13 @@ class PoolClient:
 
     def __init__(self, server: PoolServer, clock: Clock) -> None:
         """Read files. Raises ConfigError, KeyAccessError."""
-        self._server, self._paths = server, PATHS[server.shape]
-        self._requests = AuthorizedRequests(server, clock, most_bytes=MOST_ANSWER_BYTES)
+        self._server, self._paths = server, pools.PATHS[server.shape]
+        self._requests = AuthorizedRequests(server, clock, most_bytes=pools.MOST_ANSWER_BYTES)
 
-    async def roots(self, kind: str = "") -> tuple[PoolRoot, ...]:
+    async def roots(self, kind: str = "") -> tuple[pools.PoolRoot, ...]:
         """Return the roots; `kind`: only mo (OPNC: emsp), v2g or oem."""
         query = f"?{self._paths.root_kind}={kind}" if kind else ""
-        return read_roots(await self._ask("GET", self._paths.roots + query))
+        return pools.read_roots(await self._ask("GET", self._paths.roots + query))
 
     async def trust_list(self) -> bytes:
         """Return the signed list of roots, as it came. Raises CodecError for a shape without lists."""
@@ -74,38 +57,38 @@ class PoolClient:
 
     async def contracts(
         self, request: bytes, namespace: str, *, timeout_s: float = _ANSWER_S
-    ) -> tuple[PoolContract, ...]:
+    ) -> tuple[pools.PoolContract, ...]:
         """Return the contracts for a vehicle's request (EXI), the default one first; none if it has none."""
         told = {"alwaysReturnEXI": "false", "broadcast": "false"}
-        body = write_installation(request, namespace)
+        body = pools.write_installation(request, namespace)
         answer = await self._send("POST", self._paths.contracts, body, told, timeout_s=timeout_s, missing=True)
-        return () if answer is None else read_contracts(answer)
+        return () if answer is None else pools.read_contracts(answer)
 
     async def provisioning(self, pcid: str) -> tuple[bytes, ...] | None:
         """Return the chain of a vehicle's provisioning certificate (DER, leaf first); None: it is not known."""
         found = await self._send("GET", f"{self._paths.provisioning}/{pcid}", None, {}, missing=True)
-        return None if found is None else read_provisioning(found)
+        return None if found is None else pools.read_provisioning(found)
 
     async def add_provisioning(self, chain: Sequence[bytes], namespace: str) -> None:
         """Store the provisioning certificate of a vehicle."""
-        body = write_provisioning(chain, namespace, self._server.shape, answer=False)
+        body = pools.write_provisioning(chain, namespace, self._server.shape, answer=False)
         await self._ask("PUT", self._paths.provisioning, body)
 
-    async def sign(self, contract: SealedContract, *, store: bool) -> StoredContract | None:
+    async def sign(self, contract: pools.SealedContract, *, store: bool) -> pools.StoredContract | None:
         """Have a contract signed; `store`: and stored in the pool at once, for which OPCP returns nothing."""
         path = self._paths.forward if store else self._paths.sign
-        answer = await self._ask("PUT", path, write_signing(contract, self._server.shape))
-        return read_stored(answer) if answer else None
+        answer = await self._ask("PUT", path, pools.write_signing(contract, self._server.shape))
+        return pools.read_stored(answer) if answer else None
 
-    async def add_contract(self, contract: StoredContract) -> None:
+    async def add_contract(self, contract: pools.StoredContract) -> None:
         """Store a signed contract."""
-        await self._ask("PUT", self._paths.contracts, write_stored(contract, self._server.shape, answer=False))
+        await self._ask("PUT", self._paths.contracts, pools.write_stored(contract, self._server.shape, answer=False))
 
     async def remove_contract(self, emaid: str) -> None:
         """Take a contract out of the pool."""
         await self._ask("DELETE", f"{self._paths.contracts}/{emaid}")
 
-    async def generate(self, order: ContractOrder) -> None:
+    async def generate(self, order: pools.ContractOrder) -> None:
         """Have a contract made, signed and stored."""
         await self._ask("PUT", self._paths.generate, msgspec.to_builtins(order))
 

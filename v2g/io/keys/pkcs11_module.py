@@ -15,23 +15,13 @@ import cffi
 import msgspec
 
 from v2g.errors import ConfigError, KeyAccessError
-from v2g.io.keys.pkcs11_abi import (
-    ALREADY_INITIALIZED,
-    ALREADY_LOGGED_IN,
-    CDEF,
-    ERRORS,
-    PIN_INCORRECT,
-    Attribute,
-    Flag,
-    Mechanism,
-    Pkcs11User,
-)
+from v2g.io.keys import pkcs11_abi
 
 DEFAULT: Final = "libp11-kit.so.0"
 """p11-kit's proxy, which shows the tokens of all modules that the system has registered."""
 
 Value = bytes | bool | int
-Template = Mapping[Attribute, Value]
+Template = Mapping[pkcs11_abi.Attribute, Value]
 
 _MAX_SLOTS: Final = 256
 _MAX_VALUE_BYTES: Final = 64 * 1024
@@ -54,7 +44,7 @@ class Pkcs11Module:
     def __init__(self, path: str) -> None:
         self.path = path
         self.ffi: Any = cffi.FFI()
-        self.ffi.cdef(CDEF)
+        self.ffi.cdef(pkcs11_abi.CDEF)
         try:
             self._library = self.ffi.dlopen(path)
         except OSError as error:
@@ -68,8 +58,8 @@ class Pkcs11Module:
         self.functions = functions[0]
         self._refused: set[bytes] = set()
         arguments = self.ffi.new("CK_C_INITIALIZE_ARGS *")
-        arguments.flags = Flag.OS_LOCKING_OK
-        self.call("Initialize", arguments, fine=(ALREADY_INITIALIZED,))
+        arguments.flags = pkcs11_abi.Flag.OS_LOCKING_OK
+        self.call("Initialize", arguments, fine=(pkcs11_abi.ALREADY_INITIALIZED,))
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -81,7 +71,7 @@ class Pkcs11Module:
         """Call a function; `what` is for error messages. Raises KeyAccessError, caused by a Return."""
         result = int(getattr(self.functions, name)(*arguments))
         if result and result not in fine:
-            words = ERRORS.get(result, f"PKCS#11 error 0x{result:x}")
+            words = pkcs11_abi.ERRORS.get(result, f"PKCS#11 error 0x{result:x}")
             raise KeyAccessError(f"{what or self.path}: {words}") from Pkcs11Return(result)
         return result
 
@@ -106,7 +96,7 @@ class Pkcs11Module:
         A wrong PIN is not tried again by this process, and a token's last attempt is never used.
         """
         session = self.ffi.new("CK_ULONG *")
-        flags = Flag.SERIAL_SESSION | (Flag.RW_SESSION if write else 0)
+        flags = pkcs11_abi.Flag.SERIAL_SESSION | (pkcs11_abi.Flag.RW_SESSION if write else 0)
         name = token.label.decode("utf-8", "replace")
         self.call("OpenSession", token.slot, flags, self.ffi.NULL, self.ffi.NULL, session, what=f"token {name}")
         opened = Pkcs11Session(self, session[0], f"token {name}")
@@ -121,24 +111,24 @@ class Pkcs11Module:
     def _login(self, session: "Pkcs11Session", token: Pkcs11Token, pin: bytes) -> None:
         if token.serial in self._refused:
             raise KeyAccessError(f"{session.name}: the PIN was wrong before", hint="correct it and start again")
-        if token.flags & Flag.USER_PIN_LOCKED:
+        if token.flags & pkcs11_abi.Flag.USER_PIN_LOCKED:
             raise KeyAccessError(f"{session.name}: the PIN is locked", hint="unlock it with the security officer's PIN")
-        if token.flags & Flag.USER_PIN_FINAL_TRY:
+        if token.flags & pkcs11_abi.Flag.USER_PIN_FINAL_TRY:
             raise KeyAccessError(
                 f"{session.name}: the next wrong PIN would lock the token, so none is tried",
                 hint="log in once by hand: pkcs11-tool --login --test",
             )
         try:
-            self.login(session, Pkcs11User.USER, pin)
+            self.login(session, pkcs11_abi.Pkcs11User.USER, pin)
         except KeyAccessError as error:
-            if isinstance(error.__cause__, Pkcs11Return) and error.__cause__.code == PIN_INCORRECT:
+            if isinstance(error.__cause__, Pkcs11Return) and error.__cause__.code == pkcs11_abi.PIN_INCORRECT:
                 self._refused.add(token.serial)
                 raise KeyAccessError(str(error), hint="correct the PIN in pin-source") from error.__cause__
             raise
 
-    def login(self, session: "Pkcs11Session", user: Pkcs11User, pin: bytes) -> None:
+    def login(self, session: "Pkcs11Session", user: pkcs11_abi.Pkcs11User, pin: bytes) -> None:
         """Send the PIN to the token, once. Raises KeyAccessError."""
-        self.call("Login", session.number, user, pin, len(pin), fine=(ALREADY_LOGGED_IN,), what=session.name)
+        self.call("Login", session.number, user, pin, len(pin), fine=(pkcs11_abi.ALREADY_LOGGED_IN,), what=session.name)
 
 
 class Pkcs11Return(Exception):
@@ -171,7 +161,7 @@ class Pkcs11Session:
             self._call("FindObjectsFinal")
         return list(objects[0 : count[0]])
 
-    def read(self, key: int, attribute: Attribute) -> bytes | None:
+    def read(self, key: int, attribute: pkcs11_abi.Attribute) -> bytes | None:
         """Return an attribute's bytes; None when the object has none or does not reveal it."""
         ffi = self.module.ffi
         asked = ffi.new("CK_ATTRIBUTE[1]")
@@ -186,25 +176,27 @@ class Pkcs11Session:
         self._call("GetAttributeValue", key, asked, 1)
         return bytes(ffi.buffer(value, asked[0].length))
 
-    def sign(self, key: int, mechanism: Mechanism, data: bytes, *, parameter: Any = None, pin: bytes | None) -> bytes:
+    def sign(
+        self, key: int, mechanism: pkcs11_abi.Mechanism, data: bytes, *, parameter: Any = None, pin: bytes | None
+    ) -> bytes:
         """Return a signature; `pin` is for keys that need it for every signature."""
         ffi = self.module.ffi
         how = _mechanism(ffi, mechanism, parameter)
         self._call("SignInit", how, key)
         if pin is not None:
-            self.module.login(self, Pkcs11User.CONTEXT_SPECIFIC, pin)
+            self.module.login(self, pkcs11_abi.Pkcs11User.CONTEXT_SPECIFIC, pin)
         length = ffi.new("CK_ULONG *", 512)
         signature = ffi.new("unsigned char[]", 512)
         self._call("Sign", data, len(data), signature, length)
         return bytes(ffi.buffer(signature, length[0]))
 
-    def derive(self, key: int, mechanism: Mechanism, parameter: Any, template: Template) -> bytes:
+    def derive(self, key: int, mechanism: pkcs11_abi.Mechanism, parameter: Any, template: Template) -> bytes:
         """Return the value of a derived key, which the token then deletes."""
         ffi = self.module.ffi
         made, wanted = ffi.new("CK_ULONG *"), _Attributes(ffi, template)
         self._call("DeriveKey", _mechanism(ffi, mechanism, parameter), key, wanted.array, len(template), made)
         try:
-            value = self.read(made[0], Attribute.VALUE)
+            value = self.read(made[0], pkcs11_abi.Attribute.VALUE)
         finally:
             self._call("DestroyObject", made[0])
         if value is None:
@@ -215,7 +207,7 @@ class Pkcs11Session:
         """Delete an object of the token permanently; needs a read-write session. Raises KeyAccessError."""
         self._call("DestroyObject", key)
 
-    def generate(self, mechanism: Mechanism, public: Template, private: Template) -> None:
+    def generate(self, mechanism: pkcs11_abi.Mechanism, public: Template, private: Template) -> None:
         """Make a pair of keys in the token."""
         ffi = self.module.ffi
         of_public, of_private = _Attributes(ffi, public), _Attributes(ffi, private)
@@ -253,7 +245,7 @@ class _Attributes:
             entry.length = len(value) if isinstance(value, bytes) else ffi.sizeof(data)
 
 
-def _mechanism(ffi: Any, mechanism: Mechanism, parameter: Any) -> Any:
+def _mechanism(ffi: Any, mechanism: pkcs11_abi.Mechanism, parameter: Any) -> Any:
     how = ffi.new("CK_MECHANISM *")
     how.mechanism = mechanism
     if parameter is not None:

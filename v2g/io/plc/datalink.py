@@ -21,18 +21,7 @@ from v2g.io.plc.link import PlcLink
 from v2g.io.plc.pilot import VehiclePilot
 from v2g.io.plc.runner import SlacRunner
 from v2g.observe import Observe, Scalar
-from v2g.slac.actions import (
-    FAILURES,
-    Action,
-    LinkLost,
-    Matched,
-    MatchingFailed,
-    OscillatorOff,
-    OscillatorOn,
-    RestartPilot,
-    SendFrame,
-    TogglePilot,
-)
+from v2g.slac import actions
 from v2g.slac.ev import EvSlac, EvSlacConfig
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.host import Entropy
@@ -90,11 +79,11 @@ class PilotSteps:
             self._on_end()
 
 
-PilotAction = RestartPilot | TogglePilot | OscillatorOff | OscillatorOn
+PilotAction = actions.RestartPilot | actions.TogglePilot | actions.OscillatorOff | actions.OscillatorOn
 """Commands of cores to the control pilot."""
 
 OnObserve = Callable[[Observe], None]
-OnReady = Callable[[Matched], None]
+OnReady = Callable[[actions.Matched], None]
 OnDown = Callable[[str], None]
 
 
@@ -102,11 +91,11 @@ class _DataLink:
     """Shared by both roles: callbacks, and waiting."""
 
     def __init__(self, observe: OnObserve) -> None:
-        self.matched: Matched | None = None
+        self.matched: actions.Matched | None = None
         self._observe_to = observe
         self._on_ready: list[OnReady] = []
         self._on_down: list[OnDown] = []
-        self._waiting: set[asyncio.Future[Matched]] = set()
+        self._waiting: set[asyncio.Future[actions.Matched]] = set()
 
     def on_ready(self, callback: OnReady) -> None:
         """Call `callback` when the link is up (D-LINK_READY, established)."""
@@ -117,11 +106,11 @@ class _DataLink:
         `port_lost`, `pilot_lost`, `pilot_fault`, `plug_not_seated`, or one of `v2g.slac.actions.FAILURES`."""
         self._on_down.append(callback)
 
-    async def ready(self) -> Matched:
+    async def ready(self) -> actions.Matched:
         """Wait until the link is up. Raises SlacError when matching fails for good."""
         if self.matched is not None:
             return self.matched
-        future: asyncio.Future[Matched] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[actions.Matched] = asyncio.get_running_loop().create_future()
         self._waiting.add(future)
         try:
             return await future
@@ -131,12 +120,12 @@ class _DataLink:
     def _observe(self, name: str, **data: Scalar) -> None:
         self._observe_to(Observe("link", name, data))
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: actions.Action) -> None:
         """Execute a core's action: shared ones here, those of the pilot by each role."""
         match action:
             case Observe():
                 self._observe_to(action)
-            case Matched():
+            case actions.Matched():
                 self.matched = action
                 self._observe(
                     "matched",
@@ -150,11 +139,11 @@ class _DataLink:
                         future.set_result(action)
                 for callback in self._on_ready:
                     callback(action)
-            case LinkLost():
+            case actions.LinkLost():
                 self._down("link_lost")
-            case MatchingFailed():
+            case actions.MatchingFailed():
                 self._down(action.reason, failed=True)
-            case SendFrame():
+            case actions.SendFrame():
                 raise AssertionError("frames are the runner's")
             case _:
                 self._move_pilot(action)
@@ -167,7 +156,7 @@ class _DataLink:
         self._observe("down", reason=reason)
         if failed:
             hint = "is the peer on this powerline? Events of stage `link` show the frames received"
-            error = SlacError(FAILURES[reason], answer="Unmatched", hint=hint)
+            error = SlacError(actions.FAILURES[reason], answer="Unmatched", hint=hint)
             for future in self._waiting:
                 if not future.done():
                     future.set_exception(error)
@@ -309,14 +298,14 @@ class ChargerLink(_DataLink):
 
     def _move_pilot(self, action: PilotAction) -> None:
         match action:
-            case RestartPilot():
+            case actions.RestartPilot():
                 self._observe("pilot_restart", reason=action.reason)
                 self._steps.play(start_over(self._config.timing.step_x1_s, self._config.timing.step_ef_s))
-            case OscillatorOff():
+            case actions.OscillatorOff():
                 self._pilot.set_duty(None)
-            case OscillatorOn():
+            case actions.OscillatorOn():
                 self._pilot.set_duty(HLC_DUTY)
-            case TogglePilot():
+            case actions.TogglePilot():
                 raise AssertionError(f"a charger's core does not ask for {action}")
 
     def _stepped(self) -> None:
@@ -403,7 +392,7 @@ class VehicleLink(_DataLink):
 
     def _move_pilot(self, action: PilotAction) -> None:
         match action:
-            case TogglePilot(count=count, state_s=state_s):
+            case actions.TogglePilot(count=count, state_s=state_s):
                 self._observe("pilot_toggled", count=count)
                 self._toggle(deque([(PilotState.B, state_s), *toggles(count, state_s)]))
             case _:

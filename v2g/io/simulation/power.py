@@ -11,18 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from v2g.errors import ConfigError
+from v2g.hardware import simulation
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import OFF, REPORT_S, Contactor, Demand, OnFault, StageReport
-from v2g.hardware.simulation import (
-    FaultScript,
-    FaultStep,
-    Moment,
-    SimulatedFault,
-    StageConfig,
-    StageLoad,
-    StageModel,
-    ThermalModel,
-)
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.lines import VehicleDc
 from v2g.io.simulation.medium import Medium
@@ -35,23 +26,23 @@ STEP_S = 0.01
 class Faults:
     """The active faults; parts read them, and are notified of changes."""
 
-    def __init__(self, script: tuple[FaultStep, ...], clock: Clock) -> None:
+    def __init__(self, script: tuple[simulation.FaultStep, ...], clock: Clock) -> None:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._script = FaultScript(script, clock.monotonic())
-        self._values: dict[SimulatedFault, float] = {}
+        self._script = simulation.FaultScript(script, clock.monotonic())
+        self._values: dict[simulation.SimulatedFault, float] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._run()
 
-    def value(self, fault: SimulatedFault) -> float | None:
+    def value(self, fault: simulation.SimulatedFault) -> float | None:
         """Return the value of an active fault (0 if it has none), None if it is not active."""
         return self._values.get(fault)
 
-    def __contains__(self, fault: SimulatedFault) -> bool:
+    def __contains__(self, fault: simulation.SimulatedFault) -> bool:
         return fault in self._values
 
-    def set(self, fault: SimulatedFault, *, active: bool = True, value: float = 0.0) -> None:
+    def set(self, fault: simulation.SimulatedFault, *, active: bool = True, value: float = 0.0) -> None:
         """Set or clear a fault."""
         if active:
             self._values[fault] = value
@@ -64,7 +55,7 @@ class Faults:
         """Call `callback` when a fault begins or ends."""
         self._callbacks.append(callback)
 
-    def note(self, moment: Moment) -> None:
+    def note(self, moment: simulation.Moment) -> None:
         """Report an event to the script."""
         if self._script.note(moment, self._clock.monotonic()):
             self._run()
@@ -203,10 +194,12 @@ class DcLine(Protocol):
 class SimulatedStage:
     """A converter on the simulated DC line. See PowerStage; changes of the output are reported immediately."""
 
-    def __init__(self, line: DcLine, contactor: Contactor, faults: Faults, clock: Clock, config: StageConfig) -> None:
+    def __init__(
+        self, line: DcLine, contactor: Contactor, faults: Faults, clock: Clock, config: simulation.StageConfig
+    ) -> None:
         self._line, self._contactor, self._faults, self._clock = line, contactor, faults, clock
         self._loop = asyncio.get_running_loop()
-        self._model = StageModel(config)
+        self._model = simulation.StageModel(config)
         self._at_ms = clock.elapsed_ms()
         self._present = StageReport(0, 0)
         self._var = 0
@@ -316,7 +309,7 @@ class SimulatedStage:
         vehicle, closed, demand = self._line.vehicle, self._contactor.closed, self._model.demand
         load = None
         if vehicle is not None:
-            load = StageLoad(
+            load = simulation.StageLoad(
                 vehicle.voltage_mv, vehicle.contactor_closed, vehicle.max_charge_ma, vehicle.max_discharge_ma
             )
         connected = closed and load is not None and load.contactor_closed
@@ -361,7 +354,7 @@ class SimulatedCabinet:
 
     def __init__(self, faults: Faults, clock: Clock, current_ma: Callable[[], int], *, latch: bool = False) -> None:
         self._faults, self._clock, self._current_ma, self._latch = faults, clock, current_ma, latch
-        self._plug = ThermalModel()
+        self._plug = simulation.ThermalModel()
         self._at_ms = clock.elapsed_ms()
         self._fan = 0
         self._runaway_at: float | None = None

@@ -13,22 +13,8 @@ from cryptography import x509
 from cryptography.x509 import ocsp
 
 from v2g.errors import CertificateError, CertificateReason, FrameError, TlsError
+from v2g.io.tls import hello
 from v2g.io.tls.endpoint import Endpoint, TlsIdentity, TlsProfile
-from v2g.io.tls.hello import (
-    CERTIFICATE,
-    CERTIFICATE_REQUEST,
-    CERTIFICATE_STATUS,
-    CLIENT_HELLO,
-    SERVER_HELLO,
-    VERSIONS,
-    HelloEntry,
-    PeerPreferences,
-    read_certificates,
-    read_client_hello,
-    read_preferences,
-    read_status,
-    read_version,
-)
 from v2g.io.tls.selection import select
 from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.conformity import label
@@ -115,14 +101,14 @@ class PeerVerdict:
         self.peer: VerifiedChain | None = None
         self.ocsp_responses: tuple[bytes, ...] = ()
         self.unproven = ""
-        self.wishes = PeerPreferences()
+        self.wishes = hello.PeerPreferences()
         """The peer's preferences about our certificates."""
         self.alert: int | None = None
         """The peer's fatal alert, set by the backend."""
         self.profile = endpoint.profile
         """The profile in use; on a client with two, from the ServerHello on."""
         self._endpoint = endpoint
-        self._shown: tuple[HelloEntry, ...] = ()
+        self._shown: tuple[hello.HelloEntry, ...] = ()
         self._chain: VerifiedChain | None = None  # in TLS 1.2, before its revocation is judged
         self._refusal: TlsError | None = None
 
@@ -132,27 +118,32 @@ class PeerVerdict:
         Backends pass all of them, as soon as they are complete and decrypted.
         """
         kind = message[0] if message else None
-        if kind == CERTIFICATE:
+        if kind == hello.CERTIFICATE:
             try:
-                self._shown = read_certificates(message, self.profile.version)
+                self._shown = hello.read_certificates(message, self.profile.version)
             except FrameError as error:
                 self._refusal = TlsError(str(error), reason="peer_certificate_malformed")
             return
         # Any other unreadable message says nothing; the library rejects it, too.
         with contextlib.suppress(FrameError):
-            if kind == (CLIENT_HELLO if self._endpoint.server else CERTIFICATE_REQUEST):
-                self.wishes = read_preferences(message)
-            if kind == CLIENT_HELLO and self._endpoint.server:
+            if kind == (hello.CLIENT_HELLO if self._endpoint.server else hello.CERTIFICATE_REQUEST):
+                self.wishes = hello.read_preferences(message)
+            if kind == hello.CLIENT_HELLO and self._endpoint.server:
                 # name what the ClientHello lacks; the library only knows that nothing is in common
                 try:
-                    select(read_client_hello(message), self._endpoint.profiles, falls_back=self._endpoint.falls_back)
+                    select(
+                        hello.read_client_hello(message), self._endpoint.profiles, falls_back=self._endpoint.falls_back
+                    )
                 except TlsError as error:
                     self._refusal = error
-            elif kind == SERVER_HELLO:
-                version = VERSIONS.get(read_version(message))
+            elif kind == hello.SERVER_HELLO:
+                version = hello.VERSIONS.get(hello.read_version(message))
                 self.profile = next((each for each in self._endpoint.profiles if each.version == version), self.profile)
-            elif kind == CERTIFICATE_STATUS and self._shown:
-                self._shown = (msgspec.structs.replace(self._shown[0], staple=read_status(message)), *self._shown[1:])
+            elif kind == hello.CERTIFICATE_STATUS and self._shown:
+                self._shown = (
+                    msgspec.structs.replace(self._shown[0], staple=hello.read_status(message)),
+                    *self._shown[1:],
+                )
 
     def check_end(self, version: str, group: str) -> None:
         """Check the outcome of a complete handshake. Raises TlsError."""

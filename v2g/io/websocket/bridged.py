@@ -13,18 +13,10 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version, action_of, is_of_16
 from v2g.ocpp.rpc import RpcPeer
+from v2g.ocpp.v16 import messages
 from v2g.ocpp.v16 import to_station as _to_station  # noqa: F401 - registers its translations
 from v2g.ocpp.v16.bridge import FROM_STATION, Bridge, Numbered, Question, Steps
 from v2g.ocpp.v16.from_station import number_of
-from v2g.ocpp.v16.messages import (
-    IdTagInfo,
-    MeterValuesConf,
-    MeterValuesReq,
-    StartTransactionConf,
-    StartTransactionReq,
-    StopTransactionConf,
-    StopTransactionReq,
-)
 
 M = TypeVar("M", bound=Message)
 
@@ -148,7 +140,7 @@ class BridgedConnection:
         try:
             steps, step, refused = begun
             answered = await self._run(steps, lambda step: self._handle(action_of(step), step), step, refused)
-            if isinstance(request, StartTransactionReq) and (delay_s := self.bridge.quirks.answer_delay_s):
+            if isinstance(request, messages.StartTransactionReq) and (delay_s := self.bridge.quirks.answer_delay_s):
                 await asyncio.sleep(delay_s)
             self._follow_all()
             return answered
@@ -167,13 +159,15 @@ class BridgedConnection:
 
     async def _answer_anyway(self, request: Message) -> Message | None:
         match request:
-            case StartTransactionReq():
+            case messages.StartTransactionReq():
                 found: Numbered = await self._find(number_of(request))
-                return StartTransactionConf(transaction_id=found.number, id_tag_info=IdTagInfo(status="Invalid"))
-            case StopTransactionReq():
-                return StopTransactionConf()
-            case MeterValuesReq():
-                return MeterValuesConf()
+                return messages.StartTransactionConf(
+                    transaction_id=found.number, id_tag_info=messages.IdTagInfo(status="Invalid")
+                )
+            case messages.StopTransactionReq():
+                return messages.StopTransactionConf()
+            case messages.MeterValuesReq():
+                return messages.MeterValuesConf()
         return None
 
     async def run(self) -> None:
@@ -185,4 +179,4 @@ class BridgedConnection:
         await self._connection.close(reason)
 
 
-_OF_TRANSACTIONS: Final = (StartTransactionReq, StopTransactionReq, MeterValuesReq)
+_OF_TRANSACTIONS: Final = (messages.StartTransactionReq, messages.StopTransactionReq, messages.MeterValuesReq)

@@ -15,21 +15,9 @@ from v2g.errors import CertificateError, CodecError, RevocationError, SignatureE
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Entropy, Envelope, seal
+from v2g.iso15118.d2.messages import common as iso
+from v2g.iso15118.d2.messages import data_types
 from v2g.iso15118.d2.messages.body import Body
-from v2g.iso15118.d2.messages.common import (
-    BodyElement,
-    CertificateInstallationReq,
-    CertificateInstallationRes,
-    CertificateUpdateReq,
-    CertificateUpdateRes,
-)
-from v2g.iso15118.d2.messages.data_types import (
-    EMAID,
-    CertificateChain,
-    ContractSignatureEncryptedPrivateKey,
-    DiffieHellmanPublickey,
-    ResponseCode,
-)
 from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.response_codes import code_of_chain
@@ -49,15 +37,15 @@ SCHEMA_VERSION: Final = ISO2.uri
 _EMPTY: Final = b"\0"
 
 NO_CONTRACT: Final[Mapping[str, Any]] = {
-    "sa_provisioning_certificate_chain": CertificateChain(certificate=_EMPTY),
-    "contract_signature_cert_chain": CertificateChain(certificate=_EMPTY),
-    "contract_signature_encrypted_private_key": ContractSignatureEncryptedPrivateKey(value=_EMPTY, id="id1"),
-    "dh_public_key": DiffieHellmanPublickey(value=_EMPTY, id="id2"),
-    "emaid": EMAID(value="0" * 14, id="id3"),
+    "sa_provisioning_certificate_chain": data_types.CertificateChain(certificate=_EMPTY),
+    "contract_signature_cert_chain": data_types.CertificateChain(certificate=_EMPTY),
+    "contract_signature_encrypted_private_key": data_types.ContractSignatureEncryptedPrivateKey(value=_EMPTY, id="id1"),
+    "dh_public_key": data_types.DiffieHellmanPublickey(value=_EMPTY, id="id2"),
+    "emaid": data_types.EMAID(value="0" * 14, id="id3"),
 }
 """What the schema requires in a response without a contract."""
 
-Request = CertificateInstallationReq | CertificateUpdateReq
+Request = iso.CertificateInstallationReq | iso.CertificateUpdateReq
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -105,7 +93,7 @@ class ProvisioningService:
             raise CodecError(f"{type(request).__name__} is no request for a contract")
         session_id, at = message.header.session_id, _at(utc_ms)
         try:
-            if isinstance(request, CertificateUpdateReq):
+            if isinstance(request, iso.CertificateUpdateReq):
                 own = request.contract_signature_cert_chain
                 self._check_signature(message.header.signature, request, own.certificate)
                 chain = self._verify(own.certificate, sub_cas(own), Role.CONTRACT, at)
@@ -141,8 +129,8 @@ class ProvisioningService:
             envelope = seal(contract.key, recipient, entropy=entropy)
         except TrustError as error:
             return _reject(asked, _NOTHING, str(error))
-        update = isinstance(asked.request, CertificateUpdateReq)
-        kind = CertificateUpdateRes if update else CertificateInstallationRes
+        update = isinstance(asked.request, iso.CertificateUpdateReq)
+        kind = iso.CertificateUpdateRes if update else iso.CertificateInstallationRes
         response = response_with(kind, self._service, contract.chain, envelope, contract.emaid)
         encoded = _encode(response, asked.session_id, signatures.sign(response, self._service.key))
         if len(encoded) > most_bytes:
@@ -192,22 +180,22 @@ class ProvisioningService:
 
 
 def response_with(
-    kind: type[CertificateInstallationRes | CertificateUpdateRes],
+    kind: type[iso.CertificateInstallationRes | iso.CertificateUpdateRes],
     service: Service,
     chain: tuple[bytes, ...],
     envelope: Envelope,
     emaid: str,
-) -> CertificateInstallationRes | CertificateUpdateRes:
+) -> iso.CertificateInstallationRes | iso.CertificateUpdateRes:
     """Return the response with a contract, which is to be signed by the service."""
     return kind(
-        response_code=ResponseCode.OK,
+        response_code=data_types.ResponseCode.OK,
         sa_provisioning_certificate_chain=chain_of(service.chain),
         contract_signature_cert_chain=chain_of(chain, "id1"),
-        contract_signature_encrypted_private_key=ContractSignatureEncryptedPrivateKey(
+        contract_signature_encrypted_private_key=data_types.ContractSignatureEncryptedPrivateKey(
             value=envelope.encrypted, id="id2"
         ),
-        dh_public_key=DiffieHellmanPublickey(value=envelope.public_key, id="id3"),
-        emaid=EMAID(value=emaid, id="id4"),
+        dh_public_key=data_types.DiffieHellmanPublickey(value=envelope.public_key, id="id3"),
+        emaid=data_types.EMAID(value=emaid, id="id4"),
     )
 
 
@@ -219,12 +207,12 @@ def _reject(asked: Asked, code: str, reason: str) -> Answer:
 
 
 def _refuse(request: Request, session_id: bytes, code: str, reason: str, pcid: str = "", emaid: str = "") -> Answer:
-    kind = CertificateUpdateRes if isinstance(request, CertificateUpdateReq) else CertificateInstallationRes
-    response = kind(response_code=ResponseCode[code], **NO_CONTRACT)
+    kind = iso.CertificateUpdateRes if isinstance(request, iso.CertificateUpdateReq) else iso.CertificateInstallationRes
+    response = kind(response_code=data_types.ResponseCode[code], **NO_CONTRACT)
     return Answer(code=response.response_code, exi=_encode(response, session_id), reason=reason, pcid=pcid, emaid=emaid)
 
 
-def _encode(response: BodyElement, session_id: bytes, signature: Signature | None = None) -> bytes:
+def _encode(response: iso.BodyElement, session_id: bytes, signature: Signature | None = None) -> bytes:
     """Return a response in the vehicle's own session: charger and vehicle accept no other."""
     header = MessageHeader(session_id=session_id, signature=signature)
     return exi.encode(V2G_Message(header=header, body=Body(body_element=response)))

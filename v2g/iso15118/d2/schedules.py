@@ -5,20 +5,8 @@ from typing import Final
 
 import msgspec
 
+from v2g.iso15118.d2.messages import tariffs as iso
 from v2g.iso15118.d2.messages.parameters import ChargingProfile, ProfileEntry
-from v2g.iso15118.d2.messages.tariffs import (
-    ConsumptionCost,
-    Cost,
-    CostKind,
-    PMaxSchedule,
-    PMaxScheduleEntry,
-    RelativeTimeInterval,
-    SalesTariff,
-    SalesTariffEntry,
-    SAScheduleList,
-    SASchedules,
-    SAScheduleTuple,
-)
 from v2g.iso15118.d2.quantities import VALUES
 from v2g.iso15118.engine.physical_values import Rounding, watts
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, offered, read
@@ -34,27 +22,31 @@ class PriceStep(msgspec.Struct, frozen=True):
     percent: int | None = None
 
 
-def schedule_tuple(tuple_id: int, schedule: PowerSchedule, tariff: SalesTariff | None = None) -> SAScheduleTuple:
+def schedule_tuple(
+    tuple_id: int, schedule: PowerSchedule, tariff: iso.SalesTariff | None = None
+) -> iso.SAScheduleTuple:
     """Return a tuple on offer (id 1..255 [V2G2-773]); PMax in W is the sum of all phases, rounded down."""
     entries = tuple(
-        PMaxScheduleEntry(
-            time_interval=RelativeTimeInterval(start=start, duration=duration),
+        iso.PMaxScheduleEntry(
+            time_interval=iso.RelativeTimeInterval(start=start, duration=duration),
             p_max=VALUES.power(power_w, Rounding.DOWN),
         )
         for start, duration, power_w in schedule.entries()
     )
-    return SAScheduleTuple(
-        sa_schedule_tuple_id=tuple_id, p_max_schedule=PMaxSchedule(p_max_schedule_entry=entries), sales_tariff=tariff
+    return iso.SAScheduleTuple(
+        sa_schedule_tuple_id=tuple_id,
+        p_max_schedule=iso.PMaxSchedule(p_max_schedule_entry=entries),
+        sales_tariff=tariff,
     )
 
 
 def sales_tariff(
     tariff_id: int, steps: Sequence[PriceStep], *, end_s: int, description: str = "", element_id: str | None = None
-) -> SalesTariff:
+) -> iso.SalesTariff:
     """Return prices over time; `element_id` is for a signature. A description is cut to 32 characters."""
     entries = tuple(
-        SalesTariffEntry(
-            time_interval=RelativeTimeInterval(
+        iso.SalesTariffEntry(
+            time_interval=iso.RelativeTimeInterval(
                 start=step.start_s, duration=end_s - step.start_s if at == len(steps) else None
             ),
             e_price_level=step.level,
@@ -62,7 +54,7 @@ def sales_tariff(
         )
         for at, step in enumerate(steps, 1)
     )
-    return SalesTariff(
+    return iso.SalesTariff(
         sales_tariff_id=tariff_id,
         sales_tariff_description=description[:32] or None,
         num_e_price_levels=max(step.level for step in steps),
@@ -71,16 +63,16 @@ def sales_tariff(
     )
 
 
-def _relative(percent: int) -> ConsumptionCost:
-    cost = Cost(cost_kind=CostKind.relativePricePercentage, amount=percent)
-    return ConsumptionCost(start_value=VALUES.power(0, Rounding.DOWN), cost=(cost,))
+def _relative(percent: int) -> iso.ConsumptionCost:
+    cost = iso.Cost(cost_kind=iso.CostKind.relativePricePercentage, amount=percent)
+    return iso.ConsumptionCost(start_value=VALUES.power(0, Rounding.DOWN), cost=(cost,))
 
 
-def power_schedules(schedules: SASchedules | None) -> Mapping[int, PowerSchedule]:
+def power_schedules(schedules: iso.SASchedules | None) -> Mapping[int, PowerSchedule]:
     """Return the schedules that a charger offers by their tuple ids; none if the list is missing."""
-    if not isinstance(schedules, SAScheduleList):
+    if not isinstance(schedules, iso.SAScheduleList):
         return {}
-    return offered(schedules.sa_schedule_tuple, watts, interval=RelativeTimeInterval)
+    return offered(schedules.sa_schedule_tuple, watts, interval=iso.RelativeTimeInterval)
 
 
 def charging_profile(steps: Sequence[Step]) -> ChargingProfile | None:

@@ -9,15 +9,7 @@ from typing import Final
 
 from v2g.errors import CodecError, SignatureError
 from v2g.exi.declare import Element
-from v2g.iso15118.d2.messages.common import (
-    AuthorizationReq,
-    CertificateInstallationReq,
-    CertificateInstallationRes,
-    CertificateUpdateReq,
-    CertificateUpdateRes,
-    ChargeParameterDiscoveryRes,
-    MeteringReceiptReq,
-)
+from v2g.iso15118.d2.messages import common as iso
 from v2g.iso15118.d2.messages.data_types import CertificateChain, SubCertificates
 from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.messages.tariffs import SAScheduleList
@@ -46,18 +38,18 @@ KEYS: Final[Mapping[str, str]] = {
 def signed_elements(body: Element) -> tuple[Element, ...]:
     """Return the elements of a request or response that its header's signature covers; none if it is not signed."""
     match body:
-        case AuthorizationReq():
+        case iso.AuthorizationReq():
             return (body,) if body.gen_challenge is not None else ()
-        case MeteringReceiptReq() | CertificateInstallationReq() | CertificateUpdateReq():
+        case iso.MeteringReceiptReq() | iso.CertificateInstallationReq() | iso.CertificateUpdateReq():
             return (body,)
-        case CertificateInstallationRes() | CertificateUpdateRes():
+        case iso.CertificateInstallationRes() | iso.CertificateUpdateRes():
             return (
                 body.contract_signature_cert_chain,
                 body.contract_signature_encrypted_private_key,
                 body.dh_public_key,
                 body.emaid,
             )
-        case ChargeParameterDiscoveryRes(sa_schedules=SAScheduleList() as schedules):
+        case iso.ChargeParameterDiscoveryRes(sa_schedules=SAScheduleList() as schedules):
             tariffs = (each.sales_tariff for each in schedules.sa_schedule_tuple)
             return tuple(each for each in tariffs if each is not None and each.id is not None)
     return ()
@@ -104,7 +96,7 @@ def read_receipt(payload: bytes, key: PublicKey) -> tuple[bytes, int, int]:
     """
     message, _ = decode_message(payload, ISO2, handshake=False)
     request = message.body.body_element if isinstance(message, V2G_Message) else message
-    if not isinstance(message, V2G_Message) or not isinstance(request, MeteringReceiptReq):
+    if not isinstance(message, V2G_Message) or not isinstance(request, iso.MeteringReceiptReq):
         raise CodecError(f"{type(request).__name__} instead of MeteringReceiptReq")
     verify(message.header.signature, request, key)
     return request.session_id, request.meter_info.meter_reading or 0, 0

@@ -9,15 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from v2g import typed_json
-from v2g.energy.grid_support import (
-    MOST_DC,
-    STEEPEST,
-    FrequencySupport,
-    Function,
-    GridSupport,
-    RideThrough,
-    SupportCurve,
-)
+from v2g.energy import grid_support
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages import ac_der_iec as iso
 from v2g.iso15118.d20.messages.common_types import RationalNumber
@@ -30,7 +22,7 @@ _REFERENCES: Final = {
 }
 _REFERRED: Final = {each: name for name, each in _REFERENCES.items()}
 _V, _W, _VAR = iso.CurveDataPointsUnit.V, iso.CurveDataPointsUnit.W, iso.CurveDataPointsUnit.var
-_CURVES: Final[dict[Function, tuple[iso.CurveDataPointsUnit, iso.LockValueUnit | None]]] = {
+_CURVES: Final[dict[grid_support.Function, tuple[iso.CurveDataPointsUnit, iso.LockValueUnit | None]]] = {
     "volt_var": (_V, iso.LockValueUnit.W),
     "watt_var": (_W, iso.LockValueUnit.V),
     "watt_cos_phi": (_W, iso.LockValueUnit.V),
@@ -64,7 +56,7 @@ def signed(value: RationalNumber, excitation: iso.PowerFactorExcitation | None) 
     return -magnitude if excitation is _UNDER else magnitude
 
 
-def control(support: GridSupport, functions: Iterable[str]) -> iso.DERControl:
+def control(support: grid_support.GridSupport, functions: Iterable[str]) -> iso.DERControl:
     """Return the values of these functions as DERControl; set-points are part of the loop."""
     asked = support.only(functions)
     curves = {name: _curve(curve, name) for name in _CURVES if (curve := getattr(asked, name)) is not None}
@@ -109,7 +101,7 @@ def control(support: GridSupport, functions: Iterable[str]) -> iso.DERControl:
     )
 
 
-def support_of(control: iso.DERControl) -> GridSupport:
+def support_of(control: iso.DERControl) -> grid_support.GridSupport:
     """Return the values of DERControl. Raises ValueError, which names it, for a value that no inverter can follow."""
     found: Fields = {}
     for name, each in (
@@ -148,13 +140,13 @@ def support_of(control: iso.DERControl) -> GridSupport:
                 "delay_s": volts.intentional_delay_power_control or 0,
             }
     if (most := _known(control.maximum_level_dc_injection)) is not None:
-        found["dc_injection"] = min(MOST_DC, abs(most))  # its unit is not public: a wider limit is none
+        found["dc_injection"] = min(grid_support.MOST_DC, abs(most))  # its unit is not public: a wider limit is none
     return made(found)
 
 
-def made(fields: Fields) -> GridSupport:
+def made(fields: Fields) -> grid_support.GridSupport:
     """Return grid support of these values, checked. Raises ValueError."""
-    return typed_json.convert(fields, GridSupport)  # ValidationError is a ValueError, with the path
+    return typed_json.convert(fields, grid_support.GridSupport)  # ValidationError is a ValueError, with the path
 
 
 def q_setpoint(setpoint: iso.DSOQSetpoint) -> dict[str, float]:
@@ -172,7 +164,7 @@ def cos_phi_setpoint(setpoint: iso.DSOCosPhiSetpoint) -> dict[str, float]:
     return {"cos_phi": min(factors, key=abs), "response_s": _time(setpoint, "reactive")}
 
 
-def setpoints(support: GridSupport, functions: Iterable[str], lines: int) -> Fields:
+def setpoints(support: grid_support.GridSupport, functions: Iterable[str], lines: int) -> Fields:
     """Return the set-points of these functions as fields of a loop response, reactive power in equal parts."""
     asked, found = support.only(functions), Fields()
     if asked.q_setpoint is not None:
@@ -215,7 +207,7 @@ def _time(each: Element, kind: str) -> float:
     return real(getattr(each, f"step_response_time_constant_{kind}_power"))
 
 
-def _through(each: RideThrough) -> iso.FaultRideThrough:
+def _through(each: grid_support.RideThrough) -> iso.FaultRideThrough:
     return iso.FaultRideThrough(
         voltage_limit_start_frt=number(each.start_v),
         voltage_limit_stop_frt=_maybe(each.stop_v),
@@ -226,7 +218,7 @@ def _through(each: RideThrough) -> iso.FaultRideThrough:
     )
 
 
-def _frequency(each: FrequencySupport) -> iso.FrequencyWatt:
+def _frequency(each: grid_support.FrequencySupport) -> iso.FrequencyWatt:
     return iso.FrequencyWatt(
         fstart=number(each.start_hz),
         fstop=number(each.stop_hz),
@@ -245,7 +237,7 @@ def _droop(each: iso.FrequencyWatt) -> Fields:
     return {
         "start_hz": real(each.fstart),
         "stop_hz": real(each.fstop),
-        "slope": min(STEEPEST, abs(real(each.slope))),
+        "slope": min(grid_support.STEEPEST, abs(real(each.slope))),
         "reference": _REFERRED[each.power_reference],
         "delay_s": each.intentional_delay_power_control or 0,
         "stop_delay_s": each.intentional_delay_fstop or 0,
@@ -256,7 +248,7 @@ def _droop(each: iso.FrequencyWatt) -> Fields:
     }
 
 
-def _curve(curve: SupportCurve, name: Function) -> iso.DERCurve:
+def _curve(curve: grid_support.SupportCurve, name: grid_support.Function) -> iso.DERCurve:
     x_unit, lock_unit = _CURVES[name]
     locked = curve.lock_in is not None or curve.lock_out is not None
     points = []
@@ -277,7 +269,7 @@ def _curve(curve: SupportCurve, name: Function) -> iso.DERCurve:
     )
 
 
-def _points(curve: iso.DERCurve, name: Function) -> Fields:
+def _points(curve: iso.DERCurve, name: grid_support.Function) -> Fields:
     x_unit, lock_unit = _CURVES[name]
     if curve.lock_value_unit is not None and curve.lock_value_unit is not lock_unit:
         raise ValueError(f"{name}: it is locked in by {curve.lock_value_unit.value}")

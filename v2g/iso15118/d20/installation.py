@@ -15,15 +15,7 @@ from cryptography import x509
 from v2g.errors import CertificateError, EnvelopeError
 from v2g.iso15118.d20.envelope import Entropy, Envelope, seal, unseal
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
-from v2g.iso15118.d20.messages.certificates import (
-    CertificateChain,
-    ContractCertificateChain,
-    EcdhCurve,
-    EMAIDList,
-    SignedCertificateChain,
-    SignedInstallationData,
-    SubCertificates,
-)
+from v2g.iso15118.d20.messages import certificates as iso
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import ListOfRootCertificateIDs, MessageHeader, Processing, ResponseCode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
@@ -70,7 +62,7 @@ def make_request(
     The signature covers the chain (V2G20-1548). Raises ExiEncodeError.
     """
     leaf, *subs = chain
-    signed = SignedCertificateChain(certificate=leaf, sub_certificates=_subs(subs), id=SIGNED_ID)
+    signed = iso.SignedCertificateChain(certificate=leaf, sub_certificates=_subs(subs), id=SIGNED_ID)
     return CertificateInstallationReq(
         header=msgspec.structs.replace(header, signature=signature.sign(signed, key, schema=COMMON_MESSAGES)),
         oem_provisioning_certificate_chain=signed,
@@ -78,7 +70,7 @@ def make_request(
             root_certificate_id=tuple(issuer_serial(root) for root in wish.roots[:MOST_ROOTS])
         ),
         maximum_contract_certificate_chains=wish.maximum,
-        prioritized_emaids=EMAIDList(emaid=wish.emaids[:MOST_EMAIDS]) if wish.emaids else None,
+        prioritized_emaids=iso.EMAIDList(emaid=wish.emaids[:MOST_EMAIDS]) if wish.emaids else None,
     )
 
 
@@ -92,7 +84,7 @@ def check_request_signature(request: CertificateInstallationReq, *, interop: boo
 
 
 def verify_provisioning_chain(
-    chain: SignedCertificateChain,
+    chain: iso.SignedCertificateChain,
     roots: Sequence[bytes],
     *,
     at: datetime,
@@ -114,7 +106,7 @@ def verify_provisioning_chain(
 
 
 def make_response(
-    header: MessageHeader, service: Service, data: SignedInstallationData, *, remaining: int
+    header: MessageHeader, service: Service, data: iso.SignedInstallationData, *, remaining: int
 ) -> CertificateInstallationRes:
     """Return the response that delivers `data`, signed by the service; `remaining` contracts are left."""
     leaf, *subs = service.chain
@@ -122,7 +114,7 @@ def make_response(
         header=msgspec.structs.replace(header, signature=signature.sign(data, service.key, schema=COMMON_MESSAGES)),
         response_code=ResponseCode.OK,
         evse_processing=Processing.Finished,
-        cps_certificate_chain=CertificateChain(certificate=leaf, sub_certificates=_subs(subs)),
+        cps_certificate_chain=iso.CertificateChain(certificate=leaf, sub_certificates=_subs(subs)),
         signed_installation_data=data,
         remaining_contract_certificate_chains=remaining,
     )
@@ -130,15 +122,15 @@ def make_response(
 
 def installation_data(
     contract: Contract, recipient: PublicKey, pcid: str, entropy: Entropy, *, rules: EnvelopeRules = RULES
-) -> SignedInstallationData:
+) -> iso.SignedInstallationData:
     """Return a contract with its private key sealed for the provisioning key `recipient`. Raises EnvelopeError."""
     leaf, *subs = contract.chain
     envelope = seal(contract.key, recipient, contract=load_certificate(leaf), pcid=pcid, entropy=entropy, rules=rules)
-    secp521 = envelope.holds is EcdhCurve.SECP521
-    return SignedInstallationData(
+    secp521 = envelope.holds is iso.EcdhCurve.SECP521
+    return iso.SignedInstallationData(
         id=SIGNED_ID,
-        contract_certificate_chain=ContractCertificateChain(
-            certificate=leaf, sub_certificates=SubCertificates(certificate=tuple(subs))
+        contract_certificate_chain=iso.ContractCertificateChain(
+            certificate=leaf, sub_certificates=iso.SubCertificates(certificate=tuple(subs))
         ),
         ecdh_curve=envelope.curve,
         dh_public_key=envelope.public_key,
@@ -158,13 +150,13 @@ def refusal(
         header=header,
         response_code=code,
         evse_processing=processing,
-        cps_certificate_chain=CertificateChain(certificate=b""),
-        signed_installation_data=SignedInstallationData(
+        cps_certificate_chain=iso.CertificateChain(certificate=b""),
+        signed_installation_data=iso.SignedInstallationData(
             id=SIGNED_ID,
-            contract_certificate_chain=ContractCertificateChain(
-                certificate=b"", sub_certificates=SubCertificates(certificate=(b"",))
+            contract_certificate_chain=iso.ContractCertificateChain(
+                certificate=b"", sub_certificates=iso.SubCertificates(certificate=(b"",))
             ),
-            ecdh_curve=EcdhCurve.SECP521,
+            ecdh_curve=iso.EcdhCurve.SECP521,
             dh_public_key=bytes(133),
             secp521_encrypted_private_key=bytes(94),
         ),
@@ -196,7 +188,7 @@ def verify_service(
 
 
 def open_contract(
-    data: SignedInstallationData,
+    data: iso.SignedInstallationData,
     key: AgreementKey,
     pcid: str,
     *,
@@ -228,7 +220,9 @@ def open_contract(
     return Contract((chain.certificate, *subs_of(chain)), opened)
 
 
-def subs_of(chain: SignedCertificateChain | CertificateChain | ContractCertificateChain) -> tuple[bytes, ...]:
+def subs_of(
+    chain: iso.SignedCertificateChain | iso.CertificateChain | iso.ContractCertificateChain,
+) -> tuple[bytes, ...]:
     """Return the sub-CA certificates of a chain element."""
     return chain.sub_certificates.certificate if chain.sub_certificates is not None else ()
 
@@ -236,11 +230,11 @@ def subs_of(chain: SignedCertificateChain | CertificateChain | ContractCertifica
 # -- inside -------------------------------------------------------------------------------------------------------
 
 
-def _envelope(data: SignedInstallationData) -> Envelope:
+def _envelope(data: iso.SignedInstallationData) -> Envelope:
     if data.secp521_encrypted_private_key is not None:
-        sealed, holds = data.secp521_encrypted_private_key, EcdhCurve.SECP521
+        sealed, holds = data.secp521_encrypted_private_key, iso.EcdhCurve.SECP521
     elif data.x448_encrypted_private_key is not None:
-        sealed, holds = data.x448_encrypted_private_key, EcdhCurve.X448
+        sealed, holds = data.x448_encrypted_private_key, iso.EcdhCurve.X448
     else:
         raise EnvelopeError(
             "the contract key is sealed for a TPM (TPM_EncryptedPrivateKey), whose layout is not public",
@@ -252,7 +246,7 @@ def _envelope(data: SignedInstallationData) -> Envelope:
 
 def _check_signature(
     header: MessageHeader,
-    element: SignedCertificateChain | SignedInstallationData,
+    element: iso.SignedCertificateChain | iso.SignedInstallationData,
     signer: x509.Certificate,
     *,
     interop: bool,
@@ -262,5 +256,5 @@ def _check_signature(
     signature.verify(header.signature, element, key, allowed=allowed, schema=COMMON_MESSAGES)  # type: ignore[arg-type] # refuses other kinds
 
 
-def _subs(subs: Sequence[bytes]) -> SubCertificates | None:
-    return SubCertificates(certificate=tuple(subs)) if subs else None
+def _subs(subs: Sequence[bytes]) -> iso.SubCertificates | None:
+    return iso.SubCertificates(certificate=tuple(subs)) if subs else None

@@ -8,14 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from v2g.iso15118.d20.messages.wpt_positioning import (
-    WPT_AlignmentCheckMethod,
-    WPT_AlignmentCheckMethodList,
-    WPT_FinePositioningMethod,
-    WPT_FinePositioningMethodList,
-    WPT_PairingMethod,
-    WPT_PairingMethodList,
-)
+from v2g.iso15118.d20.messages import wpt_positioning as iso
 
 PositioningMethod = Literal["Manual", "LF_TxEV", "LF_TxPrimaryDevice", "LPE", "Proprietary"]
 PairingMethod = Literal["External confirmation", "LPE", "LF_TxEV", "LF_TxPrimaryDevice", "Optical", "Proprietary"]
@@ -34,9 +27,9 @@ BY_PERSON: Final = "Manual"
 class MethodLists(msgspec.Struct, frozen=True):
     """One side's methods, as sent to the other."""
 
-    positioning: WPT_FinePositioningMethodList
-    pairing: WPT_PairingMethodList
-    alignment: WPT_AlignmentCheckMethodList
+    positioning: iso.WPT_FinePositioningMethodList
+    pairing: iso.WPT_PairingMethodList
+    alignment: iso.WPT_AlignmentCheckMethodList
 
 
 class Methods(msgspec.Struct, frozen=True):
@@ -55,12 +48,12 @@ class Methods(msgspec.Struct, frozen=True):
 def method_lists(positioning: Sequence[str], pairing: Sequence[str], alignment: Sequence[str]) -> MethodLists:
     """Return methods in the form of messages, in the same order. Raises ValueError for an unknown name."""
     return MethodLists(
-        WPT_FinePositioningMethodList(
-            wpt_fine_positioning_method=tuple(WPT_FinePositioningMethod(each) for each in positioning)
+        iso.WPT_FinePositioningMethodList(
+            wpt_fine_positioning_method=tuple(iso.WPT_FinePositioningMethod(each) for each in positioning)
         ),
-        WPT_PairingMethodList(wpt_pairing_method=tuple(WPT_PairingMethod(each) for each in pairing)),
-        WPT_AlignmentCheckMethodList(
-            wpt_alignment_check_method=tuple(WPT_AlignmentCheckMethod(each) for each in alignment)
+        iso.WPT_PairingMethodList(wpt_pairing_method=tuple(iso.WPT_PairingMethod(each) for each in pairing)),
+        iso.WPT_AlignmentCheckMethodList(
+            wpt_alignment_check_method=tuple(iso.WPT_AlignmentCheckMethod(each) for each in alignment)
         ),
     )
 
@@ -74,7 +67,7 @@ def agree(charger: MethodLists, vehicle: MethodLists) -> Methods:
     )
 
 
-_AnyMethod = WPT_FinePositioningMethod | WPT_PairingMethod | WPT_AlignmentCheckMethod
+_AnyMethod = iso.WPT_FinePositioningMethod | iso.WPT_PairingMethod | iso.WPT_AlignmentCheckMethod
 
 
 def _common(charger: Sequence[_AnyMethod], vehicle: Sequence[_AnyMethod]) -> str | None:

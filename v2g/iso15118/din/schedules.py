@@ -8,15 +8,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
+from v2g.iso15118.din.messages import tariffs as iso
 from v2g.iso15118.din.messages.parameters import ChargingProfile
-from v2g.iso15118.din.messages.tariffs import (
-    PMaxSchedule,
-    PMaxScheduleEntry,
-    RelativeTimeInterval,
-    SAScheduleList,
-    SASchedules,
-    SAScheduleTuple,
-)
 from v2g.iso15118.engine.physical_values import MAX_INT16, watts_int16
 from v2g.iso15118.engine.power_schedule import PowerSchedule, offered, read
 
@@ -24,23 +17,25 @@ MOST_ENTRIES: Final = 12
 """Entries of a PMaxSchedule."""
 
 
-def schedule_list(schedule: PowerSchedule, *, tuple_id: int = 1) -> SAScheduleList:
+def schedule_list(schedule: PowerSchedule, *, tuple_id: int = 1) -> iso.SAScheduleList:
     """Return the one schedule on offer, its first 12 steps."""
     entries = tuple(
-        PMaxScheduleEntry(
-            time_interval=RelativeTimeInterval(start=start, duration=duration), p_max=watts_int16(power_w)
+        iso.PMaxScheduleEntry(
+            time_interval=iso.RelativeTimeInterval(start=start, duration=duration), p_max=watts_int16(power_w)
         )
         for start, duration, power_w in islice(schedule.entries(), MOST_ENTRIES)
     )
-    p_max = PMaxSchedule(p_max_schedule_id=tuple_id, p_max_schedule_entry=entries)
-    return SAScheduleList(sa_schedule_tuple=(SAScheduleTuple(sa_schedule_tuple_id=tuple_id, p_max_schedule=p_max),))
+    p_max = iso.PMaxSchedule(p_max_schedule_id=tuple_id, p_max_schedule_entry=entries)
+    return iso.SAScheduleList(
+        sa_schedule_tuple=(iso.SAScheduleTuple(sa_schedule_tuple_id=tuple_id, p_max_schedule=p_max),)
+    )
 
 
-def power_schedules(schedules: SASchedules | None) -> Mapping[int, PowerSchedule]:
+def power_schedules(schedules: iso.SASchedules | None) -> Mapping[int, PowerSchedule]:
     """Return the schedules that a charger offers by their tuple ids; none if it sends only the abstract head."""
-    if not isinstance(schedules, SAScheduleList):
+    if not isinstance(schedules, iso.SAScheduleList):
         return {}
-    return offered(schedules.sa_schedule_tuple, _watts, interval=RelativeTimeInterval)
+    return offered(schedules.sa_schedule_tuple, _watts, interval=iso.RelativeTimeInterval)
 
 
 def _watts(p_max: int) -> int:

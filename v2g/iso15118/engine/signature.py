@@ -17,18 +17,8 @@ import msgspec
 from v2g import exi
 from v2g.errors import ExiEncodeError, SignatureError
 from v2g.exi.declare import Element, Schema
+from v2g.iso15118.engine import xmldsig
 from v2g.iso15118.engine.schemas import XMLDSIG
-from v2g.iso15118.engine.xmldsig import (
-    CanonicalizationMethod,
-    DigestMethod,
-    Reference,
-    Signature,
-    SignatureMethod,
-    SignatureValue,
-    SignedInfo,
-    Transform,
-    Transforms,
-)
 from v2g.pki.keys import Algorithm, PublicKey, SigningKey, algorithm_of, raw_signature, verify_signature
 
 CANONICAL_EXI: Final = "http://www.w3.org/TR/canonical-exi/"
@@ -84,7 +74,7 @@ def sign(
     schema: Schema,
     names: Names = NAMES,
     grammar: Schema = XMLDSIG,
-) -> Signature:
+) -> xmldsig.Signature:
     """Return the header signature over message parts with an `id`, one or several, of `schema`.
 
     `names` gives the element name for a type with several names in `schema`. `grammar` is the schema whose
@@ -97,11 +87,11 @@ def sign(
     ]
     info = _signed_info(key.algorithm, digests)
     value = key.sign(exi.encode_fragment(info, grammar))
-    return Signature(signed_info=info, signature_value=SignatureValue(value=value))
+    return xmldsig.Signature(signed_info=info, signature_value=xmldsig.SignatureValue(value=value))
 
 
 def verify(
-    signature: Signature | None,
+    signature: xmldsig.Signature | None,
     elements: Element | Sequence[Element],
     key: PublicKey,
     *,
@@ -133,7 +123,7 @@ def verify(
             raise SignatureError(f"the hash of {type(wanted[uri]).__name__} does not match")
     bare = frozenset(uri for uri, each in zip(uris, info.reference, strict=True) if each.transforms is None)
     expected = _signed_info(algorithm, zip(uris, digests, strict=True), bare=bare)
-    if signature != Signature(signed_info=expected, signature_value=SignatureValue(value=value)):
+    if signature != xmldsig.Signature(signed_info=expected, signature_value=xmldsig.SignatureValue(value=value)):
         raise SignatureError("the signature carries parts that ISO 15118 leaves out (V2G20-771)")
     raw = raw_signature(key, value) if tolerant else value
     grammar = _check_value(expected, raw, key, (XMLDSIG, schema))
@@ -160,18 +150,18 @@ def _by_uri(elements: Element | Sequence[Element]) -> dict[str, Element]:
 
 def _signed_info(
     algorithm: Algorithm, digests: Iterable[tuple[str, bytes]], *, bare: Collection[str] = ()
-) -> SignedInfo:
+) -> xmldsig.SignedInfo:
     """Return SignedInfo with only the parts of ISO 15118; references to the URIs in `bare` have no Transforms."""
     suite = _SUITES[algorithm]
-    transforms = Transforms(transform=(Transform(algorithm=CANONICAL_EXI),))
-    return SignedInfo(
-        canonicalization_method=CanonicalizationMethod(algorithm=CANONICAL_EXI),
-        signature_method=SignatureMethod(algorithm=suite.signature),
+    transforms = xmldsig.Transforms(transform=(xmldsig.Transform(algorithm=CANONICAL_EXI),))
+    return xmldsig.SignedInfo(
+        canonicalization_method=xmldsig.CanonicalizationMethod(algorithm=CANONICAL_EXI),
+        signature_method=xmldsig.SignatureMethod(algorithm=suite.signature),
         reference=tuple(
-            Reference(
+            xmldsig.Reference(
                 uri=uri,
                 transforms=None if uri in bare else transforms,
-                digest_method=DigestMethod(algorithm=suite.digest),
+                digest_method=xmldsig.DigestMethod(algorithm=suite.digest),
                 digest_value=digest,
             )
             for uri, digest in digests
@@ -179,7 +169,7 @@ def _signed_info(
     )
 
 
-def _check_methods(info: SignedInfo, algorithm: Algorithm, *, tolerant: bool) -> None:
+def _check_methods(info: xmldsig.SignedInfo, algorithm: Algorithm, *, tolerant: bool) -> None:
     """Check the names of all methods; additional parts are detected by comparison."""
     suite = _SUITES[algorithm]
     if info.canonicalization_method.algorithm != CANONICAL_EXI:
@@ -197,7 +187,7 @@ def _check_methods(info: SignedInfo, algorithm: Algorithm, *, tolerant: bool) ->
             raise SignatureError(f"digest method {_shown(reference.digest_method.algorithm)} is not that of the key")
 
 
-def _check_references(info: SignedInfo, wanted: Collection[str]) -> list[str]:
+def _check_references(info: xmldsig.SignedInfo, wanted: Collection[str]) -> list[str]:
     """Return the URIs of all references, in order, if they are exactly the wanted ones."""
     uris = [reference.uri or "" for reference in info.reference]
     if len(uris) != len(wanted):
@@ -215,7 +205,7 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
 
 
-def _check_value(info: SignedInfo, value: bytes, key: PublicKey, grammars: Iterable[Schema]) -> Schema:
+def _check_value(info: xmldsig.SignedInfo, value: bytes, key: PublicKey, grammars: Iterable[Schema]) -> Schema:
     """Return the grammar in which the value fits."""
     failure: SignatureError | None = None
     for grammar in grammars:

@@ -2,52 +2,36 @@
 
 from typing import Annotated, Literal
 
-from v2g.ocpp.messages.base import (
-    V21,
-    Datatype,
-    DateTime,
-    GenericStatus,
-    Identifier,
-    Integer,
-    Message,
-    NonNegative,
-    NonNegativeId,
-    OneOrMore,
-    StatusInfo,
-    String32,
-    String800,
-    String5500,
-    text,
-)
+from v2g.ocpp.messages import base
 
 
-class Firmware(Datatype, frozen=True, kw_only=True):
+class Firmware(base.Datatype, frozen=True, kw_only=True):
     """An image: its URL, times of download and installation, and its signature (PEM, signature in base64)."""
 
-    location: Annotated[str, text(2000, v201=512)]
-    retrieve_date_time: DateTime
-    install_date_time: DateTime | None = None
-    signing_certificate: String5500 | None = None
-    signature: String800 | None = None
+    location: Annotated[str, base.text(2000, v201=512)]
+    retrieve_date_time: base.DateTime
+    install_date_time: base.DateTime | None = None
+    signing_certificate: base.String5500 | None = None
+    signature: base.String800 | None = None
 
 
-class UpdateFirmwareRequest(Message, frozen=True, kw_only=True):
+class UpdateFirmwareRequest(base.Message, frozen=True, kw_only=True):
     """CSMS has firmware installed; `retry_interval` in s (L01, L02)."""
 
-    retries: NonNegative | None = None
-    retry_interval: Integer | None = None
-    request_id: Identifier
+    retries: base.NonNegative | None = None
+    retry_interval: base.Integer | None = None
+    request_id: base.Identifier
     firmware: Firmware
 
 
 UpdateFirmwareStatus = Literal["Accepted", "Rejected", "AcceptedCanceled", "InvalidCertificate", "RevokedCertificate"]
 
 
-class UpdateFirmwareResponse(Message, frozen=True, kw_only=True):
+class UpdateFirmwareResponse(base.Message, frozen=True, kw_only=True):
     """Answer to UpdateFirmware."""
 
     status: UpdateFirmwareStatus
-    status_info: StatusInfo | None = None
+    status_info: base.StatusInfo | None = None
 
 
 FirmwareStatus = Literal[
@@ -68,33 +52,33 @@ FirmwareStatus = Literal[
 ]
 
 
-class FirmwareStatusNotificationRequest(Message, frozen=True, kw_only=True):
+class FirmwareStatusNotificationRequest(base.Message, frozen=True, kw_only=True):
     """Station reports progress; `request_id` may be omitted only when `status` is Idle (L01)."""
 
     status: FirmwareStatus
-    request_id: Identifier | None = None
-    status_info: Annotated[StatusInfo | None, V21] = None
+    request_id: base.Identifier | None = None
+    status_info: Annotated[base.StatusInfo | None, base.V21] = None
 
 
-class FirmwareStatusNotificationResponse(Message, frozen=True, kw_only=True):
+class FirmwareStatusNotificationResponse(base.Message, frozen=True, kw_only=True):
     """Answer to FirmwareStatusNotification."""
 
 
-class PublishFirmwareRequest(Message, frozen=True, kw_only=True):
+class PublishFirmwareRequest(base.Message, frozen=True, kw_only=True):
     """CSMS has a local controller publish firmware to its stations; `checksum` is MD5 in hex (L03)."""
 
-    location: Annotated[str, text(2000, v201=512)]
-    retries: NonNegative | None = None
-    checksum: String32
-    request_id: NonNegativeId
-    retry_interval: NonNegative | None = None
+    location: Annotated[str, base.text(2000, v201=512)]
+    retries: base.NonNegative | None = None
+    checksum: base.String32
+    request_id: base.NonNegativeId
+    retry_interval: base.NonNegative | None = None
 
 
-class PublishFirmwareResponse(Message, frozen=True, kw_only=True):
+class PublishFirmwareResponse(base.Message, frozen=True, kw_only=True):
     """Answer to PublishFirmware."""
 
-    status: GenericStatus
-    status_info: StatusInfo | None = None
+    status: base.GenericStatus
+    status_info: base.StatusInfo | None = None
 
 
 PublishFirmwareStatus = Literal[
@@ -111,29 +95,29 @@ PublishFirmwareStatus = Literal[
 ]
 
 
-class PublishFirmwareStatusNotificationRequest(Message, frozen=True, kw_only=True):
+class PublishFirmwareStatusNotificationRequest(base.Message, frozen=True, kw_only=True):
     """Local controller reports progress; `location` has the URIs once Published (L03)."""
 
     status: PublishFirmwareStatus
-    location: OneOrMore[Annotated[str, text(2000, v201=512)]] = ()
-    request_id: NonNegativeId | None = None
-    status_info: Annotated[StatusInfo | None, V21] = None
+    location: base.OneOrMore[Annotated[str, base.text(2000, v201=512)]] = ()
+    request_id: base.NonNegativeId | None = None
+    status_info: Annotated[base.StatusInfo | None, base.V21] = None
 
 
-class PublishFirmwareStatusNotificationResponse(Message, frozen=True, kw_only=True):
+class PublishFirmwareStatusNotificationResponse(base.Message, frozen=True, kw_only=True):
     """Answer to PublishFirmwareStatusNotification."""
 
 
-class UnpublishFirmwareRequest(Message, frozen=True, kw_only=True):
+class UnpublishFirmwareRequest(base.Message, frozen=True, kw_only=True):
     """CSMS has firmware unpublished; `checksum` is MD5 in hex (L04)."""
 
-    checksum: String32
+    checksum: base.String32
 
 
 UnpublishFirmwareStatus = Literal["DownloadOngoing", "NoFirmware", "Unpublished"]
 
 
-class UnpublishFirmwareResponse(Message, frozen=True, kw_only=True):
+class UnpublishFirmwareResponse(base.Message, frozen=True, kw_only=True):
     """Answer to UnpublishFirmware."""
 
     status: UnpublishFirmwareStatus

@@ -2,23 +2,9 @@
 
 from typing import Annotated, Literal
 
-from v2g.ocpp.messages.base import (
-    REQUIRED_201,
-    Datatype,
-    DateTime,
-    Decimal,
-    Exponent,
-    Message,
-    NonNegative,
-    OneOrMore,
-    String20,
-    String50,
-    String2500,
-    since_21,
-    text,
-)
+from v2g.ocpp.messages import base
 
-Location = Annotated[Literal["Body", "Cable", "EV", "Inlet", "Outlet", "Upstream"], since_21("Upstream")]
+Location = Annotated[Literal["Body", "Cable", "EV", "Inlet", "Outlet", "Upstream"], base.since_21("Upstream")]
 Measurand = Annotated[
     Literal[
         "Current.Export",
@@ -78,7 +64,7 @@ Measurand = Annotated[
         "Voltage.Minimum",
         "Voltage.Maximum",
     ],
-    since_21(
+    base.since_21(
         "Current.Export.Offered",
         "Current.Export.Minimum",
         "Current.Import.Offered",
@@ -125,26 +111,26 @@ ReadingContext = Literal[
 ]
 
 
-class SignedMeterValue(Datatype, frozen=True, kw_only=True):
+class SignedMeterValue(base.Datatype, frozen=True, kw_only=True):
     """A meter reading with the meter's signature, such as OCMF, in base64. 2.0.1 requires every field."""
 
-    signed_meter_data: Annotated[str, text(32768, v201=2500)]
-    signing_method: Annotated[String50 | None, REQUIRED_201] = None
-    encoding_method: String50
-    public_key: Annotated[String2500 | None, REQUIRED_201] = None
+    signed_meter_data: Annotated[str, base.text(32768, v201=2500)]
+    signing_method: Annotated[base.String50 | None, base.REQUIRED_201] = None
+    encoding_method: base.String50
+    public_key: Annotated[base.String2500 | None, base.REQUIRED_201] = None
 
 
-class UnitOfMeasure(Datatype, frozen=True, kw_only=True):
+class UnitOfMeasure(base.Datatype, frozen=True, kw_only=True):
     """Unit of a value, which is multiplied by ten to the `multiplier`."""
 
-    unit: String20 = "Wh"
-    multiplier: Exponent = 0
+    unit: base.String20 = "Wh"
+    multiplier: base.Exponent = 0
 
 
-class SampledValue(Datatype, frozen=True, kw_only=True):
+class SampledValue(base.Datatype, frozen=True, kw_only=True):
     """One measured value; by default the import register in Wh, sampled periodically, at the outlet."""
 
-    value: Decimal
+    value: base.Decimal
     measurand: Measurand | None = None
     context: ReadingContext | None = None
     phase: Phase | None = None
@@ -153,19 +139,19 @@ class SampledValue(Datatype, frozen=True, kw_only=True):
     unit_of_measure: UnitOfMeasure | None = None
 
 
-class MeterValue(Datatype, frozen=True, kw_only=True):
+class MeterValue(base.Datatype, frozen=True, kw_only=True):
     """Values measured at one time."""
 
-    sampled_value: OneOrMore[SampledValue]
-    timestamp: DateTime
+    sampled_value: base.OneOrMore[SampledValue]
+    timestamp: base.DateTime
 
 
-class MeterValuesRequest(Message, frozen=True, kw_only=True):
+class MeterValuesRequest(base.Message, frozen=True, kw_only=True):
     """Station reports meter values outside a transaction (J01)."""
 
-    evse_id: NonNegative
-    meter_value: OneOrMore[MeterValue]
+    evse_id: base.NonNegative
+    meter_value: base.OneOrMore[MeterValue]
 
 
-class MeterValuesResponse(Message, frozen=True, kw_only=True):
+class MeterValuesResponse(base.Message, frozen=True, kw_only=True):
     """Answer to MeterValues."""

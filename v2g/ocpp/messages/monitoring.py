@@ -4,23 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from v2g.ocpp.messages.base import (
-    NEW_REQUIRED_21,
-    V21,
-    Component,
-    Datatype,
-    DateTime,
-    Decimal,
-    GenericStatus,
-    Identifier,
-    Message,
-    NonNegative,
-    NonNegative21,
-    OneOrMore,
-    StatusInfo,
-    Variable,
-    since_21,
-)
+from v2g.ocpp.messages import base
 from v2g.ocpp.messages.diagnostics import EventNotification
 from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
 from v2g.ocpp.messages.provisioning import ComponentVariable, GenericDeviceModelStatus
@@ -35,27 +19,27 @@ Monitor = Annotated[
         "TargetDelta",
         "TargetDeltaRelative",
     ],
-    since_21("TargetDelta", "TargetDeltaRelative"),
+    base.since_21("TargetDelta", "TargetDeltaRelative"),
 ]
 
 
-class SetMonitoringData(Datatype, frozen=True, kw_only=True):
+class SetMonitoringData(base.Datatype, frozen=True, kw_only=True):
     """A monitor; with `id` it replaces one. `value` is a threshold, a delta or an interval (s); `severity` 0 to 9."""
 
-    id: NonNegative | None = None
-    periodic_event_stream: Annotated[PeriodicEventStreamParams | None, V21] = None
+    id: base.NonNegative | None = None
+    periodic_event_stream: Annotated[PeriodicEventStreamParams | None, base.V21] = None
     transaction: bool = False
-    value: Decimal
+    value: base.Decimal
     type: Monitor
-    severity: NonNegative
-    component: Component
-    variable: Variable
+    severity: base.NonNegative
+    component: base.Component
+    variable: base.Variable
 
 
-class SetVariableMonitoringRequest(Message, frozen=True, kw_only=True):
+class SetVariableMonitoringRequest(base.Message, frozen=True, kw_only=True):
     """CSMS sets monitors (N04)."""
 
-    set_monitoring_data: OneOrMore[SetMonitoringData]
+    set_monitoring_data: base.OneOrMore[SetMonitoringData]
 
 
 SetMonitoringStatus = Literal[
@@ -63,122 +47,122 @@ SetMonitoringStatus = Literal[
 ]
 
 
-class SetMonitoringResult(Datatype, frozen=True, kw_only=True):
+class SetMonitoringResult(base.Datatype, frozen=True, kw_only=True):
     """Result of setting one monitor; `id` when it was accepted."""
 
-    id: NonNegative | None = None
-    status_info: StatusInfo | None = None
+    id: base.NonNegative | None = None
+    status_info: base.StatusInfo | None = None
     status: SetMonitoringStatus
     type: Monitor
-    component: Component
-    variable: Variable
-    severity: NonNegative
+    component: base.Component
+    variable: base.Variable
+    severity: base.NonNegative
 
 
-class SetVariableMonitoringResponse(Message, frozen=True, kw_only=True):
+class SetVariableMonitoringResponse(base.Message, frozen=True, kw_only=True):
     """Answer to SetVariableMonitoring."""
 
-    set_monitoring_result: OneOrMore[SetMonitoringResult]
+    set_monitoring_result: base.OneOrMore[SetMonitoringResult]
 
 
-class ClearVariableMonitoringRequest(Message, frozen=True, kw_only=True):
+class ClearVariableMonitoringRequest(base.Message, frozen=True, kw_only=True):
     """CSMS removes monitors (N06)."""
 
-    id: OneOrMore[NonNegative]
+    id: base.OneOrMore[base.NonNegative]
 
 
 ClearMonitoringStatus = Literal["Accepted", "Rejected", "NotFound"]
 
 
-class ClearMonitoringResult(Datatype, frozen=True, kw_only=True):
+class ClearMonitoringResult(base.Datatype, frozen=True, kw_only=True):
     """Result of removing one monitor."""
 
     status: ClearMonitoringStatus
-    id: NonNegative
-    status_info: StatusInfo | None = None
+    id: base.NonNegative
+    status_info: base.StatusInfo | None = None
 
 
-class ClearVariableMonitoringResponse(Message, frozen=True, kw_only=True):
+class ClearVariableMonitoringResponse(base.Message, frozen=True, kw_only=True):
     """Answer to ClearVariableMonitoring."""
 
-    clear_monitoring_result: OneOrMore[ClearMonitoringResult]
+    clear_monitoring_result: base.OneOrMore[ClearMonitoringResult]
 
 
 MonitoringBase = Literal["All", "FactoryDefault", "HardWiredOnly"]
 
 
-class SetMonitoringBaseRequest(Message, frozen=True, kw_only=True):
+class SetMonitoringBaseRequest(base.Message, frozen=True, kw_only=True):
     """CSMS chooses which preconfigured monitors are active (N03)."""
 
     monitoring_base: MonitoringBase
 
 
-class SetMonitoringBaseResponse(Message, frozen=True, kw_only=True):
+class SetMonitoringBaseResponse(base.Message, frozen=True, kw_only=True):
     """Answer to SetMonitoringBase."""
 
     status: GenericDeviceModelStatus
-    status_info: StatusInfo | None = None
+    status_info: base.StatusInfo | None = None
 
 
-class SetMonitoringLevelRequest(Message, frozen=True, kw_only=True):
+class SetMonitoringLevelRequest(base.Message, frozen=True, kw_only=True):
     """CSMS sets the least severity (0 to 9) of reported events; more severe is a lower number (N05)."""
 
-    severity: NonNegative21
+    severity: base.NonNegative21
 
 
-class SetMonitoringLevelResponse(Message, frozen=True, kw_only=True):
+class SetMonitoringLevelResponse(base.Message, frozen=True, kw_only=True):
     """Answer to SetMonitoringLevel."""
 
-    status: GenericStatus
-    status_info: StatusInfo | None = None
+    status: base.GenericStatus
+    status_info: base.StatusInfo | None = None
 
 
 MonitoringCriterion = Literal["ThresholdMonitoring", "DeltaMonitoring", "PeriodicMonitoring"]
 
 
-class GetMonitoringReportRequest(Message, frozen=True, kw_only=True):
+class GetMonitoringReportRequest(base.Message, frozen=True, kw_only=True):
     """CSMS requests monitors, sent as NotifyMonitoringReport (N02)."""
 
-    component_variable: OneOrMore[ComponentVariable] = ()
-    request_id: Identifier
-    monitoring_criteria: Annotated[OneOrMore[MonitoringCriterion], Meta(max_length=3)] = ()
+    component_variable: base.OneOrMore[ComponentVariable] = ()
+    request_id: base.Identifier
+    monitoring_criteria: Annotated[base.OneOrMore[MonitoringCriterion], Meta(max_length=3)] = ()
 
 
-class GetMonitoringReportResponse(Message, frozen=True, kw_only=True):
+class GetMonitoringReportResponse(base.Message, frozen=True, kw_only=True):
     """Answer to GetMonitoringReport."""
 
     status: GenericDeviceModelStatus
-    status_info: StatusInfo | None = None
+    status_info: base.StatusInfo | None = None
 
 
-class VariableMonitoring(Datatype, frozen=True, kw_only=True):
+class VariableMonitoring(base.Datatype, frozen=True, kw_only=True):
     """A monitor of the station."""
 
-    id: NonNegative
+    id: base.NonNegative
     transaction: bool
-    value: Decimal
+    value: base.Decimal
     type: Monitor
-    severity: NonNegative
-    event_notification_type: Annotated[EventNotification | None, NEW_REQUIRED_21] = None
+    severity: base.NonNegative
+    event_notification_type: Annotated[EventNotification | None, base.NEW_REQUIRED_21] = None
 
 
-class MonitoringData(Datatype, frozen=True, kw_only=True):
+class MonitoringData(base.Datatype, frozen=True, kw_only=True):
     """The monitors of one variable."""
 
-    component: Component
-    variable: Variable
-    variable_monitoring: OneOrMore[VariableMonitoring]
+    component: base.Component
+    variable: base.Variable
+    variable_monitoring: base.OneOrMore[VariableMonitoring]
 
 
-class NotifyMonitoringReportRequest(Message, frozen=True, kw_only=True):
+class NotifyMonitoringReportRequest(base.Message, frozen=True, kw_only=True):
     """Station sends a part of a report; `tbc` when more follows (N02)."""
 
-    monitor: OneOrMore[MonitoringData] = ()
-    request_id: Identifier
+    monitor: base.OneOrMore[MonitoringData] = ()
+    request_id: base.Identifier
     tbc: bool = False
-    seq_no: NonNegative
-    generated_at: DateTime
+    seq_no: base.NonNegative
+    generated_at: base.DateTime
 
 
-class NotifyMonitoringReportResponse(Message, frozen=True, kw_only=True):
+class NotifyMonitoringReportResponse(base.Message, frozen=True, kw_only=True):
     """Answer to NotifyMonitoringReport."""

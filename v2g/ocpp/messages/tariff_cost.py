@@ -4,131 +4,115 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from v2g.ocpp.messages.base import (
-    Datatype,
-    DateTime,
-    Decimal,
-    Integer,
-    Message,
-    MessageContent,
-    NonNegative,
-    OneOrMore,
-    StatusInfo,
-    String3,
-    String20,
-    String36,
-    String60,
-    String255,
-    String500,
-)
+from v2g.ocpp.messages import base
 
 
-class TaxRate(Datatype, frozen=True, kw_only=True):
+class TaxRate(base.Datatype, frozen=True, kw_only=True):
     """A tax on a price, in percent. 2.1 only."""
 
-    type: String20
-    tax: Decimal
-    stack: NonNegative | None = None
+    type: base.String20
+    tax: base.Decimal
+    stack: base.NonNegative | None = None
 
 
-class Price(Datatype, frozen=True, kw_only=True):
+class Price(base.Datatype, frozen=True, kw_only=True):
     """A price with and without taxes. 2.1 only."""
 
-    excl_tax: Decimal | None = None
-    incl_tax: Decimal | None = None
-    tax_rates: Annotated[OneOrMore[TaxRate], Meta(max_length=5)] = ()
+    excl_tax: base.Decimal | None = None
+    incl_tax: base.Decimal | None = None
+    tax_rates: Annotated[base.OneOrMore[TaxRate], Meta(max_length=5)] = ()
 
 
 DayOfWeek = Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 EvseKind = Literal["AC", "DC"]
 
 
-class TariffConditions(Datatype, frozen=True, kw_only=True):
+class TariffConditions(base.Datatype, frozen=True, kw_only=True):
     """When a price applies. Times are local `HH:MM`, dates `YYYY-MM-DD`, energy Wh, power W, current A. 2.1 only."""
 
     start_time_of_day: str | None = None
     end_time_of_day: str | None = None
-    day_of_week: Annotated[OneOrMore[DayOfWeek], Meta(max_length=7)] = ()
+    day_of_week: Annotated[base.OneOrMore[DayOfWeek], Meta(max_length=7)] = ()
     valid_from_date: str | None = None
     valid_to_date: str | None = None
     evse_kind: EvseKind | None = None
-    min_energy: Decimal | None = None
-    max_energy: Decimal | None = None
-    min_current: Decimal | None = None
-    max_current: Decimal | None = None
-    min_power: Decimal | None = None
-    max_power: Decimal | None = None
-    min_time: Integer | None = None
-    max_time: Integer | None = None
-    min_charging_time: Integer | None = None
-    max_charging_time: Integer | None = None
-    min_idle_time: Integer | None = None
-    max_idle_time: Integer | None = None
+    min_energy: base.Decimal | None = None
+    max_energy: base.Decimal | None = None
+    min_current: base.Decimal | None = None
+    max_current: base.Decimal | None = None
+    min_power: base.Decimal | None = None
+    max_power: base.Decimal | None = None
+    min_time: base.Integer | None = None
+    max_time: base.Integer | None = None
+    min_charging_time: base.Integer | None = None
+    max_charging_time: base.Integer | None = None
+    min_idle_time: base.Integer | None = None
+    max_idle_time: base.Integer | None = None
 
 
-class TariffEnergyPrice(Datatype, frozen=True, kw_only=True):
+class TariffEnergyPrice(base.Datatype, frozen=True, kw_only=True):
     """A price for one kWh. 2.1 only."""
 
-    price_kwh: Decimal
+    price_kwh: base.Decimal
     conditions: TariffConditions | None = None
 
 
-class TariffEnergy(Datatype, frozen=True, kw_only=True):
+class TariffEnergy(base.Datatype, frozen=True, kw_only=True):
     """Prices for energy. 2.1 only."""
 
-    prices: OneOrMore[TariffEnergyPrice]
-    tax_rates: Annotated[OneOrMore[TaxRate], Meta(max_length=5)] = ()
+    prices: base.OneOrMore[TariffEnergyPrice]
+    tax_rates: Annotated[base.OneOrMore[TaxRate], Meta(max_length=5)] = ()
 
 
-class TariffConditionsFixed(Datatype, frozen=True, kw_only=True):
+class TariffConditionsFixed(base.Datatype, frozen=True, kw_only=True):
     """When a fixed fee applies. 2.1 only."""
 
     start_time_of_day: str | None = None
     end_time_of_day: str | None = None
-    day_of_week: Annotated[OneOrMore[DayOfWeek], Meta(max_length=7)] = ()
+    day_of_week: Annotated[base.OneOrMore[DayOfWeek], Meta(max_length=7)] = ()
     valid_from_date: str | None = None
     valid_to_date: str | None = None
     evse_kind: EvseKind | None = None
-    payment_brand: String20 | None = None
-    payment_recognition: String20 | None = None
+    payment_brand: base.String20 | None = None
+    payment_recognition: base.String20 | None = None
 
 
-class TariffFixedPrice(Datatype, frozen=True, kw_only=True):
+class TariffFixedPrice(base.Datatype, frozen=True, kw_only=True):
     """A fixed fee. 2.1 only."""
 
     conditions: TariffConditionsFixed | None = None
-    price_fixed: Decimal
+    price_fixed: base.Decimal
 
 
-class TariffFixed(Datatype, frozen=True, kw_only=True):
+class TariffFixed(base.Datatype, frozen=True, kw_only=True):
     """Fixed fees. 2.1 only."""
 
-    prices: OneOrMore[TariffFixedPrice]
-    tax_rates: Annotated[OneOrMore[TaxRate], Meta(max_length=5)] = ()
+    prices: base.OneOrMore[TariffFixedPrice]
+    tax_rates: Annotated[base.OneOrMore[TaxRate], Meta(max_length=5)] = ()
 
 
-class TariffTimePrice(Datatype, frozen=True, kw_only=True):
+class TariffTimePrice(base.Datatype, frozen=True, kw_only=True):
     """A price for one minute. 2.1 only."""
 
-    price_minute: Decimal
+    price_minute: base.Decimal
     conditions: TariffConditions | None = None
 
 
-class TariffTime(Datatype, frozen=True, kw_only=True):
+class TariffTime(base.Datatype, frozen=True, kw_only=True):
     """Prices for time. 2.1 only."""
 
-    prices: OneOrMore[TariffTimePrice]
-    tax_rates: Annotated[OneOrMore[TaxRate], Meta(max_length=5)] = ()
+    prices: base.OneOrMore[TariffTimePrice]
+    tax_rates: Annotated[base.OneOrMore[TaxRate], Meta(max_length=5)] = ()
 
 
-class Tariff(Datatype, frozen=True, kw_only=True):
+class Tariff(base.Datatype, frozen=True, kw_only=True):
     """A tariff of one currency (ISO 4217). 2.1 only."""
 
-    tariff_id: String60
-    description: Annotated[OneOrMore[MessageContent], Meta(max_length=10)] = ()
-    currency: String3
+    tariff_id: base.String60
+    description: Annotated[base.OneOrMore[base.MessageContent], Meta(max_length=10)] = ()
+    currency: base.String3
     energy: TariffEnergy | None = None
-    valid_from: DateTime | None = None
+    valid_from: base.DateTime | None = None
     charging_time: TariffTime | None = None
     idle_time: TariffTime | None = None
     fixed_fee: TariffFixed | None = None
@@ -141,35 +125,35 @@ class Tariff(Datatype, frozen=True, kw_only=True):
 CostDimensionKind = Literal["Energy", "MaxCurrent", "MinCurrent", "MaxPower", "MinPower", "IdleTIme", "ChargingTime"]
 
 
-class CostDimension(Datatype, frozen=True, kw_only=True):
+class CostDimension(base.Datatype, frozen=True, kw_only=True):
     """A volume in a charging period. 2.1 only."""
 
     type: CostDimensionKind
-    volume: Decimal
+    volume: base.Decimal
 
 
-class ChargingPeriod(Datatype, frozen=True, kw_only=True):
+class ChargingPeriod(base.Datatype, frozen=True, kw_only=True):
     """A period with one set of prices. 2.1 only."""
 
-    dimensions: OneOrMore[CostDimension] = ()
-    tariff_id: String60 | None = None
-    start_period: DateTime
+    dimensions: base.OneOrMore[CostDimension] = ()
+    tariff_id: base.String60 | None = None
+    start_period: base.DateTime
 
 
 TariffCost = Literal["NormalCost", "MinCost", "MaxCost"]
 
 
-class TotalPrice(Datatype, frozen=True, kw_only=True):
+class TotalPrice(base.Datatype, frozen=True, kw_only=True):
     """Totals with and without taxes. 2.1 only."""
 
-    excl_tax: Decimal | None = None
-    incl_tax: Decimal | None = None
+    excl_tax: base.Decimal | None = None
+    incl_tax: base.Decimal | None = None
 
 
-class TotalCost(Datatype, frozen=True, kw_only=True):
+class TotalCost(base.Datatype, frozen=True, kw_only=True):
     """Cost of a transaction by kind. 2.1 only."""
 
-    currency: String3
+    currency: base.String3
     type_of_cost: TariffCost
     fixed: Price | None = None
     energy: Price | None = None
@@ -180,110 +164,110 @@ class TotalCost(Datatype, frozen=True, kw_only=True):
     total: TotalPrice
 
 
-class TotalUsage(Datatype, frozen=True, kw_only=True):
+class TotalUsage(base.Datatype, frozen=True, kw_only=True):
     """Energy (Wh) and times (s) of a transaction. 2.1 only."""
 
-    energy: Decimal
-    charging_time: Integer
-    idle_time: Integer
-    reservation_time: Integer | None = None
+    energy: base.Decimal
+    charging_time: base.Integer
+    idle_time: base.Integer
+    reservation_time: base.Integer | None = None
 
 
-class CostDetails(Datatype, frozen=True, kw_only=True):
+class CostDetails(base.Datatype, frozen=True, kw_only=True):
     """Cost of a transaction as calculated by the station. 2.1 only."""
 
-    charging_periods: OneOrMore[ChargingPeriod] = ()
+    charging_periods: base.OneOrMore[ChargingPeriod] = ()
     total_cost: TotalCost
     total_usage: TotalUsage
     failure_to_calculate: bool | None = None
-    failure_reason: String500 | None = None
+    failure_reason: base.String500 | None = None
 
 
-class CostUpdatedRequest(Message, frozen=True, kw_only=True):
+class CostUpdatedRequest(base.Message, frozen=True, kw_only=True):
     """CSMS sends the running cost (I02)."""
 
-    total_cost: Decimal
-    transaction_id: String36
+    total_cost: base.Decimal
+    transaction_id: base.String36
 
 
-class CostUpdatedResponse(Message, frozen=True, kw_only=True):
+class CostUpdatedResponse(base.Message, frozen=True, kw_only=True):
     """Answer to CostUpdated."""
 
 
-class SetDefaultTariffRequest(Message, frozen=True, kw_only=True):
+class SetDefaultTariffRequest(base.Message, frozen=True, kw_only=True):
     """CSMS sets the tariff of an EVSE, or as EVSE 0 of all, for drivers without their own (I07). 2.1 only."""
 
-    evse_id: NonNegative
+    evse_id: base.NonNegative
     tariff: Tariff
 
 
 TariffSetStatus = Literal["Accepted", "Rejected", "TooManyElements", "ConditionNotSupported", "DuplicateTariffId"]
 
 
-class SetDefaultTariffResponse(Message, frozen=True, kw_only=True):
+class SetDefaultTariffResponse(base.Message, frozen=True, kw_only=True):
     """Answer to SetDefaultTariff. 2.1 only."""
 
     status: TariffSetStatus
-    status_info: StatusInfo | None = None
+    status_info: base.StatusInfo | None = None
 
 
-class GetTariffsRequest(Message, frozen=True, kw_only=True):
+class GetTariffsRequest(base.Message, frozen=True, kw_only=True):
     """CSMS requests the tariffs of an EVSE, or as EVSE 0 of the station (I09). 2.1 only."""
 
-    evse_id: NonNegative
+    evse_id: base.NonNegative
 
 
 TariffGetStatus = Literal["Accepted", "Rejected", "NoTariff"]
 TariffKind = Literal["DefaultTariff", "DriverTariff"]
 
 
-class TariffAssignment(Datatype, frozen=True, kw_only=True):
+class TariffAssignment(base.Datatype, frozen=True, kw_only=True):
     """A tariff and its EVSEs or drivers. 2.1 only."""
 
-    tariff_id: String60
+    tariff_id: base.String60
     tariff_kind: TariffKind
-    valid_from: DateTime | None = None
-    evse_ids: OneOrMore[NonNegative] = ()
-    id_tokens: OneOrMore[String255] = ()
+    valid_from: base.DateTime | None = None
+    evse_ids: base.OneOrMore[base.NonNegative] = ()
+    id_tokens: base.OneOrMore[base.String255] = ()
 
 
-class GetTariffsResponse(Message, frozen=True, kw_only=True):
+class GetTariffsResponse(base.Message, frozen=True, kw_only=True):
     """Answer to GetTariffs. 2.1 only."""
 
     status: TariffGetStatus
-    status_info: StatusInfo | None = None
-    tariff_assignments: OneOrMore[TariffAssignment] = ()
+    status_info: base.StatusInfo | None = None
+    tariff_assignments: base.OneOrMore[TariffAssignment] = ()
 
 
-class ClearTariffsRequest(Message, frozen=True, kw_only=True):
+class ClearTariffsRequest(base.Message, frozen=True, kw_only=True):
     """CSMS clears tariffs, all of an EVSE or of the station (I10). 2.1 only."""
 
-    tariff_ids: OneOrMore[String60] = ()
-    evse_id: NonNegative | None = None
+    tariff_ids: base.OneOrMore[base.String60] = ()
+    evse_id: base.NonNegative | None = None
 
 
 TariffClearStatus = Literal["Accepted", "Rejected", "NoTariff"]
 
 
-class ClearTariffsResult(Datatype, frozen=True, kw_only=True):
+class ClearTariffsResult(base.Datatype, frozen=True, kw_only=True):
     """Result for one tariff. 2.1 only."""
 
-    status_info: StatusInfo | None = None
-    tariff_id: String60 | None = None
+    status_info: base.StatusInfo | None = None
+    tariff_id: base.String60 | None = None
     status: TariffClearStatus
 
 
-class ClearTariffsResponse(Message, frozen=True, kw_only=True):
+class ClearTariffsResponse(base.Message, frozen=True, kw_only=True):
     """Answer to ClearTariffs. 2.1 only."""
 
-    clear_tariffs_result: OneOrMore[ClearTariffsResult]
+    clear_tariffs_result: base.OneOrMore[ClearTariffsResult]
 
 
-class ChangeTransactionTariffRequest(Message, frozen=True, kw_only=True):
+class ChangeTransactionTariffRequest(base.Message, frozen=True, kw_only=True):
     """CSMS changes the tariff of a running transaction (I11). 2.1 only."""
 
     tariff: Tariff
-    transaction_id: String36
+    transaction_id: base.String36
 
 
 TariffChangeStatus = Literal[
@@ -291,8 +275,8 @@ TariffChangeStatus = Literal[
 ]
 
 
-class ChangeTransactionTariffResponse(Message, frozen=True, kw_only=True):
+class ChangeTransactionTariffResponse(base.Message, frozen=True, kw_only=True):
     """Answer to ChangeTransactionTariff. 2.1 only."""
 
     status: TariffChangeStatus
-    status_info: StatusInfo | None = None
+    status_info: base.StatusInfo | None = None

@@ -4,25 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from v2g.ocpp.messages import base
 from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
-from v2g.ocpp.messages.base import (
-    EVSE,
-    V21,
-    Datatype,
-    DateTime,
-    Decimal,
-    Identifier,
-    Integer,
-    Message,
-    MessageContent,
-    NonNegative,
-    NonNegativeId,
-    OneOrMore,
-    OperationMode,
-    String36,
-    String60,
-    since_21,
-)
 from v2g.ocpp.messages.metering import MeterValue
 from v2g.ocpp.messages.tariff_cost import CostDetails
 
@@ -52,30 +35,30 @@ Reason = Annotated[
         "Timeout",
         "ReqEnergyTransferRejected",
     ],
-    since_21("ReqEnergyTransferRejected"),
+    base.since_21("ReqEnergyTransferRejected"),
 ]
 
 
-class TransactionLimit(Datatype, frozen=True, kw_only=True):
+class TransactionLimit(base.Datatype, frozen=True, kw_only=True):
     """Limits of cost, energy (Wh), time (s) and state of charge (%) of a transaction. 2.1 only."""
 
-    max_cost: Decimal | None = None
-    max_energy: Decimal | None = None
-    max_time: Integer | None = None
+    max_cost: base.Decimal | None = None
+    max_energy: base.Decimal | None = None
+    max_time: base.Integer | None = None
     max_soc: Annotated[int, Meta(ge=0, le=100)] | None = field(default=None, name="maxSoC")
 
 
-class Transaction(Datatype, frozen=True, kw_only=True):
+class Transaction(base.Datatype, frozen=True, kw_only=True):
     """The transaction an event belongs to."""
 
-    transaction_id: String36
+    transaction_id: base.String36
     charging_state: ChargingState | None = None
-    time_spent_charging: Integer | None = None
+    time_spent_charging: base.Integer | None = None
     stopped_reason: Reason | None = None
-    remote_start_id: Identifier | None = None
-    operation_mode: Annotated[OperationMode | None, V21] = None
-    tariff_id: Annotated[String60 | None, V21] = None
-    transaction_limit: Annotated[TransactionLimit | None, V21] = None
+    remote_start_id: base.Identifier | None = None
+    operation_mode: Annotated[base.OperationMode | None, base.V21] = None
+    tariff_id: Annotated[base.String60 | None, base.V21] = None
+    transaction_limit: Annotated[TransactionLimit | None, base.V21] = None
 
 
 TriggerReason = Annotated[
@@ -110,7 +93,7 @@ TriggerReason = Annotated[
         "TxResumed",
         "UnlockCommand",
     ],
-    since_21(
+    base.since_21(
         "CostLimitReached",
         "LimitSet",
         "OperationModeChanged",
@@ -123,44 +106,44 @@ TriggerReason = Annotated[
 ]
 
 
-class TransactionEventRequest(Message, frozen=True, kw_only=True):
+class TransactionEventRequest(base.Message, frozen=True, kw_only=True):
     """Station reports start, progress or end; `seq_no` counts from 0 without gaps (E01 to E15)."""
 
-    cost_details: Annotated[CostDetails | None, V21] = None
+    cost_details: Annotated[CostDetails | None, base.V21] = None
     event_type: TransactionEventType
-    meter_value: OneOrMore[MeterValue] = ()
-    timestamp: DateTime
+    meter_value: base.OneOrMore[MeterValue] = ()
+    timestamp: base.DateTime
     trigger_reason: TriggerReason
-    seq_no: NonNegative
+    seq_no: base.NonNegative
     offline: bool = False
     number_of_phases_used: Annotated[int, Meta(ge=0, le=3)] | None = None
-    cable_max_current: Integer | None = None
-    reservation_id: NonNegativeId | None = None
-    preconditioning_status: Annotated[PreconditioningStatus | None, V21] = None
-    evse_sleep: Annotated[bool | None, V21] = None
+    cable_max_current: base.Integer | None = None
+    reservation_id: base.NonNegativeId | None = None
+    preconditioning_status: Annotated[PreconditioningStatus | None, base.V21] = None
+    evse_sleep: Annotated[bool | None, base.V21] = None
     transaction_info: Transaction
-    evse: EVSE | None = None
+    evse: base.EVSE | None = None
     id_token: IdToken | None = None
 
 
-class TransactionEventResponse(Message, frozen=True, kw_only=True):
+class TransactionEventResponse(base.Message, frozen=True, kw_only=True):
     """An invalid `id_token_info.status` asks the station to stop the transaction (E05)."""
 
-    total_cost: Decimal | None = None
-    charging_priority: Integer | None = None
+    total_cost: base.Decimal | None = None
+    charging_priority: base.Integer | None = None
     id_token_info: IdTokenInfo | None = None
-    transaction_limit: Annotated[TransactionLimit | None, V21] = None
-    updated_personal_message: MessageContent | None = None
-    updated_personal_message_extra: Annotated[OneOrMore[MessageContent], Meta(max_length=4), V21] = ()
+    transaction_limit: Annotated[TransactionLimit | None, base.V21] = None
+    updated_personal_message: base.MessageContent | None = None
+    updated_personal_message_extra: Annotated[base.OneOrMore[base.MessageContent], Meta(max_length=4), base.V21] = ()
 
 
-class GetTransactionStatusRequest(Message, frozen=True, kw_only=True):
+class GetTransactionStatusRequest(base.Message, frozen=True, kw_only=True):
     """CSMS requests whether a transaction runs and whether messages are queued (E14)."""
 
-    transaction_id: String36 | None = None
+    transaction_id: base.String36 | None = None
 
 
-class GetTransactionStatusResponse(Message, frozen=True, kw_only=True):
+class GetTransactionStatusResponse(base.Message, frozen=True, kw_only=True):
     """Answer to GetTransactionStatus."""
 
     ongoing_indicator: bool | None = None

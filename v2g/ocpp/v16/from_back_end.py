@@ -7,25 +7,9 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcppError
-from v2g.ocpp.messages.authorization import (
-    AuthorizationData,
-    ClearCacheRequest,
-    ClearCacheResponse,
-    GetLocalListVersionRequest,
-    GetLocalListVersionResponse,
-    SendLocalListRequest,
-    SendLocalListResponse,
-)
+from v2g.ocpp.messages import authorization, certificates, provisioning, remote_control, smart_charging
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
 from v2g.ocpp.messages.base import EVSE, Component, Message, MessageContent, Variable
-from v2g.ocpp.messages.certificates import (
-    DeleteCertificateRequest,
-    DeleteCertificateResponse,
-    GetInstalledCertificateIdsRequest,
-    GetInstalledCertificateIdsResponse,
-    InstallCertificateRequest,
-    InstallCertificateResponse,
-)
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.diagnostics import GetLogRequest, GetLogResponse, LogParameters
@@ -37,26 +21,6 @@ from v2g.ocpp.messages.firmware import (
     UpdateFirmwareResponse,
 )
 from v2g.ocpp.messages.network_profile import SetNetworkProfileRequest, SetNetworkProfileResponse
-from v2g.ocpp.messages.provisioning import (
-    GetVariableData,
-    GetVariablesRequest,
-    GetVariablesResponse,
-    ResetRequest,
-    ResetResponse,
-    SetVariableData,
-    SetVariablesRequest,
-    SetVariablesResponse,
-)
-from v2g.ocpp.messages.remote_control import (
-    RequestStartTransactionRequest,
-    RequestStartTransactionResponse,
-    RequestStopTransactionRequest,
-    RequestStopTransactionResponse,
-    TriggerMessageRequest,
-    TriggerMessageResponse,
-    UnlockConnectorRequest,
-    UnlockConnectorResponse,
-)
 from v2g.ocpp.messages.reservation import (
     CancelReservationRequest,
     CancelReservationResponse,
@@ -64,32 +28,12 @@ from v2g.ocpp.messages.reservation import (
     ReserveNowResponse,
 )
 from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSignedResponse
-from v2g.ocpp.messages.smart_charging import (
-    ClearChargingProfile,
-    ClearChargingProfileRequest,
-    ClearChargingProfileResponse,
-    GetCompositeScheduleRequest,
-    GetCompositeScheduleResponse,
-    SetChargingProfileRequest,
-    SetChargingProfileResponse,
-)
 from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest
 from v2g.ocpp.routes import request_type
 from v2g.ocpp.times import format_time
+from v2g.ocpp.v16 import configuration
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import Steps, data_in, text_of
-from v2g.ocpp.v16.configuration import (
-    FEATURES,
-    KEYS,
-    MOST,
-    READ_ONLY,
-    WRITE_ONLY,
-    change_status,
-    named,
-    value_in_2x,
-    value_in_16,
-    variable_of,
-)
 from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
 from v2g.ocpp.v16.mirror import Mirror, NetworkInUse, NetworkNow, as_text, from_back_end, from_text
 from v2g.ocpp.v16.prices import COSTS
@@ -122,7 +66,7 @@ def start(mirror: Mirror, request: v16.RemoteStartTransactionReq) -> Steps[v16.R
     connector, profile = request.connector_id, request.charging_profile
     if connector is not None and connector <= 0:
         return v16.RemoteStartTransactionConf(status="Rejected")
-    answer: RequestStartTransactionResponse = yield RequestStartTransactionRequest(
+    answer: remote_control.RequestStartTransactionResponse = yield remote_control.RequestStartTransactionRequest(
         evse_id=connector,
         id_token=mirror.token(request.id_tag),
         remote_start_id=-mirror.request_id(),
@@ -137,7 +81,9 @@ def stop(mirror: Mirror, request: v16.RemoteStopTransactionReq) -> Steps[v16.Rem
     name = mirror.named(request.transaction_id)
     if name is None:
         return v16.RemoteStopTransactionConf(status="Rejected")
-    answer: RequestStopTransactionResponse = yield RequestStopTransactionRequest(transaction_id=name)
+    answer: remote_control.RequestStopTransactionResponse = yield remote_control.RequestStopTransactionRequest(
+        transaction_id=name
+    )
     return v16.RemoteStopTransactionConf(status=answer.status)
 
 
@@ -147,7 +93,7 @@ def reset(mirror: Mirror, request: v16.ResetReq) -> Steps[v16.ResetConf]:
     for name, found in tuple(mirror.transactions.items()):
         found.soft_reset = request.type == "Soft"
         mirror.keep(name, found)
-    answer: ResetResponse = yield ResetRequest(type="Immediate")
+    answer: provisioning.ResetResponse = yield provisioning.ResetRequest(type="Immediate")
     return v16.ResetConf(status="Rejected" if answer.status == "Rejected" else "Accepted")
 
 
@@ -158,8 +104,10 @@ def unlock(mirror: Mirror, request: v16.UnlockConnectorReq) -> Steps[v16.UnlockC
     if not 0 < request.connector_id <= mirror.connectors:
         return v16.UnlockConnectorConf(status="NotSupported")
     if running is not None:
-        yield RequestStopTransactionRequest(transaction_id=running[0])
-    answer: UnlockConnectorResponse = yield UnlockConnectorRequest(evse_id=request.connector_id, connector_id=1)
+        yield remote_control.RequestStopTransactionRequest(transaction_id=running[0])
+    answer: remote_control.UnlockConnectorResponse = yield remote_control.UnlockConnectorRequest(
+        evse_id=request.connector_id, connector_id=1
+    )
     why = answer.status_info
     if answer.status == "UnknownConnector" or (why is not None and why.reason_code == "FixedCable"):
         return v16.UnlockConnectorConf(status="NotSupported")
@@ -196,7 +144,7 @@ def trigger_extended(mirror: Mirror, request: v16.ExtendedTriggerMessageReq) -> 
 def _trigger(mirror: Mirror, message: str, connector_id: int | None) -> Steps[v16.TriggerStatus16]:
     if connector_id is not None and not 0 <= connector_id <= mirror.connectors:
         return "Rejected"
-    answer: TriggerMessageResponse = yield TriggerMessageRequest(
+    answer: remote_control.TriggerMessageResponse = yield remote_control.TriggerMessageRequest(
         requested_message=_TRIGGERS.get(message, message),  # type: ignore[arg-type] # the others have the same name
         evse=EVSE(id=connector_id) if connector_id else None,
     )
@@ -209,14 +157,14 @@ def _trigger(mirror: Mirror, message: str, connector_id: int | None) -> Steps[v1
 @from_back_end
 def clear_cache(mirror: Mirror, request: v16.ClearCacheReq) -> Steps[v16.ClearCacheConf]:
     """Clear the authorization cache."""
-    answer: ClearCacheResponse = yield ClearCacheRequest()
+    answer: authorization.ClearCacheResponse = yield authorization.ClearCacheRequest()
     return v16.ClearCacheConf(status=answer.status)
 
 
 @from_back_end
 def list_version(mirror: Mirror, request: v16.GetLocalListVersionReq) -> Steps[v16.GetLocalListVersionConf]:
     """Ask for the version of the local list."""
-    answer: GetLocalListVersionResponse = yield GetLocalListVersionRequest()
+    answer: authorization.GetLocalListVersionResponse = yield authorization.GetLocalListVersionRequest()
     return v16.GetLocalListVersionConf(list_version=answer.version_number)
 
 
@@ -224,11 +172,11 @@ def list_version(mirror: Mirror, request: v16.GetLocalListVersionReq) -> Steps[v
 def send_list(mirror: Mirror, request: v16.SendLocalListReq) -> Steps[v16.SendLocalListConf]:
     """Replace or change the local list."""
     try:
-        answer: SendLocalListResponse = yield SendLocalListRequest(
+        answer: authorization.SendLocalListResponse = yield authorization.SendLocalListRequest(
             version_number=request.list_version,
             update_type=request.update_type,
             local_authorization_list=tuple(
-                AuthorizationData(
+                authorization.AuthorizationData(
                     id_token=mirror.token(each.id_tag),
                     id_token_info=None if each.id_tag_info is None else mirror.token_info(each.id_tag_info),
                 )
@@ -310,12 +258,12 @@ def set_profile(mirror: Mirror, request: v16.SetChargingProfileReq) -> Steps[v16
         if running is None or asked.transaction_id not in (None, running[1].number):
             return v16.SetChargingProfileConf(status="Rejected")
     profile = _profile(mirror, asked, name)
-    set_it = SetChargingProfileRequest(evse_id=connector, charging_profile=profile)
-    answer: SetChargingProfileResponse = yield set_it
+    set_it = smart_charging.SetChargingProfileRequest(evse_id=connector, charging_profile=profile)
+    answer: smart_charging.SetChargingProfileResponse = yield set_it
     why = answer.status_info
     if answer.status == "Rejected" and why is not None and why.reason_code == "DuplicateProfile":
-        yield ClearChargingProfileRequest(
-            charging_profile_criteria=ClearChargingProfile(
+        yield smart_charging.ClearChargingProfileRequest(
+            charging_profile_criteria=smart_charging.ClearChargingProfile(
                 evse_id=connector,
                 charging_profile_purpose=profile.charging_profile_purpose,
                 stack_level=profile.stack_level,
@@ -328,16 +276,18 @@ def set_profile(mirror: Mirror, request: v16.SetChargingProfileReq) -> Steps[v16
 @from_back_end
 def clear_profile(mirror: Mirror, request: v16.ClearChargingProfileReq) -> Steps[v16.ClearChargingProfileConf]:
     """Clear profiles: one, or all that fit."""
-    fits = ClearChargingProfile(
+    fits = smart_charging.ClearChargingProfile(
         evse_id=request.connector_id,
         charging_profile_purpose=(
             None if request.charging_profile_purpose is None else _PURPOSES[request.charging_profile_purpose]  # type: ignore[arg-type]
         ),
         stack_level=request.stack_level,
     )
-    answer: ClearChargingProfileResponse = yield ClearChargingProfileRequest(
+    answer: smart_charging.ClearChargingProfileResponse = yield smart_charging.ClearChargingProfileRequest(
         charging_profile_id=request.id,
-        charging_profile_criteria=None if request.id is not None or fits == ClearChargingProfile() else fits,
+        charging_profile_criteria=None
+        if request.id is not None or fits == smart_charging.ClearChargingProfile()
+        else fits,
     )
     return v16.ClearChargingProfileConf(status=answer.status)
 
@@ -346,7 +296,7 @@ def clear_profile(mirror: Mirror, request: v16.ClearChargingProfileReq) -> Steps
 def composite(mirror: Mirror, request: v16.GetCompositeScheduleReq) -> Steps[v16.GetCompositeScheduleConf]:
     """Ask what results from all profiles."""
     try:
-        answer: GetCompositeScheduleResponse = yield GetCompositeScheduleRequest(
+        answer: smart_charging.GetCompositeScheduleResponse = yield smart_charging.GetCompositeScheduleRequest(
             evse_id=request.connector_id,
             duration=request.duration,
             charging_rate_unit=request.charging_rate_unit,
@@ -382,13 +332,14 @@ def composite(mirror: Mirror, request: v16.GetCompositeScheduleReq) -> Steps[v16
 @from_back_end
 def get_configuration(mirror: Mirror, request: v16.GetConfigurationReq) -> Steps[v16.GetConfigurationConf]:
     """Read keys, or all."""
-    asked = request.key or KEYS
-    values: Mapping[str, str | None] = yield from _read(mirror, tuple(filter(None, map(named, asked))))
+    asked = request.key or configuration.KEYS
+    values: Mapping[str, str | None] = yield from _read(mirror, tuple(filter(None, map(configuration.named, asked))))
     return v16.GetConfigurationConf(
         configuration_key=tuple(
-            v16.ConfigurationKey(key=key, readonly=key in READ_ONLY, value=value) for key, value in values.items()
+            v16.ConfigurationKey(key=key, readonly=key in configuration.READ_ONLY, value=value)
+            for key, value in values.items()
         ),
-        unknown_key=tuple(each for each in request.key if named(each) not in values),
+        unknown_key=tuple(each for each in request.key if configuration.named(each) not in values),
     )
 
 
@@ -396,22 +347,22 @@ def _read(mirror: Mirror, keys: Iterable[str]) -> Steps[Mapping[str, str | None]
     """Return the values of the keys that the station has; a secret has none."""
     found: dict[str, str | None] = {
         "NumberOfConnectors": str(mirror.connectors),
-        "SupportedFeatureProfiles": FEATURES,
+        "SupportedFeatureProfiles": configuration.FEATURES,
         "ConnectorPhaseRotation": "",
-        **{key: str(mirror.most[key]) for key in MOST if key in mirror.most},
+        **{key: str(mirror.most[key]) for key in configuration.MOST if key in mirror.most},
     }
     found = {key: found[key] for key in keys if key in found}
     wanted = [
-        (key, GetVariableData(component=component, variable=variable))
+        (key, provisioning.GetVariableData(component=component, variable=variable))
         for key in dict.fromkeys(keys)
         if key not in found
-        for component, variable in (variable_of(key),)
+        for component, variable in (configuration.variable_of(key),)
     ]
     if "ConnectorPhaseRotation" in found:
         wanted += [
             (
                 str(number),
-                GetVariableData(
+                provisioning.GetVariableData(
                     component=Component(name="EVSE", evse=EVSE(id=number)), variable=Variable(name="PhaseRotation")
                 ),
             )
@@ -420,41 +371,43 @@ def _read(mirror: Mirror, keys: Iterable[str]) -> Steps[Mapping[str, str | None]
     rotations: list[str] = []
     for begin in range(0, len(wanted), _AT_ONCE):
         part = wanted[begin : begin + _AT_ONCE]
-        answer: GetVariablesResponse = yield GetVariablesRequest(get_variable_data=tuple(data for _, data in part))
+        answer: provisioning.GetVariablesResponse = yield provisioning.GetVariablesRequest(
+            get_variable_data=tuple(data for _, data in part)
+        )
         for (key, _), result in zip(part, answer.get_variable_result, strict=False):
             if key.isdecimal():
                 rotations.append(f"{key}.{result.attribute_value or 'Unknown'}")
-            elif key.casefold() == WRITE_ONLY:
+            elif key.casefold() == configuration.WRITE_ONLY:
                 found[key] = None
             elif result.attribute_status == "Accepted":
-                found[key] = value_in_16(key, result.attribute_value or "")
+                found[key] = configuration.value_in_16(key, result.attribute_value or "")
     if rotations:
-        found["ConnectorPhaseRotation"] = value_in_16("", ",".join(rotations))
+        found["ConnectorPhaseRotation"] = configuration.value_in_16("", ",".join(rotations))
     return found
 
 
 @from_back_end
 def change_configuration(mirror: Mirror, request: v16.ChangeConfigurationReq) -> Steps[v16.ChangeConfigurationConf]:
     """Write a key."""
-    key = named(request.key)
+    key = configuration.named(request.key)
     if key is None:
         return v16.ChangeConfigurationConf(status="NotSupported")
-    if key in READ_ONLY:
+    if key in configuration.READ_ONLY:
         return v16.ChangeConfigurationConf(status="Rejected")
     if key == "SecurityProfile":
         return (yield from _secure(request.value))
-    value = value_in_2x(key, request.value)
+    value = configuration.value_in_2x(key, request.value)
     value = value.lower() if value.lower() in ("true", "false") else value
-    component, variable = variable_of(key)
+    component, variable = configuration.variable_of(key)
     status = yield from _write(component, variable, value)
     return v16.ChangeConfigurationConf(status=status)
 
 
 def _write(component: Component, variable: Variable, value: str) -> Steps[v16.ConfigurationStatus]:
-    answer: SetVariablesResponse = yield SetVariablesRequest(
-        set_variable_data=(SetVariableData(component=component, variable=variable, attribute_value=value),)
+    answer: provisioning.SetVariablesResponse = yield provisioning.SetVariablesRequest(
+        set_variable_data=(provisioning.SetVariableData(component=component, variable=variable, attribute_value=value),)
     )
-    return change_status(answer.set_variable_result[0].attribute_status)
+    return configuration.change_status(answer.set_variable_result[0].attribute_status)
 
 
 def _secure(value: str) -> Steps[v16.ChangeConfigurationConf]:
@@ -567,7 +520,7 @@ def certificate_signed(mirror: Mirror, request: v16.CertificateSignedReq) -> Ste
 @from_back_end
 def install(mirror: Mirror, request: v16.InstallCertificateReq) -> Steps[v16.InstallCertificateConf]:
     """Install a root."""
-    answer: InstallCertificateResponse = yield InstallCertificateRequest(
+    answer: certificates.InstallCertificateResponse = yield certificates.InstallCertificateRequest(
         certificate_type=_ROOTS[request.certificate_type],  # type: ignore[arg-type] # a key of ROOTS
         certificate=request.certificate,
     )
@@ -577,7 +530,7 @@ def install(mirror: Mirror, request: v16.InstallCertificateReq) -> Steps[v16.Ins
 @from_back_end
 def installed(mirror: Mirror, request: v16.GetInstalledCertificateIdsReq) -> Steps[v16.GetInstalledCertificateIdsConf]:
     """Ask for roots."""
-    answer: GetInstalledCertificateIdsResponse = yield GetInstalledCertificateIdsRequest(
+    answer: certificates.GetInstalledCertificateIdsResponse = yield certificates.GetInstalledCertificateIdsRequest(
         certificate_type=(_ROOTS[request.certificate_type],)  # type: ignore[arg-type] # a key of ROOTS
     )
     hashes = tuple(each.certificate_hash_data for each in answer.certificate_hash_data_chain)
@@ -587,7 +540,7 @@ def installed(mirror: Mirror, request: v16.GetInstalledCertificateIdsReq) -> Ste
 @from_back_end
 def delete(mirror: Mirror, request: v16.DeleteCertificateReq) -> Steps[v16.DeleteCertificateConf]:
     """Delete a certificate."""
-    answer: DeleteCertificateResponse = yield DeleteCertificateRequest(
+    answer: certificates.DeleteCertificateResponse = yield certificates.DeleteCertificateRequest(
         certificate_hash_data=request.certificate_hash_data
     )
     return v16.DeleteCertificateConf(status=answer.status)

@@ -31,6 +31,7 @@ from v2g.ocpp.messages.transactions import (
 from v2g.ocpp.routes import known, request_type
 from v2g.ocpp.times import format_time, parse_time
 from v2g.ocpp.v16 import messages as v16
+from v2g.ocpp.v16 import readings
 from v2g.ocpp.v16.bridge import (
     Bridge,
     IsStored,
@@ -44,14 +45,6 @@ from v2g.ocpp.v16.bridge import (
     text_of,
 )
 from v2g.ocpp.v16.prices import show_cost, show_price
-from v2g.ocpp.v16.readings import (
-    KWH_AS_WH,
-    is_thousandth,
-    last_register,
-    meter_values,
-    register,
-    without_registers,
-)
 from v2g.ocpp.versions import read_payload, write_payload
 
 PLUG_AND_CHARGE: Final = "org.openchargealliance.iso15118pnc"
@@ -169,7 +162,7 @@ def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps
     info = event.transaction_info
     event = replace(
         event,
-        meter_value=(register(request.meter_start, at, "Transaction.Begin"),),
+        meter_value=(readings.register(request.meter_start, at, "Transaction.Begin"),),
         id_token=token,
         reservation_id=None if (reserved := request.reservation_id) is None or reserved < 0 else reserved,
         transaction_info=info if remote is None else replace(info, remote_start_id=remote.remote_start_id),
@@ -200,7 +193,7 @@ def _tell(bridge: Bridge, found: Numbered, event: TransactionEventRequest) -> St
     answer: TransactionEventResponse = yield event
     found.next_seq += 1
     found.active = event.event_type != "Ended"
-    found.import_wh = last_register(event.meter_value, found.import_wh)
+    found.import_wh = readings.last_register(event.meter_value, found.import_wh)
     show_cost(bridge, found, answer)
     return answer
 
@@ -228,7 +221,7 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
         event = replace(event, transaction_info=stray, evse=None)
     last, stop = ends.import_wh, request.meter_stop
     stop += last is not None and last - stop == 1  # rounded otherwise than the values before
-    values = (*meter_values(request.transaction_data), register(stop, at, "Transaction.End"))
+    values = (*readings.meter_values(request.transaction_data), readings.register(stop, at, "Transaction.End"))
     event = replace(
         event,
         meter_value=_each_once(values),
@@ -254,7 +247,7 @@ def _each_once(values: tuple[MeterValue, ...]) -> tuple[MeterValue, ...]:
 @from_station
 def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.MeterValuesConf]:
     """Report values: of a transaction that runs, else of the connector."""
-    values = tuple(_at_a_time(bridge, each) for each in meter_values(request.meter_value))
+    values = tuple(_at_a_time(bridge, each) for each in readings.meter_values(request.meter_value))
     found: Numbered | None = yield from bridge.find(request.transaction_id)
     if found is None and request.transaction_id is not None and request.transaction_id <= 0:
         found = yield from bridge.ongoing(request.connector_id)
@@ -263,9 +256,9 @@ def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.Mete
     if found is None or not found.active:  # what comes after the end does not revive a transaction
         yield MeterValuesRequest(evse_id=max(0, request.connector_id), meter_value=values)
         return v16.MeterValuesConf()
-    if is_thousandth(last_register(values, None), found.import_wh):
-        bridge.tolerated[KWH_AS_WH] += 1
-        values = without_registers(values)
+    if readings.is_thousandth(readings.last_register(values, None), found.import_wh):
+        bridge.tolerated[readings.KWH_AS_WH] += 1
+        values = readings.without_registers(values)
         if not values:
             return v16.MeterValuesConf()
     clock = any(sample.context == "Sample.Clock" for each in values for sample in each.sampled_value)

@@ -8,31 +8,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from v2g.ocpp.messages.base import (
-    CertificateHashData,
-    Datatype,
-    DateTime,
-    Decimal,
-    GenericStatus,
-    Integer,
-    Message,
-    OneOrMore,
-    String20,
-    String25,
-    String50,
-    String255,
-    String500,
-    String512,
-    String800,
-    String5500,
-    String10000,
-)
+from v2g.ocpp.messages import base
 from v2g.ocpp.messages.charging_profiles import ChargingRateUnit, RecurrencyKind
 from v2g.ocpp.messages.diagnostics import LogStatus, UploadLogStatus
 from v2g.ocpp.messages.firmware import FirmwareStatus, UpdateFirmwareStatus
 from v2g.ocpp.messages.metering import Phase, ReadingContext
 
-Tenths = Annotated[Decimal, Meta(extra={"1.6": {"tenths": True}})]
+Tenths = Annotated[base.Decimal, Meta(extra={"1.6": {"tenths": True}})]
 """A decimal with one digit after the point."""
 
 Location16 = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+\Z", max_length=2000)]
@@ -44,56 +26,56 @@ Location16 = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+\Z", m
 IdTagStatus = Literal["Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx"]
 
 
-class IdTagInfo(Datatype, frozen=True, kw_only=True):
+class IdTagInfo(base.Datatype, frozen=True, kw_only=True):
     """What a back end says of an idTag."""
 
-    expiry_date: DateTime | None = None
-    parent_id_tag: String20 | None = None
+    expiry_date: base.DateTime | None = None
+    parent_id_tag: base.String20 | None = None
     status: IdTagStatus
 
 
-class AuthorizeReq(Message, frozen=True, kw_only=True):
+class AuthorizeReq(base.Message, frozen=True, kw_only=True):
     """Station asks whether an idTag may charge."""
 
-    id_tag: String20
+    id_tag: base.String20
 
 
-class AuthorizeConf(Message, frozen=True, kw_only=True):
+class AuthorizeConf(base.Message, frozen=True, kw_only=True):
     """Answer to Authorize."""
 
     id_tag_info: IdTagInfo
 
 
-class BootNotificationReq(Message, frozen=True, kw_only=True):
+class BootNotificationReq(base.Message, frozen=True, kw_only=True):
     """Station reports its start."""
 
-    charge_point_vendor: String20
-    charge_point_model: String20
-    charge_point_serial_number: String25 | None = None
-    charge_box_serial_number: String25 | None = None
-    firmware_version: String50 | None = None
-    iccid: String20 | None = None
-    imsi: String20 | None = None
-    meter_type: String25 | None = None
-    meter_serial_number: String25 | None = None
+    charge_point_vendor: base.String20
+    charge_point_model: base.String20
+    charge_point_serial_number: base.String25 | None = None
+    charge_box_serial_number: base.String25 | None = None
+    firmware_version: base.String50 | None = None
+    iccid: base.String20 | None = None
+    imsi: base.String20 | None = None
+    meter_type: base.String25 | None = None
+    meter_serial_number: base.String25 | None = None
 
 
-class BootNotificationConf(Message, frozen=True, kw_only=True):
+class BootNotificationConf(base.Message, frozen=True, kw_only=True):
     """`interval` (s): of heartbeats once accepted, else the wait before the next try."""
 
     status: Literal["Accepted", "Pending", "Rejected"]
-    current_time: DateTime
-    interval: Integer
+    current_time: base.DateTime
+    interval: base.Integer
 
 
-class HeartbeatReq(Message, frozen=True, kw_only=True):
+class HeartbeatReq(base.Message, frozen=True, kw_only=True):
     """Station's sign of life."""
 
 
-class HeartbeatConf(Message, frozen=True, kw_only=True):
+class HeartbeatConf(base.Message, frozen=True, kw_only=True):
     """Answer to Heartbeat."""
 
-    current_time: DateTime
+    current_time: base.DateTime
 
 
 ChargePointErrorCode = Literal[
@@ -107,37 +89,37 @@ ChargePointStatus = Literal[
 ]  # fmt: skip
 
 
-class StatusNotificationReq(Message, frozen=True, kw_only=True):
+class StatusNotificationReq(base.Message, frozen=True, kw_only=True):
     """Station reports the state of a connector; 0 is the station."""
 
-    connector_id: Integer
+    connector_id: base.Integer
     error_code: ChargePointErrorCode
-    info: String50 | None = None
+    info: base.String50 | None = None
     status: ChargePointStatus
-    timestamp: DateTime | None = None
-    vendor_id: String255 | None = None
-    vendor_error_code: String50 | None = None
+    timestamp: base.DateTime | None = None
+    vendor_id: base.String255 | None = None
+    vendor_error_code: base.String50 | None = None
 
 
-class StatusNotificationConf(Message, frozen=True, kw_only=True):
+class StatusNotificationConf(base.Message, frozen=True, kw_only=True):
     """Answer to StatusNotification."""
 
 
-class StartTransactionReq(Message, frozen=True, kw_only=True):
+class StartTransactionReq(base.Message, frozen=True, kw_only=True):
     """Station reports that a transaction has begun; `meter_start` in Wh."""
 
-    connector_id: Integer
-    id_tag: String20
-    meter_start: Integer
-    reservation_id: Integer | None = None
-    timestamp: DateTime
+    connector_id: base.Integer
+    id_tag: base.String20
+    meter_start: base.Integer
+    reservation_id: base.Integer | None = None
+    timestamp: base.DateTime
 
 
-class StartTransactionConf(Message, frozen=True, kw_only=True):
+class StartTransactionConf(base.Message, frozen=True, kw_only=True):
     """The back end names the transaction."""
 
     id_tag_info: IdTagInfo
-    transaction_id: Integer
+    transaction_id: base.Integer
 
 
 Measurand16 = Literal[
@@ -153,7 +135,7 @@ Unit16 = Literal[
 ]  # fmt: skip
 
 
-class ValueAt(Datatype, frozen=True, kw_only=True):
+class ValueAt(base.Datatype, frozen=True, kw_only=True):
     """One value, a text; without measurand, context, location and unit the import register in Wh of a periodic
     sample at the outlet. `unit` is declared below: the two messages with values differ in it."""
 
@@ -171,11 +153,11 @@ class SampledValue16(ValueAt, frozen=True, kw_only=True):
     unit: Unit16 | Literal["Hertz"] | None = None
 
 
-class MeterValue16(Datatype, frozen=True, kw_only=True):
+class MeterValue16(base.Datatype, frozen=True, kw_only=True):
     """Values measured at one time."""
 
-    timestamp: DateTime
-    sampled_value: OneOrMore[SampledValue16]
+    timestamp: base.DateTime
+    sampled_value: base.OneOrMore[SampledValue16]
 
 
 class TransactionValue(ValueAt, frozen=True, kw_only=True):
@@ -184,22 +166,22 @@ class TransactionValue(ValueAt, frozen=True, kw_only=True):
     unit: Unit16 | None = None
 
 
-class TransactionData(Datatype, frozen=True, kw_only=True):
+class TransactionData(base.Datatype, frozen=True, kw_only=True):
     """Values of a transaction, measured at one time."""
 
-    timestamp: DateTime
+    timestamp: base.DateTime
     sampled_value: tuple[TransactionValue, ...]
 
 
-class MeterValuesReq(Message, frozen=True, kw_only=True):
+class MeterValuesReq(base.Message, frozen=True, kw_only=True):
     """Station reports values of a connector; 0 is the main meter."""
 
-    connector_id: Integer
-    transaction_id: Integer | None = None
-    meter_value: OneOrMore[MeterValue16]
+    connector_id: base.Integer
+    transaction_id: base.Integer | None = None
+    meter_value: base.OneOrMore[MeterValue16]
 
 
-class MeterValuesConf(Message, frozen=True, kw_only=True):
+class MeterValuesConf(base.Message, frozen=True, kw_only=True):
     """Answer to MeterValues."""
 
 
@@ -209,49 +191,49 @@ StopReason = Literal[
 ]  # fmt: skip
 
 
-class StopTransactionReq(Message, frozen=True, kw_only=True):
+class StopTransactionReq(base.Message, frozen=True, kw_only=True):
     """Station reports the end of a transaction; `meter_stop` in Wh; without reason it is Local."""
 
-    id_tag: String20 | None = None
-    meter_stop: Integer
-    timestamp: DateTime
-    transaction_id: Integer
+    id_tag: base.String20 | None = None
+    meter_stop: base.Integer
+    timestamp: base.DateTime
+    transaction_id: base.Integer
     reason: StopReason | None = None
     transaction_data: tuple[TransactionData, ...] = ()
 
 
-class StopTransactionConf(Message, frozen=True, kw_only=True):
+class StopTransactionConf(base.Message, frozen=True, kw_only=True):
     """Answer to StopTransaction."""
 
     id_tag_info: IdTagInfo | None = None
 
 
-class DataTransferReq(Message, frozen=True, kw_only=True):
+class DataTransferReq(base.Message, frozen=True, kw_only=True):
     """A vendor's own message, of either side; `data` is a text."""
 
-    vendor_id: String255
-    message_id: String50 | None = None
+    vendor_id: base.String255
+    message_id: base.String50 | None = None
     data: str | None = None
 
 
-class DataTransferConf(Message, frozen=True, kw_only=True):
+class DataTransferConf(base.Message, frozen=True, kw_only=True):
     """Answer to DataTransfer."""
 
     status: Literal["Accepted", "Rejected", "UnknownMessageId", "UnknownVendorId"]
     data: str | None = None
 
 
-class DiagnosticsStatusNotificationReq(Message, frozen=True, kw_only=True):
+class DiagnosticsStatusNotificationReq(base.Message, frozen=True, kw_only=True):
     """Station reports the upload of diagnostics."""
 
     status: Literal["Idle", "Uploaded", "UploadFailed", "Uploading"]
 
 
-class DiagnosticsStatusNotificationConf(Message, frozen=True, kw_only=True):
+class DiagnosticsStatusNotificationConf(base.Message, frozen=True, kw_only=True):
     """Answer to DiagnosticsStatusNotification."""
 
 
-class FirmwareStatusNotificationReq(Message, frozen=True, kw_only=True):
+class FirmwareStatusNotificationReq(base.Message, frozen=True, kw_only=True):
     """Station reports the progress of an update."""
 
     status: Literal[
@@ -259,104 +241,104 @@ class FirmwareStatusNotificationReq(Message, frozen=True, kw_only=True):
     ]
 
 
-class FirmwareStatusNotificationConf(Message, frozen=True, kw_only=True):
+class FirmwareStatusNotificationConf(base.Message, frozen=True, kw_only=True):
     """Answer to FirmwareStatusNotification."""
 
 
 # -- core: the back end's
 
 
-class ChangeAvailabilityReq(Message, frozen=True, kw_only=True):
+class ChangeAvailabilityReq(base.Message, frozen=True, kw_only=True):
     """Take a connector, or all (0), in or out of service."""
 
-    connector_id: Integer
+    connector_id: base.Integer
     type: Literal["Inoperative", "Operative"]
 
 
-class ChangeAvailabilityConf(Message, frozen=True, kw_only=True):
+class ChangeAvailabilityConf(base.Message, frozen=True, kw_only=True):
     """Answer to ChangeAvailability."""
 
     status: Literal["Accepted", "Rejected", "Scheduled"]
 
 
-class ChangeConfigurationReq(Message, frozen=True, kw_only=True):
+class ChangeConfigurationReq(base.Message, frozen=True, kw_only=True):
     """Set a configuration key."""
 
-    key: String50
-    value: String500
+    key: base.String50
+    value: base.String500
 
 
 ConfigurationStatus = Literal["Accepted", "Rejected", "RebootRequired", "NotSupported"]
 
 
-class ChangeConfigurationConf(Message, frozen=True, kw_only=True):
+class ChangeConfigurationConf(base.Message, frozen=True, kw_only=True):
     """Answer to ChangeConfiguration."""
 
     status: ConfigurationStatus
 
 
-class ClearCacheReq(Message, frozen=True, kw_only=True):
+class ClearCacheReq(base.Message, frozen=True, kw_only=True):
     """Clear the authorization cache."""
 
 
-class ClearCacheConf(Message, frozen=True, kw_only=True):
+class ClearCacheConf(base.Message, frozen=True, kw_only=True):
     """Answer to ClearCache."""
 
-    status: GenericStatus
+    status: base.GenericStatus
 
 
-class GetConfigurationReq(Message, frozen=True, kw_only=True):
+class GetConfigurationReq(base.Message, frozen=True, kw_only=True):
     """Ask for configuration keys; none: all."""
 
-    key: tuple[String50, ...] = ()
+    key: tuple[base.String50, ...] = ()
 
 
-class ConfigurationKey(Datatype, frozen=True, kw_only=True):
+class ConfigurationKey(base.Datatype, frozen=True, kw_only=True):
     """A configuration key with its value."""
 
-    key: String50
+    key: base.String50
     readonly: bool
-    value: String500 | None = None
+    value: base.String500 | None = None
 
 
-class GetConfigurationConf(Message, frozen=True, kw_only=True):
+class GetConfigurationConf(base.Message, frozen=True, kw_only=True):
     """Answer to GetConfiguration."""
 
     configuration_key: tuple[ConfigurationKey, ...] = ()
-    unknown_key: tuple[String50, ...] = ()
+    unknown_key: tuple[base.String50, ...] = ()
 
 
-class RemoteStopTransactionReq(Message, frozen=True, kw_only=True):
+class RemoteStopTransactionReq(base.Message, frozen=True, kw_only=True):
     """Stop a transaction."""
 
-    transaction_id: Integer
+    transaction_id: base.Integer
 
 
-class RemoteStopTransactionConf(Message, frozen=True, kw_only=True):
+class RemoteStopTransactionConf(base.Message, frozen=True, kw_only=True):
     """Answer to RemoteStopTransaction."""
 
-    status: GenericStatus
+    status: base.GenericStatus
 
 
-class ResetReq(Message, frozen=True, kw_only=True):
+class ResetReq(base.Message, frozen=True, kw_only=True):
     """Restart the station."""
 
     type: Literal["Hard", "Soft"]
 
 
-class ResetConf(Message, frozen=True, kw_only=True):
+class ResetConf(base.Message, frozen=True, kw_only=True):
     """Answer to Reset."""
 
-    status: GenericStatus
+    status: base.GenericStatus
 
 
-class UnlockConnectorReq(Message, frozen=True, kw_only=True):
+class UnlockConnectorReq(base.Message, frozen=True, kw_only=True):
     """Unlock a connector."""
 
-    connector_id: Integer
+    connector_id: base.Integer
 
 
-class UnlockConnectorConf(Message, frozen=True, kw_only=True):
+class UnlockConnectorConf(base.Message, frozen=True, kw_only=True):
     """Answer to UnlockConnector."""
 
     status: Literal["Unlocked", "UnlockFailed", "NotSupported"]
@@ -365,92 +347,92 @@ class UnlockConnectorConf(Message, frozen=True, kw_only=True):
 # -- firmware, diagnostics, local list, reservation, triggers
 
 
-class GetDiagnosticsReq(Message, frozen=True, kw_only=True):
+class GetDiagnosticsReq(base.Message, frozen=True, kw_only=True):
     """Have diagnostics uploaded to a URL."""
 
     location: Location16
-    retries: Integer | None = None
-    retry_interval: Integer | None = None
-    start_time: DateTime | None = None
-    stop_time: DateTime | None = None
+    retries: base.Integer | None = None
+    retry_interval: base.Integer | None = None
+    start_time: base.DateTime | None = None
+    stop_time: base.DateTime | None = None
 
 
-class GetDiagnosticsConf(Message, frozen=True, kw_only=True):
+class GetDiagnosticsConf(base.Message, frozen=True, kw_only=True):
     """Answer to GetDiagnostics; without a name there is nothing to upload."""
 
-    file_name: String255 | None = None
+    file_name: base.String255 | None = None
 
 
-class UpdateFirmwareReq(Message, frozen=True, kw_only=True):
+class UpdateFirmwareReq(base.Message, frozen=True, kw_only=True):
     """Have firmware installed from a URL."""
 
     location: Location16
-    retries: Integer | None = None
-    retrieve_date: DateTime
-    retry_interval: Integer | None = None
+    retries: base.Integer | None = None
+    retrieve_date: base.DateTime
+    retry_interval: base.Integer | None = None
 
 
-class UpdateFirmwareConf(Message, frozen=True, kw_only=True):
+class UpdateFirmwareConf(base.Message, frozen=True, kw_only=True):
     """Answer to UpdateFirmware."""
 
 
-class GetLocalListVersionReq(Message, frozen=True, kw_only=True):
+class GetLocalListVersionReq(base.Message, frozen=True, kw_only=True):
     """Ask for the version of the local list."""
 
 
-class GetLocalListVersionConf(Message, frozen=True, kw_only=True):
+class GetLocalListVersionConf(base.Message, frozen=True, kw_only=True):
     """`list_version`: 0 is an empty list, -1 none."""
 
-    list_version: Integer
+    list_version: base.Integer
 
 
-class LocalListEntry(Datatype, frozen=True, kw_only=True):
+class LocalListEntry(base.Datatype, frozen=True, kw_only=True):
     """An entry; without `id_tag_info` a differential update removes it."""
 
-    id_tag: String20
+    id_tag: base.String20
     id_tag_info: IdTagInfo | None = None
 
 
-class SendLocalListReq(Message, frozen=True, kw_only=True):
+class SendLocalListReq(base.Message, frozen=True, kw_only=True):
     """Replace or change the local list."""
 
-    list_version: Integer
+    list_version: base.Integer
     local_authorization_list: tuple[LocalListEntry, ...] = ()
     update_type: Literal["Differential", "Full"]
 
 
-class SendLocalListConf(Message, frozen=True, kw_only=True):
+class SendLocalListConf(base.Message, frozen=True, kw_only=True):
     """Answer to SendLocalList."""
 
     status: Literal["Accepted", "Failed", "NotSupported", "VersionMismatch"]
 
 
-class ReserveNowReq(Message, frozen=True, kw_only=True):
+class ReserveNowReq(base.Message, frozen=True, kw_only=True):
     """Reserve a connector, or any (0)."""
 
-    connector_id: Integer
-    expiry_date: DateTime
-    id_tag: String20
-    parent_id_tag: String20 | None = None
-    reservation_id: Integer
+    connector_id: base.Integer
+    expiry_date: base.DateTime
+    id_tag: base.String20
+    parent_id_tag: base.String20 | None = None
+    reservation_id: base.Integer
 
 
-class ReserveNowConf(Message, frozen=True, kw_only=True):
+class ReserveNowConf(base.Message, frozen=True, kw_only=True):
     """Answer to ReserveNow."""
 
     status: Literal["Accepted", "Faulted", "Occupied", "Rejected", "Unavailable"]
 
 
-class CancelReservationReq(Message, frozen=True, kw_only=True):
+class CancelReservationReq(base.Message, frozen=True, kw_only=True):
     """Cancel a reservation."""
 
-    reservation_id: Integer
+    reservation_id: base.Integer
 
 
-class CancelReservationConf(Message, frozen=True, kw_only=True):
+class CancelReservationConf(base.Message, frozen=True, kw_only=True):
     """Answer to CancelReservation."""
 
-    status: GenericStatus
+    status: base.GenericStatus
 
 
 Trigger16 = Literal[
@@ -464,14 +446,14 @@ ExtendedTrigger16 = Literal[
 TriggerStatus16 = Literal["Accepted", "Rejected", "NotImplemented"]
 
 
-class TriggerMessageReq(Message, frozen=True, kw_only=True):
+class TriggerMessageReq(base.Message, frozen=True, kw_only=True):
     """Trigger a message of the station."""
 
     requested_message: Trigger16
-    connector_id: Integer | None = None
+    connector_id: base.Integer | None = None
 
 
-class TriggerMessageConf(Message, frozen=True, kw_only=True):
+class TriggerMessageConf(base.Message, frozen=True, kw_only=True):
     """Answer to TriggerMessage."""
 
     status: TriggerStatus16
@@ -480,19 +462,19 @@ class TriggerMessageConf(Message, frozen=True, kw_only=True):
 # -- smart charging
 
 
-class SchedulePeriod16(Datatype, frozen=True, kw_only=True):
+class SchedulePeriod16(base.Datatype, frozen=True, kw_only=True):
     """A limit from `start_period` on, s after the schedule's start."""
 
-    start_period: Integer
+    start_period: base.Integer
     limit: Tenths
-    number_phases: Integer | None = None
+    number_phases: base.Integer | None = None
 
 
-class ChargingSchedule16(Datatype, frozen=True, kw_only=True):
+class ChargingSchedule16(base.Datatype, frozen=True, kw_only=True):
     """Limits in W of all phases, or in A of each."""
 
-    duration: Integer | None = None
-    start_schedule: DateTime | None = None
+    duration: base.Integer | None = None
+    start_schedule: base.DateTime | None = None
     charging_rate_unit: ChargingRateUnit
     charging_schedule_period: tuple[SchedulePeriod16, ...]
     min_charging_rate: Tenths | None = None
@@ -501,239 +483,239 @@ class ChargingSchedule16(Datatype, frozen=True, kw_only=True):
 Purpose16 = Literal["ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"]
 
 
-class ChargingProfile16(Datatype, frozen=True, kw_only=True):
+class ChargingProfile16(base.Datatype, frozen=True, kw_only=True):
     """A schedule with purpose and stack level."""
 
-    charging_profile_id: Integer
-    transaction_id: Integer | None = None
-    stack_level: Integer
+    charging_profile_id: base.Integer
+    transaction_id: base.Integer | None = None
+    stack_level: base.Integer
     charging_profile_purpose: Purpose16
     charging_profile_kind: Literal["Absolute", "Recurring", "Relative"]
     recurrency_kind: RecurrencyKind | None = None
-    valid_from: DateTime | None = None
-    valid_to: DateTime | None = None
+    valid_from: base.DateTime | None = None
+    valid_to: base.DateTime | None = None
     charging_schedule: ChargingSchedule16
 
 
-class RemoteStartTransactionReq(Message, frozen=True, kw_only=True):
+class RemoteStartTransactionReq(base.Message, frozen=True, kw_only=True):
     """Start a transaction."""
 
-    connector_id: Integer | None = None
-    id_tag: String20
+    connector_id: base.Integer | None = None
+    id_tag: base.String20
     charging_profile: ChargingProfile16 | None = None
 
 
-class RemoteStartTransactionConf(Message, frozen=True, kw_only=True):
+class RemoteStartTransactionConf(base.Message, frozen=True, kw_only=True):
     """Answer to RemoteStartTransaction."""
 
-    status: GenericStatus
+    status: base.GenericStatus
 
 
-class SetChargingProfileReq(Message, frozen=True, kw_only=True):
+class SetChargingProfileReq(base.Message, frozen=True, kw_only=True):
     """Set a profile of a connector, or of the station (0)."""
 
-    connector_id: Integer
+    connector_id: base.Integer
     cs_charging_profiles: ChargingProfile16
 
 
-class SetChargingProfileConf(Message, frozen=True, kw_only=True):
+class SetChargingProfileConf(base.Message, frozen=True, kw_only=True):
     """Answer to SetChargingProfile."""
 
     status: Literal["Accepted", "Rejected", "NotSupported"]
 
 
-class ClearChargingProfileReq(Message, frozen=True, kw_only=True):
+class ClearChargingProfileReq(base.Message, frozen=True, kw_only=True):
     """Clear profiles: one, or all that fit."""
 
-    id: Integer | None = None
-    connector_id: Integer | None = None
+    id: base.Integer | None = None
+    connector_id: base.Integer | None = None
     charging_profile_purpose: Purpose16 | None = None
-    stack_level: Integer | None = None
+    stack_level: base.Integer | None = None
 
 
-class ClearChargingProfileConf(Message, frozen=True, kw_only=True):
+class ClearChargingProfileConf(base.Message, frozen=True, kw_only=True):
     """Answer to ClearChargingProfile."""
 
     status: Literal["Accepted", "Unknown"]
 
 
-class GetCompositeScheduleReq(Message, frozen=True, kw_only=True):
+class GetCompositeScheduleReq(base.Message, frozen=True, kw_only=True):
     """Ask what results from all profiles."""
 
-    connector_id: Integer
-    duration: Integer
+    connector_id: base.Integer
+    duration: base.Integer
     charging_rate_unit: ChargingRateUnit | None = None
 
 
-class GetCompositeScheduleConf(Message, frozen=True, kw_only=True):
+class GetCompositeScheduleConf(base.Message, frozen=True, kw_only=True):
     """Answer to GetCompositeSchedule."""
 
-    status: GenericStatus
-    connector_id: Integer | None = None
-    schedule_start: DateTime | None = None
+    status: base.GenericStatus
+    connector_id: base.Integer | None = None
+    schedule_start: base.DateTime | None = None
     charging_schedule: ChargingSchedule16 | None = None
 
 
 # -- security whitepaper
 
 
-class SecurityEventNotificationReq(Message, frozen=True, kw_only=True):
+class SecurityEventNotificationReq(base.Message, frozen=True, kw_only=True):
     """Station reports a security event."""
 
-    type: String50
-    timestamp: DateTime
-    tech_info: String255 | None = None
+    type: base.String50
+    timestamp: base.DateTime
+    tech_info: base.String255 | None = None
 
 
-class SecurityEventNotificationConf(Message, frozen=True, kw_only=True):
+class SecurityEventNotificationConf(base.Message, frozen=True, kw_only=True):
     """Answer to SecurityEventNotification."""
 
 
-class SignCertificateReq(Message, frozen=True, kw_only=True):
+class SignCertificateReq(base.Message, frozen=True, kw_only=True):
     """Station asks for a certificate, by a PKCS#10 request in PEM."""
 
-    csr: String5500
+    csr: base.String5500
 
 
-class SignCertificateConf(Message, frozen=True, kw_only=True):
+class SignCertificateConf(base.Message, frozen=True, kw_only=True):
     """Answer to SignCertificate."""
 
-    status: GenericStatus
+    status: base.GenericStatus
 
 
-class CertificateSignedReq(Message, frozen=True, kw_only=True):
+class CertificateSignedReq(base.Message, frozen=True, kw_only=True):
     """The signed chain, PEM, leaf first."""
 
-    certificate_chain: String10000
+    certificate_chain: base.String10000
 
 
-class CertificateSignedConf(Message, frozen=True, kw_only=True):
+class CertificateSignedConf(base.Message, frozen=True, kw_only=True):
     """Answer to CertificateSigned."""
 
-    status: GenericStatus
+    status: base.GenericStatus
 
 
 CertificateUse16 = Literal["CentralSystemRootCertificate", "ManufacturerRootCertificate"]
 
 
-class InstallCertificateReq(Message, frozen=True, kw_only=True):
+class InstallCertificateReq(base.Message, frozen=True, kw_only=True):
     """Install a root certificate, PEM."""
 
     certificate_type: CertificateUse16
-    certificate: String5500
+    certificate: base.String5500
 
 
-class InstallCertificateConf(Message, frozen=True, kw_only=True):
+class InstallCertificateConf(base.Message, frozen=True, kw_only=True):
     """Answer to InstallCertificate."""
 
     status: Literal["Accepted", "Failed", "Rejected"]
 
 
-class GetInstalledCertificateIdsReq(Message, frozen=True, kw_only=True):
+class GetInstalledCertificateIdsReq(base.Message, frozen=True, kw_only=True):
     """Ask for installed certificates."""
 
     certificate_type: CertificateUse16
 
 
-class GetInstalledCertificateIdsConf(Message, frozen=True, kw_only=True):
+class GetInstalledCertificateIdsConf(base.Message, frozen=True, kw_only=True):
     """Answer to GetInstalledCertificateIds."""
 
-    certificate_hash_data: OneOrMore[CertificateHashData] = ()
+    certificate_hash_data: base.OneOrMore[base.CertificateHashData] = ()
     status: Literal["Accepted", "NotFound"]
 
 
-class DeleteCertificateReq(Message, frozen=True, kw_only=True):
+class DeleteCertificateReq(base.Message, frozen=True, kw_only=True):
     """Delete a certificate."""
 
-    certificate_hash_data: CertificateHashData
+    certificate_hash_data: base.CertificateHashData
 
 
-class DeleteCertificateConf(Message, frozen=True, kw_only=True):
+class DeleteCertificateConf(base.Message, frozen=True, kw_only=True):
     """Answer to DeleteCertificate."""
 
     status: Literal["Accepted", "Failed", "NotFound"]
 
 
-class LogParameters16(Datatype, frozen=True, kw_only=True):
+class LogParameters16(base.Datatype, frozen=True, kw_only=True):
     """Where a log goes, and of what time."""
 
-    remote_location: String512
-    oldest_timestamp: DateTime | None = None
-    latest_timestamp: DateTime | None = None
+    remote_location: base.String512
+    oldest_timestamp: base.DateTime | None = None
+    latest_timestamp: base.DateTime | None = None
 
 
-class GetLogReq(Message, frozen=True, kw_only=True):
+class GetLogReq(base.Message, frozen=True, kw_only=True):
     """Have a log uploaded."""
 
     log: LogParameters16
     log_type: Literal["DiagnosticsLog", "SecurityLog"]
-    request_id: Integer
-    retries: Integer | None = None
-    retry_interval: Integer | None = None
+    request_id: base.Integer
+    retries: base.Integer | None = None
+    retry_interval: base.Integer | None = None
 
 
-class GetLogConf(Message, frozen=True, kw_only=True):
+class GetLogConf(base.Message, frozen=True, kw_only=True):
     """Answer to GetLog."""
 
     status: LogStatus
-    filename: String255 | None = None
+    filename: base.String255 | None = None
 
 
-class LogStatusNotificationReq(Message, frozen=True, kw_only=True):
+class LogStatusNotificationReq(base.Message, frozen=True, kw_only=True):
     """Station reports the upload of a log."""
 
     status: Annotated[UploadLogStatus, Meta(extra={"1.6": {"without": ("AcceptedCanceled",)}})]
-    request_id: Integer | None = None
+    request_id: base.Integer | None = None
 
 
-class LogStatusNotificationConf(Message, frozen=True, kw_only=True):
+class LogStatusNotificationConf(base.Message, frozen=True, kw_only=True):
     """Answer to LogStatusNotification."""
 
 
-class Firmware16(Datatype, frozen=True, kw_only=True):
+class Firmware16(base.Datatype, frozen=True, kw_only=True):
     """A signed image: certificate in PEM, signature in base64."""
 
-    location: String512
-    retrieve_date_time: DateTime
-    install_date_time: DateTime | None = None
-    signing_certificate: String5500
-    signature: String800
+    location: base.String512
+    retrieve_date_time: base.DateTime
+    install_date_time: base.DateTime | None = None
+    signing_certificate: base.String5500
+    signature: base.String800
 
 
-class SignedUpdateFirmwareReq(Message, frozen=True, kw_only=True):
+class SignedUpdateFirmwareReq(base.Message, frozen=True, kw_only=True):
     """Have signed firmware installed."""
 
-    retries: Integer | None = None
-    retry_interval: Integer | None = None
-    request_id: Integer
+    retries: base.Integer | None = None
+    retry_interval: base.Integer | None = None
+    request_id: base.Integer
     firmware: Firmware16
 
 
-class SignedUpdateFirmwareConf(Message, frozen=True, kw_only=True):
+class SignedUpdateFirmwareConf(base.Message, frozen=True, kw_only=True):
     """Answer to SignedUpdateFirmware."""
 
     status: UpdateFirmwareStatus
 
 
-class SignedFirmwareStatusNotificationReq(Message, frozen=True, kw_only=True):
+class SignedFirmwareStatusNotificationReq(base.Message, frozen=True, kw_only=True):
     """Station reports the progress of a signed update."""
 
     status: FirmwareStatus
-    request_id: Integer | None = None
+    request_id: base.Integer | None = None
 
 
-class SignedFirmwareStatusNotificationConf(Message, frozen=True, kw_only=True):
+class SignedFirmwareStatusNotificationConf(base.Message, frozen=True, kw_only=True):
     """Answer to SignedFirmwareStatusNotification."""
 
 
-class ExtendedTriggerMessageReq(Message, frozen=True, kw_only=True):
+class ExtendedTriggerMessageReq(base.Message, frozen=True, kw_only=True):
     """Trigger a message of the station, of the whitepaper's too."""
 
     requested_message: ExtendedTrigger16
-    connector_id: Integer | None = None
+    connector_id: base.Integer | None = None
 
 
-class ExtendedTriggerMessageConf(Message, frozen=True, kw_only=True):
+class ExtendedTriggerMessageConf(base.Message, frozen=True, kw_only=True):
     """Answer to ExtendedTriggerMessage."""
 
     status: TriggerStatus16

@@ -19,15 +19,7 @@ from v2g.ocpp.messages.metering import (
     SignedMeterValue,
     UnitOfMeasure,
 )
-from v2g.ocpp.v16.messages import (
-    Measurand16,
-    MeterValue16,
-    SampledValue16,
-    TransactionData,
-    TransactionValue,
-    Unit16,
-    ValueAt,
-)
+from v2g.ocpp.v16 import messages
 
 IMPORT: Final = "Energy.Active.Import.Register"
 _EXPORT: Final = "Energy.Active.Export.Register"
@@ -35,7 +27,7 @@ _LACKING: Final = frozenset({"Temperature", "RPM"})
 """Measurands that 2.x does not have: they concern neither energy nor safety, and are left out."""
 _UNITS: Final[Mapping[str | None, UnitOfMeasure]] = {
     each: UnitOfMeasure(unit={"Celcius": "Celsius"}.get(each, each))
-    for each in (*get_args(Unit16), "Hertz")
+    for each in (*get_args(messages.Unit16), "Hertz")
     if each != "Wh"
 }
 _MOST: Final = 1e15
@@ -79,13 +71,13 @@ def without_registers(values: Iterable[MeterValue]) -> tuple[MeterValue, ...]:
     return tuple(each for each in found if each.sampled_value)
 
 
-def meter_values(values: Iterable[MeterValue16 | TransactionData]) -> tuple[MeterValue, ...]:
+def meter_values(values: Iterable[messages.MeterValue16 | messages.TransactionData]) -> tuple[MeterValue, ...]:
     """Return what of these values 2.x has; an element of which nothing is left is left out."""
     found = [MeterValue(timestamp=each.timestamp, sampled_value=_samples(each.sampled_value)) for each in values]
     return tuple([each for each in found if each.sampled_value])
 
 
-def _samples(values: Sequence[ValueAt]) -> tuple[SampledValue, ...]:
+def _samples(values: Sequence[messages.ValueAt]) -> tuple[SampledValue, ...]:
     samples, signed = [], []
     for each in values:
         if each.format == "SignedData":
@@ -97,7 +89,7 @@ def _samples(values: Sequence[ValueAt]) -> tuple[SampledValue, ...]:
     return tuple(samples)
 
 
-def _sampled(value: ValueAt, number: float) -> SampledValue:
+def _sampled(value: messages.ValueAt, number: float) -> SampledValue:
     measurand: Measurand | None = value.measurand  # type: ignore[assignment] # those of _LACKING are gone
     return SampledValue(
         value=number,
@@ -118,7 +110,7 @@ def number_in(text: str) -> float | None:
     return number if -_MOST <= number <= _MOST else None
 
 
-def _attach(samples: list[SampledValue], signed: ValueAt) -> None:
+def _attach(samples: list[SampledValue], signed: messages.ValueAt) -> None:
     """Keep a signed text: at the reading of its register that it signs, else with the value within it."""
     text = signed.value.strip()
     encoded = text if _ENCODED.fullmatch(text) else base64.b64encode(text.encode()).decode()
@@ -149,21 +141,23 @@ def _signed_wh(text: str, measurand: str, context: str | None) -> float | None:
 # -- and back
 
 
-def values_in_16(values: Iterable[MeterValue]) -> tuple[MeterValue16, ...]:
+def values_in_16(values: Iterable[MeterValue]) -> tuple[messages.MeterValue16, ...]:
     """Return what of these values 1.6 has, for MeterValues; an element of which nothing is left is left out."""
-    found = ((each.timestamp, _written(each.sampled_value, SampledValue16, _WORDS)) for each in values)
-    return tuple(MeterValue16(timestamp=at, sampled_value=samples) for at, samples in found if samples)
+    found = ((each.timestamp, _written(each.sampled_value, messages.SampledValue16, _WORDS)) for each in values)
+    return tuple(messages.MeterValue16(timestamp=at, sampled_value=samples) for at, samples in found if samples)
 
 
-def transaction_data(values: Iterable[MeterValue]) -> tuple[TransactionData, ...]:
+def transaction_data(values: Iterable[MeterValue]) -> tuple[messages.TransactionData, ...]:
     """Return what of these values 1.6 has, for StopTransaction, which has no Hertz."""
-    found = ((each.timestamp, _written(each.sampled_value, TransactionValue, _WORDS - {"Hertz"})) for each in values)
-    return tuple(TransactionData(timestamp=at, sampled_value=samples) for at, samples in found if samples)
+    found = (
+        (each.timestamp, _written(each.sampled_value, messages.TransactionValue, _WORDS - {"Hertz"})) for each in values
+    )
+    return tuple(messages.TransactionData(timestamp=at, sampled_value=samples) for at, samples in found if samples)
 
 
-S = TypeVar("S", SampledValue16, TransactionValue)
-_WORDS: Final = frozenset((*get_args(Unit16), "Hertz"))
-_MEASURANDS: Final = frozenset(get_args(Measurand16))
+S = TypeVar("S", messages.SampledValue16, messages.TransactionValue)
+_WORDS: Final = frozenset((*get_args(messages.Unit16), "Hertz"))
+_MEASURANDS: Final = frozenset(get_args(messages.Measurand16))
 
 
 def _written(values: Iterable[SampledValue], type_: type[S], units: frozenset[str]) -> tuple[S, ...]:

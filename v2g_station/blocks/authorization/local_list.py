@@ -5,14 +5,7 @@ from typing import Final
 import msgspec
 
 from v2g.errors import OcppError
-from v2g.ocpp.messages.authorization import (
-    AuthorizationData,
-    GetLocalListVersionRequest,
-    GetLocalListVersionResponse,
-    IdToken,
-    SendLocalListRequest,
-    SendLocalListResponse,
-)
+from v2g.ocpp.messages import authorization as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g_station.blocks.authorization.cache import CachedToken, known, name_of
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
@@ -42,47 +35,47 @@ class LocalAuthorizationList:
         """Whether the list is used (D01.FR.13)."""
         return self._k.model.flag("LocalAuthListCtrlr.Enabled")
 
-    def find(self, id_token: IdToken) -> CachedToken | None:
+    def find(self, id_token: ocpp.IdToken) -> CachedToken | None:
         """Return an identifier's entry, None if it has expired (C14.FR.05)."""
         found = self._entries.get(name_of(id_token)) if self.enabled else None
         if found is not None and found.expires_ms is not None and self._k.utc_ms >= found.expires_ms:
             return None
         return found
 
-    def _get_version(self, _: GetLocalListVersionRequest) -> Message:
+    def _get_version(self, _: ocpp.GetLocalListVersionRequest) -> Message:
         """D02."""
-        return GetLocalListVersionResponse(version_number=self.version if self.enabled else 0)
+        return ocpp.GetLocalListVersionResponse(version_number=self.version if self.enabled else 0)
 
-    def _send(self, request: SendLocalListRequest) -> Message:
+    def _send(self, request: ocpp.SendLocalListRequest) -> Message:
         """D01."""
         items = request.local_authorization_list
         if not self.enabled:
-            return SendLocalListResponse(status="Failed", status_info=status_info("NotEnabled"))
+            return ocpp.SendLocalListResponse(status="Failed", status_info=status_info("NotEnabled"))
         if len(items) > ITEMS_PER_MESSAGE:
             raise OcppError(f"{len(items)} items, at most {ITEMS_PER_MESSAGE}", answer="OccurrenceConstraintViolation")
         if request.version_number <= 0:
-            return SendLocalListResponse(
+            return ocpp.SendLocalListResponse(
                 status="Failed", status_info=status_info("InvalidValue", "version 0 is not valid for a list")
             )
         full = request.update_type == "Full"
         if not full and request.version_number <= self.version:  # D01.FR.19
-            return SendLocalListResponse(status="VersionMismatch")
+            return ocpp.SendLocalListResponse(status="VersionMismatch")
         names = [name_of(item.id_token) for item in items]
         if len(set(names)) != len(names):  # D01.FR.06
-            return SendLocalListResponse(
+            return ocpp.SendLocalListResponse(
                 status="Failed", status_info=status_info("InvalidValue", "an identifier is listed twice")
             )
         if full and any(item.id_token_info is None for item in items):
-            return SendLocalListResponse(status="Failed", status_info=status_info("MissingParam", "idTokenInfo"))
+            return ocpp.SendLocalListResponse(status="Failed", status_info=status_info("MissingParam", "idTokenInfo"))
         if len({*([] if full else self._entries), *names}) > MAX_ENTRIES:
-            return SendLocalListResponse(status="Failed", status_info=status_info("TooManyElements"))
+            return ocpp.SendLocalListResponse(status="Failed", status_info=status_info("TooManyElements"))
         self._change(items, full=full)
         self.version = request.version_number
         self._k.keep(_VERSION, "list", _Version(self.version))
         self._measure()
-        return SendLocalListResponse(status="Accepted")
+        return ocpp.SendLocalListResponse(status="Accepted")
 
-    def _change(self, items: tuple[AuthorizationData, ...], *, full: bool) -> None:
+    def _change(self, items: tuple[ocpp.AuthorizationData, ...], *, full: bool) -> None:
         """Replace or update the list (D01.FR.04, .15 to .17)."""
         names = {name_of(item.id_token) for item in items}
         for name in [name for name in self._entries if full and name not in names]:

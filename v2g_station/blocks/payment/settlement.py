@@ -10,15 +10,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from v2g.ocpp.messages import payment as ocpp
 from v2g.ocpp.messages.authorization import AdditionalInfo, IdToken
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.payment import (
-    DIRECT_PAYMENT,
-    Address,
-    NotifySettlementRequest,
-    NotifySettlementResponse,
-    PaymentStatus,
-)
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Indicate
@@ -60,13 +54,13 @@ class CardPayment(msgspec.Struct, frozen=True, kw_only=True):
     transaction_id: str | None = None
     cost: Decimal = Decimal(0)
     vat_number: str = ""
-    vat_company: Address | None = None
+    vat_company: ocpp.Address | None = None
 
     @property
     def id_token(self) -> IdToken:
         """The identifier of the authorization that it pays for (C18.FR.04)."""
         info = tuple(AdditionalInfo(additional_id_token=value[:255], type=name) for name, value in self.details)
-        return IdToken(id_token=self.psp_ref, type=DIRECT_PAYMENT, additional_info=info)
+        return IdToken(id_token=self.psp_ref, type=ocpp.DIRECT_PAYMENT, additional_info=info)
 
 
 class Settlements:
@@ -97,9 +91,9 @@ class Settlements:
         return [payment for payment in self.all.values() if payment.transaction_id == transaction_id]
 
     def _answered(self, request: Message, answer: Answer) -> None:
-        if isinstance(request, NotifySettlementRequest):
+        if isinstance(request, ocpp.NotifySettlementRequest):
             evse_id = self._settled_at.pop(request.psp_ref, None)
-            if isinstance(answer, NotifySettlementResponse) and answer.receipt_url:  # C21.FR.03
+            if isinstance(answer, ocpp.NotifySettlementResponse) and answer.receipt_url:  # C21.FR.03
                 self._k.do(ShowReceipt(evse_id=evse_id, url=answer.receipt_url, receipt_id=answer.receipt_id or ""))
 
     def finish(self, payment: CardPayment, cost: Decimal | None) -> None:
@@ -171,11 +165,11 @@ class Settlements:
             self.forget(payment)
 
     def _notify(
-        self, payment: CardPayment, status: PaymentStatus, *, info: str = "", receipt: tuple[str, str] = ("", "")
+        self, payment: CardPayment, status: ocpp.PaymentStatus, *, info: str = "", receipt: tuple[str, str] = ("", "")
     ) -> None:
         """Notify the CSMS of the outcome, now or when it is reachable, and remove the payment."""
         settled = status == "Settled"
-        request = NotifySettlementRequest(
+        request = ocpp.NotifySettlementRequest(
             transaction_id=payment.transaction_id,
             psp_ref=payment.psp_ref,
             status=status,

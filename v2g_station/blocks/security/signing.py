@@ -8,15 +8,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages import security as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.certificates import GetCertificateIdUse
-from v2g.ocpp.messages.security import (
-    CertificateSignedRequest,
-    CertificateSignedResponse,
-    CertificateSigningUse,
-    SignCertificateRequest,
-    SignCertificateResponse,
-)
 from v2g_station.blocks.security.certificate_store import CertificateStore, is_current, is_issued_by, parse_chain
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
 
@@ -26,7 +20,7 @@ COMBINED: Final = "SignCombinedCertificate"
 class MakeRequest(StationCommand, frozen=True, kw_only=True):
     """Generate a key that never leaves the station and a PKCS#10 request for it; `RequestMade` follows."""
 
-    use: CertificateSigningUse
+    use: ocpp.CertificateSigningUse
     common_name: str
     organization: str
 
@@ -34,21 +28,21 @@ class MakeRequest(StationCommand, frozen=True, kw_only=True):
 class RequestMade(Fact, frozen=True, kw_only=True):
     """A PKCS#10 request, PEM."""
 
-    use: CertificateSigningUse
+    use: ocpp.CertificateSigningUse
     csr: str
 
 
 class UseCertificate(StationCommand, frozen=True, kw_only=True):
     """Take a signed chain (PEM, leaf first) into use with the key generated for it."""
 
-    use: CertificateSigningUse
+    use: ocpp.CertificateSigningUse
     chain: str
 
 
 class CertificateTaken(Fact, frozen=True, kw_only=True):
     """`UseCertificate` is complete, as far as possible."""
 
-    use: CertificateSigningUse
+    use: ocpp.CertificateSigningUse
 
 
 TAKE_S: Final = 10.0
@@ -61,9 +55,9 @@ class Signing:
     def __init__(self, kernel: Kernel, store: CertificateStore, security_event: Callable[[str, str], None]) -> None:
         self._k = kernel
         self._store = store
-        self._waiting: dict[CertificateSigningUse, str] = {}
+        self._waiting: dict[ocpp.CertificateSigningUse, str] = {}
         """Pending requests: use -> request, PEM."""
-        self._tries: dict[CertificateSigningUse, int] = {}
+        self._tries: dict[ocpp.CertificateSigningUse, int] = {}
         self._security_event = security_event
         self.on_chain: list[Callable[[], None]] = []
         """Called with a new V2G chain."""
@@ -71,7 +65,7 @@ class Signing:
 
     # -- requests
 
-    def ask(self, use: CertificateSigningUse) -> None:
+    def ask(self, use: ocpp.CertificateSigningUse) -> None:
         """Request a new certificate (A02, A03)."""
         self._tries[use] = 0
         model = self._k.model
@@ -88,19 +82,19 @@ class Signing:
         self._waiting[fact.use] = fact.csr
         self._send(fact.use)
 
-    def _send(self, use: CertificateSigningUse) -> None:
+    def _send(self, use: ocpp.CertificateSigningUse) -> None:
         csr = self._waiting.get(use)
         if csr is None:
             return
 
         def answered(answer: Answer) -> None:
-            accepted = isinstance(answer, SignCertificateResponse) and answer.status == "Accepted"
-            if isinstance(answer, SignCertificateResponse) and not accepted:
+            accepted = isinstance(answer, ocpp.SignCertificateResponse) and answer.status == "Accepted"
+            if isinstance(answer, ocpp.SignCertificateResponse) and not accepted:
                 self._waiting.pop(use, None)
                 self._k.cancel(f"signing.{use}")
                 self._k.note("certificate_refused", use=use)
 
-        self._k.call(SignCertificateRequest(csr=csr, certificate_type=use), answered, always=True)
+        self._k.call(ocpp.SignCertificateRequest(csr=csr, certificate_type=use), answered, always=True)
         tries = self._tries.get(use, 0)
         if tries < self._k.model.number("SecurityCtrlr.CertSigningRepeatTimes"):  # A02.FR.17 to .19
             wait = self._k.model.number("SecurityCtrlr.CertSigningWaitMinimum") * 2**tries
@@ -109,13 +103,13 @@ class Signing:
 
     # -- responses
 
-    def _signed(self, request: CertificateSignedRequest) -> Message:
+    def _signed(self, request: ocpp.CertificateSignedRequest) -> Message:
         """A02: reject a chain that does not fit the key, is not valid or not trusted."""
-        use: CertificateSigningUse = request.certificate_type or "ChargingStationCertificate"
+        use: ocpp.CertificateSigningUse = request.certificate_type or "ChargingStationCertificate"
         why = self._refuse(request.certificate_chain, use)
         if why:
             self._security_event("InvalidChargingStationCertificate", why)  # A02.FR.07
-            return CertificateSignedResponse(status="Rejected", status_info=status_info("InvalidCertificate", why))
+            return ocpp.CertificateSignedResponse(status="Rejected", status_info=status_info("InvalidCertificate", why))
         self._waiting.pop(use, None)
         self._k.cancel(f"signing.{use}")
         self._store.keep_own(use, request.certificate_chain)
@@ -127,7 +121,7 @@ class Signing:
             self._store.keep_chain(request.certificate_chain)
             for listener in self.on_chain:
                 listener()
-        return CertificateSignedResponse(status="Accepted")
+        return ocpp.CertificateSignedResponse(status="Accepted")
 
     def taken(self, fact: CertificateTaken) -> None:
         """Handle a certificate now used by the charger: the next connection uses it too."""
@@ -138,7 +132,7 @@ class Signing:
         if self._k.model.number("SecurityCtrlr.SecurityProfile") == 3:
             self._k.connection.reconnect()
 
-    def _refuse(self, pem: str, use: CertificateSigningUse) -> str:
+    def _refuse(self, pem: str, use: ocpp.CertificateSigningUse) -> str:
         """Return why a chain is rejected, "" if it is accepted."""
         chain = parse_chain(pem)
         csr = self._waiting.get(use)
@@ -158,7 +152,7 @@ class Signing:
             return "not signed by a trusted root"
         return ""
 
-    def _continues(self, chain: list[x509.Certificate], use: CertificateSigningUse) -> bool:
+    def _continues(self, chain: list[x509.Certificate], use: ocpp.CertificateSigningUse) -> bool:
         """Return whether a chain comes from the CA of the one in use, which need not be the CSMS's."""
         old = self._store.own(use)
         if not old or not all(is_current(each, self._k.utc_ms) for each in chain):

@@ -4,15 +4,8 @@ from functools import partial
 
 import msgspec
 
+from v2g.ocpp.messages import smart_charging as ocpp
 from v2g.ocpp.messages.base import Message, StatusInfo
-from v2g.ocpp.messages.smart_charging import (
-    ChargingProfileStatus,
-    ChargingScheduleUpdate,
-    PullDynamicScheduleUpdateRequest,
-    PullDynamicScheduleUpdateResponse,
-    UpdateDynamicScheduleRequest,
-    UpdateDynamicScheduleResponse,
-)
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
@@ -43,16 +36,16 @@ class DynamicProfiles:
             None,
         )
 
-    def _update(self, request: UpdateDynamicScheduleRequest) -> Message:
+    def _update(self, request: ocpp.UpdateDynamicScheduleRequest) -> Message:
         """K28.FR.06, .11."""
         item = self._find(request.charging_profile_id)
         if item is None:
-            return UpdateDynamicScheduleResponse(status="Rejected", status_info=status_info("InvalidProfile"))
+            return ocpp.UpdateDynamicScheduleResponse(status="Rejected", status_info=status_info("InvalidProfile"))
         refused = self._apply(item, request.schedule_update)
-        status: ChargingProfileStatus = "Accepted" if refused is None else "Rejected"
-        return UpdateDynamicScheduleResponse(status=status, status_info=refused)
+        status: ocpp.ChargingProfileStatus = "Accepted" if refused is None else "Rejected"
+        return ocpp.UpdateDynamicScheduleResponse(status=status, status_info=refused)
 
-    def _apply(self, item: InstalledProfile, update: ChargingScheduleUpdate) -> StatusInfo | None:
+    def _apply(self, item: InstalledProfile, update: ocpp.ChargingScheduleUpdate) -> StatusInfo | None:
         """Apply new values, and set the time of the update (K28.FR.08, .09); return why not, if so."""
         schedule = item.profile.charging_schedule[0]
         period = schedule.charging_schedule_period[0]
@@ -88,8 +81,8 @@ class DynamicProfiles:
 
         def answered(answer: Answer) -> None:
             current = self._find(profile_id)
-            good = isinstance(answer, PullDynamicScheduleUpdateResponse) and answer.status == "Accepted"
+            good = isinstance(answer, ocpp.PullDynamicScheduleUpdateResponse) and answer.status == "Accepted"
             if good and current is not None and answer.schedule_update is not None:  # type: ignore[union-attr]
                 self._apply(current, answer.schedule_update)  # type: ignore[union-attr]
 
-        self._k.call(PullDynamicScheduleUpdateRequest(charging_profile_id=profile_id), answered)
+        self._k.call(ocpp.PullDynamicScheduleUpdateRequest(charging_profile_id=profile_id), answered)

@@ -7,14 +7,8 @@ from typing import Final
 import msgspec
 
 from v2g.errors import RefusedError
+from v2g.ocpp.messages import charging_profiles as ocpp
 from v2g.ocpp.messages.base import OperationMode, StatusInfo
-from v2g.ocpp.messages.charging_profiles import (
-    ChargingProfile,
-    ChargingProfilePurpose,
-    ChargingRateUnit,
-    ChargingSchedule,
-    ChargingSchedulePeriod,
-)
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ClearChargingProfile
 from v2g.ocpp.routes import Version
 from v2g.translate.csms_prices import read_csms_prices
@@ -35,10 +29,10 @@ MODES: Final[tuple[OperationMode, ...]] = (
 )
 """Operation modes of OCPP 2.1 that every station supports; control by local measurements needs hardware."""
 
-FOREIGN: Final[tuple[ChargingProfilePurpose, ...]] = ("ChargingStationExternalConstraints", "LocalGeneration")
+FOREIGN: Final[tuple[ocpp.ChargingProfilePurpose, ...]] = ("ChargingStationExternalConstraints", "LocalGeneration")
 """Purposes that the CSMS cannot clear (K10.FR.08, .09)."""
 
-_MODES_OF: Final[dict[ChargingProfilePurpose, frozenset[OperationMode]]] = {
+_MODES_OF: Final[dict[ocpp.ChargingProfilePurpose, frozenset[OperationMode]]] = {
     "PriorityCharging": frozenset({"ChargingOnly"}),  # K01.FR.111
     "ChargingStationMaxProfile": frozenset({"ChargingOnly"}),
     "LocalGeneration": frozenset({"ChargingOnly", "ExternalLimits"}),  # K01.FR.113
@@ -54,7 +48,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     evses: int
     """Number of EVSEs."""
     modes: Collection[OperationMode] = MODES
-    units: tuple[ChargingRateUnit, ...] = ("W",)
+    units: tuple[ocpp.ChargingRateUnit, ...] = ("W",)
     direct_current: Collection[int] = ()
     """EVSEs without per-phase currents."""
     phases: Mapping[int, int] = {}
@@ -72,7 +66,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refuse(
-    profile: ChargingProfile,
+    profile: ocpp.ChargingProfile,
     evse_id: int,
     *,
     version: Version,
@@ -135,7 +129,7 @@ def matches_report(item: InstalledProfile, evse_id: int | None, criterion: Charg
     )
 
 
-def _refuse_unsupported(profile: ChargingProfile) -> StatusInfo | None:
+def _refuse_unsupported(profile: ocpp.ChargingProfile) -> StatusInfo | None:
     """Reject fields that do not apply."""
     kind, purpose = profile.charging_profile_kind, profile.charging_profile_purpose
     if kind != "Dynamic" and (profile.dyn_update_interval or profile.dyn_update_time):
@@ -153,7 +147,7 @@ def _refuse_unsupported(profile: ChargingProfile) -> StatusInfo | None:
 
 
 def _refuse_target(
-    profile: ChargingProfile, evse_id: int, transactions: Iterable[OpenTransaction]
+    profile: ocpp.ChargingProfile, evse_id: int, transactions: Iterable[OpenTransaction]
 ) -> StatusInfo | None:
     match profile.charging_profile_purpose:
         case "TxProfile":
@@ -171,7 +165,7 @@ def _refuse_target(
     return None
 
 
-def refuse_lines(profile: ChargingProfile, evse_id: int, able: Abilities) -> StatusInfo | None:
+def refuse_lines(profile: ocpp.ChargingProfile, evse_id: int, able: Abilities) -> StatusInfo | None:
     """Return why values for L2 and L3 are not acceptable, or None: they are for vehicles that have sent powers of these
     conductors (ISO 15118-20), and beside the value of L1 (K01.FR.142 to .146, V2X.06 to .10)."""
     charging, discharging = able.lines.get(evse_id, (1, 1))
@@ -195,7 +189,7 @@ def refuse_lines(profile: ChargingProfile, evse_id: int, able: Abilities) -> Sta
     return None
 
 
-def _refuse_phases(profile: ChargingProfile, evse_id: int, version: Version, able: Abilities) -> StatusInfo | None:
+def _refuse_phases(profile: ocpp.ChargingProfile, evse_id: int, version: Version, able: Abilities) -> StatusInfo | None:
     """Refuse numbers of phases that the station cannot keep, and a choice of a phase that it cannot make.
 
     More phases than there are do no harm (K01.FR.45).
@@ -223,7 +217,7 @@ def _refuse_phases(profile: ChargingProfile, evse_id: int, version: Version, abl
 
 
 def _refuse_schedule(
-    profile: ChargingProfile, schedule: ChargingSchedule, evse_id: int, able: Abilities
+    profile: ocpp.ChargingProfile, schedule: ocpp.ChargingSchedule, evse_id: int, able: Abilities
 ) -> StatusInfo | None:
     kind = profile.charging_profile_kind
     starts = [period.start_period for period in schedule.charging_schedule_period]
@@ -249,7 +243,7 @@ def _refuse_schedule(
     return None
 
 
-def _refuse_modes(profile: ChargingProfile, able: Abilities) -> StatusInfo | None:
+def _refuse_modes(profile: ocpp.ChargingProfile, able: Abilities) -> StatusInfo | None:
     """Check periods of OCPP 2.1 by their operation mode."""
     purpose = profile.charging_profile_purpose
     modes = _MODES_OF.get(purpose)
@@ -266,7 +260,7 @@ def _refuse_modes(profile: ChargingProfile, able: Abilities) -> StatusInfo | Non
     return None
 
 
-def _refuse_mode(period: ChargingSchedulePeriod, able: Abilities) -> StatusInfo | None:
+def _refuse_mode(period: ocpp.ChargingSchedulePeriod, able: Abilities) -> StatusInfo | None:
     mode = period.operation_mode or "ChargingOnly"
     limited = period.limit is not None or period.discharge_limit is not None
     if mode not in able.modes:
@@ -297,7 +291,7 @@ def _refuse_mode(period: ChargingSchedulePeriod, able: Abilities) -> StatusInfo 
     return None
 
 
-def _refuse_beside(profile: ChargingProfile, evse_id: int, installed: list[InstalledProfile]) -> StatusInfo | None:
+def _refuse_beside(profile: ocpp.ChargingProfile, evse_id: int, installed: list[InstalledProfile]) -> StatusInfo | None:
     """Reject a second profile of the same purpose, level and place (K01.FR.06, .39, .52, .53), and another phaseToUse
     than that of one that applies at the same time, in whatever period (K01.FR.141)."""
     others = [item for item in installed if item.profile.id != profile.id]
@@ -321,5 +315,5 @@ def _refuse_beside(profile: ChargingProfile, evse_id: int, installed: list[Insta
     return None
 
 
-def _periods(profile: ChargingProfile) -> list[ChargingSchedulePeriod]:
+def _periods(profile: ocpp.ChargingProfile) -> list[ocpp.ChargingSchedulePeriod]:
     return [period for schedule in profile.charging_schedule for period in schedule.charging_schedule_period]

@@ -8,17 +8,8 @@ from v2g.exi.declare import Element
 from v2g.iso15118.engine.evse_id import UNKNOWN, from_bytes, is_evse_id, is_packed
 from v2g.iso15118.engine.power_schedule import DAY_S
 from v2g.iso15118.v2g_message import CurrentDemandReq, CurrentDemandRes
+from v2g_testkit.cases import quantities
 from v2g_testkit.cases.case import WRONG
-from v2g_testkit.cases.quantities import (
-    LEAST_OF_TARGET,
-    amount,
-    exceeds,
-    is_number,
-    limits,
-    negative,
-    other_id,
-    wrong_units,
-)
 from v2g_testkit.cases.v2g_message.requests import DEPARTURE_S, MessageRequests
 
 _BEFORE: Final = frozenset({"EVSE_Ready", "EVSE_NotReady", "EVSE_IsolationMonitoringActive"})
@@ -71,11 +62,11 @@ def _session(request: Element, response: Any, made: MessageRequests) -> Iterator
         text = from_bytes(evse_id)[0]
         if not evse_id or (text and not is_evse_id(text) and not is_packed(evse_id)):
             yield f"EVSEID {evse_id.hex() or 'empty'}"
-        elif other_id(text, made.kit.evse_id):
+        elif quantities.other_id(text, made.kit.evse_id):
             yield f"EVSEID {text!r}, declared is {made.kit.evse_id!r}"
     elif evse_id != UNKNOWN and not is_evse_id(evse_id):
         yield f"EVSEID {evse_id!r}"
-    elif other_id(evse_id, made.kit.evse_id):
+    elif quantities.other_id(evse_id, made.kit.evse_id):
         yield f"EVSEID {evse_id!r}, declared is {made.kit.evse_id!r}"
     yield from _time(response, made.utc_s, "evse_time_stamp", "date_time_now")
 
@@ -115,7 +106,7 @@ def _payment(request: Element, response: Any, made: MessageRequests) -> Iterator
 def _parameters(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:
     if response.evse_processing.name != "Finished":
         return
-    yield from limits(response.evse_charge_parameter)
+    yield from quantities.limits(response.evse_charge_parameter)
     yield from _schedules(request, response)
 
 
@@ -137,7 +128,7 @@ def _schedules(request: Any, response: Any) -> Iterator[str]:
         length = starts[-1] + (some[-1].time_interval.duration or 0)
         if length < least:
             yield f"a schedule of {length} s, at least {least} s are required"
-        powers = [amount(each.p_max) if is_number(each.p_max) else each.p_max for each in some]
+        powers = [quantities.amount(each.p_max) if quantities.is_number(each.p_max) else each.p_max for each in some]
         if min(powers) < 0 or not any(powers):
             yield f"a schedule of {', '.join(f'{each:g} W' for each in powers)}"
 
@@ -176,14 +167,14 @@ def _meter(info: Any, before: Any, now: int) -> Iterator[str]:
 def _demand(request: CurrentDemandReq, response: CurrentDemandRes, made: MessageRequests) -> Iterator[str]:
     yield from _loop(request, response, made)
     found, known = made.known.parameters, made.kit
-    volts, amperes = amount(response.evse_present_voltage), amount(response.evse_present_current)
-    wanted = amount(request.ev_target_voltage), amount(request.ev_target_current)
-    if volts < wanted[0] * LEAST_OF_TARGET and not known.without_power:
+    volts, amperes = quantities.amount(response.evse_present_voltage), quantities.amount(response.evse_present_current)
+    wanted = quantities.amount(request.ev_target_voltage), quantities.amount(request.ev_target_current)
+    if volts < wanted[0] * quantities.LEAST_OF_TARGET and not known.without_power:
         yield f"{volts:g} V at the output, {wanted[0]:g} V were requested"
-    if exceeds(amperes, wanted[1]):
+    if quantities.exceeds(amperes, wanted[1]):
         yield f"{amperes:g} A flow, {wanted[1]:g} A were requested"
     number = getattr(response, "evse_maximum_voltage_limit", None) or getattr(found, "evse_maximum_voltage_limit", None)
-    voltage = None if number is None else amount(number)
+    voltage = None if number is None else quantities.amount(number)
     if voltage is not None and voltage <= 0:
         yield f"a greatest voltage of {voltage:g} V"
     elif voltage is not None and volts > voltage * 1.05:
@@ -205,7 +196,7 @@ def faults(request: Element, response: Element, made: MessageRequests) -> list[s
     """Return what is wrong with a positive response to a request."""
     if not hasattr(response, "response_code"):
         return []
-    found = [*wrong_units(response), *negative(response), *_status(request, response)]
+    found = [*quantities.wrong_units(response), *quantities.negative(response), *_status(request, response)]
     if (check := _CHECKS.get(type(response).__name__)) is not None:
         found += check(request, response, made)
     return [f"{WRONG}{each}" for each in found]

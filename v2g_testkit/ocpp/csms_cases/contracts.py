@@ -15,14 +15,8 @@ from cryptography.x509.oid import NameOID
 from v2g import exi
 from v2g.errors import ExiDecodeError, V2GError
 from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.messages import common as iso
 from v2g.iso15118.d2.messages.body import Body
-from v2g.iso15118.d2.messages.common import (
-    BodyElement,
-    CertificateInstallationReq,
-    CertificateInstallationRes,
-    CertificateUpdateReq,
-    CertificateUpdateRes,
-)
 from v2g.iso15118.d2.messages.data_types import CertificateChain, ListOfRootCertificateIDs, SubCertificates
 from v2g.iso15118.d2.messages.header import MessageHeader as Header2
 from v2g.iso15118.d2.messages.message import V2G_Message
@@ -192,13 +186,13 @@ def _request(t: CsmsTest, own: Credentials, *, update: bool, newer: bool) -> byt
         wish = InstallationRequest(roots=der, maximum=_MOST_CONTRACTS)
         return exi.encode(make_request(header, (own.leaf, *subs), key, wish))
     roots = ListOfRootCertificateIDs(root_certificate_id=tuple(map(issuer_serial, der)))
-    body: BodyElement = CertificateInstallationReq(
+    body: iso.BodyElement = iso.CertificateInstallationReq(
         oem_provisioning_cert=own.leaf, list_of_root_certificate_ids=roots, id="id1"
     )
     if update:
         chain = CertificateChain(certificate=own.leaf, sub_certificates=SubCertificates(certificate=subs))
         emaid = _token([load_certificate(own.leaf)]).id
-        body = CertificateUpdateReq(
+        body = iso.CertificateUpdateReq(
             contract_signature_cert_chain=chain, emaid=emaid, list_of_root_certificate_ids=roots, id="id1"
         )
     signed = Header2(session_id=_SESSION, signature=signatures.sign(body, key))
@@ -238,6 +232,6 @@ def _provisions(number: int, title: str, action: str, answers: type) -> None:
         t.check(isinstance(found, answers), requirement, f"exiResponse is a {type(found).__name__}")
 
 
-_provisions(26, "Contract for a vehicle of ISO 15118-2", "Install", CertificateInstallationRes)
-_provisions(28, "Update of the contract of a vehicle of ISO 15118-2", "Update", CertificateUpdateRes)
+_provisions(26, "Contract for a vehicle of ISO 15118-2", "Install", iso.CertificateInstallationRes)
+_provisions(28, "Update of the contract of a vehicle of ISO 15118-2", "Update", iso.CertificateUpdateRes)
 _provisions(100, "Contract for a vehicle of ISO 15118-20", "Install", CertificateInstallationRes20)

@@ -10,17 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from v2g_testkit.ocpp.case import Block, Ended, Failed, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.certificates import Authority, outdated
-from v2g_testkit.ocpp.station_cases.roots import (
-    CSMS,
-    OWN,
-    V2G,
-    delete_others,
-    delivered,
-    has_long_key,
-    install,
-    installed,
-    requested,
-)
+from v2g_testkit.ocpp.station_cases import roots
 from v2g_testkit.ocpp.station_cases.steps import PRIORITY, all_connectors, boot, leave, offer, reset
 from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD, StationTest
 
@@ -83,9 +73,9 @@ async def invalid_certificate(t: StationTest) -> None:
     """The station does not connect, and reports InvalidCsmsCertificate once it can."""
     _needs_tls(t)
     name = t.server_name
-    wrong = [("an unknown authority", Authority(CSMS, t.now()).server(name))]
+    wrong = [("an unknown authority", Authority(roots.CSMS, t.now()).server(name))]
     with contextlib.suppress(Ended):  # else its roots cannot be added to
-        root = await install(t, CSMS)
+        root = await roots.install(t, roots.CSMS)
         wrong.append(("the past", root.server(name, last_day=-1)))
         wrong.append(("another host", root.server("another.example")))
     for what, context in wrong:
@@ -98,9 +88,9 @@ async def invalid_certificate(t: StationTest) -> None:
 async def old_version(t: StationTest) -> None:
     """The station does not connect with TLS 1.1, and does with TLS 1.2 or newer."""
     _needs_tls(t)
-    root = Authority(CSMS, t.now())
+    root = Authority(roots.CSMS, t.now())
     with contextlib.suppress(Ended):
-        root = await install(t, CSMS)
+        root = await roots.install(t, roots.CSMS)
     await rejects(t, outdated(root.server(t.server_name)), "A00.FR.316", "TLS 1.1")
 
 
@@ -128,7 +118,7 @@ async def own_certificate(t: StationTest) -> None:
     own = len(names) == 1 and names[0] in (serial, t.identity)
     t.check(own, "A00.FR.511", f"the certificate is of {', '.join(names) or 'no host'}")
     t.check(certificate.serial_number > 0, "A00.FR.508", "the certificate has no serial number")
-    has_long_key(t, certificate.public_key())
+    roots.has_long_key(t, certificate.public_key())
 
 
 def _needs_certificate(t: StationTest) -> None:
@@ -203,11 +193,13 @@ async def _renews(t: StationTest, trigger: str) -> None:
     _needs_certificate(t)
     authority = _needs_authority(t)
     old = x509.load_der_x509_certificate(t.opening.certificate or b"").public_key()
-    csr = await requested(t, trigger, OWN)
+    csr = await roots.requested(t, trigger, roots.OWN)
     new = x509.load_pem_x509_csr(csr.encode()).public_key()
     t.check(new != old, "A02.FR.02", "asks for a certificate of the key that it has")
     async with t.reconnects():
-        t.equal(await delivered(t, authority.signed(csr)), "Accepted", "A02.FR.06", "answers {} to the certificate")
+        t.equal(
+            await roots.delivered(t, authority.signed(csr)), "Accepted", "A02.FR.06", "answers {} to the certificate"
+        )
     shown = x509.load_der_x509_certificate(t.opening.certificate or b"").public_key()
     t.check(shown == new, "A02.FR.08", "connects with the old certificate")
 
@@ -224,13 +216,13 @@ async def new_certificate(t: StationTest) -> None:
 async def new_v2g_certificate(t: StationTest) -> None:
     """The station asks for a certificate of the type V2GCertificate, and takes it."""
     with precondition():
-        root = await install(t, V2G)
-        before = await installed(t, "V2GCertificateChain")
-    t.undo(lambda: delete_others(t, "V2GCertificateChain", before))
-    csr = await requested(t, "SignV2GCertificate", "V2GCertificate")
-    status = await delivered(t, root.signed(csr), "V2GCertificate")
+        root = await roots.install(t, roots.V2G)
+        before = await roots.installed(t, "V2GCertificateChain")
+    t.undo(lambda: roots.delete_others(t, "V2GCertificateChain", before))
+    csr = await roots.requested(t, "SignV2GCertificate", "V2GCertificate")
+    status = await roots.delivered(t, root.signed(csr), "V2GCertificate")
     t.check(status == "Accepted", "A02.FR.06", f"answers {status} to the certificate")
-    t.check(await installed(t, "V2GCertificateChain") != before, "M03.FR.05", "does not list the certificate")
+    t.check(await roots.installed(t, "V2GCertificateChain") != before, "M03.FR.05", "does not list the certificate")
 
 
 @A_15118.case("TC_A_13_CS", "New combined certificate", also="A02.FR.02 A02.FR.03 A02.FR.06 A02.FR.08 F06.FR.05")
@@ -243,14 +235,14 @@ async def new_combined_certificate(t: StationTest) -> None:
 async def invalid_new_certificate(t: StationTest) -> None:
     """The station rejects the certificate, and reports InvalidChargingStationCertificate."""
     _needs_certificate(t)
-    stranger = Authority(CSMS, t.now())
+    stranger = Authority(roots.CSMS, t.now())
     wrong: dict[str, Callable[[str], str]] = {"of an unknown authority": stranger.signed}
     if (authority := t.authority) is not None:
         wrong["that has expired"] = lambda csr: authority.signed(csr, last_day=-1)
         wrong["of another key"] = lambda _: authority.leaf()
     for what, sign in wrong.items():
-        csr = await given(requested(t, "SignChargingStationCertificate", OWN))
-        status = await delivered(t, sign(csr))
+        csr = await given(roots.requested(t, "SignChargingStationCertificate", roots.OWN))
+        status = await roots.delivered(t, sign(csr))
         t.check(status == "Rejected", "A02.FR.07", f"answers {status} to a certificate {what}")
         await t.expect("SecurityEventNotification", "A02.FR.07", type="InvalidChargingStationCertificate")
 
@@ -263,7 +255,7 @@ async def request_rejected(t: StationTest) -> None:
     _needs_certificate(t)
     before = t.opening.certificate
     t.answer("SignCertificate", {"status": "Rejected"})
-    await requested(t, "SignChargingStationCertificate", OWN)
+    await roots.requested(t, "SignChargingStationCertificate", roots.OWN)
     async with t.reconnects():
         await t.disconnect()
     t.check(t.opening.certificate == before, "A02.FR.08", "connects with another certificate")
@@ -277,14 +269,14 @@ async def asks_again(t: StationTest) -> None:
     with precondition():
         await t.demand("SecurityCtrlr", "CertSigningWaitMinimum", str(wait_s))
         await t.demand("SecurityCtrlr", "CertSigningRepeatTimes", "2")
-    csr = await requested(t, "SignChargingStationCertificate", OWN)
+    csr = await roots.requested(t, "SignChargingStationCertificate", roots.OWN)
     for pause_s in (wait_s, 2 * wait_s):
         await t.nothing("SignCertificate", "A02.FR.18", within=pause_s - 1)
         again = await t.expect("SignCertificate", "A02.FR.17", within=t.after(1))
         csr = again["csr"]  # it may be for a new key
     if t.authority is not None:
         async with t.reconnects():
-            status = await delivered(t, t.authority.signed(csr))
+            status = await roots.delivered(t, t.authority.signed(csr))
             t.check(status == "Accepted", "A02.FR.06", f"answers {status} to the certificate")
 
 
@@ -305,7 +297,7 @@ async def _refuses_priority(t: StationTest, level: int, requirement: str) -> Non
 async def upgrade_without_root(t: StationTest) -> None:
     """The station refuses a slot with security profile 2 while it has no CSMSRootCertificate."""
     t.needs(t.opening.tls is None, "it uses TLS already")
-    t.needs(not await installed(t, CSMS), "it has a CSMSRootCertificate")
+    t.needs(not await roots.installed(t, roots.CSMS), "it has a CSMSRootCertificate")
     await _refuses_priority(t, 2, "A05.FR.02")
 
 
@@ -316,8 +308,8 @@ async def upgrade_without_root(t: StationTest) -> None:
 async def upgrade_without_certificate(t: StationTest) -> None:
     """The station refuses a slot with security profile 3 while it has no ChargingStationCertificate."""
     t.needs(t.opening.security_profile < 3, "it has a certificate")
-    if not await installed(t, CSMS):
-        await given(install(t, CSMS))
+    if not await roots.installed(t, roots.CSMS):
+        await given(roots.install(t, roots.CSMS))
     await _refuses_priority(t, 3, "A05.FR.03")
 
 
@@ -344,9 +336,9 @@ async def upgrade(t: StationTest) -> None:
         root = await _stays(t)
         if level == 3:
             authority: Authority | None = _needs_authority(t)
-            csr = await requested(t, "SignChargingStationCertificate", OWN)
+            csr = await roots.requested(t, "SignChargingStationCertificate", roots.OWN)
             assert authority is not None
-            await delivered(t, authority.signed(csr))
+            await roots.delivered(t, authority.signed(csr))
         else:
             authority = None
         url, host = await t.listen_also(root.server(t.server_name, clients=authority), stays=True)
@@ -365,7 +357,7 @@ async def upgrade(t: StationTest) -> None:
 
 async def _stays(t: StationTest) -> Authority:
     """Install a root of the back end for good; return its authority. Raises Failed."""
-    root = Authority(CSMS, t.now())
-    answer: Payload = await t.ask("InstallCertificate", certificateType=CSMS, certificate=root.pem)
+    root = Authority(roots.CSMS, t.now())
+    answer: Payload = await t.ask("InstallCertificate", certificateType=roots.CSMS, certificate=root.pem)
     t.check(answer["status"] == "Accepted", "M05.FR.02", f"answers {answer['status']} to a root")
     return root

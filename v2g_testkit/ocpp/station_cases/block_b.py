@@ -4,18 +4,8 @@ from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import Answer
+from v2g_testkit.ocpp.station_cases import steps
 from v2g_testkit.ocpp.station_cases.roots import CSMS, install
-from v2g_testkit.ocpp.station_cases.steps import (
-    all_connectors,
-    boot,
-    connector_is,
-    leave,
-    migrate,
-    offer,
-    prefer_url,
-    reset,
-    tried,
-)
 from v2g_testkit.ocpp.station_tester import StationTest, variable_of
 
 B: Final[Block[StationTest]] = Block()
@@ -48,16 +38,16 @@ MANDATORY: Final = frozenset({
 @B.case("TC_B_01_CS", "Cold boot, accepted", also="B01.FR.09", quick=True)
 async def cold_boot(t: StationTest) -> None:
     """After start-up the station sends BootNotification and, once accepted, the state of every connector."""
-    found = await reset(t)
+    found = await steps.reset(t)
     t.check(bool(found["chargingStation"]["model"]), "B01.FR.01", "the model is empty")
-    await all_connectors(t, "Available", "B01.FR.05")
+    await steps.all_connectors(t, "Available", "B01.FR.05")
 
 
 @B.case("TC_B_02_CS", "Cold boot, pending", requirements="B02.FR.01 B02.FR.02 B02.FR.05 B02.FR.06 F06.FR.17")
 async def pending(t: StationTest) -> None:
     """While pending the station answers reads, writes and reports, starts nothing, and sends nothing unasked."""
     t.answer("BootNotification", _registration(t, "Pending", 60))
-    await given(reset(t))
+    await given(steps.reset(t))
     await t.nothing("StatusNotification", "B02.FR.02", within=3)
     t.check(await t.set("OCPPCommCtrlr", "OfflineThreshold", "123") == "Accepted", "B02.FR.01", "cannot be written")
     value = (await t.get("OCPPCommCtrlr", "OfflineThreshold")).get("attributeValue")
@@ -73,33 +63,33 @@ async def pending(t: StationTest) -> None:
         t.check(found["reason"] == "Triggered", "F06.FR.17", f"boots with reason {found['reason']}")
     else:
         t.check(answer["status"] == "NotImplemented", "F06.FR.08", f"answers TriggerMessage with {answer['status']}")
-        await boot(t, "B02.FR.03")
-    await all_connectors(t, "Available", "B01.FR.05")
+        await steps.boot(t, "B02.FR.03")
+    await steps.all_connectors(t, "Available", "B01.FR.05")
 
 
 @B.case("TC_B_03_CS", "Cold boot, rejected", requirements="B03.FR.02 B03.FR.04 B03.FR.06")
 async def rejected(t: StationTest) -> None:
     """A rejected station sends nothing before the interval has passed, then BootNotification again."""
     t.answer("BootNotification", _registration(t, "Rejected", 20))
-    await given(reset(t))
+    await given(steps.reset(t))
     t.forget()
     t.answer("BootNotification", _registration(t, "Accepted", 300))
     await t.nothing("BootNotification", "B03.FR.02", within=15)
     for action in ("StatusNotification", "NotifyEvent", "Heartbeat"):
         t.check(not t.seen(action), "B03.FR.02", f"sends {action} while it is rejected")
-    await boot(t, "B03.FR.06")
-    await all_connectors(t, "Available", "B01.FR.05")
+    await steps.boot(t, "B03.FR.06")
+    await steps.all_connectors(t, "Available", "B01.FR.05")
 
 
 @B.case("TC_B_30_CS", "Requests while rejected", requirements="B03.FR.08")
 async def security_error(t: StationTest) -> None:
     """A rejected station answers every request of the back end with the CALLERROR SecurityError."""
     t.answer("BootNotification", _registration(t, "Rejected", 30))
-    await given(reset(t))
+    await given(steps.reset(t))
     t.answer("BootNotification", _registration(t, "Accepted", 300))
     asked = [variable_of("OCPPCommCtrlr", "OfflineThreshold")]
     t.equal((await t.refused("GetVariables", getVariableData=asked)).code, "SecurityError", "B03.FR.08", "answers {}")
-    await boot(t, "B03.FR.06")
+    await steps.boot(t, "B03.FR.06")
 
 
 def _registration(t: StationTest, status: str, interval: int) -> Answer:
@@ -376,8 +366,8 @@ async def _custom(t: StationTest, **criteria: object) -> list[Payload]:
 @B.case("TC_B_20_CS", "Reset on idle without a transaction", also="B11.FR.01 B01.FR.03")
 async def reset_on_idle(t: StationTest) -> None:
     """The station accepts, reboots, and reports its connectors."""
-    t.equal((await reset(t))["reason"], "RemoteReset", "B11.FR.03", "boots with reason {}")
-    await all_connectors(t, "Available", "B11.FR.04")
+    t.equal((await steps.reset(t))["reason"], "RemoteReset", "B11.FR.03", "boots with reason {}")
+    await steps.all_connectors(t, "Available", "B11.FR.04")
 
 
 @B.case("TC_B_21_CS", "Reset on idle with a transaction")
@@ -390,7 +380,7 @@ async def reset_scheduled(t: StationTest) -> None:
         await t.present()
         await t.unplug()
         await t.expect("TransactionEvent", "B12.FR.03", eventType="Ended")
-    t.equal((await boot(t, "B12.FR.03"))["reason"], "ScheduledReset", "B12.FR.03", "boots with reason {}")
+    t.equal((await steps.boot(t, "B12.FR.03"))["reason"], "ScheduledReset", "B12.FR.03", "boots with reason {}")
 
 
 @B.case("TC_B_22_CS", "Immediate reset with a transaction", also="TransactionEventRequest B01.FR.03")
@@ -400,8 +390,8 @@ async def reset_at_once(t: StationTest) -> None:
     async with t.reconnects():
         await t.must_answer("Accepted", "B12.FR.02", "Reset", type="Immediate")
         await _ended_by_reset(t)
-    t.equal((await boot(t, "B12.FR.04"))["reason"], "RemoteReset", "B12.FR.04", "boots with reason {}")
-    await connector_is(t, "Occupied", "B12.FR.04")
+    t.equal((await steps.boot(t, "B12.FR.04"))["reason"], "RemoteReset", "B12.FR.04", "boots with reason {}")
+    await steps.connector_is(t, "Occupied", "B12.FR.04")
 
 
 async def _ended_by_reset(t: StationTest) -> None:
@@ -420,10 +410,10 @@ async def unavailable_persists(t: StationTest) -> None:
     t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative"))
     with precondition():
         await t.must_answer("Accepted", "G03.FR.02", "ChangeAvailability", operationalStatus="Inoperative")
-        await all_connectors(t, "Unavailable", "G03.FR.05")
+        await steps.all_connectors(t, "Unavailable", "G03.FR.05")
     t.forget()
-    await reset(t)
-    await all_connectors(t, "Unavailable", "B11.FR.04")
+    await steps.reset(t)
+    await steps.all_connectors(t, "Unavailable", "B11.FR.04")
 
 
 @B.case(
@@ -438,10 +428,10 @@ async def reservation_persists(t: StationTest) -> None:
         until = t.later(3600)
         answer = await t.ask("ReserveNow", id=number, expiryDateTime=until, idToken=t.token.payload, evseId=1)
         t.check(answer["status"] == "Accepted", "H01.FR.04", f"answers {answer['status']}")
-        await connector_is(t, "Reserved", "H01.FR.23")
+        await steps.connector_is(t, "Reserved", "H01.FR.23")
     t.forget()
-    await reset(t)
-    await connector_is(t, "Reserved", "B11.FR.05")
+    await steps.reset(t)
+    await steps.connector_is(t, "Reserved", "B11.FR.05")
 
 
 async def _resets_evses(t: StationTest) -> bool:
@@ -505,7 +495,7 @@ async def reset_after_both(t: StationTest) -> None:
         await t.present(evse=2)
         await t.unplug(2)
         await t.expect("TransactionEvent", "B12.FR.03", eventType="Ended", transactionInfo__transactionId=second)
-    await boot(t, "B12.FR.03")
+    await steps.boot(t, "B12.FR.03")
 
 
 # -- connection
@@ -514,7 +504,7 @@ async def reset_after_both(t: StationTest) -> None:
 @B.case("TC_B_43_CS", "Network profile that is rejected", also="B09.FR.02")
 async def network_profile_rejected(t: StationTest) -> None:
     """The station rejects a profile for a slot that it does not have."""
-    _, answer = await offer(t, "wss://csms.example/ocpp", max(2, t.opening.security_profile), to="4711")
+    _, answer = await steps.offer(t, "wss://csms.example/ocpp", max(2, t.opening.security_profile), to="4711")
     t.check(answer["status"] == "Rejected", "B09.FR.05", f"answers {answer['status']}")
 
 
@@ -522,9 +512,9 @@ async def network_profile_rejected(t: StationTest) -> None:
 async def migrates(t: StationTest) -> None:
     """After a reset the station connects by the first entry of NetworkConfigurationPriority."""
     url, host = await t.listen_also()
-    await migrate(t, url)
+    await steps.migrate(t, url)
     t.check(t.opening.host == host, "B10.FR.04", f"connects to {t.opening.host} instead of {host}")
-    await all_connectors(t, "Available", "B01.FR.05")
+    await steps.all_connectors(t, "Available", "B01.FR.05")
 
 
 @B.case("TC_B_46_CS", "Another network profile that does not work", requirements="B10.FR.03 B10.FR.04")
@@ -534,10 +524,10 @@ async def falls_back(t: StationTest) -> None:
     await given(t.demand("OCPPCommCtrlr", "NetworkProfileConnectionAttempts", "2"))
     url, host = await t.listen_also()
     t.close(host)
-    await migrate(t, url)
+    await steps.migrate(t, url)
     t.equal(t.hosts.count(host), 2, "B10.FR.03", "tries the first entry {} times")
     t.check(t.opening.host == home, "B10.FR.03", f"connects to {t.opening.host} instead of {home}")
-    await all_connectors(t, "Available", "B01.FR.05")
+    await steps.all_connectors(t, "Available", "B01.FR.05")
 
 
 @B.case(
@@ -550,15 +540,15 @@ async def goes_back(t: StationTest) -> None:
     with precondition():
         await t.demand("OCPPCommCtrlr", "NetworkProfileConnectionAttempts", "1")
         url, host = await t.listen_also()
-        await prefer_url(t, url, only=True)
+        await steps.prefer_url(t, url, only=True)
         t.close(host)
         t.close(home)
-        await leave(t)
-    await tried(t, host, 1, "B10.FR.04")
-    await tried(t, home, 1, "B10.FR.07")
+        await steps.leave(t)
+    await steps.tried(t, host, 1, "B10.FR.04")
+    await steps.tried(t, home, 1, "B10.FR.07")
     t.open(home)
     await t.reconnected("B10.FR.07")
-    await boot(t, "B10.FR.07")
+    await steps.boot(t, "B10.FR.07")
     t.check(t.opening.host == home, "B10.FR.07", f"connects to {t.opening.host} instead of {home}")
 
 
@@ -571,7 +561,7 @@ async def migrates_to_another_root(t: StationTest) -> None:
     root = await given(install(t, CSMS))
     clients = t.authority if level == 3 else None
     url, host = await t.listen_also(root.server(t.server_name, clients=clients))
-    await migrate(t, url)
+    await steps.migrate(t, url)
     t.check(t.opening.host == host, "B10.FR.04", f"connects to {t.opening.host} instead of {host}")
 
 
@@ -582,9 +572,9 @@ async def long_offline(t: StationTest) -> None:
     t.forget()
     async with t.away(8):
         await t.plug()
-    await connector_is(t, "Occupied", "B04.FR.01")
+    await steps.connector_is(t, "Occupied", "B04.FR.01")
     for evse in range(2, t.declared.evses + 1):
-        await connector_is(t, "Available", "B04.FR.01", evse)
+        await steps.connector_is(t, "Available", "B04.FR.01", evse)
 
 
 @B.case("TC_B_52_CS", "State of connectors after a short time offline")
@@ -594,7 +584,7 @@ async def short_offline(t: StationTest) -> None:
     t.forget()
     async with t.away(8):
         await t.plug()
-    await connector_is(t, "Occupied", "B04.FR.02")
+    await steps.connector_is(t, "Occupied", "B04.FR.02")
     for evse in range(2, t.declared.evses + 1):
         await t.nothing("StatusNotification", "B04.FR.02", within=2, evseId=evse)
 

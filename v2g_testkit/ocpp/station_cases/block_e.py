@@ -6,25 +6,7 @@ from typing import Final, NamedTuple
 
 from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import CallError, field_of
-from v2g_testkit.ocpp.station_cases.steps import (
-    GROUP,
-    accepts,
-    accepts_offline,
-    asks_about,
-    cached,
-    connector_is,
-    ended,
-    events,
-    forget_tokens,
-    is_token,
-    let_be,
-    listed,
-    points,
-    prefer,
-    refuses,
-    session,
-    stopped,
-)
+from v2g_testkit.ocpp.station_cases import steps
 from v2g_testkit.ocpp.station_tester import StationTest
 
 E: Final[Block[StationTest]] = Block()
@@ -38,7 +20,7 @@ def _is_placed(t: StationTest, event: Payload) -> None:
 
 
 def _has_token(t: StationTest, event: Payload) -> None:
-    t.check(is_token(event.get("idToken"), t.token), "E01.FR.10", f"the token is {event.get('idToken')}")
+    t.check(steps.is_token(event.get("idToken"), t.token), "E01.FR.10", f"the token is {event.get('idToken')}")
 
 
 def _because(t: StationTest, event: Payload, requirement: str, *reasons: str) -> None:
@@ -47,7 +29,7 @@ def _because(t: StationTest, event: Payload, requirement: str, *reasons: str) ->
 
 
 def _ends_as(t: StationTest, event: Payload, requirement: str, *reasons: str) -> None:
-    found = stopped(event)
+    found = steps.stopped(event)
     t.check(found in reasons, requirement, f"ends with the reason {found} instead of {' or '.join(reasons)}")
 
 
@@ -68,7 +50,7 @@ def _begins(t: StationTest, event: Payload) -> None:
 async def starts_at_power_path(t: StationTest) -> None:
     """The transaction starts once there are both, an authorization and a cable, and not before."""
     sooner = ("ParkingBayOccupancy", "EVConnected", "Authorized", "DataSigned")
-    await given(points(t, "TxStartPoint", "PowerPathClosed", without=sooner))
+    await given(steps.points(t, "TxStartPoint", "PowerPathClosed", without=sooner))
     await t.present()
     await t.nothing("TransactionEvent", "E01.FR.05", within=3)
     await t.plug()
@@ -83,10 +65,10 @@ async def starts_at_power_path(t: StationTest) -> None:
 async def starts_at_energy(t: StationTest) -> None:
     """The transaction starts with the flow of energy, and not before."""
     sooner = ("ParkingBayOccupancy", "EVConnected", "Authorized", "DataSigned", "PowerPathClosed")
-    await given(points(t, "TxStartPoint", "EnergyTransfer", without=sooner))
+    await given(steps.points(t, "TxStartPoint", "EnergyTransfer", without=sooner))
     await t.present()
     await t.plug()
-    await connector_is(t, "Occupied", "E02.FR.05")
+    await steps.connector_is(t, "Occupied", "E02.FR.05")
     event = await t.expect("TransactionEvent", "E01.FR.06")
     t.check(event["eventType"] == "Started", "E01.FR.06", f"the first event is {event['eventType']}")
     _because(t, event, "E01.FR.15", "ChargingStateChanged", "Authorized")
@@ -99,9 +81,9 @@ async def starts_at_energy(t: StationTest) -> None:
 @E.case("TC_E_09_CS", "Start at EVConnected", requirements="E01.FR.02 E01.FR.07 E01.FR.15 E01.FR.16")
 async def starts_at_cable(t: StationTest) -> None:
     """The transaction starts once a vehicle is connected."""
-    await given(points(t, "TxStartPoint", "EVConnected", without=("ParkingBayOccupancy",)))
+    await given(steps.points(t, "TxStartPoint", "EVConnected", without=("ParkingBayOccupancy",)))
     await t.plug()
-    await connector_is(t, "Occupied", "E02.FR.05")
+    await steps.connector_is(t, "Occupied", "E02.FR.05")
     event = await t.expect("TransactionEvent", "E01.FR.02", eventType="Started")
     _because(t, event, "E01.FR.15", "CablePluggedIn", "ChargingStateChanged")
     _is_in(t, event, "E01.FR.02", "EVConnected")
@@ -113,10 +95,10 @@ async def starts_at_cable(t: StationTest) -> None:
 @E.case("TC_E_10_CS", "Start at Authorized, locally", also="E01.FR.07 E01.FR.10")
 async def starts_at_token(t: StationTest) -> None:
     """The transaction starts once the driver is authorized, before there is a cable."""
-    await given(points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",)), forget_tokens(t))
+    await given(steps.points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",)), steps.forget_tokens(t))
     t.forget()
     await t.present()
-    await asks_about(t, t.token, "C01.FR.02")
+    await steps.asks_about(t, t.token, "C01.FR.02")
     event = await t.expect("TransactionEvent", "E01.FR.03", eventType="Started")
     _because(t, event, "E01.FR.15", "Authorized")
     _begins(t, event)
@@ -128,8 +110,10 @@ async def starts_at_signature(t: StationTest) -> None:
     """The transaction starts with the first reading that the meter has signed, and not before."""
     with precondition():
         await t.demand("SampledDataCtrlr", "SignReadings", "true")
-        await prefer(t, "SampledDataCtrlr", "TxStartedMeasurands", "Energy.Active.Import.Register")
-        await points(t, "TxStartPoint", "DataSigned", without=("ParkingBayOccupancy", "EVConnected", "Authorized"))
+        await steps.prefer(t, "SampledDataCtrlr", "TxStartedMeasurands", "Energy.Active.Import.Register")
+        await steps.points(
+            t, "TxStartPoint", "DataSigned", without=("ParkingBayOccupancy", "EVConnected", "Authorized")
+        )
     await t.present()
     await t.nothing("TransactionEvent", "E01.FR.04", within=3)
     await t.plug()
@@ -146,8 +130,8 @@ async def starts_at_signature(t: StationTest) -> None:
 async def starts_at_bay(t: StationTest) -> None:
     """The transaction starts once a vehicle stands in the bay."""
     with precondition():
-        await points(t, "TxStartPoint", "ParkingBayOccupancy")
-        await prefer(t, "TxCtrlr", "TxStopPoint", "ParkingBayOccupancy")
+        await steps.points(t, "TxStartPoint", "ParkingBayOccupancy")
+        await steps.prefer(t, "TxCtrlr", "TxStopPoint", "ParkingBayOccupancy")
     t.undo(t.depart)
     await t.arrive()
     event = await t.expect("TransactionEvent", "E01.FR.01", eventType="Started")
@@ -158,7 +142,7 @@ async def starts_at_bay(t: StationTest) -> None:
 @E.case("TC_E_13_CS", "Start at Authorized, remotely", also="F01.FR.03 F01.FR.04")
 async def starts_remotely(t: StationTest) -> None:
     """The transaction starts with the request, carries its token and number, and waits for the cable."""
-    await given(points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",)))
+    await given(steps.points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",)))
     number = t.next_id()
     token = t.token.payload
     answer = await t.ask("RequestStartTransaction", idToken=token, remoteStartId=number, evseId=1)
@@ -172,13 +156,13 @@ async def starts_remotely(t: StationTest) -> None:
 @E.case("TC_E_03_CS", "Local start, cable first", also="E02.FR.07 E02.FR.15", quick=True)
 async def cable_first(t: StationTest) -> None:
     """The connector becomes occupied, the token is authorized, shown in an event, and energy flows."""
-    await given(forget_tokens(t))
+    await given(steps.forget_tokens(t))
     t.forget()
     await t.plug()
-    await connector_is(t, "Occupied", "E02.FR.05")
+    await steps.connector_is(t, "Occupied", "E02.FR.05")
     await t.present()
-    await asks_about(t, t.token, "C01.FR.02")
-    event = await accepts(t, t.token, "E02.FR.01")
+    await steps.asks_about(t, t.token, "C01.FR.02")
+    event = await steps.accepts(t, t.token, "E02.FR.01")
     if event["transactionInfo"].get("chargingState") != "Charging":
         event = await t.expect("TransactionEvent", "E02.FR.13", transactionInfo__chargingState="Charging")
     _is_placed(t, event)
@@ -189,16 +173,16 @@ async def cable_first(t: StationTest) -> None:
 )
 async def token_first(t: StationTest) -> None:
     """The token is authorized and shown in an event; once the cable is there, energy flows."""
-    await given(forget_tokens(t))
+    await given(steps.forget_tokens(t))
     t.forget()
     await t.present()
-    await asks_about(t, t.token, "C01.FR.02")
+    await steps.asks_about(t, t.token, "C01.FR.02")
     await t.nothing("TransactionEvent", "C01.FR.01", within=3, transactionInfo__chargingState="Charging")
     await t.plug()
-    await connector_is(t, "Occupied", "E02.FR.05")
+    await steps.connector_is(t, "Occupied", "E02.FR.05")
     await t.flowing()
     shown = [field_of(each, "idToken") for each in t.seen("TransactionEvent")]
-    t.check(all(is_token(each, t.token) for each in shown if each), "E03.FR.01", f"shows the tokens {shown}")
+    t.check(all(steps.is_token(each, t.token) for each in shown if each), "E03.FR.01", f"shows the tokens {shown}")
 
 
 @E.case("TC_E_05_CS", "Authorization first, and no cable in time", also="E03.FR.01 E03.FR.06")
@@ -206,13 +190,13 @@ async def no_cable(t: StationTest) -> None:
     """After EVConnectionTimeOut the authorization ends, and the EVSE can be used again."""
     with precondition():
         await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
-        await forget_tokens(t)
-        await prefer(t, "AuthCtrlr", "LocalPreAuthorize", "false")
+        await steps.forget_tokens(t)
+        await steps.prefer(t, "AuthCtrlr", "LocalPreAuthorize", "false")
         starts = set((await t.value("TxCtrlr", "TxStartPoint")).split(","))
         stops = set((await t.value("TxCtrlr", "TxStopPoint")).split(","))
     t.forget()
     await t.present()
-    await asks_about(t, t.token, "C01.FR.02")
+    await steps.asks_about(t, t.token, "C01.FR.02")
     if "Authorized" in starts:
         event = await t.expect("TransactionEvent", "E03.FR.05", within=t.after(15), triggerReason="EVConnectTimeout")
         if "Authorized" in stops:
@@ -222,7 +206,7 @@ async def no_cable(t: StationTest) -> None:
         await t.wait(t.after(15))
     t.forget()
     await t.present()
-    await asks_about(t, t.token, "E03.FR.05")
+    await steps.asks_about(t, t.token, "E03.FR.05")
     await t.plug()
     await t.flowing()
 
@@ -232,22 +216,22 @@ async def too_late(t: StationTest) -> None:
     """After EVConnectionTimeOut the transaction ends, and a cable that comes later is not charged."""
     with precondition():
         await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
-        await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
-        await points(t, "TxStopPoint", "Authorized")
+        await steps.points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
+        await steps.points(t, "TxStopPoint", "Authorized")
     t.forget()
     await t.present()
-    event = await ended(t, "E03.FR.05", within=t.after(15))
+    event = await steps.ended(t, "E03.FR.05", within=t.after(15))
     _because(t, event, "E06.FR.15", "EVConnectTimeout")
     _ends_as(t, event, "E06.FR.04", "Timeout")
     t.forget()
     await t.plug()
-    await refuses(t, "C01.FR.01")
+    await steps.refuses(t, "C01.FR.01")
 
 
 @E.case("TC_E_38_CS", "Vehicle that is not ready")
 async def not_ready(t: StationTest) -> None:
     """The station reports that the vehicle takes no energy."""
-    await given(points(t, "TxStartPoint", "PowerPathClosed", without=("EnergyTransfer",)))
+    await given(steps.points(t, "TxStartPoint", "PowerPathClosed", without=("EnergyTransfer",)))
     await t.plug()
     await t.suspend()
     await t.present()
@@ -258,11 +242,11 @@ async def not_ready(t: StationTest) -> None:
 @E.case("TC_E_52_CS", "DisableRemoteAuthorization")
 async def asks_nobody(t: StationTest) -> None:
     """The station refuses an unknown token without asking the back end."""
-    await given(t.demand("AuthCtrlr", "DisableRemoteAuthorization", "true"), forget_tokens(t), t.plug())
+    await given(t.demand("AuthCtrlr", "DisableRemoteAuthorization", "true"), steps.forget_tokens(t), t.plug())
     t.forget()
     await t.present()
     await t.nothing("Authorize", "C01.FR.02", within=5)
-    await refuses(t, "C01.FR.01")
+    await steps.refuses(t, "C01.FR.01")
 
 
 # -- stop
@@ -271,18 +255,18 @@ async def asks_nobody(t: StationTest) -> None:
 @E.case("TC_E_06_CS", "Local stop", requirements="E07.FR.01 E07.FR.02 E07.FR.05 E06.FR.15 C01.FR.03", quick=True)
 async def local_stop(t: StationTest) -> None:
     """The token that started the transaction stops it; once the cable is gone the connector is available."""
-    await given(forget_tokens(t))
+    await given(steps.forget_tokens(t))
     transaction = await t.charging()
     t.forget()
     await t.present()
     event = await t.expect("TransactionEvent", "E07.FR.02", triggerReason="StopAuthorized")
     t.equal(event["transactionInfo"]["transactionId"], transaction, "E07.FR.01", "stops the transaction {}")
-    t.check("idToken" not in event or is_token(event["idToken"], t.token), "E07.FR.02", "shows another token")
+    t.check("idToken" not in event or steps.is_token(event["idToken"], t.token), "E07.FR.02", "shows another token")
     t.check(not t.seen("Authorize"), "C01.FR.03", "asks the back end about the token that started the transaction")
     await t.unplug()
-    await connector_is(t, "Available", "G01.FR.04")
+    await steps.connector_is(t, "Available", "G01.FR.04")
     if event["eventType"] != "Ended":
-        event = await ended(t, "E06.FR.02")
+        event = await steps.ended(t, "E06.FR.02")
     _ends_as(t, event, "E07.FR.05", "Local", "EVDisconnected")
 
 
@@ -311,13 +295,13 @@ def _case_of_stop(each: _Stop) -> None:
     )  # fmt: skip
     async def script(t: StationTest) -> None:
         with precondition():
-            await points(t, "TxStopPoint", each.point, without=each.without)
+            await steps.points(t, "TxStopPoint", each.point, without=each.without)
             if each.idle:
-                await prefer(t, "TxCtrlr", "StopTxOnEVSideDisconnect", "false")
+                await steps.prefer(t, "TxCtrlr", "StopTxOnEVSideDisconnect", "false")
         transaction = await t.charging()
         t.forget()
         await each.act(t, transaction)
-        event = await ended(t, each.requirement, transactionInfo__transactionId=transaction)
+        event = await steps.ended(t, each.requirement, transactionInfo__transactionId=transaction)
         _because(t, event, "E06.FR.15", *each.triggers)
         _ends_as(t, event, reason, *each.reasons)
         if each.idle:
@@ -382,15 +366,15 @@ for _each in (
 @E.case("TC_E_14_CS", "Stop at EVConnected, at the station", requirements="E06.FR.02 E06.FR.15")
 async def stops_at_cable(t: StationTest) -> None:
     """The transaction continues after its token was presented, and ends when the cable is unplugged."""
-    await given(points(t, "TxStopPoint", "EVConnected", without=_NO_LATER))
+    await given(steps.points(t, "TxStopPoint", "EVConnected", without=_NO_LATER))
     await t.charging()
     t.forget()
     await t.present()
     event = await t.expect("TransactionEvent", "E07.FR.02", triggerReason="StopAuthorized")
     t.check(event["eventType"] == "Updated", "E06.FR.02", f"the event is {event['eventType']}")
     await t.unplug()
-    await connector_is(t, "Available", "G01.FR.04")
-    event = await ended(t, "E06.FR.02")
+    await steps.connector_is(t, "Available", "G01.FR.04")
+    event = await steps.ended(t, "E06.FR.02")
     _because(t, event, "E06.FR.15", "EVCommunicationLost")
     _is_in(t, event, "E06.FR.02", "Idle")
     _ends_as(t, event, "E06.FR.08", "Local", "EVDisconnected")
@@ -400,7 +384,7 @@ async def stops_at_cable(t: StationTest) -> None:
 async def stops_at_bay(t: StationTest) -> None:
     """The transaction continues without a cable, and ends when the vehicle leaves the bay."""
     with precondition():
-        await points(t, "TxStopPoint", "ParkingBayOccupancy", without=("EVConnected", *_NO_LATER))
+        await steps.points(t, "TxStopPoint", "ParkingBayOccupancy", without=("EVConnected", *_NO_LATER))
         t.undo(t.depart)
         await t.arrive()
     await t.charging()
@@ -409,7 +393,7 @@ async def stops_at_bay(t: StationTest) -> None:
     event = await t.expect("TransactionEvent", "E06.FR.15", triggerReason="EVCommunicationLost")
     t.check(event["eventType"] == "Updated", "E06.FR.01", f"the event is {event['eventType']}")
     await t.depart()
-    event = await ended(t, "E06.FR.01")
+    event = await steps.ended(t, "E06.FR.01")
     _because(t, event, "E06.FR.15", "EVDeparted")
     _ends_as(t, event, "E06.FR.09", "Local")
 
@@ -417,7 +401,7 @@ async def stops_at_bay(t: StationTest) -> None:
 @E.case("TC_E_22_CS", "Stop at EnergyTransfer by the vehicle", requirements="E06.FR.07 E06.FR.15")
 async def stops_with_energy(t: StationTest) -> None:
     """The transaction ends when the vehicle stops taking energy, or is suspended where that is a pause."""
-    await given(points(t, "TxStopPoint", "EnergyTransfer"))
+    await given(steps.points(t, "TxStopPoint", "EnergyTransfer"))
     await t.charging()
     t.forget()
     await t.suspend()
@@ -435,17 +419,17 @@ async def stops_with_energy(t: StationTest) -> None:
 async def deauthorized(t: StationTest) -> None:
     """The station ends what was started offline once the back end refuses the token."""
     with precondition():
-        await points(t, "TxStopPoint", "Authorized", without=("EnergyTransfer", "DataSigned"))
+        await steps.points(t, "TxStopPoint", "Authorized", without=("EnergyTransfer", "DataSigned"))
         await t.demand("TxCtrlr", "StopTxOnInvalidId", "true")
-        await accepts_offline(t)
+        await steps.accepts_offline(t)
     t.forget()
-    let_be(t, {t.token: {"status": "Invalid"}})
+    steps.let_be(t, {t.token: {"status": "Invalid"}})
     async with t.away(6):
         await t.plug()
         await t.present()
-    event = await accepts(t, t.token, "E12.FR.02")
+    event = await steps.accepts(t, t.token, "E12.FR.02")
     t.check(event.get("offline") is True, "E12.FR.02", "the event from before the reconnection is not offline")
-    event = await ended(t, "C15.FR.04")
+    event = await steps.ended(t, "C15.FR.04")
     _because(t, event, "E06.FR.15", "Deauthorized")
     _ends_as(t, event, "E06.FR.04", "DeAuthorized")
 
@@ -456,7 +440,7 @@ async def deauthorized(t: StationTest) -> None:
 async def _disconnected(t: StationTest, *, unlocks: bool) -> None:
     with precondition():
         await t.demand("TxCtrlr", "StopTxOnEVSideDisconnect", "true")
-        await prefer(t, "OCPPCommCtrlr", "UnlockOnEVSideDisconnect", "true" if unlocks else "false")
+        await steps.prefer(t, "OCPPCommCtrlr", "UnlockOnEVSideDisconnect", "true" if unlocks else "false")
     await t.charging()
     await t.suspend()
     t.forget()
@@ -467,7 +451,7 @@ async def _disconnected(t: StationTest, *, unlocks: bool) -> None:
         if not unlocks:
             await t.present()
         await t.unplug()
-    await connector_is(t, "Available", "G01.FR.04")
+    await steps.connector_is(t, "Available", "G01.FR.04")
 
 
 @E.case(
@@ -490,9 +474,9 @@ async def pulled_and_locked(t: StationTest) -> None:
 async def _suspended(t: StationTest) -> None:
     """Charge, and unplug the vehicle's end where that does not end the transaction."""
     with precondition():
-        await points(t, "TxStopPoint", "Authorized", without=("EnergyTransfer", "PowerPathClosed", "EVConnected"))
+        await steps.points(t, "TxStopPoint", "Authorized", without=("EnergyTransfer", "PowerPathClosed", "EVConnected"))
         await t.demand("TxCtrlr", "StopTxOnEVSideDisconnect", "false")
-        await prefer(t, "OCPPCommCtrlr", "UnlockOnEVSideDisconnect", "false")
+        await steps.prefer(t, "OCPPCommCtrlr", "UnlockOnEVSideDisconnect", "false")
     await t.charging()
     t.forget()
     await t.pull()
@@ -500,7 +484,7 @@ async def _suspended(t: StationTest) -> None:
     t.check(event["eventType"] == "Updated", "E10.FR.03", f"the event is {event['eventType']}")
     _is_in(t, event, "E10.FR.03", "Idle")
     if not t.has("detachable cable"):
-        await connector_is(t, "Available", "G01.FR.04")
+        await steps.connector_is(t, "Available", "G01.FR.04")
 
 
 @E.case("TC_E_26_CS", "Vehicle's end unplugged: suspend", also="E10.FR.01")
@@ -520,7 +504,7 @@ async def pulled_and_gone(t: StationTest) -> None:
     t.needs(not t.has("detachable cable"), "the cable is not attached to the station")
     await given(t.demand("TxCtrlr", "EVConnectionTimeOut", "15"))
     await _suspended(t)
-    event = await ended(t, "E10.FR.02", within=t.after(15))
+    event = await steps.ended(t, "E10.FR.02", within=t.after(15))
     _because(t, event, "E10.FR.03", "EVConnectTimeout")
     _ends_as(t, event, "E10.FR.02", "Timeout")
 
@@ -559,7 +543,7 @@ async def _between_attempts(t: StationTest) -> float:
 async def _emptied(t: StationTest) -> list[Payload]:
     """Answer again; return the events that were in the queue: one that was not answered, then all. Raises Failed."""
     await t.expect("TransactionEvent", "E11.FR.02")
-    let_be(t, {})
+    steps.let_be(t, {})
     found = [await t.expect("TransactionEvent", "E11.FR.02", within=t.after(await _between_attempts(t)))]
     await t.wait(3)
     return found + t.seen("TransactionEvent")
@@ -612,7 +596,7 @@ async def status_ended_queued(t: StationTest) -> None:
 async def status_ended(t: StationTest) -> None:
     """The station answers that it is not ongoing, and that nothing of it is in the queue."""
     with precondition():
-        transaction = await session(t)
+        transaction = await steps.session(t)
         await t.wait(2)
     await _status(t, transaction, "E14.FR.05", queue=False, ongoing=False)
 
@@ -658,7 +642,7 @@ async def offline_within(t: StationTest) -> None:
 @E.case("TC_E_43_CS", "Whole transaction offline", requirements="E12.FR.01 E12.FR.02 E04.FR.03", quick=True)
 async def offline_whole(t: StationTest) -> None:
     """The station sends all events afterwards, from the start to the end, and marked as offline."""
-    await given(accepts_offline(t))
+    await given(steps.accepts_offline(t))
     t.forget()
     async with t.away(10):
         await t.plug()
@@ -666,7 +650,7 @@ async def offline_whole(t: StationTest) -> None:
         await t.wait(3)
         await t.present()
         await t.unplug()
-    found = await events(t, "E12.FR.02")
+    found = await steps.events(t, "E12.FR.02")
     t.check(found[0]["eventType"] == "Started", "E12.FR.01", f"the first event is {found[0]['eventType']}")
     t.check(all(each.get("offline") is True for each in found), "E12.FR.02", "an event is not marked as offline")
     numbers = [each["seqNo"] for each in found]
@@ -681,7 +665,7 @@ async def offline_stop(t: StationTest) -> None:
     async with t.away(8):
         await t.present()
         await t.unplug()
-    found = await events(t, "E08.FR.06")
+    found = await steps.events(t, "E08.FR.06")
     t.check(all(each.get("offline") is True for each in found), "E08.FR.07", "an event is not marked as offline")
     reasons = {each["triggerReason"] for each in found}
     t.check("StopAuthorized" in reasons, "E08.FR.01", f"the events are {', '.join(sorted(reasons))}")
@@ -690,23 +674,23 @@ async def offline_stop(t: StationTest) -> None:
 @E.case("TC_E_45_CS", "Stop offline by a token of the same group", also="E08.FR.04 E08.FR.05")
 async def offline_stop_by_group(t: StationTest) -> None:
     """A token of the same group, known to the list or the cache, stops the transaction offline."""
-    member = {"status": "Accepted", "groupIdToken": GROUP}
+    member = {"status": "Accepted", "groupIdToken": steps.GROUP}
     other = t.declared.other_token
     with precondition():
-        await forget_tokens(t)
+        await steps.forget_tokens(t)
         if t.has("LocalAuthListCtrlr.Available"):
-            await listed(t, {other: member})
+            await steps.listed(t, {other: member})
         else:
             t.needs(t.has("AuthCacheCtrlr.Available"), "the station has neither a list nor a cache of tokens")
-            await cached(t, other, groupIdToken=GROUP)
-        await prefer(t, "AuthCtrlr", "LocalAuthorizeOffline", "true")
-        let_be(t, {t.token: member, other: member})
+            await steps.cached(t, other, groupIdToken=steps.GROUP)
+        await steps.prefer(t, "AuthCtrlr", "LocalAuthorizeOffline", "true")
+        steps.let_be(t, {t.token: member, other: member})
         await t.charging()
     t.forget()
     async with t.away(8):
         await t.present(other)
         await t.unplug()
-    found = await events(t, "E08.FR.06")
+    found = await steps.events(t, "E08.FR.06")
     t.check(all(each.get("offline") is True for each in found), "E08.FR.07", "an event is not marked as offline")
     reasons = {each["triggerReason"] for each in found}
     t.check("StopAuthorized" in reasons, "E08.FR.02", f"the events are {', '.join(sorted(reasons))}")
@@ -728,7 +712,7 @@ def _case_of_retries(number: int, title: str, *, error: bool, answered: int | No
             await t.demand("OCPPCommCtrlr", "MessageAttempts", str(attempts), instance="TransactionEvent")
             await t.demand("OCPPCommCtrlr", "MessageAttemptInterval", str(interval), instance="TransactionEvent")
             timeout = 0.0 if error else float(await t.value("OCPPCommCtrlr", "MessageTimeout", instance="Default"))
-            await prefer(t, "SampledDataCtrlr", "TxUpdatedInterval", "0")
+            await steps.prefer(t, "SampledDataCtrlr", "TxUpdatedInterval", "0")
         await t.charging()
         await t.wait(2)
         sent: dict[int, list[float]] = {}

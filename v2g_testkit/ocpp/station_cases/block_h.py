@@ -4,15 +4,7 @@ from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, given, precondition
 from v2g_testkit.ocpp.declaration import Token
-from v2g_testkit.ocpp.station_cases.steps import (
-    GROUP,
-    all_connectors,
-    connector_is,
-    forget_tokens,
-    let_be,
-    prefer,
-    refuses,
-)
+from v2g_testkit.ocpp.station_cases import steps
 from v2g_testkit.ocpp.station_tester import StationTest
 
 H: Final[Block[StationTest]] = Block(profiles=("Reservation",), needs=("ReservationCtrlr.Available",))
@@ -36,10 +28,10 @@ async def _reserve(
 
 async def _reserved(t: StationTest, **more: Any) -> int:
     """Reserve EVSE 1; return the number."""
-    await prefer(t, "ReservationCtrlr", "Enabled", "true")
+    await steps.prefer(t, "ReservationCtrlr", "Enabled", "true")
     status, number = await _reserve(t, evseId=1, **more)
     t.check(status == "Accepted", "H01.FR.15", f"answers {status}")
-    await connector_is(t, "Reserved", "H01.FR.23")
+    await steps.connector_is(t, "Reserved", "H01.FR.23")
     return number
 
 
@@ -52,7 +44,7 @@ async def _unavailable(t: StationTest, **place: Any) -> None:
     """Take a place out of service, until the end of the case."""
     t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative", **place))
     await t.must_answer("Accepted", "G03.FR.02", "ChangeAvailability", operationalStatus="Inoperative", **place)
-    await connector_is(t, "Unavailable", "G03.FR.04")
+    await steps.connector_is(t, "Unavailable", "G03.FR.04")
 
 
 @H.case("TC_H_01_CS", "Reserve an EVSE, and use it", also="H01.FR.15 H01.FR.23 H03.FR.01", quick=True)
@@ -68,10 +60,10 @@ async def used(t: StationTest) -> None:
 async def for_another(t: StationTest) -> None:
     """Another token charges nothing at a reserved EVSE, neither locally nor remotely."""
     other = t.declared.other_token
-    await given(forget_tokens(t), _reserved(t), t.plug())
+    await given(steps.forget_tokens(t), _reserved(t), t.plug())
     t.forget()
     await t.present(other)
-    await refuses(t, "H03.FR.01")
+    await steps.refuses(t, "H03.FR.01")
     answer = await t.ask("RequestStartTransaction", idToken=other.payload, remoteStartId=t.next_id(), evseId=1)
     t.check(answer["status"] == "Rejected", "F01.FR.21", f"answers {answer['status']}")
 
@@ -101,7 +93,7 @@ async def unavailable(t: StationTest) -> None:
 async def expires(t: StationTest) -> None:
     """The station reports the end of the reservation, makes the connector available, and charges others."""
     number = await _reserved(t, seconds=20)
-    await connector_is(t, "Available", "H04.FR.02", within=t.after(20))
+    await steps.connector_is(t, "Available", "H04.FR.02", within=t.after(20))
     update = await t.expect("ReservationStatusUpdate", "H04.FR.03", reservationId=number)
     t.equal(update["reservationUpdateStatus"], "Expired", "H04.FR.03", "the update says {}")
     await t.present(t.declared.other_token)
@@ -115,7 +107,7 @@ async def any_used(t: StationTest) -> None:
     status, _ = await _reserve(t)
     t.check(status == "Accepted", "H01.FR.07", f"answers {status}")
     if t.declared.evses == 1:
-        await connector_is(t, "Reserved", "H01.FR.20")
+        await steps.connector_is(t, "Reserved", "H01.FR.20")
     await t.present()
     await t.plug()
     await t.flowing()
@@ -159,7 +151,7 @@ async def as_many(t: StationTest) -> None:
     for number in range(t.declared.evses):
         status, _ = await _reserve(t, token=Token(f"5EA7{number:04X}", t.token.type))
         t.check(status == "Accepted", "H01.FR.07", f"answers {status} to reservation {number + 1}")
-    await all_connectors(t, "Reserved", "H01.FR.20")
+    await steps.all_connectors(t, "Reserved", "H01.FR.20")
 
 
 async def _kind(t: StationTest) -> str:
@@ -196,7 +188,7 @@ async def cancel(t: StationTest) -> None:
     number = await given(_reserved(t))
     t.forget()
     await t.must_answer("Accepted", "H02.FR.02", "CancelReservation", reservationId=number)
-    await connector_is(t, "Available", "H02.FR.02")
+    await steps.connector_is(t, "Available", "H02.FR.02")
 
 
 @H.case("TC_H_18_CS", "Cancel an unknown reservation")
@@ -208,7 +200,7 @@ async def cancel_unknown(t: StationTest) -> None:
 async def _charges_in_group(t: StationTest) -> None:
     """Charge with the other token, which is of the group."""
     other = t.declared.other_token
-    let_be(t, {other: {"status": "Accepted", "groupIdToken": GROUP}})
+    steps.let_be(t, {other: {"status": "Accepted", "groupIdToken": steps.GROUP}})
     await t.present(other)
     await t.plug()
     await t.flowing()
@@ -217,15 +209,15 @@ async def _charges_in_group(t: StationTest) -> None:
 @H.case("TC_H_19_CS", "Reserve an EVSE for a group", also="H01.FR.15 H03.FR.04")
 async def for_group(t: StationTest) -> None:
     """Another token of the group of the reservation charges there."""
-    await given(forget_tokens(t), _reserved(t, groupIdToken=GROUP))
+    await given(steps.forget_tokens(t), _reserved(t, groupIdToken=steps.GROUP))
     await _charges_in_group(t)
 
 
 @H_ANYWHERE.case("TC_H_24_CS", "Reserve any EVSE for a group", requirements="H03.FR.06")
 async def any_for_group(t: StationTest) -> None:
     """Another token of the group of the reservation charges."""
-    await given(forget_tokens(t))
-    status, _ = await _reserve(t, groupIdToken=GROUP)
+    await given(steps.forget_tokens(t))
+    status, _ = await _reserve(t, groupIdToken=steps.GROUP)
     t.check(status == "Accepted", "H01.FR.07", f"answers {status}")
     await _charges_in_group(t)
 
@@ -238,7 +230,7 @@ async def removed(t: StationTest) -> None:
     update = await t.expect("ReservationStatusUpdate", "H01.FR.17", reservationId=number)
     t.equal(update["reservationUpdateStatus"], "Removed", "H01.FR.17", "the update says {}")
     await t.ask("ChangeAvailability", operationalStatus="Operative", evse={"id": 1})
-    await connector_is(t, "Available", "G03.FR.07")
+    await steps.connector_is(t, "Available", "G03.FR.07")
     await t.present(t.declared.other_token)
     await t.plug()
     await t.flowing()
@@ -255,7 +247,7 @@ async def disabled(t: StationTest) -> None:
 async def replaced(t: StationTest) -> None:
     """The station accepts a reservation of the same number, and charges its token."""
     with precondition():
-        await forget_tokens(t)
+        await steps.forget_tokens(t)
         number = await _reserved(t)
     status, _ = await _reserve(t, number=number, token=t.declared.other_token, evseId=1)
     t.check(status == "Accepted", "H01.FR.02", f"answers {status}")

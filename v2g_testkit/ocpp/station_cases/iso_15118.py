@@ -9,17 +9,9 @@ from typing import Final
 from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import Received, field_of
 from v2g_testkit.ocpp.driver import Step
+from v2g_testkit.ocpp.station_cases import roots
 from v2g_testkit.ocpp.station_cases.block_n import customer
 from v2g_testkit.ocpp.station_cases.profiles import accepted, cleared, follows, profile
-from v2g_testkit.ocpp.station_cases.roots import (
-    V2G,
-    delete_others,
-    delivered,
-    install,
-    installed,
-    requested,
-    trust_contracts,
-)
 from v2g_testkit.ocpp.station_cases.steps import forget_tokens, points, prefer, refuses
 from v2g_testkit.ocpp.station_tester import StationTest
 
@@ -60,7 +52,7 @@ async def _contracts(t: StationTest, *, trusted: bool, **values: str) -> None:
         await prefer(t, "AuthCtrlr", "Enabled", "true")
         await _let(t, {"PnCEnabled": "true"}, must=False)
         await _let(t, values)
-        await trust_contracts(t, trusted=trusted)
+        await roots.trust_contracts(t, trusted=trusted)
         await forget_tokens(t)
     t.forget()
 
@@ -228,10 +220,10 @@ def _case_of_status(number: int, title: str, *, good: bool) -> None:
         """With a new V2G certificate the station asks for the status of it, and of its sub-CA."""
         with precondition():
             await _let(t, {"V2GCertificateInstallationEnabled": "true"}, must=False)
-            root = await install(t, V2G)
-            before = await installed(t, CHAIN)
-            t.undo(lambda: delete_others(t, CHAIN, before))
-            chain = root.chain(await requested(t, "SignV2GCertificate", "V2GCertificate"), RESPONDER)
+            root = await roots.install(t, roots.V2G)
+            before = await roots.installed(t, CHAIN)
+            t.undo(lambda: roots.delete_others(t, CHAIN, before))
+            chain = root.chain(await roots.requested(t, "SignV2GCertificate", "V2GCertificate"), RESPONDER)
 
             def answer(payload: Payload) -> Payload:
                 serial = int(payload["ocspRequestData"]["serialNumber"], 16)
@@ -241,12 +233,12 @@ def _case_of_status(number: int, title: str, *, good: bool) -> None:
 
             t.answer("GetCertificateStatus", answer)
             t.forget()
-            status = await delivered(t, chain.pem, "V2GCertificate")
+            status = await roots.delivered(t, chain.pem, "V2GCertificate")
             t.check(status == "Accepted", "A02.FR.06", f"answers {status} to the certificate")
         for serial, what in zip(chain.serials, ("certificate", "sub-CA"), strict=True):
             data = await t.find(lambda each, serial=serial: _is_about(each, serial))  # type: ignore[misc]
             t.check(data is not None, "M06.FR.07", f"does not ask for the status of its {what}")
-        t.check(await installed(t, CHAIN) != before, "M03.FR.05", "does not list the certificate")
+        t.check(await roots.installed(t, CHAIN) != before, "M03.FR.05", "does not list the certificate")
 
 
 def _is_about(message: Received, serial: int) -> bool:

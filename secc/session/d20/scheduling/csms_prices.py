@@ -7,21 +7,13 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_types import RationalNumber
-from v2g.iso15118.d20.messages.schedules import (
-    AbsolutePriceSchedule,
-    PriceLevelSchedule,
-    PriceLevelScheduleEntry,
-    PriceLevelScheduleEntryList,
-    PriceRule,
-    PriceRuleStack,
-    PriceRuleStackList,
-)
 from v2g.iso15118.d20.prices import amount, fraction
 from v2g.units import MICRO
 
-Entry = TypeVar("Entry", PriceRuleStack, PriceLevelScheduleEntry)
-CsmsPrices = AbsolutePriceSchedule | PriceLevelSchedule
+Entry = TypeVar("Entry", iso.PriceRuleStack, iso.PriceLevelScheduleEntry)
+CsmsPrices = iso.AbsolutePriceSchedule | iso.PriceLevelSchedule
 
 
 def still_hold(source: CsmsPrices, now_s: int) -> bool:
@@ -30,8 +22,8 @@ def still_hold(source: CsmsPrices, now_s: int) -> bool:
 
 
 def in_money(
-    source: AbsolutePriceSchedule, now_s: int, horizon_s: int, points: int, *, export: bool, surcharge_micro: int
-) -> AbsolutePriceSchedule | None:
+    source: iso.AbsolutePriceSchedule, now_s: int, horizon_s: int, points: int, *, export: bool, surcharge_micro: int
+) -> iso.AbsolutePriceSchedule | None:
     """Return prices from now on: those to pay, or with `export` the compensation; None if there is none.
 
     Only energy is compensated for discharge; `surcharge_micro` is added to prices to pay.
@@ -42,7 +34,9 @@ def in_money(
         stacks.append(replace(stack, price_rule=rules))
     if not all(each.price_rule for each in stacks):
         return None
-    prices = replace(source, time_anchor=now_s, price_rule_stacks=PriceRuleStackList(price_rule_stack=tuple(stacks)))
+    prices = replace(
+        source, time_anchor=now_s, price_rule_stacks=iso.PriceRuleStackList(price_rule_stack=tuple(stacks))
+    )
     if not export:
         return prices
     return replace(
@@ -57,9 +51,9 @@ def in_money(
 
 def in_levels(
     source: CsmsPrices, now_s: int, horizon_s: int, points: int, *, export: bool
-) -> PriceLevelSchedule | None:
+) -> iso.PriceLevelSchedule | None:
     """Return levels from now on: those of the back end, or prices by rank; None if energy has no price."""
-    if isinstance(source, PriceLevelSchedule):
+    if isinstance(source, iso.PriceLevelSchedule):
         entries = tuple(
             _from(
                 source.price_level_schedule_entries.price_level_schedule_entry,
@@ -78,7 +72,7 @@ def in_levels(
     ranks = sorted(set(fees))
     count = min(len(ranks), 255)
     entries = tuple(
-        PriceLevelScheduleEntry(
+        iso.PriceLevelScheduleEntry(
             duration=each.duration, price_level=(bisect_right(ranks, fee) - 1) * count // len(ranks)
         )
         for each, fee in zip(stacks, fees, strict=True)
@@ -87,19 +81,19 @@ def in_levels(
 
 
 def _levels(
-    source: CsmsPrices, entries: tuple[PriceLevelScheduleEntry, ...], count: int, now_s: int
-) -> PriceLevelSchedule:
-    return PriceLevelSchedule(
+    source: CsmsPrices, entries: tuple[iso.PriceLevelScheduleEntry, ...], count: int, now_s: int
+) -> iso.PriceLevelSchedule:
+    return iso.PriceLevelSchedule(
         time_anchor=now_s,
         price_schedule_id=source.price_schedule_id,
         price_schedule_description=source.price_schedule_description,
         number_of_price_levels=count,
-        price_level_schedule_entries=PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
+        price_level_schedule_entries=iso.PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
     )
 
 
-def _entries(source: CsmsPrices) -> tuple[PriceRuleStack, ...] | tuple[PriceLevelScheduleEntry, ...]:
-    if isinstance(source, AbsolutePriceSchedule):
+def _entries(source: CsmsPrices) -> tuple[iso.PriceRuleStack, ...] | tuple[iso.PriceLevelScheduleEntry, ...]:
+    if isinstance(source, iso.AbsolutePriceSchedule):
         return source.price_rule_stacks.price_rule_stack
     return source.price_level_schedule_entries.price_level_schedule_entry
 
@@ -115,14 +109,14 @@ def _from(entries: tuple[Entry, ...], anchor_s: int, now_s: int, horizon_s: int,
             yield replace(entry, duration=end - start)
 
 
-def _ahead(stack: PriceRuleStack, surcharge_micro: int) -> Iterator[PriceRule]:
+def _ahead(stack: iso.PriceRuleStack, surcharge_micro: int) -> Iterator[iso.PriceRule]:
     for rule in stack.price_rule:
         if rule.power_range_start.value >= 0:
             fee = fraction(rule.energy_fee) + Fraction(surcharge_micro, MICRO)
             yield replace(rule, energy_fee=amount(fee)) if surcharge_micro else rule
 
 
-def _back(stack: PriceRuleStack) -> Iterator[PriceRule]:
+def _back(stack: iso.PriceRuleStack) -> Iterator[iso.PriceRule]:
     """Yield the compensation for discharged energy, by its magnitude; the lowest range begins at 0."""
     paid = sorted(
         (rule for rule in stack.price_rule if rule.power_range_start.value < 0),
@@ -130,7 +124,7 @@ def _back(stack: PriceRuleStack) -> Iterator[PriceRule]:
     )
     for index, rule in enumerate(paid):
         start = rule.power_range_start
-        yield PriceRule(
+        yield iso.PriceRule(
             energy_fee=rule.energy_fee,
             power_range_start=RationalNumber(exponent=start.exponent, value=min(32767, -start.value))
             if index

@@ -14,27 +14,13 @@ from secc.session.ports import ReportChargingNeeds, ReportChargingPlan
 from secc.session.request_context import Wait
 from secc.session.stages import Awaiting, Charging, Parametrised, Plan, Planned, Vehicle
 from v2g.energy.needs import AskedPrice, AskedPrices, EnergyOffer, EvNeeds, OfferedPower, Service
+from v2g.iso15118.d20.messages import common_types
+from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
     PowerDeliveryReq,
     ScheduleExchangeReq,
     ScheduleExchangeRes,
-)
-from v2g.iso15118.d20.messages.common_types import (
-    Dynamic_CLReqControlMode,
-    MessageHeader,
-    Processing,
-    RationalNumber,
-    ResponseCode,
-)
-from v2g.iso15118.d20.messages.schedules import (
-    AbsolutePriceSchedule,
-    Dynamic_SEReqControlMode,
-    Dynamic_SEResControlMode,
-    EVEnergyOffer,
-    PriceLevelSchedule,
-    Scheduled_SEReqControlMode,
-    Scheduled_SEResControlMode,
 )
 from v2g.iso15118.d20.prices import Algorithm
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
@@ -44,7 +30,7 @@ from v2g.observe import Observe
 # -- The vehicle's price offer for discharged energy: read and checked here, answered by the back end
 
 
-def read_offer(offer: EVEnergyOffer) -> EnergyOffer:
+def read_offer(offer: iso.EVEnergyOffer) -> EnergyOffer:
     """Return an offer as numbers; sources disagree on the sign of discharge power, so its magnitude counts."""
     power, price = offer.ev_power_schedule, offer.ev_absolute_price_schedule
     return EnergyOffer(
@@ -85,8 +71,8 @@ def impossible(offer: EnergyOffer, vehicle: Vehicle, *, bidirectional: bool) -> 
     return ""
 
 
-RequestMode = Dynamic_SEReqControlMode | Scheduled_SEReqControlMode
-ResponseMode = Dynamic_SEResControlMode | Scheduled_SEResControlMode
+RequestMode = iso.Dynamic_SEReqControlMode | iso.Scheduled_SEReqControlMode
+ResponseMode = iso.Dynamic_SEResControlMode | iso.Scheduled_SEResControlMode
 
 
 def schedule_exchange(
@@ -145,7 +131,7 @@ def plan(request: ScheduleExchangeReq, parametrised: Parametrised, context: Requ
         settled = Plan(tuples=offered_tuples(wanted, context), departure_ms=departure_ms)
         answer = _scheduled(settled, parametrised, context)
     paused = context.notice is not None and context.notice.notification == "Pause"
-    response = replace(_response(ResponseCode.OK, answer, context), go_to_pause=True if paused else None)
+    response = replace(_response(common_types.ResponseCode.OK, answer, context), go_to_pause=True if paused else None)
     planned = Planned(parametrised=parametrised, plan=settled)
     _, why = _offer(mode, parametrised)
     refused = (Observe("schedule", "offer_refused", {"reason": why}),) if why else ()
@@ -157,27 +143,27 @@ def unchanged(planned: Planned, context: RequestContext) -> ScheduleExchangeRes:
     mode (V2G20-1600)."""
     dynamic = planned.selected.control_mode is ControlMode.DYNAMIC
     answer: ResponseMode = (
-        Dynamic_SEResControlMode(absolute_price_schedule=planned.plan.prices)
+        iso.Dynamic_SEResControlMode(absolute_price_schedule=planned.plan.prices)
         if dynamic
         else _scheduled(planned.plan, planned.parametrised, context)
     )
-    return _response(ResponseCode.WARNING_ScheduleRenegotiationFailed, answer, context)
+    return _response(common_types.ResponseCode.WARNING_ScheduleRenegotiationFailed, answer, context)
 
 
-def _scheduled(settled: Plan, parametrised: Parametrised, context: RequestContext) -> Scheduled_SEResControlMode:
+def _scheduled(settled: Plan, parametrised: Parametrised, context: RequestContext) -> iso.Scheduled_SEResControlMode:
     phases = parametrised.vehicle.phases
-    return Scheduled_SEResControlMode(
+    return iso.Scheduled_SEResControlMode(
         schedule_tuple=tuple(schedule_tuple(each, context, phases=phases) for each in settled.tuples)
     )
 
 
-def _response(code: ResponseCode, answer: ResponseMode, context: RequestContext) -> ScheduleExchangeRes:
+def _response(code: common_types.ResponseCode, answer: ResponseMode, context: RequestContext) -> ScheduleExchangeRes:
     return ScheduleExchangeRes(
         header=_header(answer, context),
         response_code=code,
-        evse_processing=Processing.Finished,
-        dynamic_se_res_control_mode=answer if isinstance(answer, Dynamic_SEResControlMode) else None,
-        scheduled_se_res_control_mode=answer if isinstance(answer, Scheduled_SEResControlMode) else None,
+        evse_processing=common_types.Processing.Finished,
+        dynamic_se_res_control_mode=answer if isinstance(answer, iso.Dynamic_SEResControlMode) else None,
+        scheduled_se_res_control_mode=answer if isinstance(answer, iso.Scheduled_SEResControlMode) else None,
     )
 
 
@@ -211,7 +197,7 @@ def plannable_discharge(parametrised: Parametrised, context: RequestContext) -> 
 
 def _dynamic(
     request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext, left_s: int | None
-) -> Dynamic_SEResControlMode:
+) -> iso.Dynamic_SEResControlMode:
     """Return prices, and the needs if the charger sets them."""
     wanted = WantedPrices(
         schedule_id=1,
@@ -221,12 +207,12 @@ def _dynamic(
     )
     prices = price_schedule(context, wanted)
     needs = context.config.needs if parametrised.selected.needs_by_secc else None
-    return Dynamic_SEResControlMode(
+    return iso.Dynamic_SEResControlMode(
         departure_time=left_s if needs is not None and needs.departure_after_s is not None else None,
         minimum_soc=needs.minimum_soc if needs is not None else None,
         target_soc=needs.target_soc if needs is not None else None,
-        absolute_price_schedule=prices if isinstance(prices, AbsolutePriceSchedule) else None,
-        price_level_schedule=prices if isinstance(prices, PriceLevelSchedule) else None,
+        absolute_price_schedule=prices if isinstance(prices, iso.AbsolutePriceSchedule) else None,
+        price_level_schedule=prices if isinstance(prices, iso.PriceLevelSchedule) else None,
     )
 
 
@@ -238,10 +224,10 @@ def _departure_ms(mode: RequestMode, parametrised: Parametrised, context: Reques
     return context.utc_ms + mode.departure_time * 1000 if mode.departure_time is not None else None
 
 
-def _header(answer: ResponseMode, context: RequestContext) -> MessageHeader:
+def _header(answer: ResponseMode, context: RequestContext) -> common_types.MessageHeader:
     """Return the header, with one signature of all price schedules if a key is configured."""
     key = context.connection.trust.price_key
-    if isinstance(answer, Scheduled_SEResControlMode):
+    if isinstance(answer, iso.Scheduled_SEResControlMode):
         schedules = [
             each
             for offered in answer.schedule_tuple
@@ -260,17 +246,17 @@ def _header(answer: ResponseMode, context: RequestContext) -> MessageHeader:
 def _ongoing(request: ScheduleExchangeReq, stage: Awaiting, context: RequestContext) -> Step:
     """Ask for more time; the schema requires a plan anyway, so it is a provisional one."""
     step = plan(request, stage.parametrised, context)
-    return Step(replace(step.response, evse_processing=Processing.Ongoing), stage)
+    return Step(replace(step.response, evse_processing=common_types.Processing.Ongoing), stage)
 
 
 def _checked(request: ScheduleExchangeReq, parametrised: Parametrised) -> RequestMode:
     """Return the needs, which must match the selected control mode and be consistent."""
     mode: RequestMode | None = request.dynamic_se_req_control_mode or request.scheduled_se_req_control_mode
     dynamic = parametrised.selected.control_mode is ControlMode.DYNAMIC
-    if mode is None or isinstance(mode, Dynamic_SEReqControlMode) != dynamic:  # V2G20-1600
-        raise refuse(ResponseCode.FAILED, "the needs are not stated in the selected control mode")
+    if mode is None or isinstance(mode, iso.Dynamic_SEReqControlMode) != dynamic:  # V2G20-1600
+        raise refuse(common_types.ResponseCode.FAILED, "the needs are not stated in the selected control mode")
     if why := _contradiction(mode):
-        raise refuse(ResponseCode.FAILED, why)
+        raise refuse(common_types.ResponseCode.FAILED, why)
     return mode
 
 
@@ -279,7 +265,7 @@ def _offer(mode: RequestMode, parametrised: Parametrised) -> tuple[EnergyOffer |
 
     An invalid offer is dropped without ending the session: some vehicles send one with any service.
     """
-    if not isinstance(mode, Scheduled_SEReqControlMode) or mode.ev_energy_offer is None:
+    if not isinstance(mode, iso.Scheduled_SEReqControlMode) or mode.ev_energy_offer is None:
         return None, ""
     offer = read_offer(mode.ev_energy_offer)
     why = impossible(offer, parametrised.able, bidirectional=parametrised.selected.bidirectional)
@@ -295,7 +281,7 @@ def _contradiction(mode: RequestMode) -> str:
     ]
     if energies != sorted(energies):
         return "minimum, target and maximum energy are not in this order"
-    if isinstance(mode, Dynamic_SEReqControlMode):
+    if isinstance(mode, iso.Dynamic_SEReqControlMode):
         if (mode.minimum_soc is None) != (mode.target_soc is None):
             return "MinimumSOC and TargetSOC must be given together or not at all"
         if mode.minimum_soc is not None and mode.target_soc is not None and mode.minimum_soc > mode.target_soc:
@@ -321,7 +307,7 @@ def _needs(
         max_current_ma=vehicle.max_charge_ma,
         max_voltage_mv=vehicle.max_voltage_mv,
         soc=parametrised.vehicle.soc,
-        target_soc=mode.target_soc if isinstance(mode, Dynamic_SEReqControlMode) else None,
+        target_soc=mode.target_soc if isinstance(mode, iso.Dynamic_SEReqControlMode) else None,
         target_energy_wh=_energy(mode.ev_target_energy_request),
         max_energy_wh=_energy(mode.ev_maximum_energy_request),
         min_energy_wh=_energy(mode.ev_minimum_energy_request),
@@ -335,7 +321,7 @@ def _needs(
     )
 
 
-def renewed(mode: Dynamic_CLReqControlMode, before: EvNeeds, utc_ms: int) -> EvNeeds | None:
+def renewed(mode: common_types.Dynamic_CLReqControlMode, before: EvNeeds, utc_ms: int) -> EvNeeds | None:
     """Return a dynamic vehicle's needs in the loop, if the back end does not know them (K20.FR.01)."""
     departure_ms = before.departure_ms
     if mode.departure_time is not None and not before.needs_by_secc:
@@ -363,5 +349,5 @@ def planned_power(request: PowerDeliveryReq) -> ReportChargingPlan | None:
     return ReportChargingPlan(tuple(steps), begin, dynamic=profile.scheduled_evppt_control_mode is None)
 
 
-def _energy(number: RationalNumber | None) -> int | None:
+def _energy(number: common_types.RationalNumber | None) -> int | None:
     return None if number is None else to_w(number)

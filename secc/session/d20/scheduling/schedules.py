@@ -15,18 +15,9 @@ from secc.session.stages import Parametrised, Planned
 from secc.session.terms import ScheduleOffer
 from v2g.energy.limits import VEHICLE
 from v2g.errors import Iso15118Error
+from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import ResponseCode
-from v2g.iso15118.d20.messages.schedules import (
-    AbsolutePriceSchedule,
-    ChargingSchedule,
-    EVPowerProfile,
-    PowerSchedule,
-    PowerScheduleEntry,
-    PowerScheduleEntryList,
-    PriceLevelSchedule,
-    ScheduleTuple,
-)
 from v2g.iso15118.d20.quantities import each_phase
 from v2g.units import MICRO
 
@@ -59,7 +50,7 @@ def choose_tuple(request: PowerDeliveryReq, planned: Planned, context: RequestCo
     return chosen
 
 
-def check_profile(profile: EVPowerProfile, chosen: OfferedTuple, phases: int, utc_ms: int) -> None:
+def check_profile(profile: iso.EVPowerProfile, chosen: OfferedTuple, phases: int, utc_ms: int) -> None:
     """Reject entries outside of the tuple at any time. A TimeAnchor of 0, which some vehicles send, means now."""
     start_ms = profile.time_anchor * 1000 or utc_ms
     energy = 0
@@ -144,9 +135,9 @@ def offered_tuples(request: ScheduleRequest, context: RequestContext) -> tuple[O
     return tuple(found)
 
 
-def schedule_tuple(offered: OfferedTuple, context: RequestContext, *, phases: int) -> ScheduleTuple:
+def schedule_tuple(offered: OfferedTuple, context: RequestContext, *, phases: int) -> iso.ScheduleTuple:
     """Return a tuple for the wire; powers of discharge are negative (V2G20-1034)."""
-    return ScheduleTuple(
+    return iso.ScheduleTuple(
         schedule_tuple_id=offered.tuple_id,
         charging_schedule=_wire(offered.charge, offered.charge_prices, context, phases, 1, offered.available_wh),
         discharging_schedule=_wire(offered.discharge, offered.discharge_prices, context, phases, -1)
@@ -226,32 +217,32 @@ def _cheapest(share: list[PowerSpan], request: ScheduleRequest, context: Request
 
 def _wire(
     spans: Spans,
-    prices: AbsolutePriceSchedule | PriceLevelSchedule | None,
+    prices: iso.AbsolutePriceSchedule | iso.PriceLevelSchedule | None,
     context: RequestContext,
     phases: int,
     sign: int,
     available_wh: int | None = None,
-) -> ChargingSchedule:
+) -> iso.ChargingSchedule:
     tolerance_w = context.config.profile.power_tolerance_w
     entries = tuple(
-        PowerScheduleEntry(
+        iso.PowerScheduleEntry(
             duration=(each.end_ms - each.start_ms) // 1000, **each_phase("power", sign * each.power_w, phases)
         )
         for each in spans
     )
-    return ChargingSchedule(
-        power_schedule=PowerSchedule(
+    return iso.ChargingSchedule(
+        power_schedule=iso.PowerSchedule(
             time_anchor=spans[0].start_ms // 1000,
             available_energy=None if available_wh is None else watts(available_wh),
             power_tolerance=None if tolerance_w is None else watts(tolerance_w),
-            power_schedule_entries=PowerScheduleEntryList(power_schedule_entry=entries),
+            power_schedule_entries=iso.PowerScheduleEntryList(power_schedule_entry=entries),
         ),
-        absolute_price_schedule=prices if isinstance(prices, AbsolutePriceSchedule) else None,
-        price_level_schedule=prices if isinstance(prices, PriceLevelSchedule) else None,
+        absolute_price_schedule=prices if isinstance(prices, iso.AbsolutePriceSchedule) else None,
+        price_level_schedule=prices if isinstance(prices, iso.PriceLevelSchedule) else None,
     )
 
 
-def entry_powers(entry: PowerScheduleEntry) -> tuple[int, ...]:
+def entry_powers(entry: iso.PowerScheduleEntry) -> tuple[int, ...]:
     """Return the W of an entry: of all phases together, or of each phase."""
     further = [to_w(each) for each in (entry.power_l2, entry.power_l3) if each is not None]
     return to_w(entry.power), *further

@@ -5,47 +5,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import field
 
 from v2g.exi.declare import ATTRIBUTE, Element, Long, Ref, Short, UnsignedShort, global_elements
-from v2g.iso15118.d2.messages.data_types import (
-    EMAID,
-    SAID,
-    Certificate,
-    CertificateChain,
-    ChargeProgress,
-    ChargeService,
-    ChargingSession,
-    ContractID,
-    ContractSignatureEncryptedPrivateKey,
-    DiffieHellmanPublickey,
-    EnergyTransferMode,
-    EvccID,
-    EvseID,
-    EVSEProcessing,
-    GenChallenge,
-    ListOfRootCertificateIDs,
-    MeterInfo,
-    PaymentOption,
-    PaymentOptionList,
-    ResponseCode,
-    SelectedServiceList,
-    ServiceCategory,
-    ServiceList,
-    ServiceParameterList,
-    ServiceScope,
-)
-from v2g.iso15118.d2.messages.parameters import (
-    AC_EVChargeParameter,
-    AC_EVSEChargeParameter,
-    AC_EVSEStatus,
-    ChargingProfile,
-    DC_EVChargeParameter,
-    DC_EVPowerDeliveryParameter,
-    DC_EVSEChargeParameter,
-    DC_EVSEStatus,
-    EVChargeParameter,
-    EVPowerDeliveryParameter,
-    EVSEChargeParameter,
-    EVSEStatus,
-)
+from v2g.iso15118.d2.messages import data_types, parameters
 from v2g.iso15118.d2.messages.tariffs import SAScheduleList, SASchedules
 from v2g.iso15118.d2.schemas import ISO2_BODY
 from v2g.iso15118.engine.older_types import ServiceID, SessionID
@@ -62,31 +22,31 @@ class BodyElement(Element, frozen=True, kw_only=True, tag=True):
 class SessionSetupReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle opens a session or resumes a paused one."""
 
-    evcc_id: EvccID
+    evcc_id: data_types.EvccID
 
 
 class SessionSetupRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The charger identifies itself; time in s since 1970 in UTC."""
 
-    response_code: ResponseCode
-    evse_id: EvseID
+    response_code: data_types.ResponseCode
+    evse_id: data_types.EvseID
     evse_time_stamp: Long | None = None
 
 
 class ServiceDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle requests the services on offer."""
 
-    service_scope: ServiceScope | None = None
-    service_category: ServiceCategory | None = None
+    service_scope: data_types.ServiceScope | None = None
+    service_category: data_types.ServiceCategory | None = None
 
 
 class ServiceDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Payment options, the charging service and value-added services."""
 
-    response_code: ResponseCode
-    payment_option_list: PaymentOptionList
-    charge_service: ChargeService
-    service_list: ServiceList | None = None
+    response_code: data_types.ResponseCode
+    payment_option_list: data_types.PaymentOptionList
+    charge_service: data_types.ChargeService
+    service_list: data_types.ServiceList | None = None
 
 
 class ServiceDetailReq(BodyElement, frozen=True, kw_only=True, tag=True):
@@ -98,158 +58,165 @@ class ServiceDetailReq(BodyElement, frozen=True, kw_only=True, tag=True):
 class ServiceDetailRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The variants of that service."""
 
-    response_code: ResponseCode
+    response_code: data_types.ResponseCode
     service_id: ServiceID
-    service_parameter_list: ServiceParameterList | None = None
+    service_parameter_list: data_types.ServiceParameterList | None = None
 
 
 class PaymentServiceSelectionReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle selects payment option and services."""
 
-    selected_payment_option: PaymentOption
-    selected_service_list: SelectedServiceList
+    selected_payment_option: data_types.PaymentOption
+    selected_service_list: data_types.SelectedServiceList
 
 
 class PaymentServiceSelectionRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the selection is accepted."""
 
-    response_code: ResponseCode
+    response_code: data_types.ResponseCode
 
 
 class PaymentDetailsReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle presents its contract."""
 
-    emaid: ContractID = field(name="eMAID")
-    contract_signature_cert_chain: CertificateChain
+    emaid: data_types.ContractID = field(name="eMAID")
+    contract_signature_cert_chain: data_types.CertificateChain
 
 
 class PaymentDetailsRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """A challenge of 16 octets that the vehicle must sign."""
 
-    response_code: ResponseCode
-    gen_challenge: GenChallenge
+    response_code: data_types.ResponseCode
+    gen_challenge: data_types.GenChallenge
     evse_time_stamp: Long
 
 
 class AuthorizationReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The signed challenge, or nothing with external payment."""
 
-    gen_challenge: GenChallenge | None = None
+    gen_challenge: data_types.GenChallenge | None = None
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class AuthorizationRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the vehicle is authorised; Ongoing while the operator decides."""
 
-    response_code: ResponseCode
-    evse_processing: EVSEProcessing
+    response_code: data_types.ResponseCode
+    evse_processing: data_types.EVSEProcessing
 
 
 class ChargeParameterDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle's limits and needs."""
 
     max_entries_sa_schedule_tuple: UnsignedShort | None = None
-    requested_energy_transfer_mode: EnergyTransferMode
+    requested_energy_transfer_mode: data_types.EnergyTransferMode
     ev_charge_parameter: Annotated[
-        EVChargeParameter | AC_EVChargeParameter | DC_EVChargeParameter, Ref(EVChargeParameter)
+        parameters.EVChargeParameter | parameters.AC_EVChargeParameter | parameters.DC_EVChargeParameter,
+        Ref(parameters.EVChargeParameter),
     ]
 
 
 class ChargeParameterDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The charger's limits and schedules on offer."""
 
-    response_code: ResponseCode
-    evse_processing: EVSEProcessing
+    response_code: data_types.ResponseCode
+    evse_processing: data_types.EVSEProcessing
     sa_schedules: Annotated[SASchedules | SAScheduleList | None, Ref(SASchedules)] = None
     evse_charge_parameter: Annotated[
-        EVSEChargeParameter | AC_EVSEChargeParameter | DC_EVSEChargeParameter, Ref(EVSEChargeParameter)
+        parameters.EVSEChargeParameter | parameters.AC_EVSEChargeParameter | parameters.DC_EVSEChargeParameter,
+        Ref(parameters.EVSEChargeParameter),
     ]
 
 
 class PowerDeliveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle starts or stops the transfer of energy, or renegotiates."""
 
-    charge_progress: ChargeProgress
-    sa_schedule_tuple_id: SAID
-    charging_profile: ChargingProfile | None = None
+    charge_progress: data_types.ChargeProgress
+    sa_schedule_tuple_id: data_types.SAID
+    charging_profile: parameters.ChargingProfile | None = None
     ev_power_delivery_parameter: Annotated[
-        EVPowerDeliveryParameter | DC_EVPowerDeliveryParameter | None, Ref(EVPowerDeliveryParameter)
+        parameters.EVPowerDeliveryParameter | parameters.DC_EVPowerDeliveryParameter | None,
+        Ref(parameters.EVPowerDeliveryParameter),
     ] = None
 
 
 class PowerDeliveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the charger accepts."""
 
-    response_code: ResponseCode
-    evse_status: Annotated[EVSEStatus | AC_EVSEStatus | DC_EVSEStatus, Ref(EVSEStatus)]
+    response_code: data_types.ResponseCode
+    evse_status: Annotated[
+        parameters.EVSEStatus | parameters.AC_EVSEStatus | parameters.DC_EVSEStatus, Ref(parameters.EVSEStatus)
+    ]
 
 
 class MeteringReceiptReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle confirms a meter reading by its signature."""
 
     session_id: SessionID
-    sa_schedule_tuple_id: SAID | None = None
-    meter_info: MeterInfo
+    sa_schedule_tuple_id: data_types.SAID | None = None
+    meter_info: data_types.MeterInfo
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class MeteringReceiptRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the receipt is accepted."""
 
-    response_code: ResponseCode
-    evse_status: Annotated[EVSEStatus | AC_EVSEStatus | DC_EVSEStatus, Ref(EVSEStatus)]
+    response_code: data_types.ResponseCode
+    evse_status: Annotated[
+        parameters.EVSEStatus | parameters.AC_EVSEStatus | parameters.DC_EVSEStatus, Ref(parameters.EVSEStatus)
+    ]
 
 
 class SessionStopReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle ends or pauses the session."""
 
-    charging_session: ChargingSession
+    charging_session: data_types.ChargingSession
 
 
 class SessionStopRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The charger agrees."""
 
-    response_code: ResponseCode
+    response_code: data_types.ResponseCode
 
 
 class CertificateUpdateReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle requests a new contract certificate; signed with the old contract key."""
 
-    contract_signature_cert_chain: CertificateChain
-    emaid: ContractID = field(name="eMAID")
-    list_of_root_certificate_ids: ListOfRootCertificateIDs
+    contract_signature_cert_chain: data_types.CertificateChain
+    emaid: data_types.ContractID = field(name="eMAID")
+    list_of_root_certificate_ids: data_types.ListOfRootCertificateIDs
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
 
 
 class CertificateUpdateRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The new contract and its key; four of its elements are signed. Retry in days."""
 
-    response_code: ResponseCode
-    sa_provisioning_certificate_chain: CertificateChain
-    contract_signature_cert_chain: CertificateChain
-    contract_signature_encrypted_private_key: ContractSignatureEncryptedPrivateKey
-    dh_public_key: DiffieHellmanPublickey = field(name="DHpublickey")
-    emaid: EMAID = field(name="eMAID")
+    response_code: data_types.ResponseCode
+    sa_provisioning_certificate_chain: data_types.CertificateChain
+    contract_signature_cert_chain: data_types.CertificateChain
+    contract_signature_encrypted_private_key: data_types.ContractSignatureEncryptedPrivateKey
+    dh_public_key: data_types.DiffieHellmanPublickey = field(name="DHpublickey")
+    emaid: data_types.EMAID = field(name="eMAID")
     retry_counter: Short | None = None
 
 
 class CertificateInstallationReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle requests its contract certificate; signed with the provisioning key."""
 
-    oem_provisioning_cert: Certificate
-    list_of_root_certificate_ids: ListOfRootCertificateIDs
+    oem_provisioning_cert: data_types.Certificate
+    list_of_root_certificate_ids: data_types.ListOfRootCertificateIDs
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
 
 
 class CertificateInstallationRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The contract and its key; four of its elements are signed."""
 
-    response_code: ResponseCode
-    sa_provisioning_certificate_chain: CertificateChain
-    contract_signature_cert_chain: CertificateChain
-    contract_signature_encrypted_private_key: ContractSignatureEncryptedPrivateKey
-    dh_public_key: DiffieHellmanPublickey = field(name="DHpublickey")
-    emaid: EMAID = field(name="eMAID")
+    response_code: data_types.ResponseCode
+    sa_provisioning_certificate_chain: data_types.CertificateChain
+    contract_signature_cert_chain: data_types.CertificateChain
+    contract_signature_encrypted_private_key: data_types.ContractSignatureEncryptedPrivateKey
+    dh_public_key: data_types.DiffieHellmanPublickey = field(name="DHpublickey")
+    emaid: data_types.EMAID = field(name="eMAID")
 
 
 ELEMENTS: Final = global_elements(__name__)

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Final, TypeAlias
 from msgspec import Meta, field
 
 from v2g.exi.declare import Element, Ref, Schema, UnsignedInt, UnsignedLong, UnsignedShort
-from v2g.iso15118.d20.messages import ac
+from v2g.iso15118.d20.messages import ac, common_types
 from v2g.iso15118.d20.messages.ac import (
     AC_CPDReqEnergyTransferMode,
     AC_CPDResEnergyTransferMode,
@@ -28,13 +28,6 @@ from v2g.iso15118.d20.messages.ac import (
     Dynamic_AC_CLResControlMode,
     Scheduled_AC_CLReqControlMode,
     Scheduled_AC_CLResControlMode,
-)
-from v2g.iso15118.d20.messages.common_types import (
-    CLReqControlMode,
-    CLResControlMode,
-    EVSEStatus,
-    Processing,
-    RationalNumber,
 )
 from v2g.iso15118.d20.schemas import AC, AC_DER_SAE
 
@@ -119,8 +112,8 @@ class GridConnectionMode(Enum):
 class DataTuple(Element, frozen=True, kw_only=True):
     """A point of a curve."""
 
-    x_value: RationalNumber = field(name="xValue")
-    y_value: RationalNumber = field(name="yValue")
+    x_value: common_types.RationalNumber = field(name="xValue")
+    y_value: common_types.RationalNumber = field(name="yValue")
 
 
 class CurveDataPointsList(Element, frozen=True, kw_only=True):
@@ -144,9 +137,9 @@ class DERCurve(Element, frozen=True, kw_only=True):
 class VoltVar(DERCurve, frozen=True, kw_only=True):
     """Reactive power by voltage."""
 
-    open_loop_response_time: RationalNumber
+    open_loop_response_time: common_types.RationalNumber
     time_constant_pt1: UnsignedInt | None = None
-    reference_voltage: RationalNumber
+    reference_voltage: common_types.RationalNumber
     autonomous_reference_voltage_adjustment_enable: bool
     reference_voltage_adjustment_time_constant: UnsignedInt
 
@@ -154,14 +147,14 @@ class VoltVar(DERCurve, frozen=True, kw_only=True):
 class WattVar(DERCurve, frozen=True, kw_only=True):
     """Reactive power by active power."""
 
-    open_loop_response_time: RationalNumber | None = None
+    open_loop_response_time: common_types.RationalNumber | None = None
     time_constant_pt1: UnsignedInt | None = None
 
 
 class VoltWatt(DERCurve, frozen=True, kw_only=True):
     """Active power by voltage."""
 
-    open_loop_response_time: RationalNumber
+    open_loop_response_time: common_types.RationalNumber
     time_constant_pt1: UnsignedInt | None = None
 
 
@@ -170,9 +163,9 @@ class ConstantPowerFactor(Element, frozen=True, kw_only=True):
 
     enable: bool
     priority: UnsignedShort | None = None
-    power_factor_value: RationalNumber
-    power_factor_value_l2: RationalNumber | None = None
-    power_factor_value_l3: RationalNumber | None = None
+    power_factor_value: common_types.RationalNumber
+    power_factor_value_l2: common_types.RationalNumber | None = None
+    power_factor_value_l3: common_types.RationalNumber | None = None
     power_factor_excitation: PowerFactorExcitation
     power_factor_excitation_l2: PowerFactorExcitation | None = None
     power_factor_excitation_l3: PowerFactorExcitation | None = None
@@ -183,9 +176,9 @@ class ConstantVar(Element, frozen=True, kw_only=True):
 
     enable: bool
     priority: UnsignedShort | None = None
-    var_setpoint: RationalNumber
-    var_setpoint_l2: RationalNumber | None = None
-    var_setpoint_l3: RationalNumber | None = None
+    var_setpoint: common_types.RationalNumber
+    var_setpoint_l2: common_types.RationalNumber | None = None
+    var_setpoint_l3: common_types.RationalNumber | None = None
     unit: DerUnit
 
 
@@ -194,9 +187,9 @@ class ConstantWatt(Element, frozen=True, kw_only=True):
 
     enable: bool
     priority: UnsignedShort | None = None
-    watt_setpoint: RationalNumber
-    watt_setpoint_l2: RationalNumber | None = None
-    watt_setpoint_l3: RationalNumber | None = None
+    watt_setpoint: common_types.RationalNumber
+    watt_setpoint_l2: common_types.RationalNumber | None = None
+    watt_setpoint_l3: common_types.RationalNumber | None = None
     unit: DerUnit
 
 
@@ -208,20 +201,20 @@ class LimitMaxDischargePower(Element, frozen=True, kw_only=True):
     percentage_value: UnsignedShort
     percentage_value_l2: UnsignedShort | None = None
     percentage_value_l3: UnsignedShort | None = None
-    open_loop_response_time: RationalNumber | None = None
+    open_loop_response_time: common_types.RationalNumber | None = None
 
 
 class FrequencyDroopSettings(Element, frozen=True, kw_only=True):
     """How active power follows frequency on one side."""
 
-    db: RationalNumber = field(name="db")
-    droop_factor: RationalNumber
-    droop_factor_l2: RationalNumber | None = None
-    droop_factor_l3: RationalNumber | None = None
+    db: common_types.RationalNumber = field(name="db")
+    droop_factor: common_types.RationalNumber
+    droop_factor_l2: common_types.RationalNumber | None = None
+    droop_factor_l3: common_types.RationalNumber | None = None
     power_reference: PowerReference
     power_reference_l2: PowerReference | None = None
     power_reference_l3: PowerReference | None = None
-    open_loop_response_time: RationalNumber
+    open_loop_response_time: common_types.RationalNumber
 
 
 class FrequencyDroop(Element, frozen=True, kw_only=True):
@@ -257,26 +250,26 @@ class EnterServiceCPDRes(Element, frozen=True, kw_only=True):
     """Conditions for the vehicle to begin feeding."""
 
     permit_service: bool
-    enter_service_voltage_high: RationalNumber
-    enter_service_voltage_low: RationalNumber
-    enter_service_frequency_high: RationalNumber
-    enter_service_frequency_low: RationalNumber
-    enter_service_delay: RationalNumber | None = None
-    enter_service_randomized_delay: RationalNumber | None = None
-    enter_service_ramp_time: RationalNumber | None = None
+    enter_service_voltage_high: common_types.RationalNumber
+    enter_service_voltage_low: common_types.RationalNumber
+    enter_service_frequency_high: common_types.RationalNumber
+    enter_service_frequency_low: common_types.RationalNumber
+    enter_service_delay: common_types.RationalNumber | None = None
+    enter_service_randomized_delay: common_types.RationalNumber | None = None
+    enter_service_ramp_time: common_types.RationalNumber | None = None
 
 
 class EnterServiceCLRes(Element, frozen=True, kw_only=True):
     """Changed conditions for the vehicle to begin feeding."""
 
     permit_service: bool
-    enter_service_voltage_high: RationalNumber | None = None
-    enter_service_voltage_low: RationalNumber | None = None
-    enter_service_frequency_high: RationalNumber | None = None
-    enter_service_frequency_low: RationalNumber | None = None
-    enter_service_delay: RationalNumber | None = None
-    enter_service_randomized_delay: RationalNumber | None = None
-    enter_service_ramp_time: RationalNumber | None = None
+    enter_service_voltage_high: common_types.RationalNumber | None = None
+    enter_service_voltage_low: common_types.RationalNumber | None = None
+    enter_service_frequency_high: common_types.RationalNumber | None = None
+    enter_service_frequency_low: common_types.RationalNumber | None = None
+    enter_service_delay: common_types.RationalNumber | None = None
+    enter_service_randomized_delay: common_types.RationalNumber | None = None
+    enter_service_ramp_time: common_types.RationalNumber | None = None
 
 
 class ReactivePowerSupportCPDRes(Element, frozen=True, kw_only=True):
@@ -338,18 +331,18 @@ class DERControlCLRes(Element, frozen=True, kw_only=True):
 class EVApparentPowerLimits(Element, frozen=True, kw_only=True):
     """Apparent power limits of the vehicle."""
 
-    ev_maximum_apparent_power_during_charging_and_var_absorption: RationalNumber
-    ev_maximum_apparent_power_during_charging_and_var_absorption_l2: RationalNumber | None = None
-    ev_maximum_apparent_power_during_charging_and_var_absorption_l3: RationalNumber | None = None
-    ev_maximum_apparent_power_during_charging_and_var_injection: RationalNumber
-    ev_maximum_apparent_power_during_charging_and_var_injection_l2: RationalNumber | None = None
-    ev_maximum_apparent_power_during_charging_and_var_injection_l3: RationalNumber | None = None
-    ev_maximum_apparent_power_during_discharging_and_var_absorption: RationalNumber
-    ev_maximum_apparent_power_during_discharging_and_var_absorption_l2: RationalNumber | None = None
-    ev_maximum_apparent_power_during_discharging_and_var_absorption_l3: RationalNumber | None = None
-    ev_maximum_apparent_power_during_discharging_and_var_injection: RationalNumber
-    ev_maximum_apparent_power_during_discharging_and_var_injection_l2: RationalNumber | None = None
-    ev_maximum_apparent_power_during_discharging_and_var_injection_l3: RationalNumber | None = None
+    ev_maximum_apparent_power_during_charging_and_var_absorption: common_types.RationalNumber
+    ev_maximum_apparent_power_during_charging_and_var_absorption_l2: common_types.RationalNumber | None = None
+    ev_maximum_apparent_power_during_charging_and_var_absorption_l3: common_types.RationalNumber | None = None
+    ev_maximum_apparent_power_during_charging_and_var_injection: common_types.RationalNumber
+    ev_maximum_apparent_power_during_charging_and_var_injection_l2: common_types.RationalNumber | None = None
+    ev_maximum_apparent_power_during_charging_and_var_injection_l3: common_types.RationalNumber | None = None
+    ev_maximum_apparent_power_during_discharging_and_var_absorption: common_types.RationalNumber
+    ev_maximum_apparent_power_during_discharging_and_var_absorption_l2: common_types.RationalNumber | None = None
+    ev_maximum_apparent_power_during_discharging_and_var_absorption_l3: common_types.RationalNumber | None = None
+    ev_maximum_apparent_power_during_discharging_and_var_injection: common_types.RationalNumber
+    ev_maximum_apparent_power_during_discharging_and_var_injection_l2: common_types.RationalNumber | None = None
+    ev_maximum_apparent_power_during_discharging_and_var_injection_l3: common_types.RationalNumber | None = None
 
 
 class EVApparentPower(EVApparentPowerLimits, frozen=True, kw_only=True):
@@ -359,72 +352,72 @@ class EVApparentPower(EVApparentPowerLimits, frozen=True, kw_only=True):
 class EVReactivePower(Element, frozen=True, kw_only=True):
     """Reactive power that the vehicle can absorb or inject now."""
 
-    ev_maximum_var_absorption_during_charging: RationalNumber
-    ev_maximum_var_absorption_during_charging_l2: RationalNumber | None = None
-    ev_maximum_var_absorption_during_charging_l3: RationalNumber | None = None
-    ev_minimum_var_absorption_during_charging: RationalNumber | None = None
-    ev_minimum_var_absorption_during_charging_l2: RationalNumber | None = None
-    ev_minimum_var_absorption_during_charging_l3: RationalNumber | None = None
-    ev_maximum_var_injection_during_charging: RationalNumber
-    ev_maximum_var_injection_during_charging_l2: RationalNumber | None = None
-    ev_maximum_var_injection_during_charging_l3: RationalNumber | None = None
-    ev_minimum_var_injection_during_charging: RationalNumber | None = None
-    ev_minimum_var_injection_during_charging_l2: RationalNumber | None = None
-    ev_minimum_var_injection_during_charging_l3: RationalNumber | None = None
-    ev_maximum_var_absorption_during_discharging: RationalNumber
-    ev_maximum_var_absorption_during_discharging_l2: RationalNumber | None = None
-    ev_maximum_var_absorption_during_discharging_l3: RationalNumber | None = None
-    ev_minimum_var_absorption_during_discharging: RationalNumber | None = None
-    ev_minimum_var_absorption_during_discharging_l2: RationalNumber | None = None
-    ev_minimum_var_absorption_during_discharging_l3: RationalNumber | None = None
-    ev_maximum_var_injection_during_discharging: RationalNumber
-    ev_maximum_var_injection_during_discharging_l2: RationalNumber | None = None
-    ev_maximum_var_injection_during_discharging_l3: RationalNumber | None = None
-    ev_minimum_var_injection_during_discharging: RationalNumber | None = None
-    ev_minimum_var_injection_during_discharging_l2: RationalNumber | None = None
-    ev_minimum_var_injection_during_discharging_l3: RationalNumber | None = None
+    ev_maximum_var_absorption_during_charging: common_types.RationalNumber
+    ev_maximum_var_absorption_during_charging_l2: common_types.RationalNumber | None = None
+    ev_maximum_var_absorption_during_charging_l3: common_types.RationalNumber | None = None
+    ev_minimum_var_absorption_during_charging: common_types.RationalNumber | None = None
+    ev_minimum_var_absorption_during_charging_l2: common_types.RationalNumber | None = None
+    ev_minimum_var_absorption_during_charging_l3: common_types.RationalNumber | None = None
+    ev_maximum_var_injection_during_charging: common_types.RationalNumber
+    ev_maximum_var_injection_during_charging_l2: common_types.RationalNumber | None = None
+    ev_maximum_var_injection_during_charging_l3: common_types.RationalNumber | None = None
+    ev_minimum_var_injection_during_charging: common_types.RationalNumber | None = None
+    ev_minimum_var_injection_during_charging_l2: common_types.RationalNumber | None = None
+    ev_minimum_var_injection_during_charging_l3: common_types.RationalNumber | None = None
+    ev_maximum_var_absorption_during_discharging: common_types.RationalNumber
+    ev_maximum_var_absorption_during_discharging_l2: common_types.RationalNumber | None = None
+    ev_maximum_var_absorption_during_discharging_l3: common_types.RationalNumber | None = None
+    ev_minimum_var_absorption_during_discharging: common_types.RationalNumber | None = None
+    ev_minimum_var_absorption_during_discharging_l2: common_types.RationalNumber | None = None
+    ev_minimum_var_absorption_during_discharging_l3: common_types.RationalNumber | None = None
+    ev_maximum_var_injection_during_discharging: common_types.RationalNumber
+    ev_maximum_var_injection_during_discharging_l2: common_types.RationalNumber | None = None
+    ev_maximum_var_injection_during_discharging_l3: common_types.RationalNumber | None = None
+    ev_minimum_var_injection_during_discharging: common_types.RationalNumber | None = None
+    ev_minimum_var_injection_during_discharging_l2: common_types.RationalNumber | None = None
+    ev_minimum_var_injection_during_discharging_l3: common_types.RationalNumber | None = None
 
 
 class EVReactivePowerLimits(EVReactivePower, frozen=True, kw_only=True):
     """Reactive power that the vehicle can absorb or inject."""
 
-    ev_reactive_susceptance: RationalNumber
-    ev_reactive_susceptance_l2: RationalNumber | None = None
-    ev_reactive_susceptance_l3: RationalNumber | None = None
+    ev_reactive_susceptance: common_types.RationalNumber
+    ev_reactive_susceptance_l2: common_types.RationalNumber | None = None
+    ev_reactive_susceptance_l3: common_types.RationalNumber | None = None
 
 
 class EVExcitationLimits(Element, frozen=True, kw_only=True):
     """Power factors of the vehicle, and the discharge powers at which they hold."""
 
-    ev_specified_over_excited_power_factor: RationalNumber
-    ev_specified_over_excited_power_factor_l2: RationalNumber | None = None
-    ev_specified_over_excited_power_factor_l3: RationalNumber | None = None
-    ev_specified_over_excited_discharge_power: RationalNumber
-    ev_specified_over_excited_discharge_power_l2: RationalNumber | None = None
-    ev_specified_over_excited_discharge_power_l3: RationalNumber | None = None
-    ev_specified_under_excited_power_factor: RationalNumber
-    ev_specified_under_excited_power_factor_l2: RationalNumber | None = None
-    ev_specified_under_excited_power_factor_l3: RationalNumber | None = None
-    ev_specified_under_excited_discharge_power: RationalNumber
-    ev_specified_under_excited_discharge_power_l2: RationalNumber | None = None
-    ev_specified_under_excited_discharge_power_l3: RationalNumber | None = None
+    ev_specified_over_excited_power_factor: common_types.RationalNumber
+    ev_specified_over_excited_power_factor_l2: common_types.RationalNumber | None = None
+    ev_specified_over_excited_power_factor_l3: common_types.RationalNumber | None = None
+    ev_specified_over_excited_discharge_power: common_types.RationalNumber
+    ev_specified_over_excited_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_specified_over_excited_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_specified_under_excited_power_factor: common_types.RationalNumber
+    ev_specified_under_excited_power_factor_l2: common_types.RationalNumber | None = None
+    ev_specified_under_excited_power_factor_l3: common_types.RationalNumber | None = None
+    ev_specified_under_excited_discharge_power: common_types.RationalNumber
+    ev_specified_under_excited_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_specified_under_excited_discharge_power_l3: common_types.RationalNumber | None = None
 
 
 class EVExcitation(Element, frozen=True, kw_only=True):
     """Power factors of the vehicle now, and the discharge powers at which they hold."""
 
-    ev_specified_over_excited_power_factor: RationalNumber | None = None
-    ev_specified_over_excited_power_factor_l2: RationalNumber | None = None
-    ev_specified_over_excited_power_factor_l3: RationalNumber | None = None
-    ev_specified_over_excited_discharge_power: RationalNumber
-    ev_specified_over_excited_discharge_power_l2: RationalNumber | None = None
-    ev_specified_over_excited_discharge_power_l3: RationalNumber | None = None
-    ev_specified_under_excited_power_factor: RationalNumber | None = None
-    ev_specified_under_excited_power_factor_l2: RationalNumber | None = None
-    ev_specified_under_excited_power_factor_l3: RationalNumber | None = None
-    ev_specified_under_excited_discharge_power: RationalNumber
-    ev_specified_under_excited_discharge_power_l2: RationalNumber | None = None
-    ev_specified_under_excited_discharge_power_l3: RationalNumber | None = None
+    ev_specified_over_excited_power_factor: common_types.RationalNumber | None = None
+    ev_specified_over_excited_power_factor_l2: common_types.RationalNumber | None = None
+    ev_specified_over_excited_power_factor_l3: common_types.RationalNumber | None = None
+    ev_specified_over_excited_discharge_power: common_types.RationalNumber
+    ev_specified_over_excited_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_specified_over_excited_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_specified_under_excited_power_factor: common_types.RationalNumber | None = None
+    ev_specified_under_excited_power_factor_l2: common_types.RationalNumber | None = None
+    ev_specified_under_excited_power_factor_l3: common_types.RationalNumber | None = None
+    ev_specified_under_excited_discharge_power: common_types.RationalNumber
+    ev_specified_under_excited_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_specified_under_excited_discharge_power_l3: common_types.RationalNumber | None = None
 
 
 class EVInverterDetails(Element, frozen=True, kw_only=True):
@@ -440,53 +433,53 @@ class EVInverterDetails(Element, frozen=True, kw_only=True):
 class EVSEReactivePowerLimits(Element, frozen=True, kw_only=True):
     """Reactive power that the charger allows."""
 
-    evse_maximum_var_absorption_during_charging: RationalNumber
-    evse_maximum_var_absorption_during_charging_l2: RationalNumber | None = None
-    evse_maximum_var_absorption_during_charging_l3: RationalNumber | None = None
-    evse_maximum_var_injection_during_charging: RationalNumber
-    evse_maximum_var_injection_during_charging_l2: RationalNumber | None = None
-    evse_maximum_var_injection_during_charging_l3: RationalNumber | None = None
-    evse_maximum_var_absorption_during_discharging: RationalNumber
-    evse_maximum_var_absorption_during_discharging_l2: RationalNumber | None = None
-    evse_maximum_var_absorption_during_discharging_l3: RationalNumber | None = None
-    evse_maximum_var_injection_during_discharging: RationalNumber
-    evse_maximum_var_injection_during_discharging_l2: RationalNumber | None = None
-    evse_maximum_var_injection_during_discharging_l3: RationalNumber | None = None
+    evse_maximum_var_absorption_during_charging: common_types.RationalNumber
+    evse_maximum_var_absorption_during_charging_l2: common_types.RationalNumber | None = None
+    evse_maximum_var_absorption_during_charging_l3: common_types.RationalNumber | None = None
+    evse_maximum_var_injection_during_charging: common_types.RationalNumber
+    evse_maximum_var_injection_during_charging_l2: common_types.RationalNumber | None = None
+    evse_maximum_var_injection_during_charging_l3: common_types.RationalNumber | None = None
+    evse_maximum_var_absorption_during_discharging: common_types.RationalNumber
+    evse_maximum_var_absorption_during_discharging_l2: common_types.RationalNumber | None = None
+    evse_maximum_var_absorption_during_discharging_l3: common_types.RationalNumber | None = None
+    evse_maximum_var_injection_during_discharging: common_types.RationalNumber
+    evse_maximum_var_injection_during_discharging_l2: common_types.RationalNumber | None = None
+    evse_maximum_var_injection_during_discharging_l3: common_types.RationalNumber | None = None
 
 
 class GridLimits(Element, frozen=True, kw_only=True):
     """Voltages and frequencies of the grid."""
 
-    grid_nominal_frequency: RationalNumber
-    grid_nominal_voltage: RationalNumber
-    grid_nominal_voltage_offset: RationalNumber
-    grid_min_frequency: RationalNumber | None = None
-    grid_max_frequency: RationalNumber | None = None
-    grid_maximum_voltage: RationalNumber
-    grid_minimum_voltage: RationalNumber
+    grid_nominal_frequency: common_types.RationalNumber
+    grid_nominal_voltage: common_types.RationalNumber
+    grid_nominal_voltage_offset: common_types.RationalNumber
+    grid_min_frequency: common_types.RationalNumber | None = None
+    grid_max_frequency: common_types.RationalNumber | None = None
+    grid_maximum_voltage: common_types.RationalNumber
+    grid_minimum_voltage: common_types.RationalNumber
 
 
 class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """The vehicle's limits and grid support capabilities."""
 
-    ev_processing: Processing
-    ev_maximum_discharge_power: RationalNumber
-    ev_maximum_discharge_power_l2: RationalNumber | None = None
-    ev_maximum_discharge_power_l3: RationalNumber | None = None
-    ev_minimum_discharge_power: RationalNumber | None = None
-    ev_minimum_discharge_power_l2: RationalNumber | None = None
-    ev_minimum_discharge_power_l3: RationalNumber | None = None
-    ev_session_total_discharge_energy_available: RationalNumber | None = None
+    ev_processing: common_types.Processing
+    ev_maximum_discharge_power: common_types.RationalNumber
+    ev_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_session_total_discharge_energy_available: common_types.RationalNumber | None = None
     ev_apparent_power_limits: EVApparentPowerLimits
     ev_reactive_power_limits: EVReactivePowerLimits
     ev_excitation_limits: EVExcitationLimits
     ev_inverter_details: EVInverterDetails
     ieee1547_normal_category: Ieee1547NormalCategory
     ieee1547_abnormal_category: Ieee1547AbnormalCategory
-    ev_nominal_voltage: RationalNumber
-    ev_maximum_voltage: RationalNumber
-    ev_minimum_voltage: RationalNumber
-    ev_nominal_voltage_offset: RationalNumber
+    ev_nominal_voltage: common_types.RationalNumber
+    ev_maximum_voltage: common_types.RationalNumber
+    ev_minimum_voltage: common_types.RationalNumber
+    ev_nominal_voltage_offset: common_types.RationalNumber
     j3072_certified: bool
     j3072_certification_date: UnsignedLong
     ev_useable_watt_hours: UnsignedInt
@@ -498,18 +491,18 @@ class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, 
 class DER_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """The charger's limits, and the grid's requirements."""
 
-    evse_processing: Processing
-    evse_status: EVSEStatus | None = None
+    evse_processing: common_types.Processing
+    evse_status: common_types.EVSEStatus | None = None
     der_control_cpd_res: DERControlCPDRes
-    evse_nominal_charge_power: RationalNumber | None = None
-    evse_nominal_charge_power_l2: RationalNumber | None = None
-    evse_nominal_charge_power_l3: RationalNumber | None = None
-    evse_nominal_discharge_power: RationalNumber | None = None
-    evse_nominal_discharge_power_l2: RationalNumber | None = None
-    evse_nominal_discharge_power_l3: RationalNumber | None = None
-    evse_maximum_discharge_power: RationalNumber
-    evse_maximum_discharge_power_l2: RationalNumber | None = None
-    evse_maximum_discharge_power_l3: RationalNumber | None = None
+    evse_nominal_charge_power: common_types.RationalNumber | None = None
+    evse_nominal_charge_power_l2: common_types.RationalNumber | None = None
+    evse_nominal_charge_power_l3: common_types.RationalNumber | None = None
+    evse_nominal_discharge_power: common_types.RationalNumber | None = None
+    evse_nominal_discharge_power_l2: common_types.RationalNumber | None = None
+    evse_nominal_discharge_power_l3: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power: common_types.RationalNumber
+    evse_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power_l3: common_types.RationalNumber | None = None
     evse_reactive_power_limits: EVSEReactivePowerLimits
     grid_limits: GridLimits
     required_der_operating_mode: RequiredDEROperatingMode
@@ -520,14 +513,14 @@ class DER_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, 
 class DER_Scheduled_AC_CLReqControlMode(Scheduled_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits of a vehicle that follows a schedule."""
 
-    ev_present_voltage: RationalNumber
-    ev_present_frequency: RationalNumber
-    ev_maximum_discharge_power: RationalNumber | None = None
-    ev_maximum_discharge_power_l2: RationalNumber | None = None
-    ev_maximum_discharge_power_l3: RationalNumber | None = None
-    ev_minimum_discharge_power: RationalNumber | None = None
-    ev_minimum_discharge_power_l2: RationalNumber | None = None
-    ev_minimum_discharge_power_l3: RationalNumber | None = None
+    ev_present_voltage: common_types.RationalNumber
+    ev_present_frequency: common_types.RationalNumber
+    ev_maximum_discharge_power: common_types.RationalNumber | None = None
+    ev_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power_l3: common_types.RationalNumber | None = None
     der_operational_state: DerOperationalState
     der_connection_status: DerConnectionStatus
     ev_apparent_power: EVApparentPower | None = None
@@ -545,12 +538,12 @@ class DER_Scheduled_AC_CLResControlMode(Scheduled_AC_CLResControlMode, frozen=Tr
     """Limits and set points of a charger that follows a schedule."""
 
     der_control_cl_res: DERControlCLRes
-    evse_maximum_charge_power: RationalNumber | None = None
-    evse_maximum_charge_power_l2: RationalNumber | None = None
-    evse_maximum_charge_power_l3: RationalNumber | None = None
-    evse_maximum_discharge_power: RationalNumber | None = None
-    evse_maximum_discharge_power_l2: RationalNumber | None = None
-    evse_maximum_discharge_power_l3: RationalNumber | None = None
+    evse_maximum_charge_power: common_types.RationalNumber | None = None
+    evse_maximum_charge_power_l2: common_types.RationalNumber | None = None
+    evse_maximum_charge_power_l3: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power_l3: common_types.RationalNumber | None = None
     required_der_operating_mode: RequiredDEROperatingMode | None = None
     grid_connection_mode: GridConnectionMode | None = None
 
@@ -558,20 +551,20 @@ class DER_Scheduled_AC_CLResControlMode(Scheduled_AC_CLResControlMode, frozen=Tr
 class DER_Dynamic_AC_CLReqControlMode(Dynamic_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits within which the charger decides."""
 
-    ev_maximum_discharge_power: RationalNumber
-    ev_maximum_discharge_power_l2: RationalNumber | None = None
-    ev_maximum_discharge_power_l3: RationalNumber | None = None
-    ev_minimum_discharge_power: RationalNumber
-    ev_minimum_discharge_power_l2: RationalNumber | None = None
-    ev_minimum_discharge_power_l3: RationalNumber | None = None
-    ev_present_voltage: RationalNumber
-    ev_present_frequency: RationalNumber
-    ev_session_total_discharge_energy_available: RationalNumber | None = None
+    ev_maximum_discharge_power: common_types.RationalNumber
+    ev_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power: common_types.RationalNumber
+    ev_minimum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_present_voltage: common_types.RationalNumber
+    ev_present_frequency: common_types.RationalNumber
+    ev_session_total_discharge_energy_available: common_types.RationalNumber | None = None
     ev_apparent_power: EVApparentPower | None = None
     ev_reactive_power: EVReactivePower | None = None
     ev_excitation: EVExcitation | None = None
-    ev_maximum_v2x_energy_request: RationalNumber | None = None
-    ev_minimum_v2x_energy_request: RationalNumber | None = None
+    ev_maximum_v2x_energy_request: common_types.RationalNumber | None = None
+    ev_minimum_v2x_energy_request: common_types.RationalNumber | None = None
     der_operational_state: DerOperationalState
     der_connection_status: DerConnectionStatus
     ev_update_time: UnsignedLong
@@ -586,12 +579,12 @@ class DER_Dynamic_AC_CLResControlMode(Dynamic_AC_CLResControlMode, frozen=True, 
     """Targets, limits and set points of a charger that decides."""
 
     der_control_cl_res: DERControlCLRes
-    evse_maximum_charge_power: RationalNumber | None = None
-    evse_maximum_charge_power_l2: RationalNumber | None = None
-    evse_maximum_charge_power_l3: RationalNumber | None = None
-    evse_maximum_discharge_power: RationalNumber | None = None
-    evse_maximum_discharge_power_l2: RationalNumber | None = None
-    evse_maximum_discharge_power_l3: RationalNumber | None = None
+    evse_maximum_charge_power: common_types.RationalNumber | None = None
+    evse_maximum_charge_power_l2: common_types.RationalNumber | None = None
+    evse_maximum_charge_power_l3: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power_l3: common_types.RationalNumber | None = None
     required_der_operating_mode: RequiredDEROperatingMode | None = None
     grid_connection_mode: GridConnectionMode | None = None
 
@@ -621,14 +614,14 @@ class AC_ChargeLoopReq(ac.AC_ChargeLoopReq, frozen=True, kw_only=True):
 
     namespace: ClassVar[Schema] = AC
     cl_req_control_mode: Annotated[
-        CLReqControlMode
+        common_types.CLReqControlMode
         | BPT_Dynamic_AC_CLReqControlMode
         | BPT_Scheduled_AC_CLReqControlMode
         | DER_Dynamic_AC_CLReqControlMode
         | DER_Scheduled_AC_CLReqControlMode
         | Dynamic_AC_CLReqControlMode
         | Scheduled_AC_CLReqControlMode,
-        Ref(CLReqControlMode),
+        Ref(common_types.CLReqControlMode),
     ]
 
 
@@ -637,14 +630,14 @@ class AC_ChargeLoopRes(ac.AC_ChargeLoopRes, frozen=True, kw_only=True):
 
     namespace: ClassVar[Schema] = AC
     cl_res_control_mode: Annotated[
-        CLResControlMode
+        common_types.CLResControlMode
         | BPT_Dynamic_AC_CLResControlMode
         | BPT_Scheduled_AC_CLResControlMode
         | DER_Dynamic_AC_CLResControlMode
         | DER_Scheduled_AC_CLResControlMode
         | Dynamic_AC_CLResControlMode
         | Scheduled_AC_CLResControlMode,
-        Ref(CLResControlMode),
+        Ref(common_types.CLResControlMode),
     ]
 
 

@@ -9,25 +9,8 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, field
 
-from v2g.exi.declare import (
-    ATTRIBUTE,
-    Byte,
-    Choice,
-    Element,
-    Int,
-    Short,
-    UnsignedByte,
-    UnsignedLong,
-    UnsignedShort,
-    global_elements,
-)
-from v2g.iso15118.d20.messages.certificates import (
-    CertificateChain,
-    ContractCertificateChain,
-    EMAIDList,
-    SignedCertificateChain,
-    SignedInstallationData,
-)
+from v2g.exi import declare
+from v2g.iso15118.d20.messages import certificates, schedules
 from v2g.iso15118.d20.messages.common_types import (
     Description,
     EVSEStatus,
@@ -43,19 +26,12 @@ from v2g.iso15118.d20.messages.common_types import (
     V2GRequest,
     V2GResponse,
 )
-from v2g.iso15118.d20.messages.schedules import (
-    Dynamic_SEReqControlMode,
-    Dynamic_SEResControlMode,
-    EVPowerProfile,
-    Scheduled_SEReqControlMode,
-    Scheduled_SEResControlMode,
-)
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 
 SCHEMA: Final = COMMON_MESSAGES
 
 GenChallenge: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
-ServiceID: TypeAlias = UnsignedShort
+ServiceID: TypeAlias = declare.UnsignedShort
 MaxSupportingPointsScheduleTuple: TypeAlias = Annotated[int, Meta(ge=12, le=1024)]
 
 
@@ -78,20 +54,20 @@ class Authorization(Enum):
     PnC = "PnC"
 
 
-class SupportedProvidersList(Element, frozen=True, kw_only=True):
+class SupportedProvidersList(declare.Element, frozen=True, kw_only=True):
     """Mobility operators whose contracts the charger accepts."""
 
     provider_id: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=128)]
 
 
-class PnC_ASResAuthorizationMode(Element, frozen=True, kw_only=True):
+class PnC_ASResAuthorizationMode(declare.Element, frozen=True, kw_only=True):
     """A challenge of 16 octets that the vehicle must sign."""
 
     gen_challenge: GenChallenge
     supported_providers: SupportedProvidersList | None = None
 
 
-class EIM_ASResAuthorizationMode(Element, frozen=True, kw_only=True):
+class EIM_ASResAuthorizationMode(declare.Element, frozen=True, kw_only=True):
     """External identification needs no data."""
 
 
@@ -104,23 +80,23 @@ class AuthorizationSetupRes(V2GResponse, frozen=True, kw_only=True):
 
     authorization_services: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)]
     certificate_installation_service: bool
-    eim_as_res_authorization_mode: Annotated[EIM_ASResAuthorizationMode | None, Choice("authorization_mode")] = field(
-        name="EIM_ASResAuthorizationMode", default=None
-    )
-    pnc_as_res_authorization_mode: Annotated[PnC_ASResAuthorizationMode | None, Choice("authorization_mode")] = field(
-        name="PnC_ASResAuthorizationMode", default=None
-    )
+    eim_as_res_authorization_mode: Annotated[
+        EIM_ASResAuthorizationMode | None, declare.Choice("authorization_mode")
+    ] = field(name="EIM_ASResAuthorizationMode", default=None)
+    pnc_as_res_authorization_mode: Annotated[
+        PnC_ASResAuthorizationMode | None, declare.Choice("authorization_mode")
+    ] = field(name="PnC_ASResAuthorizationMode", default=None)
 
 
-class PnC_AReqAuthorizationMode(Element, frozen=True, kw_only=True):
+class PnC_AReqAuthorizationMode(declare.Element, frozen=True, kw_only=True):
     """The challenge and the contract chain; the element that the contract key signs."""
 
     gen_challenge: GenChallenge
-    contract_certificate_chain: ContractCertificateChain
-    id: Annotated[str, ATTRIBUTE] = field(name="Id")
+    contract_certificate_chain: certificates.ContractCertificateChain
+    id: Annotated[str, declare.ATTRIBUTE] = field(name="Id")
 
 
-class EIM_AReqAuthorizationMode(Element, frozen=True, kw_only=True):
+class EIM_AReqAuthorizationMode(declare.Element, frozen=True, kw_only=True):
     """External identification needs no data."""
 
 
@@ -128,11 +104,11 @@ class AuthorizationReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle chooses a method and, for Plug & Charge, proves its contract."""
 
     selected_authorization_service: Authorization
-    eim_a_req_authorization_mode: Annotated[EIM_AReqAuthorizationMode | None, Choice("authorization_mode")] = field(
-        name="EIM_AReqAuthorizationMode", default=None
+    eim_a_req_authorization_mode: Annotated[EIM_AReqAuthorizationMode | None, declare.Choice("authorization_mode")] = (
+        field(name="EIM_AReqAuthorizationMode", default=None)
     )
-    pnc_a_req_authorization_mode: Annotated[PnC_AReqAuthorizationMode | None, Choice("authorization_mode")] = field(
-        name="PnC_AReqAuthorizationMode", default=None
+    pnc_a_req_authorization_mode: Annotated[PnC_AReqAuthorizationMode | None, declare.Choice("authorization_mode")] = (
+        field(name="PnC_AReqAuthorizationMode", default=None)
     )
 
 
@@ -142,58 +118,60 @@ class AuthorizationRes(V2GResponse, frozen=True, kw_only=True):
     evse_processing: Processing
 
 
-class ServiceIDList(Element, frozen=True, kw_only=True):
+class ServiceIDList(declare.Element, frozen=True, kw_only=True):
     """Services that the vehicle supports."""
 
     service_id: Annotated[tuple[ServiceID, ...], Meta(min_length=1, max_length=16)]
 
 
-class Service(Element, frozen=True, kw_only=True):
+class Service(declare.Element, frozen=True, kw_only=True):
     """A service and whether it is free of charge."""
 
     service_id: ServiceID
     free_service: bool
 
 
-class ServiceList(Element, frozen=True, kw_only=True):
+class ServiceList(declare.Element, frozen=True, kw_only=True):
     """Services on offer."""
 
     service: Annotated[tuple[Service, ...], Meta(min_length=1, max_length=8)]
 
 
-class SelectedService(Element, frozen=True, kw_only=True):
+class SelectedService(declare.Element, frozen=True, kw_only=True):
     """A service with one of its parameter sets."""
 
     service_id: ServiceID
     parameter_set_id: ServiceID
 
 
-class SelectedServiceList(Element, frozen=True, kw_only=True):
+class SelectedServiceList(declare.Element, frozen=True, kw_only=True):
     """Value-added services selected by the vehicle."""
 
     selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1, max_length=16)]
 
 
-class Parameter(Element, frozen=True, kw_only=True):
+class Parameter(declare.Element, frozen=True, kw_only=True):
     """A named value of one of six types."""
 
-    bool_value: Annotated[bool | None, Choice("value")] = field(name="boolValue", default=None)
-    byte_value: Annotated[Byte | None, Choice("value")] = field(name="byteValue", default=None)
-    short_value: Annotated[Short | None, Choice("value")] = field(name="shortValue", default=None)
-    int_value: Annotated[Int | None, Choice("value")] = field(name="intValue", default=None)
-    rational_number: Annotated[RationalNumber | None, Choice("value")] = field(name="rationalNumber", default=None)
-    finite_string: Annotated[Name | None, Choice("value")] = field(name="finiteString", default=None)
-    name: Annotated[Name, ATTRIBUTE]
+    bool_value: Annotated[bool | None, declare.Choice("value")] = field(name="boolValue", default=None)
+    byte_value: Annotated[declare.Byte | None, declare.Choice("value")] = field(name="byteValue", default=None)
+    short_value: Annotated[declare.Short | None, declare.Choice("value")] = field(name="shortValue", default=None)
+    int_value: Annotated[declare.Int | None, declare.Choice("value")] = field(name="intValue", default=None)
+    rational_number: Annotated[RationalNumber | None, declare.Choice("value")] = field(
+        name="rationalNumber", default=None
+    )
+    finite_string: Annotated[Name | None, declare.Choice("value")] = field(name="finiteString", default=None)
+    name: Annotated[Name, declare.ATTRIBUTE]
 
 
-class ParameterSet(Element, frozen=True, kw_only=True):
+class ParameterSet(declare.Element, frozen=True, kw_only=True):
     """One variant of a service."""
 
     parameter_set_id: ServiceID
     parameter: Annotated[tuple[Parameter, ...], Meta(min_length=1, max_length=32)]
 
 
-class ServiceParameterList(Element, frozen=True, kw_only=True):
+class ServiceParameterList(declare.Element, frozen=True, kw_only=True):
     """All variants of a service."""
 
     parameter_set: Annotated[tuple[ParameterSet, ...], Meta(min_length=1, max_length=32)]
@@ -241,12 +219,12 @@ class ScheduleExchangeReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle's needs; repeated until the charger has finished planning."""
 
     maximum_supporting_points: MaxSupportingPointsScheduleTuple
-    dynamic_se_req_control_mode: Annotated[Dynamic_SEReqControlMode | None, Choice("control_mode")] = field(
-        name="Dynamic_SEReqControlMode", default=None
-    )
-    scheduled_se_req_control_mode: Annotated[Scheduled_SEReqControlMode | None, Choice("control_mode")] = field(
-        name="Scheduled_SEReqControlMode", default=None
-    )
+    dynamic_se_req_control_mode: Annotated[
+        schedules.Dynamic_SEReqControlMode | None, declare.Choice("control_mode")
+    ] = field(name="Dynamic_SEReqControlMode", default=None)
+    scheduled_se_req_control_mode: Annotated[
+        schedules.Scheduled_SEReqControlMode | None, declare.Choice("control_mode")
+    ] = field(name="Scheduled_SEReqControlMode", default=None)
 
 
 class ScheduleExchangeRes(V2GResponse, frozen=True, kw_only=True):
@@ -254,12 +232,12 @@ class ScheduleExchangeRes(V2GResponse, frozen=True, kw_only=True):
 
     evse_processing: Processing
     go_to_pause: bool | None = None
-    dynamic_se_res_control_mode: Annotated[Dynamic_SEResControlMode | None, Choice("control_mode")] = field(
-        name="Dynamic_SEResControlMode", default=None
-    )
-    scheduled_se_res_control_mode: Annotated[Scheduled_SEResControlMode | None, Choice("control_mode")] = field(
-        name="Scheduled_SEResControlMode", default=None
-    )
+    dynamic_se_res_control_mode: Annotated[
+        schedules.Dynamic_SEResControlMode | None, declare.Choice("control_mode")
+    ] = field(name="Dynamic_SEResControlMode", default=None)
+    scheduled_se_res_control_mode: Annotated[
+        schedules.Scheduled_SEResControlMode | None, declare.Choice("control_mode")
+    ] = field(name="Scheduled_SEResControlMode", default=None)
 
 
 class ChargeProgress(Enum):
@@ -283,7 +261,7 @@ class PowerDeliveryReq(V2GRequest, frozen=True, kw_only=True):
 
     ev_processing: Processing
     charge_progress: ChargeProgress
-    ev_power_profile: EVPowerProfile | None = None
+    ev_power_profile: schedules.EVPowerProfile | None = None
     bpt_channel_selection: ChannelSelection | None = field(name="BPT_ChannelSelection", default=None)
 
 
@@ -293,29 +271,29 @@ class PowerDeliveryRes(V2GResponse, frozen=True, kw_only=True):
     evse_status: EVSEStatus | None = None
 
 
-class Scheduled_SMDTControlMode(Element, frozen=True, kw_only=True):
+class Scheduled_SMDTControlMode(declare.Element, frozen=True, kw_only=True):
     """The schedule in force before."""
 
     selected_schedule_tuple_id: NumericID
 
 
-class Dynamic_SMDTControlMode(Element, frozen=True, kw_only=True):
+class Dynamic_SMDTControlMode(declare.Element, frozen=True, kw_only=True):
     """There was no schedule in force."""
 
 
-class SignedMeteringData(Element, frozen=True, kw_only=True):
+class SignedMeteringData(declare.Element, frozen=True, kw_only=True):
     """Readings that the vehicle signs with its contract key."""
 
     session_id: SessionID
     meter_info: MeterInfo
     receipt: Receipt | None = None
-    dynamic_smdt_control_mode: Annotated[Dynamic_SMDTControlMode | None, Choice("control_mode")] = field(
+    dynamic_smdt_control_mode: Annotated[Dynamic_SMDTControlMode | None, declare.Choice("control_mode")] = field(
         name="Dynamic_SMDTControlMode", default=None
     )
-    scheduled_smdt_control_mode: Annotated[Scheduled_SMDTControlMode | None, Choice("control_mode")] = field(
+    scheduled_smdt_control_mode: Annotated[Scheduled_SMDTControlMode | None, declare.Choice("control_mode")] = field(
         name="Scheduled_SMDTControlMode", default=None
     )
-    id: Annotated[str, ATTRIBUTE] = field(name="Id")
+    id: Annotated[str, declare.ATTRIBUTE] = field(name="Id")
 
 
 class MeteringConfirmationReq(V2GRequest, frozen=True, kw_only=True):
@@ -351,19 +329,19 @@ class SessionStopRes(V2GResponse, frozen=True, kw_only=True):
 class CertificateInstallationReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle requests its contract certificates; signed with the provisioning key."""
 
-    oem_provisioning_certificate_chain: SignedCertificateChain
+    oem_provisioning_certificate_chain: certificates.SignedCertificateChain
     list_of_root_certificate_ids: ListOfRootCertificateIDs
-    maximum_contract_certificate_chains: UnsignedByte
-    prioritized_emaids: EMAIDList | None = field(name="PrioritizedEMAIDs", default=None)
+    maximum_contract_certificate_chains: declare.UnsignedByte
+    prioritized_emaids: certificates.EMAIDList | None = field(name="PrioritizedEMAIDs", default=None)
 
 
 class CertificateInstallationRes(V2GResponse, frozen=True, kw_only=True):
     """One contract certificate, and how many remain to be requested."""
 
     evse_processing: Processing
-    cps_certificate_chain: CertificateChain
-    signed_installation_data: SignedInstallationData
-    remaining_contract_certificate_chains: UnsignedByte
+    cps_certificate_chain: certificates.CertificateChain
+    signed_installation_data: certificates.SignedInstallationData
+    remaining_contract_certificate_chains: declare.UnsignedByte
 
 
 class EvCheckInStatus(Enum):
@@ -397,11 +375,11 @@ class ParkingMethod(Enum):
     Manual = "Manual"
 
 
-class TargetPosition(Element, frozen=True, kw_only=True):
+class TargetPosition(declare.Element, frozen=True, kw_only=True):
     """The vehicle's target position; declared by the schema, used by no message."""
 
-    target_offset_x: UnsignedShort
-    target_offset_y: UnsignedShort
+    target_offset_x: declare.UnsignedShort
+    target_offset_y: declare.UnsignedShort
 
 
 class VehicleCheckInReq(V2GRequest, frozen=True, kw_only=True):
@@ -409,24 +387,24 @@ class VehicleCheckInReq(V2GRequest, frozen=True, kw_only=True):
 
     ev_check_in_status: EvCheckInStatus
     parking_method: ParkingMethod
-    vehicle_frame: Short | None = None
-    device_offset: Short | None = None
-    vehicle_travel: Short | None = None
+    vehicle_frame: declare.Short | None = None
+    device_offset: declare.Short | None = None
+    vehicle_travel: declare.Short | None = None
 
 
 class VehicleCheckInRes(V2GResponse, frozen=True, kw_only=True):
     """The vehicle's target."""
 
-    parking_space: Short | None = None
-    device_location: Short | None = None
-    target_distance: Short | None = None
+    parking_space: declare.Short | None = None
+    device_location: declare.Short | None = None
+    target_distance: declare.Short | None = None
 
 
 class VehicleCheckOutReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle requests to leave at a time (s since 1970 in UTC)."""
 
     ev_check_out_status: EvCheckOutStatus
-    check_out_time: UnsignedLong
+    check_out_time: declare.UnsignedLong
 
 
 class VehicleCheckOutRes(V2GResponse, frozen=True, kw_only=True):
@@ -435,4 +413,4 @@ class VehicleCheckOutRes(V2GResponse, frozen=True, kw_only=True):
     evse_check_out_status: EvseCheckOutStatus
 
 
-ELEMENTS: Final = global_elements(__name__, SignedMeteringData)
+ELEMENTS: Final = declare.global_elements(__name__, SignedMeteringData)

@@ -6,14 +6,7 @@ from typing import Annotated, ClassVar, Final, TypeAlias
 from msgspec import Meta, field
 
 from v2g.exi.declare import ATTRIBUTE, Choice, Element, UnsignedByte, UnsignedInt, UnsignedLong, UnsignedShort
-from v2g.iso15118.d20.messages.common_types import (
-    Description,
-    Identifier,
-    Name,
-    NumericID,
-    PercentValue,
-    RationalNumber,
-)
+from v2g.iso15118.d20.messages import common_types
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 
 SCHEMA: Final = COMMON_MESSAGES
@@ -26,9 +19,9 @@ class PowerScheduleEntry(Element, frozen=True, kw_only=True):
     """Power in W during a number of seconds; one value per phase where phases differ."""
 
     duration: UnsignedInt
-    power: RationalNumber
-    power_l2: RationalNumber | None = None
-    power_l3: RationalNumber | None = None
+    power: common_types.RationalNumber
+    power_l2: common_types.RationalNumber | None = None
+    power_l3: common_types.RationalNumber | None = None
 
 
 class PowerScheduleEntryList(Element, frozen=True, kw_only=True):
@@ -41,8 +34,8 @@ class PowerSchedule(Element, frozen=True, kw_only=True):
     """Power over time from TimeAnchor (s since 1970 in UTC); energy in Wh, tolerance in W."""
 
     time_anchor: UnsignedLong
-    available_energy: RationalNumber | None = None
-    power_tolerance: RationalNumber | None = None
+    available_energy: common_types.RationalNumber | None = None
+    power_tolerance: common_types.RationalNumber | None = None
     power_schedule_entries: PowerScheduleEntryList
 
 
@@ -51,8 +44,8 @@ class PriceSchedule(Element, frozen=True, kw_only=True):
 
     abstract: ClassVar[bool] = True
     time_anchor: UnsignedLong
-    price_schedule_id: NumericID
-    price_schedule_description: Description | None = None
+    price_schedule_id: common_types.NumericID
+    price_schedule_description: common_types.Description | None = None
 
 
 class PriceLevelScheduleEntry(Element, frozen=True, kw_only=True):
@@ -79,9 +72,9 @@ class PriceLevelSchedule(PriceSchedule, frozen=True, kw_only=True):
 class TaxRule(Element, frozen=True, kw_only=True):
     """A tax and what it applies to; the rate is a factor."""
 
-    tax_rule_id: NumericID
-    tax_rule_name: Name | None = None
-    tax_rate: RationalNumber
+    tax_rule_id: common_types.NumericID
+    tax_rule_name: common_types.Name | None = None
+    tax_rate: common_types.RationalNumber
     tax_included_in_price: bool | None = None
     applies_to_energy_fee: bool
     applies_to_parking_fee: bool
@@ -98,12 +91,12 @@ class TaxRuleList(Element, frozen=True, kw_only=True):
 class PriceRule(Element, frozen=True, kw_only=True):
     """Prices from a power (W) upwards: energy per kWh, parking per period in s; emission in g/kWh, share in %."""
 
-    energy_fee: RationalNumber
-    parking_fee: RationalNumber | None = None
+    energy_fee: common_types.RationalNumber
+    parking_fee: common_types.RationalNumber | None = None
     parking_fee_period: UnsignedInt | None = None
     carbon_dioxide_emission: UnsignedShort | None = None
     renewable_generation_percentage: UnsignedByte | None = None
-    power_range_start: RationalNumber
+    power_range_start: common_types.RationalNumber
 
 
 class PriceRuleStack(Element, frozen=True, kw_only=True):
@@ -122,9 +115,9 @@ class PriceRuleStackList(Element, frozen=True, kw_only=True):
 class OverstayRule(Element, frozen=True, kw_only=True):
     """A fee per period (s) from a time (s) after the threshold on."""
 
-    overstay_rule_description: Description | None = None
+    overstay_rule_description: common_types.Description | None = None
     start_time: UnsignedInt
-    overstay_fee: RationalNumber
+    overstay_fee: common_types.RationalNumber
     overstay_fee_period: UnsignedInt
 
 
@@ -132,15 +125,15 @@ class OverstayRuleList(Element, frozen=True, kw_only=True):
     """Prices of staying after charging."""
 
     overstay_time_threshold: UnsignedInt | None = None
-    overstay_power_threshold: RationalNumber | None = None
+    overstay_power_threshold: common_types.RationalNumber | None = None
     overstay_rule: Annotated[tuple[OverstayRule, ...], Meta(min_length=1, max_length=5)]
 
 
 class AdditionalService(Element, frozen=True, kw_only=True):
     """A service with its own price."""
 
-    service_name: Name
-    service_fee: RationalNumber
+    service_name: common_types.Name
+    service_fee: common_types.RationalNumber
 
 
 class AdditionalServiceList(Element, frozen=True, kw_only=True):
@@ -154,9 +147,9 @@ class AbsolutePriceSchedule(PriceSchedule, frozen=True, kw_only=True):
 
     currency: Currency
     language: Language
-    price_algorithm: Identifier
-    minimum_cost: RationalNumber | None = None
-    maximum_cost: RationalNumber | None = None
+    price_algorithm: common_types.Identifier
+    minimum_cost: common_types.RationalNumber | None = None
+    maximum_cost: common_types.RationalNumber | None = None
     tax_rules: TaxRuleList | None = None
     price_rule_stacks: PriceRuleStackList
     overstay_rules: OverstayRuleList | None = None
@@ -175,7 +168,7 @@ class ChargingSchedule(Element, frozen=True, kw_only=True):
 class ScheduleTuple(Element, frozen=True, kw_only=True):
     """A schedule on offer, with one for discharging if available."""
 
-    schedule_tuple_id: NumericID
+    schedule_tuple_id: common_types.NumericID
     charging_schedule: ChargingSchedule
     discharging_schedule: ChargingSchedule | None = None
 
@@ -183,8 +176,8 @@ class ScheduleTuple(Element, frozen=True, kw_only=True):
 class EVPriceRule(Element, frozen=True, kw_only=True):
     """The vehicle's price per kWh from a power (W) upwards."""
 
-    energy_fee: RationalNumber
-    power_range_start: RationalNumber
+    energy_fee: common_types.RationalNumber
+    power_range_start: common_types.RationalNumber
 
 
 class EVPriceRuleStack(Element, frozen=True, kw_only=True):
@@ -205,7 +198,7 @@ class EVAbsolutePriceSchedule(Element, frozen=True, kw_only=True):
 
     time_anchor: UnsignedLong
     currency: Currency
-    price_algorithm: Identifier
+    price_algorithm: common_types.Identifier
     ev_price_rule_stacks: EVPriceRuleStackList
 
 
@@ -213,7 +206,7 @@ class EVPowerScheduleEntry(Element, frozen=True, kw_only=True):
     """Power in W during a number of seconds."""
 
     duration: UnsignedInt
-    power: RationalNumber
+    power: common_types.RationalNumber
 
 
 class EVPowerScheduleEntryList(Element, frozen=True, kw_only=True):
@@ -240,9 +233,9 @@ class Scheduled_SEReqControlMode(Element, frozen=True, kw_only=True):
     """Needs of a vehicle with a schedule: departure in s from now, energies in Wh."""
 
     departure_time: UnsignedInt | None = None
-    ev_target_energy_request: RationalNumber | None = None
-    ev_maximum_energy_request: RationalNumber | None = None
-    ev_minimum_energy_request: RationalNumber | None = None
+    ev_target_energy_request: common_types.RationalNumber | None = None
+    ev_maximum_energy_request: common_types.RationalNumber | None = None
+    ev_minimum_energy_request: common_types.RationalNumber | None = None
     ev_energy_offer: EVEnergyOffer | None = None
 
 
@@ -256,21 +249,21 @@ class Dynamic_SEReqControlMode(Element, frozen=True, kw_only=True):
     """Needs of a vehicle that leaves the decisions to the charger: s from now, %, Wh."""
 
     departure_time: UnsignedInt
-    minimum_soc: PercentValue | None = None
-    target_soc: PercentValue | None = None
-    ev_target_energy_request: RationalNumber
-    ev_maximum_energy_request: RationalNumber
-    ev_minimum_energy_request: RationalNumber
-    ev_maximum_v2x_energy_request: RationalNumber | None = None
-    ev_minimum_v2x_energy_request: RationalNumber | None = None
+    minimum_soc: common_types.PercentValue | None = None
+    target_soc: common_types.PercentValue | None = None
+    ev_target_energy_request: common_types.RationalNumber
+    ev_maximum_energy_request: common_types.RationalNumber
+    ev_minimum_energy_request: common_types.RationalNumber
+    ev_maximum_v2x_energy_request: common_types.RationalNumber | None = None
+    ev_minimum_v2x_energy_request: common_types.RationalNumber | None = None
 
 
 class Dynamic_SEResControlMode(Element, frozen=True, kw_only=True):
     """Goals of the charger, and prices."""
 
     departure_time: UnsignedInt | None = None
-    minimum_soc: PercentValue | None = None
-    target_soc: PercentValue | None = None
+    minimum_soc: common_types.PercentValue | None = None
+    target_soc: common_types.PercentValue | None = None
     absolute_price_schedule: Annotated[AbsolutePriceSchedule | None, Choice("price_schedule", required=False)] = None
     price_level_schedule: Annotated[PriceLevelSchedule | None, Choice("price_schedule", required=False)] = None
 
@@ -285,7 +278,7 @@ class PowerToleranceAcceptance(Enum):
 class Scheduled_EVPPTControlMode(Element, frozen=True, kw_only=True):
     """The schedule that the vehicle has chosen."""
 
-    selected_schedule_tuple_id: NumericID
+    selected_schedule_tuple_id: common_types.NumericID
     power_tolerance_acceptance: PowerToleranceAcceptance | None = None
 
 

@@ -5,45 +5,8 @@ from typing import Annotated, Final
 from msgspec import field
 
 from v2g.exi.declare import ATTRIBUTE, Long, Ref, Short, global_elements
+from v2g.iso15118.din.messages import data_types, parameters
 from v2g.iso15118.din.messages.base import BodyElement
-from v2g.iso15118.din.messages.data_types import (
-    SAID,
-    Certificate,
-    CertificateChain,
-    ContractID,
-    DhParams,
-    EvccID,
-    EVRequestedEnergyTransferType,
-    EvseID,
-    EVSEProcessing,
-    GenChallenge,
-    ListOfRootCertificateIDs,
-    MeterInfo,
-    PaymentOption,
-    PaymentOptions,
-    PrivateKey,
-    ResponseCode,
-    SelectedServiceList,
-    ServiceCategory,
-    ServiceCharge,
-    ServiceParameterList,
-    ServiceScope,
-    ServiceTagList,
-)
-from v2g.iso15118.din.messages.parameters import (
-    AC_EVChargeParameter,
-    AC_EVSEChargeParameter,
-    AC_EVSEStatus,
-    ChargingProfile,
-    DC_EVChargeParameter,
-    DC_EVPowerDeliveryParameter,
-    DC_EVSEChargeParameter,
-    DC_EVSEStatus,
-    EVChargeParameter,
-    EVPowerDeliveryParameter,
-    EVSEChargeParameter,
-    EVSEStatus,
-)
 from v2g.iso15118.din.messages.tariffs import SAScheduleList, SASchedules
 from v2g.iso15118.din.schemas import DIN_BODY
 from v2g.iso15118.engine.older_types import ServiceID, SessionID
@@ -54,31 +17,31 @@ SCHEMA: Final = DIN_BODY
 class SessionSetupReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle opens a session or resumes a paused one."""
 
-    evcc_id: EvccID
+    evcc_id: data_types.EvccID
 
 
 class SessionSetupRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The charger identifies itself; time in s since 1970 in UTC."""
 
-    response_code: ResponseCode
-    evse_id: EvseID
+    response_code: data_types.ResponseCode
+    evse_id: data_types.EvseID
     date_time_now: Long | None = None
 
 
 class ServiceDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle requests the services on offer."""
 
-    service_scope: ServiceScope | None = None
-    service_category: ServiceCategory | None = None
+    service_scope: data_types.ServiceScope | None = None
+    service_category: data_types.ServiceCategory | None = None
 
 
 class ServiceDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Payment options, the charging service and value-added services."""
 
-    response_code: ResponseCode
-    payment_options: PaymentOptions
-    charge_service: ServiceCharge
-    service_list: ServiceTagList | None = None
+    response_code: data_types.ResponseCode
+    payment_options: data_types.PaymentOptions
+    charge_service: data_types.ServiceCharge
+    service_list: data_types.ServiceTagList | None = None
 
 
 class ServiceDetailReq(BodyElement, frozen=True, kw_only=True, tag=True):
@@ -90,70 +53,72 @@ class ServiceDetailReq(BodyElement, frozen=True, kw_only=True, tag=True):
 class ServiceDetailRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The variants of that service."""
 
-    response_code: ResponseCode
+    response_code: data_types.ResponseCode
     service_id: ServiceID
-    service_parameter_list: ServiceParameterList | None = None
+    service_parameter_list: data_types.ServiceParameterList | None = None
 
 
 class ServicePaymentSelectionReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle selects payment option and services."""
 
-    selected_payment_option: PaymentOption
-    selected_service_list: SelectedServiceList
+    selected_payment_option: data_types.PaymentOption
+    selected_service_list: data_types.SelectedServiceList
 
 
 class ServicePaymentSelectionRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the selection is accepted."""
 
-    response_code: ResponseCode
+    response_code: data_types.ResponseCode
 
 
 class PaymentDetailsReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle presents its contract."""
 
-    contract_id: ContractID
-    contract_signature_cert_chain: CertificateChain
+    contract_id: data_types.ContractID
+    contract_signature_cert_chain: data_types.CertificateChain
 
 
 class PaymentDetailsRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """A challenge that the vehicle must sign."""
 
-    response_code: ResponseCode
-    gen_challenge: GenChallenge
+    response_code: data_types.ResponseCode
+    gen_challenge: data_types.GenChallenge
     date_time_now: Long
 
 
 class ContractAuthenticationReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The signed challenge, or nothing with external payment."""
 
-    gen_challenge: GenChallenge | None = None
+    gen_challenge: data_types.GenChallenge | None = None
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class ContractAuthenticationRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the vehicle is authorised; Ongoing while the operator decides."""
 
-    response_code: ResponseCode
-    evse_processing: EVSEProcessing
+    response_code: data_types.ResponseCode
+    evse_processing: data_types.EVSEProcessing
 
 
 class ChargeParameterDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle's limits and needs."""
 
-    ev_requested_energy_transfer_type: EVRequestedEnergyTransferType
+    ev_requested_energy_transfer_type: data_types.EVRequestedEnergyTransferType
     ev_charge_parameter: Annotated[
-        EVChargeParameter | AC_EVChargeParameter | DC_EVChargeParameter, Ref(EVChargeParameter)
+        parameters.EVChargeParameter | parameters.AC_EVChargeParameter | parameters.DC_EVChargeParameter,
+        Ref(parameters.EVChargeParameter),
     ]
 
 
 class ChargeParameterDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The charger's limits and schedules on offer."""
 
-    response_code: ResponseCode
-    evse_processing: EVSEProcessing
+    response_code: data_types.ResponseCode
+    evse_processing: data_types.EVSEProcessing
     sa_schedules: Annotated[SASchedules | SAScheduleList, Ref(SASchedules)]
     evse_charge_parameter: Annotated[
-        EVSEChargeParameter | AC_EVSEChargeParameter | DC_EVSEChargeParameter, Ref(EVSEChargeParameter)
+        parameters.EVSEChargeParameter | parameters.AC_EVSEChargeParameter | parameters.DC_EVSEChargeParameter,
+        Ref(parameters.EVSEChargeParameter),
     ]
 
 
@@ -161,33 +126,36 @@ class PowerDeliveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle starts or stops the transfer of energy."""
 
     ready_to_charge_state: bool
-    charging_profile: ChargingProfile | None = None
+    charging_profile: parameters.ChargingProfile | None = None
     ev_power_delivery_parameter: Annotated[
-        EVPowerDeliveryParameter | DC_EVPowerDeliveryParameter | None, Ref(EVPowerDeliveryParameter)
+        parameters.EVPowerDeliveryParameter | parameters.DC_EVPowerDeliveryParameter | None,
+        Ref(parameters.EVPowerDeliveryParameter),
     ] = None
 
 
 class PowerDeliveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the charger accepts."""
 
-    response_code: ResponseCode
-    evse_status: Annotated[EVSEStatus | AC_EVSEStatus | DC_EVSEStatus, Ref(EVSEStatus)]
+    response_code: data_types.ResponseCode
+    evse_status: Annotated[
+        parameters.EVSEStatus | parameters.AC_EVSEStatus | parameters.DC_EVSEStatus, Ref(parameters.EVSEStatus)
+    ]
 
 
 class MeteringReceiptReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle confirms a meter reading by its signature."""
 
     session_id: SessionID
-    sa_schedule_tuple_id: SAID | None = None
-    meter_info: MeterInfo
+    sa_schedule_tuple_id: data_types.SAID | None = None
+    meter_info: data_types.MeterInfo
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class MeteringReceiptRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the receipt is accepted."""
 
-    response_code: ResponseCode
-    ac_evse_status: AC_EVSEStatus = field(name="AC_EVSEStatus")
+    response_code: data_types.ResponseCode
+    ac_evse_status: parameters.AC_EVSEStatus = field(name="AC_EVSEStatus")
 
 
 class SessionStopReq(BodyElement, frozen=True, kw_only=True, tag=True):
@@ -197,27 +165,27 @@ class SessionStopReq(BodyElement, frozen=True, kw_only=True, tag=True):
 class SessionStopRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The charger agrees."""
 
-    response_code: ResponseCode
+    response_code: data_types.ResponseCode
 
 
 class CertificateUpdateReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle requests a new contract certificate."""
 
-    contract_signature_cert_chain: CertificateChain
-    contract_id: ContractID
-    list_of_root_certificate_ids: ListOfRootCertificateIDs
-    dh_params: DhParams
+    contract_signature_cert_chain: data_types.CertificateChain
+    contract_id: data_types.ContractID
+    list_of_root_certificate_ids: data_types.ListOfRootCertificateIDs
+    dh_params: data_types.DhParams
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class CertificateUpdateRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The new contract and its key; retry in days."""
 
-    response_code: ResponseCode
-    contract_signature_cert_chain: CertificateChain
-    contract_signature_encrypted_private_key: PrivateKey
-    dh_params: DhParams
-    contract_id: ContractID
+    response_code: data_types.ResponseCode
+    contract_signature_cert_chain: data_types.CertificateChain
+    contract_signature_encrypted_private_key: data_types.PrivateKey
+    dh_params: data_types.DhParams
+    contract_id: data_types.ContractID
     retry_counter: Short
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
 
@@ -225,20 +193,20 @@ class CertificateUpdateRes(BodyElement, frozen=True, kw_only=True, tag=True):
 class CertificateInstallationReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle requests its contract certificate."""
 
-    oem_provisioning_cert: Certificate
-    list_of_root_certificate_ids: ListOfRootCertificateIDs
-    dh_params: DhParams
+    oem_provisioning_cert: data_types.Certificate
+    list_of_root_certificate_ids: data_types.ListOfRootCertificateIDs
+    dh_params: data_types.DhParams
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class CertificateInstallationRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The contract and its key."""
 
-    response_code: ResponseCode
-    contract_signature_cert_chain: CertificateChain
-    contract_signature_encrypted_private_key: PrivateKey
-    dh_params: DhParams
-    contract_id: ContractID
+    response_code: data_types.ResponseCode
+    contract_signature_cert_chain: data_types.CertificateChain
+    contract_signature_encrypted_private_key: data_types.PrivateKey
+    dh_params: data_types.DhParams
+    contract_id: data_types.ContractID
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
 
 
