@@ -45,9 +45,9 @@ async def push_changes(services: Services, partners: Partners, push: DatexPush) 
     sent = {each.object_id: each for each in await read(rows.objects_in, "", _SENT)}
     if len(sent) == 2 and all(_fresh(each, now_ms) and each.detail == newest for each in sent.values()):
         return True  # nothing has changed, and large lists are not read again
-    found = await publications(services, partners)
-    for name, url in (("table", push.table_url), ("status", push.status_url)):
-        version, document = found[name]
+    found, urls = await publications(services, partners), {"table": push.table_url, "status": push.status_url}
+    for name, (version, document) in found.items():
+        url = urls[name]
         last, sent_ms = sent.get(name), now_ms
         try:
             if last is None or last.alias != version or not _fresh(last, now_ms):

@@ -65,12 +65,14 @@ async def page_of(
 
 
 async def publications(services: Services, partners: Partners) -> dict[str, tuple[str, Any]]:
-    """Return table and status as they are sent: each with the version of what it says, whenever that is."""
-    found, now = {}, wire.moment(services.clock.utc_ms())
-    for name in ("table", "status"):
-        document = await _datex(services, partners, name)
-        found[name] = afir.version_of(document), afir.container(document, _publisher(partners), now)
-    return found
+    """Return table and status as they are sent: each with the version of what it says, whenever that is. A table has
+    at least one site: without any there is nothing to send."""
+    table, who = await _datex(services, partners, "table"), _publisher(partners)
+    if not afir.has_sites(table):
+        return {}
+    now = wire.moment(services.clock.utc_ms())
+    found = {"table": table, "status": await _datex(services, partners, "status")}
+    return {name: (afir.version_of(each), afir.container(each, who, now)) for name, each in found.items()}
 
 
 def _publisher(partners: Partners) -> afir.Publisher:

@@ -1,10 +1,12 @@
 """DATEX II as the profile's notes describe it, from the objects that partners see, with the price of the contract."""
 
+import jsonschema_rs
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.datex import profile
 from v2g.datex import afir
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import bill
@@ -25,6 +27,8 @@ from v2g.ocpi.wire import moment
 
 pytestmark = pytest.mark.requirement("R205")
 
+VALID = jsonschema_rs.Draft202012Validator(profile.schema("D2Payload"), validate_formats=True)
+CONTAINED = jsonschema_rs.Draft202012Validator(profile.schema("Container"), validate_formats=True)
 NOW = moment(1_795_161_600_000)
 WHO = afir.Publisher(country_code="DE", party_id="ABC", name="The Operator")
 VAT = (Tax(kind="VAT", ppm=190_000),)
@@ -63,8 +67,8 @@ def tariffs(made: PricePlan) -> dict[str, OcpiTariff]:
 
 def tables(*places: OcpiLocation) -> tuple[afir.Json, afir.Json]:
     known = tariffs(plan("0.4977", "0.02", "0.35"))
-    made = afir.table(places, known, WHO, NOW)["payload"][0]
-    said = afir.status(places, known, WHO, NOW)["payload"][0]
+    made = afir.table(places, known, WHO, NOW)["payload"]
+    said = afir.status(places, known, WHO, NOW)["payload"]
     assert (made["modelBaseVersionG"], made["profileVersionG"]) == ("3", "01-00-00")
     (infrastructure,) = made["aegiEnergyInfrastructureTablePublication"]["energyInfrastructureTable"]
     return infrastructure, said["aegiEnergyInfrastructureStatusPublication"]
@@ -113,8 +117,7 @@ def test_opening_hours_and_helpdesk_are_said() -> None:
     assert "opening" not in lacks
     always = msgspec.structs.replace(known, opening_times=OpeningTimes(twentyfourseven=True))
     (site,) = tables(always)[0]["energyInfrastructureSite"]
-    assert "overallPeriod" not in site["operatingHours"]["afacOperatingHoursSpecification"]
-    assert site["operatingHours"]["afacOperatingHoursSpecification"]["operatingAllYear"] is True
+    assert site["operatingHours"] == {"afacOpenAllHours": {}}
 
 
 def test_a_status_refers_to_the_versions_of_the_table_and_changes_none() -> None:
@@ -154,6 +157,50 @@ def test_conditions_are_said_or_the_price_is_left_out_and_named() -> None:
     assert any("price" in each for each in said)
     assert any("helpdesk" in each for each in said)
     assert not any("price" in each for each in afir.missing([place("AVAILABLE")], tariffs(plan("1", "0", "0"))))
+
+
+CONNECTORS = ("IEC_62196_T2", "IEC_62196_T2_COMBO", "CHADEMO", "MCS", "SAE_J3400", "DOMESTIC_F", "GBT_DC", "NEMA_5_20")
+clocks = st.integers(0, 23).map(lambda hour: f"{hour:02}:00")
+whens = st.builds(
+    When, from_minute=st.integers(0, 1439), to_minute=st.integers(0, 1440), weekdays=st.just((0, 6)) | st.just(()),
+    max_energy_wh=st.none() | st.integers(1, 20).map(lambda kwh: kwh * 500),
+)  # fmt: skip
+
+
+@given(
+    standard=st.sampled_from(CONNECTORS), power=st.sampled_from(("DC", "AC_3_PHASE", "AC_1_PHASE")),
+    status=st.sampled_from(("AVAILABLE", "CHARGING", "NEW", "OUTOFORDER")), when=st.none() | whens,
+    hours=st.none() | st.just(()) | st.lists(st.tuples(st.integers(1, 7), clocks), min_size=1, max_size=3).map(tuple),
+    zone=st.sampled_from(("Europe/Berlin", "Europe/Lisbon", "America/New_York", "Asia/Kolkata")),
+)  # fmt: skip
+def test_whatever_is_published_has_the_members_that_the_profile_demands_and_no_others(
+    standard: str, power: str, status: str, when: When | None, hours: tuple[tuple[int, str], ...] | None, zone: str
+) -> None:
+    known = place(status)
+    times = [RegularHours(weekday=day, period_begin=begin, period_end="24:00") for day, begin in hours or ()]
+    connector = msgspec.structs.replace(known.evses[0].connectors[0], standard=standard, power_type=power)
+    changed = msgspec.structs.replace(
+        known, evses=(msgspec.structs.replace(known.evses[0], connectors=(connector,)),), time_zone=zone,
+        opening_times=None if hours is None else OpeningTimes(twentyfourseven=not hours, regular_hours=tuple(times)),
+        help_phone="+49 30 1",
+    )  # fmt: skip
+    prices = tariffs(plan("0.4977", "0.02", "0.35", when))
+    for make in (afir.table, afir.status):
+        document = make([changed], prices, WHO, NOW)
+        VALID.validate(document)
+        CONTAINED.validate(afir.container(document, WHO, NOW))
+    assert afir.has_sites(afir.table([changed], prices, WHO, NOW))
+    assert not afir.has_sites(afir.table([], prices, WHO, NOW))
+
+
+def test_a_time_zone_is_its_standard_offset() -> None:
+    for zone, offset in (("Europe/Berlin", "+01:00"), ("UTC", "+00:00"), ("Asia/Kolkata", "+05:30"),
+                         ("America/New_York", "-05:00"), ("Nowhere/At_All", "+00:00")):  # fmt: skip
+        for month in (1, 7):
+            updated = NOW.replace(month=month)
+            table, _ = tables(msgspec.structs.replace(place("AVAILABLE"), time_zone=zone, last_updated=updated))
+            point = table["energyInfrastructureSite"][0]["locationReference"]["locPointLocation"]
+            assert point["locLocationExtensionG"]["FacilityLocation"]["timeZone"] == offset
 
 
 prices = st.decimals("0", "3", places=4).map(str)

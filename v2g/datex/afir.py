@@ -2,18 +2,19 @@
 
 Both are made of the objects that OCPI partners see, so that no place or price differs. A version is a digest of the
 object's content: it changes when the object does, and the status refers to the same one. Names and structure are those
-of the German profile as its public notes describe them; they are not verified by its schemas, which have no licence,
-nor by the official XSD, which names some members otherwise.
+of the German profile's JSON schemas, which have no licence to be shipped with: tests/datex/profile.py has what of them
+is used. The official XSD names some members otherwise.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
+from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import CodecError
 from v2g.ocpi.objects import (
     OcpiComponent,
@@ -49,6 +50,8 @@ _PRICES: Final = {
 
 _DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _PROFILE: Final = "01-00-00"
+_ALWAYS: Final = "2000-01-01T00:00:00Z"
+"""When periods begin that have no begin: the profile demands one."""
 
 
 class Publisher(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +96,7 @@ def status(
             one = {"reference": _reference("FacilityObject", station), "refillPointStatus": points}
             found.append({"reference": _reference("FacilityObject", site), "lastUpdated": _time(place.last_updated),
                           "energyInfrastructureStationStatus": [one]})  # fmt: skip
-    whole = table(locations, tariffs, publisher, now)["payload"][0]["aegiEnergyInfrastructureTablePublication"]
+    whole = table(locations, tariffs, publisher, now)["payload"]["aegiEnergyInfrastructureTablePublication"]
     refers = _reference("EnergyInfrastructureTable", whole["energyInfrastructureTable"][0])
     body = {"tableReference": [refers], "energyInfrastructureSiteStatus": found}
     return _payload("aegiEnergyInfrastructureStatusPublication", body, publisher, now)
@@ -101,20 +104,24 @@ def status(
 
 def container(document: Json, publisher: Publisher, now: datetime) -> Json:
     """Return a publication as it is sent to an access point: a snapshot, with who sends it."""
-    supplier = {"internationalIdentifier": {"country": publisher.country_code.lower(),
-                                            "nationalIdentifier": publisher.table_id}}  # fmt: skip
+    supplier = {"internationalIdentifier": _identifier(publisher)}
     context = {"codedExchangeProtocol": {"value": "snapshotPush"}, "exchangeSpecificationVersion": "3.0",
                "supplierOrCisRequester": supplier}  # fmt: skip
     dynamic = {"exchangeStatus": {"value": "online"}, "messageGenerationTimestamp": _time(now)}
     exchange = {"exchangeContext": context, "dynamicInformation": dynamic}
-    return {"messageContainer": {**document, "exchangeInformation": exchange}}
+    return {"messageContainer": {"payload": [document["payload"]], "exchangeInformation": exchange}}
+
+
+def has_sites(found: Json) -> bool:
+    """Return whether a table publication has any site: one without is not valid."""
+    (only,) = found["payload"]["aegiEnergyInfrastructureTablePublication"]["energyInfrastructureTable"]
+    return bool(only["energyInfrastructureSite"])
 
 
 def version_of(document: Json) -> str:
     """Return a version of what a publication says, whenever it was made."""
-    (payload,) = document["payload"]
     said = [{name: each for name, each in part.items() if name != "publicationTime"}
-            for part in payload.values() if isinstance(part, dict)]  # fmt: skip
+            for part in document["payload"].values() if isinstance(part, dict)]  # fmt: skip
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()[:32]
 
 
@@ -147,10 +154,13 @@ def _open(locations: Sequence[OcpiLocation]) -> list[OcpiLocation]:
 
 
 def _payload(name: str, body: Json, publisher: Publisher, now: datetime) -> Json:
-    creator = {"country": publisher.country_code.lower(), "nationalIdentifier": publisher.table_id}
-    head = {"lang": publisher.language, "publicationTime": _time(now), "publicationCreator": creator}
+    head = {"lang": publisher.language, "publicationTime": _time(now), "publicationCreator": _identifier(publisher)}
     profile = {"modelBaseVersionG": "3", "profileNameG": "AFIR Energy Infrastructure", "profileVersionG": _PROFILE}
-    return {"payload": [{**profile, name: {**head, **body}}]}
+    return {"payload": {**profile, name: {**head, **body}}}
+
+
+def _identifier(publisher: Publisher) -> Json:
+    return {"country": publisher.country_code, "nationalIdentifier": publisher.table_id}
 
 
 def _versioned(name: str, content: Json) -> Json:
@@ -179,11 +189,11 @@ def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Pub
                      "addressLine": lines}  # fmt: skip
     if place.postal_code is not None:
         address["postcode"] = place.postal_code
-    facility = {"timeZone": place.time_zone, "address": address}
+    facility = {"timeZone": _offset(place), "address": address}
     point = {"coordinatesForDisplay": where, "pointByCoordinates": {"pointCoordinates": where},
              "locLocationExtensionG": {"FacilityLocation": facility}}  # fmt: skip
     operator = {"afacAnOrganisation": {"name": _text(publisher.name, publisher), "externalIdentifier": [
-        {"identifier": publisher.table_id, "typeOfIdentifier": {"value": "extendedG", "extendedValueG": "operatorId"}}
+        {"identifier": publisher.party_id, "typeOfIdentifier": {"value": "extendedG", "extendedValueG": "operatorId"}}
     ]}}  # fmt: skip
     points = [{"aegiElectricChargingPoint": _point(each, tariffs)} for each in place.evses]
     most = sum(each["aegiElectricChargingPoint"]["availableChargingPower"][0] for each in points)
@@ -208,15 +218,28 @@ def _hours(name: str, times: OpeningTimes) -> Json:
     days: dict[tuple[str, str], list[str]] = {}
     for each in times.regular_hours:
         days.setdefault((each.period_begin, each.period_end), []).append(_DAYS[each.weekday - 1])
+    if not days:
+        return {"afacOpenAllHours": {}}
     valid = [{**_span(*hours), **_on(names)} for hours, names in days.items()]
-    period = {"overallPeriod": {"validPeriod": valid}} if valid else {}
-    specification = _versioned(f"{name}-hours", {"operatingAllYear": True, **period})
+    period = {"overallStartTime": _ALWAYS, "validPeriod": valid}
+    specification = _versioned(f"{name}-hours", {"operatingAllYear": True, "overallPeriod": period})
     return {"afacOperatingHoursSpecification": specification}
 
 
+def _offset(place: OcpiLocation) -> str:
+    """Return a place's time zone as DATEX II has it: hours and minutes from UTC, without summer time."""
+    try:
+        there = place.last_updated.astimezone(zone_of(place.time_zone))
+    except (ValueError, LookupError):
+        return "+00:00"
+    always = timezone((there.utcoffset() or timedelta()) - (there.dst() or timedelta()))
+    return always.tzname(None).removeprefix("UTC") or "+00:00"
+
+
 def _span(begin: str, end: str) -> Json:
-    """Return a span of local clock times, though they end in Z."""
-    return {"recurringTimePeriodOfDay": [{"startTimeOfPeriod": f"{begin}:00Z", "endTimeOfPeriod": f"{end}:00Z"}]}
+    """Return a span of local clock times, though they end in Z; a day has no 24:00."""
+    until = "23:59:59Z" if end.startswith("24") else f"{end}:00Z"
+    return {"recurringTimePeriodOfDay": [{"startTimeOfPeriod": f"{begin}:00Z", "endTimeOfPeriod": until}]}
 
 
 def _on(days: Sequence[str]) -> Json:
@@ -250,8 +273,9 @@ def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff]) -> Json:
 def _connector(given: OcpiConnector) -> Json:
     kind = given.standard
     known = _CONNECTORS.get(kind) or (f"domestic{kind[-1]}" if kind.startswith("DOMESTIC_") else "other")
+    other = {"otherConnector": kind} if known == "other" else {}
     return {
-        "connectorType": {"value": known}, "maxPowerAtSocket": _watts(given), "voltage": _volts(given),
+        "connectorType": {"value": known}, **other, "maxPowerAtSocket": _watts(given), "voltage": _volts(given),
         "maximumCurrent": given.max_amperage,
         "connectorFormat": {"value": "socket" if given.format == "SOCKET" else "otherCable"},
     }  # fmt: skip
@@ -316,7 +340,7 @@ def _number(value: Decimal) -> int | float:
 
 
 def _when(given: TariffRestrictions) -> Json:
-    """Return when a price applies: by minutes and kWh, and by days and local clock times."""
+    """Return when a price applies: by whole minutes and kWh, and by days and local clock times."""
     for name in ("min_current", "max_current", "min_power", "max_power"):
         if getattr(given, name) is not None:
             raise CodecError(f"DATEX II has no condition {name}")
@@ -328,15 +352,18 @@ def _when(given: TariffRestrictions) -> Json:
         found["timeBasedApplicability"] = {name: each // 60 for name, each in limits.items() if each is not None}
     if given.min_kwh is not None or given.max_kwh is not None:
         amounts = {"fromKWh": given.min_kwh, "toKWh": given.max_kwh}
-        found["energyBasedApplicability"] = {name: _number(each) for name, each in amounts.items() if each is not None}
+        if any(each is not None and each != int(each) for each in amounts.values()):
+            raise CodecError("DATEX II has whole kWh")
+        found["energyBasedApplicability"] = {name: int(each) for name, each in amounts.items() if each is not None}
     valid: Json = {}
     if given.start_time is not None or given.end_time is not None:
         valid |= _span(given.start_time or "00:00", given.end_time or "24:00")
     if given.day_of_week:
         valid |= _on(given.day_of_week)
     period: Json = {"validPeriod": [valid]} if valid else {}
-    if given.start_date is not None:
-        period["overallStartTime"] = f"{given.start_date.isoformat()}T00:00:00Z"
     if given.end_date is not None:
         period["overallEndTime"] = f"{given.end_date.isoformat()}T00:00:00Z"
-    return {**found, "overallPeriod": period} if period else found
+    if not period and given.start_date is None:
+        return found
+    begin = _ALWAYS if given.start_date is None else f"{given.start_date.isoformat()}T00:00:00Z"
+    return {**found, "overallPeriod": {"overallStartTime": begin, **period}}

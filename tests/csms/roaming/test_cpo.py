@@ -371,8 +371,8 @@ async def test_a_national_access_point_reads_places_status_and_prices_without_a_
                     await asyncio.sleep(0.01)
             assert [each["id"] for each in (await read("2.2.1/tariffs?limit=1")).json["data"]] == ["day"]
             table, status = (await read("datex/table")).json, (await read("datex/status")).json
-            (known,) = table["payload"][0]["aegiEnergyInfrastructureTablePublication"]["energyInfrastructureTable"]
-            said = status["payload"][0]["aegiEnergyInfrastructureStatusPublication"]
+            (known,) = table["payload"]["aegiEnergyInfrastructureTablePublication"]["energyInfrastructureTable"]
+            said = status["payload"]["aegiEnergyInfrastructureStatusPublication"]
             assert said["tableReference"][0]["versionG"] == known["versionG"]
             (site,) = said["energyInfrastructureSiteStatus"]
             (point,) = site["energyInfrastructureStationStatus"][0]["refillPointStatus"]

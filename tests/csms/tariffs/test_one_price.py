@@ -66,10 +66,11 @@ def plan(pick: random.Random) -> PricePlan:
 
 def clock_fits(given: dict[str, Any], moment: datetime, start: str, end: str) -> bool:
     """Return whether a span of clock times holds; one that ends before it starts goes on after midnight."""
-    begin, until, now = given.get(start), given.get(end), moment.strftime("%H:%M")
-    if begin is not None and until is not None and until <= begin and until != "00:00":
+    begin, until, now = given.get(start), given.get(end), moment.strftime("%H:%M:%S")
+    midnight = until is None or until.startswith(("00:00", "24:00"))
+    if begin is not None and until is not None and until <= begin and not midnight:
         return now >= begin or now < until
-    return (begin is None or now >= begin) and (until in (None, "00:00", "24:00") or now < until)
+    return (begin is None or now >= begin) and (midnight or now < until)
 
 
 def by_ocpi(tariff: OcpiTariff, kind: str, moment: datetime) -> Decimal | None:
@@ -98,7 +99,7 @@ def by_datex(prices: list[dict[str, Any]], moment: datetime) -> Decimal | None:
         fits = period.get("overallStartTime", "0") <= day < period.get("overallEndTime", "9")
         (valid,) = period.get("validPeriod", [{}])
         for span in valid.get("recurringTimePeriodOfDay", ()):
-            clocks = {name: text[:5] for name, text in span.items()}
+            clocks = {name: text[:8] for name, text in span.items()}
             fits &= clock_fits(clocks, moment, "startTimeOfPeriod", "endTimeOfPeriod")
         for some in valid.get("recurringDayWeekMonthPeriod", ()):
             fits &= {"value": DAYS[moment.weekday()]} in some["comDayWeekMonth"]["applicableDay"]
