@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from benchmarks.figures import Figure, machine, run_command, show
@@ -41,7 +42,7 @@ def run(
         sys.stdout.flush()
     for name, module in modules.items():
         sys.stderr.write(f"measuring {name} ...\n")
-        figures: list[Figure] = list(module.measure(quick=quick))
+        figures: list[Figure] = [msgspec.structs.replace(each, name=name) for each in module.measure(quick=quick)]
         if json:
             for figure in figures:
                 print_json(figure)

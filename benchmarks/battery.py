@@ -71,17 +71,15 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         spans = median(microseconds(take, calls=calls))
         document = msgspec.json.encode(state)
         yield Figure(
-            name="battery",
-            figure=f"a sample, all detectors of the {place}",
-            unit="us",
-            value=spans,
+            f"a sample, all detectors of the {place}",
+            spans,
+            "us",
             note=f"{1_000_000 / spans:,.0f} samples a second and core; {', '.join(sorted(which))}",
         )
         yield Figure(
-            name="battery",
-            figure=f"state of a vehicle, {place}",
-            unit="kB",
-            value=len(document) / 1000,
+            f"state of a vehicle, {place}",
+            len(document) / 1000,
+            "kB",
             note=f"as JSON, which is also how it is stored; {_memory_kb(document):.1f} kB in memory",
         )
     yield _year(500 if quick else YEAR)
@@ -104,10 +102,9 @@ def _year(count: int) -> Figure:
         state, _ = detectors.step(SETTINGS, state, sample)
     spent_s = (time.process_time() - begin) * YEAR / count
     return Figure(
-        name="battery",
-        figure=f"a year of {VEHICLES:,} vehicles, a sample each quarter of an hour",
-        unit="min",
-        value=spent_s * VEHICLES / 60,
+        f"a year of {VEHICLES:,} vehicles, a sample each quarter of an hour",
+        spent_s * VEHICLES / 60,
+        "min",
         note=f"on one core, from {count:,} samples of one vehicle: {spent_s:.1f} s of CPU a vehicle and year",
     )
 
@@ -142,10 +139,9 @@ async def _beside_ingest(number: int) -> Figure:
         spent = (time.process_time() - begin) / len(stored) * 1e6
         store.close()
     return Figure(
-        name="battery",
-        figure="CPU of a record through the detectors behind the feeder, state and findings durable",
-        unit="us",
-        value=spent,
+        "CPU of a record through the detectors behind the feeder, state and findings durable",
+        spent,
+        "us",
         target=0.2 * ingest,
         peer="its ingest, with all of its signals",
         peer_value=ingest,

@@ -41,7 +41,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         with running_cluster(fsync=True) as cluster, tempfile.TemporaryDirectory() as folder:
             yield from _figures("PostgreSQL", Databases(Path(folder), cluster).create(owner=True), sessions)
     except pytest.skip.Exception as missing:
-        yield Figure(name="books", figure="PostgreSQL", unit="s", value=0, note=f"not measured: {missing}")
+        yield Figure("PostgreSQL", 0, "s", note=f"not measured: {missing}")
 
 
 def _figures(kind: str, url: str, sessions: int) -> Iterator[Figure]:
@@ -53,8 +53,7 @@ def _figures(kind: str, url: str, sessions: int) -> Iterator[Figure]:
         connection.commit()
 
     def figure(what: str, unit: str, value: float, target: float | None = None, note: str = "") -> Figure:
-        return Figure(name="books", figure=f"{kind}, {sessions:,} sessions: {what}", unit=unit, value=value,
-                      target=target, note=note)  # fmt: skip
+        return Figure(f"{kind}, {sessions:,} sessions: {what}", value, unit, target=target, note=note)
 
     key = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
     spent, closed = _timed(lambda: store.do(books.close, _PERIOD, _LATER_MS, UTC, key))

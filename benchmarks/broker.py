@@ -43,7 +43,7 @@ class Used(NamedTuple):
 def measure(*, quick: bool) -> Iterator[Figure]:
     """Yield memory and processor time of the broker, and the size of the schemas."""
     octets = sum(each.stat().st_size for each in shipped().iterdir() if each.is_file())
-    yield Figure(name="broker", figure="schemas on the disk", unit="KiB", value=octets / 1024, target=SCHEMAS_KIB)
+    yield Figure("schemas on the disk", octets / 1024, "KiB", target=SCHEMAS_KIB)
     program = find_mosquitto()
     if program is None:
         return
@@ -58,14 +58,12 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             broker.stop()
     note = f"{kib:.0f} KiB each, of {count} connections"
     yield Figure(
-        name="broker", figure=f"memory for {FLEET:,} vehicles, extrapolated", unit="MiB", value=FLEET * kib / 1024,
-        target=BROKER_MIB, note=note,
-    )  # fmt: skip
+        f"memory for {FLEET:,} vehicles, extrapolated", FLEET * kib / 1024, "MiB", target=BROKER_MIB, note=note
+    )
     yield Figure(
-        name="broker",
-        figure=f"processor for {FLEET:,} vehicles with {BATCH} records each {EVERY_S} s, extrapolated",
-        unit="cores",
-        value=FLEET / EVERY_S * cpu_s,
+        f"processor for {FLEET:,} vehicles with {BATCH} records each {EVERY_S} s, extrapolated",
+        FLEET / EVERY_S * cpu_s,
+        "cores",
         target=BROKER_CORES,
         note=f"{cpu_s * 1e6:.0f} µs for a message, received, acknowledged and passed to a reader",
     )

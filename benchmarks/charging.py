@@ -96,36 +96,23 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     note = words(report, per_s)
     for share, name in ((0.5, "p50"), (0.99, "p99")):
         yield Figure(
-            name="charging",
-            figure=f"response time of DC_ChargeLoopReq, {name}",
-            unit="ms",
-            value=percentile(loops, share),
-            target=TARGET_MS,
-            note=note,
+            f"response time of DC_ChargeLoopReq, {name}", percentile(loops, share), "ms", target=TARGET_MS, note=note
         )
     yield Figure(
-        name="charging",
-        figure="CPU of the charger per charge loop",
-        unit="ms",
-        value=1000 * busy / per_s,
+        "CPU of the charger per charge loop",
+        1000 * busy / per_s,
+        "ms",
         note=f"TLS, EXI, session, limits, meter, events; includes hardware reports; {note}",
     )
     for request, times in report.setup_ms.items():
         yield Figure(
-            name="charging",
-            figure=f"response time of {request} while others charge, p99",
-            unit="ms",
-            value=percentile(times, 0.99),
+            f"response time of {request} while others charge, p99",
+            percentile(times, 0.99),
+            "ms",
             note=f"{len(times)} responses while vehicles come and go; includes waiting for hardware and back end",
         )
-    yield Figure(
-        name="charging",
-        figure="share of one core used by the charger",
-        unit="%",
-        value=max(0.1, 100 * busy),
-        note=note,
-    )
-    yield Figure(name="charging", figure="peak memory of the charger", unit="MiB", value=rss_mib, note=note)
+    yield Figure("share of one core used by the charger", max(0.1, 100 * busy), "%", note=note)
+    yield Figure("peak memory of the charger", rss_mib, "MiB", note=note)
     yield from _beside_peer(quick=quick)
 
 
@@ -153,9 +140,7 @@ def _beside_peer(*, quick: bool) -> Iterator[Figure]:
         ("peak memory of the vehicle in that session", "evcc_mib", "MiB"),
     ):
         theirs = getattr(peer, field) if peer else None
-        yield Figure(
-            name="charging", figure=name, unit=unit, value=getattr(own, field), peer=JOSEV, peer_value=theirs, note=note
-        )
+        yield Figure(name, getattr(own, field), unit, peer=JOSEV, peer_value=theirs, note=note)
 
 
 def many(

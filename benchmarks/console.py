@@ -100,7 +100,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         with tempfile.TemporaryDirectory() as folder:
             moved = percentile(_moves(Path(folder), vehicles, moves), 0.95) * 1000
         about = f"a vehicle of {vehicles:,} moves on the map after its record was sent, p95"
-        yield Figure(name="console", figure=about, unit="ms", value=moved, target=MOVED_MS, note="in Chromium")
+        yield Figure(about, moved, "ms", target=MOVED_MS, note="in Chromium")
 
 
 @dataclass
@@ -134,7 +134,7 @@ def _cpu_s(process_id: int) -> float:
 
 def _figure(count: int, about: str, unit: str, value: float, target: float | None, note: str = "") -> Figure:
     figure = f"{count:,} stations: {about}"
-    return Figure(name="console", figure=figure, unit=unit, value=value, target=target, note=note)
+    return Figure(figure, value, unit, target=target, note=note)
 
 
 @contextmanager

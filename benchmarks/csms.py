@@ -130,10 +130,9 @@ def _without_store(root: Path, *, quick: bool) -> Iterator[Figure]:
             with serving(kind, root) as server:
                 runs.append(_run([server], 50, _repeated(frames, requests // (5000 if quick else 50))))
         yield Figure(
-            name="csms",
-            figure=f"{name}, validated and answered, without store: CPU of the server (goal {goal:,}/s of one core)",
-            unit="µs",
-            value=runs[0].cpu_us,
+            f"{name}, validated and answered, without store: CPU of the server (goal {goal:,}/s of one core)",
+            runs[0].cpu_us,
+            "µs",
             target=1e6 / goal,
             peer=PEER,
             peer_value=runs[1].cpu_us,
@@ -152,10 +151,9 @@ def _of_16(root: Path, *, quick: bool) -> Iterator[Figure]:
             each = partial(_different, count)  # one that is repeated would be dropped
             runs.append(_run([server], 50, each, prefix=prefix))
     yield Figure(
-        name="csms",
-        figure="MeterValues of OCPP 1.6, bridged, answered, without store: CPU of the server (goal 25 times the peer)",
-        unit="µs",
-        value=runs[0].cpu_us,
+        "MeterValues of OCPP 1.6, bridged, answered, without store: CPU of the server (goal 25 times the peer)",
+        runs[0].cpu_us,
+        "µs",
         target=runs[1].cpu_us / 25,
         peer="ocpp 2.1 (v16), websockets, uvloop",
         peer_value=runs[1].cpu_us,
@@ -165,10 +163,9 @@ def _of_16(root: Path, *, quick: bool) -> Iterator[Figure]:
         turns = uvloop.run(_in_turns(server, 3 if quick else 40, 2 if quick else 20))
     of_16, of_21 = (statistics.median(each) for each in zip(*turns, strict=True))
     yield Figure(
-        name="csms",
-        figure="MeterValues of OCPP 1.6, durable in SQLite: CPU of the server (goal 1.15 times a TransactionEvent)",
-        unit="µs",
-        value=of_16,
+        "MeterValues of OCPP 1.6, durable in SQLite: CPU of the server (goal 1.15 times a TransactionEvent)",
+        of_16,
+        "µs",
         target=1.15 * of_21,
         note=f"{statistics.median(each / other for each, other in turns):.2f} times a TransactionEvent of {of_21:.0f} "
         f"µs, the median of {len(turns)} pairs",
@@ -229,10 +226,9 @@ def _durable(store: str, root: Path, *store_url: str, quick: bool) -> Iterator[F
     with serving("csms", root, *store_url) as server:
         run = _run([server], 80, _events(quick=quick), boot=True)
     yield Figure(
-        name="csms",
-        figure=f"TransactionEvent, durable in {store}, 80 stations as fast as they are answered (goal 5,000/s)",
-        unit="µs",
-        value=run.us,
+        f"TransactionEvent, durable in {store}, 80 stations as fast as they are answered (goal 5,000/s)",
+        run.us,
+        "µs",
         target=200.0,
         note=f"{1e6 / run.us:.0f}/s; CPU of the server {run.cpu_us:.0f} µs, {1e6 / run.cpu_us:.0f}/s of one core; "
         f"p99 {percentile(run.load.latencies, 0.99) * 1000:.1f} ms; {_disk()}",
@@ -248,10 +244,9 @@ def _two_nodes(root: Path, *urls: str, quick: bool) -> Figure:
         with serving("csms", root, *urls, core=CORES[-1]) as second:
             run = _run([first, second], 80, _events(quick=quick), boot=True, prefix="CS2")
     return Figure(
-        name="csms",
-        figure="TransactionEvent, durable in PostgreSQL, 80 stations at two nodes of one cluster",
-        unit="µs",
-        value=run.us,
+        "TransactionEvent, durable in PostgreSQL, 80 stations at two nodes of one cluster",
+        run.us,
+        "µs",
         note=f"{1e6 / run.us:.0f}/s; CPU of both nodes {run.cpu_us:.0f} µs; the first one alone "
         f"{1e6 / alone.us:.0f}/s, {alone.cpu_us:.0f} µs; load and PostgreSQL beside them on {len(CORES)} cores",
     )
@@ -270,10 +265,9 @@ def _paced(store: str, root: Path, *store_url: str, quick: bool) -> Iterator[Fig
             interval=stations / rate,
         )
     yield Figure(
-        name="csms",
-        figure=f"its latency in {store} while {rate}/s are offered, p99",
-        unit="ms",
-        value=percentile(run.load.latencies, 0.99) * 1000,
+        f"its latency in {store} while {rate}/s are offered, p99",
+        percentile(run.load.latencies, 0.99) * 1000,
+        "ms",
         target=20.0,
         note=f"p50 {percentile(run.load.latencies, 0.5) * 1000:.1f} ms; {stations} stations, "
         f"{run.load.answers / run.load.seconds:.0f}/s answered, CPU of the server {run.cpu_us:.0f} µs",
@@ -359,20 +353,14 @@ def _connections(root: Path, *, quick: bool) -> Iterator[Figure]:
     with serving("csms", root) as server:
         seconds, cpu_s, kib = uvloop.run(work(server))
     yield Figure(
-        name="csms",
-        figure=f"{count} stations connect and boot together: until all are answered",
-        unit="s",
-        value=seconds,
+        f"{count} stations connect and boot together: until all are answered",
+        seconds,
+        "s",
         target=1.0,
         note=f"BootNotification and StatusNotification each, stored in SQLite; no TLS; {cpu_s:.2f} s of CPU",
     )
     yield Figure(
-        name="csms",
-        figure="memory of one more connected station",
-        unit="KiB",
-        value=kib,
-        target=16.0,
-        note="unencrypted WebSocket, booted and idle",
+        "memory of one more connected station", kib, "KiB", target=16.0, note="unencrypted WebSocket, booted and idle"
     )
 
 
@@ -402,10 +390,9 @@ def _start_up(folder: Path, pki: PkiTree) -> Figure:
         process.terminate()
         process.wait()
     return Figure(
-        name="csms",
-        figure="start of the back end, until it is ready",
-        unit="s",
-        value=min(spans[1:]),
+        "start of the back end, until it is ready",
+        min(spans[1:]),
+        "s",
         target=1.0,
         note=f"SQLite, TLS; the first time, with byte code compiled and tables created, {spans[0]:.1f} s",
     )

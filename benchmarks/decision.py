@@ -69,10 +69,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     broken = "".join(f"; {count} sessions failed: {reason}" for reason, count in failed.items())
     for share, name in ((0.5, "p50"), (0.99, "p99")):
         yield Figure(
-            name="decision",
-            figure=f"offer to decision at the charger, {name}",
-            unit="ms",
-            value=percentile(first, share),
+            f"offer to decision at the charger, {name}",
+            percentile(first, share),
+            "ms",
             target=TARGET_MS,
             note=f"{sessions} sessions, one after the other, all count: {accepted} accepted, "
             f"{decided - accepted} rejected, {sessions - decided} without a decision; "
@@ -80,19 +79,17 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             f"the first one, after program start, took {first[0]:.1f} ms; {NO_PEER}{broken}",
         )
     yield Figure(
-        name="decision",
-        figure="of which in the vehicle, p99",
-        unit="ms",
-        value=percentile(policy, 0.99),
+        "of which in the vehicle, p99",
+        percentile(policy, 0.99),
+        "ms",
         note="verify the offer, decide, sign the decision",
     )
     flow = _plug_to_energy(evcc)
     for share, name in ((0.5, "p50"), (0.99, "p99")):
         yield Figure(
-            name="decision",
-            figure=f"plug-in to first measured power, {name}",
-            unit="s",
-            value=percentile(flow, share),
+            f"plug-in to first measured power, {name}",
+            percentile(flow, share),
+            "s",
             target=START_TARGET_S,
             note=f"{len(flow)} sessions, without delays of simulated hardware; the first one took {flow[0]:.2f} s",
         )
@@ -100,19 +97,12 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         each, together, note = asyncio.run(_at_once(Path(folder), vehicles))
     note += f"; {vehicles} sessions of one charger in the charge loop; load {os.getloadavg()[0]:.1f}"
+    yield Figure("a changed offer each, p99", percentile(each, 0.99), "ms", target=TARGET_MS, note=note)
+    yield Figure("new prices for all at once, slowest", max(together), "ms", target=AT_ONCE_TARGET_MS, note=note)
     yield Figure(
-        name="decision", figure="a changed offer each, p99", unit="ms", value=percentile(each, 0.99), target=TARGET_MS,
-        note=note,
-    )  # fmt: skip
-    yield Figure(
-        name="decision", figure="new prices for all at once, slowest", unit="ms", value=max(together),
-        target=AT_ONCE_TARGET_MS, note=note,
-    )  # fmt: skip
-    yield Figure(
-        name="decision",
-        figure="CPU of charger and vehicle for a short session, mean",
-        unit="s",
-        value=cpu_s / sessions,
+        "CPU of charger and vehicle for a short session, mean",
+        cpu_s / sessions,
+        "s",
         note="including the start of both programs; about 20 charge loops",
     )
 

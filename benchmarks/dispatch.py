@@ -37,10 +37,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         reserves = [Reserve(0, min(each.energy_wh, each.reserve_wh)) for each in given.vehicles]
         peer_s, note = _peer(Fleet(given, reserves).linear)
         yield Figure(
-            name="dispatch",
-            figure=f"plan for {count} vehicles",
-            unit="s",
-            value=took,
+            f"plan for {count} vehicles",
+            took,
+            "s",
             target=target,
             peer=PEER,
             peer_value=peer_s,
@@ -56,10 +55,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         spans.append(time.perf_counter() - begin)
         assert plan.method is Method.OPTIMAL
     yield Figure(
-        name="dispatch",
-        figure=f"new plan after a change, {len(given.vehicles)} vehicles, slowest of {len(spans)}",
-        unit="s",
-        value=max(spans),
+        f"new plan after a change, {len(given.vehicles)} vehicles, slowest of {len(spans)}",
+        max(spans),
+        "s",
         target=REPLAN_TARGET_S,
         note="one vehicle changes its needs, one leaves; no peer: the same programme as above",
     )

@@ -45,19 +45,16 @@ def _loops(editions: tuple[EditionName, ...], how: str, *, quick: bool) -> Itera
     for name in editions:
         for share, word in ((0.5, "p50"), (0.99, "p99")):
             yield Figure(
-                name="editions",
-                figure=f"response time of the charge loop, {LOOPS[name][0]}, {how}, {word}",
-                unit="ms",
-                value=percentile(times[name], share),
+                f"response time of the charge loop, {LOOPS[name][0]}, {how}, {word}",
+                percentile(times[name], share),
+                "ms",
                 target=charging.TARGET_MS,
                 note=note,
             )
     what = "all editions" if len(editions) > 1 else f"{LOOPS[editions[0]][0]} {how}"
     cpu_ms = 1000 * busy / per_s
-    yield Figure(
-        name="editions", figure=f"CPU of the charger per charge loop, {what}", unit="ms", value=cpu_ms, note=note
-    )
-    yield Figure(name="editions", figure=f"peak memory of the charger, {what}", unit="MiB", value=rss_mib, note=note)
+    yield Figure(f"CPU of the charger per charge loop, {what}", cpu_ms, "ms", note=note)
+    yield Figure(f"peak memory of the charger, {what}", rss_mib, "MiB", note=note)
 
 
 def _beside_peer(*, quick: bool) -> Iterator[Figure]:
@@ -78,6 +75,4 @@ def _beside_peer(*, quick: bool) -> Iterator[Figure]:
         ("ISO 15118-2 with plug and charge: peak memory of the vehicle", "evcc_mib", "MiB"),
     ):
         theirs = getattr(peer, field) if peer else None
-        yield Figure(
-            name="editions", figure=name, unit=unit, value=getattr(own, field), peer=JOSEV, peer_value=theirs, note=note
-        )
+        yield Figure(name, getattr(own, field), unit, peer=JOSEV, peer_value=theirs, note=note)

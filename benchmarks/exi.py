@@ -94,10 +94,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         mean = sum(measured) / len(measured) if measured else None
         yield _figure(f"{work}, mean of {len(found)} messages of a session", total / len(found), mean, peer)
     yield Figure(
-        name="exi",
-        figure=f"start, load, decode and encode {len(found)} messages once",
-        unit="s CPU",
-        value=_first_use(found),
+        f"start, load, decode and encode {len(found)} messages once",
+        _first_use(found),
+        "s CPU",
         peer=JOSEV,
         peer_value=peer.first_use_s,
         note=peer.missing or "whole process; the peer's including Java",
@@ -107,7 +106,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 def _figure(figure: str, value: float, theirs: float | None, peer: _Peer) -> Figure:
     ratio = f"{theirs / value:.0f} times as fast; " if theirs else ""
     note = peer.missing or f"{ratio}p50, warm; {digits(peer.call_us)} µs of the peer's are calls to Java"
-    return Figure(name="exi", figure=figure, unit="µs", value=value, peer=JOSEV, peer_value=theirs, note=note)
+    return Figure(figure, value, "µs", peer=JOSEV, peer_value=theirs, note=note)
 
 
 def _first_use(found: Recorded) -> float:

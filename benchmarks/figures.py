@@ -16,21 +16,21 @@ from rich.table import Table
 from v2g.errors import V2GError
 
 
-class Figure(msgspec.Struct, frozen=True, kw_only=True):
+class Figure(msgspec.Struct, frozen=True):
     """One measured figure; smaller is better.
 
     `value` and `peer_value` are in `unit`; `target` is the upper limit of `value`. If a peer exists but its value is
-    missing, `note` has the reason.
+    missing, `note` has the reason. `name` is the benchmark's, set by `python -m benchmarks`.
     """
 
-    name: str
     figure: str
-    unit: str
     value: float
+    unit: str
     target: float | None = None
     peer: str = ""
     peer_value: float | None = None
     note: str = ""
+    name: str = ""
 
 
 def percentile(values: Iterable[float], share: float) -> float:

@@ -46,7 +46,6 @@ from v2g_cli.demo.processes import free_port
 ABOUT = "telemetry at the back end: ingest, workers, latest states, a map, fleets"
 REQUIREMENTS = ("R78", "R110", "R172", "R174", "R175", "R176")
 
-NAME: Final = "gateway"
 BATCH: Final = 100
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 UPDATES_PER_S: Final = 30_000
@@ -113,10 +112,9 @@ def _ingest_sqlite(place: Path, number: int) -> Iterator[Figure]:
     peer = (time.process_time() - begin) / calls * 1e6
     plain.close()
     yield Figure(
-        name=NAME,
-        figure="CPU of an update, from JSON to durable in SQLite",
-        unit="µs",
-        value=spent,
+        "CPU of an update, from JSON to durable in SQLite",
+        spent,
+        "µs",
         target=1e6 / UPDATES_PER_S,
         peer="an INSERT and commit for each, JSON as it came",
         peer_value=peer,
@@ -147,10 +145,9 @@ def _ingest_postgresql(place: Path, cluster: Cluster, number: int) -> Iterator[F
     theirs = (_server_cpu(cluster) - before) / (number * BATCH) * 1e6
     store.close()
     yield Figure(
-        name=NAME,
-        figure="CPU of an update, from JSON to durable in PostgreSQL",
-        unit="µs",
-        value=ours,
+        "CPU of an update, from JSON to durable in PostgreSQL",
+        ours,
+        "µs",
         target=1e6 / UPDATES_PER_S,
         note=f"{_rate(ours)}, and {theirs:.0f} µs of the server's, on a core of its own",
     )
@@ -182,16 +179,7 @@ async def _workers(place: Path, cluster: Cluster, number: int) -> list[Figure]:
         store.close()
     apart = 100 * abs(found[2] / found[1] - 1)
     note = f"one worker {found[1]:.1f} µs, two {found[2]:.1f} µs an update"
-    return [
-        Figure(
-            name=NAME,
-            figure="CPU of an update with two workers differs from one by",
-            unit="%",
-            value=apart,
-            target=10,
-            note=note,
-        )
-    ]
+    return [Figure("CPU of an update with two workers differs from one by", apart, "%", target=10, note=note)]
 
 
 def _cpu(pid: int) -> float:
@@ -219,10 +207,9 @@ def _latest(place: Path, calls: int) -> Iterator[Figure]:
     written = median(microseconds(write, calls=max(3, calls // 20)))
     store.close()
     yield Figure(
-        name=NAME,
-        figure="an update of the latest state",
-        unit="µs",
-        value=cached,
+        "an update of the latest state",
+        cached,
+        "µs",
         peer="without the cache: a write of the database each",
         peer_value=written,
         note=f"{1e6 / cached:,.0f} writes/s beside {1e6 / written:,.0f}; the database gets one in 10 s a vehicle",
@@ -284,20 +271,18 @@ async def _readers(place: Path, vehicles: int, calls: int) -> list[Figure]:
     peer = _redis_spans(place, states[0], calls)
     return [
         Figure(
-            name=NAME,
-            figure="a vehicle's latest state, over HTTPS",
-            unit="ms",
-            value=percentile(one["spans"], 0.99),
+            "a vehicle's latest state, over HTTPS",
+            percentile(one["spans"], 0.99),
+            "ms",
             target=20,
             peer="GET of the same state from Redis, without TLS and permissions" if peer else "",
             peer_value=percentile(peer, 0.99) if peer else None,
             note=f"p99; {median(one['spans']):.2f} p50",
         ),
         Figure(
-            name=NAME,
-            figure=f"position and charge of {vehicles:,} vehicles for a map, over HTTPS",
-            unit="ms",
-            value=percentile(everything["spans"], 0.99),
+            f"position and charge of {vehicles:,} vehicles for a map, over HTTPS",
+            percentile(everything["spans"], 0.99),
+            "ms",
             target=200,
             note=f"p99; {median(everything['spans']):.0f} p50, {everything['bytes'] / 1e6:.2f} MB",
         ),
@@ -352,10 +337,9 @@ async def _fleet(place: Path, vehicles: int, rounds: int) -> list[Figure]:
     rate = sent / found["took_s"]
     return [
         Figure(
-            name=NAME,
-            figure=f"records lost of {vehicles:,} vehicles at once, {sent:,} records over MQTT",
-            unit="records",
-            value=sent - found["covered"],
+            f"records lost of {vehicles:,} vehicles at once, {sent:,} records over MQTT",
+            sent - found["covered"],
+            "records",
             target=1,
             note=f"{rate:,.0f} records/s, {spent:.0f} µs of CPU each at the back end; a delivery of {records} until "
             f"its mark {found['p99_s']:.1f} s p99; {found['repeated']} sent again",

@@ -113,11 +113,11 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     yield _figure("receipt at the station to the vehicle's response, p99", vehicle, f"{note}{_median(vehicle)}; {load}")
     together = percentile(alone, 0.99) + percentile(stage, 0.99)
     about = "request to the power stage, sum of both p99"
-    yield Figure(name="grid", figure=about, unit="s", value=together, target=TARGET_S, note=load)
+    yield Figure(about, together, "s", target=TARGET_S, note=load)
 
 
 def _figure(about: str, times: list[float], note: str) -> Figure:
-    return Figure(name="grid", figure=about, unit="s", value=percentile(times, 0.99), note=note)
+    return Figure(about, percentile(times, 0.99), "s", note=note)
 
 
 def _median(times: list[float]) -> str:

@@ -48,10 +48,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     in_memory = microseconds(record, calls=calls)
     size = len(record())
     yield Figure(
-        name="journal",
-        figure=f"chain and encode a meter reading ({size} octets)",
-        unit="µs",
-        value=median(in_memory),
+        f"chain and encode a meter reading ({size} octets)",
+        median(in_memory),
+        "µs",
         note="p50; canonical JSON and SHA-256",
     )
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
@@ -72,10 +71,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         os.close(descriptor)
     for share, name in ((0.5, "p50"), (0.99, "p99")):
         yield Figure(
-            name="journal",
-            figure=f"append durably, {name}",
-            unit="µs",
-            value=percentile(durable, share),
+            f"append durably, {name}",
+            percentile(durable, share),
+            "µs",
             peer="write and fdatasync alone",
             peer_value=percentile(raw, share),
             note="depends on the disk",
@@ -96,20 +94,18 @@ def _rates(head: bytes, *, quick: bool) -> Iterator[Figure]:
             RecordKeys.rotate(keys := Path(folder) / "journal.keys")
             sealed, _ = _append(head, path.with_suffix(".sealed"), count, batch, RecordKeys(keys))
             yield Figure(
-                name="journal",
-                figure=f"append durably, {name}",
-                unit="µs/entry",
-                value=ours,
+                f"append durably, {name}",
+                ours,
+                "µs/entry",
                 target=target,
                 peer="SQLite, WAL, synchronous=FULL",
                 peer_value=_sqlite(Path(folder) / f"{batch}.db", lines, batch),
                 note="chain, encode, write, fdatasync; depends on the disk",
             )
             yield Figure(
-                name="journal",
-                figure=f"append durably and sealed, {name}",
-                unit="µs/entry",
-                value=sealed,
+                f"append durably and sealed, {name}",
+                sealed,
+                "µs/entry",
                 target=target,
                 peer="plain",
                 peer_value=ours,
@@ -118,10 +114,9 @@ def _rates(head: bytes, *, quick: bool) -> Iterator[Figure]:
     data = head + b"".join(lines)
     spans = microseconds(lambda: verify_lines(data), calls=1 if quick else 5)
     yield Figure(
-        name="journal",
-        figure=f"verify a journal of {len(lines) + 4} entries",
-        unit="µs/entry",
-        value=median(spans) / (len(lines) + 4),
+        f"verify a journal of {len(lines) + 4} entries",
+        median(spans) / (len(lines) + 4),
+        "µs/entry",
         target=_VERIFIED_US,
         note="p50; parse, canonical form, hash, chain and rules",
     )

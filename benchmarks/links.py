@@ -54,10 +54,9 @@ def _codec(calls: int, *, quick: bool) -> Iterator[Figure]:
     ours = median(microseconds(lambda: [mme.encode(mme.decode(frame)) for frame in FRAMES], calls=calls)) / len(FRAMES)
     theirs, note = _scapy(max(10, calls // 40))
     yield Figure(
-        name="links",
-        figure="a frame decoded and encoded",
-        unit="µs",
-        value=ours,
+        "a frame decoded and encoded",
+        ours,
+        "µs",
         peer="scapy homepluggp",
         peer_value=theirs,
         note=note or f"{1e6 / ours:,.0f} frames a second and core, mean of {len(FRAMES)} kinds",
@@ -98,9 +97,7 @@ def _captured() -> None:
 
 def _carrying(figure: str, call: Callable[[], None], calls: int) -> Figure:
     value = median(microseconds(call, calls=calls)) / len(FRAMES)
-    return Figure(
-        name="links", figure=figure, unit="µs", value=value, note=f"{1e6 / value:,.0f} frames a second and core"
-    )
+    return Figure(figure, value, "µs", note=f"{1e6 / value:,.0f} frames a second and core")
 
 
 def own_waits() -> float:
@@ -125,10 +122,9 @@ def _matching(times: int) -> Iterator[Figure]:
     waits = own_waits()
     spans = asyncio.run(_match(times))
     yield Figure(
-        name="links",
-        figure="matching without loss, both ends in one process, slowest",
-        unit="ms",
-        value=max(spans) * 1000,
+        "matching without loss, both ends in one process, slowest",
+        max(spans) * 1000,
+        "ms",
         target=(waits + MARGIN_S) * 1000,
         note=f"{times} matchings, p50 {median(spans) * 1000:.0f} ms; the standard's own waits: {waits * 1000:.0f} ms",
     )
@@ -172,10 +168,9 @@ def _lossy(loss: float, runs: int) -> Figure:
     found = [_matched_with(loss, seed) for seed in range(runs)]
     matched = [each for each in found if each < PATIENCE_S]
     return Figure(
-        name="links",
-        figure=f"matching with {loss:.0%} of all frames lost, p50",
-        unit="s",
-        value=median(found),
+        f"matching with {loss:.0%} of all frames lost, p50",
+        median(found),
+        "s",
         note=f"{runs} runs in simulated time: {len(matched) / runs:.1%} matched within {PATIENCE_S:.0f} s, "
         f"p95 {percentile(found, 0.95):.2f} s",
     )

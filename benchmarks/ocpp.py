@@ -73,10 +73,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     )
     for name, ours, other in works:
         yield Figure(
-            name="ocpp",
-            figure=f"{name} a TransactionEvent of {len(text)} octets",
-            unit="µs",
-            value=median(microseconds(ours, calls=calls)),
+            f"{name} a TransactionEvent of {len(text)} octets",
+            median(microseconds(ours, calls=calls)),
+            "µs",
             peer=PEER,
             peer_value=median(microseconds(other, calls=calls)),
             note="p50; ours from and to typed messages, the peer's from and to dictionaries",

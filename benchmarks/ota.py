@@ -50,10 +50,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
                 create_patch(before, after, into)
             whole = new.stat().st_size
             yield Figure(
-                name="ota",
-                figure=f"patch, share of the {'compressed ' if packed else ''}image",
-                unit="%",
-                value=100 * patch.stat().st_size / whole,
+                f"patch, share of the {'compressed ' if packed else ''}image",
+                100 * patch.stat().st_size / whole,
+                "%",
                 note=f"{patch.stat().st_size / 1024:.0f} KiB for {whole / _MIB:.1f} MiB",
             )
             if not packed:
@@ -75,9 +74,9 @@ def _applied(old: Path, patch: Path, new: Path, made: Path) -> Iterator[Figure]:
     if hashlib.sha256(made.read_bytes()).digest() != hashlib.sha256(new.read_bytes()).digest():
         raise ConfigError("the patch does not make the image")
     note = f"an image of {new.stat().st_size / _MIB:.1f} MiB, hash-exact"
-    yield Figure(name="ota", figure="CPU to apply a patch", unit="s", value=seconds, note=note)
+    yield Figure("CPU to apply a patch", seconds, "s", note=note)
     note = f"the whole process, of which {bare / 1024:.0f} MiB before it begins"
-    yield Figure(name="ota", figure="peak memory to apply a patch", unit="MiB", value=peak / 1024, note=note)
+    yield Figure("peak memory to apply a patch", peak / 1024, "MiB", note=note)
 
 
 def _usage(*files: Path) -> tuple[int, float]:
@@ -96,10 +95,9 @@ def _installed(image: Path, slots: Path, times: int) -> Figure:
         asyncio.run(_install(installer, image))
         spans.append(time.perf_counter() - start)
     return Figure(
-        name="ota",
-        figure="installation: write the other slot, start it, confirm it",
-        unit="s",
-        value=median(spans),
+        "installation: write the other slot, start it, confirm it",
+        median(spans),
+        "s",
         note=f"{times} times, {image.stat().st_size / _MIB:.1f} MiB, durable; without download and restart",
     )
 

@@ -47,7 +47,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             url = Databases(Path(folder), cluster).create(owner=True)
             yield from asyncio.run(_figures("PostgreSQL", Path(folder), url, count))
     except pytest.skip.Exception as missing:
-        yield Figure(name="roaming", figure="PostgreSQL", unit="ms", value=0, note=f"not measured: {missing}")
+        yield Figure("PostgreSQL", 0, "ms", note=f"not measured: {missing}")
 
 
 async def _figures(kind: str, folder: Path, url: str, count: int) -> list[Figure]:
@@ -76,7 +76,7 @@ async def _figures(kind: str, folder: Path, url: str, count: int) -> list[Figure
     def figure(what: str, times: list[float], note: str) -> Figure:
         about = f"{kind}, {count:,} locations: {what}, p95"
         value = percentile(times, 0.95) * 1000
-        return Figure(name="roaming", figure=about, unit="ms", value=value, target=MOST_MS, note=note)
+        return Figure(about, value, "ms", target=MOST_MS, note=note)
 
     return [
         figure("a page by Link", crawl, f"all {pages} pages"),

@@ -67,10 +67,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
     def figure(name: str, field: str, unit: str, target: float | None, note: str) -> Figure:
         return Figure(
-            name="session",
-            figure=name,
-            unit=unit,
-            value=median(getattr(run, field) for run in runs),
+            name,
+            median(getattr(run, field) for run in runs),
+            unit,
             target=target,
             peer=JOSEV,
             peer_value=getattr(peer, field) if peer else None,

@@ -30,16 +30,14 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     _, files = finished()
     entries = len(files[JOURNAL].splitlines())
     yield Figure(
-        name="settlement",
-        figure=f"verify a bundle of {entries} journal entries",
-        unit="ms",
-        value=median(microseconds(lambda: verify_bundle(files), calls=calls)) / 1000,
+        f"verify a bundle of {entries} journal entries",
+        median(microseconds(lambda: verify_bundle(files), calls=calls)) / 1000,
+        "ms",
         note="p50; everything, offline, with the roots in the bundle",
     )
     yield Figure(
-        name="settlement",
-        figure="of which reading the journal and its chain of hashes",
-        unit="ms",
-        value=median(microseconds(lambda: verify_lines(files[JOURNAL]), calls=calls)) / 1000,
+        "of which reading the journal and its chain of hashes",
+        median(microseconds(lambda: verify_lines(files[JOURNAL]), calls=calls)) / 1000,
+        "ms",
         note="p50",
     )

@@ -44,9 +44,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
                 begin = time.process_time()
                 store.do(share_all, limits, {_name(number) for number in range(count)}, NOW_MS)
                 spans.append(time.process_time() - begin)
-            yield Figure(
-                name="shares", figure=f"{count} stations, {figure}", unit="s", value=median(spans), target=TARGET_S
-            )
+            yield Figure(f"{count} stations, {figure}", median(spans), "s", target=TARGET_S)
             store.do(_accept)
         store.close()
 

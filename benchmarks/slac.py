@@ -28,17 +28,15 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     for timing, label, times in ((FAST, "FAST", 3 if quick else 50), (STANDARD, "STANDARD", 1 if quick else 5)):
         spans, cpu_ms = asyncio.run(_match(timing, times))
         yield Figure(
-            name="slac",
-            figure=f"matching with {label} pauses, p50",
-            unit="ms",
-            value=median(spans),
+            f"matching with {label} pauses, p50",
+            median(spans),
+            "ms",
             note=f"{times} matchings, slowest {percentile(spans, 1):.1f} ms; {NO_PEER}",
         )
         yield Figure(
-            name="slac",
-            figure=f"CPU of both ends for a matching with {label} pauses",
-            unit="ms",
-            value=cpu_ms,
+            f"CPU of both ends for a matching with {label} pauses",
+            cpu_ms,
+            "ms",
             note="mean; frames, cores, modems and pilot",
         )
 

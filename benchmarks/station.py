@@ -51,9 +51,11 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     yield from asyncio.run(_over_sockets(quick=quick))
     idle, charging = _writes(charging=False), _writes(charging=True)
     yield Figure(
-        name="station", figure="forced flash writes a day, two EVSEs charging all day, one reading a minute",
-        unit="writes", value=charging, note=f"{idle} when idle",
-    )  # fmt: skip
+        "forced flash writes a day, two EVSEs charging all day, one reading a minute",
+        charging,
+        "writes",
+        note=f"{idle} when idle",
+    )
 
 
 async def _over_sockets(*, quick: bool) -> list[Figure]:
@@ -68,17 +70,18 @@ async def _over_sockets(*, quick: bool) -> list[Figure]:
     finally:
         server.close()
     return [
-        Figure(name="station", figure="processor, idle, 2 EVSEs", unit="% of a core",
-               value=one["cpu_s"] / one["wall_s"] * 100, target=1.0),
-        Figure(name="station", figure="memory, idle, 2 EVSEs", unit="MiB", value=one["rss"] / 2**20, target=60.0),
-        Figure(name="station", figure="boot to Accepted, loopback", unit="ms", value=boot * 1000),
-        Figure(name="station", figure="a queued transaction event delivered", unit="µs", value=1e6 / rate,
-               note=f"{rate:.0f} a second, stored and acknowledged one by one"),
-        Figure(name="station", figure=f"memory of each of {count} simulated stations", unit="KiB",
-               value=(many["rss"] - none["rss"]) / count / 1024),
-        Figure(name="station", figure=f"processor of {count} simulated stations, idle", unit="% of a core",
-               value=many["cpu_s"] / many["wall_s"] * 100),
-    ]  # fmt: skip
+        Figure("processor, idle, 2 EVSEs", one["cpu_s"] / one["wall_s"] * 100, "% of a core", target=1.0),
+        Figure("memory, idle, 2 EVSEs", one["rss"] / 2**20, "MiB", target=60.0),
+        Figure("boot to Accepted, loopback", boot * 1000, "ms"),
+        Figure(
+            "a queued transaction event delivered",
+            1e6 / rate,
+            "µs",
+            note=f"{rate:.0f} a second, stored and acknowledged one by one",
+        ),
+        Figure(f"memory of each of {count} simulated stations", (many["rss"] - none["rss"]) / count / 1024, "KiB"),
+        Figure(f"processor of {count} simulated stations, idle", many["cpu_s"] / many["wall_s"] * 100, "% of a core"),
+    ]
 
 
 async def _child(port: int, count: int, seconds: float) -> dict[str, float]:

@@ -109,10 +109,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             database.decode_message(frame_id, data)
 
     yield Figure(
-        name="telemetry",
-        figure=f"{len(frames)} CAN frames to signals",
-        unit="µs",
-        value=median(microseconds(decode, calls=calls)),
+        f"{len(frames)} CAN frames to signals",
+        median(microseconds(decode, calls=calls)),
+        "µs",
         peer="cantools",
         peer_value=median(microseconds(decode_only, calls=calls)),
         note="p50; ours is cantools, renaming, range checks and rounding to the signal's step",
@@ -139,17 +138,15 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     plain = msgspec.to_builtins(record)
     size = len(encode_record(record))
     yield Figure(
-        name="telemetry",
-        figure=f"{len(values)} signals to a record by delta and batch",
-        unit="µs",
-        value=median(microseconds(batch, calls=calls)),
+        f"{len(values)} signals to a record by delta and batch",
+        median(microseconds(batch, calls=calls)),
+        "µs",
         note=f"p50; a keyframe of {size} octets, encoded",
     )
     yield Figure(
-        name="telemetry",
-        figure=f"encode a record of {size} octets",
-        unit="µs",
-        value=median(microseconds(lambda: encode_record(record), calls=calls)),
+        f"encode a record of {size} octets",
+        median(microseconds(lambda: encode_record(record), calls=calls)),
+        "µs",
         peer="json of the standard library",
         peer_value=median(microseconds(lambda: json.dumps(plain, sort_keys=True).encode(), calls=calls)),
         note="p50",
@@ -219,19 +216,17 @@ def _month(seconds: int) -> Iterator[Figure]:
     hours = ", ".join(f"{mode} {each:g}" for mode, each in MONTH_H.items())
     for encode, form, peer in ((encode_compact, "compact", encode_delivery), (encode_delivery, "JSON", None)):
         yield Figure(
-            name="telemetry",
-            figure=f"a record in a delivery, {form}",
-            unit="octets",
-            value=octets[encode] / records,
+            f"a record in a delivery, {form}",
+            octets[encode] / records,
+            "octets",
             peer="" if peer is None else "JSON",
             peer_value=None if peer is None else octets[peer] / records,
             note=f"{records / 1e6:.2f} million records in a month",
         )
         yield Figure(
-            name="telemetry",
-            figure=f"a vehicle's month, {form}",
-            unit="MB",
-            value=sent[encode] / 1e6,
+            f"a vehicle's month, {form}",
+            sent[encode] / 1e6,
+            "MB",
             target=300 if form == "compact" else None,
             note=f"simulated: hours {hours}; a delivery in {UPLINK_S:g} s, for changes beyond dead bands up to "
             f"{BURST:g} more after each rest of half an hour; {PACKET} octets around each",
@@ -306,10 +301,7 @@ async def _to_stream(moves: int) -> Figure:
         if reached and each <= reached[-1]
     ]
     note = f"p95; {median(waits):.0f} p50, {max(waits):.0f} at most; {len(waits)} of {moves} moves, 0.1 to 0.3 s apart"
-    return Figure(
-        name="telemetry", figure="a move from CAN to the API's stream", unit="ms", value=percentile(waits, 0.95),
-        target=200, note=note,
-    )  # fmt: skip
+    return Figure("a move from CAN to the API's stream", percentile(waits, 0.95), "ms", target=200, note=note)
 
 
 def _full_bus(frames: list[tuple[int, bytes]], seconds: int) -> Iterator[Figure]:
@@ -319,10 +311,9 @@ def _full_bus(frames: list[tuple[int, bytes]], seconds: int) -> Iterator[Figure]
         ours, received = asyncio.run(_by_gateway(Path(folder), frames, sent))
     theirs, also = _by_cantools(frames, sent)
     yield Figure(
-        name="telemetry",
-        figure=f"a bus with {FRAMES_PER_SECOND} frames/s takes, of a core",
-        unit="%",
-        value=100 * ours / seconds,
+        f"a bus with {FRAMES_PER_SECOND} frames/s takes, of a core",
+        100 * ours / seconds,
+        "%",
         target=25,
         peer="python-can and cantools in a loop",
         peer_value=100 * theirs / seconds,
@@ -384,9 +375,7 @@ async def _jitter(seconds: float) -> Figure:
     late = [abs(b - a - 0.01) * 1e6 for a, b in itertools.pairwise(times)]
     note = f"p99; {median(late):.0f} p50, {len(times)} frames"
     value = percentile(late, 0.99)
-    return Figure(
-        name="telemetry", figure="a control unit at 100 Hz: jitter", unit="µs", value=value, target=10_000, note=note
-    )
+    return Figure("a control unit at 100 Hz: jitter", value, "µs", target=10_000, note=note)
 
 
 def _at_rest(record: Record, calls: int) -> Iterator[Figure]:
@@ -395,7 +384,7 @@ def _at_rest(record: Record, calls: int) -> Iterator[Figure]:
         held, spans = asyncio.run(_outbox(Path(folder), encode_record(record), calls))
         note = f"p99; time until durable {median(spans):.0f} p50, {percentile(spans, 0.99):.0f} p99"
         figure = "a record into the outbox holds the event loop for"
-        yield Figure(name="telemetry", figure=figure, unit="µs", value=percentile(held, 0.99), note=note)
+        yield Figure(figure, percentile(held, 0.99), "µs", note=note)
         store = open_sqlite(Path(folder) / "csms.sqlite3")
         spans = []
         for number in range(max(3, calls // 100)):
@@ -407,7 +396,7 @@ def _at_rest(record: Record, calls: int) -> Iterator[Figure]:
             spans.append((time.perf_counter() - begin) / BATCH * 1e6)
         store.close()
         note = f"p50, in deliveries of {BATCH}: {1e6 / median(spans):,.0f} records/s, durable in SQLite"
-        yield Figure(name="telemetry", figure="a record through the ingest", unit="µs", value=median(spans), note=note)
+        yield Figure("a record through the ingest", median(spans), "µs", note=note)
 
 
 async def _outbox(folder: Path, body: bytes, calls: int) -> tuple[list[float], list[float]]:

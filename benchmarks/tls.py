@@ -81,27 +81,24 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         peer = openssl(pki, Path(folder), 1 if quick else 4)
         beside, busy, hellos = beside_strangers(pki, 1.0 if quick else 10.0)
     yield Figure(
-        name="tls",
-        figure="sequential handshakes, mean",
-        unit="ms",
-        value=ours.mean,
+        "sequential handshakes, mean",
+        ours.mean,
+        "ms",
         peer=peer.name,
         peer_value=peer.mean,
         note=peer.reason
         or "connect to close; ours also verifies the -20 certificate profiles and the stapled OCSP response",
     )
     yield Figure(
-        name="tls",
-        figure="handshake at the client, p50",
-        unit="ms",
-        value=median(ours.spans),
+        "handshake at the client, p50",
+        median(ours.spans),
+        "ms",
         note=f"{len(ours.spans)} handshakes, p99 {percentile(ours.spans, 0.99):.1f} ms",
     )
     yield Figure(
-        name="tls",
-        figure=f"handshake of a known vehicle beside {STRANGERS} strangers, p50",
-        unit="ms",
-        value=median(beside),
+        f"handshake of a known vehicle beside {STRANGERS} strangers, p50",
+        median(beside),
+        "ms",
         note=f"p99 {percentile(beside, 0.99):.0f} ms of {len(beside)}, none lost; they repeat a ClientHello from an"
         f" address each, {hellos} in all; the server uses {100 * busy:.0f} % of a core, the vehicle included",
     )

@@ -97,10 +97,9 @@ def _spans(
 def _chain_figure(kind: KeyKind, when: str, spans: list[float], work: str, peer: float | None = None) -> Figure:
     note = f"CPU, {work}, p99 {percentile(spans, 0.99):.2f} ms"
     return Figure(
-        name="trust",
-        figure=f"chain with OCSP, {kind.value}, {when}, p50",
-        unit="ms",
-        value=median(spans),
+        f"chain with OCSP, {kind.value}, {when}, p50",
+        median(spans),
+        "ms",
         target=CHAIN_MS,
         peer="OpenSSL X509_verify_cert" if peer is not None else "",
         peer_value=peer,
@@ -172,10 +171,9 @@ def _signature(pki: PkiTree, kind: KeyKind, calls: int) -> Figure:
             partial(signature.verify, signed, mode, key.public_key, schema=COMMON_MESSAGES), calls=calls // 4 + 1
         )
     return Figure(
-        name="trust",
-        figure=f"PnC signature without its curve operation, {kind.value}, p50",
-        unit="ms",
-        value=max(0.001, (median(whole) - median(alone)) / 1000),
+        f"PnC signature without its curve operation, {kind.value}, p50",
+        max(0.001, (median(whole) - median(alone)) / 1000),
+        "ms",
         target=SIGNATURE_MS,
         note=f"{median(whole) / 1000:.3f} ms in all, the curve alone {median(alone) / 1000:.3f} ms",
     )
@@ -195,10 +193,9 @@ def _handshakes(pki: PkiTree, kind: KeyKind, folder: Path, times: int, seconds: 
         except ConfigError:  # the library is not installed
             continue
         yield Figure(
-            name="trust",
-            figure=f"CPU of a mutual handshake, {kind.value} and {group.lower()}, {backend}",
-            unit="ms",
-            value=ours.cpu_ms,
+            f"CPU of a mutual handshake, {kind.value} and {group.lower()}, {backend}",
+            ours.cpu_ms,
+            "ms",
             peer=peer.name,
             peer_value=peer.cpu_ms,
             note=_per_second(ours.cpu_ms, peer),

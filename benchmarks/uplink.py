@@ -136,30 +136,27 @@ async def _wire(place: Path, pki: PkiTree, broker: Broker, updates: int) -> list
     size = len(update(1, 100))
     return [
         Figure(
-            name="uplink",
-            figure="an update by MQTT in batches of 10, on the wire",
-            unit="bytes",
-            value=batched,
+            "an update by MQTT in batches of 10, on the wire",
+            batched,
+            "bytes",
             target=0.1 * kept,
             peer="HTTP, connection kept",
             peer_value=kept,
             note=f"{beside(batched)}; TLS and answers included; the record has {size}",
         ),
         Figure(
-            name="uplink",
-            figure="an update by MQTT in a message of its own, on the wire",
-            unit="bytes",
-            value=single,
+            "an update by MQTT in a message of its own, on the wire",
+            single,
+            "bytes",
             target=0.2 * fresh,
             peer="HTTP, a connection for each",
             peer_value=fresh,
             note=beside(single),
         ),
         Figure(
-            name="uplink",
-            figure="CPU of a record by HTTPS, 500 together",
-            unit="µs",
-            value=spent[500],
+            "CPU of a record by HTTPS, 500 together",
+            spent[500],
+            "µs",
             note=f"client, server and SQLite in one process; {spent[10]:.0f} µs if 10 are together: HTTP and commit "
             f"of a request cost {(spent[10] - spent[500]) / (1 / 10 - 1 / 500) / 1000:.1f} ms",
         ),
@@ -265,19 +262,17 @@ async def _drain(place: Path, pki: PkiTree, broker: Broker, megabytes: int) -> l
     note = f"{rate:.1f} MB/s, {seq / took:,.0f} records/s; broker and back end (SQLite) are on this machine"
     return [
         Figure(
-            name="uplink",
-            figure="2 GB drain in",
-            unit="min",
-            value=2000 / rate / 60,
+            "2 GB drain in",
+            2000 / rate / 60,
+            "min",
             target=20,
             note=f"{note}; from {octets / 1e6:.0f} MB in a file of {size / 1e6:.0f} MB; the gateway takes "
             f"{100 * used / took:.0f} % of a core",
         ),
         Figure(
-            name="uplink",
-            figure="a new record beside that until it is known to be stored",
-            unit="ms",
-            value=1000 * percentile(late, 0.99),
+            "a new record beside that until it is known to be stored",
+            1000 * percentile(late, 0.99),
+            "ms",
             target=2000,
             note=f"p99 of {len(late)}; {1000 * median(late):.0f} p50",
         ),
