@@ -12,7 +12,7 @@ from secc.session.config import ControlMode
 from secc.session.ports import Output, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.request_context import RequestContext
 from secc.session.stages import Charging, Selected, Vehicle
-from v2g.energy.conductors import line_current_ma
+from v2g.energy.conductors import LOWEST_VOLTAGE, line_current_ma
 from v2g.energy.grid_support import covers
 from v2g.energy.limits import VEHICLE, EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.charts import Family
@@ -40,6 +40,8 @@ RAMP: Final = "ramp"
 """The gradient by which power may rise."""
 DIRECTION_CHANGE: Final = "direction_change"
 """The dead time after power in the other direction."""
+_LOW_VOLTAGE: Final = 0.95
+"""Of the nominal one, above which the tolerance of a current covers that a power is a larger one."""
 _DIRECT: Final = (Family.DC, Family.ACDP)
 """Here the power electronics are the charger's; with alternating current the vehicle's turn around."""
 STANDBY, SILENT, ENDING, INTERRUPTED, NOT_READY, OBSTACLE = (
@@ -144,7 +146,9 @@ def over_lines(powers: EffectiveLimits, vehicle: Vehicle, context: RequestContex
     rating, measured = context.config.ac_rating, context.facts.measured.currents
     carrying = 0 if measured is None else len(measured.carrying)
     lines = min(max(vehicle.phases, min(carrying, rating.phases)), context.facts.lines)
-    return powers.over(lines, rating.nominal_voltage_v)
+    volts, nominal_v = context.facts.measured.voltage_mv // 1000, rating.nominal_voltage_v
+    low = LOWEST_VOLTAGE * nominal_v <= volts < _LOW_VOLTAGE * nominal_v  # a power is a larger current there
+    return powers.over(lines, volts if low else nominal_v)
 
 
 def line_ma(power_w: int, most: tuple[int, str] | None, lines: int, context: RequestContext) -> int:

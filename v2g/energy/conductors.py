@@ -64,6 +64,10 @@ def fill(total: int, most: Sequence[int]) -> tuple[int, ...]:
     return tuple(found)
 
 
+LOWEST_VOLTAGE: Final = 0.85
+"""Of the nominal one, down to which units stay connected and may keep their power (EN 50549-1, 4.4.2)."""
+
+
 def line_power_w(current_ma: int, volts: int, lines: int) -> int:
     """Return the power, W, of so many lines that carry this current (mA) each, at V between line and neutral: rounded
     up, so that of a power's currents it is that power."""

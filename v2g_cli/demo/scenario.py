@@ -22,7 +22,7 @@ _DAY_MIN: Final = 1440
 DEPOT_PEAK_W: Final = 12_000
 
 Expected = tuple[str, str, str, dict[str, str]]
-"""(process, stage, name, {field: value}) of an event."""
+"""(process, stage, name, {field: value}) of an event; a value may be a range of numbers, as "-2200..-2000"."""
 
 
 def happened(expected: Expected, events: Iterable[Event]) -> list[Event]:
@@ -32,8 +32,13 @@ def happened(expected: Expected, events: Iterable[Event]) -> list[Event]:
         each
         for each in events
         if (each.process, each.stage, each.name) == (process, stage, name)
-        and all(str(each.data.get(key)) == value for key, value in fields.items())
+        and all(_is(each.data.get(key), value) for key, value in fields.items())
     ]
+
+
+def _is(value: object, wanted: str) -> bool:
+    least, dots, most = wanted.partition("..")
+    return isinstance(value, int) and int(least) <= value <= int(most) if dots else str(value) == wanted
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):

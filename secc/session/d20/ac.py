@@ -14,7 +14,7 @@ from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
 from secc.session.power import apply_output, loop_event, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle, selected_of
-from v2g.energy.conductors import fill, line_current_ma, line_power_w
+from v2g.energy.conductors import LOWEST_VOLTAGE, fill, line_power_w
 from v2g.exi.declare import Element, schema_of
 from v2g.iso15118.d20.messages import ac as iso
 from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber, ResponseCode
@@ -273,9 +273,10 @@ def _each(mode: Element, name: str) -> tuple[int, ...]:
 
 
 def strongest_ma(mode: Element, name: str, context: RequestContext) -> int:
-    """Return the current, mA, of the phase with the highest power at the nominal voltage."""
+    """Return the current, mA, of the phase with the highest power at the lowest voltage of operation: a vehicle may
+    keep its power there, as grid codes demand of inverters."""
     strongest_w = max(abs(_value(mode, name + phase)) for phase in PHASES)
-    return line_current_ma(strongest_w, context.config.ac_rating.nominal_voltage_v, 1)
+    return int(strongest_w * 1000 / (LOWEST_VOLTAGE * context.config.ac_rating.nominal_voltage_v))
 
 
 def _value(mode: Element, name: str) -> int:

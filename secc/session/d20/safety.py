@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from secc.session.config import SeccConfig
+from v2g.energy.conductors import LOWEST_VOLTAGE
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import SIDE_CHARTS
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
@@ -110,14 +111,14 @@ class Iso20Requests:
 
     def _on_lines(self, mode: Element, bears: Output) -> Output:
         """Return what a vehicle on alternating current bears with what each conductor may carry: that of the phase
-        with the highest power, all of the power where only the sum is given."""
+        with the highest power, all of the power where only the sum is given, at the lowest voltage."""
         if mode.__class__.__module__ == dc.__name__:
             return bears
-        volts, changes = self._config.ac_rating.nominal_voltage_v, dict[str, int]()
+        lowest_v, changes = LOWEST_VOLTAGE * self._config.ac_rating.nominal_voltage_v, dict[str, int]()
         for name, power in (("charge_ma", "ev_maximum_charge_power"), ("discharge_ma", "ev_maximum_discharge_power")):
             given = [each for phase in _PHASES if (each := getattr(mode, power + phase, None)) is not None]
             if given:
-                changes[name] = max(abs(integer(each, 0, MOST)) for each in given) * 1000 // volts
+                changes[name] = int(max(abs(integer(each, 0, MOST)) for each in given) * 1000 / lowest_v)
         return replace(bears, **changes)
 
     def _delivery(self, message: cm.PowerDeliveryReq, alive_s: float, closed_s: float) -> Request:

@@ -336,6 +336,14 @@ def test_a_vehicle_bears_a_smaller_current_than_the_outlet() -> None:
     assert Case("ac", vehicle=small).choose().discharge_ma == 10_000
 
 
+@pytest.mark.parametrize(("volts", "charge_w"), [(230, 22_080), (219, 22_080), (218, 20_928), (195, 22_080)])
+def test_where_the_voltage_is_low_no_more_power_is_permitted_than_conductors_carry(volts: int, charge_w: int) -> None:
+    """32 A on three conductors; below 85 % the voltage is that of no grid in operation."""
+    strong = vehicle(phases=3, max_charge_w=22_080, max_charge_ma=40_000)
+    case = Case("ac", **CHARGE, vehicle=strong, measured=Measured(volts * 1000, 0))
+    assert case.choose().charge_w == charge_w
+
+
 def test_what_a_primary_device_receives() -> None:
     assert Case("wpt").choose() == SetWptOutput(charge_w=18_000, power_w=5_000)
     assert Case("wpt", asked_w=30_000).choose() == SetWptOutput(charge_w=18_000, power_w=18_000)

@@ -294,6 +294,9 @@ def _needs(
 ) -> EvNeeds:
     selected, vehicle = parametrised.selected, parametrised.able
     offer, _ = _offer(mode, parametrised)
+    current_ma = vehicle.max_charge_ma
+    if vehicle.phases:  # of its power at the nominal voltage
+        current_ma = max(vehicle.line_charge_w, default=vehicle.max_charge_w) * 1_000_000 // vehicle.max_voltage_mv
     return EvNeeds(
         service=cast(Service, selected.service.name),
         control_mode="dynamic" if selected.control_mode is ControlMode.DYNAMIC else "scheduled",
@@ -304,7 +307,7 @@ def _needs(
         line_discharge_w=vehicle.line_discharge_w,
         min_charge_w=vehicle.min_charge_w,
         min_discharge_w=vehicle.min_discharge_w,
-        max_current_ma=vehicle.max_charge_ma,
+        max_current_ma=current_ma,
         max_voltage_mv=vehicle.max_voltage_mv,
         soc=parametrised.vehicle.soc,
         target_soc=mode.target_soc if isinstance(mode, iso.Dynamic_SEReqControlMode) else None,
