@@ -1,6 +1,7 @@
 """`v2g telemetry` and `v2g-telemetry-daemon`: the telemetry gateway, and the keys that it needs."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -95,6 +96,10 @@ def simulate(
     hours: Annotated[float, typer.Option(min=0.1, max=72, help="Their hours until now.")] = 24.0,
     speed: Annotated[float, typer.Option(min=1, max=20_000, help="Simulated seconds per second.")] = 3600.0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same vehicles.")] = 1,
+    weak: Annotated[float, typer.Option(min=0, max=1000, help="By how many mV a cell of the first one is weak.")] = 0.0,
+    begin: Annotated[
+        datetime | None, typer.Option(help="UTC at which their hours begin; default: so many hours before now.")
+    ] = None,
 ) -> None:
     """Simulate vehicles of commuters, and send their telemetry through the gateway's own code.
 
@@ -113,12 +118,21 @@ def simulate(
     from v2g_testkit.commuters import Commuters, CommutersConfig
 
     http = HttpConfig(url=f"{url.rstrip('/')}/telemetry", ca=ca, token=token)
-    now_ms = Clock().utc_ms()
+    end_ms = Clock().utc_ms()
+    if begin is not None:
+        end_ms = round((begin.replace(tzinfo=UTC).timestamp() + hours * 3600) * 1000)
     screen = terminal(err=True)
     with tempfile.TemporaryDirectory(prefix="v2g-telemetry-") as folder, Status("", console=screen) as status:
         fleet = Commuters(
             CommutersConfig(
-                folder=Path(folder), end_ms=now_ms, count=count, prefix=prefix, hours=hours, speed=speed, seed=seed
+                folder=Path(folder),
+                end_ms=end_ms,
+                count=count,
+                prefix=prefix,
+                hours=hours,
+                speed=speed,
+                seed=seed,
+                weak_mv=weak,
             ),
             lambda on_marks: HttpsUplink(http, on_marks),
         )

@@ -45,7 +45,8 @@ _TURN_S: Final = 0.05
 class Commuter:
     """One vehicle: `advance` to a time, and read what its gateway would read then. Times are ms since 1970, UTC."""
 
-    def __init__(self, seed: int, begin_ms: int) -> None:
+    def __init__(self, seed: int, begin_ms: int, weak_mv: float = 0.0) -> None:
+        """`weak_mv`: by which its first cell is below the others."""
         chance = random.Random(seed)  # noqa: S311 - a simulation
         self._home = tuple(place + chance.uniform(-0.25, 0.25) for place in _CITY)
         self._work = tuple(place + chance.uniform(-0.05, 0.05) for place in _CITY)
@@ -62,7 +63,9 @@ class Commuter:
             temperature_c=ambient + 5,
         )  # fmt: skip
         self._config, self._battery = config, Battery(config, at_ms=begin_ms)
-        self._pack = SensedPack(PackConfig(seed=seed, health_percent=chance.uniform(88, 99)), ambient_c=ambient)
+        self._pack = SensedPack(
+            PackConfig(seed=seed, health_percent=chance.uniform(88, 99), weak_mv=weak_mv), ambient_c=ambient
+        )
 
     def lost(self, at_ms: int) -> bool:
         """Return whether the vehicle has no connection: on the way home, and half an hour after."""
@@ -169,6 +172,8 @@ class CommutersConfig(msgspec.Struct, frozen=True, kw_only=True):
     speed: float = 3600.0
     step_s: float = 10.0
     seed: int = 1
+    weak_mv: float = 0.0
+    """By which the first cell of the first vehicle is below the others."""
 
 
 class Progress(msgspec.Struct):
@@ -222,7 +227,7 @@ class Commuters:
         config, ev = self.config, f"{self.config.prefix}{number}"
         box = await Outbox.open(config.folder / f"{ev}.sqlite3", ev, self._begin_ms // 1000)
         stack.push_async_callback(box.close)
-        vehicle = Commuter(config.seed * 1_000_003 + number, self._begin_ms)
+        vehicle = Commuter(config.seed * 1_000_003 + number, self._begin_ms, config.weak_mv if number == 1 else 0.0)
         delivery = UplinkDelivery(ev, box, lambda _event: None)
         uplink = Reception(
             self._uplink(delivery.on_marks),

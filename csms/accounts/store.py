@@ -367,22 +367,29 @@ def forget_view(connection: Connection, path: str, owner: str, name: str) -> Non
     connection.execute(delete(tables.saved_views).where(which))
 
 
-def begin_session(connection: Connection, sha256: str, name: str, now_ms: int, *, alone: bool = False) -> None:
-    """Store a session of a person who has logged in now; delete those that are over. `alone`: their others, too."""
+def begin_session(
+    connection: Connection, sha256: str, name: str, now_ms: int, *, alone: bool = False, scale: float = 1.0
+) -> None:
+    """Store a session of a person who has logged in now; delete those that are over. `alone`: their others, too.
+    `scale`: see `is_over`."""
     if alone:
         end_sessions(connection, name)
-    late = (user_sessions.c.seen_ms < now_ms - IDLE_MS) | (user_sessions.c.created_ms < now_ms - SESSION_MS)
+    idle_ms, longest_ms = round(IDLE_MS * scale), round(SESSION_MS * scale)
+    late = (user_sessions.c.seen_ms < now_ms - idle_ms) | (user_sessions.c.created_ms < now_ms - longest_ms)
     connection.execute(delete(user_sessions).where(late))
     connection.execute(insert(user_sessions).values(sha256=sha256, name=name, created_ms=now_ms, seen_ms=now_ms))
     connection.execute(update(users).where(users.c.name == name).values(login_ms=now_ms))
 
 
-def find_session(connection: Connection, sha256: str, now_ms: int) -> tuple[StoredUser, bool] | None:
-    """Return whose session this is, and whether its use is to be stored; None without one, or if it is over."""
+def find_session(
+    connection: Connection, sha256: str, now_ms: int, scale: float = 1.0
+) -> tuple[StoredUser, bool] | None:
+    """Return whose session this is, and whether its use is to be stored; None without one, or if it is over.
+    `scale`: see `is_over`."""
     joined = user_sessions.join(users, users.c.name == user_sessions.c.name)
     wanted = select(users, user_sessions.c.created_ms.label("begun_ms"), user_sessions.c.seen_ms).select_from(joined)
     row = connection.execute(wanted.where(user_sessions.c.sha256 == sha256)).first()
-    if row is None or is_over(row.begun_ms, row.seen_ms, now_ms):
+    if row is None or is_over(row.begun_ms, row.seen_ms, now_ms, scale):
         return None
     return _user(connection, row), now_ms - row.seen_ms >= _SEEN_MS
 

@@ -206,8 +206,11 @@ class Users:
     async def _begin(self, name: str, *, alone: bool = False) -> str:
         """Begin a session; return its cookie. `alone`: all others of the person end."""
         cookie = secrets.token_urlsafe(32)
-        now_ms = self._services.clock.utc_ms()
-        await self._services.store.run(access.begin_session, _digest(cookie), name, now_ms, alone=alone)
+        clock = self._services.clock
+        now_ms = clock.utc_ms()
+        await self._services.store.run(
+            access.begin_session, _digest(cookie), name, now_ms, alone=alone, scale=clock.scale
+        )
         if alone:
             await self._services.connections.decided()
         return cookie
@@ -215,7 +218,7 @@ class Users:
     async def session(self, cookie: str) -> UserSession | None:
         """Return the session of a cookie; None without one, or if it is over."""
         store, now_ms, sha256 = self._services.store, self._services.clock.utc_ms(), _digest(cookie)
-        found = await store.read(access.find_session, sha256, now_ms)
+        found = await store.read(access.find_session, sha256, now_ms, self._services.clock.scale)
         if found is None:
             return None
         user, used = found

@@ -84,6 +84,7 @@ class StationSession:
         "_connection",
         "_context",
         "_decisions",
+        "_noted_at",
         "_pause_s",
         "_profile",
         "_pusher",
@@ -99,7 +100,7 @@ class StationSession:
         config = services.config.ocpp
         self._services = services
         self._admission = admission
-        self._admitted_at = services.clock.monotonic()
+        self._admitted_at = self._noted_at = services.clock.monotonic()
         self._profile = profile
         self._accepted = False
         self._answered: Boot | None = None
@@ -222,6 +223,14 @@ class StationSession:
         """Seconds since the station last sent anything; 0 while it is not accepted, or already asked."""
         asked = self._asking is not None and not self._asking.done()
         return 0.0 if asked or not self._accepted else self._services.clock.monotonic() - self._connection.received_at
+
+    def note_seen(self, every_s: float) -> None:
+        """Note when the station last sent anything, so often: one that sends other things need send no heartbeats."""
+        clock, heard_at = self._services.clock, self._connection.received_at
+        if heard_at >= self._noted_at + every_s:
+            self._noted_at = heard_at
+            ago_ms = round((clock.monotonic() - heard_at) * 1000 * clock.scale)
+            self._services[LastSeen].note(self.station_id, clock.utc_ms() - ago_ms)
 
     def ask_whether_alive(self) -> None:
         """Ask a silent station for a heartbeat; one that does not answer is reported and disconnected."""
@@ -495,9 +504,12 @@ class StationServer:
 
     async def watch_silence(self) -> None:
         """Find stations whose connection is open, but which have sent nothing for several heartbeats."""
-        longest_s = SILENT_BEATS * self._services.config.ocpp.heartbeat_interval_s
+        beat_s = self._services.config.ocpp.heartbeat_interval_s
+        longest_s = SILENT_BEATS * beat_s
         while True:
-            await asyncio.sleep(min(_WATCH_S, longest_s))
+            await asyncio.sleep(min(_WATCH_S, beat_s))
+            for session in self._sessions:
+                session.note_seen(beat_s)
             silent = (session for session in list(self._sessions) if session.silent_s > longest_s)
             for session in itertools.islice(silent, _ASKED_AT_ONCE):
                 session.ask_whether_alive()

@@ -471,6 +471,18 @@ def test_a_vehicle_that_is_asked_to_end_does_not_say_that_its_session_went_well(
 
 
 @pytest.mark.long
+def test_the_demo_says_in_three_blocks_what_happens_what_is_judged_and_what_is_paid(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "v2g_cli", "demo", "--folder", str(tmp_path / "run")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(said) <= 40, said
+    heads = [said.index(each) for each in ("What happens", "Verdicts", "Energy and money")]
+    assert heads == sorted(heads)
+    assert heads[0] == 0
+    assert all(line.startswith("ok   ") for line in said[heads[1] + 1 : heads[2]])
+    assert any(line.startswith("settlement: ") and "to pay" in line for line in said[heads[2] :])
+
+
+@pytest.mark.long
 def test_the_terminal_gets_plain_lines_when_piped(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "v2g_cli", "demo", "--scenario", "secc-revoked", "--folder", str(tmp_path / "run")],

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
+from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -48,5 +49,63 @@ def test_the_console_of_a_demo_stays_open_with_a_fleet_in_both_directions(tmp_pa
             into, out = into or float(sums[0]) > 0, out or float(sums[1]) > 0
             time.sleep(1)
         client.close()
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 0
+
+
+class Reader:
+    """A person who has logged in to the console of a demo."""
+
+    def __init__(self, said: str, folder: Path) -> None:
+        (port,) = re.findall(r"https://localhost:(\d+)/", said)
+        (password,) = re.findall(r"log in as admin with the password (\S+)", said)
+        trusted = ssl.create_default_context(cafile=folder / "pki/csms/root.pem")
+        self._client = http.client.HTTPSConnection("localhost", int(port), context=trusted, timeout=60)
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+        form = urlencode({"name": "admin", "password": password})
+        self._client.request("POST", "/console/login", form, headers)
+        answer = self._client.getresponse()
+        answer.read()
+        self._cookie = str(answer.headers["Set-Cookie"]).split(";")[0]
+
+    def read(self, path: str) -> str:
+        """Return a page's text."""
+        self._client.request("GET", path, headers={"Cookie": self._cookie})
+        page = self._client.getresponse().read().decode()
+        return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+EXPECTED = (
+    "cell_spread", "money_quarantined", "campaign_halted", "update_failed", "station_offline", "limit_not_obeyed",
+)  # fmt: skip
+"""Kinds of alerts in the world."""
+
+
+@pytest.mark.long
+@pytest.mark.e2e
+def test_the_world_has_three_sites_and_what_goes_wrong_on_a_bad_day_and_no_more(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "v2g_cli", "demo", "--world", "--open-for", "10", "--folder", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        said = ""
+        while "the password" not in said:
+            line = demo.stdout.readline()
+            assert line, said
+            said += line
+        ada, seen, kinds = Reader(said, folder), set[str](), set[str]()
+        wanted = {
+            "Cells of EV-1 are 0.09": "/console/alerts", "6 stations lost their connection": "/console/alerts",
+            "Sessions on hold at Werkstatt-2": "/console/alerts", "4.2.1 Halted": "/console/campaigns",
+            "40 vehicles, 3 sites": "/console/map", "site Lindenhof may have 60.0 kW from": "/console/sites/Lindenhof",
+        }  # fmt: skip
+        deadline = time.monotonic() + PATIENCE_S
+        while wanted.keys() - seen:
+            assert time.monotonic() < deadline, wanted.keys() - seen
+            pages = {path: ada.read(path).replace("\u00a0", " ") for path in set(wanted.values())}
+            seen |= {text for text, path in wanted.items() if text in pages[path]}
+            kinds |= set(re.findall(r"[a-z]+_[a-z_]+", pages["/console/alerts"]))
+            time.sleep(1)
+        assert kinds <= set(EXPECTED), "no false alert"
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 0

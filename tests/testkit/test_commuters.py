@@ -125,3 +125,11 @@ def driven_wh(number: int, end_ms: int, step_ms: int) -> tuple[float, float]:
 def fleet_vehicle(number: int, end_ms: int) -> Commuter:
     """The vehicle of this number, by itself."""
     return Commuter(1_000_003 + number, end_ms - DAY_MS)
+
+
+def test_a_weak_cell_parts_from_the_others() -> None:
+    apart = []
+    for weak_mv in (0.0, 90.0):
+        values, _ = Commuter(7, MIDNIGHT, weak_mv).advance(MIDNIGHT + STEP_MS)
+        apart.append(1000 * (values["battery.cell_voltage.max"] - values["battery.cell_voltage.min"]))
+    assert apart[0] < 50 < 80 < apart[1] < 120, "mV: the limit of cell_spread is 50"

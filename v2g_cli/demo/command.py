@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from rich.table import Table
@@ -16,6 +16,10 @@ from v2g_cli.output import print_json, print_table, say, terminal
 
 if TYPE_CHECKING:
     from v2g_cli.demo.summary import Summary
+
+
+_DETAILS: Final = ("TLS", "authenticated", "offers decided", "plug-in to power", "telemetry")
+"""Facts that are not about energy and money."""
 
 
 def demo(
@@ -33,7 +37,16 @@ def demo(
     console: Annotated[
         bool, typer.Option("--console", help="Afterwards leave the back end's console open, with a fleet at it.")
     ] = False,
+    world: Annotated[
+        bool,
+        typer.Option(
+            "--world", help="Open the console of three sites and 40 vehicles instead: their day takes half an hour."
+        ),
+    ] = False,
     open_for: Annotated[float, typer.Option(min=0.1, max=1440, help="For how long, minutes.")] = 10.0,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also every step of the session, and figures of the programs.")
+    ] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the scenarios and exit.")] = False,
 ) -> None:
     """Run a whole session across four programs (csms, secc, evcc, telemetry gateway) and show the events.
@@ -80,7 +93,13 @@ def demo(
         check_solver()
     run = RunFolder(path.resolve(), chosen, time_scale or chosen.time_scale)
     run.prepare()
-    with Timeline(time.monotonic(), style) as timeline:
+    if world:
+        from v2g_cli.demo.world import World
+
+        World(run, partial(say, err=json)).serve(open_for * 60)
+        return
+    _head("What happens", style)
+    with Timeline(time.monotonic(), style, whole=verbose) as timeline:
         conductor = Conductor(run, timeline)
         timeline.say(time.monotonic(), "demo", "run", chosen.about)
         conductor.play()
@@ -88,19 +107,31 @@ def demo(
     if console:
         from v2g_cli.demo.console import ConsoleDemo
 
-        _report(summary, style)
+        _report(summary, style, whole=verbose)
         ConsoleDemo(run, partial(say, err=json)).serve(open_for * 60)
         raise typer.Exit(0 if summary.passed else 1)
-    _finish(summary, style)
+    _finish(summary, style, whole=verbose)
 
 
-def _finish(summary: "Summary", style: str) -> NoReturn:
+def _finish(summary: "Summary", style: str, *, whole: bool = True) -> NoReturn:
     """Show the result, and end with its exit code."""
-    _report(summary, style)
+    _report(summary, style, whole=whole)
     raise typer.Exit(0 if summary.passed else 1)
 
 
-def _report(summary: "Summary", style: str) -> None:
+def _head(text: str, style: str) -> None:
+    """Begin a block of the output."""
+    if style == "rich":
+        terminal().print(Text(text, "bold underline"))
+    elif style == "plain":
+        say(text)
+
+
+def _report(summary: "Summary", style: str, *, whole: bool) -> None:
+    """Show verdicts, and what was paid; `whole`: all facts."""
+    facts = [
+        each for each in summary.facts if whole or each[0] not in {*_DETAILS, *summary.figures.get("programs", ())}
+    ]
     if style == "json":
         import msgspec
 
@@ -108,10 +139,12 @@ def _report(summary: "Summary", style: str) -> None:
         print_json({"record": "summary", **plain})
     else:
         rich = style == "rich"
+        _head("Verdicts", style)
         if not rich:
             for check in summary.checks:
                 say(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.evidence}")
-            for label, text in summary.facts:
+            _head("Energy and money", style)
+            for label, text in facts:
                 say(f"{label}: {text}")
             return
         console = terminal()
@@ -119,10 +152,9 @@ def _report(summary: "Summary", style: str) -> None:
         for check in summary.checks:
             mark = Text("✓", "green") if check.passed else Text("✗", "red")
             checks.add_row(mark, check.name, Text(check.evidence, "dim"))
-        facts = Table(show_header=False, box=None, padding=(0, 1))
-        for label, text in summary.facts:
-            facts.add_row(Text(label, "bold"), text)
-        console.print()
+        shown = Table(show_header=False, box=None, padding=(0, 1))
+        for label, text in facts:
+            shown.add_row(Text(label, "bold"), text)
         console.print(checks)
-        console.print()
-        console.print(facts)
+        _head("Energy and money", style)
+        console.print(shown)

@@ -194,8 +194,9 @@ class Conductor:
     # -- following events
 
     def say(self, stage: str, words: str) -> None:
-        """Show an action of the demo itself."""
-        self.timeline.say(time.monotonic(), "demo", stage, words)
+        """Show an action of the demo itself; what telemetry does is no action."""
+        if stage != "telemetry" or self.timeline.whole:
+            self.timeline.say(time.monotonic(), "demo", stage, words)
 
     def _read(self) -> list[Event]:
         fresh = [

@@ -6,7 +6,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -59,9 +59,17 @@ _PLAN: Final = {
 class ConsoleDemo:
     """The back end of a run, open for a person, in the run's folder. Time goes on where the run ended, more slowly."""
 
-    def __init__(self, folder: RunFolder, say: Callable[[str], None]) -> None:
+    stations: Sequence[str] = numbered(_PREFIX, STATIONS)
+    """Those whose meters are to be read often."""
+    heartbeat_s = round(300 / SPEED)
+    """Of stations, real seconds: a station that is not heard of for long counts as offline."""
+    tables = ""
+    """More tables of the back end's configuration, TOML."""
+
+    def __init__(self, folder: RunFolder, say: Callable[[str], None], speed: float = SPEED) -> None:
         self._folder = folder
         self._say = say
+        self._speed = speed
         self._events: list[Event] = []
         self._programs: list[Program] = []
         self._ports = {"ocpp": 0, "api": 0}
@@ -69,7 +77,7 @@ class ConsoleDemo:
     def serve(self, seconds: float) -> None:
         """Open the console for a time, or until Ctrl-C. Raises V2GError when a program does not start."""
         password = secrets.token_urlsafe(9)
-        self._folder.slow_down(SPEED)
+        self._folder.slow_down(self._speed)
         store = Store(address("", self._folder.path / "csms"))
         now_ms, hashed = self._folder.utc_ms(), hash_password(password)
         try:
@@ -80,7 +88,7 @@ class ConsoleDemo:
         try:
             self._start_csms()
             self._operator.put_plan(_PLAN)
-            self._start_stations()
+            self._begin()
             minutes = round(seconds / 60)
             self._say(f"console: https://localhost:{self._ports['api']}/")
             self._say(f"log in as {NAME} with the password {password}")
@@ -97,9 +105,10 @@ class ConsoleDemo:
         self._ports["ocpp"] = free_port()
         cards = "".join(f'[[tokens]]\nid_token = "CA4D{number:04}"\ntype = "ISO14443"\n' for number in range(_CARDS))
         config = self._folder.csms_config(
-            dispatch_s=int(_WAVE_S * SPEED),
-            listeners=f"listeners = [{{ port = {self._ports['ocpp']}, security_profile = 2 }}]\n",
-            tables=cards,
+            dispatch_s=int(_WAVE_S * self._speed),
+            listeners=f"heartbeat_interval_s = {self.heartbeat_s}\n"
+            f"listeners = [{{ port = {self._ports['ocpp']}, security_profile = 2 }}]\n",
+            tables=cards + self.tables,
         )
         back_end = program("csms", self._folder.path, config)
         self._programs.append(back_end)
@@ -108,35 +117,46 @@ class ConsoleDemo:
         ready = wait_for(back_end, "ocpp", "ready", self._events, seconds=_START_S)
         self._ports["api"] = ready.data["api_port"]
 
-    def _start_stations(self) -> None:
-        passwords = {name: secrets.token_hex(16) for name in numbered(_PREFIX, STATIONS)}
-        self._operator.admit(passwords)
-        self._folder.write("passwords.csv", "".join(f"{name},{each}\n" for name, each in passwords.items()))
-        behaviour = self._folder.write("fleet.toml", _BEHAVIOUR)
+    def _begin(self) -> None:
+        """Let stations connect."""
+        self._start_stations(_PREFIX, STATIONS, _BEHAVIOUR)
+
+    def _start_stations(self, prefix: str, count: int, drivers: str) -> Program:
+        """Admit stations, and start the simulator that they are in; `drivers`: their behaviour, TOML."""
+        file = self._folder.path / f"{prefix}.csv"
+        if not file.exists():  # else they were there before
+            passwords = {name: secrets.token_hex(16) for name in numbered(prefix, count)}
+            self._operator.admit(passwords)
+            self._folder.write(file.name, "".join(f"{name},{each}\n" for name, each in passwords.items()))
+        behaviour = self._folder.write(f"{prefix}.toml", drivers)
         root = self._folder.pki.path("csms/root.pem")
         command = [sys.executable, "-m", "v2g_cli", "station", "--url", f"wss://localhost:{self._ports['ocpp']}/ocpp"]
-        command += [
-            "--count",
-            str(STATIONS),
-            "--prefix",
-            _PREFIX,
-            "--passwords",
-            str(self._folder.path / "passwords.csv"),
-        ]
-        command += ["--ca", str(root), "--speed", str(SPEED), "--behaviour", str(behaviour), "--no-live"]
-        begin = datetime.fromtimestamp(self._folder.utc_ms() / 1000, UTC)
-        command += ["--begin", f"{begin:%Y-%m-%dT%H:%M:%S}"]
-        fleet = Program(
-            "fleet", command, self._folder.path / "fleet.log", EventFile(self._folder.path / "fleet.events")
-        )
-        self._programs.append(fleet)
-        fleet.start()
+        command += ["--count", str(count), "--prefix", prefix, "--passwords", str(file), "--no-live"]
+        command += ["--store", str(self._folder.path / "stations")]
+        command += ["--ca", str(root), "--speed", str(self._speed), "--behaviour", str(behaviour), *self._since()]
+        return self._start(prefix, command)
+
+    def _since(self) -> list[str]:
+        """Return the option of simulators by which they begin now."""
+        return ["--begin", f"{datetime.fromtimestamp(self._folder.utc_ms() / 1000, UTC):%Y-%m-%dT%H:%M:%S}"]
+
+    def _start(self, name: str, command: list[str], **secrets: str) -> Program:
+        """Start a program of this demo; `secrets`: variables of its environment."""
+        path = self._folder.path
+        made = Program(name, command, path / f"{name}.log", EventFile(path / f"{name}.events"), secrets=secrets)
+        self._programs.append(made)
+        made.start()
+        return made
+
+    def _act(self, since_s: float) -> None:
+        """Do what is to happen so many real seconds after the beginning."""
 
     def _let_them_drive(self, seconds: float) -> None:
         """Ask the fleet for power out of it and into it in turn."""
-        end, asked = time.monotonic() + seconds, 0.0
-        wanted, silent = itertools.cycle(_WAVE_W), list(numbered(_PREFIX, STATIONS))
-        while (now := time.monotonic()) < end:
+        begun, asked = time.monotonic(), 0.0
+        wanted, silent = itertools.cycle(_WAVE_W), list(self.stations)
+        while (now := time.monotonic()) < begun + seconds:
+            self._act(now - begun)
             for each in self._programs:
                 if (code := each.poll()) is not None:
                     raise TransportError(f"{each.name} ended with {code}", hint=f"see {each.log}")

@@ -103,6 +103,10 @@ class Operator:
         found: list[dict[str, Any]] = self._ask("GET", "/roaming/cdrs")
         return found
 
+    def reject(self, station: str) -> None:
+        """Let a station in no more."""
+        self._ask("PUT", f"/admissions/{station}", {"decision": "Rejected"})
+
     def dispatch(self, watts: int) -> None:
         """Split a set-point (W, below 0 out of them) over all vehicles."""
         self._ask("POST", "/dispatch/setpoint", {"setpoint_w": watts})
@@ -115,6 +119,14 @@ class Operator:
             "attributeValue": str(seconds),
         }
         self._ask("POST", f"/stations/{station}/commands/SetVariables", {"setVariableData": [variable]})
+
+    def put_site(self, site: Mapping[str, object]) -> None:
+        """Store a site."""
+        self._ask("PUT", f"/sites/{site['id']}", site)
+
+    def begin_campaign(self, campaign: Mapping[str, object]) -> None:
+        """Begin to update stations."""
+        self._ask("POST", "/campaigns", campaign)
 
     def telemetry_stored(self) -> int:
         """Return how many telemetry records the back end has stored. Raises TransportError."""

@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,13 +117,16 @@ class Program:
     cpu_s: float = 0.0
     rss_mib: float = 0.0
     exit_code: int | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables of its environment, which other users cannot read."""
 
     def start(self) -> None:
         """Start the process in its own session, so that Ctrl-C does not reach it directly."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-            )
+                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                env={**os.environ, **self.secrets},
+            )  # fmt: skip
         self.exit_code = None
 
     def poll(self) -> int | None:
@@ -141,6 +144,7 @@ class Program:
         if self.process is None or self.poll() is not None:
             return
         self.process.send_signal(how)
+        self.process.send_signal(signal.SIGCONT)  # one that is held ends only then
         deadline = time.monotonic() + patience
         while self.poll() is None:
             if time.monotonic() > deadline:

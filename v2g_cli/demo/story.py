@@ -145,6 +145,19 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
 """(process, stage, name) -> the sentence. A missing field shows as a question mark rather than as an error."""
 
 
+MILESTONES: Final = frozenset({
+    ("evcc", "link", "plugged_in"), ("evcc", "link", "arrived"), ("secc", "acdp", "connected"),
+    ("evcc", "tls", "refused"), ("secc", "tls", "refused"), ("secc", "session", "protocol_negotiated"),
+    ("csms", "provisioning", "answered"), ("evcc", "installation", "rejected"), ("csms", "authorization", "authorize"),
+    ("secc", "authorization", "refused"), ("secc", "offer", "command_rejected"), ("secc", "offer", "command_expired"),
+    ("evcc", "power", "wish"), ("secc", "power", "emergency_off"), ("secc", "power", "device_trouble"),
+    ("secc", "hardware", "fault_began"), ("evcc", "session", "link_lost"), ("evcc", "session", "failed"),
+    ("secc", "session", "request_failed"), ("secc", "session", "session_paused"), ("secc", "session", "session_joined"),
+    ("evcc", "session", "ended"), ("csms", "settlement", "settled"),
+})  # fmt: skip
+"""Events of the short story."""
+
+
 class _Lenient(dict[str, Any]):
     def __missing__(self, key: str) -> str:
         return "?"

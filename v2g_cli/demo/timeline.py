@@ -8,7 +8,7 @@ from rich.status import Status
 from rich.text import Text
 
 from v2g_cli.demo.processes import Event
-from v2g_cli.demo.story import describe
+from v2g_cli.demo.story import MILESTONES, describe
 from v2g_cli.output import print_json, say, terminal
 
 COLOURS: Final = {"evcc": "green", "evcc2": "bright_green", "secc": "cyan", "csms": "magenta",
@@ -16,10 +16,11 @@ COLOURS: Final = {"evcc": "green", "evcc2": "bright_green", "secc": "cyan", "csm
 
 
 class Timeline:
-    """One run's timeline. `start` (s, CLOCK_MONOTONIC) is its zero; `style` is `rich`, `plain` or `json`."""
+    """One run's timeline. `start` (s, CLOCK_MONOTONIC) is its zero; `style` is `rich`, `plain` or `json`; not `whole`:
+    the short story only."""
 
-    def __init__(self, start: float, style: str) -> None:
-        self.start, self._style = start, style
+    def __init__(self, start: float, style: str, *, whole: bool = True) -> None:
+        self.start, self._style, self.whole = start, style, whole
         self._console = terminal()
         self._status: Status | None = None
 
@@ -40,7 +41,8 @@ class Timeline:
             return
         if (event.process, event.stage, event.name) == ("evcc", "loop", "flow"):
             self._flow(event)
-        words = describe(event)
+        of = event.process.rstrip("0123456789"), event.stage, event.name
+        words = describe(event) if self.whole or of in MILESTONES else None
         if words is not None:
             self.say(event.t, event.process, event.stage, words)
 

@@ -100,6 +100,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     offline_minutes: tuple[float, float] = (1.0, 30.0)
     faults_per_day: Annotated[float, Meta(ge=0)] = 0.1
     fault_minutes: tuple[float, float] = (1.0, 20.0)
+    overstates: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+    """What meters report is so many times what flows: a station that lies."""
     grid: GridPlan | None = None
     """What stations measure of the grid and control their power by (Q08, R01); without it they measure nothing."""
 
@@ -337,13 +339,14 @@ class SimulatedSite:
         bays = [self.bays[evse_id]] if evse_id in self.bays else list(self.bays.values())
         for bay in bays:
             self._meter(bay, now_ms)
-        line_w = tuple(sum(each) for each in zip(*(bay.line_w for bay in bays), strict=True))
+        said = self.behaviour.overstates
+        line_w = tuple(round(said * sum(each)) for each in zip(*(bay.line_w for bay in bays), strict=True))
         return MeterSample(
             utc_ms=now_ms,
-            import_mwh=sum(bay.import_mwh for bay in bays),
-            export_mwh=sum(bay.export_mwh for bay in bays),
+            import_mwh=round(said * sum(bay.import_mwh for bay in bays)),
+            export_mwh=round(said * sum(bay.export_mwh for bay in bays)),
             soc=bays[0].battery.soc if evse_id in self.bays and bays[0].battery is not None else None,
-            power_w=sum(bay.power_w for bay in bays),
+            power_w=round(said * sum(bay.power_w for bay in bays)),
             voltage_v=float(LINE_VOLTS if line_w else VOLTS),
             current_a=max(0.0, sum(line_w)) / LINE_VOLTS if line_w else None,
             line_w=line_w,

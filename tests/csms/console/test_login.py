@@ -146,6 +146,16 @@ async def test_guesses_of_codes_with_the_right_password_are_few(ask: ApiClient) 
     assert (await Person(ask, "ada").log_in(reset["password"])).status == 303, "an administrator helps"
 
 
+async def test_a_session_lasts_as_long_for_people_where_time_is_simulated(ask: ApiClient) -> None:
+    clock = ask.backend.clock
+    clock.scale = 60.0
+    ada = await employ(ask, "ada", Role.VIEWER)
+    clock.advance(IDLE_MS / 1000 * 59)
+    assert (await ada.get("/console/stations")).status == 200
+    clock.advance(IDLE_MS / 1000 * 61)
+    assert (await ada.get("/console/stations")).status != 200
+
+
 async def test_sessions_end_by_logout_time_and_decision(ask: ApiClient) -> None:
     clock = ask.backend.clock
     ada, bob = await employ(ask, "ada", Role.ADMIN), await employ(ask, "bob", Role.VIEWER)

@@ -152,6 +152,22 @@ def test_a_limit_slows_a_vehicle_down() -> None:
     assert fact == Power(evse_id=1, state="SuspendedEVSE")
 
 
+def test_a_station_that_lies_reports_many_times_what_flows() -> None:
+    said = []
+    for overstates in (1.0, 40.0):
+        behaviour = msgspec.structs.replace(EAGER, overstates=overstates)
+        site = SimulatedSite(behaviour, (50_000,), 0, random.Random(3).random)
+        now = site.due()
+        while not any(isinstance(fact, Plug) for fact in list(site.advance(now))):
+            now = site.due()
+        list(site.command(AllowPower(evse_id=1, allowed=True), now))
+        sample = site.read(1, now + 60_000)
+        assert sample is not None
+        said.append((sample.power_w, sample.import_mwh))
+    assert said[0][0] > 0
+    assert said[1] == (40 * said[0][0], 40 * said[0][1])
+
+
 def test_a_vehicle_that_is_still_there_charges_on_after_a_restart() -> None:
     site = SimulatedSite(EAGER, (50_000, 50_000), 0, random.Random(3).random)
     now = site.due()
