@@ -122,8 +122,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 async def list_grid_sources(call: Call) -> tuple[Source, ...]:
     """List the sources of the grid signal, and the site's own limits; empty where the signal comes as a whole.
 
-    Also those that have stated nothing yet, and what is wrong with each. A role that is limited to sites sees no sources
-    of other sites alone.
+    Also those that have stated nothing yet, and what is wrong with each. A role that is limited to sites sees none of
+    other sites alone.
     """
     grid, hidden = call.services[GridSource], await _hidden(call)
     site, by = call.services.config.grid.site, await grid.governing()

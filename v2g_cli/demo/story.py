@@ -153,7 +153,8 @@ MILESTONES: Final = frozenset({
     ("evcc", "power", "wish"), ("secc", "power", "emergency_off"), ("secc", "power", "device_trouble"),
     ("secc", "hardware", "fault_began"), ("evcc", "session", "link_lost"), ("evcc", "session", "failed"),
     ("secc", "session", "request_failed"), ("secc", "session", "session_paused"), ("secc", "session", "session_joined"),
-    ("evcc", "session", "ended"), ("csms", "settlement", "settled"),
+    ("evcc", "session", "ended"), ("csms", "settlement", "settled"), ("csms", "roaming", "roaming_partner_registered"),
+    ("provider", "roaming", "roaming_cdr"),
 })  # fmt: skip
 """Events of the short story."""
 

@@ -66,7 +66,7 @@ queue_ages = {{ limit = {round(900 * SPEED)}, clear = {round(300 * SPEED)} }}  #
 
     def __init__(self, folder: RunFolder, say: Callable[[str], None]) -> None:
         super().__init__(folder, say, SPEED)
-        self._still_to_do = [
+        self._still_to_do: list[tuple[float, Callable[[], None]]] = [
             (_CAMPAIGN_S, self._update),
             (_OUTAGE_S[0], partial(self._hold, signal.SIGSTOP)),
             (_OUTAGE_S[1], partial(self._hold, signal.SIGCONT)),
