@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csms.console.present import doing
@@ -50,6 +51,7 @@ async def drivers_evse(visit: Visit) -> Answer:
     if found.transaction_id:
         code = session_code(visit.services, station, found.transaction_id)
         link = place("q", station, "session", found.transaction_id, code)
+    pay = visit.services.config.payments.pay_url if connected and state == STATES["Available"] and not link else ""
     return visit.show(
         "driver.html",
         200,
@@ -61,6 +63,7 @@ async def drivers_evse(visit: Visit) -> Answer:
         prices=_prices(now),
         changes=[(f"{at // 60:02}:{at % 60:02}", _prices(each)) for at, each in later],
         link=link,
+        pay=pay.replace("{station_id}", quote(station, safe="")).replace("{evse_id}", number),
         shown=SHOWN,
     )
 

@@ -27,5 +27,10 @@ class Payments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     receipt_url: Annotated[str, msgspec.Meta(pattern=r"^(|https://[^{}]*\{receipt_id\}[^{}]*)\Z", max_length=1900)] = ""
     """URL of receipts made by the back end, with `{receipt_id}` for the receipt's number; empty has stations make
     receipts themselves."""
+    pay_url: Annotated[
+        str, msgspec.Meta(pattern=r"^(|https://[^{}]*\{station_id\}[^{}]*\{evse_id\}[^{}]*)\Z", max_length=1900)
+    ] = ""
+    """Page of a payment provider for charging without a contract, with `{station_id}` and `{evse_id}`: that of a free
+    EVSE leads to it; empty: none."""
     mandates: Mandates | None = None
     """A payment provider that debits what sessions cost; none by default."""

@@ -1,15 +1,17 @@
 """Pages of drivers: prices before the start, energy and cost, receipt; none without the code of its address."""
 
 import re
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from csms.accounts.rules import Role
+from csms.payments.config import Payments
 from tests.csms.api.support import Answer, ApiClient
 from tests.csms.charging import Charging
 from tests.csms.console.driving import PLAN, go_on
-from tests.csms.console.support import Person, employ, text_of
+from tests.csms.console.support import Person, console, employ, text_of
 
 STATION = "CS-V2G-0001"
 
@@ -69,6 +71,19 @@ async def test_a_driver_sees_the_price_of_the_receipt_before_while_and_after_cha
     assert "data-print hidden" in done.body.decode()
     ada = await employ(ask, "ada", Role.VIEWER)
     assert f'href="{path}"' in (await ada.get(f"/console/stations/{STATION}")).body.decode()
+
+
+@pytest.mark.requirement("R205")
+@pytest.mark.parametrize("url", ["", "https://pay.example/start?station={station_id}&evse={evse_id}"])
+async def test_who_has_no_contract_is_led_to_the_payment_where_one_is_configured(backend: Any, url: str) -> None:
+    """Only at an EVSE that is free: else somebody would pay for what another one gets."""
+    async with backend(payments=Payments(pay_url=url)) as csms, console(csms) as ask:
+        charging, path = await opened(ask)
+        driver = Person(ask)
+        free = (await look(driver, path)).body.decode()
+        assert (f'href="https://pay.example/start?station={STATION}&amp;evse=1"' in free) == bool(url)
+        await go_on(charging, "Started", "Authorized", 1000)
+        assert "pay.example" not in (await look(driver, path)).body.decode()
 
 
 async def test_no_page_opens_without_the_code_that_was_made_for_it(ask: ApiClient) -> None:
