@@ -1,5 +1,7 @@
 """What people say of batteries: references of capacities (R124), calibration of twins (R169), resets of runaways."""
 
+import asyncio
+from base64 import b64encode
 from functools import partial
 from typing import Annotated, Final
 
@@ -10,11 +12,26 @@ from csms.accounts.rules import Permission, may_handle
 from csms.alerts import store as alerts
 from csms.alerts.rules import SubjectKind
 from csms.batteries import store as rows
-from csms.batteries.rules import BatteryCheck, BatteryReport, FleetHealth, calibrated, fleet_health, referenced, reset
+from csms.batteries.rules import (
+    Battery,
+    BatteryCheck,
+    BatteryReport,
+    FleetHealth,
+    calibrated,
+    fleet_health,
+    health_report,
+    referenced,
+    reset,
+)
+from csms.books.operator_key import BooksKeys
 from csms.http.call import Call
-from csms.http.operations import Page, get, post
+from csms.http.operations import ALONE, Page, Reply, get, post
 from csms.http.problems import ApiError
+from v2g.battery.report import BatteryClaims, HealthReport, ReportedEvent, refuse_claims, sign_report
+from v2g.battery.report_page import report_page
 from v2g.battery.runaway import KIND
+from v2g.energy.settlement.canonical import sha256_hex
+from v2g.energy.settlement.operator import public_der
 from v2g.units import LAST_MS, UtcMs
 
 _NAME = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -109,6 +126,57 @@ async def list_battery_checks(call: Call, parameters: OneBattery) -> Page[Batter
     """List the last 1,000 references, calibrations and resets of a vehicle's battery, oldest first."""
     _require(call, parameters.ev)
     return Page(tuple(await call.run(partial(rows.checks, ev=parameters.ev, limit=_MOST), (0, LAST_MS))))
+
+
+class ReportOn(BatteryClaims, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a vehicle's battery, and what is claimed of it."""
+
+    ev: _NAME
+
+
+class SignedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The report as it was signed: `report` is JSON text, `signature` one as of openssl by the operator's key (`GET
+    /books/key`)."""
+
+    report: str
+    signature: Annotated[str, msgspec.Meta(description="In base64.", examples=["MEUCIQ=="])]
+    key_id: str
+
+
+@get("/vehicles/{ev}/battery/report", Permission.READ_BATTERIES, problems=(409,))
+async def read_battery_report(call: Call, parameters: ReportOn) -> SignedReport:
+    """Return a signed report on a battery: capacity, health, cycles, exposure, events, evidence, passport attributes.
+
+    Refused where too little was measured, and with a claim that contradicts what was.
+    """
+    data, signature, _ = await _signed_report(call, parameters)
+    key = public_der(call.services[BooksKeys].own.public_key)
+    return SignedReport(report=data.decode(), signature=b64encode(signature).decode(), key_id=sha256_hex(key))
+
+
+@get(
+    "/vehicles/{ev}/battery/report-page", Permission.READ_BATTERIES, media_type="text/html", problems=(409,), answer=str
+)
+async def read_battery_report_page(call: Call, parameters: ReportOn) -> Reply[bytes]:
+    """Return the same report as a page that prints (HTML)."""
+    data, signature, report = await _signed_report(call, parameters)
+    page = report_page(report, data, signature).encode()
+    return Reply(content=page, media_type="text/html", headers={"Content-Security-Policy": ALONE})
+
+
+async def _signed_report(call: Call, parameters: ReportOn) -> tuple[bytes, bytes, HealthReport]:
+    ev = parameters.ev
+    _require(call, ev)
+    battery = (await call.run(rows.batteries, [ev])).get(ev, Battery())
+    checked = await call.run(partial(rows.checks, ev=ev, limit=_MOST), (0, LAST_MS))
+    listed = partial(alerts.listed, active=None, subject=ev, before=None, limit=_MOST)
+    found = [
+        ReportedEvent(each["kind"], each["raised_ms"], each["cleared_ms"], each["value"])
+        for each in await call.run(listed, [("vehicle", [ev])])
+    ]
+    report = health_report(call.services.config.battery, ev, battery, checked, found, call.now_ms)
+    refuse_claims(report, parameters)
+    return *await asyncio.to_thread(sign_report, report, call.services[BooksKeys].own), report
 
 
 @get("/battery-reports", Permission.READ_MAINTENANCE)

@@ -10,8 +10,11 @@ from csms.alerts.rules import Evidence, Kind, Report
 from csms.telemetry.rules import StoredRecord
 from v2g import typed_json
 from v2g.battery import detectors, health, runaway
+from v2g.battery.report import HealthReport, ReportedEvent, make_report
 from v2g.battery.sample import Finding, Sample
 from v2g.battery.twin import calibrated as calibrate
+from v2g.battery.usage import UsageState
+from v2g.battery.usage import step as use
 from v2g.errors import RefusedError
 from v2g.events import Severity
 from v2g.telemetry.local_events import FINDING, LocalEvent
@@ -29,6 +32,7 @@ class Battery(msgspec.Struct, frozen=True):
     changes: int = 0
     held: dict[str, float] = {}
     state: detectors.DetectorState = detectors.DetectorState()
+    usage: UsageState = UsageState()
 
 
 class Advanced(msgspec.Struct, frozen=True):
@@ -123,6 +127,7 @@ def advance(settings: detectors.DetectorSettings, battery: Battery, records: Seq
     So do those that come after later ones, except that what the vehicle itself found counts whenever it comes.
     """
     place, held, state = (battery.boot, battery.seq), battery.held, battery.state
+    used, pack = battery.usage, settings.health.pack
     reports: list[Report] = []
     ends: dict[int, detectors.DetectorState] = {}
     for each in records:
@@ -138,12 +143,15 @@ def advance(settings: detectors.DetectorSettings, battery: Battery, records: Seq
         if not each.values:
             continue
         held = dict(each.values) if document.keyframe else {**held, **each.values}
-        state, found = detectors.step(settings, state, Sample(each.at_ms, held))
+        sample = Sample(each.at_ms, held)
+        state, found = detectors.step(settings, state, sample)
+        if pack is not None:
+            used = use(pack, used, sample, each.context)
         reports += (_report(each.ev, finding) for finding in found)
         ends[each.at_ms // ESTIMATES_MS * ESTIMATES_MS] = state
     estimates = ((begin_ms, detectors.estimates(end)) for begin_ms, end in ends.items())
     known = tuple((begin_ms, values) for begin_ms, values in estimates if values)
-    return Advanced(Battery(*place, battery.changes, held, state), tuple(reports), known)
+    return Advanced(Battery(*place, battery.changes, held, state, used), tuple(reports), known)
 
 
 def _resets(state: detectors.DetectorState, theirs: Report) -> bool:
@@ -211,6 +219,29 @@ def reset(battery: Battery, check: BatteryCheck, *, alerted: bool) -> tuple[Batt
 def _unknown(what: str) -> RefusedError:
     hint = "describe the battery in battery.health.pack, and wait for its telemetry"
     return RefusedError(f"{what} is not known", reason="not_estimated", hint=hint)
+
+
+def health_report(
+    settings: detectors.DetectorSettings,
+    ev: str,
+    battery: Battery,
+    checks: Sequence[BatteryCheck],
+    found: Sequence[ReportedEvent],
+    now_ms: int,
+) -> HealthReport:
+    """Return the report on a battery, with its references and what was `found`. Raises RefusedError."""
+    references = [each for each in checks if each.kind == "reference"]
+    measured = [ReportedEvent("reference", each.at_ms, None, each.values["measured_ah"]) for each in references]
+    return make_report(
+        settings.health,
+        battery.state.health,
+        battery.usage,
+        ev=ev,
+        place=(battery.boot, battery.seq),
+        events=sorted([*found, *measured], key=lambda each: each.at_ms),
+        references=len(references),
+        now_ms=now_ms,
+    )
 
 
 def report_of(month: str, vehicles: int, checks: Iterable[BatteryCheck], apart_percent: float) -> BatteryReport:

@@ -37,6 +37,10 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     next: str | None = None
 
 
+ALONE: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""Content-Security-Policy of a page that needs no script and loads nothing."""
+
+
 class Reply(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """An answer with its own status or headers. `content` is a Struct, or bytes or a Download, sent unchanged."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import tzinfo
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -13,7 +13,7 @@ from csms.books import store as books
 from csms.books.audit import same_document
 from csms.books.operator_key import BooksKeys
 from csms.http.call import Call, encode
-from csms.http.operations import Page, Reply, get, post
+from csms.http.operations import ALONE, Page, Reply, get, post
 from csms.http.parameters import Money, OfAnyStation, OfStation, money_of, one_of, pages
 from csms.http.problems import ApiError, conflict
 from csms.settlements import store as rows
@@ -148,7 +148,7 @@ async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
         raise conflict(
             f"no settlement follows from the journal: {error}", "see the journal", code="unsettled"
         ) from None
-    return Reply(content=page, media_type="text/html", headers={"Content-Security-Policy": _SANDBOX})
+    return Reply(content=page, media_type="text/html", headers={"Content-Security-Policy": ALONE})
 
 
 async def _require_booked(call: Call, session_id: str, station: str | None) -> None:
@@ -157,10 +157,6 @@ async def _require_booked(call: Call, session_id: str, station: str | None) -> N
         if station in (None, each.station_id) and each.state in ("waiting", "quarantined", "rejected"):
             hint = f"GET /books/quarantine/{session_id} says why"
             raise conflict(f"session {session_id} is {each.state}, not booked", hint, code="not_booked")
-
-
-_SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-"""The page needs no script and loads nothing."""
 
 
 def _plan_cost(connection: Connection, station_id: str, session_id: str) -> tuple[int, str] | None:
