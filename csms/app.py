@@ -140,11 +140,11 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
             from csms.grid.openadr import follow_vtn
 
             supervisor.keep("OpenADR VEN", partial(follow_vtn, services, config.grid.openadr))
-        if config.grid.scada is not None:
-            from csms.grid.scada import ScadaRegisters
+        for name, steering in (("SCADA registers", config.grid.scada), ("EEBUS control box", config.grid.eebus)):
+            if steering is not None:
+                from csms.grid.scada import ScadaRegisters
 
-            registers = ScadaRegisters(services, config.grid.scada)
-            supervisor.keep("SCADA registers", registers.run)
+                supervisor.keep(name, ScadaRegisters(services, steering).run)
         if config.grid.ieee2030_5 is not None:
             from csms.grid.ieee2030_5 import follow_der_server
 

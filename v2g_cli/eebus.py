@@ -1,4 +1,5 @@
-"""`v2g eebus`: a charger's EEBUS node, and the control boxes it trusts (`[station.energy_managers.eebus]`)."""
+"""`v2g eebus`: the EEBUS node of a charger (`[station.energy_managers.eebus]`) or of a site (`[grid.eebus.node]` of the
+back end), and the control boxes that it trusts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,12 @@ import typer
 from v2g_cli.output import print_json, say, say_row
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-Folder = Annotated[Path, typer.Argument(help="`folder` of the charger's `[station.energy_managers.eebus]`.")]
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        help="`folder` of the charger's `[station.energy_managers.eebus]`, or of the back end's `[grid.eebus.node]`."
+    ),
+]
 Ski = Annotated[str, typer.Argument(help="SKI of the box: 40 hexadecimal digits, as its label or page shows it.")]
 
 

@@ -13,6 +13,7 @@ from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.energy.price_feeds import Markup, parse_feed
 from v2g.ieee2030_5.functions import FunctionMode
 from v2g.ieee2030_5.resources import with_check_digit
+from v2g.io.hardware.energy_config import EnergyEebusConfig
 from v2g.units import Decimals, micro_of
 
 
@@ -170,6 +171,26 @@ class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError("notifications need root, the CA of the server's certificate")
 
 
+class ControlBox(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A control box of the grid operator that limits the site by EEBUS (LPC, LPP); this end is the site's energy
+    manager, and shares the limits out over its chargers."""
+
+    node: EnergyEebusConfig
+    """This end as EEBUS node; nominal values are those of the connection's contract. Each node of the back end has a
+    folder of its own; a box pairs with one."""
+    safe_import_w: RatingW
+    """Failsafe limit of import, W, until the box writes another one."""
+    safe_export_w: RatingW = 0
+    """Failsafe limit of export, W, until the box writes another one."""
+    section_14a_devices: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    """Number of controllable devices (§ 14a EnWG) behind the connection: import is bounded to no less than their
+    minimum power, 4.2 kW for one; 0: limits hold as they are."""
+    dead_man_s: Annotated[float, msgspec.Meta(ge=5, le=3600)] = 60.0
+    """The failsafe limits of this configuration apply when the EEBUS part has failed for this long."""
+    outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
+    """No export from stations that do not hear of the back end for this long."""
+
+
 ObjectAddress = Annotated[int, msgspec.Meta(ge=1, le=16_777_215)]
 
 
@@ -291,7 +312,7 @@ class Scada(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The grid operator's signal: of a file or HTTP `PUT /grid/signal`, or made from sources (`prices`,
+    """The grid operator's signal: of a file or HTTP `PUT /grid/signal`, or made from sources (`prices`, `eebus`,
     `scada`, `ieee2030_5`, `openadr`).
 
     Of several sources the lowest limit applies, and the price or set-point of the first one that has one, in this
@@ -317,6 +338,8 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     EVSE by `station_id` and `evse_id`; by default all stations together."""
     retry_interval_s: Seconds = 30.0
     """After this time a station that did not accept a signal is sent it again."""
+    eebus: ControlBox | None = None
+    """A control box of EEBUS as a source; none by default."""
     scada: Scada | None = None
     """Registers for a SCADA system as a source; none by default."""
     ieee2030_5: Ieee2030 | None = None
@@ -338,6 +361,8 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def site(self) -> SiteLimits | None:
         """The site's own limits and its sources; None without sources."""
         sources = [price_source(feed.name) for feed in self.prices]
+        if self.eebus is not None:
+            sources.append(EEBUS)
         if self.scada is not None:
             sources.append(SCADA)
         if self.ieee2030_5 is not None:
@@ -356,6 +381,8 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         )
 
 
+EEBUS: Final = "eebus"
+"""The source of a control box."""
 SCADA: Final = "scada"
 """The source of registers for a SCADA system."""
 

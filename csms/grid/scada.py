@@ -1,41 +1,63 @@
-"""A SCADA system as a source of the grid signal: registers over Modbus TCP, or IEC 60870-5-104, with a dead-man time.
+"""What steers the site from outside as a source of the grid signal, with a dead-man time: a SCADA system by registers
+over Modbus TCP or by IEC 60870-5-104, or a control box by EEBUS.
 
 Every node listens. The one that is written to states the registers' values for all; when nobody writes for the dead-man
 time, the configured safe state applies.
 """
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from csms.grid.config import SCADA, Scada
+from csms.grid.config import EEBUS, SCADA, ControlBox, Scada
 from csms.grid.iec104 import Iec104Link
-from csms.grid.limits import least_w
+from csms.grid.limits import chains, least_w
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GridSource
-from csms.overview.store import FRESH_MS, faulted_of, flow, powers
+from csms.overview.store import FRESH_MS, connection_powers, faulted_of, flow, powers
 from csms.services import Services
 from csms.settlements import store as records
+from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import VOLTAGE
 from v2g.energy.conductors import LINES
+from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.energy.limits import MOST_W
+from v2g.energy.section_14a import least_power_w
 from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
+
+if TYPE_CHECKING:
+    from v2g.io.hardware.energy_eebus import EebusEnergyManager
 
 _LONGEST_PAUSE_S: Final = 1.0
 _SHOWN_EVERY_MS: Final = 5_000
 _FOREVER_MS: Final = 2**53 - 1
 
 
-class ScadaRegisters:
-    """Follows what is written to the registers. `link` serves them, once opened."""
+class _Preset(NamedTuple):
+    fallback_charge_w: int
+    fallback_discharge_w: int
+    timeout_s: float
 
-    def __init__(self, services: Services, config: Scada) -> None:
+
+class ScadaRegisters:
+    """Follows what is written to the registers, or said by a box. `link` serves them, once opened."""
+
+    def __init__(self, services: Services, config: Scada | ControlBox) -> None:
         self._services, self._config = services, config
-        self._setpoints = SetpointFollower(services, SCADA)
-        self.link: ModbusEnergyManager | Iec104Link
-        if config.iec104 is not None:
+        self._source = EEBUS if isinstance(config, ControlBox) else SCADA
+        self._least_w = least_power_w(config.section_14a_devices) if isinstance(config, ControlBox) else 0
+        self._setpoints = SetpointFollower(services, self._source)
+        self.link: ModbusEnergyManager | Iec104Link | EebusEnergyManager
+        if isinstance(config, ControlBox):
+            from v2g.io.hardware import energy_eebus  # imported only if needed
+
+            preset = _Preset(config.safe_import_w, config.safe_export_w, config.dead_man_s)
+            self.link = energy_eebus.EebusEnergyManager(
+                config.node, preset, self._written, clock=services.clock, observe=services.observe, site=True
+            )
+        elif config.iec104 is not None:
             self.link = Iec104Link(config.iec104, self._written, self._refused, services.clock.utc_ms)
         else:
             registers = EnergyModbusConfig(host=config.host, port=config.port)
@@ -82,7 +104,7 @@ class ScadaRegisters:
     async def _let_go(self, now_ms: int, dead_ms: int) -> None:
         """Apply the safe state, unless another node is written to."""
         await self._setpoints.follow(None, 0, now_ms)
-        stated_ms = await self._services.store.read(records.source_stated_ms, SCADA)
+        stated_ms = await self._services.store.read(records.source_stated_ms, self._source)
         mine = self._live is True and (stated_ms is None or stated_ms <= self._stated_ms)
         silent = stated_ms is None or now_ms - stated_ms >= dead_ms * 4 // 3  # more than the other nodes' pauses
         if self._live is False:
@@ -91,7 +113,7 @@ class ScadaRegisters:
         elif mine or silent:
             await self._state(
                 SourceSignal(
-                    source=SCADA,
+                    source=self._source,
                     import_limit_w=self._config.safe_import_w,
                     export_limit_w=self._config.safe_export_w,
                     problem=f"nothing was written for {self._config.dead_man_s:g} s",
@@ -102,7 +124,7 @@ class ScadaRegisters:
     def _commanded(self, written_ms: int) -> SourceSignal:
         command = self._command
         return SourceSignal(
-            source=SCADA,
+            source=self._source,
             import_limit_w=_watts(command.limit_w, command.limit_ma),
             export_limit_w=_watts(command.discharge_w, command.discharge_ma),
             export_until_ms=written_ms + self._config.outage_s * 1000,
@@ -117,7 +139,7 @@ class ScadaRegisters:
         return round(min(self._config.dead_man_s, self._command.valid_s or self._config.dead_man_s) * 1000)
 
     def _written(self, _place: int, command: EnergyCommand) -> None:
-        self._written_ms = self._services.clock.utc_ms()
+        self._written_ms, command = self._services.clock.utc_ms(), command.at_least(self._least_w)
         if command != self._command:
             self._command = command
             self._again.set()
@@ -128,9 +150,8 @@ class ScadaRegisters:
     def _note(self, *, live: bool) -> None:
         if live is not self._live:
             self._live = live
-            self._services.announce(
-                "ocpp", "scada_active" if live else "scada_lost", dead_man_s=self._config.dead_man_s
-            )
+            name = "scada_active" if live else "scada_lost"
+            self._services.announce("ocpp", name, source=self._source, dead_man_s=self._config.dead_man_s)
 
     async def _show(self, now_ms: int) -> None:
         """Update the registers to be read: the limits in force, and the power of all vehicles."""
@@ -151,11 +172,21 @@ class ScadaRegisters:
         )
         timeout_s = round(self._config.dead_man_s)
         evses = (state, *await self._chargers(now_ms))
-        self.link.notify(ManagedStation(heard=self._live is True, timeout_s=timeout_s, evses=evses))
+        heard, connection_w = self._live is True, await self._connection_w(point, now_ms)
+        self.link.notify(ManagedStation(heard=heard, timeout_s=timeout_s, evses=evses, connection_w=connection_w))
+
+    async def _connection_w(self, point: ConnectionPoint, now_ms: int) -> int | None:
+        """Return what a meter at the grid connection reads; None without one, or with several that may be its."""
+        meters = await self._services.store.read(connection_powers, now_ms - FRESH_MS)
+        before = chains(await self._services.store.read(charging.all_sites))
+        behind = {station_id for (station_id, _), points in before.items() if point in points}
+        read = [power_w for station_id, power_w in meters.items() if point == ALL or station_id in behind]
+        return read[0] if len(read) == 1 else None
 
     async def _chargers(self, now_ms: int) -> list[ManagedEvse]:
         """Return the stations that have points of their own; one that is not connected has no status."""
-        names = () if self._config.iec104 is None else self._config.iec104.chargers
+        iec104 = self._config.iec104 if isinstance(self._config, Scada) else None
+        names = () if iec104 is None else iec104.chargers
         if not names:
             return []
         connected = self._services.connections.connected()

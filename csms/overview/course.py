@@ -8,12 +8,11 @@ from sqlalchemy import Connection, insert, select
 
 from csms.fleets import store as fleets
 from csms.overview.rules import PowerPoint
-from csms.overview.store import FRESH_MS, powers
+from csms.overview.store import FRESH_MS, connection_powers, powers
 from csms.overview.tables import power_course
 from csms.sites.rules import Site
 from csms.smart_charging.charging_plans import VOLTAGE
 from csms.stations.tables import connectors
-from csms.transactions.tables import grid_meters
 from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
 
 STEP_MS: Final = 300_000
@@ -73,9 +72,7 @@ def _base(
     connection: Connection, sites: Sequence[Site], sums: Mapping[str, Counter[str]], now_ms: int
 ) -> dict[str, int]:
     """Return what grid connections draw beside the vehicles: by a site's meter, else what its fleets expect."""
-    column = grid_meters.c
-    query = select(grid_meters).where(column.received_ms >= now_ms - FRESH_MS).order_by(column.received_ms)
-    meters = {row.station_id: row.power_w for row in connection.execute(query)}
+    meters = connection_powers(connection, now_ms - FRESH_MS)
     found = {}
     for site in sites:
         own = {each.station_id for each in site.places}

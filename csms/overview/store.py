@@ -11,7 +11,7 @@ from csms.admission.store import WAITING, admissions
 from csms.booking import held
 from csms.stations.tables import connectors, stations
 from csms.transactions.rules import Dated, flowing_w
-from csms.transactions.tables import transactions
+from csms.transactions.tables import grid_meters, transactions
 from v2g import typed_json
 
 _FEW: Final = 100
@@ -108,6 +108,13 @@ def inventory(connection: Connection, only: frozenset[str] | None = None) -> lis
 def flow(connection: Connection, since_ms: int = 0) -> PowerFlow:
     """Return the power of all running transactions by the last readings received since a time (UTC ms)."""
     return flow_of([each.watts for each in powers(connection, since_ms=since_ms)])
+
+
+def connection_powers(connection: Connection, since_ms: int) -> dict[str, int]:
+    """Return the power of grid connections by the stations that read their meters, W, the latest reading last."""
+    there = grid_meters.c
+    query = select(grid_meters).where(there.received_ms >= since_ms).order_by(there.received_ms)
+    return {row.station_id: row.power_w for row in connection.execute(query)}
 
 
 def flow_of(powers: Sequence[Decimal | None]) -> PowerFlow:

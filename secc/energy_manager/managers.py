@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from msgspec.structs import replace
-
 from secc.energy_manager.config import EnergyManagerConfig
 from secc.energy_manager.facts import EnergyManagerWatch
 from v2g.energy.section_14a import least_power_w
@@ -60,16 +58,6 @@ BACKENDS: Final[dict[str, MakeLink]] = {"mqtt": _mqtt, "modbus": _modbus, "eebus
 """Factories of backends by configuration key. A new backend needs an entry here, and its section."""
 
 
-def _at_least(word: commands.EnergyCommand, least_w: int) -> commands.EnergyCommand:
-    """Return a command whose limits of the draw are not below what § 14a EnWG leaves (R206)."""
-    if word.limit_w is not None:
-        word = replace(word, limit_w=max(word.limit_w, least_w))
-    steps = tuple(
-        step if step.limit_w is None else replace(step, limit_w=max(step.limit_w, least_w)) for step in word.schedule
-    )
-    return replace(word, schedule=steps) if word.schedule else word
-
-
 class EnergyManager:
     """One energy manager. `notify` takes facts for the station, `states` returns the state of every EVSE."""
 
@@ -119,7 +107,7 @@ class EnergyManager:
     def _take(self, evse_id: int, word: commands.EnergyCommand) -> None:
         was_alive = self._watch.alive
         if (least_w := least_power_w(self._config.section_14a_devices)) > 0:
-            word = _at_least(word, least_w)
+            word = word.at_least(least_w)
         self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
         if not was_alive:
             self._observe(Observe("power", "energy_manager_connected", {"source": self._config.source}))

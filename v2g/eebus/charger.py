@@ -1,6 +1,7 @@
-"""The charger as controllable system of LPC and LPP, and as monitored unit of MPC. Pure.
+"""A charger as controllable system of LPC and LPP, and as monitored unit of MPC; or a site's energy manager. Pure.
 
-It is one device with one entity, type EVSE, that stands for all its EVSEs. Both limits are in one LoadControl feature,
+A charger is one device with one entity, type EVSE, that stands for all its EVSEs. A site's is a CEM, which shares limits
+out over its chargers, and reports the power of the grid connection (MGCP). Both limits are in one LoadControl feature,
 which one guard at a time binds; the heartbeats of that guard count. The failsafe duration is one for both directions.
 """
 
@@ -88,6 +89,8 @@ class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
     autonomous: bool = False
     production_as_magnitude: bool = False
     """Read a positive limit of LPP as its magnitude (some boxes); else it is refused: LPP limits are ≤ 0."""
+    site: bool = False
+    """It is the energy manager of a site, and its nominal values are those of the contract."""
 
 
 class _Way(msgspec.Struct, kw_only=True):
@@ -137,8 +140,8 @@ class ControllableSystem(SpineDevice):
         """Its counter, also after the peer has gone."""
         super().__init__(
             facts.address,
-            "ChargingStation",
-            {(0,): "DeviceInformation", ENTITY: "EVSE"},
+            "EnergyManagementSystem" if facts.site else "ChargingStation",
+            {(0,): "DeviceInformation", ENTITY: "CEM" if facts.site else "EVSE"},
             (
                 LocalFeature(
                     at=((0,), 1),
@@ -163,10 +166,16 @@ class ControllableSystem(SpineDevice):
         names = {"LPC": "limitationOfPowerConsumption", "LPP": "limitationOfPowerProduction"}
         limits = tuple(_use_case(names[way.use_case], 1, 2, 3, 4) for way in self._ways.values())
         address = Address(device=facts.address, entity=ENTITY)
-        monitored = (_use_case("monitoringOfPowerConsumption", 1, 2),)
+        monitored = _use_case("monitoringOfPowerConsumption", 1, 2)
+        if facts.site:
+            monitored = _use_case("monitoringOfGridConnectionPoint", 2)
         return (
             UseCaseInformation(address=address, actor="ControllableSystem", use_case_support=limits),
-            UseCaseInformation(address=address, actor="MonitoredUnit", use_case_support=monitored),
+            UseCaseInformation(
+                address=address,
+                actor="GridConnectionPoint" if facts.site else "MonitoredUnit",
+                use_case_support=(monitored,),
+            ),
         )
 
     def _load_control(self) -> LocalFeature:
@@ -217,7 +226,8 @@ class ControllableSystem(SpineDevice):
 
     def _electrical_data(self) -> dict[str, Element]:
         nominal = {CONSUMPTION: self.facts.nominal_charge_w, PRODUCTION: self.facts.nominal_discharge_w or 0}
-        kinds = {CONSUMPTION: "powerConsumptionNominalMax", PRODUCTION: "powerProductionNominalMax"}
+        whose = "contractual" if self.facts.site else "power"
+        kinds = {CONSUMPTION: f"{whose}ConsumptionNominalMax", PRODUCTION: f"{whose}ProductionNominalMax"}
         characteristics = tuple(
             Characteristic(
                 electrical_connection_id=0,
@@ -259,6 +269,8 @@ class ControllableSystem(SpineDevice):
 
     @property
     def _measured(self) -> tuple[int, ...]:
+        if self.facts.site:
+            return (POWER,)
         return (POWER, CONSUMED, PRODUCED) if PRODUCTION in self._ways else (POWER, CONSUMED)
 
     def _measurement_data(self) -> dict[str, Element]:
@@ -333,7 +345,8 @@ class ControllableSystem(SpineDevice):
             self._heard.pop(link.ski, None)
 
     def measure(self, power_w: int | None, import_wh: int, export_wh: int, at: Moment) -> None:
-        """Set the measurements of the whole charger; power positive from the grid, None if not measured."""
+        """Set the measurements of the whole charger, or the power at the connection of a site; power positive from the
+        grid, None if not measured."""
         values = (power_w, import_wh, export_wh)
         before = self._measurement.data[MEASURED]
         data = tuple(

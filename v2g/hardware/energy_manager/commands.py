@@ -9,6 +9,7 @@ from typing import Annotated, Final, Protocol
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from v2g import typed_json
 from v2g.errors import CodecError
@@ -90,6 +91,15 @@ class EnergyCommand(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only
         if len({step.in_amperes for step in self.schedule}) > 1:
             raise ValueError("the steps of a schedule must all be in W, or all in mA")
 
+    def at_least(self, least_w: int) -> "EnergyCommand":
+        """Return it with limits of the draw that are not below what § 14a EnWG leaves, W (R206)."""
+        limit_w = None if self.limit_w is None else max(self.limit_w, least_w)
+        steps = tuple(
+            step if step.limit_w is None else replace(step, limit_w=max(step.limit_w, least_w))
+            for step in self.schedule
+        )
+        return replace(self, limit_w=limit_w, schedule=steps)
+
 
 def read_command(data: bytes) -> EnergyCommand:
     """Return the command in a JSON text. Raises CodecError with a description."""
@@ -128,12 +138,14 @@ class ManagedEvse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ManagedStation(msgspec.Struct, frozen=True, kw_only=True):
-    """A charger's state for an energy manager. `heard`: the manager's commands apply, not the fallback."""
+    """A charger's or site's state for an energy manager. `heard`: the manager's commands apply, not the fallback.
+    `connection_w`: the power at a site's grid connection, positive if drawn; None: not measured."""
 
     online: bool = True
     heard: bool = False
     timeout_s: int = 0
     evses: tuple[ManagedEvse, ...] = ()
+    connection_w: int | None = None
 
 
 Take = Callable[[int, EnergyCommand], None]

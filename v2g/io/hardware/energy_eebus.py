@@ -1,4 +1,4 @@
-"""An energy manager, or the grid operator's control box, that limits the charger by EEBUS (R206)."""
+"""An energy manager, or the grid operator's control box, that limits a charger or a site by EEBUS (R206)."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -47,7 +47,8 @@ class _Preset(Protocol):
 class EebusEnergyManager:
     """See EnergyManagerLink. The fall-back values of the energy manager are the presets of the failsafe limits.
 
-    Limits in force are repeated within `timeout_s`: if this part fails, the fall-back of the charger holds.
+    Limits in force are repeated within `timeout_s`: if this part fails, the fall-back of the charger holds. `site`: it
+    is the energy manager of a site, not of a charger.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class EebusEnergyManager:
         *,
         clock: Clock,
         observe: Callable[[Observe], None],
+        site: bool = False,
     ) -> None:
+        self._site = site
         self._config, self._take, self._clock, self._report = config, take, clock, observe
         self._repeat_s = preset.timeout_s / 3
         self._preset = FailsafeValues(
@@ -72,10 +75,10 @@ class EebusEnergyManager:
             ski=key.ski,
             id=f"d:_n:{config.brand}_{config.model}-{serial}".replace(" ", "-")[:_MOST_ID],
             brand=config.brand,
-            type="ChargingStation",
+            type="EnergyManagementSystem" if site else "ChargingStation",
             model=config.model,
             serial=serial,
-            categories=("3",),
+            categories=("2",) if site else ("3",),
         )
         self._log = GrowingFile(config.folder / files.COMMANDS, max_bytes=LOG_MIB * MIB, keep=LOG_FILES)
         self._drawn: dict[str, Scalar] = {"power_w": None, "import_wh": 0, "export_wh": 0}
@@ -91,6 +94,7 @@ class EebusEnergyManager:
             nominal_discharge_w=config.nominal_discharge_w or None,
             autonomous=config.autonomous,
             production_as_magnitude=config.production_as_magnitude,
+            site=site,
         )
         at = Moment(clock.monotonic(), clock.utc_ms())
         self._system = ControllableSystem(facts, self._kept, self._observe, at)
@@ -123,12 +127,12 @@ class EebusEnergyManager:
         self._supervisor.keep("eebus limits", self._repeat)
 
     def notify(self, state: ManagedStation) -> None:
-        """See EnergyManagerLink: MPC reports the sums of all EVSEs."""
+        """See EnergyManagerLink: MPC reports the sums of all EVSEs, MGCP the power of a site's connection."""
         powers = [each.power_w for each in state.evses]
         power_w = None if None in powers else sum(each or 0 for each in powers)
         import_wh, export_wh = sum(each.import_wh for each in state.evses), sum(each.export_wh for each in state.evses)
         self._drawn = {"power_w": power_w, "import_wh": import_wh, "export_wh": export_wh}
-        self._system.measure(power_w, import_wh, export_wh, self.ship.now())
+        self._system.measure(state.connection_w if self._site else power_w, import_wh, export_wh, self.ship.now())
         self.ship.pump()
         if self._drawn_at is not None and self._clock.monotonic() >= self._drawn_at:
             self._write_log("drawn", {})
