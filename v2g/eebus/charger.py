@@ -1,6 +1,6 @@
 """A charger as controllable system of LPC and LPP, and as monitored unit of MPC; or a site's energy manager. Pure.
 
-A charger is one device with one entity, type EVSE, that stands for all its EVSEs. A site's is a CEM, which shares limits
+A charger is one device with one entity, an EVSE, that stands for all its EVSEs. A site has a CEM, which shares limits
 out over its chargers, and reports the power of the grid connection (MGCP). Both limits are in one LoadControl feature,
 which one guard at a time binds; the heartbeats of that guard count. The failsafe duration is one for both directions.
 """
