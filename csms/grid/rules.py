@@ -20,6 +20,8 @@ SITE: Final = "site"
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
 _MOST_SLOTS: Final = 3000  # of a grid signal
+_SAFE: Final = "the safe state applies"
+"""The end of a problem: what replaced a source that is lost."""
 
 
 class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,21 @@ class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
     emergency_until_ms: int = 0
     connection_point: ConnectionPoint | None = None
 
+    def abandoned(self, safe_w: tuple[int, int], reason: str) -> "SourceSignal":
+        """Return what holds once nobody writes any more, for a reason: limits of import and export that are safe, W, or
+        lower ones that were written. Which of them is part of its problem."""
+        instead, ways = _SAFE, zip(safe_w, (self.import_limit_w, self.export_limit_w), strict=True)
+        if not self.problem.endswith(_SAFE) and any(written is not None and written < safe for safe, written in ways):
+            instead = "a lower written limit stays"
+            safe_w = _least(safe_w[0], self.import_limit_w), _least(safe_w[1], self.export_limit_w)
+        return SourceSignal(
+            source=self.source,
+            import_limit_w=safe_w[0],
+            export_limit_w=safe_w[1],
+            problem=f"{reason}: {instead}",
+            connection_point=self.connection_point,
+        )
+
     def own_limits(self, now_ms: int) -> tuple[GridLimit, ...]:
         """Return its limits at a connection point of its own; none without one."""
         if self.connection_point is None:
@@ -56,6 +73,10 @@ class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
             for way, limit_w in given
             if limit_w is not None
         )
+
+
+def _least(safe_w: int, written_w: int | None) -> int:
+    return safe_w if written_w is None else min(safe_w, written_w)
 
 
 class PriceBounds(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 over Modbus TCP or by IEC 60870-5-104, or a control box by EEBUS.
 
 Every node listens. The one that is written to states the registers' values for all; when nobody writes for the dead-man
-time, the configured safe state applies.
+time, the configured safe state applies, and a written limit that is lower stays: a source that is lost raises nothing.
 """
 
 import asyncio
@@ -111,14 +111,10 @@ class ScadaRegisters:
             if stated_ms is not None and stated_ms > self._stated_ms:
                 self._live = None  # another node was written to since
         elif mine or silent:
-            await self._state(
-                SourceSignal(
-                    source=self._source,
-                    import_limit_w=self._config.safe_import_w,
-                    export_limit_w=self._config.safe_export_w,
-                    problem=f"nothing was written for {self._config.dead_man_s:g} s",
-                )
-            )
+            stated = {each.source: each for each in await self._services[GridSource].stated()}
+            before = stated.get(self._source, SourceSignal(source=self._source))
+            safe_w = self._config.safe_import_w, self._config.safe_export_w
+            await self._state(before.abandoned(safe_w, f"nothing was written for {self._config.dead_man_s:g} s"))
             self._note(live=False)
 
     def _commanded(self, written_ms: int) -> SourceSignal:

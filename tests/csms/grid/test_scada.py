@@ -90,10 +90,30 @@ async def test_written_limits_apply_until_the_dead_man_time_is_over(site: Start)
         assert one.limits == (10_000, 0)
         assert [len(one.named(name)) for name in ("scada_lost", "scada_active")] == [2, 1]
         (stated,) = await one.backend.services[GridSource].stated()
-        assert stated.problem == "nothing was written for 30 s"
+        assert stated.problem == "nothing was written for 30 s: the safe state applies"
         await one.write(0, 9, "UINT16")
         await one.step()
         assert one.limits == (60_000, 20_000), "the registers still hold them"
+
+
+@pytest.mark.requirement("R56")
+async def test_a_system_that_is_lost_raises_nothing(site: Start) -> None:
+    """A written limit below the safe state stays, also over a restart, and that is said; until the next write."""
+    async with site() as one:
+        await one.write(2, 6_000)
+        await one.write(4, 20_000)
+        await one.step()
+        await one.step(30)
+        assert one.limits == (6_000, 0)
+        again = ScadaRegisters(one.backend.services, one.config)
+        one.backend.clock.advance(100)
+        await again.step()
+        assert one.limits == (6_000, 0)
+        (stated,) = await one.backend.services[GridSource].stated()
+        assert stated.problem == "nothing was written for 30 s: a lower written limit stays"
+        await one.write(2, 70_000)
+        await one.step()
+        assert one.limits == (70_000, 20_000)
 
 
 async def test_a_register_that_is_unset_leaves_the_sites_own_limit(site: Start) -> None:
