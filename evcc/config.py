@@ -54,25 +54,22 @@ InterfaceNames = Annotated[tuple[InterfaceName, ...], Meta(min_length=1, max_len
 class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The vehicle's connection to the charger."""
 
-    interface: Annotated[
-        InterfaceName | InterfaceNames, Meta(description="network interface for SDP and TCP, or several")
-    ] = "lo"
-    medium: Annotated[
-        Path | None, Meta(description="folder shared by simulated vehicle and charger (pilot, powerline, DC line)")
-    ] = None
-    name: Annotated[str, Meta(min_length=1, max_length=32, description="this vehicle's name on the medium")] = "ev"
-    connector: Annotated[int, Meta(ge=1, le=255, description="number of the simulated plug to use")] = 1
-    wait_s: Annotated[float, Meta(gt=0, le=3600, description="longest time from plug-in until the link is up, s")] = (
-        60.0
-    )
-    slac: Annotated[
-        EvSlacConfig | None, Meta(description="match by SLAC before discovery; none for plain Ethernet test benches")
-    ] = None
-    plc: Annotated[PlcConfig, Meta(description="powerline port for SLAC")] = PlcConfig()
-    record: Annotated[
-        RecordConfig | None,
-        Meta(description="record powerline frames and the connection, of TLS with its secrets if tls.key_log is set"),
-    ] = None
+    interface: InterfaceName | InterfaceNames = "lo"
+    """Network interface for SDP and TCP, or several."""
+    medium: Path | None = None
+    """Folder shared by simulated vehicle and charger (pilot, powerline, DC line)."""
+    name: Annotated[str, Meta(min_length=1, max_length=32)] = "ev"
+    """This vehicle's name on the medium."""
+    connector: Annotated[int, Meta(ge=1, le=255)] = 1
+    """Number of the simulated plug to use."""
+    wait_s: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    """Longest time from plug-in until the link is up, s."""
+    slac: EvSlacConfig | None = None
+    """Match by SLAC before discovery; none for plain Ethernet test benches."""
+    plc: PlcConfig = PlcConfig()
+    """Powerline port for SLAC."""
+    record: RecordConfig | None = None
+    """Record powerline frames and the connection, of TLS with its secrets if tls.key_log is set."""
 
     @property
     def interfaces(self) -> tuple[str, ...]:
@@ -83,79 +80,56 @@ class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Discovery of the charger."""
 
-    port: Annotated[int, Meta(ge=1, le=65535, description="UDP port of the charger's SDP server")] = 15118
-    tries: Annotated[int, Meta(ge=1, le=50, description="maximum number of requests, 250 ms apart")] = 50
-    without_tls: Annotated[
-        bool,
-        Meta(
-            description="request a charger without TLS, without paying by contract: with DIN 70121 and ISO 15118-2 "
-            '(editions), and with security_profile = "interop" with ISO 15118-20, for laboratories'
-        ),
-    ] = False
-    accept_without_tls: Annotated[
-        bool, Meta(description="request TLS, but use a charger that has none, with DIN 70121 or ISO 15118-2 (editions)")
-    ] = False
-    form: Annotated[
-        Literal["auto", "plain", "wireless"],
-        Meta(description="wireless or plain SDP requests; auto: wireless if there is no plug"),
-    ] = "auto"
-    evse_id: Annotated[
-        str, Meta(max_length=37, description="EVSE of the vehicle's parking space, if known: only this one answers")
-    ] = ""
-    coupling: Annotated[
-        Annotated[int, Meta(ge=0, le=255)] | None,
-        Meta(description="coupling type of wireless SDP; none: 0x10 for WPT, 0x00 for a connection device"),
-    ] = None
+    port: Annotated[int, Meta(ge=1, le=65535)] = 15118
+    """UDP port of the charger's SDP server."""
+    tries: Annotated[int, Meta(ge=1, le=50)] = 50
+    """Maximum number of requests, 250 ms apart."""
+    without_tls: bool = False
+    """Request a charger without TLS, without paying by contract: with DIN 70121 and ISO 15118-2 (editions), and with
+    security_profile = "interop" with ISO 15118-20, for laboratories."""
+    accept_without_tls: bool = False
+    """Request TLS, but use a charger that has none, with DIN 70121 or ISO 15118-2 (editions)."""
+    form: Literal["auto", "plain", "wireless"] = "auto"
+    """Wireless or plain SDP requests; auto: wireless if there is no plug."""
+    evse_id: Annotated[str, Meta(max_length=37)] = ""
+    """EVSE of the vehicle's parking space, if known: only this one answers."""
+    coupling: Annotated[int, Meta(ge=0, le=255)] | None = None
+    """Coupling type of wireless SDP; none: 0x10 for WPT, 0x00 for a connection device."""
 
 
 class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A further vehicle certificate, such as one on Ed448 or under a V2G root."""
 
-    chain: Annotated[Path, Meta(description="vehicle certificate and its sub-CAs, PEM")]
-    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
+    chain: Path
+    """Vehicle certificate and its sub-CAs, PEM."""
+    key: KeyReference
+    """Its private key: PEM file of mode 0600, or key URI."""
 
 
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The vehicle's TLS credentials and trust anchors."""
 
-    chain: Annotated[Path, Meta(description="vehicle certificate and its sub-CAs, PEM")]
-    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
-    anchors: Annotated[
-        tuple[Path, ...], Meta(min_length=1, description="trusted V2G root certificates of chargers, PEM")
-    ]
-    cross_certificates: Annotated[
-        tuple[Path, ...],
-        Meta(
-            description="cross certificates, PEM, that may link chains of a charger, a provisioning service and new "
-            "contracts to the roots"
-        ),
-    ] = ()
-    other_chains: Annotated[
-        tuple[ChainConfig, ...],
-        Meta(
-            max_length=8,
-            description="further certificates, best first; a charger gets the first whose root and signature "
-            "it supports",
-        ),
-    ] = ()
-    revocation: Annotated[
-        Literal["hard", "soft"] | None,
-        Meta(
-            description="hard: reject a charger without a good OCSP response; soft: continue if there is none, or an "
-            "old one; default: hard, in the profile interop soft"
-        ),
-    ] = None
-    crls: Annotated[
-        tuple[Path, ...],
-        Meta(
-            description="revocation lists (PEM or DER) also used to check chains of a charger, a provisioning service "
-            "and new contracts"
-        ),
-    ] = ()
-    ask_responder: Annotated[
-        bool, Meta(description="request missing OCSP responses from the responder in the charger's certificate")
-    ] = False
-    timeout_s: Annotated[float, Meta(gt=0, le=20, description="timeout of connecting and handshake, s")] = 4.5
+    chain: Path
+    """Vehicle certificate and its sub-CAs, PEM."""
+    key: KeyReference
+    """Its private key: PEM file of mode 0600, or key URI."""
+    anchors: Annotated[tuple[Path, ...], Meta(min_length=1)]
+    """Trusted V2G root certificates of chargers, PEM."""
+    cross_certificates: tuple[Path, ...] = ()
+    """Cross certificates, PEM, that may link chains of a charger, a provisioning service and new contracts to the
+    roots."""
+    other_chains: Annotated[tuple[ChainConfig, ...], Meta(max_length=8)] = ()
+    """Further certificates, best first; a charger gets the first whose root and signature it supports."""
+    revocation: Literal["hard", "soft"] | None = None
+    """hard: reject a charger without a good OCSP response; soft: continue if there is none, or an old one; default:
+    hard, in the profile interop soft."""
+    crls: tuple[Path, ...] = ()
+    """Revocation lists (PEM or DER) also used to check chains of a charger, a provisioning service and new
+    contracts."""
+    ask_responder: bool = False
+    """Request missing OCSP responses from the responder in the charger's certificate."""
+    timeout_s: Annotated[float, Meta(gt=0, le=20)] = 4.5
+    """Timeout of connecting and handshake, s."""
     backend: Backend = "auto"
     curves: Curves = ("secp521r1", "x448")
     key_log: KeyLog = None
@@ -164,98 +138,80 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class ContractConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The contract for plug and charge, whose key also signs meter readings and discharge."""
 
-    chain: Annotated[Path, Meta(description="contract certificate and its sub-CAs, PEM")]
-    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
+    chain: Path
+    """Contract certificate and its sub-CAs, PEM."""
+    key: KeyReference
+    """Its private key: PEM file of mode 0600, or key URI."""
 
 
 class ProvisioningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The certificate with which the vehicle requests contracts from chargers, and where it stores them."""
 
-    chain: Annotated[Path, Meta(description="OEM provisioning certificate (CN = PCID) and its sub-CAs, PEM")]
-    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
-    store: Annotated[
-        KeyReference,
-        Meta(description="folder of the contracts; file:FOLDER?pin-source=... encrypts their keys with a passphrase"),
-    ]
-    mo_roots: Annotated[
-        tuple[Path, ...],
-        Meta(description="MO root certificates, PEM; without any, contracts of a trusted service are trusted"),
-    ] = ()
-    envelope: Annotated[
-        EnvelopeRules, Meta(description="details of sealed keys that the standard leaves open, to match the service")
-    ] = RULES
+    chain: Path
+    """OEM provisioning certificate (CN = PCID) and its sub-CAs, PEM."""
+    key: KeyReference
+    """Its private key: PEM file of mode 0600, or key URI."""
+    store: KeyReference
+    """Folder of the contracts; file:FOLDER?pin-source=... encrypts their keys with a passphrase."""
+    mo_roots: tuple[Path, ...] = ()
+    """MO root certificates, PEM; without any, contracts of a trusted service are trusted."""
+    envelope: EnvelopeRules = RULES
+    """Details of sealed keys that the standard leaves open, to match the service."""
 
 
 class EmergencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The emergency output: a solenoid or the input of a fire panel."""
 
-    folder: Annotated[Path, Meta(description="folder of the record, and of the simulated output")]
-    gpio: Annotated[GpioEmergencyConfig | None, Meta(description="line that switches it; none: it is simulated")] = None
+    folder: Path
+    """Folder of the record, and of the simulated output."""
+    gpio: GpioEmergencyConfig | None = None
+    """Line that switches it; none: it is simulated."""
 
 
 class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The vehicle's hardware."""
 
-    backend: Annotated[
-        Literal["simulated", "bench"],
-        Meta(description="simulated: battery on the medium's DC line; bench: battery that trusts the charger's values"),
-    ] = "simulated"
-    pre_charges: Annotated[
-        bool,
-        Meta(
-            description="bench: wait for the voltage that the charger reports; false: every pre-charge counts as done"
-        ),
-    ] = False
-    step_s: Annotated[float, Meta(gt=0, le=0.25, description="step of the simulated battery, s of real time")] = 0.05
-    contactor_delay_s: Annotated[
-        float, Meta(ge=0, le=1, description="switching time of the simulated contactor, s of real time")
-    ] = 0.0
-    hung_s: Annotated[
-        float,
-        Meta(
-            ge=0.2,
-            le=60,
-            description="if the program hangs for so long, its watchdog opens the contactor and shows state B, s",
-        ),
-    ] = HUNG_S
-    runaway: Annotated[RunawaySettings, Meta(description="signs of a thermal runaway")] = RunawaySettings()
-    heat: Annotated[HeatConfig | None, Meta(description="what happens to the simulated cells; none: nothing")] = None
-    emergency: Annotated[
-        EmergencyConfig | None,
-        Meta(
-            description="emergency output for a thermal runaway, and its record; none: an end of the session that no "
-            "restart remembers"
-        ),
-    ] = None
-    pack: Annotated[PackConfig, Meta(description="cells of the simulated battery")] = PackConfig()
-    can: Annotated[
-        CanConfig | None, Meta(description="CAN bus on which the simulated control units send; none: they do not")
-    ] = None
-    ecu_hz: Annotated[
-        float, Meta(ge=10, le=100, description="frames per second of each simulated control unit on the CAN bus")
-    ] = 10.0
-    place: Annotated[
-        PlaceConfig, Meta(description="start position and driving of a vehicle without a plug (WPT, DC_ACDP)")
-    ] = PlaceConfig()
+    backend: Literal["simulated", "bench"] = "simulated"
+    """simulated: battery on the medium's DC line; bench: battery that trusts the charger's values."""
+    pre_charges: bool = False
+    """bench: wait for the voltage that the charger reports; false: every pre-charge counts as done."""
+    step_s: Annotated[float, Meta(gt=0, le=0.25)] = 0.05
+    """Step of the simulated battery, s of real time."""
+    contactor_delay_s: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """Switching time of the simulated contactor, s of real time."""
+    hung_s: Annotated[float, Meta(ge=0.2, le=60)] = HUNG_S
+    """If the program hangs for so long, its watchdog opens the contactor and shows state B, s."""
+    runaway: RunawaySettings = RunawaySettings()
+    """Signs of a thermal runaway."""
+    heat: HeatConfig | None = None
+    """What happens to the simulated cells; none: nothing."""
+    emergency: EmergencyConfig | None = None
+    """Emergency output for a thermal runaway, and its record; none: an end of the session that no restart remembers."""
+    pack: PackConfig = PackConfig()
+    """Cells of the simulated battery."""
+    can: CanConfig | None = None
+    """CAN bus on which the simulated control units send; none: they do not."""
+    ecu_hz: Annotated[float, Meta(ge=10, le=100)] = 10.0
+    """Frames per second of each simulated control unit on the CAN bus."""
+    place: PlaceConfig = PlaceConfig()
+    """Start position and driving of a vehicle without a plug (WPT, DC_ACDP)."""
 
 
 class PauseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Resuming a session after a pause."""
 
-    file: Annotated[Path, Meta(description="stores the paused session, mode 0600; a stored session is resumed")]
-    resume_after_s: Annotated[
-        Annotated[float, Meta(ge=0, le=31_622_400)] | None,
-        Meta(
-            description="length of the pause, s of simulated time, if the program has none; none: until "
-            "the charger or SIGUSR1 wakes the vehicle"
-        ),
-    ] = None
+    file: Path
+    """Stores the paused session, mode 0600; a stored session is resumed."""
+    resume_after_s: Annotated[float, Meta(ge=0, le=31_622_400)] | None = None
+    """Length of the pause, s of simulated time, if the program has none; none: until the charger or SIGUSR1 wakes the
+    vehicle."""
 
 
 class UpdateConfig(ReleasesConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Updates of the vehicle's controller, between sessions."""
 
-    folder: Annotated[Path, Meta(description="folder of images and the state of an update")]
+    folder: Path
+    """Folder of images and the state of an update."""
 
 
 WITHOUT_PLUG: Final = frozenset({Family.WPT, Family.ACDP})
@@ -265,70 +221,49 @@ WITHOUT_PLUG: Final = frozenset({Family.WPT, Family.ACDP})
 class EvccConfig(SessionConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The configuration of `v2g evcc --config FILE`."""
 
-    profile: Annotated[
-        str | None,
-        Meta(
-            description="vehicle profile, whose keys apply where this file has none: ac-11kw, dc-60kw, dc-62.5kw, "
-            "bench-200kw, or a file of one's own, NAME.toml"
-        ),
-    ] = None
-    link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
-    sdp: Annotated[SdpConfig, Meta(description="charger discovery")] = SdpConfig()
-    editions: Annotated[
-        tuple[EditionName, ...],
-        Meta(
-            min_length=1,
-            max_length=3,
-            description="editions of the protocol that are offered, best first: 20 (ISO 15118-20), 2 (ISO 15118-2), "
-            "din (DIN 70121)",
-        ),
-    ] = ("20",)
-    security_profile: Annotated[
-        SecurityProfile,
-        Meta(description="iso15118-20, or interop: also P-256 and SHA-256, for peers that do not meet ISO 15118-20"),
-    ] = "iso15118-20"
-    tls: Annotated[TlsConfig, Meta(description="transport security")]
-    contract: Annotated[
-        ContractConfig | None, Meta(description="contract for plug and charge, besides installed ones")
-    ] = None
-    provisioning: Annotated[
-        ProvisioningConfig | None, Meta(description="installation of contracts by chargers; none: no installation")
-    ] = None
-    basic: Annotated[
-        BasicConfig | None, Meta(description="charge by nominal duty if communication fails; none: end the session")
-    ] = None
-    battery: Annotated[BatteryConfig, Meta(description="simulated battery")] = BatteryConfig()
-    hardware: Annotated[HardwareConfig, Meta(description="vehicle hardware")] = HardwareConfig()
-    price_signers: Annotated[
-        tuple[Path, ...],
-        Meta(
-            description="certificates (PEM) of operators whose signed price schedules are trusted, besides the "
-            "CAs of the vehicle's own contracts and provisioning.mo_roots"
-        ),
-    ] = ()
-    pause: Annotated[
-        PauseConfig | None, Meta(description="resume a paused session; none: a pause ends the program")
-    ] = None
-    checkpoints: Annotated[
-        CheckpointsConfig | None, Meta(description="store countersigned checkpoints; none: they are not stored")
-    ] = None
-    journal_keys: Annotated[
-        Path | None,
-        Meta(
-            description="keys that seal checkpoints and the paused session in their files: a file of `v2g settle key`; "
-            "none: they are plain files of mode 0600"
-        ),
-    ] = None
-    update: Annotated[
-        UpdateConfig | None,
-        Meta(description="updates by signed releases, looked for after each session; none: by other means"),
-    ] = None
-    driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64, description="driver's requests")] = ()
-    clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
-    log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
-    local_events: Annotated[
-        EventSocketConfig | None, Meta(description="socket for readers of events; none: only files and logs have them")
-    ] = None
+    profile: str | None = None
+    """Vehicle profile, whose keys apply where this file has none: ac-11kw, dc-60kw, dc-62.5kw, bench-200kw, or a file
+    of one's own, NAME.toml."""
+    link: LinkConfig = LinkConfig()
+    """Powerline link and its simulation."""
+    sdp: SdpConfig = SdpConfig()
+    """Charger discovery."""
+    editions: Annotated[tuple[EditionName, ...], Meta(min_length=1, max_length=3)] = ("20",)
+    """Editions of the protocol that are offered, best first: 20 (ISO 15118-20), 2 (ISO 15118-2), din (DIN 70121)."""
+    security_profile: SecurityProfile = "iso15118-20"
+    """iso15118-20, or interop: also P-256 and SHA-256, for peers that do not meet ISO 15118-20."""
+    tls: TlsConfig
+    """Transport security."""
+    contract: ContractConfig | None = None
+    """Contract for plug and charge, besides installed ones."""
+    provisioning: ProvisioningConfig | None = None
+    """Installation of contracts by chargers; none: no installation."""
+    basic: BasicConfig | None = None
+    """Charge by nominal duty if communication fails; none: end the session."""
+    battery: BatteryConfig = BatteryConfig()
+    """Simulated battery."""
+    hardware: HardwareConfig = HardwareConfig()
+    """Vehicle hardware."""
+    price_signers: tuple[Path, ...] = ()
+    """Certificates (PEM) of operators whose signed price schedules are trusted, besides the CAs of the vehicle's own
+    contracts and provisioning.mo_roots."""
+    pause: PauseConfig | None = None
+    """Resume a paused session; none: a pause ends the program."""
+    checkpoints: CheckpointsConfig | None = None
+    """Store countersigned checkpoints; none: they are not stored."""
+    journal_keys: Path | None = None
+    """Keys that seal checkpoints and the paused session in their files: a file of `v2g settle key`; none: they are
+    plain files of mode 0600."""
+    update: UpdateConfig | None = None
+    """Updates by signed releases, looked for after each session; none: by other means."""
+    driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64)] = ()
+    """Driver's requests."""
+    clock: ClockConfig = ClockConfig()
+    """Simulated time."""
+    log: LogConfig = LogConfig()
+    """Logs and events."""
+    local_events: EventSocketConfig | None = None
+    """Socket for readers of events; none: only files and logs have them."""
 
     def __post_init__(self) -> None:
         """Reject editions without transport, and a mixture of plug, coil and pantograph: a vehicle can use only one."""

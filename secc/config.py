@@ -56,24 +56,20 @@ InterfaceNames = Annotated[tuple[InterfaceName, ...], Meta(min_length=1, max_len
 class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The charger's connection to vehicles."""
 
-    interface: Annotated[
-        InterfaceName | InterfaceNames, Meta(description="network interface for SDP and TCP, or several")
-    ] = "lo"
-    medium: Annotated[
-        Path | None, Meta(description="folder shared by simulated charger and vehicle (pilot, powerline, DC line)")
-    ] = None
-    name: Annotated[str, Meta(min_length=1, max_length=30, description="this charger's name on the medium")] = "evse"
-    connector: Annotated[
-        int, Meta(ge=1, le=255, description="number of the simulated plug; several may share one medium")
-    ] = 1
-    slac: Annotated[EvseSlacConfig | None, Meta(description="match by SLAC; none for plain Ethernet test benches")] = (
-        None
-    )
-    plc: Annotated[PlcConfig, Meta(description="powerline port for SLAC")] = PlcConfig()
-    record: Annotated[
-        RecordConfig | None,
-        Meta(description="record powerline frames and the connection, of TLS with its secrets if tls.key_log is set"),
-    ] = None
+    interface: InterfaceName | InterfaceNames = "lo"
+    """Network interface for SDP and TCP, or several."""
+    medium: Path | None = None
+    """Folder shared by simulated charger and vehicle (pilot, powerline, DC line)."""
+    name: Annotated[str, Meta(min_length=1, max_length=30)] = "evse"
+    """This charger's name on the medium."""
+    connector: Annotated[int, Meta(ge=1, le=255)] = 1
+    """Number of the simulated plug; several may share one medium."""
+    slac: EvseSlacConfig | None = None
+    """Match by SLAC; none for plain Ethernet test benches."""
+    plc: PlcConfig = PlcConfig()
+    """Powerline port for SLAC."""
+    record: RecordConfig | None = None
+    """Record powerline frames and the connection, of TLS with its secrets if tls.key_log is set."""
 
     @property
     def interfaces(self) -> tuple[str, ...]:
@@ -84,29 +80,31 @@ class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Discovery by vehicles (SDP)."""
 
-    port: Annotated[int, Meta(ge=0, le=65535, description="UDP port of the SDP server; 0 picks a free one")] = 15118
-    without_tls: Annotated[
-        bool,
-        Meta(
-            description="accept vehicles that request no TLS, but never by contract: those of DIN 70121 and ISO "
-            '15118-2 (charger.editions), and with security_profile = "interop" of ISO 15118-20, for laboratories'
-        ),
-    ] = False
+    port: Annotated[int, Meta(ge=0, le=65535)] = 15118
+    """UDP port of the SDP server; 0 picks a free one."""
+    without_tls: bool = False
+    """Accept vehicles that request no TLS, but never by contract: those of DIN 70121 and ISO 15118-2
+    (charger.editions), and with security_profile = "interop" of ISO 15118-20, for laboratories."""
 
 
 class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A further chain of the charger, such as one on Ed448 or under another V2G root."""
 
-    chain: Annotated[Path, Meta(description="SECC certificate and its sub-CAs, PEM")]
-    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
-    ocsp: Annotated[Path | None, Meta(description="OCSP response (DER) for this certificate")] = None
+    chain: Path
+    """SECC certificate and its sub-CAs, PEM."""
+    key: KeyReference
+    """Its private key: PEM file of mode 0600, or key URI."""
+    ocsp: Path | None = None
+    """OCSP response (DER) for this certificate."""
 
 
 class StaplerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Fetching OCSP responses before vehicles need them."""
 
-    responder: Annotated[str, Meta(description="URL of the responder; empty: that of the certificate")] = ""
-    cache: Annotated[Path | None, Meta(description="folder that stores responses; default: in data_dir")] = None
+    responder: str = ""
+    """URL of the responder; empty: that of the certificate."""
+    cache: Path | None = None
+    """Folder that stores responses; default: in data_dir."""
 
 
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -116,98 +114,78 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     and match.
     """
 
-    port: Annotated[
-        int, Meta(ge=0, le=65535, description="TCP port; 0 picks a free one of 49152 to 65535, as standardised")
-    ] = 0
-    chain: Annotated[Path, Meta(description="SECC certificate and its sub-CAs, PEM")]
-    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
-    ocsp: Annotated[
-        Path | None, Meta(description="OCSP response (DER) for the SECC certificate; read again for each vehicle")
-    ] = None
-    stapler: Annotated[
-        StaplerConfig | None, Meta(description="fetch OCSP responses from the responder, instead of `ocsp` files")
-    ] = None
-    other_chains: Annotated[
-        tuple[ChainConfig, ...],
-        Meta(
-            max_length=8,
-            description="further chains, best first; each vehicle gets the first whose root and signature it "
-            "supports; those on secp256r1 are for vehicles of ISO 15118-2",
-        ),
-    ] = ()
-    v2g_roots: Annotated[tuple[Path, ...], Meta(min_length=1, description="V2G root certificates, PEM")]
-    oem_roots: Annotated[tuple[Path, ...], Meta(description="OEM root certificates of vehicles, PEM")] = ()
-    mo_roots: Annotated[tuple[Path, ...], Meta(description="MO root certificates of contracts, PEM")] = ()
-    cross_certificates: Annotated[
-        tuple[Path, ...],
-        Meta(description="cross certificates, PEM, that may link chains of vehicles and contracts to these roots"),
-    ] = ()
-    crls: Annotated[
-        tuple[Path, ...],
-        Meta(description="revocation lists (PEM or DER) for chains of vehicles and contracts; read again when renewed"),
-    ] = ()
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """TCP port; 0 picks a free one of 49152 to 65535, as standardised."""
+    chain: Path
+    """SECC certificate and its sub-CAs, PEM."""
+    key: KeyReference
+    """Its private key: PEM file of mode 0600, or key URI."""
+    ocsp: Path | None = None
+    """OCSP response (DER) for the SECC certificate; read again for each vehicle."""
+    stapler: StaplerConfig | None = None
+    """Fetch OCSP responses from the responder, instead of `ocsp` files."""
+    other_chains: Annotated[tuple[ChainConfig, ...], Meta(max_length=8)] = ()
+    """Further chains, best first; each vehicle gets the first whose root and signature it supports; those on secp256r1
+    are for vehicles of ISO 15118-2."""
+    v2g_roots: Annotated[tuple[Path, ...], Meta(min_length=1)]
+    """V2G root certificates, PEM."""
+    oem_roots: tuple[Path, ...] = ()
+    """OEM root certificates of vehicles, PEM."""
+    mo_roots: tuple[Path, ...] = ()
+    """MO root certificates of contracts, PEM."""
+    cross_certificates: tuple[Path, ...] = ()
+    """Cross certificates, PEM, that may link chains of vehicles and contracts to these roots."""
+    crls: tuple[Path, ...] = ()
+    """Revocation lists (PEM or DER) for chains of vehicles and contracts; read again when renewed."""
     backend: Backend = "auto"
     curves: Curves = ("secp521r1", "x448")
-    falls_back: Annotated[
-        bool,
-        Meta(
-            description="where charger.editions has 2: give TLS 1.2 of ISO 15118-2 to a vehicle that offers it beside "
-            "TLS 1.3 with none of `curves`, instead of refusing it"
-        ),
-    ] = True
-    iso15118_2_in_tls13: Annotated[
-        bool, Meta(description="serve ISO 15118-2 within TLS 1.3, too, if the vehicle prefers it there")
-    ] = True
+    falls_back: bool = True
+    """Where charger.editions has 2: give TLS 1.2 of ISO 15118-2 to a vehicle that offers it beside TLS 1.3 with none of
+    `curves`, instead of refusing it."""
+    iso15118_2_in_tls13: bool = True
+    """Serve ISO 15118-2 within TLS 1.3, too, if the vehicle prefers it there."""
     key_log: KeyLog = None
 
 
 class MeterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The meter's identity and signing key (OCMF: secp256r1)."""
 
-    chain: Annotated[Path, Meta(description="meter certificate and its sub-CAs, PEM")]
-    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
-    vendor: Annotated[OcmfText, Meta(description="its manufacturer, in signed readings")] = ""
-    model: Annotated[OcmfText, Meta(description="its type, in signed readings")] = ""
-    firmware: Annotated[OcmfText, Meta(description="version of its firmware, in signed readings")] = ""
+    chain: Path
+    """Meter certificate and its sub-CAs, PEM."""
+    key: KeyReference
+    """Its private key: PEM file of mode 0600, or key URI."""
+    vendor: OcmfText = ""
+    """Its manufacturer, in signed readings."""
+    model: OcmfText = ""
+    """Its type, in signed readings."""
+    firmware: OcmfText = ""
+    """Version of its firmware, in signed readings."""
 
 
 class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits and contracts before, or without, a connection to the back end."""
 
-    charge_w: Annotated[Watts, Meta(description="maximum power drawn by the site, W")] = 150_000
-    discharge_w: Annotated[
-        Watts, Meta(description="maximum power fed back by the site, W; 0 until the operator permits it")
-    ] = 0
-    charge_a: Annotated[
-        Amperes | None,
-        Meta(description="maximum current that the site draws from each line conductor, A; none: that of `charge_w`"),
-    ] = None
-    discharge_a: Annotated[
-        Amperes | None,
-        Meta(description="maximum current fed back in each line conductor, A; none: that of `discharge_w`"),
-    ] = None
-    unbalance_a: Annotated[
-        Amperes | None,
-        Meta(
-            description="by how much its EVSEs may draw more from one line conductor than from another, A"
-            " (VDE-AR-N 4100: 4.6 kVA, 20 A); none: any"
-        ),
-    ] = None
-    signal_file: Annotated[
-        Path | None, Meta(description="grid signal (JSON: prices and limits) used until the back end sends one")
-    ] = None
-    contracts: Annotated[
-        tuple[str, ...], Meta(description="EMAIDs that may charge without a back end; ignored if there is a station")
-    ] = ()
-    pause_after_s: Annotated[
-        Annotated[int, Meta(ge=1, le=31_622_400)] | None,
-        Meta(description="request a pause when site or operator have allowed no power for so long, s; none: never"),
-    ] = None
-    pause_for_s: Annotated[
-        Annotated[int, Meta(ge=1, le=31_622_400)] | None,
-        Meta(description="request a pause at once when charging profiles allow no power for at least so long, s"),
-    ] = None
-    free: Annotated[bool, Meta(description="external identification always succeeds (no back end; laboratory)")] = False
+    charge_w: Watts = 150_000
+    """Maximum power drawn by the site, W."""
+    discharge_w: Watts = 0
+    """Maximum power fed back by the site, W; 0 until the operator permits it."""
+    charge_a: Amperes | None = None
+    """Maximum current that the site draws from each line conductor, A; none: that of `charge_w`."""
+    discharge_a: Amperes | None = None
+    """Maximum current fed back in each line conductor, A; none: that of `discharge_w`."""
+    unbalance_a: Amperes | None = None
+    """By how much its EVSEs may draw more from one line conductor than from another, A (VDE-AR-N 4100: 4.6 kVA, 20 A);
+    none: any."""
+    signal_file: Path | None = None
+    """Grid signal (JSON: prices and limits) used until the back end sends one."""
+    contracts: tuple[str, ...] = ()
+    """EMAIDs that may charge without a back end; ignored if there is a station."""
+    pause_after_s: Annotated[int, Meta(ge=1, le=31_622_400)] | None = None
+    """Request a pause when site or operator have allowed no power for so long, s; none: never."""
+    pause_for_s: Annotated[int, Meta(ge=1, le=31_622_400)] | None = None
+    """Request a pause at once when charging profiles allow no power for at least so long, s."""
+    free: bool = False
+    """External identification always succeeds (no back end; laboratory)."""
 
 
 SHORTEST_TOKEN: Final = 20
@@ -221,14 +199,18 @@ class StatusPageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     it needs TLS: `chain` and `key`.
     """
 
-    host: Annotated[str, Meta(min_length=2, max_length=45, description="address to listen at, not all addresses")] = (
-        "127.0.0.1"
-    )
-    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 picks a free one")] = 8018
-    token_file: Annotated[Path, Meta(description="file of mode 0600 with the token, at least 20 characters")]
-    chain: Annotated[Path | None, Meta(description="certificate for TLS and its sub-CAs, PEM")] = None
-    key: Annotated[Path | None, Meta(description="its private key: PEM file of mode 0600")] = None
-    metrics: Annotated[bool, Meta(description="metrics for Prometheus at /metrics, with the same token")] = False
+    host: Annotated[str, Meta(min_length=2, max_length=45)] = "127.0.0.1"
+    """Address to listen at, not all addresses."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8018
+    """TCP port; 0 picks a free one."""
+    token_file: Path
+    """File of mode 0600 with the token, at least 20 characters."""
+    chain: Path | None = None
+    """Certificate for TLS and its sub-CAs, PEM."""
+    key: Path | None = None
+    """Its private key: PEM file of mode 0600."""
+    metrics: bool = False
+    """Metrics for Prometheus at /metrics, with the same token."""
 
     def __post_init__(self) -> None:
         """Reject a listener that others could read from or reach by accident."""
@@ -247,13 +229,20 @@ class StatusPageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class EvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One of several EVSEs. Tables left out are the program's; within a table, keys left out have their defaults."""
 
-    evse_id: Annotated[str, Meta(min_length=7, max_length=255, description="EVSEID sent to vehicles")]
-    charger: Annotated[SeccConfig | None, Meta(description="its own settings and rating, except `evse_id`")] = None
-    link: Annotated[LinkConfig | None, Meta(description="its own interface, pilot and powerline port")] = None
-    sdp: Annotated[SdpConfig | None, Meta(description="its own SDP port: vehicles that use it are at this EVSE")] = None
-    tls_port: Annotated[Annotated[int, Meta(ge=0, le=65535)] | None, Meta(description="its own TCP port")] = None
-    meter: Annotated[MeterConfig | None, Meta(description="its own meter")] = None
-    hardware: Annotated[HardwareConfig | None, Meta(description="its own power electronics")] = None
+    evse_id: Annotated[str, Meta(min_length=7, max_length=255)]
+    """EVSEID sent to vehicles."""
+    charger: SeccConfig | None = None
+    """Its own settings and rating, except `evse_id`."""
+    link: LinkConfig | None = None
+    """Its own interface, pilot and powerline port."""
+    sdp: SdpConfig | None = None
+    """Its own SDP port: vehicles that use it are at this EVSE."""
+    tls_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    """Its own TCP port."""
+    meter: MeterConfig | None = None
+    """Its own meter."""
+    hardware: HardwareConfig | None = None
+    """Its own power electronics."""
 
 
 KIND_OF: Final[Mapping[Family, Kind]] = {Family.AC: "ac", Family.DC: "dc", Family.WPT: "wpt", Family.ACDP: "acdp"}
@@ -263,57 +252,50 @@ KIND_OF: Final[Mapping[Family, Kind]] = {Family.AC: "ac", Family.DC: "dc", Famil
 class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The configuration of `v2g secc --config FILE`."""
 
-    data_dir: Annotated[Path, Meta(description="folder for journals, settlement bundles and meter registers")]
-    charger: Annotated[SeccConfig, Meta(description="ISO 15118 settings of the charger")] = SeccConfig()
-    station: Annotated[StationConfig | None, Meta(description="OCPP charging station; none: no back end")] = None
-    link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
-    sdp: Annotated[SdpConfig, Meta(description="discovery")] = SdpConfig()
-    security_profile: Annotated[
-        SecurityProfile,
-        Meta(description="iso15118-20, or interop: also P-256 and SHA-256, for peers that do not meet ISO 15118-20"),
-    ] = "iso15118-20"
-    tls: Annotated[TlsConfig, Meta(description="transport security")]
-    price_key: Annotated[
-        KeyReference | None,
-        Meta(
-            description="key of the contract operator (eMSP) that signs price schedules: PEM file of mode "
-            "0600, or key URI; none: they are sent unsigned"
-        ),
-    ] = None
-    meter: Annotated[MeterConfig, Meta(description="meter")]
-    journal_keys: Annotated[
-        Path | None,
-        Meta(
-            description="keys that seal journals, settlement bundles, paused sessions and meter registers in data_dir, "
-            "and the station's queue and settings: a file of `v2g settle key`; none: they are plain files of mode 0600"
-        ),
-    ] = None
-    hardware: Annotated[HardwareConfig, Meta(description="power electronics")] = HardwareConfig()
-    site: Annotated[SiteConfig, Meta(description="limits and contracts without a back end")] = SiteConfig()
-    evses: Annotated[
-        tuple[EvseConfig, ...],
-        Meta(max_length=256, description="EVSEs, if there are several; the tables above are their defaults"),
-    ] = ()
-    grid_code: Annotated[
-        GridCodeConfig | None,
-        Meta(description="grid code that the charger keeps by itself, also without a back end; none: it keeps none"),
-    ] = None
-    clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
-    log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
-    local_events: Annotated[
-        EventSocketConfig | None, Meta(description="socket for readers of events; none: only files and logs have them")
-    ] = None
-    processor: Annotated[ProcessorConfig, Meta(description="when the processor is hot")] = ProcessorConfig()
-    status_page: Annotated[
-        StatusPageConfig | None, Meta(description="status page for commissioning; none: no page")
-    ] = None
-    attestation: Annotated[
-        SelfAttestationConfig | None,
-        Meta(description="comparison of the program's files with a signed manifest; none: they are not compared"),
-    ] = None
-    retention: Annotated[RetentionConfig, Meta(description="how long data of ended sessions is stored")] = (
-        RetentionConfig()
-    )
+    data_dir: Path
+    """Folder for journals, settlement bundles and meter registers."""
+    charger: SeccConfig = SeccConfig()
+    """ISO 15118 settings of the charger."""
+    station: StationConfig | None = None
+    """OCPP charging station; none: no back end."""
+    link: LinkConfig = LinkConfig()
+    """Powerline link and its simulation."""
+    sdp: SdpConfig = SdpConfig()
+    """discovery."""
+    security_profile: SecurityProfile = "iso15118-20"
+    """iso15118-20, or interop: also P-256 and SHA-256, for peers that do not meet ISO 15118-20."""
+    tls: TlsConfig
+    """Transport security."""
+    price_key: KeyReference | None = None
+    """Key of the contract operator (eMSP) that signs price schedules: PEM file of mode 0600, or key URI; none: they are
+    sent unsigned."""
+    meter: MeterConfig
+    """meter."""
+    journal_keys: Path | None = None
+    """Keys that seal journals, settlement bundles, paused sessions and meter registers in data_dir, and the station's
+    queue and settings: a file of `v2g settle key`; none: they are plain files of mode 0600."""
+    hardware: HardwareConfig = HardwareConfig()
+    """Power electronics."""
+    site: SiteConfig = SiteConfig()
+    """Limits and contracts without a back end."""
+    evses: Annotated[tuple[EvseConfig, ...], Meta(max_length=256)] = ()
+    """EVSEs, if there are several; the tables above are their defaults."""
+    grid_code: GridCodeConfig | None = None
+    """Grid code that the charger keeps by itself, also without a back end; none: it keeps none."""
+    clock: ClockConfig = ClockConfig()
+    """Simulated time."""
+    log: LogConfig = LogConfig()
+    """Logs and events."""
+    local_events: EventSocketConfig | None = None
+    """Socket for readers of events; none: only files and logs have them."""
+    processor: ProcessorConfig = ProcessorConfig()
+    """When the processor is hot."""
+    status_page: StatusPageConfig | None = None
+    """Status page for commissioning; none: no page."""
+    attestation: SelfAttestationConfig | None = None
+    """Comparison of the program's files with a signed manifest; none: they are not compared."""
+    retention: RetentionConfig = RetentionConfig()
+    """How long data of ended sessions is stored."""
 
     def __post_init__(self) -> None:
         """Reject editions without transport, links that the hardware does not have, and two sources of a frequency."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Final, get_args
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 import typer
@@ -295,7 +295,13 @@ def schema(program: Program) -> None:
     """
     from v2g.config import schema_of
 
-    described = schema_of(_of(program), f"Configuration of v2g {program}")
+    described: dict[str, Any] = schema_of(_of(program), f"Configuration of v2g {program}")
+    for _, struct in inside(_of(program), ""):
+        names = struct.__name__, f"{struct.__module__}.{struct.__name__}"  # the longer one where several have the other
+        keys = next(described["$defs"][name]["properties"] for name in names if name in described["$defs"])
+        for field in msgspec.structs.fields(struct):
+            if text := attribute_docs(struct).get(field.name):
+                keys[field.encode_name].setdefault("description", text)
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(described), indent=2).decode() + "\n")
 
 

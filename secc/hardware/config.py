@@ -26,59 +26,38 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """The power electronics. Every part is simulated unless another driver is configured; simulated parts are
     connected to the vehicle by `link.medium`. `v2g hardware list` lists the drivers."""
 
-    backend: Annotated[
-        Literal["simulated", "bench"],
-        Meta(description="simulated: the parts below; bench: no parts, a load at the output represents the vehicle"),
-    ] = "simulated"
-    kind: Annotated[
-        Kind,
-        Meta(
-            description="energy transfer to the vehicle: dc and ac by a plug, wpt wirelessly (a primary device "
-            "in the ground), acdp by an automatic connection device (direct current)"
-        ),
-    ] = "dc"
-    pilot: Annotated[
-        DriverName, Meta(description='control pilot, contactor, lock, lamp: "simulated", "board", or another driver')
-    ] = "simulated"
-    stage: Annotated[
-        DriverName,
-        Meta(
-            description='power stage and isolation monitor: "simulated", "can" (modules on CAN), "infypower", or '
-            "another driver"
-        ),
-    ] = "simulated"
-    plug: Annotated[
-        Coding | None,
-        Meta(
-            description="plug or socket, as the back end sees it: type1 (SAE J1772, CCS1) or type2 (IEC 62196, CCS2); "
-            "none: that of `board.proximity`, else type2"
-        ),
-    ] = None
-    meter: Annotated[DriverName, Meta(description='meter: "simulated", "modbus", or another driver')] = "simulated"
-    emergency: Annotated[
-        DriverName,
-        Meta(
-            description='emergency output, asserted at a thermal runaway until it is reset by hand: "simulated", '
-            '"gpio", or another driver'
-        ),
-    ] = "simulated"
-    drivers: Annotated[
-        dict[str, Table], Meta(description="other drivers by name, each with the keys that it knows")
-    ] = {}
-    simulated: Annotated[SimulatedEvseConfig, Meta(description="behaviour of the simulation")] = SimulatedEvseConfig()
-    board: Annotated[BoardConfig | None, Meta(description="control board")] = None
-    can: Annotated[ModulesConfig | None, Meta(description="power modules")] = None
-    modbus: Annotated[ModbusConfig | None, Meta(description="meter")] = None
-    watch: Annotated[WatchConfig, Meta(description="limits beyond which the hardware is at fault")] = WatchConfig()
-    voltmeter_offset_mv: Annotated[
-        int,
-        Meta(
-            ge=-10_000,
-            le=10_000,
-            description="what the output's voltmeter reads too little (below 0: too much) against a reference, mV; "
-            "recorded in every journal",
-        ),
-    ] = 0
+    backend: Literal["simulated", "bench"] = "simulated"
+    """simulated: the parts below; bench: no parts, a load at the output represents the vehicle."""
+    kind: Kind = "dc"
+    """Energy transfer to the vehicle: dc and ac by a plug, wpt wirelessly (a primary device in the ground), acdp by an
+    automatic connection device (direct current)."""
+    pilot: DriverName = "simulated"
+    """Control pilot, contactor, lock, lamp: "simulated", "board", or another driver."""
+    stage: DriverName = "simulated"
+    """Power stage and isolation monitor: "simulated", "can" (modules on CAN), "infypower", or another driver."""
+    plug: Coding | None = None
+    """Plug or socket, as the back end sees it: type1 (SAE J1772, CCS1) or type2 (IEC 62196, CCS2); none: that of
+    `board.proximity`, else type2."""
+    meter: DriverName = "simulated"
+    """meter: "simulated", "modbus", or another driver."""
+    emergency: DriverName = "simulated"
+    """Emergency output, asserted at a thermal runaway until it is reset by hand: "simulated", "gpio", or another
+    driver."""
+    drivers: dict[str, Table] = {}
+    """Other drivers by name, each with the keys that it knows."""
+    simulated: SimulatedEvseConfig = SimulatedEvseConfig()
+    """Behaviour of the simulation."""
+    board: BoardConfig | None = None
+    """Control board."""
+    can: ModulesConfig | None = None
+    """Power modules."""
+    modbus: ModbusConfig | None = None
+    """meter."""
+    watch: WatchConfig = WatchConfig()
+    """Limits beyond which the hardware is at fault."""
+    voltmeter_offset_mv: Annotated[int, Meta(ge=-10_000, le=10_000)] = 0
+    """What the output's voltmeter reads too little (below 0: too much) against a reference, mV; recorded in every
+    journal."""
 
 
 def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Flaw]:

@@ -39,6 +39,18 @@ def test_each_schema_is_valid_and_refuses_unknown_keys(v2g: Run, name: str) -> N
 
 @pytest.mark.long
 @pytest.mark.requirement("R157")
+@pytest.mark.parametrize(
+    ("name", "section", "key", "text"),
+    [
+        ("evcc", "SdpConfig", "tries", "Maximum number of requests, 250 ms apart."),
+        ("secc", "SdpConfig", "port", "UDP port of the SDP server; 0 picks a free one."),
+        ("csms", "ApiListener", "host", "Address to listen at."),
+    ],
+)
+def test_a_schema_says_what_keys_mean(v2g: Run, name: str, section: str, key: str, text: str) -> None:
+    assert schema(v2g, name).schema["$defs"][section]["properties"][key]["description"] == text
+
+
 def test_configurations_of_init_fit_their_schema_and_faults_do_not(v2g: Run, pki: PkiTree, tmp_path: Path) -> None:
     shared = ("--pki", str(pki.directory))
     for name, options in (
