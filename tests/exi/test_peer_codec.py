@@ -6,18 +6,26 @@ other fragment, and every list filled. All instances are the same ones at every 
 
 import random
 from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from lxml import etree
+from msgspec.structs import replace
 
+from tests.exi.amendment_schema import amendment_schema
 from tests.exi.instances import Subject, documents, draw, extreme, filled, fragments, signed
 from tests.exi.peer import FILES, PeerCodec
 from tests.exi.peer_codec import one_line
 from tests.exi.strategies import UNSPACED, Wishes
+from v2g.energy.grid_support import GridSupport, SupportCurve
 from v2g.exi.declare import Element, Schema
-from v2g.exi.model import model_of
-from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.exi.model import QName, model_of
+from v2g.iso15118.d20.der import control
+from v2g.iso15118.d20.messages import ac_der_iec, ac_der_sae
+from v2g.iso15118.d20.messages.common_types import Receipt
+from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, AC_DER_SAE, COMMON_MESSAGES
 
 pytestmark = pytest.mark.xdist_group("peer_codec")  # one Java for all of them
 
@@ -68,6 +76,31 @@ def test_empty_values_are_read_in_both_forms(peer_codec: PeerCodec) -> None:
             assert subject.read(theirs) == element
             assert same(peer_codec.decode(subject.schema, ours, fragment=True)) == same(text)
     assert different
+
+
+@pytest.mark.parametrize(("schema", "module"), [(AC_DER_IEC, ac_der_iec), (AC_DER_SAE, ac_der_sae)], ids=["iec", "sae"])
+def test_messages_of_amendment_1_are_written_alike_with_full_lists(
+    peer_codec: PeerCodec, schema: Schema, module: ModuleType, schema_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Ten points and ten taxes among them, which a C codec ends otherwise."""
+    monkeypatch.setitem(FILES, schema, str(amendment_schema(schema, module, tmp_path, schema_folder)))
+    ways = ("AC_ChargeParameterDiscoveryReq", "AC_ChargeParameterDiscoveryRes", "AC_ChargeLoopReq", "AC_ChargeLoopRes")
+    messages = [
+        Subject(schema, QName(name, AC.uri), is_fragment=False, label=name, declaration=getattr(module, name))
+        for name in ways
+    ]
+    curve = SupportCurve(points=tuple((200 + n, 5 - n) for n in range(10)))
+    (receipt,) = [each for each in filled(Receipt) if getattr(each, "tax_costs", ())]
+    lists: list[tuple[str, dict[str, Any]]] = [("AC_ChargeLoopRes", {"receipt": receipt})]
+    if schema is AC_DER_IEC:
+        demands = control(GridSupport(volt_var=curve), ["volt_var"])
+        rating = replace(extreme(ac_der_iec.DER_AC_CPDResEnergyTransferMode, largest=False), der_control=demands)
+        lists.append(("AC_ChargeParameterDiscoveryRes", {"ac_cpd_res_energy_transfer_mode": rating}))
+    for subject in (*messages, *documents(schema)):
+        least = extreme(subject.declaration, largest=False)
+        full = [replace(least, **what) for name, what in lists if name == subject.label]
+        compare(peer_codec, subject, [*subject.edges(), *full, *draw(subject.strategy(NOT_EMPTY), 6)])
 
 
 # All of it

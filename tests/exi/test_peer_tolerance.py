@@ -36,7 +36,7 @@ from v2g.iso15118.d20.messages.common_messages import (
     ServiceIDList,
     SessionSetupReq,
 )
-from v2g.iso15118.d20.messages.common_types import MessageHeader, Processing, RationalNumber
+from v2g.iso15118.d20.messages.common_types import DetailedTax, MessageHeader, Processing, RationalNumber, Receipt
 from v2g.iso15118.d20.messages.common_types import ResponseCode as CommonResponseCode
 from v2g.iso15118.d20.messages.wpt import WPT_FinePositioningRes
 from v2g.iso15118.d20.messages.wpt_positioning import (
@@ -51,6 +51,7 @@ from v2g.iso15118.engine.schemas import XMLDSIG
 from v2g.iso15118.engine.xmldsig import DigestMethod, SignatureValue
 
 HEADER = MessageHeader(session_id=bytes(8), time_stamp=1)
+ZERO = RationalNumber(exponent=0, value=0)
 
 BEFORE_BODY = 8 + 6 + 1 + (1 + 1 + 8 + 64 + 1) + (1 + 1 + 8 + 1) + 2
 """Bits of the EXI header, the document code, and a message header with this session and time."""
@@ -231,8 +232,19 @@ def test_the_swapped_messages_of_acdp() -> None:
             ),
             "WPT_FinePositioningRes",
         ),
+        (
+            ac_der_iec.AC_ChargeLoopRes(
+                header=HEADER,
+                response_code=CommonResponseCode.OK,
+                receipt=Receipt(time_anchor=0, tax_costs=(DetailedTax(tax_rule_id=1, amount=ZERO),) * 10),
+                cl_res_control_mode=ac_der_iec.DER_Scheduled_AC_CLResControlMode(
+                    evse_maximum_charge_power=ZERO, evse_maximum_discharge_power=ZERO
+                ),
+            ),
+            "AC_ChargeLoopRes/Receipt",
+        ),
     ],
-    ids=["text", "capacity", "positioning"],
+    ids=["text", "capacity", "positioning", "taxes"],
 )
 def test_what_such_a_peer_cannot_read_is_refused_with_its_place(message: Element, path: str) -> None:
     assert encode(message)

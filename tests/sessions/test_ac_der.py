@@ -1,6 +1,7 @@
 """Our vehicle at our charge point with AC DER of Amendment 1, joined in memory (R221)."""
 
 import json
+import random
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
 from tests.exi.vectors import FOLDER
+from tests.fuzz.mutations import mutated
 from tests.sessions.joined import Joined
 from tests.together import together
 from v2g.energy.grid_support import (
@@ -452,6 +454,27 @@ def test_schedules_are_renegotiated_in_both_ways(join: Join, mode: str) -> None:
         joined.run()
         assert joined.evcc_reason == "finished"
         assert 100_000 <= joined.plant.battery.state.discharged_mwh < 110_000
+
+
+@pytest.mark.some(2)
+@pytest.mark.parametrize("to_vehicle", [False, True], ids=["to charger", "to vehicle"])
+@pytest.mark.parametrize("seed", range(40))
+def test_broken_octets_never_break_a_role_and_end_in_a_safe_state(join: Join, seed: int, to_vehicle: bool) -> None:
+    """Every tenth message of AC DER is bent on its way."""
+    chance = random.Random(seed)
+
+    def bend(data: bytes) -> bytes:
+        if int.from_bytes(data[2:4], "big") != PayloadType.AC_DER_IEC or chance.random() > 0.1:
+            return data
+        return frame(PayloadType.AC_DER_IEC, mutated([b"\0" + data[8:]], chance)[1:])
+
+    joined = join()
+    setattr(joined, "wire_to_evcc" if to_vehicle else "wire_to_secc", bend)
+    joined.run(until=lambda: len(joined.vehicle_saw("loop", "flow")) > 30)
+    assert abs(joined.plant.ac_w or 0) <= 11_000
+    for reason in (joined.evcc_reason, joined.secc_reason):
+        assert reason not in ("internal_error", "crashed")
+    assert not joined.secc_reason or not joined.plant.evse_closed
 
 
 VECTORS = [json.loads(line) for line in (FOLDER / "iso20_ac_der_iec.jsonl").read_text().splitlines()]
