@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec.structs import asdict
 from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post, put
-from csms.http.parameters import Paged, page_of, shown
+from csms.http.parameters import Paged, page_of, pages, shown
 from csms.http.problems import ApiError, conflict, missing
 from csms.roaming import store as rows
 from csms.roaming.driver_commands import NEEDS, DriverCommand, SentCommand, send_command, store_command
@@ -297,8 +298,9 @@ async def send_roaming_command(call: Call, parameters: OnePartner, body: DriverC
     known = await call.run(rows.find_partner, parameters.partner_id)
     if known is None:
         raise missing("partner")
-    if known.partner.state != "registered" or known.partner.endpoint(body.module, "RECEIVER") is None:
-        raise conflict(f"partner {parameters.partner_id} takes no {body.module}", "register it", code="not_registered")
+    if known.partner.state != "registered" or known.partner.endpoint(*body.module) is None:
+        name = f"partner {parameters.partner_id}"
+        raise conflict(f"{name} has no module {body.module[0]} for it", "register it", code="not_registered")
     number = secrets.token_hex(16)
 
     def read(connection: Connection) -> RoamingCommand | None:
@@ -321,8 +323,11 @@ async def send_roaming_command(call: Call, parameters: OnePartner, body: DriverC
 @get("/roaming/commands", Permission.MANAGE_ROAMING)
 async def list_roaming_commands(call: Call, parameters: Paged) -> Page[RoamingCommand]:
     """List the commands of the last 30 days that were sent to partners' stations, with what became of them."""
-    found = [_sent(each) for each in await call.run(rows.of_partners, "orders", None)]
-    return page_of(call, found, parameters, lambda each: f"{each.partner_id} {each.command_id}")
+
+    def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, Any]]:
+        return [asdict(_sent(each)) for each in rows.of_partners(connection, "orders", None, after, limit)]
+
+    return await pages(call, parameters, RoamingCommand, tuple[str, str], ("partner_id", "command_id"), read)
 
 
 def _sent(kept: rows.Kept) -> RoamingCommand:
@@ -366,11 +371,14 @@ class CdrDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     note: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 
-@get("/roaming/cdrs", Permission.MANAGE_ROAMING)
-async def list_roaming_cdrs(call: Call, parameters: WhichCdrs) -> Page[RoamingCdr]:
+@get("/roaming/cdrs", Permission.MANAGE_ROAMING, answer=Page[RoamingCdr])
+async def list_roaming_cdrs(call: Call, parameters: WhichCdrs) -> Page[Any]:
     """List the CDRs of partners, with what is found about them."""
-    found = [_cdr(each) for each in await call.run(rows.of_partners, "cdrs", parameters.state)]
-    return page_of(call, found, parameters, lambda each: f"{each.partner_id} {each.key}")
+
+    def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, Any]]:
+        return [asdict(_cdr(each)) for each in rows.of_partners(connection, "cdrs", parameters.state, after, limit)]
+
+    return await pages(call, parameters, dict[str, Any], tuple[str, str], ("partner_id", "key"), read)
 
 
 @post(

@@ -5,6 +5,7 @@ restart, become its state; without a result it is a TIMEOUT after the time that 
 """
 
 import secrets
+from decimal import Decimal
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -21,23 +22,25 @@ from csms.tokens.rules import Where, answer_known, normalise
 from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import CommandResponse, Id36, OcpiLocation, OcpiToken
+from v2g.ocpi.objects import CommandResponse, Id36, ModuleRole, OcpiLocation, OcpiToken
 
 DriverCommandName = Literal[
     "START_SESSION", "STOP_SESSION", "RESERVE_NOW", "CANCEL_RESERVATION", "UNLOCK_CONNECTOR", "SET_PROFILE",
-    "CLEAR_PROFILE",
+    "CLEAR_PROFILE", "SET_PREFERENCES",
 ]  # fmt: skip
 NEEDS: Final[dict[DriverCommandName, tuple[str, ...]]] = {
     "START_SESSION": ("location_id", "id_token"), "STOP_SESSION": ("session_id",),
     "RESERVE_NOW": ("location_id", "id_token", "until_ms"), "CANCEL_RESERVATION": ("reservation_id",),
     "UNLOCK_CONNECTOR": ("location_id", "evse_uid", "connector_id"),
     "SET_PROFILE": ("session_id", "limit_w"), "CLEAR_PROFILE": ("session_id",),
+    "SET_PREFERENCES": ("session_id", "profile_type"),
 }  # fmt: skip
 """The fields that each command must have."""
 
 _ANSWER_MS: Final = 120_000
 _LONGEST_S: Final = 3600
 _KEPT_MS: Final = 30 * 86_400_000
+_MOST_ORDERS: Final = 100_000
 OPEN: Final = ("waiting", "accepted")
 """States without a result yet."""
 
@@ -66,11 +69,21 @@ class DriverCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The most that a session may take from now on, W."""
     limit_s: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
     """For how long, s; by default to its end."""
+    profile_type: Literal["CHEAP", "FAST", "GREEN", "REGULAR"] | None = None
+    """How the driver wants to charge."""
+    departure_ms: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_000)] | None = None
+    """When the driver wants to leave, UTC ms."""
+    energy_wh: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
+    """What the driver needs until then, Wh."""
+    discharge_allowed: bool | None = None
+    """Whether the driver consents to feeding back."""
 
     @property
-    def module(self) -> str:
+    def module(self) -> tuple[str, ModuleRole]:
         """The partner's module that takes it."""
-        return "chargingprofiles" if self.command.endswith("_PROFILE") else "commands"
+        if self.command == "SET_PREFERENCES":
+            return "sessions", "SENDER"
+        return "chargingprofiles" if self.command.endswith("_PROFILE") else "commands", "RECEIVER"
 
 
 class SentCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +101,7 @@ async def send_command(services: Services, partners: Partners, known: KnownPartn
     kept = await services.store.read(rows.find_object, partner.partner_id, "orders", number)
     assert kept is not None
     sent = typed_json.decode(kept.document, SentCommand)
-    url = partner.endpoint(sent.command.module, "RECEIVER")
+    url = partner.endpoint(*sent.command.module)
     assert url is not None
     where = f"{partners.config.url}{PATH}/emsp/{partner_version(partner)}/commands/{sent.command.command}/{number}"
     state, detail, seconds = "accepted", "", _LONGEST_S
@@ -97,14 +110,19 @@ async def send_command(services: Services, partners: Partners, known: KnownPartn
         asked: tuple[str, str, dict[str, object] | None]
         if sent.command.command == "CLEAR_PROFILE":
             asked = "DELETE", below(url, sent.command.session_id or "", response_url=where), None
+        elif sent.command.command == "SET_PREFERENCES":
+            asked = "PUT", below(url, sent.command.session_id or "", "charging_preferences"), body
         elif sent.command.command == "SET_PROFILE":
             asked = "PUT", below(url, sent.command.session_id or ""), {**body, "response_url": where}
         else:
             asked = "POST", below(url, sent.command.command), {**body, "response_url": where}
         answer = await partners.call(known, *asked, to=sent.party)
-        said = wire.read(answer.data, CommandResponse)
-        state = "accepted" if said.result == "ACCEPTED" else said.result[:20]
-        seconds = min(said.timeout, _LONGEST_S)
+        if sent.command.command == "SET_PREFERENCES":  # its answer is the result
+            state = str(answer.data)[:20]
+        else:
+            said = wire.read(answer.data, CommandResponse)
+            state = "accepted" if said.result == "ACCEPTED" else said.result[:20]
+            seconds = min(said.timeout, _LONGEST_S)
     except (OcpiError, TransferError, StoreError) as error:
         state, detail = "FAILED", str(error)[:300]
     until_ms = services.clock.utc_ms() + 1000 * seconds
@@ -179,6 +197,13 @@ def _body(
         period = {"start_period": 0, "limit": command.limit_w}
         lasts = {} if command.limit_s is None else {"duration": command.limit_s}
         return {"charging_profile": {"charging_rate_unit": "W", "charging_profile_period": [period], **lasts}}
+    if command.profile_type is not None:
+        wanted = {
+            "profile_type": command.profile_type, "discharge_allowed": command.discharge_allowed,
+            "departure_time": command.departure_ms and wire.moment(command.departure_ms),
+            "energy_need": command.energy_wh and Decimal(command.energy_wh) / 1000,
+        }  # fmt: skip
+        return {name: value for name, value in wanted.items() if value is not None}
     names = ("location_id", "evse_uid", "connector_id", "session_id", "reservation_id")
     body: dict[str, object] = {name: value for name in names if (value := getattr(command, name)) is not None}
     if command.command in ("START_SESSION", "RESERVE_NOW"):
@@ -197,7 +222,7 @@ def _body(
 
 def expire_commands(connection: Connection, now_ms: int) -> None:
     """Give up commands whose result did not come in time, and forget old ones."""
-    for kept in rows.of_partners(connection, "orders", None):
+    for kept in rows.of_partners(connection, "orders", None, None, _MOST_ORDERS):
         if kept.updated_ms < now_ms - _KEPT_MS:
             rows.remove_object(connection, kept.owner, "orders", kept.object_id)
         elif kept.state in OPEN and typed_json.decode(kept.document, SentCommand).until_ms < now_ms:

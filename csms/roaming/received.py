@@ -1,6 +1,6 @@
 """What partners own, as it is stored here, and the checks of their CDRs before these are booked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -97,13 +97,23 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
         found.append(f"twice: CDR {twice[0]} is of the same session")
     if not negative and any(each.volume < 0 for p in cdr.charging_periods for each in p.dimensions):
         found.append("energy: below zero is not agreed with this partner")
-    tariffs = {}
+    tariffs = dict[str, OcpiTariff]()
     for name in {each.tariff_id for each in cdr.charging_periods if each.tariff_id}:
         known = rows.find_object(connection, owner, "tariffs", key_of(cdr.country_code, cdr.party_id, name))
         if known is not None:
             tariffs[name] = typed_json.decode(known.document, OcpiTariff)
+    found += [f"tariff: {each.id} is not what was published" for each in cdr.tariffs if _differs(each, tariffs, cdr)]
     zone, most_kw = _place(connection, owner, cdr)
     return found + judge_cdr(cdr, tariffs, zone, now_ms, most_kw=most_kw)
+
+
+def _differs(tariff: OcpiTariff, published: Mapping[str, OcpiTariff], cdr: OcpiCdr) -> bool:
+    """Return whether a CDR's tariff has other prices than that of the same id which was known before its session."""
+    known = published.get(tariff.id)
+    if known is None or wire.utc_ms(known.last_updated) > wire.utc_ms(cdr.start_date_time):
+        return False
+    names = ("currency", "elements", "min_price", "max_price", "tax_included")
+    return any(getattr(known, name) != getattr(tariff, name) for name in names)
 
 
 def _token_findings(connection: Connection, owner: str, cdr: OcpiCdr) -> list[str]:

@@ -295,13 +295,19 @@ def receivers(connection: Connection, module: str) -> list[str]:
     return [each.partner_id for each in found if each.state == "registered" and each.endpoint(module, "RECEIVER")]
 
 
-def of_partners(connection: Connection, module: str, state: str | None) -> list[Kept]:
-    """Return partners' objects of a module, those of a state if one is given."""
+def of_partners(
+    connection: Connection, module: str, state: str | None, after: tuple[str, str] | None, limit: int
+) -> list[Kept]:
+    """Return partners' objects of a module, those of a state if one is given, by owner and id: at most `limit` of those
+    past `after`."""
     table = roaming_objects.c
     query = select(roaming_objects).where((table.module == module) & (table.owner != ""))
     if state is not None:
         query = query.where(table.state == state)
-    return [_kept(row) for row in connection.execute(query.order_by(table.owner, table.object_id).limit(10_000))]
+    position = table.owner, table.object_id
+    if after is not None:
+        query = query.where(tuple_(*position) > tuple_(*(literal(each) for each in after)))
+    return [_kept(row) for row in connection.execute(query.order_by(*position).limit(limit))]
 
 
 def enqueue_all(connection: Connection, partner_id: str, modules: Iterable[str], now_ms: int) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from csms.roaming.driver_commands import expire_commands
+from csms.roaming.store import objects_in
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.peers import LOCATION, Operator, Wire, acquainted
 from tests.csms.roaming.registered import Roaming
@@ -180,3 +182,38 @@ async def test_a_driver_starts_and_stops_at_another_operators_station(cpo: Opera
         async with asyncio.timeout(20):
             while [each["state"] for each in await emsp.ask("GET", "/roaming/commands")] != ["ACCEPTED"]:
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.requirement("R203")
+async def test_a_driver_consents_abroad_to_feed_back_while_it_charges(cpo: Operator, emsp: Operator) -> None:
+    """Two of our back ends: the provider passes the driver's preferences on, and the station is told (Q02)."""
+    assert cpo.clock is not None
+    await cpo.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await acquainted(cpo, emsp)
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+    async with cpo.csms.connect() as socket:
+        station = Wire(socket)
+        about = {"reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}}
+        await station.call("BootNotification", about)
+        token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+        said = await station.call("Authorize", {"idToken": token})
+        assert "DC_BPT" not in said["allowedEnergyTransfer"]
+        moment = datetime.fromtimestamp(cpo.clock.utc_ms() / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await station.call("TransactionEvent", {
+            "eventType": "Started", "triggerReason": "Authorized", "timestamp": moment, "seqNo": 0, "idToken": token,
+            "transactionInfo": {"transactionId": "tx-1", "chargingState": "Charging"},
+            "evse": {"id": 1, "connectorId": 1},
+        })  # fmt: skip
+        async with asyncio.timeout(20):
+            while not (known := await emsp.services.store.read(objects_in, "cpo", "sessions")):
+                await asyncio.sleep(0.05)
+        wish = {"command": "SET_PREFERENCES", "profile_type": "REGULAR", "discharge_allowed": True,
+                "session_id": known[0].object_id.rpartition("*")[2]}  # fmt: skip
+        made = await emsp.ask("POST", "/roaming/partners/cpo/commands", wish, 201)
+        assert made["state"] == "ACCEPTED"
+        while (frame := json.loads(await socket.recv()))[2] != "NotifyAllowedEnergyTransfer":
+            await socket.send(json.dumps([4, frame[1], "NotSupported", "", {}]))
+        assert "DC_BPT" in frame[3]["allowedEnergyTransfer"]
+        await socket.send(json.dumps([3, frame[1], {"status": "Accepted"}]))
+        wish |= {"profile_type": "CHEAP"}
+        assert (await emsp.ask("POST", "/roaming/partners/cpo/commands", wish, 201))["state"] == "DEPARTURE_REQUIRED"

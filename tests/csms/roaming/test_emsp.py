@@ -74,6 +74,8 @@ async def test_what_a_partner_claims_is_checked(cpo: Operator, emsp: Operator) -
     assert (await sent(total_energy=21)).code == 2001  # the same id, another content
     wrong = {
         "price": {"total_cost": {"before_taxes": document["total_cost"]["before_taxes"] + 0.02}},
+        "tariff": {"tariffs": [{**document["tariffs"][0], "elements": [
+            {"price_components": [{"type": "ENERGY", "price": 9, "step_size": 1}]}]}, *document["tariffs"][1:]]},
         "token": {"cdr_token": {**document["cdr_token"], "uid": "FFFFFFFF"}},
         "authorization": {"authorization_reference": "never-issued"},
         "energy": {"total_energy": 30},

@@ -16,10 +16,10 @@ NAMES = [f"T{number}" for number in range(7)]
 BEGIN_MS = 1_790_000_000_000
 
 
-async def put(roaming: Roaming, name: str, second: int) -> None:
+async def put(roaming: Roaming, name: str, second: int, owner: str = "") -> None:
     kept = Kept(
-        owner="", module="cdrs", object_id=name.lower(), updated_ms=BEGIN_MS + 1000 * second,
-        document=f'{{"id":"{name}"}}',
+        owner=owner, module="cdrs", object_id=name.lower(), updated_ms=BEGIN_MS + 1000 * second,
+        document=f'{{"id":"{name}"}}', state="booked" if owner else "",
     )  # fmt: skip
     await roaming.backend.services.store.run(put_object, kept)
 
@@ -54,3 +54,17 @@ async def test_a_crawl_sees_what_changes_meanwhile(roaming: Roaming) -> None:
         names += more
     assert (names, total) == ([*NAMES, "T0", "T9"], "9")
     assert (await page(roaming, "limit=2&total=nonsense"))[::2] == (["T1", "T2"], "8")
+
+
+async def test_partners_cdrs_are_listed_page_by_page(roaming: Roaming) -> None:
+    for owner in ("tnm", "abc"):
+        for name in NAMES[:3]:
+            await put(roaming, name, 0, owner)
+    path, found = "/roaming/cdrs?limit=2&state=booked", []
+    for _ in range(3):
+        answer: Any = await roaming.ask("GET", path)
+        found += [(each["partner_id"], each["document"]["id"]) for each in answer.json]
+        path = wire.link_of(answer.headers.get("link", "")) or ""
+    assert path == ""
+    assert found == [(owner, name) for owner in ("abc", "tnm") for name in NAMES[:3]]
+    assert (await roaming.ask("GET", "/roaming/cdrs?state=disputed")).json == []
