@@ -46,6 +46,7 @@ from csms.telemetry.workers import IngestWorkers, count, worker_settings
 from csms.tokens import store as tokens
 from csms.tokens.rules import Token, normalise
 from csms.trust.certificate_status import CertificateStatus
+from csms.trust.work import TrustLists
 from v2g.energy.grid_signal import GridSignal
 from v2g.errors import TransportError
 from v2g.extras import extras_named
@@ -166,6 +167,8 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
             from csms.nodes.work import NodeUpdates
 
             supervisor.keep("update", NodeUpdates(services, follower, config.update, api_port).run)
+        if (lists := services.find(TrustLists)) is not None:
+            supervisor.keep("trust list", partial(lists.run, services))
         renew = services[TelemetrySeal].keep_renewed
         supervisor.keep("telemetry keys", partial(renew, services.store, clock.utc_ms, config.telemetry.key_days))
         supervisor.keep("telemetry quarantine", backend.ingest.keep_releasing)
@@ -322,6 +325,8 @@ async def open_services(
         from csms.contracts.outside import OutsidePools
 
         parts.append(OutsidePools(config.outside_pools, config.trust, clock, observe))
+    if config.trust_list is not None:
+        parts.append(TrustLists(config.trust_list, clock))
     if config.roaming is not None:
         parts.append(Partners(config.roaming, store, store_key, clock, observe, feed))
     if config.attestation is not None:

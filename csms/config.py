@@ -239,6 +239,20 @@ class OutsidePool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Asked before the own pool; else when that has no contract. Pools are asked in their order."""
 
 
+class TrustListSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A signed list of the roots that an ecosystem trusts (CTL of OPCP), to which stations are brought by order."""
+
+    server: PoolServer
+    """Its server, and how this back end shows who it is."""
+    roots: Annotated[tuple[Path, ...], msgspec.Meta(min_length=1, max_length=20)]
+    """Roots (PEM) to one of which the certificate of the list's signer has to lead."""
+    every_h: Annotated[float, msgspec.Meta(ge=0.1, le=720)] = 6.0
+    """How often it is fetched, h."""
+    secret_file: Path | None = None
+    """File (mode 0600) with the secret of a subscription whose events come to `/trust/events`; none: they are
+    refused."""
+
+
 class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A vendor whose messages are accepted.
 
@@ -408,6 +422,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     outside_pools: Annotated[tuple[OutsidePool, ...], msgspec.Meta(max_length=20)] = ()
     """Pools outside that are asked for contracts, too; what they answer is verified by `trust.roots`, which need the
     V2G roots of their services."""
+    trust_list: TrustListSource | None = None
+    """The roots that an ecosystem trusts; none: roots are installed one by one."""
     station_ca: StationAuthority | None = None
     """Signs certificates that stations use towards the CSMS; without it such requests are rejected."""
     v2g_ca: StationAuthority | None = None

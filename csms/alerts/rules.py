@@ -237,6 +237,7 @@ RuleName = Literal[
     "station_drifts",
     "station_differs",
     "station_certificate_expires",
+    "station_certificate_ends",
     "node_certificate_expires",
     "money_quarantined",
     "vehicle_silent",
@@ -310,7 +311,10 @@ RULES: Final[Mapping[RuleName, Rule]] = {
         subject_kind="node", value="seconds without a sign of life", limit=60, clear=60, severity="error"
     ),
     "station_certificate_expires": Rule(
-        subject_kind="station", value="days until a certificate expires", limit=14, clear=15
+        subject_kind="station", value="days until a certificate expires", limit=30, clear=31
+    ),
+    "station_certificate_ends": Rule(
+        subject_kind="station", value="days until a certificate expires", limit=7, clear=8, severity="error"
     ),
     "node_certificate_expires": Rule(
         subject_kind="node", value="days until a certificate expires", limit=14, clear=15, severity="error"

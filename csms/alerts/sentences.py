@@ -78,6 +78,11 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
         "A certificate of {subject} expires in {value}", "Certificates of {count} stations expire",
         "It is renewed by itself where the station asks for that; else it can no longer connect.", "d",
     ),
+    "station_certificate_ends": Sentence(
+        "A certificate of {subject} expires in {value}, and has not been renewed",
+        "Certificates of {count} stations expire within days",
+        "Renew it now: the station can no longer connect, or vehicles will refuse it.", "d",
+    ),
     "node_certificate_expires": Sentence(
         "The certificate of back-end node {subject} expires in {value}",
         "Certificates of {count} back-end nodes expire, the first in {value}",

@@ -55,6 +55,7 @@ def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule])
         "queue_ages": queues(connection, now_ms),
         "node_gone": _since(connection, _nodes(now_ms), now_ms),
         "station_certificate_expires": _certificates(connection, rules["station_certificate_expires"], now_ms),
+        "station_certificate_ends": _certificates(connection, rules["station_certificate_ends"], now_ms),
         "money_quarantined": _quarantined(connection, now_ms),
         "vehicle_silent": _since(connection, _silent(_before(rules, "vehicle_silent", now_ms)), now_ms),
         "battery_unchecked": _since(connection, _unchecked(_before(rules, "battery_unchecked", now_ms)), now_ms),

@@ -30,6 +30,7 @@ AREAS: Final = {
             "list_campaigns": "Updates",
             "show_inventory": "Installed",
             "list_uptime": "Uptime",
+            "list_certificates": "Certificates",
         },
     ),
     "sessions": Area(

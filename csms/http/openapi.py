@@ -14,6 +14,7 @@ import msgspec
 from csms.accounts.rules import ALLOWED, Permission
 from csms.http.operations import ArrayOf, Lazy, Operation, Page, Reply
 from csms.http.problems import MEDIA_TYPE, ProblemDetails
+from v2g.pki.pools import SIGNATURE_HEADERS
 from v2g.version import VERSION
 
 _REF: Final = "#/components/schemas/{name}"
@@ -34,7 +35,10 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Location": {"description": "URL of the new resource.", "schema": {"type": "string"}},
 }
 
-_REQUEST_HEADERS: Final = {"Last-Event-ID": "Continue after this event."}
+_REQUEST_HEADERS: Final = {
+    "Last-Event-ID": "Continue after this event.",
+    **dict.fromkeys(SIGNATURE_HEADERS, "HMAC-SHA256 of the body, hex, perhaps behind `sha256=`."),
+}
 
 _MEANING: Final = {
     206: "the bytes in `Range`",

@@ -1,6 +1,6 @@
 """Security: events of stations (A04), and certificates that the built-in authority has issued (A02, A03)."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -8,7 +8,7 @@ from csms.accounts.rules import Permission
 from csms.admission.work import StationAdmissions
 from csms.http.call import Call
 from csms.http.operations import Page, get, to_station
-from csms.http.parameters import OfAnyStation, OneStation, StationId, pages
+from csms.http.parameters import OfAnyStation, OneStation, Paged, StationId, pages
 from csms.station_security import store as rows
 from csms.station_security import work as certificates
 from csms.station_security.authority import StationCa
@@ -78,6 +78,48 @@ async def list_station_certificates(call: Call, parameters: OfAnyStation) -> Pag
         ("issued_ms", "serial"),
         lambda connection, after, limit: rows.list_certificates(connection, parameters.station_id, limit, after),
     )
+
+
+class ExpiringCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest certificate of a kind that a station has accepted, or shown."""
+
+    station_id: str
+    kind: str
+    until_ms: int
+
+
+class ExpiringWeek(msgspec.Struct, frozen=True, kw_only=True):
+    """How many certificates of a kind expire in a week; `from_ms` null: those that have."""
+
+    from_ms: int | None
+    kind: str
+    certificates: int
+
+
+@get("/certificates/expiring", Permission.READ_CERTIFICATES)
+async def list_expiring_certificates(call: Call, parameters: Paged) -> Page[ExpiringCertificate]:
+    """List the newest certificate of each kind of each station, the first to expire first."""
+    return await pages(
+        call,
+        parameters,
+        ExpiringCertificate,
+        tuple[int, str, str],
+        ("until_ms", "station_id", "kind"),
+        lambda connection, after, limit: rows.expiring(connection, limit, after),
+    )
+
+
+@get("/certificates/forecast", Permission.READ_CERTIFICATES)
+async def read_certificate_forecast(call: Call) -> tuple[ExpiringWeek, ...]:
+    """Return how many stations' certificates expire in each of the next 52 weeks, as far as they are not renewed."""
+    now_ms = call.now_ms
+    return tuple(
+        ExpiringWeek(from_ms=None if week < 0 else now_ms + week * rows.WEEK_MS, kind=kind, certificates=number)
+        for week, kind, number in await call.run(rows.forecast, now_ms, _WEEKS)
+    )
+
+
+_WEEKS: Final = 52
 
 
 class WantedCertificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -45,7 +45,8 @@ _TRIGGERS: Final = {
 COMBINED: Final = "Combined"
 """Stored kind of a combined certificate, for the CSMS and for vehicles."""
 
-_SOON_MS: Final = 30 * 86_400_000
+_SOON_MS: Final = 35 * 86_400_000
+"""Before the alert of 30 days, which then says that renewal has failed."""
 
 
 class StationCa:

@@ -3,7 +3,23 @@
 from typing import Any, Final
 
 from cryptography import x509
-from sqlalchemy import BigInteger, Column, Connection, Index, String, Table, Text, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Select,
+    String,
+    Table,
+    Text,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from csms.booking.rules import Charger
 from csms.db.base import metadata, page, row_id
@@ -116,6 +132,36 @@ def due(connection: Connection, before_ms: int) -> list[tuple[str, str]]:
         .order_by(table.c.station_id, table.c.kind)
     )
     return [(row.station_id, row.kind) for row in connection.execute(query)]
+
+
+def expiring(
+    connection: Connection, limit: int = 100, after: tuple[int, str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest certificate of each kind of each station, the first to expire first; those `after` one."""
+    one = _newest().subquery()
+    query = select(one).order_by(one.c.until_ms, one.c.station_id, one.c.kind).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(one.c.until_ms, one.c.station_id, one.c.kind) > tuple_(*after))
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def forecast(connection: Connection, now_ms: int, weeks: int) -> list[tuple[int, str, int]]:
+    """Return how many of the newest certificates expire in each of the next weeks: week (-1: before now), kind, number;
+    those later are left out."""
+    one = _newest().subquery()
+    week = case((one.c.until_ms < now_ms, -1), else_=(one.c.until_ms - now_ms) // WEEK_MS).label("week")
+    query = select(week, one.c.kind, func.count()).where(one.c.until_ms < now_ms + weeks * WEEK_MS)
+    return [(row[0], row[1], row[2]) for row in connection.execute(query.group_by(week, one.c.kind).order_by(week))]
+
+
+WEEK_MS: Final = 7 * 86_400_000
+
+
+def _newest() -> Select[Any]:
+    """Return the newest certificate that a station has accepted, or shown, of each kind."""
+    column = station_certificates.c
+    newest = select(column.station_id, column.kind, func.max(column.until_ms).label("until_ms"))
+    return newest.where(column.status.in_(["Accepted", "Used"])).group_by(column.station_id, column.kind)
 
 
 def list_certificates(

@@ -147,6 +147,11 @@ class PoolService:
             task.cancel()
         await self._http.close()
 
+    async def add_root(self, root: PoolRoot) -> None:
+        """Add a root to the pool, and tell subscribers."""
+        self._add_root(root)
+        await self.tell("root.cert.added", {"rootCertificateId": root.fingerprint[:32], "rootType": root.kinds[0]})
+
     async def tell(self, kind: str, payload: Mapping[str, str]) -> None:
         """Tell subscribers of an event, three times while they fail."""
         for number, (endpoint, secret) in self._endpoints().items():
@@ -256,8 +261,7 @@ class PoolService:
         """Add a root: what only the operator of a pool does."""
         entry = await request.read()
         (root,) = read_roots(b'{"rootCertificateCollection":[' + entry + b"]}")
-        self._add_root(root)
-        await self.tell("root.cert.added", {"rootCertificateId": root.fingerprint[:32], "rootType": root.kinds[0]})
+        await self.add_root(root)
         return web.Response(status=200)
 
     async def _delete_root(self, request: web.Request, _shape: PoolShape) -> web.Response:

@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.requests import make_request
 from pki_tools.tree import PkiTree
 from tests.pki_tools.conftest import NOW, Openssl, openssl
 from v2g.errors import CertificateError, RefusedError
+from v2g.pki.credentials import load_chain
 from v2g.pki.est import MOST_BYTES, issued_chain, pause_s, read_certificates, read_csr, write_certificates, write_csr
 from v2g.pki.issue import Subject
 from v2g.pki.profile import Generation, Role
@@ -132,3 +134,19 @@ def test_a_pause_may_be_a_date() -> None:
     later = NOW + timedelta(seconds=90)
     assert pause_s(f"{later:%a, %d %b %Y %H:%M:%S} GMT", NOW) == 90
     assert pause_s("Mon, 01 Jan 2001 00:00:00 GMT", NOW) == 5
+
+
+def test_an_answer_while_a_root_is_rolled_over(pki: PkiTree, tmp_path: Path) -> None:
+    """A set with both roots and the certificates between their keys (RFC 7030 4.1.3), whichever root is configured."""
+    tree = PkiTree(Path(shutil.copytree(pki.directory, tmp_path / "tree", symlinks=True)))
+    before = tree.anchors("v2g")[0]
+    at = datetime.now(UTC)
+    tuple(renew_certificate(tree.directory, "v2g/root", Renewal(below=True), at=at))
+    after = tree.anchors("v2g")[0]
+    links = [load_chain(tree.path(f"v2g/root-{name}.pem"))[0] for name in ("new-by-former", "former-by-new")]
+    answer = (*chain(tree), *map(x509.load_der_x509_certificate, (before, after, *links)))
+    for root, number in ((after, 3), (before, 4)):
+        found = issued_chain(
+            answer[::-1], request_of(tree), (root,), role=Role.SECC, generation=Generation.ISO15118_20, at=at
+        )
+        assert (len(found.certificates), found.anchor) == (number, x509.load_der_x509_certificate(root))

@@ -105,14 +105,16 @@ def issued_chain(
     if asked != got:
         raise CertificateError(f"issued for {got}, requested for {asked}", reason="wrong_subject")
     others = [each for each in certificates if each not in leaves and not is_self_signed(each)]
+    rolled = [each.public_bytes(Encoding.DER) for each in others if each.subject == each.issuer]
     return verify_chain(
         leaf.public_bytes(Encoding.DER),
-        _above(leaf, others),
+        _above(leaf, [each for each in others if each.subject != each.issuer]),
         roots,
         role=role,
         at=at,
         generation=generation,
         interop=generation is Generation.ISO15118_2,
+        crosses=rolled,  # a root's old key with its new one, and the other way around (RFC 7030 4.1.3)
     )
 
 

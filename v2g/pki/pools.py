@@ -389,11 +389,9 @@ def read_order(body: bytes) -> ContractOrder:
 
 
 class PoolEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What an ecosystem tells its subscribers."""
+    """What an ecosystem tells its subscribers: that something has changed; what it is now they ask the pools."""
 
-    id: str = msgspec.field(name="eventId")
     kind: str = msgspec.field(name="eventType")
-    payload: Json = {}
 
 
 def event_signature(secret: str, body: bytes) -> str:

@@ -79,7 +79,7 @@ OPERATOR: Final[dict[Role, Profile]] = {
     Role.GATEWAY: _leaf(ExtendedKeyUsageOID.CLIENT_AUTH, kinds=_KEYS | {KeyKind.RSA}),
     Role.API_CLIENT: _leaf(ExtendedKeyUsageOID.CLIENT_AUTH),
     Role.BROKER: _leaf(ExtendedKeyUsageOID.SERVER_AUTH),
-    Role.TRUST_LIST: _leaf(None),
+    Role.TRUST_LIST: _leaf(ObjectIdentifier("1.3.6.1.4.1.311.10.3.1"), required=True),  # trust list signing
 }
 
 

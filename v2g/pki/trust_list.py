@@ -6,7 +6,7 @@ bytes, DER in base64, as `openssl dgst -verify` checks it. The signer's certific
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Final, cast
 
 import msgspec
@@ -22,6 +22,8 @@ from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 
 MOST_ROOTS: Final = 500
+_SKEW: Final = timedelta(minutes=5)
+"""By how much a clock may lag."""
 
 
 class ListedRoot(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +85,7 @@ def read_trust_list(body: bytes, anchors: Sequence[bytes], *, at: datetime, newe
         raise CodecError("not a trust list: times without time zone")
     if found.number < newest:
         raise RefusedError(f"list {found.number} is older than {newest}, which is known", reason="replayed")
-    if at < found.issued:
+    if at + _SKEW < found.issued:
         raise RefusedError(f"list {found.number} is of the future: {found.issued:%Y-%m-%d}", reason="not_yet_valid")
     if at > found.next_update:
         raise RefusedError(f"list {found.number} has expired at {found.next_update:%Y-%m-%d %H:%MZ}", reason="expired")

@@ -30,10 +30,11 @@ session_metrics = typer.Typer(
     name="session-metrics", help="List figures of sessions that show worn parts of stations, and start over."
 )
 tariffs = typer.Typer(name="tariffs", help="List, show, store, price and delete tariffs.")
+trust = typer.Typer(name="trust", help="Certificates that expire, and the roots of an ecosystem's trust list.")
 uptime = typer.Typer(name="uptime", help="Uptime of EVSEs by regulations, and what does not count of outages.")
 users = typer.Typer(name="users", help="People who log in to the console.")
 
-GROUPS = (alerts, attestation, battery, books, campaigns, roaming, session_metrics, tariffs, uptime, users)
+GROUPS = (alerts, attestation, battery, books, campaigns, roaming, session_metrics, tariffs, trust, uptime, users)
 
 _SITES = {"sites": "--site"}
 _FOUND = {"reason": "What was found and done; it is recorded.", "note": "Why, for the audit log."}
@@ -301,3 +302,16 @@ api = typer.Typer(
 @api.callback()
 def _group() -> None:
     pass
+
+# -- certificates and trust lists (R217)
+
+add(trust, "expiring", "list_expiring_certificates", "station: station_id, kind, until: until_ms", title="Certificates")
+add(trust, "forecast", "read_certificate_forecast", "week: from_ms, kind, certificates", title="Certificates by week")
+add(trust, "state", "read_trust_list_state")
+add(trust, "fetch", "fetch_trust_list")
+add(trust, "roots", "list_trusted_roots",
+    "kinds, subject, until: until_ms, since: since_ms, removed: removed_ms, fingerprint", title="Roots of the list")
+add(trust, "apply", "roll_out_roots", about={"station_ids": "Only these stations; else all.",
+    "removes": "Also delete the roots that the list no longer has."}, example="--station-ids CS-1 --removes")
+add(trust, "rollouts", "list_root_rollouts",
+    "station: station_id, list: list_number, removes, state, detail, changed: changed_ms", title="Stations")

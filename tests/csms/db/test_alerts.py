@@ -250,6 +250,7 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         "queue_ages": [],
         "node_gone": [("a", 100)],
         "station_certificate_expires": [("CS-1", 3)],
+        "station_certificate_ends": [("CS-1", 3)],
         "money_quarantined": [("CS-2", 2)],
         "vehicle_silent": [("EV-1", 8 * 86_400)],
         "battery_unchecked": [],

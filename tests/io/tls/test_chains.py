@@ -1,7 +1,10 @@
 """Of several chains, each peer is shown the one that it believes and can verify."""
 
+import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -9,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pki_tools.tree import PkiTree
+from pki_tools.renewal import Renewal, renew_certificate
+from pki_tools.tree import PkiTree, refresh_staple
 from tests.io.tls.peer import needs_openssl, openssl, s_client
-from tests.io.tls.support import evcc, join, secc, serving, shake
+from tests.io.tls.support import evcc, join, refused, secc, serving, shake
 from v2g.errors import TlsError
 from v2g.io.tls.endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, open_channel
 from v2g.io.tls.hello import PeerPreferences, choose
 from v2g.io.tls.stream import TlsStream
+from v2g.pki.credentials import load_chain
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -186,3 +191,26 @@ def test_the_vehicle_shows_what_the_charger_can_verify(trees: tuple[PkiTree, ...
     server = open_channel(secc(trees[1], identities=(station,), anchors=trees[1].anchors("oem"), profile=profile))
     shake(client, server)
     assert client.shown.chain == trees[1].chain("vehicle")
+
+
+async def test_no_session_is_lost_while_a_root_is_rolled_over(pki: PkiTree, tmp_path: Path) -> None:
+    """Vehicles with the old root, the new one, or both; chargers before and after renewal, which show new with old, or
+    old with new (RFC 4210 4.4), beside their sub-CAs."""
+    tree = PkiTree(Path(shutil.copytree(pki.directory, tmp_path / "tree", symlinks=True)))
+    old_root, old, old_staple = tree.anchors("v2g")[0], tree.credentials("secc"), tree.staple()
+    for renewed in renew_certificate(tree.directory, "v2g/root", Renewal(below=True), at=datetime.now(UTC)):
+        assert renewed.files
+    new_root, new = tree.anchors("v2g")[0], tree.credentials("secc")
+    new_staple = refresh_staple(tree, now=datetime.now(UTC))
+    assert (old_root != new_root, old.leaf != new.leaf) == (True, True)
+    (new_with_old,) = load_chain(tree.path("v2g/root-new-by-former.pem"))
+    (old_with_new,) = load_chain(tree.path("v2g/root-former-by-new.pem"))
+    before = replace(old, chain=(*old.chain, old_with_new)), old_staple
+    after = replace(new, chain=(*new.chain, new_with_old)), new_staple
+    for credentials, staple in (before, after):
+        async with serving(pki, credentials=credentials, staple=staple) as server:
+            for roots in ((old_root,), (new_root,), (old_root, new_root)):
+                stream = await join(server, pki, anchors=roots)
+                await stream.close()
+    async with serving(pki, credentials=new, staple=new_staple) as server:
+        assert await refused(server, pki, anchors=(old_root,)) == "unknown_ca", "without the link it is lost"
