@@ -271,6 +271,19 @@ add(users, "reset", "reset_user", only="password", example="ada")
 add(users, "role", "set_user_role", words={"role": "ROLE"}, options=_SITES, example="ada installer")
 add(users, "remove", "remove_user", example="ada")
 
+# -- certificates and trust lists (R217)
+
+add(trust, "expiring", "list_expiring_certificates", "station: station_id, kind, until: until_ms", title="Certificates")
+add(trust, "forecast", "read_certificate_forecast", "week: from_ms, kind, certificates", title="Certificates by week")
+add(trust, "state", "read_trust_list_state")
+add(trust, "fetch", "fetch_trust_list")
+add(trust, "roots", "list_trusted_roots",
+    "kinds, subject, until: until_ms, since: since_ms, removed: removed_ms, fingerprint", title="Roots of the list")
+add(trust, "apply", "roll_out_roots", about={"station_ids": "Only these stations; else all.",
+    "removes": "Also delete the roots that the list no longer has."}, example="--station-ids CS-1 --removes")
+add(trust, "rollouts", "list_root_rollouts",
+    "station: station_id, list: list_number, removes, state, detail, changed: changed_ms", title="Stations")
+
 # fmt: on
 
 
@@ -302,16 +315,3 @@ api = typer.Typer(
 @api.callback()
 def _group() -> None:
     pass
-
-# -- certificates and trust lists (R217)
-
-add(trust, "expiring", "list_expiring_certificates", "station: station_id, kind, until: until_ms", title="Certificates")
-add(trust, "forecast", "read_certificate_forecast", "week: from_ms, kind, certificates", title="Certificates by week")
-add(trust, "state", "read_trust_list_state")
-add(trust, "fetch", "fetch_trust_list")
-add(trust, "roots", "list_trusted_roots",
-    "kinds, subject, until: until_ms, since: since_ms, removed: removed_ms, fingerprint", title="Roots of the list")
-add(trust, "apply", "roll_out_roots", about={"station_ids": "Only these stations; else all.",
-    "removes": "Also delete the roots that the list no longer has."}, example="--station-ids CS-1 --removes")
-add(trust, "rollouts", "list_root_rollouts",
-    "station: station_id, list: list_number, removes, state, detail, changed: changed_ms", title="Stations")
