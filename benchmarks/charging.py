@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -88,7 +88,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     """Yield response times under load, the charger's resources meanwhile, and the complete session of both."""
     vehicles = 3 if quick else VEHICLES
     with tempfile.TemporaryDirectory() as folder:
-        report, busy, rss_mib = many(Path(folder), vehicles, 1.0 if quick else SECONDS)
+        load = many(Path(folder), vehicles, 1.0 if quick else SECONDS)
+    report, rss_mib = load.report, load.rss_mib
+    busy = load.cpu_s(report.began, report.over) / (report.over - report.began)
     loops = report.answers_ms.get("DC_ChargeLoopReq", [])
     if not loops:
         raise TransportError("no vehicle reached the charge loop", hint="is the machine very busy?")
@@ -143,13 +145,31 @@ def _beside_peer(*, quick: bool) -> Iterator[Figure]:
         yield Figure(name, getattr(own, field), unit, peer=JOSEV, peer_value=theirs, note=note)
 
 
-def many(
-    folder: Path, vehicles: int, seconds: float, editions: Sequence[EditionName] = ("20",)
-) -> tuple[Report, float, float]:
-    """Return the vehicles' results, the charger's share of its core, and its peak memory (MiB).
+class Load(NamedTuple):
+    """What vehicles measured, the charger's CPU time (s) at times of CLOCK_MONOTONIC, and its peak memory (MiB)."""
 
-    The vehicles have these editions by turns.
-    """
+    report: Report
+    used: list[tuple[float, float]]
+    rss_mib: float
+
+    def cpu_s(self, began: float, over: float) -> float:
+        """Return the charger's CPU time between two times."""
+        before, after = (
+            max((each for each in self.used if each[0] <= at), default=self.used[0]) for at in (began, over)
+        )
+        return after[1] - before[1]
+
+
+def many(
+    folder: Path,
+    vehicles: int,
+    seconds: float,
+    editions: Sequence[EditionName] = ("20",),
+    *,
+    crowd_s: float | None = None,
+) -> Load:
+    """Let vehicles of these editions by turns arrive, charge together for `seconds`, and leave; with `crowd_s` all
+    arrive, and all leave, within that time (s)."""
     pki = make_pki(folder / "pki", now=datetime.now(UTC), options=PkiOptions())
     older = len(editions) > 1
     if older:
@@ -175,6 +195,8 @@ def many(
             editions=turns,
             seconds=seconds,
             patience_s=PATIENCE_S,
+            arrive_s=crowd_s,
+            leave_s=crowd_s,
         )
         file = folder / "plan.json"
         file.write_bytes(msgspec.json.encode(plan))
@@ -185,10 +207,7 @@ def many(
         used, output = _watch(fleet, charger.process.pid)
     if fleet.returncode:
         raise TransportError("the vehicles did not finish", hint="is the machine very busy?")
-    report = msgspec.json.decode(output, type=Report)
-    inside = [each for each in used if report.began <= each[0] <= report.over] or used
-    (began, before), (over, after) = inside[0], inside[-1]
-    return report, (after - before) / max(0.01, over - began), charger.rss_mib
+    return Load(msgspec.json.decode(output, type=Report), used, charger.rss_mib)
 
 
 def _watch(fleet: "subprocess.Popen[bytes]", pid: int) -> tuple[list[tuple[float, float]], bytes]:

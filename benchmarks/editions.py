@@ -36,7 +36,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 def _loops(editions: tuple[EditionName, ...], how: str, *, quick: bool) -> Iterator[Figure]:
     vehicles = 3 if quick else charging.VEHICLES
     with tempfile.TemporaryDirectory() as folder:
-        report, busy, rss_mib = charging.many(Path(folder), vehicles, 1.0 if quick else charging.SECONDS, editions)
+        load = charging.many(Path(folder), vehicles, 1.0 if quick else charging.SECONDS, editions)
+    report, rss_mib = load.report, load.rss_mib
+    busy = load.cpu_s(report.began, report.over) / (report.over - report.began)
     times = {name: report.answers_ms.get(LOOPS[name][1], []) for name in editions}
     if not all(times.values()):
         raise TransportError("not every edition reached the charge loop", hint="is the machine very busy?")

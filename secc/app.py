@@ -35,6 +35,7 @@ from v2g.io.runtime.processor_heat import THROTTLED, HeatReading, ProcessorWatch
 from v2g.io.runtime.program import run
 from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.runtime.trace import open_trace
+from v2g.io.runtime.turnstile import Turnstile
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.io.storage.record_keys import RecordKeys
@@ -104,8 +105,8 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
     async with contextlib.AsyncExitStack() as stack:
         status = StatusKeeper(config, clock)
         observe.on_event.append(status.saw)
-        transport, bundles = VehicleTransport(config, observe), DiskThread()
-        disks = disk_threads(len(places))
+        disks, bundles = disk_threads(len(places)), DiskThread()
+        transport = VehicleTransport(config, observe, Turnstile(disks))
         watchdog = Watchdog(hung_s=places[0].hardware.watch.hung_s)
         stack.callback(watchdog.close)
         controllers = tuple(

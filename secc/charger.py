@@ -5,6 +5,7 @@ import contextlib
 import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,12 +89,17 @@ class Charger:
         self._lines = len({line for controller in self.controllers for line in controller.feeder})
         if self._sharing:
             for controller in self.controllers:
-                controller.on_busy.append(self.share)
+                controller.on_busy.append(partial(self._vehicle_changed, controller))
 
     def tell(self, *facts: Fact) -> None:
         """Send facts to every running session."""
         for controller in self.controllers:
             controller.tell(*facts)
+
+    def _vehicle_changed(self, controller: EvseController) -> None:
+        """Give a vehicle that begins its share at once; what one leaves, the others get within SHARE_S."""
+        if controller.busy:
+            self.share()
 
     def share(self) -> None:
         """Share what the site may draw and feed back among the vehicles, and among the conductors of its feeder."""
@@ -424,6 +430,7 @@ class Charger:
                         endpoint=self.transport.endpoint_of(first),
                         handler=lambda stream, shared=shared: self._vehicle(stream, shared, wrap),  # type: ignore[misc]
                         observe=self.observe,
+                        turnstile=self.transport.turnstile,
                         evse_ids=[each.config.charger.evse_id for each in shared],
                         recorder=self._recorders.get(first.link.record) if first.link.record is not None else None,
                     )

@@ -63,18 +63,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float
     discharge: bool = False
     """Whether the vehicles decide about offers to discharge."""
+    arrive_s: float | None = None
+    """Time in which all arrive; none is one after the other, some handshakes at once."""
+    leave_s: float | None = None
+    """Time in which all leave; none is 20 ms for each."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Response times (ms) by request (for older editions with their name, as "CurrentDemandReq din"), while all were in
-    the loop; `ended`: outcomes of all sessions; start and end
-    (CLOCK_MONOTONIC) of the time when all were in the loop; `limits`: when a vehicle got another limit (W)."""
+    """Response times (ms) by request (for older editions with their name, as "CurrentDemandReq din"): while all were in
+    the loop, before and after; `ended`: outcomes of all sessions; start and end (CLOCK_MONOTONIC) of the time when all
+    were in the loop, and when the last had left; `limits`: when a vehicle got another limit (W)."""
 
     answers_ms: dict[str, list[float]]
     setup_ms: dict[str, list[float]]
+    leaving_ms: dict[str, list[float]]
     ended: list[str]
+    arrived: float
     began: float
     over: float
+    left: float
     late_ms: list[float]
     limits: list[tuple[float, int]]
 
@@ -161,42 +168,49 @@ class Fleet:
         self._plan = plan
         self._pki = PkiTree.load(Path(plan.pki))
         self._pki_2 = PkiTree.load(Path(plan.pki_2)) if plan.pki_2 else self._pki
-        self._gate = asyncio.Semaphore(TOGETHER)
+        self._gate = asyncio.Semaphore(TOGETHER if plan.arrive_s is None else len(plan.ports))
         self._clock = Clock()
         self._looping: list[Any] = []
         self._together = asyncio.Event()
         self._runners: list[Runner] = []
-        self._answers: dict[str, list[float]] = defaultdict(list)
-        self._setup: dict[str, list[float]] = defaultdict(list)
-        self._all = False
+        self._setup, self._answers, self._leaving = (defaultdict[str, list[float]](list) for _ in range(3))
+        self._noted = self._setup
         self.limits: list[tuple[float, int]] = []
 
     def note(self, name: str, milliseconds: float) -> None:
         """Record a response time."""
-        (self._answers if self._all else self._setup)[name].append(milliseconds)
+        self._noted[name].append(milliseconds)
 
     async def run(self) -> Report:
         """Bring all vehicles into the loop, measure, and end all sessions gracefully."""
         names = self._plan.editions or ["20"] * len(self._plan.ports)
-        places = zip(self._plan.ports, names, strict=True)
-        tasks = [asyncio.create_task(self._vehicle(port, name)) for port, name in places]
+        places, between_s = zip(self._plan.ports, names, strict=True), (self._plan.arrive_s or 0.0) / len(names)
+        tasks = [
+            asyncio.create_task(self._vehicle(port, name, number * between_s))
+            for number, (port, name) in enumerate(places)
+        ]
         async with asyncio.timeout(self._plan.patience_s):
             while not self._ready(sum(each.done() for each in tasks)):  # early ends are counted by outcome
                 await asyncio.sleep(0.05)
+        arrived = time.monotonic()
         await asyncio.sleep(1.0)
-        self._all, began = True, time.monotonic()
+        self._noted, began = self._answers, time.monotonic()
         late = await self._lateness()
-        self._all, over = False, time.monotonic()
-        for runner in self._runners:
+        self._noted, over = self._leaving, time.monotonic()
+        between_s = 0.02 if self._plan.leave_s is None else self._plan.leave_s / len(self._runners)
+        for number, runner in enumerate(self._runners):
             runner.fact(StopRequested("benchmark"))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(over + number * between_s - time.monotonic())
         ended = await asyncio.gather(*tasks)
         return Report(
             answers_ms=self._answers,
             setup_ms=self._setup,
+            leaving_ms=self._leaving,
             ended=list(ended),
+            arrived=arrived,
             began=began,
             over=over,
+            left=time.monotonic(),
             late_ms=late,
             limits=self.limits,
         )
@@ -229,13 +243,14 @@ class Fleet:
             )
         return await connect("::1", port, endpoint, timeout=20.0)
 
-    async def _vehicle(self, port: int, name: EditionName) -> str:
+    async def _vehicle(self, port: int, name: EditionName, after_s: float) -> str:
         ended: list[str] = []
 
         def observe(event: Observe) -> None:
             if event.name == "failed" and "request" in event.data:
                 ended.append(f"{event.data['reason']} of {event.data['request']}")
 
+        await asyncio.sleep(after_s)
         async with self._gate:
             vehicle = await self.arrive(port, name, observe)
             self._looping.append(vehicle.session)

@@ -115,11 +115,16 @@ class _Way:
                 if evse.closed and not evse.direct:
                     flowing, _ = self._held.get(number, (before, now))
                     self._held[number] = _Amount(*map(max, before, flowing)), now + HELD_S
+        limits = Limits(nodes, ())
+        for number in here:
+            self._draw(limits, nodes, number, here[number])
         for number, evse in served.items():
-            before, after = self._shares[number], _Amount(*map(min, wanted[number], self._room(nodes, number, here)))
+            self._draw(limits, nodes, number, evse, -1)  # what is left while the others go on as they are
+            before, after = self._shares[number], _Amount(*map(min, wanted[number], self._room(limits, nodes, evse)))
             little = after.watts < before.watts + LEAST_RAISE_W and wanted[number] != most[number]
             if after.line_ma >= self._least(evse) and not little:
                 self._shares[number] = _Amount(*map(max, before, after))
+            self._draw(limits, nodes, number, evse)
         return {number: self._shares[number] for number in served}, lowered
 
     def _fair(
@@ -151,15 +156,16 @@ class _Way:
         shares = share(nodes, [*fixed, *powers])
         return {number: each._replace(watts=shares[str(number)]) for number, each in found.items()}
 
-    def _room(self, nodes: Sequence[Node], number: int, here: Mapping[int, FeederEvse]) -> _Amount:
-        """Return what an EVSE may have while the others go on as they are."""
-        others = [load for each, evse in here.items() if each != number for load in self._flowing(nodes, each, evse)]
-        mine = Load(id="lines", node=nodes[-1].id, phases=here[number].lines, most=0)
-        limits = Limits(nodes, [*others, mine, _power("power", 0)])
-        for load in others:
-            limits.draw(load.id, load.fixed or 0)
-        line_ma = limits.room("lines") if len(nodes) > 1 else MOST_MA
-        return _Amount(min(limits.room("power"), line_power_w(line_ma, self._volts, len(mine.phases))), line_ma)
+    def _draw(self, limits: Limits, nodes: Sequence[Node], number: int, evse: FeederEvse, times: int = 1) -> None:
+        """Subtract from the limits what may flow, or add it again."""
+        for load in self._flowing(nodes, number, evse):
+            limits.draw(limits.way(load.node, load.phases), times * (load.fixed or 0))
+
+    def _room(self, limits: Limits, nodes: Sequence[Node], evse: FeederEvse) -> _Amount:
+        """Return what an EVSE may have of what is left."""
+        line_ma = limits.room(limits.way("lines", evse.lines)) if len(nodes) > 1 else MOST_MA
+        left_w = limits.room(limits.way("power", (0,)))
+        return _Amount(min(left_w, line_power_w(line_ma, self._volts, len(evse.lines))), line_ma)
 
     def _flowing(self, nodes: Sequence[Node], number: int, evse: FeederEvse) -> list[Load]:
         """Return what may flow: the same in all lines in use, what is measured beyond that, and the power."""

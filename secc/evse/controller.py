@@ -160,7 +160,7 @@ class EvseController:
         )  # fmt: skip
         keeping = RecordKeeping(
             self.archive, self.meter, self.clock, self.disk, self.bundles, lambda event: self.observe(event),
-            self._journal_line, lambda: self.hardware.flowed_mwh,
+            self._journal_line, self.transport.turnstile, lambda: self.hardware.flowed_mwh,
         )  # fmt: skip
         self._execution = Execution(
             self._step, keeping, PausedSessionFile(config.data_dir, self.archive.keys), self.hardware, self.safety,

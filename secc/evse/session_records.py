@@ -13,6 +13,7 @@ from v2g.energy.settlement.records import MeterStatus, SessionStarted
 from v2g.errors import V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
+from v2g.io.runtime.turnstile import Turnstile
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
@@ -23,7 +24,7 @@ class RecordKeeping(msgspec.Struct, frozen=True):
     """What all records of an EVSE are kept with.
 
     `on_line` gets the session id and each line of a journal, for the copy at the CSMS, and returns what is done once
-    that is queued on the disk; `disk` writes journals, `bundles` settles them.
+    that is queued on the disk; `disk` writes journals, `bundles` settles them, when the `turnstile` permits.
     """
 
     archive: Archive
@@ -33,6 +34,7 @@ class RecordKeeping(msgspec.Struct, frozen=True):
     bundles: DiskThread
     observe: Callable[[Observe], None]
     on_line: Callable[[str, str], "asyncio.Future[None] | None"]
+    turnstile: Turnstile
     flowed_mwh: Callable[[], tuple[int, int]]
 
 
@@ -108,6 +110,7 @@ class SessionRecords:
                 await closed
             if self._copied is not None:  # before the journal goes, by which a start would queue its lines again
                 await asyncio.wait([self._copied])
+            await self._keeping.turnstile.enter()
             if archive.may_leave_loop(self._own):
                 work = lambda: made.append(archive.make_bundle(self.session_id, self._own))  # noqa: E731
                 await self._keeping.bundles.do(work, list)

@@ -13,6 +13,7 @@ from v2g.io.capture.tcp_recorder import ConnectionRecorder
 from v2g.io.capture.tls_recorder import recorded
 from v2g.io.network import plain_tcp as plain
 from v2g.io.network.sdp import SdpServer, tls_answer
+from v2g.io.runtime.turnstile import Turnstile
 from v2g.io.tls.endpoint import Endpoint
 from v2g.io.tls.server import TlsServer, serve
 from v2g.io.tls.stream import TlsStream
@@ -78,11 +79,12 @@ async def listen(
     handler: Callable[[Stream], Awaitable[None]],
     observe: Callable[[Observe], None],
     evse_ids: Sequence[str],
+    turnstile: Turnstile | None = None,
     recorder: FrameRecorder | None = None,
 ) -> Listening:
     """Listen at `address` of `interface` for vehicles of these EVSEs; with `endpoint` None without TLS.
 
-    Connections are recorded with `recorder`.
+    Connections are recorded with `recorder`; those with TLS begin as the `turnstile` permits.
 
     Raises TransportError when a port is in use, and as `tls.serve`.
     """
@@ -92,7 +94,9 @@ async def listen(
         if endpoint is not None:
             ports = config.tls.port or sdp.TCP_PORTS
             shown = recorded(endpoint, recorder) if recorder is not None else endpoint
-            server = await serve(host, ports, handler, shown, on_failure=lambda error: observe(_refused(error)))
+            server = await serve(
+                host, ports, handler, shown, on_failure=lambda error: observe(_refused(error)), turnstile=turnstile
+            )
             stack.push_async_callback(server.close)
         insecure: plain.PlainServer | None = None
         if config.sdp.without_tls:

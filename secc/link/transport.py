@@ -13,6 +13,7 @@ from v2g.errors import ConfigError, RevocationError, V2GError
 from v2g.io.keys.stores import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.runtime.file_watch import FileWatch
+from v2g.io.runtime.turnstile import Turnstile
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsProfile, utc_now
 from v2g.io.tls.identity import Answers, IdentityFiles, identities
 from v2g.io.tls.peer_verifier import check_own_key, signs_with
@@ -77,9 +78,11 @@ def roots(*files: Path) -> tuple[bytes, ...]:
 class VehicleTransport:
     """Chains, roots and OCSP answers of one charger."""
 
-    def __init__(self, config: ProgramConfig, observe: Callable[[Observe], None]) -> None:
-        """Read the files. Raises V2GError for unusable ones."""
-        self.config = config
+    def __init__(
+        self, config: ProgramConfig, observe: Callable[[Observe], None], turnstile: Turnstile | None = None
+    ) -> None:
+        """Read the files; new vehicles wait at the `turnstile`. Raises V2GError for unusable ones."""
+        self.config, self.turnstile = config, turnstile or Turnstile()
         tls_config = config.tls
         profile = PROFILES[config.security_profile].with_curves(tls_config.curves)
         of_2 = msgspec.structs.replace(ISO15118_2, revocation=profile.revocation, interop=profile.interop)

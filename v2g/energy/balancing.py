@@ -80,9 +80,9 @@ class Limits:
         }
         self._parents = {node.id: node.parent for node in nodes}
         self._ways: dict[tuple[str, tuple[int, ...]], list[Place]] = {}
-        self.through = {load.id: self._way(load.node, load.phases) for load in loads}
+        self.through = {load.id: self.way(load.node, load.phases) for load in loads}
 
-    def _way(self, node: str, phases: tuple[int, ...]) -> list[Place]:
+    def way(self, node: str, phases: tuple[int, ...]) -> list[Place]:
         """Return the places on the way of a load, the same for all at its node and phases."""
         if (found := self._ways.get((node, phases))) is None:
             every = itertools.product(_up(self._parents, node), phases, (None, *PHASES))
@@ -90,13 +90,13 @@ class Limits:
             self._ways[node, phases] = found
         return found
 
-    def room(self, load: str) -> int:
-        """Return by how much a load can be raised."""
-        return max(0, min(self.left[place] for place in self.through[load]))
+    def room(self, way: Sequence[Place]) -> int:
+        """Return by how much a load on this way can be raised."""
+        return max(0, min(self.left[place] for place in way))
 
-    def draw(self, load: str, amount: int) -> None:
-        """Subtract a load's current."""
-        for place in self.through[load]:
+    def draw(self, way: Sequence[Place], amount: int) -> None:
+        """Subtract the current of a load on this way."""
+        for place in way:
             self.left[place] -= amount
 
 
@@ -116,14 +116,14 @@ def share(nodes: Sequence[Node], loads: Sequence[Load]) -> dict[str, int]:
     for load in loads:
         if load.fixed is not None:
             given[load.id] = load.fixed
-            limits.draw(load.id, load.fixed)
+            limits.draw(limits.through[load.id], load.fixed)
     free = [load for load in loads if load.fixed is None]
     admitted = []
     for load in sorted(free, key=lambda each: (not each.running, -each.priority, -each.needed, each.since_ms, each.id)):
-        fits = load.most >= load.least and limits.room(load.id) >= load.least
+        fits = load.most >= load.least and limits.room(limits.through[load.id]) >= load.least
         given[load.id] = load.least if fits else 0
         if fits:
-            limits.draw(load.id, load.least)
+            limits.draw(limits.through[load.id], load.least)
             admitted.append(load)
     for target in (
         {load.id: min(load.needed, load.most) for load in admitted},
@@ -243,7 +243,7 @@ def overload(nodes: Sequence[Node], loads: Sequence[Load], drawn: Mapping[str, i
     """Return the worst overload by what each load may draw, or not draw (mA); None without one."""
     limits = Limits(nodes, loads)
     for load in loads:
-        limits.draw(load.id, drawn[load.id])
+        limits.draw(limits.through[load.id], drawn[load.id])
     (node, phase, other), left = min(limits.left.items(), key=lambda each: each[1])
     return Overload(-left, node, phase, other) if left < 0 else None
 

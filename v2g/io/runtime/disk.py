@@ -26,6 +26,11 @@ class DiskThread:
         self._jobs: Final[queue.SimpleQueue[_Job | None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many operations have not begun."""
+        return self._jobs.qsize()
+
     def do(self, work: Callable[[], object], then: Callable[[], T]) -> "asyncio.Future[T]":
         """Run `work` in the thread and then `then` in the event loop; the future gets the result.
 

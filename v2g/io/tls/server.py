@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from v2g.errors import TlsError, TransportError, V2GError
 from v2g.io.network.plain_tcp import start_server
 from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.turnstile import Turnstile
 from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
 from v2g.io.tls.selection import open_for
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
@@ -76,9 +77,14 @@ class TlsServer:
     """A listening server; made by `serve`."""
 
     def __init__(
-        self, endpoint: Endpoint, handler: Handler, on_failure: Callable[[TlsError], None] | None, timeout: float
+        self,
+        endpoint: Endpoint,
+        handler: Handler,
+        on_failure: Callable[[TlsError], None] | None,
+        timeout: float,
+        turnstile: Turnstile | None = None,
     ) -> None:
-        self._endpoint = endpoint
+        self._endpoint, self._turnstile = endpoint, turnstile
         self._handler = handler
         self._on_failure = on_failure
         self._timeout = timeout
@@ -146,6 +152,8 @@ class TlsServer:
         return channel if channel is None else record_channel(self._endpoint, channel, writer)
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._turnstile is not None:
+            await self._turnstile.enter()
         until = asyncio.get_running_loop().time() + self._timeout
         address = _address(writer)
         begun = False
@@ -189,8 +197,9 @@ async def serve(
     *,
     timeout: float = HANDSHAKE_SECONDS,
     on_failure: Callable[[TlsError], None] | None = None,
+    turnstile: Turnstile | None = None,
 ) -> TlsServer:
-    """Listen and run `handler` for every client that `endpoint` trusts.
+    """Listen and run `handler` for every client that `endpoint` trusts; handshakes begin as the `turnstile` permits.
 
     `port` 0 is any free one, a range is a random free one of its ports. A handshake that fails or takes more than
     `timeout` s goes to `on_failure` and the log. Raises TransportError when the port is in use, and as `open_channel`.
@@ -198,6 +207,6 @@ async def serve(
     assert endpoint.server
     for profile in endpoint.profiles:  # report unusable credentials now, not at the first client
         open_channel(replace(endpoint, profile=profile, older=None))
-    server = TlsServer(endpoint, handler, on_failure, timeout)
+    server = TlsServer(endpoint, handler, on_failure, timeout, turnstile)
     await server.listen(host, port if isinstance(port, range) else range(port, port + 1))
     return server
