@@ -4,6 +4,7 @@ import asyncio
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from v2g_cli.conform.frames import FrameFile, read_frames, records_of
 from v2g_cli.conform.running import Reporter, ending, read_results, run_cases
 from v2g_testkit.cases.case import PRECONDITION, Case, Result, Verdict
 from v2g_testkit.cases.report import chosen, junit
+from v2g_testkit.ocpi.cases import CASES as OCPI_CASES
 from v2g_testkit.ocpp.connection import Frame
+from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
+from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 
 CASES = [Case(id=f"SECC-X-{n:02}", title=f"Case {n}", required="it works") for n in range(1, 9)]
 RULE = Case(id="RUN-RULE", title="The whole run", required="nothing is wrong")
@@ -143,3 +147,25 @@ def test_frames_are_json_with_their_message_ids_and_are_there_while_the_run_goes
 def test_cases_can_be_left_out() -> None:
     assert [case.id for case in chosen(CASES, skip=("SECC-X-0[2-8]*", "X-01"))] == []
     assert len(chosen(CASES, ("X",), skip=("SECC-X-03",))) == 7
+
+
+def test_a_page_of_a_case_begins_with_verdict_reason_and_what_would_be_right(tmp_path: Path) -> None:
+    case = STATION_CASES[0]
+    found = Result(case=case.id, verdict=Verdict.FAIL, found="<b>wrong</b> \x1b[31m")
+    report.write_page(tmp_path, case, lambda _, title: f"<h1>{title}</h1><i {report.JUDGED}></i>", found)
+    page = (tmp_path / f"{case.id}.html").read_text()
+    assert page.index("</h1>") < page.index(">fail</span>") < page.index("Right would be") < page.index("<i id=")
+    assert "&lt;b&gt;wrong&lt;/b&gt;" in page
+    assert "\x1b" not in page
+    assert f"<dd>{escape(case.required)}</dd>" in page
+    assert ", ".join(case.requirements) in page
+    assert '<a href="#judged">' in page
+
+
+def test_groups_of_cases_have_names(tmp_path: Path) -> None:
+    cases = [*STATION_CASES, *CSMS_CASES, *OCPI_CASES]
+    assert {each.group for each in cases} - report.GROUPS.keys() == set()
+    some = [next(each for each in cases if each.group == group) for group in ("B", "K")]
+    results = [Result(case=each.id, verdict=Verdict.PASS, found="") for each in some]
+    report.write_pages(tmp_path, "station", {}, some, results, lambda case, title: None)
+    assert "<td>Smart charging K</td>" in (tmp_path / "index.html").read_text()

@@ -299,4 +299,6 @@ def test_the_page_of_frames_marks_the_faulty_field_and_shows_no_markup_of_a_devi
     shown = unescape(re.sub("</?mark>", "", page.split("<pre>")[1].split("</pre>")[0]))
     assert json.loads(shown) == boot
     assert "BootNotification answer" in page
+    assert page.count('id="judged"') == 1, "the first faulty frame"
+    assert page.index('id="judged"') < page.index("BootNotification answer")
     assert "0.500 s" in page

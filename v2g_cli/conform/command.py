@@ -451,7 +451,12 @@ class _Run:
         running.write_reports(self._kind, *found, junit=to.junit, html=to.html, json=to.json)
 
     def _page(self, case: str, title: str) -> str | None:
-        return trace_html.page(title, entries(self._lines[case])) if self._lines.get(case) else None
+        if not self._lines.get(case):
+            return None
+        found = entries(self._lines[case])
+        text = trace_html.page(title, found)
+        last = next((each.number for each in reversed(found) if each.speaker == self._kind), None)
+        return text.replace(f'<details id="m{last}"', f'<a {conform_report.JUDGED}></a><details id="m{last}"', 1)
 
 
 def _warn(event: Observe) -> None:

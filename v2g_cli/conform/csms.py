@@ -11,7 +11,7 @@ import typer
 
 from v2g.errors import ConfigError, StoreError
 from v2g.text import numbered
-from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, versions_of
+from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, say_lost, versions_of
 from v2g_cli.conform.options import BackEnd, OcppRun, Reports, Selection
 from v2g_cli.output import say
 from v2g_cli.station import contexts_of
@@ -75,10 +75,10 @@ def csms(
     from v2g_cli.conform.running import list_cases
     from v2g_testkit.ocpp.attempts import Sockets, context_of, declared_attempt
     from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
-    from v2g_testkit.ocpp.csms_tester import CsmsTester
+    from v2g_testkit.ocpp.csms_tester import CsmsTest, CsmsTester
     from v2g_testkit.ocpp.declaration import CsmsDeclaration, read_csms_declaration, written_csms
     from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
-    from v2g_testkit.ocpp.v16.csms import CsmsTester16
+    from v2g_testkit.ocpp.v16.csms import CsmsTest16, CsmsTester16
     from v2g_testkit.ocpp.v16.csms_cases import CSMS_CASES_16
 
     if declare is not None:
@@ -115,6 +115,9 @@ def csms(
     kind = CsmsTester16 if version == "1.6" else CsmsTester
     tester = kind(declared, operates, Sockets(), Clock(), version=version, record=lines.append)
     there = contextlib.nullcontext(declared.station.identity)
+    if operator is None and not run.prompt:
+        test = CsmsTest16 if version == "1.6" else CsmsTest
+        say_lost(cases, test, "OperatorStep", "--operator or --prompt")
     play("csms", JudgedTester(tester, judge), there, cases, reports, lines=lines)
 
 

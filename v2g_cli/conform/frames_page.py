@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from v2g.look import document
 from v2g.text import printable
+from v2g_cli.conform.report import JUDGED
 from v2g_testkit.ocpi.partner import Exchange
 from v2g_testkit.ocpp.connection import Frame, decoded
 
@@ -25,7 +26,9 @@ def frames_page(title: str, frames: Sequence[Frame]) -> str:
     """Return the page of a case's frames."""
     began = frames[0].at_s if frames else 0.0
     asked = {name: action for each in frames for name, action in _asked(each.text)}
-    return _page(title, (_row(each, each.at_s - began, asked) for each in frames))
+    received = [each for each in frames if each.way == "received"]
+    judged = next((each for each in received if each.fault), received[-1] if received else None)
+    return _page(title, (_row(each, each.at_s - began, asked, judged=each is judged) for each in frames))
 
 
 def exchanges_page(title: str, exchanges: Sequence[Exchange]) -> str | None:
@@ -52,7 +55,7 @@ def _page(title: str, rows: Iterable[str]) -> str:
     return document(title, body, style=_STYLE)
 
 
-def _row(frame: Frame, seconds: float, asked: Mapping[str, str]) -> str:
+def _row(frame: Frame, seconds: float, asked: Mapping[str, str], *, judged: bool) -> str:
     at = f"<time>{seconds:.3f} s</time>"
     if frame.way == "note":
         return f'<p class="note">{at}{escape(printable(frame.text))}</p>'
@@ -61,7 +64,7 @@ def _row(frame: Frame, seconds: float, asked: Mapping[str, str]) -> str:
     fault = f' <span class="fault">{escape(printable(frame.fault))}</span>' if frame.fault else ""
     path = frame.fault.split(": ")[1] if frame.fault.count(": ") > 1 else ""
     lines = "\n".join(_shown(where, text, path) for where, text in _frame_lines(content, place))
-    opened = " open" if frame.fault else ""
+    opened = (f" {JUDGED}" if judged else "") + (" open" if frame.fault or judged else "")
     return (
         f'<details{opened}><summary>{at}<span class="{frame.way}">{_ARROWS[frame.way]}</span> '
         f"<b>{escape(printable(name))}</b>{fault}</summary><pre>{lines}</pre></details>"

@@ -15,12 +15,13 @@ from v2g.config import values_in
 from v2g.errors import ConfigError
 from v2g.ocpp.routes import Version
 from v2g_cli.conform.options import Reports, Selection
+from v2g_cli.output import say
 
 if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g_cli.conform.frames import FrameFile
     from v2g_cli.conform.running import Reporter
     from v2g_testkit.cases.case import Described, Result
-    from v2g_testkit.ocpp.case import OcppCase
+    from v2g_testkit.ocpp.case import CaseTest, OcppCase
     from v2g_testkit.ocpp.connection import Frame
     from v2g_testkit.ocpp.run_judge import RunRule
 
@@ -131,7 +132,7 @@ def play(
         result = await tester.run(case)
         seen[case.id] = tester.frames
         if html is not None:
-            report.write_page(html, case, page)
+            report.write_page(html, case, page, result)
         return result
 
     async def run() -> list[Result]:
@@ -162,6 +163,15 @@ def versions_of(names: list[str] | None) -> tuple[Version, ...]:
     if "1.6" in versions and len(versions) > 1:
         raise ConfigError("--ocpp 1.6: its cases are for no other version", hint="a run for each")
     return versions
+
+
+def say_lost(cases: Sequence[C], test: "type[CaseTest]", step: str, options: str) -> None:
+    """Say before a run without a driver how many of its cases are lost."""
+    from v2g_testkit.ocpp.by_hand import by_hand
+
+    lost = sum(by_hand(getattr(case, "script", None), test, step) for case in cases)
+    if lost:
+        say(f"{lost} of {len(cases)} cases need somebody, and are not exercised without {options}", err=True)
 
 
 async def ask(sentence: str) -> str:

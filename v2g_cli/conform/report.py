@@ -26,6 +26,25 @@ _TONES: Final = {
     Verdict.NOT_EXERCISED: " warn",
 }
 
+_JUDGED_ID: Final = "judged"
+JUDGED: Final = f'id="{_JUDGED_ID}"'
+"""Marks the message on a case's page by which it was judged."""
+
+GROUPS: Final = {
+    "A": "Security", "B": "Provisioning", "C": "Authorization", "D": "Local authorization list", "E": "Transactions",
+    "F": "Remote control", "G": "Availability", "H": "Reservation", "I": "Tariff and cost", "J": "Metering",
+    "K": "Smart charging", "L": "Firmware", "M": "Certificates", "N": "Diagnostics", "O": "Display messages",
+    "P": "Data transfer", "Q": "Bidirectional power", "R": "Distributed energy resources",
+    "AUT": "Authorisation", "COD": "Response codes", "CPO": "Operator", "END": "End of a session",
+    "GTP": "V2GTP headers", "HUB": "Hub", "INS": "Installation of contracts", "MSP": "Provider", "MUX": "Side streams",
+    "NOT": "Notices of the charger", "ONG": "Ongoing for ever", "PAR": "Charge parameters", "PAU": "Pause",
+    "PULL": "Pulled lists", "REG": "Registration", "RUN": "Complete sessions", "SAF": "Safety",
+    "SAP": "Protocol negotiation", "SDP": "Discovery of the charger", "SEQ": "Order of messages",
+    "SES": "New sessions", "SID": "Session IDs", "SIL": "Silence", "SVC": "Services", "TIM": "Times",
+    "TYP": "Responses to another request", "WRN": "Warnings",
+}  # fmt: skip
+"""Names of groups of cases, by the part of their ids."""
+
 _DEVICES: Final = {
     "secc": "a charger (SECC)",
     "evcc": "a vehicle (EVCC)",
@@ -81,17 +100,31 @@ def write_pages(
     by_id = {case.id: case for case in cases}
     linked = set()
     for each in results:
-        if write_page(folder, by_id[each.case], page):
+        if write_page(folder, by_id[each.case], page, each):
             linked.add(each.case)
     _write(folder / "index.html", _index(device, about, by_id, results, linked, notice))
 
 
-def write_page(folder: Path, case: Described, page: Callable[[str, str], str | None]) -> bool:
+def write_page(folder: Path, case: Described, page: Callable[[str, str], str | None], result: Result) -> bool:
     """Write the page of a case, and return whether it has one. Raises StoreError."""
     text = page(case.id, f"{case.id}: {case.title}")
     if text is not None:
-        _write(folder / f"{case.id}.html", text)
+        head, end, rest = text.partition("</h1>")
+        _write(folder / f"{case.id}.html", f"{head}{end}{_verdict(case, result, judged=JUDGED in rest)}{rest}")
     return text is not None
+
+
+def _verdict(case: Described, result: Result, *, judged: bool) -> str:
+    """Return what a case's page begins with: verdict, why, what would be right, and the message that was judged."""
+    tone = _TONES.get(result.verdict, "")
+    why = f"open: {case.open}" if case.open and result.verdict is Verdict.OPEN else result.found
+    facts = {"Seen": why, "Right would be": case.required}
+    facts |= {"Requirement": ", ".join(case.requirements)} if case.requirements else {}
+    facts |= {"Also known as": ", ".join(each for each in case.published if each != case.id)}
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(printable(text))}</dd>" for name, text in facts.items() if text)
+    link = f'<p><a href="#{_JUDGED_ID}">The message that was judged</a></p>' if judged else ""
+    said = f'<p><span class="state{tone}">{result.verdict.value}</span></p>'
+    return f'<section class="card">{said}<dl class="pairs">{rows}</dl>{link}</section>\n'
 
 
 def _index(
@@ -131,7 +164,9 @@ def _by_group(cases: Mapping[str, Described], results: Sequence[Result]) -> str:
         return ""
     header = "".join(f"<th>{verdict.value}</th>" for verdict in Verdict)
     rows = "".join(
-        f"<tr><td>{escape(group)}</td>" + "".join(f"<td>{n or ''}</td>" for n in totals(found).values()) + "</tr>"
+        f"<tr><td>{escape(' '.join(filter(None, (GROUPS.get(group), group))))}</td>"
+        + "".join(f"<td>{n or ''}</td>" for n in totals(found).values())
+        + "</tr>"
         for group, found in sorted(groups.items())
     )
     head = f"<thead><tr><th>Group</th>{header}</tr></thead>"

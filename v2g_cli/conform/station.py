@@ -12,7 +12,7 @@ import typer
 
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.ocpp.routes import Version
-from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, versions_of
+from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, say_lost, versions_of
 from v2g_cli.conform.options import Listener, OcppRun, Reports, Selection
 from v2g_cli.output import say
 
@@ -78,6 +78,8 @@ def station(
     from v2g_testkit.ocpp.declaration import Declaration, read_declaration
     from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
     from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
+    from v2g_testkit.ocpp.station_tester import StationTest
+    from v2g_testkit.ocpp.v16.station import StationTest16
     from v2g_testkit.ocpp.v16.station_cases import STATION_CASES_16
 
     declared = Declaration() if declaration is None else read_declaration(declaration)
@@ -101,6 +103,8 @@ def station(
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_declare(bench, tester, declare))
         return
+    if driver is None and not run.prompt:
+        say_lost(cases, StationTest16 if versions == ("1.6",) else StationTest, "Step", "--driver or --prompt")
     judged = JudgedTester(tester, judge)
     play("station", judged, bench.open(), cases, reports, lines=lines, loop_factory=loop_factory)
 
