@@ -24,20 +24,7 @@ from deploy.debian import EXTRAS, HERE, KEPT, LOCKS, SYSTEM
 from v2g import typed_json
 from v2g.config import parse_config
 from v2g.errors import CodecError, ConfigError, RefusedError, StoreError, V2GError
-from v2g.io.advisories import (
-    LONGEST,
-    Advisory,
-    AdvisorySource,
-    Affected,
-    Database,
-    Package,
-    affects,
-    compact,
-    fixes,
-    read_advisory,
-    read_database,
-    write_database,
-)
+from v2g.io import advisories
 from v2g.io.http.files import download
 from v2g.text import printable
 
@@ -97,38 +84,42 @@ class Report(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     unknown: tuple[Component, ...]
     components: int
-    sources: tuple[AdvisorySource, ...]
-    old: tuple[AdvisorySource, ...]
+    sources: tuple[advisories.AdvisorySource, ...]
+    old: tuple[advisories.AdvisorySource, ...]
 
 
-def audit(components: Iterable[Component], database: Database, waivers: Waivers, today: date) -> Report:
+def audit(components: Iterable[Component], database: advisories.Database, waivers: Waivers, today: date) -> Report:
     """Return the known flaws of components."""
-    by_package: dict[tuple[str, str], list[tuple[Advisory, Affected]]] = {}
+    by_package: dict[tuple[str, str], list[tuple[advisories.Advisory, advisories.Affected]]] = {}
     for advisory in database.advisories:
         for affected in advisory.affected if advisory.withdrawn is None else ():
             if affected.package is not None:
                 by_package.setdefault(affected.package.key, []).append((advisory, affected))
-    covered = {Package(source.ecosystem, name).key for source in database.sources for name in source.packages}
+    covered = {
+        advisories.Package(source.ecosystem, name).key for source in database.sources for name in source.packages
+    }
     findings, unknown, asked = [], [], sorted(set(components))
     for component in asked:
-        key = Package(component.ecosystem, component.name).key
+        key = advisories.Package(component.ecosystem, component.name).key
         if key not in covered:
             unknown.append(component)
-        hits = [each for each in by_package.get(key, ()) if affects(each[1], component.version)]
+        hits = [each for each in by_package.get(key, ()) if advisories.affects(each[1], component.version)]
         findings += [_finding(component, group, waivers, today) for group in _joined(hits)]
-    keys = {Package(each.ecosystem, each.name).key for each in asked}
+    keys = {advisories.Package(each.ecosystem, each.name).key for each in asked}
     old = tuple(
         source
         for source in database.sources
         if (today - source.as_of).days > OLD_DAYS
-        and any(Package(source.ecosystem, name).key in keys for name in source.packages)
+        and any(advisories.Package(source.ecosystem, name).key in keys for name in source.packages)
     )
     return Report(tuple(findings), tuple(unknown), len(asked), database.sources, old)
 
 
-def _joined(hits: Iterable[tuple[Advisory, Affected]]) -> list[list[tuple[Advisory, Affected]]]:
+def _joined(
+    hits: Iterable[tuple[advisories.Advisory, advisories.Affected]],
+) -> list[list[tuple[advisories.Advisory, advisories.Affected]]]:
     """Return advisories about the same flaw together: those that share an id or alias."""
-    groups: list[tuple[set[str], list[tuple[Advisory, Affected]]]] = []
+    groups: list[tuple[set[str], list[tuple[advisories.Advisory, advisories.Affected]]]] = []
     for hit in hits:
         ids, group = {hit[0].id, *hit[0].aliases}, [hit]
         apart = []
@@ -141,14 +132,16 @@ def _joined(hits: Iterable[tuple[Advisory, Affected]]) -> list[list[tuple[Adviso
     return [group for _, group in groups]
 
 
-def _finding(component: Component, group: list[tuple[Advisory, Affected]], waivers: Waivers, today: date) -> Finding:
+def _finding(
+    component: Component, group: list[tuple[advisories.Advisory, advisories.Affected]], waivers: Waivers, today: date
+) -> Finding:
     ids = dict.fromkeys(one for advisory, _ in group for one in (advisory.id, *advisory.aliases))
     state: Literal["open", "waived", "expired", "system"] = "system" if component.system else "open"
     reason = ""
     for waiver in waivers.waiver:
         if waiver.component == component.name and waiver.id in ids:
             state, reason = "waived" if today <= waiver.until else "expired", waiver.reason
-    fixed = fixes([affected for _, affected in group], component.version)
+    fixed = advisories.fixes([affected for _, affected in group], component.version)
     summary = next((advisory.summary for advisory, _ in group if advisory.summary), "")
     return Finding(component, tuple(ids), tuple(fixed), summary, state, reason)
 
@@ -242,7 +235,7 @@ def refuse(report: Report) -> None:
 
 def check(components: Iterable[Component], today: date) -> None:
     """Raise RefusedError unless components may be released, by the advisories that travel with the project."""
-    refuse(audit(components, read_database(_read(ADVISORIES)), read_waivers(), today))
+    refuse(audit(components, advisories.read_database(_read(ADVISORIES)), read_waivers(), today))
 
 
 def read_waivers(path: Path = WAIVERS) -> Waivers:
@@ -250,26 +243,28 @@ def read_waivers(path: Path = WAIVERS) -> Waivers:
     return parse_config(_read(path).decode(errors="replace"), Waivers, name=path.name)
 
 
-def renewed(database: Database, archive: IO[bytes], ecosystem: str, names: Iterable[str], url: str) -> Database:
+def renewed(
+    database: advisories.Database, archive: IO[bytes], ecosystem: str, names: Iterable[str], url: str
+) -> advisories.Database:
     """Return a database with an ecosystem's advisories from an archive of OSV: a ZIP of one file each.
 
     Its date is that of its newest advisory, of any package. Raises CodecError.
     """
     packages = tuple(sorted(set(names)))
-    wanted = {Package(ecosystem, name).key for name in packages}
+    wanted = {advisories.Package(ecosystem, name).key for name in packages}
     kept = [each for each in database.advisories if not _about(each, ecosystem)]
     newest = ""
     try:
         with zipfile.ZipFile(archive) as files:
             for entry in files.infolist():
-                if entry.file_size > LONGEST:
-                    raise CodecError(f"{entry.filename} has {entry.file_size} bytes, {LONGEST} are allowed")
+                if entry.file_size > advisories.LONGEST:
+                    raise CodecError(f"{entry.filename} has {entry.file_size} bytes, {advisories.LONGEST} are allowed")
                 try:
-                    advisory = read_advisory(files.read(entry))
+                    advisory = advisories.read_advisory(files.read(entry))
                 except CodecError as error:
                     raise CodecError(f"{entry.filename}: {error}") from None
                 newest = max(newest, advisory.modified)
-                if (found := compact(advisory, lambda package: package.key in wanted)) is not None:
+                if (found := advisories.compact(advisory, lambda package: package.key in wanted)) is not None:
                     kept.append(found)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise CodecError(f"{url} is not a ZIP archive of advisories: {error}") from None
@@ -278,17 +273,19 @@ def renewed(database: Database, archive: IO[bytes], ecosystem: str, names: Itera
     except ValueError:
         raise CodecError(f"{url} has no advisory with a date") from None
     others = tuple(each for each in database.sources if each.ecosystem != ecosystem)
-    source = AdvisorySource(ecosystem, url, "CC-BY-4.0, and those of each advisory's own source", as_of, packages)
-    return Database((*others, source), tuple(kept))
+    source = advisories.AdvisorySource(
+        ecosystem, url, "CC-BY-4.0, and those of each advisory's own source", as_of, packages
+    )
+    return advisories.Database((*others, source), tuple(kept))
 
 
-def _about(advisory: Advisory, ecosystem: str) -> bool:
+def _about(advisory: advisories.Advisory, ecosystem: str) -> bool:
     return any(each.package is not None and each.package.ecosystem == ecosystem for each in advisory.affected)
 
 
 def renew(path: Path, components: Iterable[Component], server: str) -> None:
     """Replace the advisories of each ecosystem that OSV has, for these components. Raises TransferError, CodecError."""
-    database = read_database(_read(path))
+    database = advisories.read_database(_read(path))
     names: dict[str, set[str]] = {}
     for each in components:
         if each.ecosystem != "generic":
@@ -298,7 +295,7 @@ def renew(path: Path, components: Iterable[Component], server: str) -> None:
         with tempfile.TemporaryFile() as archive:
             download(url, archive, most=LARGEST)
             database = renewed(database, archive, ecosystem, wanted, url)
-    path.write_bytes(write_database(database))
+    path.write_bytes(advisories.write_database(database))
 
 
 def shown(report: Report) -> Iterator[str]:
@@ -355,7 +352,7 @@ def main() -> int:
             components.update(of_image(text, options.image.name, options.debian))
         if options.renew:
             renew(options.advisories, components | shipped(), options.server)
-        report = audit(components, read_database(_read(options.advisories)), read_waivers(), options.today)
+        report = audit(components, advisories.read_database(_read(options.advisories)), read_waivers(), options.today)
     except V2GError as error:
         sys.stderr.write(
             printable(f"audit: {error}") + f"\n{f'       {error.hint}' if error.hint else ''}".rstrip() + "\n"

@@ -10,15 +10,7 @@ import msgspec
 from secc.hardware.driver_guard import guarded
 from secc.hardware.drivers import INTERFACES, opened
 from v2g.errors import V2GError
-from v2g.hardware.interfaces import (
-    BoardParts,
-    Cabinet,
-    ChargerPilot,
-    Contactor,
-    IsolationMonitor,
-    PowerStage,
-    StageParts,
-)
+from v2g.hardware import interfaces
 from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.driver import DriverContext, Kind
 from v2g.io.plc.pilot import SimulatedVehiclePilot
@@ -62,13 +54,17 @@ class DriverTester:
 def _guarded(kind: Kind, part: object, wrong: list[str]) -> object:
     """Return a part as the charger has it; what the driver fails to do is added to `wrong`."""
     match part:
-        case BoardParts():
-            pilot = None if part.pilot is None else guarded(part.pilot, ChargerPilot, wrong.append)
-            contactor = guarded(part.contactor, Contactor, wrong.append)
-            return BoardParts(pilot, contactor, guarded(part.cabinet, Cabinet, wrong.append), part.self_test)
-        case StageParts():
-            stage = guarded(part.stage, PowerStage, wrong.append)
-            return StageParts(stage, guarded(part.isolation, IsolationMonitor, wrong.append), part.isolation_test)
+        case interfaces.BoardParts():
+            pilot = None if part.pilot is None else guarded(part.pilot, interfaces.ChargerPilot, wrong.append)
+            contactor = guarded(part.contactor, interfaces.Contactor, wrong.append)
+            return interfaces.BoardParts(
+                pilot, contactor, guarded(part.cabinet, interfaces.Cabinet, wrong.append), part.self_test
+            )
+        case interfaces.StageParts():
+            stage = guarded(part.stage, interfaces.PowerStage, wrong.append)
+            return interfaces.StageParts(
+                stage, guarded(part.isolation, interfaces.IsolationMonitor, wrong.append), part.isolation_test
+            )
     return guarded(part, INTERFACES[kind], wrong.append)
 
 

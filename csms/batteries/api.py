@@ -11,18 +11,8 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission, may_handle
 from csms.alerts import store as alerts
 from csms.alerts.rules import SubjectKind
+from csms.batteries import rules
 from csms.batteries import store as rows
-from csms.batteries.rules import (
-    Battery,
-    BatteryCheck,
-    BatteryReport,
-    FleetHealth,
-    calibrated,
-    fleet_health,
-    health_report,
-    referenced,
-    reset,
-)
 from csms.books.operator_key import BooksKeys
 from csms.http.call import Call
 from csms.http.operations import ALONE, Page, Reply, get, post
@@ -81,13 +71,13 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 @post("/vehicles/{ev}/battery/references", Permission.WRITE_BATTERIES, status=201, problems=(409,))
-async def add_battery_reference(call: Call, parameters: OneBattery, body: Reference) -> BatteryCheck:
+async def add_battery_reference(call: Call, parameters: OneBattery, body: Reference) -> rules.BatteryCheck:
     """Compare a battery's estimated capacity with a measured one, and correct it by that.
 
     An error beyond `battery.health.apart` is an alert (`soh_reference`), which the next reference within it ends.
     """
     at_ms = call.now_ms if body.at_ms is None else min(body.at_ms, call.now_ms)
-    asked = BatteryCheck(
+    asked = rules.BatteryCheck(
         ev=parameters.ev,
         kind="reference",
         at_ms=at_ms,
@@ -97,32 +87,32 @@ async def add_battery_reference(call: Call, parameters: OneBattery, body: Refere
     )
     settings = call.services.config.battery
     return await _check(
-        call, asked, lambda battery, check: referenced(settings, battery, check, deviation=body.deviation)
+        call, asked, lambda battery, check: rules.referenced(settings, battery, check, deviation=body.deviation)
     )
 
 
 @post("/vehicles/{ev}/battery/calibrations", Permission.WRITE_BATTERIES, status=201, problems=(409,))
-async def calibrate_battery(call: Call, parameters: OneBattery, body: Calibration) -> BatteryCheck:
+async def calibrate_battery(call: Call, parameters: OneBattery, body: Calibration) -> rules.BatteryCheck:
     """Take the present residuals of a battery's twin as offsets of its sensors: from now on they count as 0."""
-    asked = BatteryCheck(
+    asked = rules.BatteryCheck(
         ev=parameters.ev, kind="calibration", at_ms=call.now_ms, values={}, by=call.caller.name[:128], note=body.note
     )
-    return await _check(call, asked, calibrated)
+    return await _check(call, asked, rules.calibrated)
 
 
 @post("/vehicles/{ev}/battery/resets", Permission.WRITE_BATTERIES, status=201, problems=(409,))
-async def reset_thermal_runaway(call: Call, parameters: OneBattery, body: Reset) -> BatteryCheck:
+async def reset_thermal_runaway(call: Call, parameters: OneBattery, body: Reset) -> rules.BatteryCheck:
     """End a thermal runaway, which never ends by itself. The gateway's own is reset there (`v2g emergency reset`)."""
-    asked = BatteryCheck(
+    asked = rules.BatteryCheck(
         ev=parameters.ev, kind="reset", at_ms=call.now_ms, values={}, by=call.caller.name[:128], note=body.reason
     )
     about: tuple[SubjectKind, str, str] = "vehicle", parameters.ev, KIND
     alerted = await call.run(alerts.is_active, *about)
-    return await _check(call, asked, partial(reset, alerted=alerted))
+    return await _check(call, asked, partial(rules.reset, alerted=alerted))
 
 
 @get("/vehicles/{ev}/battery/checks", Permission.READ_BATTERIES)
-async def list_battery_checks(call: Call, parameters: OneBattery) -> Page[BatteryCheck]:
+async def list_battery_checks(call: Call, parameters: OneBattery) -> Page[rules.BatteryCheck]:
     """List the last 1,000 references, calibrations and resets of a vehicle's battery, oldest first."""
     _require(call, parameters.ev)
     return Page(tuple(await call.run(partial(rows.checks, ev=parameters.ev, limit=_MOST), (0, LAST_MS))))
@@ -167,26 +157,26 @@ async def read_battery_report_page(call: Call, parameters: ReportOn) -> Reply[by
 async def _signed_report(call: Call, parameters: ReportOn) -> tuple[bytes, bytes, HealthReport]:
     ev = parameters.ev
     _require(call, ev)
-    battery = (await call.run(rows.batteries, [ev])).get(ev, Battery())
+    battery = (await call.run(rows.batteries, [ev])).get(ev, rules.Battery())
     checked = await call.run(partial(rows.checks, ev=ev, limit=_MOST), (0, LAST_MS))
     listed = partial(alerts.listed, active=None, subject=ev, before=None, limit=_MOST)
     found = [
         ReportedEvent(each["kind"], each["raised_ms"], each["cleared_ms"], each["value"])
         for each in await call.run(listed, [("vehicle", [ev])])
     ]
-    report = health_report(call.services.config.battery, ev, battery, checked, found, call.now_ms)
+    report = rules.health_report(call.services.config.battery, ev, battery, checked, found, call.now_ms)
     refuse_claims(report, parameters)
     return *await asyncio.to_thread(sign_report, report, call.services[BooksKeys].own), report
 
 
 @get("/battery-reports", Permission.READ_MAINTENANCE)
-async def list_battery_reports(call: Call) -> Page[BatteryReport]:
+async def list_battery_reports(call: Call) -> Page[rules.BatteryReport]:
     """List the monthly reports of references, newest first. They are made when a month (UTC) ends."""
     return Page(tuple(await call.run(rows.reports)))
 
 
 @get("/battery-health", Permission.READ_BATTERIES)
-async def list_fleet_health(call: Call, parameters: WhichHealth) -> Page[FleetHealth]:
+async def list_fleet_health(call: Call, parameters: WhichHealth) -> Page[rules.FleetHealth]:
     """Return the estimated health of all batteries of the caller's vehicles over time, oldest first.
 
     Each point costs about 20 ms of CPU for 1,000 vehicles.
@@ -201,18 +191,18 @@ async def list_fleet_health(call: Call, parameters: WhichHealth) -> Page[FleetHe
     for number in range(parameters.points):
         at_ms = begin_ms + (end_ms - begin_ms) * number // last
         estimates = await call.run(rows.last_estimates, evs, (at_ms - _STALE_MS, at_ms))
-        found.append(fleet_health(at_ms, estimates, low_percent))
+        found.append(rules.fleet_health(at_ms, estimates, low_percent))
     return Page(tuple(found))
 
 
-async def _check(call: Call, asked: BatteryCheck, act: rows.Checking) -> BatteryCheck:
+async def _check(call: Call, asked: rules.BatteryCheck, act: rows.Checking) -> rules.BatteryCheck:
     _require(call, asked.ev)
-    done: list[BatteryCheck] = []
+    done: list[rules.BatteryCheck] = []
 
-    def read(_: Connection) -> BatteryCheck | None:
+    def read(_: Connection) -> rules.BatteryCheck | None:
         return done[-1] if done else None
 
-    def write(connection: Connection, _: BatteryCheck | None) -> None:
+    def write(connection: Connection, _: rules.BatteryCheck | None) -> None:
         done[:] = [rows.check(connection, asked, act, call.now_ms)]
 
     await call.change(read, write)

@@ -12,17 +12,7 @@ from csms.books.tables import periods, posting_entries, postings
 from csms.settlements import store as records
 from csms.settlements.tables import journal_lines, settlements
 from v2g import typed_json
-from v2g.energy.settlement.bookkeeping import (
-    Account,
-    Digest,
-    Entry,
-    Posting,
-    Use,
-    is_balanced,
-    next_period,
-    period_of,
-    reversal_of,
-)
+from v2g.energy.settlement import bookkeeping
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.operator import PeriodClosed, seal
 from v2g.errors import RefusedError, StoreError
@@ -72,11 +62,13 @@ class Sums(NamedTuple):
     """Sums over postings: sessions, amounts by account and unit, use of batteries."""
 
     sessions: int
-    entries: tuple[Entry, ...]
-    use: Use
+    entries: tuple[bookkeeping.Entry, ...]
+    use: bookkeeping.Use
 
 
-def save_settled(connection: Connection, posting: Posting, document: bytes, now_ms: int, zone: tzinfo) -> bool:
+def save_settled(
+    connection: Connection, posting: bookkeeping.Posting, document: bytes, now_ms: int, zone: tzinfo
+) -> bool:
     """Store a settlement and post it; return False when this one is stored already."""
     fresh = records.save_settlement(
         connection, posting.station_id, posting.session_id, posting.journal_head, document, now_ms
@@ -90,7 +82,7 @@ def save_corrected(
     row: records.JournalRow,
     before: int,
     lines: list[bytes],
-    posting: Posting,
+    posting: bookkeeping.Posting,
     document: bytes,
     now_ms: int,
     zone: tzinfo,
@@ -105,13 +97,13 @@ def save_corrected(
     save_settled(connection, posting, document, now_ms, zone)
 
 
-def book(connection: Connection, posting: Posting, now_ms: int, zone: tzinfo) -> list[int]:
+def book(connection: Connection, posting: bookkeeping.Posting, now_ms: int, zone: tzinfo) -> list[int]:
     """Post a settlement, after the reversal of an earlier one of the same session; return the new postings' numbers.
 
     The same journal again changes nothing. A posting belongs to the period in which its session ended, or, if that
     is closed, to the first one that is not.
     """
-    if not is_balanced(posting.entries):
+    if not bookkeeping.is_balanced(posting.entries):
         raise StoreError(f"the posting of session {posting.session_id} does not sum to zero")
     _lock(connection)
     standing = connection.execute(
@@ -122,21 +114,23 @@ def book(connection: Connection, posting: Posting, now_ms: int, zone: tzinfo) ->
             & postings.c.reverses.is_(None)
         )
     ).first()
-    period = period_of(posting.end_ms, zone)
+    period = bookkeeping.period_of(posting.end_ms, zone)
     last = connection.execute(select(func.max(periods.c.period))).scalar()
     if last is not None and period <= last:
-        period = next_period(last)
+        period = bookkeeping.next_period(last)
     numbers = []
     if standing is not None:
-        before = typed_json.decode(standing.document, Posting)
+        before = typed_json.decode(standing.document, bookkeeping.Posting)
         if before.journal_head == posting.journal_head:
             return []  # the journal is the same; rates of VAT may have changed since
         connection.execute(update(postings).where(postings.c.id == standing.id).values(reversed=1))
-        numbers.append(_add(connection, reversal_of(before), period, now_ms, reverses=standing.id))
+        numbers.append(_add(connection, bookkeeping.reversal_of(before), period, now_ms, reverses=standing.id))
     return [*numbers, _add(connection, posting, period, now_ms)]
 
 
-def _add(connection: Connection, posting: Posting, period: str, now_ms: int, *, reverses: int | None = None) -> int:
+def _add(
+    connection: Connection, posting: bookkeeping.Posting, period: str, now_ms: int, *, reverses: int | None = None
+) -> int:
     use = posting.use
     result = connection.execute(
         insert(postings).values(
@@ -148,7 +142,7 @@ def _add(connection: Connection, posting: Posting, period: str, now_ms: int, *, 
             reverses=reverses,
             reversed=0,
             document=canonical(posting).decode(),
-            **{name: getattr(use, name) for name in Use.__struct_fields__},
+            **{name: getattr(use, name) for name in bookkeeping.Use.__struct_fields__},
         )
     )
     (number,) = result.inserted_primary_key or (0,)
@@ -176,7 +170,7 @@ def close(
             found = found._replace(seal=_sealed(connection, found, key))
             connection.execute(update(periods).where(periods.c.period == period).values(seal=found.seal))
         return found
-    if period >= period_of(now_ms, zone):
+    if period >= bookkeeping.period_of(now_ms, zone):
         raise RefusedError(f"period {period} is not over", reason="not_over")
     if connection.execute(select(periods.c.period).where(periods.c.period > period).limit(1)).first() is not None:
         raise RefusedError(f"a period after {period} is closed", reason="later_is_closed")
@@ -223,7 +217,7 @@ def is_intact(connection: Connection, period: ClosedPeriod) -> bool:
 
 def _digest(connection: Connection, period: str) -> tuple[int, str]:
     """Return the number of a period's postings and their digest; without those whose stored entries differ."""
-    digest, count = Digest(_digest_before(connection, period)), 0
+    digest, count = bookkeeping.Digest(_digest_before(connection, period)), 0
     for posting in _postings(connection, period):
         digest.add(posting)
         count += 1
@@ -238,7 +232,7 @@ def _digest_before(connection: Connection, period: str) -> str:
     return before or ""
 
 
-def _postings(connection: Connection, period: str) -> Iterator[Posting]:
+def _postings(connection: Connection, period: str) -> Iterator[bookkeeping.Posting]:
     last = 0
     while rows := connection.execute(
         select(postings.c.id, postings.c.document)
@@ -255,7 +249,7 @@ def _postings(connection: Connection, period: str) -> Iterator[Posting]:
         ).all():
             stored[number].add((account, unit, amount))
         for row in rows:
-            posting = typed_json.decode(row.document, Posting)
+            posting = typed_json.decode(row.document, bookkeeping.Posting)
             if stored[row.id] == {(each.account, each.unit, each.amount) for each in posting.entries}:
                 yield posting
         last = rows[-1].id
@@ -290,7 +284,7 @@ def sums(connection: Connection, period: str | None = None, vehicle: str | None 
     unknown = ("full_cycles", "v2g_cycles")
     columns = [
         (total if name in unknown else func.coalesce(total, 0)).label(name)
-        for name in Use.__struct_fields__
+        for name in bookkeeping.Use.__struct_fields__
         for total in (func.sum(postings.c[name]),)
     ]
     row = connection.execute(select(*columns).where(*here)).one()
@@ -308,13 +302,13 @@ def sums(connection: Connection, period: str | None = None, vehicle: str | None 
     return Sums(ways[0] - 2 * ways[1], entries, _use(row._mapping))
 
 
-def _use(row: Mapping[Any, Any]) -> Use:
+def _use(row: Mapping[Any, Any]) -> bookkeeping.Use:
     amounts: dict[str, Any] = {name: None if value is None else int(value) for name, value in row.items()}
-    return Use(**amounts)
+    return bookkeeping.Use(**amounts)
 
 
-def _entry(account: Account, unit: str, amount: Any) -> Entry:
-    return Entry(account=account, unit=unit, amount=int(amount))
+def _entry(account: bookkeeping.Account, unit: str, amount: Any) -> bookkeeping.Entry:
+    return bookkeeping.Entry(account=account, unit=unit, amount=int(amount))
 
 
 GROUPS: Final[dict[Grouping, tuple[str, ...]]] = {
@@ -386,20 +380,22 @@ def costs(
 def _newest(connection: Connection, numbers: list[int]) -> dict[int, dict[str, Any]]:
     """Return vehicle and times of the sessions of some postings, by number."""
     rows = connection.execute(select(postings.c.id, postings.c.document).where(postings.c.id.in_(numbers)))
-    found = {row.id: typed_json.decode(row.document, Posting) for row in rows}
+    found = {row.id: typed_json.decode(row.document, bookkeeping.Posting) for row in rows}
     return {
         number: {"vehicle": each.vehicle, "begin_ms": each.begin_ms, "end_ms": each.end_ms}
         for number, each in found.items()
     }
 
 
-def of_session(connection: Connection, station_id: str | None, session_id: str) -> list[tuple[int, str, Posting]]:
+def of_session(
+    connection: Connection, station_id: str | None, session_id: str
+) -> list[tuple[int, str, bookkeeping.Posting]]:
     """Return (number, period, posting) of a session, in order; None: at any station."""
     query = select(postings.c.id, postings.c.period, postings.c.document).where(postings.c.session_id == session_id)
     if station_id is not None:
         query = query.where(postings.c.station_id == station_id)
     rows = connection.execute(query.order_by(postings.c.id))
-    return [(row.id, row.period, typed_json.decode(row.document, Posting)) for row in rows]
+    return [(row.id, row.period, typed_json.decode(row.document, bookkeeping.Posting)) for row in rows]
 
 
 def unposted(connection: Connection) -> list[tuple[str, str]]:
@@ -425,7 +421,7 @@ class PostingRow(NamedTuple):
     reverses: int | None
     reversed: int
     use: tuple[int, ...]
-    posting: Posting
+    posting: bookkeeping.Posting
     entries: set[tuple[str, str, int]]
 
 
@@ -489,8 +485,8 @@ def session_rows(connection: Connection, station_id: str, session_id: str) -> Se
                 row.vehicle,
                 row.reverses,
                 row.reversed,
-                tuple(getattr(row, name) for name in Use.__struct_fields__),
-                typed_json.decode(row.document, Posting),
+                tuple(getattr(row, name) for name in bookkeeping.Use.__struct_fields__),
+                typed_json.decode(row.document, bookkeeping.Posting),
                 {(account, unit, amount) for account, unit, amount in entries},
             )
         )

@@ -23,20 +23,11 @@ from csms.http.parameters import (
     shown,
 )
 from csms.requests.work import Asked
+from v2g.ocpp.messages import monitoring as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import CertificateHashData
 from v2g.ocpp.messages.diagnostics import CustomerInformationResponse, GetLogResponse, LogType
 from v2g.ocpp.messages.event_streams import AdjustPeriodicEventStreamResponse, PeriodicEventStreamParams
-from v2g.ocpp.messages.monitoring import (
-    ClearMonitoringResult,
-    GetMonitoringReportResponse,
-    MonitoringBase,
-    MonitoringCriterion,
-    SetMonitoringBaseResponse,
-    SetMonitoringData,
-    SetMonitoringLevelResponse,
-    SetMonitoringResult,
-)
 from v2g.units import UtcMs
 
 
@@ -79,7 +70,7 @@ class Monitor(msgspec.Struct, frozen=True, kw_only=True):
 class NewMonitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Monitors to set, as OCPP's SetMonitoringDataType."""
 
-    monitors: Annotated[tuple[SetMonitoringData, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    monitors: Annotated[tuple[ocpp.SetMonitoringData, ...], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class OldMonitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,13 +82,13 @@ class OldMonitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The monitors to report; empty: all."""
 
-    criteria: Annotated[tuple[MonitoringCriterion, ...], msgspec.Meta(max_length=3)] = ()
+    criteria: Annotated[tuple[ocpp.MonitoringCriterion, ...], msgspec.Meta(max_length=3)] = ()
 
 
 class WantedBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The monitoring base of a station."""
 
-    base: MonitoringBase
+    base: ocpp.MonitoringBase
 
 
 class WantedLevel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -190,31 +181,37 @@ async def list_monitors(call: Call, parameters: AtStation) -> Page[Monitor]:
 
 
 @to_station("POST", "/monitors", Permission.WRITE_MAINTENANCE)
-async def set_monitors(call: Call, parameters: OneStation, body: NewMonitors) -> tuple[SetMonitoringResult, ...]:
+async def set_monitors(call: Call, parameters: OneStation, body: NewMonitors) -> tuple[ocpp.SetMonitoringResult, ...]:
     """Set monitors (N04); the response has each result."""
     return tuple(await diagnostics.set_monitors(call.services, parameters.station_id, body.monitors))
 
 
 @to_station("POST", "/monitors/clear", Permission.WRITE_MAINTENANCE)
-async def clear_monitors(call: Call, parameters: OneStation, body: OldMonitors) -> tuple[ClearMonitoringResult, ...]:
+async def clear_monitors(
+    call: Call, parameters: OneStation, body: OldMonitors
+) -> tuple[ocpp.ClearMonitoringResult, ...]:
     """Remove monitors (N06); the response has each result."""
     return tuple(await diagnostics.clear_monitors(call.services, parameters.station_id, body.monitor_ids))
 
 
 @to_station("POST", "/monitors/report", Permission.WRITE_MAINTENANCE, example={})
-async def report_monitors(call: Call, parameters: OneStation, body: WantedReport) -> Asked[GetMonitoringReportResponse]:
+async def report_monitors(
+    call: Call, parameters: OneStation, body: WantedReport
+) -> Asked[ocpp.GetMonitoringReportResponse]:
     """Have a station report monitors (N02)."""
     return await diagnostics.report(call.services, parameters.station_id, body.criteria)
 
 
 @to_station("PUT", "/monitors/base", Permission.WRITE_MAINTENANCE, example={"base": "All"})
-async def set_monitoring_base(call: Call, parameters: OneStation, body: WantedBase) -> SetMonitoringBaseResponse:
+async def set_monitoring_base(call: Call, parameters: OneStation, body: WantedBase) -> ocpp.SetMonitoringBaseResponse:
     """Set the monitoring base of a station (N03)."""
     return await diagnostics.set_base(call.services, parameters.station_id, body.base)
 
 
 @to_station("PUT", "/monitors/level", Permission.WRITE_MAINTENANCE, example={"severity": 5})
-async def set_monitoring_level(call: Call, parameters: OneStation, body: WantedLevel) -> SetMonitoringLevelResponse:
+async def set_monitoring_level(
+    call: Call, parameters: OneStation, body: WantedLevel
+) -> ocpp.SetMonitoringLevelResponse:
     """Have a station report only events of this severity or more severe (N05)."""
     return await diagnostics.set_level(call.services, parameters.station_id, body.severity)
 

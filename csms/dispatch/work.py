@@ -35,14 +35,9 @@ from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
 from v2g.errors import RefusedError, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages import der_control as ocpp
+from v2g.ocpp.messages import smart_charging
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
-from v2g.ocpp.messages.smart_charging import (
-    AFRRSignalRequest,
-    AFRRSignalResponse,
-    NotifyAllowedEnergyTransferRequest,
-    NotifyAllowedEnergyTransferResponse,
-)
 from v2g.ocpp.times import format_time, parse_time
 
 _BOOTED: Final = "boot_accepted"
@@ -301,11 +296,11 @@ class Dispatch:
     async def afrr(self, signal: int, stations: Collection[str]) -> dict[str, str]:
         """Forward a frequency restoration signal (Q08); return each station's status, or why it has none."""
         services = self._services
-        request = AFRRSignalRequest(timestamp=format_time(services.clock.utc_ms()), signal=signal)
+        request = smart_charging.AFRRSignalRequest(timestamp=format_time(services.clock.utc_ms()), signal=signal)
 
         async def pass_on(station_id: str) -> tuple[str, str]:
             try:
-                return station_id, (await call(services, station_id, request, AFRRSignalResponse)).status
+                return station_id, (await call(services, station_id, request, smart_charging.AFRRSignalResponse)).status
             except V2GError as error:
                 return station_id, str(error)
 
@@ -315,10 +310,10 @@ class Dispatch:
         """Set the allowed transfer modes of a transaction (Q02.FR.05); return the station's status."""
         if not modes:
             raise RefusedError("at least one energy transfer mode must be allowed", reason="no_mode")
-        request = NotifyAllowedEnergyTransferRequest(
+        request = smart_charging.NotifyAllowedEnergyTransferRequest(
             transaction_id=transaction_id, allowed_energy_transfer=tuple(modes)
         )
-        answer = await call(self._services, station_id, request, NotifyAllowedEnergyTransferResponse)
+        answer = await call(self._services, station_id, request, smart_charging.NotifyAllowedEnergyTransferResponse)
         return answer.status
 
     async def _vehicles(self, stations: Collection[str] | None) -> list[_Vehicle]:

@@ -34,15 +34,10 @@ from v2g.io.websocket.client import OcppSocket, server_context
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import OcppServer, serve, watch_handshakes
 from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages import remote_control as ocpp
 from v2g.ocpp.messages.authorization import AuthorizeRequest
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotificationResponse
-from v2g.ocpp.messages.remote_control import (
-    RequestStartTransactionRequest,
-    RequestStopTransactionRequest,
-    TriggerMessageRequest,
-    TriggerMessageResponse,
-)
 from v2g.ocpp.quirks import STRICT, StationQuirks, make_in_boot, quirks_of, read_tolerantly
 from v2g.ocpp.routes import SUBPROTOCOLS, Version, action_of
 from v2g.ocpp.rpc import RpcPeer
@@ -60,7 +55,8 @@ HANDLES: Final = frozenset({"BootNotification", *ANSWERS, *QUICK, *TAKES})
 """Every action that stations may send; the session itself handles BootNotification."""
 
 _STARTS_OR_STOPS: Final = (
-    RequestStartTransactionRequest, RequestStopTransactionRequest, RemoteStartTransactionReq, RemoteStopTransactionReq
+    ocpp.RequestStartTransactionRequest, ocpp.RequestStopTransactionRequest,
+    RemoteStartTransactionReq, RemoteStopTransactionReq,
 )  # fmt: skip
 _FRESH_S = 5.0  # validity of the handshake's data for the boot; later decisions are applied to the session
 SILENT_BEATS: Final = 3
@@ -238,7 +234,7 @@ class StationSession:
 
     async def _ask_whether_alive(self, silent_s: int) -> None:
         try:
-            await self.call(TriggerMessageRequest(requested_message="Heartbeat"), TriggerMessageResponse)
+            await self.call(ocpp.TriggerMessageRequest(requested_message="Heartbeat"), ocpp.TriggerMessageResponse)
         except TimeoutExpired:
             self._report("station_silent", silent_s=silent_s)
             await self.close("silent")
@@ -277,7 +273,9 @@ class StationSession:
 
     async def _trigger_boot(self) -> None:
         try:
-            await self.call(TriggerMessageRequest(requested_message="BootNotification"), TriggerMessageResponse)
+            await self.call(
+                ocpp.TriggerMessageRequest(requested_message="BootNotification"), ocpp.TriggerMessageResponse
+            )
         except V2GError as error:  # it boots again after the interval in its boot response
             self._report("boot_not_triggered", reason=str(error)[:200])
 

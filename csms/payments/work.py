@@ -22,14 +22,9 @@ from csms.tokens.rules import Where, answer_known, normalise
 from csms.transactions.rules import Transaction
 from v2g import typed_json
 from v2g.errors import OcppError, RefusedError
+from v2g.ocpp.messages import battery_swap as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Component, Variable
-from v2g.ocpp.messages.battery_swap import (
-    BatterySwapRequest,
-    BatterySwapResponse,
-    RequestBatterySwapRequest,
-    RequestBatterySwapResponse,
-)
 from v2g.ocpp.messages.payment import (
     DIRECT_PAYMENT,
     NotifySettlementRequest,
@@ -112,7 +107,7 @@ async def expire(services: Services) -> None:
 
 async def request_battery_swap(
     services: Services, station_id: str, id_token: IdToken
-) -> Asked[RequestBatterySwapResponse]:
+) -> Asked[ocpp.RequestBatterySwapResponse]:
     """Begin a swap for an authorized token (S02.FR.03); its events have the number returned.
 
     Raises RefusedError for a token that is not accepted, V2GError as `ConnectionRegistry.call` does.
@@ -126,8 +121,8 @@ async def request_battery_swap(
     return await ask(
         services,
         station_id,
-        lambda number: RequestBatterySwapRequest(id_token=id_token, request_id=number),
-        RequestBatterySwapResponse,
+        lambda number: ocpp.RequestBatterySwapRequest(id_token=id_token, request_id=number),
+        ocpp.RequestBatterySwapResponse,
         follows=("Accepted",),
     )
 
@@ -225,13 +220,13 @@ async def answer_settlement(context: HandlerContext, request: NotifySettlementRe
 
 
 @answers
-async def answer_battery_swap(context: HandlerContext, request: BatterySwapRequest) -> BatterySwapResponse:
+async def answer_battery_swap(context: HandlerContext, request: ocpp.BatterySwapRequest) -> ocpp.BatterySwapResponse:
     """Store an event of a swap; it cannot be rejected (S01.FR.06, S03)."""
     await note_swap(context.services, context.station_id, request)
-    return BatterySwapResponse()
+    return ocpp.BatterySwapResponse()
 
 
-async def note_swap(services: Services, station_id: str, request: BatterySwapRequest) -> None:
+async def note_swap(services: Services, station_id: str, request: ocpp.BatterySwapRequest) -> None:
     """Store and report an event of a swap at a station, however it arrived. Raises OcppError for too large numbers."""
     small(request.request_id)
     for battery in request.battery_data:

@@ -12,33 +12,28 @@ from csms.stations.last_seen import LastSeen
 from csms.transactions.station import take_status
 from v2g.errors import CodecError, OcppError, V2GError
 from v2g.hardware.session_metrics import MESSAGE, METRICS, read_session_metrics
-from v2g.ocpp.messages.availability import (
-    HeartbeatRequest,
-    HeartbeatResponse,
-    StatusNotificationRequest,
-    StatusNotificationResponse,
-)
+from v2g.ocpp.messages import availability as ocpp
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.times import format_time, parse_time
 
 
 @answers_at_once
-def answer_heartbeat(context: HandlerContext, _request: HeartbeatRequest) -> HeartbeatResponse:
+def answer_heartbeat(context: HandlerContext, _request: ocpp.HeartbeatRequest) -> ocpp.HeartbeatResponse:
     """Answer with the time (G02)."""
     now_ms = context.services.clock.utc_ms()
     context.services[LastSeen].note(context.station_id, now_ms)
-    return HeartbeatResponse(current_time=format_time(now_ms))
+    return ocpp.HeartbeatResponse(current_time=format_time(now_ms))
 
 
 @answers
 async def answer_status_notification(
-    context: HandlerContext, request: StatusNotificationRequest
-) -> StatusNotificationResponse:
+    context: HandlerContext, request: ocpp.StatusNotificationRequest
+) -> ocpp.StatusNotificationResponse:
     """Store a connector's status (G01)."""
     at_ms = parse_time(request.timestamp)
     await take_status(context, small(request.evse_id), small(request.connector_id), request.connector_status, at_ms)
-    return StatusNotificationResponse()
+    return ocpp.StatusNotificationResponse()
 
 
 @answers

@@ -8,15 +8,8 @@ from csms.requests.work import call, failure
 from csms.reservations.rules import Reservation, ReservationState, check, is_over
 from csms.services import HandlerContext, Services
 from v2g.errors import RefusedError, V2GError
+from v2g.ocpp.messages import reservation as ocpp
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.reservation import (
-    CancelReservationRequest,
-    CancelReservationResponse,
-    ReservationStatusUpdateRequest,
-    ReservationStatusUpdateResponse,
-    ReserveNowRequest,
-    ReserveNowResponse,
-)
 from v2g.ocpp.times import format_time, parse_time
 
 
@@ -36,7 +29,7 @@ async def reserve(
     `replaces`: the number of an active reservation that gets this content (H01.FR.02). Raises RefusedError for an
     invalid one, and V2GError as `ConnectionRegistry.call` does.
     """
-    request = ReserveNowRequest(
+    request = ocpp.ReserveNowRequest(
         id=0,
         expiry_date_time=format_time(expires_ms),
         connector_type=connector_type,
@@ -53,7 +46,7 @@ async def reserve(
 async def store(
     services: Services,
     station_id: str,
-    request: ReserveNowRequest,
+    request: ocpp.ReserveNowRequest,
     *,
     replaces: int | None = None,
     number: int | None = None,
@@ -78,12 +71,12 @@ async def store(
 
 
 async def deliver(
-    services: Services, reservation: Reservation, request: ReserveNowRequest, timeout_s: float | None = None
-) -> ReserveNowResponse:
+    services: Services, reservation: Reservation, request: ocpp.ReserveNowRequest, timeout_s: float | None = None
+) -> ocpp.ReserveNowResponse:
     """Request a stored reservation; store the answer. Raises V2GError as `ConnectionRegistry.call` does."""
     station_id = reservation.station_id
     try:
-        response = await call(services, station_id, request, ReserveNowResponse, timeout_s=timeout_s)
+        response = await call(services, station_id, request, ocpp.ReserveNowResponse, timeout_s=timeout_s)
     except V2GError as error:
         await _save(services, reservation, "Rejected" if failure(error) == "NotSent" else "Lost")
         raise
@@ -91,7 +84,9 @@ async def deliver(
     return response
 
 
-async def cancel(services: Services, reservation_id: int, timeout_s: float | None = None) -> CancelReservationResponse:
+async def cancel(
+    services: Services, reservation_id: int, timeout_s: float | None = None
+) -> ocpp.CancelReservationResponse:
     """Cancel a reservation (H02); one unknown to the station is Removed.
 
     Raises RefusedError for no active reservation, and V2GError as `ConnectionRegistry.call` does.
@@ -99,8 +94,10 @@ async def cancel(services: Services, reservation_id: int, timeout_s: float | Non
     reservation = await services.store.run(commands.find_reservation, reservation_id)
     if reservation is None:
         raise RefusedError(f"no reservation {reservation_id}", reason="unknown_reservation")
-    request = CancelReservationRequest(reservation_id=reservation_id)
-    response = await call(services, reservation.station_id, request, CancelReservationResponse, timeout_s=timeout_s)
+    request = ocpp.CancelReservationRequest(reservation_id=reservation_id)
+    response = await call(
+        services, reservation.station_id, request, ocpp.CancelReservationResponse, timeout_s=timeout_s
+    )
     await _save(services, reservation, "Cancelled" if response.status == "Accepted" else "Removed")
     return response
 
@@ -123,8 +120,8 @@ async def _save(services: Services, reservation: Reservation, state: Reservation
 
 @answers
 async def answer_reservation_status(
-    context: HandlerContext, request: ReservationStatusUpdateRequest
-) -> ReservationStatusUpdateResponse:
+    context: HandlerContext, request: ocpp.ReservationStatusUpdateRequest
+) -> ocpp.ReservationStatusUpdateResponse:
     """Store that a reservation expired, was removed, or led to no transaction (H01.FR.15, H04.FR.01)."""
     number, state, now_ms = (
         small(request.reservation_id),
@@ -133,4 +130,4 @@ async def answer_reservation_status(
     )
     known = await context.services.store.run(commands.save_reservation, context.station_id, number, state, now_ms)
     context.observe("ocpp", "reservation", reservation=number, state=state, known=known)
-    return ReservationStatusUpdateResponse()
+    return ocpp.ReservationStatusUpdateResponse()

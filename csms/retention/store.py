@@ -16,14 +16,8 @@ from csms.requests.store import request_parts, station_requests
 from csms.settlements.tables import offer_decisions, price_deliveries
 from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course, limits_in_force
 from csms.station_security.store import security_events
+from csms.telemetry import tables
 from csms.telemetry.aggregates import AGGREGATES
-from csms.telemetry.tables import (
-    telemetry,
-    telemetry_aggregates,
-    telemetry_pending,
-    telemetry_quarantine,
-    telemetry_segments,
-)
 from csms.tokens.store import settle_uses
 from csms.transactions.tables import held_transactions, meter_values, transaction_events, transactions
 from csms.vehicles.store import within_run
@@ -52,10 +46,10 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
         (fleet_course, fleet_course.c.at_ms),
         (power_course, power_course.c.at_ms),
     ),
-    "telemetry": ((telemetry_quarantine, telemetry_quarantine.c.received_ms),),
+    "telemetry": ((tables.telemetry_quarantine, tables.telemetry_quarantine.c.received_ms),),
     "telemetry_aggregates": (
-        (telemetry_aggregates, telemetry_aggregates.c.at_ms),
-        (telemetry_segments, telemetry_segments.c.at_ms),
+        (tables.telemetry_aggregates, tables.telemetry_aggregates.c.at_ms),
+        (tables.telemetry_segments, tables.telemetry_segments.c.at_ms),
     ),
     "audit": ((audit, audit.c.at_ms),),
     "transactions": (),
@@ -81,10 +75,12 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
         return deleted + sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
     deleted = sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
     if kind == "telemetry":
-        waits = exists().where(within_run(), telemetry_pending.c.sink == AGGREGATES)
-        deleted += _delete_rows(connection, telemetry, (telemetry.c.received_ms < before_ms) & ~waits)
-        of_sinks = telemetry_pending.c.sink != AGGREGATES  # also of those that are configured no more
-        deleted += _delete_rows(connection, telemetry_pending, of_sinks & (telemetry_pending.c.received_ms < before_ms))
+        waits = exists().where(within_run(), tables.telemetry_pending.c.sink == AGGREGATES)
+        deleted += _delete_rows(connection, tables.telemetry, (tables.telemetry.c.received_ms < before_ms) & ~waits)
+        of_sinks = tables.telemetry_pending.c.sink != AGGREGATES  # also of those that are configured no more
+        deleted += _delete_rows(
+            connection, tables.telemetry_pending, of_sinks & (tables.telemetry_pending.c.received_ms < before_ms)
+        )
     return deleted
 
 

@@ -12,12 +12,7 @@ import msgspec
 
 from csms.smart_charging.charging_plans import watts
 from v2g.energy.limits import MOST_W
-from v2g.ocpp.messages.charging_profiles import (
-    ChargingProfile,
-    ChargingProfilePurpose,
-    ChargingSchedule,
-    ChargingSchedulePeriod,
-)
+from v2g.ocpp.messages import charging_profiles as ocpp
 from v2g.ocpp.times import parse_time
 
 MARGIN_MS: Final = 120_000
@@ -27,7 +22,7 @@ answers take up to a minute, and power follows."""
 _VOLTAGE_PERCENT: Final = 110
 """Of 230 V, the highest voltage (EN 50160)."""
 
-LimitSource = ChargingProfilePurpose | Literal["ExportSignal"]
+LimitSource = ocpp.ChargingProfilePurpose | Literal["ExportSignal"]
 """What limits: a profile, or the grid signal as a station of OCPP 2.0.1 has it, whose profiles do not limit export."""
 
 EXPORT_SIGNAL: Final = "ExportSignal"
@@ -73,7 +68,7 @@ class LimitInForce(msgspec.Struct, frozen=True, kw_only=True):
     steps: Steps
 
 
-def steps_of(profile: ChargingProfile, now_ms: int) -> Steps:
+def steps_of(profile: ocpp.ChargingProfile, now_ms: int) -> Steps:
     """Return what a profile permits over time, accepted now (UTC ms); where it may lapse unseen, no limit is known.
 
     That whose periods begin with its transaction, or again and again, permits the highest of them at any time, and so
@@ -125,7 +120,9 @@ def _said(steps: Steps, at_ms: int) -> tuple[int, int]:
     return MOST_W if found.import_w is None else found.import_w, MOST_W if found.export_w is None else found.export_w
 
 
-def _powers(schedule: ChargingSchedule, period: ChargingSchedulePeriod, *, of_transaction: bool) -> tuple[int, int]:
+def _powers(
+    schedule: ocpp.ChargingSchedule, period: ocpp.ChargingSchedulePeriod, *, of_transaction: bool
+) -> tuple[int, int]:
     """Return what a period permits into the vehicle and out of it, W."""
     mode, export_w = period.operation_mode, MOST_W
     if mode == "ExternalLimits":  # an external system replaces them (Q05)
@@ -142,7 +139,7 @@ def _powers(schedule: ChargingSchedule, period: ChargingSchedulePeriod, *, of_tr
 
 
 def _watts(
-    limits: tuple[float | None, ...], sign: int, schedule: ChargingSchedule, period: ChargingSchedulePeriod
+    limits: tuple[float | None, ...], sign: int, schedule: ocpp.ChargingSchedule, period: ocpp.ChargingSchedulePeriod
 ) -> int:
     """Return a limit at the highest voltage, W; `MOST_W` where there is none, or phases have their own."""
     if limits[0] is None or limits[1:] != (None, None):

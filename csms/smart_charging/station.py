@@ -18,22 +18,17 @@ from csms.tokens.rules import CONTRACT, normalise
 from csms.transactions import store as transactions
 from csms.transactions.events import find_last
 from csms.transactions.rules import Transaction
+from v2g.ocpp.messages import ev_charging
 from v2g.ocpp.messages import smart_charging as ocpp
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
-from v2g.ocpp.messages.ev_charging import (
-    NotifyEVChargingNeedsRequest,
-    NotifyEVChargingNeedsResponse,
-    NotifyEVChargingScheduleRequest,
-    NotifyEVChargingScheduleResponse,
-)
 from v2g.ocpp.times import parse_time
 
 
 @answers
 async def answer_charging_needs(
-    context: HandlerContext, request: NotifyEVChargingNeedsRequest
-) -> NotifyEVChargingNeedsResponse:
+    context: HandlerContext, request: ev_charging.NotifyEVChargingNeedsRequest
+) -> ev_charging.NotifyEVChargingNeedsResponse:
     """Answer whether a profile will follow; it is sent after this answer (K15, K19, Q01)."""
     small(request.evse_id)
     needs = needs_of(request)
@@ -64,7 +59,7 @@ async def answer_charging_needs(
     info = StatusInfo(reason_code="NotPrequalified", additional_info=refusal) if refusal else None
     data = {"refusal": refusal} if refusal else {}
     context.observe("ocpp", "charging_needs", evse=needs.evse_id, requested=needs.requested, status=status, **data)
-    return NotifyEVChargingNeedsResponse(status=status, status_info=info)  # type: ignore[arg-type]  # core.profiles speaks OCPP
+    return ev_charging.NotifyEVChargingNeedsResponse(status=status, status_info=info)  # type: ignore[arg-type]  # core.profiles speaks OCPP
 
 
 async def take_needs(context: HandlerContext, transaction_id: str, needs: Needs) -> None:
@@ -75,8 +70,8 @@ async def take_needs(context: HandlerContext, transaction_id: str, needs: Needs)
 
 @answers
 async def answer_ev_schedule(
-    context: HandlerContext, request: NotifyEVChargingScheduleRequest
-) -> NotifyEVChargingScheduleResponse:
+    context: HandlerContext, request: ev_charging.NotifyEVChargingScheduleRequest
+) -> ev_charging.NotifyEVChargingScheduleResponse:
     """Compare a vehicle's plan with its profiles; if it exceeds them, send the profile again (K15.FR.11 to 13)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     evse_id, base_ms = small(request.evse_id), parse_time(request.time_base)
@@ -90,13 +85,13 @@ async def answer_ev_schedule(
     await run(charging.save_ev_schedule, context.station_id, evse_id, document, now_ms, within_limits=within)
     context.observe("ocpp", "ev_schedule", evse=evse_id, within_limits=within)
     if within:
-        return NotifyEVChargingScheduleResponse(status="Accepted")
+        return ev_charging.NotifyEVChargingScheduleResponse(status="Accepted")
     if newest is not None:  # K15.FR.13, K16: the profile is sent again, which makes the station renegotiate
         needs_of = dict(await run(transactions.with_needs, context.station_id))
         if newest.transaction_id in needs_of:
             context.on_needs(newest.transaction_id, needs_of[newest.transaction_id])
     info = StatusInfo(reason_code="InvalidSchedule", additional_info="the plan exceeds the charging profile")
-    return NotifyEVChargingScheduleResponse(status="Rejected", status_info=info)
+    return ev_charging.NotifyEVChargingScheduleResponse(status="Rejected", status_info=info)
 
 
 @answers

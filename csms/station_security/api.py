@@ -12,14 +12,8 @@ from csms.http.parameters import OfAnyStation, OneStation, Paged, StationId, pag
 from csms.station_security import store as rows
 from csms.station_security import work as certificates
 from csms.station_security.authority import StationCa
+from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import CertificateHashData
-from v2g.ocpp.messages.certificates import (
-    CertificateHashDataChain,
-    DeleteCertificateResponse,
-    GetCertificateIdUse,
-    InstallCertificateResponse,
-    InstallCertificateUse,
-)
 from v2g.ocpp.messages.security import CertificateSigningUse
 
 
@@ -145,7 +139,7 @@ async def renew_certificate(call: Call, parameters: OneStation, body: WantedCert
 class NewRoot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A root certificate (PEM), and its use."""
 
-    use: InstallCertificateUse
+    use: ocpp.InstallCertificateUse
     pem: Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
 
 
@@ -153,18 +147,20 @@ class WhichInstalled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Filter for a station's certificates."""
 
     station_id: StationId
-    use: Annotated[GetCertificateIdUse | None, msgspec.Meta(description="Only of this use.")] = None
+    use: Annotated[ocpp.GetCertificateIdUse | None, msgspec.Meta(description="Only of this use.")] = None
 
 
 @to_station("GET", "/certificates", Permission.READ_CERTIFICATES)
-async def list_installed_certificates(call: Call, parameters: WhichInstalled) -> tuple[CertificateHashDataChain, ...]:
+async def list_installed_certificates(
+    call: Call, parameters: WhichInstalled
+) -> tuple[ocpp.CertificateHashDataChain, ...]:
     """Get the installed certificates of a station (M03)."""
     uses = () if parameters.use is None else (parameters.use,)
     return await certificates.installed(call.services, parameters.station_id, uses)
 
 
 @to_station("POST", "/certificates", Permission.WRITE_CERTIFICATES)
-async def install_certificate(call: Call, parameters: OneStation, body: NewRoot) -> InstallCertificateResponse:
+async def install_certificate(call: Call, parameters: OneStation, body: NewRoot) -> ocpp.InstallCertificateResponse:
     """Install a root certificate at a station (M05)."""
     return await certificates.install(call.services, parameters.station_id, body.use, body.pem)
 
@@ -172,6 +168,6 @@ async def install_certificate(call: Call, parameters: OneStation, body: NewRoot)
 @to_station("POST", "/certificates/delete", Permission.WRITE_CERTIFICATES)
 async def delete_certificate(
     call: Call, parameters: OneStation, body: CertificateHashData
-) -> DeleteCertificateResponse:
+) -> ocpp.DeleteCertificateResponse:
     """Delete a certificate of a station (M04), identified as reported."""
     return await certificates.delete(call.services, parameters.station_id, body)

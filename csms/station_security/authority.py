@@ -20,15 +20,9 @@ from v2g.io.keys.stores import load_credentials
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages import security as ocpp
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.remote_control import TriggerMessageRequest, TriggerMessageResponse
-from v2g.ocpp.messages.security import (
-    CertificateSignedRequest,
-    CertificateSignedResponse,
-    CertificateSigningUse,
-    SignCertificateRequest,
-    SignCertificateResponse,
-)
 from v2g.pki.certificates import chain_from_pem, load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.csr import load_csr
@@ -75,7 +69,7 @@ class StationCa:
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
         self.enrolments: Final = Enrolments(config.outside_cas, store, clock, self.deliver, observe, feed)
 
-    async def renew(self, station_id: str, kind: CertificateSigningUse | None) -> str:
+    async def renew(self, station_id: str, kind: ocpp.CertificateSigningUse | None) -> str:
         """Have a station request a new certificate (A02); None: a combined one.
 
         Return its answer (TriggerMessageStatusEnumType). Raises V2GError as `ConnectionRegistry.call` does.
@@ -114,7 +108,7 @@ class StationCa:
             reported += 1
         return reported
 
-    async def answer(self, station_id: str, request: SignCertificateRequest) -> SignCertificateResponse:
+    async def answer(self, station_id: str, request: ocpp.SignCertificateRequest) -> ocpp.SignCertificateResponse:
         """Return whether a request can be signed; if so the certificate is sent afterwards (A02.FR.11, A02.FR.12).
 
         Raises StoreError when a request for an outside CA cannot be noted.
@@ -128,7 +122,7 @@ class StationCa:
                 generation = generation_of(load_csr(request.csr.encode()))
                 read_request(request.csr, station_id, role_of(kind or ""), generation, vehicles_only=vehicles_only)
                 await self.enrolments.ask(station_id, kind, request.csr, request.request_id)
-                return SignCertificateResponse(status="Accepted")
+                return ocpp.SignCertificateResponse(status="Accepted")
             # the authority: for the CSMS, or for vehicles; for both the latter if there is one
             # (A02.FR.13)
             authority = self._station if kind == "ChargingStationCertificate" else self._v2g
@@ -148,14 +142,14 @@ class StationCa:
                 "certificate_refused", station_id, kind=kind or "", reason=error.reason, detail=str(error)[:200]
             )
             info = StatusInfo(reason_code=error.reason[:20], additional_info=f"{error}; {error.hint}"[:500])
-            return SignCertificateResponse(status="Rejected", status_info=info)
+            return ocpp.SignCertificateResponse(status="Rejected", status_info=info)
         serial = int.from_bytes(os.urandom(16), "big") | 1 << 120  # positive, and of constant length
         at = self._clock.now()
 
         async def work() -> None:
             certificate = await asyncio.to_thread(sign, asked, authority, serial, at)
             # deliver what a station has asked for; the outcome is reported
-            signed = CertificateSignedRequest(
+            signed = ocpp.CertificateSignedRequest(
                 certificate_chain=delivered(certificate, authority),
                 certificate_type=request.certificate_type,  # A02.FR.14
                 request_id=request.request_id,
@@ -166,7 +160,7 @@ class StationCa:
         task = spawn(work())
         self._under_way[station_id, kind or ""] = task
         task.add_done_callback(lambda _: self._under_way.pop((station_id, kind or ""), None))
-        return SignCertificateResponse(status="Accepted")
+        return ocpp.SignCertificateResponse(status="Accepted")
 
     async def certificates(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return issued certificates, newest first, with their states."""
@@ -178,8 +172,8 @@ class StationCa:
             task.cancel()
 
     async def deliver(
-        self, station_id: str, signed: CertificateSignedRequest, timeout_s: float | None = None
-    ) -> CertificateSignedResponse:
+        self, station_id: str, signed: ocpp.CertificateSignedRequest, timeout_s: float | None = None
+    ) -> ocpp.CertificateSignedResponse:
         """Store a certificate, deliver it to its station, and store the answer.
 
         Raises RefusedError (`certificate`) for a text without certificate, or one of another station, and V2GError as
@@ -203,7 +197,9 @@ class StationCa:
             raise RefusedError("that is the certificate of another station", reason="certificate")
         detail, status = "", "Failed"
         try:
-            answer = await self._connections.expect(station_id, signed, CertificateSignedResponse, timeout_s=timeout_s)
+            answer = await self._connections.expect(
+                station_id, signed, ocpp.CertificateSignedResponse, timeout_s=timeout_s
+            )
             status = answer.status
         except V2GError as error:
             detail = str(error)[:200]

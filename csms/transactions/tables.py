@@ -2,148 +2,145 @@
 
 from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-)
+import sqlalchemy as sa
 
 from csms.db.base import metadata, row_id, transaction_key
 
-transactions: Final = Table(
+transactions: Final = sa.Table(
     "transactions",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("transaction_id", transaction_key, primary_key=True),
-    Column("active", Boolean, nullable=False),
-    Column("started_ms", BigInteger),
-    Column("ended_ms", BigInteger),
-    Column("document", Text, nullable=False),
-    Column("needs", Text),
-    Column("heard_ms", BigInteger, nullable=False, default=0, server_default="0"),
-    Column("answer", String(20), nullable=False, default="", server_default=""),  # about its token
-    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
-    Index(None, "transaction_id"),
-    Index(None, "station_id", "active"),
-    Index(None, "started_ms"),
-    Index(None, "ended_ms"),
-    Index(None, "station_id", "started_ms"),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("transaction_id", transaction_key, primary_key=True),
+    sa.Column("active", sa.Boolean, nullable=False),
+    sa.Column("started_ms", sa.BigInteger),
+    sa.Column("ended_ms", sa.BigInteger),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("needs", sa.Text),
+    sa.Column("heard_ms", sa.BigInteger, nullable=False, default=0, server_default="0"),
+    sa.Column("answer", sa.String(20), nullable=False, default="", server_default=""),  # about its token
+    sa.ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+    sa.Index(None, "transaction_id"),
+    sa.Index(None, "station_id", "active"),
+    sa.Index(None, "started_ms"),
+    sa.Index(None, "ended_ms"),
+    sa.Index(None, "station_id", "started_ms"),
 )
 
-transaction_totals: Final = Table(
+transaction_totals: Final = sa.Table(
     "transaction_totals",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("transaction_id", transaction_key, primary_key=True),
-    Column("end_ms", BigInteger, nullable=False),
-    Column("duration_ms", BigInteger, nullable=False),
-    Column("evse_id", Integer, nullable=False),
-    Column("token", Text, nullable=False),
-    Column("tariff", Text, nullable=False),
-    Column("import_mwh", BigInteger, nullable=False),
-    Column("export_mwh", BigInteger, nullable=False),
-    ForeignKeyConstraint(["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]),
-    Index(None, "end_ms"),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("transaction_id", transaction_key, primary_key=True),
+    sa.Column("end_ms", sa.BigInteger, nullable=False),
+    sa.Column("duration_ms", sa.BigInteger, nullable=False),
+    sa.Column("evse_id", sa.Integer, nullable=False),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("tariff", sa.Text, nullable=False),
+    sa.Column("import_mwh", sa.BigInteger, nullable=False),
+    sa.Column("export_mwh", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]
+    ),
+    sa.Index(None, "end_ms"),
 )
 """What ended transactions come to, for reports; those that run have no row."""
 
-held_transactions: Final = Table(
+held_transactions: Final = sa.Table(
     "held_transactions",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("transaction_id", transaction_key, primary_key=True),
-    Column("state", String(12), nullable=False),
-    Column("reason", String(16), nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("begin_ms", BigInteger, nullable=False),
-    Column("end_ms", BigInteger, nullable=False),
-    Column("import_mwh", BigInteger, nullable=False),
-    Column("export_mwh", BigInteger, nullable=False),
-    Column("since_ms", BigInteger, nullable=False),
-    Column("decided_ms", BigInteger),
-    Column("decided_by", String(255), nullable=False),
-    Column("note", Text, nullable=False),
-    ForeignKeyConstraint(["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]),
-    Index(None, "state"),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("transaction_id", transaction_key, primary_key=True),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("reason", sa.String(16), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("begin_ms", sa.BigInteger, nullable=False),
+    sa.Column("end_ms", sa.BigInteger, nullable=False),
+    sa.Column("import_mwh", sa.BigInteger, nullable=False),
+    sa.Column("export_mwh", sa.BigInteger, nullable=False),
+    sa.Column("since_ms", sa.BigInteger, nullable=False),
+    sa.Column("decided_ms", sa.BigInteger),
+    sa.Column("decided_by", sa.String(255), nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]
+    ),
+    sa.Index(None, "state"),
 )
 """Ended transactions that need a person's decision, or had it; the energy is what a release books."""
 
-transaction_events: Final = Table(
+transaction_events: Final = sa.Table(
     "transaction_events",
     metadata,
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("transaction_id", transaction_key, nullable=False),
-    Column("seq_no", BigInteger, nullable=False),
-    Column("kind", String(8), nullable=False),
-    Column("trigger", String(32), nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("earliest_ms", BigInteger),  # it cannot have happened before: see csms.booking.plausibility
-    Column("offline", Boolean, nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("document", Text, nullable=False),
-    Column("samples", Text, nullable=False, default="[]", server_default="[]"),
-    UniqueConstraint("station_id", "transaction_id", "seq_no"),
-    ForeignKeyConstraint(["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("transaction_id", transaction_key, nullable=False),
+    sa.Column("seq_no", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("trigger", sa.String(32), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("earliest_ms", sa.BigInteger),  # it cannot have happened before: see csms.booking.plausibility
+    sa.Column("offline", sa.Boolean, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("samples", sa.Text, nullable=False, default="[]", server_default="[]"),
+    sa.UniqueConstraint("station_id", "transaction_id", "seq_no"),
+    sa.ForeignKeyConstraint(
+        ["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]
+    ),
 )
 
-meter_values: Final = Table(
+meter_values: Final = sa.Table(
     "meter_values",
     metadata,
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("evse_id", Integer),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("measurand", String(64), nullable=False),
-    Column("value", String(40), nullable=False),
-    Column("unit", String(20), nullable=False),
-    Column("context", String(24), nullable=False),
-    Column("phase", String(8), nullable=False),
-    Column("location", String(16), nullable=False),
-    Column("signed", Text, nullable=False),
-    Column("verdict", String(12), nullable=False, default="", server_default=""),
-    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("evse_id", sa.Integer),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("measurand", sa.String(64), nullable=False),
+    sa.Column("value", sa.String(40), nullable=False),
+    sa.Column("unit", sa.String(20), nullable=False),
+    sa.Column("context", sa.String(24), nullable=False),
+    sa.Column("phase", sa.String(8), nullable=False),
+    sa.Column("location", sa.String(16), nullable=False),
+    sa.Column("signed", sa.Text, nullable=False),
+    sa.Column("verdict", sa.String(12), nullable=False, default="", server_default=""),
+    sa.ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
 )
 """Readings outside transactions. Those of a transaction are in its events: `samples`, as JSON."""
 
-grid_meters: Final = Table(
+grid_meters: Final = sa.Table(
     "grid_meters",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("power_w", BigInteger, nullable=False),
-    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("power_w", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
 )
 """The last power, below 0 fed in, of the meter at the grid connection that a station reads (EVSE 0, Upstream)."""
 
-transaction_faults: Final = Table(
+transaction_faults: Final = sa.Table(
     "transaction_faults",
     metadata,
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("transaction_id", transaction_key, nullable=False),
-    Column("seq_no", BigInteger, nullable=False),
-    Column("kind", String(24), nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("found_ms", BigInteger, nullable=False),
-    ForeignKeyConstraint(["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]),
-    Index(None, "station_id", "transaction_id"),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("transaction_id", transaction_key, nullable=False),
+    sa.Column("seq_no", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String(24), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("found_ms", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]
+    ),
+    sa.Index(None, "station_id", "transaction_id"),
 )
 
-meter_keys: Final = Table(
+meter_keys: Final = sa.Table(
     "meter_keys",
     metadata,
-    Column("station_id", String(48), primary_key=True),
-    Column("evse_id", Integer, primary_key=True, autoincrement=False),  # 0: every meter of the station
-    Column("public_key", Text, nullable=False),
-    Column("noted_ms", BigInteger, nullable=False),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("evse_id", sa.Integer, primary_key=True, autoincrement=False),  # 0: every meter of the station
+    sa.Column("public_key", sa.Text, nullable=False),
+    sa.Column("noted_ms", sa.BigInteger, nullable=False),
 )
 """Trusted keys of meters, as OCPP's `publicKey`."""

@@ -6,12 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from v2g.io.hardware.energy_config import (
-    EnergyEebusConfig,
-    EnergyModbusConfig,
-    EnergyMqttConfig,
-    EnergyRelaysConfig,
-)
+from v2g.io.hardware import energy_config
 
 
 class EnergyManagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,10 +30,10 @@ class EnergyManagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     section_14a_devices: Annotated[int, Meta(ge=0, le=1000)] = 0
     """Number of controllable devices (§ 14a EnWG) that its limits are for: the draw is bounded to no less than their
     minimum power, 4.2 kW for one; 0: its limits hold as they are."""
-    mqtt: EnergyMqttConfig | None = None
-    modbus: EnergyModbusConfig | None = None
-    eebus: EnergyEebusConfig | None = None
-    relays: EnergyRelaysConfig | None = None
+    mqtt: energy_config.EnergyMqttConfig | None = None
+    modbus: energy_config.EnergyModbusConfig | None = None
+    eebus: energy_config.EnergyEebusConfig | None = None
+    relays: energy_config.EnergyRelaysConfig | None = None
 
     def __post_init__(self) -> None:
         """Check that backend and section match."""

@@ -6,12 +6,7 @@ from collections.abc import Callable, Coroutine
 from secc.hardware.dc import DcEvse
 from secc.hardware.evse import OnFact, Parts
 from secc.session import ports
-from v2g.hardware.interfaces import (
-    ConnectionDevice,
-    ContactReport,
-    StageParts,
-    StageReport,
-)
+from v2g.hardware import interfaces
 from v2g.hardware.interlock import TOUCH_MV
 from v2g.iso15118.engine.session import Command, Fact
 
@@ -22,7 +17,7 @@ class AcdpEvse(DcEvse):
     The control pilot is also connected through the contacts: if the device loses the vehicle, the contactor opens.
     """
 
-    def __init__(self, parts: Parts, power: StageParts, device: ConnectionDevice) -> None:
+    def __init__(self, parts: Parts, power: interfaces.StageParts, device: interfaces.ConnectionDevice) -> None:
         self._device = device
         self._down = False
         self._under_way: asyncio.TimerHandle | None = None
@@ -68,7 +63,7 @@ class AcdpEvse(DcEvse):
         super()._contactor_moved(closed)
         self._move()
 
-    def _reported(self, report: StageReport) -> None:
+    def _reported(self, report: interfaces.StageReport) -> None:
         super()._reported(report)
         self._move()
 
@@ -86,7 +81,7 @@ class AcdpEvse(DcEvse):
         elif self._down and not report.connected:
             self.fault("contact_missing", active=True)
 
-    def _device_changed(self, report: ContactReport) -> None:
+    def _device_changed(self, report: interfaces.ContactReport) -> None:
         if report.mechanical == ("EndPosition" if self._down else "Home"):
             self.fault("device_stuck", active=False)
             if report.connected or not self._down:

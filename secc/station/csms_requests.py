@@ -15,13 +15,7 @@ from v2g.ocpp.messages.authorization import AuthorizeResponse, IdToken
 from v2g.ocpp.messages.certificates import Get15118EVCertificateResponse
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
-from v2g_station.blocks.authorization.contracts import (
-    AuthorizationStatus,
-    AuthorizeOutcome,
-    authorize_outcome,
-    authorize_request,
-    describe_chain,
-)
+from v2g_station.blocks.authorization import contracts
 from v2g_station.blocks.security.certificates import UNREACHABLE, ContractAnswer, ContractRequest, contract_answer
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.transactions.managed import ManagedSessions
@@ -45,7 +39,9 @@ class CsmsRequests:
         self._config, self._runner, self._sessions = config, runner, sessions
         self._clock, self._observe = clock, observe
 
-    async def authorize(self, emaid: str, chain_der: Sequence[bytes], *, evse_id: int = 1) -> AuthorizeOutcome:
+    async def authorize(
+        self, emaid: str, chain_der: Sequence[bytes], *, evse_id: int = 1
+    ) -> contracts.AuthorizeOutcome:
         """Ask whether a contract may charge; `chain_der` is leaf first, DER (C07).
 
         Failures of the CSMS or the network do not raise: without an answer in time the outcome is `unreachable`, or
@@ -53,24 +49,24 @@ class CsmsRequests:
         of service, the outcome is `refused`.
         """
         token = IdToken(id_token=emaid, type="eMAID")
-        unreachable = AuthorizeOutcome(decision=AuthorizationStatus.UNREACHABLE)
+        unreachable = contracts.AuthorizeOutcome(decision=contracts.AuthorizationStatus.UNREACHABLE)
         if self._config.accept_offline and self._may_use(evse_id, token, None):
-            unreachable = AuthorizeOutcome(decision=AuthorizationStatus.ACCEPTED)
+            unreachable = contracts.AuthorizeOutcome(decision=contracts.AuthorizationStatus.ACCEPTED)
         if not self._runner.online.is_set():
             return unreachable
-        pem, hashes = describe_chain(chain_der)
-        request = authorize_request(emaid, pem, hashes, self._runner.version)
+        pem, hashes = contracts.describe_chain(chain_der)
+        request = contracts.authorize_request(emaid, pem, hashes, self._runner.version)
         try:
             answer = await self._runner.call(request, AuthorizeResponse, timeout=self._config.authorize_timeout)
         except V2GError as error:
             self._note("authorize_failed", reason=str(error)[:200])
             return unreachable
-        outcome = authorize_outcome(answer, self._runner.version)
+        outcome = contracts.authorize_outcome(answer, self._runner.version)
         group = answer.id_token_info.group_id_token
-        if outcome.decision is AuthorizationStatus.ACCEPTED and not self._may_use(
+        if outcome.decision is contracts.AuthorizationStatus.ACCEPTED and not self._may_use(
             evse_id, token, group.id_token if group else None
         ):
-            outcome = replace(outcome, decision=AuthorizationStatus.REFUSED)
+            outcome = replace(outcome, decision=contracts.AuthorizationStatus.REFUSED)
         self._note("authorized", decision=outcome.decision, status=outcome.status)
         return outcome
 

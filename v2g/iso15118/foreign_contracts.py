@@ -24,12 +24,7 @@ from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20 import installation as d20
 from v2g.iso15118.d20.envelope import IV_BYTES, SCALAR_BYTES, TAG_BYTES, Entropy
-from v2g.iso15118.d20.messages.certificates import (
-    ContractCertificateChain,
-    EcdhCurve,
-    SignedInstallationData,
-    SubCertificates,
-)
+from v2g.iso15118.d20.messages import certificates as iso
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
@@ -225,12 +220,12 @@ def signed(contract: SealedContract, service: Service, utc_ms: int) -> bytes:
     if asked.generation is Generation.ISO15118_20:
         edwards = len(contract.encrypted_key) == _SEALED_ED448
         leaf, *subs = contract.chain
-        data = SignedInstallationData(
+        data = iso.SignedInstallationData(
             id=d20.SIGNED_ID,
-            contract_certificate_chain=ContractCertificateChain(
-                certificate=leaf, sub_certificates=SubCertificates(certificate=tuple(subs))
+            contract_certificate_chain=iso.ContractCertificateChain(
+                certificate=leaf, sub_certificates=iso.SubCertificates(certificate=tuple(subs))
             ),
-            ecdh_curve=EcdhCurve.X448 if edwards else EcdhCurve.SECP521,
+            ecdh_curve=iso.EcdhCurve.X448 if edwards else iso.EcdhCurve.SECP521,
             dh_public_key=contract.dh_public_key,
             secp521_encrypted_private_key=None if edwards else contract.encrypted_key,
             x448_encrypted_private_key=contract.encrypted_key if edwards else None,
@@ -261,7 +256,7 @@ def generation_of(namespace: str) -> Generation:
     raise CodecError(f"{namespace[:60]} is no namespace of ISO 15118-2 or -20")
 
 
-_SEALED_ED448: Final = IV_BYTES + SCALAR_BYTES[EcdhCurve.X448] + TAG_BYTES
+_SEALED_ED448: Final = IV_BYTES + SCALAR_BYTES[iso.EcdhCurve.X448] + TAG_BYTES
 
 
 def _response(response: bytes, generation: Generation) -> CertificateInstallationRes | V2G_Message:

@@ -5,12 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from v2g.ocpp.messages.availability import (
-    ChangeAvailabilityRequest,
-    ChangeAvailabilityResponse,
-    ConnectorStatus,
-    StatusNotificationRequest,
-)
+from v2g.ocpp.messages import availability as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.evse import Evse, EvseConnector, Fault, LockFailure
@@ -49,8 +44,8 @@ class Availability:
         self._evses = evses
         self._reservations = reservations
         self._inoperative = {key for key, value in kernel.stored("operative", _Operative).items() if not value.yes}
-        self._reported: dict[Place, ConnectorStatus] = {}
-        self._reported_before: dict[Place, ConnectorStatus] = {}
+        self._reported: dict[Place, ocpp.ConnectorStatus] = {}
+        self._reported_before: dict[Place, ocpp.ConnectorStatus] = {}
         """The last states reported before the connection was lost."""
         self._unreported: dict[Place, None] = {}
         self._closed_to_new: set[int] = set()
@@ -61,7 +56,7 @@ class Availability:
         """Called with an EVSE whose state or availability changed."""
         self._open: dict[int, tuple[bool, bool]] = {}
         """Whether each EVSE was usable, and reserved."""
-        self._shown: dict[Place, ConnectorStatus] = {}
+        self._shown: dict[Place, ocpp.ConnectorStatus] = {}
         """States set by the charger."""
         self.answers: dict[str, Handler] = {"ChangeAvailability": self._change}
 
@@ -82,7 +77,7 @@ class Availability:
         """Return whether a connector and the levels above it are in service; survives restarts (G03.FR.08)."""
         return not {"0.0", f"{evse_id}.0", f"{evse_id}.{connector_id}"} & self._inoperative
 
-    def status(self, evse: Evse, connector: EvseConnector) -> ConnectorStatus:
+    def status(self, evse: Evse, connector: EvseConnector) -> ocpp.ConnectorStatus:
         """Return a connector's state."""
         if (out := self._out(evse, connector)) is not None:
             return out if self._shown.get((evse.number, connector.number)) != "Faulted" else "Faulted"
@@ -93,7 +88,7 @@ class Availability:
             return "Occupied"
         return "Reserved" if reserved else "Available"
 
-    def _out(self, evse: Evse, connector: EvseConnector) -> ConnectorStatus | None:
+    def _out(self, evse: Evse, connector: EvseConnector) -> ocpp.ConnectorStatus | None:
         """Return the state that makes a connector unusable, or None."""
         if self.station_faults or evse.faults or connector.faults:
             return "Faulted"
@@ -109,15 +104,15 @@ class Availability:
         """Return whether an EVSE is reserved."""
         return self._reservations.is_reserved(evse, self.usable)
 
-    def evse_status(self, evse: Evse) -> ConnectorStatus:
+    def evse_status(self, evse: Evse) -> ocpp.ConnectorStatus:
         """Return an EVSE's state: that of its connectors, an occupied one first."""
         states = [self.status(evse, connector) for connector in evse.connectors]
-        order: tuple[ConnectorStatus, ...] = ("Occupied", "Reserved", "Available", "Unavailable", "Faulted")
+        order: tuple[ocpp.ConnectorStatus, ...] = ("Occupied", "Reserved", "Available", "Unavailable", "Faulted")
         return next(state for state in order if state in states)
 
     def refresh(self) -> None:
         """Update all states, and report changes."""
-        states: list[ConnectorStatus] = []
+        states: list[ocpp.ConnectorStatus] = []
         for evse in self._evses.values():
             open_ = self.usable(evse), self.is_reserved(evse)
             changed = self._open.get(evse.number) != open_
@@ -136,7 +131,7 @@ class Availability:
             if changed:
                 for listener in self.on_change:
                     listener(evse.number)
-        order: tuple[ConnectorStatus, ...] = ("Available", "Reserved", "Occupied", "Unavailable", "Faulted")
+        order: tuple[ocpp.ConnectorStatus, ...] = ("Available", "Reserved", "Occupied", "Unavailable", "Faulted")
         overall = next((state for state in order if state in states), "Available")
         self._k.put("ChargingStation.AvailabilityState", overall)
 
@@ -147,7 +142,7 @@ class Availability:
             (self._closed_to_new.discard if open_ else self._closed_to_new.add)(evse.number)
             self._k.do(Serve(evse_id=evse.number, operative=open_))
 
-    def show(self, place: Place, status: ConnectorStatus) -> None:
+    def show(self, place: Place, status: ocpp.ConnectorStatus) -> None:
         """Set a connector's state as known by the charger, unless it is out of service."""
         self._shown[place] = status
         self.refresh()
@@ -203,7 +198,7 @@ class Availability:
 
     def notify(self, place: Place, then: Callable[[Answer], None] | None = None) -> None:
         """Send the state of a connector."""
-        request = StatusNotificationRequest(
+        request = ocpp.StatusNotificationRequest(
             timestamp=format_time(self._k.utc_ms // 1000 * 1000),
             connector_status=self._reported[place],
             evse_id=place[0],
@@ -218,13 +213,13 @@ class Availability:
 
     # -- availability changes
 
-    def _change(self, request: ChangeAvailabilityRequest) -> Message:
+    def _change(self, request: ocpp.ChangeAvailabilityRequest) -> Message:
         """G03, G04."""
         evse_id = request.evse.id if request.evse else 0
         connector_id = (request.evse.connector_id or 0) if request.evse else 0
         evse = self._evses.get(evse_id)
         if evse_id and (evse is None or (connector_id and evse.connector(connector_id) is None)):
-            return ChangeAvailabilityResponse(status="Rejected", status_info=status_info("UnknownEvse"))
+            return ocpp.ChangeAvailabilityResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         key = f"{evse_id}.{connector_id}"
         operative = request.operational_status == "Operative"
         chosen = [evse] if evse is not None else list(self._evses.values())
@@ -233,5 +228,5 @@ class Availability:
         (self._inoperative.discard if operative else self._inoperative.add)(key)
         self._k.after("availability", 0, self.refresh)
         if already or operative or all(each.record is None for each in chosen):
-            return ChangeAvailabilityResponse(status="Accepted")  # G03.FR.03, G04.FR.04
-        return ChangeAvailabilityResponse(status="Scheduled")  # G03.FR.05, G04.FR.06
+            return ocpp.ChangeAvailabilityResponse(status="Accepted")  # G03.FR.03, G04.FR.04
+        return ocpp.ChangeAvailabilityResponse(status="Scheduled")  # G03.FR.05, G04.FR.06

@@ -16,13 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages import firmware as ocpp
 from v2g.ocpp.messages.base import EVSE, Message
-from v2g.ocpp.messages.firmware import (
-    FirmwareStatus,
-    FirmwareStatusNotificationRequest,
-    UpdateFirmwareRequest,
-    UpdateFirmwareResponse,
-)
 from v2g.ocpp.times import parse_time
 from v2g.ota.window import UpdateWindow
 from v2g_station.blocks.availability import CloseStation
@@ -80,7 +75,7 @@ class FirmwareProgress(Fact, frozen=True, kw_only=True):
     """The progress of an update. `digest` is the SHA-256 of the download, with `Downloaded`; `reason` says why the
     repository of releases refuses it, with `InvalidSignature`."""
 
-    status: FirmwareStatus
+    status: ocpp.FirmwareStatus
     digest: bytes = b""
     reason: str = ""
 
@@ -90,7 +85,7 @@ class FirmwareJob(msgspec.Struct, frozen=True, kw_only=True):
 
     request_id: int
     url: str
-    status: FirmwareStatus
+    status: ocpp.FirmwareStatus
     install_ms: int
     """When the CSMS wants it installed; 0: it has not said."""
     certificate: str
@@ -150,22 +145,22 @@ class FirmwareUpdates:
 
     # -- the CSMS
 
-    def _update(self, request: UpdateFirmwareRequest) -> Message:
+    def _update(self, request: ocpp.UpdateFirmwareRequest) -> Message:
         """L01."""
         firmware = request.firmware
         if not firmware.location.startswith(SCHEMES):
-            return UpdateFirmwareResponse(status="Rejected", status_info=status_info("InvalidURL"))
+            return ocpp.UpdateFirmwareResponse(status="Rejected", status_info=status_info("InvalidURL"))
         certificate = firmware.signing_certificate or ""
         chain = parse_chain(certificate)
         if not chain or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not accepted
-            return UpdateFirmwareResponse(status="Rejected", status_info=status_info("MissingParam", "signature"))
+            return ocpp.UpdateFirmwareResponse(status="Rejected", status_info=status_info("MissingParam", "signature"))
         if not self._store.trusted(chain, "ManufacturerRootCertificate"):
             self._security_event("InvalidFirmwareSigningCertificate", firmware.location)  # L01.FR.02
-            return UpdateFirmwareResponse(status="InvalidCertificate")
+            return ocpp.UpdateFirmwareResponse(status="InvalidCertificate")
         cancelled = self._job
         if cancelled is not None:
             if cancelled.status in ("Installing", "InstallRebooting"):
-                return UpdateFirmwareResponse(status="Rejected", status_info=status_info("FwUpdateInProgress"))
+                return ocpp.UpdateFirmwareResponse(status="Rejected", status_info=status_info("FwUpdateInProgress"))
             self._k.do(CancelFirmware(request_id=cancelled.request_id))  # L01.FR.24
         retrieve = parse_time(firmware.retrieve_date_time)
         self._keep(
@@ -186,14 +181,15 @@ class FirmwareUpdates:
             self._k.at_utc("firmware", retrieve, self._download)
         else:
             self._k.after("firmware", 0, self._download)
-        return UpdateFirmwareResponse(status="Accepted" if cancelled is None else "AcceptedCanceled")
+        return ocpp.UpdateFirmwareResponse(status="Accepted" if cancelled is None else "AcceptedCanceled")
 
     def trigger(self, _: EVSE | None) -> None:
         """Report the progress at the CSMS's request (F06.FR.16)."""
         job = self._job
-        status: FirmwareStatus = "Idle" if job is None else job.status
+        status: ocpp.FirmwareStatus = "Idle" if job is None else job.status
         self._k.call(
-            FirmwareStatusNotificationRequest(status=status, request_id=job.request_id if job else None), always=True
+            ocpp.FirmwareStatusNotificationRequest(status=status, request_id=job.request_id if job else None),
+            always=True,
         )
 
     # -- progress
@@ -279,11 +275,11 @@ class FirmwareUpdates:
         self._close(closed=True)
         self._k.do(Install(request_id=self._job.request_id, digest=bytes.fromhex(self._job.digest)))
 
-    def _set(self, status: FirmwareStatus) -> None:
+    def _set(self, status: ocpp.FirmwareStatus) -> None:
         job = self._job
         if job is None:
             return
-        self._outbox.add(FirmwareStatusNotificationRequest(status=status, request_id=job.request_id))
+        self._outbox.add(ocpp.FirmwareStatusNotificationRequest(status=status, request_id=job.request_id))
         if status in ENDED:
             self._job, self._written = None, False
             self._k.forget("firmware", "job")

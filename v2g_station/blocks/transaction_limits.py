@@ -6,14 +6,8 @@ from typing import Final
 import msgspec
 
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages import transactions as ocpp
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.transactions import (
-    Reason,
-    TransactionEventRequest,
-    TransactionEventResponse,
-    TransactionLimit,
-    TriggerReason,
-)
 from v2g_station.blocks.cost.local_cost import LocalCosts
 from v2g_station.blocks.cost.tariff_cost import TariffCost
 from v2g_station.blocks.evse import AllowPower, Evse
@@ -24,7 +18,7 @@ from v2g_station.kernel.kernel import Answer, Kernel
 POLL_S: Final = 5.0
 """Poll interval of energy and state of charge."""
 
-_LIMITS: Final[Mapping[str, tuple[str, TriggerReason, Reason]]] = {
+_LIMITS: Final[Mapping[str, tuple[str, ocpp.TriggerReason, ocpp.Reason]]] = {
     "max_cost": ("maxCost", "CostLimitReached", "LocalOutOfCredit"),
     "max_energy": ("maxEnergy", "EnergyLimitReached", "EnergyLimitReached"),
     "max_time": ("maxTime", "TimeLimitReached", "TimeLimitReached"),
@@ -36,7 +30,7 @@ class DriverLimit(Fact, frozen=True, kw_only=True):
     """The driver sets limits for the transaction."""
 
     evse_id: int
-    limit: TransactionLimit
+    limit: ocpp.TransactionLimit
 
 
 class TransactionLimits:
@@ -56,9 +50,9 @@ class TransactionLimits:
         self._evses = evses
         self._sessions = sessions
         self._read = read
-        self._limits: dict[int, TransactionLimit] = {}
-        self._by_csms: dict[int, TransactionLimit] = {}
-        self._bounds: dict[int, TransactionLimit] = {}
+        self._limits: dict[int, ocpp.TransactionLimit] = {}
+        self._by_csms: dict[int, ocpp.TransactionLimit] = {}
+        self._bounds: dict[int, ocpp.TransactionLimit] = {}
         """The limits of payments, which no other limit exceeds."""
         self._begin: dict[int, int] = {}
         self._costs: dict[int, float] = {}
@@ -81,11 +75,11 @@ class TransactionLimits:
 
     def extend(self, evse: Evse, max_cost: float) -> None:
         """Raise the limit with a payment's reserved amount, as far as the CSMS allows (C23.FR.02)."""
-        self._bounds[evse.number] = _over(self._bounds.get(evse.number), TransactionLimit(max_cost=max_cost))
-        self.driver(DriverLimit(evse_id=evse.number, limit=TransactionLimit(max_cost=max_cost)))
+        self._bounds[evse.number] = _over(self._bounds.get(evse.number), ocpp.TransactionLimit(max_cost=max_cost))
+        self.driver(DriverLimit(evse_id=evse.number, limit=ocpp.TransactionLimit(max_cost=max_cost)))
         self._keep(evse)
 
-    def _bind(self, evse: Evse, bound: TransactionLimit) -> None:
+    def _bind(self, evse: Evse, bound: ocpp.TransactionLimit) -> None:
         self._bounds[evse.number] = bound
         self._limits[evse.number] = _over(self._limits.get(evse.number), bound)
         self._keep(evse)
@@ -93,7 +87,9 @@ class TransactionLimits:
 
     def event_answered(self, request: Message, answer: Answer) -> None:
         """Apply limits, or the transaction's cost, sent by the CSMS (E16.FR.03, .15)."""
-        if not isinstance(request, TransactionEventRequest) or not isinstance(answer, TransactionEventResponse):
+        if not isinstance(request, ocpp.TransactionEventRequest) or not isinstance(
+            answer, ocpp.TransactionEventResponse
+        ):
             return
         evse = self._sessions.find(request.transaction_info.transaction_id)
         if evse is None:
@@ -102,7 +98,7 @@ class TransactionLimits:
             wanted = self._supported(answer.transaction_limit)
             known = self._by_csms.get(evse.number)
             self._by_csms[evse.number] = _over(known, wanted)
-            if wanted != TransactionLimit():
+            if wanted != ocpp.TransactionLimit():
                 ours = _over(self._limits.get(evse.number), _least(wanted, self._bounds.get(evse.number)))
                 self._set(evse, ours, confirm=self._by_csms[evse.number] != known)
         if answer.total_cost is not None:
@@ -115,13 +111,13 @@ class TransactionLimits:
             listener(evse, total)
         self._poll(evse)
 
-    def _supported(self, limit: TransactionLimit) -> TransactionLimit:
+    def _supported(self, limit: ocpp.TransactionLimit) -> ocpp.TransactionLimit:
         """Return the limits that are supported (E16.FR.13)."""
         known = self._k.model.members("TxCtrlr.SupportedLimits")
         drop = {name: None for name, (word, _, _) in _LIMITS.items() if word not in known}
         return msgspec.structs.replace(limit, **drop)
 
-    def _set(self, evse: Evse, limit: TransactionLimit, *, confirm: bool = False) -> None:
+    def _set(self, evse: Evse, limit: ocpp.TransactionLimit, *, confirm: bool = False) -> None:
         """Set the limits, and report them if changed, or if the CSMS waits for it (E16.FR.03)."""
         if limit == self._limits.get(evse.number) and not confirm:
             return
@@ -204,7 +200,7 @@ class TransactionLimits:
         return None
 
 
-def _over(old: TransactionLimit | None, new: TransactionLimit) -> TransactionLimit:
+def _over(old: ocpp.TransactionLimit | None, new: ocpp.TransactionLimit) -> ocpp.TransactionLimit:
     """Return old limits updated by new ones: a limit can be changed, not removed (E16.FR.17)."""
     if old is None:
         return new
@@ -212,7 +208,7 @@ def _over(old: TransactionLimit | None, new: TransactionLimit) -> TransactionLim
     return msgspec.structs.replace(old, **fields)
 
 
-def _least(one: TransactionLimit, two: TransactionLimit | None) -> TransactionLimit:
+def _least(one: ocpp.TransactionLimit, two: ocpp.TransactionLimit | None) -> ocpp.TransactionLimit:
     """Return the lower of each limit that the first one sets."""
     if two is None:
         return one

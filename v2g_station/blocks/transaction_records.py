@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from v2g.energy.conductors import Currents
 from v2g.energy.settlement.ocmf import signed_meter_data
+from v2g.ocpp.messages import transactions as ocpp
 from v2g.ocpp.messages.authorization import AdditionalInfo, IdToken
 from v2g.ocpp.messages.base import EVSE, OperationMode
 from v2g.ocpp.messages.metering import (
@@ -25,15 +26,6 @@ from v2g.ocpp.messages.metering import (
     SignedMeterValue,
     UnitOfMeasure,
 )
-from v2g.ocpp.messages.transactions import (
-    ChargingState,
-    Reason,
-    Transaction,
-    TransactionEventRequest,
-    TransactionEventType,
-    TransactionLimit,
-    TriggerReason,
-)
 from v2g.ocpp.times import format_time
 from v2g.ocpp.versions import without_21
 
@@ -42,13 +34,13 @@ Register = Literal["import", "export"]
 IMPORT: Final[Measurand] = "Energy.Active.Import.Register"
 EXPORT: Final[Measurand] = "Energy.Active.Export.Register"
 
-_CONTEXTS: Final[Mapping[TriggerReason, ReadingContext]] = {
+_CONTEXTS: Final[Mapping[ocpp.TriggerReason, ReadingContext]] = {
     "MeterValuePeriodic": "Sample.Periodic",
     "MeterValueClock": "Sample.Clock",
     "Trigger": "Trigger",
 }
 
-_TRIGGERS_201: Final[Mapping[TriggerReason, TriggerReason]] = {
+_TRIGGERS_201: Final[Mapping[ocpp.TriggerReason, ocpp.TriggerReason]] = {
     "CostLimitReached": "ChargingStateChanged",
     "LimitSet": "ChargingRateChanged",
     "OperationModeChanged": "ChargingRateChanged",
@@ -109,7 +101,7 @@ class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
     id_token: str
     id_token_type: str
     next_seq_no: int = 0
-    charging_state: ChargingState = "EVConnected"
+    charging_state: ocpp.ChargingState = "EVConnected"
     charging_since_ms: int | None = None
     charged_ms: int = 0
     last_sample: MeterSample | None = None
@@ -128,19 +120,19 @@ class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The first reading, for the Ended event."""
     stop_mwh: int | None = None
     """Import register at which energy stops (MaxEnergyOnInvalidId)."""
-    limit: TransactionLimit | None = None
-    limit_by_csms: TransactionLimit | None = None
-    limit_of_payment: TransactionLimit | None = None
+    limit: ocpp.TransactionLimit | None = None
+    limit_by_csms: ocpp.TransactionLimit | None = None
+    limit_of_payment: ocpp.TransactionLimit | None = None
 
 
-Step = tuple[TransactionRecord, TransactionEventRequest]
+Step = tuple[TransactionRecord, ocpp.TransactionEventRequest]
 
 
 def start(
     record: TransactionRecord,
     utc_ms: int,
     *,
-    trigger: TriggerReason,
+    trigger: ocpp.TriggerReason,
     sample: MeterSample | None,
     offline: bool,
     measurands: Collection[str] | None = None,
@@ -164,8 +156,8 @@ def update(
     record: TransactionRecord,
     utc_ms: int,
     *,
-    trigger: TriggerReason,
-    charging_state: ChargingState | None = None,
+    trigger: ocpp.TriggerReason,
+    charging_state: ocpp.ChargingState | None = None,
     operation_mode: OperationMode | None = None,
     sample: MeterSample | None = None,
     offline: bool,
@@ -184,9 +176,9 @@ def end(
     record: TransactionRecord,
     utc_ms: int,
     *,
-    trigger: TriggerReason,
-    reason: Reason,
-    charging_state: ChargingState = "EVConnected",
+    trigger: ocpp.TriggerReason,
+    reason: ocpp.Reason,
+    charging_state: ocpp.ChargingState = "EVConnected",
     begin: MeterSample | None = None,
     sample: MeterSample | None = None,
     offline: bool,
@@ -204,7 +196,7 @@ def end(
     return event(record, "Ended", utc_ms, trigger=trigger, samples=samples, offline=offline, reason=reason)
 
 
-def for_201(request: TransactionEventRequest) -> TransactionEventRequest:
+def for_201(request: ocpp.TransactionEventRequest) -> ocpp.TransactionEventRequest:
     """Return an event in the form of 2.0.1: without newer fields, with the nearest older reasons."""
     event = without_21(request)
     info = event.transaction_info
@@ -342,7 +334,7 @@ def _samples(
     return (meter_value(sample, context, measurands),)
 
 
-def turn(record: TransactionRecord, utc_ms: int, state: ChargingState) -> TransactionRecord:
+def turn(record: TransactionRecord, utc_ms: int, state: ocpp.ChargingState) -> TransactionRecord:
     """Return the record in a charging state, with the charging time updated."""
     since, spent = record.charging_since_ms, record.charged_ms
     if since is not None:
@@ -377,21 +369,21 @@ def interrupted(record: TransactionRecord) -> TransactionRecord:
 
 def event(
     record: TransactionRecord,
-    kind: TransactionEventType,
+    kind: ocpp.TransactionEventType,
     utc_ms: int,
     *,
-    trigger: TriggerReason,
+    trigger: ocpp.TriggerReason,
     samples: tuple[MeterValue, ...],
     offline: bool,
     id_token: IdToken | None = None,
-    reason: Reason | None = None,
+    reason: ocpp.Reason | None = None,
     phases: int | None = None,
     reservation_id: int | None = None,
-    limit: TransactionLimit | None = None,
+    limit: ocpp.TransactionLimit | None = None,
     asleep: bool = False,
 ) -> Step:
     """Return the record with the next sequence number, and its event."""
-    request = TransactionEventRequest(
+    request = ocpp.TransactionEventRequest(
         event_type=kind,
         timestamp=format_time(utc_ms),
         trigger_reason=trigger,
@@ -403,7 +395,7 @@ def event(
         evse_sleep=True if asleep else None,  # Q10.FR.04, .05
         evse=EVSE(id=record.evse_id, connector_id=record.connector_id) if record.evse_id else None,
         id_token=id_token,
-        transaction_info=Transaction(
+        transaction_info=ocpp.Transaction(
             transaction_id=record.transaction_id,
             charging_state=record.charging_state,
             time_spent_charging=record.charged_ms // 1000 if kind == "Ended" else None,

@@ -19,13 +19,8 @@ from evcc.session.paused import PausedChoice
 from evcc.session.ports import CloseContactor, Reported, SetAcPower
 from evcc.session.steps import seen
 from v2g.exi.declare import Element
+from v2g.iso15118.d20.messages import ac
 from v2g.iso15118.d20.messages import dc as iso
-from v2g.iso15118.d20.messages.ac import (
-    AC_ChargeLoopReq,
-    AC_ChargeLoopRes,
-    AC_ChargeParameterDiscoveryReq,
-    AC_ChargeParameterDiscoveryRes,
-)
 from v2g.iso15118.d20.messages.common_messages import (
     ChargingSession,
     PowerDeliveryReq,
@@ -192,11 +187,11 @@ def on_started(
 # Alternating current: the vehicle's own charger follows the charge point's targets, within the vehicle's request.
 
 
-@stages.on_response(stages.Parametrizing, AC_ChargeParameterDiscoveryRes)
+@stages.on_response(stages.Parametrizing, ac.AC_ChargeParameterDiscoveryRes)
 def on_ac_parameters(
     stage: stages.Parametrizing,
-    request: AC_ChargeParameterDiscoveryReq,
-    response: AC_ChargeParameterDiscoveryRes,
+    request: ac.AC_ChargeParameterDiscoveryReq,
+    response: ac.AC_ChargeParameterDiscoveryRes,
     context: RequestContext,
 ) -> stages.Step:
     """Set the charge point's limits, if they are of the selected kind."""
@@ -218,7 +213,7 @@ def on_ac_parameters(
 
 @stages.on_wake(stages.Parametrizing)
 def repeat_parameters(
-    stage: stages.Parametrizing, request: AC_ChargeParameterDiscoveryReq, context: RequestContext
+    stage: stages.Parametrizing, request: ac.AC_ChargeParameterDiscoveryReq, context: RequestContext
 ) -> stages.Step:
     """Ask again for the demands of AC DER: the charger has not finished them."""
     return ask.charge_parameters(stage.choice, context, stage)
@@ -231,9 +226,9 @@ def _flavour(choice: PausedChoice) -> ModuleType:
     return der_sae if choice.service_id == ServiceId.AC_DER_SAE else der
 
 
-@stages.on_response(stages.Looping, AC_ChargeLoopRes)
+@stages.on_response(stages.Looping, ac.AC_ChargeLoopRes)
 def on_loop(
-    stage: stages.Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRes, context: RequestContext
+    stage: stages.Looping, request: ac.AC_ChargeLoopReq, response: ac.AC_ChargeLoopRes, context: RequestContext
 ) -> stages.Step:
     """Draw or feed back the charge point's target, never more than the vehicle requests (V2G20-1600)."""
     choice, mode = stage.plan.choice, response.cl_res_control_mode

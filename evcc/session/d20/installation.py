@@ -19,23 +19,19 @@ from evcc.session.ports import StoreContract
 from evcc.session.steps import Stage, seen
 from v2g.errors import TrustError
 from v2g.iso15118.d20.installation import InstallationRequest, make_request, open_contract, verify_service
-from v2g.iso15118.d20.messages.common_messages import (
-    AuthorizationSetupRes,
-    CertificateInstallationReq,
-    CertificateInstallationRes,
-)
+from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey
 
 
-def is_offered(setup: AuthorizationSetupRes, context: RequestContext) -> bool:
+def is_offered(setup: iso.AuthorizationSetupRes, context: RequestContext) -> bool:
     """Return whether contracts can be fetched: the charger offers it, and the vehicle is able and permitted to."""
     able = context.provisioning is not None and context.config.installation.install != "never" and context.tls
     return able and setup.certificate_installation_service
 
 
-def is_wanted(setup: AuthorizationSetupRes, context: RequestContext) -> bool:
+def is_wanted(setup: iso.AuthorizationSetupRes, context: RequestContext) -> bool:
     """Return whether to fetch contracts before payment: none is valid, or it is configured for each session."""
     if not is_offered(setup, context):
         return False
@@ -43,7 +39,7 @@ def is_wanted(setup: AuthorizationSetupRes, context: RequestContext) -> bool:
 
 
 def fetch(
-    setup: AuthorizationSetupRes, context: RequestContext, *, renewal: bool = False, used: tuple[bytes, ...] = ()
+    setup: iso.AuthorizationSetupRes, context: RequestContext, *, renewal: bool = False, used: tuple[bytes, ...] = ()
 ) -> Step:
     """Request contracts; `renewal` if the vehicle is already authorised, by one that expires soon (V2G20-2218).
 
@@ -71,8 +67,8 @@ def _ask(stage: FetchingContracts, context: RequestContext, *observed: Observe) 
 @on_response(FetchingContracts)
 def on_installation(
     stage: FetchingContracts,
-    request: CertificateInstallationReq,
-    response: CertificateInstallationRes,
+    request: iso.CertificateInstallationReq,
+    response: iso.CertificateInstallationRes,
     context: RequestContext,
 ) -> Step:
     """Wait, store the contract and request the next, or continue with the present ones."""
@@ -113,7 +109,7 @@ def on_installation(
 
 
 def _next(
-    stage: FetchingContracts, response: CertificateInstallationRes, context: RequestContext, *observed: Observe
+    stage: FetchingContracts, response: iso.CertificateInstallationRes, context: RequestContext, *observed: Observe
 ) -> Step:
     """Request the next contract while there is one (V2G20-1973), else continue (V2G20-1975)."""
     remaining = response.remaining_contract_certificate_chains

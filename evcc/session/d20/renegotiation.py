@@ -12,14 +12,8 @@ from evcc.session.d20.schedule import agree
 from evcc.session.d20.stages import Looping
 from evcc.session.steps import seen
 from v2g.exi.declare import Element
+from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.acdp import ACDP_SystemStatusReq, ACDP_SystemStatusRes
-from v2g.iso15118.d20.messages.common_messages import (
-    MeteringConfirmationReq,
-    PowerDeliveryReq,
-    PowerDeliveryRes,
-    ScheduleExchangeReq,
-    ScheduleExchangeRes,
-)
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
@@ -54,9 +48,9 @@ def on_answer(request: type[RequestT]) -> Callable[[OnAnswer[RequestT, ResponseT
     return register(ANSWERS, request.__name__)
 
 
-@on_answer(MeteringConfirmationReq)
+@on_answer(iso.MeteringConfirmationReq)
 def on_confirmed(
-    request: MeteringConfirmationReq, response: Element, looping: Looping | None, context: RequestContext
+    request: iso.MeteringConfirmationReq, response: Element, looping: Looping | None, context: RequestContext
 ) -> Turn:
     """The charger has the signature."""
     meter = request.signed_metering_data.meter_info
@@ -72,9 +66,12 @@ def on_confirmed(
     )
 
 
-@on_answer(ScheduleExchangeReq)
+@on_answer(iso.ScheduleExchangeReq)
 def on_schedule(
-    request: ScheduleExchangeReq, response: ScheduleExchangeRes, looping: Looping | None, context: RequestContext
+    request: iso.ScheduleExchangeReq,
+    response: iso.ScheduleExchangeRes,
+    looping: Looping | None,
+    context: RequestContext,
 ) -> Turn:
     """Wait for the charger's plan, and agree on a schedule."""
     if reaction(response) is Reaction.KEEP or looping is None:
@@ -89,9 +86,9 @@ def on_schedule(
     return Turn(request=step.request, plan=plan, observed=agreed.observed)
 
 
-@on_answer(PowerDeliveryReq)
+@on_answer(iso.PowerDeliveryReq)
 def on_power(
-    request: PowerDeliveryReq, response: PowerDeliveryRes, looping: Looping | None, context: RequestContext
+    request: iso.PowerDeliveryReq, response: iso.PowerDeliveryRes, looping: Looping | None, context: RequestContext
 ) -> Turn:
     """The new schedule takes effect, unless the charger stays with the old one."""
     if reaction(response) in (Reaction.KEEP, Reaction.STOP):

@@ -10,16 +10,11 @@ from evcc.session.d20.stages import Aligning, CableChecking, ConnectingDevice, S
 from evcc.session.ports import SetCpState, SetPowerLimits
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.messages.acdp import (
-    ACDP_ConnectReq,
-    ACDP_SystemStatusReq,
-    ElectricalChargingDeviceStatus,
-    EVTechnicalStatus,
-)
+from v2g.iso15118.d20.messages import acdp as iso
 from v2g.iso15118.d20.messages.dc import DC_CableCheckReq
 from v2g.iso15118.engine.v2gtp import PayloadType
 
-_STATE_B: Final = ElectricalChargingDeviceStatus.State_B
+_STATE_B: Final = iso.ElectricalChargingDeviceStatus.State_B
 
 
 def begin(plan: Plan, context: RequestContext) -> Step:
@@ -36,16 +31,16 @@ def begin(plan: Plan, context: RequestContext) -> Step:
             )
         case Family.ACDP:
             # ask the charger to connect its device, and report the vehicle's state on the side stream
-            technical = EVTechnicalStatus(
+            technical = iso.EVTechnicalStatus(
                 ev_ready_to_charge=not context.battery.fault,
                 ev_immobilization_request=False,
                 ev_immobilized=True,
                 ev_soc=round(context.battery.soc),
             )
-            status = ACDP_SystemStatusReq(header=context.header(), ev_technical_status=technical)
+            status = iso.ACDP_SystemStatusReq(header=context.header(), ev_technical_status=technical)
             return Step(
                 stage=ConnectingDevice(plan),
-                request=ACDP_ConnectReq(header=context.header(), ev_electrical_charging_device_status=_STATE_B),
+                request=iso.ACDP_ConnectReq(header=context.header(), ev_electrical_charging_device_status=_STATE_B),
                 beside=((PayloadType.ACDP_SYSTEM_STATUS, status),),
             )
         case _:

@@ -14,13 +14,7 @@ from evcc.session.v2g_message.stages import Choice, Discovering, Ending, Selecti
 from evcc.session.v2g_message.stop import stop
 from v2g.exi.declare import Element
 from v2g.iso15118.din.messages import common as iso
-from v2g.iso15118.din.messages.data_types import (
-    EVRequestedEnergyTransferType,
-    EVSESupportedEnergyTransferType,
-    PaymentOption,
-    SelectedService,
-    SelectedServiceList,
-)
+from v2g.iso15118.din.messages import data_types
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.din.session import SessionDin
 from v2g.iso15118.din.timing import MESSAGES
@@ -32,9 +26,9 @@ from v2g.iso15118.engine.quirks import SERVICE_ID
 _USUAL_ID: Final = 1
 """ServiceID of the charge service."""
 
-_OFFERS, _REQUESTS = EVSESupportedEnergyTransferType, EVRequestedEnergyTransferType
+_OFFERS, _REQUESTS = data_types.EVSESupportedEnergyTransferType, data_types.EVRequestedEnergyTransferType
 
-MODES: Final[Mapping[EVSESupportedEnergyTransferType, EVRequestedEnergyTransferType]] = {
+MODES: Final[Mapping[data_types.EVSESupportedEnergyTransferType, data_types.EVRequestedEnergyTransferType]] = {
     _OFFERS.DC_core: _REQUESTS.DC_core,
     _OFFERS.DC_extended: _REQUESTS.DC_extended,
     _OFFERS.DC_combo_core: _REQUESTS.DC_combo_core,
@@ -58,14 +52,16 @@ def on_services(
     mode = MODES.get(service.energy_transfer_type)
     if mode is None:
         return stop(stage, context, Ending("no_energy_service", failed=True))
-    if PaymentOption.ExternalPayment not in response.payment_options.payment_option:
+    if data_types.PaymentOption.ExternalPayment not in response.payment_options.payment_option:
         return stop(stage, context, Ending("no_payment_option", failed=True))
     service_id = service.service_tag.service_id
     return Step(
         stage=Selecting(),
         request=iso.ServicePaymentSelectionReq(
-            selected_payment_option=PaymentOption.ExternalPayment,
-            selected_service_list=SelectedServiceList(selected_service=(SelectedService(service_id=service_id),)),
+            selected_payment_option=data_types.PaymentOption.ExternalPayment,
+            selected_service_list=data_types.SelectedServiceList(
+                selected_service=(data_types.SelectedService(service_id=service_id),)
+            ),
         ),
         choice=Choice(service_id, mode),
         observed=(seen("service", "selected", service_id=service_id, mode=mode.value),),

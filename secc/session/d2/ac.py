@@ -9,14 +9,9 @@ from secc.session.request_context import Wait, refuse
 from secc.session.stages import Charging, Planned, Vehicle
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.energy.needs import EvNeeds
+from v2g.iso15118.d2.messages import parameters as iso
 from v2g.iso15118.d2.messages.charging import ChargingStatusReq
 from v2g.iso15118.d2.messages.data_types import EnergyTransferMode
-from v2g.iso15118.d2.messages.parameters import (
-    AC_EVChargeParameter,
-    AC_EVSEChargeParameter,
-    AC_EVSEStatus,
-    EVSENotification,
-)
 from v2g.iso15118.d2.quantities import VALUES
 from v2g.iso15118.engine.physical_values import MOST, Rounding, milliamperes, millivolts, watt_hours
 
@@ -26,7 +21,7 @@ def phases(mode: EnergyTransferMode, context: RequestContext) -> int:
     return context.config.ac_rating.phases if mode is EnergyTransferMode.AC_three_phase_core else 1
 
 
-def vehicle(parameter: AC_EVChargeParameter, mode: EnergyTransferMode, context: RequestContext) -> Vehicle:
+def vehicle(parameter: iso.AC_EVChargeParameter, mode: EnergyTransferMode, context: RequestContext) -> Vehicle:
     """Return the vehicle's limits; its power is that of all phases at the nominal voltage.
 
     Raises Iso15118Error for impossible ones.
@@ -46,7 +41,7 @@ def vehicle(parameter: AC_EVChargeParameter, mode: EnergyTransferMode, context: 
     )
 
 
-def needs(parameter: AC_EVChargeParameter, known: Vehicle, departure_ms: int | None) -> EvNeeds:
+def needs(parameter: iso.AC_EVChargeParameter, known: Vehicle, departure_ms: int | None) -> EvNeeds:
     """Return the vehicle's needs for the back end."""
     return EvNeeds(
         service="AC",
@@ -61,22 +56,22 @@ def needs(parameter: AC_EVChargeParameter, known: Vehicle, departure_ms: int | N
     )
 
 
-def limits(mode: EnergyTransferMode, context: RequestContext) -> AC_EVSEChargeParameter:
+def limits(mode: EnergyTransferMode, context: RequestContext) -> iso.AC_EVSEChargeParameter:
     """Return the charge point's voltage, and the present current of one phase."""
     voltage, lines = context.config.ac_rating.nominal_voltage_v, phases(mode, context)
     most_ma = line_ma(context.station.charge_w, context.station.charge_line, lines, context)
-    return AC_EVSEChargeParameter(
+    return iso.AC_EVSEChargeParameter(
         ac_evse_status=status(context),
         evse_nominal_voltage=VALUES.voltage(voltage * 1000, Rounding.NEAREST),
         evse_max_current=VALUES.current(most_ma, Rounding.DOWN),
     )
 
 
-def status(context: RequestContext) -> AC_EVSEStatus:
+def status(context: RequestContext) -> iso.AC_EVSEStatus:
     """Return the present notification."""
     notification = "StopCharging" if context.stop else "ReNegotiation" if context.renegotiate else "None"
-    return AC_EVSEStatus(
-        notification_max_delay=context.delay_s, evse_notification=EVSENotification(notification), rcd=False
+    return iso.AC_EVSEStatus(
+        notification_max_delay=context.delay_s, evse_notification=iso.EVSENotification(notification), rcd=False
     )
 
 

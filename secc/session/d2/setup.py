@@ -13,13 +13,8 @@ from secc.session.stages import Fresh, Opened
 from secc.session.v2g_message import setup
 from secc.session.v2g_message.request_context import ISO2_HANDLERS, Discovered, Paying, Presenting, RequestContext, Step
 from v2g.exi.declare import Element
+from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as iso
-from v2g.iso15118.d2.messages.common import (
-    PaymentServiceSelectionReq,
-    ServiceDetailReq,
-    ServiceDiscoveryReq,
-    SessionSetupReq,
-)
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.services import CHARGE_SERVICE, CONTRACT_SERVICE
 from v2g.iso15118.d20.charts import Family
@@ -83,8 +78,8 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, c
     return setup.supported_app_protocol(request, best, context.messages.protocol, ISO2.uri)
 
 
-@ISO2_HANDLERS.on_request(SessionSetupReq)
-def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
+@ISO2_HANDLERS.on_request(common.SessionSetupReq)
+def session_setup(request: common.SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
     """Open a session, or join the paused one: by its id alone [V2G2-753], [V2G2-754], [V2G2-756]."""
     quirks = () if evcc_ids.is_regular(request.evcc_id) else (EVCCID_LENGTH,)
     paused = context.paused
@@ -112,8 +107,8 @@ def _is_resumed(paused: Paused, context: RequestContext) -> bool:
     return not paused.vehicle and not asks_for_new_session(asked) and is_same_session(paused.session_id, asked)
 
 
-@ISO2_HANDLERS.on_request(ServiceDiscoveryReq)
-def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: RequestContext) -> Step:
+@ISO2_HANDLERS.on_request(common.ServiceDiscoveryReq)
+def service_discovery(request: common.ServiceDiscoveryReq, stage: Opened, context: RequestContext) -> Step:
     """Offer the charge service; a joined session only with its earlier kind of energy transfer [V2G2-741]."""
     modes = tuple(
         mode
@@ -141,8 +136,8 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
     return Step(response, Discovered(opened, ids | {CHARGE_SERVICE}))
 
 
-@ISO2_HANDLERS.on_request(ServiceDetailReq)
-def service_detail(request: ServiceDetailReq, stage: Discovered, context: RequestContext) -> Step:
+@ISO2_HANDLERS.on_request(common.ServiceDetailReq)
+def service_detail(request: common.ServiceDetailReq, stage: Discovered, context: RequestContext) -> Step:
     """Describe a service [V2G2-464]: that of charging has no parameters."""
     if request.service_id not in stage.services:
         raise refuse("FAILED_ServiceIDInvalid", f"service {request.service_id} was not offered")
@@ -154,8 +149,10 @@ def service_detail(request: ServiceDetailReq, stage: Discovered, context: Reques
     return Step(response, stage)
 
 
-@ISO2_HANDLERS.on_request(PaymentServiceSelectionReq)
-def payment_service_selection(request: PaymentServiceSelectionReq, stage: Discovered, context: RequestContext) -> Step:
+@ISO2_HANDLERS.on_request(common.PaymentServiceSelectionReq)
+def payment_service_selection(
+    request: common.PaymentServiceSelectionReq, stage: Discovered, context: RequestContext
+) -> Step:
     """Accept an offered payment option [V2G2-465] for the charge service [V2G2-467], [V2G2-804]."""
     if request.selected_payment_option not in payment_options(context):
         raise refuse("FAILED_PaymentSelectionInvalid", f"{request.selected_payment_option.value} was not offered")

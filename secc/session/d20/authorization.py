@@ -18,12 +18,7 @@ from secc.session.ports import AuthorizeContract, AuthorizeExternally, Transacti
 from secc.session.request_context import Wait
 from secc.session.stages import EXPIRES_SOON, Authorized
 from v2g.errors import CertificateError, RevocationError, SignatureError
-from v2g.iso15118.d20.messages.common_messages import (
-    Authorization,
-    AuthorizationReq,
-    AuthorizationRes,
-    PnC_AReqAuthorizationMode,
-)
+from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
@@ -56,8 +51,8 @@ _BY_STATUS: Final = {
 }
 
 
-@HANDLERS.on_request(AuthorizationReq)
-def authorization(request: AuthorizationReq, stage: Offered | Authorizing, context: RequestContext) -> Step | Wait:
+@HANDLERS.on_request(iso.AuthorizationReq)
+def authorization(request: iso.AuthorizationReq, stage: Offered | Authorizing, context: RequestContext) -> Step | Wait:
     """Handle a new request, or answer the repetition of one that is pending (V2G20-1582)."""
     if isinstance(stage, Authorizing):
         if _asked(request) != stage.asked:
@@ -79,10 +74,10 @@ def authorization(request: AuthorizationReq, stage: Offered | Authorizing, conte
         raise refuse(ResponseCode.FAILED, "too many attempts were refused")
     chosen = request.selected_authorization_service
     if context.notice is not None and context.notice.notification == "Terminate":
-        return _warn(stage, context, _refusal(chosen is Authorization.EIM), "stopped")
+        return _warn(stage, context, _refusal(chosen is iso.Authorization.EIM), "stopped")
     if chosen not in context.authorization:  # V2G20-2209, -2226
         return _warn(stage, context, ResponseCode.WARNING_AuthorizationSelectionInvalid, "method_not_offered")
-    if chosen is Authorization.EIM:
+    if chosen is iso.Authorization.EIM:
         return _ask(request, stage, context, None)
     mode = request.pnc_a_req_authorization_mode
     if mode is None:
@@ -101,7 +96,7 @@ def authorization(request: AuthorizationReq, stage: Offered | Authorizing, conte
 
 
 def _verify(
-    request: AuthorizationReq, mode: PnC_AReqAuthorizationMode, stage: Offered, context: RequestContext
+    request: iso.AuthorizationReq, mode: iso.PnC_AReqAuthorizationMode, stage: Offered, context: RequestContext
 ) -> VerifiedChain:
     """Check signature and chain. The signature comes first: a wrong one ends the session (V2G20-461)."""
     interop = context.connection.trust.interop
@@ -130,7 +125,7 @@ def _verify(
     return verified
 
 
-def _ask(request: AuthorizationReq, stage: Offered, context: RequestContext, contract: Contract | None) -> Wait:
+def _ask(request: iso.AuthorizationReq, stage: Offered, context: RequestContext, contract: Contract | None) -> Wait:
     used = stage.signed_by | {contract.chain[0]} if contract else stage.signed_by
     offered = replace(stage, attempt=stage.attempt + 1, signed_by=used)
     opening = replace(stage.opening, request=context.exi) if contract is not None and stage.opening else None
@@ -185,11 +180,11 @@ def _warn(stage: Offered, context: RequestContext, code: ResponseCode, reason: s
 
 def _response(
     context: RequestContext, code: ResponseCode, processing: Processing = Processing.Finished
-) -> AuthorizationRes:
-    return AuthorizationRes(header=context.header, response_code=code, evse_processing=processing)
+) -> iso.AuthorizationRes:
+    return iso.AuthorizationRes(header=context.header, response_code=code, evse_processing=processing)
 
 
-def _asked(request: AuthorizationReq) -> tuple[object, ...]:
+def _asked(request: iso.AuthorizationReq) -> tuple[object, ...]:
     """Return everything but the header, whose time stamp may change."""
     return (
         request.selected_authorization_service,

@@ -12,12 +12,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d20 import installation
 from v2g.iso15118.d20.messages import ac, acdp, dc, schedules, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
-from v2g.iso15118.d20.messages.common_types import (
-    CLReqControlMode,
-    MessageHeader,
-    RationalNumber,
-    ResponseCode,
-)
+from v2g.iso15118.d20.messages import common_types as iso
 from v2g.iso15118.engine import app_protocol as app
 
 MAX_SERVICES: Final = 8
@@ -26,12 +21,12 @@ MAX_SERVICES: Final = 8
 _CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
 _ENERGISING: Final = frozenset({"DC_CableCheckReq", "DC_PreChargeReq", "WPT_AlignmentCheckReq", "ACDP_ConnectReq"})
 
-ZERO: Final = RationalNumber(exponent=0, value=0)
+ZERO: Final = iso.RationalNumber(exponent=0, value=0)
 
 
 def _zeros(asked: Element) -> Element:
     """Return the response mode for this request mode (V2G20-1600), with the schema's minimum, all of it 0."""
-    module = sys.modules[type(asked).__module__] if type(asked) is not CLReqControlMode else dc
+    module = sys.modules[type(asked).__module__] if type(asked) is not iso.CLReqControlMode else dc
     name = type(asked).__name__.replace("Req", "Res")
     answer: type[Element] = getattr(
         module, name, dc.Scheduled_DC_CLResControlMode
@@ -56,7 +51,7 @@ def _nil(kind: object) -> object:
     assert isinstance(kind, type)
     if issubclass(kind, Enum):
         return next(iter(kind))
-    if kind is RationalNumber:
+    if kind is iso.RationalNumber:
         return ZERO
     return _least(kind) if issubclass(kind, Element) else kind()
 
@@ -69,7 +64,7 @@ def _own(request: Element, config: SeccConfig) -> dict[str, object]:
         case cm.AuthorizationSetupReq():
             return {"eim_as_res_authorization_mode": cm.EIM_ASResAuthorizationMode()}
         case cm.CertificateInstallationReq():
-            return msgspec.structs.asdict(installation.refusal(request.header, ResponseCode.FAILED))
+            return msgspec.structs.asdict(installation.refusal(request.header, iso.ResponseCode.FAILED))
         case cm.ServiceDiscoveryReq():
             shown = config.services[:MAX_SERVICES]  # a charger may have more services than the list may contain
             services = tuple(cm.Service(service_id=int(each), free_service=False) for each in shown)
@@ -129,21 +124,23 @@ def is_request(message: Element) -> bool:
     return type(message) is app.SupportedAppProtocolReq or _response_of(type(message)) is not None
 
 
-def refusal(request: Element, code: str, header: MessageHeader, config: SeccConfig) -> Element:
+def refusal(request: Element, code: str, header: iso.MessageHeader, config: SeccConfig) -> Element:
     """Return the negative response to `request`; `code` is a value of responseCodeType."""
     if isinstance(request, app.SupportedAppProtocolReq):
         return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
     response = _response_of(type(request))
     assert response is not None, f"{type(request).__name__} is not a request"
-    return _least(response, **{**_own(request, config), "header": header, "response_code": ResponseCode(code)})
+    return _least(response, **{**_own(request, config), "header": header, "response_code": iso.ResponseCode(code)})
 
 
 def fault_code(request: Element, fault: str) -> str:
     """Return the response code by which a fault of the charger is reported in the answer to this request."""
     if not isinstance(request, cm.PowerDeliveryReq):
-        return ResponseCode.FAILED.name
+        return iso.ResponseCode.FAILED.name
     return (
-        ResponseCode.FAILED_ContactorError if fault in _CONTACTOR else ResponseCode.FAILED_PowerDeliveryNotApplied
+        iso.ResponseCode.FAILED_ContactorError
+        if fault in _CONTACTOR
+        else iso.ResponseCode.FAILED_PowerDeliveryNotApplied
     ).name
 
 

@@ -15,13 +15,8 @@ from secc.session.v2g_message.delivery import check_profile, dc_evse_status
 from secc.session.v2g_message.request_context import DIN_HANDLERS, Authorizing, Paying, RequestContext, Step
 from v2g.exi.declare import Element
 from v2g.iso15118.din import schedules
+from v2g.iso15118.din.messages import common as iso
 from v2g.iso15118.din.messages.charging import CableCheckReq, CurrentDemandReq, PreChargeReq, WeldingDetectionReq
-from v2g.iso15118.din.messages.common import (
-    ChargeParameterDiscoveryReq,
-    ContractAuthenticationReq,
-    PowerDeliveryReq,
-    SessionStopReq,
-)
 from v2g.iso15118.din.messages.parameters import (
     DC_EVChargeParameter,
     DC_EVPowerDeliveryParameter,
@@ -33,9 +28,9 @@ from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import CHARGING_PROFILE, Quirk
 
 
-@DIN_HANDLERS.on_request(ContractAuthenticationReq)
+@DIN_HANDLERS.on_request(iso.ContractAuthenticationReq)
 def contract_authentication(
-    request: ContractAuthenticationReq, stage: Paying | Authorizing, context: RequestContext
+    request: iso.ContractAuthenticationReq, stage: Paying | Authorizing, context: RequestContext
 ) -> Step | Wait:
     """Ask for external identification. No value asks to wait for the customer: Ongoing ends before the vehicle's
     time-out."""
@@ -44,9 +39,9 @@ def contract_authentication(
     )
 
 
-@DIN_HANDLERS.on_request(ChargeParameterDiscoveryReq)
+@DIN_HANDLERS.on_request(iso.ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
-    request: ChargeParameterDiscoveryReq, stage: Authorized | Awaiting, context: RequestContext
+    request: iso.ChargeParameterDiscoveryReq, stage: Authorized | Awaiting, context: RequestContext
 ) -> Step | Wait:
     """Store the vehicle's limits, and send the charger's with one schedule."""
     requested, parameter = request.ev_requested_energy_transfer_type, request.ev_charge_parameter
@@ -68,8 +63,8 @@ def charge_parameter_discovery(
     )
 
 
-@DIN_HANDLERS.on_request(PowerDeliveryReq)
-def power_delivery(request: PowerDeliveryReq, stage: Stage, context: RequestContext) -> CommonStep | Wait:
+@DIN_HANDLERS.on_request(iso.PowerDeliveryReq)
+def power_delivery(request: iso.PowerDeliveryReq, stage: Stage, context: RequestContext) -> CommonStep | Wait:
     """Start or stop the transfer of energy."""
     if request.ready_to_charge_state:
         assert isinstance(stage, Planned | AfterPlan), "the chart allows only a stop before"
@@ -90,7 +85,9 @@ def current_demand(request: CurrentDemandReq, stage: Charging, context: RequestC
     return loop.current_demand(request, stage, context)
 
 
-def _check_profile(request: PowerDeliveryReq, stage: Planned | AfterPlan, context: RequestContext) -> tuple[Quirk, ...]:
+def _check_profile(
+    request: iso.PowerDeliveryReq, stage: Planned | AfterPlan, context: RequestContext
+) -> tuple[Quirk, ...]:
     """Check a vehicle's plan against the offered schedule (V2G-DC-399, -400); vehicles in the field send none, or one
     above it."""
     profile = request.charging_profile
@@ -125,4 +122,4 @@ def _discovery_response(context: RequestContext, processing: str, plan: Plan) ->
 DIN_HANDLERS.on_request(CableCheckReq)(delivery.cable_check)
 DIN_HANDLERS.on_request(PreChargeReq)(delivery.pre_charge)
 DIN_HANDLERS.on_request(WeldingDetectionReq)(delivery.welding_detection)
-DIN_HANDLERS.on_request(SessionStopReq)(delivery.session_stop)
+DIN_HANDLERS.on_request(iso.SessionStopReq)(delivery.session_stop)

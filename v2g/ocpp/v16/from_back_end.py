@@ -7,19 +7,13 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcppError
-from v2g.ocpp.messages import authorization, certificates, provisioning, remote_control, smart_charging
+from v2g.ocpp.messages import authorization, certificates, firmware, provisioning, remote_control, smart_charging
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
 from v2g.ocpp.messages.base import EVSE, Component, Message, MessageContent, Variable
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.diagnostics import GetLogRequest, GetLogResponse, LogParameters
 from v2g.ocpp.messages.display import MessageInfo, SetDisplayMessageRequest, SetDisplayMessageResponse
-from v2g.ocpp.messages.firmware import (
-    Firmware,
-    FirmwareStatusNotificationRequest,
-    UpdateFirmwareRequest,
-    UpdateFirmwareResponse,
-)
 from v2g.ocpp.messages.network_profile import SetNetworkProfileRequest, SetNetworkProfileResponse
 from v2g.ocpp.messages.reservation import (
     CancelReservationRequest,
@@ -477,14 +471,14 @@ def get_log(mirror: Mirror, request: v16.GetLogReq) -> Steps[v16.GetLogConf]:
 def update(mirror: Mirror, request: v16.UpdateFirmwareReq) -> Steps[v16.UpdateFirmwareConf]:
     """Have firmware installed that is not signed. What the station answers can only be told by the progress."""
     number = mirror.request_id()
-    answer: UpdateFirmwareResponse = yield UpdateFirmwareRequest(
+    answer: firmware.UpdateFirmwareResponse = yield firmware.UpdateFirmwareRequest(
         retries=request.retries,
         retry_interval=request.retry_interval,
         request_id=number,
-        firmware=Firmware(location=request.location, retrieve_date_time=request.retrieve_date),
+        firmware=firmware.Firmware(location=request.location, retrieve_date_time=request.retrieve_date),
     )
     if answer.status not in ("Accepted", "AcceptedCanceled"):
-        failed = FirmwareStatusNotificationRequest(status="DownloadFailed", request_id=number)
+        failed = firmware.FirmwareStatusNotificationRequest(status="DownloadFailed", request_id=number)
         mirror.after.append(report_update(mirror, failed))
     return v16.UpdateFirmwareConf()
 
@@ -493,11 +487,11 @@ def update(mirror: Mirror, request: v16.UpdateFirmwareReq) -> Steps[v16.UpdateFi
 def update_signed(mirror: Mirror, request: v16.SignedUpdateFirmwareReq) -> Steps[v16.SignedUpdateFirmwareConf]:
     """Have signed firmware installed."""
     image = request.firmware
-    answer: UpdateFirmwareResponse = yield UpdateFirmwareRequest(
+    answer: firmware.UpdateFirmwareResponse = yield firmware.UpdateFirmwareRequest(
         retries=request.retries,
         retry_interval=request.retry_interval,
         request_id=request.request_id,
-        firmware=Firmware(
+        firmware=firmware.Firmware(
             location=image.location,
             retrieve_date_time=image.retrieve_date_time,
             install_date_time=image.install_date_time,

@@ -6,13 +6,8 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from v2g.errors import OcppError
+from v2g.ocpp.messages import availability
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
-from v2g.ocpp.messages.availability import (
-    ConnectorStatus,
-    HeartbeatRequest,
-    HeartbeatResponse,
-    StatusNotificationRequest,
-)
 from v2g.ocpp.messages.base import EVSE, Component, Message, Variable
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.diagnostics import EventData, LogStatusNotificationRequest, NotifyEventRequest, UploadLogStatus
@@ -51,7 +46,7 @@ PLUG_AND_CHARGE: Final = "org.openchargealliance.iso15118pnc"
 """Vendor of the DataTransfers that carry messages of 2.0.1 for Plug and Charge, as JSON in a text."""
 OF_PLUG_AND_CHARGE: Final = frozenset({"Authorize", "Get15118EVCertificate", "GetCertificateStatus", "SignCertificate"})
 
-_CONNECTORS: Final[Mapping[v16.ChargePointStatus, ConnectorStatus]] = {
+_CONNECTORS: Final[Mapping[v16.ChargePointStatus, availability.ConnectorStatus]] = {
     "Available": "Available",
     "Preparing": "Occupied",
     "Charging": "Occupied",
@@ -118,7 +113,7 @@ def boot(bridge: Bridge, request: v16.BootNotificationReq) -> Steps[v16.BootNoti
 @from_station
 def heartbeat(bridge: Bridge, request: v16.HeartbeatReq) -> Steps[v16.HeartbeatConf]:
     """A sign of life."""
-    answer: HeartbeatResponse = yield HeartbeatRequest()
+    answer: availability.HeartbeatResponse = yield availability.HeartbeatRequest()
     return v16.HeartbeatConf(current_time=answer.current_time)
 
 
@@ -281,7 +276,7 @@ def report_status(bridge: Bridge, request: v16.StatusNotificationReq) -> Steps[v
     """Report a connector: its availability, the state of what charges there, and errors as events."""
     at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
     if request.connector_id > 0:
-        yield StatusNotificationRequest(
+        yield availability.StatusNotificationRequest(
             timestamp=at,
             connector_status=_CONNECTORS[request.status],
             evse_id=request.connector_id,

@@ -11,22 +11,15 @@ from msgspec.structs import replace
 from v2g import typed_json
 from v2g.energy.meter_records.judge import read_record
 from v2g.errors import CodecError
-from v2g.ocpp.messages.metering import (
-    Measurand,
-    MeterValue,
-    ReadingContext,
-    SampledValue,
-    SignedMeterValue,
-    UnitOfMeasure,
-)
+from v2g.ocpp.messages import metering
 from v2g.ocpp.v16 import messages
 
 IMPORT: Final = "Energy.Active.Import.Register"
 _EXPORT: Final = "Energy.Active.Export.Register"
 _LACKING: Final = frozenset({"Temperature", "RPM"})
 """Measurands that 2.x does not have: they concern neither energy nor safety, and are left out."""
-_UNITS: Final[Mapping[str | None, UnitOfMeasure]] = {
-    each: UnitOfMeasure(unit={"Celcius": "Celsius"}.get(each, each))
+_UNITS: Final[Mapping[str | None, metering.UnitOfMeasure]] = {
+    each: metering.UnitOfMeasure(unit={"Celcius": "Celsius"}.get(each, each))
     for each in (*get_args(messages.Unit16), "Hertz")
     if each != "Wh"
 }
@@ -38,12 +31,14 @@ _ENCODED: Final = re.compile(r"[A-Za-z0-9+/]+=*")
 """Base64 or hexadecimal digits, which need no further encoding."""
 
 
-def register(wh: int, at: str, context: ReadingContext) -> MeterValue:
+def register(wh: int, at: str, context: metering.ReadingContext) -> metering.MeterValue:
     """Return `meterStart` or `meterStop` as a reading of the import register."""
-    return MeterValue(timestamp=at, sampled_value=(SampledValue(value=float(wh), measurand=IMPORT, context=context),))
+    return metering.MeterValue(
+        timestamp=at, sampled_value=(metering.SampledValue(value=float(wh), measurand=IMPORT, context=context),)
+    )
 
 
-def last_register(values: Iterable[MeterValue], before: int | None) -> int | None:
+def last_register(values: Iterable[metering.MeterValue], before: int | None) -> int | None:
     """Return the import register in the last of these values, Wh, `before` where there is none."""
     for value in values:
         for each in value.sampled_value:
@@ -62,7 +57,7 @@ def is_thousandth(wh: int | None, known_wh: int | None) -> bool:
     return known_wh - 1000 <= wh * 1000 + 500 and wh * 1000 - 500 <= known_wh + 1_000_000  # it is rounded
 
 
-def without_registers(values: Iterable[MeterValue]) -> tuple[MeterValue, ...]:
+def without_registers(values: Iterable[metering.MeterValue]) -> tuple[metering.MeterValue, ...]:
     """Return values without import registers."""
     found = (
         replace(each, sampled_value=tuple(one for one in each.sampled_value if (one.measurand or IMPORT) != IMPORT))
@@ -71,13 +66,15 @@ def without_registers(values: Iterable[MeterValue]) -> tuple[MeterValue, ...]:
     return tuple(each for each in found if each.sampled_value)
 
 
-def meter_values(values: Iterable[messages.MeterValue16 | messages.TransactionData]) -> tuple[MeterValue, ...]:
+def meter_values(values: Iterable[messages.MeterValue16 | messages.TransactionData]) -> tuple[metering.MeterValue, ...]:
     """Return what of these values 2.x has; an element of which nothing is left is left out."""
-    found = [MeterValue(timestamp=each.timestamp, sampled_value=_samples(each.sampled_value)) for each in values]
+    found = [
+        metering.MeterValue(timestamp=each.timestamp, sampled_value=_samples(each.sampled_value)) for each in values
+    ]
     return tuple([each for each in found if each.sampled_value])
 
 
-def _samples(values: Sequence[messages.ValueAt]) -> tuple[SampledValue, ...]:
+def _samples(values: Sequence[messages.ValueAt]) -> tuple[metering.SampledValue, ...]:
     samples, signed = [], []
     for each in values:
         if each.format == "SignedData":
@@ -89,9 +86,9 @@ def _samples(values: Sequence[messages.ValueAt]) -> tuple[SampledValue, ...]:
     return tuple(samples)
 
 
-def _sampled(value: messages.ValueAt, number: float) -> SampledValue:
-    measurand: Measurand | None = value.measurand  # type: ignore[assignment] # those of _LACKING are gone
-    return SampledValue(
+def _sampled(value: messages.ValueAt, number: float) -> metering.SampledValue:
+    measurand: metering.Measurand | None = value.measurand  # type: ignore[assignment] # those of _LACKING are gone
+    return metering.SampledValue(
         value=number,
         measurand=measurand,
         context=value.context,
@@ -110,11 +107,11 @@ def number_in(text: str) -> float | None:
     return number if -_MOST <= number <= _MOST else None
 
 
-def _attach(samples: list[SampledValue], signed: messages.ValueAt) -> None:
+def _attach(samples: list[metering.SampledValue], signed: messages.ValueAt) -> None:
     """Keep a signed text: at the reading of its register that it signs, else with the value within it."""
     text = signed.value.strip()
     encoded = text if _ENCODED.fullmatch(text) else base64.b64encode(text.encode()).decode()
-    kept = SignedMeterValue(signed_meter_data=encoded, signing_method="", encoding_method="", public_key="")
+    kept = metering.SignedMeterValue(signed_meter_data=encoded, signing_method="", encoding_method="", public_key="")
     measurand = signed.measurand or IMPORT
     for index, each in enumerate(samples):
         same = (each.measurand or IMPORT) == measurand and each.context == signed.context and each.phase is None
@@ -141,13 +138,13 @@ def _signed_wh(text: str, measurand: str, context: str | None) -> float | None:
 # -- and back
 
 
-def values_in_16(values: Iterable[MeterValue]) -> tuple[messages.MeterValue16, ...]:
+def values_in_16(values: Iterable[metering.MeterValue]) -> tuple[messages.MeterValue16, ...]:
     """Return what of these values 1.6 has, for MeterValues; an element of which nothing is left is left out."""
     found = ((each.timestamp, _written(each.sampled_value, messages.SampledValue16, _WORDS)) for each in values)
     return tuple(messages.MeterValue16(timestamp=at, sampled_value=samples) for at, samples in found if samples)
 
 
-def transaction_data(values: Iterable[MeterValue]) -> tuple[messages.TransactionData, ...]:
+def transaction_data(values: Iterable[metering.MeterValue]) -> tuple[messages.TransactionData, ...]:
     """Return what of these values 1.6 has, for StopTransaction, which has no Hertz."""
     found = (
         (each.timestamp, _written(each.sampled_value, messages.TransactionValue, _WORDS - {"Hertz"})) for each in values
@@ -160,7 +157,7 @@ _WORDS: Final = frozenset((*get_args(messages.Unit16), "Hertz"))
 _MEASURANDS: Final = frozenset(get_args(messages.Measurand16))
 
 
-def _written(values: Iterable[SampledValue], type_: type[S], units: frozenset[str]) -> tuple[S, ...]:
+def _written(values: Iterable[metering.SampledValue], type_: type[S], units: frozenset[str]) -> tuple[S, ...]:
     """Return values as texts, each followed by the signed one, which is the record of the meter itself."""
     found: list[S] = []
     for each in values:
@@ -196,6 +193,6 @@ def _decoded(encoded: str) -> str:
     return text if text.isprintable() else encoded
 
 
-def _in_wh(value: SampledValue) -> float:
-    unit = value.unit_of_measure or UnitOfMeasure()
+def _in_wh(value: metering.SampledValue) -> float:
+    unit = value.unit_of_measure or metering.UnitOfMeasure()
     return value.value * 10.0**unit.multiplier * (1000 if unit.unit == "kWh" else 1)

@@ -4,13 +4,8 @@ from collections.abc import Mapping
 from typing import Final, get_args
 
 from v2g.errors import OcppError
+from v2g.ocpp.messages import availability, diagnostics, security
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdTokenInfo
-from v2g.ocpp.messages.availability import (
-    HeartbeatRequest,
-    HeartbeatResponse,
-    StatusNotificationRequest,
-    StatusNotificationResponse,
-)
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.certificates import (
     Get15118EVCertificateRequest,
@@ -19,22 +14,10 @@ from v2g.ocpp.messages.certificates import (
     GetCertificateStatusResponse,
 )
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
-from v2g.ocpp.messages.diagnostics import (
-    LogStatusNotificationRequest,
-    LogStatusNotificationResponse,
-    NotifyEventRequest,
-    NotifyEventResponse,
-)
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest, NotifyEVChargingNeedsResponse
 from v2g.ocpp.messages.firmware import FirmwareStatusNotificationRequest, FirmwareStatusNotificationResponse
 from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
 from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotificationResponse
-from v2g.ocpp.messages.security import (
-    SecurityEventNotificationRequest,
-    SecurityEventNotificationResponse,
-    SignCertificateRequest,
-    SignCertificateResponse,
-)
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.v16 import messages as v16
@@ -92,10 +75,10 @@ def boot(mirror: Mirror, request: BootNotificationRequest) -> Steps[BootNotifica
 
 
 @to_back_end
-def heartbeat(mirror: Mirror, request: HeartbeatRequest) -> Steps[HeartbeatResponse]:
+def heartbeat(mirror: Mirror, request: availability.HeartbeatRequest) -> Steps[availability.HeartbeatResponse]:
     """A sign of life."""
     answer: v16.HeartbeatConf = yield v16.HeartbeatReq()
-    return HeartbeatResponse(current_time=answer.current_time)
+    return availability.HeartbeatResponse(current_time=answer.current_time)
 
 
 @to_back_end
@@ -218,17 +201,19 @@ def report_values(mirror: Mirror, request: MeterValuesRequest) -> Steps[MeterVal
 
 
 @to_back_end
-def status(mirror: Mirror, request: StatusNotificationRequest) -> Steps[StatusNotificationResponse]:
+def status(
+    mirror: Mirror, request: availability.StatusNotificationRequest
+) -> Steps[availability.StatusNotificationResponse]:
     """Report a connector; before it the station, if its state is new."""
     mirror.statuses[request.evse_id, request.connector_id] = request.connector_status
     if request.connector_status in ("Available", "Reserved", "Unavailable"):
         mirror.finishing.discard(request.evse_id)
     yield from _show(mirror, 0)
     yield from _show(mirror, request.evse_id, request)
-    return StatusNotificationResponse()
+    return availability.StatusNotificationResponse()
 
 
-def _show(mirror: Mirror, connector_id: int, said: StatusNotificationRequest | None = None) -> Steps[None]:
+def _show(mirror: Mirror, connector_id: int, said: availability.StatusNotificationRequest | None = None) -> Steps[None]:
     """Report a state if it is `said`, or new."""
     now: v16.ChargePointStatus | None = yield from _status(mirror, connector_id)
     if now is None or (said is None and mirror.told.get(connector_id) == now):
@@ -261,7 +246,7 @@ def _status(mirror: Mirror, connector_id: int) -> Steps[v16.ChargePointStatus | 
 
 
 @to_back_end
-def notify(mirror: Mirror, request: NotifyEventRequest) -> Steps[NotifyEventResponse]:
+def notify(mirror: Mirror, request: diagnostics.NotifyEventRequest) -> Steps[diagnostics.NotifyEventResponse]:
     """Report problems of a connector, or of the station, by their error codes; 1.6 has no other events."""
     for each in request.event_data:
         if each.variable.name != "Problem" or each.actual_value not in ("true", "false"):
@@ -282,7 +267,7 @@ def notify(mirror: Mirror, request: NotifyEventRequest) -> Steps[NotifyEventResp
             info=(each.tech_info or "")[:50] or None,
             vendor_error_code=each.tech_code,
         )
-    return NotifyEventResponse()
+    return diagnostics.NotifyEventResponse()
 
 
 # -- security, logs, firmware
@@ -290,32 +275,34 @@ def notify(mirror: Mirror, request: NotifyEventRequest) -> Steps[NotifyEventResp
 
 @to_back_end
 def report_security(
-    mirror: Mirror, request: SecurityEventNotificationRequest
-) -> Steps[SecurityEventNotificationResponse]:
+    mirror: Mirror, request: security.SecurityEventNotificationRequest
+) -> Steps[security.SecurityEventNotificationResponse]:
     """Report a security event."""
     kind = _EVENTS.get(request.type, request.type)
     yield v16.SecurityEventNotificationReq(type=kind, timestamp=request.timestamp, tech_info=request.tech_info)
-    return SecurityEventNotificationResponse()
+    return security.SecurityEventNotificationResponse()
 
 
 @to_back_end
-def sign(mirror: Mirror, request: SignCertificateRequest) -> Steps[SignCertificateResponse]:
+def sign(mirror: Mirror, request: security.SignCertificateRequest) -> Steps[security.SignCertificateResponse]:
     """Ask for a certificate of the station; one of ISO 15118 by DataTransfer."""
     if request.certificate_type not in (None, "ChargingStationCertificate"):
-        return (yield from _for_plug_and_charge(request, SignCertificateResponse))
+        return (yield from _for_plug_and_charge(request, security.SignCertificateResponse))
     answer: v16.SignCertificateConf = yield v16.SignCertificateReq(csr=request.csr)
-    return SignCertificateResponse(status=answer.status)
+    return security.SignCertificateResponse(status=answer.status)
 
 
 @to_back_end
-def report_upload(mirror: Mirror, request: LogStatusNotificationRequest) -> Steps[LogStatusNotificationResponse]:
+def report_upload(
+    mirror: Mirror, request: diagnostics.LogStatusNotificationRequest
+) -> Steps[diagnostics.LogStatusNotificationResponse]:
     """Report the upload of a log, or of diagnostics, as it was asked for."""
     if mirror.by_whitepaper if request.request_id is None else request.request_id >= 0:
         yield v16.LogStatusNotificationReq(status=request.status, request_id=request.request_id)
     else:
         code = _DIAGNOSTICS.get(request.status, "UploadFailed")
         yield v16.DiagnosticsStatusNotificationReq(status=code)  # type: ignore[arg-type] # a key of UPLOADS
-    return LogStatusNotificationResponse()
+    return diagnostics.LogStatusNotificationResponse()
 
 
 @to_back_end

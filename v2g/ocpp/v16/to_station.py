@@ -9,15 +9,7 @@ from typing import Final
 import msgspec
 
 from v2g.errors import OcppError, TimeoutExpired
-from v2g.ocpp.messages.authorization import (
-    ClearCacheRequest,
-    ClearCacheResponse,
-    GetLocalListVersionRequest,
-    GetLocalListVersionResponse,
-    IdTokenInfo,
-    SendLocalListRequest,
-    SendLocalListResponse,
-)
+from v2g.ocpp.messages import authorization, provisioning, reservation
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.certificates import (
@@ -34,21 +26,6 @@ from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedul
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.diagnostics import GetLogRequest, GetLogResponse
 from v2g.ocpp.messages.firmware import UpdateFirmwareRequest, UpdateFirmwareResponse
-from v2g.ocpp.messages.provisioning import (
-    GetBaseReportRequest,
-    GetBaseReportResponse,
-    GetVariableData,
-    GetVariableResult,
-    GetVariablesRequest,
-    GetVariablesResponse,
-    NotifyReportRequest,
-    ResetRequest,
-    ResetResponse,
-    SetVariableData,
-    SetVariableResult,
-    SetVariablesRequest,
-    SetVariablesResponse,
-)
 from v2g.ocpp.messages.remote_control import (
     RequestStartTransactionRequest,
     RequestStartTransactionResponse,
@@ -58,12 +35,6 @@ from v2g.ocpp.messages.remote_control import (
     TriggerMessageResponse,
     UnlockConnectorRequest,
     UnlockConnectorResponse,
-)
-from v2g.ocpp.messages.reservation import (
-    CancelReservationRequest,
-    CancelReservationResponse,
-    ReserveNowRequest,
-    ReserveNowResponse,
 )
 from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSignedResponse
 from v2g.ocpp.messages.smart_charging import (
@@ -167,12 +138,12 @@ def stop(bridge: Bridge, request: RequestStopTransactionRequest) -> Steps[Reques
 
 
 @to_station
-def reset(bridge: Bridge, request: ResetRequest) -> Steps[ResetResponse]:
+def reset(bridge: Bridge, request: provisioning.ResetRequest) -> Steps[provisioning.ResetResponse]:
     """Restart the station; 1.6 cannot restart one EVSE."""
     if request.evse_id:
         raise _lacks("reset of one EVSE")
     answer: v16.ResetConf = yield v16.ResetReq(type="Soft" if request.type == "OnIdle" else "Hard")
-    return ResetResponse(status=answer.status)
+    return provisioning.ResetResponse(status=answer.status)
 
 
 @to_station
@@ -221,24 +192,28 @@ def transfer_to(bridge: Bridge, request: DataTransferRequest) -> Steps[DataTrans
 
 
 @to_station
-def clear_cache(bridge: Bridge, request: ClearCacheRequest) -> Steps[ClearCacheResponse]:
+def clear_cache(bridge: Bridge, request: authorization.ClearCacheRequest) -> Steps[authorization.ClearCacheResponse]:
     """Clear the authorization cache."""
     answer: v16.ClearCacheConf = yield v16.ClearCacheReq()
-    return ClearCacheResponse(status=answer.status)
+    return authorization.ClearCacheResponse(status=answer.status)
 
 
 @to_station
-def list_version(bridge: Bridge, request: GetLocalListVersionRequest) -> Steps[GetLocalListVersionResponse]:
+def list_version(
+    bridge: Bridge, request: authorization.GetLocalListVersionRequest
+) -> Steps[authorization.GetLocalListVersionResponse]:
     """Ask for the version of the local list; none is 0 in 2.x."""
     answer: v16.GetLocalListVersionConf = yield v16.GetLocalListVersionReq()
-    return GetLocalListVersionResponse(version_number=max(0, answer.list_version))
+    return authorization.GetLocalListVersionResponse(version_number=max(0, answer.list_version))
 
 
 @to_station
-def send_list(bridge: Bridge, request: SendLocalListRequest) -> Steps[SendLocalListResponse]:
+def send_list(
+    bridge: Bridge, request: authorization.SendLocalListRequest
+) -> Steps[authorization.SendLocalListResponse]:
     """Replace or change the local list. Raises OcppError for a token that is too long for an idTag."""
 
-    def info(found: IdTokenInfo | None) -> v16.IdTagInfo | None:
+    def info(found: authorization.IdTokenInfo | None) -> v16.IdTagInfo | None:
         return None if found is None else id_tag_info(found)
 
     answer: v16.SendLocalListConf = yield v16.SendLocalListReq(
@@ -250,12 +225,14 @@ def send_list(bridge: Bridge, request: SendLocalListRequest) -> Steps[SendLocalL
         ),
     )
     if answer.status == "NotSupported":
-        return SendLocalListResponse(status="Failed", status_info=_because("not supported by the station"))
-    return SendLocalListResponse(status=answer.status)
+        return authorization.SendLocalListResponse(
+            status="Failed", status_info=_because("not supported by the station")
+        )
+    return authorization.SendLocalListResponse(status=answer.status)
 
 
 @to_station
-def reserve(bridge: Bridge, request: ReserveNowRequest) -> Steps[ReserveNowResponse]:
+def reserve(bridge: Bridge, request: reservation.ReserveNowRequest) -> Steps[reservation.ReserveNowResponse]:
     """Reserve a connector, or any."""
     group = request.group_id_token
     answer: v16.ReserveNowConf = yield v16.ReserveNowReq(
@@ -265,14 +242,16 @@ def reserve(bridge: Bridge, request: ReserveNowRequest) -> Steps[ReserveNowRespo
         parent_id_tag=None if group is None else bridge.id_tag(group),
         reservation_id=request.id,
     )
-    return ReserveNowResponse(status=answer.status)
+    return reservation.ReserveNowResponse(status=answer.status)
 
 
 @to_station
-def cancel(bridge: Bridge, request: CancelReservationRequest) -> Steps[CancelReservationResponse]:
+def cancel(
+    bridge: Bridge, request: reservation.CancelReservationRequest
+) -> Steps[reservation.CancelReservationResponse]:
     """Cancel a reservation."""
     answer: v16.CancelReservationConf = yield v16.CancelReservationReq(reservation_id=request.reservation_id)
-    return CancelReservationResponse(status=answer.status)
+    return reservation.CancelReservationResponse(status=answer.status)
 
 
 # -- smart charging
@@ -417,21 +396,25 @@ def composite(bridge: Bridge, request: GetCompositeScheduleRequest) -> Steps[Get
 
 
 @to_station
-def get_variables(bridge: Bridge, request: GetVariablesRequest) -> Steps[GetVariablesResponse]:
+def get_variables(
+    bridge: Bridge, request: provisioning.GetVariablesRequest
+) -> Steps[provisioning.GetVariablesResponse]:
     """Read variables as keys, one by one: some stations answer no more than that."""
-    results: list[GetVariableResult] = []
+    results: list[provisioning.GetVariableResult] = []
     for each in request.get_variable_data:
         results += [(yield from _read(bridge, each))]
-    return GetVariablesResponse(get_variable_result=tuple(results))
+    return provisioning.GetVariablesResponse(get_variable_result=tuple(results))
 
 
 def _is_read(bridge: Bridge, key: str) -> bool:
     return key.casefold() not in {each.casefold() for each in bridge.quirks.never_read}
 
 
-def _read(bridge: Bridge, wanted: GetVariableData) -> Steps[GetVariableResult]:
+def _read(bridge: Bridge, wanted: provisioning.GetVariableData) -> Steps[provisioning.GetVariableResult]:
     key = key_of(wanted.component, wanted.variable)
-    result = GetVariableResult(attribute_status="UnknownVariable", component=wanted.component, variable=wanted.variable)
+    result = provisioning.GetVariableResult(
+        attribute_status="UnknownVariable", component=wanted.component, variable=wanted.variable
+    )
     if wanted.attribute_type not in (None, "Actual"):
         return msgspec.structs.replace(
             result, attribute_type=wanted.attribute_type, attribute_status="NotSupportedAttributeType"
@@ -451,17 +434,21 @@ def _read(bridge: Bridge, wanted: GetVariableData) -> Steps[GetVariableResult]:
 
 
 @to_station
-def set_variables(bridge: Bridge, request: SetVariablesRequest) -> Steps[SetVariablesResponse]:
+def set_variables(
+    bridge: Bridge, request: provisioning.SetVariablesRequest
+) -> Steps[provisioning.SetVariablesResponse]:
     """Write variables as keys."""
-    results: list[SetVariableResult] = []
+    results: list[provisioning.SetVariableResult] = []
     for each in request.set_variable_data:
         results += [(yield from _write(each))]
-    return SetVariablesResponse(set_variable_result=tuple(results))
+    return provisioning.SetVariablesResponse(set_variable_result=tuple(results))
 
 
-def _write(wanted: SetVariableData) -> Steps[SetVariableResult]:
+def _write(wanted: provisioning.SetVariableData) -> Steps[provisioning.SetVariableResult]:
     key = key_of(wanted.component, wanted.variable)
-    result = SetVariableResult(attribute_status="UnknownVariable", component=wanted.component, variable=wanted.variable)
+    result = provisioning.SetVariableResult(
+        attribute_status="UnknownVariable", component=wanted.component, variable=wanted.variable
+    )
     if wanted.attribute_type not in (None, "Actual"):
         return msgspec.structs.replace(
             result, attribute_type=wanted.attribute_type, attribute_status="NotSupportedAttributeType"
@@ -498,10 +485,12 @@ def _taken(key: str, words: tuple[str, ...]) -> Steps[tuple[str, ...]]:
 
 
 @to_station
-def base_report(bridge: Bridge, request: GetBaseReportRequest) -> Steps[GetBaseReportResponse]:
+def base_report(
+    bridge: Bridge, request: provisioning.GetBaseReportRequest
+) -> Steps[provisioning.GetBaseReportResponse]:
     """Read all keys; the report follows as NotifyReport, to the back end."""
     if request.report_base == "SummaryInventory":
-        return GetBaseReportResponse(status="NotSupported")
+        return provisioning.GetBaseReportResponse(status="NotSupported")
     keys: tuple[v16.ConfigurationKey, ...] = ()
     if not bridge.quirks.never_read:
         with contextlib.suppress(OcppError, TimeoutExpired):
@@ -514,11 +503,11 @@ def base_report(bridge: Bridge, request: GetBaseReportRequest) -> Steps[GetBaseR
                 keys += one.configuration_key
     data = tuple(report(keys))
     if not data:
-        return GetBaseReportResponse(status="EmptyResultSet")
+        return provisioning.GetBaseReportResponse(status="EmptyResultSet")
     parts: Sequence[int] = range(0, len(data), _REPORTED)
     for number, begin in enumerate(parts):
         bridge.reports.append(
-            NotifyReportRequest(
+            provisioning.NotifyReportRequest(
                 request_id=request.request_id,
                 generated_at=format_time(bridge.now_ms),
                 report_data=data[begin : begin + _REPORTED],
@@ -526,7 +515,7 @@ def base_report(bridge: Bridge, request: GetBaseReportRequest) -> Steps[GetBaseR
                 seq_no=number,
             )
         )
-    return GetBaseReportResponse(status="Accepted")
+    return provisioning.GetBaseReportResponse(status="Accepted")
 
 
 # -- logs, firmware, certificates

@@ -11,15 +11,10 @@ import msgspec
 
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
 from v2g.observe import Observe
+from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
-from v2g.ocpp.messages.provisioning import (
-    BootNotificationRequest,
-    BootNotificationResponse,
-    BootReason,
-    ChargingStation,
-)
 from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer
 from v2g.ocpp.rpc import Send as RpcSend
@@ -94,7 +89,7 @@ class CsmsLink:
         amend: Callable[[Message, Answer], Answer],
         outlets: tuple[Outlet, ...],
         security_event: Callable[[str, str], None],
-        boot_reason: BootReason,
+        boot_reason: ocpp.BootReason,
         message_timeout: float | None = None,
         mirror: "Callable[[frozenset[str], float], MirroredPeer] | None" = None,
     ) -> None:
@@ -253,9 +248,9 @@ class CsmsLink:
     def boot(self, *, triggered: bool = False) -> None:
         """See Connection."""
         layout = self._k.layout
-        request = BootNotificationRequest(
+        request = ocpp.BootNotificationRequest(
             reason="Triggered" if triggered else self.boot_reason,
-            charging_station=ChargingStation(
+            charging_station=ocpp.ChargingStation(
                 serial_number=layout.serial_number,
                 model=layout.model,
                 vendor_name=layout.vendor,
@@ -266,7 +261,7 @@ class CsmsLink:
         self.call(request, self._booted, always=True)
 
     def _booted(self, answer: Answer) -> None:
-        if not isinstance(answer, BootNotificationResponse):
+        if not isinstance(answer, ocpp.BootNotificationResponse):
             if self._peer is not None:  # a CALLERROR or no answer: try again as if Pending
                 self._k.note("boot_refused", reason=str(answer)[:200])
                 self._k.after("link.boot", BOOT_WAIT, self.boot)

@@ -7,12 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from v2g.ocpp.messages import network_profile as ocpp
 from v2g.ocpp.messages.base import Message, StatusInfo
-from v2g.ocpp.messages.network_profile import (
-    NetworkConnectionProfile,
-    SetNetworkProfileRequest,
-    SetNetworkProfileResponse,
-)
 from v2g.ocpp.messages.provisioning import SetVariableStatus
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.connection.network_slots import COMPONENT, IDENTITY, Slots, flaw, slot_of
@@ -36,7 +32,7 @@ class NetworkProfiles:
     def __init__(
         self,
         kernel: Kernel,
-        first: NetworkConnectionProfile,
+        first: ocpp.NetworkConnectionProfile,
         identity: str,
         *,
         certificates: CertificateStore,
@@ -76,7 +72,7 @@ class NetworkProfiles:
 
     # -- for the connection
 
-    def current(self) -> tuple[int, NetworkConnectionProfile]:
+    def current(self) -> tuple[int, ocpp.NetworkConnectionProfile]:
         """Return the slot and profile to connect with."""
         slot = self._successful if self._fallen_back else self._order[self._index]
         return slot, self._slots.profile(slot)
@@ -170,7 +166,7 @@ class NetworkProfiles:
         active = self._k.model.number("SecurityCtrlr.SecurityProfile")
         return level < active and (level < 2 or not self._k.model.flag(_DOWNGRADE))
 
-    def _set(self, request: SetNetworkProfileRequest) -> Message:
+    def _set(self, request: ocpp.SetNetworkProfileRequest) -> Message:
         """B09."""
         profile, slot = request.connection_data, request.configuration_slot
         why: StatusInfo | None
@@ -181,9 +177,9 @@ class NetworkProfiles:
         else:
             why = flaw(profile)
         if why is not None:
-            return SetNetworkProfileResponse(status="Rejected", status_info=why)  # B09.FR.02
+            return ocpp.SetNetworkProfileResponse(status="Rejected", status_info=why)  # B09.FR.02
         self._slots.put(slot, profile)
-        return SetNetworkProfileResponse(status="Accepted")
+        return ocpp.SetNetworkProfileResponse(status="Accepted")
 
     def _check_variable(self, variable: Variable, value: str) -> Verdict:
         """Check a value of NetworkConfiguration; slots in the priority list are read-only (B09.FR.22 to .25)."""
@@ -221,9 +217,9 @@ def _check_identity(value: str) -> Verdict:
     return "RebootRequired" if IDENTITY.fullmatch(value) else status_info("InvalidValue")
 
 
-def first_profile(url: str, *, security_profile: int, message_timeout: float) -> NetworkConnectionProfile:
+def first_profile(url: str, *, security_profile: int, message_timeout: float) -> ocpp.NetworkConnectionProfile:
     """Return slot 1 from the station's own configuration; security profile 0 is one of 1.6 only."""
-    return NetworkConnectionProfile(
+    return ocpp.NetworkConnectionProfile(
         ocpp_version="OCPP20" if security_profile else "OCPP16",
         ocpp_interface="Wired0",
         ocpp_transport="JSON",

@@ -12,14 +12,9 @@ import msgspec
 
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import OcppError, RefusedError
+from v2g.ocpp.messages import tariff_cost as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.tariff_cost import (
-    ChangeTransactionTariffRequest,
-    ChangeTransactionTariffResponse,
-    CostDetails,
-    Tariff,
-)
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.translate.ocpp_tariffs import money
 from v2g_station.blocks.cost.priced import Priced, PricedTerms, priced_from_now
@@ -177,7 +172,7 @@ class LocalCosts:
     def _moment(self) -> Moment:
         return Moment(self._k.now, self._k.utc_ms)
 
-    def _show_tariff(self, evse: Evse, tariff: Tariff) -> None:
+    def _show_tariff(self, evse: Evse, tariff: ocpp.Tariff) -> None:
         text = description(tariff, evse.authorization.language if evse.authorization is not None else None)
         self._k.do(ShowTariff(evse_id=evse.number, tariff_id=tariff.tariff_id, text=text))
 
@@ -187,7 +182,7 @@ class LocalCosts:
             return IdToken(id_token=record.id_token, type=record.id_token_type) if record.authorized else None
         return evse.authorization.id_token if evse.authorization is not None else None
 
-    def _details(self, found: Priced, request: TransactionEventRequest) -> CostDetails | None:
+    def _details(self, found: Priced, request: TransactionEventRequest) -> ocpp.CostDetails | None:
         """Return the cost details that an event must carry (I12.FR.01, .02)."""
         model = self._k.model
         ended = request.event_type == "Ended"
@@ -224,26 +219,26 @@ class LocalCosts:
 
     # -- tariff changes
 
-    def _change(self, request: ChangeTransactionTariffRequest) -> Message:
+    def _change(self, request: ocpp.ChangeTransactionTariffRequest) -> Message:
         """I11."""
         if not self._tariffs.enabled:  # I11.FR.01
             raise OcppError(NOT_ENABLED, answer="NotSupported")
         tariff, name = msgspec.structs.replace(request.tariff, valid_from=None), request.transaction_id
         status, info = self._tariffs.refuse(tariff)
         if status in ("TooManyElements", "ConditionNotSupported"):
-            return ChangeTransactionTariffResponse(status=status, status_info=info)
+            return ocpp.ChangeTransactionTariffResponse(status=status, status_info=info)
         if self._sessions.find(name) is None:
-            return ChangeTransactionTariffResponse(status="TxNotFound")
+            return ocpp.ChangeTransactionTariffResponse(status="TxNotFound")
         if status != "Accepted":
-            return ChangeTransactionTariffResponse(status="Rejected", status_info=info)
+            return ocpp.ChangeTransactionTariffResponse(status="Rejected", status_info=info)
         found = self._all.get(name)
         if found is not None and found.terms.plan.currency != tariff.currency:
-            return ChangeTransactionTariffResponse(status="NoCurrencyChange")
+            return ocpp.ChangeTransactionTariffResponse(status="NoCurrencyChange")
         plan = self._tariffs.plan(tariff)
         self._k.after(f"tariff.change.{name}", 0, lambda: self._switch(name, tariff, plan))  # I11.FR.07
-        return ChangeTransactionTariffResponse(status="Accepted")
+        return ocpp.ChangeTransactionTariffResponse(status="Accepted")
 
-    def _switch(self, name: str, tariff: Tariff, plan: PricePlan) -> None:
+    def _switch(self, name: str, tariff: ocpp.Tariff, plan: PricePlan) -> None:
         """Switch a transaction to another tariff from now on (I11.FR.07, .08)."""
         evse = self._sessions.find(name)
         if evse is None or evse.record is None:

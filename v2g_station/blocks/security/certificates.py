@@ -7,13 +7,8 @@ from typing import Final, Literal
 import msgspec
 from cryptography import x509
 
+from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import OCSPRequestData
-from v2g.ocpp.messages.certificates import (
-    Get15118EVCertificateRequest,
-    Get15118EVCertificateResponse,
-    GetCertificateStatusRequest,
-    GetCertificateStatusResponse,
-)
 from v2g.ocpp.routes import Version
 from v2g.pki.ocsp import ocsp_request_data
 from v2g_station.blocks.security.certificate_store import CertificateStore, is_issued_by
@@ -83,14 +78,14 @@ class CertificateStatuses:
         """Request the status of a certificate; `KeepStatus` follows a response."""
 
         def answered(answer: Answer) -> None:
-            if not isinstance(answer, GetCertificateStatusResponse) or answer.status != "Accepted":
+            if not isinstance(answer, ocpp.GetCertificateStatusResponse) or answer.status != "Accepted":
                 return
             if answer.ocsp_result is not None:
                 self._cached[data.serial_number] = cached = _Cached(utc_ms=self._k.utc_ms, ocsp=answer.ocsp_result)
                 self._k.keep("certificate_status", data.serial_number, cached)
                 self._k.do(KeepStatus(serial_number=data.serial_number, ocsp=answer.ocsp_result))
 
-        self._k.call(GetCertificateStatusRequest(ocsp_request_data=data), answered)
+        self._k.call(ocpp.GetCertificateStatusRequest(ocsp_request_data=data), answered)
 
 
 ContractStatus = Literal["answered", "failed", "unreachable"]
@@ -109,10 +104,10 @@ class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
     maximum: int | None = None
     emaids: tuple[str, ...] = ()
 
-    def message(self, version: Version) -> Get15118EVCertificateRequest:
+    def message(self, version: Version) -> ocpp.Get15118EVCertificateRequest:
         """Return the OCPP request (M01.FR.01, .03; M02 for an `update`). 2.0.1 lacks `maximum` and `emaids`."""
         new = version != "2.0.1"
-        return Get15118EVCertificateRequest(
+        return ocpp.Get15118EVCertificateRequest(
             iso15118_schema_version=self.schema,
             action="Update" if self.update else "Install",
             exi_request=base64.b64encode(self.exi).decode(),
@@ -136,7 +131,7 @@ class ContractAnswer(msgspec.Struct, frozen=True):
 UNREACHABLE: Final = ContractAnswer(status="unreachable")
 
 
-def contract_answer(response: Get15118EVCertificateResponse) -> ContractAnswer:
+def contract_answer(response: ocpp.Get15118EVCertificateResponse) -> ContractAnswer:
     """Return the meaning of a response. A failed one may still contain a rejection for the vehicle."""
     failed = response.status != "Accepted"
     try:

@@ -9,12 +9,8 @@ from msgspec import Meta
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager.commands import CommandStep, FlowBounds
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages import charging_profiles as ocpp
 from v2g.ocpp.messages.base import EVSE, Message, OperationMode
-from v2g.ocpp.messages.charging_profiles import (
-    ChargingProfile,
-    ChargingSchedule,
-    ChargingSchedulePeriod,
-)
 from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimitRequest, NotifyChargingLimitRequest
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.evse import Evse
@@ -106,14 +102,14 @@ class ExternalLimits:
     def _put(self, fact: ExternalLimit, number: int) -> None:
         """K29.FR.04 to .06, Q06.FR.01 to .07, K27.FR.01."""
         dynamic = self._k.version == "2.1" and not fact.schedule
-        profile = ChargingProfile(
+        profile = ocpp.ChargingProfile(
             id=number,
             stack_level=0,
             charging_profile_purpose="LocalGeneration" if fact.generation else "ChargingStationExternalConstraints",
             charging_profile_kind="Dynamic" if dynamic else "Absolute",
             dyn_update_time=format_time(self._k.utc_ms) if dynamic else None,
             charging_schedule=(
-                ChargingSchedule(
+                ocpp.ChargingSchedule(
                     id=abs(number),
                     charging_rate_unit="A" if fact.periods[0].in_amperes else "W",
                     start_schedule=None if dynamic else format_time(self._k.utc_ms // 1000 * 1000),
@@ -131,11 +127,11 @@ class ExternalLimits:
         else:
             self._reported[number] = before
 
-    def _period(self, wanted: FlowBounds) -> ChargingSchedulePeriod:
+    def _period(self, wanted: FlowBounds) -> ocpp.ChargingSchedulePeriod:
         mode: OperationMode | None = None
         if self._k.version == "2.1":
             mode = "ExternalLimits" if wanted.setpoint_w is None else "ExternalSetpoint"
-        return ChargingSchedulePeriod(
+        return ocpp.ChargingSchedulePeriod(
             start_period=wanted.start_s if isinstance(wanted, CommandStep) else 0,
             limit=wanted.limit,
             discharge_limit=None if wanted.discharge is None else -wanted.discharge,
@@ -295,7 +291,7 @@ def _waits(item: InstalledProfile, wanted: FlowBounds) -> bool:
     return item.source == "CSO" and any(each.operation_mode in modes for each in schedule.charging_schedule_period)
 
 
-def _fill_in(period: ChargingSchedulePeriod, new: ChargingSchedulePeriod) -> ChargingSchedulePeriod:
+def _fill_in(period: ocpp.ChargingSchedulePeriod, new: ocpp.ChargingSchedulePeriod) -> ocpp.ChargingSchedulePeriod:
     """Return a period with the values that an external system may set; omit the others."""
     names = {"ExternalLimits": ("limit", "discharge_limit"), "ExternalSetpoint": ("setpoint",)}
     values = {name: getattr(new, name) for name in names.get(period.operation_mode or "", ())}

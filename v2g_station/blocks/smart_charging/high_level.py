@@ -6,13 +6,9 @@ from typing import Final, Literal
 
 from v2g.energy.needs import EvNeeds, Service
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages import ev_charging as ocpp
 from v2g.ocpp.messages.certificates import Get15118EVCertificateResponse
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule
-from v2g.ocpp.messages.ev_charging import (
-    NotifyEVChargingNeedsResponse,
-    NotifyEVChargingScheduleRequest,
-    NotifyEVChargingScheduleResponse,
-)
 from v2g.ocpp.times import format_time
 from v2g.ocpp.versions import without_21
 from v2g_station.blocks.connection.outbox import CsmsOutbox
@@ -157,7 +153,7 @@ class HighLevel:
             return
 
         def answered(answer: Answer) -> None:
-            status = answer.status if isinstance(answer, NotifyEVChargingNeedsResponse) else "NoChargingProfile"
+            status = answer.status if isinstance(answer, ocpp.NotifyEVChargingNeedsResponse) else "NoChargingProfile"
             if status == "Rejected" and self._k.version == "2.1" and not fact.needs.older:
                 self._refused(evse_id, fact.needs.service)
             elif status in ("Rejected", "NoChargingProfile"):  # K15.FR.04, K18.FR.04
@@ -213,7 +209,7 @@ class HighLevel:
             selected = offered.id
         if self._k.version == "2.0.1":
             schedule = without_21(schedule)
-        request = NotifyEVChargingScheduleRequest(
+        request = ocpp.NotifyEVChargingScheduleRequest(
             time_base=format_time(self._k.utc_ms // 1000 * 1000),
             charging_schedule=schedule,
             evse_id=fact.evse_id,
@@ -221,7 +217,7 @@ class HighLevel:
         )
 
         def answered(answer: Answer) -> None:
-            if isinstance(answer, NotifyEVChargingScheduleResponse) and answer.status == "Rejected":
+            if isinstance(answer, ocpp.NotifyEVChargingScheduleResponse) and answer.status == "Rejected":
                 self._k.note("plan_refused", evse_id=fact.evse_id)
 
         self._k.call(request, answered)

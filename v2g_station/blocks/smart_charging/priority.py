@@ -3,12 +3,8 @@
 from collections.abc import Mapping
 
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages import smart_charging as ocpp
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.smart_charging import (
-    NotifyPriorityChargingRequest,
-    UsePriorityChargingRequest,
-    UsePriorityChargingResponse,
-)
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.smart_charging import profiles
@@ -42,15 +38,15 @@ class PriorityCharging:
         self._outbox = outbox
         self.answers: dict[str, Handler] = {"UsePriorityCharging": self._use}
 
-    def _use(self, request: UsePriorityChargingRequest) -> Message:
+    def _use(self, request: ocpp.UsePriorityChargingRequest) -> Message:
         """K21."""
         evse = self._sessions.find(request.transaction_id)
         if evse is None:
-            return UsePriorityChargingResponse(status="Rejected", status_info=status_info("TxNotFound"))
+            return ocpp.UsePriorityChargingResponse(status="Rejected", status_info=status_info("TxNotFound"))
         if request.activate and not profiles.has_priority(self._smart.installed, evse.number):
-            return UsePriorityChargingResponse(status="NoProfile", status_info=status_info("NotFound"))
+            return ocpp.UsePriorityChargingResponse(status="NoProfile", status_info=status_info("NotFound"))
         self._set(request.transaction_id, active=request.activate)
-        return UsePriorityChargingResponse(status="Accepted")
+        return ocpp.UsePriorityChargingResponse(status="Accepted")
 
     def requested(self, fact: PriorityChargingRequested) -> None:
         """K22."""
@@ -63,4 +59,4 @@ class PriorityCharging:
     def _set(self, transaction_id: str, *, active: bool) -> None:
         """Change the priority and report it; offline changes are reported later (K21.FR.05, .08, K22.FR.03, .05)."""
         if self._smart.where.set_priority(transaction_id, active=active):
-            self._outbox.add(NotifyPriorityChargingRequest(transaction_id=transaction_id, activated=active))
+            self._outbox.add(ocpp.NotifyPriorityChargingRequest(transaction_id=transaction_id, activated=active))

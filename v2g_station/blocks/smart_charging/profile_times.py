@@ -8,13 +8,8 @@ from typing import Final
 import msgspec
 
 from v2g.errors import OcppError
+from v2g.ocpp.messages import charging_profiles as ocpp
 from v2g.ocpp.messages.base import StatusInfo
-from v2g.ocpp.messages.charging_profiles import (
-    ChargingProfile,
-    ChargingRateUnit,
-    ChargingSchedule,
-    ChargingSchedulePeriod,
-)
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.evse import Evse
@@ -29,7 +24,7 @@ class InstalledProfile(msgspec.Struct, frozen=True):
     """A profile as set: its EVSE (0 is the station) and version of OCPP."""
 
     evse_id: int
-    profile: ChargingProfile
+    profile: ocpp.ChargingProfile
     version: Version
     source: str = "CSO"
     """Its source, as named by OCPP."""
@@ -77,7 +72,7 @@ def at(text: str) -> int:
     return parse_time(text)
 
 
-def window(profile: ChargingProfile) -> tuple[float, float]:
+def window(profile: ocpp.ChargingProfile) -> tuple[float, float]:
     """Return the validity in ms, open ends infinite (K01.FR.10, .36, .37)."""
     start = at(profile.valid_from) if profile.valid_from else -_FOR_EVER
     return start, at(profile.valid_to) if profile.valid_to else _FOR_EVER
@@ -89,7 +84,7 @@ def offline_end(item: InstalledProfile, around: ProfileSituation) -> int | None:
     return None if longest is None or around.offline_since_ms is None else around.offline_since_ms + longest * 1000
 
 
-def period_at(item: InstalledProfile, utc_ms: int, around: ProfileSituation) -> ChargingSchedulePeriod | None:
+def period_at(item: InstalledProfile, utc_ms: int, around: ProfileSituation) -> ocpp.ChargingSchedulePeriod | None:
     """Return the period of a profile that is in force, if it covers the time (K01.FR.11, .12, .30, .36, .37)."""
     start, end = window(item.profile)
     limit = offline_end(item, around)
@@ -144,12 +139,12 @@ def is_over(item: InstalledProfile, utc_ms: int, around: ProfileSituation) -> bo
     return since is not None and duration is not None and not recurring and since >= duration * 1000
 
 
-def _is_local(profile: ChargingProfile) -> bool:
+def _is_local(profile: ocpp.ChargingProfile) -> bool:
     schedule = profile.charging_schedule[0]
     return bool(schedule.use_local_time) and schedule.start_schedule is not None
 
 
-def _since(profile: ChargingProfile, utc_ms: int, around: ProfileSituation) -> int | None:
+def _since(profile: ocpp.ChargingProfile, utc_ms: int, around: ProfileSituation) -> int | None:
     """Return how long (ms) the schedule in force at `utc_ms` has run, None if it has no start.
 
     With useLocalTime the time is that of a wall clock, so that it skips or repeats the hour of a daylight saving change
@@ -171,7 +166,7 @@ def _since(profile: ChargingProfile, utc_ms: int, around: ProfileSituation) -> i
             return since
 
 
-def _starts(profile: ChargingProfile, transaction: OpenTransaction | None) -> tuple[int, ...]:
+def _starts(profile: ocpp.ChargingProfile, transaction: OpenTransaction | None) -> tuple[int, ...]:
     """Return the starts of periods, ms after the schedule's, each but the first with its own delay (K01.FR.92, .94)."""
     schedule = profile.charging_schedule[0]
     if not schedule.randomized_delay or transaction is None:  # K08.FR.06
@@ -183,7 +178,7 @@ def _starts(profile: ChargingProfile, transaction: OpenTransaction | None) -> tu
     )
 
 
-def _plain(schedule: ChargingSchedule) -> tuple[int, ...]:
+def _plain(schedule: ocpp.ChargingSchedule) -> tuple[int, ...]:
     return tuple(period.start_period * 1000 for period in schedule.charging_schedule_period)
 
 
@@ -212,7 +207,7 @@ class ProfileContext:
             model.after[f"clockctrlr.{name.lower()}"] = lambda _: changed()
         model.after["smartchargingctrlr.setpointpriority"] = lambda _: changed()
         alternating = any(evse.phases for evse in kernel.layout.evses)
-        self.units: tuple[ChargingRateUnit, ...] = ("W", "A") if alternating else ("W",)
+        self.units: tuple[ocpp.ChargingRateUnit, ...] = ("W", "A") if alternating else ("W",)
         kernel.put("SmartChargingCtrlr.RateUnit", ",".join(self.units))
 
     def set_priority(self, transaction_id: str, *, active: bool) -> bool:

@@ -13,13 +13,7 @@ from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedul
 from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.smart_charging import profile_rules, profiles
-from v2g_station.blocks.smart_charging.profile_times import (
-    InstalledProfile,
-    OpenTransaction,
-    ProfileContext,
-    offline_end,
-)
+from v2g_station.blocks.smart_charging import profile_rules, profile_times, profiles
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.blocks.transactions.sessions import EvseSessions
@@ -77,7 +71,7 @@ class ChargingProfiles:
         self._k = kernel
         self._evses = evses
         self._sessions = sessions
-        self._installed = tuple(kernel.stored("profiles", InstalledProfile).values())
+        self._installed = tuple(kernel.stored("profiles", profile_times.InstalledProfile).values())
         self._remote_profiles: dict[int, ChargingProfile] = {}
         """Profiles of remote starts, until the transaction starts."""
         self._limits: dict[int, ProfileLimits] = {}
@@ -87,10 +81,10 @@ class ChargingProfiles:
         self._lines: dict[int, tuple[int, ...]] = {}
         """The line conductors that an EVSE was told to use, where it can switch them."""
         self._prices: dict[int, CsmsPrices] = {}
-        self.where = ProfileContext(kernel, evses, self.limits_changed)
+        self.where = profile_times.ProfileContext(kernel, evses, self.limits_changed)
         self.modes = modes
         kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
-        self.on_installed: list[Callable[[InstalledProfile], None]] = []
+        self.on_installed: list[Callable[[profile_times.InstalledProfile], None]] = []
         self.on_limits: list[Callable[[Collection[int]], None]] = []
         """Called with the EVSEs that have been re-evaluated."""
         self.answers: dict[str, Handler] = {
@@ -108,7 +102,7 @@ class ChargingProfiles:
         self._measure()
 
     @property
-    def installed(self) -> tuple[InstalledProfile, ...]:
+    def installed(self) -> tuple[profile_times.InstalledProfile, ...]:
         """All profiles."""
         return self._installed
 
@@ -118,7 +112,7 @@ class ChargingProfiles:
         """Return why a profile is not acceptable, or None. A remote start's has no transaction yet."""
         transactions = self.where.open()
         if remote:
-            transactions = (*transactions, OpenTransaction("", evse_id, self._k.utc_ms))
+            transactions = (*transactions, profile_times.OpenTransaction("", evse_id, self._k.utc_ms))
             profile = msgspec.structs.replace(profile, transaction_id="")
         return profile_rules.refuse(
             profile,
@@ -129,7 +123,7 @@ class ChargingProfiles:
             transactions=transactions,
         )
 
-    def refuse_lines(self, item: InstalledProfile) -> StatusInfo | None:
+    def refuse_lines(self, item: profile_times.InstalledProfile) -> StatusInfo | None:
         """Return why values of single conductors are not acceptable in a profile, or None."""
         return profile_rules.refuse_lines(item.profile, item.evse_id, self._abilities())
 
@@ -159,9 +153,9 @@ class ChargingProfiles:
         if profile.charging_profile_kind == "Dynamic" and profile.dyn_update_time is None:
             now = format_time(self._k.utc_ms)
             profile = msgspec.structs.replace(profile, dyn_update_time=now)  # K28.FR.05
-        self.put(InstalledProfile(evse_id, profile, self._k.version))
+        self.put(profile_times.InstalledProfile(evse_id, profile, self._k.version))
 
-    def put(self, item: InstalledProfile) -> None:
+    def put(self, item: profile_times.InstalledProfile) -> None:
         """Install a profile of any source."""
         self._keep(profile_rules.replace(self._installed, item))
         for listener in self.on_installed:
@@ -178,7 +172,7 @@ class ChargingProfiles:
         around = self.where.at(evse.number, sharers=1)
         return profiles.in_force(self._applying(evse.number), self._k.utc_ms, around)
 
-    def leading(self, evse: Evse) -> InstalledProfile | None:
+    def leading(self, evse: Evse) -> profile_times.InstalledProfile | None:
         """Return the profile that controls an EVSE now."""
         around = self.where.at(evse.number, sharers=1)
         return profiles.leading(self._applying(evse.number), self._k.utc_ms, around)
@@ -273,7 +267,7 @@ class ChargingProfiles:
         self._sleep(evse, asleep=False)
         self._keep(tuple(i for i in self._installed if i.profile.transaction_id != record.transaction_id))
 
-    def _keep(self, installed: tuple[InstalledProfile, ...]) -> None:
+    def _keep(self, installed: tuple[profile_times.InstalledProfile, ...]) -> None:
         old = {str(item.profile.id): item for item in self._installed}
         new = {str(item.profile.id): item for item in installed}
         for key in old.keys() - new.keys():
@@ -288,7 +282,7 @@ class ChargingProfiles:
         places = {each[key].evse_id for each in (old, new) for key in differ if key in each}
         self.limits_changed(() if 0 in places else places)
 
-    def _applying(self, number: int) -> list[InstalledProfile]:
+    def _applying(self, number: int) -> list[profile_times.InstalledProfile]:
         """Return the profiles of an EVSE and of the whole station."""
         return [item for item in self._installed if item.evse_id in (0, number)]
 
@@ -313,7 +307,7 @@ class ChargingProfiles:
         before = self._installed
         around = self.where.at(0)
         for item in self._installed:
-            limit = offline_end(item, around)
+            limit = profile_times.offline_end(item, around)
             over = limit is not None and self._k.utc_ms >= limit and item.profile.invalid_after_offline_duration
             if over and not item.ended:
                 ended = msgspec.structs.replace(item, ended=True)

@@ -10,19 +10,7 @@ from typing import Any, Final
 from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import field_of
 from v2g_testkit.ocpp.driver import Action, Step
-from v2g_testkit.ocpp.station_cases.profiles import (
-    TRANSFERS,
-    accepted,
-    charging,
-    cleared,
-    enters,
-    follows,
-    now,
-    outside,
-    profile,
-    rejected,
-    stored,
-)
+from v2g_testkit.ocpp.station_cases import profiles
 from v2g_testkit.ocpp.station_cases.steps import ended, prefer
 from v2g_testkit.ocpp.station_tester import StationTest
 
@@ -51,11 +39,11 @@ def _needs_mode(t: StationTest, mode: str) -> None:
     t.needs(has_mode(t, mode), f"it does not support {mode}")
 
 
-async def _arrives(t: StationTest, kind: str = "dynamic", allowed: Payload = TRANSFERS) -> tuple[str, Payload]:
+async def _arrives(t: StationTest, kind: str = "dynamic", allowed: Payload = profiles.TRANSFERS) -> tuple[str, Payload]:
     """Let a vehicle of ISO 15118-20 come that can feed back; return its transaction and its first event. `allowed`:
     answer to Authorize."""
     with precondition():
-        await cleared(t)
+        await profiles.cleared(t)
         t.answer("Authorize", allowed)
         await t.present()
         await t.vehicle(kind)
@@ -85,9 +73,9 @@ async def measurands(t: StationTest) -> None:
         await t.demand("V2XChargingCtrlr", name, _EXTRA, instance="CentralSetpoint")
     await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "10")
     with precondition():
-        await cleared(t)
+        await profiles.cleared(t)
         period = {"operationMode": "CentralSetpoint", "setpoint": 3000.0}
-        await accepted(t, profile(t, period, purpose="TxDefaultProfile"), "Q03.FR.01")
+        await profiles.accepted(t, profiles.profile(t, period, purpose="TxDefaultProfile"), "Q03.FR.01")
     await t.present()
     await t.plug()
     _measures(t, await t.expect("TransactionEvent", "Q01.FR.33", eventType="Started"), "Q01.FR.33")
@@ -122,9 +110,9 @@ async def processing(t: StationTest) -> None:
         t.check(name in needs, "Q01.FR.03", f"sends needs without {name}")
     await t.wait(5)
     period = {"operationMode": "CentralSetpoint", "setpoint": -3000.0}
-    await accepted(t, profile(t, period, transactionId=transaction), "Q03.FR.01")
-    await enters(t, "CentralSetpoint")
-    await follows(t, "K08.FR.04", setpoint=-3000)
+    await profiles.accepted(t, profiles.profile(t, period, transactionId=transaction), "Q03.FR.01")
+    await profiles.enters(t, "CentralSetpoint")
+    await profiles.follows(t, "K08.FR.04", setpoint=-3000)
 
 
 @Q_ISO.case(
@@ -137,7 +125,7 @@ async def allowed_later(t: StationTest) -> None:
     t.check("BPT" not in before, "Q02.FR.04", f"requests {before} before it is allowed")
     with precondition():
         period = {"operationMode": "ChargingOnly", "limit": 6000.0}
-        await accepted(t, profile(t, period, transactionId=transaction), "Q02.FR.01")
+        await profiles.accepted(t, profiles.profile(t, period, transactionId=transaction), "Q02.FR.01")
     both = ["DC", "DC_BPT"] if before.startswith("DC") else [before, "AC_BPT"]
     answer = await t.ask("NotifyAllowedEnergyTransfer", transactionId=transaction, allowedEnergyTransfer=both)
     t.check(answer["status"] == "Accepted", "Q02.FR.06", f"answers {answer['status']}")
@@ -195,20 +183,20 @@ async def scheduled(t: StationTest) -> None:
         {"operationMode": "CentralSetpoint", "setpoint": 5000.0},
         {"startPeriod": 300, "operationMode": "CentralSetpoint", "setpoint": -5000.0},
     )
-    wanted = await accepted(t, profile(t, *periods, transactionId=transaction), "Q03.FR.01")
+    wanted = await profiles.accepted(t, profiles.profile(t, *periods, transactionId=transaction), "Q03.FR.01")
     told = await t.expect("NotifyEVChargingSchedule", "K18.FR.10", evseId=1)
     selected = told.get("selectedChargingScheduleId")
     t.check(selected == wanted["chargingSchedule"][0]["id"], "K18.FR.10", f"says that it has selected {selected}")
-    await follows(t, "K08.FR.04", setpoint=5000)
-    await follows(t, "K08.FR.04", 330, setpoint=-5000)
+    await profiles.follows(t, "K08.FR.04", setpoint=5000)
+    await profiles.follows(t, "K08.FR.04", 330, setpoint=-5000)
 
 
 @Q.case("TC_Q_107_CS", "Charging only, before both directions", requirements="Q02.FR.01 K08.FR.04")
 async def charging_only(t: StationTest) -> None:
     """The station follows a profile of ChargingOnly, also if it names no operation mode."""
-    transaction = await charging(t)
-    await accepted(t, profile(t, {"limit": 6000.0}, transactionId=transaction), "Q02.FR.01")
-    await follows(t, "K08.FR.04", limit=6000, setpoint=None)
+    transaction = await profiles.charging(t)
+    await profiles.accepted(t, profiles.profile(t, {"limit": 6000.0}, transactionId=transaction), "Q02.FR.01")
+    await profiles.follows(t, "K08.FR.04", limit=6000, setpoint=None)
     await t.nothing("TransactionEvent", "K01.FR.110", within=2, triggerReason="OperationModeChanged")
 
 
@@ -217,9 +205,9 @@ async def charging_only(t: StationTest) -> None:
 
 async def _dynamic(t: StationTest, period: Payload, **more: Any) -> Payload:
     """Let a dynamic profile of one period be in force for a transaction; return it. Raises Failed."""
-    transaction = await charging(t)
-    wanted = profile(t, period, kind="Dynamic", transactionId=transaction, **more)
-    return await accepted(t, wanted, "K28.FR.05")
+    transaction = await profiles.charging(t)
+    wanted = profiles.profile(t, period, kind="Dynamic", transactionId=transaction, **more)
+    return await profiles.accepted(t, wanted, "K28.FR.05")
 
 
 async def _push(t: StationTest, wanted: Payload, **values: float) -> None:
@@ -233,13 +221,13 @@ def _case_of_push(number: int, title: str, mode: str) -> None:
         """The station applies each set-point at once, and says only once that the operation mode is another."""
         _needs_mode(t, mode)
         wanted = await _dynamic(t, {"operationMode": mode, "setpoint": 3000.0})
-        await enters(t, mode)
-        await follows(t, "K08.FR.04", setpoint=3000)
+        await profiles.enters(t, mode)
+        await profiles.follows(t, "K08.FR.04", setpoint=3000)
         for watts in (-2000.0, 4000.0):
             await _push(t, wanted, setpoint=watts)
-            await follows(t, "K28.FR.06", setpoint=watts)
+            await profiles.follows(t, "K28.FR.06", setpoint=watts)
         await t.nothing("TransactionEvent", "K01.FR.110", within=2, triggerReason="OperationModeChanged")
-        ((_, found),) = await stored(t, "K09.FR.02", chargingProfileId=[wanted["id"]])
+        ((_, found),) = await profiles.stored(t, "K09.FR.02", chargingProfileId=[wanted["id"]])
         t.check("dynUpdateTime" in found, "K28.FR.09", "reports no time of the update")
 
 
@@ -253,28 +241,30 @@ async def pulled(t: StationTest) -> None:
     t.answer("PullDynamicScheduleUpdate", {"status": "Accepted", "scheduleUpdate": {"setpoint": -2500.0}})
     period = {"operationMode": "CentralSetpoint", "setpoint": 3000.0}
     wanted = await _dynamic(t, period, dynUpdateInterval=20)
-    await follows(t, "K08.FR.04", setpoint=3000)
+    await profiles.follows(t, "K08.FR.04", setpoint=3000)
     for _ in range(2):
         await t.expect("PullDynamicScheduleUpdate", "K28.FR.10", within=t.after(20), chargingProfileId=wanted["id"])
-    await follows(t, "K28.FR.08", setpoint=-2500)
+    await profiles.follows(t, "K28.FR.08", setpoint=-2500)
 
 
 async def _expires(t: StationTest, mode: str, update: Callable[[Payload], Awaitable[None]], requirement: str) -> None:
     """Expect a dynamic profile that is not updated to end for the one below it, and to hold again with an update."""
-    transaction = await charging(t)
-    await given(accepted(t, profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07"))
+    transaction = await profiles.charging(t)
+    await given(profiles.accepted(t, profiles.profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07"))
     start = {"setpoint": 1000.0} if mode == "CentralFrequency" else {}
-    wanted = profile(t, {"operationMode": mode} | start, kind="Dynamic", stackLevel=1, transactionId=transaction,
-                     schedule={"duration": 30})  # fmt: skip
-    await accepted(t, wanted, "K28.FR.05")
+    limits = {"operationMode": mode} | start
+    wanted = profiles.profile(
+        t, limits, kind="Dynamic", stackLevel=1, transactionId=transaction, schedule={"duration": 30}
+    )
+    await profiles.accepted(t, wanted, "K28.FR.05")
     await update(wanted)
-    await enters(t, mode)
-    await follows(t, requirement, setpoint=-3000)
-    await enters(t, "ChargingOnly", requirement, within=t.after(30))
-    await follows(t, requirement, limit=4000, setpoint=None)
+    await profiles.enters(t, mode)
+    await profiles.follows(t, requirement, setpoint=-3000)
+    await profiles.enters(t, "ChargingOnly", requirement, within=t.after(30))
+    await profiles.follows(t, requirement, limit=4000, setpoint=None)
     await update(wanted)
-    await enters(t, mode, requirement)
-    await follows(t, requirement, setpoint=-3000)
+    await profiles.enters(t, mode, requirement)
+    await profiles.follows(t, requirement, setpoint=-3000)
 
 
 @Q_DYNAMIC.case("TC_Q_118_CS", "Set-points for frequency support that are not updated", also="K28.FR.14 K01.FR.110")
@@ -300,13 +290,13 @@ def _case_of_leave(
         _needs_mode(t, mode)
         await _only_by_leave(t)
         wanted = await _dynamic(t, {"operationMode": mode})
-        await enters(t, mode)
+        await profiles.enters(t, mode)
         for watts in (5000.0, 3000.0):
-            await outside(t, action, watts)
+            await profiles.outside(t, action, watts)
             await t.wait(1)
-            period = await now(t)
+            period = await profiles.now(t)
             t.check(period.get(name) == watts, requirements[0], f"follows the {name} {period.get(name)}")
-        ((source, found),) = await stored(t, "K09.FR.02", chargingProfileId=[wanted["id"]])
+        ((source, found),) = await profiles.stored(t, "K09.FR.02", chargingProfileId=[wanted["id"]])
         t.check(source == "CSO", requirements[1], f"reports the profile as one of {source}")
         period = found["chargingSchedule"][0]["chargingSchedulePeriod"][0]
         t.check(period.get(name) == 3000, requirements[1], f"reports the {name} {period.get(name)}")
@@ -328,12 +318,12 @@ async def external_expires(t: StationTest) -> None:
     """After its duration without an update the profile no longer applies; with the next update it does."""
     _needs_mode(t, "ExternalSetpoint")
     await _only_by_leave(t)
-    await _expires(t, "ExternalSetpoint", lambda _: outside(t, "setpoint", -3000), "Q05.FR.07")
+    await _expires(t, "ExternalSetpoint", lambda _: profiles.outside(t, "setpoint", -3000), "Q05.FR.07")
 
 
 async def _foreign(t: StationTest, kind: str, requirement: str) -> Payload:
     """Return the profile in which the station keeps values of an external system. Raises Failed."""
-    found = await stored(t, requirement, chargingProfilePurpose="ChargingStationExternalConstraints")
+    found = await profiles.stored(t, requirement, chargingProfilePurpose="ChargingStationExternalConstraints")
     t.check(len(found) == 1, requirement, f"reports {len(found)} profiles of external systems")
     t.check(found[0][0] != "CSO", "K11.FR.05", "reports it as one of the back end")
     t.check(found[0][1]["chargingProfileKind"] == kind, requirement, f"is {found[0][1]['chargingProfileKind']}")
@@ -345,14 +335,14 @@ async def external_limits(t: StationTest) -> None:
     """The station keeps to each limit, reports it, and has it as a dynamic profile."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
     await prefer(t, "SmartChargingCtrlr", "NotifyChargingLimitWithSchedules", "true")
-    await charging(t)
+    await profiles.charging(t)
     for watts in (7000.0, 5000.0):
-        await outside(t, "limit", watts)
+        await profiles.outside(t, "limit", watts)
         told = await t.expect("NotifyChargingLimit", "Q06.FR.11")
         (schedule,) = told.get("chargingSchedule", [{}])
         (period,) = schedule.get("chargingSchedulePeriod", [{}])
         t.check(period.get("limit") == watts, "Q06.FR.11", f"reports the limit {period.get('limit')}")
-        await follows(t, "Q06.FR.05", limit=watts)
+        await profiles.follows(t, "Q06.FR.05", limit=watts)
         found = await _foreign(t, "Dynamic", "Q06.FR.02")
         t.check("dynUpdateTime" in found, "Q06.FR.07", "reports no time of the update")
 
@@ -366,18 +356,18 @@ async def external_setpoints(t: StationTest) -> None:
     """The station follows whichever has priority by SetpointPriority, and reports the external one."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
     await t.demand("SmartChargingCtrlr", "SetpointPriority", "ExternalSystem")
-    transaction = await charging(t)
+    transaction = await profiles.charging(t)
     with precondition():
         period = {"operationMode": "CentralSetpoint", "setpoint": 2000.0}
-        await accepted(t, profile(t, period, transactionId=transaction), "Q03.FR.01")
+        await profiles.accepted(t, profiles.profile(t, period, transactionId=transaction), "Q03.FR.01")
     for watts in (-3000.0, -4000.0):
-        await outside(t, "setpoint", watts)
+        await profiles.outside(t, "setpoint", watts)
         await t.expect("NotifyChargingLimit", "Q06.FR.11")
-        await follows(t, "Q06.FR.21", setpoint=watts)
+        await profiles.follows(t, "Q06.FR.21", setpoint=watts)
     await _foreign(t, "Dynamic", "Q06.FR.04")
     await t.set("SmartChargingCtrlr", "SetpointPriority", "CSMS")
-    await outside(t, "setpoint", -1500)
-    await follows(t, "Q06.FR.22", setpoint=2000)
+    await profiles.outside(t, "setpoint", -1500)
+    await profiles.follows(t, "Q06.FR.22", setpoint=2000)
 
 
 @Q_OUTSIDE.case("TC_Q_116_CS", "A schedule of limits of an external system", also="K08.FR.04")
@@ -385,7 +375,7 @@ async def external_schedule(t: StationTest) -> None:
     """The station reports the schedule, has it as a profile with absolute times, and keeps to each limit."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
     await prefer(t, "SmartChargingCtrlr", "NotifyChargingLimitWithSchedules", "true")
-    await charging(t)
+    await profiles.charging(t)
     t.undo(lambda: t.do(Step("release")))
     await t.do(Step("schedule", value="7000/120/4000"))
     told = await t.expect("NotifyChargingLimit", "Q06.FR.10")
@@ -395,8 +385,8 @@ async def external_schedule(t: StationTest) -> None:
         t.equal([each.get("limit") for each in periods], [7000, 4000], "Q06.FR.10", "reports the limits {}")
         modes = {each.get("operationMode") for each in periods}
         t.check(modes == {"ExternalLimits"}, "Q06.FR.01", f"reports the modes {', '.join(sorted(map(str, modes)))}")
-    await follows(t, "Q06.FR.30", limit=7000)
-    await follows(t, "Q06.FR.30", 150, limit=4000)
+    await profiles.follows(t, "Q06.FR.30", limit=7000)
+    await profiles.follows(t, "Q06.FR.30", 150, limit=4000)
 
 
 # -- local control (Q08, Q09)
@@ -410,26 +400,30 @@ def _local(**more: Any) -> Payload:
 async def local_frequency(t: StationTest) -> None:
     """The station takes a curve with a baseline; it rejects one without either, or with limits or set-points."""
     _needs_mode(t, "LocalFrequency")
-    transaction = await charging(t)
+    transaction = await profiles.charging(t)
     for missing in ("v2xBaseline", "v2xFreqWattCurve"):
         period = {name: value for name, value in _local().items() if name != missing}
-        await rejected(t, profile(t, period, transactionId=transaction), "Q08.FR.03", "NoFreqWattCurve")
+        await profiles.rejected(
+            t, profiles.profile(t, period, transactionId=transaction), "Q08.FR.03", "NoFreqWattCurve"
+        )
     for name, value in (("limit", 6000.0), ("setpoint", 1000.0), ("dischargeLimit", -1000.0)):
         period = _local(**{name: value})
-        await rejected(t, profile(t, period, transactionId=transaction), "Q08.FR.04", "InvalidSchedule")
-    await accepted(t, profile(t, _local(), transactionId=transaction), "Q08.FR.02")
-    await enters(t, "LocalFrequency")
+        await profiles.rejected(
+            t, profiles.profile(t, period, transactionId=transaction), "Q08.FR.04", "InvalidSchedule"
+        )
+    await profiles.accepted(t, profiles.profile(t, _local(), transactionId=transaction), "Q08.FR.02")
+    await profiles.enters(t, "LocalFrequency")
 
 
 @Q.case("TC_Q_120_CS", "A signal of the operator for frequency support", requirements="Q08.FR.10 Q08.FR.11")
 async def signals(t: StationTest) -> None:
     """The station accepts signals while a profile has a curve for them, and rejects them otherwise."""
     _needs_mode(t, "LocalFrequency")
-    transaction = await charging(t)
+    transaction = await profiles.charging(t)
     answer = await t.ask("AFRRSignal", timestamp=t.now(), signal=50)
     t.check(answer["status"] == "Rejected", "Q08.FR.11", f"answers {answer['status']} without a curve for signals")
     period = _local(v2xSignalWattCurve=SIGNALS)
-    await accepted(t, profile(t, period, transactionId=transaction), "Q08.FR.02")
+    await profiles.accepted(t, profiles.profile(t, period, transactionId=transaction), "Q08.FR.02")
     await t.must_answer("Accepted", "Q08.FR.10", "AFRRSignal", timestamp=t.now(), signal=50)
 
 
@@ -441,21 +435,23 @@ _BALANCING: Final = {"operationMode": "LocalLoadBalancing"}
 async def thresholds(t: StationTest) -> None:
     """The station rejects the profile while its thresholds contradict each other, and takes it afterwards."""
     _needs_mode(t, "LocalLoadBalancing")
-    transaction = await charging(t)
+    transaction = await profiles.charging(t)
     for name, value in _THRESHOLDS.items():
         await t.demand("V2XChargingCtrlr", "LocalLoadBalancing", value, instance=name)
     await t.set("V2XChargingCtrlr", "LocalLoadBalancing", "9000", instance="LowerThreshold")
-    await rejected(t, profile(t, _BALANCING, transactionId=transaction), "Q09.FR.02")
+    await profiles.rejected(t, profiles.profile(t, _BALANCING, transactionId=transaction), "Q09.FR.02")
     await t.set("V2XChargingCtrlr", "LocalLoadBalancing", "-9000", instance="LowerThreshold")
-    await accepted(t, profile(t, _BALANCING, transactionId=transaction), "Q09.FR.02")
+    await profiles.accepted(t, profiles.profile(t, _BALANCING, transactionId=transaction), "Q09.FR.02")
 
 
 @Q.case("TC_Q_123_CS", "Load balancing that is not supported")
 async def balancing_unsupported(t: StationTest) -> None:
     """The station rejects the profile: UnsupportedParam."""
     t.needs(not has_mode(t, "LocalLoadBalancing"), "it supports LocalLoadBalancing")
-    transaction = await charging(t)
-    await rejected(t, profile(t, _BALANCING, transactionId=transaction), "Q09.FR.01", "UnsupportedParam")
+    transaction = await profiles.charging(t)
+    await profiles.rejected(
+        t, profiles.profile(t, _BALANCING, transactionId=transaction), "Q09.FR.01", "UnsupportedParam"
+    )
 
 
 # -- idle (Q10)
@@ -463,10 +459,10 @@ async def balancing_unsupported(t: StationTest) -> None:
 
 async def _idle(t: StationTest) -> Payload:
     """Let a transaction be idle, with its EVSE asleep if it can; return the event that says so."""
-    transaction = await charging(t)
+    transaction = await profiles.charging(t)
     period = {"operationMode": "Idle", "evseSleep": True}
-    await accepted(t, profile(t, period, transactionId=transaction), "Q10.FR.01")
-    return await enters(t, "Idle")
+    await profiles.accepted(t, profiles.profile(t, period, transactionId=transaction), "Q10.FR.01")
+    return await profiles.enters(t, "Idle")
 
 
 @Q.case(
@@ -481,9 +477,9 @@ async def sleeps(t: StationTest) -> None:
     t.forget()
     periodic = await t.expect("TransactionEvent", "Q10.FR.04", within=t.after(10), triggerReason="MeterValuePeriodic")
     t.check(periodic.get("evseSleep") is True, "Q10.FR.04", "does not say that the EVSE sleeps")
-    other = profile(t, {"limit": 6000.0}, stackLevel=1, transactionId=transaction)
-    await accepted(t, other, "Q10.FR.03")
-    event = await enters(t, "ChargingOnly")
+    other = profiles.profile(t, {"limit": 6000.0}, stackLevel=1, transactionId=transaction)
+    await profiles.accepted(t, other, "Q10.FR.03")
+    event = await profiles.enters(t, "ChargingOnly")
     t.check(not event.get("evseSleep", False), "Q10.FR.03", "says that the EVSE sleeps on")
 
 
@@ -498,10 +494,10 @@ async def cannot_sleep(t: StationTest) -> None:
 @Q.case("TC_Q_127_CS", "Idle, with limits or set-points")
 async def idle_refused(t: StationTest) -> None:
     """The station rejects the profile: InvalidSchedule."""
-    transaction = await charging(t)
+    transaction = await profiles.charging(t)
     for name, value in (("limit", 6000.0), ("setpoint", 1000.0), ("dischargeLimit", -1000.0)):
-        wanted = profile(t, {"operationMode": "Idle", name: value}, transactionId=transaction)
-        await rejected(t, wanted, "Q10.FR.02", "InvalidSchedule")
+        wanted = profiles.profile(t, {"operationMode": "Idle", name: value}, transactionId=transaction)
+        await profiles.rejected(t, wanted, "Q10.FR.02", "InvalidSchedule")
 
 
 # -- offline (Q11)
@@ -513,15 +509,17 @@ async def idle_refused(t: StationTest) -> None:
 )  # fmt: skip
 async def offline(t: StationTest) -> None:
     """After maxOfflineDuration the station follows the profile below, and continues with it once it is online."""
-    transaction = await charging(t)
+    transaction = await profiles.charging(t)
     with precondition():
-        await accepted(t, profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07")
+        await profiles.accepted(t, profiles.profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07")
         period = {"operationMode": "CentralSetpoint", "setpoint": -3000.0}
         more: dict[str, Any] = {"maxOfflineDuration": 20, "invalidAfterOfflineDuration": True}
-        await accepted(t, profile(t, period, stackLevel=1, transactionId=transaction, **more), "Q03.FR.01")
-        await enters(t, "CentralSetpoint")
+        await profiles.accepted(
+            t, profiles.profile(t, period, stackLevel=1, transactionId=transaction, **more), "Q03.FR.01"
+        )
+        await profiles.enters(t, "CentralSetpoint")
     async with t.away(60):
         pass
-    event = await enters(t, "ChargingOnly", within=t.declared.away_seconds)
+    event = await profiles.enters(t, "ChargingOnly", within=t.declared.away_seconds)
     t.check(event.get("offline") is True, "K01.FR.101", "does not say that it changed the mode while it was offline")
-    await follows(t, "K01.FR.102", limit=4000, setpoint=None)
+    await profiles.follows(t, "K01.FR.102", limit=4000, setpoint=None)

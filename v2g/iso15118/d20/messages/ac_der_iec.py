@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta, field
 
 from v2g.exi.declare import Choice, Element, Ref, Schema, UnsignedByte, UnsignedInt, UnsignedShort, global_elements
-from v2g.iso15118.d20.messages import ac
+from v2g.iso15118.d20.messages import ac, common_types
 from v2g.iso15118.d20.messages.ac import (
     AC_CPDReqEnergyTransferMode,
     AC_CPDResEnergyTransferMode,
@@ -28,12 +28,6 @@ from v2g.iso15118.d20.messages.ac import (
     Dynamic_AC_CLResControlMode,
     Scheduled_AC_CLReqControlMode,
     Scheduled_AC_CLResControlMode,
-)
-from v2g.iso15118.d20.messages.common_types import (
-    CLReqControlMode,
-    CLResControlMode,
-    Processing,
-    RationalNumber,
 )
 from v2g.iso15118.d20.schemas import AC, AC_DER_IEC
 
@@ -91,14 +85,14 @@ class GridConnectionMode(Enum):
 class SetpointExcitation(Element, frozen=True, kw_only=True):
     """A value of a curve and, for a power factor, its side."""
 
-    setpoint_value: RationalNumber
+    setpoint_value: common_types.RationalNumber
     excitation: PowerFactorExcitation | None = None
 
 
 class DataTuple(Element, frozen=True, kw_only=True):
     """A point of a curve."""
 
-    x_value: RationalNumber = field(name="xValue")
+    x_value: common_types.RationalNumber = field(name="xValue")
     y_value: SetpointExcitation = field(name="yValue")
 
 
@@ -114,67 +108,67 @@ class DERCurve(Element, frozen=True, kw_only=True):
     x_unit: CurveDataPointsUnit = field(name="xUnit")
     y_unit: CurveDataPointsUnit = field(name="yUnit")
     curve_data_points: CurveDataPointsList
-    min_cos_phi: RationalNumber | None = None
+    min_cos_phi: common_types.RationalNumber | None = None
     lock_value_unit: LockValueUnit | None = None
-    lock_in_value: RationalNumber | None = None
-    lock_out_value: RationalNumber | None = None
+    lock_in_value: common_types.RationalNumber | None = None
+    lock_out_value: common_types.RationalNumber | None = None
     pt1_response_reactive_power: bool
-    step_response_time_constant_reactive_power: RationalNumber
-    intentional_delay: RationalNumber | None = None
+    step_response_time_constant_reactive_power: common_types.RationalNumber
+    intentional_delay: common_types.RationalNumber | None = None
 
 
 class FrequencyWatt(Element, frozen=True, kw_only=True):
     """Active power by frequency."""
 
-    fstart: RationalNumber
-    fstop: RationalNumber
+    fstart: common_types.RationalNumber
+    fstop: common_types.RationalNumber
     intentional_delay_fstop: UnsignedShort | None = None
-    slope: RationalNumber
+    slope: common_types.RationalNumber
     deactivation_time: UnsignedShort | None = None
     intentional_delay_power_control: UnsignedShort | None = None
     power_reference: PowerReference
     hysteresis_control: bool
     power_up_ramp: UnsignedShort | None = None
     pt1_response_active_power: bool
-    step_response_time_constant_active_power: RationalNumber
+    step_response_time_constant_active_power: common_types.RationalNumber
 
 
 class VoltWatt(Element, frozen=True, kw_only=True):
     """Active power by voltage."""
 
     power_reference: PowerReference
-    u_start: RationalNumber
-    u_stop: RationalNumber
+    u_start: common_types.RationalNumber
+    u_stop: common_types.RationalNumber
     pt1_response_active_power: bool
-    step_response_time_constant_active_power: RationalNumber
+    step_response_time_constant_active_power: common_types.RationalNumber
     intentional_delay_power_control: UnsignedInt | None = None
 
 
 class FaultRideThrough(Element, frozen=True, kw_only=True):
     """Ride-through of over- and undervoltage."""
 
-    voltage_limit_start_frt: RationalNumber
-    voltage_limit_stop_frt: RationalNumber | None = None
-    voltage_recovery_limit: RationalNumber | None = None
-    voltage_ride_through_positive_curve_k_factor: RationalNumber | None = None
-    voltage_ride_through_negative_curve_k_factor: RationalNumber | None = None
+    voltage_limit_start_frt: common_types.RationalNumber
+    voltage_limit_stop_frt: common_types.RationalNumber | None = None
+    voltage_recovery_limit: common_types.RationalNumber | None = None
+    voltage_ride_through_positive_curve_k_factor: common_types.RationalNumber | None = None
+    voltage_ride_through_negative_curve_k_factor: common_types.RationalNumber | None = None
     pt1_response_active_power: bool
-    step_response_time_constant_active_power: RationalNumber
+    step_response_time_constant_active_power: common_types.RationalNumber
     pt1_response_reactive_power: bool
-    step_response_time_constant_reactive_power: RationalNumber
+    step_response_time_constant_reactive_power: common_types.RationalNumber
 
 
 class ZeroCurrent(Element, frozen=True, kw_only=True):
     """Voltages beyond which no current may flow."""
 
-    over_voltage_limit: RationalNumber | None = None
-    under_voltage_limit: RationalNumber | None = None
-    over_voltage_recovery_limit: RationalNumber | None = None
-    under_voltage_recovery_limit: RationalNumber | None = None
+    over_voltage_limit: common_types.RationalNumber | None = None
+    under_voltage_limit: common_types.RationalNumber | None = None
+    over_voltage_recovery_limit: common_types.RationalNumber | None = None
+    under_voltage_recovery_limit: common_types.RationalNumber | None = None
     pt1_response_active_power: bool
-    step_response_time_constant_active_power: RationalNumber
+    step_response_time_constant_active_power: common_types.RationalNumber
     pt1_response_reactive_power: bool
-    step_response_time_constant_reactive_power: RationalNumber
+    step_response_time_constant_reactive_power: common_types.RationalNumber
 
 
 class ReactivePowerSupport(Element, frozen=True, kw_only=True):
@@ -201,73 +195,73 @@ class DERControl(Element, frozen=True, kw_only=True):
     zero_current: ZeroCurrent | None = None
     reactive_power_support: ReactivePowerSupport | None = None
     active_power_support: ActivePowerSupport | None = None
-    maximum_level_dc_injection: RationalNumber | None = None
+    maximum_level_dc_injection: common_types.RationalNumber | None = None
 
 
 class EVReactivePowerLimits(Element, frozen=True, kw_only=True):
     """Reactive power that the vehicle can absorb or inject."""
 
-    ev_maximum_charge_reactive_power: RationalNumber
-    ev_maximum_charge_reactive_power_l2: RationalNumber | None = None
-    ev_maximum_charge_reactive_power_l3: RationalNumber | None = None
-    ev_minimum_charge_reactive_power: RationalNumber | None = None
-    ev_minimum_charge_reactive_power_l2: RationalNumber | None = None
-    ev_minimum_charge_reactive_power_l3: RationalNumber | None = None
-    ev_maximum_discharge_reactive_power: RationalNumber
-    ev_maximum_discharge_reactive_power_l2: RationalNumber | None = None
-    ev_maximum_discharge_reactive_power_l3: RationalNumber | None = None
-    ev_minimum_discharge_reactive_power: RationalNumber | None = None
-    ev_minimum_discharge_reactive_power_l2: RationalNumber | None = None
-    ev_minimum_discharge_reactive_power_l3: RationalNumber | None = None
+    ev_maximum_charge_reactive_power: common_types.RationalNumber
+    ev_maximum_charge_reactive_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_charge_reactive_power_l3: common_types.RationalNumber | None = None
+    ev_minimum_charge_reactive_power: common_types.RationalNumber | None = None
+    ev_minimum_charge_reactive_power_l2: common_types.RationalNumber | None = None
+    ev_minimum_charge_reactive_power_l3: common_types.RationalNumber | None = None
+    ev_maximum_discharge_reactive_power: common_types.RationalNumber
+    ev_maximum_discharge_reactive_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_discharge_reactive_power_l3: common_types.RationalNumber | None = None
+    ev_minimum_discharge_reactive_power: common_types.RationalNumber | None = None
+    ev_minimum_discharge_reactive_power_l2: common_types.RationalNumber | None = None
+    ev_minimum_discharge_reactive_power_l3: common_types.RationalNumber | None = None
 
 
 class DSOQSetpoint(Element, frozen=True, kw_only=True):
     """Reactive power that the grid operator sets."""
 
-    dso_q_setpoint_value: RationalNumber
-    dso_q_setpoint_value_l2: RationalNumber | None = None
-    dso_q_setpoint_value_l3: RationalNumber | None = None
+    dso_q_setpoint_value: common_types.RationalNumber
+    dso_q_setpoint_value_l2: common_types.RationalNumber | None = None
+    dso_q_setpoint_value_l3: common_types.RationalNumber | None = None
     pt1_response_reactive_power: bool
-    step_response_time_constant_reactive_power: RationalNumber
+    step_response_time_constant_reactive_power: common_types.RationalNumber
 
 
 class DSOCosPhiSetpoint(Element, frozen=True, kw_only=True):
     """Power factor that the grid operator sets."""
 
-    dso_cos_phi_setpoint_value: RationalNumber
-    dso_cos_phi_setpoint_value_l2: RationalNumber | None = None
-    dso_cos_phi_setpoint_value_l3: RationalNumber | None = None
+    dso_cos_phi_setpoint_value: common_types.RationalNumber
+    dso_cos_phi_setpoint_value_l2: common_types.RationalNumber | None = None
+    dso_cos_phi_setpoint_value_l3: common_types.RationalNumber | None = None
     excitation: PowerFactorExcitation
     pt1_response_reactive_power: bool
-    step_response_time_constant_reactive_power: RationalNumber
+    step_response_time_constant_reactive_power: common_types.RationalNumber
 
 
 class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """The vehicle's limits and grid support capabilities."""
 
-    ev_processing: Processing
-    ev_maximum_discharge_power: RationalNumber
-    ev_maximum_discharge_power_l2: RationalNumber | None = None
-    ev_maximum_discharge_power_l3: RationalNumber | None = None
-    ev_minimum_discharge_power: RationalNumber
-    ev_minimum_discharge_power_l2: RationalNumber | None = None
-    ev_minimum_discharge_power_l3: RationalNumber | None = None
-    ev_session_total_discharge_energy_available: RationalNumber | None = None
+    ev_processing: common_types.Processing
+    ev_maximum_discharge_power: common_types.RationalNumber
+    ev_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power: common_types.RationalNumber
+    ev_minimum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_session_total_discharge_energy_available: common_types.RationalNumber | None = None
     ev_reactive_power_limits: EVReactivePowerLimits | None = None
 
 
 class DER_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """The charger's limits, and the grid's requirements."""
 
-    evse_nominal_charge_power: RationalNumber
-    evse_nominal_charge_power_l2: RationalNumber | None = None
-    evse_nominal_charge_power_l3: RationalNumber | None = None
-    evse_nominal_discharge_power: RationalNumber
-    evse_nominal_discharge_power_l2: RationalNumber | None = None
-    evse_nominal_discharge_power_l3: RationalNumber | None = None
-    evse_maximum_discharge_power: RationalNumber
-    evse_maximum_discharge_power_l2: RationalNumber | None = None
-    evse_maximum_discharge_power_l3: RationalNumber | None = None
+    evse_nominal_charge_power: common_types.RationalNumber
+    evse_nominal_charge_power_l2: common_types.RationalNumber | None = None
+    evse_nominal_charge_power_l3: common_types.RationalNumber | None = None
+    evse_nominal_discharge_power: common_types.RationalNumber
+    evse_nominal_discharge_power_l2: common_types.RationalNumber | None = None
+    evse_nominal_discharge_power_l3: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power: common_types.RationalNumber
+    evse_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power_l3: common_types.RationalNumber | None = None
     ev_operating_mode: EvOperatingMode
     grid_connection_mode: GridConnectionMode
     der_control: DERControl
@@ -276,36 +270,36 @@ class DER_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, 
 class DER_Dynamic_AC_CLReqControlMode(Dynamic_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits within which the charger decides."""
 
-    ev_maximum_discharge_power: RationalNumber
-    ev_maximum_discharge_power_l2: RationalNumber | None = None
-    ev_maximum_discharge_power_l3: RationalNumber | None = None
-    ev_minimum_discharge_power: RationalNumber
-    ev_minimum_discharge_power_l2: RationalNumber | None = None
-    ev_minimum_discharge_power_l3: RationalNumber | None = None
-    ev_maximum_charge_reactive_power: RationalNumber | None = None
-    ev_maximum_charge_reactive_power_l2: RationalNumber | None = None
-    ev_maximum_charge_reactive_power_l3: RationalNumber | None = None
-    ev_maximum_discharge_reactive_power: RationalNumber | None = None
-    ev_maximum_discharge_reactive_power_l2: RationalNumber | None = None
-    ev_maximum_discharge_reactive_power_l3: RationalNumber | None = None
+    ev_maximum_discharge_power: common_types.RationalNumber
+    ev_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power: common_types.RationalNumber
+    ev_minimum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_maximum_charge_reactive_power: common_types.RationalNumber | None = None
+    ev_maximum_charge_reactive_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_charge_reactive_power_l3: common_types.RationalNumber | None = None
+    ev_maximum_discharge_reactive_power: common_types.RationalNumber | None = None
+    ev_maximum_discharge_reactive_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_discharge_reactive_power_l3: common_types.RationalNumber | None = None
     grid_event_condition: UnsignedByte
-    ev_maximum_v2x_energy_request: RationalNumber | None = None
-    ev_minimum_v2x_energy_request: RationalNumber | None = None
-    ev_session_total_discharge_energy_available: RationalNumber | None = None
+    ev_maximum_v2x_energy_request: common_types.RationalNumber | None = None
+    ev_minimum_v2x_energy_request: common_types.RationalNumber | None = None
+    ev_session_total_discharge_energy_available: common_types.RationalNumber | None = None
 
 
 class DER_Dynamic_AC_CLResControlMode(Dynamic_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Targets, limits and set points of a charger that decides."""
 
-    evse_maximum_charge_power: RationalNumber
-    evse_maximum_charge_power_l2: RationalNumber | None = None
-    evse_maximum_charge_power_l3: RationalNumber | None = None
-    evse_maximum_discharge_power: RationalNumber
-    evse_maximum_discharge_power_l2: RationalNumber | None = None
-    evse_maximum_discharge_power_l3: RationalNumber | None = None
-    dso_maximum_discharge_power: RationalNumber | None = None
-    dso_maximum_discharge_power_l2: RationalNumber | None = None
-    dso_maximum_discharge_power_l3: RationalNumber | None = None
+    evse_maximum_charge_power: common_types.RationalNumber
+    evse_maximum_charge_power_l2: common_types.RationalNumber | None = None
+    evse_maximum_charge_power_l3: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power: common_types.RationalNumber
+    evse_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power_l3: common_types.RationalNumber | None = None
+    dso_maximum_discharge_power: common_types.RationalNumber | None = None
+    dso_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    dso_maximum_discharge_power_l3: common_types.RationalNumber | None = None
     dso_q_setpoint: DSOQSetpoint | None = None
     dso_cos_phi_setpoint: DSOCosPhiSetpoint | None = None
 
@@ -313,33 +307,33 @@ class DER_Dynamic_AC_CLResControlMode(Dynamic_AC_CLResControlMode, frozen=True, 
 class DER_Scheduled_AC_CLReqControlMode(Scheduled_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits of a vehicle that follows a schedule."""
 
-    ev_maximum_discharge_power: RationalNumber
-    ev_maximum_discharge_power_l2: RationalNumber | None = None
-    ev_maximum_discharge_power_l3: RationalNumber | None = None
-    ev_minimum_discharge_power: RationalNumber
-    ev_minimum_discharge_power_l2: RationalNumber | None = None
-    ev_minimum_discharge_power_l3: RationalNumber | None = None
-    ev_maximum_charge_reactive_power: RationalNumber | None = None
-    ev_maximum_charge_reactive_power_l2: RationalNumber | None = None
-    ev_maximum_charge_reactive_power_l3: RationalNumber | None = None
-    ev_maximum_discharge_reactive_power: RationalNumber | None = None
-    ev_maximum_discharge_reactive_power_l2: RationalNumber | None = None
-    ev_maximum_discharge_reactive_power_l3: RationalNumber | None = None
+    ev_maximum_discharge_power: common_types.RationalNumber
+    ev_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power: common_types.RationalNumber
+    ev_minimum_discharge_power_l2: common_types.RationalNumber | None = None
+    ev_minimum_discharge_power_l3: common_types.RationalNumber | None = None
+    ev_maximum_charge_reactive_power: common_types.RationalNumber | None = None
+    ev_maximum_charge_reactive_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_charge_reactive_power_l3: common_types.RationalNumber | None = None
+    ev_maximum_discharge_reactive_power: common_types.RationalNumber | None = None
+    ev_maximum_discharge_reactive_power_l2: common_types.RationalNumber | None = None
+    ev_maximum_discharge_reactive_power_l3: common_types.RationalNumber | None = None
     grid_event_condition: UnsignedByte
 
 
 class DER_Scheduled_AC_CLResControlMode(Scheduled_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Limits and set points of a charger that follows a schedule."""
 
-    evse_maximum_charge_power: RationalNumber
-    evse_maximum_charge_power_l2: RationalNumber | None = None
-    evse_maximum_charge_power_l3: RationalNumber | None = None
-    evse_maximum_discharge_power: RationalNumber
-    evse_maximum_discharge_power_l2: RationalNumber | None = None
-    evse_maximum_discharge_power_l3: RationalNumber | None = None
-    dso_maximum_discharge_power: RationalNumber | None = None
-    dso_maximum_discharge_power_l2: RationalNumber | None = None
-    dso_maximum_discharge_power_l3: RationalNumber | None = None
+    evse_maximum_charge_power: common_types.RationalNumber
+    evse_maximum_charge_power_l2: common_types.RationalNumber | None = None
+    evse_maximum_charge_power_l3: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power: common_types.RationalNumber
+    evse_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    evse_maximum_discharge_power_l3: common_types.RationalNumber | None = None
+    dso_maximum_discharge_power: common_types.RationalNumber | None = None
+    dso_maximum_discharge_power_l2: common_types.RationalNumber | None = None
+    dso_maximum_discharge_power_l3: common_types.RationalNumber | None = None
     dso_q_setpoint: DSOQSetpoint | None = None
     dso_cos_phi_setpoint: DSOCosPhiSetpoint | None = None
 
@@ -369,14 +363,14 @@ class AC_ChargeLoopReq(ac.AC_ChargeLoopReq, frozen=True, kw_only=True):
 
     namespace: ClassVar[Schema] = AC
     cl_req_control_mode: Annotated[
-        CLReqControlMode
+        common_types.CLReqControlMode
         | BPT_Dynamic_AC_CLReqControlMode
         | BPT_Scheduled_AC_CLReqControlMode
         | DER_Dynamic_AC_CLReqControlMode
         | DER_Scheduled_AC_CLReqControlMode
         | Dynamic_AC_CLReqControlMode
         | Scheduled_AC_CLReqControlMode,
-        Ref(CLReqControlMode),
+        Ref(common_types.CLReqControlMode),
     ]
 
 
@@ -385,14 +379,14 @@ class AC_ChargeLoopRes(ac.AC_ChargeLoopRes, frozen=True, kw_only=True):
 
     namespace: ClassVar[Schema] = AC
     cl_res_control_mode: Annotated[
-        CLResControlMode
+        common_types.CLResControlMode
         | BPT_Dynamic_AC_CLResControlMode
         | BPT_Scheduled_AC_CLResControlMode
         | DER_Dynamic_AC_CLResControlMode
         | DER_Scheduled_AC_CLResControlMode
         | Dynamic_AC_CLResControlMode
         | Scheduled_AC_CLResControlMode,
-        Ref(CLResControlMode),
+        Ref(common_types.CLResControlMode),
     ]
 
 

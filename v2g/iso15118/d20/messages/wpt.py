@@ -9,15 +9,7 @@ from typing import Annotated, Final, TypeAlias
 from msgspec import Meta, field
 
 from v2g.exi.declare import Element, UnsignedShort, global_elements
-from v2g.iso15118.d20.messages import common_types
-from v2g.iso15118.d20.messages.wpt_positioning import (
-    AlternativeSECCList,
-    WPT_AlignmentCheckMethodList,
-    WPT_FinePositioningMethodList,
-    WPT_LF_DataPackageList,
-    WPT_LF_SystemSetupData,
-    WPT_PairingMethodList,
-)
+from v2g.iso15118.d20.messages import common_types, wpt_positioning
 from v2g.iso15118.d20.schemas import WPT
 
 SCHEMA: Final = WPT
@@ -66,23 +58,23 @@ class WPT_FinePositioningSetupReq(common_types.V2GRequest, frozen=True, kw_only=
     """The vehicle's methods."""
 
     ev_processing: common_types.Processing
-    ev_device_fine_positioning_method_list: WPT_FinePositioningMethodList
-    ev_device_pairing_method_list: WPT_PairingMethodList
-    ev_device_alignment_check_method_list: WPT_AlignmentCheckMethodList
+    ev_device_fine_positioning_method_list: wpt_positioning.WPT_FinePositioningMethodList
+    ev_device_pairing_method_list: wpt_positioning.WPT_PairingMethodList
+    ev_device_alignment_check_method_list: wpt_positioning.WPT_AlignmentCheckMethodList
     natural_offset: UnsignedShort
     vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
-    lf_system_setup_data: WPT_LF_SystemSetupData | None = field(name="LF_SystemSetupData", default=None)
+    lf_system_setup_data: wpt_positioning.WPT_LF_SystemSetupData | None = field(name="LF_SystemSetupData", default=None)
 
 
 class WPT_FinePositioningSetupRes(common_types.V2GResponse, frozen=True, kw_only=True):
     """The charger's methods."""
 
-    primary_device_fine_positioning_method_list: WPT_FinePositioningMethodList
-    primary_device_pairing_method_list: WPT_PairingMethodList
-    primary_device_alignment_check_method_list: WPT_AlignmentCheckMethodList
+    primary_device_fine_positioning_method_list: wpt_positioning.WPT_FinePositioningMethodList
+    primary_device_pairing_method_list: wpt_positioning.WPT_PairingMethodList
+    primary_device_alignment_check_method_list: wpt_positioning.WPT_AlignmentCheckMethodList
     natural_offset: UnsignedShort
     vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
-    lf_system_setup_data: WPT_LF_SystemSetupData | None = field(name="LF_SystemSetupData", default=None)
+    lf_system_setup_data: wpt_positioning.WPT_LF_SystemSetupData | None = field(name="LF_SystemSetupData", default=None)
 
 
 class WPT_FinePositioningReq(common_types.V2GRequest, frozen=True, kw_only=True):
@@ -91,7 +83,9 @@ class WPT_FinePositioningReq(common_types.V2GRequest, frozen=True, kw_only=True)
     ev_processing: common_types.Processing
     ev_result_code: WPT_EVResult
     vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
-    wpt_lf_data_package_list: WPT_LF_DataPackageList | None = field(name="WPT_LF_DataPackageList", default=None)
+    wpt_lf_data_package_list: wpt_positioning.WPT_LF_DataPackageList | None = field(
+        name="WPT_LF_DataPackageList", default=None
+    )
 
 
 class WPT_FinePositioningRes(common_types.V2GResponse, frozen=True, kw_only=True):
@@ -99,7 +93,9 @@ class WPT_FinePositioningRes(common_types.V2GResponse, frozen=True, kw_only=True
 
     evse_processing: common_types.Processing
     vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
-    wpt_lf_data_package_list: WPT_LF_DataPackageList | None = field(name="WPT_LF_DataPackageList", default=None)
+    wpt_lf_data_package_list: wpt_positioning.WPT_LF_DataPackageList | None = field(
+        name="WPT_LF_DataPackageList", default=None
+    )
 
 
 class WPT_PairingReq(common_types.V2GRequest, frozen=True, kw_only=True):
@@ -116,7 +112,7 @@ class WPT_PairingRes(common_types.V2GResponse, frozen=True, kw_only=True):
 
     evse_processing: common_types.Processing
     observed_id_code: common_types.NumericID | None = None
-    alternative_secc_list: AlternativeSECCList | None = None
+    alternative_secc_list: wpt_positioning.AlternativeSECCList | None = None
     vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
 
 
