@@ -54,7 +54,10 @@ class OnBoardCharger:
         self._callbacks: list[Callable[[], None]] = []
         self._now = 0.0
         self._inverter = SupportingInverter(
-            nominal_v=NOMINAL_V, most_out_w=config.max_discharge_w, most_var=config.max_reactive_var
+            nominal_v=NOMINAL_V,
+            most_out_w=config.max_discharge_w,
+            most_var=config.max_reactive_var,
+            direct_a=config.inverter.direct_a,
         )
         line.publish(Currents())
         line.on_change(self._changed)
@@ -121,6 +124,7 @@ class OnBoardCharger:
             present = PresentVoltage(
                 *(charger.voltage_mv, currents.total_ma, lines, measured, flow.reactive_var, charger.frequency_hz),
                 grid_event=flow.acts,
+                direct_ma=flow.direct_ma,
             )
         if present != self._present:
             self._present = present

@@ -202,6 +202,8 @@ class PresentVoltage(Fact, frozen=True):
     """Of the grid, alternating current only."""
     grid_event: bool = False
     """Whether the inverter lowers its power because of the grid (AC DER)."""
+    direct_ma: int = 0
+    """Direct current that the inverter injects beside the alternating one."""
 
     def lines_of(self, phases: int) -> int:
         """Return on how many of the vehicle's phases current may flow: on one where it is not measured which."""

@@ -106,7 +106,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InverterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the vehicle says of its inverter (AC DER by SAE)."""
+    """The vehicle's inverter: what it says of it (AC DER by SAE), and its direct current."""
 
     maker: Annotated[str, Meta(max_length=32)] = "unknown"
     """Its maker."""
@@ -118,6 +118,8 @@ class InverterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Version of its software."""
     certified_s: Annotated[int, Meta(ge=0, le=4_102_444_800)] | None = None
     """Date of its certificate by SAE J3072, s since 1970; none: it is not certified."""
+    direct_a: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    """Direct current that the simulated one injects, A, unless the charger's grid code limits it (AC DER by IEC)."""
 
 
 class OnBoardChargerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,6 +30,14 @@ def inverter(**functions: object) -> SupportingInverter:
     return made
 
 
+@pytest.mark.parametrize(("limit", "direct_ma"), [(None, 400), (0.25, 250), (2.0, 400), (0.0, 0)])
+def test_direct_current_is_that_of_the_inverter_within_its_limit(limit: float | None, direct_ma: int) -> None:
+    made = SupportingInverter(nominal_v=230, most_out_w=MOST_W, most_var=4800, direct_a=0.4)
+    made.follow(GridSupport(dc_injection=limit))
+    assert made.at(-5_000, 230, 50, 0).direct_ma == direct_ma
+    assert made.at(0, 230, 50, 1).direct_ma == 0
+
+
 @pytest.mark.parametrize("reference", ["momentary", "maximum"])
 @pytest.mark.parametrize("watts", [-11_000, -5_500])
 @pytest.mark.parametrize(("hertz", "share"), [(50.2, 0), (50.3, 0.04), (50.7, 0.2), (51.2, 0.4), (52.0, 0.52)])

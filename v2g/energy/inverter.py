@@ -2,7 +2,7 @@
 
 Signs of active power as in a vehicle: positive into it. Functions only lower its magnitude, as no more than what was
 agreed may flow; so a vehicle that discharges does not give more at under-frequency. Reactive power is positive where it
-is injected. Not modelled: harmonics, direct current, phases that differ, the delay beyond `stop_hz`.
+is injected. Not modelled: harmonics, phases that differ, the delay beyond `stop_hz`.
 """
 
 import math
@@ -18,18 +18,21 @@ _LN10: Final = math.log(10)  # ResponseLag counts to 90 %
 
 
 class InverterFlow(msgspec.Struct, frozen=True):
-    """Active (W) and reactive power (var), and whether the grid lowers the active one."""
+    """Active (W) and reactive power (var), whether the grid lowers the active one, and the direct current, mA."""
 
     power_w: int
     reactive_var: int = 0
     acts: bool = False
+    direct_ma: int = 0
 
 
 class SupportingInverter:
-    """An inverter of so much discharge and reactive power at this voltage. Times are s, on a clock that only rises."""
+    """An inverter of so much discharge and reactive power at this voltage, which injects so much direct current unless
+    that is limited. Times are s, on a clock that only rises."""
 
-    def __init__(self, *, nominal_v: float, most_out_w: int, most_var: int) -> None:
+    def __init__(self, *, nominal_v: float, most_out_w: int, most_var: int, direct_a: float = 0.0) -> None:
         self._nominal_v, self._most_w, self._most_var = nominal_v, most_out_w, most_var
+        self._direct_a = direct_a
         self.support = NO_SUPPORT
         self._active, self._reactive = ResponseLag(0.0), ResponseLag(0.0)
         self._start()
@@ -53,8 +56,10 @@ class SupportingInverter:
     def at(self, wanted_w: int, volts: float, hertz: float, now: float) -> InverterFlow:
         """Return what flows at this voltage and frequency, of the power that is commanded."""
         each = self.support
+        limit = math.inf if each.dc_injection is None else each.dc_injection
+        direct_ma = round(1000 * min(self._direct_a, limit)) if wanted_w else 0
         if each == NO_SUPPORT:
-            return InverterFlow(wanted_w)
+            return InverterFlow(wanted_w, direct_ma=direct_ma)
         if self._is_blocked(volts):
             self._active, self._reactive = ResponseLag(0.0), ResponseLag(0.0)
             return InverterFlow(0, 0, acts=True)
@@ -76,7 +81,7 @@ class SupportingInverter:
         reactive, response_s = self._wanted_var(power_w, volts, now)
         reactive = max(-self._most_var, min(self._most_var, reactive + self._through(volts)))
         reactive = self._reactive.follow(reactive, response_s * _LN10, now)
-        return InverterFlow(power_w, round(reactive), acts=abs(power_w - wanted_w) > 1)
+        return InverterFlow(power_w, round(reactive), acts=abs(power_w - wanted_w) > 1, direct_ma=direct_ma)
 
     def _by_volts(self, out_w: float, volts: float, now: float) -> float:
         each = self.support.volt_watt

@@ -251,6 +251,7 @@ def on_loop(
         current_ma=context.inlet.current_ma,
         power_w=present_w(context),
         reactive_var=context.inlet.reactive_var,
+        direct_ma=context.inlet.direct_ma,
         soc=context.battery.soc,
         target_w=power_w,
         charged_wh=meter.charged_energy_reading_wh if meter else None,
