@@ -26,11 +26,7 @@ ZERO: Final = iso.RationalNumber(exponent=0, value=0)
 
 def _zeros(asked: Element) -> Element:
     """Return the response mode for this request mode (V2G20-1600), with the schema's minimum, all of it 0."""
-    module = sys.modules[type(asked).__module__] if type(asked) is not iso.CLReqControlMode else dc
-    name = type(asked).__name__.replace("Req", "Res")
-    answer: type[Element] = getattr(
-        module, name, dc.Scheduled_DC_CLResControlMode
-    )  # the abstract head of all modes is possible, too
+    answer: type[Element] = getattr(sys.modules[type(asked).__module__], type(asked).__name__.replace("Req", "Res"))
     return _least(answer)
 
 
