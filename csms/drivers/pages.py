@@ -1,12 +1,17 @@
 """What drivers see without a login: an EVSE with its price before the start, and a session with its receipt."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
+
+from csms.console import qr
 from csms.console.present import doing
 from csms.console.visit import Visit, page, place
+from csms.drivers import api as drivers
 from csms.drivers import store as rows
 from csms.drivers.work import opens, session_code
 from csms.http.pipeline import Answer
@@ -29,6 +34,9 @@ SHOWN: Final = {
     "reservation_time": ("Reservation", "min"), "reservation_fixed": ("Each reservation", ""),
 }  # fmt: skip
 """Kinds of charges, and the unit of their price."""
+
+
+_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}")
 
 
 @page("/q/{station_id}/{evse_id}/{code}", public=True)
@@ -123,3 +131,30 @@ def _taken(found: dict[str, Any], way: str) -> float | None:
     """Return the energy (Wh) of a session, None where a register is unknown."""
     begin, end = found[f"{way}_start_wh"], found[f"{way}_wh"]
     return None if begin is None or end is None else float(end) - float(begin)
+
+
+class ShownCode(msgspec.Struct, frozen=True, kw_only=True):
+    """A QR code: who scans it, the EVSE if it is of one, its address, and its picture, "" for an address too long."""
+
+    evse_id: int | None
+    address: str
+    picture: str
+
+
+@page("/stations/{station_id}/codes", drivers.list_driver_pages)
+async def show_codes(visit: Visit) -> Answer:
+    """Show the QR codes of a station to print: one for drivers at each EVSE, and one for who installs it."""
+    name, host = visit.path["station_id"], visit.request.headers.get("host", "")
+    origin = visit.services.config.api.origin or (f"https://{host}" if _HOST.fullmatch(host) else "")
+    if not origin:
+        raise ApiError(400, "the address of this console is not known", "set api.origin")
+    paths: list[tuple[int | None, str]] = [(None, place("stations", name))]
+    paths += [(each["evse_id"], each["path"]) for each in await visit.ask(drivers.list_driver_pages, station_id=name)]
+    codes = [
+        ShownCode(evse_id=evse_id, address=origin + path, picture=_picture(origin + path)) for evse_id, path in paths
+    ]
+    return visit.show("codes.html", name=name, codes=codes)
+
+
+def _picture(address: str) -> str:
+    return qr.svg(address, address) if len(address.encode()) <= qr.MOST else ""
