@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from msgspec import Meta
 
 from secc.attestation import SelfAttestationConfig
-from secc.energy_manager.grid_code import NEEDS_GRID, GridCodeConfig, check_code
+from secc.energy_manager.grid_code import NEEDS_GRID, GridCodeConfig, check_code, demanded
 from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.hardware.drivers import find
@@ -421,7 +421,10 @@ def _check_grid_code(config: ProgramConfig, kept: GridCodeConfig) -> None:
     """Look for what would end the start: an unfit code, or a grid that nothing measures."""
     own = None if config.station is None else config.station.frequency
     frequency = own or kept.frequency or FrequencyConfig()
-    check_code(read_grid_code(kept.file).code, frequency, kept.reactive)
+    code = read_grid_code(kept.file).code
+    check_code(code, frequency, kept.reactive)
+    for each in config.places:
+        demanded(each.charger, code, kept.reactive)
     trace = None if frequency.trace is None else load_grid_trace(frequency.trace)
     if config.places[0].hardware.meter == "simulated" if trace is None else not trace.volts:
         raise ConfigError("grid_code needs the grid's frequency and voltage", hint=NEEDS_GRID)

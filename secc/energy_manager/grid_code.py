@@ -11,7 +11,7 @@ from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.session.config import SeccConfig
 from v2g.energy.grid_code import GridCode, Reactive
 from v2g.energy.grid_guard import GridGuard, GridState
-from v2g.energy.grid_support import REACTIVE
+from v2g.energy.grid_support import REACTIVE, GridSupport
 from v2g.energy.inverter import SupportingInverter
 from v2g.energy.limits import GridResponse
 from v2g.errors import ConfigError
@@ -30,19 +30,42 @@ class GridCodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Source of frequency and voltage; none: that of `station.frequency`, else the meter of the first EVSE."""
     reactive: Reactive | None = None
     """The curve of reactive power, of those of the code, that the network operator demands: of power electronics that
-    can produce any, and with `charger.der` = "iec" of vehicles' inverters; none: no curve."""
+    can produce any, and with `charger.der` of vehicles' inverters; none: no curve."""
 
 
 def demanded(charger: SeccConfig, code: GridCode, reactive: Reactive | None) -> SeccConfig:
-    """Return settings of a charger whose vehicles' inverters get the functions of a code, beside its own ones.
+    """Return settings of a charger whose vehicles' inverters get the functions of a code, beside its own ones: by SAE
+    those that its messages can say. The charger keeps all of them by itself in any case.
 
-    Raises ConfigError for a curve of reactive power that the code does not have.
+    Raises ConfigError for a curve of reactive power that the code does not have, and for a rating at another frequency.
     """
-    if charger.der != "iec":
+    if charger.der is None:
         return charger
+    if code.nominal_hz != charger.ac_rating.nominal_frequency_hz:
+        raise ConfigError(
+            f"{code.title} is for {code.nominal_hz:g} Hz, and charger.ac_rating.nominal_frequency_hz is "
+            f"{charger.ac_rating.nominal_frequency_hz:g}",
+            hint="set both nominal_frequency_hz and nominal_voltage_v of this grid, or another grid code",
+        )
     volts, watts = charger.ac_rating.nominal_voltage_v, charger.power_rating(Family.AC)[1]
     functions = code.functions_for(volts=volts, watts=watts, reactive=reactive)
+    if charger.der == "sae":
+        from v2g.iso15118.d20.der_sae import carried  # its declarations are loaded for it alone
+
+        functions = carried(_endless(functions, code), code.nominal_hz)
     return msgspec.structs.replace(charger, grid_support=functions.overlaid(charger.grid_support))
+
+
+def _endless(functions: GridSupport, code: GridCode) -> GridSupport:
+    """Return droops without an end where units disconnect there within a second anyway: messages by SAE have no end."""
+    changes: dict[str, object] = {}
+    for name, side, sign in (("over_frequency_watt", "over", 1), ("under_frequency_watt", "under", -1)):
+        each = getattr(functions, name)
+        trips = [s.limit for s in code.protection if (s.of, s.side) == ("frequency", side) and s.seconds <= 1]
+        if each is not None and any((limit - each.stop_hz) * sign <= 0 for limit in trips):
+            stop_hz = min(70.0, max(40.0, each.start_hz + sign * 100 / each.slope))
+            changes[name] = msgspec.structs.replace(each, stop_hz=stop_hz)
+    return msgspec.structs.replace(functions, **changes)
 
 
 def check_code(code: GridCode, frequency: FrequencyConfig, reactive: Reactive | None) -> None:

@@ -177,6 +177,38 @@ def test_vehicles_with_an_inverter_of_their_own_get_the_functions_of_the_code() 
     assert demanded(SeccConfig(), code, "volt_var").grid_support.functions == frozenset()
 
 
+@pytest.mark.parametrize("der", ["iec", "sae"])
+def test_a_code_for_another_frequency_than_the_rating_is_a_fault_of_the_configuration(
+    der: str, pki: PkiTree, tmp_path: Path
+) -> None:
+    keep(tmp_path, presets()["rule-21"])
+    (tmp_path / "grid.csv").write_text("0,60,240\n1000,60,240\n")
+    tables = TABLES.replace("every_s", "nominal_hz = 60, nominal_v = 240, every_s")
+    charger = f'[charger]\nservices = [1]\nder = "{der}"\n'
+    (found,) = configured(tmp_path, pki, f'kind = "ac"\n{charger}{tables}')
+    assert "nominal_frequency_hz is 50" in found
+    rating = "[charger.ac_rating]\nnominal_frequency_hz = 60\nnominal_voltage_v = 240\n"
+    assert configured(tmp_path, pki, f'kind = "ac"\n{charger}{rating}{tables}') == []
+
+
+@pytest.mark.parametrize(
+    ("name", "functions"),
+    [
+        ("ieee-1547-2018-b-iii", {"over_frequency_watt", "under_frequency_watt", "volt_var"}),
+        ("rule-21", {"over_frequency_watt", "under_frequency_watt", "volt_var", "volt_watt"}),
+        ("vde-ar-n-4105-2018", {"volt_var"}),  # its droops return by a ramp, which messages by SAE cannot say
+    ],
+)
+def test_by_sae_vehicles_get_the_functions_that_its_messages_can_say(name: str, functions: set[str]) -> None:
+    code = presets()[name]
+    charger = SeccConfig(der="sae", ac_rating=AcRating(nominal_frequency_hz=round(code.nominal_hz)))
+    found = demanded(charger, code, "volt_var").grid_support
+    assert found.functions == functions
+    droop, stages = found.over_frequency_watt, [each for each in code.protection if each.of == "frequency"]
+    assert droop is None or droop.stop_hz == pytest.approx(60.036 + 100 / 33.33), "no end before all power is gone"
+    assert droop is None or max(each.limit for each in stages) < droop.stop_hz, "the unit has disconnected by then"
+
+
 def test_the_status_page_says_what_the_code_does() -> None:
     clock, shown = Clock(), GridCodeShown()
     steps = [

@@ -70,7 +70,8 @@ def _is_droop(each: FrequencySupport, nominal_hz: float) -> bool:
     """Return whether power falls as long as there is any, at once, and comes back with the frequency."""
     gone_hz = 100 / each.slope
     whole = abs(each.stop_hz - each.start_hz) >= gone_hz - 0.01
-    return whole and not (each.hysteresis or each.delay_s or each.stop_delay_s) and 0 < gone_hz < nominal_hz
+    later = each.hysteresis or each.delay_s or each.stop_delay_s or each.ramp is not None
+    return whole and not later and 0 < gone_hz < nominal_hz
 
 
 def control(support: GridSupport, *, permit: bool, nominal_v: float, nominal_hz: float) -> iso.DERControlCPDRes:
