@@ -1,6 +1,6 @@
 """The tables of release 0.2.0, for a backup that it has made.
 
-Revision 0042: databases of earlier states are not migrated.
+Databases of earlier states are not migrated.
 """
 
 from pathlib import Path
@@ -9,8 +9,6 @@ from alembic import op
 
 revision = "0042"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 _WORDS = {
     "sqlite": {"ID": "INTEGER", "REF": "INTEGER", "AUTO": " AUTOINCREMENT", "BLOB": "BLOB", "FALSE": "0", "TRUE": "1"},

@@ -1,15 +1,10 @@
-"""Alerts, and states and estimates of batteries.
-
-Revision 0043.
-"""
+"""Alerts, and states and estimates of batteries."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0043"
 down_revision = "0042"
-branch_labels = None
-depends_on = None
 
 _row_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

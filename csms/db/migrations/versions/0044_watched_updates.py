@@ -1,7 +1,4 @@
-"""Campaigns: when a station began and installed, whether an operator wants it now, whether it goes back.
-
-Revision 0044.
-"""
+"""Campaigns: when a station began and installed, whether an operator wants it now, whether it goes back."""
 
 import json
 
@@ -10,8 +7,6 @@ from alembic import op
 
 revision = "0044"
 down_revision = "0043"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,15 +1,10 @@
-"""People who log in to the console, their sessions, and an index for its overview.
-
-Revision 0045.
-"""
+"""People who log in to the console, their sessions, and an index for its overview."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0045"
 down_revision = "0044"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

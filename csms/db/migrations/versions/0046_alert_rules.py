@@ -1,15 +1,10 @@
-"""Alerts keep those that are over; silences, and e-mails that wait; an index for reported temperatures.
-
-Revision 0046.
-"""
+"""Alerts keep those that are over; silences, and e-mails that wait; an index for reported temperatures."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0046"
 down_revision = "0045"
-branch_labels = None
-depends_on = None
 
 _row_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

@@ -1,15 +1,10 @@
-"""Checks of batteries against measurements, and monthly reports of them.
-
-Revision 0047.
-"""
+"""Checks of batteries against measurements, and monthly reports of them."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0047"
 down_revision = "0046"
-branch_labels = None
-depends_on = None
 
 _row_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

@@ -1,15 +1,10 @@
-"""How the parts of stations work, by their sessions.
-
-Revision 0048.
-"""
+"""How the parts of stations work, by their sessions."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0048"
 down_revision = "0047"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

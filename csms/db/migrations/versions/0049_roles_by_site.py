@@ -1,15 +1,10 @@
-"""Sites that roles of people and tokens are limited to.
-
-Revision 0049.
-"""
+"""Sites that roles of people and tokens are limited to."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0049"
 down_revision = "0048"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,15 +1,10 @@
-"""Attestation of stations.
-
-Revision 0050.
-"""
+"""Attestation of stations."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0050"
 down_revision = "0049"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,15 +1,10 @@
-"""People whom an OpenID provider identifies.
-
-Revision 0051.
-"""
+"""People whom an OpenID provider identifies."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0051"
 down_revision = "0050"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

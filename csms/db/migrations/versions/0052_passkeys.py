@@ -1,15 +1,10 @@
-"""Passkeys of people.
-
-Revision 0052.
-"""
+"""Passkeys of people."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0052"
 down_revision = "0051"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,15 +1,10 @@
-"""Decisions about offers, and the course of set-points.
-
-Revision 0053.
-"""
+"""Decisions about offers, and the course of set-points."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0053"
 down_revision = "0052"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,14 +1,9 @@
-"""What waits for sinks is found by vehicle and boot.
-
-Revision 0054.
-"""
+"""What waits for sinks is found by vehicle and boot."""
 
 from alembic import op
 
 revision = "0054"
 down_revision = "0053"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

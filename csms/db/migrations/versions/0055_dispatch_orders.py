@@ -1,15 +1,10 @@
-"""Set-points in force, which a node continues after a restart.
-
-Revision 0055.
-"""
+"""Set-points in force, which a node continues after a restart."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0055"
 down_revision = "0054"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

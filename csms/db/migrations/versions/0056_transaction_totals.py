@@ -1,7 +1,4 @@
-"""What ended transactions come to, for reports.
-
-Revision 0056.
-"""
+"""What ended transactions come to, for reports."""
 
 import json
 from decimal import Decimal
@@ -14,8 +11,6 @@ from csms.tokens.rules import normalise
 
 revision = "0056"
 down_revision = "0055"
-branch_labels = None
-depends_on = None
 
 _BATCH = 1000
 

@@ -1,15 +1,10 @@
-"""What is installed in vehicles and their gateways, as they say.
-
-Revision 0057.
-"""
+"""What is installed in vehicles and their gateways, as they say."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0057"
 down_revision = "0056"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

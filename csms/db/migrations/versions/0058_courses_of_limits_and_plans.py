@@ -1,15 +1,10 @@
-"""What limits transactions, and what plans of fleets said, over time.
-
-Revision 0058.
-"""
+"""What limits transactions, and what plans of fleets said, over time."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0058"
 down_revision = "0057"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

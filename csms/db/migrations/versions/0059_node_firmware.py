@@ -1,15 +1,10 @@
-"""What is installed in nodes, and which older programs can work with these tables.
-
-Revision 0059.
-"""
+"""What is installed in nodes, and which older programs can work with these tables."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0059"
 down_revision = "0058"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

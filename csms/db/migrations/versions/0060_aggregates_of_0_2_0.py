@@ -1,6 +1,6 @@
 """Telemetry: aggregates that release 0.2.0 has joined say whether they are sealed.
 
-Revision 0060. That release's 0042 made the table without the column.
+That release's 0042 made the table without the column.
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,6 @@ from alembic import op
 
 revision = "0060"
 down_revision = "0059"
-branch_labels = None
-depends_on = None
 
 _PLAIN = {"postgresql": "substr(document, 1, 1) = '\\x7b'::bytea", "sqlite": "substr(document, 1, 1) = x'7b'"}
 """A document that is not sealed begins as JSON."""

@@ -1,6 +1,6 @@
 """Transactions that are held, and what bounds the time of events.
 
-Revision 0061. What was final before stays so.
+What was final before stays so.
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,6 @@ from alembic import op
 
 revision = "0061"
 down_revision = "0060"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

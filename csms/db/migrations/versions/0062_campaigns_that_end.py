@@ -1,15 +1,10 @@
-"""Why a station failed in a campaign, and how long its attempt has taken.
-
-Revision 0062.
-"""
+"""Why a station failed in a campaign, and how long its attempt has taken."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0062"
 down_revision = "0061"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

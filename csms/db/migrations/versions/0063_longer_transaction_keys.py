@@ -1,15 +1,10 @@
-"""Keys of transactions whose station uses an id again have their begin, too.
-
-Revision 0063.
-"""
+"""Keys of transactions whose station uses an id again have their begin, too."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0063"
 down_revision = "0062"
-branch_labels = None
-depends_on = None
 
 _TABLES = (
     "charging_profiles",

@@ -1,6 +1,6 @@
 """The ledger of facts.
 
-Revision 0064. What is booked lands on it as it is: what contradicts each other stays booked, and is listed.
+What is booked lands on it as it is: what contradicts each other stays booked, and is listed.
 """
 
 import json
@@ -15,8 +15,6 @@ from csms.tokens.rules import CONTRACT, normalise
 
 revision = "0064"
 down_revision = "0063"
-branch_labels = None
-depends_on = None
 
 _STEP = 1000
 _STATES = {None: "booked", "quarantined": "held", "released": "released", "rejected": "withdrawn"}

@@ -1,6 +1,6 @@
 """Shares of the grid's limits, which all stations behind a connection point have together.
 
-Revision 0065. Signals of before keep their meaning: a limit over all stations of the back end.
+Signals of before keep their meaning: a limit over all stations of the back end.
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,6 @@ from alembic import op
 
 revision = "0065"
 down_revision = "0064"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

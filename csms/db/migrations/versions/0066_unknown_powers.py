@@ -1,15 +1,10 @@
-"""The power of vehicles that follow a set-point may be unknown.
-
-Revision 0066.
-"""
+"""The power of vehicles that follow a set-point may be unknown."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0066"
 down_revision = "0065"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

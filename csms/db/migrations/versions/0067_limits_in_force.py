@@ -1,6 +1,6 @@
 """The limits that stations had accepted, over time.
 
-Revision 0067. Of limits that were accepted before nothing is known.
+Of limits that were accepted before nothing is known.
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,6 @@ from alembic import op
 
 revision = "0067"
 down_revision = "0066"
-branch_labels = None
-depends_on = None
 
 _row_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

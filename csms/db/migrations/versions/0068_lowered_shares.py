@@ -1,15 +1,10 @@
-"""Since when stations are to accept a lower share of the grid's limits.
-
-Revision 0068.
-"""
+"""Since when stations are to accept a lower share of the grid's limits."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0068"
 down_revision = "0067"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

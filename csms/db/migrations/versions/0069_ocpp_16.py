@@ -1,15 +1,10 @@
-"""The numbers of transactions of OCPP 1.6.
-
-Revision 0069.
-"""
+"""The numbers of transactions of OCPP 1.6."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0069"
 down_revision = "0068"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,15 +1,10 @@
-"""Who takes care of an alert.
-
-Revision 0070.
-"""
+"""Who takes care of an alert."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0070"
 down_revision = "0069"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,15 +1,10 @@
-"""Roaming: partners, objects of OCPI, and the outbox.
-
-Revision 0071.
-"""
+"""Roaming: partners, objects of OCPI, and the outbox."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0071"
 down_revision = "0070"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

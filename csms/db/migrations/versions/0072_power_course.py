@@ -1,15 +1,10 @@
-"""The course of power and use.
-
-Revision 0072.
-"""
+"""The course of power and use."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0072"
 down_revision = "0071"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

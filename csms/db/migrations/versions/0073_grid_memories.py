@@ -1,15 +1,10 @@
-"""What clients of grid sources must not forget.
-
-Revision 0073.
-"""
+"""What clients of grid sources must not forget."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0073"
 down_revision = "0072"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

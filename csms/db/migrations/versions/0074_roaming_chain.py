@@ -1,15 +1,10 @@
-"""CDRs of a transaction reach a partner in order.
-
-Revision 0074.
-"""
+"""CDRs of a transaction reach a partner in order."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0074"
 down_revision = "0073"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,15 +1,10 @@
-"""Certificates that outside CAs have not issued yet.
-
-Revision 0075.
-"""
+"""Certificates that outside CAs have not issued yet."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0075"
 down_revision = "0074"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

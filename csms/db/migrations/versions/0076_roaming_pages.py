@@ -1,14 +1,9 @@
-"""Pages of 100,000 objects for partners are counted by an index.
-
-Revision 0076.
-"""
+"""Pages of 100,000 objects for partners are counted by an index."""
 
 from alembic import op
 
 revision = "0076"
 down_revision = "0075"
-branch_labels = None
-depends_on = None
 
 _NAME = "ix_roaming_objects_owner_module_updated_ms_object_id"
 

@@ -1,15 +1,10 @@
-"""Views of the console's lists, under names.
-
-Revision 0077.
-"""
+"""Views of the console's lists, under names."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0077"
 down_revision = "0076"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

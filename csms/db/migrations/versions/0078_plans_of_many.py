@@ -1,15 +1,10 @@
-"""Price plans of sites and of groups of tokens.
-
-Revision 0078.
-"""
+"""Price plans of sites and of groups of tokens."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0078"
 down_revision = "0077"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

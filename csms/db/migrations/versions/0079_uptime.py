@@ -1,15 +1,10 @@
-"""History of connectors and connections, and what does not count as an outage.
-
-Revision 0079.
-"""
+"""History of connectors and connections, and what does not count as an outage."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0079"
 down_revision = "0078"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,15 +1,10 @@
-"""Plans that fleets follow, and what grid connections draw beside the vehicles.
-
-Revision 0080.
-"""
+"""Plans that fleets follow, and what grid connections draw beside the vehicles."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0080"
 down_revision = "0079"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,15 +1,10 @@
-"""Roots of a trust list, and which stations have been brought up to it.
-
-Revision 0081.
-"""
+"""Roots of a trust list, and which stations have been brought up to it."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0081"
 down_revision = "0080"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
