@@ -184,3 +184,14 @@ def test_help_has_an_example_that_parses(v2g: Run, command: str, monkeypatch: py
     done = v2g("pki", *command.split(), "--help")
     assert done.code == 0
     assert f"v2g pki {command} " in " ".join(done.output.split())
+
+
+def test_lint_lists_what_is_wrong_and_its_exit_code_is_of_the_edition(v2g: Run, lab: Path) -> None:
+    chain, root = str(lab / "secc/chain.pem"), str(lab / "v2g/root.pem")
+    found = v2g("pki", "lint", chain, "--root", root)
+    assert (found.code, "secc by iso15118-20: accepted" in found.output) == (0, True), found.errors
+    assert "server_only: is for servers only" in found.output
+    assert v2g("pki", "lint", chain, "--root", root, "--edition", "iso15118-2").code == 4
+    (told,) = records(v2g("pki", "lint", chain, "--json"))
+    assert told["verdicts"] == {"iso15118-2": "refused", "iso15118-20": "accepted"}
+    assert v2g("pki", "lint", chain, "--role", "v2g_root").code == 2

@@ -283,7 +283,12 @@ TARGETS: Final[Mapping[str, Target]] = {
     "constraints": Target("v2g/pki/constraints.py", ("tests/pki/test_constraints.py",)),
     "conformity": Target(
         "v2g/pki/conformity.py",
-        ("tests/pki/test_conformity.py", "tests/pki/test_profiles.py", "tests/pki/test_bad_certificates.py"),
+        (
+            "tests/pki/test_conformity.py",
+            "tests/pki/test_profiles.py",
+            "tests/pki/test_bad_certificates.py",
+            "tests/pki/test_lint.py",
+        ),
     ),
     "ocsp": Target("v2g/pki/ocsp.py", ("tests/pki/test_ocsp.py",)),
     "signed": Target("v2g/energy/signed.py", ("tests/energy/test_gate.py", "tests/energy/test_signed.py")),
@@ -1082,9 +1087,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "conformity": {
         "module: 'T' -> 'T?'": _NAMED,
-        "_check_subject.wrong: '' -> '?'": "neither is a domain component",
-        "check_profile: not interop and constraints is not None and (not constraints.critical) "
-        "-> not interop and (not constraints.critical)": "without them it has been refused above",
+        "_subject_faults.wrong: '' -> '?'": "neither is a domain component",
     },
     "tariff_cost": {
         "TariffCost.event_answered: not isinstance(request, TransactionEventRequest) or not isinstance(answer, "

@@ -48,7 +48,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
             certificate = x509.load_der_x509_certificate(der)
             _ = certificate.subject, certificate.issuer, certificate.public_key(), certificate.signature_hash_algorithm
             _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature
-            _ = certificate.version, tuple(certificate.extensions)
+            _ = certificate.version, tuple(extensions_of(certificate))
             if certificate.serial_number < 1:  # RFC 5280 4.1.2.2; the library will reject it, too
                 raise ValueError("its serial number is not positive")
             certificate.subject.rfc4514_string()
@@ -59,6 +59,51 @@ def load_certificate(der: bytes) -> x509.Certificate:
     if certificate.public_bytes(serialization.Encoding.DER) != der or der[-len(certificate.signature) - 1] != 0:
         raise CertificateError("certificate is not in DER", reason="malformed")
     return certificate
+
+
+@functools.lru_cache(maxsize=512)
+def extensions_of(certificate: x509.Certificate) -> x509.Extensions:
+    """Return the extensions of a certificate, also where basic constraints spell out `cA FALSE`.
+
+    That is the default, which DER leaves out, and the library refuses; leaves of public V2G CAs have it. Raises as the
+    library does for anything else.
+    """
+    try:
+        return certificate.extensions
+    except ValueError:
+        der = certificate.public_bytes(serialization.Encoding.DER)
+        if (at := der.find(_SPELLED_OUT)) < 0:
+            raise
+        return x509.load_der_x509_certificate(_with_default(der, at)).extensions
+
+
+_SPELLED_OUT: Final = bytes.fromhex("0405 3003 010100")
+_LEFT_OUT: Final = bytes.fromhex("0402 3000")
+
+
+def _with_default(element: bytes, at: int) -> bytes:
+    """Return a DER element in which the constraints at an offset are written by the rules."""
+    if at == 0:
+        return _LEFT_OUT
+    start, end = _content(element, 0)
+    parts, place = [], start
+    while place < end:
+        _, after = _content(element, place)
+        part = element[place:after]
+        parts.append(_with_default(part, at - place) if place <= at < after else part)
+        place = after
+    content = b"".join(parts)
+    size = len(content)
+    length = bytes((size,)) if size < 0x80 else size.to_bytes((size.bit_length() + 7) // 8)
+    return element[:1] + (length if size < 0x80 else bytes((0x80 | len(length),)) + length) + content
+
+
+def _content(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the content of the element at an offset begins and ends; its tag is one octet."""
+    first = data[at + 1]
+    count = first & 0x7F if first & 0x80 else 0
+    size = int.from_bytes(data[at + 2 : at + 2 + count]) if count else first
+    return at + 2 + count, at + 2 + count + size
 
 
 def chain_from_pem(pem: bytes) -> tuple[bytes, ...]:

@@ -3,6 +3,7 @@ secp256r1 with SHA-256 is accepted, and besides basic constraints and usages the
 of the operator's own PKI only RFC 5280 is enforced.
 """
 
+from collections.abc import Iterator
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from v2g.errors import CertificateError, CertificateReason
-from v2g.pki.certificates import common_name, describe_key, emaid_of, key_kind
+from v2g.pki.certificates import common_name, describe_key, emaid_of, extensions_of, key_kind
 from v2g.pki.profile import DOMAIN, FieldPresence, Generation, KeyUsageBit, Profile, Role
 from v2g.pki.profiles import profile_of
 
@@ -50,7 +51,7 @@ def label(certificate: x509.Certificate) -> str:
 def extension(certificate: x509.Certificate, type_: type[T]) -> x509.Extension[T] | None:
     """Return an extension, or None."""
     try:
-        return certificate.extensions.get_extension_for_class(type_)
+        return extensions_of(certificate).get_extension_for_class(type_)
     except x509.ExtensionNotFound:
         return None
 
@@ -69,35 +70,50 @@ def check_profile(
     Raises CertificateError: bad_profile or a more precise reason; wrong_domain and wrong_subject when only those do not
     match.
     """
+    for fault in profile_faults(certificate, role, interop=interop, generation=generation):
+        raise fault
+
+
+def profile_faults(
+    certificate: x509.Certificate, role: Role, *, interop: bool = False, generation: Generation = Generation.ISO15118_20
+) -> Iterator[CertificateError]:
+    """Yield everything for which `check_profile` could refuse a certificate; it raises the first."""
     profile = profile_of(role, generation)
-    check_basics(certificate, profile, interop=interop)
+    yield from _basic_faults(certificate, profile, interop=interop)
     constraints = extension(certificate, x509.BasicConstraints)
     if profile.ca:
         if constraints is None or not constraints.value.ca:
-            raise refusal(certificate, "is not a CA", "not_a_ca")
-        length = constraints.value.path_length
-        if not interop and profile.exact_path_length and length != profile.path_length:
-            raise refusal(certificate, f"has path length {length} instead of {profile.path_length}", "path_length")
+            yield refusal(certificate, "is not a CA", "not_a_ca")
+        elif not interop and profile.exact_path_length and constraints.value.path_length != profile.path_length:
+            length = constraints.value.path_length
+            yield refusal(certificate, f"has path length {length} instead of {profile.path_length}", "path_length")
     elif constraints is None and not interop:
-        raise refusal(certificate, "lacks basic constraints")
+        yield refusal(certificate, "lacks basic constraints")
     elif constraints is not None and constraints.value.ca:
-        raise refusal(certificate, "is a CA")
+        yield refusal(certificate, "is a CA")
     if not interop and constraints is not None and not constraints.critical:
-        raise refusal(certificate, "has basic constraints that are not critical")
-    _check_usage(certificate, profile, interop=interop)
-    _check_extended_usage(certificate, profile, interop=interop)
+        yield refusal(certificate, "has basic constraints that are not critical")
+    yield from _usage_faults(certificate, profile, interop=interop)
+    yield from _extended_usage_faults(certificate, profile, interop=interop)
     if not interop:
-        for each in certificate.extensions:
+        for each in extensions_of(certificate):
             if profile.extensions is not None and each.oid.dotted_string not in profile.extensions:
-                raise refusal(
-                    certificate, f"has the extension {each.oid.dotted_string}, which its profile does not allow"
-                )
+                what = f"has the extension {each.oid.dotted_string}, which its profile does not allow"
+                yield refusal(certificate, what)
             if each.oid == ExtensionOID.NAME_CONSTRAINTS and not profile.ca:  # RFC 5280 4.2.1.10
-                raise refusal(certificate, "has name constraints but is not a CA")
-        _check_revocation(certificate, profile)
-    _check_subject(certificate, profile, interop=interop)
-    if role is Role.CONTRACT:
-        emaid_of(certificate)
+                yield refusal(certificate, "has name constraints but is not a CA")
+        if (
+            profile.revocation_required
+            and extension(certificate, x509.CRLDistributionPoints) is None
+            and extension(certificate, x509.AuthorityInformationAccess) is None
+        ):
+            yield refusal(certificate, "has no CRL and no OCSP responder")
+    yield from _subject_faults(certificate, profile, interop=interop)
+    if role is Role.CONTRACT and common_name(certificate):
+        try:
+            emaid_of(certificate)
+        except CertificateError as error:
+            yield error
 
 
 def check_basics(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
@@ -105,38 +121,48 @@ def check_basics(certificate: x509.Certificate, profile: Profile, *, interop: bo
 
     Raises CertificateError.
     """
+    for fault in _basic_faults(certificate, profile, interop=interop):
+        raise fault
+
+
+def _basic_faults(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> Iterator[CertificateError]:
     size = len(certificate.public_bytes(serialization.Encoding.DER))
     if size > profile.max_bytes:
-        raise refusal(certificate, f"has {size} bytes, more than {profile.max_bytes}")
+        yield refusal(certificate, f"has {size} bytes, more than {profile.max_bytes}")
     if certificate.version is not x509.Version.v3:
-        raise refusal(certificate, "is not X.509 v3")
-    for each in certificate.extensions:
+        yield refusal(certificate, "is not X.509 v3")
+    for each in extensions_of(certificate):
         if each.critical and each.oid not in _UNDERSTOOD:
             what = f"has the unknown critical extension {each.oid.dotted_string}"
-            raise refusal(certificate, what, "unknown_critical_extension")
-    check_key(certificate, profile, interop=interop)
+            yield refusal(certificate, what, "unknown_critical_extension")
+    yield from _key_faults(certificate, profile, interop=interop)
     digest = certificate.signature_hash_algorithm
     if digest is not None and digest.name not in (_INTEROP_HASHES if interop else profile.hashes):
-        raise refusal(certificate, f"is signed with {digest.name}", "weak_hash")
+        yield refusal(certificate, f"is signed with {digest.name}", "weak_hash")
 
 
 def check_key(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
     """Check that a key is of an allowed kind. Raises CertificateError(wrong_curve)."""
+    for fault in _key_faults(certificate, profile, interop=interop):
+        raise fault
+
+
+def _key_faults(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> Iterator[CertificateError]:
     key = certificate.public_key()
     kinds = profile.key_kinds | profile.interop_kinds if interop else profile.key_kinds
     if key_kind(key) not in kinds:
         hint = f"allowed are {', '.join(sorted(each.value for each in kinds))}"
-        raise refusal(certificate, f"has {describe_key(key)}", "wrong_curve", hint)
+        yield refusal(certificate, f"has {describe_key(key)}", "wrong_curve", hint)
 
 
-def _check_usage(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
+def _usage_faults(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> Iterator[CertificateError]:
     usage = extension(certificate, x509.KeyUsage)
     if usage is None:
         if not interop:
-            raise refusal(certificate, "lacks key usage", "key_usage")
+            yield refusal(certificate, "lacks key usage", "key_usage")
         return
     if not interop and not usage.critical:
-        raise refusal(certificate, "has a key usage that is not critical", "key_usage")
+        yield refusal(certificate, "has a key usage that is not critical", "key_usage")
     only_with_agreement = {KeyUsageBit.ENCIPHER_ONLY, KeyUsageBit.DECIPHER_ONLY}
     present = {
         each
@@ -147,40 +173,33 @@ def _check_usage(certificate: x509.Certificate, profile: Profile, *, interop: bo
     surplus = present - profile.usages - profile.allowed_usages
     if missing or (surplus and not interop):
         words = ", ".join(sorted(each.value for each in missing or surplus))
-        raise refusal(certificate, f"{'lacks' if missing else 'must not have'} key usage {words}", "key_usage")
+        yield refusal(certificate, f"{'lacks' if missing else 'must not have'} key usage {words}", "key_usage")
 
 
-def _check_extended_usage(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
+def _extended_usage_faults(
+    certificate: x509.Certificate, profile: Profile, *, interop: bool
+) -> Iterator[CertificateError]:
     extended = extension(certificate, x509.ExtendedKeyUsage)
     if extended is None:
         if profile.extended_usage_required and not interop:
-            raise refusal(certificate, "lacks extended key usage", "extended_key_usage")
+            yield refusal(certificate, "lacks extended key usage", "extended_key_usage")
         return
     if not profile.extended_usage_allowed and not interop:
-        raise refusal(certificate, "has an extended key usage, which its profile does not allow", "extended_key_usage")
+        yield refusal(certificate, "has an extended key usage, which its profile does not allow", "extended_key_usage")
+        return
     wanted = profile.extended_usage
     if interop and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in extended.value:
         return
     if wanted is not None and x509.ObjectIdentifier(wanted) not in extended.value:
-        raise refusal(certificate, "has another extended key usage", "extended_key_usage")
+        yield refusal(certificate, "has another extended key usage", "extended_key_usage")
 
 
-def _check_revocation(certificate: x509.Certificate, profile: Profile) -> None:
-    if not profile.revocation_required:
-        return
-    if (
-        extension(certificate, x509.CRLDistributionPoints) is None
-        and extension(certificate, x509.AuthorityInformationAccess) is None
-    ):
-        raise refusal(certificate, "has no CRL and no OCSP responder")
-
-
-def _check_subject(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
+def _subject_faults(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> Iterator[CertificateError]:
     def wrong(what: str, oid: str = "") -> CertificateError:
         return refusal(certificate, what, "wrong_domain" if oid == DOMAIN else "wrong_subject")
 
     if not common_name(certificate):
-        raise wrong("does not have exactly one CN")
+        yield wrong("does not have exactly one CN")
     if interop:
         return
     present: dict[str, list[str]] = {}
@@ -189,9 +208,9 @@ def _check_subject(certificate: x509.Certificate, profile: Profile, *, interop: 
     for oid, values in present.items():
         part = profile.subject.get(oid)
         if part is None and not profile.other_parts:
-            raise wrong(f"has the attribute {oid}, which its profile does not allow", oid)
+            yield wrong(f"has the attribute {oid}, which its profile does not allow", oid)
         if part is not None and part.value is not None and values != [part.value]:
-            raise wrong(f"has DC {', '.join(values)} instead of {part.value}", oid)
+            yield wrong(f"has DC {', '.join(values)} instead of {part.value}", oid)
     for oid, part in profile.subject.items():
         if part.presence is FieldPresence.REQUIRED and oid not in present:
-            raise wrong(f"lacks the attribute {oid}", oid)
+            yield wrong(f"lacks the attribute {oid}", oid)

@@ -12,6 +12,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from v2g.errors import CertificateError, RevocationError
+from v2g.pki.certificates import extensions_of
 from v2g.pki.conformity import check_profile
 from v2g.pki.issue import Issuer, signature_hash
 from v2g.pki.paths import signature_matches
@@ -61,7 +62,7 @@ def ocsp_request_data(
 def responder_url(certificate: x509.Certificate) -> str:
     """Return the first OCSP responder in a certificate, or an empty string."""
     try:
-        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+        access = extensions_of(certificate).get_extension_for_class(x509.AuthorityInformationAccess).value
     except x509.ExtensionNotFound:
         return ""
     for description in access:
@@ -184,7 +185,7 @@ def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime)
             if not _matches_responder(candidate, response) or not signature_matches(issuer, candidate):
                 continue
             check_profile(candidate, Role.OCSP_RESPONDER, interop=True)
-            usage = candidate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+            usage = extensions_of(candidate).get_extension_for_class(x509.ExtendedKeyUsage).value
             valid = candidate.not_valid_before_utc <= at <= candidate.not_valid_after_utc
         except (
             ValueError,

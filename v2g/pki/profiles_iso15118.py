@@ -193,6 +193,13 @@ _DIFFERENT_2: Final[dict[Role, Profile]] = {
 _DIFFERENT_2.update(
     {role: replace(profile, allowed_usages=SIGN) for role, profile in _DIFFERENT_2.items() if profile.ca}
 )
+# those above provisioning services in the field have DC=V2G, or none
+_DIFFERENT_2.update(
+    {
+        role: replace(_DIFFERENT_2[role], subject=_DIFFERENT_2[role].subject | {DOMAIN: OPTIONAL})
+        for role in (Role.CPS_SUB1, Role.CPS_SUB2)
+    }
+)
 # it signs tariffs
 _DIFFERENT_2[Role.MO_SUB2] = replace(_DIFFERENT_2[Role.MO_SUB2], allowed_usages=SIGN | _COMMIT)
 _DIFFERENT_2[Role.SECC] = replace(ISO15118_20[Role.SECC], usages=SIGN_AND_AGREE)

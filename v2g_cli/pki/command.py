@@ -173,6 +173,7 @@ def make(
 
 app.command()(pki_show.show)
 app.command()(pki_show.verify)
+app.command()(pki_show.lint)
 app.command()(pki_keys.key)
 app.command()(pki_keys.wrap)
 app.command()(pki_issue.csr)

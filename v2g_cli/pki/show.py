@@ -180,3 +180,42 @@ def _print_refusal(file: Path, role: str, error: CertificateError | RevocationEr
 
 def _revocation(found: "RevocationFinding") -> str:
     return f"revocation, {found.source}: {found.reason or 'good'}" if found.source else "revocation not checked"
+
+
+def lint(
+    file: Annotated[Path, typer.Argument(help="Chain, leaf first: PEM, or one DER certificate.")],
+    role: Annotated[str, typer.Option(help="Role of the leaf: secc, contract, ...; else the one that fits best.")] = "",
+    root: Annotated[list[Path] | None, typer.Option("--root", help="Trusted root, PEM or DER; repeatable.")] = None,
+    edition: Annotated[
+        str, typer.Option(help="Exit with 4 if peers of this one refuse: iso15118-2, iso15118-20.")
+    ] = "",
+    json: JsonFlag = False,
+) -> None:
+    """List everything that is wrong with a chain, for peers of both editions and by what the field refuses.
+
+    Example: `v2g pki lint certs/lab/secc/chain.pem --root certs/lab/v2g/root.pem`
+
+    `tolerated`: only peers take it that do not insist on the profile. Without --root the root is not judged. Exit code
+    4 when no edition's peers take the chain, or not those of --edition.
+    """
+    from pki_tools.judge import read_certificates
+    from v2g.pki.lint import LEAVES
+    from v2g.pki.lint import lint as lint_chain
+
+    wanted, judged_as = generation_of(edition).value if edition else "", role_of(role) if role else None
+    if judged_as is not None and judged_as not in LEAVES:
+        raise ConfigError(f"{role} is no leaf", hint=f"known: {', '.join(each.value for each in LEAVES)}")
+    anchors = [der for each in root or () for der in read_certificates(each)]
+    found = lint_chain(read_certificates(file), anchors, role=judged_as, at=now())
+    if json:
+        print_json(found)
+    else:
+        for name, verdict in found.verdicts.items():
+            why = f": {found.refusals[name]}" if name in found.refusals else ""
+            say(f"{found.role.value} by {name}: {verdict}{why}")
+        for each in found.findings:
+            where = "leaf" if each.place == 0 else f"CA {each.place}"
+            say(f"  {where}  {each.edition or 'field':11}  {each.rule}: {each.text}")
+    judged = [verdict for name, verdict in found.verdicts.items() if wanted in ("", name)]
+    if all(verdict == "refused" for verdict in judged):
+        raise typer.Exit(4)

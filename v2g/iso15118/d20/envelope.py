@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from v2g.errors import EnvelopeError, SignatureError
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.d20.messages.certificates import EcdhCurve
+from v2g.pki.certificates import extensions_of
 from v2g.pki.keys import AgreementKey, AgreementPeer, PrivateKey, PublicKey, SoftwareKey, x448_public_of
 
 Entropy = Callable[[int], bytes]
@@ -57,7 +58,7 @@ def additional_data(pcid: str, contract: x509.Certificate, rules: EnvelopeRules 
     the certificate has no key identifier.
     """
     try:
-        extension = contract.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        extension = extensions_of(contract).get_extension_for_class(x509.SubjectKeyIdentifier)
     except x509.ExtensionNotFound:
         raise EnvelopeError(
             "the contract certificate has no key identifier, which seals its key", reason="not_supported"

@@ -16,6 +16,7 @@ from v2g import typed_json
 from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message, StatusInfo
 from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g.pki.certificates import extensions_of
 from v2g_station.kernel.kernel import Handler, Kernel, SavedDocuments, StationCommand, status_info
 
 ROOTS: Final[tuple[ocpp.InstallCertificateUse, ...]] = (
@@ -196,7 +197,7 @@ class CertificateStore:
         if not is_current(certificate, self._k.utc_ms):
             return status_info("InvalidCertificate", "not valid now")
         try:
-            authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+            authority = extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.ca
         except (x509.ExtensionNotFound, ValueError):
             authority = False
         if not authority:
