@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from secc.config import ProgramConfig
+from secc.session.power import GRID_SUPPORT
 from v2g.energy.conductors import LINE_NAMES
 from v2g.errors import V2GError
 from v2g.events import WARNINGS
@@ -199,7 +200,7 @@ class SessionShown(msgspec.Struct, frozen=True):
     authorisation: str = ""
     """PnC (contract) or EIM (others); followed by the reason of a refusal."""
     grid_support: str = ""
-    """Functions that the vehicle's inverter was given (AC DER), or what it lacks."""
+    """Functions that the vehicle's inverter was given (AC DER), or what it lacks, so that it only charges."""
     energy_in_wh: int = 0
     """Into the vehicle."""
     energy_out_wh: int = 0
@@ -467,6 +468,10 @@ class StatusKeeper:
             case "supports_grid" | "vehicle_lacks_grid_support" if sessions:
                 lacks = "" if name == "supports_grid" else "lacks "
                 sessions[0] = replace(sessions[0], grid_support=lacks + said.get("functions", ""))
+            case "limited" if sessions and said.get("discharge_limited_by") == GRID_SUPPORT:
+                known = sessions[0].grid_support
+                lacking = known if known.startswith("lacks ") else "lacks functions of the grid code"
+                sessions[0] = replace(sessions[0], grid_support=lacking)
             case "refused" if sessions:
                 method = sessions[0].authorisation.partition(" ")[0]
                 sessions[0] = replace(sessions[0], authorisation=f"{method} refused: {said.get('reason', '')}".strip())
@@ -530,7 +535,7 @@ class StatusKeeper:
 
 _READ: Final = frozenset({"link", "hardware", "safety", "settlement", "tls", "session", "authorization", "basic"})
 """Stages of events that say something of an EVSE."""
-_GRID: Final = frozenset({"supports_grid", "vehicle_lacks_grid_support"})
+_GRID: Final = frozenset({"limited", "supports_grid", "vehicle_lacks_grid_support"})
 """Events of power that say something of a session."""
 _BOARD: Final = {"name": "board", "serial": "serial", "firmware": "firmware"}
 _EDITIONS: Final = {"2": "ISO 15118-2", "20": "ISO 15118-20", "din": "DIN 70121"}

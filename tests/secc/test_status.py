@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pki_tools.tree import PkiTree
 from secc.app import assemble
 from secc.config import ProgramConfig, load_config
+from secc.session.power import GRID_SUPPORT
 from secc.status import ChargerStatus, LineShown, StatusKeeper, summary
 from secc.status_page import page
 from tests.secc_toml import identity
@@ -137,6 +138,13 @@ async def test_parts_and_sessions_of_a_charger_are_read(pki: PkiTree, tmp_path: 
         (session,) = keeper.latest.evses[0].sessions
         assert (session.session_id, session.edition, session.reason) == ("ab", "ISO 15118-20 DC", "vehicle")
         assert session.grid_support == "over_frequency_watt volt_var"  # R221
+        for reason, shown in (
+            ("vehicle", "over_frequency_watt volt_var"),
+            (GRID_SUPPORT, "lacks functions of the grid code"),
+        ):
+            keeper.saw(Observe("power", "limited", {"discharge_limited_by": reason}))
+            keeper.take(charger.controllers)
+            assert keeper.latest.evses[0].sessions[0].grid_support == shown
         assert "latched: `v2g hardware serviced`" in said(keeper, "faults")
         keeper.take(charger.controllers)
     mine = [each for each in seen if (each.stage, each.name) == ("hardware", "status")]
