@@ -4,11 +4,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from csms.db.base import metadata, row_id
+from csms.db.base import declare_table, row_id
 
-api_tokens: Final = sa.Table(
+api_tokens: Final = declare_table(
     "api_tokens",
-    metadata,
     sa.Column("token_id", sa.String(32), primary_key=True),
     sa.Column("name", sa.String(128), nullable=False),
     sa.Column("role", sa.String(32), nullable=False),
@@ -22,9 +21,8 @@ api_tokens: Final = sa.Table(
     sa.Column("revoked_ms", sa.BigInteger),
 )
 
-idempotency_keys: Final = sa.Table(
+idempotency_keys: Final = declare_table(
     "idempotency_keys",
-    metadata,
     sa.Column("caller", sa.String(128), primary_key=True),
     sa.Column("key", sa.String(255), primary_key=True),
     sa.Column("fingerprint", sa.String(64), nullable=False),
@@ -35,9 +33,8 @@ idempotency_keys: Final = sa.Table(
     sa.Index(None, "created_ms"),
 )
 
-audit: Final = sa.Table(
+audit: Final = declare_table(
     "audit",
-    metadata,
     sa.Column("id", row_id, primary_key=True),
     sa.Column("at_ms", sa.BigInteger, nullable=False),
     sa.Column("caller", sa.String(128), nullable=False),
@@ -52,9 +49,8 @@ audit: Final = sa.Table(
     sa.Index(None, "caller", "id"),
 )
 
-webhooks: Final = sa.Table(
+webhooks: Final = declare_table(
     "webhooks",
-    metadata,
     sa.Column("webhook_id", sa.String(32), primary_key=True),
     sa.Column("url", sa.String(2000), nullable=False),
     sa.Column("sealed_secret", sa.Text, nullable=False, server_default=""),  # sealed with the store's key
@@ -67,11 +63,10 @@ webhooks: Final = sa.Table(
     sa.Column("created_by", sa.String(128), nullable=False),
 )
 
-store_keys: Final = sa.Table("store_keys", metadata, sa.Column("fingerprint", sa.String(32), primary_key=True))
+store_keys: Final = declare_table("store_keys", sa.Column("fingerprint", sa.String(32), primary_key=True))
 
-webhook_deliveries: Final = sa.Table(
+webhook_deliveries: Final = declare_table(
     "webhook_deliveries",
-    metadata,
     sa.Column("id", row_id, primary_key=True),
     sa.Column("webhook_id", sa.String(32), nullable=False),
     sa.Column("kind", sa.String(64), nullable=False),
@@ -87,9 +82,8 @@ webhook_deliveries: Final = sa.Table(
 )
 
 
-users: Final = sa.Table(
+users: Final = declare_table(
     "users",
-    metadata,
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("role", sa.String(32), nullable=False),
     sa.Column("sites", sa.Text),  # JSON; null: all
@@ -104,9 +98,8 @@ users: Final = sa.Table(
     sa.Index(None, "subject", unique=True),
 )
 
-user_passkeys: Final = sa.Table(
+user_passkeys: Final = declare_table(
     "user_passkeys",
-    metadata,
     sa.Column("credential_id", sa.String(1400), primary_key=True),  # base64url
     sa.Column("name", sa.String(64), nullable=False),
     sa.Column("public_key", sa.Text, nullable=False),  # COSE, base64url
@@ -117,9 +110,8 @@ user_passkeys: Final = sa.Table(
     sa.Index(None, "name"),
 )
 
-saved_views: Final = sa.Table(
+saved_views: Final = declare_table(
     "saved_views",
-    metadata,
     sa.Column("path", sa.String(200), primary_key=True),
     sa.Column("owner", sa.String(64), primary_key=True),
     sa.Column("name", sa.String(40), primary_key=True),
@@ -129,9 +121,8 @@ saved_views: Final = sa.Table(
 )
 """Views of the console's lists: the query of an address, under a name."""
 
-user_sessions: Final = sa.Table(
+user_sessions: Final = declare_table(
     "user_sessions",
-    metadata,
     sa.Column("sha256", sa.String(64), primary_key=True),  # of the cookie
     sa.Column("name", sa.String(64), nullable=False),
     sa.Column("created_ms", sa.BigInteger, nullable=False),

@@ -7,12 +7,11 @@ import msgspec
 import sqlalchemy as sa
 
 from csms.admission.rules import Decision, Fault, Known
-from csms.db.base import metadata, page, row_id
+from csms.db.base import declare_table, page, row_id
 from csms.stations.tables import stations
 
-admissions: Final = sa.Table(
+admissions: Final = declare_table(
     "admissions",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("boot", sa.String(16), nullable=False, default="", server_default=""),  # "": undecided
     sa.Column("decided_ms", sa.BigInteger),
@@ -33,9 +32,8 @@ admissions: Final = sa.Table(
     ),  # until when an expired certificate is accepted, for renewal (A00.FR.429)
 )
 
-connection_faults: Final = sa.Table(
+connection_faults: Final = declare_table(
     "door_faults",
-    metadata,
     sa.Column("id", row_id, primary_key=True),
     sa.Column("station_id", sa.String(48), nullable=False),  # "": none in the attempt
     sa.Column("address", sa.String(64), nullable=False),

@@ -2,13 +2,12 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, text, true
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, text, true
 
-from csms.db.base import metadata, row_id
+from csms.db.base import declare_table, row_id
 
-alerts: Final = Table(
+alerts: Final = declare_table(
     "alerts",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("subject_kind", String(16), nullable=False),
     Column("subject", String(64), nullable=False),
@@ -40,9 +39,8 @@ alerts: Final = Table(
     Index(None, "cleared_ms"),
 )
 
-alert_silences: Final = Table(
+alert_silences: Final = declare_table(
     "alert_silences",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("subject_kind", String(16), nullable=False),
     Column("subject", String(64), nullable=False),  # "": any, as `kind`
@@ -54,9 +52,8 @@ alert_silences: Final = Table(
     Index(None, "until_ms"),
 )
 
-alert_mails: Final = Table(
+alert_mails: Final = declare_table(
     "alert_mails",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("alert_id", BigInteger, nullable=False),
     Column("announcement", String(16), nullable=False),
@@ -69,9 +66,8 @@ alert_mails: Final = Table(
     Index(None, "due_ms"),
 )
 
-battery_states: Final = Table(
+battery_states: Final = declare_table(
     "battery_states",
-    metadata,
     Column("ev", String(64), primary_key=True),
     Column("boot", BigInteger, nullable=False),  # up to this record
     Column("seq", BigInteger, nullable=False),
@@ -79,9 +75,8 @@ battery_states: Final = Table(
     Column("changes", BigInteger, nullable=False, server_default="0"),  # by checks, beside its records
 )
 
-battery_checks: Final = Table(
+battery_checks: Final = declare_table(
     "battery_checks",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("ev", String(64), nullable=False),
     Column("kind", String(16), nullable=False),  # reference, calibration
@@ -91,17 +86,15 @@ battery_checks: Final = Table(
     Index(None, "at_ms"),
 )
 
-battery_reports: Final = Table(
+battery_reports: Final = declare_table(
     "battery_reports",
-    metadata,
     Column("month", String(7), primary_key=True),
     Column("made_ms", BigInteger, nullable=False),
     Column("document", LargeBinary, nullable=False),  # BatteryReport, as JSON
 )
 
-battery_estimates: Final = Table(
+battery_estimates: Final = declare_table(
     "battery_estimates",
-    metadata,
     Column("ev", String(64), primary_key=True),
     Column("at_ms", BigInteger, primary_key=True, autoincrement=False),  # begin of the interval
     Column("document", LargeBinary, nullable=False),  # the last estimates in it by name, as JSON

@@ -3,16 +3,15 @@
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Row, String, Table, Text, delete, select, update
+from sqlalchemy import BigInteger, Column, Connection, Row, String, Text, delete, select, update
 
 from csms.attestations.rules import Attested
-from csms.db.base import metadata
+from csms.db.base import declare_table
 from csms.db.bulk import upsert_rows
 from v2g import typed_json
 
-attestations: Final = Table(
+attestations: Final = declare_table(
     "attestations",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("tpm_key", Text, nullable=False),
     Column("state", String(16), nullable=False),

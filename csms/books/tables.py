@@ -2,13 +2,12 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Text
 
-from csms.db.base import metadata, row_id, transaction_key
+from csms.db.base import declare_table, row_id, transaction_key
 
-periods: Final = Table(
+periods: Final = declare_table(
     "accounting_periods",
-    metadata,
     Column("period", String(7), primary_key=True),
     Column("closed_ms", BigInteger, nullable=False),
     Column("postings", BigInteger, nullable=False),
@@ -17,9 +16,8 @@ periods: Final = Table(
 )
 """Closed periods; `seal` is the operator's signature of each, as JSON."""
 
-postings: Final = Table(
+postings: Final = declare_table(
     "postings",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("period", String(7), nullable=False),
     Column("booked_ms", BigInteger, nullable=False),
@@ -43,9 +41,8 @@ postings: Final = Table(
 )
 """Postings in order; `reversed` is 1 where a later one cancels it."""
 
-posting_entries: Final = Table(
+posting_entries: Final = declare_table(
     "posting_entries",
-    metadata,
     Column("posting_id", row_id, ForeignKey("postings.id"), primary_key=True, autoincrement=False),
     Column("account", String(16), primary_key=True),
     Column("unit", String(3), primary_key=True),
@@ -53,9 +50,8 @@ posting_entries: Final = Table(
 )
 """Amounts: mWh, or micro-units of a currency."""
 
-facts: Final = Table(
+facts: Final = declare_table(
     "facts",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("source", String(11), primary_key=True),
     Column("source_id", String(64), primary_key=True),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Integer, MetaData, Select, String, Table, select, tuple_
+from sqlalchemy.schema import SchemaItem
 
 metadata: Final = MetaData(
     naming_convention={
@@ -16,6 +17,12 @@ metadata: Final = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def declare_table(name: str, *parts: SchemaItem, sqlite_autoincrement: bool = False) -> Table:
+    """Return a table of the back end; with `sqlite_autoincrement` SQLite uses no number of a row twice."""
+    return Table(name, metadata, *parts, sqlite_autoincrement=sqlite_autoincrement)
+
 
 row_id: Final = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite numbers rows only when they are INTEGER."""

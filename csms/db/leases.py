@@ -4,13 +4,12 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, String, Table, delete, select, text
+from sqlalchemy import BigInteger, Column, Connection, String, delete, select, text
 
-from csms.db.base import metadata
+from csms.db.base import declare_table
 
-leases: Final = Table(
+leases: Final = declare_table(
     "leases",
-    metadata,
     Column("name", String(64), primary_key=True),
     Column("node", String(128), nullable=False),
     Column("until_ms", BigInteger, nullable=False),

@@ -5,13 +5,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from csms.db.base import metadata
+from csms.db.base import declare_table
 from csms.db.bulk import upsert_rows
 from csms.device_model.rules import Limit
 
-device_variables: Final = sa.Table(
+device_variables: Final = declare_table(
     "device_variables",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("component", sa.String(50), primary_key=True),
     sa.Column(
@@ -41,9 +40,8 @@ device_variables: Final = sa.Table(
     ),
 )
 
-network_profiles: Final = sa.Table(
+network_profiles: Final = declare_table(
     "network_profiles",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("set_ms", sa.BigInteger, nullable=False),

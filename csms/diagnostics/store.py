@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from csms.db.base import metadata, newest, page, row_id, transaction_key
+from csms.db.base import declare_table, newest, page, row_id, transaction_key
 from csms.db.bulk import delete_rows
 from csms.stations.tables import connectors
 from v2g import typed_json
@@ -16,9 +16,8 @@ from v2g.ocpp.messages.event_streams import ConstantStreamData, NotifyPeriodicEv
 from v2g.ocpp.messages.monitoring import MonitoringData, SetMonitoringData
 from v2g.ocpp.times import parse_time
 
-monitors: Final = sa.Table(
+monitors: Final = declare_table(
     "monitors",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("monitor_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("component", sa.Text, nullable=False),
@@ -31,9 +30,8 @@ monitors: Final = sa.Table(
     sa.Column("updated_ms", sa.BigInteger, nullable=False),
 )
 
-device_events: Final = sa.Table(
+device_events: Final = declare_table(
     "device_events",
-    metadata,
     sa.Column("id", row_id, primary_key=True),
     sa.Column("station_id", sa.String(48), nullable=False),
     sa.Column("event_id", sa.BigInteger, nullable=False),
@@ -49,9 +47,8 @@ device_events: Final = sa.Table(
     sa.Index(None, "station_id", "at_ms"),
 )
 
-event_streams: Final = sa.Table(
+event_streams: Final = declare_table(
     "event_streams",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("stream_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("monitor_id", sa.BigInteger, nullable=False),
@@ -61,9 +58,8 @@ event_streams: Final = sa.Table(
     sa.Column("closed_ms", sa.BigInteger),
 )
 
-stream_values: Final = sa.Table(
+stream_values: Final = declare_table(
     "stream_values",
-    metadata,
     sa.Column("id", row_id, primary_key=True),
     sa.Column("station_id", sa.String(48), nullable=False),
     sa.Column("stream_id", sa.BigInteger, nullable=False),
@@ -73,9 +69,8 @@ stream_values: Final = sa.Table(
     sa.Index(None, "station_id", "stream_id", "at_ms"),
 )
 
-display_messages: Final = sa.Table(
+display_messages: Final = declare_table(
     "display_messages",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("message_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("state", sa.String(16), nullable=False),

@@ -6,16 +6,15 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from csms.db.base import metadata, row_id
+from csms.db.base import declare_table, row_id
 from csms.firmware import rules
 from csms.stations.tables import stations
 from csms.transactions.rules import Dated
 from csms.transactions.tables import transactions
 from v2g import typed_json
 
-campaigns: Final = sa.Table(
+campaigns: Final = declare_table(
     "campaigns",
-    metadata,
     sa.Column("campaign_id", row_id, primary_key=True),
     sa.Column("name", sa.String(100), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
@@ -26,9 +25,8 @@ campaigns: Final = sa.Table(
     sa.Index(None, "state"),
 )
 
-campaign_members: Final = sa.Table(
+campaign_members: Final = declare_table(
     "campaign_members",
-    metadata,
     sa.Column("campaign_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("cohort", sa.Integer, nullable=False),

@@ -5,15 +5,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from csms.books.tables import postings
-from csms.db.base import metadata, row_id
+from csms.db.base import declare_table, row_id
 from csms.mandates.rules import Debit, DebitAnswer, Mandate, MandateAnswer, debt_of
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Posting
 from v2g.errors import RefusedError
 
-mandates: Final = sa.Table(
+mandates: Final = declare_table(
     "mandates",
-    metadata,
     sa.Column("id", row_id, primary_key=True),
     sa.Column("vehicle", sa.String(255), nullable=False),
     sa.Column("payer", sa.String(255), nullable=False),
@@ -29,9 +28,8 @@ mandates: Final = sa.Table(
     sa.Index(None, "vehicle"),
 )
 
-debits: Final = sa.Table(
+debits: Final = declare_table(
     "debits",
-    metadata,
     sa.Column("posting_id", row_id, sa.ForeignKey("postings.id"), primary_key=True, autoincrement=False),
     sa.Column("mandate_id", row_id, sa.ForeignKey("mandates.id"), nullable=False),
     sa.Column("key", sa.String(200), nullable=False, unique=True),

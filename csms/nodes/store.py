@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, delete, or_, select
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, delete, or_, select
 
 from csms.db import leases
-from csms.db.base import metadata
+from csms.db.base import declare_table
 from csms.db.bulk import upsert_rows
 
-node_firmware: Final = Table(
+node_firmware: Final = declare_table(
     "node_firmware",
-    metadata,
     Column("node", String(64), primary_key=True),
     Column("at_ms", BigInteger, nullable=False),
     Column("hardware", String(64), nullable=False),

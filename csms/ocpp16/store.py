@@ -4,9 +4,9 @@ import hashlib
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, UniqueConstraint, insert, select
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, UniqueConstraint, insert, select
 
-from csms.db.base import metadata
+from csms.db.base import declare_table
 from csms.db.leases import lock
 from csms.tokens.rules import CONTRACT, normalise
 from csms.tokens.tables import tokens
@@ -18,9 +18,8 @@ from v2g.ocpp.messages.transactions import ChargingState, TransactionEventReques
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.v16.bridge import Numbered, NumberOf
 
-numbers: Final = Table(
+numbers: Final = declare_table(
     "ocpp16_transactions",
-    metadata,
     Column("number", Integer, primary_key=True),
     Column("station_id", String(48), nullable=False),
     Column("connector_id", Integer, nullable=False),

@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, Text, insert, select, update
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Text, insert, select, update
 
-from csms.db.base import metadata, newest, page, row_id, transaction_key
+from csms.db.base import declare_table, newest, page, row_id, transaction_key
 from csms.transactions.events import find_last
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
@@ -14,9 +14,8 @@ from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.web_payment import QrCode
 
-payment_settlements: Final = Table(
+payment_settlements: Final = declare_table(
     "payment_settlements",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("psp_ref", String(255), primary_key=True),
     Column("settled_ms", BigInteger, primary_key=True, autoincrement=False),
@@ -29,9 +28,8 @@ payment_settlements: Final = Table(
     Index(None, "transaction_id"),
 )
 
-web_payments: Final = Table(
+web_payments: Final = declare_table(
     "web_payments",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
     Column("evse_id", Integer, nullable=False),
@@ -43,9 +41,8 @@ web_payments: Final = Table(
     Index(None, "station_id", "state"),
 )
 
-qr_codes: Final = Table(
+qr_codes: Final = declare_table(
     "qr_codes",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("template", Text, nullable=False),
     Column("shared_secret", Text, nullable=False),  # sealed with the store's key; empty: a static code
@@ -53,9 +50,8 @@ qr_codes: Final = Table(
     Column("length", Integer, nullable=False),
 )
 
-battery_swaps: Final = Table(
+battery_swaps: Final = declare_table(
     "battery_swaps",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
     Column("request_id", BigInteger, nullable=False),
@@ -67,9 +63,8 @@ battery_swaps: Final = Table(
     Index(None, "station_id", "request_id"),
 )
 
-data_transfers: Final = Table(
+data_transfers: Final = declare_table(
     "data_transfers",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
     Column("vendor_id", String(255), nullable=False),

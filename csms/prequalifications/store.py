@@ -3,15 +3,14 @@
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, select
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, select
 
-from csms.db.base import metadata
+from csms.db.base import declare_table
 from csms.db.bulk import delete_rows, upsert_rows
 from csms.prequalifications.rules import Prequalification
 
-prequalifications: Final = Table(
+prequalifications: Final = declare_table(
     "prequalifications",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("certificate", String(64), primary_key=True),
     Column("evse_id", Integer, nullable=False),  # 0: the whole station

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from csms.db.base import metadata, row_id, transaction_key
+from csms.db.base import declare_table, row_id, transaction_key
 from csms.db.bulk import insert_numbered
 from csms.remote_control.rules import OPEN, Order, covers, fulfilled
 from csms.reservations.rules import ACTIVE, Reservation
@@ -17,9 +17,8 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import OperationalStatus
 from v2g.ocpp.messages.transactions import TransactionLimit
 
-remote_starts: Final = sa.Table(
+remote_starts: Final = declare_table(
     "remote_starts",
-    metadata,
     sa.Column("remote_start_id", row_id, primary_key=True),
     sa.Column("station_id", sa.String(48), nullable=False),
     sa.Column("evse_id", sa.Integer),
@@ -33,9 +32,8 @@ remote_starts: Final = sa.Table(
     sqlite_autoincrement=True,
 )
 
-availability_orders: Final = sa.Table(
+availability_orders: Final = declare_table(
     "availability_orders",
-    metadata,
     sa.Column("order_id", row_id, primary_key=True),
     sa.Column("station_id", sa.String(48), nullable=False),
     sa.Column("evse_id", sa.Integer, nullable=False),  # 0: the whole station
@@ -48,9 +46,8 @@ availability_orders: Final = sa.Table(
     sa.Index(None, "station_id", "state"),
 )
 
-reservations: Final = sa.Table(
+reservations: Final = declare_table(
     "reservations",
-    metadata,
     sa.Column("reservation_id", row_id, primary_key=True),
     sa.Column("station_id", sa.String(48), nullable=False),
     sa.Column("evse_id", sa.Integer),
@@ -69,9 +66,8 @@ reservations: Final = sa.Table(
     sqlite_autoincrement=True,
 )
 
-local_lists: Final = sa.Table(
+local_lists: Final = declare_table(
     "local_lists",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("status", sa.String(20), nullable=False),

@@ -7,14 +7,13 @@ import msgspec
 import sqlalchemy as sa
 
 from csms.cluster.frames import presentable
-from csms.db.base import metadata, newest, row_id
+from csms.db.base import declare_table, newest, row_id
 from csms.db.bulk import insert_numbered, update_rows
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import action_of
 
-station_requests: Final = sa.Table(
+station_requests: Final = declare_table(
     "station_requests",
-    metadata,
     sa.Column("request_id", row_id, primary_key=True),
     sa.Column("station_id", sa.String(48), nullable=False),
     sa.Column("action", sa.String(40), nullable=False),
@@ -29,9 +28,8 @@ station_requests: Final = sa.Table(
     sqlite_autoincrement=True,
 )
 
-request_parts: Final = sa.Table(
+request_parts: Final = declare_table(
     "request_parts",
-    metadata,
     sa.Column("request_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("seq_no", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("received_ms", sa.BigInteger, nullable=False),

@@ -2,13 +2,12 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, String, Text
 
-from csms.db.base import metadata, row_id, transaction_key
+from csms.db.base import declare_table, row_id, transaction_key
 
-journals: Final = Table(
+journals: Final = declare_table(
     "journals",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("session_id", String(64), primary_key=True),
     Column("lines", BigInteger, nullable=False),
@@ -19,18 +18,16 @@ journals: Final = Table(
     Column("receipt", Text),
 )
 
-journal_lines: Final = Table(
+journal_lines: Final = declare_table(
     "journal_lines",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("session_id", String(64), primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("line", LargeBinary, nullable=False),
 )
 
-journal_certificates: Final = Table(
+journal_certificates: Final = declare_table(
     "journal_certificates",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("session_id", String(64), primary_key=True),
     Column("charger", LargeBinary, nullable=False),
@@ -41,9 +38,8 @@ journal_certificates: Final = Table(
 """The signers of sessions (DER); `emaid` is empty unless the contract's chain led to a trusted root, `charger_fault` if
 the charger's did."""
 
-journal_reviews: Final = Table(
+journal_reviews: Final = declare_table(
     "journal_reviews",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("session_id", String(64), primary_key=True),
     Column("state", String(12), nullable=False),
@@ -62,9 +58,8 @@ journal_reviews: Final = Table(
 )
 """What is decided about complete journals: see `csms.booking.store`."""
 
-offer_decisions: Final = Table(
+offer_decisions: Final = declare_table(
     "offer_decisions",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
     Column("session_id", String(64), nullable=False),
@@ -77,9 +72,8 @@ offer_decisions: Final = Table(
 )
 """What vehicles decided about offers, and which of their commands chargers refused, by journals as they arrive."""
 
-settlements: Final = Table(
+settlements: Final = declare_table(
     "settlements",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("session_id", String(64), primary_key=True),
     Column("computed_ms", BigInteger, nullable=False),
@@ -87,25 +81,22 @@ settlements: Final = Table(
     Column("document", Text, nullable=False),
 )
 
-grid_sources: Final = Table(
+grid_sources: Final = declare_table(
     "grid_sources",
-    metadata,
     Column("source", String(64), primary_key=True),
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
 )
 
-grid_memories: Final = Table(
+grid_memories: Final = declare_table(
     "grid_memories",
-    metadata,
     Column("source", String(64), primary_key=True),
     Column("document", Text, nullable=False),
 )
 """What the client of a grid source must not forget over a restart."""
 
-grid_signals: Final = Table(
+grid_signals: Final = declare_table(
     "grid_signals",
-    metadata,
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("received_ms", BigInteger, nullable=False),
     Column("received_from", String(64), nullable=False),
@@ -116,9 +107,8 @@ grid_signals: Final = Table(
 )
 """Of old ones only the hash of their tariff and their limit stay; their `document` is empty."""
 
-grid_shares: Final = Table(
+grid_shares: Final = declare_table(
     "grid_shares",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("node", String(130), primary_key=True),
     Column("site", String(60), nullable=False),
@@ -133,9 +123,8 @@ grid_shares: Final = Table(
 """What each station is to draw and feed back at most, by its EVSEs at a node of the tree of connection points, what it
 has last accepted, since when, by which limits: their hash; and since when it is to accept less."""
 
-price_deliveries: Final = Table(
+price_deliveries: Final = declare_table(
     "price_deliveries",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("tariff", String(64), primary_key=True),
     Column("sent_ms", BigInteger, primary_key=True, autoincrement=False),

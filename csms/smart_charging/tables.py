@@ -2,13 +2,12 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Text
 
-from csms.db.base import metadata, row_id, transaction_key
+from csms.db.base import declare_table, row_id, transaction_key
 
-charging_profiles: Final = Table(
+charging_profiles: Final = declare_table(
     "charging_profiles",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("profile_id", BigInteger, primary_key=True, autoincrement=False),
     Column("evse_id", Integer, nullable=False),
@@ -21,9 +20,8 @@ charging_profiles: Final = Table(
 )
 """Profiles that stations hold: accepted or reported."""
 
-charging_limits: Final = Table(
+charging_limits: Final = declare_table(
     "charging_limits",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("evse_id", Integer, primary_key=True, autoincrement=False),  # 0: the whole station
     Column("source", String(20), primary_key=True),
@@ -32,9 +30,8 @@ charging_limits: Final = Table(
 )
 """External limits (K12, K13)."""
 
-ev_schedules: Final = Table(
+ev_schedules: Final = declare_table(
     "ev_schedules",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("evse_id", Integer, primary_key=True, autoincrement=False),
     Column("at_ms", BigInteger, nullable=False),
@@ -43,25 +40,22 @@ ev_schedules: Final = Table(
 )
 """Vehicles' plans (K15, K17)."""
 
-profile_templates: Final = Table(
+profile_templates: Final = declare_table(
     "profile_templates",
-    metadata,
     Column("name", String(60), primary_key=True),
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
 )
 
-sites: Final = Table(
+sites: Final = declare_table(
     "sites",
-    metadata,
     Column("site_id", String(60), primary_key=True),
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
 )
 
-fleets: Final = Table(
+fleets: Final = declare_table(
     "fleets",
-    metadata,
     Column("fleet_id", String(60), primary_key=True),
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
@@ -70,9 +64,8 @@ fleets: Final = Table(
 )
 """Fleets that are planned together, the call of their flexibility in force, and the plan that they follow."""
 
-dynamic_schedules: Final = Table(
+dynamic_schedules: Final = declare_table(
     "dynamic_schedules",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("profile_id", BigInteger, primary_key=True, autoincrement=False),
     Column("updated_ms", BigInteger, nullable=False),
@@ -80,9 +73,8 @@ dynamic_schedules: Final = Table(
 )
 """Present values of dynamic profiles (K28)."""
 
-dispatch_course: Final = Table(
+dispatch_course: Final = declare_table(
     "dispatch_course",
-    metadata,
     Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("node", String(64), primary_key=True),
     Column("asked_w", BigInteger, nullable=False),
@@ -92,9 +84,8 @@ dispatch_course: Final = Table(
 )
 """Minute by minute: set-points that a node was asked for, what vehicles follow of them, and their power."""
 
-fleet_course: Final = Table(
+fleet_course: Final = declare_table(
     "fleet_course",
-    metadata,
     Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("fleet_id", String(60), primary_key=True),
     Column("planned_w", BigInteger, nullable=False),
@@ -105,9 +96,8 @@ fleet_course: Final = Table(
 )
 """Minute by minute: what the plan of a fleet said, and what vehicles did."""
 
-limit_course: Final = Table(
+limit_course: Final = declare_table(
     "limit_course",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("transaction_id", transaction_key, primary_key=True),
     Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
@@ -117,9 +107,8 @@ limit_course: Final = Table(
 )
 """What limits a transaction's power, noted seconds after each change; profiles that operators set are not in it."""
 
-limits_in_force: Final = Table(
+limits_in_force: Final = declare_table(
     "limits_in_force",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
     Column("profile_id", BigInteger, nullable=False),
@@ -136,14 +125,13 @@ limits_in_force: Final = Table(
 )
 """What the profiles of stations permit over time, from their acceptance until they were replaced, cleared or unsure."""
 
-dispatch_orders: Final = Table(
-    "dispatch_orders", metadata, Column("node", String(64), primary_key=True), Column("document", Text, nullable=False)
+dispatch_orders: Final = declare_table(
+    "dispatch_orders", Column("node", String(64), primary_key=True), Column("document", Text, nullable=False)
 )
 """Set-points in force of a node."""
 
-der_controls: Final = Table(
+der_controls: Final = declare_table(
     "der_controls",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("control_id", String(36), primary_key=True),
     Column("control_type", String(32), nullable=False),
@@ -154,9 +142,8 @@ der_controls: Final = Table(
     Column("document", Text, nullable=False),
 )
 
-der_alarms: Final = Table(
+der_alarms: Final = declare_table(
     "der_alarms",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
     Column("control_type", String(32), nullable=False),

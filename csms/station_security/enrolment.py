@@ -16,7 +16,7 @@ from cryptography import x509
 
 from csms.cluster.feed import Feed
 from csms.config import OutsideCa
-from csms.db.base import metadata
+from csms.db.base import declare_table
 from csms.db.store import Store
 from v2g.errors import CertificateError, RefusedError, StoreError, V2GError
 from v2g.io.http.est import EnrolmentPending, EstClient
@@ -29,9 +29,8 @@ from v2g.pki.credentials import load_chain
 from v2g.pki.csr import load_csr
 from v2g.pki.profile import Generation, KeyKind, Role
 
-enrolments: Final = sa.Table(
+enrolments: Final = declare_table(
     "enrolments",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("kind", sa.String(32), primary_key=True),  # CertificateSigningUseEnumType, or empty: combined
     sa.Column("csr", sa.Text, nullable=False),

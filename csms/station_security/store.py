@@ -10,7 +10,6 @@ from sqlalchemy import (
     Index,
     Select,
     String,
-    Table,
     Text,
     case,
     delete,
@@ -22,15 +21,14 @@ from sqlalchemy import (
 )
 
 from csms.booking.rules import Charger
-from csms.db.base import metadata, page, row_id
+from csms.db.base import declare_table, page, row_id
 from csms.stations.tables import stations
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.errors import CertificateError
 from v2g.pki.certificates import chain_to_pem, common_name, load_certificate
 
-security_events: Final = Table(
+security_events: Final = declare_table(
     "security_events",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
     Column("source", String(8), nullable=False),  # "station", or "csms" for events of the back end
@@ -43,9 +41,8 @@ security_events: Final = Table(
     Index(None, "station_id", "at_ms"),
 )
 
-station_certificates: Final = Table(
+station_certificates: Final = declare_table(
     "station_certificates",
-    metadata,
     Column("serial", String(40), primary_key=True),  # hex
     Column("station_id", String(48), nullable=False),
     Column("kind", String(32), nullable=False),  # CertificateSigningUseEnumType
@@ -57,9 +54,8 @@ station_certificates: Final = Table(
     Index(None, "station_id", "issued_ms"),
 )
 
-chargers: Final = Table(
+chargers: Final = declare_table(
     "chargers",
-    metadata,
     Column("digest", String(64), primary_key=True),  # SHA-256 of the subject (DER), hex
     Column("subject", Text, nullable=False),
     Column("station_id", String(48), nullable=False),

@@ -2,13 +2,12 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Table
+from sqlalchemy import BigInteger, Column, Float, ForeignKeyConstraint, Index, Integer, LargeBinary, String
 
-from csms.db.base import metadata
+from csms.db.base import declare_table
 
-stations: Final = Table(
+stations: Final = declare_table(
     "stations",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("first_seen_ms", BigInteger, nullable=False),
     Column("last_seen_ms", BigInteger, nullable=False),
@@ -26,9 +25,8 @@ stations: Final = Table(
     Column("signal_version", BigInteger),
 )
 
-connectors: Final = Table(
+connectors: Final = declare_table(
     "connectors",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("evse_id", Integer, primary_key=True, autoincrement=False),
     Column("connector_id", Integer, primary_key=True, autoincrement=False),
@@ -37,9 +35,8 @@ connectors: Final = Table(
     ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
 )
 
-connector_history: Final = Table(
+connector_history: Final = declare_table(
     "connector_history",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("evse_id", Integer, primary_key=True, autoincrement=False),
     Column("connector_id", Integer, primary_key=True, autoincrement=False),
@@ -49,9 +46,8 @@ connector_history: Final = Table(
 )
 """All states of connectors, by the station's clock."""
 
-station_absences: Final = Table(
+station_absences: Final = declare_table(
     "station_absences",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("from_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("to_ms", BigInteger, nullable=False),
@@ -59,9 +55,8 @@ station_absences: Final = Table(
 )
 """When a station that has come back was not connected."""
 
-session_metrics: Final = Table(
+session_metrics: Final = declare_table(
     "session_metrics",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("kind", String(128), nullable=False),  # make, model and firmware
     Column("changed_ms", BigInteger, nullable=False),

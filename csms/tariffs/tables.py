@@ -2,22 +2,20 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Text
 
-from csms.db.base import metadata, row_id, transaction_key
+from csms.db.base import declare_table, row_id, transaction_key
 
-price_plans: Final = Table(
+price_plans: Final = declare_table(
     "price_plans",
-    metadata,
     Column("plan_id", String(60), primary_key=True),
     Column("currency", String(3), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
 )
 
-plan_assignments: Final = Table(
+plan_assignments: Final = declare_table(
     "plan_assignments",
-    metadata,
     Column("station_id", String(48), primary_key=True),  # "": every station
     Column("evse_id", Integer, primary_key=True, autoincrement=False),  # 0: every EVSE
     Column("token_type", String(20), primary_key=True),  # "": every driver
@@ -27,9 +25,8 @@ plan_assignments: Final = Table(
     ForeignKeyConstraint(["plan_id"], ["price_plans.plan_id"]),
 )
 
-plans_of_many: Final = Table(
+plans_of_many: Final = declare_table(
     "plans_of_many",
-    metadata,
     Column("kind", String(8), primary_key=True),  # site, or group of tokens
     Column("name", String(64), primary_key=True),
     Column("plan_id", String(60), nullable=False),
@@ -38,9 +35,8 @@ plans_of_many: Final = Table(
 )
 """Plans of all EVSEs of a site, or of all tokens of a group."""
 
-transaction_plans: Final = Table(
+transaction_plans: Final = declare_table(
     "transaction_plans",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
     Column("transaction_id", transaction_key, nullable=False),
@@ -51,9 +47,8 @@ transaction_plans: Final = Table(
 )
 """The plans of a transaction, each with its start."""
 
-transaction_costs: Final = Table(
+transaction_costs: Final = declare_table(
     "transaction_costs",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("transaction_id", transaction_key, primary_key=True),
     Column("currency", String(3), nullable=False),

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, String, Table, Text
 
-from csms.db.base import metadata, row_id
+from csms.db.base import declare_table, metadata, row_id
 from v2g.telemetry.signals import SIGNALS
 
 VALUES: Final = {name: name.replace(".", "_") for name in SIGNALS}
@@ -13,9 +13,8 @@ VALUES: Final = {name: name.replace(".", "_") for name in SIGNALS}
 BITS: Final = {signal: 1 << place for place, signal in enumerate(VALUES)}
 """Bit of each signal in `present` of a sealed record."""
 
-telemetry: Final = Table(
+telemetry: Final = declare_table(
     "telemetry",
-    metadata,
     Column("ev", String(64), primary_key=True),
     Column("boot", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
@@ -30,17 +29,15 @@ telemetry: Final = Table(
     Index(None, "received_ms"),
 )
 
-telemetry_keys: Final = Table(
+telemetry_keys: Final = declare_table(
     "telemetry_keys",
-    metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("made_ms", BigInteger, nullable=False),
     Column("sealed", Text, nullable=False),  # by the store key
 )
 
-telemetry_pending: Final = Table(
+telemetry_pending: Final = declare_table(
     "telemetry_pending",
-    metadata,
     Column("id", row_id, primary_key=True),
     Column("sink", String(64), nullable=False),
     Column("ev", String(64), nullable=False),
@@ -52,18 +49,16 @@ telemetry_pending: Final = Table(
     Index(None, "ev", "boot"),
 )
 
-telemetry_sink_positions: Final = Table(
+telemetry_sink_positions: Final = declare_table(
     "telemetry_sink_positions",
-    metadata,
     Column("sink", String(64), primary_key=True),
     Column("ev", String(64), primary_key=True),
     Column("boot", BigInteger, nullable=False),  # the highest (boot, seq) that the sink has got
     Column("seq", BigInteger, nullable=False),
 )
 
-telemetry_aggregates: Final = Table(
+telemetry_aggregates: Final = declare_table(
     "telemetry_aggregates",
-    metadata,
     Column("ev", String(64), primary_key=True),
     Column("width_s", Integer, primary_key=True, autoincrement=False),
     Column("at_ms", BigInteger, primary_key=True, autoincrement=False),  # begin of the interval
@@ -73,9 +68,8 @@ telemetry_aggregates: Final = Table(
     Index(None, "sealed"),
 )
 
-telemetry_segments: Final = Table(
+telemetry_segments: Final = declare_table(
     "telemetry_segments",
-    metadata,
     Column("ev", String(64), primary_key=True),
     Column("boot", BigInteger, primary_key=True, autoincrement=False),
     Column("first_seq", BigInteger, primary_key=True, autoincrement=False),
@@ -84,17 +78,15 @@ telemetry_segments: Final = Table(
     Index(None, "at_ms"),
 )
 
-telemetry_states: Final = Table(
+telemetry_states: Final = declare_table(
     "telemetry_states",
-    metadata,
     Column("ev", String(64), primary_key=True),
     Column("at_ms", BigInteger, nullable=False),
     Column("document", LargeBinary, nullable=False),  # VehicleState, as JSON
 )
 
-telemetry_quarantine: Final = Table(
+telemetry_quarantine: Final = declare_table(
     "telemetry_quarantine",
-    metadata,
     Column("ev", String(64), primary_key=True),
     Column("boot", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
@@ -105,9 +97,8 @@ telemetry_quarantine: Final = Table(
     Column("document", LargeBinary, nullable=False),
 )
 
-vehicle_checkpoints: Final = Table(
+vehicle_checkpoints: Final = declare_table(
     "vehicle_checkpoints",
-    metadata,
     Column("session_id", String(16), primary_key=True),
     Column("ev", String(64), primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
@@ -129,9 +120,8 @@ vehicle_firmware: Final = Table(  # plain: what a program is called, which the d
     Column("failed", Integer),
 )
 
-telemetry_marks: Final = Table(
+telemetry_marks: Final = declare_table(
     "telemetry_marks",
-    metadata,
     Column("ev", String(64), primary_key=True),
     Column("boot", BigInteger, primary_key=True, autoincrement=False),
     Column("boot_id", String(16), nullable=False, server_default=""),  # empty: of an older gateway

@@ -2,13 +2,12 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, String, Text
 
-from csms.db.base import metadata, transaction_key
+from csms.db.base import declare_table, transaction_key
 
-tokens: Final = Table(
+tokens: Final = declare_table(
     "tokens",
-    metadata,
     Column("token_type", String(20), primary_key=True),
     Column("id_token", String(255), primary_key=True),  # normalised: see csms.tokens.rules
     Column("status", String(20), nullable=False),
@@ -17,13 +16,12 @@ tokens: Final = Table(
     Column("source", String(8), nullable=False, default="config", server_default="config"),  # or "api"
 )
 
-token_groups: Final = Table(
-    "token_groups", metadata, Column("group_id", String(36), primary_key=True), Column("document", Text, nullable=False)
+token_groups: Final = declare_table(
+    "token_groups", Column("group_id", String(36), primary_key=True), Column("document", Text, nullable=False)
 )
 
-token_uses: Final = Table(
+token_uses: Final = declare_table(
     "token_uses",
-    metadata,
     Column("station_id", String(48), primary_key=True),
     Column("transaction_id", transaction_key, primary_key=True),
     Column("token_type", String(20), nullable=False),

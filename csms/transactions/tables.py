@@ -4,11 +4,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from csms.db.base import metadata, row_id, transaction_key
+from csms.db.base import declare_table, row_id, transaction_key
 
-transactions: Final = sa.Table(
+transactions: Final = declare_table(
     "transactions",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("transaction_id", transaction_key, primary_key=True),
     sa.Column("active", sa.Boolean, nullable=False),
@@ -26,9 +25,8 @@ transactions: Final = sa.Table(
     sa.Index(None, "station_id", "started_ms"),
 )
 
-transaction_totals: Final = sa.Table(
+transaction_totals: Final = declare_table(
     "transaction_totals",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("transaction_id", transaction_key, primary_key=True),
     sa.Column("end_ms", sa.BigInteger, nullable=False),
@@ -45,9 +43,8 @@ transaction_totals: Final = sa.Table(
 )
 """What ended transactions come to, for reports; those that run have no row."""
 
-held_transactions: Final = sa.Table(
+held_transactions: Final = declare_table(
     "held_transactions",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("transaction_id", transaction_key, primary_key=True),
     sa.Column("state", sa.String(12), nullable=False),
@@ -68,9 +65,8 @@ held_transactions: Final = sa.Table(
 )
 """Ended transactions that need a person's decision, or had it; the energy is what a release books."""
 
-transaction_events: Final = sa.Table(
+transaction_events: Final = declare_table(
     "transaction_events",
-    metadata,
     sa.Column("id", row_id, primary_key=True),
     sa.Column("station_id", sa.String(48), nullable=False),
     sa.Column("transaction_id", transaction_key, nullable=False),
@@ -90,9 +86,8 @@ transaction_events: Final = sa.Table(
     ),
 )
 
-meter_values: Final = sa.Table(
+meter_values: Final = declare_table(
     "meter_values",
-    metadata,
     sa.Column("id", row_id, primary_key=True),
     sa.Column("station_id", sa.String(48), nullable=False),
     sa.Column("evse_id", sa.Integer),
@@ -109,9 +104,8 @@ meter_values: Final = sa.Table(
 )
 """Readings outside transactions. Those of a transaction are in its events: `samples`, as JSON."""
 
-grid_meters: Final = sa.Table(
+grid_meters: Final = declare_table(
     "grid_meters",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("received_ms", sa.BigInteger, nullable=False),
     sa.Column("power_w", sa.BigInteger, nullable=False),
@@ -119,9 +113,8 @@ grid_meters: Final = sa.Table(
 )
 """The last power, below 0 fed in, of the meter at the grid connection that a station reads (EVSE 0, Upstream)."""
 
-transaction_faults: Final = sa.Table(
+transaction_faults: Final = declare_table(
     "transaction_faults",
-    metadata,
     sa.Column("id", row_id, primary_key=True),
     sa.Column("station_id", sa.String(48), nullable=False),
     sa.Column("transaction_id", transaction_key, nullable=False),
@@ -135,9 +128,8 @@ transaction_faults: Final = sa.Table(
     sa.Index(None, "station_id", "transaction_id"),
 )
 
-meter_keys: Final = sa.Table(
+meter_keys: Final = declare_table(
     "meter_keys",
-    metadata,
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("evse_id", sa.Integer, primary_key=True, autoincrement=False),  # 0: every meter of the station
     sa.Column("public_key", sa.Text, nullable=False),

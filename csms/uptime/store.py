@@ -4,18 +4,17 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, Row, String, Table, Text, delete, func, select
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, Row, String, Text, delete, func, select
 
-from csms.db.base import metadata, row_id
+from csms.db.base import declare_table, row_id
 from csms.db.bulk import insert_numbered
 from csms.overview.course import STEP_MS
 from csms.overview.tables import power_course
 from csms.stations.tables import connector_history, station_absences, stations
 from csms.uptime.rules import Exclusion, Status, TimeSpan
 
-uptime_exclusions: Final = Table(
+uptime_exclusions: Final = declare_table(
     "uptime_exclusions",
-    metadata,
     Column("exclusion_id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
     Column("evse_id", Integer, nullable=False),  # 0: all of the station
