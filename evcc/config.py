@@ -19,10 +19,7 @@ from evcc.hardware.drive import PlaceConfig
 from evcc.hardware.pack import PackConfig
 from evcc.own_policy import load_policy
 from evcc.policy.battery import BatteryConfig
-from evcc.session.settings import (
-    BasicConfig,
-    SessionConfig,
-)
+from evcc.session.settings import BasicConfig, SessionConfig
 from v2g.battery.runaway import RunawaySettings
 from v2g.config import Flaw, Tree, fault, faults, parse_config, parse_tree
 from v2g.errors import ConfigError

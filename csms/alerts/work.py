@@ -23,17 +23,7 @@ from cryptography import x509
 from csms.alerts import sources as alert_sources
 from csms.alerts import store as rows
 from csms.alerts.config import AlertEmail, AlertsConfig
-from csms.alerts.rules import (
-    Alert,
-    Announcement,
-    Mail,
-    Observed,
-    Report,
-    RuleName,
-    addressees,
-    reports,
-    rules_of,
-)
+from csms.alerts.rules import Alert, Announcement, Mail, Observed, Report, RuleName, addressees, reports, rules_of
 from csms.alerts.sentences import body, subject_line
 from csms.cluster.feed import Feed, FeedEvent
 from csms.config import CsmsConfig

@@ -7,13 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.memory import held
-from v2g.energy.ride_through import (
-    CurveWatch,
-    GridService,
-    ReturnToService,
-    TenMinutes,
-    seconds_at,
-)
+from v2g.energy.ride_through import CurveWatch, GridService, ReturnToService, TenMinutes, seconds_at
 
 STEP = ((110.0, 13.0), (120.0, 13.0), (120.0, 0.16), (140.0, 0.16))
 """High voltage by IEEE 1547: 13 s above 110 %, 0.16 s above 120 %."""

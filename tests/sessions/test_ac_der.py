@@ -36,12 +36,7 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.der import control, number
 from v2g.iso15118.d20.messages import ac_der_iec as iso
 from v2g.iso15118.d20.messages.ac import BPT_Dynamic_AC_CLResControlMode
-from v2g.iso15118.d20.messages.common_messages import (
-    Parameter,
-    ParameterSet,
-    ServiceDetailRes,
-    ServiceParameterList,
-)
+from v2g.iso15118.d20.messages.common_messages import Parameter, ParameterSet, ServiceDetailRes, ServiceParameterList
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.schemas import AC_DER_IEC, COMMON_MESSAGES
 from v2g.iso15118.d20.services import ServiceId

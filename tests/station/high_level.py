@@ -3,9 +3,7 @@
 from tests.station.bench import Bench
 from v2g.energy.needs import EvNeeds
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
-from v2g_station.blocks.smart_charging.high_level import (
-    OfferSchedules,
-)
+from v2g_station.blocks.smart_charging.high_level import OfferSchedules
 
 NEEDS = EvNeeds(
     service="DC", control_mode="scheduled", max_charge_w=50_000, max_current_ma=125_000, max_voltage_mv=400_000

@@ -4,9 +4,7 @@ from typing import Any
 
 from tests.station.bench import Bench
 from tests.station.charging import bench
-from v2g_station.blocks.payment.terminal import (
-    CardPresented,
-)
+from v2g_station.blocks.payment.terminal import CardPresented
 from v2g_station.simulator.terminal import TERMINAL, SimulatedTerminal, TerminalFaults
 
 PSP = "psp-000001"

@@ -8,16 +8,7 @@ from secc.session import request_context, stages
 from secc.session.config import ControlMode
 from secc.session.ports import Paused
 from secc.session.request_context import Handlers
-from secc.session.stages import (
-    AfterPlan,
-    AfterSetup,
-    Authorized,
-    JournalOpening,
-    Opened,
-    Selected,
-    Stage,
-    selected_of,
-)
+from secc.session.stages import AfterPlan, AfterSetup, Authorized, JournalOpening, Opened, Selected, Stage, selected_of
 from v2g.energy.grid_support import Function
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family

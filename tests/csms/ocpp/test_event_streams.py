@@ -10,9 +10,7 @@ from tests.csms.backend import Backend
 from tests.csms.customers import accepted
 from tests.csms.monitors import EVSE_1, NOW, POWER, install
 from v2g.errors import RefusedError
-from v2g.ocpp.messages.event_streams import (
-    PeriodicEventStreamParams,
-)
+from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
 from v2g.ocpp.messages.monitoring import SetMonitoringData
 
 STREAM = {"id": 5, "variableMonitoringId": 7, "params": {"interval": 10, "values": 3}}

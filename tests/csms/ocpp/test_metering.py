@@ -14,13 +14,7 @@ from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload
 from tests.energy.meter_records.signed_records import OCMF
 from tests.meter_keys import printed_public_key
-from v2g.energy.settlement.ocmf import (
-    Assignment,
-    MeterIdentity,
-    Reading,
-    sign_session,
-    signed_meter_data,
-)
+from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_session, signed_meter_data
 from v2g.pki.keys import SoftwareKey
 
 METER = ec.derive_private_key(0x1234, ec.SECP256R1())

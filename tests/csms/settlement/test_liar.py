@@ -12,16 +12,7 @@ from csms.prequalifications.rules import Prequalification
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.settlement.liar import SESSION, Station, begin_after, decided, options, play
-from tests.csms.settlement.lies import (
-    LIES,
-    STATION,
-    Lie,
-    delivered,
-    renamed,
-    session_of,
-    signal_at,
-    unpriced,
-)
+from tests.csms.settlement.lies import LIES, STATION, Lie, delivered, renamed, session_of, signal_at, unpriced
 
 OTHER = "8877665544332211"
 

@@ -18,11 +18,7 @@ from tests.csms.station import boot, station
 from tests.csms.support import Running
 from tests.iso15118.d20.contracts import NOW
 from v2g import exi
-from v2g.iso15118.d20.installation import (
-    SCHEMA_VERSION,
-    InstallationRequest,
-    make_request,
-)
+from v2g.iso15118.d20.installation import SCHEMA_VERSION, InstallationRequest, make_request
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES

@@ -17,10 +17,7 @@ from tests.csms.support import Running
 from tests.csms.trust.provisioning import SESSION, VERSIONS, ask, asking, booted, csms, pool, provisioning, read
 from tests.iso15118.d20.contracts import PCID, new_contract, own_contract
 from v2g import exi
-from v2g.iso15118.d20.installation import (
-    open_contract,
-    verify_service,
-)
+from v2g.iso15118.d20.installation import open_contract, verify_service
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES

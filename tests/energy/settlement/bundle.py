@@ -5,15 +5,7 @@ import hashlib
 import msgspec
 
 from tests.energy.settlement.conftest import Session
-from v2g.energy.settlement.bundle import (
-    JOURNAL,
-    LISTED,
-    MANIFEST,
-    SIGNATURE,
-    FileSum,
-    Manifest,
-    Seal,
-)
+from v2g.energy.settlement.bundle import JOURNAL, LISTED, MANIFEST, SIGNATURE, FileSum, Manifest, Seal
 from v2g.energy.settlement.canonical import canonical
 
 

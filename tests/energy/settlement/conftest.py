@@ -37,11 +37,7 @@ from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.signed_meter import sign_meter
 from v2g.energy.vehicle import Answered, Checkpointed, VehicleDischarge, Verdict
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
-from v2g.iso15118.d20.messages.common_messages import (
-    Authorization,
-    AuthorizationReq,
-    PnC_AReqAuthorizationMode,
-)
+from v2g.iso15118.d20.messages.common_messages import Authorization, AuthorizationReq, PnC_AReqAuthorizationMode
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature

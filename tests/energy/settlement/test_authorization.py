@@ -20,12 +20,7 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from tests.energy.settlement.conftest import SESSION_ID, Session, authorization_of
 from v2g import exi
-from v2g.energy.settlement.authorization import (
-    Authorization,
-    SignedChallenge,
-    challenge_of,
-    check_authorization,
-)
+from v2g.energy.settlement.authorization import Authorization, SignedChallenge, challenge_of, check_authorization
 from v2g.energy.settlement.bundle import CONTRACT_CHAIN, Demand, verify_bundle
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.records import (

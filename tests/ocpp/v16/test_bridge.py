@@ -30,12 +30,7 @@ from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionE
 from v2g.ocpp.routes import action_of, known, response_type
 from v2g.ocpp.v16 import from_station, to_station
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import (
-    FROM_STATION,
-    TO_STATION,
-    Bridge,
-    Numbered,
-)
+from v2g.ocpp.v16.bridge import FROM_STATION, TO_STATION, Bridge, Numbered
 from v2g.ocpp.v16.configuration import key_of, value_in_2x, value_in_16, variable_of
 from v2g.ocpp.v16.tolerance import read_softly
 from v2g.ocpp.versions import read_payload, write_payload

@@ -11,15 +11,7 @@ from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import AuthorizeRequest, ClearCacheResponse, IdToken
 from v2g.ocpp.messages.availability import ConnectorStatus, StatusNotificationRequest
-from v2g.ocpp.messages.base import (
-    EVSE,
-    CertificateHashData,
-    Component,
-    Message,
-    OCSPRequestData,
-    StatusInfo,
-    Variable,
-)
+from v2g.ocpp.messages.base import EVSE, CertificateHashData, Component, Message, OCSPRequestData, StatusInfo, Variable
 from v2g.ocpp.messages.certificates import (
     CertificateHashDataChain,
     DeleteCertificateResponse,

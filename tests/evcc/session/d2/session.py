@@ -4,10 +4,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from evcc.session.settings import (
-    NeedsConfig,
-    ProgramStep,
-)
+from evcc.session.settings import NeedsConfig, ProgramStep
 from tests.evcc.session.d2.charger import DC
 from v2g.iso15118.d2.schedules import PriceStep, sales_tariff, schedule_tuple
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step

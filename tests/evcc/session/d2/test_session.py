@@ -7,13 +7,7 @@ from msgspec.structs import replace
 
 from evcc.session.paused import PausedSession
 from evcc.session.ports import NeedsChanged, OpenContactor, SetAcPower, SetCpState, SetPowerLimits, StopRequested
-from evcc.session.settings import (
-    AuthorizationConfig,
-    OnBoardChargerConfig,
-    ProgramStep,
-    ServiceConfig,
-    SessionConfig,
-)
+from evcc.session.settings import AuthorizationConfig, OnBoardChargerConfig, ProgramStep, ServiceConfig, SessionConfig
 from tests.evcc.session.d2.charger import AC, DC, Bench2
 from tests.evcc.session.d2.session import CHEAP_LATER, HOUR, PLAN, offer
 from tests.evcc.session.message_bench import SESSION_ID

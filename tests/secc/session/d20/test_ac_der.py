@@ -11,17 +11,7 @@ from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from secc.session.d20.stages import HANDLERS
 from tests.exi.vectors import FOLDER
-from tests.secc.session.bench import (
-    AC,
-    AC_BPT,
-    AC_DER,
-    AC_DER_WAYS,
-    REQUESTS,
-    Bench,
-    each_phase,
-    number,
-    protocol,
-)
+from tests.secc.session.bench import AC, AC_BPT, AC_DER, AC_DER_WAYS, REQUESTS, Bench, each_phase, number, protocol
 from tests.secc.session.d20.ac import UNSIGNED, target, watts
 from tests.together import together
 from v2g.energy.grid_support import (

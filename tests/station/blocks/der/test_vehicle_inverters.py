@@ -8,12 +8,7 @@ import pytest
 from csms.grid.inverter_functions import control_for
 from tests.ieee2030_5.curves import BASE, VOLT_VAR, curve
 from tests.station.bench import Bench, Payload
-from v2g.energy.grid_support import (
-    FactorSetpoint,
-    FrequencySupport,
-    GridSupport,
-    ReactiveSetpoint,
-)
+from v2g.energy.grid_support import FactorSetpoint, FrequencySupport, GridSupport, ReactiveSetpoint
 from v2g.ieee2030_5.functions import FunctionMode, InverterFunction, curve_of, functions_in
 from v2g.ieee2030_5.resources import read_resource
 from v2g_station.blocks.der.vehicle_inverters import BY_ACTIVE, BY_REACTIVE, SupportGrid, VehicleGridEvent

@@ -10,13 +10,7 @@ from tests.station.tariffs import charge, tariff, total
 from tests.station.till import PAID, PSP, Till
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.evse import StopButton
-from v2g_station.blocks.payment.terminal import (
-    CardPresented,
-    SettlePayment,
-    ShowReceipt,
-    TerminalState,
-    VatEntered,
-)
+from v2g_station.blocks.payment.terminal import CardPresented, SettlePayment, ShowReceipt, TerminalState, VatEntered
 from v2g_station.blocks.transaction_limits import DriverLimit
 from v2g_station.kernel.kernel import StationCommand
 from v2g_station.simulator.terminal import TerminalFaults
