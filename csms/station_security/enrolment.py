@@ -27,6 +27,7 @@ from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSign
 from v2g.pki.certificates import chain_to_pem, key_kind
 from v2g.pki.credentials import load_chain
 from v2g.pki.csr import load_csr
+from v2g.pki.lint import REFUSED_IN_FIELD, lint
 from v2g.pki.profile import Generation, KeyKind, Role
 
 enrolments: Final = declare_table(
@@ -150,6 +151,10 @@ class Enrolments:
         if isinstance(found, EnrolmentPending):
             return found
         chain = chain_to_pem(found.der)
+        for each in lint(found.der, roots, role=role, at=self._clock.now()).findings:
+            if not each.edition and not each.place and each.rule in REFUSED_IN_FIELD:
+                data: dict[str, Scalar] = {"kind": waiting.kind, "rule": each.rule, "detail": each.text}
+                self._report("certificate_doubtful", waiting.station_id, **data)
         if len(chain) > _MOST_CHAIN:
             raise RefusedError(f"a chain of {len(chain)} characters does not fit OCPP", reason="TooLong")
         await self._store.run(_keep, waiting, chain)

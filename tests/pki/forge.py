@@ -164,6 +164,7 @@ def remade(
     subject: x509.Name | None = None,
     issuer: x509.Name | None = None,
     signer: Any = None,
+    key: Any = None,
     serial: int | None = None,
     begin: datetime | None = None,
     end: datetime | None = None,
@@ -176,7 +177,7 @@ def remade(
         x509.CertificateBuilder()
         .subject_name(old.subject if subject is None else subject)
         .issuer_name(issuer or above.certificate.subject)
-        .public_key(old.public_key())
+        .public_key(key or old.public_key())
         .serial_number(serial or old.serial_number)
         .not_valid_before(begin or old.not_valid_before_utc)
         .not_valid_after(end or old.not_valid_after_utc)
@@ -187,8 +188,8 @@ def remade(
             builder = builder.add_extension(extension.value, extension.critical)
     for value, critical in add:
         builder = builder.add_extension(value, critical)
-    key = signer or above.key
-    return builder.sign(key, None if _hashes_itself(key) else digest or hashes.SHA512())
+    signs = signer or above.key
+    return builder.sign(signs, None if _hashes_itself(signs) else digest or hashes.SHA512())
 
 
 def _hashes_itself(key: Any) -> bool:

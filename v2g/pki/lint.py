@@ -26,6 +26,9 @@ Verdict = Literal["accepted", "tolerated", "refused"]
 EDITIONS: Final = (Generation.ISO15118_2, Generation.ISO15118_20)
 LEAVES: Final = (Role.SECC, Role.VEHICLE, Role.OEM_PROVISIONING, Role.CONTRACT, Role.CPS, Role.STATION)
 
+REFUSED_IN_FIELD: Final = frozenset({"no_domain", "expired", "not_yet_valid", "long_name"})
+"""Rules for which peers in the field refuse a leaf that this project takes."""
+
 _SECC_ID: Final = re.compile(r"[A-Za-z]{2}\*?[A-Za-z0-9]{3}\*?S[A-Za-z0-9*]{32,}")
 _MOST_SECC_ID: Final = 64
 _MOST_SERIAL_BITS: Final = 159  # 20 octets of a positive integer (RFC 5280 4.1.2.2)

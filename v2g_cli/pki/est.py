@@ -122,6 +122,7 @@ def enrol(
     from v2g.pki.certificates import chain_to_pem
     from v2g.pki.credentials import load_chain
     from v2g.pki.csr import load_csr
+    from v2g.pki.lint import REFUSED_IN_FIELD, lint
     from v2g.pki.verify import VerifiedChain
 
     if not url.startswith("https://"):
@@ -154,6 +155,9 @@ def enrol(
     with progress(f"waiting for {url}"):
         chain = asyncio.run(ask())
     write_out(out, chain_to_pem(chain.der).encode())
+    for each in lint(chain.der, roots, role=wanted, at=Clock().now()).findings:
+        if each.rule in REFUSED_IN_FIELD and not each.edition and not each.place:
+            say(f"{chain.subject_cn} {each.text}", err=True)
     if json and out is not None:
         print_json({"file": str(out), "subject": chain.subject_cn, "not_after": chain.leaf.not_valid_after_utc})
     elif out is not None:

@@ -1,5 +1,6 @@
 """Certificates of stations from an outside CA, by EST: waiting, restarts, repeated requests, refusals (A02, R217)."""
 
+import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,25 +8,34 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from csms.config import OutsideCa
 from csms.station_security.authority import StationCa
+from pki_tools.authority import load_issuer, new_key
 from pki_tools.est import EstSettings, decide, waiting
+from pki_tools.requests import make_request
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend
 from tests.csms.charging import away
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import ScriptedStation
+from tests.io.tls.support import pki_2 as tree_2
+from tests.pki.forge import CN, ORG, Party, name, remade
 from tests.pki_tools.conftest import tree
 from tests.pki_tools.est_lab import SECC_ID, Lab, csr_of
 from v2g.io.http.est import EstServer
 from v2g.pki.certificates import chain_from_pem
-from v2g.pki.profile import Role
+from v2g.pki.csr import load_csr
+from v2g.pki.est import write_certificates
+from v2g.pki.issue import Subject
+from v2g.pki.profile import KeyKind, Role
 from v2g.pki.verify import verify_chain
 
-__all__ = ["tree"]  # a fixture
+__all__ = ["tree", "tree_2"]  # fixtures
 
 KIND = "V2GCertificate"
 USERS = EstSettings(users={"lab": "a secret"})
@@ -221,3 +231,47 @@ async def test_a_hash_of_another_root_is_refused(backend: Start, lab: Lab) -> No
         station.answers["CertificateSigned"] = {"status": "Accepted"}
         await look(csms)
         assert delivered(station)[0]["requestId"] == 7
+
+
+async def test_a_certificate_that_vehicles_of_2_will_refuse_is_named(
+    backend: Start, tree_2: PkiTree, tmp_path: Path
+) -> None:
+    """One without DC=CPO, as a CA of -2 may issue it: it is delivered, and the operator is told."""
+    key, authority = (
+        new_key(KeyKind.SECP256R1, Role.SECC),
+        load_issuer(tree_2.directory, tree_2.index().find("cpo/sub2")),
+    )
+    csr = load_csr(make_request(key, Role.SECC, Subject(common_name=SECC_ID, organization="Lab")))
+    leaf = x509.load_der_x509_certificate(tree_2.chain("secc")[0])
+    plain = remade(
+        leaf,
+        Party(authority.certificate, authority.key),
+        subject=name((CN, SECC_ID), (ORG, "Lab")),
+        key=csr.public_key(),
+        digest=hashes.SHA256(),
+    )
+    subs = tuple(x509.load_der_x509_certificate(der) for der in tree_2.chain("secc")[1:])
+
+    async def enrol(_: web.Request) -> web.Response:
+        return web.Response(body=write_certificates((plain, *subs)))
+
+    application = web.Application()
+    application.router.add_post("/{path:.*}", enrol)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tree_2.path("csms/server/chain.pem"), tree_2.path("csms/server/leaf.key"))
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    url = f"https://localhost:{runner.addresses[0][1]}/.well-known/est"
+    outside = OutsideCa(est=EstServer(url=url, root=tree_2.path("csms/root.pem")), roots=(tree_2.path("v2g/root.pem"),))
+    try:
+        async with backend(outside_cas=(outside,)) as csms:
+            station = await joined(csms)
+            assert await asks(station, csr) == "Accepted"
+            await look(csms)
+            (event,) = csms.events.named("certificate_doubtful")
+            assert (event.data["rule"], event.data["station"]) == ("no_domain", station.id)
+            assert "vehicles of ISO 15118-2 refuse it" in str(event.data["detail"])
+            assert len(delivered(station)) == 1
+    finally:
+        await runner.cleanup()
