@@ -1,9 +1,10 @@
-"""Runs extrawest-ocpi as a roaming partner of both roles, over HTTPS; started by its own interpreter.
+"""Runs extrawest-ocpi, or py-ocpi, as a roaming partner of both roles, over HTTPS; started by its own interpreter.
 
     python ocpi_partner.py PORT CHAIN KEY FILE
 
 Tokens of type A and C are `token-a` and `token-c`. `GET /kept` shows what it was sent, `POST /own/MODULE` adds objects
-of its own, which `POST /push/2.2.1` (of the package) sends.
+of its own, which `POST /push/2.2.1` (of the package) sends. py-ocpi, from which extrawest-ocpi comes, takes any token,
+and wants an adapter of objects.
 """
 
 import json
@@ -13,11 +14,17 @@ from pathlib import Path
 import uvicorn
 from fastapi import Request
 from py_ocpi import get_application
-from py_ocpi.core.authentication.authenticator import Authenticator
 from py_ocpi.core.config import settings
 from py_ocpi.core.crud import Crud
 from py_ocpi.core.enums import ModuleID, RoleEnum
 from py_ocpi.modules.versions.enums import VersionNumber
+
+try:
+    from py_ocpi.core.authentication.authenticator import Authenticator
+except ImportError:
+    from ocpi_adapter import ObjectAdapter
+
+    Authenticator = None
 
 KEPT = Path(sys.argv[4])
 MODULES = (
@@ -26,7 +33,7 @@ MODULES = (
 )  # fmt: skip
 
 
-class Tokens(Authenticator):
+class Tokens(Authenticator or object):
     """See above."""
 
     @classmethod
@@ -88,6 +95,8 @@ class Objects(Crud):
 
     @classmethod
     async def do(cls, module, role, action, *args, data=None, **kwargs):
+        if module == ModuleID.credentials_and_registration:
+            return ""  # of py-ocpi: nobody is registered yet, and everybody may be
         token = cls._of(ModuleID.tokens)[str(data["token_uid"]).lower()]
         return {"allowed": "ALLOWED", "token": token, "location": data["location_reference"],
                 "authorization_reference": "ref-1"}  # fmt: skip
@@ -96,7 +105,8 @@ class Objects(Crud):
 def main(port, chain, key):
     """Serve."""
     roles = [RoleEnum.cpo, RoleEnum.emsp]
-    app = get_application([VersionNumber.v_2_2_1], roles, Objects, list(MODULES), Tokens, http_push=True)
+    more = (list(MODULES), Tokens) if Authenticator else (ObjectAdapter,)
+    app = get_application([VersionNumber.v_2_2_1], roles, Objects, *more, http_push=True)
 
     @app.get("/kept")
     async def kept():

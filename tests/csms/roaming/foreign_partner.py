@@ -1,4 +1,4 @@
-"""A partner that we did not write: extrawest-ocpi as a process of its own."""
+"""Partners that we did not write: extrawest-ocpi or py-ocpi as a process of its own."""
 
 import asyncio
 import contextlib
@@ -76,10 +76,10 @@ class ForeignPartner:
 
 
 @contextlib.asynccontextmanager
-async def foreign(pki: PkiTree, folder: Path) -> AsyncIterator[ForeignPartner]:
-    """Run the package."""
-    packages = ("extrawest-ocpi==2025.7.16", "uvicorn==0.30.6")
-    partner = ForeignPartner(environment("extrawest-ocpi", packages), pki, folder)
+async def foreign(pki: PkiTree, folder: Path, package: str = "extrawest-ocpi") -> AsyncIterator[ForeignPartner]:
+    """Run a package."""
+    pinned = {"extrawest-ocpi": "extrawest-ocpi==2025.7.16", "py-ocpi": "py-ocpi==0.3.1"}[package]
+    partner = ForeignPartner(environment(package, (pinned, "uvicorn==0.30.6")), pki, folder)
     try:
         await partner.start()
         yield partner

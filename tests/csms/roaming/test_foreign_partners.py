@@ -1,4 +1,4 @@
-"""Partners that we did not write: extrawest-ocpi as CPO and eMSP over HTTPS, and ocpi-types reads all that is sent."""
+"""Partners that we did not write: extrawest-ocpi and py-ocpi over HTTPS, and ocpi-types reads all that is sent."""
 
 import asyncio
 import json
@@ -23,13 +23,14 @@ CLASSES = {"locations": "Location", "tariffs": "Tariff", "sessions": "Session", 
 WHEN = "2026-01-01T00:00:00Z"
 
 
+@pytest.mark.parametrize(("package", "count"), [("extrawest-ocpi", 1000), ("py-ocpi", 200)])
 async def test_a_foreign_provider_gets_every_cdr_once_though_it_is_killed(
-    cpo: Operator, pki: PkiTree, tmp_path: Path
+    cpo: Operator, pki: PkiTree, tmp_path: Path, package: str, count: int
 ) -> None:
     """Its log names each CDR that it was sent: a repetition has the same id and content."""
     assert cpo.clock is not None
-    clock, count = cpo.clock, 1000
-    async with foreign(pki, tmp_path) as partner:
+    clock = cpo.clock
+    async with foreign(pki, tmp_path, package) as partner:
         await cpo.ask("POST", "/tariffs", PLAN, 201)
         await cpo.ask("PUT", "/tariff-assignments", {"plan_id": "both ways"})
         await cpo.ask("PUT", "/roaming/locations/Depot", LOCATION)
