@@ -305,6 +305,8 @@ class RoamingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """The operator's party id (eMI3)."""
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     """The operator's name."""
+    legal_name: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    """The company's name in the commercial register, for national access points; empty: it is not published."""
     roles: Annotated[tuple[Literal["CPO", "EMSP"], ...], msgspec.Meta(min_length=1, max_length=2)] = ("CPO", "EMSP")
     """`CPO` offers stations to partners' drivers, `EMSP` gives own drivers access to partners' stations."""
     open_data: bool = False

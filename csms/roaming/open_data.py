@@ -77,7 +77,9 @@ async def publications(services: Services, partners: Partners) -> dict[str, tupl
 
 def _publisher(partners: Partners) -> afir.Publisher:
     config = partners.config
-    return afir.Publisher(country_code=config.country_code, party_id=config.party_id, name=config.name)
+    return afir.Publisher(
+        country_code=config.country_code, party_id=config.party_id, name=config.name, legal_name=config.legal_name
+    )
 
 
 async def _datex(services: Services, partners: Partners, what: str) -> Any:
@@ -86,6 +88,6 @@ async def _datex(services: Services, partners: Partners, what: str) -> Any:
     kept = [typed_json.decode(each.document, OcpiTariff) for each in await read(rows.objects_in, "", "tariffs")]
     tariffs = {each.id: each for each in kept}
     if what == "missing":
-        return afir.missing(places, tariffs)
+        return afir.missing(places, tariffs, _publisher(partners))
     now = wire.moment(services.clock.utc_ms())
     return (afir.table if what == "table" else afir.status)(places, tariffs, _publisher(partners), now)

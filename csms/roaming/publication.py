@@ -103,6 +103,12 @@ class OfferedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """When its EVSEs can be reached."""
     help_phone: Annotated[str, msgspec.Meta(pattern=r"^\+[0-9 ]{5,24}\Z", examples=["+49 30 1234567"])] | None = None
     """Whom drivers call; before OCPI 2.3.0 partners do not see it."""
+    nuts: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}[A-Z0-9]\Z", examples=["DE3"])] | None = None
+    """Region (NUTS-1), for national access points."""
+    parking_spaces: Annotated[int, msgspec.Meta(ge=0, le=100_000)] | None = None
+    """Parking spaces, also those for people with disabilities, for national access points."""
+    disabled_spaces: Annotated[int, msgspec.Meta(ge=0, le=100_000)] | None = None
+    """Parking spaces for people with disabilities."""
     evses: Annotated[tuple[OfferedEvse, ...], msgspec.Meta(max_length=2000)] = ()
     """Its EVSEs."""
 
@@ -188,7 +194,8 @@ def publish_location(
         name=place.name, address=place.address, city=place.city, postal_code=place.postal_code,
         country=place.country, coordinates=OcpiPlace(latitude=place.latitude, longitude=place.longitude),
         evses=(*evses, *gone), operator=BusinessDetails(name=config.name), time_zone=place.time_zone,
-        opening_times=place.opening_times, help_phone=place.help_phone, last_updated=wire.moment(now_ms),
+        opening_times=place.opening_times, help_phone=place.help_phone, nuts=place.nuts,
+        parking_spaces=place.parking_spaces, disabled_spaces=place.disabled_spaces, last_updated=wire.moment(now_ms),
     )  # fmt: skip
     if before is not None and msgspec.structs.replace(found, last_updated=before.last_updated) == before:
         return

@@ -111,8 +111,10 @@ def test_opening_hours_and_helpdesk_are_said() -> None:
     assert found == {("06:00:00Z", "22:00:00Z"): ["monday", "sunday"], ("08:00:00Z", "20:00:00Z"): ["saturday"]}
     (unit,) = site["helpdesk"]["afacAnOrganisation"]["organisationUnit"]
     assert unit["contactInformation"] == [{"afacContactInformation": {"telephoneNumber": "+49 30 1"}}]
-    (lacks,) = afir.missing([known], tariffs(plan("1", "0", "0")))
+    legal, lacks = afir.missing([known], tariffs(plan("1", "0", "0")), WHO)
+    assert "legal name" in legal
     assert "NUTS-1" in lacks
+    assert "parking" in lacks
     assert "helpdesk" not in lacks
     assert "opening" not in lacks
     always = msgspec.structs.replace(known, opening_times=OpeningTimes(twentyfourseven=True))
@@ -153,10 +155,10 @@ def test_conditions_are_said_or_the_price_is_left_out_and_named() -> None:
     fast = tariffs(plan("0.30", "0", "0", When(min_power_w=50_000)))
     with pytest.raises(CodecError, match="min_power"):
         afir.rate_of(fast["day"])
-    said = afir.missing([place("AVAILABLE")], fast)
+    said = afir.missing([place("AVAILABLE")], fast, WHO)
     assert any("price" in each for each in said)
     assert any("helpdesk" in each for each in said)
-    assert not any("price" in each for each in afir.missing([place("AVAILABLE")], tariffs(plan("1", "0", "0"))))
+    assert not any("price" in each for each in afir.missing([place("AVAILABLE")], tariffs(plan("1", "0", "0")), WHO))
 
 
 CONNECTORS = ("IEC_62196_T2", "IEC_62196_T2_COMBO", "CHADEMO", "MCS", "SAE_J3400", "DOMESTIC_F", "GBT_DC", "NEMA_5_20")
@@ -172,9 +174,16 @@ whens = st.builds(
     status=st.sampled_from(("AVAILABLE", "CHARGING", "NEW", "OUTOFORDER")), when=st.none() | whens,
     hours=st.none() | st.just(()) | st.lists(st.tuples(st.integers(1, 7), clocks), min_size=1, max_size=3).map(tuple),
     zone=st.sampled_from(("Europe/Berlin", "Europe/Lisbon", "America/New_York", "Asia/Kolkata")),
+    spaces=st.none() | st.integers(0, 99),
 )  # fmt: skip
 def test_whatever_is_published_has_the_members_that_the_profile_demands_and_no_others(
-    standard: str, power: str, status: str, when: When | None, hours: tuple[tuple[int, str], ...] | None, zone: str
+    standard: str,
+    power: str,
+    status: str,
+    when: When | None,
+    hours: tuple[tuple[int, str], ...] | None,
+    zone: str,
+    spaces: int | None,
 ) -> None:
     known = place(status)
     times = [RegularHours(weekday=day, period_begin=begin, period_end="24:00") for day, begin in hours or ()]
@@ -182,15 +191,18 @@ def test_whatever_is_published_has_the_members_that_the_profile_demands_and_no_o
     changed = msgspec.structs.replace(
         known, evses=(msgspec.structs.replace(known.evses[0], connectors=(connector,)),), time_zone=zone,
         opening_times=None if hours is None else OpeningTimes(twentyfourseven=not hours, regular_hours=tuple(times)),
-        help_phone="+49 30 1",
+        help_phone="+49 30 1", nuts="DE3", parking_spaces=spaces, disabled_spaces=spaces and spaces // 10,
     )  # fmt: skip
     prices = tariffs(plan("0.4977", "0.02", "0.35", when))
     for make in (afir.table, afir.status):
-        document = make([changed], prices, WHO, NOW)
+        who = msgspec.structs.replace(WHO, legal_name="The Operator plc")
+        document = make([changed], prices, who, NOW)
         VALID.validate(document)
         CONTAINED.validate(afir.container(document, WHO, NOW))
     assert afir.has_sites(afir.table([changed], prices, WHO, NOW))
     assert not afir.has_sites(afir.table([], prices, WHO, NOW))
+    said = afir.missing([changed], prices, who)
+    assert ("Depot: " in " ".join(said)) == (hours is None or spaces is None)
 
 
 def test_a_time_zone_is_its_standard_offset() -> None:

@@ -55,11 +55,12 @@ _ALWAYS: Final = "2000-01-01T00:00:00Z"
 
 
 class Publisher(msgspec.Struct, frozen=True, kw_only=True):
-    """Who publishes: country (ISO 3166-1 alpha-2) and party of the operator, its name, the language of texts."""
+    """Who publishes: country (ISO 3166-1 alpha-2) and party of the operator, its names, the language of texts."""
 
     country_code: str
     party_id: str
     name: str
+    legal_name: str = ""
     language: str = "en"
 
     @property
@@ -125,13 +126,14 @@ def version_of(document: Json) -> str:
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()[:32]
 
 
-def missing(locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff]) -> list[str]:
+def missing(locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff], publisher: Publisher) -> list[str]:
     """Return what the profile's notes demand, or a driver needs, and these objects do not have, by place."""
-    found = []
+    found = [] if publisher.legal_name else ["legal name of the operator"]
+    names = {"helpdesk phone": "help_phone", "opening hours": "opening_times", "NUTS-1 region": "nuts",
+             "parking spaces": "parking_spaces"}  # fmt: skip
     for place in _open(locations):
-        lacks = ["helpdesk phone"] if place.help_phone is None else []
-        lacks += ["opening hours"] if place.opening_times is None else []
-        found.append(f"{place.id}: {', '.join([*lacks, 'NUTS-1 region', 'legal name of the operator'])}")
+        lacks = [said for said, name in names.items() if getattr(place, name) is None]
+        found += [f"{place.id}: {', '.join(lacks)}"] if lacks else []
         for evse in place.evses:
             if evse.evse_id is None:
                 found.append(f"{place.id}/{evse.uid}: EVSE id")
@@ -189,10 +191,13 @@ def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Pub
                      "addressLine": lines}  # fmt: skip
     if place.postal_code is not None:
         address["postcode"] = place.postal_code
-    facility = {"timeZone": _offset(place), "address": address}
+    facility: Json = {"timeZone": _offset(place), "address": address}
+    if place.nuts is not None:
+        facility["nutsArea"] = [{"nutsCodeType": {"value": "nuts1Code"}, "nutsCode": place.nuts}]
     point = {"coordinatesForDisplay": where, "pointByCoordinates": {"pointCoordinates": where},
              "locLocationExtensionG": {"FacilityLocation": facility}}  # fmt: skip
-    operator = {"afacAnOrganisation": {"name": _text(publisher.name, publisher), "externalIdentifier": [
+    legal = {"legalName": _text(publisher.legal_name, publisher)} if publisher.legal_name else {}
+    operator = {"afacAnOrganisation": {"name": _text(publisher.name, publisher), **legal, "externalIdentifier": [
         {"identifier": publisher.party_id, "typeOfIdentifier": {"value": "extendedG", "extendedValueG": "operatorId"}}
     ]}}  # fmt: skip
     points = [{"aegiElectricChargingPoint": _point(each, tariffs)} for each in place.evses]
@@ -207,10 +212,21 @@ def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Pub
         unit = {"name": _text(publisher.name, publisher), "contactInformation": [contact]}
         named = {"name": _text(publisher.name, publisher), "organisationUnit": [unit]}
         more["helpdesk"] = {"afacAnOrganisation": named}
+    if place.parking_spaces is not None:
+        more["dedicatedParkingSpaces"] = _parking(place.id, place.parking_spaces, place.disabled_spaces)
     return _versioned(place.id, {
         "name": _text(place.name or place.address, publisher), "operator": operator, **more,
         "locationReference": {"locPointLocation": point}, "energyInfrastructureStation": [station],
     })  # fmt: skip
+
+
+def _parking(name: str, spaces: int, disabled: int | None) -> list[Json]:
+    """Return parking spaces: all, and those for people with disabilities among them."""
+    found = [_versioned(f"{name}-parking", {"numberOfSpaces": spaces})]
+    if disabled is not None:
+        users = [{"value": "personsWithDisabilities"}]
+        found.append(_versioned(f"{name}-parking-disabled", {"numberOfSpaces": disabled, "userSpecific": users}))
+    return found
 
 
 def _hours(name: str, times: OpeningTimes) -> Json:

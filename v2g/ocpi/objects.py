@@ -142,6 +142,10 @@ class OcpiLocation(OcpiObject, frozen=True, kw_only=True):
     time_zone: Annotated[str, Meta(max_length=255)]
     opening_times: OpeningTimes | None = None
     help_phone: Annotated[str, Meta(max_length=25)] | None = None
+    nuts: Annotated[str, Meta(max_length=5)] | None = None
+    """Of our own, with the next two: NUTS-1, and numbers of parking spaces."""
+    parking_spaces: Annotated[int, Meta(ge=0)] | None = None
+    disabled_spaces: Annotated[int, Meta(ge=0)] | None = None
     last_updated: datetime
 
 

@@ -29,7 +29,9 @@ MOST_LISTED: Final = 200
 
 _MOST_DIGITS: Final = 30
 _ONLY_230: Final = frozenset({"tax_included", "help_phone", "parking_places", "hub_party_id", "parking",
-                              "accepted_service_providers"})  # fmt: skip
+                              "accepted_service_providers", "nuts", "parking_spaces", "disabled_spaces"})  # fmt: skip
+"""Members that older partners do not know; those of our own come last."""
+
 _LIMITS: Final = ("min_price", "max_price")
 _PLAIN_221: Final = 512
 
