@@ -2,8 +2,8 @@
 
 Servers run in separate processes on one core, the load on another, databases on any. Without a disk, the server's CPU
 time per request is compared: it gives the rate of a server with a core to itself, and hardly depends on other load of
-the machine. If the disk is the limit, elapsed time is compared. Two nodes of a cluster have a core each; the load runs
-beside one of them.
+the machine. If the disk is the limit, elapsed time is compared. Nodes of a cluster have the cores by turns, beside the
+load.
 """
 
 import asyncio
@@ -115,7 +115,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         if cluster is not None:
             yield from _durable("PostgreSQL", root, cluster.url(cluster.create()), quick=quick)
         if cluster is not None and bus_url:
-            yield _two_nodes(root, cluster.url(cluster.create()), bus_url, quick=quick)
+            yield from _nodes(root, cluster.url(cluster.create()), bus_url, quick=quick)
         yield from _connections(root, quick=quick)
         yield _start_up(Path(folder), pki)
 
@@ -236,20 +236,25 @@ def _durable(store: str, root: Path, *store_url: str, quick: bool) -> Iterator[F
     yield from _paced(store, root, *store_url, quick=quick)
 
 
-def _two_nodes(root: Path, *urls: str, quick: bool) -> Figure:
-    """Return what two nodes of a cluster take for what one of them has taken alone."""
+def _nodes(root: Path, *urls: str, quick: bool) -> Iterator[Figure]:
+    """Yield what an event costs at one, two and four nodes of a cluster, each with as many stations."""
     save_secret(root.with_name("store.key"), secrets.token_hex(32).encode())
-    with serving("csms", root, *urls) as first:
-        alone = _run([first], 80, _events(quick=quick), boot=True)
-        with serving("csms", root, *urls, core=CORES[-1]) as second:
-            run = _run([first, second], 80, _events(quick=quick), boot=True, prefix="CS2")
-    return Figure(
-        "TransactionEvent, durable in PostgreSQL, 80 stations at two nodes of one cluster",
-        run.us,
-        "µs",
-        note=f"{1e6 / run.us:.0f}/s; CPU of both nodes {run.cpu_us:.0f} µs; the first one alone "
-        f"{1e6 / alone.us:.0f}/s, {alone.cpu_us:.0f} µs; load and PostgreSQL beside them on {len(CORES)} cores",
-    )
+    alone_us = 0.0
+    with contextlib.ExitStack() as stack:
+        servers: list[Server] = []
+        for count in (1, 2, 4):
+            while len(servers) < count:
+                core = CORES[len(servers) % len(CORES)]
+                servers.append(stack.enter_context(serving("csms", root, *urls, core=core)))
+            run = _run(servers, 80 * count, _events(quick=quick), boot=True, prefix=f"CS{count}")
+            alone_us = alone_us or run.cpu_us
+            yield Figure(
+                f"TransactionEvent, durable in PostgreSQL, 80 stations at each of {count} nodes of one cluster: CPU",
+                run.cpu_us,
+                "µs",
+                target=1.15 * alone_us if count > 1 else None,
+                note=f"of all nodes; {1e6 / run.us:.0f}/s; load and PostgreSQL beside them on {len(CORES)} cores",
+            )
 
 
 def _paced(store: str, root: Path, *store_url: str, quick: bool) -> Iterator[Figure]:

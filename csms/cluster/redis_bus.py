@@ -33,6 +33,9 @@ MAX_ANNOUNCEMENTS: Final = 10_000
 """Queued announcements while Redis is away, and the approximate length of the stream."""
 
 _BATCH: Final = 500
+_GATHER_S: Final = 0.02
+"""What is announced within this time, s, is one entry of the stream, and what is written within it is read together:
+an entry, and a look, cost each node more than what is said."""
 _BLOCK_MS: Final = 1000
 _START_S: Final = 10.0
 
@@ -64,6 +67,7 @@ def wall_ms() -> int:
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(_Letter).decode
+_unpack_all = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class BusSeal:
@@ -222,6 +226,7 @@ class RedisBus(Bus):
             await self._restore()
         while True:
             await self._something.wait()
+            await asyncio.sleep(_GATHER_S)
             self._something.clear()
             while self._changes or self._announcements:
                 changes = [self._changes.popleft() for _ in range(min(_BATCH, len(self._changes)))]
@@ -238,8 +243,14 @@ class RedisBus(Bus):
             for kind, station_id, version in changes:
                 claim = f"{version} {self._seal.of(f'{self.node} has {station_id}', version.encode()).hex()}"
                 pipeline.eval(_CHANGE, 3, *self._keys, self.node, MAX_ANNOUNCEMENTS, kind, station_id, claim)
-            for each in said:
-                entry = {"n": self.node, "k": "said", "d": self._seal.put(f"said by {self.node}", each)}
+            if said:
+                one = len(said) == 1  # as nodes of older versions say it, and hear it
+                text = said[0] if one else _pack(said)
+                entry = {
+                    "n": self.node,
+                    "k": "said" if one else "all said",
+                    "d": self._seal.put(f"said by {self.node}", text),
+                }
                 pipeline.xadd(self._keys[2], entry, maxlen=MAX_ANNOUNCEMENTS, approximate=True)
             await pipeline.execute()
 
@@ -254,13 +265,16 @@ class RedisBus(Bus):
                         self._take(entry)
                     except (KeyError, ValueError) as error:  # of a newer or unknown node; later entries still count
                         self._skip("an entry", error)
+            await asyncio.sleep(_GATHER_S)
 
     def _take(self, entry: dict[bytes, bytes]) -> None:
         """Handle one entry of the stream."""
         node, kind = entry[b"n"].decode(), entry[b"k"]
-        if kind == b"said":
+        if kind in (b"said", b"all said"):
             if node != self.node:
-                self.on_announcement(self._seal.take(f"said by {node}", entry[b"d"]))
+                text = self._seal.take(f"said by {node}", entry[b"d"])
+                for each in [text] if kind == b"said" else _unpack_all(text):
+                    self.on_announcement(each)
         elif kind == b"node":
             self._set_nodes(self._nodes | {node})
         elif kind == b"gone":

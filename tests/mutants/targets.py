@@ -512,7 +512,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "sharing": {
         "_power: 0 -> 1": "all of one sharing came at the same time, or say when",
-        "_power: 0 -> 1 #2": "all three limits of power are the same",
         "_power: 0 -> 1 #3": "shares are whole watts: less than one is none",
         "_Way.settle: 3 -> 4": "a fourth limit is read by nobody",
         "_Way.settle: 3 -> 4 #2": "a fourth limit is read by nobody",

@@ -160,6 +160,25 @@ async def test_claims_and_announcements_come_back_after_redis_was_killed_and_is_
             await bus.close()
 
 
+async def test_what_is_announced_together_is_one_entry_of_the_stream(redis_url: str) -> None:
+    """An entry costs each node more than what it says: a second node would cost more than it carries."""
+    buses = redis_buses(redis_url)
+    a, b = buses.node("a"), buses.node("b")
+    await a.start()
+    await b.start()
+    said = [b"%d" % number for number in range(300)]
+    received: list[bytes] = []
+    b.on_announcement = received.append
+    for each in said:
+        a.announce(each)
+    await until(lambda: received == said)
+    with Redis.from_url(redis_url) as redis:
+        kinds = [entry[b"k"] for _, entry in redis.xrange(f"{buses.prefix}:stream")]
+    assert kinds.count(b"all said") == 1
+    await a.close()
+    await b.close()
+
+
 async def test_a_node_without_redis_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(TransportError, match="Redis"):
         await redis_buses(f"unix://{tmp_path}/nothing.sock").node("a").start()
@@ -177,7 +196,7 @@ async def test_what_is_odd_forged_or_of_a_newer_node_is_passed_over(redis_url: s
             {"n": b"\xff", "k": "claim", "s": "CS-1", "c": "z 2.1 x"},
             {"n": "z", "k": "claim", "s": "CS-1", "c": "z 2.1"},
             {"n": "z", "k": "claim", "s": "CS-1", "c": f"z 2.1 {'0' * 64}"},
-            {"n": "z", "k": "said", "d": b'{"kind":"made up"}'},
+            {"n": "z", "k": "all said", "d": b'{"kind":"made up"}'},
         ):
             redis.xadd(f"{prefix}:stream", entry)
         for station_id, claim in (("CS-1", "z 9.9 x"), (b"\xff", "z"), ("CS-2", b"\xff\xfe")):
