@@ -10,6 +10,7 @@ from csms.console.bulk import Question, Said, ask, picked, sure
 from csms.console.listing import Column, Listing, show_list
 from csms.console.visit import ROOT, Visit, action, page, place, segment
 from csms.device_model import api as device_model
+from csms.dispatch import api as dispatch
 from csms.drivers import api as drivers
 from csms.events import api as events
 from csms.http.operations import Operation
@@ -191,6 +192,9 @@ async def one_station(visit: Visit) -> Answer:
     secured = []
     if visit.may(station_security.list_security_events):
         secured = await visit.ask(station_security.list_security_events, station_id=name, limit=10)
+    controls = []
+    if found is not None and visit.may(dispatch.list_der_controls):
+        controls = await visit.ask(dispatch.list_der_controls, station_id=name)
     return visit.show(
         "station.html",
         commands=sorted(name for name, each in COMMANDS.items() if visit.may(each)),
@@ -199,6 +203,7 @@ async def one_station(visit: Visit) -> Answer:
         faults=faults,
         running=running,
         secured=secured,
+        controls=controls,
         state=state,
         drivers=await visit.ask(drivers.list_driver_pages, station_id=name) if found else [],
         steps=await _first_steps(visit, name, found, state),

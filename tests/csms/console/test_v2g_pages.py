@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from html import unescape
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from csms.accounts.rules import Role
 from csms.console.present import DASH
+from csms.dispatch import store as der
 from csms.fleets import store as fleets
 from csms.fleets.store import FleetPoint
 from csms.settlements.journals import JournalStore
@@ -24,6 +26,7 @@ from tests.csms.services.charging.support import offer
 from tests.csms.settlement.course import running
 from tests.csms.settlement.journals import delivery, journal
 from tests.csms.settlement.witness import delivered_whole
+from v2g.ocpp.messages.der_control import FixedVar, SetDERControlRequest
 
 STATION = "CS-V2G-0001"
 
@@ -315,3 +318,18 @@ async def test_set_points_offers_and_settlements_are_on_the_page_of_v2g(ask: Api
     assert [each["kind"] for each in decisions] == ["command", "terms"]
     assert [each["reason"] for each in (await ask("GET", "/offer-decisions?accepted=true")).json] == ["accepted"]
     assert [each["session_id"] for each in decisions] == ["0a", "0a"]
+
+
+@pytest.mark.requirement("R46", "R221")
+async def test_a_station_shows_the_grid_support_that_it_holds(ask: ApiClient) -> None:
+    await ask.backend.booted(version="2.1")
+    run, now_ms = ask.backend.services.store.run, ask.backend.clock.utc_ms()
+    var = FixedVar(priority=1, setpoint=-25.0, unit="PctMaxVar")
+    for name, default, superseded in (("here", True, False), ("older", True, True), ("later", False, False)):
+        control = SetDERControlRequest(is_default=default, control_id=name, control_type="FixedVar", fixed_var=var)
+        await run(partial(der.save_control, superseded=superseded), STATION, control, now_ms)
+    page = await (await employ(ask, "ada", Role.VIEWER)).get(f"/console/stations/{STATION}")
+    text = text_of(page)
+    assert "Grid support set by the back end FixedVar in force here" in text
+    assert "FixedVar scheduled later" in text
+    assert "FixedVar replaced by another older" in text
