@@ -47,7 +47,8 @@ class ShownMandate(msgspec.Struct, frozen=True, kw_only=True):
 class ShownDebit(msgspec.Struct, frozen=True, kw_only=True):
     """A debit for a posting, or, with a negative amount, the reversal of one.
 
-    `due` until the provider has decided; `nothing`: there is nothing to debit or to reverse.
+    `due` until the provider has decided; `nothing`: there is nothing to debit or to reverse. `notice`: the provider's
+    reference of the payer's notice, given at `noticed_ms` (UTC); null: none yet, or none is needed.
     """
 
     posting: int
@@ -60,6 +61,8 @@ class ShownDebit(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     reason: str
     at_ms: int
+    notice: str
+    noticed_ms: int | None
 
 
 class OneMandate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -45,7 +45,8 @@ class Mandate(msgspec.Struct, frozen=True, kw_only=True):
 class Debit(msgspec.Struct, frozen=True, kw_only=True):
     """A debit for a posting, or, with a negative amount, the reversal of one; micro-units.
 
-    `due` until the provider has decided; `nothing`: there is nothing to debit or to reverse.
+    `due` until the provider has decided; `nothing`: there is nothing to debit or to reverse. `notice` is the provider's
+    reference of the payer's notice, given at `noticed_ms` (UTC); None: none yet, or none is needed.
     """
 
     posting: int
@@ -59,6 +60,8 @@ class Debit(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     reason: str
     at_ms: int
+    notice: str
+    noticed_ms: int | None
 
 
 class MandateAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +94,11 @@ class PaymentProvider(Protocol):
     async def find(self, reference: str) -> MandateAnswer:
         """Return the state of a mandate."""
 
-    async def debit(self, key: str, mandate: str, amount_micro: int, currency: str) -> DebitAnswer:
-        """Debit an amount by the mandate with a reference."""
+    async def notify(self, key: str, mandate: str, amount_micro: int, currency: str, notice_s: int) -> DebitAnswer:
+        """Tell the payer of a debit that follows at least `notice_s` after the answer `done`."""
+
+    async def debit(self, key: str, mandate: str, amount_micro: int, currency: str, notice: str) -> DebitAnswer:
+        """Debit an amount by the mandate with a reference, after the notice with one, "" for none."""
 
     async def reverse(self, key: str, debit: str) -> DebitAnswer:
         """Give back the debit with a reference, all of it."""

@@ -38,6 +38,8 @@ debits: Final = declare_table(
     sa.Column("reference", sa.String(255), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("notice", sa.String(255), nullable=False, default="", server_default=""),
+    sa.Column("noticed_ms", sa.BigInteger),
     sa.Index(None, "state"),
     sa.Index(None, "mandate_id"),
 )
@@ -221,6 +223,23 @@ def save_debit(connection: sa.Connection, posting: int, answer: DebitAnswer, now
     where = (debits.c.posting_id == posting) & (debits.c.state == "due")
     values = {"state": answer.state, "reference": answer.reference, "reason": answer.reason, "at_ms": now_ms}
     return connection.execute(sa.update(debits).where(where).values(**values)).rowcount > 0
+
+
+def save_notice(connection: sa.Connection, posting: int, reference: str, now_ms: int) -> bool:
+    """Store that a debit's payer has notice of it. False: that is stored already."""
+    where = (debits.c.posting_id == posting) & debits.c.noticed_ms.is_(None)
+    return connection.execute(sa.update(debits).where(where).values(notice=reference, noticed_ms=now_ms)).rowcount > 0
+
+
+def drop_corrected(connection: sa.Connection, noticed_since_ms: int, now_ms: int) -> None:
+    """Give up debits whose settlements were replaced while their notice runs, since a time (UTC ms): the provider has
+    not been asked for them."""
+    reversed_ones = sa.select(postings.c.id).where(postings.c.reversed != 0)
+    where = (
+        (debits.c.state == "due") & (debits.c.noticed_ms > noticed_since_ms) & debits.c.posting_id.in_(reversed_ones)
+    )
+    values = {"state": "nothing", "amount_micro": 0, "reason": "corrected before the debit", "at_ms": now_ms}
+    connection.execute(sa.update(debits).where(where).values(**values))
 
 
 def _debits(connection: sa.Connection, where: Any, limit: int) -> list[Debit]:

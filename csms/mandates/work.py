@@ -35,8 +35,9 @@ class DebitCollector:
     of these the same request with the same key follows, which has no second effect.
     """
 
-    def __init__(self, services: Services, provider: PaymentProvider) -> None:
-        self._services, self._provider = services, provider
+    def __init__(self, services: Services, provider: PaymentProvider, notice_s: int = 0) -> None:
+        """`notice_s`: how long before a debit its payer gets notice of it; 0: there is none."""
+        self._services, self._provider, self._notice_s = services, provider, notice_s
         self._problems: list[str] = []  # of this step
         self._lost = False
 
@@ -44,6 +45,7 @@ class DebitCollector:
         """Do all that is due now; what the provider leaves open stays due. Raises StoreError."""
         store, now_ms, self._problems = self._services.store, self._services.clock.utc_ms(), []
         await store.run(rows.end_expired, now_ms)
+        await store.run(rows.drop_corrected, now_ms - 1000 * self._notice_s, now_ms)
         after = 0
         while waiting := await store.read(rows.undecided, after):
             for mandate in waiting:
@@ -54,7 +56,8 @@ class DebitCollector:
         after = 0
         while due := await store.read(rows.due, after):
             for debit, reference in due:
-                await self._debit(debit, reference)
+                if debit.amount_micro < 0 or await self._noticed(debit, reference):
+                    await self._debit(debit, reference)
             after = due[-1][0].posting
         if self._problems and not self._lost:
             self._services.observe(Observe("payments", "provider_lost", {"reason": self._problems[0][:200]}))
@@ -85,13 +88,36 @@ class DebitCollector:
                 "payments", "mandate_changed", mandate=mandate.id, state=answer.state, reason=answer.reason
             )
 
+    async def _noticed(self, debit: Debit, reference: str) -> bool:
+        """Return whether a debit's payer has had notice of it for long enough (R189); give it first."""
+        if not self._notice_s:
+            return True
+        now_ms = self._services.clock.utc_ms()
+        if debit.noticed_ms is not None:
+            return now_ms >= debit.noticed_ms + 1000 * self._notice_s
+        about = f"{debit.key}/notice", reference, debit.amount_micro, debit.currency, self._notice_s
+        try:
+            answer = await self._ask(lambda: self._provider.notify(*about))
+        except RefusedError as error:
+            answer = DebitAnswer(reference="", state="failed", reason=str(error))
+        if answer is None or answer.state == "pending":
+            return False
+        store = self._services.store
+        if answer.state == "failed":  # without notice nothing may be debited
+            refused = msgspec.structs.replace(answer, reason=f"no notice: {answer.reason}"[:2000])
+            if await store.run(rows.save_debit, debit.posting, refused, now_ms):
+                self._report(debit, "failed", refused.reason)
+        elif await store.run(rows.save_notice, debit.posting, answer.reference, now_ms):
+            self._report(debit, "noticed", "")
+        return False
+
     async def _debit(self, debit: Debit, reference: str) -> None:
         try:
             if debit.amount_micro < 0:
                 answer = await self._ask(lambda: self._provider.reverse(debit.key, reference))
             else:
                 answer = await self._ask(
-                    lambda: self._provider.debit(debit.key, reference, debit.amount_micro, debit.currency)
+                    lambda: self._provider.debit(debit.key, reference, debit.amount_micro, debit.currency, debit.notice)
                 )
         except RefusedError as error:
             answer = DebitAnswer(reference="", state="failed", reason=str(error))
@@ -111,6 +137,8 @@ class DebitCollector:
         }
         if state == "done":
             self._services.report("payments", "debit_done", debit.station_id, data)
+        elif state == "noticed":
+            self._services.report("payments", "debit_noticed", debit.station_id, data)
         else:
             self._services.report("payments", "debit_failed", debit.station_id, data)
 
@@ -119,7 +147,7 @@ async def collect_debits(services: Services, config: Mandates) -> NoReturn:
     """Debit by the configured provider, one node at a time, until cancelled. Raises KeyAccessError, StoreError."""
     tls = ssl.create_default_context(cafile=None if config.root is None else str(config.root))
     client = MandateClient(config.url, read_secret(config.secret_file).decode().strip(), tls)
-    collector = DebitCollector(services, client)
+    collector = DebitCollector(services, client, config.notice_s)
     while True:
         if await services.leads(_LEASE, config.poll_interval_s):
             await collector.step()
@@ -152,9 +180,17 @@ class MandateClient:
         """See PaymentProvider."""
         return _answer(await self._request("GET", f"/mandates/{quote(reference, safe='')}"), MandateAnswer)
 
-    async def debit(self, key: str, mandate: str, amount_micro: int, currency: str) -> DebitAnswer:
+    async def notify(self, key: str, mandate: str, amount_micro: int, currency: str, notice_s: int) -> DebitAnswer:
         """See PaymentProvider."""
-        body = {"amount": _decimal(amount_micro, currency), "currency": currency}
+        body = {"amount": _decimal(amount_micro, currency), "currency": currency, "notice_s": notice_s}
+        path = f"/mandates/{quote(mandate, safe='')}/notices"
+        return _answer(await self._request("POST", path, key, body), DebitAnswer)
+
+    async def debit(self, key: str, mandate: str, amount_micro: int, currency: str, notice: str) -> DebitAnswer:
+        """See PaymentProvider."""
+        body = {"amount": _decimal(amount_micro, currency), "currency": currency} | (
+            {"notice": notice} if notice else {}
+        )
         path = f"/mandates/{quote(mandate, safe='')}/debits"
         return _answer(await self._request("POST", path, key, body), DebitAnswer)
 

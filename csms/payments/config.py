@@ -17,6 +17,9 @@ class Mandates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """CA of the server's certificate (PEM); without it those of the system."""
     poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 30.0
     """Time between looks for new postings and open requests."""
+    notice_s: Annotated[int, msgspec.Meta(ge=0, le=2_592_000)] = 86_400
+    """How long before a debit its payer gets a notice of it, for UPI AutoPay a day; 0: the provider sends it by itself,
+    or none."""
 
 
 class Payments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -23,6 +23,12 @@ class FakeProvider:
         self.slow = False
         """Debits are pending when they are asked for first."""
         self.funds = True
+        self.notices: dict[str, tuple[str, int, int]] = {}
+        """Notice -> amount, when it was given, and how long it has to be before the debit (s)."""
+        self.now_ms = 0
+        """Its clock, where payers must have notice; else 0."""
+        self.reachable = True
+        """Whether payers can be told."""
 
     @property
     def balance(self) -> dict[str, str]:
@@ -68,6 +74,10 @@ class FakeProvider:
             self.answers[key] = (asked, status, {**answer, "state": "done"})
         return status, answer
 
+    def _has_notice(self, body: dict[str, Any]) -> bool:
+        amount, given_ms, notice_s = self.notices.get(body.get("notice", ""), ("", 0, 0))
+        return amount == body["amount"] and self.now_ms >= given_ms + 1000 * notice_s
+
     def _carry_out(self, path: list[str], body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         match path:
             case ["mandates"]:
@@ -75,6 +85,14 @@ class FakeProvider:
                 approval = f"https://pay.example/{name}"
                 self.mandates[name] = {**body, "reference": name, "state": "pending", "approval_url": approval}
                 return 201, self.mandates[name]
+            case ["mandates", name, "notices"]:
+                if not self.reachable:
+                    return 200, {"reference": "none", "state": "failed", "reason": "the payer has moved"}
+                reference = f"N{len(self.notices) + 1}"
+                self.notices[reference] = body["amount"], self.now_ms, body["notice_s"]
+                return 201, {"reference": reference, "state": "done"}
+            case ["mandates", name, "debits"] if self.now_ms and not self._has_notice(body):
+                return 422, {"reason": "no notice, of another amount, or too short"}
             case ["mandates", name, "debits"]:
                 if self.mandates[name]["state"] != "active":
                     return 422, {"reason": "the mandate is not active"}

@@ -47,12 +47,12 @@ class Debits:
         self.client = MandateClient(url, TOKEN, None)
         self.collector = DebitCollector(csms.services, self.client)
 
-    async def agree(self, *, vehicle: str = VEHICLE, most: int = 10**9, state: str = "active") -> int:
+    async def agree(self, *, vehicle: str = VEHICLE, most: int = 10**9, state: str = "active", days: int = 1) -> int:
         """Make a mandate that the payer approves."""
         now_ms = self.csms.clock.utc_ms()
         number = await self.csms.services.store.run(
             rows.add, vehicle=vehicle, payer="driver@bank", currency="EUR", most_micro=most, now_ms=now_ms,
-            expires_ms=now_ms + DAY_MS,
+            expires_ms=now_ms + days * DAY_MS,
         )  # fmt: skip
         await self.collector.step()
         self.provider.approve(state)
@@ -217,6 +217,74 @@ async def test_lost_answers_and_a_provider_that_is_down_lead_to_one_debit(debits
     assert [len(debits.csms.events.named(name)) for name in ("provider_lost", "provider_back")] == [2, 2]
 
 
+class Noticed:
+    """A collector that gives a day's notice, and the clocks of back end and provider."""
+
+    def __init__(self, debits: Debits) -> None:
+        self._debits = debits
+        self.collector = DebitCollector(debits.csms.services, debits.client, DAY_MS // 1000)
+
+    async def later(self, ms: int) -> None:
+        """Let time pass, and do what is due twice."""
+        self._debits.csms.clock.now_ms += ms
+        self._debits.provider.now_ms = self._debits.csms.clock.now_ms
+        for _ in range(2):
+            await self.collector.step()
+
+
+@pytest_asyncio.fixture
+async def noticed(debits: Debits) -> Noticed:
+    """With a mandate for ten days, before which a session was booked for which 5.00 are owed."""
+    await debits.agree(days=10)
+    await debits.book(posting("01", money=5_000_000))
+    return Noticed(debits)
+
+
+@pytest.mark.requirement("R189")
+async def test_the_payer_has_a_days_notice_of_each_debit_which_the_provider_can_prove(
+    debits: Debits, noticed: Noticed
+) -> None:
+    debits.provider.lost = 1
+    await noticed.later(1)
+    begun_ms = debits.csms.clock.now_ms
+    assert debits.provider.notices == {"N1": ("5.00", begun_ms, 86_400)}, "once, although an answer was lost"
+    await noticed.later(DAY_MS - 1)
+    assert debits.provider.balance == {}
+    await noticed.later(1)
+    assert debits.provider.balance == {"D1": "5.00"}
+    assert debits.provider.debits["D1"] == {"amount": "5.00", "currency": "EUR", "notice": "N1"}
+    (debit,) = await debits.debits()
+    assert (debit.state, debit.notice, debit.noticed_ms) == ("done", "N1", begun_ms)
+    assert [each.data["amount"] for each in debits.csms.events.named("debit_noticed")] == ["5.00"]
+    async with serving(debits.csms) as ask:
+        (shown,) = (await ask("GET", "/mandates/1/debits", role=Role.BILLING)).json
+        assert (shown["notice"], shown["noticed_ms"]) == ("N1", begun_ms)
+
+
+@pytest.mark.requirement("R189")
+async def test_what_is_corrected_while_a_notice_runs_is_not_debited_and_noticed_anew(
+    debits: Debits, noticed: Noticed
+) -> None:
+    await noticed.later(1)
+    await debits.book(posting("01", mwh=600, money=6_000_000))
+    await noticed.later(DAY_MS // 2)
+    await noticed.later(DAY_MS)
+    assert (debits.provider.balance, debits.provider.reversals) == ({"D1": "6.00"}, [])
+    assert [amount for amount, *_ in debits.provider.notices.values()] == ["5.00", "6.00"]
+    assert [each.state for each in await debits.debits()] == ["nothing", "nothing", "done"]
+
+
+@pytest.mark.requirement("R189")
+async def test_without_notice_nothing_is_debited(debits: Debits, noticed: Noticed) -> None:
+    debits.provider.reachable = False
+    await noticed.later(1)
+    await noticed.later(2 * DAY_MS)
+    assert debits.provider.balance == {}
+    (debit,) = await debits.debits()
+    assert (debit.state, debit.reason) == ("failed", "no notice: the payer has moved")
+    assert debits.csms.events.named("debit_failed")
+
+
 @pytest.mark.requirement("R42")
 async def test_two_nodes_debit_once(debits: Debits) -> None:
     await debits.agree()
@@ -225,7 +293,9 @@ async def test_two_nodes_debit_once(debits: Debits) -> None:
     await store.run(rows.plan, debits.csms.clock.utc_ms())
     ((due, reference),) = await store.run(rows.due)
     other = DebitCollector(debits.csms.services, debits.client)
-    await debits.client.debit(due.key, reference, due.amount_micro, due.currency)  # a node between asking and storing
+    await debits.client.debit(
+        due.key, reference, due.amount_micro, due.currency, ""
+    )  # a node between asking and storing
     await other.step()
     assert debits.provider.balance == {"D1": "5.00"}
 
