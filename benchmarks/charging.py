@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from benchmarks import session
-from benchmarks.figures import Figure, percentile
+from benchmarks.figures import Figure, cpu_s, percentile
 from benchmarks.load.charging_vehicles import Plan, Report
 from benchmarks.peers.peers import JOSEV
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
@@ -41,7 +41,6 @@ SECONDS: Final = 10.0
 TARGET_MS: Final = 50.0
 START_S: Final = 60.0
 PATIENCE_S: Final = 300.0
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 _CONFIG: Final = """data_dir = "secc"
 [sdp]
@@ -214,17 +213,12 @@ def _watch(fleet: "subprocess.Popen[bytes]", pid: int) -> tuple[list[tuple[float
     """Return the charger's CPU time over time, and the vehicles' results."""
     used: list[tuple[float, float]] = []
     while True:
-        used.append((time.monotonic(), _cpu_s(pid)))
+        used.append((time.monotonic(), cpu_s(pid)))
         try:
             output, _ = fleet.communicate(timeout=0.2)
         except subprocess.TimeoutExpired:
             continue
         return used, output
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def charger_config(folder: Path, pki: PkiTree, vehicles: int, *, older: bool = False) -> Path:

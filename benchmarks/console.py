@@ -7,7 +7,6 @@ whole page has arrived; the program's own processor time is in the notes, as it 
 
 import hashlib
 import http.client
-import os
 import secrets
 import shutil
 import ssl
@@ -24,7 +23,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from benchmarks import charging
-from benchmarks.figures import Figure, percentile
+from benchmarks.figures import Figure, cpu_s, percentile
 from csms.accounts import store as users
 from csms.accounts.rules import Role
 from csms.accounts.work import hash_password
@@ -127,11 +126,6 @@ class Cost:
         return f"{self.cpu_ms:.0f} ms of processor"
 
 
-def _cpu_s(process_id: int) -> float:
-    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _figure(count: int, about: str, unit: str, value: float, target: float | None, note: str = "") -> Figure:
     figure = f"{count:,} stations: {about}"
     return Figure(figure, value, unit, target=target, note=note)
@@ -216,12 +210,12 @@ def _pages(folder: Path, count: int, rounds: int) -> dict[str, Cost]:
         for name, path in _paths().items():
             times = []
             assert csms.process is not None
-            before = _cpu_s(csms.process.pid)
+            before = cpu_s(csms.process.pid)
             for _ in range(rounds):
                 begun = time.perf_counter()
                 page = _get(client, path, cookie)
                 times.append(time.perf_counter() - begun)
-            found[name] = Cost(times, _cpu_s(csms.process.pid) - before, len(page) + loaded)
+            found[name] = Cost(times, cpu_s(csms.process.pid) - before, len(page) + loaded)
     return found
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import typer
@@ -14,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from v2g.errors import V2GError
+
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+"""Units of CPU in a second, as the kernel counts them."""
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -55,6 +59,12 @@ def microseconds(call: Callable[[], object], *, calls: int) -> list[float]:
         call()
         spans.append((clock() - start) / 1000)
     return spans
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU used by a running process, user and system, s."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def machine() -> str:

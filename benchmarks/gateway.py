@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from redis import Redis
 
-from benchmarks.figures import Figure, median, microseconds, percentile
+from benchmarks.figures import TICKS, Figure, cpu_s, median, microseconds, percentile
 from benchmarks.load.gateway_vehicles import record
 from csms.accounts.rules import Role
 from csms.app import running
@@ -47,7 +47,6 @@ ABOUT = "telemetry at the back end: ingest, workers, latest states, a map, fleet
 REQUIREMENTS = ("R78", "R110", "R172", "R174", "R175", "R176")
 
 BATCH: Final = 100
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 UPDATES_PER_S: Final = 30_000
 """Target of one core."""
 
@@ -165,7 +164,7 @@ async def _workers(place: Path, cluster: Cluster, number: int) -> list[Figure]:
         evs = [f"EV-{each}" for each in range(40)]
         await asyncio.gather(*(pool.receive(f"W-{each}", deliveries(f"W-{each}", 1)[0], 0, ()) for each in range(20)))
         bodies = {ev: deliveries(ev, number // len(evs) + 1) for ev in evs}
-        before = sum(map(_cpu, pool.running.values()))
+        before = sum(map(cpu_s, pool.running.values()))
 
         async def drive(ev: str, pool: IngestWorkers = pool, bodies: dict[str, list[bytes]] = bodies) -> None:
             for each in bodies[ev]:
@@ -173,18 +172,13 @@ async def _workers(place: Path, cluster: Cluster, number: int) -> list[Figure]:
 
         await asyncio.gather(*map(drive, evs))
         records = sum(map(len, bodies.values())) * BATCH
-        found[workers] = (sum(map(_cpu, pool.running.values())) - before) / records * 1e6
+        found[workers] = (sum(map(cpu_s, pool.running.values())) - before) / records * 1e6
         await pool.close()
         await supervisor.close()
         store.close()
     apart = 100 * abs(found[2] / found[1] - 1)
     note = f"one worker {found[1]:.1f} µs, two {found[2]:.1f} µs an update"
     return [Figure("CPU of an update with two workers differs from one by", apart, "%", target=10, note=note)]
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def _latest(place: Path, calls: int) -> Iterator[Figure]:

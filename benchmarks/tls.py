@@ -21,7 +21,7 @@ from typing import cast
 
 import msgspec
 
-from benchmarks.figures import Figure, median, percentile
+from benchmarks.figures import Figure, cpu_s, median, percentile
 from pki_tools.tree import PkiTree, make_pki
 from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, TlsProfile, open_channel
@@ -46,7 +46,6 @@ Groups = {group}
 """The client of `openssl s_time` has no option for groups, and would need a second attempt (HelloRetryRequest)."""
 
 
-TICKS = os.sysconf("SC_CLK_TCK")
 STRANGERS = 200
 EACH_S = 0.2
 """How long a stranger waits for an answer, and before the next attempt."""
@@ -111,9 +110,9 @@ def handshakes(
     with _server(pki, backend) as (pid, port):
         endpoint = _vehicle(pki, profile=profile, backend=backend)
         asyncio.run(_connect(endpoint, port, 2))  # not counted
-        before = time.process_time() + _cpu_s(pid)
+        before = time.process_time() + cpu_s(pid)
         spans = asyncio.run(_connect(endpoint, port, times))
-        spent = time.process_time() + _cpu_s(pid) - before
+        spent = time.process_time() + cpu_s(pid) - before
     return Handshakes(spans, spent / times * 1000)
 
 
@@ -168,21 +167,15 @@ async def _beside_strangers(pki: PkiTree, pid: int, port: int, seconds: float) -
             await asyncio.sleep(EACH_S)
 
     flood = [asyncio.create_task(stranger(f"127.0.1.{number}")) for number in range(1, STRANGERS + 1)]
-    spans, began, before = [], time.perf_counter(), _cpu_s(pid)
+    spans, began, before = [], time.perf_counter(), cpu_s(pid)
     while (lasted := time.perf_counter() - began) < seconds:
         spans += await _connect(endpoint, port, 1)
         await asyncio.sleep(0.1)
-    busy = (_cpu_s(pid) - before) / lasted
+    busy = (cpu_s(pid) - before) / lasted
     for task in flood:
         task.cancel()
     await asyncio.gather(*flood, return_exceptions=True)
     return spans, busy, hellos
-
-
-def _cpu_s(pid: int) -> float:
-    """Return the CPU used by a running process, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 async def _connect(endpoint: Endpoint, port: int, times: int) -> list[float]:
@@ -243,14 +236,14 @@ def openssl(pki: PkiTree, folder: Path, seconds: int, *, group: str = "P-521") -
         server = subprocess.Popen([program, *serve], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
     try:
         _wait_for(port)
-        start, before = time.perf_counter(), _cpu_s(server.pid) + _children_s()
+        start, before = time.perf_counter(), cpu_s(server.pid) + _children_s()
         done = subprocess.run(
             [program, *connect, *_leaf(pki, "vehicle")],
             capture_output=True,
             text=True,
             env=os.environ | {"OPENSSL_CONF": str(config)},
         )
-        spent, cpu = time.perf_counter() - start, _cpu_s(server.pid) + _children_s()
+        spent, cpu = time.perf_counter() - start, cpu_s(server.pid) + _children_s()
     finally:
         server.kill()
         server.wait()

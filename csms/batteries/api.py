@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 from sqlalchemy import Connection
 
-from csms.accounts.rules import Permission, may_handle
+from csms.accounts.rules import Permission
 from csms.alerts import store as alerts
 from csms.alerts.rules import SubjectKind
 from csms.batteries import rules
@@ -114,7 +114,7 @@ async def reset_thermal_runaway(call: Call, parameters: OneBattery, body: Reset)
 @get("/vehicles/{ev}/battery/checks", Permission.READ_BATTERIES)
 async def list_battery_checks(call: Call, parameters: OneBattery) -> Page[rules.BatteryCheck]:
     """List the last 1,000 references, calibrations and resets of a vehicle's battery, oldest first."""
-    _require(call, parameters.ev)
+    call.require_vehicle(parameters.ev)
     return Page(tuple(await call.run(partial(rows.checks, ev=parameters.ev, limit=_MOST), (0, LAST_MS))))
 
 
@@ -156,7 +156,7 @@ async def read_battery_report_page(call: Call, parameters: ReportOn) -> Reply[by
 
 async def _signed_report(call: Call, parameters: ReportOn) -> tuple[bytes, bytes, HealthReport]:
     ev = parameters.ev
-    _require(call, ev)
+    call.require_vehicle(ev)
     battery = (await call.run(rows.batteries, [ev])).get(ev, rules.Battery())
     checked = await call.run(partial(rows.checks, ev=ev, limit=_MOST), (0, LAST_MS))
     listed = partial(alerts.listed, active=None, subject=ev, before=None, limit=_MOST)
@@ -196,7 +196,7 @@ async def list_fleet_health(call: Call, parameters: WhichHealth) -> Page[rules.F
 
 
 async def _check(call: Call, asked: rules.BatteryCheck, act: rows.Checking) -> rules.BatteryCheck:
-    _require(call, asked.ev)
+    call.require_vehicle(asked.ev)
     done: list[rules.BatteryCheck] = []
 
     def read(_: Connection) -> rules.BatteryCheck | None:
@@ -208,8 +208,3 @@ async def _check(call: Call, asked: rules.BatteryCheck, act: rows.Checking) -> r
     await call.change(read, write)
     call.backend.alerts.wake()
     return done[-1]
-
-
-def _require(call: Call, ev: str) -> None:
-    if not may_handle(call.caller, ev):
-        raise ApiError(403, f"{call.caller.name} does not read {ev!r}", "see evs of its token or certificate")

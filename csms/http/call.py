@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.accounts import store as access
-from csms.accounts.rules import Permission, Principal, allowed
+from csms.accounts.rules import Permission, Principal, allowed, may_handle
 from csms.http.backend import Backend
 from csms.http.problems import ApiError
 from csms.services import Services
@@ -129,6 +129,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """Reject (403) a caller without a permission that depends on the requested data."""
         if not allowed(self.principal, permission):
             raise ApiError(403, f"permission {permission.value} required", "ask the administrator", code="permission")
+
+    def require_vehicle(self, ev: str) -> None:
+        """Reject (403) a caller that does not see this vehicle."""
+        if not may_handle(self.caller, ev):
+            raise ApiError(403, f"{self.caller.name} does not read {ev!r}", "see evs of its token or certificate")
 
     def require_match(self, current: object) -> None:
         """Reject (412) when the caller wants to change another state than `current`, the answer to a GET now."""

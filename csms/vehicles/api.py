@@ -208,7 +208,7 @@ def _shown(state: VehicleState, names: set[str]) -> LatestState:
 @get("/vehicles/{ev}", Permission.READ_VEHICLES, problems=(404,))
 async def read_vehicle(call: Call, parameters: OneVehicle) -> FullState:
     """Return a vehicle's latest state."""
-    _require_vehicle(call, parameters.ev)
+    call.require_vehicle(parameters.ev)
     state = call.backend.latest.get(parameters.ev)
     if state is None:
         raise missing("vehicle")
@@ -225,7 +225,7 @@ async def read_vehicle(call: Call, parameters: OneVehicle) -> FullState:
 @get("/vehicles/{ev}/values", Permission.READ_VEHICLES)
 async def list_vehicle_values(call: Call, parameters: WhichValues) -> Page[Values]:
     """List values of signals, oldest first. Records are stored for `retention.telemetry_days`."""
-    _require_vehicle(call, parameters.ev)
+    call.require_vehicle(parameters.ev)
     signals = _signals(call, parameters.signals)
     span = parameters.from_ms, parameters.to_ms
     return await pages(
@@ -241,7 +241,7 @@ async def list_vehicle_values(call: Call, parameters: WhichValues) -> Page[Value
 @get("/vehicles/{ev}/cells", Permission.READ_BATTERIES)
 async def list_cell_samples(call: Call, parameters: Span) -> Page[CellRecord]:
     """List samples of single cells, which a vehicle sends around a finding, oldest first."""
-    _require_vehicle(call, parameters.ev)
+    call.require_vehicle(parameters.ev)
     span = parameters.from_ms, parameters.to_ms
     return await pages(
         call,
@@ -256,7 +256,7 @@ async def list_cell_samples(call: Call, parameters: Span) -> Page[CellRecord]:
 @get("/vehicles/{ev}/route", Permission.READ_ROUTES)
 async def list_vehicle_route(call: Call, parameters: Span) -> Page[Point]:
     """List a vehicle's positions, oldest first; also those that it delivered after it had no connection."""
-    _require_vehicle(call, parameters.ev)
+    call.require_vehicle(parameters.ev)
     span = parameters.from_ms, parameters.to_ms
     return await pages(
         call,
@@ -274,7 +274,7 @@ async def list_vehicle_aggregates(call: Call, parameters: WhichAggregates) -> Pa
 
     New records are aggregated within about 15 s. Positions have no aggregates.
     """
-    _require_vehicle(call, parameters.ev)
+    call.require_vehicle(parameters.ev)
     (signal,) = _signals(call, parameters.signal)
     if signal in UNAGGREGATED:
         raise ApiError(400, f"{signal} has no aggregates", "see the route")
@@ -295,7 +295,7 @@ async def list_vehicle_aggregates(call: Call, parameters: WhichAggregates) -> Pa
 @get("/vehicles/{ev}/battery", Permission.READ_BATTERIES)
 async def list_battery_estimates(call: Call, parameters: Span) -> Page[BatteryEstimates]:
     """List the estimated state of a vehicle's battery, oldest first."""
-    _require_vehicle(call, parameters.ev)
+    call.require_vehicle(parameters.ev)
     span = parameters.from_ms, parameters.to_ms
     return await pages(
         call,
@@ -315,7 +315,7 @@ async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[Do
     two of them to one caller; meanwhile others are answered 503 or 429. A client that reads nothing for a minute is
     disconnected.
     """
-    _require_vehicle(call, parameters.ev)
+    call.require_vehicle(parameters.ev)
     signals = _signals(call, parameters.signals)
     exports, caller, later = call.backend.exports, call.caller.id, {"Retry-After": "10"}
     if exports.making.locked():
@@ -364,13 +364,8 @@ async def erase_vehicle_telemetry(call: Call, parameters: OneVehicle) -> None:
 
     Checkpoints of charging journals stay: they prove settlements. What the vehicle delivers later is stored.
     """
-    _require_vehicle(call, parameters.ev)
+    call.require_vehicle(parameters.ev)
     await call.backend.ingest.erase(parameters.ev)
-
-
-def _require_vehicle(call: Call, ev: str) -> None:
-    if not may_handle(call.caller, ev):
-        raise ApiError(403, f"{call.caller.name} does not read {ev!r}", "see evs of its token or certificate")
 
 
 def _signals(call: Call, names: str | None) -> Sequence[str]:

@@ -13,7 +13,7 @@ Hop = tuple[str, Edge]
 Usual = Callable[[State, str, Edge, State], bool]
 """Returns whether a vehicle takes an edge, the named request's in a state, on its way to a goal."""
 
-_ASIDE: Final = frozenset(
+ASIDE: Final = frozenset(
     {"VehicleCheckInReq", "VehicleCheckOutReq", "CertificateInstallationReq", "MeteringConfirmationReq"}
 )
 _UNPLANNED: Final = frozenset({Says.WARNING, Says.EXPIRES_SOON, Says.OLD_SESSION, Says.MORE, Says.RECEIPT_REQUIRED})
@@ -58,7 +58,7 @@ def next_hop(chart: Chart, start: State, goal: State, takes: Usual = usual) -> H
 
 def _ways(chart: Chart, state: State, goal: State, takes: Usual) -> Iterator[Hop]:
     for name, edges in chart[state].items():
-        if name in _ASIDE:
+        if name in ASIDE:
             continue
         for edge in edges:
             if edge.says not in _UNPLANNED and takes(state, name, edge, goal):

@@ -17,7 +17,7 @@ from v2g_testkit.cases.case import WRONG, Ask, Case, Detour, Expect, Malformed, 
 from v2g_testkit.cases.malformed import FORMS
 from v2g_testkit.cases.published import repeated
 from v2g_testkit.cases.requests import REQUESTS
-from v2g_testkit.cases.routes import RESTING, reachable
+from v2g_testkit.cases.routes import ASIDE, RESTING, reachable
 from v2g_testkit.cases.scripted_vehicle import DEAD_V, DISCHARGED_S, UNFINISHED
 from v2g_testkit.cases.secc_contents import ENERGY, ask, contents, loop_of
 from v2g_testkit.cases.secc_installation import installation
@@ -371,14 +371,9 @@ def _of_a_session(family: Family) -> Iterator[str]:
     seen: set[str] = set()
     for state in reachable(CHARTS[family]):
         for request in CHARTS[family][state]:
-            if request not in seen and request in MESSAGES and request not in _ASIDE:
+            if request not in seen and request in MESSAGES and request not in ASIDE:
                 seen.add(request)
                 yield request
-
-
-_ASIDE: Final = frozenset(
-    {"VehicleCheckInReq", "VehicleCheckOutReq", "CertificateInstallationReq", "MeteringConfirmationReq"}
-)
 
 
 def _silence(family: Family) -> Iterator[Case]:
