@@ -56,6 +56,10 @@ def say(text: str, *, err: bool = False, lines: bool = False) -> None:
     stream.flush()
 
 
+AMENDMENTS: Final = {"AC_DER_IEC": "Amendment 1, IEC", "AC_DER_SAE": "Amendment 1, SAE"}
+"""Grammars whose messages are named as those of AC; they are named beside it."""
+
+
 def raise_all(errors: Sequence[V2GError]) -> None:
     """Print what could not be read of a file, after what could, and raise the last: its kind is the exit code."""
     shown = errors[: min(MOST_ERRORS, len(errors) - 1)]

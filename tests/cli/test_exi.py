@@ -338,3 +338,16 @@ def test_xml_is_valid_against_the_official_schemas(schemas: dict[str, Any], v2g:
         else:
             assert all("The type definition is abstract" in str(error) for error in schema.error_log), found["xml"]
     assert valid > 0.95 * len(vectors)
+
+
+@pytest.mark.requirement("R221")
+@pytest.mark.parametrize(
+    ("prefix", "name"), [("deriec", "Amendment 1, IEC"), ("dersae", "Amendment 1, SAE"), ("ac", "")]
+)
+def test_messages_of_amendment_1_are_told_from_those_of_ac(v2g: Run, prefix: str, name: str) -> None:
+    """Their names are the same; the grammar stands beside the output."""
+    vectors = [each for each in load() if each.schema.prefix == prefix and not each.fragment]
+    vector = next(each for each in vectors if "DER" in each.variant or prefix == "ac")
+    for done in (v2g("exi", "decode", vector.exi_hex), v2g("exi", "explain", vector.exi_hex, "-n", vector.schema.uri)):
+        assert done.code == 0
+        assert done.errors.strip() == (f"ISO 15118-20 {name}" if name else "")

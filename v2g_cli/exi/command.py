@@ -37,7 +37,7 @@ from v2g_cli.exi.guess import (
     schemas,
     stream_of,
 )
-from v2g_cli.output import say, say_row, terminal
+from v2g_cli.output import AMENDMENTS, say, say_row, terminal
 
 _ENCODE: Final = ("xml", "json", "python")
 
@@ -300,6 +300,13 @@ def decode(
         _print({"namespace": message.schema.uri, "fragment": fragment, **record(message)})
     else:
         say(_text(message, to), lines=True)
+        _name_amendment(message.schema)
+
+
+def _name_amendment(schema: Schema) -> None:
+    """Name a grammar that the names of its messages do not show, beside the output."""
+    if name := AMENDMENTS.get(schema.uri.rpartition(":")[2].replace("-", "_")):
+        say(f"ISO 15118-20 {name}", err=True)
 
 
 def _text(message: Message, form: Form) -> str:
@@ -390,6 +397,7 @@ def explain(
             _print({"beyond": str(each)})
     elif html is None:
         print_explanation(explanation)
+        _name_amendment(schema)
         for each in explanation.beyond:
             say(f"beyond the schema: {each}")
     if explanation.error is not None:

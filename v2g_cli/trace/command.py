@@ -14,15 +14,13 @@ from rich.tree import Tree
 from v2g.errors import ConfigError, TransportError, V2GError
 from v2g.iso15118 import trace_read
 from v2g.iso15118.trace_read import Difference, Entry, Times, parallel, runs, summary, word
-from v2g_cli.output import print_json, print_table, raise_all, say, terminal
+from v2g_cli.output import AMENDMENTS, print_json, print_table, raise_all, say, terminal
 from v2g_cli.trace import html as trace_html
 from v2g_cli.trace.source import read_entries
 
 _ARROWS: Final = {"vehicle": "→", "charger": "←", "": " "}
 _COLOURS: Final = {"vehicle": "green", "charger": "cyan", "": "dim"}
 _NAME: Final = 32
-_AMENDMENTS: Final = {"AC_DER_IEC": "Amendment 1, IEC", "AC_DER_SAE": "Amendment 1, SAE"}
-"""Streams whose messages are named as those of AC, and have another grammar."""
 
 
 def print_conversation(found: list[Entry]) -> None:
@@ -54,8 +52,8 @@ def line_of(entry: Entry) -> Text:
         text.append(f"  beyond the schema: {beyond}", "yellow")
     if line.error:
         text.append(f"  {line.error}", "red")
-    if line.stream in _AMENDMENTS:
-        text.append(f"  {_AMENDMENTS[line.stream]}", "dim")
+    if line.stream in AMENDMENTS:
+        text.append(f"  {AMENDMENTS[line.stream]}", "dim")
     if parallel(line):
         text.append(f"  on {line.stream}", "magenta")
     if line.next != line.state:
