@@ -426,6 +426,8 @@ class Recipient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Severities."""
     level: Annotated[int, Meta(ge=0, le=10)] = 0
     """0: from the beginning; 1: once an alert was escalated, 2: twice, ..."""
+    language: Literal["en", "de"] = "en"
+    """Language of the e-mails."""
 
     @property
     def principal(self) -> Principal:

@@ -185,39 +185,49 @@ def age(ms: int) -> str:
 
 
 SEVERITIES: Final[Mapping[Severity, str]] = {"error": "Critical", "warning": "Warning"}
-_ANNOUNCED: Final[Mapping[Announcement, str]] = {"alert_cleared": "Ended: ", "alert_escalated": "Not acknowledged: "}
+_ANNOUNCED: Final[Mapping[Announcement, str]] = {"alert_cleared": "Ended", "alert_escalated": "Not acknowledged"}
+
+Texts = Mapping[str, str]
+"""A catalogue: texts of a language by the English ones, which stay where it lacks them."""
 
 
-def subject_line(mails: Sequence[Mail], now_ms: int) -> str:
+def subject_line(mails: Sequence[Mail], now_ms: int, texts: Texts) -> str:
     """Return the subject of an e-mail about some announcements: the first one's sentence."""
-    about = f"[V2G] {_line(mails[0], now_ms)[:160]}"
-    return about if len(mails) == 1 else f"{about}, and {len(mails) - 1} more"
+    about = f"[V2G] {_line(mails[0], now_ms, texts)[:160]}"
+    more = texts.get("and {count} more", "and {count} more").format(count=len(mails) - 1)
+    return about if len(mails) == 1 else f"{about}, {more}"
 
 
-def body(mails: Sequence[Mail], now_ms: int, zone: tzinfo, origin: str = "") -> str:
+def body(mails: Sequence[Mail], now_ms: int, zone: tzinfo, origin: str, texts: Texts) -> str:
     """Return the text of an e-mail, without control characters: of each announcement its sentence, what follows, when
     it began, and its number. `origin`: of the console, "" where it has none."""
     where = f"{origin}/console/alerts" if origin else "v2g csms alerts show ALERT"
-    return "\n\n".join(_paragraph(each, now_ms, zone) for each in mails) + f"\n\nDetails: {where}\n"
+    details = texts.get("Details", "Details")
+    paragraphs = "\n\n".join(_paragraph(each, now_ms, zone, texts) for each in mails)
+    return f"{paragraphs}\n\n{details}: {where}\n"
 
 
-def _line(mail: Mail, now_ms: int) -> str:
+def _line(mail: Mail, now_ms: int, texts: Texts) -> str:
     alert = mail.alert
     text, fields = said(alert, 1, now_ms)
-    severity = SEVERITIES.get(alert.severity, "Information")
-    line = f"{_ANNOUNCED.get(mail.announcement, f'{severity}: ')}{text.format_map(fields)}"
+    begins = _ANNOUNCED.get(mail.announcement, SEVERITIES.get(alert.severity, "Information"))
+    line = f"{texts.get(begins, begins)}: {texts.get(text, text).format_map(fields)}"
     return printable(line.replace("\u00a0", " "))
 
 
-def _paragraph(mail: Mail, now_ms: int, zone: tzinfo) -> str:
+def _paragraph(mail: Mail, now_ms: int, zone: tzinfo, texts: Texts) -> str:
     alert = mail.alert
-    since = f"  alert {alert.alert_id}, since {_time(alert.raised_ms, zone)}"
-    if alert.cleared_ms is not None:
-        since += f", ended {_time(alert.cleared_ms, zone)}"
-    if alert.count > 1:
-        since += f", began {alert.count} times"
+    parts = ["alert {number}, since {time}"]
+    parts += ["ended {ended}"] if alert.cleared_ms is not None else []
+    parts += ["began {count} times"] if alert.count > 1 else []
+    fields = {
+        "number": alert.alert_id, "time": _time(alert.raised_ms, zone), "count": alert.count,
+        "ended": "" if alert.cleared_ms is None else _time(alert.cleared_ms, zone),
+    }  # fmt: skip
+    since = ", ".join(texts.get(each, each).format_map(fields) for each in parts)
     then = SENTENCES.get(alert.kind, OTHER).then if alert.cleared_ms is None else ""
-    return "\n".join(filter(None, (_line(mail, now_ms), f"  {then}" if then else "", since)))
+    lines = (_line(mail, now_ms, texts), f"  {texts.get(then, then)}" if then else "", f"  {since}")
+    return "\n".join(filter(None, lines))
 
 
 def _time(ms: int, zone: tzinfo) -> str:

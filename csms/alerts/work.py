@@ -25,6 +25,7 @@ from csms.alerts import store as rows
 from csms.alerts.config import AlertEmail, AlertsConfig
 from csms.alerts.rules import Alert, Announcement, Mail, Observed, Report, RuleName, addressees, reports, rules_of
 from csms.alerts.sentences import body, subject_line
+from csms.catalogues import catalogues
 from csms.cluster.feed import Feed, FeedEvent
 from csms.config import CsmsConfig
 from csms.db import leases
@@ -152,15 +153,17 @@ def message_of(
 ) -> EmailMessage:
     """Return the e-mail about announcements to one address, with times of a zone and the address of the console;
     repeated, it has the same Message-ID."""
+    language = next((each.language for each in config.recipients if each.address == mails[0].address), "en")
+    texts = catalogues().get(language, {})
     message = EmailMessage(policy=SMTP)
     message["From"], message["To"] = config.sender, mails[0].address
-    message["Subject"] = subject_line(mails, now_ms)
+    message["Subject"] = subject_line(mails, now_ms, texts)
     message["Date"] = datetime.fromtimestamp(now_ms / 1000, UTC)
     first = mails[0]
     domain = config.sender.rpartition("@")[2]
     message["Message-ID"] = f"<alert-{first.alert.alert_id}-{first.mail_id}-{first.alert.raised_ms}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday replies
-    message.set_content(body(mails, now_ms, zone, origin))
+    message.set_content(body(mails, now_ms, zone, origin, texts))
     return message
 
 

@@ -4,16 +4,16 @@ A text of a catalogue is what stands between two tags, or the label that a macro
 filters `said`, `filled`, `facts` and `drawn`. So templates stay readable, and a translator needs no more than a file.
 """
 
-import importlib.resources
 import re
-import tomllib
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final
 
 from jinja2 import BaseLoader, Environment, PackageLoader, pass_context
 from jinja2.runtime import Context
 from markupsafe import escape
+
+from csms.catalogues import catalogues
 
 ENGLISH: Final = "en"
 
@@ -24,14 +24,6 @@ _LABELS: Final = (
     re.compile(r'((?:figure|scroll)\(|link\(visit, "\w+", )"([^"{}<>]+)"()'),
     re.compile(r'((?:aria-label|placeholder)=)"([^"{}<>]+)"()'),
 )
-
-
-@cache
-def catalogues() -> Mapping[str, Mapping[str, str]]:
-    """Return the texts of each language but English."""
-    folder = importlib.resources.files("csms.console") / "texts"
-    files = [each for each in folder.iterdir() if each.name.endswith(".toml")]
-    return {each.name.removesuffix(".toml"): tomllib.loads(each.read_text("utf-8")) for each in files}
 
 
 def language_of(accepted: str) -> str:

@@ -16,8 +16,9 @@ from csms.booking.pages import BULK as DECIDED
 from csms.booking.pages import DECISIONS, STATES
 from csms.booking.store import State
 from csms.books.reports import Grouping
+from csms.catalogues import catalogues
 from csms.console.frame import AREAS
-from csms.console.languages import catalogues, language_of, texts_of
+from csms.console.languages import language_of, texts_of
 from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact
 from csms.device_model.pages import MUTABLE
 from csms.drivers.pages import SHOWN as DRIVERS

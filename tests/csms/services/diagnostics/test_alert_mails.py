@@ -13,7 +13,9 @@ import pytest
 from csms.accounts.rules import Role
 from csms.alerts.config import AlertEmail
 from csms.alerts.rules import Alert, Mail, Recipient, SubjectKind, addressees
+from csms.alerts.sentences import OTHER, SENTENCES
 from csms.alerts.work import message_of, send
+from csms.catalogues import catalogues
 from csms.config import check_config
 from pki_tools.tree import PkiTree
 from tests.csms.mail_server import PASSWORD, MailServer
@@ -134,6 +136,27 @@ def test_an_email_says_what_the_console_says_in_its_zone_and_leads_there() -> No
         assert "since 2030-03-17 18:46:40 Europe/Berlin" in text
         assert "Details: https://console.example/console/alerts" in text
         assert ("ended 2030-03-17 18:47:40" in text) == (announced == "alert_cleared")
+
+
+def test_an_email_is_in_its_readers_language_and_shows_whatever_a_station_is_called() -> None:
+    config = email(1, Path("/tmp"))
+    reader = msgspec.structs.replace(config.recipients[0], language="de")
+    config, hostile = msgspec.structs.replace(config, recipients=(reader,)), "CS {value}\u202e"
+    about = msgspec.structs.replace(alert(hostile), kind="station_offline", value=1860.0, cleared_ms=None, count=3)
+    mails = [Mail(number, "ops@example.com", "alert_raised", about, 0) for number in (1, 2)]
+    message = message_of(config, mails, about.changed_ms)
+    assert message["Subject"] == "[V2G] Kritisch: CS {value}\\u202e ist seit 31 min offline, und 1 weitere"
+    text = message.get_content()
+    for part in (
+        "Ladevorg\u00e4nge laufen weiter",
+        "Meldung 17, seit 2030-03-17",
+        "3-mal begonnen",
+        "Einzelheiten: v2g csms",
+    ):
+        assert part in text
+    german = catalogues()["de"]
+    for sentence in (*SENTENCES.values(), OTHER):
+        assert {sentence.one, sentence.then} - {""} <= german.keys() | {"{subject}: {kind}", "{subject}: {detail}"}
 
 
 @pytest.mark.requirement("R125", "R113")
