@@ -57,7 +57,8 @@ class NewPartner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class RoamingPartner(msgspec.Struct, frozen=True, kw_only=True):
-    """A partner, without its tokens. `parties` are such as `DE*ABC CPO`; `seen_ms`: its last request."""
+    """A partner, without its tokens. `parties` are such as `DE*ABC CPO`, those behind a hub without a role; `seen_ms`:
+    its last request."""
 
     partner_id: str
     state: str
@@ -436,7 +437,10 @@ def _shown(known: rows.KnownPartner) -> RoamingPartner:
         negative_energy=partner.negative_energy,
         discharge=partner.discharge,
         version=partner.version,
-        parties=tuple(f"{each.country_code}*{each.party_id} {each.role}" for each in partner.roles),
+        parties=(
+            *(f"{each.country_code}*{each.party_id} {each.role}" for each in partner.roles),
+            *(each.upper() for each in partner.clients),
+        ),
         modules=tuple(sorted({f"{each.identifier} {each.role}".strip() for each in partner.endpoints})),
         created_ms=partner.created_ms,
         seen_ms=known.seen_ms,

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from csms.roaming.partners import Partners
-from tests.csms.roaming.peers import LOCATION, PLAN, Operator, acquainted, charge
+from tests.csms.roaming.peers import LOCATION, PLAN, Operator, Wire, acquainted, charge
 from tests.csms.support import EMAID
 from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_session, signed_meter_data
 from v2g.ocpi import wire
@@ -199,3 +200,28 @@ async def test_the_meters_signature_travels_with_the_cdr_and_is_verified(
     assert cdr["document"]["signed_data"]["encoding_method"] == "OCMF"
     assert cdr["state"] == ("disputed" if forged else "booked"), cdr["detail"]
     assert ("signed data" in cdr["detail"]) == forged
+
+
+async def test_a_driver_charges_abroad_at_a_station_of_ocpp_1_6(cpo: Operator, emsp: Operator) -> None:
+    await roaming(cpo, emsp)
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+    assert cpo.clock is not None
+    clock = cpo.clock
+
+    def now() -> str:
+        return datetime.fromtimestamp(clock.utc_ms() / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    async with cpo.csms.connect(versions=("ocpp1.6",)) as socket:
+        station = Wire(socket)
+        await station.call("BootNotification", {"chargePointVendor": "V", "chargePointModel": "M"})
+        status = {"connectorId": 1, "errorCode": "NoError", "status": "Available", "timestamp": now()}
+        await station.call("StatusNotification", status)
+        assert (await station.call("Authorize", {"idTag": "04A1B2C3"}))["idTagInfo"]["status"] == "Accepted"
+        start = {"connectorId": 1, "idTag": "04A1B2C3", "meterStart": 1000, "timestamp": now()}
+        begun = await station.call("StartTransaction", start)
+        clock.advance(3000)
+        stop = {"transactionId": begun["transactionId"], "meterStop": 21_000, "timestamp": now(), "idTag": "04A1B2C3"}
+        await station.call("StopTransaction", stop)
+        (cdr,) = await eventually(emsp, "/roaming/cdrs")
+    assert (cdr["state"], cdr["detail"]) == ("booked", "")
+    assert cdr["document"]["total_energy"] == 20
