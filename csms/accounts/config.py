@@ -35,6 +35,14 @@ class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     evs: tuple[str, ...] = ()
     """Pseudonyms of the vehicles whose telemetry it may deliver; empty: only the one equal to the common name;
     `["*"]`: all."""
+    balances: bool = False
+    """It is of a load balancer, which names in the header `V2G-Vehicle` the vehicle whose certificate it has verified:
+    only that vehicle's telemetry is taken."""
+
+    def __post_init__(self) -> None:
+        """Reject a load balancer that would be more than a gateway."""
+        if self.balances and (self.role is not Role.GATEWAY or self.evs):
+            raise ValueError("balances needs the role gateway, and no evs")
 
 
 class FirstAdmin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

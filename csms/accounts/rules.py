@@ -11,6 +11,7 @@ import msgspec
 
 from csms.sites.rules import Site
 from v2g.errors import RefusedError
+from v2g.telemetry.signals import EV_PATTERN
 
 
 class Permission(enum.Enum):
@@ -270,6 +271,13 @@ def find_bearer(digest: str, known: Iterable[tuple[str, Role, str, tuple[str, ..
         if hmac.compare_digest(digest, expected):
             found = Principal(name, role, evs_of(role, evs), id=f"configured {expected[:32]}")
     return found
+
+
+def balanced(vehicle: str) -> Principal | None:
+    """Return the principal of a vehicle that a load balancer has named (R215); None for no pseudonym."""
+    if re.fullmatch(EV_PATTERN, vehicle) is None:
+        return None
+    return Principal(vehicle, Role.GATEWAY, (vehicle,), id=f"certificate {vehicle}"[:128])
 
 
 def find_certificate(common_name: str, known: Iterable[tuple[str, Role, tuple[str, ...]]]) -> Principal | None:

@@ -7,7 +7,7 @@ import asyncio
 from typing import Any, Final
 
 from csms.accounts import store as access
-from csms.accounts.rules import Principal, bearer_digest, find_bearer, find_certificate
+from csms.accounts.rules import Principal, balanced, bearer_digest, find_bearer, find_certificate
 from csms.config import ApiListener
 from csms.services import Services
 from csms.trust.certificate_status import RevocationLists
@@ -26,8 +26,13 @@ class Authenticator:
         self.crls: Final = RevocationLists(config.crls, services.clock, services.observe, key="api.crls")
         self._judge = PeerJudge(config.client_roots, CertificateRole.API_CLIENT, services.clock, crls=self.crls.current)
 
-    async def identify(self, authorization: bytes | None, transport: asyncio.BaseTransport | None) -> Principal | None:
-        """Return the principal of this Authorization header or of the connection's certificate; None: unknown."""
+    async def identify(
+        self, authorization: bytes | None, transport: asyncio.BaseTransport | None, vehicle: bytes = b""
+    ) -> Principal | None:
+        """Return the principal of this Authorization header or of the connection's certificate; None: unknown.
+
+        `vehicle`: what the header V2G-Vehicle names, which counts from a load balancer only.
+        """
         if authorization is not None:  # a wrong token is rejected even with a valid certificate
             digest = bearer_digest(authorization)
             if digest is None:
@@ -50,4 +55,6 @@ class Authenticator:
             }
             self._services.observe(Observe("ocpp", "http_client_refused", data))
             return None
+        if any(each.balances and each.common_name == name for each in self._config.clients):
+            return balanced(vehicle.decode("latin-1"))
         return find_certificate(name, ((c.common_name, c.role, c.evs) for c in self._config.clients))

@@ -59,10 +59,14 @@ class RequestPipeline:
 
     async def identify(self, connection: Connection) -> Principal | None:
         """Return the principal of a request; None: unknown."""
-        authorization = next((value for name, value in connection.scope["headers"] if name == b"authorization"), None)
+        headers: dict[bytes, bytes] = {}
+        for name, value in connection.scope["headers"]:
+            headers.setdefault(name, value)  # of several the first counts
         state = connection.scope["state"]
         transport = state.get("transport")
-        principal = await self._authenticator.identify(authorization, transport)
+        principal = await self._authenticator.identify(
+            headers.get(b"authorization"), transport, headers.get(b"v2g-vehicle", b"")
+        )
         if principal is not None and transport is not None:
             state["leave"](transport)  # no longer counted as unauthenticated
         return principal
