@@ -13,6 +13,7 @@ from csms.http.operations import Operation
 from csms.http.routes import OPERATIONS
 from csms.requests import api as commands
 from csms.requests.rules import RECORDS
+from docs.markdown import table as markdown
 from v2g_cli.csms.commands import ApiOperation, Field
 
 
@@ -29,12 +30,11 @@ def _documented() -> Iterator[Operation]:
 def _resource(tag: str, found: list[Operation]) -> str:
     module = __import__(found[0].handler.__module__, fromlist=["_"])
     about = (module.__doc__ or "").partition("\n")[0]
-    lines = [f"### {tag.replace('_', ' ')}", "", about, "", "| Request | What | Needs | Errors |", "|---|---|---|---|"]
-    lines += [
-        f"| `{each.method} {each.path}` | {described(each)[0]} | `{each.permission.value}` | {_errors(each)} |"
+    rows = (
+        (f"`{each.method} {each.path}`", described(each)[0], f"`{each.permission.value}`", _errors(each))
         for each in found
-    ]
-    return "\n".join([*lines, ""])
+    )
+    return f"### {tag.replace('_', ' ')}\n\n{about}\n\n{markdown(('Request', 'What', 'Needs', 'Errors'), rows)}"
 
 
 def _errors(each: Operation) -> str:
@@ -44,9 +44,7 @@ def _errors(each: Operation) -> str:
 
 def records() -> str:
     """Return what the back end records when a station accepts a request, by the action."""
-    lines = ["| Action | What the back end records of the station |", "|---|---|"]
-    lines += [f"| {action} | {what} |" for action, what in RECORDS.items()]
-    return "\n".join(lines) + "\n"
+    return markdown(("Action", "What the back end records of the station"), RECORDS.items())
 
 
 def actions() -> str:
@@ -54,9 +52,7 @@ def actions() -> str:
     by_permission: dict[str, list[str]] = {}
     for each in commands.OPERATIONS:
         by_permission.setdefault(each.permission.value, []).append(each.path.rpartition("/")[2])
-    lines = ["| Needs | Actions |", "|---|---|"]
-    lines += [f"| `{permission}` | {', '.join(found)} |" for permission, found in by_permission.items()]
-    return "\n".join(lines) + "\n"
+    return markdown(("Needs", "Actions"), ((f"`{name}`", ", ".join(found)) for name, found in by_permission.items()))
 
 
 def operations() -> str:

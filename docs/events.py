@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 
+from docs.markdown import table as markdown
 from v2g.events import REPORTS, STAGES, Event, Field
 
 
 def stages() -> str:
     """Return the table of stages."""
-    return "\n".join(("| Stage | About |", "|---|---|", *(f"| `{name}` | {about} |" for name, about in STAGES.items())))
+    return markdown(("Stage", "About"), ((f"`{name}`", about) for name, about in STAGES.items()))
 
 
 def page() -> str:
@@ -18,11 +19,11 @@ def page() -> str:
             by_stage[each.key[0]].append((programs, each))
     parts = []
     for stage in STAGES:
-        parts += [f"### {stage}", "", "| Name | Fields | Severity | Programs |", "|---|---|---|---|"]
-        for programs, each in sorted(by_stage[stage], key=lambda found: found[1].name):
-            name, fields = each.key[1], ", ".join(map(_shown, each.fields))
-            parts.append(f"| `{name}` | {fields} | {each.severity} | {', '.join(programs.split())} |")
-        parts.append("")
+        rows = (
+            (f"`{each.key[1]}`", ", ".join(map(_shown, each.fields)), each.severity, ", ".join(programs.split()))
+            for programs, each in sorted(by_stage[stage], key=lambda found: found[1].name)
+        )
+        parts.append(f"### {stage}\n\n{markdown(('Name', 'Fields', 'Severity', 'Programs'), rows)}")
     return "\n".join(parts)
 
 

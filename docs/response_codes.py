@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from docs.markdown import table as markdown
 from evcc.session.d20.response_policy import Reaction, reaction
 from v2g.iso15118.d2.response_codes import USES as USES_2
 from v2g.iso15118.d20.messages.common_types import ResponseCode
@@ -159,38 +160,30 @@ USES: Final[Mapping[str, CodeUse]] = {
 def table() -> str:
     """Return the table of all codes."""
     said, tested = emitted(), proofs()
-    lines = [
-        "| # | Code | Responses | When our charger says it | What our vehicle does | Said in | Tested by |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for number, code in enumerate(ResponseCode):
-        use = USES[code.name]
-        cells = (
-            str(number),
-            f"`{code.name}`",
-            ", ".join(use.responses),
-            use.when,
-            _reactions(code, use),
-            ", ".join(f"`{place}`" for place in sorted(said.get(code.name, ()))),
-            _linked(tested.get(code.name, [])),
-        )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    head = ("#", "Code", "Responses", "When our charger says it", "What our vehicle does", "Said in", "Tested by")
+    uses = ((number, code.name, USES[code.name], code) for number, code in enumerate(ResponseCode))
+    return markdown(
+        head,
+        (
+            (
+                str(number), f"`{name}`", ", ".join(use.responses), use.when, _reactions(code, use),
+                ", ".join(f"`{place}`" for place in sorted(said.get(name, ()))), _linked(tested.get(name, [])),
+            )
+            for number, name, use, code in uses
+        ),
+    )  # fmt: skip
 
 
 def uses_table(edition: str) -> str:
     """Return the codes of ISO 15118-2 (d2) or DIN 70121 (din) with their places and consequences."""
-    said = emitted(edition)
-    lines = [
-        "| # | Code | Responses | When the charger sends it | What the vehicle does | Said in |",
-        "|---|---|---|---|---|---|",
-    ]
+    said, rows = emitted(edition), []
     for number, (code, use) in enumerate(OLDER[edition].items()):
         names = use.responses if use.responses != EVERY else ("AuthorizationRes",)
         follows = ", ".join(dict.fromkeys(consequence_of(name, code).value for name in names))
         places = ", ".join(f"`{place}`" for place in sorted(said.get(code, ())))
-        lines.append(f"| {number} | `{code}` | {', '.join(use.responses)} | {use.when} | {follows} | {places} |")
-    return "\n".join(lines) + "\n"
+        rows.append((str(number), f"`{code}`", ", ".join(use.responses), use.when, follows, places))
+    head = ("#", "Code", "Responses", "When the charger sends it", "What the vehicle does", "Said in")
+    return markdown(head, rows)
 
 
 def protocol_table() -> str:
@@ -201,10 +194,11 @@ def protocol_table() -> str:
         "OK_SuccessfulNegotiationWithMinorDeviation": "the minor version differs",
         "Failed_NoNegotiation": "nothing in common; also the answer to anything else that fails in this state",
     }
-    lines = ["| # | Code | When our charger says it | Tested by |", "|---|---|---|---|"]
-    for number, code in enumerate(ProtocolCode):
-        lines.append(f"| {number} | `{code.name}` | {when[code.name]} | {_linked(tested.get(code.name, []))} |")
-    return "\n".join(lines) + "\n"
+    rows = (
+        (str(number), f"`{code.name}`", when[code.name], _linked(tested.get(code.name, [])))
+        for number, code in enumerate(ProtocolCode)
+    )
+    return markdown(("#", "Code", "When our charger says it", "Tested by"), rows)
 
 
 def _reactions(code: ResponseCode, use: CodeUse) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from docs.markdown import table as markdown
+
 AC: Final = ("AC", "AC_BPT", "AC_DER_IEC", "AC_DER_SAE")
 DC: Final = ("DC", "DC_BPT")
 MCS: Final = ("MCS", "MCS_BPT")
@@ -174,13 +176,10 @@ PARAMETERS: Final = (
 
 def table() -> str:
     """Return the table of all parameters."""
-    lines = [
-        "| Parameter | Services | Values | Key of the charger | What our vehicle takes | Source |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for each in PARAMETERS:
         values = ", ".join(f"{value} {meaning}".strip() for value, meaning in each.values.items()) or "a number"
         keys = ", ".join(f"`{key}`" for key in each.keys) or "none"
-        cells = (f"`{each.name}`", ", ".join(each.services), values, keys, each.takes, each.source)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append((f"`{each.name}`", ", ".join(each.services), values, keys, each.takes, each.source))
+    head = ("Parameter", "Services", "Values", "Key of the charger", "What our vehicle takes", "Source")
+    return markdown(head, rows)
