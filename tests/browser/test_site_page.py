@@ -78,3 +78,39 @@ async def test_a_site_says_what_is_left_and_who_is_lowered(tab: Tab, csms: Backe
     assert await tab.page.evaluate(wide) == 0
     await tab.page.set_viewport_size({"width": 1440, "height": 900})
     await tab.check("site")
+    await tab.open(f"/console/stations/{station.id}/codes")
+    await expect(tab.page.locator("svg.qr")).to_have_count(2)
+    assert await tab.page.evaluate(wide) == 0
+    await tab.check("codes")
+    for path in ("/console/sites/depot", f"/console/stations/{station.id}/codes", "/console/trends", "/console"):
+        await tab.page.set_extra_http_headers({"Accept-Language": "de"})
+        await tab.open(path)
+        for width in (320, 400, 1440):
+            await tab.page.set_viewport_size({"width": width, "height": 900})
+            assert await tab.page.evaluate(wide) == 0, (path, width)
+        await tab.check(f"german{path.replace('/', '-')}")
+
+
+@pytest.mark.e2e
+async def test_a_chart_of_a_site_is_read_by_keyboard_alone(tab: Tab, csms: Backend) -> None:
+    now_ms = csms.clock.utc_ms() // course.STEP_MS * course.STEP_MS
+    point = {
+        "site_id": "depot", "import_w": 5_000, "export_w": 0, "unknown": 0, "sessions": 1, "evses": 5, "ready": 5,
+        "import_limit_w": 55_000, "export_limit_w": None, "base_w": None,
+    }  # fmt: skip
+    rows = [{**point, "at_ms": now_ms - back * course.STEP_MS, "import_w": 1_000 * back} for back in range(20)]
+    await csms.services.store.run(course.add, rows)
+    site = Site(id="depot", nodes=(Node(id="main", limits=(80_000,) * 3),))
+    await csms.services.store.run(charging.save_site, site, now_ms)
+    await employed(tab)
+    await tab.open("/console/sites/depot")
+    plot, page = tab.page.locator(".plot"), tab.page
+    await plot.focus()
+    await page.keyboard.press("ArrowLeft")
+    before = await page.locator("figure.chart .at").inner_text()
+    await page.keyboard.press("PageUp")
+    assert await page.locator("figure.chart .at").inner_text() != before
+    await page.keyboard.press("+")
+    await page.keyboard.press("0")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("figure.chart .at")).to_contain_text("now")

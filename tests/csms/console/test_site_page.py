@@ -109,7 +109,7 @@ async def test_what_is_drawn_beside_the_vehicles_comes_from_the_meter_else_from_
         assert newest.json[-1]["base_w"] == base_w
         if base_w == 4_600:
             page = await plain(ask, "/console/sites/depot")
-            assert "From: Grid 11.5 kW To: Vehicles 6.9 kW To: Buildings 4.6 kW" in page
+            assert "From: Grid 11.5 kW Into: Vehicles 6.9 kW Into: Buildings 4.6 kW" in page
     clock.now_ms += 4 * STEP_MS
     await power_course.note(services)
     newest = await ask("GET", f"/overview/course?from_ms={clock.now_ms - STEP_MS}&to_ms={clock.now_ms + 1}")
