@@ -1,6 +1,7 @@
 """Fleets: vehicles that are planned together, what they can do for the grid, and calls of it."""
 
 import asyncio
+import uuid
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,7 +11,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.dispatch.work import Dispatched
 from csms.fleets import store as rows
-from csms.fleets.rules import Fleet, FleetCall, describe_call
+from csms.fleets.rules import Fleet, FleetBid, FleetCall, describe_call
 from csms.fleets.work import FLEET_CHANGED, Fleets
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put
@@ -18,10 +19,11 @@ from csms.http.parameters import Money, Paged, money_of, page_of
 from csms.http.problems import ApiError, missing
 from v2g.energy.dispatch.earnings import Earnings, earnings
 from v2g.energy.dispatch.flexibility import Bid, FleetRange, bids, capabilities
+from v2g.energy.dispatch.forecast import QuarterForecast, Series, Skill
 from v2g.energy.dispatch.plan import Method, VehiclePlan
 from v2g.energy.dispatch.planner import check_solver
 from v2g.energy.dispatch.report import chart, explain
-from v2g.units import UtcMs
+from v2g.units import Decimals, UtcMs, micro_of
 
 _EXAMPLE = {
     "id": "depot",
@@ -105,6 +107,67 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     bids: tuple[OfferedBid, ...]
 
 
+class ShownForecast(msgspec.Struct, frozen=True, kw_only=True):
+    """A forecast, and its `skill` by series: mean pinball loss over so many days that it had not seen, and that of the
+    naive line, which is a week before, W."""
+
+    quarters: tuple[QuarterForecast, ...]
+    skill: dict[Series, Skill]
+
+
+class NewBid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bid: by how much less (`up`) or more (`down`) than planned is drawn in a period, and the price of a kWh."""
+
+    start_ms: UtcMs
+    end_ms: UtcMs
+    direction: Literal["up", "down"]
+    power_w: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+    price_per_kwh: Decimals
+
+    def __post_init__(self) -> None:
+        """Refuse a period that is none, or longer than a day."""
+        if not 0 < self.end_ms - self.start_ms <= 86_400_000:
+            raise ValueError("end_ms is after start_ms, by a day at most")
+
+
+class CalledBid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of a bid is called, W."""
+
+    power_w: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+
+
+class OneBid(OneFleet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a fleet's bid."""
+
+    bid_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+
+
+class BidsOfFleet(OneFleet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a fleet, and from when on."""
+
+    from_ms: UtcMs = 0
+
+
+class ShownBid(msgspec.Struct, frozen=True, kw_only=True):
+    """A bid that was given, until `gate_closure_ms`; what was called of it, and, once `settled`, what was asked for,
+    delivered, and paid to the fleet (below 0: by it)."""
+
+    id: str
+    fleet_id: str
+    start_ms: int
+    end_ms: int
+    direction: Literal["up", "down"]
+    power_w: int
+    price_per_kwh: Money
+    gate_closure_ms: int
+    given_ms: int
+    called_w: int
+    settled: bool
+    asked_wh: int
+    delivered_wh: int
+    paid: Money
+
+
 class CourseOfFleet(OneFleet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a fleet, and from when on."""
 
@@ -182,6 +245,73 @@ async def read_fleet_course(call: Call, parameters: CourseOfFleet) -> tuple[rows
     """Return, by minute, what a fleet's plans said, and what was asked for, followed and delivered."""
     fleet = await _fleet(call, parameters.fleet_id)
     return tuple(await call.run(rows.course, fleet.id, parameters.from_ms))
+
+
+@get("/fleets/{fleet_id}/forecast", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)
+async def read_forecast(call: Call, parameters: OneFleet) -> ShownForecast:
+    """Return what a fleet is expected to draw, and how far it can deviate from there, by quarter hour with quantiles;
+    and how good such forecasts were in its last days."""
+    found = await Fleets(call.services).forecast(await _fleet(call, parameters.fleet_id))
+    return ShownForecast(quarters=found.quarters, skill=dict(found.skill))
+
+
+@get("/fleets/{fleet_id}/bids", Permission.READ_ENERGY, problems=(404,), for_sites=True)
+async def list_fleet_bids(call: Call, parameters: BidsOfFleet) -> tuple[ShownBid, ...]:
+    """List the bids of a fleet whose periods begin from a time on: what was called, delivered and paid."""
+    fleet = await _fleet(call, parameters.fleet_id)
+    found = await call.run(rows.bids_of, fleet.id, parameters.from_ms)
+    return tuple(_shown_bid(call, each) for each in found)
+
+
+@post(
+    "/fleets/{fleet_id}/bids",
+    Permission.WRITE_ENERGY,
+    problems=(404, 409),
+    status=201,
+    example={
+        "start_ms": 1_800_000_000_000, "end_ms": 1_800_000_900_000, "direction": "up", "power_w": 20_000,
+        "price_per_kwh": "0.20",
+    },
+)  # fmt: skip
+async def give_bid(call: Call, parameters: OneFleet, body: NewBid) -> ShownBid:
+    """Give a bid for a period: refused (`gate_closed`) once that is nearer than the fleet's `gate_closure_s`, and
+    (`beyond_range`) for more than the fleet can do beside its other bids, by its plan and forecast."""
+    fleet = await _fleet(call, parameters.fleet_id)
+    bid = FleetBid(
+        id=str(uuid.uuid4()),
+        fleet_id=fleet.id,
+        start_ms=body.start_ms,
+        end_ms=body.end_ms,
+        direction=body.direction,
+        power_w=body.power_w,
+        price_micro_per_kwh=micro_of(body.price_per_kwh),
+        gate_closure_ms=body.start_ms - fleet.gate_closure_s * 1000,
+        given_ms=call.now_ms,
+    )
+    await Fleets(call.services).give(fleet, bid)
+    return _shown_bid(call, bid)
+
+
+@post(
+    "/fleets/{fleet_id}/bids/{bid_id}/call",
+    Permission.WRITE_ENERGY,
+    problems=(404, 409),
+    example={"power_w": 20_000},
+)
+async def call_bid(call: Call, parameters: OneBid, body: CalledBid) -> tuple[Dispatched, ...]:
+    """Call a bid in its period, or a part of its power; it is settled by what meters say when the period is over."""
+    fleet = await _fleet(call, parameters.fleet_id)
+    bid = await call.run(rows.bid, fleet.id, parameters.bid_id)
+    if bid is None:
+        raise missing("bid")
+    return tuple(await Fleets(call.services).call_bid(fleet, bid, body.power_w))
+
+
+def _shown_bid(call: Call, bid: FleetBid) -> ShownBid:
+    currency = call.services.config.grid.currency
+    shown = asdict(bid)
+    price, paid = (money_of(shown.pop(name), currency) for name in ("price_micro_per_kwh", "paid_micro"))
+    return ShownBid(price_per_kwh=price, paid=paid, **shown)
 
 
 @get("/fleets/{fleet_id}/capability", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)

@@ -8,7 +8,8 @@ import bisect
 import itertools
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Annotated, Final
+from fractions import Fraction
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -92,6 +93,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         PositiveDecimals, Meta(description="Price of a kWh of capacity, for the cost of wear.")
     ] = "100"
     loss_percent: Annotated[float, Meta(ge=0, le=10, description="Capacity that 100 cycles cost, %.")] = 0.4
+    gate_closure_s: Annotated[
+        int, Meta(ge=0, le=172_800, description="Bids are given so long before their period at the latest, s.")
+    ] = 3_600
     headroom: Annotated[
         float, Meta(ge=0, lt=1, description="Share of what vehicles can do that is kept for departures and refusals.")
     ] = 0.1
@@ -139,6 +143,45 @@ class FleetCall(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int
     planned_w: dict[str, int]
     net_wh: dict[str, int]
+    bid_id: str = ""
+    """The bid that it calls; empty: none."""
+
+
+class FleetBid(msgspec.Struct, frozen=True, kw_only=True):
+    """A bid that a fleet has given: `power_w` less into the vehicles (`up`) or more (`down`) than planned, in a period,
+    at a price per kWh. It could be given and withdrawn until its gate closed.
+
+    `called_w`: what was called of it, 0 before; `asked_wh` and `delivered_wh`: when the call has ended (`settled`), and
+    `paid_micro`: for what was delivered of it at most, in micro-units, positive to the fleet.
+    """
+
+    id: str
+    fleet_id: str
+    start_ms: int
+    end_ms: int
+    direction: Literal["up", "down"]
+    power_w: int
+    price_micro_per_kwh: int
+    gate_closure_ms: int
+    given_ms: int
+    called_w: int = 0
+    settled: bool = False
+    asked_wh: int = 0
+    delivered_wh: int = 0
+    paid_micro: int = 0
+
+    def settle(self, asked_wh: int, delivered_wh: int) -> "FleetBid":
+        """Return it with what was delivered when its call ended, Wh, positive for up: nobody pays for more than asked,
+        or for the opposite. Down is paid by the fleet: it takes energy."""
+        sign = 1 if self.direction == "up" else -1
+        paid_wh = max(0, min(sign * asked_wh, sign * delivered_wh))
+        return msgspec.structs.replace(
+            self,
+            settled=True,
+            asked_wh=abs(asked_wh),
+            delivered_wh=sign * delivered_wh,
+            paid_micro=sign * round(Fraction(paid_wh * self.price_micro_per_kwh, 1000)),
+        )
 
 
 def vehicle_id(station_id: str, transaction_id: str) -> str:

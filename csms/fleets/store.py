@@ -7,9 +7,12 @@ import msgspec
 from sqlalchemy import Connection, delete, select, update
 
 from csms.db.bulk import upsert_rows
-from csms.fleets.rules import Fleet, FleetCall
-from csms.smart_charging.tables import fleet_course, fleets
+from csms.fleets.rules import Fleet, FleetBid, FleetCall
+from csms.smart_charging.tables import fleet_bids, fleet_course, fleet_quarters, fleets
 from v2g import typed_json
+from v2g.energy.dispatch.forecast import FleetQuarter
+from v2g.energy.grid_signal import QUARTER_MS
+from v2g.units import LAST_MS
 
 
 def save(connection: Connection, fleet: Fleet, now_ms: int) -> None:
@@ -128,6 +131,56 @@ def course(connection: Connection, fleet_id: str, from_ms: int) -> list[FleetPoi
     columns = [there[name] for name in FleetPoint.__struct_fields__]
     query = select(*columns).where((there.fleet_id == fleet_id) & (there.at_ms >= from_ms)).order_by(there.at_ms)
     return [FleetPoint(**row._mapping) for row in connection.execute(query)]
+
+
+def note_quarter(connection: Connection, fleet_id: str, now: FleetQuarter) -> None:
+    """Add what a fleet draws and can do at a time to the means of its quarter hour."""
+    there = fleet_quarters.c
+    at_ms = now.at_ms - now.at_ms % QUARTER_MS
+    row = connection.execute(
+        select(fleet_quarters).where((there.fleet_id == fleet_id) & (there.at_ms == at_ms))
+    ).one_or_none()
+    count = 0 if row is None else row.samples
+    means = {
+        name: getattr(now, name)
+        if row is None
+        else round((getattr(row, name) * count + getattr(now, name)) / (count + 1))
+        for name in ("load_w", "up_w", "down_w")
+    }
+    upsert_rows(connection, fleet_quarters, [{"fleet_id": fleet_id, "at_ms": at_ms, "samples": count + 1, **means}])
+
+
+def quarters(connection: Connection, fleet_id: str, from_ms: int) -> list[FleetQuarter]:
+    """Return a fleet's quarter hours from a time on."""
+    there = fleet_quarters.c
+    query = select(there.at_ms, there.load_w, there.up_w, there.down_w).order_by(there.at_ms)
+    return [
+        FleetQuarter(*row)
+        for row in connection.execute(query.where((there.fleet_id == fleet_id) & (there.at_ms >= from_ms)))
+    ]
+
+
+def put_bid(connection: Connection, bid: FleetBid) -> None:
+    """Store a bid, replacing one of the same id."""
+    document = msgspec.json.encode(bid).decode()
+    row = {"bid_id": bid.id, "fleet_id": bid.fleet_id, "start_ms": bid.start_ms, "document": document}
+    upsert_rows(connection, fleet_bids, [row])
+
+
+def bid(connection: Connection, fleet_id: str, bid_id: str) -> FleetBid | None:
+    """Return a fleet's bid."""
+    there = fleet_bids.c
+    query = select(there.document).where((there.fleet_id == fleet_id) & (there.bid_id == bid_id))
+    document = connection.execute(query).scalar()
+    return None if document is None else typed_json.decode(document, FleetBid)
+
+
+def bids_of(connection: Connection, fleet_id: str, from_ms: int = 0, to_ms: int = LAST_MS) -> list[FleetBid]:
+    """Return a fleet's bids whose periods begin in a time, in their order."""
+    there = fleet_bids.c
+    within = (there.fleet_id == fleet_id) & (there.start_ms >= from_ms) & (there.start_ms < to_ms)
+    query = select(there.document).where(within).order_by(there.start_ms, there.bid_id)
+    return [typed_json.decode(document, FleetBid) for document in connection.execute(query).scalars()]
 
 
 _points = typed_json.decoder(list[tuple[int, int]]).decode

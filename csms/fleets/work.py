@@ -4,6 +4,7 @@ One node at a time does it (`csms.db.leases`). Set-points end by themselves if t
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -11,18 +12,30 @@ import msgspec
 
 from csms.dispatch.work import Dispatch, Dispatched
 from csms.fleets import store as rows
-from csms.fleets.rules import Fleet, FleetCall, called, delivered_wh, fleet_problem, vehicle_id
+from csms.fleets.rules import Fleet, FleetBid, FleetCall, called, delivered_wh, fleet_problem, vehicle_id
 from csms.grid.source import GRID_SIGNAL, GridSource
+from csms.overview import store as overview
 from csms.prequalifications.work import ExportPermits
 from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Needs
 from csms.transactions import store as transactions
 from v2g.energy.dispatch.flexibility import FleetRange, capabilities
+from v2g.energy.dispatch.forecast import (
+    LEAST_DAYS,
+    FleetQuarter,
+    QuarterForecast,
+    Series,
+    Skill,
+    forecast,
+    since_ms,
+    skill,
+)
 from v2g.energy.dispatch.plan import DispatchPlan, PlanFollower
 from v2g.energy.dispatch.planner import make_plan
 from v2g.energy.dispatch.problem import HOUR_MS, DispatchProblem
 from v2g.energy.dispatch.transformer import raise_steps
+from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.limits import Limit
 from v2g.errors import RefusedError, V2GError
 
@@ -34,6 +47,7 @@ _TRIGGERS: Final = frozenset({
 """Events after which a plan may be out of date."""
 
 _LEASE: Final = "fleets"
+_MINUTE_MS: Final = 60_000
 _RAISE: Final = 2
 """Set-points that had to wait until others were lowered rise after so many times `settle_s`."""
 _MARGIN: Final = 50
@@ -53,6 +67,22 @@ class FleetPlan(NamedTuple):
         return self.called if self.called is not None and self.called.until_ms > self.problem.start_ms else None
 
 
+class FleetForecast(NamedTuple):
+    """What is expected, and how good that was."""
+
+    quarters: tuple[QuarterForecast, ...]
+    skill: Mapping[Series, Skill]
+
+
+def _require_open_gate(bid: FleetBid, now_ms: int) -> None:
+    if now_ms >= bid.gate_closure_ms:
+        raise RefusedError(
+            f"the gate of a bid from {bid.start_ms} ms on closed at {bid.gate_closure_ms} ms (UTC)",
+            reason="gate_closed",
+            hint="`gate_closure_s` of the fleet is how long before",
+        )
+
+
 class Fleets:
     """Makes plans from the present state."""
 
@@ -62,6 +92,7 @@ class Fleets:
         self._followers: dict[str, PlanFollower] = {}
         self._unplanned: dict[str, str] = {}
         self._planned: dict[str, list[tuple[int, int]]] = {}
+        self._noted: dict[str, int] = {}
 
     async def plan(self, fleet: Fleet) -> FleetPlan:
         """Return the plan for now. Raises RefusedError (`no_price`) without prices, ConfigError without SciPy."""
@@ -83,15 +114,92 @@ class Fleets:
         most_w = self._services[ExportPermits].of(station_id, needs.evse_id).most_w
         return msgspec.structs.replace(needs, most_discharge_w=min(needs.most_discharge_w, most_w))
 
-    async def call(self, fleet: Fleet, power_w: int, duration_s: int) -> list[Dispatched]:
+    async def forecast(self, fleet: Fleet) -> FleetForecast:
+        """Return what is expected of a fleet in its horizon, and how good that was in its last days (R186).
+
+        Raises RefusedError (`no_history`) before it has been followed for a week.
+        """
+        services, now_ms = self._services, self._services.clock.utc_ms()
+        past = await services.store.read(rows.quarters, fleet.id, since_ms(now_ms))
+        if not past or past[0].at_ms > now_ms - LEAST_DAYS * 24 * HOUR_MS:
+            raise RefusedError(
+                f"fleet {fleet.id} has been followed for less than {LEAST_DAYS} days",
+                reason="no_history",
+                hint="an active fleet is followed while the back end runs",
+            )
+
+        def made() -> FleetForecast:
+            until_ms = now_ms + fleet.horizon_h * HOUR_MS
+            return FleetForecast(
+                quarters=forecast(past, now_ms, until_ms, zone=fleet.tzinfo), skill=skill(past, zone=fleet.tzinfo)
+            )
+
+        return await asyncio.to_thread(made)
+
+    async def able_w(self, fleet: Fleet, bid: FleetBid) -> int:
+        """Return by how much a fleet can deviate all through a bid's period: by its plan, as far as that reaches, then
+        by the low quantile of its forecast, W."""
+        found: list[tuple[int, int, int]] = []
+        with contextlib.suppress(RefusedError):
+            planned = await self.plan(fleet)
+            ranges = capabilities(planned.problem, planned.plan, headroom=fleet.headroom)
+            found += (
+                (each.start_ms, each.end_ms, each.up_w if bid.direction == "up" else each.down_w) for each in ranges
+            )
+        with contextlib.suppress(RefusedError):
+            reached_ms = found[-1][1] if found else 0
+            for each in (await self.forecast(fleet)).quarters:
+                quantiles = each.up_w if bid.direction == "up" else each.down_w
+                if each.at_ms >= reached_ms:
+                    found.append((each.at_ms, each.at_ms + QUARTER_MS, quantiles.low))
+        covered_ms = sum(max(0, min(end, bid.end_ms) - max(start, bid.start_ms)) for start, end, _ in found)
+        within = [power_w for start, end, power_w in found if start < bid.end_ms and bid.start_ms < end]
+        return min(within) if covered_ms >= bid.end_ms - bid.start_ms else 0
+
+    async def give(self, fleet: Fleet, bid: FleetBid) -> None:
+        """Give a bid (R181). Raises RefusedError: `gate_closed` once it is too late, `beyond_range` for more than the
+        fleet can do beside its other bids."""
+        services = self._services
+        _require_open_gate(bid, services.clock.utc_ms())
+        others = await services.store.read(rows.bids_of, fleet.id, 0, bid.end_ms)
+        same = [each for each in others if each.direction == bid.direction and each.end_ms > bid.start_ms]
+        given_w, able_w = sum(each.power_w for each in same), await self.able_w(fleet, bid)
+        if bid.power_w > able_w - given_w:
+            raise RefusedError(
+                f"fleet {fleet.id} can go {able_w} W {bid.direction} then, of which {given_w} W are bid already",
+                reason="beyond_range",
+                hint=f"GET /fleets/{fleet.id}/capability and /forecast show its range",
+            )
+        _require_open_gate(bid, services.clock.utc_ms())  # planning takes its time
+        await services.store.run(rows.put_bid, bid)
+        services.announce("ocpp", "fleet_bid_given", fleet=fleet.id, bid=bid.id, power_w=bid.power_w)
+
+    async def call_bid(self, fleet: Fleet, bid: FleetBid, power_w: int) -> list[Dispatched]:
+        """Call a bid, or a part of it, until its period ends; vehicles give what they can.
+
+        Raises RefusedError: `not_callable` outside its period, twice, or for more than was bid.
+        """
+        now_ms = self._services.clock.utc_ms()
+        if not bid.start_ms <= now_ms < bid.end_ms or bid.called_w or power_w > bid.power_w:
+            raise RefusedError(
+                f"bid {bid.id} is for {bid.power_w} W from {bid.start_ms} to {bid.end_ms} ms, and is called once",
+                reason="not_callable",
+            )
+        called = msgspec.structs.replace(bid, called_w=power_w)
+        await self._services.store.run(rows.put_bid, called)
+        duration_s = max(1, (bid.end_ms - now_ms) // 1000)
+        return await self.call(fleet, power_w if bid.direction == "up" else -power_w, duration_s, bid_id=bid.id)
+
+    async def call(self, fleet: Fleet, power_w: int, duration_s: int, *, bid_id: str = "") -> list[Dispatched]:
         """Have a fleet draw `power_w` less than planned (negative: more) for a time; return the vehicles' set-points.
 
-        It ends an earlier call. Raises RefusedError (`beyond_range`) if it could not do so now, headroom included.
+        It ends an earlier call. Raises RefusedError (`beyond_range`) if it could not do so now, headroom included;
+        a bid is called all the same, and its delivery shows it.
         """
         services, now_ms = self._services, self._services.clock.utc_ms()
         found = await self.plan(fleet)
         now = capabilities(found.problem, found.plan, headroom=fleet.headroom)[0]
-        if not -now.down_w <= power_w <= now.up_w:
+        if not bid_id and not -now.down_w <= power_w <= now.up_w:
             raise RefusedError(
                 f"fleet {fleet.id} can go {now.up_w} W up and {now.down_w} W down now, not {power_w} W",
                 reason="beyond_range",
@@ -106,6 +214,7 @@ class Fleets:
             until_ms=now_ms + duration_s * 1000,
             planned_w=planned,
             net_wh=await services.store.read(transactions.net_energy, planned, now_ms),
+            bid_id=bid_id,
         )
         await services.store.run(rows.put_call, fleet.id, call)
         self._services.announce("ocpp", "fleet_called", fleet=fleet.id, power_w=power_w, duration_s=duration_s)
@@ -148,6 +257,7 @@ class Fleets:
                 self._services.announce("ocpp", "fleet_not_planned", fleet=fleet.id, reason=str(error)[:200])
             return services.config.balancing.interval_s
         self._unplanned.pop(fleet.id, None)
+        await self._note(fleet, found)
         end_ms = found.problem.periods[0].end_ms
         if found.call is not None:
             now = capabilities(found.problem, found.plan)[0]
@@ -163,6 +273,19 @@ class Fleets:
         complete = await self._dispatch_plan(fleet, found, before, keep_up=refresh)
         left_s = self._left_s(end_ms)
         return left_s if complete else min(left_s, _RAISE * services.config.balancing.settle_s)
+
+    async def _note(self, fleet: Fleet, found: FleetPlan) -> None:
+        """Add what a fleet draws and could do to its past, once a minute; not while a reading is unknown."""
+        services, now_ms = self._services, found.problem.start_ms
+        if now_ms < self._noted.get(fleet.id, 0) + _MINUTE_MS:
+            return
+        running = await services.store.read(overview.powers, since_ms=now_ms - overview.FRESH_MS)
+        flowing = overview.flow_of([each.watts for each in running if fleet.concerns(each.station_id)])
+        if flowing.watts is not None and not flowing.unknown:
+            self._noted[fleet.id] = now_ms
+            now = capabilities(found.problem, found.plan, headroom=fleet.headroom)[0]
+            quarter = FleetQuarter(at_ms=now_ms, load_w=flowing.watts, up_w=now.up_w, down_w=now.down_w)
+            await services.store.run(rows.note_quarter, fleet.id, quarter)
 
     async def _dispatch_plan(
         self, fleet: Fleet, found: FleetPlan, before: Mapping[str, PlanFollower], *, keep_up: bool
@@ -200,4 +323,9 @@ class Fleets:
         energies = await services.store.read(transactions.net_energy, call.net_wh, services.clock.utc_ms())
         had_wh = delivered_wh(call, energies, call.until_ms)
         await services.store.run(rows.put_call, fleet.id, None)
+        if call.bid_id and (bid := await services.store.read(rows.bid, fleet.id, call.bid_id)) is not None:
+            bid = bid.settle(asked_wh, had_wh)
+            await services.store.run(rows.put_bid, bid)
+            asked, had = bid.asked_wh, bid.delivered_wh
+            services.announce("ocpp", "fleet_bid_settled", fleet=fleet.id, bid=bid.id, asked_wh=asked, delivered_wh=had)
         self._services.announce("ocpp", "fleet_call_ended", fleet=fleet.id, asked_wh=asked_wh, delivered_wh=had_wh)

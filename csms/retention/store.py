@@ -14,7 +14,7 @@ from csms.overview.tables import power_course
 from csms.payments.store import data_transfers
 from csms.requests.store import request_parts, station_requests
 from csms.settlements.tables import offer_decisions, price_deliveries
-from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course, limits_in_force
+from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course, fleet_quarters, limits_in_force
 from csms.station_security.store import security_events
 from csms.telemetry import tables
 from csms.telemetry.aggregates import AGGREGATES
@@ -44,6 +44,7 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
         (offer_decisions, offer_decisions.c.at_ms),
         (dispatch_course, dispatch_course.c.at_ms),
         (fleet_course, fleet_course.c.at_ms),
+        (fleet_quarters, fleet_quarters.c.at_ms),
         (power_course, power_course.c.at_ms),
     ),
     "telemetry": ((tables.telemetry_quarantine, tables.telemetry_quarantine.c.received_ms),),

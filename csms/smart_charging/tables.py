@@ -96,6 +96,26 @@ fleet_course: Final = declare_table(
 )
 """Minute by minute: what the plan of a fleet said, and what vehicles did."""
 
+fleet_quarters: Final = declare_table(
+    "fleet_quarters",
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("fleet_id", String(60), primary_key=True),
+    Column("samples", Integer, nullable=False),
+    Column("load_w", BigInteger, nullable=False),
+    Column("up_w", BigInteger, nullable=False),
+    Column("down_w", BigInteger, nullable=False),
+)
+"""Quarter hour by quarter hour: means of what a fleet drew, and of how far it could have deviated."""
+
+fleet_bids: Final = declare_table(
+    "fleet_bids",
+    Column("bid_id", String(36), primary_key=True),
+    Column("fleet_id", String(60), nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Index(None, "fleet_id", "start_ms"),
+)
+
 limit_course: Final = declare_table(
     "limit_course",
     Column("station_id", String(48), primary_key=True),

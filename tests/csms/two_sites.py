@@ -204,7 +204,16 @@ def _rest(connection: Connection, site: str) -> None:
         given["state"] = {"debits": "done", "mandates": "active", "root_rollouts": "Done"}.get(table.name, "Accepted")
         row = {each.name: given.get(each.name, _default(each, site)) for each in table.c if not each.nullable}
         row |= {"status": "Used"} if table.name == "station_certificates" else {}
+        if table.name == "fleet_bids":
+            row["document"] = _bid_of(site)
+        if table.name == "fleet_quarters":  # long enough ago for a forecast
+            row["at_ms"] = LATER_MS - 10 * 86_400_000
         connection.execute(insert(table).values({**row, **({whose: values_of(site)[whose]} if whose else {})}))
+
+
+def _bid_of(site: str) -> str:
+    given = {"start_ms": 1, "end_ms": 2, "direction": "up", "power_w": 1, "price_micro_per_kwh": 1, "given_ms": 0}
+    return json.dumps({"id": f"{site} bid_id", "fleet_id": site, "gate_closure_ms": 0, **given})
 
 
 _ALWAYS: Final = frozenset({"debits", "mandates", "request_parts", "station_requests", "webhooks"})

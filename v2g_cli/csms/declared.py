@@ -235,6 +235,9 @@ add(app, "site-limits", "list_limits_of_site",
     "at: connection_point, direction, limit W: limit_w, flow W: flow_w, left W: left_w, from: from_ms, "
     "until: until_ms, source", words={"site_id": "SITE"}, example="depot")
 add(app, "fleets", "list_fleets", "id, import W: import_limit_w, export W: export_limit_w, active", title="fleets")
+add(app, "fleet-bids", "list_fleet_bids",
+    "id, from: start_ms, until: end_ms, direction, power W: power_w, price: price_per_kwh, called W: called_w, "
+    "delivered Wh: delivered_wh, paid", words={"fleet_id": "FLEET"}, example="depot", title="Bids")
 
 # -- telemetry
 
