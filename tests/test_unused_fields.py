@@ -28,6 +28,7 @@ WHOLE: Final = {
     "pki-tools/pki_tools/show.py::CertificateRow": "`v2g pki show --json` prints it",
     "secc/status.py": "the status page's JSON",
     "v2g/battery/heat_profiles.py::Shift": "`v2g csms profile` prints it",
+    "v2g/energy/dispatch/forecast.py::Skill": "an answer of the HTTP API",
     "v2g/energy/settlement/ocmf.py": "readings in OCMF",
     "v2g/io/advisories.py": "advisories in OSV",
     "v2g/io/network/tcp_info.py::TcpConnection": "`v2g diag net --json` prints it",

@@ -160,7 +160,6 @@ class ShownBid(msgspec.Struct, frozen=True, kw_only=True):
     power_w: int
     price_per_kwh: Money
     gate_closure_ms: int
-    given_ms: int
     called_w: int
     settled: bool
     asked_wh: int
@@ -286,7 +285,6 @@ async def give_bid(call: Call, parameters: OneFleet, body: NewBid) -> ShownBid:
         power_w=body.power_w,
         price_micro_per_kwh=micro_of(body.price_per_kwh),
         gate_closure_ms=body.start_ms - fleet.gate_closure_s * 1000,
-        given_ms=call.now_ms,
     )
     await Fleets(call.services).give(fleet, bid)
     return _shown_bid(call, bid)

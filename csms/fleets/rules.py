@@ -163,7 +163,6 @@ class FleetBid(msgspec.Struct, frozen=True, kw_only=True):
     power_w: int
     price_micro_per_kwh: int
     gate_closure_ms: int
-    given_ms: int
     called_w: int = 0
     settled: bool = False
     asked_wh: int = 0

@@ -212,7 +212,7 @@ def _rest(connection: Connection, site: str) -> None:
 
 
 def _bid_of(site: str) -> str:
-    given = {"start_ms": 1, "end_ms": 2, "direction": "up", "power_w": 1, "price_micro_per_kwh": 1, "given_ms": 0}
+    given = {"start_ms": 1, "end_ms": 2, "direction": "up", "power_w": 1, "price_micro_per_kwh": 1}
     return json.dumps({"id": f"{site} bid_id", "fleet_id": site, "gate_closure_ms": 0, **given})
 
 

@@ -128,12 +128,12 @@ def test_nobody_pays_for_more_than_was_asked_or_for_the_opposite() -> None:
     """Up is paid to the fleet, down by it."""
     one = FleetBid(
         id="b", fleet_id="depot", start_ms=0, end_ms=900_000, direction="up", power_w=8_000,
-        price_micro_per_kwh=200_000, gate_closure_ms=0, given_ms=0,
+        price_micro_per_kwh=200_000, gate_closure_ms=0,
     )  # fmt: skip
     assert [one.settle(2_000, had).paid_micro for had in (2_000, 9_000, 500, -300)] == [400_000, 400_000, 100_000, 0]
     down = FleetBid(
         id="b", fleet_id="depot", start_ms=0, end_ms=900_000, direction="down", power_w=8_000,
-        price_micro_per_kwh=200_000, gate_closure_ms=0, given_ms=0,
+        price_micro_per_kwh=200_000, gate_closure_ms=0,
     )  # fmt: skip
     assert [down.settle(-2_000, had).paid_micro for had in (-2_000, -9_000, 300)] == [-400_000, -400_000, 0]
     assert down.settle(-2_000, -1_000).delivered_wh == 1_000
