@@ -109,7 +109,8 @@ async def test_what_a_fleets_plan_said_is_kept_beside_what_became_of_it(csms: Ba
     assert 0 < point.accepted_w < planned_w, "one refuses"
     assert await csms.services.store.read(fleets.course, "depot", point.at_ms + 1) == []
     assert await csms.services.store.read(fleets.course, "none", 0) == []
-    assert await csms.services.store.run(retention.delete_old, "events", point.at_ms + 1) == 2
+    gone = await csms.services.store.run(retention.delete_old, "events", point.at_ms + 1)
+    assert gone == 3, "of the set-points, of the fleet, and of its past"
     assert await csms.services.store.read(fleets.course, "depot", 0) == []
 
 
