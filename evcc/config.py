@@ -24,10 +24,9 @@ from v2g.battery.runaway import RunawaySettings
 from v2g.config import Flaw, Tree, fault, faults, parse_config, parse_tree
 from v2g.errors import ConfigError
 from v2g.io.can import CanConfig
-from v2g.io.capture.recorder import RecordConfig
 from v2g.io.hardware.emergency import GpioEmergencyConfig
 from v2g.io.ota.opening import ReleasesConfig, installer_flaws
-from v2g.io.plc.link import PlcConfig
+from v2g.io.plc.link import LinkEndConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_evse_id, crossed, file_faults
 from v2g.io.runtime.event_socket import EventSocketConfig
@@ -44,17 +43,11 @@ from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
 
 SecurityProfile = Literal["iso15118-20", "interop"]
-InterfaceName = Annotated[str, Meta(min_length=1, max_length=15)]
-InterfaceNames = Annotated[tuple[InterfaceName, ...], Meta(min_length=1, max_length=16)]
 
 
-class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LinkConfig(LinkEndConfig, frozen=True, forbid_unknown_fields=True):
     """The vehicle's connection to the charger."""
 
-    interface: InterfaceName | InterfaceNames = "lo"
-    """Network interface for SDP and TCP, or several."""
-    medium: Path | None = None
-    """Folder shared by simulated vehicle and charger (pilot, powerline, DC line)."""
     name: Annotated[str, Meta(min_length=1, max_length=32)] = "ev"
     """This vehicle's name on the medium."""
     connector: Annotated[int, Meta(ge=1, le=255)] = 1
@@ -63,15 +56,6 @@ class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Longest time from plug-in until the link is up, s."""
     slac: EvSlacConfig | None = None
     """Match by SLAC before discovery; none for plain Ethernet test benches."""
-    plc: PlcConfig = PlcConfig()
-    """Powerline port for SLAC."""
-    record: RecordConfig | None = None
-    """Record powerline frames and the connection, of TLS with its secrets if tls.key_log is set."""
-
-    @property
-    def interfaces(self) -> tuple[str, ...]:
-        """All of `interface`."""
-        return (self.interface,) if isinstance(self.interface, str) else self.interface
 
 
 class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

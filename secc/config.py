@@ -28,9 +28,8 @@ from v2g.energy.settlement.ocmf import OcmfText
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import ConfigError, KeyAccessError
 from v2g.hardware.power_modules.bank import load_database
-from v2g.io.capture.recorder import RecordConfig
 from v2g.io.keys.quotes import quote_registers
-from v2g.io.plc.link import PlcConfig
+from v2g.io.plc.link import LinkEndConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_evse_id, crossed, file_faults
 from v2g.io.runtime.event_socket import EventSocketConfig
@@ -49,32 +48,17 @@ from v2g.text import printable, redacted
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
 SecurityProfile = Literal["iso15118-20", "interop"]
-InterfaceName = Annotated[str, Meta(min_length=1, max_length=15)]
-InterfaceNames = Annotated[tuple[InterfaceName, ...], Meta(min_length=1, max_length=16)]
 
 
-class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LinkConfig(LinkEndConfig, frozen=True, forbid_unknown_fields=True):
     """The charger's connection to vehicles."""
 
-    interface: InterfaceName | InterfaceNames = "lo"
-    """Network interface for SDP and TCP, or several."""
-    medium: Path | None = None
-    """Folder shared by simulated charger and vehicle (pilot, powerline, DC line)."""
     name: Annotated[str, Meta(min_length=1, max_length=30)] = "evse"
     """This charger's name on the medium."""
     connector: Annotated[int, Meta(ge=1, le=255)] = 1
     """Number of the simulated plug; several may share one medium."""
     slac: EvseSlacConfig | None = None
     """Match by SLAC; none for plain Ethernet test benches."""
-    plc: PlcConfig = PlcConfig()
-    """Powerline port for SLAC."""
-    record: RecordConfig | None = None
-    """Record powerline frames and the connection, of TLS with its secrets if tls.key_log is set."""
-
-    @property
-    def interfaces(self) -> tuple[str, ...]:
-        """All of `interface`."""
-        return (self.interface,) if isinstance(self.interface, str) else self.interface
 
 
 class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

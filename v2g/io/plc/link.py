@@ -2,11 +2,13 @@
 
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 
 from v2g.errors import ConfigError
+from v2g.io.capture.recorder import RecordConfig
 from v2g.io.plc.impairment import IDLE, ImpairmentConfig
 from v2g.slac.modem import AttenuationConfig
 
@@ -64,6 +66,28 @@ class PlcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     without one; set `link.interface` to the same name."""
     impairment: ImpairmentConfig = IDLE
     """Simulated impairment."""
+
+
+InterfaceName = Annotated[str, msgspec.Meta(min_length=1, max_length=15)]
+InterfaceNames = Annotated[tuple[InterfaceName, ...], msgspec.Meta(min_length=1, max_length=16)]
+
+
+class LinkEndConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What charger and vehicle both configure of their connection."""
+
+    interface: InterfaceName | InterfaceNames = "lo"
+    """Network interface for SDP and TCP, or several."""
+    medium: Path | None = None
+    """Folder shared by simulated vehicle and charger (pilot, powerline, DC line)."""
+    plc: PlcConfig = PlcConfig()
+    """Powerline port for SLAC."""
+    record: RecordConfig | None = None
+    """Record powerline frames and the connection, of TLS with its secrets if tls.key_log is set."""
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """All of `interface`."""
+        return (self.interface,) if isinstance(self.interface, str) else self.interface
 
 
 def own_mac(config: PlcConfig) -> bytes:
