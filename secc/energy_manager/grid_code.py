@@ -62,9 +62,8 @@ def _endless(functions: GridSupport, code: GridCode) -> GridSupport:
     for name, side, sign in (("over_frequency_watt", "over", 1), ("under_frequency_watt", "under", -1)):
         each = getattr(functions, name)
         trips = [s.limit for s in code.protection if (s.of, s.side) == ("frequency", side) and s.seconds <= 1]
-        if each is not None and any((limit - each.stop_hz) * sign <= 0 for limit in trips):
-            stop_hz = min(70.0, max(40.0, each.start_hz + sign * 100 / each.slope))
-            changes[name] = msgspec.structs.replace(each, stop_hz=stop_hz)
+        if each is not None and any(sign * limit <= sign * each.stop_hz for limit in trips):
+            changes[name] = msgspec.structs.replace(each, stop_hz=each.start_hz + sign * 100 / each.slope)
     return msgspec.structs.replace(functions, **changes)
 
 

@@ -3,8 +3,10 @@
 import asyncio
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.config import load_config
@@ -15,7 +17,8 @@ from secc.status import GridCodeShown
 from tests.secc.stand import charge, stand
 from tests.secc_toml import identity
 from v2g.energy.frequency_trace import FrequencyTrace
-from v2g.energy.grid_code import GridCode, parse_code, preset_texts, presets
+from v2g.energy.grid_code import GridCode, ProtectionStage, parse_code, preset_texts, presets
+from v2g.energy.grid_support import FrequencySupport, GridSupport
 from v2g.energy.limits import NO_RESPONSE, GridResponse
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
@@ -175,6 +178,44 @@ def test_vehicles_with_an_inverter_of_their_own_get_the_functions_of_the_code() 
     most_w = charger.ac_rating.max_discharge_power_w
     assert found.volt_var.points[0] == pytest.approx((213.9, 0.436 * most_w))
     assert demanded(SeccConfig(), code, "volt_var").grid_support.functions == frozenset()
+
+
+def stage(side: Literal["over", "under"], limit: float, seconds: float) -> ProtectionStage:
+    return ProtectionStage(name="X", of="frequency", side=side, limit=limit, seconds=seconds, source="O")
+
+
+@pytest.mark.parametrize(
+    ("stages", "carried"),
+    [
+        ([], set()),
+        ([stage("over", 62.0, 1.0)], {"over"}),
+        ([stage("over", 62.0, 1.1)], set()),
+        ([stage("over", 62.1, 0.2)], set()),
+        ([stage("over", 62.1, 0.2), stage("over", 61.9, 0.2)], {"over"}),
+        ([stage("under", 58.0, 1.0)], {"under"}),
+        ([stage("under", 57.9, 0.2)], set()),
+    ],
+)
+def test_by_sae_a_droop_may_end_where_the_unit_disconnects_within_a_second(
+    stages: list[ProtectionStage], carried: set[str]
+) -> None:
+    """Else it would lower further than the code says: at 33.33 % per Hz all of it is gone after 3 Hz."""
+    known = presets()["ieee-1547-2018-b-iii"]
+    droop = FrequencySupport(start_hz=60.036, stop_hz=62.0, slope=33.33, reference="maximum")
+    under = replace(droop, start_hz=59.964, stop_hz=58.0)
+    charger = SeccConfig(der="sae", ac_rating=AcRating(nominal_frequency_hz=60))
+    for support in (
+        GridSupport(over_frequency_watt=droop, under_frequency_watt=under),
+        GridSupport(over_frequency_watt=droop),
+        GridSupport(under_frequency_watt=under),
+        GridSupport(),
+    ):
+        sources = dict.fromkeys(support.functions | known.reactive.functions, "O")
+        code = replace(known, protection=tuple(stages), support=support, sources=sources)
+        found = demanded(charger, code, None).grid_support
+        assert found.functions == {f"{each}_frequency_watt" for each in carried} & support.functions
+        if found.under_frequency_watt is not None:
+            assert found.under_frequency_watt.stop_hz == pytest.approx(59.964 - 100 / 33.33)
 
 
 @pytest.mark.parametrize("der", ["iec", "sae"])

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from secc.session.config import (
     AcRating,
@@ -341,6 +342,14 @@ def test_where_the_voltage_is_low_no_more_power_is_permitted_than_conductors_car
     """32 A on three conductors; below 85 % the voltage is that of no grid in operation."""
     strong = vehicle(phases=3, max_charge_w=22_080, max_charge_ma=40_000)
     case = Case("ac", **CHARGE, vehicle=strong, measured=Measured(volts * 1000, 0))
+    assert case.choose().charge_w == charge_w
+
+
+@pytest.mark.parametrize(("volts", "charge_w"), [(203, 23_040), (204, 19_584), (227, 21_792), (228, 23_040)])
+def test_the_low_voltage_is_between_85_and_95_percent(volts: int, charge_w: int) -> None:
+    strong = vehicle(phases=3, max_charge_w=23_040, max_charge_ma=40_000)
+    config = replace(CONFIG, ac_rating=replace(CONFIG.ac_rating, nominal_voltage_v=240))
+    case = Case("ac", **CHARGE, config=config, vehicle=strong, measured=Measured(volts * 1000, 0))
     assert case.choose().charge_w == charge_w
 
 
