@@ -76,7 +76,9 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Path, ...],
         Meta(max_length=8, description="sockets of programs on this machine: `local_events.socket` of evcc and secc"),
     ] = ()
-    sources: Annotated[tuple[SourceConfig, ...], Meta(max_length=1, description="where positions come from")] = ()
+    sources: Annotated[
+        tuple[SourceConfig, ...], Meta(max_length=1, description="what values come from beside the bus")
+    ] = ()
     rates: Annotated[Bands, Meta(description="rates of records by the vehicle's mode")] = Bands()
     dead_bands: Annotated[
         dict[str, Annotated[float, Meta(ge=0)]],

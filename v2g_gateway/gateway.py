@@ -54,7 +54,7 @@ from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.local_source import LocalSource, TakenCheckpoints
 from v2g_gateway.recorder import OutboxRecorder
 from v2g_gateway.replay import Replay
-from v2g_gateway.sources import FixSource
+from v2g_gateway.sources import SOURCES
 from v2g_gateway.uplink import HttpsUplink, MqttUplink, Observer, OnMarks, Uplink
 
 if TYPE_CHECKING:  # loaded only if configured
@@ -254,7 +254,9 @@ class Gateway:
         for path in self._config.event_sockets:
             self._intake.keep(f"telemetry source {path.name}", LocalSource(path, self._take, self._observe).run)
         for source in self._config.sources:
-            self._intake.keep("telemetry source", FixSource(source, self._on_fix, self._observe).run)
+            self._intake.keep(
+                "telemetry source", SOURCES[source.kind](source, self._on_fix, self._on_mapped, self._observe).run
+            )
             self._intake.keep("telemetry positions", self._watch_positions)
         self._intake.keep("telemetry processor", self._processor.run)
         self._intake.keep("telemetry gaps", self._report_gaps)
@@ -323,6 +325,9 @@ class Gateway:
     def _on_frame(self, frame_id: int, data: bytes, at_s: float) -> None:
         self._take_frame(frame_id, data, at_s, self._clock.monotonic(), self._clock.utc_ms())
         self._offered.set()
+
+    def _on_mapped(self, mapped: Mapped) -> None:
+        self._place((mapped, []))
 
     def _on_fix(self, fix: Fix) -> None:
         self._place(self._positions.fix(fix, self._clock.monotonic()))

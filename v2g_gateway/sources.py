@@ -1,19 +1,25 @@
-"""Sources of values beside the CAN bus (R211): each is followed, and opened again when it is gone."""
+"""Sources of values beside the CAN bus (R211, R212): each is followed, and opened again when it is gone.
+
+A source is an entry of `SOURCES`: it gives fixes of positions, or mapped values.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from v2g.config import Port
 from v2g.errors import TransportError
+from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.runtime.supervision import Backoff
 from v2g.io.serial_port import SerialPort
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 from v2g.telemetry.gnss import GPSD_WATCH, Fix, FixReader
+from v2g.telemetry.mapping import Mapped
+from v2g.telemetry.ovms import OvmsMetrics
 
 LONGEST_PAUSE_S: Final = 10.0
 CONNECT_S: Final = 10.0
@@ -22,9 +28,10 @@ _PORTS: Final = {"gpsd": 2947, "nmea": 10110}
 
 
 class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A receiver of satellites: gpsd, or sentences of NMEA 0183 over TCP or from a serial port."""
+    """A receiver of satellites (gpsd, or sentences of NMEA 0183 over TCP or from a serial port), or the metrics of an
+    OVMS module (v3) at an MQTT broker."""
 
-    kind: Annotated[Literal["gpsd", "nmea"], Meta(description="what it speaks")]
+    kind: Annotated[Literal["gpsd", "nmea", "ovms"], Meta(description="what it speaks")]
     host: Annotated[str, Meta(description="host, unless it is a serial port")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="TCP port; 0: 2947 of gpsd, 10110 of NMEA")] = 0
     device: Annotated[str, Meta(description="serial port of NMEA, such as /dev/ttyUSB0")] = ""
@@ -32,16 +39,29 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lost_s: Annotated[
         float, Meta(ge=1, le=600, description="time without a fix after which there is no position, s")
     ] = 5.0
+    mqtt: Annotated[MqttConfig | None, Meta(description="broker of OVMS")] = None
+    topic: Annotated[TopicPrefix, Meta(description="topic of OVMS before /metric, such as ovms/USER/VEHICLE")] = "ovms"
 
     def __post_init__(self) -> None:
-        """Reject a serial port that gpsd owns."""
-        if self.device and self.kind == "gpsd":
+        """Reject what does not belong together."""
+        if self.device and self.kind != "nmea":
             raise ValueError('device is for kind = "nmea": gpsd has its own')
+        if (self.kind == "ovms") != (self.mqtt is not None):
+            raise ValueError('kind = "ovms" needs an mqtt section, and no other kind has one')
 
     @property
     def place(self) -> str:
         """Where it is, as events name it."""
+        if self.mqtt is not None:
+            return f"ovms {self.topic}"
         return f"{self.kind} {self.device or f'{self.host}:{self.port or _PORTS[self.kind]}'}"
+
+
+class Source(Protocol):
+    """What is followed until cancelled."""
+
+    async def run(self) -> None:
+        """Follow it."""
 
 
 class FixSource:
@@ -92,8 +112,57 @@ class FixSource:
         self._observe(Observe("telemetry", "source_connected", {"source": self._config.place}))
         self._backoff.reset()
         self._reported = ""
-        return partial(self._take, FixReader(self._config.kind))
+        return partial(self._take, FixReader("gpsd" if self._config.kind == "gpsd" else "nmea"))
 
     def _take(self, reader: FixReader, data: bytes) -> None:
         for fix in reader.receive(data):
             self._on_fix(fix)
+
+
+class OvmsSource:
+    """Follows the metrics of one OVMS module. It publishes nothing."""
+
+    def __init__(
+        self, config: SourceConfig, take: Callable[[Mapped], None], observe: Callable[[Observe], None]
+    ) -> None:
+        self._config, self._take, self._observe = config, take, observe
+        self._before, self._metrics = f"{config.topic}/metric/", OvmsMetrics()
+
+    async def run(self) -> None:
+        """Take metrics until cancelled. Raises TransportError for unusable files."""
+        from v2g.io.mqtt.client import MqttClient  # only a vehicle with this source pays for loading it
+
+        assert self._config.mqtt is not None
+        client = MqttClient(
+            self._config.mqtt, client_id="v2g-gateway-ovms", on_message=self._received, on_connection=self._connection
+        )
+        client.subscribe(self._before + "#")
+        client.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await client.close()
+
+    def _connection(self, connected: bool) -> None:
+        if connected:
+            self._observe(Observe("telemetry", "source_connected", {"source": self._config.place}))
+        else:
+            facts: dict[str, Scalar] = {"source": self._config.place, "reason": "no connection to the broker"}
+            self._observe(Observe("telemetry", "source_lost", facts))
+
+    def _received(self, topic: str, payload: bytes) -> None:
+        mapped = self._metrics.receive(topic.removeprefix(self._before).replace("/", "."), payload)
+        if mapped is not None:
+            self._take(mapped)
+
+
+OnFix = Callable[[Fix], None]
+OnMapped = Callable[[Mapped], None]
+Observer = Callable[[Observe], None]
+
+SOURCES: Final[Mapping[str, Callable[[SourceConfig, OnFix, OnMapped, Observer], Source]]] = {
+    "gpsd": lambda config, on_fix, _, observe: FixSource(config, on_fix, observe),
+    "nmea": lambda config, on_fix, _, observe: FixSource(config, on_fix, observe),
+    "ovms": lambda config, _, on_mapped, observe: OvmsSource(config, on_mapped, observe),
+}
+"""The sources by their kinds. Another one is a kind of `SourceConfig` and an entry here."""

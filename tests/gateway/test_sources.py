@@ -6,22 +6,27 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import tty
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 
+from benchmarks.gateway import plain_broker
 from tests.gateway.gateway import EV, NOBODY, data_of, gateway, until
 from tests.packages import need
 from tests.telemetry.receiver import Place, apart_m, drive, epoch, off_track_m, track
 from v2g.errors import ConfigError
+from v2g.io.mqtt.config import MqttConfig
 from v2g.io.storage.outbox import Outbox
 from v2g.observe import Observe
+from v2g.telemetry.mapping import Mapped
 from v2g.telemetry.signals import LATITUDE, LONGITUDE, Record, decode_record
 from v2g_gateway.config import load_config
-from v2g_gateway.sources import SourceConfig
+from v2g_gateway.sources import SOURCES, OvmsSource, SourceConfig
 
 pytestmark = pytest.mark.requirement("R78", "R211")
 
@@ -37,16 +42,21 @@ EXACT: Final[dict[str, Any]] = {
 async def receiver(*epochs: bytes) -> AsyncIterator[SourceConfig]:
     """A receiver over TCP that sends a drive as fast as it is read, and then nothing."""
 
+    connected = list[asyncio.StreamWriter]()
+
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.append(writer)
         for each in epochs:
             writer.write(each)
             await writer.drain()
             await asyncio.sleep(0)
-        await asyncio.sleep(60)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     yield SourceConfig("nmea", port=server.sockets[0].getsockname()[1])
     server.close()
+    for each in connected:
+        each.close()
+    await asyncio.sleep(0)
 
 
 async def kept(folder: Path) -> list[Record]:
@@ -142,10 +152,91 @@ async def test_a_serial_receiver_that_is_pulled_out_is_found_again(tmp_path: Pat
     assert [each.signals["location.quality"] for each in records if "location.quality" in each.signals] == [1, 2]
 
 
+# -- OVMS --------------------------------------------------------------------------------------------------------------
+
+MODULE = "ovms/user/EV-1"
+
+
+@contextlib.contextmanager
+def ovms_broker(folder: Path) -> Iterator[tuple[SourceConfig, Callable[..., None]]]:
+    """Run a mosquitto, and return how its clients publish metrics as OVMS does: by MQTT 3.1.1."""
+    need("mosquitto", program="mosquitto")
+    need("mosquitto-clients", program="mosquitto_pub")
+    with plain_broker(folder) as port:
+
+        def publish(metric: str, *values: str) -> None:
+            topic = f"{MODULE}/metric/{metric.replace('.', '/')}"
+            command = ["mosquitto_pub", "-V", "mqttv311", "-p", str(port), "-q", "1", "-t", topic, "-l"]
+            subprocess.run(command, input="".join(f"{each}\n" for each in values).encode(), check=True, timeout=60)
+
+        mqtt = MqttConfig(host="127.0.0.1", port=port, without_tls=True)
+        yield SourceConfig("ovms", mqtt=mqtt, topic=MODULE), publish
+
+
+@pytest.mark.requirement("R212")
+async def test_10000_metrics_of_ovms_are_taken_in_order_and_none_is_lost(tmp_path: Path) -> None:
+    taken, events = list[Mapped](), list[Observe]()
+    with ovms_broker(tmp_path) as (config, publish):
+        following = asyncio.create_task(OvmsSource(config, taken.append, events.append).run())
+        await until(events, "source_connected")
+        while not taken:  # it has subscribed
+            await asyncio.to_thread(publish, "v.m.rpm", "1")
+        sent = [f"{each / 100:.2f}" for each in range(10_000)]
+        await asyncio.to_thread(publish, "v.b.soc", *sent)
+        async with asyncio.timeout(30):
+            while len(found := [each.values for each in taken if "battery.soc" in each.values]) < len(sent):
+                await asyncio.sleep(0.2)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    assert found == [{"battery.soc": float(each)} for each in sent]
+
+
+@pytest.mark.requirement("R212")
+async def test_metrics_of_ovms_become_records_with_our_units_signs_and_context(tmp_path: Path) -> None:
+    with ovms_broker(tmp_path) as (config, publish):
+        more = {"consent": ("battery", "charging", "driving"), "sources": (config,)}
+        async with gateway(tmp_path, NOBODY, drain=0.0, **EXACT | more) as (_, _, events):
+            await until(events, "source_connected")
+            await asyncio.sleep(1.0)  # its subscription
+            for metric, value in (
+                ("v.c.charging", "yes"), ("v.b.current", "-120.5"), ("v.b.power", "-48.2"), ("v.p.odometer", "12345.6"),
+                ("v.p.latitude", "48.1"), ("m.version", "3.3"), ("v.b.soh", "x"),
+            ):  # fmt: skip
+                await asyncio.to_thread(publish, metric, value)
+            await asyncio.sleep(0.3)
+    records = await kept(tmp_path)
+    known = {name: value for each in records for name, value in each.signals.items()}
+    assert known == {"battery.current": 120.5, "battery.power": 48_200, "vehicle.odometer": 12_345.6}
+    assert records[-1].context == "charging"
+
+
+def test_each_kind_of_the_configuration_is_a_source() -> None:
+    (kinds,) = (each.type.type for each in msgspec.inspect.type_info(SourceConfig).fields if each.name == "kind")  # type: ignore[attr-defined]
+    assert set(kinds.values) == set(SOURCES)
+
+
+@pytest.mark.requirement("R212")
+@pytest.mark.parametrize("kind", SOURCES)
+async def test_a_source_that_is_absent_fails_nothing_and_ends_when_asked(kind: str) -> None:
+    """What holds for every source."""
+    mqtt = MqttConfig(host="127.0.0.1", port=1, without_tls=True)
+    config = SourceConfig(kind, port=1, mqtt=mqtt if kind == "ovms" else None)  # type: ignore[arg-type]
+    taken, events = list[object](), list[Observe]()
+    following = asyncio.create_task(SOURCES[kind](config, taken.append, taken.append, events.append).run())
+    await asyncio.sleep(0.3)
+    assert not following.done()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert taken == []
+    assert {each.name for each in events} <= {"source_lost"}
+
+
 def test_a_configuration_that_cannot_work_is_refused() -> None:
     text = 'ev = "EV-1"\noutbox = "o.db"\n[mqtt]\nhost = "h"\nwithout_tls = true\n[[sources]]\n'
     with pytest.raises(ConfigError, match="gpsd has its own"):
         load_config(f'{text}kind = "gpsd"\ndevice = "/dev/ttyUSB0"\n', name="g.toml")
+    with pytest.raises(ConfigError, match="needs an mqtt section"):
+        load_config(f'{text}kind = "ovms"\n', name="g.toml")
     with pytest.raises(ConfigError, match="times of its own"):
         load_config(f'{text}kind = "gpsd"\n[can]\nreplay = "x.log"\n', name="g.toml")
 

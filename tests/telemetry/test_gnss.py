@@ -181,6 +181,11 @@ def test_an_odometer_that_contradicts_the_way_is_found_once_and_ends(share: floa
     assert ended.data["raised"] is False
 
 
+def test_without_any_fix_an_odometer_contradicts_nothing() -> None:
+    watch = PositionWatch(5.0)
+    assert [found for km in range(10) for found in watch.odometer(float(km))] == []
+
+
 def test_the_scatter_of_a_parked_vehicle_is_no_way() -> None:
     latitude, longitude = drive(1)[0]
     watch = PositionWatch(5.0)

@@ -252,7 +252,7 @@ class PositionWatch:
     def odometer(self, km: float) -> list[Observe]:
         """Return whether an odometer contradicts the way of the fixes, which is compared where it counts on."""
         before, self._odometer_km = self._odometer_km, km
-        if before is None or km == before:
+        if before is None or km == before or self._here is None:
             return []
         if self._start is None or km < before:
             self._start, self._had_gap = (km, self._way_m), False
