@@ -36,7 +36,7 @@ from v2g.config import Days, Flaw, Port, Seconds, faults, parse_config
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
-from v2g.io.http.est import EstServer
+from v2g.io.http.known_client import EstServer
 from v2g.io.http.pools import PoolServer
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.ota.opening import FollowerConfig, installer_flaws

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -41,6 +41,7 @@ from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.select import EditionName
 from v2g.observe import Observe
+from v2g.pki.profile import Role
 
 _EDITIONS: Final[Mapping[EditionName, tuple[str, str]]] = {
     "20": ("secc.session.d20.session", "Iso20"),
@@ -48,6 +49,9 @@ _EDITIONS: Final[Mapping[EditionName, tuple[str, str]]] = {
     "din": ("secc.session.din.session", "Din"),
 }
 """The editions that this program has, listed only here; each is imported where it is enabled."""
+
+if TYPE_CHECKING:
+    from v2g.io.http.self_enrolment import SelfEnrolment
 
 
 @cache
@@ -105,6 +109,8 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
     async with contextlib.AsyncExitStack() as stack:
         status = StatusKeeper(config, clock)
         observe.on_event.append(status.saw)
+        if (enrolment := _enrolment(config, clock, observe)) is not None:
+            await enrolment.first()
         disks, bundles = disk_threads(len(places)), DiskThread()
         transport = VehicleTransport(config, observe, Turnstile(disks))
         watchdog = Watchdog(hung_s=places[0].hardware.watch.hung_s)
@@ -135,6 +141,8 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
         supervisor.keep(
             "processor", ProcessorWatch(config.processor, partial(_processor_changed, charger, observe)).run
         )
+        if enrolment is not None:
+            supervisor.keep("enrolment", enrolment.run)
         supervisor.keep("status", lambda: status.run(controllers, lambda: charger.connected))
         if config.status_page is not None:
             from secc.status_page import StatusPage  # only where there is one
@@ -142,6 +150,15 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
             supervisor.keep("status page", StatusPage(config.status_page, lambda: status.latest, observe).run)
         watchdog.start()  # not before: a slow machine takes seconds to start, and nothing can close a contactor yet
         yield charger
+
+
+def _enrolment(config: ProgramConfig, clock: Clock, observe: EventLog) -> "SelfEnrolment | None":
+    key = config.tls.key.path
+    if config.tls.enrolment is None or key is None:
+        return None
+    from v2g.io.http.self_enrolment import SelfEnrolment  # only where it is configured
+
+    return SelfEnrolment(config.tls.enrolment, config.tls.chain, key, Role.SECC, clock, observe)
 
 
 def _under_code(config: ProgramConfig) -> tuple[ProgramConfig, ...]:

@@ -28,6 +28,7 @@ from v2g.energy.settlement.ocmf import OcmfText
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import ConfigError, KeyAccessError
 from v2g.hardware.power_modules.bank import load_database
+from v2g.io.http.known_client import SelfEnrolmentConfig
 from v2g.io.keys.quotes import quote_registers
 from v2g.io.plc.link import LinkEndConfig
 from v2g.io.runtime.clock import ClockConfig
@@ -108,6 +109,8 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """OCSP response (DER) for the SECC certificate; read again for each vehicle."""
     stapler: StaplerConfig | None = None
     """Fetch OCSP responses from the responder, instead of `ocsp` files."""
+    enrolment: SelfEnrolmentConfig | None = None
+    """Get and renew the certificate in `chain` and `key` by EST; `key` is a file then. None: by other means."""
     other_chains: Annotated[tuple[ChainConfig, ...], Meta(max_length=8)] = ()
     """Further chains, best first; each vehicle gets the first whose root and signature it supports; those on secp256r1
     are for vehicles of ISO 15118-2."""
@@ -439,6 +442,8 @@ def _check_identity(identity: str, chain: Path) -> None:
 
 def look(config: ProgramConfig) -> Iterator[Flaw]:
     """Yield ignored and implausible settings of a configuration."""
+    if config.tls.enrolment is not None and (config.tls.key.path is None or config.tls.key.pin is not None):
+        yield ("tls", "enrolment"), f"cannot renew {config.tls.key}", "a PEM file of mode 0600, without passphrase"
     for contract in config.site.contracts:
         if not is_emaid(contract):
             yield ("site", "contracts"), f"{contract!r} is not an EMAID", "such as DEV2GC00000001: 14 or 15 characters"

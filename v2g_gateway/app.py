@@ -13,9 +13,10 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import run
 from v2g.io.runtime.service_manager import notify
-from v2g.io.runtime.supervision import defects_reported
+from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles
 from v2g.observe import Observe
+from v2g.pki.profile import Role
 from v2g.telemetry.error_codes import Level, error_line
 from v2g_gateway.config import GatewayConfig, load_config
 from v2g_gateway.gateway import Gateway, state_folder
@@ -73,10 +74,18 @@ async def _run(config: GatewayConfig, events: Path | None) -> int:
         observe = ErrorLog(config.error_log, config.log, clock, events_log)
         stack.callback(observe.close)
         stack.enter_context(defects_reported(observe))
+        supervisor = Supervisor(observe)
+        if config.enrolment is not None and config.own_files is not None:
+            from v2g.io.http.self_enrolment import SelfEnrolment  # only where it is configured
+
+            enrolment = SelfEnrolment(config.enrolment, *config.own_files, Role.GATEWAY, clock, observe)
+            await enrolment.first()
+            supervisor.keep("enrolment", enrolment.run)
         gateway = await Gateway.open(config, clock, observe)
         notify("READY=1")
         try:
             await asyncio.Event().wait()
         finally:
+            await supervisor.close()
             await gateway.close()
     return 0

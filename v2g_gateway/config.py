@@ -12,6 +12,7 @@ from v2g.battery.detectors import DetectorSettings
 from v2g.config import Flaw, faults, parse_config
 from v2g.errors import CertificateError, ConfigError
 from v2g.io.can import CanConfig
+from v2g.io.http.known_client import SelfEnrolmentConfig
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.ota.opening import FollowerConfig, installer_flaws
 from v2g.io.runtime.clock import ClockConfig
@@ -146,11 +147,21 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "/var/lib/prometheus/node-exporter/v2g_gateway.prom"
         ),
     ] = None
+    enrolment: Annotated[
+        SelfEnrolmentConfig | None,
+        Meta(description="renew by EST the certificate in chain and key of mqtt, else of http; none: by other means"),
+    ] = None
     update: Annotated[
         FollowerConfig | None, Meta(description="updates of the gateway by signed releases; none: by other means")
     ] = None
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogFiles, Meta(description="logs and events")] = LogFiles()
+
+    @property
+    def own_files(self) -> tuple[Path, Path] | None:
+        """Chain and key of the gateway's certificate, of the first uplink that has both."""
+        pairs = ((each.chain, each.key) for each in (self.mqtt, self.http) if each is not None)
+        return next(((chain, key) for chain, key in pairs if chain is not None and key is not None), None)
 
     @property
     def emergency_log(self) -> Path:
@@ -189,6 +200,8 @@ def look(config: GatewayConfig) -> Iterator[Flaw]:
         yield ("fallback", "mqtt"), "is missing: an uplink is mqtt or http", "add [fallback.mqtt] with host and ca"
     if config.sources and config.can.replay is not None:
         yield ("can", "replay"), "a recording has times of its own, which sources do not have", "remove one of them"
+    if config.enrolment is not None and config.own_files is None:
+        yield ("enrolment",), "has no files to renew", "set chain and key of mqtt, or of http"
     for name in config.dead_bands.keys() - SIGNALS.keys():
         yield ("dead_bands", name), "is not a signal", "the reference of telemetry lists them"
     yield from installer_flaws(config.update, ("update",))

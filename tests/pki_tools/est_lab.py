@@ -8,7 +8,8 @@ from pki_tools.authority import new_key
 from pki_tools.est import EstService, EstSettings, tls_context
 from pki_tools.requests import make_request
 from pki_tools.tree import PkiTree
-from v2g.io.http.est import EnrolmentPending, EstClient, EstServer
+from v2g.io.http.est import EnrolmentPending, EstClient
+from v2g.io.http.known_client import EstServer
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.pki.est import read_csr

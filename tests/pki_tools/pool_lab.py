@@ -7,7 +7,7 @@ from typing import Any
 from pki_tools.est import tls_context
 from pki_tools.pools import PoolService
 from pki_tools.tree import PkiTree
-from v2g.io.http.authorized import OauthClient
+from v2g.io.http.known_client import OauthClient
 from v2g.io.http.pools import PoolClient, PoolServer
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.foreign_contracts import NAMESPACES

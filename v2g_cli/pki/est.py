@@ -117,7 +117,8 @@ def enrol(
     While the CA has not decided the same request is repeated. Exit code 4 or 5 for a certificate that does not fit.
     """
     from pki_tools.judge import read_file
-    from v2g.io.http.est import EnrolmentPending, EstClient, EstServer
+    from v2g.io.http.est import EnrolmentPending, EstClient
+    from v2g.io.http.known_client import EstServer
     from v2g.io.runtime.clock import Clock
     from v2g.pki.certificates import chain_to_pem
     from v2g.pki.credentials import load_chain

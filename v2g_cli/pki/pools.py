@@ -165,7 +165,7 @@ def _time(at: datetime) -> str:
 def _client(
     url: str, shape: str, root: Path | None, client: str, secret_file: Path | None, token_url: str
 ) -> "PoolClient":
-    from v2g.io.http.authorized import OauthClient
+    from v2g.io.http.known_client import OauthClient
     from v2g.io.http.pools import PoolClient, PoolServer
     from v2g.io.runtime.clock import Clock
 

@@ -27,7 +27,7 @@ from tests.io.tls.support import pki_2 as tree_2
 from tests.pki.forge import CN, ORG, Party, name, remade
 from tests.pki_tools.conftest import tree
 from tests.pki_tools.est_lab import SECC_ID, Lab, csr_of
-from v2g.io.http.est import EstServer
+from v2g.io.http.known_client import EstServer
 from v2g.pki.certificates import chain_from_pem
 from v2g.pki.csr import load_csr
 from v2g.pki.est import write_certificates

@@ -27,8 +27,8 @@ from v2g.errors import (
     TransportError,
     V2GError,
 )
-from v2g.io.http.authorized import OauthClient
-from v2g.io.http.est import EnrolmentPending, EstClient, EstServer
+from v2g.io.http.est import EnrolmentPending, EstClient
+from v2g.io.http.known_client import EstServer, OauthClient
 from v2g.io.runtime.clock import Clock
 from v2g.pki.est import MOST_BYTES, read_csr, write_certificates
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue

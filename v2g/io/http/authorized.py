@@ -3,53 +3,17 @@
 import base64
 import ssl
 from collections.abc import Container, Mapping
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 from urllib.parse import urlsplit
-
-import msgspec
 
 from v2g.errors import ConfigError, RefusedError, TransportError
 from v2g.io.http.client import HttpAnswer, request
+from v2g.io.http.known_client import KnownClient
 from v2g.io.http.oauth import ClientCredentials
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.files import client_context
 from v2g.pki.keys import read_secret
 from v2g.text import printable
-
-HttpsUrl = Annotated[str, msgspec.Meta(pattern=r"^https://[^\s/]+[^\s]*\Z", max_length=1900)]
-
-
-class OauthClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Client credentials (OAuth 2.0) at a token endpoint that takes JSON (OPCP)."""
-
-    url: HttpsUrl
-    """Token endpoint."""
-    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
-    """Client ID."""
-    client_secret_file: Path
-    """File (mode 0600) with the client secret."""
-    audience: Annotated[str, msgspec.Meta(max_length=1900)] = ""
-    """Audience that the server asks for."""
-
-
-class KnownClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A server, and how this client shows who it is."""
-
-    url: HttpsUrl
-    """URL of its operations."""
-    root: Path | None = None
-    """Root of the server's TLS certificate (PEM); without it those of the system."""
-    certificate: Path | None = None
-    """Own TLS certificate with its chain (PEM)."""
-    key: Path | None = None
-    """Its key: PEM file of mode 0600."""
-    user: Annotated[str, msgspec.Meta(pattern=r"^[^:\x00-\x1f]*\Z", max_length=255)] = ""
-    """User name (HTTP Basic)."""
-    password_file: Path | None = None
-    """File (mode 0600) with the password."""
-    oauth: OauthClient | None = None
-    """OAuth 2.0 in place of a password."""
 
 
 class AuthorizedRequests:

@@ -1,14 +1,15 @@
 """A client of EST servers (RFC 7030, RFC 8951), also by the paths of public ecosystems (OPCP): over HTTPS only."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 from cryptography import x509
 
 from v2g.errors import CertificateError
-from v2g.io.http.authorized import AuthorizedRequests, KnownClient, require_success
+from v2g.io.http.authorized import AuthorizedRequests, require_success
 from v2g.io.http.client import HttpAnswer
+from v2g.io.http.known_client import EstServer
 from v2g.io.runtime.clock import Clock
 from v2g.pki.certificates import key_kind
 from v2g.pki.est import CERTIFICATES, MOST_BYTES, REQUEST, issued_chain, pause_s, read_certificates, write_csr
@@ -17,23 +18,6 @@ from v2g.pki.verify import VerifiedChain
 
 _ANSWER_S: Final = 30.0
 _EDITIONS: Final = {Generation.ISO15118_2: "ISO15118-2", Generation.ISO15118_20: "ISO15118-20"}
-
-EstPath = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z", max_length=400)]
-
-
-class EstServer(KnownClient, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An EST server and how this client shows who it is: TLS certificate, password, or OAuth 2.0 token.
-
-    `url` has the label if there is any: `https://est.example/.well-known/est/cpo`.
-    """
-
-    enrol: EstPath = "simpleenroll"
-    """Path of enrolment below it; `{iso}` is replaced by ISO15118-2 or ISO15118-20, `{curve}` by the key's kind, as in
-    `simpleenroll/{iso}`."""
-    reenrol: EstPath = "simplereenroll"
-    """Path of renewal."""
-    cacerts: EstPath = "cacerts"
-    """Path of the CA's certificates."""
 
 
 class EnrolmentPending(msgspec.Struct, frozen=True):

@@ -7,7 +7,8 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import CodecError
-from v2g.io.http.authorized import AuthorizedRequests, KnownClient, require_success
+from v2g.io.http.authorized import AuthorizedRequests, require_success
+from v2g.io.http.known_client import KnownClient
 from v2g.io.runtime.clock import Clock
 from v2g.pki import pools
 

@@ -1,0 +1,158 @@
+"""Chargers and gateways that get and renew their own certificates by EST (R217)."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+
+from pki_tools.est import EstSettings, decide, waiting
+from pki_tools.tree import PkiTree
+from tests.csms.backend import TestClock
+from tests.pki_tools.conftest import tree
+from tests.pki_tools.est_lab import SECC_ID, Lab
+from v2g.io.http.known_client import SelfEnrolmentConfig
+from v2g.io.http.self_enrolment import SelfEnrolment
+from v2g.observe import Observe
+from v2g.pki.certificates import load_certificate
+from v2g.pki.credentials import load_credentials
+from v2g.pki.keys import load_private_key, save_key
+from v2g.pki.profile import Role
+from v2g.pki.verify import verify_chain
+
+__all__ = ["tree"]  # a fixture
+
+USERS = EstSettings(users={"lab": "a secret"})
+DAY_S = 86_400
+
+
+@pytest_asyncio.fixture
+async def lab(tree: PkiTree, tmp_path: Path) -> AsyncIterator[Lab]:
+    found = Lab(tree, tmp_path)
+    await found.start(USERS)
+    yield found
+    await found.stop()
+
+
+class Holder:
+    """A program whose certificate this is; `again` is the program after a restart."""
+
+    def __init__(
+        self, lab: Lab, role: Role = Role.SECC, files: tuple[Path, Path] | None = None, **changes: Any
+    ) -> None:
+        self.lab, self.role = lab, role
+        self.chain, self.key = files or (lab.folder / "own.pem", lab.folder / "own.key")
+        root = lab.tree.path("v2g/root.pem" if role is Role.SECC else "csms/root.pem")
+        options = {"est": lab.server(), "roots": (root,), "common_name": SECC_ID} | changes
+        self.config = SelfEnrolmentConfig(**options)  # type: ignore[arg-type]
+        self.clock = TestClock(int(datetime.now(UTC).timestamp() * 1000))
+        self.events: list[Observe] = []
+        self.again()
+
+    def again(self) -> None:
+        self.enrolment = SelfEnrolment(self.config, self.chain, self.key, self.role, self.clock, self.events.append)
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        return load_certificate(load_credentials(self.chain, self.key).leaf)
+
+    @property
+    def said(self) -> list[str]:
+        return [each.name for each in self.events]
+
+
+def issued(lab: Lab) -> int:
+    return len([each for each in lab.tree.index().entries if each.name.startswith("est/")])
+
+
+@pytest.mark.requirement("R217")
+async def test_a_charger_gets_its_certificate_and_renews_it_in_time(lab: Lab) -> None:
+    """It is for servers only, and cannot be shown to the CA: each is a new one, by password."""
+    holder = Holder(lab)
+    await holder.enrolment.first()
+    first = holder.leaf
+    chain = load_credentials(holder.chain, holder.key).chain
+    verify_chain(chain[0], chain[1:], lab.tree.anchors("v2g"), role=Role.SECC, at=holder.clock.now())
+    assert holder.key.stat().st_mode & 0o777 == 0o600
+    assert await holder.enrolment.look() == 3600
+    assert (holder.leaf, holder.said) == (first, ["enrolled"])
+    holder.clock.advance(39 * DAY_S)  # of 60
+    await holder.enrolment.look()
+    assert holder.leaf == first
+    holder.clock.advance(2 * DAY_S)
+    await holder.enrolment.look()
+    assert (holder.leaf.subject, holder.said) == (first.subject, ["enrolled", "enrolled"])
+    assert holder.leaf.public_key() != first.public_key()
+    assert sorted(each.name for each in holder.chain.parent.glob("own*")) == ["own.key", "own.pem"]
+
+
+async def test_an_undecided_request_is_repeated_over_restarts_and_buys_one_certificate(lab: Lab) -> None:
+    await lab.start(EstSettings(users=USERS.users, approve=True))
+    holder = Holder(lab)
+    for _ in range(3):
+        assert await holder.enrolment.look() == 30
+        holder.again()
+    assert not holder.chain.exists()
+    ((number, _),) = waiting(lab.tree.directory)
+    decide(lab.tree.directory, number, approve=True)
+    await holder.enrolment.look()
+    assert holder.leaf.not_valid_after_utc > holder.clock.now()
+    assert (issued(lab), holder.said) == (1, ["enrolment_pending"] * 3 + ["enrolled"])
+
+
+async def test_a_gateway_renews_by_the_certificate_that_it_has(lab: Lab) -> None:
+    files = lab.tree.path("csms/gateway/chain.pem"), lab.tree.path("csms/gateway/leaf.key")
+    own = {"certificate": files[0], "key": files[1]}
+    holder = Holder(
+        lab, Role.GATEWAY, files, est=lab.server("/gateway", "", **own), common_name="ev-0001", before_days=365
+    )
+    first = holder.leaf
+    holder.clock.advance(500 * DAY_S)  # two thirds are over
+    await holder.enrolment.look()
+    assert holder.said == ["enrolled"], [each.data for each in holder.events]
+    assert (holder.leaf.subject, holder.leaf.serial_number != first.serial_number) == (first.subject, True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lab: {"est": lab.server(user="nobody")},
+        lambda lab: {"est": lab.server("/oem")},
+        lambda lab: {"roots": (lab.tree.path("oem/root.pem"),)},
+        lambda lab: {"est": lab.server(enrol="nowhere")},
+    ],
+)
+async def test_what_does_not_fit_is_refused_and_the_old_certificate_stays(
+    lab: Lab, change: Callable[[Lab], dict[str, Any]]
+) -> None:
+    good = Holder(lab)
+    await good.enrolment.first()
+    before = good.chain.read_bytes(), good.key.read_bytes()
+    bad = Holder(lab, **change(lab))
+    bad.clock.advance(50 * DAY_S)
+    assert await bad.enrolment.look() == 3600
+    assert bad.said == ["enrolment_failed"]
+    assert bad.events[0].data["error"]
+    assert (good.chain.read_bytes(), good.key.read_bytes()) == before
+    await lab.stop()
+    await bad.enrolment.look()
+    assert (bad.said[-1], good.leaf.serial_number > 0) == ("enrolment_failed", True)
+
+
+async def test_a_stop_between_the_two_files_is_mended_at_the_next_start(lab: Lab) -> None:
+    holder = Holder(lab)
+    await holder.enrolment.first()
+    old = holder.key.read_bytes()
+    holder.clock.advance(50 * DAY_S)
+    await holder.enrolment.look()
+    newest = load_private_key(holder.key)
+    save_key(holder.key.with_name("own.key.new"), newest)
+    holder.key.write_bytes(old)  # as if the new key were not yet in its place
+    holder.again()
+    holder.clock.advance(-50 * DAY_S)
+    await holder.enrolment.look()
+    assert holder.leaf.public_key() == newest.public_key()
+    assert not holder.key.with_name("own.key.new").exists()

@@ -1,0 +1,136 @@
+"""Programs that get and renew their own TLS certificate by EST, without a person (R217).
+
+The key and request of an attempt stay beside the files until the CA has decided, also over restarts: a repeated request
+buys no second certificate. The files change only once the answer has been verified; whoever shows the certificate reads
+them again. A leaf for servers only, as a charger's towards vehicles, cannot be shown to the CA: such a program shows a
+password or a token, and asks for a new certificate (`simpleenroll`); others show the old one (`simplereenroll`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from v2g.errors import V2GError
+from v2g.io.http.est import EnrolmentPending, EstClient
+from v2g.io.http.known_client import SelfEnrolmentConfig
+from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe
+from v2g.pki.certificates import chain_to_pem, key_kind, load_certificate
+from v2g.pki.credentials import load_chain, load_credentials
+from v2g.pki.csr import load_csr
+from v2g.pki.issue import signature_hash
+from v2g.pki.keys import PrivateKey, load_private_key, save_key, save_secret
+from v2g.pki.profile import Generation, KeyKind, Role
+from v2g.pki.profiles import generation_of
+
+_AGAIN_S: Final = 3600.0
+"""Pause after a failure, and between looks at the certificate."""
+
+
+class SelfEnrolment:
+    """Keeps the certificate in two files, chain and key (PEM), valid while `run` does."""
+
+    def __init__(
+        self,
+        config: SelfEnrolmentConfig,
+        chain: Path,
+        key: Path,
+        role: Role,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+    ) -> None:
+        """Read the roots. Raises CertificateError."""
+        self._config, self._chain, self._key, self._role = config, chain, key, role
+        self._roots = tuple(der for path in config.roots for der in load_chain(path))
+        self._new_key, self._request = key.with_name(f"{key.name}.new"), key.with_name(f"{key.name}.csr")
+        self._clock, self._observe = clock, observe
+
+    async def first(self) -> None:
+        """Return once there is a certificate; a program without one has nothing to show."""
+        while not (self._chain.exists() and self._key.exists()):
+            pause_s = await self.look()
+            if not self._chain.exists():
+                await asyncio.sleep(pause_s)
+
+    async def run(self) -> None:
+        """Look at the certificate, and enrol when that is due, for ever."""
+        while True:
+            await asyncio.sleep(await self.look())
+
+    async def look(self) -> float:
+        """Enrol if that is due; return after how many seconds to look again. Never raises."""
+        name = self._config.common_name
+        try:
+            former = await asyncio.to_thread(self._former)
+            if former is not None and not self._is_due(former):
+                return _AGAIN_S
+            csr = await asyncio.to_thread(self._requested, former)
+            old = generation_of(key_kind(csr.public_key())) is Generation.ISO15118_2 and self._role is Role.SECC
+            generation = Generation.ISO15118_2 if old else Generation.ISO15118_20
+            client = EstClient(self._config.est, self._clock)
+            renewal = former is not None and self._config.est.certificate is not None
+            found = await client.chain(csr, self._roots, role=self._role, generation=generation, renewal=renewal)
+            if isinstance(found, EnrolmentPending):
+                self._observe(Observe("tls", "enrolment_pending", {"certificate": name, "again_s": found.pause_s}))
+                return found.pause_s
+            await asyncio.to_thread(self._take, chain_to_pem(found.der))
+        except (V2GError, OSError) as error:
+            self._observe(Observe("tls", "enrolment_failed", {"certificate": name, "error": str(error)[:200]}))
+            return _AGAIN_S
+        until = f"{found.leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+        self._observe(Observe("tls", "enrolled", {"certificate": found.subject_cn, "until": until}))
+        return _AGAIN_S
+
+    def _former(self) -> x509.Certificate | None:
+        """Return the certificate in use; None for none, or one whose key is another. Raises V2GError if unreadable."""
+        if not (self._chain.exists() and self._key.exists()):
+            return None
+        leaf = load_certificate(load_chain(self._chain)[0])
+        if load_private_key(self._key).public_key() == leaf.public_key():
+            return leaf
+        if self._new_key.exists():  # it was stopped between the two files
+            self._new_key.replace(self._key)
+            self._request.unlink(missing_ok=True)
+        return load_certificate(load_credentials(self._chain, self._key).leaf)
+
+    def _is_due(self, leaf: x509.Certificate) -> bool:
+        begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        ahead = min(timedelta(days=self._config.before_days), (end - begin) / 3)
+        return self._clock.now() >= end - ahead
+
+    def _requested(self, former: x509.Certificate | None) -> x509.CertificateSigningRequest:
+        """Return the request that waits, or a new one, for the kind of key and the names of the certificate before."""
+        if self._request.exists() and self._new_key.exists():
+            return load_csr(self._request.read_bytes())
+        kind = KeyKind.SECP521R1 if former is None else key_kind(former)
+        key: PrivateKey = ec.generate_private_key(_CURVES.get(kind, ec.SECP521R1()) if kind else ec.SECP521R1())
+        parts = [x509.NameAttribute(x509.NameOID.COMMON_NAME, self._config.common_name)]
+        builder = x509.CertificateSigningRequestBuilder()
+        builder = builder.subject_name(x509.Name(parts) if former is None else former.subject)
+        if former is not None:
+            for each in former.extensions:
+                if isinstance(each.value, x509.SubjectAlternativeName):  # RFC 7030 4.2.2: the same names
+                    builder = builder.add_extension(each.value, critical=each.critical)
+        csr = builder.sign(key, signature_hash(key))
+        save_key(self._new_key, key)
+        save_secret(self._request, csr.public_bytes(Encoding.PEM))
+        return csr
+
+    def _take(self, chain: str) -> None:
+        """Put the new chain and its key in place: stopped in between, `_former` finishes it."""
+        save_secret(self._chain, chain.encode())
+        self._new_key.replace(self._key)
+        self._request.unlink(missing_ok=True)
+
+
+_CURVES: Final = {
+    KeyKind.SECP256R1: ec.SECP256R1(),
+    KeyKind.SECP384R1: ec.SECP384R1(),
+    KeyKind.SECP521R1: ec.SECP521R1(),
+}
