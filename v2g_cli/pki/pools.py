@@ -158,6 +158,71 @@ def contract(
     tell({"emaid": emaid, "pcid": pcid}, f"{emaid} is in the pool for {pcid}", json=json)
 
 
+@app.command()
+def sign(
+    url: Url,
+    chain: Annotated[Path, typer.Option("--chain", help="PEM of the contract certificate, its sub-CAs after it.")],
+    key: Annotated[Path, typer.Option("--key", help="Its key (PEM, mode 0600), which is sealed for the vehicle.")],
+    pcid: Annotated[str, typer.Option(help="The vehicle's provisioning identifier (PCID).")],
+    client: Client,
+    secret_file: Secret = None,
+    shape: Shape = "opcp",
+    root: Root = None,
+    token_url: TokenUrl = "",
+    edition: Edition = "iso15118-20",
+    json: JsonFlag = False,
+) -> None:
+    """Have a contract signed and stored for a vehicle, as a provider with a PKI of its own does.
+
+    Example: `v2g pki pools sign https://pool.example --chain certs/lab/contract/chain.pem
+    --key certs/lab/contract/leaf.key --pcid WMIV2GENGINE00001X --client me --secret-file pool.secret`
+    """
+    import os
+
+    from v2g.iso15118.engine.contracts import Contract
+    from v2g.iso15118.foreign_contracts import sealed
+    from v2g.pki.credentials import load_chain
+    from v2g.pki.keys import load_private_key
+
+    pool, generation = _client(url, shape, root, client, secret_file, token_url), generation_of(edition)
+    contract = Contract(load_chain(chain), load_private_key(key))
+
+    async def store() -> None:
+        vehicle = await pool.provisioning(pcid)
+        if vehicle is None:
+            raise ConfigError(f"the pool knows no vehicle {pcid[:20]}", hint="its maker registers it")
+        await pool.sign(sealed(contract, vehicle[0], generation, os.urandom), store=True)
+
+    asyncio.run(store())
+    tell({"emaid": contract.emaid, "pcid": pcid}, f"{contract.emaid} is in the pool for {pcid}", json=json)
+
+
+@app.command()
+def subscribe(
+    url: Url,
+    to: Annotated[str, typer.Option("--to", help="Where events are sent: https://BACK-END/trust/events.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File (mode 0600) for the secret that signs them.")],
+    client: Client,
+    secret_file: Secret = None,
+    shape: Shape = "opcp",
+    root: Root = None,
+    token_url: TokenUrl = "",
+    event: Annotated[list[str] | None, typer.Option(help="Event; repeatable. By default those about roots.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Have events of an ecosystem sent to a back end, and keep the secret that `trust_list.secret_file` names.
+
+    Example: `v2g pki pools subscribe https://pool.example --to https://csms.example:8443/trust/events
+    --out event.secret --client me --secret-file pool.secret`
+    """
+    from v2g.pki.keys import save_secret
+
+    pool = _client(url, shape, root, client, secret_file, token_url)
+    number, secret = asyncio.run(pool.subscribe(to, event or ("root.cert.added", "root.cert.expired")))
+    save_secret(out, secret.encode())
+    tell({"id": number, "secret_file": str(out)}, f"{number}: the secret is in {out}", json=json)
+
+
 def _time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
