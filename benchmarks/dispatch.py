@@ -20,7 +20,7 @@ ABOUT = "plans for fleets: vehicles that come and go, and charge and discharge b
 REQUIREMENTS = ("R50",)
 
 PEER = "Clarabel"
-SIZES = ((100, 0.5), (500, 6.0))
+SIZES = ((100, 0.5), (500, 6.0), (1000, 2.0))
 REPLAN_TARGET_S = 2.0
 AGREE = 1e-5
 """Share by which the costs of both solvers may differ."""

@@ -67,18 +67,19 @@ def _whole(problem: DispatchProblem, powers: Sequence[Sequence[float]]) -> list[
     A vehicle gets the next watt above or below; who lost most by rounding so far gets it first.
     """
     lost = [0.0] * len(powers)
-    whole: list[list[int]] = [[] for _ in powers]
+    whole = [[0] * len(problem.periods) for _ in powers]
     for index, period in enumerate(problem.periods):
-        exact = [row[index] if abs(row[index]) > _NOISE_W else 0.0 for row in powers]
-        below = [math.floor(each + _NOISE_W) for each in exact]
-        spare = int(sum(exact) - sum(below) + _NOISE_W)
-        broken = [number for number, each in enumerate(exact) if each - below[number] > _NOISE_W]
-        broken.sort(key=lambda number: below[number] - exact[number] - lost[number] / period.hours)
+        hours = period.hours
+        exact = {number: row[index] for number, row in enumerate(powers) if abs(row[index]) > _NOISE_W}
+        below = {number: math.floor(each + _NOISE_W) for number, each in exact.items()}
+        spare = int(sum(exact.values()) - sum(below.values()) + _NOISE_W)
+        broken = [number for number, each in exact.items() if each - below[number] > _NOISE_W]
+        broken.sort(key=lambda number: below[number] - exact[number] - lost[number] / hours)
         for number in broken[: max(0, spare)]:
             below[number] += 1
-        for number, each in enumerate(exact):
-            lost[number] += (each - below[number]) * period.hours
-            whole[number].append(below[number])
+        for number, each in exact.items():
+            lost[number] += (each - below[number]) * hours
+            whole[number][index] = below[number]
     return whole
 
 
@@ -87,8 +88,9 @@ def _plan(problem: DispatchProblem, powers: list[list[int]], method: Method, gap
     for each, row in zip(problem.vehicles, powers, strict=True):
         energy, levels = float(each.energy_wh), []
         for period, power in zip(problem.periods, row, strict=True):
-            flow = power * period.presence(each) * period.hours
-            energy += flow * each.charge_efficiency if flow > 0 else flow / each.discharge_efficiency
+            if power:
+                flow = power * period.presence(each) * period.hours
+                energy += flow * each.charge_efficiency if flow > 0 else flow / each.discharge_efficiency
             levels.append(round(energy))
         short = 0 if _absent(problem, each) else max(0, math.floor(problem.target_wh(each) - energy))
         short = 0 if short <= _SLACK_WH else short
