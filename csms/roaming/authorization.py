@@ -105,7 +105,7 @@ async def _decide(
         if each.partner.state == "registered"
     }
     for each in kept:
-        found = typed_json.decode(each.document, OcpiToken)
+        found = wire.read_kept(each.document, OcpiToken)
         if each.owner not in registered or found.type not in types:
             continue
         grant = Grant(token=cdr_token(found), auth_method="WHITELIST", status="Accepted" if found.valid else "Invalid")

@@ -34,6 +34,9 @@ COMMANDS: Final[dict[str, type[OcpiObject]]] = {
 }  # fmt: skip
 """By name."""
 
+TIMEOUT_S: Final = 60
+"""How long a partner may wait for a command's result, s."""
+
 
 def begin_command(services: Services, kept: Kept) -> None:
     """Carry out a command of this node in the background."""
@@ -42,7 +45,8 @@ def begin_command(services: Services, kept: Kept) -> None:
 
 
 async def _carry_out(services: Services, partners: Partners, kept: Kept) -> None:
-    """Send a command to its station once, and queue its result; one that a stopped node had sent has none."""
+    """Send a command to its station once, and queue its result; one that a stopped node had sent has none, and one that
+    the partner expects no more is not sent."""
     try:
         await _result(services, kept)
     finally:
@@ -51,7 +55,8 @@ async def _carry_out(services: Services, partners: Partners, kept: Kept) -> None
 
 
 async def _result(services: Services, kept: Kept) -> None:
-    if kept.state == "waiting":
+    late = services.clock.utc_ms() - kept.updated_ms > 1000 * TIMEOUT_S
+    if kept.state == "waiting" and not late:
         await services.store.run(rows.put_object, msgspec.structs.replace(kept, state="sent"))
         command: Any = typed_json.decode(kept.document, COMMANDS[kept.about])
         try:

@@ -1,5 +1,6 @@
 """The modules of the CPO side: lists for partners, their tokens, commands, charging profiles and preferences."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from decimal import Decimal
@@ -9,8 +10,8 @@ import msgspec
 
 from csms.dispatch.work import Dispatch
 from csms.roaming import store as rows
-from csms.roaming.authorization import transfer_of
-from csms.roaming.commands import COMMANDS, begin_command, find_evse, result_name
+from csms.roaming.authorization import ocpp_token, transfer_of
+from csms.roaming.commands import COMMANDS, TIMEOUT_S, begin_command, find_evse, result_name
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
 from csms.roaming.exchange import clients, listed, one, part, received
 from csms.roaming.publication import grant_of, put_grant
@@ -19,6 +20,8 @@ from csms.roaming.store import Kept
 from csms.services import Services
 from csms.smart_charging.rules import Needs
 from csms.smart_charging.work import SmartCharging
+from csms.tokens import store as tokens
+from csms.tokens.rules import normalise
 from csms.transactions import store as transactions
 from csms.transactions.rules import Transaction
 from v2g.errors import OcpiError, V2GError
@@ -36,9 +39,6 @@ from v2g.ocpi.objects import (
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
-
-TIMEOUT_S: Final = 60
-"""How long a partner may wait for a command's result, s."""
 
 
 async def _locations(asked: OcpiRequest) -> OcpiAnswer:
@@ -97,7 +97,10 @@ async def _commands(asked: OcpiRequest) -> OcpiAnswer:
     if isinstance(command, StartSession | ReserveNow):
         if party_of(command.token.country_code, command.token.party_id) not in asked.partner.parties:
             raise OcpiError("the token is not of one of your parties", code=2004)
-        if not command.token.valid:
+        token = ocpp_token(command.token)
+        key = token.type, normalise(token.type, token.id_token)
+        own = await asked.services.store.read(tokens.look_up, *key, asked.now_ms)
+        if not command.token.valid or own is not None:  # the session would be that of our own driver
             return _sync("REJECTED")
     if hasattr(command, "location_id"):
         await find_evse(asked.services, command)
@@ -181,11 +184,12 @@ async def _profiles(asked: OcpiRequest) -> OcpiAnswer:
     if transaction is None or transaction.evse_id is None:
         return _sync("UNKNOWN_SESSION")
     if asked.method == "PUT":
-        said = wire.read(asked.sent(), SetChargingProfile)
-        url, work = said.response_url, _set_profile(asked.services, transaction, said.charging_profile)
+        wanted = wire.read(asked.sent(), SetChargingProfile)
+        url, work = wanted.response_url, _set_profile(asked.services, transaction, wanted.charging_profile)
     elif asked.method in ("GET", "DELETE"):
         url = asked.query.get("response_url", "")
-        duration = int(asked.query.get("duration", "3600")) if asked.query.get("duration", "1").isdecimal() else 3600
+        said = asked.query.get("duration", "")
+        duration = int(said) if re.fullmatch("[0-9]{1,9}", said) else 3600
         work = (
             _active_profile(asked.services, transaction, min(duration, 604_800))
             if asked.method == "GET"

@@ -41,9 +41,9 @@ async def keep_pushing(services: Services) -> None:
 async def push_changes(services: Services, partners: Partners, push: DatexPush) -> bool:
     """Send table and status if they have changed, or are old; return whether none was refused."""
     read, run, now_ms = services.store.read, services.store.run, services.clock.utc_ms()
-    newest = str(await read(rows.newest, "locations", "tariffs"))
+    stand = await read(rows.stand_of, "locations", "tariffs")
     sent = {each.object_id: each for each in await read(rows.objects_in, "", _SENT)}
-    if len(sent) == 2 and all(_fresh(each, now_ms) and each.detail == newest for each in sent.values()):
+    if len(sent) == 2 and all(_fresh(each, now_ms) and each.detail == stand for each in sent.values()):
         return True  # nothing has changed, and large lists are not read again
     found, urls = await publications(services, partners), {"table": push.table_url, "status": push.status_url}
     for name, (version, document) in found.items():
@@ -55,7 +55,7 @@ async def push_changes(services: Services, partners: Partners, push: DatexPush) 
             else:
                 sent_ms = last.updated_ms
             kept = Kept(
-                owner="", module=_SENT, object_id=name, updated_ms=sent_ms, document="{}", alias=version, detail=newest
+                owner="", module=_SENT, object_id=name, updated_ms=sent_ms, document="{}", alias=version, detail=stand
             )
             await run(rows.put_object, kept)
         except (TransferError, StoreError, OSError) as error:

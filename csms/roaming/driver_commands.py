@@ -171,7 +171,7 @@ def _party(connection: Connection, partner_id: str, command: DriverCommand) -> t
         if kept is None:
             continue
         if module == "locations" and command.evse_uid is not None:
-            evses = {each.uid.lower() for each in typed_json.decode(kept.document, OcpiLocation).evses}
+            evses = {each.uid.lower() for each in wire.read_kept(kept.document, OcpiLocation).evses}
             if command.evse_uid.lower() not in evses:
                 raise OcpiError(f"unknown EVSE {command.evse_uid}", code=2003)
         return country_code.upper(), party_id.upper()

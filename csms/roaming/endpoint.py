@@ -124,7 +124,7 @@ class OcpiEndpoint:
     async def _answer(self, scope: Any, headers: Mapping[str, str], body: bytes) -> tuple[OcpiAnswer, Version]:
         peer = scope["client"][0] if scope.get("client") else ""
         method = scope["method"]
-        path = tuple(unquote(each) for each in scope["raw_path"].decode().split("/")[2:] if each)
+        path = tuple(unquote(each) for each in scope["raw_path"].decode("latin-1").split("/")[2:] if each)
         if path[:1] == (OPEN,) and self._partners.config.open_data:
             self._throttle(f"peer:{caller_at(peer)}")
             _only(method, "GET")

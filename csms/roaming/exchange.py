@@ -119,8 +119,10 @@ def _patch(sent: dict[str, Any], parts: tuple[str, ...], module: str) -> Callabl
         if parts:
             return _within(known, parts, lambda each: wire.merged(each, sent), sent.get("last_updated"))
         found = wire.merged(known, sent)
-        if module == "sessions" and "charging_periods" in sent:  # those of a PATCH are added
-            found["charging_periods"] = [*known.get("charging_periods", ()), *sent["charging_periods"]]
+        added = sent.get("charging_periods")
+        if module == "sessions" and isinstance(added, list):  # those of a PATCH are added, but for a repetition's
+            before = known.get("charging_periods", [])
+            found["charging_periods"] = before + [each for each in added if each not in before]
         return found
 
     return change

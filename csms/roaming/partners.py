@@ -328,7 +328,7 @@ def _wait_s(said: str, now_ms: int) -> str:
         return str(min(int(said.strip()[:6]), 86_400))
     try:
         until = parsedate_to_datetime(said)
-    except ValueError:
+    except (ValueError, OverflowError):
         return ""
     return str(max(1, min(math.ceil((wire.utc_ms(until) - now_ms) / 1000), 86_400)))
 

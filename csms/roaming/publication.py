@@ -6,7 +6,6 @@ same transaction.
 
 import hashlib
 from collections.abc import Collection, Mapping
-from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -40,8 +39,6 @@ _STATUS: Final = {"Occupied": "CHARGING", "Reserved": "RESERVED", "Available": "
 
 _CAPABILITIES: Final = ("REMOTE_START_STOP_CAPABLE", "RFID_READER", "RESERVABLE", "UNLOCK_CAPABLE",
                         "CHARGING_PROFILE_CAPABLE", "CHARGING_PREFERENCES_CAPABLE")  # fmt: skip
-_MOST_SIGNED: Final = 100
-_Q4: Final = Decimal("0.0001")
 
 
 class OfferedConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection
@@ -18,6 +18,8 @@ from v2g.observe import Scalar
 from v2g.ocpi import wire
 from v2g.ocpi.objects import ClientInfo, OcpiCdr, OcpiLocation, OcpiTariff, OcpiToken
 from v2g.ocpi.records import credits_in, is_taken_back, judge_cdr, judge_credit
+
+_MOST_CLIENTS: Final = 10_000
 
 
 def store_object(
@@ -51,6 +53,8 @@ def take_client(connection: Connection, owner: str, info: ClientInfo, ours: str)
     direct = {party_of(role.country_code, role.party_id) for each in rows.list_partners(connection)
               for role in each.partner.roles}  # fmt: skip
     if known is not None and party not in {ours, *direct, *known.partner.clients}:
+        if len(known.partner.clients) >= _MOST_CLIENTS:
+            raise OcpiError(f"more than {_MOST_CLIENTS} parties", code=2001)
         added = msgspec.structs.replace(known.partner, clients=(*known.partner.clients, party))
         rows.put_partner(connection, added)
 
@@ -69,7 +73,7 @@ def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: s
     owner, key = partner.partner_id, key_of(cdr.country_code, cdr.party_id, cdr.id)
     known = rows.find_object(connection, owner, "cdrs", key)
     if known is not None:
-        if typed_json.decode(known.document, OcpiCdr) == cdr:
+        if wire.read_kept(known.document, OcpiCdr) == cdr:
             return None
         raise OcpiError("another CDR has this id: CDRs never change, send a credit CDR", code=2001)
     findings = _judge(connection, owner, cdr, now_ms, negative=partner.negative_energy)
@@ -86,11 +90,11 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
     """Return what is wrong with a CDR: nothing is booked on a partner's word alone."""
     found = _token_findings(connection, owner, cdr)
     kept_ones = rows.objects_about(connection, owner, "cdrs", cdr.session_id.lower()) if cdr.session_id else ()
-    bills = [typed_json.decode(each.document, OcpiCdr) for each in kept_ones]
+    bills = [wire.read_kept(each.document, OcpiCdr) for each in kept_ones]
     if cdr.credit:
         wanted = key_of(cdr.country_code, cdr.party_id, cdr.credit_reference_id or "")
         kept = rows.find_object(connection, owner, "cdrs", wanted)
-        credited = None if kept is None else typed_json.decode(kept.document, OcpiCdr)
+        credited = None if kept is None else wire.read_kept(kept.document, OcpiCdr)
         return found + judge_credit(cdr, credited, [] if credited is None else credits_in(bills, credited))
     twice = [each.id for each in bills if not each.credit and not is_taken_back(each, bills)]
     if twice:
@@ -98,10 +102,11 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
     if not negative and any(each.volume < 0 for p in cdr.charging_periods for each in p.dimensions):
         found.append("energy: below zero is not agreed with this partner")
     tariffs = dict[str, OcpiTariff]()
-    for name in {each.tariff_id for each in cdr.charging_periods if each.tariff_id}:
+    names = {each.tariff_id for each in cdr.charging_periods if each.tariff_id}
+    for name in names | {each.id for each in cdr.tariffs}:
         known = rows.find_object(connection, owner, "tariffs", key_of(cdr.country_code, cdr.party_id, name))
         if known is not None:
-            tariffs[name] = typed_json.decode(known.document, OcpiTariff)
+            tariffs[name] = wire.read_kept(known.document, OcpiTariff)
     found += [f"tariff: {each.id} is not what was published" for each in cdr.tariffs if _differs(each, tariffs, cdr)]
     zone, most_kw = _place(connection, owner, cdr)
     return found + judge_cdr(cdr, tariffs, zone, now_ms, most_kw=most_kw)
@@ -125,7 +130,7 @@ def _token_findings(connection: Connection, owner: str, cdr: OcpiCdr) -> list[st
     )
     if kept is None:
         return [f"token: {said.uid} is none of ours"]
-    token = typed_json.decode(kept.document, OcpiToken)
+    token = wire.read_kept(kept.document, OcpiToken)
     if token.contract_id.upper() != said.contract_id.upper():
         found.append("token: it has another contract")
     if cdr.authorization_reference is not None:
@@ -143,7 +148,7 @@ def _place(connection: Connection, owner: str, cdr: OcpiCdr) -> tuple[str, Decim
     kept = rows.find_object(connection, owner, "locations", key)
     if kept is None:
         return "UTC", None
-    location = typed_json.decode(kept.document, OcpiLocation)
+    location = wire.read_kept(kept.document, OcpiLocation)
     for evse in location.evses:
         said = (cdr.cdr_location.evse_uid or cdr.cdr_location.evse_id).lower()
         if said in (evse.uid.lower(), (evse.evse_id or "").lower()):

@@ -7,7 +7,7 @@ of its transaction (R203). It never changes: what is corrected later is taken ba
 import base64
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, select
 from csms.booking import held
 from csms.booking import store as reviews
 from csms.config import CsmsConfig
+from csms.db.leases import lock
 from csms.device_model import store as device_model
 from csms.roaming import store as rows
 from csms.roaming.publication import (
@@ -81,6 +82,7 @@ def follow(
     `margin_ms`: by so much a signed session may begin before its transaction, and end after it.
     """
     roaming = config.roaming
+    lock(connection, [f"roaming {station_id}"])  # else two nodes could make one CDR with two contents
     transaction = transactions.get(connection, station_id, transaction_id)
     if roaming is None or transaction is None or transaction.started_ms is None:
         return False
@@ -206,20 +208,25 @@ def _bill(
     made = [whole] if negative else split_of(whole, where[0].time_zone)
     last = max(bills, key=lambda each: (len(each.id), each.id), default=None)
     if last is not None:
-        if (last.total_cost, last.total_energy) == (made[0].total_cost, made[0].total_energy):
+        credited = credits_in(earlier, last)
+        if _sums((last, *credited)) == _sums(made):
             return True
-        back = credit_of(last, credits_in(earlier, last))
+        back = credit_of(last, credited)
         made.insert(0, msgspec.structs.replace(back, last_updated=wire.moment(now_ms)))
     for cdr in made:
         kept = own_object("cdrs", cdr.id, wire.encode(cdr).decode(), now_ms)
         rows.put_object(connection, msgspec.structs.replace(kept, audience=partner_id, about=about, state="sent"))
-        if partner_id in rows.receivers(connection, "cdrs"):
-            # a credit CDR that came before the CDR that it takes back would be disputed
-            rows.enqueue(connection, [partner_id], "cdrs", cdr.id.lower(), now_ms, chain=about)
+        # it waits for a partner that is not registered now; a credit CDR that came before the CDR that it takes back
+        # would be disputed
+        rows.enqueue(connection, [partner_id], "cdrs", cdr.id.lower(), now_ms, chain=about)
     there = rows.find_object(connection, "", "sessions", session.id)
     if there is not None and there.state != "billed":
         rows.put_object(connection, msgspec.structs.replace(there, state="billed"))
     return True
+
+
+def _sums(cdrs: Sequence[OcpiCdr]) -> list[tuple[OcpiPrice, Decimal]]:
+    return [(each.total_cost, each.total_energy) for each in cdrs]
 
 
 def _journal_of(

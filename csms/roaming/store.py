@@ -82,8 +82,10 @@ def note_use(connection: Connection, partner_id: str, digests: Sequence[str], no
 
 
 def remove_partner(connection: Connection, partner_id: str) -> None:
-    """Delete a partner with what it owns and is to be sent; sessions and CDRs stay."""
-    connection.execute(delete(roaming_deliveries).where(roaming_deliveries.c.partner_id == partner_id))
+    """Delete a partner with what it owns and is to be sent; sessions and CDRs stay, also those that it has not got."""
+    its = _delivery.partner_id == partner_id
+    connection.execute(delete(roaming_deliveries).where(its & (_delivery.module != "cdrs")))
+    connection.execute(update(roaming_deliveries).where(its).values(attempts=0, error=""))  # nobody refuses them now
     table = roaming_objects.c
     kept = table.module.in_(("sessions", "cdrs"))
     connection.execute(delete(roaming_objects).where((table.owner == partner_id) & ~kept))
@@ -174,11 +176,13 @@ def list_objects(
     return total, found[: asked.limit], len(found) > asked.limit
 
 
-def newest(connection: Connection, *modules: str) -> int:
-    """Return when an own object of these modules changed last, UTC ms."""
+def stand_of(connection: Connection, *modules: str) -> str:
+    """Return what is another text after each change of own objects of these modules: also after one that a slower node
+    has stored with an earlier time than the newest."""
     table = roaming_objects.c
     own = (table.owner == "") & table.module.in_(modules)
-    return connection.execute(select(func.max(table.updated_ms)).where(own)).scalar() or 0
+    query = select(func.count(), func.max(table.updated_ms), func.sum(table.updated_ms)).where(own)
+    return "/".join(str(each) for each in connection.execute(query).one())
 
 
 def _kept(row: Row[Any]) -> Kept:
@@ -243,8 +247,9 @@ def enqueue(
 
 
 def with_due(connection: Connection, now_ms: int) -> set[str]:
-    """Return the partners that are to be sent something now."""
-    return _outbox.with_due(connection, now_ms)
+    """Return the registered partners that are to be sent something now."""
+    registered = select(_partner.partner_id).where(_partner.sealed_token != "")
+    return _outbox.with_due(connection, now_ms, _delivery.partner_id.in_(registered))
 
 
 def claim(connection: Connection, partner_id: str, now_ms: int, limit: int) -> list[DueDelivery]:

@@ -158,7 +158,8 @@ async def _deliver(services: Services, known: KnownPartner, due: DueDelivery) ->
         if error.http == 409 and due.module == "cdrs":  # it has this CDR: an answer was lost
             await run(rows.delivered, due, services.clock.utc_ms())
             return
-        if due.module == "locations" and "/" in due.subject:  # it does not know the EVSE: send the whole location
+        # it does not know the EVSE: send the whole location, but not to one that asks to wait
+        if due.module == "locations" and "/" in due.subject and error.http < 429:
             whole = due.subject.split("/")[0]
             await run(rows.enqueue, [partner_id], "locations", whole, services.clock.utc_ms())
             await run(rows.delivered, due, services.clock.utc_ms())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import OcpiLocation, OcpiPrice, OcpiToken
+from v2g.ocpi.objects import CdrPeriod, OcpiLocation, OcpiPrice, OcpiToken
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -58,7 +58,25 @@ def test_readers_are_tolerant() -> None:
         wire.read({**token, "uid": "x" * 37}, OcpiToken)
 
 
-@given(st.binary() | st.text().map(str.encode) | st.just(b"[" * 5000) | st.just(b'{"a":1e999999999}'))
+@pytest.mark.parametrize("number", ["NaN", "sNaN", "Infinity", "-inf", "1E+999999"])
+def test_a_text_that_is_no_number_of_use_is_refused(number: str) -> None:
+    with pytest.raises(OcpiError, match="is not a number"):
+        wire.read({"start_date_time": "2026-01-01T00:00:00Z", "dimensions": [{"type": "ENERGY", "volume": number}]},
+                  CdrPeriod)  # fmt: skip
+
+
+def test_a_time_after_the_last_year_is_refused() -> None:
+    assert wire.read_time("9999-12-31T23:59:59Z") == 253_402_300_799_000
+    with pytest.raises(OcpiError, match="is not a time"):
+        wire.read_time("9999-12-31T23:59:59-01:00")
+
+
+@given(
+    st.binary()
+    | st.text().map(str.encode)
+    | st.integers(1, 5000).map(lambda depth: b"[" * depth + b"]" * depth)
+    | st.just(b'{"a":1e999999999}')
+)
 def test_any_bytes_are_values_or_one_error(data: bytes) -> None:
     try:
         found = wire.inner(wire.decode(data))
@@ -120,6 +138,6 @@ def test_envelopes() -> None:
     with pytest.raises(OcpiError, match="2003 unknown") as error:
         wire.opened(b'{"status_code":"2003","status_message":"unknown"}')
     assert error.value.code == 2003
-    for wrong in (b"", b"[]", b"{}", b'{"status_code":null}'):
+    for wrong in (b"", b"[]", b"{}", b'{"status_code":null}', b'{"status_code":"%s"}' % (b"9" * 5000)):
         with pytest.raises(OcpiError):
             wire.opened(wrong)

@@ -38,7 +38,7 @@ def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Cost
     known = {**tariffs, **{each.id: each for each in cdr.tariffs}}
     only = next(iter(known.values())) if len(known) == 1 else None
     end_ms = utc_ms(cdr.end_date_time)
-    total = Costs(dimensions={}, before_taxes=Decimal(0), after_taxes=Decimal(0))
+    total = Costs(before_taxes=Decimal(0), after_taxes=Decimal(0))
     # energy fed back has periods of its own, beside those of energy taken
     back = [each for each in cdr.charging_periods if volume([each], "ENERGY") < 0]
     first = True
@@ -55,7 +55,6 @@ def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Cost
             found = costs_of(run, run_end, tariff, zone, fees=first)
             first = False
             total = Costs(
-                dimensions={**found.dimensions},
                 before_taxes=total.before_taxes + found.before_taxes,
                 after_taxes=total.after_taxes + found.after_taxes,
             )

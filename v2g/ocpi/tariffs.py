@@ -141,9 +141,8 @@ def _clock(minute: int | None) -> str | None:
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session costs by a tariff, unrounded: by dimension without taxes, and in all without and with."""
+    """What a session costs by a tariff, unrounded, without taxes and with them."""
 
-    dimensions: dict[str, Decimal]
     before_taxes: Decimal
     after_taxes: Decimal
 
@@ -194,15 +193,12 @@ def costs_of(periods: Sequence[CdrPeriod], end_ms: int, tariff: OcpiTariff, zone
                 _round_up(part, 3600)
             used["RESERVATION"] += part
     included = tariff.tax_included == "YES"
-    dimensions = {kind: Decimal(0) for kind in used}
     net = gross = Decimal(0)
-    for kind, parts in used.items():
-        for component, amount in parts:
-            factor = 1 + (component.vat or Decimal(0)) / 100
-            cost = component.price * amount / (factor if included else 1)
-            dimensions[kind] += cost
-            net, gross = net + cost, gross + cost * factor
-    return _bounded(tariff, Costs(dimensions=dimensions, before_taxes=net, after_taxes=gross))
+    for component, amount in (each for parts in used.values() for each in parts):
+        factor = 1 + (component.vat or Decimal(0)) / 100
+        cost = component.price * amount / (factor if included else 1)
+        net, gross = net + cost, gross + cost * factor
+    return _bounded(tariff, Costs(before_taxes=net, after_taxes=gross))
 
 
 def _bounded(tariff: OcpiTariff, costs: Costs) -> Costs:

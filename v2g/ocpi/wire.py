@@ -28,6 +28,9 @@ MOST_LISTED: Final = 200
 """Objects in an answer."""
 
 _MOST_DIGITS: Final = 30
+_DEEPEST: Final = 50
+"""Levels of values within values; OCPI has ten."""
+
 _ONLY_230: Final = frozenset({"tax_included", "help_phone", "parking_places", "hub_party_id", "parking",
                               "accepted_service_providers", "nuts", "parking_spaces", "disabled_spaces"})  # fmt: skip
 """Members that older partners do not know; those of our own come last."""
@@ -58,9 +61,33 @@ def read(value: object, kind: type[T]) -> T:
     if isinstance(value, list) and len(value) == 1 and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         value = value[0]
     try:
-        return typed_json.convert(value, kind, strict=False)
+        found = typed_json.convert(value, kind, strict=False)
     except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise OcpiError(str(error), code=2001) from None
+    _check(found)
+    return found
+
+
+def read_kept(document: str, kind: type[T]) -> T:
+    """Return a partner's object as it is stored: as it was sent, so maybe with numbers as text. Raises OcpiError."""
+    return read(typed_json.decode_exact(document.encode()), kind)
+
+
+def _check(value: object) -> None:
+    """Raise OcpiError (2001) for a text such as `NaN` or `1e999` that was read as a number, or a time that is none."""
+    if isinstance(value, Decimal):
+        exact(value)
+    elif isinstance(value, datetime):
+        try:
+            moment(utc_ms(value))
+        except (ValueError, OverflowError):
+            raise OcpiError(f"{value} is not a time", code=2001) from None
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            _check(getattr(value, name))
+    elif isinstance(value, tuple):
+        for each in value:
+            _check(each)
 
 
 def plain(value: object) -> object:
@@ -68,10 +95,12 @@ def plain(value: object) -> object:
     return cast(object, msgspec.to_builtins(value, builtin_types=(Decimal, datetime)))
 
 
-def inner(value: object, key: str = "") -> object:
+def inner(value: object, key: str = "", depth: int = 0) -> object:
     """Return plain values of any version in the inner form. Raises OcpiError (2001) for a price that is none."""
+    if depth > _DEEPEST:
+        raise OcpiError("it is nested too deep", code=2001)
     if isinstance(value, list):
-        return [inner(each, key) for each in value]
+        return [inner(each, key, depth + 1) for each in value]
     if not isinstance(value, dict):
         return value
     if "excl_vat" in value:
@@ -80,7 +109,7 @@ def inner(value: object, key: str = "") -> object:
             return {"before_taxes": net} | ({} if gross is None else {"after_taxes": exact(gross)})
         taxes = {} if gross is None else {"taxes": [{"name": "VAT", "amount": exact(gross) - net}]}
         return {"before_taxes": net} | taxes
-    return {name: inner(each, name) for name, each in value.items() if each is not None}
+    return {name: inner(each, name, depth + 1) for name, each in value.items() if each is not None}
 
 
 def outer(value: object, version: Version, key: str = "") -> object:
@@ -164,7 +193,7 @@ def opened(body: bytes) -> object:
     """Return the data of an answer. Raises OcpiError: with the partner's code where that reports an error."""
     found = decode(body)
     code = found.get("status_code") if isinstance(found, dict) else None
-    if not isinstance(found, dict) or not str(code).isdecimal():
+    if not isinstance(found, dict) or not re.fullmatch(r"[0-9]{1,9}", str(code)):
         raise OcpiError("the answer has no status_code", code=3001)
     if not 1000 <= int(str(code)) < 2000:
         raise OcpiError(f"{code} {str(found.get('status_message') or '')[:200]}".strip(), code=int(str(code)))

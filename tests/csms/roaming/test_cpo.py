@@ -180,6 +180,9 @@ async def test_a_command_starts_and_stops_a_session(roaming: Roaming) -> None:
 
     assert await command("START_SESSION", token=TOKEN, location_id="nowhere") == 2003
     assert await command("START_SESSION", token={**TOKEN, "party_id": "XYZ"}, location_id="Depot") == 2004
+    assert (await roaming.ask("PUT", "/tokens/ISO14443/FFEEDDCC", {"status": "Accepted"})).status < 300
+    theirs = {**TOKEN, "uid": "ffeeddcc"}  # says the partner: it is that of our own driver
+    assert await command("START_SESSION", token=theirs, location_id="Depot") == "REJECTED"
     assert await command("STOP_SESSION", session_id="none") == "UNKNOWN_SESSION"
     assert await command("STOP_SESSION", session_id=session["id"], response_url="https://169.254.169.254/") == 3001
     preferences = {"profile_type": "CHEAP"}
@@ -207,6 +210,45 @@ async def test_what_a_partner_did_not_take_is_sent_again_with_the_same_id(roamin
     roaming.partner.answers["/cdrs"] = 200, None
     roaming.backend.clock.advance(60)
     assert await roaming.partner.sent("POST", "/cdrs", 2) == first
+
+
+async def test_a_partner_that_asks_to_wait_gets_nothing_else_instead(roaming: Roaming) -> None:
+    station = await roaming.backend.booted()
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.partner.sent("PUT", "/locations/DE/CPO/Depot")
+    path = f"/locations/DE/CPO/Depot/{UID}".replace("*", "%2A")
+    roaming.partner.answers[path], roaming.partner.headers[path] = (429, None), {"Retry-After": "50"}
+    await station.call("StatusNotification", {
+        "timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Faulted", "evseId": 1, "connectorId": 1,
+    })  # fmt: skip
+    await roaming.partner.sent("PATCH", path)
+    async with asyncio.timeout(10):
+        while True:
+            waiting = (await roaming.ask("GET", "/roaming/partners/tnm/deliveries")).json
+            if [(each["subject"], each["attempts"]) for each in waiting] == [(f"Depot/{UID}", 1)]:
+                break
+            await asyncio.sleep(0.01)
+    assert waiting[0]["due_ms"] - roaming.backend.clock.utc_ms() > 40_000
+
+
+async def test_a_partner_that_left_gets_its_cdr_when_it_is_back(roaming: Roaming) -> None:
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    said = {**TOKEN, "valid": "true", "whitelist": "ALWAYS"}  # a truth value as text
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", said)
+    station, token = await roaming.backend.booted(), {"idToken": "04A1B2C3", "type": "ISO14443"}
+    charging = Charging(roaming.backend, station)
+    assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == "Accepted"
+    await charging.event("Started", "Authorized", state="Charging", token=token, context="Transaction.Begin")
+    session = await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
+    assert (await roaming.ask("DELETE", "/roaming/partners/tnm")).status == 204
+    charging.wh += 10_000
+    roaming.backend.clock.advance(3600)
+    await charging.event("Ended", "StopAuthorized", stopped="Local", token=token, context="Transaction.End")
+    async with asyncio.timeout(10):
+        while not (await roaming.ask("GET", "/roaming/partners/tnm/deliveries")).json:
+            await asyncio.sleep(0.01)
+    await roaming.register()
+    assert (await roaming.partner.sent("POST", "/cdrs"))["id"] == session["id"]
 
 
 async def test_a_corrected_cost_is_credited_and_billed_again_in_order(roaming: Roaming) -> None:
@@ -275,18 +317,20 @@ async def test_reserving_cancelling_and_unlocking(roaming: Roaming) -> None:
 
 
 async def test_commands_outlive_a_restart(roaming: Roaming) -> None:
-    """One that waited is carried out; what became of one that was under way is not known, so it has timed out."""
+    """One that waited is carried out, unless it is too late; what became of one that was under way is not known."""
     await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     station = await roaming.backend.booted()
     station.answers["UnlockConnector"] = {"status": "Unlocked"}
     services, url = roaming.backend.services, f"{roaming.partner.url}/commands/result"
     command = UnlockConnector(response_url=url, location_id="Depot", evse_uid=UID, connector_id="1")
-    for number, state in enumerate(("sent", "waiting"), 1):
-        kept = Kept(owner="tnm", module="commands", object_id=state, updated_ms=0, state=state,
+    now_ms = services.clock.utc_ms()
+    commands = ("sent", now_ms), ("waiting", now_ms - 61_000), ("waiting", now_ms)
+    for number, (state, since_ms) in enumerate(commands, 1):
+        kept = Kept(owner="tnm", module="commands", object_id=str(number), updated_ms=since_ms, state=state,
                     about="UNLOCK_CONNECTOR", document=wire.encode(command).decode())  # fmt: skip
         await services.store.run(put_object, kept)
         await resume_commands(services)
-        assert await result(roaming, number) == {"result": "TIMEOUT" if state == "sent" else "ACCEPTED"}
+        assert await result(roaming, number) == {"result": "TIMEOUT" if number < 3 else "ACCEPTED"}
     assert len(station.payloads("UnlockConnector")) == 1
 
 

@@ -12,6 +12,7 @@ import pytest
 from csms.config import DatexPush
 from csms.roaming.datex_push import push_changes
 from csms.roaming.partners import Partners
+from csms.roaming.store import Kept, put_object, stand_of
 from pki_tools.tree import PkiTree
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import LOCATION, Roaming, operating
@@ -113,6 +114,18 @@ async def test_changes_are_sent_in_order_once_and_again_after_an_outage(backend:
             roaming.backend.clock.advance(6 * 3600)
             assert await pushed()
             assert point.paths[-2:] == ["/table", "/status"]
+
+
+async def test_a_change_that_is_stored_late_is_not_missed(backend: Any) -> None:
+    """Another node, or a slower task of this one, stores it with an earlier time than the newest."""
+    with ScriptedPartner().running() as partner:
+        async with operating(backend, partner) as roaming:
+            run, stands = roaming.backend.services.store.run, []
+            for name, updated_ms in (("a", 9), ("b", 5), ("b", 6)):
+                kept = Kept(owner="", module="tariffs", object_id=name, updated_ms=updated_ms, document="{}")
+                await run(put_object, kept)
+                stands.append(await run(stand_of, "locations", "tariffs"))
+            assert len(set(stands)) == 3
 
 
 async def test_it_is_done_by_itself(backend: Any, pki: PkiTree) -> None:

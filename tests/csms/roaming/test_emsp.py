@@ -3,15 +3,21 @@
 import asyncio
 import base64
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import Connection
 
 from csms.roaming.partners import Partners
+from csms.tariffs import store as tariffs
 from tests.csms.roaming.peers import LOCATION, PLAN, Operator, Wire, acquainted, charge
 from tests.csms.support import EMAID
+from v2g import typed_json
+from v2g.energy.settlement.costing import Bill
 from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_session, signed_meter_data
 from v2g.ocpi import wire
 from v2g.pki.keys import SoftwareKey
@@ -56,6 +62,38 @@ async def test_a_driver_charges_abroad_and_money_is_equal_on_both_sides(
     assert {each["document"].get("credit", False) for each in found} == ({False} if negative else {False, True})
 
 
+async def test_a_correction_of_energy_fed_back_alone_is_passed_on(cpo: Operator, emsp: Operator) -> None:
+    """The CDR of the energy taken is the same, but its credit CDR is not: both are taken back and made anew."""
+    await cpo.ask("POST", "/tariffs", PLAN, 201)
+    await cpo.ask("PUT", "/tariff-assignments", {"plan_id": "both ways"})
+    await cpo.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await acquainted(cpo, emsp, negative_energy=False)
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+    assert await charge(cpo, 20_000, 10_000) == "Accepted"
+    before = await eventually(emsp, "/roaming/cdrs", 2)
+    key = "CS-V2G-0001", "tx-1"
+
+    def corrected(connection: Connection) -> None:
+        bill = typed_json.convert((tariffs.cost(connection, *key) or {})["document"], Bill)
+        periods = tuple(  # 2 kWh less
+            msgspec.structs.replace(each, export_mwh=each.export_mwh and each.export_mwh - 2_000_000)
+            for each in bill.periods
+        )
+        less = msgspec.structs.replace(
+            bill, periods=periods, excl_tax=bill.excl_tax + 620_000, incl_tax=bill.incl_tax + 737_800
+        )
+        document = msgspec.json.encode(less).decode()
+        tariffs.save_cost(connection, *key, less, document, 0, final=True, source="csms")
+
+    await cpo.services.store.run(corrected)
+    cpo.services.feed.publish("corrected", key[0], {"session": key[1]})
+    found = [each["document"] for each in await eventually(emsp, "/roaming/cdrs", 5)]
+    sums = [Decimal(str(each["total_cost"]["before_taxes"])) for each in found]
+    first = sum(Decimal(str(each["document"]["total_cost"]["before_taxes"])) for each in before)
+    assert sum(sums) == first + Decimal("0.62")
+    assert {each["id"]: each["total_energy"] for each in found if each["id"].endswith("-1E")}.popitem()[1] == 8
+
+
 async def test_what_a_partner_claims_is_checked(cpo: Operator, emsp: Operator) -> None:
     await roaming(cpo, emsp)
     await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
@@ -89,6 +127,12 @@ async def test_what_a_partner_claims_is_checked(cpo: Operator, emsp: Operator) -
         assert (answer.status, answer.code) == (201, 1000)
         found = {each["key"]: each for each in await emsp.ask("GET", "/roaming/cdrs?state=disputed")}
         assert word in found[f"de*cpo*wrong-{number}"]["detail"]
+    dearer = {**document["tariffs"][0], "elements": wrong["tariff"]["tariffs"][0]["elements"]}
+    period = {name: each for name, each in document["charging_periods"][0].items() if name != "tariff_id"}
+    await sent(id="unnamed", session_id="unnamed", tariffs=[dearer], charging_periods=[period])
+    found = {each["key"]: each for each in await emsp.ask("GET", "/roaming/cdrs?state=disputed")}
+    assert "is not what was published" in found["de*cpo*unnamed"]["detail"]
+    assert (await sent(id="none", total_energy="NaN")).code == 2001
     await sent(id="twice")
     assert "twice" in (await emsp.ask("GET", "/roaming/cdrs?state=disputed"))[0]["detail"]
     path = "/roaming/partners/cpo/cdrs/de*cpo*twice/decision"
@@ -162,6 +206,28 @@ async def test_a_partners_objects_are_kept_and_changed(cpo: Operator, emsp: Oper
     assert (await emsp.ocpi("GET", f"{path}/E3", token)).status == 404
     assert (await emsp.ocpi("PUT", path.replace("CPO", "XYZ"), token, location)).status == 404
     assert (await emsp.ocpi("PATCH", f"{path}/E1", token, {"status": "CHARGING"})).code == 2001
+    session = {
+        "country_code": "DE", "party_id": "CPO", "id": "S1", "start_date_time": when, "kwh": 0, "cdr_token": {
+            "country_code": "DE", "party_id": "MSP", "uid": "A", "type": "RFID", "contract_id": "C"},
+        "auth_method": "WHITELIST", "location_id": "L1", "evse_uid": "E1", "connector_id": "1", "currency": "EUR",
+        "status": "ACTIVE", "last_updated": when,
+    }  # fmt: skip
+    where = "/emsp/2.2.1/sessions/DE/CPO/S1"
+    assert (await emsp.ocpi("PUT", where, token, session)).status == 201
+    period = {"start_date_time": when, "dimensions": [{"type": "ENERGY", "volume": 1}]}
+    more = {"charging_periods": [period], "last_updated": later}
+    for _ in range(2):  # its answer was lost
+        assert (await emsp.ocpi("PATCH", where, token, more)).code == 1000
+    assert (await emsp.ocpi("PATCH", where, token, {**more, "charging_periods": 5})).code == 2001
+    assert (await emsp.ocpi("GET", where, token)).data["charging_periods"] == [period]
+    place = {"id": "L1", "address": "A", "city": "B", "country": "DEU", "coordinates": location["coordinates"],
+             "evse_uid": "E1", "evse_id": "DE*CPO*E1", "connector_id": "1", "connector_standard": "CHADEMO",
+             "connector_format": "CABLE", "connector_power_type": "DC"}  # fmt: skip
+    cdr = {**{name: session[name] for name in ("country_code", "party_id", "id", "start_date_time", "cdr_token",
+           "auth_method", "currency", "last_updated")}, "end_date_time": later, "cdr_location": place,
+           "charging_periods": [period], "total_cost": {"excl_vat": 0}, "total_energy": 1,
+           "total_time": 24}  # fmt: skip
+    assert (await emsp.ocpi("POST", "/emsp/2.2.1/cdrs", token, cdr)).code == 1000  # of a voltage in text
 
 
 async def test_what_no_push_has_brought_is_pulled(cpo: Operator, emsp: Operator) -> None:
