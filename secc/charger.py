@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from secc.attestation import SelfAttestation
 from secc.config import ProgramConfig
-from secc.energy_manager.grid_code import NEEDS_GRID, CodeUnit, GridCodeWatch
+from secc.energy_manager.grid_code import NEEDS_GRID, CodeUnit, GridCodeWatch, TripFile
 from secc.energy_manager.grid_frequency import FrequencyConfig, GridWatch
 from secc.energy_manager.sharing import FeederShares
 from secc.evse.controller import EvseController, Wrap
@@ -34,6 +34,7 @@ from v2g.io.capture.recorder import FrameRecorder, RecordConfig
 from v2g.io.network.interface_supervisor import InterfaceSupervisor
 from v2g.io.network.neighbours import mac_of
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import keep_responsive
 from v2g.io.runtime.service_manager import notify
@@ -187,7 +188,7 @@ class Charger:
             for each in told:
                 each(fact)
 
-        supervisor, kept = Supervisor(self.observe), None
+        supervisor, disk, kept = Supervisor(self.observe), DiskThread(), None
         if frequency is not None:
             meters = [controller.meter for controller in self.controllers]
             watch = GridWatch(frequency, meters, self.clock, self.observe, tell)
@@ -206,8 +207,10 @@ class Charger:
                     )
                     for each in self.controllers
                 ]
+                trips = TripFile(self.config.data_dir, disk, self.observe)
+                own_code = read_grid_code(code.file).code
                 kept = GridCodeWatch(
-                    read_grid_code(code.file).code, frequency, units, self.clock, self.observe, reactive=code.reactive
+                    own_code, frequency, units, self.clock, self.observe, reactive=code.reactive, trips=trips
                 )
                 told.append(kept.measured)
             supervisor.keep("grid", watch.run)
@@ -216,6 +219,7 @@ class Charger:
             await supervisor.close()
             if kept is not None:
                 kept.close()
+            await disk.close()
 
         return close
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,12 +11,14 @@ import msgspec
 from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.session.config import SeccConfig
 from v2g.energy.grid_code import GridCode, Reactive
-from v2g.energy.grid_guard import GridGuard, GridState
+from v2g.energy.grid_guard import GridGuard, GridProtection
 from v2g.energy.grid_support import REACTIVE, GridSupport
 from v2g.energy.inverter import SupportingInverter
 from v2g.energy.limits import GridResponse
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
+from v2g.io.storage.journal_file import remove_file, write_files
 from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
@@ -88,6 +91,41 @@ class CodeUnit(msgspec.Struct, frozen=True, kw_only=True):
     react: Callable[[int], None]
 
 
+class TripFile:
+    """The stage of protection that has disconnected the charger, over restarts: it then returns as after that, not as
+    for the first time."""
+
+    def __init__(self, directory: Path, disk: DiskThread, observe: Callable[[Observe], None]) -> None:
+        self._directory, self._disk, self._observe = directory, disk, observe
+
+    def load(self) -> str:
+        """Return the stage; empty for none. A file that cannot be read stands for one: that wait is no shorter."""
+        try:
+            return (self._directory / TRIPPED).read_text("ascii")[:20]
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError) as error:
+            self._observe(Observe("power", "grid_trip_not_stored", {"reason": str(error)[:200]}))
+            return UNREADABLE
+
+    def keep(self, stage: str) -> None:
+        """Store a stage, or that there is none, off the event loop."""
+        self._disk.do(partial(self._write, stage), lambda: None).add_done_callback(self._stored)
+
+    def _write(self, stage: str) -> None:
+        if stage:
+            write_files(self._directory, {TRIPPED: stage.encode("ascii", "replace")}, private=True)
+        else:
+            remove_file(self._directory / TRIPPED)
+
+    def _stored(self, done: "asyncio.Future[None]") -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self._observe(Observe("power", "grid_trip_not_stored", {"reason": str(error)[:200]}))
+
+
+TRIPPED: Final = "grid-trip"
+"""Name of the file."""
+UNREADABLE: Final = "unreadable"
 NEEDS_GRID: Final = 'hardware.meter = "modbus" with `frequency` and `voltage`, or a trace of seconds,hertz,volts'
 LEAST_S: Final = 0.005
 """The shortest time of a timer."""
@@ -105,17 +143,21 @@ class GridCodeWatch:
         observe: Callable[[Observe], None],
         *,
         reactive: Reactive | None,
+        trips: TripFile | None = None,
     ) -> None:
-        """Raises ConfigError as `check_code`."""
+        """`trips`: what disconnected it outlives a restart there. Raises ConfigError as `check_code`."""
         check_code(code, frequency, reactive)
+        self._trips = trips
+        tripped = "" if trips is None else trips.load()
         self._clock, self._observe, self._units = clock, observe, units
         volts = frequency.nominal_v
+        self._protection = GridProtection(code, nominal_v=volts, tripped=tripped)
         self._guards: list[GridGuard] = []
         self._inverters: dict[int, SupportingInverter] = {}
         for number, unit in enumerate(units):
             most_in_w, most_out_w = unit.rating
             functions = code.functions_for(volts=volts, watts=max(unit.rating), reactive=reactive)
-            self._guards.append(GridGuard(code, functions, nominal_v=volts, most_out_w=most_out_w, most_in_w=most_in_w))
+            self._guards.append(GridGuard(self._protection, functions, most_out_w=most_out_w, most_in_w=most_in_w))
             if reactive is not None:
                 inverter = SupportingInverter(nominal_v=volts, most_out_w=most_out_w, most_var=unit.max_var)
                 inverter.follow(functions.only(REACTIVE))
@@ -124,7 +166,8 @@ class GridCodeWatch:
         self._var: dict[int, int] = {}
         self._grid: tuple[float, float] | None = None
         """Hz and V, if they are measured."""
-        self._state = GridState(out=True)
+        self._state = True, tripped
+        """Whether units are disconnected, and by which stage."""
         self._timer: asyncio.TimerHandle | None = None
         observe(Observe("power", "grid_code", {"code": code.title, "digest": code.digest}))
         self._follow(self._now)
@@ -139,8 +182,9 @@ class GridCodeWatch:
         hertz = fact.hz if fact.measured else None
         volts = fact.volts or (() if fact.volt is None else (fact.volt,))
         now = self._now
+        self._protection.measured(hertz, volts, now)
         for unit, guard in zip(self._units, self._guards, strict=True):
-            guard.measured(hertz, volts, unit.power_w() or 0, now)
+            guard.measured(unit.power_w() or 0, now)
         self._grid = (hertz, sum(volts) / len(volts)) if hertz is not None and volts else None
         self._follow(now)
 
@@ -148,7 +192,7 @@ class GridCodeWatch:
         """Set reactive power by the mean of the phases; none while disconnected, or where the grid is not measured."""
         for number, inverter in self._inverters.items():
             unit, var = self._units[number], 0
-            if self._grid is not None and not self._guards[number].state.out:
+            if self._grid is not None and not self._protection.out:
                 hertz, volts = self._grid
                 var = inverter.at(unit.power_w() or 0, volts, hertz, now).reactive_var
             if var != self._var.get(number, 0):
@@ -157,6 +201,7 @@ class GridCodeWatch:
 
     def _tick(self) -> None:
         now = self._now
+        self._protection.tick(now)
         for guard in self._guards:
             guard.tick(now)
         self._follow(now)
@@ -168,18 +213,22 @@ class GridCodeWatch:
                 self._told[number] = response
                 unit.respond(response)
         self._react(now)
-        self._report(self._guards[0].state)
-        due = min((at for each in self._guards if (at := each.due(now)) is not None), default=None)
+        self._report()
+        owners: tuple[GridProtection | GridGuard, ...] = (self._protection, *self._guards)
+        due = min((at for each in owners if (at := each.due(now)) is not None), default=None)
         self.close()
         if due is not None:
             wait_s = max(LEAST_S, (due - now) / self._clock.scale)
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
 
-    def _report(self, state: GridState) -> None:
-        before, self._state = self._state, state
-        if (state.out, state.stage) != (before.out, before.stage):
-            event = "grid_disconnected" if state.out else "grid_connected"
-            self._observe(Observe("power", event, {"stage": state.stage} if state.out else {}))
+    def _report(self) -> None:
+        before, self._state = self._state, (self._protection.out, self._protection.tripped)
+        out, stage = self._state
+        if self._state != before:
+            event = "grid_disconnected" if out else "grid_connected"
+            self._observe(Observe("power", event, {"stage": stage} if out else {}))
+            if self._trips is not None:
+                self._trips.keep(stage)
 
     def close(self) -> None:
         """Stop the timer."""

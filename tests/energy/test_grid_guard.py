@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from v2g.energy.feeder import Feeder, FeederNode
 from v2g.energy.grid_code import GridCode, ProtectionStage, presets
-from v2g.energy.grid_guard import GridGuard, GridState
+from v2g.energy.grid_guard import GridGuard, GridProtection
 from v2g.energy.grid_support import GridSupport
 from v2g.energy.limits import GridResponse
 
@@ -24,13 +25,22 @@ STAGES = [(code, stage) for code in presets().values() for stage in code.protect
 PLAIN = [(code, stage) for code, stage in STAGES if stage.of in ("voltage", "frequency")]
 
 
+class State(NamedTuple):
+    """What the code does to a unit now: disconnected, by which stage, limited."""
+
+    out: bool = False
+    stage: str = ""
+    limited: bool = False
+
+
 class Unit:
     """A unit at a grid whose values are set, measured every STEP_S."""
 
-    def __init__(self, code: GridCode, *, flow_w: int = -MOST_W, phases: int = 1) -> None:
+    def __init__(self, code: GridCode, *, flow_w: int = -MOST_W, phases: int = 1, tripped: str = "") -> None:
         self.code, self.now, self.flow_w = code, 0.0, flow_w
         support = code.functions_for(volts=code.nominal_v, watts=MOST_W, reactive=None)
-        self.guard = GridGuard(code, support, nominal_v=code.nominal_v, most_out_w=MOST_W, most_in_w=MOST_W)
+        self.protection = GridProtection(code, nominal_v=code.nominal_v, tripped=tripped)
+        self.guard = GridGuard(self.protection, support, most_out_w=MOST_W, most_in_w=MOST_W)
         self.hertz: float | None = code.nominal_hz
         self.volts: tuple[float, ...] = (code.nominal_v,) * phases
 
@@ -38,7 +48,8 @@ class Unit:
         """Let time pass, measuring."""
         for _ in range(max(1, round(seconds / step_s))):
             self.now += step_s
-            self.guard.measured(self.hertz, self.volts, self.flow_w, self.now)
+            self.protection.measured(self.hertz, self.volts, self.now)
+            self.guard.measured(self.flow_w, self.now)
 
     def rest(self, seconds: float) -> None:
         """Let a long time pass, measuring each second."""
@@ -62,9 +73,20 @@ class Unit:
     def response(self) -> GridResponse:
         return self.guard.response(self.now)
 
+    def tick(self, now: float) -> None:
+        """Let time pass without a measurement."""
+        self.protection.tick(now)
+        self.guard.tick(now)
+
     @property
-    def state(self) -> GridState:
-        return self.guard.state
+    def due(self) -> float | None:
+        """When it is to be woken."""
+        dues = self.protection.due(self.now), self.guard.due(self.now)
+        return min((each for each in dues if each is not None), default=None)
+
+    @property
+    def state(self) -> "State":
+        return State(self.protection.out, self.protection.tripped, self.guard.limited)
 
     @property
     def leaves_w(self) -> int:
@@ -113,7 +135,7 @@ def test_a_unit_feeds_back_only_after_the_grid_was_within_bounds_for_the_time_of
     unit = Unit(code, flow_w=0)
     unit.rest(code.connection.wait_s - 1)
     assert (unit.leaves_w, unit.enters_w) == (0, MOST_W), "a load may draw"
-    assert unit.state == GridState(out=True)
+    assert unit.state == State(out=True)
     unit.hertz = code.connection.high_hz + 0.01
     unit.rest(1)
     unit.hertz = code.nominal_hz
@@ -144,6 +166,36 @@ def test_after_a_disconnection_power_returns_by_the_ramp_of_the_code(code: GridC
         assert unit.leaves_w == unit.enters_w
         unit.rest(6000 / ramp)
     assert unit.response == GridResponse()
+
+
+@CODES
+@pytest.mark.parametrize("stage", ["U<<", "unreadable"])
+def test_a_restart_while_disconnected_waits_as_after_a_disconnection(code: GridCode, stage: str) -> None:
+    """Never as after a short interruption, and both directions return by the ramp."""
+    unit = Unit(code, flow_w=0, tripped=stage)
+    assert (unit.response.trip, unit.state) == (True, State(out=True, stage=stage))
+    unit.rest(code.reconnection.wait_s - 1)
+    assert unit.response.trip
+    unit.play(2.2)
+    assert not unit.response.trip
+    assert unit.state.stage == ""
+    if code.reconnection.ramp:
+        assert unit.enters_w == unit.leaves_w < MOST_W
+
+
+def test_units_of_one_connection_disconnect_and_return_together_and_each_has_limits_of_its_own() -> None:
+    one = Unit(VDE)
+    support = VDE.functions_for(volts=230, watts=22_000, reactive=None)
+    other = GridGuard(one.protection, support, most_out_w=22_000, most_in_w=22_000)
+    one.connected()
+    one.hertz = 50.7
+    one.play(STEP_S)
+    other.measured(-22_000, one.now)
+    assert (one.leaves_w, other.response(one.now).floor_w) == (8_000, -17_600)
+    one.hertz = 51.6
+    one.play(0.2)
+    assert one.response.trip
+    assert other.response(one.now).trip
 
 
 def test_after_a_short_interruption_a_unit_waits_for_a_short_time_only() -> None:
@@ -276,7 +328,7 @@ def test_a_unit_that_did_not_know_the_grid_for_long_connects_anew(
         unit.hertz, unit.volts = 50.0, (230.0,)
         unit.play(0.1)
         assert (unit.leaves_w == MOST_W) is stays
-    assert unit.state == GridState(out=True)
+    assert unit.state == State(out=True)
     unit.rest(58)
     assert (unit.leaves_w, unit.enters_w) == (0, MOST_W)
     unit.rest(31)
@@ -287,15 +339,16 @@ def test_a_unit_that_did_not_know_the_grid_for_long_connects_anew(
 def test_a_unit_that_has_not_connected_yet_is_woken_when_it_may_or_a_stage_is_due() -> None:
     unit = Unit(VDE)
     unit.play(STEP_S)
-    assert unit.guard.due(unit.now) == unit.now + 60
+    assert unit.due == unit.now + 60
     unit.hertz = 47.0
     unit.play(STEP_S)
     assert not unit.response.trip
-    due = unit.guard.due(unit.now)
+    due = unit.due
     assert due == pytest.approx(unit.now + 0.1)
-    unit.guard.tick(due)
-    assert unit.guard.response(due).trip
-    assert unit.guard.due(due) is None
+    unit.tick(due)
+    unit.now = due
+    assert unit.response.trip
+    assert unit.due is None
 
 
 @pytest.mark.parametrize(("rate", "trips"), [(0.9, False), (1.1, True), (-1.1, True)])
@@ -314,7 +367,7 @@ def test_high_voltage_lowers_what_leaves_where_the_code_says_so() -> None:
     unit.volts = (277 * 1.08,)
     unit.play(10)
     assert unit.leaves_w == pytest.approx(MOST_W * (0.5 + 0.5 * 0.1), rel=0.004), "90 % of the step after 10 s"
-    assert unit.state == GridState(limited=True)
+    assert unit.state == State(limited=True)
     unit.volts = (277, 277 * 1.09, 277)
     unit.play(60)
     assert unit.leaves_w == pytest.approx(MOST_W / 4, rel=0.001), "the highest phase counts"
@@ -335,11 +388,11 @@ def test_a_unit_that_is_limited_or_follows_a_voltage_is_woken_twice_a_second() -
         (presets()["rule-21"], 60.0, 1.105),
     ):
         unit = Unit(code).connected()
-        assert unit.guard.due(unit.now) is None
+        assert unit.due is None
         unit.hertz, unit.volts = hertz, (code.nominal_v * share,)
         unit.play(STEP_S)
         assert unit.state.limited is (share == 1.0), "the voltage acts with a lag"
-        assert unit.guard.due(unit.now) == unit.now + 0.5
+        assert unit.due == unit.now + 0.5
 
 
 def test_a_code_without_functions_only_connects_and_disconnects() -> None:
@@ -349,7 +402,7 @@ def test_a_code_without_functions_only_connects_and_disconnects() -> None:
         unit.hertz = hertz
         unit.play(1)
         assert unit.response == GridResponse()
-        assert unit.state == GridState()
+        assert unit.state == State()
 
 
 def test_what_was_disconnected_by_the_mean_of_ten_minutes_waits_until_that_is_good() -> None:
@@ -409,14 +462,14 @@ def test_a_unit_that_is_woken_when_it_is_due_does_what_one_does_that_always_look
             unit.hertz, unit.volts, unit.flow_w = code.nominal_hz + off_hz, (code.nominal_v * share,), -MOST_W // 2
             unit.play(STEP_S)
         end = woken.now + seconds
-        while (due := woken.guard.due(woken.now)) is not None and due < end:
+        while (due := woken.due) is not None and due < end:
             woken.now = max(due, woken.now + 0.001)
-            woken.guard.tick(woken.now)
+            woken.tick(woken.now)
         for step in range(1, round(seconds / 0.1)):
-            looking.guard.tick(looking.now + step * 0.1)
+            looking.tick(looking.now + step * 0.1)
         woken.now = looking.now = end
-        woken.guard.tick(end)
-        looking.guard.tick(end)
+        woken.tick(end)
+        looking.tick(end)
         assert (woken.state.out, woken.state.stage) == (looking.state.out, looking.state.stage)
         assert woken.leaves_w == pytest.approx(looking.leaves_w, abs=0.01 * MOST_W)
         assert woken.enters_w == pytest.approx(looking.enters_w, abs=0.01 * MOST_W)
@@ -436,10 +489,10 @@ def test_any_grid_only_lowers_and_an_alarm_clock_finds_nothing_that_measurements
         unit.hertz, unit.volts, unit.flow_w = code.nominal_hz + off_hz, (code.nominal_v * share,), flow_w
         unit.play(STEP_S)
         end = unit.now + seconds
-        while (due := unit.guard.due(unit.now)) is not None and due < end:
+        while (due := unit.due) is not None and due < end:
             assert due >= unit.now
             unit.now = max(due, unit.now + 0.001)
-            unit.guard.tick(unit.now)
+            unit.tick(unit.now)
         unit.now = end
         floor, ceiling = unit.response.floor_w, unit.response.ceiling_w
         assert floor is None or -MOST_W <= floor <= 0

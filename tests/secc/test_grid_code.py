@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.config import load_config
-from secc.energy_manager.grid_code import CodeUnit, GridCodeWatch, demanded
+from secc.energy_manager.grid_code import TRIPPED, CodeUnit, GridCodeWatch, TripFile, demanded
 from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.session.config import AcRating, SeccConfig
 from secc.status import GridCodeShown
@@ -22,6 +22,7 @@ from v2g.energy.grid_support import FrequencySupport, GridSupport
 from v2g.energy.limits import NO_RESPONSE, GridResponse
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.grid_code_file import set_grid_code
 from v2g.observe import Observe
 from v2g_station.blocks.der.reactive import React
@@ -302,6 +303,41 @@ async def test_reactive_power_follows_the_curve_that_the_operator_demands_while_
         watch.close()
     with pytest.raises(ConfigError, match="no watt_var"):
         GridCodeWatch(code, FrequencyConfig(), [one.unit], Clock(), events.append, reactive="watt_var")
+
+
+async def test_a_disconnection_outlives_a_restart_and_the_wait_is_that_after_it(tmp_path: Path) -> None:
+    """Nothing flows until the time of reconnection is over, both ways; a file that cannot be read stands for one."""
+    code, disk = parse_code(QUICK), DiskThread()
+
+    async def lived(*hertz: float) -> tuple[Unit, list[Observe]]:
+        one, events = Unit(), list[Observe]()
+        trips = TripFile(tmp_path, disk, events.append)
+        watch = GridCodeWatch(code, FrequencyConfig(), [one.unit], Clock(), events.append, reactive=None, trips=trips)
+        for value in hertz:
+            watch.measured(GridFrequency(hz=value, volt=230.0))
+            await (connected if value == 50.0 else disconnected)(events)
+        watch.close()
+        await disk.do(lambda: None, lambda: None)
+        return one, events
+
+    one, _ = await lived(50.0)
+    assert not any(each.trip for each in one.told)
+    await lived(50.0, 52.0)
+    assert (tmp_path / TRIPPED).read_text() == "f>"
+    one, events = await lived(50.0)
+    assert (one.told[0].trip, one.told[-1].trip) == (True, False)
+    assert not (tmp_path / TRIPPED).exists()
+    (tmp_path / TRIPPED).write_bytes(b"\xff")
+    one, events = await lived(50.0)
+    assert one.told[0].trip
+    assert events[0].name == "grid_trip_not_stored"
+    (tmp_path / TRIPPED).mkdir()
+    trips = TripFile(tmp_path, disk, events.append)
+    assert trips.load()
+    trips.keep("")
+    await disk.do(lambda: None, lambda: None)
+    assert [each.name for each in events[-2:]] == ["grid_trip_not_stored"] * 2
+    await disk.close()
 
 
 async def until(events: list[Observe], name: str) -> None:
