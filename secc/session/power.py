@@ -146,14 +146,19 @@ def over_lines(powers: EffectiveLimits, vehicle: Vehicle, context: RequestContex
     rating, measured = context.config.ac_rating, context.facts.measured.currents
     carrying = 0 if measured is None else len(measured.carrying)
     lines = min(max(vehicle.phases, min(carrying, rating.phases)), context.facts.lines)
-    volts, nominal_v = context.facts.measured.voltage_mv // 1000, rating.nominal_voltage_v
-    low = LOWEST_VOLTAGE * nominal_v <= volts < _LOW_VOLTAGE * nominal_v  # a power is a larger current there
-    return powers.over(lines, volts if low else nominal_v)
+    return powers.over(lines, line_v(context))
+
+
+def line_v(context: RequestContext) -> int:
+    """Return V between a line and the neutral at which a power is so much current: those of the rating, or the measured
+    ones where these are low, as the same power is a larger current there."""
+    volts, nominal_v = context.facts.measured.voltage_mv // 1000, context.config.ac_rating.nominal_voltage_v
+    return volts if LOWEST_VOLTAGE * nominal_v <= volts < _LOW_VOLTAGE * nominal_v else nominal_v
 
 
 def line_ma(power_w: int, most: tuple[int, str] | None, lines: int, context: RequestContext) -> int:
     """Return the current of each of so many conductors, mA: at a power, and within the limit of a conductor."""
-    current_ma = line_current_ma(power_w, context.config.ac_rating.nominal_voltage_v, lines)
+    current_ma = line_current_ma(power_w, line_v(context), lines)
     return current_ma if most is None else min(most[0], current_ma)
 
 

@@ -65,7 +65,8 @@ def fill(total: int, most: Sequence[int]) -> tuple[int, ...]:
 
 
 LOWEST_VOLTAGE: Final = 0.85
-"""Of the nominal one, down to which units stay connected and may keep their power (EN 50549-1, 4.4.2)."""
+"""Of the nominal one, down to which units operate continuously: they may keep their power there, or only their current
+(EN 50549-1, 4.4.4)."""
 
 
 def line_power_w(current_ma: int, volts: int, lines: int) -> int:

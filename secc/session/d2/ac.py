@@ -91,7 +91,7 @@ def charging_status(request: ChargingStatusReq, stage: Charging, context: Reques
     output, limits = stage.output, stage.limits
     assert isinstance(output, SetAcOutput)
     assert limits is not None
-    most_ma = line_ma(output.charge_w, limits.charge_line, stage.vehicle.phases, context)
+    most_ma = min(output.charge_ma, line_ma(output.charge_w, limits.charge_line, stage.vehicle.phases, context))
     stage, above_w, level = overdraw(stage, context)
     if level == "fail":
         raise refuse("FAILED", f"{above_w} W more than allowed", reason="power_not_obeyed")

@@ -12,7 +12,7 @@ from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
-from secc.session.power import apply_output, loop_event, overdraw, power
+from secc.session.power import apply_output, line_v, loop_event, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle, selected_of
 from v2g.energy.conductors import LOWEST_VOLTAGE, fill, line_power_w
 from v2g.exi.declare import Element, schema_of
@@ -184,8 +184,8 @@ def _targets(output: SetAcOutput, vehicle: Vehicle, context: RequestContext) -> 
         name, own_w = "evse_target_active_power", vehicle.line_w(charge=target > 0)[: output.lines]
         fields |= each_phase(name, target, output.lines)
         if len(set(own_w)) > 1:
-            most_ma, volts = output.charge_ma if target > 0 else output.discharge_ma, vehicle.max_voltage_mv // 1000
-            bounds = [min(each, line_power_w(most_ma, volts, 1)) for each in own_w]
+            most_w = line_power_w(output.charge_ma if target > 0 else output.discharge_ma, line_v(context), 1)
+            bounds = [min(each, most_w) for each in own_w]
             parts, sign = fill(abs(target), bounds), 1 if target > 0 else -1
             fields |= {name + phase: watts(sign * part) for phase, part in zip(PHASES, parts, strict=False)}
     return fields
@@ -274,7 +274,7 @@ def _each(mode: Element, name: str) -> tuple[int, ...]:
 
 def strongest_ma(mode: Element, name: str, context: RequestContext) -> int:
     """Return the current, mA, of the phase with the highest power at the lowest voltage of operation: a vehicle may
-    keep its power there, as grid codes demand of inverters."""
+    keep its power there, as far as conductors carry it (`line_v`)."""
     strongest_w = max(abs(_value(mode, name + phase)) for phase in PHASES)
     return int(strongest_w * 1000 / (LOWEST_VOLTAGE * context.config.ac_rating.nominal_voltage_v))
 

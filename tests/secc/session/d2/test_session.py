@@ -16,7 +16,7 @@ from tests.secc.session.d2.conftest import MakeIso2
 from tests.secc.session.message_bench import OTHER_MAKE, protocol
 from tests.secc.session.shell import counter
 from v2g import exi
-from v2g.energy.limits import CABLE, MOST_W, OPERATOR, SITE, GridResponse, Limit
+from v2g.energy.limits import CABLE, MOST_W, OPERATOR, SITE, GridResponse, Limit, Setpoint
 from v2g.energy.settlement.records import TariffSet
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages import data_types as types
@@ -674,6 +674,11 @@ def test_a_vehicle_on_one_phase_gets_the_current_of_one_conductor(
     assert shown_a(ac.go("ChargingStatusReq").evse_max_current) == most_a
     output = ac.commands(ports.SetAcOutput)[-1]
     assert (output.charge_w, output.charge_ma, output.lines) == (power_w, most_a * 1000, 1)
+    ac.fact(ports.Measured(207_000, 0))
+    assert shown_a(ac.go("ChargingStatusReq").evse_max_current) == most_a, "at a low voltage the power falls alone"
+    assert ac.commands(ports.SetAcOutput)[-1].charge_w == most_a * 207
+    ac.fact(ports.SetpointChanged(Setpoint(power_w=1_035, source="csms")))
+    assert shown_a(ac.go("ChargingStatusReq").evse_max_current) == 5
 
 
 @pytest.mark.parametrize("field", ["ev_max_current", "ev_min_current", "ev_max_voltage", "e_amount"])

@@ -145,14 +145,22 @@ def loop_of_two(bench: Bench) -> Any:
 
 @pytest.mark.requirement("R192")
 @pytest.mark.parametrize(
-    ("limit_ma", "targets"),
-    [(None, [7_360, 2_990]), (20_000, [4_600, 2_990]), (13_000, [2_990, 2_990]), (6_000, [1_380, 1_380])],
+    ("limit_ma", "volts", "targets"),
+    [
+        (None, 230, [7_360, 2_990]),
+        (20_000, 230, [4_600, 2_990]),
+        (20_000, 207, [4_140, 2_990]),
+        (13_000, 230, [2_990, 2_990]),
+        (13_000, 207, [2_691, 2_691]),
+        (6_000, 230, [1_380, 1_380]),
+    ],
 )
 def test_a_vehicle_whose_conductors_differ_is_told_each_ones_own(
-    make_bench: Make, limit_ma: int | None, targets: list[int]
+    make_bench: Make, limit_ma: int | None, volts: int, targets: list[int]
 ) -> None:
     limit = Limit(source=CABLE, charge_w=MOST_W, discharge_w=MOST_W, charge_ma=limit_ma, discharge_ma=0, version=2)
     bench = of_two(make_bench, limit if limit_ma else None)
+    bench.fact(ports.Measured(volts * 1000, 0))
     assert given(loop_of_two(bench).cl_res_control_mode, "evse_target_active_power") == targets
 
 

@@ -14,7 +14,7 @@ from v2g.iso15118.d20.messages.ac import (
 )
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.engine.v2gtp import PayloadType
-from v2g.safety import UNBOUNDED
+from v2g.safety import UNBOUNDED, ChargerMonitor, ChargerRating, Open, Output, Phase, Request, Verdict
 
 HEADER = MessageHeader(session_id=bytes(8), time_stamp=0)
 
@@ -52,6 +52,34 @@ def test_the_power_of_each_phase_is_a_current_of_a_conductor(
         found = Iso20Requests(SeccConfig()).read(request, PayloadType.AC).bears
         assert found is not None
         assert (found.charge_w, found.charge_ma, found.discharge_ma) == (charge_w, charge_ma, discharge_ma)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("line_ma", "opens"), [(34_000, []), (35_000, [Open("power_not_obeyed")])])
+def test_a_vehicle_that_bears_more_at_a_low_voltage_is_cut_off_above_the_rating_of_a_conductor(
+    line_ma: int, sign: int, opens: list[Open]
+) -> None:
+    """It bears 37.6 A by its power, the conductor 32 A and a tolerance of 2.25 A; 35 A at 196 V are 6.9 kW of 22 kW."""
+    fields: dict[str, Any] = {"ev_maximum_charge_power": number(7_360), "ev_minimum_charge_power": number(0)}
+    back: dict[str, Any] = {"ev_maximum_discharge_power": number(-7_360), "ev_minimum_discharge_power": number(0)}
+    mode = BPT_AC_CPDReqEnergyTransferMode(**fields, **back)
+    said = AC_ChargeParameterDiscoveryReq(header=HEADER, ac_cpd_req_energy_transfer_mode=mode)
+    rating = ChargerRating(charge_w=22_000, discharge_w=22_000, charge_ma=32_000, discharge_ma=32_000, follow_s=5.0)
+    monitor = ChargerMonitor(rating)
+    monitor.begin(0.0)
+    monitor.authorise(0.0, allowed=True)
+    monitor.discharge("standard", 0.0)
+    monitor.request(Iso20Requests(SeccConfig()).read(said, PayloadType.AC), 0.0)
+    monitor.request(Request(phase=Phase.POWER, power_s=100.0, closed_s=100.0), 0.0)
+    assert monitor.close(0.0)
+    monitor.feedback(0.0, closed=True)
+    passed = monitor.drive(Output(7_360, 0) if sign > 0 else Output(0, 7_360), 0.0)
+    assert (passed.charge_ma, passed.discharge_ma) == (32_000, 32_000)
+    found: list[Verdict] = []
+    for tick in range(1, 100):
+        monitor.drawn(sign * line_ma * 196 // 1000, tick / 10, (sign * line_ma, 0, 0))
+        found = found or monitor.verdicts()
+    assert found == opens
 
 
 @pytest.mark.parametrize(("raises", "borne"), [(False, (20_000, 60_000, 450_000)), (True, (150_000, 200_000, 450_000))])
