@@ -143,8 +143,8 @@ class Program:
         """Signal the process and wait; it is killed after `patience` seconds."""
         if self.process is None or self.poll() is not None:
             return
-        self.process.send_signal(how)
         self.process.send_signal(signal.SIGCONT)  # one that is held ends only then
+        self.process.send_signal(how)
         deadline = time.monotonic() + patience
         while self.poll() is None:
             if time.monotonic() > deadline:
