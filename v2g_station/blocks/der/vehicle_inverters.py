@@ -79,7 +79,8 @@ class VehicleInverters:
             self._der.grid_event(event)
 
     def _applied(self, command: ApplyControls) -> None:
-        ours = [each for each in command.controls if each.control_type in self._types]
+        # one that is stored may not fit any more: the configuration has changed
+        ours = [each for each in command.controls if each.control_type in self._types and not self._unfit(each)]
         self._in_force = tuple(each.control_type for each in ours)
         for number, each in self._evses.items():
             self._k.do(SupportGrid(evse_id=number, support=self._support(ours, each) if ours else None))

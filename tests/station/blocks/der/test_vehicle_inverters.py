@@ -171,3 +171,14 @@ def test_a_curve_whose_reference_follows_the_voltage_is_not_carried(station: Veh
     params = {"autonomousVRefEnable": True, "autonomousVRefTimeConstant": 300}
     answer = station.curve("VoltVar", (92, 100), (108, -100), reactivePowerParams=params)
     assert answer["status"] == "NotSupported"
+
+
+def test_a_stored_control_that_does_not_fit_the_configuration_any_more_is_not_in_force(station: Vehicles) -> None:
+    """Reactive power by discharge, of an outlet that takes none any more."""
+    assert station.curve("WattVar", (50, 0), (100, -100))["status"] == "Accepted"
+    assert station.curve("VoltVar", (92, 100), (108, -100))["status"] == "Accepted"
+    station.layout = msgspec.structs.replace(station.layout, evses=(EvseLayout(max_power_w=22_000, phases=3), DC))
+    station.power_loss()
+    station.wait(0.1)
+    assert station.support is not None
+    assert station.support.functions == {"volt_var"}
