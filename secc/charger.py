@@ -259,7 +259,8 @@ class Charger:
             )
 
     def _premises(self) -> Premises:
-        config, meter = self.config, self.controllers[0].meter
+        config, meter, grid = self.config, self.controllers[0].meter, self.controllers[0].config.charger.ac_rating
+        flavours = {controller.config.charger.der for controller in self.controllers} - {None}
         return Premises(
             sources=LogSources(
                 events=self.observe.path,
@@ -277,7 +278,9 @@ class Charger:
                 for controller in self.controllers
             ),
             grid_voltage=isinstance(meter, RemoteMeter) and meter.has_voltage,
-            der=any(controller.config.charger.der for controller in self.controllers),
+            der="sae" if "sae" in flavours else "iec" if flavours else None,  # of both what either can say
+            nominal_hz=grid.nominal_frequency_hz,
+            nominal_v=grid.nominal_voltage_v,
             max_var=min(controller.hardware.max_var for controller in self.controllers),
             own={"V2GCertificate": Own(config.tls.chain, config.tls.key)},
             roots={

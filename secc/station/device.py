@@ -13,6 +13,7 @@ from secc.station_config import StationConfig
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.ota.opening import open_installer
 from v2g.io.runtime.clock import Clock
+from v2g.iso15118.d20.services import Flavour
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
@@ -41,8 +42,12 @@ class Premises(msgspec.Struct, frozen=True):
     """Whether the grid's voltage is measured along with its frequency."""
     max_var: int = 0
     """Maximum reactive power that the power electronics of each EVSE can inject and absorb."""
-    der: bool = False
-    """Whether controls reach vehicles' inverters by AC DER."""
+    der: Flavour | None = None
+    """How controls reach vehicles' inverters by AC DER."""
+    nominal_hz: float = 50.0
+    """Frequency of the outlets' alternating current, Hz."""
+    nominal_v: float = 230.0
+    """Its voltage between a line and the neutral, V."""
     own: Mapping[CertificateSigningUse, Own] = msgspec.field(default_factory=dict)
     """Chains presented to vehicles, with their keys."""
     roots: Mapping[InstallCertificateUse, tuple[Path, ...]] = msgspec.field(default_factory=dict)

@@ -9,6 +9,7 @@ from secc.session.config import EnergyService
 from secc.station.device import Premises
 from secc.station_config import StationConfig, running_firmware
 from v2g.hardware.interfaces import PhaseSwitch
+from v2g.iso15118.d20.services import DER_FUNCTIONS, DER_MODES
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
@@ -20,6 +21,7 @@ from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
 from v2g_station.blocks.der.vehicle_inverters import BY_ACTIVE, BY_REACTIVE
 from v2g_station.blocks.security.certificate_store import StoredCertificate
 from v2g_station.blocks.settings import Inverter, StationSettings
+from v2g_station.blocks.smart_charging.ev_needs import CONTROL_OF
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout
 
 
@@ -77,8 +79,8 @@ def settings_of(
         der_controls=tuple(sorted({*own, *carried})),
         vehicle_controls=carried,
         inverter=_inverter(config, premises),
-        nominal_hz=frequency.nominal_hz if frequency is not None else 50.0,
-        nominal_v=frequency.nominal_v if frequency is not None else 230.0,
+        nominal_hz=(frequency or premises).nominal_hz,
+        nominal_v=(frequency or premises).nominal_v,
         frequency_response=frequency.response if frequency is not None else None,
         roots=roots,
         chains=chains,
@@ -109,8 +111,13 @@ def _der_controls(premises: Premises) -> tuple[DERControl, ...]:
 
 
 def _carried(premises: Premises, own: Collection[DERControl]) -> tuple[DERControl, ...]:
-    """Return the controls that AC DER carries to vehicles' inverters; what the charger itself applies is not twice."""
-    return tuple(each for each in (*BY_ACTIVE, *BY_REACTIVE) if premises.der and each not in own)
+    """Return the controls that AC DER carries to vehicles' inverters, by SAE those that its messages can say; what the
+    charger itself applies is not twice."""
+    if premises.der is None:
+        return ()
+    functions = DER_MODES if premises.der == "sae" else DER_FUNCTIONS.values()
+    said = {CONTROL_OF[each] for each in functions if each in CONTROL_OF}
+    return tuple(each for each in (*BY_ACTIVE, *BY_REACTIVE) if each in said and each not in own)
 
 
 def _inverter(config: StationConfig, premises: Premises) -> Inverter:

@@ -15,6 +15,7 @@ from tests.station.bench import Bench
 from v2g.errors import ConfigError
 from v2g_station.blocks.der.reactive import REACTIVE
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
+from v2g_station.blocks.der.vehicle_inverters import BY_ACTIVE, BY_REACTIVE
 from v2g_station.blocks.settings import StationSettings
 from v2g_station.kernel.layout import EvseLayout, StationLayout, station_variables
 
@@ -105,6 +106,17 @@ def test_controls_are_supported_as_far_as_the_hardware_can_follow_them(premises:
 
     assert settings(premises).der_controls == ()
     assert set(settings(premises, frequency=FrequencyConfig()).der_controls) == expected
+
+
+@pytest.mark.requirement("R221")
+def test_controls_for_vehicles_are_those_that_messages_can_say_at_the_voltage_of_their_outlets() -> None:
+    """Those by SAE have no power factor by power; without a source of frequency the outlets' own figures count."""
+    iec = settings(Premises(der="iec", nominal_hz=60, nominal_v=240))
+    sae = settings(Premises(der="sae", nominal_hz=60, nominal_v=240))
+    assert set(iec.vehicle_controls) == {*BY_ACTIVE, *BY_REACTIVE}
+    assert set(iec.vehicle_controls) - set(sae.vehicle_controls) == {"WattPF"}
+    assert settings(Premises()).vehicle_controls == ()
+    assert (iec.nominal_hz, iec.nominal_v) == (60, 240)
 
 
 def test_the_version_of_the_firmware_is_that_of_the_image_that_runs(tmp_path: Path) -> None:
