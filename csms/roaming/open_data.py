@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from sqlalchemy import Connection
 
 from csms.roaming import store as rows
 from csms.roaming.partners import PATH, Partners
@@ -83,11 +84,15 @@ def _publisher(partners: Partners) -> afir.Publisher:
 
 
 async def _datex(services: Services, partners: Partners, what: str) -> Any:
-    read = services.store.read
-    places = [typed_json.decode(each.document, OcpiLocation) for each in await read(rows.objects_in, "", "locations")]
-    kept = [typed_json.decode(each.document, OcpiTariff) for each in await read(rows.objects_in, "", "tariffs")]
-    tariffs = {each.id: each for each in kept}
-    if what == "missing":
-        return afir.missing(places, tariffs, _publisher(partners))
-    now = wire.moment(services.clock.utc_ms())
-    return (afir.table if what == "table" else afir.status)(places, tariffs, _publisher(partners), now)
+    now, who = wire.moment(services.clock.utc_ms()), _publisher(partners)
+
+    def made(connection: Connection) -> Any:
+        """Made beside the event loop: there may be thousands of places."""
+        locations, kept = (rows.objects_in(connection, "", module) for module in _MODULES)
+        places = [typed_json.decode(each.document, OcpiLocation) for each in locations]
+        tariffs = {each.id: each for each in (typed_json.decode(each.document, OcpiTariff) for each in kept)}
+        if what == "missing":
+            return afir.missing(places, tariffs, who)
+        return (afir.table if what == "table" else afir.status)(places, tariffs, who, now)
+
+    return await services.store.read(made)

@@ -76,3 +76,13 @@ def test_a_period_without_a_tariff_is_free() -> None:
     assert [each.tariff_id is None for each in cdr.charging_periods].count(True) == 1
     assert len(cdr.tariffs) > 1
     assert price_of(cdr, {}, "UTC").before_taxes == pytest.approx(cdr.total_cost.before_taxes, abs=Decimal("0.01"))
+
+
+def test_a_cdr_that_would_take_minutes_to_price_is_disputed_at_once() -> None:
+    """Thousands of periods, each of another tariff of hundreds of prices: pricing them would stop the back end."""
+    cdr = record([(30, 3_000_000, 0)], vat=False)
+    (tariff,), (period, *_) = cdr.tariffs, cdr.charging_periods
+    tariffs = tuple(replace(tariff, id=name, elements=tariff.elements * 500) for name in ("a", "b"))
+    periods = tuple(replace(period, tariff_id="ab"[number % 2]) for number in range(10_000))
+    found = judge_cdr(replace(cdr, tariffs=tariffs, charging_periods=periods), {}, "UTC", T0 + 10**9)
+    assert "price: 500 prices and 10000 periods are too many to be checked" in found

@@ -27,6 +27,9 @@ _AHEAD_MS: Final = 600_000
 _MOST_KW: Final = Decimal(1500)
 """More than any charger has (MCS: 1.25 kV, 3 kA is the connector's end, no charger's)."""
 
+_MOST_EFFORT: Final = 2_000_000
+"""Parts of a session times prices that may apply to them: about two seconds."""
+
 
 def volume(periods: Sequence[CdrPeriod], kind: str) -> Decimal:
     """Return the sum of a dimension."""
@@ -144,6 +147,7 @@ def judge_cdr(
     found = _times_and_energy(cdr, now_ms, most_kw or _MOST_KW)
     cent = Decimal(1).scaleb(-currency_digits(cdr.currency))
     try:
+        _check_effort(cdr, tariffs)
         costs = price_of(cdr, tariffs, zone)
     except CodecError as error:
         found.append(f"price: {error}")
@@ -176,6 +180,16 @@ def judge_credit(cdr: OcpiCdr, credited: OcpiCdr | None, before: Sequence[OcpiCd
     if not whole and cdr.total_energy == credited.total_energy:
         found.append("credit: its cost is not that of the CDR")
     return found
+
+
+def _check_effort(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff]) -> None:
+    """Raise CodecError for a CDR that would take long to price: a partner may send thousands of prices and periods."""
+    prices = max((len(each.elements) for each in (*tariffs.values(), *cdr.tariffs)), default=0)
+    ordered = sorted(cdr.charging_periods, key=lambda each: utc_ms(each.start_date_time))
+    runs = sum(1 for _ in groupby(ordered, key=lambda each: each.tariff_id))
+    days = (utc_ms(cdr.end_date_time) - utc_ms(ordered[0].start_date_time)) / 86_400_000
+    if prices * (len(ordered) + 10 * runs + 2 * prices * days) > _MOST_EFFORT:
+        raise CodecError(f"{prices} prices and {len(ordered)} periods are too many to be checked")
 
 
 def _times_and_energy(cdr: OcpiCdr, now_ms: int, most_kw: Decimal) -> list[str]:
