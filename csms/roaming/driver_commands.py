@@ -40,6 +40,7 @@ NEEDS: Final[dict[DriverCommandName, tuple[str, ...]]] = {
 _ANSWER_MS: Final = 120_000
 _LONGEST_S: Final = 3600
 _KEPT_MS: Final = 30 * 86_400_000
+_AUTHORIZED_MS: Final = 400 * 86_400_000
 _MOST_ORDERS: Final = 100_000
 OPEN: Final = ("waiting", "accepted")
 """States without a result yet."""
@@ -221,9 +222,9 @@ def _body(
 
 
 def expire_commands(connection: Connection, now_ms: int) -> None:
-    """Give up commands whose result did not come in time, and forget old ones."""
-    for kept in rows.of_partners(connection, "orders", None, None, _MOST_ORDERS):
-        if kept.updated_ms < now_ms - _KEPT_MS:
-            rows.remove_object(connection, kept.owner, "orders", kept.object_id)
-        elif kept.state in OPEN and typed_json.decode(kept.document, SentCommand).until_ms < now_ms:
+    """Give up commands whose result did not come in time; forget old ones, and old authorizations."""
+    rows.forget(connection, "orders", now_ms - _KEPT_MS)
+    rows.forget(connection, "authorizations", now_ms - _AUTHORIZED_MS)
+    for kept in (each for state in OPEN for each in rows.of_partners(connection, "orders", state, None, _MOST_ORDERS)):
+        if typed_json.decode(kept.document, SentCommand).until_ms < now_ms:
             rows.put_object(connection, msgspec.structs.replace(kept, state="TIMEOUT"))

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from csms.config import RoamingConfig
+from csms.db.leases import lock
 from csms.roaming import store as rows
 from csms.roaming.store import Kept
 from csms.stations.tables import connectors
@@ -159,7 +160,7 @@ def publish_station(
     connection: Connection, config: RoamingConfig, station_id: str, connected: Collection[str], now_ms: int
 ) -> None:
     """Publish the locations of a station again."""
-    for location_id in {each.alias for each in rows.objects_about(connection, "", "evses", station_id)}:
+    for location_id in sorted({each.alias for each in rows.objects_about(connection, "", "evses", station_id)}):
         publish_location(connection, config, location_id, connected, now_ms)
 
 
@@ -167,6 +168,7 @@ def publish_location(
     connection: Connection, config: RoamingConfig, location_id: str, connected: Collection[str], now_ms: int
 ) -> None:
     """Publish a location if it differs from what is published: with all of it, or the status of its EVSEs."""
+    lock(connection, [f"roaming location {location_id.lower()}"])  # its stations may be at several nodes
     place = place_of(connection, location_id)
     if place is None:
         return

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection
 
+from csms.db.leases import lock
 from csms.roaming import store as rows
 from csms.roaming.authorization import kept_token
 from csms.roaming.rules import KINDS, Partner, key_of, party_of
@@ -71,6 +72,7 @@ def announce_cdr(services: Services, kept: Kept) -> None:
 def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: str, now_ms: int) -> Kept | None:
     """Store a CDR with what is found about it; None if it is there. Raises OcpiError for another one of the same id."""
     owner, key = partner.partner_id, key_of(cdr.country_code, cdr.party_id, cdr.id)
+    lock(connection, [f"roaming CDRs of {owner}"])  # else two nodes could book two of one session
     known = rows.find_object(connection, owner, "cdrs", key)
     if known is not None:
         if wire.read_kept(known.document, OcpiCdr) == cdr:

@@ -176,6 +176,12 @@ def list_objects(
     return total, found[: asked.limit], len(found) > asked.limit
 
 
+def forget(connection: Connection, module: str, before_ms: int) -> None:
+    """Delete old objects of a module."""
+    old = (roaming_objects.c.module == module) & (roaming_objects.c.updated_ms < before_ms)
+    connection.execute(delete(roaming_objects).where(old))
+
+
 def stand_of(connection: Connection, *modules: str) -> str:
     """Return what is another text after each change of own objects of these modules: also after one that a slower node
     has stored with an earlier time than the newest."""

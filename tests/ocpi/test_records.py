@@ -43,6 +43,7 @@ def test_both_parts_cost_what_the_whole_costs_and_are_credited_together(
     for net in (True, False):
         assert total(parts, net=net) == total([cdr], net=net)
     assert len(parts) == 1 + any(back for _, _, back in found)
+    assert all(part.charging_periods for part in parts)  # also where nothing was taken: a CDR has one at least
     assert all(each.volume >= 0 for part in parts for p in part.charging_periods for each in p.dimensions)
     assert judge_cdr(parts[0], {}, "Europe/Berlin", T0 + 10**9) == []
     assert sum((each.total_energy * (-1 if each.credit else 1) for each in parts), Decimal(0)) == cdr.total_energy
@@ -81,7 +82,7 @@ def test_a_period_without_a_tariff_is_free() -> None:
 def test_a_cdr_that_would_take_minutes_to_price_is_disputed_at_once() -> None:
     """Thousands of periods, each of another tariff of hundreds of prices: pricing them would stop the back end."""
     cdr = record([(30, 3_000_000, 0)], vat=False)
-    (tariff,), (period, *_) = cdr.tariffs, cdr.charging_periods
+    tariff, period = cdr.tariffs[0], cdr.charging_periods[0]
     tariffs = tuple(replace(tariff, id=name, elements=tariff.elements * 500) for name in ("a", "b"))
     periods = tuple(replace(period, tariff_id="ab"[number % 2]) for number in range(10_000))
     found = judge_cdr(replace(cdr, tariffs=tariffs, charging_periods=periods), {}, "UTC", T0 + 10**9)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from v2g.energy.meter_records.container import FoundRecord
 from v2g.energy.meter_records.judge import Expected, judge_all
 from v2g.errors import CodecError
-from v2g.ocpi.objects import CdrPeriod, OcpiCdr, OcpiPrice, OcpiTariff, TaxAmount
+from v2g.ocpi.objects import CdrDimension, CdrPeriod, OcpiCdr, OcpiPrice, OcpiTariff, TaxAmount
 from v2g.ocpi.tariffs import Costs, costs_of
 from v2g.ocpi.wire import utc_ms
 from v2g.units import currency_digits, payable
@@ -104,8 +104,9 @@ def split_of(cdr: OcpiCdr, zone: str) -> list[OcpiCdr]:
     net, gross = (payable(each, cdr.currency) for each in (costs.before_taxes, costs.after_taxes))
     taxed = None if cdr.total_cost.taxes is None else (TaxAmount(name="VAT", amount=gross - net),)
     price = OcpiPrice(before_taxes=net, taxes=taxed)
+    nothing = replace(back[0], dimensions=(CdrDimension(type="ENERGY", volume=Decimal(0)),), tariff_id=None)
     main = replace(
-        cdr, charging_periods=tuple(each for each in cdr.charging_periods if each not in back),
+        cdr, charging_periods=tuple(each for each in cdr.charging_periods if each not in back) or (nothing,),
         total_cost=_plus(cdr.total_cost, _negative(price)), total_energy=cdr.total_energy - volume(back, "ENERGY"),
         total_energy_cost=cdr.total_energy_cost and _plus(cdr.total_energy_cost, _negative(price)),
     )  # fmt: skip

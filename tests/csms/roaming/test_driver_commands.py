@@ -157,6 +157,10 @@ async def test_without_a_result_it_has_timed_out_also_after_a_restart(roaming: R
     roaming.backend.clock.advance(31 * 86_400)
     await services.store.run(expire_commands, services.clock.utc_ms())
     assert await states(roaming) == []
+    assert len(await services.store.run(objects_in, "tnm", "authorizations")) == 1
+    roaming.backend.clock.advance(370 * 86_400)
+    await services.store.run(expire_commands, services.clock.utc_ms())
+    assert await services.store.run(objects_in, "tnm", "authorizations") == []
 
 
 async def test_a_driver_starts_and_stops_at_another_operators_station(cpo: Operator, emsp: Operator) -> None:
