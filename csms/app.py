@@ -324,7 +324,7 @@ async def open_services(
     if config.outside_pools:
         from csms.contracts.outside import OutsidePools
 
-        parts.append(OutsidePools(config.outside_pools, config.trust, clock, observe))
+        parts.append(OutsidePools(config.outside_pools, config.trust, contracts, clock, observe))
     if config.trust_list is not None:
         parts.append(TrustLists(config.trust_list, clock))
     if config.roaming is not None:

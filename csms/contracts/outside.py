@@ -1,4 +1,5 @@
-"""Contracts from pools outside (OPCP, OPNC), asked while a vehicle waits; what they answer is verified (R217)."""
+"""Contracts from pools outside (OPCP, OPNC), asked while a vehicle waits; what they answer is verified, up to the
+revocation of contract and service (R217)."""
 
 import asyncio
 import base64
@@ -8,6 +9,7 @@ from typing import Final
 
 from csms.config import OutsidePool, Trust
 from csms.contracts.rules import LONGEST
+from csms.contracts.verifier import ContractVerifier
 from csms.trust.certificate_status import load_anchors
 from v2g.errors import CertificateError, CodecError, RefusedError, TrustError, V2GError
 from v2g.io.http.pools import PoolClient
@@ -35,13 +37,18 @@ class OutsidePools:
     """All pools outside; one instance for the whole program."""
 
     def __init__(
-        self, config: tuple[OutsidePool, ...], trust: Trust, clock: Clock, observe: Callable[[Observe], None]
+        self,
+        config: tuple[OutsidePool, ...],
+        trust: Trust,
+        judge: ContractVerifier,
+        clock: Clock,
+        observe: Callable[[Observe], None],
     ) -> None:
         """Read files. Raises ConfigError, KeyAccessError."""
         self._pools = [(each, PoolClient(each.server, clock)) for each in config]
         anchors = load_anchors(trust)
         self._trust = ContractTrust(roots=anchors.roots, crosses=anchors.crosses, interop=anchors.interop)
-        self._clock, self._observe = clock, observe
+        self._judge, self._clock, self._observe = judge, clock, observe
         self._delivered: dict[tuple[bytes, str], tuple[str, ...]] = {}
 
     async def answer(
@@ -66,9 +73,13 @@ class OutsidePools:
                 self._report(config, asked, problem=f"not asked: {PATIENCE_S:g} s are over")
                 continue
             try:
-                found = await client.contracts(exi, asked.namespace, timeout_s=left_s)
-                answer = await asyncio.to_thread(self._chosen, found, asked, version)
-            except (V2GError, TimeoutError) as error:
+                async with asyncio.timeout(left_s):  # with the token, and the status of certificates
+                    usable = await self._usable(await client.contracts(exi, asked.namespace), asked)
+                answer = self._chosen(usable, asked, version) if usable else None
+            except TimeoutError:
+                self._report(config, asked, problem=f"no answer in {left_s:.1f} s")
+                continue
+            except V2GError as error:
                 self._report(config, asked, problem=_said(error))
                 continue
             if answer is not None:
@@ -89,26 +100,33 @@ class OutsidePools:
             told, info = "", StatusInfo(reason_code="InvalidExi", additional_info=str(error)[:500])
         return Get15118EVCertificateResponse(status="Failed", exi_response=told, status_info=info)
 
-    def _chosen(
-        self, found: tuple[PoolContract, ...], asked: ForeignRequest, version: Version
-    ) -> tuple[str, Get15118EVCertificateResponse] | None:
-        """Return the EMAID and response with the next contract of a session: the vehicle's preferred ones first, no
-        more than it has room for. Raises the last problem if the vehicle could install none."""
+    async def _usable(self, found: tuple[PoolContract, ...], asked: ForeignRequest) -> dict[str, PoolContract]:
+        """Return by EMAID what the vehicle could install, of services and contracts that are not revoked.
+
+        Raises the last problem if there is nothing else.
+        """
         problem: V2GError | None = None
         usable: dict[str, PoolContract] = {}
         for each in found:
             try:
-                emaid = check_contract(each.response, asked, self._trust, self._clock.now())
+                chains = await asyncio.to_thread(check_contract, each.response, asked, self._trust, self._clock.now())
+                emaid = chains[0].emaid
                 if each.emaid and each.emaid.replace("-", "").upper()[:14] != emaid[:14]:
                     raise RefusedError(f"the pool says {each.emaid[:20]}, the contract {emaid}", reason="wrong_subject")
+                await asyncio.gather(*(self._judge.check_revocation(chain, emaid) for chain in chains))
             except (CodecError, TrustError, RefusedError) as error:
                 problem = error
             else:
                 usable.setdefault(emaid, each)
-        if not usable:
-            if problem is not None:
-                raise problem
-            return None
+        if problem is not None and not usable:
+            raise problem
+        return usable
+
+    def _chosen(
+        self, usable: dict[str, PoolContract], asked: ForeignRequest, version: Version
+    ) -> tuple[str, Get15118EVCertificateResponse]:
+        """Return the EMAID and response with the next contract of a session: the vehicle's preferred ones first, no
+        more than it has room for. Raises RefusedError (`too_long`)."""
         order = sorted(usable, key=lambda emaid: asked.emaids.index(emaid) if emaid in asked.emaids else len(usable))
         order = order[: max(asked.maximum, 1)]
         session = (asked.session_id, asked.pcid)

@@ -358,7 +358,8 @@ class PoolService:
             raise CodecError("not an EMAID")
         asked = ForeignRequest(generation=generation_of(contract.namespace), session_id=bytes(8), pcid=pcid)
         response = addressed(contract.response, asked, round(self._now().timestamp() * 1000), 0)
-        if normalize_emaid(check_contract(response, asked, self._trust, self._now()))[:14] != emaid[:14]:
+        found, _ = check_contract(response, asked, self._trust, self._now())
+        if normalize_emaid(found.emaid)[:14] != emaid[:14]:
             raise CertificateError("the contract has another EMAID", reason="wrong_subject")
         folder = self._folder / "contracts" / pcid
         event = "oem.contract.updated" if (folder / f"{emaid}.exi").exists() else "oem.contract.created"

@@ -126,8 +126,11 @@ def addressed(response: bytes, asked: ForeignRequest, utc_ms: int, remaining: in
     return exi.encode(msgspec.structs.replace(message, header=header_2))
 
 
-def check_contract(response: bytes, asked: ForeignRequest, trust: ContractTrust, at: datetime) -> str:
-    """Return the EMAID of a pool's response (EXI) that a vehicle can install.
+def check_contract(
+    response: bytes, asked: ForeignRequest, trust: ContractTrust, at: datetime
+) -> tuple[VerifiedChain, VerifiedChain]:
+    """Return the chains of a pool's response (EXI) that a vehicle can install: of the contract, and of the service that
+    has signed it. Whether they are revoked is left to the caller.
 
     Raises CodecError for anything that is no response of its edition, RefusedError for one of another session or
     without contract, CertificateError (service, contract, EMAID), SignatureError. That the key in it is sealed for the
@@ -141,12 +144,14 @@ def check_contract(response: bytes, asked: ForeignRequest, trust: ContractTrust,
     return _check_2(message, trust, at)
 
 
-def _check_20(message: CertificateInstallationRes, trust: ContractTrust, at: datetime) -> str:
+def _check_20(
+    message: CertificateInstallationRes, trust: ContractTrust, at: datetime
+) -> tuple[VerifiedChain, VerifiedChain]:
     if message.response_code is not ResponseCode.OK:
         raise RefusedError(f"the response is {message.response_code.name}", reason="no_contract")
-    d20.verify_service(message, trust.roots, at=at, interop=trust.interop, crosses=trust.crosses)
+    service = d20.verify_service(message, trust.roots, at=at, interop=trust.interop, crosses=trust.crosses)
     chain = message.signed_installation_data.contract_certificate_chain
-    return verify_chain(
+    contract = verify_chain(
         chain.certificate,
         d20.subs_of(chain),
         trust.roots,
@@ -154,10 +159,11 @@ def _check_20(message: CertificateInstallationRes, trust: ContractTrust, at: dat
         at=at,
         interop=trust.interop,
         crosses=trust.crosses,
-    ).emaid
+    )
+    return contract, service
 
 
-def _check_2(message: V2G_Message, trust: ContractTrust, at: datetime) -> str:
+def _check_2(message: V2G_Message, trust: ContractTrust, at: datetime) -> tuple[VerifiedChain, VerifiedChain]:
     body = message.body.body_element
     assert isinstance(body, d2_messages.CertificateInstallationRes)
     if not body.response_code.name.startswith("OK"):
@@ -181,7 +187,7 @@ def _check_2(message: V2G_Message, trust: ContractTrust, at: datetime) -> str:
     if not is_same_contract(contract.emaid, body.emaid.value):
         what = f"the contract is of {contract.emaid}, not of {body.emaid.value}"
         raise CertificateError(what, reason="wrong_subject")
-    return contract.emaid
+    return contract, service
 
 
 # -- the other side: a provider seals a contract, a service signs it

@@ -44,6 +44,7 @@ from v2g.iso15118.foreign_contracts import (
     sealed,
     signed,
 )
+from v2g.pki.certificates import load_certificate
 from v2g.pki.pools import MOST_ANSWER_BYTES, PoolContract, write_contracts
 from v2g.pki.profile import Generation
 from v2g_station.blocks.security.certificates import ContractAnswer
@@ -75,7 +76,12 @@ async def lab_2(pki_2: PkiTree, tmp_path: Path) -> AsyncIterator[PoolLab]:
 
 
 def outside(lab: PoolLab, shape: str = "opcp", **more: Any) -> dict[str, Any]:
-    return {"outside_pools": (OutsidePool(server=lab.server(shape), **more),), "trust": trusted(lab.tree)}
+    return {"outside_pools": (OutsidePool(server=lab.server(shape), **more),), "trust": proven(lab.tree)}
+
+
+def proven(tree: PkiTree, **changes: Any) -> dict[str, Any]:
+    trust = trusted(tree)
+    return trust | {"crls": (*trust["crls"], tree.path("cps/sub2.crl"))} | changes
 
 
 @pytest.mark.requirement("R217")
@@ -206,6 +212,7 @@ class Pool:
         self.tree, self.request, self.port = tree, request, 0
         self.answer: Answer = Pool.nothing
         self.token_status = 200
+        self.token_hangs = False
         self.asked = self.tokens = 0
         self.problem = ""
         self.over = asyncio.Event()
@@ -216,6 +223,8 @@ class Pool:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/oauth/token":
             self.tokens += 1
+            if self.token_hangs:
+                await self.over.wait()
             return web.json_response({"access_token": "t"}, status=self.token_status)
         self.asked += 1
         return await self.answer(self)
@@ -413,3 +422,41 @@ async def test_a_pool_without_token_is_not_asked(start: Start, hostile: Pool, tm
     await verdict(start, hostile, tmp_path)
     assert "gives no token" in hostile.problem
     assert hostile.asked == 0
+
+
+@pytest.mark.parametrize("hangs_at", ["token", "status"])
+async def test_no_part_of_the_way_makes_a_vehicle_wait_longer(
+    start: Start, hostile: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs_at: str
+) -> None:
+    """Neither the token nor a responder that is asked about the contract."""
+    monkeypatch.setattr("csms.contracts.outside.PATIENCE_S", 0.3)
+    hostile.answer, hostile.token_hangs = answers(lambda pool: pool.says(pool.contract())), hangs_at == "token"
+    trust = proven(hostile.tree)
+    if hangs_at == "status":
+        server = await asyncio.start_server(lambda *_: hostile.over.wait(), "127.0.0.1", 0)
+        trust["ocsp_responder"] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    assert (await verdict(start, hostile, tmp_path, trust=trust)).startswith("Failed")
+    assert hostile.problem == "no answer in 0.3 s"
+
+
+def _serial(chain: tuple[bytes, ...], place: int) -> str:
+    return f"{load_certificate(chain[place]).serial_number:x}"
+
+
+@pytest.mark.parametrize(("chain", "place"), [("cps", 0), ("cps", 1), ("contract", 1)])
+async def test_a_contract_is_refused_if_anything_above_it_or_its_service_is_revoked(
+    start: Start, hostile: Pool, tmp_path: Path, chain: str, place: int
+) -> None:
+    hostile.answer = answers(lambda pool: pool.says(pool.contract()))
+    revoked = proven(hostile.tree, revoked=(_serial(hostile.tree.chain(chain), place),))
+    assert (await verdict(start, hostile, tmp_path, trust=revoked)).startswith("Failed")
+    assert hostile.problem.startswith("revoked: ")
+
+
+async def test_status_that_nobody_knows_counts_as_configured(start: Start, hostile: Pool, tmp_path: Path) -> None:
+    hostile.answer = answers(lambda pool: pool.says(pool.contract()))
+    unknown = proven(hostile.tree, crls=())
+    assert (await verdict(start, hostile, tmp_path, trust=unknown)).startswith("Failed")
+    assert hostile.problem.startswith("missing: ")
+    tolerant = unknown | {"revocation_unknown": "accept"}
+    assert await verdict(start, hostile, tmp_path, trust=tolerant) == "Accepted OK"

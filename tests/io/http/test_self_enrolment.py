@@ -156,3 +156,48 @@ async def test_a_stop_between_the_two_files_is_mended_at_the_next_start(lab: Lab
     await holder.enrolment.look()
     assert holder.leaf.public_key() == newest.public_key()
     assert not holder.key.with_name("own.key.new").exists()
+
+
+async def test_a_stop_within_the_first_enrolment_is_mended_without_the_ca(lab: Lab) -> None:
+    holder = Holder(lab)
+    await holder.enrolment.first()
+    holder.key.replace(holder.key.with_name("own.key.new"))
+    await lab.stop()
+    holder.again()
+    await holder.enrolment.first()
+    assert holder.leaf.not_valid_after_utc > holder.clock.now()
+    assert (holder.said, issued(lab)) == (["enrolled"], 1)
+
+
+async def test_a_key_of_a_request_does_not_replace_the_key_of_another_certificate(lab: Lab, tmp_path: Path) -> None:
+    """A chain that a person has put there without its key is reported; both keys stay."""
+    holder = Holder(lab)
+    await holder.enrolment.first()
+    other = Holder(lab, files=(tmp_path / "other.pem", tmp_path / "other.key"))
+    await other.enrolment.first()
+    holder.chain.write_bytes(other.chain.read_bytes())
+    waiting = holder.key.with_name("own.key.new")
+    save_key(waiting, load_private_key(lab.tree.path("secc/leaf.key")))
+    before = holder.key.read_bytes(), waiting.read_bytes()
+    await holder.enrolment.look()
+    assert holder.said == ["enrolled", "enrolment_failed"]
+    assert (holder.key.read_bytes(), waiting.read_bytes()) == before
+
+
+async def test_a_chain_without_key_does_not_make_the_program_ask_without_pause(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = Holder(lab)
+    await holder.enrolment.first()
+    holder.key.unlink()
+    await lab.stop()
+    pauses: list[float] = []
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+        raise TimeoutError
+
+    monkeypatch.setattr("v2g.io.http.self_enrolment.asyncio.sleep", sleep)
+    with pytest.raises(TimeoutError):
+        await holder.enrolment.first()
+    assert (pauses, holder.said) == ([3600], ["enrolled", "enrolment_failed"])

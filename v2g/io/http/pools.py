@@ -56,13 +56,11 @@ class PoolClient:
             raise CodecError("OPNC has no signed list of roots")
         return await self._ask("GET", self._paths.trust_list)
 
-    async def contracts(
-        self, request: bytes, namespace: str, *, timeout_s: float = _ANSWER_S
-    ) -> tuple[pools.PoolContract, ...]:
+    async def contracts(self, request: bytes, namespace: str) -> tuple[pools.PoolContract, ...]:
         """Return the contracts for a vehicle's request (EXI), the default one first; none if it has none."""
         told = {"alwaysReturnEXI": "false", "broadcast": "false"}
         body = pools.write_installation(request, namespace)
-        answer = await self._send("POST", self._paths.contracts, body, told, timeout_s=timeout_s, missing=True)
+        answer = await self._send("POST", self._paths.contracts, body, told, missing=True)
         return () if answer is None else pools.read_contracts(answer)
 
     async def provisioning(self, pcid: str) -> tuple[bytes, ...] | None:
@@ -113,14 +111,7 @@ class PoolClient:
         return found
 
     async def _send(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        *,
-        timeout_s: float = _ANSWER_S,
-        missing: bool = False,
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], *, missing: bool = False
     ) -> bytes | None:
         """Return the body of an answer; None, if `missing` is expected, for one that there is nothing (404)."""
         server, url = self._server, self._server.url.rstrip("/") + path
@@ -129,7 +120,7 @@ class PoolClient:
             sent["Content-Type"] = "application/json"
         if server.shape == "opnc" and server.party_id:
             sent |= {"OPNC-from-party-type": server.party_type, "OPNC-from-party-id": server.party_id}
-        answer = await self._requests.send(method, url, body, sent, timeout_s=timeout_s)
+        answer = await self._requests.send(method, url, body, sent, timeout_s=_ANSWER_S)
         if missing and answer.status == 404:
             return None
         require_success(method, url, answer, _HINTS)

@@ -55,7 +55,7 @@ class SelfEnrolment:
         """Return once there is a certificate; a program without one has nothing to show."""
         while not (self._chain.exists() and self._key.exists()):
             pause_s = await self.look()
-            if not self._chain.exists():
+            if not (self._chain.exists() and self._key.exists()):
                 await asyncio.sleep(pause_s)
 
     async def run(self) -> None:
@@ -88,15 +88,15 @@ class SelfEnrolment:
         return _AGAIN_S
 
     def _former(self) -> x509.Certificate | None:
-        """Return the certificate in use; None for none, or one whose key is another. Raises V2GError if unreadable."""
-        if not (self._chain.exists() and self._key.exists()):
+        """Return the certificate in use, None if there is none. Raises V2GError if it is unreadable, or of another key."""
+        if not self._chain.exists():
             return None
         leaf = load_certificate(load_chain(self._chain)[0])
-        if load_private_key(self._key).public_key() == leaf.public_key():
-            return leaf
-        if self._new_key.exists():  # it was stopped between the two files
-            self._new_key.replace(self._key)
+        if self._new_key.exists() and load_private_key(self._new_key).public_key() == leaf.public_key():
+            self._new_key.replace(self._key)  # it was stopped between the two files
             self._request.unlink(missing_ok=True)
+        if not self._key.exists():
+            return None
         return load_certificate(load_credentials(self._chain, self._key).leaf)
 
     def _is_due(self, leaf: x509.Certificate) -> bool:
