@@ -69,14 +69,16 @@ def state(connection: Connection) -> ListState:
 
 
 def take(connection: Connection, found: TrustList, now_ms: int) -> tuple[list[str], list[str]]:
-    """Store a verified list; return the fingerprints of the roots that are new in it, and of those that it lacks."""
+    """Store a verified list, unless there is a newer one meanwhile; return the fingerprints of the roots that are new
+    in it, or now of other kinds, and of those that it lacks."""
+    if found.number < state(connection).list_number:
+        return [], []
     there = listed_roots.c
-    before = {
-        row.fingerprint: row.removed_ms for row in connection.execute(select(there.fingerprint, there.removed_ms))
-    }
+    rows = connection.execute(select(there.fingerprint, there.kinds).where(there.removed_ms.is_(None)))
+    before: dict[str, str] = {row.fingerprint: row.kinds for row in rows}
     present = {each.fingerprint: each for each in found.roots}
-    new = [each for each in present if each not in before or before[each] is not None]
-    gone = [each for each, removed in before.items() if removed is None and each not in present]
+    new = [key for key, each in present.items() if before.get(key) != ",".join(each.kinds)]
+    gone = [each for each in before if each not in present]
     for each in new:
         certificate = load_certificate(present[each].certificate)
         connection.execute(delete(listed_roots).where(there.fingerprint == each))
@@ -102,14 +104,14 @@ def take(connection: Connection, found: TrustList, now_ms: int) -> tuple[list[st
     return new, gone
 
 
-def note_problem(connection: Connection, problem: str, now_ms: int) -> None:
+def note_problem(connection: Connection, problem: str) -> None:
     """Store why the last attempt to get a list failed."""
     before = state(connection)
     _set_state(
         connection,
         list_number=before.list_number,
         until_ms=before.until_ms,
-        fetched_ms=before.fetched_ms or now_ms,
+        fetched_ms=before.fetched_ms,
         problem=problem[:255],
     )
 

@@ -31,6 +31,7 @@ _USES: Final[Mapping[RootKind, InstallCertificateUse]] = {
     "OEM": "OEMRootCertificate",
 }
 _LOOK_S: Final = 10.0
+_RETRY_MS: Final = 300_000
 _AGAIN_MS: Final = 60_000
 _LEASE: Final = "trust list"
 _ABOUT_ROOTS: Final = frozenset({"root.cert.added", "root.cert.expired", "root.cert.revoked"})
@@ -45,22 +46,27 @@ class TrustLists:
         self._anchors = tuple(der for path in config.roots for der in load_chain(path))
         file = config.secret_file
         self._secret = "" if file is None else read_secret(file).decode(errors="replace").strip()
-        self._wake = asyncio.Event()
+        self._wake, self._tried_ms = asyncio.Event(), 0
 
     async def run(self, services: Services) -> None:
         """Fetch the list when it is due, and carry on with stations, for ever."""
         while True:
             self._wake.clear()
             with contextlib.suppress(StoreError):
-                now_ms, known = services.clock.utc_ms(), await services.store.read(store.state)
-                due = now_ms - known.fetched_ms >= self._config.every_h * 3_600_000
-                if due and await services.leads(_LEASE, _LOOK_S):
-                    with contextlib.suppress(V2GError):
-                        await self.fetch(services)
+                await self.fetch_if_due(services)
                 await self.look(services)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):
                     await self._wake.wait()
+
+    async def fetch_if_due(self, services: Services) -> None:
+        """Fetch the list if that is due, some minutes after a failure at the earliest. Raises StoreError."""
+        known, now_ms = await services.store.read(store.state), services.clock.utc_ms()
+        due = now_ms - known.fetched_ms >= self._config.every_h * 3_600_000
+        if due and abs(now_ms - self._tried_ms) >= _RETRY_MS and await services.leads(_LEASE, _LOOK_S):
+            self._tried_ms = now_ms
+            with contextlib.suppress(V2GError):
+                await self.fetch(services)
 
     async def fetch(self, services: Services) -> TrustList:
         """Fetch, verify and store the list. Raises V2GError; what is known stays."""
@@ -71,7 +77,7 @@ class TrustLists:
         except V2GError as error:
             reason = getattr(error, "reason", "")
             problem = f"{reason}: {error}" if reason else str(error)
-            await services.store.run(store.note_problem, problem, now_ms)
+            await services.store.run(store.note_problem, problem)
             services.announce("ocpp", "trust_list_refused", problem=problem[:200])
             raise
         new, gone = await services.store.run(store.take, found, now_ms)
@@ -90,11 +96,13 @@ class TrustLists:
         return read_event(body, signature, self._secret).kind in _ABOUT_ROOTS
 
     async def order(self, services: Services, stations: Collection[str], *, removes: bool) -> int:
-        """Have stations brought up to the newest list; return its number. Raises RefusedError (`no_list`)."""
-        known = await services.store.read(store.state)
+        """Have stations brought up to the newest list; return its number. Raises RefusedError: `no_list`, `expired`."""
+        known, now_ms = await services.store.read(store.state), services.clock.utc_ms()
         if not known.list_number:
             raise RefusedError("there is no list yet", reason="no_list", hint=known.problem or "fetch it first")
-        now_ms = services.clock.utc_ms()
+        if known.until_ms < now_ms:
+            why = f"list {known.list_number} has expired"
+            raise RefusedError(why, reason="expired", hint=known.problem or "fetch it first")
         await services.store.run(store.order, stations, known.list_number, now_ms, removes=removes)
         self._wake.set()
         return known.list_number

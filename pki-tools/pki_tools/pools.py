@@ -259,9 +259,10 @@ class PoolService:
 
     async def _put_root(self, request: web.Request, _shape: PoolShape) -> web.Response:
         """Add a root: what only the operator of a pool does."""
-        entry = await request.read()
-        (root,) = read_roots(b'{"rootCertificateCollection":[' + entry + b"]}")
-        await self.add_root(root)
+        found = read_roots(b'{"rootCertificateCollection":[' + await request.read() + b"]}")
+        if len(found) != 1:
+            raise CodecError(f"{len(found)} roots instead of one")
+        await self.add_root(found[0])
         return web.Response(status=200)
 
     async def _delete_root(self, request: web.Request, _shape: PoolShape) -> web.Response:
@@ -278,14 +279,13 @@ class PoolService:
 
     async def _trust_list(self, _request: web.Request, _shape: PoolShape) -> web.Response:
         now, folder = self._now().replace(microsecond=0), self._folder / "signer"
-        if not folder.exists():
-            key = new_key(KeyKind.SECP256R1, Role.TRUST_LIST)
-            csr = load_csr(make_request(key, Role.TRUST_LIST, Subject(common_name="trust list", organization="lab")))
-            order = CertificateOrder(
-                role=Role.TRUST_LIST, name=f"{FOLDER}/signer", common_name="trust list", request=csr
-            )
-            await asyncio.to_thread(issue_certificate, self._directory, order, at=now)
-            save_key(folder / "leaf.key", key)
+        async with self._signing:
+            if not folder.exists():
+                key, role = new_key(KeyKind.SECP256R1, Role.TRUST_LIST), Role.TRUST_LIST
+                csr = load_csr(make_request(key, role, Subject(common_name="trust list", organization="lab")))
+                order = CertificateOrder(role=role, name=f"{FOLDER}/signer", common_name="trust list", request=csr)
+                await asyncio.to_thread(issue_certificate, self._directory, order, at=now)
+                save_key(folder / "leaf.key", key)
         signer = Issuer(load_pem(folder / "leaf.pem"), load_private_key(folder / "leaf.key"))
         until = now + timedelta(days=_LIST_DAYS)
         return web.json_response(write_trust_list(self._number(), now, until, self._roots(), signer))

@@ -150,3 +150,12 @@ def test_an_answer_while_a_root_is_rolled_over(pki: PkiTree, tmp_path: Path) -> 
             answer[::-1], request_of(tree), (root,), role=Role.SECC, generation=Generation.ISO15118_20, at=at
         )
         assert (len(found.certificates), found.anchor) == (number, x509.load_der_x509_certificate(root))
+
+
+def test_an_answer_with_a_certificate_of_no_version_is_refused(pki: PkiTree) -> None:
+    """The library has an error of its own for it, which is no ValueError."""
+    good = write_certificates(chain(pki)[:1])
+    version = bytes.fromhex("a003020102")
+    broken = base64.b64decode(good).replace(version, version[:-1] + b"\x28")
+    with pytest.raises(CertificateError, match="40 is not a valid X509 version"):
+        read_certificates(broken)

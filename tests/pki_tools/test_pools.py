@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -18,12 +19,14 @@ from tests.pki_tools.conftest import Openssl
 from tests.pki_tools.pool_lab import PCID, PoolLab
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, EnvelopeError, RefusedError, TransportError
+from v2g.io.http.authorized import AuthorizedRequests
+from v2g.io.runtime.clock import Clock
 from v2g.iso15118.d20.installation import InstallationRequest, make_request, open_contract
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.foreign_contracts import NAMESPACES, sealed
-from v2g.pki.pools import SIGNATURE_HEADERS, SealedContract, decode_base64, read_event
+from v2g.pki.pools import PATHS, SIGNATURE_HEADERS, SealedContract, decode_base64, encode_base64, read_event
 from v2g.pki.profile import Generation
 from v2g.pki.trust_list import read_trust_list
 
@@ -137,6 +140,20 @@ async def test_orders_that_cannot_be_met_say_why(lab: PoolLab) -> None:
         await client.add_provisioning(lab.tree.chain("contract"), NAMESPACES[NEW])
     with pytest.raises(RefusedError, match="400"):
         await client.contracts(b"no request", NAMESPACES[NEW])
+    requests = AuthorizedRequests(lab.server(), Clock(), most_bytes=4096)
+    for roots, count in ((b"", 0), (b",".join([msgspec.json.encode(_entry(lab))] * 2), 2)):
+        url = lab.server().url + PATHS["opcp"].roots
+        answer = await requests.send("PUT", url, roots, {}, timeout_s=10)
+        assert (answer.status, f"{count} roots instead of one" in answer.body.decode()) == (400, True)
+
+
+def _entry(lab: PoolLab) -> dict[str, str]:
+    return {"caCertificate": encode_base64(lab.tree.anchors("v2g")[0]), "rootType": "V2G"}
+
+
+async def test_the_first_lists_at_once_have_one_signer(lab: PoolLab) -> None:
+    lists = await asyncio.gather(*(lab.client().trust_list() for _ in range(3)))
+    assert len({json.loads(each)["signerCertificate"] for each in lists}) == 1
 
 
 async def test_strangers_get_nothing_and_a_token_ends(lab: PoolLab) -> None:

@@ -49,7 +49,7 @@ def read_certificates(body: bytes) -> tuple[x509.Certificate, ...]:
             else:
                 found = pkcs7.load_der_pkcs7_certificates(body if body[:1] == b"\x30" else _from_base64(body))
         certificates = tuple(load_certificate(each.public_bytes(Encoding.DER)) for each in found)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise CertificateError(f"not a certs-only PKCS #7: {error}", reason="malformed") from None
     if not certificates or len(certificates) > _MOST_CERTIFICATES:
         raise CertificateError(f"PKCS #7 with {len(certificates)} certificates", reason="malformed")

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from csms.config import TrustListSource
+from csms.trust import store as rows
 from csms.trust.work import TrustLists
 from pki_tools.authority import load_issuer, new_key
 from pki_tools.issuing import CertificateOrder, issue_certificate
@@ -30,9 +31,9 @@ from v2g.pki.csr import load_csr
 from v2g.pki.issue import Issuer, Subject
 from v2g.pki.keys import load_private_key, save_secret
 from v2g.pki.ocsp import ocsp_request_data
-from v2g.pki.pools import PoolRoot, encode_base64, event_signature
+from v2g.pki.pools import PoolRoot, RootKind, encode_base64, event_signature
 from v2g.pki.profile import KeyKind, Role
-from v2g.pki.trust_list import read_trust_list, write_trust_list
+from v2g.pki.trust_list import TrustList, read_trust_list, write_trust_list
 
 __all__ = ["backend", "tree"]
 
@@ -223,6 +224,55 @@ async def test_what_is_known_stays_when_a_list_is_refused(backend: Start, lab: P
         assert (await ask("POST", "/trust/list/fetch")).status == 502
         assert (await ask("GET", "/trust/list")).json["list_number"] == 3
         assert [len(each.data["problem"]) > 0 for each in csms.events.named("trust_list_refused")] == [True, True]
+
+
+async def test_an_ecosystem_that_does_not_answer_is_asked_again_after_minutes(backend: Start, lab: PoolLab) -> None:
+    """Neither at each look nor a whole interval later, before and after the first list."""
+    async with running(backend, lab) as (csms, ask):
+        lists = csms.services[TrustLists]
+
+        async def refused(later_s: float) -> int:
+            csms.clock.advance(later_s)
+            await lists.fetch_if_due(csms.services)
+            return len(list(csms.events.named("trust_list_refused")))
+
+        await lab.stop()
+        assert [await refused(10) for _ in range(3)] == [1, 1, 1]
+        assert [await refused(300), await refused(299)] == [2, 2]
+        await lab.start()
+        assert await refused(1) == 2
+        assert (await ask("GET", "/trust/list")).json["list_number"] == 3
+        await lab.stop()
+        assert [await refused(5 * 3600), await refused(3600), await refused(10), await refused(300)] == [2, 3, 3, 4]
+
+
+async def test_no_station_is_brought_to_a_list_that_has_expired(backend: Start, lab: PoolLab) -> None:
+    async with running(backend, lab) as (csms, ask):
+        await csms.booted("CS-V2G-0001")
+        await ask("POST", "/trust/list/fetch")
+        csms.clock.advance(7 * 86_400 + 60)
+        refused = await ask("POST", "/trust/rollouts", {"removes": True})
+        assert (refused.status, refused.json["code"]) == (409, "expired")
+
+
+async def test_a_slower_older_list_does_not_undo_a_newer_one_and_kinds_are_kept_up_to_date(
+    backend: Start, lab: PoolLab
+) -> None:
+    der, until = lab.tree.anchors("v2g")[0], datetime.now(UTC) + timedelta(days=1)
+
+    def listed(number: int, *kinds: RootKind) -> TrustList:
+        return TrustList(number=number, until=until, roots=(PoolRoot(kinds=kinds, certificate=der),))
+
+    async with running(backend, lab) as (csms, ask):
+        store = csms.services.store
+        key = listed(1, "V2G").roots[0].fingerprint
+        changes = [
+            await store.run(rows.take, each, 0)
+            for each in (listed(2, "V2G", "MO"), listed(1, "OEM"), listed(3, "V2G"), listed(3, "V2G"))
+        ]
+        assert changes == [([key], []), ([], []), ([key], []), ([], [])]
+        (root,) = (await ask("GET", "/trust/roots")).json
+        assert (root["kinds"], (await ask("GET", "/trust/list")).json["list_number"]) == ("V2G", 3)
 
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -257,3 +258,23 @@ def test_a_client_without_its_files_is_refused(ca: Ca) -> None:
         with pytest.raises(V2GError) as refused:
             ca.client(**changes)
         assert isinstance(refused.value, ConfigError | KeyAccessError)
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        ("https://est.example", True),
+        ("https://est.example:8443/.well-known/est/cpo@x?y=z", True),
+        ("https://user:word@est.example/est", False),
+        ("https://est.example?x", False),
+        ("https:///est", False),
+        ("http://est.example/est", False),
+    ],
+)
+def test_the_url_of_a_server_is_of_https_and_has_no_password(url: str, good: bool) -> None:
+    """Events and errors show it."""
+    if good:
+        assert msgspec.convert({"url": url}, EstServer).url == url
+    else:
+        with pytest.raises(msgspec.ValidationError, match="url"):
+            msgspec.convert({"url": url}, EstServer)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-HttpsUrl = Annotated[str, msgspec.Meta(pattern=r"^https://[^\s/]+[^\s]*\Z", max_length=1900)]
+HttpsUrl = Annotated[str, msgspec.Meta(pattern=r"^https://[^\s/@?#]+(/\S*)?\Z", max_length=1900)]
+"""Without user and password, which events and errors would show."""
 
 
 class OauthClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -88,7 +88,7 @@ class SelfEnrolment:
         return _AGAIN_S
 
     def _former(self) -> x509.Certificate | None:
-        """Return the certificate in use, None if there is none. Raises V2GError if it is unreadable, or of another key."""
+        """Return the certificate in use, None if there is none. Raises V2GError: unreadable, of another key."""
         if not self._chain.exists():
             return None
         leaf = load_certificate(load_chain(self._chain)[0])
