@@ -182,7 +182,8 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     revocation_unknown: Literal["refuse", "accept"] = "refuse"
     """Policy for certificates, of contracts, of vehicles that request them and of services that sign them in pools
     outside, whose revocation status is unknown from responders and `crls`: `refuse` (C07.FR.05), or `accept`, which is
-    reported once for each (`revocation_unknown`) and counted by `GET /health`. Certificates known to be revoked are always rejected."""
+    reported once for each (`revocation_unknown`) and counted by `GET /health`. Certificates known to be revoked are
+    always rejected."""
     profile: Literal["iso15118-20", "interop"] = "iso15118-20"
     """Accepted certificates: `iso15118-20` (secp521r1, SHA-512; contracts on secp256r1 by the profile of ISO 15118-2)
     or `interop` (also P-256, SHA-256)."""
