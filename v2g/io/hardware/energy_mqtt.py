@@ -103,7 +103,8 @@ class MqttEnergyManager:
     def _texts(self) -> dict[str, bytes]:
         if self._state is None:
             return {}
-        shown: dict[str, Any] = msgspec.structs.asdict(self._state)
+        known = msgspec.structs.asdict(self._state).items()
+        shown: dict[str, Any] = {name: value for name, value in known if value is not None}
         evses = shown.pop("evses")
         texts = {f"{self._prefix}/evse/{each.evse}/state": msgspec.json.encode(each) for each in evses}
         return {**texts, f"{self._prefix}/state": msgspec.json.encode({**shown, "evses": len(evses)})}
