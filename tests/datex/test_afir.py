@@ -122,6 +122,14 @@ def test_opening_hours_and_helpdesk_are_said() -> None:
     assert site["operatingHours"] == {"afacOpenAllHours": {}}
 
 
+def test_the_country_is_that_of_the_place() -> None:
+    """Not that of the operator, whose party may be of another one."""
+    for country, expected in (("DEU", "DE"), ("AUT", "AT"), ("XXX", "DE")):
+        (site,) = tables(msgspec.structs.replace(place("AVAILABLE"), country=country))[0]["energyInfrastructureSite"]
+        where = site["locationReference"]["locPointLocation"]["locLocationExtensionG"]
+        assert where["FacilityLocation"]["address"]["countryCode"] == expected
+
+
 def test_a_status_refers_to_the_versions_of_the_table_and_changes_none() -> None:
     before, _ = tables(place("AVAILABLE", "CHARGING"))
     after, status = tables(place("OUTOFORDER", "NEW"))

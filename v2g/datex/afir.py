@@ -48,6 +48,14 @@ _PRICES: Final = {
 }  # fmt: skip
 """By OCPI's kind: DATEX's, and by what OCPI's price is divided."""
 
+_COUNTRIES: Final = {
+    "AUT": "AT", "BEL": "BE", "BGR": "BG", "CHE": "CH", "CYP": "CY", "CZE": "CZ", "DEU": "DE", "DNK": "DK",
+    "ESP": "ES", "EST": "EE", "FIN": "FI", "FRA": "FR", "GBR": "GB", "GRC": "GR", "HRV": "HR", "HUN": "HU",
+    "IRL": "IE", "ISL": "IS", "ITA": "IT", "LIE": "LI", "LTU": "LT", "LUX": "LU", "LVA": "LV", "MLT": "MT",
+    "NLD": "NL", "NOR": "NO", "POL": "PL", "PRT": "PT", "ROU": "RO", "SVK": "SK", "SVN": "SI", "SWE": "SE",
+}  # fmt: skip
+"""Countries with access points: ISO 3166-1 alpha-3, as OCPI has them, and alpha-2."""
+
 _DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _PROFILE: Final = "01-00-00"
 _ALWAYS: Final = "2000-01-01T00:00:00Z"
@@ -186,8 +194,9 @@ def _text(text: str, publisher: Publisher) -> Json:
 def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Publisher) -> Json:
     """Return a site with one station: OCPI does not say which EVSEs share a connection to the grid."""
     where = {"latitude": float(place.coordinates.latitude), "longitude": float(place.coordinates.longitude)}
+    country = _COUNTRIES.get(place.country.upper(), place.country_code.upper())  # not always the operator's
     lines = [{"order": 1, "type": {"value": "street"}, "text": _text(place.address, publisher)}]
-    address: Json = {"city": _text(place.city, publisher), "countryCode": place.country_code.upper(),
+    address: Json = {"city": _text(place.city, publisher), "countryCode": country,
                      "addressLine": lines}  # fmt: skip
     if place.postal_code is not None:
         address["postcode"] = place.postal_code
