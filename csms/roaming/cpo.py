@@ -40,6 +40,9 @@ from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
 
+_MOST_KWH: Final = 10_000
+"""What a driver may ask for, kWh."""
+
 
 async def _locations(asked: OcpiRequest) -> OcpiAnswer:
     if asked.method != "GET":
@@ -141,6 +144,8 @@ async def _prefer(asked: OcpiRequest, said: ChargingPreferences) -> str:
         return "NOT_POSSIBLE"
     if said.profile_type not in ("CHEAP", "FAST", "GREEN", "REGULAR"):
         return "PROFILE_TYPE_NOT_SUPPORTED"
+    if not 0 <= (said.energy_need or 0) <= _MOST_KWH:
+        raise OcpiError(f"energy_need is {said.energy_need} kWh", code=2001)
     if said.profile_type in ("CHEAP", "GREEN"):
         if said.departure_time is None:
             return "DEPARTURE_REQUIRED"

@@ -189,6 +189,8 @@ async def test_a_command_starts_and_stops_a_session(roaming: Roaming) -> None:
     path = f"/cpo/2.2.1/sessions/{session['id']}/charging_preferences"
     assert (await roaming.ocpi("PUT", path, preferences)).json["data"] == "DEPARTURE_REQUIRED"
     preferences |= {"departure_time": "2030-01-01T00:00:00Z", "energy_need": "20", "discharge_allowed": True}
+    for wrong in ("-1", "1e20", "NaN"):
+        assert (await roaming.ocpi("PUT", path, {**preferences, "energy_need": wrong})).json["status_code"] == 2001
     assert (await roaming.ocpi("PUT", path, preferences)).json["data"] == "ACCEPTED"
     assert await command("STOP_SESSION", session_id=session["id"]) == "ACCEPTED"
     (await station.expect("RequestStopTransaction")).reply({"status": "Accepted"})
@@ -365,6 +367,8 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     assert await result(roaming, 3) == {"result": "ACCEPTED"}
     assert station.payloads("ClearChargingProfile")[-1]["chargingProfileId"] == sent["id"]
     assert (await roaming.ocpi("DELETE", f"{path}?response_url=https://10.0.0.1/")).json["status_code"] == 3001
+    endless = await roaming.ocpi("GET", f"{path}?duration={'9' * 5000}&response_url={answer_to}")
+    assert endless.json["data"]["result"] == "ACCEPTED"
     unknown = await roaming.ocpi("DELETE", f"/cpo/2.2.1/chargingprofiles/none?response_url={answer_to}")
     assert unknown.json["data"]["result"] == "UNKNOWN_SESSION"
 
