@@ -40,7 +40,8 @@ def demanded(charger: SeccConfig, code: GridCode, reactive: Reactive | None) -> 
     """Return settings of a charger whose vehicles' inverters get the functions of a code, beside its own ones: by SAE
     those that its messages can say. The charger keeps all of them by itself in any case.
 
-    Raises ConfigError for a curve of reactive power that the code does not have, and for a rating at another frequency.
+    Raises ConfigError for a curve of reactive power that the code does not have, or by the discharge of a charger that
+    takes none, and for a rating at another frequency.
     """
     if charger.der is None:
         return charger
@@ -51,6 +52,11 @@ def demanded(charger: SeccConfig, code: GridCode, reactive: Reactive | None) -> 
             hint="set both nominal_frequency_hz and nominal_voltage_v of this grid, or another grid code",
         )
     volts, watts = charger.ac_rating.nominal_voltage_v, charger.power_rating(Family.AC)[1]
+    if reactive in ("watt_var", "watt_cos_phi") and not watts:
+        raise ConfigError(
+            f"{reactive} is a curve by discharge, and charger.ac_rating.max_discharge_power_w is 0",
+            hint="set what the outlet takes from a vehicle, or another grid_code.reactive",
+        )
     functions = code.functions_for(volts=volts, watts=watts, reactive=reactive)
     if charger.der == "sae":
         from v2g.iso15118.d20.der_sae import carried  # its declarations are loaded for it alone

@@ -233,6 +233,14 @@ def test_a_code_for_another_frequency_than_the_rating_is_a_fault_of_the_configur
     assert configured(tmp_path, pki, f'kind = "ac"\n{charger}{rating}{tables}') == []
 
 
+@pytest.mark.parametrize("curve", ["volt_var", "watt_cos_phi"])
+def test_a_curve_by_discharge_needs_an_outlet_that_takes_some(curve: str, pki: PkiTree, tmp_path: Path) -> None:
+    keep(tmp_path, presets()["vde-ar-n-4105-2018"])
+    charger = '[charger]\nservices = [1]\nder = "iec"\nac_rating = {max_discharge_power_w = 0}\n'
+    found = configured(tmp_path, pki, f'kind = "ac"\n{charger}{TABLES}reactive = "{curve}"\n')
+    assert ["curve by discharge" in each for each in found] == ([] if curve == "volt_var" else [True])
+
+
 @pytest.mark.parametrize(
     ("name", "functions"),
     [
