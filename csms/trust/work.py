@@ -14,6 +14,7 @@ from csms.services import Services
 from csms.station_security import work as certificates
 from csms.station_security.rules import is_root_of
 from csms.trust import store
+from csms.trust.certificate_status import CertificateStatus
 from v2g.errors import OcppError, RefusedError, StoreError, V2GError
 from v2g.io.http.pools import PoolClient
 from v2g.io.runtime.clock import Clock
@@ -73,7 +74,8 @@ class TrustLists:
         known, now_ms = await services.store.read(store.state), services.clock.utc_ms()
         try:
             body = await self._client.trust_list()
-            found = read_trust_list(body, self._anchors, at=services.clock.now(), newest=known.list_number)
+            crls = services[CertificateStatus].crls.current()
+            found = read_trust_list(body, self._anchors, at=services.clock.now(), newest=known.list_number, crls=crls)
         except V2GError as error:
             reason = getattr(error, "reason", "")
             problem = f"{reason}: {error}" if reason else str(error)

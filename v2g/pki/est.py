@@ -20,7 +20,7 @@ from v2g.errors import CertificateError, RefusedError
 from v2g.pki.certificates import load_certificate
 from v2g.pki.csr import load_csr
 from v2g.pki.paths import is_self_signed, signature_matches
-from v2g.pki.profile import Generation, Role
+from v2g.pki.profile import MAX_INTERMEDIATES, Generation, Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 CERTIFICATES: Final = "application/pkcs7-mime"
@@ -146,9 +146,10 @@ def _above(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> list[b
     """Return the sub-CAs above a leaf in order; a set may hold other hierarchies and older certificates beside them."""
     found: list[x509.Certificate] = []
     below = leaf
-    while True:
+    while len(found) <= MAX_INTERMEDIATES:  # one more is refused
         issuers = [each for each in others if each.subject == below.issuer and each not in found]
         if not issuers:
-            return [each.public_bytes(Encoding.DER) for each in found]
+            break
         below = max(issuers, key=lambda each: (signature_matches(each, below), each.not_valid_after_utc))
         found.append(below)
+    return [each.public_bytes(Encoding.DER) for each in found]

@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from v2g import typed_json
 from v2g.errors import CertificateError, CodecError, RefusedError, SignatureError
 from v2g.pki.certificates import load_certificate
+from v2g.pki.crl import RevocationList
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import PublicKey, raw_signature, sign_der, verify_signature
 from v2g.pki.pools import Json, PoolRoot, RootKind, decode_base64, encode_base64
 from v2g.pki.profile import Role
+from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import verify_chain
 
 MOST_ROOTS: Final = 500
@@ -60,11 +62,14 @@ class TrustList(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[PoolRoot, ...]
 
 
-def read_trust_list(body: bytes, anchors: Sequence[bytes], *, at: datetime, newest: int = 0) -> TrustList:
-    """Return a list whose signer leads to one of `anchors` (DER); `newest` is the number of the last one accepted.
+def read_trust_list(
+    body: bytes, anchors: Sequence[bytes], *, at: datetime, newest: int = 0, crls: Sequence[RevocationList] = ()
+) -> TrustList:
+    """Return a list whose signer leads to one of `anchors` (DER), and is not revoked by one of `crls`; `newest` is the
+    number of the last one accepted.
 
-    Raises CodecError, CertificateError (also `bad_signature`), RefusedError: `replayed` for an older list, `expired`,
-    `not_yet_valid`, `empty`.
+    Raises CodecError, CertificateError (also `bad_signature`), RevocationError, RefusedError: `replayed` for an older
+    list, `expired`, `not_yet_valid`, `empty`.
     """
     try:
         envelope = typed_json.decode(body, _Envelope)
@@ -72,6 +77,7 @@ def read_trust_list(body: bytes, anchors: Sequence[bytes], *, at: datetime, newe
         raise CodecError(f"not a trust list: {error}") from None
     signer, content = decode_base64(envelope.signer), decode_base64(envelope.ctl.list)
     verified = verify_chain(signer, (), anchors, role=Role.TRUST_LIST, at=at)
+    refuse_revoked(verified, crls, at=at)
     key = cast(PublicKey, verified.leaf.public_key())  # the profile allows no other kind
     try:
         verify_signature(key, content, raw_signature(key, decode_base64(envelope.ctl.signature)))

@@ -15,8 +15,10 @@ from csms.trust import store as rows
 from csms.trust.work import TrustLists
 from pki_tools.authority import load_issuer, new_key
 from pki_tools.issuing import CertificateOrder, issue_certificate
+from pki_tools.layout import SIGNERS
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.requests import make_request
+from pki_tools.revocation import revoke_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
@@ -104,8 +106,11 @@ async def states(ask: ApiClient) -> dict[str, tuple[str, str]]:
 
 
 @contextlib.asynccontextmanager
-async def running(backend: Start, lab: PoolLab, **more: Any) -> AsyncIterator[tuple[Backend, ApiClient]]:
-    async with backend(trust_list=source(lab, **more)) as csms, serving(csms) as ask:
+async def running(
+    backend: Start, lab: PoolLab, trust: Any = None, **more: Any
+) -> AsyncIterator[tuple[Backend, ApiClient]]:
+    options = {} if trust is None else {"trust": trust}
+    async with backend(trust_list=source(lab, **more), **options) as csms, serving(csms) as ask:
         yield csms, ask
 
 
@@ -244,6 +249,20 @@ async def test_an_ecosystem_that_does_not_answer_is_asked_again_after_minutes(ba
         assert (await ask("GET", "/trust/list")).json["list_number"] == 3
         await lab.stop()
         assert [await refused(5 * 3600), await refused(3600), await refused(10), await refused(300)] == [2, 3, 3, 4]
+
+
+async def test_a_list_is_refused_whose_signer_is_revoked(backend: Start, lab: PoolLab) -> None:
+    await lab.client().trust_list()  # which has a signer by now
+    issuer = lab.tree.index().find(SIGNERS[Role.TRUST_LIST] or "").file
+    crls = (lab.tree.path(issuer).with_suffix(".crl"),)
+    trust = {"roots": (lab.tree.path("v2g/root.pem"),), "crls": crls}
+    for revoked in (False, True):
+        if revoked:
+            revoke_certificate(lab.tree.directory, name="pools/signer", at=datetime.now(UTC))
+        async with running(backend, lab, trust) as (_, ask):
+            answer = await ask("POST", "/trust/list/fetch")
+            assert answer.status == (502 if revoked else 200)
+            assert ("revoked: " in (await ask("GET", "/trust/list")).json["problem"]) == revoked
 
 
 async def test_no_station_is_brought_to_a_list_that_has_expired(backend: Start, lab: PoolLab) -> None:

@@ -201,3 +201,21 @@ async def test_a_chain_without_key_does_not_make_the_program_ask_without_pause(
     with pytest.raises(TimeoutError):
         await holder.enrolment.first()
     assert (pauses, holder.said) == ([3600], ["enrolled", "enrolment_failed"])
+
+
+async def test_a_name_that_the_ca_refuses_can_be_corrected(lab: Lab) -> None:
+    await lab.start(EstSettings(users=USERS.users, approve=True))
+    wrong = Holder(lab, common_name="DE-V2G-wrong")
+    await wrong.enrolment.look()
+    ((number, _),) = waiting(lab.tree.directory)
+    decide(lab.tree.directory, number, approve=False)
+    await wrong.enrolment.look()
+    assert wrong.said == ["enrolment_pending", "enrolment_failed"]
+    right = Holder(lab)
+    for _ in range(2):
+        await right.enrolment.look()
+    ((number, subject),) = waiting(lab.tree.directory)
+    assert SECC_ID in subject
+    decide(lab.tree.directory, number, approve=True)
+    await right.enrolment.look()
+    assert (issued(lab), right.said[-1], right.leaf.not_valid_after_utc > right.clock.now()) == (1, "enrolled", True)

@@ -106,18 +106,21 @@ class SelfEnrolment:
 
     def _requested(self, former: x509.Certificate | None) -> x509.CertificateSigningRequest:
         """Return the request that waits, or a new one, for the kind of key and the names of the certificate before."""
+        first = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, self._config.common_name)])
+        subject = first if former is None else former.subject
         if self._request.exists() and self._new_key.exists():
-            return load_csr(self._request.read_bytes())
+            waiting = load_csr(self._request.read_bytes())
+            if waiting.subject == subject:  # else it has been corrected in the configuration
+                return waiting
         kind = KeyKind.SECP521R1 if former is None else key_kind(former)
         key: PrivateKey = ec.generate_private_key(_CURVES.get(kind, ec.SECP521R1()) if kind else ec.SECP521R1())
-        parts = [x509.NameAttribute(x509.NameOID.COMMON_NAME, self._config.common_name)]
-        builder = x509.CertificateSigningRequestBuilder()
-        builder = builder.subject_name(x509.Name(parts) if former is None else former.subject)
+        builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
         if former is not None:
             for each in former.extensions:
                 if isinstance(each.value, x509.SubjectAlternativeName):  # RFC 7030 4.2.2: the same names
                     builder = builder.add_extension(each.value, critical=each.critical)
         csr = builder.sign(key, signature_hash(key))
+        self._request.unlink(missing_ok=True)  # it is of the key before
         save_key(self._new_key, key)
         save_secret(self._request, csr.public_bytes(Encoding.PEM))
         return csr
