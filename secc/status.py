@@ -468,10 +468,11 @@ class StatusKeeper:
             case "supports_grid" | "vehicle_lacks_grid_support" if sessions:
                 lacks = "" if name == "supports_grid" else "lacks "
                 sessions[0] = replace(sessions[0], grid_support=lacks + said.get("functions", ""))
-            case "limited" if sessions and said.get("discharge_limited_by") == GRID_SUPPORT:
-                known = sessions[0].grid_support
-                lacking = known if known.startswith("lacks ") else "lacks functions of the grid code"
-                sessions[0] = replace(sessions[0], grid_support=lacking)
+            case "limited" if sessions:
+                given = sessions[0].grid_support.removesuffix(_LACKING).rstrip()
+                lacking = said.get("discharge_limited_by") == GRID_SUPPORT and not given.startswith("lacks ")
+                if lacking or said.get("discharge_limit_w", "0") != "0":  # at the end, too, power is 0
+                    sessions[0] = replace(sessions[0], grid_support=f"{given} {_LACKING * lacking}".strip())
             case "refused" if sessions:
                 method = sessions[0].authorisation.partition(" ")[0]
                 sessions[0] = replace(sessions[0], authorisation=f"{method} refused: {said.get('reason', '')}".strip())
@@ -535,6 +536,7 @@ class StatusKeeper:
 
 _READ: Final = frozenset({"link", "hardware", "safety", "settlement", "tls", "session", "authorization", "basic"})
 """Stages of events that say something of an EVSE."""
+_LACKING: Final = "(lacks functions of the grid code)"
 _GRID: Final = frozenset({"limited", "supports_grid", "vehicle_lacks_grid_support"})
 """Events of power that say something of a session."""
 _BOARD: Final = {"name": "board", "serial": "serial", "firmware": "firmware"}

@@ -138,11 +138,15 @@ async def test_parts_and_sessions_of_a_charger_are_read(pki: PkiTree, tmp_path: 
         (session,) = keeper.latest.evses[0].sessions
         assert (session.session_id, session.edition, session.reason) == ("ab", "ISO 15118-20 DC", "vehicle")
         assert session.grid_support == "over_frequency_watt volt_var"  # R221
-        for reason, shown in (
-            ("vehicle", "over_frequency_watt volt_var"),
-            (GRID_SUPPORT, "lacks functions of the grid code"),
+        given, lacks = session.grid_support, f"{session.grid_support} (lacks functions of the grid code)"
+        for reason, watts, shown in (
+            ("vehicle", 9_000, given),
+            (GRID_SUPPORT, 0, lacks),
+            ("session_ends", 0, lacks),
+            ("vehicle", 9_000, given),
         ):
-            keeper.saw(Observe("power", "limited", {"discharge_limited_by": reason}))
+            limited = {"discharge_limited_by": reason, "discharge_limit_w": watts}
+            keeper.saw(Observe("power", "limited", limited))
             keeper.take(charger.controllers)
             assert keeper.latest.evses[0].sessions[0].grid_support == shown
         assert "latched: `v2g hardware serviced`" in said(keeper, "faults")
