@@ -1,15 +1,16 @@
 """The page of stations' certificates: which expire next, and how many in the weeks to come."""
 
+from collections import Counter
 from typing import Any, Final
 
 from csms.console.listing import Column, Listing, show_pages
 from csms.console.visit import Visit, page, segment
 from csms.http.pipeline import Answer
 from csms.station_security import api
+from csms.station_security.store import WEEK_MS
 
-_DAY_MS: Final = 86_400_000
-AHEAD: Final = (7, 30, 90)
-"""Days of which the page says how many certificates expire within them; alerts begin at the first two."""
+AHEAD: Final = (1, 4, 13)
+"""Weeks of which the page says how many certificates expire within them; alerts begin 7 and 30 days ahead."""
 
 CERTIFICATES: Final = (
     Column(
@@ -30,18 +31,11 @@ async def list_certificates(visit: Visit) -> Answer:
         key=lambda row: f"{row['station_id']}/{row['kind']}",
         empty="No station has a certificate that this back end knows.",
     )
-    weeks = await visit.ask(api.read_certificate_forecast) if visit.may(api.read_certificate_forecast) else None
-    more = {
-        "expired": None if weeks is None else _within(weeks, None),
-        "ahead": {days: _within(weeks or [], visit.now_ms + days * _DAY_MS) for days in AHEAD},
-    }
+    more: dict[str, Any] = {"expired": None}
+    if visit.may(api.read_certificate_forecast):
+        now_ms, weeks = visit.now_ms, Counter[int]()
+        for each in await visit.ask(api.read_certificate_forecast):  # whose weeks begin some moments later
+            begins_ms = each["from_ms"]
+            weeks[-1 if begins_ms is None else round((begins_ms - now_ms) / WEEK_MS)] += each["certificates"]
+        more = {"expired": weeks[-1], "ahead": {7 * most: sum(weeks[each] for each in range(most)) for most in AHEAD}}
     return await show_pages(visit, shown, api.list_expiring_certificates, {}, template="certificates.html", **more)
-
-
-def _within(weeks: list[dict[str, Any]], end_ms: int | None) -> int:
-    """Return how many expire in the weeks that begin before a time; None: how many have."""
-    return sum(
-        each["certificates"]
-        for each in weeks
-        if (each["from_ms"] is None if end_ms is None else each["from_ms"] is not None and each["from_ms"] < end_ms)
-    )
