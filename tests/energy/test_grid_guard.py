@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.energy.feeder import Feeder, FeederNode
-from v2g.energy.grid_code import GridCode, ProtectionStage, presets
+from v2g.energy.grid_code import GridCode, ProtectionStage, ShortInterruption, presets
 from v2g.energy.grid_guard import GridGuard, GridProtection
-from v2g.energy.grid_support import GridSupport
+from v2g.energy.grid_support import FrequencySupport, GridSupport
 from v2g.energy.limits import GridResponse
 
 pytestmark = pytest.mark.requirement("R209")
@@ -215,6 +215,78 @@ def test_after_a_short_interruption_a_unit_waits_for_a_short_time_only() -> None
     assert unit.response.trip, "it was longer than 3 s"
 
 
+def test_a_short_interruption_is_as_long_as_the_code_says_to_the_last_second() -> None:
+    for lasting_s, trips in ((3, False), (4, True)):
+        unit = Unit(VDE).connected()
+        unit.volts = (0.0,)
+        unit.rest(1 + lasting_s)  # it disconnects at the second measurement
+        unit.volts = (230.0,)
+        unit.rest(6)
+        assert unit.response.trip is trips
+
+
+def test_a_unit_that_has_returned_connects_anew_by_the_rule_of_connection_not_of_an_interruption() -> None:
+    short = ShortInterruption(lasting_s=600, wait_s=5, source="K")
+    unit = Unit(msgspec.structs.replace(VDE, short_interruption=short)).connected()
+    unit.volts = (0.0,)
+    unit.rest(2)
+    unit.volts = (230.0,)
+    unit.rest(6)
+    assert unit.state == State()
+    unit.hertz = None
+    unit.rest(5)
+    unit.hertz = 50.0
+    unit.rest(60)
+    assert unit.state.out
+    unit.rest(1)
+    assert not unit.state.out
+
+
+def test_power_has_returned_exactly_when_the_ramp_ends() -> None:
+    unit = Unit(VDE)
+    unit.rest(660)
+    assert MOST_W * 0.99 < unit.leaves_w < MOST_W
+    unit.rest(1)
+    assert unit.response == GridResponse()
+
+
+def test_a_late_look_names_the_stage_that_was_due_first() -> None:
+    unit = Unit(VDE).connected()
+    unit.volts = (0.0,)
+    unit.play(STEP_S)
+    unit.tick(unit.now + 10)
+    assert unit.state.stage == "U<<"
+
+
+@pytest.mark.parametrize(("flow_w", "hertz"), [(MOST_W // 2, 51.4), (-MOST_W // 2, 48.0)])
+def test_power_in_the_other_direction_is_none_to_lower_or_to_return(flow_w: int, hertz: float) -> None:
+    over = FrequencySupport(start_hz=50.2, stop_hz=51.5, slope=100, ramp=10)
+    under = FrequencySupport(start_hz=49.8, stop_hz=47.5, slope=100, ramp=10)
+    support = GridSupport(over_frequency_watt=over, under_frequency_watt=under)
+    unit = Unit(msgspec.structs.replace(VDE, support=support), flow_w=flow_w).connected()
+    silent = GridGuard(unit.protection, support, most_out_w=MOST_W, most_in_w=MOST_W)
+    unit.hertz = hertz
+    unit.play(STEP_S)
+    silent.tick(unit.now)
+    for response in (unit.response, silent.response(unit.now)):
+        assert (response.floor_w, response.ceiling_w) == ((0, None) if hertz > 50 else (None, 0))
+    unit.hertz = 50.0
+    unit.play(STEP_S)
+    silent.tick(unit.now)
+    assert unit.response == silent.response(unit.now) == GridResponse()
+
+
+def test_a_limit_of_all_of_the_rating_is_none() -> None:
+    """Of a vehicle that draws more than it may."""
+    under = FrequencySupport(start_hz=49.5, stop_hz=47.5, slope=40, reference="maximum")
+    support = msgspec.structs.replace(VDE.support, under_frequency_watt=under)
+    unit = Unit(msgspec.structs.replace(VDE, support=support), flow_w=MOST_W + 2000).connected()
+    unit.hertz = 49.0
+    unit.play(STEP_S)
+    assert unit.response == GridResponse()
+    assert unit.state == State()
+
+
 @pytest.mark.parametrize("excess", [0.1, 0.5, 1.0])
 @pytest.mark.parametrize("flow_w", [-MOST_W, -MOST_W // 2])
 @pytest.mark.parametrize("code", [VDE, CEI, presets()["en-50549-1-2019"], G98], ids=lambda each: each.name)
@@ -337,9 +409,10 @@ def test_a_unit_that_did_not_know_the_grid_for_long_connects_anew(
 
 
 def test_a_unit_that_has_not_connected_yet_is_woken_when_it_may_or_a_stage_is_due() -> None:
-    unit = Unit(VDE)
-    unit.play(STEP_S)
-    assert unit.due == unit.now + 60
+    for code in (presets()["rule-21"], VDE):
+        unit = Unit(code)
+        unit.play(STEP_S)
+        assert unit.due == unit.now + code.connection.wait_s
     unit.hertz = 47.0
     unit.play(STEP_S)
     assert not unit.response.trip
@@ -362,6 +435,22 @@ def test_a_steep_frequency_disconnects_where_the_code_says_so(rate: float, *, tr
     assert unit.state.stage == ("df/dt" if trips else "")
 
 
+def test_a_rate_of_change_needs_measurements_that_are_just_a_tenth_of_a_second_apart() -> None:
+    stage = ProtectionStage(name="df/dt", of="rocof", limit=0.5, seconds=0.0, source="K")
+    code = msgspec.structs.replace(G98, protection=(stage,))
+    for hertz, now, trips in (
+        ((50.0, 50.04), (1.0, 1.0 + 0.09), False),
+        ((50.0, 50.06), (1.0 - 0.1, 1.0), True),
+        ((50.0, 50.05, 50.05), (1.0, 1.3, 1.32), False),  # the first is as old as it has to be for the third
+        ((50.0, 50.0, 50.16), (1.0, 1.3, 1.6), True),  # over 0.3 s, not 0.6
+    ):
+        protection = GridProtection(code, nominal_v=230, tripped="")
+        for hz, at in zip(hertz, now, strict=True):
+            assert not protection.tripped
+            protection.measured(hz, (230.0,), at)
+        assert bool(protection.tripped) is trips
+
+
 def test_high_voltage_lowers_what_leaves_where_the_code_says_so() -> None:
     unit = Unit(presets()["rule-21"]).connected()
     unit.volts = (277 * 1.08,)
@@ -379,6 +468,15 @@ def test_high_voltage_lowers_what_leaves_where_the_code_says_so() -> None:
     unit.hertz = 61.036
     unit.play(STEP_S)
     assert unit.leaves_w == 0
+
+
+def test_a_unit_that_is_disconnected_is_not_limited_and_woken_for_nothing_that_only_the_grid_changes() -> None:
+    unit = Unit(VDE)
+    assert unit.response == GridResponse(floor_w=0), "before anything is measured a load may draw"
+    unit.hertz = 50.7
+    unit.play(STEP_S)
+    assert unit.state == State(out=True)
+    assert unit.due is None
 
 
 def test_a_unit_that_is_limited_or_follows_a_voltage_is_woken_twice_a_second() -> None:
@@ -418,8 +516,8 @@ def test_what_was_disconnected_by_the_mean_of_ten_minutes_waits_until_that_is_go
 
 
 @pytest.mark.parametrize(("share", "connects"), [(0.85, True), (0.849, False), (1.10, True), (1.101, False)])
-@pytest.mark.parametrize("other", [1.0, 0.9995, 1.0005])
-def test_the_bounds_of_connection_are_exact_and_the_farthest_phase_counts(
+@pytest.mark.parametrize("other", [1.0, 0.9995, 1.0005, 0.88])
+def test_the_bounds_of_connection_are_exact_and_each_phase_counts(
     share: float, other: float, *, connects: bool
 ) -> None:
     unit = Unit(VDE)

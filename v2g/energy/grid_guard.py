@@ -39,22 +39,25 @@ class _Rate:
     """The rate of change of frequency, Hz/s, over the shortest time that is at least RATE_WINDOW_S."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, float]] = deque(maxlen=1000)
+        self._seen: deque[tuple[float, float]] = deque()
+        self._from: tuple[float, float] | None = None
 
-    def feed(self, hertz: float, now: float) -> float:
-        """Return the magnitude with this measurement, 0 before there are two."""
+    def feed(self, hertz: float, now: float) -> float | None:
+        """Return the magnitude with this measurement, None before there is one that is old enough."""
         self._seen.append((now, hertz))
-        while len(self._seen) > 1 and self._seen[1][0] <= now - RATE_WINDOW_S:
-            self._seen.popleft()
-        at, before = self._seen[0]
-        return abs(hertz - before) / (now - at) if now - at >= RATE_WINDOW_S else 0.0
+        while self._seen[0][0] <= now - RATE_WINDOW_S:
+            self._from = self._seen.popleft()
+        if self._from is None:
+            return None
+        at, before = self._from
+        return abs(hertz - before) / (now - at)
 
 
 class GridProtection:
     """The protection of a connection with a nominal voltage in V, which all units share. It begins disconnected."""
 
-    def __init__(self, code: GridCode, *, nominal_v: float, tripped: str = "") -> None:
-        """`tripped`: the stage that disconnected it before a restart, which may be one that the code no longer has."""
+    def __init__(self, code: GridCode, *, nominal_v: float, tripped: str) -> None:
+        """`tripped`: the stage that disconnected it before a restart, empty: none; the code may no longer have it."""
         self._code, self.nominal_v = code, nominal_v
         self._stages = tuple(_Stage(each) for each in code.protection)
         self._means: dict[int, TenMinutes] = {}
@@ -77,7 +80,7 @@ class GridProtection:
         lost_s = self._lost.lasts(now, holds=self.unknown)
         if lost_s is not None and lost_s > LOST_S:
             self._service.leave()
-        values: dict[tuple[str, str], float] = {}
+        values: dict[tuple[str, str], float | None] = {}
         if hertz is not None:
             values["frequency", "over"] = values["frequency", "under"] = hertz
             values["rocof", "over"] = self._rate.feed(hertz, now)
@@ -99,10 +102,10 @@ class GridProtection:
             self._service.leave()
         beyond = any(each.watch.beyond for each in self._stages)
         rule = self._rule(now)
-        worst = max(self.volts, key=lambda each: abs(each - 100.0), default=None)
+        good = not beyond and not self.unknown and all(rule.allows(self.hertz, each) for each in self.volts)
         if self._service.out:
             self.ramped_in = bool(self.tripped)
-        self._service.tick(rule, good=not beyond and rule.allows(self.hertz, worst), now=now, random=lambda: 0.0)
+        self._service.tick(rule, good=good, now=now, random=lambda: 0.0)
         if not self._service.out:
             self.tripped = ""
 
@@ -110,13 +113,15 @@ class GridProtection:
         """Return when it connects. How long it waits is settled once the grid is good."""
         code, short = self._code, self._code.short_interruption
         rule = code.reconnection if self.tripped else code.connection
-        is_short = bool(self.tripped) and short is not None and now - self._left_at <= short.lasting_s
+        wait_s = rule.wait_s
+        if self.tripped and short is not None and now - self._left_at <= short.lasting_s:
+            wait_s = short.wait_s
         return ReturnToService(
             low_hz=rule.low_hz,
             high_hz=rule.high_hz,
             low_v=rule.low_v * 100,
             high_v=rule.high_v * 100,
-            delay_s=short.wait_s if short is not None and is_short else rule.wait_s,
+            delay_s=wait_s,
             ramp_s=6000 / rule.ramp if rule.ramp else 0.0,
         )
 
