@@ -1,5 +1,6 @@
 """Chargers and gateways that get and renew their own certificates by EST (R217)."""
 
+import socket
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -192,6 +193,9 @@ async def test_a_chain_without_key_does_not_make_the_program_ask_without_pause(
     holder.key.unlink()
     await lab.stop()
     pauses: list[float] = []
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(lab.folder / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(lab.folder / "notify"))
 
     async def sleep(pause_s: float) -> None:
         pauses.append(pause_s)
@@ -201,6 +205,9 @@ async def test_a_chain_without_key_does_not_make_the_program_ask_without_pause(
     with pytest.raises(TimeoutError):
         await holder.enrolment.first()
     assert (pauses, holder.said) == ([3600], ["enrolled", "enrolment_failed"])
+    with manager:
+        extended = manager.recv(100, socket.MSG_DONTWAIT).decode()
+    assert int(extended.removeprefix("EXTEND_TIMEOUT_USEC=")) > pauses[0] * 1_000_000, "systemd waits as long"
 
 
 async def test_a_name_that_the_ca_refuses_can_be_corrected(lab: Lab) -> None:

@@ -20,10 +20,12 @@ from v2g.errors import V2GError
 from v2g.io.http.est import EnrolmentPending, EstClient
 from v2g.io.http.known_client import SelfEnrolmentConfig
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.service_manager import notify
 from v2g.observe import Observe
 from v2g.pki.certificates import chain_to_pem, key_kind, load_certificate
 from v2g.pki.credentials import load_chain, load_credentials
 from v2g.pki.csr import load_csr
+from v2g.pki.est import MOST_PAUSE_S
 from v2g.pki.issue import signature_hash
 from v2g.pki.keys import PrivateKey, load_private_key, save_key, save_secret
 from v2g.pki.profile import Generation, KeyKind, Role
@@ -31,6 +33,8 @@ from v2g.pki.profiles import generation_of
 
 _AGAIN_S: Final = 3600.0
 """Pause after a failure, and between looks at the certificate."""
+_PATIENCE_US: Final = round((MOST_PAUSE_S + 300) * 1e6)
+"""For a look, and the longest pause after it."""
 
 
 class SelfEnrolment:
@@ -54,6 +58,7 @@ class SelfEnrolment:
     async def first(self) -> None:
         """Return once there is a certificate; a program without one has nothing to show."""
         while not (self._chain.exists() and self._key.exists()):
+            notify(f"EXTEND_TIMEOUT_USEC={_PATIENCE_US}")  # else the service manager ends it before the CA decides
             pause_s = await self.look()
             if not (self._chain.exists() and self._key.exists()):
                 await asyncio.sleep(pause_s)
