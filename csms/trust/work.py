@@ -22,7 +22,7 @@ from v2g.io.runtime.supervision import spawn
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.certificates import chain_to_pem, load_certificate
 from v2g.pki.credentials import load_chain
-from v2g.pki.keys import read_secret
+from v2g.pki.keys import read_secret_text
 from v2g.pki.pools import PoolRoot, RootKind, read_event
 from v2g.pki.trust_list import TrustList, read_trust_list
 
@@ -46,7 +46,7 @@ class TrustLists:
         self._config, self._client = config, PoolClient(config.server, clock)
         self._anchors = tuple(der for path in config.roots for der in load_chain(path))
         file = config.secret_file
-        self._secret = "" if file is None else read_secret(file).decode(errors="replace").strip()
+        self._secret = "" if file is None else read_secret_text(file)
         self._wake, self._tried_ms = asyncio.Event(), 0
 
     async def run(self, services: Services) -> None:

@@ -286,6 +286,20 @@ def read_secret(path: Path, most: int = _MAX_SECRET_BYTES) -> bytes:
         raise KeyAccessError(f"{path}: {error.strerror}", hint=hint) from None
 
 
+def read_secret_text(path: Path) -> str:
+    """Return the text in a file as `read_secret` reads it, without blanks around it.
+
+    Raises KeyAccessError, also when there is none, or it is not UTF-8.
+    """
+    try:
+        text = read_secret(path).decode().strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not text:
+        raise KeyAccessError(f"{path} has no text in UTF-8", hint="a password or secret on one line")
+    return text
+
+
 def load_key(path: Path, passphrase: bytes | None = None) -> SoftwareKey:
     """Return the signing key in `path`. Raises as `load_private_key`, and SignatureError for a foreign curve."""
     return SoftwareKey(load_private_key(path, passphrase))

@@ -278,3 +278,16 @@ def test_the_url_of_a_server_is_of_https_and_has_no_password(url: str, good: boo
     else:
         with pytest.raises(msgspec.ValidationError, match="url"):
             msgspec.convert({"url": url}, EstServer)
+
+
+@pytest.mark.parametrize("secret", [b"", b" \n", b"\xff\xfe"])
+def test_a_file_without_a_readable_secret_is_named(ca: Ca, secret: bytes) -> None:
+    file = ca.folder / "unreadable.password"
+    save_secret(file, secret)
+    oauth = OauthClient(url="https://est.example/token", client_id="me", client_secret_file=file)
+    for how in (
+        EstServer(url="https://est.example", user="me", password_file=file),
+        EstServer(url="https://est.example", oauth=oauth),
+    ):
+        with pytest.raises(KeyAccessError, match=r"unreadable\.password has no text"):
+            EstClient(how, Clock())

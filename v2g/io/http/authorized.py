@@ -12,7 +12,7 @@ from v2g.io.http.known_client import KnownClient
 from v2g.io.http.oauth import ClientCredentials
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.files import client_context
-from v2g.pki.keys import read_secret
+from v2g.pki.keys import read_secret_text
 from v2g.text import printable
 
 
@@ -30,11 +30,11 @@ class AuthorizedRequests:
             self._tls.load_default_certs()
         self._basic = ""
         if server.password_file is not None:
-            secret = f"{server.user}:{read_secret(server.password_file).decode().strip()}"
+            secret = f"{server.user}:{read_secret_text(server.password_file)}"
             self._basic = f"Basic {base64.b64encode(secret.encode()).decode()}"
         self._oauth = None
         if (oauth := server.oauth) is not None:
-            secret = read_secret(oauth.client_secret_file).decode().strip()
+            secret = read_secret_text(oauth.client_secret_file)
             self._oauth = ClientCredentials(
                 clock, oauth.url, oauth.client_id, secret, tls=self._tls, form="json", audience=oauth.audience
             )
