@@ -12,7 +12,7 @@ from secc.session.config import ControlMode
 from secc.session.ports import Output, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.request_context import RequestContext
 from secc.session.stages import Charging, Selected, Vehicle
-from v2g.energy.conductors import LOWEST_VOLTAGE, line_current_ma
+from v2g.energy.conductors import line_current_ma
 from v2g.energy.grid_support import covers
 from v2g.energy.limits import VEHICLE, EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.charts import Family
@@ -42,6 +42,8 @@ DIRECTION_CHANGE: Final = "direction_change"
 """The dead time after power in the other direction."""
 _LOW_VOLTAGE: Final = 0.95
 """Of the nominal one, above which the tolerance of a current covers that a power is a larger one."""
+_NO_MAINS: Final = 0.5
+"""Of the nominal one, below which the contactor is open, or inverters carry no current (EN 50549-1, zero current)."""
 _DIRECT: Final = (Family.DC, Family.ACDP)
 """Here the power electronics are the charger's; with alternating current the vehicle's turn around."""
 STANDBY, SILENT, ENDING, INTERRUPTED, NOT_READY, OBSTACLE = (
@@ -153,7 +155,7 @@ def line_v(context: RequestContext) -> int:
     """Return V between a line and the neutral at which a power is so much current: those of the rating, or the measured
     ones where these are low, as the same power is a larger current there."""
     volts, nominal_v = context.facts.measured.voltage_mv // 1000, context.config.ac_rating.nominal_voltage_v
-    return volts if LOWEST_VOLTAGE * nominal_v <= volts < _LOW_VOLTAGE * nominal_v else nominal_v
+    return volts if _NO_MAINS * nominal_v <= volts < _LOW_VOLTAGE * nominal_v else nominal_v
 
 
 def line_ma(power_w: int, most: tuple[int, str] | None, lines: int, context: RequestContext) -> int:

@@ -22,6 +22,8 @@ SECC = f"""[charger]
 services = [1]
 der = "{{der}}"
 poll_hold_s = 0.02
+[charger.ac_rating]
+max_discharge_current_a = 20
 [hardware]
 kind = "ac"
 [hardware.simulated]

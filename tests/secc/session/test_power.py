@@ -337,16 +337,19 @@ def test_a_vehicle_bears_a_smaller_current_than_the_outlet() -> None:
     assert Case("ac", vehicle=small).choose().discharge_ma == 10_000
 
 
-@pytest.mark.parametrize(("volts", "charge_w"), [(230, 22_080), (219, 22_080), (218, 20_928), (195, 22_080)])
-def test_where_the_voltage_is_low_no_more_power_is_permitted_than_conductors_carry(volts: int, charge_w: int) -> None:
-    """32 A on three conductors; below 85 % the voltage is that of no grid in operation."""
+@pytest.mark.parametrize(
+    ("volts", "charge_w"),
+    [(230, 22_080), (219, 22_080), (218, 20_928), (195.5, 18_720), (115, 11_040), (114, 22_080), (0, 22_080)],
+)
+def test_where_the_voltage_is_low_no_more_power_is_permitted_than_conductors_carry(volts: float, charge_w: int) -> None:
+    """32 A on three conductors; below half of the nominal voltage there are no mains."""
     strong = vehicle(phases=3, max_charge_w=22_080, max_charge_ma=40_000)
-    case = Case("ac", **CHARGE, vehicle=strong, measured=Measured(volts * 1000, 0))
+    case = Case("ac", **CHARGE, vehicle=strong, measured=Measured(round(volts * 1000), 0))
     assert case.choose().charge_w == charge_w
 
 
-@pytest.mark.parametrize(("volts", "charge_w"), [(203, 23_040), (204, 19_584), (227, 21_792), (228, 23_040)])
-def test_the_low_voltage_is_between_85_and_95_percent(volts: int, charge_w: int) -> None:
+@pytest.mark.parametrize(("volts", "charge_w"), [(119, 23_040), (120, 11_520), (227, 21_792), (228, 23_040)])
+def test_the_low_voltage_is_between_50_and_95_percent(volts: int, charge_w: int) -> None:
     strong = vehicle(phases=3, max_charge_w=23_040, max_charge_ma=40_000)
     config = replace(CONFIG, ac_rating=replace(CONFIG.ac_rating, nominal_voltage_v=240))
     case = Case("ac", **CHARGE, config=config, vehicle=strong, measured=Measured(volts * 1000, 0))
