@@ -146,6 +146,18 @@ def test_a_unit_feeds_back_only_after_the_grid_was_within_bounds_for_the_time_of
     assert not unit.state.out
 
 
+def test_what_is_beyond_a_stage_begins_the_time_of_connection_anew_though_it_is_within_its_bounds() -> None:
+    unit = Unit(G98, flow_w=0)
+    unit.rest(15)
+    for hertz in (50.15, 50.3, 50.15):
+        unit.hertz = hertz
+        unit.play(0.1, 0.1)
+    unit.rest(19)
+    assert unit.state == State(out=True)
+    unit.rest(3)
+    assert unit.state == State()
+
+
 @CODES
 def test_after_a_disconnection_power_returns_by_the_ramp_of_the_code(code: GridCode) -> None:
     unit = Unit(code).connected()
@@ -254,6 +266,7 @@ def test_a_late_look_names_the_stage_that_was_due_first() -> None:
     unit = Unit(VDE).connected()
     unit.volts = (0.0,)
     unit.play(STEP_S)
+    assert unit.due == pytest.approx(unit.now + 0.3)
     unit.tick(unit.now + 10)
     assert unit.state.stage == "U<<"
 
@@ -381,6 +394,7 @@ def test_what_is_not_measured_permits_no_connection_and_no_feed_back(code: GridC
     setattr(unit, missing, None if missing == "hertz" else ())
     unit.rest(1000)
     assert unit.state.out
+    assert unit.due is None
     unit = Unit(code).connected()
     setattr(unit, missing, None if missing == "hertz" else ())
     unit.play(1)
@@ -482,6 +496,7 @@ def test_a_unit_that_is_disconnected_is_not_limited_and_woken_for_nothing_that_o
 def test_a_unit_that_is_limited_or_follows_a_voltage_is_woken_twice_a_second() -> None:
     for code, hertz, share in (
         (VDE, 50.7, 1.0),
+        (VDE, 49.5, 1.0),
         (presets()["rule-21"], 60.0, 1.08),
         (presets()["rule-21"], 60.0, 1.105),
     ):
