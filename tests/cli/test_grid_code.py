@@ -6,6 +6,9 @@ import msgspec
 import pytest
 
 from tests.cli.conftest import Run
+from v2g.energy.grid_code import presets
+from v2g.errors import ConfigError, RefusedError
+from v2g.io.storage.grid_code_file import read_grid_code, set_grid_code
 
 pytestmark = pytest.mark.requirement("R209")
 
@@ -62,3 +65,30 @@ def test_without_a_terminal_the_installers_code_comes_from_a_file(v2g: Run, tmp_
     arguments = ("set", str(tmp_path / "code.json"), "g98", "--reason", "commissioned", "--installer-code", str(short))
     assert "8 characters" in v2g("grid-code", *arguments).errors
     assert not (tmp_path / "code.json").exists()
+
+
+def test_the_lengths_of_reason_and_installers_code_are_exact(tmp_path: Path) -> None:
+    code = presets()["g98"]
+    for number, (installer, reason, fits) in enumerate(
+        (("12345678", "abc", True), ("12345678", "x" * 500, True), ("1234567", "abc", False),
+         ("12345678", "ab ", False), ("12345678", "x" * 501, False))
+    ):  # fmt: skip
+        file = tmp_path / f"{number}.json"
+        if fits:
+            assert set_grid_code(file, code, installer, reason=reason, utc_ms=1) == read_grid_code(file)
+        else:
+            with pytest.raises(ConfigError, match="characters"):
+                set_grid_code(file, code, installer, reason=reason, utc_ms=1)
+    assert read_grid_code(tmp_path / "0.json").installer != read_grid_code(tmp_path / "1.json").installer, "no salt"
+
+
+def test_a_thousand_changes_with_the_longest_reasons_are_read_and_no_more_are_taken(tmp_path: Path) -> None:
+    file, code = tmp_path / "code.json", presets()["g98"]
+    first = set_grid_code(file, code, "installer-7", reason="\N{ELECTRIC PLUG}" * 500, utc_ms=1)
+    file.write_bytes(msgspec.json.encode(msgspec.structs.replace(first, changes=first.changes * 999)))
+    set_grid_code(file, code, "installer-7", reason="the last", utc_ms=2)
+    assert len(read_grid_code(file).changes) == 1000
+    for installer, reason in (("installer-7", "full"), ("installer-8", "installer_code")):
+        with pytest.raises(RefusedError) as refused:
+            set_grid_code(file, code, installer, reason="one more", utc_ms=3)
+        assert refused.value.reason == reason

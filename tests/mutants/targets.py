@@ -425,6 +425,10 @@ _SPARED: Final = "what is not found is encoded again, and comes to the same"
 _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "grid_code_file": {
+        "module: 10000000 -> 10000001": "a limit as good as the next",
+        "set_grid_code: 16 -> 17": "random enough, or more so",
+    },
     "grid_guard": {"GridProtection.tick: 0.0 -> 1.0": "no rule of a grid code has a random part"},
     "ocpp16_from_back_end": {
         "_read: '' -> '?' #3": "rotations are cut as the value of any key but two",

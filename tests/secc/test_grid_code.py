@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.config import load_config
-from secc.energy_manager.grid_code import TRIPPED, CodeUnit, GridCodeWatch, TripFile, demanded
+from secc.energy_manager.grid_code import CodeUnit, GridCodeWatch, TripFile, demanded
 from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.session.config import AcRating, SeccConfig
 from secc.status import GridCodeShown
@@ -331,17 +331,17 @@ async def test_a_disconnection_outlives_a_restart_and_the_wait_is_that_after_it(
     one, _ = await lived(50.0)
     assert not any(each.trip for each in one.told)
     await lived(50.0, 52.0)
-    assert (tmp_path / TRIPPED).read_text() == "f>"
+    assert (tmp_path / "grid-trip").read_text() == "f>"
     one, events = await lived(50.0)
     assert (one.told[0].trip, one.told[-1].trip) == (True, False)
-    assert not (tmp_path / TRIPPED).exists()
-    (tmp_path / TRIPPED).write_bytes(b"\xff")
+    assert not (tmp_path / "grid-trip").exists()
+    (tmp_path / "grid-trip").write_bytes(b"\xff")
     one, events = await lived(50.0)
     assert one.told[0].trip
     assert events[0].name == "grid_trip_not_stored"
-    (tmp_path / TRIPPED).mkdir()
+    (tmp_path / "grid-trip").mkdir()
     trips = TripFile(tmp_path, disk, events.append)
-    assert trips.load()
+    assert trips.load() == "unreadable"
     trips.keep("")
     await disk.do(lambda: None, lambda: None)
     assert [each.name for each in events[-2:]] == ["grid_trip_not_stored"] * 2

@@ -19,7 +19,8 @@ from v2g.pki.password_hash import hash_password, password_fits
 
 SHORTEST_CODE: Final = 8
 """Characters of an installer's code, at least."""
-_MOST_OCTETS: Final = 1_000_000
+_MOST_OCTETS: Final = 10_000_000
+"""More than as many changes with the longest reasons need."""
 _MOST_CHANGES: Final = 1000
 
 
@@ -49,7 +50,7 @@ def read_grid_code(path: Path) -> GridCodeFile:
     """Return a file's content. Raises ConfigError, KeyAccessError if others may read it."""
     if not path.exists():
         raise ConfigError(f"{path} does not exist", hint=f"v2g grid-code set {path} NAME; names: v2g grid-code list")
-    data = read_secret(path, _MOST_OCTETS + 1)
+    data = read_secret(path, _MOST_OCTETS)
     try:
         return typed_json.decode(data, GridCodeFile)
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
