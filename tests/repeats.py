@@ -62,6 +62,8 @@ class Repeats:
         """Tell a run that may be repeated by its exit code."""
         if exitstatus == pytest.ExitCode.TESTS_FAILED and self._failed and all(self._failed.values()):
             session.exitstatus = REPEATABLE
+            if not session.config.pluginmanager.hasplugin("cacheprovider"):  # as of mutants: nothing is repeated
+                return
             failed = session.config.cache.get(_FAILED, {})
             session.config.cache.set(_FAILED, {_GROUP.sub("", each): True for each in failed})
 

@@ -61,3 +61,9 @@ def test_a_serial_line_is_one_of_real_time(tmp_path: Path) -> None:
         "import os\ndef test_line():\n    os.open(os.ttyname(os.openpty()[1]), os.O_RDWR)\n    assert False\n"
     )
     assert run(tmp_path, "-n", "0").returncode == REPEATABLE
+
+
+def test_a_run_without_a_cache_ends_as_well(tmp_path: Path) -> None:
+    """As those of mutants."""
+    (tmp_path / "test_it.py").write_text(PROGRAM)
+    assert run(tmp_path, "-n", "0", "-p", "no:cacheprovider").returncode == REPEATABLE

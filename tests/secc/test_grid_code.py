@@ -348,6 +348,46 @@ async def test_a_disconnection_outlives_a_restart_and_the_wait_is_that_after_it(
     await disk.close()
 
 
+async def test_a_stored_stage_is_short_and_private_and_what_cannot_be_stored_is_told(tmp_path: Path) -> None:
+    folder, disk, events = tmp_path / ("x" * 200), DiskThread(), list[Observe]()
+    folder.mkdir()
+    trips = TripFile(folder, disk, events.append)
+    trips.keep("U>\u00e9" + "x" * 30)
+    await disk.do(lambda: None, lambda: None)
+    file = folder / "grid-trip"
+    assert trips.load() == "U>?" + "x" * 17
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.unlink()
+    file.mkdir()
+    trips.load()
+    trips.keep("")
+    await disk.do(lambda: None, lambda: None)
+    assert [(each.stage, each.name, len(str(each.data["reason"]))) for each in events] == [
+        ("power", "grid_trip_not_stored", 200)
+    ] * 2
+    await disk.close()
+
+
+async def test_a_curve_is_for_the_greater_rating_and_the_mean_of_the_phases() -> None:
+    one, events = Unit(), list[Observe]()
+    one.unit = replace(one.unit, rating=(10_000, 5000))
+    code = parse_code(QUICK.replace("response_s = 3.33", "response_s = 0"))
+    watch = GridCodeWatch(code, FrequencyConfig(), [one.unit], Clock(), events.append, reactive="volt_var")
+    try:
+        watch.measured(GridFrequency(hz=50.0, volt=230.0, volts=(242.1, 250.1, 246.1)))
+        await connected(events)
+        watch.measured(GridFrequency(hz=50.0, volt=230.0, volts=(242.1, 250.1, 246.1)))
+        assert one.var[-1] == pytest.approx(-4360, abs=2)
+        assert [(each.stage, each.name, each.data) for each in events] == [
+            ("power", "grid_code", {"code": code.title, "digest": code.digest}),
+            ("power", "grid_connected", {}),
+        ]
+        watch.measured(GridFrequency(hz=50.0, volt=230.0, measured=False))
+        assert (one.var[-1], one.told[-1].floor_w) == (0, 0)
+    finally:
+        watch.close()
+
+
 async def until(events: list[Observe], name: str) -> None:
     async with asyncio.timeout(20):
         while events[-1].name != name:
