@@ -209,8 +209,8 @@ class StationAuthority(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class OutsideCa(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A CA outside, such as a V2G CA, that issues certificates which stations request, in place of a built-in one."""
 
-    est: EstServer
-    """Its EST server, and how this back end shows who it is."""
+    est: EstServer | None = None
+    """Its EST server, and how this back end shows who it is; without, a person asks it: `v2g csms trust requests`."""
     roots: Annotated[tuple[Path, ...], msgspec.Meta(min_length=1, max_length=20)]
     """Roots (PEM) to one of which its certificates have to lead."""
     kinds: Annotated[

@@ -60,6 +60,7 @@ def missing(what: str) -> ApiError:
 _WHERE: Final = {
     "station": "list them: v2g csms stations, or GET /stations",
     "transaction": "list them: v2g csms transactions, or GET /transactions",
+    "request": "list them: v2g csms trust requests, or GET /certificates/requests",
     "token": "list them: v2g csms tokens, or GET /tokens; those of the API: GET /access/tokens",
     "user": "list them: v2g csms users list, or GET /access/users",
 }

@@ -1,17 +1,21 @@
-"""Security: events of stations (A04), and certificates that the built-in authority has issued (A02, A03)."""
+"""Security: events of stations (A04), their certificates (A02, A03), and those that a person gets for them (R217)."""
 
-from typing import Annotated, Final
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
 
 import msgspec
+from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
 from csms.admission.work import StationAdmissions
 from csms.http.call import Call
-from csms.http.operations import Page, get, to_station
-from csms.http.parameters import OfAnyStation, OneStation, Paged, StationId, pages
+from csms.http.operations import Page, Reply, get, post, to_station
+from csms.http.parameters import OfAnyStation, OneStation, Paged, StationId, page_of, pages
+from csms.http.problems import conflict, missing
 from csms.station_security import store as rows
 from csms.station_security import work as certificates
-from csms.station_security.authority import StationCa
+from csms.station_security.authority import COMBINED, StationCa
+from csms.station_security.enrolment import WaitingEnrolment, all_waiting, end, note, waiting_of
 from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import CertificateHashData
 from v2g.ocpp.messages.security import CertificateSigningUse
@@ -134,6 +138,124 @@ class RenewalAsked(msgspec.Struct, frozen=True, kw_only=True):
 async def renew_certificate(call: Call, parameters: OneStation, body: WantedCertificate) -> RenewalAsked:
     """Have a station request a new certificate (A02), which the built-in authority signs."""
     return RenewalAsked(status=await call.services[StationCa].renew(parameters.station_id, body.kind))
+
+
+class CertificateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request of a station, PEM, that waits for a CA outside. `manual`: a person has to ask the CA; `issued`: the
+    certificate is to be delivered."""
+
+    station_id: str
+    kind: str
+    since_ms: int
+    manual: bool
+    issued: bool
+    csr: str
+
+
+class WhichRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a station's request, by the kind of certificate."""
+
+    station_id: StationId
+    certificate_kind: Literal["ChargingStationCertificate", "V2GCertificate", "V2G20Certificate", "Combined"]
+
+
+class IssuedChain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A certificate and those of the CAs above it, PEM, in any order."""
+
+    pem: Annotated[str, msgspec.Meta(min_length=1, max_length=40_000)]
+
+
+class RefusedRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why there will be no certificate."""
+
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+@get("/certificates/requests", Permission.READ_CERTIFICATES)
+async def list_certificate_requests(call: Call, parameters: Paged) -> Page[CertificateRequest]:
+    """List the requests of stations that wait for CAs outside."""
+    found = sorted((_shown(call, each) for each in await call.run(all_waiting)), key=_place)
+    return page_of(call, found, parameters, _place)
+
+
+@get(
+    "/stations/{station_id}/certificates/requests/{certificate_kind}",
+    Permission.READ_CERTIFICATES,
+    media_type="application/x-pem-file",
+    problems=(404,),
+    answer=str,
+)
+async def read_certificate_request(call: Call, parameters: WhichRequest) -> Reply[bytes]:
+    """Return a station's request that waits for a CA outside (PKCS #10, PEM)."""
+    waiting = await _wanted(call, parameters)
+    return Reply(content=waiting.csr.encode(), media_type="application/x-pem-file")
+
+
+@post(
+    "/stations/{station_id}/certificates/requests/{certificate_kind}/issue",
+    Permission.WRITE_CERTIFICATES,
+    problems=(404, 409),
+)
+async def issue_certificate_request(call: Call, parameters: WhichRequest, body: IssuedChain) -> CertificateRequest:
+    """Hand over what a CA has issued for a request; it is checked, and delivered when the station is connected."""
+    waiting = await _wanted(call, parameters, manual=True)
+    enrolments, now_ms = call.services[StationCa].enrolments, call.now_ms
+    chain = enrolments.checked(waiting, body.pem)
+    await _decide(call, waiting, lambda connection: note(connection, waiting, chain=chain, due_ms=now_ms))
+    enrolments.decided(waiting)
+    return _shown(call, msgspec.structs.replace(waiting, chain=chain))
+
+
+@post(
+    "/stations/{station_id}/certificates/requests/{certificate_kind}/refuse",
+    Permission.WRITE_CERTIFICATES,
+    problems=(404, 409),
+)
+async def refuse_certificate_request(call: Call, parameters: WhichRequest, body: RefusedRequest) -> None:
+    """Give a request up. OCPP has no message for that: the station may ask again, which is a new request."""
+    waiting = await _wanted(call, parameters, manual=True)
+    await _decide(call, waiting, lambda connection: end(connection, waiting))
+    call.services[StationCa].enrolments.decided(waiting, body.reason)
+
+
+async def _wanted(call: Call, which: WhichRequest, *, manual: bool = False) -> WaitingEnrolment:
+    kind = "" if which.certificate_kind == COMBINED else which.certificate_kind
+    found = await call.run(waiting_of, which.station_id, kind)
+    if found is None:
+        raise missing("request")
+    if manual and not call.services[StationCa].enrolments.is_manual(*found.key):
+        raise conflict("its CA is asked by EST", "only outside_cas without est leave requests to people")
+    return found
+
+
+async def _decide(call: Call, waiting: WaitingEnrolment, write: Callable[[Connection], object]) -> None:
+    """Change a request, unless the station has replaced it, or somebody else decided on it, meanwhile."""
+
+    def read(connection: Connection) -> CertificateRequest | None:
+        found = waiting_of(connection, *waiting.key)
+        return None if found is None else _shown(call, found)
+
+    def unchanged(connection: Connection, before: CertificateRequest | None) -> None:
+        if before != _shown(call, waiting):
+            raise conflict("the request has changed meanwhile", "read it again")
+        write(connection)
+
+    await call.change(read, unchanged)
+
+
+def _shown(call: Call, waiting: WaitingEnrolment) -> CertificateRequest:
+    return CertificateRequest(
+        station_id=waiting.station_id,
+        kind=waiting.kind or COMBINED,
+        since_ms=waiting.since_ms,
+        manual=call.services[StationCa].enrolments.is_manual(*waiting.key),
+        issued=bool(waiting.chain),
+        csr=waiting.csr,
+    )
+
+
+def _place(request: CertificateRequest) -> str:
+    return f"{request.station_id}/{request.kind}"
 
 
 class NewRoot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,6 @@
-"""Certificates of stations from outside CAs (EST): a request waits in the database until its CA has decided (R217).
+"""Certificates of stations from outside CAs: a request waits in the database until its CA has decided (R217).
+
+A CA is asked by EST, or by a person, who hands its answer over.
 
 It survives restarts and the loss of a node; a station that repeats its request buys no second certificate; a
 certificate whose station is away is kept until it can be delivered.
@@ -6,9 +8,9 @@ certificate whose station is away is kept until it can be delivered.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -24,9 +26,10 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSignedResponse
-from v2g.pki.certificates import chain_to_pem, key_kind
+from v2g.pki.certificates import chain_from_pem, chain_to_pem, key_kind, load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.csr import load_csr
+from v2g.pki.est import MOST_PAUSE_S, issued_chain
 from v2g.pki.lint import REFUSED_IN_FIELD, lint
 from v2g.pki.profile import Generation, KeyKind, Role
 
@@ -82,7 +85,7 @@ class Enrolments:
         feed: Feed,
     ) -> None:
         """Read files. Raises ConfigError, KeyAccessError."""
-        self._cas = [(each, EstClient(each.est, clock)) for each in config]
+        self._cas = [(each, None if each.est is None else EstClient(each.est, clock)) for each in config]
         self._roots = [tuple(der for path in each.roots for der in load_chain(path)) for each in config]
         self._store, self._clock, self._deliver = store, clock, deliver
         self._observe, self._feed = observe, feed
@@ -96,6 +99,32 @@ class Enrolments:
     async def ask(self, station_id: str, kind: str | None, csr: str, request_id: int | None) -> None:
         """Note a request; a repeated one stays the one that it is. Raises StoreError."""
         await self._store.run(_put, station_id, kind or "", csr, request_id, self._clock.utc_ms())
+        self._wake.set()
+
+    def is_manual(self, station_id: str, kind: str) -> bool:
+        """Return whether a person has to ask the CA."""
+        place = self._place(station_id, kind)
+        return place is not None and self._cas[place][1] is None
+
+    def checked(self, waiting: WaitingEnrolment, pem: str) -> str:
+        """Return the chain (PEM) that a person has got for a request. Raises CertificateError, RefusedError."""
+        roots, csr = self.roots(*waiting.key), load_csr(waiting.csr.encode())
+        found = issued_chain(
+            [load_certificate(der) for der in chain_from_pem(pem.encode())],
+            csr,
+            roots,
+            role=role_of(waiting.kind),
+            generation=generation_of(csr),
+            at=self._clock.now(),
+        )
+        return self._deliverable(waiting, found.der, roots)
+
+    def decided(self, waiting: WaitingEnrolment, refusal: str = "") -> None:
+        """Deliver soon what a person has handed over, or report why it was refused."""
+        if refusal:
+            self._report(
+                "certificate_refused", waiting.station_id, kind=waiting.kind, reason="Refused", detail=refusal[:200]
+            )
         self._wake.set()
 
     async def run(self) -> None:
@@ -139,25 +168,31 @@ class Enrolments:
             pause_s = _AGAIN_S
             self._report("certificate_pending", waiting.station_id, kind=waiting.kind, detail=str(error)[:200])
         with contextlib.suppress(StoreError):  # else the lease ends
-            await self._store.run(_go_on, waiting, self._clock.utc_ms() + round(pause_s * 1000) if pause_s else None)
+            await self._store.run(_go_on, waiting, self._clock.utc_ms(), round(pause_s * 1000))
 
     async def _issued(self, waiting: WaitingEnrolment, place: int) -> str | EnrolmentPending:
         """Return the chain (PEM) that a CA issues, stored. Raises as `EstClient`, and RefusedError for a chain that is
         too long."""
         (_, client), roots = self._cas[place], self._roots[place]
         csr = load_csr(waiting.csr.encode())
-        role, generation = role_of(waiting.kind), generation_of(csr)
-        found = await client.chain(csr, roots, role=role, generation=generation)
+        if client is None:
+            return EnrolmentPending(MOST_PAUSE_S)
+        found = await client.chain(csr, roots, role=role_of(waiting.kind), generation=generation_of(csr))
         if isinstance(found, EnrolmentPending):
             return found
-        chain = chain_to_pem(found.der)
-        for each in lint(found.der, roots, role=role, at=self._clock.now()).findings:
+        chain = self._deliverable(waiting, found.der, roots)
+        await self._store.run(note, waiting, chain=chain)
+        return chain
+
+    def _deliverable(self, waiting: WaitingEnrolment, ders: Sequence[bytes], roots: Sequence[bytes]) -> str:
+        """Return a verified chain as OCPP carries it, and report what vehicles may refuse of it."""
+        chain = chain_to_pem(ders)
+        for each in lint(ders, roots, role=role_of(waiting.kind), at=self._clock.now()).findings:
             if not each.edition and not each.place and each.rule in REFUSED_IN_FIELD:
                 data: dict[str, Scalar] = {"kind": waiting.kind, "rule": each.rule, "detail": each.text}
                 self._report("certificate_doubtful", waiting.station_id, **data)
         if len(chain) > _MOST_CHAIN:
             raise RefusedError(f"a chain of {len(chain)} characters does not fit OCPP", reason="TooLong")
-        await self._store.run(_keep, waiting, chain)
         return chain
 
     async def _hand_over(self, waiting: WaitingEnrolment, chain: str) -> float:
@@ -218,6 +253,32 @@ def _put(connection: sa.Connection, station_id: str, kind: str, csr: str, reques
     )
 
 
+def waiting_of(connection: sa.Connection, station_id: str, kind: str) -> WaitingEnrolment | None:
+    """Return the request of a station that waits, of a kind."""
+    here = (enrolments.c.station_id == station_id) & (enrolments.c.kind == kind)
+    row = connection.execute(sa.select(enrolments).where(here)).first()
+    return None if row is None else _waiting(row)
+
+
+def all_waiting(connection: sa.Connection) -> list[WaitingEnrolment]:
+    """Return all requests that wait."""
+    return [_waiting(row) for row in connection.execute(sa.select(enrolments))]
+
+
+def note(connection: sa.Connection, /, waiting: WaitingEnrolment, **values: object) -> None:
+    """Store `chain` or `due_ms` of a request, unless the station has made another one."""
+    connection.execute(sa.update(enrolments).where(_is(waiting)).values(**values))
+
+
+def end(connection: sa.Connection, waiting: WaitingEnrolment) -> None:
+    """Remove a request, unless the station has made another one."""
+    connection.execute(sa.delete(enrolments).where(_is(waiting)))
+
+
+def _waiting(row: sa.Row[Any]) -> WaitingEnrolment:
+    return WaitingEnrolment(row.station_id, row.kind, row.csr, row.request_id, row.since_ms, row.chain)
+
+
 def _claim(connection: sa.Connection, now_ms: int) -> list[WaitingEnrolment]:
     rows = connection.execute(
         sa.select(enrolments)
@@ -226,24 +287,19 @@ def _claim(connection: sa.Connection, now_ms: int) -> list[WaitingEnrolment]:
         .limit(_AT_ONCE)
         .with_for_update(skip_locked=True)
     ).all()
-    found = [
-        WaitingEnrolment(row.station_id, row.kind, row.csr, row.request_id, row.since_ms, row.chain) for row in rows
-    ]
+    found = [_waiting(row) for row in rows]
     for each in found:
-        connection.execute(sa.update(enrolments).where(_is(each)).values(due_ms=now_ms + _LEASE_MS))
+        note(connection, each, due_ms=now_ms + _LEASE_MS)
     return found
 
 
-def _keep(connection: sa.Connection, waiting: WaitingEnrolment, chain: str) -> None:
-    connection.execute(sa.update(enrolments).where(_is(waiting)).values(chain=chain))
-
-
-def _go_on(connection: sa.Connection, waiting: WaitingEnrolment, due_ms: int | None) -> None:
-    """Note the next attempt, or the end; what the station has asked for meanwhile stays."""
-    if due_ms is None:
-        connection.execute(sa.delete(enrolments).where(_is(waiting)))
+def _go_on(connection: sa.Connection, waiting: WaitingEnrolment, now_ms: int, pause_ms: int) -> None:
+    """Note the next attempt, or the end; what a station or a person has brought meanwhile stays, and stays due."""
+    if pause_ms:
+        later = enrolments.c.due_ms > now_ms
+        connection.execute(sa.update(enrolments).where(_is(waiting) & later).values(due_ms=now_ms + pause_ms))
     else:
-        connection.execute(sa.update(enrolments).where(_is(waiting)).values(due_ms=due_ms))
+        end(connection, waiting)
 
 
 def _is(waiting: WaitingEnrolment) -> sa.ColumnElement[bool]:

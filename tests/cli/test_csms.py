@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from csms.accounts.rules import Role
 from csms.alerts import store as alerts
 from csms.alerts.rules import Evidence, Report
+from csms.config import OutsideCa
 from csms.db.store import open_store
 from csms.fleets import store as fleets
 from csms.fleets.store import FleetPoint
@@ -26,6 +27,9 @@ from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Needs
 from csms.telemetry.config import TelemetryConfig
 from csms.transactions import store as transactions
+from pki_tools.authority import new_key
+from pki_tools.requests import make_request
+from pki_tools.tree import PkiTree
 from tests.cli.csms import Cli, boot, cli, run
 from tests.csms.api_support import T0 as TODAY
 from tests.csms.conftest import Start, start
@@ -35,6 +39,9 @@ from v2g.energy.grid_signal import SignalSlot
 from v2g.energy.settlement.records import SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.errors import ConfigError, RefusedError
+from v2g.pki.issue import Subject
+from v2g.pki.profile import KeyKind
+from v2g.pki.profile import Role as CertificateRole
 from v2g.telemetry import signals
 from v2g_cli.csms.client import LOST, Access, CsmsClient, find_access
 from v2g_cli.passwords import parse_passwords, read_passwords
@@ -712,3 +719,27 @@ async def test_rules_are_listed_and_alerts_silenced(cli: Cli) -> None:
     code, _, errors = await cli("alerts", "silence", "nothing", "--for", "1h")
     assert code != 0
     assert "subject_kind" in errors
+
+
+async def test_a_person_reads_a_stations_request_for_a_certificate_and_answers_it(
+    start: Start, tmp_path: Path, pki: PkiTree
+) -> None:
+    """R217; that what is handed over is checked and delivered, tests/csms/ocpp/test_enrolment.py proves."""
+    key = new_key(KeyKind.SECP521R1, CertificateRole.SECC)
+    csr = make_request(key, CertificateRole.SECC, Subject(common_name="SECC-1", organization="Lab")).decode()
+    asked = {"csr": csr, "certificateType": "V2GCertificate"}
+    async with start(outside_cas=(OutsideCa(roots=(pki.path("v2g/root.pem"),)),)) as csms:
+        cli = Cli(csms, tmp_path)
+        async with csms.connect() as station:
+            await boot(station)
+            await station.send(json.dumps([2, "a", "SignCertificate", asked]))
+            assert json.loads(await station.recv())[2]["status"] == "Accepted"
+        (listed,) = await cli.records("trust", "requests")
+        assert (listed["kind"], listed["manual"], listed["issued"]) == ("V2GCertificate", True, False)
+        which = (STATION, "V2GCertificate")
+        assert await cli("trust", "request", *which) == (0, csr, "")
+        code, _output, errors = await cli("trust", "issue", *which, str(pki.path("csms/server/chain.pem")))
+        assert (code, "requested key" in errors) == (5, True)
+        refused = await cli("trust", "refuse", *which, "no contract")
+        assert refused[:2] == (0, f"The request of {STATION} is refused.\n")
+        assert await cli.records("trust", "requests") == []

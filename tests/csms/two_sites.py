@@ -69,6 +69,7 @@ def values_of(site: str) -> dict[str, str]:
         "mandate_id": number,
         "exclusion_id": number,
         "cause": "vandalism",
+        "certificate_kind": "V2GCertificate",
         "from_ms": "0",
         "to_ms": "2",
         "from_day": "2000-01-01",
@@ -204,6 +205,7 @@ def _rest(connection: Connection, site: str) -> None:
         given["state"] = {"debits": "done", "mandates": "active", "root_rollouts": "Done"}.get(table.name, "Accepted")
         row = {each.name: given.get(each.name, _default(each, site)) for each in table.c if not each.nullable}
         row |= {"status": "Used"} if table.name == "station_certificates" else {}
+        row |= {"kind": "V2GCertificate"} if table.name == "enrolments" else {}
         if table.name == "fleet_bids":
             row["document"] = _bid_of(site)
         if table.name == "fleet_quarters":  # long enough ago for a forecast

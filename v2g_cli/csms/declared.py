@@ -39,6 +39,8 @@ GROUPS = (alerts, attestation, battery, books, campaigns, roaming, session_metri
 _SITES = {"sites": "--site"}
 _FOUND = {"reason": "What was found and done; it is recorded.", "note": "Why, for the audit log."}
 
+_KIND = {"certificate_kind": "KIND"}
+
 # fmt: off
 
 # -- alerts
@@ -286,6 +288,14 @@ add(trust, "apply", "roll_out_roots", about={"station_ids": "Only these stations
     "removes": "Also delete the roots that the list no longer has."}, example="--station-ids CS-1 --removes")
 add(trust, "rollouts", "list_root_rollouts",
     "station: station_id, list: list_number, removes, state, detail, changed: changed_ms", title="Stations")
+add(trust, "requests", "list_certificate_requests", "station: station_id, kind, since: since_ms, manual, issued",
+    title="Requests")
+add(trust, "request", "read_certificate_request", words=_KIND, example="CS-1 V2GCertificate")
+add(trust, "issue", "issue_certificate_request", words={**_KIND, "pem": FromFile("The chain that the CA has issued.")},
+    done="The certificate for {station_id} is delivered when it is connected.",
+    example="CS-1 V2GCertificate chain.pem")
+add(trust, "refuse", "refuse_certificate_request", words={**_KIND, "reason": "REASON"},
+    done="The request of {station_id} is refused.", example='CS-1 V2GCertificate "no contract with the CA"')
 
 # fmt: on
 

@@ -13,12 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from csms.accounts.rules import Role as Caller
 from csms.config import OutsideCa
 from csms.station_security.authority import StationCa
 from pki_tools.authority import load_issuer, new_key
 from pki_tools.est import EstSettings, decide, waiting
 from pki_tools.requests import make_request
 from pki_tools.tree import PkiTree
+from tests.csms.api.support import serving
 from tests.csms.backend import Backend
 from tests.csms.charging import away
 from tests.csms.fixtures import Start
@@ -27,12 +29,13 @@ from tests.io.tls.support import pki_2 as tree_2
 from tests.pki.forge import CN, ORG, Party, name, remade
 from tests.pki_tools.conftest import tree
 from tests.pki_tools.est_lab import SECC_ID, Lab, csr_of
+from v2g.io.http.est import EnrolmentPending
 from v2g.io.http.known_client import EstServer
 from v2g.pki.certificates import chain_from_pem
 from v2g.pki.csr import load_csr
 from v2g.pki.est import write_certificates
 from v2g.pki.issue import Subject
-from v2g.pki.profile import KeyKind, Role
+from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.verify import verify_chain
 
 __all__ = ["tree", "tree_2"]  # fixtures
@@ -275,3 +278,90 @@ async def test_a_certificate_that_vehicles_of_2_will_refuse_is_named(
             assert len(delivered(station)) == 1
     finally:
         await runner.cleanup()
+
+
+async def issued_for(lab: Lab, csr: x509.CertificateSigningRequest) -> str:
+    """Return what a person gets for a request: leaf and CAs, PEM, in some order."""
+    found = await lab.client().enrol(csr, Generation.ISO15118_20)
+    assert not isinstance(found, EnrolmentPending)
+    return "".join(each.public_bytes(Encoding.PEM).decode() for each in reversed(found))
+
+
+def by_hand(lab: Lab, root: str = "v2g/root.pem") -> OutsideCa:
+    return OutsideCa(roots=(lab.tree.path(root),), patience_h=24)
+
+
+async def test_a_person_gets_a_certificate_and_it_is_delivered_after_a_restart(backend: Start, lab: Lab) -> None:
+    """R217: the request is listed and downloaded, its answer handed over while the station is away, all in the audit
+    log."""
+    csr = csr_of()
+    async with backend(outside_cas=(by_hand(lab),)) as csms, serving(csms) as ask:
+        station = await joined(csms)
+        assert await asks(station, csr) == "Accepted"
+        await look(csms)
+        (listed,) = (await ask("GET", "/certificates/requests")).json
+        assert listed | {"csr": "", "since_ms": 0} == {
+            "station_id": station.id, "kind": KIND, "since_ms": 0, "manual": True, "issued": False, "csr": "",
+        }  # fmt: skip
+        assert (await ask("GET", "/certificates/requests", role=Caller.BILLING)).status == 403
+        await away(csms, station)
+    async with backend(outside_cas=(by_hand(lab),)) as csms, serving(csms) as ask:
+        here = f"/stations/{station.id}/certificates/requests/{KIND}"
+        downloaded = x509.load_pem_x509_csr((await ask("GET", here)).body)
+        assert downloaded.public_key() == csr.public_key()
+        chain = await issued_for(lab, downloaded)
+        handed = await ask("POST", f"{here}/issue", {"pem": chain})
+        assert (handed.status, handed.json["issued"]) == (200, True)
+        (entry, *_) = (await ask("GET", "/audit")).json
+        assert entry["operation"] == "issue_certificate_request"
+        await look(csms)
+        station = await joined(csms)
+        await look(csms, 61)
+        (signed,) = delivered(station)
+        got = chain_from_pem(signed["certificateChain"].encode())
+        verify_chain(got[0], got[1:], lab.tree.anchors("v2g"), role=Role.SECC, at=datetime.now(UTC))
+        assert (await ask("GET", "/certificates/requests")).json == []
+        assert (await ask("POST", f"{here}/issue", {"pem": chain})).status == 404
+
+
+async def test_what_a_person_hands_over_is_checked_as_an_answer_by_est_is(backend: Start, lab: Lab) -> None:
+    key = new_key(KeyKind.SECP521R1, Role.SECC)
+    csr, namesake = (
+        load_csr(make_request(key, Role.SECC, Subject(common_name=cn, organization="Lab")))
+        for cn in (SECC_ID, "DEV2GS00000000000000000000000000000002X")
+    )
+    good, other = await issued_for(lab, csr), await issued_for(lab, csr_of())
+    cases = {"the requested key": other, "issued for": await issued_for(lab, namesake), "no certificate": "rubbish",
+             "private key": lab.tree.path("csms/server/leaf.key").read_text()}  # fmt: skip
+    async with backend(outside_cas=(by_hand(lab),)) as csms, serving(csms) as ask:
+        station = await joined(csms)
+        assert await asks(station, csr) == "Accepted"
+        here = f"/stations/{station.id}/certificates/requests/{KIND}"
+        for why, pem_text in cases.items():
+            refused = await ask("POST", f"{here}/issue", {"pem": pem_text})
+            assert refused.status in (400, 409)
+            assert why in refused.json["detail"]
+        csms.clock.advance(400 * 86_400)
+        assert "expired" in (await ask("POST", f"{here}/issue", {"pem": good})).json["detail"]
+        assert delivered(station) == []
+    async with backend(outside_cas=(by_hand(lab, "csms/root.pem"),)) as csms, serving(csms) as ask:
+        refused = await ask("POST", f"{here}/issue", {"pem": good})
+        assert (refused.status, "root" in refused.json["detail"]) == (400, True)
+    async with backend(outside_cas=(ca(lab),)) as csms, serving(csms) as ask:
+        assert (await ask("POST", f"{here}/issue", {"pem": good})).status == 409, "its CA is asked by EST"
+
+
+async def test_a_person_refuses_with_a_reason_and_the_station_may_ask_again(backend: Start, lab: Lab) -> None:
+    async with backend(outside_cas=(by_hand(lab),)) as csms, serving(csms) as ask:
+        station = await joined(csms)
+        csr = csr_of()
+        assert await asks(station, csr) == "Accepted"
+        here = f"/stations/{station.id}/certificates/requests/{KIND}"
+        assert (await ask("POST", f"{here}/refuse", {"reason": "no contract"})).status == 204
+        (event,) = csms.events.named("certificate_refused")
+        assert (event.data["reason"], event.data["detail"]) == ("Refused", "no contract")
+        assert (await ask("GET", "/audit")).json[0]["request"] == {"reason": "no contract"}
+        assert (await ask("POST", f"{here}/refuse", {"reason": "no contract"})).status == 404
+        assert await asks(station, csr) == "Accepted"
+        await look(csms, 25 * 3600)
+        assert csms.events.named("certificate_refused")[-1].data["reason"] == "TimedOut"
