@@ -26,6 +26,10 @@ def test_a_line_has_no_gap_where_the_event_says_nothing(
     assert reported.endswith(words)
 
 
+PROGRAMS = {"provider": "csms"}
+"""What a process runs, where it has another name."""
+
+
 class Seen(dict[str, Any]):
     """Fields of an event, any there is, and which of them are read."""
 
@@ -44,7 +48,7 @@ class Seen(dict[str, Any]):
 @pytest.mark.parametrize("place", STORY, ids=" ".join)
 def test_a_line_is_about_an_event_with_these_fields(place: tuple[str, str, str]) -> None:
     process, stage, name = place
-    (event,) = [each for each in reported_by(process) if each.key == (stage, name)]
+    (event,) = [each for each in reported_by(PROGRAMS.get(process, process)) if each.key == (stage, name)]
     types = {field.name: field.type for field in event.fields}
     seen = Seen(types)
     assert STORY[place](seen)
@@ -54,8 +58,8 @@ def test_a_line_is_about_an_event_with_these_fields(place: tuple[str, str, str])
 def test_what_a_scenario_shows_is_an_event_with_these_fields() -> None:
     declared = {
         (process, *event.key): {field.name for field in event.fields}
-        for process in ("csms", "evcc", "gateway", "secc")
-        for event in reported_by(process)
+        for process in ("csms", "evcc", "gateway", "provider", "secc")
+        for event in reported_by(PROGRAMS.get(process, process))
     }
     for scenario in SCENARIOS:
         for process, stage, name, fields in scenario.sees:

@@ -4,6 +4,7 @@ import pytest
 
 from csms.db.store import Store
 from csms.roaming import store as rows
+from csms.roaming.rules import Partner
 from csms.roaming.store import BACK_OFF_S, DueDelivery
 
 pytestmark = pytest.mark.requirement("R202")
@@ -23,6 +24,8 @@ def test_a_delivery_of_a_chain_waits_for_those_before_it(store: Store) -> None:
     queued(store, "a", "aC", "a-1", chain="CS/1")
     queued(store, "b")
     queued(store, "a", chain="CS/1", partner="other")
+    queued(store, "a", partner="gone")
+    store.do(lambda connection: rows.put_partner(connection, Partner(partner_id="other"), token="sealed"))
     first = claimed(store, 0)
     assert [each.subject for each in first] == ["a", "b"]
     assert claimed(store, 119_999) == []
@@ -36,7 +39,7 @@ def test_a_delivery_of_a_chain_waits_for_those_before_it(store: Store) -> None:
         (due,) = claimed(store, 4000)
         assert due.subject == wanted
         store.do(rows.delivered, due, 4000)
-    assert store.do(rows.with_due, 10**12) == {"other"}
+    assert store.do(rows.with_due, 10**12) == {"other"}, "only who is registered is delivered to"
 
 
 def test_what_a_partner_does_not_take_is_repeated_for_ever_or_when_it_asks(store: Store) -> None:
