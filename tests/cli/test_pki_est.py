@@ -11,7 +11,9 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from tests.cli.conftest import Run
+from v2g.io.http.est import EstClient
 from v2g.pki.certificates import chain_from_pem
+from v2g.pki.est import read_wanted
 from v2g.pki.keys import save_secret
 
 SECC_ID = "DEV2GS00000000000000000000000000000001X"
@@ -39,7 +41,9 @@ def url(tree: Path, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.requirement("R217")
-def test_a_request_waits_is_approved_and_becomes_a_chain(v2g: Run, tree: Path, url: str, tmp_path: Path) -> None:
+def test_a_request_waits_is_approved_and_becomes_a_chain(
+    v2g: Run, tree: Path, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     csr, out = tmp_path / "secc.csr", tmp_path / "secc.pem"
     made = v2g("pki", "csr", "--role", "secc", "--cn", SECC_ID, "--key", str(tmp_path / "own.key"), "--out", str(csr))
     assert made.code == 0, made.errors
@@ -51,8 +55,14 @@ def test_a_request_waits_is_approved_and_becomes_a_chain(v2g: Run, tree: Path, u
     }
     words += [word for name, path in files.items() for word in (name, str(path))]
 
-    waits = v2g(*words, "--user", "lab")
+    async def wanted(*_: object) -> tuple[str, ...]:
+        return read_wanted(b"MAsGCSqGSIb3DQEJBw==")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EstClient, "wanted", wanted)
+        waits = v2g(*words, "--user", "lab")
     assert waits.code == 6
+    assert "the CA wants challengePassword, too" in waits.errors
     assert "repeat the command later" in waits.errors
     (asked,) = map(json.loads, v2g("pki", "approve", str(tree), "--json").output.splitlines())
     assert SECC_ID in asked["subject"]

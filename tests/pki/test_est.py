@@ -19,7 +19,17 @@ from pki_tools.tree import PkiTree
 from tests.pki_tools.conftest import NOW, Openssl, openssl
 from v2g.errors import CertificateError, RefusedError
 from v2g.pki.credentials import load_chain
-from v2g.pki.est import MOST_BYTES, issued_chain, pause_s, read_certificates, read_csr, write_certificates, write_csr
+from v2g.pki.est import (
+    MOST_BYTES,
+    issued_chain,
+    lacking,
+    pause_s,
+    read_certificates,
+    read_csr,
+    read_wanted,
+    write_certificates,
+    write_csr,
+)
 from v2g.pki.issue import Subject
 from v2g.pki.profile import Generation, Role
 
@@ -159,3 +169,51 @@ def test_an_answer_with_a_certificate_of_no_version_is_refused(pki: PkiTree) -> 
     broken = base64.b64decode(good).replace(version, version[:-1] + b"\x28")
     with pytest.raises(CertificateError, match="40 is not a valid X509 version"):
         read_certificates(broken)
+
+
+_WANTED = """asn1 = SEQUENCE:all
+[all]
+a = OID:challengePassword
+b = SEQUENCE:key
+c = OID:ecdsa-with-SHA512
+d = SEQUENCE:extensions
+[key]
+type = OID:id-ecPublicKey
+values = SET:curves
+[curves]
+a = OID:secp384r1
+b = OID:secp521r1
+[extensions]
+type = OID:extReq
+values = SET:names
+[names]
+a = OID:subjectAltName
+b = OID:2.999.4711
+"""
+
+
+def test_what_a_ca_wants_is_read_as_openssl_writes_it(pki: PkiTree, openssl: Openssl, tmp_path: Path) -> None:
+    """csrattrs (RFC 7030 4.5.2): OIDs, and attributes with values."""
+    (tmp_path / "wanted.cnf").write_text(_WANTED)
+    der = tmp_path / "wanted.der"
+    openssl("asn1parse", "-genconf", str(tmp_path / "wanted.cnf"), "-noout", "-out", str(der))
+    wanted = read_wanted(der.read_bytes())
+    assert wanted == read_wanted(base64.encodebytes(der.read_bytes()))
+    assert len(wanted) == 8
+    assert lacking(wanted, request_of(pki)) == (
+        "challengePassword", "subjectAltName", "2.999.4711",
+    )  # fmt: skip
+    assert read_wanted(b"") == read_wanted(b"MAA=") == ()
+
+
+@given(st.binary(max_size=300))
+def test_any_attributes_are_read_or_refused(data: bytes) -> None:
+    nested = b"\x06\x01\x80"
+    for _ in range(20):
+        nested = bytes((0x30, len(nested))) + nested
+    for body in (data, b"\x30" + bytes((len(data[:100]),)) + data[:100], b"\x30\x82" + data, nested):
+        with contextlib.suppress(CertificateError):
+            assert all(x509.ObjectIdentifier(each) for each in read_wanted(body))
+    for body in (b"A" * 9000, nested, b"<html>"):
+        with pytest.raises(CertificateError, match="not attributes"):
+            read_wanted(body)

@@ -6,25 +6,29 @@ Servers in the field also send DER, PEM, base64 with line breaks, and the leaf a
 
 import base64
 import binascii
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from v2g.errors import CertificateError, RefusedError
-from v2g.pki.certificates import load_certificate
+from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.csr import load_csr
 from v2g.pki.paths import is_self_signed, signature_matches
-from v2g.pki.profile import MAX_INTERMEDIATES, Generation, Role
+from v2g.pki.profile import MAX_INTERMEDIATES, Generation, KeyKind, Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 CERTIFICATES: Final = "application/pkcs7-mime"
 REQUEST: Final = "application/pkcs10"
+WANTED: Final = "application/csrattrs"
 MOST_BYTES: Final = 256 * 1024
 """Limit of a body."""
 _MOST_CERTIFICATES: Final = 64
@@ -76,6 +80,85 @@ def read_csr(body: bytes) -> x509.CertificateSigningRequest:
 def write_csr(csr: x509.CertificateSigningRequest) -> bytes:
     """Return the body of an enrolment."""
     return base64.b64encode(csr.public_bytes(Encoding.DER))
+
+
+CURVES: Final = {
+    "1.2.840.10045.3.1.7": KeyKind.SECP256R1,
+    "1.3.132.0.34": KeyKind.SECP384R1,
+    "1.3.132.0.35": KeyKind.SECP521R1,
+}
+DIGESTS: Final[dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
+    "1.2.840.10045.4.3.2": hashes.SHA256(),
+    "1.2.840.10045.4.3.3": hashes.SHA384(),
+    "1.2.840.10045.4.3.4": hashes.SHA512(),
+}
+"""Of signatures by ECDSA."""
+_MOST_WANTED: Final = 8 * 1024
+_MOST_DEPTH: Final = 8
+
+
+def read_wanted(body: bytes) -> tuple[str, ...]:
+    """Return the OIDs in an answer to csrattrs, those of its values, too, in order (RFC 7030 4.5.2).
+
+    Nothing is wanted by an empty one (RFC 8951). Raises CertificateError (`malformed`).
+    """
+    try:
+        if len(body) > _MOST_WANTED:
+            raise ValueError(f"{len(body)} bytes")
+        der = body if body[:1] == b"\x30" else _from_base64(body)
+        if der and der[0] != _SEQUENCE:
+            raise ValueError("no SEQUENCE")
+        return tuple(dict.fromkeys(_oids(der)))
+    except ValueError as error:
+        raise CertificateError(f"not attributes of requests: {error}", reason="malformed") from None
+
+
+def lacking(wanted: Sequence[str], csr: x509.CertificateSigningRequest) -> tuple[str, ...]:
+    """Return what a CA wants and a request lacks: names, or OIDs without one. Of curves and digests one is enough."""
+    curves = {oid for oid, kind in CURVES.items() if kind is key_kind(csr.public_key())}
+    key = _EC_KEY if isinstance(csr.public_key(), ec.EllipticCurvePublicKey) else ""
+    has = curves | {csr.signature_algorithm_oid.dotted_string, key, _EXTENSIONS}
+    has |= {each.oid.dotted_string for each in (*csr.subject, *csr.extensions)}
+    with contextlib.suppress(ValueError):  # attributes of a foreign request that the library does not read
+        has |= {each.oid.dotted_string for each in csr.attributes}
+    for choice in (CURVES.keys(), DIGESTS.keys()):
+        if has & choice & set(wanted):
+            has |= choice
+    absent = [x509.ObjectIdentifier(each) for each in wanted if each not in has]
+    return tuple(each.dotted_string if "Unknown" in each._name else each._name for each in absent)
+
+
+_SEQUENCE, _SET, _OID = 0x30, 0x31, 0x06
+_EC_KEY: Final = "1.2.840.10045.2.1"
+_EXTENSIONS: Final = "1.2.840.113549.1.9.14"  # extensionRequest, which only holds what is wanted
+
+
+def _oids(der: bytes, depth: int = 0) -> Iterator[str]:
+    """Yield the OIDs of values in DER, and of what they consist of. Raises ValueError."""
+    while der:
+        size, begin = der[1] if len(der) > 1 else 0, 2
+        if size >= 0x80:
+            begin += size & 0x7F
+            size = int.from_bytes(der[2:begin], "big")
+        tag, content, der = der[0], der[begin : begin + size], der[begin + size :]
+        if begin > 6 or len(content) != size or depth > _MOST_DEPTH or not (size or tag != _OID):
+            raise ValueError("it is cut off, or too deep")
+        if tag == _OID:
+            yield _dotted(content)
+        elif tag in (_SEQUENCE, _SET):
+            yield from _oids(content, depth + 1)
+
+
+def _dotted(content: bytes) -> str:
+    parts = [0]
+    for each in content[:32]:
+        parts[-1] = parts[-1] << 7 | each & 0x7F
+        if each < 0x80:
+            parts.append(0)
+    if len(content) > 32 or content[-1] >= 0x80:
+        raise ValueError("an object identifier is cut off, or too long")
+    first = min(parts[0] // 40, 2)
+    return x509.ObjectIdentifier(".".join(map(str, (first, parts[0] - 40 * first, *parts[1:-1])))).dotted_string
 
 
 def issued_chain(

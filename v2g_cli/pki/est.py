@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from v2g.errors import ConfigError, TimeoutExpired
+from v2g.errors import ConfigError, TimeoutExpired, V2GError
 from v2g.observe import Observe
 from v2g_cli.output import print_json, say, tell
 from v2g_cli.pki.common import JsonFlag, Tree, generation_of, progress, role_of, run_until_stopped, users_of, write_out
@@ -120,9 +120,10 @@ def enrol(
     from v2g.io.http.est import EnrolmentPending, EstClient
     from v2g.io.http.known_client import EstServer
     from v2g.io.runtime.clock import Clock
-    from v2g.pki.certificates import chain_to_pem
+    from v2g.pki.certificates import chain_to_pem, key_kind
     from v2g.pki.credentials import load_chain
     from v2g.pki.csr import load_csr
+    from v2g.pki.est import lacking
     from v2g.pki.lint import REFUSED_IN_FIELD, lint
     from v2g.pki.verify import VerifiedChain
 
@@ -143,6 +144,13 @@ def enrol(
 
     async def ask() -> VerifiedChain:
         left_s = float(wait)
+        try:
+            lacks = lacking(await client.wanted(key_kind(request.public_key()), edition), request)
+        except V2GError as error:
+            say(f"what the CA wants in requests is unknown: {error}", err=True)
+        else:
+            if lacks:
+                say(f"{csr}: the CA wants {', '.join(lacks)}, too", err=True)
         while True:
             found = await client.chain(request, roots, role=wanted, generation=edition, renewal=renew)
             if not isinstance(found, EnrolmentPending):

@@ -1,6 +1,7 @@
 """Chargers and gateways that get and renew their own certificates by EST (R217)."""
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,14 +9,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pki_tools.est import EstSettings, decide, waiting
 from pki_tools.tree import PkiTree
 from tests.csms.backend import TestClock
 from tests.pki_tools.conftest import tree
 from tests.pki_tools.est_lab import SECC_ID, Lab
-from v2g.io.http.known_client import SelfEnrolmentConfig
+from v2g.io.http.known_client import EstServer, SelfEnrolmentConfig
 from v2g.io.http.self_enrolment import SelfEnrolment
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
@@ -204,7 +207,7 @@ async def test_a_chain_without_key_does_not_make_the_program_ask_without_pause(
     monkeypatch.setattr("v2g.io.http.self_enrolment.asyncio.sleep", sleep)
     with pytest.raises(TimeoutError):
         await holder.enrolment.first()
-    assert (pauses, holder.said) == ([3600], ["enrolled", "enrolment_failed"])
+    assert (pauses, holder.said) == ([3600], ["enrolled", "enrolment_lacks", "enrolment_failed"])
     with manager:
         extended = manager.recv(100, socket.MSG_DONTWAIT).decode()
     assert int(extended.removeprefix("EXTEND_TIMEOUT_USEC=")) > pauses[0] * 1_000_000, "systemd waits as long"
@@ -226,3 +229,58 @@ async def test_a_name_that_the_ca_refuses_can_be_corrected(lab: Lab) -> None:
     decide(lab.tree.directory, number, approve=True)
     await right.enrolment.look()
     assert (issued(lab), right.said[-1], right.leaf.not_valid_after_utc > right.clock.now()) == (1, "enrolled", True)
+
+
+RFC_7030 = b"MEEGCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiMBYGCSqGSIb3DQEJDjEJ\nBgcrBgEBAQEWBggqhkjOPQQDAw=="  # 4.5.2
+
+
+@pytest.mark.parametrize(
+    ("answer", "role", "curve", "digest", "lacks"),
+    [
+        ((200, RFC_7030), Role.STATION, "secp384r1", "sha384", "challengePassword, 1.3.6.1.1.1.1.22"),
+        ((200, RFC_7030), Role.SECC, "secp521r1", "sha384",  # whose profiles have no such key
+         "challengePassword, 1.3.132.0.34, 1.3.6.1.1.1.1.22"),
+        ((200, b"MAoGCCqGSM49AwEH"), Role.SECC, "secp256r1", "sha256", None),
+        ((204, b""), Role.SECC, "secp521r1", "sha512", None),
+        ((404, b"<html>"), Role.SECC, "secp521r1", "sha512", None),
+        ((200, b"<html>"), Role.SECC, "secp521r1", "sha512", ""),
+        ((500, b""), Role.SECC, "secp521r1", "sha512", ""),
+    ],
+)  # fmt: skip
+async def test_what_a_ca_wants_in_requests_is_followed_or_named(
+    lab: Lab, answer: tuple[int, bytes], role: Role, curve: str, digest: str, lacks: str | None
+) -> None:
+    """csrattrs, RFC 7030 4.5."""
+    asked: list[str] = []
+
+    async def attributes(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=answer[0], body=answer[1])
+
+    async def enrol(_: web.Request) -> web.Response:
+        return web.Response(status=202)
+
+    application = web.Application()
+    application.router.add_get("/est/csrattrs", attributes)
+    application.router.add_post("/est/simpleenroll", enrol)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(lab.tree.path("csms/server/chain.pem"), lab.tree.path("csms/server/leaf.key"))
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    est = EstServer(url=f"https://localhost:{runner.addresses[0][1]}/est", root=lab.tree.path("csms/root.pem"))
+    try:
+        holder = Holder(lab, role, est=est)
+        for _ in range(2):
+            await holder.enrolment.look()
+    finally:
+        await runner.cleanup()
+    csr = x509.load_pem_x509_csr(holder.key.with_name("own.key.csr").read_bytes())
+    key, hashed = csr.public_key(), csr.signature_hash_algorithm
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert hashed is not None
+    assert (key.curve.name, hashed.name) == (curve, digest)
+    named = [each.data for each in holder.events if each.name == "enrolment_lacks"]
+    assert [each["lacks"] for each in named] == ([] if lacks is None else [lacks])
+    assert [bool(each["error"]) for each in named] == ([] if lacks is None else [not lacks])
+    assert asked == ["/est/csrattrs"], "once for a request"

@@ -12,8 +12,18 @@ from v2g.io.http.client import HttpAnswer
 from v2g.io.http.known_client import EstServer
 from v2g.io.runtime.clock import Clock
 from v2g.pki.certificates import key_kind
-from v2g.pki.est import CERTIFICATES, MOST_BYTES, REQUEST, issued_chain, pause_s, read_certificates, write_csr
-from v2g.pki.profile import Generation, Role
+from v2g.pki.est import (
+    CERTIFICATES,
+    MOST_BYTES,
+    REQUEST,
+    WANTED,
+    issued_chain,
+    pause_s,
+    read_certificates,
+    read_wanted,
+    write_csr,
+)
+from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.verify import VerifiedChain
 
 _ANSWER_S: Final = 30.0
@@ -44,6 +54,14 @@ class EstClient:
         """Return the CA's certificates, which are to be trusted no more than the roots that are configured."""
         answer = await self._exchange("GET", self._url(self._server.cacerts, csr, generation), None)
         return read_certificates(answer.body)
+
+    async def wanted(self, kind: KeyKind | None, generation: Generation) -> tuple[str, ...]:
+        """Return the OIDs that the CA wants in a request (RFC 7030 4.5), none with 204 or 404.
+
+        `kind`: of the key, as far as paths have it. Raises CertificateError (`malformed`) for an unreadable answer.
+        """
+        answer = await self._exchange("GET", self._path(self._server.csrattrs, kind, generation), None, _NONE_WANTED)
+        return () if answer.status in _NONE_WANTED else read_wanted(answer.body)
 
     async def enrol(
         self, csr: x509.CertificateSigningRequest, generation: Generation, *, renewal: bool = False
@@ -82,19 +100,22 @@ class EstClient:
         return issued_chain(found, csr, roots, role=role, generation=generation, at=at)
 
     def _url(self, path: str, csr: x509.CertificateSigningRequest, generation: Generation) -> str:
-        kind = key_kind(csr.public_key())
+        return self._path(path, key_kind(csr.public_key()), generation)
+
+    def _path(self, path: str, kind: KeyKind | None, generation: Generation) -> str:
         filled = path.replace("{iso}", _EDITIONS[generation]).replace("{curve}", kind.value if kind else "")
         return f"{self._server.url.rstrip('/')}/{filled}"
 
-    async def _exchange(self, method: str, url: str, body: bytes | None) -> HttpAnswer:
-        headers = {"Accept": CERTIFICATES}
+    async def _exchange(self, method: str, url: str, body: bytes | None, good: tuple[int, ...] = ()) -> HttpAnswer:
+        headers = {"Accept": WANTED if good else CERTIFICATES}
         if body is not None:
             headers |= {"Content-Type": REQUEST, "Content-Transfer-Encoding": "base64"}
         answer = await self._requests.send(method, url, body, headers, timeout_s=_ANSWER_S)
-        require_success(method, url, answer, _HINTS, good=(200, 202))
+        require_success(method, url, answer, _HINTS, good=(200, 202, *good))
         return answer
 
 
+_NONE_WANTED: Final = (204, 404)
 _HINTS: Final = {
     401: "is this client known to the CA: password, token or certificate?",
     403: "may this client have certificates of that name?",

@@ -57,6 +57,8 @@ class EstServer(KnownClient, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Path of renewal."""
     cacerts: EstPath = "cacerts"
     """Path of the CA's certificates."""
+    csrattrs: EstPath = "csrattrs"
+    """Path of what the CA wants in requests."""
 
 
 CommonName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]

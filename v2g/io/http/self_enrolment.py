@@ -7,7 +7,7 @@ password or a token, and asks for a new certificate (`simpleenroll`); others sho
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -21,15 +21,15 @@ from v2g.io.http.est import EnrolmentPending, EstClient
 from v2g.io.http.known_client import SelfEnrolmentConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.service_manager import notify
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import chain_to_pem, key_kind, load_certificate
 from v2g.pki.credentials import load_chain, load_credentials
 from v2g.pki.csr import load_csr
-from v2g.pki.est import MOST_PAUSE_S
+from v2g.pki.est import CURVES, DIGESTS, MOST_PAUSE_S, lacking
 from v2g.pki.issue import signature_hash
 from v2g.pki.keys import PrivateKey, load_private_key, save_key, save_secret
 from v2g.pki.profile import Generation, KeyKind, Role
-from v2g.pki.profiles import generation_of
+from v2g.pki.profiles import generation_of, profile_of
 
 _AGAIN_S: Final = 3600.0
 """Pause after a failure, and between looks at the certificate."""
@@ -75,10 +75,15 @@ class SelfEnrolment:
             former = await asyncio.to_thread(self._former)
             if former is not None and not self._is_due(former):
                 return _AGAIN_S
-            csr = await asyncio.to_thread(self._requested, former)
+            client = EstClient(self._config.est, self._clock)
+            csr = await asyncio.to_thread(self._waiting, former)
+            if csr is None:
+                wanted = await self._wanted(client, None if former is None else key_kind(former))
+                csr = await asyncio.to_thread(self._requested, former, wanted)
+                if lacks := ", ".join(lacking(wanted, csr))[:200]:
+                    self._observe(Observe("tls", "enrolment_lacks", {"certificate": name, "lacks": lacks, "error": ""}))
             old = generation_of(key_kind(csr.public_key())) is Generation.ISO15118_2 and self._role is Role.SECC
             generation = Generation.ISO15118_2 if old else Generation.ISO15118_20
-            client = EstClient(self._config.est, self._clock)
             renewal = former is not None and self._config.est.certificate is not None
             found = await client.chain(csr, self._roots, role=self._role, generation=generation, renewal=renewal)
             if isinstance(found, EnrolmentPending):
@@ -109,26 +114,52 @@ class SelfEnrolment:
         ahead = min(timedelta(days=self._config.before_days), (end - begin) / 3)
         return self._clock.now() >= end - ahead
 
-    def _requested(self, former: x509.Certificate | None) -> x509.CertificateSigningRequest:
-        """Return the request that waits, or a new one, for the kind of key and the names of the certificate before."""
+    async def _wanted(self, client: EstClient, kind: KeyKind | None) -> tuple[str, ...]:
+        """Return what the CA wants in requests; nothing where that cannot be read, which the CA may not mind."""
+        try:
+            return await client.wanted(kind, generation_of(kind))
+        except V2GError as error:
+            data: dict[str, Scalar] = {"lacks": "", "error": str(error)[:200]}
+            self._observe(Observe("tls", "enrolment_lacks", {"certificate": self._config.common_name, **data}))
+            return ()
+
+    def _subject(self, former: x509.Certificate | None) -> x509.Name:
         first = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, self._config.common_name)])
-        subject = first if former is None else former.subject
-        if self._request.exists() and self._new_key.exists():
-            waiting = load_csr(self._request.read_bytes())
-            if waiting.subject == subject:  # else it has been corrected in the configuration
-                return waiting
+        return first if former is None else former.subject
+
+    def _waiting(self, former: x509.Certificate | None) -> x509.CertificateSigningRequest | None:
+        """Return the request that waits, unless its name has been corrected in the configuration."""
+        if not (self._request.exists() and self._new_key.exists()):
+            return None
+        waiting = load_csr(self._request.read_bytes())
+        return waiting if waiting.subject == self._subject(former) else None
+
+    def _requested(self, former: x509.Certificate | None, wanted: Sequence[str]) -> x509.CertificateSigningRequest:
+        """Return a new request: for the names of the certificate before, and for its kind of key unless the CA wants
+        another one that the role's profile has."""
         kind = KeyKind.SECP521R1 if former is None else key_kind(former)
+        kinds = [each for oid in wanted if (each := CURVES.get(oid)) is not None and self._may_have(each, former)]
+        if kinds and kind not in kinds:
+            kind = kinds[0]
         key: PrivateKey = ec.generate_private_key(_CURVES.get(kind, ec.SECP521R1()) if kind else ec.SECP521R1())
-        builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+        builder = x509.CertificateSigningRequestBuilder().subject_name(self._subject(former))
         if former is not None:
             for each in former.extensions:
                 if isinstance(each.value, x509.SubjectAlternativeName):  # RFC 7030 4.2.2: the same names
                     builder = builder.add_extension(each.value, critical=each.critical)
-        csr = builder.sign(key, signature_hash(key))
+        usual, digests = signature_hash(key), [DIGESTS[oid] for oid in wanted if oid in DIGESTS]
+        same = not digests or any(usual is not None and each.name == usual.name for each in digests)
+        csr = builder.sign(key, usual if same else digests[0])
         self._request.unlink(missing_ok=True)  # it is of the key before
         save_key(self._new_key, key)
         save_secret(self._request, csr.public_bytes(Encoding.PEM))
         return csr
+
+    def _may_have(self, kind: KeyKind, former: x509.Certificate | None) -> bool:
+        """Return whether a profile allows a key: for a renewal that of the edition of the certificate before."""
+        generation = generation_of(kind) if self._role is Role.SECC else Generation.ISO15118_20
+        same = former is None or self._role is not Role.SECC or generation is generation_of(key_kind(former))
+        return same and kind in profile_of(self._role, generation).key_kinds
 
     def _take(self, chain: str) -> None:
         """Put the new chain and its key in place: stopped in between, `_former` finishes it."""
