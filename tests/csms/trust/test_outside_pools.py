@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -432,10 +433,16 @@ async def test_no_part_of_the_way_makes_a_vehicle_wait_longer(
     monkeypatch.setattr("csms.contracts.outside.PATIENCE_S", 0.3)
     hostile.answer, hostile.token_hangs = answers(lambda pool: pool.says(pool.contract())), hangs_at == "token"
     trust = proven(hostile.tree)
-    if hangs_at == "status":
-        server = await asyncio.start_server(lambda *_: hostile.over.wait(), "127.0.0.1", 0)
-        trust["ocsp_responder"] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    assert (await verdict(start, hostile, tmp_path, trust=trust)).startswith("Failed")
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            await hostile.over.wait()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        if hangs_at == "status":
+            trust["ocsp_responder"] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert (await verdict(start, hostile, tmp_path, trust=trust)).startswith("Failed")
+        hostile.over.set()
     assert hostile.problem == "no answer in 0.3 s"
 
 
