@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import tty
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -261,6 +262,7 @@ async def gpsfake(log: Path) -> AsyncIterator[SourceConfig]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # it ignores others, once gpsd has ended
         await process.wait()
+        (Path(tempfile.gettempdir()) / f"gpsfake-{process.pid}.sock").unlink(missing_ok=True)
 
 
 async def test_the_track_of_gpsd_is_that_of_its_file_within_2_m(tmp_path: Path) -> None:
