@@ -492,6 +492,11 @@ class LimitState(msgspec.Struct, frozen=True, kw_only=True):
     left_w: int
 
     @property
+    def watts(self) -> int:
+        """The limit, W; that of all phases together where it is one by phase."""
+        return (self.limit_w or 0) if self.phases_ma is None else sum(self.phases_ma) * VOLTAGE // 1000
+
+    @property
     def worst(self) -> tuple[str, int] | None:
         """The phase with the least left, and how much (mA; below 0 it is exceeded), of a limit by phase."""
         if self.phases_ma is None:

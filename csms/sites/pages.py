@@ -17,7 +17,7 @@ from csms.sites import api as sites
 from csms.sites.rules import Place, Site
 from csms.smart_charging.binding import EvseLimits
 from csms.smart_charging.charging_plans import VOLTAGE
-from v2g.energy.conductors import LINE_NAMES
+from v2g.energy.conductors import LINE_NAMES, line_current_ma
 
 _FLEETS: Final = 50
 
@@ -87,7 +87,7 @@ async def one_site(visit: Visit) -> Answer:
         "export_w": -sum(each for each in powers if each < 0),
         "unknown": len(running) - len(powers),
     }
-    limit_w = min((_watts(e) for e in now if e.connection_point in roots and e.direction == "import"), default=None)
+    limit_w = min((e.watts for e in now if e.connection_point in roots and e.direction == "import"), default=None)
     base_w = course.last.base_w if course.last is not None else None
     granted = granted_of(site, running, now)
     return visit.show(
@@ -109,10 +109,6 @@ async def one_site(visit: Visit) -> Answer:
     )
 
 
-def _watts(limit: LimitState) -> int:
-    return sum(limit.phases_ma) * VOLTAGE // 1000 if limit.phases_ma is not None else limit.limit_w or 0
-
-
 def phases_of(site: Site, limits: Iterable[LimitState]) -> list[PhaseLoad]:
     """Return the conductors of the fuses that the grid feeds; a limit in W is the same current on each."""
     found = []
@@ -125,7 +121,7 @@ def phases_of(site: Site, limits: Iterable[LimitState]) -> list[PhaseLoad]:
             continue
         for at, line in enumerate(LINE_NAMES):
             bounds = (
-                each.phases_ma[at] if each.phases_ma is not None else (each.limit_w or 0) * 1000 // (3 * VOLTAGE)
+                line_current_ma(each.watts, VOLTAGE, len(LINE_NAMES)) if each.phases_ma is None else each.phases_ma[at]
                 for each in (*own, *whole)
             )
             flows, limit, most = fuse.flow_ma[at] / 1000, min(bounds) / 1000, node.limits[at] / 1000
