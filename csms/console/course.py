@@ -8,12 +8,12 @@ import msgspec
 
 from csms.console.present import ChartLine, chart
 from csms.console.visit import Visit
+from csms.fleets.rules import known_sum
 from csms.fleets.store import PlannedPower
 from csms.grid.limits import FUSE, PART, LimitState
 from csms.overview import api as overview
 from csms.overview.course import STEP_MS
 from csms.overview.rules import HOUR_MS, PowerPoint, beside, energy_wh
-from csms.smart_charging.charging_plans import VOLTAGE
 
 _DAYS: Final = 7
 _SUMS: Final = ("import_w", "export_w", "unknown", "sessions", "evses", "ready")
@@ -79,11 +79,9 @@ async def points_of(
         for each in await visit.find(tuple[PowerPoint, ...], overview.read_power_course, site_id=name, **about):
             other, none = sums.get(each.at_ms), {"import_limit_w": None, "export_limit_w": None}
             added = {key: getattr(each, key) + (getattr(other, key) if other else 0) for key in _SUMS}
-            base = [e.base_w for e in (each, other) if e is not None and e.base_w is not None]
+            base_w = known_sum(e.base_w for e in (each, other) if e is not None)
             # limits of several places are none of their sum
-            sums[each.at_ms] = msgspec.structs.replace(
-                each, **added, base_w=sum(base) if base else None, **(none if len(sites) > 1 else {})
-            )
+            sums[each.at_ms] = msgspec.structs.replace(each, **added, base_w=base_w, **(none if len(sites) > 1 else {}))
     return [sums[at_ms] for at_ms in sorted(sums)]
 
 
@@ -94,14 +92,11 @@ async def _plan(visit: Visit, sites: Sequence[str], from_ms: int, to_ms: int) ->
     for name in sites:
         for each in await visit.find(tuple[PlannedPower, ...], overview.read_planned_power, site_id=name, **about):
             other = found.get(each.at_ms)
-            powers, base = (
-                [value for value in values if value is not None]
-                for values in (
-                    (each.power_w, other.power_w if other else None), (each.base_w, other.base_w if other else None),
-                )
-            )  # fmt: skip
+            both = [each] if other is None else [each, other]
             found[each.at_ms] = PlannedPower(
-                at_ms=each.at_ms, power_w=sum(powers) if powers else None, base_w=sum(base) if base else None
+                at_ms=each.at_ms,
+                power_w=known_sum(e.power_w for e in both),
+                base_w=known_sum(e.base_w for e in both),
             )
     return found
 
@@ -144,14 +139,13 @@ def _ahead(times: Sequence[int], limits: Iterable[LimitState], last: PowerPoint)
     """Return a line for each limit from now on, as long as it holds, and where it is from."""
     found = []
     for each in limits:
-        watts = each.limit_w if each.phases_ma is None else sum(each.phases_ma) * VOLTAGE // 1000
         begins_ms, sign = max(each.from_ms, last.at_ms), 1 if each.direction == "import" else -1
-        values = [sign * (watts or 0) / 1000 if begins_ms <= at < each.until_ms else None for at in times]
+        values = [sign * each.watts / 1000 if begins_ms <= at < each.until_ms else None for at in times]
         if any(value is not None for value in values):
             own = {FUSE: "Fuse", PART: "Share of all stations' limit"}.get(each.source)
             of = "" if own else each.source
             line = ChartLine(own or "Limit from now on:", "kW", values, steps=True, of=of, look="limit")
-            found.append((watts or 0, line))
+            found.append((each.watts, line))
     return [line for _, line in sorted(found, key=lambda pair: pair[0])[:_MOST_LIMITS]]
 
 

@@ -316,3 +316,9 @@ def delivered_wh(call: FleetCall, net_now_wh: Mapping[str, int], now_ms: int) ->
             if name in net_now_wh
         )
     )
+
+
+def known_sum(values: Iterable[int | None]) -> int | None:
+    """Return the sum of the values that are known, None if none is."""
+    known = [each for each in values if each is not None]
+    return sum(known) if known else None

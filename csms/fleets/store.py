@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, delete, select, update
 
 from csms.db.bulk import upsert_rows
-from csms.fleets.rules import Fleet, FleetBid, FleetCall
+from csms.fleets.rules import Fleet, FleetBid, FleetCall, known_sum
 from csms.smart_charging.tables import fleet_bids, fleet_course, fleet_quarters, fleets
 from v2g import typed_json
 from v2g.energy.dispatch.forecast import FleetQuarter
@@ -85,18 +85,15 @@ def planned(
             index = bisect.bisect_right(points, at_ms, key=lambda each: each[0])
             if (fleet.id, at_ms) not in past and 0 < index < len(points):
                 powers.append(points[index - 1][1])
-        base = [base_w for fleet, _ in known if (base_w := fleet.base_w(at_ms)) is not None]
-        if powers or base:
-            found.append(
-                PlannedPower(at_ms=at_ms, power_w=sum(powers) if powers else None, base_w=sum(base) if base else None)
-            )
+        power_w, base_w = known_sum(powers), known_sum(fleet.base_w(at_ms) for fleet, _ in known)
+        if power_w is not None or base_w is not None:
+            found.append(PlannedPower(at_ms=at_ms, power_w=power_w, base_w=base_w))
     return found
 
 
 def expected_base(connection: Connection, stations: Collection[str], at_ms: int) -> int | None:
     """Return what fleets of these stations expect beside their vehicles, W, at a time; None if nothing is known."""
-    known = [base_w for fleet, _ in _of(connection, stations) if (base_w := fleet.base_w(at_ms)) is not None]
-    return sum(known) if known else None
+    return known_sum(fleet.base_w(at_ms) for fleet, _ in _of(connection, stations))
 
 
 def _of(connection: Connection, stations: Collection[str] | None) -> Iterator[tuple[Fleet, list[tuple[int, int]]]]:
