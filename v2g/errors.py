@@ -114,6 +114,12 @@ class V2GError(Exception):
         self.hint: Final = hint
 
 
+def with_reason(error: V2GError) -> str:
+    """Return an error in a line for people, with its reason before it where it has one."""
+    reason = getattr(error, "reason", "")
+    return f"{reason}: {error}" if reason else str(error) or type(error).__name__
+
+
 class ConfigError(V2GError):
     """A configuration file, key or command-line value is unusable."""
 

@@ -11,7 +11,7 @@ from csms.config import OutsidePool, Trust
 from csms.contracts.rules import LONGEST
 from csms.contracts.verifier import ContractVerifier
 from csms.trust.certificate_status import load_anchors
-from v2g.errors import CertificateError, CodecError, RefusedError, TrustError, V2GError
+from v2g.errors import CertificateError, CodecError, RefusedError, TrustError, V2GError, with_reason
 from v2g.io.http.pools import PoolClient
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.foreign_contracts import (
@@ -56,8 +56,7 @@ class OutsidePools:
     ) -> Get15118EVCertificateResponse | None:
         """Return a contract for a vehicle; None: none of these pools has one that it could install."""
         try:
-            exi = base64.b64decode(request.exi_request, validate=True)
-            asked = read_contract_request(exi, request.iso15118_schema_version)
+            exi, asked = _read(request)
         except (CodecError, CertificateError, ValueError):
             return None  # the own service says what is wrong, `none` else; an update has no way to a pool
         pools = [
@@ -80,7 +79,7 @@ class OutsidePools:
                 self._report(config, asked, problem=f"no answer in {left_s:.1f} s")
                 continue
             except V2GError as error:
-                self._report(config, asked, problem=_said(error))
+                self._report(config, asked, problem=with_reason(error))
                 continue
             if answer is not None:
                 emaid, response = answer
@@ -90,15 +89,14 @@ class OutsidePools:
         return None
 
     def refuse(self, request: Get15118EVCertificateRequest) -> Get15118EVCertificateResponse:
-        """Return the answer when no pool has a contract, and there is no own one: the vehicle is told so."""
+        """Return the answer when no pool has a contract, and there is no own one."""
         info = StatusInfo(reason_code="NoContract", additional_info="no pool outside has a contract for this vehicle")
         try:
-            exi = base64.b64decode(request.exi_request, validate=True)
-            asked = read_contract_request(exi, request.iso15118_schema_version)
-            told = base64.b64encode(no_contract(asked, self._clock.utc_ms())).decode()
+            _, asked = _read(request)
+            response = base64.b64encode(no_contract(asked, self._clock.utc_ms())).decode()
         except (CodecError, CertificateError, ValueError) as error:
-            told, info = "", StatusInfo(reason_code="InvalidExi", additional_info=str(error)[:500])
-        return Get15118EVCertificateResponse(status="Failed", exi_response=told, status_info=info)
+            response, info = "", StatusInfo(reason_code="InvalidExi", additional_info=str(error)[:500])
+        return Get15118EVCertificateResponse(status="Failed", exi_response=response, status_info=info)
 
     async def _usable(self, found: tuple[PoolContract, ...], asked: ForeignRequest) -> dict[str, PoolContract]:
         """Return by EMAID what the vehicle could install, of services and contracts that are not revoked.
@@ -150,6 +148,7 @@ class OutsidePools:
         self._observe(Observe("provisioning", "pool_asked", data))
 
 
-def _said(error: Exception) -> str:
-    reason = getattr(error, "reason", "")
-    return f"{reason}: {error}" if reason else str(error) or type(error).__name__
+def _read(request: Get15118EVCertificateRequest) -> tuple[bytes, ForeignRequest]:
+    """Return a vehicle's request, and what it asks for. Raises CodecError, CertificateError, ValueError."""
+    exi = base64.b64decode(request.exi_request, validate=True)
+    return exi, read_contract_request(exi, request.iso15118_schema_version)

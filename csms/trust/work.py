@@ -15,7 +15,7 @@ from csms.station_security import work as certificates
 from csms.station_security.rules import is_root_of
 from csms.trust import store
 from csms.trust.certificate_status import CertificateStatus
-from v2g.errors import OcppError, RefusedError, StoreError, V2GError
+from v2g.errors import OcppError, RefusedError, StoreError, V2GError, with_reason
 from v2g.io.http.pools import PoolClient
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
@@ -77,8 +77,7 @@ class TrustLists:
             crls = services[CertificateStatus].crls.current()
             found = read_trust_list(body, self._anchors, at=services.clock.now(), newest=known.list_number, crls=crls)
         except V2GError as error:
-            reason = getattr(error, "reason", "")
-            problem = f"{reason}: {error}" if reason else str(error)
+            problem = with_reason(error)
             await services.store.run(store.note_problem, problem)
             services.announce("ocpp", "trust_list_refused", problem=problem[:200])
             raise
