@@ -57,7 +57,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.kind} {self.device or f'{self.host}:{self.port or _PORTS[self.kind]}'}"
 
 
-class Source(Protocol):
+class ValueSource(Protocol):
     """What is followed until cancelled."""
 
     async def run(self) -> None:
@@ -92,9 +92,10 @@ class FixSource:
         try:
             if config.kind == "gpsd":
                 writer.write(GPSD_WATCH)
-            take = self._connected()
+            self._connected()
+            fixes = FixReader("gpsd" if config.kind == "gpsd" else "nmea")
             while data := await reader.read(_READ):
-                take(data)
+                self._take(fixes, data)
         finally:
             writer.close()
 
@@ -108,11 +109,10 @@ class FixSource:
         finally:
             port.close()
 
-    def _connected(self) -> Callable[[bytes], None]:
+    def _connected(self) -> None:
         self._observe(Observe("telemetry", "source_connected", {"source": self._config.place}))
         self._backoff.reset()
         self._reported = ""
-        return partial(self._take, FixReader("gpsd" if self._config.kind == "gpsd" else "nmea"))
 
     def _take(self, reader: FixReader, data: bytes) -> None:
         for fix in reader.receive(data):
@@ -160,7 +160,7 @@ OnFix = Callable[[Fix], None]
 OnMapped = Callable[[Mapped], None]
 Observer = Callable[[Observe], None]
 
-SOURCES: Final[Mapping[str, Callable[[SourceConfig, OnFix, OnMapped, Observer], Source]]] = {
+SOURCES: Final[Mapping[str, Callable[[SourceConfig, OnFix, OnMapped, Observer], ValueSource]]] = {
     "gpsd": lambda config, on_fix, _, observe: FixSource(config, on_fix, observe),
     "nmea": lambda config, on_fix, _, observe: FixSource(config, on_fix, observe),
     "ovms": lambda config, _, on_mapped, observe: OvmsSource(config, on_mapped, observe),

@@ -84,7 +84,7 @@ class DerServer:
         return self._fresh(path) is None
 
     def forget(self, path: str = "") -> None:
-        """Request a resource, or all of them, anew."""
+        """Request a resource, or all of them, again."""
         self._held = {each: held for each, held in self._held.items() if path not in ("", each)}
 
     async def resource(self, path: str, name: str, *, rate_of: str = "") -> Node:

@@ -136,7 +136,7 @@ class EndDevice(msgspec.Struct, frozen=True, kw_only=True):
     post_rate_s: int = 0
 
 
-class Subscription(msgspec.Struct, frozen=True):
+class ServerSubscription(msgspec.Struct, frozen=True):
     """A Subscription of the server: its path, what it is of, and where notifications are sent to."""
 
     path: str
@@ -259,10 +259,10 @@ def capability_path(data: bytes) -> str:
     raise CodecError("/.well-known/csipaus names no version that is known here", hint=f"known: {', '.join(EXTENSIONS)}")
 
 
-def subscription_of(node: Node) -> Subscription:
+def subscription_of(node: Node) -> ServerSubscription:
     """Return a Subscription; links in its text are as the server has written them."""
     texts = (text_at(node, name)[:2000] for name in ("subscribedResource", "notificationURI"))
-    return Subscription((node.get("href") or "").strip(), *texts)
+    return ServerSubscription((node.get("href") or "").strip(), *texts)
 
 
 def notified_of(data: bytes) -> str:
