@@ -86,8 +86,8 @@ release: $(VENV)/dev ## wheel, sdist, packages, notes, checksums in dist/VERSION
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
 	$(BIN)/python -m deploy.release dist/$$($(BIN)/v2g --version | cut -d' ' -f2) $(SIGNED)
 
-soak: $(VENV)/dev  ## an hour of vehicles that come, go, vanish and send garbage (SOAK_SECONDS): nothing may grow
-	$(BIN)/python -m benchmarks.soak $(or $(SOAK_SECONDS),3600)
+soak: $(VENV)/dev  ## an hour of vehicles that come, go, vanish and send garbage, stations and a gateway (SOAK_SECONDS): nothing may grow, or be lost
+	$(BIN)/python -m benchmarks.soak $(or $(SOAK_SECONDS),3600) $(PAUSE_S)
 
 lock: $(VENV)/dev  ## the newest versions that packages and containers install, by hash, into deploy/locks
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'

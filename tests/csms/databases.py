@@ -35,7 +35,7 @@ class Cluster:
     """A PostgreSQL server of one's own, reached by a socket in its folder alone. `fsync` as in production, or off."""
 
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
-        self._folder = folder
+        self.folder = folder
         self._fsync = fsync
         self._number = 0
         self._as_user: list[str] = []
@@ -51,7 +51,7 @@ class Cluster:
     def start(self) -> None:
         """Start the server."""
         fsync = "on" if self._fsync else "off"
-        options = f"-c listen_addresses= -c unix_socket_directories={self._folder} -c fsync={fsync}"
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync={fsync}"
         self._run("pg_ctl", "start", "--wait", "--pgdata", "data", "--log", "log", "--options", options)
 
     def stop(self, mode: str = "immediate") -> None:
@@ -60,7 +60,7 @@ class Cluster:
 
     def url(self, database: str, role: str = SUPERUSER) -> str:
         """Return the URL of a database."""
-        return f"postgresql://{role}@/{database}?host={self._folder}"
+        return f"postgresql://{role}@/{database}?host={self.folder}"
 
     def sql(self, database: str, text: str) -> None:
         """Do what stands in the documentation, as the superuser types it."""
@@ -77,7 +77,7 @@ class Cluster:
     def _run(self, program: str, *arguments: str, text: str = "") -> None:
         command = [*self._as_user, find_postgres(program), *arguments]
         done = subprocess.run(
-            command, cwd=self._folder, input=text.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command, cwd=self.folder, input=text.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         assert done.returncode == 0, done.stderr.decode()
 
