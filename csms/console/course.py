@@ -1,7 +1,8 @@
 """Power of the day beside yesterday's, its plan and limits, and use by hour: of all stations, or of sites."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -13,22 +14,33 @@ from csms.fleets.store import PlannedPower
 from csms.grid.limits import FUSE, PART, LimitState
 from csms.overview import api as overview
 from csms.overview.course import STEP_MS
-from csms.overview.rules import HOUR_MS, PowerPoint, beside, energy_wh
+from csms.overview.rules import HOUR_MS, WELL, PowerPoint, beside, energy_wh
 
 _DAYS: Final = 7
 _SUMS: Final = ("import_w", "export_w", "unknown", "sessions", "evses", "ready")
 _MOST_LIMITS: Final = 8
 """Lines of limits in a chart, the lowest first."""
+_LACKING: Final = (0.995, 0.95, WELL, 0.75)
+"""Shares of EVSEs that work, below which an hour has the next shade."""
 
-Use = list[tuple[str, list[tuple[int | None, str]]]]
+
+class HeatMap(msgspec.Struct, frozen=True):
+    """A share of EVSEs (%) by weekday, newest first, and hour of the viewer's zone, None where unknown, each with its
+    shade (`look` and 0 to 4); a sentence on the hour that stands out; `ends`: what the first and last shade mean."""
+
+    title: str
+    look: str
+    rows: list[tuple[str, list[tuple[int | None, str]]]]
+    most: tuple[str, dict[str, str]]
+    ends: tuple[str, str]
 
 
 class ShownCourse(msgspec.Struct, frozen=True):
-    """A chart of the day, the use of EVSEs (%) by day and hour with shades, how the energy compares with yesterday's,
-    and the newest point."""
+    """A chart of the day, use and availability of EVSEs by hour, how the energy compares with yesterday's, and the
+    newest point."""
 
     chart: dict[str, object] | None
-    use: Use
+    hours: Sequence[HeatMap]
     compared: tuple[str, dict[str, str]] | None
     last: PowerPoint | None
 
@@ -56,15 +68,15 @@ async def course_of(visit: Visit, sites: Sequence[str], limits: Sequence[LimitSt
         until = [each for at_ms, each in before.items() if at_ms <= max(day)]
         now_wh, then_wh = (energy_wh([e.import_w for e in some], STEP_MS) for some in (day.values(), until))
         compared = beside(now_wh, then_wh)
-    use = _use(await points_of(visit, sites, midnights[-1], HOUR_MS), midnights, visit) if points else []
+    hours = _hours(await points_of(visit, sites, midnights[-1], HOUR_MS), midnights, visit) if points else []
     last = points[-1] if points else None
     if last is None:
-        return ShownCourse(None, use, compared, last)
+        return ShownCourse(None, hours, compared, last)
     ends_ms = midnight_ms(visit, -1)
     plan = await _plan(visit, sites, midnights[0], ends_ms)
     ahead = range(last.at_ms, ends_ms, STEP_MS) if plan or limits else ()
     lines = [*_lines(times := sorted({*day, *before, *plan, *ahead}), day, before, plan), *_ahead(times, limits, last)]
-    return ShownCourse(chart("Power of the day", times, lines), use, compared, last)
+    return ShownCourse(chart("Power of the day", times, lines), hours, compared, last)
 
 
 async def points_of(
@@ -149,20 +161,35 @@ def _ahead(times: Sequence[int], limits: Iterable[LimitState], last: PowerPoint)
     return [line for _, line in sorted(found, key=lambda pair: pair[0])[:_MOST_LIMITS]]
 
 
-def _use(hours: list[PowerPoint], midnights: list[int], visit: Visit) -> Use:
-    """Return the use of EVSEs (%) by day and hour of the viewer's zone, newest first, each with its shade."""
-    found: dict[tuple[str, int], list[PowerPoint]] = {}
-    for each in hours:
+def _hours(points: Sequence[PowerPoint], midnights: Sequence[int], visit: Visit) -> list[HeatMap]:
+    """Return which share of EVSEs was in use, and which worked, by day and hour; nothing without any EVSE."""
+    known: dict[tuple[date, int], list[PowerPoint]] = {}
+    for each in points:
         at = datetime.fromtimestamp(each.at_ms / 1000, UTC).astimezone(visit.zone)
-        found.setdefault((at.date().isoformat(), at.hour), []).append(each)
-    rows = []
-    for day in (date_of(visit, each).isoformat() for each in midnights):
-        cells: list[tuple[int | None, str]] = []
-        for hour in range(24):
-            some = [each for each in found.get((day, hour), ()) if each.evses]
-            share = sum(each.sessions / each.evses for each in some) / len(some) if some else None
-            shade = "hx" if share is None else f"h{min(4, round(4 * share + 0.49))}"
-            cells.append((None if share is None else round(100 * share), shade))
-        if any(value is not None for value, _ in cells):
-            rows.append((day, cells))
-    return rows
+        if each.evses:
+            known.setdefault((at.date(), at.hour), []).append(each)
+    days = [day for day in (date_of(visit, each) for each in midnights) if any(key[0] == day for key in known)]
+
+    def heat_map(title: str, name: str, shade: Callable[[float], int], ends: tuple[str, str]) -> HeatMap:
+        look, least = ("a", True) if name == "ready" else ("h", False)
+        shares = {
+            key: sum(getattr(each, name) / each.evses for each in some) / len(some) for key, some in known.items()
+        }
+        (day, hour), share = (min if least else max)(shares.items(), key=lambda item: item[1])
+        value = {"day": f"{day:%a}", "hour": f"{hour:02}:00", "percent": f"{100 * share:.0f}"}
+        text = "Least: {day} {hour}, {percent} %" if least else "Busiest: {day} {hour}, {percent} %"
+        cells = {key: (round(100 * share), f"{look}{shade(share)}") for key, share in shares.items()}
+        rows = [(f"{day:%a}", [cells.get((day, hour), (None, "hx")) for hour in range(24)]) for day in days]
+        return HeatMap(title, look, rows, (text, value), ends)
+
+    if not known:
+        return []
+    return [
+        heat_map("Use of EVSEs by hour", "sessions", lambda share: min(4, ceil(4 * share)), ("0 %", "100 %")),
+        heat_map(
+            "EVSEs that work by hour",
+            "ready",
+            lambda share: sum(share < bound for bound in _LACKING),
+            ("100 %", f"< {100 * _LACKING[-1]:.0f} %"),
+        ),
+    ]

@@ -83,7 +83,7 @@ async def show_overview(visit: Visit) -> Answer:
             last.base_w or 0 if last else 0,
         ),
         course=course.chart,
-        use=course.use,
+        hours=course.hours,
         sums=[sum(Decimal(e[name]) for e in shown["money"] or []) for name in ("import_kwh", "export_kwh")],
         signal=signal,
         limits=limits,

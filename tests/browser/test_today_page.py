@@ -22,7 +22,7 @@ async def test_the_first_page_answers_whether_today_is_good(tab: Tab, csms: Back
         rows.append(
             {
                 "site_id": "", "at_ms": at_ms, "import_w": 1000 * abs(144 - wave), "export_w": 400 * max(0, wave - 200),
-                "unknown": 0, "sessions": wave // 15, "evses": 20, "ready": 19,
+                "unknown": 0, "sessions": wave // 15, "evses": 20, "ready": 20 - wave // 40,
                 "import_limit_w": 140_000, "export_limit_w": None,
             }
         )  # fmt: skip
@@ -57,7 +57,7 @@ async def test_the_first_page_answers_whether_today_is_good(tab: Tab, csms: Back
     await expect(tab.page.locator("#say")).to_contain_text("Not good: critical alerts are open, 1.")
     await expect(tab.page.locator(".flow")).to_contain_text("11.0 kW")
     await expect(tab.page.locator("figure.chart canvas")).to_be_visible()
-    await expect(tab.page.locator("table.heat tbody tr")).to_have_count(7)
+    await expect(tab.page.locator("table.heat tbody tr")).to_have_count(14)
     await tab.check("today")
     await tab.open("/console/trends")
     await expect(tab.page.locator("figure.chart canvas")).to_be_visible()

@@ -1,6 +1,7 @@
 """The first page: is today good, the course of power and use, and what needs a person."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from csms.accounts.rules import Role
 from csms.admission.store import ConnectionAttempt, note_attempt
@@ -52,7 +53,10 @@ async def test_power_of_today_stands_beside_yesterdays_and_says_whether_it_is_mo
     (chart,) = charts(page)
     lines = {each["label"]: [value for value in each["values"] if value is not None] for each in chart["lines"]}
     assert lines == {"Today": [11, -2], "Yesterday": [10, 10]}
-    assert "100 %" in text
+    day = f"{datetime.fromtimestamp(noon_ms / 1000, UTC):%a}"
+    assert f"Busiest: {day} 12:00, 100 %" in text
+    assert f"Least: {day} 12:00, 100 %" in text
+    assert f'title="{day} 12:00, 100 %"' in page.body.decode()
     bea = await employ(ask, "bea", Role.VIEWER, "six tame ducks swim", "north")
     (chart,) = charts(await bea.get("/console"))
     assert [each["label"] for each in chart["lines"]] == [
