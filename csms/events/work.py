@@ -22,6 +22,7 @@ _FEED_ONLY: Final = (
     "prequalification_changed",
     "setpoint_unsure",
     "site_changed",
+    "tariffs_changed",
     "token_group_put",
     "token_put",
     "token_removed",

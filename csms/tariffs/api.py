@@ -13,7 +13,7 @@ from csms.http.problems import ApiError, missing
 from csms.smart_charging import store as charging
 from csms.tariffs import store as rows
 from csms.tariffs.store import Scope
-from csms.tariffs.work import TariffService
+from csms.tariffs.work import TARIFFS_CHANGED, TariffService
 from csms.tokens.rules import normalise
 from v2g.energy.price_plan import ChargeKind, PricePlan
 from v2g.energy.settlement.costing import MINUTE_MS, UNITS, bill
@@ -215,6 +215,7 @@ async def assign_tariff(call: Call, body: Assignment) -> tuple[Assignment, ...]:
         rows.assign(connection, _scope(body), body.plan_id, call.now_ms)
 
     _before, after = await call.change(_assignments, write)
+    call.services.feed.publish(TARIFFS_CHANGED, None, {"tariff": body.plan_id})
     return after or ()
 
 
@@ -227,6 +228,7 @@ async def unassign_tariff(call: Call, parameters: WhichScope) -> None:
             raise missing("assignment")
 
     await call.change(_assignments, write)
+    call.services.feed.publish(TARIFFS_CHANGED, None, {})
 
 
 @to_station("PUT", "/tariff", Permission.WRITE_TARIFFS, example={"plan_id": "day-night"})

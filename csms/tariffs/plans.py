@@ -5,6 +5,7 @@ from sqlalchemy import Connection, or_, select
 
 from csms.sites.rules import Site
 from csms.smart_charging.tables import sites
+from csms.stations.tables import connectors
 from csms.tariffs.tables import plan_assignments, plans_of_many, price_plans, transaction_plans
 from csms.tokens.rules import Terms, normalise
 from csms.tokens.tables import tokens
@@ -55,6 +56,26 @@ def find_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
         elif row.kind == "site" and _is_at(connection, wanted, row.name):
             found.append(((0, 1, 0), row.plan_id))
     return plan(connection, max(found)[1]) if found else None
+
+
+def plans_at(connection: Connection, station_id: str) -> dict[int, PricePlan | None]:
+    """Return the plan of each EVSE of a station for drivers without one of their own; None: it has no price.
+
+    0 stands for EVSEs that it has not reported yet. Nothing is returned where no plan is stored.
+    """
+    if connection.execute(select(price_plans.c.plan_id).limit(1)).first() is None:
+        return {}
+    own = plan_assignments.c
+    named = select(own.evse_id).where(own.station_id == station_id, own.token_type == "", own.evse_id != 0)
+    known = select(connectors.c.evse_id).where(connectors.c.station_id == station_id)
+    evses = {0, *connection.execute(known.union(named)).scalars()}
+    placed = select(sites.c.document).where(
+        sites.c.site_id.in_(select(plans_of_many.c.name).where(plans_of_many.c.kind == "site"))
+    )
+    for document in connection.execute(placed).scalars():
+        site = typed_json.decode(document, Site)
+        evses |= {each.evse_id for each in site.places if each.station_id == station_id}
+    return {each: find_plan(connection, Scope(station_id=station_id, evse_id=each)) for each in sorted(evses)}
 
 
 def group_of(connection: Connection, wanted: Scope) -> str:

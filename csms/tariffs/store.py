@@ -16,6 +16,7 @@ from csms.tariffs.plans import Scope as Scope
 from csms.tariffs.plans import find_plan as find_plan
 from csms.tariffs.plans import group_of
 from csms.tariffs.plans import plan as plan
+from csms.tariffs.plans import plans_at as plans_at
 from csms.tariffs.plans import plans_of as plans_of
 from csms.tariffs.tables import plan_assignments, plans_of_many, price_plans, transaction_costs, transaction_plans
 from csms.transactions import store as transactions

@@ -5,10 +5,13 @@ Running costs of transactions are sent to stations at an interval and when price
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from csms.cluster.feed import LOST
 from csms.cluster.precedence import for_each
+from csms.device_model import store as device_model
+from csms.device_model.work import set_variables
 from csms.handlers import answers
 from csms.services import HandlerContext, Services
 from csms.smart_charging.work import SmartCharging
@@ -23,8 +26,9 @@ from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages import tariff_cost as ocpp
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import Message, StatusInfo
+from v2g.ocpp.messages.base import Component, Message, StatusInfo, Variable
 from v2g.ocpp.messages.payment import VatNumberValidationRequest, VatNumberValidationResponse
+from v2g.ocpp.messages.provisioning import SetVariableData
 from v2g.translate.ocpp_tariffs import money, to_wire
 from v2g.units import decimals_of
 
@@ -95,6 +99,13 @@ class CostAnnouncer:
         return True
 
 
+_BOOTED: Final = "boot_accepted"
+_SITE_CHANGED: Final = "site_changed"
+TARIFFS_CHANGED: Final = "tariffs_changed"
+"""Kind of the event that reports other assignments of plans."""
+_SHOWN: Final = ("TariffCostCtrlr", "TariffFallbackMessage")
+_MOST_TEXT: Final = 255
+
 _NOT_THERE: Final = frozenset({"NotSupported", "NotImplemented"})
 """Status where the back end calculates costs (I07.FR.01)."""
 
@@ -105,15 +116,22 @@ class TariffService:
     def __init__(self, services: Services, announcer: CostAnnouncer | None = None) -> None:
         self._services = services
         self._announcer = announcer or CostAnnouncer(services)
+        self._installed: dict[str, Mapping[int, PricePlan | None]] = {}
+        """Stations, with the plans of their EVSEs when these were installed last."""
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def run(self) -> None:
-        """Send every station of 2.1 that boots here its default tariffs (I07), for ever."""
+        """Send the stations here the tariffs of their places (I07): each that boots, all when assignments or sites
+        change; for ever."""
         services = self._services
-        with services.feed.subscribe({"boot_accepted"}) as boots:
+        with services.feed.subscribe({_BOOTED, _SITE_CHANGED, TARIFFS_CHANGED, LOST}) as events:
             async with asyncio.TaskGroup() as group:
-                async for boot in boots:
-                    if boot.station_id in services.connections.connected_here():
-                        group.create_task(self.install_assigned(boot.station_id))
+                async for event in events:
+                    here = services.connections.connected_here()
+                    if event.kind == _BOOTED and event.station_id is not None:
+                        self._installed.pop(event.station_id, None)
+                        here = here & {event.station_id}
+                    group.create_task(for_each(sorted(here), self.install_assigned))
 
     async def set_default(self, station_id: str, evse_id: int, plan_id: str) -> str:
         """Assign a plan to a station (EVSE 0: all); return its status, `Central` where the back end calculates costs.
@@ -149,17 +167,58 @@ class TariffService:
         return status
 
     async def install_assigned(self, station_id: str) -> None:
-        """Send a station that has booted its default tariffs; repeating one changes nothing."""
+        """Have the default tariffs of a station be those of its place. What it has already is kept."""
+        async with self._locks.setdefault(station_id, asyncio.Lock()):
+            wanted = await self._services.store.read(tariffs.plans_at, station_id)
+            if wanted and self._installed.get(station_id) != wanted:
+                await self._install(station_id, wanted)
+
+    async def _install(self, station_id: str, wanted: Mapping[int, PricePlan | None]) -> None:
         services = self._services
-        for scope, plan_id in await services.store.read(tariffs.assignments):
-            if scope.station_id in ("", station_id) and not scope.token_type:
-                try:
-                    if await self.install(station_id, scope.evse_id, await self._plan(plan_id)) == "Central":
-                        return
-                except V2GError as error:
-                    data = {"tariff": plan_id, "reason": str(error)[:200]}
-                    services.report("ocpp", "default_tariff_not_set", station_id, data)
-                    return
+        local = services.connections.version(station_id) == "2.1"
+        try:
+            if not local or not await self._install_local(station_id, wanted):
+                await self._describe(station_id, wanted)
+        except V2GError as error:
+            services.report("ocpp", "default_tariff_not_set", station_id, {"reason": str(error)[:200]})
+            return
+        self._installed[station_id] = wanted
+
+    async def _install_local(self, station_id: str, wanted: Mapping[int, PricePlan | None]) -> bool:
+        """Set the default tariffs of a station that calculates costs; False for one that does not."""
+        there: dict[str, set[int]] = {}
+        with contextlib.suppress(OcppError):  # it may not have this request
+            for each in (await self.get(station_id)).tariff_assignments:
+                if each.tariff_kind == "DefaultTariff":
+                    there.setdefault(each.tariff_id, set()).update(each.evse_ids)
+        target: dict[str, set[int]] = {}
+        plans = {evse_id: plan for evse_id, plan in wanted.items() if plan is not None and plan.export is None}
+        for evse_id, plan in plans.items():
+            if evse_id:
+                target.setdefault(plan.id, set()).add(evse_id)
+        if there == target:
+            return bool(plans)
+        if there:
+            await self._clear(station_id, ocpp.ClearTariffsRequest(tariff_ids=tuple(sorted(there))))
+        if 0 in plans and await self.install(station_id, 0, plans[0]) == "Central":
+            return False
+        for evse_id in wanted:
+            if evse_id in plans and plans[evse_id] != plans.get(0):
+                await self.install(station_id, evse_id, plans[evse_id])
+            elif evse_id not in plans and 0 in plans:  # its costs are calculated here, or it has no price
+                await self._clear(station_id, ocpp.ClearTariffsRequest(evse_id=evse_id))
+        return bool(plans)
+
+    async def _describe(self, station_id: str, wanted: Mapping[int, PricePlan | None]) -> None:
+        """Have a station whose costs are calculated here show the text of its tariff (I04.FR.01), if it can."""
+        texts = {"" if each is None else each.description for each in wanted.values()}
+        known = await self._services.store.read(device_model.list_variables, station_id, *_SHOWN)
+        text, now = texts.pop() if len(texts) == 1 else "", known[0]["value"] if known else None
+        if not known or not text or text == now:
+            return
+        place, name = Component(name=_SHOWN[0]), Variable(name=_SHOWN[1])
+        data = [SetVariableData(component=place, variable=name, attribute_value=text[:_MOST_TEXT])]
+        await set_variables(self._services, station_id, data)
 
     async def get(self, station_id: str, evse_id: int = 0) -> ocpp.GetTariffsResponse:
         """Get the tariffs of a station (I09)."""
@@ -176,15 +235,19 @@ class TariffService:
         """Clear a station's default tariffs (I10), and their assignments here."""
         services = self._services
         request = ocpp.ClearTariffsRequest(evse_id=evse_id, tariff_ids=tuple(tariff_ids))
-        response = await services.connections.expect(
-            station_id, request, ocpp.ClearTariffsResponse, timeout_s=timeout_s
-        )
+        response = await self._clear(station_id, request, timeout_s)
         for scope, plan_id in await services.store.read(tariffs.assignments):
             named = not tariff_ids or plan_id in tariff_ids
             placed = evse_id is None or scope.evse_id == evse_id
             if scope.station_id == station_id and not scope.token_type and named and placed:
                 await services.store.run(tariffs.unassign, scope)
         return response
+
+    async def _clear(
+        self, station_id: str, request: ocpp.ClearTariffsRequest, timeout_s: float | None = None
+    ) -> ocpp.ClearTariffsResponse:
+        connections = self._services.connections
+        return await connections.expect(station_id, request, ocpp.ClearTariffsResponse, timeout_s=timeout_s)
 
     async def change_transaction(self, station_id: str, transaction_id: str, plan_id: str) -> str:
         """Change the plan of a running transaction (I11); return the station's status, or `Central`.

@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import Connection, select
 
 from csms.admission.work import StationAdmissions
+from csms.sites.rules import Place, Site
+from csms.smart_charging import store as charging
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
 from csms.tariffs.tables import transaction_costs
@@ -15,6 +17,7 @@ from csms.tariffs.work import TariffService
 from csms.tokens.rules import TokenEntry
 from tests.csms.fixtures import Start, backend
 from tests.csms.network import listening
+from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import with_taxes
 from v2g.ocpp.messages.tariff_cost import CostDetails
@@ -41,8 +44,9 @@ def _final(connection: Connection) -> list[str]:
     return list(connection.execute(select(costs.document).where(costs.final, costs.source == "station")).scalars())
 
 
-@pytest.mark.parametrize("own", [False, True])
-async def test_a_station_asks_what_the_plan_says(backend: Start, own: bool) -> None:
+@pytest.mark.parametrize("of", ["station", "site", "driver"])
+async def test_a_station_asks_what_the_plan_says(backend: Start, of: str) -> None:
+    own = of == "driver"
     card = TokenEntry(id_token="CA4D0000", type="ISO14443")
     behaviour = Behaviour(
         arrivals_per_hour=60, energy_kwh=(0.8, 0.8), linger_minutes=(0.0, 0.0), offline_per_day=0, faults_per_day=0,
@@ -65,8 +69,16 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, own: bool) -> N
             async with asyncio.timeout(30):
                 while CS not in csms.services.connections.connected():
                     await asyncio.sleep(0.01)
-                while await service.set_default(CS, 0, PLAN.id) not in ("Accepted", "DuplicateTariffId"):
-                    await asyncio.sleep(0.01)
+                if of == "site":
+                    place = Place(station_id=CS, evse_id=1, node="main", most_ma=32_000)
+                    site = Site(id="north", nodes=(Node(id="main", limits=(63_000,) * 3),), places=(place,))
+                    await run(charging.save_site, site, 0)
+                    await run(tariffs.assign, Scope(site_id="north"), PLAN.id, 0)
+                    while not (await service.get(CS)).tariff_assignments:
+                        await service.install_assigned(CS)
+                else:
+                    while await service.set_default(CS, 0, PLAN.id) not in ("Accepted", "DuplicateTariffId"):
+                        await asyncio.sleep(0.01)
                 wanted = OWN.id if own else PLAN.id
                 while not (found := [each for each in await _read(csms) if _plan(each) == wanted]):
                     await asyncio.sleep(0.05)

@@ -1,5 +1,6 @@
 """Functional block I, tariff and cost, beyond the cases of the test lab."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,14 +9,18 @@ import pytest
 import pytest_asyncio
 
 from csms.reservations import work as reservations
+from csms.sites.rules import Place, Site
+from csms.smart_charging import store as charging
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
 from csms.tariffs.work import CostAnnouncer, TariffService
 from csms.tokens.rules import normalise
+from tests.csms.api.support import serving
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS, VALID, Charging
 from tests.csms.fixtures import Start
-from tests.csms.scripted_station import Refused
+from tests.csms.scripted_station import Refused, ScriptedStation
+from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import Bill
 from v2g.errors import OcppError, RefusedError
@@ -139,9 +144,112 @@ async def test_default_tariffs_are_installed_after_the_boot(csms: Backend) -> No
     await assign(csms, NEW, token_type="ISO14443", id_token="X")
     station = await csms.booted(version="2.1")
     station.answers["SetDefaultTariff"] = {"status": "Accepted"}
+    station.answers["GetTariffs"] = {"status": "NoTariff"}
     await TariffService(csms.services).install_assigned(station.id)
+    assert len(station.payloads("GetTariffs")) == 1
     installed = [(each["evseId"], each["tariff"]["tariffId"]) for each in station.payloads("SetDefaultTariff")]
     assert sorted(installed) == [(0, "flat"), (1, "day-night")]
+
+
+async def places(csms: Backend, **evses: int) -> None:
+    """Put EVSEs of stations at a site."""
+    node = Node(id="main", limits=(63_000,) * 3)
+    found = tuple(
+        Place(station_id=each, evse_id=evse_id, node="main", most_ma=32_000) for each, evse_id in evses.items()
+    )
+    await csms.services.store.run(charging.save_site, Site(id="north", nodes=(node,), places=found), 0)
+
+
+class Tariffed:
+    """A station that keeps default tariffs of two EVSEs, as its answers say."""
+
+    def __init__(self, station: ScriptedStation) -> None:
+        self.station, self.there = station, dict[int, str]()
+        station.answers |= {"SetDefaultTariff": self.set, "GetTariffs": self.get, "ClearTariffs": self.clear}
+
+    def set(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["tariff"]["tariffId"] in self.there.values():
+            return {"status": "DuplicateTariffId"}
+        for each in (request["evseId"],) if request["evseId"] else (1, 2):
+            self.there[each] = request["tariff"]["tariffId"]
+        return {"status": "Accepted"}
+
+    def get(self, _request: object) -> dict[str, Any]:
+        found = [
+            {
+                "tariffId": name,
+                "tariffKind": "DefaultTariff",
+                "evseIds": [e for e, of in self.there.items() if of == name],
+            }
+            for name in sorted(set(self.there.values()))
+        ]
+        return {"status": "Accepted", "tariffAssignments": found} if found else {"status": "NoTariff"}
+
+    def clear(self, request: dict[str, Any]) -> dict[str, Any]:
+        for each, name in list(self.there.items()):
+            if request.get("evseId") in (None, each) and name in request.get("tariffIds", [name]):
+                del self.there[each]
+        return {"clearTariffsResult": [{"status": "Accepted"}]}
+
+
+async def reported(station: ScriptedStation, *evses: int) -> None:
+    for each in evses:
+        about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": each, "connectorId": 1}
+        await station.call("StatusNotification", about)
+
+
+async def test_a_site_s_tariff_reaches_its_stations_and_no_others(csms: Backend) -> None:
+    await places(csms, **{"CS-V2G-0001": 1})
+    await assign(csms, FLAT)
+    await assign(csms, DAY, site_id="north")
+    await assign(csms, NEW, group_id="taxis")
+    service = TariffService(csms.services)
+    inside, outside = [Tariffed(await csms.booted(each, version="2.1")) for each in ("CS-V2G-0001", "CS-V2G-0002")]
+    for each in (inside, outside):
+        await reported(each.station, 1, 2)
+        await service.install_assigned(each.station.id)
+    assert (inside.there, outside.there) == ({1: "day-night", 2: "flat"}, {1: "flat", 2: "flat"})
+    before = len(inside.station.payloads("SetDefaultTariff"))
+    await TariffService(csms.services).install_assigned(inside.station.id)
+    assert len(inside.station.payloads("SetDefaultTariff")) == before, "what is there already is not sent again"
+    await csms.services.store.run(tariffs.unassign, Scope(site_id="north"))
+    await service.install_assigned(inside.station.id)
+    assert inside.there == {1: "flat", 2: "flat"}
+    await csms.services.store.run(tariffs.unassign, Scope())
+    await service.install_assigned(inside.station.id)
+    assert inside.there == {}
+
+
+async def test_a_changed_assignment_reaches_connected_stations_at_once(csms: Backend) -> None:
+    station = Tariffed(await csms.booted(version="2.1"))
+    await reported(station.station, 1, 2)
+    service = TariffService(csms.services)
+    running = asyncio.create_task(service.run())
+    await asyncio.sleep(0)
+    async with serving(csms) as ask:
+        for plan, expected in ((FLAT, {1: "flat", 2: "flat"}), (NEW, {1: "new", 2: "new"})):
+            assert (await ask("PUT", "/tariff-assignments", {"plan_id": plan.id})).status == 200
+            async with asyncio.timeout(20):
+                while station.there != expected:
+                    await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_a_station_of_2_0_1_shows_the_text_of_the_tariff(csms: Backend) -> None:
+    text = msgspec.structs.replace(FLAT, id="text", description="0.50 EUR/kWh")
+    await csms.services.store.run(tariffs.add_plan, text, 0)
+    await assign(csms, text)
+    station = await csms.booted()
+    place = {"component": {"name": "TariffCostCtrlr"}, "variable": {"name": "TariffFallbackMessage"}}
+    report = {**place, "variableAttribute": [{"value": "free"}]}
+    about = {"requestId": 1, "generatedAt": "2026-01-01T00:00:00Z", "seqNo": 0, "reportData": [report]}
+    await station.call("NotifyReport", about)
+    station.answers["SetVariables"] = {"setVariableResult": [{**place, "attributeStatus": "Accepted"}]}
+    for _ in range(2):
+        await TariffService(csms.services).install_assigned(station.id)
+    (request,) = station.payloads("SetVariables")
+    assert request["setVariableData"] == [{**place, "attributeValue": "0.50 EUR/kWh"}]
 
 
 async def test_a_drivers_tariff_goes_before_that_of_the_place(csms: Backend) -> None:
