@@ -528,8 +528,6 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
         if token.role in OF_VEHICLES and token.evs is None:
             place = ("api", "tokens", str(number), "evs")
             yield place, f"is missing: {token.name!r} is a {token.role.value}", 'evs = ["EV-1"] names its vehicles'
-    if config.ingestion_worker.threads != 1 and not config.store_url.startswith("postgresql:"):
-        yield ("ingestion_worker", "threads"), "needs PostgreSQL: SQLite has one writer", "set store_url, or leave it 1"
     for number, sink in enumerate(config.telemetry.sinks):
         sink_place = ("telemetry", "sinks", str(number))
         if sink.name == AGGREGATES:

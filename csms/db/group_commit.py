@@ -8,6 +8,7 @@ commit: so a card is accepted while meter values are late.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -71,8 +72,9 @@ class _Job:
 class GroupCommit:
     """Accepts operations from the event loop and runs them until `close`: in order, reports in one of their own."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, turn: contextlib.AbstractContextManager[None] | None = None) -> None:
+        """`turn`: what is held during a transaction."""
+        self._engine, self._turn = engine, turn or contextlib.nullcontext()
         self._queue: deque[_Job] = deque()
         self._reports: deque[_Job] = deque()
         self._condition = threading.Condition()
@@ -140,7 +142,7 @@ class GroupCommit:
         for attempt in (_together, _one_by_one):
             worked = False
             try:
-                with self._engine.begin() as connection:
+                with self._turn, self._engine.begin() as connection:
                     attempt(connection, group)
                     worked = True
                 return

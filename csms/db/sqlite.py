@@ -4,7 +4,9 @@ Commits go to the write-ahead log, which is synchronised. From time to time its 
 database file; SQLite would do that within some commit, here a separate thread does.
 """
 
+import fcntl
 import logging
+import os
 import threading
 from typing import Any, Final
 
@@ -42,6 +44,28 @@ def sqlite_engine(address: URL, pool_size: int) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+class WriteTurn:
+    """The turn to write, which back end and ingest workers take by a lock on FILE.turn: whoever waits for SQLite's own
+    lock looks again and again, while others take it."""
+
+    def __init__(self, database: str) -> None:
+        """Raises StoreError."""
+        try:
+            self._file = os.open(f"{database}.turn", os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise StoreError(f"{database}.turn: {error.strerror}", hint="this user must own the folder") from None
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_error: object) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
 
 
 class WalCheckpoints:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from csms.db.group_commit import GroupCommit, as_store_error
-from csms.db.sqlite import READS, WalCheckpoints, sqlite_engine
+from csms.db.sqlite import READS, WalCheckpoints, WriteTurn, sqlite_engine
 from csms.telemetry.tables import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
 from v2g.io.storage.journal_file import sync_directory
@@ -75,8 +75,10 @@ class Store:
             raise
         self._reading = self.engine.execution_options(**{READS: True})
         self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="store-reader")
+        file = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        self._turn = WriteTurn(file) if file else None
         self._checkpoints = WalCheckpoints(self.engine) if self.engine.dialect.name == "sqlite" else None
-        self._writer = GroupCommit(self.engine)
+        self._writer = GroupCommit(self.engine, self._turn)
         self._looker = GroupCommit(self._reading)
 
     def set_option(self, name: str, value: object) -> None:
@@ -135,6 +137,8 @@ class Store:
         """Finish pending operations, then close the database."""
         self._writer.close()
         self._looker.close()
+        if self._turn is not None:
+            self._turn.close()
         if self._checkpoints is not None:
             self._checkpoints.close()
         self._readers.shutdown(wait=True)

@@ -30,8 +30,8 @@ class IngestionWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Processes that read, check and store telemetry."""
 
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 1
-    """How many; 1: the back end itself; 0: one for each core. More than one needs PostgreSQL. A vehicle keeps its
-    worker as long as that lives."""
+    """How many; 1: the back end itself; 0: one for each core. On SQLite they read and check beside each other, and take
+    turns to store. A vehicle keeps its worker as long as that lives."""
 
 
 class TelemetrySink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

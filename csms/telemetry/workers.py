@@ -1,8 +1,9 @@
 """Ingest workers: processes that read, check and store deliveries, each with its own connections to the database.
 
 A vehicle's deliveries go to one worker as long as it lives (R171). When a worker ends, the others take over its
-vehicles, and what it had not answered is given to them: records are stored once all the same. Workers share no lock:
-the database locks the rows of one boot.
+vehicles, and what it had not answered is given to them: records are stored once all the same. On PostgreSQL workers
+share no lock: the database locks the rows of one boot. On SQLite they read and check beside each other, and take turns
+to store.
 
 DeliveryReception of a delivery: read, checked against its sender, and stored; in this process or in a worker.
 """
@@ -20,7 +21,7 @@ import msgspec
 from msgspec import structs
 
 from csms.config import CsmsConfig
-from csms.db.store import Store
+from csms.db.store import Store, address
 from csms.telemetry import store as rows
 from csms.telemetry.rules import Delivery, DeliveryOutcome, owner, read_delivery, timely
 from v2g import typed_json
@@ -90,9 +91,8 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 def worker_settings(config: CsmsConfig) -> WorkerSettings:
     """Return what a worker of this back end needs to know."""
     key = "" if config.store_key is None else str(config.store_key)
-    return WorkerSettings(
-        config.store_url, key, str(config.data_dir), config.telemetry.sealed, config.telemetry.key_days
-    )
+    url = address(config.store_url, config.data_dir)
+    return WorkerSettings(url, key, str(config.data_dir), config.telemetry.sealed, config.telemetry.key_days)
 
 
 class IngestJob(msgspec.Struct, frozen=True):

@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from csms.db.group_commit import LEAST_REPORTS, MAX_GROUP
-from csms.db.store import Store
+from csms.db.sqlite import WriteTurn
+from csms.db.store import Store, open_sqlite
 
 
 class Order:
@@ -80,3 +82,18 @@ async def test_closing_finishes_reports(store: Store) -> None:
     await asyncio.to_thread(store.close)
     await asyncio.gather(*waiting)
     assert order.done == ["report"] * 3
+
+
+async def test_programs_with_one_file_take_turns(tmp_path: Path) -> None:
+    """A writer waits for the one that has the turn, not for SQLite's lock, which nobody takes here."""
+    store, done = open_sqlite(tmp_path / "csms.sqlite3"), list[str]()
+    turn = WriteTurn(str(tmp_path / "csms.sqlite3"))
+    with turn:
+        writing = asyncio.ensure_future(store.run(lambda _connection: done.append("written")))
+        for _ in range(10):
+            await store.read(lambda connection: connection.execute(text("SELECT count(*) FROM stations")).scalar())
+        done.append("released")
+    await writing
+    assert done == ["released", "written"]
+    turn.close()
+    store.close()
