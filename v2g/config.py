@@ -34,6 +34,12 @@ Days = Annotated[int, msgspec.Meta(ge=1, le=36500)]
 
 UNKNOWN: Final = "unknown key"
 
+_ELSEWHERE: Final = {
+    "voltmeter_offset": "hardware.voltmeter_offset_mv of the charger, in mV",
+    "ingestion_worker": "ingestion_worker.threads of the back end",
+}
+"""Keys of a manual's one configuration for all programs -> where they are here (R216)."""
+
 
 def parse_config(
     text: str,
@@ -352,7 +358,8 @@ def _unknown_keys(tree: dict[str, object], type_: type[msgspec.Struct], path: tu
         if key not in types:
             now = getattr(type_, "renamed", {}).get(key)
             name = str(key)  # YAML allows keys that are not text
-            yield (*path, name), UNKNOWN, f"renamed to {now!r}" if now else nearest(name, types)
+            hint = f"renamed to {now!r}" if now else nearest(name, types)
+            yield (*path, name), UNKNOWN, _ELSEWHERE.get(name, hint) if not path else hint
             continue
         inner = _struct_types(types[key])
         for place, item in enumerate(value if isinstance(value, list) else [value]):

@@ -62,13 +62,14 @@ AMENDMENTS: Final = {"AC_DER_IEC": "Amendment 1, IEC", "AC_DER_SAE": "Amendment 
 
 def raise_all(errors: Sequence[V2GError]) -> None:
     """Print what could not be read of a file, after what could, and raise the last: its kind is the exit code."""
-    shown = errors[: min(MOST_ERRORS, len(errors) - 1)]
-    for each in shown:
+    if not errors:
+        return
+    *others, last = errors
+    for each in others[:MOST_ERRORS]:
         say(f"v2g: {each}", err=True)
-    if more := len(errors) - 1 - len(shown):
-        say(f"v2g: {more} more", err=True)
-    if errors:
-        raise errors[-1]
+    if more := others[MOST_ERRORS:]:
+        say(f"v2g: {len(more)} more", err=True)
+    raise last
 
 
 def say_row(*cells: str) -> None:

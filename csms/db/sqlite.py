@@ -53,7 +53,7 @@ class WriteTurn:
     def __init__(self, database: str) -> None:
         """Raises StoreError."""
         try:
-            self._file = os.open(f"{database}.turn", os.O_CREAT | os.O_RDWR, 0o600)
+            self._file = os.fdopen(os.open(f"{database}.turn", os.O_CREAT | os.O_RDWR, 0o600), "w")
         except OSError as error:
             raise StoreError(f"{database}.turn: {error.strerror}", hint="this user must own the folder") from None
 
@@ -65,7 +65,7 @@ class WriteTurn:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._file)
+        self._file.close()
 
 
 class WalCheckpoints:

@@ -14,7 +14,6 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from tests.cli.conftest import Run
-from v2g.errors import ConfigError
 from v2g.io.runtime import program
 from v2g.io.runtime.program import arguments, config_path
 
@@ -79,7 +78,7 @@ def test_another_program_has_none(v2g: Run) -> None:
     assert "did you mean 'secc'?" in done.errors
 
 
-@pytest.mark.requirement("R157")
+@pytest.mark.requirement("R157", "R216")
 @pytest.mark.parametrize(("name", "module"), list(zip(PROGRAMS, ("secc", "evcc", "csms", "v2g_gateway"), strict=True)))
 def test_without_config_a_program_reads_its_own_file(
     v2g: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, module: str
@@ -92,8 +91,8 @@ def test_without_config_a_program_reads_its_own_file(
         arguments(module, "", [])
     given = tmp_path / "config.yaml"
     given.touch(mode=0o600)  # whose would it be?
-    with pytest.raises(ConfigError):
-        config_path(None, name)
+    named = v2g(name, "--check-config")
+    assert (named.code, f"{given} is not read: rename it to {name}.yaml" in named.errors) == (2, True)
     assert config_path(given, name) == given
     for suffix, text, line in (("yaml", "colour: 1\n", 1), ("toml", "\ncolour = 1\n", 2)):
         path = tmp_path / f"{name}.{suffix}"

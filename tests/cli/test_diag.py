@@ -77,6 +77,7 @@ def test_a_recording_is_shown_raw_decoded_and_with_the_bits_that_no_signal_cover
     log = tmp_path / "drive.log"
     log.write_text(LOG)
     done = v2g("diag", "can", "--from", str(log), "--inspect-payload")
+    assert done.errors == ""
     lines = [line.split("\t") for line in done.output.splitlines()]
     assert done.code == 1, "bus-off"
     assert lines[0][1:3] == ["100", "a00f9cff8813c805"]

@@ -215,7 +215,9 @@ async def test_a_job_that_no_database_can_take_is_answered_all_the_same(ingestin
 
 
 @pytest.mark.long
-async def test_a_record_that_the_database_rejects_does_not_stop_the_delivery(ingesting: Ingesting, owner_url: str) -> None:
+async def test_a_record_that_the_database_rejects_does_not_stop_the_delivery(
+    ingesting: Ingesting, owner_url: str
+) -> None:
     ingesting.change(
         "CREATE TRIGGER poison BEFORE INSERT ON telemetry WHEN NEW.seq = 2 BEGIN SELECT RAISE(ABORT, 'poison'); END"
         if owner_url.startswith("sqlite:")

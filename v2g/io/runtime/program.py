@@ -34,17 +34,18 @@ CONFIG_FOLDER: Final = Path("/etc/v2g-engine")
 def config_path(given: Path | None, program: str) -> Path:
     """Return a program's configuration file (R157): `given`, else its own in CONFIG_FOLDER, `.toml` before `.yaml`.
 
-    Each program has a file of its own there, so a `config.yaml`, which names none, is only read if it is given. Raises
-    ConfigError if there is no file.
+    Each program has a file of its own there, so a `config.yaml`, which names none, is only read if it is given; the
+    error names it (R216). Raises ConfigError if there is no file.
     """
     if given is not None:
         return given
     usual = [CONFIG_FOLDER / f"{program}.{suffix}" for suffix in ("toml", "yaml")]
     found = next((path for path in usual if os.access(path, os.F_OK)), None)
     if found is None:
-        raise ConfigError(
-            f"no configuration given, and there is no {usual[0]} or {usual[1].name}", hint="add --config FILE"
-        )
+        shared, hint = CONFIG_FOLDER / "config.yaml", "add --config FILE"
+        if os.access(shared, os.F_OK):
+            hint = f"{shared} is not read: rename it to {usual[1].name}, each program has a file of its own"
+        raise ConfigError(f"no configuration given, and there is no {usual[0]} or {usual[1].name}", hint=hint)
     return found
 
 
