@@ -1,4 +1,4 @@
-"""Metrics of the real programs through faults, and the board and alerts that read them."""
+"""Metrics of the real programs through faults, and the boards and alerts that read them."""
 
 import asyncio
 import json
@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from csms.accounts.rules import Role
 from csms.telemetry.config import TelemetryConfig, TelemetrySink
+from docs.metrics import metrics
 from pki_tools.tree import PkiTree
 from tests.csms.program import Program, write_config
 from tests.csms.support import TOKENS, Running, make_config
@@ -23,11 +24,13 @@ from tests.csms.telemetry.sinks import InfluxServer
 from tests.deploy.service import UNITS
 from tests.gateway.program import supervised
 from tests.gateway.serial_bus import SerialBus, driving
+from tests.interop.environments import environment
 from tests.packages import need
 from tests.telemetry.brokers import access, source
 from v2g_cli.demo.broker import Broker
 
 FILES = UNITS.parent / "monitoring"
+BOARDS = sorted((FILES / "grafana").glob("*.json"))
 EV = "EV-1"
 Series = dict[tuple[str, str], float]
 """Values by name and by the value of the only label, or an empty string."""
@@ -40,9 +43,12 @@ def alerts() -> dict[str, str]:
 
 
 def panels() -> dict[str, list[str]]:
-    """Return the expressions of each panel of the board."""
-    board = json.loads((FILES / "grafana.json").read_text())
-    return {panel["title"]: [target["expr"] for target in panel["targets"]] for panel in board["panels"]}
+    """Return the expressions of each panel of the boards."""
+    return {
+        f"{path.stem}: {panel['title']}": [target["expr"] for target in panel["targets"]]
+        for path in BOARDS
+        for panel in json.loads(path.read_text())["panels"]
+    }
 
 
 def read(text: str) -> Series:
@@ -131,13 +137,66 @@ async def test_metrics_show_a_lost_broker_a_failing_sink_and_a_silent_vehicle(
         influx.close()
         bus.close()
     used = named(alerts().values()) | named(each for every in panels().values() for each in every)
+    of_vehicles = {each for each in used if each.startswith(("v2g_telemetry_", "v2g_gateway_", "v2g_disk_"))}
+    assert len(of_vehicles) > 20
+    assert of_vehicles <= names
+
+
+def test_boards_and_alerts_read_metrics_and_labels_that_the_programs_have() -> None:
+    """The reference's tables are what the programs export (tests/docs/test_metrics.py)."""
+    tables = "".join(map(metrics, ("csms", "gateway", "secc")))
+    there = {
+        f"{name}{of}": {*filter(None, labels.split(",")), "instance", "le"}
+        for name, labels in re.findall(r"^\| `(\w+?)(?:\{(.*?)\})?`", tables, re.MULTILINE)
+        for of in ("", "_bucket", "_count", "_sum")
+    }
+    for expression in (*alerts().values(), *(each for every in panels().values() for each in every)):
+        assert named([expression]) <= there.keys(), expression
+        labels = {each.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for each in group.split(",")}
+        labels |= set(re.findall(r"[{,](\w+)=", expression))
+        assert labels - {"job"} <= set[str]().union(*(there[name] for name in named([expression]))), expression
+    shown = named(each for every in panels().values() for each in every)
+    assert set(re.findall(r"^\| `(v2g_charger_\w+)", tables, re.MULTILINE)) <= shown
+    assert len({json.loads(path.read_text())["uid"] for path in BOARDS}) == len(BOARDS)
+
+
+@pytest.mark.interop
+@pytest.mark.long
+@pytest.mark.parametrize("path", BOARDS, ids=lambda each: each.stem)
+def test_a_board_is_one_by_grafana_s_own_schema(path: Path) -> None:
+    """Grafana's SDK is made from the schema of dashboards: what it does not know, it loses."""
+    python = environment("grafana", ("grafana-foundation-sdk==1769699998!10.1.0",))
+    done = subprocess.run([python, "-c", THROUGH_THE_SDK, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    board = json.loads(path.read_text())
+    assert _without_more(json.loads(done.stdout), board) == board
+
+
+THROUGH_THE_SDK = """
+import json, sys
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+register_default_plugins()
+print(JSONEncoder().encode(Dashboard.from_json(json.load(open(sys.argv[1])))))
+"""
+
+
+def _without_more(whole: Any, part: Any) -> Any:
+    """Return of `whole` what `part` has too, which may leave out defaults."""
+    if isinstance(whole, dict) and isinstance(part, dict):
+        return {key: _without_more(whole[key], value) for key, value in part.items() if key in whole}
+    if isinstance(whole, list) and isinstance(part, list) and len(whole) == len(part):
+        return list(map(_without_more, whole, part))
+    return whole
+
+
+def test_provisioning_reads_the_boards() -> None:
+    (provider,) = yaml.safe_load((FILES / "grafana" / "dashboards.yaml").read_text())["providers"]
+    (source,) = yaml.safe_load((FILES / "grafana" / "datasources.yaml").read_text())["datasources"]
+    assert (provider["type"], source["type"]) == ("file", "prometheus")
     page = (FILES.parents[1] / "docs" / "how-to" / "monitor-with-prometheus.md").read_text()
-    assert used - OF_STATIONS <= names
-    assert {each.removesuffix("_bucket") for each in OF_STATIONS} <= set(re.findall(r"\| `(v2g_\w+)", page))
-
-
-OF_STATIONS = {"v2g_site_overload_amperes", "v2g_ocpp_received_seconds_bucket"}
-"""Metrics without a series before a station connects."""
+    assert provider["options"]["path"] in page
 
 
 def named(expressions: Iterable[str]) -> set[str]:
@@ -152,7 +211,7 @@ def test_prometheus_accepts_rules_board_and_configuration(tmp_path: Path) -> Non
     rules = [{"record": f"board:{number}", "expr": each} for number, each in enumerate(expressions)]
     (tmp_path / "board.yaml").write_text(yaml.safe_dump({"groups": [{"name": "board", "rules": rules}]}))
     (tmp_path / "prometheus.yaml").write_text((FILES / "prometheus.yaml").read_text())
-    for name in ("monitor.token", "csms-root.pem"):
+    for name in ("monitor.token", "csms-root.pem", "status.token"):
         (tmp_path / name).write_text("")
     for what, name in (("rules", "alerts.yaml"), ("rules", "board.yaml"), ("config", "prometheus.yaml")):
         done = subprocess.run(["promtool", "check", what, name], cwd=tmp_path, capture_output=True, text=True)
