@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,10 +153,7 @@ class Load(NamedTuple):
 
     def cpu_s(self, began: float, over: float) -> float:
         """Return the charger's CPU time between two times."""
-        before, after = (
-            max((each for each in self.used if each[0] <= at), default=self.used[0]) for at in (began, over)
-        )
-        return after[1] - before[1]
+        return between(self.used, began, over)
 
 
 def many(
@@ -203,17 +200,24 @@ def many(
             [sys.executable, "-m", "benchmarks.load.charging_vehicles", str(file)], stdout=subprocess.PIPE
         )
         os.sched_setaffinity(fleet.pid, {cores[-1]})
-        used, output = _watch(fleet, charger.process.pid)
+        pid = charger.process.pid
+        used, output = watch(fleet, lambda: cpu_s(pid))
     if fleet.returncode:
         raise TransportError("the vehicles did not finish", hint="is the machine very busy?")
     return Load(msgspec.json.decode(output, type=Report), used, charger.rss_mib)
 
 
-def _watch(fleet: "subprocess.Popen[bytes]", pid: int) -> tuple[list[tuple[float, float]], bytes]:
-    """Return the charger's CPU time over time, and the vehicles' results."""
+def between(used: Sequence[tuple[float, float]], began: float, over: float) -> float:
+    """Return the CPU time between two times."""
+    before, after = (max((each for each in used if each[0] <= at), default=used[0]) for at in (began, over))
+    return after[1] - before[1]
+
+
+def watch(fleet: "subprocess.Popen[bytes]", spent_s: Callable[[], float]) -> tuple[list[tuple[float, float]], bytes]:
+    """Return the chargers' CPU time over time (CLOCK_MONOTONIC), and the vehicles' results."""
     used: list[tuple[float, float]] = []
     while True:
-        used.append((time.monotonic(), cpu_s(pid)))
+        used.append((time.monotonic(), spent_s()))
         try:
             output, _ = fleet.communicate(timeout=0.2)
         except subprocess.TimeoutExpired:

@@ -183,7 +183,7 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
             zone, origin = config.accounting_zone, config.api.origin if config.api.console else ""
             mails = AlertMails(services.store, clock, observe, config.alerts.email, zone, origin)
             supervisor.keep("e-mails", mails.run)
-        batteries = BatterySink(services.store, clock, config.battery, backend.alerts.wake)
+        batteries = BatterySink(services.store, clock, config.battery, backend.alerts.wake, config.scores)
         configured = [(each.name, open_sink(each, config.telemetry)) for each in config.telemetry.sinks]
         sinks: list[tuple[str, Sink]] = [(BATTERIES, batteries), *configured]
         for name, sink in sinks:

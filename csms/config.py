@@ -32,6 +32,7 @@ from csms.transactions.rules import Transactions
 from csms.uptime.rules import UptimeRules
 from csms.webhooks.rules import Webhooks, is_reach
 from v2g.battery.detectors import DetectorSettings
+from v2g.battery.scores import ScoreSettings
 from v2g.config import Days, Flaw, Port, Seconds, faults, parse_config
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.taxes import Taxation, VatRate
@@ -420,6 +421,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What happens to stored telemetry."""
     battery: DetectorSettings = DetectorSettings()
     """What the detectors find in the telemetry of batteries."""
+    scores: ScoreSettings = ScoreSettings()
+    """What counts in scores of vehicles whose persons consent to them."""
     provisioning: Provisioning | None = None
     """Contracts for vehicles; none by default."""
     outside_pools: Annotated[tuple[OutsidePool, ...], msgspec.Meta(max_length=20)] = ()

@@ -113,8 +113,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float, Meta(ge=1, le=604_800, description="minimum interval of summaries for a satellite, s")
     ] = 300.0
     consent: Annotated[
-        tuple[Literal["battery", "cells", "charging", "driving", "location"], ...],
-        Meta(description="groups of signals that may leave the vehicle"),
+        tuple[Literal["battery", "cells", "charging", "driving", "location", "scores"], ...],
+        Meta(description="groups of signals that may leave the vehicle; `scores`: the back end may keep scores"),
     ] = WITHOUT_CONSENT
     consent_file: Annotated[
         Path | None, Meta(description="file with such groups, one a line, instead; read again when it changes")

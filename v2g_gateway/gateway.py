@@ -9,7 +9,7 @@ import contextlib
 import math
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,10 +39,10 @@ from v2g.telemetry.columns import encode_compact
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.filters import GlitchFilter
 from v2g.telemetry.gnss import ODOMETER, Fix, PositionWatch
-from v2g.telemetry.local_events import DROPPED, FINDING, LocalEvent, reported
+from v2g.telemetry.local_events import CONSENT, DROPPED, FINDING, LocalEvent, reported
 from v2g.telemetry.mapping import CanMapping, Mapped, normalised
 from v2g.telemetry.priority import Prioritiser
-from v2g.telemetry.privacy import PositionBlur
+from v2g.telemetry.privacy import SCORES, PositionBlur
 from v2g.telemetry.registry import registered, shipped
 from v2g.telemetry.signals import CELL_VOLTAGE, LATITUDE, SCHEMA_5, Record
 from v2g_gateway.battery import BatteryWatch
@@ -184,7 +184,7 @@ class Gateway:
         """Reports of local programs. A program whose reports find no room is read later: it keeps its checkpoints."""
         self._room = asyncio.Event()
         prioritiser = Prioritiser(config.summary_s)
-        self._recorder = OutboxRecorder(outbox, prioritiser, on_stored=self._stored, on_boot=self._batcher.begin)
+        self._recorder = OutboxRecorder(outbox, prioritiser, on_stored=self._stored, on_boot=self._begin_boot)
         self._processor = ProcessorWatch(config.processor, self._processor_changed)
         self._consent = ConsentSource(config.consent, config.consent_file, observe)
         self._blur = PositionBlur(config.position_noise_m, places)
@@ -246,6 +246,7 @@ class Gateway:
         return gateway
 
     def _begin(self) -> None:
+        self._say_consent()
         if self._uplink is not None:
             self._uplink.start()
         self._intake.keep("telemetry bus", self._listen if self._replay is None else self._play)
@@ -443,10 +444,23 @@ class Gateway:
 
     async def _flush(self, now: float) -> None:
         """Add the record that is due at `now`, with what may leave the vehicle."""
+        before = self._consent.consent.groups
         if await self._consent.changed():
             self._batcher.keep_only(self._consent.consent.covers)
+            self._say_consent(before)
         if (record := self._batcher.flush(now)) is not None:
             self._recorder.add(record, prompt=self._batcher.prompt)
+
+    def _begin_boot(self, boot: int) -> None:
+        self._batcher.begin(boot)
+        self._say_consent()
+
+    def _say_consent(self, before: Collection[str] = ()) -> None:
+        """Report consent to scores, first in each boot, or its end (R214): the back end keeps none without."""
+        groups, utc_ms = self._consent.consent.groups, self._clock.utc_ms()
+        event = LocalEvent("gateway", CONSENT, utc_ms, {"groups": " ".join(sorted(groups))})
+        if SCORES in (*groups, *before):
+            self._recorder.add(self._batcher.event(event, utc_ms))
 
     async def _stored(self, records: Sequence[Record], dropped: int, prompt: bool) -> None:
         self._delivery.wake(prompt=prompt)  # first: a file that cannot be written delays no delivery

@@ -22,11 +22,19 @@ from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.stages import Looping
 from evcc.session.edition import Connection
 from evcc.session.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, Reported, StopRequested
-from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.settings import (
+    AuthorizationConfig,
+    DischargeConfig,
+    ProgramStep,
+    ServiceConfig,
+    SessionConfig,
+    TimingConfig,
+)
 from evcc.session.v2g_message.stages import Looping as OlderLooping
 from pki_tools.tree import PkiTree
 from v2g.io.network import plain_tcp
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.fast_forward import clock_of, loop_of
 from v2g.io.runtime.program import keep_responsive
 from v2g.io.runtime.runner import Runner
 from v2g.io.tls.client import connect
@@ -67,12 +75,32 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Time in which all arrive; none is one after the other, some handshakes at once."""
     leave_s: float | None = None
     """Time in which all leave; none is 20 ms for each."""
+    pause_s: float = 0.1
+    """Between a vehicle's charge loops."""
+    powers_w: list[int] = []
+    """The most that each vehicle takes; none is what the charger offers."""
+    speed: float = 1.0
+    """Seconds of all timers and clocks per real second; times of the plan and the report are in the former."""
+
+
+class Inlet(msgspec.Struct):
+    """What flowed into a vehicle, by what its inlet saw: voltage times current until the next reading."""
+
+    energy_mwh: float = 0.0
+    power_mw: float = 0.0
+    at_ms: int = 0
+
+    def see(self, voltage_mv: int, current_ma: int, at_ms: int) -> None:
+        """Take a reading."""
+        self.energy_mwh += self.power_mw * (at_ms - self.at_ms) / 3_600_000
+        self.power_mw, self.at_ms = voltage_mv * current_ma / 1000, at_ms
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Response times (ms) by request (for older editions with their name, as "CurrentDemandReq din"): while all were in
     the loop, before and after; `ended`: outcomes of all sessions; start and end (CLOCK_MONOTONIC) of the time when all
-    were in the loop, and when the last had left; `limits`: when a vehicle got another limit (W)."""
+    were in the loop, and when the last had left; `limits`: when a vehicle got another limit (W);
+    `inlets`: energy by session."""
 
     answers_ms: dict[str, list[float]]
     setup_ms: dict[str, list[float]]
@@ -84,6 +112,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     left: float
     late_ms: list[float]
     limits: list[tuple[float, int]]
+    inlets: dict[str, Inlet] = {}
 
 
 class Timed:
@@ -110,7 +139,7 @@ class Timed:
         if self._sent is not None and data:
             name, at = self._sent
             self._sent = None
-            self._fleet.note(name, (time.perf_counter() - at) * 1000)
+            self._fleet.note(name, time.perf_counter() - at)
         return data
 
     async def write(self, data: bytes) -> None:
@@ -129,14 +158,17 @@ class StillVehicle:
     """A vehicle's hardware that executes commands, and keeps reporting unchanged values: see
     `evcc.hardware.vehicle.SimulatedVehicle`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.tell: Callable[[Fact], None] = lambda _: None
+        self.inlet = Inlet()
+        self._clock = clock
         self._inlet = PresentVoltage(0)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a command of `evcc.session.ports`."""
         match command:
-            case Reported(current_ma=current_ma):
+            case Reported(voltage_mv=voltage_mv, current_ma=current_ma):
+                self.inlet.see(voltage_mv, current_ma, self._clock.elapsed_ms())
                 inlet = PresentVoltage(BATTERY.voltage_mv, current_ma)
                 if inlet != self._inlet:
                     self._inlet = inlet
@@ -144,6 +176,7 @@ class StillVehicle:
             case CloseContactor():
                 return _moved(closed=True)
             case OpenContactor():
+                self.inlet.see(0, 0, self._clock.elapsed_ms())
                 self._inlet = PresentVoltage(0)
                 self.tell(self._inlet)
                 return _moved(closed=False)
@@ -169,7 +202,8 @@ class Fleet:
         self._pki = PkiTree.load(Path(plan.pki))
         self._pki_2 = PkiTree.load(Path(plan.pki_2)) if plan.pki_2 else self._pki
         self._gate = asyncio.Semaphore(TOGETHER if plan.arrive_s is None else len(plan.ports))
-        self._clock = Clock()
+        self._clock = clock_of(plan.speed)
+        self._inlets: dict[str, Inlet] = {}
         self._looping: list[Any] = []
         self._together = asyncio.Event()
         self._runners: list[Runner] = []
@@ -177,16 +211,16 @@ class Fleet:
         self._noted = self._setup
         self.limits: list[tuple[float, int]] = []
 
-    def note(self, name: str, milliseconds: float) -> None:
-        """Record a response time."""
-        self._noted[name].append(milliseconds)
+    def note(self, name: str, seconds: float) -> None:
+        """Record a response time of the machine's clock."""
+        self._noted[name].append(1000 * seconds * self._plan.speed)
 
     async def run(self) -> Report:
         """Bring all vehicles into the loop, measure, and end all sessions gracefully."""
         names = self._plan.editions or ["20"] * len(self._plan.ports)
         places, between_s = zip(self._plan.ports, names, strict=True), (self._plan.arrive_s or 0.0) / len(names)
         tasks = [
-            asyncio.create_task(self._vehicle(port, name, number * between_s))
+            asyncio.create_task(self._vehicle(port, name, number * between_s, number))
             for number, (port, name) in enumerate(places)
         ]
         async with asyncio.timeout(self._plan.patience_s):
@@ -200,7 +234,7 @@ class Fleet:
         between_s = 0.02 if self._plan.leave_s is None else self._plan.leave_s / len(self._runners)
         for number, runner in enumerate(self._runners):
             runner.fact(StopRequested("benchmark"))
-            await asyncio.sleep(over + number * between_s - time.monotonic())
+            await asyncio.sleep((over - time.monotonic()) * self._plan.speed + number * between_s)
         ended = await asyncio.gather(*tasks)
         return Report(
             answers_ms=self._answers,
@@ -213,6 +247,7 @@ class Fleet:
             left=time.monotonic(),
             late_ms=late,
             limits=self.limits,
+            inlets=self._inlets,
         )
 
     def _ready(self, ended: int) -> bool:
@@ -221,10 +256,10 @@ class Fleet:
 
     async def _lateness(self) -> list[float]:
         """Return the lateness of this process's own event loop, ms, during the measurement."""
-        until, late = time.monotonic() + self._plan.seconds, []
+        until, late = time.monotonic() + self._plan.seconds / self._plan.speed, []
         while (now := time.perf_counter()) and time.monotonic() < until:
             await asyncio.sleep(0.01)
-            late.append((time.perf_counter() - now - 0.01) * 1000)
+            late.append((time.perf_counter() - now) * 1000 * self._plan.speed - 10)
         return late
 
     async def connect(self, port: int, name: EditionName) -> TlsStream | plain_tcp.PlainStream:
@@ -243,7 +278,7 @@ class Fleet:
             )
         return await connect("::1", port, endpoint, timeout=20.0)
 
-    async def _vehicle(self, port: int, name: EditionName, after_s: float) -> str:
+    async def _vehicle(self, port: int, name: EditionName, after_s: float, number: int) -> str:
         ended: list[str] = []
 
         def observe(event: Observe) -> None:
@@ -252,22 +287,27 @@ class Fleet:
 
         await asyncio.sleep(after_s)
         async with self._gate:
-            vehicle = await self.arrive(port, name, observe)
+            power_w = self._plan.powers_w[number] if self._plan.powers_w else None
+            vehicle = await self.arrive(port, name, observe, power_w)
             self._looping.append(vehicle.session)
             self._runners.append(vehicle.runner)
             await vehicle.loops()
         word = await vehicle.running
+        self._inlets[vehicle.session.session_id.hex()] = vehicle.inlet
         return ended[0] if ended else word
 
-    async def arrive(self, port: int, name: EditionName, observe: Callable[[Observe], None]) -> "Vehicle":
+    async def arrive(
+        self, port: int, name: EditionName, observe: Callable[[Observe], None], power_w: int | None = None
+    ) -> "Vehicle":
         """Connect a vehicle of an edition, and begin its session."""
         pki = self._pki_2 if name == "2" else self._pki
-        hardware = StillVehicle()
+        hardware = StillVehicle(self._clock)
         config = SessionConfig(
             services=ServiceConfig(energy=("DC_BPT",) if name == "20" else ("DC",)),
             authorization=AuthorizationConfig(allow_eim=name == "din"),
             discharge=DischargeConfig(enabled=self._plan.discharge),
-            program=(ProgramStep(do="charge", until_soc=100.0),),
+            program=(ProgramStep(do="charge", until_soc=100.0, power_w=power_w),),
+            timing=TimingConfig(loop_pause_s=self._plan.pause_s),
         )
         stream = await self.connect(port, name)
         timed = Timed(stream, self, "" if name == "20" else f" {name}")
@@ -285,7 +325,7 @@ class Fleet:
         running = asyncio.create_task(runner.run())
         reporting = asyncio.create_task(hardware.report(self._clock))
         running.add_done_callback(lambda _: reporting.cancel())
-        return Vehicle(session, timed, runner, running)
+        return Vehicle(session, timed, runner, running, hardware.inlet)
 
 
 class Vehicle(NamedTuple):
@@ -295,6 +335,7 @@ class Vehicle(NamedTuple):
     stream: Timed
     runner: Runner
     running: "asyncio.Task[str]"
+    inlet: Inlet
 
     async def loops(self) -> None:
         """Wait for the charge loop, or the end."""
@@ -302,13 +343,14 @@ class Vehicle(NamedTuple):
             await asyncio.sleep(0.01)
 
 
-async def main() -> None:
-    """Run the plan of the command line."""
-    plan = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)
+async def main(plan: Plan) -> None:
+    """Run a plan."""
     keep_responsive()
     report = await Fleet(plan).run()
     sys.stdout.buffer.write(msgspec.json.encode(report))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asked = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)
+    with asyncio.Runner(loop_factory=loop_of(asked.speed)) as own:
+        own.run(main(asked))

@@ -12,12 +12,15 @@ from v2g import typed_json
 from v2g.battery import detectors, health, runaway
 from v2g.battery.report import HealthReport, ReportedEvent, make_report
 from v2g.battery.sample import Finding, Sample
+from v2g.battery.scores import ScoreSettings, ScoreState
+from v2g.battery.scores import step as scored
 from v2g.battery.twin import calibrated as calibrate
 from v2g.battery.usage import UsageState
 from v2g.battery.usage import step as use
 from v2g.errors import RefusedError
 from v2g.events import Severity
-from v2g.telemetry.local_events import FINDING, LocalEvent
+from v2g.telemetry.local_events import CONSENT, FINDING, LocalEvent
+from v2g.telemetry.privacy import SCORES
 from v2g.telemetry.signals import Record, Value
 
 ESTIMATES_MS: Final = 900_000
@@ -25,7 +28,10 @@ ESTIMATES_MS: Final = 900_000
 
 
 class Battery(msgspec.Struct, frozen=True):
-    """A battery after the record (boot, seq) and so many `changes` by checks. `held`: the newest value by signal."""
+    """A battery after the record (boot, seq) and so many `changes` by checks. `held`: the newest value by signal.
+
+    `scores`: None without the consent of the vehicle's person, which the record `consent` has said or withdrawn last.
+    """
 
     boot: int = 0
     seq: int = 0
@@ -33,6 +39,8 @@ class Battery(msgspec.Struct, frozen=True):
     held: dict[str, float] = {}
     state: detectors.DetectorState = detectors.DetectorState()
     usage: UsageState = UsageState()
+    scores: ScoreState | None = None
+    consent: tuple[int, int] = (0, 0)
 
 
 class Advanced(msgspec.Struct, frozen=True):
@@ -121,11 +129,18 @@ _MOST_PERCENT: Final = 130
 _document = typed_json.decoder(_Document).decode
 
 
-def advance(settings: detectors.DetectorSettings, battery: Battery, records: Sequence[StoredRecord]) -> Advanced:
+def advance(
+    settings: detectors.DetectorSettings,
+    battery: Battery,
+    records: Sequence[StoredRecord],
+    scoring: ScoreSettings | None = None,
+) -> Advanced:
     """Let the detectors take a vehicle's next records, by (boot, seq); those up to the battery's change nothing.
 
-    So do those that come after later ones, except that what the vehicle itself found counts whenever it comes.
+    So do those that come after later ones, except that what the vehicle itself found, and consent or its end, count
+    whenever they come. With `scoring` scores are kept while there is consent, which each boot says anew.
     """
+    scores, consent = battery.scores, battery.consent
     place, held, state = (battery.boot, battery.seq), battery.held, battery.state
     used, pack = battery.usage, settings.health.pack
     reports: list[Report] = []
@@ -137,13 +152,20 @@ def advance(settings: detectors.DetectorSettings, battery: Battery, records: Seq
             reports += theirs
             if any(_resets(state, one) for one in theirs):
                 state = msgspec.structs.replace(state, runaway=runaway.RunawayState())
-        if (each.boot, each.seq) <= place:
+        here = each.boot, each.seq
+        if document.event is not None and (given := _consent(document.event)) is not None and here > consent:
+            consent, scores = here, (scores or ScoreState()) if given and scoring is not None else None
+        if here <= place:
             continue
-        place = each.boot, each.seq
+        place = here
+        if each.boot != consent[0]:
+            scores = None
         if not each.values:
             continue
         held = dict(each.values) if document.keyframe else {**held, **each.values}
         sample = Sample(each.at_ms, held)
+        if scores is not None and scoring is not None:
+            scores = scored(scoring, scores, sample, each.context)
         state, found = detectors.step(settings, state, sample)
         if pack is not None:
             used = use(pack, used, sample, each.context)
@@ -151,7 +173,13 @@ def advance(settings: detectors.DetectorSettings, battery: Battery, records: Seq
         ends[each.at_ms // ESTIMATES_MS * ESTIMATES_MS] = state
     estimates = ((begin_ms, detectors.estimates(end)) for begin_ms, end in ends.items())
     known = tuple((begin_ms, values) for begin_ms, values in estimates if values)
-    return Advanced(Battery(*place, battery.changes, held, state, used), tuple(reports), known)
+    after = Battery(*place, battery.changes, held, state, used, scores, consent)
+    return Advanced(after, tuple(reports), known)
+
+
+def _consent(event: LocalEvent) -> bool | None:
+    """Return whether an event gives consent to scores; None for other events."""
+    return SCORES in str(event.data.get("groups", "")).split() if event.name == CONSENT else None
 
 
 def _resets(state: detectors.DetectorState, theirs: Report) -> bool:

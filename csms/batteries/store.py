@@ -12,6 +12,7 @@ from csms.alerts.tables import battery_checks, battery_estimates, battery_report
 from csms.batteries.rules import Advanced, Battery, BatteryCheck, BatteryReport, report_of
 from csms.telemetry.seal import TelemetrySeal, seal_of
 from v2g import typed_json
+from v2g.battery.scores import ScoreState
 
 _SOME: Final = 250  # variables of a query: SQLite allows 999 in old builds
 
@@ -50,6 +51,13 @@ def batteries(connection: Connection, evs: Collection[str]) -> dict[str, Battery
                 battery = Battery(row.boot, row.seq)
             found[row.ev] = msgspec.structs.replace(battery, changes=row.changes)
     return found
+
+
+def scored(connection: Connection, evs: Collection[str] | None) -> dict[str, ScoreState]:
+    """Return the scores of vehicles whose persons consent to them; `evs`: only of these."""
+    if evs is None:
+        evs = connection.execute(select(battery_states.c.ev)).scalars().all()
+    return {ev: each.scores for ev, each in batteries(connection, evs).items() if each.scores is not None}
 
 
 def save(

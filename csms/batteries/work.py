@@ -16,6 +16,7 @@ from csms.db.store import Store
 from csms.services import Services
 from csms.telemetry.rules import StoredRecord
 from v2g.battery.detectors import DetectorSettings
+from v2g.battery.scores import ScoreSettings
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 
@@ -56,8 +57,16 @@ BATTERIES: Final = "battery detectors"
 class BatterySink:
     """`on_change` is called after an alert has changed."""
 
-    def __init__(self, store: Store, clock: Clock, settings: DetectorSettings, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        settings: DetectorSettings,
+        on_change: Callable[[], None],
+        scoring: ScoreSettings | None = None,
+    ) -> None:
         self._store, self._clock, self._settings, self._on_change = store, clock, settings, on_change
+        self._scoring = scoring
 
     async def write(self, records: Sequence[StoredRecord]) -> None:
         """See Sink. Raises StoreError, too, when a vehicle was erased or another node fed its records meanwhile."""
@@ -73,7 +82,9 @@ class BatterySink:
             self._on_change()
 
     def _advance(self, before: dict[str, Battery], by_ev: dict[str, list[StoredRecord]]) -> dict[str, Advanced]:
-        return {ev: advance(self._settings, before.get(ev, Battery()), each) for ev, each in by_ev.items()}
+        return {
+            ev: advance(self._settings, before.get(ev, Battery()), each, self._scoring) for ev, each in by_ev.items()
+        }
 
     async def erase(self, ev: str) -> None:
         """See Sink."""

@@ -14,7 +14,7 @@ from benchmarks.__main__ import NAMES
 from benchmarks.figures import Figure, percentile
 
 ROOT = Path(__file__).resolve().parents[2]
-PROCESSES = ("decision", "session", "charging", "editions", "grid")
+PROCESSES = ("decision", "session", "sessions", "charging", "editions", "grid")
 """They start the three programs."""
 SLOW = (
     *PROCESSES, "books", "broker", "csms", "exi", "gateway", "links", "settlement", "station", "telemetry", "tls",

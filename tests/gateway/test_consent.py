@@ -15,7 +15,7 @@ from tests.telemetry.reference import ReferenceBackEnd
 from v2g.errors import ConfigError, StoreError
 from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
-from v2g.telemetry.local_events import reported
+from v2g.telemetry.local_events import CONSENT, reported
 from v2g_cli.demo.broker import Broker
 from v2g_gateway.config import load_config
 
@@ -77,6 +77,40 @@ async def test_consent_counts_from_the_next_record_on_and_so_does_its_end(tmp_pa
     assert [each["groups"] for each in data_of(events, "consent_changed")] == [
         "battery", "battery charging driving", "charging", "",
     ]  # fmt: skip
+
+
+@pytest.mark.requirement("R214")
+async def test_consent_to_scores_is_the_first_record_of_a_boot_and_its_end_is_reported(tmp_path: Path) -> None:
+    file, box = tmp_path / "consent", tmp_path / "outbox.db"
+
+    def said() -> list[tuple[int, str]]:
+        """The consents that records in the outbox report, with their numbers."""
+        database = sqlite3.connect(box)
+        rows = database.execute("SELECT seq, body FROM outbox ORDER BY boot, seq").fetchall()
+        database.close()
+        events = [(seq, json.loads(body).get("event")) for seq, body in rows]
+        return [(seq, each["data"]["groups"]) for seq, each in events if each and each["name"] == CONSENT]
+
+    write(file, "battery", "scores")
+    async with gateway(tmp_path, NOBODY, drain=0.0, consent_file=file, keyframe_s=0.01) as (can, port, _):
+        while not said():
+            send_frames(can, port, 20)
+            await asyncio.sleep(0.05)
+        write(file, "battery")
+        soc = 30
+        while len(said()) < 2:
+            soc += 1
+            send_frames(can, port, soc % 90)
+            await asyncio.sleep(0.05)
+    assert said()[0] == (1, "battery scores")
+    assert [groups for _, groups in said()] == ["battery scores", "battery"]
+    write(file, "battery", "charging")
+    before = len(said())
+    async with gateway(tmp_path, NOBODY, drain=0.0, consent_file=file, keyframe_s=0.01) as (can, port, _):
+        for soc in range(20, 25):
+            send_frames(can, port, soc)
+            await asyncio.sleep(0.05)
+    assert len(said()) == before, "other groups are the vehicle's own affair"
 
 
 async def until_sent(can: Any, port: Any, events: Any) -> dict[str, Any]:

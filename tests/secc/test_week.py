@@ -117,7 +117,7 @@ class Visitors:
         ours, theirs = Plugged(), Pipe()
         ours.peer, theirs.peer = theirs, ours
         ours.own, ours.peer_leaf = self._controller.owner.chargers[0], self._pki.chain("vehicle")[0]
-        hardware = StillVehicle()
+        hardware = StillVehicle(self._clock)
         session = VehicleSession(
             SessionConfig(timing=TimingConfig(loop_pause_s=LOOP_S)),
             Connection(

@@ -26,6 +26,9 @@ DROPPED: Final = "telemetry.records_dropped"
 FINDING: Final = "telemetry.battery_finding"
 """Event of the gateway itself: what a detector found, or that it has ended; the record has the sample's values."""
 
+CONSENT: Final = "telemetry.consent_changed"
+"""Event of the gateway itself: to which groups the vehicle's person consents; sent where scores are among them."""
+
 INSTALLED: Final = "firmware.installed"
 """Event of gateway and vehicle: which release runs, and which newer one did not work."""
 

@@ -23,8 +23,12 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "charging": ("charging.", "grid.", "vehicle."),
     "driving": ("motor.", "ambient.", "vehicle.speed", "vehicle.odometer"),
     "location": ("location.",),
+    "scores": (),
 }
-"""Beginnings of the signals of each group; a signal belongs to the group with the longest one."""
+"""Beginnings of the signals of each group; a signal belongs to the group with the longest one. `scores` has none: it is
+the consent to scores, which the back end makes of the others (R214)."""
+
+SCORES: Final = "scores"
 
 WITHOUT_CONSENT: Final = ("battery", "cells", "charging")
 """Groups that describe a battery and its charging, not a person."""

@@ -256,6 +256,20 @@ add(app, "vehicles", "list_vehicles",
     "vehicle: ev, newest: at_ms, mode: context, charge (%): values.battery.soc, charging (W): values.charging.power, "
     "latitude: values.location.latitude, longitude: values.location.longitude",
     text="List the latest states of vehicles.")
+
+
+def _scored(vehicle: Mapping[str, Any]) -> dict[str, Any]:
+    words = (
+        f"{each['name']} {each['value']:.3g} {each['unit']}{' !' if each['bad'] else ''}"
+        f" (P {each['precision']:.0%}, R {each['recall']:.0%})"
+        for each in vehicle["scores"]
+    )
+    return {**vehicle, "scores": ", ".join(words).replace("_", " ")}
+
+
+add(app, "scores", "list_scores", "vehicle: ev, since: since_ms, scores, expected to stop it: downtime",
+    present=_scored, title="Scores")
+add(app, "score-drifts", "list_score_drifts", "quantity: name, changed by: share, vehicles", title="Drifts")
 add(app, "erase", "erase_vehicle_telemetry", ask_always="Erase the telemetry of {ev}?")
 
 # -- who may what
