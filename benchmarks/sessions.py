@@ -28,7 +28,7 @@ from pki_tools.tree import PkiOptions, make_pki
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.errors import TransportError, VerificationError
 from v2g.io.storage.journal_file import read_files
-from v2g.iso15118.d20.signed_requests import read_confirmation
+from v2g.iso15118.signed_requests import read_confirmation
 from v2g_cli.demo.processes import Event, Program, program, wait_for
 
 ABOUT = "1,000 charging sessions at once: sessions and journals lost, energy beside the vehicles', cost of a session"

@@ -234,7 +234,7 @@ def station_quirks() -> str:
 
 def vehicle_quirks() -> str:
     """Return the quirks of makes of vehicles, by the beginning of their EVCCID."""
-    from v2g.iso15118.engine.vehicle_quirks import VEHICLES
+    from v2g.iso15118.engine.quirks import VEHICLES
 
     head = ("EVCCID begins with", "Make", "Quirks", "Source")
     return table(

@@ -14,19 +14,17 @@ import msgspec
 
 from evcc.basic_charging import BasicFallback
 from evcc.checkpoints import CheckpointStore, kept, line_of
-from evcc.config import ChainConfig, EmergencyConfig, EvccConfig, load_config
+from evcc.config import ChainConfig, EmergencyConfig, EvccConfig, load_config, load_policy
 from evcc.contracts import Contracts
 from evcc.driver import Driver
 from evcc.hardware.ac import OnBoardCharger
-from evcc.hardware.cells import CellSensors
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, PackHealth
-from evcc.hardware.pack import SensedPack
+from evcc.hardware.pack import CellSensors, SensedPack
 from evcc.hardware.rails import RailPilot
 from evcc.hardware.safety import SafetyChannel
 from evcc.hardware.vehicle import BREAK_ANYWAY_S, BenchLine, BenchPilot, Converter, SimulatedVehicle
-from evcc.own_policy import load_policy
 from evcc.pauses import PauseFile, Rest, StoredPause, rest_s
 from evcc.policy.battery import BatteryConfig
 from evcc.policy.policy import OwnPolicy

@@ -14,8 +14,7 @@ from v2g.errors import StoreError, VerificationError
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import Execute, Outcome
 from v2g.io.storage.journal_file import write_files
-from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import is_sealed, open_lines, seal_line
+from v2g.io.storage.record_keys import RecordKeys, is_sealed, open_lines, seal_line
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 

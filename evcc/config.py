@@ -3,7 +3,7 @@
 Relative paths are relative to the file's own folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -14,11 +14,10 @@ from msgspec import Meta
 
 from evcc.checkpoints import CheckpointsConfig
 from evcc.driver import DriverStep
-from evcc.hardware.cells import HeatConfig
 from evcc.hardware.drive import PlaceConfig
-from evcc.hardware.pack import PackConfig
-from evcc.own_policy import load_policy
+from evcc.hardware.pack import HeatConfig, PackConfig
 from evcc.policy.battery import BatteryConfig
+from evcc.policy.policy import POLICY_FAILED, OwnPolicy, Permit, Situation
 from evcc.session.settings import BasicConfig, SessionConfig
 from v2g.battery.runaway import RunawaySettings
 from v2g.config import Flaw, Tree, fault, faults, parse_config, parse_tree
@@ -30,6 +29,7 @@ from v2g.io.plc.link import LinkEndConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_evse_id, crossed, file_faults
 from v2g.io.runtime.event_socket import EventSocketConfig
+from v2g.io.runtime.program import read_config
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
@@ -39,8 +39,42 @@ from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.d20.sdp_wireless import EVID_LENGTH, SdpWirelessRequest
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.select import EditionName
+from v2g.observe import Observe
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
+
+
+def load_policy(path: Path, observe: Callable[[Observe], None]) -> OwnPolicy:
+    """Return the policy in a file, which others must not be able to read or change. Raises ConfigError.
+
+    A policy that raises an exception, or returns anything but a Permit, permits nothing; `observe` gets the error.
+    """
+    text = read_config(path)
+    names: dict[str, object] = {"__name__": path.stem, "__file__": str(path)}
+    try:
+        exec(compile(text, str(path), "exec"), names)  # noqa: S102 - the owner's own program
+    except Exception as error:  # noqa: BLE001 - whatever that program does
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}", hint="run it with python to see where") from None
+    decide = names.get("decide")
+    if not callable(decide):
+        raise ConfigError(f"{path} has no function decide", hint="def decide(situation): return Permit(...)")
+    reported = ""
+
+    def ask(situation: Situation) -> Permit:
+        nonlocal reported
+        try:
+            answer = decide(situation)
+            if not isinstance(answer, Permit):
+                raise TypeError(f"decide returned {type(answer).__name__}, not a Permit")
+        except Exception as error:  # noqa: BLE001 - whatever that program does
+            if (why := f"{type(error).__name__}: {error}") != reported:
+                reported = why
+                observe(Observe("power", "policy_failed", {"file": str(path), "error": why}))
+            return Permit(0, POLICY_FAILED)
+        return answer
+
+    return ask
+
 
 SecurityProfile = Literal["iso15118-20", "interop"]
 

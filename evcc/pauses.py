@@ -17,8 +17,7 @@ from v2g.io.plc.datalink import VehicleLink
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child
 from v2g.io.storage.journal_file import remove_file, write_files
-from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import read_sealed
+from v2g.io.storage.record_keys import RecordKeys, read_sealed
 
 _VERSION: Final = 1
 

@@ -28,14 +28,13 @@ from v2g.errors import ConfigError
 from v2g.io.keys.stores import load_credentials, open_key
 from v2g.io.ota.unreadable import read_or_go_back
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.disk import DiskThread, disk_threads
+from v2g.io.runtime.disk import DiskThread, Turnstile, disk_threads
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.processor_heat import THROTTLED, HeatReading, ProcessorWatch
 from v2g.io.runtime.program import run
 from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.runtime.trace import open_trace
-from v2g.io.runtime.turnstile import Turnstile
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.io.storage.record_keys import RecordKeys

@@ -20,8 +20,7 @@ from secc.energy_manager.sharing import FeederShares
 from secc.evse.controller import EvseController, Wrap
 from secc.evse.restarting import Restarting
 from secc.hardware.meter_remote import RemoteMeter
-from secc.link.listening import Listeners, Stream, listen
-from secc.link.pairing import address_mac, pair
+from secc.link.listening import Listeners, Stream, address_mac, listen, pair
 from secc.link.transport import VehicleTransport
 from secc.retention import BundleRetention
 from secc.session import ports
@@ -31,8 +30,7 @@ from secc.station.station import ChargerStation, MeterSample
 from v2g.energy.limits import SITE
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import FrameRecorder, RecordConfig
-from v2g.io.network.interface_supervisor import InterfaceSupervisor
-from v2g.io.network.neighbours import mac_of
+from v2g.io.network.interfaces import InterfaceSupervisor, mac_of
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.events import EventLog
@@ -45,8 +43,8 @@ from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
 from v2g_station.blocks.data_transfer import AttestationRequested, GridSignalReceived
 from v2g_station.blocks.evse import Restart, SecurityEventFound
-from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
+from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
 from v2g_station.device.certificates import Own
 from v2g_station.device.logs import LogSources

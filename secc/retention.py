@@ -21,8 +21,7 @@ from v2g.io.runtime.clock import wall_ns
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.growing_file import MIB
 from v2g.io.storage.journal_file import remove_folder
-from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import read_sealed
+from v2g.io.storage.record_keys import RecordKeys, read_sealed
 from v2g.observe import Observe, Scalar
 
 YOUNG_S: Final = 3600

@@ -27,7 +27,7 @@ PROGRAMS: Final = {
     "v2g/io/hardware/emergency.py": "evcc secc",
     "v2g/io/hardware": "secc",
     "v2g/io/http/self_enrolment.py": "gateway secc",
-    "v2g/io/network/interface_supervisor.py": "secc",
+    "v2g/io/network/interfaces.py": "secc",
     "v2g/io/network/plain_tcp.py": "evcc secc",
     "v2g/io/plc": "evcc secc",
     "v2g/io/runtime/runner.py": "evcc secc",

@@ -192,8 +192,7 @@ def net(
 
     Exit code: 0, 1 if a connection is limited, or at least 1 % of the segments were sent again.
     """
-    from v2g.io.network.raw_tcp import watch_wire
-    from v2g.io.network.tcp_info import connections
+    from v2g.io.network.tcp_info import connections, watch_wire
     from v2g_cli.diagnosis.net import LOSS_PERCENT, chosen, judge
     from v2g_cli.output import print_json, print_table, say
 

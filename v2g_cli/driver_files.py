@@ -28,7 +28,7 @@ import msgspec
 from v2g.errors import ConfigError, StoreError
 from v2g.extras import DRIVERS
 from v2g.io.hardware.driver import GROUP
-from v2g.io.ota.own_installer import GROUP as INSTALLERS
+from v2g.io.ota.opening import GROUP as INSTALLERS
 from v2g.text import printable
 
 MOST_BYTES: Final = 64 * 1024 * 1024

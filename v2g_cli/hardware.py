@@ -334,7 +334,7 @@ async def _run(
     from v2g.io.hardware.driver import DriverContext
     from v2g.io.runtime.clock import Clock
     from v2g_cli.conform.running import Reporter
-    from v2g_testkit.driver_tester import DriverTester, simulated
+    from v2g_testkit.driver_cases import DriverTester, simulated
 
     assert driver.kind is not None
     clock, results = Clock(), []

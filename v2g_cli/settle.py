@@ -122,8 +122,7 @@ def _files(directory: Path, keys: Path | None, *, json: bool | None = None) -> M
 
 def _file(path: Path, keys: Path | None, *, json: bool | None = None) -> bytes:
     """Return the content of a file, opened if it is sealed; `json` as in `_files`."""
-    from v2g.io.storage.record_keys import RecordKeys
-    from v2g.io.storage.sealed_lines import open_lines
+    from v2g.io.storage.record_keys import RecordKeys, open_lines
 
     with _opening(path, keys, json=json):
         return open_lines(read_file(path), RecordKeys.read(keys), path.name)
@@ -132,8 +131,7 @@ def _file(path: Path, keys: Path | None, *, json: bool | None = None) -> bytes:
 @contextlib.contextmanager
 def _opening(journal: Path, keys: Path | None, *, json: bool | None) -> Iterator[None]:
     """When a sealed file does not open, print what can be read of this journal, and raise the error again."""
-    from v2g.io.storage.record_keys import RecordKeys
-    from v2g.io.storage.sealed_lines import is_sealed, readable
+    from v2g.io.storage.record_keys import RecordKeys, is_sealed, readable
 
     try:
         yield

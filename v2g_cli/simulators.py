@@ -23,8 +23,7 @@ from v2g.hardware.zvt.terminal_sim import Card
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
 from v2g.io.hardware.zvt_terminal import ZvtSimulator
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.board import BoardSimulator
-from v2g.io.simulation.board_monitor import Monitor, SimulatedBoardMonitor
+from v2g.io.simulation.board import BoardSimulator, Monitor, SimulatedBoardMonitor
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.safety import ChargerMonitor, ChargerRating

@@ -130,7 +130,7 @@ def station(
     - `v2g station --url ws://127.0.0.1:9000/ocpp --fleet sessions.csv --speed 60`
     - `v2g station --url ws://127.0.0.1:9000/ocpp --control 9100`
     """
-    from v2g.io.runtime.fast_forward import clock_of, loop_of
+    from v2g.io.runtime.clock import clock_of, loop_of
     from v2g_cli.passwords import read_passwords
     from v2g_station.simulator.fleet import Simulator
     from v2g_station.simulator.sessions import read_sessions

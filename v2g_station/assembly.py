@@ -1,18 +1,20 @@
 """All functional blocks of a station on one kernel, and the table of their request handlers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Final
 
-from v2g.ocpp.messages.base import OperationMode
+from v2g.ocpp.messages.availability import HeartbeatRequest
+from v2g.ocpp.messages.base import EVSE, Message, OperationMode
+from v2g.ocpp.messages.remote_control import TriggerMessageRequest, TriggerMessageResponse
 from v2g_station.blocks.authorization.authorization import Authorizer
 from v2g_station.blocks.authorization.cache import Cache
 from v2g_station.blocks.authorization.local_list import LocalAuthorizationList
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.connection.network import NetworkProfiles
 from v2g_station.blocks.connection.outbox import CsmsOutbox
-from v2g_station.blocks.cost.local_cost import LocalCosts
+from v2g_station.blocks.cost.local_cost import LocalCosts, TariffCost
 from v2g_station.blocks.cost.priced import stored_prices
-from v2g_station.blocks.cost.tariff_cost import TariffCost
 from v2g_station.blocks.cost.tariffs import StationTariffs
 from v2g_station.blocks.data_transfer import DataTransfer
 from v2g_station.blocks.der.der import DerControls
@@ -34,25 +36,105 @@ from v2g_station.blocks.reservation_book import ReservationBook
 from v2g_station.blocks.security.certificate_store import CertificateStore
 from v2g_station.blocks.security.certificates import CertificateStatuses
 from v2g_station.blocks.security.signing import Signing
-from v2g_station.blocks.settings import NEEDS, StationSettings, with_der
+from v2g_station.blocks.settings import NEEDS, TRIGGERS, StationSettings, with_der
 from v2g_station.blocks.smart_charging.dynamic_profiles import DynamicProfiles
-from v2g_station.blocks.smart_charging.energy_transfer import EnergyTransfers
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimits
-from v2g_station.blocks.smart_charging.frequency import FrequencyResponse
 from v2g_station.blocks.smart_charging.high_level import HighLevel
-from v2g_station.blocks.smart_charging.local_control import LoadBalancing
-from v2g_station.blocks.smart_charging.priority import PriorityCharging
+from v2g_station.blocks.smart_charging.local_control import FrequencyResponse, LoadBalancing
 from v2g_station.blocks.smart_charging.profile_rules import MODES
-from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
+from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles, EnergyTransfers, PriorityCharging
 from v2g_station.blocks.transaction_limits import TransactionLimits
 from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.metering import Metering
 from v2g_station.blocks.transactions.resumption import Resumption
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.blocks.triggers import Triggers
 from v2g_station.blocks.web_payment import WebPayments
-from v2g_station.kernel.kernel import Handler, Kernel, Moment, SavedDocuments
+from v2g_station.kernel.kernel import Handler, Kernel, Moment, SavedDocuments, status_info
+
+_PER_EVSE: Final = frozenset({"MeterValues", "StatusNotification", "TransactionEvent", "NotifyChargingLimit"})
+
+
+class Triggers:
+    """Has blocks send requested messages, as far as this station is `able` to."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: EvseSessions,
+        availability: Availability,
+        metering: Metering,
+        external_limits: ExternalLimits,
+        diagnostics: Diagnostics,
+        signing: Signing,
+        firmware: FirmwareUpdates,
+        publishing: Publishing,
+        *,
+        able: frozenset[str],
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._availability = availability
+        self._send: dict[str, Callable[[EVSE | None], None]] = {
+            "BootNotification": lambda _: kernel.connection.boot(triggered=True),
+            "LogStatusNotification": diagnostics.trigger,
+            "FirmwareStatusNotification": firmware.trigger,
+            "PublishFirmwareStatusNotification": publishing.trigger,
+            "SignChargingStationCertificate": lambda _: signing.ask("ChargingStationCertificate"),
+            "SignV2GCertificate": lambda _: signing.ask("V2GCertificate"),
+            "SignCombinedCertificate": lambda _: signing.ask("ChargingStationCertificate"),
+            "Heartbeat": lambda _: kernel.call(HeartbeatRequest(), always=True),
+            "MeterValues": metering.trigger,
+            "StatusNotification": self._send_status,
+            "TransactionEvent": self._send_events,
+        }
+        for ability, names in TRIGGERS.items():
+            if ability not in able:
+                for name in names:
+                    del self._send[name]
+        self._send_custom = {"NotifyChargingLimit": external_limits.triggered}
+        """Further messages, by name in CustomTriggers (2.1)."""
+        kernel.put("CustomizationCtrlr.CustomTriggers", ",".join(self._send_custom))
+        self._refuse: dict[str, Callable[[EVSE | None], bool]] = {
+            "BootNotification": lambda _: kernel.registration == "Accepted",  # F06.FR.17
+            "TransactionEvent": lambda place: not self._with_transaction(place),
+            "NotifyChargingLimit": external_limits.none_at,
+        }
+        self.answers: dict[str, Handler] = {"TriggerMessage": self._trigger}
+
+    def _trigger(self, request: TriggerMessageRequest) -> Message:
+        """F06."""
+        message: str = request.requested_message
+        send = self._send.get(message)
+        if message == "CustomTrigger":
+            message = request.custom_trigger or ""
+            send = self._send_custom.get(message)
+        if send is None:
+            return TriggerMessageResponse(status="NotImplemented")  # F06.FR.08, F06.FR.19
+        evse = request.evse
+        if evse is not None and evse.id != 0 and evse.id not in self._evses and message in _PER_EVSE:
+            return TriggerMessageResponse(status="Rejected", status_info=status_info("UnknownEvse"))
+        if message in self._refuse and self._refuse[message](evse):
+            return TriggerMessageResponse(status="Rejected")
+        self._k.after(f"trigger.{message}", 0, lambda: send(evse))  # F06.FR.04, .18
+        return TriggerMessageResponse(status="Accepted")
+
+    def _with_transaction(self, place: EVSE | None) -> list[Evse]:
+        numbers = [place.id] if place is not None and place.id else list(self._evses)
+        return [evse for number, evse in self._evses.items() if number in numbers and evse.record is not None]
+
+    def _send_events(self, place: EVSE | None) -> None:
+        for evse in self._with_transaction(place):
+            self._sessions.triggered(evse)
+
+    def _send_status(self, place: EVSE | None) -> None:
+        for number, evse in self._evses.items():
+            for connector in evse.connectors:
+                meant = place is None or place.id in (0, number)
+                if meant and (place is None or place.connector_id in (None, connector.number)):
+                    self._availability.notify((number, connector.number))
 
 
 class Blocks:

@@ -40,10 +40,8 @@ from v2g_station.blocks.firmware_publishing import Fetched, PublishProgress
 from v2g_station.blocks.security.signing import CertificateTaken, RequestMade
 from v2g_station.blocks.settings import StationSettings
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
-from v2g_station.blocks.smart_charging.local_control import UpstreamLoad
-from v2g_station.blocks.smart_charging.priority import PriorityChargingRequested
-from v2g_station.blocks.smart_charging.smart_charging import SleepRefused
+from v2g_station.blocks.smart_charging.local_control import GridFrequency, UpstreamLoad
+from v2g_station.blocks.smart_charging.smart_charging import PriorityChargingRequested, SleepRefused
 from v2g_station.blocks.transaction_limits import DriverLimit
 from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
 from v2g_station.blocks.transactions.managed import ManagedSessions

@@ -21,8 +21,7 @@ import msgspec
 from v2g import typed_json
 from v2g.errors import SealedError, StoreError, VerificationError
 from v2g.io.storage.journal_file import sync_directory
-from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import is_sealed, open_line, seal_line
+from v2g.io.storage.record_keys import RecordKeys, is_sealed, open_line, seal_line
 from v2g_station.blocks.connection.outbox import QueuedMessage, RefusedMessage
 from v2g_station.kernel.kernel import Keep
 

@@ -33,8 +33,7 @@ from evcc.session.settings import (
 from evcc.session.v2g_message.stages import Looping as OlderLooping
 from pki_tools.tree import PkiTree
 from v2g.io.network import plain_tcp
-from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.fast_forward import clock_of, loop_of
+from v2g.io.runtime.clock import Clock, clock_of, loop_of
 from v2g.io.runtime.program import keep_responsive
 from v2g.io.runtime.runner import Runner
 from v2g.io.tls.client import connect

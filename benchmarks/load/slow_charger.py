@@ -13,8 +13,8 @@ gc.disable()  # as in `secc.__main__`
 
 from secc.app import assemble  # noqa: E402
 from secc.config import ProgramConfig, load_config  # noqa: E402
+from v2g.io.runtime.clock import clock_of, loop_of  # noqa: E402
 from v2g.io.runtime.events import EventLog  # noqa: E402
-from v2g.io.runtime.fast_forward import clock_of, loop_of  # noqa: E402
 from v2g.io.runtime.program import arguments, run  # noqa: E402
 
 SLOW: Final = 0.025

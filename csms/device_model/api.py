@@ -15,7 +15,7 @@ from csms.http.parameters import EvseId, Number, OneStation, Paged, StationId, p
 from csms.requests.rules import check_own_variables, permission_to_set
 from csms.requests.work import Asked
 from v2g.ocpp.messages import provisioning as ocpp
-from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileResponse
+from v2g.ocpp.messages.provisioning import NetworkConnectionProfile, SetNetworkProfileResponse
 
 _HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
 

@@ -27,7 +27,7 @@ from v2g.ocpp.messages import monitoring as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import CertificateHashData
 from v2g.ocpp.messages.diagnostics import CustomerInformationResponse, GetLogResponse, LogType
-from v2g.ocpp.messages.event_streams import AdjustPeriodicEventStreamResponse, PeriodicEventStreamParams
+from v2g.ocpp.messages.monitoring import AdjustPeriodicEventStreamResponse, PeriodicEventStreamParams
 from v2g.units import UtcMs
 
 

@@ -14,7 +14,7 @@ from csms.services import HandlerContext
 from csms.transactions.station import take_status
 from v2g.errors import OcppError
 from v2g.ocpp.messages import diagnostics as ocpp
-from v2g.ocpp.messages import event_streams
+from v2g.ocpp.messages import monitoring
 from v2g.ocpp.messages.monitoring import NotifyMonitoringReportRequest, NotifyMonitoringReportResponse
 
 _UPLOADED: Final = frozenset(
@@ -110,32 +110,32 @@ _BEHIND: Final = 3  # consecutive messages with a growing backlog
 
 @answers
 async def answer_open_stream(
-    context: HandlerContext, request: event_streams.OpenPeriodicEventStreamRequest
-) -> event_streams.OpenPeriodicEventStreamResponse:
+    context: HandlerContext, request: monitoring.OpenPeriodicEventStreamRequest
+) -> monitoring.OpenPeriodicEventStreamResponse:
     """Accept a stream (N11.FR.04, .06)."""
     data = request.constant_stream_data
     for number in (data.id, data.variable_monitoring_id, data.params.interval or 0, data.params.values or 0):
         small(number)
     await context.services.store.run(diagnostics.open_stream, context.station_id, data, context.services.clock.utc_ms())
     context.observe("ocpp", "event_stream_opened", stream=data.id, monitor=data.variable_monitoring_id)
-    return event_streams.OpenPeriodicEventStreamResponse(status="Accepted")
+    return monitoring.OpenPeriodicEventStreamResponse(status="Accepted")
 
 
 @answers
 async def answer_close_stream(
-    context: HandlerContext, request: event_streams.ClosePeriodicEventStreamRequest
-) -> event_streams.ClosePeriodicEventStreamResponse:
+    context: HandlerContext, request: monitoring.ClosePeriodicEventStreamRequest
+) -> monitoring.ClosePeriodicEventStreamResponse:
     """End a stream (N13.FR.02)."""
     number = small(request.id)
     await context.services.store.run(
         diagnostics.close_stream, context.station_id, number, context.services.clock.utc_ms()
     )
     context.observe("ocpp", "event_stream_closed", stream=number)
-    return event_streams.ClosePeriodicEventStreamResponse()
+    return monitoring.ClosePeriodicEventStreamResponse()
 
 
 @takes
-async def take(context: HandlerContext, message: event_streams.NotifyPeriodicEventStream) -> None:
+async def take(context: HandlerContext, message: monitoring.NotifyPeriodicEventStream) -> None:
     """Store the readings of an open stream (N15.FR.03)."""
     small(message.id)
     if any(abs(each.t) > _LONGEST_S for each in message.data):

@@ -12,8 +12,12 @@ from csms.stations.tables import connectors
 from v2g import typed_json
 from v2g.ocpp.messages.diagnostics import EventData
 from v2g.ocpp.messages.display import MessageInfo
-from v2g.ocpp.messages.event_streams import ConstantStreamData, NotifyPeriodicEventStream
-from v2g.ocpp.messages.monitoring import MonitoringData, SetMonitoringData
+from v2g.ocpp.messages.monitoring import (
+    ConstantStreamData,
+    MonitoringData,
+    NotifyPeriodicEventStream,
+    SetMonitoringData,
+)
 from v2g.ocpp.times import parse_time
 
 monitors: Final = declare_table(

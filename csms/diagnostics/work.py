@@ -7,7 +7,7 @@ from csms.requests.work import Asked, ask, call
 from csms.services import Services
 from csms.tokens import local_lists
 from v2g.errors import RefusedError
-from v2g.ocpp.messages import diagnostics, event_streams
+from v2g.ocpp.messages import diagnostics
 from v2g.ocpp.messages import monitoring as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import CertificateHashData, Message
@@ -166,8 +166,8 @@ async def report(
 
 
 async def adjust_stream(
-    services: Services, station_id: str, stream_id: int, params: event_streams.PeriodicEventStreamParams
-) -> event_streams.AdjustPeriodicEventStreamResponse:
+    services: Services, station_id: str, stream_id: int, params: ocpp.PeriodicEventStreamParams
+) -> ocpp.AdjustPeriodicEventStreamResponse:
     """Have a stream send at another rate (N14, 2.1)."""
-    request = event_streams.AdjustPeriodicEventStreamRequest(id=stream_id, params=params)
-    return await call(services, station_id, request, event_streams.AdjustPeriodicEventStreamResponse)
+    request = ocpp.AdjustPeriodicEventStreamRequest(id=stream_id, params=params)
+    return await call(services, station_id, request, ocpp.AdjustPeriodicEventStreamResponse)

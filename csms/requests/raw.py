@@ -30,9 +30,8 @@ from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.der_control import SetDERControlRequest
 from v2g.ocpp.messages.diagnostics import CustomerInformationRequest
 from v2g.ocpp.messages.monitoring import SetVariableMonitoringRequest
-from v2g.ocpp.messages.network_profile import SetNetworkProfileRequest
 from v2g.ocpp.messages.payment import NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse
-from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest
+from v2g.ocpp.messages.provisioning import SetNetworkProfileRequest, SetVariableData, SetVariablesRequest
 from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest
 from v2g.ocpp.messages.reservation import CancelReservationRequest, ReserveNowRequest
 from v2g.ocpp.messages.security import CertificateSignedRequest

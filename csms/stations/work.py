@@ -38,8 +38,9 @@ from v2g.ocpp.messages.display import (
     SetDisplayMessageRequest,
     SetDisplayMessageResponse,
 )
-from v2g.ocpp.messages.event_streams import AdjustPeriodicEventStreamRequest, AdjustPeriodicEventStreamResponse
 from v2g.ocpp.messages.monitoring import (
+    AdjustPeriodicEventStreamRequest,
+    AdjustPeriodicEventStreamResponse,
     ClearVariableMonitoringRequest,
     ClearVariableMonitoringResponse,
     SetMonitoringBaseRequest,
@@ -47,10 +48,11 @@ from v2g.ocpp.messages.monitoring import (
     SetVariableMonitoringRequest,
     SetVariableMonitoringResponse,
 )
-from v2g.ocpp.messages.network_profile import SetNetworkProfileRequest, SetNetworkProfileResponse
 from v2g.ocpp.messages.provisioning import (
     GetVariablesRequest,
     GetVariablesResponse,
+    SetNetworkProfileRequest,
+    SetNetworkProfileResponse,
     SetVariablesRequest,
     SetVariablesResponse,
 )

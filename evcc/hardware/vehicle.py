@@ -11,9 +11,9 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from evcc.hardware.ac import BenchAcLine, OnBoardCharger
-from evcc.hardware.cells import CellSensors
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
+from evcc.hardware.pack import CellSensors
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports
 from v2g.energy.grid_support import NO_SUPPORT

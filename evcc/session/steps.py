@@ -6,7 +6,7 @@ be tested against every message.
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, MutableMapping
 from typing import Any, ClassVar, Final, Generic, Self, TypeAlias, TypeVar
 
 import msgspec
@@ -16,7 +16,20 @@ from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import NO_CURRENT_MA
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe, Scalar
-from v2g.registry import register
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+HandlerT = TypeVar("HandlerT")
+
+
+def register(table: MutableMapping[KeyT, HandlerT], *keys: KeyT) -> Callable[[HandlerT], HandlerT]:
+    """Return the decorator that enters a handler in a table, at each of these keys."""
+
+    def enter(handler: HandlerT) -> HandlerT:
+        table.update(dict.fromkeys(keys, handler))
+        return handler
+
+    return enter
+
 
 L = TypeVar("L")
 

@@ -27,10 +27,9 @@ from pki_tools.authority import chain_above, load_pem
 from pki_tools.bounded_http import BoundedHttp, HttpBounds, Watch
 from pki_tools.files import write_whole
 from pki_tools.index import IndexEntry, load_index
-from pki_tools.issuing import CertificateOrder, issue_certificate
+from pki_tools.issuing import CertificateOrder, issue_certificate, read_request
 from pki_tools.layout import SIGNERS
 from pki_tools.renewal import Renewal, renew_certificate
-from pki_tools.requests import read_request
 from pki_tools.serve import utc_now
 from v2g.errors import CertificateError, ConfigError
 from v2g.io.tls.files import show, trust

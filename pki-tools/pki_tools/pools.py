@@ -22,8 +22,7 @@ from pki_tools.authority import load_pem, new_key
 from pki_tools.bounded_http import BoundedHttp, HttpBounds, Watch
 from pki_tools.files import write_whole
 from pki_tools.index import load_index
-from pki_tools.issuing import CertificateOrder, issue_certificate
-from pki_tools.requests import make_request
+from pki_tools.issuing import CertificateOrder, issue_certificate, make_request
 from pki_tools.serve import utc_now
 from v2g import typed_json
 from v2g.errors import CertificateError, CodecError, ConfigError, TransportError, TrustError

@@ -21,7 +21,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.journal_file import remove_file, write_files
 from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 
 
 class GridCodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

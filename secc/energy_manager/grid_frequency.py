@@ -15,7 +15,7 @@ from v2g.energy.frequency_trace import load_grid_trace
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 
 PLAUSIBLE: Final = 0.2
 """A reading with a larger relative deviation from the nominal frequency is invalid."""

@@ -23,8 +23,7 @@ from v2g.energy.settlement.signed_meter import DIRECTIONS, data_sets, sign_meter
 from v2g.errors import CertificateError, SealedError, StoreError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.journal_file import JournalFile, read_files, write_files
-from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import open_lines
+from v2g.io.storage.record_keys import RecordKeys, open_lines
 from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, load_certificate
 from v2g.pki.credentials import Credentials

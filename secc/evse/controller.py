@@ -24,8 +24,7 @@ from secc.evse.sessions import Sessions
 from secc.hardware.evse import EvseHardware
 from secc.hardware.meter import Meter
 from secc.hardware.safety import SafetyChannel
-from secc.link.listening import Stream
-from secc.link.pairing import MatchedPlug
+from secc.link.listening import MatchedPlug, Stream
 from secc.link.transport import VehicleTransport
 from secc.session import ports
 from secc.session.basic_charging import Way

@@ -26,7 +26,7 @@ from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.slac.actions import FAILURES
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.evse import Restart
-from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 

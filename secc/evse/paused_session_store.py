@@ -13,8 +13,7 @@ from secc.session.ports import Paused
 from v2g import typed_json
 from v2g.errors import StoreError
 from v2g.io.storage.journal_file import remove_file, write_files
-from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import read_sealed
+from v2g.io.storage.record_keys import RecordKeys, read_sealed
 
 FILE: Final = "paused.json"
 _VERSION: Final = 1

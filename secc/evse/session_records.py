@@ -12,8 +12,7 @@ from secc.session import ports
 from v2g.energy.settlement.records import MeterStatus, SessionStarted
 from v2g.errors import V2GError
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.disk import DiskThread
-from v2g.io.runtime.turnstile import Turnstile
+from v2g.io.runtime.disk import DiskThread, Turnstile
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials

@@ -39,7 +39,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Backoff, run_all, spawn
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.iso15118.engine.session import Command, Fact
-from v2g.safety.agreement import Errors
+from v2g.safety.flow import Errors
 from v2g.text import printable
 
 _log = logging.getLogger(__name__)

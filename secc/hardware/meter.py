@@ -21,8 +21,7 @@ from v2g.hardware.interfaces import MeterValues, OnFault
 from v2g.hardware.meters.plausibility import EnergyCounter
 from v2g.io.simulation.power import Faults
 from v2g.io.storage.journal_file import write_files
-from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import is_sealed, open_line, seal_line
+from v2g.io.storage.record_keys import RecordKeys, is_sealed, open_line, seal_line
 
 ANY_MV: Final = 400_000
 """Voltage of power that a wrong meter adds where there is none."""

@@ -31,7 +31,7 @@ from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.safety import NOTHING, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
-from v2g.safety.agreement import Agreement, Errors
+from v2g.safety.flow import Agreement, Errors
 from v2g.text import printable
 
 Said = TypeVar("Said")

@@ -1,8 +1,10 @@
 """Listeners for vehicles on one network interface: SDP with TLS, TCP alone, or both."""
 
 import contextlib
+import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv6Address
+from typing import Literal
 
 import msgspec
 
@@ -13,7 +15,7 @@ from v2g.io.capture.tcp_recorder import ConnectionRecorder
 from v2g.io.capture.tls_recorder import recorded
 from v2g.io.network import plain_tcp as plain
 from v2g.io.network.sdp import SdpServer, tls_answer
-from v2g.io.runtime.turnstile import Turnstile
+from v2g.io.runtime.disk import Turnstile
 from v2g.io.tls.endpoint import Endpoint
 from v2g.io.tls.server import TlsServer, serve
 from v2g.io.tls.stream import TlsStream
@@ -124,3 +126,41 @@ async def listen(
 
 def _refused(error: TlsError) -> Observe:
     return Observe("tls", "refused", {"reason": error.reason, "error": str(error), "hint": error.hint})
+
+
+class MatchedPlug(msgspec.Struct, frozen=True):
+    """State of one EVSE: the MAC address of the matched vehicle, None without one; whether it is
+    already connected."""
+
+    number: int
+    matched: bytes | None
+    busy: bool
+
+
+Refusal = Literal["no_evse", "ambiguous_evse", "occupied"]
+
+
+def pair(plugs: Sequence[MatchedPlug], mac: bytes | None) -> int | Refusal:
+    """Return the number of the EVSE of a new connection from `mac`, or why it has none."""
+    if len(plugs) == 1:
+        return plugs[0].number
+    there = [plug for plug in plugs if plug.matched is not None]
+    if mac is not None:
+        there = [plug for plug in there if plug.matched == mac]
+        if len(there) == 1 and there[0].busy:
+            return "occupied"
+    free = [plug for plug in there if not plug.busy]
+    if len(free) == 1:
+        return free[0].number
+    return "ambiguous_evse" if free else "no_evse"
+
+
+def address_mac(address: str) -> bytes | None:
+    """Return the MAC address in a link-local address (modified EUI-64), None if there is none."""
+    try:
+        packed = ipaddress.IPv6Address(address.partition("%")[0]).packed
+    except ValueError:
+        return None
+    if packed[:8] != b"\xfe\x80" + bytes(6) or packed[11:13] != b"\xff\xfe":
+        return None
+    return bytes((packed[8] ^ 2,)) + packed[9:11] + packed[13:]

@@ -12,8 +12,8 @@ from secc.station.device import certificate_folder
 from v2g.errors import ConfigError, RevocationError, V2GError
 from v2g.io.keys.stores import load_credentials
 from v2g.io.network import plain_tcp
+from v2g.io.runtime.disk import Turnstile
 from v2g.io.runtime.file_watch import FileWatch
-from v2g.io.runtime.turnstile import Turnstile
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsProfile, utc_now
 from v2g.io.tls.identity import Answers, IdentityFiles, identities
 from v2g.io.tls.peer_verifier import check_own_key, signs_with

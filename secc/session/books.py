@@ -6,13 +6,14 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.identity import Identity
 from secc.session.ports import Journal, MeterRead
 from secc.session.request_context import RequestContext
-from secc.session.stages import Authorized, JournalOpening
+from secc.session.stages import Authorized, Charging, JournalOpening, Stopping
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.authorization import CHALLENGE_BYTES
 from v2g.energy.settlement.records import (
@@ -20,6 +21,7 @@ from v2g.energy.settlement.records import (
     AuthorizationSigned,
     ContractAuthorized,
     Discharge,
+    MeteringConfirmed,
     ServiceChanged,
     SessionStarted,
     TariffSet,
@@ -28,6 +30,7 @@ from v2g.energy.settlement.records import (
     WearPriced,
 )
 from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe, Scalar
 from v2g.units import MICRO
 
 STOPPED_REASONS: Final[Mapping[str, str]] = {
@@ -197,3 +200,36 @@ def session_started(
         bundle=3,
         entropy=entropy.hex() or UNSET,
     )
+
+
+REMEMBERED_READINGS: Final = 8
+"""Number of readings that a vehicle may still confirm; loops continue while it signs."""
+
+
+def remember(stage: Charging, reading: object) -> Charging:
+    """Return the stage with a reading (MeterInfo) that is being sent."""
+    if stage.sent_readings and stage.sent_readings[-1] == reading:
+        return stage
+    return replace(stage, sent_readings=(*stage.sent_readings, reading)[-REMEMBERED_READINGS:])
+
+
+def confirm(
+    stage: Charging | Stopping,
+    reading: object,
+    payload: bytes,
+    *,
+    charged_wh: int | None,
+    discharged_wh: int | None = None,
+) -> tuple[Charging | Stopping, tuple[Command | Observe, ...]]:
+    """Return the stage after the confirmation of a sent reading, and the commands that journal it.
+
+    `payload` is the verified message. A repetition is in the journal already, and does not fill it.
+    """
+    contract = stage.selected.contract
+    assert contract is not None, "only a contract signs readings"
+    if reading == stage.confirmed:
+        return stage, ()
+    seen: dict[str, Scalar] = {"charged_wh": charged_wh, "discharged_wh": discharged_wh, "emaid": contract.emaid}
+    commands = (Journal(MeteringConfirmed(payload=payload)), Observe("metering", "confirmed", seen))
+    left = stage.sent_readings[stage.sent_readings.index(reading) :]
+    return replace(stage, sent_readings=left, confirmed=reading), commands

@@ -21,7 +21,7 @@ from v2g.iso15118.d20.services import AC_DER, ENERGY_TRANSFER, Flavour, ServiceI
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
 from v2g.iso15118.din.timing import Timing as DinTiming
-from v2g.iso15118.engine.vehicle_quirks import VehicleQuirks
+from v2g.iso15118.engine.quirks import VehicleQuirks
 from v2g.iso15118.select import EditionName
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]

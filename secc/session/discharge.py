@@ -10,8 +10,8 @@ from v2g.energy.discharge_gate import Accepted, Decided, DischargeGate, JournalH
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.records import CheckpointIssued, TermsOffered, record_of
 from v2g.errors import RefusedError
+from v2g.iso15118.engine.message_timing import SessionTime
 from v2g.iso15118.engine.session import Command, Entropy
-from v2g.iso15118.engine.session_time import SessionTime
 from v2g.observe import Observe, Scalar
 
 Commands = list[Command | Observe]

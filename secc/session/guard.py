@@ -5,7 +5,7 @@ from typing import Final
 
 from secc.session import ports
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.engine.session_time import SessionTime
+from v2g.iso15118.engine.message_timing import SessionTime
 
 OVER_VOLTAGE: Final = 110
 """Percent of the vehicle's maximum voltage above which the output is switched off at once."""

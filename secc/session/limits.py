@@ -18,7 +18,7 @@ from v2g.energy.limits import (
 )
 from v2g.energy.settlement.records import LimitChanged, limit_record
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.engine.session_time import SessionTime
+from v2g.iso15118.engine.message_timing import SessionTime
 
 
 class SessionLimits:

@@ -7,9 +7,8 @@ import msgspec
 
 from secc.session.request_context import ChargerTiming
 from v2g.exi.declare import Element
-from v2g.iso15118.engine.message_timing import MessageTiming
+from v2g.iso15118.engine.message_timing import MessageTiming, SessionTime
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session_time import SessionTime
 
 MEASURING_S: Final = 0.05
 """Allowance for our own clock and event loop in measured times, s."""

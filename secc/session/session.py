@@ -21,13 +21,11 @@ from secc.session.guard import OutputGuard, OutputUse
 from secc.session.identity import Contract
 from secc.session.installation import Installing
 from secc.session.needs import ReportedNeeds
-from secc.session.notices import NOTICE_S, Notices
 from secc.session.pacing import Pacing, RequestPace
 from secc.session.ports import Paused
-from secc.session.power import DIRECTION_CHANGE, apply_output, direction
-from secc.session.request_context import ChargerTiming, CommonContext, Handlers, RequestContext, Step
+from secc.session.power import DIRECTION_CHANGE, Turnaround, apply_output, direction
+from secc.session.request_context import NOTICE_S, ChargerTiming, CommonContext, Handlers, Notices, RequestContext, Step
 from secc.session.supply import Supply, withheld_by
-from secc.session.turnaround import Turnaround
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import VEHICLE, Limit
@@ -68,7 +66,7 @@ class ChargerSession(Session):
     """The requests with the vehicle's limits, beside those of charge loops."""
 
     notifications: ClassVar[frozenset[str]]
-    """What the vehicle can be asked for (`secc.session.notices`)."""
+    """What the vehicle can be asked for (`secc.session.request_context`)."""
 
     def __init__(self, start: SessionStart, timing: ChargerTiming, pace: RequestPace) -> None:
         config, connection = start.config, start.connection

@@ -9,7 +9,7 @@ from secc.session.stages import Charging
 from v2g.energy.limits import VEHICLE
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.dc_status import NO_CURRENT_MA
-from v2g.iso15118.engine.session_time import SessionTime
+from v2g.iso15118.engine.message_timing import SessionTime
 from v2g.observe import Observe
 
 REPORT_S: Final = 30.0

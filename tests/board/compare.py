@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
 from v2g.safety import UNBOUNDED, ChargerMonitor, ChargerRating, Open, Output, Phase, Request
-from v2g.safety.agreement import Agreement, Errors
 from v2g.safety.excess import microseconds
+from v2g.safety.flow import Agreement, Errors
 
 QUANTUM_S: Final = 1 / 64
 FOREVER: Final = float("inf")

@@ -28,7 +28,7 @@ from csms.smart_charging.rules import Needs
 from csms.telemetry.config import TelemetryConfig
 from csms.transactions import store as transactions
 from pki_tools.authority import new_key
-from pki_tools.requests import make_request
+from pki_tools.issuing import make_request
 from pki_tools.tree import PkiTree
 from tests.cli.csms import Cli, boot, cli, run
 from tests.csms.api_support import T0 as TODAY

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Done, Run
 from v2g.energy.settlement import bundle
-from v2g_cli.defects import MOST, reporting_defects
+from v2g_cli.main import MOST, reporting_defects
 from v2g_cli.output import print_json
 from v2g_station.runner import StationRunner
 from v2g_testkit.charger_tester import SeccTester

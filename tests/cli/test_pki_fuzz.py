@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pki_tools.requests import make_request
+from pki_tools.issuing import make_request
 from pki_tools.tree import PkiTree
 from tests.fuzz.mutations import mutated
 from v2g.errors import V2GError

@@ -26,8 +26,7 @@ from v2g.config import parse_config
 from v2g.errors import ConfigError, RefusedError
 from v2g.io.websocket.server import Credentials, Handshake, Secret
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileRequest
-from v2g.ocpp.messages.provisioning import SetVariablesRequest
+from v2g.ocpp.messages.provisioning import NetworkConnectionProfile, SetNetworkProfileRequest, SetVariablesRequest
 from v2g.pki.password_hash import password_fits
 
 __all__ = ["backend"]

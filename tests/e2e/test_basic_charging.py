@@ -19,7 +19,7 @@ from tests.emissions import fault
 from tests.secc_toml import identity
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.io.storage.journal_file import read_files
-from v2g.iso15118.d20.signed_requests import read_confirmation
+from v2g.iso15118.signed_requests import read_confirmation
 from v2g.slac.timing import FAST as FAST_SLAC
 from v2g_cli.demo.processes import free_port
 

@@ -25,7 +25,7 @@ from v2g.energy.settlement.checkpoints import read_copies
 from v2g.energy.settlement.report import Report
 from v2g.energy.settlement.signed_meter import DIRECTIONS
 from v2g.io.storage.journal_file import read_files
-from v2g.iso15118.d20.signed_requests import read_confirmation
+from v2g.iso15118.signed_requests import read_confirmation
 from v2g_cli.demo.conductor import Conductor
 from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.scenarios import SCENARIOS

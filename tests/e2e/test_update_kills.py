@@ -20,7 +20,7 @@ from tests.kills import MANY, Progress
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.signed_meter import DIRECTIONS
 from v2g.io.storage.journal_file import read_files
-from v2g.iso15118.d20.signed_requests import read_confirmation
+from v2g.iso15118.signed_requests import read_confirmation
 from v2g_cli.demo.folder import STATION
 from v2g_cli.demo.processes import free_port, program
 

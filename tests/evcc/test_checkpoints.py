@@ -13,7 +13,7 @@ from tests.sealing import Keys, new_keys
 from v2g.energy.settlement.checkpoints import Copy, encode_copy, read_copies
 from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.storage.sealed_lines import is_sealed, open_lines
+from v2g.io.storage.record_keys import is_sealed, open_lines
 from v2g.observe import Observe
 
 pytestmark = pytest.mark.requirement("R25")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evcc.own_policy import load_policy
+from evcc.config import load_policy
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.policy.policy import POLICY_FAILED, Permit, Situation
 from v2g.errors import ConfigError

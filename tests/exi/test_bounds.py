@@ -10,7 +10,7 @@ import pytest
 from v2g.errors import ExiDecodeError
 from v2g.exi import decode_fragment, encode_fragment
 from v2g.exi.declare import AnyAttribute, AnyElement, Element, Schema
-from v2g.iso15118.din.messages.parameters import ChargingProfile, ProfileEntry
+from v2g.iso15118.din.messages.data_types import ChargingProfile, ProfileEntry
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.schemas import XMLDSIG
 from v2g.iso15118.engine.xmldsig import DigestMethod, KeyInfo, KeyName, MgmtData, Object

@@ -12,11 +12,18 @@ from v2g.exi.explain import explain
 from v2g.iso15118 import trace
 from v2g.iso15118.d2.messages import common, data_types
 from v2g.iso15118.d2.messages.body import Body
-from v2g.iso15118.d2.messages.charging import CableCheckReq
-from v2g.iso15118.d2.messages.data_types import CertificateChain, PhysicalValue, UnitSymbol
+from v2g.iso15118.d2.messages.common import CableCheckReq
+from v2g.iso15118.d2.messages.data_types import (
+    CertificateChain,
+    ChargingProfile,
+    DC_EVErrorCode,
+    DC_EVStatus,
+    PhysicalValue,
+    ProfileEntry,
+    UnitSymbol,
+)
 from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
-from v2g.iso15118.d2.messages.parameters import ChargingProfile, DC_EVErrorCode, DC_EVStatus, ProfileEntry
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.engine.physical_values import percent
 from v2g.iso15118.engine.v2g_message import body_of, decode_message

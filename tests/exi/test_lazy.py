@@ -18,8 +18,8 @@ print(*sorted(name.removeprefix("v2g.iso15118.") for name in declarations))
 """
 
 DIN = (
-    *(f"din.messages.{name}" for name in ("base", "charging", "common", "data_types", "header", "message")),
-    *("din.messages.parameters", "din.messages.tariffs", "engine.xmldsig"),
+    *(f"din.messages.{name}" for name in ("base", "common", "data_types", "header", "message")),
+    "engine.xmldsig",
 )
 
 USED = [

@@ -21,7 +21,7 @@ from tests.driver_packages import install
 from tests.gateway.program import Supervised, supervised
 from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
-from v2g.io.ota.own_installer import GROUP
+from v2g.io.ota.opening import GROUP
 
 __all__ = ["start"]
 
@@ -206,7 +206,7 @@ async def test_by_commands_the_unit_goes_back_from_what_cannot_begin(site: Site,
 OWN = """import subprocess
 from pathlib import Path
 import msgspec
-from v2g.io.ota.own_installer import OwnInstaller
+from v2g.io.ota.opening import OwnInstaller
 
 class Config(msgspec.Struct):
     device: Path

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki_tools.authority import new_key
 from pki_tools.est import EstSettings
-from pki_tools.requests import make_request
+from pki_tools.issuing import make_request
 from pki_tools.tree import PkiTree
 from tests.packages import need
 from tests.pki_tools.conftest import tree

@@ -15,7 +15,7 @@ from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
 from v2g.observe import Observe
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse, StatusNotificationRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
-from v2g.ocpp.messages.event_streams import NotifyPeriodicEventStream, StreamDataElement
+from v2g.ocpp.messages.monitoring import NotifyPeriodicEventStream, StreamDataElement
 from v2g.ocpp.messages.provisioning import ResetRequest, ResetResponse
 from v2g.ocpp.messages.smart_charging import AFRRSignalRequest
 from v2g.ocpp.routes import Version

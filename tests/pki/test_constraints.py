@@ -7,8 +7,8 @@ from cryptography import x509
 
 from tests.pki.forge import CN, COUNTRY, ORG, Forge, name
 from v2g.errors import CertificateError
-from v2g.pki.constraints import check_name_constraints
 from v2g.pki.profile import Role
+from v2g.pki.verify import check_name_constraints
 
 DNS, URI, DIRECTORY = x509.DNSName, x509.UniformResourceIdentifier, x509.DirectoryName
 SUBJECT = name((COUNTRY, "DE"), (ORG, "An  Operator"), (CN, "leaf"))

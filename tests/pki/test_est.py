@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pki_tools.issuing import make_request
 from pki_tools.renewal import Renewal, renew_certificate
-from pki_tools.requests import make_request
 from pki_tools.tree import PkiTree
 from tests.pki_tools.conftest import NOW, Openssl, openssl
 from v2g.errors import CertificateError, RefusedError

@@ -6,7 +6,7 @@ from cryptography import x509
 
 from pki_tools.authority import new_key
 from pki_tools.est import EstService, EstSettings, tls_context
-from pki_tools.requests import make_request
+from pki_tools.issuing import make_request
 from pki_tools.tree import PkiTree
 from v2g.io.http.est import EnrolmentPending, EstClient
 from v2g.io.http.known_client import EstServer

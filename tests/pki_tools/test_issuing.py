@@ -8,8 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pki_tools.issuing import CertificateOrder, issue_certificate
-from pki_tools.requests import make_request, read_request
+from pki_tools.issuing import CertificateOrder, issue_certificate, make_request, read_request
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.packages import need
 from tests.pki_tools.conftest import NOW, Openssl

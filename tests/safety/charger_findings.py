@@ -7,8 +7,8 @@ import pytest
 
 from secc.session import delivery
 from secc.session.d20 import session, stop
+from v2g.iso15118.engine.message_timing import SessionTime
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session_time import SessionTime
 
 Undo = Callable[[pytest.MonkeyPatch], None]
 

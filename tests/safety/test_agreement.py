@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.safety.agreement import BUDGET_S, LONGEST_S, Agreement, Errors
+from v2g.safety.flow import BUDGET_S, LONGEST_S, Agreement, Errors
 
 MOST_W = 150_000
 SLOT_S = 0.05

@@ -15,7 +15,7 @@ from evcc.hardware.vehicle import BREAK_ANYWAY_S
 from evcc.policy.battery import BatteryConfig
 from evcc.session import watch
 from evcc.session.basic_charging import BasicVehicle
-from evcc.session.d20 import energy, loop, positioning, session, starting
+from evcc.session.d20 import energy, loop, positioning, session
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.stages import Step
 from evcc.session.ports import SetAcPower, StopRequested
@@ -159,9 +159,9 @@ async def _no_contactor_closes_on_an_old_reading(found: VehicleRig) -> None:
 
 def welds_are_ignored(patch: pytest.MonkeyPatch) -> None:
     looks_at_nothing(patch)
-    known = starting.begin_cable_check
+    known = energy.begin_cable_check
     patch.setattr(
-        starting, "begin_cable_check", lambda plan, context: known(plan, replace(context, contactor_closed=False))
+        energy, "begin_cable_check", lambda plan, context: known(plan, replace(context, contactor_closed=False))
     )
 
 
@@ -257,7 +257,7 @@ async def _nothing_is_drawn_while_schedules_are_exchanged(found: VehicleRig) -> 
 
 
 def shows_c_first(patch: pytest.MonkeyPatch) -> None:
-    known = starting.begin
+    known = energy.begin
 
     def begin(plan: Any, context: Any) -> Step:
         step = known(plan, context)

@@ -26,7 +26,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.grid_code_file import set_grid_code
 from v2g.observe import Observe
 from v2g_station.blocks.der.reactive import React
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 
 pytestmark = pytest.mark.requirement("R209")
 

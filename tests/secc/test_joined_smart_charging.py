@@ -22,7 +22,6 @@ from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule
 from v2g.iso15118.engine.sequence import State
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.high_level import (
@@ -33,7 +32,7 @@ from v2g_station.blocks.smart_charging.high_level import (
 )
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
-from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken
+from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer, AnnouncePrices, ProfileTaken
 from v2g_station.kernel.layout import EvseLayout
 
 Make = Callable[..., Bench]

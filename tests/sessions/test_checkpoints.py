@@ -28,8 +28,8 @@ from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.signed_meter import sign_meter
 from v2g.errors import VerificationError
 from v2g.iso15118.d20.services import ServiceId
-from v2g.iso15118.d20.signed_requests import read_confirmation
 from v2g.iso15118.engine.v2gtp import HEADER_SIZE, PayloadType
+from v2g.iso15118.signed_requests import read_confirmation
 
 pytestmark = pytest.mark.requirement("R25", "R32")
 

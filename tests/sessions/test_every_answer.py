@@ -25,8 +25,8 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.session import SCHEMAS
+from v2g.iso15118.engine.message_timing import SessionTime
 from v2g.iso15118.engine.session import Close, Send
-from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 
 EVERYTHING = tuple(EnergyService)

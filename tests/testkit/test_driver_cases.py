@@ -20,8 +20,7 @@ from v2g.io.plc.pilot import SimulatedChargerPilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.power import SimulatedCabinet, SimulatedContactor, SimulatedIsolation, SimulatedStage
 from v2g_testkit.cases.case import Result, Verdict
-from v2g_testkit.driver_cases import Bench, cases
-from v2g_testkit.driver_tester import DriverTester, simulated
+from v2g_testkit.driver_cases import Bench, DriverTester, cases, simulated
 
 Patch = pytest.MonkeyPatch
 OPEN = Bench(energised=True)

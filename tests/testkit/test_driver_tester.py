@@ -31,8 +31,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator
 from v2g_testkit import driver_cases
 from v2g_testkit.cases.case import Result, Verdict
-from v2g_testkit.driver_cases import Bench, cases
-from v2g_testkit.driver_tester import DriverTester
+from v2g_testkit.driver_cases import Bench, DriverTester, cases
 
 
 @pytest.fixture(autouse=True)

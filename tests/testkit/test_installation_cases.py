@@ -190,6 +190,6 @@ ALL: Final = "CertificateInstallation", "CertificateUpdate"
 def test_a_charger_and_a_back_end_of_iso_15118_2_that_believe_anything(
     pki_2: PkiTree, monkeypatch: pytest.MonkeyPatch, name: str, anything: Callable[..., Any], wrong: set[str]
 ) -> None:
-    for module in ("secc.session.d2.installation", "v2g.iso15118.d2.provisioning"):
+    for module in ("secc.session.d2.contract", "v2g.iso15118.d2.provisioning"):
         monkeypatch.setattr(f"{module}.{name}", anything)
     assert those(found_2(pki_2, DC2), Verdict.FAIL) == wrong

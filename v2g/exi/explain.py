@@ -28,9 +28,8 @@ from v2g.exi.explain_states import (
     text_of,
 )
 from v2g.exi.free import read_any
-from v2g.exi.grammar import document, fragment
+from v2g.exi.grammar import RelaxedPlan, document, fragment
 from v2g.exi.model import Kind, Simple
-from v2g.exi.relaxed import RelaxedPlan
 
 # -- A recording variant of the codec's reader of bits
 

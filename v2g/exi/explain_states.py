@@ -12,9 +12,8 @@ import msgspec
 from v2g.exi.cbexigen import is_looped
 from v2g.exi.declare import Element, Schema
 from v2g.exi.free import states_of
-from v2g.exi.grammar import document, fragment
+from v2g.exi.grammar import attribute_names, document, fragment
 from v2g.exi.model import Event, Kind, Model, Particle, QName, Simple, model_of
-from v2g.exi.relaxed import attribute_names
 from v2g.exi.source import Ordinals
 
 Key = tuple[int, int]

@@ -32,8 +32,8 @@ _IN_201: Final[Mapping[str, str]] = {
     "metering": "MeterValues",
     "monitoring": "ClearVariableMonitoring GetMonitoringReport NotifyMonitoringReport SetMonitoringBase "
     "SetMonitoringLevel SetVariableMonitoring",
-    "network_profile": "SetNetworkProfile",
-    "provisioning": "BootNotification GetBaseReport GetReport GetVariables NotifyReport Reset SetVariables",
+    "provisioning": "BootNotification GetBaseReport GetReport GetVariables NotifyReport Reset SetNetworkProfile "
+    "SetVariables",
     "remote_control": "RequestStartTransaction RequestStopTransaction TriggerMessage UnlockConnector",
     "reservation": "CancelReservation ReservationStatusUpdate ReserveNow",
     "security": "CertificateSigned SecurityEventNotification SignCertificate",
@@ -48,7 +48,7 @@ _NEW_IN_21: Final[Mapping[str, str]] = {
     "battery_swap": "BatterySwap RequestBatterySwap",
     "certificates": "GetCertificateChainStatus",
     "der_control": "ClearDERControl GetDERControl NotifyDERAlarm NotifyDERStartStop ReportDERControl SetDERControl",
-    "event_streams": "AdjustPeriodicEventStream ClosePeriodicEventStream GetPeriodicEventStream "
+    "monitoring": "AdjustPeriodicEventStream ClosePeriodicEventStream GetPeriodicEventStream "
     "NotifyPeriodicEventStream OpenPeriodicEventStream",
     "payment": "NotifySettlement NotifyWebPaymentStarted VatNumberValidation",
     "smart_charging": "AFRRSignal NotifyAllowedEnergyTransfer NotifyPriorityCharging PullDynamicScheduleUpdate "

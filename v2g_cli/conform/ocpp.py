@@ -167,7 +167,7 @@ def versions_of(names: list[str] | None) -> tuple[Version, ...]:
 
 def say_lost(cases: Sequence[C], test: "type[CaseTest]", step: str, options: str) -> None:
     """Say before a run without a driver how many of its cases are lost."""
-    from v2g_testkit.ocpp.by_hand import by_hand
+    from v2g_testkit.ocpp.driver import by_hand
 
     lost = sum(by_hand(getattr(case, "script", None), test, step) for case in cases)
     if lost:

@@ -130,7 +130,7 @@ async def run_cases(
 
 
 async def _survived(run: Callable[[C], Awaitable[Result]], case: C) -> Result:
-    """Run a case; a tester that fails judges nothing, and the log fails the run in the end (`v2g_cli.defects`)."""
+    """Run a case; a tester that fails judges nothing, and the log fails the run in the end (`v2g_cli.main`)."""
     began = time.monotonic()
     try:
         return await run(case)

@@ -72,7 +72,7 @@ def station(
     - `v2g conform station --listen 0.0.0.0:9000 --declaration station.toml --prompt --html report`
     - `v2g conform station --driver 'relay.sh {action} {evse} {token}' --quick --junit report.xml`
     """
-    from v2g.io.runtime.fast_forward import clock_of, loop_of
+    from v2g.io.runtime.clock import clock_of, loop_of
     from v2g_cli.conform.frames import FrameFile
     from v2g_cli.conform.running import list_cases
     from v2g_testkit.ocpp.declaration import Declaration, read_declaration

@@ -54,7 +54,7 @@ def csr(
     Example: `v2g pki csr --role secc --cn DEV2GS00000000000000000000000000000001X --key secc.key --out secc.csr`
     """
     from pki_tools.authority import new_key
-    from pki_tools.requests import make_request
+    from pki_tools.issuing import make_request
     from v2g.io.keys.foreign import as_private_key
     from v2g.io.keys.pins import read_pin
     from v2g.io.keys.stores import open_key
@@ -112,9 +112,8 @@ def issue(
     """
     from pki_tools.export import export_pem
     from pki_tools.index import load_index
-    from pki_tools.issuing import CertificateOrder, issue_certificate
+    from pki_tools.issuing import CertificateOrder, issue_certificate, read_request
     from pki_tools.judge import read_file
-    from pki_tools.requests import read_request
 
     wanted = role_of(role)
     request = read_request(read_file(csr_file), wanted) if csr_file else None

@@ -7,8 +7,7 @@ import msgspec
 
 from v2g.energy.curves import FrequencyCurve
 from v2g.ocpp.messages.ev_charging import DERControl
-from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
-from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.messages.provisioning import BootReason, NetworkConnectionProfile
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
 from v2g.ota.window import UpdateWindow

@@ -8,8 +8,7 @@ import msgspec
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages import transactions as ocpp
 from v2g.ocpp.messages.base import Message
-from v2g_station.blocks.cost.local_cost import LocalCosts
-from v2g_station.blocks.cost.tariff_cost import TariffCost
+from v2g_station.blocks.cost.local_cost import LocalCosts, TariffCost
 from v2g_station.blocks.evse import AllowPower, Evse
 from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
 from v2g_station.blocks.transactions.sessions import EvseSessions

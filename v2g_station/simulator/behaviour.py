@@ -4,6 +4,7 @@ Pure: `chance()` returns numbers from 0 to 1, times are ms of a clock that is ne
 that hardware would report.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
@@ -15,28 +16,86 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.energy.conductors import LINES
 from v2g.energy.needs import EvNeeds, Service
+from v2g.hardware.energy_manager.commands import CommandStep
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken, IdTokenType
+from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks import evse
 from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.evse import Bay as ParkingBay
-from v2g_station.blocks.payment.terminal import CardPresented
+from v2g_station.blocks.payment.terminal import CardPresented, VatEntered
 from v2g_station.blocks.security.certificates import ContractRequest
 from v2g_station.blocks.smart_charging import high_level
-from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
-from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
+from v2g_station.blocks.smart_charging.local_control import GridFrequency, SetPower
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
-from v2g_station.blocks.smart_charging.smart_charging import SetPhases
+from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer, PriorityChargingRequested, SetPhases
+from v2g_station.blocks.transaction_limits import DriverLimit
 from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.blocks.transactions.resumption import Restarted
+from v2g_station.blocks.web_payment import WebPaymentRequested
 from v2g_station.kernel.kernel import StationCommand
-from v2g_station.simulator import steps
 from v2g_station.simulator.grid import NEVER_MS, GridControl, GridPlan, SimulatedGrid
 from v2g_station.simulator.sessions import PlannedSession
 from v2g_station.simulator.terminal import Share, SimulatedTerminal, TerminalFaults, ending
+
+SYSTEM = "EMS"
+"""The external system, as a source of limits."""
+CARD = "simulated-card"
+
+
+def reported(action: str, evse_id: int, values: Sequence[str]) -> Iterator[Fact]:
+    """Yield what the hardware reports of a step. Raises ValueError for an unknown one, and for a wrong value."""
+    match action, values:
+        case "limit", [watts]:
+            yield ExternalLimit(source=SYSTEM, limit_w=to_number(watts))
+        case "setpoint", [watts]:
+            yield ExternalLimit(source=SYSTEM, setpoint_w=to_number(watts))
+        case "generate", [watts]:
+            yield ExternalLimit(source=SYSTEM, generation=True, limit_w=to_number(watts))
+        case "schedule", [text]:
+            first, seconds, then = text.split("/")
+            begin = CommandStep(start_s=0, limit_w=to_number(first))
+            later = CommandStep(start_s=int(seconds), limit_w=to_number(then))
+            yield ExternalLimit(source=SYSTEM, schedule=(begin, later))
+        case "release", []:
+            yield ExternalLimit(source=SYSTEM)
+            yield ExternalLimit(source=SYSTEM, generation=True)
+        case (("hurry" | "relax"), []):
+            yield PriorityChargingRequested(evse_id=evse_id, active=action == "hurry")
+        case "pay", []:
+            yield CardPresented(evse_id=evse_id, card=CARD)
+        case "vat", [written]:
+            yield VatEntered(evse_id=evse_id, number=written)
+        case (("most-time" | "most-energy" | "most-cost"), [value]):
+            yield DriverLimit(evse_id=evse_id, limit=_limit(action, value))
+        case _:
+            raise ValueError(f"not a step: {' '.join((action, str(evse_id), *values))}")
+
+
+def chosen(action: str, evse_id: int, value: str) -> Iterator[Fact]:
+    """Yield a limit that a driver chooses before a payment on the web. Raises ValueError for a wrong value."""
+    yield WebPaymentRequested(evse_id=evse_id, limit=_limit(action, value))
+
+
+def _limit(action: str, value: str) -> TransactionLimit:
+    match action:
+        case "most-time":
+            return TransactionLimit(max_time=int(value))
+        case "most-energy":
+            return TransactionLimit(max_energy=to_number(value))
+    return TransactionLimit(max_cost=to_number(value))
+
+
+def to_number(text: str) -> float:
+    """Return a number of a step. Raises ValueError for anything else, also for inf and nan."""
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"not a number: {text}")
+    return found
+
 
 HOUR_MS: Final = 3_600_000
 STAY_MS: Final = 10 * HOUR_MS
@@ -529,7 +588,7 @@ class SimulatedSite:
             case "vehicle", [kind]:
                 yield from self._drive_in(bay, kind, now_ms)
             case "frequency", [hertz] if self.grid is not None:
-                yield GridFrequency(hz=steps.number(hertz), volt=self.grid.plan.voltage_v)
+                yield GridFrequency(hz=to_number(hertz), volt=self.grid.plan.voltage_v)
             case "needs", [] if bay.battery is not None:
                 bay.leaves_ms += HOUR_MS
                 yield from self._needs(bay, now_ms)
@@ -558,11 +617,11 @@ class SimulatedSite:
                     yield evse.Unlocked(evse_id=bay.number)
                 yield evse.Fault(evse_id=bay.number, word="simulated", active=action != "clear")
             case (("most-time" | "most-energy" | "most-cost"), [_]) if not bay.allowed:
-                yield from steps.chosen(action, bay.number, rest[0])
+                yield from chosen(action, bay.number, rest[0])
             case "settlements", [("Settled" | "Failed" | "Rejected") as status]:
                 self.terminal.faults = ending(self.behaviour.terminal, status)
             case _:
-                yield from steps.reported(action, bay.number, rest)
+                yield from reported(action, bay.number, rest)
 
     def _drive_in(self, bay: SimulatedBay, kind: str, now_ms: int) -> Iterator[Fact]:
         """Let a vehicle of ISO 15118 come by hand.

@@ -16,7 +16,7 @@ from v2g.energy.limits import GridResponse
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g_station.blocks.der.reactive import REACTIVE
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 
 NEVER_MS: Final = 2**62
 

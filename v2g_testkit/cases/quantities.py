@@ -7,7 +7,7 @@ from msgspec.structs import fields
 
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.common_types import RationalNumber
-from v2g.iso15118.engine.evse_id import plain
+from v2g.iso15118.engine.identifiers import plain
 from v2g.iso15118.engine.physical_values import PhysicalNumber
 
 NOISE: Final = 2.0

@@ -22,7 +22,7 @@ from v2g.pki.keys import PublicKey
 from v2g_testkit.cases import der
 from v2g_testkit.cases.known import number
 from v2g_testkit.cases.quantities import amount
-from v2g_testkit.cases.scripted_responses import Fields, ScriptedResponses
+from v2g_testkit.cases.scripted_charger import Fields, ScriptedResponses
 
 _SERVICES: Final = {Family.AC: (ServiceId.AC, ServiceId.AC_BPT), Family.DC: (ServiceId.DC, ServiceId.DC_BPT)}
 _NAMESPACES: Final = {Family.AC: AC.uri, Family.DC: DC.uri}

@@ -4,21 +4,68 @@ It is a core without I/O (`v2g.iso15118.engine.session`): a shell runs it on a c
 observation in `seen`.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from v2g.errors import CodecError, V2GError
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import Entropy, Fact, Send, Session
 from v2g_testkit.cases.case import UNDECODABLE, ChargerScript, Seen
 from v2g_testkit.cases.evcc_safety import EARLY_C
 from v2g_testkit.cases.malformed import HEADERS, Form
-from v2g_testkit.cases.scripted_responses import ScriptedResponses
+
+Fields = dict[str, Any]
+
+
+class ScriptedResponses(ABC):
+    """Creates responses, and stores the vehicle's data. Its faults are added to `facts`.
+
+    A method `_NameReq` returns the fields of the response to that request.
+    """
+
+    def __init__(self, family: Family, facts: list[str]) -> None:
+        self.family, self.facts = family, facts
+        self.agreed = False
+        self.voltage = self.current = 0.0
+        self._polled: set[str] = set()
+
+    @abstractmethod
+    def _response(self, name: str, fields: Fields) -> Element:
+        """Return the response of this name, OK unless the fields say otherwise."""
+
+    @abstractmethod
+    def _serves(self, offered: app.AppProtocol) -> bool:
+        """Return whether this is what a vehicle offers."""
+
+    def make(self, request: Element) -> Element:
+        """Return the response to a request. Raises KeyError for an unsupported one."""
+        if isinstance(request, app.SupportedAppProtocolReq):
+            own = [each for each in request.app_protocol if self._serves(each)]
+            self.agreed = bool(own)
+            if not own:
+                return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
+            best = min(own, key=lambda each: each.priority)
+            return app.SupportedAppProtocolRes(
+                response_code=app.ResponseCode.OK_SuccessfulNegotiation, schema_id=best.schema_id
+            )
+        name = type(request).__name__
+        maker: Callable[[Element], Fields] | None = getattr(self, f"_{name}", None)
+        if maker is None:
+            raise KeyError(name)
+        return self._response(name.removesuffix("Req") + "Res", maker(request))
+
+    def _asked_before(self, name: str) -> bool:
+        """Return whether a request came before, so that a vehicle must repeat it once."""
+        before = name in self._polled
+        self._polled.add(name)
+        return before
+
 
 STOP_AFTER: Final = 6
 """Exchanges of the loop after which the charger requests the end, to complete the session."""

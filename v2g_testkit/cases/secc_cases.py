@@ -17,8 +17,7 @@ from v2g_testkit.cases.case import WRONG, Ask, Case, Detour, Expect, Malformed, 
 from v2g_testkit.cases.malformed import FORMS
 from v2g_testkit.cases.published import repeated
 from v2g_testkit.cases.requests import REQUESTS
-from v2g_testkit.cases.routes import ASIDE, RESTING, reachable
-from v2g_testkit.cases.scripted_vehicle import DEAD_V, DISCHARGED_S, UNFINISHED
+from v2g_testkit.cases.scripted_vehicle import ASIDE, DEAD_V, DISCHARGED_S, RESTING, UNFINISHED, reachable
 from v2g_testkit.cases.secc_contents import ENERGY, ask, contents, loop_of
 from v2g_testkit.cases.secc_installation import installation
 from v2g_testkit.cases.secc_probes import probes

@@ -20,7 +20,7 @@ from v2g.iso15118.d20.services import ENERGY_TRANSFER
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine.contracts import pcid_of
-from v2g.iso15118.engine.evse_id import UNKNOWN, is_evse_id
+from v2g.iso15118.engine.identifiers import UNKNOWN, is_evse_id
 from v2g.iso15118.engine.sequence import Asks, Chart, Says, code_of, is_failed
 from v2g.iso15118.engine.session import Entropy, Send
 from v2g.iso15118.engine.v2gtp import frame

@@ -1,16 +1,19 @@
 """What a person does at a charging station under test: by a prompt, by a command, or over a connection."""
 
 import asyncio
+import functools
 import os
 import shlex
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from inspect import isfunction, ismodule
+from types import CodeType
 from typing import Final, Literal, Protocol
 
 import msgspec
 
 from v2g.errors import ConfigError
 from v2g.text import printable
-from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, NotExercised
+from v2g_testkit.ocpp.case import CaseTest, Inconclusive, NotApplicable, NotExercised
 
 Action = Literal[
     "plug", "unplug", "pull", "suspend", "arrive", "depart", "present", "stop", "fault", "clear", "reboot",
@@ -202,3 +205,41 @@ def driver_of(text: str) -> Driver:
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ConfigError(f"--driver {text}: not an address", hint="tcp://127.0.0.1:9100")
     return SocketDriver(host.strip("[]"), int(port))
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from _names(each)
+
+
+@functools.cache
+def _steps(test: type[CaseTest], step: str) -> frozenset[str]:
+    """Return the methods of a test that come to a step of this class, but for its end, which tidies up."""
+    methods = {name: each.__code__ for kind in test.mro() for name, each in vars(kind).items() if isfunction(each)}
+    methods.pop("leave", None)
+    found, before = {step}, set[str]()
+    while found != before:
+        before = set(found)
+        found |= {name for name, code in methods.items() if not found.isdisjoint(_names(code))}
+    return frozenset(found)
+
+
+def by_hand(script: object, test: type[CaseTest], step: str, seen: set[int] | None = None) -> bool:
+    """Return whether a case's script, or a function of the lab that it names, comes to a step: the class `step`, by
+    which a `test` asks for it."""
+    known = set() if seen is None else seen
+    if isinstance(script, functools.partial):
+        inner = (script.func, *script.args, *script.keywords.values())
+        return any(by_hand(each, test, step, known) for each in inner)
+    if not isfunction(script) or id(script) in known or not script.__module__.startswith("v2g_testkit."):
+        return False
+    known.add(id(script))
+    names = set(_names(script.__code__))
+    if not names.isdisjoint(_steps(test, step)):  # type: ignore[arg-type]  # classes have hashes
+        return True
+    named = [script.__globals__.get(name) for name in names]
+    inside = [getattr(each, name, None) for each in named if ismodule(each) for name in names]
+    held = [cell.cell_contents for cell in script.__closure__ or ()]
+    return any(by_hand(each, test, step, known) for each in (*named, *inside, *held))

@@ -9,20 +9,213 @@ import itertools
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
 from v2g import typed_json
-from v2g.errors import ConfigError, OcppError
+from v2g.energy.meter_records import judge
+from v2g.energy.meter_records.container import FoundRecord
+from v2g.energy.meter_records.keys import MeterKey, read_key
+from v2g.energy.meter_records.record import Direction, Record
+from v2g.errors import CodecError, ConfigError, OcppError
 from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, SEND
 from v2g.ocpp.times import parse_time
 from v2g.text import printable
 from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.ocpp.case import Payload
 from v2g_testkit.ocpp.connection import Frame
-from v2g_testkit.ocpp.signed_readings import SignedReadings
-from v2g_testkit.ocpp.timeouts import Timeouts
+
+_DIRECTIONS: Final[dict[str, Direction]] = {
+    "Energy.Active.Import.Register": "import",
+    "Energy.Active.Export.Register": "export",
+}
+_KNOWN: Final = ("OCMF", "PCDF")
+"""Values of `encodingMethod` by which a record that cannot be read is a fault; others may be a maker's own."""
+
+_MOST_KEYS: Final = 1000
+
+
+class SignedReadings:
+    """Takes sampled values in order; stations may send the key of an EVSE's meter once."""
+
+    def __init__(self) -> None:
+        self._keys: dict[int, MeterKey] = {}
+        self._last: dict[str, tuple[Record, MeterKey]] = {}
+
+    def fault(self, sample: Payload, evse: int, transaction: str) -> str | None:
+        """Return what is wrong with a signed value, "" for nothing, None if it cannot be judged: it is not signed, its
+        key has not been sent, or its format or algorithm is not known here.
+        """
+        signed = sample.get("signedMeterValue")
+        if not isinstance(signed, dict):
+            return None
+        data, method, printed = (
+            str(signed.get(each, "")) for each in ("signedMeterData", "encodingMethod", "publicKey")
+        )
+        if printed:
+            try:
+                key = read_key(printed)
+            except CodecError as error:
+                return str(error)
+            if evse in self._keys or len(self._keys) < _MOST_KEYS:
+                self._keys[evse] = key
+        known = self._keys.get(evse)
+        found = FoundRecord(place="", data=data.encode("utf-8", "surrogatepass"))
+        judged = judge.judge(found, judge.Expected(keys=(known,) if known is not None else ()))
+        record = judged.record
+        if record is None:
+            ours = method.upper() in _KNOWN and judged.verdict != "unsupported"
+            return f"{judged.verdict}: {judged.reason}" if ours else None
+        if known is None or judged.verdict == "unsupported":
+            return None
+        if judged.verdict != "verified":
+            return f"{judged.verdict}: {judged.reason}"
+        last, key_before = self._last.get(transaction, (None, known)) if transaction else (None, known)
+        if not key_before.is_same(known):
+            return "other_meter: the readings of a transaction are signed by two keys"
+        if transaction:
+            self._last[transaction] = record, known
+        wrong = None if last is None or last.signed == record.signed else judge.out_of_place(last, record)
+        if wrong is not None and wrong[0] != "incomplete":  # a station need not send all that its meter signs
+            return f"{wrong[0]}: {wrong[1]}"
+        return self._value_fault(sample, record)
+
+    @staticmethod
+    def _value_fault(sample: Payload, record: Record) -> str:
+        measurand = str(sample.get("measurand", "Energy.Active.Import.Register"))
+        value, unit = sample.get("value"), sample.get("unitOfMeasure")
+        unit = unit if isinstance(unit, dict) else {}
+        power = unit.get("multiplier", 0)
+        if measurand not in _DIRECTIONS or isinstance(value, bool) or not isinstance(value, int | float):
+            return ""
+        number = Decimal(repr(value))
+        number = number.to_integral_value() if number == number.to_integral_value() else number
+        kilo = 3 if str(unit.get("unit", "Wh")) == "kWh" else 0
+        if not number.is_finite() or not isinstance(power, int) or abs(power) > 20:
+            return ""
+        wh, digit = (each.scaleb(power + kilo) for each in (number, Decimal(1).scaleb(int(number.as_tuple().exponent))))
+        if judge.carries(record, _DIRECTIONS[measurand], wh, digit):
+            return ""
+        return f"{measurand} is {wh:f} Wh, which the meter has not signed"
+
+
+_SPARE_S: Final = 10.0
+"""How late a device may be beside a tenth of the timeout, s: the network, and its own work."""
+
+_CABLE: Final = frozenset({"EVConnected", "Charging", "SuspendedEV", "SuspendedEVSE"})
+"""Charging states of a transaction whose cable is plugged in."""
+
+CONNECTION: Final = "evconnectiontimeout"
+HEARTBEAT: Final = "heartbeatinterval"
+
+
+class _Wait(msgspec.Struct, frozen=True):
+    """A driver who has not plugged in yet: since when, and until when he may take (s of the trace)."""
+
+    connection: int
+    began_s: float
+    until_s: float
+
+
+class Timeouts:
+    """What a device waits for. Each method yields what is wrong, the time is that of the frame, in s."""
+
+    def __init__(self) -> None:
+        self._settings: dict[str, str] = {}
+        self._heard: dict[int, float] = {}
+        """When the device has sent its latest frame, by connection."""
+        self._silenced: dict[int, tuple[float, float]] = {}
+        """When its boot was not accepted, and for how long it must not boot again, by connection."""
+        self._accepted: set[int] = set()
+        self._cables: dict[tuple[str, int], bool] = {}
+        """Whether a cable is plugged in, by station and EVSE."""
+        self._waits: dict[str, _Wait] = {}
+        """By transaction."""
+
+    @property
+    def applied(self) -> bool:
+        """Whether there has been anything to wait for."""
+        return bool(self._heard)
+
+    def learn(self, variable: str, value: object) -> None:
+        """Take a value of a variable that the station has or has accepted; names are those of either version."""
+        name = {"connectiontimeout": CONNECTION}.get(variable.lower(), variable.lower())
+        if name in (CONNECTION, HEARTBEAT):
+            self._settings[name] = str(value)
+
+    def _seconds(self, name: str) -> float:
+        """Return a timeout in s, 0 for one that is unknown or off."""
+        value = self._settings.get(name, "")
+        return float(value) if value.isascii() and value.isdecimal() and len(value) < 8 else 0.0
+
+    def pass_time(self, connection: int, at_s: float, *, received: bool) -> Iterator[str]:
+        """A frame has been sent, or received."""
+        before, interval = self._heard.get(connection), self._seconds(HEARTBEAT)
+        if before is not None and connection in self._accepted and 0 < _late(interval) < at_s - before:
+            yield f"sends nothing for {at_s - before:.0f} s, though its heartbeats are due every {interval:.0f} s"
+            self._heard[connection] = at_s  # once
+        if received:
+            self._heard[connection] = at_s
+        for transaction, wait in list(self._waits.items()):
+            if wait.connection != connection:
+                del self._waits[transaction]  # what it did while it was away may still come
+            elif at_s > wait.until_s:
+                del self._waits[transaction]
+                yield (
+                    f"transaction {transaction} waits for a cable for {at_s - wait.began_s:.0f} s, though its "
+                    f"EVConnectionTimeOut is {self._settings[CONNECTION]} s"
+                )
+
+    def lose(self, connection: int) -> None:
+        """The connection has ended."""
+        for each in (self._heard, self._silenced):
+            each.pop(connection, None)
+        self._accepted.discard(connection)
+
+    def boot(self, connection: int, at_s: float) -> Iterator[str]:
+        """The station sends BootNotification."""
+        began_s, interval = self._silenced.pop(connection, (at_s, 0.0))
+        if at_s - began_s < interval - 1:
+            yield f"boots again after {at_s - began_s:.0f} s, though it was told to wait for {interval:.0f} s"
+
+    def booted(self, connection: int, at_s: float, answer: Mapping[str, Any]) -> None:
+        """BootNotification is answered."""
+        interval = answer.get("interval")
+        if not isinstance(interval, int):
+            return
+        if answer.get("status") == "Accepted":
+            self._accepted.add(connection)
+            self.learn(HEARTBEAT, interval)
+        else:
+            self._silenced[connection] = at_s, float(interval)
+
+    def triggered(self, connection: int) -> None:
+        """The station is asked for a message, perhaps its boot."""
+        self._silenced.pop(connection, None)
+
+    def cable(self, station: str, evse: int, status: str) -> None:
+        """A connector has this status."""
+        self._cables[station, evse] = status not in ("Available", "Reserved", "Unavailable", "Faulted")
+
+    def event(self, station: str, transaction: str, event: Mapping[str, Any], connection: int, at_s: float) -> None:
+        """The station sends TransactionEvent."""
+        info, evse = event.get("transactionInfo"), event.get("evse")
+        state = info.get("chargingState") if isinstance(info, dict) else None
+        place = station, evse["id"] if isinstance(evse, dict) and isinstance(evse.get("id"), int) else 0
+        trigger, timeout = event.get("triggerReason"), self._seconds(CONNECTION)
+        if event.get("eventType") == "Started" and trigger in ("Authorized", "RemoteStart") and state not in _CABLE:
+            if timeout and self._cables.get(place) is False:
+                self._waits[transaction] = _Wait(connection, at_s, at_s + _late(timeout))
+        elif state in _CABLE or trigger in ("CablePluggedIn", "EVConnectTimeout") or event.get("eventType") == "Ended":
+            self._waits.pop(transaction, None)
+
+
+def _late(timeout_s: float) -> float:
+    """Return when a timeout has been missed for certain, s; 0 for none."""
+    return timeout_s * 1.1 + _SPARE_S if timeout_s else 0.0
+
 
 Device = Literal["station", "csms"]
 

@@ -12,12 +12,11 @@ from cryptography import x509
 from msgspec.structs import replace
 
 from evcc.session.contracts import Contract, Provisioning, emaid, rejection, usable
-from evcc.session.d2.contract import SIGNED_ID, present
-from evcc.session.d2.stages import HANDLERS, FetchingContract
+from evcc.session.d2.stages import HANDLERS, FetchingContract, PresentingContract
 from evcc.session.ports import StoreContract
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
-from evcc.session.v2g_message.stages import Ending, Step
+from evcc.session.v2g_message.stages import Authorizing, Ending, Step
 from evcc.session.v2g_message.stop import stop
 from v2g.errors import CertificateError, EnvelopeError, TrustError
 from v2g.exi.declare import Element
@@ -25,9 +24,11 @@ from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Envelope, unseal
 from v2g.iso15118.d2.messages import common as iso
+from v2g.iso15118.d2.messages.common import AuthorizationReq, PaymentDetailsReq, PaymentDetailsRes
 from v2g.iso15118.d2.messages.data_types import CertificateChain, ListOfRootCertificateIDs, SelectedService
 from v2g.iso15118.d2.services import CONTRACT_SERVICE
-from v2g.iso15118.d2.signatures import chain_of, sub_cas
+from v2g.iso15118.d2.signatures import chain_of, sign, sub_cas
+from v2g.iso15118.engine.response_codes import Consequence, consequence
 from v2g.iso15118.engine.xmldsig import issuer_serial
 from v2g.observe import Observe
 from v2g.pki.certificates import emaid_of, load_certificate
@@ -35,6 +36,34 @@ from v2g.pki.keys import AgreementKey, PrivateKey, PublicKey, SoftwareKey
 from v2g.pki.profile import Generation, Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import verify_chain
+
+SIGNED_ID: Final = "id1"
+"""Id of the element that a request's header signs; there is never more than one in a message."""
+
+
+def present(context: MessageContext) -> Step:
+    """Return the step that sends the contract's chain: leaf, then its issuer first [V2G2-656]."""
+    assert context.contract is not None
+    own = context.contract
+    request = PaymentDetailsReq(emaid=emaid(own), contract_signature_cert_chain=chain_of(own.chain))
+    return Step(stage=PresentingContract(), request=request)
+
+
+@HANDLERS.on_response(PresentingContract)
+def on_details(
+    stage: PresentingContract, request: PaymentDetailsReq, response: PaymentDetailsRes, context: MessageContext
+) -> Step:
+    """Sign the challenge with the contract's key; repetitions of the request are empty [V2G2-684]."""
+    assert context.contract is not None
+    signed = AuthorizationReq(gen_challenge=response.gen_challenge, id=SIGNED_ID)
+    expires = consequence(response) is Consequence.RENEW_CONTRACT
+    return Step(
+        stage=Authorizing(),
+        request=signed,
+        signature=sign(signed, context.contract.key),
+        observed=(seen("authorization", "contract_expires_soon", emaid=request.emaid),) if expires else (),
+    )
+
 
 INSTALL, UPDATE = 1, 2
 """Parameter sets of the service for contracts."""

@@ -5,23 +5,29 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.session import program, steps
-from evcc.session.d2.contract import SIGNED_ID
+from evcc.session.d2.installation import SIGNED_ID
 from evcc.session.d2.stages import HANDLERS, Confirming, Disconnecting, Lowering, Renegotiating
 from evcc.session.d2.vocabulary import VOCABULARY, tuple_id
 from evcc.session.ports import OpenContactor, SetCpState
 from evcc.session.steps import seen
 from evcc.session.v2g_message import loop
 from evcc.session.v2g_message.context import MessageContext
-from evcc.session.v2g_message.schedule import is_over
+from evcc.session.v2g_message.loop import is_over, status_of, wanted_end
 from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, RampingDown, Step
-from evcc.session.v2g_message.status import status_of, wanted_end
 from evcc.session.v2g_message.stop import ask_nothing, ramping_down, repeat_nothing, still_flowing, stop
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.d2.messages.charging import ChargingStatusReq, ChargingStatusRes, CurrentDemandReq, CurrentDemandRes
-from v2g.iso15118.d2.messages.common import MeteringReceiptReq, MeteringReceiptRes, PowerDeliveryReq, PowerDeliveryRes
-from v2g.iso15118.d2.messages.data_types import MeterInfo
-from v2g.iso15118.d2.messages.parameters import AC_EVSEStatus, DC_EVSEStatus, EVSENotification
+from v2g.iso15118.d2.messages.common import (
+    ChargingStatusReq,
+    ChargingStatusRes,
+    CurrentDemandReq,
+    CurrentDemandRes,
+    MeteringReceiptReq,
+    MeteringReceiptRes,
+    PowerDeliveryReq,
+    PowerDeliveryRes,
+)
+from v2g.iso15118.d2.messages.data_types import AC_EVSEStatus, DC_EVSEStatus, EVSENotification, MeterInfo
 from v2g.iso15118.d2.signatures import sign
 
 SOONEST_MS: Final = 60_000

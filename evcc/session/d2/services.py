@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.session.d2 import contract, installation
+from evcc.session.d2 import installation
 from evcc.session.d2.stages import HANDLERS, Detailing
 from evcc.session.settings import OnBoardChargerConfig
 from evcc.session.steps import seen
@@ -121,7 +121,7 @@ def on_selected(
     choice = context.choice
     if choice is None or not choice.contract:
         return setup.on_selected(stage, request, response, context)
-    return contract.present(context) if choice.fetch is None else installation.fetch(choice.fetch, context)
+    return installation.present(context) if choice.fetch is None else installation.fetch(choice.fetch, context)
 
 
 def phases_of(mode: EnergyTransferMode, on_board: OnBoardChargerConfig) -> int:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits
 from evcc.session.contracts import Contract, ranked
-from evcc.session.d2 import contract, installation, loop, services  # noqa: F401 - handlers register themselves
+from evcc.session.d2 import installation, loop, services  # noqa: F401 - handlers register themselves
 from evcc.session.d2.stages import HANDLERS, KINDS, Lowering
 from evcc.session.d2.vocabulary import VOCABULARY
 from evcc.session.edition import Connection
@@ -16,17 +16,16 @@ from evcc.session.settings import SessionConfig
 from evcc.session.steps import Stage, seen
 from evcc.session.v2g_message import energy
 from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.loop import wanted_end
 from evcc.session.v2g_message.safety import V2gMessages
 from evcc.session.v2g_message.session import MessageVehicle
 from evcc.session.v2g_message.stages import Authorizing, Ending, Looping, Parametrizing, Starting, Step, fail
-from evcc.session.v2g_message.status import wanted_end
 from evcc.session.v2g_message.stop import stop
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.charts import Family
 from v2g.iso15118.d2.messages.common import ChargeParameterDiscoveryReq, ChargeParameterDiscoveryRes, SessionSetupReq
-from v2g.iso15118.d2.messages.data_types import EVSEProcessing
-from v2g.iso15118.d2.messages.parameters import AC_EVSEChargeParameter
+from v2g.iso15118.d2.messages.data_types import AC_EVSEChargeParameter, EVSEProcessing
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.session import Session2
 from v2g.iso15118.d2.timing import MESSAGES

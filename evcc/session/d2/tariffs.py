@@ -6,18 +6,17 @@ A tariff that the vehicle cannot trust is ignored, not a reason to end the sessi
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from evcc.policy.planner import make_plan
-from evcc.policy.plans import ChargePlan, Market, Slot
+from evcc.policy.planner import ChargePlan, Market, Slot, make_plan
 from evcc.session.context import EvseLimits
-from evcc.session.planning import storage, wants_plan
+from evcc.session.program import storage, wants_plan
 from evcc.session.steps import seen
-from evcc.session.v2g_message import schedule as schedules
+from evcc.session.v2g_message import loop as schedules
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Plan, Schedule
 from v2g.errors import SignatureError
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.messages.common import ChargeParameterDiscoveryRes
-from v2g.iso15118.d2.messages.tariffs import CostKind, RelativeTimeInterval, SalesTariff, SalesTariffEntry
+from v2g.iso15118.d2.messages.data_types import CostKind, RelativeTimeInterval, SalesTariff, SalesTariffEntry
 from v2g.iso15118.d2.schedules import power_schedules
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, merged
 from v2g.observe import Observe

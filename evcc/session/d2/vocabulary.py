@@ -12,12 +12,11 @@ from evcc.session.v2g_message.stages import Ending, Plan
 from v2g.energy.conductors import line_current_ma
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.charts import ENERGY, STRICT
-from v2g.iso15118.d2.messages import charging, common, parameters
-from v2g.iso15118.d2.messages.data_types import ChargeProgress, ChargingSession
-from v2g.iso15118.d2.messages.parameters import ChargingProfile
+from v2g.iso15118.d2.messages import common, data_types
+from v2g.iso15118.d2.messages.data_types import ChargeProgress, ChargingProfile, ChargingSession
 from v2g.iso15118.d2.quantities import VALUES
 from v2g.iso15118.d2.schedules import charging_profile
-from v2g.iso15118.engine.evse_id import UNKNOWN
+from v2g.iso15118.engine.identifiers import UNKNOWN
 from v2g.iso15118.engine.physical_values import Rounding
 from v2g.iso15118.engine.power_schedule import USUAL_ENTRIES
 from v2g.iso15118.engine.quirks import Quirk
@@ -33,7 +32,7 @@ class Vocabulary2(DcRequests):
     }
 
     def __init__(self) -> None:
-        super().__init__(charging, parameters, VALUES)
+        super().__init__(common, data_types, VALUES)
 
     def evse_id(self, response: common.SessionSetupRes) -> tuple[str, tuple[Quirk, ...]]:
         """See Vocabulary."""
@@ -55,13 +54,13 @@ class Vocabulary2(DcRequests):
         """See Vocabulary."""
         assert context.choice is not None
         departure = departure_s(context)
-        parameter: parameters.EVChargeParameter
+        parameter: data_types.EVChargeParameter
         if context.choice.phases:
             assert context.choice is not None
             on_board, phases = context.config.on_board_charger, context.choice.phases
             most_ma = min(on_board.line_ma, line_current_ma(context.max_charge_w, NOMINAL_V, phases))
             wanted_wh = max(0, energy_up_to(context.config.needs.target_soc, context))
-            parameter = parameters.AC_EVChargeParameter(
+            parameter = data_types.AC_EVChargeParameter(
                 departure_time=departure,
                 e_amount=VALUES.energy(wanted_wh, Rounding.NEAREST),
                 ev_max_voltage=VALUES.voltage(NOMINAL_V * 1000, Rounding.NEAREST),
@@ -85,7 +84,7 @@ class Vocabulary2(DcRequests):
     def charge_loop(self, plan: Plan, context: MessageContext, power_w: int) -> tuple[Element, tuple[Command, ...]]:
         """See Vocabulary. The on-board charger draws what it may."""
         if context.choice is not None and context.choice.phases:
-            return charging.ChargingStatusReq(), (SetAcPower(power_w),)
+            return common.ChargingStatusReq(), (SetAcPower(power_w),)
         return self.current_demand(plan, context, power_w), ()
 
     def power_start(self, plan: Plan, context: MessageContext) -> Element:

@@ -10,12 +10,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.policy.planner import make_plan
-from evcc.policy.plans import W_MS_PER_WH, ChargePlan
+from evcc.policy.planner import W_MS_PER_WH, ChargePlan, make_plan
 from evcc.session.d20.offers import dynamic_market
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
-from evcc.session.planning import storage
-from evcc.session.program import PlannedProgram
+from evcc.session.program import PlannedProgram, storage
 
 SHORT_PERCENT: Final = 0.1
 """Tolerated lack of charge at the end of a plan, %."""

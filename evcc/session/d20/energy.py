@@ -1,6 +1,7 @@
 """From the charge parameters to the closed circuit: limits, schedule, cable check, pre-charge, start."""
 
 from types import ModuleType
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -9,17 +10,19 @@ from evcc.session.d20 import dynamic_planner, stages
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.loop import ask_loop, enter_loop, following, resume_loop
 from evcc.session.d20.quantities import milli, to_milli, to_whole
-from evcc.session.d20.request_context import RequestContext
+from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.requests import present_w
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import WRONG_MODE, agree
-from evcc.session.d20.starting import begin
+from evcc.session.d20.stages import Aligning, CableChecking, ConnectingDevice, Step, fail
 from evcc.session.d20.stop import stop
 from evcc.session.paused import PausedChoice
-from evcc.session.ports import CloseContactor, Reported, SetAcPower
+from evcc.session.ports import CloseContactor, Reported, SetAcPower, SetCpState, SetPowerLimits
 from evcc.session.steps import seen
 from v2g.exi.declare import Element
-from v2g.iso15118.d20.messages import ac
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages import ac, acdp
 from v2g.iso15118.d20.messages import dc as iso
 from v2g.iso15118.d20.messages.common_messages import (
     ChargingSession,
@@ -29,10 +32,55 @@ from v2g.iso15118.d20.messages.common_messages import (
     ScheduleExchangeRes,
 )
 from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber
+from v2g.iso15118.d20.messages.dc import DC_CableCheckReq
 from v2g.iso15118.d20.quantities import PHASES, on_lines
 from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.session import Command
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
+
+_STATE_B: Final = acdp.ElectricalChargingDeviceStatus.State_B
+
+
+def begin(plan: Plan, context: RequestContext) -> Step:
+    """Return the step after the schedule."""
+    match plan.choice.family:
+        case Family.AC:  # V2G20-847: state C at most 250 ms after the request, V2G20-1617: not before
+            return replace(ask.power_start(plan, context), then=(SetCpState(PilotState.C),))
+        case Family.WPT:
+            # request a little power, and accept it: the power received shows the alignment
+            return Step(
+                stage=Aligning(plan, until=context.now + context.config.timing.place_s),
+                request=ask.align(context, aligned=False),
+                commands=(SetPowerLimits(context.max_charge_w, 0),),
+            )
+        case Family.ACDP:
+            # ask the charger to connect its device, and report the vehicle's state on the side stream
+            technical = acdp.EVTechnicalStatus(
+                ev_ready_to_charge=not context.battery.fault,
+                ev_immobilization_request=False,
+                ev_immobilized=True,
+                ev_soc=round(context.battery.soc),
+            )
+            status = acdp.ACDP_SystemStatusReq(header=context.header(), ev_technical_status=technical)
+            return Step(
+                stage=ConnectingDevice(plan),
+                request=acdp.ACDP_ConnectReq(header=context.header(), ev_electrical_charging_device_status=_STATE_B),
+                beside=((PayloadType.ACDP_SYSTEM_STATUS, status),),
+            )
+        case _:
+            return begin_cable_check(plan, context)
+
+
+def begin_cable_check(plan: Plan, context: RequestContext) -> Step:
+    """Request the insulation test, in state C (V2G20-1418), with an open contactor."""
+    if context.contactor_closed:
+        return fail(CableChecking(plan), "contactor_welded")
+    return Step(
+        stage=CableChecking(plan),
+        request=DC_CableCheckReq(header=context.header()),
+        commands=(SetCpState(PilotState.C),),
+    )
 
 
 @stages.on_response(stages.Parametrizing)

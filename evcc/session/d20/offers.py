@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from evcc.policy.plans import Market, Slot
+from evcc.policy.planner import Market, Slot
 from evcc.policy.policy import DischargeTerms
 from evcc.session.context import EvseLimits
 from evcc.session.d20.quantities import to_whole

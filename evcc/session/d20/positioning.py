@@ -7,10 +7,10 @@ from msgspec.structs import replace
 from evcc.session.context import EvseLimits, departure_s
 from evcc.session.d20 import dynamic_planner, stages
 from evcc.session.d20 import requests as ask
+from evcc.session.d20.energy import begin_cable_check
 from evcc.session.d20.loop import following
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.d20.starting import begin_cable_check
 from evcc.session.d20.stop import leave_place, session_stop, stop
 from evcc.session.paused import PausedChoice
 from evcc.session.ports import DriveIn, DroveIn, ObserveDevice, SetPowerLimits, TransmitId

@@ -10,14 +10,13 @@ from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import agree
 from evcc.session.d20.stages import Looping
-from evcc.session.steps import seen
+from evcc.session.steps import register, seen
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.acdp import ACDP_SystemStatusReq, ACDP_SystemStatusRes
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
-from v2g.registry import register
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from evcc.policy.plans import ChargePlan
+from evcc.policy.planner import ChargePlan
 from evcc.policy.policy import DischargeTerms, OwnerSettings
 from evcc.session.context import Context, EvseLimits
 from evcc.session.contracts import Contract, Provisioning

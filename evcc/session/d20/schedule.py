@@ -10,8 +10,8 @@ from evcc.policy.planner import make_plan
 from evcc.session.d20 import dynamic_planner, offers
 from evcc.session.d20.request_context import Outlook, Plan, RequestContext, Schedule
 from evcc.session.paused import PausedChoice
-from evcc.session.planning import storage, wants_plan
 from evcc.session.ports import NeedsChanged
+from evcc.session.program import storage, wants_plan
 from evcc.session.steps import seen
 from v2g.errors import SignatureError
 from v2g.iso15118.d20.messages import schedules as iso

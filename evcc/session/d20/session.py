@@ -39,9 +39,9 @@ from v2g.iso15118.d20.session import Session20, binding
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol
+from v2g.iso15118.engine.message_timing import SessionTime
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Fact
-from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.pki.keys import SoftwareKey
 

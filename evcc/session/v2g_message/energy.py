@@ -8,7 +8,7 @@ from evcc.session.context import departure_s, matched
 from evcc.session.ports import CloseContactor, Reported, SetCpState
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import COMMON, MessageContext
-from evcc.session.v2g_message.loop import enter_loop
+from evcc.session.v2g_message.loop import dc_limits, enter_loop, wanted_end
 from evcc.session.v2g_message.stages import (
     CableChecking,
     ClosingContactor,
@@ -20,7 +20,6 @@ from evcc.session.v2g_message.stages import (
     Step,
     fail,
 )
-from evcc.session.v2g_message.status import dc_limits, wanted_end
 from evcc.session.v2g_message.stop import stop
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState

@@ -13,12 +13,12 @@ from evcc.session.settings import SessionConfig
 from evcc.session.steps import Handlers, Stage
 from evcc.session.v2g_message import energy, loop, setup, stages  # noqa: F401 - their handlers register themselves
 from evcc.session.v2g_message.context import MessageContext, Vocabulary
-from evcc.session.v2g_message.status import status_of, wanted_end
+from evcc.session.v2g_message.loop import status_of, wanted_end
 from evcc.session.v2g_message.stop import stop
 from evcc.session.vehicle import MESSAGE, Timers, Vehicle
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
-from v2g.iso15118.engine import evse_id, sequence
+from v2g.iso15118.engine import identifiers, sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.dc_status import FAULT, NO_CURRENT_MA, is_sound
 from v2g.iso15118.engine.message_timing import SLOW_PRE_CHARGE_S
@@ -121,7 +121,7 @@ def _present(response: Any, context: MessageContext) -> Implausible | None:
 
 def _identity(response: Any, context: MessageContext) -> Judgement:
     """Judge EVSEID and SAScheduleTupleID of a loop's response."""
-    begun, present = evse_id.plain(context.evse_id), evse_id.plain(response.evse_id)
+    begun, present = identifiers.plain(context.evse_id), identifiers.plain(response.evse_id)
     quirks = (EVSEID_NOT_REPEATED,) if bool(begun) != bool(present) else ()
     if begun and present and begun != present:
         return Implausible("evse_id_changed", "evse_id", response.evse_id), quirks

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from evcc.policy.plans import ChargePlan
+from evcc.policy.planner import ChargePlan
 from evcc.session import steps
 from evcc.session.context import EvseLimits
 from evcc.session.plausibility import NO_ERROR

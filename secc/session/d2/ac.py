@@ -9,8 +9,8 @@ from secc.session.request_context import Wait, refuse
 from secc.session.stages import Charging, Planned, Vehicle
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.energy.needs import EvNeeds
-from v2g.iso15118.d2.messages import parameters as iso
-from v2g.iso15118.d2.messages.charging import ChargingStatusReq
+from v2g.iso15118.d2.messages import data_types as iso
+from v2g.iso15118.d2.messages.common import ChargingStatusReq
 from v2g.iso15118.d2.messages.data_types import EnergyTransferMode
 from v2g.iso15118.d2.quantities import VALUES
 from v2g.iso15118.engine.physical_values import MOST, Rounding, milliamperes, millivolts, watt_hours

@@ -4,7 +4,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from secc.session import metering, stages
+from secc.session import books, stages
 from secc.session.d2 import ac, contract, plans
 from secc.session.d2.setup import transfer_modes
 from secc.session.offers import OfferedTuple
@@ -13,7 +13,7 @@ from secc.session.power import apply_output
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import Finished, Stage, Stopped
-from secc.session.v2g_message import delivery, loop, parameters, setup
+from secc.session.v2g_message import delivery, parameters, setup
 from secc.session.v2g_message.delivery import check_profile, dc_evse_status
 from secc.session.v2g_message.request_context import (
     ISO2_HANDLERS,
@@ -26,18 +26,19 @@ from secc.session.v2g_message.request_context import (
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import schedules, signatures
-from v2g.iso15118.d2.messages import charging as iso
 from v2g.iso15118.d2.messages import common
-from v2g.iso15118.d2.messages.data_types import ChargeProgress, ChargingSession, MeterInfo
-from v2g.iso15118.d2.messages.parameters import (
+from v2g.iso15118.d2.messages.data_types import (
     AC_EVChargeParameter,
+    ChargeProgress,
+    ChargingSession,
     DC_EVChargeParameter,
     DC_EVPowerDeliveryParameter,
     DC_EVSEChargeParameter,
+    MeterInfo,
 )
 from v2g.iso15118.d2.timing import Timing
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.engine import evse_id as evse_ids
+from v2g.iso15118.engine import identifiers as evse_ids
 from v2g.iso15118.engine.dc_status import NO_CURRENT_MA, Phase, Stop
 from v2g.iso15118.engine.quirks import RENEGOTIATION_IGNORED, SIGNATURE_FORM, Quirk
 from v2g.iso15118.engine.session import Command
@@ -110,9 +111,11 @@ def charge_parameter_discovery(
     )
 
 
-@ISO2_HANDLERS.on_request(iso.CableCheckReq)
+@ISO2_HANDLERS.on_request(common.CableCheckReq)
 def cable_check(
-    request: iso.CableCheckReq, stage: stages.Planned | stages.CableChecking | stages.Charging, context: RequestContext
+    request: common.CableCheckReq,
+    stage: stages.Planned | stages.CableChecking | stages.Charging,
+    context: RequestContext,
 ) -> CommonStep | Wait:
     """Test the insulation; during a renegotiation the battery is connected, and the earlier result holds."""
     if isinstance(stage, stages.Charging):
@@ -120,9 +123,9 @@ def cable_check(
     return delivery.cable_check(request, stage, context)
 
 
-@ISO2_HANDLERS.on_request(iso.PreChargeReq)
+@ISO2_HANDLERS.on_request(common.PreChargeReq)
 def pre_charge(
-    request: iso.PreChargeReq, stage: stages.PreCharging | stages.Charging, context: RequestContext
+    request: common.PreChargeReq, stage: stages.PreCharging | stages.Charging, context: RequestContext
 ) -> CommonStep | Wait:
     """Bring the output to the vehicle's voltage; during a renegotiation it is there."""
     if isinstance(stage, stages.Charging):
@@ -185,15 +188,15 @@ def _chosen(
     return bounding, quirks
 
 
-@ISO2_HANDLERS.on_request(iso.CurrentDemandReq)
-def current_demand(request: iso.CurrentDemandReq, stage: stages.Charging, context: RequestContext) -> Step:
+@ISO2_HANDLERS.on_request(common.CurrentDemandReq)
+def current_demand(request: common.CurrentDemandReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Follow the vehicle's targets within all limits, and report the present output and the meter."""
     stage, fields = loop_fields(stage, context)
-    return loop.current_demand(request, stage, context, **fields)
+    return delivery.current_demand(request, stage, context, **fields)
 
 
-@ISO2_HANDLERS.on_request(iso.ChargingStatusReq)
-def charging_status(request: iso.ChargingStatusReq, stage: stages.Charging, context: RequestContext) -> Step:
+@ISO2_HANDLERS.on_request(common.ChargingStatusReq)
+def charging_status(request: common.ChargingStatusReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Report the present maximum current and the meter."""
     stage, fields = loop_fields(stage, context)
     return ac.charging_status(request, stage, context, **fields)
@@ -216,7 +219,7 @@ def loop_fields(stage: stages.Charging, context: RequestContext) -> tuple[stages
         "meter_info": reading,
         "receipt_required": required,
     }
-    return metering.remember(stage, reading) if required else stage, fields
+    return books.remember(stage, reading) if required else stage, fields
 
 
 @ISO2_HANDLERS.on_request(common.MeteringReceiptReq)
@@ -235,7 +238,7 @@ def metering_receipt(request: common.MeteringReceiptReq, stage: stages.Charging,
         raise refuse("FAILED_MeteringSignatureNotValid", "the receipt is for another session or schedule")
     if request.meter_info not in stage.sent_readings:
         raise refuse("FAILED_MeteringSignatureNotValid", "no receipt was required for this reading")
-    confirmed, commands = metering.confirm(
+    confirmed, commands = books.confirm(
         stage, request.meter_info, context.exi, charged_wh=request.meter_info.meter_reading
     )
     response = context.messages.response("MeteringReceiptRes", evse_status=_status(Phase.ENERGY, context))
@@ -294,7 +297,7 @@ def _discovery_response(
     )
 
 
-ISO2_HANDLERS.on_request(iso.WeldingDetectionReq)(delivery.welding_detection)
+ISO2_HANDLERS.on_request(common.WeldingDetectionReq)(delivery.welding_detection)
 
 
 # -- The end of an ISO 15118-2 session, or its pause

@@ -14,7 +14,7 @@ from secc.session.v2g_message.parameters import allowed_power, schedule_of
 from secc.session.v2g_message.request_context import RequestContext
 from v2g.energy.grid_signal import Tariff
 from v2g.iso15118.d2 import schedules
-from v2g.iso15118.d2.messages.tariffs import SalesTariff, SAScheduleList
+from v2g.iso15118.d2.messages.data_types import SalesTariff, SAScheduleList
 from v2g.iso15118.d2.schedules import PriceStep
 from v2g.iso15118.d20.messages.schedules import PriceLevelSchedule
 from v2g.iso15118.engine.power_schedule import DAY_S, entries_for

@@ -20,8 +20,7 @@ from v2g.iso15118.d2.services import CHARGE_SERVICE, CONTRACT_SERVICE
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine import app_protocol as app
-from v2g.iso15118.engine import evcc_id as evcc_ids
-from v2g.iso15118.engine import evse_id as evse_ids
+from v2g.iso15118.engine import identifiers as evse_ids
 from v2g.iso15118.engine.quirks import EVCCID_LENGTH
 from v2g.iso15118.engine.v2g_message import asks_for_new_session, is_same_session
 from v2g.iso15118.select import best_ranked
@@ -81,7 +80,7 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, c
 @ISO2_HANDLERS.on_request(common.SessionSetupReq)
 def session_setup(request: common.SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
     """Open a session, or join the paused one: by its id alone [V2G2-753], [V2G2-754], [V2G2-756]."""
-    quirks = () if evcc_ids.is_regular(request.evcc_id) else (EVCCID_LENGTH,)
+    quirks = () if evse_ids.is_regular(request.evcc_id) else (EVCCID_LENGTH,)
     paused = context.paused
     if paused is not None and _is_resumed(paused, context):
         joined = Observe(
@@ -90,12 +89,12 @@ def session_setup(request: common.SessionSetupReq, stage: Fresh, context: Reques
             {
                 "session_id": paused.session_id.hex(),
                 "evse_id": context.config.evse_id,
-                "evcc_id": evcc_ids.shown(request.evcc_id),
+                "evcc_id": evse_ids.shown(request.evcc_id),
             },
         )
         resumed = resume_books(paused.service.name, "none", context.facts.tariff)
         commands = (JoinSession(paused.session_id.hex()), *resumed)
-        again = Opened(session_id=paused.session_id, evcc_id=evcc_ids.shown(request.evcc_id))
+        again = Opened(session_id=paused.session_id, evcc_id=evse_ids.shown(request.evcc_id))
         return Step(_setup_response("OK_OldSessionJoined", context), again, (*commands, joined), quirks=quirks)
     begun, started = setup.opened(request.evcc_id, context, resumed=not asks_for_new_session(context.asked_session))
     return Step(_setup_response("OK_NewSessionEstablished", context), begun, started, quirks=quirks)

@@ -33,10 +33,9 @@ from secc.session.d20.stages import HANDLERS, SIDE_HANDLERS, Discovered, Fresh, 
 from secc.session.discharge import SignedDischarge
 from secc.session.edition import SessionStart
 from secc.session.facts import SessionFacts
-from secc.session.notices import NOTICES
 from secc.session.pacing import RequestPace
 from secc.session.ports import Paused
-from secc.session.request_context import Handler, Wait
+from secc.session.request_context import NOTICES, Handler, Wait
 from secc.session.request_context import Step as CommonStep
 from secc.session.session import ChargerSession
 from secc.session.stages import Charging, Finished, Planned, Stopped, Stopping
@@ -54,9 +53,9 @@ from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol
+from v2g.iso15118.engine.message_timing import SessionTime
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import Command, Fact
-from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 from v2g.safety import Request

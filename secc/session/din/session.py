@@ -4,24 +4,21 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
 from secc.session.config import DinConfig, SeccConfig
-from secc.session.din import charging, setup  # noqa: F401 - their handlers register themselves
+from secc.session.din import charging
 from secc.session.v2g_message.request_context import DIN_HANDLERS, MessageSet
 from secc.session.v2g_message.safety import V2gMessageRequests
 from secc.session.v2g_message.session import V2gMessageSession, negative_response
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.charts import STRICT
-from v2g.iso15118.din.messages import charging as energy
 from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
-from v2g.iso15118.din.messages import parameters as limits
-from v2g.iso15118.din.messages import tariffs as iso
 from v2g.iso15118.din.messages.data_types import EVSEProcessing, ResponseCode
 from v2g.iso15118.din.quantities import VALUES, dc_evse_status
 from v2g.iso15118.din.response_codes import NAMES_OF_2
 from v2g.iso15118.din.schedules import planned
 from v2g.iso15118.din.session import SessionDin
-from v2g.iso15118.engine import evse_id as evse_ids
+from v2g.iso15118.engine import identifiers as evse_ids
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding
@@ -31,12 +28,12 @@ from v2g.safety import Request
 
 # -- Negative responses of DIN 70121: each request's own response type, with placeholders for mandatory fields
 
-_ELEMENTS: Final[Mapping[str, type[Element]]] = {**common.ELEMENTS, **energy.ELEMENTS}
+_ELEMENTS: Final[Mapping[str, type[Element]]] = common.ELEMENTS
 
 _VOLTS, _AMPERES = VALUES.voltage(0, Rounding.DOWN), VALUES.current(0, Rounding.DOWN)
 _STATUS: Final = dc_evse_status(status(Phase.STOPPED, isolation="Invalid"))
-_ENTRY: Final = iso.PMaxScheduleEntry(time_interval=iso.RelativeTimeInterval(start=0), p_max=0)
-_SCHEDULE: Final = iso.PMaxSchedule(p_max_schedule_id=1, p_max_schedule_entry=(_ENTRY,))
+_ENTRY: Final = types.PMaxScheduleEntry(time_interval=types.RelativeTimeInterval(start=0), p_max=0)
+_SCHEDULE: Final = types.PMaxSchedule(p_max_schedule_id=1, p_max_schedule_entry=(_ENTRY,))
 _CERTIFICATE: Final = b"\0"
 
 _PLACEHOLDERS: Final[Mapping[str, object]] = {
@@ -47,10 +44,10 @@ _PLACEHOLDERS: Final[Mapping[str, object]] = {
         energy_transfer_type=types.EVSESupportedEnergyTransferType.DC_extended,
     ),
     "evse_processing": types.EVSEProcessing.Finished,
-    "sa_schedules": iso.SAScheduleList(
-        sa_schedule_tuple=(iso.SAScheduleTuple(sa_schedule_tuple_id=1, p_max_schedule=_SCHEDULE),)
+    "sa_schedules": types.SAScheduleList(
+        sa_schedule_tuple=(types.SAScheduleTuple(sa_schedule_tuple_id=1, p_max_schedule=_SCHEDULE),)
     ),
-    "evse_charge_parameter": limits.DC_EVSEChargeParameter(
+    "evse_charge_parameter": types.DC_EVSEChargeParameter(
         dc_evse_status=_STATUS,
         evse_maximum_current_limit=_AMPERES,
         evse_maximum_voltage_limit=_VOLTS,
@@ -70,11 +67,11 @@ _PLACEHOLDERS: Final[Mapping[str, object]] = {
     "date_time_now": 0,
     "sa_schedule_tuple_id": 1,
     "receipt_required": False,
-    "ac_evse_status": limits.AC_EVSEStatus(
+    "ac_evse_status": types.AC_EVSEStatus(
         power_switch_closed=False,
         rcd=False,
         notification_max_delay=0,
-        evse_notification=limits.EVSENotification.StopCharging,
+        evse_notification=types.EVSENotification.StopCharging,
     ),
     "contract_signature_cert_chain": types.CertificateChain(certificate=_CERTIFICATE),
     "contract_signature_encrypted_private_key": _CERTIFICATE,
@@ -143,7 +140,7 @@ class Din:
 
     def serves(self, protocol: AppProtocol, config: SeccConfig) -> bool:
         """See Edition."""
-        return setup.serves(protocol, config)
+        return charging.serves(protocol, config)
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Element, int], Request]:
         """See Edition."""

@@ -4,30 +4,42 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from secc.session import delivery, stages
 from secc.session.delivery import READY
 from secc.session.offers import OfferedTuple
-from secc.session.ports import Reported
+from secc.session.ports import Reported, SetOutput
+from secc.session.power import apply_output, loop_event, power
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
+from secc.session.stages import Charging, Vehicle
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import dc_status
 from v2g.iso15118.engine.dc_status import Phase
-from v2g.iso15118.engine.physical_values import Rounding, millivolts
+from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts, percent, watts
 from v2g.iso15118.engine.power_schedule import PowerSchedule, exceeds
 from v2g.iso15118.engine.quirks import (
     CHARGING_PROFILE,
     PRE_CHARGE_TARGET_CHANGES,
     PRE_CHARGE_TARGET_OUT_OF_RANGE,
+    TARGET_CURRENT_OUT_OF_RANGE,
+    TARGET_VOLTAGE_ZERO,
     Quirk,
 )
 from v2g.observe import Observe
 
-if TYPE_CHECKING:  # declarations of the edition that is spoken only
-    from v2g.iso15118.v2g_message import CableCheckReq, PreChargeReq, SessionStopReq, WeldingDetectionReq
+if TYPE_CHECKING:
+    from v2g.iso15118.v2g_message import (
+        CableCheckReq,
+        CurrentDemandReq,
+        PreChargeReq,
+        SessionStopReq,
+        WeldingDetectionReq,
+    )
 
 
 def check_profile(planned: PowerSchedule | None, allowed: PowerSchedule, context: RequestContext) -> tuple[Quirk, ...]:
@@ -162,3 +174,79 @@ def dc_evse_status(phase: Phase, context: RequestContext) -> Any:
     """Return the edition's DC_EVSEStatus, with the present notification."""
     status = dc_status.status(phase, stop=context.stop, renegotiate=context.renegotiate)
     return context.messages.dc_status(status, context.delay_s)
+
+
+def current_demand(request: "CurrentDemandReq", stage: Charging, context: RequestContext, **added: object) -> Step:
+    """Follow the vehicle's targets within all limits, and report the present output; `added` are further fields."""
+    status = request.dc_ev_status
+    wanted_ma = milliamperes(request.ev_target_current)
+    most_ma = context.config.rating.max_charge_current_a * 1000
+    asked_ma = max(0, min(wanted_ma, most_ma))
+    error, asked_mv = status.ev_error_code.value, millivolts(request.ev_target_voltage)
+    stage = replace(
+        _updated(stage, request, percent(status.ev_ress_soc), context),
+        asked_ma=asked_ma if error == NO_ERROR else 0,
+        asked_mv=max(0, asked_mv) if asked_mv else stage.asked_mv,
+        alive=True,
+    )
+    stage, commands = apply_output(stage, context)
+    output = stage.output
+    assert isinstance(output, SetOutput)
+    response = context.messages.response("CurrentDemandRes", **_fields(output, context), **added)
+    errors = () if error == NO_ERROR else (Observe("loop", "vehicle_error", {"code": error}),)
+    return Step(
+        response,
+        stage,
+        (*commands, *errors, *loop_event(stage, context)),
+        quirks=(
+            *(() if wanted_ma == asked_ma else (TARGET_CURRENT_OUT_OF_RANGE,)),
+            *(() if asked_mv else (TARGET_VOLTAGE_ZERO,)),
+        ),
+    )
+
+
+def _updated(stage: Charging, request: "CurrentDemandReq", soc: int, context: RequestContext) -> Charging:
+    """Return the stage with the vehicle's new limits; those that it omits stay, and none is negative."""
+    parametrised = stage.parametrised
+    derived_from = (
+        request.ev_maximum_voltage_limit,
+        request.ev_maximum_current_limit,
+        request.ev_maximum_power_limit,
+        soc,
+    )
+    if parametrised.derived_from == derived_from:
+        return stage
+    voltage, current, charge, _ = derived_from
+    known = parametrised.vehicle
+    vehicle = Vehicle(
+        max_charge_w=known.max_charge_w if charge is None else max(0, watts(charge)),
+        max_charge_ma=known.max_charge_ma if current is None else max(0, milliamperes(current)),
+        max_voltage_mv=known.max_voltage_mv if voltage is None else max(0, millivolts(voltage)),
+        min_voltage_mv=known.min_voltage_mv,
+        soc=soc,
+        capacity_wh=known.capacity_wh,
+    )
+    vehicle = vehicle.bounded(parametrised.able, raises=context.config.raised_limits)
+    parametrised = replace(parametrised, vehicle=vehicle, derived_from=derived_from)
+    return replace(stage, planned=replace(stage.planned, parametrised=parametrised))
+
+
+def _fields(output: SetOutput, context: RequestContext) -> dict[str, object]:
+    """Return the present output, the limits reached, and the three maxima, which some vehicles require."""
+    measured, power_w, values, rating = (
+        context.facts.measured,
+        power(context),
+        context.messages.values,
+        context.config.rating,
+    )
+    return {
+        "dc_evse_status": dc_evse_status(Phase.ENERGY, context),
+        "evse_present_voltage": values.voltage(measured.voltage_mv, Rounding.NEAREST),
+        "evse_present_current": values.current(measured.current_ma, Rounding.NEAREST),
+        "evse_current_limit_achieved": 50 * measured.current_ma >= 49 * output.current_ma,
+        "evse_voltage_limit_achieved": measured.voltage_mv >= output.voltage_mv,
+        "evse_power_limit_achieved": 50 * power_w >= 49 * output.charge_w,
+        "evse_maximum_voltage_limit": values.voltage(rating.max_voltage_v * 1000, Rounding.DOWN),
+        "evse_maximum_current_limit": values.current(rating.max_charge_current_a * 1000, Rounding.DOWN),
+        "evse_maximum_power_limit": values.power(max(0, output.charge_w), Rounding.DOWN),
+    }

@@ -26,10 +26,16 @@ from v2g.iso15118.engine import dc_status, sequence
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
 from v2g.iso15118.engine.dc_status import Phase, Stop
 from v2g.iso15118.engine.power_schedule import PowerSchedule
-from v2g.iso15118.engine.quirks import CHARGING_PROFILE, EARLY_POWER_STOP, EARLY_SESSION_STOP, SESSION_ID_LENGTH, Quirk
+from v2g.iso15118.engine.quirks import (
+    CHARGING_PROFILE,
+    EARLY_POWER_STOP,
+    EARLY_SESSION_STOP,
+    SESSION_ID_LENGTH,
+    Quirk,
+    tolerates,
+)
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.v2g_message import Header, MessageSession, body_of, is_request, is_same_session
-from v2g.iso15118.engine.vehicle_quirks import tolerates
 
 
 def negative_response(

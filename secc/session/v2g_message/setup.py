@@ -10,7 +10,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
-from v2g.iso15118.engine import evcc_id as evcc_ids
+from v2g.iso15118.engine import identifiers as evcc_ids
 from v2g.iso15118.engine.quirks import PROTOCOL_ORDER, SCHEMA_ID_ZERO, Quirk
 from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.select import NAMESPACES

@@ -16,13 +16,15 @@ from v2g.ocpp.messages.battery_swap import BatteryData, BatterySwapRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.diagnostics import EventData, GetLogRequest, LogParameters
 from v2g.ocpp.messages.display import MessageInfo
-from v2g.ocpp.messages.event_streams import (
+from v2g.ocpp.messages.monitoring import (
     ConstantStreamData,
+    MonitoringData,
     NotifyPeriodicEventStream,
     PeriodicEventStreamParams,
+    SetMonitoringData,
     StreamDataElement,
+    VariableMonitoring,
 )
-from v2g.ocpp.messages.monitoring import MonitoringData, SetMonitoringData, VariableMonitoring
 from v2g.ocpp.messages.payment import NotifySettlementRequest
 from v2g.ocpp.messages.transactions import TransactionLimit
 

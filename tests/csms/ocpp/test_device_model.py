@@ -16,8 +16,7 @@ from tests.csms.network import knocking, listening
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.base import Component, Variable
-from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
-from v2g.ocpp.messages.provisioning import GetVariableData, SetVariableData
+from v2g.ocpp.messages.provisioning import GetVariableData, NetworkConnectionProfile, SetVariableData
 
 CS = "CS-V2G-0001"
 NOW = "2026-01-01T00:00:00Z"

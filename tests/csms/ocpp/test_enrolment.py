@@ -18,7 +18,7 @@ from csms.config import OutsideCa
 from csms.station_security.authority import StationCa
 from pki_tools.authority import load_issuer, new_key
 from pki_tools.est import EstSettings, decide, waiting
-from pki_tools.requests import make_request
+from pki_tools.issuing import make_request
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend

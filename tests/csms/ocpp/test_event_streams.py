@@ -10,8 +10,7 @@ from tests.csms.backend import Backend
 from tests.csms.customers import accepted
 from tests.csms.monitors import EVSE_1, NOW, POWER, install
 from v2g.errors import RefusedError
-from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
-from v2g.ocpp.messages.monitoring import SetMonitoringData
+from v2g.ocpp.messages.monitoring import PeriodicEventStreamParams, SetMonitoringData
 
 STREAM = {"id": 5, "variableMonitoringId": 7, "params": {"interval": 10, "values": 3}}
 

@@ -27,7 +27,7 @@ from tests.csms.network import knocking, listening
 from tests.csms.scripted_station import Refused, ScriptedStation
 from v2g.errors import TransportError
 from v2g.io.keys.stores import load_credentials
-from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
+from v2g.ocpp.messages.provisioning import NetworkConnectionProfile
 from v2g.pki.certificates import load_certificate
 from v2g.pki.issue import Issuer
 from v2g.pki.profile import Role

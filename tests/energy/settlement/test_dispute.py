@@ -19,7 +19,7 @@ from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.reconcile import compare, figures_of
 from v2g.energy.settlement.records import LineCorrected, SessionRepriced
 from v2g.energy.settlement.settle import settle
-from v2g.iso15118.d20.signed_requests import read_confirmation
+from v2g.iso15118.signed_requests import read_confirmation
 from v2g.pki.ocsp import responder_url
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from evcc.hardware.cells import CellSensors, HeatConfig
+from evcc.hardware.pack import CellSensors, HeatConfig
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session.ports import BatteryState
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from evcc.hardware.cells import CellSensors
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving, PlaceConfig
+from evcc.hardware.pack import CellSensors
 from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle, VehicleFault
 from evcc.policy.battery import BatteryConfig
 from evcc.session import ports

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evcc.policy.planner import at_once, make_plan, total_cost
-from evcc.policy.plans import Market, PlanBlock, Slot, Storage
+from evcc.policy.planner import Market, PlanBlock, Slot, Storage, at_once, make_plan, total_cost
 from v2g.iso15118.d20.prices import Algorithm, Overstay, Prices, Rule, Stack
 
 pytestmark = pytest.mark.requirement("R50")

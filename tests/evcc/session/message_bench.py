@@ -36,7 +36,6 @@ class ScriptedCharger:
     types: ClassVar[Any]
     """The edition's module of data types, and those of its messages."""
     common: ClassVar[Any]
-    charging: ClassVar[Any]
     values: ClassVar[Writer[Any]]
 
     def __init__(self) -> None:
@@ -63,7 +62,7 @@ class ScriptedCharger:
     def ok(self, name: str, **fields: Any) -> Any:
         """Return the positive response to the request `name`."""
         kind = name.removesuffix("Req") + "Res"
-        found = getattr(self.charging, kind, None) or getattr(self.common, kind)
+        found = getattr(self.common, kind)
         return found(response_code=self.types.ResponseCode.OK, **fields)
 
     def processing(self, name: str) -> Any:

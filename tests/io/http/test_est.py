@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from pki_tools.authority import load_issuer
-from pki_tools.requests import make_request
+from pki_tools.issuing import make_request
 from pki_tools.tree import PkiTree
 from v2g.errors import (
     CertificateError,

@@ -14,8 +14,7 @@ import pytest
 
 from v2g.errors import TimeoutExpired, TransportError
 from v2g.io.network import interfaces
-from v2g.io.network.interface_supervisor import InterfaceSupervisor
-from v2g.io.network.interfaces import InterfaceWatch, Usable, usable, wait_usable
+from v2g.io.network.interfaces import InterfaceSupervisor, InterfaceWatch, Usable, usable, wait_usable
 from v2g.io.network.sdp import LOOPBACK, SdpServer, discover, tls_answer
 from v2g.iso15118.engine import sdp
 from v2g.iso15118.engine.sdp import SdpLimits, SdpRequest

@@ -17,8 +17,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
 from v2g.errors import TransportError
-from v2g.io.network.raw_tcp import RetransmissionCounter, watch_wire
-from v2g.io.network.tcp_info import connections, read_connection
+from v2g.io.network.tcp_info import RetransmissionCounter, connections, read_connection, watch_wire
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -82,7 +81,7 @@ def test_any_packet_is_counted(data: bytes) -> None:
 
 WATCH = """
 import json, socket, threading, msgspec
-from v2g.io.network.raw_tcp import watch_wire
+from v2g.io.network.tcp_info import watch_wire
 server = socket.create_server(("127.0.0.1", 0))
 def talk():
     with socket.create_connection(server.getsockname()) as client:

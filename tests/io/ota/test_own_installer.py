@@ -34,7 +34,7 @@ import asyncio, sys
 from pathlib import Path
 import msgspec
 from v2g.errors import InstallError, TransportError
-from v2g.io.ota.own_installer import OwnInstaller
+from v2g.io.ota.opening import OwnInstaller
 
 class Config(msgspec.Struct, frozen=True):
     disk: Path

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.fast_forward import clock_of, loop_of
+from v2g.io.runtime.clock import Clock, clock_of, loop_of
 
 
 def test_timers_and_clocks_pass_at_the_same_pace() -> None:

@@ -7,8 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from tests.virtual_time import VirtualLoop
-from v2g.io.runtime.disk import DiskThread
-from v2g.io.runtime.turnstile import LATE_S, LONGEST_S, PAUSE_S, Turnstile
+from v2g.io.runtime.disk import LATE_S, LONGEST_S, PAUSE_S, DiskThread, Turnstile
 
 
 def played(scene: Coroutine[Any, Any, None]) -> None:

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from tests.sealing import new_keys
 from v2g.errors import SealedError, StoreError, VerificationError
-from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import is_sealed, open_lines, read_sealed, readable, seal_line, seal_lines
+from v2g.io.storage.record_keys import RecordKeys, is_sealed, open_lines, read_sealed, readable, seal_line, seal_lines
 
 pytestmark = pytest.mark.requirement("R145")
 

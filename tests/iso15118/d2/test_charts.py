@@ -11,14 +11,12 @@ from tests.iso15118 import exchanges
 from tests.iso15118.exchanges import FIELDS, response
 from tests.together import together
 from v2g.iso15118.d2.charts import CHARTS, ENERGY, LOOPS, REQUESTS, STRICT, Family, has_wrong_progress
-from v2g.iso15118.d2.messages import charging, common, data_types
+from v2g.iso15118.d2.messages import common, data_types
 from v2g.iso15118.d2.messages.data_types import ResponseCode
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.sequence import Asks, Says, State, accepts, advance, edges
 
-DECLARED = {
-    each.__name__: each for module in (common, charging, app) for each in module.ELEMENTS.values() if each.__name__
-}
+DECLARED = {each.__name__: each for module in (common, app) for each in module.ELEMENTS.values() if each.__name__}
 EVERY = {name for name in DECLARED if name.endswith("Req")} - {"supportedAppProtocolReq"}
 
 VARIANTS = {
@@ -135,7 +133,7 @@ class Model:
 
     last: str = ""
     contract: bool = False
-    charging: bool = False
+    common: bool = False
     """Between Start and Stop."""
     receipt: bool = False
     over: str = ""

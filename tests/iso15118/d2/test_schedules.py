@@ -10,10 +10,9 @@ from tests.iso15118.engine.power_schedule import steps
 from v2g import exi
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.common import PowerDeliveryReq
-from v2g.iso15118.d2.messages.data_types import ChargeProgress
+from v2g.iso15118.d2.messages.data_types import ChargeProgress, SAScheduleList
 from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
-from v2g.iso15118.d2.messages.tariffs import SAScheduleList
 from v2g.iso15118.d2.schedules import (
     PriceStep,
     charging_profile,

@@ -21,8 +21,7 @@ from tests.iso15118.engine.signing import (
 from tests.together import together
 from v2g.errors import SignatureError
 from v2g.iso15118.d2.messages import common
-from v2g.iso15118.d2.messages.data_types import EMAID, CertificateChain, EVSEProcessing, ResponseCode
-from v2g.iso15118.d2.messages.tariffs import SAScheduleList
+from v2g.iso15118.d2.messages.data_types import EMAID, CertificateChain, EVSEProcessing, ResponseCode, SAScheduleList
 from v2g.iso15118.d2.schedules import PriceStep, sales_tariff, schedule_tuple
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.signatures import KEYS, sign, signed_elements, verify

@@ -11,7 +11,7 @@ from tests.energy.settlement.conftest import authorization_of
 from v2g import exi
 from v2g.energy.settlement.authorization import SignedChallenge
 from v2g.errors import CodecError, SignatureError
-from v2g.iso15118.d20 import signed_requests as d20
+from v2g.iso15118 import signed_requests as d20
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import MessageHeader, MeterInfo
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES

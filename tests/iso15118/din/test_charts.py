@@ -10,12 +10,12 @@ from tests.iso15118 import exchanges
 from tests.iso15118.exchanges import FIELDS, response
 from tests.together import together
 from v2g.iso15118.din.charts import CHART, ENERGY, REQUESTS, STRICT
-from v2g.iso15118.din.messages import charging, common, data_types
+from v2g.iso15118.din.messages import common, data_types
 from v2g.iso15118.din.messages.data_types import ResponseCode
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.sequence import Asks, Says, State, accepts, advance, edges
 
-DECLARED = {each.__name__: each for module in (common, charging, app) for each in module.ELEMENTS.values()}
+DECLARED = {each.__name__: each for module in (common, app) for each in module.ELEMENTS.values()}
 UNUSED = {
     *("ServiceDetailReq", "PaymentDetailsReq", "CertificateInstallationReq", "CertificateUpdateReq"),
     *("MeteringReceiptReq", "ChargingStatusReq"),
@@ -91,7 +91,7 @@ def test_a_failure_ends_every_state(code: ResponseCode) -> None:
 def test_random_conversations_go_forward_in_the_published_order_and_energy_flows_after_start_only(
     data: st.DataObject,
 ) -> None:
-    state, charging, place = State.SUPPORTED_APP_PROTOCOL, False, 0
+    state, common, place = State.SUPPORTED_APP_PROTOCOL, False, 0
     for _ in range(40):
         name, asks = data.draw(st.sampled_from([each for each in ASKED if allowed(state, *each, tolerant=True)]))
         ongoing = data.draw(st.booleans())
@@ -99,7 +99,7 @@ def test_random_conversations_go_forward_in_the_published_order_and_energy_flows
         before = state
         state = advance(state, request(name, asks), response(code, Says.ONGOING if ongoing else Says.ANYTHING), CHART)
         assert accepts(before, request(name, asks), CHART)
-        charging = (name, asks) == START or (charging and (name, asks) != STOP)
+        common = (name, asks) == START or (common and (name, asks) != STOP)
         if state is State.ENDED:
             assert name == "SessionStopReq"
             return
@@ -107,4 +107,4 @@ def test_random_conversations_go_forward_in_the_published_order_and_energy_flows
         if ongoing and name in ("ContractAuthenticationReq", "ChargeParameterDiscoveryReq", "CableCheckReq"):
             assert state is before
         place = ORDER.index(state)
-        assert (state in ENERGY) == charging
+        assert (state in ENERGY) == common

@@ -28,7 +28,7 @@ from v2g.iso15118.din.charts import CHART, STRICT
 from v2g.iso15118.din.response_codes import USES
 from v2g.iso15118.din.schedules import power_schedules
 from v2g.iso15118.din.schemas import DIN
-from v2g.iso15118.engine import evcc_id, evse_id, physical_values
+from v2g.iso15118.engine import identifiers, physical_values
 from v2g.iso15118.engine.dc_status import Demand, demand, is_sound
 from v2g.iso15118.engine.response_codes import has_place
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
@@ -132,14 +132,16 @@ def test_codes_of_responses_have_their_place(name: str) -> None:
 
 def test_identities_of_real_vehicles_and_chargers() -> None:
     vehicles = {
-        name: {evcc_id.mac_address(each.body.evcc_id) for each in requests(name) if "SessionSetup" in repr(each.body)}
+        name: {
+            identifiers.mac_address(each.body.evcc_id) for each in requests(name) if "SessionSetup" in repr(each.body)
+        }
         for name in NAMES
     }
     experimental: set[Any] = {None}  # it sends an empty EVCCID
     real = {IONIQ: {"0465650064C3"}, HYC300: {"E00EE1FFD3E2"}, MODEL_Y: {"98ED5CDAD998"}}
     assert vehicles == {**dict.fromkeys(NAMES, experimental), **real}
     chargers = {
-        name: {evse_id.from_bytes(each.body.evse_id)[0] for each in responses(name, "SessionSetupRes")}
+        name: {identifiers.from_bytes(each.body.evse_id)[0] for each in responses(name, "SessionSetupRes")}
         for name in NAMES
     }
     unknown = {name: {""} for name in (ABB, COMPLEO, BULB, ALPITRONIC, HYC300)}

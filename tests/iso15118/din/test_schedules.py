@@ -6,8 +6,7 @@ from hypothesis import given
 
 from tests.iso15118.engine.power_schedule import steps
 from v2g import exi
-from v2g.iso15118.din.messages.parameters import ChargingProfile, ProfileEntry
-from v2g.iso15118.din.messages.tariffs import SASchedules
+from v2g.iso15118.din.messages.data_types import ChargingProfile, ProfileEntry, SASchedules
 from v2g.iso15118.din.schedules import MOST_ENTRIES, is_capped, planned, power_schedules, schedule_list
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step, covering

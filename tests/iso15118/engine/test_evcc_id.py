@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.iso15118.engine.evcc_id import is_regular, mac_address, shown
+from v2g.iso15118.engine.identifiers import is_regular, mac_address, shown
 
 
 @pytest.mark.parametrize(

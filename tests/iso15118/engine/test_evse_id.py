@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.iso15118.engine.evse_id import UNKNOWN, UNKNOWN_BYTES, as_bytes, as_text, from_bytes, is_evse_id
+from v2g.iso15118.engine.identifiers import UNKNOWN, UNKNOWN_BYTES, as_bytes, as_text, from_bytes, is_evse_id
 
 
 @pytest.mark.parametrize(

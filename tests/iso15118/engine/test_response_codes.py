@@ -6,12 +6,10 @@ import pytest
 
 from tests.together import together
 from v2g.iso15118.d2 import response_codes as codes_2
-from v2g.iso15118.d2.messages import charging as charging_2
 from v2g.iso15118.d2.messages import common as common_2
 from v2g.iso15118.d2.messages.data_types import ResponseCode as Code2
 from v2g.iso15118.din import response_codes as codes_din
 from v2g.iso15118.din.charts import REQUESTS as REQUESTS_DIN
-from v2g.iso15118.din.messages import charging as charging_din
 from v2g.iso15118.din.messages import common as common_din
 from v2g.iso15118.din.messages.data_types import ResponseCode as CodeDin
 from v2g.iso15118.engine.response_codes import EVERY, Consequence, consequence_of, has_place
@@ -21,8 +19,8 @@ def responses(*modules: Any) -> set[str]:
     return {name for module in modules for name in module.ELEMENTS if name.endswith("Res")}
 
 
-RESPONSES_2 = responses(common_2, charging_2)
-RESPONSES_DIN = {name for name in responses(common_din, charging_din) if f"{name[:-3]}Req" in REQUESTS_DIN}
+RESPONSES_2 = responses(common_2, common_2)
+RESPONSES_DIN = {name for name in responses(common_din, common_din) if f"{name[:-3]}Req" in REQUESTS_DIN}
 
 # by the published list: besides OK, FAILED, FAILED_SequenceError and FAILED_UnknownSession
 SPECIFIC = {

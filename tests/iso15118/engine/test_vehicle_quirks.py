@@ -3,8 +3,15 @@
 import msgspec
 import pytest
 
-from v2g.iso15118.engine.quirks import CHARGING_PROFILE, EARLY_POWER_STOP, EARLY_SESSION_STOP
-from v2g.iso15118.engine.vehicle_quirks import REFUSABLE, VEHICLES, VehicleQuirks, tolerates
+from v2g.iso15118.engine.quirks import (
+    CHARGING_PROFILE,
+    EARLY_POWER_STOP,
+    EARLY_SESSION_STOP,
+    REFUSABLE,
+    VEHICLES,
+    VehicleQuirks,
+    tolerates,
+)
 
 pytestmark = pytest.mark.requirement("R197")
 IONIQ, MODEL_Y, OTHER = "0465650064C3", "98ED5CDAD998", "0011223344AA"

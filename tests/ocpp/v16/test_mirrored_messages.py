@@ -24,13 +24,13 @@ from v2g.ocpp.messages.display import SetDisplayMessageRequest, SetDisplayMessag
 from v2g.ocpp.messages.ev_charging import ChargingNeeds, NotifyEVChargingNeedsRequest
 from v2g.ocpp.messages.firmware import FirmwareStatusNotificationRequest, UpdateFirmwareResponse
 from v2g.ocpp.messages.metering import MeterValue, MeterValuesRequest, SampledValue
-from v2g.ocpp.messages.network_profile import SetNetworkProfileResponse
 from v2g.ocpp.messages.provisioning import (
     BootNotificationRequest,
     ChargingStation,
     GetVariableResult,
     GetVariablesResponse,
     ResetResponse,
+    SetNetworkProfileResponse,
     SetVariableResult,
     SetVariablesResponse,
 )

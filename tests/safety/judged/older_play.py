@@ -169,7 +169,7 @@ class OlderPlay(Play):
         return lambda _: (changes, None)
 
     def _status(self, code: str) -> Any:
-        return replace(self.book.status(), ev_error_code=self.book.limits.DC_EVErrorCode(code))
+        return replace(self.book.status(), ev_error_code=self.book.types.DC_EVErrorCode(code))
 
     async def do_errs(self, code: str) -> None:
         """Report this error from now on."""

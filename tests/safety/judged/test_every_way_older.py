@@ -15,7 +15,7 @@ from secc.hardware.config import Kind
 from secc.session.d2 import ac as d2_ac
 from secc.session.d2 import charging
 from secc.session.stages import Charging
-from secc.session.v2g_message import delivery, loop
+from secc.session.v2g_message import delivery
 from secc.session.v2g_message.request_context import RequestContext
 from secc.session.v2g_message.request_context import Step as Answered
 from secc.session.v2g_message.session import V2gMessageSession
@@ -97,11 +97,11 @@ def forgets_limits(patch: pytest.MonkeyPatch) -> None:
 
 
 def ignores_errors(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(loop, "NO_ERROR", ERRORS[0])
+    patch.setattr(delivery, "NO_ERROR", ERRORS[0])
 
 
 def drives_what_it_can(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(loop, "milliamperes", lambda number: 60_000)
+    patch.setattr(delivery, "milliamperes", lambda number: 60_000)
 
 
 def flow_is_not_compared(patch: pytest.MonkeyPatch) -> None:

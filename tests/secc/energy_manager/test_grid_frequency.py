@@ -15,7 +15,7 @@ from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.registers import shipped_map, values_of
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.observe import Observe
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 
 
 class Polled:

@@ -33,7 +33,7 @@ from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.observe import Observe
 from v2g_station.blocks.availability import Serve
-from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 ID: Final = (1).to_bytes(8)

@@ -31,8 +31,7 @@ from v2g.errors import StoreError
 from v2g.hardware.meters.plausibility import PER_MWH
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.storage.journal_file import JournalFile, read_files
-from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import open_lines
+from v2g.io.storage.record_keys import RecordKeys, open_lines
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey
 from v2g_station.store import JournalSigners

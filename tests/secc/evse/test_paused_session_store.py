@@ -40,7 +40,7 @@ from v2g.io.simulation.lines import VehicleDcLine
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.storage.journal_file import read_files
 from v2g.io.storage.record_keys import RecordKeys
-from v2g.iso15118.d20.signed_requests import read_confirmation
+from v2g.iso15118.signed_requests import read_confirmation
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transactions.managed import RemoteStopRequested

@@ -40,7 +40,7 @@ from v2g.io.simulation.medium import Medium, Room
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
-from v2g.safety.agreement import Errors
+from v2g.safety.flow import Errors
 
 KINDS: Final[tuple[Kind, ...]] = ("dc", "ac", "wpt", "acdp")
 AT_ONCE: Final = StageConfig(voltage_v_per_s=0, current_a_per_s=0, discharge_tau_s=0)

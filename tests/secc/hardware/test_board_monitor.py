@@ -19,8 +19,7 @@ from v2g.hardware.board.protocol import LOST_S, MAX_LINE, BoardLine, Set, Status
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
 from v2g.io.hardware.board import BoardConfig, SerialBoard
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.board import BoardSimulator
-from v2g.io.simulation.board_monitor import SILENT_S, SimulatedBoardMonitor
+from v2g.io.simulation.board import SILENT_S, BoardSimulator, SimulatedBoardMonitor
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
 from v2g.observe import Observe
 from v2g.safety import ChargerMonitor, ChargerRating, Output, Phase, Request

@@ -18,7 +18,7 @@ from v2g.hardware.interfaces import OFF, Contactor, Demand, PrimaryReport, Stage
 from v2g.iec61851.pilot import PilotState
 from v2g.observe import Observe
 from v2g.safety import Output
-from v2g.safety.agreement import Errors
+from v2g.safety.flow import Errors
 
 
 def limited(place: Place, charge_w: int, discharge_w: int = 0) -> None:

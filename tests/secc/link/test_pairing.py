@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secc.link.pairing import MatchedPlug, address_mac, pair
+from secc.link.listening import MatchedPlug, address_mac, pair
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, cable, inside, missing
-from v2g.io.network.neighbours import mac_of
+from v2g.io.network.interfaces import mac_of
 
 ONE, TWO, THREE = (bytes.fromhex(f"02000000000{n}") for n in (1, 2, 3))
 macs = st.sampled_from([None, ONE, TWO, THREE])
@@ -82,7 +82,7 @@ def test_loopback_has_no_neighbours() -> None:
 
 ASK = """
 import socket, sys, time
-from v2g.io.network.neighbours import mac_of
+from v2g.io.network.interfaces import mac_of
 address, interface = sys.argv[1:]
 there = f"{address}%{interface}"
 with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp:

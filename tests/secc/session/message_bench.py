@@ -29,7 +29,7 @@ class MessageBench(Shell):
     kind: ClassVar[type[V2gMessageSession]]
     schema: ClassVar[Schema]
     requests: ClassVar[Mapping[str, Any]]
-    limits: ClassVar[Any]
+    types: ClassVar[Any]
     """The edition's module of charge parameters."""
     values: ClassVar[Writer[Any]]
     session: V2gMessageSession
@@ -130,11 +130,11 @@ class MessageBench(Shell):
         return self.values.current(round(value * 1000), Rounding.NEAREST)
 
     def status(self) -> Any:
-        code = self.limits.DC_EVErrorCode(self.error)
-        return self.limits.DC_EVStatus(ev_ready=True, ev_error_code=code, ev_ress_soc=self.soc)
+        code = self.types.DC_EVErrorCode(self.error)
+        return self.types.DC_EVStatus(ev_ready=True, ev_error_code=code, ev_ress_soc=self.soc)
 
     def parameters(self, **changes: Any) -> Any:
-        known = self.limits.DC_EVChargeParameter(
+        known = self.types.DC_EVChargeParameter(
             dc_ev_status=self.status(),
             ev_maximum_current_limit=self.amperes(60),
             ev_maximum_power_limit=self.values.power(20_000, Rounding.NEAREST),
@@ -160,7 +160,7 @@ class MessageBench(Shell):
         return {"dc_ev_status": self.status(), **target}
 
     def _delivery(self) -> Any:
-        return self.limits.DC_EVPowerDeliveryParameter(dc_ev_status=self.status(), charging_complete=False)
+        return self.types.DC_EVPowerDeliveryParameter(dc_ev_status=self.status(), charging_complete=False)
 
     def _CurrentDemandReq(self) -> dict[str, Any]:
         return {

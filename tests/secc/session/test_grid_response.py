@@ -30,8 +30,7 @@ from v2g.hardware.simulation import StageConfig, StageLoad, StageModel
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.sequence import State
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE, Respond
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
-from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.local_control import GridFrequency, SetPower
 from v2g_station.kernel.layout import EvseLayout
 
 Make = Callable[..., Bench]

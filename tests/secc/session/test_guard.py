@@ -5,7 +5,7 @@ import pytest
 from secc.session import ports
 from secc.session.guard import OutputGuard, OutputUse
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.engine.session_time import SessionTime
+from v2g.iso15118.engine.message_timing import SessionTime
 
 
 def powered() -> tuple[OutputGuard, SessionTime]:

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from secc.session.d2 import refusal as refusal_2
+from secc.session.d2 import session as refusal_2
 from secc.session.din import session as refusal_din
 from tests.together import together
 from v2g import exi
 from v2g.iso15118.d2.charts import CHARTS, Family
-from v2g.iso15118.d2.messages import charging as charging_2
 from v2g.iso15118.d2.messages import common as common_2
 from v2g.iso15118.d2.messages.body import Body as Body2
 from v2g.iso15118.d2.messages.data_types import ResponseCode as Code2
@@ -18,7 +17,6 @@ from v2g.iso15118.d2.messages.header import MessageHeader as Header2
 from v2g.iso15118.d2.messages.message import V2G_Message as Message2
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.din.charts import CHART
-from v2g.iso15118.din.messages import charging as charging_din
 from v2g.iso15118.din.messages import common as common_din
 from v2g.iso15118.din.messages.data_types import ResponseCode as CodeDin
 from v2g.iso15118.din.messages.header import MessageHeader as HeaderDin
@@ -44,9 +42,9 @@ def failures(kind: Any) -> list[str]:
 
 
 CASES_2 = [
-    (name, code, family) for name in requests(common_2, charging_2) for code in failures(Code2) for family in Family
+    (name, code, family) for name in requests(common_2, common_2) for code in failures(Code2) for family in Family
 ]
-CASES_DIN = [(name, code) for name in requests(common_din, charging_din) for code in failures(CodeDin)]
+CASES_DIN = [(name, code) for name in requests(common_din, common_din) for code in failures(CodeDin)]
 CHALLENGE = bytes(range(16))
 
 

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig
-from secc.session.turnaround import TIMER, Turnaround
+from secc.session.power import TIMER, Turnaround
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench as Make
 from tests.secc.session.d20.ac import UNSIGNED
 from v2g.energy.limits import Setpoint
+from v2g.iso15118.engine.message_timing import SessionTime
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session_time import SessionTime
 
 RATING_W = 10_000
 

@@ -26,11 +26,10 @@ from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.evse import Restart
-from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.high_level import PlanReported
-from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.local_control import GridFrequency, SetPower
+from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer
 from v2g_station.blocks.transactions.managed import RemoteStartRequested, RemoteStopRequested
 from v2g_station.device.logs import LogSources
 from v2g_station.kernel.kernel import Keep

@@ -12,8 +12,8 @@ from tests.testkit.ocpp.rig import BEGIN_MS, contract_files
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.evse import AllowPower, ContractPresented, Plug
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
-from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.high_level import ContractWanted, GiveContract, VehicleEnds, VehicleKnown
+from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer
 from v2g_station.simulator.behaviour import OLDER_PROTOCOL, QUIET, WISH, Departing, SimulatedSite
 from v2g_station.simulator.control import StationControl
 from v2g_station.simulator.device import crash_of

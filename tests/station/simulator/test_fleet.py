@@ -18,7 +18,7 @@ from tests.station.bench import FIXED, Bench
 from v2g.errors import StoreError
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.evse import AllowPower, Bay, Plug, Power, Restart, TokenPresented
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.kernel.kernel import Action, Moment
 from v2g_station.simulator.behaviour import QUIET, Behaviour, SimulatedSite

@@ -16,7 +16,7 @@ from v2g.energy.feeder import Feeder, FeederNode
 from v2g.energy.frequency_trace import GridTrace
 from v2g.errors import CodecError
 from v2g_station.blocks.settings import Inverter
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.simulator.behaviour import Behaviour
 from v2g_station.simulator.fleet import Simulator, StationFleet
 from v2g_station.simulator.grid import GridPlan, SimulatedGrid

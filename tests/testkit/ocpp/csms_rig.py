@@ -52,7 +52,7 @@ from v2g_testkit.cases.case import Result
 from v2g_testkit.ocpp.attempts import Attempt, Sockets
 from v2g_testkit.ocpp.case import NotApplicable, OcppCase
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
-from v2g_testkit.ocpp.csms_cases.block_k_vehicles import NEEDS
+from v2g_testkit.ocpp.csms_cases.block_k import NEEDS
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.csms_cases.contracts import CONTRACTS
 from v2g_testkit.ocpp.csms_tester import CsmsTest, CsmsTester

@@ -3,10 +3,9 @@
 import pytest
 
 from tests.testkit.ocpp.rig import cases_of, in_virtual_time, station_under_test
-from v2g_testkit.ocpp.by_hand import by_hand
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.csms_tester import CsmsTest
-from v2g_testkit.ocpp.driver import NoDriver
+from v2g_testkit.ocpp.driver import NoDriver, by_hand
 from v2g_testkit.ocpp.station_tester import StationTest
 
 

@@ -9,7 +9,7 @@ from tests.testkit.ocpp.csms_mutants import CALL, CALLRESULT, Mutant, Payload, p
 from tests.testkit.ocpp.csms_rig import SCHEDULED, csms_under_test
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
-from v2g_testkit.ocpp.csms_cases import block_k_vehicles
+from v2g_testkit.ocpp.csms_cases import block_k
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.csms_tester import CsmsTester
 
@@ -89,7 +89,7 @@ async def failed(tester: CsmsTester) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(block_k_vehicles, "SCHEDULE_S", 0.0)
+    monkeypatch.setattr(block_k, "SCHEDULE_S", 0.0)
 
 
 @pytest.mark.some(3)

@@ -8,14 +8,18 @@ addresses is read ten times a second.
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Collection
+import struct
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from v2g.errors import TimeoutExpired, TransportError
+from v2g.io.runtime.supervision import Supervisor
+from v2g.observe import Observe
 
 _IFF_LOOPBACK, _IFF_MULTICAST = 0x8, 0x1000  # linux/if.h
 _LINK_SCOPE: Final = "20"
@@ -124,3 +128,144 @@ async def wait_usable(*interfaces: str, timeout: float | None = None) -> Usable:
         raise TimeoutExpired(f"link-local address of {names}", timeout or 0.0, hint=hint) from None
     finally:
         watch.close()
+
+
+_PAUSE_S: Final = 1.0
+
+
+class InterfaceService(Protocol):
+    """A listener on one interface."""
+
+    async def close(self) -> None:
+        """Stop listening."""
+
+
+class InterfaceSupervisor:
+    """Serves each of `interfaces` whenever it has a usable link-local address.
+
+    `serve(interface, address)` begins to listen there. It is closed when the interface or its address disappears, and
+    called again when there is a new one.
+    """
+
+    def __init__(
+        self,
+        interfaces: Collection[str],
+        serve: Callable[[str, IPv6Address], Awaitable[InterfaceService]],
+        *,
+        observe: Callable[[Observe], None],
+    ) -> None:
+        """Raises TransportError when an interface does not exist at the start."""
+        for interface in interfaces:
+            has_multicast(interface)
+        self._serve = serve
+        self._observe = observe
+        self._changes = {interface: asyncio.Event() for interface in interfaces}
+        self._watch = InterfaceWatch(interfaces, lambda interface, _: self._changes[interface].set())
+        self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._supervisor = Supervisor(observe)
+        for interface in interfaces:
+            self._supervisor.keep(f"presence on {interface}", partial(self._keep, interface))
+
+    async def ready(self) -> None:
+        """Wait until one interface is served. Raises TransportError when the first usable one fails."""
+        await asyncio.shield(self._first)
+
+    async def close(self) -> None:
+        """Stop serving everywhere."""
+        self._watch.close()
+        await self._supervisor.close()
+        self._first.cancel()
+
+    async def _keep(self, interface: str) -> None:
+        while True:
+            state = await self._until(interface, lambda now: now is not None)
+            assert state is not None
+            try:
+                service = await self._serve(interface, state.address)
+            except TransportError as error:
+                if not self._first.done():
+                    self._first.set_exception(error)
+                    return
+                self._observe(Observe("sdp", "not_served", {"interface": interface, "error": str(error)}))
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            try:
+                self._observe(Observe("sdp", "served", {"interface": interface, "address": str(state.address)}))
+                if not self._first.done():
+                    self._first.set_result(None)
+                await self._until(interface, lambda now, served=state: now != served)  # type: ignore[misc]
+                self._observe(Observe("sdp", "interface_lost", {"interface": interface}))
+            finally:
+                await service.close()
+
+    async def _until(self, interface: str, condition: Callable[[Usable | None], bool]) -> Usable | None:
+        change = self._changes[interface]
+        while not condition(self._watch.state[interface]):
+            change.clear()
+            await change.wait()
+        return self._watch.state[interface]
+
+
+_RTM_NEWNEIGH, _RTM_GETNEIGH = 28, 30  # linux/rtnetlink.h
+_NLMSG_DONE, _NLMSG_ERROR = 3, 2
+_REQUEST_DUMP: Final = 0x1 | 0x300
+_NDA_DST, _NDA_LLADDR = 1, 2  # linux/neighbour.h
+_HEADER: Final = struct.Struct("=IHHII")
+_NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_REPLY: Final = 64 * 1024
+_PATIENCE_S: Final = 0.5
+
+
+def mac_of(address: str) -> bytes | None:
+    """Return the MAC address of a neighbour (`fe80::1%eth0`, or without interface), None if there is none:
+    the loopback interface, a peer behind a router, no permission."""
+    text, _, interface = address.partition("%")
+    try:
+        wanted = IPv6Address(text).packed
+        index = socket.if_nametoindex(interface) if interface else 0
+        table = _table()
+    except (OSError, ValueError):
+        return None
+    return next((mac for where, ip, mac in table if ip == wanted and index in (0, where)), None)
+
+
+def _table() -> list[tuple[int, bytes, bytes]]:
+    """Return (interface index, IPv6 address, MAC) of every known neighbour."""
+    found: list[tuple[int, bytes, bytes]] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as netlink:
+        netlink.settimeout(_PATIENCE_S)
+        body = _NEIGHBOUR.pack(socket.AF_INET6, 0, 0, 0, 0)
+        netlink.send(_HEADER.pack(_HEADER.size + len(body), _RTM_GETNEIGH, _REQUEST_DUMP, 1, 0) + body)
+        while True:
+            reply = netlink.recv(_REPLY)
+            for kind, payload in _messages(reply):
+                if kind in (_NLMSG_DONE, _NLMSG_ERROR):
+                    return found
+                if kind == _RTM_NEWNEIGH:
+                    found += _neighbour(payload)
+
+
+def _messages(data: bytes) -> list[tuple[int, bytes]]:
+    messages = []
+    while len(data) >= _HEADER.size:
+        length, kind, _, _, _ = _HEADER.unpack_from(data)
+        if length < _HEADER.size:
+            break
+        messages.append((kind, data[_HEADER.size : length]))
+        data = data[(length + 3) & ~3 :]
+    return messages
+
+
+def _neighbour(payload: bytes) -> list[tuple[int, bytes, bytes]]:
+    _, index, _, _, _ = _NEIGHBOUR.unpack_from(payload)
+    fields: dict[int, bytes] = {}
+    rest = payload[_NEIGHBOUR.size :]
+    while len(rest) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(rest)
+        if length < _ATTRIBUTE.size:
+            break
+        fields[kind] = rest[_ATTRIBUTE.size : length]
+        rest = rest[(length + 3) & ~3 :]
+    ip, mac = fields.get(_NDA_DST, b""), fields.get(_NDA_LLADDR, b"")
+    return [(index, ip, mac)] if len(mac) == 6 and any(mac) else []  # the loopback interface has zeros

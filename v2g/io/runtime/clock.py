@@ -1,6 +1,9 @@
 """The one place that reads the machine's clocks."""
 
+import asyncio
+import selectors
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -64,3 +67,56 @@ class Clock:
         assert self._origin_monotonic is not None
         assert self._origin_utc_ms is not None
         return self._origin_utc_ms + int((monotonic() - self._origin_monotonic) * self.scale * 1000)
+
+
+class FastClock(Clock):
+    """A clock of which all times pass `factor` times as fast, from real UTC on."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self._factor = factor
+        self._began_s, self._began_ms = super().monotonic(), super().utc_ms()
+
+    def monotonic(self) -> float:
+        """See Clock."""
+        return super().monotonic() * self._factor
+
+    def elapsed_ms(self) -> int:
+        """See Clock."""
+        return int(self.monotonic() * 1000)
+
+    def utc_ms(self) -> int:
+        """See Clock."""
+        return self._began_ms + int((super().monotonic() - self._began_s) * self._factor * 1000)
+
+
+class _Selector(selectors.DefaultSelector):
+    """Waits `factor` times shorter."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self._factor = factor
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(None if timeout is None else timeout / self._factor)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose timers run `factor` times as fast."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__(_Selector(factor))
+        self._factor = factor
+
+    def time(self) -> float:
+        return super().time() * self._factor
+
+
+def loop_of(factor: float) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the factory of event loops whose timers run `factor` times as fast, None for asyncio's own."""
+    return None if factor == 1 else lambda: _Loop(factor)
+
+
+def clock_of(factor: float) -> Clock:
+    """Return the clock that goes with such a loop."""
+    return Clock() if factor == 1 else FastClock(factor)

@@ -21,7 +21,7 @@ from v2g.errors import ConfigError, RevocationError, V2GError
 from v2g.hardware.meters.registers import load_map
 from v2g.io.keys.stores import load_credentials, open_key
 from v2g.io.storage.record_keys import RecordKeys
-from v2g.iso15118.engine.evse_id import is_digits, is_evse_id
+from v2g.iso15118.engine.identifiers import is_digits, is_evse_id
 from v2g.pki.certificates import load_certificate
 from v2g.pki.conformity import extension, is_authority
 from v2g.pki.credentials import load_chain

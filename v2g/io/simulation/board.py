@@ -9,16 +9,22 @@ import contextlib
 import os
 import pty
 import tty
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from v2g.errors import ConfigError
+from v2g.hardware.board import inputs
 from v2g.hardware.board.firmware import BoardFirmware
+from v2g.hardware.board.inputs import FOREVER_MS, Input
 from v2g.io.plc.pilot import ChargerSignal, VehicleSignal
 from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.compiled_monitor import CompiledMonitor
 from v2g.io.simulation.medium import Medium, MediumChannel
 from v2g.io.simulation.wire import SimulatedWire
+from v2g.safety import ChargerMonitor, ChargerRating, Open, Output, Phase, Request
 
 _READ_SIZE = 4096
 
@@ -87,3 +93,132 @@ class BoardSimulator:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(max(0.0, self.firmware.deadline() - now), self._act)
+
+
+SILENT_S: Final = 1.0
+"""Longest time without an input while the contactor is closed. The controller sends its measurements ten times a
+second."""
+
+Monitor = ChargerMonitor | CompiledMonitor
+
+
+class SimulatedBoardMonitor:
+    """See BoardMonitor. `make` is the monitor: that of Python, or the compiled one of `board/`."""
+
+    def __init__(self, make: Callable[[ChargerRating], Monitor] = ChargerMonitor) -> None:
+        self._make = make
+        self.forget()
+
+    def forget(self) -> None:
+        """See BoardMonitor."""
+        self._monitor: Monitor | None = None
+        self._closed = self._commanded = False
+        self._input_at = 0.0
+        self.reason = "not_told"
+
+    def take(self, what: Input, now: float) -> None:
+        """See BoardMonitor."""
+        self._input_at = now
+        if isinstance(what, inputs.BoardRating):
+            rating = ChargerRating(
+                charge_w=what.charge_w,
+                discharge_w=what.discharge_w,
+                follow_s=_seconds(what.follow_ms),
+                excess_s=_seconds(what.excess_ms),
+                open_s=_seconds(what.open_ms),
+                close_s=_seconds(what.close_ms),
+                grace_s=_seconds(what.grace_ms),
+                stop_s=_seconds(what.stop_ms),
+                voltage_s=_seconds(what.voltage_ms),
+            )
+            self._monitor = self._make(rating)
+            self._monitor.feedback(now, closed=self._closed)
+        elif self._monitor is not None:
+            _pass_on(self._monitor, what, now)
+            self._obey()
+
+    def switch(self, now: float, *, closed: bool) -> None:
+        """See BoardMonitor."""
+        self._commanded = closed
+        if self._monitor is None:
+            self.reason = "not_told"
+        elif not closed:
+            self._monitor.open(now)
+            self._obey()
+        elif self._monitor.close(now):
+            self.reason = ""
+        else:
+            self._obey()
+
+    def feedback(self, now: float, *, closed: bool) -> None:
+        """See BoardMonitor."""
+        self._closed = closed
+        if self._monitor is not None:
+            self._monitor.feedback(now, closed=closed)
+            self._obey()
+
+    def tick(self, now: float) -> None:
+        """See BoardMonitor."""
+        if self._monitor is None:
+            return
+        if self._commanded and not self.reason and now - self._input_at >= SILENT_S:
+            self.reason = "not_told"
+        self._monitor.tick(now)
+        self._obey()
+
+    def _obey(self) -> None:
+        """A board can only open: what has to be lowered, and is not, is a flow beyond the command, which opens."""
+        for verdict in [] if self._monitor is None else self._monitor.verdicts():
+            if isinstance(verdict, Open):
+                self.reason = verdict.reason
+
+
+def _pass_on(monitor: Monitor, what: Input, now: float) -> None:
+    match what:
+        case inputs.Begin():
+            monitor.begin(now)
+        case inputs.Authorise(allowed=allowed, paused=paused):
+            monitor.authorise(now, allowed=allowed, paused=paused)
+        case inputs.Forget():
+            monitor.forget_paused()
+        case inputs.Stop():
+            monitor.stop(now)
+        case inputs.Fault(word=word, active=active):
+            monitor.fault(word, now, active=active)
+        case inputs.Bears():
+            monitor.request(Request(bears=_output(what)), now)
+        case inputs.Request():
+            monitor.request(
+                Request(
+                    phase=None if what.phase is None else Phase(what.phase),
+                    power_s=_seconds(what.power_ms),
+                    closed_s=_seconds(what.closed_ms),
+                    ready=what.ready,
+                    target_mv=what.target_mv,
+                    notice_s=None if what.notice_ms is None else _seconds(what.notice_ms),
+                ),
+                now,
+            )
+        case inputs.Limit(source=source):
+            given = {each: getattr(what, each) for each in ("charge_w", "discharge_w", "charge_ma", "discharge_ma")}
+            bounds = {name: value for name, value in given.items() if value is not None}
+            from_s, until_s = now + _seconds(what.from_ms), now + _seconds(what.until_ms)
+            monitor.limit(source, now, **bounds, from_s=max(0.0, from_s), until_s=max(0.0, until_s))
+        case inputs.Discharge(rule=rule):
+            monitor.discharge(rule, now)
+        case inputs.Signed(power_w=power_w, until_ms=until_ms):
+            monitor.signed(power_w, max(0.0, now + _seconds(until_ms)), now)
+        case inputs.Drive():
+            monitor.drive(_output(what), now)
+        case inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma):
+            monitor.measured(voltage_mv, current_ma, now)
+        case inputs.Drawn(power_w=power_w):
+            monitor.drawn(power_w, now, what.line_ma)
+
+
+def _output(what: inputs.Bears | inputs.Drive) -> Output:
+    return Output(what.charge_w, what.discharge_w, what.charge_ma, what.discharge_ma, what.voltage_mv)
+
+
+def _seconds(milliseconds: int) -> float:
+    return float("inf") if milliseconds >= FOREVER_MS else milliseconds / 1000

@@ -7,8 +7,7 @@ from typing import Final, Self
 
 from v2g.energy.settlement.journal import verify_lines
 from v2g.errors import StoreError, V2GError, VerificationError
-from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import is_sealed, open_lines, seal_line, seal_lines
+from v2g.io.storage.record_keys import RecordKeys, is_sealed, open_lines, seal_line, seal_lines
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from v2g.errors import TlsError, TransportError, V2GError
 from v2g.io.network.plain_tcp import start_server
+from v2g.io.runtime.disk import Turnstile
 from v2g.io.runtime.supervision import spawn
-from v2g.io.runtime.turnstile import Turnstile
 from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
 from v2g.io.tls.selection import open_for
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake

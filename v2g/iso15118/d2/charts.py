@@ -13,8 +13,7 @@ from enum import Enum
 from typing import Final
 
 from v2g.exi.declare import Element
-from v2g.iso15118.engine.early_stop import with_early_stops
-from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Edges, Says, State, accepts
+from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Edges, Says, State, accepts, with_early_stops
 
 
 class Family(Enum):

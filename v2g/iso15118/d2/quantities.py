@@ -2,8 +2,14 @@
 
 from typing import Final
 
-from v2g.iso15118.d2.messages.data_types import PhysicalValue, UnitSymbol
-from v2g.iso15118.d2.messages.parameters import DC_EVSEStatus, DC_EVSEStatusCode, EVSENotification, IsolationLevel
+from v2g.iso15118.d2.messages.data_types import (
+    DC_EVSEStatus,
+    DC_EVSEStatusCode,
+    EVSENotification,
+    IsolationLevel,
+    PhysicalValue,
+    UnitSymbol,
+)
 from v2g.iso15118.engine.dc_status import DcStatus
 from v2g.iso15118.engine.physical_values import Writer
 

@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
-from v2g.iso15118.d2.messages import tariffs as iso
-from v2g.iso15118.d2.messages.parameters import ChargingProfile, ProfileEntry
+from v2g.iso15118.d2.messages import data_types as iso
+from v2g.iso15118.d2.messages.data_types import ChargingProfile, ProfileEntry
 from v2g.iso15118.d2.quantities import VALUES
 from v2g.iso15118.engine.physical_values import Rounding, watts
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, offered, read

@@ -10,7 +10,7 @@ _HERE: Final = "v2g.iso15118.d2.messages."
 ISO2_DATA_TYPES: Final = Schema(
     uri="urn:iso:15118:2:2013:MsgDataTypes",
     prefix="iso2t",
-    modules=(_HERE + "data_types", _HERE + "tariffs", _HERE + "parameters"),
+    modules=(_HERE + "data_types",),
     imports=(XMLDSIG,),
 )
 ISO2_HEADER: Final = Schema(
@@ -19,7 +19,7 @@ ISO2_HEADER: Final = Schema(
 ISO2_BODY: Final = Schema(
     uri="urn:iso:15118:2:2013:MsgBody",
     prefix="iso2b",
-    modules=(_HERE + "common", _HERE + "charging", _HERE + "body"),
+    modules=(_HERE + "common", _HERE + "body"),
     imports=(ISO2_DATA_TYPES,),
 )
 ISO2: Final = Schema(

@@ -10,9 +10,8 @@ from typing import Final
 from v2g.errors import CodecError, SignatureError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.messages import common as iso
-from v2g.iso15118.d2.messages.data_types import CertificateChain, SubCertificates
+from v2g.iso15118.d2.messages.data_types import CertificateChain, SAScheduleList, SubCertificates
 from v2g.iso15118.d2.messages.message import V2G_Message
-from v2g.iso15118.d2.messages.tariffs import SAScheduleList
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.engine import signature as signatures
 from v2g.iso15118.engine.signature import EDITION_2, Names, SignatureDeviation

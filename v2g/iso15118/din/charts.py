@@ -10,8 +10,7 @@ those of `v2g.iso15118.d20.charts`. Requirements on the order are, in that of a 
 from collections.abc import Mapping
 from typing import Final
 
-from v2g.iso15118.engine.early_stop import with_early_stops
-from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Edges, Says, State
+from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Edges, Says, State, with_early_stops
 
 
 def _go(to: State, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Edge:

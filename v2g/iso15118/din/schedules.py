@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
-from v2g.iso15118.din.messages import tariffs as iso
-from v2g.iso15118.din.messages.parameters import ChargingProfile
+from v2g.iso15118.din.messages import data_types as iso
+from v2g.iso15118.din.messages.data_types import ChargingProfile
 from v2g.iso15118.engine.physical_values import MAX_INT16, watts_int16
 from v2g.iso15118.engine.power_schedule import PowerSchedule, offered, read
 

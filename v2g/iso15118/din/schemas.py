@@ -10,7 +10,7 @@ _HERE: Final = "v2g.iso15118.din.messages."
 DIN_DATA_TYPES: Final = Schema(
     uri="urn:din:70121:2012:MsgDataTypes",
     prefix="dint",
-    modules=(_HERE + "data_types", _HERE + "tariffs", _HERE + "parameters"),
+    modules=(_HERE + "data_types",),
     qualified_attributes=False,
 )
 DIN_HEADER: Final = Schema(
@@ -23,7 +23,7 @@ DIN_HEADER: Final = Schema(
 DIN_BODY: Final = Schema(
     uri="urn:din:70121:2012:MsgBody",
     prefix="dinb",
-    modules=(_HERE + "common", _HERE + "charging"),
+    modules=(_HERE + "common",),
     imports=(DIN_DATA_TYPES,),
     qualified_attributes=False,
 )

@@ -215,3 +215,12 @@ def _processing(message: Element, field: str) -> Enum | None:
 def _is(processing: Enum | None, says: Says) -> bool:
     """Compare with `... Ongoing` or `... Finished`; Ongoing_WaitingForCustomerInteraction is Ongoing too."""
     return processing is not None and says.value.endswith(f" {processing.name.partition('_')[0]}")
+
+
+_BEFORE_SESSION: Final = frozenset({State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP, State.PAUSED, State.ENDED})
+
+
+def with_early_stops(chart: Chart, *, session: Edges, power: Edges) -> Chart:
+    """Return a chart whose states also take SessionStopReq by `session` and PowerDeliveryReq by `power`."""
+    stops = {"PowerDeliveryReq": power, "SessionStopReq": session}
+    return extended(chart, {state: stops for state in chart if state not in _BEFORE_SESSION})

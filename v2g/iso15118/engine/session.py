@@ -16,8 +16,8 @@ from v2g import exi
 from v2g.errors import CodecError, ExiDecodeError, ExiEncodeError, FrameError
 from v2g.exi.bits import Deviation
 from v2g.exi.declare import Element, Schema, schema_of
+from v2g.iso15118.engine.message_timing import SessionTime
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType, frame
 from v2g.observe import Observe, Scalar
 

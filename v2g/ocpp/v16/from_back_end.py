@@ -14,7 +14,7 @@ from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedul
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.diagnostics import GetLogRequest, GetLogResponse, LogParameters
 from v2g.ocpp.messages.display import MessageInfo, SetDisplayMessageRequest, SetDisplayMessageResponse
-from v2g.ocpp.messages.network_profile import SetNetworkProfileRequest, SetNetworkProfileResponse
+from v2g.ocpp.messages.provisioning import SetNetworkProfileRequest, SetNetworkProfileResponse
 from v2g.ocpp.messages.reservation import (
     CancelReservationRequest,
     CancelReservationResponse,

@@ -15,7 +15,7 @@ from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
+from v2g.ocpp.messages.provisioning import NetworkConnectionProfile
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16.bridge import LONGEST_ID_TAG, Question, Steps, Translation, registers

@@ -14,7 +14,7 @@ from v2g.observe import Observe
 from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
+from v2g.ocpp.messages.provisioning import NetworkConnectionProfile
 from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer
 from v2g.ocpp.rpc import Send as RpcSend

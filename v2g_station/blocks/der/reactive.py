@@ -16,7 +16,7 @@ from v2g.ocpp.messages.der_control import DERCurve, DERUnit, FixedPF, SetDERCont
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, curve_at
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.kernel.kernel import Kernel, StationCommand
 

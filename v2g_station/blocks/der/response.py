@@ -15,7 +15,7 @@ from v2g.ocpp.messages.ev_charging import DERControl
 from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, GridEvent, curve_at
 from v2g_station.blocks.der.trips import Acting, Trips
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.kernel.kernel import Kernel, StationCommand
 
 BY_FREQUENCY: Final[tuple[DERControl, ...]] = (

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.ocpp.messages import event_streams as ocpp
+from v2g.ocpp.messages import monitoring as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info

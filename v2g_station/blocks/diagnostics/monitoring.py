@@ -10,7 +10,7 @@ from v2g.ocpp.messages import monitoring as ocpp
 from v2g.ocpp.messages.base import Component, Message
 from v2g.ocpp.messages.base import Variable as VariableName
 from v2g.ocpp.messages.diagnostics import EventData, EventNotification, EventTrigger, NotifyEventRequest
-from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
+from v2g.ocpp.messages.monitoring import PeriodicEventStreamParams
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.diagnostics.event_streams import EventStreams, usable

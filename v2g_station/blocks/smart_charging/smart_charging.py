@@ -1,6 +1,6 @@
 """Charging profiles: set, stored, reported, and what they allow now (functional block K)."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -10,9 +10,11 @@ from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages import smart_charging as ocpp
 from v2g.ocpp.messages.base import Message, OperationMode, StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod
+from v2g.ocpp.messages.smart_charging import NotifyAllowedEnergyTransferRequest, NotifyAllowedEnergyTransferResponse
 from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices
-from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.connection.outbox import CsmsOutbox
+from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.smart_charging import profile_rules, profile_times, profiles
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transaction_records import TransactionRecord
@@ -389,3 +391,95 @@ class ChargingProfiles:
         evse = self._evses.get(fact.evse_id)
         if evse is not None:
             evse.asleep = False
+
+
+class AllowEnergyTransfer(StationCommand, frozen=True, kw_only=True):
+    """Restrict a transaction to these modes (EnergyTransferModeEnum): let the vehicle select a service again."""
+
+    evse_id: int
+    transaction_id: str
+    reference: str
+    """The charger's reference of the transaction."""
+
+    modes: tuple[str, ...]
+
+
+class EnergyTransfers:
+    """Allowed modes of one station. `serves` returns whether an EVSE has a service for any of some modes."""
+
+    def __init__(self, kernel: Kernel, sessions: EvseSessions, serves: Callable[[int, Sequence[str]], bool]) -> None:
+        self._k = kernel
+        self._sessions = sessions
+        self._serves = serves
+        self.answers: dict[str, Handler] = {"NotifyAllowedEnergyTransfer": self._allowed}
+
+    def _allowed(self, request: NotifyAllowedEnergyTransferRequest) -> Message:
+        """Q02.FR.06."""
+        evse = self._sessions.find(request.transaction_id)
+        if evse is None or evse.record is None:
+            return _rejected("TxNotFound")
+        modes = tuple(request.allowed_energy_transfer)
+        if not self._serves(evse.number, modes):
+            return _rejected("UnsupportedRequest", "this EVSE has no energy service for any of these modes")
+        record = evse.record
+        if evse.authorization is not None:
+            evse.authorization = msgspec.structs.replace(evse.authorization, energy_transfer=modes)
+        self._k.do(
+            AllowEnergyTransfer(
+                evse_id=evse.number, transaction_id=record.transaction_id, reference=record.reference, modes=modes
+            )
+        )
+        return NotifyAllowedEnergyTransferResponse(status="Accepted")
+
+
+def _rejected(code: str, text: str = "") -> NotifyAllowedEnergyTransferResponse:
+    return NotifyAllowedEnergyTransferResponse(status="Rejected", status_info=status_info(code, text))
+
+
+class PriorityChargingRequested(Fact, frozen=True, kw_only=True):
+    """A driver requests priority for a transaction, or cancels it, by a button or at the display."""
+
+    evse_id: int
+    active: bool
+
+
+class PriorityCharging:
+    """Priority of one station's transactions."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: EvseSessions,
+        smart_charging: ChargingProfiles,
+        outbox: CsmsOutbox,
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._smart = smart_charging
+        self._outbox = outbox
+        self.answers: dict[str, Handler] = {"UsePriorityCharging": self._use}
+
+    def _use(self, request: ocpp.UsePriorityChargingRequest) -> Message:
+        """K21."""
+        evse = self._sessions.find(request.transaction_id)
+        if evse is None:
+            return ocpp.UsePriorityChargingResponse(status="Rejected", status_info=status_info("TxNotFound"))
+        if request.activate and not profiles.has_priority(self._smart.installed, evse.number):
+            return ocpp.UsePriorityChargingResponse(status="NoProfile", status_info=status_info("NotFound"))
+        self._set(request.transaction_id, active=request.activate)
+        return ocpp.UsePriorityChargingResponse(status="Accepted")
+
+    def requested(self, fact: PriorityChargingRequested) -> None:
+        """K22."""
+        evse = self._evses[fact.evse_id]
+        if evse.record is None or (fact.active and not profiles.has_priority(self._smart.installed, evse.number)):
+            self._k.do(Indicate(evse_id=evse.number, word="no_priority_charging"))  # K22.FR.01
+            return
+        self._set(evse.record.transaction_id, active=fact.active)
+
+    def _set(self, transaction_id: str, *, active: bool) -> None:
+        """Change the priority and report it; offline changes are reported later (K21.FR.05, .08, K22.FR.03, .05)."""
+        if self._smart.where.set_priority(transaction_id, active=active):
+            self._outbox.add(ocpp.NotifyPriorityChargingRequest(transaction_id=transaction_id, activated=active))

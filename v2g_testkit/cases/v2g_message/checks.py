@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from v2g.exi.declare import Element
-from v2g.iso15118.engine.evse_id import UNKNOWN, from_bytes, is_evse_id, is_packed
+from v2g.iso15118.engine.identifiers import UNKNOWN, from_bytes, is_evse_id, is_packed
 from v2g.iso15118.engine.power_schedule import DAY_S
 from v2g.iso15118.v2g_message import CurrentDemandReq, CurrentDemandRes
 from v2g_testkit.cases import quantities

@@ -9,19 +9,15 @@ from v2g.errors import RefusedError
 from v2g.exi.declare import Element, Schema
 from v2g.iso15118.d2 import schedules as schedules_2
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.messages import charging as charging_2
 from v2g.iso15118.d2.messages import common as common_2
 from v2g.iso15118.d2.messages import data_types as types_2
-from v2g.iso15118.d2.messages import parameters as parameters_2
 from v2g.iso15118.d2.quantities import VALUES as VALUES_2
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.signatures import chain_of
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din import schedules as schedules_din
-from v2g.iso15118.din.messages import charging as charging_din
 from v2g.iso15118.din.messages import common as common_din
 from v2g.iso15118.din.messages import data_types as types_din
-from v2g.iso15118.din.messages import parameters as parameters_din
 from v2g.iso15118.din.quantities import VALUES as VALUES_DIN
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
@@ -175,9 +171,9 @@ class Requests2(MessageRequests):
     """Requests of ISO 15118-2."""
 
     schema = ISO2
-    requests: ClassVar[Mapping[str, type[Element]]] = {**common_2.ELEMENTS, **charging_2.ELEMENTS}
+    requests: ClassVar[Mapping[str, type[Element]]] = {**common_2.ELEMENTS, **common_2.ELEMENTS}
     types: ClassVar[ModuleType] = types_2
-    limits: ClassVar[ModuleType] = parameters_2
+    limits: ClassVar[ModuleType] = types_2
     values = VALUES_2
 
     def signature(self, request: Element) -> Signature | None:
@@ -206,10 +202,10 @@ class Requests2(MessageRequests):
 
     def profile(self, power_w: int) -> Element:
         """Return a ChargingProfile of constant power, W."""
-        entry = parameters_2.ProfileEntry(
+        entry = types_2.ProfileEntry(
             charging_profile_entry_start=0, charging_profile_entry_max_power=VALUES_2.power(power_w, Rounding.DOWN)
         )
-        return parameters_2.ChargingProfile(profile_entry=(entry,))
+        return types_2.ChargingProfile(profile_entry=(entry,))
 
     def _ServiceDetailReq(self) -> Fields:
         return {"service_id": next(iter(self.known.added), self.known.charge_service)}
@@ -247,7 +243,7 @@ class Requests2(MessageRequests):
 
     def alternating(self) -> Element:
         """Return AC_EVChargeParameter."""
-        return parameters_2.AC_EVChargeParameter(
+        return types_2.AC_EVChargeParameter(
             e_amount=VALUES_2.energy(20_000, Rounding.DOWN),
             ev_max_voltage=self.volts(400),
             ev_max_current=self.amperes(16),
@@ -279,9 +275,9 @@ class RequestsDin(MessageRequests):
     """Requests of DIN 70121."""
 
     schema = DIN
-    requests: ClassVar[Mapping[str, type[Element]]] = {**common_din.ELEMENTS, **charging_din.ELEMENTS}
+    requests: ClassVar[Mapping[str, type[Element]]] = {**common_din.ELEMENTS, **common_din.ELEMENTS}
     types: ClassVar[ModuleType] = types_din
-    limits: ClassVar[ModuleType] = parameters_din
+    limits: ClassVar[ModuleType] = types_din
     values = VALUES_DIN
 
     def _asked(self, asks: Asks) -> Fields:
@@ -299,8 +295,8 @@ class RequestsDin(MessageRequests):
     def profile(self, power_w: int) -> Element:
         """Return a ChargingProfile of constant power, W."""
         found = self.schedule()
-        entry = parameters_din.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=power_w)
-        return parameters_din.ChargingProfile(
+        entry = types_din.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=power_w)
+        return types_din.ChargingProfile(
             sa_schedule_tuple_id=found[0] if found is not None else 1, profile_entry=(entry,)
         )
 

@@ -9,20 +9,16 @@ from v2g.errors import CertificateError, SignatureError
 from v2g.exi.declare import Element, Schema
 from v2g.iso15118.d2 import schedules as schedules_2
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.messages import charging as charging_2
 from v2g.iso15118.d2.messages import common as common_2
 from v2g.iso15118.d2.messages import data_types as types_2
-from v2g.iso15118.d2.messages import parameters as parameters_2
-from v2g.iso15118.d2.messages.tariffs import SAScheduleList
+from v2g.iso15118.d2.messages.data_types import SAScheduleList
 from v2g.iso15118.d2.quantities import VALUES as VALUES_2
 from v2g.iso15118.d2.quantities import dc_evse_status as status_2
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din import schedules as schedules_din
-from v2g.iso15118.din.messages import charging as charging_din
 from v2g.iso15118.din.messages import common as common_din
 from v2g.iso15118.din.messages import data_types as types_din
-from v2g.iso15118.din.messages import parameters as parameters_din
 from v2g.iso15118.din.quantities import VALUES as VALUES_DIN
 from v2g.iso15118.din.quantities import dc_evse_status as status_din
 from v2g.iso15118.din.schemas import DIN
@@ -34,7 +30,7 @@ from v2g.iso15118.engine.xmldsig import Signature
 from v2g.iso15118.v2g_message import ChargeParameterDiscoveryReq, PreChargeReq
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
-from v2g_testkit.cases.scripted_responses import Fields, ScriptedResponses
+from v2g_testkit.cases.scripted_charger import Fields, ScriptedResponses
 from v2g_testkit.cases.v2g_message.requests import MAJOR
 
 POWER_W: Final = 11_000
@@ -148,9 +144,9 @@ class Responses2(MessageResponses):
     """Responses of ISO 15118-2, with external payment."""
 
     schema = ISO2
-    responses: ClassVar[Mapping[str, type[Element]]] = {**common_2.ELEMENTS, **charging_2.ELEMENTS}
+    responses: ClassVar[Mapping[str, type[Element]]] = {**common_2.ELEMENTS, **common_2.ELEMENTS}
     types: ClassVar[ModuleType] = types_2
-    limits: ClassVar[ModuleType] = parameters_2
+    limits: ClassVar[ModuleType] = types_2
     values = VALUES_2
     status: ClassVar[Callable[[DcStatus, int], Element]] = status_2
 
@@ -180,8 +176,8 @@ class Responses2(MessageResponses):
         return {"evse_processing": self._ongoing_once("AuthorizationReq")}
 
     def _ac_status(self) -> Any:
-        notification = parameters_2.EVSENotification.None_
-        return parameters_2.AC_EVSEStatus(notification_max_delay=0, evse_notification=notification, rcd=False)
+        notification = types_2.EVSENotification.None_
+        return types_2.AC_EVSEStatus(notification_max_delay=0, evse_notification=notification, rcd=False)
 
     def _any_status(self, phase: Phase) -> Any:
         return self._ac_status() if self.family is Family.AC else self.dc_status(phase)
@@ -194,7 +190,7 @@ class Responses2(MessageResponses):
         return {
             "evse_processing": processing,
             "sa_schedules": offered if processing.name == "Finished" else None,
-            "evse_charge_parameter": parameters_2.AC_EVSEChargeParameter(
+            "evse_charge_parameter": types_2.AC_EVSEChargeParameter(
                 ac_evse_status=self._ac_status(),
                 evse_nominal_voltage=self.volts(MAINS_V),
                 evse_max_current=self.amperes(16),
@@ -245,9 +241,9 @@ class ResponsesDin(MessageResponses):
     """Responses of DIN 70121."""
 
     schema = DIN
-    responses: ClassVar[Mapping[str, type[Element]]] = {**common_din.ELEMENTS, **charging_din.ELEMENTS}
+    responses: ClassVar[Mapping[str, type[Element]]] = {**common_din.ELEMENTS, **common_din.ELEMENTS}
     types: ClassVar[ModuleType] = types_din
-    limits: ClassVar[ModuleType] = parameters_din
+    limits: ClassVar[ModuleType] = types_din
     values = VALUES_DIN
     status: ClassVar[Callable[[DcStatus, int], Element]] = status_din
 

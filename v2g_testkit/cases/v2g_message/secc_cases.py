@@ -17,8 +17,7 @@ from v2g.iso15118.din.timing import MESSAGES as MESSAGES_DIN
 from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming
 from v2g.iso15118.engine.sequence import Asks, State
 from v2g_testkit.cases.case import WRONG, Ask, Case, Detour, Expect, Malformed, Script, Silence
-from v2g_testkit.cases.routes import RENEGOTIATED
-from v2g_testkit.cases.scripted_vehicle import DISCHARGED_S, SERVES, UNFINISHED
+from v2g_testkit.cases.scripted_vehicle import DISCHARGED_S, RENEGOTIATED, SERVES, UNFINISHED
 from v2g_testkit.cases.secc_installation import DELIVERS
 from v2g_testkit.cases.secc_probes import ANSWERED, SILENT
 from v2g_testkit.cases.v2g_message.changes import ERRORS

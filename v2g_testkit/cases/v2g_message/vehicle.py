@@ -38,8 +38,7 @@ from v2g.pki.profile import Generation, Role
 from v2g.pki.verify import verify_chain
 from v2g_testkit.cases.case import WRONG, Script
 from v2g_testkit.cases.known import Kit, Payer
-from v2g_testkit.cases.routes import RENEGOTIATED
-from v2g_testkit.cases.scripted_vehicle import DEAD_V, PRE_CHARGE_S, Exchange, ScriptedVehicle
+from v2g_testkit.cases.scripted_vehicle import DEAD_V, PRE_CHARGE_S, RENEGOTIATED, Exchange, ScriptedVehicle
 from v2g_testkit.cases.secc_installation import DELIVERS, UNUSABLE
 from v2g_testkit.cases.v2g_message.changes import CHANGES
 from v2g_testkit.cases.v2g_message.checks import faults

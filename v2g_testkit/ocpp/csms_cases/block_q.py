@@ -3,8 +3,7 @@
 from typing import Final
 
 from v2g_testkit.ocpp.case import Block, NotApplicable, Payload
-from v2g_testkit.ocpp.csms_cases.block_k_21 import OF_21, profile, pulls, pushes, sets
-from v2g_testkit.ocpp.csms_cases.block_k_vehicles import NEEDS, connected, scheduled, tells
+from v2g_testkit.ocpp.csms_cases.block_k import NEEDS, OF_21, connected, profile, pulls, pushes, scheduled, sets, tells
 from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 

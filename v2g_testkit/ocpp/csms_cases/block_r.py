@@ -3,7 +3,7 @@
 from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload
-from v2g_testkit.ocpp.csms_cases.block_k_21 import OF_21
+from v2g_testkit.ocpp.csms_cases.block_k import OF_21
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 R: Final[Block[CsmsTest]] = Block(**OF_21, needs=("DER controls",), booted=True)

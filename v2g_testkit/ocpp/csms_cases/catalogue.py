@@ -8,15 +8,13 @@ from v2g_testkit.ocpp.csms_cases.block_a import A
 from v2g_testkit.ocpp.csms_cases.block_b import B
 from v2g_testkit.ocpp.csms_cases.block_c import C_21, C
 from v2g_testkit.ocpp.csms_cases.block_d import D
-from v2g_testkit.ocpp.csms_cases.block_e import E_21, E
+from v2g_testkit.ocpp.csms_cases.block_e import E_21, RESUMPTION, E
 from v2g_testkit.ocpp.csms_cases.block_f import F
 from v2g_testkit.ocpp.csms_cases.block_g import G
 from v2g_testkit.ocpp.csms_cases.block_h import H
 from v2g_testkit.ocpp.csms_cases.block_i import I_21, I
 from v2g_testkit.ocpp.csms_cases.block_j import J
-from v2g_testkit.ocpp.csms_cases.block_k import K
-from v2g_testkit.ocpp.csms_cases.block_k_21 import K_21
-from v2g_testkit.ocpp.csms_cases.block_k_vehicles import K_VEHICLES
+from v2g_testkit.ocpp.csms_cases.block_k import K_21, K_VEHICLES, K
 from v2g_testkit.ocpp.csms_cases.block_l import L
 from v2g_testkit.ocpp.csms_cases.block_m import M
 from v2g_testkit.ocpp.csms_cases.block_n import N
@@ -25,7 +23,6 @@ from v2g_testkit.ocpp.csms_cases.block_p import P
 from v2g_testkit.ocpp.csms_cases.block_q import Q
 from v2g_testkit.ocpp.csms_cases.block_r import R
 from v2g_testkit.ocpp.csms_cases.contracts import CONTRACTS
-from v2g_testkit.ocpp.csms_cases.resumption import RESUMPTION
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 _BLOCKS: Final = (

@@ -6,7 +6,7 @@ from typing import Any, Final
 from v2g_testkit.ocpp.case import Block, Failed, Payload, given, precondition
 from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.driver import Action, Step
-from v2g_testkit.ocpp.station_cases.block_e_21 import reached, says_limit, supports
+from v2g_testkit.ocpp.station_cases.block_e import reached, says_limit, supports
 from v2g_testkit.ocpp.station_cases.steps import ended, forget_tokens, is_token, priced, refuses
 from v2g_testkit.ocpp.station_tester import StationTest
 

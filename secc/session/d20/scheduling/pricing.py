@@ -4,22 +4,141 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from secc.session.config import ControlMode
 from secc.session.d20.quantities import watts
-from secc.session.d20.scheduling import csms_prices
 from secc.session.d20.stages import RequestContext
 from secc.session.terms import OverstayTerms, PriceTerms
 from v2g.asn1.discharge import PriceSlot
 from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.price_rules import PRICE_ALGORITHM
-from v2g.iso15118.d20.prices import amount
+from v2g.iso15118.d20.prices import amount, fraction
 from v2g.units import MICRO
+
+Entry = TypeVar("Entry", iso.PriceRuleStack, iso.PriceLevelScheduleEntry)
+CsmsPrices = iso.AbsolutePriceSchedule | iso.PriceLevelSchedule
+
+
+def still_hold(source: CsmsPrices, now_s: int) -> bool:
+    """Return whether they contain a present price."""
+    return source.time_anchor <= now_s < source.time_anchor + sum(each.duration for each in _entries(source))
+
+
+def in_money(
+    source: iso.AbsolutePriceSchedule, now_s: int, horizon_s: int, points: int, *, export: bool, surcharge_micro: int
+) -> iso.AbsolutePriceSchedule | None:
+    """Return prices from now on: those to pay, or with `export` the compensation; None if there is none.
+
+    Only energy is compensated for discharge; `surcharge_micro` is added to prices to pay.
+    """
+    stacks = []
+    for stack in _from(source.price_rule_stacks.price_rule_stack, source.time_anchor, now_s, horizon_s, points):
+        rules = tuple(_back(stack) if export else _ahead(stack, surcharge_micro))
+        stacks.append(replace(stack, price_rule=rules))
+    if not all(each.price_rule for each in stacks):
+        return None
+    prices = replace(
+        source, time_anchor=now_s, price_rule_stacks=iso.PriceRuleStackList(price_rule_stack=tuple(stacks))
+    )
+    if not export:
+        return prices
+    return replace(
+        prices,
+        minimum_cost=None,
+        maximum_cost=None,
+        tax_rules=None,
+        overstay_rules=None,
+        additional_selected_services=None,
+    )
+
+
+def in_levels(
+    source: CsmsPrices, now_s: int, horizon_s: int, points: int, *, export: bool
+) -> iso.PriceLevelSchedule | None:
+    """Return levels from now on: those of the back end, or prices by rank; None if energy has no price."""
+    if isinstance(source, iso.PriceLevelSchedule):
+        entries = tuple(
+            _from(
+                source.price_level_schedule_entries.price_level_schedule_entry,
+                source.time_anchor,
+                now_s,
+                horizon_s,
+                points,
+            )
+        )
+        return None if export else _csms_levels(source, entries, source.number_of_price_levels, now_s)
+    money = in_money(source, now_s, horizon_s, points, export=export, surcharge_micro=0)
+    if money is None:
+        return None
+    stacks = money.price_rule_stacks.price_rule_stack
+    fees = [fraction(each.price_rule[0].energy_fee) for each in stacks]
+    ranks = sorted(set(fees))
+    count = min(len(ranks), 255)
+    entries = tuple(
+        iso.PriceLevelScheduleEntry(
+            duration=each.duration, price_level=(bisect_right(ranks, fee) - 1) * count // len(ranks)
+        )
+        for each, fee in zip(stacks, fees, strict=True)
+    )
+    return _csms_levels(source, entries, count, now_s)
+
+
+def _csms_levels(
+    source: CsmsPrices, entries: tuple[iso.PriceLevelScheduleEntry, ...], count: int, now_s: int
+) -> iso.PriceLevelSchedule:
+    return iso.PriceLevelSchedule(
+        time_anchor=now_s,
+        price_schedule_id=source.price_schedule_id,
+        price_schedule_description=source.price_schedule_description,
+        number_of_price_levels=count,
+        price_level_schedule_entries=iso.PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
+    )
+
+
+def _entries(source: CsmsPrices) -> tuple[iso.PriceRuleStack, ...] | tuple[iso.PriceLevelScheduleEntry, ...]:
+    if isinstance(source, iso.AbsolutePriceSchedule):
+        return source.price_rule_stacks.price_rule_stack
+    return source.price_level_schedule_entries.price_level_schedule_entry
+
+
+def _from(entries: tuple[Entry, ...], anchor_s: int, now_s: int, horizon_s: int, points: int) -> Iterator[Entry]:
+    """Yield entries from now on until the horizon, at most so many."""
+    begin, count = anchor_s, 0
+    for entry in entries:
+        start, end = max(begin, now_s), min(begin + entry.duration, now_s + horizon_s)
+        begin += entry.duration
+        if end > start and count < min(points, 1024):
+            count += 1
+            yield replace(entry, duration=end - start)
+
+
+def _ahead(stack: iso.PriceRuleStack, surcharge_micro: int) -> Iterator[iso.PriceRule]:
+    for rule in stack.price_rule:
+        if rule.power_range_start.value >= 0:
+            fee = fraction(rule.energy_fee) + Fraction(surcharge_micro, MICRO)
+            yield replace(rule, energy_fee=amount(fee)) if surcharge_micro else rule
+
+
+def _back(stack: iso.PriceRuleStack) -> Iterator[iso.PriceRule]:
+    """Yield the compensation for discharged energy, by its magnitude; the lowest range begins at 0."""
+    paid = sorted(
+        (rule for rule in stack.price_rule if rule.power_range_start.value < 0),
+        key=lambda rule: -fraction(rule.power_range_start),
+    )
+    for index, rule in enumerate(paid):
+        start = rule.power_range_start
+        yield iso.PriceRule(
+            energy_fee=rule.energy_fee,
+            power_range_start=RationalNumber(exponent=start.exponent, value=min(32767, -start.value))
+            if index
+            else RationalNumber(exponent=0, value=0),
+        )
+
 
 DAY_S: Final = 86_400
 NONE, ABSOLUTE, LEVELS = 0, 1, 2
@@ -83,12 +202,12 @@ def price_schedule(
         found: iso.AbsolutePriceSchedule | iso.PriceLevelSchedule | None
         span = context.utc_ms // 1000, wanted.horizon_s, wanted.points
         if wanted.pricing == LEVELS:
-            found = csms_prices.in_levels(prices, *span, export=wanted.export)
+            found = in_levels(prices, *span, export=wanted.export)
             if found is None:
                 return _one_level(context, wanted)
         else:
             assert isinstance(prices, iso.AbsolutePriceSchedule)
-            found = csms_prices.in_money(prices, *span, export=wanted.export, surcharge_micro=wanted.surcharge_micro)
+            found = in_money(prices, *span, export=wanted.export, surcharge_micro=wanted.surcharge_micro)
         return (
             None
             if found is None
@@ -99,12 +218,10 @@ def price_schedule(
     return _absolute(context, wanted) if wanted.pricing == ABSOLUTE else _levels(context, wanted)
 
 
-def _csms_prices(context: RequestContext) -> csms_prices.CsmsPrices | None:
+def _csms_prices(context: RequestContext) -> CsmsPrices | None:
     """Return the back end's prices if valid now and allowed to be sent."""
     prices = context.facts.csms_prices
-    fresh = (
-        prices is not None and context.config.offer_prices and csms_prices.still_hold(prices, context.utc_ms // 1000)
-    )
+    fresh = prices is not None and context.config.offer_prices and still_hold(prices, context.utc_ms // 1000)
     return prices if fresh else None
 
 

@@ -8,7 +8,7 @@ from evcc.session.d2.session import Vehicle2
 from evcc.session.ports import SetAcPower
 from evcc.session.settings import AuthorizationConfig, ServiceConfig, SessionConfig
 from tests.evcc.session.message_bench import SHORT, MessageBench, ScriptedCharger
-from v2g.iso15118.d2.messages import charging, common, parameters, tariffs
+from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.header import MessageHeader
@@ -34,7 +34,7 @@ class Charger2(ScriptedCharger):
     response.
     """
 
-    types, common, charging, values = types, common, charging, VALUES
+    types, common, values = types, common, VALUES
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,15 +55,15 @@ class Charger2(ScriptedCharger):
         header = MessageHeader(session_id=self.session_id, signature=self.signs(body))
         return V2G_Message(header=header, body=Body(body_element=body))
 
-    def status(self, phase: Phase, name: str) -> parameters.DC_EVSEStatus:
+    def status(self, phase: Phase, name: str) -> types.DC_EVSEStatus:
         stop = self.stop if name in self.stop_in else None
         return dc_evse_status(status(phase, isolation=self.isolation, stop=stop, renegotiate=self._again(name)))
 
-    def _ac_status(self, name: str) -> parameters.AC_EVSEStatus:
+    def _ac_status(self, name: str) -> types.AC_EVSEStatus:
         wanted = "StopCharging" if self.stop and name in self.stop_in else "ReNegotiation"
         notification = wanted if wanted == "StopCharging" or self._again(name) else "None"
-        return parameters.AC_EVSEStatus(
-            notification_max_delay=0, evse_notification=parameters.EVSENotification(notification), rcd=self.rcd
+        return types.AC_EVSEStatus(
+            notification_max_delay=0, evse_notification=types.EVSENotification(notification), rcd=self.rcd
         )
 
     def _again(self, name: str) -> bool:
@@ -106,16 +106,16 @@ class Charger2(ScriptedCharger):
     def ChargeParameterDiscoveryReq(self, request: Any) -> Any:
         name = "ChargeParameterDiscoveryReq"
         done = self.processing(name)
-        offered = tariffs.SAScheduleList(sa_schedule_tuple=self.tuples) if self.tuples else None
+        offered = types.SAScheduleList(sa_schedule_tuple=self.tuples) if self.tuples else None
         parameter: Any
         if request.requested_energy_transfer_mode.name.startswith("AC"):
-            parameter = parameters.AC_EVSEChargeParameter(
+            parameter = types.AC_EVSEChargeParameter(
                 ac_evse_status=self._ac_status(name),
                 evse_nominal_voltage=VALUES.voltage(self.ac_mv, Rounding.NEAREST),
                 evse_max_current=VALUES.current(self.ac_ma, Rounding.DOWN),
             )
         else:
-            parameter = parameters.DC_EVSEChargeParameter(
+            parameter = types.DC_EVSEChargeParameter(
                 dc_evse_status=self.status(Phase.PARAMETERS, name), **self.limits()
             )
         return common.ChargeParameterDiscoveryRes(
@@ -153,7 +153,7 @@ class Charger2(ScriptedCharger):
         return super().CurrentDemandReq(request, **self._metered())
 
     def ChargingStatusReq(self, request: Any) -> Any:
-        return charging.ChargingStatusRes(
+        return common.ChargingStatusRes(
             response_code=OK,
             evse_max_current=VALUES.current(self.ac_ma, Rounding.DOWN),
             ac_evse_status=self._ac_status("ChargingStatusReq"),

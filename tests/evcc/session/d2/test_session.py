@@ -13,7 +13,7 @@ from tests.evcc.session.d2.session import CHEAP_LATER, HOUR, PLAN, offer
 from tests.evcc.session.message_bench import SESSION_ID
 from tests.evcc.session.vehicle_bench import T0
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.d2.messages import charging, common
+from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.schedules import PriceStep, planned, schedule_tuple
 from v2g.iso15118.engine.dc_status import Stop
@@ -165,7 +165,7 @@ def test_line_to_line_voltage_does_not_raise_the_current(ac: Bench2) -> None:
 def test_less_than_the_on_board_charger_can_draw_is_nothing(ac: Bench2) -> None:
     ac.charger.ac_ma = 1_000
     ac.run_to("ChargingStatusReq")
-    ac.run(lambda: len(of(ac, charging.ChargingStatusReq)) > 5)
+    ac.run(lambda: len(of(ac, common.ChargingStatusReq)) > 5)
     assert {each.power_w for each in ac.commands if isinstance(each, SetAcPower)} <= {0}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from evcc.session.din.session import DinVehicle
 from evcc.session.settings import SessionConfig
 from tests.evcc.session.message_bench import SHORT, MessageBench, ScriptedCharger
-from v2g.iso15118.din.messages import charging, common, parameters, tariffs
+from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages.header import MessageHeader
 from v2g.iso15118.din.messages.message import Body, V2G_Message
@@ -20,7 +20,7 @@ OK = types.ResponseCode.OK
 class DinCharger(ScriptedCharger):
     """See ScriptedCharger."""
 
-    types, common, charging, values = types, common, charging, VALUES
+    types, common, values = types, common, VALUES
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class DinCharger(ScriptedCharger):
     def message(self, body: Any) -> V2G_Message:
         return V2G_Message(header=MessageHeader(session_id=self.session_id), body=Body(body_element=body))
 
-    def status(self, phase: Phase, name: str) -> parameters.DC_EVSEStatus:
+    def status(self, phase: Phase, name: str) -> types.DC_EVSEStatus:
         stop = self.stop if name in self.stop_in else None
         return dc_evse_status(status(phase, isolation=self.isolation, stop=stop))
 
@@ -61,7 +61,7 @@ class DinCharger(ScriptedCharger):
             response_code=OK,
             evse_processing=self.processing(name),
             sa_schedules=self.schedules,
-            evse_charge_parameter=parameters.DC_EVSEChargeParameter(
+            evse_charge_parameter=types.DC_EVSEChargeParameter(
                 dc_evse_status=self.status(Phase.PARAMETERS, name),
                 **self.limits(),
             ),
@@ -84,4 +84,4 @@ class DinBench(MessageBench):
         super().__init__(DinVehicle, DinCharger(), config, **options)
 
 
-NO_SCHEDULES = tariffs.SASchedules()
+NO_SCHEDULES = types.SASchedules()

@@ -17,7 +17,7 @@ from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import SHORT
 from tests.iso15118.din.recordings import ABB, ALPITRONIC, BULB, COMPLEO, IONIQ, MODEL_Y, TESLA_CHARGER, recording
 from v2g import exi
-from v2g.iso15118.din.messages.parameters import DC_EVSEStatusCode, EVSENotification, IsolationLevel
+from v2g.iso15118.din.messages.data_types import DC_EVSEStatusCode, EVSENotification, IsolationLevel
 from v2g.iso15118.engine.physical_values import millivolts
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 

@@ -10,7 +10,7 @@ from evcc.session.settings import NeedsConfig, ProgramStep, SessionConfig, Vehic
 from tests.evcc.session.din.charger import NO_SCHEDULES, DinBench
 from tests.evcc.session.message_bench import SESSION_ID
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.din.messages import charging, common
+from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.quantities import VALUES
 from v2g.iso15118.din.schedules import planned, schedule_list
@@ -85,7 +85,7 @@ def test_state_c_before_cable_check_and_b_before_welding_detection(bench: DinBen
 def test_the_contactor_closes_once_the_voltage_at_the_inlet_matches(bench: DinBench) -> None:
     bench.charger.ongoing["PreChargeReq"] = 5
     bench.run_to("PowerDeliveryReq")
-    asked = of(bench, charging.PreChargeReq)
+    asked = of(bench, common.PreChargeReq)
     assert len(asked) == 6
     assert {(millivolts(each.ev_target_voltage), milliamperes(each.ev_target_current)) for each in asked} == {
         (370_000, 2_000)
@@ -115,7 +115,7 @@ def test_authorization_and_parameters_are_repeated_until_finished(bench: DinBenc
     bench.run()
     assert len(of(bench, common.ContractAuthenticationReq)) == 8
     assert len(of(bench, common.ChargeParameterDiscoveryReq)) == 4
-    assert len(of(bench, charging.CableCheckReq)) == 5
+    assert len(of(bench, common.CableCheckReq)) == 5
     assert bench.closed == "finished"
 
 
@@ -402,5 +402,5 @@ def test_a_voltage_that_stays_is_reported(bench: DinBench) -> None:
     bench.charger.voltage = 300.0
     bench.run()
     assert bench.closed == "finished"
-    assert len(of(bench, charging.WeldingDetectionReq)) > 50
+    assert len(of(bench, common.WeldingDetectionReq)) > 50
     assert bench.seen("stop", "welding_suspected") == [{"voltage_mv": 300_000}]

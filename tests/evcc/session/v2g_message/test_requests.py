@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from evcc.session.context import MATCHED_MV, EvseLimits, matched
-from evcc.session.din.vocabulary import VOCABULARY as DIN
+from evcc.session.din.session import VOCABULARY as DIN
 from evcc.session.ports import CloseContactor, PresentVoltage, SetCpState
 from evcc.session.settings import SessionConfig
 from evcc.session.v2g_message.context import MessageContext, Vocabulary
 from evcc.session.v2g_message.energy import on_pre_charge, repeat_pre_charge
-from evcc.session.v2g_message.schedule import agree, allowed_w
+from evcc.session.v2g_message.loop import agree, allowed_w
 from evcc.session.v2g_message.stages import Plan, PreCharging
 from tests.evcc.session.din.charger import DinBench, DinCharger
 from tests.evcc.session.vehicle_bench import T0

@@ -9,9 +9,8 @@ from pki_tools.tree import PkiTree
 from secc.session.config import EnergyService, SeccConfig
 from secc.session.d2.session import Iso2Session
 from tests.secc.session.message_bench import MessageBench
-from v2g.iso15118.d2.messages import charging, common
+from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
-from v2g.iso15118.d2.messages import parameters as limits
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
@@ -24,9 +23,9 @@ from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.xmldsig import X509IssuerSerial
 
 CONFIG = SeccConfig(authorization=(Authorization.EIM,), services=(EnergyService.DC, EnergyService.AC))
-REQUESTS: Mapping[str, Any] = {
-    name: each for name, each in {**common.ELEMENTS, **charging.ELEMENTS}.items() if name.endswith("Req")
-} | {"SupportedAppProtocolReq": app.SupportedAppProtocolReq}
+REQUESTS: Mapping[str, Any] = {name: each for name, each in common.ELEMENTS.items() if name.endswith("Req")} | {
+    "SupportedAppProtocolReq": app.SupportedAppProtocolReq
+}
 
 OPENING = (
     "SupportedAppProtocolReq",
@@ -85,7 +84,7 @@ class Iso2Bench(MessageBench):
     kind = Iso2Session
     schema = ISO2
     requests = REQUESTS
-    limits = limits
+    types = types
     values = VALUES
 
     def __init__(
@@ -127,8 +126,8 @@ class Iso2Bench(MessageBench):
             "ev_charge_parameter": self.ac_parameters() if self.alternating else self.parameters(),
         }
 
-    def ac_parameters(self, **changes: Any) -> limits.AC_EVChargeParameter:
-        known = limits.AC_EVChargeParameter(
+    def ac_parameters(self, **changes: Any) -> types.AC_EVChargeParameter:
+        known = types.AC_EVChargeParameter(
             departure_time=7200,
             e_amount=VALUES.energy(20_000, Rounding.DOWN),
             ev_max_voltage=volts(400),

@@ -20,7 +20,6 @@ from v2g.energy.limits import CABLE, MOST_W, OPERATOR, SITE, GridResponse, Limit
 from v2g.energy.settlement.records import TariffSet
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages import data_types as types
-from v2g.iso15118.d2.messages import parameters as limits
 from v2g.iso15118.d2.schedules import power_schedules
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.messages.common_messages import Authorization
@@ -337,10 +336,8 @@ def test_a_profile_is_within_the_schedule(make_iso2: MakeIso2, strict: bool, pow
     bench = make_iso2(replace(CONFIG, iso2=replace(CONFIG.iso2, strict=strict)))
     bench.evcc_id = OTHER_MAKE
     bench.reach(State.DC_PRE_CHARGE_ONGOING)
-    entry = limits.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=watts(power_w))
-    response = bench.send(
-        bench.ask("PowerDeliveryReq", charging_profile=limits.ChargingProfile(profile_entry=(entry,)))
-    )
+    entry = types.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=watts(power_w))
+    response = bench.send(bench.ask("PowerDeliveryReq", charging_profile=types.ChargingProfile(profile_entry=(entry,))))
     too_much = power_w > 40_000
     assert code(response) == ("FAILED_ChargingProfileInvalid" if too_much and strict else "OK")
     assert ("charging_profile" in bench.quirks()) == (too_much and not strict)

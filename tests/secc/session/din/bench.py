@@ -8,9 +8,8 @@ from secc.session.config import EnergyService, SeccConfig
 from secc.session.din.session import DinSession
 from tests.secc.session.message_bench import MessageBench
 from v2g.iso15118.d20.messages.common_messages import Authorization
-from v2g.iso15118.din.messages import charging, common
+from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
-from v2g.iso15118.din.messages import parameters as limits
 from v2g.iso15118.din.messages.header import MessageHeader
 from v2g.iso15118.din.messages.message import Body, V2G_Message
 from v2g.iso15118.din.quantities import VALUES
@@ -20,9 +19,9 @@ from v2g.iso15118.engine.physical_values import Rounding
 from v2g.iso15118.engine.sequence import State
 
 CONFIG = SeccConfig(authorization=(Authorization.EIM,), services=(EnergyService.DC,))
-REQUESTS: Mapping[str, Any] = {
-    name: each for name, each in {**common.ELEMENTS, **charging.ELEMENTS}.items() if name.endswith("Req")
-} | {"SupportedAppProtocolReq": app.SupportedAppProtocolReq}
+REQUESTS: Mapping[str, Any] = {name: each for name, each in common.ELEMENTS.items() if name.endswith("Req")} | {
+    "SupportedAppProtocolReq": app.SupportedAppProtocolReq
+}
 
 WAY = (
     "SupportedAppProtocolReq",
@@ -73,7 +72,7 @@ class DinBench(MessageBench):
     kind = DinSession
     schema = DIN
     requests = REQUESTS
-    limits = limits
+    types = types
     values = VALUES
     ways = WAYS
 

@@ -25,7 +25,7 @@ from tests.secc.session.din.bench import DinBench
 from tests.secc.session.din.conftest import MakeDin
 from v2g import exi
 from v2g.iso15118.din.charts import CHART
-from v2g.iso15118.din.messages.parameters import DC_EVErrorCode
+from v2g.iso15118.din.messages.data_types import DC_EVErrorCode
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
 from v2g.iso15118.engine.sequence import State, accepts
 from v2g.iso15118.engine.v2gtp import PayloadType, frame

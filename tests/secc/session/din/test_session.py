@@ -16,12 +16,11 @@ from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.din.messages import data_types as types
-from v2g.iso15118.din.messages import parameters as limits
 from v2g.iso15118.din.schedules import power_schedules
 from v2g.iso15118.din.schemas import DIN
+from v2g.iso15118.engine.quirks import VehicleQuirks
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
-from v2g.iso15118.engine.vehicle_quirks import VehicleQuirks
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.smart_charging.smart_charging import ProfileTaken
 
@@ -277,7 +276,7 @@ def test_impossible_limits_are_refused(din: DinBench, changes: dict[str, Any]) -
 
 def test_parameters_of_alternating_current_are_refused(din: DinBench) -> None:
     din.reach(State.CHARGE_PARAMETER_DISCOVERY)
-    parameter = limits.AC_EVChargeParameter(
+    parameter = types.AC_EVChargeParameter(
         departure_time=0,
         e_amount=watts(0),
         ev_max_voltage=volts(400),
@@ -401,9 +400,9 @@ def test_a_contactor_that_does_not_obey(din: DinBench, way: str) -> None:
     assert din.events("session_ended") == [{"reason": way, "session_id": din.session.session_id.hex()}]
 
 
-def profile(power_w: int, tuple_id: int = 1) -> limits.ChargingProfile:
-    entry = limits.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=power_w)
-    return limits.ChargingProfile(sa_schedule_tuple_id=tuple_id, profile_entry=(entry,))
+def profile(power_w: int, tuple_id: int = 1) -> types.ChargingProfile:
+    entry = types.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=power_w)
+    return types.ChargingProfile(sa_schedule_tuple_id=tuple_id, profile_entry=(entry,))
 
 
 def test_the_vehicle_may_plan_its_power(din: DinBench) -> None:

@@ -11,7 +11,7 @@ from v2g.energy.limits import GridResponse
 from v2g_station.blocks.der.reactive import REACTIVE, React
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE, Respond
 from v2g_station.blocks.settings import Inverter
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.kernel.layout import EvseLayout
 

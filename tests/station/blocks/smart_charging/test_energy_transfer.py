@@ -12,9 +12,8 @@ from tests.station.vehicles import V2X, charging, own
 from v2g.hardware.energy_manager.commands import CommandStep
 from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.high_level import NeedsReported, VehicleKnown
-from v2g_station.blocks.smart_charging.local_control import SetPower, UpstreamLoad
+from v2g_station.blocks.smart_charging.local_control import GridFrequency, SetPower, UpstreamLoad
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import Sleep, SleepRefused
 

@@ -11,7 +11,7 @@ from tests.station.profiles import limit, put
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
 from v2g_station.blocks.evse import Plug
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
-from v2g_station.blocks.smart_charging.frequency import GridFrequency, power_at
+from v2g_station.blocks.smart_charging.local_control import GridFrequency, power_at
 
 V2X = EvseLayout(max_power_w=50_000, max_discharge_w=20_000)
 

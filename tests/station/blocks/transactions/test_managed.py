@@ -11,7 +11,7 @@ from tests.station.vehicles import V2X, measured
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.availability import Serve
-from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.blocks.transaction_records import SignedRegister
 from v2g_station.blocks.transactions.managed import RemoteStartRequested
 

@@ -5,8 +5,20 @@ from typing import Annotated, ClassVar, Final
 from msgspec import field
 
 from v2g.exi.declare import ATTRIBUTE, Element, Long, Ref, Short, UnsignedShort, global_elements
-from v2g.iso15118.d2.messages import data_types, parameters
-from v2g.iso15118.d2.messages.tariffs import SAScheduleList, SASchedules
+from v2g.iso15118.d2.messages import data_types
+from v2g.iso15118.d2.messages.data_types import (
+    SAID,
+    AC_EVSEStatus,
+    DC_EVSEStatus,
+    DC_EVStatus,
+    EvseID,
+    EVSEProcessing,
+    MeterInfo,
+    PhysicalValue,
+    ResponseCode,
+    SAScheduleList,
+    SASchedules,
+)
 from v2g.iso15118.d2.schemas import ISO2_BODY
 from v2g.iso15118.engine.older_types import ServiceID, SessionID
 
@@ -111,8 +123,8 @@ class ChargeParameterDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=Tr
     max_entries_sa_schedule_tuple: UnsignedShort | None = None
     requested_energy_transfer_mode: data_types.EnergyTransferMode
     ev_charge_parameter: Annotated[
-        parameters.EVChargeParameter | parameters.AC_EVChargeParameter | parameters.DC_EVChargeParameter,
-        Ref(parameters.EVChargeParameter),
+        data_types.EVChargeParameter | data_types.AC_EVChargeParameter | data_types.DC_EVChargeParameter,
+        Ref(data_types.EVChargeParameter),
     ]
 
 
@@ -123,8 +135,8 @@ class ChargeParameterDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=Tr
     evse_processing: data_types.EVSEProcessing
     sa_schedules: Annotated[SASchedules | SAScheduleList | None, Ref(SASchedules)] = None
     evse_charge_parameter: Annotated[
-        parameters.EVSEChargeParameter | parameters.AC_EVSEChargeParameter | parameters.DC_EVSEChargeParameter,
-        Ref(parameters.EVSEChargeParameter),
+        data_types.EVSEChargeParameter | data_types.AC_EVSEChargeParameter | data_types.DC_EVSEChargeParameter,
+        Ref(data_types.EVSEChargeParameter),
     ]
 
 
@@ -133,10 +145,10 @@ class PowerDeliveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
 
     charge_progress: data_types.ChargeProgress
     sa_schedule_tuple_id: data_types.SAID
-    charging_profile: parameters.ChargingProfile | None = None
+    charging_profile: data_types.ChargingProfile | None = None
     ev_power_delivery_parameter: Annotated[
-        parameters.EVPowerDeliveryParameter | parameters.DC_EVPowerDeliveryParameter | None,
-        Ref(parameters.EVPowerDeliveryParameter),
+        data_types.EVPowerDeliveryParameter | data_types.DC_EVPowerDeliveryParameter | None,
+        Ref(data_types.EVPowerDeliveryParameter),
     ] = None
 
 
@@ -145,7 +157,7 @@ class PowerDeliveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
     response_code: data_types.ResponseCode
     evse_status: Annotated[
-        parameters.EVSEStatus | parameters.AC_EVSEStatus | parameters.DC_EVSEStatus, Ref(parameters.EVSEStatus)
+        data_types.EVSEStatus | data_types.AC_EVSEStatus | data_types.DC_EVSEStatus, Ref(data_types.EVSEStatus)
     ]
 
 
@@ -163,7 +175,7 @@ class MeteringReceiptRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
     response_code: data_types.ResponseCode
     evse_status: Annotated[
-        parameters.EVSEStatus | parameters.AC_EVSEStatus | parameters.DC_EVSEStatus, Ref(parameters.EVSEStatus)
+        data_types.EVSEStatus | data_types.AC_EVSEStatus | data_types.DC_EVSEStatus, Ref(data_types.EVSEStatus)
     ]
 
 
@@ -217,6 +229,100 @@ class CertificateInstallationRes(BodyElement, frozen=True, kw_only=True, tag=Tru
     contract_signature_encrypted_private_key: data_types.ContractSignatureEncryptedPrivateKey
     dh_public_key: data_types.DiffieHellmanPublickey = field(name="DHpublickey")
     emaid: data_types.EMAID = field(name="eMAID")
+
+
+class ChargingStatusReq(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The AC vehicle requests the charging status; repeated while energy flows."""
+
+
+class ChargingStatusRes(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The maximum current in A, the meter and the status of the charger."""
+
+    response_code: ResponseCode
+    evse_id: EvseID
+    sa_schedule_tuple_id: SAID
+    evse_max_current: PhysicalValue | None = None
+    meter_info: MeterInfo | None = None
+    receipt_required: bool | None = None
+    ac_evse_status: AC_EVSEStatus = field(name="AC_EVSEStatus")
+
+
+class CableCheckReq(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The DC vehicle requests the insulation test of the cable; repeated until it is done."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+
+
+class CableCheckRes(BodyElement, frozen=True, kw_only=True, tag=True):
+    """Whether the insulation test is done."""
+
+    response_code: ResponseCode
+    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_processing: EVSEProcessing
+
+
+class PreChargeReq(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The DC vehicle requests a voltage near that of its battery, so that its contactor may close."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+    ev_target_voltage: PhysicalValue
+    ev_target_current: PhysicalValue
+
+
+class PreChargeRes(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The voltage at the charger's output."""
+
+    response_code: ResponseCode
+    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_present_voltage: PhysicalValue
+
+
+class CurrentDemandReq(BodyElement, frozen=True, kw_only=True, tag=True):
+    """Requested current and voltage of the DC vehicle; repeated while energy flows."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+    ev_target_current: PhysicalValue
+    ev_maximum_voltage_limit: PhysicalValue | None = None
+    ev_maximum_current_limit: PhysicalValue | None = None
+    ev_maximum_power_limit: PhysicalValue | None = None
+    bulk_charging_complete: bool | None = None
+    charging_complete: bool
+    remaining_time_to_full_soc: PhysicalValue | None = field(name="RemainingTimeToFullSoC", default=None)
+    remaining_time_to_bulk_soc: PhysicalValue | None = field(name="RemainingTimeToBulkSoC", default=None)
+    ev_target_voltage: PhysicalValue
+
+
+class CurrentDemandRes(BodyElement, frozen=True, kw_only=True, tag=True):
+    """Present output, reached limits, and the meter."""
+
+    response_code: ResponseCode
+    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_present_voltage: PhysicalValue
+    evse_present_current: PhysicalValue
+    evse_current_limit_achieved: bool
+    evse_voltage_limit_achieved: bool
+    evse_power_limit_achieved: bool
+    evse_maximum_voltage_limit: PhysicalValue | None = None
+    evse_maximum_current_limit: PhysicalValue | None = None
+    evse_maximum_power_limit: PhysicalValue | None = None
+    evse_id: EvseID
+    sa_schedule_tuple_id: SAID
+    meter_info: MeterInfo | None = None
+    receipt_required: bool | None = None
+
+
+class WeldingDetectionReq(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The DC vehicle checks that its contactors have opened."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+
+
+class WeldingDetectionRes(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The voltage at the charger's output."""
+
+    response_code: ResponseCode
+    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_present_voltage: PhysicalValue
 
 
 ELEMENTS: Final = global_elements(__name__)

@@ -1,14 +1,43 @@
 """ISO 15118-2:2013 data types: values, services, certificates and the meter."""
 
 from enum import Enum
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 from msgspec import Meta, field
 
-from v2g.exi.declare import ATTRIBUTE, HEX, TEXT, Byte, Choice, Element, Int, Long, Short, UnsignedLong
+from v2g.exi.declare import (
+    ATTRIBUTE,
+    HEX,
+    TEXT,
+    Byte,
+    Choice,
+    Element,
+    Int,
+    Long,
+    Ref,
+    Short,
+    UnsignedByte,
+    UnsignedInt,
+    UnsignedLong,
+    UnsignedShort,
+    global_elements,
+)
 from v2g.iso15118.d2.schemas import ISO2_DATA_TYPES
+from v2g.iso15118.engine.older_types import CostKind as CostKind
+from v2g.iso15118.engine.older_types import DC_EVErrorCode as DC_EVErrorCode
+from v2g.iso15118.engine.older_types import DC_EVSEStatusCode as DC_EVSEStatusCode
+from v2g.iso15118.engine.older_types import EVSENotification as EVSENotification
 from v2g.iso15118.engine.older_types import FaultCode as FaultCode
-from v2g.iso15118.engine.older_types import FaultMsg, MeterID, MeterStatus, ServiceID, ServiceName, UnitMultiplier
+from v2g.iso15118.engine.older_types import (
+    FaultMsg,
+    MeterID,
+    MeterStatus,
+    PercentValue,
+    ServiceID,
+    ServiceName,
+    TariffDescription,
+    UnitMultiplier,
+)
 from v2g.iso15118.engine.older_types import PaymentOption as PaymentOption
 from v2g.iso15118.engine.older_types import ServiceCategory as ServiceCategory
 from v2g.iso15118.engine.xmldsig import X509IssuerSerial
@@ -242,4 +271,225 @@ class PaymentOptionList(Element, frozen=True, kw_only=True):
     payment_option: Annotated[tuple[PaymentOption, ...], Meta(min_length=1, max_length=2)]
 
 
-ELEMENTS: Final[dict[str, type[Element]]] = {}
+class SASchedules(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the lists of schedules; only SAScheduleList can substitute it."""
+
+    abstract: ClassVar[bool] = True
+
+
+class TimeInterval(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the intervals; only RelativeTimeInterval can substitute it (type IntervalType)."""
+
+    abstract: ClassVar[bool] = True
+
+
+class RelativeTimeInterval(TimeInterval, frozen=True, kw_only=True, tag=True):
+    """An interval in s from now; the last one has a duration."""
+
+    start: Annotated[int, Meta(ge=0, le=16777214)] = field(name="start")
+    duration: Annotated[int, Meta(ge=0, le=86400)] | None = field(name="duration", default=None)
+
+
+class Entry(Element, frozen=True, kw_only=True):
+    """Base of the entries of schedules."""
+
+    abstract: ClassVar[bool] = True
+    time_interval: Annotated[TimeInterval | RelativeTimeInterval, Ref(TimeInterval)]
+
+
+class PMaxScheduleEntry(Entry, frozen=True, kw_only=True):
+    """The maximum power in an interval, in W."""
+
+    p_max: PhysicalValue
+
+
+class PMaxSchedule(Element, frozen=True, kw_only=True):
+    """Limits of power over time."""
+
+    p_max_schedule_entry: Annotated[
+        tuple[PMaxScheduleEntry, ...], Meta(min_length=1, max_length=1024), Ref(PMaxScheduleEntry)
+    ]
+
+
+class Cost(Element, frozen=True, kw_only=True):
+    """An amount in units of its kind, times 10^amountMultiplier."""
+
+    cost_kind: CostKind = field(name="costKind")
+    amount: UnsignedInt = field(name="amount")
+    amount_multiplier: UnitMultiplier | None = field(name="amountMultiplier", default=None)
+
+
+class ConsumptionCost(Element, frozen=True, kw_only=True):
+    """Costs from a power on."""
+
+    start_value: PhysicalValue = field(name="startValue")
+    cost: Annotated[tuple[Cost, ...], Meta(min_length=1, max_length=3)]
+
+
+class SalesTariffEntry(Entry, frozen=True, kw_only=True):
+    """Price level and costs of an interval."""
+
+    e_price_level: UnsignedByte | None = None
+    consumption_cost: Annotated[tuple[ConsumptionCost, ...], Meta(max_length=3)] = ()
+
+
+class SalesTariff(Element, frozen=True, kw_only=True):
+    """Prices over time; signed by the energy provider where it has an Id."""
+
+    sales_tariff_id: SAID
+    sales_tariff_description: TariffDescription | None = None
+    num_e_price_levels: UnsignedByte | None = None
+    sales_tariff_entry: Annotated[
+        tuple[SalesTariffEntry, ...], Meta(min_length=1, max_length=1024), Ref(SalesTariffEntry)
+    ]
+    id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
+
+
+class SAScheduleTuple(Element, frozen=True, kw_only=True):
+    """Power over time, and prices over time."""
+
+    sa_schedule_tuple_id: SAID
+    p_max_schedule: PMaxSchedule
+    sales_tariff: SalesTariff | None = None
+
+
+class SAScheduleList(SASchedules, frozen=True, kw_only=True, tag=True):
+    """Up to three schedules to choose from."""
+
+    sa_schedule_tuple: Annotated[tuple[SAScheduleTuple, ...], Meta(min_length=1, max_length=3)]
+
+
+MaxNumPhases: TypeAlias = Annotated[int, Meta(ge=1, le=3)]
+
+
+class IsolationLevel(Enum):
+    """Insulation of the charger's output (isolationLevelType)."""
+
+    Invalid = "Invalid"
+    Valid = "Valid"
+    Warning = "Warning"
+    Fault = "Fault"
+    No_IMD = "No_IMD"
+
+
+class EVSEStatus(Element, frozen=True, kw_only=True, tag=True):
+    """The charger's request, and its delay in s; head of the status of AC and DC chargers."""
+
+    abstract: ClassVar[bool] = True
+    notification_max_delay: UnsignedShort
+    evse_notification: EVSENotification
+
+
+class AC_EVSEStatus(EVSEStatus, frozen=True, kw_only=True, tag=True):
+    """Status of an AC charger, with its residual current device."""
+
+    rcd: bool
+
+
+class EVStatus(Element, frozen=True, kw_only=True):
+    """Head of the status of vehicles; no message uses it."""
+
+    abstract: ClassVar[bool] = True
+
+
+class DC_EVSEStatus(EVSEStatus, frozen=True, kw_only=True, tag=True):
+    """Status of a DC charger."""
+
+    evse_isolation_status: IsolationLevel | None = None
+    evse_status_code: DC_EVSEStatusCode
+
+
+class DC_EVStatus(EVStatus, frozen=True, kw_only=True):
+    """Readiness, fault and state of charge (%) of a vehicle."""
+
+    ev_ready: bool
+    ev_error_code: DC_EVErrorCode
+    ev_ress_soc: PercentValue
+
+
+class EVChargeParameter(Element, frozen=True, kw_only=True, tag=True):
+    """Departure in s from now; head of the needs of AC and DC vehicles."""
+
+    abstract: ClassVar[bool] = True
+    departure_time: UnsignedInt | None = None
+
+
+class AC_EVChargeParameter(EVChargeParameter, frozen=True, kw_only=True, tag=True):
+    """Energy in Wh, voltage in V and currents in A of an AC vehicle."""
+
+    e_amount: PhysicalValue
+    ev_max_voltage: PhysicalValue
+    ev_max_current: PhysicalValue
+    ev_min_current: PhysicalValue
+
+
+class DC_EVChargeParameter(EVChargeParameter, frozen=True, kw_only=True, tag=True):
+    """Limits of current, power and voltage, and energies of a DC vehicle."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+    ev_maximum_current_limit: PhysicalValue
+    ev_maximum_power_limit: PhysicalValue | None = None
+    ev_maximum_voltage_limit: PhysicalValue
+    ev_energy_capacity: PhysicalValue | None = None
+    ev_energy_request: PhysicalValue | None = None
+    full_soc: PercentValue | None = None
+    bulk_soc: PercentValue | None = None
+
+
+class EVSEChargeParameter(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the limits of AC and DC chargers."""
+
+    abstract: ClassVar[bool] = True
+
+
+class AC_EVSEChargeParameter(EVSEChargeParameter, frozen=True, kw_only=True, tag=True):
+    """Voltage in V and current in A of an AC charger."""
+
+    ac_evse_status: AC_EVSEStatus = field(name="AC_EVSEStatus")
+    evse_nominal_voltage: PhysicalValue
+    evse_max_current: PhysicalValue
+
+
+class DC_EVSEChargeParameter(EVSEChargeParameter, frozen=True, kw_only=True, tag=True):
+    """Limits of current, power and voltage of a DC charger."""
+
+    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_maximum_current_limit: PhysicalValue
+    evse_maximum_power_limit: PhysicalValue
+    evse_maximum_voltage_limit: PhysicalValue
+    evse_minimum_current_limit: PhysicalValue
+    evse_minimum_voltage_limit: PhysicalValue
+    evse_current_regulation_tolerance: PhysicalValue | None = None
+    evse_peak_current_ripple: PhysicalValue
+    evse_energy_to_be_delivered: PhysicalValue | None = None
+
+
+class EVPowerDeliveryParameter(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the vehicle's data at power switching; only the DC one exists."""
+
+    abstract: ClassVar[bool] = True
+
+
+class DC_EVPowerDeliveryParameter(EVPowerDeliveryParameter, frozen=True, kw_only=True, tag=True):
+    """Status of a DC vehicle at power switching."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+    bulk_charging_complete: bool | None = None
+    charging_complete: bool
+
+
+class ProfileEntry(Element, frozen=True, kw_only=True):
+    """Power in W from a start in s."""
+
+    charging_profile_entry_start: UnsignedInt
+    charging_profile_entry_max_power: PhysicalValue
+    charging_profile_entry_max_number_of_phases_in_use: MaxNumPhases | None = None
+
+
+class ChargingProfile(Element, frozen=True, kw_only=True):
+    """Planned power of the vehicle over time."""
+
+    profile_entry: Annotated[tuple[ProfileEntry, ...], Meta(min_length=1, max_length=24)]
+
+
+ELEMENTS: Final = global_elements(__name__, Entry, SalesTariffEntry, PMaxScheduleEntry, EVStatus, DC_EVStatus)

@@ -5,9 +5,21 @@ from typing import Annotated, Final
 from msgspec import field
 
 from v2g.exi.declare import ATTRIBUTE, Long, Ref, Short, global_elements
-from v2g.iso15118.din.messages import data_types, parameters
+from v2g.iso15118.din.messages import data_types
 from v2g.iso15118.din.messages.base import BodyElement
-from v2g.iso15118.din.messages.tariffs import SAScheduleList, SASchedules
+from v2g.iso15118.din.messages.data_types import (
+    SAID,
+    AC_EVSEStatus,
+    DC_EVSEStatus,
+    DC_EVStatus,
+    EvseID,
+    EVSEProcessing,
+    MeterInfo,
+    PhysicalValue,
+    ResponseCode,
+    SAScheduleList,
+    SASchedules,
+)
 from v2g.iso15118.din.schemas import DIN_BODY
 from v2g.iso15118.engine.older_types import ServiceID, SessionID
 
@@ -105,8 +117,8 @@ class ChargeParameterDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=Tr
 
     ev_requested_energy_transfer_type: data_types.EVRequestedEnergyTransferType
     ev_charge_parameter: Annotated[
-        parameters.EVChargeParameter | parameters.AC_EVChargeParameter | parameters.DC_EVChargeParameter,
-        Ref(parameters.EVChargeParameter),
+        data_types.EVChargeParameter | data_types.AC_EVChargeParameter | data_types.DC_EVChargeParameter,
+        Ref(data_types.EVChargeParameter),
     ]
 
 
@@ -117,8 +129,8 @@ class ChargeParameterDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=Tr
     evse_processing: data_types.EVSEProcessing
     sa_schedules: Annotated[SASchedules | SAScheduleList, Ref(SASchedules)]
     evse_charge_parameter: Annotated[
-        parameters.EVSEChargeParameter | parameters.AC_EVSEChargeParameter | parameters.DC_EVSEChargeParameter,
-        Ref(parameters.EVSEChargeParameter),
+        data_types.EVSEChargeParameter | data_types.AC_EVSEChargeParameter | data_types.DC_EVSEChargeParameter,
+        Ref(data_types.EVSEChargeParameter),
     ]
 
 
@@ -126,10 +138,10 @@ class PowerDeliveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle starts or stops the transfer of energy."""
 
     ready_to_charge_state: bool
-    charging_profile: parameters.ChargingProfile | None = None
+    charging_profile: data_types.ChargingProfile | None = None
     ev_power_delivery_parameter: Annotated[
-        parameters.EVPowerDeliveryParameter | parameters.DC_EVPowerDeliveryParameter | None,
-        Ref(parameters.EVPowerDeliveryParameter),
+        data_types.EVPowerDeliveryParameter | data_types.DC_EVPowerDeliveryParameter | None,
+        Ref(data_types.EVPowerDeliveryParameter),
     ] = None
 
 
@@ -138,7 +150,7 @@ class PowerDeliveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
     response_code: data_types.ResponseCode
     evse_status: Annotated[
-        parameters.EVSEStatus | parameters.AC_EVSEStatus | parameters.DC_EVSEStatus, Ref(parameters.EVSEStatus)
+        data_types.EVSEStatus | data_types.AC_EVSEStatus | data_types.DC_EVSEStatus, Ref(data_types.EVSEStatus)
     ]
 
 
@@ -155,7 +167,7 @@ class MeteringReceiptRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the receipt is accepted."""
 
     response_code: data_types.ResponseCode
-    ac_evse_status: parameters.AC_EVSEStatus = field(name="AC_EVSEStatus")
+    ac_evse_status: data_types.AC_EVSEStatus = field(name="AC_EVSEStatus")
 
 
 class SessionStopReq(BodyElement, frozen=True, kw_only=True, tag=True):
@@ -208,6 +220,96 @@ class CertificateInstallationRes(BodyElement, frozen=True, kw_only=True, tag=Tru
     dh_params: data_types.DhParams
     contract_id: data_types.ContractID
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
+
+
+class ChargingStatusReq(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The AC vehicle requests the charging status; repeated while energy flows."""
+
+
+class ChargingStatusRes(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The maximum current in A, the meter and the status of the charger."""
+
+    response_code: ResponseCode
+    evse_id: EvseID
+    sa_schedule_tuple_id: SAID
+    evse_max_current: PhysicalValue | None = None
+    meter_info: MeterInfo | None = None
+    receipt_required: bool
+    ac_evse_status: AC_EVSEStatus = field(name="AC_EVSEStatus")
+
+
+class CableCheckReq(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The DC vehicle requests the insulation test of the cable; repeated until it is done."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+
+
+class CableCheckRes(BodyElement, frozen=True, kw_only=True, tag=True):
+    """Whether the insulation test is done."""
+
+    response_code: ResponseCode
+    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_processing: EVSEProcessing
+
+
+class PreChargeReq(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The DC vehicle requests a voltage near that of its battery, so that its contactor may close."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+    ev_target_voltage: PhysicalValue
+    ev_target_current: PhysicalValue
+
+
+class PreChargeRes(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The voltage at the charger's output."""
+
+    response_code: ResponseCode
+    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_present_voltage: PhysicalValue
+
+
+class CurrentDemandReq(BodyElement, frozen=True, kw_only=True, tag=True):
+    """Requested current and voltage of the DC vehicle; repeated while energy flows."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+    ev_target_current: PhysicalValue
+    ev_maximum_voltage_limit: PhysicalValue | None = None
+    ev_maximum_current_limit: PhysicalValue | None = None
+    ev_maximum_power_limit: PhysicalValue | None = None
+    bulk_charging_complete: bool | None = None
+    charging_complete: bool
+    remaining_time_to_full_soc: PhysicalValue | None = field(name="RemainingTimeToFullSoC", default=None)
+    remaining_time_to_bulk_soc: PhysicalValue | None = field(name="RemainingTimeToBulkSoC", default=None)
+    ev_target_voltage: PhysicalValue
+
+
+class CurrentDemandRes(BodyElement, frozen=True, kw_only=True, tag=True):
+    """Present output, reached limits, and the meter."""
+
+    response_code: ResponseCode
+    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_present_voltage: PhysicalValue
+    evse_present_current: PhysicalValue
+    evse_current_limit_achieved: bool
+    evse_voltage_limit_achieved: bool
+    evse_power_limit_achieved: bool
+    evse_maximum_voltage_limit: PhysicalValue | None = None
+    evse_maximum_current_limit: PhysicalValue | None = None
+    evse_maximum_power_limit: PhysicalValue | None = None
+
+
+class WeldingDetectionReq(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The DC vehicle checks that its contactors have opened."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+
+
+class WeldingDetectionRes(BodyElement, frozen=True, kw_only=True, tag=True):
+    """The voltage at the charger's output."""
+
+    response_code: ResponseCode
+    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_present_voltage: PhysicalValue
 
 
 ELEMENTS: Final = global_elements(__name__)

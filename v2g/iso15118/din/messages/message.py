@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, Union
 
 from v2g.exi.declare import Element, Ref
-from v2g.iso15118.din.messages import charging, common
+from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages.base import BodyElement
 from v2g.iso15118.din.messages.header import MessageHeader
 from v2g.iso15118.din.schemas import DIN
@@ -13,7 +13,7 @@ SCHEMA: Final = DIN
 if TYPE_CHECKING:
     AnyBody: TypeAlias = BodyElement
 else:  # the union of all messages
-    AnyBody = Union[(BodyElement, *common.ELEMENTS.values(), *charging.ELEMENTS.values())]
+    AnyBody = Union[(BodyElement, *common.ELEMENTS.values(), *common.ELEMENTS.values())]
 
 
 class Body(Element, frozen=True, kw_only=True):

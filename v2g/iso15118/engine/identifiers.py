@@ -71,3 +71,31 @@ def from_bytes(evse_id: bytes) -> tuple[str, bool]:
         return text, True
     shown = evse_id.hex().upper()
     return (shown.replace("A", "*") if is_packed(evse_id) else shown), False
+
+
+MAC_BYTES: Final = 6
+_GROUP_OR_LOCAL: Final = 0b11
+"""Bits of the first byte: of groups, set in broadcast, too, and of local administration."""
+
+
+def mac_address(evcc_id: bytes) -> str | None:
+    """Return the MAC address that identifies a vehicle, as 12 upper-case hexadecimal digits; None if nothing does."""
+    if len(evcc_id) != MAC_BYTES or not any(evcc_id) or evcc_id[0] & _GROUP_OR_LOCAL:
+        return None
+    return evcc_id.hex().upper()
+
+
+def shown(evcc_id: bytes) -> str:
+    """Return an EVCCID for logs, upper-case hexadecimal without the zeros that pad a MAC address; may be empty."""
+    if len(evcc_id) > MAC_BYTES:
+        padding = len(evcc_id) - MAC_BYTES
+        if not any(evcc_id[MAC_BYTES:]):
+            evcc_id = evcc_id[:MAC_BYTES]
+        elif not any(evcc_id[:padding]):
+            evcc_id = evcc_id[padding:]
+    return evcc_id.hex().upper() if any(evcc_id) else ""
+
+
+def is_regular(evcc_id: bytes) -> bool:
+    """Return whether an EVCCID has the form of the texts; any other is accepted as a quirk (`EVCCID_LENGTH`)."""
+    return len(evcc_id) == MAC_BYTES and any(evcc_id)
