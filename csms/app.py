@@ -167,6 +167,12 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
             from csms.nodes.work import NodeUpdates
 
             supervisor.keep("update", NodeUpdates(services, follower, config.update, api_port).run)
+        if config.home_assistant is not None:
+            from csms.home_assistant.work import HomeAssistantPublisher
+
+            supervisor.keep(
+                "Home Assistant", HomeAssistantPublisher(services, backend.latest, config.home_assistant).run
+            )
         if (lists := services.find(TrustLists)) is not None:
             supervisor.keep("trust list", partial(lists.run, services))
         renew = services[TelemetrySeal].keep_renewed

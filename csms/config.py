@@ -22,6 +22,7 @@ from csms.alerts.config import AlertsConfig, look_at_alerts
 from csms.attestations.config import AttestationConfig
 from csms.contracts.rules import Provisioning
 from csms.grid.config import Grid, _is_private, check_prices, look_at_grid
+from csms.home_assistant.config import HomeAssistant
 from csms.payments.config import Payments
 from csms.settlements.rules import SettlementRules
 from csms.sites.rules import Balancing
@@ -437,6 +438,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     rejected."""
     outside_cas: Annotated[tuple[OutsideCa, ...], msgspec.Meta(max_length=20)] = ()
     """CAs outside that are asked in place of these two."""
+    home_assistant: HomeAssistant | None = None
+    """A Home Assistant where sites and vehicles appear; none by default."""
     webhooks: Webhooks = Webhooks()
     """Hosts that webhooks may call."""
     roaming: RoamingConfig | None = None

@@ -95,6 +95,20 @@ def sequence_table(name: str) -> str:
     )
 
 
+def home_entities() -> str:
+    """Return what appears in a Home Assistant."""
+    from v2g.home_assistant import EVSE, SITE, VEHICLE
+
+    return table(
+        ("Of", "Key", "Entity", "Unit"),
+        (
+            (of, f"`{key}`", each.name, each.unit)
+            for of, entities in (("EVSE", EVSE), ("site", SITE), ("vehicle", VEHICLE))
+            for key, each in entities.items()
+        ),
+    )
+
+
 def sequence_picture(name: str) -> str:
     """Return the line that shows the picture of a chart."""
     return f"![Sequence chart {name}](charts/{name.lower()}.svg)\n"
@@ -637,6 +651,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "fields": fields,
     "hardware-faults": hardware_faults,
     "hazards": hazards.table,
+    "home-assistant": home_entities,
     "injected-faults": hazards.injected,
     "injected-faults-covered": hazards.covered,
     "journal-kinds": journal_kinds,

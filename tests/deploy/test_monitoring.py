@@ -160,7 +160,6 @@ def test_boards_and_alerts_read_metrics_and_labels_that_the_programs_have() -> N
     assert len({json.loads(path.read_text())["uid"] for path in BOARDS}) == len(BOARDS)
 
 
-@pytest.mark.interop
 @pytest.mark.long
 @pytest.mark.parametrize("path", BOARDS, ids=lambda each: each.stem)
 def test_a_board_is_one_by_grafana_s_own_schema(path: Path) -> None:

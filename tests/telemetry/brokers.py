@@ -1,6 +1,9 @@
 """Certificates of vehicles, and how they and a back end reach a broker."""
 
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from csms.telemetry.config import MqttSource
@@ -9,7 +12,23 @@ from pki_tools.tree import PkiTree
 from tests.packages import need
 from v2g.io.mqtt.config import MqttConfig
 from v2g.pki.profile import Role
-from v2g_cli.demo.broker import Broker
+from v2g_cli.demo.broker import Broker, find_mosquitto, launch
+from v2g_cli.demo.processes import free_port
+
+
+@contextlib.contextmanager
+def plain_broker(folder: Path) -> Iterator[Broker]:
+    """Run a mosquitto as it stands in a house: no TLS, whoever comes may speak."""
+    program = find_mosquitto()
+    if program is None:
+        need("mosquitto")
+    port = free_port()
+    (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    running = launch(program or "mosquitto", folder, port)
+    try:
+        yield running
+    finally:
+        running.stop()
 
 
 def leaf(pki: PkiTree, common_name: str) -> str:

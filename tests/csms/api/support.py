@@ -14,6 +14,7 @@ from csms.alerts.work import Alerts
 from csms.http.application import application
 from csms.http.authenticator import Authenticator
 from csms.http.backend import Backend, make_backend
+from csms.telemetry.latest import LatestStates
 from tests.csms.backend import Backend as MemoryBackend
 from tests.csms.support import TOKENS
 
@@ -36,8 +37,9 @@ class Answer:
 class ApiClient:
     """Somebody who asks. `role` None shows nothing; `token` is shown instead of the role's."""
 
-    def __init__(self, app: ASGIApp, backend: MemoryBackend, alerts: Alerts) -> None:
+    def __init__(self, app: ASGIApp, backend: MemoryBackend, alerts: Alerts, latest: LatestStates) -> None:
         self.app = app
+        self.latest = latest
         self.backend = backend
         self.alerts = alerts
 
@@ -124,7 +126,7 @@ async def serving(
     api = make_backend(services)
     work = [asyncio.create_task(each.run()) for each in (api.history, api.webhooks, api.alerts)]
     await asyncio.sleep(0)
-    yield ApiClient(answering(api, Authenticator(services.config.api, services)), backend, api.alerts)
+    yield ApiClient(answering(api, Authenticator(services.config.api, services)), backend, api.alerts, api.latest)
     api.history.close()
     for each in work:
         each.cancel()

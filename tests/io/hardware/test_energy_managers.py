@@ -11,14 +11,14 @@ import pytest
 import pytest_asyncio
 from pymodbus.client import AsyncModbusTcpClient
 
+from tests.telemetry.brokers import plain_broker
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 from v2g.io.hardware.energy_mqtt import MqttEnergyManager
 from v2g.io.mqtt.config import MqttConfig
-from v2g_cli.demo.broker import Broker, find_mosquitto, launch
-from v2g_cli.demo.processes import free_port
+from v2g_cli.demo.broker import Broker
 
 STATE = ManagedStation(heard=True, timeout_s=60, evses=(ManagedEvse(evse=1, status="Occupied", power_w=-2_000),))
 
@@ -72,16 +72,9 @@ async def test_pymodbus_writes_what_it_wants_and_reads_how_things_are(
 
 
 @pytest.fixture
-def plain_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A mosquitto as it stands in a house: no TLS, whoever comes may speak."""
-    program = find_mosquitto()
-    if program is None:
-        pytest.skip("mosquitto is not installed (Debian package mosquitto)")
-    port = free_port()
-    (tmp_path / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-    running = launch(program, tmp_path, port)
-    yield running
-    running.stop()
+def house_broker(tmp_path: Path) -> Iterator[Broker]:
+    with plain_broker(tmp_path) as found:
+        yield found
 
 
 class Manager:
@@ -105,17 +98,17 @@ class Manager:
 
 
 async def test_words_come_over_a_real_broker_and_the_state_is_retained(
-    plain_broker: Broker, until: Callable[..., Any], tmp_path: Path
+    house_broker: Broker, until: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "password").write_text("secret\n")
     access = MqttConfig(
         host="127.0.0.1",
-        port=plain_broker.port,
+        port=house_broker.port,
         username="charger",
         password_file=tmp_path / "password",
         without_tls=True,
     )
-    manager = Manager(plain_broker.port)
+    manager = Manager(house_broker.port)
     await asyncio.to_thread(manager.say, "set", '{"limit_w": 1}', retain=True)  # of an age that nobody knows
     incoming = Incoming()
     link = MqttEnergyManager(EnergyMqttConfig(broker=access, prefix="site"), 2, incoming.take, incoming.refused.append)

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.io.hardware.gpio import GpioLine
-from v2g.io.mqtt.config import MqttConfig
+from v2g.io.mqtt.config import HomeAssistantConfig, MqttConfig
 
 Ski = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
 """The identity of an EEBUS node: 40 lower-case hexadecimal digits."""
@@ -28,6 +28,8 @@ class EnergyMqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     broker: MqttConfig
     prefix: Annotated[str, Meta(pattern=r"^[^#+\x00/][^#+\x00]{0,199}\Z")] = "v2g/charger"
     """Prefix of this charger's topics, without a trailing slash."""
+    home_assistant: HomeAssistantConfig | None = None
+    """Let EVSEs appear in a Home Assistant at this broker; none by default."""
 
 
 class EnergyEebusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

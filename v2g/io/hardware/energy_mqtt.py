@@ -1,7 +1,7 @@
 """An energy manager on an MQTT 5 broker.
 
 Its commands arrive at `PREFIX/set` and `PREFIX/evse/N/set`, as JSON; the charger's state is retained at `PREFIX/state`
-and `PREFIX/evse/N/state`. Rejected commands are reported at `PREFIX/refused`.
+and `PREFIX/evse/N/state`. Rejected commands are reported at `PREFIX/refused`. With `home_assistant` EVSEs appear there.
 """
 
 import asyncio
@@ -12,9 +12,12 @@ import msgspec
 
 from v2g.errors import CodecError, TransportError
 from v2g.hardware.energy_manager.commands import ManagedStation, Refused, Take, read_command
+from v2g.home_assistant import EVSE, discovery, node_of
 from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.mqtt.client import MqttClient
 from v2g.io.runtime.supervision import spawn
+
+_ONLINE: Final = "{{ 'online' if value_json.get('online') else 'offline' }}"
 
 MOST_REFUSALS: Final = 16
 """Limit of queued rejections; further ones are not reported."""
@@ -33,6 +36,12 @@ class MqttEnergyManager:
         client: type[MqttClient] = MqttClient,
     ) -> None:
         self._prefix = prefix = config.prefix
+        self._devices: dict[str, bytes] = {}
+        online = {"topic": f"{prefix}/state", "value_template": _ONLINE}
+        for name in (f"{prefix}/evse/{n}" for n in range(1, evses + 1)):
+            if (home := config.home_assistant) is not None:
+                node = node_of("evse", name)
+                self._devices |= discovery(home.discovery_prefix, node, name, "EVSE", EVSE, f"{name}/state", online)
         self._places = {f"{prefix}/set": 0, **{f"{prefix}/evse/{n}/set": n for n in range(1, evses + 1)}}
         self._client = client(
             config.broker,
@@ -107,4 +116,5 @@ class MqttEnergyManager:
         shown: dict[str, Any] = {name: value for name, value in known if value is not None}
         evses = shown.pop("evses")
         texts = {f"{self._prefix}/evse/{each.evse}/state": msgspec.json.encode(each) for each in evses}
-        return {**texts, f"{self._prefix}/state": msgspec.json.encode({**shown, "evses": len(evses)})}
+        texts[f"{self._prefix}/state"] = msgspec.json.encode({**shown, "evses": len(evses)})
+        return texts | self._devices

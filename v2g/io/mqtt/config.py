@@ -10,6 +10,13 @@ TopicPrefix = Annotated[str, Meta(pattern=r"^[^+#$/\x00][^+#\x00]{0,127}\Z")]
 """Prefix of topics: no wildcard, and no topic of the broker's own."""
 
 
+class HomeAssistantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Devices appear in a Home Assistant at the same broker."""
+
+    discovery_prefix: TopicPrefix = "homeassistant"
+    """Prefix of its topics of discovery."""
+
+
 class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Connection to a broker."""
 

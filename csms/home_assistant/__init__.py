@@ -1,0 +1,4 @@
+"""Sites and vehicles that appear in a Home Assistant, by MQTT.
+
+What is published: `work.py`; its form: `v2g/home_assistant.py`.
+"""
