@@ -996,6 +996,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         ),
     },
     "power": {
+        "over_lines: 0 -> 1": "a vehicle that uses alternating current has said at least one",
         "_slewed: 0 -> 1 #4": "of an output that cannot take energy back",
         "_slewed: True -> False": "each has two directions",
         "direction: 1 -> 2": "only its sign counts",

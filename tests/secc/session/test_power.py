@@ -24,6 +24,7 @@ from secc.session.ports import Device, Measured, RecordMeter, ReportLimits, SetA
 from secc.session.power import apply_output, choose_output, direction, loop_event, overdraw, permitted
 from secc.session.request_context import VehicleNotice
 from secc.session.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
+from v2g.energy.conductors import Currents
 from v2g.energy.limits import EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.messages.dc import BPT_Dynamic_DC_CLReqControlMode
 from v2g.iso15118.d20.quantities import rational
@@ -76,6 +77,7 @@ class Case:
             "stopping": False,
             "ready": True,
             "trouble": "",
+            "lines": 3,
             "chosen": CHOSEN if scheduled else None,
             **changes,
         }
@@ -109,7 +111,10 @@ class Case:
                     **LINES,
                 ),
                 "facts": SessionFacts(
-                    measured=self.values["measured"], response=self.values["response"], device=device
+                    measured=self.values["measured"],
+                    response=self.values["response"],
+                    device=device,
+                    lines=self.values["lines"],
                 ),
             }
         )
@@ -329,6 +334,32 @@ def test_a_conductor_carries_no_more_than_it_may_on_any_number_of_them(
     there = {"vehicle": vehicle(phases=lines)}
     assert Case("ac", **CHARGE, **there).choose() == SetAcOutput(charge_w, 0, charge_w, 32_000, 0, lines)
     assert Case("ac", **there).choose() == SetAcOutput(0, discharge_w, -discharge_w, 0, 16_000, lines)
+
+
+@pytest.mark.parametrize(
+    ("says", "carrying", "outlet", "in_use", "lines"),
+    [
+        (1, None, 3, 3, 1),
+        (1, 0, 3, 3, 1),
+        (1, 2, 3, 3, 2),
+        (1, 3, 3, 3, 3),
+        (2, 1, 3, 3, 2),
+        (1, 3, 1, 3, 1),
+        (1, 3, 2, 3, 2),
+        (3, None, 3, 1, 1),
+        (1, 3, 3, 2, 2),
+    ],
+)
+def test_conductors_that_carry_current_count_though_the_vehicle_says_fewer(
+    says: int, carrying: int | None, outlet: int, in_use: int, lines: int
+) -> None:
+    """As many as it says or as carry current, of those that the outlet has and that are in use."""
+    currents = None if carrying is None else Currents(*([6_000] * carrying))
+    config = replace(CONFIG, ac_rating=replace(CONFIG.ac_rating, phases=outlet))
+    strong = vehicle(phases=says, max_charge_w=22_080, max_charge_ma=40_000)
+    measured = Measured(230_000, 0, currents=currents)
+    case = Case("ac", **CHARGE, config=config, vehicle=strong, measured=measured, lines=in_use)
+    assert case.choose().charge_w == lines * 7_360
 
 
 def test_a_vehicle_bears_a_smaller_current_than_the_outlet() -> None:
