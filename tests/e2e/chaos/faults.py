@@ -69,8 +69,7 @@ async def happen(world: World, fault: Fault) -> None:
         case "clock" | "clock_of_back_end":
             seconds = JUMPS_S[which % 4] * (1 if which < 4 else -1)
             clock = world.clock if fault.kind == "clock" else world.back_end.clock
-            clock.offset_ms += round(seconds * 1000)
-            world.station.jumped = world.station.jumped or fault.kind == "clock"
+            clock.jump(round(seconds * 1000))
         case "reset":
             request = ResetRequest(type="Immediate" if which % 2 else "OnIdle")
             with contextlib.suppress(V2GError):

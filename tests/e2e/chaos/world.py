@@ -50,13 +50,18 @@ CARDS: Final = 3
 
 
 class JumpingClock(Clock):
-    """A clock that is set now and then: `offset_ms` is how far it is from the time that passes."""
+    """A clock that is set now and then: `offset_ms` is how far it is from the time that passes, `jumped` whether it has
+    been set."""
 
     def __init__(self, utc_ms: int) -> None:
         super().__init__()
-        self.offset_ms = 0
+        self.offset_ms, self.jumped = 0, False
         self._began = clocks.monotonic()
         self._began_ms = utc_ms
+
+    def jump(self, milliseconds: int) -> None:
+        """Set it."""
+        self.offset_ms, self.jumped = self.offset_ms + milliseconds, True
 
     def utc_ms(self) -> int:
         """Return what it shows."""
@@ -110,15 +115,13 @@ class MortalStation(SimulatedStation):
         self,
         identity: str,
         fleet: StationFleet,
-        clock: Clock,
+        clock: JumpingClock,
         path: Path,
         network: Network,
         variables: Mapping[str, str],
     ) -> None:
         self.tally = FleetTally()
         self.noted: list[Noted] = []
-        self.jumped = False
-        """Whether its clock has been set."""
         self._clock_of_station = clock
         self._network = network
         self._died = asyncio.Event()
@@ -129,7 +132,7 @@ class MortalStation(SimulatedStation):
 
     def _note(self, event: TransactionEventRequest) -> None:
         clock = self._clock_of_station
-        self.noted.append(Noted(event, clock.utc_ms(), clock.elapsed_ms(), self.jumped))
+        self.noted.append(Noted(event, clock.utc_ms(), clock.elapsed_ms(), clock.jumped))
 
     def _is_dead(self) -> None:
         self._network.cut(far=False)
