@@ -162,8 +162,8 @@ def test_a_charger_with_another_boot_discharges_no_more_and_charges_on(site: tup
 
     run.until(extended)
     run.until(lambda: [each for each in run.named("csms", "attestation_failed") if "register 7: " in each["reason"]])
-    run.until(lambda: [each for each in run.named("secc", "limits") if each.get("discharge_w") == 0])
-    assert "register 7: " in run.named("csms", "export_refused")[-1]["reason"]
+    run.until(lambda: "register 7: " in run.named("csms", "export_refused")[-1]["reason"])
+    run.until(lambda: run.named("secc", "limits")[-1].get("discharge_w") == 0)
     (listed,) = run.command("attestation", "list", "--state", "Failed")
     assert "register 7: " in listed["reasons"][0]
     run.until(lambda: run.powers()[-1] >= 0)
