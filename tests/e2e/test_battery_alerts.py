@@ -274,6 +274,7 @@ async def test_an_alert_is_in_the_api_within_a_second_of_its_sample(
     ecu = asyncio.create_task(BatteryEcu(can, state).run())
     text = GATEWAY.format(ev=EV, can=unused_udp_port, broker=broker.port, **files(pki, EV))
     text = text.replace("uplink_interval = 60", "uplink_interval = 1")
+    text += "[battery.limits]\nmean_s = 3600\n"  # else the mean follows drops that take longer on a busy machine
     back_end = await Program.start(config, tmp_path / "events", pki)
     took_s: dict[str, list[float]] = {kind: [] for kind in INJECTED}
     async with supervised(tmp_path, sys.executable, "-m", "v2g_gateway", config=text) as gateway:
