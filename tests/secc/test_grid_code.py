@@ -1,6 +1,7 @@
 """A charger without a back end keeps its grid code: it connects, lowers, disconnects and returns (R209)."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,8 +17,9 @@ from secc.session.config import AcRating, SeccConfig
 from secc.status import GridCodeShown
 from tests.secc.stand import charge, stand
 from tests.secc_toml import identity
+from tests.virtual_time import VirtualLoop
 from v2g.energy.frequency_trace import FrequencyTrace
-from v2g.energy.grid_code import GridCode, ProtectionStage, parse_code, preset_texts, presets
+from v2g.energy.grid_code import GridCode, ProtectionStage, Reactive, parse_code, preset_texts, presets
 from v2g.energy.grid_support import FrequencySupport, GridSupport
 from v2g.energy.limits import NO_RESPONSE, GridResponse
 from v2g.errors import ConfigError
@@ -179,6 +181,10 @@ def test_vehicles_with_an_inverter_of_their_own_get_the_functions_of_the_code() 
     most_w = charger.ac_rating.max_discharge_power_w
     assert found.volt_var.points[0] == pytest.approx((213.9, 0.436 * most_w))
     assert demanded(SeccConfig(), code, "volt_var").grid_support.functions == frozenset()
+    assert "watt_cos_phi" in demanded(charger, code, "watt_cos_phi").grid_support.functions
+    rating = AcRating(nominal_frequency_hz=60, max_discharge_power_w=0)
+    with pytest.raises(ConfigError, match="watt_var is a curve by discharge"):
+        demanded(SeccConfig(der="iec", ac_rating=rating), presets()["ieee-1547-2018-b-iii"], "watt_var")
 
 
 def stage(side: Literal["over", "under"], limit: float, seconds: float) -> ProtectionStage:
@@ -352,6 +358,7 @@ async def test_a_stored_stage_is_short_and_private_and_what_cannot_be_stored_is_
     folder, disk, events = tmp_path / ("x" * 200), DiskThread(), list[Observe]()
     folder.mkdir()
     trips = TripFile(folder, disk, events.append)
+    assert trips.load() == ""
     trips.keep("U>\u00e9" + "x" * 30)
     await disk.do(lambda: None, lambda: None)
     file = folder / "grid-trip"
@@ -386,6 +393,122 @@ async def test_a_curve_is_for_the_greater_rating_and_the_mean_of_the_phases() ->
         assert (one.var[-1], one.told[-1].floor_w) == (0, 0)
     finally:
         watch.close()
+
+
+PLAIN = preset_texts()["vde-ar-n-4105-2018"].replace("ramp = 10\nsource", "ramp = 6000\nsource")
+"""VDE-AR-N 4105, but after a connection all power returns within a second."""
+AT_REST = GridResponse(floor_w=0, ceiling_w=None)
+
+
+class Watched:
+    """A unit under a code, and when it is told what (s since it began), in simulated time."""
+
+    def __init__(self, code: str = PLAIN, reactive: Reactive | None = None, power_w: int | None = -10_000) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._began = self._now()
+        self.told: list[tuple[float, GridResponse]] = []
+        self.events: list[tuple[float, Observe]] = []
+        self.unit = Unit()
+        self.unit.unit = replace(
+            self.unit.unit, power_w=lambda: power_w, respond=lambda each: self.told.append((self.at, each))
+        )
+        self.watch = GridCodeWatch(
+            parse_code(code.replace("response_s = 3.33", "response_s = 0")),
+            FrequencyConfig(),
+            [self.unit.unit],
+            Clock(),
+            lambda each: self.events.append((self.at, each)),
+            reactive=reactive,
+        )
+
+    @property
+    def at(self) -> float:
+        """Seconds since the beginning."""
+        return round(self._now() - self._began, 2)
+
+    def measure(self, hertz: float = 50.0, volt: float | None = 230.0) -> None:
+        """Let the grid be measured."""
+        self.watch.measured(GridFrequency(hz=hertz, volt=volt))
+
+    async def connect(self) -> None:
+        """Let the wait be over."""
+        self.measure()
+        await asyncio.sleep(62)
+
+
+def virtually(story: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run it in simulated time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(story())
+
+
+def test_it_connects_and_disconnects_at_the_times_of_the_code_without_a_further_measurement() -> None:
+    async def story() -> None:
+        one = Watched()
+        assert one.told == [(0.0, AT_REST)], "from the beginning, and not as after a disconnection"
+        one.measure()
+        one.measure()
+        await asyncio.sleep(62)
+        assert [at for at, each in one.told[1:] if each == NO_RESPONSE] == [61.0]
+        assert all(one.told[n][1] != one.told[n + 1][1] for n in range(len(one.told) - 1)), "each once"
+        one.measure(50.3)  # a droop is followed while the stage waits
+        one.measure(52.0)
+        await asyncio.sleep(1)
+        (at, event) = one.events[-1]
+        assert (at, event.name, event.data) == (62.1, "grid_disconnected", {"stage": "f>"})
+        assert one.told[-1] == (62.1, GridResponse(floor_w=0, ceiling_w=0, trip=True))
+
+    virtually(story)
+
+
+def test_power_returns_by_the_ramp_without_a_further_measurement() -> None:
+    async def story() -> None:
+        one = Watched()
+        await one.connect()
+        one.measure(50.7)  # 20 % less
+        assert one.told[-1][1].floor_w == pytest.approx(-8000, abs=1)
+        one.measure()
+        await asyncio.sleep(600)
+        rising = [-each.floor_w for at, each in one.told if each.floor_w is not None and at > 62]
+        assert rising == sorted(rising)
+        assert len(rising) > 20
+        assert one.told[-1][1] == NO_RESPONSE
+
+    virtually(story)
+
+
+def test_once_closed_nothing_is_said_any_more() -> None:
+    async def story() -> None:
+        one = Watched()
+        one.measure()
+        one.measure(50.05)  # its timer takes the place of the first one's
+        one.watch.close()
+        await asyncio.sleep(100)
+        assert one.told == [(0.0, AT_REST)]
+
+    virtually(story)
+
+
+def test_reactive_power_needs_frequency_and_voltage_and_goes_by_their_mean_and_the_power() -> None:
+    async def story() -> None:
+        one = Watched(reactive="volt_var")
+        await one.connect()
+        one.watch.measured(GridFrequency(hz=50.0, volts=(237.5, 245.5, 241.5)))
+        assert one.unit.var[-1] == pytest.approx(-2180, abs=2)
+        one.measure(volt=None)
+        assert one.unit.var[-1] == 0
+        one.measure(volt=246.1)
+        one.watch.measured(GridFrequency(hz=50.0, volt=246.1, measured=False))
+        assert one.unit.var[-1] == 0
+        fed, unknown = (Watched(reactive="watt_cos_phi", power_w=each) for each in (-10_000, None))
+        await asyncio.gather(fed.connect(), unknown.connect())
+        fed.measure(51.0)
+        unknown.measure(51.0)
+        assert fed.unit.var[-1] < -2000, "inductive at full power"
+        assert unknown.unit.var == []
+        assert unknown.told[-1][1].floor_w == 0, "of no power nothing is left"
+
+    virtually(story)
 
 
 async def until(events: list[Observe], name: str) -> None:
