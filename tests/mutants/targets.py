@@ -482,6 +482,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "GridCodeWatch._follow: True -> False": "each unit has its guard",
         "GridCodeWatch.measured: 0 -> 1": "a watt changes no limit that counts whole ones",
         "GridCodeWatch._react: 0 -> 1 #2": "a watt changes no curve",
+        "GridCodeWatch._follow: max(LEAST_S, (due - now) / self._clock.scale) -> (due - now) / self._clock.scale": (
+            "it only asks once more within a millisecond"
+        ),
     },
     "grid_code_file": {
         "module: 10000000 -> 10000001": "a limit as good as the next",

@@ -23,7 +23,7 @@ from v2g.energy.grid_code import GridCode, ProtectionStage, Reactive, parse_code
 from v2g.energy.grid_support import FrequencySupport, GridSupport
 from v2g.energy.limits import NO_RESPONSE, GridResponse
 from v2g.errors import ConfigError
-from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.grid_code_file import set_grid_code
 from v2g.observe import Observe
@@ -403,20 +403,26 @@ AT_REST = GridResponse(floor_w=0, ceiling_w=None)
 class Watched:
     """A unit under a code, and when it is told what (s since it began), in simulated time."""
 
-    def __init__(self, code: str = PLAIN, reactive: Reactive | None = None, power_w: int | None = -10_000) -> None:
+    def __init__(
+        self, code: str = PLAIN, reactive: Reactive | None = None, power_w: int | None = -10_000, scale: float = 1
+    ) -> None:
+        self.asked = 0
         self._now = asyncio.get_running_loop().time
         self._began = self._now()
         self.told: list[tuple[float, GridResponse]] = []
         self.events: list[tuple[float, Observe]] = []
         self.unit = Unit()
-        self.unit.unit = replace(
-            self.unit.unit, power_w=lambda: power_w, respond=lambda each: self.told.append((self.at, each))
-        )
+
+        def power() -> int | None:
+            self.asked += 1
+            return power_w
+
+        self.unit.unit = replace(self.unit.unit, power_w=power, respond=lambda each: self.told.append((self.at, each)))
         self.watch = GridCodeWatch(
             parse_code(code.replace("response_s = 3.33", "response_s = 0")),
             FrequencyConfig(),
             [self.unit.unit],
-            Clock(),
+            Clock(ClockConfig(scale=scale)),
             lambda each: self.events.append((self.at, each)),
             reactive=reactive,
         )
@@ -457,6 +463,24 @@ def test_it_connects_and_disconnects_at_the_times_of_the_code_without_a_further_
         (at, event) = one.events[-1]
         assert (at, event.name, event.data) == (62.1, "grid_disconnected", {"stage": "f>"})
         assert one.told[-1] == (62.1, GridResponse(floor_w=0, ceiling_w=0, trip=True))
+
+    virtually(story)
+
+
+def test_a_simulation_waits_as_much_less_as_its_time_is_faster_and_nobody_is_asked_meanwhile() -> None:
+    async def story() -> None:
+        one = Watched(reactive="volt_var", scale=10)
+        one.measure()
+        await asyncio.sleep(7)
+        (at,) = (at for at, each in one.events if each.name == "grid_connected")
+        assert at == 6.0
+        asked = one.asked
+        await asyncio.sleep(100)
+        assert one.asked - asked < 10, "it is not polled"
+        one.measure(52.0)
+        before = one.asked
+        await asyncio.sleep(1)
+        assert one.asked - before < 10
 
     virtually(story)
 
