@@ -299,6 +299,8 @@ class ChargerStatus(msgspec.Struct, frozen=True):
     csms: CsmsShown = CsmsShown()
     frequency_lost: bool = False
     """The configured source of the grid's frequency does not measure it, and no power leaves vehicles."""
+    managers_lost: Mapping[str, str] = {}
+    """What holds instead of an energy manager that does not respond, by its source."""
     grid_code: GridCodeShown | None = None
     eebus: EebusShown | None = None
     evses: tuple[EvseShown, ...] = ()
@@ -375,6 +377,11 @@ class StatusKeeper:
             )
         if event.name in ("frequency_lost", "frequency_back"):
             self.latest = replace(self.latest, frequency_lost=event.name == "frequency_lost")
+        if event.name in ("energy_manager_lost", "energy_manager_connected"):
+            source, instead = _text(event.data["source"]), _text(event.data.get("instead", ""))
+            others = {name: text for name, text in self.latest.managers_lost.items() if name != source}
+            lost = {**others, source: instead} if instead else others
+            self.latest = replace(self.latest, managers_lost=lost)
         if event.name in ("grid_code", "grid_connected", "grid_disconnected"):
             code = self.latest.grid_code or GridCodeShown()
             self.latest = replace(self.latest, grid_code=code.after(event, self._clock.utc_ms()))

@@ -246,6 +246,9 @@ def page(status: ChargerStatus) -> str:
     parts = [_evse(status, each) for each in status.evses]
     if back_end:
         parts.insert(0, f'<section class="card"><h2>CSMS</h2>{_list({"connection": back_end["csms"]})}</section>')
+    if status.managers_lost:
+        lines = {each: LineShown(f"lost; {text}", "bad") for each, text in status.managers_lost.items()}
+        parts.insert(0, f'<section class="card"><h2>Energy managers</h2>{_list(lines)}</section>')
     if status.grid_code is not None:
         parts.insert(0, f'<section class="card"><h2>Grid code</h2>{_list({"state": status.grid_code.line})}</section>')
     if status.eebus is not None:

@@ -15,13 +15,16 @@ STATION: Final = 0
 class EnergyManagerWatch:
     """One energy manager, known to the CSMS as `source`, and its commands for each place: the station and its EVSEs.
 
-    A command is valid for `timeout_s`, or for its own validity. Where one has expired, `fallback`
-    applies at its place. Before the first command, and when all have expired, it applies to the station as a whole;
-    if only EVSEs were addressed, it applies to each of the others.
+    A command is valid for `timeout_s`, or for its own validity. Where one has expired, `fallback` applies at its place,
+    and what was lower in the command stays: silence raises no power. Before the first command, and when all have
+    expired, the fall-back applies to the station as a whole; if only EVSEs were addressed, to each of the others.
     """
 
-    def __init__(self, source: str, *, evses: int, timeout_s: float, fallback: EnergyCommand) -> None:
-        self._source, self._timeout_s, self._fallback = source, timeout_s, fallback
+    def __init__(
+        self, source: str, *, evses: int, timeout_s: float, fallback: EnergyCommand, outlet_v: int = 690
+    ) -> None:
+        """`outlet_v`: see `EnergyCommand.failsafe`."""
+        self._source, self._timeout_s, self._fallback, self._outlet_v = source, timeout_s, fallback, outlet_v
         self._evses = range(1, evses + 1)
         self._said: dict[int, tuple[EnergyCommand, float]] = {}
         """The latest command for each place, and its expiry."""
@@ -39,6 +42,21 @@ class EnergyManagerWatch:
     def alive(self) -> bool:
         """Whether it is responding, for every place that it has addressed."""
         return bool(self._said) and not self._silent
+
+    @property
+    def instead(self) -> str:
+        """What replaced the commands that have expired, in words."""
+        found = [self._words.get(place, EnergyCommand()) for place in sorted({*self._silent, STATION})]
+        word = next((each for each in found if not each.silent), self._fallback)
+        unit = "A of each conductor" if word.in_amperes else "W"
+        named = ((word.limit, "in"), (word.discharge, "out"))
+        text = ", ".join(f"{value:g} {unit} {way}" for value, way in named if value is not None)
+        return f"{'fall-back' if word == self._fallback else 'fall-back, and the last command below it'}: {text}"
+
+    @property
+    def _lost(self) -> bool:
+        """Whether all commands have expired."""
+        return self._silent == self._said.keys()
 
     def begin(self) -> Sequence[Fact]:
         """Return the initial facts for the station."""
@@ -61,7 +79,8 @@ class EnergyManagerWatch:
     def _settle(self, spoken: int | None) -> Sequence[Fact]:
         """Apply all commands; that of `spoken` even if it is unchanged."""
         wanted = self._wanted()
-        places = sorted(wanted, reverse=wanted[STATION] != self._fallback)  # no gap without limits in between
+        # no gap without limits in between
+        places = sorted(wanted, reverse=STATION not in self._silent and not self._lost)
         facts: list[Fact] = []
         for place in places:
             if place == spoken or wanted[place] != self._words.get(place, EnergyCommand()):
@@ -71,11 +90,15 @@ class EnergyManagerWatch:
     def _wanted(self) -> dict[int, EnergyCommand]:
         """Return the values for each place."""
         holding = {place: word for place, (word, _) in self._said.items() if place not in self._silent}
-        if not holding:
-            return {STATION: self._fallback} | dict.fromkeys(self._evses, EnergyCommand())
-        unheard = EnergyCommand() if STATION in self._said else self._fallback
-        words = {place: self._fallback if place in self._silent else unheard for place in self._evses}
-        words[STATION] = self._fallback if STATION in self._silent else EnergyCommand()
+        silent = {place: self._said[place][0] for place in self._silent}
+        bounds = None if self._lost else self._fallback  # where all is lost it is the station's
+        unheard = EnergyCommand() if STATION in self._said or self._lost else self._fallback
+        words = dict.fromkeys(self._evses, unheard) | {
+            p: each.failsafe(bounds, outlet_v=self._outlet_v) for p, each in silent.items()
+        }
+        words[STATION] = EnergyCommand()
+        if STATION in silent or self._lost:
+            words[STATION] = silent.get(STATION, EnergyCommand()).failsafe(self._fallback, outlet_v=self._outlet_v)
         return words | holding
 
     def _put(self, evse_id: int, word: EnergyCommand) -> Sequence[Fact]:

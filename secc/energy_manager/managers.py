@@ -11,7 +11,7 @@ from v2g.hardware.energy_manager import commands
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Supervisor
 from v2g.iso15118.engine.session import Fact
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 
 
 class LinkContext(NamedTuple):
@@ -70,6 +70,7 @@ class EnergyManager:
         notify: Callable[[Fact], None],
         states: Callable[[], tuple[commands.ManagedEvse, ...]],
         observe: Callable[[Observe], None],
+        outlet_v: int = 690,
     ) -> None:
         self._config, self._clock, self._tell, self._states, self._observe = config, clock, notify, states, observe
         self._watch = EnergyManagerWatch(
@@ -77,6 +78,7 @@ class EnergyManager:
             evses=evses,
             timeout_s=config.timeout_s,
             fallback=commands.EnergyCommand(limit_w=config.fallback_charge_w, discharge_w=config.fallback_discharge_w),
+            outlet_v=outlet_v,
         )
         context = LinkContext(evses, self._take, self._refused, clock, observe)
         self.link = BACKENDS[config.backend](config, context)
@@ -121,7 +123,8 @@ class EnergyManager:
         now = self._clock.monotonic()
         facts = self._watch.tick(now)
         if facts:
-            self._observe(Observe("power", "energy_manager_lost", {"source": self._config.source}))
+            data: dict[str, Scalar] = {"source": self._config.source, "instead": self._watch.instead}
+            self._observe(Observe("power", "energy_manager_lost", data))
             self._pass_on(facts)
         if (due := self._watch.due) is not None:
             self._timer = asyncio.get_running_loop().call_later(due - now, self._look)

@@ -66,7 +66,8 @@ def test_the_fall_back_holds_until_the_first_word_and_after_silence() -> None:
     assert site.allowed == (9_000, 5_000, -3_000)
     assert site.watch.alive
     site.wait(2)
-    assert site.allowed == (4_200, 0, None)
+    assert site.allowed == (0, 0, None), "nobody was to draw"
+    assert site.watch.instead == "fall-back, and the last command below it: 0 W in, 0 W out"
     assert not site.watch.alive
     site.say(EnergyCommand())
     assert site.allowed == (None, None, None), "it is there and wants nothing (K13.FR.01)"
@@ -78,7 +79,7 @@ def test_a_limit_of_one_evse_ends_with_its_energy_manager() -> None:
     site.say(EnergyCommand(limit_w=2_000), evse_id=1)
     assert site.allowed == (2_000, None, None), "the fall-back of the station has ended"
     site.wait(61)
-    assert site.allowed == (4_200, 0, None)
+    assert site.allowed == (2_000, 0, None), "silence raises nothing"
 
 
 def test_a_word_may_say_how_long_it_stands_alone() -> None:
@@ -97,7 +98,7 @@ def test_each_place_falls_back_for_itself() -> None:
     site.say(EnergyCommand(setpoint_w=1_000), evse_id=1)
     assert site.allowed == (9_000, None, 1_000)
     site.wait(61)
-    assert site.allowed == (4_200, 0, None)
+    assert site.allowed == (1_000, 0, None)
     assert not site.watch.alive
     site.say(EnergyCommand(), evse_id=1)
     assert site.allowed == (9_000, None, None)
@@ -113,7 +114,7 @@ def test_an_evse_with_a_long_word_keeps_up_no_limit_of_the_station() -> None:
     words.take(watch.tick(60))
     assert words.limits == {0: 4_200, 1: 20_000}
     words.take(watch.tick(3_600))
-    assert words.limits == {0: 4_200, 1: None}
+    assert words.limits == {0: 4_200, 1: 20_000}
 
 
 def test_evses_that_were_not_spoken_of_stay_at_the_fall_back() -> None:
@@ -124,8 +125,8 @@ def test_evses_that_were_not_spoken_of_stay_at_the_fall_back() -> None:
     assert words.limits == {0: None, 1: 4_200, 2: 11_000, 3: 4_200}
     assert words.seen.index((1, 4_200)) < words.seen.index((0, None)), "nobody is without a limit in between"
     words.take(watch.tick(60))
-    assert words.limits == {0: 4_200, 1: None, 2: None, 3: None}
-    assert words.seen.index((0, 4_200), 1) < words.seen.index((2, None))
+    assert words.limits == {0: 4_200, 1: None, 2: 11_000, 3: None}
+    assert words.seen.index((0, 4_200), 1) < words.seen.index((3, None))
 
 
 def test_a_later_word_at_a_place_says_anew_how_long_it_stands_alone() -> None:
@@ -167,7 +168,7 @@ def test_values_in_profiles_of_the_csms_end_with_the_energy_manager_too(
     site.say(word)
     assert site.allowed == held
     site.wait(61)
-    assert site.allowed == (4_200, 0, None)
+    assert site.allowed == (0 if word.setpoint_w else 4_200, 0, None)
     site.say(EnergyCommand())
     assert site.allowed == (8_000, 5_000, None), "as the CSMS left it"
 
@@ -218,7 +219,7 @@ def test_currents_bound_each_conductor_of_an_outlet() -> None:
     site.say(EnergyCommand(schedule=(CommandStep(start_s=0, limit_ma=13_000), CommandStep(start_s=60, limit_ma=6_000))))
     assert each_a() == (13.0, None)
     site.wait(61)
-    assert each_a() == pytest.approx((4_200 / 690, 0)), "silent for a minute: the fall-back"
+    assert each_a() == (6.0, 0), "silent for a minute: the fall-back is 6.1 A, and the schedule ended lower"
     site.say(EnergyCommand(limit_w=6_900))
     assert each_a() == (10.0, None)
 

@@ -5,7 +5,7 @@ Pure. Power is positive into the vehicle.
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -91,6 +91,25 @@ class EnergyCommand(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only
         if len({step.in_amperes for step in self.schedule}) > 1:
             raise ValueError("the steps of a schedule must all be in W, or all in mA")
 
+    def failsafe(self, fallback: "EnergyCommand | None" = None, *, outlet_v: int = 690) -> "EnergyCommand":
+        """Return the limits that hold once this command has expired: in each direction the least of it, at any of its
+        steps, and of `fallback`, which is in W. A set point bounds its own direction, and ends the other one.
+        `outlet_v`: the power of 1 A in each conductor of the outlet, W.
+        """
+        steps: list[FlowBounds] = [*(self.schedule or (self,)), *(() if fallback is None else (fallback,))]
+        points = [each.setpoint_w for each in steps if each.setpoint_w is not None]
+        charge_w = _least(*(each.limit_w for each in steps), *(max(0.0, each) for each in points))
+        discharge_w = _least(*(each.discharge_w for each in steps), *(max(0.0, -each) for each in points))
+        if not any(each.in_amperes for each in steps):
+            return EnergyCommand(limit_w=charge_w, discharge_w=discharge_w)
+        charge_ma, discharge_ma = (
+            None if each is None else int(each * 1000 / outlet_v) for each in (charge_w, discharge_w)
+        )
+        return EnergyCommand(
+            limit_ma=_least(*(each.limit_ma for each in steps), charge_ma),
+            discharge_ma=_least(*(each.discharge_ma for each in steps), discharge_ma),
+        )
+
     def at_least(self, least_w: int) -> "EnergyCommand":
         """Return it with limits of the draw that are not below what § 14a EnWG leaves, W (R206)."""
         limit_w = None if self.limit_w is None else max(self.limit_w, least_w)
@@ -99,6 +118,13 @@ class EnergyCommand(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only
             for step in self.schedule
         )
         return replace(self, limit_w=limit_w, schedule=steps)
+
+
+N = TypeVar("N", int, float)
+
+
+def _least(*values: N | None) -> N | None:
+    return min((each for each in values if each is not None), default=None)
 
 
 def read_command(data: bytes) -> EnergyCommand:
