@@ -512,6 +512,10 @@ class Vehicle:
             unsubscribe()
             self.hardware.part()
 
+    async def session_on(self, stream: Stream) -> str:
+        """Run one session with the charger at the other end of a stream; return why it ended."""
+        return (await self._session(stream, 0.0, lambda plain, _: plain))[0]
+
     def telling(self, runner: Runner) -> Callable[[Fact], None]:
         """Return the observer of a session, and the safety monitor beside it."""
 

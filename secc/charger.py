@@ -84,6 +84,8 @@ class Charger:
         self._recorders: dict[RecordConfig, FrameRecorder] = {}
         unbalance_a, rating = self.config.site.unbalance_a, self.controllers[0].config.charger.ac_rating
         self._shares = FeederShares(rating.nominal_voltage_v, None if unbalance_a is None else unbalance_a * 1000)
+        self.grid_watch: GridWatch | None = None
+        """Measures the grid, if anything here follows it."""
         self._sharing = len(self.controllers) > 1 or unbalance_a is not None
         self._lines = len({line for controller in self.controllers for line in controller.feeder})
         if self._sharing:
@@ -189,7 +191,7 @@ class Charger:
         supervisor, disk, kept = Supervisor(self.observe), DiskThread(), None
         if frequency is not None:
             meters = [controller.meter for controller in self.controllers]
-            watch = GridWatch(frequency, meters, self.clock, self.observe, tell)
+            watch = self.grid_watch = GridWatch(frequency, meters, self.clock, self.observe, tell)
             if own is not None and station is not None:
                 told.append(station.fact)
             if code is not None:
@@ -244,6 +246,7 @@ class Charger:
         """Yield the energy managers of the site, to be opened and closed."""
         assert self.station is not None
         assert self.config.station is not None
+        rating = self.controllers[0].config.charger.ac_rating
         for config in self.config.station.energy_managers:
             from secc.energy_manager.managers import EnergyManager  # imported only if needed
 
@@ -254,6 +257,7 @@ class Charger:
                 notify=self.station.fact,
                 states=lambda: tuple(map(_energy_state, self.controllers)),
                 observe=self.observe,
+                outlet_v=rating.nominal_voltage_v * rating.phases,
             )
 
     def _premises(self) -> Premises:

@@ -10,9 +10,11 @@ from v2g.look import DARK, LIGHT
 _ROW, _GAP, _LEFT, _MARGIN = 110, 30, 70, 10
 _LINE: Final = 12
 """Height of a line of text; values of an axis are further apart."""
-_MINUTE_MS: Final = 60_000
-_DAY_MIN: Final = 1440
-_TICKS_MIN: Final = (1, 5, 15, 30, 60, 120, 180, 360, 720, *(days * _DAY_MIN for days in (1, 2, 7, 30, 90)))
+_DAY_S: Final = 86_400
+_TICKS_S: Final = (
+    1, 2, 5, 10, 30, *(minutes * 60 for minutes in (1, 5, 15, 30, 60, 120, 180, 360, 720)),
+    *(days * _DAY_S for days in (1, 2, 7, 30, 90)),
+)  # fmt: skip
 
 _INKS: Final = {"blue": "in", "green": "out", "orange": "warn", "red": "bad"}
 """Colours of lines as the look of pages has them."""
@@ -78,22 +80,23 @@ def stairs_chart(
     edges = [x(edge) for edge in edges_ms]
     for place, row in enumerate(rows):
         parts += _row(row, _GAP + place * (_ROW + _GAP), edges, right, number)
-    for ms in _ticks(first, last, zone, max(2, width // 110)):
+    most = max(2, width // 110)
+    step_s = next((each for each in _TICKS_S if last - first <= most * each * 1000), _TICKS_S[-1])
+    for ms in _ticks(first, last, zone, step_s):
         anchor = "end" if x(ms) > right - _MARGIN else "middle"
-        clock = f"{datetime.fromtimestamp(ms / 1000, zone):%H:%M}"
-        if clock == "00:00" and last - first > _DAY_MIN * _MINUTE_MS:
+        clock = f"{datetime.fromtimestamp(ms / 1000, zone):{'%H:%M' if step_s >= 60 else '%H:%M:%S'}}"
+        if clock == "00:00" and last - first > _DAY_S * 1000:
             clock = f"{datetime.fromtimestamp(ms / 1000, zone):%m-%d}"
         parts.append(f'<text x="{x(ms)}" y="{height - 6}" text-anchor="{anchor}">{clock}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _ticks(begin_ms: int, end_ms: int, zone: tzinfo, most: int) -> Iterator[int]:
-    """Yield times of the clock in whole steps (minutes, hours, or days): at most about `most` of them."""
-    minutes = next((each for each in _TICKS_MIN if end_ms - begin_ms <= most * each * _MINUTE_MS), _TICKS_MIN[-1])
-    look_ms = min(minutes, 15) * _MINUTE_MS  # zones differ by quarters of an hour
+def _ticks(begin_ms: int, end_ms: int, zone: tzinfo, step_s: int) -> Iterator[int]:
+    """Yield times of the clock in whole steps (seconds, minutes, hours, or days)."""
+    look_ms = min(step_s, 900) * 1000  # zones differ by quarters of an hour
     for ms in range(-(-begin_ms // look_ms) * look_ms, end_ms + 1, look_ms):
         local = datetime.fromtimestamp(ms / 1000, zone)
-        if (local.toordinal() * _DAY_MIN + local.hour * 60 + local.minute) % minutes == 0:
+        if (local.toordinal() * _DAY_S + local.hour * 3600 + local.minute * 60 + local.second) % step_s == 0:
             yield ms
 
 

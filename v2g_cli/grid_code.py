@@ -3,13 +3,16 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from v2g.errors import ConfigError
 from v2g_cli.output import print_json, print_table, read_text, say, when
+
+if TYPE_CHECKING:
+    from v2g.energy.grid_code import GridCode
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 Named = Annotated[str, typer.Argument(metavar="NAME", help="A preset, or a TOML file of your own.")]
@@ -115,10 +118,9 @@ def set_(
 
     Example: `v2g grid-code set /etc/v2g-engine/grid-code.json vde-ar-n-4105-2018 --reason "commissioned for DSO 12"`
     """
-    from v2g.energy.grid_code import parse_code
     from v2g.io.storage.grid_code_file import set_grid_code
 
-    code = parse_code(_text(name))
+    code = code_of(name)
     after = set_grid_code(file, code, _installer(installer_code), reason=reason, utc_ms=time.time_ns() // 1_000_000)
     say(f"{file}: {after.code.title} ({after.code.digest[:12]}) is in force when the charger starts again")
     if code.unverified:
@@ -146,6 +148,13 @@ def _values(function: msgspec.Struct) -> str:
     shown = msgspec.structs.asdict(function)
     defaults = {each.name: each.default for each in msgspec.structs.fields(function)}
     return ", ".join(f"{name} {value}" for name, value in shown.items() if value != defaults[name] or name == "slope")
+
+
+def code_of(name: str) -> "GridCode":
+    """Return a preset, or the code of a TOML file. Raises ConfigError."""
+    from v2g.energy.grid_code import parse_code
+
+    return parse_code(_text(name))
 
 
 def _text(name: str) -> str:

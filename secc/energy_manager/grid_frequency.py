@@ -73,12 +73,17 @@ class GridWatch:
             self._meter.on_grid(self._read)
             self._meter.on_fault(lambda _word, active: self._silent(lost=self._lost is not False or active))
 
+    @property
+    def played_s(self) -> float:
+        """How far the trace is, s."""
+        return (self._clock.elapsed_ms() - self._began_ms) / 1000
+
     async def run(self) -> None:
         """Report what is not measured yet, and play the trace, until cancelled."""
         if self._lost is None:
             self._notify(GridFrequency(hz=self._config.nominal_hz, measured=False))
         while self._trace is not None:
-            seconds = (self._clock.elapsed_ms() - self._began_ms) / 1000
+            seconds = self.played_s
             volt = value_at(self._trace.volts, seconds) if self._trace.volts else None
             self._read(self._trace.frequency.at(seconds), volt, ())
             await asyncio.sleep(self._config.every_s)

@@ -43,6 +43,7 @@ class DcEvse(Evse):
         self._highest_mv = 0
         self._output = Flow()
         self._charges = False
+        self._var = 0
         super().__init__(parts)
         self._stage.on_report(self._reported)
         self._stage.on_fault(self.fault)
@@ -58,10 +59,16 @@ class DcEvse(Evse):
         """See EvseHardware."""
         return self._stage.max_var
 
+    @property
+    def var(self) -> int:
+        """See EvseHardware."""
+        return self._var
+
     def react(self, var: int) -> None:
         """See EvseHardware."""
         most = self._stage.max_var
-        self._stage.react(max(-most, min(most, var)))
+        self._var = max(-most, min(most, var))
+        self._stage.react(self._var)
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """See EvseHardware."""

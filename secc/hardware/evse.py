@@ -146,6 +146,10 @@ class EvseHardware(Protocol):
     def max_var(self) -> int:
         """Maximum reactive power, injected or absorbed; 0 if the power electronics does not support it."""
 
+    @property
+    def var(self) -> int:
+        """The reactive power that it provides."""
+
     def react(self, var: int) -> None:
         """Provide this reactive power, injected is positive, as far as possible."""
 
@@ -367,6 +371,11 @@ class Evse(abc.ABC):
 
     @property
     def max_var(self) -> int:
+        """See EvseHardware."""
+        return 0
+
+    @property
+    def var(self) -> int:
         """See EvseHardware."""
         return 0
 

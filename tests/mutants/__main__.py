@@ -205,8 +205,8 @@ def _determined() -> None:
 
 
 def _impatient() -> None:
-    """Wait for threads for `THREAD_S` only, if the tests use `tests.virtual_time`."""
-    if found := sys.modules.get("tests.virtual_time"):
+    """Wait for threads for `THREAD_S` only, if the tests use simulated time."""
+    if found := sys.modules.get("v2g.io.runtime.virtual_time"):
         vars(found)["THREAD_S"] = THREAD_S
 
 

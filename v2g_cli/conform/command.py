@@ -24,6 +24,7 @@ from v2g_cli.conform import kit, running
 from v2g_cli.conform import report as conform_report
 from v2g_cli.conform.csms import csms
 from v2g_cli.conform.eebus import eebus
+from v2g_cli.conform.gridcode import gridcode
 from v2g_cli.conform.ocpi import ocpi
 from v2g_cli.conform.options import Certificates, CheckFlag, JsonFlag, Link, Reports, Selection, Vehicle
 from v2g_cli.conform.station import station
@@ -168,6 +169,7 @@ app = typer.Typer(no_args_is_help=True)
 app.command()(with_option_groups(station))
 app.command()(with_option_groups(csms))
 app.command()(with_option_groups(eebus))
+app.command()(with_option_groups(gridcode))
 app.command()(with_option_groups(ocpi))
 app.command()(diff)
 app.command()(badge)

@@ -35,7 +35,10 @@ GROUPS: Final = {
     "F": "Remote control", "G": "Availability", "H": "Reservation", "I": "Tariff and cost", "J": "Metering",
     "K": "Smart charging", "L": "Firmware", "M": "Certificates", "N": "Diagnostics", "O": "Display messages",
     "P": "Data transfer", "Q": "Bidirectional power", "R": "Distributed energy resources",
-    "AUT": "Authorisation", "COD": "Response codes", "CPO": "Operator", "END": "End of a session",
+    "AUT": "Authorisation", "CONNECT": "Connection", "COS": "Power factor by power", "LFSM": "Power by frequency",
+    "PV": "Power by voltage", "QP": "Reactive power by power", "QV": "Reactive power by voltage",
+    "RIDE": "Ride through", "SWEEP": "Sweeps", "SWING": "Oscillations", "TRIP": "Protection",
+    "COD": "Response codes", "CPO": "Operator", "END": "End of a session",
     "GTP": "V2GTP headers", "HUB": "Hub", "INS": "Installation of contracts", "MSP": "Provider", "MUX": "Side streams",
     "NOT": "Notices of the charger", "ONG": "Ongoing for ever", "PAR": "Charge parameters", "PAU": "Pause",
     "PULL": "Pulled lists", "REG": "Registration", "RUN": "Complete sessions", "SAF": "Safety",
@@ -51,6 +54,7 @@ _DEVICES: Final = {
     "station": "a charging station (OCPP)",
     "csms": "a back end (CSMS)",
     "eebus": "a controllable system (EEBUS)",
+    "gridcode": "a charger at a grid code",
     "ocpi": "a roaming platform (OCPI)",
 }
 

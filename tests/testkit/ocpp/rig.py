@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from tests.virtual_time import VirtualLoop, threads_counted
+from tests.virtual_time import VirtualLoop
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context
 from v2g.ocpp.routes import Version
@@ -303,5 +303,5 @@ def contract_files(folder: Path) -> tuple[Path, Path]:
 
 def in_virtual_time(work: Coroutine[Any, Any, None]) -> None:
     """Run to the end, without waiting."""
-    with threads_counted(), asyncio.Runner(loop_factory=lambda: VirtualLoop(waits=True)) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(waits=True, disks=True)) as runner:
         runner.run(work)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -21,6 +22,9 @@ class DiskThread:
 
     A failure does not affect later operations: the writer of a failed file must reject further writes itself.
     """
+
+    asked: Final["weakref.WeakSet[asyncio.Future[Any]]"] = weakref.WeakSet()
+    """What all threads were asked for, as far as anybody still holds it."""
 
     def __init__(self) -> None:
         self._jobs: Final[queue.SimpleQueue[_Job | None]] = queue.SimpleQueue()
@@ -55,6 +59,7 @@ class DiskThread:
             # A crashing program does not wait for it: unconfirmed work is not relied on.
             self._thread = new_thread(target=self._run, name="disk")
             self._thread.start()
+        self.asked.add(future)
         self._jobs.put((work, notify, loop))
         return future
 
