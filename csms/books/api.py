@@ -5,7 +5,7 @@ Amounts are decimal text: energy in kWh, money in units of its currency.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
@@ -28,6 +28,7 @@ from csms.transactions.rules import plain
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import MILLIWATT_HOURS, Entry, Period, Posting, Use
 from v2g.energy.settlement.operator import OperatorSeal
+from v2g.energy.settlement.rows import csv_text
 from v2g.units import Currency, Decimals, decimals_of
 
 _MILLIONTH = Decimal("0.000001")
@@ -398,12 +399,16 @@ class TransactionSum(msgspec.Struct, frozen=True, kw_only=True):
     gross: Decimals | None
 
 
+FirstDay = Annotated[date | None, msgspec.Meta(description="First day, in `accounting_time_zone`.")]
+LastDay = Annotated[date | None, msgspec.Meta(description="Last day.")]
+
+
 class WhichReport(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How transactions are grouped, and the days on which those that count ended."""
 
     by: report_rows.Grouping = "month"
-    from_day: Annotated[date | None, msgspec.Meta(description="First day, in `accounting_time_zone`.")] = None
-    to_day: Annotated[date | None, msgspec.Meta(description="Last day.")] = None
+    from_day: FirstDay = None
+    to_day: LastDay = None
 
 
 @get("/reports/transactions", Permission.READ_SETTLEMENTS, for_sites=True, tag="reports")
@@ -413,15 +418,80 @@ async def report_transactions(call: Call, parameters: WhichReport) -> Page[Trans
     A transaction counts when it ended; running ones are left out. Where its session is booked from the journal, the
     books have its energy and money; otherwise its registers and its cost do. Import and export are never netted.
     """
-    first, last = parameters.from_day, parameters.to_day
+    begin_ms, end_ms = _span(call, parameters.from_day, parameters.to_day)
+    zone = call.services.config.accounting_zone
+    found = await call.run(report_rows.sums, parameters.by, zone, begin_ms, end_ms, call.stations)
+    page = page_of(call, found, parameters, lambda each: f"{each.group}\0{each.currency}")
+    return Page(tuple(map(_shown, page.items)), page.next)
+
+
+MOST_ENTRIES: Final = 100_000
+"""Transactions in one file of charging entries."""
+
+_ENTRY_COLUMNS: Final = (
+    "vehicle_name", "charging_started_at", "charging_ended_at", "charging_duration_minutes", "total_energy_kwh",
+    "energy_price", "total_cost", "currency", "reference", "fed_back_kwh",
+)  # fmt: skip
+"""As the form of Fleetio's charging entries has them (https://help.fleetio.com, "EV Charge Tracking")."""
+
+
+class WhichDays(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The days on which transactions ended."""
+
+    from_day: FirstDay = None
+    to_day: LastDay = None
+
+
+@get(
+    "/reports/charging-entries",
+    Permission.READ_SETTLEMENTS,
+    for_sites=True,
+    tag="reports",
+    media_type="text/csv",
+    answer=bytes,
+)
+async def export_charging_entries(call: Call, parameters: WhichDays) -> Reply[bytes]:
+    """Return ended transactions as CSV for the import of charging entries into Fleetio, oldest first.
+
+    The token stands for the vehicle. Amounts are those of `/reports/transactions`; held ones are left out. A
+    transaction in several currencies has a line for each, the first with its energy.
+    """
+    span = _span(call, parameters.from_day, parameters.to_day)
+    found = await call.run(report_rows.entries, *span, call.stations, MOST_ENTRIES + 1)
+    if len(found) > MOST_ENTRIES:
+        raise ApiError(400, f"more than {MOST_ENTRIES} transactions", "choose fewer days")
+    text = await asyncio.to_thread(csv_text, _ENTRY_COLUMNS, *map(_entry, found))
+    return Reply(content=text.encode(), media_type="text/csv")
+
+
+def _entry(found: report_rows.ChargingEntry) -> tuple[object, ...]:
+    kwh = Decimal(found.import_mwh).scaleb(-6)
+    cost = Decimal(found.gross).scaleb(-6)
+    began, ended = (
+        datetime.fromtimestamp(each / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S +0000")
+        for each in (max(0, found.end_ms - found.duration_ms), found.end_ms)
+    )
+    return (
+        found.token,
+        began,
+        ended,
+        round(found.duration_ms / 60_000),
+        plain(kwh),
+        plain((cost / kwh).quantize(_MILLIONTH)) if kwh > 0 and found.currency else None,
+        decimals_of(found.gross, found.currency) if found.currency else None,
+        found.currency or None,
+        f"{found.station_id} {found.transaction_id}",
+        plain(Decimal(found.export_mwh).scaleb(-6)),
+    )
+
+
+def _span(call: Call, first: date | None, last: date | None) -> tuple[int | None, int | None]:
+    """Return begin and end of some days, UTC ms."""
     if first is not None and last is not None and first > last:
         raise ApiError(400, "from_day is after to_day")
     zone = call.services.config.accounting_zone
     begin_ms = None if first is None else _midnight(first, zone)
-    end_ms = None if last is None or last == date.max else _midnight(last + timedelta(days=1), zone)
-    found = await call.run(report_rows.sums, parameters.by, zone, begin_ms, end_ms, call.stations)
-    page = page_of(call, found, parameters, lambda each: f"{each.group}\0{each.currency}")
-    return Page(tuple(map(_shown, page.items)), page.next)
+    return begin_ms, None if last is None or last == date.max else _midnight(last + timedelta(days=1), zone)
 
 
 def _midnight(day: date, zone: tzinfo) -> int:

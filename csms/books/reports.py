@@ -65,13 +65,7 @@ def sums(
     several currencies counts, with its energy, in the first of them; each has its money. Running ones are left out.
     `only`: stations; None is all.
     """
-    wanted: sa.ColumnElement[bool] = sa.true()
-    if begin_ms is not None:
-        wanted &= _totals.end_ms >= begin_ms
-    if end_ms is not None:
-        wanted &= _totals.end_ms < end_ms
-    if only is not None:
-        wanted &= _totals.station_id.in_(only)
+    wanted = _wanted(begin_ms, end_ms, only)
     columns, joined, name = _grouping(connection, by, zone)
     found: dict[tuple[str, str], Sum] = {}
     for row in connection.execute(_by_group(columns, joined, wanted)):
@@ -80,6 +74,54 @@ def sums(
         for each in Sum.__struct_fields__[2:]:
             setattr(of, each, getattr(of, each) + int(getattr(row, each)))
     return [found[key] for key in sorted(found)]
+
+
+class ChargingEntry(msgspec.Struct, frozen=True):
+    """An ended transaction in a currency: energy in mWh and gross in micro-units."""
+
+    station_id: str
+    transaction_id: str
+    token: str
+    end_ms: int
+    duration_ms: int
+    import_mwh: int
+    export_mwh: int
+    currency: str
+    gross: int
+
+
+def entries(
+    connection: sa.Connection, begin_ms: int | None, end_ms: int | None, only: frozenset[str] | None, limit: int
+) -> list[ChargingEntry]:
+    """Return what the sums are made of, in order of end: transactions that count, as in `sums`."""
+    columns = (_totals.end_ms, _totals.station_id, _totals.transaction_id, _totals.token, _totals.duration_ms)
+    query = _by_group(columns, transaction_totals, _wanted(begin_ms, end_ms, only)).order_by(*columns).limit(limit)
+    return [
+        ChargingEntry(
+            row.station_id,
+            row.transaction_id,
+            row.token,
+            row.end_ms,
+            row[4],
+            int(row.import_mwh),
+            int(row.export_mwh),
+            row.currency or "",
+            int(row.gross),
+        )
+        for row in connection.execute(query)
+        if not row.held and not row.unpriced
+    ]
+
+
+def _wanted(begin_ms: int | None, end_ms: int | None, only: frozenset[str] | None) -> sa.ColumnElement[bool]:
+    wanted: sa.ColumnElement[bool] = sa.true()
+    if begin_ms is not None:
+        wanted &= _totals.end_ms >= begin_ms
+    if end_ms is not None:
+        wanted &= _totals.end_ms < end_ms
+    if only is not None:
+        wanted &= _totals.station_id.in_(only)
+    return wanted
 
 
 def _same(table: Any) -> sa.ColumnElement[bool]:

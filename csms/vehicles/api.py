@@ -21,7 +21,7 @@ from csms.http.problems import ApiError, missing
 from csms.telemetry import aggregate_store as telemetry_aggregates
 from csms.telemetry.aggregates import UNAGGREGATED, WIDTHS_S
 from csms.vehicles import store as rows
-from csms.vehicles.exports import CSV, open_export
+from csms.vehicles.exports import CSV, OSMAND, ExportFormat, open_export
 from csms.vehicles.rules import CONTEXT, VehicleState
 from v2g.config import nearest
 from v2g.errors import StoreError
@@ -72,7 +72,7 @@ class WhichExport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     from_ms: UtcMs = 0
     to_ms: UtcMs = LAST_MS
     signals: Signals = None
-    format: Literal["csv", "parquet"] = "csv"
+    format: ExportFormat = "csv"
 
 
 class WhichAggregates(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -311,12 +311,13 @@ async def list_battery_estimates(call: Call, parameters: Span) -> Page[BatteryEs
 async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[Download]:
     """Return values of signals as CSV (RFC 4180) or Apache Parquet, a column for each signal, oldest first.
 
+    `osmand`: its positions instead, a line each, as Traccar takes them in the query of a request.
     At most 1,000,000 records; choose a shorter span beyond. A node makes one export at a time and sends at most eight,
     two of them to one caller; meanwhile others are answered 503 or 429. A client that reads nothing for a minute is
     disconnected.
     """
     call.require_vehicle(parameters.ev)
-    signals = _signals(call, parameters.signals)
+    signals = _signals(call, ",".join(OSMAND) if parameters.format == "osmand" else parameters.signals)
     exports, caller, later = call.backend.exports, call.caller.id, {"Retry-After": "10"}
     if exports.making.locked():
         raise ApiError(503, "another export is being made", "try again when it is done", headers=later)
@@ -337,7 +338,7 @@ async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[Do
             async with exports.making:
                 file = unless_sent.enter_context(await asyncio.to_thread(tempfile.TemporaryFile))
                 # write the values to a file; return its media type
-                export = await asyncio.to_thread(open_export, parameters.format, signals, file)
+                export = await asyncio.to_thread(open_export, parameters.format, parameters.ev, signals, file)
                 number, after, span = 0, None, (parameters.from_ms, parameters.to_ms)
                 while found := await call.run(rows.values, parameters.ev, signals, span, EXPORT_PAGE, after):
                     number += len(found)

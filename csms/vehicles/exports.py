@@ -1,16 +1,31 @@
-"""A vehicle's records as files: their columns in CSV and Parquet."""
+"""A vehicle's records as files: their columns in CSV and Parquet, or its positions for Traccar."""
 
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import BufferedRandom
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
 from v2g.energy.settlement.rows import csv_text
 from v2g.extras import extras_named
+from v2g.telemetry.signals import LATITUDE, LONGITUDE
 
 CSV: Final = "text/csv"
 PARQUET: Final = "application/vnd.apache.parquet"
+
+OSMAND: Final = {
+    LATITUDE: "lat",
+    LONGITUDE: "lon",
+    "vehicle.speed": "speed",
+    "battery.soc": "batt",
+    "location.hdop": "hdop",
+}
+"""Signals in a line for Traccar, and their parameters of the OsmAnd protocol (https://www.traccar.org/osmand)."""
+
+_KNOT_KM_H: Final = 1.852
+
+ExportFormat = Literal["csv", "parquet", "osmand"]
 
 _KEY: Final = ("at_ms", "boot", "seq", "context")
 
@@ -74,8 +89,34 @@ class ParquetExport:
         self._writer.close()
 
 
+class OsmandExport:
+    """Positions, each as the query of a request to Traccar: a line at each change, once both coordinates are known."""
+
+    media_type = "text/plain"
+
+    def __init__(self, ev: str, file: BufferedRandom) -> None:
+        self._ev, self._file = ev, file
+        self._known: dict[str, float] = {}
+
+    def add(self, found: Sequence[dict[str, Any]]) -> None:
+        """Write the positions of a page of records."""
+        for each in found:
+            self._known |= each["values"]
+            if each["values"].keys() & {LATITUDE, LONGITUDE} and {LATITUDE, LONGITUDE} <= self._known.keys():
+                values = {OSMAND[name]: value for name, value in self._known.items()}
+                if "speed" in values:
+                    values["speed"] = round(values["speed"] / _KNOT_KM_H, 2)
+                query = urlencode({"id": self._ev, "timestamp": each["at_ms"], **values})
+                self._file.write(f"{query}\n".encode())
+
+    def finish(self) -> None:
+        """Nothing is left."""
+
+
 def open_export(
-    kind: Literal["csv", "parquet"], signals: Sequence[str], file: BufferedRandom
-) -> CsvExport | ParquetExport:
+    kind: ExportFormat, ev: str, signals: Sequence[str], file: BufferedRandom
+) -> CsvExport | ParquetExport | OsmandExport:
     """Begin to write to a file, which stays open. Raises ConfigError for Parquet without pyarrow."""
+    if kind == "osmand":
+        return OsmandExport(ev, file)
     return CsvExport(signals, file) if kind == "csv" else ParquetExport(signals, file)

@@ -97,6 +97,9 @@ add(battery, "reports", "list_battery_reports",
 add(app, "receipt", "read_receipt", text="Write a session's receipt for the driver, a page (HTML), from the back end's "
     "copy of the journal.", words={"session_id": "SESSION"}, defaults={"language": "en"},
     example="0A1B2C3D4E5F6071 --out receipt.html --language de")
+add(app, "charging-entries", "export_charging_entries", options={"from_day": "--from", "to_day": "--to"},
+    text="Write ended transactions as CSV, for the import of charging entries into Fleetio.",
+    example="--from 2026-11-01 --to 2026-11-30 --out november.csv")
 add(app, "journal", "read_journal", words={"session_id": "SESSION"},
     text="Export the back end's copy of a session journal, exactly as the charger sent it.",
     example="0A1B2C3D4E5F6071 --out journal.jsonl")

@@ -34,7 +34,9 @@ Vehicle = Annotated[str, typer.Argument(metavar="EV", help="Pseudonym of the veh
 def export(
     context: typer.Context,
     ev: Vehicle,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write, .csv or .parquet.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File to write: .csv, .parquet, or .osmand for Traccar.")
+    ],
     signals: Annotated[str, typer.Option("--signals", help="Signals with commas between them; default: all.")] = "",
     from_ms: Annotated[int, typer.Option("--from", help="Begin, ms since 1970 in UTC.")] = 0,
     to_ms: Annotated[int, typer.Option("--to", help="End, ms since 1970 in UTC.")] = LAST_MS,
@@ -44,8 +46,8 @@ def export(
     Example: `v2g csms export EV-1 day.csv --signals battery.soc,charging.power`
     """
     form = file.suffix.removeprefix(".")
-    if form not in ("csv", "parquet"):
-        raise ConfigError(f"{file}: unknown format", hint="the name ends with .csv or .parquet")
+    if form not in ("csv", "parquet", "osmand"):
+        raise ConfigError(f"{file}: unknown format", hint="the name ends with .csv, .parquet or .osmand")
     query = {"format": form, "from_ms": from_ms, "to_ms": to_ms} | ({"signals": signals} if signals else {})
     content: bytes = client_of(context).ask("GET", f"/vehicles/{part(ev)}/export", **query).body or b""
     write_new(file, content)

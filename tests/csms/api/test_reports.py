@@ -1,5 +1,9 @@
 """Reports over the API: who reads them, in pages, in decimal text, and what they refuse."""
 
+import csv
+import io
+from datetime import datetime
+
 import pytest
 
 from csms.accounts.rules import ALLOWED, Permission, Role
@@ -63,3 +67,28 @@ async def test_only_roles_that_read_settlements_read_reports(ask: ApiClient) -> 
         wanted = 200 if Permission.READ_SETTLEMENTS in ALLOWED[role] else 403
         assert (await ask("GET", PATH, role=role)).status == wanted, role
     assert Permission.READ_SETTLEMENTS not in ALLOWED[Role.INSTALLER]
+
+
+async def test_charging_entries_are_the_transactions_that_a_report_sums(backend: Start) -> None:
+    """Columns and dates as Fleetio's import has them; a token is no formula in a spreadsheet."""
+    entries = "/reports/charging-entries"
+    async with backend(vat=(VatRate(percent="19"),)) as csms, serving(csms) as ask:
+        assert (await ask("GET", entries)).body.count(b"\r\n") == 1
+        await delivered_whole(ask, journal())
+        answer = await ask("GET", entries, role=Role.BILLING)
+        assert answer.headers["content-type"].partition(";")[0] == "text/csv"
+        (entry,) = csv.DictReader(io.StringIO(answer.body.decode()))
+        (summed,) = (await ask("GET", f"{PATH}?by=token")).json
+        assert (entry["vehicle_name"], entry["total_energy_kwh"], entry["fed_back_kwh"]) == (summed["group"], "2", "1")
+        assert (entry["total_cost"], entry["currency"]) == (summed["gross"], "EUR") == ("0.51", "EUR")
+        assert entry["energy_price"] == "0.255"
+        begun, ended = (
+            datetime.strptime(entry[f"charging_{each}_at"], "%Y-%m-%d %H:%M:%S %z") for each in ("started", "ended")
+        )
+        assert abs((ended - begun).total_seconds() - float(summed["duration_s"])) <= 1
+        assert entry["reference"] == f"{STATION} tx-{SESSION}"
+        day = f"{ended:%Y-%m-%d}"
+        assert (await ask("GET", f"{entries}?to_day=2000-01-01")).body.count(b"\r\n") == 1
+        assert (await ask("GET", f"{entries}?from_day={day}&to_day={day}")).body.count(b"\r\n") == 2
+        assert (await ask("GET", f"{entries}?from_day=2026-02-02&to_day=2026-02-01")).status == 400
+        assert (await ask("GET", entries, role=Role.DRIVER)).status == 403

@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -18,7 +19,7 @@ from csms.telemetry import aggregate_store as telemetry_aggregates
 from csms.vehicles import api as vehicles
 from csms.vehicles import store as rows
 from tests.csms.api.support import ApiClient
-from v2g.telemetry.signals import SCHEMA, SCHEMAS, Record, encode_record
+from v2g.telemetry.signals import SCHEMA, SCHEMA_5, SCHEMAS, Record, encode_record
 
 EV = "EV-1"
 
@@ -275,3 +276,21 @@ async def test_a_driver_has_the_telemetry_erased_and_the_audit_log_says_so(drive
     entry = (await driven("GET", "/audit?operation=erase_vehicle_telemetry")).json[0]
     assert (entry["role"], entry["path"], entry["status"]) == ("driver", "/vehicles/EV-1/telemetry", 204)
     assert json.dumps(entry).count("latitude") == 0
+
+
+async def test_positions_are_lines_as_traccar_takes_them(driven: ApiClient) -> None:
+    """A coordinate that has not changed is that of before; a vehicle without consent has none."""
+    signals = {"location.longitude": 11.6, "vehicle.speed": 18.52}
+    newest = {"schema": SCHEMA_5, "trip": "1-1", "ambient_c": None, "charging_w": None}
+    await deliver(driven, encode_record(Record(EV, 1, 4, 64_000, "city", keyframe=False, signals=signals, **newest)))
+    answer = await driven("GET", "/vehicles/EV-1/export?format=osmand", role=Role.FLEET)
+    assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
+    lines = [parse_qs(line) for line in answer.body.decode().splitlines()]
+    assert [(each["lat"], each["lon"], each["timestamp"]) for each in lines] == [
+        (["48.1"], ["11.5"], ["61000"]), (["48.2"], ["11.5"], ["62000"]), (["48.2"], ["11.6"], ["64000"])
+    ]  # fmt: skip
+    assert lines[-1] == {
+        "id": [EV], "lat": ["48.2"], "lon": ["11.6"], "timestamp": ["64000"], "speed": ["10.0"], "batt": ["79.0"]
+    }  # fmt: skip
+    assert (await driven("GET", "/vehicles/EV-2/export?format=osmand")).body == b""
+    assert (await driven("GET", "/vehicles/EV-1/export?format=osmand", role=Role.GRID_OPERATOR)).status == 403
