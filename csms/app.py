@@ -33,6 +33,7 @@ from csms.http.server import Api
 from csms.ocpp.server import StationServer
 from csms.prequalifications.work import ExportPermits
 from csms.roaming.partners import Partners
+from csms.scores.work import DriftWatch
 from csms.services import Services
 from csms.settlements.journals import JournalStore
 from csms.sites.rules import Overloads
@@ -185,6 +186,7 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         stack.push_async_callback(watch.leave)
         supervisor.keep("alert rules", watch.run)
         supervisor.keep("reports of batteries", partial(make_reports, services))
+        supervisor.keep("drifts of scores", DriftWatch(services).run)
         if config.alerts.email is not None:
             zone, origin = config.accounting_zone, config.api.origin if config.api.console else ""
             mails = AlertMails(services.store, clock, observe, config.alerts.email, zone, origin)

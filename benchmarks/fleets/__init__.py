@@ -16,7 +16,7 @@ IMAGINED: Final = 0.02
 JITTER_MS: Final = 1000
 """How wrong labels of events are."""
 
-BEGIN_MS: Final = 1_790_035_200_000
+BEGIN_MS: Final = 1_700_006_400_000
 
 
 class Reading(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from csms.http.operations import Operation
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.overview import api as overview
+from csms.scores import api as scores
 from csms.sites import api as sites
 from csms.stations import api as stations
 from csms.vehicles import api as positions
@@ -75,10 +77,13 @@ async def list_vehicles(visit: Visit) -> Answer:
 
 @page("/vehicles/{ev}", positions.read_vehicle)
 async def one_vehicle(visit: Visit) -> Answer:
-    """Show a vehicle: latest values, its battery with forecast, alerts."""
+    """Show a vehicle: latest values, its battery with forecast, alerts, scores."""
     name = visit.path["ev"]
     found = await visit.ask(positions.read_vehicle, ev=name)
-    estimates, checks, raised = [], [], []
+    estimates, checks, raised, scored = [], [], [], None
+    if visit.may(scores.read_scores):
+        with suppress(ApiError):  # there are none without consent
+            scored = await visit.ask(scores.read_scores, ev=name)
     if visit.may(positions.list_battery_estimates):
         from_ms = max(0, visit.now_ms - _MOST_ESTIMATES * 900_000)
         span = {"ev": name, "from_ms": from_ms, "limit": _MOST_ESTIMATES}
@@ -95,6 +100,7 @@ async def one_vehicle(visit: Visit) -> Answer:
         estimates=estimates[::-1][:: -(-len(estimates) // _MOST_ROWS) or 1],
         checks=checks[-10:],
         alerts=raised,
+        scored=scored,
         since=visit.now_ms - _SILENT_MS,
     )
 

@@ -15,6 +15,7 @@ from v2g.errors import ConfigError
 from v2g.telemetry.privacy import (
     GROUPS,
     HIDDEN,
+    SCORES,
     WITHOUT_CONSENT,
     Consent,
     PositionBlur,
@@ -142,11 +143,11 @@ def test_a_blurred_position_is_one(latitude: float, longitude: float, key: bytes
 
 @pytest.mark.requirement("R144")
 def test_signals_are_withheld_by_group() -> None:
-    assert {group_of(name) for name in SIGNALS} == set(GROUPS)
+    assert {group_of(name) for name in SIGNALS} == set(GROUPS) - {SCORES}
     values = {"battery.soc": 50.0, "battery.cell_voltage.min": 3.7, "motor.speed": 900.0, **position(*HERE)}
     assert set(Consent(["battery"]).permitted(values)) == {"battery.soc"}
     assert set(Consent(["cells", "location"]).permitted(values)) == values.keys() - {"battery.soc", "motor.speed"}
     assert Consent([]).permitted(values) == {}
-    assert not {"location", "driving"} & set(WITHOUT_CONSENT)
+    assert not {"location", "driving", SCORES} & set(WITHOUT_CONSENT)
     with pytest.raises(ConfigError, match="'postion'"):
         Consent(["postion"])

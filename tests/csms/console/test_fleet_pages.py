@@ -19,6 +19,8 @@ from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.console.support import employ, text_of
 from tests.csms.estimates import estimate
+from v2g.battery.driving import DrivingState
+from v2g.battery.scores import ScoreState
 from v2g.telemetry.local_events import INSTALLED, LocalEvent
 from v2g.telemetry.signals import SCHEMA_4, Record, encode_record
 
@@ -282,3 +284,17 @@ async def test_the_console_shows_the_health_of_a_fleet_and_its_weakest_batteries
     viewer = await employ(ask, "bob", Role.GRID_OPERATOR)
     assert "Health of batteries" not in text_of(await viewer.get("/console/vehicles"))
     assert (await viewer.get("/console/batteries")).status == 403
+
+
+@pytest.mark.requirement("R214")
+async def test_a_vehicles_page_has_its_scores_with_their_figures_and_none_without_consent(ask: ApiClient) -> None:
+    await deliver(ask, "EV-1", 1, battery__soc=20.5)
+    ada, store = await employ(ask, "ada", Role.ADMIN), ask.backend.services.store
+    assert "Precision" not in text_of(await ada.get("/console/vehicles/EV-1"))
+    state = ScoreState(since_ms=1, at_ms=2, driving=DrivingState(km=50.0, strong=20, brakes_j=1e6))
+    scored = Advanced(Battery(1, 1, scores=state), ())
+    before = await store.read(batteries.batteries, ["EV-1"])
+    assert await store.run(batteries.save, before, {"EV-1": scored}, ask.backend.clock.utc_ms()) is not None
+    shown = text_of(await ada.get("/console/vehicles/EV-1"))
+    assert "strong accelerations 40.0 /100 km high 87 % 94 %" in shown
+    assert "brake wear 2.0 MJ/100 km 91 % 86 %" in shown

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select
 
+from benchmarks.fleets import BEGIN_MS
 from benchmarks.fleets.traffic import TRAFFIC
 from csms.accounts.rules import Role
 from csms.alerts.tables import battery_states
+from csms.scores.work import DriftWatch
 from csms.telemetry.seal import seal_of
 from tests.cli.csms import Cli
 from tests.csms.api_support import ask, read
@@ -38,9 +40,9 @@ def lived(ev: str, *, boot: int = 1, first: int = 1, number: int = 700) -> list[
 
 def consent(ev: str, groups: str, *, boot: int = 1, seq: int = 1) -> Record:
     return Record(
-        ev, boot, seq, 1_790_035_200_000, "parked", keyframe=False, signals={}, schema=SCHEMA_5, trip="1-0",
+        ev, boot, seq, BEGIN_MS, "parked", keyframe=False, signals={}, schema=SCHEMA_5, trip="1-0",
         ambient_c=None, charging_w=None,
-        event=LocalEvent("gateway", CONSENT, 1_790_035_200_000, {"groups": groups}),
+        event=LocalEvent("gateway", CONSENT, BEGIN_MS, {"groups": groups}),
     )  # fmt: skip
 
 
@@ -69,9 +71,9 @@ async def until(csms: Running, ev: str, boot: int, seq: int) -> bool:
 async def test_scores_need_consent_and_go_with_it(start: Start, tmp_path: Path) -> None:
     async with start() as csms:
         await deliver(csms, [consent("EV-1", BOTH), *lived("EV-1", first=2)])
-        await deliver(csms, [consent("EV-2", "battery driving"), *lived("EV-2", first=2)])
-        await deliver(csms, lived("EV-3"))
-        assert [await until(csms, ev, 1, seq) for ev, seq in (("EV-1", 701), ("EV-2", 701), ("EV-3", 700))] == [
+        await deliver(csms, [consent("EV-2", "battery driving"), *lived("EV-2", first=2, number=60)])
+        await deliver(csms, lived("EV-3", number=60))
+        assert [await until(csms, ev, 1, seq) for ev, seq in (("EV-1", 701), ("EV-2", 61), ("EV-3", 60))] == [
             True,
             False,
             False,
@@ -99,6 +101,34 @@ async def test_scores_need_consent_and_go_with_it(start: Start, tmp_path: Path) 
         await deliver(csms, [consent("EV-1", "battery driving", seq=702), *lived("EV-1", first=703, number=5)])
         assert not await until(csms, "EV-1", 1, 707)
         assert await read(csms, "/scores") == []
+
+
+def weeks(ev: str, number: int, resistance: float) -> list[Record]:
+    """Return a record each half day of ten weeks, whose resistance is another one in the second half."""
+    return [
+        Record(
+            ev, 1, 2 + half, BEGIN_MS + half * 43_200_000, "parked", keyframe=True,
+            signals={"battery.resistance": round((0.08 + number / 1000) * (resistance if half > 70 else 1.0), 4)},
+            schema=SCHEMA_5, trip="1-0", ambient_c=None, charging_w=None,
+        )
+        for half in range(140)
+    ]  # fmt: skip
+
+
+async def test_a_fleet_whose_world_shifts_is_announced_once(start: Start, tmp_path: Path) -> None:
+    async with start() as csms:
+        watch = DriftWatch(csms.csms.services)
+        await watch.look()
+        for number in range(6):
+            ev = f"EV-{number}"
+            await deliver(csms, [consent(ev, BOTH), *weeks(ev, number, 1.2)])
+            assert await until(csms, ev, 1, 141)
+        assert csms.events("score_drift") == []
+        await watch.look()
+        await watch.look()
+        assert csms.events("score_drift") == [{"quantity": "resistance", "percent": 20, "raised": True}]
+        code, table, _ = await Cli(csms, tmp_path)("score-drifts")
+        assert (code, "resistance" in table) == (0, True)
 
 
 async def test_a_boot_that_says_nothing_about_consent_ends_it(start: Start) -> None:
