@@ -28,7 +28,7 @@ class EnergyManagerWatch:
         self._evses = range(1, evses + 1)
         self._said: dict[int, tuple[EnergyCommand, float]] = {}
         """The latest command for each place, and its expiry."""
-        self._silent: set[int] = set()
+        self.silent: frozenset[int] = frozenset()
         """Places whose command has expired."""
         self._words: dict[int, EnergyCommand] = {}
         """Values in force, by EVSE (0: the station)."""
@@ -36,17 +36,17 @@ class EnergyManagerWatch:
     @property
     def due(self) -> float | None:
         """When the next command expires; None without commands."""
-        return min((until for place, (_, until) in self._said.items() if place not in self._silent), default=None)
+        return min((until for place, (_, until) in self._said.items() if place not in self.silent), default=None)
 
     @property
     def alive(self) -> bool:
         """Whether it is responding, for every place that it has addressed."""
-        return bool(self._said) and not self._silent
+        return bool(self._said) and not self.silent
 
     @property
     def instead(self) -> str:
         """What replaced the commands that have expired, in words."""
-        found = [self._words.get(place, EnergyCommand()) for place in sorted({*self._silent, STATION})]
+        found = [self._words.get(place, EnergyCommand()) for place in sorted({*self.silent, STATION})]
         word = next((each for each in found if not each.silent), self._fallback)
         unit = "A of each conductor" if word.in_amperes else "W"
         named = ((word.limit, "in"), (word.discharge, "out"))
@@ -56,7 +56,7 @@ class EnergyManagerWatch:
     @property
     def _lost(self) -> bool:
         """Whether all commands have expired."""
-        return self._silent == self._said.keys()
+        return self.silent == self._said.keys()
 
     def begin(self) -> Sequence[Fact]:
         """Return the initial facts for the station."""
@@ -65,22 +65,22 @@ class EnergyManagerWatch:
     def take(self, evse_id: int, word: EnergyCommand, now: float) -> Sequence[Fact]:
         """Return the facts that result from a command."""
         self._said[evse_id] = word, now + (word.valid_s or self._timeout_s)
-        self._silent.discard(evse_id)
+        self.silent -= {evse_id}
         return self._settle(evse_id)
 
     def tick(self, now: float) -> Sequence[Fact]:
         """Return the facts that result from the time."""
-        over = {place for place, (_, until) in self._said.items() if now >= until} - self._silent
+        over = {place for place, (_, until) in self._said.items() if now >= until} - self.silent
         if not over:
             return ()
-        self._silent |= over
+        self.silent |= over
         return self._settle(None)
 
     def _settle(self, spoken: int | None) -> Sequence[Fact]:
         """Apply all commands; that of `spoken` even if it is unchanged."""
         wanted = self._wanted()
         # no gap without limits in between
-        places = sorted(wanted, reverse=STATION not in self._silent and not self._lost)
+        places = sorted(wanted, reverse=STATION not in self.silent and not self._lost)
         facts: list[Fact] = []
         for place in places:
             if place == spoken or wanted[place] != self._words.get(place, EnergyCommand()):
@@ -89,8 +89,8 @@ class EnergyManagerWatch:
 
     def _wanted(self) -> dict[int, EnergyCommand]:
         """Return the values for each place."""
-        holding = {place: word for place, (word, _) in self._said.items() if place not in self._silent}
-        silent = {place: self._said[place][0] for place in self._silent}
+        holding = {place: word for place, (word, _) in self._said.items() if place not in self.silent}
+        silent = {place: self._said[place][0] for place in self.silent}
         bounds = None if self._lost else self._fallback  # where all is lost it is the station's
         unheard = EnergyCommand() if STATION in self._said or self._lost else self._fallback
         words = dict.fromkeys(self._evses, unheard) | {

@@ -121,8 +121,9 @@ class EnergyManager:
             self._timer.cancel()
         self._timer = None
         now = self._clock.monotonic()
+        before = self._watch.silent
         facts = self._watch.tick(now)
-        if facts:
+        if self._watch.silent != before:  # also where its last command is what holds now
             data: dict[str, Scalar] = {"source": self._config.source, "instead": self._watch.instead}
             self._observe(Observe("power", "energy_manager_lost", data))
             self._pass_on(facts)
