@@ -102,6 +102,7 @@ power_w = {watts}
 for_s = 100_000
 [hardware]
 step_s = 0.25
+hung_s = 60
 [timing]
 loop_pause_s = 0.25
 no_energy_s = 86_400

@@ -607,33 +607,25 @@ def _frequency_swings(code: GridCode, droop: FrequencySupport, *, over: bool) ->
     plug_s = course.plugged(1.0 if over else 0.0)
     begin_s = course.step(hz=droop.start_hz)
     course.swing(4.0, 10, hz=0.3)
-    left, taken = _left(code, droop, droop.start_hz + sign * 0.3)
-    off = POWER
-    course.checks.append(
-        Window(
-            name="power while it swings",
-            begin_s=begin_s,
-            end_s=course.now,
-            low=(left - off, left - off),
-            high=(1 + off, 1 + off),
-            of="before",
-            offset=min(0.0, taken),
-        )
-    )
+    low = sum(_left(code, droop, droop.start_hz + sign * 0.3)) - POWER  # the power before is the rating
+    swings_s = course.now
     end_s = course.step()
     course.hold(15.0)
-    low, high = left - off + min(0.0, taken), 1 + off
-    course.checks.append(
-        Window(
-            name="power after it",
-            begin_s=end_s + 3.0,
-            end_s=course.now,
-            low=(low, low),
-            high=(high, high),
-            of="before",
-            monotone=True,
+    for name, since_s, until_s in (
+        ("power while it swings", begin_s, swings_s),
+        ("power after it", end_s + 3.0, course.now),
+    ):
+        course.checks.append(
+            Window(
+                name=name,
+                begin_s=since_s,
+                end_s=until_s,
+                low=(low, low),
+                high=(1 + POWER, 1 + POWER),
+                of="before",
+                monotone=since_s > end_s,
+            )
         )
-    )
     title = f"the frequency swings by 0.3 Hz about {droop.start_hz:g} Hz, ten times in 40 s"
     return course.case(
         f"SWING-{'O' if over else 'U'}", title, "power stays between what both ends leave, and settles after it",
