@@ -66,7 +66,7 @@ def show(
         [
             (
                 each.name,
-                f"{'>' if each.side == 'over' else '<'} {each.limit:g} {units[each.of]}",
+                f"{'>' if each.side == 'over' else '<'} {each.limit:g} {units[each.of]}{', rms' if each.rms else ''}",
                 f"{each.seconds:g} s",
                 each.source,
             )

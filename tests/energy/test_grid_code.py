@@ -120,6 +120,7 @@ support = {over_frequency_watt = {start_hz = 50.2, stop_hz = 51.5}}
         (('of = "frequency", limit = 51.5', 'of = "voltage", limit = 2'), ""),
         (('of = "frequency", limit = 51.5', 'of = "voltage", limit = 2.1'), "per unit"),
         (('of = "frequency", limit = 51.5', 'of = "mean_voltage", limit = 2.1'), "per unit"),
+        (('of = "frequency", limit = 51.5', 'of = "frequency", rms = true, limit = 51.5'), "rms is of mean_voltage"),
         (('of = "frequency", limit = 51.5', 'of = "mean_voltage", side = "under", limit = 0.9'), "side over only"),
         (('of = "frequency", limit = 51.5', 'of = "voltage", limit = 0.9'), "nominal voltage is beyond it"),
         (('of = "frequency", limit = 51.5', 'of = "voltage", limit = 1'), "nominal voltage is beyond it"),

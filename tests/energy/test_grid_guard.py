@@ -376,6 +376,21 @@ def test_the_mean_of_ten_minutes_disconnects_though_no_value_is_beyond_a_stage()
     assert unit.response.trip
 
 
+@pytest.mark.parametrize(("code", "share", "trips"), [(VDE, 1.23, True), (VDE, 1.212, False), (CEI, 1.212, True)])
+def test_the_mean_of_ten_minutes_is_quadratic_in_italy(code: GridCode, share: float, *, trips: bool) -> None:
+    """Between 0.98 Un and more, half a minute each, long enough that nothing but the mean counts."""
+    (stage,) = (each for each in code.protection if each.of == "mean_voltage")
+    assert stage.rms is (code is CEI)
+    plain = msgspec.structs.replace(code, protection=(stage,))
+    unit = Unit(plain).connected()
+    for turn in range(44):
+        unit.volts = (230 * (0.98 if turn % 2 else share),)
+        unit.rest(30)
+    assert unit.response.trip is trips
+    if code is CEI:
+        assert (0.98 + share) / 2 < stage.limit < ((0.98**2 + share**2) / 2) ** 0.5, "the arithmetic one is below"
+
+
 def test_the_worst_phase_counts() -> None:
     for volts, stage in (((230, 180, 230), "U<"), ((230, 230, 290), "U>>")):
         unit = Unit(VDE, phases=3).connected()

@@ -38,10 +38,14 @@ class ProtectionStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Per unit of the nominal voltage between phase and neutral, Hz, or Hz/s."""
     seconds: Duration
     """How long it may last."""
+    rms: bool = False
+    """With `mean_voltage`: the quadratic mean, in place of the arithmetic one."""
     source: Text
 
     def __post_init__(self) -> None:
         """Reject limits that have no sense for the quantity."""
+        if self.rms and self.of != "mean_voltage":
+            raise ValueError(f"{self.name}: rms is of mean_voltage")
         if self.of in ("voltage", "mean_voltage") and self.limit > 2:
             raise ValueError(f"{self.name}: a voltage is per unit of the nominal one, at most 2")
         if self.of in ("mean_voltage", "rocof") and self.side != "over":

@@ -31,6 +31,7 @@ class _Stage:
 
     def __init__(self, stage: ProtectionStage) -> None:
         self.stage = stage
+        self.quantity = "rms_voltage" if stage.rms else stage.of, stage.side
         limit = stage.limit * 100 if stage.of in ("voltage", "mean_voltage") else stage.limit
         self.watch = CurveWatch(((limit, stage.seconds),), high=stage.side == "over")
 
@@ -61,6 +62,7 @@ class GridProtection:
         self._code, self.nominal_v = code, nominal_v
         self._stages = tuple(_Stage(each) for each in code.protection)
         self._means: dict[int, TenMinutes] = {}
+        self._squares: dict[int, TenMinutes] = {}
         self._rate = _Rate()
         self.hertz: float | None = None
         self.volts: tuple[float, ...] = ()
@@ -88,8 +90,12 @@ class GridProtection:
             values["voltage", "over"], values["voltage", "under"] = max(self.volts), min(self.volts)
             means = (self._means.setdefault(n, TenMinutes(100.0)).feed(v, now) for n, v in enumerate(self.volts))
             values["mean_voltage", "over"] = max(means)
+            squares = (
+                self._squares.setdefault(n, TenMinutes(100.0**2)).feed(v * v, now) for n, v in enumerate(self.volts)
+            )
+            values["rms_voltage", "over"] = math.sqrt(max(squares))
         for each in self._stages:
-            if (value := values.get((each.stage.of, each.stage.side))) is not None:
+            if (value := values.get(each.quantity)) is not None:
                 each.watch.feed(value, now)
         self.tick(now)
 
