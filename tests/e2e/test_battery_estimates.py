@@ -37,7 +37,7 @@ FORECAST = "soh_in_half_a_year_percent"
 GATEWAY = """ev = "{ev}"
 outbox = "o.db"
 uplink_interval = 0
-summary_s = 1000000000000
+summary_s = 604800
 
 [battery.data]
 silent_s = 86400

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from v2g.errors import ConfigError
+
 CONFIG = """ev = "EV-1"
 outbox = "o.db"
 outbox_sealed = false
@@ -31,6 +33,8 @@ class Supervised:
         self.pids: list[int] = []
         self.ended_at: list[float] = []
         self.started_at: list[float] = []
+        self.exit_code: int | None = None
+        """Of its last life."""
 
     async def run(self) -> None:
         events = self._folder / "gateway.events.jsonl"
@@ -46,7 +50,7 @@ class Supervised:
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-                await process.wait()
+                self.exit_code = await process.wait()
             self.ended_at.append(asyncio.get_running_loop().time())
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -58,6 +62,7 @@ class Supervised:
     async def until(self, name: str, times: int) -> None:
         """Wait for the so-manieth event."""
         while len(self.events(name)) < times:
+            assert self.exit_code != ConfigError.exit_code, "its configuration is refused: start it by hand to see why"
             await asyncio.sleep(0.02)
 
 
