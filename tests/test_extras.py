@@ -16,6 +16,7 @@ OPTIONAL: Final = {"uvloop"}
 """Packages of extras that a program does without."""
 
 IMPORTED: Final = {
+    "can-isotp": "isotp",
     "argon2-cffi": "argon2",
     "async-timeout": "async_timeout",
     "jsonschema-rs": "jsonschema_rs",

@@ -78,7 +78,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(max_length=8, description="sockets of programs on this machine: `local_events.socket` of evcc and secc"),
     ] = ()
     sources: Annotated[
-        tuple[SourceConfig, ...], Meta(max_length=1, description="what values come from beside the bus")
+        tuple[SourceConfig, ...], Meta(max_length=4, description="what values come from beside the bus, one of a kind")
     ] = ()
     rates: Annotated[Bands, Meta(description="rates of records by the vehicle's mode")] = Bands()
     dead_bands: Annotated[
@@ -200,6 +200,8 @@ def look(config: GatewayConfig) -> Iterator[Flaw]:
         yield ("fallback", "mqtt"), "is missing: an uplink is mqtt or http", "add [fallback.mqtt] with host and ca"
     if config.sources and config.can.replay is not None:
         yield ("can", "replay"), "a recording has times of its own, which sources do not have", "remove one of them"
+    if len({each.kind for each in config.sources}) < len(config.sources):
+        yield ("sources",), "two have the same kind", "values of one quantity come from one source"
     if config.enrolment is not None and config.own_files is None:
         yield ("enrolment",), "has no files to renew", "set chain and key of mqtt, or of http"
     for name in config.dead_bands.keys() - SIGNALS.keys():

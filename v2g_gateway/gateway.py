@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from msgspec import UNSET
 
 from v2g.battery.sample import Finding
@@ -54,15 +55,12 @@ from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.local_source import LocalSource, TakenCheckpoints
 from v2g_gateway.recorder import OutboxRecorder
 from v2g_gateway.replay import Replay
-from v2g_gateway.sources import SOURCES
+from v2g_gateway.sources import GATHER_S, SOURCES
 from v2g_gateway.uplink import HttpsUplink, MqttUplink, Observer, OnMarks, Uplink
 
 if TYPE_CHECKING:  # loaded only if configured
     from v2g.io.ota.follower import Follower
     from v2g_gateway.metrics import GatewayReading
-
-GATHER_S: Final = 0.005
-"""Frames of a busy bus are decoded together at this interval: waking the event loop for each costs more than it."""
 
 MAX_LOCAL: Final = 200
 """Reports of local programs that wait for the outbox."""
@@ -188,7 +186,9 @@ class Gateway:
         self._processor = ProcessorWatch(config.processor, self._processor_changed)
         self._consent = ConsentSource(config.consent, config.consent_file, observe)
         self._blur = PositionBlur(config.position_noise_m, places)
-        self._positions = PositionWatch(config.sources[0].lost_s if config.sources else math.inf)
+        self._positions = PositionWatch(
+            min((each.lost_s for each in config.sources if each.is_receiver), default=math.inf)
+        )
         self._offered = asyncio.Event()
         self._drops_reported_at = -math.inf
         self._ended: tuple[Finding, ...] = ()
@@ -255,9 +255,9 @@ class Gateway:
         for path in self._config.event_sockets:
             self._intake.keep(f"telemetry source {path.name}", LocalSource(path, self._take, self._observe).run)
         for source in self._config.sources:
-            self._intake.keep(
-                "telemetry source", SOURCES[source.kind](source, self._on_fix, self._on_mapped, self._observe).run
-            )
+            run = SOURCES[source.kind](source, self._on_fix, self._on_mapped, self._observe).run
+            self._intake.keep(f"telemetry source {source.kind}", run)
+        if self._config.sources:
             self._intake.keep("telemetry positions", self._watch_positions)
         self._intake.keep("telemetry processor", self._processor.run)
         self._intake.keep("telemetry gaps", self._report_gaps)
@@ -328,7 +328,8 @@ class Gateway:
         self._offered.set()
 
     def _on_mapped(self, mapped: Mapped) -> None:
-        self._place((mapped, []))
+        """Take what a source says, as far as it can be."""
+        self._place((msgspec.structs.replace(mapped, values=normalised(mapped.values)), []))
 
     def _on_fix(self, fix: Fix) -> None:
         self._place(self._positions.fix(fix, self._clock.monotonic()))
@@ -342,7 +343,7 @@ class Gateway:
     def _place(self, placed: tuple[Mapped, list[Observe]]) -> None:
         mapped, events = placed
         now, utc_ms = self._clock.monotonic(), self._clock.utc_ms()
-        self._take_values(mapped, {}, now, now, utc_ms)
+        self._take_values(mapped, {}, now, now, min(utc_ms, mapped.utc_ms or utc_ms))
         self._report_places(events)
         self._offered.set()
 

@@ -1,8 +1,9 @@
-"""Positions of a gateway from receivers of satellites: over TCP, a serial port, and Debian's gpsd (R211)."""
+"""Sources of a gateway: receivers of satellites, with Debian's gpsd (R211), and data of other makes (R212)."""
 
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,17 +18,21 @@ import msgspec
 import pytest
 
 from benchmarks.gateway import plain_broker
+from tests.gateway.control_unit import VIN, ControlUnit, Vehicle
 from tests.gateway.gateway import EV, NOBODY, data_of, gateway, until
 from tests.packages import need
+from tests.telemetry.j1939 import packets
 from tests.telemetry.receiver import Place, apart_m, drive, epoch, off_track_m, track
 from v2g.errors import ConfigError
+from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.storage.outbox import Outbox
 from v2g.observe import Observe
 from v2g.telemetry.mapping import Mapped
+from v2g.telemetry.obd import UnitValue
 from v2g.telemetry.signals import LATITUDE, LONGITUDE, Record, decode_record
 from v2g_gateway.config import load_config
-from v2g_gateway.sources import SOURCES, OvmsSource, SourceConfig
+from v2g_gateway.sources import SOURCES, FleetKafka, ObdConfig, SourceConfig
 
 pytestmark = pytest.mark.requirement("R78", "R211")
 
@@ -176,9 +181,9 @@ def ovms_broker(folder: Path) -> Iterator[tuple[SourceConfig, Callable[..., None
 
 @pytest.mark.requirement("R212")
 async def test_10000_metrics_of_ovms_are_taken_in_order_and_none_is_lost(tmp_path: Path) -> None:
-    taken, events = list[Mapped](), list[Observe]()
+    taken, events = list[Any](), list[Observe]()
     with ovms_broker(tmp_path) as (config, publish):
-        following = asyncio.create_task(OvmsSource(config, taken.append, events.append).run())
+        following = asyncio.create_task(SOURCES["ovms"](config, taken.append, taken.append, events.append).run())
         await until(events, "source_connected")
         while not taken:  # it has subscribed
             await asyncio.to_thread(publish, "v.m.rpm", "1")
@@ -216,30 +221,166 @@ def test_each_kind_of_the_configuration_is_a_source() -> None:
     assert set(kinds.values) == set(SOURCES)
 
 
+NO_BROKER = MqttConfig(host="127.0.0.1", port=1, without_tls=True)
+NO_BUS = CanConfig(interface="socketcan", channel="none0")
+ABSENT: Final = {
+    "gpsd": SourceConfig("gpsd", port=1),
+    "nmea": SourceConfig("nmea", port=1),
+    "ovms": SourceConfig("ovms", mqtt=NO_BROKER),
+    "tesla": SourceConfig("tesla", mqtt=NO_BROKER, vin=VIN),
+    "tesla by kafka": SourceConfig("tesla", kafka=FleetKafka("127.0.0.1:1"), vin=VIN),
+    "obd": SourceConfig("obd", can=NO_BUS),
+    "j1939": SourceConfig("j1939", can=NO_BUS),
+}
+
+
 @pytest.mark.requirement("R212")
-@pytest.mark.parametrize("kind", SOURCES)
-async def test_a_source_that_is_absent_fails_nothing_and_ends_when_asked(kind: str) -> None:
+@pytest.mark.parametrize("name", ABSENT)
+async def test_a_source_that_is_absent_fails_nothing_and_ends_when_asked(name: str) -> None:
     """What holds for every source."""
-    mqtt = MqttConfig(host="127.0.0.1", port=1, without_tls=True)
-    config = SourceConfig(kind, port=1, mqtt=mqtt if kind == "ovms" else None)  # type: ignore[arg-type]
-    taken, events = list[object](), list[Observe]()
-    following = asyncio.create_task(SOURCES[kind](config, taken.append, taken.append, events.append).run())
-    await asyncio.sleep(0.3)
+    config, taken, events = ABSENT[name], list[object](), list[Observe]()
+    following = asyncio.create_task(SOURCES[config.kind](config, taken.append, taken.append, events.append).run())
+    assert set(SOURCES) <= {name.partition(" ")[0] for name in ABSENT}
+    async with asyncio.timeout(20):
+        lost = await until(events, "source_lost")
+    assert lost["source"].startswith(config.kind)
+    assert lost["reason"]
     assert not following.done()
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     assert taken == []
-    assert {each.name for each in events} <= {"source_lost"}
+    assert {each.name for each in events} == {"source_lost"}
+
+
+# -- A control unit ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def read_unit(
+    answers: Callable[[bytes], bytes | None], channel: Path, request_id: int = 0x7E0, **more: Any
+) -> AsyncIterator[tuple[ControlUnit, list[Mapped], list[Observe]]]:
+    """Read a unit that answers so."""
+    can, taken, events = CanConfig(channel=str(channel)), list[Any](), list[Observe]()
+    obd = ObdConfig(request_id, interval_s=0.01, values=(UnitValue(0x0101, "battery.cycles", octets=4),))
+    source = SOURCES["obd"](SourceConfig("obd", can=can, obd=obd, **more), taken.append, taken.append, events.append)
+    async with ControlUnit(can, answers, request_id, obd.answers) as unit, asyncio.timeout(30):
+        following = asyncio.create_task(source.run())
+        try:
+            yield unit, taken, events
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+
+@pytest.mark.requirement("R212")
+@pytest.mark.parametrize("request_id", [0x7E0, 0x7E4, 0x18DA10F1])
+async def test_a_unit_is_read_at_its_identifiers_and_an_answer_that_follows_later_is_awaited(
+    request_id: int, tmp_path: Path
+) -> None:
+    vehicle, unit = Vehicle(), list[ControlUnit]()
+
+    def answers(request: bytes) -> bytes | None:
+        if request == b"\x01\x0d":
+            unit[0].send(bytes.fromhex("037f0178cccccccc"))
+        return vehicle(request)
+
+    async with read_unit(answers, tmp_path, request_id, vin=VIN) as (found, taken, _):
+        unit.append(found)
+        while Mapped({"battery.cycles": 2.0}) not in taken:
+            await asyncio.sleep(0.02)
+    assert Mapped({"vehicle.speed": 90.0}, "highway") in taken
+    assert found.others == []
+    assert found.flow == [bytes.fromhex("300000cccccccccc")] * len(found.flow)
+
+
+@pytest.mark.requirement("R212")
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        (Vehicle("5YJ3E1EA7HF000337"), "another vehicle"),
+        (lambda request: bytes([0x7F, request[0], 0x11]), "does not tell the VIN"),
+        (lambda _: None, "no answer from unit 0x7e0"),
+    ],
+    ids=["another", "none", "silent"],
+)
+async def test_without_the_vehicles_vin_nothing_is_taken(
+    answers: Callable[[bytes], bytes | None], reason: str, tmp_path: Path
+) -> None:
+    async with read_unit(answers, tmp_path, vin=VIN) as (_, taken, events):
+        assert reason in (await until(events, "source_lost"))["reason"]
+    assert [each for each in taken if each.values] == []
+
+
+@pytest.mark.requirement("R212")
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_a_unit_answers_only_reading_requests_and_flow_control_are_sent(
+    seed: int, tmp_path: Path
+) -> None:
+    world, vehicle = random.Random(seed), Vehicle()
+
+    def answers(request: bytes) -> bytes | None:
+        for _ in range(world.randrange(4)):
+            unit.send(world.randbytes(world.randrange(1, 9)))
+        return world.choice((vehicle(request), vehicle(request), bytes([0x7F, request[0], world.choice((0x12, 0x31))])))
+
+    async with read_unit(answers, tmp_path) as (unit, _, _):
+        while len(unit.requests) < 30:
+            await asyncio.sleep(0.02)
+    assert {each[0] for each in unit.requests} <= {0x01, 0x22}
+    assert {(each[0] >> 4, len(each)) for each in unit.flow} <= {(3, 8)}
+    assert unit.others == []
+
+
+@pytest.mark.requirement("R212")
+async def test_a_truck_with_another_vin_gives_no_values(tmp_path: Path) -> None:
+    can, taken, events = CanConfig(channel=str(tmp_path)), list[Any](), list[Observe]()
+    config = SourceConfig("j1939", can=can, vin=VIN)
+    following = asyncio.create_task(SOURCES["j1939"](config, taken.append, taken.append, events.append).run())
+    await until(events, "source_connected")
+    port = CanPort(can)
+    for vin in (VIN, "5YJ3E1EA7HF000337"):
+        for frame in (*packets(0xFEEC, f"{vin}*".encode()), (0x18FEF100, bytes.fromhex("f30050ffffffffff"))):
+            port.send(*frame)
+    assert "another vehicle" in (await until(events, "source_lost"))["reason"]
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    await port.close()
+    assert taken == [Mapped({"vehicle.speed": 80.0}, "city")]
 
 
 def test_a_configuration_that_cannot_work_is_refused() -> None:
     text = 'ev = "EV-1"\noutbox = "o.db"\n[mqtt]\nhost = "h"\nwithout_tls = true\n[[sources]]\n'
     with pytest.raises(ConfigError, match="gpsd has its own"):
         load_config(f'{text}kind = "gpsd"\ndevice = "/dev/ttyUSB0"\n', name="g.toml")
-    with pytest.raises(ConfigError, match="needs an mqtt section"):
+    with pytest.raises(ConfigError, match="needs a section mqtt"):
         load_config(f'{text}kind = "ovms"\n', name="g.toml")
     with pytest.raises(ConfigError, match="times of its own"):
         load_config(f'{text}kind = "gpsd"\n[can]\nreplay = "x.log"\n', name="g.toml")
+    for wrong, error in (
+        ('kind = "obd"', "needs a section can"),
+        ('kind = "gpsd"\n[sources.can]', "has no section can"),
+        ('kind = "tesla"\n[sources.kafka]\nbrokers = "b:9092"', "needs the vin"),
+        ('kind = "obd"\n[sources.can]\n[sources.obd]\nrequest_id = 0x100', "at least 1792"),
+        ('kind = "obd"\n[sources.can]\n[sources.obd]\nrequest_id = 0x7DF', "not of one unit"),
+        ('kind = "gpsd"\n[[sources]]\nkind = "gpsd"', "same kind"),
+    ):
+        with pytest.raises(ConfigError, match=error):
+            load_config(text + wrong, name="g.toml")
+
+
+def test_requests_have_only_identifiers_of_diagnosis() -> None:
+    """Every identifier of 11 bits, and samples of 29."""
+    allowed = set()
+    for request_id in (
+        *range(0x800),
+        *(0x18DA00F1 | unit << 8 for unit in range(256)),
+        0x18DB33F1,
+        0x18DA10F2,
+        0x18FEF100,
+    ):
+        with contextlib.suppress(ValueError):
+            allowed.add(ObdConfig(request_id).request_id)
+    assert allowed == {*range(0x700, 0x7F8)} - {0x7DF} | {0x18DA00F1 | unit << 8 for unit in range(256)}
 
 
 # -- Debian's gpsd, fed by its own test harness ------------------------------------------------------------------------

@@ -28,12 +28,14 @@ _ANY_SOURCE, _BROADCAST = 0xFE, 0xF0
 
 class Mapped(msgspec.Struct, frozen=True):
     """Content of one frame: values by signal name (rounded to the signal's resolution), perhaps the context, and
-    voltages of cells (V) by their name in the DBC. `absent`: signals of which it says that there is no value."""
+    voltages of cells (V) by their name in the DBC. `absent`: signals of which it says that there is no value. `utc_ms`:
+    when that was, where the frame says so; None: now."""
 
     values: dict[str, float]
     context: str | None = None
     cells: dict[str, float] = {}
     absent: tuple[str, ...] = ()
+    utc_ms: int | None = None
 
 
 class _Source(msgspec.Struct, frozen=True):
