@@ -50,8 +50,8 @@ DRIVERS: Final = HOME / "drivers"
 """Drivers of a charger's maker: `v2g hardware install`."""
 
 PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
-    "v2g-engine": ("gateway", "gpio", "ota"),
-    "v2g-engine-full": ("gateway", "gpio", "ota", "csms", "accounts", "planning", "postgres"),
+    "v2g-engine": ("eebus", "gateway", "gpio", "ota"),
+    "v2g-engine-full": ("eebus", "gateway", "gpio", "ota", "csms", "accounts", "planning", "postgres"),
 }
 """Debian's packages, the smallest first, and the extras that they have."""
 
