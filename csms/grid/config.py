@@ -1,6 +1,6 @@
 """The keys of `[grid]`: sources of the signal, their priority, and whom a station follows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -203,6 +203,12 @@ class Iec104Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """State: nothing was commanded for `dead_man_s`, and the safe state applies."""
     overflow: ObjectAddress = 1005
     """State: events were lost."""
+    connection_power: ObjectAddress = 1101
+    """Power at the grid connection by the one meter there that a station reads (EVSE 0, Upstream), kW."""
+    voltage: ObjectAddress = 1103
+    """Mean voltage of its phases to neutral, V."""
+    frequency: ObjectAddress = 1104
+    """Its frequency, Hz."""
     charging: ObjectAddress = 1105
     """Charging power of all vehicles together, kW."""
     discharging: ObjectAddress = 1106
@@ -211,6 +217,10 @@ class Iec104Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Import limit in force, kW."""
     export_limit: ObjectAddress = 1110
     """Export limit in force, kW."""
+    imported: ObjectAddress = 1201
+    """Counter: energy that this meter has seen drawn, in `counter_wh`."""
+    exported: ObjectAddress = 1202
+    """Counter: energy that it has seen fed in."""
     enable: ObjectAddress = 2001
     """Switch: off allows no power in either direction."""
     follow_setpoint: ObjectAddress = 2002
@@ -228,6 +238,21 @@ class Iec104Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """Refuse points at one address."""
         if len(set(msgspec.structs.astuple(self))) < len(self.__struct_fields__):
             raise ValueError("two points have one address")
+
+
+class PointForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the value of a point is coded in 16 bits."""
+
+    form: Literal["scaled", "normalised"]
+    """In whole units, or as a fraction from -1 until before 1."""
+    unit: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
+    """What 1, or 1.0 of a fraction, stands for, in the unit of the point, such as 0.1 for steps of 100 W."""
+
+
+FormedPoint = Literal[
+    "connection_power", "voltage", "frequency", "charging", "discharging", "import_limit", "export_limit",
+    "set_import_limit", "set_export_limit", "set_setpoint", "heartbeat", "chargers",
+]  # fmt: skip
 
 
 class Iec104(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -250,6 +275,10 @@ class Iec104(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Common address of the site."""
     points: Iec104Points = Iec104Points()
     """Addresses of points."""
+    forms: Mapping[FormedPoint, PointForm] = {}
+    """Values that are scaled or normalised, by the name of their point, or `chargers`; all others are floats."""
+    counter_wh: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100
+    """What 1 of a counter stands for, Wh. Counters have 31 bits and go round; they freeze, and are never set back."""
     chargers: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] = ()
     """Stations with points of their own: connected, faulted, and power in kW (positive into vehicles). Those of the
     first are at `first_charger` and the two addresses after it, of each further one 100 addresses later."""

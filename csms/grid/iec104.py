@@ -9,16 +9,19 @@ from typing import Final
 
 import msgspec
 
-from csms.grid.config import Iec104
+from csms.grid.config import FormedPoint, Iec104
 from v2g.hardware.energy_manager.commands import MOST_W, EnergyCommand, ManagedStation, Refused, Take
 from v2g.iec60870.apci import LinkTimes
 from v2g.iec60870.asdu import Quality
-from v2g.iec60870.outstation import CommandPoint, MonitoredPoint, Outstation, OutstationSettings
+from v2g.iec60870.outstation import CommandPoint, MonitoredPoint, Outstation, OutstationSettings, ValueForm
 from v2g.io.network.iec104_server import Iec104Server
 from v2g.io.websocket.client import server_context
 
 _STATES: Final = ("remote", "dead_man", "overflow")
-_VALUES: Final = ("charging", "discharging", "import_limit", "export_limit")
+_POWERS: Final = ("connection_power", "charging", "discharging", "import_limit", "export_limit")
+_COUNTERS: Final = ("imported", "exported")
+_UNKNOWN: Final = Quality.INVALID | Quality.NOT_TOPICAL
+_DEAD_BAND_V, _DEAD_BAND_HZ = 1.0, 0.01
 _MOST_KW: Final = MOST_W / 1000
 _MOST_S: Final = 86_400.0
 
@@ -44,16 +47,19 @@ class Iec104Link:
             ),
             [
                 *(MonitoredPoint(address=at[name], kind="single") for name in _STATES),
-                *(MonitoredPoint(address=at[name], kind="float", dead_band=config.dead_band_kw) for name in _VALUES),
+                *(self._value(name, at[name], config.dead_band_kw) for name in _POWERS),
+                self._value("voltage", at["voltage"], _DEAD_BAND_V),
+                self._value("frequency", at["frequency"], _DEAD_BAND_HZ),
+                *(MonitoredPoint(address=at[name], kind="counter", unit=config.counter_wh) for name in _COUNTERS),
                 *self._of_chargers(),
             ],
             [
-                CommandPoint(address=at["enable"], kind="switch", select=select),
-                CommandPoint(address=at["follow_setpoint"], kind="switch", select=select),
-                CommandPoint(address=at["set_import_limit"], kind="value", most=_MOST_KW, select=select),
-                CommandPoint(address=at["set_export_limit"], kind="value", most=_MOST_KW, select=select),
-                CommandPoint(address=at["set_setpoint"], kind="value", least=-_MOST_KW, most=_MOST_KW, select=select),
-                CommandPoint(address=at["heartbeat"], kind="value", least=1, most=_MOST_S, select=False),
+                CommandPoint(address=at["enable"], kind="single", select=select),
+                CommandPoint(address=at["follow_setpoint"], kind="single", select=select),
+                self._commanded("set_import_limit", 0, _MOST_KW, select=select),
+                self._commanded("set_export_limit", 0, _MOST_KW, select=select),
+                self._commanded("set_setpoint", -_MOST_KW, _MOST_KW, select=select),
+                self._commanded("heartbeat", 1, _MOST_S, select=False),
             ],
             self._executed,
         )
@@ -66,12 +72,25 @@ class Iec104Link:
         self._setpoint_w = 0.0
         self._valid_s: int | None = None
 
+    def _value(self, name: FormedPoint, address: int, dead_band: float) -> MonitoredPoint:
+        kind, unit = self._form(name)
+        return MonitoredPoint(address=address, kind=kind, unit=unit, dead_band=dead_band)
+
+    def _commanded(self, name: FormedPoint, least: float, most: float, *, select: bool) -> CommandPoint:
+        kind, unit = self._form(name)
+        address = self._addresses[name]
+        return CommandPoint(address=address, kind=kind, unit=unit, least=least, most=most, select=select)
+
+    def _form(self, name: FormedPoint) -> tuple[ValueForm, float]:
+        form = self._config.forms.get(name)
+        return ("float", 1.0) if form is None else (form.form, form.unit)
+
     def _of_chargers(self) -> Iterator[MonitoredPoint]:
         for number, _ in enumerate(self._config.chargers):
             connected, faulted, power = self._addresses_of(number)
             yield MonitoredPoint(address=connected, kind="single")
             yield MonitoredPoint(address=faulted, kind="single")
-            yield MonitoredPoint(address=power, kind="float", dead_band=self._config.dead_band_kw)
+            yield self._value("chargers", power, self._config.dead_band_kw)
 
     def _addresses_of(self, number: int) -> tuple[int, int, int]:
         first = self._config.first_charger + 100 * number
@@ -93,22 +112,30 @@ class Iec104Link:
     def notify(self, state: ManagedStation) -> None:
         """See EnergyManagerLink; the first EVSE is the site, each further one a station of `chargers`."""
         site = state.evses[0]
-        stale = Quality.INVALID | Quality.NOT_TOPICAL
-        flows = (0.0, stale) if site.power_w is None else (site.power_w / 1000, Quality.GOOD)
+        flows = (0.0, _UNKNOWN) if site.power_w is None else (site.power_w / 1000, Quality.GOOD)
         self._update("remote", float(state.heard), Quality.GOOD)
         self._update("dead_man", float(not state.heard), Quality.GOOD)
         self._update("charging", max(0.0, flows[0]), flows[1])
         self._update("discharging", max(0.0, -flows[0]), flows[1])
         self._update("import_limit", site.charge_limit_w / 1000, Quality.GOOD)
         self._update("export_limit", site.discharge_limit_w / 1000, Quality.GOOD)
+        read, voltages = state.connection, [each for each in state.connection.voltage_v if each is not None]
+        self._measured("connection_power", None if read.power_w is None else read.power_w / 1000)
+        self._measured("voltage", sum(voltages) / len(voltages) if voltages else None)
+        self._measured("frequency", read.frequency_hz)
+        self._measured("imported", read.import_wh)
+        self._measured("exported", read.export_wh)
         for number, charger in enumerate(state.evses[1:]):
             connected, faulted, power = self._addresses_of(number)
             known = charger.status != ""
             self._set(connected, float(known), Quality.GOOD)
             self._set(faulted, float(charger.status == "Faulted"), Quality.GOOD if known else Quality.NOT_TOPICAL)
             unknown = not known or charger.power_w is None
-            self._set(power, (charger.power_w or 0) / 1000, stale if unknown else Quality.GOOD)
+            self._set(power, (charger.power_w or 0) / 1000, _UNKNOWN if unknown else Quality.GOOD)
         self._server.send()
+
+    def _measured(self, name: str, value: float | None) -> None:
+        self._update(name, value or 0, _UNKNOWN if value is None else Quality.GOOD)
 
     def _update(self, name: str, value: float, quality: Quality) -> None:
         self._set(self._addresses[name], value, quality)

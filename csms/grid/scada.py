@@ -14,7 +14,7 @@ from csms.grid.limits import chains, least_w
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GridSource
-from csms.overview.store import FRESH_MS, connection_powers, faulted_of, flow, powers
+from csms.overview.store import FRESH_MS, connection_readings, faulted_of, flow, powers
 from csms.services import Services
 from csms.settlements import store as records
 from csms.smart_charging import store as charging
@@ -23,7 +23,7 @@ from v2g.energy.conductors import LINES
 from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.energy.limits import MOST_W
 from v2g.energy.section_14a import least_power_w
-from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
+from v2g.hardware.energy_manager.commands import ConnectionReading, EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 
@@ -168,16 +168,16 @@ class ScadaRegisters:
         )
         timeout_s = round(self._config.dead_man_s)
         evses = (state, *await self._chargers(now_ms))
-        heard, connection_w = self._live is True, await self._connection_w(point, now_ms)
-        self.link.notify(ManagedStation(heard=heard, timeout_s=timeout_s, evses=evses, connection_w=connection_w))
+        heard, reading = self._live is True, await self._connection(point, now_ms)
+        self.link.notify(ManagedStation(heard=heard, timeout_s=timeout_s, evses=evses, connection=reading))
 
-    async def _connection_w(self, point: ConnectionPoint, now_ms: int) -> int | None:
-        """Return what a meter at the grid connection reads; None without one, or with several that may be its."""
-        meters = await self._services.store.read(connection_powers, now_ms - FRESH_MS)
+    async def _connection(self, point: ConnectionPoint, now_ms: int) -> ConnectionReading:
+        """Return what a meter at the grid connection reads; nothing without one, or with several that may be its."""
+        meters = await self._services.store.read(connection_readings, now_ms - FRESH_MS)
         before = chains(await self._services.store.read(charging.all_sites))
         behind = {station_id for (station_id, _), points in before.items() if point in points}
-        read = [power_w for station_id, power_w in meters.items() if point == ALL or station_id in behind]
-        return read[0] if len(read) == 1 else None
+        read = [reading for station_id, reading in meters.items() if point == ALL or station_id in behind]
+        return read[0] if len(read) == 1 else ConnectionReading()
 
     async def _chargers(self, now_ms: int) -> list[ManagedEvse]:
         """Return the stations that have points of their own; one that is not connected has no status."""

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select
 
 from csms.fleets import store as fleets
 from csms.overview.rules import PowerPoint
-from csms.overview.store import FRESH_MS, connection_powers, powers
+from csms.overview.store import FRESH_MS, connection_readings, powers
 from csms.overview.tables import power_course
 from csms.sites.rules import Site
 from csms.smart_charging.charging_plans import VOLTAGE
@@ -72,11 +72,11 @@ def _base(
     connection: Connection, sites: Sequence[Site], sums: Mapping[str, Counter[str]], now_ms: int
 ) -> dict[str, int]:
     """Return what grid connections draw beside the vehicles: by a site's meter, else what its fleets expect."""
-    meters = connection_powers(connection, now_ms - FRESH_MS)
+    meters = connection_readings(connection, now_ms - FRESH_MS)
     found = {}
     for site in sites:
         own = {each.station_id for each in site.places}
-        read = [power_w for station_id, power_w in meters.items() if station_id in own]
+        read = [reading.power_w or 0 for station_id, reading in meters.items() if station_id in own]
         if read and not sums[site.id]["unknown"]:
             found[site.id] = read[-1] - sums[site.id]["import_w"] + sums[site.id]["export_w"]
         elif own and (planned := fleets.expected_base(connection, own, now_ms)) is not None:

@@ -13,6 +13,7 @@ from csms.stations.tables import connectors, stations
 from csms.transactions.rules import Dated, flowing_w
 from csms.transactions.tables import grid_meters, transactions
 from v2g import typed_json
+from v2g.hardware.energy_manager.commands import ConnectionReading
 
 _FEW: Final = 100
 """So many stations are named in a query."""
@@ -74,6 +75,7 @@ class PowerFlow(NamedTuple):
 
 
 _decode = typed_json.decoder(RunningPower).decode
+_decode_reading = typed_json.decoder(ConnectionReading).decode
 
 
 def stations_overview(connection: Connection, only: frozenset[str] | None = None) -> StationFigures:
@@ -110,11 +112,14 @@ def flow(connection: Connection, since_ms: int = 0) -> PowerFlow:
     return flow_of([each.watts for each in powers(connection, since_ms=since_ms)])
 
 
-def connection_powers(connection: Connection, since_ms: int) -> dict[str, int]:
-    """Return the power of grid connections by the stations that read their meters, W, the latest reading last."""
+def connection_readings(connection: Connection, since_ms: int) -> dict[str, ConnectionReading]:
+    """Return what meters at grid connections read, by the station, the latest reading last."""
     there = grid_meters.c
     query = select(grid_meters).where(there.received_ms >= since_ms).order_by(there.received_ms)
-    return {row.station_id: row.power_w for row in connection.execute(query)}
+    return {
+        row.station_id: msgspec.structs.replace(_decode_reading(row.reading), power_w=row.power_w)
+        for row in connection.execute(query)
+    }
 
 
 def flow_of(powers: Sequence[Decimal | None]) -> PowerFlow:

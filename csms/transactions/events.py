@@ -15,6 +15,7 @@ from csms.stations.tables import stations
 from csms.transactions import rules, tables, totals
 from csms.transactions.signed_values import JudgedSamples, judge_samples
 from v2g import typed_json
+from v2g.hardware.energy_manager.commands import ConnectionReading
 
 Outcome = Literal["new", "duplicate", "conflict"]
 
@@ -182,9 +183,14 @@ def add_samples(connection: Connection, station_id: str, evse_id: int | None, sa
     insert_rows(connection, tables.meter_values, rows)
 
 
-def note_grid_power(connection: Connection, station_id: str, power_w: int, received_ms: int) -> None:
-    """Store the power of the meter at the grid connection that a station reads."""
-    row = {"station_id": station_id, "received_ms": received_ms, "power_w": power_w}
+def note_grid_reading(connection: Connection, station_id: str, reading: ConnectionReading, received_ms: int) -> None:
+    """Store what the meter at the grid connection that a station reads says; its power is known."""
+    row = {
+        "station_id": station_id,
+        "received_ms": received_ms,
+        "power_w": reading.power_w,
+        "reading": msgspec.json.encode(reading).decode(),
+    }
     upsert_rows(connection, tables.grid_meters, [row])
 
 

@@ -16,7 +16,9 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 
 from v2g.config import Seconds
+from v2g.energy.limits import MOST_W
 from v2g.errors import OcppError
+from v2g.hardware.energy_manager.commands import ConnectionReading
 from v2g.ocpp.messages.base import Datatype
 from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
@@ -39,6 +41,8 @@ OUTLET: Final = "Outlet"
 """Where a register is by default, and what is sold: at other places losses of the station are in it."""
 _LOCATIONS: Final = {OUTLET: 0, "Cable": 1, "EV": 2, "Inlet": 3, "Body": 4, UPSTREAM: 5}
 _PHASES: Final = ("L1", "L2", "L3")
+_MOST_A, _MOST_V, _MOST_HZ, _MOST_WH = 100_000, 500_000, 1_000, 2**53
+"""Beyond these a reading of a grid connection is none."""
 _PLACES: Final = {"Transaction.Begin": -1, "Transaction.End": 1}
 """Contexts of readings that come before or after all others of a transaction."""
 
@@ -264,6 +268,38 @@ def _newest(reported: Sequence[Sample]) -> Iterator[Sample]:
         last_ms = max((each.at_ms for each in of_it), default=0)
         newest = [each for each in of_it if each.at_ms == last_ms]
         yield from [each for each in newest if not each.phase] or newest
+
+
+def connection_reading(samples: Sequence[Sample]) -> ConnectionReading | None:
+    """Return what the meter at the grid connection reads; None without a power that can be."""
+    there = sorted((each for each in samples if each.location == UPSTREAM), key=lambda each: each.at_ms)
+    watts = power_w(there, UPSTREAM)
+    if watts is None or abs(Decimal(watts)) > MOST_W:
+        return None
+    newest = {(each.measurand, each.phase.removesuffix("-N")): each for each in there}
+
+    def read(measurand: str, line: str, unit: str, most: float) -> float | None:
+        found = newest.get((measurand, line))
+        number = None if found is None or found.unit not in (unit, "") else float(found.value)
+        return None if number is None or abs(number) > most else number
+
+    def current(line: str) -> float | None:
+        drawn, fed = (read(f"Current.{way}", line, "A", _MOST_A) for way in ("Import", "Export"))
+        return None if drawn is None and fed is None else (drawn or 0) - (fed or 0)
+
+    def register(measurand: str) -> int | None:
+        found = newest.get((measurand, ""))
+        counted = None if found is None or found.unit not in ENERGY_UNITS else int(watt_hours(found))
+        return counted if counted is not None and 0 <= counted < _MOST_WH else None
+
+    return ConnectionReading(
+        power_w=int(Decimal(watts)),
+        import_wh=register(IMPORT_REGISTER),
+        export_wh=register(EXPORT_REGISTER),
+        current_a=tuple(current(line) for line in _PHASES),
+        voltage_v=tuple(read("Voltage", line, "V", _MOST_V) for line in _PHASES),
+        frequency_hz=read("Frequency", "", "Hz", _MOST_HZ),
+    )
 
 
 def _last(samples: Sequence[Sample], measurand: str) -> str | None:

@@ -1,7 +1,6 @@
 """Functional blocks E and J: transactions, meter values, and commands of operators that these complete."""
 
 import hashlib
-from decimal import Decimal
 
 import msgspec
 
@@ -22,10 +21,9 @@ from csms.tokens.rules import TokenAnswer, answer_known
 from csms.tokens.work import look_up, token_info
 from csms.transactions import events
 from csms.transactions.events import EventArrival, add_events
-from csms.transactions.rules import UPSTREAM, Event, Transaction, cost_nothing, limit_to_tell, power_w, samples_of
+from csms.transactions.rules import Event, Transaction, connection_reading, cost_nothing, limit_to_tell, samples_of
 from csms.transactions.store import limit_told, save_answer
 from v2g import typed_json
-from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
@@ -192,9 +190,8 @@ async def answer_meter_values(context: HandlerContext, request: MeterValuesReque
     evse_id, samples = small(request.evse_id), samples_of(request.meter_value)
     store, now_ms = context.services.store, context.services.clock.utc_ms()
     await store.report(events.add_samples, context.station_id, evse_id, samples)
-    grid_w = None if evse_id else power_w(samples, UPSTREAM)
-    if grid_w is not None and abs(Decimal(grid_w)) <= MOST_W:
-        await store.report(events.note_grid_power, context.station_id, int(Decimal(grid_w)), now_ms)
+    if not evse_id and (reading := connection_reading(samples)) is not None:
+        await store.report(events.note_grid_reading, context.station_id, reading, now_ms)
     context.observe("metering", "meter_values", evse=evse_id, samples=len(samples))
     return MeterValuesResponse()
 

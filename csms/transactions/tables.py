@@ -109,9 +109,11 @@ grid_meters: Final = declare_table(
     sa.Column("station_id", sa.String(48), primary_key=True),
     sa.Column("received_ms", sa.BigInteger, nullable=False),
     sa.Column("power_w", sa.BigInteger, nullable=False),
+    sa.Column("reading", sa.Text, nullable=False, default="{}", server_default="{}"),
     sa.ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
 )
-"""The last power, below 0 fed in, of the meter at the grid connection that a station reads (EVSE 0, Upstream)."""
+"""The last power, below 0 fed in, of the meter at the grid connection that a station reads (EVSE 0, Upstream), and all
+that it read then (a ConnectionReading)."""
 
 transaction_faults: Final = declare_table(
     "transaction_faults",

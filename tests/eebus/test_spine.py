@@ -77,7 +77,7 @@ def test_measurements_are_served_and_notified_when_they_change() -> None:
     joined = Joined()
     joined.connect()
     for power_w in (-3000, -3000, None):
-        joined.system.measure(power_w, 12_000, 340, joined.at)
+        joined.system.measure((power_w, 12_000, 340), joined.at)
     joined.pass_on()
     told = [each for each in joined.guard.heard if "measurementListData" in each["payload"]["cmd"][0]]
     assert len(told) == 2, "the same values once"

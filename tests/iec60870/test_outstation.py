@@ -89,8 +89,8 @@ def station(executed: list[tuple[int, float]]) -> Outstation:
             MonitoredPoint(address=1, kind="single"), MonitoredPoint(address=2, kind="float", dead_band=0.5),
             MonitoredPoint(address=3, kind="single"), MonitoredPoint(address=4, kind="counter"),
         ],
-        [CommandPoint(address=10, kind="switch"), CommandPoint(address=11, kind="value", least=-50, most=50),
-         CommandPoint(address=12, kind="value", most=50, select=False)],
+        [CommandPoint(address=10, kind="single"), CommandPoint(address=11, kind="float", least=-50, most=50),
+         CommandPoint(address=12, kind="float", most=50, select=False)],
         execute,
     )  # fmt: skip
 
@@ -273,6 +273,62 @@ def test_counters_are_asked_for(station: Outstation) -> None:
     ((address, element),) = counters.objects
     assert (counters.type, counters.cause, address) == (TypeId.M_IT_TB, Cause.COUNTERS, 4)
     assert struct.unpack("<iB", element[:5]) == (-(2**31) + 5, 0)
+
+
+def test_counters_freeze_and_are_read_as_they_were_then(station: Outstation) -> None:
+    """FRZ 1 freezes and reports nothing; each freeze has a number, and says whether a counter went round before it."""
+    centre = Centre(station)
+    station.update(4, 2**31 - 1, 0.0, NOW_MS)
+    centre.asdus()
+    freeze = bytes((1 << 6 | 5,))
+    assert said(centre.ask(TypeId.C_CI_NA, 0, freeze)) == [(TypeId.C_CI_NA, CON, False), (TypeId.C_CI_NA, TERM, False)]
+    centre.now_s = 60.0
+    station.update(4, 2**31, 60.0, NOW_MS + 60_000)
+    _, counters, _ = centre.ask(TypeId.C_CI_NA, 0, b"\x05")
+    ((_, element),) = counters.objects
+    assert struct.unpack("<iB", element[:5]) == (2**31 - 1, 1)
+    assert decode_time(element[5:]) == NOW_MS
+    for number, flags in ((2, 0x20), (3, 0)):
+        centre.ask(TypeId.C_CI_NA, 0, freeze)
+        ((_, element),) = centre.ask(TypeId.C_CI_NA, 0, b"\x05")[1].objects
+        assert struct.unpack("<iB", element[:5]) == (-(2**31), number | flags)
+    for set_back in (2, 3):
+        assert said(centre.ask(TypeId.C_CI_NA, 0, bytes((set_back << 6 | 5,)))) == [(TypeId.C_CI_NA, CON, True)]
+
+
+def test_values_are_scaled_or_normalised_and_say_where_they_do_not_fit() -> None:
+    """IEC 60870-5-101, 7.2.6.6 and 7.2.6.7: 16 bits, in whole units or as a fraction."""
+    executed: list[tuple[int, float]] = []
+    station = Outstation(
+        OutstationSettings(),
+        [MonitoredPoint(address=1, kind="scaled", unit=0.1), MonitoredPoint(address=2, kind="normalised", unit=200)],
+        [
+            CommandPoint(address=11, kind="scaled", unit=0.1, least=-50, most=50, select=False),
+            CommandPoint(address=12, kind="normalised", unit=200, least=-50, most=150, select=False),
+        ],
+        lambda address, kw: executed.append((address, kw)) is None,
+    )
+    centre = Centre(station)
+    centre.asdus()
+    for kw, scaled, fraction, flags in ((-12.5, -125, -2048, 0), (150, 1500, 24576, 0), (5000, 32767, 32767, 1)):
+        station.update(1, kw, 0.0, NOW_MS)
+        station.update(2, kw, 0.0, NOW_MS)
+        centre.read()
+        one, other = centre.asdus()
+        assert (one.type, one.objects[0][1][:3]) == (
+            TypeId.M_ME_TE,
+            struct.pack("<hB", scaled, 0 if scaled < 32767 else 1),
+        )
+        assert (other.type, other.objects[0][1][:3]) == (TypeId.M_ME_TD, struct.pack("<hB", fraction, flags))
+        found = centre.ask(TypeId.C_IC_NA, 0, b"\x14")[1:-1]
+        assert [each.type for each in found] == [TypeId.M_ME_NB, TypeId.M_ME_NA]
+    assert said(centre.ask(TypeId.C_SE_NB, 11, struct.pack("<hB", -125, 0))) == [(49, CON, False), (49, TERM, False)]
+    assert said(centre.ask(TypeId.C_SE_NB, 11, struct.pack("<hB", 501, 0))) == [(49, CON, True)]
+    assert said(centre.ask(TypeId.C_SE_NA, 12, struct.pack("<hB", 24576, 0))) == [(48, CON, False), (48, TERM, False)]
+    assert said(centre.ask(TypeId.C_SE_NC, 12, value(1))) == [(50, Cause.UNKNOWN_OBJECT, True)], "it has another form"
+    dated = struct.pack("<hB", 100, 0) + encode_time(NOW_MS)
+    assert said(centre.ask(TypeId.C_SE_TB, 11, dated)) == [(62, CON, False), (62, TERM, False)]
+    assert executed == [(11, -12.5), (12, 150.0), (11, 10.0)]
 
 
 def test_one_point_is_read(station: Outstation) -> None:

@@ -1,13 +1,14 @@
 """A charger as controllable system of LPC and LPP, and as monitored unit of MPC; or a site's energy manager. Pure.
 
 A charger is one device with one entity, an EVSE, that stands for all its EVSEs. A site has a CEM, which shares limits
-out over its chargers, and reports the power of the grid connection (MGCP). Both limits are in one LoadControl feature,
-which one guard at a time binds; the heartbeats of that guard count. The failsafe duration is one for both directions.
+out over its chargers, and reports what a meter at the grid connection reads (MGCP). Both limits are in one LoadControl
+feature, which one guard at a time binds; the heartbeats of that guard count. The failsafe duration is one for both
+directions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -63,9 +64,36 @@ DURATION: Final = 2
 """Key of the failsafe duration minimum."""
 LEAST_FAILSAFE_S: Final = 7200
 MOST_FAILSAFE_S: Final = 86_400
-POWER, CONSUMED, PRODUCED = range(3)
-"""Ids of measurements."""
+POWER: Final = 0
+"""Id of the measurement of power, the first one."""
 _LONGEST_S: Final = 100 * 365 * 86_400.0
+
+
+class MeasuredQuantity(NamedTuple):
+    """What a measurement is of: its id is its place among those of the use case."""
+
+    kind: Literal["power", "energy", "current", "voltage", "frequency"]
+    unit: str
+    scope: str
+    phases: str | None = None
+    digits: int = 0
+
+
+OF_CHARGER: Final = (
+    MeasuredQuantity("power", "W", "acPowerTotal", "abc"),
+    MeasuredQuantity("energy", "Wh", "acEnergyConsumed"),
+    MeasuredQuantity("energy", "Wh", "acEnergyProduced"),
+)
+"""MPC, scenarios 1 and 2; the last one of a charger with LPP."""
+OF_CONNECTION: Final = (
+    MeasuredQuantity("power", "W", "acPowerTotal", "abc"),
+    MeasuredQuantity("energy", "Wh", "gridFeedIn"),
+    MeasuredQuantity("energy", "Wh", "gridConsumption"),
+    *(MeasuredQuantity("current", "A", "acCurrent", phase, 3) for phase in "abc"),
+    *(MeasuredQuantity("voltage", "V", "acVoltage", phase, 1) for phase in "abc"),
+    MeasuredQuantity("frequency", "Hz", "acFrequency", digits=3),
+)
+"""MGCP, scenarios 2 to 7."""
 
 
 class FailsafeValues(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +196,7 @@ class ControllableSystem(SpineDevice):
         address = Address(device=facts.address, entity=ENTITY)
         monitored = _use_case("monitoringOfPowerConsumption", 1, 2)
         if facts.site:
-            monitored = _use_case("monitoringOfGridConnectionPoint", 2)
+            monitored = _use_case("monitoringOfGridConnectionPoint", 2, 3, 4, 5, 6, 7)
         return (
             UseCaseInformation(address=address, actor="ControllableSystem", use_case_support=limits),
             UseCaseInformation(
@@ -249,11 +277,12 @@ class ControllableSystem(SpineDevice):
                 parameter_id=number,
                 measurement_id=number,
                 voltage_type="ac",
-                ac_measured_phases="abc" if number == POWER else None,
-                ac_measurement_type="real",
-                ac_measurement_variant="rms" if number == POWER else None,
+                ac_measured_phases=each.phases,
+                ac_measured_in_reference_to="neutral" if each.kind == "voltage" else None,
+                ac_measurement_type={"voltage": "apparent", "frequency": None}.get(each.kind, "real"),
+                ac_measurement_variant="rms" if each.phases else None,
             )
-            for number in self._measured
+            for number, each in enumerate(self._measured)
         )
         return {
             "electricalConnectionDescriptionListData": ConnectionDescriptionList(
@@ -268,22 +297,21 @@ class ControllableSystem(SpineDevice):
         }
 
     @property
-    def _measured(self) -> tuple[int, ...]:
+    def _measured(self) -> tuple[MeasuredQuantity, ...]:
         if self.facts.site:
-            return (POWER,)
-        return (POWER, CONSUMED, PRODUCED) if PRODUCTION in self._ways else (POWER, CONSUMED)
+            return OF_CONNECTION
+        return OF_CHARGER if PRODUCTION in self._ways else OF_CHARGER[:-1]
 
     def _measurement_data(self) -> dict[str, Element]:
-        kinds = (
-            ("power", "W", "acPowerTotal"),
-            ("energy", "Wh", "acEnergyConsumed"),
-            ("energy", "Wh", "acEnergyProduced"),
-        )
         described = tuple(
             MeasurementDescription(
-                measurement_id=number, measurement_type=kind, commodity_type="electricity", unit=unit, scope_type=scope
+                measurement_id=number,
+                measurement_type=each.kind,
+                commodity_type="electricity",
+                unit=each.unit,
+                scope_type=each.scope,
             )
-            for number, (kind, unit, scope) in enumerate(kinds[: len(self._measured)])
+            for number, each in enumerate(self._measured)
         )
         bounds = MeasurementConstraints(
             measurement_id=POWER,
@@ -344,21 +372,20 @@ class ControllableSystem(SpineDevice):
         if all(each.ski != link.ski for each in self.links):
             self._heard.pop(link.ski, None)
 
-    def measure(self, power_w: int | None, import_wh: int, export_wh: int, at: Moment) -> None:
-        """Set the measurements of the whole charger, or the power at the connection of a site; power positive from the
-        grid, None if not measured."""
-        values = (power_w, import_wh, export_wh)
+    def measure(self, values: Sequence[float | None], at: Moment) -> None:
+        """Set the measurements of the whole charger (OF_CHARGER), or at the connection of a site (OF_CONNECTION), in
+        their order; power and currents positive from the grid, None if not measured."""
         before = self._measurement.data[MEASURED]
         data = tuple(
             Measurement(
                 measurement_id=number,
                 value_type="value",
                 timestamp=at.text,
-                value=None if values[number] is None else scaled(values[number] or 0),
+                value=None if value is None else scaled(value, each.digits),
                 value_source="measuredValue",
-                value_state="error" if values[number] is None else "normal",
+                value_state="error" if value is None else "normal",
             )
-            for number in self._measured
+            for number, (each, value) in enumerate(zip(self._measured, values, strict=False))
         )
         assert isinstance(before, MeasurementList)
         if _values(before.measurement_data) != _values(data):

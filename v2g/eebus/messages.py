@@ -63,9 +63,9 @@ class ScaledNumber(Element, frozen=True):
         return max(-1e15, min(1e15, scaled))
 
 
-def scaled(value: float) -> ScaledNumber:
-    """Return a number in whole units, as W and Wh are."""
-    return ScaledNumber(number=round(value), scale=0)
+def scaled(value: float, digits: int = 0) -> ScaledNumber:
+    """Return a number with so many digits behind the point: none, as W and Wh are."""
+    return ScaledNumber(number=round(value * 10**digits), scale=-digits)
 
 
 class TimePeriod(Element, frozen=True):

@@ -22,13 +22,21 @@ class TypeId(IntEnum):
     """Types that an outstation of a charging site sends and takes."""
 
     M_SP_NA = 1
+    M_ME_NA = 9
+    M_ME_NB = 11
     M_ME_NC = 13
     M_SP_TB = 30
+    M_ME_TD = 34
+    M_ME_TE = 35
     M_ME_TF = 36
     M_IT_TB = 37
     C_SC_NA = 45
+    C_SE_NA = 48
+    C_SE_NB = 49
     C_SE_NC = 50
     C_SC_TA = 58
+    C_SE_TA = 61
+    C_SE_TB = 62
     C_SE_TC = 63
     M_EI_NA = 70
     C_IC_NA = 100
@@ -72,9 +80,11 @@ class Quality(IntFlag):
 
 _TIME: Final = 7
 SIZES: Final = {
-    TypeId.M_SP_NA: 1, TypeId.M_ME_NC: 5, TypeId.M_SP_TB: 1 + _TIME, TypeId.M_ME_TF: 5 + _TIME,
-    TypeId.M_IT_TB: 5 + _TIME, TypeId.C_SC_NA: 1, TypeId.C_SE_NC: 5, TypeId.C_SC_TA: 1 + _TIME,
-    TypeId.C_SE_TC: 5 + _TIME, TypeId.M_EI_NA: 1, TypeId.C_IC_NA: 1, TypeId.C_CI_NA: 1, TypeId.C_RD_NA: 0,
+    TypeId.M_SP_NA: 1, TypeId.M_ME_NA: 3, TypeId.M_ME_NB: 3, TypeId.M_ME_NC: 5, TypeId.M_SP_TB: 1 + _TIME,
+    TypeId.M_ME_TD: 3 + _TIME, TypeId.M_ME_TE: 3 + _TIME, TypeId.M_ME_TF: 5 + _TIME, TypeId.M_IT_TB: 5 + _TIME,
+    TypeId.C_SC_NA: 1, TypeId.C_SE_NA: 3, TypeId.C_SE_NB: 3, TypeId.C_SE_NC: 5, TypeId.C_SC_TA: 1 + _TIME,
+    TypeId.C_SE_TA: 3 + _TIME, TypeId.C_SE_TB: 3 + _TIME, TypeId.C_SE_TC: 5 + _TIME,
+    TypeId.M_EI_NA: 1, TypeId.C_IC_NA: 1, TypeId.C_CI_NA: 1, TypeId.C_RD_NA: 0,
     TypeId.C_CS_NA: _TIME, TypeId.C_TS_NA: 2, TypeId.C_RP_NA: 1, TypeId.C_TS_TA: 2 + _TIME,
 }  # fmt: skip
 """Octets of an information element, without its object address."""

@@ -8,7 +8,7 @@ import math
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -33,27 +33,53 @@ _COUNTERS_GENERAL: Final = 5
 _SELECT: Final = 0x80
 _OF_ALL: Final = frozenset({TypeId.C_IC_NA, TypeId.C_CI_NA, TypeId.C_CS_NA, TypeId.C_RP_NA})
 """What may be sent to the common address of all stations."""
-_SWITCHES: Final = (TypeId.C_SC_NA, TypeId.C_SC_TA)
-_VALUES: Final = (TypeId.C_SE_NC, TypeId.C_SE_TC)
-_DATED: Final = (TypeId.C_SC_TA, TypeId.C_SE_TC)
+_FREEZE: Final = 1
+"""FRZ of a counter interrogation: 0 reads, 1 freezes, 2 and 3 would set registers of meters back."""
+_CARRY: Final = 0x20
+ValueForm = Literal["float", "scaled", "normalised"]
+"""How a value is coded: as a number, or in 16 bits: in whole units, or as a fraction from -1 until before 1."""
+
+
+class _PointTypes(NamedTuple):
+    """Types by which a kind of point is reported and commanded, without and with a time."""
+
+    reported: TypeId
+    event: TypeId
+    commanded: TypeId
+    dated: TypeId
+
+
+_TYPES: Final = {
+    "single": _PointTypes(TypeId.M_SP_NA, TypeId.M_SP_TB, TypeId.C_SC_NA, TypeId.C_SC_TA),
+    "float": _PointTypes(TypeId.M_ME_NC, TypeId.M_ME_TF, TypeId.C_SE_NC, TypeId.C_SE_TC),
+    "scaled": _PointTypes(TypeId.M_ME_NB, TypeId.M_ME_TE, TypeId.C_SE_NB, TypeId.C_SE_TB),
+    "normalised": _PointTypes(TypeId.M_ME_NA, TypeId.M_ME_TD, TypeId.C_SE_NA, TypeId.C_SE_TA),
+}
+_COMMANDS: Final = frozenset(each for types in _TYPES.values() for each in (types.commanded, types.dated))
+_DATED: Final = frozenset(types.dated for types in _TYPES.values())
+_STEPS: Final = {"scaled": 1, "normalised": 1 << 15}
 
 
 class MonitoredPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A point that is reported: a state, a value, or a counter (of which changes are no events)."""
+    """A point that is reported: a state, a value, or a counter (of which changes are no events). `unit`: what 1 of a
+    scaled value or counter, or 1.0 of a normalised one, stands for."""
 
     address: int
-    kind: Literal["single", "float", "counter"]
+    kind: ValueForm | Literal["single", "counter"]
     dead_band: float = 0.0
+    unit: float = 1.0
 
 
 class CommandPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A point that is commanded: a switch or a value within bounds; `select`: selected before it is operated."""
+    """A point that is commanded: a state or a value within bounds, `unit` as of MonitoredPoint; `select`: selected
+    before it is operated."""
 
     address: int
-    kind: Literal["switch", "value"]
+    kind: ValueForm | Literal["single"]
     least: float = 0.0
     most: float = 1.0
     select: bool = True
+    unit: float = 1.0
 
 
 class OutstationSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +99,14 @@ class OutstationSettings(msgspec.Struct, frozen=True, kw_only=True):
 class _Selected(msgspec.Struct, frozen=True):
     element: bytes
     until_s: float
+
+
+class _Frozen(NamedTuple):
+    """Counters at a moment (UTC, ms), by address, with how often each has overflowed."""
+
+    at_ms: int
+    elements: dict[int, bytes]
+    rounds: dict[int, int]
 
 
 class _Session(msgspec.Struct):
@@ -101,6 +135,8 @@ class Outstation:
         self._commands = {each.address: each for each in commands}
         unknown = (0.0, Quality.INVALID | Quality.NOT_TOPICAL)
         self._values: dict[int, tuple[float, Quality]] = dict.fromkeys(self._monitored, unknown)
+        self._frozen: _Frozen | None = None
+        self._freezes = 0
         self._events: deque[Asdu] = deque()
         self._sessions: dict[int, _Session] = {}
         self._active: int | None = None
@@ -196,9 +232,8 @@ class Outstation:
         self._values[address] = (value, quality)
         if point.kind == "counter":
             return
-        kind = TypeId.M_SP_TB if point.kind == "single" else TypeId.M_ME_TF
         element = self._element(point) + encode_time(now_ms + self._offset_ms)
-        self._events.append(self._own(kind, Cause.SPONTANEOUS, ((address, element),)))
+        self._events.append(self._own(_TYPES[point.kind].event, Cause.SPONTANEOUS, ((address, element),)))
         while len(self._events) > self._settings.most_events:
             self._events.popleft()
             if self._settings.overflow is not None:
@@ -212,7 +247,23 @@ class Outstation:
                 return bytes((int(bool(value)) | quality & ~Quality.OVERFLOW,))
             case "float":
                 return struct.pack("<fB", value, quality)
-        return struct.pack("<iB", _wrapped(value), quality & Quality.INVALID)
+            case "scaled" | "normalised":
+                steps = round(value / point.unit * _STEPS[point.kind])
+                bounded = max(-(1 << 15), min((1 << 15) - 1, steps))
+                return struct.pack("<hB", bounded, quality | (Quality.OVERFLOW if bounded != steps else 0))
+        return struct.pack("<iB", _wrapped(value / point.unit), quality & Quality.INVALID | self._freezes % 32)
+
+    def _freeze(self, now_ms: int) -> None:
+        """Keep the counters as they are, until the next time."""
+        before, self._freezes = self._frozen, self._freezes + 1
+        counters = [each for each in self._monitored.values() if each.kind == "counter"]
+        rounds = {each.address: int(self._values[each.address][0] / each.unit + 2**31) >> 32 for each in counters}
+        elements = {}
+        for each in counters:
+            *counted, flags = self._element(each)
+            carried = before is not None and before.rounds[each.address] != rounds[each.address]
+            elements[each.address] = bytes((*counted, flags | (_CARRY if carried else 0)))
+        self._frozen = _Frozen(now_ms + self._offset_ms, elements, rounds)
 
     def _own(self, kind: TypeId, cause: Cause, objects: tuple[tuple[int, bytes], ...]) -> Asdu:
         return Asdu(type=kind, cause=cause, common_address=self._settings.common_address, objects=objects)
@@ -234,7 +285,7 @@ class Outstation:
             yield asdu.answer(Cause.UNKNOWN_CAUSE, negative=True)
         elif len(asdu.objects) != 1:
             yield asdu.answer(Cause.ACTIVATION_CON, negative=True)
-        elif kind in (*_SWITCHES, *_VALUES):
+        elif kind in _COMMANDS:
             yield from self._commanded(session, asdu, now_s, now_ms)
         elif asdu.cause == Cause.DEACTIVATION:
             yield asdu.answer(Cause.DEACTIVATION_CON, negative=True)
@@ -247,21 +298,25 @@ class Outstation:
         match asdu.type:
             case TypeId.C_IC_NA if element[0] == _QOI_STATION:
                 yield asdu.answer(Cause.ACTIVATION_CON)
-                for kind, name in ((TypeId.M_SP_NA, "single"), (TypeId.M_ME_NC, "float")):
-                    yield from self._reported(kind, Cause.INTERROGATED, name, asdu.originator)
+                for name, types in _TYPES.items():
+                    points = [each for each in self._monitored.values() if each.kind == name]
+                    found = [(each.address, self._element(each)) for each in points]
+                    yield from packed(types.reported, Cause.INTERROGATED, asdu.common_address, found, asdu.originator)
                 yield asdu.answer(Cause.ACTIVATION_TERM)
-            case TypeId.C_CI_NA if element[0] & 0x3F == _COUNTERS_GENERAL:
+            case TypeId.C_CI_NA if element[0] & 0x3F == _COUNTERS_GENERAL and element[0] >> 6 <= _FREEZE:
                 yield asdu.answer(Cause.ACTIVATION_CON)
-                dated = encode_time(now_ms + self._offset_ms)
-                yield from self._reported(TypeId.M_IT_TB, Cause.COUNTERS, "counter", asdu.originator, dated)
+                if element[0] >> 6 == _FREEZE:
+                    self._freeze(now_ms)
+                else:
+                    found = self._counters(now_ms)
+                    yield from packed(TypeId.M_IT_TB, Cause.COUNTERS, asdu.common_address, found, asdu.originator)
                 yield asdu.answer(Cause.ACTIVATION_TERM)
             case TypeId.C_RD_NA:
                 point = self._monitored.get(address)
                 if point is None or point.kind == "counter":
                     yield asdu.answer(Cause.UNKNOWN_OBJECT, negative=True)
                     return
-                kind = TypeId.M_SP_NA if point.kind == "single" else TypeId.M_ME_NC
-                yield self._own(kind, Cause.REQUESTED, ((address, self._element(point)),))
+                yield self._own(_TYPES[point.kind].reported, Cause.REQUESTED, ((address, self._element(point)),))
             case TypeId.C_CS_NA:
                 try:
                     said_ms = decode_time(element)
@@ -278,24 +333,28 @@ class Outstation:
             case _:  # a reset, groups, counters by group
                 yield asdu.answer(Cause.ACTIVATION_CON, negative=True)
 
-    def _reported(self, kind: TypeId, cause: Cause, name: str, origin: int, after: bytes = b"") -> Iterator[Asdu]:
-        points = [each for each in self._monitored.values() if each.kind == name]
-        objects = [(each.address, self._element(each) + after) for each in points]
-        yield from packed(kind, cause, self._settings.common_address, objects, origin)
+    def _counters(self, now_ms: int) -> list[tuple[int, bytes]]:
+        """Return counters as they were frozen, with that time; before the first time, as they are."""
+        if self._frozen is not None:
+            dated = encode_time(self._frozen.at_ms)
+            return [(address, element + dated) for address, element in self._frozen.elements.items()]
+        dated = encode_time(now_ms + self._offset_ms)
+        points = [each for each in self._monitored.values() if each.kind == "counter"]
+        return [(each.address, self._element(each) + dated) for each in points]
 
     def _commanded(self, session: _Session, asdu: Asdu, now_s: float, now_ms: int) -> Iterator[Asdu]:
         """Yield the answers to a command: select, operate, or the end of a selection."""
         ((address, element),) = asdu.objects
         point = self._commands.get(address)
-        if point is None or asdu.type not in (_SWITCHES if point.kind == "switch" else _VALUES):
+        if point is None or asdu.type not in _TYPES[point.kind][2:]:
             yield asdu.answer(Cause.UNKNOWN_OBJECT, negative=True)
             return
-        size = 1 if point.kind == "switch" else 5
+        size = SIZES[_TYPES[point.kind].commanded]
         selected = session.selected.pop(address, None)
         if asdu.cause == Cause.DEACTIVATION:
             yield asdu.answer(Cause.DEACTIVATION_CON, negative=selected is None)
             return
-        value, qualifier = _value_of(element[:size])
+        value, qualifier = _value_of(point, element[:size])
         said = element[: size - 1] + bytes((qualifier & ~_SELECT,))
         if not point.least <= value <= point.most or not self._timely(asdu, element[size:], now_ms):
             yield asdu.answer(Cause.ACTIVATION_CON, negative=True)
@@ -320,10 +379,13 @@ class Outstation:
         return abs(age_ms) <= self._settings.command_age_s * 1000
 
 
-def _value_of(element: bytes) -> tuple[float, int]:
+def _value_of(point: CommandPoint, element: bytes) -> tuple[float, int]:
     """Return the value of a command and its qualifier; NaN for one that is no number."""
-    if len(element) == 1:
+    if point.kind == "single":
         return float(element[0] & 1), element[0]
+    if point.kind != "float":
+        steps, qualifier = struct.unpack("<hB", element)
+        return steps * point.unit / _STEPS[point.kind], qualifier
     value, qualifier = struct.unpack("<fB", element)
     return (value if math.isfinite(value) else math.nan), qualifier
 

@@ -22,6 +22,7 @@ from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from tests.eebus import guard
 from tests.io.eebus.box import Box, joined, ski
+from v2g.hardware.energy_manager.commands import ConnectionReading
 from v2g.io.hardware.energy_config import EnergyEebusConfig
 from v2g.io.hardware.energy_eebus import EebusEnergyManager
 
@@ -153,7 +154,12 @@ async def test_limits_leave_the_minimum_power_of_section_14a(boxed: Start, tmp_p
             await one.until((7_560, 1_000))
 
 
-async def test_the_power_at_the_grid_connection_is_reported(boxed: Start, tmp_path: Path) -> None:
+def read(power_w: int) -> ConnectionReading:
+    """What a meter of energy and power says."""
+    return ConnectionReading(power_w=power_w, import_wh=1_000, export_wh=90_000)
+
+
+async def test_what_a_meter_reads_at_the_grid_connection_is_reported(boxed: Start, tmp_path: Path) -> None:
     """By the meter that a station reads; without one, or with two, it is unknown, and never that of the vehicles."""
     async with boxed() as one:
         for each in STATIONS:
@@ -161,17 +167,19 @@ async def test_the_power_at_the_grid_connection_is_reported(boxed: Start, tmp_pa
 
         async def said(box: Any) -> dict[str, Any]:
             await one.step(6)
-            data: dict[str, Any] = (await asked(box, 5, "measurementListData"))["measurementData"][0]
-            return data
+            data: list[dict[str, Any]] = (await asked(box, 5, "measurementListData"))["measurementData"]
+            numbers = [each.get("value", {}).get("number") for each in data[1:3]]
+            assert numbers == ([None] * 2 if data[0]["valueState"] == "error" else [90_000, 1_000])
+            return data[0]
 
         async with joined(tmp_path / "box", one.link.ship.port, one.link.node.id) as box:
             await box.bind()
             assert (await said(box))["valueState"] == "error"
             write = one.backend.services.store.run
-            await write(readings.note_grid_power, STATIONS[0], -4_200, one.backend.clock.utc_ms())
+            await write(readings.note_grid_reading, STATIONS[0], read(-4_200), one.backend.clock.utc_ms())
             found = await said(box)
             assert (found["valueState"], found["value"]["number"] * 10 ** found["value"].get("scale", 0)) == (
                 "normal", -4_200,
             )  # fmt: skip
-            await write(readings.note_grid_power, STATIONS[1], 7, one.backend.clock.utc_ms())
+            await write(readings.note_grid_reading, STATIONS[1], read(7), one.backend.clock.utc_ms())
             assert (await said(box))["valueState"] == "error"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from csms.grid.config import Iec104, Scada
+from csms.grid.config import Iec104, PointForm, Scada
 from csms.grid.scada import ScadaRegisters
 from pki_tools.tree import PkiTree
 from tests.csms.backend import running_backend
@@ -234,6 +234,23 @@ async def test_garbage_ends_a_connection_and_no_other(site: Start) -> None:
         writer.close()
 
 
+async def measured(one: SteeredSite, *, kw: float, import_kwh: float, hz: float) -> None:
+    """Let a station send what its meter at the grid connection reads."""
+    station = await one.backend.booted(version="2.1")
+    samples = [
+        {"value": value, "measurand": measurand, "location": "Upstream", "unitOfMeasure": {"unit": unit}}
+        for value, measurand, unit in (
+            (-kw, "Power.Active.Export", "kW"),
+            (import_kwh, "Energy.Active.Import.Register", "kWh"),
+            (hz, "Frequency", "Hz"),
+        )
+    ]
+    reading = {"timestamp": "2026-11-20T00:00:00Z", "sampledValue": samples}
+    await station.call("MeterValues", {"evseId": 0, "meterValue": [reading]})
+    await one.backend.leave(station)
+    await one.step(5)
+
+
 class ControlCentre:
     """c104 in a process of its own."""
 
@@ -257,9 +274,16 @@ class ControlCentre:
 @pytest.mark.interop
 @pytest.mark.long  # c104 has time limits of its own
 async def test_c104_interrogates_selects_operates_and_sees_events(site: Start) -> None:
+    """Floats, scaled and normalised values, and counters that it freezes."""
     python = environment("c104", ("c104==2.2.1",))
-    async with site() as one:
-        await one.step()
+    forms = {
+        "connection_power": PointForm(form="scaled", unit=0.1),
+        "frequency": PointForm(form="normalised", unit=100),
+        "set_export_limit": PointForm(form="scaled", unit=0.1),
+        "set_setpoint": PointForm(form="normalised", unit=200),
+    }
+    async with site(forms=forms) as one:
+        await measured(one, kw=-4.2, import_kwh=1_234.5, hz=50)
         process = await asyncio.create_subprocess_exec(
             str(python), str(CENTRE), str(one.registers.link.port),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -268,11 +292,17 @@ async def test_c104_interrogates_selects_operates_and_sees_events(site: Start) -
         try:
             assert await centre.do("wait")
             assert await centre.do("interrogate")
-            await centre.shows({"1001": 0.0, "1002": 1.0, "1109": 10.0})
+            await centre.shows({"1001": 0.0, "1002": 1.0, "1109": 10.0, "1101": -42.0, "1104": 0.5})
+            assert await centre.do("counters", freeze=1)
+            await measured(one, kw=-4.2, import_kwh=2_000, hz=50)
+            assert await centre.do("counters", freeze=0)
+            await centre.shows({"1201": 12_345.0})
+            for set_back in (2, 3):
+                assert not await centre.do("counters", freeze=set_back)
             assert await centre.do("clock")
             assert await centre.do("test")
             assert await centre.do("command", address=2101, value=60)
-            assert await centre.do("command", address=2102, value=20)
+            assert await centre.do("command", address=2102, value=200)
             await one.step(5)
             assert one.limits == (60_000, 20_000)
             await centre.shows({"1001": 1.0, "1002": 0.0, "1109": 60.0})

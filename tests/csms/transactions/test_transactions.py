@@ -11,6 +11,7 @@ from csms.transactions.rules import (
     Sample,
     Transaction,
     complete,
+    connection_reading,
     id_at_station,
     key_again,
     merge,
@@ -20,6 +21,7 @@ from csms.transactions.rules import (
     watt_hours,
 )
 from v2g.errors import OcppError
+from v2g.hardware.energy_manager.commands import ConnectionReading
 from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
 
 
@@ -134,6 +136,37 @@ def test_values_are_exact_decimals(value: float, unit: str, multiplier: int, exp
         timestamp="2030-01-01T00:00:00Z", sampled_value=(SampledValue(value=value, unit_of_measure=about),)
     )
     assert samples_of([reading])[0].value == expected
+
+
+def test_a_reading_of_the_grid_connection_is_what_its_newest_samples_say() -> None:
+    """In W, Wh, A, V and Hz; in another unit, beyond what can be, or elsewhere, nothing is measured."""
+
+    def upstream(measurand: str, value: str, unit: str, phase: str = "", at_ms: int = 2) -> Sample:
+        return Sample(at_ms=at_ms, measurand=measurand, value=value, unit=unit, phase=phase, location="Upstream")
+
+    power = upstream("Power.Active.Export", "4.2", "kW")
+    found = connection_reading(
+        [
+            upstream("Frequency", "49.98", "Hz"),
+            upstream("Frequency", "50.1", "Hz", at_ms=1),
+            power,
+            upstream("Energy.Active.Import.Register", "1234.5", "kWh"),
+            upstream("Energy.Active.Export.Register", "-7", "Wh"),
+            upstream("Current.Export", "6.1", "A", "L1"),
+            upstream("Current.Import", "0.1", "A", "L1"),
+            upstream("Current.Import", "200000", "A", "L2"),
+            upstream("Voltage", "231", "V", "L1-N"),
+            upstream("Voltage", "0.4", "kV", "L2"),
+            Sample(at_ms=9, measurand="Voltage", value="400", unit="V", phase="L3", location="EV"),
+        ]
+    )
+    assert found == ConnectionReading(
+        power_w=-4_200, import_wh=1_234_500, current_a=(-6.0, None, None), voltage_v=(231.0, None, None),
+        frequency_hz=49.98,
+    )  # fmt: skip
+    assert connection_reading([power, upstream("Frequency", "50", "Hz")]) is not None
+    assert connection_reading([upstream("Frequency", "50", "Hz")]) is None
+    assert connection_reading([upstream("Power.Active.Import", "20000000", "W")]) is None
 
 
 @pytest.mark.parametrize(("value", "multiplier"), [(1, 19), (1, -19), (1e300, 0), (1e-300, 0), (10.0**17, 2)])

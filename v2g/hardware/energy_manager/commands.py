@@ -163,15 +163,26 @@ class ManagedEvse(msgspec.Struct, frozen=True, kw_only=True):
     setpoint_w: int | None = None
 
 
+class ConnectionReading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a meter at a site's grid connection reads; None: not measured. Power (W) and currents (A) are positive if
+    drawn, energies (Wh) rising registers; currents and voltages (V, to neutral) are those of L1, L2, L3."""
+
+    power_w: int | None = None
+    import_wh: int | None = None
+    export_wh: int | None = None
+    current_a: tuple[float | None, ...] = (None, None, None)
+    voltage_v: tuple[float | None, ...] = (None, None, None)
+    frequency_hz: float | None = None
+
+
 class ManagedStation(msgspec.Struct, frozen=True, kw_only=True):
-    """A charger's or site's state for an energy manager. `heard`: the manager's commands apply, not the fallback.
-    `connection_w`: the power at a site's grid connection, positive if drawn; None: not measured."""
+    """A charger's or site's state for an energy manager. `heard`: the manager's commands apply, not the fallback."""
 
     online: bool = True
     heard: bool = False
     timeout_s: int = 0
     evses: tuple[ManagedEvse, ...] = ()
-    connection_w: int | None = None
+    connection: ConnectionReading = ConnectionReading()
 
 
 Take = Callable[[int, EnergyCommand], None]

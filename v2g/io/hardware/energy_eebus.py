@@ -127,12 +127,17 @@ class EebusEnergyManager:
         self._supervisor.keep("eebus limits", self._repeat)
 
     def notify(self, state: ManagedStation) -> None:
-        """See EnergyManagerLink: MPC reports the sums of all EVSEs, MGCP the power of a site's connection."""
+        """See EnergyManagerLink: MPC reports the sums of all EVSEs, MGCP what is read at a site's connection."""
         powers = [each.power_w for each in state.evses]
         power_w = None if None in powers else sum(each or 0 for each in powers)
         import_wh, export_wh = sum(each.import_wh for each in state.evses), sum(each.export_wh for each in state.evses)
         self._drawn = {"power_w": power_w, "import_wh": import_wh, "export_wh": export_wh}
-        self._system.measure(state.connection_w if self._site else power_w, import_wh, export_wh, self.ship.now())
+        values: tuple[float | None, ...] = power_w, import_wh, export_wh
+        if self._site:
+            read = state.connection
+            energies = read.export_wh, read.import_wh
+            values = read.power_w, *energies, *read.current_a, *read.voltage_v, read.frequency_hz
+        self._system.measure(values, self.ship.now())
         self.ship.pump()
         if self._drawn_at is not None and self._clock.monotonic() >= self._drawn_at:
             self._write_log("drawn", {})
