@@ -27,7 +27,7 @@ from v2g.observe import Observe
 from v2g.telemetry.columns import encode_compact
 from v2g.telemetry.delivery import TOPIC_PREFIX, Mark, encode_delivery
 from v2g.telemetry.priority import Priority
-from v2g.telemetry.signals import TAGGED_SCHEMA, Record, encode_record
+from v2g.telemetry.signals import SCHEMA_5, Record, encode_record
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.uplink import MqttUplink
@@ -72,7 +72,7 @@ def update(boot: int, seq: int) -> bytes:
         "charging.power": -9_900 - seq % 89,
     }
     utc_ms = _BEGIN_MS + 100 * seq
-    tags = {"schema": TAGGED_SCHEMA, "trip": f"{boot}-1", "ambient_c": 18.5, "charging_w": -9_900.0}
+    tags = {"schema": SCHEMA_5, "trip": f"{boot}-1", "ambient_c": 18.5, "charging_w": -9_900.0}
     record = Record(EV, boot, seq, utc_ms, "charging", False, signals)  # noqa: FBT003
     return encode_record(msgspec.structs.replace(record, **tags))
 
