@@ -202,6 +202,7 @@ class SimulatedStage:
         self._model = simulation.StageModel(config)
         self._at_ms = clock.elapsed_ms()
         self._present = StageReport(0, 0)
+        self._reported_s = self._loop.time()
         self._var = 0
         self._timer: asyncio.TimerHandle | None = None
         self._acting = self._cut = False
@@ -242,6 +243,8 @@ class SimulatedStage:
         self._cut = self._cut and demand != OFF
         demand = OFF if self._cut else demand
         if demand != self._model.demand:
+            if self._model.demand == OFF:
+                self._reported_s = self._loop.time()
             self._model.demand = demand
             self._act()
 
@@ -295,12 +298,17 @@ class SimulatedStage:
         if self._model.moving and not last:
             self._timer = self._loop.call_later(STEP_S, self._act)
         elif self._model.demand != OFF and not last:
-            self._timer = self._loop.call_later(REPORT_S / 2, self._repeat)
+            due_s = self._reported_s + REPORT_S / 2 - self._loop.time()  # however often the demand changes
+            self._timer = self._loop.call_later(max(0.0, due_s), self._repeat)
 
     def _repeat(self) -> None:
+        self._report()
+        self._act()
+
+    def _report(self) -> None:
+        self._reported_s = self._loop.time()
         for callback in self._on_report:
             callback(self._present)
-        self._act()
 
     def _step(self) -> bool:
         """Take one step; return whether its result requires another one."""
@@ -320,8 +328,7 @@ class SimulatedStage:
             self._faults.note("current")
         if report != self._present:
             self._present = report
-            for callback in self._on_report:
-                callback(report)
+            self._report()
         return (vehicle, closed, demand) != (self._line.vehicle, self._contactor.closed, self._model.demand)
 
 
