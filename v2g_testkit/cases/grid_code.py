@@ -711,6 +711,7 @@ def _volt_var(code: GridCode, curve: SupportCurve, name: str, share: float) -> G
     between = [(a + b) / 2 for a, b in itertools.pairwise(corners)]
     locked = curve.lock_in is not None and share < curve.lock_in
     stairs = sorted({round(each, 4) for each in (*corners, *between)}, reverse=True)
+    begin_s = course.now
     for volts in (each for each in stairs if least <= each <= most):
         course.step(volts=volts)
         course.hold(_LAGS * curve.response_s + curve.delay_s + 3.0)
@@ -719,6 +720,7 @@ def _volt_var(code: GridCode, curve: SupportCurve, name: str, share: float) -> G
             off = REACTIVE
             window = msgspec.structs.replace(window, low=(-off, -off), high=(off, off))
         course.checks.append(window)
+    course.flows("power flows", begin_s)
     title = f"the voltage in steps along Q(V), at {share * 100:.0f} % of the rating"
     required = "no reactive power" if locked else "reactive power by the curve, 95 % of it after three time constants"
     return course.case(
@@ -730,8 +732,9 @@ def _by_power(code: GridCode, kind: Reactive, curve: SupportCurve, share: float)
     course = _Course(code)
     plug_s = course.plugged(1.0)
     volts = 1.0 if curve.lock_in is None else curve.lock_in + VOLTS
-    course.step(volts=volts)
+    begin_s = course.step(volts=volts)
     course.hold(_LAGS * curve.response_s + curve.delay_s + 3.0)
+    course.flows("power flows", begin_s)
     if kind == "watt_var":
         value = value_at(curve.points, share)
     else:  # from 1 on, what is linear is the distance from it
