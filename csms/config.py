@@ -338,7 +338,7 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     reports_days: Days | None = None
     """Station reports, data transfers, values of event streams, delivered webhooks, days."""
     events_days: Days | None = None
-    """Device and security events, alarms, courses of power, days."""
+    """Device and security events, alarms, courses of power, states of connectors, from which uptime follows, days."""
     telemetry_days: Annotated[int, msgspec.Meta(ge=1, le=730)] = 3
     """Telemetry records, days since their arrival; 24 months at most. Their aggregates stay."""
     telemetry_aggregates_days: Annotated[int, msgspec.Meta(ge=1, le=1095)] = 730

@@ -16,6 +16,7 @@ from csms.requests.store import request_parts, station_requests
 from csms.settlements.tables import offer_decisions, price_deliveries
 from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course, fleet_quarters, limits_in_force
 from csms.station_security.store import security_events
+from csms.stations.tables import connector_history, station_absences
 from csms.telemetry import tables
 from csms.telemetry.aggregates import AGGREGATES
 from csms.tokens.store import settle_uses
@@ -46,6 +47,7 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
         (fleet_course, fleet_course.c.at_ms),
         (fleet_quarters, fleet_quarters.c.at_ms),
         (power_course, power_course.c.at_ms),
+        (station_absences, station_absences.c.to_ms),
     ),
     "telemetry": ((tables.telemetry_quarantine, tables.telemetry_quarantine.c.received_ms),),
     "telemetry_aggregates": (
@@ -75,6 +77,11 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
         deleted += _delete_rows(connection, station_requests, (station_requests.c.updated_ms < before_ms) & whole)
         return deleted + sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
     deleted = sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
+    if kind == "events":  # the state in which each connector was then stays
+        past, later = connector_history.c, connector_history.alias().c
+        same = (later.station_id == past.station_id) & (later.evse_id == past.evse_id)
+        same &= (later.connector_id == past.connector_id) & later.at_ms.between(past.at_ms + 1, before_ms)
+        deleted += _delete_rows(connection, connector_history, (past.at_ms < before_ms) & exists().where(same))
     if kind == "telemetry":
         waits = exists().where(within_run(), tables.telemetry_pending.c.sink == AGGREGATES)
         deleted += _delete_rows(connection, tables.telemetry, (tables.telemetry.c.received_ms < before_ms) & ~waits)

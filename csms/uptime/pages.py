@@ -10,8 +10,8 @@ from csms.uptime import api
 from csms.uptime.rules import EvseOutage
 from v2g import typed_json
 
-AT_ONCE: Final = 100
-"""Stations that are summed up at each view of the page; of 10,000 that takes half a minute, so it waits to be asked."""
+AT_ONCE: Final = 1000
+"""Stations that are summed up at each view of the page; of 10,000 that takes some seconds, so it waits to be asked."""
 
 EVSES: Final = (
     Column(

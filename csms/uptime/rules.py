@@ -191,13 +191,15 @@ def _why(
     rules: UptimeRules, states: Iterable[Status], away_ms: int | None
 ) -> Literal["faulted", "unavailable", "offline"] | None:
     """Return why an EVSE does not work, None if it does; its station is offline since `away_ms`."""
-    known = tuple(states)
-    if away_ms is not None:
-        charged = any(each.status == "Occupied" and each.at_ms >= away_ms for each in known)
-        return None if charged else "offline"
-    if any(each.status not in rules.not_working for each in known):
-        return None
-    return "faulted" if any(each.status == "Faulted" for each in known) else "unavailable"
+    faulted = False
+    for _, at_ms, status in states:  # loops, for this is called for each change of a year
+        if away_ms is not None:
+            if status == "Occupied" and at_ms >= away_ms:
+                return None
+        elif status not in rules.not_working:
+            return None
+        faulted = faulted or status == "Faulted"
+    return "offline" if away_ms is not None else "faulted" if faulted else "unavailable"
 
 
 def _excluded(
@@ -206,8 +208,11 @@ def _excluded(
     """Return outages with what does not count of each; of causes with a maximum the earliest."""
     left = {cause: rules.most_hours[cause] * HOUR_MS for cause in rules.most_hours}
     excluded = {number: list[TimeSpan]() for number in range(len(found))}
+    given = tuple(exclusions)
+    if not given:
+        return tuple(found)
     for cause in rules.excluded:
-        spans = _joined(each.span for each in exclusions if each.cause == cause)
+        spans = _joined(each.span for each in given if each.cause == cause)
         for number, outage in enumerate(found):
             own = _minus(within(spans, outage.from_ms, outage.to_ms), excluded[number])
             for span in own:

@@ -4,13 +4,27 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, Row, String, Text, delete, func, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    Row,
+    String,
+    Text,
+    bindparam,
+    delete,
+    func,
+    select,
+    text,
+)
 
 from csms.db.base import declare_table, row_id
 from csms.db.bulk import insert_numbered
 from csms.overview.course import STEP_MS
 from csms.overview.tables import power_course
-from csms.stations.tables import connector_history, station_absences, stations
+from csms.stations.tables import connectors, station_absences, stations
 from csms.uptime.rules import Exclusion, Status, TimeSpan
 
 uptime_exclusions: Final = declare_table(
@@ -30,6 +44,32 @@ uptime_exclusions: Final = declare_table(
 """Times of outages that may not count, with evidence."""
 
 
+_STATE: Final = "h.station_id, h.evse_id, h.connector_id, h.at_ms, h.status"
+_SAME: Final = "{0}.station_id = {1}.station_id AND {0}.evse_id = {1}.evse_id AND {0}.connector_id = {1}.connector_id"
+_OF_ALL: Final = f"""{_SAME.format("h", "c")} AND c.station_id IN :names AND +h.at_ms < :to_ms"""
+# CROSS JOIN and + keep SQLite from walking through the whole history of a connector.
+_DECIDING: Final = text(f"""
+WITH out AS (
+    SELECT {_STATE} FROM connector_history h
+    WHERE h.station_id IN :names AND h.at_ms < :to_ms AND h.status IN ('Faulted', 'Unavailable')
+)
+SELECT * FROM out
+UNION SELECT {_STATE} FROM out o CROSS JOIN connector_history h WHERE {_SAME.format("h", "o")} AND +h.at_ms < :to_ms
+    AND h.at_ms = (SELECT min(n.at_ms) FROM connector_history n WHERE {_SAME.format("n", "o")} AND n.at_ms > o.at_ms)
+UNION SELECT {_STATE} FROM connectors c CROSS JOIN connector_history h WHERE {_OF_ALL}
+    AND h.at_ms = (SELECT min(n.at_ms) FROM connector_history n WHERE {_SAME.format("n", "c")})
+UNION SELECT {_STATE} FROM connectors c CROSS JOIN station_absences a CROSS JOIN connector_history h WHERE {_OF_ALL}
+    AND a.station_id = c.station_id AND a.to_ms > :from_ms AND h.at_ms BETWEEN a.from_ms AND a.to_ms
+UNION SELECT {_STATE} FROM connectors c CROSS JOIN stations s CROSS JOIN connector_history h WHERE {_OF_ALL}
+    AND s.station_id = c.station_id AND h.at_ms <= s.first_seen_ms
+UNION SELECT {_STATE} FROM connectors c CROSS JOIN stations s CROSS JOIN connector_history h WHERE {_OF_ALL}
+    AND s.station_id = c.station_id AND h.at_ms >= s.last_seen_ms
+ORDER BY 1, 2, 3, 4
+""").bindparams(bindparam("names", expanding=True))  # noqa: S608 (put together of constants)
+"""The states that decide when EVSEs worked, a small part of all: the first one of each connector, those that may be no
+work and what followed each, and all while its station was away or not yet known."""
+
+
 class PastOfStation(NamedTuple):
     """What is known of a station in a period: states by EVSE, absences, and exclusions by EVSE (0: all of them)."""
 
@@ -45,7 +85,7 @@ def pasts(
     """Return what is known of stations, in their order. One that is not `connected` is absent until now. Nothing is
     known of a station before it first connected, whatever its clock says."""
     found = {name: PastOfStation(name, {}, [], {}) for name in names}
-    past, away, left_out = connector_history.c, station_absences.c, uptime_exclusions.c
+    away, left_out = station_absences.c, uptime_exclusions.c
     column = stations.c
     ends = select(column.station_id, column.first_seen_ms, column.last_seen_ms, column.left_ms).where(
         column.station_id.in_(names)
@@ -55,12 +95,8 @@ def pasts(
         first[station_id] = first_ms
         if station_id not in connected:
             found[station_id].absences.append(TimeSpan(max(seen_ms, left_ms or 0), now_ms))
-    states = (
-        select(past.station_id, past.evse_id, past.connector_id, past.at_ms, past.status)
-        .where(past.station_id.in_(names) & (past.at_ms < period.to_ms))
-        .order_by(past.station_id, past.evse_id, past.connector_id, past.at_ms)
-    )
-    for station_id, evse_id, connector_id, at_ms, status in connection.execute(states):
+    asked = {"names": list(names), "from_ms": period.from_ms, "to_ms": period.to_ms}
+    for station_id, evse_id, connector_id, at_ms, status in connection.execute(_DECIDING, asked).all():
         known_ms = max(at_ms, first[station_id])
         found[station_id].history.setdefault(evse_id, []).append(Status(connector_id, known_ms, status))
     spans = select(away.station_id, away.from_ms, away.to_ms).where(
@@ -77,8 +113,8 @@ def pasts(
 
 
 def names_after(connection: Connection, after: str, limit: int, only: Collection[str] | None) -> list[str]:
-    """Return stations with a history after one by name, of `only` these (None: all)."""
-    column = connector_history.c.station_id
+    """Return stations with connectors after one by name, of `only` these (None: all)."""
+    column = connectors.c.station_id
     query = select(column).distinct().where(column > after).order_by(column).limit(limit)
     if only is not None:
         query = query.where(column.in_(sorted(only)))

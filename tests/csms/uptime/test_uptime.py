@@ -1,21 +1,29 @@
 """Uptime from what stations report and when they are away, over the API."""
 
+import random
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, insert
 
 from csms.accounts.rules import Role
 from csms.overview import course
 from csms.overview.course import STEP_MS
+from csms.retention.store import delete_old
 from csms.stations import store as stations
+from csms.stations import tables
 from csms.stations.store import StationContact
-from csms.uptime.rules import DAY_MS, HOUR_MS, UptimeRules
+from csms.uptime import rules as rules_of
+from csms.uptime import store as rows
+from csms.uptime.rules import DAY_MS, HOUR_MS, PRESETS, Status, TimeSpan, UptimeRules
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
 from tests.csms.fixtures import Start
 from v2g.ocpp.times import format_time
 
 pytestmark = pytest.mark.requirement("R185")
+
+STATES = ("Available", "Occupied", "Available", "Occupied", "Reserved", "Faulted", "Unavailable")
 
 
 async def known(csms: Backend, station_id: str, *states: tuple[int, str]) -> None:
@@ -135,6 +143,62 @@ async def test_the_summary_says_whether_the_target_is_reached_each_or_on_average
         first = await ask("GET", "/uptime?limit=4")
         assert len(first.json) == 4
         assert 'rel="next"' in first.headers["link"]
+
+
+async def past_of(csms: Backend, chance: random.Random, names: list[str], begin: int, now: int) -> dict[str, Any]:
+    """Store a random past of stations with two connectors each, and return it: states and absences by station."""
+    pasts: dict[str, Any] = {}
+    for name in names:
+        states = {
+            (chance.randrange(1, 3), chance.randrange(begin - HOUR_MS, now)): chance.choice(STATES)
+            for _ in range(chance.randrange(1, 30))
+        }
+        spans = [sorted(chance.sample(range(begin, now), 2)) for _ in range(chance.randrange(6))]
+        pasts[name] = states, dict(spans)
+
+    def write(connection: Connection) -> None:
+        for name, (states, spans) in pasts.items():
+            row = {"station_id": name, "first_seen_ms": begin, "last_seen_ms": now, "protocol": "ocpp2.0.1"}
+            connection.execute(insert(tables.stations), row)
+            for connector, at_ms in states:
+                place = {"station_id": name, "evse_id": 1, "connector_id": connector}
+                status = {"status": states[connector, at_ms]}
+                connection.execute(insert(tables.connector_history), {**place, **status, "at_ms": at_ms})
+                if all(at <= at_ms for each, at in states if each == connector):
+                    connection.execute(insert(tables.connectors), {**place, **status, "changed_ms": at_ms})
+            for first, last in spans.items():
+                row = {"station_id": name, "from_ms": first, "to_ms": last}
+                connection.execute(insert(tables.station_absences), row)
+
+    await csms.services.store.run(write)
+    return pasts
+
+
+async def test_the_states_that_are_read_say_the_same_as_all_of_them(csms: Backend) -> None:
+    """Most are left out, and the older ones deleted; what follows is what the whole past gives."""
+    chance = random.Random(185)
+    now = csms.clock.utc_ms()
+    begin, names = now - 50 * HOUR_MS, [f"CS-{number:02}" for number in range(20)]
+    pasts = await past_of(csms, chance, names, begin, now)
+    read = csms.services.store.read
+    for old_ms in (0, now - 20 * HOUR_MS):
+        while old_ms and await csms.services.store.run(delete_old, "events", old_ms):
+            pass
+        for from_ms, to_ms in ((begin, now), (now - 20 * HOUR_MS, now - HOUR_MS), (now - 9 * HOUR_MS, now)):
+            if from_ms < old_ms:
+                continue
+            period = TimeSpan(from_ms, to_ms)
+            found = {each.station_id: each for each in await read(rows.pasts, names, period, names, now)}
+            for name, (states, spans) in pasts.items():
+                whole = [Status(one, max(at, begin), states[one, at]) for one, at in sorted(states) if at < to_ms]
+                away = [TimeSpan(*each) for each in spans.items()]
+                for rules in PRESETS.values():
+                    expected = rules_of.uptime(rules, period, whole, away)
+                    known = found[name].history.get(1, [])
+                    got = rules_of.uptime(rules, period, known, found[name].absences)
+                    assert got.outages == expected.outages, (name, rules.name)
+                    assert got.known_ms == expected.known_ms
+                    assert set(known) <= set(whole)
 
 
 async def test_while_the_back_end_did_not_run_no_station_was_away_and_it_says_so_of_itself(csms: Backend) -> None:
