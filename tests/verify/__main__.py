@@ -80,9 +80,8 @@ PARTS: Final[Mapping[str, Part]] = {
     "mutants": Part(
         "changes that a test must notice", (".venv/bin/python -m tests.mutants --share 40 --turn {turn}",), 40
     ),
-    "faults": Part(
-        "bad networks, broken input, detectors on Flink", ("make chaos", "make fuzz FUZZ_SECONDS=5", "make stream")
-    ),
+    "faults": Part("bad networks, detectors on Flink", ("make chaos", "make stream")),
+    "fuzz": Part("broken input for every parser", ("make fuzz FUZZ_SECONDS=5",)),
     "figures": Part("benchmarks in short, reaction times", (".venv/bin/python -m benchmarks --quick",)),
 }  # fmt: skip
 
