@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypedDict, Unpack
 
 import msgspec
 
@@ -182,6 +182,15 @@ class GridCodeCase(msgspec.Struct, frozen=True, kw_only=True):
 # -- signals
 
 
+class _Rest(TypedDict, total=False):
+    """The rest of a Window."""
+
+    of: Literal["rating", "before"]
+    offset: float
+    reactive: bool
+    monotone: bool
+
+
 class _Course:
     """A signal that is written from its beginning, and what is demanded meanwhile."""
 
@@ -228,32 +237,28 @@ class _Course:
         """What flows in the last two seconds is the power before the signal."""
         self.before = self.now - 2.0, self.now
 
+    def window(
+        self, name: str, begin_s: float, low: float, high: float, rises: float = 0.0, **more: Unpack[_Rest]
+    ) -> None:
+        """From `begin_s` until now a value is between these, which rise so much per second."""
+        rise = rises * (self.now - begin_s)
+        ends = (low, low + rise), (high, high + rise)
+        self.checks.append(Window(name=name, begin_s=begin_s, end_s=self.now, low=ends[0], high=ends[1], **more))
+
     def band(
-        self, name: str, begin_s: float, value: float, off: float, *,
-        of: Literal["rating", "before"] = "rating", offset: float = 0.0, reactive: bool = False,
-        rises: float = 0.0, monotone: bool = False,
-    ) -> None:  # fmt: skip
-        """From `begin_s` until now a value is this one, or one that rises so much per second; give or take `off`."""
-        end = value + rises * (self.now - begin_s)
-        self.checks.append(
-            Window(
-                name=name,
-                begin_s=begin_s,
-                end_s=self.now,
-                low=(value - off, end - off),
-                high=(value + off, end + off),
-                of=of,
-                offset=offset,
-                reactive=reactive,
-                monotone=monotone,
-            )
-        )
+        self, name: str, begin_s: float, value: float, off: float, rises: float = 0.0, **more: Unpack[_Rest]
+    ) -> None:
+        """The same, give or take `off`."""
+        self.window(name, begin_s, value - off, value + off, rises, **more)
 
     def flows(self, name: str, begin_s: float) -> None:
         """From `begin_s` until now at least half of the power before flows."""
-        self.checks.append(
-            Window(name=name, begin_s=begin_s, end_s=self.now, low=(0.5, 0.5), high=(9.0, 9.0), of="before")
-        )
+        self.window(name, begin_s, 0.5, 9.0, of="before")
+
+    def settled(self, curve: SupportCurve, volts: float, for_s: float, *, locked: bool = False) -> None:
+        """For so many s until now reactive power is that of a curve, or none."""
+        value = 0.0 if locked else value_at(curve.points, volts)
+        self.band(f"reactive power at {volts:g} Un", self.now - for_s, value, REACTIVE, reactive=True)
 
     def nothing(self, name: str, begin_s: float) -> None:
         """From `begin_s` until now nothing flows."""
@@ -345,9 +350,7 @@ def _returns(course: _Course, rule: ConnectionRule, wait_s: float, good_s: float
     if per_s:
         course.band("ramp", start_s + 5.0, 5.0 * per_s, POWER, rises=per_s)
     else:
-        course.checks.append(
-            Window(name="power", begin_s=course.now - 2.0, end_s=course.now, low=(0.9, 0.9), high=(1.1, 1.1))
-        )
+        course.window("power", course.now - 2.0, 0.9, 1.1)
     return plug_s
 
 
@@ -519,9 +522,7 @@ def _ride(code: GridCode, side: Literal["under", "over"]) -> GridCodeCase | None
     back_s = course.now
     course.hold(3.0)
     course.flows("connected", begin_s)
-    course.checks.append(
-        Window(name="power 1 s later", begin_s=back_s, end_s=course.now, low=(0.9, 0.9), high=(9.0, 9.0), of="before")
-    )
+    course.window("power 1 s later", back_s, 0.9, 9.0, of="before")
     flow: Flow = "in" if side == "over" else "out"
     title = f"a voltage {side} each limit for almost as long as it may last"
     return course.case(
@@ -608,24 +609,10 @@ def _frequency_swings(code: GridCode, droop: FrequencySupport, *, over: bool) ->
     begin_s = course.step(hz=droop.start_hz)
     course.swing(4.0, 10, hz=0.3)
     low = sum(_left(code, droop, droop.start_hz + sign * 0.3)) - POWER  # the power before is the rating
-    swings_s = course.now
+    course.window("power while it swings", begin_s, low, 1 + POWER, of="before")
     end_s = course.step()
     course.hold(15.0)
-    for name, since_s, until_s in (
-        ("power while it swings", begin_s, swings_s),
-        ("power after it", end_s + 3.0, course.now),
-    ):
-        course.checks.append(
-            Window(
-                name=name,
-                begin_s=since_s,
-                end_s=until_s,
-                low=(low, low),
-                high=(1 + POWER, 1 + POWER),
-                of="before",
-                monotone=since_s > end_s,
-            )
-        )
+    course.window("power after it", end_s + 3.0, low, 1 + POWER, of="before", monotone=True)
     title = f"the frequency swings by 0.3 Hz about {droop.start_hz:g} Hz, ten times in 40 s"
     return course.case(
         f"SWING-{'O' if over else 'U'}", title, "power stays between what both ends leave, and settles after it",
@@ -643,29 +630,12 @@ def _voltage_swings(code: GridCode, energy: Energy) -> GridCodeCase:
     curve = code.reactive.volt_var if energy == "DC" else None
     if curve is not None:
         most = max(abs(value_at(curve.points, each)) for each in (0.97, 1.0, 1.03)) + REACTIVE
-        course.checks.append(
-            Window(
-                name="reactive power while it swings",
-                begin_s=begin_s,
-                end_s=course.now,
-                low=(-most, -most),
-                high=(most, most),
-                reactive=True,
-            )
-        )
-        course.checks += [_settled(curve, 1.0, course.now - 3.0, course.now)] if curve.lock_in is None else []
+        course.window("reactive power while it swings", begin_s, -most, most, reactive=True)
+        if curve.lock_in is None:
+            course.settled(curve, 1.0, 3.0)
     return course.case(
         "SWING-V", "the voltage swings by 3 %, ten times in 40 s", "it stays connected, and reactive power settles",
         plug_s=plug_s, flow="out", reactive="volt_var" if curve is not None else None,
-    )  # fmt: skip
-
-
-def _settled(curve: SupportCurve, volts: float, begin_s: float, end_s: float) -> Window:
-    value = value_at(curve.points, volts)
-    low, high = value - REACTIVE, value + REACTIVE
-    return Window(
-        name=f"reactive power at {volts:g} Un", begin_s=begin_s, end_s=end_s, low=(low, low), high=(high, high),
-        reactive=True,
     )  # fmt: skip
 
 
@@ -715,11 +685,7 @@ def _volt_var(code: GridCode, curve: SupportCurve, name: str, share: float) -> G
     for volts in (each for each in stairs if least <= each <= most):
         course.step(volts=volts)
         course.hold(_LAGS * curve.response_s + curve.delay_s + 3.0)
-        window = _settled(curve, volts, course.now - 1.5, course.now)
-        if locked:
-            off = REACTIVE
-            window = msgspec.structs.replace(window, low=(-off, -off), high=(off, off))
-        course.checks.append(window)
+        course.settled(curve, volts, 1.5, locked=locked)
     course.flows("power flows", begin_s)
     title = f"the voltage in steps along Q(V), at {share * 100:.0f} % of the rating"
     required = "no reactive power" if locked else "reactive power by the curve, 95 % of it after three time constants"
