@@ -31,7 +31,7 @@ from csms.console.application import ROUTES
 from csms.console.visit import ROOT, segment
 from csms.db.store import Store, address
 from csms.stations.tables import connectors, stations
-from csms.transactions import totals
+from csms.transactions import events
 from csms.transactions.rules import Dated, Sample, Transaction
 from csms.transactions.tables import transaction_events, transactions
 from pki_tools.tree import make_pki
@@ -274,7 +274,7 @@ def _fill(data_dir: Path, count: int, password: str) -> None:
                 rows = [_transaction(number, which, now_ms) for number in numbers for which in range(_ENDED + 1)]
                 connection.execute(transactions.insert(), rows)
                 ended = [msgspec.json.decode(str(row["document"]), type=Transaction) for row in rows if row["ended_ms"]]
-                totals.save(connection, ended, now_ms)
+                events.save(connection, ended, now_ms)
             connection.execute(transaction_events.insert(), [_event(number, now_ms) for number in range(_READINGS)])
     finally:
         store.close()

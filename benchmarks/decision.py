@@ -30,7 +30,7 @@ from v2g.errors import TimeoutExpired, TransportError
 from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.processes import Event, EventFile, Program, free_port, program, wait_for
-from v2g_cli.demo.scenarios import find
+from v2g_cli.demo.scenario import find
 
 ABOUT = "offer to decision and plug-in to energy, complete sessions between three processes"
 REQUIREMENTS = ("R6", "R8")

@@ -9,18 +9,16 @@ from benchmarks.figures import Figure, median, microseconds, percentile
 from tests.slac.conftest import Line, Station
 from v2g.io.capture.pcapng import PcapngReader, interface, packet, section
 from v2g.io.plc.datalink import ChargerLink, VehicleLink
-from v2g.io.plc.impairment import Impairment, ImpairmentConfig
-from v2g.io.plc.link import PlcConfig
+from v2g.io.plc.link import Impairment, ImpairmentConfig, PlcConfig
 from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.simulation.medium import Room
 from v2g.observe import Observe
 from v2g.slac import mme, uart
-from v2g.slac.actions import Matched
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.mme import MmeFrame
-from v2g.slac.timing import STANDARD
+from v2g.slac.shared import STANDARD, Matched
 
 ABOUT = "management messages, serial framing, captures; matching without and with loss"
 REQUIREMENTS = ("R21",)

@@ -16,7 +16,7 @@ from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.observe import Observe
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlacConfig
-from v2g.slac.timing import FAST, STANDARD, SlacTiming
+from v2g.slac.shared import FAST, STANDARD, SlacTiming
 
 ABOUT = "plug-in to matched link, both ends in one process, simulated modems"
 

@@ -380,7 +380,7 @@ def error_codes() -> str:
 
 def scenarios() -> str:
     """Return what `v2g demo` can show."""
-    from v2g_cli.demo.scenarios import SCENARIOS
+    from v2g_cli.demo.scenario import SCENARIOS
     from v2g_cli.demo.update import UPDATES
 
     every = [(each.name, each.about) for each in SCENARIOS] + [(each.name, each.about) for each in UPDATES]
@@ -444,7 +444,7 @@ def hardware_faults() -> str:
 
 def duty_table() -> str:
     """Return what each duty cycle means."""
-    from v2g.iec61851.duty import DUTY_RANGES, MOST_A
+    from v2g.iec61851.pilot import DUTY_RANGES, MOST_A
 
     rows, begin = [], "0"
     for each in DUTY_RANGES:

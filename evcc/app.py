@@ -18,11 +18,10 @@ from evcc.config import ChainConfig, EmergencyConfig, EvccConfig, load_config, l
 from evcc.contracts import Contracts
 from evcc.driver import Driver
 from evcc.hardware.ac import OnBoardCharger
-from evcc.hardware.coil import SecondaryDevice
+from evcc.hardware.couplings import RailPilot, SecondaryDevice
 from evcc.hardware.drive import Driving
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, PackHealth
 from evcc.hardware.pack import CellSensors, SensedPack
-from evcc.hardware.rails import RailPilot
 from evcc.hardware.safety import SafetyChannel
 from evcc.hardware.vehicle import BREAK_ANYWAY_S, BenchLine, BenchPilot, Converter, SimulatedVehicle
 from evcc.pauses import PauseFile, Rest, StoredPause, rest_s

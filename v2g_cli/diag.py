@@ -148,7 +148,7 @@ def log(
 
     Exit code: 0 if there is nothing to explain, 1 otherwise.
     """
-    from v2g_cli.diagnosis.log import LONGEST_LINE, explain
+    from v2g_cli.diagnosis.can import LONGEST_LINE, explain
     from v2g_cli.output import print_json, say
 
     def lines() -> Iterator[str]:

@@ -185,7 +185,7 @@ async def _run(
     simulator: "Simulator", duration: float | None, look: Callable[["Simulator"], None], control: int | None
 ) -> None:
     """Run until the time is over, SIGINT or SIGTERM."""
-    from v2g_station.simulator.control import StationControl
+    from v2g_station.simulator.fleet import StationControl
 
     steps = StationControl({each.identity: each for each in simulator.stations})
     if control is not None:

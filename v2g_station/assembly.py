@@ -37,12 +37,16 @@ from v2g_station.blocks.security.certificate_store import CertificateStore
 from v2g_station.blocks.security.certificates import CertificateStatuses
 from v2g_station.blocks.security.signing import Signing
 from v2g_station.blocks.settings import NEEDS, TRIGGERS, StationSettings, with_der
-from v2g_station.blocks.smart_charging.dynamic_profiles import DynamicProfiles
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimits
 from v2g_station.blocks.smart_charging.high_level import HighLevel
 from v2g_station.blocks.smart_charging.local_control import FrequencyResponse, LoadBalancing
 from v2g_station.blocks.smart_charging.profile_rules import MODES
-from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles, EnergyTransfers, PriorityCharging
+from v2g_station.blocks.smart_charging.smart_charging import (
+    ChargingProfiles,
+    DynamicProfiles,
+    EnergyTransfers,
+    PriorityCharging,
+)
 from v2g_station.blocks.transaction_limits import TransactionLimits
 from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.blocks.transactions.managed import ManagedSessions

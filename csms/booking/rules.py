@@ -19,10 +19,10 @@ from v2g.energy.settlement import records
 from v2g.energy.settlement.authorization import SignedChallenge, check_authorization
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.operator import other_terms, tariff_digest
 from v2g.energy.settlement.proof import prove_discharge, signed_messages
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement
-from v2g.energy.settlement.signed_prices import other_terms, tariff_digest
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, VerificationError
 from v2g.pki.keys import PublicKey

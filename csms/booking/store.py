@@ -24,8 +24,8 @@ from csms.station_security import store as chargers
 from csms.stations.tables import connectors
 from csms.tariffs import store as price_deliveries
 from csms.tokens.rules import CONTRACT, normalise
+from csms.transactions import events
 from csms.transactions import store as transactions
-from csms.transactions import totals
 from csms.transactions.rules import Transaction, missing, readings, watt_hours
 from csms.transactions.tables import held_transactions, transaction_events, transaction_totals
 from csms.transactions.tables import transactions as transactions_
@@ -230,7 +230,7 @@ def book(
         ledger.put(connection, facts, held_by(against), now_ms, against)
         if proven:
             ledger.mark(connection, against.other, key)
-        totals.save(connection, held.doubted(connection, key), now_ms)
+        events.save(connection, held.doubted(connection, key), now_ms)
         return Finding(against.reason, against.detail)
     signers = _certificates(connection, review.station_id, review.session_id)
     if signers is not None and (signed or review.reason == "charger"):
@@ -241,7 +241,7 @@ def book(
     _put(connection, review)
     ledger.put(connection, facts, state, now_ms)
     if proven:
-        totals.save(connection, held.doubted(connection, key), now_ms)
+        events.save(connection, held.doubted(connection, key), now_ms)
     fresh = books.save_settled(connection, posting, document, now_ms, zone)
     return "fresh" if fresh else "known"
 
@@ -275,7 +275,7 @@ def _contradiction(
     other = ledger.contradicted(connection, [key]).get(key)
     if other is not None and transaction is not None and facts[0].state == "proven":
         ledger.put(connection, facts, "proven", now_ms)
-        totals.save(connection, [transaction], now_ms)
+        events.save(connection, [transaction], now_ms)
         other = ledger.contradicted(connection, [key]).get(key)
         if other is None:
             price_deliveries.release_cost(connection, key[0], key[2], now_ms)

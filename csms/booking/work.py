@@ -25,9 +25,9 @@ from csms.settlements.work import Settled, settled_of, taxation_of
 from csms.tariffs import store as price_deliveries
 from csms.tokens.rules import CONTRACT, ChainVerdict, normalise
 from v2g.energy.settlement.journal import Entry, verify_lines
+from v2g.energy.settlement.operator import SignedPrices, prices_in, tariff_digest
 from v2g.energy.settlement.records import AuthorizationSigned, TariffSet
 from v2g.energy.settlement.settle import Settlement, settle
-from v2g.energy.settlement.signed_prices import SignedPrices, prices_in, tariff_digest
 from v2g.energy.settlement.taxes import UNTAXED, Taxation
 from v2g.errors import CertificateError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock

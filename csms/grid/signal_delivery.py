@@ -37,7 +37,7 @@ from csms.tariffs import store as price_deliveries
 from csms.tariffs.vehicle_prices import has_prices, with_prices
 from csms.transactions import store as transactions
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal
-from v2g.energy.settlement.signed_prices import tariff_digest
+from v2g.energy.settlement.operator import tariff_digest
 from v2g.errors import OcppError, RefusedError, StoreError, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Scalar

@@ -8,8 +8,8 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import CodecError, TransferError, TransportError
+from v2g.io.http.authorized import ClientCredentials
 from v2g.io.http.client import request
-from v2g.io.http.oauth import ClientCredentials
 from v2g.io.runtime.clock import Clock
 from v2g.openadr.objects import (
     MAX_BYTES,

@@ -8,9 +8,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.roaming import store as rows
+from csms.roaming.driver_commands import TYPES, ocpi_token
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
 from csms.roaming.exchange import clients, listed, received
-from csms.roaming.own_tokens import TYPES, ocpi_token
 from csms.roaming.partners import below
 from csms.roaming.received import announce_cdr, take_cdr
 from csms.roaming.rules import key_of, party_of

@@ -16,9 +16,8 @@ from csms.cluster.feed import FeedEvent
 from csms.db.outbox import Couriers
 from csms.roaming import store as rows
 from csms.roaming.commands import resume_commands
-from csms.roaming.datex_push import keep_pushing
-from csms.roaming.driver_commands import expire_commands
-from csms.roaming.own_tokens import publish_tokens
+from csms.roaming.driver_commands import expire_commands, publish_tokens
+from csms.roaming.open_data import keep_pushing
 from csms.roaming.partners import Partners, below, partner_version
 from csms.roaming.publication import publish_station
 from csms.roaming.pulls import keep_pulling

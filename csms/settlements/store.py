@@ -16,7 +16,7 @@ from csms.settlements.tables import journal_lines as journal_lines_
 from v2g import typed_json
 from v2g.energy.grid_signal import ALL, GridSignal, parse_grid_signal
 from v2g.energy.limits import MOST_W
-from v2g.energy.settlement.signed_prices import tariff_digest
+from v2g.energy.settlement.operator import tariff_digest
 
 _ALL_SOURCES: Final = "grid sources"
 """Name of a lock; no station has it, as there is a blank in it."""

@@ -12,11 +12,10 @@ from v2g.energy.settlement.bookkeeping import Posting, posting_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines
-from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
+from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, SignedPrices, seal
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.records import Addition, Correction
 from v2g.energy.settlement.settle import Settlement, settle
-from v2g.energy.settlement.signed_prices import SignedPrices
 from v2g.energy.settlement.taxes import UNTAXED, Taxation, taxes_of
 from v2g.errors import RefusedError, VerificationError
 from v2g.observe import Scalar

@@ -19,8 +19,8 @@ from csms.http.problems import ApiError, missing
 from csms.sites.rules import Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as rows
-from csms.smart_charging.binding import EvseLimits, evse_limits
 from csms.smart_charging.charging_plans import Step
+from csms.smart_charging.limits_in_force import EvseLimits, evse_limits
 from csms.smart_charging.work import SmartCharging
 from v2g.energy.grid_signal import GridSignal
 

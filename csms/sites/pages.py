@@ -15,8 +15,8 @@ from csms.http.pipeline import Answer
 from csms.overview.rules import flow_bar
 from csms.sites import api as sites
 from csms.sites.rules import Place, Site
-from csms.smart_charging.binding import EvseLimits
 from csms.smart_charging.charging_plans import VOLTAGE
+from csms.smart_charging.limits_in_force import EvseLimits
 from v2g.energy.conductors import LINE_NAMES, line_current_ma
 
 _FLEETS: Final = 50

@@ -14,9 +14,17 @@ from csms.diagnostics import store as diagnostics
 from csms.overview import store as overview
 from csms.sites.rules import Known, Site, external_limit_w
 from csms.smart_charging import rules
-from csms.smart_charging.binding import Bound, LimitPoint, evse_limits
 from csms.smart_charging.charging_plans import FOLLOWED_MS, ProfileTemplate, milliampere
-from csms.smart_charging.limits_in_force import EXPORT_SIGNAL, UNKNOWN, Steps, rises, steps_of
+from csms.smart_charging.limits_in_force import (
+    EXPORT_SIGNAL,
+    UNKNOWN,
+    Bound,
+    LimitPoint,
+    Steps,
+    evse_limits,
+    rises,
+    steps_of,
+)
 from csms.smart_charging.tables import (
     charging_limits,
     charging_profiles,

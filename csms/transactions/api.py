@@ -14,7 +14,7 @@ from csms.http.parameters import Money, Number, OfStation, OneStation, Paged, mo
 from csms.http.problems import conflict, missing
 from csms.settlements.rules import PriceStep
 from csms.smart_charging import store as charging
-from csms.smart_charging.binding import LimitPoint
+from csms.smart_charging.limits_in_force import LimitPoint
 from csms.tariffs import store as tariffs
 from csms.tariffs.work import TariffService
 from csms.transactions import store as rows

@@ -20,7 +20,7 @@ from csms.remote_control import api as remote_control
 from csms.settlements import api as settlements
 from csms.settlements.rules import PriceStep, SessionCourse
 from csms.sites import api as sites
-from csms.smart_charging.binding import LimitPoint
+from csms.smart_charging.limits_in_force import LimitPoint
 from csms.transactions import api as transactions
 from v2g.energy.settlement.receipt import function_names
 

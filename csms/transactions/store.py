@@ -12,7 +12,7 @@ from csms.db.leases import lock
 from csms.smart_charging.rules import Needs
 from csms.stations.tables import stations
 from csms.tariffs.tables import transaction_costs
-from csms.transactions import totals
+from csms.transactions import events as totals
 from csms.transactions.events import read_samples
 from csms.transactions.rules import ClosedReason, Transaction, close, complete, lost, missing, net_wh
 from csms.transactions.signed_values import JudgedSamples

@@ -19,8 +19,7 @@ from v2g.battery import runaway
 from v2g.battery.sample import Sample
 from v2g.energy.conductors import spread
 from v2g.errors import Asn1Error, CodecError
-from v2g.iec61851.duty import DutyReading
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.io.hardware.emergency import CHECK_S, Emergency
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import ByteStream

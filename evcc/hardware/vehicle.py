@@ -11,14 +11,13 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from evcc.hardware.ac import BenchAcLine, OnBoardCharger
-from evcc.hardware.coil import SecondaryDevice
+from evcc.hardware.couplings import SecondaryDevice
 from evcc.hardware.drive import Driving
 from evcc.hardware.pack import CellSensors
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports
 from v2g.energy.grid_support import NO_SUPPORT
-from v2g.iec61851.duty import DutyReading
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.lines import ChargerDc, VehicleDc
 from v2g.iso15118.engine.session import Command, Fact

@@ -4,8 +4,7 @@ from typing import Final
 
 from evcc.session import ports
 from evcc.session.settings import BasicConfig, OnBoardChargerConfig, ProgramStep
-from v2g.iec61851.duty import DutyReading
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.iso15118.engine.core import BasicFallback
 from v2g.iso15118.engine.session import Entropy, Fact
 

@@ -8,8 +8,7 @@ from typing import Final
 
 from v2g.energy.conductors import Currents
 from v2g.energy.grid_support import GridSupport
-from v2g.iec61851.duty import DutyReading
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.pki.keys import PrivateKey
 

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from v2g.energy.conductors import line_rating_ma
 from v2g.energy.grid_support import FUNCTIONS, Function
-from v2g.iec61851.timing import PilotTiming
+from v2g.iec61851.pilot import PilotTiming
 from v2g.iso15118.d2 import timing as d2
 from v2g.iso15118.d20.services import Flavour
 from v2g.iso15118.d20.timing import Timing

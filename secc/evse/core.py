@@ -18,12 +18,11 @@ from secc.session.books import STOPPED_REASONS
 from secc.session.config import BasicChargingConfig, services_of
 from secc.session.ports import Paused
 from v2g.hardware.faults import FAULTS
-from v2g.iec61851.duty import HLC_DUTY
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import HLC_DUTY, PilotState
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.availability import ConnectorStatus
-from v2g.slac.actions import FAILURES
+from v2g.slac.shared import FAILURES
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.evse import Restart
 from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer

@@ -32,9 +32,7 @@ from v2g.hardware.interlock import (
 )
 from v2g.hardware.meters.plausibility import EnergyCounter, MeterGuard
 from v2g.hardware.session_metrics import MetricName, SessionFigures
-from v2g.iec61851.duty import HLC_DUTY
-from v2g.iec61851.pilot import PilotState
-from v2g.iec61851.timing import STANDARD, PilotTiming
+from v2g.iec61851.pilot import HLC_DUTY, STANDARD, PilotState, PilotTiming
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Backoff, run_all, spawn
 from v2g.io.runtime.watchdog import HUNG_S

@@ -3,7 +3,7 @@
 Which request is refused: `session.py`, on side streams that of `d20`, by the charts of the edition.
 How much power may flow, and what limits it: `power.py`, from `limits.py` and `v2g/energy/limits.py`; the dead time
 between directions: `power.py`.
-When a session without energy ends: `supply.py`; a session without messages: `basic_charging.py`.
+When a session without energy ends: `basic_charging.py`; a session without messages: `basic_charging.py`.
 What is in this folder itself, and in `evcc/session`, is shared; `d20`, `d2`, `din` hold one edition each, `v2g_message`
 what DIN 70121 and ISO 15118-2 have in common. No shared module imports a session of an edition. Another edition is a
 folder that implements `edition.py` (smallest example: `tests/secc/three_messages.py`), and a line in

@@ -13,7 +13,7 @@ from v2g.energy.conductors import line_rating_ma
 from v2g.energy.discharge_gate import DischargeConfig
 from v2g.energy.grid_support import NO_SUPPORT, GridSupport
 from v2g.energy.limits import EVSE, Limit
-from v2g.iec61851.timing import PilotTiming
+from v2g.iec61851.pilot import PilotTiming
 from v2g.iso15118.d2.timing import Timing as Iso2Timing
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization

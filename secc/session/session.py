@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 from msgspec.structs import replace
 
 from secc.session import delivery, needs, ports, stages
+from secc.session.basic_charging import Supply, withheld_by
 from secc.session.books import SessionBooks
 from secc.session.config import ControlMode
 from secc.session.edition import SessionStart
@@ -25,7 +26,6 @@ from secc.session.pacing import Pacing, RequestPace
 from secc.session.ports import Paused
 from secc.session.power import DIRECTION_CHANGE, Turnaround, apply_output, direction
 from secc.session.request_context import NOTICE_S, ChargerTiming, CommonContext, Handlers, Notices, RequestContext, Step
-from secc.session.supply import Supply, withheld_by
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import VEHICLE, Limit

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from secc.session.config import ControlMode, EnergyService
 from secc.session.identity import Contract
-from secc.session.offers import OfferedTuple
 from secc.session.ports import Output, Paused
+from secc.session.terms import OfferedTuple
 from v2g.energy.grid_support import Function, GridSupport
 from v2g.energy.limits import EffectiveLimits
 from v2g.energy.needs import DerNeeds

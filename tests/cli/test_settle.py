@@ -27,9 +27,8 @@ from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.checkpoints import encode_copy
 from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
+from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, prices_in, seal
 from v2g.energy.settlement.records import LineCorrected, SessionStarted, TariffSet
-from v2g.energy.settlement.signed_prices import prices_in
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import RevocationError
 from v2g.io.storage.journal_file import read_files, write_files

@@ -6,7 +6,7 @@ import pytest
 
 from v2g.events import reported_by
 from v2g_cli.demo.processes import Event
-from v2g_cli.demo.scenarios import SCENARIOS
+from v2g_cli.demo.scenario import SCENARIOS
 from v2g_cli.demo.story import STORY, describe
 
 

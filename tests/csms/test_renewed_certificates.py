@@ -16,8 +16,7 @@ import pytest_asyncio
 from cryptography import x509
 
 from csms import app
-from pki_tools.renewal import Renewal, renew_certificate
-from pki_tools.revocation import refresh_crls, revoke_certificate
+from pki_tools.renewal import Renewal, refresh_crls, renew_certificate, revoke_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.support import EMAID, Running, make_config, provide
 from v2g.io.tls.files import keep_renewed

@@ -22,7 +22,7 @@ from tests.io.runtime.attestation import make_program, sign
 from v2g.pki.keys import SoftwareKey
 from v2g_cli.demo.folder import STATION, RunFolder
 from v2g_cli.demo.processes import Event, Program, free_port, program
-from v2g_cli.demo.scenarios import find
+from v2g_cli.demo.scenario import find
 
 pytestmark = pytest.mark.e2e
 

@@ -20,7 +20,7 @@ from tests.secc_toml import identity
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.io.storage.journal_file import read_files
 from v2g.iso15118.signed_requests import read_confirmation
-from v2g.slac.timing import FAST as FAST_SLAC
+from v2g.slac.shared import FAST as FAST_SLAC
 from v2g_cli.demo.processes import free_port
 
 PILOT = "{ step_x1_s = 0.1, step_ef_s = 0.1, after_ef_s = 0.05, duty_interval_s = 0.2, conversation_s = 1.0 }"

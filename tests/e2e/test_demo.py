@@ -26,7 +26,7 @@ import pytest
 from pki_tools.tree import PkiTree
 from tests.emissions import fault
 from v2g_cli.demo.broker import find_mosquitto
-from v2g_cli.demo.scenarios import SCENARIOS
+from v2g_cli.demo.scenario import SCENARIOS
 
 SCALE = "900"  # simulated seconds per second: a quarter of an hour passes in one
 

@@ -12,7 +12,7 @@ from tests.io.eebus.box import joined, ski
 from v2g_cli.demo.conductor import Conductor
 from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.processes import free_port
-from v2g_cli.demo.scenarios import SCENARIOS
+from v2g_cli.demo.scenario import SCENARIOS
 from v2g_cli.demo.timeline import Timeline
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.requirement("R206")]

@@ -28,7 +28,7 @@ from v2g.io.storage.journal_file import read_files
 from v2g.iso15118.signed_requests import read_confirmation
 from v2g_cli.demo.conductor import Conductor
 from v2g_cli.demo.folder import RunFolder
-from v2g_cli.demo.scenarios import SCENARIOS
+from v2g_cli.demo.scenario import SCENARIOS
 from v2g_cli.demo.timeline import Timeline
 
 SESSION_S: Final = 5.0

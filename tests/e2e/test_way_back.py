@@ -18,8 +18,7 @@ from v2g.errors import TransportError
 from v2g_cli.demo.conductor import Conductor
 from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.processes import Event, Program
-from v2g_cli.demo.scenario import happened
-from v2g_cli.demo.scenarios import SCENARIOS
+from v2g_cli.demo.scenario import SCENARIOS, happened
 from v2g_cli.demo.timeline import Timeline
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.requirement("R133", "R135")]

@@ -11,7 +11,7 @@ from v2g.errors import V2GError
 from v2g_cli.csms.client import Access, CsmsClient
 from v2g_cli.demo.folder import STATION, RunFolder
 from v2g_cli.demo.processes import Event, free_port, program
-from v2g_cli.demo.scenarios import find
+from v2g_cli.demo.scenario import find
 from v2g_cli.demo.update import Maker, WebServer
 
 UPDATE = """

@@ -11,9 +11,8 @@ from tests.together import together
 from v2g.exi.declare import Element
 from v2g.exi.decoder import write_decoder
 from v2g.exi.encoder import write_encoder
-from v2g.exi.explain import explain
+from v2g.exi.explain import explain, readable_source
 from v2g.exi.explain_html import to_html
-from v2g.exi.explain_source import readable_source
 from v2g.exi.explain_states import grammar_of
 from v2g.exi.model import model_of
 from v2g.exi.source import SourceText

@@ -16,7 +16,7 @@ from v2g.hardware.energy_manager.modbus_server import ModbusConversation
 from v2g.hardware.energy_manager.registers import EnergyRegisters
 from v2g.ieee2030_5 import resources
 from v2g.ieee2030_5.controls import ProgramState, demanded
-from v2g.io.http.oauth import read_token
+from v2g.io.http.authorized import read_token
 from v2g.openadr.demands import demands
 from v2g.openadr.objects import read_events, read_programs, read_reports
 from v2g.openadr.reports import wanted_report

@@ -20,8 +20,8 @@ from v2g.io.tls.hello import (
     read_preferences,
     read_status,
     read_version,
+    select,
 )
-from v2g.io.tls.selection import select
 
 
 def hello(data: bytes) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from csms.accounts.config import ApiClient
 from evcc.checkpoints import line_of
-from pki_tools.revocation import crls_as_pem, refresh_crls, revoke_certificate
+from pki_tools.renewal import crls_as_pem, refresh_crls, revoke_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start, start
 from tests.csms.program import Program, write_config

@@ -17,9 +17,8 @@ from v2g.hardware.interlock import (
     ShowLight,
     StopOutput,
 )
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import STANDARD, PilotState
 from v2g.iec61851.proximity import Proximity
-from v2g.iec61851.timing import STANDARD
 
 A, B, C, D, E, F = PilotState
 SEATED, LOOSE, SHORTED = Proximity("seated", 32), Proximity("open"), Proximity("fault")

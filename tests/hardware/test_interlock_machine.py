@@ -21,9 +21,8 @@ from v2g.hardware.interlock import (
     SetLatch,
     StopOutput,
 )
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import STANDARD, PilotState
 from v2g.iec61851.proximity import Proximity
-from v2g.iec61851.timing import STANDARD
 
 A, B, C, D, E, F = PilotState
 LOOSE = {"open": "plug_not_seated", "unlatched": "plug_not_seated", "fault": "proximity_shorted"}

@@ -4,16 +4,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from v2g.iec61851.duty import DUTY_RANGES, DutyReading, duty_for, offer, read_duty
 from v2g.iec61851.pilot import (
+    DUTY_RANGES,
     TOLERANCE_MV,
     VEHICLE_OHM,
     BcbCounter,
+    DutyReading,
     PilotFilter,
     PilotReading,
     PilotState,
+    duty_for,
+    offer,
     pilot_high_mv,
     pilot_low_mv,
+    read_duty,
     read_levels,
     toggles,
 )

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import msgspec
 
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, await_address, inside, ip
-from v2g.io.plc.impairment import DelayLine, Impairment, ImpairmentConfig
+from v2g.io.plc.link import DelayLine, Impairment, ImpairmentConfig
 
 _SIOCETHTOOL, _OFFLOADS = 0x8946, (0x17, 0x1F, 0x24)  # ETHTOOL_STXCSUM, _STSO, _SGSO of linux/ethtool.h
 _OUTGOING, _ALL = 4, 3  # PACKET_OUTGOING of linux/if_packet.h, ETH_P_ALL of linux/if_ether.h

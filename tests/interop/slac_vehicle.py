@@ -12,14 +12,13 @@ from typing import Any
 
 import msgspec
 
+from v2g.io.plc.datalink import SlacRunner
 from v2g.io.plc.link import OnFrame, OnPort
 from v2g.io.plc.raw import RawLink
-from v2g.io.plc.runner import SlacRunner
 from v2g.observe import Observe
-from v2g.slac.actions import Action, Matched, MatchingFailed
 from v2g.slac.ev import EvSlac, EvSlacConfig
 from v2g.slac.modem import AttenuationConfig, FrameDelivery, SimulatedModem
-from v2g.slac.timing import STANDARD
+from v2g.slac.shared import STANDARD, Action, Matched, MatchingFailed
 
 EV = bytes.fromhex("020000000201")
 GIVE_UP_S = 25

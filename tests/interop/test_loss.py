@@ -15,7 +15,7 @@ from tests.interop.lossy import lossy_cable
 from tests.interop.own_programs import grid_signal
 from tests.interop.programs import charger, ended, named, own_papers, ready, tail, vehicle
 from v2g.energy.settlement.bundle import verify_bundle
-from v2g.io.plc.impairment import ImpairmentConfig
+from v2g.io.plc.link import ImpairmentConfig
 from v2g.io.storage.journal_file import read_files
 from v2g.pki.credentials import load_chain
 from v2g_cli.demo.processes import wait_for

@@ -23,7 +23,7 @@ from tests.interop.programs import ended, named, ready, tail
 from tests.io.capture.pcapng import tshark
 from tests.secc_toml import identity
 from v2g.io.capture import recorder
-from v2g.slac.timing import FAST
+from v2g.slac.shared import FAST
 from v2g_cli.demo.processes import EventFile, Program
 
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]

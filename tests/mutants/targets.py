@@ -122,9 +122,14 @@ TARGETS: Final[Mapping[str, Target]] = {
             "tests/evcc/hardware/test_cells.py",
         ),
     ),
-    "rails": Target("evcc/hardware/rails.py", ("tests/evcc/hardware/test_rails.py",)),
+    "rails": Target(
+        "evcc/hardware/couplings.py",
+        (
+            "tests/evcc/hardware/test_rails.py",
+            "tests/evcc/hardware/test_coil.py",
+        ),
+    ),
     "drive": Target("evcc/hardware/drive.py", ("tests/evcc/hardware/test_drive.py",)),
-    "secondary_device": Target("evcc/hardware/coil.py", ("tests/evcc/hardware/test_coil.py",)),
     "battery_ecu": Target("evcc/hardware/ecu.py", ("tests/evcc/hardware/test_ecu.py",)),
     "output": Target(
         "v2g/safety/output.py",
@@ -191,7 +196,6 @@ TARGETS: Final[Mapping[str, Target]] = {
     "driver_guard": Target("secc/hardware/driver_guard.py", ("tests/secc/hardware/test_driver_guard.py",)),
     "watch": Target("evcc/session/watch.py", ("tests/evcc/session/test_watch_rules.py",)),
     "fault_file": Target("secc/hardware/fault_file.py", ("tests/secc/hardware/test_fault_file.py",)),
-    "sysfs": Target("v2g/io/hardware/sysfs.py", ("tests/io/hardware/test_sysfs.py",)),
     "gpio": Target("v2g/io/hardware/gpio.py", ("tests/io/hardware/test_gpio.py",)),
     "d0": Target("v2g/io/hardware/d0.py", ("tests/io/hardware/test_d0_steps.py",), cpu_s=10.0),
     "modbus": Target("v2g/io/hardware/modbus.py", ("tests/io/hardware/test_modbus_steps.py",), cpu_s=15.0),
@@ -211,8 +215,11 @@ TARGETS: Final[Mapping[str, Target]] = {
     "zvt_config": Target("v2g/io/hardware/zvt_config.py", ("tests/io/hardware/test_zvt_steps.py",)),
     "linux_board": Target(
         "v2g/io/hardware/linux_board.py",
-        tuple(f"tests/io/hardware/test_linux_board_{each}.py" for each in ("steps", "parts")),
-        cpu_s=15.0,
+        (
+            "tests/io/hardware/test_linux_board_steps.py",
+            "tests/io/hardware/test_linux_board_parts.py",
+            "tests/io/hardware/test_sysfs.py",
+        ),
     ),
     "driver": Target("v2g/io/hardware/driver.py", ("tests/io/hardware/test_driver.py",)),
     "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
@@ -266,7 +273,11 @@ TARGETS: Final[Mapping[str, Target]] = {
     "corrections": Target("v2g/energy/settlement/corrections.py", ("tests/energy/settlement/test_corrections.py",)),
     "operator": Target(
         "v2g/energy/settlement/operator.py",
-        ("tests/energy/settlement/test_completeness.py", "tests/energy/settlement/test_corrections.py"),
+        (
+            "tests/energy/settlement/test_completeness.py",
+            "tests/energy/settlement/test_corrections.py",
+            "tests/energy/settlement/test_signed_prices.py",
+        ),
     ),
     "checkpoints": Target("v2g/energy/settlement/checkpoints.py", ("tests/energy/settlement/test_checkpoints.py",)),
     "proof": Target("v2g/energy/settlement/proof.py", ("tests/energy/settlement/test_proof.py",)),
@@ -274,7 +285,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
-    "meter_alfen": Target("v2g/energy/meter_records/alfen.py", ("tests/energy/meter_records/test_other_formats.py",)),
+    "meter_alfen": Target(
+        "v2g/energy/meter_records/text_records.py", ("tests/energy/meter_records/test_other_formats.py",)
+    ),
     "signed_values": Target("csms/transactions/signed_values.py", ("tests/csms/transactions/test_signed_values.py",)),
     "ocmf": Target(
         "v2g/energy/settlement/ocmf.py",
@@ -377,9 +390,6 @@ TARGETS: Final[Mapping[str, Target]] = {
             "tests/energy/settlement/test_authorization.py",
             "tests/energy/settlement/test_confirmation.py",
         ),
-    ),
-    "signed_prices": Target(
-        "v2g/energy/settlement/signed_prices.py", ("tests/energy/settlement/test_signed_prices.py",)
     ),
     "canonical": Target("v2g/energy/settlement/canonical.py", ("tests/energy/settlement/test_canonical.py",)),
     "records": Target(
@@ -606,7 +616,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "on_board_charger": {"OnBoardCharger.battery_ma: watts > 0 -> watts >= 0": "of no power both are none"},
     "evcc_20_safety": {"_stream: 0 -> 1": "no side stream has that number either"},
-    "secondary_device": {
+    "rails": {
         "SecondaryDevice.__init__: 0 -> 1 #2": "it finds what it receives before anybody listens",
     },
     "battery_ecu": {
@@ -931,14 +941,21 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "LinuxBoard._sample: now - wrong_since >= FOLLOW_S -> now - wrong_since > FOLLOW_S": _GLANCE,
         "LinuxBoard._show: self._samples.age(self._clock.monotonic()) > self._config.lost_s -> "
         "self._samples.age(self._clock.monotonic()) >= self._config.lost_s": _GLANCE,
-        "LinuxBoard._judge_levels: now - self._levels_wrong_since >= FOLLOW_S -> "
-        "now - self._levels_wrong_since > FOLLOW_S": _GLANCE,
-        "LinuxBoard._judge_reference: config is None or self._reference is None -> "
-        "config is None and self._reference is None": _WHOLE,
+        "LinuxBoard._judge_levels: now - self._levels_wrong_since >= FOLLOW_S -> now - "
+        "self._levels_wrong_since > FOLLOW_S": _GLANCE,
+        "LinuxBoard._judge_reference: config is None or self._reference is None -> config is None and "
+        "self._reference is None": _WHOLE,
         "LinuxBoard._judge_reference: config is None or self._reference is None -> self._reference is None": _WHOLE,
         "LinuxBoard._judge_reference: config is None or self._reference is None -> config is None": _WHOLE,
-        "LinuxBoard._judge_reference: now - self._reference_at >= TOGGLE_S -> "
-        "now - self._reference_at > TOGGLE_S": _GLANCE,
+        "LinuxBoard._judge_reference: now - self._reference_at >= TOGGLE_S -> now - self._reference_at > "
+        "TOGGLE_S": _GLANCE,
+        "PwmOutput.__init__: time.monotonic() < end -> time.monotonic() <= end": _GLANCE,
+        "AdcInput.__init__: os.O_RDONLY | os.O_CLOEXEC -> os.O_RDONLY & os.O_CLOEXEC": "Python closes it anyway",
+        "AdcInput.read_mv: 32 -> 33": "no converter has 32 digits",
+        "_constant: '0123456789' -> '0123456789?'": "no channel has a question mark",
+        "_constant: continue -> pass": "it is the end of the loop's body",
+        "_write: error.errno or 0 -> error.errno": "an error without a number has no hint either",
+        "_write: 0 -> 1": "neither number has a hint",
     },
     "d0": {
         "D0Meter.__init__: self._began = clock.monotonic() -> pass": _FIRST,
@@ -984,15 +1001,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Watch.__init__: 0 -> 1 #5": _UNMEASURED,
         "Watch._current: 0 -> 1": _AMPERE,
         "Watch._power: 1 -> 2": "thousandths of a volt, of what is measured in tenths",
-    },
-    "sysfs": {
-        "PwmOutput.__init__: time.monotonic() < end -> time.monotonic() <= end": _GLANCE,
-        "AdcInput.__init__: os.O_RDONLY | os.O_CLOEXEC -> os.O_RDONLY & os.O_CLOEXEC": "Python closes it anyway",
-        "AdcInput.read_mv: 32 -> 33": "no converter has 32 digits",
-        "_constant: '0123456789' -> '0123456789?'": "no channel has a question mark",
-        "_constant: continue -> pass": "it is the end of the loop's body",
-        "_write: error.errno or 0 -> error.errno": "an error without a number has no hint either",
-        "_write: 0 -> 1": "neither number has a hint",
     },
     "gate": {
         "DischargeGate._on_decision: reason is not None or self._standing is None -> reason is not None": _STANDS,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.openadr.events import raw_event, raw_program
 from v2g.errors import CodecError
-from v2g.io.http.oauth import read_token
+from v2g.io.http.authorized import read_token
 from v2g.openadr.objects import MAX_BYTES, read_events, read_programs
 
 

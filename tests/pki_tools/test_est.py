@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pki_tools.est import EstSettings, decide, waiting
 from pki_tools.issuing import make_request
-from pki_tools.revocation import revoke_certificate
+from pki_tools.renewal import revoke_certificate
 from pki_tools.tree import PkiTree
 from tests.pki_tools.conftest import NOW, Openssl
 from tests.pki_tools.est_lab import NEW, SECC_ID, Lab, csr_of

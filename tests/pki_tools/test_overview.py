@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 
 from pki_tools.judge import ChainCase, judge, read_lists, tree_anchors, tree_lists
-from pki_tools.renewal import Renewal, renew_certificate
-from pki_tools.revocation import revoke_certificate
+from pki_tools.renewal import Renewal, renew_certificate, revoke_certificate
 from pki_tools.show import TreeLine, overview
 from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.pki_tools.conftest import NOW

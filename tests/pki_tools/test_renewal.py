@@ -8,8 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki_tools.issuing import make_request, read_request
-from pki_tools.renewal import Renewal, renew_certificate
-from pki_tools.revocation import revoke_certificate
+from pki_tools.renewal import Renewal, renew_certificate, revoke_certificate
 from pki_tools.tree import PkiTree, refresh_staple
 from tests.pki_tools.conftest import NOW, Openssl
 from v2g.errors import ConfigError, KeyAccessError

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki_tools import ocsp_wire
-from pki_tools.renewal import Renewal, renew_certificate
-from pki_tools.revocation import revoke_certificate
+from pki_tools.renewal import Renewal, renew_certificate, revoke_certificate
 from pki_tools.serve import INTERNAL_ERROR, MALFORMED, UNAUTHORIZED, Responder
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.fuzz.mutations import mutated

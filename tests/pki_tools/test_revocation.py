@@ -7,8 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from pki_tools.renewal import Renewal, renew_certificate
-from pki_tools.revocation import refresh_crls, revoke_certificate
+from pki_tools.renewal import Renewal, refresh_crls, renew_certificate, revoke_certificate
 from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki, refresh_staple
 from tests.pki_tools.conftest import NOW, Openssl
 from v2g.errors import ConfigError, RevocationError

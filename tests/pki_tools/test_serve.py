@@ -26,7 +26,7 @@ from csms.config import Trust
 from csms.tokens.rules import ChainVerdict
 from pki_tools import serve
 from pki_tools.bounded_http import HttpBounds
-from pki_tools.revocation import revoke_certificate
+from pki_tools.renewal import revoke_certificate
 from pki_tools.serve import MALFORMED, Responder
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.csms.support import contract_judge

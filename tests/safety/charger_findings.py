@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from secc.session import delivery
-from secc.session.d20 import session, stop
+from secc.session.d20 import delivery as stop
+from secc.session.d20 import session
 from v2g.iso15118.engine.message_timing import SessionTime
 from v2g.iso15118.engine.sequence import State
 

@@ -29,7 +29,7 @@ from v2g.hardware.power_modules.bank import HOLDS_S
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.d20.services import ServiceId
-from v2g.slac.timing import FAST
+from v2g.slac.shared import FAST
 from v2g_cli.demo.processes import free_port
 
 pytestmark = pytest.mark.e2e

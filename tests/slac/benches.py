@@ -6,14 +6,13 @@ from typing import Any
 
 from v2g.iec61851.pilot import PilotState
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Matched, SendFrame
 from v2g.slac.control import ModemConfig
 from v2g.slac.ev import EvSlac, EvSlacConfig, EvState
 from v2g.slac.evse import EvseSlac, EvseSlacConfig, EvseSlacState
 from v2g.slac.host import Host
 from v2g.slac.layout import Mme
 from v2g.slac.mme import MmeFrame
-from v2g.slac.timing import STANDARD
+from v2g.slac.shared import STANDARD, Matched, SendFrame
 
 EV, EVSE = bytes.fromhex("020000000201"), bytes.fromhex("020000000101")
 EV_MODEM, EVSE_MODEM = bytes.fromhex("060000000201"), bytes.fromhex("060000000101")

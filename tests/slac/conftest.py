@@ -10,12 +10,12 @@ import pytest
 
 from v2g.iec61851.pilot import PilotState, toggles
 from v2g.slac import mme
-from v2g.slac.actions import Action, OscillatorOn, RestartPilot, SendFrame, TogglePilot
 from v2g.slac.ev import EvSlac, EvSlacConfig
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.host import Host
 from v2g.slac.layout import Mme
 from v2g.slac.modem import AttenuationConfig, FrameDelivery, SimulatedModem
+from v2g.slac.shared import Action, OscillatorOn, RestartPilot, SendFrame, TogglePilot
 
 
 def entropy_of(seed: bytes) -> Callable[[int], bytes]:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 from tests.slac.conftest import Line, Station
 from v2g.observe import Observe
-from v2g.slac.actions import FAILURES, Matched, MatchingFailed
 from v2g.slac.control import ModemConfig
 from v2g.slac.ev import EvSlac, EvSlacConfig, EvState
 from v2g.slac.evse import EvseSlac, EvseSlacConfig, EvseSlacState
 from v2g.slac.modem import AttenuationConfig
-from v2g.slac.timing import EV_SIGNAL_DIRECT_DB, EV_SIGNAL_INDIRECT_DB
+from v2g.slac.shared import EV_SIGNAL_DIRECT_DB, EV_SIGNAL_INDIRECT_DB, FAILURES, Matched, MatchingFailed
 
 NEIGHBOURHOODS = ("far", "ambiguous", "lenient")
 """Neighbours too far to be ours; neighbours that could be, with validation required; the same with the default."""

@@ -5,10 +5,9 @@ import pytest
 from tests.slac.benches import QUALCOMM, EvBench, EvseBench
 from tests.slac.conftest import Line
 from v2g.slac import mme
-from v2g.slac.actions import Matched
 from v2g.slac.ev import EvSlacConfig, EvState
 from v2g.slac.evse import EvseSlacConfig, EvseSlacState
-from v2g.slac.timing import STANDARD
+from v2g.slac.shared import STANDARD, Matched
 
 CARRIERS = 1155
 

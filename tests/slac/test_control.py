@@ -7,14 +7,13 @@ import pytest
 from tests.slac.benches import EV, EVSE, EVSE_MODEM, STRANGER, EvBench, EvseBench
 from tests.slac.conftest import Line, Station
 from v2g.slac import mme, vendor
-from v2g.slac.actions import LinkLost, Matched, MatchingFailed, RestartPilot
 from v2g.slac.control import ModemConfig, ModemVendor
 from v2g.slac.ev import EvSlacConfig, EvState
 from v2g.slac.evse import EvseSlacConfig, EvseSlacState
 from v2g.slac.host import nid_of
 from v2g.slac.layout import Mme
 from v2g.slac.modem import SimulatedModem
-from v2g.slac.timing import STANDARD
+from v2g.slac.shared import STANDARD, LinkLost, Matched, MatchingFailed, RestartPilot
 
 
 def _keys(messages: list[Mme]) -> list[bytes]:

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from tests.memory import held
 from tests.slac.benches import EV, EV_MODEM, EVSE, FLAT, EvBench
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Matched, MatchingFailed
 from v2g.slac.ev import EvState
-from v2g.slac.timing import EV_CANDIDATES, STANDARD
+from v2g.slac.shared import EV_CANDIDATES, STANDARD, Matched, MatchingFailed
 
 
 @pytest.fixture

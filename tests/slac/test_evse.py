@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 
 from tests.slac.benches import EV, EVSE, EVSE_MODEM, FLAT, QUALCOMM, RUN, EvseBench
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Matched, MatchingFailed, RestartPilot
 from v2g.slac.evse import EvseSlacConfig, EvseSlacState
 from v2g.slac.host import nid_of
-from v2g.slac.timing import STANDARD
+from v2g.slac.shared import STANDARD, Matched, MatchingFailed, RestartPilot
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from v2g.slac import mme, vendor
-from v2g.slac.actions import LinkLost, Matched, MatchingFailed, RestartPilot, TogglePilot
 from v2g.slac.control import ModemConfig
 from v2g.slac.ev import EvSlacConfig, EvState
 from v2g.slac.evse import EvseSlacConfig, EvseSlacState
 from v2g.slac.host import nid_of
 from v2g.slac.modem import AttenuationConfig
-from v2g.slac.timing import FAST, STANDARD
+from v2g.slac.shared import FAST, STANDARD, LinkLost, Matched, MatchingFailed, RestartPilot, TogglePilot
 
 
 def test_the_frames_of_a_matching_in_order(line) -> None:

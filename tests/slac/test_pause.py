@@ -6,10 +6,19 @@ from tests.slac.benches import EvBench, EvseBench
 from tests.slac.conftest import Line, Station
 from v2g.iec61851.pilot import PilotState
 from v2g.slac import mme
-from v2g.slac.actions import LinkLost, Matched, MatchingFailed, OscillatorOff, OscillatorOn, RestartPilot, TogglePilot
 from v2g.slac.ev import EvSlacConfig, EvState
 from v2g.slac.evse import EvseSlacState
-from v2g.slac.timing import STANDARD, SlacTiming
+from v2g.slac.shared import (
+    STANDARD,
+    LinkLost,
+    Matched,
+    MatchingFailed,
+    OscillatorOff,
+    OscillatorOn,
+    RestartPilot,
+    SlacTiming,
+    TogglePilot,
+)
 
 
 def _paused(line: Line) -> tuple[Station, Station]:

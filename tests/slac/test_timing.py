@@ -5,8 +5,7 @@ import pytest
 
 from tests.slac.conftest import Line
 from v2g.slac import mme
-from v2g.slac.actions import Matched
-from v2g.slac.timing import FAST, MAX_VALIDATION_S, PARAMETERS, STANDARD, SlacTiming, TimingParameter
+from v2g.slac.shared import FAST, MAX_VALIDATION_S, PARAMETERS, STANDARD, Matched, SlacTiming, TimingParameter
 
 PERFORMANCE = (
     TimingParameter("TP_EV_SLAC_init", "ev", 0, 10, "MS RN; TSe 15"),

@@ -8,12 +8,11 @@ from tests.slac.benches import EVSE, STRANGER, EvBench, EvseBench
 from tests.slac.conftest import Line
 from v2g.iec61851.pilot import PilotState
 from v2g.slac import mme
-from v2g.slac.actions import Matched, TogglePilot
 from v2g.slac.ev import EvSlacConfig, EvState
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.layout import Mme
 from v2g.slac.modem import AttenuationConfig
-from v2g.slac.timing import MAX_VALIDATION_S, STANDARD
+from v2g.slac.shared import MAX_VALIDATION_S, STANDARD, Matched, TogglePilot
 
 OTHER = bytes.fromhex("020000000102")
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from tests.memory import held
 from tests.slac.conftest import Line
 from v2g.slac import mme
-from v2g.slac.actions import Matched
 from v2g.slac.mme import MmeFrame
 from v2g.slac.modem import AttenuationConfig
+from v2g.slac.shared import Matched
 from v2g.slac.watch import CONVERSATIONS, STAGES, SlacWatch
 
 PEV, EVSE = bytes.fromhex("020000000201"), bytes.fromhex("020000000101")

@@ -26,7 +26,7 @@ from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside, i
 from tests.interop.lossy import lossy_cable
 from tests.telemetry.forward import forward
 from tests.telemetry.nothing_lost import Field, field
-from v2g.io.plc.impairment import ImpairmentConfig
+from v2g.io.plc.link import ImpairmentConfig
 from v2g_cli.demo.broker import Broker
 
 SECONDS = float(os.environ.get("V2G_CHAOS_S", "30"))

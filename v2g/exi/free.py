@@ -9,10 +9,21 @@ from typing import Final
 
 import msgspec
 
-from v2g.exi.bits import FLUSH_BITS, BitOutput, BitReader, ExiRefusal, flush, put_characters, put_string, put_varint
+from v2g.exi.bits import (
+    FLUSH_BITS,
+    XSD_ANY_TYPE,
+    XSI_TYPE,
+    BitOutput,
+    BitReader,
+    ExiRefusal,
+    Names,
+    flush,
+    put_characters,
+    put_string,
+    put_varint,
+)
 from v2g.exi.declare import Alt, AnyAttribute, AnyElement, Element, Many, Maybe, Part, Seq, Wildcard
 from v2g.exi.model import Model, Particle, QName
-from v2g.exi.names import XSD_ANY_TYPE, XSI_TYPE, Names
 
 MAX_DEPTH: Final = 16
 """Maximum nesting of undeclared elements."""

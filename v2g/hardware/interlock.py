@@ -12,9 +12,8 @@ from typing import Final
 import msgspec
 
 from v2g.hardware.faults import FAULTS, Light
-from v2g.iec61851.pilot import PilotFault, PilotState
+from v2g.iec61851.pilot import STANDARD, PilotFault, PilotState, PilotTiming
 from v2g.iec61851.proximity import Proximity
-from v2g.iec61851.timing import STANDARD, PilotTiming
 
 TOUCH_MV: Final = 60_000
 """Highest touch-safe d.c. voltage (IEC 61851-23); the plug stays locked above it."""

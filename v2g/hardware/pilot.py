@@ -3,8 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from v2g.iec61851.duty import read_duty
-from v2g.iec61851.pilot import PilotFault, PilotState
+from v2g.iec61851.pilot import PilotFault, PilotState, read_duty
 from v2g.iec61851.proximity import Proximity
 
 

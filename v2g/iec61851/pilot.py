@@ -6,9 +6,10 @@ Voltages are integer mV at the charger's end of the wire, resistances ohm, times
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from statistics import median_low
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 
 class PilotState(Enum):
@@ -224,3 +225,130 @@ class LevelWindow:
             high = low = found  # disturbed samples
         level = median_low(found)
         return (level, level) if lasted >= ONE_LEVEL_S else None
+
+
+Seconds = Annotated[float, Meta(ge=0, le=3600)]
+
+
+class PilotTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seconds. The defaults are the standards' if known, followed by the sequence in IEC 61851-1 Annex A."""
+
+    contactor_open_s: Seconds = 0.1
+    """From C or D to B until the contactor is open, at most (sequence 8.1)."""
+    contactor_close_s: Seconds = 3.0
+    """From C2 with power available until the contactor is closed, at most (sequence 4)."""
+    forced_open_s: Seconds = 6.0
+    """From oscillator off, if the vehicle keeps drawing power, until the contactor opens under load (sequence 10.2)."""
+    duty_interval_s: Seconds = 5.0
+    """Minimum interval of two duty cycles; the oscillator may be switched off at any time."""
+    obey_off_s: Seconds = 3.0
+    """From oscillator off until a vehicle draws no power, at most."""
+    step_x1_s: Seconds = 3.0
+    """Duration of X1 between two duty cycles of different meaning, 5 % and nominal."""
+    step_ef_s: Seconds = 4.0
+    """Duration of E or F to wake a vehicle or to restart (T_step_EF)."""
+    after_ef_s: Seconds = 0.75
+    """Duration of X1 after E or F, before the oscillator is on again."""
+    fault_f_s: Seconds = 0.3
+    """Minimum duration of F after a fault while charging."""
+    wake_after_s: Seconds = 30.0
+    """A vehicle that stays in B at nominal duty is woken by one F sequence after this time (A.5.3)."""
+    unlock_in_f_s: Seconds = 5.0
+    """The plug is released so long after F; in A and E at once."""
+    conversation_s: Seconds = 10.0
+    """From matching without a charge loop until nominal duty. A vehicle may need 30 s to start matching, another
+    timer (TT_EVSE_SLAC_init)."""
+
+
+STANDARD: Final = PilotTiming()
+
+FAST: Final = PilotTiming(
+    duty_interval_s=0.1,
+    obey_off_s=0.1,
+    forced_open_s=0.5,
+    step_x1_s=0.1,
+    step_ef_s=0.1,
+    after_ef_s=0.02,
+    fault_f_s=0.02,
+    wake_after_s=1.0,
+    unlock_in_f_s=0.1,
+    conversation_s=2.0,
+)
+"""For simulations: waits for people or chips are shortened, the order stays."""
+
+
+HLC_DUTY: Final = 5.0
+"""Duty cycle, %, that requests digital communication (ISO 15118-3)."""
+
+OFF_DUTY: Final = 100.0
+"""A constant level: the charger is present, but signals nothing for now."""
+
+LEAST_A: Final = 6.0
+MOST_A: Final = 80.0
+
+Meaning = Literal["off", "no_charging", "digital", "current", "error"]
+
+
+class DutyReading(msgspec.Struct, frozen=True):
+    """The meaning of a duty cycle for the vehicle; `max_current_a` only with `current`. `off` is a constant level (X1):
+    the charger signals nothing for now; `no_charging` also means E, F and no charger at all."""
+
+    meaning: Meaning
+    max_current_a: float = 0.0
+
+
+class _Range(msgspec.Struct, frozen=True):
+    """Duty cycles up to `below` (or up to and with it, if `closed`): A = percent x slope + offset, at most MOST_A."""
+
+    below: float
+    meaning: Meaning
+    slope: float = 0.0
+    offset: float = 0.0
+    closed: bool = False
+
+    def holds(self, percent: float) -> bool:
+        return percent <= self.below if self.closed else percent < self.below
+
+
+DUTY_RANGES: Final = (
+    _Range(3, "no_charging"),
+    _Range(7, "digital", closed=True),
+    _Range(8, "error"),
+    _Range(10, "current", 0.0, 6.0),
+    _Range(85, "current", 0.6, closed=True),
+    _Range(97, "current", 2.5, -160.0, closed=True),  # (D - 64) x 2.5, from 96 % on 80 A
+    _Range(100, "no_charging"),
+    _Range(100, "off", closed=True),
+)
+"""All duty cycles, in order: the first matching range applies."""
+
+
+def read_duty(percent: float) -> DutyReading:
+    """Return the meaning of `percent` for the vehicle (IEC 61851-1). 100 means that the oscillator is off.
+
+    Raises ValueError outside 0..100.
+    """
+    if not 0 <= percent <= 100:
+        raise ValueError(f"duty cycle {percent} % is outside 0..100")
+    found = next(each for each in DUTY_RANGES if each.holds(percent))
+    if found.meaning != "current":
+        return DutyReading(found.meaning)
+    return DutyReading("current", min(percent * found.slope + found.offset, MOST_A))
+
+
+def duty_for(current_a: float) -> float:
+    """Return the duty cycle (percent) for an offer of `current_a`; 100 (off) below 6 A.
+
+    51 to 52.5 A cannot be encoded and become 51 A, above 80 A 80 A.
+    """
+    if current_a < LEAST_A:
+        return OFF_DUTY
+    if current_a < 52.5:
+        return min(current_a, 51.0) / 0.6
+    return min(current_a, MOST_A) / 2.5 + 64
+
+
+def offer(current_a: float) -> float:
+    """Return `duty_for` in steps of 0.01 %, suitable for an oscillator, never for more than `current_a`."""
+    duty = duty_for(current_a)
+    return duty if duty == OFF_DUTY else int(duty * 100 + 1e-6) / 100

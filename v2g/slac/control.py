@@ -12,7 +12,7 @@ import msgspec
 
 from v2g.slac import mme, vendor
 from v2g.slac.layout import Mme
-from v2g.slac.timing import SlacTiming
+from v2g.slac.shared import SlacTiming
 
 
 class ModemVendor(Enum):

@@ -12,16 +12,19 @@ from typing import Annotated, Literal
 import msgspec
 
 from v2g.slac import mme
-from v2g.slac.actions import LinkLost, Matched, MatchingFailed, TogglePilot
 from v2g.slac.host import Entropy, Host, HostConfig
 from v2g.slac.layout import Mme
-from v2g.slac.timing import (
+from v2g.slac.shared import (
     EV_AMBIGUOUS_DB,
     EV_CANDIDATES,
     EV_SIGNAL_DIRECT_DB,
     EV_SIGNAL_INDIRECT_DB,
     MAX_VALIDATION_S,
+    LinkLost,
+    Matched,
+    MatchingFailed,
     SlacTiming,
+    TogglePilot,
 )
 
 # The vehicle's side of validation (ISO 15118-3): it toggles its pilot, and selects the charger that counts correctly.

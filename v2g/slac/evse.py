@@ -11,10 +11,18 @@ import msgspec
 
 from v2g.iec61851.pilot import BcbCounter, PilotState
 from v2g.slac import mme, vendor
-from v2g.slac.actions import LinkLost, Matched, MatchingFailed, OscillatorOff, OscillatorOn, RestartPilot
 from v2g.slac.host import Entropy, Host, HostConfig
 from v2g.slac.layout import Mme
-from v2g.slac.timing import MAX_VALIDATION_S, SlacTiming
+from v2g.slac.shared import (
+    MAX_VALIDATION_S,
+    LinkLost,
+    Matched,
+    MatchingFailed,
+    OscillatorOff,
+    OscillatorOn,
+    RestartPilot,
+    SlacTiming,
+)
 
 # One matching run at the charger: one vehicle address and RunID, from CM_SLAC_PARM.REQ to CM_SLAC_MATCH.REQ.
 #

@@ -9,10 +9,9 @@ import msgspec
 from v2g.errors import FrameError
 from v2g.observe import Observe, Scalar
 from v2g.slac import mme
-from v2g.slac.actions import Action, SendFrame
 from v2g.slac.control import ControlListener, ModemConfig, ModemControl
 from v2g.slac.layout import Mme
-from v2g.slac.timing import STANDARD, SlacTiming
+from v2g.slac.shared import STANDARD, Action, SendFrame, SlacTiming
 
 # -- Network keys of HomePlug Green PHY
 

@@ -10,10 +10,10 @@ import msgspec
 
 from v2g.errors import FrameError
 from v2g.slac import mme, pib, vendor
-from v2g.slac.actions import Action, SendFrame
 from v2g.slac.control import ModemVendor, version_of
 from v2g.slac.host import Host
 from v2g.slac.layout import Mme, codec_of
+from v2g.slac.shared import Action, SendFrame
 
 _FIRST: Final[tuple[Mme, ...]] = (vendor.VsOpAttributesReq(), vendor.NscmGetVersionReq(), mme.CmNwStatsReq())
 _QUALCOMM: Final[tuple[Mme, ...]] = (vendor.VsSwVerReq(), vendor.VsPlLinkStatusReq(), vendor.VsNwInfoReq(),

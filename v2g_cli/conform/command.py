@@ -31,13 +31,13 @@ from v2g_cli.conform.station import station
 from v2g_cli.options import with_option_groups
 from v2g_cli.output import print_json, print_table, say
 from v2g_cli.trace import html as trace_html
-from v2g_testkit import declaration_file
 from v2g_testkit.cases.case import Case, Result, Verdict
 from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.cases.editions import CHARGERS, VEHICLES, Edition
 from v2g_testkit.cases.known import Kit
 from v2g_testkit.cases.report import chosen, totals
 from v2g_testkit.charger_tester import Bench, SeccTester, by_command, no_stimulus, stop_by_command
+from v2g_testkit.ocpp import declaration as declaration_file
 from v2g_testkit.vehicle_tester import EvccTester, Starter, VehicleBench
 
 # -- `v2g conform diff`: compares two runs of cases. `v2g conform badge`: a picture of one run's result (SVG).

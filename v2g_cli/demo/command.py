@@ -57,7 +57,7 @@ def demo(
 
     Exit code 0 if everything that the scenario expects has happened, 1 otherwise.
     """
-    from v2g_cli.demo.scenarios import SCENARIOS, find
+    from v2g_cli.demo.scenario import SCENARIOS, find
     from v2g_cli.demo.timeline import Timeline
     from v2g_cli.demo.update import UPDATES, play
 

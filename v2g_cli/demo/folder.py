@@ -19,7 +19,7 @@ from pki_tools.issuing import CertificateOrder, issue_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.pki.profile import Generation, KeyKind, Role
-from v2g.slac.timing import FAST
+from v2g.slac.shared import FAST
 from v2g_cli.demo.scenario import Scenario
 from v2g_cli.demo.tables import (
     APP_TABLE,

@@ -1,6 +1,7 @@
 """`v2g diag can`: a CAN interface, and frames of a bus or recording as signals."""
 
 import contextlib
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,10 @@ from msgspec import Meta
 
 from v2g.config import parse_config
 from v2g.errors import ConfigError, TransportError
-from v2g.hardware.power_modules.can_errors import BusHealth, CanFault, least_bits
+from v2g.hardware.power_modules.can_errors import BusHealth, CanFault, FaultName, fault, least_bits
 from v2g.io.can import CanConfig, CanFrame, frame_of, open_bus
 from v2g.io.can_link import CanLink, complaints
+from v2g.telemetry.error_codes import CODES
 from v2g.telemetry.mapping import CanMapping, Mapped
 from v2g_cli.output import print_json, print_table, say, say_row
 
@@ -216,3 +218,51 @@ def show_frames(view: BusView, frames: Iterable[CanFrame], *, inspect: bool, jso
     for each in view.faults:
         say(f"{each.name}: {each.cause}" + (f"\n     {each.hint}" if each.hint else ""), lines=True)
     return not view.faults
+
+
+LONGEST_LINE: Final = 65536
+
+
+class Explained(msgspec.Struct):
+    """Something known in a log: where it is first, how often, what it means, and what to do."""
+
+    code: str
+    line: int
+    text: str
+    cause: str
+    hint: str
+    count: int = 1
+
+
+_CODE: Final = re.compile(r"\b0x0*([0-9A-Fa-f]{1,8})\b")
+
+_CAN: Final[tuple[tuple[re.Pattern[str], FaultName], ...]] = (
+    (re.compile(r"\b(?P<channel>\w*can\d+): (?:CAN )?bus[- ]off\b", re.IGNORECASE), "bus_off"),
+    (re.compile(r"\b(?P<channel>\w*can\d+): .*\berror[- ]passive\b", re.IGNORECASE), "error_passive"),
+    (re.compile(r"\b(?P<channel>\w*can\d+): .*\b(?:rx|fifo|buffer) overflow\b", re.IGNORECASE), "frames_lost"),
+    (re.compile(r"\b(?P<channel>\w*can\d+): restarted\b", re.IGNORECASE), "restarted"),
+)
+"""Lines of the kernel, as in /var/log/kern.log."""
+
+
+def explain(lines: Iterable[str]) -> list[Explained]:
+    """Return what is known in the lines of a log, each once, by where it is first."""
+    found: dict[str, Explained] = {}
+    for number, line in enumerate(lines, 1):
+        for code, cause, hint in _known(line[:LONGEST_LINE]):
+            if code in found:
+                found[code].count += 1
+            else:
+                found[code] = Explained(code, number, line.strip()[:500], cause, hint)
+    return list(found.values())
+
+
+def _known(line: str) -> Iterable[tuple[str, str, str]]:
+    for each in _CODE.finditer(line):
+        if (code := int(each[1], 16)) in CODES:
+            name, cause, hint = CODES[code]
+            yield f"0x{code:X} {name}", cause, hint
+    for pattern, name in _CAN:
+        if (match := pattern.search(line)) is not None:
+            known = fault(name, match["channel"])
+            yield f"{match['channel']}: {name}", known.cause, known.hint

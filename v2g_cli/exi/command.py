@@ -421,7 +421,7 @@ def grammar(
 
     Examples: `v2g exi grammar DC_ChargeLoopReq`, `v2g exi grammar DC_ChargeLoopReq --source`, `v2g exi grammar -n dc`
     """
-    from v2g.exi.explain_source import readable_source
+    from v2g.exi.explain import readable_source
 
     schema = _schema(namespace)
     if source and name is not None:

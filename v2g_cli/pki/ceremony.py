@@ -298,8 +298,7 @@ def sign(
     from cryptography import x509
 
     from pki_tools.ceremony import join as join_key
-    from pki_tools.renewal import Renewal, renew_certificate
-    from pki_tools.revocation import refresh_crls
+    from pki_tools.renewal import Renewal, refresh_crls, renew_certificate
 
     sealed = load_sealed(sealed_file)
     shares = read_shares(sealed, share or ())

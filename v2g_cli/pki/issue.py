@@ -215,7 +215,7 @@ def revoke(
 
     Example: `v2g pki revoke certs/lab contract --reason key_compromise`
     """
-    from pki_tools.revocation import revoke_certificate
+    from pki_tools.renewal import revoke_certificate
 
     if bool(name) == bool(serial):
         raise ConfigError("no certificate given", hint="give its NAME or its --serial")
@@ -293,7 +293,7 @@ def crl(
     Examples: `v2g pki crl certs/lab`, `v2g pki crl certs/lab --sealed root.sealed --share a.txt --share b.txt ...`
     """
     from pki_tools.files import write_whole
-    from pki_tools.revocation import crls_as_pem, refresh_crls
+    from pki_tools.renewal import crls_as_pem, refresh_crls
 
     files = refresh_crls(directory, at=now(), keys=keys_of(sealed, share))
     if pem is not None:

@@ -11,9 +11,9 @@ from v2g.errors import ConfigError, FrameError, V2GError
 from v2g.io.capture.recorder import FrameRecorder, RecordConfig
 from v2g.io.plc.tap import without_keys
 from v2g.observe import Observe
-from v2g.slac.actions import SendFrame
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.inspection import describe, replay
+from v2g.slac.shared import SendFrame
 from v2g_cli.output import print_json, raise_all, say_row
 from v2g_cli.plc.source import Seen, Source, followed, frames, recorded
 

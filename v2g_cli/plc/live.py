@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from v2g.errors import TransportError
-from v2g.io.plc.runner import SlacRunner
+from v2g.io.plc.datalink import SlacRunner
 from v2g.look import document
 from v2g.slac.inspection import ModemInspector, ModemReport
 from v2g.slac.pib import Role

@@ -70,7 +70,7 @@ class Source(msgspec.Struct, frozen=True):
 
             link: PlcLink = RawLink(self.interface, overhear=True)
         elif self.device is not None:
-            from v2g.io.plc.serial import open_serial
+            from v2g.io.plc.raw import open_serial
 
             link = open_serial(PlcConfig(device=self.device, baud_rate=self.baud_rate), None)
         else:

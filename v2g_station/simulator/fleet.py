@@ -21,6 +21,7 @@ from msgspec import Meta
 from v2g.energy.frequency_trace import load_grid_trace
 from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_readings
 from v2g.errors import CertificateError, KeyAccessError
+from v2g.io.network.plain_tcp import start_server
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.supervision import spawn
 from v2g.iso15118.engine.session import Fact
@@ -647,3 +648,59 @@ def validity(contract: ContractPresented, roots: Iterable[x509.Certificate], utc
     except CertificateError as error:
         return None if error.reason == "unknown_root" else False
     return True
+
+
+MOST_LINE: Final = 200
+
+
+class StationControl:
+    """Listens for steps. `stations` by identity."""
+
+    def __init__(self, stations: Mapping[str, SimulatedStation]) -> None:
+        self._stations = stations
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.StreamWriter] = set()
+
+    async def listen(self, port: int) -> int:
+        """Listen at 127.0.0.1; return the port, which is chosen for 0. Raises OSError."""
+        self._server = await start_server(self._serve, "127.0.0.1", port, limit=MOST_LINE)
+        taken: int = self._server.sockets[0].getsockname()[1]
+        return taken
+
+    async def close(self) -> None:
+        """Stop listening, and end all connections."""
+        if self._server is not None:
+            self._server.close()
+            for client in self._clients:
+                client.transport.abort()
+            await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.add(writer)
+        try:
+            while line := await reader.readline():
+                writer.write(f"{self.carry_out(line.decode(errors='replace').strip())}\n".encode())
+                await writer.drain()
+        except (OSError, ValueError):  # ValueError: a line that is too long
+            pass
+        finally:
+            self._clients.discard(writer)
+            writer.close()
+
+    def carry_out(self, line: str) -> str:
+        """Carry out a step; return the answer."""
+        first, _, rest = line.partition(" ")
+        station = self._stations.get(first)
+        if station is None and len(self._stations) == 1:
+            (station,) = self._stations.values()
+        else:
+            line = rest
+        if station is None:
+            return f"error no station {first}"
+        try:
+            station.do(line)
+        except LookupError as error:
+            return f"no {error.args[0]}"
+        except (ValueError, msgspec.ValidationError) as error:
+            return f"error {error}"
+        return "ok"

@@ -18,7 +18,7 @@ from v2g_testkit.cases.scripted_charger import ScriptedCharger
 from v2g_testkit.cases.scripted_vehicle import ScriptedVehicle
 from v2g_testkit.cases.v2g_message import evcc_cases, secc_cases
 from v2g_testkit.cases.v2g_message.charger import Charger2, ChargerDin
-from v2g_testkit.cases.v2g_message.known import MessageKnown
+from v2g_testkit.cases.v2g_message.requests import MessageKnown
 from v2g_testkit.cases.v2g_message.vehicle import Vehicle2, VehicleDin
 from v2g_testkit.cases.vehicle import ReferenceVehicle
 

@@ -6,13 +6,29 @@ Of a station most of it is in its device model: `from_report` makes a declaratio
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from v2g_testkit import declaration_file
+from v2g.errors import ConfigError
 from v2g_testkit.ocpp.case import Payload, Profile
+
+D = TypeVar("D", bound=msgspec.Struct)
+
+
+def read(path: Path, kind: type[D], hint: str) -> D:
+    """Return the declaration in a file; its paths are relative to it. `hint` says what makes one.
+
+    Raises ConfigError.
+    """
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=kind, dec_hook=lambda _, text: path.parent / text)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}", hint="docs/reference/conformance-declaration.md lists the keys") from None
+
 
 _AVAILABLE: Final[Mapping[str, Profile]] = {
     "LocalAuthListCtrlr": "Local Authorization List Management",
@@ -154,12 +170,12 @@ class CsmsDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 def read_declaration(path: Path) -> Declaration:
     """Return the declaration of a station in a file. Raises ConfigError."""
-    return declaration_file.read(path, Declaration, "v2g conform station --declare FILE makes one")
+    return read(path, Declaration, "v2g conform station --declare FILE makes one")
 
 
 def read_csms_declaration(path: Path) -> CsmsDeclaration:
     """Return the declaration of a back end in a file. Raises ConfigError."""
-    return declaration_file.read(path, CsmsDeclaration, "v2g conform csms --declare FILE makes one")
+    return read(path, CsmsDeclaration, "v2g conform csms --declare FILE makes one")
 
 
 def variables_of(report: Iterable[Payload]) -> dict[str, str]:

@@ -26,8 +26,8 @@ from v2g.iso15118.d2.envelope import Envelope, unseal
 from v2g.iso15118.d2.messages import common as iso
 from v2g.iso15118.d2.messages.common import AuthorizationReq, PaymentDetailsReq, PaymentDetailsRes
 from v2g.iso15118.d2.messages.data_types import CertificateChain, ListOfRootCertificateIDs, SelectedService
-from v2g.iso15118.d2.services import CONTRACT_SERVICE
 from v2g.iso15118.d2.signatures import chain_of, sign, sub_cas
+from v2g.iso15118.d2.timing import CONTRACT_SERVICE
 from v2g.iso15118.engine.response_codes import Consequence, consequence
 from v2g.iso15118.engine.xmldsig import issuer_serial
 from v2g.observe import Observe

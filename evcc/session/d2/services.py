@@ -21,7 +21,7 @@ from v2g.iso15118.d2.messages.common import (
     ServiceDiscoveryRes,
 )
 from v2g.iso15118.d2.messages.data_types import EnergyTransferMode, PaymentOption, SelectedService, SelectedServiceList
-from v2g.iso15118.d2.services import CONTRACT_SERVICE, INTERNET_SERVICE
+from v2g.iso15118.d2.timing import CONTRACT_SERVICE, INTERNET_SERVICE
 
 _MODES = EnergyTransferMode
 _DC: Final = (_MODES.DC_extended, _MODES.DC_combo_core, _MODES.DC_core, _MODES.DC_unique)

@@ -23,11 +23,10 @@ from evcc.session.v2g_message.stages import Authorizing, Ending, Looping, Parame
 from evcc.session.v2g_message.stop import stop
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.d2.charts import Family
+from v2g.iso15118.d2.charts import Family, Session2
 from v2g.iso15118.d2.messages.common import ChargeParameterDiscoveryReq, ChargeParameterDiscoveryRes, SessionSetupReq
 from v2g.iso15118.d2.messages.data_types import AC_EVSEChargeParameter, EVSEProcessing
 from v2g.iso15118.d2.schemas import ISO2
-from v2g.iso15118.d2.session import Session2
 from v2g.iso15118.d2.timing import MESSAGES
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.physical_values import milliamperes, millivolts

@@ -14,8 +14,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d2.charts import ENERGY, STRICT
 from v2g.iso15118.d2.messages import common, data_types
 from v2g.iso15118.d2.messages.data_types import ChargeProgress, ChargingProfile, ChargingSession
-from v2g.iso15118.d2.quantities import VALUES
-from v2g.iso15118.d2.schedules import charging_profile
+from v2g.iso15118.d2.schedules import VALUES, charging_profile
 from v2g.iso15118.engine.identifiers import UNKNOWN
 from v2g.iso15118.engine.physical_values import Rounding
 from v2g.iso15118.engine.power_schedule import USUAL_ENTRIES

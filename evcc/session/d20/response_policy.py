@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from evcc.session import plausibility
+from evcc.session import watch
 from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.plausibility import Implausible
+from evcc.session.watch import Implausible
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages import dc as iso
 from v2g.iso15118.d20.messages.ac import AC_ChargeParameterDiscoveryRes
@@ -79,16 +79,16 @@ def judge(response: Element, context: RequestContext) -> Implausible | None:
     """Return what is wrong with a response."""
     match response:
         case iso.DC_ChargeParameterDiscoveryRes(dc_cpd_res_energy_transfer_mode=mode):
-            return plausibility.limits(_limits(mode))
+            return watch.limits(_limits(mode))
         case AC_ChargeParameterDiscoveryRes(ac_cpd_res_energy_transfer_mode=mode):
-            return plausibility.limits(_limits(mode))
+            return watch.limits(_limits(mode))
         case iso.DC_PreChargeRes():
             return _present(response, None, context)
         case iso.DC_ChargeLoopRes(cl_res_control_mode=mode):
             current_ma = None if isinstance(mode, _BOTH_WAYS) else to_milli(response.evse_present_current)
-            return plausibility.limits(_limits(mode, *_IN_LOOP)) or _present(response, current_ma, context)
+            return watch.limits(_limits(mode, *_IN_LOOP)) or _present(response, current_ma, context)
         case ChargeLoopRes() if hasattr(response, "cl_res_control_mode"):
-            return plausibility.limits(_limits(response.cl_res_control_mode, *_IN_LOOP))
+            return watch.limits(_limits(response.cl_res_control_mode, *_IN_LOOP))
     return None
 
 
@@ -101,7 +101,7 @@ def _limits(mode: Element, *names: str) -> dict[str, int]:
 def _present(
     response: iso.DC_PreChargeRes | iso.DC_ChargeLoopRes, current_ma: int | None, context: RequestContext
 ) -> Implausible | None:
-    return plausibility.present(
+    return watch.present(
         voltage=("evse_present_voltage", to_milli(response.evse_present_voltage)),
         current=None if current_ma is None else ("evse_present_current", current_ma),
         max_voltage_mv=context.battery.max_voltage_mv if context.contactor_closed else None,

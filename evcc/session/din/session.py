@@ -15,14 +15,12 @@ from evcc.session.v2g_message.session import MessageVehicle
 from evcc.session.v2g_message.stages import Choice, Discovering, Ending, Plan, Selecting, Step
 from evcc.session.v2g_message.stop import stop
 from v2g.exi.declare import Element
-from v2g.iso15118.din.charts import ENERGY, STRICT
+from v2g.iso15118.din.charts import ENERGY, STRICT, SessionDin
 from v2g.iso15118.din.messages import common, data_types
 from v2g.iso15118.din.messages import common as iso
 from v2g.iso15118.din.messages.data_types import ServiceCategory
-from v2g.iso15118.din.quantities import VALUES
-from v2g.iso15118.din.schedules import is_capped, power_schedules
+from v2g.iso15118.din.schedules import VALUES, is_capped, power_schedules
 from v2g.iso15118.din.schemas import DIN
-from v2g.iso15118.din.session import SessionDin
 from v2g.iso15118.din.timing import MESSAGES
 from v2g.iso15118.engine import identifiers
 from v2g.iso15118.engine.app_protocol import AppProtocol

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from evcc.session.context import Context, EvseLimits
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import PausedSession
-from evcc.session.plausibility import NO_ERROR
 from evcc.session.program import ProgramProgress
 from evcc.session.steps import Handlers
 from evcc.session.v2g_message.stages import Choice, Ending, Plan, Step
+from evcc.session.watch import NO_ERROR
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.quirks import Quirk
 from v2g.iso15118.engine.xmldsig import Signature

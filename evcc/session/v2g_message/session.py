@@ -5,9 +5,8 @@ from typing import Any, ClassVar, Final, Protocol
 
 from msgspec.structs import replace
 
-from evcc.session import plausibility
+from evcc.session import watch
 from evcc.session.edition import Connection
-from evcc.session.plausibility import NO_ERROR, Implausible
 from evcc.session.ports import SAFE, Reported, StopRequested
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Handlers, Stage
@@ -16,6 +15,7 @@ from evcc.session.v2g_message.context import MessageContext, Vocabulary
 from evcc.session.v2g_message.loop import status_of, wanted_end
 from evcc.session.v2g_message.stop import stop
 from evcc.session.vehicle import MESSAGE, Timers, Vehicle
+from evcc.session.watch import NO_ERROR, Implausible
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.engine import identifiers, sequence
@@ -68,7 +68,7 @@ def judge(response: Element, context: MessageContext) -> Judgement:
     found, quirks = _status(name, status, response)
     parameter = getattr(response, "evse_charge_parameter", response)
     if not isinstance(response, ChargeParameterDiscoveryRes) or response.evse_processing.value == "Finished":
-        found = found or plausibility.limits(_limits(parameter, context))
+        found = found or watch.limits(_limits(parameter, context))
     if hasattr(response, "evse_present_voltage"):
         found = found or _present(response, context)
     if found is None and hasattr(response, "evse_id"):
@@ -112,7 +112,7 @@ def _limits(parameter: Element, context: MessageContext) -> dict[str, int]:
 
 def _present(response: Any, context: MessageContext) -> Implausible | None:
     current = getattr(response, "evse_present_current", None)
-    return plausibility.present(
+    return watch.present(
         voltage=("evse_present_voltage", millivolts(response.evse_present_voltage)),
         current=None if current is None else ("evse_present_current", milliamperes(current)),
         max_voltage_mv=context.battery.max_voltage_mv if context.contactor_closed else None,
@@ -160,7 +160,7 @@ class MessageTimers(Timers, Protocol):
 class MessageVehicle(Vehicle[stages.Step, stages.Ending], MessageSession):
     """One session of one vehicle. See `Vehicle` for its arguments; `timers` are the edition's.
 
-    Responses that cannot be right end it: see `evcc.session.plausibility`; `invalid_value` is one of another unit.
+    Responses that cannot be right end it: see `evcc.session.watch`; `invalid_value` is one of another unit.
     """
 
     kinds = stages.KINDS

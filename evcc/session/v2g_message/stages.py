@@ -7,10 +7,10 @@ import msgspec
 from evcc.policy.planner import ChargePlan
 from evcc.session import steps
 from evcc.session.context import EvseLimits
-from evcc.session.plausibility import NO_ERROR
 from evcc.session.ports import StoreContract
 from evcc.session.program import IDLE, PowerRequest, ProgramProgress
 from evcc.session.steps import Ended, LeavingLoop, Stage, StageKinds
+from evcc.session.watch import NO_ERROR
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import Quirk
 from v2g.iso15118.engine.xmldsig import Signature

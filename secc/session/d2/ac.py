@@ -12,7 +12,7 @@ from v2g.energy.needs import EvNeeds
 from v2g.iso15118.d2.messages import data_types as iso
 from v2g.iso15118.d2.messages.common import ChargingStatusReq
 from v2g.iso15118.d2.messages.data_types import EnergyTransferMode
-from v2g.iso15118.d2.quantities import VALUES
+from v2g.iso15118.d2.schedules import VALUES
 from v2g.iso15118.engine.physical_values import MOST, Rounding, milliamperes, millivolts, watt_hours
 
 

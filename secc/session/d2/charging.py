@@ -7,12 +7,12 @@ from msgspec.structs import replace
 from secc.session import books, stages
 from secc.session.d2 import ac, contract, plans
 from secc.session.d2.setup import transfer_modes
-from secc.session.offers import OfferedTuple
 from secc.session.ports import Paused, SaveSession, TransactionUpdated
 from secc.session.power import apply_output
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import Finished, Stage, Stopped
+from secc.session.terms import OfferedTuple
 from secc.session.v2g_message import delivery, parameters, setup
 from secc.session.v2g_message.delivery import check_profile, dc_evse_status
 from secc.session.v2g_message.request_context import (

@@ -8,8 +8,8 @@ that of ISO 15118-20: vehicles with a contract get no prices, others those that 
 from typing import Final
 
 from secc.session.identity import Contract
-from secc.session.offers import OfferedTuple, PowerSpan, Spans, merged
 from secc.session.stages import Plan, Planned
+from secc.session.terms import OfferedTuple, PowerSpan, Spans, merged
 from secc.session.v2g_message.parameters import allowed_power, schedule_of
 from secc.session.v2g_message.request_context import RequestContext
 from v2g.energy.grid_signal import Tariff

@@ -20,7 +20,7 @@ from v2g.iso15118.d2.messages.data_types import (
     ServiceCategory,
     ServiceParameterList,
 )
-from v2g.iso15118.d2.services import CONTRACT_SERVICE, INTERNET_SERVICE
+from v2g.iso15118.d2.timing import CONTRACT_SERVICE, INTERNET_SERVICE
 
 
 class ServiceOffer(msgspec.Struct, frozen=True):

@@ -15,15 +15,13 @@ from secc.session.v2g_message.session import V2gMessageSession, negative_respons
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2 import charts
-from v2g.iso15118.d2.charts import STRICT, has_wrong_progress
+from v2g.iso15118.d2.charts import STRICT, Session2, has_wrong_progress
 from v2g.iso15118.d2.charts import Family as SessionFamily
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages.data_types import ChargeProgress, EVSEProcessing, ResponseCode
 from v2g.iso15118.d2.provisioning import NO_CONTRACT
-from v2g.iso15118.d2.quantities import VALUES, dc_evse_status
-from v2g.iso15118.d2.schedules import planned
-from v2g.iso15118.d2.session import Session2
+from v2g.iso15118.d2.schedules import VALUES, dc_evse_status, planned
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import identifiers as evse_ids
 from v2g.iso15118.engine.app_protocol import AppProtocol

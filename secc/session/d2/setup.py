@@ -16,7 +16,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as iso
 from v2g.iso15118.d2.schemas import ISO2
-from v2g.iso15118.d2.services import CHARGE_SERVICE, CONTRACT_SERVICE
+from v2g.iso15118.d2.timing import CHARGE_SERVICE, CONTRACT_SERVICE
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine import app_protocol as app

@@ -18,11 +18,9 @@ from secc.session.d20 import (  # noqa: F401 - their handlers register themselve
     installation,
     loop,
     parameters,
-    parking,
     renegotiation,
     service,
     setup,
-    stop,
     wpt,
 )
 from secc.session.d20.loop import is_unsigned

@@ -6,7 +6,6 @@ from typing import Final
 from msgspec.structs import replace
 
 from secc.session.config import EnergyService, SeccConfig
-from secc.session.offers import OfferedTuple
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import (
@@ -21,6 +20,7 @@ from secc.session.stages import (
     Planned,
     Stage,
 )
+from secc.session.terms import OfferedTuple
 from secc.session.v2g_message import delivery, parameters, setup
 from secc.session.v2g_message.delivery import check_profile, dc_evse_status
 from secc.session.v2g_message.request_context import DIN_HANDLERS, Authorizing, Discovered, Paying, RequestContext, Step

@@ -10,14 +10,12 @@ from secc.session.v2g_message.safety import V2gMessageRequests
 from secc.session.v2g_message.session import V2gMessageSession, negative_response
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.din.charts import STRICT
+from v2g.iso15118.din.charts import STRICT, SessionDin
 from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages.data_types import EVSEProcessing, ResponseCode
-from v2g.iso15118.din.quantities import VALUES, dc_evse_status
 from v2g.iso15118.din.response_codes import NAMES_OF_2
-from v2g.iso15118.din.schedules import planned
-from v2g.iso15118.din.session import SessionDin
+from v2g.iso15118.din.schedules import VALUES, dc_evse_status, planned
 from v2g.iso15118.engine import identifiers as evse_ids
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.dc_status import Phase, status

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from secc.session import delivery, stages
 from secc.session.delivery import READY
-from secc.session.offers import OfferedTuple
 from secc.session.ports import Reported, SetOutput
 from secc.session.power import apply_output, loop_event, power
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import Charging, Vehicle
+from secc.session.terms import OfferedTuple
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState

@@ -9,9 +9,9 @@ from secc.session import stages
 from secc.session.books import open_books
 from secc.session.config import ControlMode, EnergyService
 from secc.session.needs import back_end_plans
-from secc.session.offers import OfferedTuple, PowerSpan, Spans, allowed_over
 from secc.session.ports import ReportChargingNeeds
 from secc.session.request_context import Wait, refuse
+from secc.session.terms import OfferedTuple, PowerSpan, Spans, allowed_over
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.energy.limits import VEHICLE
 from v2g.energy.needs import EvNeeds

@@ -16,8 +16,7 @@ from csms.trust.work import TrustLists
 from pki_tools.authority import load_issuer, new_key
 from pki_tools.issuing import CertificateOrder, issue_certificate, make_request
 from pki_tools.layout import SIGNERS
-from pki_tools.renewal import Renewal, renew_certificate
-from pki_tools.revocation import revoke_certificate
+from pki_tools.renewal import Renewal, renew_certificate, revoke_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend

@@ -40,6 +40,7 @@ from tests.csms.settlement.lies import (
     signal_at,
 )
 from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.operator import tariff_digest
 from v2g.energy.settlement.records import (
     AnyRecord,
     AuthorizationSigned,
@@ -55,7 +56,6 @@ from v2g.energy.settlement.records import (
 )
 from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.energy.settlement.settle import settle
-from v2g.energy.settlement.signed_prices import tariff_digest
 from v2g.errors import VerificationError
 from v2g.pki.credentials import load_chain
 

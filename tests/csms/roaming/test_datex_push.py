@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from csms.config import DatexPush
-from csms.roaming.datex_push import push_changes
+from csms.roaming.open_data import push_changes
 from csms.roaming.partners import Partners
 from csms.roaming.store import Kept, put_object, stand_of
 from pki_tools.tree import PkiTree

@@ -27,10 +27,9 @@ from tests.csms.settlement.witness import witness
 from tests.csms.support import STATION, Running
 from v2g import typed_json
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.operator import JournalReceipt, check_seal, is_of
+from v2g.energy.settlement.operator import JournalReceipt, check_seal, is_of, prices_in
 from v2g.energy.settlement.records import LineCorrected
 from v2g.energy.settlement.session_journal import SessionJournal
-from v2g.energy.settlement.signed_prices import prices_in
 from v2g.errors import CodecError, RefusedError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog

@@ -18,9 +18,9 @@ from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import Entry, verify_lines
+from v2g.energy.settlement.operator import tariff_digest
 from v2g.energy.settlement.records import ContractAuthorized, TariffSet
 from v2g.energy.settlement.session_journal import readings_of
-from v2g.energy.settlement.signed_prices import tariff_digest
 
 if TYPE_CHECKING:
     from tests.csms.api.support import ApiClient

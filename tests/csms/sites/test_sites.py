@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.sites.rules import Known, Place, Site, chosen_phases, lines_in_use, loads_of, own_phases
-from csms.smart_charging.binding import evse_limits
 from csms.smart_charging.charging_plans import share_profile
+from csms.smart_charging.limits_in_force import evse_limits
 from csms.smart_charging.rules import Needs
 from csms.transactions.rules import Event, Sample, Transaction, merge
 from v2g.energy.balancing import PHASES, Node, share

@@ -15,13 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.meter_records.signed_records import FOLDER, judged
-from v2g.energy.meter_records.alfen import read_alfen
 from v2g.energy.meter_records.container import SML, FoundRecord, find_records
 from v2g.energy.meter_records.edl40 import read_edl40, read_edl40_xml
 from v2g.energy.meter_records.judge import Expected, judge, judge_all
 from v2g.energy.meter_records.keys import key_of, read_key
-from v2g.energy.meter_records.pcdf import read_pcdf
 from v2g.energy.meter_records.record import Mark, Record
+from v2g.energy.meter_records.text_records import read_alfen, read_pcdf
 from v2g.errors import RecordError
 from v2g.sml import crc16
 

@@ -35,7 +35,7 @@ from v2g.energy.settlement.bundle import (
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import read_addendum, read_corrected
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
+from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, prices_in, seal
 from v2g.energy.settlement.records import (
     AnyRecord,
     AuthorizationSigned,
@@ -58,7 +58,6 @@ from v2g.energy.settlement.records import (
 )
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import settle
-from v2g.energy.settlement.signed_prices import prices_in
 from v2g.errors import V2GError, VerificationError
 from v2g.iso15118.signed_requests import read_authorization
 from v2g.pki.keys import PublicKey, SoftwareKey

@@ -11,9 +11,17 @@ from tests.energy.settlement.conftest import SESSION_ID, Session
 from v2g.energy.settlement.bundle import RECEIPT, verify_bundle
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
+from v2g.energy.settlement.operator import (
+    JournalReceipt,
+    JournalReceived,
+    SignedPrices,
+    check_prices,
+    other_terms,
+    prices_in,
+    seal,
+    tariff_digest,
+)
 from v2g.energy.settlement.records import TariffSet, WearPriced
-from v2g.energy.settlement.signed_prices import SignedPrices, check_prices, other_terms, prices_in, tariff_digest
 from v2g.errors import VerificationError
 from v2g.pki.keys import SoftwareKey
 

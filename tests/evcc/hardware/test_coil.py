@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from evcc.hardware.coil import SecondaryDevice
+from evcc.hardware.couplings import SecondaryDevice
 from evcc.hardware.drive import Driving, PlaceConfig
 from evcc.session.ports import DeviceObserved, DriveIn, PresentVoltage
 from tests.virtual_time import VirtualLoop

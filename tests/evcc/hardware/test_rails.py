@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from evcc.hardware.couplings import RailPilot
 from evcc.hardware.drive import Driving, PlaceConfig
-from evcc.hardware.rails import RailPilot
 from evcc.session.ports import DriveIn
 from tests.secc.hardware.bare import at
-from v2g.iec61851.duty import DutyReading
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.io.simulation.lines import ChargerContact, VehicleContact
 
 

@@ -22,8 +22,7 @@ from v2g.asn1.discharge import (
 )
 from v2g.battery import runaway
 from v2g.energy.conductors import Currents
-from v2g.iec61851.duty import DutyReading
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.io.hardware.emergency import CHECK_S
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.watchdog import Watchdog

@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from evcc.hardware.coil import SecondaryDevice
+from evcc.hardware.couplings import SecondaryDevice
 from evcc.hardware.drive import Driving, PlaceConfig
 from evcc.hardware.pack import CellSensors
 from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle, VehicleFault
 from evcc.policy.battery import BatteryConfig
 from evcc.session import ports
 from tests.secc.hardware.bare import at
-from v2g.iec61851.duty import DutyReading
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.lines import ChargerAc, ChargerCoil, ChargerDc, VehicleCoil, VehicleDc
 from v2g.iso15118.engine.session import Command, Fact

@@ -11,9 +11,7 @@ from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports
 from evcc.session.basic_charging import BasicVehicle
 from evcc.session.settings import BasicConfig, OnBoardChargerConfig, ProgramStep
-from v2g.iec61851.duty import DutyReading
-from v2g.iec61851.pilot import PilotState
-from v2g.iec61851.timing import STANDARD
+from v2g.iec61851.pilot import STANDARD, DutyReading, PilotState
 
 BATTERY = Battery(BatteryConfig(soc=50.0), at_ms=0).state
 OFF, NONE = DutyReading("off"), DutyReading("no_charging")

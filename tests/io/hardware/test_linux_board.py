@@ -14,8 +14,7 @@ from tests.io.hardware.linux_machine import Machine
 from v2g.config import Table
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import BoardParts
-from v2g.iec61851.duty import offer
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import PilotState, offer
 from v2g.iec61851.proximity import Proximity
 from v2g.io.hardware import linux_board
 from v2g.io.hardware.driver import DriverContext

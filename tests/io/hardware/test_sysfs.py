@@ -11,7 +11,7 @@ import pytest
 
 from tests.io.hardware.linux_machine import Machine
 from v2g.errors import TransportError
-from v2g.io.hardware.sysfs import AdcInput, PwmOutput
+from v2g.io.hardware.linux_board import AdcInput, PwmOutput
 
 
 def test_an_output_is_exported_and_driven(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_an_exported_output_is_waited_for(
             Written(tmp_path)
 
     (tmp_path / "export").write_text("")
-    monkeypatch.setattr("v2g.io.hardware.sysfs.time", SimpleNamespace(monotonic=monotonic, sleep=sleep))
+    monkeypatch.setattr("v2g.io.hardware.linux_board.time", SimpleNamespace(monotonic=monotonic, sleep=sleep))
     with contextlib.nullcontext() if appears_s < 1 else pytest.raises(TransportError, match="period"):
         PwmOutput(tmp_path, 0, period_ns=1_000)
     assert now == pytest.approx(waited_s, abs=0.011)

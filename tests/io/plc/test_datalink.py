@@ -22,7 +22,7 @@ from v2g.observe import Observe
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.modem import AttenuationConfig
-from v2g.slac.timing import FAST, SlacTiming
+from v2g.slac.shared import FAST, SlacTiming
 
 
 class Rig:

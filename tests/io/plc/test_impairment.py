@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from v2g.config import parse_config
 from v2g.errors import ConfigError
-from v2g.io.plc.impairment import HELD_S, MAX_FLIPS, DelayLine, Impairment, ImpairmentConfig
-from v2g.io.plc.link import PlcConfig
+from v2g.io.plc.link import HELD_S, MAX_FLIPS, DelayLine, Impairment, ImpairmentConfig, PlcConfig
 
 pytestmark = pytest.mark.requirement("R21")
 

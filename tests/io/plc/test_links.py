@@ -12,8 +12,7 @@ import pytest_asyncio
 
 from tests.io.conftest import PtyPair
 from v2g.errors import ConfigError, TransportError
-from v2g.io.plc.impairment import ImpairmentConfig
-from v2g.io.plc.link import PlcConfig, PlcLink, parse_mac
+from v2g.io.plc.link import ImpairmentConfig, PlcConfig, PlcLink, parse_mac
 from v2g.io.plc.opening import open_link
 from v2g.io.plc.raw import RawLink
 from v2g.io.simulation.medium import Medium, MediumChannel, Neighbourhood, Pair, Room
@@ -207,7 +206,7 @@ ARRIVED: dict[str, list[int]] = {}
 
 def _arriving(sent: list[bytes]) -> int:
     """Return how many of these frames come through the storm with an address and EtherType that let them in."""
-    from v2g.io.plc.impairment import Impairment
+    from v2g.io.plc.link import Impairment
 
     impairment = Impairment(STORM, "sent")
     arriving = [frame for each in sent for _, frame in impairment.arrivals(each)]

@@ -12,7 +12,7 @@ from v2g.io.simulation.medium import Medium
 from v2g.observe import Observe
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlacConfig
-from v2g.slac.timing import FAST
+from v2g.slac.shared import FAST
 
 
 class Cable:

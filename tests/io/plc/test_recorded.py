@@ -15,12 +15,11 @@ from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.plc.tap import BLANKED, without_keys
 from v2g.io.simulation.medium import Room
 from v2g.slac import mme, vendor
-from v2g.slac.actions import Matched, SendFrame
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.inspection import replay
 from v2g.slac.mme import MmeFrame
-from v2g.slac.timing import FAST
+from v2g.slac.shared import FAST, Matched, SendFrame
 from v2g.slac.watch import SlacWatch
 
 PEV, EVSE = bytes.fromhex("020000000002"), bytes.fromhex("020000000001")

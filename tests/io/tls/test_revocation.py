@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from msgspec.structs import replace
 
-from pki_tools.revocation import revoke_certificate
+from pki_tools.renewal import revoke_certificate
 from pki_tools.serve import Server
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.io.tls.hello import certificate

@@ -35,8 +35,7 @@ from tests.io.tls.support import (
 )
 from v2g.errors import TlsError
 from v2g.io.tls.endpoint import ISO15118_2, ISO15118_20, Backend, Endpoint, TlsIdentity, open_channel
-from v2g.io.tls.hello import CLIENT_HELLO, ClientHello, first_message, read_client_hello
-from v2g.io.tls.selection import select
+from v2g.io.tls.hello import CLIENT_HELLO, ClientHello, first_message, read_client_hello, select
 from v2g.io.tls.stream import TlsStream
 from v2g.pki.certificates import load_certificate
 

@@ -133,7 +133,7 @@ class Model:
 
     last: str = ""
     contract: bool = False
-    common: bool = False
+    charging: bool = False
     """Between Start and Stop."""
     receipt: bool = False
     over: str = ""

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from v2g.iso15118 import trace
-from v2g.iso15118.d2.session import Session2
-from v2g.iso15118.din.session import SessionDin
+from v2g.iso15118.d2.charts import Session2
+from v2g.iso15118.din.charts import SessionDin
 from v2g.iso15118.engine.v2g_message import decode_message
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "exi"

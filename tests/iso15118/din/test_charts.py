@@ -91,7 +91,7 @@ def test_a_failure_ends_every_state(code: ResponseCode) -> None:
 def test_random_conversations_go_forward_in_the_published_order_and_energy_flows_after_start_only(
     data: st.DataObject,
 ) -> None:
-    state, common, place = State.SUPPORTED_APP_PROTOCOL, False, 0
+    state, charging, place = State.SUPPORTED_APP_PROTOCOL, False, 0
     for _ in range(40):
         name, asks = data.draw(st.sampled_from([each for each in ASKED if allowed(state, *each, tolerant=True)]))
         ongoing = data.draw(st.booleans())
@@ -99,7 +99,7 @@ def test_random_conversations_go_forward_in_the_published_order_and_energy_flows
         before = state
         state = advance(state, request(name, asks), response(code, Says.ONGOING if ongoing else Says.ANYTHING), CHART)
         assert accepts(before, request(name, asks), CHART)
-        common = (name, asks) == START or (common and (name, asks) != STOP)
+        charging = (name, asks) == START or (charging and (name, asks) != STOP)
         if state is State.ENDED:
             assert name == "SessionStopReq"
             return
@@ -107,4 +107,4 @@ def test_random_conversations_go_forward_in_the_published_order_and_energy_flows
         if ongoing and name in ("ContractAuthenticationReq", "ChargeParameterDiscoveryReq", "CableCheckReq"):
             assert state is before
         place = ORDER.index(state)
-        assert (state in ENERGY) == common
+        assert (state in ENERGY) == charging

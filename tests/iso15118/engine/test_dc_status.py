@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from v2g.iso15118.d2 import quantities as status_2
-from v2g.iso15118.din import quantities as status_din
+from v2g.iso15118.d2 import schedules as status_2
+from v2g.iso15118.din import schedules as status_din
 from v2g.iso15118.engine.dc_status import Demand, Phase, Stop, demand, is_sound, status
 
 EDITIONS = pytest.mark.parametrize("edition", [status_2, status_din], ids=["d2", "din"])

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from v2g import exi
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d2.messages import data_types as d2
-from v2g.iso15118.d2.quantities import VALUES as VALUES_2
+from v2g.iso15118.d2.schedules import VALUES as VALUES_2
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.din.messages import data_types as din
-from v2g.iso15118.din.quantities import VALUES as VALUES_DIN
+from v2g.iso15118.din.schedules import VALUES as VALUES_DIN
 from v2g.iso15118.engine import physical_values as pv
 from v2g.iso15118.engine.physical_values import MOST, Rounding, fitted, watts_int16
 

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 
 from v2g import exi
 from v2g.errors import CodecError, ExiDecodeError, FrameError
-from v2g.iso15118.d2.charts import CHARTS, Family
+from v2g.iso15118.d2.charts import CHARTS, Family, Session2
 from v2g.iso15118.d2.messages import common as common_2
 from v2g.iso15118.d2.messages.data_types import ChargingSession
-from v2g.iso15118.d2.session import Session2
-from v2g.iso15118.din.charts import CHART
+from v2g.iso15118.din.charts import CHART, SessionDin
 from v2g.iso15118.din.messages import common as common_din
 from v2g.iso15118.din.messages.message import Body
 from v2g.iso15118.din.messages.message import V2G_Message as DinMessage
-from v2g.iso15118.din.session import SessionDin
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import quirks
 from v2g.iso15118.engine.quirks import Quirk

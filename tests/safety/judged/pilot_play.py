@@ -31,7 +31,7 @@ from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import GridResponse
 from v2g.iec61851.pilot import PilotState
 from v2g.slac.evse import EvseSlacConfig
-from v2g.slac.timing import FAST
+from v2g.slac.shared import FAST
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.data_transfer import GridSignalReceived

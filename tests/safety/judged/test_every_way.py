@@ -15,7 +15,7 @@ from pki_tools.tree import PkiTree
 from secc.hardware import ac, dc
 from secc.hardware.config import Kind
 from secc.session import power
-from secc.session.d20 import session, stop
+from secc.session.d20 import delivery, session
 from tests.safety.judged.play import ALL_WAYS, KINDS, SAID, TOLD, command, play, wander
 from tests.safety.judged.steps import PART as EIGHTH
 from tests.safety.judged.steps import Step, judged, smaller
@@ -73,7 +73,7 @@ def test_every_state_with_everything_that_can_happen(pki: PkiTree, tmp_path: Pat
 
 
 def keeps_power(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(stop, "_off", lambda context: ())
+    patch.setattr(delivery, "_off", lambda context: ())
 
 
 def forgets_limits(patch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from evcc.hardware.ac import OnBoardCharger
-from evcc.hardware.coil import SecondaryDevice
+from evcc.hardware.couplings import RailPilot, SecondaryDevice
 from evcc.hardware.drive import Driving, PlaceConfig
-from evcc.hardware.rails import RailPilot
 from evcc.hardware.safety import SafetyChannel
 from evcc.hardware.vehicle import BenchPilot, Converter, SimulatedVehicle, VehicleFault
 from evcc.policy.battery import BatteryConfig

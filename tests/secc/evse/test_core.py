@@ -49,8 +49,7 @@ from tests.secc.evse.bench import (
     starving,
     unwanted,
 )
-from v2g.iec61851.pilot import PilotState
-from v2g.iec61851.timing import PilotTiming
+from v2g.iec61851.pilot import PilotState, PilotTiming
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.evse import Restart
 from v2g_station.blocks.transactions.managed import RemoteStopRequested

@@ -24,7 +24,7 @@ from secc.session import ports
 from secc.session.config import BasicChargingConfig
 from tests.secc.evse.bench import SETTINGS, EvseBench, allow, paused
 from v2g.hardware.faults import FAULTS
-from v2g.slac.actions import FAILURES
+from v2g.slac.shared import FAILURES
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.evse import Restart
 from v2g_station.blocks.transactions.managed import RemoteStopRequested

@@ -40,7 +40,7 @@ from tests.secc.evse.bench import (
     unwanted,
 )
 from tests.together import together
-from v2g.slac.actions import FAILURES
+from v2g.slac.shared import FAILURES
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.evse import Restart
 from v2g_station.blocks.transactions.managed import RemoteStopRequested

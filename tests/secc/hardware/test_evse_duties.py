@@ -12,9 +12,8 @@ from secc.session.ports import MeterRead
 from tests.secc.hardware.bare import at
 from tests.secc.hardware.plain import Place, Service, made
 from v2g.errors import StoreError
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import STANDARD, PilotState
 from v2g.iec61851.proximity import Proximity
-from v2g.iec61851.timing import STANDARD
 
 OPEN, CLOSED = ports.ContactorState(closed=False), ports.ContactorState(closed=True)
 ENDED = ports.TransactionEnded("0011223344556677", "ended", "Local", None)

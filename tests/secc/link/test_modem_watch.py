@@ -11,12 +11,12 @@ from v2g.io.plc.datalink import ChargerLink
 from v2g.io.plc.link import PlcConfig
 from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
-from v2g.io.plc.serial import SerialLink
+from v2g.io.plc.raw import SerialLink
 from v2g.io.simulation.medium import Room
 from v2g.observe import Observe
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.modem import SimulatedModem
-from v2g.slac.timing import SlacTiming
+from v2g.slac.shared import SlacTiming
 
 QUICK = EvseSlacConfig(timing=SlacTiming(set_key_s=0.1))
 

@@ -13,9 +13,7 @@ from tests.secc.session.basic_charging import ACCEPTED, A, B, C, D, Desk, F
 from v2g.energy.limits import SITE, GridResponse, Limit
 from v2g.energy.settlement.records import SessionStarted
 from v2g.hardware.interlock import Interlock, InterlockConfig, SetContactor
-from v2g.iec61851.duty import read_duty
-from v2g.iec61851.pilot import PilotState
-from v2g.iec61851.timing import STANDARD
+from v2g.iec61851.pilot import STANDARD, PilotState, read_duty
 from v2g.iso15118.engine.session import Close
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 

@@ -19,11 +19,11 @@ from secc.session.config import (
 from secc.session.d20.loop import needed
 from secc.session.d20.stages import RequestContext
 from secc.session.facts import SessionFacts
-from secc.session.offers import OfferedTuple, PowerSpan
 from secc.session.ports import Device, Measured, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.power import apply_output, choose_output, direction, loop_event, overdraw, permitted
 from secc.session.request_context import VehicleNotice
 from secc.session.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
+from secc.session.terms import OfferedTuple, PowerSpan
 from v2g.energy.conductors import Currents
 from v2g.energy.limits import EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.messages.dc import BPT_Dynamic_DC_CLReqControlMode

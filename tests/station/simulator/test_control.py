@@ -15,9 +15,8 @@ from v2g_station.blocks.security.certificates import ContractAnswer, ContractReq
 from v2g_station.blocks.smart_charging.high_level import ContractWanted, GiveContract, VehicleEnds, VehicleKnown
 from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer
 from v2g_station.simulator.behaviour import OLDER_PROTOCOL, QUIET, WISH, Departing, SimulatedSite
-from v2g_station.simulator.control import StationControl
 from v2g_station.simulator.device import crash_of
-from v2g_station.simulator.fleet import load_contract, validity
+from v2g_station.simulator.fleet import StationControl, load_contract, validity
 
 
 async def test_a_client_that_stays_connected_does_not_keep_the_program_running() -> None:

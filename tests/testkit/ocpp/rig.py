@@ -27,8 +27,7 @@ from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import private_pem, save_secret
 from v2g.pki.profile import Generation, Role
 from v2g_station.simulator.behaviour import QUIET, Behaviour, TerminalFaults
-from v2g_station.simulator.control import StationControl
-from v2g_station.simulator.fleet import Simulator, StationFleet
+from v2g_station.simulator.fleet import Simulator, StationControl, StationFleet
 from v2g_station.simulator.grid import GridPlan
 from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, OcppCase
 from v2g_testkit.ocpp.certificates import Authority

@@ -11,13 +11,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from v2g.energy.meter_records.alfen import read_alfen
 from v2g.energy.meter_records.container import SML, FoundRecord, carried
 from v2g.energy.meter_records.edl40 import read_edl40, read_edl40_xml
 from v2g.energy.meter_records.keys import HashName, MeterKey, read_key
 from v2g.energy.meter_records.ocmf import read_ocmf
-from v2g.energy.meter_records.pcdf import read_pcdf
 from v2g.energy.meter_records.record import Direction, Energy, Format, Record, energies, joined
+from v2g.energy.meter_records.text_records import read_alfen, read_pcdf
 from v2g.errors import CodecError, RecordError
 from v2g.text import printable
 

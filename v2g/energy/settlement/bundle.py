@@ -37,13 +37,12 @@ from v2g.energy.settlement.authorization import (
 from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_hex
 from v2g.energy.settlement.checkpoints import Checkpoints, Copy, check_copies
 from v2g.energy.settlement.journal import Entry, verify_lines
-from v2g.energy.settlement.operator import MAX_RECEIPT_BYTES, JournalReceipt, check_seal, is_of
+from v2g.energy.settlement.operator import MAX_RECEIPT_BYTES, JournalReceipt, check_prices, check_seal, is_of
 from v2g.energy.settlement.pricing import Direction
 from v2g.energy.settlement.proof import prove_discharge
 from v2g.energy.settlement.records import MOST_REACTION_MS, Addition, ContractAuthorized, ServiceChanged, SessionStarted
 from v2g.energy.settlement.report import UNSIGNED, Received, Report
 from v2g.energy.settlement.settle import Settlement, settle
-from v2g.energy.settlement.signed_prices import check_prices
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, CodecError, SignatureError, VerificationError
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, key_kind, load_certificate, normalize_emaid

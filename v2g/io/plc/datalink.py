@@ -9,22 +9,100 @@ import contextlib
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
 from v2g.errors import SlacError
 from v2g.hardware.interfaces import ChargerPilot
-from v2g.iec61851.duty import HLC_DUTY, DutyReading
-from v2g.iec61851.pilot import PilotState, toggles
+from v2g.iec61851.pilot import HLC_DUTY, DutyReading, PilotState, toggles
 from v2g.iec61851.proximity import Proximity
 from v2g.io.plc.link import PlcLink
 from v2g.io.plc.pilot import VehiclePilot
-from v2g.io.plc.runner import SlacRunner
 from v2g.observe import Observe, Scalar
-from v2g.slac import actions
+from v2g.slac import shared
 from v2g.slac.ev import EvSlac, EvSlacConfig
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.host import Entropy
+from v2g.slac.shared import Action, SendFrame
+
+
+class SlacCore(Protocol):
+    """A core: matching of either role, or the inspection of a modem."""
+
+    def receive(self, frame: bytes, now: float) -> None:
+        """Process one Ethernet frame."""
+
+    def tick(self, now: float) -> None:
+        """Let due timers expire."""
+
+    def deadline(self) -> float | None:
+        """Return when `tick` must be called, or None."""
+
+    def actions(self) -> Sequence[Action]:
+        """Return the actions since the last call, in order."""
+
+
+class SlacRunner:
+    """Executes `SendFrame` itself and passes every other action to `on_action`, in order."""
+
+    def __init__(self, core: SlacCore, link: PlcLink, on_action: Callable[[Action], None]) -> None:
+        self._core = core
+        self._link = link
+        self._on_action = on_action
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed: float | None = None
+        self._draining = False
+        self._closed = False
+        link.on_frame(self._received)
+
+    def now(self) -> float:
+        """Return the time for the core (s)."""
+        return self._loop.time()
+
+    def drain(self) -> None:
+        """Execute the core's actions; call it after every call of the core."""
+        if self._draining or self._closed:
+            return  # a simulated modem answers within `send`: the loop below handles the consequences
+        self._draining = True
+        try:
+            while actions := self._core.actions():
+                for action in actions:
+                    if isinstance(action, SendFrame):
+                        self._link.send(action.frame)
+                    else:
+                        self._on_action(action)
+        finally:
+            self._draining = False
+        deadline = self._core.deadline()
+        if deadline == self._armed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed = deadline
+        self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
+
+    def close(self) -> None:
+        """Stop, after the core's last actions, such as a new key for the modem."""
+        if not self._closed:
+            self.drain()
+            self._closed = True
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _received(self, frame: bytes) -> None:
+        if not self._closed:
+            self._core.receive(frame, self.now())
+            self.drain()
+
+    def _tick(self) -> None:
+        # The loop may call a clock tick early; the core compares exactly.
+        due = self._armed
+        self._timer = self._armed = None
+        self._core.tick(max(self.now(), due or 0.0))
+        self.drain()
+
 
 # -- Timed sequences of the charger's pilot: restarts, wake-ups and the transition to basic charging
 
@@ -79,11 +157,11 @@ class PilotSteps:
             self._on_end()
 
 
-PilotAction = actions.RestartPilot | actions.TogglePilot | actions.OscillatorOff | actions.OscillatorOn
+PilotAction = shared.RestartPilot | shared.TogglePilot | shared.OscillatorOff | shared.OscillatorOn
 """Commands of cores to the control pilot."""
 
 OnObserve = Callable[[Observe], None]
-OnReady = Callable[[actions.Matched], None]
+OnReady = Callable[[shared.Matched], None]
 OnDown = Callable[[str], None]
 
 
@@ -91,11 +169,11 @@ class _DataLink:
     """Shared by both roles: callbacks, and waiting."""
 
     def __init__(self, observe: OnObserve) -> None:
-        self.matched: actions.Matched | None = None
+        self.matched: shared.Matched | None = None
         self._observe_to = observe
         self._on_ready: list[OnReady] = []
         self._on_down: list[OnDown] = []
-        self._waiting: set[asyncio.Future[actions.Matched]] = set()
+        self._waiting: set[asyncio.Future[shared.Matched]] = set()
 
     def on_ready(self, callback: OnReady) -> None:
         """Call `callback` when the link is up (D-LINK_READY, established)."""
@@ -103,14 +181,14 @@ class _DataLink:
 
     def on_down(self, callback: OnDown) -> None:
         """Call `callback` with a stable code when the link went down or will not come up: `unplugged`, `link_lost`,
-        `port_lost`, `pilot_lost`, `pilot_fault`, `plug_not_seated`, or one of `v2g.slac.actions.FAILURES`."""
+        `port_lost`, `pilot_lost`, `pilot_fault`, `plug_not_seated`, or one of `v2g.slac.shared.FAILURES`."""
         self._on_down.append(callback)
 
-    async def ready(self) -> actions.Matched:
+    async def ready(self) -> shared.Matched:
         """Wait until the link is up. Raises SlacError when matching fails for good."""
         if self.matched is not None:
             return self.matched
-        future: asyncio.Future[actions.Matched] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[shared.Matched] = asyncio.get_running_loop().create_future()
         self._waiting.add(future)
         try:
             return await future
@@ -120,12 +198,12 @@ class _DataLink:
     def _observe(self, name: str, **data: Scalar) -> None:
         self._observe_to(Observe("link", name, data))
 
-    def _act(self, action: actions.Action) -> None:
+    def _act(self, action: shared.Action) -> None:
         """Execute a core's action: shared ones here, those of the pilot by each role."""
         match action:
             case Observe():
                 self._observe_to(action)
-            case actions.Matched():
+            case shared.Matched():
                 self.matched = action
                 self._observe(
                     "matched",
@@ -139,11 +217,11 @@ class _DataLink:
                         future.set_result(action)
                 for callback in self._on_ready:
                     callback(action)
-            case actions.LinkLost():
+            case shared.LinkLost():
                 self._down("link_lost")
-            case actions.MatchingFailed():
+            case shared.MatchingFailed():
                 self._down(action.reason, failed=True)
-            case actions.SendFrame():
+            case shared.SendFrame():
                 raise AssertionError("frames are the runner's")
             case _:
                 self._move_pilot(action)
@@ -156,7 +234,7 @@ class _DataLink:
         self._observe("down", reason=reason)
         if failed:
             hint = "is the peer on this powerline? Events of stage `link` show the frames received"
-            error = SlacError(actions.FAILURES[reason], answer="Unmatched", hint=hint)
+            error = SlacError(shared.FAILURES[reason], answer="Unmatched", hint=hint)
             for future in self._waiting:
                 if not future.done():
                     future.set_exception(error)
@@ -298,14 +376,14 @@ class ChargerLink(_DataLink):
 
     def _move_pilot(self, action: PilotAction) -> None:
         match action:
-            case actions.RestartPilot():
+            case shared.RestartPilot():
                 self._observe("pilot_restart", reason=action.reason)
                 self._steps.play(start_over(self._config.timing.step_x1_s, self._config.timing.step_ef_s))
-            case actions.OscillatorOff():
+            case shared.OscillatorOff():
                 self._pilot.set_duty(None)
-            case actions.OscillatorOn():
+            case shared.OscillatorOn():
                 self._pilot.set_duty(HLC_DUTY)
-            case actions.TogglePilot():
+            case shared.TogglePilot():
                 raise AssertionError(f"a charger's core does not ask for {action}")
 
     def _stepped(self) -> None:
@@ -392,7 +470,7 @@ class VehicleLink(_DataLink):
 
     def _move_pilot(self, action: PilotAction) -> None:
         match action:
-            case actions.TogglePilot(count=count, state_s=state_s):
+            case shared.TogglePilot(count=count, state_s=state_s):
                 self._observe("pilot_toggled", count=count)
                 self._toggle(deque([(PilotState.B, state_s), *toggles(count, state_s)]))
             case _:

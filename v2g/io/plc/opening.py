@@ -17,8 +17,17 @@ import msgspec
 
 from v2g.errors import ConfigError, TransportError
 from v2g.io.capture.recorder import FrameRecorder
-from v2g.io.plc.impairment import DelayLine, Impairment, ImpairmentConfig
-from v2g.io.plc.link import OnFrame, OnPort, PlcConfig, PlcLink, own_mac, random_mac
+from v2g.io.plc.link import (
+    DelayLine,
+    Impairment,
+    ImpairmentConfig,
+    OnFrame,
+    OnPort,
+    PlcConfig,
+    PlcLink,
+    own_mac,
+    random_mac,
+)
 from v2g.io.plc.loopback import LoopbackLink, MeasuresAcross
 from v2g.io.plc.tap import RecordedLink, TapLink, WrappedLink
 from v2g.io.simulation.medium import Medium
@@ -122,7 +131,7 @@ class ReconnectingLink:
             callback(present)
 
 
-# -- Simulated impairment of any port: see v2g.io.plc.impairment
+# -- Simulated impairment of any port: see v2g.io.plc.link
 
 
 class _Direction:
@@ -208,7 +217,7 @@ Open = Callable[[PlcConfig, Medium | None], PlcLink]
 BACKENDS: Final[dict[str, tuple[str, str]]] = {
     "loopback": ("v2g.io.plc.loopback", "open_loopback"),
     "raw": ("v2g.io.plc.raw", "open_raw"),
-    "serial": ("v2g.io.plc.serial", "open_serial"),
+    "serial": ("v2g.io.plc.raw", "open_serial"),
 }
 """Backend name -> module and function that opens it."""
 

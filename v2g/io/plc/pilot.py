@@ -12,8 +12,16 @@ import msgspec
 from msgspec import Meta
 
 from v2g.hardware.pilot import ReportingPilot
-from v2g.iec61851.duty import DutyReading, read_duty
-from v2g.iec61851.pilot import VEHICLE_OHM, PilotReading, PilotState, pilot_high_mv, pilot_low_mv, read_levels
+from v2g.iec61851.pilot import (
+    VEHICLE_OHM,
+    DutyReading,
+    PilotReading,
+    PilotState,
+    pilot_high_mv,
+    pilot_low_mv,
+    read_duty,
+    read_levels,
+)
 from v2g.iec61851.proximity import SEATED_OHM, read_proximity
 from v2g.io.simulation.medium import Medium, MediumChannel
 from v2g.io.simulation.wire import SimulatedWire

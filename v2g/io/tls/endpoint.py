@@ -302,7 +302,7 @@ def _system_has_openssl() -> bool:
 
 def open_channel(endpoint: Endpoint) -> TlsChannel:
     """Return a new connection of `endpoint`, before its first byte. A server's has `profile`, not `older`: see
-    `v2g.io.tls.selection`.
+    `v2g.io.tls.hello`.
 
     Raises TlsError(own_certificate_unsuitable) when the profile has no signature algorithm for one of our keys,
     KeyAccessError when the backend cannot use a key, and ConfigError when this machine lacks the backend.

@@ -15,7 +15,7 @@ from cryptography.x509 import ocsp
 from v2g.errors import CertificateError, CertificateReason, FrameError, TlsError
 from v2g.io.tls import hello
 from v2g.io.tls.endpoint import Endpoint, TlsIdentity, TlsProfile
-from v2g.io.tls.selection import select
+from v2g.io.tls.hello import select
 from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.conformity import label
 from v2g.pki.credentials import Credentials

@@ -15,7 +15,7 @@ from v2g.io.network.plain_tcp import start_server
 from v2g.io.runtime.disk import Turnstile
 from v2g.io.runtime.supervision import spawn
 from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
-from v2g.io.tls.selection import open_for
+from v2g.io.tls.hello import open_for
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 from v2g.rates import Buckets
 

@@ -1,4 +1,4 @@
-"""SAScheduleList, SalesTariff and ChargingProfile of ISO 15118-2, from and to schedules of `engine.power_schedule`."""
+"""SAScheduleList, SalesTariff, ChargingProfile and PhysicalValue of ISO 15118-2, from and to the values of the core."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -6,10 +6,41 @@ from typing import Final
 import msgspec
 
 from v2g.iso15118.d2.messages import data_types as iso
-from v2g.iso15118.d2.messages.data_types import ChargingProfile, ProfileEntry
-from v2g.iso15118.d2.quantities import VALUES
-from v2g.iso15118.engine.physical_values import Rounding, watts
+from v2g.iso15118.d2.messages.data_types import (
+    ChargingProfile,
+    DC_EVSEStatus,
+    DC_EVSEStatusCode,
+    EVSENotification,
+    IsolationLevel,
+    PhysicalValue,
+    ProfileEntry,
+    UnitSymbol,
+)
+from v2g.iso15118.engine.dc_status import DcStatus
+from v2g.iso15118.engine.physical_values import Rounding, Writer, watts
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, offered, read
+
+
+def _make(multiplier: int, unit: str, value: int) -> PhysicalValue:
+    return PhysicalValue(multiplier=multiplier, unit=UnitSymbol(unit), value=value)
+
+
+VALUES: Final = Writer(_make)
+"""The units are always sent."""
+
+
+# -- DC_EVSEStatus of ISO 15118-2 from `engine.dc_status`
+
+
+def dc_evse_status(status: DcStatus, max_delay_s: int = 0) -> DC_EVSEStatus:
+    """Return the status with NotificationMaxDelay in s (0: at once)."""
+    return DC_EVSEStatus(
+        notification_max_delay=max_delay_s,
+        evse_notification=EVSENotification(status.notification),
+        evse_isolation_status=IsolationLevel(status.isolation),
+        evse_status_code=DC_EVSEStatusCode(status.code),
+    )
+
 
 MOST_PROFILE_ENTRIES: Final = 24
 

@@ -47,3 +47,13 @@ class Timing(SharedTiming, frozen=True):
     """Vehicle: maximum wait for the customer (V2G2-845): policy."""
     contactor: Timer = 3.0
     """Charger: a contactor closes within this after state C or D (V2G2-860, -862, -865)."""
+
+
+CHARGE_SERVICE: Final = 1
+"""AC_DC_Charging, which every session has."""
+
+CONTRACT_SERVICE: Final = 2
+"""Certificate: installation and update of contracts."""
+
+INTERNET_SERVICE: Final = 3
+"""InternetAccess."""

@@ -8,9 +8,16 @@ those of `v2g.iso15118.d20.charts`. Requirements on the order are, in that of a 
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
+from v2g.exi.declare import Element, Schema
+from v2g.iso15118.din.messages.base import BodyElement
+from v2g.iso15118.din.messages.header import MessageHeader
+from v2g.iso15118.din.messages.message import Body, V2G_Message
+from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Edges, Says, State, with_early_stops
+from v2g.iso15118.engine.v2g_message import MessageSession
+from v2g.iso15118.engine.xmldsig import Signature
 
 
 def _go(to: State, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Edge:
@@ -59,3 +66,19 @@ REQUESTS: Final = frozenset(name for ways in CHART.values() for name in ways)
 
 ENERGY: Final = frozenset({State.DC_CHARGE_LOOP})
 """States in which power may flow."""
+
+
+class SessionDin(MessageSession):
+    """Direct current with external payment over plain TCP; headers carry the SessionID only."""
+
+    schema: ClassVar[Schema] = DIN
+
+    @property
+    def chart(self) -> Chart:
+        """The sequence chart."""
+        return CHART
+
+    def _wrapped(self, body: Element, signature: Signature | None) -> V2G_Message:
+        assert isinstance(body, BodyElement), f"{type(body).__name__} is no body"
+        assert signature is None, "DIN 70121 signs nothing"
+        return V2G_Message(header=MessageHeader(session_id=self.session_id), body=Body(body_element=body))

@@ -9,8 +9,17 @@ from itertools import islice
 from typing import Final
 
 from v2g.iso15118.din.messages import data_types as iso
-from v2g.iso15118.din.messages.data_types import ChargingProfile
-from v2g.iso15118.engine.physical_values import MAX_INT16, watts_int16
+from v2g.iso15118.din.messages.data_types import (
+    ChargingProfile,
+    DC_EVSEStatus,
+    DC_EVSEStatusCode,
+    EVSENotification,
+    IsolationLevel,
+    PhysicalValue,
+    UnitSymbol,
+)
+from v2g.iso15118.engine.dc_status import DcStatus
+from v2g.iso15118.engine.physical_values import MAX_INT16, Writer, watts_int16
 from v2g.iso15118.engine.power_schedule import PowerSchedule, offered, read
 
 MOST_ENTRIES: Final = 12
@@ -54,4 +63,25 @@ def planned(profile: ChargingProfile | None) -> PowerSchedule | None:
     return read(
         (each.charging_profile_entry_start, None, each.charging_profile_entry_max_power)
         for each in profile.profile_entry
+    )
+
+
+def _make(multiplier: int, unit: str, value: int) -> PhysicalValue:
+    return PhysicalValue(multiplier=multiplier, unit=UnitSymbol(unit), value=value)
+
+
+VALUES: Final = Writer(_make)
+"""The units are always sent."""
+
+
+# -- DC_EVSEStatus of DIN 70121 from `engine.dc_status`
+
+
+def dc_evse_status(status: DcStatus, max_delay_s: int = 0) -> DC_EVSEStatus:
+    """Return the status with NotificationMaxDelay in s (0: at once)."""
+    return DC_EVSEStatus(
+        notification_max_delay=max_delay_s,
+        evse_notification=EVSENotification(status.notification),
+        evse_isolation_status=IsolationLevel(status.isolation),
+        evse_status_code=DC_EVSEStatusCode(status.code),
     )

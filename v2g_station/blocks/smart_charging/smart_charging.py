@@ -16,10 +16,11 @@ from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.smart_charging import profile_rules, profile_times, profiles
+from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
+from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.layout import EvseLayout
 
 _BALANCING: Final = tuple(
@@ -483,3 +484,79 @@ class PriorityCharging:
         """Change the priority and report it; offline changes are reported later (K21.FR.05, .08, K22.FR.03, .05)."""
         if self._smart.where.set_priority(transaction_id, active=active):
             self._outbox.add(ocpp.NotifyPriorityChargingRequest(transaction_id=transaction_id, activated=active))
+
+
+class DynamicProfiles:
+    """Keeps dynamic profiles up to date."""
+
+    def __init__(self, kernel: Kernel, smart_charging: ChargingProfiles) -> None:
+        self._k = kernel
+        self._smart = smart_charging
+        self.answers: dict[str, Handler] = {"UpdateDynamicSchedule": self._update}
+        smart_charging.on_installed.append(self._plan)
+
+    def start(self) -> None:
+        """Resume pulling updates of profiles installed before a restart."""
+        for item in self._smart.installed:
+            self._plan(item)
+
+    def _find(self, profile_id: int) -> InstalledProfile | None:
+        return next(
+            (
+                item
+                for item in self._smart.installed
+                if item.profile.id == profile_id and item.profile.charging_profile_kind == "Dynamic"
+            ),
+            None,
+        )
+
+    def _update(self, request: ocpp.UpdateDynamicScheduleRequest) -> Message:
+        """K28.FR.06, .11."""
+        item = self._find(request.charging_profile_id)
+        if item is None:
+            return ocpp.UpdateDynamicScheduleResponse(status="Rejected", status_info=status_info("InvalidProfile"))
+        refused = self._apply(item, request.schedule_update)
+        status: ocpp.ChargingProfileStatus = "Accepted" if refused is None else "Rejected"
+        return ocpp.UpdateDynamicScheduleResponse(status=status, status_info=refused)
+
+    def _apply(self, item: InstalledProfile, update: ocpp.ChargingScheduleUpdate) -> StatusInfo | None:
+        """Apply new values, and set the time of the update (K28.FR.08, .09); return why not, if so."""
+        schedule = item.profile.charging_schedule[0]
+        period = schedule.charging_schedule_period[0]
+        known = {field.name for field in msgspec.structs.fields(type(period))}
+        new = {
+            name: value
+            for name, value in msgspec.structs.asdict(update).items()
+            if value is not None and name in known and name != "custom_data"
+        }
+        period = msgspec.structs.replace(period, **new)
+        schedule = msgspec.structs.replace(schedule, charging_schedule_period=(period,))
+        profile = msgspec.structs.replace(
+            item.profile, charging_schedule=(schedule,), dyn_update_time=format_time(self._k.utc_ms)
+        )
+        changed = msgspec.structs.replace(item, profile=profile)
+        if (refused := self._smart.refuse_lines(changed)) is None:
+            self._smart.put(changed)
+        return refused
+
+    def _plan(self, item: InstalledProfile) -> None:
+        name = f"dynamic.{item.profile.id}"
+        interval = item.profile.dyn_update_interval or 0
+        if item.profile.charging_profile_kind == "Dynamic" and interval > 0:
+            self._k.after(name, interval, partial(self._pull, item.profile.id))  # K28.FR.10
+        else:
+            self._k.cancel(name)
+
+    def _pull(self, profile_id: int) -> None:
+        item = self._find(profile_id)
+        if item is None:
+            return
+        self._plan(item)
+
+        def answered(answer: Answer) -> None:
+            current = self._find(profile_id)
+            good = isinstance(answer, ocpp.PullDynamicScheduleUpdateResponse) and answer.status == "Accepted"
+            if good and current is not None and answer.schedule_update is not None:  # type: ignore[union-attr]
+                self._apply(current, answer.schedule_update)  # type: ignore[union-attr]
+
+        self._k.call(ocpp.PullDynamicScheduleUpdateRequest(charging_profile_id=profile_id), answered)

@@ -9,10 +9,10 @@ from v2g import exi
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.charts import CHARTS as CHARTS_2
 from v2g.iso15118.d2.charts import Family as Family2
-from v2g.iso15118.d2.session import Session2
+from v2g.iso15118.d2.charts import Session2
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.charts import CHART as CHART_DIN
-from v2g.iso15118.din.session import SessionDin
+from v2g.iso15118.din.charts import SessionDin
 from v2g.iso15118.engine.app_protocol import ResponseCode, SupportedAppProtocolRes
 from v2g.iso15118.engine.message_timing import SharedTiming
 from v2g.iso15118.engine.sequence import Chart

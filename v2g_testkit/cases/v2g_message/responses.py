@@ -12,15 +12,15 @@ from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.messages import common as common_2
 from v2g.iso15118.d2.messages import data_types as types_2
 from v2g.iso15118.d2.messages.data_types import SAScheduleList
-from v2g.iso15118.d2.quantities import VALUES as VALUES_2
-from v2g.iso15118.d2.quantities import dc_evse_status as status_2
+from v2g.iso15118.d2.schedules import VALUES as VALUES_2
+from v2g.iso15118.d2.schedules import dc_evse_status as status_2
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din import schedules as schedules_din
 from v2g.iso15118.din.messages import common as common_din
 from v2g.iso15118.din.messages import data_types as types_din
-from v2g.iso15118.din.quantities import VALUES as VALUES_DIN
-from v2g.iso15118.din.quantities import dc_evse_status as status_din
+from v2g.iso15118.din.schedules import VALUES as VALUES_DIN
+from v2g.iso15118.din.schedules import dc_evse_status as status_din
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.dc_status import DcStatus, Phase, status

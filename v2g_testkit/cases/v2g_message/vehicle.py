@@ -11,18 +11,17 @@ from v2g import exi
 from v2g.errors import TrustError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.charts import LOOPS
+from v2g.iso15118.d2.charts import LOOPS, Session2
 from v2g.iso15118.d2.charts import STRICT as STRICT_2
 from v2g.iso15118.d2.charts import Family as Family2
 from v2g.iso15118.d2.envelope import Envelope, unseal
 from v2g.iso15118.d2.messages.common import CertificateInstallationRes, CertificateUpdateRes
-from v2g.iso15118.d2.services import CONTRACT_SERVICE
-from v2g.iso15118.d2.session import Session2
 from v2g.iso15118.d2.signatures import sub_cas
+from v2g.iso15118.d2.timing import CONTRACT_SERVICE
 from v2g.iso15118.d2.timing import MESSAGES as MESSAGES_2
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.charts import STRICT as STRICT_DIN
-from v2g.iso15118.din.session import SessionDin
+from v2g.iso15118.din.charts import SessionDin
 from v2g.iso15118.din.timing import MESSAGES as MESSAGES_DIN
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
 from v2g.iso15118.engine.message_timing import SharedTiming
@@ -42,8 +41,7 @@ from v2g_testkit.cases.scripted_vehicle import DEAD_V, PRE_CHARGE_S, RENEGOTIATE
 from v2g_testkit.cases.secc_installation import DELIVERS, UNUSABLE
 from v2g_testkit.cases.v2g_message.changes import CHANGES
 from v2g_testkit.cases.v2g_message.checks import faults
-from v2g_testkit.cases.v2g_message.known import MessageKnown
-from v2g_testkit.cases.v2g_message.requests import MessageRequests, Requests2, RequestsDin
+from v2g_testkit.cases.v2g_message.requests import MessageKnown, MessageRequests, Requests2, RequestsDin
 
 _STARTS = (Asks.START, Asks.READY)
 _STOPS = (Asks.STOP, Asks.NOT_READY)

@@ -10,9 +10,8 @@ from secc.session.config import ControlMode
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.scheduling.pricing import WantedPrices, price_schedule
 from secc.session.d20.stages import RequestContext, refuse
-from secc.session.offers import OfferedTuple, PowerSpan, Spans, allowed_over, merged, power_at
 from secc.session.stages import Parametrised, Planned
-from secc.session.terms import ScheduleOffer
+from secc.session.terms import OfferedTuple, PowerSpan, ScheduleOffer, Spans, allowed_over, merged, power_at
 from v2g.energy.limits import VEHICLE
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.messages import schedules as iso

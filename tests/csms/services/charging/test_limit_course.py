@@ -6,8 +6,8 @@ from csms.dispatch.work import Dispatch
 from csms.retention import store as retention
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
-from csms.smart_charging.binding import LimitPoint
 from csms.smart_charging.charging_plans import share_profile
+from csms.smart_charging.limits_in_force import LimitPoint
 from csms.smart_charging.work import LimitCourse
 from csms.transactions import store as transactions
 from tests.csms.backend import Backend

@@ -13,8 +13,7 @@ from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
-from v2g.iso15118.d2.quantities import VALUES, dc_evse_status
-from v2g.iso15118.d2.schedules import schedule_tuple
+from v2g.iso15118.d2.schedules import VALUES, dc_evse_status, schedule_tuple
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step

@@ -9,8 +9,7 @@ from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages.header import MessageHeader
 from v2g.iso15118.din.messages.message import Body, V2G_Message
-from v2g.iso15118.din.quantities import VALUES, dc_evse_status
-from v2g.iso15118.din.schedules import schedule_list
+from v2g.iso15118.din.schedules import VALUES, dc_evse_status, schedule_list
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step
 

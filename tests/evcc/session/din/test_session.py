@@ -12,8 +12,7 @@ from tests.evcc.session.message_bench import SESSION_ID
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
-from v2g.iso15118.din.quantities import VALUES
-from v2g.iso15118.din.schedules import planned, schedule_list
+from v2g.iso15118.din.schedules import VALUES, planned, schedule_list
 from v2g.iso15118.engine.dc_status import Stop
 from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts, watts
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, exceeds

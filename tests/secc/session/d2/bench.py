@@ -14,7 +14,7 @@ from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
-from v2g.iso15118.d2.quantities import VALUES
+from v2g.iso15118.d2.schedules import VALUES
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine import app_protocol as app

@@ -12,17 +12,19 @@ from hypothesis import strategies as st
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischargeConfig
-from secc.session.offers import PowerSpan, merged, power_at
 from secc.session.terms import (
     AddedService,
     OfferedRange,
     OverstayStep,
     OverstayTerms,
+    PowerSpan,
     PriceTerms,
     ScheduleOffer,
     ScheduleRules,
     SeccNeeds,
     TaxTerms,
+    merged,
+    power_at,
 )
 from tests.secc.session.bench import AC, Bench, number
 from tests.secc.session.conftest import MakeBench
@@ -264,7 +266,7 @@ def test_a_profile_passes_exactly_when_no_second_of_it_is_above_the_schedule(
     schedule: list[tuple[int, int]], wanted: list[tuple[int, int]], shift: int
 ) -> None:
     from secc.session.d20.scheduling.schedules import check_profile
-    from secc.session.offers import OfferedTuple
+    from secc.session.terms import OfferedTuple
     from v2g.errors import Iso15118Error
 
     base = 1_000_000

@@ -12,7 +12,7 @@ from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages.header import MessageHeader
 from v2g.iso15118.din.messages.message import Body, V2G_Message
-from v2g.iso15118.din.quantities import VALUES
+from v2g.iso15118.din.schedules import VALUES
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.physical_values import Rounding

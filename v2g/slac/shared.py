@@ -1,4 +1,4 @@
-"""Timers, counters and limits of matching (ISO 15118-3, table A.1 and clauses 7 to 9), as data.
+"""What both matching cores share: timers, counters and limits (ISO 15118-3, table A.1, clauses 7 to 9), and actions.
 
 Every value has its name in the standard, its role, its range in the sources, and these sources.
 `STANDARD` has the default values, `FAST` those that a simulation may shorten without changing the standard's order
@@ -8,6 +8,8 @@ of messages: pauses for radio and chips, none that a peer relies on.
 from typing import Annotated, Final, Literal, get_type_hints
 
 import msgspec
+
+from v2g.observe import Observe
 
 Role = Literal["ev", "evse", "both"]
 _S = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
@@ -129,3 +131,89 @@ EV_SIGNAL_INDIRECT_DB: Final = 40.0
 """C_EV_match_signalattn_direct and _indirect. Sources disagree (10/20, 40/40, 40/80): lenient, and configurable."""
 EV_AMBIGUOUS_DB: Final = 3.0
 """Two chargers with more similar attenuation are ambiguous."""
+
+
+class SendFrame(msgspec.Struct, frozen=True):
+    """Put this Ethernet frame on the link."""
+
+    frame: bytes
+
+
+class Matched(msgspec.Struct, frozen=True, kw_only=True):
+    """D-LINK_READY(established): both modems are in one private network and see each other.
+
+    `nid` 7 and `nmk` 16 bytes, addresses 6 bytes, `attenuation_db` the average over carrier groups and sounds.
+    """
+
+    nid: bytes
+    nmk: bytes
+    evse_mac: bytes
+    pev_mac: bytes
+    attenuation_db: float
+
+    def __repr__(self) -> str:  # the key is a secret
+        return (
+            f"Matched(evse={self.evse_mac.hex(':')}, pev={self.pev_mac.hex(':')}, nid={self.nid.hex()}, "
+            f"attenuation_db={self.attenuation_db})"
+        )
+
+
+class MatchingFailed(msgspec.Struct, frozen=True):
+    """Matching failed until the next trigger. `reason` is one of FAILURES."""
+
+    reason: str
+
+
+class LinkLost(msgspec.Struct, frozen=True):
+    """D-LINK_READY(no link): the link was up and is lost."""
+
+
+class RestartPilot(msgspec.Struct, frozen=True):
+    """Charger: show X1, then E or F for T_step_EF, then 5 % again, so that the vehicle starts over."""
+
+    reason: str
+
+
+class TogglePilot(msgspec.Struct, frozen=True):
+    """Vehicle: `count` times from B to C and back (BCB toggle), each B and each C for `state_s` seconds.
+
+    It identifies the charger at this pilot wire (validation), or wakes a charger that switched its oscillator off.
+    Begin with a B of `state_s` from now on.
+    """
+
+    count: int
+    state_s: float
+
+
+class OscillatorOff(msgspec.Struct, frozen=True):
+    """Charger: constant pilot (X1), the session pauses."""
+
+
+class OscillatorOn(msgspec.Struct, frozen=True):
+    """Charger: 5 % again (X1 to X2), the session resumes: the vehicle toggled the pilot, or the charger requests it."""
+
+
+Action = (
+    SendFrame
+    | Matched
+    | MatchingFailed
+    | LinkLost
+    | RestartPilot
+    | TogglePilot
+    | OscillatorOff
+    | OscillatorOn
+    | Observe
+)
+
+FAILURES = {
+    "no_charger_answers": "no charger answered CM_SLAC_PARM.REQ",
+    "no_attenuation_result": "no charger sent an attenuation profile",
+    "too_weak": "every charger that answered is too weak to be at the other end of the cable",
+    "no_match_confirmation": "the charger did not confirm the match",
+    "modem_silent": "the own modem does not accept the network key",
+    "no_link": "the modems did not find each other after the match",
+    "vehicle_silent": "the vehicle is connected but never started matching",
+    "not_validated": "no charger counted the right number of pilot toggles: none is at the other end of the cable",
+    "not_resumed": "the link did not come up again after the pause",
+}
+"""Why matching failed: stable code -> sentence."""
