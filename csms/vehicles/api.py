@@ -24,8 +24,10 @@ from csms.vehicles import store as rows
 from csms.vehicles.exports import CSV, OSMAND, ExportFormat, open_export
 from csms.vehicles.rules import CONTEXT, VehicleState
 from v2g.config import nearest
+from v2g.energy.settlement.rows import iso_time
 from v2g.errors import StoreError
 from v2g.telemetry.signals import LATITUDE, LONGITUDE, SIGNALS, CellSamples
+from v2g.telemetry.vss import PATH_PATTERN, signals_at, vss_value
 from v2g.units import LAST_MS, UtcMs
 
 MAX_EXPORT: Final = 1_000_000
@@ -117,6 +119,42 @@ class FullState(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     context: str
     values: dict[str, LatestValue]
+
+
+class WhichPaths(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Paths of a vehicle."""
+
+    ev: Ev
+    path: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=PATH_PATTERN,
+            max_length=200,
+            description="Path of a signal or branch; `*` is any one name.",
+            examples=["Vehicle.Powertrain.TractionBattery.*.Max"],
+        ),
+    ] = "Vehicle"
+
+
+class VssPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A value as text, in the path's unit, and its time (ISO 8601, UTC)."""
+
+    value: str
+    ts: str
+
+
+class VssValue(msgspec.Struct, frozen=True, kw_only=True):
+    """The data point of a path."""
+
+    path: str
+    dp: VssPoint
+
+
+class VssData(msgspec.Struct, frozen=True, kw_only=True):
+    """Data points by path, and the time of the answer."""
+
+    data: tuple[VssValue, ...]
+    ts: str
 
 
 class Values(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +258,27 @@ async def read_vehicle(call: Call, parameters: OneVehicle) -> FullState:
         if name in names
     }
     return FullState(ev=state.ev, at_ms=shown.at_ms, context=shown.context, values=values)
+
+
+@get("/vehicles/{ev}/vss", Permission.READ_VEHICLES, problems=(404,))
+async def read_vehicle_paths(call: Call, parameters: WhichPaths) -> VssData:
+    """Return a vehicle's latest values by paths of COVESA VSS 6, as an answer of VISS v2 has them (R212).
+
+    A branch has all below it; those that are not known are left out.
+    """
+    call.require_vehicle(parameters.ev)
+    state, names = call.backend.latest.get(parameters.ev), set(_signals(call, None))
+    if state is None:
+        raise missing("vehicle")
+    there = signals_at(parameters.path)
+    if not there:
+        raise ApiError(404, f"no signal at {parameters.path!r}", "the reference of telemetry lists the paths")
+    found = {path: each for path, name in there.items() if name in names and (each := state.present(name)) is not None}
+    data = tuple(
+        VssValue(path=path, dp=VssPoint(value=vss_value(there[path], float(each.value)), ts=iso_time(each.at_ms)))
+        for path, each in found.items()
+    )
+    return VssData(data=data, ts=iso_time(call.services.clock.utc_ms()))
 
 
 @get("/vehicles/{ev}/values", Permission.READ_VEHICLES)

@@ -29,7 +29,8 @@ class Signal(msgspec.Struct, frozen=True):
     resolution: float
     dead_band: float
     vss: str = ""
-    """Path of the same quantity in COVESA's Vehicle Signal Specification, below `Vehicle`; empty where it has none."""
+    """Path of the same quantity in COVESA's Vehicle Signal Specification 6, below `Vehicle`; empty where it has none,
+    as for the motor: its speed is that of an axle there."""
     jump: float = 0.0
     """Larger changes between two samples need a second sample that confirms them; 0: none do."""
     derived: bool = False
@@ -66,7 +67,7 @@ SIGNALS: dict[str, Signal] = {
     "battery.energy.charged": Signal("Wh", 0, 2**32 - 1, 1, 100, f"{_BATTERY}.AccumulatedChargedEnergy", 100_000),
     "battery.energy.discharged": Signal("Wh", 0, 2**32 - 1, 1, 100, f"{_BATTERY}.AccumulatedConsumedEnergy", 100_000),
     "charging.power": Signal("W", -2_000_000, 2_000_000, 1, 250, jump=100_000),
-    "motor.speed": Signal("rpm", -30_000, 30_000, 1, 100, "Powertrain.ElectricMotor.Speed", 3000),
+    "motor.speed": Signal("rpm", -30_000, 30_000, 1, 100, jump=3000),
     "ambient.temperature": Signal("degC", -60, 85, 0.1, 0.5, "Exterior.AirTemperature", 10),
     LATITUDE: Signal("degrees", -90, 90, 1e-6, _FIVE_METRES, "CurrentLocation.Latitude", 0.01),
     LONGITUDE: Signal("degrees", -180, 180, 1e-6, _FIVE_METRES, "CurrentLocation.Longitude", 0.02),

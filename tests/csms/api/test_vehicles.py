@@ -49,6 +49,27 @@ async def driven(ask: ApiClient) -> ApiClient:
     return ask
 
 
+@pytest.mark.requirement("R212")
+async def test_paths_of_vss_have_the_values_that_the_caller_may_see(driven: ApiClient) -> None:
+    async def paths(path: str, **more: Any) -> dict[str, tuple[str, str]]:
+        answer = await driven("GET", f"/vehicles/EV-1/vss?path={path}", **more)
+        assert answer.status == 200, answer.json
+        assert answer.json["ts"] == "1970-01-01T00:02:00.000Z"
+        return {each["path"]: (each["dp"]["value"], each["dp"]["ts"]) for each in answer.json["data"]}
+
+    battery = "Vehicle.Powertrain.TractionBattery"
+    soc = {f"{battery}.StateOfCharge.Current": ("79", "1970-01-01T00:01:03.000Z")}
+    assert await paths(f"{battery}.StateOfCharge.Current") == soc
+    hot = {f"{battery}.Temperature.Max": ("31", "1970-01-01T00:01:02.000Z")}
+    assert await paths(f"{battery}") == soc | hot
+    assert await paths(f"{battery}.*.Max") == hot
+    assert "Vehicle.CurrentLocation.Latitude" in await paths("Vehicle")
+    assert "Vehicle.CurrentLocation.Latitude" not in await paths("Vehicle", role=Role.GRID_OPERATOR)
+    for path, status in (("Vehicle.Nothing", 404), ("Car", 400), ("Vehicle.**", 400), ("Vehicle" + ".*" * 100, 400)):
+        assert (await driven("GET", f"/vehicles/EV-1/vss?path={path}")).status == status
+    assert (await driven("GET", "/vehicles/EV-9/vss")).status == 404
+
+
 @pytest.mark.requirement("R78", "R96", "R113")
 async def test_each_role_reads_its_vehicles_and_its_signals(driven: ApiClient) -> None:
     async def signals(role: Role) -> dict[str, set[str]]:
