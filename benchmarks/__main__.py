@@ -14,8 +14,8 @@ from v2g_cli.output import print_json, print_table
 
 NAMES = (
     "exi", "ocpp", "telemetry", "battery", "gateway", "journal", "settlement", "books", "slac", "links", "tls", "trust",
-    "dispatch", "shares", "roaming", "broker", "decision", "uplink", "ota", "session", "charging", "crowd", "sessions",
-    "scores", "editions", "grid", "station", "csms", "console",
+    "dispatch", "shares", "roaming", "broker", "decision", "uplink", "ota", "session", "warm", "charging", "crowd",
+    "sessions", "scores", "editions", "grid", "station", "csms", "console",
 )  # fmt: skip
 """Modules of this package with `ABOUT` and `measure(*, quick)`, fast ones first; `REQUIREMENTS` if any."""
 

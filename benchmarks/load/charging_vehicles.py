@@ -304,7 +304,7 @@ class Fleet:
         config = SessionConfig(
             services=ServiceConfig(energy=("DC_BPT",) if name == "20" else ("DC",)),
             authorization=AuthorizationConfig(allow_eim=name == "din"),
-            discharge=DischargeConfig(enabled=self._plan.discharge),
+            discharge=DischargeConfig(enabled=self._plan.discharge, checkpoint_wait_s=0.1),  # its battery is still
             program=(ProgramStep(do="charge", until_soc=100.0, power_w=power_w),),
             timing=TimingConfig(loop_pause_s=self._plan.pause_s),
         )

@@ -51,6 +51,11 @@ class TreeMeter:
         """Total CPU of the observed processes, user and system."""
         return sum(self._cpu.values())
 
+    def now(self) -> float:
+        """Take a sample; return their CPU time so far, s."""
+        self._look()
+        return self.cpu_s
+
     def stop(self) -> None:
         """Take the last sample."""
         self._stop.set()
