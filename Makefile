@@ -57,7 +57,7 @@ board: $(VENV)/dev ## the charger's monitor in C for a control board, in .cache/
 	! command -v clang >/dev/null || $(MAKE) --no-print-directory -C board OUT=$(CURDIR)/$(BOARD)/clang CC=clang
 	$(BIN)/pytest -n 2 -m "long or not long" tests/board $(ARGS)
 
-reactions: $(VENV)/dev ## reaction times of processes that are stopped, killed or hang, idle and with all cores busy (REPEAT times, 6 minutes each), for docs/explanation/safety.md
+reactions: $(VENV)/dev ## reaction times of processes that are stopped, killed or hang: idle, with all cores busy, with 5 % of a core (REPEAT times, 6 to 9 minutes each), for docs/explanation/safety.md
 	$(BIN)/python -m tests.safety.reactions --repeat $(or $(REPEAT),1)
 	$(BIN)/python docs/generate.py
 

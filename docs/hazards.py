@@ -148,11 +148,14 @@ def promised(role: str) -> str:
     return markdown(("What happens", *heads), cells)
 
 
+HOWS: Final = {"idle": "Idle machine", "busy": "All cores busy", "weak": "Charger with 5 % of a core"}
+
+
 def reactions() -> str:
     """Return the reaction times of processes, and how they were measured."""
     times = read_times()
     heads, measured = [], []
-    for how, name in (("idle", "Idle machine"), ("busy", "All cores busy")):
+    for how, name in HOWS.items():
         run = times.get(how)
         heads.append(
             name if run is None else f"{name}: {run.cores} cores, load {run.load} before, {run.runs} x, {run.date}"

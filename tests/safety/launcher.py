@@ -4,11 +4,13 @@
 SLOW_DISK makes each write to the disk take SLOW_S from then on, SLOW_DRIVER the next word to the power modules HUNG_S.
 """
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Final
 
 from v2g.hardware.interfaces import Demand
@@ -21,6 +23,7 @@ SLOW_DISK: Final = signal.SIGUSR2
 """SIGUSR1 is taken: it lets a vehicle pause."""
 SLOW_DRIVER: Final = signal.SIGALRM
 
+PERIOD_US: Final = 20_000
 HUNG_S: Final = 5.0
 SLOW_S: Final = 10.0
 SLOW: Final = "a slow write begins"
@@ -65,9 +68,24 @@ def _slow_driver(*_: object) -> None:
     CanPort.send, SimulatedStage.drive = late_send, late_drive  # type: ignore[method-assign]
 
 
+def _limit(share: float) -> None:
+    """Give this process that share of a core at the most, in periods of 20 ms, as a slow processor would have."""
+    root = Path("/sys/fs/cgroup/cpu")
+    for ended in root.glob("v2g-*"):
+        with contextlib.suppress(OSError):  # in use
+            ended.rmdir()
+    group = root / f"v2g-{os.getpid()}"
+    group.mkdir()
+    (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+    (group / "cpu.cfs_quota_us").write_text(str(round(share * PERIOD_US)))
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
 if __name__ == "__main__":
     os.nice(int(os.environ.get("V2G_NICE", "0")))  # see tests/safety/reactions.py
     program = sys.argv.pop(1)
+    if program == "secc" and (share := os.environ.get("V2G_SHARE")):
+        _limit(float(share))
     signal.signal(HANG, _hang)
     signal.signal(SLOW_DISK, _slow)
     signal.signal(SLOW_DRIVER, _slow_driver)

@@ -1,6 +1,7 @@
 """Measures the reaction times of charger and vehicle as processes: `make reactions`. Each test of
-`tests/safety/test_processes.py` runs on the machine as it is, and again with a process that calculates on each of its
-cores; the figures go to `docs/reaction-times.toml`, from which docs/explanation/safety.md takes its table.
+`tests/safety/test_processes.py` runs on the machine as it is, with a process that calculates on each of its cores, and
+with a charger that gets 5 % of a core; the figures go to `docs/reaction-times.toml`, from which
+docs/explanation/safety.md takes its table.
 
 The load of the machine (of the last minute) before each run is recorded: a run "idle" beside others says so.
 """
@@ -14,17 +15,20 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from docs.hazards import TIMES, Run, processes, read_times
+from docs.hazards import HOWS, TIMES, Run, processes, read_times
 
 ROOT: Final = Path(__file__).parents[2]
 LOST_S: Final = "0.1"
 """That of a real charger."""
+
+WEAK: Final = {"V2G_SHARE": "0.05", "V2G_LOST_S": "1.0"}
+"""A weak processor (R220): it is too slow for a board that waits 0.1 s."""
 
 AHEAD: Final = 10
 """So much less nice is what is outside of the programs, where this user may: board and modules have processors of their
@@ -55,7 +59,7 @@ def _burn() -> None:
         pass
 
 
-def _run(only: str) -> dict[str, dict[str, list[float]]]:
+def _run(only: str, settings: Mapping[str, str]) -> dict[str, dict[str, list[float]]]:
     """Run the tests once; return what each has measured."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +70,7 @@ def _run(only: str) -> dict[str, dict[str, list[float]]]:
             sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "long or not long", "-k", only,
             "-o", "junit_family=xunit1", f"--junitxml={report}", "tests/safety/test_processes.py",
         ]  # fmt: skip
-        environment = {**os.environ, "V2G_LOST_S": LOST_S, "V2G_NICE": str(AHEAD if ahead else 0)}
+        environment = {**os.environ, "V2G_LOST_S": LOST_S, "V2G_NICE": str(AHEAD if ahead else 0)} | settings
         subprocess.run(command, cwd=ROOT, env=environment, check=False)
         for case in ElementTree.parse(report).iter("testcase"):
             name = re.sub(r"\[(\w+)-.*\]", r"[\1]", case.attrib["name"])
@@ -75,11 +79,11 @@ def _run(only: str) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-def _measure(*, busy: bool, repeat: int, only: str) -> Run:
+def _measure(how: str, *, repeat: int, only: str) -> Run:
     load, seconds = os.getloadavg()[0], defaultdict(lambda: defaultdict(list))
     for _ in range(repeat):
-        with _busy(os.cpu_count() or 1) if busy else contextlib.nullcontext():
-            for name, measured in _run(only).items():
+        with _busy(os.cpu_count() or 1) if how == "busy" else contextlib.nullcontext():
+            for name, measured in _run(only, WEAK if how == "weak" else {}).items():
                 for what, values in measured.items():
                     seconds[name][what] += values
     return Run(
@@ -114,14 +118,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.safety.reactions", description=__doc__)
     parser.add_argument("--repeat", type=int, default=1, help="how often each test runs")
     parser.add_argument("--only", default="", help="tests with this in their name; the others keep their figures")
-    parser.add_argument("--how", choices=("idle", "busy", "both"), default="both")
+    parser.add_argument("--how", choices=(*HOWS, "all"), default="all")
     options = parser.parse_args()
     runs = dict(read_times()) if TIMES.exists() else {}
-    for how in ("idle", "busy"):
-        if options.how in (how, "both"):
-            if how == "idle" and os.getloadavg()[0] > 0.5:
+    for how in HOWS:
+        if options.how in (how, "all"):
+            if how != "busy" and os.getloadavg()[0] > 0.5:
                 sys.stderr.write(f"the machine is not idle: its load is {os.getloadavg()[0]:.1f}\n")
-            new, before = _measure(busy=how == "busy", repeat=options.repeat, only=options.only), runs.get(how)
+            new, before = _measure(how, repeat=options.repeat, only=options.only), runs.get(how)
             if options.only and before is not None:
                 new.seconds.update({name: each for name, each in before.seconds.items() if name not in new.seconds})
             runs[how] = new

@@ -408,6 +408,7 @@ async def test_power_goes_off_when_the_board_says_nothing_new(
     reported(record_property, current=current_s, charger=off_s)
     assert current_s <= place.allowed(LOST_S)
     assert off_s <= place.allowed(2 * LOST_S)
+    await place.until(lambda: len(place.named("secc", "board_lost")) > before)
     assert place.named("secc", "board_lost")[before]["why"] == why
 
 
