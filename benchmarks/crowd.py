@@ -18,7 +18,7 @@ from benchmarks.history import reference
 from v2g.iso15118.d20.timing import MESSAGES
 
 ABOUT = "vehicles that arrive and leave within a second: sessions lost, response times beside the standard's limits"
-REQUIREMENTS = ("R175",)
+REQUIREMENTS = ("R175", "R220")
 
 CROWD_S: Final = 1.0
 CHARGE_S: Final = 3.0
