@@ -8,7 +8,8 @@ threads and the chargers' folders must stay what they are. Bundles of sessions a
 
 Beside them a fleet of simulated stations, with drivers, faults and offline spells, is at a back end on PostgreSQL, to
 which a telemetry gateway delivers what is on a CAN bus, over a broker that is away now and then. `PAUSE` seconds after
-each vehicle, the second argument, make the load light.
+each vehicle, the second argument, make the load light; caches of databases (32 MiB a connection of a back end) then
+fill for hours, which is growth, too.
 """
 
 import asyncio
