@@ -32,6 +32,7 @@ from csms.services import Services
 from csms.sites.work import Balancer
 from csms.smart_charging.work import LimitCourse, SmartCharging
 from csms.station_security.authority import StationCa
+from csms.station_templates.work import TemplateKeeper
 from csms.stations.clocks import ClockKeeper
 from csms.stations.last_seen import LastSeen
 from csms.tariffs.work import CostAnnouncer, TariffService
@@ -91,6 +92,7 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("local lists", LocalListKeeper(services).run),
         ("retention", partial(run_retention, services)),
         ("prequalifications", services[ExportPermits].run),
+        ("templates", TemplateKeeper(services).run),
         ("grid signal", partial(_follow_grid_signal, services)),
         ("grid shares", services[GridShares].run),
         ("station CA", services[StationCa].keep_renewed),

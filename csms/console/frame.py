@@ -28,6 +28,7 @@ AREAS: Final = {
         {
             "list_stations": "Stations",
             "list_campaigns": "Updates",
+            "list_templates": "Templates",
             "show_inventory": "Installed",
             "list_uptime": "Uptime",
             "list_certificates": "Certificates",

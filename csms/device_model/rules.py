@@ -20,6 +20,11 @@ _SECRET: Final = re.compile(r"password|\Akey\Z|simpin|sharedsecret", re.IGNORECA
 T = TypeVar("T")
 
 
+def is_secret(name: str) -> bool:
+    """Return whether the values of a variable or field are never stored."""
+    return _SECRET.search(name) is not None
+
+
 class Limit(msgspec.Struct, frozen=True):
     """Limits of one request (ItemsPerMessage, BytesPerMessage); None: not reported."""
 
@@ -61,7 +66,7 @@ def reported(data: Iterable[ReportData], now_ms: int) -> Iterator[dict[str, obje
             key = key_of(entry.component, entry.variable, attribute.type)
             yield {
                 **msgspec.structs.asdict(key),
-                "value": None if _SECRET.search(key.variable) else attribute.value,
+                "value": None if is_secret(key.variable) else attribute.value,
                 "value_ms": now_ms,
                 "mutability": attribute.mutability or "ReadWrite",
                 "constant": attribute.constant,
@@ -79,7 +84,7 @@ def read_values(results: Iterable[GetVariableResult], now_ms: int) -> Iterator[d
     """Yield the columns of variables that were read (B06)."""
     for each in results:
         key = key_of(each.component, each.variable, each.attribute_type)
-        if each.attribute_status == "Accepted" and not _SECRET.search(key.variable):
+        if each.attribute_status == "Accepted" and not is_secret(key.variable):
             yield {**msgspec.structs.asdict(key), "value": each.attribute_value, "value_ms": now_ms}
 
 
@@ -90,11 +95,7 @@ def written_values(
     wanted = {key_of(each.component, each.variable, each.attribute_type): each.attribute_value for each in data}
     for each in results:
         key = key_of(each.component, each.variable, each.attribute_type)
-        if (
-            each.attribute_status not in ("Accepted", "RebootRequired")
-            or _SECRET.search(key.variable)
-            or key not in wanted
-        ):
+        if each.attribute_status not in ("Accepted", "RebootRequired") or is_secret(key.variable) or key not in wanted:
             continue
         columns = msgspec.structs.asdict(key)
         if each.attribute_status == "Accepted":
@@ -107,14 +108,14 @@ def noticed(events: Iterable[EventData], now_ms: int) -> Iterator[dict[str, obje
     """Yield the columns of variables whose values events report (N07)."""
     for each in events:
         key = key_of(each.component, each.variable, "Actual")
-        if not _SECRET.search(key.variable):
+        if not is_secret(key.variable):
             yield {**msgspec.structs.asdict(key), "value": each.actual_value, "value_ms": now_ms}
 
 
 def without_secrets(value: object) -> object:
     """Return a document without its passwords and keys."""
     if isinstance(value, dict):
-        return {key: without_secrets(each) for key, each in value.items() if not _SECRET.search(key)}
+        return {key: without_secrets(each) for key, each in value.items() if not is_secret(key)}
     return value
 
 

@@ -30,11 +30,25 @@ session_metrics = typer.Typer(
     name="session-metrics", help="List figures of sessions that show worn parts of stations, and start over."
 )
 tariffs = typer.Typer(name="tariffs", help="List, show, store, price and delete tariffs.")
+templates = typer.Typer(name="templates", help="Configuration templates of stations, and where these differ.")
 trust = typer.Typer(name="trust", help="Certificates that expire, and the roots of an ecosystem's trust list.")
 uptime = typer.Typer(name="uptime", help="Uptime of EVSEs by regulations, and what does not count of outages.")
 users = typer.Typer(name="users", help="People who log in to the console.")
 
-GROUPS = (alerts, attestation, battery, books, campaigns, roaming, session_metrics, tariffs, trust, uptime, users)
+GROUPS = (
+    alerts,
+    attestation,
+    battery,
+    books,
+    campaigns,
+    roaming,
+    session_metrics,
+    tariffs,
+    templates,
+    trust,
+    uptime,
+    users,
+)
 
 _SITES = {"sites": "--site"}
 _FOUND = {"reason": "What was found and done; it is recorded.", "note": "Why, for the audit log."}
@@ -123,6 +137,21 @@ add(books, "sign", "sign_corrections", example="0A1B2C3D4E5F6071")
 add(tariffs, "show", "read_tariff", words={"plan_id": "TARIFF"}, text="Show a tariff with all its rates and taxes.",
     example="day-night")
 add(tariffs, "delete", "delete_tariff", words={"plan_id": "TARIFF"}, example="summer-2026")
+
+# -- configuration templates
+
+_TEMPLATE = {"template_id": "TEMPLATE"}
+add(templates, "list", "list_station_templates", "template: id, version, sites, models, stations", title="Templates")
+add(templates, "show", "read_station_template", words=_TEMPLATE, example="depots")
+add(templates, "put", "put_station_template", words=_TEMPLATE,
+    example="depots --sites north --values "
+    """'[{"component":"OCPPCommCtrlr","variable":"HeartbeatInterval","value":"300"}]'""")
+add(templates, "drift", "list_station_drift",
+    "template: template_id, station: station_id, variable: place, wanted, is: actual, state, since: since_ms",
+    title="Differences")
+add(templates, "apply", "apply_station_template",
+    "station: station_id, variables, state, reason", words=_TEMPLATE, title="Stations", example="depots --dry-run")
+add(templates, "delete", "delete_station_template", words=_TEMPLATE, example="depots")
 
 # -- uptime (R185)
 

@@ -1,0 +1,1 @@
+"""Configuration templates: values that variables of many stations should have, and where they differ."""
