@@ -26,6 +26,7 @@ from csms.config import CsmsConfig, parse
 from csms.contracts.verifier import ContractVerifier
 from csms.db.store import Store, open_store
 from csms.db.store_key import StoreKey, open_store_key
+from csms.direct_payments.work import DirectClient
 from csms.grid.shares import GridShares
 from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.http.backend import make_backend
@@ -159,6 +160,10 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
             from csms.mandates.work import collect_debits
 
             supervisor.keep("payment mandates", partial(collect_debits, services, config.payments.mandates))
+        if config.payments.direct is not None:
+            from csms.direct_payments.work import settle_direct_payments
+
+            supervisor.keep("direct payments", partial(settle_direct_payments, services, config.payments.direct))
         if backend.subscriber is not None:
             stack.push_async_callback(backend.subscriber.close)
             await backend.subscriber.start()
@@ -245,8 +250,9 @@ def _look_for_keys(config: CsmsConfig) -> None:
         read_secret(config.api.openid.client_secret_file)
         with extras_named():
             import joserfc  # noqa: F401  an extra
-    if config.payments.mandates is not None:
-        read_secret(config.payments.mandates.secret_file)
+    for provider in (config.payments.mandates, config.payments.direct):
+        if provider is not None:
+            read_secret(provider.secret_file)
     if config.alerts.email is not None and config.alerts.email.password_file is not None:
         read_secret(config.alerts.email.password_file)
     if config.grid.ieee2030_5 is not None:
@@ -337,6 +343,8 @@ async def open_services(
         parts.append(TrustLists(config.trust_list, clock))
     if config.roaming is not None:
         parts.append(Partners(config.roaming, store, store_key, clock, observe, feed))
+    if config.payments.direct is not None:
+        parts.append(DirectClient(config.payments.direct))
     if config.attestation is not None:
         parts.append(Attester(config.attestation, clock.scale))
     return Services(

@@ -540,9 +540,9 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
             yield (*sink_place, "name"), f"{sink.name!r} is taken", "give each sink a name of its own"
         if not _is_private(sink.url):
             yield (*sink_place, "url"), "would send telemetry without encryption", "use https://"
-    provider = config.payments.mandates
-    if provider is not None and not _is_private(provider.url):
-        yield ("payments", "mandates", "url"), "would send the token without encryption", "use https://"
+    for provider_name, provider in (("mandates", config.payments.mandates), ("direct", config.payments.direct)):
+        if provider is not None and not _is_private(provider.url):
+            yield ("payments", provider_name, "url"), "would send the token without encryption", "use https://"
     yield from look_at_alerts(config.alerts)
     for number, each in enumerate(() if config.api.openid is None else config.api.openid.roles):
         if each.role in NO_PEOPLE:

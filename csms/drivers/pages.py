@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -10,15 +10,20 @@ import msgspec
 
 from csms.console import qr
 from csms.console.present import doing
-from csms.console.visit import Visit, page, place
+from csms.console.visit import Visit, action, page, place
+from csms.direct_payments import store as payments
+from csms.direct_payments.rules import OVER
+from csms.direct_payments.work import begin
 from csms.drivers import api as drivers
 from csms.drivers import store as rows
-from csms.drivers.work import opens, session_code
+from csms.drivers.store import DriversEvse
+from csms.drivers.work import code_for, opens, session_code
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.tariffs.rules import OfferedPrices, changes, offered
 from v2g.energy.price_plan import PricePlan
 from v2g.energy.settlement.costing import UNITS
+from v2g.errors import RefusedError
 from v2g.units import MICRO, decimals_of
 
 STATES: Final = {
@@ -37,43 +42,110 @@ SHOWN: Final = {
 
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}")
+_WEB: Final = re.compile(r"https://|http://(localhost|127\.0\.0\.1)[:/]")
+"""Addresses of a provider's page to which a driver is sent."""
+
+
+class DriversPlace(NamedTuple):
+    """The EVSE of a driver's page: its station, number and facts, and in which state it is."""
+
+    station: str
+    evse_id: int
+    found: DriversEvse
+    state: str
+
+    def prepaid(self, visit: Visit) -> str:
+        """Return the amount to be paid before a session here, "" where that is not possible."""
+        config = visit.services.config.payments.direct
+        free = self.state == STATES["Available"] and not self.found.transaction_id
+        priced = config is not None and self.found.plan is not None and self.found.plan.currency == config.currency
+        return f"{config.amount} {config.currency}" if config is not None and free and priced else ""
+
+
+async def _place(visit: Visit) -> DriversPlace:
+    """Return the EVSE whose code a page has. Raises ApiError."""
+    station, number, code = (visit.path[each] for each in ("station_id", "evse_id", "code"))
+    if not number.isdecimal() or len(number) > 9 or not opens(visit.services, code, "evse", station, number):
+        raise ApiError(404, "there is no such page", "scan the code at the charger again")
+    found = await visit.services.store.read(rows.evse, station, int(number))
+    if found is None:
+        raise ApiError(404, "there is no such page", "the charger has not reported this plug yet")
+    connected = station in visit.services.connections.connected()
+    state = next((text for name, text in STATES.items() if name in found.statuses), "Free")
+    return DriversPlace(station, int(number), found, state if connected else "Not connected")
+
+
+def _session(visit: Visit, station: str, transaction_id: str) -> str:
+    """Return the address of a session's page, "" without a session."""
+    if not transaction_id:
+        return ""
+    return place("q", station, "session", transaction_id, session_code(visit.services, station, transaction_id))
 
 
 @page("/q/{station_id}/{evse_id}/{code}", public=True)
 async def drivers_evse(visit: Visit) -> Answer:
     """Show an EVSE to who stands before it: whether it is free, its prices with tax, and the running session."""
-    station, number, code = (visit.path[each] for each in ("station_id", "evse_id", "code"))
-    if not number.isdecimal() or len(number) > 9 or not opens(visit.services, code, "evse", station, number):
-        raise ApiError(404, "there is no such page", "scan the code at the charger again")
-    store = visit.services.store
-    found = await store.read(rows.evse, station, int(number))
-    if found is None:
-        raise ApiError(404, "there is no such page", "the charger has not reported this plug yet")
-    connected = station in visit.services.connections.connected()
-    state = next((text for name, text in STATES.items() if name in found.statuses), "Free")
+    here = await _place(visit)
+    station, number, found, state = here
     now, later = None, []
     if found.plan is not None:
         moment = _local(found.plan, visit.now_ms)
         now, later = offered(found.plan, moment), changes(found.plan, moment)
-    link = ""
-    if found.transaction_id:
-        code = session_code(visit.services, station, found.transaction_id)
-        link = place("q", station, "session", found.transaction_id, code)
-    pay = visit.services.config.payments.pay_url if connected and state == STATES["Available"] and not link else ""
+    link = _session(visit, station, found.transaction_id)
+    pay = visit.services.config.payments.pay_url if state == STATES["Available"] and not link else ""
     return visit.show(
         "driver.html",
         200,
         station=station,
         evse=number,
         site=found.site,
-        state=state if connected else "Not connected",
+        state=state,
         plan=found.plan,
         prices=_prices(now),
         changes=[(f"{at // 60:02}:{at % 60:02}", _prices(each)) for at, each in later],
         link=link,
-        pay=pay.replace("{station_id}", quote(station, safe="")).replace("{evse_id}", number),
+        pay=pay.replace("{station_id}", quote(station, safe="")).replace("{evse_id}", str(number)),
+        prepaid=here.prepaid(visit),
+        form=place("q", station, number, visit.path["code"], "pay"),
         shown=SHOWN,
     )
+
+
+@action("/q/{station_id}/{evse_id}/{code}/pay", public=True)
+async def pay_here(visit: Visit) -> Answer:
+    """Begin a payment for a session at an EVSE, and show it."""
+    here = await _place(visit)
+    if not here.prepaid(visit):
+        raise ApiError(409, "charging cannot be paid here now", "the plug is occupied, or has no price")
+    origin = _origin(visit)
+
+    def address(number: int) -> str:
+        return place("q", here.station, "payment", number, code_for(visit.services, "payment", str(number)))
+
+    try:
+        payment = await begin(visit.services, here.station, here.evse_id, lambda number: f"{origin}{address(number)}")
+    except RefusedError as error:
+        raise ApiError(409, str(error), error.hint) from None
+    return visit.see(address(payment.id))
+
+
+@page("/q/{station_id}/payment/{number}/{code}", public=True)
+async def drivers_payment(visit: Visit) -> Answer:
+    """Show a payment to its driver: what is to be done, what was taken, and the way to the session."""
+    number, code = visit.path["number"], visit.path["code"]
+    if not number.isdecimal() or len(number) > 15 or not opens(visit.services, code, "payment", number):
+        raise ApiError(404, "there is no such page", "scan the code at the charger again")
+    found = await visit.services.store.read(payments.payment, int(number))
+    if found is None:
+        raise ApiError(404, "there is no such payment", "it is no longer kept")
+    approve = found.approval_url if found.state == "pending" and _WEB.match(found.approval_url) else ""
+    amounts = {
+        name: {"amount": decimals_of(micro, found.currency), "currency": found.currency}
+        for name, micro in (("held", found.amount_micro), ("taken", found.captured_micro))
+    }
+    link = _session(visit, found.station_id, found.transaction_id)
+    over = found.state in OVER
+    return visit.show("driver_payment.html", 200, found=found, over=over, approve=approve, link=link, **amounts)
 
 
 def _prices(prices: OfferedPrices | None) -> dict[str, str]:
@@ -144,8 +216,7 @@ class ShownCode(msgspec.Struct, frozen=True, kw_only=True):
 @page("/stations/{station_id}/codes", drivers.list_driver_pages)
 async def show_codes(visit: Visit) -> Answer:
     """Show the QR codes of a station to print: one for drivers at each EVSE, and one for who installs it."""
-    name, host = visit.path["station_id"], visit.request.headers.get("host", "")
-    origin = visit.services.config.api.origin or (f"https://{host}" if _HOST.fullmatch(host) else "")
+    name, origin = visit.path["station_id"], _origin(visit)
     if not origin:
         raise ApiError(400, "the address of this console is not known", "set api.origin")
     paths: list[tuple[int | None, str]] = [(None, place("stations", name))]
@@ -154,6 +225,12 @@ async def show_codes(visit: Visit) -> Answer:
         ShownCode(evse_id=evse_id, address=origin + path, picture=_picture(origin + path)) for evse_id, path in paths
     ]
     return visit.show("codes.html", name=name, codes=codes)
+
+
+def _origin(visit: Visit) -> str:
+    """Return the scheme and host of this console, "" if they are not known."""
+    host = visit.request.headers.get("host", "")
+    return visit.services.config.api.origin or (f"https://{host}" if _HOST.fullmatch(host) else "")
 
 
 def _picture(address: str) -> str:

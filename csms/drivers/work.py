@@ -24,18 +24,20 @@ def is_code(key: str, code: str, *parts: str) -> bool:
 
 def evse_address(services: Services, station_id: str, evse_id: int) -> str:
     """Return the path that an EVSE's QR code opens."""
-    return f"/q/{quote(station_id, safe='')}/{evse_id}/{_code(services, 'evse', station_id, str(evse_id))}"
+    return f"/q/{quote(station_id, safe='')}/{evse_id}/{code_for(services, 'evse', station_id, str(evse_id))}"
 
 
 def session_code(services: Services, station_id: str, transaction_id: str) -> str:
     """Return the code of a session's page."""
-    return _code(services, "session", station_id, transaction_id)
+    return code_for(services, "session", station_id, transaction_id)
 
 
 def opens(services: Services, code: str, *parts: str) -> bool:
-    """Return whether a code opens the page of an EVSE (`evse`, station, number) or session (`session`, station, id)."""
+    """Return whether a code opens the page of an EVSE (`evse`, station, number) or session (`session`, station, id),
+    or payment (`payment`, number)."""
     return is_code(services.store_key.derive(_PURPOSE), code, *parts)
 
 
-def _code(services: Services, *parts: str) -> str:
+def code_for(services: Services, *parts: str) -> str:
+    """Return the code that opens the page of these parts."""
     return code_of(services.store_key.derive(_PURPOSE), *parts)

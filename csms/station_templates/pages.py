@@ -9,7 +9,7 @@ from csms.console.visit import Visit, action, page, place, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.station_templates import api
-from csms.station_templates.rules import place_of, read_values
+from csms.station_templates.rules import StationTemplate, place_of, read_values
 from csms.station_templates.work import TemplateOutcome
 from v2g import typed_json
 from v2g.errors import RefusedError
@@ -23,6 +23,7 @@ TEMPLATES: Final = (
     Column("for", "For", lambda row: ", ".join((*row["sites"], *row["models"], *row["stations"])) or None),
     Column("version", "Version", lambda row: row["version"], "number", phone=False),
 )
+STATES: Final = {"differs": "Differs", "not reported": "Not reported", "after its next boot": "After its next boot"}
 DRIFT: Final = (
     Column(
         "station", "Station", lambda row: row["station_id"], href=lambda row: f"/stations/{segment(row['station_id'])}"
@@ -30,7 +31,7 @@ DRIFT: Final = (
     Column("variable", "Variable", lambda row: row["place"]),
     Column("wanted", "Wanted", lambda row: row["wanted"]),
     Column("is", "Is", lambda row: row["actual"]),
-    Column("state", "State", lambda row: row["state"], "state", phone=False),
+    Column("state", "State", lambda row: STATES[row["state"]], "state", phone=False),
     Column("since", "Since", lambda row: row["since_ms"], "time", phone=False),
 )
 
@@ -73,7 +74,7 @@ async def one_template(visit: Visit) -> Answer:
     found = await visit.ask(api.read_station_template, template_id=name)
     rows = [each async for each in visit.every(api.list_station_drift, template_id=name)]
     may = visit.may(api.apply_station_template)
-    texts = [f"{place_of(each)} = {each.value}" for each in typed_json.convert(found, api.StationTemplate).values]
+    texts = [f"{place_of(each)} = {each.value}" for each in typed_json.convert(found, StationTemplate).values]
     which = {kind: ", ".join(found[kind]) for kind in ("sites", "models", "stations")}
     shown = Listing(
         title="Differences",

@@ -1,6 +1,7 @@
 """Functional block C: authorization, tokens, groups, blocks, stations' caches."""
 
 from csms.contracts.verifier import ContractVerifier
+from csms.direct_payments import store as direct_payments
 from csms.handlers import answers
 from csms.remote_control import store as commands
 from csms.requests.work import call
@@ -77,6 +78,10 @@ async def look_up(
 ) -> rules.Known | None:
     """Return a token with everything that decides about it; `transaction_id`: the transaction that it is for."""
     services = context.services
+    if token.type in (DIRECT_PAYMENT, "Central"):
+        may = await services.store.read(direct_payments.may_charge, context.station_id, token.id_token)
+        if may is not None:
+            return rules.Known(token=rules.Token(token.type, token.id_token, "Accepted")) if may else None
     if token.type == DIRECT_PAYMENT:
         # a payer: at the station's terminal if it has one (C18.FR.05), or on the web, from the CSMS
         paid = services.config.payments.terminals or await services.store.read(

@@ -1,0 +1,2 @@
+"""Charging without a contract from a driver's page: an amount is authorized, the session's cost captured, the rest
+released."""

@@ -1,0 +1,59 @@
+"""A payment for one session: which steps it takes, each of which may be repeated without a second effect."""
+
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from csms.mandates.rules import DebitAnswer, MandateAnswer
+
+PaymentState = Literal[
+    "requested", "pending", "authorized", "starting", "running", "capturing", "releasing", "settled", "released",
+    "failed",
+]  # fmt: skip
+"""`requested`: the provider is asked; `pending`: the driver approves; `starting`: the station is asked; `settled`:
+captured, the rest is free; `released`: nothing was captured; `failed`: the provider has declined."""
+
+OVER: Final = frozenset({"settled", "released", "failed"})
+ACCEPTED: Final = frozenset({"starting", "running"})
+"""States in which the payment's token may charge."""
+
+
+class DirectPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment at an EVSE: `amount_micro` is held, `captured_micro` of it taken; `token` is its session's id token;
+    `return_url`: where the provider sends the driver afterwards, "" for nowhere."""
+
+    id: int
+    station_id: str
+    evse_id: int
+    token: str
+    amount_micro: int
+    captured_micro: int
+    currency: str
+    state: PaymentState
+    reference: str
+    approval_url: str
+    return_url: str
+    transaction_id: str
+    reason: str
+    created_ms: int
+    changed_ms: int
+
+    def key(self, act: str) -> str:
+        """Return the key of a request to the provider, by which a repeated one has no second effect."""
+        return f"direct/{self.created_ms}/{self.id}/{act}"
+
+
+class DirectProvider(Protocol):
+    """Holds and takes money. Raises as PaymentProvider of mandates does."""
+
+    async def authorize(self, payment: DirectPayment) -> MandateAnswer:
+        """Hold the amount; `active` once it is held, `ended` if that is declined."""
+
+    async def find(self, reference: str) -> MandateAnswer:
+        """Return the state of an authorization."""
+
+    async def capture(self, payment: DirectPayment) -> DebitAnswer:
+        """Take what the session cost."""
+
+    async def release(self, payment: DirectPayment) -> DebitAnswer:
+        """Free what is held and not taken."""

@@ -1,0 +1,124 @@
+"""Payments for one session."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Text, insert, select, update
+
+from csms.booking import held
+from csms.db.base import declare_table, row_id, transaction_key
+from csms.direct_payments.rules import ACCEPTED, OVER, DirectPayment, PaymentState
+from csms.remote_control.store import remote_starts
+from csms.tariffs import store as tariffs
+from csms.transactions import store as transactions
+from v2g.units import payable_micro
+
+direct_payments: Final = declare_table(
+    "direct_payments",
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("evse_id", Integer, nullable=False),
+    Column("token", String(20), nullable=False),
+    Column("amount_micro", BigInteger, nullable=False),
+    Column("captured_micro", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("reference", String(255), nullable=False),
+    Column("approval_url", Text, nullable=False),
+    Column("return_url", Text, nullable=False),
+    Column("transaction_id", transaction_key, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Index(None, "state"),
+    Index(None, "token"),
+    sqlite_autoincrement=True,
+)
+
+
+def open_payment(
+    connection: Connection,
+    station_id: str,
+    evse_id: int,
+    amount_micro: int,
+    currency: str,
+    now_ms: int,
+    returns: Callable[[int], str],
+) -> DirectPayment | None:
+    """Store a payment that begins; None while somebody else pays or charges by one there. `returns`: its
+    `return_url` by its number."""
+    there = direct_payments.c
+    here = (there.station_id == station_id) & (there.evse_id == evse_id) & there.state.not_in(OVER | {"releasing"})
+    if connection.execute(select(there.id).where(here)).first() is not None:
+        return None
+    values: dict[str, Any] = {
+        "station_id": station_id, "evse_id": evse_id, "token": "", "amount_micro": amount_micro, "captured_micro": 0,
+        "currency": currency, "state": "requested", "reference": "", "approval_url": "", "return_url": "",
+        "transaction_id": "", "reason": "", "created_ms": now_ms, "changed_ms": now_ms,
+    }  # fmt: skip
+    key = connection.execute(insert(direct_payments).values(**values)).inserted_primary_key
+    assert key is not None
+    token = f"PAY{key[0]:08}{now_ms % 10**9:09}"
+    connection.execute(
+        update(direct_payments).where(there.id == key[0]).values(token=token, return_url=returns(key[0]))
+    )
+    return payment(connection, key[0])
+
+
+def payment(connection: Connection, number: int) -> DirectPayment | None:
+    """Return a payment, or None."""
+    row = connection.execute(select(direct_payments).where(direct_payments.c.id == number)).first()
+    return None if row is None else DirectPayment(**row._asdict())
+
+
+def open_payments(connection: Connection) -> list[DirectPayment]:
+    """Return the payments that are not over, oldest first."""
+    query = select(direct_payments).where(direct_payments.c.state.not_in(OVER)).order_by(direct_payments.c.id)
+    return [DirectPayment(**row._asdict()) for row in connection.execute(query)]
+
+
+def save(connection: Connection, was: DirectPayment, state: PaymentState, now_ms: int, /, **changes: object) -> bool:
+    """Store the next state of a payment. False: it is in another state meanwhile."""
+    there = direct_payments.c
+    values = {"state": state, "changed_ms": now_ms, **changes}
+    where = (there.id == was.id) & (there.state == was.state)
+    return connection.execute(update(direct_payments).where(where).values(**values)).rowcount > 0
+
+
+def may_charge(connection: Connection, station_id: str, token: str) -> bool | None:
+    """Return whether the token of a payment may charge at a station; None for one that is of no payment."""
+    there = direct_payments.c
+    row = connection.execute(select(there.station_id, there.state).where(there.token == token)).first()
+    return None if row is None else row.station_id == station_id and row.state in ACCEPTED
+
+
+def session_of(connection: Connection, of: DirectPayment) -> str:
+    """Return the transaction that a payment's start has begun, "" while there is none."""
+    there = remote_starts.c
+    where = (there.station_id == of.station_id) & (there.id_token == of.token) & there.started_ms.is_not(None)
+    return connection.execute(select(there.transaction_id).where(where).limit(1)).scalar() or ""
+
+
+class SessionCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session costs, in units that can be paid, so far or in the end; `held`: people check it first."""
+
+    amount_micro: int
+    ended: bool
+    held: bool
+
+
+def cost_of(connection: Connection, of: DirectPayment, now_ms: int) -> SessionCost | None:
+    """Return the cost of a payment's session with taxes, in its currency; None for an unknown session."""
+    found = transactions.get(connection, of.station_id, of.transaction_id)
+    if found is None:
+        return None
+    stored = tariffs.cost(connection, of.station_id, of.transaction_id)
+    is_held, total, currency = held.is_open(connection, of.station_id, of.transaction_id), 0, of.currency
+    if stored is not None and stored["source"] == "station":
+        total, currency = stored["incl_tax"], stored["currency"]
+        is_held = is_held or (not found.active and not stored["final"])
+    elif (worked := tariffs.work_out(connection, of.station_id, of.transaction_id, now_ms)) is not None:
+        total, currency, is_held = worked.bill.incl_tax, worked.bill.currency, is_held or worked.held
+    is_held = is_held or currency != of.currency
+    return SessionCost(amount_micro=max(0, payable_micro(total, currency)), ended=not found.active, held=is_held)

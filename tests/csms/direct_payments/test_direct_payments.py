@@ -1,0 +1,263 @@
+"""Charging paid for from a driver's page: what is held is taken once or released, whatever fails in between."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from aiohttp.test_utils import TestServer
+
+from csms.direct_payments import store as rows
+from csms.direct_payments.rules import DirectPayment
+from csms.direct_payments.work import AWAY_MS, SETTLED_MS, DirectClient, DirectPayments, begin
+from csms.drivers.work import evse_address
+from csms.payments.config import DirectPaymentConfig, Payments
+from csms.tariffs import store as tariffs
+from csms.tariffs.store import Scope
+from tests.csms.backend import Backend
+from tests.csms.charging import Charging
+from tests.csms.console.support import Person, console, text_of
+from tests.csms.direct_payments.payment_server import TOKEN, FakePayments
+from tests.csms.fixtures import Start
+from tests.csms.scripted_station import ScriptedStation
+from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax
+from v2g.errors import RefusedError
+
+FLAT = PricePlan(
+    id="flat", currency="EUR", energy=Charge(rates=(Rate(price="0.5"),), taxes=(Tax(kind="vat", ppm=200_000),))
+)
+NAME = "CS-V2G-0001"
+START_MS = 600_000
+
+
+class World:
+    """A back end, its provider, and a station of one EVSE."""
+
+    def __init__(self, csms: Backend, provider: FakePayments, config: DirectPaymentConfig) -> None:
+        self.csms, self.provider, self.config = csms, provider, config
+        self.work = DirectPayments(csms.services, config)
+
+    async def station(self, version: str = "2.1", status: str = "Accepted") -> ScriptedStation:
+        station = await self.csms.booted(NAME, version=version)  # type: ignore[arg-type]
+        station.answers["RequestStartTransaction"] = {"status": status}
+        station.answers["RequestStopTransaction"] = {"status": "Accepted"}
+        station.answers["SetDefaultTariff"] = {"status": "Accepted"}
+        return station
+
+    async def begin(self) -> DirectPayment:
+        return await begin(self.csms.services, NAME, 1)
+
+    async def now(self, number: int = 1) -> DirectPayment:
+        found = await self.csms.services.store.read(rows.payment, number)
+        assert found is not None
+        return found
+
+    async def steps(self, count: int = 8) -> str:
+        """Let the work go on as it does after a restart at any time: with nothing in its memory."""
+        for _ in range(count):
+            self.work = DirectPayments(self.csms.services, self.config)
+            await self.work.step()
+        return (await self.now()).state
+
+    def later(self, ms: int) -> None:
+        self.csms.clock.now_ms += ms
+
+
+@pytest_asyncio.fixture
+async def world(backend: Start, tmp_path: Path) -> AsyncIterator[World]:
+    provider, secret = FakePayments(), tmp_path / "secret"
+    secret.write_text(TOKEN)
+    secret.chmod(0o600)
+    server = TestServer(provider.application())
+    await server.start_server()
+    url = str(server.make_url("")).rstrip("/")
+    config = DirectPaymentConfig(url=url, secret_file=secret, amount="30.00", currency="EUR")
+    async with backend(payments=Payments(direct=config)) as csms:
+        await csms.services.store.run(tariffs.add_plan, FLAT, 0)
+        await csms.services.store.run(tariffs.assign, Scope(), FLAT.id, 0)
+        yield World(csms, provider, config)
+    await server.close()
+
+
+async def charged(world: World, station: ScriptedStation, wh: int = 10_000) -> Charging:
+    """Plug a vehicle in and charge, as the last remote start asks for."""
+    started = station.payloads("RequestStartTransaction")[-1]
+    charging = Charging(world.csms, station)
+    info = {"transactionId": charging.id, "chargingState": "Charging", "remoteStartId": started["remoteStartId"]}
+    extra = {"transactionInfo": info}
+    await charging.event("Started", "RemoteStart", context="Transaction.Begin", token=started["idToken"], extra=extra)
+    world.later(wh * 360)  # 10 kW
+    charging.wh += wh
+    return charging
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize("lost", range(7))
+async def test_a_session_is_paid_once_whatever_answer_is_lost(world: World, version: str, lost: int) -> None:
+    """`lost`: which answer of the provider never arrives; 6: none. After each step the program begins anew."""
+    provider = world.provider
+    station = await world.station(version)
+    provider.lost = int(lost == 0)
+    await world.begin()
+    assert await world.steps(2) == "pending"
+    assert provider.held == 0
+    provider.approve()
+    provider.down = int(lost == 1)
+    assert await world.steps(3) == "starting"
+    (asked,) = station.payloads("RequestStartTransaction")
+    assert asked["idToken"]["type"] == ("DirectPayment" if version == "2.1" else "Central")
+    assert (await station.call("Authorize", {"idToken": asked["idToken"]}))["idTokenInfo"]["status"] == "Accepted"
+    assert provider.held == 30
+    charging = await charged(world, station)
+    assert await world.steps() == "running"
+    await charging.unplugged()
+    provider.lost, provider.down = int(lost in (2, 3)), int(lost in (4, 5))
+    if lost in (3, 5):  # not that of the capture, but of the release
+        provider.lost, provider.down = 0, 0
+        await world.steps(2)
+        provider.lost, provider.down = int(lost == 3), int(lost == 5)
+    assert await world.steps() == "settled"
+    assert provider.taken == 6, "10 kWh at 0.60 with tax"
+    assert provider.held == 0
+    assert len(provider.holds) == len(station.payloads("RequestStartTransaction")) == 1
+    again = await station.call("Authorize", {"idToken": asked["idToken"]})
+    assert again["idTokenInfo"]["status"] != "Accepted", "its payment is over"
+
+
+async def test_a_declined_payment_starts_nothing(world: World) -> None:
+    station = await world.station()
+    await world.begin()
+    world.provider.approve("ended")
+    assert await world.steps() == "failed"
+    assert station.payloads("RequestStartTransaction") == []
+    await world.begin()
+    assert len(world.provider.holds) == 2, "somebody else may pay now"
+
+
+async def test_a_payment_that_nobody_approves_ends_and_is_released(world: World) -> None:
+    await world.station()
+    await world.begin()
+    with pytest.raises(RefusedError, match="somebody pays"):
+        await world.begin()
+    world.later(START_MS)
+    assert await world.steps() == "released"
+    assert world.provider.taken == world.provider.held == 0
+
+
+async def test_a_vehicle_that_never_comes_costs_nothing(world: World) -> None:
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    await world.steps()
+    world.later(START_MS - 1000)
+    assert await world.steps() == "starting"
+    world.later(1000)
+    assert await world.steps() == "released"
+    assert world.provider.taken == world.provider.held == 0
+    token = station.payloads("RequestStartTransaction")[0]["idToken"]
+    late = await station.call("Authorize", {"idToken": token})
+    assert late["idTokenInfo"]["status"] != "Accepted", "a vehicle that comes later does not charge for nothing"
+
+
+@pytest.mark.parametrize("answer", ["Rejected", "offline"])
+async def test_a_station_that_does_not_start_lets_all_be_released(world: World, answer: str) -> None:
+    station = await world.station(status="Rejected")
+    await world.begin()
+    world.provider.approve()
+    if answer == "offline":
+        await world.csms.leave(station)
+    assert await world.steps() == "released"
+    assert world.provider.taken == world.provider.held == 0
+
+
+async def test_a_station_that_goes_away_after_the_start_may_still_report_its_session(world: World) -> None:
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    await world.steps()
+    asked = station.payloads("RequestStartTransaction")[0]
+    await world.csms.leave(station)
+    world.later(AWAY_MS - 1000)
+    await world.work.step()
+    assert (await world.now()).state == "starting", "it may have begun"
+    back = await world.station()
+    world.later(SETTLED_MS - 1000)
+    await world.work.step()
+    assert (await world.now()).state == "starting", "what it has kept is on the way"
+    back.calls.append(("RequestStartTransaction", asked))
+    charging = await charged(world, back)
+    await charging.unplugged()
+    assert await world.steps() == "settled"
+    assert world.provider.taken == 6
+
+
+async def test_a_session_ends_when_it_has_cost_what_is_held(world: World) -> None:
+    station = await world.station("2.0.1")
+    await world.begin()
+    world.provider.approve()
+    await world.steps()
+    charging = await charged(world, station, 60_000)
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    await world.steps(3)
+    assert station.payloads("RequestStopTransaction") != []
+    await charging.unplugged()
+    assert await world.steps() == "settled"
+    assert world.provider.held == 0
+    assert world.provider.taken == 30, "never more than the driver has let us"
+
+
+async def test_a_start_is_not_repeated_after_a_crash(world: World) -> None:
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    payment = await world.now()
+    await world.csms.services.store.run(rows.save, payment, "authorized", 0, reference="A1")
+    (payment,) = await world.csms.services.store.read(rows.open_payments)
+    await world.csms.services.store.run(rows.save, payment, "starting", world.csms.clock.utc_ms())  # and killed
+    assert await world.steps() == "starting"
+    assert station.payloads("RequestStartTransaction") == []
+    world.later(START_MS)
+    assert await world.steps() == "released"
+
+
+async def test_a_driver_pays_by_the_page_of_the_plug(world: World) -> None:
+    station = await world.station()
+    about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}
+    await station.call("StatusNotification", about)
+    path = f"/console{evse_address(world.csms.services, NAME, 1)}"
+    async with console(world.csms) as ask:
+        driver = Person(ask)
+        page = await driver.get(path)
+        assert "Pay here: 30.00 EUR in advance" in text_of(page)
+        sent = await driver.send(f"{path}/pay")
+        assert sent.status == 303
+        place = sent.headers["location"]
+        waiting = await driver.get(place)
+        assert "Waiting for your payment" in text_of(waiting)
+        assert re.search(r'href="https://pay.example/A1"', waiting.body.decode())
+        assert (await driver.send(f"{path}/pay")).status == 409
+        assert (await driver.get(place[:-1] + ("a" if place[-1] != "a" else "b"))).status == 404
+        world.provider.approve()
+        await world.steps()
+        assert "Plug in the vehicle now" in text_of(await driver.get(place))
+        charging = await charged(world, station)
+        await world.steps()
+        assert "Charging is paid for." in text_of(await driver.get(place))
+        await charging.unplugged()
+        await world.steps()
+        over = await driver.get(place)
+        assert "Paid. The rest is released." in text_of(over)
+        link = re.search(r'href="(/console/q/[^"]+/session/[^"]+)"', over.body.decode())
+        assert link is not None
+        assert "Receipt" in text_of(await driver.get(link[1]))
+
+
+async def test_the_provider_is_asked_again_later(world: World) -> None:
+    await world.station()
+    world.provider.down = 3
+    payment = await world.begin()
+    assert payment.state == "requested"
+    assert await world.steps(4) == "pending"
+    assert len(world.provider.holds) == 1
+    assert isinstance(world.csms.services[DirectClient], DirectClient)
