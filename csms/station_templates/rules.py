@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from csms.device_model.rules import VariableKey, is_secret
+from v2g import typed_json
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.base import EVSE, Component, Variable
 from v2g.ocpp.messages.provisioning import GetVariableData, SetVariableData
@@ -33,24 +34,31 @@ class WantedValue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def key(self) -> VariableKey:
         """Its attribute."""
-        return msgspec.convert(self, VariableKey, from_attributes=True)
+        return VariableKey(*(getattr(self, name) for name in VariableKey.__struct_fields__))
 
     @property
-    def _place(self) -> dict[str, Any]:
+    def _component(self) -> Component:
         evse = EVSE(id=self.evse_id, connector_id=self.connector_id or None) if self.evse_id else None
-        component = Component(name=self.component, instance=self.component_instance or None, evse=evse)
-        variable = Variable(name=self.variable, instance=self.variable_instance or None)
-        return {"component": component, "variable": variable, "attribute_type": self.attribute}
+        return Component(name=self.component, instance=self.component_instance or None, evse=evse)
+
+    @property
+    def _variable(self) -> Variable:
+        return Variable(name=self.variable, instance=self.variable_instance or None)
 
     @property
     def to_set(self) -> SetVariableData:
         """What sets it (B05)."""
-        return SetVariableData(attribute_value=self.value, **self._place)
+        return SetVariableData(
+            attribute_value=self.value,
+            component=self._component,
+            variable=self._variable,
+            attribute_type=self.attribute,
+        )
 
     @property
     def to_get(self) -> GetVariableData:
         """What reads it (B06)."""
-        return GetVariableData(**self._place)
+        return GetVariableData(component=self._component, variable=self._variable, attribute_type=self.attribute)
 
 
 class TemplateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,7 +138,7 @@ def read_values(text: str) -> tuple[WantedValue, ...]:
             raise RefusedError(f"line {number} is not Component.Variable = value", reason="line")
         component, instance, evse, connector, variable, kind, attribute, value = match.groups(default="")
         try:
-            each = msgspec.convert(
+            each = typed_json.convert(
                 {
                     "component": component, "component_instance": instance, "evse_id": int(evse or 0),
                     "connector_id": int(connector or 0), "variable": variable, "variable_instance": kind,

@@ -132,7 +132,7 @@ def _reported(
     for at in range(0, len(every), _FEW):
         query = sa.select(device_variables).where(wanted, column.station_id.in_(every[at : at + _FEW]))
         for row in connection.execute(query):
-            key = msgspec.convert(row, VariableKey, from_attributes=True)
+            key = VariableKey(*(getattr(row, name) for name in VariableKey.__struct_fields__))
             found.setdefault(row.station_id, {})[key] = row.value, row.after_reboot, row.value_ms
     return found
 

@@ -143,7 +143,7 @@ async def test_the_pages_store_compare_ask_and_set(ask: ApiClient) -> None:
     assert (await ada.send("/console/templates", form)).headers["location"] == "/console/templates/depots"
     page = await ada.get("/console/templates/depots")
     text = text_of(page)
-    for said in ("1 stations differ from version 1.", "CS-V2G-0001", "300", "<b>60", "Differs"):
+    for said in ("Stations that differ from version 1: 1.", "CS-V2G-0001", "300", "<b>60", "Differs"):
         assert said in text, said
     assert "<b>60" not in page.body.decode()
     row = "pick:CS-V2G-0001/OCPPCommCtrlr.HeartbeatInterval"
