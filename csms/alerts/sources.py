@@ -31,6 +31,9 @@ _DAY_MS: Final = 86_400_000
 _GONE_MS: Final = 7 * _DAY_MS
 """A node that has been away for longer is no more."""
 
+_ENDS: Final = "station_certificate_ends"
+"""The more severe rule of certificates, which stands instead of the other one."""
+
 _MOST: Final = 10_000
 """Subjects that one rule observes."""
 
@@ -45,6 +48,7 @@ class Seen(NamedTuple):
 
 def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule]) -> Seen:
     """Return what rules observe now that may be an alert or end one; other subjects have none."""
+    expires, last = _certificates(connection, rules["station_certificate_expires"], now_ms), rules[_ENDS].limit
     values: dict[RuleName, list[Observed]] = {
         "station_offline": _since(connection, _offline(_before(rules, "station_offline", now_ms)), now_ms),
         "station_faulted": _since(connection, _faulted(), now_ms),
@@ -54,8 +58,8 @@ def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule])
         "station_differs": _worn(connection, "apart", rules["station_differs"]),
         "queue_ages": queues(connection, now_ms),
         "node_gone": _since(connection, _nodes(now_ms), now_ms),
-        "station_certificate_expires": _certificates(connection, rules["station_certificate_expires"], now_ms),
-        "station_certificate_ends": _certificates(connection, rules["station_certificate_ends"], now_ms),
+        "station_certificate_expires": [each for each in expires if each.value > last or not rules[_ENDS].enabled],
+        _ENDS: _certificates(connection, rules[_ENDS], now_ms),
         "money_quarantined": _quarantined(connection, now_ms),
         "vehicle_silent": _since(connection, _silent(_before(rules, "vehicle_silent", now_ms)), now_ms),
         "battery_unchecked": _since(connection, _unchecked(_before(rules, "battery_unchecked", now_ms)), now_ms),

@@ -184,8 +184,8 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         leases.take(connection, f"{alert_sources.NODE}a", "a", T0 - 200_000, T0 - 100_000)
         leases.take(connection, f"{alert_sources.NODE}b", "b", T0, T0 + 30_000)
         leases.take(connection, f"{alert_sources.NODE}c", "c", T0 - 9 * DAY, T0 - 8 * DAY)
-        for serial, until_ms in (("1", T0 + DAY), ("2", T0 + 3 * DAY), ("3", T0 + 300 * DAY)):
-            station = "CS-1" if serial != "3" else "CS-2"
+        for serial, until_ms in (("1", T0 + DAY), ("2", T0 + 3 * DAY), ("3", T0 + 300 * DAY), ("4", T0 + 20 * DAY)):
+            station = {"3": "CS-2", "4": "CS-3"}.get(serial, "CS-1")
             row(
                 station_certificates, serial=serial, station_id=station, kind="ChargingStationCertificate", subject="",
                 issued_ms=0, until_ms=until_ms, status="Used", pem="",
@@ -249,7 +249,7 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         "station_differs": [],
         "queue_ages": [],
         "node_gone": [("a", 100)],
-        "station_certificate_expires": [("CS-1", 3)],
+        "station_certificate_expires": [("CS-3", 20)],  # CS-1 has the other one
         "station_certificate_ends": [("CS-1", 3)],
         "money_quarantined": [("CS-2", 2)],
         "vehicle_silent": [("EV-1", 8 * 86_400)],
