@@ -1,13 +1,13 @@
 """Payments for one session from a driver's page.
 
-Revision 0085.
+Revision 0086.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0085"
-down_revision = "0084"
+revision = "0086"
+down_revision = "0085"
 branch_labels = None
 depends_on = None
 

@@ -1,13 +1,13 @@
 """Configuration templates, and where stations differ from them.
 
-Revision 0084.
+Revision 0085.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0084"
-down_revision = "0083"
+revision = "0085"
+down_revision = "0084"
 branch_labels = None
 depends_on = None
 
