@@ -322,6 +322,8 @@ class KafkaSource:
                         there = True
                     elif errors:
                         self._following.lost(f"Kafka {kafka.brokers}: {errors.pop()}")
+            except KafkaException as error:  # an unusable topic, or a partition that is another consumer's now
+                raise TransportError(f"Kafka {kafka.brokers}: {error}") from None
             finally:
                 await asyncio.to_thread(consumer.close)
 
@@ -409,9 +411,11 @@ class UnitSource:
                 )
             self._following.connected()
             while True:
-                for request, value in values.items():
-                    if (mapped := value.read(await self._ask(request) or b"")) is not None:
-                        self._on_mapped(mapped)
+                for request, parts in values.items():
+                    content = await self._ask(request) or b""
+                    for each in parts:
+                        if (mapped := each.read(content)) is not None:
+                            self._on_mapped(mapped)
                 await asyncio.sleep(self._config.obd.interval_s)
         finally:
             self._port = None
@@ -468,8 +472,8 @@ class UnitSource:
         self._on_mapped(Mapped({}, "parked"))
         return TransportError(f"no answer from unit {self._config.obd.request_id:#x}", hint="is it on?")
 
-    async def _values(self) -> dict[ReadRequest, UnitValue]:
-        """Return what the unit can be asked for."""
+    async def _values(self) -> dict[ReadRequest, list[UnitValue]]:
+        """Return what the unit can be asked for, and the values in each answer."""
         known: set[int] = set()
         for first in range(0x00, 0xE0, 0x20):
             if (content := await self._ask(ReadRequest(ReadService.CURRENT_DATA, first))) is None:
@@ -477,8 +481,12 @@ class UnitSource:
             known |= supported(first, content)
             if first + 0x20 not in known:
                 break
-        found = {ReadRequest(ReadService.CURRENT_DATA, each): PARAMETERS[each] for each in PARAMETERS if each in known}
-        return found | {each.request: each for each in self._config.obd.values}
+        found = {
+            ReadRequest(ReadService.CURRENT_DATA, each): [PARAMETERS[each]] for each in PARAMETERS if each in known
+        }
+        for value in self._config.obd.values:
+            found.setdefault(value.request, []).append(value)
+        return found
 
 
 OnFix = Callable[[Fix], None]

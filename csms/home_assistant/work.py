@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +22,10 @@ from v2g import typed_json
 from v2g.errors import StoreError, TransportError
 from v2g.home_assistant import SITE, VEHICLE, HomeEntity, discovery, node_of
 from v2g.io.mqtt.client import MqttClient
+from v2g.io.storage.journal_file import write_files
 from v2g.telemetry.signals import LATITUDE, LONGITUDE
 
 _WORK: Final = "home assistant"
-_topics: Final = typed_json.decoder(tuple[str, ...])
 
 Values = Mapping[str, Any]
 
@@ -43,7 +44,7 @@ class HomeAssistantPublisher:
     async def run(self) -> None:
         """Publish while this node is the one that does."""
         with contextlib.suppress(OSError, msgspec.DecodeError):  # without it, only old topics stay
-            self._noted = set(_topics.decode(self._file.read_bytes()))
+            self._noted = set(typed_json.decode(self._file.read_bytes(), tuple[str, ...]))
         while True:
             if await self._leads():
                 await self._lead()
@@ -78,22 +79,21 @@ class HomeAssistantPublisher:
         texts = {**await self._sites(), **self._vehicles()}
         gone = self._noted - texts.keys()
         if texts.keys() - self._noted:  # before they are there
-            self._note(self._noted | texts.keys())
-        for topic, payload in {**dict.fromkeys(gone, b""), **texts, self._status: b"online"}.items():
+            await self._note(self._noted | texts.keys())
+        for topic, payload in {**dict.fromkeys(gone, b""), **texts}.items():
             if self._published.get(topic) != payload:
                 await client.publish(topic, payload, retain=True)
                 self._published[topic] = payload
+        # each time: the will of a node that led before may come late
+        await client.publish(self._status, b"online", retain=True)
         if gone:
-            self._note(set(texts))
+            await self._note(set(texts))
             for topic in gone:
                 self._published.pop(topic, None)
 
-    def _note(self, topics: set[str]) -> None:
-        try:
-            self._file.touch(mode=0o600)
-            self._file.write_bytes(msgspec.json.encode(sorted(topics)))
-        except OSError as error:
-            raise StoreError(f"{self._file}: {error.strerror}") from None
+    async def _note(self, topics: set[str]) -> None:
+        files = {self._file.name: msgspec.json.encode(sorted(topics))}
+        await asyncio.to_thread(partial(write_files, self._file.parent, files, private=True))
         self._noted = topics
 
     async def _sites(self) -> dict[str, bytes]:

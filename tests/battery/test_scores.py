@@ -64,9 +64,12 @@ def test_a_gap_between_records_counts_nothing() -> None:
 
 
 @pytest.mark.requirement("R123")
-@pytest.mark.parametrize(("begin", "daily", "expected"), [(0.01, 0.02, True), (0.01, 0.0, False), (0.10, 0.0, False)])
+@pytest.mark.parametrize(
+    ("begin", "daily", "expected"), [(0.01, 0.02, True), (0.01, 0.0, False), (0.10, 0.0, False), (0.20, -0.01, False)]
+)
 def test_downtime_is_expected_of_what_grows_towards_its_limit(begin: float, daily: float, expected: bool) -> None:
-    """The cells' difference grows by 20 mV a day and passes 0.15 V on the seventh; what is high and stays is none."""
+    """The cells' difference grows by 20 mV a day and passes 0.15 V on the seventh; what is high and stays is none,
+    nor is what was beyond it and falls."""
     state = downtime.DowntimeState()
     for slot in range(24):
         grown = begin + max(0.0, slot / 2 - 5) * daily

@@ -229,6 +229,7 @@ ABSENT: Final = {
     "ovms": SourceConfig("ovms", mqtt=NO_BROKER),
     "tesla": SourceConfig("tesla", mqtt=NO_BROKER, vin=VIN),
     "tesla by kafka": SourceConfig("tesla", kafka=FleetKafka("127.0.0.1:1"), vin=VIN),
+    "tesla by a topic of no name": SourceConfig("tesla", kafka=FleetKafka("127.0.0.1:1", "^["), vin=VIN),
     "obd": SourceConfig("obd", can=NO_BUS),
     "j1939": SourceConfig("j1939", can=NO_BUS),
 }
@@ -261,7 +262,8 @@ async def read_unit(
 ) -> AsyncIterator[tuple[ControlUnit, list[Mapped], list[Observe]]]:
     """Read a unit that answers so."""
     can, taken, events = CanConfig(channel=str(channel)), list[Any](), list[Observe]()
-    obd = ObdConfig(request_id, interval_s=0.01, values=(UnitValue(0x0101, "battery.cycles", octets=4),))
+    values = UnitValue(0x0101, "battery.cycles", octets=4), UnitValue(0x0101, "ambient.temperature", 4, offset=-40.0)
+    obd = ObdConfig(request_id, interval_s=0.01, values=values)
     source = SOURCES["obd"](SourceConfig("obd", can=can, obd=obd, **more), taken.append, taken.append, events.append)
     async with ControlUnit(can, answers, request_id, obd.answers) as unit, asyncio.timeout(30):
         following = asyncio.create_task(source.run())
@@ -289,6 +291,7 @@ async def test_a_unit_is_read_at_its_identifiers_and_an_answer_that_follows_late
         while Mapped({"battery.cycles": 2.0}) not in taken:
             await asyncio.sleep(0.02)
     assert Mapped({"vehicle.speed": 90.0}, "highway") in taken
+    assert Mapped({"ambient.temperature": -40.0}) in taken, "two values of one identifier"
     assert found.others == []
     assert found.flow == [bytes.fromhex("300000cccccccccc")] * len(found.flow)
 

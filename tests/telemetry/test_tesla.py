@@ -88,9 +88,11 @@ def test_fields_by_mqtt_are_values_texts_or_objects() -> None:
     assert fields.json("Location", b"null") == Mapped({}, absent=(LATITUDE, LONGITUDE))
     assert fields.json("VehicleName", b'"Anna"') is None
     assert fields.malformed == 0
+    for wrong in (b'{"latitude": 95, "longitude": 11.5}', b'{"latitude": 48.1, "longitude": 181}'):
+        assert fields.json("Location", wrong) is None, "half a position"
     for data in (b"true", b'"x"', b"[1]", b"1e999", b'{"latitude": 1}', b"\xff", b"[" * 5000):
         assert fields.json("Soc", data) is None
-    assert fields.malformed == 7
+    assert fields.malformed == 9
 
 
 def test_powers_of_both_chargers_are_one() -> None:
@@ -106,10 +108,12 @@ def test_the_context_is_that_of_gear_charging_and_speed() -> None:
     for name, value in (
         ("Gear", "ShiftStateD"), ("VehicleSpeed", 65), ("Gear", "P"),
         ("DetailedChargeState", "DetailedChargeStateCharging"), ("DetailedChargeState", "Stopped"), ("Gear", None),
+        ("Gear", "ShiftStateR"), ("Gear", "ShiftStateSNA"), ("Gear", 3), ("Gear", 6), ("Gear", "D"),
+        ("Gear", "Invalid"),
     ):  # fmt: skip
         mapped = fields.json(name, json.dumps(value).encode())
         found.append(mapped and mapped.context)
-    assert found == ["city", "highway", "parked", "charging", "parked", "parked"]
+    assert found == ["city", "highway", "parked", "charging", "parked", "parked", *["highway", "parked"] * 3]
 
 
 def test_each_field_is_a_signal() -> None:

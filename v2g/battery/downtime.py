@@ -109,7 +109,7 @@ def _expects(settings: DowntimeSettings, name: str, trend: Trend, *, before: boo
         "resistance": settings.resistance * normal,
         "flow": settings.flow * normal,
     }[name]
-    if limit == normal:
+    if limit <= normal and name != "flow":  # it does not stop this vehicle
         return False
     points = [(slot - last[-1][0], (mean - normal) / (limit - normal)) for slot, mean in last]
     ahead = settings.aim_h * 3_600_000 / _SLOT_MS + 0.5  # from the middle of the last slot

@@ -44,8 +44,10 @@ MAX_PAYLOAD: Final = 1 << 20
 """Octets of the longest payload, as the server's own limit."""
 _LONGEST: Final = 32
 _LAST_S: Final = MAX_UTC_MS // 1000
-_PARKED, _CHARGING = 2, 4
-"""ShiftStateP, and DetailedChargeStateCharging."""
+_CHARGING = 4
+"""DetailedChargeStateCharging."""
+_DRIVING: Final = (3, 4, 5, "R", "D", "N")
+"""ShiftState of a vehicle that is driven: others are parked, unknown, or not available as it sleeps."""
 
 
 class TeslaFields:
@@ -97,7 +99,7 @@ class TeslaFields:
         if name == LOCATION:
             return self._location(value)
         if name == GEAR:
-            self._driving = value not in (None, "P", "ShiftStateP", "<invalid>", _PARKED)
+            self._driving = (value.removeprefix("ShiftState") if isinstance(value, str) else value) in _DRIVING
             return Mapped({}, self._context())
         if name == STATE:
             self._charging = value == _CHARGING or str(value).removeprefix("DetailedChargeState") == "Charging"
@@ -128,7 +130,7 @@ class TeslaFields:
             return Mapped({}, absent=(LATITUDE, LONGITUDE))
         place = value if isinstance(value, dict) else {}
         latitude, longitude = _number(place.get("latitude")), _number(place.get("longitude"))
-        if latitude is None or longitude is None:
+        if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:  # neither without both
             self.malformed += 1
             return None
         return Mapped({LATITUDE: latitude, LONGITUDE: longitude})

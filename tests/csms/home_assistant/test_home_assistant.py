@@ -182,6 +182,28 @@ async def test_a_broker_that_is_away_is_given_everything_when_it_is_back(ask: Ap
         again.stop()
 
 
+async def test_the_late_will_of_a_node_that_led_before_is_corrected(
+    ask: ApiClient, house: Broker, retained: Retained
+) -> None:
+    async with publishing(ask, reached(house, interval_s=0.3)):
+        for status in (b"online", b"offline", b"online"):
+            if status == b"offline":
+                retained.client.publish("v2g/state/status", status, 1, retain=True)
+            await until(lambda status=status: retained.topics.get("v2g/state/status") == status)  # type: ignore[misc]
+
+
+async def test_a_damaged_note_of_topics_stops_nothing_and_is_written_again(
+    ask: ApiClient, house: Broker, retained: Retained
+) -> None:
+    note = ask.backend.services.config.data_dir / "home-assistant.json"
+    note.write_bytes(b'["\xff')
+    await deliver(ask, record(1, battery__soc=50.0))
+    async with publishing(ask, reached(house, vehicles=("*",))):
+        await until(lambda: retained.state("vehicle", EV) is not None)
+    assert set(json.loads(note.read_bytes())) == retained.topics.keys() - {"v2g/state/status"}
+    assert note.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.long
 async def test_home_assistant_finds_a_charger_and_the_sites_of_a_back_end(
     house: Broker, tmp_path: Path, pki: PkiTree, retained: Retained
