@@ -234,6 +234,11 @@ class FixSource:
             self._on_fix(fix)
 
 
+def _own_name(of: str) -> str:
+    """Return how brokers know the gateway of a vehicle, without its VIN."""
+    return f"v2g-gateway-{hashlib.sha256(of.encode()).hexdigest()[:16]}"
+
+
 class BrokerSource:
     """Follows the topics below one at an MQTT broker. It publishes nothing."""
 
@@ -256,7 +261,7 @@ class BrokerSource:
         assert self._config.mqtt is not None
         client = MqttClient(
             self._config.mqtt,
-            client_id=f"v2g-gateway-{self._config.kind}",
+            client_id=_own_name(self._before),  # others may read other vehicles there
             on_message=self._received,
             on_connection=lambda connected: self._following.connected() if connected else None,
         )
@@ -291,13 +296,12 @@ class KafkaSource:
             from confluent_kafka import Consumer, KafkaException
         kafka = self._config.kafka
         assert kafka is not None
-        group = f"v2g-gateway-{hashlib.sha256(self._config.vin.encode()).hexdigest()[:16]}"
         settings = {
             "auto.offset.reset": "earliest",
             "enable.auto.offset.store": False,
             **kafka.properties,
             "bootstrap.servers": kafka.brokers,
-            "group.id": group,
+            "group.id": _own_name(self._config.vin),
         }
 
         async def attempt() -> None:

@@ -154,7 +154,8 @@ def advance(
                 state = msgspec.structs.replace(state, runaway=runaway.RunawayState())
         here = each.boot, each.seq
         if document.event is not None and (given := _consent(document.event)) is not None and here > consent:
-            consent, scores = here, (scores or ScoreState()) if given and scoring is not None else None
+            kept = given and scoring is not None and each.boot >= place[0]  # not by an older boot
+            consent, scores = here, (scores or ScoreState()) if kept else None
         if here <= place:
             continue
         place = here

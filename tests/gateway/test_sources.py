@@ -216,6 +216,23 @@ async def test_metrics_of_ovms_become_records_with_our_units_signs_and_context(t
     assert records[-1].context == "charging"
 
 
+@pytest.mark.requirement("R212")
+async def test_gateways_of_two_vehicles_at_one_broker_do_not_displace_each_other(tmp_path: Path) -> None:
+    events, others = list[Observe](), list[Observe]()
+    with ovms_broker(tmp_path) as (config, _):
+        both = [
+            asyncio.create_task(SOURCES["ovms"](each, lambda _: None, lambda _: None, seen.append).run())
+            for each, seen in ((config, events), (msgspec.structs.replace(config, topic="ovms/user/EV-2"), others))
+        ]
+        await until(events, "source_connected")
+        await until(others, "source_connected")
+        await asyncio.sleep(2.5)  # whoever is displaced comes back after a second
+        for each in both:
+            each.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+    assert [each.name for each in (*events, *others)] == ["source_connected"] * 2
+
+
 def test_each_kind_of_the_configuration_is_a_source() -> None:
     (kinds,) = (each.type.type for each in msgspec.inspect.type_info(SourceConfig).fields if each.name == "kind")  # type: ignore[attr-defined]
     assert set(kinds.values) == set(SOURCES)

@@ -141,5 +141,8 @@ async def test_a_boot_that_says_nothing_about_consent_ends_it(start: Start) -> N
         assert not await until(csms, "EV-1", 3, 2)
         # one of before that comes late does not bring it back
         await deliver(csms, [consent("EV-1", BOTH, boot=2, seq=22)])
+        await deliver(csms, [consent("EV-2", BOTH), *lived("EV-2", first=2, number=20)])
+        assert await until(csms, "EV-2", 1, 21)
+        assert [each["ev"] for each in await read(csms, "/scores")] == ["EV-2"]
         await deliver(csms, lived("EV-1", boot=3, first=3, number=2))
         assert not await until(csms, "EV-1", 3, 4)
