@@ -1,5 +1,6 @@
 """`v2g conform gridcode`: signals, reports that can be judged again, and exit codes (R209)."""
 
+import csv
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -31,6 +32,12 @@ def test_a_charger_is_tested_and_what_was_measured_is_judged_again(v2g: Run, tmp
     late = (measured / "TRIP-5.csv").read_text().replace(",0.0,0.0\n", ",-2000.0,0.0\n")
     (measured / "TRIP-5.csv").write_text(late)
     assert v2g(*WORDS, "--only", "TRIP-5", "--recorded", str(measured)).code == 1
+    (measured / "TRIP-5.csv").write_text("".join(late.splitlines(keepends=True)[:100]))
+    half = v2g(*WORDS, "--only", "TRIP-5", "--recorded", str(measured), "--csv", str(tmp_path / "half"))
+    assert (half.code, "nothing was measured from" in half.output) == (3, True)
+    with (tmp_path / "half" / "TRIP-5-points.csv").open(newline="") as file:
+        points = list(csv.DictReader(file))
+    assert [each["right"] for each in points if "not measured" in each["unit"]] == ["False"] * 2
     (measured / "TRIP-5.csv").write_text("1,2\n")
     wrong = v2g(*WORDS, "--only", "TRIP-5", "--recorded", str(measured))
     assert wrong.code == 2

@@ -69,6 +69,37 @@ def test_without_power_before_the_signal_nobody_passes() -> None:
     assert (found.verdict, found.found) == (Verdict.FAIL, "no power flowed before the signal began")
 
 
+def judged_as(one: GridCodeCase, samples: list[Sample]) -> tuple[Verdict, str]:
+    found = verdict(one, samples, RATING_W, 0.0)
+    return found.verdict, found.found
+
+
+@pytest.mark.parametrize("name", ["RIDE-UNDER", "SWEEP-UNDER", "SWING-V"])
+def test_a_recording_proves_nothing_if_the_grid_was_another_one(name: str) -> None:
+    one = case(name)
+    right = [each._replace(s=each.s + 0.15) for each in recorded(one, lambda _s, _hz: 0.15)]  # a clock beside it
+    assert "grid had" not in judged_as(one, right)[1]
+    still = [each._replace(hz=50.0, volts=230.0) for each in right]
+    assert judged_as(one, still)[0] is Verdict.INCONCLUSIVE
+    assert "the grid had 230.0 V" in judged_as(one, still)[1] or "the grid had 50.000 Hz" in judged_as(one, still)[1]
+
+
+def test_a_recording_with_gaps_proves_nothing() -> None:
+    one = case("SWEEP-UNDER")
+    whole = recorded(one, lambda _s, _hz: 0.15)
+    assert judged_as(one, whole)[0] is Verdict.PASS
+    gap = [each for each in whole if not 210 < each.s < 214]
+    for some in (gap, whole[: len(whole) // 2], whole[len(whole) // 2 :]):
+        found, why = judged_as(one, some)
+        assert (found, why.partition(" from ")[0]) == (Verdict.INCONCLUSIVE, "nothing was measured")
+
+
+@pytest.mark.parametrize("s", ["1e15", "-1e300", "1e6001"])
+def test_times_that_no_signal_has_are_refused(s: str) -> None:
+    with pytest.raises(CodecError, match="line 1"):
+        parse_samples(f"{s},50,230,0,0\n")
+
+
 @pytest.mark.parametrize("energy", ["DC", "AC"])
 @pytest.mark.parametrize("code", presets().values(), ids=lambda each: each.title)
 def test_signals_of_each_preset_are_traces_of_the_grid_and_each_id_is_unique(code: object, energy: Energy) -> None:

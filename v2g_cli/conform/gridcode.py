@@ -161,14 +161,13 @@ def _run(
 
 def _points(case: "GridCodeCase", found: _Measured) -> str:
     """Return the judged points as CSV."""
+    from v2g.energy.settlement.rows import csv_text
     from v2g_testkit.cases.grid_code import judged
 
     points = judged(case, found.samples[case.id], found.rating_w)
-    rows = (
-        f'"{each.name}",{each.at_s:.3f},{each.measured:.4f},{each.low:.4f},{each.high:.4f},{each.unit},{each.right}\n'
-        for each in points
-    )
-    return "point,s,measured,low,high,unit,right\n" + "".join(rows)
+    head = "point", "s", "measured", "low", "high", "unit", "right"
+    rows = ((each.name, *(round(value, 4) for value in each[1:5]), each.unit, each.right) for each in points)
+    return csv_text(head, *rows)
 
 
 def _page(case: "GridCodeCase", title: str, found: _Measured) -> str | None:

@@ -6,6 +6,7 @@ all of its power in one direction. Power and time are judged in windows: the mea
 is relative to the rating, or to the power before the signal.
 """
 
+import bisect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -59,6 +60,12 @@ _SHARE: Final = 0.15
 _SETTLE_S: Final = 8.0
 """Until a vehicle that is plugged in has all the power that it may have."""
 _HOLD_S: Final = 4.0
+_GAP_S: Final = 0.5
+"""The longest time that may pass between two measurements."""
+_APART_S: Final = 0.25
+"""How far the clocks of a recording and of the signal may be apart, with the time that a measurement takes."""
+_MOST_S: Final = 1_000_000.0
+"""Later than any signal ends."""
 _LAGS: Final = 3.0
 """After so many time constants 95 % of a step is there."""
 
@@ -783,8 +790,33 @@ def _window(
     return worst
 
 
+def _unfit(case: GridCodeCase, samples: Sequence[Sample]) -> str | None:
+    """Return why measurements prove nothing: they have gaps, or the grid was not that of the signal."""
+    seen = [case.plug_s, *(each.s for each in samples if case.plug_s < each.s < case.ends_s), case.ends_s]
+    for a, b in itertools.pairwise(seen):
+        if b - a > _GAP_S:
+            return f"nothing was measured from {a:.2f} s to {b:.2f} s"
+    nominal_v = case.points[0][2]
+    times = [s for s, _, _ in case.points]
+    for each in samples:
+        if not 0.0 <= each.s <= case.ends_s:
+            continue
+        first, last = each.s - _APART_S, each.s + _APART_S
+        ends = case.signal_at(first), case.signal_at(last)
+        between = [(hz, v) for _, hz, v in case.points[bisect.bisect(times, first) : bisect.bisect(times, last)]]
+        hertz, volts = zip(*ends, *between, strict=True)
+        if not min(volts) - VOLTS / 2 * nominal_v <= each.volts <= max(volts) + VOLTS / 2 * nominal_v:
+            return f"the grid had {each.volts:.1f} V at {each.s:.2f} s (signal: {min(volts):.1f} to {max(volts):.1f})"
+        dips = min(volts) < nominal_v / 2  # where a frequency can hardly be measured
+        if not dips and not min(hertz) - HERTZ / 2 <= each.hz <= max(hertz) + HERTZ / 2:
+            return f"the grid had {each.hz:.3f} Hz at {each.s:.2f} s (signal: {min(hertz):.3f} to {max(hertz):.3f})"
+    return None
+
+
 def verdict(case: GridCodeCase, samples: Sequence[Sample], rating_w: float, seconds: float) -> Result:
     """Return the result of a case."""
+    if (unfit := _unfit(case, samples)) is not None:
+        return Result(case=case.id, verdict=Verdict.INCONCLUSIVE, found=unfit, seconds=seconds)
     points = judged(case, samples, rating_w)
     wrong = [each for each in points if not each.right]
     if case.before[1] and _power(case, samples, rating_w)[1] < CEASED:
@@ -818,6 +850,8 @@ def parse_samples(text: str) -> tuple[Sample, ...]:
             raise CodecError(f"line {number} is not s,hz,v,w,var: {printable(line)[:80]}") from None
         if not all(map(math.isfinite, sample)) or (found and sample.s <= found[-1].s):
             raise CodecError(f"line {number}: times must rise, and values be finite")
+        if abs(sample.s) > _MOST_S:
+            raise CodecError(f"line {number}: times are s since the start of the signal")
         found.append(sample)
     if not found:
         raise CodecError("a recording must have measurements", hint="lines of s,hz,v,w,var")
