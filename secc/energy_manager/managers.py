@@ -111,7 +111,7 @@ class EnergyManager:
         if (least_w := least_power_w(self._config.section_14a_devices)) > 0:
             word = word.at_least(least_w)
         self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
-        if not was_alive:
+        if self._watch.alive and not was_alive:
             self._observe(Observe("power", "energy_manager_connected", {"source": self._config.source}))
         self._look()
 

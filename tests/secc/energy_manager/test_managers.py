@@ -9,11 +9,17 @@ from pymodbus.client import AsyncModbusTcpClient
 
 import secc.charger
 from pki_tools.tree import PkiTree
+from secc.energy_manager import managers
 from secc.energy_manager.config import EnergyManagerConfig
 from secc.evse.controller import EvseController
 from secc.station_config import StationConfig
 from tests.secc.bench_program import BENCH, made
+from tests.virtual_time import VirtualLoop
+from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedStation
+from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
+from v2g.io.mqtt.config import MqttConfig
+from v2g.io.runtime.virtual_time import LoopClock
 
 STATION = """[station]
 url = "ws://127.0.0.1:9/ocpp"
@@ -66,6 +72,56 @@ async def test_registers_bound_the_charger_and_silence_brings_the_fall_back(
         assert charger.station is not None
         assert "LocalLoadBalancing" in charger.station._core.smart_charging.modes
         client.close()
+
+
+class Mouth:
+    """A link, by which the test speaks as an energy manager."""
+
+    def __init__(self, context: managers.LinkContext) -> None:
+        self.take = context.take
+
+    async def open(self) -> None:
+        """There is nothing to open."""
+
+    def notify(self, _state: ManagedStation) -> None:
+        """It asks for no states."""
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+@pytest.mark.requirement("R206")
+def test_a_manager_that_is_back_for_one_evse_alone_stays_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    mouths, events = list[Mouth](), list[str]()
+
+    def link(_config: EnergyManagerConfig, context: managers.LinkContext) -> Mouth:
+        mouths.append(Mouth(context))
+        return mouths[0]
+
+    monkeypatch.setitem(managers.BACKENDS, "mqtt", link)
+    broker = EnergyMqttConfig(prefix="ems", broker=MqttConfig(host="localhost", without_tls=True))
+    config = EnergyManagerConfig(backend="mqtt", mqtt=broker, fallback_charge_w=4_200, timeout_s=30)
+
+    async def course(loop: VirtualLoop) -> None:
+        manager = managers.EnergyManager(
+            config, 2, clock=LoopClock(loop), notify=lambda _fact: None, states=lambda: (),
+            observe=lambda event: events.append(event.name.removeprefix("energy_manager_")),
+        )  # fmt: skip
+        await manager.open()
+        for evse in (1, 2):
+            mouths[0].take(evse, EnergyCommand(limit_w=2_000))
+        for _ in range(5):  # of the second one nothing more is heard
+            await asyncio.sleep(10)
+            mouths[0].take(1, EnergyCommand(limit_w=2_000))
+        assert events == ["connected", "lost"]
+        mouths[0].take(2, EnergyCommand(limit_w=2_000))
+        assert events == ["connected", "lost", "connected"]
+        await manager.close()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        runner.run(course(loop))
 
 
 def test_each_has_a_section_and_a_source_of_its_own() -> None:
