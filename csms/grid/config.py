@@ -9,6 +9,7 @@ import msgspec
 
 from csms.grid.rules import PriceBounds, SiteLimits
 from v2g.config import Flaw, Port, Seconds
+from v2g.energy.grid_fees import GridFees
 from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.energy.price_feeds import Markup, parse_feed
 from v2g.ieee2030_5.functions import FunctionMode
@@ -380,6 +381,8 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """A VTN of OpenADR 3.1 as a source; none by default."""
     prices: tuple[PriceFeed, ...] = ()
     """Price feeds as sources; the first one that has a price counts."""
+    fees: GridFees | None = None
+    """Time-variable fees of the grid operator (§ 14a EnWG, module 3), on top of prices of sources; none by default."""
 
     @property
     def price_bounds(self) -> PriceBounds:
@@ -406,6 +409,7 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             import_limit_w=self.import_limit_w or 0,
             export_limit_w=self.export_limit_w,
             connection_point=self.connection_point,
+            fees=self.fees,
             sources=tuple(sources),
         )
 
@@ -461,6 +465,11 @@ def look_at_grid(grid: Grid) -> Iterator[Flaw]:
         if grid.signal_file is not None:
             hint = 'read the file by a price feed of format = "grid-signal" instead'
             yield ("grid", "signal_file"), "excludes sources such as prices and openadr", hint
+    if (fees := grid.fees) is not None:
+        if grid.site is None:
+            yield ("grid", "fees"), "needs a source of prices to add to", "such as [[grid.prices]]"
+        if max(micro_of(each) for each in (fees.high, fees.standard, fees.low)) > grid.price_bounds.most:
+            yield ("grid", "fees"), "has a fee above grid.most_price", "fees are per kWh"
     for number, feed in enumerate(grid.prices):
         place = ("grid", "prices", str(number))
         if (feed.file is None) == (not feed.url):

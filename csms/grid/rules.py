@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from v2g.energy.grid_fees import GridFees
 from v2g.energy.grid_signal import ALL, ConnectionPoint, Direction, GridLimit, GridSignal, SignalSlot
 from v2g.energy.limits import Watts
 from v2g.units import decimals_of
@@ -102,13 +103,14 @@ WIDE: Final = PriceBounds(least=-20_000_000, most=20_000_000)
 
 
 class SiteLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The site's own limits (W) and currency, its connection point, and its sources; the first one's prices come
-    first."""
+    """The site's own limits (W) and currency, its connection point, its grid fees, and its sources; the first one's
+    prices come first."""
 
     currency: str
     import_limit_w: int
     export_limit_w: int
     connection_point: ConnectionPoint = ALL
+    fees: GridFees | None = None
     sources: tuple[str, ...]
 
 
@@ -151,12 +153,13 @@ def combine(
     ]
     valid_until_ms = max(1, min(untils, default=now_ms + _DAY_MS))
     names = ",".join(each.source for each in ordered) or SITE
+    slots = _overlay([each.slots for each in ordered], now_ms - now_ms % _HOUR_MS)
     following = GridSignal(
         version=0 if current is None else current.version + 1,
         issued_at_ms=min(now_ms, valid_until_ms - 1),
         source=names[:64],
         currency=site.currency,
-        slots=_overlay([each.slots for each in ordered], now_ms - now_ms % _HOUR_MS),
+        slots=slots if site.fees is None else site.fees.add_to(slots, _MOST_SLOTS),  # R206
         site_import_limit_w=min(
             [site.import_limit_w, *(each.import_limit_w for each in wide if each.import_limit_w is not None)]
         ),

@@ -374,10 +374,25 @@ def checked(folder: Path, text: str, pki: PkiTree, program: str) -> Path:
     return written(folder, text.replace("{pki}", str(pki.directory)), f"{program}.toml")
 
 
+FEES = """[grid.fees]
+time_zone = "Europe/Berlin"
+high = "0.14"
+standard = "0.08"
+low = "0.02"
+[[grid.fees.days]]
+quarters = [1, 4]
+"""
 MEANINGLESS = (
     ("csms", "", '[[tokens]]\nid_token = "1"\ntype = "RFID"', "tokens.type: 'RFID' is not an allowed value"),
     ("csms", "", '[[tokens]]\nid_token = "CARD"\ntype = "ISO14443"', "tokens.id_token: 'CARD' is not of ISO14443"),
     ("csms", "", '[grid]\nleast_price = "5"\nmost_price = "1.5"', "grid.least_price: is above most_price"),
+    ("csms", "", f'{FEES}high = ["17:00-20:00"]\nstandard = ["20:00-16:45"]', "high, standard or low covers 16:45"),
+    ("csms", "", f'{FEES}high = ["17:00-20:00"]\nlow = ["19:00-17:00"]', "low: 19:00-17:00 overlaps a window of high"),
+    ("csms", "", f'{FEES}low = ["00:00-24:10"]', "low: does not have the form"),
+    ("csms", "", f'{FEES}low = ["00:00-24:00"]\n{FEES[FEES.index("[[") :]}low = ["08:00-08:00"]', "is named twice"),
+    ("csms", "", f'{FEES}low = ["00:00-24:00"]'.replace("Berlin", "Bern"), "time_zone is unknown"),
+    ("csms", "", f'{FEES}low = ["00:00-24:00"]', "grid.fees: needs a source of prices"),
+    ("csms", "", f'{FEES}low = ["00:00-24:00"]'.replace("0.08", "80"), "grid.fees: has a fee above grid.most_price"),
     ("csms", "[api]", '[api]\ncors_origins = ["example.org"]', "api.cors_origins: does not have the form"),
     ("csms", "", "[clock]\nscale = 0.0", "clock.scale: must be at least 1.0"),
     ("csms", "", '[webhooks]\nallow = ["*"]', "webhooks.allow: '*' is no host, address or network"),

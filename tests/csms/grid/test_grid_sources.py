@@ -1,11 +1,15 @@
 """Several sources of the grid signal: the lowest limit, the first price, and no new version without a change."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csms.grid.config import Grid, PriceFeed
 from csms.grid.rules import SITE, SiteLimits, SourceSignal, combine, governing
+from v2g.energy.grid_fees import FeeDay, GridFees
 from v2g.energy.grid_signal import GridSignal, SignalSlot, parse_grid_signal
 
 HOUR_MS = 3_600_000
@@ -63,6 +67,33 @@ def test_prices_come_from_the_first_source_that_has_one() -> None:
         (1920, 1680, 100),
         (3600, 3600, 200),
     ]
+
+
+@pytest.mark.requirement("R206")
+def test_grid_fees_are_on_top_of_the_prices_of_all_sources() -> None:
+    """What vehicles receive stays; and the same prices make no new version."""
+    fees = GridFees(
+        time_zone="UTC",
+        high="0.000003",
+        standard="0.000002",
+        low="0.000001",
+        days=(FeeDay(quarters=(1, 2, 3, 4), high=("00:00-00:30",), low=("00:30-00:00",)),),
+    )
+    feeds = tuple(PriceFeed(name=name, format="energy-charts", file=Path("x")) for name in ("minute", "day"))
+    site = Grid(currency="EUR", import_limit_w=1, prices=feeds, fees=fees).site
+    assert site is not None
+    midnight = -NOW_MS % (24 * HOUR_MS) / HOUR_MS
+    minute = SourceSignal(source="prices:minute", slots=slots(midnight + 0.25, 60, 7))
+    day = SourceSignal(source="prices:day", slots=slots(midnight, 3600, 100))
+    signal = combine(site, (minute, day), None, NOW_MS)
+    assert signal is not None
+    assert [(each.duration_s, each.import_price, each.export_compensation) for each in signal.slots] == [
+        (900, 103, 0),
+        (60, 10, 0),
+        (840, 103, 0),
+        (1800, 101, 0),
+    ]
+    assert combine(site, (minute, day), signal, NOW_MS + 1) is None
 
 
 def test_only_a_change_makes_a_new_version() -> None:
