@@ -7,6 +7,7 @@ and private keys that others than their owner may read.
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
@@ -48,6 +49,7 @@ from v2g.io.runtime.program import read_config
 from v2g.io.storage.growing_file import LogFiles
 from v2g.ocpp.quirks import StationQuirks
 from v2g.pki.reference import KeyReference
+from v2g.units import payable
 
 
 class FurtherListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -543,6 +545,10 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     for provider_name, provider in (("mandates", config.payments.mandates), ("direct", config.payments.direct)):
         if provider is not None and not _is_private(provider.url):
             yield ("payments", provider_name, "url"), "would send the token without encryption", "use https://"
+    if (direct := config.payments.direct) is not None:
+        held = Decimal(direct.amount)
+        if not held or payable(held, direct.currency) != held:
+            yield ("payments", "direct", "amount"), f"{held} {direct.currency} cannot be paid", 'such as "30.00"'
     yield from look_at_alerts(config.alerts)
     for number, each in enumerate(() if config.api.openid is None else config.api.openid.roles):
         if each.role in NO_PEOPLE:

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, T
 
 from csms.booking import held
 from csms.db.base import declare_table, row_id, transaction_key
-from csms.direct_payments.rules import ACCEPTED, OVER, DirectPayment, PaymentState
+from csms.direct_payments.rules import ACCEPTED, BEGINNING, OVER, DirectPayment, PaymentState
 from csms.remote_control.store import remote_starts
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
@@ -46,10 +46,9 @@ def open_payment(
     now_ms: int,
     returns: Callable[[int], str],
 ) -> DirectPayment | None:
-    """Store a payment that begins; None while somebody else pays or charges by one there. `returns`: its
-    `return_url` by its number."""
+    """Store a payment that begins; None while another one begins there. `returns`: its `return_url` by its number."""
     there = direct_payments.c
-    here = (there.station_id == station_id) & (there.evse_id == evse_id) & there.state.not_in(OVER | {"releasing"})
+    here = (there.station_id == station_id) & (there.evse_id == evse_id) & there.state.in_(BEGINNING)
     if connection.execute(select(there.id).where(here)).first() is not None:
         return None
     values: dict[str, Any] = {

@@ -209,8 +209,10 @@ class DirectPayments:
             answer = await ask(payment)
         except RefusedError as error:
             answer = DebitAnswer(reference=payment.reference, state="failed", reason=str(error)[:500])
-        if answer.state == "failed":
-            await self._save(payment, "failed", reason=answer.reason)
+        if capture and answer.state == "failed":  # what is held stays with the driver
+            await self._save(payment, "releasing", captured_micro=0, reason=answer.reason)
+        elif answer.state == "failed":  # what was taken is paid for nevertheless
+            await self._save(payment, "settled" if payment.captured_micro else "failed", reason=answer.reason)
         elif answer.state == "done":
             await self._save(payment, "releasing" if capture else "settled" if payment.captured_micro else "released")
 

@@ -12,12 +12,13 @@ TOKEN = "a-token-of-the-provider"
 
 class FakePayments:
     """Holds await `approve`. The next `lost` requests are carried out, but their answers never arrive; the next `down`
-    ones are not carried out."""
+    ones are not carried out; acts of the name `refused` never are."""
 
     def __init__(self) -> None:
         self.holds: dict[str, dict[str, Any]] = {}
         self.answers: dict[str, tuple[str, dict[str, Any]]] = {}
         self.lost = self.down = 0
+        self.refused = ""
         self.requests: list[str] = []
 
     @property
@@ -51,6 +52,8 @@ class FakePayments:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.Response(status=401)
         parts = request.path.strip("/").split("/")
+        if parts[-1] == self.refused:
+            return web.json_response({"reason": "the hold is over"}, status=422)
         if request.method == "GET":
             answer = self._told(parts[1])
         else:

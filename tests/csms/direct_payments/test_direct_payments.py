@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
 
+from csms.config import look
 from csms.direct_payments import store as rows
 from csms.direct_payments.rules import DirectPayment
 from csms.direct_payments.work import AWAY_MS, SETTLED_MS, DirectClient, DirectPayments, begin
@@ -15,12 +16,14 @@ from csms.drivers.work import evse_address
 from csms.payments.config import DirectPaymentConfig, Payments
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
+from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.console.support import Person, console, text_of
 from tests.csms.direct_payments.payment_server import TOKEN, FakePayments
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import ScriptedStation
+from tests.csms.support import make_config
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax
 from v2g.errors import RefusedError
 
@@ -123,6 +126,49 @@ async def test_a_session_is_paid_once_whatever_answer_is_lost(world: World, vers
     assert len(provider.holds) == len(station.payloads("RequestStartTransaction")) == 1
     again = await station.call("Authorize", {"idToken": asked["idToken"]})
     assert again["idTokenInfo"]["status"] != "Accepted", "its payment is over"
+
+
+async def paid_until_the_end(world: World) -> None:
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    await world.steps()
+    charging = await charged(world, station)
+    await world.steps()
+    await charging.unplugged()
+
+
+async def test_what_cannot_be_captured_is_released(world: World) -> None:
+    await paid_until_the_end(world)
+    world.provider.refused = "captures"
+    assert await world.steps() == "released"
+    assert world.provider.taken == world.provider.held == 0
+    assert (await world.now()).captured_micro == 0
+    assert "the hold is over" in (await world.now()).reason
+
+
+async def test_what_was_captured_is_paid_although_the_rest_cannot_be_released(world: World) -> None:
+    """Some providers release the rest of a hold by its capture."""
+    await paid_until_the_end(world)
+    world.provider.refused = "releases"
+    assert await world.steps() == "settled"
+    assert world.provider.taken == 6
+
+
+async def test_the_next_driver_may_pay_while_an_ended_session_is_settled(world: World) -> None:
+    await paid_until_the_end(world)
+    world.provider.down = 8
+    assert await world.steps(3) == "capturing"
+    world.provider.down = 0
+    assert (await world.begin()).id == 2
+
+
+@pytest.mark.parametrize(("amount", "currency"), [("0.00", "EUR"), ("30.50", "JPY"), ("1.005", "EUR")])
+def test_an_amount_that_cannot_be_paid_is_refused(amount: str, currency: str, tmp_path: Path, pki: PkiTree) -> None:
+    direct = DirectPaymentConfig(url="https://pay.example", secret_file=tmp_path, amount=amount, currency=currency)
+    config = make_config(tmp_path, pki, payments=Payments(direct=direct))
+    flaws = {place: why for place, why, _ in look(config)}
+    assert "cannot be paid" in flaws["payments", "direct", "amount"]
 
 
 async def test_a_declined_payment_starts_nothing(world: World) -> None:
