@@ -174,7 +174,7 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
 
             supervisor.keep("update", NodeUpdates(services, follower, config.update, api_port).run)
         if config.home_assistant is not None:
-            from csms.home_assistant.work import HomeAssistantPublisher
+            from csms.home_assistant.publisher import HomeAssistantPublisher
 
             supervisor.keep(
                 "Home Assistant", HomeAssistantPublisher(services, backend.latest, config.home_assistant).run

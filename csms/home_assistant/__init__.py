@@ -1,4 +1,4 @@
 """Sites and vehicles that appear in a Home Assistant, by MQTT.
 
-What is published: `work.py`; its form: `v2g/home_assistant.py`.
+What is published: `publisher.py`; its form: `v2g/home_assistant.py`.
 """

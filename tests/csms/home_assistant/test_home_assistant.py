@@ -12,7 +12,7 @@ import paho.mqtt.client as paho
 import pytest
 
 from csms.home_assistant.config import HomeAssistant
-from csms.home_assistant.work import HomeAssistantPublisher
+from csms.home_assistant.publisher import HomeAssistantPublisher
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
