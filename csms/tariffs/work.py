@@ -196,7 +196,7 @@ class TariffService:
         for evse_id, plan in plans.items():
             if evse_id:
                 target.setdefault(plan.id, set()).add(evse_id)
-        if there == target:
+        if there == target and (target or 0 not in plans):  # without reported EVSEs nothing tells what is there
             return bool(plans)
         if there:
             await self._clear(station_id, ocpp.ClearTariffsRequest(tariff_ids=tuple(sorted(there))))

@@ -220,6 +220,13 @@ async def test_a_site_s_tariff_reaches_its_stations_and_no_others(csms: Backend)
     assert inside.there == {}
 
 
+async def test_a_station_that_has_reported_no_evse_yet_gets_its_tariff(csms: Backend) -> None:
+    await assign(csms, FLAT)
+    station = Tariffed(await csms.join("CS-V2G-0001", "2.1"))
+    await TariffService(csms.services).install_assigned(station.station.id)
+    assert station.there == {1: "flat", 2: "flat"}
+
+
 async def test_a_changed_assignment_reaches_connected_stations_at_once(csms: Backend) -> None:
     station = Tariffed(await csms.booted(version="2.1"))
     await reported(station.station, 1, 2)
