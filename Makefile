@@ -65,6 +65,10 @@ reactions: $(VENV)/dev ## reaction times of processes that are stopped, killed o
 browser: $(VENV)/dev ## the console in Debian's Chromium, with pictures of its pages in dist/pictures: three widths, light and dark
 	V2G_PICTURES=dist/pictures $(BIN)/pytest -n 0 -rs tests/browser tests/e2e/test_demo_console.py -m "long or not long" $(ARGS)
 
+.PHONY: animations
+animations: $(VENV)/dev ## the animated pictures of the README, from runs of the demo in Debian's Chromium: five minutes
+	$(BIN)/python -m tests.browser.animations
+
 interop: $(VENV)/dev ## every EXI message type and all peers of docs/tried.toml, at length; notes in docs/tried.json which passed
 	$(call pytest,-n 2 -m "interop or not long" --tried $(ARGS))
 	$(BIN)/python docs/generate.py

@@ -102,7 +102,8 @@ def _place(file: Path) -> Path:
 
 
 def _relinked(text: str, page: Path) -> str:
-    """Return a page whose links lead to their places in the site; of links to other files only the text stays."""
+    """Return a page whose links lead to their places in the site; of links to other files only the text stays, and of
+    pictures in two looks the light one."""
 
     def lead(match: re.Match[str]) -> str:
         if not match["file"]:
@@ -113,7 +114,7 @@ def _relinked(text: str, page: Path) -> str:
         to = os.path.relpath(_place(file), _place(page).parent)
         return f"{match['text']}({to}{match['anchor'] or ''})"
 
-    return _LINK.sub(lead, text)
+    return _LINK.sub(lead, re.sub("<source [^>]*>", "", text))
 
 
 def _settings() -> dict[str, Any]:

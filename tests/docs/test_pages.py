@@ -71,6 +71,26 @@ def test_the_tutorial_s_pictures_are_those_that_the_browser_s_tests_make_and_sma
     assert len(list((DOCS / "pictures").glob("*.webp"))) == len(SHOWN)
 
 
+def test_the_readme_s_animated_pictures_are_small_move_and_load_nothing() -> None:
+    text = (ROOT / "README.md").read_text()
+    shown = re.findall(r"docs/pictures/([\w-]+)\.svg", text)
+    assert shown == ["session-dark", "session-light", "console-dark", "console-light"]
+    for name in shown:
+        picture = (DOCS / "pictures" / f"{name}.svg").read_text()
+        assert len(picture.encode()) < 400_000, f"{name}: make animations"
+        elements = list(ElementTree.fromstring(picture).iter())
+        kinds = {each.tag.removeprefix("{http://www.w3.org/2000/svg}") for each in elements}
+        assert kinds <= {"svg", "style", "text", "tspan", "line", "polyline", "title", "clipPath", "rect", "image"}
+        assert not [key for each in elements for key in each.attrib if key.startswith("on")]
+        links = [value for each in elements for key, value in each.attrib.items() if key.endswith("href")]
+        assert all(each.startswith("data:image/webp;base64,UklGR") for each in links)
+        style = "".join(each.text or "" for each in elements if each.tag.endswith("style"))
+        assert set(re.findall(r"url\((.*?)\)|(@import)", style)) <= {("#past", "")}
+        turns = [each for each in elements if "turn" in each.get("class", "").split()]
+        assert len(turns) >= 7
+        assert "@keyframes turn" in style
+
+
 @pytest.mark.parametrize("picture", generate.pictures(), ids=lambda each: each.name)
 def test_pictures_are_what_the_code_says(picture: Path) -> None:
     assert picture.read_text() == generate.pictures()[picture](), "run `python docs/generate.py`"
