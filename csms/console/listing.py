@@ -33,7 +33,7 @@ _SEARCHED: Final = frozenset({"text", "id"})
 
 class Column(msgspec.Struct, frozen=True):
     """A column: its name in addresses, its label, what it has of a row, and its look. `href`: where its link leads;
-    `phone`: whether phones show it. Powers are W, energies Wh, times and durations ms."""
+    `phone`: whether phones show it, `named`: with its label. Powers are W, energies Wh, times and durations ms."""
 
     name: str
     label: str
@@ -41,6 +41,7 @@ class Column(msgspec.Struct, frozen=True):
     look: Look = "text"
     href: Callable[[Any], str] | None = None
     phone: bool = True
+    named: bool = False
 
 
 class Act(msgspec.Struct, frozen=True):

@@ -124,8 +124,8 @@ async def pay_here(visit: Visit) -> Answer:
 
     try:
         payment = await begin(visit.services, here.station, here.evse_id, lambda number: f"{origin}{address(number)}")
-    except RefusedError as error:
-        raise ApiError(409, str(error), error.hint) from None
+    except RefusedError:
+        raise ApiError(409, "somebody pays at this plug already", "try again in some minutes") from None
     return visit.see(address(payment.id))
 
 

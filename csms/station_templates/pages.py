@@ -18,7 +18,7 @@ _SHOWN: Final = 50
 
 TEMPLATES: Final = (
     Column("template", "Template", lambda row: row["id"], href=lambda row: f"/templates/{segment(row['id'])}"),
-    Column("differ", "Stations that differ", lambda row: row["differ"], "number"),
+    Column("differ", "Stations that differ", lambda row: row["differ"], "number", named=True),
     Column("values", "Values", lambda row: len(row["values"]), "number", phone=False),
     Column("for", "For", lambda row: ", ".join((*row["sites"], *row["models"], *row["stations"])) or None),
     Column("version", "Version", lambda row: row["version"], "number", phone=False),
@@ -29,8 +29,8 @@ DRIFT: Final = (
         "station", "Station", lambda row: row["station_id"], href=lambda row: f"/stations/{segment(row['station_id'])}"
     ),
     Column("variable", "Variable", lambda row: row["place"]),
-    Column("wanted", "Wanted", lambda row: row["wanted"]),
-    Column("is", "Is", lambda row: row["actual"]),
+    Column("wanted", "Wanted", lambda row: row["wanted"], named=True),
+    Column("is", "Is", lambda row: row["actual"], named=True),
     Column("state", "State", lambda row: STATES[row["state"]], "state", phone=False),
     Column("since", "Since", lambda row: row["since_ms"], "time", phone=False),
 )

@@ -3,7 +3,7 @@
 import base64
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, NamedTuple
 
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
@@ -17,8 +17,42 @@ PICTURES = os.environ.get("V2G_PICTURES", "")
 TUTORIAL = os.environ.get("V2G_TUTORIAL_PICTURES", "")
 """Folder for the pictures of the tutorial (WebP)."""
 
+
+MOST_STOPS: Final = 600
+"""Of the tab key on a page."""
+
+_STOP: Final = """() => {
+  const at = document.activeElement;
+  if (!at || at === document.body) return null;
+  const box = at.getBoundingClientRect();
+  const all = [...document.querySelectorAll("*")];
+  const shown = box.width > 0 && box.height > 0 && box.bottom > 0 && box.top < innerHeight;
+  return { number: all.indexOf(at), shown, html: at.outerHTML.slice(0, 160) };
+}"""
+
+_STOPS: Final = """() => {
+  const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary")];
+  const reached = (each) => !each.disabled && !["hidden", "radio"].includes(each.type) && each.tabIndex >= 0;
+  return all.filter((each) => reached(each) && each.checkVisibility({visibilityProperty: true})).length;
+}"""
+
 WAIT_MS = 20_000
 expect.set_options(timeout=WAIT_MS)
+
+
+class View(NamedTuple):
+    """How somebody looks at a page: language, scheme, and width of the window (px)."""
+
+    language: Literal["en", "de"]
+    scheme: Literal["light", "dark"]
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.width}-{self.scheme}-{self.language}"
+
+
+VIEWS: Final = (View("en", "light", 1440), View("de", "dark", 1440), View("en", "dark", 400), View("de", "light", 400))
+"""Each language in both schemes and at both widths."""
 
 
 class Tab:
@@ -50,6 +84,57 @@ class Tab:
                     await self.page.set_viewport_size({"width": width, "height": 900})
                     await self.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
             await self.page.set_viewport_size({"width": 1280, "height": 900})
+
+    async def look(self, view: View) -> None:
+        """Look at all pages from now on in this way."""
+        await self.page.set_extra_http_headers({"Accept-Language": view.language})
+        await self.page.emulate_media(color_scheme=view.scheme)
+        await self.page.set_viewport_size({"width": view.width, "height": 900})
+
+    async def check_views(self, name: str) -> None:
+        """Reload the page in every view, and judge it there."""
+        faults = []
+        for view in VIEWS:
+            await self.look(view)
+            await self.page.reload()
+            assert await self.page.locator("html").get_attribute("lang") == view.language
+            faults += [f"{name}, {view}: {each}" for each in await self.faults(f"{name}-{view}")]
+        assert faults == []
+        await self.look(View("en", "light", 1280))
+        await self.page.reload()
+
+    async def faults(self, name: str, *, keyboard: bool = True) -> list[str]:
+        """Return what axe-core finds, how far the page scrolls sideways, and what the tab key misses.
+
+        A picture is kept if it is wanted.
+        """
+        judged: Any = await Axe().run(self.page)
+        faults = [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in judged.response["violations"]]
+        wide: int = await self.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        faults += [f"is {wide} px too wide"] if wide > 0 else []
+        if PICTURES:
+            await self.page.evaluate("scrollTo(0, 0)")
+            await self.page.screenshot(path=Path(PICTURES) / f"{name}.png", full_page=True)
+        return faults + (await self._tabbed() if keyboard else [])
+
+    async def _tabbed(self) -> list[str]:
+        """Tab through the page: each stop is seen, none holds the focus, and the last leads out."""
+        await self.page.evaluate("document.activeElement.blur()")
+        stops: int = await self.page.evaluate(_STOPS)
+        seen: set[int] = set()
+        for _ in range(MOST_STOPS):
+            await self.page.keyboard.press("Tab")
+            stop: Any = await self.page.evaluate(_STOP)
+            if stop is None or stop["number"] in seen:
+                break
+            if not stop["shown"]:
+                return [f"{stop['html']} has the focus and is not seen"]
+            seen.add(stop["number"])
+        else:
+            return ["the tab key does not lead out"]
+        return [] if len(seen) >= stops else [f"the tab key stops {len(seen)} times at {stops} fields and links"]
 
     async def keep(self, file: Path) -> None:
         """Keep a small picture of what is seen without scrolling."""

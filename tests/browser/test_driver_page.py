@@ -16,6 +16,7 @@ from v2g.energy.price_plan import PricePlan
 
 
 @pytest.mark.e2e
+@pytest.mark.requirement("R218")
 async def test_a_driver_follows_a_session_from_the_price_to_the_receipt(tab: Tab, csms: Backend) -> None:
     station, run = await csms.booted(STATION), csms.services.store.run
     about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}
@@ -36,7 +37,6 @@ async def test_a_driver_follows_a_session_from_the_price_to_the_receipt(tab: Tab
     await expect(tab.page.get_by_text("2.19 EUR").first).to_be_visible(timeout=WAIT_MS)
     await tab.check("driver-while")
     await go_on(charging, "Ended", "EVCommunicationLost", 5000)
-    await tab.page.reload()
     await expect(tab.page.get_by_role("button", name="Print, or save as PDF")).to_be_visible()
     await tab.check("driver-receipt")
     paper = await tab.page.pdf()

@@ -23,6 +23,7 @@ async def put(tab: Tab, path: str, body: object) -> None:
 
 @pytest.mark.long
 @pytest.mark.e2e
+@pytest.mark.requirement("R219")
 async def test_lists_have_columns_and_views_by_keyboard_and_no_finding_of_axe(tab: Tab, csms: Backend) -> None:
     await csms.services.store.run(witness, journal(), STATION, SESSION)
     await csms.services[JournalStore].deliver(STATION, delivery(journal(price=999_999)))

@@ -14,6 +14,7 @@ from tests.csms.support import grid_signal
 
 
 @pytest.mark.e2e
+@pytest.mark.requirement("R219")
 async def test_the_first_page_answers_whether_today_is_good(tab: Tab, csms: Backend) -> None:
     now_ms, rows = csms.clock.utc_ms(), []
     for back in range(7 * 288):

@@ -180,8 +180,8 @@ if (asked) {
     if (document.hidden) return;
     const page = await fetch(location.href).then((answer) => (answer.ok ? answer.text() : "")).catch(() => "");
     const now = new DOMParser().parseFromString(page, "text/html").querySelector("[data-poll]");
-    if (now) { morph(asked, now); }
-    byId("lost").hidden = Boolean(now);
+    if (now) { morph(asked, now); } else if (page) location.reload(); // what it follows is over
+    byId("lost").hidden = Boolean(page);
   }, 10000);
 }
 for (const button of document.querySelectorAll("[data-print]")) { button.hidden = false; button.onclick = () => print(); }

@@ -33,6 +33,7 @@ async def look(person: Person, path: str, **headers: str) -> Answer:
     return await person.get(moved.headers["location"], **headers)
 
 
+@pytest.mark.requirement("R218")
 async def test_a_driver_sees_the_price_of_the_receipt_before_while_and_after_charging(ask: ApiClient) -> None:
     charging, path = await opened(ask)
     driver = Person(ask)

@@ -4,6 +4,8 @@ import asyncio
 import csv
 import re
 
+import pytest
+
 from csms.accounts.rules import Role
 from csms.console.listing import Column, in_order
 from tests.csms.api.support import Answer, ApiClient
@@ -89,6 +91,7 @@ async def test_sessions_are_found_by_place_day_state_person_and_id(ask: ApiClien
     assert rows(await bob.get(f"{shown}?q=deadbeef")) == [], "who may not see tokens cannot look for them"
 
 
+@pytest.mark.requirement("R219")
 async def test_several_stations_restart_and_what_failed_is_listed_and_tried_again(ask: ApiClient) -> None:
     first, second = await ask.backend.booted(), await ask.backend.booted(OTHER)
     assert (await ask("PUT", f"/admissions/{NEVER}", {"decision": "Accepted"})).status == 200
@@ -143,6 +146,7 @@ async def test_hostile_texts_in_lists_are_shown_and_never_obeyed(ask: ApiClient)
     assert line[4].startswith("'="), "no formula"
 
 
+@pytest.mark.requirement("R219")
 async def test_a_stations_page_says_which_first_step_is_missing(ask: ApiClient) -> None:
     assert (await ask("PUT", f"/admissions/{NEVER}", {"decision": "Accepted"})).status == 200
     ada = await employ(ask, "ada", Role.OPERATOR)

@@ -6,97 +6,31 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aiohttp.test_utils import TestServer
 
 from csms.config import look
 from csms.direct_payments import store as rows
-from csms.direct_payments.rules import DirectPayment
-from csms.direct_payments.work import AWAY_MS, SETTLED_MS, DirectClient, DirectPayments, begin
+from csms.direct_payments.work import AWAY_MS, SETTLED_MS, DirectClient
 from csms.drivers.work import evse_address
 from csms.payments.config import DirectPaymentConfig, Payments
-from csms.tariffs import store as tariffs
-from csms.tariffs.store import Scope
 from pki_tools.tree import PkiTree
-from tests.csms.backend import Backend
-from tests.csms.charging import Charging
 from tests.csms.console.support import Person, console, text_of
-from tests.csms.direct_payments.payment_server import TOKEN, FakePayments
+from tests.csms.direct_payments.paying import NAME, World, charged, paying
 from tests.csms.fixtures import Start
-from tests.csms.scripted_station import ScriptedStation
 from tests.csms.support import make_config
-from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax
 from v2g.errors import RefusedError
 
-FLAT = PricePlan(
-    id="flat", currency="EUR", energy=Charge(rates=(Rate(price="0.5"),), taxes=(Tax(kind="vat", ppm=200_000),))
-)
-NAME = "CS-V2G-0001"
 START_MS = 600_000
-
-
-class World:
-    """A back end, its provider, and a station of one EVSE."""
-
-    def __init__(self, csms: Backend, provider: FakePayments, config: DirectPaymentConfig) -> None:
-        self.csms, self.provider, self.config = csms, provider, config
-        self.work = DirectPayments(csms.services, config)
-
-    async def station(self, version: str = "2.1", status: str = "Accepted") -> ScriptedStation:
-        station = await self.csms.booted(NAME, version=version)  # type: ignore[arg-type]
-        station.answers["RequestStartTransaction"] = {"status": status}
-        station.answers["RequestStopTransaction"] = {"status": "Accepted"}
-        station.answers["SetDefaultTariff"] = {"status": "Accepted"}
-        return station
-
-    async def begin(self) -> DirectPayment:
-        return await begin(self.csms.services, NAME, 1)
-
-    async def now(self, number: int = 1) -> DirectPayment:
-        found = await self.csms.services.store.read(rows.payment, number)
-        assert found is not None
-        return found
-
-    async def steps(self, count: int = 8) -> str:
-        """Let the work go on as it does after a restart at any time: with nothing in its memory."""
-        for _ in range(count):
-            self.work = DirectPayments(self.csms.services, self.config)
-            await self.work.step()
-        return (await self.now()).state
-
-    def later(self, ms: int) -> None:
-        self.csms.clock.now_ms += ms
 
 
 @pytest_asyncio.fixture
 async def world(backend: Start, tmp_path: Path) -> AsyncIterator[World]:
-    provider, secret = FakePayments(), tmp_path / "secret"
-    secret.write_text(TOKEN)
-    secret.chmod(0o600)
-    server = TestServer(provider.application())
-    await server.start_server()
-    url = str(server.make_url("")).rstrip("/")
-    config = DirectPaymentConfig(url=url, secret_file=secret, amount="30.00", currency="EUR")
-    async with backend(payments=Payments(direct=config)) as csms:
-        await csms.services.store.run(tariffs.add_plan, FLAT, 0)
-        await csms.services.store.run(tariffs.assign, Scope(), FLAT.id, 0)
-        yield World(csms, provider, config)
-    await server.close()
-
-
-async def charged(world: World, station: ScriptedStation, wh: int = 10_000) -> Charging:
-    """Plug a vehicle in and charge, as the last remote start asks for."""
-    started = station.payloads("RequestStartTransaction")[-1]
-    charging = Charging(world.csms, station)
-    info = {"transactionId": charging.id, "chargingState": "Charging", "remoteStartId": started["remoteStartId"]}
-    extra = {"transactionInfo": info}
-    await charging.event("Started", "RemoteStart", context="Transaction.Begin", token=started["idToken"], extra=extra)
-    world.later(wh * 360)  # 10 kW
-    charging.wh += wh
-    return charging
+    async with paying(backend, tmp_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 @pytest.mark.parametrize("lost", range(7))
+@pytest.mark.requirement("R218")
 async def test_a_session_is_paid_once_whatever_answer_is_lost(world: World, version: str, lost: int) -> None:
     """`lost`: which answer of the provider never arrives; 6: none. After each step the program begins anew."""
     provider = world.provider
@@ -267,6 +201,7 @@ async def test_a_start_is_not_repeated_after_a_crash(world: World) -> None:
     assert await world.steps() == "released"
 
 
+@pytest.mark.requirement("R218")
 async def test_a_driver_pays_by_the_page_of_the_plug(world: World) -> None:
     station = await world.station()
     about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}
