@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from csms.grid.config import FormedPoint, Iec104
-from v2g.hardware.energy_manager.commands import MOST_W, EnergyCommand, ManagedStation, Refused, Take
+from v2g.hardware.energy_manager.commands import MOST_W, ConnectionReading, EnergyCommand, ManagedStation, Refused, Take
 from v2g.iec60870.apci import LinkTimes
 from v2g.iec60870.asdu import Quality
 from v2g.iec60870.outstation import CommandPoint, MonitoredPoint, Outstation, OutstationSettings, ValueForm
@@ -119,7 +119,8 @@ class Iec104Link:
         self._update("discharging", max(0.0, -flows[0]), flows[1])
         self._update("import_limit", site.charge_limit_w / 1000, Quality.GOOD)
         self._update("export_limit", site.discharge_limit_w / 1000, Quality.GOOD)
-        read, voltages = state.connection, [each for each in state.connection.voltage_v if each is not None]
+        read = state.connection or ConnectionReading()
+        voltages = [each for each in read.voltage_v if each is not None]
         self._measured("connection_power", None if read.power_w is None else read.power_w / 1000)
         self._measured("voltage", sum(voltages) / len(voltages) if voltages else None)
         self._measured("frequency", read.frequency_hz)

@@ -31,6 +31,7 @@ EXTRAS: Final = {
     "analytics": "temperature profiles of batteries",
     "postgres": "a back end of several nodes",
     "kafka": "telemetry to Kafka",
+    "tesla": "Tesla Fleet Telemetry by Kafka",
     "parquet": "exports as Parquet",
     "verify": "`v2g settle verify --independent`",
     "eebus": "EEBUS control boxes that are found by mDNS",

@@ -163,7 +163,7 @@ class ManagedEvse(msgspec.Struct, frozen=True, kw_only=True):
     setpoint_w: int | None = None
 
 
-class ConnectionReading(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a meter at a site's grid connection reads; None: not measured. Power (W) and currents (A) are positive if
     drawn, energies (Wh) rising registers; currents and voltages (V, to neutral) are those of L1, L2, L3."""
 
@@ -182,7 +182,7 @@ class ManagedStation(msgspec.Struct, frozen=True, kw_only=True):
     heard: bool = False
     timeout_s: int = 0
     evses: tuple[ManagedEvse, ...] = ()
-    connection: ConnectionReading = ConnectionReading()
+    connection: ConnectionReading | None = None
 
 
 Take = Callable[[int, EnergyCommand], None]

@@ -11,7 +11,7 @@ from v2g.eebus.identity import ShipNode
 from v2g.eebus.limitation import LimitState
 from v2g.eebus.spine import Moment
 from v2g.errors import StoreError
-from v2g.hardware.energy_manager.commands import MOST_W, EnergyCommand, ManagedStation, Take
+from v2g.hardware.energy_manager.commands import MOST_W, ConnectionReading, EnergyCommand, ManagedStation, Take
 from v2g.io.eebus import files
 from v2g.io.eebus.mdns import ShipDiscovery
 from v2g.io.eebus.node import EebusNode
@@ -134,7 +134,7 @@ class EebusEnergyManager:
         self._drawn = {"power_w": power_w, "import_wh": import_wh, "export_wh": export_wh}
         values: tuple[float | None, ...] = power_w, import_wh, export_wh
         if self._site:
-            read = state.connection
+            read = state.connection or ConnectionReading()
             energies = read.export_wh, read.import_wh
             values = read.power_w, *energies, *read.current_a, *read.voltage_v, read.frequency_hz
         self._system.measure(values, self.ship.now())

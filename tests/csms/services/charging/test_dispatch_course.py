@@ -110,7 +110,7 @@ async def test_what_a_fleets_plan_said_is_kept_beside_what_became_of_it(csms: Ba
     assert await csms.services.store.read(fleets.course, "depot", point.at_ms + 1) == []
     assert await csms.services.store.read(fleets.course, "none", 0) == []
     gone = await csms.services.store.run(retention.delete_old, "events", point.at_ms + 1)
-    assert gone == 3, "of the set-points, of the fleet, and of its past"
+    assert gone == 3 + 3, "of the set-points, of the fleet, its past, and of each connector what it was before"
     assert await csms.services.store.read(fleets.course, "depot", 0) == []
 
 
