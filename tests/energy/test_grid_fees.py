@@ -4,6 +4,7 @@ from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,6 +145,19 @@ def test_no_more_slots_than_a_signal_has() -> None:
 def test_windows_that_do_not_cover_the_day_are_refused(windows: dict[str, tuple[str, ...]], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         FeeDay(quarters=(1,), **windows)
+
+
+def test_a_window_that_ends_where_it_begins_is_a_whole_day() -> None:
+    assert set(FeeDay(quarters=(1,), high=("06:00-06:00",)).levels()) == {"high"}
+
+
+def test_export_is_free_of_fees_unless_configured_and_a_clock_has_minutes() -> None:
+    fees = {"time_zone": "UTC", "high": "0.1", "standard": "0.1", "low": "0.1"}
+    days = [{"quarters": [1], "low": ["00:00-24:00"]}]
+    assert not msgspec.convert({**fees, "days": days}, GridFees).from_export
+    for window in ("00:-24:00", "00:00-06:"):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({**fees, "days": [{"quarters": [1], "low": [window]}]}, GridFees)
 
 
 def test_a_quarter_with_two_days_and_an_unknown_time_zone_are_refused() -> None:

@@ -230,7 +230,9 @@ async def test_gateways_of_two_vehicles_at_one_broker_do_not_displace_each_other
         for each in both:
             each.cancel()
         await asyncio.gather(*both, return_exceptions=True)
-    assert [each.name for each in (*events, *others)] == ["source_connected"] * 2
+    for seen in (events, others):
+        names = [each.name for each in seen]
+        assert names[names.index("source_connected") :] == ["source_connected"]
 
 
 def test_each_kind_of_the_configuration_is_a_source() -> None:

@@ -38,6 +38,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/energy/frequency_limit.py",
         tuple(f"tests/energy/test_{each}.py" for each in ("frequency_limit", "inverter", "grid_guard")),
     ),
+    "grid_fees": Target("v2g/energy/grid_fees.py", ("tests/energy/test_grid_fees.py",)),
     "grid_code_watch": Target("secc/energy_manager/grid_code.py", ("tests/secc/test_grid_code.py",)),
     "grid_code_file": Target(
         "v2g/io/storage/grid_code_file.py", ("tests/cli/test_grid_code.py", "tests/secc/test_grid_code.py")
@@ -485,6 +486,10 @@ _SPARED: Final = "what is not found is encoded again, and comes to the same"
 _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "grid_fees": {
+        "GridFees.add_to: 1000 -> 1001 #2": "less than a quarter hour is rounded to the same seconds",
+        "module: '([01][0-9]|2[0-3]):(00|15|30|45)' -> '([01][0-9]|2[0-3]):(00|15|30|45)?'": "int refuses it as well",
+    },
     "grid_code_watch": {
         "TripFile.load: 'ascii' -> 'ascii?'": "Python reads it as the same codec",
         "TripFile._write: 'ascii' -> 'ascii?'": "Python reads it as the same codec",

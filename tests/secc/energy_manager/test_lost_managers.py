@@ -164,7 +164,8 @@ async def test_a_manager_that_is_lost_lies_or_flaps_raises_nothing_and_its_succe
                 before = len(lost())
                 await manager.say(word)
                 while allowed(charger) != word and len(lost()) == before:
-                    await asyncio.sleep(0.001)
+                    await asyncio.sleep(0.01)
+                    await manager.say(word)  # until now the charger may not have listened
                 said = allowed(charger)
                 await manager.lie()
                 manager.vanish()
