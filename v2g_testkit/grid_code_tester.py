@@ -28,6 +28,7 @@ from v2g.io.runtime.virtual_time import LoopClock
 from v2g.io.storage.grid_code_file import set_grid_code
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.cases.grid_code import Energy, GridCodeCase, Sample, verdict
+from v2g_testkit.memory_stream import MemoryStream
 
 RATING_W: Final = 11_000
 """Of the charger under test, in both directions."""
@@ -109,27 +110,6 @@ no_energy_s = 86_400
 """
 
 
-class _Pipe:
-    """One end of a byte stream in memory, as TLS hands it over."""
-
-    version, cipher, group, peer_name, address = "TLSv1.3", "TLS_AES_256_GCM_SHA384", "secp521r1", "", ""
-    own: object = None
-
-    def __init__(self, peer_leaf: bytes) -> None:
-        self.peer_leaf = peer_leaf
-        self.incoming: asyncio.Queue[bytes] = asyncio.Queue()
-        self.peer = self
-
-    async def read(self, n: int) -> bytes:
-        return await self.incoming.get()
-
-    async def write(self, data: bytes) -> None:
-        self.peer.incoming.put_nowait(data)
-
-    async def close(self) -> None:
-        self.peer.incoming.put_nowait(b"")
-
-
 class GridCodeBench(msgspec.Struct, frozen=True, kw_only=True):
     """What is tested: the code that is expected, the one that the charger has, and by which current."""
 
@@ -172,8 +152,7 @@ class GridCodeTester:
                 controller.connect_wires()
             watch = charger.grid_watch
             assert watch is not None
-            ends = _Pipe(self._pki.chain("vehicle")[0]), _Pipe(self._pki.chain("secc")[0])
-            ends[0].peer, ends[1].peer = reversed(ends)
+            ends = MemoryStream.pair(self._pki.chain("vehicle")[0], self._pki.chain("secc")[0])
             running: asyncio.Task[str] | None = None
             while (now := watch.played_s) < case.ends_s + AFTER_S:
                 if running is None and now >= case.plug_s:
@@ -194,7 +173,12 @@ class GridCodeTester:
         return found
 
     async def _vehicle(
-        self, case: GridCodeCase, charger: Charger, folder: Path, clock: LoopClock, ends: tuple[_Pipe, _Pipe]
+        self,
+        case: GridCodeCase,
+        charger: Charger,
+        folder: Path,
+        clock: LoopClock,
+        ends: tuple[MemoryStream, MemoryStream],
     ) -> str:
         """Plug in, and go on until the connection ends; return why the session ended."""
         (controller,) = charger.controllers

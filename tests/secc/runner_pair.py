@@ -37,31 +37,7 @@ from v2g.io.storage.journal_file import JournalFile
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
-
-
-class Pipe:
-    """One end of a byte stream in memory."""
-
-    def __init__(self) -> None:
-        self.incoming: asyncio.Queue[bytes] = asyncio.Queue()
-        self.peer: Pipe | None = None
-
-    @classmethod
-    def pair(cls) -> tuple["Pipe", "Pipe"]:
-        one, other = cls(), cls()
-        one.peer, other.peer = other, one
-        return one, other
-
-    async def read(self, n: int) -> bytes:
-        return await self.incoming.get()
-
-    async def write(self, data: bytes) -> None:
-        assert self.peer is not None
-        self.peer.incoming.put_nowait(data)
-
-    async def close(self) -> None:
-        assert self.peer is not None
-        self.peer.incoming.put_nowait(b"")
+from v2g_testkit.memory_stream import MemoryStream
 
 
 class RunnerPair:
@@ -94,7 +70,7 @@ class RunnerPair:
 
     async def run(self) -> tuple[str, str]:
         """Run one session and return how both sides ended."""
-        evse_end, vehicle_end = Pipe.pair()
+        evse_end, vehicle_end = MemoryStream.pair()
         medium_secc = await FolderMedium.attach(self.directory / "medium", "secc")
         medium_evcc = await FolderMedium.attach(self.directory / "medium", "evcc")
         charger_pilot = SimulatedChargerPilot(medium_secc)
@@ -126,7 +102,7 @@ class RunnerPair:
         self.secc.fact(reading)
         self.secc.fact(ports.MeteringConfirmationRequested())
 
-    def _secc(self, stream: Pipe, pilot: SimulatedChargerPilot) -> Runner:
+    def _secc(self, stream: MemoryStream, pilot: SimulatedChargerPilot) -> Runner:
         now = self.clock.utc_ms()
         reading = self.meter.read(now)
         session = charger_session(
@@ -170,7 +146,7 @@ class RunnerPair:
         await asyncio.sleep(0.01)
         return ports.AuthorizationDecided(attempt, self.authorize)
 
-    def _evcc(self, stream: Pipe, vehicle: SimulatedVehicle) -> Runner:
+    def _evcc(self, stream: MemoryStream, vehicle: SimulatedVehicle) -> Runner:
         session = VehicleSession(
             self.evcc_config,
             Connection(

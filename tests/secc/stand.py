@@ -16,13 +16,13 @@ from evcc.config import load_config as load_vehicle
 from pki_tools.tree import PkiTree
 from secc.charger import Charger
 from tests.secc.bench_program import made
-from tests.secc.runner_pair import Pipe
 from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
+from v2g_testkit.memory_stream import MemoryStream
 
 SITE = (
     '[site]\ncontracts = ["DEV2GC00000001"]\nsignal_file = "grid.json"\ncharge_w = {most_w}\ndischarge_w = {most_w}\n'
@@ -71,12 +71,12 @@ class Stand:
 
     async def run(self, wrap: Wrap = lambda stream, _key: stream, *, tls: bool = True) -> str:
         """Drive in, run one session, through `wrap` at the vehicle; return how the vehicle found that it ended."""
-        mine, theirs = Pipe.pair()
-        for end, role in ((mine, "vehicle"), (theirs, "secc")):
-            end.peer_leaf, end.own, end.address = self._pki.chain(role)[0], self.controller.owner.chargers[0], ""  # type: ignore[attr-defined]
-            end.version = "TLSv1.3" if tls else "none"  # type: ignore[attr-defined]
-            end.peer_leaf = end.peer_leaf if tls else b""  # type: ignore[attr-defined]
-            end.peer_name = end.cipher = end.group = ""  # type: ignore[attr-defined]
+        leaves = (self._pki.chain(role)[0] for role in ("vehicle", "secc")) if tls else ()
+        mine, theirs = MemoryStream.pair(*leaves)
+        for end in (mine, theirs):
+            end.own = self.controller.owner.chargers[0]
+            end.version = "TLSv1.3" if tls else "none"
+            end.cipher = end.group = ""
         self.vehicle.wires.pilot.plug()
         wires = self.controller.wires
         if wires is not None and self.controller.config.hardware.kind in ("ac", "dc"):

@@ -27,11 +27,11 @@ from evcc.session.settings import SessionConfig, TimingConfig
 from pki_tools.tree import PkiTree
 from secc.charger import Charger
 from tests.secc.bench_program import BENCH, SIGNAL, made
-from tests.secc.runner_pair import Pipe
 from tests.virtual_time import VirtualLoop
 from v2g.io.runtime.clock import Clock, ClockConfig, wall_ns
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import Runner
+from v2g_testkit.memory_stream import MemoryStream
 
 HOUR_S = 3600.0
 SAMPLES = 24
@@ -79,14 +79,6 @@ class Sample(NamedTuple):
     bundles: float
 
 
-class Plugged(Pipe):
-    """The charger's end of a connection, as TLS hands it over."""
-
-    version, cipher, group, peer_name, address = "TLSv1.3", "TLS_AES_256_GCM_SHA384", "secp521r1", "vehicle", ""
-    own: Any = None
-    peer_leaf = b""
-
-
 class Visitors:
     """Vehicles that come one after the other. `ended_at` is when (s), `ends` how the session of each ended."""
 
@@ -114,9 +106,8 @@ class Visitors:
 
     async def _visit(self) -> None:
         """Serve a vehicle that stops, vanishes, or sends garbage."""
-        ours, theirs = Plugged(), Pipe()
-        ours.peer, theirs.peer = theirs, ours
-        ours.own, ours.peer_leaf = self._controller.owner.chargers[0], self._pki.chain("vehicle")[0]
+        ours, theirs = MemoryStream.pair(self._pki.chain("vehicle")[0])
+        ours.own, ours.peer_name = self._controller.owner.chargers[0], "vehicle"
         hardware = StillVehicle(self._clock)
         session = VehicleSession(
             SessionConfig(timing=TimingConfig(loop_pause_s=LOOP_S)),

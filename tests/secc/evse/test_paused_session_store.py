@@ -29,7 +29,6 @@ from tests.later import later
 from tests.sealing import new_keys
 from tests.secc.bench_program import BENCH, made
 from tests.secc.hardware.faults import until
-from tests.secc.runner_pair import Pipe
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.report import Report
 from v2g.errors import StoreError
@@ -44,6 +43,7 @@ from v2g.iso15118.signed_requests import read_confirmation
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
+from v2g_testkit.memory_stream import MemoryStream
 
 SCALE = 600.0
 SITE = f'[site]\ncontracts = ["{DEFAULTS.emaid}"]\n[clock]\nscale = {SCALE}\n'
@@ -60,7 +60,7 @@ class Connection:
     version, cipher, group, address = "TLSv1.3", "TLS_AES_256_GCM_SHA384", "secp521r1", ""
     peer_name = DEFAULTS.evcc_id
 
-    def __init__(self, pipe: Pipe, leaf: bytes, controller: EvseController) -> None:
+    def __init__(self, pipe: MemoryStream, leaf: bytes, controller: EvseController) -> None:
         self.read, self.write, self.close = pipe.read, pipe.write, pipe.close
         self.peer_leaf = leaf
         self.own = controller.transport.credentials[0]
@@ -75,7 +75,7 @@ async def talk(
     wires: tuple[Any, Any] | None = None,
 ) -> tuple[str, Resume | None]:
     """Let a vehicle charge by its program; return how that ended, and what it takes to go on."""
-    charger_end, vehicle_end = Pipe.pair()
+    charger_end, vehicle_end = MemoryStream.pair()
     connection = Connection(charger_end, leaf, controller)
     clock = Clock(ClockConfig(scale=SCALE))
     line, pilot = wires or (BenchLine(), BenchPilot())
