@@ -192,6 +192,14 @@ def write_new(path: Path, content: str | bytes, *, hint: str = "name another fil
         raise StoreError(f"{path}: {error.strerror}", hint="is the disk full?") from None
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file, in place of what is there. Raises StoreError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint="choose a file that this user may write") from None
+
+
 def write_out(content: bytes, path: Path | None) -> None:
     """Write to a new file, or to standard output unchanged."""
     if path is None:

@@ -13,7 +13,7 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
-from v2g.errors import ConfigError, StoreError, V2GError
+from v2g.errors import ConfigError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES
 from v2g.iso15118.trace import Line
@@ -29,7 +29,7 @@ from v2g_cli.conform.ocpi import ocpi
 from v2g_cli.conform.options import Certificates, CheckFlag, JsonFlag, Link, Reports, Selection, Vehicle
 from v2g_cli.conform.station import station
 from v2g_cli.options import with_option_groups
-from v2g_cli.output import print_json, print_table, say
+from v2g_cli.output import print_json, print_table, say, write_text
 from v2g_cli.trace import html as trace_html
 from v2g_testkit.cases.case import Case, Result, Verdict
 from v2g_testkit.cases.declaration import ChargerDeclaration
@@ -79,10 +79,7 @@ def badge(
 
     Example: `v2g conform badge friday.jsonl badge.svg --title 'OCPP 2.0.1 Core'`
     """
-    try:
-        file.write_text(drawn(title, running.read_results(records)), encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{file}: {error.strerror}", hint="choose a file that this user may write") from None
+    write_text(file, drawn(title, running.read_results(records)))
 
 
 def drawn(title: str, results: Sequence[Result]) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from v2g.errors import ConfigError, StoreError
+from v2g.errors import ConfigError
 from v2g.text import numbered
 from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, say_lost, versions_of
 from v2g_cli.conform.options import BackEnd, OcppRun, Reports, Selection
-from v2g_cli.output import say
+from v2g_cli.output import say, write_text
 from v2g_cli.station import contexts_of
 
 if TYPE_CHECKING:  # slow to load: other commands do without
@@ -82,10 +82,7 @@ def csms(
     from v2g_testkit.ocpp.v16.csms_cases import CSMS_CASES_16
 
     if declare is not None:
-        try:
-            declare.write_text(written_csms(CsmsDeclaration()), encoding="utf-8")
-        except OSError as error:
-            raise StoreError(f"{declare}: {error.strerror}", hint="choose a file that this user may write") from None
+        write_text(declare, written_csms(CsmsDeclaration()))
         say(f"{declare}: fill in where stations connect, a station and tokens that the back end knows")
         return
     declared = CsmsDeclaration() if declaration is None else read_csms_declaration(declaration)

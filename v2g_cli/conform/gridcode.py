@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from v2g.errors import CodecError, ConfigError, StoreError
+from v2g.errors import CodecError, ConfigError
 from v2g_cli.conform.options import Reports, Selection
-from v2g_cli.output import read_text, say
+from v2g_cli.output import read_text, say, write_text
 
 if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g_testkit.cases.case import Result
@@ -223,8 +223,7 @@ def _chart(case: "GridCodeCase", samples: "Sequence[Sample]", rating_w: int) -> 
 
 
 def _write(file: Path, text: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{file}: {error.strerror}", hint="choose a folder that this user may write") from None
+    from v2g_cli.conform.report import make_folder
+
+    make_folder(file.parent, "choose a folder that this user may write")
+    write_text(file, text)

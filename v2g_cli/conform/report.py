@@ -8,6 +8,7 @@ from typing import Final
 from v2g.errors import StoreError
 from v2g.look import document
 from v2g.text import printable
+from v2g_cli.output import write_text
 from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.cases.report import NOTICE, failures_first, junit, not_run, totals
 
@@ -68,20 +69,20 @@ def write_junit(
     notice: str = NOTICE,
 ) -> None:
     """Write JUnit's XML. Raises StoreError."""
-    _write(file, junit(f"v2g conform {device}", about, cases, results, notice))
+    write_text(file, junit(f"v2g conform {device}", about, cases, results, notice))
 
 
 def prepare(junit_file: Path | None, pages: Path | None) -> None:
     """Create the folders of the reports before the test starts. Raises StoreError."""
     if junit_file is not None:
-        _make(junit_file.parent, "--junit needs a file name")
+        make_folder(junit_file.parent, "--junit needs a file name")
         if junit_file.is_dir():
             raise StoreError(f"{junit_file}: is a folder", hint="--junit needs a file name")
     if pages is not None:
-        _make(pages, "--html needs a folder")
+        make_folder(pages, "--html needs a folder")
 
 
-def _make(folder: Path, hint: str) -> None:
+def make_folder(folder: Path, hint: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -106,7 +107,7 @@ def write_pages(
     for each in results:
         if write_page(folder, by_id[each.case], page, each):
             linked.add(each.case)
-    _write(folder / "index.html", _index(device, about, by_id, results, linked, notice))
+    write_text(folder / "index.html", _index(device, about, by_id, results, linked, notice))
 
 
 def write_page(folder: Path, case: Described, page: Callable[[str, str], str | None], result: Result) -> bool:
@@ -114,7 +115,7 @@ def write_page(folder: Path, case: Described, page: Callable[[str, str], str | N
     text = page(case.id, f"{case.id}: {case.title}")
     if text is not None:
         head, end, rest = text.partition("</h1>")
-        _write(folder / f"{case.id}.html", f"{head}{end}{_verdict(case, result, judged=JUDGED in rest)}{rest}")
+        write_text(folder / f"{case.id}.html", f"{head}{end}{_verdict(case, result, judged=JUDGED in rest)}{rest}")
     return text is not None
 
 
@@ -189,10 +190,3 @@ def _row(case: Described, result: Result, *, linked: bool) -> str:
         f'<td>{shown}<br/>{escape(case.title)}{also}</td><td data-of="required">{escape(case.required)}{ids}</td>'
         f'<td data-of="seen">{escape(result.found)}{why}</td></tr>'
     )
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{file}: {error.strerror}", hint="choose a file or folder that this user may write") from None

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from v2g.errors import ConfigError, StoreError, TransportError
+from v2g.errors import ConfigError, TransportError
 from v2g.ocpp.routes import Version
 from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, say_lost, versions_of
 from v2g_cli.conform.options import Listener, OcppRun, Reports, Selection
-from v2g_cli.output import say
+from v2g_cli.output import say, write_text
 
 if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g.io.runtime.clock import Clock
@@ -195,10 +195,7 @@ async def _declare(bench: _Bench, tester: "StationTester", file: Path) -> None:
 
     async with bench.open():
         text = written(from_report(tester.report) if tester.report else tester.declaration)
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{file}: {error.strerror}", hint="choose a file that this user may write") from None
+    write_text(file, text)
     say(f"{file}: of {tester.identity}; look through it, and add tokens that the station knows")
 
 
