@@ -16,7 +16,7 @@ from csms.station_templates.rules import DriftState, StationTemplate, TemplateBo
 from csms.station_templates.work import TemplateOutcome, apply, compare
 
 
-class OneTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OneStationTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a template."""
 
     template_id: TemplateId
@@ -61,7 +61,7 @@ async def list_station_templates(call: Call, parameters: Paged) -> Page[StationT
 
 
 @get("/station-templates/{template_id}", Permission.READ_STATIONS, problems=(404,))
-async def read_station_template(call: Call, parameters: OneTemplate) -> StationTemplate:
+async def read_station_template(call: Call, parameters: OneStationTemplate) -> StationTemplate:
     """Return one configuration template."""
     return await _template(call, parameters.template_id)
 
@@ -72,7 +72,7 @@ async def read_station_template(call: Call, parameters: OneTemplate) -> StationT
     conditional=True,
     example=_EXAMPLE,
 )
-async def put_station_template(call: Call, parameters: OneTemplate, body: TemplateBody) -> StationTemplate:
+async def put_station_template(call: Call, parameters: OneStationTemplate, body: TemplateBody) -> StationTemplate:
     """Store a configuration template, and compare its stations with it; nothing is set. A change is a new version."""
     name = parameters.template_id
     _check(call, body)
@@ -86,7 +86,7 @@ async def put_station_template(call: Call, parameters: OneTemplate, body: Templa
 
 
 @delete("/station-templates/{template_id}", Permission.COMMAND_STATIONS, problems=(404,), conditional=True)
-async def delete_station_template(call: Call, parameters: OneTemplate) -> None:
+async def delete_station_template(call: Call, parameters: OneStationTemplate) -> None:
     """Delete a configuration template; stations keep their values."""
 
     def write(connection: Connection, before: StationTemplate | None) -> None:
@@ -113,7 +113,9 @@ async def list_station_drift(call: Call, parameters: WhichDrift) -> Page[Station
 
 
 @post("/station-templates/{template_id}/apply", Permission.COMMAND_STATIONS, problems=(404,), example={"dry_run": True})
-async def apply_station_template(call: Call, parameters: OneTemplate, body: ToApply) -> tuple[TemplateOutcome, ...]:
+async def apply_station_template(
+    call: Call, parameters: OneStationTemplate, body: ToApply
+) -> tuple[TemplateOutcome, ...]:
     """Set what differs at stations (B05), and say what became of each."""
     found = await _template(call, parameters.template_id)
     _check(call, found)

@@ -1,6 +1,5 @@
 """Configuration templates: how many stations differ, from what and since when; and setting what differs."""
 
-from collections import Counter
 from typing import Any, Final
 
 from csms.console.bulk import Question, Said, ask, picked, sure
@@ -8,7 +7,7 @@ from csms.console.listing import Column, Listing, show_list
 from csms.console.visit import Visit, action, page, place, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
-from csms.station_templates import api
+from csms.station_templates import api, store
 from csms.station_templates.rules import StationTemplate, place_of, read_values
 from csms.station_templates.work import TemplateOutcome
 from v2g import typed_json
@@ -39,10 +38,8 @@ DRIFT: Final = (
 @page("/templates", api.list_station_templates)
 async def list_templates(visit: Visit) -> Answer:
     """List configuration templates, with how many stations differ."""
-    differ = {(each["template_id"], each["station_id"]) async for each in visit.every(api.list_station_drift)}
-    counts = Counter(name for name, _ in differ)
-    every = visit.every(api.list_station_templates)
-    rows = [{**each, "differ": counts[each["id"]]} async for each in every]
+    counts = await visit.services.store.read(store.differing_stations)
+    rows = [{**each, "differ": counts.get(each["id"], 0)} async for each in visit.every(api.list_station_templates)]
     empty = "No template yet. One says what variables of stations should be, and shows where they differ."
     may = visit.may(api.put_station_template)
     shown = Listing(title="Templates", columns=TEMPLATES, rows=rows, empty=empty)

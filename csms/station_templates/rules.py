@@ -96,7 +96,7 @@ class StationTemplate(TemplateBody, frozen=True, kw_only=True):
 DriftState = Literal["differs", "not reported", "after its next boot"]
 
 
-class Drift(msgspec.Struct, frozen=True, kw_only=True):
+class VariableDrift(msgspec.Struct, frozen=True, kw_only=True):
     """A variable of a station that is not as its template wants; `actual` null: the station has not reported it."""
 
     key: VariableKey
@@ -107,7 +107,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
 def drift(
     wanted: Sequence[WantedValue], reported: Mapping[VariableKey, tuple[str | None, str | None]]
-) -> Iterable[Drift]:
+) -> Iterable[VariableDrift]:
     """Yield what differs of a station that reported these values, each with that after its next boot."""
     for each in wanted:
         actual, coming = reported.get(each.key, (None, None))
@@ -116,7 +116,7 @@ def drift(
         state: DriftState = "differs" if actual is not None else "not reported"
         if coming is not None and same(each.value, coming):
             state = "after its next boot"
-        yield Drift(key=each.key, wanted=each.value, actual=actual, state=state)
+        yield VariableDrift(key=each.key, wanted=each.value, actual=actual, state=state)
 
 
 _LINE: Final = re.compile(

@@ -107,8 +107,9 @@ def compare(connection: sa.Connection, of: StationTemplate, now_ms: int) -> tupl
             since_ms = now_ms if old is None else old.since_ms
             values = {"wanted": each.wanted, "actual": each.actual, "state": each.state, "since_ms": since_ms}
             now[name, key["place"]] = key | values
-    for station_id, place in before.keys() - now.keys():
-        connection.execute(sa.delete(template_drift).where(own, there.station_id == station_id, there.place == place))
+    if gone := [{"name": name, "at": place} for name, place in before.keys() - now.keys()]:
+        here = (there.station_id == sa.bindparam("name")) & (there.place == sa.bindparam("at"))
+        connection.execute(sa.delete(template_drift).where(own, here), gone)
     upsert_rows(connection, template_drift, [row for key, row in now.items() if row != _plain(before.get(key))])
     differ, did = {name for name, _ in now}, {name for name, _ in before}
     return sorted(differ - did), sorted(did - differ)
@@ -135,6 +136,13 @@ def _reported(
             key = VariableKey(*(getattr(row, name) for name in VariableKey.__struct_fields__))
             found.setdefault(row.station_id, {})[key] = row.value, row.after_reboot, row.value_ms
     return found
+
+
+def differing_stations(connection: sa.Connection) -> dict[str, int]:
+    """Return how many stations differ, by template; those without any are left out."""
+    there = template_drift.c
+    query = sa.select(there.template_id, sa.func.count(there.station_id.distinct())).group_by(there.template_id)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def differing(

@@ -85,7 +85,7 @@ async def apply(
             places.setdefault(row["station_id"], set()).add(row["place"])
     if dry:
         return [
-            TemplateOutcome(station_id=name, variables=len(of), state="would be set") for name, of in places.items()
+            TemplateOutcome(station_id=name, variables=len(own), state="would be set") for name, own in places.items()
         ]
 
     async def one(name: str) -> TemplateOutcome:
