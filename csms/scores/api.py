@@ -13,7 +13,7 @@ from csms.http.problems import ApiError
 from v2g.battery.scores import Drift, Score, drifts, scores
 
 
-class OneVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ScoredVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a vehicle."""
 
     ev: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -48,7 +48,7 @@ async def list_score_drifts(call: Call) -> Page[Drift]:
 
 
 @get("/vehicles/{ev}/scores", Permission.READ_ROUTES, problems=(404,))
-async def read_scores(call: Call, parameters: OneVehicle) -> VehicleScores:
+async def read_scores(call: Call, parameters: ScoredVehicle) -> VehicleScores:
     """Return a vehicle's scores."""
     call.require_vehicle(parameters.ev)
     found = await _scores(call, (parameters.ev,))

@@ -2,7 +2,7 @@
 
 They are only kept with the consent of the vehicle's person (group `scores`). Each is shown with its precision and
 recall on labelled fleets of another generator than the one that tuned it: `python -m benchmarks scores`, which says how
-wrong the labels are. `Shift` notices when a fleet leaves the world of its first weeks, so that figures may not hold.
+wrong the labels are. `DailyMeans` tell when a fleet leaves the world of its first weeks, so that figures may not hold.
 """
 
 import math
@@ -45,7 +45,7 @@ class ScoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heat: Annotated[float, Meta(gt=1, le=100, description="ageing that is fast, of that at 25 degC")] = 1.5
 
 
-class Shift(msgspec.Struct, frozen=True):
+class DailyMeans(msgspec.Struct, frozen=True):
     """Daily means of a quantity: that of the present day, of the first days, and of the last ones."""
 
     total: float = 0.0
@@ -66,23 +66,23 @@ class ScoreState(msgspec.Struct, frozen=True):
     """How fast the battery ages by the last sample, of 25 degC and half full."""
     heat_s: float = 0.0
     known_s: float = 0.0
-    shifts: dict[str, Shift] = {}
+    shifts: dict[str, DailyMeans] = {}
 
 
-class Figures(msgspec.Struct, frozen=True):
+class ScoreFigures(msgspec.Struct, frozen=True):
     """How good a score is on fleets of another generator."""
 
     precision: float
     recall: float
 
 
-FIGURES: Final[Mapping[str, Figures]] = {
-    "strong_accelerations": Figures(0.87, 0.94),
-    "phantom_brakings": Figures(0.76, 0.78),
-    "cold_idlings": Figures(0.97, 0.91),
-    "brake_wear": Figures(0.91, 0.86),
-    "heat_stress": Figures(0.89, 1.00),
-    "downtime": Figures(0.87, 0.82),
+FIGURES: Final[Mapping[str, ScoreFigures]] = {
+    "strong_accelerations": ScoreFigures(0.87, 0.94),
+    "phantom_brakings": ScoreFigures(0.76, 0.78),
+    "cold_idlings": ScoreFigures(0.97, 0.91),
+    "brake_wear": ScoreFigures(0.91, 0.86),
+    "heat_stress": ScoreFigures(0.89, 1.00),
+    "downtime": ScoreFigures(0.87, 0.82),
 }
 """The lower ones of two held-out fleets, which a test holds: of events; of brakes and heat, of vehicles above their
 fleet's median; of downtime, of alarms 6 to 72 hours before a fault."""
@@ -150,7 +150,7 @@ def _kept(settings: ScoreSettings, sample: Sample, heat: float | None) -> dict[s
     return found if heat is None else {**found, "heat": heat}
 
 
-def _shifted(state: ScoreState, sample: Sample, values: Mapping[str, float]) -> dict[str, Shift]:
+def _shifted(state: ScoreState, sample: Sample, values: Mapping[str, float]) -> dict[str, DailyMeans]:
     shifts = state.shifts
     if sample.at_ms // _DAY_MS != state.at_ms // _DAY_MS:
         shifts = {name: _next_day(each) for name, each in shifts.items()}
@@ -158,19 +158,19 @@ def _shifted(state: ScoreState, sample: Sample, values: Mapping[str, float]) -> 
         return shifts
     shifts = dict(shifts)
     for name, value in values.items():
-        old = shifts.get(name) or Shift()
-        shifts[name] = Shift(old.total + value, old.samples + 1, old.days, old.reference, old.recent)
+        old = shifts.get(name) or DailyMeans()
+        shifts[name] = DailyMeans(old.total + value, old.samples + 1, old.days, old.reference, old.recent)
     return shifts
 
 
-def _next_day(shift: Shift) -> Shift:
+def _next_day(shift: DailyMeans) -> DailyMeans:
     if not shift.samples:
         return shift
     mean, days = shift.total / shift.samples, shift.days + 1
     if days <= _REFERENCE:
-        return Shift(days=days, reference=shift.reference + (mean - shift.reference) / days)
+        return DailyMeans(days=days, reference=shift.reference + (mean - shift.reference) / days)
     weight = 1 / min(_RECENT, days - _REFERENCE)
-    return Shift(days=days, reference=shift.reference, recent=shift.recent + weight * (mean - shift.recent))
+    return DailyMeans(days=days, reference=shift.reference, recent=shift.recent + weight * (mean - shift.recent))
 
 
 def drifts(states: Iterable[ScoreState]) -> tuple[Drift, ...]:

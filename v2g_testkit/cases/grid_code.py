@@ -105,7 +105,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return (ends[0] + (ends[1] - ends[0]) * share) * (before if self.of == "before" else 1.0) + self.offset
 
 
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
+class PowerChange(msgspec.Struct, frozen=True, kw_only=True):
     """Power ceases, or begins, so many s after a time."""
 
     name: str
@@ -115,7 +115,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     most_s: float
 
 
-Check = Window | Moment
+Check = Window | PowerChange
 
 
 class Point(NamedTuple):
@@ -349,7 +349,7 @@ def _returns(course: _Course, rule: ConnectionRule, wait_s: float, good_s: float
     course.nothing("power before the wait is over", max(good_s, plug_s) if plug else good_s)
     begins_s = wait_s + (CEASED / per_s if per_s else 0.0)
     course.checks.append(
-        Moment(name="wait", at_s=good_s, begins=True, least_s=wait_s - late_s, most_s=begins_s + late_s + 3.0)
+        PowerChange(name="wait", at_s=good_s, begins=True, least_s=wait_s - late_s, most_s=begins_s + late_s + 3.0)
     )
     ramp_s = 40.0 if per_s else _SETTLE_S
     start_s = good_s + wait_s
@@ -391,7 +391,7 @@ def _disconnected(course: _Course, flow_s: float) -> ProtectionStage:
 def _ceases(course: _Course, stage: ProtectionStage, step_s: float, more_s: float = 0.0) -> None:
     early_s, late_s = max(EARLY_S, 0.02 * stage.seconds), max(LATE_S, 0.02 * stage.seconds)
     course.checks.append(
-        Moment(
+        PowerChange(
             name=f"{stage.name} trips",
             at_s=step_s,
             begins=False,
@@ -497,7 +497,7 @@ def _mean_trip(code: GridCode, name: str, stage: ProtectionStage) -> GridCodeCas
     due_s = 600 * off / (off + beyond)  # until then the mean rises evenly
     course.hold(due_s + stage.seconds + MEAN_S + 3.0)
     course.checks.append(
-        Moment(
+        PowerChange(
             name=f"{stage.name} trips",
             at_s=step_s,
             begins=False,
@@ -728,7 +728,7 @@ def judged(case: GridCodeCase, samples: Sequence[Sample], rating_w: float) -> tu
     """Return what was measured at each point that the case judges, as parts of the rating and s."""
     power, before = _power(case, samples, rating_w)
     return tuple(
-        _moment(check, power) if isinstance(check, Moment) else _window(check, power, samples, before, rating_w)
+        _moment(check, power) if isinstance(check, PowerChange) else _window(check, power, samples, before, rating_w)
         for check in case.checks
     )
 
@@ -755,7 +755,7 @@ def _power(
     return power, sum(found) / len(found) if found else 0.0
 
 
-def _moment(check: Moment, power: Sequence[tuple[float, float]]) -> Point:
+def _moment(check: PowerChange, power: Sequence[tuple[float, float]]) -> Point:
     """Return when power ceased or began, for good."""
     measured, since = math.inf, None
     for s, value in power:
