@@ -26,6 +26,7 @@ from csms.config import CsmsConfig, parse
 from csms.contracts.verifier import ContractVerifier
 from csms.db.store import Store, open_store
 from csms.db.store_key import StoreKey, open_store_key
+from csms.direct_payments.store import open_payments
 from csms.direct_payments.work import DirectClient
 from csms.grid.shares import GridShares
 from csms.grid.source import GRID_SIGNAL, GridSource
@@ -50,7 +51,7 @@ from csms.tokens.rules import Token, normalise
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.work import TrustLists
 from v2g.energy.grid_signal import GridSignal
-from v2g.errors import TransportError
+from v2g.errors import ConfigError, TransportError
 from v2g.extras import extras_named
 from v2g.io.ota.unreadable import read_or_go_back
 from v2g.io.runtime.clock import Clock
@@ -108,6 +109,7 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         follower = await _follower(config, clock, observe)
         _look_for_keys(config)
         services = await open_services(config, clock, observe, stack)
+        await _look_for_payments(services)
         observe.on_event.append(services.metrics.saw)
         server = StationServer(services)
         services[GridSource].on_change = partial(_signal_changed, services, server)
@@ -260,6 +262,15 @@ def _look_for_keys(config: CsmsConfig) -> None:
     for feed in config.grid.prices:
         if feed.secret_file is not None:
             read_secret(feed.secret_file)
+
+
+async def _look_for_payments(services: Services) -> None:
+    """Raises ConfigError where payments for sessions would be neither taken nor released."""
+    if services.config.payments.direct is None and (waiting := await services.store.read(open_payments)):
+        raise ConfigError(
+            f"payments.direct is missing, and {len(waiting)} payments of drivers are open, such as {waiting[0].id}",
+            hint='put it back, with amount = "0" so that no new ones begin, until all are over',
+        )
 
 
 def _signal_changed(services: Services, server: StationServer, signal: GridSignal) -> None:

@@ -336,7 +336,8 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Retention in days; what is set to nothing is stored for ever."""
 
     transactions_days: Days | None = None
-    """Completed transactions, with their events and meter values, since their last message, days."""
+    """Completed transactions, with their events and meter values, since their last message, and payments that are
+    over, days."""
     reports_days: Days | None = None
     """Station reports, data transfers, values of event streams, delivered webhooks, days."""
     events_days: Days | None = None
@@ -547,7 +548,7 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
             yield ("payments", provider_name, "url"), "would send the token without encryption", "use https://"
     if (direct := config.payments.direct) is not None:
         held = Decimal(direct.amount)
-        if not held or payable(held, direct.currency) != held:
+        if payable(held, direct.currency) != held:
             yield ("payments", "direct", "amount"), f"{held} {direct.currency} cannot be paid", 'such as "30.00"'
     yield from look_at_alerts(config.alerts)
     for number, each in enumerate(() if config.api.openid is None else config.api.openid.roles):

@@ -60,6 +60,13 @@ def insert_numbered(connection: Connection, table: Table, number: int | None, va
     return int(inserted[0])
 
 
+def insert_absent(connection: Connection, table: Table, values: Mapping[str, Any]) -> Any:
+    """Insert a row; return its (first) key, None where a unique index has one already."""
+    make: Any = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert
+    (key, *_) = table.primary_key
+    return connection.execute(make(table).values(**values).on_conflict_do_nothing().returning(key)).scalar()
+
+
 def count_on(connection: Connection, table: Table) -> None:
     """Let PostgreSQL number new rows after the highest; SQLite does so itself."""
     key = table.autoincrement_column

@@ -13,8 +13,8 @@ PaymentState = Literal[
 """`requested`: the provider is asked; `pending`: the driver approves; `starting`: the station is asked; `settled`:
 captured, the rest is free; `released`: nothing was captured; `failed`: the provider has declined."""
 
-BEGINNING: Final = frozenset({"requested", "pending", "authorized", "starting"})
-"""States in which nobody else may pay at the EVSE; afterwards its transaction says whether it is free."""
+BEGINNING: Final = ("requested", "pending", "authorized", "starting")
+"""States in which nobody else may pay at the EVSE, by an index; afterwards its transaction says whether it is free."""
 OVER: Final = frozenset({"settled", "released", "failed"})
 ACCEPTED: Final = frozenset({"starting", "running"})
 """States in which the payment's token may charge."""

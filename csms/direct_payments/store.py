@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Text, insert, select, update
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Text, select, text, update
 
 from csms.booking import held
 from csms.db.base import declare_table, row_id, transaction_key
+from csms.db.bulk import insert_absent
 from csms.direct_payments.rules import ACCEPTED, BEGINNING, OVER, DirectPayment, PaymentState
 from csms.remote_control.store import remote_starts
 from csms.tariffs import store as tariffs
@@ -33,6 +34,14 @@ direct_payments: Final = declare_table(
     Column("changed_ms", BigInteger, nullable=False),
     Index(None, "state"),
     Index(None, "token"),
+    Index(None, "changed_ms"),
+    Index(
+        "ix_direct_payments_beginning",
+        "station_id",
+        "evse_id",
+        unique=True,
+        sqlite_where=text(f"state IN {BEGINNING}"),  # partial in PostgreSQL, too, whose dialect is not loaded here
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -47,22 +56,17 @@ def open_payment(
     returns: Callable[[int], str],
 ) -> DirectPayment | None:
     """Store a payment that begins; None while another one begins there. `returns`: its `return_url` by its number."""
-    there = direct_payments.c
-    here = (there.station_id == station_id) & (there.evse_id == evse_id) & there.state.in_(BEGINNING)
-    if connection.execute(select(there.id).where(here)).first() is not None:
-        return None
     values: dict[str, Any] = {
         "station_id": station_id, "evse_id": evse_id, "token": "", "amount_micro": amount_micro, "captured_micro": 0,
         "currency": currency, "state": "requested", "reference": "", "approval_url": "", "return_url": "",
         "transaction_id": "", "reason": "", "created_ms": now_ms, "changed_ms": now_ms,
     }  # fmt: skip
-    key = connection.execute(insert(direct_payments).values(**values)).inserted_primary_key
-    assert key is not None
-    token = f"PAY{key[0]:08}{now_ms % 10**9:09}"
-    connection.execute(
-        update(direct_payments).where(there.id == key[0]).values(token=token, return_url=returns(key[0]))
-    )
-    return payment(connection, key[0])
+    number = insert_absent(connection, direct_payments, values)
+    if number is None:
+        return None
+    rest = {"token": f"PAY{number:08}{now_ms % 10**9:09}", "return_url": returns(number)}
+    connection.execute(update(direct_payments).where(direct_payments.c.id == number).values(**rest))
+    return payment(connection, number)
 
 
 def payment(connection: Connection, number: int) -> DirectPayment | None:

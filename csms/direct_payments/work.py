@@ -29,7 +29,7 @@ from v2g.units import decimals_of, micro_of
 
 _LEASE: Final = "direct payments"
 SETTLED_MS: Final = 120_000
-"""So long after it was away a station has sent what happened meanwhile."""
+"""So long after it was away a station has sent what happened meanwhile, and it is waited for."""
 AWAY_MS: Final = 86_400_000
 """A station that is away as long after it was asked to start has begun nothing."""
 
@@ -95,7 +95,7 @@ class DirectPayments:
 
     def __init__(self, services: Services, config: DirectPaymentConfig) -> None:
         self._services, self._provider = services, services[DirectClient]
-        self._start_ms = 1000 * config.start_s
+        self._start_ms, self._began_ms = 1000 * config.start_s, services.clock.utc_ms()
         self._away_ms: dict[str, int] = {}
         """When stations of payments were seen away last."""
         self._lost = False
@@ -116,12 +116,11 @@ class DirectPayments:
     async def advance(self, payment: DirectPayment) -> DirectPayment:
         """Do the next step of a payment; return it as it is then. Raises TransportError, CodecError, StoreError."""
         now_ms = self._services.clock.utc_ms()
-        late = now_ms >= payment.created_ms + self._start_ms
         match payment.state:
             case "requested" | "pending":
-                await self._authorize(payment, late=late)
+                await self._authorize(payment, late=now_ms >= payment.created_ms + self._start_ms)
             case "authorized":
-                await self._start(payment, late=now_ms >= payment.changed_ms + self._start_ms)
+                await self._start(payment, now_ms)
             case "starting":
                 await self._await_session(payment, now_ms)
             case "running":
@@ -155,9 +154,13 @@ class DirectPayments:
         elif payment.state == "requested":
             await self._save(payment, "pending", **known)
 
-    async def _start(self, payment: DirectPayment, *, late: bool) -> None:
-        if late or payment.station_id not in self._services.connections.connected():
+    async def _start(self, payment: DirectPayment, now_ms: int) -> None:
+        away = payment.station_id not in self._services.connections.connected()
+        waited_ms = now_ms - max(payment.changed_ms, self._began_ms)  # stations come back after a restart
+        if now_ms >= payment.changed_ms + self._start_ms or (away and waited_ms >= SETTLED_MS):
             await self._save(payment, "releasing", reason="the station is not connected")
+            return
+        if away:
             return
         kind = DIRECT_PAYMENT if self._services.connections.version(payment.station_id) == "2.1" else "Central"
         token = IdToken(id_token=payment.token, type=kind)

@@ -24,7 +24,7 @@ from csms.tariffs.rules import OfferedPrices, changes, offered
 from v2g.energy.price_plan import PricePlan
 from v2g.energy.settlement.costing import UNITS
 from v2g.errors import RefusedError
-from v2g.units import MICRO, decimals_of
+from v2g.units import MICRO, decimals_of, micro_of
 
 STATES: Final = {
     "Faulted": "Out of order", "Unavailable": "Out of service", "Occupied": "Occupied", "Reserved": "Reserved",
@@ -59,7 +59,8 @@ class DriversPlace(NamedTuple):
         config = visit.services.config.payments.direct
         free = self.state == STATES["Available"] and not self.found.transaction_id
         priced = config is not None and self.found.plan is not None and self.found.plan.currency == config.currency
-        return f"{config.amount} {config.currency}" if config is not None and free and priced else ""
+        payable = config is not None and micro_of(config.amount) > 0
+        return f"{config.amount} {config.currency}" if payable and free and priced else ""
 
 
 async def _place(visit: Visit) -> DriversPlace:

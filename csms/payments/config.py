@@ -31,7 +31,7 @@ class DirectPaymentConfig(Provider, frozen=True, kw_only=True):
     """A payment provider that holds an amount before a session and takes what it cost."""
 
     amount: Annotated[str, msgspec.Meta(pattern=r"^\d{1,7}(\.\d{1,3})?\Z", examples=["30.00"])]
-    """What is held before each session; it ends when it has cost as much."""
+    """What is held before each session; it ends when it has cost as much. 0: no payments begin, open ones are ended."""
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z", examples=["EUR"])]
     """Its currency; only sessions with prices in it can be paid so."""
     poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 5.0

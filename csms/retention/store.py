@@ -10,8 +10,11 @@ from csms.admission.store import connection_faults
 from csms.alerts.tables import alert_mails, alerts
 from csms.db.base import metadata
 from csms.diagnostics.store import device_events, stream_values
+from csms.direct_payments.rules import OVER
+from csms.direct_payments.store import direct_payments
 from csms.overview.tables import power_course
 from csms.payments.store import data_transfers
+from csms.remote_control.store import remote_starts
 from csms.requests.store import request_parts, station_requests
 from csms.settlements.tables import offer_decisions, price_deliveries
 from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course, fleet_quarters, limits_in_force
@@ -63,14 +66,14 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     """Delete some rows older than `before_ms` (UTC); return how many, 0 when none are left.
 
     A transaction's age counts from its last message, and it goes once it is complete, with its events and meter values,
-    but not while it is held.
+    but not while it is held; payments for one session go once they are over.
     A telemetry record goes once its values are in the aggregates, also if a sink has not got it.
     """
     if kind == "transactions":
         outside = _delete_rows(connection, meter_values, meter_values.c.at_ms < before_ms)
         outside += _delete_rows(connection, price_deliveries, price_deliveries.c.ended_ms < before_ms)
         outside += _delete_rows(connection, limits_in_force, limits_in_force.c.to_ms < before_ms)
-        return _delete_transactions(connection, before_ms) + outside
+        return _delete_transactions(connection, before_ms) + _delete_payments(connection, before_ms) + outside
     if kind == "reports":
         deleted = _delete_rows(connection, request_parts, request_parts.c.received_ms < before_ms)
         whole = ~exists().where(request_parts.c.request_id == station_requests.c.request_id)
@@ -97,6 +100,15 @@ def _delete_rows(connection: Connection, table: Table, old: ColumnElement[bool])
     some = select(*key).where(old).limit(STEP)
     chosen = key[0].in_(some) if len(key) == 1 else tuple_(*key).in_(some)
     return connection.execute(delete(table).where(chosen)).rowcount
+
+
+def _delete_payments(connection: Connection, before_ms: int) -> int:
+    there, tokens = direct_payments.c, remote_starts.c.id_token
+    old = (there.changed_ms < before_ms) & there.state.in_(OVER)
+    gone = connection.execute(select(there.id, there.token).where(old).limit(STEP)).all()
+    # a token whose start is known, but no payment, might charge again
+    connection.execute(delete(remote_starts).where(tokens.in_([row.token for row in gone])))
+    return connection.execute(delete(direct_payments).where(there.id.in_([row.id for row in gone]))).rowcount
 
 
 def _delete_transactions(connection: Connection, before_ms: int) -> int:

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects import sqlite
 
 from csms.db.base import newest
+from csms.db.bulk import insert_absent
 from csms.db.leases import lock
 from csms.grid.rules import SiteLimits, SourceSignal, combine
 from csms.settlements.rules import Decision
@@ -59,7 +59,8 @@ def append_journal(
     """
     place = {"station_id": row.station_id, "session_id": row.session_id}
     if before == 0:
-        _begin_journal(connection, place, now_ms)
+        empty = {"lines": 0, "head": "", "ended": False, "updated_ms": now_ms}
+        insert_absent(connection, journals, {**place, **empty})
     here = {"of_station": row.station_id, "of_session": row.session_id, "before": before}
     columns: dict[str, Any] = {"lines": row.lines, "head": row.head, "ended": row.ended, "updated_ms": now_ms}
     if receipt is not None:
@@ -71,14 +72,6 @@ def append_journal(
     if decisions:
         connection.execute(insert(offer_decisions), [{**place, **msgspec.structs.asdict(each)} for each in decisions])
     return True
-
-
-def _begin_journal(connection: Connection, place: dict[str, str], now_ms: int) -> None:
-    make: Any = sqlite.insert
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as make  # only for that database
-    columns = {"lines": 0, "head": "", "ended": False, "updated_ms": now_ms}
-    connection.execute(make(journals).values(**place, **columns).on_conflict_do_nothing())
 
 
 def journal_receipt(connection: Connection, station_id: str, session_id: str) -> bytes | None:

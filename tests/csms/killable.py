@@ -25,6 +25,7 @@ from csms.admission.rules import StationEntry
 from csms.app import open_services
 from csms.background import background
 from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
+from csms.direct_payments.work import settle_direct_payments
 from csms.ocpp.server import StationServer
 from csms.settlements.rules import SettlementRules
 from pki_tools.tree import PkiTree
@@ -60,6 +61,9 @@ async def _serve(config: CsmsConfig, port: int, started: Connection) -> None:
     async with contextlib.AsyncExitStack() as stack:
         services = await open_services(config, clock, EventLog("csms", clock), stack)
         await stack.enter_async_context(background(services))
+        if config.payments.direct is not None:
+            paying = asyncio.create_task(settle_direct_payments(services, config.payments.direct))
+            stack.callback(paying.cancel)
         stations = StationServer(services)
         server = await serve("127.0.0.1", port, stations.serve, context=None, versions=("2.1", "2.0.1", "1.6"))
         started.send(server.port)

@@ -2,6 +2,7 @@
 counts twice what it is asked twice without a key."""
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,8 @@ TOKEN = "a-token-of-the-provider"
 
 class FakePayments:
     """Holds await `approve`. The next `lost` requests are carried out, but their answers never arrive; the next `down`
-    ones are not carried out; acts of the name `refused` never are."""
+    ones are not carried out; acts of the name `refused` never are. `on_act` is called with each act once it is
+    "asked" and "done"; nothing is answered where it returns True."""
 
     def __init__(self) -> None:
         self.holds: dict[str, dict[str, Any]] = {}
@@ -20,6 +22,7 @@ class FakePayments:
         self.lost = self.down = 0
         self.refused = ""
         self.requests: list[str] = []
+        self.on_act: Callable[[str], bool] = lambda _: False
 
     @property
     def held(self) -> Decimal:
@@ -54,6 +57,9 @@ class FakePayments:
         parts = request.path.strip("/").split("/")
         if parts[-1] == self.refused:
             return web.json_response({"reason": "the hold is over"}, status=422)
+        act = f"{request.method} {parts[-1] if request.method == 'POST' else parts[0]}"
+        if self.on_act(f"{act}, asked"):
+            return self._gone(request)
         if request.method == "GET":
             answer = self._told(parts[1])
         else:
@@ -68,9 +74,14 @@ class FakePayments:
                 answer = self._told(answer["reference"])
         if self.lost and request.method == "POST":
             self.lost -= 1
-            assert request.transport is not None
-            request.transport.close()
-        return web.json_response(answer)
+            return self._gone(request)
+        return self._gone(request) if self.on_act(f"{act}, done") else web.json_response(answer)
+
+    @staticmethod
+    def _gone(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
 
     def _told(self, name: str) -> dict[str, Any]:
         state = "ended" if self.holds[name]["state"] == "over" else self.holds[name]["state"]

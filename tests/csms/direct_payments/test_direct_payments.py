@@ -1,23 +1,30 @@
 """Charging paid for from a driver's page: what is held is taken once or released, whatever fails in between."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
+from csms.app import running
 from csms.config import look
+from csms.db.store import Store
 from csms.direct_payments import store as rows
 from csms.direct_payments.work import AWAY_MS, SETTLED_MS, DirectClient
 from csms.drivers.work import evse_address
 from csms.payments.config import DirectPaymentConfig, Payments
+from csms.retention.store import delete_old
 from pki_tools.tree import PkiTree
 from tests.csms.console.support import Person, console, text_of
 from tests.csms.direct_payments.paying import NAME, World, charged, paying
 from tests.csms.fixtures import Start
+from tests.csms.scripted_station import ScriptedStation
 from tests.csms.support import make_config
-from v2g.errors import RefusedError
+from v2g.errors import ConfigError, RefusedError
+from v2g.pki.keys import save_secret
 
 START_MS = 600_000
 
@@ -62,8 +69,8 @@ async def test_a_session_is_paid_once_whatever_answer_is_lost(world: World, vers
     assert again["idTokenInfo"]["status"] != "Accepted", "its payment is over"
 
 
-async def paid_until_the_end(world: World) -> None:
-    station = await world.station()
+async def paid_until_the_end(world: World, station: ScriptedStation | None = None) -> None:
+    station = station or await world.station()
     await world.begin()
     world.provider.approve()
     await world.steps()
@@ -97,7 +104,7 @@ async def test_the_next_driver_may_pay_while_an_ended_session_is_settled(world: 
     assert (await world.begin()).id == 2
 
 
-@pytest.mark.parametrize(("amount", "currency"), [("0.00", "EUR"), ("30.50", "JPY"), ("1.005", "EUR")])
+@pytest.mark.parametrize(("amount", "currency"), [("30.50", "JPY"), ("1.005", "EUR")])
 def test_an_amount_that_cannot_be_paid_is_refused(amount: str, currency: str, tmp_path: Path, pki: PkiTree) -> None:
     direct = DirectPaymentConfig(url="https://pay.example", secret_file=tmp_path, amount=amount, currency=currency)
     config = make_config(tmp_path, pki, payments=Payments(direct=direct))
@@ -147,6 +154,12 @@ async def test_a_station_that_does_not_start_lets_all_be_released(world: World, 
     world.provider.approve()
     if answer == "offline":
         await world.csms.leave(station)
+        await world.steps()
+        world.later(SETTLED_MS - 1000)
+        await world.work.step()
+        assert (await world.now()).state == "authorized", "it is waited for"
+        world.later(1000)
+        await world.work.step()
     assert await world.steps() == "released"
     assert world.provider.taken == world.provider.held == 0
 
@@ -232,6 +245,56 @@ async def test_a_driver_pays_by_the_page_of_the_plug(world: World) -> None:
         link = re.search(r'href="(/console/q/[^"]+/session/[^"]+)"', over.body.decode())
         assert link is not None
         assert "Receipt" in text_of(await driver.get(link[1]))
+
+
+async def test_of_two_nodes_only_one_asks_for_a_hold(store_url: str) -> None:
+    """Each sees no payment at the plug, and stores its own: the database takes one of them."""
+    nodes = Store(store_url), Store(store_url)
+    about = "CS-1", 1, 30_000_000, "EUR", 1, str
+    for _ in range(5):
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(node.run(rows.open_payment, *about)) for node in nodes for _ in range(5)]
+        (opened,) = [found for each in asked if (found := each.result()) is not None]
+        assert await nodes[0].read(rows.open_payments) == [opened]
+        assert await nodes[1].run(rows.open_payment, "CS-1", 2, *about[2:]) is not None, "the next plug"
+        for each in await nodes[1].read(rows.open_payments):
+            assert await nodes[1].run(rows.save, each, "failed", 1)
+    for node in nodes:
+        node.close()
+
+
+@pytest.mark.parametrize("over", [True, False])
+async def test_old_payments_are_deleted_with_what_lets_their_tokens_charge(world: World, over: bool) -> None:
+    station = await world.station()
+    await paid_until_the_end(world, station)
+    if over:
+        assert await world.steps() == "settled"
+    (asked,) = station.payloads("RequestStartTransaction")
+    after_ms = world.csms.clock.utc_ms() + 1
+    while await world.csms.services.store.run(delete_old, "transactions", after_ms):
+        pass
+    assert (await world.csms.services.store.read(rows.payment, 1) is None) is over
+    if over:
+        answer = await station.call("Authorize", {"idToken": asked["idToken"]})
+        assert answer["idTokenInfo"]["status"] != "Accepted"
+
+
+async def test_a_program_without_the_provider_of_open_payments_does_not_start(tmp_path: Path, pki: PkiTree) -> None:
+    config = make_config(tmp_path, pki)
+    async with running(config) as csms:
+        opened = await csms.services.store.run(rows.open_payment, NAME, 1, 30_000_000, "EUR", 1, str)
+        assert opened is not None
+    with pytest.raises(ConfigError, match=r"payments\.direct is missing, and 1 payments") as refused:
+        async with running(config):
+            pass
+    assert 'amount = "0"' in refused.value.hint
+    secret = tmp_path / "secret"
+    save_secret(secret, b"x")
+    none = DirectPaymentConfig(url="http://127.0.0.1:9", secret_file=secret, amount="0", currency="EUR")
+    async with running(msgspec.structs.replace(config, payments=Payments(direct=none))) as csms:
+        assert await csms.services.store.run(rows.save, opened, "failed", 2)
+    async with running(config):
+        pass
 
 
 async def test_the_provider_is_asked_again_later(world: World) -> None:
