@@ -135,14 +135,13 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class FleetCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call of the fleet's flexibility: `power_w` less into the vehicles (negative: more) than planned, for a time.
 
-    `planned_w`: each vehicle's plan when the call began, which it is measured against; `net_wh`: its energy then.
+    `planned_w`: each vehicle's plan when the call began, which it is measured against.
     """
 
     power_w: int
     from_ms: int
     until_ms: int
     planned_w: dict[str, int]
-    net_wh: dict[str, int]
     bid_id: str = ""
     """The bid that it calls; empty: none."""
 
@@ -306,16 +305,10 @@ def describe_call(call: FleetCall, zone: tzinfo) -> str:
     )
 
 
-def delivered_wh(call: FleetCall, net_now_wh: Mapping[str, int], now_ms: int) -> int:
+def delivered_wh(call: FleetCall, moved_mwh: Mapping[str, int]) -> int:
     """Return the energy by which a call was answered, Wh: planned less measured, of the vehicles that are known."""
-    hours: Final = (min(now_ms, call.until_ms) - call.from_ms) / problem.HOUR_MS
-    return round(
-        sum(
-            call.planned_w[name] * hours - (net_now_wh[name] - before)
-            for name, before in call.net_wh.items()
-            if name in net_now_wh
-        )
-    )
+    hours: Final = (call.until_ms - call.from_ms) / problem.HOUR_MS
+    return round(sum(call.planned_w[name] * hours - moved / 1000 for name, moved in moved_mwh.items()))
 
 
 def known_sum(values: Iterable[int | None]) -> int | None:

@@ -206,14 +206,14 @@ class Fleets:
                 hint=f"GET /fleets/{fleet.id}/capability shows its range",
             )
         if (before := found.called) is not None:
-            await self._end(fleet, msgspec.structs.replace(before, until_ms=min(before.until_ms, now_ms)))
+            until_ms = min(before.until_ms, now_ms)
+            await self._end(fleet, msgspec.structs.replace(before, until_ms=until_ms), at_once=True)
         planned = {each.id: each.planned_w for each in now.vehicles}
         call = FleetCall(
             power_w=power_w,
             from_ms=now_ms,
             until_ms=now_ms + duration_s * 1000,
             planned_w=planned,
-            net_wh=await services.store.read(transactions.net_energy, planned, now_ms),
             bid_id=bid_id,
         )
         await services.store.run(rows.put_call, fleet.id, call)
@@ -316,12 +316,15 @@ class Fleets:
         parts = called(call, now)
         return await self._dispatch.follow(parts, keep_up=keep_up, fleet=fleet.id, planned_w=now.planned_w)
 
-    async def _end(self, fleet: Fleet, call: FleetCall) -> None:
-        """Report how much of a call was delivered, by the stations' meters."""
-        services = self._services
+    async def _end(self, fleet: Fleet, call: FleetCall, *, at_once: bool = False) -> None:
+        """Report how much of a call was delivered, by the stations' meters, once they have been read after its end."""
+        services, now_ms = self._services, self._services.clock.utc_ms()
+        period = call.from_ms, call.until_ms
+        energies, read = await services.store.read(transactions.net_energy, call.planned_w, *period, now_ms)
+        if not read and not at_once and now_ms < call.until_ms + QUARTER_MS:
+            return
         asked_wh = round(call.power_w * (call.until_ms - call.from_ms) / HOUR_MS)
-        energies = await services.store.read(transactions.net_energy, call.net_wh, services.clock.utc_ms())
-        had_wh = delivered_wh(call, energies, call.until_ms)
+        had_wh = delivered_wh(call, energies)
         await services.store.run(rows.put_call, fleet.id, None)
         if call.bid_id and (bid := await services.store.read(rows.bid, fleet.id, call.bid_id)) is not None:
             bid = bid.settle(asked_wh, had_wh)

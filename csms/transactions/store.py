@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, func, literal, or_, select, tuple_, update
 
 from csms.booking import held
+from csms.booking.plausibility import energy_between
 from csms.db.bulk import insert_rows, upsert_rows
 from csms.db.leases import lock
 from csms.smart_charging.rules import Needs
@@ -320,17 +321,22 @@ def _with_needs(connection: Connection, stations: Collection[str] | None, column
     return [row for row in connection.execute(query) if stations is None or row.station_id in stations]
 
 
-def net_energy(connection: Connection, names: Iterable[str], now_ms: int) -> dict[str, int]:
-    """Return what vehicles (`fleets.vehicle_id`) have taken so far less what they gave, Wh, also those that left.
+def net_energy(
+    connection: Connection, names: Iterable[str], from_ms: int, to_ms: int, now_ms: int
+) -> tuple[dict[str, int], bool]:
+    """Return what vehicles (`fleets.vehicle_id`) took in a time less what they gave, mWh, even between two readings,
+    also of those that left; and whether all that are still there have been read since.
 
     A vehicle whose transaction's readings cannot be has none: they change no sum of a fleet.
     """
-    found = {name: get(connection, *name.split("/", 1)) for name in names}
-    energies = {}
-    for name, each in found.items():
+    energies, read = {}, True
+    for name in names:
+        each = get(connection, *name.split("/", 1))
         if each is not None and (judged := held.counted(connection, each, now_ms)) is not None:
-            energies[name] = (judged.import_mwh - judged.export_mwh) // 1000
-    return energies
+            energies[name] = energy_between(judged.usage, from_ms, to_ms)
+            last_ms = judged.usage.readings[-1].utc_ms if judged.usage.readings else 0
+            read = read and (last_ms >= to_ms or not each.active)
+    return energies, read
 
 
 def find(connection: Connection, transaction_id: str) -> list[dict[str, Any]]:

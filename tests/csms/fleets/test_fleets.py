@@ -166,8 +166,8 @@ def span(*vehicles: VehicleRange) -> FleetRange:
     return FleetRange(start_ms=0, end_ms=QUARTER, planned_w=0, up_w=0, down_w=0, vehicles=vehicles)
 
 
-def call(power_w: int, planned_w: dict[str, int], net_wh: dict[str, int] | None = None) -> FleetCall:
-    return FleetCall(power_w=power_w, from_ms=0, until_ms=QUARTER, planned_w=planned_w, net_wh=net_wh or {})
+def call(power_w: int, planned_w: dict[str, int]) -> FleetCall:
+    return FleetCall(power_w=power_w, from_ms=0, until_ms=QUARTER, planned_w=planned_w)
 
 
 @pytest.mark.requirement("R51")
@@ -190,10 +190,10 @@ def test_others_take_over_for_who_left_and_who_came_is_not_called() -> None:
 
 
 def test_a_call_is_measured_against_its_plan() -> None:
-    its = call(4_000, {"a": 8_000, "b": 4_000}, {"a": 100, "b": 200})
-    assert delivered_wh(its, {"a": 100 + 1_000, "b": 200 + 1_000}, QUARTER) == 1_000
-    assert delivered_wh(its, {"a": 100 + 1_000}, 9 * QUARTER) == 1_000, "b is not known"
-    assert delivered_wh(its, {"a": 100 + 500, "b": 200 + 500}, QUARTER // 2) == 500
+    its = call(4_000, {"a": 8_000, "b": 4_000})
+    assert delivered_wh(its, {"a": 1_000_000, "b": 1_000_400}) == 1_000
+    assert delivered_wh(its, {"a": 1_000_000}) == 1_000, "b is not known"
+    assert delivered_wh(its, {"a": 2_000_000, "b": 1_000_000}) == 0
 
 
 def test_a_plan_ends_when_the_last_vehicle_has_left() -> None:

@@ -1,5 +1,6 @@
 """A fleet's flexibility is forecast, bid, called, delivered and settled: the whole chain, by API and meters."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from csms.fleets.rules import Fleet, FleetBid
 from csms.fleets.work import Fleets
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
+from tests.csms.charging import Charging
 from tests.csms.services.charging.support import HOUR_MS, fleet_vehicle, next_hour, offer, running, settled
 from v2g.energy.dispatch import lp  # noqa: F401 - takes long to import, and no test should
 from v2g.energy.dispatch.forecast import FleetQuarter
@@ -42,6 +44,16 @@ async def bid(ask: ApiClient, start_ms: int, power_w: int, minutes: int = 15, di
     )  # fmt: skip
 
 
+async def meters_read(
+    csms: Backend, at_ms: int, charges: Sequence[Charging], powers: Sequence[float] = (0, 0), seconds: int = 0
+) -> None:
+    """Have the meters of vehicles read at a time, after so many seconds with these powers (W)."""
+    for charge, power_w in zip(charges, powers, strict=True):
+        csms.clock.now_ms = at_ms - 60_000  # until the event
+        charge.wh += round(power_w * seconds / 3600)
+        await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+
+
 @pytest.mark.requirement("R181", "R186")
 async def test_what_is_forecast_is_bid_called_delivered_and_settled(csms: Backend) -> None:
     """Late bids, bids of more than the fleet can do, and calls of more than was bid are refused by name."""
@@ -71,19 +83,21 @@ async def test_what_is_forecast_is_bid_called_delivered_and_settled(csms: Backen
         path = f"/fleets/depot/bids/{given.json['id']}/call"
         early = await ask("POST", path, {"power_w": 8_000})
         assert (early.status, early.json["code"]) == (409, "not_callable")
-        csms.clock.now_ms = begin_ms
+        await meters_read(csms, begin_ms, charges)
         assert (await ask("POST", path, {"power_w": 8_001})).json["code"] == "not_callable"
         called = await ask("POST", path, {"power_w": 8_000})
         assert called.status == 200
         assert (await ask("POST", path, {"power_w": 1_000})).json["code"] == "not_callable", "once"
-        for charge, each in zip(charges, called.json, strict=True):
-            charge.wh += round(each["setpoint_w"] / 4)
-            await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
-        csms.clock.advance(900)
-        csms.services.feed.publish("fleet_changed", None, {})
-        await settled()
-        shown = (await ask("GET", "/fleets/depot/bids")).json[0]
-    assert shown["settled"] is True
+        powers = [each["setpoint_w"] for each in called.json]
+        await meters_read(csms, begin_ms + 800_000, charges, powers, 800)
+        for now_ms, is_settled in ((begin_ms + 901_000, False), (begin_ms + 1_100_000, True)):
+            csms.clock.now_ms = now_ms
+            if is_settled:
+                await meters_read(csms, now_ms, charges, powers, 300)
+            csms.services.feed.publish("fleet_changed", None, {})
+            await settled()
+            shown = (await ask("GET", "/fleets/depot/bids")).json[0]
+            assert shown["settled"] is is_settled, "not before meters have been read after its end"
     assert (shown["called_w"], shown["asked_wh"]) == (8_000, 2_000)
     assert shown["delivered_wh"] == pytest.approx(2_000, abs=3)
     assert float(shown["paid"]["amount"]) == pytest.approx(0.40, abs=0.01)

@@ -219,10 +219,12 @@ async def test_a_call_changes_what_flows_and_is_measured(csms: Backend) -> None:
         assert sum(each.setpoint_w for each in given) == pytest.approx(planned - 10_000)
         await change(csms)
         assert sum(setpoints(each)[-1] for each in charges) == pytest.approx(planned - 10_000), "a new plan keeps it"
-        for charge, each in zip(charges, given, strict=True):
-            charge.wh += round(each.setpoint_w / 4)  # the meter counts what flows in the quarter hour
-            await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
-        csms.clock.advance(900)
+        begin_ms = csms.clock.utc_ms()
+        for at_ms in (begin_ms, begin_ms + 900_000):
+            for charge, each in zip(charges, given, strict=True):
+                charge.wh += round(each.setpoint_w / 4) if at_ms > begin_ms else 0  # what flows in the quarter hour
+                csms.clock.now_ms = at_ms - 60_000
+                await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
         await change(csms)
         assert csms.events.named("fleet_call_ended")
         (ended,) = (each.data for each in csms.events.named("fleet_call_ended"))
@@ -361,6 +363,7 @@ async def test_a_call_is_renewed_and_ends_in_time(csms: Backend) -> None:
             await asyncio.sleep(10)
             csms.services.feed.publish("fleet_changed", None, {})
         await asyncio.sleep(100)
+        await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
         await change(csms)
     assert [(round(at_s), power_w) for at_s, _, power_w in found] == [(150, 6_000), (200, 11_000)]
     assert len(csms.events.named("fleet_call_ended")) == 1
