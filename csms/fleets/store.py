@@ -147,6 +147,12 @@ def note_quarter(connection: Connection, fleet_id: str, now: FleetQuarter) -> No
     upsert_rows(connection, fleet_quarters, [{"fleet_id": fleet_id, "at_ms": at_ms, "samples": count + 1, **means}])
 
 
+def put_quarters(connection: Connection, fleet_id: str, known: Sequence[FleetQuarter]) -> None:
+    """Store quarter hours of a fleet, replacing those of the same times."""
+    rows = [{"fleet_id": fleet_id, "samples": 1, **msgspec.structs.asdict(each)} for each in known]
+    upsert_rows(connection, fleet_quarters, rows)
+
+
 def quarters(connection: Connection, fleet_id: str, from_ms: int) -> list[FleetQuarter]:
     """Return a fleet's quarter hours from a time on."""
     there = fleet_quarters.c

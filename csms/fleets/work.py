@@ -263,8 +263,8 @@ class Fleets:
             now = capabilities(found.problem, found.plan)[0]
             await self._answer(fleet, found.call, now, keep_up=refresh)
             return self._left_s(min(end_ms, found.call.until_ms))
-        if found.called is not None:
-            await self._end(fleet, found.called)
+        if found.called is not None and not await self._end(fleet, found.called):
+            end_ms = min(end_ms, found.problem.start_ms + _MINUTE_MS)  # until then meters may have been read
         powers = [sum(each) for each in zip(*(each.power_w for each in found.plan.vehicles), strict=True)]
         points = list(zip(found.plan.edges_ms, [*(powers or [0] * (len(found.plan.edges_ms) - 1)), 0], strict=True))
         if self._planned.get(fleet.id) != points[1:]:  # not for each moment that has passed
@@ -316,13 +316,14 @@ class Fleets:
         parts = called(call, now)
         return await self._dispatch.follow(parts, keep_up=keep_up, fleet=fleet.id, planned_w=now.planned_w)
 
-    async def _end(self, fleet: Fleet, call: FleetCall, *, at_once: bool = False) -> None:
-        """Report how much of a call was delivered, by the stations' meters, once they have been read after its end."""
+    async def _end(self, fleet: Fleet, call: FleetCall, *, at_once: bool = False) -> bool:
+        """Report how much of a call was delivered, by the stations' meters, once they have been read after its end;
+        return whether they have."""
         services, now_ms = self._services, self._services.clock.utc_ms()
         period = call.from_ms, call.until_ms
         energies, read = await services.store.read(transactions.net_energy, call.planned_w, *period, now_ms)
         if not read and not at_once and now_ms < call.until_ms + QUARTER_MS:
-            return
+            return False
         asked_wh = round(call.power_w * (call.until_ms - call.from_ms) / HOUR_MS)
         had_wh = delivered_wh(call, energies)
         await services.store.run(rows.put_call, fleet.id, None)
@@ -332,3 +333,4 @@ class Fleets:
             asked, had = bid.asked_wh, bid.delivered_wh
             services.announce("ocpp", "fleet_bid_settled", fleet=fleet.id, bid=bid.id, asked_wh=asked, delivered_wh=had)
         self._services.announce("ocpp", "fleet_call_ended", fleet=fleet.id, asked_wh=asked_wh, delivered_wh=had_wh)
+        return True

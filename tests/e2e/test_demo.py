@@ -16,6 +16,7 @@ import sys
 import time
 import zipfile
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import pytest
 from pki_tools.tree import PkiTree
 from tests.emissions import fault
 from v2g_cli.demo.broker import find_mosquitto
-from v2g_cli.demo.scenario import SCENARIOS
+from v2g_cli.demo.scenario import SCENARIOS, find
 
 SCALE = "900"  # simulated seconds per second: a quarter of an hour passes in one
 
@@ -50,9 +51,11 @@ class Run:
 
 
 def command(scenario: str, folder: Path) -> list[str]:
+    found = find(scenario)
+    slow = found is not None and found.time_scale < 300  # bids and calls have their times
+    scale = [] if slow else ["--time-scale", SCALE]
     return [
-        sys.executable, "-m", "v2g_cli", "demo", "--json",
-        "--scenario", scenario, "--time-scale", SCALE, "--folder", str(folder),
+        sys.executable, "-m", "v2g_cli", "demo", "--json", "--scenario", scenario, *scale, "--folder", str(folder)
     ]  # fmt: skip
 
 
@@ -103,6 +106,64 @@ def test_a_gateway_that_hangs_and_dies_neither_delays_charging_nor_loses_a_check
         assert not done.named(name, "session", "late_answer")
         assert not done.named(name, "session", "timeout")
     assert no_traceback(tmp_path / "run")
+
+
+def _at(points: list[tuple[int, float]], at_ms: int) -> float:
+    """Return the value at a time, on the line between two points."""
+    (before, first), (after, last) = next(pair for pair in itertools.pairwise(points) if pair[1][0] >= at_ms)
+    return first + (last - first) * (at_ms - before) / (after - before)
+
+
+@pytest.mark.e2e
+@pytest.mark.long
+@pytest.mark.requirement("R181", "R186")
+def test_a_bid_is_paid_for_what_meters_and_the_charger_s_own_power_say(tmp_path: Path) -> None:
+    """Both sums are made here: of registers that stations have reported, and of the power in each charge loop."""
+    done = run("bid", tmp_path / "run")
+    assert failed(done) == []
+    record = json.loads((tmp_path / "run" / "market.json").read_text())
+    call, bid = record["call"], record["settled"]
+    begin, end = call["from_ms"], call["until_ms"]
+    assert "gate" in record["late"]
+    assert bid["gate_closure_ms"] == bid["start_ms"] - 300_000
+    assert bid["start_ms"] <= begin < end <= bid["end_ms"] + 1000
+    for each in record["forecast"]["quarters"]:
+        for name in ("load_w", "up_w", "down_w"):
+            assert each[name]["low"] <= each[name]["middle"] <= each[name]["high"]
+    assert all(each["loss_w"] < each["naive_w"] for each in record["forecast"]["skill"].values())
+    hours = (end - begin) / 3_600_000
+    planned, asked = sum(call["planned_w"].values()) * hours, call["power_w"] * hours
+    assert bid["asked_wh"] == round(asked)
+
+    registers: dict[str, list[tuple[int, float]]] = {}
+    signs = {"Energy.Active.Import.Register": 1, "Energy.Active.Export.Register": -1}
+    with contextlib.closing(sqlite3.connect(tmp_path / "run" / "csms" / "csms.sqlite3")) as store:
+        rows = store.execute("SELECT station_id || '/' || transaction_id, document FROM transaction_events ORDER BY id")
+        for name, document in rows:
+            for value in json.loads(document).get("meterValue", ()):
+                at = datetime.fromisoformat(value["timestamp"]).timestamp() * 1000
+                read = [
+                    (signs[each["measurand"]], each) for each in value["sampledValue"] if each["measurand"] in signs
+                ]
+                net = sum(sign * each["value"] for sign, each in read)
+                assert not any("unitOfMeasure" in each for _, each in read), "it would not be Wh"
+                if len(read) == 2:
+                    registers.setdefault(name, []).append((round(at), net))
+    moved = sum(_at(registers[name], end) - _at(registers[name], begin) for name in call["planned_w"])
+    assert bid["delivered_wh"] == pytest.approx(planned - moved, abs=2)
+
+    powers: dict[str, list[tuple[int, int]]] = {}
+    for each in done.events:
+        if (each["process"], each["stage"], each["name"]) == ("secc", "loop", "response"):
+            powers.setdefault(each["data"]["evse_id"], []).append((each["utc_ms"], each["data"]["power_w"]))
+    flowed = sum(
+        watts * max(0, min(after, end) - max(before, begin)) / 3_600_000
+        for each in powers.values()
+        for (before, watts), (after, _) in itertools.pairwise(each)
+    )
+    assert bid["delivered_wh"] == pytest.approx(planned - flowed, abs=0.05 * asked)
+    paid = Decimal(min(bid["asked_wh"], bid["delivered_wh"])) * Decimal(bid["price_per_kwh"]["amount"]) / 1000
+    assert abs(Decimal(bid["paid"]["amount"]) - paid) <= Decimal("0.0001")
 
 
 @pytest.mark.e2e

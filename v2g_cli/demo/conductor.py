@@ -21,6 +21,7 @@ from v2g_cli.demo.timeline import Timeline
 
 if TYPE_CHECKING:
     from csms.fleets.rules import Fleet
+    from v2g_cli.demo.market import DemoMarket
     from v2g_cli.demo.vtn import DemoVtn
 
 START_S: Final = 120.0
@@ -57,6 +58,7 @@ class Conductor:
         self.plan: dict[str, Any] | None = None
         """The fleet's plan, once all vehicles were part of it."""
         self.fleet: Fleet | None = None
+        self.market: DemoMarket | None = None
         self._plan_at = self._plan_by = 0.0
         self.cdrs: list[dict[str, Any]] = []
         """What the provider of the vehicle's contract has received, by roaming."""
@@ -82,6 +84,7 @@ class Conductor:
             self._start_broker()
             self._start_vtn()
             self._start_provider()
+            self._open_market()
             self._start_csms()
             self._introduce()
             self._put_fleet()  # the back end gets ready to plan
@@ -123,6 +126,13 @@ class Conductor:
         self.folder.write("vtn.secret", SECRET)
         self.vtn.publish_prices(self.folder.origin_utc_ms // HOUR_MS * HOUR_MS, VTN_PRICES * 8)
         self.say("grid", f"an OpenADR VTN listens on port {self.vtn.port}, with prices of a day")
+
+    def _open_market(self) -> None:
+        if self.scenario.fleet == "bids":
+            from v2g_cli.demo.market import DemoMarket  # with a database
+
+            self.market = DemoMarket(self.folder, "bids", self.say)
+            self.market.remember()
 
     def _start_csms(self) -> None:
         config = self.folder.csms_config(ocpp_port=self._ports["ocpp"], api_port=self._ports["api"])
@@ -241,6 +251,9 @@ class Conductor:
             time.sleep(POLL_S)
         with contextlib.suppress(TransportError):
             self.telemetry_stored = self._operator.telemetry_stored()
+            if self.market is not None:
+                self.market.settle()
+                self.folder.write("market.json", msgspec.json.encode(self.market.record).decode())
             if self.scenario.roaming:
                 self.cdrs = self._provider.cdrs()
                 self.folder.write("cdrs.json", msgspec.json.encode([each["document"] for each in self.cdrs]).decode())
@@ -334,7 +347,7 @@ class Conductor:
             return False
         self._plan_at, self._plan_by = now + PLAN_S, self._plan_by or now + PLAN_BY_S
         with contextlib.suppress(TransportError):
-            found = self._operator.plan(self.fleet.id)
+            found = self._operator.of_fleet(self.fleet.id, "plan")
             vehicles = found["plan"]["vehicles"]
             gives = any(min(each["power_w"], default=0) < 0 for each in vehicles)
             if len(vehicles) < len(names) or (not gives and now < self._plan_by):
@@ -343,6 +356,10 @@ class Conductor:
             self.folder.write("plan.svg", found["chart"])
             self.folder.write("plan.txt", "".join(f"{line}\n" for line in found["explanation"]))
             self.say("plan", f"the fleet is planned: {self.folder.path / 'plan.svg'}")
+            if self.market is not None:
+                self.market.operator = self._operator
+                self._fate.append(self.market.go_on)
+                return True
             for line in found["explanation"]:
                 self.say("plan", line)
             return True

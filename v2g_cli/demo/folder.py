@@ -212,6 +212,8 @@ class RunFolder:
         """Return a grid signal for a day: prices alternate every quarter of an hour."""
         start = self.origin_utc_ms - self.origin_utc_ms % QUARTER_MS
         prices = ((280_000, 120_000), (310_000, 340_000), (350_000, 420_000), (300_000, 250_000))
+        if self.scenario.fleet == "bids":  # nothing to trade with but what is bid
+            prices = ((300_000, 120_000),) * 4
         slots = tuple(
             SignalSlot(
                 start_ms=start + number * QUARTER_MS,
@@ -327,7 +329,7 @@ ven_name = "demo-depot"
 poll_interval_s = {max(1.0, POLLED_S * self.scale)}
 outage_s = 86400
 """
-        return '[grid]\nprequalified_only = false\nsignal_file = "grid.json"\n'
+        return '[grid]\nprequalified_only = false\ncurrency = "EUR"\nsignal_file = "grid.json"\n'
 
     def _shared(self, who: str) -> str:
         """Return the common part of charger and vehicle: the run's clock, and a message trace."""

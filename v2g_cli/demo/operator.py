@@ -70,9 +70,20 @@ class Operator:
         """Have vehicles planned together."""
         self._ask("PUT", f"/fleets/{fleet.id}", msgspec.to_builtins(fleet))
 
-    def plan(self, fleet_id: str) -> dict[str, Any]:
-        """Return a fleet's plan, from now on."""
-        found: dict[str, Any] = self._ask("GET", f"/fleets/{fleet_id}/plan")
+    def of_fleet(self, fleet_id: str, what: str) -> Any:
+        """Return a fleet's `plan`, `forecast`, `capability` or `bids`, from now on."""
+        return self._ask("GET", f"/fleets/{fleet_id}/{what}")
+
+    def bid(self, fleet_id: str, start_ms: int, end_ms: int, power_w: int, price: str) -> dict[str, Any]:
+        """Bid so much less power than planned, at a price per kWh; return the bid. Raises TransportError if refused."""
+        times = {"start_ms": start_ms, "end_ms": end_ms}
+        body = times | {"direction": "up", "power_w": power_w, "price_per_kwh": price}
+        found: dict[str, Any] = self._ask("POST", f"/fleets/{fleet_id}/bids", body)
+        return found
+
+    def call_bid(self, fleet_id: str, bid_id: str, power_w: int) -> list[dict[str, Any]]:
+        """Call a bid; return the vehicles' set-points."""
+        found: list[dict[str, Any]] = self._ask("POST", f"/fleets/{fleet_id}/bids/{bid_id}/call", {"power_w": power_w})
         return found
 
     def put_plan(self, plan: Mapping[str, object]) -> None:

@@ -24,6 +24,8 @@ ended gracefully before completion. `refused`: authorised, but no energy could f
 
 _DAY_MIN: Final = 1440
 DEPOT_PEAK_W: Final = 12_000
+GATE_S: Final = 300
+"""How long before its period a bid is given at the latest, simulated seconds."""
 
 Expected = tuple[str, str, str, dict[str, str]]
 """(process, stage, name, {field: value}) of an event; a value may be a range of numbers, as "-2200..-2000"."""
@@ -73,8 +75,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """The bill shows that the vehicle bought at low and sold at high prices."""
     neighbours: tuple[str, ...] = ()
     """Tables (TOML) of more vehicles, each at an EVSE of its own in the same charger."""
-    fleet: Literal["depot", "market"] | None = None
-    """The fleet to which the vehicles belong: the back end plans them."""
+    fleet: Literal["depot", "market", "bids"] | None = None
+    """The fleet to which the vehicles belong: the back end plans them; `bids`: what it can do is bid, too."""
     roaming: bool = False
     """The vehicle's contract is of another back end's operator, a roaming partner."""
     vtn: bool = False
@@ -137,6 +139,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
             return Fleet(id="market", zone="Europe/Berlin", charge_efficiency=0.98, discharge_efficiency=0.98)
         if self.fleet is None:
             return None
+        if self.fleet == "bids":
+            return Fleet(id="bids", gate_closure_s=GATE_S)
         begin = begin_ms // 60_000 + 40
         until = (begin + 40) % _DAY_MIN or _DAY_MIN
         return Fleet(

@@ -73,6 +73,7 @@ def summarise(conductor: Conductor) -> Summary:
         checks += summary_grid.event_followed(run)
     if scenario.fleet is not None:
         checks += summary_grid.fleet_kept(run)
+        checks += summary_grid.bid_kept(run)
     if scenario.prices:
         checks += summary_grid.trade_kept(run)
     if scenario.off_within_s is not None:

@@ -142,6 +142,23 @@ def trade_kept(run: Run) -> Iterable[Check]:
     yield Check("the result is near to the plan's", near, words)
 
 
+def bid_kept(run: Run) -> Iterable[Check]:
+    """A bid is given in time, delivered by the meters, and paid at its price; one that is late is refused."""
+    if (market := run.conductor.market) is None:
+        return
+    record, refused = market.record, market.record.get("late", "it was not")
+    yield Check("a late bid is refused", "gate" in refused, refused[-120:])
+    if (bid := record.get("settled")) is None:
+        yield Check("a bid was given and called", passed=False, evidence=record.get("again", "there was no time"))
+        return
+    asked, delivered, price = bid["asked_wh"], bid["delivered_wh"], _amount(bid["price_per_kwh"])
+    words = f"{delivered / 1000:.3f} of {asked / 1000:.3f} kWh"
+    yield Check("what was called is delivered", 0 < asked * 0.9 <= delivered <= asked * 1.1, words)
+    words = f"{bid['paid']['amount']} EUR at {price} EUR/kWh"
+    right = abs(_amount(bid["paid"]) - min(asked, delivered) / 1000 * price) < 1e-6
+    yield Check("it is paid at the price of the bid", right, words)
+
+
 def facts(run: Run) -> Iterable[tuple[str, str]]:
     """Yield what people want to know."""
     plan = run.conductor.plan

@@ -1,7 +1,6 @@
 """A forecast of a fleet's load and flexibility beside a naive line, on days that it has not seen (R186)."""
 
 import math
-import random
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -19,48 +18,18 @@ from v2g.energy.dispatch.forecast import (
     skill,
 )
 from v2g.energy.grid_signal import QUARTER_MS
+from v2g_cli.demo.market import past as simulated
 
 BEGIN_MS = round(datetime(2026, 1, 5, tzinfo=UTC).timestamp()) * 1000
 DAY_MS = 96 * QUARTER_MS
 HELD_OUT = 60
 
 
-def simulated(seed: int, days: int, vehicles: int = 40) -> list[FleetQuarter]:
-    """A depot whose vehicles come back in the evening of working days, some on Saturdays, with what the day has cost.
-
-    Arrivals scatter, drivers are ill or away, cold days need more, and the fleet grows: nothing of the forecast's
-    assumptions is used, but that people work from Monday to Friday.
-    """
-    chance = random.Random(seed)
-    load, most, least = ([0.0] * (96 * (days + 2)) for _ in range(3))
-    cold = 0.0
-    for day in range(days):
-        weekday = (datetime.fromtimestamp(BEGIN_MS / 1000, UTC).weekday() + day) % 7
-        cold = 0.8 * cold + chance.gauss(0, 0.15)
-        for number in range(vehicles + day // 10):
-            if chance.random() > (0.9 if weekday < 5 else 0.35 if weekday == 5 else 0.08):
-                continue
-            arrival = day * 96 + round(chance.gauss(66 + number % 5, 3))
-            leaves = (day + 1) * 96 + round(chance.gauss(26, 2))
-            power_w = chance.choice((7_400, 11_000, 11_000))
-            energy_wh = max(2_000.0, chance.gauss(22_000, 7_000) * (1.15 + 0.1 * math.cos(day / 58) + 0.3 * cold))
-            for quarter in range(max(0, arrival), min(leaves, len(load))):
-                drawn_w = min(power_w * 0.6, energy_wh * 4)
-                energy_wh -= drawn_w / 4
-                load[quarter] += drawn_w
-                most[quarter] += power_w - drawn_w if energy_wh > 0 else 0
-                least[quarter] += drawn_w + (5_000 if number % 3 == 0 else 0)
-    return [
-        FleetQuarter(BEGIN_MS + n * QUARTER_MS, round(load[n]), round(least[n]), round(most[n]))
-        for n in range(96 * days)
-    ]
-
-
 @pytest.mark.requirement("R186")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_loss_is_a_fifth_below_the_naive_line_on_sixty_days_that_were_not_seen(seed: int) -> None:
     """Of load and flexibility; the naive line is what flowed a week before."""
-    found = skill(simulated(seed, 84 + HELD_OUT), days=HELD_OUT)
+    found = skill(simulated(seed, BEGIN_MS, 84 + HELD_OUT), days=HELD_OUT)
     for series in SERIES:
         assert found[series].days == HELD_OUT
         assert found[series].naive_w > 1_000, "there is something to forecast"
@@ -70,7 +39,7 @@ def test_the_loss_is_a_fifth_below_the_naive_line_on_sixty_days_that_were_not_se
 @pytest.mark.requirement("R186")
 def test_quantiles_hold_what_they_say() -> None:
     """On held-out days about a tenth is below the low one, and a tenth above the high one."""
-    past = simulated(3, 84 + HELD_OUT)
+    past = simulated(3, BEGIN_MS, 84 + HELD_OUT)
     below = above = count = 0
     for day in range(84, 84 + HELD_OUT, 3):
         begin = BEGIN_MS + day * DAY_MS
@@ -89,7 +58,7 @@ def test_quantiles_hold_what_they_say() -> None:
 
 
 def test_the_future_does_not_change_a_forecast_and_nothing_known_is_no_forecast() -> None:
-    past = simulated(4, 30)
+    past = simulated(4, BEGIN_MS, 30)
     begin = BEGIN_MS + 20 * DAY_MS
     assert forecast(past, begin, begin + DAY_MS) == forecast(past[: 20 * 96], begin, begin + DAY_MS)
     assert len(forecast(past, begin, begin + DAY_MS)) == 96
