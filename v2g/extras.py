@@ -34,6 +34,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "redis": "postgres",
     "scipy": "planning",
     "securesystemslib": "ota",
+    "segno": "csms",
     "sklearn": "analytics",
     "sqlalchemy": "csms",
     "tuf": "ota",

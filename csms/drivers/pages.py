@@ -7,8 +7,8 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+from markupsafe import Markup
 
-from csms.console import qr
 from csms.console.present import doing
 from csms.console.visit import Visit, action, page, place
 from csms.direct_payments import store as payments
@@ -56,11 +56,11 @@ class DriversPlace(NamedTuple):
 
     def prepaid(self, visit: Visit) -> str:
         """Return the amount to be paid before a session here, "" where that is not possible."""
-        config = visit.services.config.payments.direct
+        config, plan = visit.services.config.payments.direct, self.found.plan
         free = self.state == STATES["Available"] and not self.found.transaction_id
-        priced = config is not None and self.found.plan is not None and self.found.plan.currency == config.currency
-        payable = config is not None and micro_of(config.amount) > 0
-        return f"{config.amount} {config.currency}" if payable and free and priced else ""
+        if config is None or not micro_of(config.amount) or not free:
+            return ""
+        return f"{config.amount} {config.currency}" if plan is not None and plan.currency == config.currency else ""
 
 
 async def _place(visit: Visit) -> DriversPlace:
@@ -207,11 +207,11 @@ def _taken(found: dict[str, Any], way: str) -> float | None:
 
 
 class ShownCode(msgspec.Struct, frozen=True, kw_only=True):
-    """A QR code: who scans it, the EVSE if it is of one, its address, and its picture, "" for an address too long."""
+    """A QR code: the EVSE if it is of one, its address, and its picture."""
 
     evse_id: int | None
     address: str
-    picture: str
+    picture: Markup
 
 
 @page("/stations/{station_id}/codes", drivers.list_driver_pages)
@@ -234,5 +234,8 @@ def _origin(visit: Visit) -> str:
     return visit.services.config.api.origin or (f"https://{host}" if _HOST.fullmatch(host) else "")
 
 
-def _picture(address: str) -> str:
-    return qr.svg(address, address) if len(address.encode()) <= qr.MOST else ""
+def _picture(address: str) -> Markup:
+    import segno  # only for this page
+
+    drawn = segno.make_qr(address, error="m").svg_inline(light="#fff", omitsize=True, lineclass=None, svgclass="qr")
+    return Markup('<span role="img" aria-label="{}">{}</span>').format(address, Markup(drawn))  # noqa: S704 - numbers
