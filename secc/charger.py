@@ -282,6 +282,7 @@ class Charger:
             grid_voltage=isinstance(meter, RemoteMeter) and meter.has_voltage,
             der="sae" if "sae" in flavours else "iec" if flavours else None,  # of both what either can say
             nominal_hz=grid.nominal_frequency_hz,
+                directory=self.config.data_dir,
             nominal_v=grid.nominal_voltage_v,
             max_var=min(controller.hardware.max_var for controller in self.controllers),
             own={"V2GCertificate": Own(config.tls.chain, config.tls.key)},

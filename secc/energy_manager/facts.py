@@ -1,7 +1,8 @@
 """An energy manager's commands as facts for the charging station, and the fall-back when it stops responding (K11 to
 K14, K27, K29, Q05, Q06, Q09). Pure: `now` is in s on the monotonic clock."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from v2g.hardware.energy_manager.commands import EnergyCommand
@@ -21,14 +22,21 @@ class EnergyManagerWatch:
     """
 
     def __init__(
-        self, source: str, *, evses: int, timeout_s: float, fallback: EnergyCommand, outlet_v: int = 690
+        self,
+        source: str,
+        *,
+        evses: int,
+        timeout_s: float,
+        fallback: EnergyCommand,
+        outlet_v: int = 690,
+        kept: Mapping[int, EnergyCommand] = MappingProxyType({}),
     ) -> None:
-        """`outlet_v`: see `EnergyCommand.failsafe`."""
+        """`outlet_v`: see `EnergyCommand.failsafe`; `kept`: what was `kept` before a restart, by place."""
         self._source, self._timeout_s, self._fallback, self._outlet_v = source, timeout_s, fallback, outlet_v
         self._evses = range(1, evses + 1)
-        self._said: dict[int, tuple[EnergyCommand, float]] = {}
+        self._said = {place: (word, 0.0) for place, word in kept.items() if place in (STATION, *self._evses)}
         """The latest command for each place, and its expiry."""
-        self.silent: frozenset[int] = frozenset()
+        self.silent: frozenset[int] = frozenset(self._said)
         """Places whose command has expired."""
         self._words: dict[int, EnergyCommand] = {}
         """Values in force, by EVSE (0: the station)."""
@@ -54,13 +62,19 @@ class EnergyManagerWatch:
         return f"{'fall-back' if word == self._fallback else 'fall-back, and the last command below it'}: {text}"
 
     @property
+    def kept(self) -> dict[int, EnergyCommand]:
+        """What remains of its commands once they have expired, by place: limits that outlive a restart, too."""
+        remains = {place: word.failsafe() for place, (word, _) in self._said.items()}
+        return {place: word for place, word in remains.items() if not word.silent}
+
+    @property
     def _lost(self) -> bool:
         """Whether all commands have expired."""
         return self.silent == self._said.keys()
 
     def begin(self) -> Sequence[Fact]:
         """Return the initial facts for the station."""
-        return self._put(STATION, self._fallback)
+        return self._settle(None) if self._said else self._put(STATION, self._fallback)
 
     def take(self, evse_id: int, word: EnergyCommand, now: float) -> Sequence[Fact]:
         """Return the facts that result from a command."""

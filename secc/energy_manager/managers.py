@@ -2,14 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
+
+import msgspec
 
 from secc.energy_manager.config import EnergyManagerConfig
 from secc.energy_manager.facts import EnergyManagerWatch
+from v2g import typed_json
 from v2g.energy.section_14a import least_power_w
 from v2g.hardware.energy_manager import commands
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import Supervisor
+from v2g.io.storage.kept_file import KeptFile
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 
@@ -58,8 +64,16 @@ BACKENDS: Final[dict[str, MakeLink]] = {"mqtt": _mqtt, "modbus": _modbus, "eebus
 """Factories of backends by configuration key. A new backend needs an entry here, and its section."""
 
 
+KEEP_S: Final = 60.0
+"""Interval in which higher limits are stored: flash memory wears out."""
+
+
 class EnergyManager:
-    """One energy manager. `notify` takes facts for the station, `states` returns the state of every EVSE."""
+    """One energy manager. `notify` takes facts for the station, `states` returns the state of every EVSE.
+
+    What remains of its commands when it is lost also does after a restart, by a file in `directory`; EEBUS, whose
+    limits have ends of their own, keeps that itself.
+    """
 
     def __init__(
         self,
@@ -70,15 +84,21 @@ class EnergyManager:
         notify: Callable[[Fact], None],
         states: Callable[[], tuple[commands.ManagedEvse, ...]],
         observe: Callable[[Observe], None],
+        directory: Path,
         outlet_v: int = 690,
     ) -> None:
         self._config, self._clock, self._tell, self._states, self._observe = config, clock, notify, states, observe
+        self._disk = DiskThread()
+        file = KeptFile(directory / f"energy-manager-{config.source}.json", self._disk, self._not_stored)
+        self._file = None if config.backend == "eebus" else file
+        self._kept, self._kept_at = self._load(), -KEEP_S
         self._watch = EnergyManagerWatch(
             config.source,
             evses=evses,
             timeout_s=config.timeout_s,
             fallback=commands.EnergyCommand(limit_w=config.fallback_charge_w, discharge_w=config.fallback_discharge_w),
             outlet_v=outlet_v,
+            kept=self._kept,
         )
         context = LinkContext(evses, self._take, self._refused, clock, observe)
         self.link = BACKENDS[config.backend](config, context)
@@ -88,6 +108,8 @@ class EnergyManager:
     async def open(self) -> None:
         """Apply the fall-back, and connect. Raises TransportError when that fails."""
         self._pass_on(self._watch.begin())
+        if self._watch.silent:
+            self._name_lost()
         await self.link.open()
         self._supervisor.keep("energy manager", self._tell_forever)
 
@@ -97,9 +119,33 @@ class EnergyManager:
             self._timer.cancel()
         await self._supervisor.close()
         await self.link.close()
+        await self._disk.close()
+
+    def _load(self) -> dict[int, commands.EnergyCommand]:
+        try:
+            data = b"" if self._file is None else self._file.load()
+            return typed_json.decode_kept(data, dict[int, commands.EnergyCommand]) if data else {}
+        except (OSError, msgspec.MsgspecError) as error:
+            self._not_stored(str(error)[:200])
+            return {}
+
+    def _keep(self) -> None:
+        """Store what remains of its commands: a lower limit at once, a higher one every KEEP_S."""
+        if self._file is None or (kept := self._watch.kept) == self._kept:
+            return
+        now = self._clock.monotonic()
+        lower = any(word.lowers(self._kept.get(place)) for place, word in kept.items())
+        if lower or now >= self._kept_at + KEEP_S:
+            self._kept, self._kept_at = kept, now
+            self._file.keep(msgspec.json.encode(kept) if kept else b"")
+
+    def _not_stored(self, reason: str) -> None:
+        data: dict[str, Scalar] = {"source": self._config.source, "reason": reason}
+        self._observe(Observe("power", "energy_manager_not_stored", data))
 
     async def _tell_forever(self) -> None:
         while True:
+            self._keep()
             timeout_s = round(self._config.timeout_s)
             self.link.notify(
                 commands.ManagedStation(heard=self._watch.alive, timeout_s=timeout_s, evses=self._states())
@@ -111,6 +157,7 @@ class EnergyManager:
         if (least_w := least_power_w(self._config.section_14a_devices)) > 0:
             word = word.at_least(least_w)
         self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
+        self._keep()
         if self._watch.alive and not was_alive:
             self._observe(Observe("power", "energy_manager_connected", {"source": self._config.source}))
         self._look()
@@ -124,11 +171,14 @@ class EnergyManager:
         before = self._watch.silent
         facts = self._watch.tick(now)
         if self._watch.silent != before:  # also where its last command is what holds now
-            data: dict[str, Scalar] = {"source": self._config.source, "instead": self._watch.instead}
-            self._observe(Observe("power", "energy_manager_lost", data))
+            self._name_lost()
             self._pass_on(facts)
         if (due := self._watch.due) is not None:
             self._timer = asyncio.get_running_loop().call_later(due - now, self._look)
+
+    def _name_lost(self) -> None:
+        data: dict[str, Scalar] = {"source": self._config.source, "instead": self._watch.instead}
+        self._observe(Observe("power", "energy_manager_lost", data))
 
     def _pass_on(self, facts: Sequence[Fact]) -> None:
         for fact in facts:

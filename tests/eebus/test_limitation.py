@@ -521,6 +521,27 @@ def test_a_lower_limit_outlives_its_guard_until_its_end_and_never_comes_back() -
     assert limitation.limit_w == 4200, "not the stale 1500 W"
 
 
+def test_what_was_in_force_before_a_restart_holds_until_its_end_or_a_guards_word() -> None:
+    limitation = PowerLimitation(failsafe_w=4200, now=0, held=(1500, 600))
+    assert (limitation.state, limitation.limit_w, limitation.held) == (INIT, 1500, (1500, 600))
+    assert limitation.due(7200) == 600
+    limitation.tick(600, 7200)
+    assert (limitation.limit_w, limitation.held) == (4200, None)
+    higher = PowerLimitation(failsafe_w=4200, now=0, held=(9000, None))
+    assert higher.limit_w == 4200, "failsafe comes first"
+    spoken = PowerLimitation(failsafe_w=4200, now=0, held=(1500, None))
+    spoken.heartbeat(1)
+    assert not spoken.write(LimitWrite(value_w=3000, active=True, lasts_s=60), 2)
+    assert (spoken.limit_w, spoken.held) == (3000, (3000, 62))
+    spoken.write(LimitWrite(active=False), 3)
+    assert spoken.held is None
+    alone = PowerLimitation(failsafe_w=4200, now=0, autonomous=True, held=(1500, None))
+    alone.tick(7199, 7200)
+    assert alone.limit_w == 1500, "no shorter than after a loss"
+    alone.tick(7200, 7200)
+    assert alone.limit_w is None
+
+
 _STEPS = st.one_of(
     st.tuples(st.just("wait"), st.floats(0, 9000)),
     st.tuples(st.just("beat"), st.just(0.0)),

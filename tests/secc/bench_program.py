@@ -18,19 +18,23 @@ SIGNAL = """{"version": 7, "issued_at_ms": 0, "source": "dso", "currency": "EUR"
  {"start_ms": 0, "duration_s": 3600, "import_price": 300000, "export_compensation": 250000}]}"""
 
 
-@contextlib.asynccontextmanager
-async def made(
-    folder: Path, pki: PkiTree, extra: str, *, clock: Clock | None = None, keys: Path | None = None
-) -> AsyncIterator[Charger]:
-    """Return a charger with `extra` tables in its configuration, and perhaps `keys` for its files."""
-    text = f"""data_dir = "data"
+def written(pki: PkiTree, extra: str, keys: Path | None = None) -> str:
+    """Return a configuration with `extra` tables, and perhaps `keys` for its files."""
+    return f"""data_dir = "data"
 {"" if keys is None else f'journal_keys = "{keys}"'}
 
 {identity(pki, "v2g", "mo")}
 
 {extra}"""
+
+
+@contextlib.asynccontextmanager
+async def made(
+    folder: Path, pki: PkiTree, extra: str, *, clock: Clock | None = None, keys: Path | None = None
+) -> AsyncIterator[Charger]:
+    """Return a charger with `extra` tables in its configuration, and perhaps `keys` for its files."""
     clock = clock or Clock()
-    config = load_config(text, name=str(folder / "secc.toml"))
+    config = load_config(written(pki, extra, keys), name=str(folder / "secc.toml"))
     trace = open_trace(config.log, "secc", clock)
     observe = EventLog("secc", clock, config.log.events, trace=trace, files=config.log)
     async with assemble(config, clock, observe) as charger:

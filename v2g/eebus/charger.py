@@ -96,12 +96,22 @@ OF_CONNECTION: Final = (
 """MGCP, scenarios 2 to 7."""
 
 
+class HeldLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that a guard has set, W as magnitude, and its end (UTC), if it has one."""
+
+    value_w: float
+    until_ms: int | None = None
+
+
 class FailsafeValues(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds without a guard, W as magnitudes and s; a guard writes it, and it outlives restarts (011/1, 013/1)."""
+    """What holds without a guard, W as magnitudes and s; a guard writes it, and it outlives restarts (011/1, 013/1).
+    So do the limits that were in force: where they are lower, they hold until their end."""
 
     charge_w: float
     discharge_w: float
     duration_s: float = LEAST_FAILSAFE_S
+    held_charge: HeldLimit | None = None
+    held_discharge: HeldLimit | None = None
 
 
 class ChargerFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +139,8 @@ class _Way(msgspec.Struct, kw_only=True):
     sign: int
     told: tuple[object, ...] = ()
     """What subscribers were told."""
+    reported: tuple[LimitState, float | None]
+    """The state and the limit in force that were reported."""
 
     @property
     def shown(self) -> tuple[object, ...]:
@@ -144,20 +156,23 @@ class ControllableSystem(SpineDevice):
     ) -> None:
         self.facts: Final = facts
         self._observe = observe
-        self.failsafe = failsafe
-        self._ways = {
-            CONSUMPTION: _Way(
-                use_case="LPC",
-                sign=1,
-                limitation=PowerLimitation(failsafe_w=failsafe.charge_w, now=at.s, autonomous=facts.autonomous),
+        self.failsafe = replace(failsafe, held_charge=None, held_discharge=None)
+
+        def way(use_case: Literal["LPC", "LPP"], failsafe_w: float, held: HeldLimit | None) -> _Way:
+            until_ms = None if held is None else held.until_ms
+            ends_at = None if until_ms is None else at.s + (until_ms - at.utc_ms) / 1000
+            limitation = PowerLimitation(
+                failsafe_w=failsafe_w,
+                now=at.s,
+                autonomous=facts.autonomous,
+                held=None if held is None else (held.value_w, ends_at),
             )
-        }
+            sign = 1 if use_case == "LPC" else -1
+            return _Way(use_case=use_case, sign=sign, limitation=limitation, reported=(limitation.state, failsafe_w))
+
+        self._ways = {CONSUMPTION: way("LPC", failsafe.charge_w, failsafe.held_charge)}
         if facts.nominal_discharge_w is not None:
-            self._ways[PRODUCTION] = _Way(
-                use_case="LPP",
-                sign=-1,
-                limitation=PowerLimitation(failsafe_w=failsafe.discharge_w, now=at.s, autonomous=facts.autonomous),
-            )
+            self._ways[PRODUCTION] = way("LPP", failsafe.discharge_w, failsafe.held_discharge)
         self._load = self._load_control()
         self._configuration = self._device_configuration()
         self._measurement = LocalFeature(at=(ENTITY, 5), type="Measurement", data=self._measurement_data())
@@ -337,6 +352,24 @@ class ControllableSystem(SpineDevice):
         return self._ways[PRODUCTION].limitation.limit_w if PRODUCTION in self._ways else None
 
     @property
+    def held(self) -> tuple[tuple[float, float | None] | None, ...]:
+        """What silence does not end, of each use case: a guard's limit and when it ends, s."""
+        return tuple(way.limitation.held for way in self._ways.values())
+
+    def kept(self, at: Moment) -> FailsafeValues:
+        """Return what outlives a restart."""
+        found = [
+            None
+            if held is None
+            else HeldLimit(
+                value_w=held[0],
+                until_ms=None if held[1] is None else at.utc_ms + round((held[1] - at.s) * 1000),
+            )
+            for held in (*self.held, None)
+        ]
+        return replace(self.failsafe, held_charge=found[0], held_discharge=found[1])
+
+    @property
     def states(self) -> dict[str, LimitState]:
         """The state of each use case, LPC and LPP."""
         return {way.use_case: way.limitation.state for way in self._ways.values()}
@@ -393,15 +426,16 @@ class ControllableSystem(SpineDevice):
 
     def _advance(self, at: Moment) -> None:
         for way in self._ways.values():
-            before = way.limitation.state
             way.limitation.tick(at.s, self.failsafe.duration_s)
-            self._report(way, before)
+            self._report(way)
 
-    def _report(self, way: _Way, before: LimitState) -> None:
-        if way.limitation.state is not before:
-            shown: dict[str, Scalar] = {"use_case": way.use_case, "before": before.value}
-            limit_w = way.limitation.limit_w
-            shown |= {"state": way.limitation.state.value, "limit_w": None if limit_w is None else round(limit_w)}
+    def _report(self, way: _Way) -> None:
+        """Name what is in force once it is another."""
+        before, now = way.reported, (way.limitation.state, way.limitation.limit_w)
+        if now != before:
+            way.reported, limit_w = now, now[1]
+            shown: dict[str, Scalar] = {"use_case": way.use_case, "before": before[0].value}
+            shown |= {"state": now[0].value, "limit_w": None if limit_w is None else round(limit_w)}
             self._observe(Observe("power", "eebus_state", shown))
 
     def _settle(self, at: Moment) -> None:
@@ -509,9 +543,8 @@ class ControllableSystem(SpineDevice):
         for number, write in writes.items():  # all or none; a refused one still shows that a guard is there
             if bool(reasons[number]) is refused:
                 way = self._ways[number]
-                before = way.limitation.state
                 way.limitation.write(write, at.s)
-                self._report(way, before)
+                self._report(way)
         return Refusal(REJECTED, next(filter(None, reasons.values()))) if refused else Refusal(OK)
 
     def _write_of(self, item: Limit, way: _Way, at: Moment, *, cleared: bool) -> LimitWrite:

@@ -1,7 +1,7 @@
 """The state chart of LPC 1.0.0 and LPP 1.0.0 at the controllable system, rules 901 to 923. Pure.
 
 Magnitudes in W, times in s, monotonic. The failsafe limit never raises what may flow: a lower limit that was in force
-when the heartbeat was lost is kept beside it, for as long as its sender asked.
+when the heartbeat was lost, or before a restart, is kept beside it, for as long as its sender asked.
 """
 
 import enum
@@ -63,9 +63,16 @@ class LimitWrite(msgspec.Struct, frozen=True, kw_only=True):
 
 class PowerLimitation:
     """One direction of power. `autonomous`: whether it may become unlimited without a guard (the use case leaves it
-    open); if not, the failsafe limit holds until one is back."""
+    open); if not, the failsafe limit holds until one is back. `held`: what it held before a restart."""
 
-    def __init__(self, *, failsafe_w: float, now: float, autonomous: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        failsafe_w: float,
+        now: float,
+        autonomous: bool = False,
+        held: tuple[float, float | None] | None = None,
+    ) -> None:
         self.state = LimitState.INIT
         self.failsafe_w = failsafe_w
         self.value_w = failsafe_w
@@ -77,13 +84,18 @@ class PowerLimitation:
         self._heard: float | None = None
         self._back: float | None = None
         """The first heartbeat in `FAILSAFE`."""
-        self._held: tuple[float, float | None] | None = None
-        """In `FAILSAFE`: the limit that was in force before, and its end."""
+        self._held = held
+        """In `INIT` and `FAILSAFE`: the limit that was in force before, and its end."""
 
     @property
     def active(self) -> bool:
         """Whether the written limit is in force (009)."""
         return self.state is LimitState.LIMITED
+
+    @property
+    def held(self) -> tuple[float, float | None] | None:
+        """The limit of a guard that silence does not end, and its own end."""
+        return (self.value_w, self.ends_at) if self.active else self._held
 
     @property
     def guarded(self) -> bool:
@@ -158,8 +170,8 @@ class PowerLimitation:
 
     def _alone_at(self, failsafe_s: float) -> float | None:
         match self.state:
-            case LimitState.INIT:
-                return self._since + LOST_S
+            case LimitState.INIT:  # what was held before a restart is held no shorter than after a loss
+                return self._since + (LOST_S if self._held is None else failsafe_s)
             case LimitState.FAILSAFE:
                 over = self._since + failsafe_s
                 return over if self._back is None else min(over, self._back + LOST_S)

@@ -233,3 +233,30 @@ def test_a_profile_of_the_csms_in_another_unit_is_not_filled() -> None:
     assert site.allowed[0] == 11_040
     site.say(EnergyCommand(limit_w=9_000))
     assert site.allowed[0] == 9_000
+
+
+def test_what_is_kept_of_commands_holds_after_a_restart_until_each_place_is_spoken_of() -> None:
+    def watch(kept: dict[int, EnergyCommand]) -> EnergyManagerWatch:
+        return EnergyManagerWatch("EMS", evses=2, timeout_s=60, fallback=FALLBACK, kept=kept)
+
+    before = watch({})
+    assert before.kept == {}
+    before.take(STATION, EnergyCommand(limit_w=3_000, discharge_w=9_000, valid_s=5), 0)
+    before.take(1, EnergyCommand(setpoint_w=-1_500), 0)
+    before.take(2, EnergyCommand(load_w=4), 0)
+    kept = before.kept
+    assert kept == {0: EnergyCommand(limit_w=3_000, discharge_w=9_000), 1: EnergyCommand(limit_w=0, discharge_w=1_500)}
+    after = watch({**kept, 7: EnergyCommand(limit_w=1)})
+    words = Words(after.begin())
+    assert words.limits == {0: 3_000, 1: 0}
+    assert words.seen[0] == (0, 3_000), "nothing higher before"
+    assert (after.alive, after.silent, after.due) == (False, {0, 1}, None)
+    assert after.instead == "fall-back, and the last command below it: 3000 W in, 0 W out"
+    assert after.kept == kept
+    words.take(after.take(STATION, EnergyCommand(limit_w=20_000), 1_000))
+    assert words.limits[0] == 20_000
+    assert words.limits[1] == 0, "of it nothing was said"
+    assert not after.alive
+    words.take(after.take(1, EnergyCommand(), 1_000))
+    assert after.alive
+    assert after.kept == {0: EnergyCommand(limit_w=20_000)}

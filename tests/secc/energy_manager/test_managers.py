@@ -20,6 +20,7 @@ from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.virtual_time import LoopClock
+from v2g.io.storage.kept_file import KeptFile
 
 STATION = """[station]
 url = "ws://127.0.0.1:9/ocpp"
@@ -91,7 +92,7 @@ class Mouth:
 
 
 @pytest.mark.requirement("R206")
-def test_a_manager_that_is_back_for_one_evse_alone_stays_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manager_that_is_back_for_one_evse_alone_stays_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mouths, events = list[Mouth](), list[str]()
 
     def link(_config: EnergyManagerConfig, context: managers.LinkContext) -> Mouth:
@@ -104,7 +105,7 @@ def test_a_manager_that_is_back_for_one_evse_alone_stays_lost(monkeypatch: pytes
 
     async def course(loop: VirtualLoop) -> None:
         manager = managers.EnergyManager(
-            config, 2, clock=LoopClock(loop), notify=lambda _fact: None, states=lambda: (),
+            config, 2, clock=LoopClock(loop), notify=lambda _fact: None, states=lambda: (), directory=tmp_path,
             observe=lambda event: events.append(event.name.removeprefix("energy_manager_")),
         )  # fmt: skip
         await manager.open()
@@ -131,3 +132,48 @@ def test_each_has_a_section_and_a_source_of_its_own() -> None:
     station = {"url": "ws://x", "identity": "CS", "store": "s.db", "energy_managers": two}
     with pytest.raises(msgspec.ValidationError, match="unique `source`"):
         msgspec.json.decode(msgspec.json.encode(station), type=StationConfig, dec_hook=lambda kind, value: kind(value))
+
+
+@pytest.mark.requirement("R206")
+def test_a_lower_limit_is_stored_at_once_and_a_higher_one_once_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manager that follows the sun must not wear out the disk."""
+    mouths, stored = list[Mouth](), list[tuple[float, object]]()
+
+    def link(_config: EnergyManagerConfig, context: managers.LinkContext) -> Mouth:
+        mouths.append(Mouth(context))
+        return mouths[0]
+
+    monkeypatch.setitem(managers.BACKENDS, "mqtt", link)
+    broker = EnergyMqttConfig(prefix="ems", broker=MqttConfig(host="localhost", without_tls=True))
+    config = EnergyManagerConfig(backend="mqtt", mqtt=broker, fallback_charge_w=4_200)
+
+    async def course(loop: VirtualLoop) -> None:
+        def keep(_file: KeptFile, data: bytes) -> None:
+            stored.append((round(loop.time() - began), msgspec.json.decode(data)["0"]["limit_w"] if data else None))
+
+        monkeypatch.setattr(KeptFile, "keep", keep)
+        manager = managers.EnergyManager(
+            config, 1, clock=LoopClock(loop), notify=lambda _fact: None, states=lambda: (),
+            observe=lambda _event: None, directory=tmp_path,
+        )  # fmt: skip
+        began = loop.time()
+        await manager.open()
+        for limit_w in (3_000, 5_000, 3_000, 4_000, 2_000, 2_500):
+            mouths[0].take(0, EnergyCommand(limit_w=limit_w))
+            await asyncio.sleep(10)
+        assert stored == [(0, 3_000), (40, 2_000)]
+        await asyncio.sleep(50)
+        assert stored[2:] == [(100, 2_500)]
+        mouths[0].take(0, EnergyCommand(discharge_w=1))
+        mouths[0].take(0, EnergyCommand())
+        await asyncio.sleep(70)
+        assert [at for at, _ in stored[3:]] == [110, 170]
+        assert stored[-1][1] is None
+        await manager.close()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        runner.run(course(loop))

@@ -15,6 +15,8 @@ from v2g import typed_json
 from v2g.errors import CodecError
 
 MOST_W: Final = 10_000_000
+LIMITS: Final = "limit_w", "discharge_w", "limit_ma", "discharge_ma"
+"""Values that bound what flows."""
 MOST_BYTES: Final = 65_536
 """Longer commands are rejected."""
 
@@ -53,6 +55,11 @@ class FlowBounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     def discharge(self) -> float | None:
         """The limit of discharge in the same unit."""
         return self.discharge_w if self.discharge_ma is None else self.discharge_ma / 1000
+
+    def lowers(self, other: "FlowBounds | None") -> bool:
+        """Whether it has a limit that the other one lacks, or has higher."""
+        pairs = ((getattr(self, name), getattr(other, name, None)) for name in LIMITS)
+        return any(mine is not None and (its is None or mine < its) for mine, its in pairs)
 
     @property
     def silent(self) -> bool:

@@ -84,7 +84,7 @@ class EebusEnergyManager:
         self._drawn: dict[str, Scalar] = {"power_w": None, "import_wh": 0, "export_wh": 0}
         self._drawn_at: float | None = None
         """When what is drawn is written next; None: no limit was in force."""
-        self._kept = self._read_failsafe()
+        kept = self._read_failsafe()
         facts = ChargerFacts(
             address=self.node.id,
             brand=config.brand,
@@ -97,7 +97,8 @@ class EebusEnergyManager:
             site=site,
         )
         at = Moment(clock.monotonic(), clock.utc_ms())
-        self._system = ControllableSystem(facts, self._kept, self._observe, at)
+        self._system = ControllableSystem(facts, kept, self._observe, at)
+        self._kept: tuple[object, ...] = self._system.failsafe, self._system.held
         self._watch = FileWatch([config.folder / files.TRUSTED])
         self._trusted = self._read_trusted()
         self.ship: Final = EebusNode(
@@ -157,8 +158,8 @@ class EebusEnergyManager:
         """See ShipListener: a changed limit applies at once."""
         if self._command() != self._said:
             self._say()
-        if self._system.failsafe != self._kept:
-            self._kept = values = self._system.failsafe
+        if (kept := (self._system.failsafe, self._system.held)) != self._kept:
+            self._kept, values = kept, self._system.kept(self.ship.now())
             self._disk.do(lambda: files.keep_failsafe(self._config.folder, values), lambda: None).add_done_callback(
                 self._stored
             )
@@ -208,7 +209,7 @@ class EebusEnergyManager:
         self._said = self._command()
         fallback = EnergyCommand(limit_w=self._preset.charge_w, discharge_w=self._preset.discharge_w)
         guarded = any(state is not LimitState.INIT for state in self._system.states.values())
-        if guarded or self._said != fallback:  # before the first word of a box the fall-back holds anyway
+        if guarded or self._said != fallback:  # until the first word of a box the fall-back holds anyway
             self._take(0, self._said)
 
     async def _repeat(self) -> None:
