@@ -223,7 +223,8 @@ class DerClient:
                 await self._check_pin(device)
                 programs, problems, whole = await self._read_programs(device)
         except (TransportError, CodecError) as error:
-            if (loss := f"the server does not answer: {error}") != self._loss:
+            instead = f"known events go on, and export ends {self._config.outage_s} s after its last answer"
+            if (loss := f"the server does not answer; {instead}: {error}") != self._loss:
                 self._services.announce("ocpp", "ieee2030_5_lost", reason=str(error)[:200])
             self._loss, self._connected, self._rated = loss, False, ()
             if self._point is None:  # what others of an aggregator have read stays

@@ -47,6 +47,8 @@ class Ven:
         self._setpoints = SetpointFollower(services, openadr_source(config.ven_name))
         self._programs: tuple[Program, ...] = ()
         self._events: tuple[Event, ...] = ()
+        self._usable: dict[str, Event] = {}
+        """The last version of each event that could be used as a whole, by id."""
         self._unreadable: tuple[str, ...] = ()
         self._answered_ms: int | None = None
         self._loss = ""
@@ -80,7 +82,8 @@ class Ven:
             async with time_out(self._poll_s):
                 programs, events, unreadable = await self._read()
         except (TransportError, CodecError) as error:
-            if (loss := f"the VTN does not answer: {error}") != self._loss:
+            instead = f"known events go on, and export ends {self._config.outage_s} s after its last answer"
+            if (loss := f"the VTN does not answer; {instead}: {error}") != self._loss:
                 self._services.announce("ocpp", "openadr_lost", reason=str(error)[:200])
             self._loss = loss
             return
@@ -91,17 +94,29 @@ class Ven:
         self._programs, self._events, self._unreadable = programs, events, unreadable
 
     async def _read(self) -> tuple[tuple[Program, ...], tuple[Event, ...], tuple[str, ...]]:
-        """Return the VTN's programs and their events, and what is wrong with those that cannot be read."""
+        """Return the VTN's programs and their events, and what is wrong with those that cannot be read.
+
+        An event that can no longer be used goes on as it was, beside what it says now: nonsense ends no limit.
+        """
         programs = await self._client.programs(self._config.programs)
         events: list[Event] = []
-        unreadable: list[str] = []
+        unreadable: dict[str, str] = {}
         for program in programs:
             found, problems = await self._client.events(program.id, self._config.targets)
             events += found
-            unreadable += problems
+            unreadable |= problems
             if len(events) + len(unreadable) > _MOST_EVENTS:
                 raise CodecError(f"the VTN has more than {_MOST_EVENTS} events")
-        return programs, tuple(events), tuple(unreadable)
+        now_ms, name = self._services.clock.utc_ms(), self._config.ven_name
+        horizon_ms = self._config.price_horizon_s * 1000
+        doubtful = {*unreadable}
+        for event in events:
+            if event != self._usable.get(event.id):
+                alone = demands(programs, (event,), now_ms, horizon_ms=horizon_ms, ven_name=name)
+                doubtful |= {event.id} if alone.problems else set()
+        before = {each: self._usable[each] for each in doubtful & self._usable.keys()}
+        self._usable = before | {event.id: event for event in events if event.id not in doubtful}
+        return programs, (*events, *before.values()), tuple(unreadable.values())
 
     async def _send_reports(self, now_ms: int) -> None:
         """Send the requested reports that are due; one that fails is tried again at the next poll."""

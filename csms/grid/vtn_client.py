@@ -55,15 +55,15 @@ class VtnClient:
         found = [program for page in await self._pages("/programs", {}) for program in read_programs(page)]
         return tuple(program for program in found if not names or program.program_name in names)
 
-    async def events(self, program_id: str, targets: tuple[str, ...]) -> tuple[tuple[Event, ...], tuple[str, ...]]:
+    async def events(self, program_id: str, targets: tuple[str, ...]) -> tuple[tuple[Event, ...], dict[str, str]]:
         """Return the events of a program for some targets, and what is wrong with those that cannot be read."""
         events: dict[str, Event] = {}
-        problems: list[str] = []
+        problems: dict[str, str] = {}
         for page in await self._pages("/events", {"programID": program_id}, targets):
             found, wrong = read_events(page)
             events |= {event.id: event for event in found}
-            problems += wrong
-        return tuple(events.values()), tuple(problems)
+            problems |= wrong
+        return tuple(events.values()), problems
 
     async def has_report(self, event_id: str, client_name: str, report_name: str) -> bool:
         """Say whether the VTN has a report of that name about an event."""

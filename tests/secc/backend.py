@@ -77,10 +77,11 @@ class Backend:
             return await self.point.call(getattr(self.point._call, request)(**fields), suppress=False)
 
     async def request(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Send a request with the names of the specification, and data of our own as it is; return the answer."""
+        """Send a request with the names of the specification, and data of our own as it is; return the answer; empty
+        for an error."""
         async with asyncio.timeout(60):
             await self.point._connection.send(json.dumps([2, str(uuid.uuid4()), action, payload]))
-            answer: dict[str, Any] = (await self.point._response_queue.get()).payload
+            answer: dict[str, Any] = getattr(await self.point._response_queue.get(), "payload", {})
         return answer
 
     async def start(self, context: ssl.SSLContext | None = None, port: int = 0) -> None:

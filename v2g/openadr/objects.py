@@ -136,18 +136,19 @@ def read_programs(data: bytes) -> tuple[Program, ...]:
     return tuple(_read(data, list[Program]))
 
 
-def read_events(data: bytes) -> tuple[tuple[Event, ...], tuple[str, ...]]:
-    """Return the readable events in a response, and the errors of the others: one must not hide the rest.
+def read_events(data: bytes) -> tuple[tuple[Event, ...], dict[str, str]]:
+    """Return the readable events in a response, and the errors of the others by id: one must not hide the rest.
 
     Raises CodecError if the response is not a list.
     """
-    events, problems = [], []
+    events, problems = [], dict[str, str]()
     for raw in _read(data, list[msgspec.Raw]):
         try:
             events.append(typed_json.decode(bytes(raw), Event))
         except msgspec.DecodeError as error:
-            problems.append(f"event {_id_of(bytes(raw))}: {error}")
-    return tuple(events), tuple(problems)
+            event_id = _id_of(bytes(raw))
+            problems[event_id] = f"event {event_id}: {error}"
+    return tuple(events), problems
 
 
 def read_reports(data: bytes) -> tuple[ReportRequest, ...]:

@@ -325,6 +325,38 @@ async def test_nonsense_from_a_vtn_is_a_lost_vtn(site: Start, answer: bytes) -> 
         await runner.cleanup()
 
 
+@pytest.mark.requirement("R56")
+async def test_an_event_that_turns_into_nonsense_goes_on_as_it_was(site: Start) -> None:
+    """Until it ends as it was to, or can be used again; one that never could limits nothing."""
+    async with site() as one:
+        event = one.event("IMPORT_CAPACITY_LIMIT", 30)
+        other = one.event("IMPORT_CAPACITY_LIMIT", "many", duration="P1D")
+        await one.step()
+        assert one.signal.site_import_limit_w == 30_000
+        document = dict(one.vtn.objects["events"][event])
+        for value in ("all", True):
+            payloads = [{"type": "IMPORT_CAPACITY_LIMIT", "values": [value]}]
+            one.vtn.put("events", document | {"intervals": [{"id": 0, "payloads": payloads}]}, event)
+            await one.step(30)
+            assert one.signal.site_import_limit_w == 30_000
+        one.vtn.objects["events"][event] = document | {"intervals": 7}  # against the schema
+        await one.step(30)
+        assert one.signal.site_import_limit_w == 30_000
+        one.vtn.put("events", document | {"intervals": [{"id": 0, "payloads": [{"type": "X", "values": []}]}]}, event)
+        await one.step(30)
+        assert one.signal.site_import_limit_w == 100_000, "what can be read, and is no limit any more"
+        one.vtn.put("events", document, event)
+        await one.step(30)
+        one.vtn.put("events", document | {"intervals": [{"id": 0, "payloads": [payloads[0]]}]}, event)
+        await one.step(30)
+        assert one.signal.site_import_limit_w == 30_000
+        await one.step(3600)
+        assert one.signal.site_import_limit_w == 100_000, "its hour is over"
+        assert {each["reason"].split(":")[0] for each in one.named("openadr_problem")} == {
+            f"event {event}", f"event {other}",
+        }  # fmt: skip
+
+
 async def test_each_reason_of_a_lost_vtn_is_announced_when_it_changes(site: Start) -> None:
     """The first one, every other one, and one that comes again; not one that stays."""
     from aiohttp import web

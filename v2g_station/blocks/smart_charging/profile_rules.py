@@ -73,8 +73,9 @@ def refuse(
     able: Abilities,
     installed: Iterable[InstalledProfile],
     transactions: Iterable[OpenTransaction],
+    utc_ms: int = 0,
 ) -> StatusInfo | None:
-    """Return why a profile is not acceptable, or None. Raises OcppError for an invalid time."""
+    """Return why a profile is not acceptable now, or None. Raises OcppError for an invalid time."""
     installed = list(installed)
     if not 0 <= evse_id <= able.evses:
         return status_info("UnknownEvse", f"there are {able.evses} EVSEs")
@@ -86,7 +87,10 @@ def refuse(
         return status_info("InvalidProfileId", f"ids must be above {able.foreign_id} (K01.FR.81)")
     if not 0 <= profile.stack_level <= MAX_STACK_LEVEL:
         return status_info("InvalidStackLevel", f"the maximum is {MAX_STACK_LEVEL}")
-    window(profile)
+    if (
+        window(profile)[1] <= utc_ms
+    ):  # a message that comes late must not end the limits of the profile that it replaces
+        return status_info("InvalidProfile", "its validTo is over")
     return (
         _refuse_unsupported(profile)
         or _refuse_target(profile, evse_id, transactions)

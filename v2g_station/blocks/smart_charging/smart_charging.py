@@ -124,6 +124,7 @@ class ChargingProfiles:
             able=self._abilities(),
             installed=self._installed,
             transactions=transactions,
+            utc_ms=self._k.utc_ms,
         )
 
     def refuse_lines(self, item: profile_times.InstalledProfile) -> StatusInfo | None:
