@@ -12,7 +12,7 @@ from v2g.errors import ConfigError
 from v2g_cli.output import print_json, print_table, read_text, say, when
 
 if TYPE_CHECKING:
-    from v2g.energy.grid_code import GridCode
+    from v2g.energy.grid_code import GridCode, ProtectionStage
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 Named = Annotated[str, typer.Argument(metavar="NAME", help="A preset, or a TOML file of your own.")]
@@ -66,11 +66,11 @@ def show(
         [
             (
                 each.name,
-                f"{'>' if each.side == 'over' else '<'} {each.limit:g} {units[each.of]}{', rms' if each.rms else ''}",
+                _limit(each, units, selected=each in code.narrow_stages),
                 f"{each.seconds:g} s",
                 each.source,
             )
-            for each in code.protection
+            for each in (*code.protection, *code.narrow_stages)
         ],
     )
     rules = [("at the start", code.connection), ("after a disconnection", code.reconnection)]
@@ -101,6 +101,11 @@ def show(
         ],
     )
     print_table("sources", ("source", "is"), sorted(code.references.items()))
+
+
+def _limit(stage: "ProtectionStage", units: dict[str, str], *, selected: bool) -> str:
+    sign, rms = ">" if stage.side == "over" else "<", ", rms" if stage.rms else ""
+    return f"{sign} {stage.limit:g} {units[stage.of]}{rms}{', while selected' if selected else ''}"
 
 
 @app.command("set")

@@ -57,3 +57,16 @@ def test_nothing_that_flows_leaves_nothing() -> None:
     each = limit(hysteresis=True, ramp=60)
     assert each.at(0, 2000, 51.0, 0) == 0
     assert each.at(0, 2000, 50.0, 1) == math.inf
+
+
+def test_back_in_the_band_it_waits_and_out_of_it_again_it_stays_where_it_is() -> None:
+    each = limit(hysteresis=True, deactivation_s=30, ramp=60, return_band=(49.9, 50.1))
+    assert each.at(1000, 2000, 50.7, 0) == 800
+    assert each.at(800, 2000, 50.15, 100) == 800, "no longer beyond, and not back"
+    assert each.at(800, 2000, 50.1, 200) == 800
+    assert each.at(800, 2000, 50.1, 235) == pytest.approx(850)
+    assert each.at(850, 2000, 49.85, 236) == pytest.approx(850)
+    assert each.at(850, 2000, 49.9, 237) == pytest.approx(850)
+    assert each.at(850, 2000, 49.9, 266.9) == pytest.approx(850)
+    assert each.at(850, 2000, 49.9, 272) == pytest.approx(900)
+    assert each.at(900, 2000, 49.9, 290) == math.inf

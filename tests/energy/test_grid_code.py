@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.energy.grid_code import GridCode, parse_code, presets
+from v2g.energy.grid_code import GridCode, parse_code, preset_texts, presets
 from v2g.errors import ConfigError
 
 pytestmark = pytest.mark.requirement("R209")
 
+DIGEST = "0c3107f34e4b2016b34ae1dbb35f4b26668b9b33c2fa97e7bc6c47f7d7c7ffd8"
+"""Of VDE-AR-N 4105:2018 since its preset exists."""
 CODES = pytest.mark.parametrize("code", presets().values(), ids=presets())
 
 
@@ -50,6 +52,23 @@ def test_each_value_has_a_source_with_a_reference_and_a_date(code: GridCode) -> 
     named |= {"connection": code.connection.source, "reconnection": code.reconnection.source}
     named |= {} if code.short_interruption is None else {"short_interruption": code.short_interruption.source}
     assert set(code.unverified) == {name for name, source in named.items() if source == "K"}
+
+
+def test_what_other_codes_lack_leaves_their_digests_and_the_narrow_stages_of_italy_have_a_source() -> None:
+    """A charger's file names the digest of its code: a newer program must read it."""
+    assert presets()["vde-ar-n-4105-2018"].digest == DIGEST
+    code = presets()["cei-0-21"]
+    assert [(each.name, each.limit, each.source) for each in code.narrow_stages] == [
+        ("81>.S1", 50.2, "S"), ("81<.S1", 49.8, "S"),
+    ]  # fmt: skip
+    text = preset_texts()["cei-0-21"]
+    with pytest.raises(ConfigError, match="references lack Z"):
+        parse_code(text.replace('seconds = 0.1\nsource = "S"', 'seconds = 0.1\nsource = "Z"', 1))
+    with pytest.raises(ConfigError, match="nominal frequency is beyond it"):
+        parse_code(text.replace("limit = 50.2", "limit = 49.9"))
+    with pytest.raises(ConfigError, match="return_band does not have 50 Hz"):
+        parse_code(text.replace("[49.9, 50.1]", "[50.0, 50.1]", 1))
+    assert set(parse_code(text.replace('0.1\nsource = "S"', '0.1\nsource = "K"')).unverified) >= {"81>.S1", "81<.S1"}
 
 
 def test_functions_of_a_unit_are_in_volts_watts_and_var() -> None:

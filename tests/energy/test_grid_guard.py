@@ -362,6 +362,65 @@ def test_in_italy_power_stays_low_for_300_s_after_an_excess() -> None:
     assert unit.leaves_w > lowest
 
 
+@pytest.mark.parametrize("outside", [50.15, 49.85])
+def test_in_italy_power_returns_only_within_a_narrower_band(outside: float) -> None:
+    """Not where the deviation began, and a ramp that is interrupted waits anew, and does not fall."""
+    unit = Unit(CEI).connected()
+    unit.hertz = 50.7
+    unit.play(STEP_S)
+    lowest = unit.leaves_w
+    unit.hertz = outside
+    unit.rest(400)
+    assert unit.leaves_w == lowest
+    unit.hertz = 50.1
+    unit.rest(330)
+    risen = unit.leaves_w
+    assert lowest < risen < MOST_W
+    unit.hertz = outside
+    unit.rest(60)
+    assert unit.leaves_w == pytest.approx(risen, abs=150)
+    held = unit.leaves_w
+    unit.hertz = 49.9
+    unit.rest(299)
+    assert unit.leaves_w == held
+    unit.rest(400)
+    assert unit.response == GridResponse()
+
+
+@pytest.mark.parametrize("stage", CEI.narrow_stages, ids=lambda each: each.name)
+def test_narrow_stages_act_while_they_are_selected(stage: ProtectionStage) -> None:
+    unit = Unit(CEI).connected()
+    unit.set(stage, 0.02)
+    unit.play(1)
+    assert not unit.response.trip, "they are not"
+    unit.protection.select(narrow=True)
+    unit.play(stage.seconds - STEP_S)
+    assert not unit.response.trip
+    unit.play(3 * STEP_S)
+    assert unit.state == State(out=True, stage=stage.name)
+    unit.protection.select(narrow=False)
+    unit.hertz = 50.0
+    unit.rest(CEI.reconnection.wait_s - 1)
+    assert unit.response.trip, "what they disconnected returns by the rule of all"
+    unit.rest(3)
+    assert not unit.response.trip
+    unit.protection.select(narrow=True)
+    unit.set(stage, -0.02)
+    unit.play(1)
+    assert not unit.response.trip
+
+
+def test_stages_that_are_selected_leave_the_times_of_the_others() -> None:
+    unit = Unit(CEI).connected()
+    unit.volts = (0.8 * 230,)  # 27.S1 acts after 1.5 s
+    unit.play(1.4)
+    unit.protection.select(narrow=True)
+    unit.play(0.06)
+    assert not unit.response.trip
+    unit.play(0.1)
+    assert unit.state.stage == "27.S1"
+
+
 def test_the_mean_of_ten_minutes_disconnects_though_no_value_is_beyond_a_stage() -> None:
     unit = Unit(VDE).connected()
     unit.volts = (230 * 1.12,)

@@ -33,7 +33,8 @@ class FrequencyLimit:
         each = self._support
         excess = (hertz - each.start_hz) * self._sign
         beyond = self._beyond.lasts(now, holds=excess > 0)
-        within = self._within.lasts(now, holds=excess <= 0)
+        low, high = each.return_band or (-math.inf, math.inf)
+        within = self._within.lasts(now, holds=excess <= 0 and low <= hertz <= high)
         if beyond is not None:
             if self._risen_w is not None:  # it had not returned yet: it falls from where it was
                 self._begun_w, self._held, self._risen_w = self._risen_w, math.inf, None
@@ -42,6 +43,10 @@ class FrequencyLimit:
                 share = min(excess, abs(each.stop_hz - each.start_hz)) * each.slope / 100
                 limit = max(0.0, self._begun_w - share * self._reference(most_w, self._begun_w))
                 self._held = min(self._held, limit) if each.hysteresis else limit
+            return self._held
+        if self._begun_w is not None and within is None:  # no longer beyond, and not yet where power returns
+            if self._risen_w is not None:
+                self._held, self._risen_w = self._risen_w, None
             return self._held
         if self._begun_w is not None and within is not None:
             if each.hysteresis and within < each.deactivation_s:

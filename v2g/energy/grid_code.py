@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from v2g.energy.grid_support import REACTIVE, GridSupport, Hertz
 from v2g.errors import ConfigError
@@ -94,6 +94,8 @@ class GridCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     references: Annotated[Mapping[str, Text], Meta(max_length=20)]
     """What the letters of `source` stand for."""
     protection: Annotated[tuple[ProtectionStage, ...], Meta(min_length=1, max_length=30)]
+    narrow: Annotated[tuple[ProtectionStage, ...], Meta(max_length=10)] | UnsetType = UNSET
+    """Stages that act as well while a signal of the network operator, or a local command, selects them (CEI 0-21)."""
     connection: ConnectionRule
     """At the start of the charger."""
     reconnection: ConnectionRule
@@ -108,7 +110,7 @@ class GridCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def __post_init__(self) -> None:
         """Reject sources that are not explained, functions without one, and frequencies of another grid."""
-        used = {each.source for each in self.protection} | {*self.sources.values()}
+        used = {each.source for each in (*self.protection, *self.narrow_stages)} | {*self.sources.values()}
         used |= {self.connection.source, self.reconnection.source}
         used |= {self.short_interruption.source} if self.short_interruption is not None else set()
         if missing := sorted(used - self.references.keys()):
@@ -123,11 +125,16 @@ class GridCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         for each in (self.connection, self.reconnection):
             if not each.low_hz < self.nominal_hz < each.high_hz:
                 raise ValueError("the nominal frequency must be within those of connection and reconnection")
-        for stage in self.protection:
+        for stage in (*self.protection, *self.narrow_stages):
             if stage.of == "frequency" and (stage.limit > self.nominal_hz) is not (stage.side == "over"):
                 raise ValueError(f"{stage.name}: the nominal frequency is beyond it")
             if stage.of in ("voltage", "mean_voltage") and (stage.limit > 1) is not (stage.side == "over"):
                 raise ValueError(f"{stage.name}: the nominal voltage is beyond it")
+
+    @property
+    def narrow_stages(self) -> tuple[ProtectionStage, ...]:
+        """See `narrow`; none without any. Codes without it have the digest of before there was any."""
+        return self.narrow or ()
 
     @property
     def title(self) -> str:
@@ -142,7 +149,7 @@ class GridCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def unverified(self) -> tuple[str, ...]:
         """What is general knowledge only: stages, rules and functions by name."""
-        named = [(each.name, each.source) for each in self.protection]
+        named = [(each.name, each.source) for each in (*self.protection, *self.narrow_stages)]
         named += [("connection", self.connection.source), ("reconnection", self.reconnection.source)]
         named += [] if self.short_interruption is None else [("short_interruption", self.short_interruption.source)]
         return tuple(name for name, source in (*named, *self.sources.items()) if source == UNVERIFIED)

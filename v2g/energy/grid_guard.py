@@ -60,7 +60,7 @@ class GridProtection:
     def __init__(self, code: GridCode, *, nominal_v: float, tripped: str) -> None:
         """`tripped`: the stage that disconnected it before a restart, empty: none; the code may no longer have it."""
         self._code, self.nominal_v = code, nominal_v
-        self._stages = tuple(_Stage(each) for each in code.protection)
+        self._wide = self._stages = tuple(_Stage(each) for each in code.protection)
         self._means: dict[int, TenMinutes] = {}
         self._squares: dict[int, TenMinutes] = {}
         self._rate = _Rate()
@@ -75,6 +75,10 @@ class GridProtection:
         self._left_at = -math.inf
         self.ramped_in = False
         """Whether power returns by a ramp in both directions."""
+
+    def select(self, *, narrow: bool) -> None:
+        """From the next measurement on, let the narrow stages act as well, or no longer."""
+        self._stages = (*self._wide, *(_Stage(each) for each in self._code.narrow_stages if narrow))
 
     def measured(self, hertz: float | None, volts: Sequence[float], now: float) -> None:
         """Take the frequency (Hz, None: not measured) and the voltages of the phases (V, as many as are measured)."""

@@ -90,6 +90,9 @@ class FrequencySupport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Whether the power returns only once the frequency is within `start_hz` again."""
     deactivation_s: WholeSeconds = 0
     """With hysteresis: for how long it has to be there."""
+    return_band: tuple[Hertz, Hertz] | msgspec.UnsetType = msgspec.UNSET
+    """With hysteresis: between which frequencies, within `start_hz` too, the power returns; none: that is enough.
+    Messages to vehicles cannot say it."""
     ramp: WholeSeconds | None = None
     """Percent of the reference power per minute by which it returns; none: at once."""
     response_s: Seconds = 0.0
@@ -269,6 +272,9 @@ class GridSupport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if not 45 <= nominal_hz <= 65:
             return ""
         over, under = self.over_frequency_watt, self.under_frequency_watt
+        for each in (over, under):
+            if each is not None and each.return_band and not each.return_band[0] < nominal_hz < each.return_band[1]:
+                return f"return_band does not have {nominal_hz:g} Hz within it"
         if over is not None and not nominal_hz <= over.start_hz <= 1.1 * nominal_hz:
             return f"over_frequency_watt begins at {over.start_hz:g} Hz in a grid of {nominal_hz:g} Hz"
         if under is not None and not 0.9 * nominal_hz <= under.start_hz <= nominal_hz:
