@@ -16,6 +16,7 @@ from secc.attestation import SelfAttestation
 from secc.config import ProgramConfig
 from secc.energy_manager.grid_code import NEEDS_GRID, CodeUnit, GridCodeWatch, TripFile
 from secc.energy_manager.grid_frequency import FrequencyConfig, GridWatch
+from secc.energy_manager.mains import MainsContactor
 from secc.energy_manager.sharing import FeederShares
 from secc.evse.controller import EvseController, Wrap
 from secc.evse.restarting import Restarting
@@ -30,6 +31,7 @@ from secc.station.station import ChargerStation, MeterSample
 from v2g.energy.limits import SITE
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import FrameRecorder, RecordConfig
+from v2g.io.hardware.gpio import GpiodLines
 from v2g.io.network.interfaces import InterfaceSupervisor, mac_of
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
@@ -179,7 +181,7 @@ class Charger:
     def watch_grid(self) -> Callable[[], Coroutine[object, object, None]]:
         """Follow the grid's frequency and voltage, for the back end's controls and the charger's own grid code; return
         what ends that. Raises ConfigError for a source without what the code needs."""
-        code, station = self.config.grid_code, self.station
+        code, station, mains = self.config.grid_code, self.station, self._mains_contactor()
         own = None if self.config.station is None else self.config.station.frequency
         frequency = own or (None if code is None else code.frequency or FrequencyConfig())
         told: list[Callable[[GridFrequency], None]] = []
@@ -188,7 +190,7 @@ class Charger:
             for each in told:
                 each(fact)
 
-        supervisor, disk, kept = Supervisor(self.observe), DiskThread(), None
+        supervisor, disk, kept, lines = Supervisor(self.observe), DiskThread(), None, None
         if frequency is not None:
             meters = [controller.meter for controller in self.controllers]
             watch = self.grid_watch = GridWatch(frequency, meters, self.clock, self.observe, tell)
@@ -213,15 +215,38 @@ class Charger:
                     own_code, frequency, units, self.clock, self.observe, reactive=code.reactive, trips=trips
                 )
                 told.append(kept.measured)
+                kept.select(narrow=code.narrow)
+                if code.narrow_contact is not None and not code.narrow:
+                    lines = GpiodLines({}, {"narrow": code.narrow_contact})
+                    supervisor.keep("narrow stages", partial(kept.follow_contact, lines))
             supervisor.keep("grid", watch.run)
+        if mains is not None:
+            supervisor.keep("mains contactor", mains.run)
 
         async def close() -> None:
             await supervisor.close()
+            for each in (mains, lines):
+                if each is not None:
+                    each.close()
             if kept is not None:
                 kept.close()
             await disk.close()
 
         return close
+
+    def _mains_contactor(self) -> MainsContactor | None:
+        config, controllers = self.config.site.mains_contactor, self.controllers
+        if config is None:
+            return None
+
+        def tripped() -> bool:
+            return any(each.grid.response.trip for each in controllers)
+
+        mains = MainsContactor(config, [each.hardware for each in controllers], tripped, self.observe)
+        controllers[0].safety.also_cut("mains contactor", mains)
+        for controller in controllers:
+            controller.on_trip.append(mains.look)
+        return mains
 
     @property
     def connected(self) -> bool:
@@ -257,6 +282,7 @@ class Charger:
                 notify=self.station.fact,
                 states=lambda: tuple(map(_energy_state, self.controllers)),
                 observe=self.observe,
+                directory=self.config.data_dir,
                 outlet_v=rating.nominal_voltage_v * rating.phases,
             )
 
@@ -282,7 +308,6 @@ class Charger:
             grid_voltage=isinstance(meter, RemoteMeter) and meter.has_voltage,
             der="sae" if "sae" in flavours else "iec" if flavours else None,  # of both what either can say
             nominal_hz=grid.nominal_frequency_hz,
-                directory=self.config.data_dir,
             nominal_v=grid.nominal_voltage_v,
             max_var=min(controller.hardware.max_var for controller in self.controllers),
             own={"V2GCertificate": Own(config.tls.chain, config.tls.key)},

@@ -15,6 +15,7 @@ from msgspec import Meta
 from secc.attestation import SelfAttestationConfig
 from secc.energy_manager.grid_code import NEEDS_GRID, GridCodeConfig, check_code, demanded
 from secc.energy_manager.grid_frequency import FrequencyConfig
+from secc.energy_manager.mains import MainsContactorConfig
 from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.hardware.drivers import find
 from secc.retention import RetentionConfig
@@ -173,6 +174,9 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Request a pause at once when charging profiles allow no power for at least so long, s."""
     free: bool = False
     """External identification always succeeds (no back end; laboratory)."""
+    mains_contactor: MainsContactorConfig | None = None
+    """Contactor between mains and power electronics, opened by a trip of the grid code or of the back end's DER
+    controls, and closed again when they let power return; none: a trip ends the output only."""
 
 
 SHORTEST_TOKEN: Final = 20
@@ -409,7 +413,7 @@ def _check_grid_code(config: ProgramConfig, kept: GridCodeConfig) -> None:
     own = None if config.station is None else config.station.frequency
     frequency = own or kept.frequency or FrequencyConfig()
     code = read_grid_code(kept.file).code
-    check_code(code, frequency, kept.reactive)
+    check_code(code, frequency, kept.reactive, narrow=kept.narrow or kept.narrow_contact is not None)
     for each in config.places:
         demanded(each.charger, code, kept.reactive)
     trace = None if frequency.trace is None else load_grid_trace(frequency.trace)

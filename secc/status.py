@@ -262,6 +262,8 @@ class GridCodeShown(msgspec.Struct, frozen=True):
     """SHA-256 of its values."""
     connected: bool = False
     """It may feed back."""
+    narrow: bool = False
+    """The narrow stages of the code act, too."""
     stage: str = ""
     """The stage of protection that disconnected it; empty: it waits to connect after the start."""
     since_ms: int = 0
@@ -270,15 +272,18 @@ class GridCodeShown(msgspec.Struct, frozen=True):
     @property
     def line(self) -> LineShown:
         """What the page says."""
+        code = f"{self.code}, narrow stages" if self.narrow else self.code
         if self.connected:
-            return LineShown(f"{self.code}: connected", "good")
+            return LineShown(f"{code}: connected", "good")
         why = f"disconnected by {self.stage}" if self.stage else "waits until the grid was good for long enough"
-        return LineShown(f"{self.code}: {why}", "bad" if self.stage else "busy")
+        return LineShown(f"{code}: {why}", "bad" if self.stage else "busy")
 
     def after(self, event: Observe, now: int) -> "GridCodeShown":
         """Return it after an event of the grid code."""
         if event.name == "grid_code":
             return GridCodeShown(_text(event.data["code"]), _text(event.data["digest"]), since_ms=now)
+        if event.name == "grid_code_stages":
+            return replace(self, narrow=event.data["narrow"] is True)
         connected = event.name == "grid_connected"
         return replace(self, connected=connected, stage=_text(event.data.get("stage", "")), since_ms=now)
 
@@ -382,7 +387,7 @@ class StatusKeeper:
             others = {name: text for name, text in self.latest.managers_lost.items() if name != source}
             lost = {**others, source: instead} if instead else others
             self.latest = replace(self.latest, managers_lost=lost)
-        if event.name in ("grid_code", "grid_connected", "grid_disconnected"):
+        if event.name in ("grid_code", "grid_code_stages", "grid_connected", "grid_disconnected"):
             code = self.latest.grid_code or GridCodeShown()
             self.latest = replace(self.latest, grid_code=code.after(event, self._clock.utc_ms()))
         if event.stage == "ocpp":

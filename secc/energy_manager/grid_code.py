@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +14,12 @@ from v2g.energy.grid_guard import GridGuard, GridProtection
 from v2g.energy.grid_support import REACTIVE, GridSupport
 from v2g.energy.inverter import SupportingInverter
 from v2g.energy.limits import GridResponse
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, TransportError
+from v2g.io.hardware.energy_relays import POLL_S
+from v2g.io.hardware.gpio import GpioLine, GpioLines
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.storage.journal_file import remove_file, write_files
+from v2g.io.storage.kept_file import KeptFile
 from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
@@ -31,6 +32,11 @@ class GridCodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """The code in force, a file that `v2g grid-code set` writes."""
     frequency: FrequencyConfig | None = None
     """Source of frequency and voltage; none: that of `station.frequency`, else the meter of the first EVSE."""
+    narrow: bool = False
+    """Whether the narrow stages of the code (CEI 0-21: 81.S1) act, by a local command."""
+    narrow_contact: GpioLine | None = None
+    """They act while this contact of the network operator is active, or cannot be read (extra `gpio`); none: no
+    contact."""
     reactive: Reactive | None = None
     """The curve of reactive power, of those of the code, that the network operator demands: of power electronics that
     can produce any, and with `charger.der` of vehicles' inverters; none: no curve."""
@@ -76,13 +82,16 @@ def _endless(functions: GridSupport, code: GridCode) -> GridSupport:
     return msgspec.structs.replace(functions, **changes)
 
 
-def check_code(code: GridCode, frequency: FrequencyConfig, reactive: Reactive | None) -> None:
-    """Raises ConfigError for a code of another nominal frequency, or without this curve of reactive power."""
+def check_code(code: GridCode, frequency: FrequencyConfig, reactive: Reactive | None, *, narrow: bool = False) -> None:
+    """Raises ConfigError for a code of another nominal frequency, or without this curve of reactive power, or without
+    narrow stages that are to act."""
     if code.nominal_hz != frequency.nominal_hz:
         raise ConfigError(
             f"{code.title} is for {code.nominal_hz:g} Hz, and frequency.nominal_hz is {frequency.nominal_hz:g}",
             hint="set both nominal_hz and nominal_v of this grid, or another grid code",
         )
+    if narrow and not code.narrow_stages:
+        raise ConfigError(f"{code.title} has no narrow stages", hint="remove grid_code.narrow")
     code.with_curve(reactive)
 
 
@@ -102,31 +111,23 @@ class TripFile:
     for the first time."""
 
     def __init__(self, directory: Path, disk: DiskThread, observe: Callable[[Observe], None]) -> None:
-        self._directory, self._disk, self._observe = directory, disk, observe
+        self._observe = observe
+        self._file = KeptFile(directory / TRIPPED, disk, self._failed)
 
     def load(self) -> str:
         """Return the stage; empty for none. A file that cannot be read stands for one: that wait is no shorter."""
         try:
-            return (self._directory / TRIPPED).read_text("ascii")[:20]
-        except FileNotFoundError:
-            return ""
+            return self._file.load().decode("ascii")[:20]
         except (OSError, ValueError) as error:
-            self._observe(Observe("power", "grid_trip_not_stored", {"reason": str(error)[:200]}))
+            self._failed(str(error)[:200])
             return UNREADABLE
 
     def keep(self, stage: str) -> None:
         """Store a stage, or that there is none, off the event loop."""
-        self._disk.do(partial(self._write, stage), lambda: None).add_done_callback(self._stored)
+        self._file.keep(stage.encode("ascii", "replace"))
 
-    def _write(self, stage: str) -> None:
-        if stage:
-            write_files(self._directory, {TRIPPED: stage.encode("ascii", "replace")}, private=True)
-        else:
-            remove_file(self._directory / TRIPPED)
-
-    def _stored(self, done: "asyncio.Future[None]") -> None:
-        if (error := done.exception()) is not None:
-            self._observe(Observe("power", "grid_trip_not_stored", {"reason": str(error)[:200]}))
+    def _failed(self, reason: str) -> None:
+        self._observe(Observe("power", "grid_trip_not_stored", {"reason": reason}))
 
 
 TRIPPED: Final = "grid-trip"
@@ -174,6 +175,7 @@ class GridCodeWatch:
         """Hz and V, if they are measured."""
         self._state = True, tripped
         """Whether units are disconnected, and by which stage."""
+        self._narrow = False
         self._timer: asyncio.TimerHandle | None = None
         observe(Observe("power", "grid_code", {"code": code.title, "digest": code.digest}))
         self._follow(self._now)
@@ -182,6 +184,28 @@ class GridCodeWatch:
     def _now(self) -> float:
         """Seconds of grid time, which a simulation may speed up."""
         return self._clock.elapsed_ms() / 1000
+
+    def select(self, *, narrow: bool) -> None:
+        """Let the narrow stages of the code act as well, or no longer."""
+        if narrow is not self._narrow:
+            self._narrow = narrow
+            self._protection.select(narrow=narrow)
+            self._observe(Observe("power", "grid_code_stages", {"narrow": narrow}))
+            self._tick()
+
+    async def follow_contact(self, lines: GpioLines) -> None:
+        """Let a contact select the narrow stages, until cancelled; two readings in a row have to agree. One that cannot
+        be read selects them."""
+        before: bool | None = None
+        while True:
+            try:
+                active = lines.read()["narrow"]
+            except TransportError:
+                active = True
+            if active is before:
+                self.select(narrow=active)
+            before = active
+            await asyncio.sleep(POLL_S)
 
     def measured(self, fact: GridFrequency) -> None:
         """Take a measurement at once."""

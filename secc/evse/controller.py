@@ -143,6 +143,8 @@ class EvseController:
         self.backend: EvseBackend = NoBackend(site.contracts, free=site.free)
         self.on_busy: list[Callable[[], None]] = []
         """Called when a session begins and when it has ended."""
+        self.on_trip: list[Callable[[], None]] = []
+        """Called when the grid disconnects this EVSE, and when it no longer does."""
         self.core = EvseCore(
             EvseSettings(
                 basic=config.charger.basic,
@@ -296,7 +298,7 @@ class EvseController:
             case SetPower(power_w=power_w):
                 self.tell(*self.grid.local(power_w))
             case Respond(response=response):
-                self.tell(*self.grid.respond(response))
+                self._follow_grid(self.grid.respond, response)
             case SupportGrid(support=support):
                 names = "" if support is None else " ".join(sorted(support.functions))
                 self.observe(Observe("power", "grid_support", {"functions": names}))
@@ -441,10 +443,15 @@ class EvseController:
 
     def keep_code(self, response: GridResponse) -> None:
         """Do as the charger's grid code requires (R209)."""
+        self._follow_grid(self.grid.by_code, response)
+
+    def _follow_grid(self, take: Callable[[GridResponse], Sequence[Fact]], response: GridResponse) -> None:
         before = self.grid.response.trip
-        self.tell(*self.grid.by_code(response))
+        self.tell(*take(response))
         if self.grid.response.trip is not before:
             self._react()
+            for listener in self.on_trip:
+                listener()
 
     def react_by_code(self, var: int) -> None:
         """Set the reactive power by the charger's grid code; one that the back end sets precedes it."""

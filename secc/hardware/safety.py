@@ -227,6 +227,10 @@ class SafetyChannel:
         self._time_setpoint()
         return self._tell(lambda now: self._monitor.drive(output, now))
 
+    def also_cut(self, name: str, part: interfaces.Cut) -> None:
+        """Cut this part with the others: when a driver has failed, or by the watchdog."""
+        self._parts.append((name, part))
+
     def switch(self, *, closed: bool) -> bool:
         """Return whether the contactor may be switched to this state."""
         if closed:

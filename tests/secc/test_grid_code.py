@@ -22,7 +22,7 @@ from v2g.energy.frequency_trace import FrequencyTrace
 from v2g.energy.grid_code import GridCode, ProtectionStage, Reactive, parse_code, preset_texts, presets
 from v2g.energy.grid_support import FrequencySupport, GridSupport
 from v2g.energy.limits import NO_RESPONSE, GridResponse
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, TransportError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.grid_code_file import set_grid_code
@@ -273,6 +273,8 @@ def test_the_status_page_says_what_the_code_does() -> None:
             "VDE:2018: waits until the grid was",
         ),
         (Observe("power", "grid_connected", {}), "VDE:2018: connected"),
+        (Observe("power", "grid_code_stages", {"narrow": True}), "VDE:2018, narrow stages: connected"),
+        (Observe("power", "grid_code_stages", {"narrow": False}), "VDE:2018: connected"),
         (Observe("power", "grid_disconnected", {"stage": "f>"}), "VDE:2018: disconnected by f>"),
     ]
     for event, text in steps:
@@ -534,6 +536,66 @@ def test_reactive_power_needs_frequency_and_voltage_and_goes_by_their_mean_and_t
         assert unknown.told[-1][1].floor_w == 0, "of no power nothing is left"
 
     virtually(story)
+
+
+class Contact:
+    """A contact of the network operator."""
+
+    def __init__(self) -> None:
+        self.active: bool | None = False
+
+    def read(self) -> dict[str, bool]:
+        if self.active is None:
+            raise TransportError("no chip")
+        return {"narrow": self.active}
+
+    def write(self, name: str, *, active: bool) -> None:
+        raise AssertionError(name)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_contact_selects_the_narrow_stages_and_one_that_cannot_be_read_does_too() -> None:
+    async def story() -> None:
+        one, contact = Watched(code=preset_texts()["cei-0-21"]), Contact()
+        following = asyncio.create_task(one.watch.follow_contact(contact))
+        one.measure()
+        await asyncio.sleep(40)
+        one.measure(50.25)
+        await asyncio.sleep(5)
+        assert one.events[-1][1].name == "grid_connected"
+        contact.active = True
+        await asyncio.sleep(0.25)
+        contact.active = False  # it bounces
+        await asyncio.sleep(5)
+        assert one.events[-1][1].name == "grid_connected"
+        contact.active = True
+        await asyncio.sleep(0.6)
+        one.measure(50.25)
+        await asyncio.sleep(0.2)
+        assert [(each.name, dict(each.data)) for _, each in one.events[-2:]] == [
+            ("grid_code_stages", {"narrow": True}), ("grid_disconnected", {"stage": "81>.S1"}),
+        ]  # fmt: skip
+        for active in (False, None):
+            contact.active = active
+            await asyncio.sleep(0.6)
+            assert one.events[-1][1].data == {"narrow": active is None}
+        following.cancel()
+        one.watch.close()
+
+    virtually(story)
+
+
+def test_narrow_stages_that_a_code_lacks_are_a_fault_of_the_configuration(pki: PkiTree, tmp_path: Path) -> None:
+    keep(tmp_path, presets()["vde-ar-n-4105-2018"])
+    for key in ("narrow = true", "narrow_contact = { line = 5 }"):
+        (found,) = configured(tmp_path, pki, f'kind = "ac"\n[charger]\nservices = [1]\n{TABLES}{key}\n')
+        assert "no narrow stages" in found
+    keep_again = parse_code(preset_texts()["cei-0-21"])
+    (tmp_path / "code.json").unlink()
+    keep(tmp_path, keep_again)
+    assert configured(tmp_path, pki, f'kind = "ac"\n[charger]\nservices = [1]\n{TABLES}narrow = true\n') == []
 
 
 async def until(events: list[Observe], name: str) -> None:
