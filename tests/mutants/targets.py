@@ -40,6 +40,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "grid_fees": Target("v2g/energy/grid_fees.py", ("tests/energy/test_grid_fees.py",)),
     "grid_code_watch": Target("secc/energy_manager/grid_code.py", ("tests/secc/test_grid_code.py",)),
+    "mains_contactor": Target("secc/energy_manager/mains.py", ("tests/secc/energy_manager/test_mains.py",)),
+    "manager_facts": Target("secc/energy_manager/facts.py", ("tests/secc/energy_manager/test_facts.py",)),
+    "power_limitation": Target("v2g/eebus/limitation.py", ("tests/eebus/test_limitation.py",)),
     "grid_code_file": Target(
         "v2g/io/storage/grid_code_file.py", ("tests/cli/test_grid_code.py", "tests/secc/test_grid_code.py")
     ),
@@ -492,7 +495,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "grid_code_watch": {
         "TripFile.load: 'ascii' -> 'ascii?'": "Python reads it as the same codec",
-        "TripFile._write: 'ascii' -> 'ascii?'": "Python reads it as the same codec",
+        "TripFile.keep: 'ascii' -> 'ascii?'": "Python reads it as the same codec",
         "GridCodeWatch.measured: True -> False": "each unit has its guard",
         "GridCodeWatch._follow: True -> False": "each unit has its guard",
         "GridCodeWatch.measured: 0 -> 1": "a watt changes no limit that counts whole ones",

@@ -19,15 +19,15 @@ def test_an_event_that_cannot_be_read_hides_no_other() -> None:
     found, problems = read_events(msgspec.json.encode([{**good, "id": "bad", "intervals": 3}, good, 5]))
     assert [event.id for event in found] == ["good"]
     assert len(problems) == 2
-    assert problems[0].startswith("event bad: ")
-    assert problems[1].startswith("event without id: ")
+    assert problems["bad"].startswith("event bad: ")
+    assert problems["without id"].startswith("event without id: ")
 
 
 def test_nullable_members_may_be_null_and_unknown_ones_are_ignored() -> None:
     """As the OpenAPI document has them; a later version may have more."""
     nulls = dict.fromkeys(("eventName", "priority", "targets", "reportDescriptors", "payloadDescriptors"))
     found, problems = read_events(msgspec.json.encode([{**raw_event("e", "PRICE", 1), **nulls, "colour": "red"}]))
-    assert (len(found), problems) == (1, ())
+    assert (len(found), problems) == (1, {})
 
 
 def test_programs_have_descriptors_of_events_and_reports() -> None:
